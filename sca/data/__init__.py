@@ -1,0 +1,1 @@
+"""Recordings of people talking become training data."""

@@ -1,0 +1,1 @@
+"""Readers of two-speaker corpora; each yields `Conversation`s."""

@@ -1,0 +1,1 @@
+"""The duplex data set: align, place, cut, build, verify."""

@@ -1,0 +1,1 @@
+"""What is done, what is left, and where it runs."""

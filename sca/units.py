@@ -1,0 +1,123 @@
+"""The grid: how seconds, samples, mel frames, encoder tokens and chunks relate, in exact integers.
+
+Knows nothing of files, models or configuration. A `Grid` that exists is one whose chunk is a whole number of samples at
+both rates and a whole number of mel frames; everything that counts time inside sca counts in its units.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from sca.errors import GridError
+
+__all__ = ["HEARD_HZ", "MEL_HOP_SAMPLES", "SPOKEN_HZ", "Grid", "encoder_tokens", "half_up", "samples_to_seconds", "seconds_to_samples"]
+
+HEARD_HZ = 16_000
+"""Rate of everything a model hears."""
+SPOKEN_HZ = 24_000
+"""Rate of everything a model says."""
+MEL_HOP_SAMPLES = 160
+"""Hop of the Whisper log-mel, at 16 kHz: 10 ms."""
+
+
+def half_up(value: Fraction) -> int:
+    """Round to the nearest integer, halves upwards (Python's `round` goes to even and would shift the grid)."""
+    return (2 * value.numerator + value.denominator) // (2 * value.denominator)
+
+
+def seconds_to_samples(seconds: float | str | Fraction, rate_hz: int) -> int:
+    """The sample nearest to a time. Text and `Fraction` stay exact; a float is read as the decimal it prints as."""
+    exact = Fraction(repr(seconds)) if isinstance(seconds, float) else Fraction(seconds)
+    return half_up(exact * rate_hz)
+
+
+def samples_to_seconds(samples: int, rate_hz: int) -> float:
+    """The time of a sample, in seconds."""
+    return samples / rate_hz
+
+
+def encoder_tokens(mel_frames: int) -> int:
+    """How many tokens the Qwen3-Omni audio tower makes of one item of `mel_frames` log-mel frames.
+
+    Three stride-2 convolutions (each halves, rounding up) over pieces of 100 frames: 32 → 4, 64 → 8, 100 → 13, 3000 → 390.
+    Source: `_get_feat_extract_output_lengths` in transformers' modeling_qwen3_omni_moe.py.
+    """
+    if mel_frames < 0:
+        raise ValueError(f"mel_frames must not be negative, got {mel_frames}")
+
+    def halved_thrice(frames: int) -> int:
+        for _ in range(3):
+            frames = -(-frames // 2)
+        return frames
+
+    pieces, rest = divmod(mel_frames, 100)
+    return pieces * 13 + halved_thrice(rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Frames and chunks. Raises `GridError`, naming the number that does not divide, when they do not fit the rates.
+
+    frame_hz: encoder frames (audio tokens) per second.   frames_per_chunk: audio tokens heard per chunk.
+    """
+
+    frame_hz: Fraction = Fraction(25, 2)
+    frames_per_chunk: int = 4
+
+    def __post_init__(self) -> None:
+        if self.frame_hz <= 0:
+            raise GridError(f"audio.frame_hz must be positive, got {float(self.frame_hz):g}")
+        if self.frames_per_chunk < 1:
+            raise GridError(f"audio.frames_per_chunk must be at least 1, got {self.frames_per_chunk}")
+        chunk_s = self.frames_per_chunk / self.frame_hz
+        for rate_hz, what in ((HEARD_HZ, "heard"), (SPOKEN_HZ, "spoken")):
+            samples = chunk_s * rate_hz
+            if samples.denominator != 1:
+                raise GridError(
+                    f"a chunk of {self.frames_per_chunk} frames at {float(self.frame_hz):g} Hz is {float(samples):.6g} samples "
+                    f"at {rate_hz} Hz ({what}), and that is not a whole number",
+                    hint="choose frame_hz and frames_per_chunk so that chunk length × 16000 and × 24000 are whole; 12.5 and 4 give 5120 and 7680",
+                )
+        mel = Fraction(self.chunk_samples(HEARD_HZ), MEL_HOP_SAMPLES)
+        if mel.denominator != 1:
+            raise GridError(
+                f"a chunk of {self.chunk_samples(HEARD_HZ)} samples is {float(mel):.6g} log-mel frames of {MEL_HOP_SAMPLES} samples, "
+                "and that is not a whole number",
+                hint="choose a chunk that is a multiple of 10 ms",
+            )
+        made = encoder_tokens(int(mel))
+        if made != self.frames_per_chunk:
+            raise GridError(
+                f"a chunk of {int(mel)} log-mel frames makes {made} encoder tokens, not the {self.frames_per_chunk} of audio.frames_per_chunk",
+                hint="the Qwen3-Omni encoder makes 12.5 tokens a second of chunks up to 0.96 s; keep audio.frame_hz at 12.5",
+            )
+
+    @property
+    def chunk_s(self) -> Fraction:
+        """Seconds a chunk lasts, exact."""
+        return self.frames_per_chunk / self.frame_hz
+
+    def chunk_samples(self, rate_hz: int) -> int:
+        """Samples a chunk lasts at `rate_hz`; exact at 16 and 24 kHz by construction."""
+        samples = self.chunk_s * rate_hz
+        if samples.denominator != 1:
+            raise GridError(f"a chunk of {float(self.chunk_s):g} s is {float(samples):.6g} samples at {rate_hz} Hz, not a whole number")
+        return int(samples)
+
+    @property
+    def heard_samples(self) -> int:
+        """Samples a chunk lasts at 16 kHz (5120 by default)."""
+        return self.chunk_samples(HEARD_HZ)
+
+    @property
+    def spoken_samples(self) -> int:
+        """Samples a chunk lasts at 24 kHz (7680 by default)."""
+        return self.chunk_samples(SPOKEN_HZ)
+
+    @property
+    def mel_frames(self) -> int:
+        """Log-mel frames a chunk lasts (32 by default)."""
+        return self.heard_samples // MEL_HOP_SAMPLES
+
+    def chunks(self, samples: int, rate_hz: int = HEARD_HZ) -> int:
+        """Chunks needed to hold `samples`: the last one may be partly empty."""
+        return -(-samples // self.chunk_samples(rate_hz))
