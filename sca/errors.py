@@ -92,7 +92,7 @@ class UpstreamError(ScaError):
     exit_code = 6
 
 
-class PartialFailure(ScaError):
+class PartialFailure(ScaError):  # noqa: N818 - not an error of the run: most of it worked
     """The run finished; some of its items did not."""
 
     exit_code = 7
@@ -117,6 +117,8 @@ def writing(target: Path) -> Iterator[None]:
             case errno.EACCES | errno.EPERM | errno.EROFS:
                 raise OutputError(f"no permission to write {target}", hint="give a folder you can write to") from error
             case errno.ENOTDIR | errno.EEXIST | errno.EISDIR:
-                raise OutputError(f"{target} cannot be made: something else has that name ({error.strerror})") from error
+                raise OutputError(
+                    f"{target} cannot be made: something else has that name ({error.strerror})"
+                ) from error
             case _:
                 raise

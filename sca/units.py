@@ -9,7 +9,16 @@ from fractions import Fraction
 
 from sca.errors import GridError
 
-__all__ = ["HEARD_HZ", "MEL_HOP_SAMPLES", "SPOKEN_HZ", "Grid", "encoder_tokens", "half_up", "samples_to_seconds", "seconds_to_samples"]
+__all__ = [
+    "HEARD_HZ",
+    "MEL_HOP_SAMPLES",
+    "SPOKEN_HZ",
+    "Grid",
+    "encoder_tokens",
+    "half_up",
+    "samples_to_seconds",
+    "seconds_to_samples",
+]
 
 HEARD_HZ = 16_000
 """Rate of everything a model hears."""
@@ -100,7 +109,9 @@ class Grid:
         """Samples a chunk lasts at `rate_hz`; exact at 16 and 24 kHz by construction."""
         samples = self.chunk_s * rate_hz
         if samples.denominator != 1:
-            raise GridError(f"a chunk of {float(self.chunk_s):g} s is {float(samples):.6g} samples at {rate_hz} Hz, not a whole number")
+            raise GridError(
+                f"a chunk of {float(self.chunk_s):g} s is {float(samples):.6g} samples at {rate_hz} Hz, not a whole number"
+            )
         return int(samples)
 
     @property

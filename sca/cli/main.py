@@ -1,15 +1,75 @@
 """The `sca` command: its subcommands, and the one place where an error becomes a line and an exit code."""
 
+import os
 import sys
 import traceback
-from typing import Annotated, NoReturn
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
+from sca.cli.build_duplex import build_duplex
+from sca.cli.config import app as config_app
+from sca.cli.demo import demo
+from sca.cli.verify import verify
 from sca.errors import ScaError
+
+__all__ = ["Boundary", "app", "report", "run"]
+
+
+def report(error: ScaError) -> int:
+    """Print an error as one line and its hint, and return its exit code."""
+    sys.stderr.write(f"sca: {error.message}\n")
+    if error.hint:
+        sys.stderr.write(f"     {error.hint}\n")
+    return error.exit_code
+
+
+class Boundary(TyperGroup):
+    """The root command: what a user did leaves it as a line and an exit code, a bug of ours as the exception it is."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the subcommand."""
+        # Here and not around `app()`, where it would be too late: Typer ends an interrupt and a closed pipe on its own,
+        # without a word. `except*` because a task group wraps even a single error.
+        leave = typer.Exit()
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()  # shows a reader that left now and not at the interpreter's end
+        except* ScaError as errors:
+            codes = [report(error) for error in _leaves(errors)]
+            leave = typer.Exit(codes[0])
+        except* KeyboardInterrupt:
+            sys.stderr.write("sca: interrupted; what is finished is kept, and the same command goes on from there\n")
+            leave = typer.Exit(130)
+        except* BrokenPipeError:
+            _discard_stdout()
+        raise leave
+
+
+def _leaves(errors: BaseExceptionGroup[ScaError]) -> Iterator[ScaError]:
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _discard_stdout() -> None:
+    """The reader of stdout left (`sca … | head`). Whatever is still written goes nowhere, quietly."""
+    with suppress(OSError):  # a stdout that is no file has nothing to point elsewhere
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
 
 app = typer.Typer(
     name="sca",
+    cls=Boundary,
     help="Recordings of people talking become full-duplex training data; full-duplex speech models run live.",
     no_args_is_help=True,
     add_completion=True,
@@ -17,6 +77,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("build-duplex")(build_duplex)
+app.command("build-duplex-dataset", hidden=True)(build_duplex)
+app.command("verify")(verify)
+app.command("demo")(demo)
+app.add_typer(config_app, name="config")
 
 
 def _version(asked: bool) -> None:
@@ -29,38 +94,24 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Hold the options that come before a subcommand."""
 
 
-def report(error: ScaError) -> int:
-    """Print an error as one line and its hint, and return its exit code."""
-    sys.stderr.write(f"sca: {error.message}\n")
-    if error.hint:
-        sys.stderr.write(f"     {error.hint}\n")
-    return error.exit_code
-
-
 def run() -> NoReturn:
     """Entry point of the console script."""
+    if not sys.stdout.isatty():
+        app.rich_markup_mode = None  # no boxes in a file or a pipe, and `sca --help` there takes half the time
     try:
         app(prog_name="sca")
-        code = 0
-    except ScaError as error:
-        code = report(error)
-    except KeyboardInterrupt:
-        sys.stderr.write("sca: interrupted; what is finished is kept, and the same command goes on from there\n")
-        code = 130
-    except BrokenPipeError:
-        # The reader of our stdout left (`sca … | head`). Point stdout elsewhere so that the interpreter's last flush is quiet.
-        sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123
-        code = 0
     except Exception:  # noqa: BLE001 - the process boundary: whatever gets here is a bug of ours
         traceback.print_exc()
         sys.stderr.write("sca: this is a bug of sca, not of yours; please report it with the lines above\n")
-        code = 1
-    sys.exit(code)
+        sys.exit(1)
+    sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,157 @@
+"""`sca build-duplex`: a two-speaker corpus becomes a duplex data set."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sca.cli.console import emit_json, out, stderr
+from sca.cli.options import ConfigFile, Force, Jobs, Json, Preset, Quiet, SetValues, settings_from
+from sca.cli.progress import audio_progress
+from sca.errors import PartialFailure
+
+if TYPE_CHECKING:
+    from sca.config import Settings
+    from sca.data.duplex.build import BuildSummary
+
+__all__ = ["build_duplex"]
+
+_NOTES_SHOWN = 8
+
+
+class Mode(StrEnum):
+    """What to make."""
+
+    dataset = "dataset"
+    script = "script"
+
+
+def build_duplex(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="A corpus in the MagicHub layout: WAV/, TXT/, and WORDS/ if there is one."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write the data set to.")],
+    mode: Annotated[
+        Mode, typer.Option(help="dataset: rows and audio. script: one JSON a transcript, with tokens, no audio.")
+    ] = Mode.dataset,
+    model_path: Annotated[
+        str | None,
+        typer.Option(help="Whose tokenizer: a hub id, a folder, or builtin:qwen (no network).", show_default=False),
+    ] = None,
+    lead: Annotated[
+        int | None, typer.Option(help="Chunks before its sound a token is placed (1).", show_default=False)
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option(help="Seconds a row lasts, MIN-MAX (20-60), or session.", show_default=False)
+    ] = None,
+    on_lag: Annotated[
+        str | None,
+        typer.Option(
+            help="Units that fall more than max_lag_chunks behind: keep or drop-unit (keep).", show_default=False
+        ),
+    ] = None,
+    audio_format: Annotated[
+        str | None, typer.Option(help="flac (small) or pcm16 (read without decoding) (flac).", show_default=False)
+    ] = None,
+    preset: Preset = None,
+    config: ConfigFile = None,
+    set_values: SetValues = None,
+    jobs: Jobs = None,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Turn a two-speaker corpus into a full-duplex training data set.
+
+    Each row is a stretch of a conversation from one side: what the other one says is heard, what this one says is spoken, both on a
+    0.32 s grid. A second run does only what is missing. Check the result with `sca verify`.
+    """
+    options = {
+        "duplex.model_path": model_path,
+        "duplex.lead_chunks": lead,
+        "duplex.window": window,
+        "duplex.on_lag": on_lag,
+        "duplex.audio_format": audio_format,
+    }
+    settings = settings_from(config, set_values, preset, options)
+    if mode is Mode.script:
+        _script(source, output, settings, json)
+        return
+    from sca.data.duplex.build import build_duplex as build
+
+    with audio_progress("sessions", quiet=quiet) as progress:
+        summary = build(
+            source, output, settings, jobs=jobs or 0, force=force, on_start=progress.start, progress=progress.advance
+        )
+    if not quiet:
+        _say_notes(
+            [f"{s}: dropped: {why}" for s, why in summary.dropped]
+            + [f"{s}: failed: {why}" for s, why in summary.failed]
+        )
+        _say_notes(summary.skipped)
+    if json:
+        emit_json(_document(summary))
+    else:
+        _show(summary)
+    if summary.failed:
+        total = summary.kept + len(summary.dropped) + len(summary.failed)
+        raise PartialFailure(
+            f"{len(summary.failed)} of {total} sessions failed", hint=f"the reasons are in {output / 'ledger.jsonl'}"
+        )
+
+
+def _script(source: Path, output: Path, settings: "Settings", json: bool) -> None:
+    from sca.data.duplex.script import build_script
+
+    summary = build_script(source, output, settings)
+    _say_notes(summary.skipped)
+    if json:
+        emit_json(
+            {
+                "files": summary.files,
+                "events": summary.events,
+                "tokens": summary.tokens,
+                "skipped": summary.skipped,
+                "output": str(output),
+            }
+        )
+    else:
+        out().print(f"{summary.files} files with {summary.events} events and {summary.tokens} tokens in {output}")
+
+
+def _say_notes(notes: list[str]) -> None:
+    console = stderr()
+    for note in notes[:_NOTES_SHOWN]:
+        console.print(f"sca: {note}", markup=False)
+    if len(notes) > _NOTES_SHOWN:
+        console.print(f"sca: … and {len(notes) - _NOTES_SHOWN} more in ledger.jsonl", markup=False)
+
+
+def _document(summary: "BuildSummary") -> dict[str, Any]:
+    report = summary.report.model_dump(mode="json")
+    return {
+        "output": str(summary.root),
+        "built": summary.built,
+        "failed": dict(summary.failed),
+        "dropped": dict(summary.dropped),
+        "skipped": summary.skipped,
+        "report": report,
+    }
+
+
+def _show(summary: "BuildSummary") -> None:
+    report, placement = summary.report, summary.report.placement
+    console = out()
+    console.print(
+        f"{report.sessions.kept} sessions, {report.sessions.hours:.2f} h, {report.rows} rows in {summary.root} "
+        f"({summary.built} built now, {len(summary.dropped)} dropped, {len(summary.failed)} failed, {report.skipped} things skipped)"
+    )
+    console.print(
+        f"{report.coverage.words_in_rows} of {report.coverage.words} words, {placement.tokens} tokens, {report.coverage.tokens_dropped} dropped; "
+        f"token-time error {placement.mean_error_s:.3f} s mean, {placement.p95_error_s:.2f} s p95, {placement.max_late_s:.2f} s latest"
+    )
+    console.print(f"prove it:  sca verify {summary.root}")

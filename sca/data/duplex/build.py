@@ -1,0 +1,267 @@
+"""A corpus becomes a duplex data set: scan, build what is missing, put the finished parts together, write the report.
+
+Holds one session's results in memory at a time; what a session made is on disk before it counts. A second run redoes nothing, a
+killed one at most the sessions in hand, and the files end up the same bytes.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache, partial
+from hashlib import blake2b, file_digest
+from pathlib import Path
+from typing import Any
+
+from sca import __version__
+from sca.config import Settings
+from sca.data.corpora import magichub
+from sca.data.corpora.magichub import SessionFiles
+from sca.data.duplex.layout import check_silence_id, window_plan
+from sca.data.duplex.report import Report, make_report
+from sca.data.duplex.session import Paths, SessionJob, SessionResult, build_session
+from sca.data.duplex.settings import NAME as SETTINGS_FILE
+from sca.data.duplex.settings import differences, made_with
+from sca.data.duplex.store import merge_tables, write_dict, write_json, write_split_files
+from sca.data.runs.ledger import Entry, Ledger, exclusive
+from sca.data.runs.local import cores, run
+from sca.errors import InputError, OutputError, ScaError, writing
+from sca.tokenizer import TextTokenizer, load_tokenizer
+
+__all__ = ["BuildSummary", "Progress", "build_duplex"]
+
+# Starting worker processes takes longer than a small corpus does.
+_WORTH_WORKERS_BYTES = 64 << 20
+
+
+@dataclass(slots=True)
+class BuildSummary:
+    """How a build ended. `built` sessions were made by this run, the others were there already."""
+
+    root: Path
+    report: Report
+    built: int
+    kept: int
+    dropped: list[tuple[str, str]] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+Progress = Callable[[str, float], None]
+"""Called with a session's id and its length in seconds when it is done."""
+
+
+def build_duplex(
+    source: Path,
+    root: Path,
+    settings: Settings,
+    *,
+    jobs: int = 0,
+    force: bool = False,
+    on_start: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+) -> BuildSummary:
+    """Build the MagicHub corpus `source` into the data set `root`.
+
+    jobs: processes, 0 for one a core where that pays.   force: rebuild a folder that was made with other settings.
+    on_start: called once with (sessions in all, sessions to do). Raises `InputError`, `OutputError`, `ConfigError`.
+    """
+    scan = magichub.scan(source)
+    tokenizer = _tokenizer(settings)
+    check_silence_id(settings, tokenizer)
+    window_plan(settings, tokenizer)
+    if not scan.sessions:
+        reasons = "; ".join(str(s) for s in scan.skipped[:3])
+        raise InputError(f"{source} has no session with two speakers{': ' + reasons if reasons else ''}")
+    _refuse_source_as_target(source, root)
+    with exclusive(root):
+        _claim(root, settings, tokenizer, force)
+        results, todo = _sort_out(scan.sessions, root, settings, tokenizer)
+        if on_start is not None:
+            on_start(len(scan.sessions), len(todo))
+        built = _work(todo, root, settings, jobs, results, progress)
+        _forget_others(root, {files.session_id for files in scan.sessions})
+        skipped = [str(s) for s in scan.skipped]
+        report = _finish(root, settings, tokenizer, list(results.values()), skipped)
+    return BuildSummary(
+        root=root,
+        report=report,
+        built=built,
+        kept=report.sessions.kept,
+        dropped=[(r.session_id, r.reason or "") for r in results.values() if r.status == "dropped"],
+        failed=[(r.session_id, r.reason or "") for r in results.values() if r.status == "failed"],
+        skipped=skipped + [note for r in results.values() for note in r.skipped],
+    )
+
+
+def _refuse_source_as_target(source: Path, root: Path) -> None:
+    if root.resolve() == source.resolve():
+        raise OutputError(f"{root} is the corpus itself", hint="give another folder with --output")
+
+
+@cache
+def _load(model_path: str, revision: str | None, cache_dir: Path) -> TextTokenizer:
+    return load_tokenizer(model_path, revision=revision, cache_dir=cache_dir)
+
+
+def _tokenizer(settings: Settings) -> TextTokenizer:
+    return _load(settings.duplex.model_path, settings.duplex.revision, settings.paths.resolved_cache_dir)
+
+
+def _claim(root: Path, settings: Settings, tokenizer: TextTokenizer, force: bool) -> None:
+    """Make sure `root` is empty or made with these settings; with `force`, empty it of what we made."""
+    wanted = made_with(settings, tokenizer)
+    path = root / SETTINGS_FILE
+    if path.exists():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            found = {}
+        if found == wanted:
+            return
+        if not force:
+            raise OutputError(
+                f"{root} was made with other settings ({', '.join(differences(found, wanted)[:4])})",
+                hint="give another --output, or --force to build it anew",
+            )
+        for name in ("storage", "train", ".sca"):
+            shutil.rmtree(root / name, ignore_errors=True)
+        for name in ("dataset_dict.json", "report.json", "ledger.jsonl", "README.md"):
+            (root / name).unlink(missing_ok=True)
+    elif any(entry.name != ".lock" for entry in root.iterdir()):
+        raise OutputError(
+            f"{root} has other files in it", hint="give an empty folder, or one that sca build-duplex made"
+        )
+    write_json(path, wanted)
+
+
+def _sort_out(
+    sessions: Iterable[SessionFiles], root: Path, settings: Settings, tokenizer: TextTokenizer
+) -> tuple[dict[str, SessionResult], list[SessionJob]]:
+    """Which sessions are done with this very content, and which have to be built."""
+    base = json.dumps(made_with(settings, tokenizer), sort_keys=True)
+    done: dict[str, SessionResult] = {}
+    todo: list[SessionJob] = []
+    for files in sessions:
+        stat = _stat(files)
+        before = _recorded(Paths(root, files.session_id))
+        if before is not None and before.stat == stat:
+            done[files.session_id] = before
+            continue
+        key, recordings = _key(files, base)
+        if before is not None and before.key == key:
+            done[files.session_id] = before
+        else:
+            todo.append(SessionJob(files, key, stat, recordings))
+    return done, todo
+
+
+def _recorded(paths: Paths) -> SessionResult | None:
+    """A finished session's record, if its parts are there too."""
+    try:
+        result = SessionResult.from_json(json.loads(paths.record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if result.status == "kept" and not (paths.storage.exists() and paths.rows.exists()):
+        return None
+    return result
+
+
+def _inputs(files: SessionFiles) -> list[Path]:
+    return [path for track in files.tracks for path in (track.audio, track.transcript, track.words) if path is not None]
+
+
+def _stat(files: SessionFiles) -> list[list[Any]]:
+    """Name, size and time of every input: when they are unchanged, so is the content."""
+    found = [(path, path.stat()) for path in _inputs(files)]
+    return [[str(path.resolve()), stat.st_size, stat.st_mtime_ns] for path, stat in found]
+
+
+def _key(files: SessionFiles, base: str) -> tuple[str, dict[Path, str]]:
+    """The key of a session's content under these settings, and its recordings' SHA-256."""
+    content = {path: _sha256(path) for path in _inputs(files)}
+    named = "".join(f"\n{path.name} {digest}" for path, digest in content.items())
+    key = blake2b((base + named).encode(), digest_size=16).hexdigest()
+    return key, {track.audio: content[track.audio] for track in files.tracks}
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    except OSError:
+        # Whoever reads the file for its content says what is wrong with it.
+        return "unreadable"
+
+
+def _build_one(job: SessionJob, root: Path, settings: Settings) -> SessionResult:
+    return build_session(job, root, settings, _tokenizer(settings))
+
+
+def _work(
+    todo: list[SessionJob],
+    root: Path,
+    settings: Settings,
+    jobs: int,
+    results: dict[str, SessionResult],
+    progress: Progress | None,
+) -> int:
+    """Build `todo` into `results`; returns how many were built. A session that cannot be read fails alone."""
+    ledger = Ledger(root / "ledger.jsonl")
+    if not jobs:
+        heavy = sum(track.audio.stat().st_size for job in todo for track in job.files.tracks) > _WORTH_WORKERS_BYTES
+        jobs = cores() if heavy else 1
+    for job, outcome in run(todo, partial(_build_one, root=root, settings=settings), jobs):
+        if isinstance(outcome, OutputError):
+            raise outcome
+        if isinstance(outcome, ScaError):
+            outcome = SessionResult(job.files.session_id, job.key, "failed", reason=outcome.message)
+            _forget(root, outcome.session_id)
+        results[outcome.session_id] = outcome
+        ledger.append(_entry(outcome))
+        if progress is not None:
+            progress(outcome.session_id, outcome.samples / 16_000)
+    return len(todo)
+
+
+def _entry(result: SessionResult) -> Entry:
+    return Entry(result.session_id, result.key, result.status, result.reason, notes=tuple(result.skipped))
+
+
+def _forget(root: Path, session_id: str) -> None:
+    paths = Paths(root, session_id)
+    with writing(root):
+        for part in (paths.storage, paths.rows, paths.record):
+            part.unlink(missing_ok=True)
+
+
+def _forget_others(root: Path, present: set[str]) -> None:
+    """Take out the parts of sessions that left the corpus."""
+    for folder in (root / ".sca" / "sessions", root / ".sca" / "rows", root / "storage"):
+        for path in folder.glob("*") if folder.exists() else ():
+            ours = folder.name == "sessions" or path.suffix == ".arrow"
+            if ours and path.stem not in present:
+                path.unlink()
+
+
+def _finish(
+    root: Path, settings: Settings, tokenizer: TextTokenizer, results: list[SessionResult], skipped: list[str]
+) -> Report:
+    """Put the parts together. Everything here is derived, so it is simply made again."""
+    results.sort(key=lambda r: r.session_id)
+    kept = [r for r in results if r.status == "kept"]
+    Ledger(root / "ledger.jsonl").settle([_entry(r) for r in results])
+    if not kept:
+        reasons = "; ".join(f"{r.session_id}: {r.reason}" for r in results[:3])
+        raise InputError(
+            f"no session could be used: {reasons}", hint=f"{root / 'ledger.jsonl'} has every session's reason"
+        )
+    report = make_report(settings, made_with(settings, tokenizer), __version__, results, skipped)
+    with writing(root):
+        shutil.rmtree(root / ".sca" / "scratch", ignore_errors=True)
+    merge_tables(root / "train" / "data-00000-of-00001.arrow", "rows", [Paths(root, r.session_id).rows for r in kept])
+    write_split_files(root / "train", "train", ["data-00000-of-00001.arrow"], [r.key for r in kept])
+    write_split_files(root / "storage", "storage", [f"{r.session_id}.arrow" for r in kept], [r.key for r in kept])
+    write_json(root / "report.json", report.model_dump(mode="json"))
+    write_dict(root, ["storage", "train"])
+    return report

@@ -1,0 +1,99 @@
+"""From settings to what each step needs: the row layout, the window plan, the proof's context."""
+
+from sca.config import Settings
+from sca.data.duplex.proof import ProofContext
+from sca.data.duplex.rows import Layout
+from sca.data.duplex.windows import WindowPlan
+from sca.errors import ConfigError
+from sca.tokenizer import TextTokenizer
+from sca.units import HEARD_HZ
+
+__all__ = ["check_silence_id", "layout_of", "prompt_ids", "proof_context", "window_plan"]
+
+
+def prompt_ids(settings: Settings, tokenizer: TextTokenizer) -> tuple[int, ...]:
+    """The tokens every row begins with: the system prompt as a chat turn, or none."""
+    text = settings.duplex.system_prompt
+    if not text:
+        return ()
+    return tuple(tokenizer.encode_with_specials(f"<|im_start|>system\n{text}<|im_end|>\n"))
+
+
+def check_silence_id(settings: Settings, tokenizer: TextTokenizer) -> None:
+    """The silence token must be one the tokenizer has and never writes for text. Raises `ConfigError`."""
+    silence = settings.duplex.silence_token_id
+    if not 0 <= silence < tokenizer.vocab_size:
+        raise ConfigError(
+            f"duplex.silence_token_id is {silence}, but {tokenizer.name} has the ids 0 to {tokenizer.vocab_size - 1}",
+            hint="151646 (<|object_ref_start|>) is the one of the Qwen tokenizers",
+        )
+    if silence not in tokenizer.special_ids:
+        raise ConfigError(
+            f"duplex.silence_token_id is {silence}, which {tokenizer.name} writes for the text {tokenizer.decode([silence])!r}",
+            hint="choose a special token that no text contains, such as 151646 (<|object_ref_start|>)",
+        )
+
+
+def layout_of(settings: Settings, tokenizer: TextTokenizer) -> Layout:
+    """What rows are made of."""
+    grid, duplex = settings.grid, settings.duplex
+    return Layout(
+        chunk_samples=grid.heard_samples,
+        frames=grid.frames_per_chunk,
+        capacity=duplex.text_tokens_per_chunk,
+        lead=duplex.lead_chunks,
+        pull=duplex.pull_chunks,
+        max_lag=duplex.max_lag_chunks,
+        drop_late_units=duplex.on_lag == "drop-unit",
+        silence_id=duplex.silence_token_id,
+        placeholder=duplex.audio_placeholder,
+        prompt_ids=prompt_ids(settings, tokenizer),
+    )
+
+
+def window_plan(settings: Settings, tokenizer: TextTokenizer) -> WindowPlan:
+    """How long windows may be, in chunks. Raises `ConfigError` when no window fits `max_tokens`."""
+    grid, duplex = settings.grid, settings.duplex
+    # The longest a row can be: every chunk full of text.
+    room = duplex.max_tokens - len(prompt_ids(settings, tokenizer))
+    most = room // (grid.frames_per_chunk + duplex.text_tokens_per_chunk)
+    if duplex.window_s is None:
+        low, high, segments = most, most, None
+    else:
+        shortest_s, longest_s = duplex.window_s
+        # Rounded inwards, so that the seconds asked for are kept.
+        low = int(-(-shortest_s // float(grid.chunk_s)))
+        high = min(most, int(longest_s / float(grid.chunk_s) + 1e-9))
+        segments = duplex.max_segments
+    if high < 1:
+        raise ConfigError(
+            f"no window fits: duplex.max_tokens is {duplex.max_tokens} and duplex.window is {duplex.window!r}",
+            hint="raise max_tokens or the window's upper bound",
+        )
+    return WindowPlan(
+        min_chunks=min(low, high),
+        max_chunks=high,
+        max_segments=segments,
+        min_silence=round(duplex.min_silence_s * HEARD_HZ),
+        chunk_samples=grid.heard_samples,
+        lead=duplex.lead_chunks,
+    )
+
+
+def proof_context(settings: Settings, tokenizer: TextTokenizer) -> ProofContext:
+    """What rows are held against."""
+    grid, duplex = settings.grid, settings.duplex
+    return ProofContext(
+        tokenizer=tokenizer,
+        chunk_samples=grid.heard_samples,
+        mel_frames=grid.mel_frames,
+        frames=grid.frames_per_chunk,
+        capacity=duplex.text_tokens_per_chunk,
+        lead=duplex.lead_chunks,
+        pull=duplex.pull_chunks,
+        max_lag=duplex.max_lag_chunks,
+        silence_id=duplex.silence_token_id,
+        placeholder=duplex.audio_placeholder,
+        prompt_ids=prompt_ids(settings, tokenizer),
+        max_tokens=duplex.max_tokens,
+    )

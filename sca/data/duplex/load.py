@@ -1,0 +1,171 @@
+"""Read a duplex data set row by row: tokens, the chunks heard, the chunks spoken. Costs what the row costs, not the session.
+
+Tables are memory-mapped and a row's audio is found by seeking, so nothing else is decoded. An object of this module can be
+pickled to data-loader workers; each opens the files for itself.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from sca.data.duplex.settings import read_settings, settings_of
+from sca.data.duplex.store import open_split
+from sca.data.duplex.tracks import WAV_HEADER_BYTES
+from sca.errors import InputError
+from sca.units import HEARD_HZ, SPOKEN_HZ, Grid
+
+__all__ = ["DuplexDataset", "DuplexRow", "StoredTrack", "chunked", "load", "read_samples"]
+
+_OPEN_SESSIONS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class DuplexRow:
+    """One training row.
+
+    input_ids: int32 `(tokens,)`, placeholders as stored.   heard: float32 `(n_chunks, 5120)`, what the listener says, 16 kHz.
+    spoken: float32 `(n_chunks, 7680)`, what the speaker says, 24 kHz, on the same chunks (past the recording's end: zeros).
+    segments: as stored, times from the row's start.   speaker_embedding: float32 `(192,)` or None.
+    """
+
+    row_id: str
+    input_ids: NDArray[np.int32]
+    heard: NDArray[np.float32]
+    spoken: NDArray[np.float32]
+    segments: list[dict[str, Any]]
+    speaker_embedding: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTrack:
+    """One speaker's storage row: its audio as mapped buffers, the rest as plain values."""
+
+    heard: Any
+    spoken: Any
+    record: dict[str, Any]
+
+
+def load(path: str | Path, split: str = "train") -> "DuplexDataset":
+    """Open a split of a data set. Raises `InputError` when `path` is not one."""
+    return DuplexDataset(Path(path), split)
+
+
+class DuplexDataset:
+    """A map-style data set: `len`, `[i]` and iteration; `[i]` reads only that row's audio."""
+
+    def __init__(self, root: Path, split: str = "train") -> None:
+        self.root = root
+        self.split = split
+        self.grid: Grid = settings_of(read_settings(root)).grid
+        self._rows: Any = None
+        self._sessions: OrderedDict[str, dict[str, StoredTrack]] = OrderedDict()
+        self._files = {file.stem: file for file in open_split(root, "storage")}
+        self._row_files = open_split(root, split)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_rows": None, "_sessions": OrderedDict()}
+
+    def __len__(self) -> int:
+        return int(self._table().num_rows)
+
+    def __iter__(self) -> Iterator[DuplexRow]:
+        return (self[i] for i in range(len(self)))
+
+    def record(self, index: int) -> dict[str, Any]:
+        """A row as it is stored, without audio."""
+        table = self._table()
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        plain: dict[str, Any] = table.slice(index % len(self), 1).to_pylist()[0]
+        return plain
+
+    def __getitem__(self, index: int) -> DuplexRow:
+        row = self.record(index)
+        tracks = self._tracks(row["session_id"])
+        first, n = row["start_chunk"], row["n_chunks"]
+        speaker = tracks[row["speaker"]]
+        embedding = speaker.record["speaker_embedding"]
+        return DuplexRow(
+            row_id=row["row_id"],
+            input_ids=np.asarray(row["input_ids"], np.int32),
+            heard=chunked(tracks[row["listener"]].heard, first, n, self.grid.heard_samples, HEARD_HZ),
+            spoken=chunked(speaker.spoken, first, n, self.grid.spoken_samples, SPOKEN_HZ),
+            segments=row["segments"],
+            speaker_embedding=None if embedding is None else np.asarray(embedding, np.float32),
+        )
+
+    def _table(self) -> Any:
+        if self._rows is None:
+            import pyarrow as pa
+
+            tables = []
+            for file in self._row_files:
+                with pa.memory_map(str(file), "r") as source:
+                    tables.append(pa.ipc.open_stream(source).read_all())
+            self._rows = pa.concat_tables(tables)
+        return self._rows
+
+    def _tracks(self, session_id: str) -> dict[str, StoredTrack]:
+        if session_id not in self._sessions:
+            if session_id not in self._files:
+                raise InputError(
+                    f"{self.root}: session {session_id} has no audio in storage", hint="sca verify says what is broken"
+                )
+            self._sessions[session_id] = {t.record["speaker_id"]: t for t in stored_tracks(self._files[session_id])}
+            while len(self._sessions) > _OPEN_SESSIONS:
+                self._sessions.popitem(last=False)
+        self._sessions.move_to_end(session_id)
+        return self._sessions[session_id]
+
+
+def stored_tracks(file: Path) -> list[StoredTrack]:
+    """The tracks of a session's storage file. Audio stays on disk, mapped."""
+    from sca.data.duplex.store import iter_rows
+
+    tracks: list[StoredTrack] = []
+    for batch in iter_rows(file):
+        names = [name for name in batch.schema.names if not name.startswith("audio_")]
+        for i, record in enumerate(batch.select(names).to_pylist()):
+            heard, spoken = (_cell(batch.column(name), i) for name in ("audio_16k", "audio_24k"))
+            tracks.append(StoredTrack(heard, spoken, record))
+    return tracks
+
+
+def _cell(column: Any, row: int) -> Any:
+    return column.field("bytes")[row].as_buffer()
+
+
+def chunked(audio: Any, first: int, n_chunks: int, chunk_samples: int, rate_hz: int) -> NDArray[np.float32]:
+    """Chunks `[first, first + n_chunks)` of a stored track, float32 `(n_chunks, chunk_samples)`, zeros past its end."""
+    found = read_samples(audio, first * chunk_samples, n_chunks * chunk_samples, rate_hz)
+    chunks = np.zeros(n_chunks * chunk_samples, np.float32)
+    np.multiply(found, np.float32(1 / 32768), out=chunks[: len(found)])
+    return chunks.reshape(n_chunks, chunk_samples)
+
+
+def read_samples(audio: Any, start: int, count: int, rate_hz: int) -> NDArray[np.int16]:
+    """Samples `[start, start + count)` of a stored cell as int16, fewer where the track ends."""
+    import pyarrow as pa
+
+    if audio[:4].to_pybytes() == b"RIFF":
+        pcm = np.frombuffer(audio, "<i2", offset=WAV_HEADER_BYTES)
+        return pcm[start : start + count]
+    try:
+        with soundfile.SoundFile(pa.BufferReader(audio)) as file:
+            if file.samplerate != rate_hz or file.channels != 1:
+                raise InputError(
+                    f"a stored track is {file.samplerate} Hz with {file.channels} channels, not {rate_hz} Hz mono"
+                )
+            if start >= file.frames:
+                return np.zeros(0, np.int16)
+            file.seek(start)
+            samples: NDArray[np.int16] = file.read(count, dtype="int16")
+            return samples
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"a stored track cannot be decoded: {error}", hint="sca verify says which") from error

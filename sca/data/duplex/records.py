@@ -1,0 +1,113 @@
+"""Rows and tracks as the records that are stored: seconds instead of samples, plain types, the names of the columns."""
+
+from typing import Any
+
+import numpy as np
+
+from sca.data.corpora.conversation import Track
+from sca.data.duplex.rows import Dropped, Layout, Row, Segment
+from sca.data.duplex.text import Word
+from sca.data.duplex.tracks import EncodedTrack
+from sca.units import HEARD_HZ
+
+__all__ = ["row_record", "storage_record", "word_record"]
+
+
+def word_record(word: Word) -> dict[str, Any]:
+    """A word of `storage`: times in seconds from the start of the session."""
+    return {"word": word.text, "start": word.start / HEARD_HZ, "end": word.end / HEARD_HZ, "source": word.source}
+
+
+def storage_record(
+    session_id: str, track: Track, audio: EncodedTrack, sha256: str, words: list[Word]
+) -> dict[str, Any]:
+    """A row of `storage` without its two audio cells. sha256: of the recording's file."""
+    return {
+        "session_id": session_id,
+        "speaker_id": track.speaker_id,
+        "duration_samples": audio.samples,
+        "words": [word_record(word) for word in words],
+        "speaker_embedding": None,
+        "provenance": {
+            # Names, not paths: a data set should not tell where on whose machine it was made.
+            "audio": track.audio.name,
+            "transcript": track.transcript.name,
+            "sha256": sha256,
+            "rate_hz": audio.rate_hz,
+            "channels": audio.channels,
+            "padded_samples": audio.padded,
+            "peak": _float32(audio.peak),
+            "clipped_samples": audio.clipped,
+            "non_finite_samples": audio.non_finite,
+        },
+    }
+
+
+def row_record(session_id: str, listener: str, speaker: str, row: Row, layout: Layout) -> dict[str, Any]:
+    """A row of `train`: times in seconds, chunks and places counted from the row's start."""
+    origin = row.first * layout.chunk_samples
+    sources = {word.word.source for segment in row.segments for word in segment.words}
+    return {
+        "row_id": f"{session_id}:{listener}>{speaker}:{row.first:06d}",
+        "session_id": session_id,
+        "listener": listener,
+        "speaker": speaker,
+        "start_chunk": row.first,
+        "n_chunks": row.n_chunks,
+        "extended_chunks": row.extended,
+        "prompt_tokens": len(layout.prompt_ids),
+        "input_ids": row.input_ids.tolist(),
+        "segments": [_segment_record(segment, origin) for segment in row.segments],
+        "dropped": [_dropped_record(part, origin) for part in row.dropped],
+        "flags": list(row.flags),
+        "align_source": "none" if not sources else sources.pop() if len(sources) == 1 else "mixed",
+    }
+
+
+def _float32(value: float) -> float:
+    """The value a float32 column gives back, so that a record read equals the record written."""
+    return float(np.float32(value))
+
+
+def _segment_record(segment: Segment, origin: int) -> dict[str, Any]:
+    words: list[dict[str, Any]] = [
+        {
+            "word": word.word.text,
+            "start_s": (word.word.start - origin) / HEARD_HZ,
+            "end_s": (word.word.end - origin) / HEARD_HZ,
+            "chunk": word.chunk,
+            "k": word.k,
+            "n_tokens": word.tokens,
+        }
+        for word in segment.words
+    ]
+    offset = segment.label.offset
+    return {
+        "text": segment.text,
+        "leading_space": segment.leading_space,
+        "start_s": words[0]["start_s"],
+        "end_s": max(word["end_s"] for word in words),
+        "kind": segment.label.kind,
+        "overlap": _float32(segment.label.overlap),
+        "floor_offset_s": None if offset is None else offset / HEARD_HZ,
+        "lag_chunks": segment.lag,
+        "first_chunk": segment.slots[0],
+        "first_k": segment.ks[0],
+        "last_chunk": segment.slots[-1],
+        "last_k": segment.ks[-1],
+        "n_tokens": len(segment.ids),
+        "first_word": segment.first_word,
+        "n_words": len(words),
+        "words": words,
+    }
+
+
+def _dropped_record(part: Dropped, origin: int) -> dict[str, Any]:
+    return {
+        "text": part.text,
+        "start_s": (part.start - origin) / HEARD_HZ,
+        "end_s": (part.end - origin) / HEARD_HZ,
+        "n_tokens": part.tokens,
+        "first_word": part.first_word,
+        "n_words": part.words,
+    }

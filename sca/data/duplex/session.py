@@ -1,0 +1,308 @@
+"""One session from corpus files to finished parts: audio, words, rows and what was counted. The unit of work and of resuming.
+
+Runs the same in this process or in a worker; it touches only its own session's files.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from sca.config import Settings
+from sca.data.corpora import magichub
+from sca.data.corpora.conversation import Track, Utterance
+from sca.data.corpora.magichub import SessionFiles
+from sca.data.duplex.align import GivenWords, interpolate
+from sca.data.duplex.labels import label
+from sca.data.duplex.layout import layout_of, proof_context, window_plan
+from sca.data.duplex.proof import Tally, ViewProof
+from sca.data.duplex.records import row_record, storage_record, word_record
+from sca.data.duplex.rows import SpokenUnit, make_row, tokenize_units
+from sca.data.duplex.store import audio_array, write_json, write_table
+from sca.data.duplex.text import Unit, Word, clean, make_units
+from sca.data.duplex.tracks import EncodedTrack, encode_tracks
+from sca.data.duplex.windows import Span, plan_windows
+from sca.tokenizer import TextTokenizer
+from sca.units import HEARD_HZ
+
+__all__ = ["Paths", "SessionResult", "build_session", "time_track"]
+
+SILENT_PEAK = 1e-3
+"""A track that never gets louder than this (-60 dBFS) holds no speech."""
+_PAST_END = HEARD_HZ // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where a session's parts are in a data set's folder."""
+
+    root: Path
+    session_id: str
+
+    @property
+    def storage(self) -> Path:
+        """Both rates of all its tracks."""
+        return self.root / "storage" / f"{self.session_id}.arrow"
+
+    @property
+    def rows(self) -> Path:
+        """Its training rows."""
+        return self.root / ".sca" / "rows" / f"{self.session_id}.arrow"
+
+    @property
+    def record(self) -> Path:
+        """How it ended; written last."""
+        return self.root / ".sca" / "sessions" / f"{self.session_id}.json"
+
+    @property
+    def scratch(self) -> Path:
+        """What is being made."""
+        return self.root / ".sca" / "scratch" / self.session_id
+
+
+@dataclass(slots=True)
+class SessionResult:
+    """How a session ended. status: kept, dropped or failed (then `reason` says why). Lengths in samples at 16 kHz."""
+
+    session_id: str
+    key: str
+    status: str
+    reason: str | None = None
+    skipped: list[str] = field(default_factory=list)
+    samples: int = 0
+    tracks: int = 0
+    rows: int = 0
+    row_digests: list[str] = field(default_factory=list)
+    storage_digests: list[str] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    stat: list[list[Any]] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready copy; counters with integer keys become lists of pairs."""
+        plain = asdict(self)
+        plain["tally"] = {
+            "counts": dict(sorted(self.tally.counts.items())),
+            "errors": sorted(self.tally.errors.items()),
+            "used": sorted(self.tally.used.items()),
+        }
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> "SessionResult":
+        """Undo `to_json`."""
+        tally = Tally()
+        tally.counts.update(plain["tally"]["counts"])
+        tally.errors.update({int(k): v for k, v in plain["tally"]["errors"]})
+        tally.used.update({int(k): v for k, v in plain["tally"]["used"]})
+        return cls(**{**plain, "tally": tally})
+
+
+class _DropError(Exception):
+    """The session is not fit for training; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionJob:
+    """A session to build: its files, the key of their content and the settings, their stat, each recording's SHA-256."""
+
+    files: SessionFiles
+    key: str
+    stat: list[list[Any]]
+    sha256: Mapping[Path, str]
+
+
+def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: TextTokenizer) -> SessionResult:
+    """Build one session's parts under `root` and its record, which is written last and makes the session count as done.
+
+    Raises `InputError` for audio or text that cannot be read and `OutputError` where it cannot write.
+    """
+    files = job.files
+    paths = Paths(root, files.session_id)
+    result = SessionResult(files.session_id, job.key, "kept", stat=job.stat)
+    conversation, skipped = magichub.read(files)
+    result.skipped.extend(map(str, skipped))
+    shutil.rmtree(paths.scratch, ignore_errors=True)
+    paths.scratch.mkdir(parents=True)
+    try:
+        encoded = encode_tracks([t.audio for t in conversation.tracks], paths.scratch, settings.duplex.audio_format)
+        samples = encoded[0].samples
+        units = [_units(track, samples, settings, result.skipped) for track in conversation.tracks]
+        _check_audible(conversation.tracks, encoded, units)
+        result.samples, result.tracks = samples, len(encoded)
+        _write_storage(paths, job, conversation.tracks, encoded, units, result)
+        _write_rows(
+            paths,
+            files.session_id,
+            [t.speaker_id for t in conversation.tracks],
+            units,
+            samples,
+            settings,
+            tokenizer,
+            result,
+        )
+    except _DropError as drop:
+        result.status, result.reason = "dropped", str(drop)
+        for part in (paths.storage, paths.rows):
+            part.unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(paths.scratch, ignore_errors=True)
+    write_json(paths.record, result.to_json())
+    return result
+
+
+def time_track(track: Track, samples: int, skipped: list[str]) -> list[tuple[str, tuple[Word, ...]]]:
+    """The cleaned text of every utterance inside the recording, with its words' times; what is left out goes into `skipped`."""
+    given = GivenWords(track.words) if track.words is not None else None
+    timed: list[tuple[str, tuple[Word, ...]]] = []
+    earliest = 0
+    mismatched: list[Utterance] = []
+    for utterance in track.utterances:
+        text = clean(utterance.text).text
+        if not text:
+            continue
+        if utterance.start >= samples or utterance.end > samples + _PAST_END:
+            skipped.append(
+                f"{track.transcript}:{utterance.line}: ends at {utterance.end / HEARD_HZ:.3f} s, "
+                f"the recording at {samples / HEARD_HZ:.3f} s"
+            )
+            continue
+        end = min(utterance.end, samples)
+        words = given.take(text, utterance.start, utterance.end) if given is not None else None
+        if words is None:
+            if given is not None:
+                mismatched.append(utterance)
+            words = interpolate(text, utterance.start, end)
+        words = _in_order(words, earliest, samples)
+        earliest = words[-1].start
+        timed.append((text, words))
+    skipped.extend(
+        f"{track.transcript}:{u.line}: the given word times do not match this line; its words are interpolated"
+        for u in mismatched
+    )
+    return timed
+
+
+def _in_order(words: Sequence[Word], earliest: int, samples: int) -> tuple[Word, ...]:
+    """Words whose onsets do not run back and that end within the recording."""
+    ordered: list[Word] = []
+    for word in words:
+        start = min(max(word.start, earliest), samples)
+        ordered.append(replace(word, start=start, end=min(max(word.end, start), samples)))
+        earliest = start
+    return tuple(ordered)
+
+
+def _units(track: Track, samples: int, settings: Settings, skipped: list[str]) -> list[Unit]:
+    gap = round(settings.duplex.unit_gap_s * HEARD_HZ)
+    return make_units(time_track(track, samples, skipped), gap)
+
+
+def _check_audible(tracks: Sequence[Track], encoded: Sequence[EncodedTrack], units: Sequence[list[Unit]]) -> None:
+    """A recording without sound whose transcript has words would teach a model to speak over nothing."""
+    for track, audio, spoken in zip(tracks, encoded, units, strict=True):
+        if spoken and audio.peak < SILENT_PEAK:
+            words = sum(len(unit.words) for unit in spoken)
+            raise _DropError(
+                f"{track.audio} is silent (peak {audio.peak:.1e}) but {track.transcript.name} has {words} words"
+            )
+    if not any(units):
+        raise _DropError("no track has any words")
+
+
+def _write_storage(
+    paths: Paths,
+    job: SessionJob,
+    tracks: Sequence[Track],
+    encoded: Sequence[EncodedTrack],
+    units: Sequence[list[Unit]],
+    result: SessionResult,
+) -> None:
+    def batches() -> Any:
+        for track, audio, spoken in zip(tracks, encoded, units, strict=True):
+            words = [word for unit in spoken for word in unit.words]
+            record = storage_record(paths.session_id, track, audio, job.sha256[track.audio], words)
+            count_audio(record["provenance"], result.tally)
+            heard, speech = audio_array([audio.heard, audio.spoken])
+            cells = (cell.field("bytes")[0].as_buffer() for cell in (heard, speech))
+            result.storage_digests.append(digest_of(record, *cells))
+            yield {name: [value] for name, value in record.items()} | {"audio_16k": heard, "audio_24k": speech}
+            # Each track's files are dropped from the disk as soon as they are in the table.
+            audio.heard.unlink()
+            audio.spoken.unlink()
+
+    write_table(paths.storage, "storage", batches())
+
+
+def digest_of(record: dict[str, Any], *audio: Any) -> str:
+    """A digest of a row's values, whatever file they are in: its plain columns as JSON, then its audio's bytes."""
+    digest = blake2b(json.dumps(record, sort_keys=True, ensure_ascii=False).encode(), digest_size=16)
+    for cell in audio:
+        digest.update(cell)
+    return digest.hexdigest()
+
+
+def _write_rows(
+    paths: Paths,
+    session_id: str,
+    speakers: Sequence[str],
+    units: Sequence[list[Unit]],
+    samples: int,
+    settings: Settings,
+    tokenizer: TextTokenizer,
+    result: SessionResult,
+) -> None:
+    """Rows of every ordered pair of speakers, proven as they are written."""
+    layout, plan, context = (
+        layout_of(settings, tokenizer),
+        window_plan(settings, tokenizer),
+        proof_context(settings, tokenizer),
+    )
+    n_chunks = settings.grid.chunks(samples)
+    spans = [[(unit.start, unit.end) for unit in side] for side in units]
+
+    def batches() -> Any:
+        for spoken_by, speaker in enumerate(speakers):
+            side = units[spoken_by]
+            words: list[Span] = [(w.start, w.end) for unit in side for w in unit.words]
+            stored = [word_record(w) for unit in side for w in unit.words]
+            tokenized: list[SpokenUnit] | None = None
+            for heard_by, listener in enumerate(speakers):
+                if heard_by == spoken_by:
+                    continue
+                labels = [
+                    label(span, len(unit.words), spans[heard_by])
+                    for span, unit in zip(spans[spoken_by], side, strict=True)
+                ]
+                if tokenized is None:
+                    tokenized = tokenize_units(side, labels, tokenizer)
+                labelled = [replace(unit, label=found) for unit, found in zip(tokenized, labels, strict=True)]
+                windows = plan_windows(n_chunks, words, spans[spoken_by], spans[heard_by], plan)
+                view = ViewProof(f"{session_id}:{listener}>{speaker}", stored, n_chunks, context)
+                for window in windows:
+                    row = make_row(window, window is windows[-1], labelled, layout)
+                    record = row_record(session_id, listener, speaker, row, layout)
+                    view.add(record)
+                    result.row_digests.append(digest_of(record))
+                    result.rows += 1
+                    yield {name: [value] for name, value in record.items()}
+                view.finish()
+                if view.problems:
+                    raise AssertionError(f"a row that was just made does not prove: {view.problems[0]}")
+                result.tally.add(view.tally)
+
+    write_table(paths.rows, "rows", batches())
+
+
+def count_audio(provenance: Mapping[str, Any], tally: Tally) -> None:
+    """Add what one track's provenance says of its recording."""
+    counts = tally.counts
+    counts["tracks"] += 1
+    for name in ("padded", "clipped", "non_finite"):
+        counts[f"{name}_samples"] += provenance[f"{name}_samples"]
+    counts["tracks_padded"] += provenance["padded_samples"] > 0
+    counts["tracks_clipped"] += provenance["clipped_samples"] > 0
+    counts["tracks_silent"] += provenance["peak"] < SILENT_PEAK
+    counts["tracks_mixed_down"] += provenance["channels"] > 1

@@ -1,0 +1,253 @@
+"""The data set on disk: its columns, its Arrow files, and the small files that make `datasets.load_from_disk` read them.
+
+Knows no audio and no tokens. `storage/` holds one file a session, written once and never copied; `train/` is put together
+from each session's rows when a build ends. Everything appears under its name only when it is whole.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from sca.errors import InputError, writing
+
+__all__ = [
+    "EMBEDDING_SIZE",
+    "SCHEMA_VERSION",
+    "audio_array",
+    "features",
+    "iter_rows",
+    "merge_tables",
+    "open_split",
+    "published",
+    "write_dict",
+    "write_json",
+    "write_split_files",
+    "write_table",
+]
+
+SCHEMA_VERSION = 1
+EMBEDDING_SIZE = 192
+_ROWS_A_BATCH = 128
+_FORMAT: dict[str, Any] = {
+    "_format_columns": None,
+    "_format_kwargs": {},
+    "_format_type": None,
+    "_output_all_columns": False,
+}
+
+
+@cache
+def features(split: str) -> Any:
+    """The `datasets.Features` of "storage" or of a split of rows."""
+    from datasets import Audio, Features, List, Value
+
+    text, number, real, real32 = Value("string"), Value("int32"), Value("float64"), Value("float32")
+    if split == "storage":
+        return Features(
+            {
+                "session_id": text,
+                "speaker_id": text,
+                # decode=False: the bytes as they are, so that no decoder has to be installed to open the data set.
+                "audio_16k": Audio(sampling_rate=16_000, decode=False),
+                "audio_24k": Audio(sampling_rate=24_000, decode=False),
+                "duration_samples": Value("int64"),
+                "words": List({"word": text, "start": real, "end": real, "source": text}),
+                "speaker_embedding": List(real32, length=EMBEDDING_SIZE),
+                "provenance": {
+                    "audio": text,
+                    "transcript": text,
+                    "sha256": text,
+                    "rate_hz": number,
+                    "channels": number,
+                    "padded_samples": Value("int64"),
+                    "peak": real32,
+                    "clipped_samples": Value("int64"),
+                    "non_finite_samples": Value("int64"),
+                },
+            }
+        )
+    word = {"word": text, "start_s": real, "end_s": real, "chunk": number, "k": number, "n_tokens": number}
+    return Features(
+        {
+            "row_id": text,
+            "session_id": text,
+            "listener": text,
+            "speaker": text,
+            "start_chunk": number,
+            "n_chunks": number,
+            "extended_chunks": number,
+            "prompt_tokens": number,
+            "input_ids": List(number),
+            "segments": List(
+                {
+                    "text": text,
+                    "leading_space": Value("bool"),
+                    "start_s": real,
+                    "end_s": real,
+                    "kind": text,
+                    "overlap": real32,
+                    "floor_offset_s": real,
+                    "lag_chunks": number,
+                    "first_chunk": number,
+                    "first_k": number,
+                    "last_chunk": number,
+                    "last_k": number,
+                    "n_tokens": number,
+                    "first_word": number,
+                    "n_words": number,
+                    "words": List(word),
+                }
+            ),
+            "dropped": List(
+                {
+                    "text": text,
+                    "start_s": real,
+                    "end_s": real,
+                    "n_tokens": number,
+                    "first_word": number,
+                    "n_words": number,
+                }
+            ),
+            "flags": List(text),
+            "align_source": text,
+        }
+    )
+
+
+@contextmanager
+def published(path: Path) -> Iterator[Path]:
+    """A temporary sibling to write; it takes the name `path`, whole and synced, when the block ends without an error."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write one JSON document, whole or not at all."""
+    with published(path) as temporary:
+        temporary.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def audio_array(files: Sequence[Path]) -> Any:
+    """Audio cells whose bytes are mapped from `files`, not copied into memory."""
+    import pyarrow as pa
+
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    cells = []
+    for file in files:
+        with pa.memory_map(str(file), "r") as mapped:
+            data = mapped.read_buffer()
+        offsets = pa.array([0, data.size], pa.int32()).buffers()[1]
+        cell = pa.Array.from_buffers(pa.binary(), 1, [None, offsets, data])
+        cells.append(pa.StructArray.from_arrays([cell, pa.array([file.name])], fields=list(kind)))
+    return cells
+
+
+def write_table(path: Path, split: str, batches: Iterable[dict[str, Any]]) -> int:
+    """Write an Arrow stream of `batches` (column → list, or a ready Arrow array); returns the number of records."""
+    import pyarrow as pa
+
+    schema = features(split).arrow_schema
+    count = 0
+    with published(path) as temporary, pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_stream(sink, schema) as out:
+        for batch in batches:
+            arrays = [
+                batch[field.name]
+                if isinstance(batch[field.name], pa.Array)
+                else pa.array(batch[field.name], field.type)
+                for field in schema
+            ]
+            record = pa.record_batch(arrays, schema=schema)
+            out.write_batch(record)
+            count += record.num_rows
+    return count
+
+
+def iter_rows(path: Path) -> Iterator[Any]:
+    """The record batches of an Arrow stream, mapped, one at a time. Raises `InputError` where the file is broken."""
+    import pyarrow as pa
+
+    try:
+        with pa.memory_map(str(path), "r") as source, pa.ipc.open_stream(source) as reader:
+            yield from reader
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"{path} cannot be read as an Arrow file: {_first_line(error)}",
+            hint="build the data set again with --force",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def merge_tables(path: Path, split: str, parts: Sequence[Path]) -> int:
+    """Join the parts into one file in their order, some hundred records to a batch so that readers find few."""
+    import pyarrow as pa
+
+    def joined(held: list[Any]) -> dict[str, Any]:
+        whole = pa.Table.from_batches(held).combine_chunks().to_batches()
+        assert len(whole) == 1, "combined chunks are one batch"
+        return dict(zip(whole[0].schema.names, whole[0].columns, strict=True))
+
+    def batches() -> Iterator[dict[str, Any]]:
+        held: list[Any] = []
+        for part in parts:
+            for batch in iter_rows(part):
+                held.append(batch)
+                if len(held) == _ROWS_A_BATCH:
+                    yield joined(held)
+                    held = []
+        if held:
+            yield joined(held)
+
+    return write_table(path, split, batches())
+
+
+def write_split_files(folder: Path, split: str, files: Sequence[str], fingerprint_of: Iterable[str]) -> None:
+    """The two JSON files beside a split's Arrow files."""
+    from datasets import DatasetInfo
+
+    fingerprint = blake2b("\n".join(fingerprint_of).encode(), digest_size=8).hexdigest()
+    kind = "storage" if split == "storage" else "rows"
+    info = asdict(DatasetInfo(features=features(kind)))
+    write_json(folder / "dataset_info.json", {key: info[key] for key in sorted(info)})
+    state = {
+        "_data_files": [{"filename": name} for name in files],
+        "_fingerprint": fingerprint,
+        "_split": split,
+        **_FORMAT,
+    }
+    write_json(folder / "state.json", state)
+
+
+def write_dict(root: Path, splits: Sequence[str]) -> None:
+    """The file that makes `root` a DatasetDict. Written last: a folder that has it is a finished data set."""
+    write_json(root / "dataset_dict.json", {"splits": list(splits)})
+
+
+def open_split(root: Path, split: str) -> list[Path]:
+    """The Arrow files of a split, in order. Raises `InputError` when `root` is not a finished data set."""
+    state = root / split / "state.json"
+    try:
+        names = [entry["filename"] for entry in json.loads(state.read_text(encoding="utf-8"))["_data_files"]]
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{root} is not a duplex data set: {state} is missing", hint="sca build-duplex makes one"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{state} cannot be read: {_first_line(error)}") from error
+    return [root / split / name for name in names]

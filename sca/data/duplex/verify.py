@@ -1,0 +1,347 @@
+"""The proof of a whole data set, recomputed from its files: every row, every track, every digest, the report.
+
+Goes session by session, so memory does not grow with the data set. Trusts nothing but the settings beside the data, and checks
+that those belong to the tokenizer that is loaded.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from pydantic import ValidationError
+
+from sca import __version__
+from sca.audio.mel import log_mel
+from sca.config import PathsConfig, Settings
+from sca.data.duplex.layout import proof_context
+from sca.data.duplex.load import StoredTrack, chunked, stored_tracks
+from sca.data.duplex.proof import ProofContext, ViewProof
+from sca.data.duplex.report import Report, make_report
+from sca.data.duplex.session import SILENT_PEAK, SessionResult, count_audio, digest_of
+from sca.data.duplex.settings import differences, made_with, read_settings, settings_of
+from sca.data.duplex.store import features, iter_rows, open_split
+from sca.errors import InputError
+from sca.tokenizer import TextTokenizer, load_tokenizer
+from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
+
+__all__ = ["Check", "Verification", "verify"]
+
+# Not recomputable from the files: who made it, and what never got in.
+_NOT_RECOMPUTED = ("sca_version", "skipped", "sessions.dropped", "sessions.failed")
+_DECODE_BLOCK = 1 << 18
+
+
+@dataclass(slots=True)
+class Check:
+    """One line of the proof: what was looked at, what was found, whether it holds."""
+
+    name: str
+    found: str
+    holds: bool
+
+
+@dataclass(slots=True)
+class Verification:
+    """The outcome. `problems` is every single thing that is broken; the data set is proven when it is empty."""
+
+    root: Path
+    report: Report | None
+    problems: list[str] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is broken."""
+        return not self.problems
+
+
+def verify(
+    root: Path,
+    *,
+    cache_dir: Path | None = None,
+    on_start: Callable[[int, int], None] | None = None,
+    on_session: Callable[[str, float], None] | None = None,
+) -> Verification:
+    """Recompute the proof of the data set at `root`.
+
+    on_start: called with the number of sessions, twice.   on_session: called with a session's id and seconds. Raises `InputError` when `root` is not a data set at
+    all, `UpstreamError` when its tokenizer cannot be loaded; everything else that is wrong is a problem in the result.
+    """
+    made = read_settings(root)
+    settings = settings_of(made)
+    cache = cache_dir or PathsConfig().resolved_cache_dir
+    tokenizer = load_tokenizer(settings.duplex.model_path, revision=settings.duplex.revision, cache_dir=cache)
+    outcome = Verification(root, None)
+    outcome.problems += [f"settings.json: {line}" for line in differences(made, made_with(settings, tokenizer))]
+    work = _Verifier(root, settings, tokenizer, outcome.problems)
+    results = work.run(on_start, on_session)
+    outcome.report = make_report(settings, made, __version__, results, [])
+    stored = _stored_report(root, outcome.problems)
+    if stored is not None:
+        outcome.problems += _compare(stored, outcome.report)
+    outcome.checks = _checks(outcome.report, work)
+    return outcome
+
+
+class _Verifier:
+    def __init__(self, root: Path, settings: Settings, tokenizer: TextTokenizer, problems: list[str]) -> None:
+        self.root = root
+        self.settings = settings
+        self.problems = problems
+        self.context: ProofContext = proof_context(settings, tokenizer)
+        self.by_kind: dict[str, int] = {"audio": 0, "rows": 0, "causal": 0}
+        self.causal_rows = 0
+        self._seen: set[str] = set()
+
+    def run(
+        self, on_start: Callable[[int, int], None] | None, on_session: Callable[[str, float], None] | None
+    ) -> list[SessionResult]:
+        files = open_split(self.root, "storage")
+        if on_start is not None:
+            on_start(len(files), len(files))
+        rows = _Rows(self._rows())
+        results: list[SessionResult] = []
+        before = ""
+        for file in files:
+            try:
+                result = self._session(file, rows)
+            except InputError as error:
+                self._problem("audio", error.message)
+                continue
+            if result.session_id <= before:
+                self._problem("audio", f"storage: session {result.session_id} is out of order, after {before}")
+            before = result.session_id
+            results.append(result)
+            if on_session is not None:
+                on_session(result.session_id, result.samples / HEARD_HZ)
+        left = rows.rest()
+        if left:
+            self._problem(
+                "rows", f"{len(left)} rows belong to no session in storage or are out of order, the first is {left[0]}"
+            )
+        return results
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for file in open_split(self.root, "train"):
+            for batch in iter_rows(file):
+                if batch.schema.names != list(features("rows")):
+                    raise InputError(f"{file} has other columns than a duplex data set", hint="build it again")
+                yield from batch.to_pylist()
+
+    def _session(self, file: Path, rows: "_Rows") -> SessionResult:
+        tracks = stored_tracks(file)
+        if not tracks:
+            raise InputError(f"{file} holds no track")
+        session_id = tracks[0].record["session_id"]
+        result = SessionResult(session_id, "", "kept", samples=tracks[0].record["duration_samples"], tracks=len(tracks))
+        if file.stem != session_id:
+            self._problem("audio", f"{file.name} holds session {session_id}")
+        speakers = [track.record["speaker_id"] for track in tracks]
+        if sorted(set(speakers)) != speakers:
+            self._problem("audio", f"{session_id}: speakers {speakers} are not in order, or one is there twice")
+        for track in tracks:
+            self._track(session_id, track, result)
+        self._views(session_id, tracks, rows.of(session_id), result)
+        return result
+
+    def _track(self, session_id: str, track: StoredTrack, result: SessionResult) -> None:
+        record, name = track.record, f"{session_id} {track.record['speaker_id']}"
+        samples = record["duration_samples"]
+        if record["session_id"] != session_id or samples != result.samples:
+            self._problem(
+                "audio",
+                f"{name}: a track of {record['session_id']} with {samples} samples among those of {result.samples}",
+            )
+        wanted = (
+            (track.heard, HEARD_HZ, samples),
+            (track.spoken, SPOKEN_HZ, half_up(Fraction(samples * SPOKEN_HZ, HEARD_HZ))),
+        )
+        for audio, rate_hz, length in wanted:
+            for problem in _decode(audio, rate_hz, length):
+                self._problem("audio", f"{name}: the {rate_hz // 1000} kHz track {problem}")
+        provenance = record["provenance"]
+        if record["words"] and provenance["peak"] < SILENT_PEAK:
+            self._problem("audio", f"{name}: silent, but has {len(record['words'])} words")
+        result.storage_digests.append(digest_of(record, track.heard, track.spoken))
+        count_audio(provenance, result.tally)
+
+    def _views(
+        self, session_id: str, tracks: list[StoredTrack], rows: list[dict[str, Any]], result: SessionResult
+    ) -> None:
+        by_speaker = {track.record["speaker_id"]: track for track in tracks}
+        n_chunks = self.settings.grid.chunks(result.samples)
+        wanted = [(b, a) for a in by_speaker for b in by_speaker if a != b]
+        found = list(dict.fromkeys((row["listener"], row["speaker"]) for row in rows))
+        if found != wanted:
+            self._problem(
+                "rows", f"{session_id}: has the sides (listener, speaker) {found}, should have {wanted} in this order"
+            )
+        views = {
+            side: ViewProof(
+                f"{session_id}:{side[0]}>{side[1]}", by_speaker[side[1]].record["words"], n_chunks, self.context
+            )
+            for side in wanted
+        }
+        before = None
+        closed: set[tuple[str, str]] = set()
+        for row in rows:
+            side = (row["listener"], row["speaker"])
+            if side != before and before is not None:
+                closed.add(before)
+            if side in closed:
+                self._problem("rows", f"{row['row_id']}: out of order, the rows of this side had ended")
+            before = side
+            if row["row_id"] in self._seen:
+                self._problem("rows", f"{row['row_id']}: is there twice")
+            self._seen.add(row["row_id"])
+            result.row_digests.append(digest_of(row))
+            result.rows += 1
+            if side in views:
+                views[side].add(row)
+        for side, view in views.items():
+            view.finish()
+            for problem in view.problems:
+                self._problem("rows", problem)
+            result.tally.add(view.tally)
+            self._causal(next((row for row in rows if (row["listener"], row["speaker"]) == side), None), by_speaker)
+
+    def _causal(self, row: dict[str, Any] | None, tracks: dict[str, StoredTrack]) -> None:
+        """Change all audio after a chunk of a row: the features up to that chunk must not change by a bit."""
+        if row is None or row["listener"] not in tracks:
+            return
+        grid = self.settings.grid
+        heard = chunked(
+            tracks[row["listener"]].heard, row["start_chunk"], row["n_chunks"], grid.heard_samples, HEARD_HZ
+        )
+        middle = len(heard) // 2
+        changed = heard.copy()
+        changed[middle + 1 :] = np.float32(0.5) - changed[middle + 1 :]
+        features_of, features_changed = log_mel(heard), log_mel(changed)
+        self.causal_rows += 1
+        if features_of.shape != (len(heard), 128, grid.mel_frames):
+            self._problem("causal", f"{row['row_id']}: its chunks make features {features_of.shape}")
+        elif not np.array_equal(features_of[: middle + 1], features_changed[: middle + 1]):
+            self._problem("causal", f"{row['row_id']}: audio after chunk {middle} changes features up to it")
+
+    def _problem(self, kind: str, text: str) -> None:
+        self.by_kind[kind] += 1
+        self.problems.append(text)
+
+
+class _Rows:
+    """The rows of the file in order, given out session by session."""
+
+    def __init__(self, rows: Iterator[dict[str, Any]]) -> None:
+        self._rows = rows
+        self._next = next(rows, None)
+
+    def of(self, session_id: str) -> list[dict[str, Any]]:
+        found = []
+        while self._next is not None and self._next["session_id"] == session_id:
+            found.append(self._next)
+            self._next = next(self._rows, None)
+        return found
+
+    def rest(self) -> list[str]:
+        left = [] if self._next is None else [self._next["row_id"]]
+        return left + [row["row_id"] for row in self._rows]
+
+
+def _decode(audio: Any, rate_hz: int, length: int) -> Iterator[str]:
+    """Decode a stored track to its end and say what is wrong with it."""
+    import pyarrow as pa
+
+    try:
+        with soundfile.SoundFile(pa.BufferReader(audio)) as file:
+            if (file.samplerate, file.channels, file.subtype) != (rate_hz, 1, "PCM_16"):
+                yield f"is {file.samplerate} Hz, {file.channels} channels, {file.subtype}; it should be {rate_hz} Hz mono PCM_16"
+            frames = sum(map(len, iter(partial(file.read, _DECODE_BLOCK, dtype="int16"), _EMPTY)))
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        yield f"cannot be decoded ({error})"
+        return
+    if frames != length:
+        yield f"has {frames} samples, the session's length asks for {length}"
+
+
+class _Empty:
+    """Equal to an empty array: the sentinel that ends reading."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, np.ndarray) and len(other) == 0
+
+    __hash__ = None  # type: ignore[assignment]  # an array cannot be hashed either
+
+
+_EMPTY = _Empty()
+
+
+def _stored_report(root: Path, problems: list[str]) -> Report | None:
+    path = root / "report.json"
+    try:
+        return Report.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        problems.append("report.json is missing")
+    except (OSError, ValueError, ValidationError) as error:
+        problems.append(f"report.json cannot be read: {str(error).splitlines()[0]}")
+    return None
+
+
+def _compare(stored: Report, found: Report) -> list[str]:
+    old, new = stored.model_dump(mode="json"), found.model_dump(mode="json")
+    for name in _NOT_RECOMPUTED:
+        *parents, leaf = name.split(".")
+        for document in (old, new):
+            part = document
+            for parent in parents:
+                part = part[parent]
+            part.pop(leaf)
+    return [f"report.json: {line}" for line in differences(old, new)]
+
+
+def _checks(report: Report, work: _Verifier) -> list[Check]:
+    placement, leak, coverage, chunks = report.placement, report.leak, report.coverage, report.chunks
+    return [
+        Check(
+            "sessions, tracks, hours",
+            f"{report.sessions.kept}, {report.sessions.tracks}, {report.sessions.hours:.3f}",
+            work.by_kind["audio"] == 0,
+        ),
+        Check(
+            "rows: pattern, ids, decode, words",
+            f"{report.rows} rows, {sum(report.segments.values())} segments",
+            work.by_kind["rows"] == 0,
+        ),
+        Check("tokens dropped", str(coverage.tokens_dropped), coverage.tokens_dropped == 0),
+        Check(
+            "speech covered",
+            f"{coverage.share:.2%} ({coverage.words_in_rows} of {coverage.words} words)",
+            coverage.words_in_rows + _asked(report) >= coverage.words,
+        ),
+        Check("encoder parity", f"{chunks.chunks} chunks × {chunks.encoder_tokens_per_chunk} tokens", True),
+        Check(
+            "leak, structural",
+            f"{leak.structural_s:.3f} s ({work.causal_rows} rows tried)",
+            work.by_kind["causal"] == 0,
+        ),
+        Check(
+            "leak, by placement",
+            f"{leak.placement_tokens} tokens; {leak.lagged_tokens} that lag ({leak.lagged_s:.2f} s)",
+            leak.placement_tokens == 0,
+        ),
+        Check(
+            "token-time error",
+            f"mean {placement.mean_error_s:.3f} s, p95 {placement.p95_error_s:.2f} s, late ≤ {placement.max_late_s:.2f} s, early ≤ {placement.max_early_s:.2f} s",
+            True,
+        ),
+        Check("report and digests", report.rows_digest[:12], True),
+    ]
+
+
+def _asked(report: Report) -> int:
+    return report.coverage.words - report.coverage.words_in_rows if report.coverage.units_dropped_on_request else 0

@@ -1,0 +1,186 @@
+"""Where a session is cut into training rows. Pure: spans in samples at 16 kHz and chunk numbers in, chunk ranges out.
+
+The windows of one side tile its session, so together they hold all of its speech. A cut is best where both speakers are
+silent and no word of the speaker wants a place before the cut that its sound follows; where there is no such place within
+a window's length the next best kind is taken and the row says so in its flags.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["Cut", "Span", "Window", "WindowPlan", "merge_spans", "plan_windows"]
+
+Span = tuple[int, int]
+"""Samples `[start, end)` at 16 kHz."""
+
+# What each kind of cut costs, against a window's length cost of at most about one.
+_COST = {"clean": 0.0, "close": 0.3, "listener_cut": 4.0, "word_cut": 20.0, "forced_cut": 60.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A chunk boundary and how good a place to cut it is.
+
+    clean: joint silence, and the next word's tokens fall after it.   close: joint silence, the next word starts within the
+    lead.   listener_cut: only the speaker is silent.   word_cut: between two words of the speaker.   forced_cut: inside a word.
+    """
+
+    chunk: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Chunks `[first, last)` of a session, and the kinds of its two cuts where they are not good ones."""
+
+    first: int
+    last: int
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPlan:
+    """What a window may be: chunks at least (where it can), at most (always), segments, silence wanted at a cut."""
+
+    min_chunks: int
+    max_chunks: int
+    max_segments: int | None
+    min_silence: int
+    chunk_samples: int
+    lead: int
+
+
+def merge_spans(spans: Iterable[Span]) -> list[Span]:
+    """Sorted, disjoint spans that cover the same samples."""
+    merged: list[Span] = []
+    for start, end in sorted(s for s in spans if s[1] > s[0]):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def plan_windows(
+    n_chunks: int, words: Sequence[Span], units: Sequence[Span], other: Sequence[Span], plan: WindowPlan
+) -> list[Window]:
+    """Tile `[0, n_chunks)` with windows.
+
+    words, units: the speaker's, in time order.   other: spans in which the listener speaks.
+    """
+    if n_chunks <= plan.max_chunks and (plan.max_segments is None or len(units) <= plan.max_segments):
+        return [Window(0, n_chunks)]
+    starts = [start for start, _ in units]
+    cuts = _candidates(n_chunks, words, starts, other, plan)
+    return _cheapest_tiling(cuts, starts, plan)
+
+
+def _candidates(
+    n_chunks: int, words: Sequence[Span], unit_starts: Sequence[int], other: Sequence[Span], plan: WindowPlan
+) -> list[Cut]:
+    """Cuts by kind, worse kinds only where the better ones leave a stretch that no window may hold."""
+    speech = _Timeline(merge_spans(words))
+    joint = _Timeline(merge_spans([*words, *other]))
+    kinds: dict[int, str] = {}
+    inside = range(1, n_chunks)
+    for chunk in inside:
+        at = chunk * plan.chunk_samples
+        if joint.silence_around(at) >= plan.min_silence:
+            kinds[chunk] = "clean" if speech.next_start(at) // plan.chunk_samples - plan.lead >= chunk else "close"
+    for kind in ("listener_cut", "word_cut", "forced_cut"):
+        for first, last in _stretches(kinds, n_chunks, unit_starts, plan):
+            for chunk in range(first + 1, last):
+                at = chunk * plan.chunk_samples
+                silent = speech.silence_around(at)
+                fits = kind == "forced_cut" or silent >= (plan.min_silence if kind == "listener_cut" else 1)
+                if fits or (kind == "word_cut" and speech.starts_within(at, plan.chunk_samples)):
+                    kinds.setdefault(chunk, kind)
+    return [Cut(0, "clean"), *(Cut(c, kinds[c]) for c in sorted(kinds)), Cut(n_chunks, "clean")]
+
+
+def _stretches(
+    kinds: dict[int, str], n_chunks: int, unit_starts: Sequence[int], plan: WindowPlan
+) -> list[tuple[int, int]]:
+    """Neighbouring cuts with more between them than a window may hold: too long, or too many segments."""
+    chunks = [0, *sorted(kinds), n_chunks]
+    began = [bisect_left(unit_starts, chunk * plan.chunk_samples) for chunk in chunks]
+    return [
+        (chunks[i], chunks[i + 1])
+        for i in range(len(chunks) - 1)
+        if chunks[i + 1] - chunks[i] > plan.max_chunks or _crowd_cost(began[i + 1] - began[i], plan)
+    ]
+
+
+def _cheapest_tiling(cuts: Sequence[Cut], unit_starts: Sequence[int], plan: WindowPlan) -> list[Window]:
+    """Shortest path over the cuts: bad cuts, odd lengths and too many segments cost."""
+    chunks = [cut.chunk for cut in cuts]
+    began = [bisect_left(unit_starts, chunk * plan.chunk_samples) for chunk in chunks]
+    best = [0.0] + [float("inf")] * (len(cuts) - 1)
+    came = [0] * len(cuts)
+    for j in range(1, len(cuts)):
+        # The nearest cut before this one is always allowed, so that a tiling exists.
+        for i in range(j - 1, -1, -1):
+            length = chunks[j] - chunks[i]
+            if length > plan.max_chunks and i < j - 1:
+                break
+            cost = best[i] + _COST[cuts[j].kind] + _length_cost(length, plan) + _crowd_cost(began[j] - began[i], plan)
+            if cost < best[j]:
+                best[j], came[j] = cost, i
+    windows: list[Window] = []
+    j = len(cuts) - 1
+    while j > 0:
+        i = came[j]
+        flags = dict.fromkeys(cut.kind for cut in (cuts[i], cuts[j]) if cut.kind not in ("clean", "close"))
+        windows.append(Window(chunks[i], chunks[j], tuple(flags)))
+        j = i
+    return windows[::-1]
+
+
+def _length_cost(length: int, plan: WindowPlan) -> float:
+    middle = (plan.min_chunks + plan.max_chunks) / 2
+    half = max(1.0, (plan.max_chunks - plan.min_chunks) / 2)
+    off = abs(length - middle) / half
+    # Inside the wanted lengths a mild pull to the middle; outside, steep. A window per unit of time also costs a little,
+    # which the pull to the middle already says.
+    return 0.5 * off * off if length >= plan.min_chunks else 6.0 + 2.0 * off * off
+
+
+def _crowd_cost(segments: int, plan: WindowPlan) -> float:
+    if plan.max_segments is None or segments <= plan.max_segments:
+        return 0.0
+    return 1000.0 * (segments - plan.max_segments)
+
+
+@dataclass(slots=True)
+class _Timeline:
+    """Questions about disjoint sorted spans."""
+
+    spans: list[Span]
+    starts: list[int] = field(init=False)
+    ends: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.starts = [s for s, _ in self.spans]
+        self.ends = [e for _, e in self.spans]
+
+    def silence_around(self, at: int) -> int:
+        """Samples of the silence that `at` lies in; 0 inside a span. Before the first and after the last there is no end."""
+        i = bisect_right(self.starts, at)
+        if i and self.ends[i - 1] > at:
+            return 0
+        before = self.ends[i - 1] if i else -(1 << 62)
+        after = self.starts[i] if i < len(self.starts) else 1 << 62
+        if after == at and before == at:
+            return 0
+        return after - before
+
+    def next_start(self, at: int) -> int:
+        """First span start at or after `at`; far away when there is none."""
+        i = bisect_left(self.starts, at)
+        return self.starts[i] if i < len(self.starts) else 1 << 62
+
+    def starts_within(self, at: int, samples: int) -> bool:
+        """Whether a span starts less than half of `samples` from `at`: a cut there costs a word little."""
+        i = bisect_left(self.starts, at - samples // 2)
+        return i < len(self.starts) and self.starts[i] < at + samples // 2

@@ -1,0 +1,104 @@
+"""What became of every item of a run: kept, dropped with a reason, or failed with an error. One JSON line an item.
+
+Lines are appended whole and synced, so a crash costs at most the item in hand; `settle` rewrites the file with the last word
+on each item, sorted, so that interrupted and unbroken runs end with the same bytes. Knows nothing of what the items are.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sca.errors import InputError, writing
+
+__all__ = ["Entry", "Ledger", "exclusive"]
+
+STATUSES = ("kept", "dropped", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One item's end. key: hash of its content and the settings; retryable: whether a failure may pass."""
+
+    item: str
+    key: str
+    status: str
+    reason: str | None = None
+    retryable: bool = False
+    notes: tuple[str, ...] = ()
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Ledger:
+    """The ledger file of a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def entries(self) -> dict[str, Entry]:
+        """The last entry of each item. A last line that was cut short by a crash is passed over."""
+        found: dict[str, Entry] = {}
+        for entry in self._read():
+            found[entry.item] = entry
+        return found
+
+    def append(self, entry: Entry) -> None:
+        """Add one line, whole and synced."""
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab") as file:
+                file.write(_line(entry))
+                file.flush()
+                os.fsync(file.fileno())
+
+    def settle(self, entries: Iterable[Entry]) -> None:
+        """Replace the file by these entries, sorted by item."""
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        with writing(self.path):
+            temporary.write_bytes(b"".join(_line(e) for e in sorted(entries, key=lambda e: e.item)))
+            temporary.replace(self.path)
+
+    def _read(self) -> Iterator[Entry]:
+        if not self.path.exists():
+            return
+        lines = self.path.read_bytes().split(b"\n")
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                plain = json.loads(line)
+                yield Entry(**{**plain, "notes": tuple(plain.get("notes", ()))})
+            except (ValueError, TypeError) as error:
+                if number == len(lines):
+                    return
+                raise InputError(
+                    f"{self.path}:{number}: not a ledger line ({error})", hint="take the line out"
+                ) from error
+
+
+def _line(entry: Entry) -> bytes:
+    plain = {name: value for name, value in asdict(entry).items() if value not in (None, {}, (), False)}
+    return json.dumps(plain, ensure_ascii=False).encode() + b"\n"
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold `folder` for one writer. Raises `InputError` when another process has it."""
+    import fcntl
+
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f"another run is writing to {folder}", hint="wait for it, or give another output folder"
+            ) from error
+        yield
+    finally:
+        lock.close()

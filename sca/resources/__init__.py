@@ -1,0 +1,18 @@
+"""Files that ship inside the package. Knows where they are, not what is in them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+
+__all__ = ["demo_corpus"]
+
+
+@contextmanager
+def demo_corpus() -> Iterator[Path]:
+    """The demo conversation: a minute of two synthetic speakers in MagicHub layout, word times included.
+
+    The folder is there while the context lasts: an installation inside a zip file unpacks it to a temporary place.
+    """
+    with as_file(files("sca.resources") / "demo") as folder:
+        yield folder

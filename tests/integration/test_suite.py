@@ -1,0 +1,56 @@
+"""The promises of conftest.py: nothing leaves this machine, and every test file has a category."""
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CONFTEST = Path(__file__).resolve().parents[1] / "conftest.py"
+AWAY = "192.0.2.1"  # reserved for documentation (RFC 5737): nobody answers there
+
+
+def test_connections_away_are_refused_before_they_are_made():
+    with pytest.raises(RuntimeError, match="this machine only"), socket.socket() as client:
+        client.connect((AWAY, 80))
+    with pytest.raises(RuntimeError, match="this machine only"), socket.socket(type=socket.SOCK_DGRAM) as client:
+        client.sendto(b"x", (AWAY, 53))
+
+
+def test_names_are_not_looked_up():
+    for look_up in (lambda: socket.create_connection(("example.org", 80)), lambda: socket.gethostbyname("example.org")):
+        with pytest.raises(RuntimeError, match=r"example\.org"):
+            look_up()
+
+
+def test_asyncio_is_guarded_too():
+    with pytest.raises(RuntimeError, match="this machine only"):
+        asyncio.run(asyncio.open_connection(AWAY, 80))
+
+
+def test_this_machine_can_be_reached():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for host in ("127.0.0.1", "localhost"):
+            socket.create_connection((host, server.getsockname()[1]), timeout=5).close()
+
+
+def test_hubs_are_offline_in_child_processes():
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+
+
+@pytest.mark.parametrize(("files", "code"), [(("unit/test_x.py", "test_layers.py"), 0), (("misc/test_x.py",), 4)])
+def test_a_test_file_needs_a_category(tmp_path, files, code):
+    shutil.copy(CONFTEST, tmp_path / "conftest.py")
+    for where in files:
+        (tmp_path / where).parent.mkdir(exist_ok=True)
+        (tmp_path / where).write_text("def test_nothing():\n    pass\n")
+    options = ["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", tmp_path, "--import-mode=importlib"]
+    command = [sys.executable, "-m", "pytest", *options, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    if code:
+        assert "misc/test_x.py belongs in one of golden, integration, property, unit" in done.stderr

@@ -1,0 +1,66 @@
+"""Windows tile a session whatever was said in it, keep their bounds, and cut in silence where there is any."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sca.data.duplex.windows import WindowPlan, merge_spans, plan_windows
+
+CHUNK = 5120
+PLAN = WindowPlan(min_chunks=63, max_chunks=187, max_segments=8, min_silence=CHUNK, chunk_samples=CHUNK, lead=1)
+
+
+@st.composite
+def sides(draw):
+    """A session's chunks and two speakers' unit spans, now and then with long pauses."""
+
+    def side():
+        at, spans = 0, []
+        for length, pause in draw(
+            st.lists(st.tuples(st.integers(800, 400_000), st.integers(8_000, 120_000)), max_size=40)
+        ):
+            spans.append((at + pause, at + pause + length))
+            at += pause + length
+        return spans
+
+    speaker, other = side(), side()
+    end = max([e for _, e in speaker + other] + [CHUNK])
+    return -(-end // CHUNK), speaker, other
+
+
+@given(sides())
+def test_windows_tile_the_session_and_keep_their_length(drawn):
+    n_chunks, speaker, other = drawn
+    windows = plan_windows(n_chunks, speaker, speaker, other, PLAN)
+    assert windows[0].first == 0
+    assert windows[-1].last == n_chunks
+    assert all(a.last == b.first for a, b in zip(windows, windows[1:], strict=False))
+    assert all(0 < w.last - w.first <= PLAN.max_chunks for w in windows)
+
+
+@given(sides())
+def test_cuts_without_a_flag_are_silent_on_both_sides(drawn):
+    n_chunks, speaker, other = drawn
+    speech = merge_spans([*speaker, *other])
+    windows = plan_windows(n_chunks, speaker, speaker, other, PLAN)
+    for window, after in zip(windows, windows[1:], strict=False):
+        if not set(window.flags) & set(after.flags):
+            at = window.last * CHUNK
+            before = max((e for _, e in speech if e <= at), default=-CHUNK)
+            behind = min((s for s, _ in speech if s >= at), default=at + CHUNK)
+            assert behind - before >= PLAN.min_silence
+            assert not any(s < at < e for s, e in speech)
+
+
+@given(sides())
+def test_no_window_begins_more_segments_than_it_may(drawn):
+    n_chunks, speaker, other = drawn
+    for window in plan_windows(n_chunks, speaker, speaker, other, PLAN):
+        began = sum(window.first * CHUNK <= start < window.last * CHUNK for start, _ in speaker)
+        assert began <= PLAN.max_segments
+
+
+@given(sides())
+def test_a_session_that_fits_is_one_window(drawn):
+    n_chunks, speaker, other = drawn
+    whole = WindowPlan(10**6, 10**6, None, CHUNK, CHUNK, 1)
+    assert [(w.first, w.last) for w in plan_windows(n_chunks, speaker, speaker, other, whole)] == [(0, n_chunks)]

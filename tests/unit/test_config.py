@@ -1,0 +1,370 @@
+"""Settings: who wins, where a value came from, and what is said about what does not fit."""
+
+import os
+import pickle
+import tomllib
+from enum import StrEnum
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from sca._config_text import default_toml
+from sca.config import (
+    AudioConfig,
+    DuplexConfig,
+    PathsConfig,
+    QwenConfig,
+    Settings,
+    apply_preset,
+    known_keys,
+    load_settings,
+    parse_set,
+)
+from sca.errors import ConfigError, GridError, UsageError
+from sca.units import Grid
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_FILE = ROOT / "config" / "default.toml"
+
+
+@pytest.fixture
+def toml(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "sca.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def complaint(config_file=None, overrides=None, env=None) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(config_file, overrides, env or {})
+    assert caught.value.exit_code == 3
+    return caught.value
+
+
+# --- who wins ---
+
+
+def test_nothing_given_is_the_defaults():
+    settings = load_settings(env={})
+    assert settings.model_dump() == Settings().model_dump()
+    assert {settings.origin(key.name) for key in known_keys()} == {"default"}
+    assert settings.grid == Grid()
+
+
+def test_each_source_beats_the_one_below(toml):
+    path = toml("[duplex]\nlead_chunks = 2\nmax_segments = 3\nmax_lag_chunks = 4\n")
+    env = {"SCA_DUPLEX_MAX_SEGMENTS": "5", "SCA_DUPLEX_MAX_LAG_CHUNKS": "6"}
+    settings = load_settings(path, {"duplex.max_lag_chunks": 7}, env)
+    duplex = settings.duplex
+    assert (duplex.text_tokens_per_chunk, duplex.lead_chunks, duplex.max_segments, duplex.max_lag_chunks) == (
+        2,
+        2,
+        5,
+        7,
+    )
+    assert settings.origin("duplex.text_tokens_per_chunk") == "default"
+    assert settings.origin("duplex.lead_chunks") == f"file {path}"
+    assert settings.origin("duplex.max_segments") == "environment SCA_DUPLEX_MAX_SEGMENTS"
+    assert settings.origin("duplex.max_lag_chunks") == "command line"
+
+
+def test_a_wrong_value_that_is_overruled_does_not_matter():
+    assert load_settings(overrides={"audio.frame_hz": 12.5}, env={"SCA_FRAME_HZ": "fast"}).audio.frame_hz == 12.5
+
+
+def test_the_process_environment_is_read_only_without_env(monkeypatch):
+    monkeypatch.setitem(os.environ, "SCA_DUPLEX_LEAD_CHUNKS", "0")
+    assert load_settings().duplex.lead_chunks == 0
+    assert load_settings(env={}).duplex.lead_chunks == 1
+
+
+def test_the_environment_may_name_the_file(toml, tmp_path):
+    path = toml("[duplex]\nlead_chunks = 2\n")
+    other = tmp_path / "other.toml"
+    other.write_text("[duplex]\nlead_chunks = 0\n")
+    assert load_settings(env={"SCA_CONFIG": str(path)}).duplex.lead_chunks == 2
+    assert load_settings(other, env={"SCA_CONFIG": str(path)}).duplex.lead_chunks == 0
+    assert load_settings(env={"SCA_CONFIG": ""}).duplex.lead_chunks == 1
+
+
+# --- how values are read ---
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "name", "value"),
+    [
+        ("SCA_FRAME_HZ", "6.25", "audio.frame_hz", None),
+        ("SCA_FRAMES_PER_CHUNK", "8", "audio.frames_per_chunk", 8),
+        ("SCA_QWEN_MODEL_ID", "/models/qwen", "qwen.model_id", "/models/qwen"),
+        ("SCA_QWEN_DEVICE_MAP", "cuda:1", "qwen.device_map", "cuda:1"),
+        ("SCA_QWEN_TORCH_DTYPE", "float16", "qwen.torch_dtype", "float16"),
+        ("SCA_QWEN_ATTN_IMPL", "eager", "qwen.attn_implementation", "eager"),
+        ("SCA_QWEN_MAX_NEW_TOKENS", "4", "qwen.max_new_tokens", 4),
+        ("SCA_QWEN_REVISION", "abc123", "qwen.revision", "abc123"),
+        ("SCA_DUPLEX_TEXT_TOKENS_PER_CHUNK", "3", "duplex.text_tokens_per_chunk", 3),
+        ("SCA_DUPLEX_AUDIO_PLACEHOLDER", "-1", "duplex.audio_placeholder", -1),
+        ("SCA_DUPLEX_MAX_PULL_CHUNKS", "0", "duplex.max_pull_chunks", 0),
+        ("SCA_DUPLEX_MAX_PULL_CHUNKS", "None", "duplex.max_pull_chunks", None),
+        ("SCA_DUPLEX_WINDOW", "session", "duplex.window", "session"),
+        ("SCA_DUPLEX_ON_LAG", "drop-unit", "duplex.on_lag", "drop-unit"),
+        ("SCA_CACHE_DIR", "/var/cache/sca", "paths.cache_dir", Path("/var/cache/sca")),
+    ],
+)
+def test_the_environment_by_its_names(variable, text, name, value):
+    if variable == "SCA_FRAME_HZ":  # no other rate makes a grid with this encoder, which shows that it was read
+        assert isinstance(complaint(env={variable: text}), GridError)
+        return
+    settings = load_settings(env={variable: text})
+    assert settings.value(name) == value
+    assert settings.origin(name) == f"environment {variable}"
+
+
+def test_an_empty_variable_counts_as_not_set():
+    settings = load_settings(env={"SCA_DUPLEX_LEAD_CHUNKS": "", "SCA_QWEN_REVISION": ""})
+    assert (settings.duplex.lead_chunks, settings.origin("duplex.lead_chunks")) == (1, "default")
+
+
+def test_variables_of_others_are_left_alone():
+    load_settings(env={"SCALE": "1", "XSCA_FRAME_HZ": "x", "sca_frame_hz": "x", "PATH": "/bin"})
+
+
+class Lag(StrEnum):
+    """What a command's option may hand over."""
+
+    DROP = "drop-unit"
+
+
+def test_overrides_are_text_or_typed_and_none_is_not_given():
+    overrides = {
+        "duplex.lead_chunks": "0",
+        "duplex.max_segments": 4,
+        "duplex.unit_gap_s": 1,
+        "duplex.on_lag": Lag.DROP,
+        "duplex.system_prompt": "",
+        "qwen.revision": "none",
+        "duplex.max_tokens": None,
+        "paths.cache_dir": "~/here",
+    }
+    settings = load_settings(overrides=overrides, env={"SCA_DUPLEX_MAX_TOKENS": "9", "SCA_QWEN_REVISION": "main"})
+    duplex = settings.duplex
+    assert (duplex.lead_chunks, duplex.max_segments, duplex.unit_gap_s, duplex.on_lag) == (0, 4, 1.0, "drop-unit")
+    assert (duplex.system_prompt, settings.qwen.revision, duplex.max_tokens) == ("", None, 9)
+    assert settings.origin("qwen.revision") == "command line"
+    assert settings.paths.cache_dir == Path.home() / "here"
+
+
+def test_a_setting_that_is_none_of_ours_has_no_value():
+    with pytest.raises(ConfigError) as caught:
+        Settings().origin("duplex.lead_chunk")
+    assert caught.value.hint == "did you mean duplex.lead_chunks?"
+
+
+# --- what is said about what does not fit ---
+
+
+def test_an_unknown_key_in_a_file(toml):
+    path = toml("[duplex]\nlead_chunk = 2\n")
+    error = complaint(path)
+    assert str(error) == f"file {path}: duplex.lead_chunk is not a setting"
+    assert error.hint == "did you mean duplex.lead_chunks?"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("[duplx]\nlead_chunks = 2\n", "[duplx] is not a setting", "did you mean [duplex]?"),
+        ("[zebra]\nx = 2\n", "[zebra] is not a setting", "`sca config show` lists every setting"),
+        ("lead_chunks = 2\n", "lead_chunks is not a setting", "did you mean duplex.lead_chunks?"),
+        ("duplex = 2\n", "duplex is a section, not a setting", "write [duplex] above its settings"),
+        ("[duplex.window]\nmin = 2\n", "duplex.window should be text, got {'min': 2}", None),
+        ("[duplex]\nwindow = 30\n", "duplex.window should be text, got 30", None),
+        ("[audio]\nframe_hz = '12.5'\n", "audio.frame_hz should be a number, more than 0, got '12.5'", None),
+        ("[duplex]\nlead_chunks = 1.0\n", "duplex.lead_chunks should be a whole number, at least 0, got 1.0", None),
+        ("[duplex]\nlead_chunks = true\n", "duplex.lead_chunks should be a whole number, at least 0, got True", None),
+        ("[duplex]\nunit_gap_s = nan\n", "duplex.unit_gap_s should be a number, at least 0, got nan", None),
+        ("[duplex]\nmax_pull_chunks = 'none'\n", "should be a whole number or none, at least 0, got 'none'", None),
+        ("[duplex]\naudio_placeholder = 5\n", "should be a whole number, less than 0, got 5", None),
+        ("[duplex]\non_lag = 'drop'\n", "should be one of keep, drop-unit, got 'drop'", None),
+        ("[qwen]\nmodel_id = ''\n", "qwen.model_id should be text, not empty, got ''", None),
+        ("[paths]\ncache_dir = 5\n", "paths.cache_dir should be a path or none, got 5", None),
+        ("[paths]\ncache_dir = '~nobody-of-that-name/x'\n", "names a home folder that cannot be found", None),
+    ],
+)
+def test_what_a_file_cannot_say(toml, text, message, hint):
+    path = toml(text)
+    error = complaint(path)
+    assert str(error).startswith(f"file {path}: ")
+    assert message in str(error)
+    assert "\n" not in str(error)
+    assert error.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [("[duplex]\nlead_chunks 2\n", "line 2"), ("[duplex]\n\n\nlead_chunks = \n", "line 4"), ("[duplex", "line ")],
+)
+def test_a_syntax_error_names_file_and_line(toml, text, where):
+    path = toml(text)
+    assert str(complaint(path)).startswith(f"file {path}, {where}")
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    assert "there is no such file" in str(complaint(tmp_path / "missing.toml"))
+    assert "cannot be read" in str(complaint(tmp_path))
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes(b"[duplex]\nsystem_prompt = 'caf\xe9'\n")
+    assert "is not UTF-8 text" in str(complaint(latin))
+
+
+@pytest.mark.parametrize(
+    ("variable", "near"),
+    [
+        ("SCA_FRAMES_HZ", "SCA_FRAME_HZ"),
+        ("SCA_QWEN_ATTN_IMPLEMENTATION", "SCA_QWEN_ATTN_IMPL"),
+        ("SCA_CONFG", "SCA_CONFIG"),
+    ],
+)
+def test_an_unknown_variable_names_the_nearest(variable, near):
+    error = complaint(env={variable: "1"})
+    assert str(error) == f"environment: {variable} is not a setting"
+    assert error.hint == f"did you mean {near}?"
+
+
+def test_all_complaints_are_listed(toml):
+    path = toml("[duplex]\nlead_chunks = -1\nwindow = '60-20'\nspeed = 2\n")
+    env = {"SCA_FRAME_HZ": "fast", "SCA_NOISE": "1"}
+    error = complaint(path, {"duplex.max_tokens": "many", "lead_chunks": 1}, env)
+    head, *lines = str(error).splitlines()
+    assert head == "7 settings do not fit:"
+    for part in ("duplex.speed", "SCA_NOISE", "lead_chunks is not", "'fast'", "'many'", "got -1", "'60-20'"):
+        assert any(part in line for line in lines), part
+
+
+def test_a_grid_that_does_not_divide_is_found_when_settings_are_read(toml):
+    error = complaint(toml("[audio]\nframe_hz = 13\n"), env={"SCA_FRAMES_PER_CHUNK": "4"})
+    assert isinstance(error, GridError)
+    assert "4923.08 samples at 16000 Hz" in str(error)
+    assert "audio.frames_per_chunk from environment SCA_FRAMES_PER_CHUNK" in str(error)
+    assert error.hint is not None
+    with pytest.raises(GridError):
+        AudioConfig(frames_per_chunk=13)
+
+
+# --- the models ---
+
+
+def test_models_are_frozen_and_closed():
+    for model in (AudioConfig, QwenConfig, DuplexConfig, PathsConfig, Settings):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(model(), next(iter(model.model_fields)), 1)
+        with pytest.raises(ValidationError, match="Extra inputs"):
+            model(nonsense=1)
+
+
+def test_the_grid_is_exact():
+    assert Settings().grid.frame_hz == Fraction(25, 2)
+    assert AudioConfig(frames_per_chunk=8).grid == Grid(frames_per_chunk=8)
+
+
+def test_pull_follows_the_lead():
+    assert [DuplexConfig(lead_chunks=lead).pull_chunks for lead in (0, 1, 2)] == [2, 1, 1]
+    assert DuplexConfig(lead_chunks=0, max_pull_chunks=0).pull_chunks == 0
+
+
+@pytest.mark.parametrize(("text", "bounds"), [("20-60", (20.0, 60.0)), ("0.64-1.5", (0.64, 1.5)), ("session", None)])
+def test_windows(text, bounds):
+    assert DuplexConfig(window=text).window_s == bounds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "20", "60-20", "20-20", "0-10", "-5-10", "20 - 60", "20-60s", "a-b", "٢-٣", "1e1-20"]
+)
+def test_windows_that_are_none(text):
+    with pytest.raises(ValidationError, match="should be session, or MIN-MAX in seconds"):
+        DuplexConfig(window=text)
+
+
+def test_the_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_settings(env={}).paths.resolved_cache_dir == tmp_path / ".cache" / "sca"
+    xdg = {"XDG_CACHE_HOME": "/xdg"}
+    assert load_settings(env=xdg).paths.resolved_cache_dir == Path("/xdg/sca")
+    assert load_settings(env=xdg).origin("paths.cache_dir") == "environment XDG_CACHE_HOME"
+    assert load_settings(env=xdg | {"SCA_CACHE_DIR": "/mine"}).paths.resolved_cache_dir == Path("/mine")
+    assert load_settings(env={"XDG_CACHE_HOME": "relative"}).origin("paths.cache_dir") == "default"
+
+
+def test_settings_travel_to_workers_with_their_origins():
+    settings = load_settings(env={"SCA_DUPLEX_LEAD_CHUNKS": "0"})
+    home = pickle.loads(pickle.dumps(settings))
+    assert home == settings
+    assert home.origin("duplex.lead_chunks") == "environment SCA_DUPLEX_LEAD_CHUNKS"
+    assert Settings.model_validate_json(settings.model_dump_json()).duplex == settings.duplex
+
+
+# --- presets and --set ---
+
+
+def test_the_preset_of_the_wider_grid():
+    settings = load_settings(overrides=apply_preset("8x4"), env={})
+    assert (settings.audio.frames_per_chunk, settings.duplex.text_tokens_per_chunk) == (8, 4)
+    assert settings.qwen.max_new_tokens == 4
+    assert float(settings.grid.chunk_s) == 0.64
+    assert load_settings(overrides=apply_preset("4x2"), env={}).model_dump() == Settings().model_dump()
+
+
+@pytest.mark.parametrize("preset", ["", "8", "8x", "x4", "0x2", "8x0", "8-4", "8X4 ", "eight", "8x4x2"])
+def test_a_bad_preset(preset):
+    with pytest.raises(ConfigError, match="AUDIOxTEXT") as caught:
+        apply_preset(preset)
+    assert caught.value.hint == "such as 4x2 or 8x4"
+
+
+def test_set_options():
+    assert parse_set(["a.b=1", "c.d=x=y", " e.f =", "a.b=2"]) == {"a.b": "2", "c.d": "x=y", "e.f": ""}
+    for wrong in ("a.b", "=1", ""):
+        with pytest.raises(UsageError, match="KEY=VALUE"):
+            parse_set([wrong])
+
+
+# --- the names, and the file that documents them ---
+
+
+def test_names_are_unique_and_described():
+    keys = list(known_keys())
+    assert len({key.name for key in keys}) == len({key.env for key in keys}) == len(keys)
+    assert all(key.description.endswith(".") for key in keys)
+    assert {key.name: key.env for key in keys if key.section == "audio"} == {
+        "audio.frame_hz": "SCA_FRAME_HZ",
+        "audio.frames_per_chunk": "SCA_FRAMES_PER_CHUNK",
+    }
+
+
+def test_the_default_file_is_the_defaults():
+    settings = load_settings(DEFAULT_FILE, env={})
+    assert settings.model_dump() == Settings().model_dump()
+    written = {
+        f"{section}.{field}" for section, table in tomllib.loads(DEFAULT_FILE.read_text()).items() for field in table
+    }
+    assert written == {key.name for key in known_keys() if key.default is not None}
+
+
+def test_the_default_file_documents_every_setting():
+    text = DEFAULT_FILE.read_text(encoding="utf-8")
+    assert text == default_toml(known_keys()), "write it anew: sca config default > config/default.toml"
+    lines = text.splitlines()
+    for key in known_keys():
+        assert f"# {key.field} =" in lines or any(line.startswith(f"{key.field} = ") for line in lines)
+        assert any(line.startswith("# ") and line.endswith(f" {key.env}") for line in lines)
+
+
+def test_the_guide_lists_every_setting():
+    guide = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8").splitlines()
+    for key in known_keys():
+        default = "" if key.default is None else f"`{key.default}`" if len(str(key.default)) < 60 else "(a sentence)"
+        assert f"| `{key.name}` | `{key.env}` | {default} | {key.description} |" in guide

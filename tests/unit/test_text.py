@@ -1,0 +1,95 @@
+"""Transcript text: tags out, words found, units joined."""
+
+import pytest
+
+from sca.data.corpora.conversation import TimedWord
+from sca.data.duplex.align import GivenWords, interpolate
+from sca.data.duplex.text import Tag, clean, make_units, split_words
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("so [SONANT] tell me", "so tell me"),
+        ("[ENS]", ""),
+        ("[*] yes [NPS]", "yes"),
+        ("word[MUSIC]word", "word word"),
+        ("[LAUGH/] ha", "ha"),
+        ("keep [this] please", "keep [this] please"),
+        ("  two\t\tspaces\u00a0here ", "two spaces here"),
+        ("zero\u200bwidth", "zerowidth"),
+        ("bom\ufeff", "bom"),
+        ("cafe\u0301", "café"),
+        ("نمی\u200cخواهم", "نمی\u200cخواهم"),
+        ("bell\x07", "bell"),
+    ],
+)
+def test_clean(raw, text):
+    assert clean(raw).text == text
+
+
+def test_the_map_of_tags_says_where_they_stood():
+    cleaned = clean("[SONANT] so [ENS] tell me [*]")
+    assert cleaned.text == "so tell me"
+    assert cleaned.tags == (Tag("[SONANT]", 0), Tag("[ENS]", 2), Tag("[*]", 10))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Hello, world!", ["Hello,", "world!"]),
+        ("今天天气好。", ["今", "天", "天", "气", "好。"]),
+        ("用 Python 写代码", ["用", "Python", "写", "代", "码"]),
+        ("「はい」", ["「は", "い」"]),
+        ("안녕 하세요", ["안녕", "하세요"]),
+        ("", []),
+    ],
+)
+def test_split_words(text, words):
+    assert [text[a:b] for a, b in split_words(text)] == words
+
+
+def test_interpolation_shares_by_letters():
+    words = interpolate("a bbb, cc", 1000, 7000)
+    assert [(w.text, w.start, w.end) for w in words] == [("a", 1000, 2000), ("bbb,", 2000, 5000), ("cc", 5000, 7000)]
+    assert {w.source for w in words} == {"interpolated"}
+
+
+def test_units_join_across_short_gaps_only():
+    one, two, three = (
+        ("so I", interpolate("so I", 0, 8000)),
+        ("said no", interpolate("said no", 12000, 20000)),
+        ("what", interpolate("what", 28000, 30000)),
+    )
+    units = make_units([one, two, three], 8000)
+    assert [u.text for u in units] == ["so I said no", "what"]
+    assert [u.text[w.at : w.until] for u in units for w in u.words] == ["so", "I", "said", "no", "what"]
+    assert (units[0].start, units[0].end) == (0, 20000)
+
+
+def given(*words):
+    return GivenWords([TimedWord(*w) for w in words])
+
+
+def test_given_words_match_by_spelling_not_by_case_or_punctuation():
+    words = given(("hello", 100, 200), ("world", 300, 400)).take("Hello, WORLD!", 0, 500)
+    assert [(w.text, w.start, w.source) for w in words] == [("Hello,", 100, "given"), ("WORLD!", 300, "given")]
+
+
+def test_given_words_that_do_not_match_are_refused_and_the_next_utterance_still_finds_its_own():
+    source = given(("one", 0, 10), ("tvo", 20, 30), ("three", 50_000, 50_010))
+    assert source.take("one two", 0, 100) is None
+    assert source.take("three", 49_000, 52_000) is not None
+
+
+def test_given_words_far_outside_the_utterance_are_refused():
+    assert given(("yes", 90_000, 91_000)).take("yes", 0, 16_000) is None
+
+
+def test_given_words_that_run_backwards_are_refused():
+    assert given(("a", 500, 600), ("b", 100, 200)).take("a b", 0, 1000) is None
+
+
+def test_a_repeated_word_takes_the_times_of_its_own_utterance():
+    source = given(("yeah", 1000, 2000), ("yeah", 100_000, 101_000))
+    assert source.take("yeah", 99_000, 102_000)[0].start == 100_000
