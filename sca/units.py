@@ -84,19 +84,20 @@ class Grid:
                 raise GridError(
                     f"a chunk of {self.frames_per_chunk} frames at {float(self.frame_hz):g} Hz is {float(samples):.6g} samples "
                     f"at {rate_hz} Hz ({what}), and that is not a whole number",
-                    hint="choose frame_hz and frames_per_chunk so that chunk length × 16000 and × 24000 are whole; 12.5 and 4 give 5120 and 7680",
+                    hint="choose frame_hz and frames_per_chunk so that a chunk is whole at 16000 and 24000 Hz, as 12.5 and 4 do",
                 )
         mel = Fraction(self.chunk_samples(HEARD_HZ), MEL_HOP_SAMPLES)
         if mel.denominator != 1:
             raise GridError(
-                f"a chunk of {self.chunk_samples(HEARD_HZ)} samples is {float(mel):.6g} log-mel frames of {MEL_HOP_SAMPLES} samples, "
-                "and that is not a whole number",
+                f"a chunk of {self.chunk_samples(HEARD_HZ)} samples is {float(mel):.6g} log-mel frames "
+                f"of {MEL_HOP_SAMPLES} samples, and that is not a whole number",
                 hint="choose a chunk that is a multiple of 10 ms",
             )
         made = encoder_tokens(int(mel))
         if made != self.frames_per_chunk:
             raise GridError(
-                f"a chunk of {int(mel)} log-mel frames makes {made} encoder tokens, not the {self.frames_per_chunk} of audio.frames_per_chunk",
+                f"a chunk of {int(mel)} log-mel frames makes {made} encoder tokens, "
+                f"not the {self.frames_per_chunk} of audio.frames_per_chunk",
                 hint="the Qwen3-Omni encoder makes 12.5 tokens a second of chunks up to 0.96 s; keep audio.frame_hz at 12.5",
             )
 

@@ -74,5 +74,7 @@ def trial_data() -> Path:
     """Real recordings that lie beside a developer's checkout and are no part of the project."""
     data = TESTS.parents[1] / "shared" / "data"
     if not data.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"{data} is missing, and CI has to run what needs it")
         pytest.skip("the trial recordings are not on this machine")
     return data

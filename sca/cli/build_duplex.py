@@ -92,7 +92,7 @@ def build_duplex(
             [f"{s}: dropped: {why}" for s, why in summary.dropped]
             + [f"{s}: failed: {why}" for s, why in summary.failed]
         )
-        _say_notes(summary.skipped)
+        _say_notes(summary.skipped + summary.notices)
     if json:
         emit_json(_document(summary))
     else:
@@ -139,19 +139,22 @@ def _document(summary: "BuildSummary") -> dict[str, Any]:
         "failed": dict(summary.failed),
         "dropped": dict(summary.dropped),
         "skipped": summary.skipped,
+        "notices": summary.notices,
         "report": report,
     }
 
 
 def _show(summary: "BuildSummary") -> None:
-    report, placement = summary.report, summary.report.placement
+    report, placement, coverage = summary.report, summary.report.placement, summary.report.coverage
     console = out()
     console.print(
         f"{report.sessions.kept} sessions, {report.sessions.hours:.2f} h, {report.rows} rows in {summary.root} "
-        f"({summary.built} built now, {len(summary.dropped)} dropped, {len(summary.failed)} failed, {report.skipped} things skipped)"
+        f"({summary.built} built now, {len(summary.dropped)} dropped, {len(summary.failed)} failed, "
+        f"{report.skipped} lines or files skipped)"
     )
     console.print(
-        f"{report.coverage.words_in_rows} of {report.coverage.words} words, {placement.tokens} tokens, {report.coverage.tokens_dropped} dropped; "
-        f"token-time error {placement.mean_error_s:.3f} s mean, {placement.p95_error_s:.2f} s p95, {placement.max_late_s:.2f} s latest"
+        f"{coverage.words_in_rows} of {coverage.words} words, {placement.tokens} tokens, {coverage.tokens_dropped} dropped; "
+        f"token-time error {placement.mean_error_s:.3f} s mean, {placement.p95_error_s:.2f} s p95, "
+        f"{placement.max_late_s:.2f} s latest"
     )
     console.print(f"prove it:  sca verify {summary.root}")

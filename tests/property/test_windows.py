@@ -1,5 +1,7 @@
 """Windows tile a session whatever was said in it, keep their bounds, and cut in silence where there is any."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +35,7 @@ def test_windows_tile_the_session_and_keep_their_length(drawn):
     windows = plan_windows(n_chunks, speaker, speaker, other, PLAN)
     assert windows[0].first == 0
     assert windows[-1].last == n_chunks
-    assert all(a.last == b.first for a, b in zip(windows, windows[1:], strict=False))
+    assert all(a.last == b.first for a, b in pairwise(windows))
     assert all(0 < w.last - w.first <= PLAN.max_chunks for w in windows)
 
 
@@ -42,7 +44,7 @@ def test_cuts_without_a_flag_are_silent_on_both_sides(drawn):
     n_chunks, speaker, other = drawn
     speech = merge_spans([*speaker, *other])
     windows = plan_windows(n_chunks, speaker, speaker, other, PLAN)
-    for window, after in zip(windows, windows[1:], strict=False):
+    for window, after in pairwise(windows):
         if not set(window.flags) & set(after.flags):
             at = window.last * CHUNK
             before = max((e for _, e in speech if e <= at), default=-CHUNK)

@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ from sca.data.duplex.layout import check_silence_id, window_plan
 from sca.data.duplex.report import Report, make_report
 from sca.data.duplex.session import Paths, SessionJob, SessionResult, build_session
 from sca.data.duplex.settings import NAME as SETTINGS_FILE
-from sca.data.duplex.settings import differences, made_with
-from sca.data.duplex.store import merge_tables, write_dict, write_json, write_split_files
+from sca.data.duplex.settings import differences, made_with, tokenizer_of
+from sca.data.duplex.store import merge_tables, write_dict, write_split_files
+from sca.data.runs.files import write_json
 from sca.data.runs.ledger import Entry, Ledger, exclusive
 from sca.data.runs.local import cores, run
 from sca.errors import InputError, OutputError, ScaError, writing
-from sca.tokenizer import TextTokenizer, load_tokenizer
+from sca.tokenizer import TextTokenizer
 
 __all__ = ["BuildSummary", "Progress", "build_duplex"]
 
@@ -45,6 +46,7 @@ class BuildSummary:
     dropped: list[tuple[str, str]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
 
 
 Progress = Callable[[str, float], None]
@@ -67,7 +69,7 @@ def build_duplex(
     on_start: called once with (sessions in all, sessions to do). Raises `InputError`, `OutputError`, `ConfigError`.
     """
     scan = magichub.scan(source)
-    tokenizer = _tokenizer(settings)
+    tokenizer = tokenizer_of(settings)
     check_silence_id(settings, tokenizer)
     window_plan(settings, tokenizer)
     if not scan.sessions:
@@ -81,7 +83,7 @@ def build_duplex(
             on_start(len(scan.sessions), len(todo))
         built = _work(todo, root, settings, jobs, results, progress)
         _forget_others(root, {files.session_id for files in scan.sessions})
-        skipped = [str(s) for s in scan.skipped]
+        skipped = [str(s) for s in scan.skipped if not s.reason.startswith(magichub.KEPT)]
         report = _finish(root, settings, tokenizer, list(results.values()), skipped)
     return BuildSummary(
         root=root,
@@ -91,21 +93,14 @@ def build_duplex(
         dropped=[(r.session_id, r.reason or "") for r in results.values() if r.status == "dropped"],
         failed=[(r.session_id, r.reason or "") for r in results.values() if r.status == "failed"],
         skipped=skipped + [note for r in results.values() for note in r.skipped],
+        notices=[str(s) for s in scan.skipped if s.reason.startswith(magichub.KEPT)]
+        + [note for r in results.values() for note in r.notices],
     )
 
 
 def _refuse_source_as_target(source: Path, root: Path) -> None:
     if root.resolve() == source.resolve():
         raise OutputError(f"{root} is the corpus itself", hint="give another folder with --output")
-
-
-@cache
-def _load(model_path: str, revision: str | None, cache_dir: Path) -> TextTokenizer:
-    return load_tokenizer(model_path, revision=revision, cache_dir=cache_dir)
-
-
-def _tokenizer(settings: Settings) -> TextTokenizer:
-    return _load(settings.duplex.model_path, settings.duplex.revision, settings.paths.resolved_cache_dir)
 
 
 def _claim(root: Path, settings: Settings, tokenizer: TextTokenizer, force: bool) -> None:
@@ -195,7 +190,7 @@ def _sha256(path: Path) -> str:
 
 
 def _build_one(job: SessionJob, root: Path, settings: Settings) -> SessionResult:
-    return build_session(job, root, settings, _tokenizer(settings))
+    return build_session(job, root, settings, tokenizer_of(settings))
 
 
 def _work(
@@ -225,7 +220,9 @@ def _work(
 
 
 def _entry(result: SessionResult) -> Entry:
-    return Entry(result.session_id, result.key, result.status, result.reason, notes=tuple(result.skipped))
+    return Entry(
+        result.session_id, result.key, result.status, result.reason, notes=tuple(result.skipped + result.notices)
+    )
 
 
 def _forget(root: Path, session_id: str) -> None:

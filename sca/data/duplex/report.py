@@ -110,6 +110,7 @@ class Report(_Part):
     audio: Audio
     row_flags: dict[str, int]
     skipped: int
+    notices: int
     storage_digest: str
     rows_digest: str
 
@@ -201,6 +202,7 @@ def make_report(
         ),
         row_flags=_named(counts, "rows_"),
         skipped=len(skipped) + sum(len(r.skipped) for r in results),
+        notices=sum(len(r.notices) for r in results),
         storage_digest=chain(d for r in kept for d in r.storage_digests),
         rows_digest=chain(d for r in kept for d in r.row_digests),
     )

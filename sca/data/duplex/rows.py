@@ -69,7 +69,8 @@ class SpokenUnit:
 class SegmentWord:
     """A word of a segment: its times (samples at 16 kHz in the session), the place of its first token, how many it has.
 
-    A word whose characters went into its neighbour's token (possible in scripts without spaces) has no token of its own: `tokens` is 0.
+    A word whose characters went into its neighbour's token (possible in scripts without spaces) has no token of its own: `tokens`
+    is then 0.
     """
 
     word: Word

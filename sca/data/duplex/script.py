@@ -7,10 +7,11 @@ from typing import Any
 from sca.config import Settings
 from sca.data.corpora import magichub
 from sca.data.corpora.conversation import Track
-from sca.data.duplex.store import write_json
+from sca.data.duplex.settings import tokenizer_of
 from sca.data.duplex.text import clean
+from sca.data.runs.files import write_json
 from sca.errors import InputError
-from sca.tokenizer import TextTokenizer, load_tokenizer
+from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ
 
 __all__ = ["ScriptSummary", "build_script"]
@@ -31,8 +32,7 @@ def build_script(source: Path, root: Path, settings: Settings) -> ScriptSummary:
     scan = magichub.scan(source)
     if not scan.sessions:
         raise InputError(f"{source} has no session with two speakers")
-    duplex = settings.duplex
-    tokenizer = load_tokenizer(duplex.model_path, revision=duplex.revision, cache_dir=settings.paths.resolved_cache_dir)
+    tokenizer = tokenizer_of(settings)
     summary = ScriptSummary(skipped=[str(s) for s in scan.skipped])
     for files in scan.sessions:
         conversation, skipped = magichub.read(files)

@@ -21,10 +21,11 @@ from sca.data.duplex.layout import layout_of, proof_context, window_plan
 from sca.data.duplex.proof import Tally, ViewProof
 from sca.data.duplex.records import row_record, storage_record, word_record
 from sca.data.duplex.rows import SpokenUnit, make_row, tokenize_units
-from sca.data.duplex.store import audio_array, write_json, write_table
+from sca.data.duplex.store import audio_array, write_table
 from sca.data.duplex.text import Unit, Word, clean, make_units
 from sca.data.duplex.tracks import EncodedTrack, encode_tracks
 from sca.data.duplex.windows import Span, plan_windows
+from sca.data.runs.files import write_json
 from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ
 
@@ -65,13 +66,17 @@ class Paths:
 
 @dataclass(slots=True)
 class SessionResult:
-    """How a session ended. status: kept, dropped or failed (then `reason` says why). Lengths in samples at 16 kHz."""
+    """How a session ended. status: kept, dropped or failed (then `reason` says why). Lengths in samples at 16 kHz.
+
+    skipped: what was left out of it.   notices: what was odd, and used all the same.
+    """
 
     session_id: str
     key: str
     status: str
     reason: str | None = None
     skipped: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
     samples: int = 0
     tracks: int = 0
     rows: int = 0
@@ -123,13 +128,14 @@ def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: Te
     paths = Paths(root, files.session_id)
     result = SessionResult(files.session_id, job.key, "kept", stat=job.stat)
     conversation, skipped = magichub.read(files)
-    result.skipped.extend(map(str, skipped))
+    for report in skipped:
+        (result.notices if report.reason.startswith(magichub.KEPT) else result.skipped).append(str(report))
     shutil.rmtree(paths.scratch, ignore_errors=True)
     paths.scratch.mkdir(parents=True)
     try:
         encoded = encode_tracks([t.audio for t in conversation.tracks], paths.scratch, settings.duplex.audio_format)
         samples = encoded[0].samples
-        units = [_units(track, samples, settings, result.skipped) for track in conversation.tracks]
+        units = [_units(track, samples, settings, result) for track in conversation.tracks]
         _check_audible(conversation.tracks, encoded, units)
         result.samples, result.tracks = samples, len(encoded)
         _write_storage(paths, job, conversation.tracks, encoded, units, result)
@@ -153,8 +159,10 @@ def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: Te
     return result
 
 
-def time_track(track: Track, samples: int, skipped: list[str]) -> list[tuple[str, tuple[Word, ...]]]:
-    """The cleaned text of every utterance inside the recording, with its words' times; what is left out goes into `skipped`."""
+def time_track(
+    track: Track, samples: int, skipped: list[str], notices: list[str]
+) -> list[tuple[str, tuple[Word, ...]]]:
+    """The cleaned text of every utterance inside the recording, with its words' times; `skipped` gets what is left out."""
     given = GivenWords(track.words) if track.words is not None else None
     timed: list[tuple[str, tuple[Word, ...]]] = []
     earliest = 0
@@ -178,8 +186,8 @@ def time_track(track: Track, samples: int, skipped: list[str]) -> list[tuple[str
         words = _in_order(words, earliest, samples)
         earliest = words[-1].start
         timed.append((text, words))
-    skipped.extend(
-        f"{track.transcript}:{u.line}: the given word times do not match this line; its words are interpolated"
+    notices.extend(
+        f"{track.transcript}:{u.line}: kept: the given word times do not match this line, so its words are interpolated"
         for u in mismatched
     )
     return timed
@@ -195,9 +203,9 @@ def _in_order(words: Sequence[Word], earliest: int, samples: int) -> tuple[Word,
     return tuple(ordered)
 
 
-def _units(track: Track, samples: int, settings: Settings, skipped: list[str]) -> list[Unit]:
+def _units(track: Track, samples: int, settings: Settings, result: SessionResult) -> list[Unit]:
     gap = round(settings.duplex.unit_gap_s * HEARD_HZ)
-    return make_units(time_track(track, samples, skipped), gap)
+    return make_units(time_track(track, samples, result.skipped, result.notices), gap)
 
 
 def _check_audible(tracks: Sequence[Track], encoded: Sequence[EncodedTrack], units: Sequence[list[Unit]]) -> None:

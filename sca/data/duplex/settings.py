@@ -1,6 +1,7 @@
 """`settings.json`: everything that decides the bytes of a data set, kept beside it."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,22 @@ from pydantic import ValidationError
 from sca.config import AudioConfig, DuplexConfig, Settings
 from sca.data.duplex.store import SCHEMA_VERSION
 from sca.errors import InputError
-from sca.tokenizer import TextTokenizer
+from sca.tokenizer import TextTokenizer, load_tokenizer
 
-__all__ = ["differences", "made_with", "read_settings", "settings_of"]
+__all__ = ["differences", "made_with", "read_settings", "settings_of", "tokenizer_of"]
 
 NAME = "settings.json"
+
+
+def tokenizer_of(settings: Settings) -> TextTokenizer:
+    """The tokenizer of a data set's settings; loaded once a process, since every session asks for it."""
+    duplex = settings.duplex
+    return _load(duplex.model_path, duplex.revision, settings.paths.resolved_cache_dir)
+
+
+@cache
+def _load(model_path: str, revision: str | None, cache_dir: Path) -> TextTokenizer:
+    return load_tokenizer(model_path, revision=revision, cache_dir=cache_dir)
 
 
 def made_with(settings: Settings, tokenizer: TextTokenizer) -> dict[str, Any]:

@@ -5,16 +5,15 @@ from each session's rows when a build ends. Everything appears under its name on
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from sca.errors import InputError, writing
+from sca.data.runs.files import published, write_json
+from sca.errors import InputError
 
 __all__ = [
     "EMBEDDING_SIZE",
@@ -24,9 +23,7 @@ __all__ = [
     "iter_rows",
     "merge_tables",
     "open_split",
-    "published",
     "write_dict",
-    "write_json",
     "write_split_files",
     "write_table",
 ]
@@ -118,27 +115,6 @@ def features(split: str) -> Any:
             "align_source": text,
         }
     )
-
-
-@contextmanager
-def published(path: Path) -> Iterator[Path]:
-    """A temporary sibling to write; it takes the name `path`, whole and synced, when the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield temporary
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, document: Any) -> None:
-    """Write one JSON document, whole or not at all."""
-    with published(path) as temporary:
-        temporary.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def audio_array(files: Sequence[Path]) -> Any:

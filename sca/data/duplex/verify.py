@@ -24,16 +24,16 @@ from sca.data.duplex.load import StoredTrack, chunked, stored_tracks
 from sca.data.duplex.proof import ProofContext, ViewProof
 from sca.data.duplex.report import Report, make_report
 from sca.data.duplex.session import SILENT_PEAK, SessionResult, count_audio, digest_of
-from sca.data.duplex.settings import differences, made_with, read_settings, settings_of
+from sca.data.duplex.settings import differences, made_with, read_settings, settings_of, tokenizer_of
 from sca.data.duplex.store import features, iter_rows, open_split
 from sca.errors import InputError
-from sca.tokenizer import TextTokenizer, load_tokenizer
+from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
 
 __all__ = ["Check", "Verification", "verify"]
 
 # Not recomputable from the files: who made it, and what never got in.
-_NOT_RECOMPUTED = ("sca_version", "skipped", "sessions.dropped", "sessions.failed")
+_NOT_RECOMPUTED = ("sca_version", "skipped", "notices", "sessions.dropped", "sessions.failed")
 _DECODE_BLOCK = 1 << 18
 
 
@@ -70,13 +70,15 @@ def verify(
 ) -> Verification:
     """Recompute the proof of the data set at `root`.
 
-    on_start: called with the number of sessions, twice.   on_session: called with a session's id and seconds. Raises `InputError` when `root` is not a data set at
+    on_start: called with the number of sessions, twice.   on_session: called with a session's id and seconds.
+    Raises `InputError` when `root` is not a data set at
     all, `UpstreamError` when its tokenizer cannot be loaded; everything else that is wrong is a problem in the result.
     """
     made = read_settings(root)
     settings = settings_of(made)
-    cache = cache_dir or PathsConfig().resolved_cache_dir
-    tokenizer = load_tokenizer(settings.duplex.model_path, revision=settings.duplex.revision, cache_dir=cache)
+    if cache_dir is not None:
+        settings = settings.model_copy(update={"paths": PathsConfig(cache_dir=cache_dir)})
+    tokenizer = tokenizer_of(settings)
     outcome = Verification(root, None)
     outcome.problems += [f"settings.json: {line}" for line in differences(made, made_with(settings, tokenizer))]
     work = _Verifier(root, settings, tokenizer, outcome.problems)
@@ -336,7 +338,8 @@ def _checks(report: Report, work: _Verifier) -> list[Check]:
         ),
         Check(
             "token-time error",
-            f"mean {placement.mean_error_s:.3f} s, p95 {placement.p95_error_s:.2f} s, late ≤ {placement.max_late_s:.2f} s, early ≤ {placement.max_early_s:.2f} s",
+            f"mean {placement.mean_error_s:.3f}, p95 {placement.p95_error_s:.2f}, "
+            f"late ≤ {placement.max_late_s:.2f}, early ≤ {placement.max_early_s:.2f} s",
             True,
         ),
         Check("report and digests", report.rows_digest[:12], True),

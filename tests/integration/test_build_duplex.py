@@ -1,0 +1,433 @@
+"""A corpus becomes a data set: what is in it, resuming, and everything a corpus can have wrong."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import soundfile as sf
+
+from sca.data.duplex.build import build_duplex
+from sca.data.duplex.load import load
+from sca.data.duplex.script import build_script
+from sca.data.duplex.verify import verify
+from sca.errors import ConfigError, InputError, OutputError
+from sca.tokenizer import load_tokenizer
+from tests.integration import corpus
+
+
+@pytest.fixture(scope="module")
+def demo_data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("demo")
+    source = corpus.demo(root / "corpus")
+    build_duplex(source, root / "data", corpus.settings())
+    return root / "data"
+
+
+def test_datasets_reads_it(demo_data):
+    data = datasets.load_from_disk(str(demo_data))
+    assert set(data) == {"storage", "train"}
+    track = data["storage"][0]
+    heard, rate = sf.read(io.BytesIO(track["audio_16k"]["bytes"]), dtype="int16")
+    assert (rate, len(heard)) == (16_000, track["duration_samples"])
+    spoken, rate = sf.read(io.BytesIO(track["audio_24k"]["bytes"]))
+    assert (rate, len(spoken)) == (24_000, (track["duration_samples"] * 3 + 1) // 2)
+    assert track["speaker_embedding"] is None
+    row = data["train"][0]
+    assert row["input_ids"][row["prompt_tokens"] :][:4] == [-100] * 4
+
+
+def test_what_was_16_khz_16_bit_is_stored_bit_for_bit(demo_data):
+    data = datasets.load_from_disk(str(demo_data))["storage"]
+    with corpus.demo_corpus() as shipped:
+        for track in data:
+            source, _ = sf.read(shipped / "WAV" / track["provenance"]["audio"], dtype="int16")
+            stored, _ = sf.read(io.BytesIO(track["audio_16k"]["bytes"]), dtype="int16")
+            np.testing.assert_array_equal(stored[: len(source)], source)
+
+
+def test_every_word_is_in_the_rows_of_its_speaker_in_order(demo_data):
+    data = datasets.load_from_disk(str(demo_data))
+    for track in data["storage"]:
+        rows = [row for row in data["train"] if row["speaker"] == track["speaker_id"]]
+        said = [word["word"] for row in rows for segment in row["segments"] for word in segment["words"]]
+        assert said == [word["word"] for word in track["words"]]
+        assert {word["source"] for word in track["words"]} == {"given"}
+
+
+def test_rows_tile_the_session_and_their_tokens_read_as_their_text(demo_data):
+    tokenizer = load_tokenizer("builtin:qwen")
+    rows = load(demo_data)
+    for i in range(len(rows)):
+        record, row = rows.record(i), rows[i]
+        body = [t for t in row.input_ids[record["prompt_tokens"] :].tolist() if t not in (-100, 151646)]
+        text = "".join((" " if s["leading_space"] else "") + s["text"] for s in record["segments"])
+        assert tokenizer.decode(body) == text
+        assert row.heard.shape == (record["n_chunks"], 5120)
+        assert row.spoken.shape == (record["n_chunks"], 7680)
+        assert (row.input_ids == -100).sum() == 4 * record["n_chunks"]
+
+
+def test_the_loader_gives_both_sides_of_the_same_moment(demo_data):
+    """The heard chunks of one side are, at 24 kHz, the spoken chunks of the other."""
+    rows = load(demo_data)
+    by_start = {
+        (r["speaker"], r["start_chunk"], r["n_chunks"]): i for i, r in enumerate(map(rows.record, range(len(rows))))
+    }
+    (speaker, start, _), i = next(iter(by_start.items()))
+    twin = rows[next(j for (s, a, _), j in by_start.items() if s != speaker and a == start)]
+    energy_heard = np.square(twin.heard).mean(axis=1)
+    energy_spoken = np.square(rows[i].spoken).mean(axis=1)
+    shared = min(len(energy_heard), len(energy_spoken))
+    assert np.corrcoef(energy_heard[:shared], energy_spoken[:shared])[0, 1] > 0.99
+
+
+def test_rows_start_where_their_audio_does(demo_data):
+    """Under the words of a row there is sound, and their times are the stored ones."""
+    rows = load(demo_data)
+    for i in range(len(rows)):
+        row = rows[i]
+        wave = row.spoken.reshape(-1)
+        for segment in row.segments:
+            for word in segment["words"]:
+                a, b = (max(0, round(word[key] * 24_000)) for key in ("start_s", "end_s"))
+                if b - a > 1200:
+                    assert np.abs(wave[a:b]).max() > 0.01, word["word"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_second_run_redoes_nothing_and_any_number_of_jobs_gives_the_same_bytes(tmp_path, demo_data, jobs):
+    source = corpus.pair(corpus.demo(tmp_path / "corpus"))
+    first = build_duplex(source, tmp_path / "a", corpus.settings(), jobs=jobs)
+    once = corpus.tree_bytes(tmp_path / "a")
+    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "a" / "storage").iterdir() if p.suffix == ".arrow"}
+    again = build_duplex(source, tmp_path / "a", corpus.settings(), jobs=jobs)
+    assert (first.built, again.built) == (2, 0)
+    assert corpus.tree_bytes(tmp_path / "a") == once
+    assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+    build_duplex(source, tmp_path / "b", corpus.settings(), jobs=3 - jobs)
+    assert corpus.tree_bytes(tmp_path / "b") == once
+
+
+def test_a_corpus_that_grows_builds_only_what_is_new(tmp_path):
+    source = corpus.pair(tmp_path / "corpus")
+    build_duplex(source, tmp_path / "data", corpus.settings())
+    corpus.pair(source, "A0002_S0002_0", audio=15.0)
+    assert build_duplex(source, tmp_path / "data", corpus.settings()).built == 1
+    build_duplex(source, tmp_path / "whole", corpus.settings())
+    assert corpus.tree_bytes(tmp_path / "data") == corpus.tree_bytes(tmp_path / "whole")
+
+
+def test_a_changed_session_is_built_again_and_a_removed_one_leaves(tmp_path):
+    source = corpus.pair(corpus.pair(tmp_path / "corpus"), "A0002_S0002_0")
+    build_duplex(source, tmp_path / "data", corpus.settings())
+    corpus.write_track(source, "A0001_S0001_0_G0001", [(1.0, 2.0, "something else")])
+    for path in (source / "WAV").glob("A0002*"):
+        path.unlink()
+    for path in (source / "TXT").glob("A0002*"):
+        path.unlink()
+    summary = build_duplex(source, tmp_path / "data", corpus.settings())
+    assert (summary.built, summary.report.sessions.kept) == (1, 1)
+    assert verify(tmp_path / "data").holds
+    assert {p.stem for p in (tmp_path / "data" / "storage").glob("*.arrow")} == {"A0001_S0001_0"}
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
+def test_killed_or_interrupted_it_goes_on_and_ends_with_the_same_bytes(tmp_path, signal_number):
+    source = tmp_path / "corpus"
+    for n in range(8):
+        corpus.pair(source, f"A{n:04d}_S{n:04d}_0", audio=60.0)
+    command = [sys.executable, "-m", "sca", "build-duplex", str(source), "-o", str(tmp_path / "data")]
+    command += ["--model-path", "builtin:qwen", "--jobs", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    records = tmp_path / "data" / ".sca" / "sessions"
+    deadline = time.monotonic() + 60
+    while len(list(records.glob("*.json")) if records.exists() else []) < 2 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal_number)
+    _, said = process.communicate(timeout=30)
+    done = len(list(records.glob("*.json")))
+    assert 2 <= done < 8
+    if signal_number == signal.SIGINT:
+        assert process.returncode == 130
+        assert "interrupted" in said
+    assert not (tmp_path / "data" / "dataset_dict.json").exists(), "an unfinished folder must not look like a data set"
+    summary = build_duplex(source, tmp_path / "data", corpus.settings())
+    assert summary.built in (8 - done, 8 - done - 1)
+    build_duplex(source, tmp_path / "whole", corpus.settings())
+    assert corpus.tree_bytes(tmp_path / "data") == corpus.tree_bytes(tmp_path / "whole")
+
+
+def test_other_settings_are_refused_unless_forced(tmp_path):
+    source = corpus.pair(tmp_path / "corpus")
+    build_duplex(source, tmp_path / "data", corpus.settings())
+    with pytest.raises(OutputError, match=r"duplex\.lead_chunks 1, now 0"):
+        build_duplex(source, tmp_path / "data", corpus.settings(lead_chunks=0))
+    build_duplex(source, tmp_path / "data", corpus.settings(lead_chunks=0), force=True)
+    assert verify(tmp_path / "data").holds
+
+
+def test_a_folder_with_other_files_is_never_touched(tmp_path):
+    source = corpus.pair(tmp_path / "corpus")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("dear")
+    for force in (False, True):
+        with pytest.raises(OutputError, match="has other files in it"):
+            build_duplex(source, tmp_path / "home", corpus.settings(), force=force)
+    assert [p.name for p in (tmp_path / "home").iterdir() if p.name != ".lock"] == ["thesis.tex"]
+    with pytest.raises(OutputError, match="the corpus itself"):
+        build_duplex(source, source, corpus.settings())
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"lead_chunks": 0},
+        {"lead_chunks": 3},
+        {"window": "session"},
+        {"window": "5-8"},
+        {"text_tokens_per_chunk": 1},
+        {"on_lag": "drop-unit", "text_tokens_per_chunk": 1, "max_lag_chunks": 0},
+        {"audio_format": "pcm16"},
+        {"system_prompt": ""},
+        {"max_tokens": 400, "window": "session"},
+        {"max_segments": 1},
+    ],
+    ids=str,
+)
+def test_every_setting_gives_a_data_set_that_holds(tmp_path, overrides):
+    source = corpus.demo(tmp_path / "corpus")
+    summary = build_duplex(source, tmp_path / "data", corpus.settings(**overrides))
+    outcome = verify(tmp_path / "data")
+    assert outcome.holds, outcome.problems[:3]
+    assert summary.report.coverage.tokens_dropped == 0
+    if overrides.get("on_lag") == "drop-unit":
+        assert summary.report.coverage.units_dropped_on_request > 0
+    else:
+        assert summary.report.coverage.share == 1.0
+    if "max_tokens" in overrides:
+        rows = load(tmp_path / "data")
+        assert max(len(rows.record(i)["input_ids"]) for i in range(len(rows))) <= 400
+
+
+def test_the_preset_of_8_and_4(tmp_path):
+    from sca.config import apply_preset, load_settings
+
+    settings = load_settings(overrides={"duplex.model_path": "builtin:qwen", **apply_preset("8x4")}, env={})
+    build_duplex(corpus.demo(tmp_path / "corpus"), tmp_path / "data", settings)
+    assert verify(tmp_path / "data").holds
+    row = load(tmp_path / "data")[0]
+    assert row.heard.shape[1] == 10_240
+    assert row.spoken.shape[1] == 15_360
+
+
+def test_real_speech(tmp_path, trial_data):
+    summary = build_duplex(trial_data / "conversation", tmp_path / "data", corpus.settings())
+    assert (summary.kept, summary.report.rows, summary.report.coverage.tokens_dropped) == (2, 4, 0)
+    assert verify(tmp_path / "data").holds
+
+
+def test_three_speakers_give_every_ordered_pair(tmp_path):
+    for n, text in enumerate(("one two", "three four", "five six")):
+        corpus.write_track(tmp_path / "c", f"A0001_S0001_0_G000{n}", [(1 + 3 * n, 2 + 3 * n, text)], 12.0)
+    build_duplex(tmp_path / "c", tmp_path / "data", corpus.settings())
+    data = datasets.load_from_disk(str(tmp_path / "data"))
+    sides = [(row["listener"], row["speaker"]) for row in data["train"]]
+    assert len(data["storage"]) == 3, "no audio is stored twice"
+    assert sorted(sides) == [(f"G000{a}", f"G000{b}") for a in range(3) for b in range(3) if a != b]
+    assert verify(tmp_path / "data").holds
+
+
+def test_script_mode_writes_one_json_a_transcript(tmp_path):
+    source = corpus.pair(tmp_path / "corpus")
+    summary = build_script(source, tmp_path / "out", corpus.settings())
+    assert (summary.files, summary.events) == (2, 4)
+    document = json.loads((tmp_path / "out" / "A0001_S0001_0_G0001.json").read_text())
+    event = document["events"][0]
+    assert (event["start"], event["end"], event["duration"], event["text"]) == (1.0, 3.0, 2.0, "hello there my friend")
+    assert load_tokenizer("builtin:qwen").decode(event["input_ids"]) == "hello there my friend"
+
+
+def test_tokens_that_look_like_silence_or_control_are_plain_text(tmp_path):
+    lines = [(1.0, 5.0, "he said <|object_ref_start|> and <|im_end|> <think> out loud")]
+    corpus.write_track(tmp_path / "c", "A_S_0_G1", lines)
+    corpus.write_track(tmp_path / "c", "A_S_0_G2", [(6.0, 7.0, "今天天气很好 😀 नमस्ते")])
+    build_duplex(tmp_path / "c", tmp_path / "data", corpus.settings())
+    assert verify(tmp_path / "data").holds
+    texts = {s["text"] for row in datasets.load_from_disk(str(tmp_path / "data"))["train"] for s in row["segments"]}
+    assert texts == {lines[0][2], "今天天气很好 😀 नमस्ते"}
+
+
+class TestWhatACorpusCanHaveWrong:
+    def build(self, tmp_path, **overrides):
+        return build_duplex(tmp_path / "c", tmp_path / "data", corpus.settings(**overrides))
+
+    def test_no_wav_folder(self, tmp_path):
+        (tmp_path / "c" / "TXT").mkdir(parents=True)
+        with pytest.raises(InputError, match="WAV"):
+            self.build(tmp_path)
+
+    def test_a_txt_without_its_wav_leaves_too_few_speakers(self, tmp_path):
+        corpus.pair(tmp_path / "c")
+        (tmp_path / "c" / "WAV" / "A0001_S0001_0_G0002.wav").unlink()
+        with pytest.raises(InputError, match="no session with two speakers"):
+            self.build(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [(b"", "is empty"), (b"not audio at all, really not", "A0002_S0002_0_G0001.wav")],
+        ids=["empty", "text"],
+    )
+    def test_audio_that_cannot_be_read_fails_its_session_alone(self, tmp_path, content, reason):
+        corpus.pair(corpus.pair(tmp_path / "c"), "A0002_S0002_0")
+        (tmp_path / "c" / "WAV" / "A0002_S0002_0_G0001.wav").write_bytes(content)
+        summary = self.build(tmp_path)
+        assert summary.kept == 1
+        assert [session for session, _ in summary.failed] == ["A0002_S0002_0"]
+        assert reason in summary.failed[0][1]
+        assert verify(tmp_path / "data").holds
+
+    def test_a_truncated_wav_fails_its_session(self, tmp_path):
+        corpus.pair(corpus.pair(tmp_path / "c"), "A0002_S0002_0")
+        wav = tmp_path / "c" / "WAV" / "A0002_S0002_0_G0001.wav"
+        wav.write_bytes(wav.read_bytes()[:300_000])
+        summary = self.build(tmp_path)
+        assert "truncated" in dict(summary.failed)["A0002_S0002_0"]
+
+    def test_a_wav_without_samples_fails_its_session(self, tmp_path):
+        corpus.pair(corpus.pair(tmp_path / "c"), "A0002_S0002_0")
+        sf.write(tmp_path / "c" / "WAV" / "A0002_S0002_0_G0001.wav", np.zeros(0), 16_000)
+        assert dict(self.build(tmp_path).failed).keys() == {"A0002_S0002_0"}
+
+    def test_a_silent_track_with_words_drops_its_session(self, tmp_path):
+        corpus.pair(corpus.pair(tmp_path / "c"), "A0002_S0002_0")
+        sf.write(tmp_path / "c" / "WAV" / "A0002_S0002_0_G0001.wav", np.zeros(16_000 * 30), 16_000)
+        summary = self.build(tmp_path)
+        assert "is silent" in dict(summary.dropped)["A0002_S0002_0"]
+        assert summary.kept == 1
+
+    def test_a_silent_listener_is_fine(self, tmp_path):
+        corpus.pair(tmp_path / "c")
+        (tmp_path / "c" / "TXT" / "A0001_S0001_0_G0002.txt").write_bytes(b"")
+        summary = self.build(tmp_path)
+        assert (summary.kept, summary.report.rows) == (1, 2)
+        assert verify(tmp_path / "data").holds
+
+    def test_three_channels_are_mixed_and_counted(self, tmp_path):
+        corpus.pair(tmp_path / "c")
+        sf.write(tmp_path / "c" / "WAV" / "A0001_S0001_0_G0001.wav", np.stack([corpus.tone(30.0)] * 3, axis=1), 16_000)
+        assert self.build(tmp_path).report.audio.tracks_mixed_down == 1
+
+    def test_nan_samples_become_zeros_and_are_counted(self, tmp_path):
+        corpus.pair(tmp_path / "c")
+        samples = corpus.tone(30.0)
+        samples[1000:1010] = np.nan
+        sf.write(tmp_path / "c" / "WAV" / "A0001_S0001_0_G0001.wav", samples, 16_000, subtype="FLOAT")
+        summary = self.build(tmp_path)
+        assert summary.report.audio.non_finite_samples == 10
+        assert verify(tmp_path / "data").holds
+
+    def test_unequal_lengths_are_padded_and_counted(self, tmp_path):
+        corpus.pair(tmp_path / "c")
+        corpus.write_track(tmp_path / "c", "A0001_S0001_0_G0002", [(4.0, 7.0, "are you in a hurry")], 12.5)
+        report = self.build(tmp_path).report
+        assert (report.audio.tracks_padded, report.audio.padded_s) == (1, 17.5)
+        assert verify(tmp_path / "data").holds
+
+    @pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
+    def test_other_rates(self, tmp_path, rate):
+        corpus.write_track(tmp_path / "c", "A_S_0_G1", [(1.0, 3.0, "hello there")], 10.0, rate=rate)
+        corpus.write_track(tmp_path / "c", "A_S_0_G2", [(4.0, 5.0, "hi")], 10.0)
+        assert self.build(tmp_path).report.audio.tracks_padded == 0
+        assert verify(tmp_path / "data").holds
+
+    def test_lines_past_the_end_are_skipped_with_their_number(self, tmp_path):
+        corpus.pair(tmp_path / "c")
+        corpus.write_track(tmp_path / "c", "A0001_S0001_0_G0001", [(1.0, 3.0, "hello"), (40.0, 41.0, "late")], 30.0)
+        summary = self.build(tmp_path)
+        assert any("G0001.txt:2" in note and "41.000" in note for note in summary.skipped)
+        assert summary.report.coverage.words == 1 + 7
+
+    def test_word_times_that_do_not_match_fall_back_and_say_so(self, tmp_path):
+        corpus.pair(tmp_path / "c")
+        lines = [(1.0, 3.0, "hello there my friend"), (8.0, 10.5, "no, not at all")]
+        words = [["goodbye", 1.0, 1.5], ["no", 8.1, 8.4], ["not", 8.5, 8.8], ["at", 9.0, 9.2], ["all", 9.5, 10.0]]
+        corpus.write_track(tmp_path / "c", "A0001_S0001_0_G0001", lines, words=words)
+        summary = self.build(tmp_path)
+        assert summary.report.align_source == {"given": 4, "interpolated": 11}
+        assert any("G0001.txt:1" in note for note in summary.notices)
+
+    def test_a_session_without_a_word_is_dropped(self, tmp_path):
+        corpus.pair(tmp_path / "c")
+        for name in ("G0001", "G0002"):
+            corpus.write_track(tmp_path / "c", f"A0002_S0002_0_{name}", [(1.0, 2.0, "[SONANT]")])
+        assert dict(self.build(tmp_path).dropped) == {"A0002_S0002_0": "no track has any words"}
+
+    def test_a_silence_token_that_text_can_contain_is_refused(self, tmp_path):
+        corpus.pair(tmp_path / "c")
+        with pytest.raises(ConfigError, match="writes for the text"):
+            self.build(tmp_path, silence_token_id=11)
+        with pytest.raises(ConfigError, match="has the ids 0 to 151675"):
+            self.build(tmp_path, silence_token_id=999_999)
+
+    def test_no_permission_to_write(self, tmp_path):
+        corpus.pair(tmp_path / "c")
+        (tmp_path / "file").write_text("")
+        with pytest.raises(OutputError, match="something else has that name"):
+            build_duplex(tmp_path / "c", tmp_path / "file" / "data", corpus.settings())
+
+    def test_two_runs_at_once_are_refused(self, tmp_path):
+        from sca.data.runs.ledger import exclusive
+
+        corpus.pair(tmp_path / "c")
+        with exclusive(tmp_path / "data"), pytest.raises(InputError, match="another run"):
+            self.build(tmp_path)
+
+
+def test_a_full_disk_keeps_what_is_finished(tmp_path):
+    """A limit on file size stands in for the disk: the kernel refuses the write the same way."""
+    source = corpus.pair(tmp_path / "c", "A0001_S0001_0", audio=2.0)
+    corpus.write_track(source, "A0001_S0001_0_G0001", [(0.2, 1.0, "hello there")], 2.0)
+    corpus.write_track(source, "A0001_S0001_0_G0002", [(1.1, 1.8, "hi")], 2.0)
+    corpus.pair(source, "A0002_S0002_0", audio=600.0)
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))\n"
+        "sys.argv = ['sca', 'build-duplex', sys.argv[1], '-o', sys.argv[2], '--model-path', 'builtin:qwen', '--jobs', '1']\n"
+        "from sca.cli.main import run\nrun()\n"
+    )
+    command = [sys.executable, "-c", code, str(source), str(tmp_path / "data")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    assert done.returncode == 5, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "cannot be written" in done.stderr or "full" in done.stderr
+    assert (tmp_path / "data" / ".sca" / "sessions" / "A0001_S0001_0.json").exists()
+    assert not (tmp_path / "data" / ".sca" / "scratch" / "A0002_S0002_0").exists()
+    assert build_duplex(source, tmp_path / "data", corpus.settings()).built == 1
+
+
+def test_the_command_line(tmp_path):
+    source = corpus.pair(tmp_path / "corpus")
+    base = [sys.executable, "-m", "sca"]
+    data = str(tmp_path / "data")
+    built = subprocess.run(
+        [*base, "build-duplex", str(source), "-o", data, "--model-path", "builtin:qwen", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(built.stdout)["report"]["coverage"]["share"] == 1.0
+    proven = subprocess.run([*base, "verify", data, "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(proven.stdout)["holds"] is True
+    (Path(data) / "report.json").unlink()
+    broken = subprocess.run([*base, "verify", data], capture_output=True, text=True)
+    assert broken.returncode == 5
+    assert "report.json is missing" in broken.stderr

@@ -1,0 +1,208 @@
+"""`sca verify` finds whatever is changed in a data set, and says where."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sca.data.duplex.build import build_duplex
+from sca.data.duplex.store import audio_array, iter_rows, write_table
+from sca.data.duplex.verify import verify
+from sca.errors import InputError
+from tests.integration import corpus
+
+TRAIN = Path("train") / "data-00000-of-00001.arrow"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    root = tmp_path_factory.mktemp("verify")
+    source = corpus.pair(corpus.demo(root / "corpus"), "A0009_S0009_0", audio=70.0)
+    build_duplex(source, root / "data", corpus.settings())
+    assert verify(root / "data").holds
+    return root / "data"
+
+
+@pytest.fixture
+def data(sound, tmp_path):
+    """A copy to break."""
+    shutil.copytree(sound, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def rows_of(data):
+    return [row for batch in iter_rows(data / TRAIN) for row in batch.to_pylist()]
+
+
+def put_rows(data, rows):
+    write_table(data / TRAIN, "rows", [{name: [row[name] for row in rows] for name in rows[0]}])
+
+
+def problems_of(data):
+    outcome = verify(data)
+    assert not outcome.holds
+    return outcome.problems
+
+
+def test_rewriting_the_same_values_changes_nothing(data):
+    put_rows(data, rows_of(data))
+    assert verify(data).holds
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_one_flipped_token_anywhere(data, seed):
+    rows = rows_of(data)
+    rng = random.Random(seed)
+    row = rng.choice(rows)
+    at = rng.randrange(len(row["input_ids"]))
+    new = rng.choice([t for t in (-100, 151646, 151675, 0, 9707, 1879, 151700) if t != row["input_ids"][at]])
+    row["input_ids"][at] = new
+    put_rows(data, rows)
+    named = [p for p in problems_of(data) if p.startswith(row["row_id"])]
+    assert named, "the row is named, not only the digest"
+
+
+def test_a_text_token_for_another_that_reads_the_same(data):
+    """A word written with other tokens decodes to the same text; it is still not what the tokenizer writes."""
+    rows = rows_of(data)
+    for row in rows:
+        ids = row["input_ids"]
+        for i, token in enumerate(ids[row["prompt_tokens"] :], row["prompt_tokens"]):
+            if token == 20250:  # " penguin": two tokens could stand for it
+                ids[i] = 151646
+    row = next(row for row in rows if row["segments"])
+    segment = row["segments"][0]
+    segment["text"] = segment["text"].upper()
+    put_rows(data, rows)
+    assert any("its tokens read" in p for p in problems_of(data))
+
+
+def test_a_chunk_cut_out_of_the_tokens(data):
+    rows = rows_of(data)
+    row = next(row for row in rows if row["input_ids"][row["prompt_tokens"] + 4] == 151646)
+    del row["input_ids"][row["prompt_tokens"] : row["prompt_tokens"] + 5]
+    put_rows(data, rows)
+    assert any("chunks in input_ids, n_chunks says" in p for p in problems_of(data))
+
+
+@pytest.mark.parametrize(("a", "b"), [(0, 1), (0, -1), (1, 2)])
+def test_two_rows_swapped(data, a, b):
+    rows = rows_of(data)
+    rows[a], rows[b] = rows[b], rows[a]
+    put_rows(data, rows)
+    assert any("row before ends" in p or "out of order" in p or "this order" in p for p in problems_of(data))
+
+
+def test_the_tokens_of_two_rows_swapped(data):
+    rows = rows_of(data)
+    rows[0]["input_ids"], rows[1]["input_ids"] = rows[1]["input_ids"], rows[0]["input_ids"]
+    put_rows(data, rows)
+    found = problems_of(data)
+    assert any(p.startswith(rows[0]["row_id"]) for p in found)
+    assert any(p.startswith(rows[1]["row_id"]) for p in found)
+
+
+def test_a_row_missing_and_a_row_twice(data):
+    rows = rows_of(data)
+    put_rows(data, rows[:-1])
+    assert any("are in no row" in p or "its rows end at chunk" in p for p in problems_of(data))
+    put_rows(data, [*rows, rows[-1]])
+    assert any("is there twice" in p for p in problems_of(data))
+
+
+def test_a_word_moved_in_time(data):
+    rows = rows_of(data)
+    word = next(row for row in rows if row["segments"])["segments"][0]["words"][0]
+    word["start_s"] += 0.5
+    put_rows(data, rows)
+    assert any("as stored" in p for p in problems_of(data))
+
+
+def storage(data, session="D0001_S0001_0"):
+    return data / "storage" / f"{session}.arrow"
+
+
+def break_storage(data, change):
+    """Rewrite a session's storage with `change(records, cells)` applied; cells are (16k, 24k) bytes a track."""
+    path = storage(data)
+    records, cells = [], []
+    for batch in iter_rows(path):
+        for record in batch.to_pylist():
+            cells.append([record.pop(name)["bytes"] for name in ("audio_16k", "audio_24k")])
+            records.append(record)
+    change(records, cells)
+    batches = []
+    for n, (record, pair) in enumerate(zip(records, cells, strict=True)):
+        files = []
+        for rate, content in zip(("16k", "24k"), pair, strict=True):
+            files.append(data.parent / f"track{n}_{rate}.flac")
+            files[-1].write_bytes(content)
+        heard, spoken = audio_array(files)
+        batches.append({name: [value] for name, value in record.items()} | {"audio_16k": heard, "audio_24k": spoken})
+    write_table(path, "storage", batches)
+
+
+def test_rewriting_the_same_storage_changes_nothing(data):
+    break_storage(data, lambda records, cells: None)
+    assert verify(data).holds
+
+
+def test_the_audio_of_two_speakers_swapped(data):
+    break_storage(data, lambda records, cells: cells.reverse())
+    assert any("storage_digest" in p for p in problems_of(data))
+
+
+def test_a_chunk_cut_out_of_the_audio(data):
+    def cut(records, cells):
+        import io
+
+        import soundfile as sf
+
+        samples, rate = sf.read(io.BytesIO(cells[0][0]), dtype="int16")
+        out = io.BytesIO()
+        sf.write(out, samples[5120:], rate, format="FLAC", subtype="PCM_16")
+        cells[0][0] = out.getvalue()
+
+    break_storage(data, cut)
+    assert any("the session's length asks for" in p for p in problems_of(data))
+
+
+def test_audio_bytes_damaged(data):
+    def damage(records, cells):
+        middle = len(cells[0][1]) // 2
+        cells[0][1] = cells[0][1][:middle] + bytes(64) + cells[0][1][middle + 64 :]
+
+    break_storage(data, damage)
+    assert problems_of(data)
+
+
+def test_a_storage_file_missing_or_cut_short(data):
+    whole = storage(data).read_bytes()
+    storage(data).write_bytes(whole[: len(whole) // 2])
+    assert any("cannot be read" in p for p in problems_of(data))
+    storage(data).unlink()
+    assert problems_of(data)
+
+
+def test_a_report_that_claims_more(data):
+    path = data / "report.json"
+    report = json.loads(path.read_text())
+    report["placement"]["mean_error_s"] = 0.0
+    path.write_text(json.dumps(report))
+    assert any("placement.mean_error_s" in p for p in problems_of(data))
+
+
+@pytest.mark.parametrize("name", ["settings.json", "train/state.json", "storage/state.json"])
+def test_what_is_no_data_set_at_all_is_one_error(data, name):
+    (data / name).unlink()
+    with pytest.raises(InputError, match="not a duplex data set"):
+        verify(data)
+
+
+def test_another_schema_version_is_refused_with_the_reason(data):
+    path = data / "settings.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 0}))
+    with pytest.raises(InputError, match="schema version 0"):
+        verify(data)

@@ -1,0 +1,73 @@
+"""Round trips, offsets and the real vocabulary's ids for any text."""
+
+import base64
+import unicodedata
+
+import pytest
+import regex
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sca import tokenizer as module
+from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
+
+CORNERS = "👩‍🚀 🇰🇷 你好，世界 こんにちは 안녕 שלום مرحبا \u202e \x00 \x07 é I'm 12345".split() + [
+    "\t",
+    "\r\n",
+    "  ",
+    "\u00a0",
+]
+TEXT = st.lists(st.text() | st.sampled_from([*CORNERS, *module._SPECIAL_TOKENS])).map(
+    lambda parts: unicodedata.normalize("NFC", "".join(parts))
+)
+
+
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory):
+    return load_tokenizer(BUILTIN_QWEN, cache_dir=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def ranks():
+    lines = module._vocabulary_file().read_bytes().splitlines()
+    return {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in lines)}
+
+
+@given(text=TEXT)
+def test_decoding_gives_the_text_back_and_nothing_becomes_a_control_token(qwen, text):
+    ids = qwen.encode(text)
+    assert qwen.decode(ids) == text
+    assert qwen.special_ids.isdisjoint(ids)
+
+
+@given(text=TEXT)
+def test_offsets_cover_the_text_in_order(qwen, text):
+    ids, offsets = qwen.encode_with_offsets(text)
+    assert ids == qwen.encode(text)
+    at = 0
+    for start, end in offsets:
+        assert start <= at <= len(text)
+        assert start < end
+        at = max(at, end)
+    assert at == len(text)
+
+
+@given(text=TEXT)
+def test_a_prompt_comes_back_too(qwen, text):
+    assert qwen.decode(qwen.encode_with_specials(text)) == text
+
+
+@given(text=TEXT)
+def test_ids_are_those_of_the_rank_file(qwen, ranks, text):
+    """Byte-pair encoding straight from the ranks, as tiktoken does it: no merges, no `tokenizers`."""
+    expected = []
+    for word in regex.findall(module._SPLIT, text):
+        parts = [bytes([byte]) for byte in word.encode()]
+        while len(parts) > 1:
+            costs = [ranks.get(a + b, len(ranks)) for a, b in zip(parts, parts[1:], strict=False)]
+            if min(costs) == len(ranks):
+                break
+            i = costs.index(min(costs))
+            parts[i : i + 2] = [parts[i] + parts[i + 1]]
+        expected += [ranks[part] for part in parts]
+    assert qwen.encode(text) == expected
