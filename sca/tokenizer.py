@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ BUILTIN_QWEN = "builtin:qwen"
 _VOCABULARY_SHA256 = "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"
 _BUILDER = 1  # raise when the build changes; old cache files are then left alone and new ones made
 # The fingerprint of what the builder makes, so that nobody has to compute it; tests/unit/test_tokenizer.py recomputes it.
-_BUILTIN_FINGERPRINT = "TODO"
+_BUILTIN_FINGERPRINT = "9521b86c17270916de57ed2bebe6e045c1735b4464f8aa84cb728aad5a6a688c"
 # Source: `pat_str` of Qwen's own tokenization_qwen.py, the same in every Qwen generation.
 _SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
@@ -309,34 +308,37 @@ def _byte_letters() -> dict[int, str]:
 def _merges(ranks: dict[str, int]) -> list[tuple[str, str]]:
     """The merge that makes each token of two letters or more, in the order of rank.
 
-    A rank file names only results. The last merge of a token is the pair that byte-pair encoding is left with when it spells the
-    token; where just one cut gives two known tokens, that is the one.
+    A rank file names only results. The last merge of a token is the one pair of known tokens that byte-pair encoding would
+    itself arrive at when it spells the token.
     """
-    merges = []
+    halves: dict[str, tuple[str, str]] = {}
+    rank_of = ranks.get
     for token, rank in ranks.items():
-        if len(token) == 1:
-            continue
-        cuts = [
-            i for i in range(1, len(token)) if ranks.get(token[:i], rank) < rank and ranks.get(token[i:], rank) < rank
-        ]
-        merges.append((token[: cuts[0]], token[cuts[0] :]) if len(cuts) == 1 else _last_pair(ranks, token))
-    return merges
+        for i in range(1, len(token)):
+            if rank_of(left := token[:i], rank) >= rank or rank_of(right := token[i:], rank) >= rank:
+                continue
+            if _stays_apart(ranks, halves, left, right, rank):
+                halves[token] = left, right
+                break
+    return list(halves.values())
 
 
-def _last_pair(ranks: dict[str, int], token: str) -> tuple[str, str]:
-    """Spell `token` by merging the pair of lowest rank, leftmost first, until two parts are left."""
-    never = len(ranks)
-    parts = list(token)
-    costs = [ranks.get(a + b, never) for a, b in pairwise(parts)]
-    while len(parts) > 2:
-        i = costs.index(min(costs))
-        parts[i : i + 2] = [parts[i] + parts[i + 1]]
-        del costs[i]
-        if i > 0:
-            costs[i - 1] = ranks.get(parts[i - 1] + parts[i], never)
-        if i < len(costs):
-            costs[i] = ranks.get(parts[i] + parts[i + 1], never)
-    return parts[0], parts[1]
+def _stays_apart(ranks: dict[str, int], halves: dict[str, tuple[str, str]], left: str, right: str, limit: int) -> bool:
+    """Whether byte-pair encoding finishes `left` and `right` before it joins anything across the border between them.
+
+    Takes both apart again in the reverse order of their merges (the higher rank was made last; of equals the right one, since
+    merging goes from the left) and looks whether a join across the border would have come first. Source: `is_valid_token_pair`
+    in github/rust-gems `crates/bpe/src/byte_pair_encoding.rs`.
+    """
+    while True:
+        if ranks.get(left + right, limit) < limit:
+            return False
+        if left in halves and (right not in halves or ranks[left] > ranks[right]):
+            limit, left = ranks[left], halves[left][1]
+        elif right in halves:
+            limit, right = ranks[right] + 1, halves[right][0]
+        else:
+            return True
 
 
 def _build_qwen() -> Tokenizer:
@@ -467,11 +469,12 @@ def _from_hub(model_id: str, revision: str | None, timeout_s: float = _HUB_TIMEO
                     return cached
             info = HfApi().model_info(model_id, revision=revision, timeout=timeout_s)
             names = {sibling.rfilename for sibling in info.siblings or ()}
-            fetched = [
-                hf_hub_download(model_id, name, revision=info.sha, etag_timeout=timeout_s)
+            fetched = {
+                # By the name of the revision, not by `info.sha`: only then does the cache remember which commit it stood for.
+                Path(hf_hub_download(model_id, name, revision=revision, etag_timeout=timeout_s)).parent
                 for name in _WANTED
                 if name in names
-            ]
+            }
         except errors.HFValidationError as error:
             raise InputError(
                 f"{model_id} is neither a folder nor a hub id", hint=f"{BUILTIN_QWEN} needs no network"
@@ -482,7 +485,9 @@ def _from_hub(model_id: str, revision: str | None, timeout_s: float = _HUB_TIMEO
             ) from error
     if not fetched:
         raise InputError(f"{model_id} holds no tokenizer: it has no tokenizer.json, nor vocab.json with merges.txt")
-    return Path(fetched[0]).parent
+    if len(fetched) > 1:
+        raise UpstreamError(f"{model_id} changed while its tokenizer was being fetched", hint="try again")
+    return fetched.pop()
 
 
 def _why(error: Exception, revision: str | None) -> str:

@@ -34,6 +34,8 @@ def open_av(path: Path, header: WavHeader | None) -> "AvSource":
     url = "file:" + str(path.absolute())
     try:
         container = av.open(url, options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    except av.EOFError as error:  # a webm whose recording was stopped at once
+        raise silent(path) from error
     except (av.FFmpegError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} is not a sound file, or its beginning is damaged ({reason})") from error

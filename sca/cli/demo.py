@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
-_CHUNKS_SHOWN = 24
+_CHUNKS_SHOWN = 28
 
 
 def demo(
@@ -64,7 +64,9 @@ def _show(corpus: Path, data: Path, rows: "DuplexDataset", outcome: "Verificatio
         f"[bold]A row[/]: {row['row_id']}, {row['n_chunks']} chunks of 0.32 s, {len(row['input_ids'])} tokens",
         highlight=False,
     )
-    console.print("each line is a chunk: its time, how loud the other one is, what this side says in it\n")
+    console.print(
+        "each line is a chunk; a word is said one chunk before its sound begins, so before it could be heard\n"
+    )
     for line in _chunk_lines(rows, row):
         console.print(line, markup=False)
     console.print("\n[bold]The proof[/]")
@@ -81,19 +83,17 @@ def _show(corpus: Path, data: Path, rows: "DuplexDataset", outcome: "Verificatio
 
 
 def _chunk_lines(rows: "DuplexDataset", row: dict[str, Any]) -> list[str]:
-    """The stretch of a row with the most going on, as text."""
-    import numpy as np
-
-    audio = rows[0]
-    levels = np.sqrt(np.mean(np.square(audio.heard), axis=1))
-    words: dict[int, list[str]] = {}
+    """The beginning of a row as text: a line a chunk, with what is heard in it and the words whose tokens stand in it."""
+    chunk_s = float(rows.grid.chunk_s)
+    said: dict[int, list[str]] = {}
     for segment in row["segments"]:
         for word in segment["words"]:
-            words.setdefault(word["chunk"], []).append(word["word"])
-    first = max(0, min(words, default=0) - 2)
-    lines = []
-    for chunk in range(first, min(row["n_chunks"], first + _CHUNKS_SHOWN)):
-        meter = "▁▂▃▄▅▆▇█"[min(7, int(levels[chunk] * 60))]
-        said = " ".join(words.get(chunk, [])) or "·"
-        lines.append(f"  {chunk * float(rows.grid.chunk_s):6.2f} s  {meter}  {said}")
+            said.setdefault(word["chunk"], []).append(word["word"])
+    heard: dict[int, list[str]] = {}
+    for word in rows.words(row["session_id"], row["listener"]):
+        heard.setdefault(int(word["start"] / chunk_s) - row["start_chunk"], []).append(word["word"])
+    lines = [f"  {'time':>7}   {'heard':<24} said"]
+    for chunk in range(min(row["n_chunks"], _CHUNKS_SHOWN)):
+        words = " ".join(heard.get(chunk, []))
+        lines.append(f"  {chunk * chunk_s:5.2f} s   {words or '·':<24} {' '.join(said.get(chunk, [])) or '·'}")
     return lines

@@ -41,7 +41,9 @@ def build(corpus: Path, data: Path, jobs: int = 1, **settings: object) -> dict[s
     """Build in a fresh process; seconds on the wall and of processor, MiB at the peak of the largest process."""
     shutil.rmtree(data, ignore_errors=True)
     command = [sys.executable, "-c", BUILD, str(corpus), str(data), str(jobs), repr(settings)]
-    wall, own, children, cpu = map(float, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    wall, own, children, cpu = map(
+        float, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    )
     return {"wall_s": wall, "peak_mib": max(own, children if jobs > 1 else 0.0), "cpu_s": cpu}
 
 

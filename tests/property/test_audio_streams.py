@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings
@@ -115,7 +116,7 @@ def test_segments_are_sorted_apart_and_inside(probabilities, min_speech, min_sil
     assert all(end - start >= min_speech and end > start for start, end in found)
     bare = speech_segments(probabilities, min_speech_samples=min_speech, min_silence_samples=min_silence, pad_samples=0)
     assert len(bare) == len(found)
-    assert all(b - a >= min_silence for (_, a), (b, _) in zip(bare, bare[1:], strict=False))
+    assert all(b - a >= min_silence for (_, a), (b, _) in pairwise(bare))
     # Widening never loses what was found, and each frame above the onset is inside when nothing is too short.
     assert all(a <= c and d <= b for (a, b), (c, d) in zip(found, bare, strict=True))
     if min_speech == 0:

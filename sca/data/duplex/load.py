@@ -85,6 +85,11 @@ class DuplexDataset:
         plain: dict[str, Any] = table.slice(index % len(self), 1).to_pylist()[0]
         return plain
 
+    def words(self, session_id: str, speaker_id: str) -> list[dict[str, Any]]:
+        """A speaker's words in a session: word, start and end in seconds of the session, source of the times."""
+        words: list[dict[str, Any]] = self._tracks(session_id)[speaker_id].record["words"]
+        return words
+
     def __getitem__(self, index: int) -> DuplexRow:
         row = self.record(index)
         tracks = self._tracks(row["session_id"])

@@ -1,0 +1,72 @@
+"""What the README and the docs say, is so: their commands run, their tables are complete, their links lead somewhere."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from sca.cli.main import app
+from tests.integration import corpus
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands():
+    """The `sca` commands of the README's shell blocks, in order."""
+    lines = [line.strip() for block in blocks("bash") for line in block.splitlines()]
+    return [part.strip() for line in lines for part in line.split("&&") if "sca " in part]
+
+
+def test_the_two_commands_are_what_they_should_be():
+    assert blocks("bash")[0].strip() == "pip install uv && uv run sca demo"
+    assert blocks("bash")[1].strip() == "bash scripts/test"
+
+
+def test_the_readmes_commands_and_code_run_as_written(tmp_path):
+    corpus.demo(tmp_path / "my_corpus")
+    for command in commands():
+        words = shlex.split(command.removeprefix("uv run "))
+        assert words[0] == "sca"
+        done = subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+    for code in blocks("python"):
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_demo_says_what_it_made_and_what_to_try_and_that_works(tmp_path):
+    def sca(*words):
+        return subprocess.run([sys.executable, "-m", "sca", *words], cwd=tmp_path, capture_output=True, text=True)
+
+    done = sca("demo")
+    assert done.returncode == 0, done.stderr
+    next_steps = [line.strip() for line in done.stdout.split("Try next:")[1].splitlines() if line.strip()]
+    assert len(next_steps) == 3
+    for step in next_steps:
+        tried = sca(*shlex.split(step)[1:])
+        assert tried.returncode == 0, f"{step}\n{tried.stderr}"
+    assert sca("demo").returncode == 0, "a second demo works too"
+
+
+def test_every_command_is_in_the_table():
+    group = typer.main.get_command(app)
+    shown = {name for name, command in group.commands.items() if not command.hidden}
+    table = set(re.findall(r"^\| `sca ([a-z-]+)", README, re.MULTILINE))
+    assert table == shown
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
