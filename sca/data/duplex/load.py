@@ -4,8 +4,10 @@ Tables are memory-mapped and a row's audio is found by seeking, so nothing else 
 pickled to data-loader workers; each opens the files for itself.
 """
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from sca.data.duplex.settings import read_settings, settings_of
-from sca.data.duplex.store import open_split
+from sca.data.duplex.store import iter_rows, open_split
 from sca.data.duplex.tracks import WAV_HEADER_BYTES
 from sca.errors import InputError
 from sca.units import HEARD_HZ, SPOKEN_HZ, Grid
@@ -65,11 +67,12 @@ class DuplexDataset:
         self.grid: Grid = settings_of(read_settings(root)).grid
         self._rows: Any = None
         self._sessions: OrderedDict[str, dict[str, StoredTrack]] = OrderedDict()
+        self._beside: tuple[int, ThreadPoolExecutor] | None = None
         self._files = {file.stem: file for file in open_split(root, "storage")}
         self._row_files = open_split(root, split)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_rows": None, "_sessions": OrderedDict()}
+        return {**self.__dict__, "_rows": None, "_sessions": OrderedDict(), "_beside": None}
 
     def __len__(self) -> int:
         return int(self._table().num_rows)
@@ -96,14 +99,21 @@ class DuplexDataset:
         first, n = row["start_chunk"], row["n_chunks"]
         speaker = tracks[row["speaker"]]
         embedding = speaker.record["speaker_embedding"]
+        spoken = self._thread().submit(chunked, speaker.spoken, first, n, self.grid.spoken_samples, SPOKEN_HZ)
         return DuplexRow(
             row_id=row["row_id"],
             input_ids=np.asarray(row["input_ids"], np.int32),
             heard=chunked(tracks[row["listener"]].heard, first, n, self.grid.heard_samples, HEARD_HZ),
-            spoken=chunked(speaker.spoken, first, n, self.grid.spoken_samples, SPOKEN_HZ),
+            spoken=spoken.result(),
             segments=row["segments"],
             speaker_embedding=None if embedding is None else np.asarray(embedding, np.float32),
         )
+
+    def _thread(self) -> ThreadPoolExecutor:
+        """A thread for the second decoder. One a process: a forked loader worker has none of its parent's threads."""
+        if self._beside is None or self._beside[0] != os.getpid():
+            self._beside = (os.getpid(), ThreadPoolExecutor(1, "sca-decode"))
+        return self._beside[1]
 
     def _table(self) -> Any:
         if self._rows is None:
@@ -131,8 +141,6 @@ class DuplexDataset:
 
 def stored_tracks(file: Path) -> list[StoredTrack]:
     """The tracks of a session's storage file. Audio stays on disk, mapped."""
-    from sca.data.duplex.store import iter_rows
-
     tracks: list[StoredTrack] = []
     for batch in iter_rows(file):
         names = [name for name in batch.schema.names if not name.startswith("audio_")]

@@ -5,7 +5,7 @@ Runs the same in this process or in a worker; it touches only its own session's 
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -234,9 +234,9 @@ def _write_storage(
             record = storage_record(paths.session_id, track, audio, job.sha256[track.audio], words)
             count_audio(record["provenance"], result.tally)
             heard, speech = audio_array([audio.heard, audio.spoken])
-            cells = (cell.field("bytes")[0].as_buffer() for cell in (heard, speech))
-            result.storage_digests.append(digest_of(record, *cells))
+            result.storage_digests.append(digest_of(record, *map(_blocks, (audio.heard, audio.spoken))))
             yield {name: [value] for name, value in record.items()} | {"audio_16k": heard, "audio_24k": speech}
+            del heard, speech
             # Each track's files are dropped from the disk as soon as they are in the table.
             audio.heard.unlink()
             audio.spoken.unlink()
@@ -244,12 +244,19 @@ def _write_storage(
     write_table(paths.storage, "storage", batches())
 
 
-def digest_of(record: dict[str, Any], *audio: Any) -> str:
-    """A digest of a row's values, whatever file they are in: its plain columns as JSON, then its audio's bytes."""
+def digest_of(record: dict[str, Any], *audio: Iterable[Any]) -> str:
+    """A digest of a row's values, whatever file they are in: its plain columns as JSON, then its audio's bytes, in blocks."""
     digest = blake2b(json.dumps(record, sort_keys=True, ensure_ascii=False).encode(), digest_size=16)
     for cell in audio:
-        digest.update(cell)
+        for block in cell:
+            digest.update(block)
     return digest.hexdigest()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            yield block
 
 
 def _write_rows(

@@ -149,6 +149,9 @@ def write_table(path: Path, split: str, batches: Iterable[dict[str, Any]]) -> in
             record = pa.record_batch(arrays, schema=schema)
             out.write_batch(record)
             count += record.num_rows
+            # Let go of mapped audio before the next batch is made, or two recordings are resident at once.
+            batch.clear()
+            del arrays, record
     return count
 
 

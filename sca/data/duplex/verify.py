@@ -170,7 +170,7 @@ class _Verifier:
         provenance = record["provenance"]
         if record["words"] and provenance["peak"] < SILENT_PEAK:
             self._problem("audio", f"{name}: silent, but has {len(record['words'])} words")
-        result.storage_digests.append(digest_of(record, track.heard, track.spoken))
+        result.storage_digests.append(digest_of(record, [track.heard], [track.spoken]))
         count_audio(provenance, result.tally)
 
     def _views(
