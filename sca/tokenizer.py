@@ -5,7 +5,7 @@ ships inside the dashscope package, so that it needs no network; it is kept on d
 what a token id is used for. The one subtle thing it guarantees: `encode` never makes a control token out of text that merely
 looks like one.
 
-Over 250 lines because building, fetching and wrapping share their error mapping and one public function.
+Long because it is three things behind one function, in this order: the wrapper, the build of Qwen, folders and hubs.
 """
 
 import base64
@@ -93,7 +93,13 @@ def load_tokenizer(model_path: str, *, revision: str | None = None, cache_dir: P
         return TextTokenizer(_builtin(cache_dir), BUILTIN_QWEN, _builtin_cache=cache_dir)
     if model_path.startswith("builtin:"):
         raise InputError(f"there is no tokenizer {model_path}", hint=f"the one built in is {BUILTIN_QWEN}")
-    folder = Path(model_path).expanduser()
+    if not model_path:
+        raise InputError(
+            "no tokenizer is named", hint=f"give a folder, a hub id such as Qwen/Qwen3-0.6B, or {BUILTIN_QWEN}"
+        )
+    folder = Path(model_path)
+    with suppress(RuntimeError):  # `~somebody` who is not there
+        folder = folder.expanduser()
     if folder.is_dir():
         return TextTokenizer(_from_folder(folder, str(folder)), model_path)
     if folder.exists():
@@ -244,9 +250,8 @@ def _read_cached(folder: Path, stem: str) -> Tokenizer | None:
             if path.name != _cache_name(stem, content):
                 log.debug("the cached tokenizer %s is damaged and will be built again", path)
                 continue
-            with suppress(
-                Exception
-            ):  # `tokenizers` raises plain Exception; a file it cannot read (older version) is built anew
+            # `tokenizers` raises plain Exception; what this version of it cannot read is built anew.
+            with suppress(Exception):
                 return Tokenizer.from_buffer(content)
     except OSError as error:
         log.debug("the tokenizer cache %s cannot be read: %s", folder, error)

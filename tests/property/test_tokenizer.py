@@ -25,7 +25,7 @@ TEXT = st.lists(st.text() | st.sampled_from([*CORNERS, *module._SPECIAL_TOKENS])
 
 @pytest.fixture(scope="module")
 def qwen(tmp_path_factory):
-    return load_tokenizer(BUILTIN_QWEN, cache_dir=tmp_path_factory.mktemp("cache"))
+    return load_tokenizer(BUILTIN_QWEN, cache_dir=tmp_path_factory.getbasetemp() / "tokenizer-cache")
 
 
 @pytest.fixture(scope="module")
