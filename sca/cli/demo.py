@@ -76,7 +76,7 @@ def _show(corpus: Path, data: Path, rows: "DuplexDataset", outcome: "Verificatio
     console.print("\nTry next:")
     console.print(f"  sca verify {data}", markup=False)
     console.print(
-        f"  sca build-duplex {corpus} --output {data.parent / 'session'} --model-path builtin:qwen --window session",
+        f"  sca build-duplex {corpus} --output {data.parent / 'session'} --window session",
         markup=False,
     )
     console.print("  sca config show", markup=False)
