@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sca.cli.console import stderr
@@ -34,7 +35,7 @@ class AudioProgress:
         self._total, self._todo = total, todo
         self._began = self._said = time.monotonic()
         if self._bar is not None:
-            self._task = self._bar.add_task(self._noun, total=max(todo, 1), rate="")
+            self._task = self._bar.add_task(self._noun, total=max(todo, 1), rate="", left="")
 
     def advance(self, item: str, audio_s: float) -> None:
         """One more item, which held this much audio."""
@@ -42,11 +43,12 @@ class AudioProgress:
         self._audio_s += audio_s
         elapsed = max(time.monotonic() - self._began, 1e-6)
         rate = f"{self._audio_s / 3600:.2f} h of audio, {self._audio_s / elapsed:.0f} × real time"
+        left_s = elapsed / self._done * (self._todo - self._done)
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self._done, rate=rate)
+            left = f"about {timedelta(seconds=round(left_s))} left"
+            self._bar.update(self._task, completed=self._done, rate=rate, left=left)
         elif not self._quiet and (time.monotonic() - self._said > _PLAIN_EVERY_S or self._done == self._todo):
             self._said = time.monotonic()
-            left_s = elapsed / self._done * (self._todo - self._done)
             line = f"{self._noun}: {self._done} of {self._todo} done ({item}), {rate}, about {left_s:.0f} s left\n"
             sys.stderr.write(line)
 
@@ -71,9 +73,8 @@ def audio_progress(noun: str, *, quiet: bool = False) -> Iterator[AudioProgress]
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[left]}"),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
     )
     with Progress(*columns, console=stderr(), transient=True) as bar:
         yield AudioProgress(noun, bar, quiet=False)
