@@ -12,8 +12,8 @@ from sca.cli.verify import show_verification
 from sca.errors import OutputError, VerificationError, writing
 
 if TYPE_CHECKING:
+    from sca.data.duplex.checks import Verification
     from sca.data.duplex.load import DuplexDataset
-    from sca.data.duplex.verify import Verification
 
 __all__ = ["demo"]
 

@@ -65,7 +65,6 @@ def audio_progress(noun: str, *, quiet: bool = False) -> Iterator[AudioProgress]
         Progress,
         TextColumn,
         TimeElapsedColumn,
-        TimeRemainingColumn,
     )
 
     columns = (

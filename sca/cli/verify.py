@@ -11,7 +11,7 @@ from sca.cli.progress import audio_progress
 from sca.errors import VerificationError
 
 if TYPE_CHECKING:
-    from sca.data.duplex.verify import Verification
+    from sca.data.duplex.checks import Verification
 
 __all__ = ["show_verification", "verify"]
 

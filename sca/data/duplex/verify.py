@@ -6,7 +6,6 @@ that those belong to the tokenizer that is loaded.
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 from sca import __version__
 from sca.audio.mel import log_mel
 from sca.config import PathsConfig, Settings
+from sca.data.duplex.checks import Verification, checks_of
 from sca.data.duplex.layout import proof_context
 from sca.data.duplex.load import StoredTrack, chunked, stored_tracks
 from sca.data.duplex.proof import ProofContext, ViewProof
@@ -30,36 +30,12 @@ from sca.errors import InputError
 from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
 
-__all__ = ["Check", "Verification", "verify"]
+__all__ = ["verify"]
 
 # Not recomputable from the files: who made it, and what never got in.
 _NOT_RECOMPUTED = ("sca_version", "skipped", "notices", "sessions.dropped", "sessions.failed")
 _DECODE_BLOCK = 1 << 18
 _CAUSAL_CHUNKS = 64
-
-
-@dataclass(slots=True)
-class Check:
-    """One line of the proof: what was looked at, what was found, whether it holds."""
-
-    name: str
-    found: str
-    holds: bool
-
-
-@dataclass(slots=True)
-class Verification:
-    """The outcome. `problems` is every single thing that is broken; the data set is proven when it is empty."""
-
-    root: Path
-    report: Report | None
-    problems: list[str] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
-
-    @property
-    def holds(self) -> bool:
-        """Whether nothing is broken."""
-        return not self.problems
 
 
 def verify(
@@ -72,8 +48,8 @@ def verify(
     """Recompute the proof of the data set at `root`.
 
     on_start: called with the number of sessions, twice.   on_session: called with a session's id and seconds.
-    Raises `InputError` when `root` is not a data set at
-    all, `UpstreamError` when its tokenizer cannot be loaded; everything else that is wrong is a problem in the result.
+    Raises `InputError` when `root` is not a data set at all, `UpstreamError` when its tokenizer cannot be loaded; everything else
+    that is wrong is a problem in the result.
     """
     made = read_settings(root)
     settings = settings_of(made)
@@ -85,10 +61,12 @@ def verify(
     work = _Verifier(root, settings, tokenizer, outcome.problems)
     results = work.run(on_start, on_session)
     outcome.report = make_report(settings, made, __version__, results, [])
+    found = len(outcome.problems)
     stored = _stored_report(root, outcome.problems)
     if stored is not None:
         outcome.problems += _compare(stored, outcome.report)
-    outcome.checks = _checks(outcome.report, work)
+    work.by_kind["report"] = len(outcome.problems) - found
+    outcome.checks = checks_of(outcome.report, work.by_kind, settings.grid, work.causal_rows)
     return outcome
 
 
@@ -308,47 +286,3 @@ def _compare(stored: Report, found: Report) -> list[str]:
                 part = part[parent]
             part.pop(leaf)
     return [f"report.json: {line}" for line in differences(old, new)]
-
-
-def _checks(report: Report, work: _Verifier) -> list[Check]:
-    placement, leak, coverage, chunks = report.placement, report.leak, report.coverage, report.chunks
-    return [
-        Check(
-            "sessions, tracks, hours",
-            f"{report.sessions.kept}, {report.sessions.tracks}, {report.sessions.hours:.3f}",
-            work.by_kind["audio"] == 0,
-        ),
-        Check(
-            "rows: pattern, ids, decode, words",
-            f"{report.rows} rows, {sum(report.segments.values())} segments",
-            work.by_kind["rows"] == 0,
-        ),
-        Check("tokens dropped", str(coverage.tokens_dropped), coverage.tokens_dropped == 0),
-        Check(
-            "speech covered",
-            f"{coverage.share:.2%} ({coverage.words_in_rows} of {coverage.words} words)",
-            coverage.words_in_rows + _asked(report) >= coverage.words,
-        ),
-        Check("encoder parity", f"{chunks.chunks} chunks × {chunks.encoder_tokens_per_chunk} tokens", True),
-        Check(
-            "leak, structural",
-            f"{leak.structural_s:.3f} s ({work.causal_rows} rows tried)",
-            work.by_kind["causal"] == 0,
-        ),
-        Check(
-            "leak, by placement",
-            f"{leak.placement_tokens} tokens; {leak.lagged_tokens} that lag ({leak.lagged_s:.2f} s)",
-            leak.placement_tokens == 0,
-        ),
-        Check(
-            "token-time error",
-            f"mean {placement.mean_error_s:.3f}, p95 {placement.p95_error_s:.2f}, "
-            f"late ≤ {placement.max_late_s:.2f}, early ≤ {placement.max_early_s:.2f} s",
-            True,
-        ),
-        Check("report and digests", report.rows_digest[:12], True),
-    ]
-
-
-def _asked(report: Report) -> int:
-    return report.coverage.words - report.coverage.words_in_rows if report.coverage.units_dropped_on_request else 0
