@@ -13,6 +13,10 @@ from typer.core import TyperGroup
 from sca.cli.build_duplex import build_duplex
 from sca.cli.config import app as config_app
 from sca.cli.demo import demo
+from sca.cli.doctor import doctor
+from sca.cli.download import download
+from sca.cli.search import search
+from sca.cli.transcode import transcode
 from sca.cli.verify import verify
 from sca.errors import ScaError
 
@@ -77,10 +81,14 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("search")(search)
+app.command("download")(download)
 app.command("build-duplex")(build_duplex)
 app.command("build-duplex-dataset", hidden=True)(build_duplex)
+app.command("transcode")(transcode)
 app.command("verify")(verify)
 app.command("demo")(demo)
+app.command("doctor")(doctor)
 app.add_typer(config_app, name="config")
 
 

@@ -15,7 +15,9 @@ __all__ = ["published", "write_json"]
 @contextmanager
 def published(path: Path) -> Iterator[Path]:
     """A temporary sibling to write; it takes the name `path`, whole and synced, when the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    # Cut to what a file name may hold; the same in every run, so that what a killed run leaves is written over by the next.
+    stem = path.name.encode()[:240].decode(errors="ignore")
+    temporary = path.with_name(f".{stem}.tmp")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

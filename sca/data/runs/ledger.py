@@ -10,18 +10,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from sca.data.runs.files import published
 from sca.errors import InputError, writing
 
 __all__ = ["Entry", "Ledger", "exclusive"]
 
-STATUSES = ("kept", "dropped", "failed")
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One item's end. key: hash of its content and the settings; retryable: whether a failure may pass."""
+    """One item's end. key: hash of its content and the settings, or what else makes it the same item.
+
+    status: kept, dropped or failed; downloads say verified and skipped.   retryable: whether a failure may pass.
+    """
 
     item: str
     key: str
@@ -49,17 +51,16 @@ class Ledger:
         """Add one line, whole and synced."""
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
+            with self.path.open("a+b") as file:
+                _cut_torn_line(file)
                 file.write(_line(entry))
                 file.flush()
                 os.fsync(file.fileno())
 
     def settle(self, entries: Iterable[Entry]) -> None:
         """Replace the file by these entries, sorted by item."""
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        with writing(self.path):
+        with published(self.path) as temporary:
             temporary.write_bytes(b"".join(_line(e) for e in sorted(entries, key=lambda e: e.item)))
-            temporary.replace(self.path)
 
     def _read(self) -> Iterator[Entry]:
         if not self.path.exists():
@@ -77,6 +78,22 @@ class Ledger:
                 raise InputError(
                     f"{self.path}:{number}: not a ledger line ({error})", hint="take the line out"
                 ) from error
+
+
+def _cut_torn_line(file: BinaryIO) -> None:
+    """Take off what a crash left of a line, so that the next one does not continue it."""
+    end = file.seek(0, os.SEEK_END)
+    at = end
+    while at > 0:
+        step = min(at, 4096)
+        file.seek(at - step)
+        newline = file.read(step).rfind(b"\n")
+        if newline >= 0:
+            at = at - step + newline + 1
+            break
+        at -= step
+    if at < end:
+        file.truncate(at)
 
 
 def _line(entry: Entry) -> bytes:

@@ -1,0 +1,25 @@
+"""Run a command of `sca`, from any folder and by any Python: what the one-file commands beside this one share."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(command):
+    """Run `sca COMMAND` with this process's arguments; a Python that lacks sca hands over to the project's."""
+    arguments = [command, *sys.argv[1:]]
+    try:
+        from sca.cli.main import run as sca
+    except ImportError:
+        python = ROOT / ".venv" / "bin" / "python"
+        if python.exists() and Path(sys.prefix).resolve() != python.parents[1].resolve():
+            os.execv(python, [str(python), "-m", "sca", *arguments])
+        uv = shutil.which("uv")
+        if uv:
+            os.execv(uv, [uv, "run", "--quiet", "--project", str(ROOT), "sca", *arguments])
+        sys.exit(f"sca is not installed: run `uv sync` in {ROOT} (https://docs.astral.sh/uv)")
+    sys.argv = ["sca", *arguments]
+    sca()

@@ -1,0 +1,178 @@
+"""`sca doctor`: what it finds here, what it says when something is missing, and that it is quick."""
+
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from datetime import date, timedelta
+
+import pytest
+
+from sca.cli.doctor_checks import Check, Status, ffmpeg, js_runtime, ytdlp, ytdlp_ejs
+from sca.cli.doctor_places import cache, disk
+
+NAMES = {
+    *(
+        "python",
+        "packages",
+        "ffmpeg",
+        "ffprobe",
+        "yt-dlp",
+        "yt-dlp-ejs",
+        "js runtime",
+        "torch",
+        "gpu",
+        "hub",
+        "microphone",
+    ),
+    *("extra live", "extra serve", "extra turn", "extra ray", "cache", "disk"),
+}
+
+
+def doctor(*arguments, cwd=None, **environment):
+    command = [sys.executable, "-m", "sca", "doctor", *arguments]
+    env = os.environ | environment
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, cwd=cwd, check=False)
+
+
+def checks(done):
+    document = json.loads(done.stdout)
+    return document["ok"], {check["name"]: check for check in document["checks"]}
+
+
+def test_everything_a_core_command_needs_is_here():
+    began = time.monotonic()
+    done = doctor("--json")
+    assert time.monotonic() - began < 15, "a few seconds, and this machine may be busy"
+    assert (done.returncode, done.stderr) == (0, "")
+    ok, found = checks(done)
+    assert ok
+    assert set(found) >= NAMES
+    assert {name for name, check in found.items() if check["status"] == "missing"} == set()
+    for name in ("python", "packages", "ffmpeg", "yt-dlp-ejs", "js runtime"):
+        assert found[name]["status"] == "ok", found[name]
+    assert all(check["fix"] for check in found.values() if check["status"] != "ok" and check["name"] != "gpu")
+
+
+def test_the_table():
+    done = doctor()
+    assert done.returncode == 0
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["ok", "python"] in [line[:2] for line in lines]
+    assert len(lines) >= len(NAMES)
+
+
+def test_no_ffmpeg_is_exit_4(tmp_path):
+    done = doctor("--json", PATH=str(tmp_path), IMAGEIO_FFMPEG_EXE=str(tmp_path / "nowhere"))
+    assert done.returncode == 4
+    ok, found = checks(done)
+    assert not ok
+    assert found["ffmpeg"]["status"] == "missing"
+    assert "apt-get install ffmpeg" in found["ffmpeg"]["fix"]
+    assert "what core commands need is missing: ffmpeg" in done.stderr
+    assert "apt-get install ffmpeg" in done.stderr
+    assert found["js runtime"]["status"] == "ok", "deno lies beside the interpreter, on no PATH"
+
+
+def test_the_system_ffmpeg_is_named(tmp_path):
+    (tmp_path / "ffmpeg").write_text("#!/bin/sh\necho ffmpeg version 5.1.9-0 Copyright\n")
+    (tmp_path / "ffmpeg").chmod(0o755)
+    _, found = checks(doctor("--json", PATH=f"{tmp_path}:{os.environ['PATH']}"))
+    assert found["ffmpeg"]["found"].startswith("5.1.9-0, system, without soxr")
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self):
+        self.send_response(self.server.answer)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        server.answer = 200
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("answer", [200, 404])
+def test_a_hub_that_answers(hub, tmp_path, answer):
+    hub.answer = answer
+    (tmp_path / "hub" / "models--Qwen--Qwen3").mkdir(parents=True)
+    url = f"http://127.0.0.1:{hub.server_port}"
+    _, found = checks(doctor("--json", HF_ENDPOINT=url, HF_HUB_OFFLINE="0", HF_HOME=str(tmp_path)))
+    assert found["hub"] == {"name": "hub", "status": "ok", "found": f"{url} answers; cached: Qwen/Qwen3", "fix": None}
+
+
+def test_a_hub_that_does_not_is_a_warning(tmp_path):
+    done = doctor("--json", HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="0", HF_HOME=str(tmp_path))
+    assert done.returncode == 0
+    _, found = checks(done)
+    assert found["hub"]["status"] == "warn"
+    assert "does not answer" in found["hub"]["found"]
+    _, found = checks(doctor("--json", HF_HUB_OFFLINE="1"))
+    assert "offline mode" in found["hub"]["found"]
+
+
+def test_a_hub_that_hangs_costs_three_seconds(tmp_path):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # takes connections and says nothing
+        began = time.monotonic()
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        _, found = checks(doctor("--json", HF_ENDPOINT=url, HF_HUB_OFFLINE="0", HF_HOME=str(tmp_path)))
+        assert time.monotonic() - began < 15
+    assert found["hub"]["status"] == "warn"
+
+
+def test_the_null_microphone_is_called_by_its_name():
+    """A machine of tests has no sound system, or a real one; either way it is no silent pretence."""
+    _, found = checks(doctor("--json"))
+    said = found["microphone"]
+    assert ("Null" in said["found"]) == (said["status"] == "warn" and "no sound system" in said["found"])
+
+
+# --- single checks ---
+
+
+def test_an_old_ytdlp_is_told():
+    version = ytdlp().found.split(",")[0]
+    released = date(*map(int, version.split(".")[:3]))
+    young, old = ytdlp(released + timedelta(days=90)), ytdlp(released + timedelta(days=91))
+    assert (young.status, old.status) == (Status.ok, Status.warn)
+    assert "91 days old" in old.found
+    assert "--upgrade-package yt-dlp" in old.fix
+    assert ytdlp(released - timedelta(days=1)).found.endswith("0 days old"), "a clock that is behind"
+
+
+def test_what_is_installed_here():
+    assert ytdlp_ejs().status is Status.ok
+    assert js_runtime().status is Status.ok
+    assert ffmpeg().status is Status.ok
+
+
+def test_places(tmp_path):
+    assert cache(tmp_path / "not" / "yet").found.endswith("(made when needed)")
+    (tmp_path / "file").write_text("")
+    refused = cache(tmp_path / "file")
+    assert (refused.status, refused.fix) == (Status.warn, "name another in SCA_CACHE_DIR")
+    assert "GiB free" in disk(tmp_path).found
+    assert isinstance(disk(tmp_path), Check)
+
+
+def test_heavy_packages_are_not_loaded():
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom sca.cli.doctor import examine\nexamine(Path('/tmp'), Path('/tmp'))\n"
+        "print({'torch', 'av', 'yt_dlp', 'transformers', 'miniaudio', 'faster_whisper'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "set()\n"

@@ -1,0 +1,484 @@
+"""`sca download` against a YouTube on loopback, through the real yt-dlp: real media, every fault, second runs, kills."""
+
+import gc
+import hashlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sca.audio.decode import probe
+from sca.cli.main import app
+from sca.data.media_file import decoded_seconds
+from sca.errors import InputError
+from tests.integration import fake_youtube
+
+Site, Video, wait_until = fake_youtube.Site, fake_youtube.Video, fake_youtube.wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# yt-dlp leaves the connection of a request it gave up on to the garbage collector, which complains.
+pytestmark = pytest.mark.filterwarnings("ignore:.*SSLSocket:pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def _swept():
+    """Such a complaint belongs to the test it comes from."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("media")
+    made = {
+        "webm": fake_youtube.make_media(folder / "a.webm", 6, 440),
+        "m4a": fake_youtube.make_media(folder / "b.m4a", 5, 660),
+        "big": fake_youtube.make_media(folder / "big.webm", 60, 330, rate="256k"),
+    }
+    (folder / "broken.webm").write_bytes(made["webm"].read_bytes()[:30_000])
+    (folder / "text.webm").write_bytes(b"this is no sound at all\n" * 2000)
+    return made | {"broken": folder / "broken.webm", "text": folder / "text.webm"}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    with fake_youtube.FakeYouTube(Site(), tmp_path_factory.mktemp("tls")) as fake:
+        yield fake
+
+
+@pytest.fixture
+def fake(served):
+    served.site.__init__()  # every test has a site of its own behind the one address
+    return served
+
+
+@pytest.fixture
+def run(fake, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCA_CACHE_DIR", str(tmp_path / "cache"))
+
+    def invoke(*arguments, out=tmp_path / "out", stdin=None):
+        command = ["download", "--output-path", str(out), "--only-audio", "--sleep-interval", "0"]
+        return CliRunner().invoke(app, [*command, *fake.options, *map(str, arguments)], input=stdin)
+
+    return invoke
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+def results(videos):
+    found = [{"id": v.id, "url": f"https://www.youtube.com/watch?v={v.id}", "title": v.title} for v in videos]
+    return json.dumps({"query": "q", "count": len(found), "results": found})
+
+
+def ledger(out):
+    lines = [json.loads(line) for line in (out / "ledger.jsonl").read_text().splitlines()]
+    return {one["item"]: one for one in lines}
+
+
+def files(out):
+    return sorted(path.name for path in out.iterdir() if path.suffix in (".webm", ".m4a"))
+
+
+def ok(fake, media, *names, **more):
+    fake.site.add(Video(name, f"Title of {name}", seconds=6, files=(media["webm"],), **more) for name in names)
+    return fake.site.found
+
+
+# --- what comes ---
+
+
+def test_files_are_whole_named_and_described(run, fake, media, out):
+    first = Video("okVideo0001", "Hello / “you” <x>: 🎙️\n" + "long " * 60, 6, files=(media["webm"], media["m4a"]))
+    second = Video("-kVideo0002", "m4a only", 5, files=(media["m4a"],), licence=fake_youtube.CREATIVE_COMMONS)
+    fake.site.add([first, second])
+    done = run("-", "--json", stdin=results([first, second]))
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.stdout)
+    assert [summary[name] for name in ("requested", "verified", "skipped", "failed")] == [2, 2, 0, 0]
+    names = files(out)
+    assert names[1] == "m4a only [-kVideo0002].m4a"
+    assert names[0].startswith("Hello _ “you” _x__ 🎙")
+    assert names[0].endswith(" [okVideo0001].webm")
+    assert (out / names[0]).read_bytes() == media["webm"].read_bytes(), "the best sound, as the site has it"
+    assert (out / names[1]).read_bytes() == media["m4a"].read_bytes()
+    about = json.loads((out / "m4a only [-kVideo0002].info.json").read_text())
+    assert (about["license"], about["upload_date"]) == (fake_youtube.CREATIVE_COMMONS, "20230501")
+    assert (about["channel"], about["duration"], about["acodec"]) == ("Chan 0", 5, "mp4a.40.2")
+    assert about["sca"]["sha256"] == hashlib.sha256(media["m4a"].read_bytes()).hexdigest()
+    assert about["sca"]["seconds"] == pytest.approx(5.0, abs=0.05)
+    assert "videoplayback" not in json.dumps(about)
+    assert sorted((out / "archive.txt").read_text().split()) == ["-kVideo0002", "okVideo0001", "youtube", "youtube"]
+    entry = ledger(out)["-kVideo0002"]
+    assert (entry["status"], entry["extra"]["file"]) == ("verified", "m4a only [-kVideo0002].m4a")
+    assert probe(out / names[0]).codec == "opus"
+    assert not (out / ".incomplete").exists()
+
+
+def test_a_second_run_downloads_nothing(run, fake, media, out):
+    names = ok(fake, media, "okVideo0001", "okVideo0002")
+    assert run(*names).exit_code == 0
+    kept = {path: path.stat().st_mtime_ns for path in out.iterdir() if path.suffix == ".webm"}
+    fake.site.log.clear()
+    done = run(*names)
+    assert (done.exit_code, fake.site.log) == (0, [])
+    assert "0 verified (0.0 MB, 0.00 h), 2 skipped (already there), 0 failed" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    entry = ledger(out)["okVideo0001"]
+    assert (entry["status"], entry["reason"]) == ("skipped", "already in archive.txt")
+    assert entry["extra"]["file"] == "Title of okVideo0001 [okVideo0001].webm", "what is known stays known"
+
+
+def test_an_archive_elsewhere_is_shared(run, fake, media, tmp_path, out):
+    ok(fake, media, "okVideo0001", "okVideo0002")
+    archive = tmp_path / "shared" / "archive.txt"
+    archive.parent.mkdir()
+    archive.write_text("youtube okVideo0001\n")
+    done = run("okVideo0001", "okVideo0002", "--archive", archive)
+    assert (done.exit_code, files(out)) == (0, ["Title of okVideo0002 [okVideo0002].webm"])
+    assert archive.read_text() == "youtube okVideo0001\nyoutube okVideo0002\n"
+    assert {name: one["status"] for name, one in ledger(out).items()} == {
+        "okVideo0001": "skipped",
+        "okVideo0002": "verified",
+    }
+
+
+def test_a_file_without_an_archive_is_proven_and_not_fetched(run, fake, media, out):
+    ok(fake, media, "okVideo0001")
+    run("okVideo0001")
+    (out / "archive.txt").unlink()
+    fake.site.log.clear()
+    assert run("okVideo0001").exit_code == 0
+    assert fake.site.media() == []
+    assert (out / "archive.txt").read_text() == "youtube okVideo0001\n"
+
+
+def test_shuffle_and_count_pick_the_same_again(run, fake, media, out, tmp_path):
+    names = ok(fake, media, *(f"okVideo{n:04d}" for n in range(8)))
+    saved = tmp_path / "videos.json"
+    saved.write_text(results(fake.site.videos.values()))
+    assert run(saved, "--shuffle", "--seed", "3", "--download-count", "2").exit_code == 0
+    first = files(out)
+    assert len(first) == 2
+    assert "2 skipped" in run(saved, "--shuffle", "--seed", "3", "--download-count", "2").stdout
+    assert files(out) == first
+    assert set(ledger(out)) < set(names)
+
+
+def test_plain_lines_tell_what_happens(run, fake, media):
+    done = run(*ok(fake, media, "okVideo0001"), "privateVid1")
+    lines = done.stderr.splitlines()
+    assert lines[0] == "sca: 2 to download"
+    assert any("0.1 MB, 6 s of sound" in line and "of 2, about" in line for line in lines)
+    assert any("privateVid1: failed: Video unavailable" in line for line in lines)
+    assert lines[-2] == "sca: 1 of 2 videos failed, 0 of them may come another time"
+    assert "ledger.jsonl" in lines[-1]
+    assert run("okVideo0001", "--quiet").stderr == ""
+
+
+def test_subtitles_come_along_and_never_cost_the_sound(run, fake, media, out):
+    fake.site.subtitles = 200
+    ok(fake, media, "okVideo0001", "okVideo0002")
+    assert run("okVideo0001", "--subtitles", "en").exit_code == 0
+    assert (out / "Title of okVideo0001 [okVideo0001].en.vtt").read_text().startswith("WEBVTT")
+    fake.site.subtitles = 429
+    done = run("okVideo0002", "--subtitles", "en")
+    assert done.exit_code == 0
+    entry = ledger(out)["okVideo0002"]
+    assert entry["status"] == "verified"
+    assert "no subtitles" in entry["notes"][0]
+    assert "429" in entry["notes"][0]
+    assert not (out / ".incomplete").exists()
+
+
+def test_pictures_and_sound_are_joined_without_only_audio(fake, media, out, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCA_CACHE_DIR", str(tmp_path / "cache"))
+    pictures = fake_youtube.make_pictures(tmp_path / "p.mp4", 5)
+    fake.site.add([Video("pictures001", "Both", 5, files=(pictures, media["m4a"]))])
+    plain = ["download", "pictures001", "--output-path", str(out), "--sleep-interval", "0", *fake.options]
+    done = CliRunner().invoke(app, plain)
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in out.glob("*.mp4")] == ["Both [pictures001].mp4"]
+    assert decoded_seconds(out / "Both [pictures001].mp4", 5) == pytest.approx(5, abs=0.1)
+    assert not (out / ".incomplete").exists()
+
+
+def test_a_format_and_a_rate_may_be_asked_for(run, fake, media, out):
+    fake.site.add([Video("okVideo0001", "t", 6, files=(media["webm"], media["m4a"]))])
+    began = time.monotonic()
+    # 62 KB at 100 KiB a second for two jobs, so half of that for one file.
+    assert run("okVideo0001", "--format", "140", "--rate-limit", "100K", "--jobs", "2").exit_code == 0
+    assert time.monotonic() - began > 0.8
+    assert files(out) == ["t [okVideo0001].m4a"]
+
+
+# --- faults ---
+
+
+@pytest.mark.parametrize(
+    ("faults", "requests"),
+    [([500], 2), ([503, 500], 3), (["truncate"], 2), ([403], 2), ([404], 2), ([429], 2)],
+    ids=str,
+)
+def test_faults_that_pass(run, fake, media, out, faults, requests):
+    ok(fake, media, "okVideo0001")
+    fake.site.faults[("media", "okVideo0001")] = list(faults)
+    done = run("okVideo0001")
+    assert done.exit_code == 0, done.output
+    assert (out / files(out)[0]).read_bytes() == media["webm"].read_bytes()
+    assert len(fake.site.media()) == requests
+    looks = len(fake.site.asked("youtube.com", "/watch"))
+    assert looks == (2 if faults[0] in (403, 404, 429) else 1), "refused media are looked up once more"
+
+
+def test_a_cut_body_goes_on_from_where_it_was(run, fake, media, out):
+    ok(fake, media, "okVideo0001")
+    fake.site.faults[("media", "okVideo0001")] = ["truncate"]
+    assert run("okVideo0001").exit_code == 0
+    first, second = (int(one.range.removeprefix("bytes=").split("-")[0]) for one in fake.site.media())
+    # What yt-dlp has written of the third that came; a block it had not finished reading is asked for again.
+    assert (first, second > 10_000, second <= media["webm"].stat().st_size // 3) == (0, True, True)
+
+
+def test_a_stalled_connection_times_out_and_goes_on(run, fake, media, out):
+    ok(fake, media, "okVideo0001")
+    fake.site.faults[("media", "okVideo0001")] = ["stall"]
+    assert run("okVideo0001", "--ytdlp-opt", "socket_timeout=1").exit_code == 0
+    assert (out / files(out)[0]).read_bytes() == media["webm"].read_bytes()
+    assert fake.site.media()[1].range != fake.site.media()[0].range
+
+
+@pytest.mark.parametrize(
+    ("faults", "reason", "looks"),
+    [
+        ([403] * 9, "HTTP 403 for the media", 2),
+        ([404] * 9, "HTTP 404 for the media", 2),
+        ([429] * 9, "HTTP 429 for the media", 2),
+        ([500] * 99, "HTTP 500 for the media", 1),
+        (["truncate"] * 99, "read", 1),
+    ],
+    ids=["403", "404", "429", "500", "truncated"],
+)
+def test_faults_that_stay_are_failures_with_a_reason(run, fake, media, out, faults, reason, looks):
+    ok(fake, media, "badVideo001", "okVideo0001")
+    fake.site.faults[("media", "badVideo001")] = faults
+    done = run("badVideo001", "okVideo0001", "--retries", "1", "--jobs", "1")
+    assert done.exit_code == 7
+    entry = ledger(out)["badVideo001"]
+    assert (entry["status"], entry["retryable"]) == ("failed", True)
+    assert reason in entry["reason"]
+    assert len(fake.site.asked("youtube.com", "/watch", "badVideo001")) == looks
+    assert ledger(out)["okVideo0001"]["status"] == "verified"
+    assert (out / "archive.txt").read_text() == "youtube okVideo0001\n"
+    assert "1 verified" in done.stdout
+    assert "1 failed" in done.stdout
+
+
+def test_what_can_never_come_is_permanent_and_all_failed_is_7(run, fake, media, out):
+    fake.site.add(
+        [
+            Video("privateVid1", "p", unavailable="Private video"),
+            Video("liveVideo01", "l", live=True, files=(media["webm"],)),
+            Video("noSound0001", "n", 6, files=()),
+        ]
+    )
+    done = run(*fake.site.found, "http://127.0.0.1:1/nothing", "https://www.youtube.com/playlist")
+    assert done.exit_code == 7, done.output
+    entries = ledger(out)
+    assert {one["status"] for one in entries.values()} == {"failed"}
+    assert len(entries) == 5
+    assert "retryable" not in entries["privateVid1"]
+    assert entries["privateVid1"]["reason"] == "Private video"
+    assert entries["liveVideo01"]["retryable"]
+    assert files(out) == []
+
+
+@pytest.mark.parametrize(("name", "seconds"), [("broken", 6), ("text", 6), ("webm", 60)])
+def test_what_does_not_decode_to_its_length_is_not_kept(run, fake, media, out, name, seconds):
+    fake.site.add([Video("badVideo001", "bad", seconds, files=(media[name],))])
+    done = run("badVideo001")
+    assert done.exit_code == 7
+    assert ledger(out)["badVideo001"]["retryable"]
+    assert "what came" in ledger(out)["badVideo001"]["reason"]
+    assert len(fake.site.media()) == 2, "asked for once more"
+    assert files(out) == []
+    assert not (out / "archive.txt").exists()
+    assert not (out / ".incomplete").exists()
+
+
+@pytest.mark.parametrize(("promised", "passes"), [(6, True), (7.9, True), (4.1, True), (8.2, False), (3.8, False)])
+def test_the_tolerance_is_two_seconds(media, promised, passes):
+    if passes:
+        assert decoded_seconds(media["webm"], promised) == pytest.approx(6.0, abs=0.05)
+    else:
+        with pytest.raises(InputError, match="the site promised"):
+            decoded_seconds(media["webm"], promised)
+    assert decoded_seconds(media["big"], None) == pytest.approx(60.0, abs=0.05)
+
+
+def test_a_proxy_that_is_down_is_exit_6_and_in_the_ledger(run, fake, media, out):
+    names = ok(fake, media, "okVideo0001", "okVideo0002", "okVideo0003")
+    done = run(*names, "--proxy", "http://127.0.0.1:9", "--retries", "0", "--quiet")
+    assert done.exit_code == 6
+    assert (
+        done.stderr.splitlines()[0] == "sca: downloading: the proxy cannot be reached, or refuses (Connection refused)"
+    )
+    assert len(done.stderr.splitlines()) == 2
+    entries = ledger(out)
+    assert len(entries) == 3
+    assert all(one["status"] == "failed" and one["retryable"] for one in entries.values())
+    assert run(*names).exit_code == 0
+
+
+def test_a_site_that_turns_us_away_ends_the_run(run, fake, media, out):
+    names = ok(fake, media, *(f"okVideo{n:04d}" for n in range(6)))
+    for name in names[1:]:
+        fake.site.faults[("watch", name)] = [429] * 9
+        fake.site.faults[("player", name)] = [429] * 9
+    done = run(*names, "--jobs", "1", "--retries", "0")
+    assert done.exit_code == 6
+    entries = ledger(out)
+    assert [entries[name]["status"] for name in names] == ["verified"] + ["failed"] * 5
+    assert [entries[name]["reason"].startswith("not tried") for name in names[1:]] == [False] * 3 + [True] * 2
+
+
+# --- what a user does ---
+
+
+def command(fake, out, *arguments):
+    found = [sys.executable, "-m", "sca", "download", "--output-path", str(out), "--only-audio"]
+    return [*found, "--sleep-interval", "0", *fake.options, *arguments]
+
+
+def environment(tmp_path):
+    return os.environ | {"SCA_CACHE_DIR": str(tmp_path / "cache")}
+
+
+def part(out):
+    return next(iter((out / ".incomplete").glob("*.part")), None) if (out / ".incomplete").is_dir() else None
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_what_was_stopped_goes_on_from_its_byte(run, fake, media, out, tmp_path, how):
+    ok(fake, media, "okVideo0001")
+    fake.site.add([Video("bigVideo001", "Big", 60, files=(media["big"],))])
+    fake.site.faults[("media", "bigVideo001")] = [("slow", 300_000)]
+    process = subprocess.Popen(
+        command(fake, out, "okVideo0001", "bigVideo001", "--jobs", "1"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path),
+    )  # fmt: skip
+    try:
+        wait_until(lambda: part(out) is not None and part(out).stat().st_size > 200_000)
+        process.send_signal(how)
+        _, said = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+    if how == signal.SIGINT:
+        assert "sca: interrupted; what is finished is kept" in said
+        assert "Traceback" not in said
+    assert (out / "archive.txt").read_text() == "youtube okVideo0001\n"
+    reached = part(out).stat().st_size
+    fake.site.log.clear()
+    done = run("okVideo0001", "bigVideo001")
+    assert done.exit_code == 0, done.output
+    assert "1 verified" in done.stdout
+    assert "1 skipped" in done.stdout
+    (asked,) = fake.site.media()
+    assert asked.range.startswith(f"bytes={reached}-")
+    assert (out / "Big [bigVideo001].webm").read_bytes() == media["big"].read_bytes()
+
+
+def test_a_full_disk_is_one_error_and_the_rest_is_kept(fake, media, out, tmp_path):
+    ok(fake, media, "okVideo0001")
+    fake.site.add([Video("bigVideo001", "Big", 60, files=(media["big"],))])
+    # A limit on the size of a file is what a test can set without a disk of its own; yt-dlp meets both as a failed write.
+    done = subprocess.run(
+        command(fake, out, "okVideo0001", "bigVideo001", "--jobs", "1"),
+        capture_output=True, text=True, timeout=60, check=False, env=environment(tmp_path),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)),
+    )  # fmt: skip
+    assert done.returncode == 5, done.stderr
+    assert "the disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert files(out) == ["Title of okVideo0001 [okVideo0001].webm"]
+    assert ledger(out)["bigVideo001"]["retryable"]
+
+
+def test_a_process_substitution_and_the_script(fake, media, out, tmp_path):
+    ok(fake, media, "okVideo0001")
+    (tmp_path / "v.json").write_text(results(fake.site.videos.values()))
+    script = ROOT / "scripts" / "download.py"
+    # A PATH that leads to a Python without sca, and a folder that is not the project's.
+    told = " ".join(fake.options)
+    line = f"'{script}' <(cat v.json) --output-path ./out --shuffle --download-count 50 --only-audio {told}"
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "SCA_CACHE_DIR": str(tmp_path / "cache")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert files(out) == ["Title of okVideo0001 [okVideo0001].webm"]
+
+
+def test_one_run_at_a_time(run, fake, media, out):
+    import fcntl
+
+    ok(fake, media, "okVideo0001")
+    out.mkdir()
+    with (out / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run("okVideo0001")
+    assert done.exit_code == 5
+    assert "another run is writing" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("stdin", "code", "says"),
+    [
+        ('{"query": "x", "count": 0, "results": []}', 0, "there is nothing to download"),
+        ("", 5, "standard input is empty"),
+        ('{"results": [', 5, "standard input is not JSON"),
+        ('{"items": []}', 5, "has no field `results`"),
+        ('{"results": [{"title": "t"}]}', 5, "results[0]: field `url`"),
+    ],
+)
+def test_input_that_is_not_what_it_should_be(run, stdin, code, says):
+    done = run("-", stdin=stdin)
+    assert done.exit_code == code
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("nothing.json",), 5, "no file, no address and no video id"),
+        (("okVideo0001", "--rate-limit", "fast"), 2, "--rate-limit should be bytes a second"),
+        (("okVideo0001", "--cookies", "nowhere.txt"), 5, "nowhere.txt does not exist"),
+        (("okVideo0001", "--cookies-from-browser", "mosaic"), 2, "no browser 'mosaic'"),
+    ],
+)
+def test_arguments_that_make_no_sense(run, arguments, code, says):
+    done = run(*arguments)
+    assert done.exit_code == code
+    assert says in done.stderr
+    assert done.stderr.count("sca: ") <= 2
+
+
+def test_an_output_that_cannot_be_written(run, fake, media, tmp_path):
+    ok(fake, media, "okVideo0001")
+    (tmp_path / "file").write_text("in the way")
+    done = run("okVideo0001", out=tmp_path / "file" / "deeper")
+    assert done.exit_code == 5
+    assert "cannot be made" in done.stderr
+    assert fake.site.log == []

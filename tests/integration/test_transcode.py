@@ -1,0 +1,584 @@
+"""`sca transcode` on real media made by ffmpeg and PyAV: results, resuming, odd names, and every way a file can be bad."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from sca.audio.decode import BlockReader, read
+from sca.cli.main import app
+from sca.data.ffmpeg import Runner, find_ffmpeg
+from sca.data.runs.ledger import exclusive
+from sca.data.transcode import Format
+
+ROOT = Path(__file__).resolve().parents[2]
+SINE = "sine=frequency={hz}:sample_rate={rate_hz}:duration={seconds}"
+PICTURES = ["-f", "lavfi", "-i", "testsrc=duration=4:size=64x48:rate=10"]
+# name: pitch, what ffmpeg is told. Rates, layouts and containers as downloads have them.
+MEDIA = {
+    "opus.webm": (440, 48_000, 3.0, ["-ac", "2", "-c:a", "libopus"]),
+    "aac.m4a": (523, 44_100, 2.7, ["-c:a", "aac"]),
+    "film.mp4": (659, 44_100, 3.3, [*PICTURES, "-c:a", "aac", "-c:v", "libx264"]),
+    "surround.mp4": (784, 48_000, 2.0, ["-ac", "6", "-c:a", "aac"]),
+    "film.webm": (880, 44_100, 2.5, [*PICTURES, "-c:a", "libvorbis", "-c:v", "libvpx"]),
+    "layer.mp3": (988, 22_050, 2.1, ["-c:a", "libmp3lame"]),
+    "deep.wav": (1047, 96_000, 1.9, ["-c:a", "pcm_s24le"]),
+}
+
+
+def ffmpeg(*arguments):
+    command = [find_ffmpeg().path, "-nostdin", "-v", "error", "-y", *map(str, arguments)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def sine(path, hz=440, rate_hz=48_000, seconds=1.0, options=()):
+    lavfi = SINE.format(hz=hz, rate_hz=rate_hz, seconds=seconds)
+    pictures, codec = (list(options[:4]), options[4:]) if "-i" in options else ([], options)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ffmpeg("-f", "lavfi", "-i", lavfi, *pictures, *codec, f"file:{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("media")
+    for name, (hz, rate_hz, seconds, options) in MEDIA.items():
+        sine(folder / name, hz, rate_hz, seconds, options)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def webm(media):
+    return media / "opus.webm"
+
+
+def transcode(*arguments, code=0):
+    done = CliRunner().invoke(app, ["transcode", *map(str, arguments), "--json"])
+    assert done.exit_code == code, done.stderr + str(done.exception)
+    return json.loads(done.stdout) if done.stdout else done.stderr
+
+
+def refused(*arguments, code=5):
+    done = CliRunner().invoke(app, ["transcode", *map(str, arguments)])
+    assert (done.exit_code, done.stdout) == (code, ""), done.output
+    return done.stderr
+
+
+def failure(*arguments):
+    """The one reason why the one file failed."""
+    ((_, reason),) = transcode(*arguments, code=7)["failed"].items()
+    assert "\n" not in reason
+    return reason
+
+
+def copies(folder, webm, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(webm, folder / name)
+    return folder
+
+
+def seconds_of(path):
+    with BlockReader(path) as reader:
+        return sum(map(len, reader)) / reader.info.rate_hz
+
+
+def pitch_of(path):
+    samples, rate_hz = soundfile.read(path)
+    samples = samples if samples.ndim == 1 else samples[:, 0]
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return np.argmax(spectrum) * rate_hz / len(samples)
+
+
+def entries(out):
+    lines = (out / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
+    return {entry["item"]: entry for entry in map(json.loads, lines)}
+
+
+def visible(out):
+    return sorted(
+        path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and path.name != ".lock"
+    )
+
+
+# --- what comes out ---
+
+
+@pytest.mark.parametrize(("extension", "subtype"), [("flac", "PCM_16"), ("wav", "PCM_16"), ("opus", "OPUS")])
+def test_length_pitch_and_format_are_right(media, tmp_path, extension, subtype):
+    alone = [name for name in MEDIA if name not in ("film.mp4", "film.webm")]
+    for name in MEDIA:  # the two films would become one name
+        target = tmp_path / "in" / (name if name in alone else f"{Path(name).suffix[1:]}-{name}")
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(media / name, target)
+    done = transcode(tmp_path / "in", tmp_path / "out", "any", extension)
+    assert (done["total"], done["made"], done["failed"]) == (len(MEDIA), len(MEDIA), {})
+    for source in sorted((tmp_path / "in").iterdir()):
+        result = tmp_path / "out" / f"{source.stem}.{extension}"
+        info = soundfile.info(result)
+        assert (info.samplerate, info.channels, info.subtype) == (48_000, 1, subtype), result
+        assert seconds_of(result) == pytest.approx(seconds_of(source), abs=0.02), result
+        hz = MEDIA[source.name if source.name in MEDIA else source.name.split("-", 1)[1]][0]
+        assert pitch_of(result) == pytest.approx(hz, abs=1.0), result
+    assert done["seconds"] == pytest.approx(sum(map(seconds_of, (tmp_path / "in").iterdir())), abs=0.2)
+
+
+def test_rate_and_channels_are_options(webm, tmp_path):
+    transcode(webm, tmp_path, "--sample-rate", 16_000, "--channels", 2)
+    info = soundfile.info(tmp_path / "opus.flac")
+    assert (info.samplerate, info.channels, info.subtype, info.frames) == (16_000, 2, "PCM_16", 48_000)
+
+
+def test_the_ledger_tells_where_a_result_comes_from(webm, tmp_path):
+    transcode(webm, tmp_path)
+    entry = entries(tmp_path)["opus.webm"]
+    assert entry["status"] == "kept"
+    assert entry["extra"]["format"] == "flac, 48000 Hz, mono, 16 bit"
+    assert entry["extra"]["source"]["codec"] == "opus"
+    assert entry["extra"]["seconds"] == pytest.approx(3.0, abs=0.02)
+
+
+def test_a_mix_to_mono_does_not_clip(tmp_path):
+    sides = "sine=440:sample_rate=48000:duration=1,volume=17dB,aformat=channel_layouts=5.1"
+    ffmpeg("-f", "lavfi", "-i", sides, tmp_path / "loud.wav")
+    transcode(tmp_path / "loud.wav", tmp_path / "out")
+    samples = read(tmp_path / "out" / "loud.flac")
+    assert np.mean(np.abs(samples) > 0.999) < 0.001
+
+
+def test_loudness_is_one_gain(tmp_path):
+    rng = np.random.default_rng(0)
+    swell = np.repeat(np.linspace(0.02, 0.1, 8), 48_000)  # a quiet beginning stays quieter than the end
+    samples = (rng.standard_normal(len(swell)) * swell).clip(-0.5, 0.5)
+    soundfile.write(tmp_path / "speech.wav", samples, 48_000, subtype="PCM_16")
+    done = transcode(tmp_path / "speech.wav", tmp_path / "out", "--loudness", -23)
+    assert done["notes"] == []
+    result = tmp_path / "out" / "speech.flac"
+    loudness, _ = Runner(find_ffmpeg()).run(Format().measuring(result, soxr=False)).loudness
+    assert loudness == pytest.approx(-23, abs=0.15)
+    made, source = read(result), read(tmp_path / "speech.wav")
+    gain = np.dot(made, source) / np.dot(source, source)
+    assert np.max(np.abs(made - gain * source)) < 2 / 32768, "the same gain everywhere"
+    assert transcode(tmp_path / "speech.wav", tmp_path / "out", "--loudness", -23)["already"] == 1
+    assert "made as flac, 48000 Hz, mono, 16 bit, -23 LUFS" in failure(tmp_path / "speech.wav", tmp_path / "out")
+
+
+def test_loudness_leaves_peaks_and_silence_alone(tmp_path):
+    click = np.full(480_000, 0.001)
+    click[::48_000] = 0.9
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in" / "click.wav", click * np.sin(np.arange(480_000)), 48_000)
+    soundfile.write(tmp_path / "in" / "silence.wav", np.zeros(96_000), 48_000)
+    notes = dict(transcode(tmp_path / "in", tmp_path / "out", "wav", "--loudness", -14)["notes"])
+    assert "leave room for" in notes["click.wav"]
+    assert "silent" in notes["silence.wav"]
+    assert np.max(np.abs(read(tmp_path / "out" / "click.flac"))) < 10 ** (-0.9 / 20)
+    assert np.max(np.abs(read(tmp_path / "out" / "silence.flac"))) == 0
+
+
+def write_with_hole(path, gap_s):
+    """Two seconds of sound; the second one is stamped `gap_s` later."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("pcm_s16le", rate=16_000)
+        stream.layout = "mono"
+        tone = (0.3 * 32767 * np.sin(2 * np.pi * 440 * np.arange(32_000) / 16_000)).astype(np.int16)
+        for at in range(0, 32_000, 1600):
+            frame = av.AudioFrame.from_ndarray(tone[None, at : at + 1600], "s16", "mono")
+            frame.sample_rate, frame.pts = 16_000, at + (round(gap_s * 16_000) if at >= 16_000 else 0)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+
+
+def test_a_hole_in_the_time_line_stays_silent(tmp_path):
+    write_with_hole(tmp_path / "hole.mkv", 1.5)
+    transcode(tmp_path / "hole.mkv", tmp_path / "out")
+    samples = read(tmp_path / "out" / "hole.flac", 16_000)
+    assert len(samples) == pytest.approx(3.5 * 16_000, abs=0.02 * 16_000)
+    assert np.max(np.abs(samples[17_000:39_000])) < 0.01
+    assert np.max(np.abs(samples[41_000:50_000])) > 0.25
+
+
+# --- which files, and their names ---
+
+
+def test_sub_folders_are_mirrored_and_hidden_files_left_out(webm, tmp_path):
+    source = copies(tmp_path / "in", webm, "a.webm", "b/c/d.WEBM", ".hidden.webm", ".git/x.webm", "out/again.webm")
+    done = transcode(source, source / "out")
+    assert done["made"] == 2
+    assert visible(source / "out") == ["a.flac", "again.webm", "b/c/d.flac", "ledger.jsonl"]
+
+
+ODD = [
+    "with space.webm", "it's \"quoted\".webm", "new\nline.webm", "😀 ünïcode.webm", "-y.webm", "--help.webm", "a:b.webm",
+    "50%d.webm", "[x];{y}$(z)`w`.webm", "back\\slash.webm", "dots.v1.2.webm", "x" * 250 + ".webm", "é" * 124 + ".webm",
+]  # fmt: skip
+
+
+def test_odd_names(webm, tmp_path):
+    source = copies(tmp_path / "in", webm, *ODD)
+    done = transcode(source, tmp_path / "out")
+    assert (done["made"], done["failed"]) == (len(ODD), {})
+    assert visible(tmp_path / "out") == sorted([*(name.removesuffix("webm") + "flac" for name in ODD), "ledger.jsonl"])
+    assert "new\\nline.webm" in entries(tmp_path / "out")
+    assert transcode(source, tmp_path / "out")["already"] == len(ODD)
+
+
+def test_a_leading_dash_as_a_relative_path(webm, tmp_path):
+    copies(tmp_path / "in", webm, "-n.webm")
+    command = [sys.executable, "-m", "sca", "transcode", "--", "-n.webm", "-out"]
+    subprocess.run(command, cwd=tmp_path / "in", check=True, capture_output=True, timeout=60)
+    assert (tmp_path / "in" / "-out" / "-n.flac").exists()
+
+
+def test_a_name_too_long_fails_alone(webm, tmp_path):
+    copies(tmp_path / "in", webm, "y" * 252 + ".ts", "fine.ts")
+    done = transcode(tmp_path / "in", tmp_path / "out", "ts", code=7)
+    assert done["made"] == 1
+    assert "too long" in next(iter(done["failed"].values()))
+
+
+def test_a_name_that_is_no_utf8_is_told(webm, tmp_path):
+    (tmp_path / "in").mkdir()
+    shutil.copy(webm, os.fsencode(tmp_path / "in") + b"/latin-\xe9.webm")
+    shutil.copy(webm, tmp_path / "in")
+    done = transcode(tmp_path / "in", tmp_path / "out", code=7)
+    assert done["made"] == 1
+    assert list(done["failed"]) == ["latin-\\udce9.webm"]
+    assert "rename it" in done["failed"]["latin-\\udce9.webm"]
+
+
+def test_two_sources_of_one_name_do_not_meet(webm, media, tmp_path):
+    source = copies(tmp_path / "in", webm, "a.webm", "b.webm")
+    shutil.copy(media / "aac.m4a", source / "a.m4a")
+    done = transcode(source, tmp_path / "out", "webm,m4a", code=7)
+    assert done["made"] == 1
+    assert set(done["failed"]) == {"a.m4a", "a.webm"}
+    assert "a.m4a and a.webm would both become a.flac" in done["failed"]["a.webm"]
+    assert visible(tmp_path / "out") == ["b.flac", "ledger.jsonl"]
+
+
+# --- again ---
+
+
+def test_a_second_run_does_nothing(media, tmp_path):
+    first = transcode(media, tmp_path, "m4a,mp3,wav")
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
+    second = transcode(media, tmp_path, "m4a,mp3,wav")
+    assert (first["made"], second["made"], second["already"]) == (3, 0, 3)
+    for name in ("aac.flac", "layer.flac", "deep.flac"):
+        assert (tmp_path / name).stat().st_mtime_ns == before[tmp_path / name][0]
+    assert (tmp_path / "ledger.jsonl").read_bytes() == before[tmp_path / "ledger.jsonl"][1]
+
+
+def test_results_without_a_ledger_are_taken_for_what_they_are(webm, tmp_path):
+    transcode(webm, tmp_path)
+    (tmp_path / "ledger.jsonl").unlink()
+    assert transcode(webm, tmp_path)["already"] == 1
+    os.utime(webm)
+    assert transcode(webm, tmp_path)["already"] == 1, "touched, not changed"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--sample-rate", 16_000], "is at 48000 Hz, not 16000 Hz"),
+        (["--channels", 2], "has 1 channels, not 2"),
+        (["--loudness", -23], "made as flac, 48000 Hz, mono, 16 bit"),
+    ],
+)
+def test_a_result_that_differs_stays_without_force(webm, tmp_path, options, words):
+    transcode(webm, tmp_path)
+    before = (tmp_path / "opus.flac").read_bytes()
+    assert words in failure(webm, tmp_path, *options)
+    assert (tmp_path / "opus.flac").read_bytes() == before
+    assert transcode(webm, tmp_path)["already"] == 1, "what was asked for first is still there"
+    assert transcode(webm, tmp_path, *options, "--force")["made"] == 1
+    assert transcode(webm, tmp_path, *options)["already"] == 1
+
+
+def test_another_length_another_recording_and_24_bits_stay(webm, tmp_path):
+    deep, short, other = (tmp_path / name for name in ("deep", "short", "other"))
+    for folder in (deep, short, other):
+        folder.mkdir()
+    samples = read(webm)
+    soundfile.write(deep / "opus.flac", samples, 48_000, subtype="PCM_24")
+    soundfile.write(short / "opus.flac", samples[:48_000], 48_000, subtype="PCM_16")
+    assert "more than 16 bits" in failure(webm, deep)
+    assert "lasts 1.00 s, not 3.00 s" in failure(webm, short)
+    source = sine(tmp_path / "in" / "one.webm")
+    transcode(source, other)
+    sine(source, hz=600)
+    assert "another recording" in failure(source, other)
+    assert pitch_of(other / "one.flac") == pytest.approx(440, abs=1)
+
+
+def test_an_unreadable_result_is_made_again(webm, tmp_path):
+    (tmp_path / "opus.flac").write_bytes(b"fLaC")
+    assert transcode(webm, tmp_path)["made"] == 1
+    half = (tmp_path / "opus.flac").read_bytes()[:9000]
+    (tmp_path / "opus.flac").write_bytes(half)
+    assert transcode(webm, tmp_path, "--force")["made"] == 1
+    assert seconds_of(tmp_path / "opus.flac") == pytest.approx(3, abs=0.02)
+
+
+# --- bad input ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["xyz"], "unknown extension 'xyz' to read"),
+        (["webm", "docx"], "unknown extension 'docx' to write"),
+        (["webm", "opus", "--sample-rate", "44100"], "opus cannot hold 44100 Hz"),
+        (["--loudness", "3"], "--loudness should be between"),
+        (["--channels", "6"], "--channels should be 1 or 2"),
+    ],
+)
+def test_usage(webm, tmp_path, arguments, words):
+    stderr = refused(webm.parent, tmp_path, *arguments, code=2)
+    assert words in stderr
+    if "unknown" in words:
+        assert "flac" in stderr, "names what is known"
+
+
+def test_a_folder_without_such_files_says_what_is_there(media, tmp_path):
+    assert "2 .mp4" in refused(media, tmp_path / "out", "avi")
+    (tmp_path / "empty").mkdir()
+    assert "has no .webm file" in refused(tmp_path / "empty", tmp_path / "out")
+    assert "does not exist" in refused(tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_nothing_is_written_over_itself(webm, tmp_path):
+    source = copies(tmp_path / "in", webm, "a.opus", "b.webm")
+    assert "give another folder" in refused(source, source, "any", "opus", code=2)
+    assert "over itself" in refused(source / "a.opus", source, "opus", "opus", code=2)
+    assert transcode(source, source)["made"] == 1, "beside their sources is fine"
+
+
+def bad_files(folder, webm):
+    folder.mkdir()
+    (folder / "text.webm").write_text("this is no recording\n" * 50)
+    (folder / "empty.webm").write_bytes(b"")
+    ffmpeg(*PICTURES, "-c:v", "libvpx", folder / "mute.webm")
+    ffmpeg("-f", "lavfi", "-i", "anullsrc", "-t", "0", "-c:a", "libopus", folder / "zero.webm")
+    whole = sine(folder / "cut.webm", seconds=8, options=["-c:a", "libopus"]).read_bytes()
+    (folder / "cut.webm").write_bytes(whole[: len(whole) // 3])
+    damaged = bytearray(sine(folder / "damaged.webm", seconds=6, options=["-c:a", "libvorbis"]).read_bytes())
+    damaged[len(damaged) // 2 : len(damaged) // 2 + 3000] = bytes(range(250)) * 12
+    (folder / "damaged.webm").write_bytes(bytes(damaged))
+    (folder / "gone.webm").symlink_to(folder / "nowhere.webm")
+    (folder / "folder.webm").mkdir()
+    shutil.copy(webm, folder / "fine.webm")
+    return folder
+
+
+def test_bad_files_fail_alone_each_with_its_reason(webm, tmp_path):
+    source = bad_files(tmp_path / "in", webm)
+    done = transcode(source, tmp_path / "out", code=7)
+    reasons = done["failed"]
+    assert done["made"] == 1
+    assert "Invalid data found when processing input" in reasons["text.webm"]
+    assert "is empty (0 bytes)" in reasons["empty.webm"]
+    assert "has no sound track" in reasons["mute.webm"]
+    assert "holds no sound" in reasons["zero.webm"]
+    assert "cut short" in reasons["cut.webm"]
+    assert "damaged" in reasons["damaged.webm"] or "cut short" in reasons["damaged.webm"]
+    assert "does not exist" in reasons["gone.webm"]
+    assert len(reasons) == 7
+    assert all("\n" not in reason for reason in reasons.values())
+    assert visible(tmp_path / "out") == ["fine.flac", "ledger.jsonl"]
+    statuses = {item: entry["status"] for item, entry in entries(tmp_path / "out").items()}
+    assert statuses == dict.fromkeys(reasons, "failed") | {"fine.webm": "kept"}
+
+
+def test_what_people_read(webm, tmp_path):
+    source = copies(tmp_path / "in", webm, "a.webm")
+    (source / "b.webm").write_text("no recording " * 99)
+    done = CliRunner().invoke(app, ["transcode", str(source), str(tmp_path / "out")])
+    assert done.exit_code == 7
+    assert "1 files made, 0.00 h; 0 were there, 1 failed" in done.stdout
+    assert "sca: b.webm: failed: " in done.stderr
+    assert "sca: 1 of 2 files failed\n     the reasons are in" in done.stderr
+
+
+def test_an_output_that_cannot_be(webm, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "cannot be made" in refused(webm, tmp_path / "file")
+    assert "cannot be made" in refused(webm, tmp_path / "file" / "below")
+    (tmp_path / "out" / "opus.flac").mkdir(parents=True)
+    assert "opus.flac" in failure(webm, tmp_path / "out")
+    with exclusive(tmp_path / "busy"):
+        assert "another run" in refused(webm, tmp_path / "busy")
+
+
+def test_no_permission(webm, tmp_path):
+    if os.geteuid() == 0:  # root may write anywhere, but not among the kernel's own files
+        assert "/sys/sca-out" in refused(webm, "/sys/sca-out")
+        assert "/proc/sca-out" in refused(webm, "/proc/sca-out")
+        return
+    (tmp_path / "locked").mkdir(mode=0o500)
+    assert "no permission" in refused(webm, tmp_path / "locked")
+
+
+def run_sca(*arguments, env=None, before=""):
+    command = f'{before}exec "$0" -m sca "$@"'
+    return subprocess.run(
+        ["bash", "-c", command, sys.executable, *map(str, arguments)],
+        capture_output=True, text=True, timeout=90, env=os.environ | (env or {}), check=False,
+    )  # fmt: skip
+
+
+def test_a_full_disk(tmp_path):
+    """A limit on the size of files stands in where a small disk cannot be mounted."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    out.mkdir()
+    noise = np.random.default_rng(0).standard_normal((48_000 * 60, 1)) * 0.1
+    source.mkdir()
+    soundfile.write(source / "long.wav", noise, 48_000)
+    soundfile.write(source / "short.wav", noise[:48_000], 48_000)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(out)]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    try:
+        done = run_sca("transcode", source, out, "wav", "--json", before="" if mounted else "ulimit -f 2048; ")
+        assert done.returncode == 7, done.stderr
+        document = json.loads(done.stdout)
+        assert (document["made"], list(document["failed"])) == (1, ["long.wav"])
+        reason = document["failed"]["long.wav"]
+        assert ("No space left on device" if mounted else "ffmpeg") in reason
+        assert entries(out)["long.wav"]["retryable"] is True
+        assert visible(out) == ["ledger.jsonl", "short.flac"]
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(out)], check=True)
+
+
+def without_ffmpeg(tmp_path):
+    return {"PATH": str(tmp_path), "IMAGEIO_FFMPEG_EXE": str(tmp_path / "nowhere")}
+
+
+def test_no_ffmpeg(webm, tmp_path):
+    command = [sys.executable, "-m", "sca", "transcode", str(webm), str(tmp_path / "out")]
+    env = os.environ | without_ffmpeg(tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "there is no ffmpeg that starts" in done.stderr
+    assert "apt-get install ffmpeg" in done.stderr
+
+
+def test_the_systems_ffmpeg_comes_first(webm, tmp_path):
+    (tmp_path / "ffmpeg").symlink_to(find_ffmpeg().path)
+    done = run_sca("transcode", webm, tmp_path / "out", "--json", env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert json.loads(done.stdout)["ffmpeg"].startswith("system ")
+    (tmp_path / "ffmpeg").unlink()
+    (tmp_path / "ffmpeg").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "ffmpeg").chmod(0o755)
+    done = run_sca("transcode", webm, tmp_path / "2", "--json", env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert json.loads(done.stdout)["ffmpeg"].startswith("imageio-ffmpeg "), "one that does not start is passed over"
+
+
+# --- interrupted ---
+
+
+@pytest.fixture(scope="session")
+def slow(tmp_path_factory):
+    """Files that take a second or more to become opus."""
+    folder = tmp_path_factory.mktemp("slow")
+    noise = np.random.default_rng(0).standard_normal((48_000 * 25, 2)) * 0.1
+    for name in ("a.wav", "b.wav", "c.wav"):
+        soundfile.write(folder / name, noise, 48_000, subtype="PCM_16")
+    return folder
+
+
+def children(pid):
+    tasks = Path(f"/proc/{pid}/task")
+    return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+
+
+def running(pid):
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def started(slow, out):
+    """A run with half-made files, and its ffmpegs."""
+    command = [sys.executable, "-m", "sca", "transcode", str(slow), str(out), "wav", "opus", "--jobs", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    limit = time.monotonic() + 30
+    while time.monotonic() < limit and process.poll() is None:
+        if any(part.stat().st_size for part in out.glob(".sca-*.part")):
+            return process, children(process.pid)
+        time.sleep(0.01)
+    raise AssertionError(process.communicate())
+
+
+def test_an_interrupt_leaves_nothing_half_made(slow, tmp_path):
+    process, ffmpegs = started(slow, tmp_path)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted; what is finished is kept" in stderr
+    assert ffmpegs
+    assert not any(map(running, ffmpegs))
+    assert not list(tmp_path.glob(".sca-*"))
+
+
+def test_an_interrupt_that_reaches_ffmpeg_first_is_one(slow, tmp_path):
+    process, ffmpegs = started(slow, tmp_path)
+    os.kill(ffmpegs[0], signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert not list(tmp_path.glob(".sca-*"))
+
+
+def test_after_a_kill_the_next_run_goes_on(slow, tmp_path):
+    process, ffmpegs = started(slow, tmp_path)
+    process.kill()
+    process.communicate()
+    for pid in ffmpegs:
+        os.kill(pid, signal.SIGKILL)
+    assert list(tmp_path.glob(".sca-*.part"))
+    assert not list(tmp_path.glob("*.opus")), "nothing half-made has its name"
+    done = transcode(slow, tmp_path, "wav", "opus")
+    assert done["made"] == 3
+    assert not list(tmp_path.glob(".sca-*"))
+    assert all(seconds_of(tmp_path / f"{name}.opus") == pytest.approx(25, abs=0.02) for name in "abc")
+    assert transcode(slow, tmp_path, "wav", "opus")["already"] == 3
+
+
+def test_an_ffmpeg_that_is_killed_fails_its_file_only(slow, tmp_path):
+    process, ffmpegs = started(slow, tmp_path)
+    os.kill(ffmpegs[0], signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode == 7
+    (failed,) = [entry for entry in entries(tmp_path).values() if entry["status"] == "failed"]
+    assert "killed by signal 9" in failed["reason"]
+    assert failed["retryable"] is True
+
+
+# --- the documented command ---
+
+
+def test_the_script_works_from_anywhere(webm, tmp_path):
+    copies(tmp_path / "dataset" / "video_downloads", webm, "a b.webm")
+    command = [
+        ROOT / "scripts" / "transcode.sh",
+        "./dataset/video_downloads",
+        "./dataset/audio_outputs",
+        "webm",
+        "flac",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "dataset" / "audio_outputs" / "a b.flac").exists()

@@ -1,0 +1,54 @@
+"""The ledger survives what a crash can do to a file."""
+
+import pytest
+
+from sca.data.runs.ledger import Entry, Ledger
+from sca.errors import InputError
+
+
+def entry(item, status="kept", **more):
+    return Entry(item, f"key of {item}", status, **more)
+
+
+def test_the_last_word_on_an_item_counts(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append(entry("a", "failed", reason="no luck", retryable=True))
+    ledger.append(entry("b", notes=("one", "two"), extra={"bytes": 3}))
+    ledger.append(entry("a"))
+    assert ledger.entries() == {"a": entry("a"), "b": entry("b", notes=("one", "two"), extra={"bytes": 3})}
+
+
+@pytest.mark.parametrize("torn", [1, 20, 60])
+def test_a_line_cut_short_by_a_crash_is_passed_over_and_not_continued(tmp_path, torn):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append(entry("a"))
+    whole = ledger.path.read_bytes()
+    ledger.append(entry("b" * 5000))
+    ledger.path.write_bytes(ledger.path.read_bytes()[: len(whole) + torn])
+    assert ledger.entries() == {"a": entry("a")}
+    ledger.append(entry("c"))
+    assert ledger.entries() == {"a": entry("a"), "c": entry("c")}
+
+
+def test_a_file_that_is_only_a_torn_line(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.path.write_bytes(b'{"item": "a", "ke')
+    assert ledger.entries() == {}
+    ledger.append(entry("c"))
+    assert ledger.entries() == {"c": entry("c")}
+
+
+def test_settled_files_are_sorted_whatever_the_order_was(tmp_path):
+    one, two = Ledger(tmp_path / "one.jsonl"), Ledger(tmp_path / "two.jsonl")
+    one.settle([entry("b"), entry("a")])
+    two.append(entry("x"))
+    two.settle([entry("a"), entry("b")])
+    assert one.path.read_bytes() == two.path.read_bytes()
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_line_that_is_no_ledgers_is_named(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.path.write_text('{"item": 1}\n{"other": 2}\n')
+    with pytest.raises(InputError, match=r"ledger\.jsonl:1: not a ledger line"):
+        ledger.entries()

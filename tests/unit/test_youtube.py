@@ -1,0 +1,212 @@
+"""The seam to yt-dlp without a network: what its errors mean, its options, names of files, and how fast a site is asked."""
+
+import errno
+from itertools import pairwise
+
+import pytest
+from yt_dlp.networking.common import Response
+from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, ProxyError, TransportError
+from yt_dlp.utils import DownloadError, ExtractorError, GeoRestrictedError, UnsupportedError
+
+from sca.data.details import spoken_language
+from sca.data.media_file import file_name, key_of
+from sca.data.pace import VIDEOS_AN_HOUR, Pacer, Schedule
+from sca.data.wanted import Wanted, choose, read_wanted
+from sca.data.youtube import Site, open_ydl, parse_options
+from sca.data.youtube_errors import Kind, classify
+from sca.errors import InputError, OutputError, UpstreamError, UsageError
+
+
+def http(status: int) -> HTTPError:
+    return HTTPError(Response(None, "https://x.example/", {}, status=status))
+
+
+def wrapped(message: str, cause: BaseException) -> DownloadError:
+    return DownloadError(f"ERROR: {message}", (type(cause), cause, None))
+
+
+def extraction(message: str, cause: Exception | None = None, *, expected: bool = True) -> DownloadError:
+    inner = ExtractorError(message, cause=cause, expected=expected, video_id="abcdefghijk", ie="youtube")
+    return wrapped(str(inner), inner)
+
+
+MEDIA = "unable to download video data: "
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "retryable", "reason"),
+    [
+        (wrapped(MEDIA + "HTTP Error 403", http(403)), Kind.media, True, "HTTP 403 for the media"),
+        (wrapped(MEDIA + "HTTP Error 404", http(404)), Kind.media, True, "HTTP 404 for the media"),
+        (wrapped(MEDIA + "HTTP Error 500", http(500)), Kind.media, True, "HTTP 500 for the media"),
+        (wrapped(MEDIA + "3 bytes read", IncompleteRead(3, 5)), Kind.media, True, "3 bytes read"),
+        (extraction("Unable to download API page", http(429)), Kind.refused, True, "Unable to download API page"),
+        (extraction("Unable to download API page", http(503)), Kind.refused, True, "Unable to download API page"),
+        (extraction("Unable to download webpage", http(404)), Kind.gone, False, "Unable to download webpage"),
+        (extraction("Unable to reach", TransportError("timed out")), Kind.unreachable, True, "Unable to reach"),
+        (extraction("no", ProxyError("refused")), Kind.unreachable, True, "the proxy cannot be reached, or refuses"),
+        (extraction("Private video. Sign in if you've been granted access"), Kind.gone, False, "Private video"),
+        (extraction("Sign in to confirm you’re not a bot. Use --cookies"), Kind.refused, True, "not a bot"),
+        (extraction("This video is unavailable"), Kind.gone, False, "This video is unavailable"),
+        (extraction("Premieres in 3 hours"), Kind.broken, True, "Premieres in 3 hours"),
+        (extraction("No video formats found!", expected=False), Kind.broken, True, "No video formats found!"),
+        (extraction("gone", GeoRestrictedError("not in your country")), Kind.gone, False, "gone"),
+        (wrapped("Unsupported URL: x", UnsupportedError("x")), Kind.gone, False, "no site with this address"),
+        (wrapped("unable to write data", OSError(errno.ENOSPC, "No space left")), Kind.disk, True, "disk is full"),
+        (wrapped("unable to write data", OSError(errno.EFBIG, "File too large")), Kind.disk, True, "disk is full"),
+        (wrapped("unable to open", PermissionError(errno.EACCES, "denied")), Kind.disk, True, "cannot be written"),
+        (ValueError(), Kind.broken, True, "ValueError"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_an_error_means(error, kind, retryable, reason):
+    failure = classify(error)
+    assert (failure.kind, failure.retryable) == (kind, retryable)
+    assert reason in failure.reason
+    assert "ERROR" not in failure.reason
+    assert "report this" not in failure.reason
+    assert "\n" not in failure.reason
+    ends = failure.as_error("downloading")
+    assert isinstance(ends, OutputError if kind is Kind.disk else UpstreamError)
+
+
+def test_options_for_ytdlp_are_read_as_json_where_they_are():
+    assert parse_options(["a=true", "b=3", "c=text", 'd={"e": [1]}', "f=x=y", "g="]) == {
+        "a": True, "b": 3, "c": "text", "d": {"e": [1]}, "f": "x=y", "g": "",
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="KEY=VALUE"):
+        parse_options(["alone"])
+
+
+def test_a_site_turns_into_options_and_the_users_win(tmp_path):
+    options = Site(proxy="http://p", retry_sleep_s=0.5, extra={"retries": 9, "new": 1}).options()
+    assert (options["proxy"], options["retries"], options["new"]) == ("http://p", 9, 1)
+    pause = options["retry_sleep_functions"]["http"]
+    assert [pause(n) for n in (1, 2, 3, 10)] == [0.5, 1.0, 2.0, 30.0]
+    with pytest.raises(InputError, match="does not exist"):
+        Site(cookies=tmp_path / "none.txt").options()
+    with pytest.raises(UsageError, match="no browser 'netscape'"):
+        Site(cookies_from_browser="netscape").options()
+    assert Site(cookies_from_browser="firefox:work").options()["cookiesfrombrowser"] == ("firefox", "work", None, None)
+
+
+def test_a_bad_cookie_file_is_one_error(tmp_path):
+    bad = tmp_path / "cookies.txt"
+    bad.write_text("this is no cookie file")
+    with pytest.raises(UsageError, match="yt-dlp does not accept"):
+        open_ydl(Site(cookies=bad))
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("Plain", "Plain [abcdefghijk].webm"),
+        ('a/b\\c:d*e?f"g<h>i|j', "a_b_c_d_e_f_g_h_i_j [abcdefghijk].webm"),
+        ("two\nlines\tand\x00more", "two lines and more [abcdefghijk].webm"),
+        ("--leading", "leading [abcdefghijk].webm"),
+        (".hidden. ", "hidden [abcdefghijk].webm"),
+        ("../../etc/passwd", "_.._etc_passwd [abcdefghijk].webm"),
+        ("", "untitled [abcdefghijk].webm"),
+        ("...", "untitled [abcdefghijk].webm"),
+        ("half \ud83d surrogate", "half ? surrogate [abcdefghijk].webm".replace("?", "_")),
+        ("Cafe\u0301 🎙️", "Café 🎙 [abcdefghijk].webm"),
+    ],
+)
+def test_names_are_safe(title, name):
+    assert file_name(title, "abcdefghijk", "webm") == name
+
+
+def test_names_are_short_in_bytes_and_whole_in_letters():
+    for letter in ("x", "é", "語", "👩‍🚀"):
+        name = file_name(letter * 300, "abcdefghijk", "info.json")
+        assert len(name.encode()) <= 130
+        assert name.endswith("[abcdefghijk].info.json")
+        assert "\u200d [" not in name
+    assert file_name("t", "-_starts_so", "m4a") == "t [-_starts_so].m4a"
+    assert "/" not in file_name("t", "../x" * 100, "m4a")
+
+
+def test_keys_are_those_of_ytdlps_archives():
+    assert key_of({"extractor_key": "Youtube", "id": "abcdefghijk"}) == "youtube abcdefghijk"
+    generic = {"extractor_key": "Generic", "id": "v0", "original_url": "https://a.example/v0.webm"}
+    assert key_of(generic) == "generic https://a.example/v0.webm"
+
+
+def test_the_language_is_that_of_the_original_track():
+    tracks = [{"language": "de", "language_preference": -1}, {"language": "en", "language_preference": 10}, {}]
+    assert spoken_language({"formats": tracks}) == "en"
+    assert spoken_language({"formats": tracks, "language": "fr"}) == "fr"
+    assert spoken_language({"formats": []}) is None
+
+
+# --- pace ---
+
+
+def test_a_schedule_keeps_its_gap_and_gives_lost_time_up():
+    schedule = Schedule(5.0)
+    assert [schedule.reserve(now) for now in (100.0, 100.0, 100.0, 200.0, 201.0)] == [100.0, 105.0, 110.0, 200.0, 205.0]
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 1.0, 5.0, 15.0, 60.0])
+def test_no_hour_has_more_than_250(gap_s):
+    schedule, now, starts = Schedule(gap_s), 0.0, []
+    for _ in range(1200):
+        now = schedule.reserve(now)
+        starts.append(now)
+    assert all(late - early >= 3600.0 for early, late in zip(starts, starts[VIDEOS_AN_HOUR:], strict=False))
+    assert all(late - early >= gap_s for early, late in pairwise(starts))
+    if gap_s == 0.0:
+        assert starts[:VIDEOS_AN_HOUR] == [0.0] * VIDEOS_AN_HOUR
+
+
+def test_a_pacer_sleeps_what_is_left():
+    slept = []
+    pacer = Pacer(Schedule(5.0), sleep=slept.append, clock=lambda: 10.0)
+    for _ in range(3):
+        pacer.wait()
+    assert slept == [5.0, 10.0]
+
+
+# --- what is wanted ---
+
+
+def test_sources_may_be_mixed_and_name_each_video_once(tmp_path):
+    made = tmp_path / "videos.json"
+    made.write_text('\ufeff{"results": [{"url": "https://youtu.be/abcdefghijk"}, {"url": "https://a.example/x"}]}')
+    found = read_wanted([str(made), "abcdefghijk", "https://www.youtube.com/watch?v=ABCDEFGHIJK"])
+    assert [one.item for one in found] == ["abcdefghijk", "https://a.example/x", "ABCDEFGHIJK"]
+    assert [one.key for one in found] == ["youtube abcdefghijk", None, "youtube ABCDEFGHIJK"]
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("nothing.json", "no file, no address"),
+        ("", "no file|is a folder"),
+        ("x" * 5000, "no file"),
+        ("a\0b", "no file"),
+    ],
+)
+def test_sources_that_are_nothing(source, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=says):
+        read_wanted([source])
+
+
+def test_a_result_whose_url_is_no_address_is_named(tmp_path):
+    (tmp_path / "v.json").write_text('{"results": [{"url": "https://a.example/x"}, {"url": "see above"}]}')
+    with pytest.raises(InputError, match=r"results\[1\]: field `url` is no address"):
+        read_wanted([str(tmp_path / "v.json")])
+    (tmp_path / "b.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="is not text"):
+        read_wanted([str(tmp_path / "b.json")])
+
+
+def test_a_shuffle_is_the_same_for_the_same_seed():
+    wanted = [Wanted(f"v{n}", "") for n in range(20)]
+    assert choose(wanted, count=3) == wanted[:3]
+    first = choose(wanted, shuffle=True, seed=1)
+    assert first == choose(wanted, shuffle=True, seed=1)
+    assert first != choose(wanted, shuffle=True, seed=2)
+    assert sorted(first, key=lambda one: int(one.item[1:])) == wanted
+    assert choose(wanted, shuffle=True, seed=1, count=5) == first[:5]
