@@ -10,13 +10,23 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from sca.errors import ConfigError
 from sca.units import Grid
 
-__all__ = ["AudioConfig", "DuplexConfig", "Env", "PathsConfig", "QwenConfig"]
+__all__ = ["AudioConfig", "DuplexConfig", "Env", "LiveConfig", "PathsConfig", "QwenConfig", "TurnConfig"]
 
+DEFAULT_TOKENIZER = "builtin:qwen"  # the vocabulary of the default model; building data should not need a network
 DEFAULT_MODEL = "Qwen/Qwen3-Omni-30B-A3B-Instruct"
 DEFAULT_PROMPT = (
     "You are in a spoken conversation. You hear the other person all the time, also while you speak. "
@@ -91,7 +101,9 @@ class DuplexConfig(_Section):
     """How a conversation is laid on the grid and cut into training rows."""
 
     model_path: str = Field(
-        DEFAULT_MODEL, min_length=1, description="Whose tokenizer: a hub id, a folder, or builtin:qwen (no network)."
+        DEFAULT_TOKENIZER,
+        min_length=1,
+        description="Whose tokenizer: builtin:qwen (that of Qwen3-Omni, needs no network), a hub id or a folder.",
     )
     revision: str | None = Field(
         None, description="Branch, tag or commit of model_path on the hub. Not set: its main branch."
@@ -159,6 +171,177 @@ def _window_bounds(window: str) -> tuple[float, float] | None:
     if not 0 < shortest < longest:
         raise ValueError(f"should be session, or MIN-MAX in seconds with 0 < MIN < MAX such as 20-60, got {window!r}")
     return shortest, longest
+
+
+class LiveConfig(_Section):
+    """How a live session listens, thinks and speaks."""
+
+    engine: str = Field("parrot", min_length=1, description="Which engine answers, by name.")
+    listen_buffer_ms: int = Field(
+        1600,
+        ge=1,
+        description="Sound heard and not yet stepped that is kept, in ms, rounded to whole chunks. When it is full a microphone's "
+        "oldest chunk is dropped; files and networks wait.",
+    )
+    speak_buffer_ms: int = Field(
+        960,
+        ge=1,
+        description="Sound to be said that may wait to be played, in ms; when there is more the engine waits.",
+    )
+    playout_delay_ms: int = Field(
+        40, ge=0, description="Pause before an answer is played, in ms: absorbs the jitter of steps."
+    )
+    playout_delay_max_ms: int = Field(
+        200, ge=0, description="The most that pause grows to when there were gaps, in ms."
+    )
+    lag_policy: Literal["skip", "wait"] = Field(
+        "skip",
+        description="What a session does that is behind: skip drops all waiting chunks but the newest, wait works through them.",
+    )
+    lag_chunks: int = Field(2, ge=1, description="A session with more chunks waiting than this is behind.")
+    deadline_ms: int | None = Field(
+        None, ge=1, description="A step that takes longer than this, in ms, is reported as late. Not set: one chunk."
+    )
+    hang_s: float = Field(10.0, gt=0, description="A step that takes longer than this, in seconds, ends its session.")
+    step_cost_ms: float = Field(
+        20.0, ge=0, description="How long a step takes in simulated time, in ms (sca live --file without --realtime)."
+    )
+    record_text: bool = Field(False, description="Whether --record also writes down what is said, not only when.")
+    vad_onset: float = Field(
+        0.5, gt=0, le=1, description="Speech begins at a frame with this probability or a higher one."
+    )
+    vad_offset: float = Field(
+        0.35,
+        ge=0,
+        le=1,
+        validate_default=True,
+        description="Speech ends at a frame with a lower probability than this.",
+    )
+    min_speech_ms: int = Field(
+        160, ge=1, description="Speech in one piece shorter than this, in ms, is no turn (parrot)."
+    )
+    end_of_turn_ms: int = Field(640, ge=1, description="A turn is over after this much silence, in ms (parrot).")
+    barge_in_ms: int = Field(
+        96, ge=1, description="Speech in one piece of this length, in ms, interrupts an answer (parrot)."
+    )
+    turn_model: str | None = Field(
+        None,
+        min_length=1,
+        description="What judges whether a turn is over (parrot): auto (the model of turn.model_id), an .onnx file, a folder or "
+        "hub id, or the http(s) address of a turn server. Not set: silence alone.",
+    )
+    max_turn_s: float = Field(30.0, gt=0, description="What is kept of a turn to say back: its last seconds (parrot).")
+
+    @field_validator("vad_offset")
+    @classmethod
+    def _below_onset(cls, vad_offset: float, others: ValidationInfo) -> float:
+        onset = others.data.get("vad_onset", 1.0)
+        if vad_offset > onset:
+            raise ValueError(f"should not be above live.vad_onset, which is {onset:g}, got {vad_offset:g}")
+        return vad_offset
+
+
+class TurnConfig(_Section):
+    """The turn server, its model, and when a turn is called finished."""
+
+    model_id: str | None = Field(
+        None,
+        description="The model: an .onnx file (v3), a folder or a hub id. Not set: the v3 file inside the installed pipecat-ai.",
+    )
+    revision: str | None = Field(
+        None, description="Branch, tag or commit of model_id on the hub. Not set: its main branch."
+    )
+    host: str = Field("127.0.0.1", min_length=1, description="Address the turn server listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port of the turn server; 0 takes a free one.")
+    auth_key: SecretStr | None = Field(
+        None, description="Key that clients send as `Authorization: Key …`. Not set: none."
+    )
+    threshold: float = Field(0.5, ge=0, le=1, description="Finished means a probability above this.")
+    max_secs: float | None = Field(
+        None,
+        gt=0,
+        description="Only the last seconds of what is sent are judged. Not set: all the model hears (8 or 16).",
+    )
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Where a v2 model runs: auto, cpu, cuda or cuda:1."
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Number format of a v2 model; auto is bfloat16 on a GPU and float32 on a CPU."
+    )
+    torch_compile: bool = Field(
+        False, description="Whether a v2 model is compiled in the background; the plain one serves until that is done."
+    )
+    cuda_graphs: bool = Field(False, description="Whether a v2 model on a GPU is captured as one CUDA graph a bucket.")
+    batch_buckets: str = Field(
+        "16,32,64", description="Batch sizes of a v2 model on a GPU, smallest first; a batch is padded to the next."
+    )
+    micro_batch_window_ms: float = Field(
+        2.0, ge=0, description="How long a batch on a GPU waits for company after its first request, in ms."
+    )
+    pool: int | None = Field(
+        None, ge=1, description="Single-threaded models that work side by side on a CPU. Not set: one a core."
+    )
+    max_queue: int = Field(
+        64, ge=0, description="Most requests that may wait for a model; the next is refused at once (503)."
+    )
+    max_body_bytes: int = Field(8388608, ge=1, description="Largest body of a request, in bytes (413).")
+    body_timeout_s: float = Field(
+        10.0, gt=0, description="A request's head, and then its body, has to arrive within this time, in seconds."
+    )
+    max_connections: int = Field(512, ge=1, description="Most connections at the same time (503).")
+    ask_after_s: float = Field(0.2, gt=0, description="Silence after which the model is first asked, in seconds.")
+    patience: str = Field(
+        "0.6:0.45,1.2:0.35,2:0.25",
+        description="When to ask again while silence lasts, as SECONDS:THRESHOLD,…; empty asks once.",
+    )
+    max_silence_s: float = Field(
+        3.0, gt=0, description="A turn is over after this much silence, in seconds, whatever the model says."
+    )
+    min_speech_s: float = Field(0.25, ge=0, description="Less speech than this, in seconds, is no turn.")
+
+    @field_validator("batch_buckets")
+    @classmethod
+    def _buckets_read(cls, batch_buckets: str) -> str:
+        _buckets(batch_buckets)
+        return batch_buckets
+
+    @field_validator("patience")
+    @classmethod
+    def _patience_reads(cls, patience: str) -> str:
+        _curve(patience)
+        return patience
+
+    @property
+    def buckets(self) -> tuple[int, ...]:
+        """Batch sizes, rising."""
+        return _buckets(self.batch_buckets)
+
+    @property
+    def curve(self) -> tuple[tuple[float, float], ...]:
+        """`patience` as (silence in seconds, threshold), rising in the first."""
+        return _curve(self.patience)
+
+
+def _buckets(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    sizes = [int(part) for part in parts if re.fullmatch(r"[1-9]\d{0,3}", part, re.ASCII)]
+    if len(sizes) != len(parts) or sizes != sorted(set(sizes)):
+        raise ValueError(f"should be rising whole numbers such as 16,32,64, got {text!r}")
+    return tuple(sizes)
+
+
+def _curve(text: str) -> tuple[tuple[float, float], ...]:
+    wrong = ValueError(f"should be SECONDS:THRESHOLD,… with rising seconds and thresholds in 0-1, got {text!r}")
+    points = []
+    for part in text.split(",") if text.strip() else []:
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)\s*", part, re.ASCII)
+        if not found:
+            raise wrong
+        points.append((float(found[1]), float(found[2])))
+    silences = [silence for silence, _ in points]
+    if silences != sorted(set(silences)) or any(threshold > 1 for _, threshold in points):
+        raise wrong
+    return tuple(points)
 
 
 class PathsConfig(_Section):

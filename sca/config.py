@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, TypeAdapter, ValidationError
 
-from sca._config_models import AudioConfig, DuplexConfig, Env, PathsConfig, QwenConfig
+from sca._config_models import AudioConfig, DuplexConfig, Env, LiveConfig, PathsConfig, QwenConfig, TurnConfig
 from sca._config_sources import Given, Key, Problem, from_environment, from_file, from_overrides, unknown
 from sca._config_text import expected, problems_of, raise_for
 from sca.errors import ConfigError, GridError, UsageError
@@ -21,12 +21,15 @@ from sca.units import Grid
 
 __all__ = [
     "RESERVED_ENV",
+    "TURN_ENV",
     "AudioConfig",
     "DuplexConfig",
     "Key",
+    "LiveConfig",
     "PathsConfig",
     "QwenConfig",
     "Settings",
+    "TurnConfig",
     "apply_preset",
     "known_keys",
     "load_settings",
@@ -37,6 +40,22 @@ CONFIG_ENV = "SCA_CONFIG"
 RESERVED_ENV = (CONFIG_ENV,)
 """Variables that begin with SCA_ and are no setting. SCA_CONFIG names the TOML file when `--config` does not."""
 
+TURN_ENV = {
+    name: f"turn.{name.lower()}"
+    for name in (
+        "AUTH_KEY",
+        "BATCH_BUCKETS",
+        "CUDA_GRAPHS",
+        "DTYPE",
+        "MAX_SECS",
+        "MICRO_BATCH_WINDOW_MS",
+        "MODEL_ID",
+        "THRESHOLD",
+        "TORCH_COMPILE",
+    )
+}
+"""Variables without a prefix that users of turn servers know, and their settings. Read for `sca turn` only."""
+
 
 class Settings(BaseModel):
     """Every setting, by subsystem. `Settings()` is the defaults; `load_settings` reads what the user gave."""
@@ -46,6 +65,8 @@ class Settings(BaseModel):
     audio: AudioConfig = AudioConfig()
     qwen: QwenConfig = QwenConfig()
     duplex: DuplexConfig = DuplexConfig()
+    live: LiveConfig = LiveConfig()
+    turn: TurnConfig = TurnConfig()
     paths: PathsConfig = PathsConfig()
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -94,11 +115,13 @@ def load_settings(
     config_file: Path | None = None,
     overrides: Mapping[str, object] | None = None,
     env: Mapping[str, str] | None = None,
+    plain_env: Mapping[str, str] | None = None,
 ) -> Settings:
     """Merge all sources. Raises one `ConfigError` that lists all that is wrong, a `GridError` if that is only the grid.
 
     overrides: from the command line, by dotted name; text is read as the environment's would be, None is "not given".
     env: instead of the process's environment.
+    plain_env: variables without our prefix and the settings they stand for, such as `TURN_ENV`; those with it beat them.
     """
     env = os.environ if env is None else env
     keys = {key.name: key for key in known_keys()}
@@ -107,6 +130,7 @@ def load_settings(
     layers = [_user_folders(env)]
     if config_file is not None:
         layers.append(from_file(config_file, keys))
+    layers.append(_plain_environment(env, plain_env or {}))
     layers += [from_environment(env, keys, RESERVED_ENV), from_overrides(overrides or {}, keys)]
 
     given: dict[str, Given] = {}
@@ -127,6 +151,15 @@ def _user_folders(env: Mapping[str, str]) -> tuple[dict[str, Given], list[Proble
     if not folder.is_absolute():
         return {}, []
     return {"paths.cache_dir": Given(folder / "sca", "environment XDG_CACHE_HOME", is_text=False)}, []
+
+
+def _plain_environment(env: Mapping[str, str], names: Mapping[str, str]) -> tuple[dict[str, Given], list[Problem]]:
+    given = {
+        setting: Given(env[name], f"environment {name}", is_text=True)
+        for name, setting in names.items()
+        if env.get(name)
+    }
+    return given, []
 
 
 def _section(

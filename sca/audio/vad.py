@@ -107,13 +107,22 @@ class VadStream:
         self._held = held[complete * FRAME_SAMPLES :].copy()
         if complete == 0:
             return np.zeros(0, np.float32)
-        windows = np.lib.stride_tricks.sliding_window_view(held, _CONTEXT_SAMPLES + FRAME_SAMPLES)[::FRAME_SAMPLES]
         found = []
         for start in range(0, complete, _FRAMES_AT_ONCE):
-            frames = np.ascontiguousarray(windows[start : min(start + _FRAMES_AT_ONCE, complete)])
-            probabilities, self._h, self._c = self._vad.run(frames, self._h, self._c)
+            stop = min(start + _FRAMES_AT_ONCE, complete)
+            piece = held[start * FRAME_SAMPLES : stop * FRAME_SAMPLES + _CONTEXT_SAMPLES]
+            probabilities, self._h, self._c = self._vad.run(_with_context(piece), self._h, self._c)
             found.append(probabilities)
         return np.concatenate(found)
+
+
+def _with_context(samples: np.ndarray) -> np.ndarray:
+    """`(64 + 512 n,)` to `(n, 576)`: each frame after the end of the one before."""
+    frames = np.empty((len(samples) // FRAME_SAMPLES, _CONTEXT_SAMPLES + FRAME_SAMPLES), np.float32)
+    frames[:, _CONTEXT_SAMPLES:] = samples[_CONTEXT_SAMPLES:].reshape(-1, FRAME_SAMPLES)
+    frames[0, :_CONTEXT_SAMPLES] = samples[:_CONTEXT_SAMPLES]
+    frames[1:, :_CONTEXT_SAMPLES] = frames[:-1, FRAME_SAMPLES:]
+    return frames
 
 
 def speech_segments(

@@ -40,7 +40,10 @@ def build_duplex(
     ] = Mode.dataset,
     model_path: Annotated[
         str | None,
-        typer.Option(help="Whose tokenizer: builtin:qwen (Qwen3-Omni's, no network), a hub id or a folder (builtin:qwen).", show_default=False),
+        typer.Option(
+            help="Whose tokenizer: builtin:qwen (Qwen3-Omni's, no network), a hub id or a folder (builtin:qwen).",
+            show_default=False,
+        ),
     ] = None,
     lead: Annotated[
         int | None, typer.Option(help="Chunks before its sound a token is placed (1).", show_default=False)

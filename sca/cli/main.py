@@ -13,10 +13,14 @@ from typer.core import TyperGroup
 from sca.cli.build_duplex import build_duplex
 from sca.cli.config import app as config_app
 from sca.cli.demo import demo
+from sca.cli.devices import devices
 from sca.cli.doctor import doctor
 from sca.cli.download import download
+from sca.cli.eval import app as eval_app
+from sca.cli.live import live
 from sca.cli.search import search
 from sca.cli.transcode import transcode
+from sca.cli.turn import app as turn_app
 from sca.cli.verify import verify
 from sca.errors import ScaError
 
@@ -81,13 +85,19 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+# The order of the road: recordings to data, data to proof, then the live half, then the tool itself.
+app.command("demo")(demo)
 app.command("search")(search)
 app.command("download")(download)
+app.command("transcode")(transcode)
 app.command("build-duplex")(build_duplex)
 app.command("build-duplex-dataset", hidden=True)(build_duplex)
-app.command("transcode")(transcode)
 app.command("verify")(verify)
-app.command("demo")(demo)
+app.command("live")(live)
+app.command("run-live", hidden=True)(live)
+app.add_typer(turn_app, name="turn")
+app.add_typer(eval_app, name="eval")
+app.command("devices")(devices)
 app.command("doctor")(doctor)
 app.add_typer(config_app, name="config")
 

@@ -1,0 +1,40 @@
+"""`sca devices`: which microphones and loudspeakers there are."""
+
+from typing import Annotated
+
+import typer
+
+from sca.cli.console import emit_json, out
+from sca.cli.options import Json
+
+__all__ = ["Backend", "devices"]
+
+Backend = Annotated[
+    str, typer.Option("--backend", metavar="NAME", help="Library that reaches devices: miniaudio or sounddevice.")
+]
+
+
+def devices(backend: Backend = "miniaudio", as_json: Json = False) -> None:
+    """List microphones and loudspeakers, with what sca live --input-device and --output-device call them."""
+    from sca.infer.devices import describe, load_backend
+
+    found = load_backend(backend).devices()
+    if as_json:
+        emit_json([describe(device) for device in found])
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for heading in ("", "", "direction", "rate", "channels", "system", "name"):
+        table.add_column(heading, no_wrap=True, overflow="fold" if heading == "name" else "ellipsis")
+    for device in found:
+        rate = f"{device.rate_hz} Hz" if device.rate_hz else "any"
+        mark = "default" if device.default else ""
+        channels = str(device.channels or "any")
+        table.add_row(str(device.index), mark, device.direction, rate, channels, device.system, Text(device.name))
+    console = out()
+    console.print(table)
+    for direction in ("input", "output"):
+        if not any(device.direction == direction for device in found):
+            console.print(f"there is no {direction} device")

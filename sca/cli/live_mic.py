@@ -1,0 +1,87 @@
+"""`sca live --mic`: the same loop on a microphone and a loudspeaker."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sca.errors import UsageError
+
+if TYPE_CHECKING:
+    from sca.config import Settings
+    from sca.infer.mic import Control, MicOptions
+    from sca.infer.ports import Observer
+
+__all__ = ["on_mic", "options_from", "summary"]
+
+Watching = Callable[["Control"], AbstractContextManager["Observer"]]
+
+
+def options_from(
+    input_device: str | None,
+    output_device: str | None,
+    backend: str,
+    echo: str | None,
+    buffer_ms: int,
+    seconds: float | None,
+    record: Path | None,
+    transcript: Path | None,
+    timing: Path | None,
+) -> "MicOptions":
+    """The command line as options. Raises `UsageError` for an echo treatment that does not exist."""
+    from sca.infer.mic import MicOptions
+
+    if echo not in (None, "cancel", "gate", "none"):
+        raise UsageError(f"--echo should be cancel, gate or none, got {echo!r}")
+    return MicOptions(input_device, output_device, backend, echo, buffer_ms, seconds, record, transcript, timing)
+
+
+def on_mic(options: "MicOptions", settings: "Settings", *, quiet: bool) -> dict[str, Any]:
+    """Run the session and return what `timing.json` holds. Raises KeyboardInterrupt when a signal ended it."""
+    from sca.cli.live_screen import LiveScreen, PlainLog, screen
+    from sca.infer.engines.registry import load_engine
+    from sca.infer.mic import run_mic
+    from sca.infer.ports import Watcher
+
+    engine = load_engine(settings.live.engine, settings)
+    watched = not quiet and sys.stderr.isatty() and sys.stdout.isatty()
+    view = LiveScreen(engine.info.name, time.monotonic) if watched else PlainLog()
+
+    @contextmanager
+    def watching(control: "Control") -> Iterator["Observer"]:
+        if isinstance(view, LiveScreen):
+            with screen(view, control):
+                yield view
+        else:
+            yield Watcher() if quiet else view
+
+    notify = (lambda line: None) if quiet else view.notify
+    document, signalled = run_mic(engine, settings, options, notify=notify, watching=watching)
+    if signalled:
+        raise KeyboardInterrupt
+    return document
+
+
+def summary(document: dict[str, Any]) -> str:
+    """What a session on devices came to, in lines."""
+    latency, devices = document["latency_ms"], document["devices"]
+    cut = sum(turn["interrupted"] is not None for turn in document["turns"])
+    lines = [
+        f"heard {document['heard_s']:.2f} s, said {document['said_samples'] / 24_000:.2f} s in {len(document['turns'])} turns"
+        f" ({cut} interrupted)"
+    ]
+    if latency["count"]:
+        lines.append(f"mouth to ear: p50 {latency['p50']:g} ms, p95 {latency['p95']:g} ms, p99 {latency['p99']:g} ms")
+    heard, said = devices["input"], devices["output"]
+    lines.append(
+        f"dropped {document['dropped']} of {document['chunks_in']} chunks and {heard['dropped']} samples of the microphone; "
+        f"{said['underruns']} gaps, {heard['clipped']} clipped, {heard['non_finite']} no numbers"
+    )
+    lines += [
+        f"the {name} device was opened again {d['reopened']} times"
+        for name, d in (("input", heard), ("output", said))
+        if d["reopened"]
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,152 @@
+"""`sca turn start|stop|logs`: a turn server in the background."""
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sca.cli.options import ConfigFile, SetValues
+
+if TYPE_CHECKING:
+    from sca.config import Settings
+    from sca.infer.turn.place import Place
+
+__all__ = ["StateDir", "logs", "place_of", "start", "stop"]
+
+_MARK = "turn serve"
+
+StateDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--state-dir",
+        metavar="DIR",
+        help="Where the server's record and log are; turn in the cache folder if not given.",
+        show_default=False,
+    ),
+]
+Lines = Annotated[int, typer.Option("--lines", "-n", min=0, metavar="N", help="Show this many of the last lines.")]
+
+
+def start(
+    context: typer.Context,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="ADDRESS", help="Where to listen.", show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65535, metavar="PORT", help="0 takes a free one.", show_default="8000"),
+    ] = None,
+    warm: Annotated[bool, typer.Option("--warmup/--no-warmup", help="Ask a few times once it is ready.")] = True,
+    tail: Annotated[bool, typer.Option("--tail", help="Then show its log as it grows, until Ctrl-C.")] = False,
+    ready_s: Annotated[float, typer.Option("--ready-s", min=0.1, metavar="S", help="The longest wait for it.")] = 120.0,
+    log_bytes: Annotated[
+        int, typer.Option("--log-bytes", min=1, metavar="BYTES", help="A log file of this size is put aside.")
+    ] = 10_000_000,
+    log_files: Annotated[
+        int, typer.Option("--log-files", min=0, metavar="N", help="Keep this many of those put aside.")
+    ] = 4,
+    state_dir: StateDir = None,
+    config: ConfigFile = None,
+    set_values: SetValues = None,
+) -> None:
+    """Start the server in the background and wait until it answers.
+
+    Every other option is handed to `sca turn serve`. Prints its address and process.
+    """
+    from sca.cli.turn import turn_settings
+    from sca.cli.turn_load import key_of, warm_up
+    from sca.infer.turn import ops
+
+    settings = turn_settings(config, set_values, {"turn.host": host, "turn.port": port})
+    place = place_of(settings, state_dir)
+    if place.stale():
+        sys.stderr.write("the server that was started here before does not run any more; its record is dropped\n")
+    command = [sys.executable, "-m", "sca", *_MARK.split(), *context.args]
+    command += ["--config", str(config)] if config is not None else []
+    command += [word for pair in set_values or [] for word in ("--set", pair)]
+    service = ops.Service(command, _MARK, settings.turn.host, settings.turn.port)
+    server = ops.start(service, place, ready_s, ops.LogLimits(log_bytes, log_files))
+    sys.stdout.write(f"{server.url} process {server.pid}, log {place.log}\n")
+    if warm:
+        warm_up(server.url, key_of(settings, _given_key(context.args)))
+    if tail:
+        _follow(place)
+
+
+def stop(
+    purge: Annotated[
+        bool,
+        typer.Option("--purge", help="Also remove its log and whatever else sca made in its folder; nothing else."),
+    ] = False,
+    grace_s: Annotated[
+        float, typer.Option("--grace-s", min=0, metavar="S", help="How long it may take before it is killed.")
+    ] = 10.0,
+    state_dir: StateDir = None,
+    config: ConfigFile = None,
+    set_values: SetValues = None,
+) -> None:
+    """Stop the server that `start` started. That none runs is no error."""
+    from sca.cli.turn import turn_settings
+    from sca.infer.turn import ops
+
+    place = place_of(turn_settings(config, set_values), state_dir)
+    stopped = ops.stop(place, grace_s) if place.folder.is_dir() else ops.Stopped(None)
+    if stopped.server is None:
+        sys.stdout.write("no turn server runs here\n")
+    elif stopped.killed:
+        sys.stdout.write(f"process {stopped.server.pid} did not end within {grace_s:g} s and was killed\n")
+    else:
+        sys.stdout.write(f"process {stopped.server.pid} has ended\n")
+    if purge:
+        for path in place.purge():
+            sys.stdout.write(f"removed {path}\n")
+
+
+def logs(
+    lines: Lines = 20,
+    tail: Annotated[
+        bool, typer.Option("--tail", "--follow", "-f", help="Go on as it grows, until Ctrl-C or the server ends.")
+    ] = False,
+    state_dir: StateDir = None,
+    config: ConfigFile = None,
+    set_values: SetValues = None,
+) -> None:
+    """Show the log of the server that `start` started."""
+    from sca.cli.turn import turn_settings
+    from sca.infer.turn import log_file
+
+    place = place_of(turn_settings(config, set_values), state_dir)
+    said = log_file.tail(place.log, lines)
+    if not said and not place.log.exists() and not tail:
+        sys.stderr.write(f"there is no log yet: {place.log}\n")
+    sys.stdout.writelines(f"{line}\n" for line in said)
+    sys.stdout.flush()
+    if tail:
+        _follow(place)
+
+
+def place_of(settings: "Settings", state_dir: Path | None) -> "Place":
+    """The folder that a server's record and log are in."""
+    from sca.infer.turn.place import Place
+
+    return Place(state_dir if state_dir is not None else settings.paths.resolved_cache_dir / "turn")
+
+
+def _follow(place: "Place") -> None:
+    from sca.infer.turn.log_file import follow
+
+    with suppress(KeyboardInterrupt):  # the usual way to end it
+        for said in follow(place.log, lambda: place.running() is not None):
+            sys.stdout.write(said)
+            sys.stdout.flush()
+
+
+def _given_key(words: list[str]) -> str | None:
+    """The key among options that are handed to `serve`."""
+    for word, after in zip(words, [*words[1:], None], strict=True):
+        name, equals, value = word.partition("=")
+        if name == "--auth-key":
+            return value if equals else after
+    return None

@@ -1,0 +1,103 @@
+"""Where sound comes from, where it goes, and who watches: the three things a door brings to the loop.
+
+A microphone, a file and a socket are a `Source`; a loudspeaker, a file and a socket are a `Sink`; a recorder, a live screen and a
+protocol's text side are an `Observer`. All are called on the event loop and must not block it. Ticks are those of
+`sca.infer.clock`: 48 000 a second since the session began, so that a sample at 16 kHz lasts 3 and one at 24 kHz lasts 2.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from sca.infer.frames import AudioOutput, Control, ThoughtPacket
+
+__all__ = ["Block", "Observer", "Sink", "Source", "Watcher"]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some samples that were heard: float32 mono `(n,)` at 16 kHz, any n.   tick: when the last of them was heard."""
+
+    samples: np.ndarray
+    tick: int
+
+
+class Source(Protocol):
+    """Where the session hears.
+
+    waits: what happens when the session cannot keep up. True (files, networks): the source is not asked for the next block until
+    there is room. False (microphones, which cannot wait): the oldest chunk is dropped and counted.
+    """
+
+    @property
+    def waits(self) -> bool:
+        """See above."""
+        ...
+
+    def blocks(self) -> AsyncIterator[Block]:
+        """Walk what is heard, as it is heard; ends where the sound ends. Raises `InputError` where it breaks."""
+        ...
+
+
+class Sink(Protocol):
+    """Where the session speaks."""
+
+    async def play(self, frame: AudioOutput) -> int:
+        """Take a frame; wait while too much is queued (a cancelled wait must not have taken anything).
+
+        Returns the tick at which its first sample is heard, as far as the sink can tell.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Fall silent now: forget all that was taken and not heard yet."""
+        ...
+
+    async def finish(self, heard_samples: int) -> None:
+        """The session ends after `heard_samples` at 16 kHz. A loudspeaker plays what it has, a file is cut to that length."""
+        ...
+
+
+class Observer(Protocol):
+    """Who watches a session; `Watcher` has them all as no-ops. What these raise ends the session."""
+
+    def heard(self, samples: np.ndarray, chunk_index: int) -> None:
+        """A chunk was heard: float32 `(n,)` at 16 kHz; the last one of a session is as short as it was. Before any is dropped."""
+        ...
+
+    def said(self, frame: AudioOutput, sample: int) -> None:
+        """A frame was handed to the sink; its first sample is heard at this sample of 24 kHz since the session began."""
+        ...
+
+    def cut(self, sample: int) -> None:
+        """The sink fell silent at this sample of 24 kHz, whatever `said` announced beyond it."""
+        ...
+
+    def thought(self, packet: ThoughtPacket) -> None:
+        """The engine thought."""
+        ...
+
+    def control(self, frame: Control) -> None:
+        """A turn ended (all its sound was handed over) or was interrupted, the session lags or fails."""
+        ...
+
+
+class Watcher:
+    """An observer that does nothing; a base to override from."""
+
+    def heard(self, samples: np.ndarray, chunk_index: int) -> None:
+        """See `Observer`."""
+
+    def said(self, frame: AudioOutput, sample: int) -> None:
+        """See `Observer`."""
+
+    def cut(self, sample: int) -> None:
+        """See `Observer`."""
+
+    def thought(self, packet: ThoughtPacket) -> None:
+        """See `Observer`."""
+
+    def control(self, frame: Control) -> None:
+        """See `Observer`."""

@@ -1,0 +1,9 @@
+# Finds the project's `sca`, from any folder; sourced by the turn server's scripts beside it.
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+if [ -x "${UV_PROJECT_ENVIRONMENT:-$root/.venv}/bin/sca" ]; then
+  sca=("${UV_PROJECT_ENVIRONMENT:-$root/.venv}/bin/sca")
+elif command -v sca >/dev/null; then
+  sca=(sca)
+else
+  sca=(uv run --project "$root" --extra turn --extra pipecat sca)
+fi

@@ -1,0 +1,316 @@
+"""What the turn server costs beyond its model: throughput, latency, many at once, overload.
+
+    python scripts/bench/turn.py [--seconds 10] [--pool N] [--url URL] [--key KEY]
+
+Ceiling: processes that run the model in a loop, features included; first one, then one a core at the same time. Against it, a
+real `sca turn serve` on loopback, asked with 8 s of noise by a client in a process of its own (bare sockets, no HTTP library: it
+shares the cores with the server and should not be what is measured); the overload is 1 s of noise a request, which the model works
+as long on. The first request of every connection, and of the overload its first second, are warm-up and not counted.
+"Beyond inference" is what a client waits minus the time in the model, and for more clients than models minus the wait for a free
+one. The last line is JSON.
+"""
+
+import argparse
+import io
+import json
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+
+AUDIO_S = 8.0
+OPEN_CLIENTS = 128  # more than the server takes at once, so that the rest is refused
+
+
+def percentiles(values: list[float]) -> dict[str, float]:
+    if not values:
+        return {"count": 0}
+    p50, p95, p99 = np.percentile(values, [50, 95, 99])
+    return {
+        "count": len(values),
+        "p50": round(p50, 3),
+        "p95": round(p95, 3),
+        "p99": round(p99, 3),
+        "max": round(max(values), 3),
+    }
+
+
+def noise() -> np.ndarray:
+    return (np.random.default_rng(0).standard_normal(round(AUDIO_S * 16_000)) * 0.1).astype(np.float32)
+
+
+# The ceiling.
+
+
+def loop(seconds: float) -> None:
+    """Run the model in a loop on one thread and print how many a second; started as a process of its own."""
+    from sca.infer.turn.smart_turn_v3 import SmartTurnV3
+    from sca.infer.turn.weights import bundled_file
+
+    model, x, count = SmartTurnV3(bundled_file()), noise(), 0
+    for _ in range(5):
+        model(x)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    started = time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        model(x)
+        count += 1
+    print(count / (time.perf_counter() - started), flush=True)
+
+
+def features_ms() -> dict[str, float]:
+    from sca.infer.turn.features import v3_features
+
+    x, took = noise(), []
+    for _ in range(60):
+        started = time.perf_counter()
+        v3_features(x)
+        took.append((time.perf_counter() - started) * 1000)
+    return {"p50": round(float(np.median(took[10:])), 3), "min": round(min(took), 3)}
+
+
+def ceiling(processes: int, seconds: float) -> float:
+    command = [sys.executable, __file__, "--loop", str(seconds)]
+    running = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)
+    ]
+    for one in running:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n"
+    for one in running:
+        assert one.stdin is not None
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    return sum(float(one.communicate()[0]) for one in running)
+
+
+# The client, in a process of its own.
+
+
+class Connection:
+    """One kept-alive HTTP/1.1 connection."""
+
+    def __init__(self, where: tuple[str, int], request: bytes) -> None:
+        self._request = request
+        self._socket = socket.create_connection(where)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def ask(self) -> dict:
+        """Send the request, wait for the answer."""
+        started = time.perf_counter()
+        self._socket.sendall(self._request)
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            piece = self._socket.recv(65536)
+            if not piece:
+                raise SystemExit("the server closed a connection")
+            answer += piece
+        took = time.perf_counter() - started
+        head, _, body = answer.partition(b"\r\n\r\n")
+        length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
+        while len(body) < length:
+            body += self._socket.recv(65536)
+        times = json.loads(body).get("metrics", {})
+        in_model, waiting = times.get("inference_time", 0), times.get("queue_time", 0)
+        return {
+            "status": int(head[9:12]),
+            "ms": took * 1000,
+            "beyond_ms": (took - in_model - waiting) * 1000,
+            "inference_ms": in_model * 1000,
+        }
+
+
+def closed_loop(make: Callable[[], Connection], concurrency: int, seconds: float) -> dict:
+    """So many clients, each asking again as soon as it is answered."""
+    results: list[dict] = []
+    warm = threading.Barrier(concurrency + 1)
+
+    def client() -> None:
+        connection = make()
+        connection.ask()
+        warm.wait()
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            results.append(connection.ask())
+
+    threads = [threading.Thread(target=client) for _ in range(concurrency)]
+    for thread in threads:
+        thread.start()
+    warm.wait()
+    started = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    return {"sent": len(results) + concurrency, **summary(results, time.perf_counter() - started)}
+
+
+def open_loop(make: Callable[[], Connection], rate_hz: float, seconds: float) -> dict:
+    """So many a second, whether or not those before are answered."""
+    results: list[dict] = []
+    started, count, threads = time.perf_counter(), 0, []
+    due: queue.SimpleQueue[float | None] = queue.SimpleQueue()
+
+    def client() -> None:
+        connection = make()
+        while due.get() is not None:
+            at = time.perf_counter() - started
+            result = connection.ask()
+            if at > 1:
+                results.append(result)
+
+    for _ in range(OPEN_CLIENTS):
+        threads.append(threading.Thread(target=client))
+        threads[-1].start()
+    while (now := time.perf_counter() - started) < seconds + 1:
+        while count < now * rate_hz:
+            due.put(now)
+            count += 1
+        time.sleep(0.002)
+    for _ in threads:
+        due.put(None)
+    for thread in threads:
+        thread.join()
+    return {"sent": count, **summary(results, time.perf_counter() - started - 1)}
+
+
+def summary(results: list[dict], took: float) -> dict:
+    statuses = {
+        str(status): sum(one["status"] == status for one in results) for status in {one["status"] for one in results}
+    }
+    good = [one for one in results if one["status"] == 200]
+    return {
+        "statuses": statuses,
+        "answers_per_s": round(len(good) / took, 2),
+        "asked_per_s": round(len(results) / took, 1),
+        "total_ms": percentiles([one["ms"] for one in good]),
+        "beyond_ms": percentiles([one["beyond_ms"] for one in good]),
+        "inference_ms": percentiles([one["inference_ms"] for one in good]),
+        "refused_ms": percentiles([one["ms"] for one in results if one["status"] == 503]),
+    }
+
+
+def client(url: str, key: str, mode: str, amount: float, seconds: float) -> None:
+    where = urlsplit(url)
+    out = io.BytesIO()
+    np.save(out, noise()[: round((AUDIO_S if mode == "closed" else 1) * 16_000)])
+    body = out.getvalue()
+    head = f"POST /raw HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: application/octet-stream\r\n"
+    head += f"Authorization: Key {key}\r\n" if key else ""
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    def make() -> Connection:
+        return Connection((where.hostname, where.port), request)
+
+    found = closed_loop(make, int(amount), seconds) if mode == "closed" else open_loop(make, amount, seconds)
+    print(json.dumps(found))
+
+
+def ask(url: str, key: str, mode: str, amount: float, seconds: float) -> dict:
+    command = [sys.executable, __file__, "--client", url, key, mode, str(amount), str(seconds)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def loop_cpu_ms(pid: int) -> float:
+    """What the server's event loop, its main thread, has used of the CPU: all that is not the model. Linux only."""
+    try:
+        return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e6
+    except OSError:
+        return float("nan")
+
+
+def serve(pool: int) -> tuple[subprocess.Popen, str]:
+    command = [sys.executable, "-m", "sca", "turn", "serve", "--port", "0", "--pool", str(pool)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    found = re.search(r"listening on (http://\S+)", line)
+    if not found:
+        raise SystemExit(line + process.stderr.read())
+    return process, found[1]
+
+
+def measure(url: str, key: str, pool: int, seconds: float, one_s: float, pid: int) -> dict:
+    found = {}
+    for name, mode, amount in [
+        ("concurrency 1", "closed", 1),
+        ("concurrency 4", "closed", 4),
+        ("concurrency 64", "closed", 64),
+        ("overload, 10 × capacity", "open", 10 * pool * one_s),
+    ]:
+        before_ms = loop_cpu_ms(pid)
+        found[name] = result = ask(url, key, mode, amount, seconds)
+        result["event_loop_cpu_ms_per_request"] = round((loop_cpu_ms(pid) - before_ms) / result["sent"], 3)
+        print(
+            f"{name:24} {result['answers_per_s']:7.1f}/s   beyond inference p50 {result['beyond_ms'].get('p50', 0):6.2f}"
+            f" p99 {result['beyond_ms'].get('p99', 0):6.2f} ms"
+            f"   loop CPU {result['event_loop_cpu_ms_per_request']:.2f} ms   {result['statuses']}   refused {result['refused_ms']}"
+        )
+    return found
+
+
+def bench(seconds: float, pool: int, url: str, key: str) -> None:
+    cores = len(os.sched_getaffinity(0))
+    pool = pool or cores
+    print(f"{cores} cores, load {os.getloadavg()[0]:.1f} before; pool {pool}; {seconds:g} s a part after warm-up")
+    features = features_ms()
+    print(f"features of 8 s: {features} ms")
+    one_s = ceiling(1, seconds)
+    all_s = ceiling(pool, seconds) if pool > 1 else one_s
+    print(f"the model in a loop: one process {one_s:.1f}/s, {pool} at once {all_s:.1f}/s")
+    process = None
+    if not url:
+        process, url = serve(pool)
+    try:
+        found = measure(url, key, pool, seconds, one_s, process.pid if process else 0)
+    finally:
+        if process is not None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+    best_s = max(found["concurrency 4"]["answers_per_s"], found["concurrency 64"]["answers_per_s"])
+    again_s = ceiling(pool, seconds) if pool > 1 else ceiling(1, seconds)
+    print(f"the model in a loop again, after: {pool} at once {again_s:.1f}/s")
+    document = {
+        "bench": "turn",
+        "cores": cores,
+        "pool": pool,
+        "seconds": seconds,
+        "features_ms": features,
+        "loop_one_per_s": round(one_s, 2),
+        "loop_all_per_s": [round(all_s, 2), round(again_s, 2)],
+        "throughput_ratio": round(best_s / (pool * one_s), 3),
+        "throughput_ratio_of_loops_at_once": round(best_s / ((all_s + again_s) / 2), 3),
+        **found,
+    }
+    print(json.dumps(document))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--pool", type=int, default=0)
+    parser.add_argument("--url", default="")
+    parser.add_argument("--key", default="")
+    parser.add_argument("--loop", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--client", nargs=5, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.loop:
+        loop(given.loop)
+    elif given.client:
+        url, key, mode, amount, seconds = given.client
+        client(url, key, mode, float(amount), float(seconds))
+    else:
+        bench(given.seconds, given.pool, given.url, given.key)
+
+
+if __name__ == "__main__":
+    main()

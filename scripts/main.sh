@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Set up, start the turn server in the background, warm it up, and measure it when told how; the server goes on after it.
+#
+#   bash scripts/main.sh                                   set up, start, warm up
+#   bash scripts/main.sh --requests 200 --concurrency 4    … and measure (also --seconds S, --sample FILE)
+#   bash scripts/main.sh --no-warmup --tail                … without the first requests, and show the log
+#
+# Any other option goes to `sca turn start`.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/_turn.sh"
+start=() bench=() shared=() tail=0
+while [ $# -gt 0 ]; do
+  case $1 in
+    --requests | --concurrency | --seconds | --sample) bench+=("$1" "${2:?$1 wants a value}") && shift ;;
+    --requests=* | --concurrency=* | --seconds=* | --sample=*) bench+=("$1") ;;
+    --state-dir | --config) shared+=("$1" "${2:?$1 wants a value}") && shift ;;
+    --tail) tail=1 ;;
+    *) start+=("$1") ;;
+  esac
+  shift
+done
+bash "$root/scripts/setup.sh"
+bash "$root/scripts/start_bg.sh" ${shared[@]+"${shared[@]}"} ${start[@]+"${start[@]}"}
+if [ ${#bench[@]} -gt 0 ]; then
+  "${sca[@]}" turn bench ${shared[@]+"${shared[@]}"} "${bench[@]}"
+fi
+if [ "$tail" = 1 ]; then
+  exec "${sca[@]}" turn logs --tail ${shared[@]+"${shared[@]}"}
+fi

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# The turn server in the background; returns when it answers. The same as `sca turn start`.
+#
+#   bash scripts/start_bg.sh --port 8000 [--no-warmup] [--tail]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/_turn.sh"
+exec "${sca[@]}" turn start "$@"

@@ -1,0 +1,91 @@
+"""smart-turn v3 on fixed waveforms: the probabilities stay what they were, and are those of pipecat's own analyzer.
+
+No test of how good the model is. The tolerance: the weights are int8, other CPUs may round a dot product the other way.
+"""
+
+import numpy as np
+import pytest
+
+from sca.audio.decode import read
+from sca.infer.turn.smart_turn_v3 import SmartTurnV3
+from sca.infer.turn.weights import bundled_file, find_weights
+
+TOLERANCE = 0.02
+
+
+def noise(seed: int, samples: int, level: float) -> np.ndarray:
+    return (np.random.default_rng(seed).standard_normal(samples) * level).astype(np.float32)
+
+
+def tone(hz: float, samples: int) -> np.ndarray:
+    return (0.3 * np.sin(2 * np.pi * hz * np.arange(samples) / 16_000)).astype(np.float32)
+
+
+def vowel(samples: int, fall: float) -> np.ndarray:
+    """A buzz whose pitch glides by a factor, through two resonances' worth of harmonics: something like a voice."""
+    t = np.arange(samples) / 16_000
+    phase = 2 * np.pi * np.cumsum(120 * fall ** (t / t[-1])) / 16_000
+    harmonics = sum(np.sin(k * phase) / (1 + abs(k - 5)) for k in range(1, 20))
+    return (0.1 * harmonics * np.minimum(1, 4 * np.sin(np.pi * t / t[-1]))).astype(np.float32)
+
+
+WAVEFORMS = {
+    "silence": np.zeros(16_000, np.float32),
+    "noise": noise(0, 48_000, 0.05),
+    "tone": tone(440, 64_000),
+    "falling": np.concatenate([vowel(32_000, 0.6), np.zeros(3200, np.float32)]),
+    "rising": np.concatenate([vowel(32_000, 1.5), np.zeros(3200, np.float32)]),
+    "cut": vowel(32_000, 0.9)[:25_000],
+    "long": np.concatenate([vowel(100_000, 0.8), np.zeros(50_000, np.float32)]),
+}
+GOLDEN = {
+    "silence": 0.987,
+    "noise": 0.7791,
+    "tone": 0.0177,
+    "falling": 0.0064,
+    "rising": 0.0099,
+    "cut": 0.0088,
+    "long": 0.9786,
+}
+# Seconds of the clip, from its beginning, at 16 kHz.
+SPEECH_GOLDEN = {1.0: 0.0067, 2.2: 0.8341, 4.5: 0.0157, 6.0: 0.08, 8.4: 0.013, 10.5: 0.9333, 11.0: 0.8341}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return SmartTurnV3(bundled_file())
+
+
+@pytest.fixture(scope="module")
+def pipecat_probability():
+    pytest.importorskip("pipecat")
+    from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
+
+    analyzer = LocalSmartTurnAnalyzerV3()
+    return lambda x: analyzer._predict_endpoint(x)["probability"]
+
+
+@pytest.fixture(scope="module")
+def speech(trial_data):
+    return read(trial_data / "clips" / "jfk.flac", 16_000)
+
+
+def test_the_weights_are_the_known_ones():
+    assert find_weights(None).known
+
+
+@pytest.mark.parametrize("name", WAVEFORMS)
+def test_fixed_waveforms_give_fixed_probabilities(name, model):
+    assert model(WAVEFORMS[name]) == pytest.approx(GOLDEN[name], abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", WAVEFORMS)
+def test_probabilities_are_pipecats(name, model, pipecat_probability):
+    assert model(WAVEFORMS[name]) == pytest.approx(pipecat_probability(WAVEFORMS[name]), abs=1e-5)
+
+
+def test_speech_gives_fixed_probabilities_and_pipecats(model, speech, pipecat_probability):
+    for seconds, golden in SPEECH_GOLDEN.items():
+        x = speech[: round(seconds * 16_000)]
+        assert model(x) == pytest.approx(golden, abs=TOLERANCE)
+        assert model(x) == pytest.approx(pipecat_probability(x), abs=1e-5)

@@ -1,0 +1,192 @@
+"""Microphone and loudspeaker for real: a PulseAudio daemon with a virtual pair, the installed `sca`, and signals compared."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sca.audio.decode import read
+from sca.audio.resample import resample
+from sca.resources import demo_corpus
+from tests.integration.pulse import Pulse, fit, pulse_server, write_wav
+
+SCA = [sys.executable, "-m", "sca"]
+
+
+@pytest.fixture(scope="module")
+def speech() -> np.ndarray:
+    """A turn of one speaker at 48 kHz, 2.5 s with hardly a pause."""
+    with demo_corpus() as corpus:
+        sound = read(sorted(corpus.glob("WAV/*"))[0], 48_000)
+    return sound[48_000 * 145 // 10 : 48_000 * 17]
+
+
+@pytest.fixture(scope="module")
+def pulse(tmp_path_factory):
+    with pulse_server(tmp_path_factory.mktemp("pulse")) as server:
+        yield server
+
+
+def sca(pulse: Pulse | None, *arguments: str, env: dict[str, str] | None = None):
+    env = pulse.env if pulse is not None else env
+    return subprocess.run([*SCA, *arguments], env=env, capture_output=True, text=True, timeout=60)
+
+
+@contextmanager
+def talking(pulse: Pulse, folder: Path, *arguments: str):
+    """A session that is ready; it is stopped when the block ends."""
+    log = folder / "log.txt"
+    command = [*SCA, "live", "--mic", "--timing", str(folder / "t.json"), "--record", str(folder / "rec"), "--json"]
+    # The machine may be busy with other tests; a deeper buffer keeps the sound whole.
+    command += ["--buffer-ms", "100"]
+    with log.open("w") as err, (folder / "out.txt").open("w") as out:
+        session = subprocess.Popen(pulse.first(*command, *arguments), env=pulse.env, stdout=out, stderr=err)
+        try:
+            wait_for(log, "ready", session)
+            yield session, log
+            session.send_signal(signal.SIGINT)
+            session.wait(20)
+        finally:
+            session.kill()
+            session.wait()
+
+
+def wait_for(log: Path, text: str, session: subprocess.Popen, timeout_s: float = 25) -> None:
+    deadline = time.monotonic() + timeout_s
+    while text not in log.read_text():
+        assert session.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+
+
+def test_devices_are_listed(pulse):
+    found = json.loads(sca(pulse, "devices", "--json").stdout)
+    assert {(d["name"], d["direction"]) for d in found if d["default"]} == {
+        ("VirtualMic", "input"),
+        ("VirtualSpeaker", "output"),
+    }
+    (mic,) = [d for d in found if d["name"] == "VirtualMic"]
+    assert (mic["rate_hz"], mic["channels"], mic["backend"], mic["system"]) == (48_000, 2, "miniaudio", "PulseAudio")
+    shown = sca(pulse, "devices").stdout
+    assert "VirtualMic" in shown
+    assert "48000 Hz" in shown
+
+
+def converse(pulse: Pulse, folder: Path, speech: np.ndarray) -> tuple[float, float, dict]:
+    """Say something and hear the answer: how well capture and answer fit what was said, and `timing.json`."""
+    wav = write_wav(folder / "speech.wav", speech, 48_000)
+    expected = resample(speech, 48_000, 24_000)
+    with pulse.listening() as listener, talking(pulse, folder, "--echo", "none") as (session, log):
+        pulse.speak(wav)
+        wait_for(log, "said", session)
+        time.sleep(1.0)
+        answer = fit(expected, listener.samples)
+    assert session.returncode == 130
+    capture = fit(expected, read(folder / "rec" / "heard.wav", 24_000))
+    document = json.loads((folder / "t.json").read_text())
+    return capture, answer, document
+
+
+def test_the_parrot_is_heard_saying_back_what_was_said_to_it(pulse, speech, tmp_path, capsys):
+    capture, answer, document = converse(pulse, tmp_path, speech)
+    with capsys.disabled():
+        print(f"\ncapture {capture:.4f}, answer {answer:.4f}, mouth to ear {document['latency_ms']}")
+    assert capture >= 0.95
+    assert answer >= 0.95
+    assert document["dropped"] == 0
+    assert document["devices"]["input"]["dropped"] == 0
+    assert document["latency_ms"]["p50"] < 300
+
+
+def test_a_device_that_has_44100_hz_and_stereo_only(speech, tmp_path):
+    with pulse_server(tmp_path, rate=44_100, channels=2) as server:
+        (mic,) = [d for d in json.loads(sca(server, "devices", "--json").stdout) if d["name"] == "VirtualMic"]
+        assert (mic["rate_hz"], mic["channels"]) == (44_100, 2)
+        capture, answer, _ = converse(server, tmp_path, speech)
+    assert capture >= 0.95
+    assert answer >= 0.95
+
+
+def test_the_session_outlives_its_sound_server(tmp_path, speech):
+    wav = write_wav(tmp_path / "speech.wav", speech, 48_000)
+    with pulse_server(tmp_path) as server, talking(server, tmp_path, "--echo", "none") as (session, log):
+        server.stop()
+        wait_for(log, "input device VirtualMic is gone", session)
+        server.start()
+        wait_for(log, "input device VirtualMic is back", session)
+        wait_for(log, "output device VirtualSpeaker is back", session)
+        server.speak(wav)
+        wait_for(log, "said", session)
+    document = json.loads((tmp_path / "t.json").read_text())
+    assert document["devices"]["input"]["reopened"] >= 1
+    assert document["devices"]["output"]["reopened"] >= 1
+    assert document["turns"]
+
+
+def test_the_screen_is_drawn_and_q_ends_it(pulse, tmp_path):
+    primary, secondary = pty.openpty()
+    before = termios.tcgetattr(secondary)
+    command = [*SCA, "live", "--mic", "--echo", "none", "--timing", str(tmp_path / "t.json")]
+    env = pulse.env | {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
+    session = subprocess.Popen(command, env=env, stdin=secondary, stdout=secondary, stderr=secondary)
+    seen = ""
+    deadline = time.monotonic() + 30
+    try:
+        pressed = 0
+        while session.poll() is None and time.monotonic() < deadline:
+            if select.select([primary], [], [], 0.1)[0]:
+                seen += os.read(primary, 65536).decode(errors="ignore")
+            if pressed == 0 and "listening" in seen and "ready" in seen:
+                os.write(primary, b" ")
+                pressed = 1
+            elif pressed == 1 and "interrupted" in seen.replace("interruptions", ""):
+                os.write(primary, b"q")
+                pressed = 2
+        assert session.wait(10) == 0, seen
+    finally:
+        session.kill()
+        session.wait()
+        after = termios.tcgetattr(secondary)
+        os.close(primary)
+        os.close(secondary)
+    assert after == before
+    assert "VirtualMic → VirtualSpeaker" in seen
+    assert json.loads((tmp_path / "t.json").read_text())["interruptions"] == 1
+
+
+def test_without_a_sound_server_the_error_says_so(tmp_path):
+    env = os.environ | {
+        "PULSE_SERVER": f"unix:{tmp_path}/nobody",
+        "XDG_RUNTIME_DIR": str(tmp_path),
+        "HOME": str(tmp_path),
+    }
+    for command in (["devices"], ["live", "--mic"]):
+        result = sca(None, *command, env=env)
+        assert result.returncode == 4, result.stderr
+        assert (
+            "no sound server answers" in result.stderr or "there is no microphone" in result.stderr or not result.stdout
+        )
+
+
+def test_a_device_that_does_not_exist_is_named_beside_those_that_do(pulse):
+    result = sca(pulse, "live", "--mic", "--input-device", "studio")
+    assert result.returncode == 2
+    assert "studio" in result.stderr
+    assert "VirtualMic" in result.stderr
+
+
+def test_options_that_do_not_go_together(pulse):
+    assert sca(pulse, "live", "--mic", "--file", "a.wav").returncode == 2
+    assert sca(pulse, "live", "--mic", "--echo", "loud").returncode == 2
+    assert sca(pulse, "live", "--input-device", "0").returncode == 2
+    assert sca(pulse, "live", "--mic", "--backend", "oss").returncode == 2

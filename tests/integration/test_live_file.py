@@ -1,0 +1,323 @@
+"""`sca live` between files: equal length, right place, the same in every run, in bounded memory; and what is refused."""
+
+import json
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sca.config import load_settings
+from sca.errors import ConfigError, InputError, OutputError, ScaError, UsageError
+from sca.infer.engines.parrot import Parrot
+from sca.infer.files import Outputs, run_file
+from sca.infer.frames import AudioOutput
+from sca.infer.ports import Watcher
+from sca.infer.wav import to_pcm
+from sca.resources import demo_corpus
+from tests.integration.engine_contract import demo_speech
+from tests.integration.live_engines import Tone, raises
+
+SETTINGS = load_settings(env={})
+
+
+@pytest.fixture(scope="module")
+def parrot():
+    return Parrot()
+
+
+@pytest.fixture(scope="module")
+def demo():
+    with demo_corpus() as folder:
+        yield folder / "WAV" / "D0001_S0001_0_G0001.flac"
+
+
+def sca(*args):
+    command = [sys.executable, "-m", "sca", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+
+def settings(**live):
+    return load_settings(overrides={f"live.{name}": value for name, value in live.items()}, env={})
+
+
+def run(heard, folder, engine, settings=SETTINGS, **options):
+    outputs = Outputs(folder / "out.wav", folder / "text.tsv", folder / "record", folder / "timing.json")
+    return run_file(heard, outputs, engine, settings, **options), outputs
+
+
+def everything(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_command(demo, tmp_path):
+    done = sca("live", "--file", demo, "--out", tmp_path / "out.wav", "--json", "--transcript", tmp_path / "text.tsv",
+               "--record", tmp_path / "rec", "--timing", tmp_path / "timing.json", "--set", "live.record_text=true")  # fmt: skip
+    assert (done.returncode, done.stderr.splitlines()[0]) == (0, "parrot: says your turn back when it ends; no model")
+    document = json.loads(done.stdout)
+    heard, said = soundfile.info(demo), soundfile.info(tmp_path / "out.wav")
+    assert (said.samplerate, said.channels, said.subtype) == (24_000, 1, "PCM_16")
+    assert said.frames == (3 * round(heard.frames * 16_000 / heard.samplerate) + 1) // 2 == document["said_samples_24k"]
+    assert json.loads((tmp_path / "timing.json").read_text())["turns"] == document["turns"]
+    first = document["turns"][0]
+    start, text = (tmp_path / "text.tsv").read_text().splitlines()[0].split("\t")
+    assert float(start) == first["start_s"]
+    assert text.startswith("(says back ")
+    events = [json.loads(line) for line in (tmp_path / "rec" / "events.jsonl").read_text().splitlines()]
+    assert events[0] | {"samples": 7680} == events[0]
+    assert events[0]["text"].startswith("(says back ")
+    assert "interrupt" in {event["event"] for event in events}
+
+
+def test_the_old_name_and_plain_output(demo, tmp_path):
+    done = sca("run-live", "--file", demo, "--out", tmp_path / "out.wav", "-q")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "heard 60.67 s, said" in done.stdout
+    assert "mouth to ear: p50 20 ms, p95 20 ms, p99 20 ms" in done.stdout
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "out.wav")
+
+
+def test_two_runs_are_the_same_bytes(demo, tmp_path, parrot):
+    for name in "ab":
+        run(demo, tmp_path / name, parrot)
+    one, other = everything(tmp_path / "a"), everything(tmp_path / "b")
+    assert one == other
+    assert len(one) == 6
+
+
+def test_the_answer_lies_where_it_was_heard(demo, tmp_path, parrot):
+    document, outputs = run(demo, tmp_path, parrot, settings(step_cost_ms=100.0, playout_delay_ms=60))
+    said, _ = soundfile.read(outputs.said, dtype="int16")
+    assert len(document["turns"]) > 2
+    silent = np.ones(len(said), bool)
+    for turn in document["turns"]:
+        # Heard to the end of its chunk, 100 ms in the engine, 60 ms before it plays.
+        assert turn["start"] == (turn["answers_chunk"] + 1) * 7680 + 160 * 24
+        silent[turn["start"] : turn["end"]] = False
+    assert not said[silent].any()
+    assert said[~silent].any()
+
+
+def test_the_recording_is_both_tracks_as_they_were(demo, tmp_path, parrot):
+    _, outputs = run(demo, tmp_path, parrot)
+    assert (outputs.record / "said.wav").read_bytes() == outputs.said.read_bytes()
+    heard, rate = soundfile.read(outputs.record / "heard.wav", dtype="float32")
+    original = demo_speech(seconds=99)
+    assert (rate, len(heard)) == (16_000, len(original))
+    np.testing.assert_allclose(heard, original, atol=1 / 32767)
+    assert "text" not in (outputs.record / "events.jsonl").read_text()
+
+
+def test_real_time_says_the_same_a_little_later(tmp_path, parrot):
+    # Two seconds of a turn and its silence: the answer begins, in as much time as it takes.
+    sound = np.concatenate([demo_speech(seconds=5)[8000 : 8000 + 2 * 16_000], np.zeros(2 * 16_000, np.float32)])
+    soundfile.write(tmp_path / "in.wav", sound, 16_000)
+    fast, _ = run(tmp_path / "in.wav", tmp_path / "a", parrot)
+    slow, _ = run(tmp_path / "in.wav", tmp_path / "b", parrot, realtime=True)
+    assert slow["stepped"] + slow["dropped"] == fast["stepped"]
+    assert slow["said_samples_24k"] == fast["said_samples_24k"]
+    assert [t["answers_chunk"] for t in slow["turns"]] == [t["answers_chunk"] for t in fast["turns"]]
+    for one, other in zip(slow["turns"], fast["turns"], strict=True):
+        assert abs(one["start_s"] - other["start_s"]) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "suffix"), [(44_100, 2, ".flac"), (8_000, 1, ".wav"), (48_000, 6, ".ogg")]
+)
+def test_any_rate_and_channels(tmp_path, rate, channels, suffix):
+    frames = rate * 2 + 37
+    sound = np.random.default_rng(0).uniform(-0.3, 0.3, (frames, channels))
+    heard = tmp_path / f"in{suffix}"
+    soundfile.write(heard, sound, rate)
+    document, outputs = run(heard, tmp_path, Tone())
+    n = (2 * frames * 16_000 + rate) // (2 * rate)
+    assert document["heard_samples"] == n
+    assert soundfile.info(outputs.said).frames == (3 * n + 1) // 2
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 5119, 5120, 5121])
+def test_shorter_than_a_chunk_and_odd_ends(tmp_path, frames):
+    soundfile.write(tmp_path / "in.wav", np.full(frames, 0.1), 16_000)
+    document, outputs = run(tmp_path / "in.wav", tmp_path, Tone())
+    assert document["stepped"] == -(-frames // 5120)
+    assert soundfile.info(outputs.said).frames == (3 * frames + 1) // 2
+
+
+def test_silence_is_answered_with_silence(tmp_path, parrot):
+    soundfile.write(tmp_path / "in.wav", np.zeros(16_000 * 5), 16_000)
+    document, outputs = run(tmp_path / "in.wav", tmp_path, parrot)
+    assert document["turns"] == []
+    assert not soundfile.read(outputs.said)[0].any()
+
+
+def test_no_numbers_and_clipping_are_counted(tmp_path):
+    sound = np.full(16_000, 0.1, np.float32)
+    sound[10:13] = np.nan
+    sound[100:107] = 4
+    soundfile.write(tmp_path / "in.wav", sound, 16_000, subtype="FLOAT")
+    document, _ = run(tmp_path / "in.wav", tmp_path, Tone())
+    assert (document["non_finite"], document["clipped"]) == (3, 7)
+    done = sca("live", "--file", tmp_path / "in.wav", "--out", tmp_path / "o.wav", "-q")
+    assert "in the input: 3 samples were no numbers (replaced by 0), 7 clipped" in done.stdout
+
+
+def test_overload_is_exact_in_simulated_time(tmp_path):
+    soundfile.write(tmp_path / "in.wav", np.full(16_000 * 64, 0.1), 16_000)
+    document, _ = run(tmp_path / "in.wav", tmp_path, Tone(turn_chunks=1), settings(step_cost_ms=500.0))
+    # A step takes 500 of 320 ms: 36 % of the chunks cannot be heard, whatever is done.
+    assert document["stepped"] + document["dropped"] == 200
+    assert document["stepped"] == pytest.approx(200 * 320 / 500, abs=4)
+    assert document["lags"] > document["dropped"] / 5
+    assert document["latency_ms"]["max"] < 2000
+
+
+# Refused
+
+
+@pytest.mark.parametrize(
+    ("heard", "out", "error", "says"),
+    [
+        ("missing.wav", "o.wav", InputError, "missing.wav does not exist"),
+        ("folder.wav", "o.wav", InputError, "is a folder"),
+        ("in.wav", "folder.wav", OutputError, "cannot be made: something else has that name"),
+        ("in.wav", "file/o.wav", OutputError, "cannot be made: something else has that name"),
+        ("in.wav", "o.mp3", UsageError, "is called otherwise"),
+        ("in.wav", "in.wav", UsageError, "is named twice; it would be written over"),
+        ("link.wav", "in.wav", UsageError, "is named twice; it would be written over"),
+    ],
+)
+def test_what_cannot_be_heard_or_written(tmp_path, heard, out, error, says):
+    soundfile.write(tmp_path / "in.wav", np.zeros(100), 16_000)
+    before = (tmp_path / "in.wav").read_bytes()
+    (tmp_path / "file").write_text("no sound")
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "link.wav").symlink_to(tmp_path / "in.wav")
+    with pytest.raises(error, match=says):
+        run_file(tmp_path / heard, Outputs(tmp_path / out), Tone(), SETTINGS)
+    assert (tmp_path / "in.wav").read_bytes() == before
+
+
+def test_the_command_line_has_to_make_sense(demo, tmp_path):
+    for args, code, says in (
+        ([], 2, "sca: nothing to hear, or nowhere to speak"),
+        (["--file", demo, "--engine", "parot"], 2, "sca: there is no engine called parot"),
+        (["--file", tmp_path / "no.wav"], 5, f"sca: {tmp_path / 'no.wav'} does not exist"),
+    ):
+        done = sca("live", "--out", tmp_path / "o.wav", *args)
+        assert (done.returncode, done.stdout, done.stderr.splitlines()[0]) == (code, "", says)
+
+
+def test_thresholds_that_contradict_each_other():
+    for given in ({"vad_offset": "0.9"}, {"vad_onset": "0.2"}):
+        with pytest.raises(ConfigError, match=r"live.vad_offset should not be above live.vad_onset"):
+            settings(**given)
+
+
+def test_outputs_are_files_of_their_own(tmp_path):
+    heard = tmp_path / "in.wav"
+    with pytest.raises(UsageError, match="named twice"):
+        Outputs(tmp_path / "o.wav", timing=tmp_path / "o.wav").check(heard)
+    with pytest.raises(UsageError, match="named twice"):
+        Outputs(tmp_path / "r" / "said.wav", record=tmp_path / "r").check(heard)
+
+
+def test_an_engine_that_fails_leaves_the_recording_and_no_half_output(demo, tmp_path):
+    with pytest.raises(ScaError, match="the weights melted"):
+        run(demo, tmp_path, Tone({20: raises}))
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
+        "events.jsonl", "heard.wav", "said.wav", "text.tsv",
+    ]  # fmt: skip
+    assert soundfile.info(tmp_path / "record" / "heard.wav").duration == pytest.approx(21 * 0.32)
+    last = (tmp_path / "record" / "events.jsonl").read_text().splitlines()[-1]
+    assert json.loads(last)["message"] == "the engine tone failed in chunk 20: RuntimeError: the weights melted"
+
+
+def test_a_folder_nobody_may_write(demo, tmp_path, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(OutputError, match="no permission to write"):
+        run_file(demo, Outputs(tmp_path / "x" / "o.wav"), Tone(), SETTINGS)
+
+
+def test_a_file_that_breaks_off(tmp_path):
+    soundfile.write(tmp_path / "whole.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 16_000 * 10), 16_000)
+    whole = (tmp_path / "whole.flac").read_bytes()
+    (tmp_path / "in.flac").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"in\.flac"):
+        run_file(tmp_path / "in.flac", Outputs(tmp_path / "o.wav"), Tone(), SETTINGS)
+    assert not (tmp_path / "o.wav").exists()
+
+
+# Long
+
+
+def test_twenty_minutes_in_the_memory_of_five(tmp_path):
+    with soundfile.SoundFile(tmp_path / "in.wav", "w", 16_000, 1, "PCM_16") as file:
+        for _ in range(20):
+            file.write(np.full(16_000 * 60, 1000, np.int16))
+    weigher = Weigher()
+    tracemalloc.start()
+    document, outputs = run(tmp_path / "in.wav", tmp_path, Frugal(), observers=[weigher])
+    tracemalloc.stop()
+    assert document["heard_samples"] == 20 * 60 * 16_000
+    assert soundfile.info(outputs.said).frames == 20 * 60 * 24_000
+    assert soundfile.info(outputs.record / "heard.wav").frames == 20 * 60 * 16_000
+    assert document["latency_ms"]["p99"] == document["latency_ms"]["p50"] == 20
+    early, late = np.mean(weigher.bytes[4:8]), np.mean(weigher.bytes[-4:])
+    assert late - early < 1e6 / 4  # a quarter of an hour
+    # The turns held for timing.json are bounded; the rest is flat.
+
+
+class Weigher(Watcher):
+    """Notes what is allocated, once a minute of sound."""
+
+    def __init__(self):
+        self.bytes = []
+
+    def heard(self, samples, chunk_index):
+        if chunk_index % 187 == 0:
+            self.bytes.append(tracemalloc.get_traced_memory()[0])
+
+
+class Frugal(Tone):
+    """Remembers nothing of its steps, and says the same thing every time."""
+
+    def __init__(self):
+        super().__init__(dict.fromkeys(range(99_999), self.same), wants_features=False)
+        self.steps = Forgetful()
+        self.pcm = to_pcm(np.full(7680, 0.1, np.float32))
+
+    def open(self, session_config):
+        session = super().open(session_config)
+        session.seen = Forgetful()
+        return session
+
+    def same(self, session, heard):
+        session.turn_id = heard.chunk_index // 20
+        return [AudioOutput(self.pcm, 24_000, "", heard.chunk_index, session.turn_id)]
+
+
+class Forgetful:
+    def append(self, value):
+        pass
+
+
+def test_a_turn_model_can_say_when_a_turn_is_over(tmp_path):
+    """The same file with silence as the judge and with the model: both reproducible, and not the same decisions."""
+
+    def run(name, *options):
+        out = tmp_path / f"{name}.wav"
+        with demo_corpus() as shipped:
+            source = shipped / "WAV" / "D0001_S0001_0_G0002.flac"
+            command = [sys.executable, "-m", "sca", "live", "-q", "--file", str(source), "--out", str(out), *options]
+            subprocess.run(command, check=True, capture_output=True)
+        return out.read_bytes()
+
+    model = run("model", "--turn-model", "auto")
+    assert run("again", "--turn-model", "auto") == model
+    assert run("silence") != model

@@ -1,0 +1,318 @@
+"""`PipecatTurnAnalyzer` in a real pipecat pipeline: its Silero VAD, its turn strategies, and someone who speaks."""
+
+import asyncio
+import logging
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from sca.audio.decode import read
+from sca.errors import InputError, UpstreamError, UsageError
+from sca.resources import demo_corpus
+from sca.units import HEARD_HZ
+from tests.integration.turn_servers import free_port, real, scripted
+
+# pipecat imports it on Python 3.11 and 3.12.
+pytestmark = pytest.mark.filterwarnings("ignore:'audioop' is deprecated:DeprecationWarning")
+
+SPEED = 8.0
+"""How much faster than it was spoken the sound goes through the pipeline; decisions take as long as they take."""
+
+
+def speech(rate_hz=HEARD_HZ, seconds=8.0, silence_s=0.5):
+    with demo_corpus() as folder:
+        samples = read(folder / "WAV" / "D0001_S0001_0_G0001.flac", rate_hz)
+    return np.concatenate([samples[: int(seconds * rate_hz)], np.zeros(int(silence_s * rate_hz), np.float32)])
+
+
+class Heard:
+    """What came out of the pipeline, in order, with the time it came at."""
+
+    def __init__(self):
+        self.events = []
+        self.judged = []
+        self.analyzer = None
+
+    def note(self, name, frame):
+        self.events.append((name, time.monotonic()))
+        if name == "judged":
+            self.judged += [(one.is_complete, one.probability) for one in frame.data]
+
+    def count(self, name):
+        return sum(event == name for event, _ in self.events)
+
+    def gaps(self, first, then):
+        """Seconds from each `first` to the `then` that follows it."""
+        found, since = [], None
+        for name, at in self.events:
+            if name == first:
+                since = at
+            elif name == then and since is not None:
+                found.append(at - since)
+                since = None
+        return found
+
+
+async def pipeline(analyzer, samples, rate_hz=HEARD_HZ):
+    """Speak into a pipeline that has this turn analyzer; returns what came of it."""
+    from pipecat.audio.vad.silero import SileroVADAnalyzer
+    from pipecat.frames import frames
+    from pipecat.pipeline.pipeline import Pipeline
+    from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+    from pipecat.processors.audio.vad_processor import VADProcessor
+    from pipecat.processors.frame_processor import FrameProcessor
+    from pipecat.turns.user_start import VADUserTurnStartStrategy
+    from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
+    from pipecat.turns.user_turn_processor import UserTurnProcessor
+    from pipecat.turns.user_turn_strategies import UserTurnStrategies
+    from pipecat.workers.runner import WorkerRunner
+
+    heard = Heard()
+    heard.analyzer = analyzer
+    names = {
+        frames.VADUserStoppedSpeakingFrame: "vad stop",
+        frames.MetricsFrame: "judged",
+        frames.UserStoppedSpeakingFrame: "turn stop",
+    }
+
+    class Sink(FrameProcessor):
+        async def process_frame(self, frame, direction):
+            await super().process_frame(frame, direction)
+            if type(frame) in names:
+                heard.note(names[type(frame)], frame)
+            await self.push_frame(frame, direction)
+
+    stop = TurnAnalyzerUserTurnStopStrategy(turn_analyzer=analyzer, wait_for_transcript=False)
+    turns = UserTurnProcessor(
+        user_turn_strategies=UserTurnStrategies(start=[VADUserTurnStartStrategy()], stop=[stop]),
+        user_turn_stop_timeout=60.0,
+    )
+    worker = PipelineWorker(
+        Pipeline([VADProcessor(vad_analyzer=SileroVADAnalyzer()), turns, Sink()]),
+        params=PipelineParams(audio_in_sample_rate=rate_hz),
+        cancel_on_idle_timeout=False,
+        enable_rtvi=False,
+    )
+    started = asyncio.Event()
+    worker.add_event_handler("on_pipeline_started", lambda *_: started.set())
+
+    async def speak():
+        await asyncio.wait_for(started.wait(), 10)
+        pcm, step = (samples * 32767).astype("<i2"), rate_hz // 50
+        for at in range(0, len(pcm), step):
+            block = pcm[at : at + step].tobytes()
+            await worker.queue_frame(frames.InputAudioRawFrame(audio=block, sample_rate=rate_hz, num_channels=1))
+            await asyncio.sleep(0.02 / SPEED)
+        await asyncio.sleep(0.3)
+        await worker.queue_frame(frames.EndFrame())
+
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    await asyncio.gather(runner.run(), speak())
+    return heard
+
+
+def converse(url, samples=None, rate_hz=HEARD_HZ, stop_secs=3.0, **options):
+    """`pipeline` with our analyzer."""
+    from pipecat.audio.turn.smart_turn.base_smart_turn import SmartTurnParams
+
+    from sca.infer.turn.client import PipecatTurnAnalyzer
+
+    async def main():
+        analyzer = PipecatTurnAnalyzer(url=url, params=SmartTurnParams(stop_secs=stop_secs), **options)
+        return await pipeline(analyzer, speech(rate_hz) if samples is None else samples, rate_hz)
+
+    return asyncio.run(main())
+
+
+# --- against the real server ---
+
+
+@pytest.fixture(scope="module")
+def server():
+    with real() as running:
+        yield running
+
+
+def test_in_a_pipeline_every_pause_is_one_question_and_one_decision(server):
+    answered, inference_s = server.answered(), server.inference_s()
+    heard = converse(server.url)
+    pauses = heard.count("vad stop")
+    assert pauses >= 3
+    assert server.answered() - answered == heard.analyzer.requests == len(heard.judged) == pauses
+    assert heard.count("turn stop") == sum(complete for complete, _ in heard.judged)
+    assert heard.analyzer.errors == heard.analyzer.timeouts == 0
+    gaps = heard.gaps("vad stop", "judged")
+    beyond_s = (sum(gaps) - (server.inference_s() - inference_s)) / pauses
+    print(
+        f"decisions {[round(gap * 1000) for gap in gaps]} ms after the VAD stop, {beyond_s * 1000:.0f} beyond inference"
+    )
+    # About 10 ms on a machine with nothing else to do; no timer, of 200 ms or 3 s, stands in between.
+    assert beyond_s < 0.15
+
+
+def test_the_server_says_what_pipecats_own_model_says(server):
+    from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
+
+    from sca.infer.turn.client import PipecatTurnAnalyzer
+
+    for rate_hz in (8_000, 16_000, 24_000):
+        ours, theirs = PipecatTurnAnalyzer(url=server.url), LocalSmartTurnAnalyzerV3()
+        for seconds in (1.0, 8.0):
+            samples = speech(rate_hz, seconds, 0.2)[-8 * rate_hz :]
+            found = []
+            for analyzer in (ours, theirs):
+                analyzer.set_sample_rate(rate_hz)
+                found.append(analyzer._predict_endpoint(samples))
+            assert found[0]["prediction"] == found[1]["prediction"]
+            assert found[0]["probability"] == pytest.approx(found[1]["probability"], abs=1e-5), (rate_hz, seconds)
+        asyncio.run(ours.cleanup())
+        ours._client.close()
+
+
+def test_a_key_and_a_threshold_reach_the_server(server):
+    heard = converse(server.url, speech(seconds=3.0), threshold=1.0)
+    assert heard.count("vad stop") == len(heard.judged) >= 1
+    assert not any(complete for complete, _ in heard.judged)
+
+
+# --- against a scripted one ---
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000])
+def test_what_is_sent(rate_hz):
+    with scripted(0.9) as server:
+        heard = converse(server.url, rate_hz=rate_hz, auth_key="secret", stop_secs=30.0)
+    assert len(server.asked) == heard.count("turn stop") == heard.count("vad stop") >= 3
+    for samples, headers in server.asked:
+        assert (samples.dtype, samples.ndim) == (np.float32, 1)
+        assert 0.2 * rate_hz < len(samples) <= 8 * rate_hz
+        assert headers["X-Sample-Rate"] == str(rate_hz)
+        assert headers["Authorization"] == "Key secret"
+    assert server.connections == 1
+
+
+def test_a_turn_that_is_not_over_goes_on():
+    with scripted(0.1) as server:
+        heard = converse(server.url, stop_secs=30.0)
+    assert heard.judged == [(False, 0.1)] * len(server.asked)
+    assert heard.count("turn stop") == 0 < len(server.asked)
+
+
+def test_no_answer_in_time_ends_the_turn():
+    with scripted(0.1) as server:
+        server.delay_s = 0.5
+        heard = converse(server.url, speech(seconds=1.5, silence_s=1.0), stop_secs=0.25)
+    assert heard.analyzer.timeouts == heard.analyzer.requests == heard.count("vad stop") >= 1
+    assert heard.count("turn stop") >= 1
+    assert heard.judged == []
+
+
+@pytest.mark.parametrize("wrong", ["nobody listens", "500", "no answer"])
+def test_a_failure_is_told_and_the_turn_ends_by_the_clock(wrong, caplog):
+    with scripted() as server, caplog.at_level(logging.ERROR, "sca"):
+        server.reply = lambda *_: (500, {"detail": "broken"}, {}) if wrong == "500" else (200, b"[]", {})
+        url = f"http://127.0.0.1:{free_port()}" if wrong == "nobody listens" else server.url
+        heard = converse(url, speech(seconds=1.5, silence_s=2.0), stop_secs=1.0)
+    analyzer = heard.analyzer
+    assert analyzer.errors == analyzer.requests == heard.count("vad stop") >= 1
+    assert isinstance(analyzer.last_error, UpstreamError)
+    assert sum("turn server" in record.getMessage() for record in caplog.records) == analyzer.errors
+    assert heard.judged == [], "no number is made up"
+    assert heard.count("turn stop") == 1, "it ends after a second of silence and not never"
+    (waited,) = heard.gaps("vad stop", "turn stop")
+    assert 0.5 / SPEED < waited < 1.5
+
+
+def test_what_the_class_of_pipecat_does():
+    """The reason for ours. When this fails because of a request that arrived, pipecat has been repaired."""
+    import aiohttp
+    from pipecat.audio.turn.smart_turn.base_smart_turn import SmartTurnParams
+    from pipecat.audio.turn.smart_turn.http_smart_turn import HttpSmartTurnAnalyzer
+
+    async def main():
+        async with aiohttp.ClientSession() as session:
+            params = SmartTurnParams(stop_secs=30.0)
+            analyzer = HttpSmartTurnAnalyzer(url=server.url + "/raw", aiohttp_session=session, params=params)
+            return await pipeline(analyzer, speech())
+
+    with scripted(0.9) as server:
+        heard = asyncio.run(main())
+    assert server.asked == []
+    assert heard.judged == [(False, 0.0)] * heard.count("vad stop")
+    assert heard.count("turn stop") == 0 < heard.count("vad stop")
+
+
+# --- on its own ---
+
+
+def test_it_can_be_used_after_cleanup():
+    from sca.infer.turn.client import PipecatTurnAnalyzer
+
+    async def main():
+        analyzer = PipecatTurnAnalyzer(url=server.url, sample_rate=HEARD_HZ)
+        for _ in range(2):
+            analyzer.set_sample_rate(HEARD_HZ)
+            analyzer.append_audio(np.ones(HEARD_HZ, "<i2").tobytes(), is_speech=True)
+            analyzer.append_audio(np.ones(HEARD_HZ, "<i2").tobytes(), is_speech=False)
+            state, metrics = await analyzer.analyze_end_of_turn()
+            assert (state.name, metrics.probability) == ("COMPLETE", 0.9)
+            await analyzer.cleanup()
+
+    with scripted(0.9) as server:
+        asyncio.run(main())
+    assert server.connections == 2
+
+
+def test_sound_that_the_server_refuses_is_an_error_too():
+    from pipecat.audio.turn.base_turn_analyzer import EndOfTurnState
+
+    from sca.infer.turn.client import PipecatTurnAnalyzer
+
+    with scripted() as server:
+        server.reply = lambda *_: (422, {"detail": "NaN"}, {})
+        analyzer = PipecatTurnAnalyzer(url=server.url, sample_rate=HEARD_HZ)
+        analyzer.set_sample_rate(HEARD_HZ)
+        analyzer.append_audio(np.ones(3200, "<i2").tobytes(), is_speech=True)
+        analyzer.append_audio(np.ones(3200, "<i2").tobytes(), is_speech=False)
+
+        async def judged():
+            try:
+                return await analyzer.analyze_end_of_turn()
+            finally:
+                await analyzer.cleanup()
+
+        assert asyncio.run(judged()) == (EndOfTurnState.INCOMPLETE, None)
+        assert isinstance(analyzer.last_error, InputError)
+
+
+def test_an_address_that_is_none_is_refused_at_once():
+    from sca.infer.turn.client import PipecatTurnAnalyzer
+
+    with pytest.raises(UsageError):
+        PipecatTurnAnalyzer(url="ftp://host")
+
+
+def test_the_client_needs_no_pipecat():
+    code = """
+import sys
+import sca.infer.turn.client as client
+assert not any(name.partition(".")[0] in ("pipecat", "aiohttp", "httpx", "fastapi", "onnxruntime") for name in sys.modules)
+sys.modules["pipecat"] = None
+try:
+    client.PipecatTurnAnalyzer
+except Exception as error:
+    print(type(error).__name__, error, error.hint)
+try:
+    client.Nonsense
+except AttributeError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+    assert "MissingToolError PipecatTurnAnalyzer needs pipecat" in done.stdout
+    assert "pip install 'sca[pipecat]'" in done.stdout
+    assert "has no attribute 'Nonsense'" in done.stdout

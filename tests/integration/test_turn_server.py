@@ -1,0 +1,514 @@
+"""The turn server, through its ASGI application and as a real process: answers, refusals, bounds, overload, a clean end."""
+
+import asyncio
+import contextlib
+import gc
+import io
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+
+import httpx
+import numpy as np
+import pytest
+
+from sca.config import load_settings
+from sca.infer.server.limits import RefusedError, read_body
+from sca.infer.server.turn_app import make_app
+from sca.infer.turn.pool import ModelPool
+from sca.infer.turn.service import TurnService, load_service
+from tests.golden.test_smart_turn import GOLDEN, TOLERANCE, WAVEFORMS
+
+WAVE = WAVEFORMS["falling"]
+
+
+def saved(x, **options):
+    out = io.BytesIO()
+    np.save(out, x, **options)
+    return out.getvalue()
+
+
+def config(**overrides):
+    return load_settings(overrides={f"turn.{name}": value for name, value in overrides.items()}, env={}).turn
+
+
+class Mean:
+    """A model that says the mean of what it hears, when it may; below 0 it fails."""
+
+    name, device, dtype, window_samples = "mean", "cpu", "float32", 16_000
+
+    def __init__(self, gate=None):
+        self.gate = gate
+
+    def __call__(self, x):
+        if self.gate is not None:
+            self.gate.wait(10)
+        mean = float(x.mean())
+        if mean < 0:
+            raise RuntimeError("cannot")
+        return mean
+
+
+def client(app, **headers):
+    transport = httpx.ASGITransport(app, raise_app_exceptions=True)
+    return httpx.AsyncClient(transport=transport, base_url="http://turn", headers=headers)
+
+
+@contextlib.contextmanager
+def app_of(models, **overrides):
+    """The application over models of ours, and a function that runs a coroutine function with a client for it."""
+    settings = config(**overrides)
+    pool = ModelPool(models, settings.max_queue)
+    service = TurnService(
+        pool, threshold=settings.threshold, window_samples=16_000, max_samples=16_000, facts={"model": "mean"}
+    )
+    app = make_app(service, settings)
+
+    def run(use, **headers):
+        async def inside():
+            async with client(app, **headers) as http:
+                return await use(http)
+
+        return asyncio.run(inside())
+
+    try:
+        yield run
+    finally:
+        service.close(5)
+
+
+def level(value, samples=1600):
+    return saved(np.full(samples, value, np.float32))
+
+
+# As many bytes of header as before, so that it is a good one.
+TEN_GIGABYTES = level(0.5).replace(b"(1600,), }      ", b"(2500000000,), }")
+
+
+def post(run, body, **headers):
+    return run(
+        lambda http: http.post("/raw", content=body, headers={k.replace("_", "-"): v for k, v in headers.items()})
+    )
+
+
+@pytest.fixture(scope="module")
+def mean():
+    with app_of([Mean()]) as run:
+        yield run
+
+
+def what(response):
+    document = response.json()
+    assert set(document) == {"error"}
+    assert document["error"]["status"] == response.status_code
+    return document["error"]["what"]
+
+
+def test_an_answer_has_the_known_form(mean):
+    response = post(mean, level(0.75))
+    assert response.status_code == 200
+    document = response.json()
+    assert (document["prediction"], document["probability"]) == (1, 0.75)
+    times = document["metrics"]
+    assert 0 < times["inference_time"] <= times["total_time"]
+    assert post(mean, level(0.25)).json()["prediction"] == 0
+
+
+def test_the_threshold_is_the_requests_own(mean):
+    assert post(mean, level(0.75), X_Threshold="0.8").json()["prediction"] == 0
+    assert post(mean, level(0.25), X_Threshold="0").json()["prediction"] == 1
+    for bad in ("x", "nan", "-0.1", "1.1", ""):
+        response = post(mean, level(0.75), X_Threshold=bad)
+        assert (response.status_code, "X-Threshold" in what(response)) == (422, True)
+
+
+def test_another_rate_is_resampled(mean):
+    for rate_hz in (1000, 8000, 44_100, 48_000, 192_000):
+        response = post(mean, level(0.5, rate_hz), X_Sample_Rate=str(rate_hz))
+        assert response.json()["probability"] == pytest.approx(0.5, abs=0.01), rate_hz
+    assert post(mean, level(0.5, 1), X_Sample_Rate="192000").status_code == 200
+    for bad in ("0", "999", "192001", "-16000", "16e3", "16000.0", "", "9" * 50, "१६०००".encode()):
+        response = post(mean, level(0.5), X_Sample_Rate=bad)
+        assert (response.status_code, "X-Sample-Rate" in what(response)) == (422, True)
+
+
+def test_only_the_last_seconds_count(mean):
+    x = np.concatenate([np.full(50_000, 0.9, np.float32), np.full(16_000, 0.25, np.float32)])
+    assert post(mean, saved(x)).json()["probability"] == pytest.approx(0.25, abs=1e-3)
+    with app_of([Mean()]) as run:
+        assert post(run, saved(x.astype(">f8"))).json()["probability"] == pytest.approx(0.25, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"", 400, "empty"),
+        (b"RIFFxxxxWAVE", 400, "no npy file"),
+        (level(0.5)[:-4], 400, "cut short"),
+        (level(0.5) + b"1234", 400, "longer"),
+        (saved(np.array([{}], object), allow_pickle=True), 400, "pickled"),
+        (saved(np.zeros(0, np.float32)), 422, "holds no samples"),
+        (saved(np.zeros((9, 2), np.float32)), 422, "(9, 2)"),
+        (saved(np.array([np.nan], np.float32)), 422, "NaN"),
+        (TEN_GIGABYTES, 413, "10000000000 bytes"),
+    ],
+)
+def test_a_bad_body_is_refused_with_what_is_wrong(mean, body, status, words):
+    response = post(mean, body)
+    assert (response.status_code, words in what(response)) == (status, True)
+
+
+@pytest.mark.parametrize("x", [np.full(100, 0.5), np.full(100, 1 << 14, np.int16), np.full((1, 100), 0.5, ">f4")])
+def test_other_number_formats_are_the_same_sound(mean, x):
+    assert post(mean, saved(x)).json()["probability"] == pytest.approx(0.5)
+
+
+def test_content_types(mean):
+    for kind in ("application/octet-stream", "application/x-npy", "Application/Octet-Stream; charset=binary"):
+        assert post(mean, level(0.5), Content_Type=kind).status_code == 200
+    for kind in ("application/json", "audio/wav", "multipart/form-data"):
+        response = post(mean, level(0.5), Content_Type=kind)
+        assert (response.status_code, kind in what(response)) == (415, True)
+    assert post(mean, level(0.5), Content_Encoding="gzip").status_code == 415
+
+
+def test_a_chunked_body_is_a_body(mean):
+    async def pieces():
+        body = level(0.75)
+        for i in range(0, len(body), 100):
+            yield body[i : i + 100]
+
+    response = mean(lambda http: http.post("/raw", content=pieces()))
+    assert response.json()["probability"] == 0.75
+
+
+def test_a_body_that_is_too_large_is_refused_announced_or_not():
+    async def pieces():
+        for _ in range(5):
+            yield bytes(1000)
+
+    with app_of([Mean()], max_body_bytes=4096) as run:
+        assert post(run, level(0.5, 900)).status_code == 200
+        response = post(run, level(0.5, 1100))
+        assert (response.status_code, "4096 bytes" in what(response)) == (413, True)
+        assert response.headers["connection"] == "close"
+        assert run(lambda http: http.post("/raw", content=pieces())).status_code == 413
+
+
+def test_a_body_that_does_not_come_ends_in_408_and_memory_stays_bounded():
+    async def trickle():
+        while True:
+            yield b"x"
+            await asyncio.sleep(0.01)
+
+    async def flood():
+        while True:
+            yield bytes(1 << 16)
+
+    async def main():
+        with pytest.raises(RefusedError, match=r"within 0\.1 s") as late:
+            await read_body(trickle(), None, 1000, 0.1)
+        assert (late.value.status, late.value.close) == (408, True)
+        with pytest.raises(RefusedError) as large:
+            await read_body(flood(), "99", 1000, 10)
+        assert large.value.status == 413
+
+    tracemalloc.start()
+    try:
+        asyncio.run(main())
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_keys():
+    with app_of([Mean()], auth_key="k1") as run:
+        for path in ("/status", "/metrics"):
+            assert run(lambda http, path=path: http.get(path)).status_code == 401
+        assert run(lambda http: http.get("/health")).json() == {"ok": True}
+        refused = post(run, level(0.5))
+        assert (refused.status_code, "Authorization" in what(refused)) == (401, True)
+        assert post(run, level(0.5), Authorization="Key k2").status_code == 401
+        for header in ("Key k1", "Bearer k1"):
+            assert post(run, level(0.5), Authorization=header).status_code == 200
+            assert run(lambda http: http.get("/status"), authorization=header).json()["auth"] is True
+
+
+def test_a_model_that_fails_is_a_500_and_no_zero(mean, caplog):
+    response = post(mean, level(-0.5))
+    assert (response.status_code, "RuntimeError" in what(response)) == (500, True)
+    assert "Traceback" in caplog.text
+    assert post(mean, level(float(np.float32(1.5)))).status_code == 500  # no probability
+
+
+def test_one_failure_among_many_is_alone(mean):
+    async def all_at_once(http):
+        values = [0.5, -0.5, 0.25, 0.75]
+        return await asyncio.gather(*(http.post("/raw", content=level(value)) for value in values))
+
+    assert [response.status_code for response in mean(all_at_once)] == [200, 500, 200, 200]
+
+
+def test_unknown_paths_and_methods(mean):
+    assert what(mean(lambda http: http.get("/nothing"))) == "GET /nothing: Not Found"
+    assert mean(lambda http: http.get("/raw")).status_code == 405
+    assert mean(lambda http: http.get("/docs")).status_code == 404
+
+
+def test_overload_is_refused_at_once_and_those_accepted_are_answered():
+    gate = threading.Event()
+
+    async def storm(http):
+        accepted = [asyncio.create_task(http.post("/raw", content=level(0.5))) for _ in range(4)]
+        while (await http.get("/status")).json()["queue_depth"] < 3:
+            await asyncio.sleep(0.01)
+        took_ms, refused = [], []
+        for _ in range(40):
+            started_s = time.perf_counter()
+            refused.append(await http.post("/raw", content=level(0.5)))
+            took_ms.append((time.perf_counter() - started_s) * 1000)
+        gate.set()
+        return refused, sorted(took_ms)[20], await asyncio.gather(*accepted)
+
+    with app_of([Mean(gate)], max_queue=3) as run:
+        refused, median_ms, accepted = run(storm)
+        page = run(lambda http: http.get("/metrics")).text
+    assert {response.status_code for response in refused} == {503}
+    assert "4 requests" in what(refused[0])
+    assert int(refused[0].headers["retry-after"]) >= 1
+    assert median_ms <= 5
+    assert [response.json()["probability"] for response in accepted] == [0.5] * 4
+    assert 'sca_turn_requests_total{status="503"} 40.0' in page
+    assert 'sca_turn_requests_total{status="200"} 4.0' in page
+
+
+def test_a_client_that_leaves_takes_its_question_back():
+    gate = threading.Event()
+    heard = []
+
+    class Remembering(Mean):
+        def __call__(self, x):
+            heard.append(round(float(x.mean()), 2))
+            return super().__call__(x)
+
+    settings = config()
+    pool = ModelPool([Remembering(gate)], 8)
+    service = TurnService(pool, threshold=0.5, window_samples=16_000, max_samples=16_000, facts={})
+    app = make_app(service, settings)
+
+    async def main():
+        async with client(app) as http:
+            stays = [asyncio.create_task(http.post("/raw", content=level(value))) for value in (0.5, 0.25)]
+            while len(pool.queue.waiting) + pool.queue.busy < 2:
+                await asyncio.sleep(0.01)
+            left = asyncio.Event()
+            messages = [{"type": "http.request", "body": level(0.9), "more_body": False}]
+
+            async def receive():
+                if messages:
+                    return messages.pop()
+                await left.wait()
+                return {"type": "http.disconnect"}
+
+            async def send(message):
+                pass
+
+            scope = {"type": "http", "method": "POST", "path": "/raw", "headers": [], "query_string": b""}
+            leaver = asyncio.create_task(app(scope, receive, send))
+            while len(pool.queue.waiting) < 2:
+                await asyncio.sleep(0.01)
+            left.set()
+            await leaver
+            gate.set()
+            return [response.status_code for response in await asyncio.gather(*stays)]
+
+    try:
+        assert asyncio.run(main()) == [200, 200]
+    finally:
+        service.close(5)
+    assert heard == [0.5, 0.25]
+
+
+def test_metrics_and_status_tell(mean):
+    post(mean, level(0.75))
+    page = mean(lambda http: http.get("/metrics")).text
+    for name in ("sca_turn_decisions_total", "sca_turn_inference_seconds_bucket", "sca_turn_waiting 0.0"):
+        assert name in page
+    status = mean(lambda http: http.get("/status")).json()
+    assert {"ok", "model", "pool", "queue_depth", "busy", "queue_limit", "threshold", "uptime_s"} <= set(status)
+
+
+def test_the_real_model_behind_the_door():
+    settings = config(pool=1)
+    service = load_service(settings)
+    app = make_app(service, settings)
+
+    async def main():
+        async with client(app) as http:
+            status = (await http.get("/status")).json()
+            return status, (await http.post("/raw", content=saved(WAVE))).json()
+
+    try:
+        status, document = asyncio.run(main())
+    finally:
+        service.close()
+    assert document["probability"] == pytest.approx(GOLDEN["falling"], abs=TOLERANCE)
+    assert document["prediction"] == 0
+    assert (status["version"], status["device"], status["dtype"]) == ("smart-turn-v3", "cpu", "int8")
+    assert (status["buckets"], status["compiled"], status["pool"]) == ([1], False, 1)
+
+
+class Loudness(Mean):
+    """A model that has a probability for every sound."""
+
+    def __call__(self, x):
+        return min(1.0, float(np.abs(x).max()))
+
+
+def test_hundreds_of_bad_requests_are_no_5xx_and_leave_nothing_behind():
+    with app_of([Loudness()]) as run:
+        ask_badly(run)
+
+
+def ask_badly(run):
+    chance = random.Random(5)
+
+    def request():
+        body = bytearray(level(0.5, chance.randint(0, 20)))
+        for _ in range(chance.randint(0, 3)):
+            at = chance.randrange(len(body))
+            body[at : at + chance.randint(0, 9)] = chance.randbytes(chance.randint(0, 9))
+        headers = {}
+        if chance.random() < 0.3:
+            headers["X-Sample-Rate"] = chance.choice(["8000", "0", "x", "48000", "-1", "\x7f"])
+        if chance.random() < 0.3:
+            headers["X-Threshold"] = chance.choice(["0.5", "", "2", "inf", "1e-400"])
+        if chance.random() < 0.2:
+            headers["Content-Type"] = chance.choice(["text/plain", "application/x-npy", ";", "\xff"])
+        return bytes(body), {name: value.encode("latin-1") for name, value in headers.items()}
+
+    async def many(http):
+        found = set()
+        for _ in range(300):
+            body, headers = request()
+            found.add((await http.post("/raw", content=body, headers=headers)).status_code)
+        return found
+
+    run(many)
+    tracemalloc.start()
+    try:
+        run(many)
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        statuses = run(many)
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert statuses == {200, 400, 415, 422}
+    assert after - before < 100_000
+
+
+# As a process.
+
+
+@contextlib.contextmanager
+def server(*options, env=None):
+    """`sca turn serve` on a free port. Yields the process and its URL."""
+    command = [sys.executable, "-m", "sca", "turn", "serve", "--port", "0", "--pool", "1", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}) as process:
+        try:
+            line = process.stderr.readline()
+            found = re.search(r"listening on (http://\S+)", line)
+            assert found, line + process.stderr.read()
+            yield process, found[1]
+        finally:
+            process.kill()
+
+
+def test_a_process_serves_survives_rude_clients_and_ends_cleanly():
+    body = saved(WAVE)
+    with server("--set", "turn.body_timeout_s=0.5", env={"AUTH_KEY": "hush", "THRESHOLD": "0.001"}) as (process, url):
+        host, port = url.removeprefix("http://").split(":")
+        headers = {"Authorization": "Key hush"}
+        with httpx.Client(base_url=url, headers=headers) as http:
+            assert http.get("/health").json() == {"ok": True}
+            document = http.post("/raw", content=body).json()
+            assert document["probability"] == pytest.approx(GOLDEN["falling"], abs=TOLERANCE)
+            assert document["prediction"] == 1  # THRESHOLD from the environment
+            assert http.post("/raw", content=body, headers={"Authorization": "Key x"}).status_code == 401
+            assert http.post("/raw", content=bytes(9_000_000)).status_code == 413
+
+            with (
+                socket.create_connection((host, int(port))) as silent,
+                socket.create_connection((host, int(port))) as slow,
+            ):
+                silent.settimeout(5)
+                slow.settimeout(5)
+                slow.sendall(
+                    b"POST /raw HTTP/1.1\r\nHost: x\r\nAuthorization: Key hush\r\nContent-Length: 100\r\n\r\nabc"
+                )
+                assert silent.recv(100) == b""  # a head that never comes
+                assert b"408" in slow.recv(1000)  # a body that stops coming
+            assert http.post("/raw", content=body).status_code == 200
+
+        assert process.poll() is None
+
+
+def test_a_request_that_has_begun_when_the_server_is_told_to_stop_is_answered():
+    body = saved(WAVE)
+    with server() as (process, url):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as begun:
+            begun.settimeout(10)
+            begun.sendall(
+                f"POST /raw HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:1000]
+            )
+            # A later connection is answered: the earlier one has been read.
+            assert httpx.get(f"{url}/health").status_code == 200
+            time.sleep(0.1)
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(OSError, match="refused"):  # noqa: PT012 - until it takes no more
+                while True:
+                    socket.create_connection((host, int(port)), timeout=5).close()
+                    time.sleep(0.01)
+            begun.sendall(body[1000:])
+            assert begun.recv(1000).startswith(b"HTTP/1.1 200")
+        assert process.wait(10) == 0
+        assert process.stderr.read().splitlines()[-1] == "sca turn: stopped"
+
+
+def test_too_many_connections_are_told_so():
+    with server("--set", "turn.max_connections=2") as (process, url):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))), socket.create_connection((host, int(port))):
+            time.sleep(0.1)
+            with socket.create_connection((host, int(port))) as third:
+                third.settimeout(5)
+                head, _, rest = third.recv(1000).partition(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 503")
+                assert "2 connections" in json.loads(rest)["error"]["what"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+
+
+def sca(*arguments):
+    return subprocess.run([sys.executable, "-m", "sca", *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_an_open_door_and_a_taken_port_are_refused():
+    done = sca("turn", "serve", "--host", "0.0.0.0")
+    assert (done.returncode, "without a key" in done.stderr, "--insecure" in done.stderr) == (3, True, True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = sca("turn", "serve", "--port", str(taken.getsockname()[1]))
+    assert (done.returncode, "cannot listen on 127.0.0.1" in done.stderr) == (3, True)
+    done = sca("turn", "serve", "--port", "0", "--model", "/nowhere.onnx")
+    assert (done.returncode, "no turn model at /nowhere.onnx" in done.stderr) == (5, True)

@@ -1,0 +1,130 @@
+"""Whatever the blocks, the engine hears the same; no step knows the future; no stale turn is heard; tracks hold what was put."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sca.config import LiveConfig
+from sca.infer.ear import Ear
+from sca.infer.pacing import SampleClock, Stats
+from sca.infer.ports import Block
+from sca.infer.wav import Timeline, WavWriter
+from tests.integration.live_doors import CHUNK, CHUNK_TICKS, Run
+from tests.integration.live_engines import Tone
+
+sizes = st.lists(st.integers(1, 3 * CHUNK), min_size=1, max_size=8)
+lengths = st.integers(0, 6 * CHUNK)
+
+
+def sound(length, seed=0):
+    return np.random.default_rng(seed).uniform(-1.2, 1.2, length).astype(np.float32)
+
+
+def heard_by(samples, sizes):
+    """All that an engine gets, byte for byte."""
+    got = []
+
+    def note(session, heard):
+        got.append((heard.samples.tobytes(), heard.features.tobytes(), heard.chunk_index, heard.timestamp))
+        return []
+
+    run = Run(Tone(dict.fromkeys(range(99), note)), samples, LiveConfig(lag_policy="wait"), sizes=sizes)
+    assert run.error is None
+    return got
+
+
+@settings(max_examples=40)
+@given(lengths, sizes)
+def test_any_block_sizes_give_the_same_engine_inputs(length, sizes):
+    samples = sound(length)
+    got = heard_by(samples, sizes)
+    assert got == heard_by(samples, [CHUNK])
+    assert b"".join(one[0] for one in got)[: 4 * length] == np.clip(samples, -1, 1).tobytes()
+
+
+@settings(max_examples=40)
+@given(lengths, sizes, st.data())
+def test_no_future_sample_reaches_an_earlier_step(length, sizes, data):
+    samples = sound(length)
+    at = data.draw(st.integers(0, length))
+    changed = samples.copy()
+    changed[at:] = sound(length - at, seed=1)
+    whole = at // CHUNK  # chunks that end before `at`
+    assert heard_by(samples, sizes)[:whole] == heard_by(changed, sizes)[:whole]
+
+
+@given(lengths, sizes)
+def test_a_chunk_is_not_heard_before_its_last_sample_and_its_time_is_exact(length, sizes):
+    ear = Ear(CHUNK, Stats(), SampleClock())
+    at = i = 0
+    found = []
+    while at < length:
+        block = sound(min(sizes[i % len(sizes)], length - at))
+        at, i = at + len(block), i + 1
+        for chunk in ear.push(Block(block, at * 3)):
+            assert chunk.tick <= at * 3
+            found.append(chunk)
+    last = ear.flush()
+    assert [chunk.tick for chunk in found] == [(k + 1) * CHUNK_TICKS for k in range(length // CHUNK)]
+    assert (last is not None) == (length % CHUNK > 0)
+    if last is not None:
+        assert (last.index, last.tick, last.length) == (len(found), length * 3, length % CHUNK)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.integers(0, 12 * CHUNK_TICKS), max_size=6),
+    st.integers(1, 5),
+    st.sampled_from([0.0, 20.0, 200.0, 330.0]),
+    st.sampled_from([-100, 0, 960]),
+)
+def test_interruption_never_lets_a_stale_frame_through(ticks, turn_chunks, cost_ms, ahead_ms):
+    from tests.integration.live_doors import ListSink
+
+    alive_from = []
+
+    async def during(session, clock):
+        for tick in sorted(ticks):
+            await clock.sleep_until(tick)
+            session.interrupt()
+            alive_from.append((clock.now(), len(session._sink.played), session.turns.alive_from))
+
+    run = Run(
+        Tone(turn_chunks=turn_chunks),
+        sound(12 * CHUNK),
+        LiveConfig(step_cost_ms=cost_ms, lag_policy="wait"),
+        during=during,
+        sink=lambda clock: ListSink(clock, ahead_ms=ahead_ms),
+    )
+    assert run.error is None
+    for _, played, alive in alive_from:
+        assert all(frame.turn_id >= alive for _, frame in run.sink.played[played:])
+    turns = [frame.turn_id for _, frame in run.sink.played]
+    assert turns == sorted(turns)
+    assert run.stats.chunks_out + run.stats.stale == run.stats.stepped == 12
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 30), st.integers(0, 3)), max_size=12), st.integers(0, 400))
+def test_a_track_is_what_was_put_on_it(tmp_path_factory, moves, length):
+    """Against an array: pieces in order, cuts and settlements in between."""
+    path = tmp_path_factory.mktemp("track") / "a.wav"
+    expected = np.zeros(2000, "<i2")
+    now = end = 0
+    with WavWriter(path, 24_000) as wav:
+        track = Timeline(wav)
+        for n, (gap, size, kind) in enumerate(moves, 1):
+            now += gap
+            if kind == 0:
+                track.cut(now)
+                expected[now:] = 0
+                end = min(end, now)
+            elif kind == 1:
+                track.settle(now)
+            else:
+                start = max(now, end)
+                track.put(start, np.full(size, n, "<i2").tobytes())
+                expected[start : start + size] = n
+                end = start + size
+        track.finish(length)
+    assert path.read_bytes()[44:] == expected[:length].tobytes()

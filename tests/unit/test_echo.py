@@ -1,0 +1,136 @@
+"""Echo: what the loudspeaker says is kept out, what a person says gets through. Signals made from real speech."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from sca.audio.decode import read
+from sca.errors import MissingToolError
+from sca.infer.echo import FRAME, EchoCanceller, EchoFilter, EchoGate, can_cancel, make_echo
+from sca.resources import demo_corpus
+
+
+@pytest.fixture(scope="module")
+def voices():
+    """Two people at 16 kHz, 20 s each; the first is the loudspeaker."""
+    with demo_corpus() as corpus:
+        first, second = sorted(corpus.glob("WAV/*"))
+        return read(first, 16_000)[: 16_000 * 20], read(second, 16_000)[: 16_000 * 20]
+
+
+def in_the_room(far, delay, gain=0.4):
+    """What comes back: late, quieter, with a few reflections."""
+    echo = np.zeros_like(far)
+    for late, loud in ((0, 1.0), (90, 0.4), (310, 0.25), (800, 0.1)):
+        echo[delay + late :] += gain * loud * far[: len(far) - delay - late]
+    return echo.astype(np.float32)
+
+
+def level_db(x):
+    return 10 * np.log10(np.mean(np.square(x)) + 1e-12)
+
+
+@pytest.mark.parametrize("delay_ms", [0, 30, 120, 330])
+def test_the_gate_measures_the_delay_and_mutes_the_echo(voices, delay_ms):
+    far, _ = voices
+    echo = in_the_room(far, delay_ms * 16)
+    gate = EchoGate()
+    out = gate.process(echo, far)
+    assert gate.delay_samples == pytest.approx(delay_ms * 16, abs=160)
+    assert level_db(out) < level_db(echo) - 20
+    assert len(out) == len(echo)
+
+
+def test_the_gate_lets_a_person_through_when_the_loudspeaker_is_silent(voices):
+    far, person = voices
+    far = far.copy()
+    far[16_000 * 8 :] = 0
+    near = in_the_room(far, 1600)
+    near[16_000 * 10 :] += person[16_000 * 10 :]
+    out = EchoGate().process(near, far)
+    assert np.array_equal(out[16_000 * 10 :], near[16_000 * 10 :])
+
+
+def test_the_gate_lets_somebody_much_louder_than_the_echo_interrupt(voices):
+    far, person = voices
+    near = in_the_room(far, 1600, gain=0.05)
+    quiet = EchoGate().process(near, far)
+    near[16_000 * 10 :] += 1.5 * person[16_000 * 10 :]
+    out = EchoGate().process(near, far)
+    assert level_db(out[16_000 * 10 :]) > level_db(quiet[16_000 * 10 :]) + 20
+
+
+def test_before_anything_is_measured_everything_during_play_out_is_taken_for_echo(voices):
+    far, person = voices
+    start = int(np.flatnonzero(np.abs(far) > 0.05)[0]) // FRAME * FRAME
+    far, person = far[start : start + 3200], person[16_000 * 5 : 16_000 * 5 + 3200]
+    out = EchoGate().process(person, far)
+    assert level_db(out[320:]) < -80
+
+
+def test_cancelling(voices):
+    far, _ = voices
+    if not can_cancel():
+        with pytest.raises(MissingToolError, match="pywebrtc-audio"):
+            make_echo("cancel")
+        return
+    echo = in_the_room(far, 1600)
+    out = EchoCanceller().process(echo, far)
+    assert level_db(out[32_000:]) < level_db(echo[32_000:]) - 25
+
+
+def test_cancelling_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pywebrtc_audio", None)
+    with pytest.raises(MissingToolError) as refusal:
+        EchoCanceller()
+    assert "pip install pywebrtc-audio" in refusal.value.hint
+
+
+def test_no_echo_treatment_is_none():
+    assert make_echo("none") is None
+    assert isinstance(make_echo("gate"), EchoGate)
+
+
+class Watch:
+    """Remembers what it was given."""
+
+    def __init__(self):
+        self.pairs = []
+
+    def process(self, near, far):
+        assert len(near) == len(far)
+        assert len(near) % FRAME == 0
+        self.pairs.append((near, far))
+        return near
+
+
+def test_the_filter_gives_back_everything_it_was_given_in_whole_frames(voices):
+    _, person = voices
+    filtered = EchoFilter(Watch())
+    blocks = np.array_split(person, 777)
+    out = np.concatenate([filtered.process(block) for block in blocks])
+    assert len(person) - FRAME < len(out) <= len(person)
+    assert np.array_equal(out, person[: len(out)])
+
+
+def test_the_filter_keeps_the_reference_beside_the_microphone(voices):
+    """The loudspeaker's clock is 0.5 % fast: after a minute the reference would be 300 ms away."""
+    watch = Watch()
+    filtered = EchoFilter(watch)
+    rng = np.random.default_rng(1)
+    for second in range(60):
+        for _ in range(50):
+            filtered.played(
+                np.full(int(960 * 1.005), second, np.float32) + rng.normal(0, 1e-3, 964).astype(np.float32), 48_000
+            )
+            filtered.process(np.zeros(320, np.float32))
+    last = np.concatenate([far for _, far in watch.pairs])[-3200:]
+    assert np.median(last) == pytest.approx(59, abs=0.1)
+
+
+def test_the_filter_goes_on_without_a_reference():
+    watch = Watch()
+    filtered = EchoFilter(watch)
+    assert len(filtered.process(np.ones(1600, np.float32))) == 1600
+    assert not watch.pairs[0][1].any()

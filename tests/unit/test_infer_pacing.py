@@ -1,0 +1,124 @@
+"""The play-out clock, turns, sample clocks and the histogram: times in, decisions out."""
+
+import numpy as np
+import pytest
+
+from sca.infer.clock import TICKS_PER_MS
+from sca.infer.pacing import Backlog, Histogram, Playout, SampleClock, Stats, Turns, spoken_length
+
+CHUNK = 7680 * 2
+MS = TICKS_PER_MS
+
+
+def test_pieces_follow_each_other_after_one_delay():
+    playout = Playout(40 * MS, 200 * MS)
+    assert playout.push(CHUNK, 0, now=1000) == 1000 + 40 * MS
+    assert playout.push(CHUNK, 0, now=1000 + CHUNK) == 1000 + 40 * MS + CHUNK
+    assert playout.push(CHUNK, 0, now=1000 + 2 * CHUNK + 39 * MS) == 1000 + 40 * MS + 2 * CHUNK
+    assert playout.underruns == 0
+
+
+def test_a_start_is_a_whole_sample_at_24_khz():
+    assert [Playout(0, 0).push(CHUNK, 0, now=now) for now in (1, 2, 3)] == [2, 2, 4]
+
+
+def test_a_gap_inside_a_turn_lengthens_the_delay_and_clean_turns_shorten_it():
+    playout = Playout(40 * MS, 200 * MS)
+    first = playout.push(CHUNK, 0, now=0)
+    late = first + CHUNK + 30 * MS
+    assert playout.push(CHUNK, 0, now=late) == late + 70 * MS
+    assert (playout.underruns, playout.delay) == (1, 70 * MS)
+    now = late + 10 * CHUNK
+    delays = []
+    for turn in range(1, 12):
+        now += 2 * CHUNK
+        assert playout.push(CHUNK, turn, now) == now + playout.delay
+        delays.append(playout.delay // MS)
+    assert delays[0] == 70  # the turn before had the gap
+    assert delays == sorted(delays, reverse=True)
+    assert delays[-1] == 40
+
+
+def test_the_delay_has_a_bound():
+    playout = Playout(40 * MS, 200 * MS)
+    playout.push(CHUNK, 0, now=0)
+    playout.push(CHUNK, 0, now=10 * CHUNK)
+    assert playout.delay == 200 * MS
+
+
+def test_cut_falls_silent_now():
+    playout = Playout(0, 0)
+    playout.push(CHUNK, 0, now=0)
+    playout.push(CHUNK, 0, now=0)
+    assert playout.ahead(101) == 2 * CHUNK - 101
+    assert playout.cut(101) == 102
+    assert playout.ahead(102) == 0
+    assert playout.push(CHUNK, 1, now=500) == 500
+    assert playout.underruns == 0
+
+
+def test_turns_die_by_their_id():
+    turns = Turns()
+    assert turns.saw(0)
+    assert turns.saw(1)
+    turns.interrupt(1)
+    assert not turns.saw(0)
+    assert not turns.saw(1)
+    assert turns.saw(2)
+    turns.interrupt(0)  # says nothing about a later one
+    assert turns.saw(2)
+    assert (turns.alive_from, turns.latest) == (2, 2)
+
+
+def test_the_sample_clock_follows_a_device_that_is_off():
+    clock = SampleClock()
+    # A device that claims 16 kHz and delivers 16 008: after an hour it is 28 800 samples ahead of the wall.
+    for block in range(1, 3601):
+        clock.advance(16_008, block * 48_000)
+    assert clock.spoken_at(3600 * 48_000) == 3600 * 16_008 * 3 // 2
+    assert clock.spoken_at(3600 * 48_000 + 480) == 3600 * 16_008 * 3 // 2 + 240
+
+
+@pytest.mark.parametrize(
+    ("heard", "said"), [(0, 0), (1, 2), (2, 3), (3, 5), (5120, 7680), (16_000 * 3600 * 8, 24_000 * 3600 * 8)]
+)
+def test_equally_long(heard, said):
+    assert spoken_length(heard) == said
+
+
+def test_percentiles_are_right_to_one_percent():
+    values = np.random.default_rng(0).lognormal(6, 1.5, 20_000).astype(int)
+    histogram = Histogram()
+    for value in values.tolist():
+        histogram.add(value)
+    for percent in (50, 95, 99):
+        exact = np.percentile(values, percent, method="inverted_cdf") / MS
+        assert histogram.percentile_ms(percent) == pytest.approx(exact, rel=0.0101, abs=0.001)
+    assert histogram.percentile_ms(100) == pytest.approx(values.max() / MS, abs=0.001)
+    assert histogram.summary()["count"] == 20_000
+    assert len(histogram._buckets) < 1500
+
+
+def test_one_value_and_none():
+    histogram = Histogram()
+    assert histogram.summary() == {"p50": None, "p95": None, "p99": None, "max": None, "count": 0}
+    histogram.add(20 * MS)
+    assert histogram.percentile_ms(50) == histogram.percentile_ms(99) == 20
+    histogram.add(-5)
+    assert histogram.percentile_ms(50) == 0
+
+
+def test_stats_are_ready_for_json():
+    stats = Stats(chunks_in=3)
+    stats.latency.add(960)
+    found = stats.summary()
+    assert found["chunks_in"] == 3
+    assert found["latency_ms"]["p50"] == 20
+
+
+def test_a_backlog_is_skipped_or_worked_through():
+    skip, wait = Backlog(2, "skip"), Backlog(2, "wait")
+    assert [skip.look(n) for n in (0, 2, 3, 5, 1)] == [(0, False), (0, False), (3, True), (5, True), (0, False)]
+    assert [wait.look(n) for n in (3, 5, 2, 4, 0, 3)] == [
+        (0, True), (0, False), (0, False), (0, False), (0, False), (0, True),
+    ]  # fmt: skip

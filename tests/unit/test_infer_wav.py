@@ -1,0 +1,119 @@
+"""Tracks written as time passes."""
+
+import contextlib
+import errno
+
+import numpy as np
+import pytest
+import soundfile
+
+from sca.errors import OutputError
+from sca.infer.wav import Timeline, WavWriter, to_pcm
+
+
+def pcm(*values):
+    return np.array(values, "<i2").tobytes()
+
+
+def read(path):
+    samples, rate = soundfile.read(path, dtype="int16")
+    return samples.tolist(), rate
+
+
+def test_int16_and_back():
+    assert np.frombuffer(to_pcm(np.array([0, 1, -1, 2, -2, 0.5], np.float32)), "<i2").tolist() == [
+        0, 32767, -32767, 32767, -32767, 16384,
+    ]  # fmt: skip
+
+
+def test_pieces_at_their_places(tmp_path):
+    with WavWriter(tmp_path / "a.wav", 24_000) as wav:
+        track = Timeline(wav)
+        track.put(2, pcm(1, 2))
+        track.put(4, pcm(3))
+        track.put(7, pcm(4, 5))
+        track.finish(10)
+    assert read(tmp_path / "a.wav") == ([0, 0, 1, 2, 3, 0, 0, 4, 5, 0], 24_000)
+
+
+def test_a_piece_that_comes_too_early_waits_for_the_one_before(tmp_path):
+    with WavWriter(tmp_path / "a.wav", 24_000) as wav:
+        track = Timeline(wav)
+        track.put(1, pcm(1, 2, 3))
+        track.put(2, pcm(4))
+        track.finish(6)
+    assert read(tmp_path / "a.wav")[0] == [0, 1, 2, 3, 4, 0]
+
+
+@pytest.mark.parametrize("settled", [0, 2, 3])
+def test_what_is_cut_is_not_heard(tmp_path, settled):
+    with WavWriter(tmp_path / "a.wav", 24_000) as wav:
+        track = Timeline(wav)
+        track.put(1, pcm(1, 2, 3, 4))
+        track.settle(settled)
+        track.cut(3)
+        track.put(6, pcm(9))
+        track.finish(8)
+    assert read(tmp_path / "a.wav")[0] == [0, 1, 2, 0, 0, 0, 9, 0]
+
+
+def test_it_is_never_longer_than_asked(tmp_path):
+    with WavWriter(tmp_path / "a.wav", 24_000) as wav:
+        track = Timeline(wav)
+        track.put(0, pcm(*range(10)))
+        track.settle(8)
+        track.finish(5)
+    assert read(tmp_path / "a.wav")[0] == [0, 1, 2, 3, 4]
+
+
+def test_an_empty_track_is_a_wav(tmp_path):
+    with WavWriter(tmp_path / "a.wav", 16_000):
+        pass
+    assert soundfile.info(tmp_path / "a.wav").frames == 0
+
+
+def test_it_appears_when_it_is_whole_and_not_when_the_block_fails(tmp_path):
+    target = tmp_path / "deep" / "a.wav"
+    with WavWriter(target, 16_000) as wav:
+        wav.write(pcm(1))
+        assert not target.exists()
+    assert read(target)[0] == [1]
+    target.unlink()
+    with contextlib.suppress(KeyError), WavWriter(target, 16_000) as wav:
+        wav.write(pcm(1, 2))
+        raise KeyError
+    assert list(target.parent.iterdir()) == []
+
+
+def test_a_recording_keeps_what_there_was(tmp_path):
+    with contextlib.suppress(KeyError), WavWriter(tmp_path / "a.wav", 16_000, keep=True) as wav:
+        wav.write(pcm(1, 2))
+        raise KeyError
+    assert read(tmp_path / "a.wav")[0] == [1, 2]
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.wav").mkdir()
+    for path in (tmp_path / "file" / "a.wav", tmp_path / "folder.wav"):
+        with pytest.raises(OutputError, match="cannot be made"):
+            WavWriter(path, 16_000)
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    class Full:
+        closed = False
+
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def close(self):
+            self.closed = True
+
+    wav = WavWriter(tmp_path / "a.wav", 16_000)
+    wav._file.close()
+    wav._file = Full()
+    with pytest.raises(OutputError, match="the disk is full"):
+        wav.silence(5)
+    wav.discard()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,283 @@
+"""Devices without devices: which one is meant, what errors mean, and the rings between a driver's thread and the event loop."""
+
+import asyncio
+import sys
+import threading
+
+import anyio
+import numpy as np
+import pytest
+
+from sca.config import LiveConfig
+from sca.errors import InputError, MissingToolError, UsageError
+from sca.infer import device_miniaudio
+from sca.infer.clock import TICK_HZ, TICKS_PER_HEARD, LoopClock
+from sca.infer.device_miniaudio import MiniaudioBackend, opening_error
+from sca.infer.devices import Device, choose, describe, is_headphones, load_backend
+from sca.infer.frames import AudioOutput, TurnEnd
+from sca.infer.sound_in import RING_MS, Microphone
+from sca.infer.sound_out import Speaker
+
+
+def device(index, name, direction="input", default=False):
+    return Device(index, name, direction, "miniaudio", "PulseAudio", 48_000, 2, default, object())
+
+
+MICS = [
+    device(0, "Monitor of Desk"),
+    device(1, "Desk", default=True),
+    device(2, "USB Headset"),
+    device(3, "Out", "output"),
+]
+
+
+def test_the_default_an_index_a_name_and_a_part_of_one_are_understood():
+    assert choose(MICS, "input", None).index == 1
+    assert choose(MICS, "input", "0").index == 0
+    assert choose(MICS, "input", "Desk").index == 1
+    assert choose(MICS, "input", "headset").index == 2
+    assert is_headphones(MICS[2])
+    assert "handle" not in describe(MICS[0])
+
+
+@pytest.mark.parametrize("wanted", ["3", "7", "studio", "s"])
+def test_what_is_not_one_device_is_refused_with_those_there_are(wanted):
+    with pytest.raises(UsageError) as refusal:
+        choose(MICS, "input", wanted)
+    assert "Desk" in refusal.value.hint
+
+
+def test_no_device_at_all():
+    with pytest.raises(MissingToolError, match="no loudspeaker"):
+        choose(MICS[:3], "output", None)
+
+
+def test_the_null_backend_is_no_sound_system(monkeypatch):
+    monkeypatch.setattr(device_miniaudio, "_SYSTEMS", ("NULL",))
+    with pytest.raises(MissingToolError, match="Null backend") as refusal:
+        MiniaudioBackend().devices()
+    assert "libpulse0" in refusal.value.hint
+    assert "libasound2" in refusal.value.hint
+
+
+def test_no_client_library(monkeypatch):
+    monkeypatch.setattr(device_miniaudio, "_SYSTEMS", ("SNDIO" if sys.platform == "linux" else "ALSA",))
+    with pytest.raises(MissingToolError) as refusal:
+        MiniaudioBackend().devices()
+    assert "libpulse0" in refusal.value.hint
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "word"),
+    [
+        ("MA_BUSY", InputError, "busy"),
+        ("MA_ALREADY_IN_USE", InputError, "busy"),
+        ("MA_ACCESS_DENIED", InputError, "permission denied"),
+        ("MA_NO_DEVICE", InputError, "gone"),
+        ("MA_CONNECTION_REFUSED", MissingToolError, "no sound server"),
+        ("MA_ERROR", InputError, "cannot be opened"),
+    ],
+)
+def test_what_a_driver_says_when_it_refuses(code, kind, word):
+    from miniaudio import lib
+
+    error = opening_error(MICS[1], getattr(lib, code), lib)
+    assert type(error) is kind
+    assert word in error.message
+    assert "Desk" in error.message
+    assert error.hint
+
+
+def test_sounddevice_that_is_not_there(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    with pytest.raises(MissingToolError) as refusal:
+        load_backend("sounddevice")
+    assert "pip install sounddevice" in refusal.value.hint
+
+
+def test_an_unknown_backend():
+    with pytest.raises(UsageError, match="oss"):
+        load_backend("oss")
+
+
+# The rings. A thread plays the driver.
+
+
+def in_thread(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+async def heard(microphone, blocks, rate_hz, samples):
+    """Push blocks as a driver would once the session listens; gives at least `samples` at 16 kHz."""
+    got, ticks = [], []
+    stream = microphone.blocks()
+
+    async def push():
+        await asyncio.sleep(0.01)
+        for block in blocks:
+            in_thread(lambda block=block: microphone.take(block))
+            await asyncio.sleep(0)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(push)
+        async for block in stream:
+            got.append(block.samples)
+            ticks.append(block.tick)
+            if sum(map(len, got)) >= samples:
+                break
+    await stream.aclose()
+    return np.concatenate(got), ticks
+
+
+def test_a_tone_survives_any_rate_and_channels():
+    async def main(rate_hz, channels):
+        microphone = Microphone(LoopClock())
+        microphone.opened(rate_hz)
+        tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate_hz // 2) / rate_hz).astype(np.float32)
+        sound = np.repeat(tone[:, None], channels, axis=1)
+        blocks = np.array_split(sound, 37)
+        return await heard(microphone, blocks, rate_hz, 7000)
+
+    for rate_hz, channels in ((44_100, 2), (48_000, 1), (16_000, 6), (8_000, 1), (96_000, 2)):
+        samples, ticks = anyio.run(main, rate_hz, channels)
+        expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(len(samples)) / 16_000)
+        assert np.corrcoef(expected[500:], samples[500:])[0, 1] > 0.999
+
+
+def test_numbers_that_are_none_and_full_scale_are_counted():
+    async def main():
+        microphone = Microphone(LoopClock())
+        microphone.opened(16_000)
+        block = np.zeros((320, 2), np.float32)
+        block[:5] = np.nan
+        block[5:7, 0] = np.inf
+        block[10:14, 1] = 1.5
+        samples, _ = await heard(microphone, [block], 16_000, 320)
+        return samples, microphone.stats
+
+    samples, stats = anyio.run(main)
+    assert np.isfinite(samples).all()
+    assert np.abs(samples).max() <= 1
+    assert (stats.non_finite, stats.clipped) == (12, 4)
+
+
+def test_a_ring_nobody_empties_drops_the_oldest_and_counts():
+    async def main():
+        microphone = Microphone(LoopClock())
+        microphone.opened(16_000)
+        stream = microphone.blocks()
+        first = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        most = 16_000 * RING_MS // 1000
+        # Without a turn of the event loop, as when something else keeps it.
+        for i in range(10 + most // 320):
+            in_thread(lambda i=i: microphone.take(np.full((320, 1), i / 1000, np.float32)))
+        block = await first
+        await stream.aclose()
+        return block.samples, microphone.stats.dropped
+
+    samples, dropped = anyio.run(main)
+    assert dropped == 10 * 320
+    assert samples[0] == pytest.approx(0.010)
+
+
+def test_the_time_of_a_block_is_when_it_was_heard():
+    async def main():
+        clock = LoopClock()
+        microphone = Microphone(clock)
+        microphone.opened(16_000)
+        stream = microphone.blocks()
+        waiting = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        before = clock.now()
+        in_thread(lambda: microphone.take(np.zeros((320, 1), np.float32)))
+        await asyncio.sleep(0)
+        import time
+
+        time.sleep(0.05)  # the loop is busy
+        block = await waiting
+        await stream.aclose()
+        return block.tick - before
+
+    assert -TICKS_PER_HEARD <= anyio.run(main) < 0.04 * TICK_HZ
+
+
+def frame(turn_id, level=0.5, samples=7680):
+    return AudioOutput(np.full(samples, int(level * 32767), "<i2").tobytes(), 24_000, "", 0, turn_id)
+
+
+def test_what_is_said_is_played_and_flush_silences_the_next_callback():
+    async def main():
+        speaker = Speaker(LoopClock(), LiveConfig())
+        speaker.opened(24_000)
+        await speaker.play(frame(0))
+        played = np.concatenate([speaker.fill(480) for _ in range(12)])
+        speaker.flush()
+        after = speaker.fill(480)
+        return played, after, speaker
+
+    played, after, speaker = anyio.run(main)
+    assert np.count_nonzero(played) > 2000
+    assert np.count_nonzero(after) == 0
+    assert not speaker.playing
+    assert speaker.stats.underruns == 0
+
+
+def test_a_gap_inside_a_turn_is_an_underrun_and_between_turns_it_is_none():
+    async def main():
+        speaker = Speaker(LoopClock(), LiveConfig())
+        speaker.opened(48_000)
+        await speaker.play(frame(0))
+        speaker.fill(48_000)
+        await speaker.play(frame(0))
+        speaker.control(TurnEnd(0, 0))
+        inside = speaker.stats.underruns
+        speaker.fill(48_000)
+        await speaker.play(frame(1))
+        return inside, speaker.stats.underruns
+
+    assert anyio.run(main) == (1, 1)
+
+
+def test_a_turn_is_played_to_its_last_sample_at_any_rate():
+    async def main(rate_hz):
+        speaker = Speaker(LoopClock(), LiveConfig(playout_delay_ms=0))
+        speaker.opened(rate_hz)
+        await speaker.play(frame(0))
+        speaker.control(TurnEnd(0, 0))
+        return np.count_nonzero(np.abs(speaker.fill(rate_hz)) > 0.25)
+
+    for rate_hz in (24_000, 44_100, 48_000):
+        assert anyio.run(main, rate_hz) == pytest.approx(0.32 * rate_hz, abs=4)
+
+
+def test_a_loudspeaker_that_is_gone_does_not_stop_the_session():
+    async def main():
+        clock = LoopClock()
+        speaker = Speaker(clock, LiveConfig())
+        speaker.opened(48_000)
+        speaker._opened_s -= 5
+        began = clock.now()
+        for _ in range(2):
+            await speaker.play(frame(0, samples=1200))
+        return clock.now() - began, speaker.stats.lost
+
+    ticks, lost = anyio.run(main)
+    assert lost == 2400
+    assert ticks >= 0.1 * TICK_HZ * 0.99
+
+
+def test_it_waits_while_too_much_is_queued_and_a_cancelled_wait_takes_nothing():
+    async def main():
+        speaker = Speaker(LoopClock(), LiveConfig(speak_buffer_ms=320))
+        speaker.opened(24_000)
+        for _ in range(2):
+            await speaker.play(frame(0))
+        queued = speaker._queued
+        with anyio.move_on_after(0.02) as scope:
+            await speaker.play(frame(0))
+        return scope.cancelled_caught, speaker._queued == queued
+
+    assert anyio.run(main) == (True, True)

@@ -1,0 +1,153 @@
+"""Which model a name stands for, and what is said when it stands for none; who may listen where; keys."""
+
+import shutil
+
+import pytest
+
+from sca.config import TURN_ENV, load_settings
+from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
+from sca.infer.server.security import check_bind, is_loopback, key_matches
+from sca.infer.turn import weights
+from sca.infer.turn.smart_turn_v3 import SmartTurnV3
+from sca.infer.turn.weights import bundled_file, find_weights
+
+
+def test_without_a_name_it_is_the_file_inside_pipecat():
+    import sys
+
+    loaded = "pipecat" in sys.modules
+    found = find_weights(None)
+    assert (found.version, found.known) == ("v3", True)
+    assert found.path == bundled_file()
+    assert ("pipecat" in sys.modules) == loaded
+
+
+def test_without_pipecat_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr(weights, "find_spec", lambda name: None)
+    with pytest.raises(MissingToolError, match="pipecat-ai") as missing:
+        find_weights(None)
+    assert "sca[pipecat]" in missing.value.hint
+
+
+def test_a_file_and_a_folder_by_path(tmp_path, caplog):
+    copy = tmp_path / "smart-turn-v3.2-cpu.onnx"
+    shutil.copy(bundled_file(), copy)
+    assert find_weights(str(copy)).known
+    assert find_weights(str(tmp_path)).path == copy
+    assert not caplog.records
+    copy.write_bytes(copy.read_bytes() + b"\0")
+    assert not find_weights(str(copy)).known
+    assert "sha256 differs" in caplog.text
+
+
+def test_a_folder_with_a_config_is_v2(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    assert find_weights(str(tmp_path)).version == "v2"
+
+
+@pytest.mark.parametrize("name", ["/nowhere/model.onnx", "./nowhere", "model.onnx", "nowhere"])
+def test_a_path_to_nothing_is_refused(name):
+    with pytest.raises(InputError, match="no turn model at"):
+        find_weights(name)
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"neither an \.onnx file nor"):
+        find_weights(str(tmp_path))
+    text = tmp_path / "model.txt"
+    text.write_text("x")
+    with pytest.raises(InputError, match=r"an \.onnx file or a folder"):
+        find_weights(str(text))
+    broken = tmp_path / "broken.onnx"
+    broken.write_text("x")
+    with pytest.raises(InputError, match="onnxruntime can load"):
+        SmartTurnV3(broken)
+
+
+def test_another_onnx_model_is_refused():
+    from sca.audio.vad import find_model
+
+    with pytest.raises(InputError, match="not a smart-turn v3 model"):
+        SmartTurnV3(find_model())
+
+
+def test_a_hub_that_does_not_answer():
+    with pytest.raises(UpstreamError, match="pipecat-ai/smart-turn-v9"):
+        find_weights("pipecat-ai/smart-turn-v9")
+
+
+# Settings of the turn server.
+
+
+def turn(env, **overrides):
+    return load_settings(overrides={f"turn.{k}": v for k, v in overrides.items()}, env=env, plain_env=TURN_ENV)
+
+
+def test_names_without_prefix_count_and_those_with_it_beat_them():
+    env = {
+        "AUTH_KEY": "a",
+        "THRESHOLD": "0.7",
+        "TORCH_COMPILE": "1",
+        "BATCH_BUCKETS": "2,4",
+        "MAX_SECS": "4",
+        "DTYPE": "",
+    }
+    settings = turn(env)
+    assert settings.turn.auth_key.get_secret_value() == "a"
+    assert (settings.turn.threshold, settings.turn.torch_compile, settings.turn.buckets) == (0.7, True, (2, 4))
+    assert (settings.turn.max_secs, settings.turn.dtype) == (4.0, "auto")
+    assert settings.origin("turn.threshold") == "environment THRESHOLD"
+    both = turn({**env, "SCA_TURN_THRESHOLD": "0.8"})
+    assert (both.turn.threshold, both.origin("turn.threshold")) == (0.8, "environment SCA_TURN_THRESHOLD")
+    assert turn(env, threshold=0.9).turn.threshold == 0.9
+
+
+def test_names_without_prefix_mean_nothing_elsewhere():
+    assert load_settings(env={"THRESHOLD": "0.7", "MODEL_ID": "x"}).turn.threshold == 0.5
+
+
+def test_a_wrong_value_names_its_variable():
+    with pytest.raises(ConfigError, match=r"environment DTYPE: turn\.dtype should be one of auto, float32, bfloat16"):
+        turn({"DTYPE": "float8"})
+
+
+@pytest.mark.parametrize("buckets", ["", "0", "4,2", "2,2", "a", "2;4"])
+def test_buckets_rise(buckets):
+    with pytest.raises(ConfigError, match="rising whole numbers"):
+        turn({}, batch_buckets=buckets)
+
+
+@pytest.mark.parametrize("patience", ["1", "1:2", "2:0.5,1:0.4", "1:0.5,1:0.4", "a:b"])
+def test_patience_rises(patience):
+    with pytest.raises(ConfigError, match="SECONDS:THRESHOLD"):
+        turn({}, patience=patience)
+
+
+def test_the_key_is_shown_nowhere():
+    settings = turn({"AUTH_KEY": "hush"})
+    assert "hush" not in repr(settings)
+    assert "hush" not in str(settings.model_dump(mode="json"))
+
+
+# Doors.
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost", "LOCALHOST"])
+def test_loopback(host):
+    assert is_loopback(host)
+    check_bind(host, None, insecure=False)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", "localhost.example.org", ""])
+def test_an_open_door_needs_a_key_or_a_word(host):
+    with pytest.raises(ConfigError, match="without a key"):
+        check_bind(host, None, insecure=False)
+    check_bind(host, "key", insecure=False)
+    check_bind(host, None, insecure=True)
+
+
+def test_keys():
+    for header in ("Key k€y", "Bearer k€y", "key  k€y ", "BEARER k€y"):
+        assert key_matches(header.encode().decode("latin-1"), "k€y"), header
+    for header in (None, "", "Key", "k€y", "Basic k€y", "Key k€y2", "Key k", "Key k€ý"):
+        assert not key_matches(header and header.encode().decode("latin-1"), "k€y"), header
