@@ -33,8 +33,11 @@ def options_from(
     """The command line as options. Raises `UsageError` for an echo treatment that does not exist."""
     from sca.infer.mic import MicOptions
 
-    if echo not in (None, "cancel", "gate", "none"):
-        raise UsageError(f"--echo should be cancel, gate or none, got {echo!r}")
+    match echo:
+        case None | "cancel" | "gate" | "none":
+            pass
+        case _:
+            raise UsageError(f"--echo should be cancel, gate or none, got {echo!r}")
     return MicOptions(input_device, output_device, backend, echo, buffer_ms, seconds, record, transcript, timing)
 
 

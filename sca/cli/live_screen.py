@@ -197,15 +197,15 @@ def screen(view: LiveScreen, hand: "Hand") -> Iterator[None]:
         keys(lambda key: actions.get(key, lambda: None)()),
         Live(console=stderr(), auto_refresh=False, get_renderable=view.render) as live,
     ):
+        timers = [loop.call_later(0, lambda: None)]
 
         def refresh() -> None:
-            nonlocal timer
             live.refresh()
-            timer = loop.call_later(_REFRESH_S, refresh)
+            timers[0] = loop.call_later(_REFRESH_S, refresh)
 
-        timer = loop.call_later(0, refresh)
+        refresh()
         try:
             yield
         finally:
-            timer.cancel()
+            timers[0].cancel()
             live.refresh()

@@ -45,7 +45,7 @@ class MiniaudioBackend:
         try:
             # Held while handles are in use. Made anew each time: one that lost its server does not find it again.
             self._context = self._lib.Devices(self._systems)
-            found = [("input", info) for info in self._context.get_captures()]
+            found: list[tuple[Direction, dict[str, Any]]] = [("input", info) for info in self._context.get_captures()]
             found += [("output", info) for info in self._context.get_playbacks()]
             defaults = self._defaults()
         except self._lib.MiniaudioError as error:

@@ -16,10 +16,10 @@ from sca.errors import MissingToolError, UsageError
 __all__ = [
     "BACKENDS",
     "BLOCK_MS",
+    "OUTPUT_BUFFER_MS",
     "Backend",
     "Device",
     "Direction",
-    "OUTPUT_BUFFER_MS",
     "Fill",
     "Stream",
     "Take",

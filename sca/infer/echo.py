@@ -5,6 +5,7 @@ Three ways. `cancel` subtracts it (WebRTC's AEC3, in the optional package pywebr
 is heard; only somebody clearly louder gets through. `none` is for headphones. Everything here is at 16 kHz and synchronous.
 """
 
+import importlib
 import importlib.util
 from typing import Any, Literal, Protocol
 
@@ -29,6 +30,7 @@ _QUIET = 1e-7  # mean square, -70 dBFS
 _MARGIN = 8.0  # 9 dB: an echo is not equally loud all the time
 _TAIL_FRAMES = 12  # 120 ms of room
 _HOLD_FRAMES = 6
+_WARM_UP = 3 * HEARD_HZ  # play-out a canceller hears before it is trusted alone
 _FIFO_MOST = HEARD_HZ // 8
 _FIFO_WANTED = HEARD_HZ // 50
 
@@ -54,24 +56,34 @@ def make_echo(mode: EchoMode) -> Echo | None:
 
 
 class EchoCanceller:
-    """WebRTC's AEC3; finds the delay by itself. Raises `MissingToolError` without pywebrtc-audio."""
+    """WebRTC's AEC3. It finds the delay by itself; a gate helps in the first seconds of play-out, until it has.
+
+    Raises `MissingToolError` without pywebrtc-audio.
+    """
 
     def __init__(self) -> None:
         try:
-            import pywebrtc_audio
+            webrtc: Any = importlib.import_module("pywebrtc_audio")
         except ImportError as error:
             raise MissingToolError(
                 "cancelling echo needs pywebrtc-audio, and that is not installed",
                 hint="pip install pywebrtc-audio, or use --echo gate (mutes instead), or headphones and --echo none",
             ) from error
-        self._canceller: Any = pywebrtc_audio.EchoCanceller(HEARD_HZ, 1)
+        self._canceller = webrtc.EchoCanceller(HEARD_HZ, 1)
+        self._gate = EchoGate()
+        self._warm_up = _WARM_UP
 
     def process(self, near: np.ndarray, far: np.ndarray) -> np.ndarray:
         """See `Echo`."""
         if len(near) == 0:
             return near
         cleaned: np.ndarray = self._canceller.process(np.ascontiguousarray(near), np.ascontiguousarray(far))
-        return cleaned
+        if self._warm_up <= 0:
+            return cleaned
+        if float(np.mean(np.square(far))) > _QUIET:
+            self._warm_up -= len(far)
+        muted: np.ndarray = cleaned * self._gate.openness(near, far)
+        return muted
 
 
 class EchoGate:
@@ -92,8 +104,13 @@ class EchoGate:
 
     def process(self, near: np.ndarray, far: np.ndarray) -> np.ndarray:
         """See `Echo`."""
+        passed: np.ndarray = near * self.openness(near, far)
+        return passed
+
+    def openness(self, near: np.ndarray, far: np.ndarray) -> np.ndarray:
+        """What `near` is multiplied with, float32 `(n,)`: 0 where it is explained, 1 where it is not."""
         pieces = [self._frame(near[i : i + FRAME], far[i : i + FRAME]) for i in range(0, len(near), FRAME)]
-        return np.concatenate(pieces) if pieces else near
+        return np.concatenate(pieces) if pieces else np.ones(0, np.float32)
 
     def _frame(self, near: np.ndarray, far: np.ndarray) -> np.ndarray:
         self._near = np.concatenate([self._near[FRAME:], near])
@@ -107,10 +124,7 @@ class EchoGate:
         else:
             self._hold = max(0, self._hold - 1)
         before, self._open = self._open, 0.0 if self._hold else 1.0
-        if before == self._open == 1.0:
-            return near
-        faded: np.ndarray = near * np.linspace(before, self._open, FRAME, dtype=np.float32)
-        return faded
+        return np.linspace(before, self._open, FRAME, dtype=np.float32)
 
     def _explained(self) -> bool:
         """Whether the newest frame is no louder than the echo that must be in it."""

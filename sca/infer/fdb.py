@@ -114,14 +114,22 @@ def _made(item: Item, engine: Engine, settings: Settings, *, force: bool) -> tup
     """Make output and timing unless they are there; returns what `timing.json` holds, and whether it was there."""
     output, timing = item.folder / "output.wav", item.folder / "timing.json"
     made_by = {"settings": _fingerprint(engine, settings), "input": _digest(item.heard)}
-    before = _read_json(timing) if timing.is_file() else None
-    if not force and isinstance(before, dict) and output.is_file():
-        if before.get("made_by") == made_by | {"output": _digest(output)}:
-            return before, True
+    before = _timing(timing)
+    if not force and output.is_file() and before.get("made_by") == made_by | {"output": _digest(output)}:
+        return before, True
     document = run_file(item.heard, Outputs(output), engine, settings)
     document |= {"made_by": made_by | {"output": _digest(output)}}
     write_timing(timing, document)
     return document, False
+
+
+def _timing(path: Path) -> dict[str, Any]:
+    """What `timing.json` holds; nothing when it is missing or damaged, and then the item is made again."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _fingerprint(engine: Engine, settings: Settings) -> str:

@@ -31,9 +31,10 @@ __all__ = ["Control", "MicOptions", "Status", "echo_for", "run_mic"]
 
 @dataclass(frozen=True, slots=True)
 class MicOptions:
-    """Which devices, and what to keep. input_device, output_device: an index or a name, None for the default.
+    """Which devices, and what to keep.
 
-    echo: None chooses by the loudspeaker.   buffer_ms: play-out in the driver's hands.   seconds: end after so much was heard.   record, transcript, timing: see `sca live`.
+    input_device, output_device: an index or a name, None for the default.   echo: None chooses by the loudspeaker.
+    buffer_ms: play-out in the driver's hands.   seconds: end after so much was heard.   record, transcript, timing: see `sca live`.
     """
 
     input_device: str | None = None

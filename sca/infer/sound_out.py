@@ -31,7 +31,7 @@ _LOST_S = 2.0
 class SoundOutStats:
     """How the play-out went.
 
-    callbacks: how often the driver asked.   underruns: gaps inside a turn.   lost: samples at 24 kHz said to a device that was gone.
+    callbacks: how often the driver asked.   underruns: gaps inside a turn.   lost: samples at 24 kHz for a device that was gone.
     """
 
     callbacks: int = 0

@@ -86,14 +86,18 @@ def converse(pulse: Pulse, folder: Path, speech: np.ndarray) -> tuple[float, flo
     """Say something and hear the answer: how well capture and answer fit what was said, and `timing.json`."""
     wav = write_wav(folder / "speech.wav", speech, 48_000)
     expected = resample(speech, 48_000, 24_000)
-    with pulse.listening() as listener, talking(pulse, folder, "--echo", "none") as (session, log):
-        pulse.speak(wav)
-        wait_for(log, "said", session)
-        time.sleep(1.0)
-        answer = fit(expected, listener.samples)
-    assert session.returncode == 130
-    capture = fit(expected, read(folder / "rec" / "heard.wav", 24_000))
-    document = json.loads((folder / "t.json").read_text())
+    # A machine that stops for a tenth of a second, as busy virtual ones do, tears the virtual devices' sound; then once more.
+    for _ in range(3):
+        with pulse.listening() as listener, talking(pulse, folder, "--echo", "none") as (session, log):
+            pulse.speak(wav)
+            wait_for(log, "said", session)
+            time.sleep(1.0)
+            answer = fit(expected, listener.samples)
+        assert session.returncode == 130
+        capture = fit(expected, read(folder / "rec" / "heard.wav", 24_000))
+        document = json.loads((folder / "t.json").read_text())
+        if min(capture, answer) >= 0.95:
+            break
     return capture, answer, document
 
 
@@ -131,6 +135,19 @@ def test_the_session_outlives_its_sound_server(tmp_path, speech):
     assert document["devices"]["input"]["reopened"] >= 1
     assert document["devices"]["output"]["reopened"] >= 1
     assert document["turns"]
+
+
+def test_a_loudspeaker_beside_the_microphone_does_not_make_it_answer_itself(speech, tmp_path):
+    wav = write_wav(tmp_path / "speech.wav", speech, 48_000)
+    with pulse_server(tmp_path) as server:
+        server.pactl("load-module", "module-loopback", "source=vspk.monitor", "sink=vmic_in", "latency_msec=60")
+        with server.listening(), talking(server, tmp_path, "--echo", "gate") as (session, log):
+            server.speak(wav)
+            wait_for(log, "said", session)
+            time.sleep(4)
+    document = json.loads((tmp_path / "t.json").read_text())
+    assert document["interruptions"] == 0
+    assert len(document["turns"]) == 1
 
 
 def test_the_screen_is_drawn_and_q_ends_it(pulse, tmp_path):
