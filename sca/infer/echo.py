@@ -28,7 +28,8 @@ _MEASURE_EVERY = HEARD_HZ // 4
 _LEAST_CORRELATION = 0.2
 _QUIET = 1e-7  # mean square, -70 dBFS
 _MARGIN = 8.0  # 9 dB: an echo is not equally loud all the time
-_TAIL_FRAMES = 12  # 120 ms of room
+_TAIL_FRAMES = 30  # 300 ms: the room, and devices whose clocks jump when the machine stalls
+_AHEAD_FRAMES = 6
 _HOLD_FRAMES = 6
 _WARM_UP = 3 * HEARD_HZ  # play-out a canceller hears before it is trusted alone
 _FIFO_MOST = HEARD_HZ // 8
@@ -131,7 +132,7 @@ class EchoGate:
         heard = float(np.mean(np.square(self._near[-2 * FRAME :])))
         if self.delay_samples is None:
             return bool(np.max(np.abs(self._far[-_LONGEST_LAG:])) > _QUIET**0.5)
-        end = min(len(self._far), len(self._far) - self.delay_samples + 2 * FRAME)
+        end = min(len(self._far), len(self._far) - self.delay_samples + _AHEAD_FRAMES * FRAME)
         tail = self._far[end - _TAIL_FRAMES * FRAME : end].reshape(-1, FRAME)
         played = float(np.max(np.mean(np.square(tail), axis=1)))
         return played > _QUIET and heard < _MARGIN * self.gain**2 * played
