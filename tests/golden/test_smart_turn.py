@@ -58,7 +58,6 @@ def model():
 
 @pytest.fixture(scope="module")
 def pipecat_probability():
-    pytest.importorskip("pipecat")
     from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 
     analyzer = LocalSmartTurnAnalyzerV3()

@@ -66,7 +66,6 @@ def test_of_a_long_item_the_end_counts(model):
 
 
 def test_it_is_the_published_network(network, folder):
-    pytest.importorskip("pipecat")
     from pipecat.audio.turn.smart_turn.local_smart_turn_v2 import _Wav2Vec2ForEndpointing
 
     theirs = _Wav2Vec2ForEndpointing(network.config).eval()
