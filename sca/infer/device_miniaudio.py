@@ -82,7 +82,9 @@ class MiniaudioBackend:
         code = error.args[1] if len(error.args) > 1 else None
         if code in (lib.MA_NO_BACKEND, lib.MA_API_NOT_FOUND):
             return MissingToolError("there is no sound system here: no client library was found", hint=_NO_SYSTEM)
-        return MissingToolError(f"no sound server answers (miniaudio error {code})", hint=_NO_SERVER)
+        return MissingToolError(
+            "no sound server answers" + ("" if code is None else f" (miniaudio error {code})"), hint=_NO_SERVER
+        )
 
     def open_input(self, device: Device, take: Take) -> "_MiniaudioStream":
         """See `Backend`."""

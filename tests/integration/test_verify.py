@@ -3,14 +3,18 @@
 import json
 import random
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from sca.audio.mel import log_mel
 from sca.data.duplex.build import build_duplex
 from sca.data.duplex.store import audio_array, iter_rows, write_table
-from sca.data.duplex.verify import verify
+from sca.data.duplex.verify import leaked_chunks, verify
 from sca.errors import InputError
+from sca.tokenizer import load_tokenizer
 from tests.integration import corpus
 
 TRAIN = Path("train") / "data-00000-of-00001.arrow"
@@ -64,19 +68,52 @@ def test_one_flipped_token_anywhere(data, seed):
     assert named, "the row is named, not only the digest"
 
 
-def test_a_text_token_for_another_that_reads_the_same(data):
-    """A word written with other tokens decodes to the same text; it is still not what the tokenizer writes."""
+def test_tokens_that_read_the_same_but_are_not_how_the_tokenizer_writes(data):
+    """Two tokens are exchanged for two others that spell the same letters: the text is right, the row is not."""
+    tokenizer = load_tokenizer("builtin:qwen")
     rows = rows_of(data)
-    for row in rows:
-        ids = row["input_ids"]
-        for i, token in enumerate(ids[row["prompt_tokens"] :], row["prompt_tokens"]):
-            if token == 20250:  # " penguin": two tokens could stand for it
-                ids[i] = 151646
-    row = next(row for row in rows if row["segments"])
-    segment = row["segments"][0]
+    row, places, other = next(
+        (row, places, other) for row in rows for places, other in other_spellings(row["input_ids"], tokenizer)
+    )
+    for at, token in zip(places, other, strict=True):
+        row["input_ids"][at] = token
+    put_rows(data, rows)
+    found = problems_of(data)
+    assert any(p.startswith(row["row_id"]) and "not how the tokenizer writes" in p for p in found)
+    assert not any("its tokens read" in p for p in found)
+
+
+def other_spellings(ids, tokenizer):
+    """Neighbouring text tokens of a row, and two other tokens with the same letters."""
+    text = [i for i, token in enumerate(ids) if token >= 0 and token not in tokenizer.special_ids]
+    for a, b in pairwise(text):
+        letters = tokenizer.id_to_token(ids[a]) + tokenizer.id_to_token(ids[b])
+        for cut in range(1, len(letters)):
+            other = tokenizer.token_to_id(letters[:cut]), tokenizer.token_to_id(letters[cut:])
+            if None not in other and other != (ids[a], ids[b]) and tokenizer.decode([ids[b]])[:1] != " ":
+                yield (a, b), other
+
+
+def test_a_segments_text_changed(data):
+    rows = rows_of(data)
+    segment = next(row for row in rows if row["segments"])["segments"][0]
     segment["text"] = segment["text"].upper()
     put_rows(data, rows)
     assert any("its tokens read" in p for p in problems_of(data))
+
+
+def test_a_front_end_that_looks_ahead_is_measured(sound):
+    """The measure is not always 0: features that see the next two chunks leak two chunks back from the middle."""
+
+    def two_ahead(chunks):
+        padded = np.concatenate([chunks, np.zeros_like(chunks[:2])])
+        return padded[:-2] + padded[2:]
+
+    heard = np.random.default_rng(0).normal(0, 0.1, (10, 5120)).astype(np.float32)
+    assert leaked_chunks(log_mel, heard, 4) == 0
+    assert leaked_chunks(two_ahead, heard, 4) == 2
+    assert verify(sound).report.leak.structural_s == 0.0
+    assert json.loads((sound / "report.json").read_text())["leak"]["structural_s"] is None
 
 
 def test_a_chunk_cut_out_of_the_tokens(data):

@@ -48,12 +48,13 @@ class Placement(_Part):
 class Leak(_Part):
     """What a token could have known too early.
 
-    structural_s: audio after a chunk that changes something at or before it; 0 by construction, since every chunk is
-    encoded alone.   placement_tokens: tokens without lag that stand after their word's onset was heard (lead 1 and more).
+    structural_s: how far back audio after a chunk reached into the features at or before it, in the rows that were tried; None
+    until somebody tries: `sca verify` does, the builder does not.
+    placement_tokens: tokens without lag that stand after their word's onset was heard (lead 1 and more).
     lagged: tokens that do because they lag, and the seconds of it.
     """
 
-    structural_s: float
+    structural_s: float | None
     placement_tokens: int
     lagged_tokens: int
     lagged_s: float
@@ -135,9 +136,14 @@ def placement_of(errors: Counter[int], chunk_s: float) -> tuple[float, float, fl
 
 
 def make_report(
-    settings: Settings, made: dict[str, Any], version: str, results: Sequence[SessionResult], skipped: Sequence[str]
+    settings: Settings,
+    made: dict[str, Any],
+    version: str,
+    results: Sequence[SessionResult],
+    skipped: Sequence[str],
+    structural_s: float | None = None,
 ) -> Report:
-    """Add up what the sessions counted."""
+    """Add up what the sessions counted. structural_s: the measured structural leak, where it was measured."""
     kept = [r for r in results if r.status == "kept"]
     tally = Tally()
     for result in kept:
@@ -169,7 +175,7 @@ def make_report(
             units_flagged_lag=counts["units_flagged_lag"] + counts["units_dropped"],
         ),
         leak=Leak(
-            structural_s=0.0,
+            structural_s=structural_s,
             placement_tokens=counts["tokens_leaked"],
             lagged_tokens=counts["tokens_lagged_past_onset"],
             lagged_s=round(counts["samples_lagged_past_onset"] / HEARD_HZ, 6),

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from sca import __version__
-from sca.audio.mel import log_mel
+from sca.audio.mel import MEL_BINS, log_mel
 from sca.config import PathsConfig, Settings
 from sca.data.duplex.checks import Verification, checks_of
 from sca.data.duplex.layout import proof_context
@@ -30,10 +31,10 @@ from sca.errors import InputError
 from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
 
-__all__ = ["verify"]
+__all__ = ["leaked_chunks", "verify"]
 
-# Not recomputable from the files: who made it, and what never got in.
-_NOT_RECOMPUTED = ("sca_version", "skipped", "notices", "sessions.dropped", "sessions.failed")
+# Not in both: who made it, what never got in, and the leak, which only the verifier measures.
+_NOT_RECOMPUTED = ("sca_version", "leak.structural_s", "skipped", "notices", "sessions.dropped", "sessions.failed")
 _DECODE_BLOCK = 1 << 18
 _CAUSAL_CHUNKS = 64
 
@@ -60,7 +61,7 @@ def verify(
     outcome.problems += [f"settings.json: {line}" for line in differences(made, made_with(settings, tokenizer))]
     work = _Verifier(root, settings, tokenizer, outcome.problems)
     results = work.run(on_start, on_session)
-    outcome.report = make_report(settings, made, __version__, results, [])
+    outcome.report = make_report(settings, made, __version__, results, [], work.leak_s)
     found = len(outcome.problems)
     stored = _stored_report(root, outcome.problems)
     if stored is not None:
@@ -78,6 +79,7 @@ class _Verifier:
         self.context: ProofContext = proof_context(settings, tokenizer)
         self.by_kind: dict[str, int] = {"audio": 0, "rows": 0, "causal": 0}
         self.causal_rows = 0
+        self.leak_s = 0.0
         self._seen: set[str] = set()
 
     def run(
@@ -201,21 +203,34 @@ class _Verifier:
         count = min(row["n_chunks"], _CAUSAL_CHUNKS)
         heard = chunked(tracks[row["listener"]].heard, first, count, grid.heard_samples, HEARD_HZ)
         middle = len(heard) // 2
-        changed = heard.copy()
-        changed[middle + 1 :] = np.float32(0.5) - changed[middle + 1 :]
-        features_of, features_changed = log_mel(heard), log_mel(changed)
         self.causal_rows += 1
-        if features_of.shape != (len(heard), 128, grid.mel_frames):
-            self._problem("causal", f"{row['row_id']}: its chunks make features {features_of.shape}")
-        elif not np.array_equal(features_of[: middle + 1], features_changed[: middle + 1]):
+        if (shape := log_mel(heard[:1]).shape) != (1, MEL_BINS, grid.mel_frames):
+            self._problem("causal", f"{row['row_id']}: a chunk of it makes features {shape}")
+        leaked = leaked_chunks(log_mel, heard, middle)
+        if leaked:
+            self.leak_s = max(self.leak_s, leaked * float(grid.chunk_s))
             self._problem(
                 "causal",
-                f"{row['row_id']}: audio after chunk {first + middle} of the session changes features up to it",
+                f"{row['row_id']}: audio after chunk {first + middle} of the session changes features {leaked} chunks back",
             )
 
     def _problem(self, kind: str, text: str) -> None:
         self.by_kind[kind] += 1
         self.problems.append(text)
+
+
+def leaked_chunks(
+    features_of: Callable[[NDArray[np.float32]], NDArray[np.float32]], heard: NDArray[np.float32], middle: int
+) -> int:
+    """How many chunks, from `middle` back, have other features when all audio after `middle` is another.
+
+    features_of: makes features `(n, …)` of chunks `(n, samples)`.   heard: float32 `(n, samples)`.
+    """
+    changed = heard.copy()
+    changed[middle + 1 :] = np.float32(0.5) - changed[middle + 1 :]
+    before, after = features_of(heard)[: middle + 1], features_of(changed)[: middle + 1]
+    differ = np.flatnonzero((before != after).reshape(middle + 1, -1).any(axis=1))
+    return middle + 1 - int(differ[0]) if len(differ) else 0
 
 
 class _Rows:
