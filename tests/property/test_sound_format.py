@@ -1,0 +1,66 @@
+"""Sound on the wire: however it is cut, it is the same sound."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sca.infer.server.sound_format import WIRE_HZ, WireIn, WireOut
+from sca.units import HEARD_HZ, SPOKEN_HZ
+
+FORMATS = sorted(WIRE_HZ)
+CUTS = st.lists(st.integers(1, 1500), min_size=1, max_size=20)
+
+
+def tone(rate_hz, seconds=0.5, hz=440):
+    return (0.5 * np.sin(2 * np.pi * hz * np.arange(int(rate_hz * seconds)) / rate_hz)).astype(np.float32)
+
+
+def pieces(data, cuts, unit=1):
+    at = 0
+    for cut in cuts:
+        yield data[at : at + cut * unit]
+        at += cut * unit
+    yield data[at:]
+
+
+def spoken(sound):
+    return (sound * 32767).astype("<i2").tobytes()
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@given(cuts=CUTS)
+def test_bytes_cut_anywhere_are_heard_the_same(kind, cuts):
+    data = np.random.default_rng(0).integers(0, 256, 12_000, np.uint8).tobytes()
+    whole, cut = WireIn(kind), WireIn(kind)
+    expected = np.concatenate([whole.push(data), whole.flush()])
+    got = np.concatenate([*(cut.push(piece) for piece in pieces(data, cuts)), cut.flush()])
+    np.testing.assert_array_equal(got, expected)
+    assert got.dtype == np.float32
+    assert abs(got).max() <= 1
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@given(cuts=CUTS)
+def test_what_is_said_in_pieces_is_sent_the_same(kind, cuts):
+    data = spoken(tone(SPOKEN_HZ))
+    whole, cut = WireOut(kind), WireOut(kind)
+    expected = whole.push(data) + whole.flush()
+    assert b"".join(cut.push(piece) for piece in pieces(data, cuts, unit=2)) + cut.flush() == expected
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_tone_survives_the_way_out_and_in(kind):
+    out, back = WireOut(kind), WireIn(kind)
+    wire = out.push(spoken(tone(SPOKEN_HZ))) + out.flush()
+    assert len(wire) == WIRE_HZ[kind] // 2 * (2 if kind == "pcm" else 1)
+    heard = np.concatenate([back.push(wire), back.flush()])
+    assert np.corrcoef(heard, tone(HEARD_HZ))[0, 1] > 0.999
+
+
+def test_half_a_sample_is_not_said_and_not_heard():
+    with pytest.raises(ValueError, match="3 bytes"):
+        WireOut("pcmu").push(b"abc")
+    wire = WireIn("pcm")
+    wire.push(b"\x01")
+    assert len(wire.flush()) == 0
