@@ -1,11 +1,18 @@
 """Who may ask, and from where a server may be reached: keys in constant time, no open door by accident."""
 
+import base64
+import binascii
 import hmac
 import ipaddress
+from collections.abc import Collection, Sequence
+from urllib.parse import urlsplit
 
 from sca.errors import ConfigError
 
-__all__ = ["check_bind", "is_loopback", "key_matches"]
+__all__ = ["KEY_PROTOCOL", "check_bind", "is_loopback", "key_matches", "origin_allowed", "protocol_key"]
+
+KEY_PROTOCOL = "sca.key."
+"""A browser cannot set headers on a WebSocket: it offers this and its key in base64url without padding as a subprotocol."""
 
 _SCHEMES = ("key", "bearer")
 
@@ -35,3 +42,31 @@ def key_matches(authorization: str | None, key: str) -> bool:
     # Headers come as latin-1; a key may hold anything.
     same = hmac.compare_digest(given.strip().encode("latin-1", "replace"), key.encode())
     return same and scheme.lower() in _SCHEMES
+
+
+def protocol_key(offered: Sequence[str]) -> str | None:
+    """The Authorization that WebSocket subprotocols stand for, fit for `key_matches`; None when none of them holds a key."""
+    for one in offered:
+        if one.startswith(KEY_PROTOCOL):
+            text = one.removeprefix(KEY_PROTOCOL)
+            try:
+                # Headers are latin-1 where they are read, so the key's bytes are kept as that.
+                given = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("latin-1")
+            except (binascii.Error, ValueError):
+                return None
+            return f"Bearer {given}"
+    return None
+
+
+def origin_allowed(origin: str | None, host: str | None, allowed: Collection[str] = ()) -> bool:
+    """Whether a page from `origin` may talk to a server that was asked for as `host`; programs send no Origin and may.
+
+    allowed: further origins such as `https://example.org`, compared whole.
+    """
+    if origin is None or origin in allowed:
+        return True
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(host) and parts.netloc.lower() == (host or "").lower()
