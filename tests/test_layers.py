@@ -25,6 +25,7 @@ LAYERS = {
     "sca._config_models": 1,
     "sca._config_sources": 1,
     "sca._config_text": 1,
+    "sca.events": 1,
     "sca.schemas": 1,
     "sca.tokenizer": 1,
     "sca.audio": 1,
