@@ -1,0 +1,59 @@
+"""Rows of the demo set in a padded batch: every audio token has its encoder item, and only what is spoken is learned."""
+
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader
+
+from sca.audio.mel import log_mel
+from sca.data.duplex.build import build_duplex
+from sca.data.duplex.collate import DuplexCollator
+from sca.data.duplex.load import load
+from sca.errors import UsageError
+from sca.tokenizer import load_tokenizer
+from tests.integration import corpus
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("collate")
+    build_duplex(corpus.demo(root / "corpus"), root / "data", corpus.settings())
+    return load(root / "data")
+
+
+@pytest.fixture(scope="module")
+def collator():
+    return DuplexCollator(load_tokenizer("builtin:qwen"))
+
+
+def test_a_batch_holds_its_rows(data, collator):
+    rows = list(data)
+    batch = collator(rows)
+    first = 0
+    for i, row in enumerate(rows):
+        n, chunks = len(row.input_ids), len(row.heard)
+        heard = row.input_ids == -100
+        ids, labels = batch["input_ids"][i].numpy(), batch["labels"][i].numpy()
+        assert (ids[:n] == 151675).sum() == heard.sum() == 4 * chunks
+        np.testing.assert_array_equal(ids[:n][~heard], row.input_ids[~heard])
+        assert (ids[n:] == 151643).all()
+        assert batch["attention_mask"][i].sum() == n
+        prompt = int(heard.argmax())
+        assert (labels[:prompt] == -100).all()
+        assert (labels[n:] == -100).all()
+        np.testing.assert_array_equal(labels[prompt:n], row.input_ids[prompt:])
+        alone = np.stack([log_mel(chunk) for chunk in row.heard])
+        np.testing.assert_array_equal(batch["input_features"][first : first + chunks].numpy(), alone)
+        first += chunks
+    assert first == len(batch["input_features"]) == len(batch["feature_attention_mask"])
+    assert not batch["speaker_embedding_mask"].any()
+
+
+def test_loader_workers_give_the_same_batches(data, collator):
+    here = [collator([row])["input_features"] for row in data]
+    there = DataLoader(data, batch_size=1, num_workers=2, collate_fn=collator)
+    assert all(a.equal(b["input_features"]) for a, b in zip(here, there, strict=True))
+
+
+def test_no_rows_are_refused(collator):
+    with pytest.raises(UsageError, match="at least one row"):
+        collator([])
