@@ -1,0 +1,127 @@
+"""Speaker embeddings: real speech, a real ONNX session with random weights, the real VAD; features against lhotse's."""
+
+import numpy as np
+import pytest
+
+from sca.audio.decode import read
+from sca.audio.fbank import kaldi_fbank
+from sca.data.speaker import load_speaker
+from sca.data.speaker_onnx import OnnxSpeakerModel
+from sca.errors import InputError, MissingToolError, UsageError
+from tests.integration.tiny_speaker import write_speaker
+
+
+@pytest.fixture(scope="module")
+def speech(trial_data):
+    return read(trial_data / "clips" / "jfk.flac", 16_000)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_speaker(tmp_path_factory.mktemp("speaker") / "tiny.onnx")
+
+
+@pytest.mark.filterwarnings(
+    "ignore:Setting snip_edges=True:UserWarning"
+)  # lhotse counts frames otherwise; we want Kaldi's
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")
+@pytest.mark.parametrize("window", ["povey", "hamming"])
+def test_features_are_kaldis(speech, window):
+    import torch
+    from lhotse.features.kaldi.layers import Wav2LogFilterBank
+
+    judge = Wav2LogFilterBank(
+        sampling_rate=16_000,
+        window_type=window,
+        dither=0.0,
+        snip_edges=True,
+        low_freq=20.0,
+        high_freq=0.0,
+        num_filters=80,
+        use_energy=False,
+        torchaudio_compatible_mel_scale=True,
+        energy_floor=1e-10,
+    )
+    x = (speech * 32768).astype(np.float32)
+    with torch.inference_mode():
+        wanted = judge(torch.from_numpy(x)[None])[0].numpy()
+    found = kaldi_fbank(x, window=window)
+    assert found.shape == wanted.shape == (1 + (len(x) - 400) // 160, 80)
+    # float32 spectra there, float64 here: they part where a band is nearly empty.
+    assert np.abs(found - wanted).max() < 0.02
+    assert np.abs(found - wanted).mean() < 1e-4
+
+
+def test_too_short_for_a_frame_has_no_features():
+    assert kaldi_fbank(np.zeros(399, np.float32)).shape == (0, 80)
+
+
+def test_a_voice_is_a_unit_vector_whatever_the_length(speech, model):
+    embedder = load_speaker(str(model))
+    for seconds in (3, 5.5, 11):
+        vector = embedder.embed(speech[: int(seconds * 16_000)])
+        assert vector is not None
+        assert vector.shape == (192,)
+        assert vector.dtype == np.float32
+        assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+    assert np.array_equal(embedder.embed(speech), load_speaker(str(model)).embed(speech))
+    long = embedder.embed(np.tile(speech, 40))  # more than 30 pieces of 10 s
+    assert float(long @ embedder.embed(speech)) > 0.95
+
+
+def test_only_speech_counts(speech, model):
+    embedder = load_speaker(str(model))
+    quiet = np.zeros(16_000 * 60, np.float32)
+    whole = np.concatenate([quiet, speech, quiet])
+    everything = OnnxSpeakerModel(model).vector(whole)
+    alone = embedder.embed(speech)
+    assert float(embedder.embed(whole) @ alone) > 0.95  # the edges of what the VAD finds differ by some frames
+    assert float(everything @ alone) / np.linalg.norm(everything) < 0.5
+
+
+def test_nothing_is_made_up(speech, model):
+    embedder = load_speaker(str(model))
+    assert embedder.embed(speech[: 3 * 16_000 - 1]) is None  # too short
+    assert embedder.embed(np.zeros(16_000 * 10, np.float32)) is None  # nobody speaks
+    assert load_speaker(None).embed(speech) is None
+    assert load_speaker("none").embed(speech) is None
+
+
+def test_the_window_is_what_the_file_says(speech, tmp_path, model):
+    povey = write_speaker(tmp_path / "cam.onnx", metadata={"framework": "3d-speaker", "sample_rate": "16000"})
+    assert not np.allclose(load_speaker(str(povey)).embed(speech), load_speaker(str(model)).embed(speech), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: write_speaker(path, size=256), "gives 256 numbers a voice, and sca stores 192"),
+        (lambda path: write_speaker(path, bins=40), r"feats \['B', 'T', 40\], not one input"),
+        (lambda path: write_speaker(path, metadata={"sample_rate": "8000"}), "wants sound at 8000 Hz"),
+        (lambda path: path.write_bytes(b"no model"), "cannot be loaded as an ONNX model"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused_when_it_is_loaded(tmp_path, make, says):
+    make(tmp_path / "m.onnx")
+    with pytest.raises(InputError, match=says) as caught:
+        load_speaker(str(tmp_path / "m.onnx"))
+    assert caught.value.hint
+
+
+def test_a_missing_model_and_a_wrong_name_say_so(tmp_path):
+    with pytest.raises(MissingToolError, match="there is no speaker model"):
+        load_speaker(str(tmp_path / "none.onnx"))
+    with pytest.raises(UsageError, match="got 'xvector'"):
+        load_speaker("xvector")
+    with pytest.raises(MissingToolError, match="holds no speechbrain model"):
+        load_speaker(f"ecapa:{tmp_path}")
+
+
+def test_ecapa_without_speechbrain_names_the_extra(monkeypatch, tmp_path):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "speechbrain", None)  # whatever this environment holds
+    (tmp_path / "hyperparams.yaml").write_text("{}")
+    with pytest.raises(MissingToolError, match="needs speechbrain") as caught:
+        load_speaker(f"ecapa:{tmp_path}")
+    assert "sca[speaker]" in caught.value.hint
