@@ -1,0 +1,49 @@
+"""Who hears the audience: the detector interface, and the detector that a name stands for.
+
+    none        nobody
+    energy      loud bursts outside speech, weightless (sca.data.reaction_energy)
+
+A detector gets the whole mix, float32 mono at 16 kHz, and where there is speech in it. It decides by itself what to do with the
+speech: laughter over a punchline is a reaction too.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from sca.errors import UsageError
+from sca.events import AudienceEvent, EnvironmentEvent
+
+__all__ = ["Detector", "Heard", "load_detector"]
+
+Heard = AudienceEvent | EnvironmentEvent
+
+
+class Detector(Protocol):
+    """Finds reactions of the audience, and other sounds, in one recording.
+
+    name: what a transcription says about who heard them.
+    """
+
+    @property
+    def name(self) -> str:
+        """What a transcription notes as its `reactions`."""
+
+    def find(self, samples: np.ndarray, speech: Sequence[tuple[int, int]]) -> list[Heard]:
+        """Events sorted by start, times in seconds.
+
+        samples: float32 `(n,)` at 16 kHz.   speech: `(start, end)` in samples, sorted, apart from each other.
+        Raises ValueError for another dtype or shape.
+        """
+
+
+def load_detector(name: str) -> Detector | None:
+    """The detector called `name`; None for `none`. Raises `UsageError` for a name that means nothing."""
+    if name == "none":
+        return None
+    if name == "energy":
+        from sca.data.reaction_energy import EnergyDetector
+
+        return EnergyDetector()
+    raise UsageError(f"no detector of reactions is called {name!r}", hint="give none or energy")
