@@ -137,6 +137,21 @@ class DuplexConfig(_Section):
         0.32, gt=0, description="Windows are cut where both are silent for this long or longer, in seconds."
     )
     max_segments: int = Field(8, ge=1, description="Most segments of the speaker in one window.")
+    align: Literal["interpolate", "whisper", "ctc"] = Field(
+        "interpolate",
+        description="Where word times come from that a corpus does not give: shared out by letters, or found by a model.",
+    )
+    align_model: str | None = Field(
+        None,
+        min_length=1,
+        description="The model that finds them: a Whisper size, a hub id or a folder. Not set: small, or "
+        "facebook/wav2vec2-base-960h for ctc.",
+    )
+    align_language: str | None = Field(
+        None,
+        pattern=r"^[a-z]{2,3}$",
+        description="Language code that Whisper is told, such as en. Not set: it guesses for each utterance.",
+    )
     audio_format: Literal["flac", "pcm16"] = Field(
         "flac", description="How audio is stored: flac is small, pcm16 is read without decoding."
     )

@@ -57,6 +57,16 @@ def build_duplex(
             help="Units that fall more than max_lag_chunks behind: keep or drop-unit (keep).", show_default=False
         ),
     ] = None,
+    align: Annotated[
+        str | None,
+        typer.Option(
+            help="Word times that a corpus lacks: interpolate, whisper or ctc (interpolate).", show_default=False
+        ),
+    ] = None,
+    align_model: Annotated[
+        str | None,
+        typer.Option(help="The model of --align: a Whisper size, a hub id or a folder.", show_default=False),
+    ] = None,
     audio_format: Annotated[
         str | None, typer.Option(help="flac (small) or pcm16 (read without decoding) (flac).", show_default=False)
     ] = None,
@@ -78,6 +88,8 @@ def build_duplex(
         "duplex.lead_chunks": lead,
         "duplex.window": window,
         "duplex.on_lag": on_lag,
+        "duplex.align": align,
+        "duplex.align_model": align_model,
         "duplex.audio_format": audio_format,
     }
     settings = settings_from(config, set_values, preset, options)

@@ -1,21 +1,26 @@
-"""When each word of an utterance is spoken: given beside the corpus, or shared out by letters.
+"""When each word of an utterance is spoken: given beside the corpus, shared out by letters, or recognised and matched.
 
-Pure: times in samples at 16 kHz, no audio. `source` of a word says where its times are from ("given", "interpolated").
+Pure: times in samples at 16 kHz, no audio. `source` of a word says where its times are from ("given", "interpolated",
+"whisper", "ctc").
 """
 
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from difflib import SequenceMatcher
+from itertools import groupby, pairwise
 
 from sca.data.corpora.conversation import TimedWord
 from sca.data.duplex.text import Word, split_words
+from sca.data.duplex.windows import Span
 
-__all__ = ["GIVEN", "INTERPOLATED", "GivenWords", "interpolate"]
+__all__ = ["CTC", "GIVEN", "INTERPOLATED", "WHISPER", "GivenWords", "fill_in", "interpolate", "match_heard"]
 
 GIVEN = "given"
 INTERPOLATED = "interpolated"
+WHISPER = "whisper"
+CTC = "ctc"
 
 
 def interpolate(text: str, start: int, end: int) -> tuple[Word, ...]:
@@ -32,6 +37,51 @@ def interpolate(text: str, start: int, end: int) -> tuple[Word, ...]:
         first = start + (end - start) * before // total
         before += weight
         words.append(Word(text[a:b], a, b, first, start + (end - start) * before // total, INTERPOLATED))
+    return tuple(words)
+
+
+def match_heard(text: str, heard: Sequence[TimedWord]) -> list[Span | None]:
+    """For every word of `text` the span of the recognised word that stands for it, or None where there is none.
+
+    The given text is what was said; what was recognised only lends its times. Words are paired in order, by spelling.
+    """
+    given = [_spelling(text[a:b]) for a, b in split_words(text)]
+    # A recogniser writes scripts without spaces in pieces of its own; cut the way ours is cut, by their letters.
+    parts = [part for word in heard for part in interpolate(word.text, word.start, word.end)]
+    found: list[Span | None] = [None] * len(given)
+    matcher = SequenceMatcher(None, given, [_spelling(part.text) for part in parts], autojunk=False)
+    for block in matcher.get_matching_blocks():
+        for i in range(block.size):
+            part = parts[block.b + i]
+            found[block.a + i] = (part.start, part.end)
+    return found
+
+
+def fill_in(text: str, start: int, end: int, found: Sequence[Span | None], source: str) -> tuple[Word, ...]:
+    """The words of `text` inside `[start, end)`: timed where `found` has a span, shared out by letters in between.
+
+    Times outside the utterance are moved to its edge.
+    """
+    spans = split_words(text)
+    words: list[Word] = []
+    earliest = start
+    for known, run in groupby(range(len(spans)), key=lambda i: found[i] is not None):
+        places = list(run)
+        if known:
+            for i in places:
+                span = found[i]
+                assert span is not None, "grouped by it"
+                first, last = (min(max(at, start), end) for at in span)
+                words.append(Word(text[spans[i][0] : spans[i][1]], *spans[i], first, last, source))
+            earliest = words[-1].end
+            continue
+        after = found[places[-1] + 1] if places[-1] + 1 < len(spans) else None
+        latest = end if after is None else min(max(after[0], earliest), end)
+        a, b = spans[places[0]][0], spans[places[-1]][1]
+        words += [
+            Word(word.text, word.at + a, word.until + a, word.start, word.end, INTERPOLATED)
+            for word in interpolate(text[a:b], min(earliest, latest), latest)
+        ]
     return tuple(words)
 
 

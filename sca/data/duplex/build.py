@@ -17,6 +17,7 @@ from sca import __version__
 from sca.config import Settings
 from sca.data.corpora import magichub
 from sca.data.corpora.magichub import SessionFiles
+from sca.data.duplex.align_track import word_finder
 from sca.data.duplex.layout import check_silence_id, window_plan
 from sca.data.duplex.report import Report, make_report
 from sca.data.duplex.session import Paths, SessionJob, SessionResult, build_session
@@ -76,6 +77,7 @@ def build_duplex(
         reasons = "; ".join(str(s) for s in scan.skipped[:3])
         raise InputError(f"{source} has no session with two speakers{': ' + reasons if reasons else ''}")
     _refuse_source_as_target(source, root)
+    word_finder(settings)  # a model that cannot be loaded ends the run here, not once a session
     with exclusive(root):
         _claim(root, settings, tokenizer, force)
         results, todo = _sort_out(scan.sessions, root, settings, tokenizer)

@@ -32,6 +32,19 @@ class Sessions(_Part):
     hours: float
 
 
+class Alignment(_Part):
+    """How the words were timed that a corpus gives no times for. Only the builder sees the models, so it alone counts this.
+
+    utterances: that were given to the model.   aligned: those that passed the gate.   fallbacks: the others, whose words were
+    shared out by letters, by the reason: not_found, too_long, too_short, order, empty_words, long_word, too_fast, not_in_speech.
+    """
+
+    method: str
+    utterances: int
+    aligned: int
+    fallbacks: dict[str, int]
+
+
 class Placement(_Part):
     """Where tokens stand against where their words begin, corrected for the lead. Seconds; `late` and `early` are absolute."""
 
@@ -104,6 +117,7 @@ class Report(_Part):
     rows: int
     segments: dict[str, int]
     align_source: dict[str, int]
+    alignment: Alignment
     placement: Placement
     leak: Leak
     coverage: Coverage
@@ -164,6 +178,12 @@ def make_report(
         rows=counts["rows"],
         segments=_named(counts, "segments_"),
         align_source={k: v for k, v in _named(counts, "words_").items() if k != "dropped_on_request"},
+        alignment=Alignment(
+            method=settings.duplex.align,
+            utterances=counts["align_units"],
+            aligned=counts["align_aligned"],
+            fallbacks=_named(counts, "align_fell_"),
+        ),
         placement=Placement(
             tokens=sum(tally.errors.values()),
             mean_error_s=round(mean, 6),

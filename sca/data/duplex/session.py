@@ -5,7 +5,7 @@ Runs the same in this process or in a worker; it touches only its own session's 
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -16,6 +16,7 @@ from sca.data.corpora import magichub
 from sca.data.corpora.conversation import Track, Utterance
 from sca.data.corpora.magichub import SessionFiles
 from sca.data.duplex.align import GivenWords, interpolate
+from sca.data.duplex.align_track import TrackAligner, word_finder
 from sca.data.duplex.labels import label
 from sca.data.duplex.layout import layout_of, proof_context, window_plan
 from sca.data.duplex.proof import Tally, ViewProof
@@ -135,7 +136,9 @@ def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: Te
     try:
         encoded = encode_tracks([t.audio for t in conversation.tracks], paths.scratch, settings.duplex.audio_format)
         samples = encoded[0].samples
-        units = [_units(track, samples, settings, result) for track in conversation.tracks]
+        units = [
+            _units(track, audio, settings, result) for track, audio in zip(conversation.tracks, encoded, strict=True)
+        ]
         _check_audible(conversation.tracks, encoded, units)
         result.samples, result.tracks = samples, len(encoded)
         _write_storage(paths, job, conversation.tracks, encoded, units, result)
@@ -160,9 +163,16 @@ def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: Te
 
 
 def time_track(
-    track: Track, samples: int, skipped: list[str], notices: list[str]
+    track: Track,
+    samples: int,
+    skipped: list[str],
+    notices: list[str],
+    find: Callable[[str, int, int], tuple[Word, ...]] = interpolate,
 ) -> list[tuple[str, tuple[Word, ...]]]:
-    """The cleaned text of every utterance inside the recording, with its words' times; `skipped` gets what is left out."""
+    """The cleaned text of every utterance inside the recording, with its words' times; `skipped` gets what is left out.
+
+    find: gives the words of an utterance `[start, end)` whose times are not given.
+    """
     given = GivenWords(track.words) if track.words is not None else None
     timed: list[tuple[str, tuple[Word, ...]]] = []
     earliest = 0
@@ -182,12 +192,13 @@ def time_track(
         if words is None:
             if given is not None:
                 mismatched.append(utterance)
-            words = interpolate(text, utterance.start, end)
+            words = find(text, utterance.start, end)
         words = _in_order(words, earliest, samples)
         earliest = words[-1].start
         timed.append((text, words))
+    how = "interpolated" if find is interpolate else "aligned anew"
     notices.extend(
-        f"{track.transcript}:{u.line}: kept: the given word times do not match this line, so its words are interpolated"
+        f"{track.transcript}:{u.line}: kept: the given word times do not match this line, so its words are {how}"
         for u in mismatched
     )
     return timed
@@ -203,9 +214,16 @@ def _in_order(words: Sequence[Word], earliest: int, samples: int) -> tuple[Word,
     return tuple(ordered)
 
 
-def _units(track: Track, samples: int, settings: Settings, result: SessionResult) -> list[Unit]:
+def _units(track: Track, audio: EncodedTrack, settings: Settings, result: SessionResult) -> list[Unit]:
     gap = round(settings.duplex.unit_gap_s * HEARD_HZ)
-    return make_units(time_track(track, samples, result.skipped, result.notices), gap)
+    finder = word_finder(settings)
+    if finder is None:
+        return make_units(time_track(track, audio.samples, result.skipped, result.notices), gap)
+    aligner = TrackAligner(finder, audio.heard, settings.duplex.align)
+    timed = time_track(track, audio.samples, result.skipped, result.notices, aligner)
+    for name, count in aligner.counts.items():
+        result.tally.counts[f"align_{name}"] += count
+    return make_units(timed, gap)
 
 
 def _check_audible(tracks: Sequence[Track], encoded: Sequence[EncodedTrack], units: Sequence[list[Unit]]) -> None:

@@ -51,7 +51,13 @@ def read_settings(root: Path) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     if version != SCHEMA_VERSION:
-        raise InputError(f"{root} has schema version {version}, this sca reads {SCHEMA_VERSION}", hint="build it again")
+        older = isinstance(version, int) and version < SCHEMA_VERSION
+        raise InputError(
+            f"{root} has schema version {version}, this sca reads {SCHEMA_VERSION}",
+            hint="an older sca made it: build it again from its corpus with sca build-duplex --force"
+            if older
+            else "a newer sca made it: update this one",
+        )
     return made
 
 

@@ -28,7 +28,7 @@ __all__ = [
     "write_table",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 EMBEDDING_SIZE = 192
 _ROWS_A_BATCH = 128
 _FORMAT: dict[str, Any] = {

@@ -33,8 +33,11 @@ from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
 
 __all__ = ["leaked_chunks", "verify"]
 
-# Not in both: who made it, what never got in, and the leak, which only the verifier measures.
-_NOT_RECOMPUTED = ("sca_version", "leak.structural_s", "skipped", "notices", "sessions.dropped", "sessions.failed")
+# Not in both: who made it, what never got in, what a model made of the audio, and the leak, which only the verifier measures.
+_NOT_RECOMPUTED = (
+    *("sca_version", "leak.structural_s", "skipped", "notices", "sessions.dropped", "sessions.failed"),
+    *("alignment.utterances", "alignment.aligned", "alignment.fallbacks"),
+)
 _DECODE_BLOCK = 1 << 18
 _CAUSAL_CHUNKS = 64
 
