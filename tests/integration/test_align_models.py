@@ -9,11 +9,13 @@ import soundfile as sf
 from sca.data.duplex.align import CTC, INTERPOLATED
 from sca.data.duplex.align_ctc import CtcWords, best_path
 from sca.data.duplex.align_track import TrackAligner
+from sca.data.duplex.align_whisper import WhisperWords
 from sca.data.duplex.build import build_duplex
 from sca.data.duplex.verify import verify
 from sca.errors import InputError, UpstreamError
 from sca.resources import demo_corpus
 from tests.integration import corpus
+from tests.integration.tiny_whisper import scripted_whisper
 
 HOP = 320
 
@@ -80,6 +82,32 @@ def test_given_times_are_used_before_any_model(tmp_path, ctc_model):
     summary = build_duplex(source, tmp_path / "data", corpus.settings(align="ctc", align_model=str(ctc_model)))
     assert summary.report.alignment.utterances == 0
     assert set(summary.report.align_source) == {"given"}
+
+
+@pytest.fixture(scope="module")
+def whisper_model(tmp_path_factory):
+    return scripted_whisper(tmp_path_factory.mktemp("whisper"))
+
+
+def test_whispers_words_lend_their_times_to_the_given_text(whisper_model):
+    """It always hears its sentence; the given text has a word more, one less, and its own spelling."""
+    finder = WhisperWords(str(whisper_model), language="en", suppressed=())
+    heard = np.random.default_rng(0).normal(0, 0.1, 5 * 16_000).astype(np.float32)
+    spans = finder.spans("HELLO there, really: this is a test of a system", heard)
+    assert [span is not None for span in spans] == [True, True, False, True, True, True, True, True, False, True]
+    starts = [span[0] for span in spans if span is not None]
+    assert starts == sorted(starts)
+    assert all(0 <= a <= b <= 5 * 16_000 for a, b in filter(None, spans))
+    assert finder.spans("goodbye", heard) is None
+
+
+def test_a_corpus_is_built_with_whisper(tmp_path, whisper_model):
+    source = corpus.pair(tmp_path / "c", audio=12.0)
+    summary = build_duplex(
+        source, tmp_path / "data", corpus.settings(align="whisper", align_model=str(whisper_model), align_language="en")
+    )
+    assert summary.report.alignment.utterances == 4
+    assert verify(tmp_path / "data").holds
 
 
 class _Knows:

@@ -1,5 +1,6 @@
 """Word times from Whisper (faster-whisper): what it hears in an utterance, word by word."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,23 @@ __all__ = ["WhisperWords"]
 
 
 class WhisperWords:
-    """A model; `spans` finds the words of a text in a piece of audio. Raises `UpstreamError` where it cannot be loaded."""
+    """A model; `spans` finds the words of a text in a piece of audio. Raises `UpstreamError` where it cannot be loaded.
 
-    def __init__(self, model: str, cache_dir: str | None = None, language: str | None = None) -> None:
+    suppressed: token ids it may not say; (-1,) are those of symbols that are not speech.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        cache_dir: str | None = None,
+        language: str | None = None,
+        *,
+        suppressed: Sequence[int] = (-1,),
+    ) -> None:
         from faster_whisper import WhisperModel
 
         self._language = language
+        self._suppressed = list(suppressed)
         try:
             self._model: Any = WhisperModel(
                 str(Path(model).expanduser()) if Path(model).expanduser().is_dir() else model,
@@ -41,7 +53,12 @@ class WhisperWords:
         """
         # No text is carried over or prompted: an utterance stands for itself, so the order of sessions changes nothing.
         segments, _ = self._model.transcribe(
-            heard, language=self._language, word_timestamps=True, condition_on_previous_text=False, temperature=0.0
+            heard,
+            language=self._language,
+            word_timestamps=True,
+            condition_on_previous_text=False,
+            temperature=0.0,
+            suppress_tokens=self._suppressed,
         )
         words = [
             TimedWord(word.word.strip(), round(word.start * HEARD_HZ), round(word.end * HEARD_HZ))
