@@ -178,6 +178,10 @@ class TextTokenizer:
         found: str | None = self._full.id_to_token(token_id)
         return found
 
+    def save(self, path: Path) -> None:
+        """Write it as a `tokenizer.json`."""
+        path.write_bytes(_serialized(self._full))
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over vocabulary, merges and added tokens: equal for equal tokenizers, wherever they were loaded from."""

@@ -78,3 +78,11 @@ def trial_data() -> Path:
             pytest.fail(f"{data} is missing, and CI has to run what needs it")
         pytest.skip("the trial recordings are not on this machine")
     return data
+
+
+@pytest.fixture(scope="session")
+def tiny_omni(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny random Qwen3-Omni with the real vocabulary, in float32 (`scripts.make_tiny_omni`). Never write into it."""
+    from scripts.make_tiny_omni import save
+
+    return save(tmp_path_factory.mktemp("omni") / "tiny")

@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+"""Make a tiny random Qwen3-Omni that loads like the released one: same classes, same vocabulary, same grid, 24 M weights.
+
+    python scripts/make_tiny_omni.py FOLDER [--seed 0]
+
+Writes config, safetensors, tokenizer and feature extractor; about 110 MB, most of it the 152064 rows of the real vocabulary.
+It says nothing sensible. It is there to prove equalities (cached = whole, streamed = offline), so its weights are scaled up until
+what goes in matters to what comes out: as initialised, a layer of this width hardly changes its input.
+
+In tests: `from scripts.make_tiny_omni import build, save`, or the fixture `tiny_omni`, which is the folder made once a run. Needs
+torch (the extra `live`) and no network.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen3OmniMoeConfig,
+    Qwen3OmniMoeForConditionalGeneration,
+    WhisperFeatureExtractor,
+)
+
+from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
+
+INITIAL_STD = 0.02  # transformers' initializer_range
+GAIN = 5.0  # over that: spread of a layer's output near that of its input
+HIDDEN = 64
+# The released checkpoint's. The class default of audio_token_id is 151646, which is the silence token.
+THINKER_IDS = {
+    "audio_token_id": 151675,
+    "image_token_id": 151655,
+    "video_token_id": 151656,
+    "audio_start_token_id": 151669,
+    "vision_start_token_id": 151652,
+}
+CODEC_IDS = {
+    "codec_bos_id": 2149,
+    "codec_eos_token_id": 2150,
+    "codec_pad_id": 2148,
+    "codec_nothink_id": 2155,
+    "codec_think_bos_id": 2156,
+    "codec_think_eos_id": 2157,
+}
+SPEAKERS = {"chelsie": 2301, "ethan": 2302, "aiden": 2303}
+
+
+def tiny_config() -> Qwen3OmniMoeConfig:
+    """The released model's shape in small. All ids, rates and the window of the vocoder are the released ones."""
+    return Qwen3OmniMoeConfig(
+        thinker_config=_thinker(), talker_config=_talker(), code2wav_config=_code2wav(), enable_audio_output=True
+    )
+
+
+def build(seed: int = 0) -> Qwen3OmniMoeForConditionalGeneration:
+    """The model, float32 on the CPU, in evaluation mode. A seed gives the same weights; the global generator is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen3OmniMoeForConditionalGeneration(tiny_config()).eval().float()
+        # transformers 5.22 leaves the talker's experts uninitialised memory when the class is not loaded from files.
+        for name, weight in model.talker.named_parameters():
+            if ".experts." in name:
+                torch.nn.init.normal_(weight, std=INITIAL_STD)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() >= 2:
+                weight.mul_(GAIN)
+    return model
+
+
+def save(folder: Path, seed: int = 0) -> Path:
+    """Write the model with its tokenizer and feature extractor into `folder`, which is made; gives `folder` back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    build(seed).save_pretrained(folder)
+    load_tokenizer(BUILTIN_QWEN).save(folder / "tokenizer.json")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / "tokenizer.json"), eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
+    tokenizer.save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=128).save_pretrained(folder)
+    return folder
+
+
+def _thinker() -> dict[str, Any]:
+    audio = {
+        "num_mel_bins": 128,
+        "d_model": 32,
+        "encoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 64,
+        "downsample_hidden_size": 8,
+        "output_dim": HIDDEN,
+        "n_window": 50,
+        "n_window_infer": 800,
+        "conv_chunksize": 500,
+        "max_source_positions": 1500,
+    }
+    vision = {
+        "depth": 1,
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_heads": 2,
+        "out_hidden_size": HIDDEN,
+        "deepstack_visual_indexes": [0],
+        "num_position_embeddings": 16,
+        "patch_size": 16,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+    }
+    text = _moe(vocab_size=152_064, hidden_size=HIDDEN, num_hidden_layers=4)
+    return {
+        **THINKER_IDS,
+        "audio_end_token_id": 151670,
+        "vision_end_token_id": 151653,
+        "position_id_per_seconds": 13,
+        "audio_config": audio,
+        "vision_config": vision,
+        "text_config": text,
+    }
+
+
+def _talker() -> dict[str, Any]:
+    text = _moe(vocab_size=3072, hidden_size=48, num_hidden_layers=2)
+    predictor = {
+        "vocab_size": 2048,
+        "hidden_size": 48,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "num_code_groups": 16,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+    }
+    return {
+        **THINKER_IDS,
+        **CODEC_IDS,
+        "accept_hidden_layer": 2,
+        "num_code_groups": 16,
+        "thinker_hidden_size": HIDDEN,
+        "spatial_merge_size": 2,
+        "position_id_per_seconds": 13,
+        "speaker_id": SPEAKERS,
+        "text_config": {**text, "shared_expert_intermediate_size": 32},
+        "code_predictor_config": predictor,
+    }
+
+
+def _code2wav() -> dict[str, Any]:
+    return {
+        "codebook_size": 2048,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "num_quantizers": 16,
+        "sliding_window": 72,
+        "decoder_dim": 64,
+        "upsample_rates": [8, 5, 4, 3],
+        "upsampling_ratios": [2, 2],
+        "max_position_embeddings": 8000,
+        # As released, 0.01, the transformer hardly touches its input, and a wrong cache would go unseen.
+        "layer_scale_initial_scale": 0.5,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
+    }
+
+
+def _moe(*, vocab_size: int, hidden_size: int, num_hidden_layers: int) -> dict[str, Any]:
+    return {
+        "vocab_size": vocab_size,
+        "hidden_size": hidden_size,
+        "intermediate_size": 64,
+        "num_hidden_layers": num_hidden_layers,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "moe_intermediate_size": 32,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "norm_topk_prob": True,
+        "max_position_embeddings": 65_536,
+        # The sections are halves of a head's dimensions and sum to 16 / 2.
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 1e6,
+            "mrope_section": [4, 2, 2],
+            "interleaved": True,
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make a tiny random Qwen3-Omni that loads like the released one.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    folder = save(given.folder, given.seed)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    print(f"{folder}: {size / 1e6:.0f} MB in {len(list(folder.iterdir()))} files")
+
+
+if __name__ == "__main__":
+    main()
