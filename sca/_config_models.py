@@ -137,6 +137,15 @@ class DuplexConfig(_Section):
         0.32, gt=0, description="Windows are cut where both are silent for this long or longer, in seconds."
     )
     max_segments: int = Field(8, ge=1, description="Most segments of the speaker in one window.")
+    min_turns: int = Field(
+        3, ge=0, description="Stretches of speech, of both speakers, that a window has where the material does."
+    )
+    validation: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the hours kept apart as the split validation, in groups that share no speaker with the rest.",
+    )
     align: Literal["interpolate", "whisper", "ctc"] = Field(
         "interpolate",
         description="Where word times come from that a corpus does not give: shared out by letters, or found by a model.",

@@ -57,6 +57,12 @@ def build_duplex(
             help="Units that fall more than max_lag_chunks behind: keep or drop-unit (keep).", show_default=False
         ),
     ] = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the hours to keep apart as validation, no speaker on both sides (0).", show_default=False
+        ),
+    ] = None,
     align: Annotated[
         str | None,
         typer.Option(
@@ -88,6 +94,7 @@ def build_duplex(
         "duplex.lead_chunks": lead,
         "duplex.window": window,
         "duplex.on_lag": on_lag,
+        "duplex.validation": validation,
         "duplex.align": align,
         "duplex.align_model": align_model,
         "duplex.audio_format": audio_format,

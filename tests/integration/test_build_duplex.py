@@ -17,6 +17,7 @@ import soundfile as sf
 from sca.data.duplex.build import build_duplex
 from sca.data.duplex.load import load
 from sca.data.duplex.script import build_script
+from sca.data.duplex.store import merge_tables, write_split_files
 from sca.data.duplex.verify import verify
 from sca.errors import ConfigError, InputError, OutputError
 from sca.tokenizer import load_tokenizer
@@ -431,3 +432,38 @@ def test_the_command_line(tmp_path):
     broken = subprocess.run([*base, "verify", data], capture_output=True, text=True)
     assert broken.returncode == 5
     assert "report.json is missing" in broken.stderr
+
+
+def test_validation_shares_no_speaker_with_training(tmp_path):
+    source = tmp_path / "corpus"
+    for n in range(3):
+        for speaker, start in (("a", 1.0), ("b", 4.0)):
+            corpus.write_track(source, f"A000{n}_S_{speaker}{n}", [(start, start + 2, "hello there my friend")], 8.0)
+    summary = build_duplex(source, tmp_path / "data", corpus.settings(validation=0.34))
+    data = datasets.load_from_disk(str(tmp_path / "data"))
+    assert summary.report.splits == {"train": 4, "validation": 2}
+    heard = {
+        split: {s for row in data[split] for s in (row["listener"], row["speaker"])} for split in summary.report.splits
+    }
+    assert not heard["train"] & heard["validation"]
+    assert len(load(tmp_path / "data", "validation")) == 2
+    assert verify(tmp_path / "data").holds
+
+
+def test_verify_finds_a_speaker_on_both_sides(tmp_path):
+    corpus.pair(corpus.pair(tmp_path / "c", "A0001_S0001_0", 15.0), "A0002_S0002_0", 15.0)
+    build_duplex(tmp_path / "c", tmp_path / "data", corpus.settings())
+    parts = sorted((tmp_path / "data" / ".sca" / "rows").glob("*.arrow"))
+    for split, part in zip(("train", "validation"), parts, strict=True):
+        folder = tmp_path / "data" / split
+        merge_tables(folder / "data-00000-of-00001.arrow", "rows", [part])
+        write_split_files(folder, split, ["data-00000-of-00001.arrow"], [split])
+    problems = verify(tmp_path / "data").problems
+    assert "A0002_S0002_0: speaker G0001 is in train and in validation" in problems
+
+
+def test_one_group_of_speakers_has_no_validation(tmp_path):
+    corpus.pair(corpus.pair(tmp_path / "c", "A0001_S0001_0", 15.0), "A0002_S0002_0", 15.0)
+    build_duplex(tmp_path / "c", tmp_path / "data", corpus.settings(validation=0.5))
+    assert not (tmp_path / "data" / "validation").exists()
+    assert verify(tmp_path / "data").holds

@@ -1,5 +1,6 @@
 """Windows tile a session whatever was said in it, keep their bounds, and cut in silence where there is any."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given
@@ -66,3 +67,19 @@ def test_a_session_that_fits_is_one_window(drawn):
     n_chunks, speaker, other = drawn
     whole = WindowPlan(10**6, 10**6, None, CHUNK, CHUNK, 1)
     assert [(w.first, w.last) for w in plan_windows(n_chunks, speaker, speaker, other, whole)] == [(0, n_chunks)]
+
+
+@given(sides())
+def test_a_window_with_few_turns_could_not_be_joined_to_its_neighbour(drawn):
+    """Three turns where the material has them: joining would be too long, too crowded, or help nobody."""
+    n_chunks, speaker, other = drawn
+    plan = replace(PLAN, min_turns=3)
+    windows = plan_windows(n_chunks, speaker, speaker, other, plan)
+
+    def turns(first, last, spans):
+        return sum(first * CHUNK <= start < last * CHUNK for start, _ in spans)
+
+    for a, b in pairwise(windows):
+        if turns(a.first, a.last, speaker + other) < 3 or turns(b.first, b.last, speaker + other) < 3:
+            too_long = b.last - a.first > plan.max_chunks
+            assert too_long or turns(a.first, b.last, speaker) > plan.max_segments

@@ -23,6 +23,7 @@ from sca.data.duplex.report import Report, make_report
 from sca.data.duplex.session import Paths, SessionJob, SessionResult, build_session
 from sca.data.duplex.settings import NAME as SETTINGS_FILE
 from sca.data.duplex.settings import differences, made_with, tokenizer_of
+from sca.data.duplex.splits import validation_sessions
 from sca.data.duplex.store import merge_tables, write_dict, write_split_files
 from sca.data.runs.files import write_json
 from sca.data.runs.ledger import Entry, Ledger, exclusive
@@ -121,7 +122,7 @@ def _claim(root: Path, settings: Settings, tokenizer: TextTokenizer, force: bool
                 f"{root} was made with other settings ({', '.join(differences(found, wanted)[:4])})",
                 hint="give another --output, or --force to build it anew",
             )
-        for name in ("storage", "train", ".sca"):
+        for name in ("storage", "train", "validation", ".sca"):
             shutil.rmtree(root / name, ignore_errors=True)
         for name in ("dataset_dict.json", "report.json", "ledger.jsonl", "README.md"):
             (root / name).unlink(missing_ok=True)
@@ -255,12 +256,24 @@ def _finish(
         raise InputError(
             f"no session could be used: {reasons}", hint=f"{root / 'ledger.jsonl'} has every session's reason"
         )
+    apart = validation_sessions(
+        {r.session_id: r.speakers for r in kept}, {r.session_id: r.samples for r in kept}, settings.duplex.validation
+    )
+    for result in kept:
+        result.split = "validation" if result.session_id in apart else "train"
     report = make_report(settings, made_with(settings, tokenizer), __version__, results, skipped)
     with writing(root):
         shutil.rmtree(root / ".sca" / "scratch", ignore_errors=True)
-    merge_tables(root / "train" / "data-00000-of-00001.arrow", "rows", [Paths(root, r.session_id).rows for r in kept])
-    write_split_files(root / "train", "train", ["data-00000-of-00001.arrow"], [r.key for r in kept])
+    splits = {name: [r for r in kept if r.split == name] for name in ("train", "validation")}
+    for name, sessions in splits.items():
+        if not sessions:
+            # Left from a run with more sessions; a first run has none, and a training split is never empty.
+            shutil.rmtree(root / name, ignore_errors=True)
+            continue
+        file = root / name / "data-00000-of-00001.arrow"
+        merge_tables(file, "rows", [Paths(root, r.session_id).rows for r in sessions])
+        write_split_files(root / name, name, [file.name], [r.key for r in sessions])
     write_split_files(root / "storage", "storage", [f"{r.session_id}.arrow" for r in kept], [r.key for r in kept])
     write_json(root / "report.json", report.model_dump(mode="json"))
-    write_dict(root, ["storage", "train"])
+    write_dict(root, ["storage", *(name for name, sessions in splits.items() if sessions)])
     return report

@@ -58,13 +58,13 @@ def window_plan(settings: Settings, tokenizer: TextTokenizer) -> WindowPlan:
     room = duplex.max_tokens - len(prompt_ids(settings, tokenizer))
     most = room // (grid.frames_per_chunk + duplex.text_tokens_per_chunk)
     if duplex.window_s is None:
-        low, high, segments = most, most, None
+        low, high, segments, turns = most, most, None, 0
     else:
         shortest_s, longest_s = duplex.window_s
         # Rounded inwards, so that the seconds asked for are kept.
         low = int(-(-shortest_s // float(grid.chunk_s)))
         high = min(most, int(longest_s / float(grid.chunk_s) + 1e-9))
-        segments = duplex.max_segments
+        segments, turns = duplex.max_segments, duplex.min_turns
     if high < 1:
         raise ConfigError(
             f"no window fits: duplex.max_tokens is {duplex.max_tokens} and duplex.window is {duplex.window!r}",
@@ -77,6 +77,7 @@ def window_plan(settings: Settings, tokenizer: TextTokenizer) -> WindowPlan:
         min_silence=round(duplex.min_silence_s * HEARD_HZ),
         chunk_samples=grid.heard_samples,
         lead=duplex.lead_chunks,
+        min_turns=turns,
     )
 
 

@@ -115,6 +115,7 @@ class Report(_Part):
     made_with: dict[str, Any]
     sessions: Sessions
     rows: int
+    splits: dict[str, int]
     segments: dict[str, int]
     align_source: dict[str, int]
     alignment: Alignment
@@ -176,6 +177,10 @@ def make_report(
             hours=round(sum(r.samples for r in kept) / HEARD_HZ / 3600, 6),
         ),
         rows=counts["rows"],
+        splits={
+            split: sum(r.rows for r in kept if r.split == split)
+            for split in sorted({r.split for r in kept} | {"train"})
+        },
         segments=_named(counts, "segments_"),
         align_source={k: v for k, v in _named(counts, "words_").items() if k != "dropped_on_request"},
         alignment=Alignment(

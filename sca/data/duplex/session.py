@@ -69,7 +69,7 @@ class Paths:
 class SessionResult:
     """How a session ended. status: kept, dropped or failed (then `reason` says why). Lengths in samples at 16 kHz.
 
-    skipped: what was left out of it.   notices: what was odd, and used all the same.
+    skipped: what was left out of it.   notices: what was odd, and used all the same.   split: known once all sessions are.
     """
 
     session_id: str
@@ -85,6 +85,8 @@ class SessionResult:
     storage_digests: list[str] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     stat: list[list[Any]] = field(default_factory=list)
+    speakers: list[str] = field(default_factory=list)
+    split: str = "train"
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready copy; counters with integer keys become lists of pairs."""
@@ -141,6 +143,7 @@ def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: Te
         ]
         _check_audible(conversation.tracks, encoded, units)
         result.samples, result.tracks = samples, len(encoded)
+        result.speakers = [track.speaker_id for track in conversation.tracks]
         _write_storage(paths, job, conversation.tracks, encoded, units, result)
         _write_rows(
             paths,

@@ -91,7 +91,8 @@ class _Verifier:
         files = open_split(self.root, "storage")
         if on_start is not None:
             on_start(len(files), len(files))
-        rows = _Rows(self._rows())
+        splits = ["train", *(["validation"] if (self.root / "validation" / "state.json").exists() else [])]
+        rows = {split: _Rows(self._rows(split)) for split in splits}
         results: list[SessionResult] = []
         before = ""
         for file in files:
@@ -106,21 +107,29 @@ class _Verifier:
             results.append(result)
             if on_session is not None:
                 on_session(result.session_id, result.samples / HEARD_HZ)
-        left = rows.rest()
+        left = [row_id for part in rows.values() for row_id in part.rest()]
         if left:
             self._problem(
                 "rows", f"{len(left)} rows belong to no session in storage or are out of order, the first is {left[0]}"
             )
+        heard_in: dict[str, str] = {}
+        for result in results:
+            for speaker in result.speakers:
+                if heard_in.setdefault(speaker, result.split) != result.split:
+                    self._problem(
+                        "rows",
+                        f"{result.session_id}: speaker {speaker} is in {heard_in[speaker]} and in {result.split}",
+                    )
         return results
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        for file in open_split(self.root, "train"):
+    def _rows(self, split: str) -> Iterator[dict[str, Any]]:
+        for file in open_split(self.root, split):
             for batch in iter_rows(file):
                 if batch.schema.names != list(features("rows")):
                     raise InputError(f"{file} has other columns than a duplex data set", hint="build it again")
                 yield from batch.to_pylist()
 
-    def _session(self, file: Path, rows: "_Rows") -> SessionResult:
+    def _session(self, file: Path, rows: dict[str, "_Rows"]) -> SessionResult:
         tracks = stored_tracks(file)
         if not tracks:
             raise InputError(f"{file} holds no track")
@@ -131,9 +140,14 @@ class _Verifier:
         speakers = [track.record["speaker_id"] for track in tracks]
         if sorted(set(speakers)) != speakers:
             self._problem("audio", f"{session_id}: speakers {speakers} are not in order, or one is there twice")
+        result.speakers = speakers
         for track in tracks:
             self._track(session_id, track, result)
-        self._views(session_id, tracks, rows.of(session_id), result)
+        found = {split: here for split, part in rows.items() if (here := part.of(session_id))}
+        if len(found) > 1:
+            self._problem("rows", f"{session_id}: has rows in {' and in '.join(found)}")
+        result.split = next(iter(found), "train")
+        self._views(session_id, tracks, [row for here in found.values() for row in here], result)
         return result
 
     def _track(self, session_id: str, track: StoredTrack, result: SessionResult) -> None:

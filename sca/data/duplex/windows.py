@@ -14,6 +14,8 @@ __all__ = ["Cut", "Span", "Window", "WindowPlan", "merge_spans", "plan_windows"]
 Span = tuple[int, int]
 """Samples `[start, end)` at 16 kHz."""
 
+# What a window with too few turns costs: less than a cut in somebody's speech, more than an odd length.
+_FEW_TURNS = 3.0
 # What each kind of cut costs, against a window's length cost of at most about one.
 _COST = {"clean": 0.0, "close": 0.3, "listener_cut": 4.0, "word_cut": 20.0, "forced_cut": 60.0}
 
@@ -41,7 +43,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
-    """What a window may be: chunks at least (where it can), at most (always), segments, silence wanted at a cut."""
+    """What a window may be: chunks at least (where it can), at most (always), segments, silence wanted at a cut.
+
+    min_turns: stretches of speech, of both speakers, that begin in a window (where there are as many).
+    """
 
     min_chunks: int
     max_chunks: int
@@ -49,6 +54,7 @@ class WindowPlan:
     min_silence: int
     chunk_samples: int
     lead: int
+    min_turns: int = 0
 
 
 def merge_spans(spans: Iterable[Span]) -> list[Span]:
@@ -67,13 +73,14 @@ def plan_windows(
 ) -> list[Window]:
     """Tile `[0, n_chunks)` with windows.
 
-    words, units: the speaker's, in time order.   other: spans in which the listener speaks.
+    words, units: the speaker's, in time order.   other: spans in which the listener speaks, his units.
     """
     if n_chunks <= plan.max_chunks and (plan.max_segments is None or len(units) <= plan.max_segments):
         return [Window(0, n_chunks)]
     starts = [start for start, _ in units]
     cuts = _candidates(n_chunks, words, starts, other, plan)
-    return _cheapest_tiling(cuts, starts, plan)
+    turns = sorted([*starts, *(start for start, _ in other)])
+    return _cheapest_tiling(cuts, starts, turns, plan)
 
 
 def _candidates(
@@ -112,10 +119,13 @@ def _stretches(
     ]
 
 
-def _cheapest_tiling(cuts: Sequence[Cut], unit_starts: Sequence[int], plan: WindowPlan) -> list[Window]:
-    """Shortest path over the cuts: bad cuts, odd lengths and too many segments cost."""
+def _cheapest_tiling(
+    cuts: Sequence[Cut], unit_starts: Sequence[int], turn_starts: Sequence[int], plan: WindowPlan
+) -> list[Window]:
+    """Shortest path over the cuts: bad cuts, odd lengths, too many segments and too few turns cost."""
     chunks = [cut.chunk for cut in cuts]
     began = [bisect_left(unit_starts, chunk * plan.chunk_samples) for chunk in chunks]
+    turned = [bisect_left(turn_starts, chunk * plan.chunk_samples) for chunk in chunks]
     best = [0.0] + [float("inf")] * (len(cuts) - 1)
     came = [0] * len(cuts)
     for j in range(1, len(cuts)):
@@ -125,6 +135,7 @@ def _cheapest_tiling(cuts: Sequence[Cut], unit_starts: Sequence[int], plan: Wind
             if length > plan.max_chunks and i < j - 1:
                 break
             cost = best[i] + _COST[cuts[j].kind] + _length_cost(length, plan) + _crowd_cost(began[j] - began[i], plan)
+            cost += _FEW_TURNS * (turned[j] - turned[i] < plan.min_turns)
             if cost < best[j]:
                 best[j], came[j] = cost, i
     windows: list[Window] = []

@@ -1,0 +1,42 @@
+"""Validation shares no speaker with training, whoever spoke with whom."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sca.data.duplex.splits import speaker_groups, validation_sessions
+
+speakers = st.lists(st.sampled_from("ABCDEFGHIJKL"), min_size=2, max_size=3, unique=True)
+corpora = st.dictionaries(st.text("0123456789", min_size=1, max_size=4), speakers, min_size=1, max_size=12)
+
+
+@given(corpora)
+def test_groups_hold_every_session_once_and_share_no_speaker(corpus):
+    groups = speaker_groups(corpus)
+    assert sorted(session for group in groups for session in group) == sorted(corpus)
+    present = [{speaker for session in group for speaker in corpus[session]} for group in groups]
+    assert sum(map(len, present)) == len(set().union(*present))
+
+
+@given(corpora)
+def test_a_group_cannot_be_split_further(corpus):
+    for group in speaker_groups(corpus):
+        reached, new = set(corpus[group[0]]), True
+        while new:
+            new = {s for name in group if reached & set(corpus[name]) for s in corpus[name]} - reached
+            reached |= new
+        assert all(set(corpus[name]) <= reached for name in group)
+
+
+@given(corpora, st.floats(0, 0.99), st.data())
+def test_no_speaker_is_on_both_sides_and_training_keeps_something(corpus, share, data):
+    samples = {session: data.draw(st.integers(1, 1000)) for session in corpus}
+    apart = validation_sessions(corpus, samples, share)
+    inside = {speaker for session in apart for speaker in corpus[session]}
+    outside = {speaker for session in corpus.keys() - apart for speaker in corpus[session]}
+    assert not inside & outside
+    assert apart < corpus.keys()
+    groups = speaker_groups(corpus)
+    assert bool(apart) == (share > 0 and len(groups) > 1)
+    taken = sum(samples[session] for session in apart)
+    one_group = any(set(group) == apart for group in groups)
+    assert taken <= share * sum(samples.values()) or one_group
