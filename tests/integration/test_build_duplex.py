@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -467,3 +468,16 @@ def test_one_group_of_speakers_has_no_validation(tmp_path):
     build_duplex(tmp_path / "c", tmp_path / "data", corpus.settings(validation=0.5))
     assert not (tmp_path / "data" / "validation").exists()
     assert verify(tmp_path / "data").holds
+
+
+def test_words_shared_out_by_letters_are_near_their_true_onsets(tmp_path, demo_data):
+    """The shipped conversation with its true word times hidden: the target for utterance times alone."""
+    source = corpus.demo(tmp_path / "c")
+    shutil.rmtree(source / "WORDS")
+    build_duplex(source, tmp_path / "data", corpus.settings())
+    true, hidden = (datasets.load_from_disk(str(root))["storage"] for root in (demo_data, tmp_path / "data"))
+    off = []
+    for a, b in zip(true, hidden, strict=True):
+        assert {word["source"] for word in b["words"]} == {"interpolated"}
+        off += [abs(x["start"] - y["start"]) for x, y in zip(a["words"], b["words"], strict=True)]
+    assert np.mean(off) <= 0.27
