@@ -20,6 +20,7 @@ from sca.cli.eval import app as eval_app
 from sca.cli.live import live
 from sca.cli.search import search
 from sca.cli.transcode import transcode
+from sca.cli.transcribe import transcribe
 from sca.cli.turn import app as turn_app
 from sca.cli.verify import verify
 from sca.errors import ScaError
@@ -90,6 +91,7 @@ app.command("demo")(demo)
 app.command("search")(search)
 app.command("download")(download)
 app.command("transcode")(transcode)
+app.command("transcribe")(transcribe)
 app.command("build-duplex")(build_duplex)
 app.command("build-duplex-dataset", hidden=True)(build_duplex)
 app.command("verify")(verify)

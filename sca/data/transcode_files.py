@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sca.errors import InputError, UsageError
 
-__all__ = ["ANY", "INPUTS", "OUTPUTS", "Source", "clashes", "find_sources", "input_extensions", "one_line"]
+__all__ = ["ANY", "INPUTS", "OUTPUTS", "Source", "clashes", "find_sources", "input_extensions", "one_line", "walk"]
 
 ANY = "any"
 OUTPUTS = ("flac", "wav", "opus")
@@ -69,7 +69,7 @@ def find_sources(source: Path, out: Path, wanted: str | None, made: str) -> list
         extensions = input_extensions(wanted or "webm")
         if out.resolve() == source.resolve() and made in extensions:
             raise UsageError(f"{out} is where the .{made} files come from", hint="give another folder for the results")
-        there = sorted(_walk(source, out.resolve()))
+        there = sorted(walk(source, out.resolve()))
         chosen = [path for path in there if _extension(path) in extensions]
         if not chosen:
             raise _nothing(source, extensions, there)
@@ -112,7 +112,9 @@ def _extension(path: Path) -> str:
     return path.suffix.lower().removeprefix(".")
 
 
-def _walk(folder: Path, out: Path) -> Iterator[Path]:
+def walk(folder: Path, out: Path | None = None) -> Iterator[Path]:
+    """The files below a folder, hidden ones and those below `out` left out. Raises `InputError` where one is unreadable."""
+
     def refuse(error: OSError) -> None:
         raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
 

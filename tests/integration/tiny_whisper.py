@@ -4,8 +4,7 @@ Its residual outputs are zero and its decoder's position embeddings point at the
 sound while everything around it is real: prompt, timestamps, alignment by cross-attention (random), batching, the Silero VAD.
 Each stretch it is given gets the sentence, from 0.00 to `end_s` of that stretch.
 
-Use it with `suppress_tokens=[]` (the default suppresses the space of a byte-level vocabulary), and with
-`condition_on_previous_text=False` and no `initial_prompt` (the script is indexed by position, after a prompt of three).
+Use it with `condition_on_previous_text=False` and no `initial_prompt` (the script is indexed by position, after a prompt of three).
 """
 
 from pathlib import Path
@@ -54,8 +53,11 @@ def _tokenizer() -> tuple[Any, list[str]]:
 
     letters = _bytes_as_letters()
     vocab = {letters[byte]: byte for byte in range(256)}
+    # Whisper suppresses the first token of " -", " '" and " ♪". With these merges it is not the space.
+    merges = [(letters[32], letters[byte]) for byte in b"-'\xe2"]
+    vocab |= {"".join(pair): len(vocab) + n for n, pair in enumerate(merges)}
     vocab[""] = len(vocab)  # CTranslate2 takes a model for multilingual when its vocabulary has the empty string
-    tokenizer = Tokenizer(BPE(vocab=vocab, merges=[]))
+    tokenizer = Tokenizer(BPE(vocab=vocab, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     languages = list(_LANGUAGE_CODES)

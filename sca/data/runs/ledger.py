@@ -5,14 +5,13 @@ on each item, sorted, so that interrupted and unbroken runs end with the same by
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from sca.data.runs.files import published
+from sca.data.runs.files import append_line, published
 from sca.errors import InputError, writing
 
 __all__ = ["Entry", "Ledger", "exclusive"]
@@ -49,13 +48,7 @@ class Ledger:
 
     def append(self, entry: Entry) -> None:
         """Add one line, whole and synced."""
-        with writing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a+b") as file:
-                _cut_torn_line(file)
-                file.write(_line(entry))
-                file.flush()
-                os.fsync(file.fileno())
+        append_line(self.path, _line(entry))
 
     def settle(self, entries: Iterable[Entry]) -> None:
         """Replace the file by these entries, sorted by item."""
@@ -78,22 +71,6 @@ class Ledger:
                 raise InputError(
                     f"{self.path}:{number}: not a ledger line ({error})", hint="take the line out"
                 ) from error
-
-
-def _cut_torn_line(file: BinaryIO) -> None:
-    """Take off what a crash left of a line, so that the next one does not continue it."""
-    end = file.seek(0, os.SEEK_END)
-    at = end
-    while at > 0:
-        step = min(at, 4096)
-        file.seek(at - step)
-        newline = file.read(step).rfind(b"\n")
-        if newline >= 0:
-            at = at - step + newline + 1
-            break
-        at -= step
-    if at < end:
-        file.truncate(at)
 
 
 def _line(entry: Entry) -> bytes:

@@ -1,0 +1,272 @@
+"""`sca transcribe` with a real (tiny, scripted) Whisper: lines, resuming, guards, and every way an input can be bad."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from sca.audio.decode import read
+from sca.cli.main import app
+from sca.data.recogniser import find_speech
+from sca.data.transcribe import ledger_of
+from sca.events import Show, read_shows
+from tests.integration.tiny_whisper import SENTENCE, scripted_whisper
+
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = SENTENCE.split()
+
+
+@pytest.fixture(scope="session")
+def whisper(tmp_path_factory):
+    return scripted_whisper(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session")
+def speech(trial_data):
+    return read(trial_data / "clips" / "jfk.flac", 16_000)
+
+
+def words_for(whisper, *sources, save_file, options=()):
+    plain = [
+        "transcribe",
+        *map(str, sources),
+        "--save-file",
+        str(save_file),
+        "--model",
+        str(whisper),
+        "--device",
+        "cpu",
+    ]
+    return [*plain, "--language", "en", "--json", "-q", *options]
+
+
+def run(whisper, *sources, save_file, options=()):
+    done = CliRunner().invoke(app, words_for(whisper, *sources, save_file=save_file, options=options))
+    summary = json.loads(done.stdout) if done.stdout else None
+    return done.exit_code, summary, done.stderr
+
+
+def shows(path):
+    return {show.video_id: show for _, show in read_shows(path) if isinstance(show, Show)}
+
+
+def record(path, samples, rate_hz=16_000):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, rate_hz)
+    return path
+
+
+def test_a_folder_of_real_recordings_becomes_lines(whisper, trial_data, tmp_path):
+    save_file = tmp_path / "out" / "lines.jsonl"
+    code, summary, _ = run(whisper, trial_data / "clips", save_file=save_file)
+    assert (code, summary["made"], summary["failed"]) == (0, 5, {})
+    found = shows(save_file)
+    assert list(found) == ["big_buck_bunny_small", "hotwords", "jfk", "multilingual", "stereo_diarization"]
+    jfk = found["jfk"]
+    assert (jfk.language, jfk.duration_s, jfk.source, jfk.model) == ("en", 11.0, "jfk.flac", str(whisper))
+    assert [word.word for word in jfk.words] == WORDS
+    assert " ".join(event.content for event in jfk.timeline) == SENTENCE.strip()
+    assert {event.role for event in jfk.timeline} == {"comedian"}
+    for show in found.values():
+        starts = [event.start for event in show.timeline]
+        assert starts == sorted(starts)
+        assert all(0 <= word.start < word.end <= show.duration_s for word in show.words)
+
+
+@pytest.mark.parametrize(
+    ("clip", "seconds"), [("jfk.flac", 11), ("multilingual.mp3", 29), ("stereo_diarization.wav", 5)]
+)
+def test_the_bundled_vad_hears_real_speech_and_words_lie_in_it(whisper, trial_data, tmp_path, clip, seconds):
+    samples = read(trial_data / "clips" / clip, 16_000)
+    spans = [(start / 16_000, end / 16_000) for start, end in find_speech(samples)]
+    assert 0.4 * seconds < sum(end - start for start, end in spans) <= len(samples) / 16_000
+    run(whisper, trial_data / "clips" / clip, save_file=tmp_path / "x.jsonl")
+    (show,) = shows(tmp_path / "x.jsonl").values()
+    assert show.words
+    for word in show.words:
+        assert any(low - 0.2 <= word.start and word.end <= high + 0.2 for low, high in spans), word
+
+
+def test_a_second_run_does_nothing_and_a_changed_recording_is_done_again(whisper, speech, tmp_path):
+    one, two = (record(tmp_path / "in" / f"{name}.wav", speech[: 16_000 * n]) for name, n in (("a", 4), ("b", 5)))
+    save_file = tmp_path / "lines.jsonl"
+    run(whisper, tmp_path / "in", save_file=save_file)
+    before = save_file.read_bytes()
+    code, summary, _ = run(tmp_path / "no model is loaded", tmp_path / "in", save_file=save_file)
+    assert code != 0  # another model is another setting
+    code, summary, _ = run(whisper, tmp_path / "in", save_file=save_file)
+    assert (code, summary["made"], summary["already"], save_file.read_bytes()) == (0, 0, 2, before)
+    record(one, speech[16_000:80_000])
+    code, summary, _ = run(whisper, tmp_path / "in", save_file=save_file)
+    assert (code, summary["made"], summary["already"]) == (0, 1, 1)
+    assert [json.loads(line)["video_id"] for line in save_file.read_text().splitlines()] == ["a", "b"]
+    shutil.copy(two, tmp_path / "in" / "c.wav")  # the same sound under another name is another recording
+    assert run(whisper, tmp_path / "in", save_file=save_file)[1]["made"] == 1
+
+
+def test_killed_in_the_middle_and_gone_on_equals_unbroken(whisper, speech, tmp_path):
+    for n in range(20):
+        record(tmp_path / "in" / f"show{n:02}.wav", speech[800 * n : 800 * n + 48_000])
+    save_file, ledger = tmp_path / "killed" / "lines.jsonl", ledger_of(tmp_path / "killed" / "lines.jsonl")
+    command = [sys.executable, "-m", "sca", *words_for(whisper, tmp_path / "in", save_file=save_file)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
+        try:
+            _until(lambda: save_file.exists() and save_file.read_bytes().count(b"\n") >= 4, child)
+        finally:
+            child.send_signal(signal.SIGKILL)
+    had = save_file.read_bytes().count(b"\n")
+    assert 4 <= had < 20
+    with save_file.open("ab") as file:
+        file.write(b'{"video_id": "show19", "timel')  # as if the power had failed while a line was written
+    code, summary, _ = run(whisper, tmp_path / "in", save_file=save_file)
+    assert (code, summary["made"] + summary["already"]) == (0, 20)
+    assert summary["already"] in (had, had - 1)  # at most the one whose ledger line was not written yet
+    whole = tmp_path / "whole" / "lines.jsonl"
+    run(whisper, tmp_path / "in", save_file=whole)
+    assert save_file.read_bytes() == whole.read_bytes()
+    assert ledger.read_bytes() == ledger_of(whole).read_bytes()
+    parallel = tmp_path / "parallel" / "lines.jsonl"
+    assert run(whisper, tmp_path / "in", save_file=parallel, options=["--jobs", "2"])[0] == 0
+    assert parallel.read_bytes() == whole.read_bytes()
+
+
+def _until(holds, child, seconds=60):
+    limit = time.monotonic() + seconds
+    while not holds():
+        assert child.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < limit
+        time.sleep(0.005)
+
+
+def test_bad_recordings_fail_by_name_and_the_rest_is_done(whisper, speech, tmp_path):
+    folder = tmp_path / "in"
+    record(folder / "good.wav", speech[:64_000])
+    record(folder / "short.wav", speech[:16_000])
+    record(folder / "silent.wav", np.zeros(48_000, np.float32))
+    record(folder / "six.wav", np.repeat(speech[:48_000, None], 6, axis=1))
+    (folder / "corrupt.flac").write_bytes(os.urandom(4000))
+    (folder / "empty.wav").touch()
+    _film_without_sound(folder / "mute.mp4")
+    for sub in ("x", "y"):
+        record(folder / sub / "twin.wav", speech[:32_000])
+    save_file = tmp_path / "lines.jsonl"
+    code, summary, stderr = run(whisper, folder, save_file=save_file)
+    assert code == 7
+    assert sorted(shows(save_file)) == ["good", "short", "silent", "six"]
+    assert set(summary["failed"]) == {"corrupt", "empty", "mute", "twin"}
+    assert "both called twin" in summary["failed"]["twin"]
+    assert "sound" in summary["failed"]["mute"]
+    assert ["silent", "no speech was heard"] in summary["notes"]
+    assert shows(save_file)["silent"].timeline == ()
+    assert [word.word for word in shows(save_file)["six"].words] == WORDS
+    assert "Traceback" not in stderr
+
+    # What failed is not tried again unless that is asked for, and then only that.
+    code, again, _ = run(whisper, folder, save_file=save_file)
+    assert (code, again["made"], again["already"], again["failed_before"]) == (7, 0, 4, 3)
+    record(folder / "mended.wav", speech[:48_000]).replace(folder / "corrupt.flac")
+    code, mended, _ = run(whisper, folder, save_file=save_file, options=["--retry-failed"])
+    assert (mended["made"], mended["already"], mended["failed_before"]) == (1, 4, 0)
+    assert "corrupt" in shows(save_file)
+
+
+def _film_without_sound(path):
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(10):
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
+        film.mux(stream.encode())
+
+
+def test_without_the_vad_whisper_reads_everything_and_silence_is_guarded(whisper, speech, tmp_path):
+    silence = record(tmp_path / "hush.wav", np.zeros(160_000, np.float32))
+    code, summary, _ = run(whisper, silence, save_file=tmp_path / "lines.jsonl", options=["--no-vad"])
+    assert (code, summary["guards"]["on_silence"], summary["words"]) == (0, len(WORDS), 0)
+    talk = record(tmp_path / "talk.wav", speech)
+    _, summary, _ = run(whisper, talk, save_file=tmp_path / "lines.jsonl", options=["--no-vad"])
+    assert summary["words"] == len(WORDS)
+
+
+def test_without_word_times_events_are_segments(whisper, speech, tmp_path):
+    talk = record(tmp_path / "talk.wav", speech)
+    run(whisper, talk, save_file=tmp_path / "lines.jsonl", options=["--no-word-timestamps"])
+    (show,) = shows(tmp_path / "lines.jsonl").values()
+    assert (show.words, [event.content for event in show.timeline]) == ((), [SENTENCE.strip()])
+
+
+def test_a_loop_of_the_recogniser_is_taken_out_and_counted(speech, tmp_path):
+    looping = scripted_whisper(tmp_path, " Well" + " and then he said" * 5 + ".", 10.0)
+    talk = record(tmp_path / "talk.wav", speech)
+    _, summary, _ = run(looping, talk, save_file=tmp_path / "lines.jsonl")
+    (show,) = shows(tmp_path / "lines.jsonl").values()
+    assert [word.word.strip(".") for word in show.words] == ["Well", "and", "then", "he", "said"]
+    assert summary["guards"]["repeated"] == show.guards["repeated"] == 16
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["--device", "cuda"], 4, "no CUDA device"),
+        (["--device", "tpu"], 2, "no device 'tpu'"),
+        (["--compute-type", "float17"], 2, "cannot compute in float17"),
+        (["--language", "xx"], 2, "knows no language 'xx'"),
+        (["--model", "small"], 6, "the hub did not give the model small"),
+        (["--model", "no such thing"], 2, "there is no model"),
+        (["--model", "./nowhere"], 4, "no folder with a model"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said_in_a_line(whisper, speech, tmp_path, options, code, says):
+    import ctranslate2
+
+    if "cuda" in options and ctranslate2.get_cuda_device_count():
+        options = ["--device", "cuda", "--compute-type", "float17"]
+        code, says = 2, "cannot compute in float17"
+    talk = record(tmp_path / "talk.wav", speech[:32_000])
+    found, _, stderr = run(whisper, talk, save_file=tmp_path / "lines.jsonl", options=options)
+    assert (found, says in stderr, "Traceback" in stderr) == (code, True, False), stderr
+    assert not (tmp_path / "lines.jsonl").exists()
+
+
+@pytest.mark.parametrize("missing", ["model.bin", "config.json", "vocabulary.json", "tokenizer.json"])
+def test_an_incomplete_model_folder_says_what_it_lacks(whisper, speech, tmp_path, missing):
+    shutil.copytree(whisper, tmp_path / "model")
+    (tmp_path / "model" / missing).unlink()
+    talk = record(tmp_path / "talk.wav", speech[:32_000])
+    code, _, stderr = run(tmp_path / "model", talk, save_file=tmp_path / "lines.jsonl")
+    assert (code, missing in stderr, "lacks" in stderr) == (4, True, True)
+
+
+def test_nothing_to_do_is_said(whisper, tmp_path):
+    code, _, stderr = run(whisper, tmp_path, save_file=tmp_path / "lines.jsonl")
+    assert (code, "no sound or video file" in stderr) == (5, True)
+    code, _, stderr = run(whisper, tmp_path / "gone.wav", save_file=tmp_path / "lines.jsonl")
+    assert (code, "does not exist" in stderr) == (5, True)
+
+
+def test_a_line_of_another_hand_stays(whisper, speech, tmp_path):
+    save_file = tmp_path / "lines.jsonl"
+    older = '{"video_id": "zz", "timeline": [{"start": 1, "end": 2, "role": "audience", "content": "ha"}]}\n'
+    save_file.write_text(older + "not json\n")
+    run(whisper, record(tmp_path / "talk.wav", speech[:64_000]), save_file=save_file)
+    lines = save_file.read_text().splitlines()
+    assert [json.loads(lines[0])["video_id"], lines[1] + "\n", lines[2]] == ["talk", older, "not json"]
+
+
+def test_main_py_is_the_same_command(whisper, speech, tmp_path):
+    talk = record(tmp_path / "talk.wav", speech[:48_000])
+    command = [sys.executable, ROOT / "main.py", *words_for(whisper, talk, save_file=tmp_path / "a.jsonl")[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    run(whisper, talk, save_file=tmp_path / "b.jsonl")
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()

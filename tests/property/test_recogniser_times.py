@@ -1,0 +1,60 @@
+"""Speech joined without its pauses, and times in it put back: nothing is lost, doubled or moved."""
+
+import itertools
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sca.data.guards import Speech, Word, guard_words
+from sca.data.recogniser import pack, restore
+
+spans = st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 3000)), min_size=1, max_size=20).map(
+    lambda pieces: [
+        (sum(g + n for g, n in pieces[:i]) + gap, sum(g + n for g, n in pieces[:i]) + gap + length)
+        for i, (gap, length) in enumerate(pieces)
+    ]
+)
+
+
+@given(spans, st.integers(3000, 9000))
+def test_packing_keeps_every_span_in_order_and_no_chunk_is_too_long(speech, most):
+    chunks = pack(speech, most)
+    assert [span for chunk in chunks for span in chunk] == speech
+    assert all(0 < sum(end - start for start, end in chunk) <= most for chunk in chunks)
+
+
+@given(spans, st.data())
+def test_a_word_inside_one_span_comes_back_to_where_it_was(speech, data):
+    at = data.draw(st.integers(0, len(speech) - 1))
+    start, end = speech[at]
+    first = data.draw(st.integers(start, end - 1))
+    last = data.draw(st.integers(first + 1, end))
+    before = sum(e - s for s, e in speech[:at])
+    joined = ((before + first - start) / 16000, (before + last - start) / 16000)
+    np.testing.assert_allclose(restore(*joined, speech), (first / 16000, last / 16000), atol=1e-6)
+
+
+@given(spans, st.floats(0, 10), st.floats(0, 3))
+def test_any_word_ends_up_in_speech_and_forwards(speech, start, length):
+    low, high = restore(start, start + length, speech)
+    assert low <= high
+    assert any(s / 16000 - 1e-9 <= low and high <= e / 16000 + 1e-9 for s, e in speech)
+
+
+words = st.lists(
+    st.tuples(st.sampled_from(["a", "no", "well.", "ha"]), st.floats(0, 0.7), st.floats(0, 0.6)), max_size=30
+)
+
+
+@given(words, spans)
+def test_guarded_words_are_in_order_and_last(pieces, speech):
+    at, said = 0.0, []
+    for text, gap, length in pieces:
+        said.append(Word(f" {text}", at + gap, at + gap + length, 0.5))
+        at += gap + length
+    from collections import Counter
+
+    kept = guard_words(said, Speech([(s / 1000, e / 1000) for s, e in speech]), Counter())
+    assert all(word.end - word.start >= 0.0189 for word in kept)
+    assert all(one.end <= two.start + 1e-9 for one, two in itertools.pairwise(kept))
