@@ -102,12 +102,14 @@ def transcribe(
     reactions: str = "none",
     retry_failed: bool = False,
     watch: Watch | None = None,
+    recogniser: Recogniser | None = None,
 ) -> Summary:
     """Transcribe files, and the files of folders, into the JSONL `save_file`.
 
     reactions: what hears the audience, see `sca.data.reactions.load_detector`.   retry_failed: whether recordings that failed
-    before with the same content and settings are tried again. Raises `InputError` when there is nothing to do, `OutputError`, and
-    what loading the model raises; a recording's own failure is in the summary.
+    before with the same content and settings are tried again.   recogniser: one that is loaded, with these options. Raises
+    `InputError` when there is nothing to do, `OutputError`, and what loading the model raises; a recording's own failure is in
+    the summary.
     """
     recordings, clashes = find_recordings(sources)
     summary = Summary(save_file, failed=sorted(clashes.items()))
@@ -119,7 +121,7 @@ def transcribe(
         todo = list(_sort_out(recordings, identity, entries, there, summary, retry_failed=retry_failed))
         watch = watch or NoWatch()
         watch.start(len(recordings) + len(clashes), len(todo))
-        for entry, show in _run(todo, options, reactions):
+        for entry, show in _run(todo, options, reactions, recogniser):
             if show is not None:
                 append_line(save_file, show.model_dump_json().encode() + b"\n")
                 summary.add(show)
@@ -198,21 +200,22 @@ def _digest(path: Path) -> str:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _run(todo: Sequence[Todo], options: RecogniserOptions, reactions: str) -> Iterator[Outcome]:
+def _run(
+    todo: Sequence[Todo], options: RecogniserOptions, reactions: str, recogniser: Recogniser | None
+) -> Iterator[Outcome]:
     """Outcomes as they come. The model is loaded once, and only when there is something to do."""
     if not todo:
         return
     detector = _detector(reactions)
-    workers = min(options.workers, len(todo))
-    recogniser = Recogniser(options, cpu_threads=max(1, cores() // max(1, workers)))
+    model = recogniser or Recogniser(options, cpu_threads=max(1, cores() // max(1, options.workers)))
 
     def work(one: Todo) -> Outcome:
-        return _attempt(one, recogniser, detector)
+        return _attempt(one, model, detector)
 
-    if recogniser.workers == 1:
+    if model.workers == 1:
         yield from map(work, todo)
         return
-    with _threads(recogniser) as pool:
+    with _threads(model) as pool:
         for future in as_completed([pool.submit(work, one) for one in todo]):
             yield future.result()
 

@@ -13,26 +13,35 @@ from typing import Any
 SENTENCE = " Hello there, this is a test of the system."
 END_S = 4.0
 
-_made: dict[tuple[str, float], Path] = {}
+_made: dict[tuple[object, ...], Path] = {}
 
 
-def scripted_whisper(folder: Path, sentence: str = SENTENCE, end_s: float = END_S) -> Path:
+def scripted_whisper(
+    folder: Path,
+    sentence: str = SENTENCE,
+    end_s: float = END_S,
+    *,
+    width: int = 64,
+    layers: int = 2,
+    heads: int = 4,
+) -> Path:
     """The CTranslate2 folder of a Whisper that says `sentence` until `end_s`; made once a process, below `folder`.
 
     `sentence` starts with a space, as Whisper's own text does. `end_s` is a multiple of 0.02, up to 30.
+    width, layers, heads: of encoder and decoder, for benches that need a model large enough to matter.
     """
-    key = (sentence, end_s)
+    key = (sentence, end_s, width, layers, heads)
     if key not in _made or not _made[key].exists():
-        _made[key] = _convert(folder / f"scripted-whisper-{len(_made)}", sentence, end_s)
+        _made[key] = _convert(folder / f"scripted-whisper-{len(_made)}", *key)
     return _made[key]
 
 
-def _convert(folder: Path, sentence: str, end_s: float) -> Path:
+def _convert(folder: Path, sentence: str, end_s: float, width: int, layers: int, heads: int) -> Path:
     from ctranslate2.converters import TransformersConverter
 
     source = folder / "transformers"
     source.mkdir(parents=True)
-    _save(source, sentence, end_s)
+    _save(source, sentence, end_s, width, layers, heads)
     made = folder / "ctranslate2"
     TransformersConverter(str(source), copy_files=["tokenizer.json", "preprocessor_config.json"]).convert(str(made))
     return made
@@ -68,7 +77,7 @@ def _tokenizer() -> tuple[Any, list[str]]:
     return tokenizer, languages
 
 
-def _save(folder: Path, sentence: str, end_s: float) -> None:
+def _save(folder: Path, sentence: str, end_s: float, width: int, layers: int, heads: int) -> None:
     import torch
     from transformers import (
         GenerationConfig,
@@ -87,13 +96,13 @@ def _save(folder: Path, sentence: str, end_s: float) -> None:
     config = WhisperConfig(
         vocab_size=tokenizer.get_vocab_size(),
         num_mel_bins=80,
-        d_model=64,
-        encoder_layers=2,
-        decoder_layers=2,
-        encoder_attention_heads=4,
-        decoder_attention_heads=4,
-        encoder_ffn_dim=128,
-        decoder_ffn_dim=128,
+        d_model=width,
+        encoder_layers=layers,
+        decoder_layers=layers,
+        encoder_attention_heads=heads,
+        decoder_attention_heads=heads,
+        encoder_ffn_dim=2 * width,
+        decoder_ffn_dim=2 * width,
         suppress_tokens=None,
         begin_suppress_tokens=None,
         **ends,

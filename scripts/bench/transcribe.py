@@ -1,0 +1,117 @@
+"""What `sca transcribe` adds to faster-whisper's own batched pipeline, on the same recordings in the same run.
+
+Regime: one loaded model, random weights in the shape of Whisper's `--size` (default base), float32, CPU; `--files` recordings of
+`--seconds` of espeak-ng each, already on disk as 16 kHz WAV. Theirs: `BatchedInferencePipeline.transcribe(path)` with
+word times and its VAD, segments read to the end. Ours: reading, the VAD, the same pipeline, guards, phrases and the line, hashed,
+appended and synced. The weights are scripted, so
+every stretch of 30 s decodes the same number of tokens. One warm-up each, then
+rounds that alternate; medians of pairs, since the machine's speed drifts.
+
+    uv run python scripts/bench/transcribe.py [--size base] [--files 4] [--seconds 60] [--rounds 5]
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from sca.data.recogniser import Recogniser, RecogniserOptions
+from sca.data.transcribe import transcribe
+from tests.integration.tiny_whisper import scripted_whisper
+
+SHAPES = {"tiny": (384, 4, 6), "base": (512, 6, 8), "small": (768, 12, 12)}
+TEXT = "The quick brown fox jumps over the lazy dog while everybody in the room waits for the next line. "
+TARGET = 1.03
+
+
+def recordings(folder: Path, files: int, seconds: int) -> list[Path]:
+    """Speech by espeak-ng with pauses, each file another speed."""
+    found = []
+    for n in range(files):
+        path = folder / f"show{n}.wav"
+        spoken = folder / "spoken.wav"
+        command = ["espeak-ng", "-s", str(150 + 5 * n), "-w", str(spoken), TEXT * (seconds // 5)]
+        subprocess.run(command, check=True)
+        sound, rate = soundfile.read(spoken, dtype="float32")
+        times = np.arange(seconds * 16_000) / 16_000
+        soundfile.write(path, np.interp(times, np.arange(len(sound)) / rate, sound, right=0.0), 16_000)
+        spoken.unlink()
+        found.append(path)
+    return found
+
+
+def theirs(recogniser: Recogniser, paths: list[Path]) -> float:
+    from faster_whisper import BatchedInferencePipeline
+
+    pipeline = BatchedInferencePipeline(recogniser._model)
+    began = time.perf_counter()
+    for path in paths:
+        segments, _ = pipeline.transcribe(str(path), language="en", batch_size=8, word_timestamps=True)
+        assert sum(len(segment.words) for segment in segments)
+    return time.perf_counter() - began
+
+
+def ours(recogniser: Recogniser, paths: list[Path], folder: Path) -> float:
+    save_file = folder / f"{time.perf_counter_ns()}" / "lines.jsonl"
+    began = time.perf_counter()
+    summary = transcribe(paths, save_file, recogniser.options, recogniser=recogniser)  # loading is neither's work
+    taken = time.perf_counter() - began
+    assert summary.made == len(paths)
+    assert summary.words
+    return taken
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=SHAPES, default="base")
+    parser.add_argument("--files", type=int, default=4)
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        width, layers, heads = SHAPES[asked.size]
+        model = scripted_whisper(
+            folder,
+            " And this is what the model says every time it is asked, word by word." * 4,
+            28.0,
+            width=width,
+            layers=layers,
+            heads=heads,
+        )
+        paths = recordings(folder, asked.files, asked.seconds)
+        options = RecogniserOptions(str(model), device="cpu", language="en")
+        recogniser = Recogniser(options)
+        theirs(recogniser, paths[:1])
+        ours(recogniser, paths[:1], folder)
+        rounds = [(theirs(recogniser, paths), ours(recogniser, paths, folder)) for _ in range(asked.rounds)]
+    ratio = statistics.median(mine / other for other, mine in rounds)
+    print(
+        json.dumps(
+            {
+                "bench": "transcribe",
+                "regime": f"whisper {asked.size}, random weights, float32, {asked.files} files of {asked.seconds} s, cpu",
+                "theirs_s": round(statistics.median(other for other, _ in rounds), 3),
+                "ours_s": round(statistics.median(mine for _, mine in rounds), 3),
+                "ratio": round(ratio, 4),
+                "ratios": [round(mine / other, 4) for other, mine in rounds],
+                "target": TARGET,
+                "met": ratio <= TARGET,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
