@@ -14,6 +14,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, PrivateAttr, TypeAdapter, ValidationError
 
 from sca._config_models import AudioConfig, DuplexConfig, Env, LiveConfig, PathsConfig, QwenConfig, TurnConfig
+from sca._config_serve import ServeConfig
 from sca._config_sources import Given, Key, Problem, from_environment, from_file, from_overrides, unknown
 from sca._config_text import expected, problems_of, raise_for
 from sca.errors import ConfigError, GridError, UsageError
@@ -28,6 +29,7 @@ __all__ = [
     "LiveConfig",
     "PathsConfig",
     "QwenConfig",
+    "ServeConfig",
     "Settings",
     "TurnConfig",
     "apply_preset",
@@ -67,6 +69,7 @@ class Settings(BaseModel):
     duplex: DuplexConfig = DuplexConfig()
     live: LiveConfig = LiveConfig()
     turn: TurnConfig = TurnConfig()
+    serve: ServeConfig = ServeConfig()
     paths: PathsConfig = PathsConfig()
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 

@@ -23,6 +23,7 @@ LAYERS = {
     "sca.units": 0,
     "sca.config": 1,
     "sca._config_models": 1,
+    "sca._config_serve": 1,
     "sca._config_sources": 1,
     "sca._config_text": 1,
     "sca.events": 1,

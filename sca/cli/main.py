@@ -19,6 +19,7 @@ from sca.cli.download import download
 from sca.cli.eval import app as eval_app
 from sca.cli.live import live
 from sca.cli.search import search
+from sca.cli.serve import serve
 from sca.cli.transcode import transcode
 from sca.cli.transcribe import transcribe
 from sca.cli.turn import app as turn_app
@@ -97,6 +98,7 @@ app.command("build-duplex-dataset", hidden=True)(build_duplex)
 app.command("verify")(verify)
 app.command("live")(live)
 app.command("run-live", hidden=True)(live)
+app.command("serve")(serve)
 app.add_typer(turn_app, name="turn")
 app.add_typer(eval_app, name="eval")
 app.command("devices")(devices)

@@ -132,6 +132,8 @@ class LiveSession:
                 chunk = self._catch_up(waiting, heard)
                 interrupts = self._interrupts
                 frames, ticks = await self._mind.step(chunk, self._news())
+                for observer in self._observers:
+                    observer.stepped(chunk.index, frames)
                 for frame in frames:
                     await self._pass_on(frame, chunk, said_in, cut_off=interrupts != self._interrupts)
                 passed = self._clock.now() - chunk.tick

@@ -5,13 +5,13 @@ protocol's text side are an `Observer`. All are called on the event loop and mus
 `sca.infer.clock`: 48 000 a second since the session began, so that a sample at 16 kHz lasts 3 and one at 24 kHz lasts 2.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from sca.infer.frames import AudioOutput, Control, ThoughtPacket
+from sca.infer.frames import AudioOutput, Control, Frame, ThoughtPacket
 
 __all__ = ["Block", "Observer", "Sink", "Source", "Watcher"]
 
@@ -79,6 +79,10 @@ class Observer(Protocol):
         """The engine thought."""
         ...
 
+    def stepped(self, chunk_index: int, frames: Sequence[Frame]) -> None:
+        """The engine stepped a chunk: all it returned, before any of it is passed on. Chunks that were dropped are left out."""
+        ...
+
     def control(self, frame: Control) -> None:
         """A turn ended (all its sound was handed over) or was interrupted, the session lags or fails."""
         ...
@@ -97,6 +101,9 @@ class Watcher:
         """See `Observer`."""
 
     def thought(self, packet: ThoughtPacket) -> None:
+        """See `Observer`."""
+
+    def stepped(self, chunk_index: int, frames: Sequence[Frame]) -> None:
         """See `Observer`."""
 
     def control(self, frame: Control) -> None:

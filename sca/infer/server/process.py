@@ -1,18 +1,50 @@
 """An application as a process: a socket that is ours before anything is loaded, a line when it answers, a clean end on a signal."""
 
+import asyncio
 import json
 import socket
+import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sca.errors import ConfigError, MissingToolError
 from sca.infer.server.limits import http_protocol
 
-__all__ = ["listen", "serve"]
+__all__ = ["Tls", "WebSockets", "listen", "serve"]
 
 _KEEP_ALIVE_S = 75
 _DRAIN_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class WebSockets:
+    """What a server that speaks them needs.
+
+    max_message_bytes: the largest, of a client's.   drain: awaited when the server is told to stop, before connections are closed.
+    """
+
+    max_message_bytes: int
+    drain: Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """A certificate chain and its key as PEM files. Raises `ConfigError` when they cannot be read or do not belong together."""
+
+    cert: Path
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.cert, self.key, password="")
+        except (OSError, ValueError) as error:  # SSLError is an OSError
+            raise ConfigError(
+                f"cannot use the certificate {self.cert} ({error})",
+                hint="--tls-cert is a PEM file with the chain, --tls-key its private key without a password",
+            ) from error
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -42,33 +74,63 @@ def serve(
     max_connections: int,
     ready: Callable[[str], object],
     on_refused: Callable[[], object],
+    extra: str = "turn",
+    websockets: WebSockets | None = None,
+    tls: Tls | None = None,
 ) -> None:
     """Serve an ASGI application until SIGTERM or SIGINT, then finish what is being answered, for up to 10 s.
 
     ready: called with the URL when requests are answered from now on.   on_refused: called for a connection too many.
+    extra: what of sca to install for it.   websockets: None speaks HTTP only.
+    A second signal does not wait for `WebSockets.drain`.
     """
     try:
         import uvicorn
     except ImportError as error:
-        raise MissingToolError("the server needs uvicorn", hint="pip install 'sca[turn]'") from error
+        raise MissingToolError("the server needs uvicorn", hint=f"pip install 'sca[{extra}]'") from error
     host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    name = f"[{host}]" if ":" in host else host
+    url = f"{'http' if tls is None else 'https'}://{name}:{port}"
 
     class Server(uvicorn.Server):
+        _draining: asyncio.Task[None] | None = None
+        _signals = 0
+
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            self._loop = asyncio.get_running_loop()
             ready(url)
             sys.stderr.flush()
 
         def handle_exit(self, sig: int, frame: Any) -> None:
-            self.should_exit = True  # and no more: uvicorn would raise the signal again after a clean end
+            self._signals += 1
+            if websockets is None:
+                self.should_exit = True  # and no more: uvicorn would raise the signal again after a clean end
+            elif self._signals == 1:
+                self._loop.call_soon_threadsafe(self._drain)
+            else:
+                self.should_exit = True
+
+        def _drain(self) -> None:
+            self._draining = asyncio.create_task(self._drained())
+
+        async def _drained(self) -> None:
+            assert websockets is not None
+            try:
+                await websockets.drain()
+            finally:
+                self.should_exit = True
 
     protocol = http_protocol(head_timeout_s, max_connections, lambda: _too_many(max_connections), on_refused)
     Server(
         uvicorn.Config(
             app,
             http=protocol,
-            ws="none",
+            ws="none" if websockets is None else "websockets-sansio",
+            ws_max_size=1 if websockets is None else websockets.max_message_bytes,
+            ws_per_message_deflate=False,  # sound does not shrink, and what is never unpacked is no bomb
+            ssl_certfile=None if tls is None else tls.cert,
+            ssl_keyfile=None if tls is None else tls.key,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -32,7 +32,7 @@ def check_bind(host: str, key: str | None, *, insecure: bool) -> None:
     if key is None and not insecure and not is_loopback(host):
         raise ConfigError(
             f"listening on {host} without a key would let anyone in",
-            hint="set a key (--auth-key or AUTH_KEY), listen on 127.0.0.1, or say --insecure",
+            hint="set a key (--auth-key, or the environment), listen on 127.0.0.1, or say --insecure",
         )
 
 

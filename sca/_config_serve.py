@@ -1,0 +1,51 @@
+"""The settings of `sca serve`: where it listens, who may come in, and how much each may take."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, SecretStr
+
+from sca._config_models import Env, _as_path, _Section
+
+__all__ = ["ServeConfig"]
+
+
+class ServeConfig(_Section):
+    """The live server: address, keys, and the bounds of a session."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address the live server listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port of the live server; 0 takes a free one.")
+    auth_key: Annotated[SecretStr | None, Env("SCA_AUTH_KEY")] = Field(
+        None, description="Key that clients send as `Authorization: Bearer …` or `Key …`. Not set: none."
+    )
+    origins: str = Field(
+        "",
+        description="Pages of other origins that may talk to the server, such as https://a.example,https://b.example.",
+    )
+    tls_cert: Annotated[Path | None, BeforeValidator(_as_path)] = Field(
+        None, description="Certificate chain (PEM) for https and wss. Not set: plain http."
+    )
+    tls_key: Annotated[Path | None, BeforeValidator(_as_path)] = Field(
+        None, description="Private key (PEM) of the certificate. Not set: it is in the same file."
+    )
+    max_sessions: int = Field(64, ge=1, description="Most sessions at the same time; the next is refused at once.")
+    idle_s: float = Field(
+        120.0, gt=0, description="A session ends when its client sends nothing for so long, in seconds."
+    )
+    session_s: float = Field(3600.0, gt=0, description="A session ends after so long, in seconds.")
+    warn_s: float = Field(
+        60.0, ge=0, description="A client is warned so long before one of these two ends its session, in seconds."
+    )
+    drain_s: float = Field(
+        10.0, ge=0, description="How long sessions may finish what they say when the server stops, in seconds."
+    )
+    max_message_bytes: int = Field(1048576, ge=1024, description="Largest WebSocket message, in bytes (close 1009).")
+    head_timeout_s: float = Field(
+        10.0, gt=0, description="The head of a request has to arrive within this time, in seconds."
+    )
+    max_connections: int = Field(512, ge=1, description="Most connections at the same time (503).")
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """`origins`, one by one."""
+        return frozenset(one.strip().rstrip("/") for one in self.origins.split(",") if one.strip())

@@ -1,0 +1,161 @@
+"""The live server: one engine, its device's worker, and the doors to it. A door is a function `add(app, server)`."""
+
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from sca.errors import MissingToolError
+from sca.infer.engine import Engine, SessionConfig
+from sca.infer.loop import LiveSession
+from sca.infer.server import pcm16
+from sca.infer.server.guard import Guard
+from sca.infer.server.process import Tls, WebSockets, listen, serve
+from sca.infer.server.security import KEY_PROTOCOL, check_bind, is_loopback
+from sca.infer.server.sessions import Sessions
+from sca.infer.worker import ThreadWorker
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.websockets import WebSocket
+
+    from sca.config import Settings
+    from sca.infer.clock import Clock
+    from sca.infer.ports import Observer, Sink, Source
+
+__all__ = ["DOORS", "Server", "make_app", "run"]
+
+logger = logging.getLogger(__name__)
+
+
+class Server:
+    """What doors share.
+
+    sessions: who is in.   public: paths that need no key; a door adds those of its own that hold nothing secret.
+    """
+
+    def __init__(self, engine: Engine, settings: "Settings") -> None:
+        self.engine, self.settings = engine, settings
+        self.sessions = Sessions(settings.serve)
+        self.public = {"/health"}
+        self._worker: ThreadWorker | None = None
+
+    @property
+    def worker(self) -> ThreadWorker:
+        """The one thread of the engine's device; all sessions take turns in it. Made on the event loop."""
+        if self._worker is None:
+            self._worker = ThreadWorker(self.engine.info.device)
+        return self._worker
+
+    def live(
+        self,
+        source: "Source",
+        sink: "Sink",
+        clock: "Clock",
+        config: SessionConfig,
+        observers: Sequence["Observer"] = (),
+    ) -> LiveSession:
+        """A session of the engine, not yet running."""
+        return LiveSession(
+            self.engine, source, sink,
+            clock=clock, worker=self.worker, config=config, live=self.settings.live, observers=observers,
+        )  # fmt: skip
+
+    async def accept(self, websocket: "WebSocket") -> None:
+        """Accept a connection, with the first subprotocol offered that is no key: browsers want one of theirs back."""
+        offered = [one for one in websocket.scope.get("subprotocols", []) if not one.startswith(KEY_PROTOCOL)]
+        await websocket.accept(subprotocol=offered[0] if offered else None)
+
+    def close(self) -> None:
+        """Let the device's thread go."""
+        if self._worker is not None:
+            self._worker.close()
+
+
+def _health(app: "FastAPI", server: Server) -> None:
+    from starlette.responses import PlainTextResponse
+
+    async def health(request: "Request") -> "Response":
+        return PlainTextResponse("ok")
+
+    app.add_route("/health", health, methods=["GET"])
+
+
+DOORS: tuple[Callable[["FastAPI", Server], None], ...] = (_health, pcm16.add)
+
+
+def make_app(server: Server) -> Guard:
+    """The ASGI application with all doors, behind the guard."""
+    try:
+        from fastapi import FastAPI, Request
+        from starlette.exceptions import HTTPException
+        from starlette.responses import JSONResponse
+    except ImportError as error:
+        raise MissingToolError("the server needs fastapi and uvicorn", hint="pip install 'sca[serve]'") from error
+    from sca import __version__
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        server.close()
+
+    # The pages of interactive documentation load scripts of others; /openapi.json says the same.
+    app = FastAPI(title="sca", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> "Response":
+        document = {"error": {"status": error.status_code, "what": f"{request.method}: {error.detail}"}}
+        return JSONResponse(document, error.status_code, error.headers)
+
+    for add in DOORS:
+        add(app, server)
+    config = server.settings.serve
+    return Guard(
+        app,
+        key=_key(server.settings),
+        origins=config.allowed_origins,
+        local=is_loopback(config.host),
+        public=server.public,
+    )
+
+
+def _key(settings: "Settings") -> str | None:
+    key = settings.serve.auth_key
+    return None if key is None else key.get_secret_value()
+
+
+def run(settings: "Settings", *, insecure: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT; then sessions are told and may finish what they say.
+
+    The line `sca serve: listening on URL` on stderr says that clients are answered from now on. Raises `ConfigError` for an address
+    that is taken, is none, or is reachable without a key, and what loading the engine raises.
+    """
+    from sca.infer.engines.registry import load_engine
+
+    config, key = settings.serve, _key(settings)
+    check_bind(config.host, key, insecure=insecure)
+    if key is None and not is_loopback(config.host):
+        sys.stderr.write(f"sca serve: --insecure: anyone who reaches {config.host} may use this server\n")
+    tls = None if config.tls_cert is None else Tls(config.tls_cert, config.tls_key)
+    logging.basicConfig(level=logging.WARNING, format="sca serve: %(message)s")
+    logging.getLogger("sca").setLevel(logging.INFO)
+    with listen(config.host, config.port) as listener:
+        server = Server(load_engine(settings.live.engine, settings), settings)
+        serve(
+            make_app(server),
+            listener,
+            head_timeout_s=config.head_timeout_s,
+            max_connections=config.max_connections,
+            on_refused=lambda: logger.warning("a connection too many was refused"),
+            ready=lambda url: sys.stderr.write(
+                f"sca serve: listening on {url} ({server.engine.info.name}, {server.engine.info.device}, "
+                f"up to {config.max_sessions} sessions)\n"
+            ),
+            extra="serve",
+            websockets=WebSockets(config.max_message_bytes, server.sessions.drain),
+            tls=tls,
+        )
+    sys.stderr.write("sca serve: stopped\n")

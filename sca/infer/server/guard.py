@@ -1,0 +1,91 @@
+"""What every request passes first, over HTTP and WebSocket: host, origin and key. Every answer carries the security headers."""
+
+import json
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from sca.infer.server.security import is_loopback, key_matches, origin_allowed, protocol_key
+
+__all__ = ["Guard"]
+
+_Scope = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+_App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
+
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
+
+
+class Guard:
+    """ASGI middleware.
+
+    public: paths that need no key.   origins: further ones that may ask.   local: whether only this machine reaches the server; a
+    name that is none of this machine is then refused, so that a page cannot get in by a name of its own that leads here.
+    """
+
+    def __init__(
+        self, app: _App, *, key: str | None, origins: Collection[str], local: bool, public: Collection[str]
+    ) -> None:
+        self._app, self._key, self._origins, self._local, self._public = app, key, origins, local, public
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """See ASGI."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_safely(message: MutableMapping[str, Any]) -> None:
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                headers = list(message.get("headers", []))
+                given = {name.lower() for name, _ in headers}
+                message["headers"] = headers + [one for one in _HEADERS if one[0] not in given]
+            await send(message)
+
+        refusal = self._refusal(scope)
+        if refusal is None:
+            await self._app(scope, receive, send_safely)
+        else:
+            await _refuse(scope, receive, send_safely, *refusal)
+
+    def _refusal(self, scope: _Scope) -> tuple[int, str] | None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        host = headers.get("host")
+        if self._local and self._key is None and not is_loopback(_name(host)):
+            return 421, "this server answers to names of its own machine, such as 127.0.0.1 and localhost"
+        if not origin_allowed(headers.get("origin"), host, self._origins):
+            return 403, "pages of this origin may not use this server; serve.origins names those that may"
+        if self._key is None or scope["path"] in self._public:
+            return None
+        if key_matches(headers.get("authorization") or protocol_key(scope.get("subprotocols", [])), self._key):
+            return None
+        return 401, "the server's key is missing or wrong; send `Authorization: Bearer …`"
+
+
+def _name(host: str | None) -> str:
+    try:
+        return urlsplit(f"//{host or ''}").hostname or ""
+    except ValueError:
+        return ""
+
+
+async def _refuse(scope: _Scope, receive: _Receive, send: _Send, status: int, what: str) -> None:
+    kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
+    if scope["type"] == "websocket":
+        await receive()
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": 1008, "reason": what})
+            return
+    body = json.dumps({"error": {"status": status, "what": what}}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": f"{kind}.start", "status": status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": body})

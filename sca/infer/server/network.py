@@ -1,0 +1,203 @@
+"""A network connection as a session's source and sink. Bounded in ms of sound both ways; knows no protocol and no socket.
+
+A door puts what it receives into a `NetworkSource`, and sends what it takes out of an `Outbox`; both make the other side wait.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import anyio
+import numpy as np
+
+from sca.config import LiveConfig
+from sca.infer.clock import TICKS_PER_HEARD, TICKS_PER_MS, TICKS_PER_SPOKEN, Clock
+from sca.infer.frames import AudioOutput, Frame
+from sca.infer.pacing import Playout
+from sca.infer.ports import Block, Watcher
+from sca.units import HEARD_HZ, Grid
+
+__all__ = ["Message", "NetworkSink", "NetworkSource", "Outbox"]
+
+Message = str | bytes
+_MOST_MESSAGES = 256
+
+
+class NetworkSource(Watcher):
+    """A `Source` that is given sound; also an observer of its session.
+
+    Sound that comes ahead of real time is handed over as fast as the engine steps, so none of it is ever dropped for lag; sound
+    that is on time is handed over at once. What waits is at most `live.listen_buffer_ms`: then `put` waits.
+    """
+
+    waits = True
+
+    def __init__(self, clock: Clock, grid: Grid, live: LiveConfig) -> None:
+        self._clock = clock
+        self._chunk = grid.heard_samples
+        self._room = max(self._chunk, live.listen_buffer_ms * HEARD_HZ // 1000)
+        self._waiting: deque[np.ndarray] = deque()
+        self._held = 0
+        self._given = 0
+        self._origin: int | None = None
+        self._stepped = -1
+        self._closed = False
+        self._changed = anyio.Event()
+
+    @property
+    def held_ms(self) -> float:
+        """Sound that waits to be heard."""
+        return self._held * 1000 / HEARD_HZ
+
+    async def put(self, samples: np.ndarray) -> None:
+        """Float32 `(n,)` at 16 kHz, any n. Waits while too much is held; after `close` it is thrown away."""
+        for start in range(0, len(samples), self._chunk):
+            piece = samples[start : start + self._chunk]
+            while self._held + len(piece) > self._room and not self._closed:
+                await self._change()
+            if self._closed:
+                return
+            self._waiting.append(piece)
+            self._held += len(piece)
+            self._notify()
+
+    def close(self) -> None:
+        """Nothing more comes; what is held is still heard."""
+        self._closed = True
+        self._notify()
+
+    def clear(self) -> None:
+        """Forget what is held."""
+        self._waiting.clear()
+        self._held = 0
+        self._notify()
+
+    async def blocks(self) -> AsyncIterator[Block]:
+        """See `Source`."""
+        while True:
+            while not self._waiting and not self._closed:
+                await self._change()
+            if not self._waiting:
+                return
+            await self._when_due()
+            if not self._waiting:  # cleared meanwhile
+                continue
+            piece = self._waiting.popleft()
+            self._held -= len(piece)
+            self._given += len(piece)
+            self._notify()
+            yield Block(piece, self._clock.now())
+
+    async def _when_due(self) -> None:
+        if self._origin is None:
+            self._origin = self._clock.now()
+        # One chunk of slack for jitter. Ahead of that: not before the chunk before the one this piece falls in was stepped.
+        while self._ahead() and self._stepped < self._given // self._chunk - 1:
+            await self._change()
+
+    def _ahead(self) -> bool:
+        assert self._origin is not None
+        due = self._origin + self._given * TICKS_PER_HEARD
+        return due > self._clock.now() + self._chunk * TICKS_PER_HEARD
+
+    def stepped(self, chunk_index: int, frames: Sequence[Frame]) -> None:
+        """See `Observer`."""
+        self._stepped = chunk_index
+        self._notify()
+
+    async def _change(self) -> None:
+        await self._changed.wait()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+class Outbox:
+    """Messages on their way to a client, in order. `put` never waits; who makes them waits with `room`."""
+
+    def __init__(self, most_ms: float) -> None:
+        self._most_ms = most_ms
+        self._messages: deque[tuple[tuple[Message, ...], float]] = deque()
+        self._held_ms = 0.0
+        self._closed = False
+        self._changed = anyio.Event()
+
+    def put(self, *messages: Message, ms: float = 0.0) -> None:
+        """Add messages that belong together and hold `ms` of sound. After `close` they are thrown away."""
+        if not self._closed:
+            self._messages.append((messages, ms))
+            self._held_ms += ms
+            self._notify()
+
+    async def room(self, ms: float = 0.0) -> None:
+        """Wait until `ms` of sound more may be put."""
+        while not self._closed and self._messages and not self._fits(ms):
+            await self._changed.wait()
+
+    def _fits(self, ms: float) -> bool:
+        return self._held_ms + ms <= self._most_ms and len(self._messages) < _MOST_MESSAGES
+
+    def drop_sound(self) -> float:
+        """Forget the sound that was not sent yet; returns how many ms."""
+        dropped, self._held_ms = self._held_ms, 0.0
+        self._messages = deque(one for one in self._messages if one[1] == 0)
+        self._notify()
+        return dropped
+
+    def close(self) -> None:
+        """Nothing more comes; what is there is still taken."""
+        self._closed = True
+        self._notify()
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """Walk them as they come, until `close`."""
+        while True:
+            while not self._messages and not self._closed:
+                await self._changed.wait()
+            if not self._messages:
+                return
+            messages, ms = self._messages.popleft()
+            self._held_ms = max(0.0, self._held_ms - ms)
+            self._notify()
+            for message in messages:
+                yield message
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+class NetworkSink:
+    """A `Sink` that hands sound to an outbox.
+
+    encode: makes the messages of a frame.   silenced: called when what was sent and not heard yet should fall silent.
+    Sound is sent as soon as it is said: the client plays it, and when is estimated as if it did so without delay of the network.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        clock: Clock,
+        live: LiveConfig,
+        encode: Callable[[AudioOutput], Sequence[Message]],
+        silenced: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._outbox, self._clock, self._encode, self._silenced = outbox, clock, encode, silenced
+        self._playout = Playout(live.playout_delay_ms * TICKS_PER_MS, live.playout_delay_max_ms * TICKS_PER_MS)
+
+    async def play(self, frame: AudioOutput) -> int:
+        """See `Sink`."""
+        ticks = frame.samples * TICKS_PER_SPOKEN
+        ms = ticks / TICKS_PER_MS
+        await self._outbox.room(ms)
+        self._outbox.put(*self._encode(frame), ms=ms)
+        return self._playout.push(ticks, frame.turn_id, self._clock.now())
+
+    def flush(self) -> None:
+        """See `Sink`."""
+        self._outbox.drop_sound()
+        self._playout.cut(self._clock.now())
+        self._silenced()
+
+    async def finish(self, heard_samples: int) -> None:
+        """See `Sink`."""

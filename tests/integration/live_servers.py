@@ -1,0 +1,124 @@
+"""Live servers for tests: the application on a free port in a thread, with any engine, and the real process."""
+
+import re
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import uvicorn
+
+from sca.config import load_settings
+from sca.infer.engine import EngineInfo, StepGuard
+from sca.infer.frames import AudioOutput, ThoughtPacket, TurnEnd
+from sca.infer.server.app import Server, make_app
+from sca.infer.server.process import listen
+
+
+class Mirror:
+    """An engine that says every chunk back at once: its samples are the end of an answer that is otherwise silent.
+
+    A chunk that begins with the sample 1.0 makes its session fail.   opened: the sessions' configurations.
+    """
+
+    info = EngineInfo("mirror", "says every chunk back", wants_features=False)
+
+    def __init__(self):
+        self.opened, self.closed = [], []
+
+    def open(self, config):
+        self.opened.append(config)
+        return _Mirrored(self, config)
+
+
+class _Mirrored:
+    def __init__(self, engine, config):
+        self._engine, self._config = engine, config
+        self._guard = StepGuard(config.grid.heard_samples)
+        self._turn = 0
+
+    def step(self, heard):
+        self._guard.check(heard)
+        if heard.samples[0] >= 0.999:
+            raise ZeroDivisionError("the engine broke")
+        said = np.zeros(self._config.grid.spoken_samples, "<i2")
+        said[-len(heard.samples) :] = np.rint(heard.samples * 32768)
+        text = f"chunk {heard.chunk_index}"
+        return [
+            ThoughtPacket(None, text, (1,), heard.chunk_index),
+            AudioOutput(said.tobytes(), 24_000, text, heard.chunk_index, self._turn),
+            *([TurnEnd(self._turn, heard.timestamp)] if heard.samples[0] < 0 else []),
+        ]
+
+    def interrupt(self, turn_id):
+        self._turn = max(self._turn, turn_id)
+
+    def reset(self):
+        self._guard.reset()
+
+    def close(self):
+        self._guard.close()
+        self._engine.closed.append(self._config.session_id)
+
+
+class Running:
+    """A server that answers.   server: what its doors share."""
+
+    def __init__(self, server, port):
+        self.server, self.port = server, port
+        self.url, self.ws = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}/ws/pcm16"
+
+    def empty(self):
+        """Wait until all sessions are over, and say so."""
+        until = time.monotonic() + 10
+        while len(self.server.sessions) and time.monotonic() < until:
+            time.sleep(0.01)
+        return len(self.server.sessions) == 0
+
+
+@contextmanager
+def running(engine, **overrides):
+    """Serve `engine`. overrides: settings of the section serve, or whole names with a dot as `__`."""
+    names = {(k.replace("__", ".") if "__" in k else f"serve.{k}"): v for k, v in overrides.items()}
+    server = Server(engine, load_settings(overrides=names, env={}))
+    with listen("127.0.0.1", 0) as listener:
+        config = uvicorn.Config(
+            make_app(server),
+            ws="websockets-sansio",
+            ws_max_size=server.settings.serve.max_message_bytes,
+            ws_per_message_deflate=False,
+            log_config=None,
+            timeout_graceful_shutdown=5,
+        )
+        uvi = uvicorn.Server(config)
+        thread = threading.Thread(target=uvi.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            while not uvi.started:
+                time.sleep(0.01)
+            yield Running(server, listener.getsockname()[1])
+        finally:
+            uvi.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def process(*options, module=("sca", "serve")):
+    """The real command: (process, URL) once it says that it listens."""
+    command = [sys.executable, "-m", *module, "--port", "0", *options]
+    started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        lines = []
+        for line in started.stderr:
+            lines.append(line)
+            found = re.search(r"listening on (https?://\S+)", line)
+            if found:
+                break
+        else:
+            raise AssertionError("".join(lines))
+        yield started, found[1]
+    finally:
+        started.kill()
+        started.communicate()

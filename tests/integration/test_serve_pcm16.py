@@ -1,0 +1,287 @@
+"""`sca serve` and `WS /ws/pcm16` over real sockets: the protocol, its bounds, who may come in, what happens when things break."""
+
+import base64
+import json
+import signal
+import socket
+import subprocess
+import sys
+
+import httpx
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from tests.integration.live_servers import Mirror, process, running
+
+CHUNK = 5120
+
+
+def sound(chunks, chunk=CHUNK, seed=0):
+    """Whole chunks of noise as int16; none begins with a sample that means something to the mirror."""
+    x = np.random.default_rng(seed).integers(-9000, 9000, (chunks, chunk)).astype("<i2")
+    x[:, 0] = np.abs(x[:, 0])
+    return x
+
+
+def talk(url, messages, **options):
+    """Send all, end, and return (JSON documents, audio frames, close code)."""
+    with connect(url, proxy=None, **options) as ws:
+        try:
+            for message in messages:
+                ws.send(message if isinstance(message, bytes | str) else json.dumps(message))
+            ws.send(json.dumps({"type": "end"}))
+        except ConnectionClosed:
+            pass
+        return rest(ws)
+
+
+def rest(ws):
+    """All that comes until the connection is closed."""
+    documents, frames = [], []
+    try:
+        while True:
+            message = ws.recv(timeout=20)
+            if isinstance(message, bytes):
+                frames.append(message)
+            else:
+                documents.append(json.loads(message))
+    except ConnectionClosed as closed:
+        return documents, frames, closed.rcvd.code if closed.rcvd else None
+
+
+def until(ws, kind):
+    """The next document of a type."""
+    while True:
+        message = ws.recv(timeout=20)
+        if isinstance(message, str) and json.loads(message).get("type") == kind:
+            return json.loads(message)
+
+
+def replies(documents):
+    return [d for d in documents if "chunk_ms" in d]
+
+
+def of(documents, kind):
+    return [d for d in documents if d.get("type") == kind]
+
+
+@pytest.fixture(scope="module")
+def mirror():
+    with running(Mirror()) as server:
+        yield server
+
+
+@pytest.mark.parametrize("size", [None, 3333, 20_000])
+def test_every_chunk_is_answered_and_no_sample_is_lost_however_it_is_cut(mirror, size):
+    x = sound(7)
+    data = x.tobytes()
+    size = size or len(data)
+    documents, frames, code = talk(mirror.ws, [data[i : i + size] for i in range(0, len(data), size)])
+    assert code == 1000
+    assert [d["text"] for d in replies(documents)] == [f"chunk {i}" for i in range(7)]
+    for reply in replies(documents):
+        assert (reply["chunk_ms"], reply["frames_per_chunk"], reply["frame_hz"]) == (320.0, 4, 12.5)
+    heads = of(documents, "audio")
+    assert [(h["sample_rate"], h["samples"], h["chunk_index"]) for h in heads] == [(24000, 7680, i) for i in range(7)]
+    said = np.stack([np.frombuffer(frame, "<i2")[-CHUNK:] for frame in frames])
+    assert np.array_equal(said, x)
+    assert of(documents, "lag") == []
+    assert documents[-1] == {"type": "bye", "reason": "end"}
+
+
+def test_frames_of_one_byte_are_put_together(mirror):
+    x = sound(1, chunk=640)
+    data = x.tobytes()
+    documents, frames, _ = talk(
+        mirror.ws, [{"frames_per_chunk": 1, "frame_hz": 25.0}, *(data[i : i + 1] for i in range(len(data)))]
+    )
+    assert np.array_equal(np.frombuffer(frames[0], "<i2")[-640:], x[0])
+    assert [d["chunk_ms"] for d in replies(documents)] == [40.0]
+
+
+def test_options_are_of_one_session_and_may_come_in_several_messages(mirror):
+    x = sound(2, chunk=7680)
+    documents, frames, _ = talk(
+        mirror.ws, [{"prompt": "Be brief."}, {"frames_per_chunk": 6}, {"frame_hz": 12.5}, x.tobytes()]
+    )
+    assert [(d["chunk_ms"], d["frames_per_chunk"]) for d in replies(documents)] == [(480.0, 6)] * 2
+    assert np.array_equal(np.frombuffer(frames[1], "<i2")[-7680:], x[1])
+    config = mirror.server.engine.opened[-1]
+    assert (config.prompt, config.grid.frames_per_chunk) == ("Be brief.", 6)
+    documents, _, _ = talk(mirror.ws, [sound(1).tobytes()])
+    assert replies(documents)[0]["frames_per_chunk"] == 4
+
+
+def test_an_unfinished_chunk_is_heard_at_the_end(mirror):
+    documents, frames, _ = talk(mirror.ws, [sound(2).tobytes()[: CHUNK * 3]])
+    assert len(replies(documents)) == len(frames) == 2
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        ("{", "JSON"),
+        ("[1]", "object"),
+        ('{"frame_hz": 7.3}', "whole"),
+        ('{"frames_per_chunk": 0}', "frames_per_chunk"),
+        ('{"frames_per_chunk": "4"}', "frames_per_chunk"),
+        ('{"engine": "other"}', "engine"),
+        ('{"type": "interrupt"}', "types"),
+        ("[" * 50_000, "JSON"),
+    ],
+)
+def test_a_bad_first_message_is_named_and_ends_the_session(mirror, message, says):
+    documents, _, code = talk(mirror.ws, [message])
+    assert code == 1008
+    assert [d["code"] for d in of(documents, "error")] == ["bad_message"]
+    assert says in documents[0]["message"]
+
+
+def test_text_where_sound_is_due_is_named_and_the_session_goes_on(mirror):
+    x = sound(2)
+    documents, frames, code = talk(
+        mirror.ws, [x[0].tobytes(), "hello", {"prompt": "late"}, {"type": "?"}, x[1].tobytes()]
+    )
+    assert len(of(documents, "error")) == 3
+    assert (len(replies(documents)), len(frames), code) == (2, 2, 1000)
+
+
+def test_an_interrupt_silences_and_begins_a_new_turn(mirror):
+    with connect(mirror.ws, proxy=None) as ws:
+        ws.send(sound(1).tobytes())
+        assert until(ws, "audio")["turn_id"] == 0
+        ws.send(json.dumps({"type": "interrupt"}))
+        assert until(ws, "interrupt") == {"type": "interrupt", "turn_id": 0, "by": "door"}
+        ws.send(sound(1).tobytes())
+        assert until(ws, "audio")["turn_id"] == 1
+
+
+def test_an_engine_that_breaks_ends_its_session_only(mirror):
+    broken = sound(2)
+    broken[1, 0] = 32767
+    with connect(mirror.ws, proxy=None) as other:
+        other.send(sound(1).tobytes())
+        documents, frames, code = talk(mirror.ws, [broken.tobytes()])
+        assert (code, len(frames)) == (1011, 1)
+        (error,) = of(documents, "error")
+        assert error["message"] == "the engine mirror failed in chunk 1: ZeroDivisionError: the engine broke"
+        other.send(sound(1).tobytes())
+        other.send(json.dumps({"type": "end"}))
+        documents, frames, code = rest(other)
+        assert (code, len(replies(documents)), len(frames)) == (1000, 2, 2)
+
+
+def test_a_client_that_vanishes_leaves_nothing_behind(mirror):
+    with connect(mirror.ws, proxy=None) as ws:
+        ws.send(sound(3).tobytes())
+        until(ws, "audio")
+        ws.socket.shutdown(socket.SHUT_RDWR)
+    assert mirror.empty()
+    opened = {config.session_id for config in mirror.server.engine.opened}
+    assert opened == set(mirror.server.engine.closed)
+
+
+def test_a_message_over_the_limit_is_refused_with_its_code(mirror):
+    # Only the head of a masked binary frame: with more on its way the refusal could be lost to a reset.
+    head = b"\x82\xff" + ((1 << 20) + 2).to_bytes(8, "big") + bytes(4)
+    with connect(mirror.ws, proxy=None) as ws:
+        ws.socket.sendall(head)
+        assert rest(ws)[2] == 1009
+    assert mirror.empty()
+
+
+def test_no_more_sessions_than_allowed_and_the_refusal_says_so():
+    with running(Mirror(), max_sessions=1) as server:
+        with connect(server.ws, proxy=None) as first:
+            first.send(sound(1).tobytes())
+            until(first, "audio")
+            with connect(server.ws, proxy=None) as second, pytest.raises(ConnectionClosed) as refused:
+                second.recv(timeout=20)
+            assert refused.value.rcvd.code == 1013
+            assert refused.value.rcvd.reason == "1 sessions are going on, and that is the limit"
+        assert server.empty()
+        assert talk(server.ws, [sound(1).tobytes()])[2] == 1000
+        assert (server.server.sessions.served, server.server.sessions.refused) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [({"idle_s": 0.4, "warn_s": 0.2}, "idle"), ({"session_s": 0.4, "warn_s": 0.2}, "session_limit")],
+)
+def test_a_limit_is_announced_before_it_ends_a_session(settings, reason):
+    with running(Mirror(), **settings) as server, connect(server.ws, proxy=None) as ws:
+        documents, _, code = rest(ws)
+        assert code == 1008
+        assert [(d["type"], d["reason"]) for d in documents] == [("warning", reason), ("bye", reason)]
+        assert 0 < documents[0]["seconds_left"] <= 0.2
+
+
+def test_a_key_opens_by_header_and_subprotocol_and_nothing_else():
+    with running(Mirror(), auth_key="s3cret") as server:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "s3cret"}):
+            with pytest.raises(InvalidStatus) as refused:
+                connect(server.ws, proxy=None, additional_headers=headers)
+            assert refused.value.response.status_code == 401
+        with pytest.raises(InvalidStatus):
+            connect(f"{server.ws}?key=s3cret", proxy=None)
+        for scheme in ("Bearer", "Key"):
+            talked = talk(server.ws, [sound(1).tobytes()], additional_headers={"Authorization": f"{scheme} s3cret"})
+            assert talked[2] == 1000
+        offered = base64.urlsafe_b64encode(b"s3cret").decode().rstrip("=")
+        with connect(server.ws, proxy=None, subprotocols=["sca", f"sca.key.{offered}"]) as ws:
+            assert ws.subprotocol == "sca"
+        assert httpx.get(f"{server.url}/health").text == "ok"
+        assert httpx.get(f"{server.url}/openapi.json").status_code == 401
+        assert httpx.get(f"{server.url}/openapi.json", headers={"Authorization": "Key s3cret"}).status_code == 200
+
+
+def test_pages_of_other_origins_and_names_stay_out(mirror):
+    for headers in ({"Origin": "https://evil.example"}, {"Host": "evil.example", "Origin": "http://evil.example"}):
+        response = httpx.get(f"{mirror.url}/health", headers=headers)
+        assert response.status_code in (403, 421)
+        assert response.headers["x-content-type-options"] == "nosniff"
+    with pytest.raises(InvalidStatus) as refused:
+        connect(mirror.ws, proxy=None, origin="https://evil.example")
+    assert refused.value.response.status_code == 403
+    assert httpx.get(f"{mirror.url}/health", headers={"Origin": mirror.url}).status_code == 200
+
+
+def test_the_real_command_says_where_and_stops_clean_telling_its_sessions():
+    with process("--drain", "5") as (server, url):
+        assert httpx.get(f"{url}/health").text == "ok"
+        with connect(url.replace("http", "ws") + "/ws/pcm16", proxy=None) as ws:
+            ws.send(bytes(2 * CHUNK))
+            assert replies([json.loads(ws.recv(timeout=20))])
+            server.send_signal(signal.SIGTERM)
+            documents, _, code = rest(ws)
+            assert [(d["type"], d["reason"]) for d in documents] == [("warning", "stopping"), ("bye", "stopping")]
+            assert code == 1001
+        assert server.wait(20) == 0
+        log = server.stderr.read()
+        assert log.endswith("sca serve: stopped\n")
+        assert "Traceback" not in log
+
+
+def test_the_module_starts_the_same_server(tmp_path):
+    config = tmp_path / "sca.toml"
+    config.write_text('[serve]\nauth_key = "k"\n')
+    with process("--config", str(config), module=("sca.infer.server",)) as (_, url):
+        assert httpx.get(f"{url}/openapi.json").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (("--host", "0.0.0.0"), 3, "without a key would let anyone in"),
+        (("--engine", "nobody"), 2, "no engine called nobody"),
+        (("--tls-cert", "/nowhere.pem"), 3, "cannot use the certificate /nowhere.pem"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line(options, code, says):
+    command = [sys.executable, "-m", "sca", "serve", "--port", "0", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
