@@ -2,6 +2,7 @@
 
     none        nobody
     energy      loud bursts outside speech, weightless (sca.data.reaction_energy)
+    a model     an AudioSet tagger: an .onnx file, a folder, or a hub id (sca.data.reaction_models)
 
 A detector gets the whole mix, float32 mono at 16 kHz, and where there is speech in it. It decides by itself what to do with the
 speech: laughter over a punchline is a reaction too.
@@ -12,7 +13,6 @@ from typing import Protocol
 
 import numpy as np
 
-from sca.errors import UsageError
 from sca.events import AudienceEvent, EnvironmentEvent
 
 __all__ = ["Detector", "Heard", "load_detector"]
@@ -39,11 +39,17 @@ class Detector(Protocol):
 
 
 def load_detector(name: str) -> Detector | None:
-    """The detector called `name`; None for `none`. Raises `UsageError` for a name that means nothing."""
+    """The detector called `name`; None for `none`.
+
+    Raises `UsageError` for a name that means nothing, `MissingToolError` when the model, its labels or the extra that runs it is
+    missing, `InputError` for a file that is no such model, `UpstreamError` when the hub does not give it.
+    """
     if name == "none":
         return None
     if name == "energy":
         from sca.data.reaction_energy import EnergyDetector
 
         return EnergyDetector()
-    raise UsageError(f"no detector of reactions is called {name!r}", hint="give none or energy")
+    from sca.data.reaction_models import load_model
+
+    return load_model(name)

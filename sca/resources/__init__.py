@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 
-__all__ = ["demo_corpus"]
+__all__ = ["demo_corpus", "reaction_table"]
 
 
 @contextmanager
@@ -16,3 +16,8 @@ def demo_corpus() -> Iterator[Path]:
     """
     with as_file(files("sca.resources") / "demo") as folder:
         yield folder
+
+
+def reaction_table() -> str:
+    """The TOML text that says which classes of an AudioSet tagger are which reaction."""
+    return (files("sca.resources") / "reactions.toml").read_text(encoding="utf-8")
