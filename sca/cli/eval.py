@@ -1,4 +1,4 @@
-"""`sca eval`: how well an engine takes turns."""
+"""`sca eval`: how well an engine takes turns, and a detector hears the audience."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,11 +11,14 @@ from sca.cli.progress import audio_progress
 from sca.errors import PartialFailure
 
 if TYPE_CHECKING:
+    from sca.data.reaction_eval import Scored
     from sca.infer.fdb import Outcome
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Measure how well an engine takes turns.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measure how well an engine takes turns, and a detector hears the audience.", no_args_is_help=True
+)
 
 _COLUMNS = {
     "take_over_rate": "take-over",
@@ -132,3 +135,52 @@ def turns(
         raise PartialFailure(
             f"{len(failed)} of {len(files)} files failed: {failed[0]}", hint="repair or leave them out"
         )
+
+
+@app.command()
+def reactions(
+    predicted: Annotated[Path, typer.Argument(metavar="PRED.jsonl", help="What sca transcribe wrote.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH.jsonl", help="The same, marked by a person.")],
+    as_json: Json = False,
+) -> None:
+    """Print event F1 per reaction of the audience: start and end within 0.5 s, each event counted once."""
+    from sca.data.reaction_eval import COLLAR_S, compare, read_timelines
+
+    files = {path: read_timelines(path) for path in (predicted, truth)}
+    scored = compare(files[predicted].shows, files[truth].shows)
+    broken = [f"{path}: {line}" for path, file in files.items() for line in file.broken]
+    if as_json:
+        emit_json(
+            {
+                "collar_s": COLLAR_S,
+                "shows": scored.shows,
+                "classes": {name: counts.measures() for name, counts in scored.classes.items()},
+                "all": scored.total.measures(),
+                "not_predicted": scored.missed,
+                "not_in_truth": scored.unmarked,
+                "broken": broken,
+            }
+        )
+    else:
+        _show_reactions(scored)
+    for name in scored.missed:
+        stderr().print(f"{name}: no prediction; its events count as not found", markup=False)
+    for name in scored.unmarked:
+        stderr().print(f"{name}: not in {truth}; it does not count", markup=False)
+    for line in broken:
+        stderr().print(f"passed over: {line}", markup=False)
+    if broken:
+        raise PartialFailure(f"{len(broken)} lines could not be read", hint="repair them; the others were compared")
+
+
+def _show_reactions(scored: "Scored") -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for heading in ("reaction", "F1", "precision", "recall", "found", "predicted", "true"):
+        table.add_column(heading)
+    for name, counts in [*scored.classes.items(), ("all", scored.total)]:
+        values = counts.measures()
+        ratios = ["-" if values[key] is None else f"{values[key]:.3f}" for key in ("f1", "precision", "recall")]
+        table.add_row(name, *ratios, str(counts.found), str(counts.predicted), str(counts.true))
+    out().print(table)

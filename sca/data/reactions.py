@@ -23,7 +23,7 @@ Heard = AudienceEvent | EnvironmentEvent
 class Detector(Protocol):
     """Finds reactions of the audience, and other sounds, in one recording.
 
-    name: what a transcription says about who heard them.
+    One serves any number of threads. name: what a transcription says about who heard them.
     """
 
     @property
