@@ -481,3 +481,21 @@ def test_words_shared_out_by_letters_are_near_their_true_onsets(tmp_path, demo_d
         assert {word["source"] for word in b["words"]} == {"interpolated"}
         off += [abs(x["start"] - y["start"]) for x, y in zip(a["words"], b["words"], strict=True)]
     assert np.mean(off) <= 0.27
+
+
+def test_the_report_says_what_the_conversation_is_like(tmp_path):
+    """By hand: B begins 0.5 s after A ends; A breaks into B's speech 1 s before its end; B nods in A's."""
+    source = tmp_path / "c"
+    corpus.write_track(
+        source, "S_A", [(1.0, 3.0, "how are you today"), (5.5, 10.5, "no no let me tell you this")], 12.0
+    )
+    corpus.write_track(source, "S_B", [(3.5, 6.5, "well I have been better"), (8.0, 8.5, "yeah")], 12.0)
+    talk = build_duplex(source, tmp_path / "data", corpus.settings()).report.talk
+    minutes = 2 * 38 * 0.32 / 60
+    assert talk.floor_offset_s == {"-1.0": 1, "0.5": 1}, "the first turn follows nobody, and the nod takes no floor"
+    # In overlap: A's 1.0 s at the change and 0.5 s of the nod, B's the same; of 2 + 5 + 3 + 0.5 s.
+    assert talk.overlap_share == pytest.approx(3.0 / 10.5, abs=1e-4)
+    assert talk.turns_a_minute == pytest.approx(2 / minutes, abs=1e-4)
+    assert talk.interruptions_a_minute == pytest.approx(1 / minutes, abs=1e-4)
+    assert talk.backchannels_a_minute == pytest.approx(1 / minutes, abs=1e-4)
+    assert verify(tmp_path / "data").holds

@@ -4,6 +4,7 @@ Independent of how rows are made: it gets stored rows and the speaker's stored w
 runs it on every row it writes and `sca verify` on every row it reads, so the report of the one is the check of the other.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,11 @@ from typing import Any
 from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ, encoder_tokens
 
-__all__ = ["ProofContext", "Tally", "ViewProof", "parse_input_ids"]
+__all__ = ["FLOOR_TENTHS", "ProofContext", "Tally", "ViewProof", "parse_input_ids"]
 
 Stored = Mapping[str, Any]
+FLOOR_TENTHS = 50
+"""Floor-transfer offsets are counted by tenths of a second up to this many; what lies further out is in the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +194,7 @@ class _Segment:
         segment = self.segment
         self.view.tally.counts["segments"] += 1
         self.view.tally.counts[f"segments_{segment['kind']}"] += 1
+        self._count_overlap()
         if len(self.tokens) != segment["n_tokens"]:
             self._problem(f"has {segment['n_tokens']} tokens, {len(self.tokens)} are left in the row")
             return
@@ -201,6 +205,17 @@ class _Segment:
                 self._problem(f"says its tokens are at {said}, they are at {ends}")
         self._check_text()
         self._check_words()
+
+    def _count_overlap(self) -> None:
+        """What the conversation is like: speech, overlapped speech, and from where the floor was taken."""
+        segment, counts = self.segment, self.view.tally.counts
+        length = round((segment["end_s"] - segment["start_s"]) * HEARD_HZ)
+        counts["spoken_samples"] += length
+        counts["overlapped_samples"] += round(segment["overlap"] * length)
+        offset = segment["floor_offset_s"]
+        # Who nods along takes no floor.
+        if offset is not None and segment["kind"] != "backchannel":
+            counts[f"floor_offset_{min(max(math.floor(offset * 10), -FLOOR_TENTHS), FLOOR_TENTHS)}"] += 1
 
     def _check_text(self) -> None:
         tokenizer = self.view._context.tokenizer

@@ -84,6 +84,21 @@ class Coverage(_Part):
     units_dropped_on_request: int
 
 
+class Talk(_Part):
+    """What the conversations are like, counted over the segments of all rows (one that a window cuts counts in both).
+
+    overlap_share: of the speech, during which the listener speaks too.   …_a_minute: by one speaker, per minute of a row.
+    floor_offset_s: turns and interruptions by the time from the end of what the other last began, in bins of 0.1 s named after
+    their lower edge; -5.0 and 5.0 also hold what lies further out. Negative: it began in his speech.
+    """
+
+    overlap_share: float
+    turns_a_minute: float
+    backchannels_a_minute: float
+    interruptions_a_minute: float
+    floor_offset_s: dict[str, int]
+
+
 class Chunks(_Part):
     """Chunks of all rows, by how many text tokens they hold."""
 
@@ -122,6 +137,7 @@ class Report(_Part):
     placement: Placement
     leak: Leak
     coverage: Coverage
+    talk: Talk
     chunks: Chunks
     audio: Audio
     row_flags: dict[str, int]
@@ -213,6 +229,7 @@ def make_report(
             tokens_dropped_on_request=counts["tokens_dropped_on_request"],
             units_dropped_on_request=counts["units_dropped"],
         ),
+        talk=_talk(counts, chunk_s),
         chunks=Chunks(
             chunks=counts["chunks"],
             silent_share=round(tally.used[0] / counts["chunks"], 6) if counts["chunks"] else 1.0,
@@ -236,6 +253,23 @@ def make_report(
         notices=sum(len(r.notices) for r in results),
         storage_digest=chain(d for r in kept for d in r.storage_digests),
         rows_digest=chain(d for r in kept for d in r.row_digests),
+    )
+
+
+def _talk(counts: Counter[str], chunk_s: float) -> Talk:
+    minutes = counts["chunks"] * chunk_s / 60
+    spoken = counts["spoken_samples"]
+    offsets = {int(tenths): count for tenths, count in _named(counts, "floor_offset_").items()}
+
+    def a_minute(kind: str) -> float:
+        return round(counts[f"segments_{kind}"] / minutes, 6) if minutes else 0.0
+
+    return Talk(
+        overlap_share=round(counts["overlapped_samples"] / spoken, 6) if spoken else 0.0,
+        turns_a_minute=a_minute("turn"),
+        backchannels_a_minute=a_minute("backchannel"),
+        interruptions_a_minute=a_minute("interruption"),
+        floor_offset_s={f"{tenths / 10:.1f}": offsets[tenths] for tenths in sorted(offsets)},
     )
 
 
