@@ -40,6 +40,9 @@ class ServeConfig(_Section):
         10.0, ge=0, description="How long sessions may finish what they say when the server stops, in seconds."
     )
     max_message_bytes: int = Field(1048576, ge=1024, description="Largest WebSocket message, in bytes (close 1009).")
+    max_body_bytes: int = Field(33554432, ge=1, description="Largest body of a request, in bytes (413).")
+    max_wav_s: float = Field(300.0, gt=0, description="Longest sound that POST /infer_wav takes, in seconds (413).")
+    body_timeout_s: float = Field(30.0, gt=0, description="A body has to arrive within this time, in seconds (408).")
     head_timeout_s: float = Field(
         10.0, gt=0, description="The head of a request has to arrive within this time, in seconds."
     )

@@ -69,7 +69,7 @@ def serve(
     config: ConfigFile = None,
     set_values: SetValues = None,
 ) -> None:
-    """Serve full-duplex sessions over the network: WS /ws/pcm16, GET /health."""
+    """Serve full-duplex sessions over the network: WS /ws/pcm16, POST /infer_wav, GET /health, /metrics, /v1/models."""
     settings = settings_from(
         config,
         set_values,

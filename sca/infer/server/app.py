@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from sca.errors import MissingToolError
 from sca.infer.engine import Engine, SessionConfig
 from sca.infer.loop import LiveSession
-from sca.infer.server import pcm16
+from sca.infer.server import infer_wav, metrics, pcm16
 from sca.infer.server.guard import Guard
+from sca.infer.server.metrics import LiveMetrics, Meter
 from sca.infer.server.process import Tls, WebSockets, listen, serve
 from sca.infer.server.security import KEY_PROTOCOL, check_bind, is_loopback
 from sca.infer.server.sessions import Sessions
@@ -40,6 +41,7 @@ class Server:
     def __init__(self, engine: Engine, settings: "Settings") -> None:
         self.engine, self.settings = engine, settings
         self.sessions = Sessions(settings.serve)
+        self.metrics = LiveMetrics(self.sessions)
         self.public = {"/health"}
         self._worker: ThreadWorker | None = None
 
@@ -61,7 +63,7 @@ class Server:
         """A session of the engine, not yet running."""
         return LiveSession(
             self.engine, source, sink,
-            clock=clock, worker=self.worker, config=config, live=self.settings.live, observers=observers,
+            clock=clock, worker=self.worker, config=config, live=self.settings.live, observers=[Meter(self.metrics), *observers],
         )  # fmt: skip
 
     async def accept(self, websocket: "WebSocket") -> None:
@@ -84,7 +86,7 @@ def _health(app: "FastAPI", server: Server) -> None:
     app.add_route("/health", health, methods=["GET"])
 
 
-DOORS: tuple[Callable[["FastAPI", Server], None], ...] = (_health, pcm16.add)
+DOORS: tuple[Callable[["FastAPI", Server], None], ...] = (_health, pcm16.add, infer_wav.add, metrics.add)
 
 
 def make_app(server: Server) -> Guard:

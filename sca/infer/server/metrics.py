@@ -1,0 +1,109 @@
+"""The live server's numbers for Prometheus, in a registry of their own, and `GET /metrics`, `GET /v1/models`."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import anyio
+import numpy as np
+
+from sca.errors import MissingToolError
+from sca.infer.frames import AudioOutput, Control, Frame, Interrupt, Lag
+from sca.infer.ports import Watcher
+from sca.infer.server.sessions import Sessions
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from sca.infer.server.app import Server
+
+__all__ = ["LiveMetrics", "Meter", "add"]
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.32, 0.5, 1, 2.5, 5, 10)
+
+
+class LiveMetrics:
+    """Counters and histograms. Raises `MissingToolError` without prometheus-client."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        try:
+            from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+        except ImportError as error:
+            raise MissingToolError("the server needs prometheus-client", hint="pip install 'sca[serve]'") from error
+        self.registry = registry = CollectorRegistry()
+        Gauge("sca_sessions", "Sessions going on.", registry=registry).set_function(lambda: len(sessions))
+        Gauge("sca_sessions_begun", "Sessions so far.", registry=registry).set_function(lambda: sessions.served)
+        Gauge("sca_sessions_refused", "Refused for want of room.", registry=registry).set_function(
+            lambda: sessions.refused
+        )
+        self.heard = Counter("sca_chunks_heard", "Chunks heard.", registry=registry)
+        self.stepped = Counter("sca_chunks_stepped", "Chunks the engine stepped.", registry=registry)
+        self.dropped = Counter("sca_chunks_dropped", "Chunks dropped because a session was behind.", registry=registry)
+        self.lags = Counter("sca_lags", "Times a session said that it is behind.", ["reason"], registry=registry)
+        self.interruptions = Counter("sca_interruptions", "Answers cut off.", ["by"], registry=registry)
+        self.bytes = Counter("sca_sound_bytes", "Sound as PCM16, by direction.", ["direction"], registry=registry)
+        self.step_s = Histogram(
+            "sca_step_seconds", "Chunk heard to its step done.", buckets=_SECONDS, registry=registry
+        )
+        self.answer_s = Histogram(
+            "sca_answer_seconds", "Chunk heard to sound that answers it sent.", buckets=_SECONDS, registry=registry
+        )
+
+    def text(self) -> bytes:
+        """The page that Prometheus reads."""
+        from prometheus_client import generate_latest
+
+        page: bytes = generate_latest(self.registry)
+        return page
+
+
+class Meter(Watcher):
+    """An observer that counts one session."""
+
+    def __init__(self, metrics: LiveMetrics) -> None:
+        self._metrics = metrics
+        self._heard_s: dict[int, float] = {}
+
+    def heard(self, samples: np.ndarray, chunk_index: int) -> None:
+        """See `Observer`."""
+        self._heard_s[chunk_index] = anyio.current_time()
+        self._metrics.heard.inc()
+        self._metrics.bytes.labels("in").inc(2 * len(samples))
+
+    def stepped(self, chunk_index: int, frames: Sequence[Frame]) -> None:
+        """See `Observer`."""
+        self._metrics.stepped.inc()
+        self._metrics.step_s.observe(anyio.current_time() - self._heard_s[chunk_index])
+        # Sound of the last steps may still be on its way; older chunks are done with.
+        self._heard_s = {index: at for index, at in self._heard_s.items() if index > chunk_index - 16}
+
+    def said(self, frame: AudioOutput, sample: int) -> None:
+        """See `Observer`."""
+        self._metrics.bytes.labels("out").inc(len(frame.audio_bytes))
+        heard_s = self._heard_s.get(frame.chunk_index)
+        if heard_s is not None:
+            self._metrics.answer_s.observe(anyio.current_time() - heard_s)
+
+    def control(self, frame: Control) -> None:
+        """See `Observer`."""
+        if isinstance(frame, Lag):
+            self._metrics.lags.labels(frame.reason).inc()
+            self._metrics.dropped.inc(frame.dropped_chunks)
+        elif isinstance(frame, Interrupt):
+            self._metrics.interruptions.labels(frame.by).inc()
+
+
+def add(app: "FastAPI", server: "Server") -> None:
+    """Add both endpoints."""
+    from starlette.responses import Response
+
+    started = int(time.time())
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        return Response(server.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, object]:
+        name = server.engine.info.name
+        return {"object": "list", "data": [{"id": name, "object": "model", "created": started, "owned_by": "sca"}]}

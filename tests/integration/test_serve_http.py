@@ -1,0 +1,130 @@
+"""The live server over HTTP: `POST /infer_wav` with good and bad bodies, `GET /metrics`, `/v1/models`."""
+
+import base64
+import io
+import struct
+import wave
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.integration.live_servers import Mirror, running
+
+CHUNK = 5120
+
+
+@pytest.fixture(scope="module")
+def mirror():
+    with running(Mirror(), max_wav_s=2.0, max_body_bytes=400_000) as server:
+        yield server
+
+
+def wav(samples, rate_hz=16_000):
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setparams((1, 2, rate_hz, 0, "NONE", ""))
+        file.writeframes(samples.astype("<i2").tobytes())
+    return out.getvalue()
+
+
+def noise(chunks):
+    x = np.random.default_rng(1).integers(-9000, 9000, chunks * CHUNK).astype("<i2")
+    x[::CHUNK] = np.abs(x[::CHUNK])
+    return x
+
+
+def post(server, body, accept="application/json", **params):
+    return httpx.post(
+        f"{server.url}/infer_wav", files={"file": ("../../etc/x.wav", body)}, params=params, headers={"Accept": accept}
+    )
+
+
+def pcm(data):
+    with wave.open(io.BytesIO(data)) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 24_000)
+        return np.frombuffer(file.readframes(file.getnframes()), "<i2")
+
+
+def test_a_file_is_heard_and_answered_in_its_place(mirror):
+    x = noise(3)
+    response = post(mirror, wav(x), prompt="Hello")
+    assert response.status_code == 200
+    document = response.json()
+    assert document["text"].startswith("chunk 0chunk 1chunk 2")
+    said = pcm(base64.b64decode(document["audio"]))
+    for i in range(3):
+        end = (i + 2) * 7680
+        assert np.array_equal(said[end - CHUNK : end], x[i * CHUNK : (i + 1) * CHUNK])
+    assert document["timings"]["heard_s"] == 0.96
+    assert document["timings"]["dropped"] == 0
+    assert mirror.server.engine.opened[-1].prompt == "Hello"
+    alone = post(mirror, wav(x), accept="audio/wav")
+    assert alone.headers["content-type"] == "audio/wav"
+    assert np.array_equal(pcm(alone.content), said)
+
+
+def broken_wav():
+    data = bytearray(wav(noise(1)))
+    data[4:8] = data[40:44] = struct.pack("<I", 2_000_000_000)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        (b"", 422, "the file"),
+        (b"no sound at all", 422, "the file"),
+        (broken_wav(), 422, "the file"),
+        (wav(noise(1), 50), 422, "50 Hz"),
+        (wav(noise(8)), 413, "longer than 2 s"),
+        (bytes(500_000), 413, "400000 bytes"),
+    ],
+    ids=["empty", "text", "header-of-2-gb", "rate", "long", "large"],
+)
+def test_a_bad_file_is_named_and_shows_no_path(mirror, body, status, says):
+    response = post(mirror, body)
+    assert response.status_code == status
+    what = response.json()["error"]["what"]
+    assert says in what
+    assert "/" not in what
+    assert mirror.empty()
+
+
+def test_bodies_that_are_no_form_are_refused(mirror):
+    url = f"{mirror.url}/infer_wav"
+    whole = httpx.Request("POST", url, files={"file": ("a.wav", wav(noise(1)))})
+    body = whole.read()
+    truncated = httpx.post(url, content=body[: len(body) // 2], headers={"Content-Type": whole.headers["content-type"]})
+    assert (truncated.status_code, truncated.json()["error"]["status"]) == (400, 400)
+    assert httpx.post(url, content=wav(noise(1))).status_code == 415
+    assert httpx.post(url, data={"file": "text"}, files={"other": b"x"}).status_code == 400
+    assert httpx.post(url, content=b"x", headers={"Content-Type": "multipart/form-data"}).status_code == 400
+    assert post(mirror, wav(noise(1)), prompt="p" * 8001).status_code == 422
+
+
+def test_an_engine_that_breaks_is_one_line(mirror):
+    x = noise(1)
+    x[0] = 32767
+    response = post(mirror, wav(x))
+    assert response.status_code == 500
+    assert response.json()["error"]["what"].endswith("ZeroDivisionError: the engine broke")
+
+
+def count(server, name):
+    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+
+def test_the_metrics_count_what_happened(mirror):
+    names = ("sca_chunks_heard_total", "sca_chunks_stepped_total", "sca_step_seconds_count", "sca_sessions_begun")
+    before = [count(mirror, name) for name in names]
+    chunks = post(mirror, wav(noise(2))).json()["timings"]["stepped"]
+    assert [count(mirror, name) - was for name, was in zip(names, before, strict=True)] == [chunks, chunks, chunks, 1]
+    assert count(mirror, "sca_sessions") == 0
+
+
+def test_the_engine_is_listed_as_a_model(mirror):
+    (model,) = httpx.get(f"{mirror.url}/v1/models").json()["data"]
+    assert (model["id"], model["object"]) == ("mirror", "model")
+    assert set(httpx.get(f"{mirror.url}/openapi.json").json()["paths"]) >= {"/infer_wav", "/metrics", "/v1/models"}
