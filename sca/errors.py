@@ -114,6 +114,11 @@ def writing(target: Path) -> Iterator[None]:
                     f"the disk is full while writing {target}",
                     hint="free some space or give another folder; what is finished is kept and a second run goes on",
                 ) from error
+            case errno.EFBIG:
+                raise OutputError(
+                    f"{target} is larger than its file system, or a limit on this process, allows",
+                    hint="give a folder on another file system, or ask for smaller files; what is finished is kept",
+                ) from error
             case errno.EACCES | errno.EPERM | errno.EROFS:
                 raise OutputError(f"no permission to write {target}", hint="give a folder you can write to") from error
             case errno.ENOTDIR | errno.EEXIST | errno.EISDIR:

@@ -41,6 +41,7 @@ def test_an_error_comes_home_from_a_worker_whole(kind):
     [
         (errno.ENOSPC, "disk is full"),
         (errno.EDQUOT, "disk is full"),
+        (errno.EFBIG, "larger than its file system"),
         (errno.EACCES, "no permission"),
         (errno.EPERM, "no permission"),
         (errno.EROFS, "no permission"),

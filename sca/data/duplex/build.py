@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from sca.config import Settings
 from sca.data.corpora import magichub
 from sca.data.corpora.magichub import SessionFiles
 from sca.data.duplex.align_track import word_finder
+from sca.data.duplex.card import arrow_configs, arrow_opening, write_duplex_card
 from sca.data.duplex.layout import check_silence_id, window_plan
 from sca.data.duplex.report import Report, make_report
 from sca.data.duplex.session import Paths, SessionJob, SessionResult, build_session
@@ -25,7 +26,7 @@ from sca.data.duplex.settings import NAME as SETTINGS_FILE
 from sca.data.duplex.settings import differences, made_with, tokenizer_of
 from sca.data.duplex.splits import validation_sessions
 from sca.data.duplex.store import merge_tables, write_dict, write_split_files
-from sca.data.runs.files import write_json
+from sca.data.runs.files import sha256_of, write_json
 from sca.data.runs.ledger import Entry, Ledger, exclusive
 from sca.data.runs.local import cores, run
 from sca.errors import InputError, OutputError, ScaError, writing
@@ -185,8 +186,7 @@ def _key(files: SessionFiles, base: str) -> tuple[str, dict[Path, str]]:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError:
         # Whoever reads the file for its content says what is wrong with it.
         return "unreadable"
@@ -275,5 +275,7 @@ def _finish(
         write_split_files(root / name, name, [file.name], [r.key for r in sessions])
     write_split_files(root / "storage", "storage", [f"{r.session_id}.arrow" for r in kept], [r.key for r in kept])
     write_json(root / "report.json", report.model_dump(mode="json"))
-    write_dict(root, ["storage", *(name for name, sessions in splits.items() if sessions)])
+    names = [name for name, sessions in splits.items() if sessions]
+    write_duplex_card(root, report.model_dump(mode="json"), arrow_configs(names), arrow_opening())
+    write_dict(root, ["storage", *names])
     return report

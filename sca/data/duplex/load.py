@@ -141,12 +141,16 @@ class DuplexDataset:
 
 def stored_tracks(file: Path) -> list[StoredTrack]:
     """The tracks of a session's storage file. Audio stays on disk, mapped."""
+    return [track for batch in iter_rows(file) for track in tracks_of_batch(batch)]
+
+
+def tracks_of_batch(batch: Any) -> list[StoredTrack]:
+    """The tracks of an Arrow batch of `storage`; their audio is its buffers, not copied."""
     tracks: list[StoredTrack] = []
-    for batch in iter_rows(file):
-        names = [name for name in batch.schema.names if not name.startswith("audio_")]
-        for i, record in enumerate(batch.select(names).to_pylist()):
-            heard, spoken = (_cell(batch.column(name), i) for name in ("audio_16k", "audio_24k"))
-            tracks.append(StoredTrack(heard, spoken, record))
+    names = [name for name in batch.schema.names if not name.startswith("audio_")]
+    for i, record in enumerate(batch.select(names).to_pylist()):
+        heard, spoken = (_cell(batch.column(name), i) for name in ("audio_16k", "audio_24k"))
+        tracks.append(StoredTrack(heard, spoken, record))
     return tracks
 
 

@@ -21,12 +21,22 @@ from sca.audio.mel import MEL_BINS, log_mel
 from sca.config import PathsConfig, Settings
 from sca.data.duplex.checks import Verification, checks_of
 from sca.data.duplex.layout import proof_context
-from sca.data.duplex.load import StoredTrack, chunked, stored_tracks
+from sca.data.duplex.load import StoredTrack, chunked
 from sca.data.duplex.proof import ProofContext, ViewProof
 from sca.data.duplex.report import Report, make_report
 from sca.data.duplex.session import SILENT_PEAK, SessionResult, count_audio, digest_of
 from sca.data.duplex.settings import differences, made_with, read_settings, settings_of, tokenizer_of
-from sca.data.duplex.store import features, iter_rows, open_split
+from sca.data.duplex.store import features
+from sca.data.duplex.stored import (
+    CARRIED,
+    StoredSession,
+    broken_files,
+    export_of,
+    grid_export_of,
+    splits_of,
+    stored_rows,
+    stored_sessions,
+)
 from sca.errors import InputError
 from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
@@ -55,6 +65,7 @@ def verify(
     Raises `InputError` when `root` is not a data set at all, `UpstreamError` when its tokenizer cannot be loaded; everything else
     that is wrong is a problem in the result.
     """
+    export = grid_export_of(root)
     made = read_settings(root)
     settings = settings_of(made)
     if cache_dir is not None:
@@ -62,13 +73,14 @@ def verify(
     tokenizer = tokenizer_of(settings)
     outcome = Verification(root, None)
     outcome.problems += [f"settings.json: {line}" for line in differences(made, made_with(settings, tokenizer))]
+    outcome.problems += broken_files(root, export)
     work = _Verifier(root, settings, tokenizer, outcome.problems)
     results = work.run(on_start, on_session)
     outcome.report = make_report(settings, made, __version__, results, [], work.leak_s)
     found = len(outcome.problems)
     stored = _stored_report(root, outcome.problems)
     if stored is not None:
-        outcome.problems += _compare(stored, outcome.report)
+        outcome.problems += _compare(stored, outcome.report, () if work.tracks_whole else ("storage_digest",))
     work.by_kind["report"] = len(outcome.problems) - found
     outcome.checks = checks_of(outcome.report, work.by_kind, settings.grid, work.causal_rows)
     return outcome
@@ -83,21 +95,22 @@ class _Verifier:
         self.by_kind: dict[str, int] = {"audio": 0, "rows": 0, "causal": 0}
         self.causal_rows = 0
         self.leak_s = 0.0
+        self.tracks_whole = True
+        self._export = export_of(root)
         self._seen: set[str] = set()
 
     def run(
         self, on_start: Callable[[int, int], None] | None, on_session: Callable[[str, float], None] | None
     ) -> list[SessionResult]:
-        files = open_split(self.root, "storage")
+        sessions = stored_sessions(self.root, self._export)
         if on_start is not None:
-            on_start(len(files), len(files))
-        splits = ["train", *(["validation"] if (self.root / "validation" / "state.json").exists() else [])]
-        rows = {split: _Rows(self._rows(split)) for split in splits}
+            on_start(len(sessions), len(sessions))
+        rows = {split: _Rows(self._rows(split)) for split in splits_of(self.root, self._export)}
         results: list[SessionResult] = []
         before = ""
-        for file in files:
+        for session in sessions:
             try:
-                result = self._session(file, rows)
+                result = self._session(session, rows)
             except InputError as error:
                 self._problem("audio", error.message)
                 continue
@@ -123,20 +136,25 @@ class _Verifier:
         return results
 
     def _rows(self, split: str) -> Iterator[dict[str, Any]]:
-        for file in open_split(self.root, split):
-            for batch in iter_rows(file):
-                if batch.schema.names != list(features("rows")):
-                    raise InputError(f"{file} has other columns than a duplex data set", hint="build it again")
-                yield from batch.to_pylist()
+        columns = list(features("rows"))
+        for row in stored_rows(
+            self.root, self._export, split, self.settings.grid, lambda text: self._problem("audio", text)
+        ):
+            if [name for name in row if name != CARRIED] != columns:
+                raise InputError(
+                    f"{self.root}: {split} has other columns than a duplex data set", hint="build it again"
+                )
+            yield row
 
-    def _session(self, file: Path, rows: dict[str, "_Rows"]) -> SessionResult:
-        tracks = stored_tracks(file)
+    def _session(self, session: StoredSession, rows: dict[str, "_Rows"]) -> SessionResult:
+        tracks = session.read()
         if not tracks:
-            raise InputError(f"{file} holds no track")
+            raise InputError(f"{session.where} holds no track")
         session_id = tracks[0].record["session_id"]
         result = SessionResult(session_id, "", "kept", samples=tracks[0].record["duration_samples"], tracks=len(tracks))
-        if file.stem != session_id:
-            self._problem("audio", f"{file.name} holds session {session_id}")
+        self.tracks_whole &= session.audio
+        if session.name != session_id:
+            self._problem("audio", f"{session.where} holds session {session_id}")
         speakers = [track.record["speaker_id"] for track in tracks]
         if sorted(set(speakers)) != speakers:
             self._problem("audio", f"{session_id}: speakers {speakers} are not in order, or one is there twice")
@@ -162,18 +180,21 @@ class _Verifier:
             (track.heard, HEARD_HZ, samples),
             (track.spoken, SPOKEN_HZ, half_up(Fraction(samples * SPOKEN_HZ, HEARD_HZ))),
         )
-        for audio, rate_hz, length in wanted:
+        for audio, rate_hz, length in wanted if self.tracks_whole else ():
             for problem in _decode(audio, rate_hz, length):
                 self._problem("audio", f"{name}: the {rate_hz // 1000} kHz track {problem}")
         provenance = record["provenance"]
         if record["words"] and provenance["peak"] < SILENT_PEAK:
             self._problem("audio", f"{name}: silent, but has {len(record['words'])} words")
-        result.storage_digests.append(digest_of(record, [track.heard], [track.spoken]))
+        if self.tracks_whole:
+            result.storage_digests.append(digest_of(record, [track.heard], [track.spoken]))
         count_audio(provenance, result.tally)
 
     def _views(
         self, session_id: str, tracks: list[StoredTrack], rows: list[dict[str, Any]], result: SessionResult
     ) -> None:
+        import pyarrow as pa
+
         by_speaker = {track.record["speaker_id"]: track for track in tracks}
         n_chunks = self.settings.grid.chunks(result.samples)
         wanted = [(b, a) for a in by_speaker for b in by_speaker if a != b]
@@ -190,6 +211,7 @@ class _Verifier:
         }
         before = None
         closed: set[tuple[str, str]] = set()
+        carried = {row["row_id"]: row.pop(CARRIED) for row in rows if CARRIED in row}
         for row in rows:
             side = (row["listener"], row["speaker"])
             if side != before and before is not None:
@@ -209,16 +231,23 @@ class _Verifier:
             for problem in view.problems:
                 self._problem("rows", problem)
             result.tally.add(view.tally)
-            self._causal(next((row for row in rows if (row["listener"], row["speaker"]) == side), None), by_speaker)
+            tried = next((row for row in rows if (row["listener"], row["speaker"]) == side), None)
+            if tried is not None and carried:
+                audio = carried[tried["row_id"]]  # begins where the row does
+                if audio is not None:
+                    self._causal(tried, pa.py_buffer(audio), tried["start_chunk"])
+            elif tried is not None:
+                self._causal(tried, by_speaker[side[0]].heard, 0)
 
-    def _causal(self, row: dict[str, Any] | None, tracks: dict[str, StoredTrack]) -> None:
-        """Change the audio after a chunk in the middle of a row: the features up to it must not change by a bit."""
-        if row is None or row["listener"] not in tracks:
-            return
+    def _causal(self, row: dict[str, Any], audio: Any, origin: int) -> None:
+        """Change the audio after a chunk in the middle of a row: the features up to it must not change by a bit.
+
+        audio: what is heard, stored, beginning at chunk `origin`.
+        """
         grid = self.settings.grid
         first = row["start_chunk"] + max(0, row["n_chunks"] - _CAUSAL_CHUNKS) // 2
         count = min(row["n_chunks"], _CAUSAL_CHUNKS)
-        heard = chunked(tracks[row["listener"]].heard, first, count, grid.heard_samples, HEARD_HZ)
+        heard = chunked(audio, first - origin, count, grid.heard_samples, HEARD_HZ)
         middle = len(heard) // 2
         self.causal_rows += 1
         if (shape := log_mel(heard[:1]).shape) != (1, MEL_BINS, grid.mel_frames):
@@ -308,9 +337,9 @@ def _stored_report(root: Path, problems: list[str]) -> Report | None:
     return None
 
 
-def _compare(stored: Report, found: Report) -> list[str]:
+def _compare(stored: Report, found: Report, passed_over: tuple[str, ...]) -> list[str]:
     old, new = stored.model_dump(mode="json"), found.model_dump(mode="json")
-    for name in _NOT_RECOMPUTED:
+    for name in _NOT_RECOMPUTED + passed_over:
         *parents, leaf = name.split(".")
         for document in (old, new):
             part = document

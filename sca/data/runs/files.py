@@ -1,15 +1,17 @@
 """Files that appear whole or not at all."""
 
+import gzip
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from sca.errors import writing
 
-__all__ = ["append_line", "published", "write_json"]
+__all__ = ["append_line", "published", "sha256_of", "write_json", "write_json_lines"]
 
 
 @contextmanager
@@ -60,3 +62,19 @@ def _cut_torn_line(file: BinaryIO) -> None:
         at -= step
     if at < end:
         file.truncate(at)
+
+
+def write_json_lines(path: Path, documents: Iterable[Any]) -> None:
+    """Write one JSON document a line, whole or not at all; compressed where the name ends in .gz, the same bytes every time."""
+    with published(path) as temporary, temporary.open("wb") as plain:
+        # No name and no time inside: gzip's header would else differ from run to run.
+        out = gzip.GzipFile("", "wb", fileobj=plain, mtime=0) if path.suffix == ".gz" else None
+        with out or nullcontext(plain) as file:
+            for document in documents:
+                file.write(json.dumps(document, ensure_ascii=False).encode() + b"\n")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hex."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

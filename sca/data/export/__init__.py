@@ -1,0 +1,1 @@
+"""A duplex data set in the formats of others: Parquet, WebDataset, moshi, lhotse."""
