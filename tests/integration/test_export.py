@@ -32,7 +32,7 @@ def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("export")
     source = corpus.pair(corpus.demo(root / "corpus"), "A0009_S0009_0", audio=40.0)
     corpus.write_track(source, "A0009_S0009_0_G0003", [(13.0, 14.0, "a third voice")], 40.0)
-    build_duplex(source, root / "data", corpus.settings())
+    build_duplex(source, root / "data", corpus.settings(validation=0.3))
     return root / "data"
 
 
@@ -68,9 +68,10 @@ def test_there_are_several_shards_and_the_record_names_every_file(exports, kind)
 def test_parquet_is_the_same_tables(data, exports, tmp_path):
     root = exports["parquet"].root
     both = datasets.load_from_disk(str(data))
-    for split, folder in (("train", "train"), ("storage", "storage")):
+    assert set(both) == {"storage", "train", "validation"}
+    for split in both:
         found = datasets.load_dataset(
-            "parquet", data_files=f"{root}/{folder}/*.parquet", split="train", cache_dir=str(tmp_path)
+            "parquet", data_files=f"{root}/{split}/*.parquet", split="train", cache_dir=str(tmp_path)
         )
         assert found.features == both[split].features
         assert found.to_list() == both[split].to_list()
@@ -91,11 +92,12 @@ def test_load_dataset_opens_the_folder_by_its_card(data, exports, tmp_path, whic
 
 # webdataset leaves the tar files it read to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
-def test_webdataset_gives_every_row_with_its_sound(data, exports):
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_webdataset_gives_every_row_with_its_sound(data, exports, split):
     import webdataset
 
-    root, rows = exports["webdataset"].root, load(data)
-    shards = sorted(str(path) for path in root.glob("train-*.tar"))
+    root, rows = exports["webdataset"].root, load(data, split)
+    shards = sorted(str(path) for path in root.glob(f"{split}-*.tar"))
     samples = list(webdataset.WebDataset(shards, shardshuffle=False).decode())
     gc.collect()
     assert len(samples) == len(rows)

@@ -113,7 +113,9 @@ def splits_of(root: Path, export: Export | None) -> list[str]:
     path = root / "dataset_dict.json"
     try:
         names = json.loads(path.read_text(encoding="utf-8"))["splits"]
-        return [str(name) for name in names if name != "storage"]
+        named = [str(name) for name in names if name != "storage"]
+        # A split that stands there is part of the data, named or not.
+        return named + sorted({state.parent.name for state in root.glob("*/state.json")} - {*named, "storage"})
     except FileNotFoundError as error:
         raise InputError(
             f"{root} is not a finished data set: it has no dataset_dict.json",
