@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sca.errors import MissingToolError
 from sca.infer.engine import Engine, SessionConfig
 from sca.infer.loop import LiveSession
-from sca.infer.server import infer_wav, metrics, pcm16
+from sca.infer.server import infer_wav, metrics, page, pcm16, realtime
 from sca.infer.server.guard import Guard
 from sca.infer.server.metrics import LiveMetrics, Meter
 from sca.infer.server.process import Tls, WebSockets, listen, serve
@@ -86,7 +86,14 @@ def _health(app: "FastAPI", server: Server) -> None:
     app.add_route("/health", health, methods=["GET"])
 
 
-DOORS: tuple[Callable[["FastAPI", Server], None], ...] = (_health, pcm16.add, infer_wav.add, metrics.add)
+DOORS: tuple[Callable[["FastAPI", Server], None], ...] = (
+    _health,
+    page.add,
+    pcm16.add,
+    realtime.add,
+    infer_wav.add,
+    metrics.add,
+)
 
 
 def make_app(server: Server) -> Guard:

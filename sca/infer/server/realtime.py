@@ -1,0 +1,470 @@
+"""`WS /v1/realtime`: the OpenAI Realtime protocol over a live session, so that stock clients talk to the engine.
+
+The engine listens all the time and decides when it speaks. With turn detection on it hears at once what a client appends, and
+the door's VAD tells the client what it notices. With `turn_detection: null` (or `create_response: false`) sound is kept until
+`response.create`. An engine lives by what it hears: while it owes an answer and the client sends nothing, it hears silence.
+"""
+
+import base64
+import binascii
+import json
+import logging
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import numpy as np
+
+from sca.audio.vad import SileroVad
+from sca.errors import ScaError
+from sca.infer.clock import LoopClock
+from sca.infer.engine import SessionConfig
+from sca.infer.frames import AudioOutput, Control, Interrupt, TurnEnd
+from sca.infer.loop import LiveSession
+from sca.infer.ports import Watcher
+from sca.infer.server.limits import RefusedError
+from sca.infer.server.network import NetworkSink, NetworkSource, Outbox
+from sca.infer.server.realtime_events import BETA_NAMES, RealtimeError, RealtimeSession, read_event
+from sca.infer.server.realtime_response import Items, Response
+from sca.infer.server.sound_format import WireIn
+from sca.infer.server.speech import SpeechEdge, SpeechEdges
+from sca.units import HEARD_HZ
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.websockets import WebSocket
+
+    from sca.infer.server.app import Server
+    from sca.infer.server.sessions import Ending, Seat
+
+__all__ = ["add"]
+
+logger = logging.getLogger(__name__)
+
+_CLOSE_S = 5.0
+_CODES = {"end": 1000, "idle": 1008, "session_limit": 1008, "stopping": 1001, "failed": 1011}
+_MOST_HELD_S = 120  # of a client that appends faster than it is heard, or never commits
+_LEAST_COMMIT_MS = 100  # as the original has it
+_PATIENCE_S = 8.0  # of silence that an engine hears before an answer it owes is given up
+_HURRY_S = 0.02  # between two chunks of silence until an answer begins; then as long as a chunk lasts
+
+
+def add(app: "FastAPI", server: "Server") -> None:
+    """Add the endpoint."""
+
+    async def endpoint(websocket: "WebSocket") -> None:
+        await server.accept(websocket)
+        try:
+            with server.sessions.seat("realtime") as seat:
+                await _Conversation(server, websocket, seat).run()
+        except RefusedError as refusal:
+            await websocket.close(1013, refusal.what)
+
+    app.router.add_websocket_route("/v1/realtime", endpoint)
+
+
+class _Conversation(Watcher):
+    """One connection. The engine's session begins with the first sound it hears, because its prompt may be set before."""
+
+    def __init__(self, server: "Server", websocket: "WebSocket", seat: "Seat") -> None:
+        self._server, self._websocket, self._seat = server, websocket, seat
+        self._live, self._grid = server.settings.live, server.settings.grid
+        self._beta = "realtime" in websocket.headers.get("openai-beta", "")
+        self._outbox = Outbox(self._live.speak_buffer_ms)
+        self._items = Items(self._send)
+        name = server.engine.info.name
+        self._config = RealtimeSession(f"sess_{seat.id}", name, server.settings.duplex.system_prompt)
+        self._wire = WireIn(self._config.heard)
+        self._vad = SileroVad()
+        self._edges = self._new_edges()
+        self._user_item = _item_id()
+        self._sound: list[np.ndarray] = []  # appended, and not yet looked at by the VAD
+        self._kept: list[np.ndarray] = []  # for the engine, when it may hear it
+        self._uncommitted = 0  # samples since the last commit
+        self._held = 0  # samples in `_sound` and `_kept`
+        self._owed = False  # the engine is expected to say something
+        self._silence = 0  # samples of it since the last sign of life
+        self._response: Response | None = None
+        self._source: NetworkSource | None = None
+        self._session: LiveSession | None = None
+        self._news = anyio.Event()
+        self._done, self._written, self._why = anyio.Event(), anyio.Event(), "end"
+
+    async def run(self) -> None:
+        """Talk until either side ends it."""
+        logger.info("session %s began at %s", self._seat.id, self._seat.door)
+        self._send({"type": "session.created", "session": self._config.document()})
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            for work in (self._write, self._watch, self._read, self._feed):
+                tasks.start_soon(work)
+            await self._done.wait()
+            with anyio.move_on_after(_CLOSE_S):
+                await self._close()
+            tasks.cancel_scope.cancel()
+        logger.info("session %s ended: %s", self._seat.id, self._why)
+
+    async def _close(self) -> None:
+        if self._why == "gone":
+            return
+        self._outbox.close()
+        await self._written.wait()
+        try:
+            await self._websocket.close(_CODES[self._why], self._why)
+        except RuntimeError:  # the client closed at the same time
+            self._why = "gone"
+
+    def _end(self, why: str) -> None:
+        if not self._done.is_set():
+            self._why = why
+            self._done.set()
+
+    # Out
+
+    def _send(self, document: dict[str, Any]) -> None:
+        for message in self._message(document):
+            self._outbox.put(message)
+
+    def _message(self, document: dict[str, Any]) -> tuple[str, ...]:
+        kind = document["type"]
+        if self._beta:
+            if kind == "conversation.item.done":
+                return ()
+            kind = BETA_NAMES.get(kind, kind)
+        event = {"event_id": f"event_{secrets.token_hex(8)}", **document, "type": kind}
+        return (json.dumps(event, ensure_ascii=False),)
+
+    def _error(self, error: RealtimeError, event_id: object = None) -> None:
+        about = {"type": error.kind, "code": error.code, "message": error.message, "param": error.param}
+        self._send({"type": "error", "error": about | {"event_id": event_id if isinstance(event_id, str) else None}})
+
+    async def _write(self) -> None:
+        from starlette.websockets import WebSocketDisconnect
+
+        try:
+            async for message in self._outbox.messages():
+                assert isinstance(message, str)
+                await self._websocket.send_text(message)
+        except (WebSocketDisconnect, RuntimeError):  # gone, in the framework's words
+            self._end("gone")
+        self._written.set()
+
+    async def _watch(self) -> None:
+        def warn(reason: "Ending", left_s: float) -> None:
+            words = f"the session ends in {left_s:.0f} s ({reason})"
+            self._error(RealtimeError(words, "session_expires", kind="session_warning"))
+
+        self._end(await self._server.sessions.watch(self._seat, warn))
+
+    # In
+
+    async def _read(self) -> None:
+        while True:
+            message = await self._websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                self._end("gone")
+                return
+            self._seat.touch()
+            event_id: object = None
+            try:
+                event = read_event(message["text"] if message.get("bytes") is None else message["bytes"])
+                event_id = event.get("event_id")
+                self._do(event)
+            except RealtimeError as error:
+                self._error(error, event_id)
+            await self._outbox.room()
+
+    def _do(self, event: dict[str, Any]) -> None:
+        match event["type"]:
+            case "session.update":
+                self._update(event.get("session"))
+            case "input_audio_buffer.append":
+                self._append(event.get("audio"))
+            case "input_audio_buffer.commit":
+                self._commit()
+            case "input_audio_buffer.clear":
+                self._clear()
+            case "response.create":
+                self._create()
+            case "response.cancel":
+                self._cancel(event.get("response_id"))
+            case "conversation.item.truncate":
+                self._items.truncate(event.get("item_id"), event.get("content_index"), event.get("audio_end_ms"))
+            case "conversation.item.retrieve":
+                self._items.retrieve(event.get("item_id"))
+            case "conversation.item.delete":
+                self._items.delete(event.get("item_id"))
+            case "conversation.item.create":
+                raise RealtimeError("the engine hears sound and reads no text; append it", "unsupported_item", "item")
+            case kind:
+                raise RealtimeError(f"there is no client event {kind[:80]!r} here", "unknown_event", "type")
+
+    def _update(self, session: object) -> None:
+        new = self._config.updated(session)
+        if self._session is not None and new.instructions != self._config.instructions:
+            raise RealtimeError(
+                "instructions are set before the first sound", "cannot_update_instructions", "session.instructions"
+            )
+        old, self._config = self._config, new
+        if new.heard != old.heard:
+            self._take(self._wire.flush())
+            self._wire = WireIn(new.heard)
+        if new.vad != old.vad:
+            self._edges = self._new_edges()
+        self._send({"type": "session.updated", "session": new.document()})
+
+    def _new_edges(self) -> SpeechEdges | None:
+        vad = self._config.vad
+        return None if vad is None else SpeechEdges(self._vad, vad.threshold, vad.silence_duration_ms)
+
+    @property
+    def _direct(self) -> bool:
+        """Whether the engine hears what comes at once."""
+        return self._config.vad is not None and self._config.vad.create_response
+
+    def _append(self, audio: object) -> None:
+        if not isinstance(audio, str):
+            raise RealtimeError("audio is text: base64", "missing_required_parameter", "audio")
+        try:
+            data = base64.b64decode(audio, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise RealtimeError("audio is not base64", "invalid_audio", "audio") from error
+        if self._held > _MOST_HELD_S * HEARD_HZ:
+            raise RealtimeError(f"{_MOST_HELD_S} s of sound wait, and that is the limit", "input_audio_buffer_full")
+        self._take(self._wire.push(data))
+
+    def _take(self, samples: np.ndarray) -> None:
+        if len(samples):
+            self._held += len(samples)
+            self._sound.append(samples)
+            self._wake()
+
+    def _commit(self) -> None:
+        if self._edges is None:
+            self._take(self._wire.flush())
+            self._keep_all()
+        if self._uncommitted < _LEAST_COMMIT_MS * HEARD_HZ // 1000:
+            has = self._uncommitted * 1000 / HEARD_HZ
+            raise RealtimeError(
+                f"the buffer holds {has:.0f} ms, and a turn has at least {_LEAST_COMMIT_MS} ms",
+                "input_audio_buffer_commit_empty",
+            )
+        self._committed()
+
+    def _committed(self) -> None:
+        self._uncommitted = 0
+        item = {"id": self._user_item, "object": "realtime.item", "type": "message", "role": "user", "status": "completed",
+                "content": [{"type": "input_audio", "transcript": None}]}  # fmt: skip
+        self._user_item = _item_id()
+        committed = {"type": "input_audio_buffer.committed", "item_id": item["id"]}
+        self._send(committed)
+        self._items.done(item, self._items.add(item))
+
+    def _keep_all(self) -> None:
+        """Without a VAD nothing looks at the sound before it is asked for."""
+        for samples in self._sound:
+            self._uncommitted += len(samples)
+            self._kept.append(samples)
+        self._sound.clear()
+
+    def _clear(self) -> None:
+        dropped = sum(map(len, self._sound))
+        self._sound.clear()
+        self._wire.flush()
+        while self._uncommitted > 0 and self._kept and not self._direct:
+            last = len(self._kept.pop())
+            self._uncommitted -= last
+            dropped += last
+        self._uncommitted = 0
+        self._held -= dropped
+        self._send({"type": "input_audio_buffer.cleared"})
+
+    def _create(self) -> None:
+        if self._response is not None:
+            raise RealtimeError(
+                f"the response {self._response.id} is going on", "conversation_already_has_active_response"
+            )
+        self._open_response()
+        if not self._direct and self._edges is None:
+            self._keep_all()
+        self._owe()
+
+    def _cancel(self, response_id: object) -> None:
+        response = self._response
+        if response is None or response_id not in (None, response.id):
+            raise RealtimeError("there is no such response to cancel", "response_cancel_not_active")
+        self._cut("client_cancelled")
+
+    def _cut(self, reason: Any) -> None:
+        """Cut the response off, by whoever wants it."""
+        response, self._response = self._response, None
+        self._owed = False
+        if self._session is not None:
+            self._session.interrupt()  # drops the sound that was not sent yet
+        if response is not None:
+            response.finish("cancelled", reason)
+        self._seat.busy = False
+
+    # What the engine hears
+
+    def _owe(self) -> None:
+        self._owed, self._silence = True, 0
+        self._wake()
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = anyio.Event()
+
+    async def _feed(self) -> None:
+        chunk = self._grid.heard_samples
+        while True:
+            if self._silence > _PATIENCE_S * HEARD_HZ:
+                self._give_up()
+            if self._sound and self._edges is not None:
+                samples = self._sound[0][:chunk]
+                self._sound[0] = self._sound[0][chunk:]
+                if not len(self._sound[0]):
+                    self._sound.pop(0)
+                await self._listen(samples)
+            elif self._kept and self._may_hear:
+                samples = self._kept.pop(0)
+                self._held -= len(samples)
+                await self._hear(samples)
+            elif self._owes:
+                await self._wait(self._pause_s)
+                if not (self._sound and self._edges is not None) and self._owes:
+                    await self._hush(np.zeros(chunk, np.float32))
+            else:
+                await self._news.wait()
+
+    @property
+    def _may_hear(self) -> bool:
+        return self._direct or self._response is not None
+
+    @property
+    def _owes(self) -> bool:
+        speaking = self._direct and self._edges is not None and self._edges.speaking
+        return speaking or self._owed or self._response is not None
+
+    @property
+    def _pause_s(self) -> float:
+        begun = self._response is not None and self._response.turn_id is not None
+        return float(self._grid.chunk_s) if begun or self._direct else _HURRY_S
+
+    async def _wait(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await self._news.wait()
+
+    async def _hush(self, silence: np.ndarray) -> None:
+        """The client sends nothing: the engine hears that, and so does the VAD."""
+        if self._direct:
+            self._held += len(silence)
+            await self._listen(silence)
+        else:
+            self._silence += len(silence)
+            await self._hear(silence)
+
+    def _give_up(self) -> None:
+        self._owed, self._silence = False, 0
+        response, self._response = self._response, None
+        if response is None:
+            return
+        if response.turn_id is not None:
+            response.finish("completed")
+        else:
+            message = f"the engine said nothing within {_PATIENCE_S:g} s"
+            response.finish("failed", error={"type": "server_error", "code": "no_answer", "message": message})
+        self._seat.busy = False
+
+    async def _listen(self, samples: np.ndarray) -> None:
+        """Through the VAD, to the engine or to what is kept for it."""
+        assert self._edges is not None
+        self._uncommitted += len(samples)
+        for edge in self._edges.push(samples):
+            self._edge(edge, self._edges.samples)
+        if self._direct:
+            self._held -= len(samples)
+            self._silence = 0 if self._edges.speaking else self._silence + len(samples)
+            await self._hear(samples)
+        else:
+            self._kept.append(samples)
+            await anyio.lowlevel.checkpoint()
+
+    def _edge(self, edge: SpeechEdge, now: int) -> None:
+        vad = self._config.vad
+        assert vad is not None
+        ms = edge.sample * 1000 // HEARD_HZ
+        if edge.kind == "started":
+            start_ms = max(0, ms - vad.prefix_padding_ms)
+            self._send(
+                {"type": "input_audio_buffer.speech_started", "audio_start_ms": start_ms, "item_id": self._user_item}
+            )
+            if vad.interrupt_response and self._response is not None:
+                self._cut("turn_detected")
+            return
+        self._send({"type": "input_audio_buffer.speech_stopped", "audio_end_ms": ms, "item_id": self._user_item})
+        self._committed()
+        if self._direct:
+            self._owe()
+
+    async def _hear(self, samples: np.ndarray) -> None:
+        if self._source is None:
+            self._source = self._begin()
+        await self._source.put(samples)
+
+    # The session
+
+    def _begin(self) -> NetworkSource:
+        config = SessionConfig(session_id=self._seat.id, grid=self._grid, prompt=self._config.instructions)
+        clock = LoopClock()
+        source = NetworkSource(clock, self._grid, self._live)
+        sink = NetworkSink(self._outbox, clock, self._live, self._spoken)
+        self._session = self._server.live(source, sink, clock, config, [source, self])
+        self._tasks.start_soon(self._converse, self._session)
+        return source
+
+    async def _converse(self, session: LiveSession) -> None:
+        try:
+            await session.run()
+        except ScaError as error:
+            logger.error("session %s: %s", self._seat.id, error.message)
+            self._error(RealtimeError(error.message, "engine_failed", kind="server_error"))
+        except Exception:
+            logger.exception("session %s failed", self._seat.id)
+            self._error(RealtimeError("the server failed; its log says how", "failed", kind="server_error"))
+        self._end("failed")
+
+    def _open_response(self) -> Response:
+        self._response = Response(self._send, self._items, self._config.said)
+        self._seat.busy = True
+        return self._response
+
+    def _spoken(self, frame: AudioOutput) -> tuple[str, ...]:
+        """The message of a frame; what announces it is sent before."""
+        response = self._response
+        if response is not None and response.turn_id not in (None, frame.turn_id):
+            response.finish("completed")  # an engine that begins a turn has ended the one before
+            response = None
+        if response is None:
+            response = self._open_response()
+        self._silence = 0
+        delta = response.say(frame.audio_bytes, frame.text_log, frame.turn_id)
+        return () if delta is None else self._message(delta)
+
+    def control(self, frame: Control) -> None:
+        """A turn ended, or the engine cut itself off."""
+        response = self._response
+        if response is None or response.turn_id is None or response.turn_id > getattr(frame, "turn_id", -1):
+            return
+        match frame:
+            case TurnEnd():
+                response.finish("completed")
+            case Interrupt():
+                response.finish("cancelled", "turn_detected")
+            case _:
+                return
+        self._response, self._owed, self._seat.busy = None, False, False
+
+
+def _item_id() -> str:
+    return f"item_{secrets.token_hex(12)}"

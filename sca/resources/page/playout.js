@@ -1,0 +1,100 @@
+// The answer, int16 at the context's rate, played without gaps: after silence it waits a little, so that late packets do not
+// tear it. A gap inside a turn lengthens that wait by as much, a turn without one shortens it again.
+// In: {sound, turn}, {end: turn}, {flush: true}. Out, every 50 ms: what was played (silence too), its level and the counters.
+
+const LEAST_S = 0.08, MOST_S = 0.6, FADE = 96;
+
+class Playout extends AudioWorkletProcessor {
+  constructor() {
+    super();
+    this.queue = [];
+    this.at = 0;  // in queue[0]
+    this.wait = LEAST_S * sampleRate;
+    this.left = 0;  // samples to wait before the queue is played
+    this.turn = null;
+    this.open = false;  // more of this turn is to come
+    this.gap = 0;  // samples of silence inside the turn that is open
+    this.clean = true;
+    this.fade = 0;
+    this.last = 0;  // the sample played last, where a flush fades from
+    this.played = this.underruns = 0;
+    this.track = new Int16Array(Math.round(sampleRate / 20 / 128) * 128);
+    this.filled = 0;
+    this.port.onmessage = ({ data }) => this.take(data);
+  }
+
+  take({ sound, turn, end, flush }) {
+    if (flush) {
+      if (this.queue.length && this.left === 0) this.fade = FADE;
+      this.queue = [];
+      this.at = this.gap = this.left = 0;
+      this.turn = null;
+      this.open = false;
+      return;
+    }
+    if (end !== undefined) {
+      if (end === this.turn) this.open = false;
+      return;
+    }
+    if (turn !== this.turn) {
+      if (this.turn !== null && this.clean) this.wait = Math.max(LEAST_S * sampleRate, this.wait * 7 / 8);
+      this.turn = turn;
+      this.clean = true;
+      this.gap = 0;
+      if (!this.queue.length) this.left = this.wait;
+    } else if (this.gap) {
+      this.underruns++;
+      this.clean = false;
+      this.wait = Math.min(MOST_S * sampleRate, this.wait + this.gap);
+      this.left = this.wait;
+      this.gap = 0;
+    }
+    this.open = true;
+    this.queue.push(sound);
+  }
+
+  next() {
+    if (this.left > 0) {
+      this.left--;
+      return 0;
+    }
+    const first = this.queue[0];
+    if (!first) {
+      if (this.open) this.gap++;
+      return 0;
+    }
+    const sample = first[this.at++] / 32768;
+    this.played++;
+    if (this.at === first.length) {
+      this.queue.shift();
+      this.at = 0;
+    }
+    return sample;
+  }
+
+  process(_, outputs) {
+    const out = outputs[0][0];
+    for (let i = 0; i < out.length; i++) {
+      if (this.fade > 0) {
+        out[i] = this.last * --this.fade / FADE;
+      } else {
+        out[i] = this.last = this.next();
+      }
+      this.track[this.filled++] = Math.round(out[i] * 32767);
+      if (this.filled === this.track.length) this.report();
+    }
+    return true;
+  }
+
+  report() {
+    const track = this.track.slice();
+    let energy = 0;
+    for (const sample of track) energy += (sample / 32768) ** 2;
+    this.filled = 0;
+    this.port.postMessage({
+      track, level: Math.sqrt(energy / track.length), played: this.played, underruns: this.underruns, playing: this.queue.length > 0,
+    }, [track.buffer]);
+  }
+}
+
+registerProcessor("playout", Playout);

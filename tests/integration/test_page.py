@@ -1,0 +1,214 @@
+"""The page in a real browser, whose microphone plays a recording, against the real server with the parrot."""
+
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from playwright.sync_api import sync_playwright
+
+from sca.audio.decode import read
+from tests.integration.live_servers import running
+from tests.integration.overheard import Overheard
+
+ROOT = Path(__file__).resolve().parents[2]
+PICTURES = ROOT / "build" / "page"  # kept: what the page looked like when it was tested
+HEARD_HZ, SAID_HZ = 16000, 24000
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--disable-quic", "--no-first-run",
+)  # fmt: skip
+
+
+def aligned(found, expected):
+    """Correlation of `expected` with the stretch of `found` that fits it best, and where that begins."""
+    size = 1 << (len(found) + len(expected)).bit_length()
+    products = np.fft.irfft(np.fft.rfft(found, size) * np.conj(np.fft.rfft(expected, size)), size)
+    at = int(products[: len(found)].argmax())
+    stretch = found[at : at + len(expected)]
+    return float(np.corrcoef(stretch, expected[: len(stretch)])[0, 1]), at
+
+
+def until(page, expression):
+    """Wait for it; the page's own policy forbids the usual way, which compiles text."""
+    for _ in range(600):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"in vain: {expression}; {page.evaluate('({...sca, line: null, tracks: null})')}")
+
+
+class Visit:
+    """What one visit left: the page's counters, texts and tracks, and what the engine heard and said."""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert path, "Chromium is part of the test set-up: scripts/test --prepare"
+    return path
+
+
+@pytest.fixture(scope="module")
+def visit(trial_data, tmp_path_factory, chromium):
+    """Speech, its answer, speech again, its answer interrupted with a key; then the connection breaks, and comes back."""
+    folder = tmp_path_factory.mktemp("visit")
+    phrase = read(trial_data / "clips" / "jfk.flac", HEARD_HZ)[: int(2.3 * HEARD_HZ)]
+    silence = np.zeros(4 * HEARD_HZ, np.float32)
+    mic = np.concatenate([silence[: HEARD_HZ // 2], phrase, silence, phrase, silence, silence])
+    sf.write(folder / "mic.wav", mic, HEARD_HZ, subtype="PCM_16")
+    engine, seen = Overheard(), Visit()
+    with running(engine) as server, sync_playwright() as play:
+        flags = [*FLAGS, f"--use-file-for-fake-audio-capture={folder / 'mic.wav'}%noloop"]
+        browser = play.chromium.launch(executable_path=chromium, headless=True, args=flags)
+        try:
+            _talk(browser, f"{server.url}/", seen, folder)
+        finally:
+            browser.close()
+    seen.mic, seen.phrase, seen.engine = mic, phrase, engine
+    return seen
+
+
+def _talk(browser, url, seen, folder):
+    context = browser.new_context(
+        permissions=["microphone"], viewport={"width": 1200, "height": 900}, color_scheme="light"
+    )
+    page = context.new_page()
+    seen.console, seen.asked = [], []
+    page.on("console", lambda message: seen.console.append(message.text))
+    page.on("pageerror", lambda error: seen.console.append(str(error)))
+    page.on("request", lambda request: seen.asked.append(request.url))
+    page.goto(url)
+    page.locator("summary").press("Enter")
+    page.get_by_label("Sound as it is").check()
+    seen.devices = page.locator("#microphone option").all_inner_texts()
+    page.get_by_role("button", name="Start", exact=True).press("Enter")
+    until(page, "sca.played > 12000")
+    seen.speaking = page.locator("#state").inner_text()
+    seen.level_db = page.locator("#say-level").evaluate("meter => meter.value")
+    page.screenshot(path=PICTURES / "desktop.png", full_page=True)
+    until(page, "document.querySelector('#interrupt').disabled")
+    seen.first = page.evaluate("({...sca, line: null, tracks: null})")
+    until(page, f"sca.played > {seen.first['played']} + 7000")
+    page.keyboard.press("Escape")
+    until(page, "sca.interrupted === 1")
+    until(page, "document.querySelector('#interrupt').disabled")
+    seen.cut = page.evaluate("({...sca, line: null, tracks: null})")
+    until(page, f"sca.chunks > {seen.cut['chunks']} + 5")
+    seen.after_cut = page.evaluate("({...sca, line: null, tracks: null})")
+    page.evaluate("sca.line.socket.close()")
+    until(page, "sca.connections === 2")
+    until(page, f"sca.chunks > {seen.after_cut['chunks']} + 3")
+    seen.reconnected = page.locator("#state").inner_text()
+    seen.text = page.locator("#text").inner_text()
+    seen.latency = page.locator("#latency-words").inner_text()
+    page.set_viewport_size({"width": 390, "height": 844})
+    seen.phone_width = page.evaluate("document.documentElement.scrollWidth")
+    page.screenshot(path=PICTURES / "phone.png", full_page=True)
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.get_by_role("button", name="Light or dark").click()
+    seen.papers = light, page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.wait_for_timeout(200)
+    page.screenshot(path=PICTURES / "phone-dark.png", full_page=True)
+    page.keyboard.press("Alt+s")
+    until(page, "Boolean(sca.tracks)")
+    seen.stopped = page.locator("#state").inner_text()
+    seen.tracks = {}
+    for name, label in (("heard", "Download your track"), ("said", "Download the answer's track")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=label).click()
+        download.value.save_as(folder / f"{name}.wav")
+        seen.tracks[name] = sf.read(folder / f"{name}.wav", dtype="float32")
+    seen.names = page.evaluate(NAMELESS)
+
+
+NAMELESS = """[...document.querySelectorAll("button, select, input:not([hidden]), textarea, meter, canvas, [role]")]
+  .filter((one) => !(one.labels?.length || one.getAttribute("aria-label") || one.getAttribute("aria-labelledby")
+    || one.textContent.trim() || one.getAttribute("role") === "alert")).map((one) => one.outerHTML)"""
+
+
+def test_the_server_hears_what_the_microphone_plays(visit):
+    heard = visit.engine.sessions[0].heard
+    fits, _ = aligned(heard, visit.mic[HEARD_HZ // 2 : HEARD_HZ // 2 + len(visit.phrase)])
+    assert fits >= 0.9
+
+
+def test_the_page_plays_the_answer_of_the_parrot(visit):
+    samples, rate_hz = visit.tracks["said"]
+    expected = visit.engine.sessions[0].said(0)
+    assert rate_hz == SAID_HZ
+    assert visit.first["received"] == len(expected)
+    assert visit.first["time"] > 0
+    # In pieces: a machine that is busy may leave a gap between packets, which the page then bridges with silence.
+    pieces = [expected[i : i + SAID_HZ // 4] for i in range(0, len(expected) - SAID_HZ // 4, SAID_HZ // 4)]
+    loud = [piece for piece in pieces if np.sqrt(np.mean(piece**2)) > 0.01]
+    assert np.median([aligned(samples, piece)[0] for piece in loud]) >= 0.9
+    assert visit.level_db > -60
+    assert visit.speaking == "listening and speaking"
+
+
+def test_the_text_of_both_sides_appears(visit):
+    assert "You: spoke for" in visit.text
+    assert "Answer: (says back" in visit.text
+    assert "answered after" in visit.latency
+    assert "after you fell silent" in visit.latency
+
+
+def test_interrupting_silences_the_page_and_the_engine(visit):
+    first = visit.engine.sessions[0]
+    assert first.interrupts == 1
+    assert visit.cut["played"] - visit.first["played"] < len(first.said(0))
+    assert visit.after_cut["played"] == visit.cut["played"]
+    assert "(cut off)" in visit.text
+
+
+def test_a_broken_connection_comes_back(visit):
+    assert len(visit.engine.sessions) == 2
+    assert visit.reconnected == "listening"
+    assert len(visit.engine.sessions[1].heard) > 0
+
+
+def test_both_tracks_can_be_kept(visit):
+    heard, rate_hz = visit.tracks["heard"]
+    said, _ = visit.tracks["said"]
+    assert rate_hz == HEARD_HZ
+    fits, at = aligned(heard[: 6 * HEARD_HZ], visit.phrase)  # it is said twice
+    assert fits >= 0.9
+    # On one clock: the answer begins after the phrase is over.
+    _, answered = aligned(said[: 7 * SAID_HZ], visit.engine.sessions[0].said(0)[: SAID_HZ // 2])
+    assert answered / SAID_HZ > at / HEARD_HZ + len(visit.phrase) / HEARD_HZ
+    assert visit.stopped == "stopped"
+
+
+def test_nothing_complains_and_nothing_comes_from_elsewhere(visit):
+    assert visit.console == []
+    assert {url.split("/")[2] for url in visit.asked if not url.startswith(("data:", "blob:"))} == {
+        visit.asked[0].split("/")[2]
+    }
+
+
+def test_it_fits_a_phone_has_two_themes_and_every_control_a_name(visit):
+    assert visit.phone_width == 390
+    assert visit.papers[0] != visit.papers[1]
+    assert visit.names == []
+    assert visit.devices[0] == "default"
+    assert len(visit.devices) > 1
+
+
+def test_the_page_may_load_only_its_own_files_and_needs_no_key():
+    with running(Overheard(), auth_key="secret") as server:
+        for path, kind in (("/", "text/html"), ("/page/page.js", "text/javascript"), ("/page/page.css", "text/css")):
+            with urllib.request.urlopen(f"{server.url}{path}", timeout=10) as answer:
+                headers, body = answer.headers, answer.read()
+            assert headers["Content-Type"].startswith(kind)
+            assert headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'")
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            assert b"http://" not in body
+            assert b"https://" not in body
+        again = urllib.request.Request(f"{server.url}{path}", headers={"If-None-Match": headers["ETag"]})
+        with pytest.raises(urllib.error.HTTPError, match="304"):
+            urllib.request.urlopen(again, timeout=10)

@@ -1,0 +1,257 @@
+"""`WS /v1/realtime`, judged by the official client of the protocol: a conversation, interruptions, formats, errors."""
+
+import asyncio
+import base64
+import json
+
+import numpy as np
+import pytest
+from openai import AsyncOpenAI
+from websockets.sync.client import connect
+
+from sca.audio.decode import read
+from sca.audio.g711 import decode_g711, encode_g711
+from sca.audio.resample import resample
+from tests.integration.live_servers import running
+from tests.integration.overheard import Overheard
+
+
+@pytest.fixture(scope="module")
+def phrase(trial_data):
+    """Two seconds of speech, float32 at 24 kHz."""
+    return read(trial_data / "clips" / "jfk.flac", 24_000)[: int(2.3 * 24_000)]
+
+
+@pytest.fixture
+def engine():
+    return Overheard()
+
+
+@pytest.fixture
+def server(engine):
+    with running(engine) as server:
+        yield server
+
+
+def pcm(samples):
+    return np.rint(samples * 32767).astype("<i2").tobytes()
+
+
+def b64(data):
+    return base64.b64encode(data).decode()
+
+
+def configured(**parts):
+    return {"type": "realtime", "audio": parts}
+
+
+MANUAL = {"turn_detection": None}
+
+
+class Talk:
+    """The client's side: `say` sends, `until` gathers events of the SDK's own types up to a kind."""
+
+    def __init__(self, connection):
+        self.connection, self.events = connection, []
+
+    async def until(self, kind):
+        while True:
+            event = await asyncio.wait_for(self.connection.recv(), 20)
+            self.events.append(event)
+            if event.type == kind:
+                return event
+
+    async def say(self, data, piece=9601):
+        for at in range(0, len(data), piece):
+            await self.connection.input_audio_buffer.append(audio=b64(data[at : at + piece]))
+
+    def kinds(self):
+        return [event.type for event in self.events]
+
+    def sound(self):
+        return b"".join(base64.b64decode(e.delta) for e in self.events if e.type == "response.output_audio.delta")
+
+
+def talk(server, conversation):
+    async def main():
+        client = AsyncOpenAI(api_key="none", base_url=f"{server.url}/v1")
+        async with client.realtime.connect(model="parrot") as connection:
+            one = Talk(connection)
+            await one.until("session.created")
+            await conversation(one, connection)
+            return one
+
+    return asyncio.run(main())
+
+
+def similar(found, expected):
+    size = 1 << (len(found) + len(expected)).bit_length()
+    products = np.fft.irfft(np.fft.rfft(found, size) * np.conj(np.fft.rfft(expected, size)), size)
+    return products.max() / np.sqrt(np.sum(found.astype(float) ** 2) * np.sum(expected.astype(float) ** 2))
+
+
+def test_a_turn_that_the_client_commits_is_answered_event_by_event(server, engine, phrase):
+    async def conversation(one, connection):
+        await connection.session.update(session=configured(input=MANUAL))
+        await one.say(pcm(phrase))
+        await connection.input_audio_buffer.commit()
+        await connection.response.create()
+        await one.until("response.done")
+
+    one = talk(server, conversation)
+    kinds = [kind for i, kind in enumerate(one.kinds()) if i == 0 or kind != one.kinds()[i - 1]]
+    assert kinds == [
+        "session.created", "session.updated", "input_audio_buffer.committed", "conversation.item.added",
+        "conversation.item.done", "response.created", "response.output_item.added", "conversation.item.added",
+        "response.content_part.added", "response.output_audio_transcript.delta", "response.output_audio.delta",
+        "response.output_audio.done", "response.output_audio_transcript.done", "response.content_part.done",
+        "response.output_item.done", "conversation.item.done", "response.done",
+    ]  # fmt: skip
+    done = one.events[-1].response
+    assert done.status == "completed"
+    assert done.output[0].content[0].transcript.startswith("(says back")
+    (session,) = engine.sessions
+    assert one.sound() == session.turns[0]
+    assert similar(session.heard, resample(phrase, 24_000, 16_000)) > 0.99
+    assert similar(np.frombuffer(one.sound(), "<i2"), phrase) > 0.9
+
+
+def test_sound_is_kept_until_a_response_is_asked_for(server, engine, phrase):
+    async def conversation(one, connection):
+        await connection.session.update(session=configured(input=MANUAL))
+        await one.say(pcm(phrase))
+        await connection.input_audio_buffer.clear()
+        await one.until("input_audio_buffer.cleared")
+        await connection.input_audio_buffer.commit()
+        error = await one.until("error")
+        assert error.error.code == "input_audio_buffer_commit_empty"
+
+    talk(server, conversation)
+    assert engine.sessions == []
+
+
+def test_speaking_over_the_answer_cuts_it_off(server, engine, phrase):
+    async def conversation(one, connection):
+        await one.say(pcm(phrase))
+        started = await one.until("input_audio_buffer.speech_started")
+        stopped = await one.until("input_audio_buffer.speech_stopped")
+        assert 0 <= started.audio_start_ms < stopped.audio_end_ms <= 2400
+        committed = await one.until("input_audio_buffer.committed")
+        assert started.item_id == stopped.item_id == committed.item_id
+        delta = await one.until("response.output_audio.delta")
+        await one.say(pcm(phrase))
+        await one.until("input_audio_buffer.speech_started")
+        done = await one.until("response.done")
+        assert (done.response.status, done.response.status_details.reason) == ("cancelled", "turn_detected")
+        assert done.response.output[0].status == "incomplete"
+        await connection.conversation.item.truncate(item_id=delta.item_id, content_index=0, audio_end_ms=200)
+        truncated = await one.until("conversation.item.truncated")
+        assert truncated.audio_end_ms == 200
+        await connection.conversation.item.truncate(item_id=delta.item_id, content_index=0, audio_end_ms=201)
+        assert "only 200 ms" in (await one.until("error")).error.message
+        again = await one.until("response.created")
+        assert again.response.id != done.response.id
+
+    one = talk(server, conversation)
+    cut = one.kinds().index("response.done")
+    assert "response.output_audio.delta" not in one.kinds()[cut:]
+    assert engine.sessions[0].interrupts >= 1
+
+
+def test_the_client_cancels_and_nothing_stale_follows(server, engine, phrase):
+    async def conversation(one, connection):
+        await one.say(pcm(phrase))
+        await one.until("response.output_audio.delta")
+        await connection.response.create()
+        assert (await one.until("error")).error.code == "conversation_already_has_active_response"
+        await connection.response.cancel()
+        done = await one.until("response.done")
+        assert (done.response.status, done.response.status_details.reason) == ("cancelled", "client_cancelled")
+        await connection.response.cancel()
+        assert (await one.until("error")).error.code == "response_cancel_not_active"
+        await one.say(bytes(48_000 * 2))
+        await connection.conversation.item.retrieve(item_id=done.response.output[0].id)
+        await one.until("conversation.item.retrieved")
+
+    one = talk(server, conversation)
+    assert "response.output_audio.delta" not in one.kinds()[one.kinds().index("response.done") :]
+
+
+@pytest.mark.parametrize(("name", "law"), [("audio/pcmu", "ulaw"), ("audio/pcma", "alaw")])
+def test_telephone_sound_goes_in_and_out(server, engine, phrase, name, law):
+    low = resample(phrase, 24_000, 8_000)
+
+    async def conversation(one, connection):
+        sound = {"format": {"type": name}}
+        await connection.session.update(session=configured(input=MANUAL | sound, output=sound))
+        updated = await one.until("session.updated")
+        assert updated.session.audio.output.format.type == name
+        await one.say(encode_g711(np.rint(low * 32767).astype(np.int16), law))
+        await connection.input_audio_buffer.commit()
+        await connection.response.create()
+        await one.until("response.done")
+
+    one = talk(server, conversation)
+    assert similar(decode_g711(one.sound(), law).astype(np.float32), low) > 0.9
+    assert len(one.sound()) == len(engine.sessions[0].turns[0]) // 6
+
+
+def test_silence_that_no_engine_answers_ends_in_a_failed_response(server):
+    async def conversation(one, connection):
+        await connection.session.update(session=configured(input=MANUAL))
+        await one.say(bytes(48_000))
+        await connection.input_audio_buffer.commit()
+        await connection.response.create()
+        done = await one.until("response.done")
+        assert (done.response.status, done.response.status_details.error.code) == ("failed", "no_answer")
+
+    talk(server, conversation)
+
+
+def test_the_beta_is_understood_and_answered_in_its_words(server, phrase):
+    headers = {"OpenAI-Beta": "realtime=v1"}
+    with connect(f"ws://127.0.0.1:{server.port}/v1/realtime", additional_headers=headers, proxy=None) as ws:
+        session = {"input_audio_format": "pcm16", "output_audio_format": "g711_ulaw", "turn_detection": None}
+        for event in (
+            {"type": "session.update", "session": session},
+            {"type": "input_audio_buffer.append", "audio": b64(pcm(phrase))},
+            {"type": "input_audio_buffer.commit"},
+            {"type": "response.create"},
+        ):
+            ws.send(json.dumps(event))
+        kinds = []
+        while not kinds or kinds[-1] != "response.done":
+            kinds.append(json.loads(ws.recv(20))["type"])
+    assert {"conversation.item.created", "response.audio.delta", "response.audio_transcript.done"} <= set(kinds)
+    assert not {kind for kind in kinds if "output_audio" in kind or kind == "conversation.item.done"}
+
+
+WRONG = [
+    ("not json", "invalid_json"),
+    ("[]", "missing_required_parameter"),
+    (b"\x00\x01", "invalid_message"),
+    ({"type": "response.dance"}, "unknown_event"),
+    ({"type": "input_audio_buffer.append"}, "missing_required_parameter"),
+    ({"type": "input_audio_buffer.append", "audio": "%%"}, "invalid_audio"),
+    ({"type": "input_audio_buffer.commit"}, "input_audio_buffer_commit_empty"),
+    ({"type": "session.update"}, "missing_required_parameter"),
+    ({"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/mp3"}}}}}, "invalid_value"),
+    ({"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 1}}}}}, "invalid_value"),
+    ({"type": "session.update", "session": {"turn_detection": {"type": "server_vad", "threshold": 7}}}, "invalid_value"),
+    ({"type": "conversation.item.truncate", "item_id": "x", "content_index": 0, "audio_end_ms": 1}, "item_not_found"),
+    ({"type": "conversation.item.delete", "item_id": ["x"]}, "item_not_found"),
+    ({"type": "conversation.item.create", "item": {}}, "unsupported_item"),
+]  # fmt: skip
+
+
+def test_what_cannot_be_done_is_an_error_event_and_the_session_goes_on(server):
+    with connect(f"ws://127.0.0.1:{server.port}/v1/realtime", proxy=None) as ws:
+        assert json.loads(ws.recv(20))["type"] == "session.created"
+        for i, (message, code) in enumerate(WRONG):
+            ws.send(message if isinstance(message, str | bytes) else json.dumps(message | {"event_id": f"e{i}"}))
+            answer = json.loads(ws.recv(20))
+            assert (answer["type"], answer["error"]["code"]) == ("error", code), message
+            assert answer["error"]["event_id"] == (f"e{i}" if isinstance(message, dict) else None)
+        ws.send(json.dumps({"type": "session.update", "session": {"instructions": "be brief"}}))
+        assert json.loads(ws.recv(20))["session"]["instructions"] == "be brief"
+    assert server.empty()
