@@ -30,8 +30,12 @@ SMALL = 1_000_000  # so that even these few minutes make several shards
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("export")
-    source = corpus.pair(corpus.demo(root / "corpus"), "A0009_S0009_0", audio=40.0)
-    corpus.write_track(source, "A0009_S0009_0_G0003", [(13.0, 14.0, "a third voice")], 40.0)
+    source = corpus.demo(root / "corpus")
+    # Three who are in no other session, so that there is a split for validation too.
+    lines = {"G0071": [(1.0, 3.0, "hello there my friend"), (8.0, 10.5, "no, not at all")]}
+    lines |= {"G0072": [(4.0, 7.0, "are you in a hurry today")], "G0073": [(13.0, 14.0, "a third voice")]}
+    for speaker, said in lines.items():
+        corpus.write_track(source, f"A0009_S0009_0_{speaker}", said, 40.0)
     build_duplex(source, root / "data", corpus.settings(validation=0.3))
     return root / "data"
 
@@ -284,7 +288,7 @@ def break_sound(data):
 
 
 def break_rows(data):
-    victim = next((data / "train").glob("*.arrow"))
+    victim = next((data / "validation").glob("*.arrow"))
     content = victim.read_bytes()
     assert b"hurry" in content
     victim.write_bytes(content.replace(b"hurry", b"worry"))
