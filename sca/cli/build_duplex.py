@@ -9,6 +9,7 @@ import typer
 from sca.cli.console import emit_json, out, stderr
 from sca.cli.options import ConfigFile, Force, Jobs, Json, Preset, Quiet, SetValues, settings_from
 from sca.cli.progress import audio_progress
+from sca.data.corpora.conversation import CorpusFormat
 from sca.errors import PartialFailure
 
 if TYPE_CHECKING:
@@ -31,13 +32,17 @@ def build_duplex(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="INPUT", help="A corpus in the MagicHub layout: WAV/, TXT/, and WORDS/ if there is one."
+            metavar="INPUT", help="A corpus: a folder with WAV/ and TXT/, or the .jsonl of a moshi-finetune set."
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write the data set to.")],
     mode: Annotated[
         Mode, typer.Option(help="dataset: rows and audio. script: one JSON a transcript, with tokens, no audio.")
     ] = Mode.dataset,
+    layout: Annotated[
+        CorpusFormat,
+        typer.Option("--format", help="The layout of INPUT (auto: a .jsonl file is moshi, a folder is magichub)."),
+    ] = CorpusFormat.auto,
     model_path: Annotated[
         str | None,
         typer.Option(
@@ -107,7 +112,14 @@ def build_duplex(
 
     with audio_progress("sessions", quiet=quiet) as progress:
         summary = build(
-            source, output, settings, jobs=jobs or 0, force=force, on_start=progress.start, progress=progress.advance
+            source,
+            output,
+            settings,
+            jobs=jobs or 0,
+            force=force,
+            layout=layout,
+            on_start=progress.start,
+            progress=progress.advance,
         )
     if not quiet:
         _say_notes(

@@ -31,7 +31,7 @@ def test_a_batch_holds_its_rows(data, collator):
     first = 0
     for i, row in enumerate(rows):
         n, chunks = len(row.input_ids), len(row.heard)
-        heard = row.input_ids == -100
+        heard = row.input_ids == row.placeholder
         ids, labels = batch["input_ids"][i].numpy(), batch["labels"][i].numpy()
         assert (ids[:n] == 151675).sum() == heard.sum() == 4 * chunks
         np.testing.assert_array_equal(ids[:n][~heard], row.input_ids[~heard])

@@ -4,9 +4,18 @@ Knows nothing of file layouts, tokens or the grid. Nothing here reads audio: a t
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
-__all__ = ["Conversation", "Skipped", "TimedWord", "Track", "Utterance"]
+__all__ = ["Conversation", "CorpusFormat", "Skipped", "TimedWord", "Track", "Utterance"]
+
+
+class CorpusFormat(StrEnum):
+    """The layouts of docs/corpora.md. auto: a folder is magichub, a .jsonl file is moshi."""
+
+    auto = "auto"
+    magichub = "magichub"
+    moshi = "moshi"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from typing import Any
 from sca import __version__
 from sca.config import Settings
 from sca.data.corpora import magichub
+from sca.data.corpora.conversation import CorpusFormat
+from sca.data.corpora.formats import open_corpus
 from sca.data.corpora.magichub import SessionFiles
 from sca.data.duplex.align_track import word_finder
 from sca.data.duplex.card import arrow_configs, arrow_opening, write_duplex_card
@@ -63,25 +65,25 @@ def build_duplex(
     *,
     jobs: int = 0,
     force: bool = False,
+    layout: CorpusFormat = CorpusFormat.auto,
     on_start: Callable[[int, int], None] | None = None,
     progress: Progress | None = None,
 ) -> BuildSummary:
-    """Build the MagicHub corpus `source` into the data set `root`.
+    """Build the corpus `source` into the data set `root`.
 
     jobs: processes, 0 for one a core where that pays.   force: rebuild a folder that was made with other settings.
+    layout: of `source`.
     on_start: called once with (sessions in all, sessions to do). Raises `InputError`, `OutputError`, `ConfigError`.
     """
-    scan = magichub.scan(source)
+    corpus = open_corpus(source, layout)
     tokenizer = tokenizer_of(settings)
     check_silence_id(settings, tokenizer)
     window_plan(settings, tokenizer)
-    if not scan.sessions:
-        reasons = "; ".join(str(s) for s in scan.skipped[:3])
-        raise InputError(f"{source} has no session with two speakers{': ' + reasons if reasons else ''}")
     _refuse_source_as_target(source, root)
     word_finder(settings)  # a model that cannot be loaded ends the run here, not once a session
     with exclusive(root):
         _claim(root, settings, tokenizer, force)
+        scan = corpus.scan(root / ".sca" / "import")
         results, todo = _sort_out(scan.sessions, root, settings, tokenizer)
         if on_start is not None:
             on_start(len(scan.sessions), len(todo))
@@ -89,6 +91,7 @@ def build_duplex(
         _forget_others(root, {files.session_id for files in scan.sessions})
         skipped = [str(s) for s in scan.skipped if not s.reason.startswith(magichub.KEPT)]
         report = _finish(root, settings, tokenizer, list(results.values()), skipped)
+        shutil.rmtree(root / ".sca" / "import", ignore_errors=True)
     return BuildSummary(
         root=root,
         report=report,

@@ -8,6 +8,7 @@ import numpy as np
 from sca.audio.mel import log_mel
 from sca.data.duplex.load import DuplexRow
 from sca.errors import ConfigError, UsageError
+from sca.tokenizer import TextTokenizer
 
 __all__ = ["DuplexCollator"]
 
@@ -18,12 +19,11 @@ _EMBEDDING = 192
 class DuplexCollator:
     """`DataLoader(data, collate_fn=DuplexCollator(tokenizer))`; can be pickled to loader workers.
 
-    tokenizer: `sca.tokenizer.TextTokenizer` of the model.   placeholder: what stands for an audio token in the stored rows.
+    tokenizer: of the model that is trained: `sca.tokenizer.TextTokenizer`, or a tokenizer or a processor of transformers.
     Raises `ConfigError` for a tokenizer without the audio and padding tokens of Qwen3-Omni.
     """
 
-    def __init__(self, tokenizer: Any, placeholder: int = _IGNORED) -> None:
-        self.placeholder = placeholder
+    def __init__(self, tokenizer: Any) -> None:
         self.audio_id = _token_id(tokenizer, "<|audio_pad|>")
         self.pad_id = _token_id(tokenizer, "<|endoftext|>")
 
@@ -44,7 +44,7 @@ class DuplexCollator:
         attended = np.zeros(shape, np.int64)
         embeddings, known = np.zeros((len(rows), _EMBEDDING), np.float32), np.zeros(len(rows), bool)
         for i, row in enumerate(rows):
-            n, heard = len(row.input_ids), row.input_ids == self.placeholder
+            n, heard = len(row.input_ids), row.input_ids == row.placeholder
             ids[i, :n] = np.where(heard, self.audio_id, row.input_ids)
             attended[i, :n] = 1
             answer = ~heard & (np.cumsum(heard) > 0)  # the prompt is what stands before the first audio token
@@ -66,9 +66,15 @@ class DuplexCollator:
 
 
 def _token_id(tokenizer: Any, token: str) -> int:
-    found = tokenizer.token_to_id(token)
+    found = tokenizer.token_to_id(token) if isinstance(tokenizer, TextTokenizer) else _transformers_id(tokenizer, token)
     if found is None:
         raise ConfigError(
             f"the tokenizer has no {token}", hint="training rows need the tokenizer of a Qwen3-Omni model"
         )
     return int(found)
+
+
+def _transformers_id(tokenizer: Any, token: str) -> int | None:
+    vocabulary: dict[str, int] = getattr(tokenizer, "tokenizer", tokenizer).get_vocab()  # a processor holds a tokenizer
+    # convert_tokens_to_ids would answer with the id of the unknown token.
+    return vocabulary.get(token)

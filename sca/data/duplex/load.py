@@ -31,7 +31,8 @@ _OPEN_SESSIONS = 32
 class DuplexRow:
     """One training row.
 
-    input_ids: int32 `(tokens,)`, placeholders as stored.   heard: float32 `(n_chunks, 5120)`, what the listener says, 16 kHz.
+    input_ids: int32 `(tokens,)`, audio tokens as `placeholder`.
+    heard: float32 `(n_chunks, 5120)`, what the listener says, 16 kHz.
     spoken: float32 `(n_chunks, 7680)`, what the speaker says, 24 kHz, on the same chunks (past the recording's end: zeros).
     segments: as stored, times from the row's start.   speaker_embedding: float32 `(192,)` or None.
     """
@@ -42,6 +43,7 @@ class DuplexRow:
     spoken: NDArray[np.float32]
     segments: list[dict[str, Any]]
     speaker_embedding: NDArray[np.float32] | None
+    placeholder: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,9 @@ class DuplexDataset:
     def __init__(self, root: Path, split: str = "train") -> None:
         self.root = root
         self.split = split
-        self.grid: Grid = settings_of(read_settings(root)).grid
+        settings = settings_of(read_settings(root))
+        self.grid: Grid = settings.grid
+        self.placeholder: int = settings.duplex.audio_placeholder
         self._rows: Any = None
         self._sessions: OrderedDict[str, dict[str, StoredTrack]] = OrderedDict()
         self._beside: tuple[int, ThreadPoolExecutor] | None = None
@@ -107,6 +111,7 @@ class DuplexDataset:
             spoken=spoken.result(),
             segments=row["segments"],
             speaker_embedding=None if embedding is None else np.asarray(embedding, np.float32),
+            placeholder=self.placeholder,
         )
 
     def _thread(self) -> ThreadPoolExecutor:

@@ -1,0 +1,118 @@
+"""What the data set is for: a real Qwen3-Omni thinker, tiny and random, hears only what has been said."""
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from sca.data.duplex.build import build_duplex
+from sca.data.duplex.collate import DuplexCollator
+from sca.data.duplex.load import load
+from sca.errors import ConfigError
+from sca.tokenizer import load_tokenizer
+from scripts.make_tiny_omni import THINKER_IDS, build
+from tests.integration import corpus
+
+AUDIO = THINKER_IDS["audio_token_id"]
+FED = ("input_ids", "attention_mask", "input_features", "feature_attention_mask")
+
+
+@pytest.fixture(scope="module")
+def thinker():
+    torch.set_num_threads(1)  # threads of a busy machine wait for each other
+    return build().thinker
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The demo set in short rows without a prompt: the vocabulary is the real one, and every token costs 152064 logits."""
+    root = tmp_path_factory.mktemp("training")
+    settings = corpus.settings(window="4-6", system_prompt="", audio_placeholder=-7)
+    build_duplex(corpus.demo(root / "corpus"), root / "data", settings)
+    return load(root / "data")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load_tokenizer("builtin:qwen")
+
+
+@pytest.fixture(scope="module")
+def collate(tokenizer):
+    return DuplexCollator(tokenizer)
+
+
+def logits(thinker, batch, **changed):
+    with torch.no_grad():
+        return thinker(**{name: batch[name] for name in FED} | changed).logits
+
+
+def test_every_row_has_as_many_audio_embeddings_as_placeholders(thinker, data, collate):
+    for row in data:
+        batch = collate([row])
+        with torch.no_grad():
+            heard = thinker.get_audio_features(
+                batch["input_features"], feature_attention_mask=batch["feature_attention_mask"]
+            ).last_hidden_state
+        placeholders = int((batch["input_ids"] == AUDIO).sum())
+        assert len(heard) == placeholders == data.grid.frames_per_chunk * len(row.heard), row.row_id
+
+
+def test_audio_after_a_chunk_changes_no_logit_up_to_it(thinker, data, collate):
+    rows = sorted(data, key=lambda row: len(row.input_ids))[-2:]
+    batch = collate(rows)
+    before = logits(thinker, batch)
+    chunks = len(rows[0].heard)
+    for chunk in (0, chunks // 2, chunks - 2):
+        features = batch["input_features"].clone()
+        features[chunk + 1 : chunks] = 1.5 - features[chunk + 1 : chunks]
+        after = logits(thinker, batch, input_features=features)
+        # Where the next chunk's audio begins, and with it all that may change.
+        heard = (batch["input_ids"][0] == AUDIO).nonzero().flatten()
+        first = int(heard[(chunk + 1) * data.grid.frames_per_chunk])
+        # Experts multiply their tokens together, so a token's company moves its last bits.
+        n, change = len(rows[0].input_ids), (before - after).abs().amax(-1)
+        assert change[0, :first].max() < 1e-4
+        assert change[1].max() < 1e-4
+        assert change[0, first:n].min() > 1e-2
+
+
+def test_positions_are_those_the_live_loop_counts(thinker, data, collate):
+    batch = collate(list(data)[:2])
+    length = batch["input_ids"].shape[1]
+    counted = torch.arange(length).expand(3, 2, length)
+    there = batch["attention_mask"].bool()
+    torch.testing.assert_close(logits(thinker, batch)[there], logits(thinker, batch, position_ids=counted)[there])
+
+
+def test_a_row_in_a_batch_is_the_row_alone(thinker, data, collate):
+    rows = sorted(data, key=lambda row: len(row.input_ids))
+    short, long = rows[0], rows[-1]
+    n = len(short.input_ids)
+    together = logits(thinker, collate([long, short]))[1, :n]
+    torch.testing.assert_close(together, logits(thinker, collate([short]))[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["tokenizer", "processor"])
+def test_a_tokenizer_of_transformers_does_as_well(data, tokenizer, collate, tmp_path, wrapped):
+    tokenizer.save(tmp_path / "tokenizer.json")
+    theirs = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
+    if wrapped:
+        theirs = Processor(theirs)
+    made = DuplexCollator(theirs)([data[0]])
+    assert all(torch.equal(made[name], collate([data[0]])[name]) for name in FED)
+
+
+class Processor:
+    """What transformers' processors have in common: they hold a tokenizer."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+
+
+def test_a_tokenizer_of_another_family_is_refused():
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+
+    other = Tokenizer(WordLevel({"hello": 0, "[UNK]": 1}, unk_token="[UNK]"))
+    with pytest.raises(ConfigError, match=r"no <\|audio_pad\|>"):
+        DuplexCollator(PreTrainedTokenizerFast(tokenizer_object=other, unk_token="[UNK]"))
