@@ -95,6 +95,16 @@ class QwenConfig(_Section):
         ge=1,
         description="Most text tokens the model makes per chunk. More than duplex.text_tokens_per_chunk have no place.",
     )
+    speaker: str = Field("ethan", min_length=1, description="The voice, one that the model names.")
+    conditioning: str = Field(
+        "embed",
+        pattern=r"^(embed|hidden:[1-9][0-9]{0,3})$",
+        description="What the talker is told of a text token: embed (its embedding, as the model's own generate does) or hidden:N "
+        "(what the thinker's N-th layer makes of it).",
+    )
+    talker_temperature: float = Field(0.9, ge=0, description="How freely sounds are drawn; 0 takes the likeliest.")
+    talker_top_k: int = Field(50, ge=1, description="Sounds are drawn from this many of the likeliest.")
+    seed: int = Field(0, ge=0, lt=2**63, description="What sounds are drawn with: the same seed, the same session.")
 
 
 class DuplexConfig(_Section):

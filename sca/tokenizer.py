@@ -1,7 +1,7 @@
 """Text to token ids and back: one wrapper around `tokenizers`, filled from a folder, from a hub, or from `builtin:qwen`.
 
 `builtin:qwen` is the real Qwen vocabulary (151643 ranks) with the control tokens of Qwen3-Omni, built from the rank file that
-ships inside the dashscope package, so that it needs no network; it is kept on disk once built. Knows nothing of prompts, grids or
+ships inside the dashscope package, so that it needs no network; it is kept on disk once built. Knows nothing of grids or
 what a token id is used for. The one subtle thing it guarantees: `encode` never makes a control token out of text that merely
 looks like one.
 
@@ -27,7 +27,7 @@ from tokenizers.models import BPE
 
 from sca.errors import InputError, MissingToolError, UpstreamError
 
-__all__ = ["BUILTIN_QWEN", "TextTokenizer", "default_cache_dir", "load_tokenizer"]
+__all__ = ["BUILTIN_QWEN", "TextTokenizer", "default_cache_dir", "load_tokenizer", "system_turn"]
 
 log = logging.getLogger(__name__)
 
@@ -188,6 +188,11 @@ class TextTokenizer:
         if self.name == BUILTIN_QWEN:
             return _BUILTIN_FINGERPRINT
         return _fingerprint(self._full)
+
+
+def system_turn(tokenizer: TextTokenizer, text: str) -> tuple[int, ...]:
+    """The ids a training row and a live session begin with: `text` as the system's turn of a Qwen chat, or none for no text."""
+    return tuple(tokenizer.encode_with_specials(f"<|im_start|>system\n{text}<|im_end|>\n")) if text else ()
 
 
 def default_cache_dir() -> Path:

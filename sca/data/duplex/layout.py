@@ -5,7 +5,7 @@ from sca.data.duplex.proof import ProofContext
 from sca.data.duplex.rows import Layout
 from sca.data.duplex.windows import WindowPlan
 from sca.errors import ConfigError
-from sca.tokenizer import TextTokenizer
+from sca.tokenizer import TextTokenizer, system_turn
 from sca.units import HEARD_HZ
 
 __all__ = ["check_silence_id", "layout_of", "prompt_ids", "proof_context", "window_plan"]
@@ -13,10 +13,7 @@ __all__ = ["check_silence_id", "layout_of", "prompt_ids", "proof_context", "wind
 
 def prompt_ids(settings: Settings, tokenizer: TextTokenizer) -> tuple[int, ...]:
     """The tokens every row begins with: the system prompt as a chat turn, or none."""
-    text = settings.duplex.system_prompt
-    if not text:
-        return ()
-    return tuple(tokenizer.encode_with_specials(f"<|im_start|>system\n{text}<|im_end|>\n"))
+    return system_turn(tokenizer, settings.duplex.system_prompt)
 
 
 def check_silence_id(settings: Settings, tokenizer: TextTokenizer) -> None:

@@ -1,0 +1,217 @@
+"""The engine: hears a chunk, thinks silence or up to two tokens, and speaks for as long as the chunk lasted.
+
+A step: log-mel → audio tokens → thinker → a silence token, or text tokens one by one → a talker frame per 80 ms, told what each is
+to say (or nothing) → the vocoder. It speaks at the pace it hears; when it has nothing to say the talker is told the padding text.
+The interleaving is that of the training rows: the prompt, then per chunk the audio tokens and one silence token or text tokens.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sca.audio.mel import log_mel
+from sca.config import DuplexConfig, QwenConfig, Settings
+from sca.errors import ConfigError
+from sca.infer.engine import EngineInfo, Session, SessionConfig, StepGuard
+from sca.infer.engines.qwen_omni.code2wav import Code2WavStream
+from sca.infer.engines.qwen_omni.load import load_model
+from sca.infer.engines.qwen_omni.sampling import chooser
+from sca.infer.engines.qwen_omni.talker import TalkerStream
+from sca.infer.engines.qwen_omni.thinker import ThinkerStream
+from sca.infer.frames import AudioInput, AudioOutput, Frame, ThoughtPacket, TurnEnd
+from sca.infer.wav import to_pcm
+from sca.tokenizer import TextTokenizer, system_turn
+from sca.units import SPOKEN_HZ
+
+__all__ = ["QwenOmni", "load"]
+
+log = logging.getLogger(__name__)
+
+_TURN_ENDS_AFTER = 2  # chunks of silence: words are sparser than chunks have room for
+
+
+def load(settings: Settings) -> "QwenOmni":
+    """The model of `settings.qwen`, loaded. Raises like `load_model`, and `ConfigError` for settings that do not fit the model."""
+    model, tokenizer = load_model(settings.qwen)
+    return QwenOmni(model, tokenizer, settings.qwen, settings.duplex)
+
+
+class QwenOmni:
+    """A loaded model that opens sessions. They share its weights and nothing else."""
+
+    def __init__(self, model: Any, tokenizer: TextTokenizer, qwen: QwenConfig, duplex: DuplexConfig) -> None:
+        import torch
+
+        self.model, self.tokenizer, self.qwen = model, tokenizer, qwen
+        self.silence = duplex.silence_token_id
+        self.device = next(model.parameters()).device
+        self.info = EngineInfo("qwen-omni", f"Qwen3-Omni, {qwen.model_id} on {self.device}", device=str(self.device))
+        vocab = model.config.thinker_config.text_config.vocab_size
+        if not 0 <= self.silence < min(vocab, tokenizer.vocab_size):
+            raise ConfigError(
+                f"duplex.silence_token_id is {self.silence}, and {tokenizer.name} has no such token",
+                hint="151646 is the one of the Qwen tokenizers",
+            )
+        if self.silence not in tokenizer.special_ids:
+            log.warning("duplex.silence_token_id %s is a token of ordinary text: it will never be said", self.silence)
+        speakers = model.config.talker_config.speaker_id
+        if qwen.speaker.lower() not in speakers:
+            raise ConfigError(
+                f"the model has no speaker {qwen.speaker}", hint=f"qwen.speaker is one of {', '.join(sorted(speakers))}"
+            )
+        self.speaker_id = int(speakers[qwen.speaker.lower()])
+        # Marks are no words, and the table has more rows than the tokenizer has tokens.
+        allowed = torch.zeros(vocab, dtype=torch.bool, device=self.device)
+        allowed[: min(vocab, tokenizer.vocab_size)] = True
+        allowed[[token for token in tokenizer.special_ids if token < vocab]] = False
+        allowed[self.silence] = True
+        self.forbidden = ~allowed
+        self.most_tokens = min(qwen.max_new_tokens, duplex.text_tokens_per_chunk)
+        self.layer = _layer(qwen.conditioning, model)
+
+    def open(self, session_config: SessionConfig) -> Session:
+        """Begin a conversation. Raises `ConfigError` when the prompt does not fit the model's context."""
+        return _QwenSession(self, session_config)
+
+
+def _layer(conditioning: str, model: Any) -> int:
+    """Which hidden states the talker is told: 0, the embeddings, for `embed`."""
+    if conditioning == "embed":
+        return 0
+    layer = int(conditioning.partition(":")[2])
+    layers = model.config.thinker_config.text_config.num_hidden_layers
+    if layer > layers:
+        raise ConfigError(f"qwen.conditioning is {conditioning}, and the thinker has {layers} layers")
+    return layer
+
+
+class _QwenSession:
+    """non_finite: samples heard that were no numbers and were taken as 0."""
+
+    def __init__(self, engine: QwenOmni, config: SessionConfig) -> None:
+        self._engine, self._grid = engine, config.grid
+        self._guard = StepGuard(config.grid.heard_samples)
+        self._prompt = system_turn(engine.tokenizer, config.prompt)
+        room = engine.model.config.thinker_config.text_config.max_position_embeddings
+        if len(self._prompt) + config.grid.frames_per_chunk + engine.most_tokens > room:
+            raise ConfigError(
+                f"the prompt has {len(self._prompt)} tokens, and the model's context ends at {room}",
+                hint="shorten duplex.system_prompt",
+            )
+        self._begin()
+
+    def _begin(self) -> None:
+        import torch
+
+        self.non_finite = 0
+        self._turn_id = 0
+        self._in_turn, self._silent_chunks = False, 0
+        self._pending: list[int] = []
+        with torch.inference_mode():
+            self._thinker = ThinkerStream(self._engine.model.thinker)
+            if self._prompt:
+                self._thinker.push(self._thinker.embed(list(self._prompt)))
+            self._begin_voice()
+
+    def _begin_voice(self) -> None:
+        engine = self._engine
+        config, qwen = engine.model.config, engine.qwen
+        marks = self._thinker.embed([config.tts_pad_token_id, config.tts_bos_token_id])
+        self._text_pad, text_bos = engine.model.talker.text_projection(marks).chunk(2, 1)
+        pick = chooser(qwen.talker_temperature, qwen.talker_top_k, qwen.seed, self._text_pad.device)
+        self._talker = TalkerStream(engine.model.talker, engine.speaker_id, self._text_pad, text_bos, pick)
+        self._vocoder = Code2WavStream(engine.model.code2wav)
+
+    def step(self, heard: AudioInput) -> Sequence[Frame]:
+        import torch
+
+        self._guard.check(heard)
+        features = torch.from_numpy(self._features(heard))
+        with torch.inference_mode():
+            tokens, told = self._think(self._thinker.listen(features))
+            wave = self._speak(tokens, told)
+        said = [token for token in tokens if token != self._engine.silence]
+        text = self._text(said)
+        frames: list[Frame] = [ThoughtPacket(told, text, tuple(tokens), heard.chunk_index)]
+        frames.append(AudioOutput(to_pcm(wave), SPOKEN_HZ, text, heard.chunk_index, self._turn_id))
+        self._silent_chunks = 0 if said else self._silent_chunks + 1
+        self._in_turn = self._in_turn or bool(said)
+        if self._in_turn and self._silent_chunks >= _TURN_ENDS_AFTER:
+            frames.append(TurnEnd(self._turn_id, heard.timestamp + len(heard.samples)))
+            self._turn_id += 1
+            self._in_turn = False
+        return frames
+
+    def _features(self, heard: AudioInput) -> np.ndarray:
+        """The log-mel that came along, or our own; of samples that are numbers."""
+        bad = int(np.count_nonzero(~np.isfinite(heard.samples)))
+        self.non_finite += bad
+        features = heard.features
+        if bad or features.shape[-1] == 0:
+            features = log_mel(np.nan_to_num(heard.samples, nan=0.0, posinf=0.0, neginf=0.0))[None]
+        if features.dtype != np.float32 or features.shape != (1, features.shape[1], self._grid.mel_frames):
+            raise ValueError(
+                f"features are float32 (1, bins, {self._grid.mel_frames}), got {features.dtype} {features.shape}"
+            )
+        return np.ascontiguousarray(features)
+
+    def _think(self, audio: Any) -> tuple[list[int], Any]:
+        """The tokens of a chunk, and what the talker is told of each: `(1, n, dim)`."""
+        import torch
+
+        engine = self._engine
+        logits, _ = self._thinker.push(audio)
+        tokens: list[int] = []
+        told = []
+        while len(tokens) < engine.most_tokens:
+            best = int(logits[0, -1].masked_fill(engine.forbidden, float("-inf")).argmax())
+            tokens.append(best)
+            logits, hidden = self._thinker.push(self._thinker.embed([best]), hidden_layer=engine.layer)
+            told.append(hidden)
+            if best == engine.silence:
+                break
+        return tokens, torch.cat(told, 1)
+
+    def _speak(self, tokens: list[int], told: Any) -> np.ndarray:
+        """One chunk of sound; each token is told to its share of the chunk's frames."""
+        import torch
+
+        engine, frames = self._engine, self._grid.frames_per_chunk
+        projected = engine.model.talker.text_projection(told)
+        codes = []
+        for j in range(frames):
+            i = j * len(tokens) // frames
+            silent = tokens[i] == engine.silence
+            codes.append(self._talker.frame(self._text_pad if silent else projected[:, i : i + 1]))
+        wave: np.ndarray = self._vocoder.push(torch.stack(codes, -1))[0, 0].float().cpu().numpy()
+        # The vocoder's first piece is 555 samples short for good: silence before it, or play-out would run dry.
+        return np.pad(wave, (self._grid.spoken_samples - len(wave), 0))
+
+    def _text(self, said: list[int]) -> str:
+        """What these tokens add to the text; bytes of a letter that is not finished wait for the rest of it."""
+        self._pending += said
+        text = self._engine.tokenizer.decode(self._pending)
+        if text.endswith("\ufffd") and len(self._pending) < 8:
+            return ""
+        self._pending = []
+        return text
+
+    def interrupt(self, turn_id: int) -> None:
+        import torch
+
+        self._turn_id = max(self._turn_id, turn_id)
+        self._in_turn, self._silent_chunks = False, 0
+        self._pending = []
+        with torch.inference_mode():
+            self._begin_voice()
+
+    def reset(self) -> None:
+        self._guard.reset()
+        self._begin()
+
+    def close(self) -> None:
+        self._guard.close()
+        # Letting go of the caches is what counts.
+        self._thinker = self._talker = self._vocoder = self._text_pad = None  # type: ignore[assignment]

@@ -1,0 +1,403 @@
+"""The Qwen3-Omni engine on a tiny random model: what is streamed equals what the library makes in one piece; what is refused."""
+
+import copy
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import Qwen3OmniMoeForConditionalGeneration
+
+from sca.audio.mel import log_mel
+from sca.config import DuplexConfig, QwenConfig
+from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
+from sca.infer.engine import SessionConfig
+from sca.infer.engines.qwen_omni.code2wav import Code2WavStream
+from sca.infer.engines.qwen_omni.engine import QwenOmni
+from sca.infer.engines.qwen_omni.load import load_model
+from sca.infer.engines.qwen_omni.sampling import chooser
+from sca.infer.engines.qwen_omni.talker import TalkerStream, predict_residuals
+from sca.infer.engines.qwen_omni.thinker import ThinkerStream
+from sca.infer.frames import NO_FEATURES, AudioInput, AudioOutput, TurnEnd
+from sca.tokenizer import BUILTIN_QWEN, load_tokenizer, system_turn
+from sca.units import Grid
+from tests.integration.engine_contract import EngineContract, comparable, demo_speech, inputs_of
+
+GRID = Grid()
+GREEDY = chooser(0, 1, 0, "cpu")
+TTS_PAD, TTS_BOS = 151671, 151672
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients():
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="module")
+def model(tiny_omni):
+    return Qwen3OmniMoeForConditionalGeneration.from_pretrained(tiny_omni, local_files_only=True).eval()
+
+
+@pytest.fixture(scope="module")
+def mels():
+    """Ten chunks of unlike sounds, `(10, 128, 32)`."""
+    speech = demo_speech(seconds=4)[: 8 * GRID.heard_samples].reshape(8, -1)
+    tone = np.sin(np.arange(GRID.heard_samples) * 2 * np.pi * 300 / 16_000) * 0.3
+    noise = np.random.default_rng(0).standard_normal(GRID.heard_samples) * 0.1
+    return torch.from_numpy(log_mel(np.concatenate([speech, tone[None], noise[None]]).astype(np.float32)))
+
+
+# The thinker
+
+
+def whole_forward(model, embeds, **more):
+    places = torch.arange(embeds.shape[1]).view(1, 1, -1).expand(3, 1, -1)
+    return model.thinker(inputs_embeds=embeds, position_ids=places, use_cache=False, **more)
+
+
+def steps_of(stream, mels, seed):
+    """Chunks as pieces of embeddings: a prompt, then four audio tokens and one or two text tokens, one at a time."""
+    draw = np.random.default_rng(seed)
+    yield stream.embed(draw.integers(0, 151_643, 11).tolist())
+    for i, mel in enumerate(mels):
+        yield stream.listen(mel[None])
+        for token in draw.integers(0, 151_643, 1 + i % 2).tolist():
+            yield stream.embed([token])
+
+
+def test_thinking_step_by_step_equals_one_whole_forward(model, mels):
+    stream = ThinkerStream(model.thinker)
+    pieces = list(steps_of(stream, mels, 0))
+    stepped = [stream.push(piece, hidden_layer=2) for piece in pieces]
+    logits, hidden = (torch.cat(one, 1) for one in zip(*stepped, strict=True))
+    whole = whole_forward(model, torch.cat(pieces, 1), output_hidden_states=True)
+    assert stream.position == logits.shape[1] == 11 + 10 * 4 + 15
+    assert (logits - whole.logits).abs().max() <= 1e-5 * max(1, whole.logits.abs().max())
+    assert torch.equal(logits.argmax(-1), whole.logits.argmax(-1))
+    assert (hidden - whole.hidden_states[2]).abs().max() <= 1e-5 * max(1, hidden.abs().max())
+
+
+def test_two_interleaved_thinkers_equal_two_alone_whatever_the_model_remembers(model, mels):
+    halves, alone = (mels[:5], mels[5:]), []
+    for seed, half in enumerate(halves):
+        stream = ThinkerStream(model.thinker)
+        alone.append([stream.push(piece)[0] for piece in steps_of(stream, half, seed)])
+    model.thinker.model.rope_deltas = torch.tensor([[1234]])  # as a session with a picture leaves it behind
+    streams = [ThinkerStream(model.thinker) for _ in halves]
+    together = [[], []]
+    walks = [steps_of(stream, half, seed) for seed, (stream, half) in enumerate(zip(streams, halves, strict=True))]
+    for pair in zip(*walks, strict=False):
+        for stream, piece, kept in zip(streams, pair, together, strict=True):
+            kept.append(stream.push(piece)[0])
+    model.thinker.model.rope_deltas = None
+    for one, other in zip(alone, together, strict=True):
+        assert len(other) > 10
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=False))
+
+
+def test_a_chunk_is_heard_alone_as_in_a_batch_of_chunks(model, mels):
+    """As the training collator gives them: one item of the encoder per chunk."""
+    mask = torch.ones(len(mels), mels.shape[-1], dtype=torch.long)
+    batch = model.thinker.get_audio_features(mels, feature_attention_mask=mask).last_hidden_state.view(10, 4, -1)
+    stream = ThinkerStream(model.thinker)
+    alone = torch.cat([stream.listen(mel[None]) for mel in mels])
+    assert (alone - batch).abs().max() <= 1e-5
+
+
+# The talker
+
+
+def told(model, ids):
+    return model.talker.text_projection(model.thinker.get_input_embeddings()(torch.tensor([ids])))
+
+
+def test_the_code_predictor_by_hand_equals_its_generate(model):
+    draw = torch.Generator().manual_seed(0)
+    hidden = torch.randn(1, 1, 48, generator=draw)
+    first = torch.tensor([[77]])
+    made = model.talker.code_predictor.generate(
+        inputs_embeds=torch.cat((hidden, model.talker.get_input_embeddings()(first)), 1),
+        max_new_tokens=15,
+        do_sample=False,
+    )
+    codes = predict_residuals(model.talker, hidden, first, GREEDY)
+    assert codes.tolist() == [[77, *made[0].tolist()]]
+    assert len(set(codes[0].tolist())) > 5
+
+
+def test_talker_frames_equal_generate(model):
+    pad, bos = told(model, [TTS_PAD, TTS_BOS]).chunk(2, 1)
+    text = told(model, [9707, 11, 1879, 0, 100, 2000, 30000, 4, 55555])
+    frames = text.shape[1]
+    stream = TalkerStream(model.talker, 2302, pad, bos, GREEDY)
+    streamed = torch.stack([stream.frame(text[:, i : i + 1]) for i in range(frames)], -1)
+    vocab = model.config.talker_config.text_config.vocab_size
+    opening = TalkerStream.opening(model.talker, 2302, pad, bos)
+    made = model.talker.generate(
+        inputs_embeds=opening,
+        attention_mask=torch.ones(opening.shape[:2], dtype=torch.long),
+        talker_input_ids=torch.full(opening.shape[:2], TTS_PAD),
+        trailing_text_hidden=text,
+        tts_pad_embed=pad,
+        max_new_tokens=frames + 1,
+        do_sample=False,
+        suppress_tokens=list(range(vocab - 1024, vocab)),
+        output_hidden_states=True,
+        return_dict_in_generate=True,
+    )
+    expected = torch.stack([step[-1] for step in made.hidden_states if step[-1] is not None], -1)
+    assert expected.shape == (1, 16, frames)
+    assert torch.equal(streamed, expected)
+    assert len(set(streamed[0, 0].tolist())) > 2  # what it is told matters
+
+
+def test_no_mark_is_ever_a_sound(model):
+    """The marks' logits are raised far above all others, and still none is chosen."""
+    pad, bos = told(model, [TTS_PAD, TTS_BOS]).chunk(2, 1)
+    vocab = model.config.talker_config.text_config.vocab_size
+    raise_marks = model.talker.codec_head.register_forward_hook(
+        lambda _module, _inputs, logits: logits + 1e4 * (torch.arange(vocab) >= vocab - 1024)
+    )
+    try:
+        stream = TalkerStream(model.talker, 2302, pad, bos, GREEDY)
+        codes = torch.cat([stream.frame(pad) for _ in range(4)])
+    finally:
+        raise_marks.remove()
+    assert codes.max() < 2048
+
+
+# The vocoder
+
+
+def test_the_streamed_wave_equals_the_whole(model):
+    """Over 86 frames the attention window of 72 moves on; pushes of any size will do."""
+    sizes = [4, 60, 8, 4, 1, 1, 4, 4]
+    codes = torch.randint(2048, (1, 16, sum(sizes)), generator=torch.Generator().manual_seed(0))
+    vocoder = copy.deepcopy(model.code2wav)
+    single = torch.cat(list(map(Code2WavStream(vocoder).push, codes.split(sizes, -1))), -1)
+    assert (single - vocoder(codes)).abs().max() <= 1e-5  # float32: another order of the same sums
+    vocoder = vocoder.double()
+    pieces = list(map(Code2WavStream(vocoder).push, codes.split(sizes, -1)))
+    lengths = [piece.shape[-1] for piece in pieces]
+    assert lengths == [7125, *(1920 * n for n in sizes[1:])]
+    assert lengths[3] == 7680
+    assert (torch.cat(pieces, -1) - vocoder(codes)).abs().max() <= 1e-12
+
+
+# Choosing
+
+
+def test_a_seed_is_a_choice_and_only_the_likeliest_are_drawn():
+    logits = torch.randn(200, 1, 50, generator=torch.Generator().manual_seed(0))
+    one, same, other = ([chooser(0.9, 5, seed, "cpu")(row).item() for row in logits] for seed in (3, 3, 4))
+    pick = chooser(0.9, 5, 3, "cpu")
+    drawn = [pick(row).item() for row in logits]
+    assert one == same
+    assert one != other
+    assert all(token in row.topk(5).indices for token, row in zip(drawn, logits, strict=True))
+    assert drawn != [GREEDY(row).item() for row in logits]
+
+
+# The engine
+
+
+def engine_of(model, duplex=None, **qwen):
+    return QwenOmni(model, load_tokenizer(BUILTIN_QWEN), QwenConfig(model_id="tiny", **qwen), duplex or DuplexConfig())
+
+
+@pytest.fixture(scope="module")
+def omni(model):
+    return engine_of(model)
+
+
+class TestContract(EngineContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls, omni):
+        return omni
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def speech(cls):
+        return demo_speech(seconds=2)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def other_speech(cls):
+        return demo_speech(speaker=2, seconds=2)
+
+
+@pytest.fixture(scope="module")
+def heard():
+    return list(inputs_of(demo_speech(seconds=1), features=True))
+
+
+def test_its_tokens_are_those_of_the_training_rows_order(omni, model, heard):
+    """Prompt, then per chunk four audio tokens and what was answered: a whole forward of that row would answer the same."""
+    session = omni.open(SessionConfig(prompt="Be brief."))
+    answers = [session.step(one)[0].token_ids for one in heard]
+    stream = ThinkerStream(model.thinker)
+    pieces, asked = [stream.embed(list(system_turn(omni.tokenizer, "Be brief.")))], []
+    for one, answer in zip(heard, answers, strict=True):
+        pieces.append(stream.listen(torch.from_numpy(one.features)))
+        for token in answer:
+            asked.append((sum(piece.shape[1] for piece in pieces) - 1, token))
+            pieces.append(stream.embed([token]))
+    logits = whole_forward(model, torch.cat(pieces, 1)).logits[0].masked_fill(omni.forbidden, float("-inf"))
+    assert [(at, int(logits[at].argmax())) for at, _ in asked] == asked
+
+
+def test_with_nothing_to_say_it_is_one_silence_token_and_the_turn_ends(omni, model, heard):
+    silent = {"now": False}
+
+    def only_silence(_module, _inputs, logits):
+        return logits + 1e4 * (torch.arange(logits.shape[-1]) == omni.silence) if silent["now"] else logits
+
+    hook = model.thinker.lm_head.register_forward_hook(only_silence)
+    try:
+        session = omni.open(SessionConfig())
+        spoken = session.step(heard[0])
+        silent["now"] = True
+        later = [session.step(AudioInput(h.features, h.samples, 1 + i, 0)) for i, h in enumerate(heard)]
+    finally:
+        hook.remove()
+    assert len(spoken[0].token_ids) == 2
+    assert {frames[0].token_ids for frames in later} == {(omni.silence,)}
+    assert [[f.turn_id for f in frames if isinstance(f, TurnEnd)] for frames in later] == [[], [0], []]
+    assert [f.turn_id for frames in later for f in frames if isinstance(f, AudioOutput)] == [0, 0, 1]
+    assert all(not f.text_log for frames in later for f in frames if isinstance(f, AudioOutput))
+
+
+def test_sound_goes_on_without_a_gap(omni, heard):
+    session = omni.open(SessionConfig())
+    said = [np.frombuffer(session.step(one)[1].audio_bytes, "<i2") for one in heard]
+    assert [len(one) for one in said] == [7680] * len(heard)
+    assert not said[0][:555].any()
+    assert said[0][555:].any()
+
+
+def test_features_that_come_along_are_ours_and_no_number_is_taken_as_silence(omni, heard):
+    samples = heard[0].samples.copy()
+    samples[100:110] = np.nan
+    samples[200] = np.inf
+    clean = np.where(np.isfinite(samples), samples, np.float32(0))
+    one, other, third = (omni.open(SessionConfig()) for _ in range(3))
+    expected = comparable(one.step(AudioInput(log_mel(clean)[None], clean, 0, 0)))
+    assert comparable(other.step(AudioInput(NO_FEATURES, clean, 0, 0))) == expected
+    assert comparable(third.step(AudioInput(log_mel(samples)[None], samples, 0, 0))) == expected
+    assert (one.non_finite, third.non_finite) == (0, 11)
+
+
+def test_what_the_talker_is_told_is_a_setting(model, omni, heard):
+    deep = engine_of(model, conditioning="hidden:2")
+    by_embed, by_hidden = (engine.open(SessionConfig()).step(heard[0]) for engine in (omni, deep))
+    assert by_embed[0].token_ids == by_hidden[0].token_ids
+    embedded = model.thinker.get_input_embeddings()(torch.tensor([by_embed[0].token_ids]))
+    assert torch.equal(by_embed[0].hidden_states, embedded)
+    assert not torch.equal(by_hidden[0].hidden_states, embedded)
+    assert by_embed[1].audio_bytes != by_hidden[1].audio_bytes
+
+
+def test_a_full_context_is_said(model):
+    stream = ThinkerStream(model.thinker)
+    stream.room = 5
+    stream.push(stream.embed([1, 2, 3, 4]))
+    with pytest.raises(InputError, match="4 of 5 tokens are taken"):
+        stream.push(stream.embed([5, 6]))
+
+
+@pytest.mark.parametrize(
+    ("qwen", "duplex", "says"),
+    [
+        ({"speaker": "nobody"}, {}, "no speaker nobody"),
+        ({"conditioning": "hidden:9"}, {}, "the thinker has 4 layers"),
+        ({}, {"silence_token_id": 152_000}, "has no such token"),
+    ],
+)
+def test_settings_that_do_not_fit_the_model(model, qwen, duplex, says):
+    with pytest.raises(ConfigError, match=says):
+        engine_of(model, DuplexConfig(**duplex), **qwen)
+
+
+def test_a_silence_token_that_is_text_is_warned_of(model, caplog):
+    engine_of(model, DuplexConfig(silence_token_id=9707))
+    assert "is a token of ordinary text" in caplog.text
+
+
+def test_a_prompt_longer_than_the_context(omni):
+    with pytest.raises(ConfigError, match="the model's context ends at 65536"):
+        omni.open(SessionConfig(prompt="word " * 70_000))
+
+
+# Loading
+
+
+@pytest.mark.parametrize(
+    ("without", "says"),
+    [
+        ("config.json", "has no config.json"),
+        ("model.safetensors", "model.safetensors missing"),
+        ("tokenizer.json", "holds no tokenizer"),
+    ],
+)
+def test_a_folder_that_lacks_a_file(tiny_omni, tmp_path, without, says):
+    for path in tiny_omni.iterdir():
+        if path.name != without:
+            (tmp_path / path.name).symlink_to(path)
+    with pytest.raises(InputError, match=says):
+        load_model(QwenConfig(model_id=str(tmp_path), device_map="cpu"))
+
+
+def test_a_shard_that_is_missing_another_model_and_damaged_weights(tiny_omni, tmp_path):
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_omni / name, tmp_path)
+    config = QwenConfig(model_id=str(tmp_path), device_map="cpu")
+    (tmp_path / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load_model(config)
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match=r"no weights: model-2\.safetensors missing"):
+        load_model(config)
+    (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
+    with pytest.raises(InputError, match="of the kind qwen3"):
+        load_model(config)
+
+
+def test_a_hub_that_is_not_there_and_an_extra_that_is_not_installed(monkeypatch):
+    with pytest.raises(UpstreamError):
+        load_model(QwenConfig(model_id="nobody/no-such-omni"))
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(MissingToolError, match="needs accelerate") as refused:
+        load_model(QwenConfig())
+    assert "sca[live]" in refused.value.hint
+
+
+def test_the_command(tiny_omni, tmp_path):
+    soundfile.write(tmp_path / "in.wav", demo_speech(seconds=1), 16_000)
+    options = [
+        "--set",
+        f"qwen.model_id={tiny_omni}",
+        "--set",
+        "qwen.device_map=cpu",
+        "--set",
+        "qwen.torch_dtype=float32",
+    ]
+    command = [sys.executable, "-m", "sca", "live", "--file", tmp_path / "in.wav", "--out", tmp_path / "out.wav"]
+    done = subprocess.run(
+        [*map(str, command), "--engine", "qwen-omni", *options],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "qwen-omni: Qwen3-Omni, " in done.stderr
+    said, rate = soundfile.read(tmp_path / "out.wav")
+    assert (len(said), rate) == (24_000, 24_000)
+    assert np.abs(said[-12_000:]).max() > 0
