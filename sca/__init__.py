@@ -17,11 +17,21 @@ _HOME = {
     "ScaError": "sca.errors",
     "Settings": "sca.config",
     "TextTokenizer": "sca.tokenizer",
+    "easy_load": "sca.data.easy",
     "load_settings": "sca.config",
     "load_tokenizer": "sca.tokenizer",
 }
 
-__all__ = ["Grid", "ScaError", "Settings", "TextTokenizer", "__version__", "load_settings", "load_tokenizer"]
+__all__ = [
+    "Grid",
+    "ScaError",
+    "Settings",
+    "TextTokenizer",
+    "__version__",
+    "easy_load",
+    "load_settings",
+    "load_tokenizer",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, TypeAdapter, ValidationError
 
+from sca._config_convert import ConvertConfig
 from sca._config_models import AudioConfig, DuplexConfig, Env, LiveConfig, PathsConfig, QwenConfig, TurnConfig
 from sca._config_serve import ServeConfig
 from sca._config_sources import Given, Key, Problem, from_environment, from_file, from_overrides, unknown
@@ -24,6 +25,7 @@ __all__ = [
     "RESERVED_ENV",
     "TURN_ENV",
     "AudioConfig",
+    "ConvertConfig",
     "DuplexConfig",
     "Key",
     "LiveConfig",
@@ -67,6 +69,7 @@ class Settings(BaseModel):
     audio: AudioConfig = AudioConfig()
     qwen: QwenConfig = QwenConfig()
     duplex: DuplexConfig = DuplexConfig()
+    convert: ConvertConfig = ConvertConfig()
     live: LiveConfig = LiveConfig()
     turn: TurnConfig = TurnConfig()
     serve: ServeConfig = ServeConfig()

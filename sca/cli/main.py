@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from sca.cli.build_duplex import build_duplex
 from sca.cli.config import app as config_app
+from sca.cli.convert import convert
 from sca.cli.demo import demo
 from sca.cli.devices import devices
 from sca.cli.doctor import doctor
@@ -94,6 +95,7 @@ app.command("search")(search)
 app.command("download")(download)
 app.command("transcode")(transcode)
 app.command("transcribe")(transcribe)
+app.command("convert")(convert)
 app.command("build-duplex")(build_duplex)
 app.command("build-duplex-dataset", hidden=True)(build_duplex)
 app.command("verify")(verify)

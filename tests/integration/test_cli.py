@@ -54,7 +54,7 @@ def test_importing_sca_loads_nothing_but_itself():
 
 def test_public_names():
     assert sorted(sca.__all__) == [
-        "Grid", "ScaError", "Settings", "TextTokenizer", "__version__", "load_settings", "load_tokenizer",
+        "Grid", "ScaError", "Settings", "TextTokenizer", "__version__", "easy_load", "load_settings", "load_tokenizer",
     ]  # fmt: skip
     assert dir(sca) == sorted(sca.__all__)
     assert set(sca._HOME) | {"__version__"} == set(sca.__all__)

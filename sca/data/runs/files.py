@@ -9,9 +9,9 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sca.errors import writing
+from sca.errors import InputError, writing
 
-__all__ = ["append_line", "published", "sha256_of", "write_json", "write_json_lines"]
+__all__ = ["append_line", "published", "read_json", "sha256_of", "write_json", "write_json_lines"]
 
 
 @contextmanager
@@ -78,3 +78,13 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, in hex."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON document. Raises `InputError` that names the file when it is missing or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error})") from error

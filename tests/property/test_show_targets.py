@@ -1,0 +1,86 @@
+"""From events to targets and rows: nothing said is lost or said twice, nothing overlaps, thresholds mean what they say."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sca.data.shows.rows import rows_of
+from sca.data.shows.targets import Rules, join_text, targets_of
+from sca.events import AudienceEvent, ComedianEvent, Show
+
+RATE = 16_000
+TOTAL = 120 * RATE
+
+
+@st.composite
+def shows(draw):
+    """Events anywhere, each with a word of its own so that it can be found again."""
+    events = []
+    for n in range(draw(st.integers(0, 12))):
+        start = draw(st.integers(0, 1100)) / 10
+        end = start + draw(st.integers(0, 200)) / 10
+        if draw(st.booleans()):
+            events.append(ComedianEvent(start=start, end=end, content=f" w{n}q "))
+        else:
+            events.append(AudienceEvent(start=start, end=end, content="ha", reaction_type="laughter"))
+    return Show(video_id="a", timeline=events)
+
+
+rules = st.builds(
+    Rules,
+    merge_threshold=st.integers(0, 3 * RATE),
+    min_duration=st.integers(0, 10 * RATE),
+    max_duration=st.integers(10 * RATE, 40 * RATE),
+    cut_start=st.integers(0, 10 * RATE),
+    cut_end=st.integers(0, 10 * RATE),
+    min_speech=st.integers(0, 5 * RATE),
+    keep_audience=st.booleans(),
+)
+
+
+@given(shows(), rules)
+def test_every_event_is_in_one_target_or_counted(show, rules):
+    targets, counts = targets_of(show, TOTAL, rules)
+    said = [word for target in targets for word in target.text.split() if word.startswith("w")]
+    spoken = [event for event in show.timeline if event.role == "comedian"]
+    left_out = sum(counts[reason] for reason in ("empty", "no_duration", "past_end", "cut", "not_speech", "duplicates"))
+    assert len(said) == len(set(said)) == len(spoken) - left_out
+    audience = len(show.timeline) - len(spoken)
+    assert counts["extras"] == (0 if rules.keep_audience else audience)
+    starts = {event.content.strip(): event.start for event in spoken}
+    assert [starts[word] for word in said] == sorted(starts[word] for word in said)
+
+
+@given(shows(), rules)
+def test_targets_are_apart_and_inside_the_cuts(show, rules):
+    targets, _ = targets_of(show, TOTAL, rules)
+    for target in targets:
+        assert rules.cut_start <= target.start < target.end <= TOTAL - rules.cut_end
+    for one, other in pairwise(targets):
+        gap = other.start - one.end
+        assert gap >= 0
+        assert gap > rules.merge_threshold or other.end - one.start > rules.max_duration
+
+
+@given(shows(), rules)
+def test_rows_hold_their_target_and_are_as_long_as_asked(show, rules):
+    targets, _ = targets_of(show, TOTAL, rules)
+    rows, counts = rows_of("a", targets, rules)
+    assert len(rows) + sum(counts.values()) == len(targets)
+    begins = {rules.cut_start} | {target.start for target in targets}
+    for row in rows:
+        target = targets[row.event_index]
+        assert (row.target_start, row.end, row.text) == (target.start, target.end, target.text)
+        assert row.start in begins
+        assert row.start <= row.target_start
+        assert rules.min_duration <= row.end - row.start <= rules.max_duration
+        assert row.end - row.target_start >= rules.min_speech
+
+
+@given(st.lists(st.text(alphabet="ab ,.!()你好", max_size=6)))
+def test_joining_changes_nothing_but_spaces(pieces):
+    joined = join_text(pieces)
+    assert joined.replace(" ", "") == "".join(pieces).replace(" ", "")
+    assert "  " not in joined
+    assert joined == joined.strip()
