@@ -13,6 +13,7 @@ from sca.audio.decode import read
 from sca.errors import InputError, UpstreamError, UsageError
 from sca.resources import demo_corpus
 from sca.units import HEARD_HZ
+from tests.golden.test_smart_turn import precise
 from tests.integration.turn_servers import free_port, real, scripted
 
 # pipecat imports it on Python 3.11 and 3.12.
@@ -160,7 +161,7 @@ def test_the_server_says_what_pipecats_own_model_says(server):
     from sca.infer.turn.client import PipecatTurnAnalyzer
 
     for rate_hz in (8_000, 16_000, 24_000):
-        ours, theirs = PipecatTurnAnalyzer(url=server.url), LocalSmartTurnAnalyzerV3()
+        ours, theirs = PipecatTurnAnalyzer(url=server.url), precise(LocalSmartTurnAnalyzerV3())
         for seconds in (1.0, 8.0):
             samples = speech(rate_hz, seconds, 0.2)[-8 * rate_hz :]
             found = []

@@ -91,7 +91,10 @@ def test_it_is_the_published_network(network, folder):
 def test_saved_and_loaded_it_says_the_same(network, folder):
     loaded = SmartTurnV2.load(folder, device="cpu", dtype="float32")
     assert loaded.dtype == "float32"
-    assert loaded(ITEMS[0]) == pytest.approx(SmartTurnV2(network)(ITEMS[0]), abs=1e-6)
+    again = loaded._network.state_dict()
+    assert all(torch.equal(again[name], weight) for name, weight in network.state_dict().items())
+    # The weights are the same to the bit; a sum of float32 depends on how they lie in memory, on some processors by 1e-6.
+    assert loaded(ITEMS[0]) == pytest.approx(SmartTurnV2(network)(ITEMS[0]), abs=1e-5)
 
 
 def test_bfloat16_says_nearly_the_same(folder):
