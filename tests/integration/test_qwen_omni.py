@@ -288,7 +288,9 @@ def test_features_that_come_along_are_ours_and_no_number_is_taken_as_silence(omn
     one, other, third = (omni.open(SessionConfig()) for _ in range(3))
     expected = comparable(one.step(AudioInput(log_mel(clean)[None], clean, 0, 0)))
     assert comparable(other.step(AudioInput(NO_FEATURES, clean, 0, 0))) == expected
-    assert comparable(third.step(AudioInput(log_mel(samples)[None], samples, 0, 0))) == expected
+    with np.errstate(invalid="ignore"):  # what a careless caller would hand in
+        broken = log_mel(samples)[None]
+    assert comparable(third.step(AudioInput(broken, samples, 0, 0))) == expected
     assert (one.non_finite, third.non_finite) == (0, 11)
 
 

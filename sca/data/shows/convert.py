@@ -5,6 +5,7 @@ thresholds cost no encoding. Every line ends in `ledger.jsonl` as kept, dropped(
 """
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -115,6 +116,10 @@ def convert(
     _models(config.speaker_model, config.enhance, settings.paths.resolved_cache_dir)  # complain before any work
     folder = AudioFolder(audio_dir)
     with exclusive(root):
+        for left in root.rglob(
+            ".scratch-*"
+        ):  # of a run that was killed; the folder is ours alone while we hold its lock
+            shutil.rmtree(left, ignore_errors=True)
         return _Run(root, settings, folder, force).all_of(input_file, tuple(info_dirs), jobs, on_start, progress)
 
 
