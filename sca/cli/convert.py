@@ -121,13 +121,17 @@ def convert(
             on_start=progress.start,
             progress=progress.advance,
         )
-    url = _push(output_dir, push_to_hub, private) if push_to_hub is not None else None
     if not quiet:
         _say(summary)
-    if json:
-        emit_json(_document(summary, url))
-    else:
-        _show(summary, url)
+    url = None
+    try:
+        if push_to_hub is not None:
+            url = _push(output_dir, push_to_hub, private)
+    finally:  # the data set is made, whatever the hub says
+        if json:
+            emit_json(_document(summary, url))
+        else:
+            _show(summary, url)
     if summary.failed:
         total = summary.shows + len(summary.dropped) + len(summary.failed)
         raise PartialFailure(

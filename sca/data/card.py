@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sca.data.runs.files import published
+from sca.data.runs.files import published, write_json_lines
 
 __all__ = ["Card", "CardConfig", "Source", "read_source", "write_card"]
 
@@ -150,8 +150,7 @@ def read_source(item: str, info: Path | None) -> Source:
 
 def write_card(root: Path, card: Card) -> None:
     """Write README.md, and sources.jsonl with every recording's source."""
-    with published(root / "sources.jsonl") as temporary:
-        rows = [{name: getattr(one, name) for name in Source.__slots__} for one in card.sources]
-        temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    rows = ({name: getattr(one, name) for name in Source.__slots__} for one in card.sources)
+    write_json_lines(root / "sources.jsonl", rows)
     with published(root / "README.md") as temporary:
         temporary.write_text(card.text(), encoding="utf-8")

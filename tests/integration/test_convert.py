@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import shutil
 import signal
@@ -21,6 +22,7 @@ import sca
 from sca.cli.main import app
 from sca.errors import InputError, UsageError
 from sca.resources import demo_corpus
+from tests.integration.fake_hub import fake_hub
 from tests.integration.tiny_speaker import write_speaker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -366,3 +368,57 @@ def test_what_is_no_data_set_or_no_format_says_so(made, tmp_path):
     with pytest.raises(UsageError, match="no format 'duplex'") as caught:
         sca.easy_load(made, format="duplex")
     assert "raw, chat, talker_chat" in caught.value.hint
+
+
+# --- the hub ---
+
+
+def push(inputs, out, url, *more, offline="0"):
+    """In a process of its own: huggingface_hub reads its settings once."""
+    command = [
+        sys.executable,
+        "-m",
+        "sca",
+        "convert",
+        *map(str, arguments(inputs, out)),
+        "--push-to-hub",
+        "me/data",
+        *more,
+    ]
+    env = os.environ | {"HF_ENDPOINT": url, "HF_TOKEN": "hf_test", "HF_HUB_OFFLINE": offline, "HF_HUB_DISABLE_XET": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=110)
+
+
+@pytest.fixture(scope="module")
+def plain(inputs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("plain") / "data"
+    run(*arguments(inputs, out), "--quiet")
+    return out
+
+
+def test_pushing_sends_the_tables_and_the_card_and_nothing_else(inputs, plain):
+    with fake_hub() as hub:
+        done = push(inputs, plain, hub.url, "--private")
+        assert done.returncode == 0, done.stderr
+        assert f"pushed to {hub.url}/datasets/me/data" in done.stdout
+        (created,) = hub.created
+        assert created["type"] == "dataset"
+        assert created.get("private") is True or created.get("visibility") == "private"
+    assert hub.files == {name: content for name, content in files_of(plain).items() if name != "ledger.jsonl"}
+
+
+def test_a_hub_that_says_no_or_is_away_is_one_line_and_exit_6(inputs, plain):
+    before = files_of(plain)
+    with fake_hub() as hub:
+        hub.status = 403
+        refused = push(inputs, plain, hub.url)
+    offline = push(inputs, plain, hub.url, offline="1")
+    for done, says in (
+        (refused, "the hub did not take me/data"),
+        (offline, "the hub cannot be reached to push me/data"),
+    ):
+        assert done.returncode == 6, done.stderr
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "2 shows" in done.stdout  # what was made is still told
+    assert files_of(plain) == before

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from sca.config import ConvertConfig, Settings
 from sca.data.arrow_set import write_dict, write_split_files, write_table
 from sca.data.card import read_source, write_card
 from sca.data.enhance import Enhancer, load_enhancer
-from sca.data.runs.files import write_json
+from sca.data.runs.files import sha256_of, write_json
 from sca.data.runs.ledger import Entry, Ledger, exclusive
 from sca.data.runs.local import cores, run
 from sca.data.shows.about import card_of, public_name
@@ -326,8 +326,7 @@ def _stat(path: Path) -> list[int]:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
