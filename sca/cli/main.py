@@ -19,6 +19,7 @@ from sca.cli.doctor import doctor
 from sca.cli.download import download
 from sca.cli.eval import app as eval_app
 from sca.cli.export import export
+from sca.cli.inspect import inspect
 from sca.cli.live import live
 from sca.cli.search import search
 from sca.cli.serve import serve
@@ -99,6 +100,7 @@ app.command("convert")(convert)
 app.command("build-duplex")(build_duplex)
 app.command("build-duplex-dataset", hidden=True)(build_duplex)
 app.command("verify")(verify)
+app.command("inspect")(inspect)
 app.command("export")(export)
 app.command("live")(live)
 app.command("run-live", hidden=True)(live)

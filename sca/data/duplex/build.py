@@ -21,13 +21,15 @@ from sca.data.corpora.formats import open_corpus
 from sca.data.corpora.magichub import SessionFiles
 from sca.data.duplex.align_track import word_finder
 from sca.data.duplex.card import arrow_configs, arrow_opening, write_duplex_card
+from sca.data.duplex.distributions import histograms, plots
 from sca.data.duplex.layout import check_silence_id, window_plan
+from sca.data.duplex.page import write_page
 from sca.data.duplex.report import Report, make_report
 from sca.data.duplex.session import Paths, SessionJob, SessionResult, build_session
 from sca.data.duplex.settings import NAME as SETTINGS_FILE
 from sca.data.duplex.settings import differences, made_with, tokenizer_of
 from sca.data.duplex.splits import validation_sessions
-from sca.data.duplex.store import merge_tables, write_dict, write_split_files
+from sca.data.duplex.store import iter_rows, merge_tables, write_dict, write_split_files
 from sca.data.runs.files import sha256_of, write_json
 from sca.data.runs.ledger import Entry, Ledger, exclusive
 from sca.data.runs.local import cores, run
@@ -128,7 +130,7 @@ def _claim(root: Path, settings: Settings, tokenizer: TextTokenizer, force: bool
             )
         for name in ("storage", "train", "validation", ".sca"):
             shutil.rmtree(root / name, ignore_errors=True)
-        for name in ("dataset_dict.json", "report.json", "ledger.jsonl", "README.md"):
+        for name in ("dataset_dict.json", "report.json", "report.html", "ledger.jsonl", "README.md"):
             (root / name).unlink(missing_ok=True)
     elif any(entry.name != ".lock" for entry in root.iterdir()):
         raise OutputError(
@@ -279,6 +281,9 @@ def _finish(
     write_split_files(root / "storage", "storage", [f"{r.session_id}.arrow" for r in kept], [r.key for r in kept])
     write_json(root / "report.json", report.model_dump(mode="json"))
     names = [name for name, sessions in splits.items() if sessions]
+    files = [root / name / "data-00000-of-00001.arrow" for name in names]
+    counts = histograms((batch for file in files for batch in iter_rows(file)), float(settings.grid.chunk_s))
+    write_page(root / "report.html", report.model_dump(mode="json"), plots(report.model_dump(mode="json"), counts))
     write_duplex_card(root, report.model_dump(mode="json"), arrow_configs(names), arrow_opening())
     write_dict(root, ["storage", *names])
     return report

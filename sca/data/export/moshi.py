@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from sca.data.duplex.load import StoredTrack
+from sca.data.duplex.source import Source
 from sca.data.export.shard import Made, Shard, file_name, packed
-from sca.data.export.source import Source
 from sca.data.export.tracks import blocks, samples_of
 from sca.data.runs.files import published, write_json, write_json_lines
 from sca.units import SPOKEN_HZ

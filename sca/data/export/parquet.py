@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from sca.data.duplex.source import Source
 from sca.data.duplex.store import features, iter_rows
 from sca.data.export.shard import Made, Shard, packed
-from sca.data.export.source import Source
 from sca.data.runs.files import published
 from sca.units import HEARD_HZ
 

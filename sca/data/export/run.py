@@ -13,13 +13,13 @@ from typing import Any
 
 from sca import __version__
 from sca.data.duplex.card import write_duplex_card
+from sca.data.duplex.source import Source, open_source
 from sca.data.duplex.stored import EXPORT_FILE, SESSIONS_FILE
 from sca.data.export.lhotse import CUTS_FILE, LhotseFormat
 from sca.data.export.moshi import LIST_FILE, MoshiFormat
 from sca.data.export.openings import opening
 from sca.data.export.parquet import ParquetFormat
 from sca.data.export.shard import Format, Made, Shard
-from sca.data.export.source import Source, open_source
 from sca.data.export.webdataset import WebDatasetFormat
 from sca.data.runs.files import write_json
 from sca.data.runs.ledger import exclusive

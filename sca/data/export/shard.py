@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
-from sca.data.export.source import Source
+from sca.data.duplex.source import Source
 from sca.data.runs.files import sha256_of
 
 __all__ = ["Format", "Made", "MadeFile", "Shard", "file_name", "packed"]

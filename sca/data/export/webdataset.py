@@ -15,9 +15,9 @@ import numpy as np
 import soundfile
 
 from sca.data.duplex.load import StoredTrack, read_samples
+from sca.data.duplex.source import Source
 from sca.data.duplex.stored import SESSIONS_FILE
 from sca.data.export.shard import Made, Shard, packed
-from sca.data.export.source import Source
 from sca.data.runs.files import published
 from sca.units import HEARD_HZ, SPOKEN_HZ
 

@@ -1,4 +1,4 @@
-"""The data set to export: its tracks, rows and words in order, and whether they are what its report says.
+"""An opened data set: its tracks, rows and words in order, and whether they are what its report says.
 
 Reads the Arrow folder that `sca build-duplex` made; one session's audio is mapped at a time.
 """
@@ -58,6 +58,10 @@ class Source:
             self._tables[split] = pa.Table.from_batches(batches) if batches else None
         return self._tables[split]
 
+    def batches(self) -> Iterator[Any]:
+        """All rows of all splits as Arrow batches."""
+        return (batch for split in self.splits for file in open_split(self.root, split) for batch in iter_rows(file))
+
     def count(self, split: str) -> int:
         """How many rows a split has."""
         table = self.table(split)
@@ -109,7 +113,7 @@ def open_source(root: Path) -> Source:
     """Open the data set at `root`. Raises `InputError` when it is none, is unfinished, broken or of another schema version."""
     if (root / EXPORT_FILE).exists():
         raise InputError(
-            f"{root} is an export already", hint="export the data set that it was made from; it has the whole of it"
+            f"{root} is an export already", hint="give the data set that it was made from; it has the whole of it"
         )
     made = read_settings(root)
     splits = splits_of(root, None)

@@ -1,0 +1,122 @@
+"""`sca inspect`: look at a row or a conversation, in the terminal, as a page, by ear."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sca.cli.console import emit_json, out, stderr
+from sca.cli.devices import Backend
+from sca.cli.options import ConfigFile, Json, Quiet, SetValues, settings_from
+from sca.errors import UsageError
+
+if TYPE_CHECKING:
+    from sca.data.duplex.look import View
+
+__all__ = ["inspect"]
+
+_BINS_PER_S = 100
+_LONG_PAGE_S = 1200
+
+
+def inspect(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data set made by sca build-duplex.")],
+    row: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ROW",
+            help="A row's id or number, or a session's id; the first row if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Write a page with sound instead, whole in one file.", show_default=False
+        ),
+    ] = None,
+    play: Annotated[bool, typer.Option("--play", help="Play it, all speakers mixed.")] = False,
+    output_device: Annotated[
+        str | None,
+        typer.Option("--output-device", metavar="NAME", help="Which loudspeaker, see sca devices.", show_default=False),
+    ] = None,
+    backend: Backend = "miniaudio",
+    config: ConfigFile = None,
+    set_values: SetValues = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show who says what when and where the tokens stand; `--html` makes a page of it that plays.
+
+    Without `--html` a timeline is printed: loudness, segments (─ turn, · backchannel, ━ interruption), words, and below them the
+    tokens, chunk by chunk.
+    """
+    from sca.data.duplex.distributions import histograms, plots
+    from sca.data.duplex.look import look_at, mixed
+    from sca.data.duplex.page import write_page
+    from sca.data.duplex.settings import settings_of, tokenizer_of
+    from sca.data.duplex.source import open_source
+    from sca.units import SPOKEN_HZ
+
+    if html is not None and html.is_dir():
+        raise UsageError(f"{html} is a folder", hint="give the page a name, such as --html report.html")
+    given = settings_from(config, set_values)
+    source = open_source(data)
+    tokenizer = tokenizer_of(settings_of(source.made).model_copy(update={"paths": given.paths}))
+    view = look_at(source, tokenizer, row)
+    if html is not None:
+        if view.duration_s > _LONG_PAGE_S and not quiet:
+            stderr().print(
+                f"sca: {view.duration_s / 60:.0f} minutes make a large page (about 0.8 MB a minute); a row makes a small one",
+                markup=False,
+            )
+        counts = histograms(source.batches(), float(source.grid.chunk_s))
+        size = write_page(html, source.report, plots(source.report, counts), view)
+        if as_json:
+            emit_json({"page": str(html), "bytes": size, "title": view.title, "seconds": view.duration_s})
+        else:
+            out().print(f"{view.title}, {view.duration_s:.2f} s, in {html} ({size / 1e6:.1f} MB)", markup=False)
+    elif as_json:
+        emit_json(_document(view))
+    else:
+        _show(view)
+    if play:
+        from sca.infer.playback import play as play_out
+
+        sound = (block[:, 0] for block in mixed(view, SPOKEN_HZ, 1, block_s=1))
+        play_out(sound, SPOKEN_HZ, backend=backend, device=output_device)
+
+
+def _document(view: "View") -> dict[str, Any]:
+    """The view without its sound."""
+    return {
+        "row_id": view.row_id,
+        "session_id": view.session_id,
+        "split": view.split,
+        "first_chunk": view.first_chunk,
+        "n_chunks": view.n_chunks,
+        "chunk_s": view.chunk_s,
+        "speakers": list(view.speakers),
+        "flags": list(view.flags),
+        "words": [asdict(word) for word in view.words],
+        "segments": [asdict(piece) for piece in view.pieces],
+        "overlaps": [list(one) for one in view.overlaps],
+        "sides": [asdict(side) for side in view.sides],
+    }
+
+
+def _show(view: "View") -> None:
+    from sca.cli.timeline import printable, timeline
+    from sca.data.duplex.look import levels
+
+    console = out()
+    flags = f", flags: {', '.join(view.flags)}" if view.flags else ""
+    console.print(
+        f"{printable(view.title)}: {view.duration_s:.2f} s, {view.n_chunks} chunks, "
+        f"{sum(len(side.tokens) for side in view.sides)} text tokens, {len(view.overlaps)} overlaps{flags}\n",
+        markup=False,
+    )
+    loud = [levels(view, track, _BINS_PER_S).tolist() for track in view.tracks]
+    for line in timeline(view, loud, _BINS_PER_S, console.width):
+        console.print(line)
