@@ -234,7 +234,7 @@ def test_it_draws_both_tracks_words_tokens_and_plots(opened, source, tokenizer):
     page = opened("demo")
     page.wait_for_timeout(200)
     view = look_at(source, tokenizer, "D0001_S0001_0")
-    blue, orange = "31,111,178", "180,86,15"  # the speakers' colours in page.css
+    blue, orange = "31,111,178", "180,86,15"  # the speakers' colours in inspect/page.css
     assert page.evaluate(LANE_COLOURS, [30, 90]).get(blue, 0) > 2000
     assert page.evaluate(LANE_COLOURS, [138, 198]).get(orange, 0) > 500
     assert "232,240,248" in page.evaluate(LANE_COLOURS, [250, 280]), "tokens stand on the grid"

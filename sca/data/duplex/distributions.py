@@ -59,9 +59,7 @@ def histograms(batches: Iterable[Any], chunk_s: float) -> dict[str, Any]:
 
 def plots(report: Mapping[str, Any], counts: Mapping[str, Any]) -> list[Plot]:
     """What there is to draw; a report without a field, or with a new one, is fine."""
-    used = {
-        f"{k} tokens" if k != "0" else "silent": v for k, v in _counts(report.get("chunks", {}).get("used")).items()
-    }
+    used = {_tokens(held): count for held, count in _counts(report.get("chunks", {}).get("used")).items()}
     found = [
         _bars("Segments", "by kind", report.get("segments")),
         _bars("Chunks", "by how many text tokens they hold", used),
@@ -83,6 +81,10 @@ def plots(report: Mapping[str, Any], counts: Mapping[str, Any]) -> list[Plot]:
         for name, values in dict(report.get("distributions") or {}).items()
     ]
     return [plot for plot in found if plot is not None]
+
+
+def _tokens(held: str) -> str:
+    return {"0": "silent", "1": "1 token"}.get(held, f"{held} tokens")
 
 
 def _counts(values: Any) -> dict[str, float]:

@@ -76,7 +76,7 @@ def _filled(template: str, parts: Mapping[str, str]) -> Iterable[str]:
 
 
 def _resource(name: str) -> str:
-    return (files("sca.resources") / "page" / name).read_text(encoding="utf-8")
+    return (files("sca.resources") / "inspect" / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

@@ -1,285 +1,279 @@
-"use strict";
-// Draws what the two data blocks of this page hold. Text from transcripts only ever becomes a text node or canvas text.
-(() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const byId = (id) => document.getElementById(id);
-  const make = (name, attributes = {}, ...children) => {
-    const element = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-    element.append(...children);
-    return element;
-  };
-  const clock = (s) => {
-    const tenths = Math.max(0, Math.floor(s * 10 + 1e-6));
-    return `${Math.floor(tenths / 600)}:${String(Math.floor(tenths / 10) % 60).padStart(2, "0")}.${tenths % 10}`;
-  };
+// The page: puts the connection, the sound and what is seen together.
 
-  for (const [name, value] of data.tiles) byId("tiles").append(make("div", {}, make("dt", {}, name), make("dd", {}, value)));
-  drawPlots(data.plots);
-  if (data.view) look(data.view);
-  document.documentElement.dataset.ready = "true";
+import { Graph } from "./graph.js";
+import { Line } from "./line.js";
+import { SAID_HZ, Sound, devices } from "./sound.js";
+import { Track } from "./tracks.js";
 
-  function drawPlots(plots) {
-    const svgNs = "http://www.w3.org/2000/svg";
-    const svg = (name, attributes, ...children) => {
-      const element = document.createElementNS(svgNs, name);
-      for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-      element.append(...children);
-      return element;
-    };
-    for (const plot of plots) {
-      const width = 360, height = 150, base = 122, top = 18;
-      const most = Math.max(...plot.values), step = width / plot.values.length;
-      const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${plot.title}, ${plot.note}` });
-      const every = Math.ceil(plot.values.length / 9);
-      plot.values.forEach((value, i) => {
-        const tall = most ? (value / most) * (base - top) : 0;
-        const gap = plot.values.length > 12 ? 1 : Math.min(14, step * 0.2);
-        picture.append(svg("rect", {
-          class: "bar-shape", x: i * step + gap / 2, y: base - tall, width: Math.max(1, step - gap), height: tall,
-        }, svg("title", {}, `${plot.labels[i]}: ${value}`)));
-        const middle = i * step + step / 2;
-        if (plot.values.length <= 8) {
-          picture.append(svg("text", { x: middle, y: base - tall - 4, "text-anchor": "middle" }, String(value)));
-        }
-        if (i % every === 0) {
-          const room = Math.max(3, Math.floor((step * every) / 6.2));
-          const label = plot.labels[i].length > room ? `${plot.labels[i].slice(0, room - 1)}…` : plot.labels[i];
-          picture.append(svg("text", { x: middle, y: base + 15, "text-anchor": "middle" }, label));
-        }
-      });
-      picture.append(svg("line", { class: "axis", x1: 0, x2: width, y1: base, y2: base }));
-      const rows = plot.labels.map((label, i) => make("tr", {}, make("td", {}, label), make("td", {}, String(plot.values[i]))));
-      byId("plots").append(make("figure", {},
-        make("figcaption", {}, plot.title, make("span", {}, plot.note)), picture,
-        make("details", {}, make("summary", {}, "numbers"), make("table", {}, make("tbody", {}, ...rows)))));
+const HEARD_HZ = 16000;
+const LOUD = 10 ** (-45 / 20);  // what counts as the user's speech in the text, and for the time until an answer begins
+const QUIET_BLOCKS = 25;  // of 20 ms: as long may a pause be
+const MOST_LINES = 500;
+const FLOOR_DB = -60;
+
+const get = (id) => document.getElementById(id);
+const graph = new Graph(get("latency"), get("latency-words"));
+let talk = null;
+
+// What tests, and the curious in the console, may look at.
+const seen = (window.sca = { sent: 0, received: 0, played: 0, underruns: 0, connections: 0, chunks: 0, interrupted: 0, error: null, time: 0 });
+
+function state(words) {
+  get("state").textContent = words;
+}
+
+function fail(words) {
+  seen.error = words;
+  get("error").textContent = words ?? "";
+  get("error").hidden = !words;
+}
+
+function line(who, what, kind = "") {
+  const item = document.createElement("li");
+  const time = document.createElement("time");
+  time.textContent = talk ? clock(talk.heard.samples / HEARD_HZ) : "";
+  const name = document.createElement("span");
+  name.className = "who";
+  name.textContent = `${who}: `;
+  item.className = kind;
+  item.append(time, name, what);
+  const list = get("text");
+  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  list.append(item);
+  while (list.children.length > MOST_LINES) list.firstChild.remove();
+  if (atEnd) list.scrollTop = list.scrollHeight;
+  return item;
+}
+
+function clock(seconds) {
+  return `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+}
+
+function meter(name, level) {
+  const db = level > 0 ? Math.max(FLOOR_DB, 20 * Math.log10(level)) : FLOOR_DB;
+  const words = db <= FLOOR_DB ? "silent" : `${Math.round(db)} dB`;
+  get(`${name}-level`).value = db;
+  get(`${name}-level`).textContent = words;
+  get(`${name}-db`).textContent = words;
+}
+
+class Talk {
+  constructor(settings) {
+    this.settings = settings;
+    this.sound = new Sound();
+    this.heard = new Track(HEARD_HZ);
+    this.said = new Track(SAID_HZ);
+    this.reset();
+    this.speech = null;  // {start, loud}: of what the user says, in samples
+    this.quietAt = null;  // when the user fell silent, ms
+    this.playing = false;
+  }
+
+  reset() {  // a new connection: the server counts from its first sample
+    this.sent = 0;
+    this.blocks = [];  // {end, at}: when which sample was sent
+    this.chunks = 0;
+    this.turn = null;
+    this.dead = null;  // the turn that was cut off here: what still comes of it is stale
+    this.answer = null;
+  }
+
+  async start() {
+    state("asking for the microphone");
+    await this.sound.start(this.settings);
+    this.sound.addEventListener("heard", ({ detail }) => this.hear(detail));
+    this.sound.addEventListener("played", ({ detail }) => this.play(detail));
+    this.sound.addEventListener("lost", () => stop("the microphone is gone; choose another and start again"));
+    this.line = seen.line = new Line(this.settings);
+    this.line.addEventListener("state", ({ detail }) => this.say(detail));
+    this.line.addEventListener("opened", ({ detail }) => {
+      seen.connections = detail;
+      this.reset();
+      this.sound.flush();
+    });
+    this.line.addEventListener("sound", ({ detail }) => this.receive(detail));
+    this.line.addEventListener("message", ({ detail }) => this.read(detail));
+    this.line.addEventListener("over", ({ detail }) => stop(detail.reason));
+    await fillDevices();
+  }
+
+  say(what) {
+    this.state = what;
+    state(this.playing && what === "listening" ? "listening and speaking" : what);
+  }
+
+  hear({ sound, level }) {
+    this.follow(level);
+    meter("hear", level);
+    this.heard.add(sound);
+    if (!this.line.hear(sound)) return;
+    this.sent += sound.length;
+    seen.sent += sound.length;
+    this.blocks.push({ end: this.sent, at: performance.now() });
+  }
+
+  follow(level) {
+    const now = this.heard.samples;
+    if (level >= LOUD) {
+      this.speech ??= { start: now, loud: 0, end: now };
+      this.speech.loud++;
+      this.speech.end = now;
+      this.quietAt = performance.now();
+    } else if (this.speech && now - this.speech.end > QUIET_BLOCKS * 320) {
+      const seconds = (this.speech.end - this.speech.start) / HEARD_HZ;
+      if (this.speech.loud >= 5) line("You", `spoke for ${seconds.toFixed(1)} s`, "you");
+      this.speech = null;
     }
   }
 
-  function bytes(base64) {
-    const text = atob(base64), found = new Uint8Array(text.length);
-    for (let i = 0; i < text.length; i++) found[i] = text.charCodeAt(i);
-    return found;
+  play({ track, level, played, underruns, playing }) {
+    this.said.add(track);
+    meter("say", level);
+    seen.played = played;
+    seen.underruns = underruns;
+    seen.time = this.sound.mouth.currentTime;
+    if (playing === this.playing) return;
+    this.playing = playing;
+    get("interrupt").disabled = !playing;
+    this.say(this.state);
   }
 
-  function look(view) {
-    const strip = byId("strip"), canvas = byId("canvas"), room = byId("room"), pen = canvas.getContext("2d");
-    const sound = byId("sound"), play = byId("play"), zoom = byId("zoom"), sides = byId("side"), follow = byId("follow");
-    const peaks = view.speakers.map((one) => bytes(one.peaks));
-    const duration = view.duration_s;
-    const LANE = 108, RULER = 22, TOKENS = 18 * view.tokens_per_chunk + 20;
-    const height = RULER + LANE * view.speakers.length + TOKENS;
-    let scale = 150, side = 0, anchor = 0, dirty = true;
-
-    sound.src = URL.createObjectURL(new Blob([bytes(byId("audio").textContent.trim())], { type: view.audio_type }));
-    view.sides.forEach((one, i) => sides.append(make("option", { value: i }, `${one.speaker} says, ${one.listener} is heard`)));
-    byId("side-label").hidden = view.sides.length < 2;
-
-    const list = byId("said");
-    const items = view.pieces.map((piece) => {
-      const facts = [piece.kind === "turn" ? "" : piece.kind, piece.overlap > 0 ? `${Math.round(piece.overlap * 100)} % overlap` : ""];
-      const who = make("span", { class: "who" }, view.speakers[piece.speaker].id);
-      who.style.color = `var(--${"abcd"[piece.speaker % 4]})`;
-      const button = make("button", { type: "button" }, make("time", {}, clock(piece.start_s)), who,
-        make("span", { class: "text" }, piece.text, " ", make("em", {}, facts.filter(Boolean).join(", "))));
-      button.addEventListener("click", () => { seek(piece.start_s); sound.play(); });
-      list.append(make("li", {}, button));
-      return button;
-    });
-
-    const now = () => sound.currentTime;
-    function seek(s) {
-      sound.currentTime = Math.min(Math.max(0, s), Math.max(0, duration - 0.01));
-      show(sound.currentTime);
-      dirty = true;
+  receive({ turn_id: turn, samples }) {
+    seen.received += samples.length;
+    if (turn === this.dead) return;
+    if (turn !== this.turn) {
+      this.turn = turn;
+      if (this.quietAt !== null) graph.answered(performance.now() - this.quietAt);
     }
-    function show(s) {
-      const width = strip.clientWidth, x = s * scale;
-      if (x < strip.scrollLeft || x > strip.scrollLeft + width * 0.95) strip.scrollLeft = Math.max(0, x - width * 0.15);
-    }
-    function resize() {
-      const ratio = window.devicePixelRatio || 1;
-      canvas.width = Math.round(strip.clientWidth * ratio);
-      canvas.height = Math.round(height * ratio);
-      canvas.style.width = `${strip.clientWidth}px`;
-      canvas.style.height = `${height}px`;
-      room.style.width = `${Math.max(strip.clientWidth, duration * scale)}px`;
-      dirty = true;
-    }
-    function setZoom(value) {
-      const middle = (strip.scrollLeft + strip.clientWidth / 2) / scale;
-      scale = Math.max(strip.clientWidth / duration, value);
-      resize();
-      strip.scrollLeft = middle * scale - strip.clientWidth / 2;
-    }
-    function colours() {
-      const style = getComputedStyle(document.documentElement);
-      const named = {};
-      for (const name of ["panel", "ink", "soft", "line", "grid", "a", "b", "c", "d", "overlap", "token", "play"]) {
-        named[name] = style.getPropertyValue(`--${name}`).trim();
-      }
-      return named;
-    }
-    function fitted(text, width) {
-      if (pen.measureText(text).width <= width) return text;
-      let cut = text.length;
-      while (cut > 0 && pen.measureText(`${text.slice(0, cut)}…`).width > width) cut--;
-      return cut > 0 ? `${text.slice(0, cut)}…` : "";
-    }
-    const firstAfter = (sorted, s) => { // first index whose end is after s, near enough: starts are sorted
-      let low = 0, high = sorted.length;
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if (sorted[middle].start_s < s) low = middle + 1; else high = middle;
-      }
-      return low;
-    };
-
-    function draw() {
-      dirty = false;
-      const c = colours(), width = strip.clientWidth, from = strip.scrollLeft / scale, to = from + width / scale;
-      const at = (s) => (s - from) * scale;
-      const ratio = window.devicePixelRatio || 1;
-      pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-      pen.fillStyle = c.panel;
-      pen.fillRect(0, 0, width, height);
-      pen.textBaseline = "middle";
-      pen.font = "12px system-ui, sans-serif";
-
-      const chunk = view.chunk_s, wide = chunk * scale;
-      if (wide >= 6) {
-        pen.fillStyle = c.grid;
-        for (let i = Math.floor(from / chunk); i * chunk < to; i++) pen.fillRect(Math.round(at(i * chunk)), RULER, 1, height - RULER);
-      }
-      const steps = [0.5, 1, 2, 5, 10, 30, 60, 120, 300], tick = steps.find((s) => s * scale >= 70) || 600;
-      pen.fillStyle = c.soft;
-      for (let i = Math.floor(from / tick); i * tick < to; i++) {
-        pen.fillRect(Math.round(at(i * tick)), RULER - 5, 1, 5);
-        pen.fillText(clock(i * tick), at(i * tick) + 4, RULER / 2);
-      }
-      pen.globalAlpha = 0.22;
-      pen.fillStyle = c.overlap;
-      for (const [start, end] of view.overlaps) {
-        if (end > from && start < to) pen.fillRect(at(start), RULER, Math.max(1, (end - start) * scale), LANE * view.speakers.length);
-      }
-      pen.globalAlpha = 1;
-
-      view.speakers.forEach((speaker, n) => {
-        const top = RULER + n * LANE, middle = top + 38, colour = c["abcd"[n % 4]], rate = view.peaks_per_s;
-        pen.fillStyle = colour;
-        for (let x = 0; x < width; x++) {
-          const first = Math.floor((from + x / scale) * rate), last = Math.max(first + 1, Math.floor((from + (x + 1) / scale) * rate));
-          let loud = 0;
-          for (let i = first; i < last && i < peaks[n].length; i++) loud = Math.max(loud, peaks[n][i]);
-          const tall = Math.max(0.5, Math.sqrt(loud / 255) * 26);
-          pen.fillRect(x, middle - tall, 1, 2 * tall);
-        }
-        pen.strokeStyle = colour;
-        for (const piece of view.pieces) {
-          if (piece.speaker !== n || piece.end_s < from || piece.start_s > to) continue;
-          const x = at(piece.start_s), w = Math.max(2, (piece.end_s - piece.start_s) * scale);
-          pen.lineWidth = 1.5;
-          pen.setLineDash(piece.kind === "backchannel" ? [2, 3] : []);
-          pen.strokeRect(x, top + 8, w, 60);
-          pen.setLineDash([]);
-          if (piece.kind === "interruption") pen.fillRect(x, top + 8, 5, 60);
-        }
-        pen.fillStyle = c.ink;
-        const mine = speaker.words;
-        for (let i = Math.max(0, firstAfter(mine, from) - 12); i < mine.length && mine[i].start_s < to; i++) {
-          // In two lines by turns, so that a short word has the room of the next one too.
-          const next = i + 2 < mine.length ? mine[i + 2].start_s : duration;
-          const text = fitted(mine[i].text, (next - mine[i].start_s) * scale - 3);
-          if (text) pen.fillText(text, at(mine[i].start_s), top + 79 + (i % 2) * 15);
-        }
-        pen.fillStyle = c.panel;
-        pen.globalAlpha = 0.8;
-        pen.fillRect(2, top + 1, pen.measureText(speaker.label).width + 8, 15);
-        pen.globalAlpha = 1;
-        pen.fillStyle = colour;
-        pen.fillText(speaker.label, 6, top + 9);
-      });
-
-      const top = RULER + LANE * view.speakers.length, one = view.sides[side];
-      pen.fillStyle = c.line;
-      pen.fillRect(0, top, width, 1);
-      for (const token of one ? one.tokens : []) {
-        const start = token.chunk * chunk;
-        if (start + chunk < from || start > to) continue;
-        const x = at(start), y = top + 18 + token.k * 18;
-        pen.fillStyle = c.token;
-        pen.fillRect(x + 1, y, Math.max(1, wide - 2), 16);
-        if (wide > 16) {
-          pen.fillStyle = c.ink;
-          pen.fillText(fitted(token.text.trim() || "␣", wide - 4), x + 3, y + 9);
-        }
-      }
-      for (const [, first] of one ? one.rows : []) {
-        pen.fillStyle = c.soft;
-        if (first * chunk >= from && first * chunk <= to) pen.fillRect(Math.round(at(first * chunk)), top, 2, TOKENS);
-      }
-      if (one) {
-        pen.fillStyle = c.soft;
-        pen.fillText(`tokens of ${one.speaker}`, 6, top + 9);
-      }
-      pen.fillStyle = c.play;
-      pen.fillRect(Math.round(at(now())) - 1, 0, 2, height);
-    }
-
-    let current = -1;
-    function frame() {
-      const s = now();
-      byId("time").textContent = `${clock(s)} / ${clock(duration)}`;
-      let here = -1;
-      view.pieces.forEach((piece, i) => { if (piece.start_s <= s && s < piece.end_s) here = i; });
-      if (here !== current) {
-        if (current >= 0) items[current].removeAttribute("aria-current");
-        current = here;
-        if (current >= 0) {
-          items[current].setAttribute("aria-current", "true");
-          const box = items[current].parentElement;
-          if (!sound.paused && follow.checked) list.scrollTop = box.offsetTop - list.offsetTop - list.clientHeight / 3;
-        }
-      }
-      if (!sound.paused) {
-        if (follow.checked) show(s);
-        dirty = true;
-      }
-      if (dirty) draw();
-      requestAnimationFrame(frame);
-    }
-
-    const toggle = () => (sound.paused ? sound.play() : sound.pause());
-    play.addEventListener("click", toggle);
-    for (const kind of ["play", "pause", "ended"]) {
-      sound.addEventListener(kind, () => { play.textContent = sound.paused ? "Play" : "Pause"; dirty = true; });
-    }
-    sound.addEventListener("seeked", () => { dirty = true; });
-    byId("speed").addEventListener("change", (event) => { sound.playbackRate = Number(event.target.value); });
-    sides.addEventListener("change", () => { side = Number(sides.value); dirty = true; });
-    zoom.addEventListener("input", () => setZoom(Math.exp(Number(zoom.value))));
-    strip.addEventListener("scroll", () => { dirty = true; });
-    canvas.addEventListener("pointerdown", (event) => { anchor = event.clientX; });
-    canvas.addEventListener("click", (event) => {
-      if (Math.abs(event.clientX - anchor) > 6) return; // a drag on a touch screen scrolls
-      seek((strip.scrollLeft + event.clientX - canvas.getBoundingClientRect().left) / scale);
-    });
-    const step = (factor) => { zoom.value = Math.log(Math.min(400, Math.max(2, scale * factor))); setZoom(Math.exp(Number(zoom.value))); };
-    const keys = {
-      " ": toggle, ArrowLeft: () => seek(now() - 2), ArrowRight: () => seek(now() + 2), Home: () => seek(0), End: () => seek(duration),
-      "+": () => step(1.4), "=": () => step(1.4), "-": () => step(1 / 1.4),
-    };
-    document.addEventListener("keydown", (event) => {
-      const inControl = ["SELECT", "INPUT", "SUMMARY"].includes(event.target.tagName);
-      const onButton = event.target.tagName === "BUTTON" && event.key === " ";
-      if (inControl || onButton || event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
-      event.preventDefault();
-      keys[event.key]();
-    });
-    new ResizeObserver(resize).observe(strip);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { dirty = true; });
-    zoom.value = Math.log(scale);
-    resize();
-    frame();
+    this.sound.play(turn, samples);
   }
-})();
+
+  write(text) {
+    this.answer ??= line("Answer", "", "answer");
+    this.answer.append(text);
+  }
+
+  read(message) {
+    switch (message.type) {
+      case undefined: return this.chunk(message);
+      case "turn_end": return this.end(message.turn_id);
+      case "interrupt": return this.cut(message.turn_id);
+      case "warning": return line("Server", `this conversation ends in ${Math.round(message.seconds_left)} s (${message.reason})`, "cut");
+      case "error": return fail(message.message);
+    }
+  }
+
+  end(turn) {
+    this.sound.end(turn);
+    this.answer = null;
+  }
+
+  chunk({ text, chunk_ms: ms, chunk_index: index }) {
+    seen.chunks++;
+    this.chunks = index + 1;
+    const end = (this.chunks * ms * HEARD_HZ) / 1000;
+    while (this.blocks.length && this.blocks[0].end < end) this.blocks.shift();
+    if (this.blocks.length) graph.add(performance.now() - this.blocks[0].at);
+    if (text) this.write(text);
+  }
+
+  cut(turn) {
+    this.sound.flush();
+    seen.interrupted++;
+    this.dead = turn;
+    if (this.answer) this.answer.append(" ", Object.assign(document.createElement("em"), { className: "cut", textContent: "(cut off)" }));
+    this.answer = null;
+  }
+
+  interrupt() {
+    if (!this.playing) return;
+    this.sound.flush();
+    this.dead = this.turn;
+    this.line.interrupt();
+  }
+
+  async stop() {
+    this.line?.close();
+    await this.sound.stop();
+  }
+}
+
+async function start() {
+  fail(null);
+  if (!navigator.mediaDevices?.getUserMedia || !window.AudioWorkletNode) {
+    return fail("this browser gives no microphone here; use https, or http on 127.0.0.1");
+  }
+  get("start").disabled = true;
+  get("text").replaceChildren();
+  graph.clear();
+  Object.assign(seen, { sent: 0, received: 0, played: 0, underruns: 0, connections: 0, chunks: 0, interrupted: 0 });
+  talk = new Talk({
+    prompt: get("prompt").value.trim(), key: get("key").value, microphone: get("microphone").value,
+    speaker: get("speaker").value, raw: get("raw").checked,
+  });
+  try {
+    await talk.start();
+    button(true);
+  } catch (error) {
+    await stop(error.name === "NotAllowedError" ? "the microphone is not allowed; allow it in the browser, then start again"
+      : error.name === "NotFoundError" || error.name === "OverconstrainedError" ? "there is no such microphone; choose another"
+      : String(error));
+  }
+}
+
+async function stop(why = null) {
+  button(false);
+  state("stopped");
+  if (why) fail(why);
+  await talk?.stop();
+  meter("hear", 0);
+  meter("say", 0);
+  get("interrupt").disabled = true;
+  get("save-heard").disabled = !talk?.heard.samples;
+  get("save-said").disabled = !talk?.said.samples;
+  seen.tracks = talk && { heard: talk.heard, said: talk.said };
+  get("start").disabled = false;
+}
+
+function button(running) {
+  get("start").disabled = false;
+  get("start").textContent = running ? "Stop" : "Start";
+  get("start").setAttribute("aria-pressed", String(running));
+  get("start").dataset.running = running ? "yes" : "";
+  if (running) get("save-heard").disabled = get("save-said").disabled = true;
+}
+
+async function fillDevices() {
+  for (const [id, kind] of [["microphone", "audioinput"], ["speaker", "audiooutput"]]) {
+    const select = get(id);
+    const chosen = select.value;
+    const found = await devices(kind);
+    select.replaceChildren(new Option("default", ""), ...found.map((one, i) => new Option(one.label || `${id} ${i + 1}`, one.deviceId)));
+    select.value = found.some((one) => one.deviceId === chosen) ? chosen : "";
+    if (id === "speaker") select.disabled = !("setSinkId" in AudioContext.prototype);
+  }
+}
+
+function theme() {
+  const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  const now = document.documentElement.dataset.theme ?? system;
+  document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
+  graph.draw();
+}
+
+get("settings").onsubmit = (event) => event.preventDefault();
+get("start").onclick = () => (get("start").dataset.running ? stop() : start());
+get("interrupt").onclick = () => talk?.interrupt();
+get("theme").onclick = theme;
+get("save-heard").onclick = () => talk.heard.save("you.wav");
+get("save-said").onclick = () => talk.said.save("answer.wav");
+get("speaker").onchange = () => talk?.sound.speakOn(get("speaker").value).catch((error) => fail(String(error)));
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !get("interrupt").disabled) talk.interrupt();
+  if (event.altKey && event.code === "KeyS") {
+    event.preventDefault();
+    get("start").click();
+  }
+});
+navigator.mediaDevices?.addEventListener("devicechange", fillDevices);
+fillDevices();

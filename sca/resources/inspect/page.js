@@ -1,0 +1,293 @@
+"use strict";
+// Draws what the data blocks of this page hold. Text from transcripts only ever becomes a text node or canvas text.
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const byId = (id) => document.getElementById(id);
+  const make = (name, attributes = {}, ...children) => {
+    const element = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.append(...children);
+    return element;
+  };
+  const clock = (s) => {
+    const tenths = Math.max(0, Math.floor(s * 10 + 1e-6));
+    return `${Math.floor(tenths / 600)}:${String(Math.floor(tenths / 10) % 60).padStart(2, "0")}.${tenths % 10}`;
+  };
+
+  for (const [name, value] of data.tiles) byId("tiles").append(make("div", {}, make("dt", {}, name), make("dd", {}, value)));
+  drawPlots(data.plots);
+  if (data.view) look(data.view);
+  document.documentElement.dataset.ready = "true";
+
+  function drawPlots(plots) {
+    const svgNs = "http://www.w3.org/2000/svg";
+    const svg = (name, attributes, ...children) => {
+      const element = document.createElementNS(svgNs, name);
+      for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+      element.append(...children);
+      return element;
+    };
+    for (const plot of plots) {
+      const width = 360, height = 150, base = 122, top = 18;
+      // A few bars stand in the middle and are not stretched: one alone would be a wall.
+      const most = Math.max(...plot.values), step = Math.min(width / plot.values.length, 84), left = (width - step * plot.values.length) / 2;
+      const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${plot.title}, ${plot.note}` });
+      const every = Math.ceil(plot.values.length / 9);
+      plot.values.forEach((value, i) => {
+        const tall = most ? (value / most) * (base - top) : 0;
+        const gap = plot.values.length > 12 ? 1 : Math.min(14, step * 0.2);
+        picture.append(svg("rect", {
+          class: "bar-shape", x: left + i * step + gap / 2, y: base - tall, width: Math.max(1, step - gap), height: tall,
+        }, svg("title", {}, `${plot.labels[i]}: ${value}`)));
+        const middle = left + i * step + step / 2;
+        if (plot.values.length <= 8) {
+          picture.append(svg("text", { x: middle, y: base - tall - 4, "text-anchor": "middle" }, String(value)));
+        }
+        if (i % every === 0) {
+          const room = Math.max(3, Math.floor((step * every) / 6.2));
+          const label = plot.labels[i].length > room ? `${plot.labels[i].slice(0, room - 1)}…` : plot.labels[i];
+          picture.append(svg("text", { x: middle, y: base + 15, "text-anchor": "middle" }, label));
+        }
+        // Bins below and above nothing: where the sign turns.
+        if (i > 0 && plot.labels[i - 1].startsWith("-") && !plot.labels[i].startsWith("-")) {
+          picture.append(svg("line", { class: "zero", x1: left + i * step, x2: left + i * step, y1: top - 8, y2: base }));
+        }
+      });
+      if (plot.values.length > 8) {
+        picture.append(svg("line", { class: "most", x1: 0, x2: width, y1: top, y2: top }), svg("text", { x: 0, y: top - 4 }, String(most)));
+      }
+      picture.append(svg("line", { class: "axis", x1: 0, x2: width, y1: base, y2: base }));
+      const rows = plot.labels.map((label, i) => make("tr", {}, make("td", {}, label), make("td", {}, String(plot.values[i]))));
+      byId("plots").append(make("figure", {},
+        make("figcaption", {}, plot.title, make("span", {}, plot.note)), picture,
+        make("details", {}, make("summary", {}, "numbers"), make("table", {}, make("tbody", {}, ...rows)))));
+    }
+  }
+
+  function bytes(base64) {
+    const text = atob(base64), found = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) found[i] = text.charCodeAt(i);
+    return found;
+  }
+
+  function look(view) {
+    const strip = byId("strip"), canvas = byId("canvas"), room = byId("room"), pen = canvas.getContext("2d");
+    const sound = byId("sound"), play = byId("play"), zoom = byId("zoom"), sides = byId("side"), follow = byId("follow");
+    const peaks = view.speakers.map((one) => bytes(one.peaks));
+    const duration = view.duration_s;
+    const LANE = 108, RULER = 22, TOKENS = 18 * view.tokens_per_chunk + 20;
+    const height = RULER + LANE * view.speakers.length + TOKENS;
+    let scale = 150, side = 0, anchor = 0, dirty = true;
+
+    sound.src = URL.createObjectURL(new Blob([bytes(byId("audio").textContent.trim())], { type: view.audio_type }));
+    view.sides.forEach((one, i) => sides.append(make("option", { value: i }, `${one.speaker} says, ${one.listener} is heard`)));
+    byId("side-label").hidden = view.sides.length < 2;
+
+    const list = byId("said");
+    const items = view.pieces.map((piece) => {
+      const facts = [piece.kind === "turn" ? "" : piece.kind, piece.overlap > 0 ? `${Math.round(piece.overlap * 100)} % overlap` : ""];
+      const who = make("span", { class: "who" }, view.speakers[piece.speaker].id);
+      who.style.color = `var(--${"abcd"[piece.speaker % 4]})`;
+      const button = make("button", { type: "button" }, make("time", {}, clock(piece.start_s)), who,
+        make("span", { class: "text" }, piece.text, " ", make("em", {}, facts.filter(Boolean).join(", "))));
+      button.addEventListener("click", () => { seek(piece.start_s); sound.play(); });
+      list.append(make("li", {}, button));
+      return button;
+    });
+
+    const now = () => sound.currentTime;
+    function seek(s) {
+      sound.currentTime = Math.min(Math.max(0, s), Math.max(0, duration - 0.01));
+      show(sound.currentTime);
+      dirty = true;
+    }
+    function show(s) {
+      const width = strip.clientWidth, x = s * scale;
+      if (x < strip.scrollLeft || x > strip.scrollLeft + width * 0.95) strip.scrollLeft = Math.max(0, x - width * 0.15);
+    }
+    function resize() {
+      const ratio = window.devicePixelRatio || 1;
+      canvas.width = Math.round(strip.clientWidth * ratio);
+      canvas.height = Math.round(height * ratio);
+      canvas.style.width = `${strip.clientWidth}px`;
+      canvas.style.height = `${height}px`;
+      room.style.width = `${Math.max(strip.clientWidth, duration * scale)}px`;
+      dirty = true;
+    }
+    function setZoom(value) {
+      const middle = (strip.scrollLeft + strip.clientWidth / 2) / scale;
+      scale = Math.max(strip.clientWidth / duration, value);
+      resize();
+      strip.scrollLeft = middle * scale - strip.clientWidth / 2;
+    }
+    function colours() {
+      const style = getComputedStyle(document.documentElement);
+      const named = {};
+      for (const name of ["panel", "ink", "soft", "line", "grid", "a", "b", "c", "d", "overlap", "token", "play"]) {
+        named[name] = style.getPropertyValue(`--${name}`).trim();
+      }
+      return named;
+    }
+    function fitted(text, width) {
+      if (pen.measureText(text).width <= width) return text;
+      let cut = text.length;
+      while (cut > 0 && pen.measureText(`${text.slice(0, cut)}…`).width > width) cut--;
+      return cut > 0 ? `${text.slice(0, cut)}…` : "";
+    }
+    const firstAfter = (sorted, s) => { // first index whose end is after s, near enough: starts are sorted
+      let low = 0, high = sorted.length;
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (sorted[middle].start_s < s) low = middle + 1; else high = middle;
+      }
+      return low;
+    };
+
+    function draw() {
+      dirty = false;
+      const c = colours(), width = strip.clientWidth, from = strip.scrollLeft / scale, to = from + width / scale;
+      const at = (s) => (s - from) * scale;
+      const ratio = window.devicePixelRatio || 1;
+      pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+      pen.fillStyle = c.panel;
+      pen.fillRect(0, 0, width, height);
+      pen.textBaseline = "middle";
+      pen.font = "12px system-ui, sans-serif";
+
+      const chunk = view.chunk_s, wide = chunk * scale;
+      if (wide >= 6) {
+        pen.fillStyle = c.grid;
+        for (let i = Math.floor(from / chunk); i * chunk < to; i++) pen.fillRect(Math.round(at(i * chunk)), RULER, 1, height - RULER);
+      }
+      const steps = [0.5, 1, 2, 5, 10, 30, 60, 120, 300], tick = steps.find((s) => s * scale >= 70) || 600;
+      pen.fillStyle = c.soft;
+      for (let i = Math.floor(from / tick); i * tick < to; i++) {
+        pen.fillRect(Math.round(at(i * tick)), RULER - 5, 1, 5);
+        pen.fillText(clock(i * tick), at(i * tick) + 4, RULER / 2);
+      }
+      pen.globalAlpha = 0.22;
+      pen.fillStyle = c.overlap;
+      for (const [start, end] of view.overlaps) {
+        if (end > from && start < to) pen.fillRect(at(start), RULER, Math.max(1, (end - start) * scale), LANE * view.speakers.length);
+      }
+      pen.globalAlpha = 1;
+
+      view.speakers.forEach((speaker, n) => {
+        const top = RULER + n * LANE, middle = top + 43, colour = c["abcd"[n % 4]], rate = view.peaks_per_s;
+        pen.fillStyle = colour;
+        for (let x = 0; x < width; x++) {
+          const first = Math.floor((from + x / scale) * rate), last = Math.max(first + 1, Math.floor((from + (x + 1) / scale) * rate));
+          let loud = 0;
+          for (let i = first; i < last && i < peaks[n].length; i++) loud = Math.max(loud, peaks[n][i]);
+          const tall = Math.max(0.5, Math.sqrt(loud / 255) * 24);
+          pen.fillRect(x, middle - tall, 1, 2 * tall);
+        }
+        pen.strokeStyle = colour;
+        for (const piece of view.pieces) {
+          if (piece.speaker !== n || piece.end_s < from || piece.start_s > to) continue;
+          const x = at(piece.start_s), w = Math.max(2, (piece.end_s - piece.start_s) * scale);
+          pen.lineWidth = 1.5;
+          pen.setLineDash(piece.kind === "backchannel" ? [2, 3] : []);
+          pen.strokeRect(x, top + 17, w, 52);
+          pen.setLineDash([]);
+          if (piece.kind === "interruption") pen.fillRect(x, top + 17, 5, 52);
+        }
+        pen.fillStyle = c.ink;
+        const mine = speaker.words;
+        for (let i = Math.max(0, firstAfter(mine, from) - 12); i < mine.length && mine[i].start_s < to; i++) {
+          // In two lines by turns, so that a short word has the room of the next one too.
+          const next = i + 2 < mine.length ? mine[i + 2].start_s : duration;
+          const text = fitted(mine[i].text, (next - mine[i].start_s) * scale - 3);
+          if (text) pen.fillText(text, at(mine[i].start_s), top + 79 + (i % 2) * 15);
+        }
+        pen.fillStyle = c.panel;
+        pen.globalAlpha = 0.8;
+        pen.fillRect(2, top + 1, pen.measureText(speaker.label).width + 8, 15);
+        pen.globalAlpha = 1;
+        pen.fillStyle = colour;
+        pen.fillText(speaker.label, 6, top + 9);
+      });
+
+      const top = RULER + LANE * view.speakers.length, one = view.sides[side];
+      pen.fillStyle = c.line;
+      pen.fillRect(0, top, width, 1);
+      for (const token of one ? one.tokens : []) {
+        const start = token.chunk * chunk;
+        if (start + chunk < from || start > to) continue;
+        const x = at(start), y = top + 18 + token.k * 18;
+        pen.fillStyle = c.token;
+        pen.fillRect(x + 1, y, Math.max(1, wide - 2), 16);
+        if (wide > 16) {
+          pen.fillStyle = c.ink;
+          pen.fillText(fitted(token.text.trim() || "␣", wide - 4), x + 3, y + 9);
+        }
+      }
+      for (const [, first] of one ? one.rows : []) {
+        pen.fillStyle = c.soft;
+        if (first * chunk >= from && first * chunk <= to) pen.fillRect(Math.round(at(first * chunk)), top, 2, TOKENS);
+      }
+      if (one) {
+        pen.fillStyle = c.soft;
+        pen.fillText(`tokens of ${one.speaker}`, 6, top + 9);
+      }
+      pen.fillStyle = c.play;
+      pen.fillRect(Math.round(at(now())) - 1, 0, 2, height);
+    }
+
+    let current = -1;
+    function frame() {
+      const s = now();
+      byId("time").textContent = `${clock(s)} / ${clock(duration)}`;
+      let here = -1;
+      view.pieces.forEach((piece, i) => { if (piece.start_s <= s && s < piece.end_s) here = i; });
+      if (here !== current) {
+        if (current >= 0) items[current].removeAttribute("aria-current");
+        current = here;
+        if (current >= 0) {
+          items[current].setAttribute("aria-current", "true");
+          const box = items[current].parentElement;
+          if (!sound.paused && follow.checked) list.scrollTop = box.offsetTop - list.offsetTop - list.clientHeight / 3;
+        }
+      }
+      if (!sound.paused) {
+        if (follow.checked) show(s);
+        dirty = true;
+      }
+      if (dirty) draw();
+      requestAnimationFrame(frame);
+    }
+
+    const toggle = () => (sound.paused ? sound.play() : sound.pause());
+    play.addEventListener("click", toggle);
+    for (const kind of ["play", "pause", "ended"]) {
+      sound.addEventListener(kind, () => { play.textContent = sound.paused ? "Play" : "Pause"; dirty = true; });
+    }
+    sound.addEventListener("seeked", () => { dirty = true; });
+    byId("speed").addEventListener("change", (event) => { sound.playbackRate = Number(event.target.value); });
+    sides.addEventListener("change", () => { side = Number(sides.value); dirty = true; });
+    zoom.addEventListener("input", () => setZoom(Math.exp(Number(zoom.value))));
+    strip.addEventListener("scroll", () => { dirty = true; });
+    canvas.addEventListener("pointerdown", (event) => { anchor = event.clientX; });
+    canvas.addEventListener("click", (event) => {
+      if (Math.abs(event.clientX - anchor) > 6) return; // a drag on a touch screen scrolls
+      seek((strip.scrollLeft + event.clientX - canvas.getBoundingClientRect().left) / scale);
+    });
+    const step = (factor) => { zoom.value = Math.log(Math.min(400, Math.max(2, scale * factor))); setZoom(Math.exp(Number(zoom.value))); };
+    const keys = {
+      " ": toggle, ArrowLeft: () => seek(now() - 2), ArrowRight: () => seek(now() + 2), Home: () => seek(0), End: () => seek(duration),
+      "+": () => step(1.4), "=": () => step(1.4), "-": () => step(1 / 1.4),
+    };
+    document.addEventListener("keydown", (event) => {
+      const inControl = ["SELECT", "INPUT", "SUMMARY"].includes(event.target.tagName);
+      const onButton = event.target.tagName === "BUTTON" && event.key === " ";
+      if (inControl || onButton || event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
+      event.preventDefault();
+      keys[event.key]();
+    });
+    new ResizeObserver(resize).observe(strip);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { dirty = true; });
+    setZoom(scale);
+    zoom.value = Math.log(scale);
+    frame();
+  }
+})();
