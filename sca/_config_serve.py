@@ -28,6 +28,16 @@ class ServeConfig(_Section):
     tls_key: Annotated[Path | None, BeforeValidator(_as_path)] = Field(
         None, description="Private key (PEM) of the certificate. Not set: it is in the same file."
     )
+    twilio_auth_token: SecretStr | None = Field(
+        None,
+        description="Auth token of a Twilio account: /twilio then answers its signed calls, without the server's key. Not set: it "
+        "needs the key, as all do.",
+    )
+    twilio_url: str = Field(
+        "",
+        description="The URL that Twilio was given, such as wss://voice.example.com/twilio; that is what it signs. Not set: "
+        "wss://, the host that was asked for, and /twilio.",
+    )
     max_sessions: int = Field(64, ge=1, description="Most sessions at the same time; the next is refused at once.")
     idle_s: float = Field(
         120.0, gt=0, description="A session ends when its client sends nothing for so long, in seconds."

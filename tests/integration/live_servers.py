@@ -1,5 +1,6 @@
 """Live servers for tests: the application on a free port in a thread, with any engine, and the real process."""
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -64,11 +65,15 @@ class _Mirrored:
 
 
 class Running:
-    """A server that answers.   server: what its doors share."""
+    """A server that answers.   server: what its doors share.   loop: the one it runs in."""
 
-    def __init__(self, server, port):
-        self.server, self.port = server, port
+    def __init__(self, server, port, loop):
+        self.server, self.port, self.loop = server, port, loop
         self.url, self.ws = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}/ws/pcm16"
+
+    def stop(self):
+        """As a signal does: let no one in any more, and tell the sessions."""
+        return asyncio.run_coroutine_threadsafe(self.server.sessions.drain(), self.loop)
 
     def empty(self):
         """Wait until all sessions are over, and say so."""
@@ -92,16 +97,17 @@ def running(engine, **overrides):
             log_config=None,
             timeout_graceful_shutdown=5,
         )
-        uvi = uvicorn.Server(config)
-        thread = threading.Thread(target=uvi.run, kwargs={"sockets": [listener]})
+        uvi, loop = uvicorn.Server(config), asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_until_complete, args=[uvi.serve([listener])])
         thread.start()
         try:
             while not uvi.started:
                 time.sleep(0.01)
-            yield Running(server, listener.getsockname()[1])
+            yield Running(server, listener.getsockname()[1], loop)
         finally:
             uvi.should_exit = True
             thread.join()
+            loop.close()
 
 
 @contextmanager

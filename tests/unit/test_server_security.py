@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from sca.infer.server.security import KEY_PROTOCOL, key_matches, origin_allowed, protocol_key
+from sca.infer.server.security import KEY_PROTOCOL, key_matches, origin_allowed, protocol_key, twilio_signature
 
 
 def offer(key):
@@ -49,3 +49,10 @@ def test_pages_from_elsewhere_are_kept_out(origin, may):
 def test_an_origin_without_a_host_to_compare_is_kept_out():
     assert not origin_allowed("http://", "")
     assert not origin_allowed("http://a", None)
+
+
+def test_signatures_are_those_of_twilio():
+    # The example of its documentation: a URL, then the form's fields in order.
+    fields = "CallSidCA1234567890ABCDECaller+14158675309Digits1234From+14158675309To+18005551212"
+    signed = "https://mycompany.com/myapp.php?foo=1&bar=2" + fields
+    assert twilio_signature(signed, "12345") == "RSOYDt4T1cUTdK1PDd93/VVr8B8="

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from sca.errors import MissingToolError
 from sca.infer.engine import Engine, SessionConfig
 from sca.infer.loop import LiveSession
-from sca.infer.server import infer_wav, metrics, page, pcm16, realtime
-from sca.infer.server.guard import Guard
+from sca.infer.server import infer_wav, metrics, page, pcm16, realtime, twilio
+from sca.infer.server.guard import Guard, Headers, Scope
 from sca.infer.server.metrics import LiveMetrics, Meter
 from sca.infer.server.process import Tls, WebSockets, listen, serve
 from sca.infer.server.security import KEY_PROTOCOL, check_bind, is_loopback
@@ -36,6 +36,7 @@ class Server:
     """What doors share.
 
     sessions: who is in.   public: paths that need no key; a door adds those of its own that hold nothing secret.
+    signed: paths whose clients may show who they are in another way, and how that is judged.
     """
 
     def __init__(self, engine: Engine, settings: "Settings") -> None:
@@ -43,6 +44,7 @@ class Server:
         self.sessions = Sessions(settings.serve)
         self.metrics = LiveMetrics(self.sessions)
         self.public = {"/health"}
+        self.signed: dict[str, Callable[[Scope, Headers], bool]] = {}
         self._worker: ThreadWorker | None = None
 
     @property
@@ -91,6 +93,7 @@ DOORS: tuple[Callable[["FastAPI", Server], None], ...] = (
     page.add,
     pcm16.add,
     realtime.add,
+    twilio.add,
     infer_wav.add,
     metrics.add,
 )
@@ -128,6 +131,7 @@ def make_app(server: Server) -> Guard:
         origins=config.allowed_origins,
         local=is_loopback(config.host),
         public=server.public,
+        signed=server.signed,
     )
 
 

@@ -1,18 +1,19 @@
 """What every request passes first, over HTTP and WebSocket: host, origin and key. Every answer carries the security headers."""
 
 import json
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from sca.infer.server.security import is_loopback, key_matches, origin_allowed, protocol_key
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "Headers", "Scope"]
 
-_Scope = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Headers = Mapping[str, str]
 _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-_App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
+_App = Callable[[Scope, _Receive, _Send], Awaitable[None]]
 
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -29,14 +30,23 @@ class Guard:
 
     public: paths that need no key.   origins: further ones that may ask.   local: whether only this machine reaches the server; a
     name that is none of this machine is then refused, so that a page cannot get in by a name of its own that leads here.
+    signed: paths whose clients prove who they are in another way; the key is then the second one, not needed.
     """
 
     def __init__(
-        self, app: _App, *, key: str | None, origins: Collection[str], local: bool, public: Collection[str]
+        self,
+        app: _App,
+        *,
+        key: str | None,
+        origins: Collection[str],
+        local: bool,
+        public: Collection[str],
+        signed: Mapping[str, Callable[[Scope, Headers], bool]],
     ) -> None:
         self._app, self._key, self._origins, self._local, self._public = app, key, origins, local, public
+        self._signed = signed
 
-    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+    async def __call__(self, scope: Scope, receive: _Receive, send: _Send) -> None:
         """See ASGI."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
@@ -55,18 +65,27 @@ class Guard:
         else:
             await _refuse(scope, receive, send_safely, *refusal)
 
-    def _refusal(self, scope: _Scope) -> tuple[int, str] | None:
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host")
+        signed = self._signed.get(scope["path"])
+        if signed is not None and signed(scope, headers):
+            return None
         if self._local and self._key is None and not is_loopback(_name(host)):
             return 421, "this server answers to names of its own machine, such as 127.0.0.1 and localhost"
         if not origin_allowed(headers.get("origin"), host, self._origins):
             return 403, "pages of this origin may not use this server; serve.origins names those that may"
-        if self._key is None or scope["path"] in self._public:
+        if scope["path"] in self._public or (self._key is None and signed is None):
             return None
-        if key_matches(headers.get("authorization") or protocol_key(scope.get("subprotocols", [])), self._key):
+        given = headers.get("authorization") or protocol_key(scope.get("subprotocols", []))
+        if self._key is not None and key_matches(given, self._key):
             return None
-        return 401, "the server's key is missing or wrong; send `Authorization: Bearer …`"
+        what = (
+            "key is missing or wrong; send `Authorization: Bearer …`"
+            if signed is None
+            else "signature is missing or wrong"
+        )
+        return 401, f"the {what}"
 
 
 def _name(host: str | None) -> str:
@@ -76,7 +95,7 @@ def _name(host: str | None) -> str:
         return ""
 
 
-async def _refuse(scope: _Scope, receive: _Receive, send: _Send, status: int, what: str) -> None:
+async def _refuse(scope: Scope, receive: _Receive, send: _Send, status: int, what: str) -> None:
     kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
     if scope["type"] == "websocket":
         await receive()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import socket
 import ssl
 import sys
@@ -88,6 +89,7 @@ def serve(
         import uvicorn
     except ImportError as error:
         raise MissingToolError("the server needs uvicorn", hint=f"pip install 'sca[{extra}]'") from error
+    _quiet()
     host, port = listener.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
     url = f"{'http' if tls is None else 'https'}://{name}:{port}"
@@ -139,6 +141,17 @@ def serve(
             timeout_graceful_shutdown=_DRAIN_S,
         )
     ).run(sockets=[listener])
+
+
+def _quiet() -> None:
+    """Keep uvicorn's log to warnings, whatever the level of others: below that it writes heads and messages of clients, keys too.
+
+    What it calls an error when a WebSocket is answered with a refusal is none.
+    """
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: "without completing handshake" not in record.getMessage()
+    )
 
 
 def _too_many(max_connections: int) -> bytes:

@@ -8,22 +8,16 @@ the door's VAD tells the client what it notices. With `turn_detection: null` (or
 import base64
 import binascii
 import json
-import logging
 import secrets
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import numpy as np
 
 from sca.audio.vad import SileroVad
-from sca.errors import ScaError
-from sca.infer.clock import LoopClock
-from sca.infer.engine import SessionConfig
 from sca.infer.frames import AudioOutput, Control, Interrupt, TurnEnd
-from sca.infer.loop import LiveSession
-from sca.infer.ports import Watcher
-from sca.infer.server.limits import RefusedError
-from sca.infer.server.network import NetworkSink, NetworkSource, Outbox
+from sca.infer.server.connection import Connection, add_websocket
 from sca.infer.server.realtime_events import BETA_NAMES, RealtimeError, RealtimeSession, read_event
 from sca.infer.server.realtime_response import Items, Response
 from sca.infer.server.sound_format import WireIn
@@ -39,10 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
-logger = logging.getLogger(__name__)
-
-_CLOSE_S = 5.0
-_CODES = {"end": 1000, "idle": 1008, "session_limit": 1008, "stopping": 1001, "failed": 1011}
 _MOST_HELD_S = 120  # of a client that appends faster than it is heard, or never commits
 _LEAST_COMMIT_MS = 100  # as the original has it
 _PATIENCE_S = 8.0  # of silence that an engine hears before an answer it owes is given up
@@ -51,26 +41,15 @@ _HURRY_S = 0.02  # between two chunks of silence until an answer begins; then as
 
 def add(app: "FastAPI", server: "Server") -> None:
     """Add the endpoint."""
-
-    async def endpoint(websocket: "WebSocket") -> None:
-        await server.accept(websocket)
-        try:
-            with server.sessions.seat("realtime") as seat:
-                await _Conversation(server, websocket, seat).run()
-        except RefusedError as refusal:
-            await websocket.close(1013, refusal.what)
-
-    app.router.add_websocket_route("/v1/realtime", endpoint)
+    add_websocket(app, server, "/v1/realtime", _Conversation)
 
 
-class _Conversation(Watcher):
+class _Conversation(Connection):
     """One connection. The engine's session begins with the first sound it hears, because its prompt may be set before."""
 
     def __init__(self, server: "Server", websocket: "WebSocket", seat: "Seat") -> None:
-        self._server, self._websocket, self._seat = server, websocket, seat
-        self._live, self._grid = server.settings.live, server.settings.grid
+        super().__init__(server, websocket, seat)
         self._beta = "realtime" in websocket.headers.get("openai-beta", "")
-        self._outbox = Outbox(self._live.speak_buffer_ms)
         self._items = Items(self._send)
         name = server.engine.info.name
         self._config = RealtimeSession(f"sess_{seat.id}", name, server.settings.duplex.system_prompt)
@@ -85,39 +64,11 @@ class _Conversation(Watcher):
         self._owed = False  # the engine is expected to say something
         self._silence = 0  # samples of it since the last sign of life
         self._response: Response | None = None
-        self._source: NetworkSource | None = None
-        self._session: LiveSession | None = None
         self._news = anyio.Event()
-        self._done, self._written, self._why = anyio.Event(), anyio.Event(), "end"
-
-    async def run(self) -> None:
-        """Talk until either side ends it."""
-        logger.info("session %s began at %s", self._seat.id, self._seat.door)
         self._send({"type": "session.created", "session": self._config.document()})
-        async with anyio.create_task_group() as tasks:
-            self._tasks = tasks
-            for work in (self._write, self._watch, self._read, self._feed):
-                tasks.start_soon(work)
-            await self._done.wait()
-            with anyio.move_on_after(_CLOSE_S):
-                await self._close()
-            tasks.cancel_scope.cancel()
-        logger.info("session %s ended: %s", self._seat.id, self._why)
 
-    async def _close(self) -> None:
-        if self._why == "gone":
-            return
-        self._outbox.close()
-        await self._written.wait()
-        try:
-            await self._websocket.close(_CODES[self._why], self._why)
-        except RuntimeError:  # the client closed at the same time
-            self._why = "gone"
-
-    def _end(self, why: str) -> None:
-        if not self._done.is_set():
-            self._why = why
-            self._done.set()
+    def _work(self) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
+        return self._read, self._feed
 
     # Out
 
@@ -138,36 +89,20 @@ class _Conversation(Watcher):
         about = {"type": error.kind, "code": error.code, "message": error.message, "param": error.param}
         self._send({"type": "error", "error": about | {"event_id": event_id if isinstance(event_id, str) else None}})
 
-    async def _write(self) -> None:
-        from starlette.websockets import WebSocketDisconnect
+    def _warn(self, reason: "Ending", left_s: float) -> None:
+        words = f"the session ends in {left_s:.0f} s ({reason})"
+        self._error(RealtimeError(words, "session_expires", kind="session_warning"))
 
-        try:
-            async for message in self._outbox.messages():
-                assert isinstance(message, str)
-                await self._websocket.send_text(message)
-        except (WebSocketDisconnect, RuntimeError):  # gone, in the framework's words
-            self._end("gone")
-        self._written.set()
-
-    async def _watch(self) -> None:
-        def warn(reason: "Ending", left_s: float) -> None:
-            words = f"the session ends in {left_s:.0f} s ({reason})"
-            self._error(RealtimeError(words, "session_expires", kind="session_warning"))
-
-        self._end(await self._server.sessions.watch(self._seat, warn))
+    def _failed(self, message: str) -> None:
+        self._error(RealtimeError(message, "engine_failed", kind="server_error"))
 
     # In
 
     async def _read(self) -> None:
-        while True:
-            message = await self._websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                self._end("gone")
-                return
-            self._seat.touch()
+        while (message := await self._receive()) is not None:
             event_id: object = None
             try:
-                event = read_event(message["text"] if message.get("bytes") is None else message["bytes"])
+                event = read_event(message)
                 event_id = event.get("event_id")
                 self._do(event)
             except RealtimeError as error:
@@ -409,30 +344,10 @@ class _Conversation(Watcher):
 
     async def _hear(self, samples: np.ndarray) -> None:
         if self._source is None:
-            self._source = self._begin()
+            self._source = self._begin(self._config.instructions)
         await self._source.put(samples)
 
-    # The session
-
-    def _begin(self) -> NetworkSource:
-        config = SessionConfig(session_id=self._seat.id, grid=self._grid, prompt=self._config.instructions)
-        clock = LoopClock()
-        source = NetworkSource(clock, self._grid, self._live)
-        sink = NetworkSink(self._outbox, clock, self._live, self._spoken)
-        self._session = self._server.live(source, sink, clock, config, [source, self])
-        self._tasks.start_soon(self._converse, self._session)
-        return source
-
-    async def _converse(self, session: LiveSession) -> None:
-        try:
-            await session.run()
-        except ScaError as error:
-            logger.error("session %s: %s", self._seat.id, error.message)
-            self._error(RealtimeError(error.message, "engine_failed", kind="server_error"))
-        except Exception:
-            logger.exception("session %s failed", self._seat.id)
-            self._error(RealtimeError("the server failed; its log says how", "failed", kind="server_error"))
-        self._end("failed")
+    # The answer
 
     def _open_response(self) -> Response:
         self._response = Response(self._send, self._items, self._config.said)

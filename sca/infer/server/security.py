@@ -9,7 +9,15 @@ from urllib.parse import urlsplit
 
 from sca.errors import ConfigError
 
-__all__ = ["KEY_PROTOCOL", "check_bind", "is_loopback", "key_matches", "origin_allowed", "protocol_key"]
+__all__ = [
+    "KEY_PROTOCOL",
+    "check_bind",
+    "is_loopback",
+    "key_matches",
+    "origin_allowed",
+    "protocol_key",
+    "twilio_signature",
+]
 
 KEY_PROTOCOL = "sca.key."
 """A browser cannot set headers on a WebSocket: it offers this and its key in base64url without padding as a subprotocol."""
@@ -70,3 +78,11 @@ def origin_allowed(origin: str | None, host: str | None, allowed: Collection[str
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(host) and parts.netloc.lower() == (host or "").lower()
+
+
+def twilio_signature(signed: str, token: str) -> str:
+    """What Twilio sends as X-Twilio-Signature: of the URL it was told to open, for a WebSocket, with the account's auth token.
+
+    https://www.twilio.com/docs/usage/security#validating-requests
+    """
+    return base64.b64encode(hmac.digest(token.encode(), signed.encode(), "sha1")).decode()

@@ -1,0 +1,164 @@
+"""One client's WebSocket with a live session behind it: what the doors have in common, from the first message to the close code.
+
+Knows no protocol. A door derives from `Connection`, reads what comes and words what goes; messages leave through the outbox.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from sca.errors import ScaError
+from sca.infer.clock import LoopClock
+from sca.infer.engine import SessionConfig
+from sca.infer.frames import AudioOutput
+from sca.infer.loop import LiveSession
+from sca.infer.ports import Watcher
+from sca.infer.server.limits import RefusedError
+from sca.infer.server.network import Message, NetworkSink, NetworkSource, Outbox
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.websockets import WebSocket
+
+    from sca.infer.server.app import Server
+    from sca.infer.server.sessions import Ending, Seat
+
+__all__ = ["Connection", "add_websocket"]
+
+logger = logging.getLogger(__name__)
+
+_CODES = {"end": 1000, "idle": 1008, "session_limit": 1008, "stopping": 1001, "bad_message": 1008, "failed": 1011}
+_CLOSE_S = 5.0  # what a client that does not read may still take at the end
+_REASON_BYTES = 123  # as long as the reason of a close message may be
+
+
+class Connection(Watcher, ABC):
+    """One connection. The engine's session begins with the first sound it hears (`_begin`)."""
+
+    def __init__(self, server: "Server", websocket: "WebSocket", seat: "Seat") -> None:
+        self._server, self._websocket, self._seat = server, websocket, seat
+        self._live, self._grid = server.settings.live, server.settings.grid
+        self._outbox = Outbox(self._live.speak_buffer_ms)
+        self._source: NetworkSource | None = None
+        self._session: LiveSession | None = None
+        self._done, self._written = anyio.Event(), anyio.Event()
+        self._why, self._words = "end", ""
+
+    async def run(self) -> None:
+        """Talk until either side ends it."""
+        logger.info("session %s began at %s", self._seat.id, self._seat.door)
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            tasks.start_soon(self._write)
+            tasks.start_soon(self._watch)
+            for work in self._work():
+                tasks.start_soon(work)
+            await self._done.wait()
+            with anyio.move_on_after(_CLOSE_S):
+                await self._close()
+            tasks.cancel_scope.cancel()
+        logger.info("session %s ended: %s", self._seat.id, self._why)
+
+    @abstractmethod
+    def _work(self) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
+        """What a door does as long as the connection lasts."""
+
+    @abstractmethod
+    def _spoken(self, frame: AudioOutput) -> Sequence[Message]:
+        """The messages of a frame of sound."""
+
+    def _silenced(self) -> None:
+        """What was sent and not heard yet should fall silent."""
+
+    def _warn(self, reason: "Ending", left_s: float) -> None:
+        """The session will be ended."""
+
+    def _failed(self, message: str) -> None:
+        """The engine failed, in one line for the client."""
+
+    def _end(self, why: str, words: str = "") -> None:
+        """End the connection. words: of the close message, where `why` does not say it all."""
+        if not self._done.is_set():
+            self._why, self._words = why, words
+            self._done.set()
+
+    async def _close(self) -> None:
+        if self._why == "gone":
+            return
+        self._outbox.close()
+        await self._written.wait()
+        try:
+            words = (self._words or self._why).encode()[:_REASON_BYTES].decode(errors="ignore")
+            await self._websocket.close(_CODES[self._why], words)
+        except RuntimeError:  # the client closed at the same time
+            self._why = "gone"
+
+    async def _write(self) -> None:
+        from starlette.websockets import WebSocketDisconnect
+
+        try:
+            async for message in self._outbox.messages():
+                if isinstance(message, bytes):
+                    await self._websocket.send_bytes(message)
+                else:
+                    await self._websocket.send_text(message)
+        except (WebSocketDisconnect, RuntimeError):  # gone, in the framework's words
+            self._end("gone")
+        self._written.set()
+
+    async def _watch(self) -> None:
+        self._end(await self._server.sessions.watch(self._seat, self._warn))
+
+    async def _receive(self) -> str | bytes | None:
+        """The next message; None when the client is gone."""
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            self._end("gone")
+            return None
+        self._seat.touch()
+        data: bytes | None = message.get("bytes")
+        return message["text"] if data is None else data
+
+    def _begin(self, prompt: str) -> NetworkSource:
+        """Begin the session; what it hears goes into the result."""
+        config = SessionConfig(session_id=self._seat.id, grid=self._grid, prompt=prompt)
+        clock = LoopClock()
+        source = NetworkSource(clock, self._grid, self._live)
+        sink = NetworkSink(self._outbox, clock, self._live, self._spoken, self._silenced)
+        self._session = self._server.live(source, sink, clock, config, [source, self])
+        self._tasks.start_soon(self._converse, self._session)
+        return source
+
+    async def _converse(self, session: LiveSession) -> None:
+        try:
+            await session.run()
+        except ScaError as error:
+            logger.error("session %s: %s", self._seat.id, error.message)
+            self._failed(error.message)
+        except Exception:
+            logger.exception("session %s failed", self._seat.id)
+            self._failed("the server failed; its log says how")
+        else:
+            self._end("end")
+            return
+        self._end("failed")
+
+
+def add_websocket(
+    app: "FastAPI", server: "Server", path: str, door: Callable[["Server", "WebSocket", "Seat"], Connection]
+) -> None:
+    """Add a door at `path`; who finds no seat is told why, at once."""
+    name = path.rpartition("/")[2]
+
+    async def endpoint(websocket: "WebSocket") -> None:
+        await server.accept(websocket)
+        try:
+            with server.sessions.seat(name) as seat:
+                await door(server, websocket, seat).run()
+        except RefusedError as refusal:
+            await websocket.close(1013, refusal.what)
+
+    app.router.add_websocket_route(path, endpoint)

@@ -1,0 +1,260 @@
+"""`WS /twilio`, called by a client that behaves as Twilio's media streams do, against the parrot."""
+
+import base64
+import json
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from sca.audio.decode import read
+from sca.audio.g711 import decode_g711, encode_g711
+from sca.infer.server.security import twilio_signature
+from tests.integration.live_servers import running
+from tests.integration.overheard import Overheard
+
+FRAME, HZ = 160, 8000
+SID = "MZ18ad3ab5a668481ce02b83e7395059f0"
+QUIET = b"\xff" * FRAME
+SPEED = 4  # times real time
+
+
+class Call:
+    """Twilio's side of a call. What comes is played on a clock that counts the frames sent; then its mark goes back."""
+
+    def __init__(self, ws):
+        self.ws = ws
+        self.sequence, self.frames, self.ends = 0, 0, 0.0
+        self.media, self.marks, self.events = [], [], []
+        self.ws.send(json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"}))
+
+    def start(self, **parameters):
+        media = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
+        self.send("start", start={
+            "accountSid": "AC", "streamSid": SID, "callSid": "CA", "tracks": ["inbound"],
+            "customParameters": parameters, "mediaFormat": media,
+        })  # fmt: skip
+
+    def send(self, event, **values):
+        self.sequence += 1
+        self.ws.send(json.dumps({"event": event, "sequenceNumber": str(self.sequence), "streamSid": SID, **values}))
+
+    def speak(self, ulaw):
+        """Send sound in frames of 20 ms, and do what came meanwhile."""
+        for at in range(0, len(ulaw), FRAME):
+            self.frames += 1
+            payload = base64.b64encode(ulaw[at : at + FRAME].ljust(FRAME, b"\xff")).decode()
+            times = {"chunk": str(self.frames), "timestamp": str(20 * self.frames)}
+            self.send("media", media={"track": "inbound", "payload": payload, **times})
+            time.sleep(0.02 / SPEED)
+            self.take()
+            self.play()
+
+    def take(self):
+        while True:
+            try:
+                message = self.ws.recv(timeout=0)
+            except TimeoutError:
+                return
+            event = json.loads(message)
+            assert event["streamSid"] == SID
+            self.events.append(event["event"])
+            if event["event"] == "media":
+                self.media.append(base64.b64decode(event["media"]["payload"], validate=True))
+                self.ends = max(self.ends, self.frames) + len(self.media[-1]) / FRAME
+            elif event["event"] == "mark":
+                self.marks.append((self.ends, event["mark"]["name"]))
+            else:
+                assert event["event"] == "clear"
+                self.ends = self.frames
+
+    def play(self):
+        while self.marks and min(self.marks[0][0], self.ends) <= self.frames:
+            self.send("mark", mark={"name": self.marks.pop(0)[1]})
+            self.events.append("played")
+
+    def until(self, event, most_s=15):
+        """Silence until something happened."""
+        for _ in range(most_s * 50):
+            if event in self.events:
+                return
+            self.speak(QUIET)
+        raise AssertionError(f"no {event}: {self.events}")
+
+    def closed(self):
+        """The rest; code and reason of the end."""
+        try:
+            while True:
+                self.ws.recv(timeout=20)
+        except ConnectionClosed as closed:
+            return closed.rcvd.code, closed.rcvd.reason
+
+
+@contextmanager
+def calling(url, **options):
+    with connect(url, proxy=None, **options) as ws:
+        yield Call(ws)
+
+
+@pytest.fixture(scope="module")
+def phrase(trial_data):
+    """Two seconds of speech, float32 at 8 kHz."""
+    return read(trial_data / "clips" / "jfk.flac", HZ)[: int(2.3 * HZ)]
+
+
+def ulaw(samples):
+    return encode_g711(np.rint(samples * 32767).astype(np.int16), "ulaw")
+
+
+def similar(found, expected):
+    size = 1 << (len(found) + len(expected)).bit_length()
+    products = np.fft.irfft(np.fft.rfft(found, size) * np.conj(np.fft.rfft(expected, size)), size)
+    return products.max() / np.sqrt(np.sum(found.astype(float) ** 2) * np.sum(expected.astype(float) ** 2))
+
+
+def test_a_call_is_heard_answered_and_played_to_its_end(phrase):
+    engine = Overheard()
+    with running(engine) as server, calling(f"ws://127.0.0.1:{server.port}/twilio") as call:
+        call.start(prompt="Be brief.")
+        call.send("dtmf", dtmf={"track": "inbound_track", "digit": "1"})
+        call.speak(ulaw(phrase))
+        call.until("mark")
+        (seat,) = server.server.sessions._seats
+        assert seat.busy
+        call.until("played")
+        call.speak(QUIET * 4)
+        assert not seat.busy
+        call.send("stop", stop={"accountSid": "AC", "callSid": "CA"})
+        assert call.closed() == (1000, "end")
+        assert server.empty()
+    (session,) = engine.sessions
+    assert session.config.prompt == "Be brief."
+    assert similar(session.heard[::2], phrase) > 0.9
+    assert {len(frame) for frame in call.media} == {FRAME}
+    said = decode_g711(b"".join(call.media), "ulaw").astype(np.float32)
+    assert similar(said, phrase) > 0.9
+    turn = len(session.turns[0]) // 2 // 3
+    assert turn <= len(said) < turn + FRAME
+    assert call.events.count("mark") == call.events.count("played") == 1
+    assert "clear" not in call.events
+
+
+def test_speaking_over_the_answer_clears_what_was_sent(phrase):
+    engine = Overheard()
+    with running(engine) as server, calling(f"ws://127.0.0.1:{server.port}/twilio") as call:
+        call.start()
+        call.speak(ulaw(phrase))
+        call.until("media")
+        call.speak(ulaw(phrase))
+        call.until("clear")
+        before = call.events[: call.events.index("clear")]
+        assert before.count("media") * FRAME < len(phrase)
+        call.until("mark")
+        call.until("played")
+        call.send("stop", stop={})
+        assert call.closed()[0] == 1000
+    kinds = [event for event in call.events if event != "played"]
+    assert kinds[-1] == "mark"
+    # After `clear` comes the answer to the second turn, whole, and nothing of the first.
+    after = b"".join(call.media[before.count("media") :])
+    turns = engine.sessions[0].turns
+    assert len(turns) == 2
+    assert len(after) == -(-len(turns[1]) // 2 // 3 // FRAME) * FRAME
+
+
+def test_a_server_that_stops_lets_an_answer_be_played(phrase):
+    with running(Overheard(), drain_s=5.0) as server, calling(f"ws://127.0.0.1:{server.port}/twilio") as call:
+        call.start()
+        call.speak(ulaw(phrase))
+        call.until("mark")
+        server.stop()
+        call.until("played")
+        assert call.closed() == (1001, "stopping")
+
+
+MEDIA = {"event": "media", "media": {"payload": "/////w=="}}
+START = {"event": "start", "start": {"streamSid": SID}}
+
+
+@pytest.mark.parametrize(
+    ("messages", "says"),
+    [
+        (["{"], "a message is JSON"),
+        ([b"\x00"], "text messages only"),
+        (["[1]"], "event: "),
+        ([{"type": "start"}], "event"),
+        ([MEDIA], "media comes after start"),
+        ([{"event": "stop"}], "stop comes after start"),
+        ([START, START], "start comes once"),
+        ([{"event": "start", "start": {}}], "start.start.streamSid: field required"),
+        ([START | {"start": START["start"] | {"mediaFormat": {"encoding": "audio/opus"}}}], "audio/x-mulaw"),
+        ([START | {"start": START["start"] | {"mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 16000}}}], "8000"),
+        ([START | {"start": START["start"] | {"customParameters": {"prompt": "p" * 8001}}}], "8000 characters"),
+        ([START, {"event": "media", "media": {"payload": "%%"}}], "not base64"),
+        ([START, {"event": "media", "media": {}}], "payload: field required"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_ends_the_call_and_says_why(server, messages, says):
+    with connect(f"ws://127.0.0.1:{server.port}/twilio", proxy=None) as ws:
+        for message in messages:
+            ws.send(message if isinstance(message, str | bytes) else json.dumps(message))
+        with pytest.raises(ConnectionClosed) as closed:
+            ws.recv(timeout=20)
+    assert closed.value.rcvd.code == 1008
+    assert says in closed.value.rcvd.reason
+    assert server.empty()
+
+
+def test_events_that_are_not_known_are_passed_over(server):
+    with connect(f"ws://127.0.0.1:{server.port}/twilio", proxy=None) as ws:
+        for message in ({"event": "weather"}, START, MEDIA | {"later": 1}, {"event": "mark", "mark": {"name": "?"}}):
+            ws.send(json.dumps(message))
+        ws.send(json.dumps({"event": "stop"}))
+        with pytest.raises(ConnectionClosed) as closed:
+            ws.recv(timeout=20)
+    assert closed.value.rcvd.code == 1000
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running(Overheard()) as server:
+        yield server
+
+
+def test_a_signature_opens_this_door_and_no_other():
+    with running(Overheard(), auth_key="s3cret", twilio_auth_token="12345") as server:
+        host = f"127.0.0.1:{server.port}"
+
+        def refused(path="twilio", **headers):
+            with pytest.raises(InvalidStatus) as error:
+                connect(f"ws://{host}/{path}", proxy=None, additional_headers=headers)
+            return error.value.response.status_code
+
+        good = twilio_signature(f"wss://{host}/twilio", "12345")
+        assert refused() == 401
+        assert refused(**{"X-Twilio-Signature": "é"}) == 401
+        assert refused(**{"X-Twilio-Signature": twilio_signature(f"wss://{host}/twilio", "1234")}) == 401
+        assert refused(**{"X-Twilio-Signature": twilio_signature("wss://other.example/twilio", "12345")}) == 401
+        assert refused("ws/pcm16", **{"X-Twilio-Signature": good}) == 401
+        for headers in ({"X-Twilio-Signature": good}, {"Authorization": "Bearer s3cret"}):
+            with calling(f"ws://{host}/twilio", additional_headers=headers) as call:
+                call.start()
+                call.send("stop")
+                assert call.closed()[0] == 1000
+
+
+def test_behind_a_proxy_the_public_address_is_what_is_signed():
+    url = "wss://voice.example.com/twilio"
+    with running(Overheard(), twilio_auth_token="12345", twilio_url=url) as server:
+        here = f"ws://127.0.0.1:{server.port}/twilio"
+        with pytest.raises(InvalidStatus):
+            connect(here, proxy=None)
+        for host in (f"127.0.0.1:{server.port}", "voice.example.com"):
+            headers = {"X-Twilio-Signature": twilio_signature(url, "12345"), "Host": host}
+            with calling(here, additional_headers=headers) as call:
+                call.start()
+                call.send("stop")
+                assert call.closed()[0] == 1000
