@@ -18,6 +18,7 @@ from sca._config_models import AudioConfig, DuplexConfig, Env, LiveConfig, Paths
 from sca._config_serve import ServeConfig
 from sca._config_sources import Given, Key, Problem, from_environment, from_file, from_overrides, unknown
 from sca._config_text import expected, problems_of, raise_for
+from sca._config_vllm import VllmConfig
 from sca.errors import ConfigError, GridError, UsageError
 from sca.units import Grid
 
@@ -34,6 +35,7 @@ __all__ = [
     "ServeConfig",
     "Settings",
     "TurnConfig",
+    "VllmConfig",
     "apply_preset",
     "known_keys",
     "load_settings",
@@ -68,6 +70,7 @@ class Settings(BaseModel):
 
     audio: AudioConfig = AudioConfig()
     qwen: QwenConfig = QwenConfig()
+    vllm: VllmConfig = VllmConfig()
     duplex: DuplexConfig = DuplexConfig()
     convert: ConvertConfig = ConvertConfig()
     live: LiveConfig = LiveConfig()

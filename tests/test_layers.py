@@ -27,6 +27,7 @@ LAYERS = {
     "sca._config_serve": 1,
     "sca._config_sources": 1,
     "sca._config_text": 1,
+    "sca._config_vllm": 1,
     "sca.events": 1,
     "sca.schemas": 1,
     "sca.tokenizer": 1,

@@ -31,6 +31,10 @@ def live(
         str | None,
         typer.Option("--engine", metavar="NAME", help="Who answers; parrot if not given.", show_default=False),
     ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option("--base-url", metavar="URL", help="Server of the engine vllm-omni.", show_default=False),
+    ] = None,
     mic: Annotated[bool, typer.Option("--mic", help="Talk: hear the microphone, speak on the loudspeaker.")] = False,
     input_device: Annotated[
         str | None,
@@ -101,16 +105,19 @@ def live(
 
     With --file and --out it hears a file in simulated time, much faster than real time and the same in every run.
     """
-    settings = settings_from(config, set_values, options={"live.engine": engine, "live.turn_model": turn_model})
+    options = {"live.engine": engine, "live.turn_model": turn_model, "vllm.base_url": base_url}
+    if file is not None and not realtime:
+        options["vllm.lockstep"] = "true"  # simulated time does not pass while a server thinks
+    settings = settings_from(config, set_values, options=options)
     if mic:
         if file is not None or out is not None or realtime:
             raise UsageError("--mic hears the microphone; it does not go with --file, --out and --realtime")
         from sca.cli.live_mic import on_mic, options_from, summary
 
-        options = options_from(
+        mic_options = options_from(
             input_device, output_device, backend, echo, buffer_ms, seconds, record, transcript, timing
         )
-        talked = on_mic(options, settings, quiet=quiet)
+        talked = on_mic(mic_options, settings, quiet=quiet)
         if as_json:
             emit_json(talked)
         else:

@@ -15,6 +15,10 @@ def serve(
         str | None,
         typer.Option("--engine", metavar="NAME", help="Who answers; parrot if not given.", show_default=False),
     ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option("--base-url", metavar="URL", help="Server of the engine vllm-omni.", show_default=False),
+    ] = None,
     host: Annotated[
         str | None,
         typer.Option("--host", metavar="ADDRESS", help="Where to listen; 127.0.0.1 if not given.", show_default=False),
@@ -75,6 +79,7 @@ def serve(
         set_values,
         options={
             "live.engine": engine,
+            "vllm.base_url": base_url,
             "serve.host": host,
             "serve.port": port,
             "serve.max_sessions": max_sessions,

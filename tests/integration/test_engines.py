@@ -60,7 +60,7 @@ def third_party(monkeypatch):
 
 def test_a_package_brings_its_own(third_party):
     third_party("tests.integration.test_engines:their_engine")
-    assert registry.engine_names() == ["parrot", "qwen-omni", "theirs"]
+    assert registry.engine_names() == ["parrot", "qwen-omni", "theirs", "vllm-omni"]
     assert registry.load_engine("theirs", SETTINGS).info.name == "tone"
 
 

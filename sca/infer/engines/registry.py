@@ -14,7 +14,11 @@ from sca.infer.engine import Engine
 __all__ = ["GROUP", "engine_names", "load_engine"]
 
 GROUP = "sca.engines"
-_OURS = {"parrot": "sca.infer.engines.parrot:load", "qwen-omni": "sca.infer.engines.qwen_omni.engine:load"}
+_OURS = {
+    "parrot": "sca.infer.engines.parrot:load",
+    "qwen-omni": "sca.infer.engines.qwen_omni.engine:load",
+    "vllm-omni": "sca.infer.engines.vllm_omni.engine:load",
+}
 
 
 def engine_names() -> list[str]:

@@ -1,0 +1,431 @@
+"""The engine `vllm-omni` against a server of its protocol, and against our own: the contract, and everything that can go wrong."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from sca.audio.decode import read
+from sca.config import VllmConfig, load_settings
+from sca.errors import ConfigError, MissingToolError, UpstreamError
+from sca.infer.engine import SessionConfig
+from sca.infer.engines import registry
+from sca.infer.engines.vllm_omni import link, wire
+from sca.infer.engines.vllm_omni.engine import VllmOmni
+from sca.infer.frames import AudioOutput, Error, Interrupt, TurnEnd
+from sca.units import HEARD_HZ
+from tests.integration.engine_contract import GRID, EngineContract, demo_speech, inputs_of
+from tests.integration.live_servers import running
+from tests.integration.realtime_server import RealtimeServer
+
+LONG = np.zeros(12 * HEARD_HZ, np.float32)
+
+
+def engine_for(server, **settings):
+    return VllmOmni(VllmConfig(base_url=server.url, **({"lockstep": True} | settings)))
+
+
+@pytest.fixture(scope="module")
+def turn():
+    """The demo's first turn, which ends near 4.4 s, then silence."""
+    return np.concatenate([demo_speech(seconds=5), LONG])
+
+
+def chunks(sound):
+    return list(inputs_of(sound, features=False))
+
+
+def talk(engine, sound, config=None):
+    session = engine.open(config or SessionConfig(grid=GRID))
+    try:
+        return [list(session.step(one)) for one in chunks(sound)]
+    finally:
+        session.close()
+
+
+def flat(steps):
+    return [frame for frames in steps for frame in frames]
+
+
+def sound_of(frames):
+    return b"".join(frame.audio_bytes for frame in frames if isinstance(frame, AudioOutput))
+
+
+def lines(frames):
+    return [frame.message for frame in frames if isinstance(frame, Error)]
+
+
+def until(condition, seconds=10):
+    """Wait for what another thread does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.005)
+
+
+def step_until(session, condition, first=0):
+    """Steps of silence until a condition on all frames so far holds, and the frames."""
+    frames = []
+
+    def more():
+        nonlocal first
+        (heard,) = inputs_of(np.zeros(GRID.heard_samples, np.float32), features=False, first=first)
+        first += 1
+        frames.extend(session.step(heard))
+        return condition(frames)
+
+    until(more)
+    return frames
+
+
+class TestVllmOmni(EngineContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls):
+        with RealtimeServer() as server:
+            yield engine_for(server)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def speech(cls):
+        return demo_speech(seconds=14)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def other_speech(cls):
+        return demo_speech(speaker=2, seconds=14)
+
+    def test_the_past_does_not_know_the_future(self, engine, config):
+        super().test_the_past_does_not_know_the_future(engine, config, demo_speech(seconds=24))
+
+
+# What is said over the wire
+
+
+def test_a_turn_goes_out_and_its_answer_comes_back_whole(turn):
+    with RealtimeServer(key="secret") as server:
+        engine = engine_for(server, api_key="secret", model="tiny", voice="ethan")
+        frames = flat(talk(engine, turn, SessionConfig(grid=GRID, prompt="Be brief.")))
+        (session,) = server.sessions
+    (sent,) = session.turns
+    said = sound_of(frames)
+    assert said[: len(sent)] == sent
+    assert set(said[len(sent) :]) <= {0}
+    assert len(said) - len(sent) < 2 * GRID.spoken_samples
+    assert "".join(f.text_log for f in frames if isinstance(f, AudioOutput)) == f"{len(sent) // 2} samples "
+    assert [f.turn_id for f in frames if isinstance(f, TurnEnd)] == [0]
+    assert lines(frames) == []
+    assert session.query == {"model": ["tiny"]}
+    assert session.config["instructions"] == "Be brief."
+    assert session.config["audio"]["output"]["voice"] == "ethan"
+    assert session.config["audio"]["input"]["turn_detection"] is None
+    # The turn is the speech of the demo, resampled.
+    heard = np.frombuffer(sent, "<i2").astype(np.float32) / 32768
+    assert 3.5 < len(heard) / 24_000 < 5
+    assert np.sqrt(np.mean(heard**2)) > 0.02
+
+
+def test_the_beta_names_of_events_do_as_well(turn):
+    with RealtimeServer() as now, RealtimeServer(beta=True) as before:
+        assert talk(engine_for(now), turn) == talk(engine_for(before), turn)
+
+
+def test_our_own_server_is_understood(turn):
+    """Another implementation of the protocol, which knows nothing of this client: `sca serve` with the parrot behind it."""
+    with running(registry.load_engine("parrot", load_settings(env={}))) as server:
+        engine = VllmOmni(VllmConfig(base_url=f"ws://127.0.0.1:{server.port}/v1/realtime", lockstep=True))
+        frames = flat(talk(engine, turn[: 8 * HEARD_HZ]))
+    assert lines(frames) == []
+    said = np.frombuffer(sound_of(frames), "<i2").astype(np.float32) / 32768
+    assert np.sqrt(np.mean(said**2)) > 0.02
+    assert "says back" in "".join(f.text_log for f in frames if isinstance(f, AudioOutput))
+
+
+# Interruptions
+
+
+def test_spoken_over_it_falls_silent_and_says_so_to_the_server(turn):
+    over = turn.copy()
+    speech = demo_speech(seconds=5)[16 * 512 :][: 3 * HEARD_HZ]
+    over[7 * HEARD_HZ : 7 * HEARD_HZ + len(speech)] = speech
+    with RealtimeServer(acts=["slow"]) as server:
+        for _ in range(60):
+            server.go.release()
+        frames = flat(talk(engine_for(server), over))
+        (session,) = server.sessions
+        until(lambda: session.played)
+    cut = next(i for i, f in enumerate(frames) if isinstance(f, Interrupt))
+    assert frames[cut].turn_id == 0
+    assert all(f.turn_id > 0 for f in frames[cut:] if isinstance(f, AudioOutput))
+    said = len(sound_of(frames[:cut])) // 2
+    assert list(session.played.values()) == [said * 1000 // 24_000]
+    # And what was said over it is answered in turn.
+    assert len(session.turns) == 2
+    assert sound_of(frames[cut:])[: len(session.turns[1])] == session.turns[1]
+    assert lines(frames) == []
+
+
+def test_interrupt_cancels_what_the_server_still_makes(turn):
+    with RealtimeServer(acts=["slow"]) as server:
+        session = engine_for(server, lockstep=False).open(SessionConfig(grid=GRID))
+        inputs = chunks(turn)
+        while not server.sessions or not server.sessions[0].turns:
+            session.step(inputs.pop(0))
+            if server.sessions[0].received[-1:] == ["response.create"]:
+                break
+        for _ in range(4):
+            server.go.release()
+        first = inputs[0].chunk_index
+        step_until(session, lambda frames: any(isinstance(f, AudioOutput) for f in frames), first)
+        session.interrupt(9)
+        (conversation,) = server.sessions
+        until(lambda: conversation.done == ["cancelled"] and conversation.played)
+        later = step_until(session, lambda frames: len(conversation.received) > 0, first=first + 4000)
+        assert not [f for f in later if isinstance(f, AudioOutput)]
+        session.close()
+
+
+# Whatever goes wrong is one clear line
+
+
+def refusal(call):
+    with pytest.raises((ConfigError, UpstreamError)) as refused:
+        call()
+    assert "\n" not in str(refused.value)
+    return refused.value
+
+
+def test_nobody_there():
+    with RealtimeServer() as gone:
+        pass
+    error = refusal(lambda: engine_for(gone).open(SessionConfig()))
+    assert error.exit_code == 6
+    assert error.message.startswith(f"cannot connect to ws://127.0.0.1:{gone.port}/v1/realtime: ")
+    assert "--base-url" in error.hint
+
+
+@pytest.mark.parametrize(("key", "says"), [(None, "wants a key"), ("other", "refuses the key")])
+def test_a_key_that_is_missing_or_wrong(key, says):
+    with RealtimeServer(key="secret") as server:
+        error = refusal(lambda: engine_for(server, api_key=key).open(SessionConfig()))
+    assert error.exit_code == 3
+    assert error.message == f"ws://127.0.0.1:{server.port}/v1/realtime {says} (status 401)"
+    assert error.hint == "set SCA_VLLM_API_KEY to the key of that server"
+    assert "other" not in str(error)
+
+
+def test_the_key_comes_from_the_environment():
+    settings = load_settings(env={"SCA_VLLM_API_KEY": "secret"}, overrides={"vllm.base_url": "http://h:1"})
+    assert settings.vllm.api_key.get_secret_value() == "secret"
+    assert "secret" not in repr(settings)
+
+
+def test_no_realtime_endpoint_there():
+    with RealtimeServer() as server:
+        there = f"{server.url}/elsewhere/realtime"
+        error = refusal(lambda: VllmOmni(VllmConfig(base_url=there)).open(SessionConfig()))
+    assert error.message == f"ws://127.0.0.1:{server.port}/elsewhere/realtime is no realtime endpoint: status 404"
+
+
+def test_a_server_that_never_begins():
+    with RealtimeServer(deaf=True) as server:
+        error = refusal(lambda: engine_for(server, connect_timeout_s=0.2).open(SessionConfig()))
+    assert error.message.endswith("does not begin a session within 0.2 s")
+
+
+def test_a_model_that_it_does_not_have():
+    with RealtimeServer() as server:
+        error = refusal(lambda: engine_for(server, model="none").open(SessionConfig()))
+    assert error.message.endswith("refuses the session: The model `none` does not exist (model_not_found)")
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ("http://h:8091", "ws://h:8091/v1/realtime"),
+        ("https://h/v1/", "wss://h/v1/realtime"),
+        ("ws://h:1/v1/realtime", "ws://h:1/v1/realtime"),
+        ("wss://h/api/realtime?a=b", "wss://h/api/realtime?a=b"),
+        ("http://[::1]:80/omni", "ws://[::1]:80/omni/v1/realtime"),
+    ],
+)
+def test_addresses(given, address):
+    assert wire.address(VllmConfig(base_url=given)) == address
+
+
+@pytest.mark.parametrize("given", [None, "h:8091", "ftp://h", "http://", "http://h:x", "http://me:key@h", "http://[h"])
+def test_what_is_no_address(given):
+    error = refusal(lambda: wire.address(VllmConfig(base_url=given)))
+    assert "vllm.base_url" in error.message
+    assert "me:key" not in error.message
+
+
+def test_without_websockets(monkeypatch):
+    monkeypatch.setitem(sys.modules, "websockets.sync.client", None)
+    with pytest.raises(MissingToolError, match="needs websockets"):
+        VllmOmni(VllmConfig(base_url="http://127.0.0.1:1")).open(SessionConfig())
+
+
+@pytest.mark.parametrize(
+    ("act", "line"),
+    [
+        ("refuse", "says: the input is too long (invalid_request_error)"),
+        ("fail", "did not finish the answer: no reason given (server_error)"),
+        ("rubbish", "sent sound that is not base64"),
+    ],
+)
+def test_an_answer_that_fails_is_told_and_the_session_goes_on(turn, act, line):
+    two = np.concatenate([turn[: 14 * HEARD_HZ], turn[: 14 * HEARD_HZ]])
+    with RealtimeServer(acts=[act]) as server:
+        frames = flat(talk(engine_for(server), two))
+    assert [one.partition("/v1/realtime ")[2] for one in lines(frames)] == [line]
+    assert not any(frame.fatal for frame in frames if isinstance(frame, Error))
+    # The second turn is answered as if nothing had been.
+    said = sound_of([f for f in frames if getattr(f, "turn_id", None) == 1])
+    assert said[: len(server.sessions[0].turns[1])] == server.sessions[0].turns[1]
+
+
+def test_an_answer_that_never_comes_is_given_up(turn):
+    with RealtimeServer(acts=["silent"]) as server:
+        frames = flat(talk(engine_for(server, answer_timeout_s=0.3), turn))
+        assert [one.partition("/v1/realtime ")[2] for one in lines(frames)] == ["for 0.3 s: it is given up"]
+        until(lambda: "response.cancel" in server.sessions[0].received)
+    assert sound_of(frames) == b""
+
+
+def test_a_server_slower_than_speech_leaves_gaps_and_loses_nothing(turn, caplog):
+    with RealtimeServer(acts=["slow"]) as server:
+        session = engine_for(server, lockstep=False).open(SessionConfig(grid=GRID))
+        inputs = chunks(turn)[:17]  # the turn is over with the last
+        frames = [frame for one in inputs for frame in session.step(one)]
+        index = len(inputs)
+        (conversation,) = server.sessions
+        until(lambda: conversation.turns)
+        while not any(isinstance(f, TurnEnd) for f in frames):
+            server.go.release()
+            frames += step_until(session, lambda frames: True, first=index)
+            index += 1
+        session.close()
+        assert session.starved > 0
+    assert sound_of(frames)[: len(conversation.turns[0])] == conversation.turns[0]
+    assert caplog.text.count("makes sound slower than it is said") == 1
+
+
+def test_an_answer_in_one_piece_is_said_chunk_by_chunk(turn):
+    with RealtimeServer(acts=["once"]) as server:
+        steps = talk(engine_for(server), turn)
+    sizes = [len(sound_of(frames)) for frames in steps]
+    assert set(sizes) == {0, 2 * GRID.spoken_samples}
+    assert sound_of(flat(steps))[: len(server.sessions[0].turns[0])] == server.sessions[0].turns[0]
+
+
+def test_a_server_that_never_stops_sending_is_cut_off(turn, monkeypatch):
+    monkeypatch.setattr(link, "_MOST_WAITING", 100_000)
+    with RealtimeServer(acts=["once"]) as server:
+        session = engine_for(server, lockstep=False, reconnects=0).open(SessionConfig(grid=GRID))
+        for one in chunks(turn)[:17]:
+            session.step(one)
+        with pytest.raises(UpstreamError, match="faster than can be said"):
+            step_until(session, lambda frames: False, first=17)
+
+
+# Connections break
+
+
+def test_a_break_before_the_answer_is_asked_again(turn):
+    with RealtimeServer(acts=["silent"]) as server:
+        session = engine_for(server, lockstep=False).open(SessionConfig(grid=GRID))
+        inputs = chunks(turn)[:17]
+        frames = [frame for one in inputs for frame in session.step(one)]
+        until(lambda: server.sessions[0].response_id is not None)
+        server.drop()
+        frames += step_until(session, lambda got: any(isinstance(f, TurnEnd) for f in got), first=17)
+        session.close()
+        first, second = server.sessions
+    assert second.turns == first.turns
+    assert second.config == first.config
+    assert sound_of(frames)[: len(first.turns[0])] == first.turns[0]
+    (line,) = lines(frames)
+    assert line.startswith(f"the connection to ws://127.0.0.1:{server.port}/v1/realtime broke (")
+    assert line.endswith("connecting again, its memory is lost")
+
+
+def test_a_break_within_an_answer_ends_it_with_what_is_there(turn):
+    two = np.concatenate([turn, turn])
+    with RealtimeServer(acts=["drop"]) as server:
+        session = engine_for(server, lockstep=False).open(SessionConfig(grid=GRID))
+        frames = []
+        for one in chunks(two):
+            frames += session.step(one)
+            if len(server.sessions) == 1 and "response.create" in server.sessions[0].received:
+                until(lambda: len(server.sessions) == 2 and server.sessions[1].config)
+            time.sleep(0.002)
+        session.close()
+    assert len(lines(frames)) == 1
+    said = {turn_id: sound_of([f for f in frames if getattr(f, "turn_id", None) == turn_id]) for turn_id in (0, 1)}
+    assert len(said[0]) < len(server.sessions[0].turns[0])
+    assert said[1][: len(server.sessions[1].turns[0])] == server.sessions[1].turns[0]
+
+
+def test_when_it_cannot_connect_again_the_session_ends(turn):
+    with RealtimeServer() as server:
+        session = engine_for(server, reconnects=2).open(SessionConfig(grid=GRID))
+        session.step(chunks(turn)[0])
+        server.stop()
+        with pytest.raises(UpstreamError) as lost:
+            step_until(session, lambda frames: False, first=1)
+        session.close()
+    assert lost.value.message.startswith("cannot connect to ws://127.0.0.1:")
+    assert lost.value.message.endswith("(2 attempts to connect again failed)")
+
+
+def test_a_busy_server_is_tried_again(turn):
+    with RealtimeServer() as server:
+        session = engine_for(server).open(SessionConfig(grid=GRID))
+        server.refuse_connections = 2
+        server.drop()
+        frames = step_until(session, lambda frames: len(server.sessions) == 2 and server.sessions[1].config)
+        session.close()
+    assert len(lines(frames)) == 1
+
+
+def test_a_turn_taken_while_there_is_no_connection_is_sent_later(turn):
+    with RealtimeServer() as server:
+        session = engine_for(server, lockstep=False).open(SessionConfig(grid=GRID))
+        server.refuse_connections = 1
+        server.drop()
+        until(lambda: not session._link.ready)
+        frames = [frame for one in chunks(turn)[:17] for frame in session.step(one)]
+        frames += step_until(session, lambda got: any(isinstance(f, TurnEnd) for f in got), first=17)
+        session.close()
+    assert sound_of(frames)[: len(server.sessions[1].turns[0])] == server.sessions[1].turns[0]
+
+
+# The commands
+
+
+def run_cli(*arguments, env=None):
+    return subprocess.run([sys.executable, "-m", "sca", *map(str, arguments)], capture_output=True, text=True, env=env)
+
+
+def test_a_file_in_simulated_time(tmp_path, trial_data):
+    clip = trial_data / "clips" / "jfk.flac"
+    with RealtimeServer() as server:
+        command = ("live", "--file", clip, "--out", tmp_path / "out.wav", "--engine", "vllm-omni")
+        done = run_cli(*command, "--base-url", server.url, "--json")
+    assert done.returncode == 0, done.stderr
+    assert f"answers of the server at ws://127.0.0.1:{server.port}/v1/realtime" in done.stderr
+    assert json.loads(done.stdout)["engine"] == "vllm-omni"
+    assert server.sessions[0].turns
+    assert np.abs(read(tmp_path / "out.wav", 24_000)).max() > 0.1
+
+
+def test_a_file_and_no_server(tmp_path, trial_data):
+    command = ("live", "--file", trial_data / "clips" / "jfk.flac", "--out", tmp_path / "o.wav")
+    gone = run_cli(*command, "--engine", "vllm-omni", "--base-url", "http://127.0.0.1:9")
+    assert gone.returncode == 6
+    assert "cannot connect to ws://127.0.0.1:9/v1/realtime" in gone.stderr
+    assert not (tmp_path / "o.wav").exists()
