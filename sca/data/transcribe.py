@@ -20,6 +20,7 @@ from sca.data.recogniser import Heard, Recogniser, RecogniserOptions
 from sca.data.runs.files import append_line, published
 from sca.data.runs.ledger import Entry, Ledger, exclusive
 from sca.data.runs.local import cores
+from sca.data.runs.model_identity import model_identity
 from sca.data.transcode_files import INPUTS, one_line, walk
 from sca.errors import InputError, ScaError
 from sca.events import AudienceEvent, ComedianEvent, EnvironmentEvent, Show, SpokenWord, read_shows
@@ -117,7 +118,8 @@ def transcribe(
         ledger = Ledger(ledger_of(save_file))
         entries = ledger.entries()
         there = {show.video_id for _, show in _lines(save_file) if isinstance(show, Show)}
-        identity = json.dumps(options.identity() | {"reactions": reactions}, sort_keys=True)
+        models = {"model": model_identity(options.model), "reactions": model_identity(reactions)}
+        identity = json.dumps(options.identity() | models, sort_keys=True)
         todo = list(_sort_out(recordings, identity, entries, there, summary, retry_failed=retry_failed))
         watch = watch or NoWatch()
         watch.start(len(recordings) + len(clashes), len(todo))

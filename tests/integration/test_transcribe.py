@@ -20,6 +20,7 @@ from sca.cli.main import app
 from sca.data.recogniser import find_speech
 from sca.data.transcribe import ledger_of
 from sca.events import Show, read_shows
+from tests.integration.tiny_tagger import write as write_tagger
 from tests.integration.tiny_whisper import SENTENCE, scripted_whisper
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,6 +116,29 @@ def test_a_second_run_does_nothing_and_a_changed_recording_is_done_again(whisper
 
 
 @pytest.mark.timeout(400)  # 60 recordings in all, each short: 15 s on an idle machine
+def test_other_weights_are_another_model_and_another_folder_is_not(whisper, speech, tmp_path):
+    record(tmp_path / "in" / "a.wav", speech[: 3 * 16_000])
+    lines, moved = tmp_path / "out.jsonl", tmp_path / "moved"
+    shutil.copytree(whisper, moved)
+    assert run(whisper, tmp_path / "in", save_file=lines)[1]["made"] == 1
+    assert run(moved, tmp_path / "in", save_file=lines)[1]["already"] == 1
+    weights = bytearray((moved / "model.bin").read_bytes())
+    weights[-1] ^= 1
+    (moved / "model.bin").write_bytes(weights)
+    assert run(moved, tmp_path / "in", save_file=lines)[1]["made"] == 1
+    assert len(shows(lines)) == 1
+
+
+def test_another_tagger_under_the_same_name_hears_again(whisper, speech, tmp_path):
+    record(tmp_path / "in" / "a.wav", speech[: 3 * 16_000])
+    lines, tagger = tmp_path / "out.jsonl", write_tagger(tmp_path / "tagger.onnx")
+    options = ["--reactions", str(tagger)]
+    assert run(whisper, tmp_path / "in", save_file=lines, options=options)[1]["made"] == 1
+    assert run(whisper, tmp_path / "in", save_file=lines, options=options)[1]["already"] == 1
+    write_tagger(tagger, logits=True)
+    assert run(whisper, tmp_path / "in", save_file=lines, options=options)[1]["made"] == 1
+
+
 def test_killed_in_the_middle_and_gone_on_equals_unbroken(whisper, speech, tmp_path):
     for n in range(20):
         record(tmp_path / "in" / f"show{n:02}.wav", speech[800 * n : 800 * n + 24_000])

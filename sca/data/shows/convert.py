@@ -21,6 +21,7 @@ from sca.data.enhance import Enhancer, load_enhancer
 from sca.data.runs.files import sha256_of, write_json
 from sca.data.runs.ledger import Entry, Ledger, exclusive
 from sca.data.runs.local import cores, run
+from sca.data.runs.model_identity import model_identity
 from sca.data.shows.about import card_of, public_name
 from sca.data.shows.find_audio import AudioFolder, info_files
 from sca.data.shows.layout import file_stem, paths_of
@@ -333,13 +334,13 @@ def _sha256(path: Path) -> str:
 
 def _key(show: Show, sha256: str, config: ConvertConfig) -> str:
     """What decides the bytes of a show's file: the sound, and the speech its voice is taken from."""
-    model = Path(config.speaker_model).expanduser()
+    kind, _, folder = config.speaker_model.partition(":")
     decides: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
         "id": show.video_id,
         "audio": sha256,
         "enhance": config.enhance,
-        "speaker": _sha256(model) if model.is_file() else config.speaker_model,
+        "speaker": f"{kind}:{model_identity(folder)}" if folder else model_identity(config.speaker_model),
     }
     if config.speaker_model != "none":
         decides["speech"] = [(e.start, e.end) for e in show.timeline if getattr(e, "event_type", None) == "speech"]
