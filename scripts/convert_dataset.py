@@ -3,4 +3,5 @@
 
 from _cli import run
 
-run("convert")
+if __name__ == "__main__":  # worker processes import this file
+    run("convert")

@@ -283,10 +283,12 @@ def test_one_clear_line_and_the_right_exit_code(inputs, tmp_path, more, code, sa
     assert "Traceback" not in done.stderr
 
 
-def test_the_thin_command_is_the_same(inputs, tmp_path):
+def test_the_thin_command_is_the_same_with_workers_too(inputs, tmp_path):
     command = [sys.executable, ROOT / "scripts" / "convert_dataset.py", "--merge-threshold", "0.5"]
     done = subprocess.run(
-        [*map(str, command), *map(str, arguments(inputs, tmp_path / "data"))], capture_output=True, text=True
+        [*map(str, command), *map(str, arguments(inputs, tmp_path / "data")), "--jobs", "2"],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert "2 shows" in done.stdout
