@@ -25,6 +25,7 @@ _MOST_MESSAGES = 256
 class NetworkSource(Watcher):
     """A `Source` that is given sound; also an observer of its session.
 
+    Nothing is heard before a chunk is whole, so sound is handed over by the chunk: what a client's frames cost is to be put here.
     Sound that comes ahead of real time is handed over as fast as the engine steps, so none of it is ever dropped for lag; sound
     that is on time is handed over at once. What waits is at most `live.listen_buffer_ms`: then `put` waits.
     """
@@ -34,7 +35,9 @@ class NetworkSource(Watcher):
     def __init__(self, clock: Clock, grid: Grid, live: LiveConfig) -> None:
         self._clock = clock
         self._chunk = grid.heard_samples
-        self._room = max(self._chunk, live.listen_buffer_ms * HEARD_HZ // 1000)
+        self._room = max(
+            2 * self._chunk, live.listen_buffer_ms * HEARD_HZ // 1000
+        )  # a whole chunk, and a part of the next
         self._waiting: deque[np.ndarray] = deque()
         self._held = 0
         self._given = 0
@@ -57,8 +60,30 @@ class NetworkSource(Watcher):
             if self._closed:
                 return
             self._waiting.append(piece)
+            whole = self._whole
             self._held += len(piece)
-            self._notify()
+            if self._whole != whole:
+                self._notify()
+
+    @property
+    def _whole(self) -> bool:
+        """Whether a chunk, of those the session counts, can be handed over."""
+        return self._held >= self._chunk - self._given % self._chunk
+
+    def _take(self) -> np.ndarray:
+        """The rest of the chunk that the session waits for, or what there is of it."""
+        pieces, size = [], 0
+        wanted = self._chunk - self._given % self._chunk
+        while self._waiting and size < wanted:
+            piece = self._waiting.popleft()
+            if size + len(piece) > wanted:
+                self._waiting.appendleft(piece[wanted - size :])
+                piece = piece[: wanted - size]
+            pieces.append(piece)
+            size += len(piece)
+        self._held -= size
+        self._given += size
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def close(self) -> None:
         """Nothing more comes; what is held is still heard."""
@@ -74,18 +99,16 @@ class NetworkSource(Watcher):
     async def blocks(self) -> AsyncIterator[Block]:
         """See `Source`."""
         while True:
-            while not self._waiting and not self._closed:
+            while not self._whole and not self._closed:
                 await self._change()
             if not self._waiting:
                 return
             await self._when_due()
             if not self._waiting:  # cleared meanwhile
                 continue
-            piece = self._waiting.popleft()
-            self._held -= len(piece)
-            self._given += len(piece)
+            chunk = self._take()
             self._notify()
-            yield Block(piece, self._clock.now())
+            yield Block(chunk, self._clock.now())
 
     async def _when_due(self) -> None:
         if self._origin is None:
