@@ -95,6 +95,15 @@ class QwenConfig(_Section):
         ge=1,
         description="Most text tokens the model makes per chunk. More than duplex.text_tokens_per_chunk have no place.",
     )
+    context_tokens: int = Field(
+        16_384,
+        ge=64,
+        description="Most tokens of a conversation that are remembered, 18.75 a second at most. The prompt stays, the oldest "
+        "chunks leave. No more than the model has positions.",
+    )
+    talker_context_frames: int = Field(
+        4096, ge=64, description="Most sounds the talker remembers of what it said, 12.5 a second."
+    )
     speaker: str = Field("ethan", min_length=1, description="The voice, one that the model names.")
     conditioning: str = Field(
         "embed",

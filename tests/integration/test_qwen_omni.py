@@ -40,6 +40,7 @@ def _no_gradients():
 
 @pytest.fixture(scope="module")
 def model(tiny_omni):
+    torch.set_num_threads(1)  # threads of a busy machine wait for each other
     return Qwen3OmniMoeForConditionalGeneration.from_pretrained(tiny_omni, local_files_only=True).eval()
 
 
@@ -76,7 +77,7 @@ def test_thinking_step_by_step_equals_one_whole_forward(model, mels):
     stepped = [stream.push(piece, hidden_layer=2) for piece in pieces]
     logits, hidden = (torch.cat(one, 1) for one in zip(*stepped, strict=True))
     whole = whole_forward(model, torch.cat(pieces, 1), output_hidden_states=True)
-    assert stream.position == logits.shape[1] == 11 + 10 * 4 + 15
+    assert stream.window.position == logits.shape[1] == 11 + 10 * 4 + 15
     assert (logits - whole.logits).abs().max() <= 1e-5 * max(1, whole.logits.abs().max())
     assert torch.equal(logits.argmax(-1), whole.logits.argmax(-1))
     assert (hidden - whole.hidden_states[2]).abs().max() <= 1e-5 * max(1, hidden.abs().max())
@@ -178,15 +179,41 @@ def test_the_streamed_wave_equals_the_whole(model):
     """Over 86 frames the attention window of 72 moves on; pushes of any size will do."""
     sizes = [4, 60, 8, 4, 1, 1, 4, 4]
     codes = torch.randint(2048, (1, 16, sum(sizes)), generator=torch.Generator().manual_seed(0))
-    vocoder = copy.deepcopy(model.code2wav)
-    single = torch.cat(list(map(Code2WavStream(vocoder).push, codes.split(sizes, -1))), -1)
-    assert (single - vocoder(codes)).abs().max() <= 1e-5  # float32: another order of the same sums
-    vocoder = vocoder.double()
+    vocoder = copy.deepcopy(model.code2wav).double()
     pieces = list(map(Code2WavStream(vocoder).push, codes.split(sizes, -1)))
     lengths = [piece.shape[-1] for piece in pieces]
     assert lengths == [7125, *(1920 * n for n in sizes[1:])]
     assert lengths[3] == 7680
     assert (torch.cat(pieces, -1) - vocoder(codes)).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize(("gain", "within"), [(0.8, 1e-6), (1, 1e-5)], ids=["as loud as speech", "clipping"])
+def test_the_streamed_wave_in_float32(model, gain, within):
+    """Convolutions give the same bits; the transformer sums in another order, and what follows makes that louder.
+
+    At full gain a fortieth of the samples clips, and offline decoding itself is 5e-6 from what float64 gives.
+    """
+    sizes = [4, 60, 8, 4, 1, 1, 4, 4]
+    codes = torch.randint(2048, (1, 16, sum(sizes)), generator=torch.Generator().manual_seed(0))
+    vocoder = copy.deepcopy(model.code2wav)
+    for part in (vocoder.upsample, vocoder.decoder):
+        for weight in part.parameters():
+            weight.mul_(gain if weight.dim() >= 2 else 1)
+    streamed = torch.cat(list(map(Code2WavStream(vocoder).push, codes.split(sizes, -1))), -1)
+    whole = vocoder(codes)
+    exact = copy.deepcopy(vocoder).double()(codes)
+    assert 0.2 < whole.abs().max() <= 1
+    assert (streamed - whole).abs().max() <= within
+    assert (streamed - exact).abs().max() <= 2 * (whole - exact).abs().max()
+
+
+def test_the_vocoder_never_runs_out_of_positions(model):
+    """Every hundred frames it counts from the start again; what it makes is the whole's, which counts on."""
+    sizes = [4, 60, 20, 17, 16, 4, 30, 1, 48]
+    codes = torch.randint(2048, (1, 16, sum(sizes)), generator=torch.Generator().manual_seed(1))
+    vocoder = copy.deepcopy(model.code2wav).double()
+    streamed = torch.cat(list(map(Code2WavStream(vocoder, positions=100).push, codes.split(sizes, -1))), -1)
+    assert (streamed - vocoder(codes)).abs().max() <= 1e-5  # rotations are float32 in the model
 
 
 # Choosing
@@ -304,14 +331,6 @@ def test_what_the_talker_is_told_is_a_setting(model, omni, heard):
     assert by_embed[1].audio_bytes != by_hidden[1].audio_bytes
 
 
-def test_a_full_context_is_said(model):
-    stream = ThinkerStream(model.thinker)
-    stream.room = 5
-    stream.push(stream.embed([1, 2, 3, 4]))
-    with pytest.raises(InputError, match="4 of 5 tokens are taken"):
-        stream.push(stream.embed([5, 6]))
-
-
 @pytest.mark.parametrize(
     ("qwen", "duplex", "says"),
     [
@@ -328,11 +347,6 @@ def test_settings_that_do_not_fit_the_model(model, qwen, duplex, says):
 def test_a_silence_token_that_is_text_is_warned_of(model, caplog):
     engine_of(model, DuplexConfig(silence_token_id=9707))
     assert "is a token of ordinary text" in caplog.text
-
-
-def test_a_prompt_longer_than_the_context(omni):
-    with pytest.raises(ConfigError, match="the model's context ends at 65536"):
-        omni.open(SessionConfig(prompt="word " * 70_000))
 
 
 # Loading

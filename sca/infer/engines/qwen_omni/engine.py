@@ -6,7 +6,7 @@ The interleaving is that of the training rows: the prompt, then per chunk the au
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,14 @@ from sca.audio.mel import log_mel
 from sca.config import DuplexConfig, QwenConfig, Settings
 from sca.errors import ConfigError
 from sca.infer.engine import EngineInfo, Session, SessionConfig, StepGuard
-from sca.infer.engines.qwen_omni.code2wav import Code2WavStream
 from sca.infer.engines.qwen_omni.load import load_model
-from sca.infer.engines.qwen_omni.sampling import chooser
-from sca.infer.engines.qwen_omni.talker import TalkerStream
 from sca.infer.engines.qwen_omni.thinker import ThinkerStream
-from sca.infer.frames import AudioInput, AudioOutput, Frame, ThoughtPacket, TurnEnd
+from sca.infer.engines.qwen_omni.voice import Voice, VoiceSettings
+from sca.infer.engines.qwen_omni.window import Window
+from sca.infer.frames import AudioInput, AudioOutput, Error, Frame, ThoughtPacket, TurnEnd
 from sca.infer.wav import to_pcm
 from sca.tokenizer import TextTokenizer, system_turn
-from sca.units import SPOKEN_HZ
+from sca.units import SPOKEN_HZ, Grid
 
 __all__ = ["QwenOmni", "load"]
 
@@ -68,12 +67,26 @@ class QwenOmni:
         allowed[[token for token in tokenizer.special_ids if token < vocab]] = False
         allowed[self.silence] = True
         self.forbidden = ~allowed
-        self.most_tokens = min(qwen.max_new_tokens, duplex.text_tokens_per_chunk)
+        self.tokens_per_chunk = duplex.text_tokens_per_chunk
         self.layer = _layer(qwen.conditioning, model)
 
     def open(self, session_config: SessionConfig) -> Session:
-        """Begin a conversation. Raises `ConfigError` when the prompt does not fit the model's context."""
+        """Begin a conversation. Raises `ConfigError` when the prompt leaves no room for it in the model's context."""
         return _QwenSession(self, session_config)
+
+    def voice(self, grid: Grid, marks: Any) -> Voice:
+        """A voice as the settings have it. marks: see `Voice`."""
+        qwen = self.qwen
+        settings = VoiceSettings(
+            grid=grid,
+            speaker_id=self.speaker_id,
+            silence=self.silence,
+            temperature=qwen.talker_temperature,
+            top_k=qwen.talker_top_k,
+            seed=qwen.seed,
+            budget=qwen.talker_context_frames,
+        )
+        return Voice(self.model, marks, settings)
 
 
 def _layer(conditioning: str, model: Any) -> int:
@@ -88,19 +101,27 @@ def _layer(conditioning: str, model: Any) -> int:
 
 
 class _QwenSession:
-    """non_finite: samples heard that were no numbers and were taken as 0."""
+    """non_finite: samples heard that were no numbers and were taken as 0.   held_bytes: of keys and values, all three parts."""
 
     def __init__(self, engine: QwenOmni, config: SessionConfig) -> None:
         self._engine, self._grid = engine, config.grid
         self._guard = StepGuard(config.grid.heard_samples)
         self._prompt = system_turn(engine.tokenizer, config.prompt)
-        room = engine.model.config.thinker_config.text_config.max_position_embeddings
-        if len(self._prompt) + config.grid.frames_per_chunk + engine.most_tokens > room:
-            raise ConfigError(
-                f"the prompt has {len(self._prompt)} tokens, and the model's context ends at {room}",
-                hint="shorten duplex.system_prompt",
-            )
+        self._chunk_tokens = config.grid.frames_per_chunk + engine.tokens_per_chunk
+        self._check_room()
         self._begin()
+
+    def _check_room(self) -> None:
+        engine = self._engine
+        positions = engine.model.config.thinker_config.text_config.max_position_embeddings
+        window = Window(engine.qwen.context_tokens, positions)
+        if not window.fits(len(self._prompt), 2 * self._chunk_tokens):
+            ours = Window(positions, positions).fits(len(self._prompt), 2 * self._chunk_tokens)
+            limit = f"qwen.context_tokens is {window.budget}" if ours else f"the model's context ends at {positions}"
+            raise ConfigError(
+                f"the prompt has {len(self._prompt)} tokens, and {limit}: no room for what is heard",
+                hint="shorten duplex.system_prompt" + (", or raise qwen.context_tokens" if ours else ""),
+            )
 
     def _begin(self) -> None:
         import torch
@@ -109,20 +130,19 @@ class _QwenSession:
         self._turn_id = 0
         self._in_turn, self._silent_chunks = False, 0
         self._pending: list[int] = []
+        self._warned_of_budget = self._warned_of_positions = False
         with torch.inference_mode():
-            self._thinker = ThinkerStream(self._engine.model.thinker)
-            if self._prompt:
-                self._thinker.push(self._thinker.embed(list(self._prompt)))
+            self._thinker = ThinkerStream(self._engine.model.thinker, self._prompt, self._engine.qwen.context_tokens)
             self._begin_voice()
 
     def _begin_voice(self) -> None:
-        engine = self._engine
-        config, qwen = engine.model.config, engine.qwen
+        config = self._engine.model.config
         marks = self._thinker.embed([config.tts_pad_token_id, config.tts_bos_token_id])
-        self._text_pad, text_bos = engine.model.talker.text_projection(marks).chunk(2, 1)
-        pick = chooser(qwen.talker_temperature, qwen.talker_top_k, qwen.seed, self._text_pad.device)
-        self._talker = TalkerStream(engine.model.talker, engine.speaker_id, self._text_pad, text_bos, pick)
-        self._vocoder = Code2WavStream(engine.model.code2wav)
+        self._voice = self._engine.voice(self._grid, marks)
+
+    @property
+    def held_bytes(self) -> int:
+        return self._thinker.held_bytes + self._voice.held_bytes
 
     def step(self, heard: AudioInput) -> Sequence[Frame]:
         import torch
@@ -130,8 +150,10 @@ class _QwenSession:
         self._guard.check(heard)
         features = torch.from_numpy(self._features(heard))
         with torch.inference_mode():
+            self._thinker.open_chunk(self._chunk_tokens)
             tokens, told = self._think(self._thinker.listen(features))
-            wave = self._speak(tokens, told)
+            wave = self._voice.speak(tokens, told)
+        end = heard.timestamp + len(heard.samples)
         said = [token for token in tokens if token != self._engine.silence]
         text = self._text(said)
         frames: list[Frame] = [ThoughtPacket(told, text, tuple(tokens), heard.chunk_index)]
@@ -139,10 +161,30 @@ class _QwenSession:
         self._silent_chunks = 0 if said else self._silent_chunks + 1
         self._in_turn = self._in_turn or bool(said)
         if self._in_turn and self._silent_chunks >= _TURN_ENDS_AFTER:
-            frames.append(TurnEnd(self._turn_id, heard.timestamp + len(heard.samples)))
+            frames.append(TurnEnd(self._turn_id, end))
             self._turn_id += 1
             self._in_turn = False
+        frames += [Error(self._turn_id, end, warning, fatal=False) for warning in self._warnings()]
         return frames
+
+    def _warnings(self) -> Iterator[str]:
+        """Each once: that remembering nears its end, and, every time anew, that positions do."""
+        window, minute = self._thinker.window, 60 / float(self._grid.chunk_s)
+        oldest, positions = window.chunks_left(self._chunk_tokens)
+        if oldest <= minute and not self._warned_of_budget:
+            self._warned_of_budget = True
+            yield (
+                f"in {round(oldest * float(self._grid.chunk_s))} s the oldest of the conversation is forgotten "
+                f"(qwen.context_tokens is {window.budget})"
+            )
+        if positions > minute:
+            self._warned_of_positions = False
+        elif not self._warned_of_positions:
+            self._warned_of_positions = True
+            yield (
+                f"in {round(positions * float(self._grid.chunk_s))} s the model's {window.positions} positions are used up: "
+                "what is remembered then moves back to the prompt, and the session goes on"
+            )
 
     def _features(self, heard: AudioInput) -> np.ndarray:
         """The log-mel that came along, or our own; of samples that are numbers."""
@@ -158,36 +200,24 @@ class _QwenSession:
         return np.ascontiguousarray(features)
 
     def _think(self, audio: Any) -> tuple[list[int], Any]:
-        """The tokens of a chunk, and what the talker is told of each: `(1, n, dim)`."""
+        """The tokens of a chunk, and what the talker is told of each: `(1, n, dim)`.
+
+        As in training rows: one silence token, or as many tokens as a chunk has room for, silence after the text.
+        """
         import torch
 
-        engine = self._engine
+        engine, capacity = self._engine, self._engine.tokens_per_chunk
         logits, _ = self._thinker.push(audio)
         tokens: list[int] = []
         told = []
-        while len(tokens) < engine.most_tokens:
-            best = int(logits[0, -1].masked_fill(engine.forbidden, float("-inf")).argmax())
-            tokens.append(best)
-            logits, hidden = self._thinker.push(self._thinker.embed([best]), hidden_layer=engine.layer)
+        while not tokens or (tokens[0] != engine.silence and len(tokens) < capacity):
+            more = [engine.silence] * (capacity - len(tokens))
+            if len(tokens) < engine.qwen.max_new_tokens and engine.silence not in tokens:
+                more = [int(logits[0, -1].masked_fill(engine.forbidden, float("-inf")).argmax())]
+            tokens += more
+            logits, hidden = self._thinker.push(self._thinker.embed(more), hidden_layer=engine.layer)
             told.append(hidden)
-            if best == engine.silence:
-                break
         return tokens, torch.cat(told, 1)
-
-    def _speak(self, tokens: list[int], told: Any) -> np.ndarray:
-        """One chunk of sound; each token is told to its share of the chunk's frames."""
-        import torch
-
-        engine, frames = self._engine, self._grid.frames_per_chunk
-        projected = engine.model.talker.text_projection(told)
-        codes = []
-        for j in range(frames):
-            i = j * len(tokens) // frames
-            silent = tokens[i] == engine.silence
-            codes.append(self._talker.frame(self._text_pad if silent else projected[:, i : i + 1]))
-        wave: np.ndarray = self._vocoder.push(torch.stack(codes, -1))[0, 0].float().cpu().numpy()
-        # The vocoder's first piece is 555 samples short for good: silence before it, or play-out would run dry.
-        return np.pad(wave, (self._grid.spoken_samples - len(wave), 0))
 
     def _text(self, said: list[int]) -> str:
         """What these tokens add to the text; bytes of a letter that is not finished wait for the rest of it."""
@@ -214,4 +244,4 @@ class _QwenSession:
     def close(self) -> None:
         self._guard.close()
         # Letting go of the caches is what counts.
-        self._thinker = self._talker = self._vocoder = self._text_pad = None  # type: ignore[assignment]
+        self._thinker = self._voice = None  # type: ignore[assignment]

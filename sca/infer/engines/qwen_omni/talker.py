@@ -7,7 +7,8 @@ The predictor's loop is written out: the library's `generate` does the same with
 from collections.abc import Callable
 from typing import Any
 
-from sca.errors import InputError
+from sca.infer.engines.qwen_omni.cache import apply, held_bytes
+from sca.infer.engines.qwen_omni.window import Window
 
 __all__ = ["TalkerStream", "predict_residuals"]
 
@@ -40,21 +41,32 @@ class TalkerStream:
     """One session's talker.
 
     speaker_id: the codec token of the voice.   text_pad, text_bos: what it is told in place of text, `(1, 1, dim)`, projected.
-    pick: chooses an id from logits.
+    pick: chooses an id from logits.   budget: most frames in the cache.   window: what it holds; the opening stays for good.
     """
 
-    def __init__(self, talker: Any, speaker_id: int, text_pad: Tensor, text_bos: Tensor, pick: Pick) -> None:
+    OPENING = 6  # tokens before the first frame
+
+    def __init__(
+        self,
+        talker: Any,
+        speaker_id: int,
+        text_pad: Tensor,
+        text_bos: Tensor,
+        pick: Pick,
+        budget: int | None = None,
+    ) -> None:
         import torch
         from transformers import DynamicCache
 
         self._talker = talker
         self._pick = pick
         self._cache = DynamicCache(config=talker.config.text_config)
-        self._room = int(talker.config.text_config.max_position_embeddings)
-        self._position = 0
+        positions = int(talker.config.text_config.max_position_embeddings)
+        self.window = Window(positions if budget is None else budget, positions)
         vocab = talker.config.text_config.vocab_size
         self._no_sound = torch.arange(vocab, device=text_pad.device) >= vocab - _SPECIAL_CODES
         self._push(self.opening(talker, speaker_id, text_pad, text_bos))
+        self.window.keep(self.OPENING)
 
     @staticmethod
     def opening(talker: Any, speaker_id: int, text_pad: Tensor, text_bos: Tensor) -> Tensor:
@@ -73,6 +85,17 @@ class TalkerStream:
         codec = talker.get_input_embeddings()(torch.tensor([marks], device=text_pad.device))
         return codec + torch.cat([text_pad.expand(-1, 4, -1), text_bos, text_pad], 1)
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of keys and values in its cache."""
+        return held_bytes(self._cache)
+
+    def open_chunk(self, frames: int) -> None:
+        """A chunk of so many frames begins: the oldest leave if there is no room for it."""
+        change = self.window.open_chunk(frames)
+        if change:
+            apply(change, self._cache, self._talker.model.rotary_emb)
+
     def frame(self, text: Tensor) -> Tensor:
         """The codes `(1, 16)` of the next 80 ms; what comes after them is told `text`, `(1, 1, dim)`, projected."""
         logits = self._talker.codec_head(self._hidden[:, -1]).masked_fill(self._no_sound, float("-inf"))
@@ -82,18 +105,13 @@ class TalkerStream:
             table = self._talker.code_predictor.model.codec_embedding[book - 1]
             embeds = embeds + table(codes[:, book : book + 1])
         self._push(embeds + text)
+        self.window.took(1)
         return codes
 
     def _push(self, embeds: Tensor) -> None:
         import torch
 
-        n = embeds.shape[1]
-        if self._position + n > self._room:
-            raise InputError(
-                f"the talker's context is full: {self._position} of {self._room} positions are taken",
-                hint="begin a new session",
-            )
-        places = torch.arange(self._position, self._position + n, device=embeds.device).view(1, 1, -1).expand(3, 1, -1)
+        first = self.window.position
+        places = torch.arange(first, first + embeds.shape[1], device=embeds.device).view(1, 1, -1).expand(3, 1, -1)
         out = self._talker.model(inputs_embeds=embeds, position_ids=places, past_key_values=self._cache, use_cache=True)
-        self._position += n
         self._hidden = out.last_hidden_state[:, -1:]

@@ -1,12 +1,14 @@
 """The thinker, one piece at a time: a cache of its own, and positions that are counted here and given explicitly.
 
 Explicit, because the model keeps `rope_deltas` of whoever called it last, which would leak from one session into another. Without
-pictures all three rows of M-RoPE are the same count. No attention mask: causality follows from the cache's length.
+pictures all three rows of M-RoPE are the same count. No attention mask: causality follows from the cache's length, and what left
+the cache is not seen.
 """
 
 from typing import Any
 
-from sca.errors import InputError
+from sca.infer.engines.qwen_omni.cache import apply, held_bytes
+from sca.infer.engines.qwen_omni.window import Window
 
 __all__ = ["ThinkerStream"]
 
@@ -16,41 +18,53 @@ Tensor = Any  # torch's, which is imported on use
 class ThinkerStream:
     """One session's thinker.
 
-    position: tokens taken so far.   room: most tokens it can take, the positions the model was trained for.
+    prompt: the tokens that stay in the cache for good, may be none.   budget: most tokens in the cache.   window: what it holds.
     """
 
-    def __init__(self, thinker: Any) -> None:
+    def __init__(self, thinker: Any, prompt: tuple[int, ...] = (), budget: int | None = None) -> None:
         from transformers import DynamicCache
 
+        config = thinker.config.text_config
+        positions = int(config.max_position_embeddings)
         self._thinker = thinker
-        self._cache = DynamicCache(config=thinker.config.text_config)
-        self.position = 0
-        self.room = int(thinker.config.text_config.max_position_embeddings)
+        self._cache = DynamicCache(config=config)
+        self.window = Window(positions if budget is None else budget, positions)
+        if prompt:
+            self._forward(self.embed(list(prompt)), None)
+            self.window.keep(len(prompt))
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of keys and values in its cache."""
+        return held_bytes(self._cache)
+
+    def open_chunk(self, most: int) -> None:
+        """A chunk of at most `most` tokens begins: the oldest leave if there is no room for it."""
+        change = self.window.open_chunk(most)
+        if change:
+            apply(change, self._cache, self._thinker.model.language_model.rotary_emb)
 
     def push(self, embeds: Tensor, hidden_layer: int | None = None) -> tuple[Tensor, Tensor | None]:
-        """Take `(1, n, dim)`; returns logits `(1, n, vocab)` and, if asked for, that layer's hidden states `(1, n, dim)`.
+        """Take `(1, n, dim)` of the chunk; returns logits `(1, n, vocab)` and, if asked for, a layer's hidden states `(1, n, dim)`.
 
         Layer 0 is what goes into the first layer, layer k what comes out of the k-th.
-        Raises `InputError` when the positions run out.
         """
+        out = self._forward(embeds, hidden_layer)
+        self.window.took(embeds.shape[1])
+        return out.logits, None if hidden_layer is None else out.hidden_states[hidden_layer]
+
+    def _forward(self, embeds: Tensor, hidden_layer: int | None) -> Any:
         import torch
 
-        n = embeds.shape[1]
-        if self.position + n > self.room:
-            raise InputError(
-                f"the conversation fills the model's context: {self.position} of {self.room} tokens are taken",
-                hint="begin a new session; what was said long ago is not dropped yet",
-            )
-        places = torch.arange(self.position, self.position + n, device=embeds.device).view(1, 1, -1).expand(3, 1, -1)
-        out = self._thinker(
+        first = self.window.position
+        places = torch.arange(first, first + embeds.shape[1], device=embeds.device).view(1, 1, -1).expand(3, 1, -1)
+        return self._thinker(
             inputs_embeds=embeds,
             position_ids=places,
             past_key_values=self._cache,
             use_cache=True,
             output_hidden_states=hidden_layer is not None,
         )
-        self.position += n
-        return out.logits, None if hidden_layer is None else out.hidden_states[hidden_layer]
 
     def embed(self, token_ids: list[int]) -> Tensor:
         """The embeddings of text tokens, `(1, n, dim)`."""
