@@ -46,6 +46,22 @@ class ServeConfig(_Section):
     warn_s: float = Field(
         60.0, ge=0, description="A client is warned so long before one of these two ends its session, in seconds."
     )
+    ping_s: float = Field(
+        20.0, ge=0, description="How often a client is asked whether it is still there, in seconds; 0 never asks."
+    )
+    ping_timeout_s: float = Field(
+        20.0, gt=0, description="A client that answers nothing for so long after it was asked is gone, in seconds."
+    )
+    resume_s: float = Field(
+        30.0,
+        ge=0,
+        description="How long a session whose connection broke waits for its client to come back, in seconds; 0 does not wait.",
+    )
+    resume_bytes: int = Field(
+        1048576,
+        ge=1024,
+        description="What is kept, of what such a client was sent and has not acknowledged, in bytes; then the oldest goes.",
+    )
     drain_s: float = Field(
         10.0, ge=0, description="How long sessions may finish what they say when the server stops, in seconds."
     )

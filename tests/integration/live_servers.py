@@ -15,7 +15,7 @@ from sca.config import load_settings
 from sca.infer.engine import EngineInfo, StepGuard
 from sca.infer.frames import AudioOutput, ThoughtPacket, TurnEnd
 from sca.infer.server.app import Server, make_app
-from sca.infer.server.process import listen
+from sca.infer.server.process import WebSockets, listen
 
 
 class Mirror:
@@ -67,9 +67,18 @@ class _Mirrored:
 class Running:
     """A server that answers.   server: what its doors share.   loop: the one it runs in."""
 
-    def __init__(self, server, port, loop):
-        self.server, self.port, self.loop = server, port, loop
+    def __init__(self, server, port, loop, uvi):
+        self.server, self.port, self.loop, self._uvi = server, port, loop, uvi
         self.url, self.ws = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}/ws/pcm16"
+
+    def cut(self):
+        """Break every connection, as a network does: no one closes anything."""
+
+        async def abort():
+            for connection in list(self._uvi.server_state.connections):
+                connection.transport.abort()
+
+        asyncio.run_coroutine_threadsafe(abort(), self.loop).result(10)
 
     def stop(self):
         """As a signal does: let no one in any more, and tell the sessions."""
@@ -88,12 +97,11 @@ def running(engine, **overrides):
     """Serve `engine`. overrides: settings of the section serve, or whole names with a dot as `__`."""
     names = {(k.replace("__", ".") if "__" in k else f"serve.{k}"): v for k, v in overrides.items()}
     server = Server(engine, load_settings(overrides=names, env={}))
+    serve = server.settings.serve
     with listen("127.0.0.1", 0) as listener:
         config = uvicorn.Config(
             make_app(server),
-            ws="websockets-sansio",
-            ws_max_size=server.settings.serve.max_message_bytes,
-            ws_per_message_deflate=False,
+            **WebSockets(serve.max_message_bytes, server.sessions.drain, serve.ping_s, serve.ping_timeout_s).options(),
             log_config=None,
             timeout_graceful_shutdown=5,
         )
@@ -103,7 +111,7 @@ def running(engine, **overrides):
         try:
             while not uvi.started:
                 time.sleep(0.01)
-            yield Running(server, listener.getsockname()[1], loop)
+            yield Running(server, listener.getsockname()[1], loop, uvi)
         finally:
             uvi.should_exit = True
             thread.join()

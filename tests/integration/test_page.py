@@ -70,7 +70,9 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def visit(trial_data, tmp_path_factory, chromium):
-    """Speech, its answer, speech again, its answer interrupted with a key; then the connection breaks, and comes back."""
+    """Speech, its answer, speech again, its answer interrupted with a key; then the connection breaks, and comes back. Then it breaks
+    and the token is wrong.
+    """
     folder = tmp_path_factory.mktemp("visit")
     phrase = read(trial_data / "clips" / "jfk.flac", HEARD_HZ)[: int(2.3 * HEARD_HZ)]
     silence = np.zeros(4 * HEARD_HZ, np.float32)
@@ -81,14 +83,14 @@ def visit(trial_data, tmp_path_factory, chromium):
         flags = [*FLAGS, f"--use-file-for-fake-audio-capture={folder / 'mic.wav'}%noloop"]
         browser = play.chromium.launch(executable_path=chromium, headless=True, args=flags)
         try:
-            _talk(browser, f"{server.url}/", seen, folder)
+            _talk(browser, server, seen, folder)
         finally:
             browser.close()
     seen.mic, seen.phrase, seen.engine = mic, phrase, engine
     return seen
 
 
-def _talk(browser, url, seen, folder):
+def _talk(browser, server, seen, folder):
     context = browser.new_context(
         permissions=["microphone"], viewport={"width": 1200, "height": 900}, color_scheme="light"
     )
@@ -97,7 +99,7 @@ def _talk(browser, url, seen, folder):
     page.on("console", lambda message: seen.console.append(message.text))
     page.on("pageerror", lambda error: seen.console.append(str(error)))
     page.on("request", lambda request: seen.asked.append(request.url))
-    page.goto(url)
+    page.goto(f"{server.url}/")
     page.locator("summary").press("Enter")
     page.get_by_label("Sound as it is").check()
     seen.devices = page.locator("#microphone option").all_inner_texts()
@@ -115,10 +117,15 @@ def _talk(browser, url, seen, folder):
     seen.cut = page.evaluate("({...sca, line: null, tracks: null})")
     until(page, f"sca.chunks > {seen.cut['chunks']} + 5")
     seen.after_cut = page.evaluate("({...sca, line: null, tracks: null})")
-    page.evaluate("sca.line.socket.close()")
+    server.cut()
     until(page, "sca.connections === 2")
     until(page, f"sca.chunks > {seen.after_cut['chunks']} + 3")
-    seen.reconnected = page.locator("#state").inner_text()
+    seen.reconnected = page.locator("#state").inner_text(), page.evaluate("sca.resumed")
+    page.evaluate("sca.line.token = sca.line.token.toLowerCase()")
+    server.cut()
+    until(page, "sca.connections === 4")  # the first of the two is told that its conversation is over
+    until(page, f"sca.chunks > {seen.after_cut['chunks']} + 6")
+    seen.begun_anew = page.locator("#state").inner_text(), page.evaluate("sca.resumed")
     seen.text = page.locator("#text").inner_text()
     seen.latency = page.locator("#latency-words").inner_text()
     page.set_viewport_size({"width": 390, "height": 844})
@@ -178,9 +185,10 @@ def test_interrupting_silences_the_page_and_the_engine(visit):
     assert "(cut off)" in visit.text
 
 
-def test_a_broken_connection_comes_back(visit):
+def test_a_broken_connection_comes_back_to_its_conversation_or_begins_another(visit):
+    assert visit.reconnected == ("listening", 1)
+    assert visit.begun_anew == ("listening", 1)
     assert len(visit.engine.sessions) == 2
-    assert visit.reconnected == "listening"
     assert len(visit.engine.sessions[1].heard) > 0
 
 

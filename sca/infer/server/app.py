@@ -13,6 +13,7 @@ from sca.infer.server import infer_wav, metrics, page, pcm16, realtime, twilio
 from sca.infer.server.guard import Guard, Headers, Scope
 from sca.infer.server.metrics import LiveMetrics, Meter
 from sca.infer.server.process import Tls, WebSockets, listen, serve
+from sca.infer.server.resume import RESUME_PROTOCOL
 from sca.infer.server.security import KEY_PROTOCOL, check_bind, is_loopback
 from sca.infer.server.sessions import Sessions
 from sca.infer.worker import ThreadWorker
@@ -69,8 +70,9 @@ class Server:
         )  # fmt: skip
 
     async def accept(self, websocket: "WebSocket") -> None:
-        """Accept a connection, with the first subprotocol offered that is no key: browsers want one of theirs back."""
-        offered = [one for one in websocket.scope.get("subprotocols", []) if not one.startswith(KEY_PROTOCOL)]
+        """Accept a connection, with the first subprotocol offered that holds no secret: browsers want one of theirs back."""
+        secret = (KEY_PROTOCOL, RESUME_PROTOCOL)
+        offered = [one for one in websocket.scope.get("subprotocols", []) if not one.startswith(secret)]
         await websocket.accept(subprotocol=offered[0] if offered else None)
 
     def close(self) -> None:
@@ -168,7 +170,9 @@ def run(settings: "Settings", *, insecure: bool = False) -> None:
                 f"up to {config.max_sessions} sessions)\n"
             ),
             extra="serve",
-            websockets=WebSockets(config.max_message_bytes, server.sessions.drain),
+            websockets=WebSockets(
+                config.max_message_bytes, server.sessions.drain, config.ping_s, config.ping_timeout_s
+            ),
             tls=tls,
         )
     sys.stderr.write("sca serve: stopped\n")

@@ -17,7 +17,9 @@ from sca.infer.frames import AudioOutput
 from sca.infer.loop import LiveSession
 from sca.infer.ports import Watcher
 from sca.infer.server.limits import RefusedError
-from sca.infer.server.network import Message, NetworkSink, NetworkSource, Outbox
+from sca.infer.server.link import GoneError, Link
+from sca.infer.server.network import NetworkSink, NetworkSource
+from sca.infer.server.outbox import Message, Outbox
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from sca.infer.server.app import Server
     from sca.infer.server.sessions import Ending, Seat
 
-__all__ = ["Connection", "add_websocket"]
+__all__ = ["Connection", "add_websocket", "logger"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +41,11 @@ class Connection(Watcher, ABC):
     """One connection. The engine's session begins with the first sound it hears (`_begin`)."""
 
     def __init__(self, server: "Server", websocket: "WebSocket", seat: "Seat") -> None:
-        self._server, self._websocket, self._seat = server, websocket, seat
+        self._server, self._seat = server, seat
         self._live, self._grid = server.settings.live, server.settings.grid
-        self._outbox = Outbox(self._live.speak_buffer_ms)
+        self._link = Link(websocket, self._broke)
+        self._outbox = Outbox(self._live.speak_buffer_ms, self._lost)
+        seat.unsent_ms, seat.kept_bytes = lambda: self._outbox.held_ms, lambda: self._link.kept_bytes
         self._source: NetworkSource | None = None
         self._session: LiveSession | None = None
         self._done, self._written = anyio.Event(), anyio.Event()
@@ -57,8 +61,10 @@ class Connection(Watcher, ABC):
             for work in self._work():
                 tasks.start_soon(work)
             await self._done.wait()
-            with anyio.move_on_after(_CLOSE_S):
+            # What was said to a client that may come back waits for it.
+            with anyio.move_on_after(_CLOSE_S + (self._link.patience_s if self._why in ("end", "failed") else 0)):
                 await self._close()
+            self._link.end()
             tasks.cancel_scope.cancel()
         logger.info("session %s ended: %s", self._seat.id, self._why)
 
@@ -79,6 +85,15 @@ class Connection(Watcher, ABC):
     def _failed(self, message: str) -> None:
         """The engine failed, in one line for the client."""
 
+    def _lost(self, ms: float) -> Sequence[Message]:
+        """What the client is told where so much sound was dropped, because it reads too slowly."""
+        return ()
+
+    def _broke(self) -> None:
+        """The socket broke, and the client may come back."""
+        self._seat.waiting = True
+        logger.info("session %s lost its connection and waits %g s for it", self._seat.id, self._link.patience_s)
+
     def _end(self, why: str, words: str = "") -> None:
         """End the connection. words: of the close message, where `why` does not say it all."""
         if not self._done.is_set():
@@ -90,61 +105,66 @@ class Connection(Watcher, ABC):
             return
         self._outbox.close()
         await self._written.wait()
-        try:
-            words = (self._words or self._why).encode()[:_REASON_BYTES].decode(errors="ignore")
-            await self._websocket.close(_CODES[self._why], words)
-        except RuntimeError:  # the client closed at the same time
-            self._why = "gone"
+        words = (self._words or self._why).encode()[:_REASON_BYTES].decode(errors="ignore")
+        await self._link.close(_CODES[self._why], words)
 
     async def _write(self) -> None:
-        from starlette.websockets import WebSocketDisconnect
-
         try:
-            async for message in self._outbox.messages():
-                if isinstance(message, bytes):
-                    await self._websocket.send_bytes(message)
-                else:
-                    await self._websocket.send_text(message)
-        except (WebSocketDisconnect, RuntimeError):  # gone, in the framework's words
+            await self._link.send_all(self._outbox)
+        except GoneError:
             self._end("gone")
         self._written.set()
 
     async def _watch(self) -> None:
         self._end(await self._server.sessions.watch(self._seat, self._warn))
+        self._link.keep_no_more()
 
-    async def _receive(self) -> str | bytes | None:
+    async def _receive(self) -> Message | None:
         """The next message; None when the client is gone."""
-        message = await self._websocket.receive()
-        if message["type"] == "websocket.disconnect":
+        try:
+            message = await self._link.receive()
+        except GoneError:
             self._end("gone")
             return None
         self._seat.touch()
-        data: bytes | None = message.get("bytes")
-        return message["text"] if data is None else data
+        return message
 
     def _begin(self, prompt: str) -> NetworkSource:
         """Begin the session; what it hears goes into the result."""
         config = SessionConfig(session_id=self._seat.id, grid=self._grid, prompt=prompt)
         clock = LoopClock()
         source = NetworkSource(clock, self._grid, self._live)
-        sink = NetworkSink(self._outbox, clock, self._live, self._spoken, self._silenced)
+        sink = NetworkSink(
+            self._outbox, clock, self._live, self._spoken,
+            silenced=self._silenced, may_drop=self._may_drop, dropped=self._server.metrics.unheard,
+        )  # fmt: skip
         self._session = self._server.live(source, sink, clock, config, [source, self])
         self._tasks.start_soon(self._converse, self._session)
         return source
 
+    def _may_drop(self) -> bool:
+        """A conversation goes on when its client does not read; who sends ahead of real time, or may come back, is waited for."""
+        return (
+            self._live.lag_policy == "skip"
+            and self._link.attached
+            and self._source is not None
+            and not self._source.early
+        )
+
     async def _converse(self, session: LiveSession) -> None:
+        why = "failed"
         try:
             await session.run()
+            why = "end"
         except ScaError as error:
             logger.error("session %s: %s", self._seat.id, error.message)
             self._failed(error.message)
         except Exception:
             logger.exception("session %s failed", self._seat.id)
             self._failed("the server failed; its log says how")
-        else:
-            self._end("end")
-            return
-        self._end("failed")
+        if self._source is not None:
+            self._source.close()  # so that nobody waits for it to have room
+        self._end(why)
 
 
 def add_websocket(

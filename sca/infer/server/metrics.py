@@ -32,6 +32,15 @@ class LiveMetrics:
             raise MissingToolError("the server needs prometheus-client", hint="pip install 'sca[serve]'") from error
         self.registry = registry = CollectorRegistry()
         Gauge("sca_sessions", "Sessions going on.", registry=registry).set_function(lambda: len(sessions))
+        Gauge("sca_sessions_waiting", "Sessions whose connection broke.", registry=registry).set_function(
+            lambda: sum(seat.waiting for seat in sessions)
+        )
+        Gauge("sca_unsent_seconds", "Sound that clients do not take.", registry=registry).set_function(
+            lambda: sum(seat.unsent_ms() for seat in sessions) / 1000
+        )
+        Gauge("sca_kept_bytes", "Sent, and kept until clients acknowledge it.", registry=registry).set_function(
+            lambda: sum(seat.kept_bytes() for seat in sessions)
+        )
         Gauge("sca_sessions_begun", "Sessions so far.", registry=registry).set_function(lambda: sessions.served)
         Gauge("sca_sessions_refused", "Refused for want of room.", registry=registry).set_function(
             lambda: sessions.refused
@@ -42,12 +51,22 @@ class LiveMetrics:
         self.lags = Counter("sca_lags", "Times a session said that it is behind.", ["reason"], registry=registry)
         self.interruptions = Counter("sca_interruptions", "Answers cut off.", ["by"], registry=registry)
         self.bytes = Counter("sca_sound_bytes", "Sound as PCM16, by direction.", ["direction"], registry=registry)
+        self._unheard = Counter(
+            "sca_sound_dropped_seconds", "Sound dropped because a client read too slowly.", registry=registry
+        )
+        self.resumes = Counter(
+            "sca_resumes", "Connections that came with a resume token.", ["result"], registry=registry
+        )
         self.step_s = Histogram(
             "sca_step_seconds", "Chunk heard to its step done.", buckets=_SECONDS, registry=registry
         )
         self.answer_s = Histogram(
             "sca_answer_seconds", "Chunk heard to sound that answers it sent.", buckets=_SECONDS, registry=registry
         )
+
+    def unheard(self, ms: float) -> None:
+        """So much sound was dropped on its way to a client."""
+        self._unheard.inc(ms / 1000)
 
     def text(self) -> bytes:
         """The page that Prometheus reads."""

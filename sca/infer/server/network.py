@@ -14,12 +14,10 @@ from sca.infer.clock import TICKS_PER_HEARD, TICKS_PER_MS, TICKS_PER_SPOKEN, Clo
 from sca.infer.frames import AudioOutput, Frame
 from sca.infer.pacing import Playout
 from sca.infer.ports import Block, Watcher
+from sca.infer.server.outbox import Message, Outbox
 from sca.units import HEARD_HZ, Grid
 
-__all__ = ["Message", "NetworkSink", "NetworkSource", "Outbox"]
-
-Message = str | bytes
-_MOST_MESSAGES = 256
+__all__ = ["NetworkSink", "NetworkSource"]
 
 
 class NetworkSource(Watcher):
@@ -50,6 +48,16 @@ class NetworkSource(Watcher):
     def held_ms(self) -> float:
         """Sound that waits to be heard."""
         return self._held * 1000 / HEARD_HZ
+
+    @property
+    def early(self) -> bool:
+        """Whether its sound comes faster than real time, or did so: the client is no microphone, or catches up."""
+        return self._origin is not None and (self._held > self._chunk or self._ahead())
+
+    def resume(self) -> None:
+        """The client comes back, with what was heard meanwhile: from now on that counts as ahead of real time, not as late."""
+        if self._origin is not None:
+            self._origin = self._clock.now() - self._given * TICKS_PER_HEARD
 
     async def put(self, samples: np.ndarray) -> None:
         """Float32 `(n,)` at 16 kHz, any n. Waits while too much is held; after `close` it is thrown away."""
@@ -135,65 +143,12 @@ class NetworkSource(Watcher):
         self._changed = anyio.Event()
 
 
-class Outbox:
-    """Messages on their way to a client, in order. `put` never waits; who makes them waits with `room`."""
-
-    def __init__(self, most_ms: float) -> None:
-        self._most_ms = most_ms
-        self._messages: deque[tuple[tuple[Message, ...], float]] = deque()
-        self._held_ms = 0.0
-        self._closed = False
-        self._changed = anyio.Event()
-
-    def put(self, *messages: Message, ms: float = 0.0) -> None:
-        """Add messages that belong together and hold `ms` of sound. After `close` they are thrown away."""
-        if not self._closed:
-            self._messages.append((messages, ms))
-            self._held_ms += ms
-            self._notify()
-
-    async def room(self, ms: float = 0.0) -> None:
-        """Wait until `ms` of sound more may be put."""
-        while not self._closed and self._messages and not self._fits(ms):
-            await self._changed.wait()
-
-    def _fits(self, ms: float) -> bool:
-        return self._held_ms + ms <= self._most_ms and len(self._messages) < _MOST_MESSAGES
-
-    def drop_sound(self) -> float:
-        """Forget the sound that was not sent yet; returns how many ms."""
-        dropped, self._held_ms = self._held_ms, 0.0
-        self._messages = deque(one for one in self._messages if one[1] == 0)
-        self._notify()
-        return dropped
-
-    def close(self) -> None:
-        """Nothing more comes; what is there is still taken."""
-        self._closed = True
-        self._notify()
-
-    async def messages(self) -> AsyncIterator[Message]:
-        """Walk them as they come, until `close`."""
-        while True:
-            while not self._messages and not self._closed:
-                await self._changed.wait()
-            if not self._messages:
-                return
-            messages, ms = self._messages.popleft()
-            self._held_ms = max(0.0, self._held_ms - ms)
-            self._notify()
-            for message in messages:
-                yield message
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
-
-
 class NetworkSink:
     """A `Sink` that hands sound to an outbox.
 
     encode: makes the messages of a frame.   silenced: called when what was sent and not heard yet should fall silent.
+    may_drop: whether, when the client does not take it fast enough, the oldest sound that was not sent yet goes, rather than that
+    the session waits.   dropped: called with how many ms went.
     Sound is sent as soon as it is said: the client plays it, and when is estimated as if it did so without delay of the network.
     """
 
@@ -203,15 +158,23 @@ class NetworkSink:
         clock: Clock,
         live: LiveConfig,
         encode: Callable[[AudioOutput], Sequence[Message]],
+        *,
         silenced: Callable[[], object] = lambda: None,
+        may_drop: Callable[[], bool] = lambda: False,
+        dropped: Callable[[float], object] = lambda ms: None,
     ) -> None:
-        self._outbox, self._clock, self._encode, self._silenced = outbox, clock, encode, silenced
+        self._outbox, self._clock, self._encode = outbox, clock, encode
+        self._silenced, self._may_drop, self._dropped = silenced, may_drop, dropped
         self._playout = Playout(live.playout_delay_ms * TICKS_PER_MS, live.playout_delay_max_ms * TICKS_PER_MS)
 
     async def play(self, frame: AudioOutput) -> int:
         """See `Sink`."""
         ticks = frame.samples * TICKS_PER_SPOKEN
         ms = ticks / TICKS_PER_MS
+        if self._may_drop():
+            dropped_ms = self._outbox.make_room(ms)
+            if dropped_ms:
+                self._dropped(dropped_ms)
         await self._outbox.room(ms)
         self._outbox.put(*self._encode(frame), ms=ms)
         return self._playout.push(ticks, frame.turn_id, self._clock.now())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sca.errors import ConfigError, MissingToolError
+from sca.infer.server.heartbeat import websocket_protocol
 from sca.infer.server.limits import http_protocol
 
 __all__ = ["Tls", "WebSockets", "listen", "serve"]
@@ -25,10 +26,23 @@ class WebSockets:
     """What a server that speaks them needs.
 
     max_message_bytes: the largest, of a client's.   drain: awaited when the server is told to stop, before connections are closed.
+    ping_s, ping_timeout_s: how often a client is asked whether it is there (0: never), and how long it may take to answer.
     """
 
     max_message_bytes: int
     drain: Callable[[], Awaitable[object]]
+    ping_s: float = 20.0
+    ping_timeout_s: float = 20.0
+
+    def options(self) -> dict[str, Any]:
+        """For uvicorn."""
+        return {
+            "ws": websocket_protocol(),
+            "ws_max_size": self.max_message_bytes,
+            "ws_per_message_deflate": False,  # sound does not shrink, and what is never unpacked is no bomb
+            "ws_ping_interval": self.ping_s or None,
+            "ws_ping_timeout": self.ping_timeout_s,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +142,7 @@ def serve(
         uvicorn.Config(
             app,
             http=protocol,
-            ws="none" if websockets is None else "websockets-sansio",
-            ws_max_size=1 if websockets is None else websockets.max_message_bytes,
-            ws_per_message_deflate=False,  # sound does not shrink, and what is never unpacked is no bomb
+            **({"ws": "none"} if websockets is None else websockets.options()),
             ssl_certfile=None if tls is None else tls.cert,
             ssl_keyfile=None if tls is None else tls.key,
             log_config=None,

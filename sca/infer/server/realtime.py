@@ -86,12 +86,19 @@ class _Conversation(Connection):
         return (json.dumps(event, ensure_ascii=False),)
 
     def _error(self, error: RealtimeError, event_id: object = None) -> None:
+        self._send(self._described(error, event_id))
+
+    def _described(self, error: RealtimeError, event_id: object = None) -> dict[str, Any]:
         about = {"type": error.kind, "code": error.code, "message": error.message, "param": error.param}
-        self._send({"type": "error", "error": about | {"event_id": event_id if isinstance(event_id, str) else None}})
+        return {"type": "error", "error": about | {"event_id": event_id if isinstance(event_id, str) else None}}
 
     def _warn(self, reason: "Ending", left_s: float) -> None:
         words = f"the session ends in {left_s:.0f} s ({reason})"
         self._error(RealtimeError(words, "session_expires", kind="session_warning"))
+
+    def _lost(self, ms: float) -> tuple[str, ...]:
+        words = f"{ms:.0f} ms of the answer were dropped, because the client read too slowly"
+        return self._message(self._described(RealtimeError(words, "output_audio_dropped", kind="session_warning")))
 
     def _failed(self, message: str) -> None:
         self._error(RealtimeError(message, "engine_failed", kind="server_error"))

@@ -22,13 +22,16 @@ class Seat:
     """One session's place.
 
     id: for logs and clients.   door: the endpoint it came through.   busy: whether something is being said, which a server that
-    stops waits for.
+    stops waits for.   waiting: whether its connection broke and it waits for another.   unsent_ms, kept_bytes: of its outbox and
+    its link, for the metrics.
     """
 
     def __init__(self, door: str) -> None:
         self.id = secrets.token_hex(8)
         self.door = door
-        self.busy = False
+        self.busy = self.waiting = False
+        self.unsent_ms: Callable[[], float] = lambda: 0.0
+        self.kept_bytes: Callable[[], int] = lambda: 0
         self.began_s = self._touched_s = anyio.current_time()
 
     def touch(self) -> None:
@@ -52,6 +55,9 @@ class Sessions:
 
     def __len__(self) -> int:
         return len(self._seats)
+
+    def __iter__(self) -> Iterator[Seat]:
+        return iter(self._seats)
 
     @contextmanager
     def seat(self, door: str) -> Iterator[Seat]:
@@ -93,7 +99,7 @@ class Sessions:
                 await self._stopped().wait()
         warn("stopping", config.drain_s)
         with anyio.move_on_after(config.drain_s):
-            while seat.busy:
+            while seat.busy and not seat.waiting:
                 await anyio.sleep(0.02)
         return "stopping"
 

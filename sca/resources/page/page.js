@@ -16,7 +16,7 @@ const graph = new Graph(get("latency"), get("latency-words"));
 let talk = null;
 
 // What tests, and the curious in the console, may look at.
-const seen = (window.sca = { sent: 0, received: 0, played: 0, underruns: 0, connections: 0, chunks: 0, interrupted: 0, error: null, time: 0 });
+const seen = (window.sca = { sent: 0, received: 0, played: 0, underruns: 0, connections: 0, resumed: 0, chunks: 0, interrupted: 0, error: null, time: 0 });
 
 function state(words) {
   get("state").textContent = words;
@@ -91,6 +91,10 @@ class Talk {
       this.reset();
       this.sound.flush();
     });
+    this.line.addEventListener("resumed", ({ detail }) => {
+      seen.connections = detail;
+      seen.resumed++;
+    });
     this.line.addEventListener("sound", ({ detail }) => this.receive(detail));
     this.line.addEventListener("message", ({ detail }) => this.read(detail));
     this.line.addEventListener("over", ({ detail }) => stop(detail.reason));
@@ -158,6 +162,7 @@ class Talk {
       case undefined: return this.chunk(message);
       case "turn_end": return this.end(message.turn_id);
       case "interrupt": return this.cut(message.turn_id);
+      case "dropped": return line("Server", `${(message.samples / SAID_HZ).toFixed(1)} s of the answer were left out: the connection is too slow`, "cut");
       case "warning": return line("Server", `this conversation ends in ${Math.round(message.seconds_left)} s (${message.reason})`, "cut");
       case "error": return fail(message.message);
     }
@@ -206,7 +211,7 @@ async function start() {
   get("start").disabled = true;
   get("text").replaceChildren();
   graph.clear();
-  Object.assign(seen, { sent: 0, received: 0, played: 0, underruns: 0, connections: 0, chunks: 0, interrupted: 0 });
+  Object.assign(seen, { sent: 0, received: 0, played: 0, underruns: 0, connections: 0, resumed: 0, chunks: 0, interrupted: 0 });
   talk = new Talk({
     prompt: get("prompt").value.trim(), key: get("key").value, microphone: get("microphone").value,
     speaker: get("speaker").value, raw: get("raw").checked,

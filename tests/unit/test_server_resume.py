@@ -1,0 +1,70 @@
+"""Offers to resume are read or refused, and tokens lead to one session of one client."""
+
+import pytest
+
+from sca.infer.server.resume import Offer, ResumeRefusedError, Tokens, client_identity, read_offer
+
+
+@pytest.mark.parametrize(
+    ("offered", "offer"),
+    [
+        ([], None),
+        (["sca.pcm16", "sca.key.abc"], None),
+        (["sca.pcm16", "sca.resume.aB-_9.17"], Offer("aB-_9", 17)),
+        (["sca.resume.abc"], Offer("", 0)),
+        (["sca.resume.abc.-1"], Offer("", 0)),
+        (["sca.resume.abc.1.2"], Offer("", 0)),
+        (["sca.resume.abc." + "9" * 16], Offer("", 0)),
+        (["sca.resume.abc.١"], Offer("", 0)),
+    ],
+)
+def test_offers(offered, offer):
+    assert read_offer(offered) == offer
+
+
+def scope(*headers, offered=()):
+    return {"headers": [(name.encode(), value.encode()) for name, value in headers], "subprotocols": list(offered)}
+
+
+def test_a_client_is_its_key_and_its_page_however_it_sends_them():
+    bearer = client_identity(scope(("authorization", "Bearer k")))
+    assert client_identity(scope(("authorization", "Key k"))) == bearer
+    assert client_identity(scope(offered=["sca", "sca.key.aw"])) == bearer
+    others = [
+        client_identity(scope()),
+        client_identity(scope(("authorization", "Bearer K"))),
+        client_identity(scope(("authorization", "Bearer k"), ("origin", "https://a.example"))),
+    ]
+    assert len({bearer, *others}) == 4
+
+
+def code(tokens, token, identity=b"me"):
+    with pytest.raises(ResumeRefusedError) as refused:
+        tokens.find(token, identity)
+    return refused.value.code
+
+
+def test_tokens_are_unlike_each_other_and_end_with_a_reason():
+    tokens, session, other = Tokens(), object(), object()
+    first, second, third = (tokens.issue(session, b"me") for _ in range(3))
+    foreign = tokens.issue(other, b"you")
+    assert len({first, second, third, foreign}) == 4
+    assert min(map(len, (first, second, third))) >= 43  # 256 bits
+    assert tokens.find(first, b"me") is tokens.find(third, b"me") is session
+    assert code(tokens, foreign) == "resume_unknown"
+    tokens.spend(session, "resume_used", but=third)
+    assert [code(tokens, one) for one in (first, second)] == ["resume_used", "resume_used"]
+    assert tokens.find(third, b"me") is session
+    tokens.spend(session, "resume_expired")
+    assert code(tokens, third) == "resume_expired"
+    assert tokens.find(foreign, b"you") is other
+
+
+def test_what_is_remembered_of_tokens_is_bounded():
+    tokens = Tokens()
+    sessions = [object() for _ in range(1500)]
+    old = [tokens.issue(session, b"me") for session in sessions]
+    for session in sessions:
+        tokens.spend(session, "resume_expired")
+    assert code(tokens, old[-1]) == "resume_expired"
+    assert code(tokens, old[0]) == "resume_unknown"
