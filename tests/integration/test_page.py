@@ -70,8 +70,9 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def visit(trial_data, tmp_path_factory, chromium):
-    """Speech, its answer, speech again, its answer interrupted with a key; then the connection breaks, and comes back. Then it breaks
-    and the token is wrong.
+    """Speech, its answer, speech again, its answer interrupted with a key; then the connection breaks, and comes back.
+
+    Then it breaks again, and the token is wrong.
     """
     folder = tmp_path_factory.mktemp("visit")
     phrase = read(trial_data / "clips" / "jfk.flac", HEARD_HZ)[: int(2.3 * HEARD_HZ)]
