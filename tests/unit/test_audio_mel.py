@@ -51,6 +51,20 @@ def test_each_filter_has_unit_area():
     assert np.abs(filters.sum(axis=0)[64:] * 40 - 1).max() < 0.1
 
 
+@pytest.mark.parametrize("bins", [80, 128])
+@pytest.mark.parametrize("shape", [(9, 5120), (480_000,)])
+def test_no_product_is_large_enough_for_the_threads_of_blas(monkeypatch, shape, bins):
+    product, sizes = np.matmul, []
+
+    def counted(a, b, **options):
+        sizes.append(a.shape[0] * a.shape[1] * b.shape[-1])
+        return product(a, b, **options)
+
+    monkeypatch.setattr(np, "matmul", counted)
+    log_mel(np.ones(shape, np.float32), bins)
+    assert 0 < max(sizes) <= 65536 * 4, "OpenBLAS's own limit"
+
+
 @pytest.mark.parametrize("samples", [0, 160])
 def test_too_short_for_the_edges(samples):
     with pytest.raises(ValueError, match=f"at least 201 samples, got {samples}"):

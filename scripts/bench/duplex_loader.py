@@ -1,0 +1,174 @@
+"""What reading a training row costs, and whether loader workers share the work out.
+
+Regime: one conversation of 10 minutes made by the corpus tool, in rows of 28 to 32 s, read in random order from the page cache, in
+one process; times are of whole rows (tokens, both sides' sound), scaled to 30 s. The machine is often shared: the least time is
+what the code costs, the median what was met, and `cpu` the processor time of all threads. `decode_floor_ms` is libsndfile alone
+reading two such stretches one after the other; `whole_session_ms` is what a reader pays that decodes a session to cut a row
+from it. `cost_60s_over_15s` near 4 says that cost goes with the window. With workers, torch's DataLoader makes batches of four with
+`DuplexCollator` (the log-mel features included): rows a second, processor time a row, and `core_use`, the share of the cores' time
+that went into rows at the price that a single process pays for one.
+
+    uv run --extra live python scripts/bench/duplex_loader.py [--workers 1,2,4,8] [--tool PATH_TO_make_corpus.py]
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sca.config import load_settings
+from sca.data.duplex.build import build_duplex
+from sca.data.duplex.collate import DuplexCollator
+from sca.data.duplex.load import DuplexDataset, StoredTrack, load, read_samples, stored_tracks
+from sca.data.duplex.store import open_split
+from sca.data.runs.local import cores
+from sca.tokenizer import load_tokenizer
+
+TOOL = Path(__file__).resolve().parents[3] / "shared" / "tools" / "make_corpus.py"
+TARGETS_MS = {"flac": 20.0, "pcm16": 2.0}
+BATCH = 4
+
+
+def spent_ms(work: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    began = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - began)
+
+
+def reading(data: Path, rounds: int) -> dict[str, float]:
+    """Reading rows one after the other."""
+    rows = load(data)
+    order = np.random.default_rng(0).permutation(len(rows))
+    for i in order:
+        rows[int(i)]
+    times, cpu = [], []
+    for i in [int(i) for _ in range(rounds) for i in order]:
+        scale = 30 / (rows.record(i)["n_chunks"] * float(rows.grid.chunk_s))
+        before = time.process_time()
+        times.append(scale * spent_ms(lambda i=i: rows[i]))
+        cpu.append(scale * 1000 * (time.process_time() - before))
+    tracks = stored_tracks(open_split(data, "storage")[0])
+    wide, narrow = (min(spent_ms(lambda n=n: two_sides(tracks, n)) for _ in range(rounds)) for n in (60, 15))
+    return {
+        "rows": len(rows),
+        "read_30s_min_ms": round(min(times), 3),
+        "read_30s_p50_ms": round(statistics.median(times), 3),
+        "read_30s_p95_ms": round(float(np.quantile(times, 0.95)), 3),
+        "read_30s_cpu_min_ms": round(min(cpu), 3),
+        "read_30s_cpu_p50_ms": round(statistics.median(cpu), 3),
+        "decode_floor_ms": round(min(spent_ms(lambda: two_sides(tracks, 30)) for _ in range(rounds)), 3),
+        "whole_session_ms": round(min(spent_ms(lambda: two_sides(tracks, 600)) for _ in range(2)), 1),
+        "cost_60s_over_15s": round(wide / narrow, 2),
+    }
+
+
+def two_sides(tracks: list[StoredTrack], seconds: int) -> None:
+    """Both sides' samples as float from the session's middle (a whole session from its start), and nothing else."""
+    first = 0 if seconds >= 600 else 300
+    for audio, rate_hz in ((tracks[0].heard, 16_000), (tracks[1].spoken, 24_000)):
+        read_samples(audio, first * rate_hz, seconds * rate_hz, rate_hz) * np.float32(1 / 32768)
+
+
+class Repeated:
+    """The rows of a data set several times over: an epoch long enough to measure."""
+
+    def __init__(self, rows: DuplexDataset, times: int) -> None:
+        self.rows, self.times = rows, times
+
+    def __len__(self) -> int:
+        return len(self.rows) * self.times
+
+    def __getitem__(self, index: int) -> Any:
+        return self.rows[index % len(self.rows)]
+
+
+def working(data: Path, workers: int, times: int, collator: DuplexCollator) -> tuple[float, float]:
+    """Rows a second with `workers` processes (0: in this one), and processor milliseconds a row."""
+    from torch.utils.data import DataLoader
+
+    rows = Repeated(load(data), times)
+    loader: Any = DataLoader(
+        rows,  # type: ignore[arg-type]  # a map-style data set is what has these two methods
+        batch_size=BATCH,
+        collate_fn=collator,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=2 if workers else None,
+    )
+    for _ in loader:  # workers start, files are mapped
+        pass
+    before, began = _cpu_s(), time.perf_counter()
+    for _ in loader:
+        pass
+    wall, spent = time.perf_counter() - began, _cpu_s() - before
+    return len(rows) / wall, 1000 * spent / len(rows)
+
+
+def _cpu_s() -> float:
+    """Processor time of this process and of its workers, which resource usage would count only once they have ended."""
+    ticks = 0
+    for worker in multiprocessing.active_children():
+        fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    """Print the table and the line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", default="1,2,4,8")
+    parser.add_argument("--rounds", type=int, default=10, help="how often every row is read")
+    parser.add_argument("--tool", type=Path, default=TOOL)
+    given = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(1)
+    warnings.filterwarnings(
+        "ignore", message="This DataLoader will create"
+    )  # more workers than cores is what is asked here
+    result: dict[str, Any] = {"bench": "duplex_loader", "cores": cores()}
+    collator = DuplexCollator(load_tokenizer("builtin:qwen"))
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        command = [sys.executable, str(given.tool), str(work / "made"), "--sessions", "1", "--minutes", "10"]
+        subprocess.run(command, check=True, capture_output=True)
+        for kind, target in TARGETS_MS.items():
+            wanted = {"duplex.model_path": "builtin:qwen", "duplex.window": "28-32", "duplex.audio_format": kind}
+            build_duplex(work / "made", work / kind, load_settings(overrides=wanted, env={}), jobs=1)
+            numbers: dict[str, Any] = reading(work / kind, given.rounds)
+            for name in ("min", "p50", "cpu_min"):
+                value = numbers[f"read_30s_{name}_ms"]
+                print(
+                    f"{kind}: a row of 30 s, {name:7} {value:7.2f} ms ≤ {target:g} {'reached' if value <= target else 'MISSED'}"
+                )
+            alone, price = working(work / kind, 0, given.rounds, collator)
+            numbers["workers"] = {"0": {"rows_a_second": round(alone, 1), "cpu_ms_a_row": round(price, 2)}}
+            for count in map(int, given.workers.split(",")):
+                rate, cpu = working(work / kind, count, given.rounds, collator)
+                use = rate * price / 1000 / min(count, cores())
+                numbers["workers"][count] = {
+                    "rows_a_second": round(rate, 1),
+                    "cpu_ms_a_row": round(cpu, 2),
+                    "core_use": round(use, 2),
+                }
+                print(
+                    f"{kind}: {count} workers, {rate:.1f} rows/s, {cpu:.1f} ms of processor a row ({price:.1f} in one process)"
+                )
+            result[kind] = numbers
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
