@@ -32,7 +32,9 @@ def build_duplex(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="INPUT", help="A corpus: a folder with WAV/ and TXT/, or the .jsonl of a moshi-finetune set."
+            metavar="INPUT",
+            help="A corpus: a folder with WAV/ and TXT/, a folder of stereo recordings with transcripts, or a list "
+            "(moshi-finetune, lhotse cuts, what sca transcribe writes).",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write the data set to.")],
@@ -41,8 +43,16 @@ def build_duplex(
     ] = Mode.dataset,
     layout: Annotated[
         CorpusFormat,
-        typer.Option("--format", help="The layout of INPUT (auto: a .jsonl file is moshi, a folder is magichub)."),
+        typer.Option("--format", help="The layout of INPUT (auto: by what is in it)."),
     ] = CorpusFormat.auto,
+    audio_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where the recordings of an events file are (the folder of INPUT, and those in it).",
+            show_default=False,
+        ),
+    ] = None,
     model_path: Annotated[
         str | None,
         typer.Option(
@@ -118,6 +128,7 @@ def build_duplex(
             jobs=jobs or 0,
             force=force,
             layout=layout,
+            audio_dir=audio_dir,
             on_start=progress.start,
             progress=progress.advance,
         )

@@ -10,8 +10,9 @@ import soundfile as sf
 from sca.data.corpora.conversation import CorpusFormat
 from sca.data.corpora.formats import open_corpus
 from sca.data.duplex.build import build_duplex
-from sca.data.duplex.load import load
+from sca.data.duplex.load import load, read_samples, stored_tracks
 from sca.data.duplex.verify import verify
+from sca.data.runs.files import sha256_of
 from sca.errors import InputError
 from tests.integration import corpus
 
@@ -63,15 +64,44 @@ def test_a_second_run_redoes_nothing(tmp_path):
     again = build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
     assert (again.built, again.kept) == (0, 1)
     assert corpus.tree_bytes(tmp_path / "data") == first
-    assert not (tmp_path / "data" / ".sca" / "import").exists()
+    # Only the texts are laid out, and they keep their times: nothing but those of the recordings has to be looked at.
+    kept = sorted((tmp_path / "data" / ".sca" / "import").rglob("*.*"))
+    assert {path.suffix for path in kept} == {".txt", ".json"}
+    times = [path.stat().st_mtime_ns for path in kept]
+    build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
+    assert [path.stat().st_mtime_ns for path in kept] == times
 
 
-def test_a_channel_is_copied_exactly(tmp_path):
+def test_what_leaves_the_list_leaves_the_data_set(tmp_path):
+    both = recording(tmp_path / "m"), recording(tmp_path / "m", "b")
+    build_duplex(listed(tmp_path / "m", *both), tmp_path / "data", corpus.settings(window="4-20"))
+    summary = build_duplex(listed(tmp_path / "m", both[0]), tmp_path / "data", corpus.settings(window="4-20"))
+    assert (summary.built, summary.kept) == (0, 1)
+    assert not list((tmp_path / "data" / ".sca" / "import").rglob("*stereo-b*"))
+    assert not verify(tmp_path / "data").problems
+
+
+def test_each_side_is_its_channel_exactly(tmp_path):
     source = listed(tmp_path / "m", recording(tmp_path / "m"))
-    scan = open_corpus(source).scan(tmp_path / "files")
-    stereo, _ = sf.read(tmp_path / "m" / "stereo" / "a.wav", dtype="int32")
-    for channel, track in enumerate(scan.sessions[0].tracks):
-        np.testing.assert_array_equal(sf.read(track.audio, dtype="int32")[0], stereo[:, channel])
+    stereo, _ = sf.read(tmp_path / "m" / "stereo" / "a.wav", dtype="int16")
+    build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
+    for channel, track in enumerate(stored_tracks(tmp_path / "data" / "storage" / "stereo-a.arrow")):
+        np.testing.assert_array_equal(read_samples(track.spoken, 0, len(stereo), RATE), stereo[:, channel])
+        assert track.record["provenance"]["transcript"] == "a.json"
+        assert track.record["provenance"]["sha256"] == sha256_of(tmp_path / "m" / "stereo" / "a.wav")
+
+
+def test_a_side_without_words_is_heard_and_never_learned(tmp_path):
+    """What moshi-finetune's own annotate.py makes: it writes down the left channel only."""
+    only_main = [word for word in WORDS if word[2] == "SPEAKER_MAIN"]
+    source = listed(tmp_path / "m", recording(tmp_path / "m", words=only_main))
+    summary = build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
+    assert (summary.built, summary.failed, summary.dropped, summary.skipped) == (1, [], [], [])
+    assert not verify(tmp_path / "data").problems
+    data = load(tmp_path / "data")
+    assert {row.row_id.split(":")[1] for row in data} == {"stereo-a.other>stereo-a.main"}
+    assert data.words("stereo-a", "stereo-a.other") == []
+    assert all(np.abs(row.heard).max() > 0.05 for row in data)
 
 
 BROKEN = {
@@ -81,7 +111,18 @@ BROKEN = {
     "mono": (lambda root: mono(root), "two are needed"),
     "no sidecar": (lambda root: without_words(root), "there is no"),
     "alignments of another shape": (lambda root: recording(root, "x", [["hello", 1.0]]), "alignments.0"),
-    "only one speaker": (lambda root: recording(root, "x", WORDS[:2]), "one other speaker are needed"),
+    "nobody": (lambda root: recording(root, "x", []), "words of nobody"),
+    "an unknown speaker": (
+        lambda root: recording(root, "x", [*WORDS, ["hm", [5, 6], "A"]]),
+        "at most one other speaker",
+    ),
+    "nobody it calls main": (lambda root: recording(root, "x", WORDS[2:3]), "words of SPEAKER_MAIN are needed"),
+    "all words past the end": (
+        lambda root: recording(root, "x", [["late", [40, 41], "SPEAKER_MAIN"]]),
+        "ends at 41.000 s",
+    ),
+    "sound that is none": (lambda root: noise(root), "x.wav"),
+    "broken JSON": (lambda root: broken(root), "x.json is not JSON"),
     "reversed time": (lambda root: recording(root, "x", [*WORDS, ["no", [5, 4], "SPEAKER_MAIN"]]), "entry 6 ends at 4"),
     "negative time": (lambda root: recording(root, "x", [["no", [-1, 4], "SPEAKER_MAIN"]]), "greater than or equal"),
     "the same again": (lambda root: recording(root, "good"), "in the list already"),
@@ -91,6 +132,18 @@ BROKEN = {
 def mono(root):
     line = recording(root, "x")
     sf.write(root / "stereo" / "x.wav", corpus.tone(3.0), 16_000)
+    return line
+
+
+def noise(root):
+    line = recording(root, "x")
+    (root / "stereo" / "x.wav").write_bytes(b"no sound at all")
+    return line
+
+
+def broken(root):
+    line = recording(root, "x")
+    (root / "stereo" / "x.json").write_text('{"alignments": [["hel')
     return line
 
 
@@ -105,8 +158,8 @@ def test_a_bad_recording_is_named_and_costs_no_other(tmp_path, case):
     line, reason = BROKEN[case]
     good = recording(tmp_path / "m", "good")
     source = listed(tmp_path / "m", good, line(tmp_path / "m"))
-    found = open_corpus(source, CorpusFormat.moshi)
-    assert [session.session_id for session in found.foreign] == ["stereo-good"]
+    found = open_corpus(source, CorpusFormat.moshi).scan(tmp_path / "texts")
+    assert [session.session_id for session in found.sessions] == ["stereo-good"]
     (report,) = found.skipped
     assert report.line == 2
     assert reason in str(report)
@@ -116,7 +169,8 @@ def test_words_past_the_end_are_left_out_and_said(tmp_path):
     late = [*WORDS, ["late", [40.0, 40.5], "SPEAKER_MAIN"]]
     source = listed(tmp_path / "m", recording(tmp_path / "m", words=late))
     summary = build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
-    assert any("ends at 40.5" in note for note in summary.skipped)
+    (note,) = summary.skipped
+    assert note.endswith("a.json: entry 6, 'late' ends at 40.500 s, the recording at 12.000 s")
     assert not verify(tmp_path / "data").problems
 
 

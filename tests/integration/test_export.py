@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from itertools import permutations
 from pathlib import Path
 
 import datasets
@@ -344,3 +345,41 @@ def test_sizes_are_read_as_they_are_written():
     for wrong in ("", "0", "-5MB", "big", "1TB", "0.1"):
         with pytest.raises(UsageError, match="--shard-size"):
             parse_size(wrong)
+
+
+def timed(record):
+    return [(word["word"], word["start"], word["end"]) for word in record["words"]]
+
+
+def imported(root, target):
+    """An export as a data set again."""
+    summary = build_duplex(root, target, corpus.settings())
+    assert (summary.failed, summary.dropped, summary.skipped) == ([], [], [])
+    return {(t.record["session_id"], t.record["speaker_id"]): t for t in tracks_of(target)}
+
+
+def test_lhotse_comes_back_as_it_went(data, exports, tmp_path):
+    back = imported(exports["lhotse"].root, tmp_path / "back")
+    assert len(back) == len(tracks_of(data))
+    assert not verify(tmp_path / "back").problems
+    for track in tracks_of(data):
+        found = back[track.record["session_id"], track.record["speaker_id"]]
+        np.testing.assert_array_equal(spoken(found), spoken(track))
+        assert timed(found.record) == timed(track.record)
+
+
+def test_moshi_comes_back_as_it_went(data, exports, tmp_path):
+    """Every pair is a conversation of its own, of people without names."""
+    back = imported(exports["moshi"].root, tmp_path / "back")
+    names = {session_id for session_id, _ in back}
+    sides = 0
+    for file in open_split(data, "storage"):
+        for pair in permutations(stored_tracks(file), 2):
+            tail = file_name(pair[0].record["session_id"], *(track.record["speaker_id"] for track in pair))
+            (name,) = [one for one in names if one.endswith(tail)]
+            for track, side in zip(pair, ("main", "other"), strict=True):
+                found = back[name, f"{name}.{side}"]
+                np.testing.assert_array_equal(spoken(found), spoken(track))
+                assert timed(found.record) == timed(track.record)
+                sides += 1
+    assert sides == len(back)

@@ -7,15 +7,36 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-__all__ = ["Conversation", "CorpusFormat", "Skipped", "TimedWord", "Track", "Utterance"]
+__all__ = ["WHOLE", "Conversation", "CorpusFormat", "Part", "Skipped", "TimedWord", "Track", "Utterance"]
 
 
 class CorpusFormat(StrEnum):
-    """The layouts of docs/corpora.md. auto: a folder is magichub, a .jsonl file is moshi."""
+    """The layouts of docs/corpora.md. auto: by what is in the folder or the file."""
 
     auto = "auto"
     magichub = "magichub"
     moshi = "moshi"
+    lhotse = "lhotse"
+    events = "events"
+    stereo = "stereo"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of a recording is one speaker's. Times in seconds; spans count from `start_s`.
+
+    channel: from 0; None: all, averaged.   duration_s: None: to the end.   spans: sorted, apart; outside of them (or, where
+    `inside` is false, in them) the track is silent. None: nothing is silenced.
+    """
+
+    channel: int | None = None
+    start_s: float = 0.0
+    duration_s: float | None = None
+    spans: tuple[tuple[float, float], ...] | None = None
+    inside: bool = True
+
+
+WHOLE = Part()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +60,19 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One speaker of a session: an audio file of his own, what he says and, where a corpus gives them, his word times."""
+    """One speaker of a session: his part of a recording, what he says and, where a corpus gives them, his word times.
+
+    transcript: None when nobody wrote down what he says: such a track is heard and never learned from.   origin: the file that
+    the transcript was made from, where it is another one.
+    """
 
     speaker_id: str
     audio: Path
-    transcript: Path
+    transcript: Path | None
     utterances: tuple[Utterance, ...]
     words: tuple[TimedWord, ...] | None = None
+    part: Part = WHOLE
+    origin: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

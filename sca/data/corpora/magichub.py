@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from sca.data.corpora.conversation import Conversation, Skipped, TimedWord, Track, Utterance
+from sca.data.corpora.conversation import WHOLE, Conversation, Part, Skipped, TimedWord, Track, Utterance
 from sca.errors import InputError
 from sca.units import HEARD_HZ, seconds_to_samples
 
@@ -39,12 +39,14 @@ _GENDERS = {"male", "female", "m", "f", "none", "unknown", "男", "女", "无"}
 
 
 class TrackFiles(NamedTuple):
-    """The files of one speaker of a session."""
+    """The files of one speaker of a session. part, origin, no transcript: see `Track`; corpora of this layout have whole files."""
 
     speaker_id: str
     audio: Path
-    transcript: Path
+    transcript: Path | None
     words: Path | None
+    part: Part = WHOLE
+    origin: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,10 @@ def read(files: SessionFiles) -> tuple[Conversation, tuple[Skipped, ...]]:
     """
     tracks: list[Track] = []
     skipped: list[Skipped] = []
-    for speaker_id, audio, transcript, words in files.tracks:
+    for speaker_id, audio, transcript, words, part, origin in files.tracks:
+        if transcript is None:
+            tracks.append(Track(speaker_id, audio, None, (), None, part, origin))
+            continue
         utterances, reports = _read_transcript(transcript, speaker_id)
         skipped += sorted(reports, key=lambda report: report.line or 0)
         if utterances is None:
@@ -90,7 +95,7 @@ def read(files: SessionFiles) -> tuple[Conversation, tuple[Skipped, ...]]:
                 timed = _read_words(words)
             except ValueError as error:
                 skipped.append(Skipped(words, None, f"{error}; the word times of this track are not used"))
-        tracks.append(Track(speaker_id, audio, transcript, utterances, timed))
+        tracks.append(Track(speaker_id, audio, transcript, utterances, timed, part, origin))
     if len(tracks) < 2:
         why = "; ".join(str(report) for report in skipped if report.line is None and not report.reason.startswith(KEPT))
         raise InputError(f"session {files.session_id}: fewer than two speakers can be read: {why or 'it has no other'}")

@@ -13,12 +13,13 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sca.audio.vad import SileroVad, speech_segments
+from sca.audio.vad import speech_segments
 from sca.config import Settings
 from sca.data.duplex.align import fill_in, interpolate
 from sca.data.duplex.align_ctc import CtcWords
 from sca.data.duplex.align_gate import gate_failure
 from sca.data.duplex.align_whisper import WhisperWords
+from sca.data.duplex.speech import shared_vad
 from sca.data.duplex.text import Word
 from sca.data.duplex.windows import Span
 from sca.units import HEARD_HZ
@@ -49,11 +50,6 @@ def word_finder(settings: Settings) -> WordFinder | None:
 def _load(method: str, model: str, cache_dir: Path, language: str | None) -> WordFinder:
     folder = str(cache_dir / "models")
     return WhisperWords(model, folder, language) if method == "whisper" else CtcWords(model, folder)
-
-
-@cache
-def _vad() -> SileroVad:
-    return SileroVad()
 
 
 @dataclass(slots=True)
@@ -90,6 +86,6 @@ class TrackAligner:
             return None, "not_found"
         moved = [None if span is None else (span[0] + start, span[1] + start) for span in spans]
         words = fill_in(text, start, end, moved, self.source)
-        probabilities = _vad().probabilities(np.pad(heard, (0, -len(heard) % 512)))
+        probabilities = shared_vad().probabilities(np.pad(heard, (0, -len(heard) % 512)))
         speech = [(a + start, b + start) for a, b in speech_segments(probabilities, min_speech_samples=1)]
         return words, gate_failure(words, speech)

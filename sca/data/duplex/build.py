@@ -16,7 +16,7 @@ from typing import Any
 from sca import __version__
 from sca.config import Settings
 from sca.data.corpora import magichub
-from sca.data.corpora.conversation import CorpusFormat
+from sca.data.corpora.conversation import WHOLE, CorpusFormat
 from sca.data.corpora.formats import open_corpus
 from sca.data.corpora.magichub import SessionFiles
 from sca.data.duplex.align_track import word_finder
@@ -68,16 +68,17 @@ def build_duplex(
     jobs: int = 0,
     force: bool = False,
     layout: CorpusFormat = CorpusFormat.auto,
+    audio_dir: Path | None = None,
     on_start: Callable[[int, int], None] | None = None,
     progress: Progress | None = None,
 ) -> BuildSummary:
     """Build the corpus `source` into the data set `root`.
 
     jobs: processes, 0 for one a core where that pays.   force: rebuild a folder that was made with other settings.
-    layout: of `source`.
+    layout: of `source`.   audio_dir: where the recordings of an events file are, its own folder by default.
     on_start: called once with (sessions in all, sessions to do). Raises `InputError`, `OutputError`, `ConfigError`.
     """
-    corpus = open_corpus(source, layout)
+    corpus = open_corpus(source, layout, audio_dir)
     tokenizer = tokenizer_of(settings)
     check_silence_id(settings, tokenizer)
     window_plan(settings, tokenizer)
@@ -93,7 +94,6 @@ def build_duplex(
         _forget_others(root, {files.session_id for files in scan.sessions})
         skipped = [str(s) for s in scan.skipped if not s.reason.startswith(magichub.KEPT)]
         report = _finish(root, settings, tokenizer, list(results.values()), skipped)
-        shutil.rmtree(root / ".sca" / "import", ignore_errors=True)
     return BuildSummary(
         root=root,
         report=report,
@@ -185,6 +185,7 @@ def _key(files: SessionFiles, base: str) -> tuple[str, dict[Path, str]]:
     """The key of a session's content under these settings, and its recordings' SHA-256."""
     content = {path: _sha256(path) for path in _inputs(files)}
     named = "".join(f"\n{path.name} {digest}" for path, digest in content.items())
+    named += "".join(f"\n{track.speaker_id} {track.part}" for track in files.tracks if track.part != WHOLE)
     key = blake2b((base + named).encode(), digest_size=16).hexdigest()
     return key, {track.audio: content[track.audio] for track in files.tracks}
 

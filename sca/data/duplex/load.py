@@ -22,7 +22,7 @@ from sca.data.duplex.tracks import WAV_HEADER_BYTES
 from sca.errors import InputError
 from sca.units import HEARD_HZ, SPOKEN_HZ, Grid
 
-__all__ = ["DuplexDataset", "DuplexRow", "StoredTrack", "chunked", "load", "read_samples"]
+__all__ = ["DuplexDataset", "DuplexRow", "StoredTrack", "chunked", "is_written_down", "load", "read_samples"]
 
 _OPEN_SESSIONS = 32
 
@@ -142,6 +142,11 @@ class DuplexDataset:
                 self._sessions.popitem(last=False)
         self._sessions.move_to_end(session_id)
         return self._sessions[session_id]
+
+
+def is_written_down(track: StoredTrack) -> bool:
+    """Whether the track's words are known. Where they are not it is heard only, and no row has it as its speaker."""
+    return track.record["provenance"]["transcript"] is not None
 
 
 def stored_tracks(file: Path) -> list[StoredTrack]:

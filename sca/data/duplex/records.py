@@ -31,7 +31,8 @@ def storage_record(
         "provenance": {
             # Names, not paths: a data set should not tell where on whose machine it was made.
             "audio": track.audio.name,
-            "transcript": track.transcript.name,
+            # Null: nobody wrote down what is said here, so the track is heard and never learned from.
+            "transcript": None if track.transcript is None else (track.origin or track.transcript).name,
             "sha256": sha256,
             "rate_hz": audio.rate_hz,
             "channels": audio.channels,

@@ -40,7 +40,7 @@ def build_script(source: Path, root: Path, settings: Settings) -> ScriptSummary:
         for track in conversation.tracks:
             events = _events(track, tokenizer)
             document = {"session_id": conversation.session_id, "speaker_id": track.speaker_id, "events": events}
-            write_json(root / f"{track.transcript.stem}.json", document)
+            write_json(root / f"{conversation.session_id}_{track.speaker_id}.json", document)
             summary.files += 1
             summary.events += len(events)
             summary.tokens += sum(len(event["input_ids"]) for event in events)

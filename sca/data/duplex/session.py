@@ -22,6 +22,7 @@ from sca.data.duplex.layout import layout_of, proof_context, window_plan
 from sca.data.duplex.proof import Tally, ViewProof
 from sca.data.duplex.records import row_record, storage_record, word_record
 from sca.data.duplex.rows import SpokenUnit, make_row, tokenize_units
+from sca.data.duplex.speech import spoken_spans
 from sca.data.duplex.store import audio_array, write_table
 from sca.data.duplex.text import Unit, Word, clean, make_units
 from sca.data.duplex.tracks import EncodedTrack, encode_tracks
@@ -136,7 +137,12 @@ def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: Te
     shutil.rmtree(paths.scratch, ignore_errors=True)
     paths.scratch.mkdir(parents=True)
     try:
-        encoded = encode_tracks([t.audio for t in conversation.tracks], paths.scratch, settings.duplex.audio_format)
+        encoded = encode_tracks(
+            [t.audio for t in conversation.tracks],
+            paths.scratch,
+            settings.duplex.audio_format,
+            [t.part for t in conversation.tracks],
+        )
         samples = encoded[0].samples
         units = [
             _units(track, audio, settings, result) for track, audio in zip(conversation.tracks, encoded, strict=True)
@@ -144,12 +150,17 @@ def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: Te
         _check_audible(conversation.tracks, encoded, units)
         result.samples, result.tracks = samples, len(encoded)
         result.speakers = [track.speaker_id for track in conversation.tracks]
+        talk = [
+            spoken_spans(audio.heard) if track.transcript is None else [(unit.start, unit.end) for unit in side]
+            for track, audio, side in zip(conversation.tracks, encoded, units, strict=True)
+        ]
         _write_storage(paths, job, conversation.tracks, encoded, units, result)
         _write_rows(
             paths,
             files.session_id,
-            [t.speaker_id for t in conversation.tracks],
+            conversation.tracks,
             units,
+            talk,
             samples,
             settings,
             tokenizer,
@@ -232,7 +243,7 @@ def _units(track: Track, audio: EncodedTrack, settings: Settings, result: Sessio
 def _check_audible(tracks: Sequence[Track], encoded: Sequence[EncodedTrack], units: Sequence[list[Unit]]) -> None:
     """A recording without sound whose transcript has words would teach a model to speak over nothing."""
     for track, audio, spoken in zip(tracks, encoded, units, strict=True):
-        if spoken and audio.peak < SILENT_PEAK:
+        if spoken and track.transcript is not None and audio.peak < SILENT_PEAK:
             words = sum(len(unit.words) for unit in spoken)
             raise _DropError(
                 f"{track.audio} is silent (peak {audio.peak:.1e}) but {track.transcript.name} has {words} words"
@@ -283,24 +294,30 @@ def _blocks(path: Path) -> Iterator[bytes]:
 def _write_rows(
     paths: Paths,
     session_id: str,
-    speakers: Sequence[str],
+    tracks: Sequence[Track],
     units: Sequence[list[Unit]],
+    spans: Sequence[Sequence[Span]],
     samples: int,
     settings: Settings,
     tokenizer: TextTokenizer,
     result: SessionResult,
 ) -> None:
-    """Rows of every ordered pair of speakers, proven as they are written."""
+    """Rows of every ordered pair of speakers, proven as they are written; none in which nobody knows what the speaker says.
+
+    spans: where each of them speaks.
+    """
     layout, plan, context = (
         layout_of(settings, tokenizer),
         window_plan(settings, tokenizer),
         proof_context(settings, tokenizer),
     )
     n_chunks = settings.grid.chunks(samples)
-    spans = [[(unit.start, unit.end) for unit in side] for side in units]
+    speakers = [track.speaker_id for track in tracks]
 
     def batches() -> Any:
         for spoken_by, speaker in enumerate(speakers):
+            if tracks[spoken_by].transcript is None:
+                continue
             side = units[spoken_by]
             words: list[Span] = [(w.start, w.end) for unit in side for w in unit.words]
             stored = [word_record(w) for unit in side for w in unit.words]

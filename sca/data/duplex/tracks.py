@@ -16,8 +16,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sca.audio.decode import BlockReader
 from sca.audio.resample import StreamResampler
+from sca.data.corpora.conversation import WHOLE, Part
+from sca.data.corpora.sound import PartReader
 from sca.errors import InputError, OutputError, writing
 from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
 
@@ -31,7 +32,10 @@ WAV_HEADER_BYTES = 44
 
 @dataclass(frozen=True, slots=True)
 class EncodedTrack:
-    """A track's two files and what was seen on the way. Samples count at 16 kHz unless a name says otherwise."""
+    """A track's two files and what was seen on the way. Samples count at 16 kHz unless a name says otherwise.
+
+    channels: of the recording that went into the track.
+    """
 
     heard: Path
     spoken: Path
@@ -44,15 +48,18 @@ class EncodedTrack:
     non_finite: int
 
 
-def encode_tracks(sources: Sequence[Path], folder: Path, audio_format: str) -> list[EncodedTrack]:
+def encode_tracks(
+    sources: Sequence[Path], folder: Path, audio_format: str, parts: Sequence[Part] | None = None
+) -> list[EncodedTrack]:
     """Write every source at both rates into `folder`; the shorter ones are padded with silence to the longest.
 
-    audio_format: "flac", or "pcm16" (WAV, whose samples can be mapped). Raises `InputError` for audio that cannot be decoded.
+    audio_format: "flac", or "pcm16" (WAV, whose samples can be mapped).   parts: what of each source is meant, all by default.
+    Raises `InputError` for audio that cannot be decoded.
     """
     writers: list[_TrackWriter] = []
     try:
-        for n, source in enumerate(sources):
-            writers.append(_TrackWriter(source, folder / f"track{n}", audio_format))
+        for n, (source, part) in enumerate(zip(sources, parts or [WHOLE] * len(sources), strict=True)):
+            writers.append(_TrackWriter(source, part, folder / f"track{n}", audio_format))
             writers[-1].run()
         longest = max(writer.samples for writer in writers)
         return [writer.finish(longest) for writer in writers]
@@ -64,8 +71,8 @@ def encode_tracks(sources: Sequence[Path], folder: Path, audio_format: str) -> l
 class _TrackWriter:
     """One source through both resamplers into two files, kept open until the session's length is known."""
 
-    def __init__(self, source: Path, stem: Path, audio_format: str) -> None:
-        self.source = source
+    def __init__(self, source: Path, part: Part, stem: Path, audio_format: str) -> None:
+        self.source, self.part = source, part
         self.samples = 0
         self._outs = [_Out(stem, rate, audio_format) for rate in (HEARD_HZ, SPOKEN_HZ)]
         self._peak, self._clipped, self._non_finite = 0.0, 0, 0
@@ -73,8 +80,8 @@ class _TrackWriter:
 
     def run(self) -> None:
         """Decode to the end."""
-        with BlockReader(self.source, block_samples=_BLOCK_S * 48_000) as reader:
-            self._rate, self._channels = reader.info.rate_hz, reader.info.channels
+        with PartReader(self.source, self.part, block_samples=_BLOCK_S * 48_000) as reader:
+            self._rate, self._channels = reader.rate_hz, reader.channels
             for out in self._outs:
                 out.start(self._rate)
             heard, spoken = self._outs

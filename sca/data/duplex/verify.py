@@ -21,7 +21,7 @@ from sca.audio.mel import MEL_BINS, log_mel
 from sca.config import PathsConfig, Settings
 from sca.data.duplex.checks import Verification, checks_of
 from sca.data.duplex.layout import proof_context
-from sca.data.duplex.load import StoredTrack, chunked
+from sca.data.duplex.load import StoredTrack, chunked, is_written_down
 from sca.data.duplex.proof import ProofContext, ViewProof
 from sca.data.duplex.report import Report, make_report
 from sca.data.duplex.session import SILENT_PEAK, SessionResult, count_audio, digest_of
@@ -197,7 +197,7 @@ class _Verifier:
 
         by_speaker = {track.record["speaker_id"]: track for track in tracks}
         n_chunks = self.settings.grid.chunks(result.samples)
-        wanted = [(b, a) for a in by_speaker for b in by_speaker if a != b]
+        wanted = [(b, a) for a in by_speaker for b in by_speaker if a != b and is_written_down(by_speaker[a])]
         found = list(dict.fromkeys((row["listener"], row["speaker"]) for row in rows))
         if found != wanted:
             self._problem(

@@ -7,11 +7,11 @@ from sca.data.media_file import beside, file_name
 from sca.errors import InputError
 from sca.events import Show
 
-__all__ = ["AudioFolder", "info_files"]
+__all__ = ["SOUND", "AudioFolder", "info_files"]
 
 _SOUND_ONLY = ("flac", "wav", "opus", "ogg", "oga", "mp3", "m4a", "aac", "aiff", "aif", "wma", "mka")
 _PICTURES_TOO = ("webm", "mp4", "m4v", "mkv", "mov", "avi", "3gp")
-_SOUND = frozenset(f".{ending}" for ending in (*_SOUND_ONLY, *_PICTURES_TOO))
+SOUND = frozenset(f".{ending}" for ending in (*_SOUND_ONLY, *_PICTURES_TOO))
 
 
 class AudioFolder:
@@ -26,7 +26,7 @@ class AudioFolder:
         self._by_stem: dict[str, list[Path]] = {}
         for path in sorted(root.rglob("*")):
             hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-            if path.suffix.lower() in _SOUND and not hidden and path.is_file():
+            if path.suffix.lower() in SOUND and not hidden and path.is_file():
                 self._by_stem.setdefault(path.stem, []).append(path)
 
     def of(self, show: Show) -> Path:

@@ -1,0 +1,93 @@
+"""CTM, STM, SRT and WebVTT: what is read, and what is said of a line that cannot be."""
+
+import pytest
+
+from sca.data.corpora.conversation import Skipped
+from sca.data.corpora.transcripts import read_ctm, read_cues, read_stm
+
+
+def found(path, text, read):
+    path.write_text(text, encoding="utf-8")
+    return list(read(path))
+
+
+def plain(spoken):
+    return [(one.channel, one.said.text, one.said.start, one.said.end, one.speaker) for one in spoken]
+
+
+def test_ctm_words(tmp_path):
+    text = ";; made by hand\na 1 0.50 0.25 hello 0.98\n\na B 1.0 .5 you\na 1 2 1 <eps>\n"
+    spoken = found(tmp_path / "a.ctm", text, read_ctm)
+    assert plain(spoken) == [(0, "hello", 0.5, 0.75, None), (1, "you", 1.0, 1.5, None)]
+    assert [one.said.line for one in spoken] == [2, 4]
+
+
+def test_stm_utterances(tmp_path):
+    text = (
+        ";; LABEL\na A nora 0.5 4.42 <o,f0,female> guess what\na 2 max 5 6 no way\n"
+        "a 1 nora 6 7 IGNORE_TIME_SEGMENT_IN_SCORING\na 1 nora 8 9\n"
+    )
+    spoken = found(tmp_path / "a.stm", text, read_stm)
+    assert plain(spoken) == [(0, "guess what", 0.5, 4.42, "nora"), (1, "no way", 5.0, 6.0, "max")]
+
+
+SRT = """1
+00:00:01,000 --> 00:00:02,500
+Hello <i>there</i>,
+{\\an8}friend.
+
+2
+00:01:00,0 --> 00:01:02,25 X1:40 X2:600
+I had 2
+3
+01:00:00,000 --> 01:00:01,000
+and 3.
+"""
+VTT = """WEBVTT - a title
+
+NOTE 00:00 is not a cue
+
+intro
+00:01.000 --> 00:02.500 align:start
+<v Nora>Hello <00:01.500>there</v>,
+friend.
+
+01:00:00.000 --> 01:00:01.000
+and 3.
+"""
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.left.srt", SRT), ("a.left.vtt", VTT)], ids=["srt", "vtt"])
+def test_cues(tmp_path, name, text):
+    for newline in ("\n", "\r\n"):
+        spoken = plain(found(tmp_path / name, text.replace("\n", newline), lambda path: read_cues(path, 1)))
+        assert spoken[0] == (1, "Hello there, friend.", 1.0, 2.5, None)
+        assert spoken[-1] == (1, "and 3.", 3600.0, 3601.0, None)
+        if name.endswith("srt"):
+            assert spoken[1] == (1, "I had 2", 60.0, 62.25, None)
+
+
+BAD = [
+    (read_ctm, "a 1 0.5", "not 'file channel start duration word'"),
+    (read_ctm, "a 3 0.5 0.2 hm", "channel '3' is none of 1, 2, A and B"),
+    (read_ctm, "a 1 nan 0.2 hm", "'nan' is not a number of seconds"),
+    (read_ctm, "a 1 -1 0.2 hm", "'-1' is not a number of seconds"),
+    (read_stm, "a 1 nora 5 4 backwards", "starts at 5, which is not before its end at 4"),
+    (read_stm, "a 1 nora", "not 'file channel speaker start end text'"),
+    (lambda path: read_cues(path, 0), "00:00:03,000 --> 00:00:02,000\nbackwards", "starts at 3, which is not before"),
+    (lambda path: read_cues(path, 0), "0:3 --> later\nhm", "not the times of a cue"),
+]
+
+
+@pytest.mark.parametrize(("read", "line", "reason"), BAD)
+def test_a_line_that_cannot_be_read_is_named(tmp_path, read, line, reason):
+    (report,) = found(tmp_path / "a.txt", f"\n{line}\n", read)
+    assert isinstance(report, Skipped)
+    assert (report.path, report.line) == (tmp_path / "a.txt", 2)
+    assert reason in report.reason
+
+
+def test_what_is_no_text_is_no_transcript(tmp_path):
+    (tmp_path / "a.ctm").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"a\.ctm cannot be read"):
+        list(read_ctm(tmp_path / "a.ctm"))
