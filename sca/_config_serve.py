@@ -72,6 +72,11 @@ class ServeConfig(_Section):
     head_timeout_s: float = Field(
         10.0, gt=0, description="The head of a request has to arrive within this time, in seconds."
     )
+    requests_per_minute: int | None = Field(
+        600,
+        ge=1,
+        description="Most requests and WebSocket connects of one client address in a minute (429). none: no bound.",
+    )
     max_connections: int = Field(512, ge=1, description="Most connections at the same time (503).")
 
     @property

@@ -15,7 +15,7 @@ from sca.config import load_settings
 from sca.infer.engine import EngineInfo, StepGuard
 from sca.infer.frames import AudioOutput, ThoughtPacket, TurnEnd
 from sca.infer.server.app import Server, make_app
-from sca.infer.server.process import WebSockets, listen
+from sca.infer.server.process import listen, server_config
 
 
 class Mirror:
@@ -97,14 +97,8 @@ def running(engine, **overrides):
     """Serve `engine`. overrides: settings of the section serve, or whole names with a dot as `__`."""
     names = {(k.replace("__", ".") if "__" in k else f"serve.{k}"): v for k, v in overrides.items()}
     server = Server(engine, load_settings(overrides=names, env={}))
-    serve = server.settings.serve
     with listen("127.0.0.1", 0) as listener:
-        config = uvicorn.Config(
-            make_app(server),
-            **WebSockets(serve.max_message_bytes, server.sessions.drain, serve.ping_s, serve.ping_timeout_s).options(),
-            log_config=None,
-            timeout_graceful_shutdown=5,
-        )
+        config = server_config(make_app(server), server.bounds, websockets=server.websockets)
         uvi, loop = uvicorn.Server(config), asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_until_complete, args=[uvi.serve([listener])])
         thread.start()

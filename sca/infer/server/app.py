@@ -11,8 +11,9 @@ from sca.infer.engine import Engine, SessionConfig
 from sca.infer.loop import LiveSession
 from sca.infer.server import infer_wav, metrics, page, pcm16, realtime, twilio
 from sca.infer.server.guard import Guard, Headers, Scope
+from sca.infer.server.limits import Rates
 from sca.infer.server.metrics import LiveMetrics, Meter
-from sca.infer.server.process import Tls, WebSockets, listen, serve
+from sca.infer.server.process import Bounds, Tls, WebSockets, listen, serve
 from sca.infer.server.resume import RESUME_PROTOCOL
 from sca.infer.server.security import KEY_PROTOCOL, check_bind, is_loopback
 from sca.infer.server.sessions import Sessions
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from sca.infer.ports import Observer, Sink, Source
 
 __all__ = ["DOORS", "Server", "make_app", "run"]
-
-logger = logging.getLogger(__name__)
 
 
 class Server:
@@ -54,6 +53,19 @@ class Server:
         if self._worker is None:
             self._worker = ThreadWorker(self.engine.info.device)
         return self._worker
+
+    @property
+    def bounds(self) -> Bounds:
+        """What a connection may take."""
+        serve = self.settings.serve
+        refused = self.metrics.refusals.labels(503).inc
+        return Bounds(serve.head_timeout_s, serve.body_timeout_s, serve.max_connections, refused)
+
+    @property
+    def websockets(self) -> WebSockets:
+        """What a process that serves it has to know of WebSockets."""
+        serve = self.settings.serve
+        return WebSockets(serve.max_message_bytes, self.sessions.drain, serve.ping_s, serve.ping_timeout_s)
 
     def live(
         self,
@@ -134,6 +146,8 @@ def make_app(server: Server) -> Guard:
         local=is_loopback(config.host),
         public=server.public,
         signed=server.signed,
+        rates=None if config.requests_per_minute is None else Rates(config.requests_per_minute),
+        on_refused=lambda status: server.metrics.refusals.labels(status).inc(),
     )
 
 
@@ -162,17 +176,13 @@ def run(settings: "Settings", *, insecure: bool = False) -> None:
         serve(
             make_app(server),
             listener,
-            head_timeout_s=config.head_timeout_s,
-            max_connections=config.max_connections,
-            on_refused=lambda: logger.warning("a connection too many was refused"),
+            server.bounds,
             ready=lambda url: sys.stderr.write(
                 f"sca serve: listening on {url} ({server.engine.info.name}, {server.engine.info.device}, "
                 f"up to {config.max_sessions} sessions)\n"
             ),
             extra="serve",
-            websockets=WebSockets(
-                config.max_message_bytes, server.sessions.drain, config.ping_s, config.ping_timeout_s
-            ),
+            websockets=server.websockets,
             tls=tls,
         )
     sys.stderr.write("sca serve: stopped\n")

@@ -1,10 +1,14 @@
 """What every request passes first, over HTTP and WebSocket: host, origin and key. Every answer carries the security headers."""
 
 import json
+import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
+
+from sca.infer.server.limits import Rates, RefusedError
 from sca.infer.server.security import is_loopback, key_matches, origin_allowed, protocol_key
 
 __all__ = ["Guard", "Headers", "Scope"]
@@ -30,6 +34,7 @@ class Guard:
 
     public: paths that need no key.   origins: further ones that may ask.   local: whether only this machine reaches the server; a
     name that is none of this machine is then refused, so that a page cannot get in by a name of its own that leads here.
+    rates: how often each client may ask; None: as it likes.   on_refused: told the status of every refusal.
     signed: paths whose clients prove who they are in another way; the key is then the second one, not needed.
     """
 
@@ -42,9 +47,11 @@ class Guard:
         local: bool,
         public: Collection[str],
         signed: Mapping[str, Callable[[Scope, Headers], bool]],
+        rates: Rates | None = None,
+        on_refused: Callable[[int], object] = lambda status: None,
     ) -> None:
         self._app, self._key, self._origins, self._local, self._public = app, key, origins, local, public
-        self._signed = signed
+        self._signed, self._rates, self._on_refused = signed, rates, on_refused
 
     async def __call__(self, scope: Scope, receive: _Receive, send: _Send) -> None:
         """See ASGI."""
@@ -59,22 +66,33 @@ class Guard:
                 message["headers"] = headers + [one for one in _HEADERS if one[0] not in given]
             await send(message)
 
-        refusal = self._refusal(scope)
+        refusal = self._too_often(scope) or self._refusal(scope)
         if refusal is None:
             await self._app(scope, receive, send_safely)
         else:
-            await _refuse(scope, receive, send_safely, *refusal)
+            self._on_refused(refusal.status)
+            await _refuse(scope, receive, send_safely, refusal)
 
-    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+    def _too_often(self, scope: Scope) -> RefusedError | None:
+        if self._rates is None:
+            return None
+        address = (scope.get("client") or ("", 0))[0]
+        wait_s = self._rates.wait_s(address, anyio.current_time())
+        if wait_s == 0:
+            return None
+        what = f"too many requests: {self._rates.per_minute} a minute is the limit of a client"
+        return RefusedError(429, what, retry_after_s=math.ceil(wait_s))
+
+    def _refusal(self, scope: Scope) -> RefusedError | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host")
         signed = self._signed.get(scope["path"])
         if signed is not None and signed(scope, headers):
             return None
         if self._local and self._key is None and not is_loopback(_name(host)):
-            return 421, "this server answers to names of its own machine, such as 127.0.0.1 and localhost"
+            return RefusedError(421, "this server answers to names of its own machine, such as 127.0.0.1 and localhost")
         if not origin_allowed(headers.get("origin"), host, self._origins):
-            return 403, "pages of this origin may not use this server; serve.origins names those that may"
+            return RefusedError(403, "pages of this origin may not use this server; serve.origins names those that may")
         if scope["path"] in self._public or (self._key is None and signed is None):
             return None
         given = headers.get("authorization") or protocol_key(scope.get("subprotocols", []))
@@ -85,7 +103,7 @@ class Guard:
             if signed is None
             else "signature is missing or wrong"
         )
-        return 401, f"the {what}"
+        return RefusedError(401, f"the {what}")
 
 
 def _name(host: str | None) -> str:
@@ -95,7 +113,8 @@ def _name(host: str | None) -> str:
         return ""
 
 
-async def _refuse(scope: Scope, receive: _Receive, send: _Send, status: int, what: str) -> None:
+async def _refuse(scope: Scope, receive: _Receive, send: _Send, refusal: RefusedError) -> None:
+    status, what = refusal.status, refusal.what
     kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
     if scope["type"] == "websocket":
         await receive()
@@ -106,5 +125,7 @@ async def _refuse(scope: Scope, receive: _Receive, send: _Send, status: int, wha
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if refusal.retry_after_s is not None:
+        headers.append((b"retry-after", str(refusal.retry_after_s).encode()))
     await send({"type": f"{kind}.start", "status": status, "headers": headers})
     await send({"type": f"{kind}.body", "body": body})

@@ -106,6 +106,8 @@ async def _upload(server: "Server", request: "Request") -> bytes:
     serve = server.settings.serve
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise RefusedError(415, "send multipart/form-data with the sound in the field `file`")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise RefusedError(415, "bodies are taken as they are, without Content-Encoding", close=True)
     try:
         length = request.headers.get("content-length")
         body = await read_body(request.stream(), length, serve.max_body_bytes, serve.body_timeout_s)

@@ -1,14 +1,20 @@
-"""Bounds on what a client may take: size and time of a body, time of a head, connections. A refusal names its bound."""
+"""Bounds on what a client may take: size and time of a body, time of a head, connections, requests a minute. A refusal names
+its bound.
+"""
 
 import asyncio
+import ipaddress
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle, Transport
 
-__all__ = ["RefusedError", "http_protocol", "read_body"]
+__all__ = ["Rates", "RefusedError", "http_protocol", "read_body"]
 
+_MOST_CLIENTS = 10_000  # whose rates are remembered; then the one that asked longest ago is forgotten
+_BODY_SLACK_S = 1.0  # whoever reads a body has noticed before that it is late, and can say so
 _DRAIN_BYTES = 64 << 20  # of a body that is too large: read and thrown away, so that the sender gets to read why
 
 
@@ -18,6 +24,37 @@ class RefusedError(Exception):
     def __init__(self, status: int, what: str, *, close: bool = False, retry_after_s: int | None = None) -> None:
         super().__init__(what)
         self.status, self.what, self.close, self.retry_after_s = status, what, close, retry_after_s
+
+
+class Rates:
+    """How often each client may ask: `per_minute` at once, and as many again in a minute. Clients are told apart by address, those
+    of IPv6 by their network of 64 bits, which is what one customer has.
+    """
+
+    def __init__(self, per_minute: int) -> None:
+        self.per_minute = per_minute
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # requests left, and when that was so
+
+    def wait_s(self, address: str, now_s: float) -> float:
+        """Note a request. 0 when it may be served, else how long the client has to wait."""
+        client = _network(address)
+        left, then_s = self._left.pop(client, (float(self.per_minute), now_s))
+        left = min(self.per_minute, left + (now_s - then_s) * self.per_minute / 60)
+        may = left >= 1
+        self._left[client] = (left - may, now_s)
+        if len(self._left) > _MOST_CLIENTS:
+            self._left.popitem(last=False)
+        return 0.0 if may else (1 - left) * 60 / self.per_minute
+
+
+def _network(address: str) -> str:
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
+        return str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
+    return address
 
 
 async def read_body(
@@ -50,16 +87,23 @@ async def read_body(
 
 
 def http_protocol(
-    head_timeout_s: float, max_connections: int, too_many: Callable[[], bytes], on_refused: Callable[[], object]
+    head_timeout_s: float,
+    body_timeout_s: float,
+    max_connections: int,
+    too_many: Callable[[], bytes],
+    on_refused: Callable[[], object],
 ) -> type[Any]:
-    """uvicorn's HTTP protocol, and: a head that does not arrive in time ends its connection, one connection too many is answered.
+    """uvicorn's HTTP protocol, and: a head or a body that does not arrive in time ends its connection, one connection too many is
+    answered.
 
-    uvicorn by itself waits for a first head for ever. too_many: the whole response that a refused connection gets.
+    uvicorn by itself waits for a first head for ever, and for a body that nobody reads (of a request that was refused, say).
+    too_many: the whole response that a refused connection gets.
     """
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     class BoundedProtocol(HttpToolsProtocol):
         _head_timer: "TimerHandle | None" = None
+        _body_timer: "TimerHandle | None" = None
 
         def connection_made(self, transport: "Transport") -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -79,9 +123,16 @@ def http_protocol(
         def on_headers_complete(self) -> None:
             self._head_arrived()
             super().on_headers_complete()
+            if not self.parser.should_upgrade():
+                self._body_timer = self.loop.call_later(body_timeout_s + _BODY_SLACK_S, self.transport.close)
+
+        def on_message_complete(self) -> None:
+            self._body_arrived()
+            super().on_message_complete()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._head_arrived()
+            self._body_arrived()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
@@ -96,6 +147,11 @@ def http_protocol(
             if self._head_timer is not None:
                 self._head_timer.cancel()
                 self._head_timer = None
+
+        def _body_arrived(self) -> None:
+            if self._body_timer is not None:
+                self._body_timer.cancel()
+                self._body_timer = None
 
         def _head_late(self) -> None:
             self._head_timer = None

@@ -45,6 +45,12 @@ class LiveMetrics:
         Gauge("sca_sessions_refused", "Refused for want of room.", registry=registry).set_function(
             lambda: sessions.refused
         )
+        self.refusals = Counter(
+            "sca_refusals",
+            "Requests and connects refused before they reached an endpoint.",
+            ["status"],
+            registry=registry,
+        )
         self.heard = Counter("sca_chunks_heard", "Chunks heard.", registry=registry)
         self.stepped = Counter("sca_chunks_stepped", "Chunks the engine stepped.", registry=registry)
         self.dropped = Counter("sca_chunks_dropped", "Chunks dropped because a session was behind.", registry=registry)

@@ -15,7 +15,7 @@ from sca.errors import ConfigError, MissingToolError
 from sca.infer.server.heartbeat import websocket_protocol
 from sca.infer.server.limits import http_protocol
 
-__all__ = ["Tls", "WebSockets", "listen", "serve"]
+__all__ = ["Bounds", "Tls", "WebSockets", "listen", "serve", "server_config"]
 
 _KEEP_ALIVE_S = 75
 _DRAIN_S = 10
@@ -81,29 +81,64 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a connection may take.
+
+    head_s, body_s: time until the head of a request, and the body after it, is there.   connections: most at the same time.
+    on_refused: called for a connection too many.
+    """
+
+    head_s: float
+    body_s: float
+    connections: int
+    on_refused: Callable[[], object]
+
+
+def server_config(
+    app: Any, bounds: Bounds, *, websockets: WebSockets | None = None, tls: Tls | None = None, extra: str = "turn"
+) -> Any:
+    """How uvicorn serves an ASGI application here. See `serve`."""
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise MissingToolError("the server needs uvicorn", hint=f"pip install 'sca[{extra}]'") from error
+    _quiet()
+    most = bounds.connections
+    return uvicorn.Config(
+        app,
+        http=http_protocol(bounds.head_s, bounds.body_s, most, lambda: _too_many(most), bounds.on_refused),
+        **({"ws": "none"} if websockets is None else websockets.options()),
+        ssl_certfile=None if tls is None else tls.cert,
+        ssl_keyfile=None if tls is None else tls.key,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=max(128, most),
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_DRAIN_S,
+    )
+
+
 def serve(
     app: Any,
     listener: socket.socket,
+    bounds: Bounds,
     *,
-    head_timeout_s: float,
-    max_connections: int,
     ready: Callable[[str], object],
-    on_refused: Callable[[], object],
     extra: str = "turn",
     websockets: WebSockets | None = None,
     tls: Tls | None = None,
 ) -> None:
     """Serve an ASGI application until SIGTERM or SIGINT, then finish what is being answered, for up to 10 s.
 
-    ready: called with the URL when requests are answered from now on.   on_refused: called for a connection too many.
-    extra: what of sca to install for it.   websockets: None speaks HTTP only.
+    ready: called with the URL when requests are answered from now on.   extra: what of sca to install for it.
+    websockets: None speaks HTTP only.
     A second signal does not wait for `WebSockets.drain`.
     """
-    try:
-        import uvicorn
-    except ImportError as error:
-        raise MissingToolError("the server needs uvicorn", hint=f"pip install 'sca[{extra}]'") from error
-    _quiet()
+    config = server_config(app, bounds, websockets=websockets, tls=tls, extra=extra)
+    import uvicorn
+
     host, port = listener.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
     url = f"{'http' if tls is None else 'https'}://{name}:{port}"
@@ -137,22 +172,7 @@ def serve(
             finally:
                 self.should_exit = True
 
-    protocol = http_protocol(head_timeout_s, max_connections, lambda: _too_many(max_connections), on_refused)
-    Server(
-        uvicorn.Config(
-            app,
-            http=protocol,
-            **({"ws": "none"} if websockets is None else websockets.options()),
-            ssl_certfile=None if tls is None else tls.cert,
-            ssl_keyfile=None if tls is None else tls.key,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            backlog=max(128, max_connections),
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=_DRAIN_S,
-        )
-    ).run(sockets=[listener])
+    Server(config).run(sockets=[listener])
 
 
 def _quiet() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sca.errors import MissingToolError
 from sca.infer.server.limits import RefusedError, read_body
-from sca.infer.server.process import listen, serve
+from sca.infer.server.process import Bounds, listen, serve
 from sca.infer.server.security import check_bind, is_loopback, key_matches
 from sca.infer.turn.metrics import TurnMetrics
 from sca.infer.turn.npy import NpyError, read_npy
@@ -238,12 +238,11 @@ def run(config: "TurnConfig", *, insecure: bool = False) -> None:
         try:
             facts = service.status()
             app = make_app(service, config)
+            refused = app.state.metrics.requests.labels("503").inc
             serve(
                 app,
                 listener,
-                head_timeout_s=config.body_timeout_s,
-                max_connections=config.max_connections,
-                on_refused=app.state.metrics.requests.labels("503").inc,
+                Bounds(config.body_timeout_s, config.body_timeout_s, config.max_connections, refused),
                 ready=lambda url: sys.stderr.write(
                     f"sca turn: listening on {url} ({facts['model']}, {facts['device']}, {facts['pool']} at a time)\n"
                 ),

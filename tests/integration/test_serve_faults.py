@@ -1,0 +1,313 @@
+"""The live server against clients that are broken, slow, greedy or hostile: each is answered or cut off, others are served."""
+
+import base64
+import io
+import json
+import os
+import socket
+import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import soundfile as sf
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from tests.integration.live_servers import Mirror, process, running
+
+CHUNK = 5120
+DOORS = ("ws/pcm16", "v1/realtime", "twilio")
+
+
+@pytest.fixture(scope="module")
+def mirror():
+    bounds = {"head_timeout_s": 0.5, "body_timeout_s": 0.5, "idle_s": 1.5, "max_wav_s": 60.0}
+    with running(Mirror(), requests_per_minute=None, **bounds) as server:
+        yield server
+
+
+def handshake(path="ws/pcm16", **headers):
+    key = base64.b64encode(os.urandom(16)).decode()
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return (
+        f"GET /{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{lines}\r\n"
+    ).encode()
+
+
+def frame(payload, first=0x82):
+    """A WebSocket frame of a client, with a mask of zeros. first: FIN, RSV bits and the opcode; binary if not given."""
+    size = len(payload)
+    if size < 126:
+        head = bytes([128 | size])
+    elif size < 1 << 16:
+        head = b"\xfe" + size.to_bytes(2, "big")
+    else:
+        head = b"\xff" + size.to_bytes(8, "big")
+    return bytes([first]) + head + bytes(4) + payload
+
+
+def rest(raw):
+    """All that a socket still gets, until the other side closes it; a close frame is answered."""
+    got = b""
+    raw.settimeout(20)
+    with suppress(ConnectionResetError, BrokenPipeError):
+        while piece := raw.recv(1 << 16):
+            got += piece
+            at = got.rfind(b"\x88")
+            if at >= 0 and len(got) == at + 2 + got[at + 1]:
+                raw.sendall(frame(got[at + 2 :], 0x88))
+    return got
+
+
+def closed(data):
+    """The code of the close frame that a connection ended with."""
+    at = data.rindex(b"\x88")
+    return int.from_bytes(data[at + 2 : at + 4], "big")
+
+
+def opened(server, path="ws/pcm16"):
+    raw = socket.create_connection(("127.0.0.1", server.port))
+    raw.sendall(handshake(path))
+    got = b""
+    while b"\r\n\r\n" not in got:
+        got += raw.recv(1 << 16)
+    assert got.startswith(b"HTTP/1.1 101")
+    return raw
+
+
+def serves(server):
+    """Whether a whole session goes well."""
+    with connect(server.ws, proxy=None) as ws:
+        ws.send(bytes(2 * CHUNK))
+        ws.send(json.dumps({"type": "end"}))
+        try:
+            while True:
+                ws.recv(timeout=20)
+        except ConnectionClosed as end:
+            return end.rcvd.code == 1000
+
+
+@pytest.mark.parametrize("path", DOORS)
+def test_a_half_open_connection_gives_its_place_back(mirror, path):
+    with opened(mirror, path) as raw:
+        raw.sendall(frame(bytes(100))[:50])  # and never a word more, no answer to a close frame either
+        while len(mirror.server.sessions) == 0:
+            time.sleep(0.01)
+        assert mirror.empty()
+    with opened(mirror, path) as raw:
+        raw.shutdown(socket.SHUT_WR)
+        assert mirror.empty()
+
+
+@pytest.mark.parametrize("path", DOORS)
+def test_a_client_that_is_killed_leaves_nothing_behind(mirror, path):
+    before = len(mirror.server.engine.closed)
+    with opened(mirror, path) as raw:
+        if path == "ws/pcm16":
+            raw.sendall(frame(bytes(6 * CHUNK)))
+            raw.recv(1000)  # in the middle of its answer
+        raw.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )  # a reset, as of a machine that is gone
+    assert mirror.empty()
+    assert len(mirror.server.engine.closed) - before == (path == "ws/pcm16")
+    assert serves(mirror)
+
+
+def test_bytes_one_at_a_time_are_a_conversation(mirror):
+    sound = np.full(640, 7, "<i2").tobytes()
+    messages = (
+        frame(b'{"frames_per_chunk": 1, "frame_hz": 25.0}', 0x81) + frame(sound) + frame(b'{"type": "end"}', 0x81)
+    )
+    with opened(mirror) as raw:
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for i in range(len(messages)):
+            raw.send(messages[i : i + 1])
+        got = rest(raw)
+    assert sound in got
+    assert closed(got) == 1000
+
+
+@pytest.mark.parametrize("path", DOORS)
+@pytest.mark.parametrize("pieces", [1, 40])
+def test_a_message_of_ten_megabytes_is_refused_however_it_comes(mirror, path, pieces):
+    size = 10 << 20
+    with opened(mirror, path) as raw:
+        with suppress(ConnectionResetError, BrokenPipeError):
+            for i in range(pieces):
+                last = 0x80 if i == pieces - 1 else 0
+                raw.sendall(frame(bytes(size // pieces), last | (2 if i == 0 else 0)))
+        got = rest(raw)
+    # What was on its way may reset the connection before the close frame is read.
+    assert b"\x88" not in got or closed(got) == 1009
+    assert mirror.empty()
+    assert serves(mirror)
+
+
+def test_a_compressed_message_is_refused_because_nobody_agreed_on_it(mirror):
+    with connect(mirror.ws, proxy=None, compression="deflate") as ws:
+        assert ws.protocol.extensions == []
+    with opened(mirror) as raw:
+        raw.sendall(frame(b"\xec\xc1\x01\x00" * 100, 0xC2))  # RSV1: packed
+        got = rest(raw)
+    assert closed(got) == 1002
+    assert mirror.empty()
+
+
+BROKEN = {
+    "text that is no utf-8": (frame(b"\xff\xfe", 0x81), 1007),
+    "a frame without a mask": (b"\x82\x02\x00\x00", 1002),
+    "an opcode that is none": (frame(b"", 0x83), 1002),
+    "a ping that is too long": (frame(bytes(200), 0x89), 1002),
+    "a continuation of nothing": (frame(b"x", 0x80), 1002),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+@pytest.mark.parametrize("path", DOORS)
+def test_what_is_no_websocket_any_more_is_closed_with_its_code(mirror, path, what):
+    message, code = BROKEN[what]
+    with opened(mirror, path) as raw:
+        raw.sendall(message)
+        assert closed(rest(raw)) == code
+    assert mirror.empty()
+
+
+def test_heads_and_bodies_that_trickle_are_cut_off(mirror):
+    form = "POST /infer_wav HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    cases = {
+        "GET /health HTTP/1.1\r\nX: ": b"",
+        form + "Content-Length: 1000\r\n\r\n": b"408",
+        form + "Transfer-Encoding: chunked\r\n\r\n": b"408",
+        # Nobody reads these bodies: of an endpoint that wants none, and of a request that is refused.
+        "GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n": b"200",
+        "POST /infer_wav HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 1000\r\n\r\n": b"421",
+    }
+    sockets = [socket.create_connection(("127.0.0.1", mirror.port)) for _ in cases]
+    for raw, head in zip(sockets, cases, strict=True):
+        raw.sendall(head.encode())
+    over = set()
+    for _ in range(400):
+        for raw in set(sockets) - over:
+            try:
+                raw.send(b"0")
+            except (ConnectionResetError, BrokenPipeError):
+                over.add(raw)
+        if len(over) == len(sockets):
+            break
+        time.sleep(0.02)
+    assert len(over) == len(sockets)
+    for raw, says in zip(sockets, cases.values(), strict=True):
+        with suppress(ConnectionResetError):  # it was answered, and the answer went with the reset
+            assert says in raw.recv(1000)
+        raw.close()
+    assert mirror.empty()
+    assert httpx.get(f"{mirror.url}/health").text == "ok"
+
+
+def test_sound_that_unpacks_to_hours_is_cut_at_the_limit(mirror):
+    out = io.BytesIO()
+    sf.write(out, np.zeros(3 * 3600 * 8000, np.int16), 8000, format="FLAC")
+    assert len(out.getvalue()) < 1 << 20
+    response = httpx.post(f"{mirror.url}/infer_wav", files={"file": ("x.flac", out.getvalue())}, timeout=30)
+    assert response.status_code == 413
+    assert response.json()["error"]["what"] == "the sound is longer than 60 s"
+
+
+def test_packed_bodies_are_not_unpacked(mirror):
+    body = httpx.Request("POST", mirror.url, files={"file": ("x.wav", b"x")})
+    headers = {"Content-Type": body.headers["content-type"], "Content-Encoding": "gzip"}
+    response = httpx.post(f"{mirror.url}/infer_wav", content=body.read(), headers=headers)
+    assert response.status_code == 415
+    assert "Content-Encoding" in response.json()["error"]["what"]
+
+
+def open_files(server):
+    return sum(1 for _ in Path(f"/proc/{server.pid}/fd").iterdir())
+
+
+def flood(port, count, source="127.0.0.1"):
+    """So many WebSocket connects at once, none of which ends its session: what each was answered."""
+
+    def one(_):
+        with socket.create_connection(("127.0.0.1", port), source_address=(source, 0)) as raw:
+            raw.settimeout(20)
+            raw.sendall(handshake())
+            try:
+                got = raw.recv(4000)
+                while got.startswith(b"HTTP/1.1 101") and b"limit" not in got and len(got) < 4000:
+                    raw.settimeout(0.5)
+                    got += raw.recv(4000)
+            except TimeoutError:
+                return "served"
+            except ConnectionResetError:
+                return "reset"
+            if got.startswith(b"HTTP/1.1 101"):
+                return closed(got)
+            return int(got[9:12])
+
+    with ThreadPoolExecutor(32) as pool:
+        return list(pool.map(one, range(count)))
+
+
+def test_a_thousand_connects_are_refused_in_words_and_leave_nothing_open():
+    with process("--max-sessions", "2", "--set", "serve.requests_per_minute=500") as (server, url):
+        port = int(url.rpartition(":")[2])
+        assert httpx.get(f"{url}/health").text == "ok"
+        before = open_files(server)
+        answers = flood(port, 1000)
+        # Places for two at a time, 500 requests a minute for one address; all others are told.
+        assert set(answers) <= {"served", 1013, 429}
+        assert answers.count(429) >= 400
+        # Another client is served.
+        other = httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2"))
+        with other:
+            assert other.get(f"{url}/health").text == "ok"
+            until = time.monotonic() + 20
+            while open_files(server) > before + 1 and time.monotonic() < until:
+                time.sleep(0.05)
+            assert open_files(server) <= before + 1
+            metrics = other.get(f"{url}/metrics").text
+        assert f'sca_refusals_total{{status="429"}} {answers.count(429)}.0' in metrics
+        assert "\nsca_sessions 0.0" in metrics
+
+
+def test_connections_beyond_the_limit_are_told_and_none_is_lost():
+    with running(Mirror(), max_connections=8, requests_per_minute=None) as server:
+        idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(8)]
+        with socket.create_connection(("127.0.0.1", server.port)) as ninth:
+            ninth.sendall(handshake())
+            got = rest(ninth)
+        assert got.startswith(b"HTTP/1.1 503")
+        assert b"8 connections are open, and that is the limit" in got
+        for one in idle:
+            one.close()
+        until = time.monotonic() + 10
+        while not _answers(server) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert serves(server)
+
+
+def _answers(server):
+    try:
+        return httpx.get(f"{server.url}/health").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_a_file_is_refused_over_http_when_there_is_no_place():
+    with running(Mirror(), max_sessions=1) as server:
+        with connect(server.ws, proxy=None) as ws:
+            ws.send(bytes(2 * CHUNK))
+            ws.recv(timeout=20)
+            response = httpx.post(f"{server.url}/infer_wav", files={"file": ("x.wav", b"x")})
+            assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+            assert response.json()["error"]["what"] == "1 sessions are going on, and that is the limit"
+        assert server.empty()
+        assert httpx.post(f"{server.url}/infer_wav", files={"file": ("x.wav", b"x")}).status_code == 422
