@@ -139,6 +139,23 @@ def test_moshi_has_stereo_sound_and_words_a_side(data, exports):
             assert [one for one in words if one[2] == label] == said
 
 
+def test_the_reader_of_moshi_finetune_gives_the_same_sound(exports):
+    import sphn
+
+    root = exports["moshi"].root
+    pieces = sphn.dataset_jsonl(
+        str(root / "data.jsonl"), duration_sec=10.0, sample_rate=24_000, pad_last_segment=True
+    ).seq()
+    read = {}
+    for piece in pieces:
+        wanted, _ = soundfile.read(piece["path"], dtype="float32", always_2d=True)
+        first, n = round(piece["start_time_sec"] * 24_000), piece["unpadded_len"]
+        assert np.array_equal(np.asarray(piece["data"])[:, :n], wanted[first : first + n].T)
+        read[Path(piece["path"]).name] = read.get(Path(piece["path"]).name, 0) + n / 24_000
+    lines = [json.loads(line) for line in (root / "data.jsonl").read_text().splitlines()]
+    assert read == {Path(line["path"]).name: pytest.approx(line["duration"], abs=0.01) for line in lines}
+
+
 def test_lhotse_opens_the_cuts_with_sound_and_aligned_words(data, exports):
     import lhotse
 

@@ -9,14 +9,19 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sca.errors import InputError, writing
+from sca.errors import InputError, OutputError, writing
 
 __all__ = ["append_line", "published", "read_json", "sha256_of", "write_json", "write_json_lines"]
 
 
 @contextmanager
 def published(path: Path) -> Iterator[Path]:
-    """A temporary sibling to write; it takes the name `path`, whole and synced, when the block ends without an error."""
+    """A temporary sibling to write; it takes the name `path`, whole and synced, when the block ends without an error.
+
+    Raises `OutputError` for a device or a pipe: the file would take its place.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OutputError(f"{path} is no file but a device or a pipe", hint="give the name of a file")
     # Cut to what a file name may hold; the same in every run, so that what a killed run leaves is written over by the next.
     stem = path.name.encode()[:240].decode(errors="ignore")
     temporary = path.with_name(f".{stem}.tmp")
