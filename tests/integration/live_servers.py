@@ -113,9 +113,10 @@ def running(engine, **overrides):
 
 
 @contextmanager
-def process(*options, module=("sca", "serve")):
-    """The real command: (process, URL) once it says that it listens."""
-    command = [sys.executable, "-m", *module, "--port", "0", *options]
+def process(*options, module=("sca", "serve"), program=None):
+    """The real command, or a Python program in its place: (process, URL) once it says that it listens."""
+    how = ["-m", *module] if program is None else ["-c", program]
+    command = [sys.executable, *how, "--port", "0", *options]
     started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         lines = []

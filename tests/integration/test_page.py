@@ -239,3 +239,34 @@ def test_the_page_may_load_only_its_own_files_and_needs_no_key():
         again = urllib.request.Request(f"{server.url}{path}", headers={"If-None-Match": headers["ETag"]})
         with pytest.raises(urllib.error.HTTPError, match="304"):
             urllib.request.urlopen(again, timeout=10)
+
+
+def test_the_page_asks_for_the_key_and_keeps_it_out_of_every_address(chromium):
+    key, engine = "клю4 & s3cret?", Overheard()
+    with running(engine, auth_key=key) as server, sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)
+        try:
+            page = browser.new_context(permissions=["microphone"]).new_page()
+            asked = []
+            page.on("request", lambda request: asked.append(request.url))
+            page.on("websocket", lambda socket: asked.append(socket.url))
+            page.goto(f"{server.url}/")
+            start, field = page.get_by_role("button", name="Start", exact=True), page.get_by_label("Key of the server")
+            start.click()
+            until(page, "document.querySelector('#error').textContent === 'the server wants its key'")
+            assert field.is_visible()
+            assert page.evaluate("document.activeElement.id") == "key"
+            page.keyboard.type("wrong")
+            start.click()
+            until(page, "document.querySelector('#error').textContent === 'this is not the key of the server'")
+            assert len(server.server.sessions) == 0
+            page.keyboard.type(key)  # in place of what was selected
+            start.click()
+            until(page, "sca.chunks > 1")
+            assert page.locator("#error").is_hidden()
+            assert page.url == f"{server.url}/"
+        finally:
+            browser.close()
+        assert len(engine.sessions) == 1
+    assert any(url.startswith("ws:") for url in asked)
+    assert not any("s3cret" in url or "key" in url.rpartition("/")[2] for url in asked)

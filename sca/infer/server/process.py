@@ -114,6 +114,7 @@ def server_config(
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips="127.0.0.1,::1",  # a proxy on this machine says who asks
         backlog=max(128, most),
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_DRAIN_S,

@@ -1,5 +1,6 @@
 // The page: puts the connection, the sound and what is seen together.
 
+import { refusal } from "./admission.js";
 import { Graph } from "./graph.js";
 import { Line } from "./line.js";
 import { SAID_HZ, Sound, devices } from "./sound.js";
@@ -209,6 +210,13 @@ async function start() {
     return fail("this browser gives no microphone here; use https, or http on 127.0.0.1");
   }
   get("start").disabled = true;
+  const refused = await refusal(get("key").value);
+  if (refused) {
+    get("start").disabled = false;
+    fail(refused.words);
+    if (refused.key) askForKey();
+    return undefined;
+  }
   get("text").replaceChildren();
   graph.clear();
   Object.assign(seen, { sent: 0, received: 0, played: 0, underruns: 0, connections: 0, resumed: 0, chunks: 0, interrupted: 0 });
@@ -224,6 +232,11 @@ async function start() {
       : error.name === "NotFoundError" || error.name === "OverconstrainedError" ? "there is no such microphone; choose another"
       : String(error));
   }
+}
+
+function askForKey() {
+  get("key").closest("details").open = true;
+  get("key").select();
 }
 
 async function stop(why = null) {

@@ -1,0 +1,194 @@
+"""What the live server keeps to itself and how it is reached: TLS, rates, headers, a log without secrets, names of this machine."""
+
+import base64
+import json
+import re
+import ssl
+import subprocess
+import time
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from sca.infer.server.limits import Rates
+from sca.infer.server.security import twilio_signature
+from tests.integration.live_servers import Mirror, process, running
+
+CHUNK = 5120
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+def talk(url, **options):
+    """A whole session; its close code and texts."""
+    texts = []
+    with connect(url, proxy=None, **options) as ws:
+        ws.send(bytes(2 * CHUNK))
+        ws.send(json.dumps({"type": "end"}))
+        try:
+            while True:
+                message = ws.recv(timeout=20)
+                if isinstance(message, str):
+                    texts.append(message)
+        except ConnectionClosed as closed:
+            return closed.rcvd.code, texts
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def test_everything_is_served_over_tls_too(certificate):
+    cert, key = certificate
+    trusts = ssl.create_default_context(cafile=cert)
+    with process("--tls-cert", str(cert), "--tls-key", str(key), "--auth-key", "k") as (_, url):
+        assert url.startswith("https://127.0.0.1:")
+        with httpx.Client(verify=trusts, base_url=url) as client:
+            assert client.get("/health").text == "ok"
+            assert "<title>" in client.get("/").text
+            models = client.get("/v1/models", headers={"Authorization": "Key k"})
+            assert models.json()["data"][0]["id"] == "parrot"
+        socket_url = url.replace("https", "wss") + "/ws/pcm16"
+        code, texts = talk(socket_url, ssl=trusts, additional_headers={"Authorization": "Bearer k"})
+        assert (code, len([text for text in texts if "chunk_ms" in text])) == (1000, 1)
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{url}/health")  # whose certificate nobody vouches for
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(url.replace("https", "http") + "/health")
+
+
+def test_who_asks_too_often_is_told_when_to_come_back():
+    with running(Mirror(), requests_per_minute=5) as server, httpx.Client() as client:
+        answers = [client.get(f"{server.url}/health") for _ in range(6)]
+        assert [one.status_code for one in answers] == [200] * 5 + [429]
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 12
+        assert answers[-1].json()["error"]["what"] == "too many requests: 5 a minute is the limit of a client"
+        with pytest.raises(InvalidStatus) as refused:
+            connect(server.ws, proxy=None)
+        response = refused.value.response
+        assert (response.status_code, "retry-after" in response.headers) == (429, True)
+        with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2")) as other:
+            assert other.get(f"{server.url}/health").status_code == 200
+            # A proxy on this machine says who asks; others may say what they like.
+            spoken = [other.get(f"{server.url}/health", headers={"X-Forwarded-For": f"192.0.2.{i}"}) for i in range(5)]
+            assert [one.status_code for one in spoken] == [200] * 4 + [429]
+
+        def through_a_proxy(chain):
+            return client.get(f"{server.url}/health", headers={"X-Forwarded-For": chain}).status_code
+
+        assert [through_a_proxy(f"203.0.113.{i}, 192.0.2.7") for i in range(6)] == [200] * 5 + [429]
+        assert through_a_proxy("192.0.2.8") == 200
+
+
+def test_rates_fill_up_again_and_are_those_of_a_network():
+    rates = Rates(6)
+    assert [rates.wait_s("2001:db8::1", 0.0) for _ in range(6)] == [0.0] * 6
+    assert rates.wait_s("2001:db8::ffff", 0.0) == pytest.approx(10.0)
+    assert rates.wait_s("2001:db8:0:1::1", 0.0) == 0.0
+    assert rates.wait_s("2001:db8::1", 4.0) == pytest.approx(6.0)
+    assert rates.wait_s("2001:db8::1", 10.0) == 0.0
+    assert rates.wait_s("2001:db8::1", 10.0) > 0
+    assert rates.wait_s("2001:db8::1", 1e6) == 0.0
+    for i in range(20_000):
+        rates.wait_s(f"10.0.{i >> 8}.{i & 255}", 1e6)
+    assert len(rates._left) == 10_000
+
+
+def test_every_answer_carries_the_headers_of_a_page_that_trusts_nobody():
+    with running(Mirror(), auth_key="k", max_body_bytes=1000) as server, httpx.Client(base_url=server.url) as client:
+        key = {"Authorization": "Bearer k"}
+        paths = list(client.get("/openapi.json", headers=key).json()["paths"])
+        answers = [client.get(path, headers=key) for path in ["/health", "/", "/page/page.js", "/nothing", *paths]]
+        answers += [client.get(path) for path in paths]
+        answers += [client.get("/", headers={"Origin": "https://evil.example"})]
+        answers += [client.post("/infer_wav", files={"file": ("x", bytes(2000))}, headers=key)]
+        assert {one.status_code for one in answers} == {200, 401, 403, 404, 405, 413}
+        for answer in answers:
+            assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS, answer.url
+            assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+            assert "server" not in answer.headers
+            assert answer.headers["cache-control"] in ("no-store", "no-cache")
+            assert "access-control-allow-origin" not in answer.headers
+
+
+SECRETS = ("s3cret-key", "12345-token", "tell-nobody", "wrong-key", "in-the-url", "name-of-a-file")
+LOUD = """
+import atexit, logging, sys
+logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+atexit.register(logging.debug, "over")
+from sca.infer.server.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_the_log_holds_no_secret_and_no_speech_even_at_debug_level(tmp_path):
+    config = tmp_path / "sca.toml"
+    config.write_text('[serve]\nauth_key = "s3cret-key"\ntwilio_auth_token = "12345-token"\n')
+    with process("--config", str(config), program=LOUD) as (server, url):
+        key = {"Authorization": "Bearer s3cret-key"}
+        ws = url.replace("http", "ws")
+        for headers in ({"Authorization": "Bearer wrong-key"}, {}):
+            with pytest.raises(InvalidStatus):
+                connect(f"{ws}/ws/pcm16?key=in-the-url", proxy=None, additional_headers=headers)
+        assert httpx.get(f"{url}/v1/models?key=in-the-url").status_code == 401
+        assert httpx.get(f"{url}/v1/models?key=in-the-url", headers=key).status_code == 200
+        tokens = _sessions(ws, key)
+        form = {"file": ("name-of-a-file.wav", b"tell-nobody")}
+        assert httpx.post(f"{url}/infer_wav?prompt=tell-nobody", files=form, headers=key).status_code == 422
+        signature = twilio_signature(f"{ws.replace('ws:', 'wss:')}/twilio", "12345-token")
+        with connect(f"{ws}/twilio", proxy=None, additional_headers={"X-Twilio-Signature": signature}) as call:
+            call.send(
+                json.dumps(
+                    {"event": "start", "start": {"streamSid": "MZ", "customParameters": {"prompt": "tell-nobody"}}}
+                )
+            )
+            call.send(json.dumps({"event": "dtmf", "dtmf": {"digit": "tell-nobody"}}))
+            call.send("tell-nobody")
+            with pytest.raises(ConnectionClosed):
+                call.recv(timeout=20)
+        offered = base64.urlsafe_b64encode(b"s3cret-key").decode().rstrip("=")
+        server.terminate()
+        log = server.stderr.read()
+    assert "began at twilio" in log
+    assert log.endswith("DEBUG:root:over\n")
+    for secret in (*SECRETS, *tokens, signature, offered):
+        assert secret not in log, secret
+
+
+def _sessions(ws, key):
+    """A session of each kind in which something secret is said; the resume tokens it gave."""
+    offered = base64.urlsafe_b64encode(b"s3cret-key").decode().rstrip("=")
+    tokens = []
+    with connect(f"{ws}/ws/pcm16", proxy=None, subprotocols=["sca", f"sca.key.{offered}"]) as one:
+        one.send(json.dumps({"prompt": "tell-nobody", "resume": True}))
+        one.send(bytes(2 * CHUNK))
+        one.send("tell-nobody")
+        one.send(json.dumps({"type": "tell-nobody"}))
+        one.send(json.dumps({"type": "end"}))
+        try:
+            while True:
+                message = one.recv(timeout=20)
+                tokens += re.findall(r'"resume_token": "([^"]+)"', message) if isinstance(message, str) else []
+        except ConnectionClosed:
+            pass
+    assert tokens
+    with connect(f"{ws}/v1/realtime", proxy=None, additional_headers=key) as one:
+        one.send(json.dumps({"type": "session.update", "session": {"instructions": "tell-nobody"}}))
+        one.send(json.dumps({"type": "tell-nobody"}))
+        while json.loads(one.recv(timeout=20))["type"] != "error":
+            time.sleep(0)
+    return tokens
