@@ -15,7 +15,7 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
         temporary.write_text("whole")
         assert not path.exists()
     assert path.read_text() == "whole"
-    assert os.listdir(path.parent) == ["file"]
+    assert [one.name for one in path.parent.iterdir()] == ["file"]
 
 
 def test_what_was_there_stays_when_its_successor_is_not_finished(tmp_path):
@@ -30,7 +30,7 @@ def test_what_was_there_stays_when_its_successor_is_not_finished(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_half()
     assert path.read_text() == "before"
-    assert os.listdir(tmp_path) == ["file"]
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
