@@ -21,7 +21,6 @@ from sca.infer.worker import ThreadWorker
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from starlette.requests import Request
     from starlette.responses import Response
     from starlette.websockets import WebSocket
 
@@ -96,10 +95,9 @@ class Server:
 def _health(app: "FastAPI", server: Server) -> None:
     from starlette.responses import PlainTextResponse
 
-    async def health(request: "Request") -> "Response":
-        return PlainTextResponse("ok")
-
-    app.add_route("/health", health, methods=["GET"])
+    @app.get("/health", response_class=PlainTextResponse)
+    async def health() -> str:
+        return "ok"
 
 
 DOORS: tuple[Callable[["FastAPI", Server], None], ...] = (

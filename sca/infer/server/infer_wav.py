@@ -24,7 +24,7 @@ from sca.infer.clock import LoopClock
 from sca.infer.engine import SessionConfig
 from sca.infer.frames import AudioOutput, Frame, Interrupt, TurnEnd
 from sca.infer.ports import Block, Watcher
-from sca.infer.server.limits import RefusedError, read_body
+from sca.infer.server.limits import RefusedError, read_body, refusal
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
 if TYPE_CHECKING:
@@ -42,18 +42,45 @@ _PROMPT_CHARACTERS = 8000
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1000, 192_000
 
 
+_FORM = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
+_ANSWER = {
+    "type": "object",
+    "required": ["text", "audio", "sample_rate", "timings"],
+    "properties": {
+        "text": {"type": "string"},
+        "audio": {"type": "string", "description": "A WAV file in base64: int16 mono."},
+        "sample_rate": {"const": SPOKEN_HZ},
+        "timings": {"type": "object"},
+    },
+}
+_REFUSALS = {
+    400: "No form, cut short, or without `file`.",
+    408: "The body came too slowly.",
+    413: "Too many bytes, or too long a sound.",
+    415: "No multipart/form-data, or packed.",
+    422: "No sound that can be read, or too long a prompt.",
+    500: "The engine failed.",
+    503: "No place; see Retry-After.",
+}
+_DESCRIBED = {
+    "parameters": [{"name": "prompt", "in": "query", "schema": {"type": "string"}}],
+    "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}},
+    "responses": {
+        "200": {
+            "description": "What was said.",
+            "content": {"application/json": {"schema": _ANSWER}, "audio/wav": {"schema": {"type": "string", "format": "binary"}}},
+        },
+        **{str(status): refusal(what) for status, what in _REFUSALS.items()},
+    },
+}  # fmt: skip
+
+
 def add(app: "FastAPI", server: "Server") -> None:
     """Add the endpoint."""
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
 
-    body = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
-    described = {
-        "parameters": [{"name": "prompt", "in": "query", "schema": {"type": "string"}}],
-        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": body}}},
-    }
-
-    @app.post("/infer_wav", openapi_extra=described, response_class=Response)
+    @app.post("/infer_wav", openapi_extra=_DESCRIBED, response_class=Response)
     async def infer_wav(request: Request) -> Response:
         try:
             with server.sessions.seat("infer_wav") as seat:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asyncio import TimerHandle, Transport
 
-__all__ = ["Rates", "RefusedError", "http_protocol", "read_body"]
+__all__ = ["Rates", "RefusedError", "http_protocol", "read_body", "refusal"]
 
 _MOST_CLIENTS = 10_000  # whose rates are remembered; then the one that asked longest ago is forgotten
 _BODY_SLACK_S = 1.0  # whoever reads a body has noticed before that it is late, and can say so
@@ -24,6 +24,17 @@ class RefusedError(Exception):
     def __init__(self, status: int, what: str, *, close: bool = False, retry_after_s: int | None = None) -> None:
         super().__init__(what)
         self.status, self.what, self.close, self.retry_after_s = status, what, close, retry_after_s
+
+
+def refusal(description: str) -> dict[str, Any]:
+    """A refusal in OpenAPI's words."""
+    error = {
+        "type": "object",
+        "required": ["status", "what"],
+        "properties": {"status": {"type": "integer"}, "what": {"type": "string"}},
+    }
+    schema = {"type": "object", "required": ["error"], "properties": {"error": error}}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
 class Rates:

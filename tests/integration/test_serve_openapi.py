@@ -1,0 +1,63 @@
+"""The HTTP part of the live server against its own description: whatever is sent, every answer is a described one."""
+
+import base64
+import io
+import wave
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.integration.live_servers import Mirror, running
+
+DESCRIBED = {"/health": "GET", "/infer_wav": "POST", "/metrics": "GET", "/v1/models": "GET"}
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running(Mirror(), requests_per_minute=None, max_body_bytes=100_000) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def described(server):
+    return schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+
+
+@pytest.mark.parametrize(
+    ("path", "mode"),
+    [*((path, GenerationMode.POSITIVE) for path in DESCRIBED), ("/infer_wav", GenerationMode.NEGATIVE)],
+)
+def test_whatever_is_sent_is_answered_as_described(described, path, mode):
+    cases = described[path][DESCRIBED[path]].as_strategy(generation_mode=mode)
+
+    @settings(max_examples=25, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(cases)
+    def ask(case):
+        case.call_and_validate(checks=CHECKS)
+
+    ask()
+
+
+def test_every_http_route_is_described(server):
+    assert set(httpx.get(f"{server.url}/openapi.json").json()["paths"]) == set(DESCRIBED)
+
+
+def test_a_good_answer_is_as_described(server, described):
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(3200))
+    case = described["/infer_wav"]["POST"].Case(body={"file": out.getvalue()}, media_type="multipart/form-data")
+    response = case.call_and_validate(checks=[status_code_conformance, response_schema_conformance])
+    assert response.status_code == 200
+    assert base64.b64decode(response.json()["audio"])[:4] == b"RIFF"
