@@ -131,6 +131,16 @@ class DuplexConfig(_Section):
     silence_token_id: int = Field(
         151646, ge=0, description="Token id that says: nothing to say in this chunk, keep listening."
     )
+    hold_id: int | None = Field(
+        None, ge=0, description="Token id that says: no text in this chunk, still speaking. Not set: silence_token_id."
+    )
+    start_id: int | None = Field(
+        None, ge=0, description="Token id before the first token of what is said. Not set: none."
+    )
+    stop_id: int | None = Field(None, ge=0, description="Token id where what is said has ended. Not set: none.")
+    backchannel_id: int | None = Field(
+        None, ge=0, description="Token id in place of start_id where the speaker only nods along. Not set: start_id."
+    )
     audio_placeholder: int = Field(
         -100, lt=0, description="Number that stands for an audio token in input_ids; negative, so that it is no token."
     )
@@ -179,6 +189,11 @@ class DuplexConfig(_Section):
         None,
         pattern=r"^[a-z]{2,3}$",
         description="Language code that Whisper is told, such as en. Not set: it guesses for each utterance.",
+    )
+    speaker_model: str = Field(
+        "none",
+        min_length=1,
+        description="What tells voices apart: none, ecapa, ecapa:FOLDER-OR-HUB-ID, or an .onnx file (WeSpeaker, CAM++).",
     )
     audio_format: Literal["flac", "pcm16"] = Field(
         "flac", description="How audio is stored: flac is small, pcm16 is read without decoding."

@@ -88,6 +88,29 @@ def build_duplex(
         str | None,
         typer.Option(help="The model of --align: a Whisper size, a hub id or a folder.", show_default=False),
     ] = None,
+    hold_id: Annotated[
+        int | None,
+        typer.Option(
+            metavar="ID", help="Token in chunks without text while the speaker speaks on.", show_default=False
+        ),
+    ] = None,
+    start_id: Annotated[
+        int | None, typer.Option(metavar="ID", help="Token before what is said.", show_default=False)
+    ] = None,
+    stop_id: Annotated[
+        int | None, typer.Option(metavar="ID", help="Token where what is said has ended.", show_default=False)
+    ] = None,
+    backchannel_id: Annotated[
+        int | None, typer.Option(metavar="ID", help="Token before a nod, in place of --start-id.", show_default=False)
+    ] = None,
+    speaker: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Whose voice: none, ecapa, ecapa:FOLDER-OR-HUB-ID or an .onnx file (none).",
+            show_default=False,
+        ),
+    ] = None,
     audio_format: Annotated[
         str | None, typer.Option(help="flac (small) or pcm16 (read without decoding) (flac).", show_default=False)
     ] = None,
@@ -112,6 +135,11 @@ def build_duplex(
         "duplex.validation": validation,
         "duplex.align": align,
         "duplex.align_model": align_model,
+        "duplex.hold_id": hold_id,
+        "duplex.start_id": start_id,
+        "duplex.stop_id": stop_id,
+        "duplex.backchannel_id": backchannel_id,
+        "duplex.speaker_model": speaker,
         "duplex.audio_format": audio_format,
     }
     settings = settings_from(config, set_values, preset, options)

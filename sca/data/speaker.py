@@ -15,7 +15,15 @@ from sca.audio.vad import SileroVad, speech_segments
 from sca.errors import UsageError
 from sca.units import HEARD_HZ
 
-__all__ = ["EMBEDDING_SIZE", "LEAST_S", "NO_SPEAKER_MODEL", "SpeakerEmbedder", "SpeakerModel", "load_speaker"]
+__all__ = [
+    "EMBEDDING_SIZE",
+    "LEAST_S",
+    "NO_SPEAKER_MODEL",
+    "SpeakerEmbedder",
+    "SpeakerModel",
+    "load_speaker",
+    "public_name",
+]
 
 EMBEDDING_SIZE = 192
 LEAST_S = 3.0
@@ -41,6 +49,11 @@ class SpeakerEmbedder:
     def __init__(self, model: SpeakerModel | None, vad: SileroVad | None = None) -> None:
         self._model = model
         self._vad = vad
+
+    @property
+    def has_model(self) -> bool:
+        """Whether it can give anything but None."""
+        return self._model is not None
 
     def embed(self, samples: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """The voice of float32 `(n,)` at 16 kHz as float32 `(192,)` of length 1.
@@ -80,6 +93,11 @@ def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32] | None:
     if not np.isfinite(length) or length == 0:
         return None
     return (vector / length).astype(np.float32)
+
+
+def public_name(model: str) -> str:
+    """A model's name without the folders of the machine it lay on, for what leaves that machine."""
+    return model.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def load_speaker(name: str | None, cache_dir: Path | None = None) -> SpeakerEmbedder:

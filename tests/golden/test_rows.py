@@ -4,14 +4,23 @@ Three units at 16 kHz, lead 1, two tokens a chunk. " there" and " my" begin in c
 so 0) already stands; one is pulled no further than chunk 0, the other lags a chunk.
 """
 
+import json
+from dataclasses import replace
+from hashlib import sha256
+
 from sca.data.duplex.align import GIVEN
+from sca.data.duplex.build import build_duplex
+from sca.data.duplex.controls import Controls
 from sca.data.duplex.labels import Label
+from sca.data.duplex.load import load
 from sca.data.duplex.rows import Layout, make_row, tokenize_units
 from sca.data.duplex.text import Unit, Word
 from sca.data.duplex.windows import Window
 from sca.tokenizer import load_tokenizer
+from tests.integration import corpus
 
 PAD, SIL = -100, 151646
+HOLD, START, STOP, NOD = range(151647, 151651)
 LAYOUT = Layout(
     chunk_samples=5120,
     frames=4,
@@ -66,8 +75,40 @@ def test_a_window_that_starts_later_counts_from_its_own_first_chunk():
     assert [s.text for s in row.segments] == ["no"]
 
 
+def test_control_tokens_by_hand():
+    """Start and stop take places as text does; hold fills the chunks between in which he speaks; a nod has its own start."""
+    units = [unit("hello there my friend", 5120, 10_240, 10_300, 30_000), unit("yes", 56_320)]
+    labels = [TURN, Label("backchannel", 1.0, -100)]
+    spoken = tokenize_units(units, labels, load_tokenizer("builtin:qwen"))
+    row = make_row(Window(0, 12), True, spoken, replace(LAYOUT, controls=Controls(HOLD, START, STOP, NOD)))
+    hello, there, my, friend, yes = 14990, 1052, 847, 4238, 9834
+    assert row.input_ids.tolist() == [
+        *LAYOUT.prompt_ids,
+        *[PAD] * 4, START, hello,  # chunk 0
+        *[PAD] * 4, there, my,  # chunk 1
+        *[PAD] * 4, HOLD,
+        *[PAD] * 4, HOLD,
+        *[PAD] * 4, friend, SIL,  # chunk 4: begins at 1.875 s, in chunk 5
+        *[PAD] * 4, STOP, SIL,  # chunk 5: ends in chunk 6
+        *[PAD] * 4, SIL,
+        *[PAD] * 4, SIL,
+        *[PAD] * 4, SIL,
+        *[PAD] * 4, NOD, SIL,  # chunk 9: chunk 10 has no room for three
+        *[PAD] * 4, yes, STOP,  # chunk 10: begins at 3.52 s, in chunk 11, and ends in it
+        *[PAD] * 4, SIL,
+    ]  # fmt: skip
+
+
 def test_tokens_left_over_extend_the_row():
     spoken = tokenize_units([unit("one two three four five", *[9000] * 5)], [TURN], load_tokenizer("builtin:qwen"))
     row = make_row(Window(0, 2), True, spoken, LAYOUT)
     assert (row.n_chunks, row.extended, row.flags) == (3, 1, ("extended",))
     assert row.segments[0].slots == (0, 0, 1, 1, 2)
+
+
+def test_the_shipped_conversation_has_the_bytes_it_always_had(tmp_path):
+    """Control tokens, bleed and augmentation are off unless asked for: not a token differs from before they existed."""
+    build_duplex(corpus.demo(tmp_path / "c"), tmp_path / "data", corpus.settings())
+    rows = load(tmp_path / "data")
+    tokens = "".join(json.dumps(rows.record(i)["input_ids"]) for i in range(len(rows)))
+    assert sha256(tokens.encode()).hexdigest() == "eb92b7d6ff4ddade44efa7aa85ee358a22eb7bd46e753fb5beab1771347517ed"

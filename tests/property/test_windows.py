@@ -83,3 +83,17 @@ def test_a_window_with_few_turns_could_not_be_joined_to_its_neighbour(drawn):
         if turns(a.first, a.last, speaker + other) < 3 or turns(b.first, b.last, speaker + other) < 3:
             too_long = b.last - a.first > plan.max_chunks
             assert too_long or turns(a.first, b.last, speaker) > plan.max_segments
+
+
+@given(sides())
+def test_a_short_window_could_not_be_joined_to_its_neighbour(drawn):
+    """Twenty seconds where the material has them: joined, the two would be too long or have too many segments."""
+    n_chunks, speaker, other = drawn
+    windows = plan_windows(n_chunks, speaker, speaker, other, PLAN)
+
+    def began(first, last):
+        return sum(first * CHUNK <= start < last * CHUNK for start, _ in speaker)
+
+    for a, b in pairwise(windows):
+        if min(a.last - a.first, b.last - b.first) < PLAN.min_chunks:
+            assert b.last - a.first > PLAN.max_chunks or began(a.first, b.last) > PLAN.max_segments

@@ -21,8 +21,9 @@ from sca.data.corpora.formats import open_corpus
 from sca.data.corpora.magichub import SessionFiles
 from sca.data.duplex.align_track import word_finder
 from sca.data.duplex.card import arrow_configs, arrow_opening, write_duplex_card
+from sca.data.duplex.controls import check_control_ids
 from sca.data.duplex.distributions import histograms, plots
-from sca.data.duplex.layout import check_silence_id, window_plan
+from sca.data.duplex.layout import window_plan
 from sca.data.duplex.page import write_page
 from sca.data.duplex.report import Report, make_report
 from sca.data.duplex.session import Paths, SessionJob, SessionResult, build_session
@@ -30,9 +31,12 @@ from sca.data.duplex.settings import NAME as SETTINGS_FILE
 from sca.data.duplex.settings import differences, made_with, tokenizer_of
 from sca.data.duplex.splits import validation_sessions
 from sca.data.duplex.store import iter_rows, merge_tables, write_dict, write_split_files
+from sca.data.duplex.voice import embedder_of
 from sca.data.runs.files import sha256_of, write_json
 from sca.data.runs.ledger import Entry, Ledger, exclusive
 from sca.data.runs.local import cores, run
+from sca.data.runs.model_identity import model_identity
+from sca.data.speaker import NO_SPEAKER_MODEL
 from sca.errors import InputError, OutputError, ScaError, writing
 from sca.tokenizer import TextTokenizer
 
@@ -80,10 +84,11 @@ def build_duplex(
     """
     corpus = open_corpus(source, layout, audio_dir)
     tokenizer = tokenizer_of(settings)
-    check_silence_id(settings, tokenizer)
+    check_control_ids(settings.duplex, tokenizer)
     window_plan(settings, tokenizer)
     _refuse_source_as_target(source, root)
-    word_finder(settings)  # a model that cannot be loaded ends the run here, not once a session
+    word_finder(settings)  # models that cannot be loaded end the run here, not once a session
+    embedder_of(settings)
     with exclusive(root):
         _claim(root, settings, tokenizer, force)
         scan = corpus.scan(root / ".sca" / "import")
@@ -143,11 +148,12 @@ def _sort_out(
     sessions: Iterable[SessionFiles], root: Path, settings: Settings, tokenizer: TextTokenizer
 ) -> tuple[dict[str, SessionResult], list[SessionJob]]:
     """Which sessions are done with this very content, and which have to be built."""
-    base = json.dumps(made_with(settings, tokenizer), sort_keys=True)
+    voices = _voices(settings.duplex.speaker_model)
+    base = json.dumps([made_with(settings, tokenizer), *voices], sort_keys=True)
     done: dict[str, SessionResult] = {}
     todo: list[SessionJob] = []
     for files in sessions:
-        stat = _stat(files)
+        stat = _stat(files) + voices
         before = _recorded(Paths(root, files.session_id))
         if before is not None and before.stat == stat:
             done[files.session_id] = before
@@ -158,6 +164,14 @@ def _sort_out(
         else:
             todo.append(SessionJob(files, key, stat, recordings))
     return done, todo
+
+
+def _voices(speaker_model: str) -> list[list[Any]]:
+    """Which speaker model a run uses, by its content: settings hold its name alone. Nothing for none."""
+    if speaker_model == NO_SPEAKER_MODEL:
+        return []
+    kind, _, folder = speaker_model.partition(":")
+    return [["voices", kind if folder else "", model_identity(folder or speaker_model)]]
 
 
 def _recorded(paths: Paths) -> SessionResult | None:

@@ -36,15 +36,19 @@ class Label:
 
 
 def label(span: Span, n_words: int, other: Sequence[Span]) -> Label:
-    """Label one unit of speech against the other speaker's units (sorted by start)."""
+    """Label one unit of speech against the other speaker's units (in order, none over the next)."""
     start, end = span
     length = max(1, end - start)
-    overlapped = sum(max(0, min(end, e) - max(start, s)) for s, e in other if s < end and e > start)
     began = bisect_right(other, start, key=lambda o: o[0])
+    # Only what ends after this begins, and begins soon enough after this ends, can matter.
+    near = other[
+        bisect_right(other, start, key=lambda o: o[1]) : bisect_right(other, end + _SPEAKS_ON, key=lambda o: o[0])
+    ]
+    overlapped = sum(max(0, min(end, e) - max(start, s)) for s, e in near)
     last_end = other[began - 1][1] if began else None
     offset = None if last_end is None else start - last_end
     held_floor = offset is not None and offset <= _JUST_STOPPED
-    speaks_on = any(s <= end + _SPEAKS_ON and e > end for s, e in other)
+    speaks_on = any(s <= end + _SPEAKS_ON and e > end for s, e in near)
     if held_floor and speaks_on and length <= _BACKCHANNEL_SAMPLES and n_words <= _BACKCHANNEL_WORDS:
         kind = BACKCHANNEL
     elif offset is not None and offset < -_BREAKS_IN and last_end is not None and last_end < end:

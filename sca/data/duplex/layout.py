@@ -1,6 +1,7 @@
 """From settings to what each step needs: the row layout, the window plan, the proof's context."""
 
 from sca.config import Settings
+from sca.data.duplex.controls import controls_of
 from sca.data.duplex.proof import ProofContext
 from sca.data.duplex.rows import Layout
 from sca.data.duplex.windows import WindowPlan
@@ -8,27 +9,12 @@ from sca.errors import ConfigError
 from sca.tokenizer import TextTokenizer, system_turn
 from sca.units import HEARD_HZ
 
-__all__ = ["check_silence_id", "layout_of", "prompt_ids", "proof_context", "window_plan"]
+__all__ = ["layout_of", "prompt_ids", "proof_context", "window_plan"]
 
 
 def prompt_ids(settings: Settings, tokenizer: TextTokenizer) -> tuple[int, ...]:
     """The tokens every row begins with: the system prompt as a chat turn, or none."""
     return system_turn(tokenizer, settings.duplex.system_prompt)
-
-
-def check_silence_id(settings: Settings, tokenizer: TextTokenizer) -> None:
-    """The silence token must be one the tokenizer has and never writes for text. Raises `ConfigError`."""
-    silence = settings.duplex.silence_token_id
-    if not 0 <= silence < tokenizer.vocab_size:
-        raise ConfigError(
-            f"duplex.silence_token_id is {silence}, but {tokenizer.name} has the ids 0 to {tokenizer.vocab_size - 1}",
-            hint="151646 (<|object_ref_start|>) is the one of the Qwen tokenizers",
-        )
-    if silence not in tokenizer.special_ids:
-        raise ConfigError(
-            f"duplex.silence_token_id is {silence}, which {tokenizer.name} writes for the text {tokenizer.decode([silence])!r}",
-            hint="choose a special token that no text contains, such as 151646 (<|object_ref_start|>)",
-        )
 
 
 def layout_of(settings: Settings, tokenizer: TextTokenizer) -> Layout:
@@ -45,6 +31,7 @@ def layout_of(settings: Settings, tokenizer: TextTokenizer) -> Layout:
         silence_id=duplex.silence_token_id,
         placeholder=duplex.audio_placeholder,
         prompt_ids=prompt_ids(settings, tokenizer),
+        controls=controls_of(duplex),
     )
 
 
@@ -94,4 +81,7 @@ def proof_context(settings: Settings, tokenizer: TextTokenizer) -> ProofContext:
         placeholder=duplex.audio_placeholder,
         prompt_ids=prompt_ids(settings, tokenizer),
         max_tokens=duplex.max_tokens,
+        controls=controls_of(duplex),
+        gap=round(duplex.unit_gap_s * HEARD_HZ),
+        windows=window_plan(settings, tokenizer),
     )

@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sca.data.duplex.controls import Control, controls_of, decode_controls
 from sca.data.duplex.settings import read_settings, settings_of
 from sca.data.duplex.store import iter_rows, open_split
 from sca.data.duplex.tracks import WAV_HEADER_BYTES
@@ -35,6 +36,7 @@ class DuplexRow:
     heard: float32 `(n_chunks, 5120)`, what the listener says, 16 kHz.
     spoken: float32 `(n_chunks, 7680)`, what the speaker says, 24 kHz, on the same chunks (past the recording's end: zeros).
     segments: as stored, times from the row's start.   speaker_embedding: float32 `(192,)` or None.
+    controls: the control tokens in `input_ids`, by name, in order; silence is not one of them.
     """
 
     row_id: str
@@ -44,6 +46,7 @@ class DuplexRow:
     segments: list[dict[str, Any]]
     speaker_embedding: NDArray[np.float32] | None
     placeholder: int
+    controls: tuple[Control, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class DuplexDataset:
         settings = settings_of(read_settings(root))
         self.grid: Grid = settings.grid
         self.placeholder: int = settings.duplex.audio_placeholder
+        self._control_names = controls_of(settings.duplex).names
         self._rows: Any = None
         self._sessions: OrderedDict[str, dict[str, StoredTrack]] = OrderedDict()
         self._beside: tuple[int, ThreadPoolExecutor] | None = None
@@ -112,6 +116,7 @@ class DuplexDataset:
             segments=row["segments"],
             speaker_embedding=None if embedding is None else np.asarray(embedding, np.float32),
             placeholder=self.placeholder,
+            controls=tuple(decode_controls(row["input_ids"], self._control_names, self.placeholder, self.grid)),
         )
 
     def _thread(self) -> ThreadPoolExecutor:

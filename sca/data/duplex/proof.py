@@ -10,6 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sca.data.duplex.controls import Controls
+from sca.data.duplex.proof_controls import control_problems
+from sca.data.duplex.talk import TalkProof
+from sca.data.duplex.windows import Span, WindowPlan
 from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ, encoder_tokens
 
@@ -22,7 +26,10 @@ FLOOR_TENTHS = 50
 
 @dataclass(frozen=True, slots=True)
 class ProofContext:
-    """What rows are held against: the grid and the settings they were made with, and the tokenizer. Lengths in chunks."""
+    """What rows are held against: the grid and the settings they were made with, and the tokenizer. Lengths in chunks.
+
+    gap: samples at 16 kHz that units of one speaker are apart at least.
+    """
 
     tokenizer: TextTokenizer
     chunk_samples: int
@@ -36,6 +43,9 @@ class ProofContext:
     placeholder: int
     prompt_ids: tuple[int, ...]
     max_tokens: int
+    controls: Controls
+    gap: int
+    windows: WindowPlan
 
 
 @dataclass(slots=True)
@@ -57,12 +67,12 @@ class Tally:
 
 
 def parse_input_ids(ids: Sequence[int], context: ProofContext) -> tuple[list[list[int]], str | None]:
-    """Each chunk's text tokens, and where the pattern breaks, if it does."""
+    """Each chunk's tokens without silence, and where the pattern breaks, if it does. Hold is the only token of its chunk."""
     at, end = len(context.prompt_ids), len(ids)
     if tuple(ids[:at]) != context.prompt_ids:
         return [], "the system prompt is not the one of the settings"
     chunks: list[list[int]] = []
-    heard = [context.placeholder] * context.frames
+    heard, hold = [context.placeholder] * context.frames, context.controls.hold
     while at < end:
         if list(ids[at : at + context.frames]) != heard:
             return (
@@ -74,11 +84,15 @@ def parse_input_ids(ids: Sequence[int], context: ProofContext) -> tuple[list[lis
             chunks.append([])
             at += 1
             continue
+        if hold is not None and at < end and ids[at] == hold:
+            chunks.append([hold])
+            at += 1
+            continue
         spoken = list(ids[at : at + context.capacity])
         if len(spoken) < context.capacity or context.placeholder in spoken:
             return chunks, f"chunk {len(chunks)} has neither one silence nor {context.capacity} tokens (position {at})"
         text = [token for token in spoken if token != context.silence_id]
-        if spoken[: len(text)] != text:
+        if spoken[: len(text)] != text or hold in text:
             return chunks, f"chunk {len(chunks)} has text after silence (position {at})"
         chunks.append(text)
         at += context.capacity
@@ -88,7 +102,10 @@ def parse_input_ids(ids: Sequence[int], context: ProofContext) -> tuple[list[lis
 class ViewProof:
     """The rows of one side of a session, in order: every word in exactly one row, no gap in the time line."""
 
-    def __init__(self, name: str, words: Sequence[Stored], session_chunks: int, context: ProofContext) -> None:
+    def __init__(
+        self, name: str, words: Sequence[Stored], other: Sequence[Span], session_chunks: int, context: ProofContext
+    ) -> None:
+        """words: of the speaker, as stored.   other: where the listener speaks."""
         self.name = name
         self.tally = Tally()
         self.problems: list[str] = []
@@ -97,6 +114,8 @@ class ViewProof:
         self._context = context
         self._next_word = 0
         self._next_chunk = 0
+        self.talk = TalkProof(words, other, context.gap, context.windows)
+        self.problems += [f"{name}: {line}" for line in self.talk.broken_units()]
 
     def add(self, row: Stored) -> None:
         """Check the next row."""
@@ -107,7 +126,9 @@ class ViewProof:
         if row["start_chunk"] != self._next_chunk:
             self._problem(where, f"starts at chunk {row['start_chunk']}, but the row before ends at {self._next_chunk}")
         self._next_chunk = row["start_chunk"] + row["n_chunks"] - row["extended_chunks"]
-        placed = self._tokens(row)
+        every = self._tokens(row)
+        marks = self._context.controls.names
+        placed = [token for token in every if token[0] not in marks]
         for left_out in sorted([*row["segments"], *row["dropped"]], key=lambda part: part["first_word"]):
             if left_out["first_word"] != self._next_word:
                 self._problem(
@@ -121,6 +142,11 @@ class ViewProof:
             _Segment(self, row, n, segment, own).check()
         if at != len(placed):
             self._problem(where, f"{len(placed)} text tokens, but its segments have {at}")
+        elif marks:
+            for line in control_problems(row, every, self.talk, self._context):
+                self._problem(where, line)
+        for line in self.talk.row(row):
+            self._problem(where, line)
         for part in row["dropped"]:
             self.tally.counts["units_dropped"] += 1
             self.tally.counts["tokens_dropped_on_request"] += part["n_tokens"]
@@ -166,13 +192,15 @@ class ViewProof:
                 where, f"the encoder makes {made} tokens of a chunk, the row has {context.frames} placeholders"
             )
         placed = [(token, chunk, k) for chunk, tokens in enumerate(chunks) for k, token in enumerate(tokens)]
-        limit, special = context.tokenizer.vocab_size, context.tokenizer.special_ids
+        limit, special, marks = context.tokenizer.vocab_size, context.tokenizer.special_ids, context.controls.names
         for token, chunk, k in placed:
-            if not 0 <= token < limit or token in special:
+            if token in marks:
+                self.tally.counts[f"control_{marks[token]}"] += 1
+            elif not 0 <= token < limit or token in special:
                 self._problem(
                     where, f"token {token} at chunk {chunk}, place {k} is not a text token of {context.tokenizer.name}"
                 )
-        self.tally.used.update(len(tokens) for tokens in chunks)
+        self.tally.used.update(sum(token not in marks for token in tokens) for tokens in chunks)
         return placed
 
     def words(self, first: int, count: int) -> Sequence[Stored]:

@@ -1,33 +1,82 @@
 """Rows and tracks as the records that are stored: seconds instead of samples, plain types, the names of the columns."""
 
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sca.data.corpora.conversation import Track
 from sca.data.duplex.rows import Dropped, Layout, Row, Segment
-from sca.data.duplex.text import Word
+from sca.data.duplex.text import Unit, Word
 from sca.data.duplex.tracks import EncodedTrack
+from sca.data.duplex.windows import Span
 from sca.units import HEARD_HZ
 
-__all__ = ["row_record", "storage_record", "word_record"]
+__all__ = ["row_record", "speech_of", "storage_record", "units_of", "word_records"]
 
 
-def word_record(word: Word) -> dict[str, Any]:
-    """A word of `storage`: times in seconds from the start of the session."""
-    return {"word": word.text, "start": word.start / HEARD_HZ, "end": word.end / HEARD_HZ, "source": word.source}
+def word_records(units: Sequence[Unit]) -> list[dict[str, Any]]:
+    """The words of one speaker for `storage`; they hold all of the units, which `units_of` gives back.
+
+    start, end: seconds from the session's start.   unit: its number.   space: whether one stands before the word.
+    """
+    records = []
+    for number, unit in enumerate(units):
+        until = 0
+        for word in unit.words:
+            times = {"start": word.start / HEARD_HZ, "end": word.end / HEARD_HZ}
+            records.append(
+                {"word": word.text, **times, "source": word.source, "unit": number, "space": word.at > until}
+            )
+            until = word.at + len(word.text)
+    return records
+
+
+def speech_of(record: Mapping[str, Any]) -> list[Span]:
+    """Where the speaker of a row of `storage` speaks: his units, or what the VAD found where nobody wrote down what he says."""
+    found = [(round(span["start"] * HEARD_HZ), round(span["end"] * HEARD_HZ)) for span in record["speech"]]
+    return found or [(unit.start, unit.end) for unit in units_of(record["words"])]
+
+
+def units_of(words: Iterable[Mapping[str, Any]]) -> list[Unit]:
+    """The units of stored words."""
+    units: list[Unit] = []
+    for _, members in groupby(words, key=lambda record: record["unit"]):
+        text, found = "", []
+        for record in members:
+            text += " " if record["space"] else ""
+            start, end = round(record["start"] * HEARD_HZ), round(record["end"] * HEARD_HZ)
+            word = record["word"]
+            found.append(Word(word, len(text), len(text) + len(word), start, end, record["source"]))
+            text += word
+        units.append(Unit(text, tuple(found)))
+    return units
 
 
 def storage_record(
-    session_id: str, track: Track, audio: EncodedTrack, sha256: str, words: list[Word]
+    session_id: str,
+    track: Track,
+    audio: EncodedTrack,
+    sha256: str,
+    units: Sequence[Unit],
+    speech: Sequence[Span],
+    embedding: NDArray[np.float32] | None,
 ) -> dict[str, Any]:
-    """A row of `storage` without its two audio cells. sha256: of the recording's file."""
+    """A row of `storage` without its two audio cells.   sha256: of the recording's file.   embedding: of the voice, `(192,)`.
+
+    speech: where he speaks; kept where no words say it.
+    """
     return {
         "session_id": session_id,
         "speaker_id": track.speaker_id,
         "duration_samples": audio.samples,
-        "words": [word_record(word) for word in words],
-        "speaker_embedding": None,
+        "words": word_records(units),
+        "speech": [
+            {"start": start / HEARD_HZ, "end": end / HEARD_HZ} for start, end in (() if track.transcript else speech)
+        ],
+        "speaker_embedding": None if embedding is None else embedding.tolist(),
         "provenance": {
             # Names, not paths: a data set should not tell where on whose machine it was made.
             "audio": track.audio.name,

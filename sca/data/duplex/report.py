@@ -124,7 +124,7 @@ class Audio(_Part):
 
 
 class Report(_Part):
-    """`report.json`. The digests cover every value of every row, in order."""
+    """`report.json`. The digests cover every value of every row, in order.   controls: control tokens in the rows, by name."""
 
     sca_version: str
     made_with: dict[str, Any]
@@ -132,6 +132,7 @@ class Report(_Part):
     rows: int
     splits: dict[str, int]
     segments: dict[str, int]
+    controls: dict[str, int]
     align_source: dict[str, int]
     alignment: Alignment
     placement: Placement
@@ -198,6 +199,7 @@ def make_report(
             for split in sorted({r.split for r in kept} | {"train"})
         },
         segments=_named(counts, "segments_"),
+        controls=_named(counts, "control_"),
         align_source={k: v for k, v in _named(counts, "words_").items() if k != "dropped_on_request"},
         alignment=Alignment(
             method=settings.duplex.align,
@@ -246,7 +248,7 @@ def make_report(
             clipped_samples=counts["clipped_samples"],
             tracks_silent=counts["tracks_silent"],
             non_finite_samples=counts["non_finite_samples"],
-            missing_embeddings=counts["tracks"],
+            missing_embeddings=counts["tracks_without_embedding"],
         ),
         row_flags=_named(counts, "rows_"),
         skipped=len(skipped) + sum(len(r.skipped) for r in results),

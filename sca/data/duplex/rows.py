@@ -1,7 +1,8 @@
 """Training rows: the windows of one side of a session, with their tokens on the grid.
 
 Pure. A row knows chunks and tokens, not audio: `input_ids` is the system prompt, then for every chunk the audio placeholders
-and either one silence token or `capacity` tokens, of which the ones after the text are silence.
+and either one silence token or `capacity` tokens, of which the ones after the text are silence. Where control tokens are asked
+for, hold stands in place of the one silence while the speaker speaks on, and start and stop are placed like text.
 """
 
 from bisect import bisect_left
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.data.duplex.controls import NO_CONTROLS, Controls
 from sca.data.duplex.labels import Label
 from sca.data.duplex.place import Cursor, place_unit, token_words, wanted_slots
 from sca.data.duplex.text import Unit, Word
@@ -26,9 +28,12 @@ __all__ = [
     "SegmentWord",
     "SpokenUnit",
     "interleave",
+    "last_slot",
     "make_row",
     "tokenize_units",
 ]
+
+_PAST_END = 1 << 30  # a unit that goes on in the next row is spoken to this row's end
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class Layout:
     silence_id: int
     placeholder: int
     prompt_ids: tuple[int, ...]
+    controls: Controls = NO_CONTROLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,11 @@ class SegmentWord:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A unit, or the part of it that falls into a row. `slots` and `ks` are its tokens' places, counted from the row's start."""
+    """A unit, or the part of it that falls into a row. `slots` and `ks` are its tokens' places, counted from the row's start.
+
+    opening, closing: the control tokens before and after them, as (id, chunk).   speaks: the chunks `[first, last]` during which it
+    is spoken.
+    """
 
     text: str
     leading_space: bool
@@ -92,6 +102,9 @@ class Segment:
     ks: tuple[int, ...]
     label: Label
     lag: int
+    opening: tuple[int, int] | None
+    closing: tuple[int, int] | None
+    speaks: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +172,7 @@ def make_row(window: Window, last: bool, spoken: Sequence[SpokenUnit], layout: L
         end = len(unit.anchors) if until is None else bisect_left(unit.anchors, until)
         if first >= end:
             continue
-        segment, after = _place(unit, first, end, window.first, cursor, layout)
+        segment, after = _place(unit, first, end, window, cursor, layout)
         if segment.lag > layout.max_lag:
             flags.append("lag")
             if layout.drop_late_units:
@@ -172,30 +185,44 @@ def make_row(window: Window, last: bool, spoken: Sequence[SpokenUnit], layout: L
         segments.append(segment)
         cursor = after
     planned = window.last - window.first
-    n_chunks = max(planned, segments[-1].slots[-1] + 1 if segments else 0)
+    placed = [pair for segment in segments for pair in _tokens(segment)]
+    n_chunks = max(planned, placed[-1][1] + 1 if placed else 0)
     if n_chunks > planned:
         flags.append("extended")
-    tokens = [t for s in segments for t in s.ids]
-    slots = [c for s in segments for c in s.slots]
-    ids = interleave(tokens, slots, n_chunks, layout)
+    held = [range(s.speaks[0], min(s.speaks[1] + 1, n_chunks)) for s in segments]
+    ids = interleave([t for t, _ in placed], [c for _, c in placed], n_chunks, layout, held)
     return Row(
         window.first, n_chunks, n_chunks - planned, ids, tuple(segments), tuple(dropped), tuple(dict.fromkeys(flags))
     )
 
 
 def _place(
-    unit: SpokenUnit, first: int, until: int, origin: int, cursor: Cursor, layout: Layout
+    unit: SpokenUnit, first: int, until: int, window: Window, cursor: Cursor, layout: Layout
 ) -> tuple[Segment, Cursor]:
-    """Place words `[first, until)` of a unit; slots in the segment count from chunk `origin`."""
+    """Place words `[first, until)` of a unit; slots in the segment count from the window's first chunk."""
+    origin = window.first
     picked = [i for i, owner in enumerate(unit.owners) if first <= owner < until]
     all_wanted = wanted_slots(unit.unit, unit.owners, layout.chunk_samples, layout.lead)
     wanted = [max(all_wanted[i], origin) for i in picked]
-    placed = place_unit(wanted, cursor, capacity=layout.capacity, pull=layout.pull)
-    lag = max((slot - want for slot, want in zip(placed.slots, wanted, strict=True)), default=0)
-    slots = tuple(slot - origin for slot in placed.slots)
+    opening = layout.controls.opening(unit.label.kind) if first == 0 else None
+    closing = layout.controls.stop if until == len(unit.anchors) else None
+    ends = last_slot(max(word.end for word in unit.unit.words[first:until]), layout.chunk_samples, layout.lead)
+    ends = max([min(ends, window.last - 1), *wanted[-1:], origin])
+    before, after = int(opening is not None), int(closing is not None)
+    placed = place_unit(
+        [*wanted[:1] * before, *wanted, *[ends] * after], cursor, capacity=layout.capacity, pull=layout.pull
+    )
+    every = tuple(slot - origin for slot in placed.slots)
+    every_place = _places(every, cursor, origin)
+    own = slice(before, len(every) - after)
+    slots, places = every[own], every_place[own]
+    lag = max((slot + origin - want for slot, want in zip(slots, wanted, strict=True)), default=0)
+    speaks = (
+        every[0] if first == 0 else 0,
+        max(every[-1], ends - origin) if until == len(unit.anchors) else _PAST_END,
+    )
     words: list[SegmentWord] = []
     at = 0
-    places = _places(slots, cursor, origin)
     counts = Counter(unit.owners[i] for i in picked)
     for index in range(first, until):
         count = counts[index]
@@ -209,8 +236,30 @@ def _place(
         space = False
     ids = tuple(unit.ids[i] for i in picked)
     return Segment(
-        text, space, unit.first_word + first, tuple(words), ids, slots, tuple(k for _, k in places), unit.label, lag
+        text=text,
+        leading_space=space,
+        first_word=unit.first_word + first,
+        words=tuple(words),
+        ids=ids,
+        slots=slots,
+        ks=tuple(k for _, k in places),
+        label=unit.label,
+        lag=lag,
+        opening=None if opening is None else (opening, every[0]),
+        closing=None if closing is None else (closing, every[-1]),
+        speaks=speaks,
     ), placed.after
+
+
+def last_slot(end: int, chunk_samples: int, lead: int) -> int:
+    """The chunk in which speech that ends at sample `end` ends, counted as words' own chunks are: `lead` before its sound."""
+    return (end - 1) // chunk_samples - lead
+
+
+def _tokens(segment: Segment) -> list[tuple[int, int]]:
+    """All tokens of a segment as (id, chunk), its control tokens around its text."""
+    found = [segment.opening, *zip(segment.ids, segment.slots, strict=True), segment.closing]
+    return [token for token in found if token is not None]
 
 
 def _places(slots: Sequence[int], cursor: Cursor, origin: int) -> list[tuple[int, int]]:
@@ -225,14 +274,23 @@ def _places(slots: Sequence[int], cursor: Cursor, origin: int) -> list[tuple[int
     return places
 
 
-def interleave(tokens: Sequence[int], slots: Sequence[int], n_chunks: int, layout: Layout) -> NDArray[np.int32]:
-    """`input_ids` int32: the prompt, then per chunk `frames` placeholders and one silence or `capacity` tokens."""
+def interleave(
+    tokens: Sequence[int], slots: Sequence[int], n_chunks: int, layout: Layout, held: Sequence[range] = ()
+) -> NDArray[np.int32]:
+    """`input_ids` int32: the prompt, then per chunk `frames` placeholders and one silence or `capacity` tokens.
+
+    held: chunks in which the speaker speaks; where they have no tokens they get the hold token, if there is one.
+    """
     used = np.bincount(np.asarray(slots, np.int64), minlength=n_chunks) if len(slots) else np.zeros(n_chunks, np.int64)
     spoken = np.where(used > 0, layout.capacity, 1)
     starts = np.concatenate(([0], np.cumsum(layout.frames + spoken)))
     body = np.full(int(starts[-1]), layout.silence_id, np.int32)
     heard = starts[:-1, None] + np.arange(layout.frames)
     body[heard.ravel()] = layout.placeholder
+    if layout.controls.hold is not None:
+        for chunks in held:
+            empty = [chunk for chunk in chunks if not used[chunk]]
+            body[starts[empty] + layout.frames] = layout.controls.hold
     if len(slots):
         chunk = np.asarray(slots, np.int64)
         # The k-th token of a chunk: its index less the index of the chunk's first.

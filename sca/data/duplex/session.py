@@ -20,12 +20,13 @@ from sca.data.duplex.align_track import TrackAligner, word_finder
 from sca.data.duplex.labels import label
 from sca.data.duplex.layout import layout_of, proof_context, window_plan
 from sca.data.duplex.proof import Tally, ViewProof
-from sca.data.duplex.records import row_record, storage_record, word_record
+from sca.data.duplex.records import row_record, storage_record, word_records
 from sca.data.duplex.rows import SpokenUnit, make_row, tokenize_units
 from sca.data.duplex.speech import spoken_spans
 from sca.data.duplex.store import audio_array, write_table
 from sca.data.duplex.text import Unit, Word, clean, make_units
 from sca.data.duplex.tracks import EncodedTrack, encode_tracks
+from sca.data.duplex.voice import embed_speaker
 from sca.data.duplex.windows import Span, plan_windows
 from sca.data.runs.files import write_json
 from sca.tokenizer import TextTokenizer
@@ -154,7 +155,7 @@ def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: Te
             spoken_spans(audio.heard) if track.transcript is None else [(unit.start, unit.end) for unit in side]
             for track, audio, side in zip(conversation.tracks, encoded, units, strict=True)
         ]
-        _write_storage(paths, job, conversation.tracks, encoded, units, result)
+        _write_storage(paths, job, conversation.tracks, encoded, units, talk, settings, result)
         _write_rows(
             paths,
             files.session_id,
@@ -258,13 +259,15 @@ def _write_storage(
     tracks: Sequence[Track],
     encoded: Sequence[EncodedTrack],
     units: Sequence[list[Unit]],
+    talk: Sequence[Sequence[Span]],
+    settings: Settings,
     result: SessionResult,
 ) -> None:
     def batches() -> Any:
-        for track, audio, spoken in zip(tracks, encoded, units, strict=True):
-            words = [word for unit in spoken for word in unit.words]
-            record = storage_record(paths.session_id, track, audio, job.sha256[track.audio], words)
-            count_audio(record["provenance"], result.tally)
+        for track, audio, spoken, spans in zip(tracks, encoded, units, talk, strict=True):
+            voice = embed_speaker(settings, audio.heard, spans)
+            record = storage_record(paths.session_id, track, audio, job.sha256[track.audio], spoken, spans, voice)
+            count_audio(record, result.tally)
             heard, speech = audio_array([audio.heard, audio.spoken])
             result.storage_digests.append(digest_of(record, *map(_blocks, (audio.heard, audio.spoken))))
             yield {name: [value] for name, value in record.items()} | {"audio_16k": heard, "audio_24k": speech}
@@ -313,6 +316,7 @@ def _write_rows(
     )
     n_chunks = settings.grid.chunks(samples)
     speakers = [track.speaker_id for track in tracks]
+    stored = [word_records(side) for side in units]
 
     def batches() -> Any:
         for spoken_by, speaker in enumerate(speakers):
@@ -320,7 +324,6 @@ def _write_rows(
                 continue
             side = units[spoken_by]
             words: list[Span] = [(w.start, w.end) for unit in side for w in unit.words]
-            stored = [word_record(w) for unit in side for w in unit.words]
             tokenized: list[SpokenUnit] | None = None
             for heard_by, listener in enumerate(speakers):
                 if heard_by == spoken_by:
@@ -333,7 +336,8 @@ def _write_rows(
                     tokenized = tokenize_units(side, labels, tokenizer)
                 labelled = [replace(unit, label=found) for unit, found in zip(tokenized, labels, strict=True)]
                 windows = plan_windows(n_chunks, words, spans[spoken_by], spans[heard_by], plan)
-                view = ViewProof(f"{session_id}:{listener}>{speaker}", stored, n_chunks, context)
+                name = f"{session_id}:{listener}>{speaker}"
+                view = ViewProof(name, stored[spoken_by], spans[heard_by], n_chunks, context)
                 for window in windows:
                     row = make_row(window, window is windows[-1], labelled, layout)
                     record = row_record(session_id, listener, speaker, row, layout)
@@ -349,10 +353,11 @@ def _write_rows(
     write_table(paths.rows, "rows", batches())
 
 
-def count_audio(provenance: Mapping[str, Any], tally: Tally) -> None:
-    """Add what one track's provenance says of its recording."""
-    counts = tally.counts
+def count_audio(record: Mapping[str, Any], tally: Tally) -> None:
+    """Add what one track's row of `storage` says of its recording."""
+    counts, provenance = tally.counts, record["provenance"]
     counts["tracks"] += 1
+    counts["tracks_without_embedding"] += record["speaker_embedding"] is None
     for name in ("padded", "clipped", "non_finite"):
         counts[f"{name}_samples"] += provenance[f"{name}_samples"]
     counts["tracks_padded"] += provenance["padded_samples"] > 0

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from sca.config import AudioConfig, DuplexConfig, Settings
 from sca.data.duplex.store import SCHEMA_VERSION
+from sca.data.speaker import public_name
 from sca.errors import InputError
 from sca.tokenizer import TextTokenizer, load_tokenizer
 
@@ -33,7 +34,8 @@ def made_with(settings: Settings, tokenizer: TextTokenizer) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "audio": settings.audio.model_dump(mode="json"),
-        "duplex": settings.duplex.model_dump(mode="json"),
+        "duplex": settings.duplex.model_dump(mode="json")
+        | {"speaker_model": public_name(settings.duplex.speaker_model)},
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
     }
 

@@ -26,7 +26,8 @@ __all__ = [
     "write_table",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+"""3: words say which unit they belong to and whether a space stands before them; tracks without words say where they speak."""
 
 
 @cache
@@ -44,7 +45,10 @@ def features(split: str) -> Any:
                 "audio_16k": Audio(sampling_rate=16_000, decode=False),
                 "audio_24k": Audio(sampling_rate=24_000, decode=False),
                 "duration_samples": Value("int64"),
-                "words": List({"word": text, "start": real, "end": real, "source": text}),
+                "words": List(
+                    {"word": text, "start": real, "end": real, "source": text, "unit": number, "space": Value("bool")}
+                ),
+                "speech": List({"start": real, "end": real}),
                 "speaker_embedding": List(real32, length=EMBEDDING_SIZE),
                 "provenance": {
                     "audio": text,

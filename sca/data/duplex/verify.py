@@ -23,6 +23,7 @@ from sca.data.duplex.checks import Verification, checks_of
 from sca.data.duplex.layout import proof_context
 from sca.data.duplex.load import StoredTrack, chunked, is_written_down
 from sca.data.duplex.proof import ProofContext, ViewProof
+from sca.data.duplex.records import speech_of
 from sca.data.duplex.report import Report, make_report
 from sca.data.duplex.session import SILENT_PEAK, SessionResult, count_audio, digest_of
 from sca.data.duplex.settings import differences, made_with, read_settings, settings_of, tokenizer_of
@@ -50,6 +51,7 @@ _NOT_RECOMPUTED = (
 )
 _DECODE_BLOCK = 1 << 18
 _CAUSAL_CHUNKS = 64
+_UNIT_LENGTH = 1e-3
 
 
 def verify(
@@ -188,7 +190,10 @@ class _Verifier:
             self._problem("audio", f"{name}: silent, but has {len(record['words'])} words")
         if self.tracks_whole:
             result.storage_digests.append(digest_of(record, [track.heard], [track.spoken]))
-        count_audio(provenance, result.tally)
+        embedding = record["speaker_embedding"]
+        if embedding is not None and not abs(float(np.linalg.norm(embedding)) - 1) < _UNIT_LENGTH:
+            self._problem("audio", f"{name}: its speaker embedding is no direction of length 1")
+        count_audio(record, result.tally)
 
     def _views(
         self, session_id: str, tracks: list[StoredTrack], rows: list[dict[str, Any]], result: SessionResult
@@ -205,7 +210,11 @@ class _Verifier:
             )
         views = {
             side: ViewProof(
-                f"{session_id}:{side[0]}>{side[1]}", by_speaker[side[1]].record["words"], n_chunks, self.context
+                f"{session_id}:{side[0]}>{side[1]}",
+                by_speaker[side[1]].record["words"],
+                speech_of(by_speaker[side[0]].record),
+                n_chunks,
+                self.context,
             )
             for side in wanted
         }

@@ -9,6 +9,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 __all__ = ["Cut", "Span", "Window", "WindowPlan", "merge_spans", "plan_windows"]
 
 Span = tuple[int, int]
@@ -78,13 +81,14 @@ def plan_windows(
     if n_chunks <= plan.max_chunks and (plan.max_segments is None or len(units) <= plan.max_segments):
         return [Window(0, n_chunks)]
     starts = [start for start, _ in units]
-    cuts = _candidates(n_chunks, words, starts, other, plan)
+    parts = _Parts([start for start, _ in words], [bisect_right(starts, start) for start, _ in words])
+    cuts = _candidates(n_chunks, words, parts, other, plan)
     turns = sorted([*starts, *(start for start, _ in other)])
-    return _cheapest_tiling(cuts, starts, turns, plan)
+    return _cheapest_tiling(cuts, parts, turns, plan)
 
 
 def _candidates(
-    n_chunks: int, words: Sequence[Span], unit_starts: Sequence[int], other: Sequence[Span], plan: WindowPlan
+    n_chunks: int, words: Sequence[Span], parts: "_Parts", other: Sequence[Span], plan: WindowPlan
 ) -> list[Cut]:
     """Cuts by kind, worse kinds only where the better ones leave a stretch that no window may hold."""
     speech = _Timeline(merge_spans(words))
@@ -96,7 +100,7 @@ def _candidates(
         if joint.silence_around(at) >= plan.min_silence:
             kinds[chunk] = "clean" if speech.next_start(at) // plan.chunk_samples - plan.lead >= chunk else "close"
     for kind in ("listener_cut", "word_cut", "forced_cut"):
-        for first, last in _stretches(kinds, n_chunks, unit_starts, plan):
+        for first, last in _stretches(kinds, n_chunks, parts, plan):
             for chunk in range(first + 1, last):
                 at = chunk * plan.chunk_samples
                 silent = speech.silence_around(at)
@@ -106,61 +110,79 @@ def _candidates(
     return [Cut(0, "clean"), *(Cut(c, kinds[c]) for c in sorted(kinds)), Cut(n_chunks, "clean")]
 
 
-def _stretches(
-    kinds: dict[int, str], n_chunks: int, unit_starts: Sequence[int], plan: WindowPlan
-) -> list[tuple[int, int]]:
+def _stretches(kinds: dict[int, str], n_chunks: int, parts: "_Parts", plan: WindowPlan) -> list[tuple[int, int]]:
     """Neighbouring cuts with more between them than a window may hold: too long, or too many segments."""
     chunks = [0, *sorted(kinds), n_chunks]
-    began = [bisect_left(unit_starts, chunk * plan.chunk_samples) for chunk in chunks]
+    first, last = parts.at([chunk * plan.chunk_samples for chunk in chunks])
+    most = plan.max_segments or len(parts.starts) + 1
     return [
         (chunks[i], chunks[i + 1])
         for i in range(len(chunks) - 1)
-        if chunks[i + 1] - chunks[i] > plan.max_chunks or _crowd_cost(began[i + 1] - began[i], plan)
+        if chunks[i + 1] - chunks[i] > plan.max_chunks or last[i + 1] - first[i] + 1 > most
     ]
 
 
 def _cheapest_tiling(
-    cuts: Sequence[Cut], unit_starts: Sequence[int], turn_starts: Sequence[int], plan: WindowPlan
+    cuts: Sequence[Cut], parts: "_Parts", turn_starts: Sequence[int], plan: WindowPlan
 ) -> list[Window]:
     """Shortest path over the cuts: bad cuts, odd lengths, too many segments and too few turns cost."""
-    chunks = [cut.chunk for cut in cuts]
-    began = [bisect_left(unit_starts, chunk * plan.chunk_samples) for chunk in chunks]
-    turned = [bisect_left(turn_starts, chunk * plan.chunk_samples) for chunk in chunks]
-    best = [0.0] + [float("inf")] * (len(cuts) - 1)
+    chunks = np.array([cut.chunk for cut in cuts])
+    samples = (chunks * plan.chunk_samples).tolist()
+    first, last = map(np.array, parts.at(samples))
+    turned = np.array([bisect_left(turn_starts, at) for at in samples])
+    best = np.zeros(len(cuts))
     came = [0] * len(cuts)
     for j in range(1, len(cuts)):
         # The nearest cut before this one is always allowed, so that a tiling exists.
-        for i in range(j - 1, -1, -1):
-            length = chunks[j] - chunks[i]
-            if length > plan.max_chunks and i < j - 1:
-                break
-            cost = best[i] + _COST[cuts[j].kind] + _length_cost(length, plan) + _crowd_cost(began[j] - began[i], plan)
-            cost += _FEW_TURNS * (turned[j] - turned[i] < plan.min_turns)
-            if cost < best[j]:
-                best[j], came[j] = cost, i
+        since = min(int(np.searchsorted(chunks, chunks[j] - plan.max_chunks)), j - 1)
+        cost = best[since:j] + _COST[cuts[j].kind] + _length_cost(chunks[j] - chunks[since:j], plan)
+        cost += _crowd_cost(last[j] - first[since:j] + 1, plan)
+        cost += _FEW_TURNS * (turned[j] - turned[since:j] < plan.min_turns)
+        # Of equals the shortest window.
+        came[j] = j - 1 - int(np.argmin(cost[::-1]))
+        best[j] = cost[came[j] - since]
     windows: list[Window] = []
     j = len(cuts) - 1
     while j > 0:
         i = came[j]
         flags = dict.fromkeys(cut.kind for cut in (cuts[i], cuts[j]) if cut.kind not in ("clean", "close"))
-        windows.append(Window(chunks[i], chunks[j], tuple(flags)))
+        windows.append(Window(cuts[i].chunk, cuts[j].chunk, tuple(flags)))
         j = i
     return windows[::-1]
 
 
-def _length_cost(length: int, plan: WindowPlan) -> float:
+def _length_cost(length: NDArray[np.int64], plan: WindowPlan) -> NDArray[np.float64]:
     middle = (plan.min_chunks + plan.max_chunks) / 2
     half = max(1.0, (plan.max_chunks - plan.min_chunks) / 2)
-    off = abs(length - middle) / half
+    off = np.abs(length - middle) / half
     # Inside the wanted lengths a mild pull to the middle; outside, steep. A window per unit of time also costs a little,
     # which the pull to the middle already says.
-    return 0.5 * off * off if length >= plan.min_chunks else 6.0 + 2.0 * off * off
+    cost: NDArray[np.float64] = np.where(length >= plan.min_chunks, 0.5 * off * off, 6.0 + 2.0 * off * off)
+    return cost
 
 
-def _crowd_cost(segments: int, plan: WindowPlan) -> float:
-    if plan.max_segments is None or segments <= plan.max_segments:
-        return 0.0
-    return 1000.0 * (segments - plan.max_segments)
+def _crowd_cost(segments: NDArray[np.int64], plan: WindowPlan) -> NDArray[np.float64]:
+    if plan.max_segments is None:
+        return np.zeros(len(segments))
+    return 1000.0 * np.maximum(0, segments - plan.max_segments)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Which units have words between two cuts. starts: of the words, in order.   units: the number of each word's unit."""
+
+    starts: Sequence[int]
+    units: Sequence[int]
+
+    def at(self, cuts: Sequence[int]) -> tuple[list[int], list[int]]:
+        """For each cut, a sample, the unit of the first word from it on, and that of the last word before it.
+
+        Between two cuts there are parts of `last - first + 1` units, one that a cut splits counted on both of its sides.
+        """
+        at = [bisect_left(self.starts, cut) for cut in cuts]
+        none_left = self.units[-1] + 1 if self.units else 1
+        first = [self.units[i] if i < len(self.units) else none_left for i in at]
+        return first, [self.units[i - 1] if i else 0 for i in at]
 
 
 @dataclass(slots=True)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 from sca import __version__
 from sca.config import ConvertConfig
 from sca.data.card import Card, CardConfig, Source
+from sca.data.speaker import public_name
 
 if TYPE_CHECKING:
     from sca.data.shows.convert import Summary
 
-__all__ = ["card_of", "public_name"]
+__all__ = ["card_of"]
 
 _USE = """
 ```python
@@ -57,8 +58,3 @@ def card_of(summary: "Summary", sources: Sequence[Source], languages: Sequence[s
         tasks=("text-to-speech", "automatic-speech-recognition"),
         sections={"Use": _USE},
     )
-
-
-def public_name(model: str) -> str:
-    """A model's name without the folders of the machine it lay on, for what leaves that machine."""
-    return model.replace("\\", "/").rsplit("/", 1)[-1]

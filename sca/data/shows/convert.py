@@ -22,13 +22,13 @@ from sca.data.runs.files import sha256_of, write_json
 from sca.data.runs.ledger import Entry, Ledger, exclusive
 from sca.data.runs.local import cores, run
 from sca.data.runs.model_identity import model_identity
-from sca.data.shows.about import card_of, public_name
+from sca.data.shows.about import card_of
 from sca.data.shows.find_audio import AudioFolder, info_files
 from sca.data.shows.layout import file_stem, paths_of
 from sca.data.shows.rows import ShowRow, rows_of
 from sca.data.shows.store import SCHEMA_VERSION, features, write_storage
 from sca.data.shows.targets import Rules, targets_of
-from sca.data.speaker import SpeakerEmbedder, load_speaker
+from sca.data.speaker import SpeakerEmbedder, load_speaker, public_name
 from sca.errors import InputError, OutputError, ScaError, writing
 from sca.events import BrokenLine, Show, read_shows
 from sca.units import HEARD_HZ, seconds_to_samples
