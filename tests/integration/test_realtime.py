@@ -12,6 +12,7 @@ from websockets.sync.client import connect
 from sca.audio.decode import read
 from sca.audio.g711 import decode_g711, encode_g711
 from sca.audio.resample import resample
+from sca.config import LiveConfig
 from tests.integration.live_servers import running
 from tests.integration.overheard import Overheard
 
@@ -78,7 +79,7 @@ def talk(server, conversation):
         async with client.realtime.connect(model="parrot") as connection:
             one = Talk(connection)
             await one.until("session.created")
-            await conversation(one, connection)
+            one.result = await conversation(one, connection)
             return one
 
     return asyncio.run(main())
@@ -224,6 +225,122 @@ def test_the_beta_is_understood_and_answered_in_its_words(server, phrase):
             kinds.append(json.loads(ws.recv(20))["type"])
     assert {"conversation.item.created", "response.audio.delta", "response.audio_transcript.done"} <= set(kinds)
     assert not {kind for kind in kinds if "output_audio" in kind or kind == "conversation.item.done"}
+
+
+def detection(**options):
+    return configured(input={"turn_detection": {"type": "server_vad", **options}})
+
+
+@pytest.mark.parametrize("interrupts", [True, False])
+def test_who_may_not_be_interrupted_says_all_of_it(phrase, interrupts):
+    engine = Overheard(LiveConfig(barge_in_ms=60_000))  # it does not fall silent by itself
+
+    async def conversation(one, connection):
+        await connection.session.update(session=detection(interrupt_response=interrupts))
+        await one.say(pcm(phrase))
+        await one.until("response.output_audio.delta")
+        await one.say(pcm(phrase))
+        await one.until("input_audio_buffer.speech_started")
+        return await one.until("response.done")
+
+    with running(engine) as server:
+        one = talk(server, conversation)
+    assert one.kinds().count("input_audio_buffer.speech_started") == 2
+    done = one.events[-1].response
+    assert done.status == ("cancelled" if interrupts else "completed")
+    said = engine.sessions[0].turns[0]
+    if interrupts:
+        assert len(one.sound()) < len(pcm(phrase)) // 2
+    else:
+        assert one.sound() == said
+        assert len(said) > len(pcm(phrase)) // 2
+
+
+def test_turns_are_told_and_nothing_is_answered_before_it_is_asked_for(server, engine, phrase):
+    async def conversation(one, connection):
+        await connection.session.update(session=detection(create_response=False))
+        await one.say(pcm(phrase) + bytes(48_000))
+        await one.until("input_audio_buffer.speech_started")
+        await one.until("input_audio_buffer.speech_stopped")
+        await one.until("input_audio_buffer.committed")
+        await one.until("conversation.item.done")
+        assert engine.sessions == []
+        assert "response.created" not in one.kinds()
+        await connection.response.create()
+        done = await one.until("response.done")
+        assert done.response.status == "completed"
+
+    one = talk(server, conversation)
+    assert one.sound() == engine.sessions[0].turns[0]
+    assert similar(engine.sessions[0].heard, resample(phrase, 24_000, 16_000)) > 0.99
+
+
+def test_formats_may_change_in_the_middle_of_the_stream(server, engine, phrase):
+    half = len(phrase) // 2
+    low = encode_g711(np.rint(resample(phrase[half:], 24_000, 8_000) * 32767).astype(np.int16), "ulaw")
+    telephone = {"format": {"type": "audio/pcmu"}}
+
+    async def conversation(one, connection):
+        await connection.session.update(session=configured(input=MANUAL))
+        await one.say(pcm(phrase[:half]))
+        await connection.session.update(session=configured(input=telephone))
+        await one.say(low)
+        await connection.input_audio_buffer.commit()
+        await connection.response.create()
+        await one.until("response.output_audio.delta")
+        # What is being said goes on as it began; the next answer is in the new format.
+        await connection.session.update(session=configured(output=telephone))
+        await one.until("response.done")
+        first = one.sound()
+        await one.say(low)
+        await connection.input_audio_buffer.commit()
+        await connection.response.create()
+        await one.until("response.done")
+        return first, one.sound()[len(first) :]
+
+    one = talk(server, conversation)
+    heard = engine.sessions[0].heard[: len(phrase) * 2 // 3]
+    assert similar(heard, resample(phrase, 24_000, 16_000)) > 0.9
+    first, second = one.result
+    turns = engine.sessions[0].turns
+    assert first == turns[0]
+    assert len(second) == len(turns[1]) // 6
+    assert similar(decode_g711(second, "ulaw").astype(np.float32), resample(phrase[half:], 24_000, 8_000)) > 0.8
+
+
+def test_an_answer_is_cut_to_what_was_heard_of_it(server, phrase):
+    async def conversation(one, connection):
+        await connection.session.update(session=configured(input=MANUAL))
+        await one.say(pcm(phrase))
+        await connection.input_audio_buffer.commit()
+        user = await one.until("conversation.item.done")
+        await connection.response.create()
+        done = await one.until("response.done")
+        item, truncate = done.response.output[0], connection.conversation.item.truncate
+        whole_ms = len(one.sound()) // 48
+        for item_id, index, ms, says in (
+            (item.id, 0, whole_ms + 1, f"only {whole_ms} ms"),
+            (item.id, 1, 100, "one content part"),
+            (item.id, 0, -1, "whole number"),
+            (user.item.id, 0, 100, "only what the assistant said"),
+        ):
+            await truncate(item_id=item_id, content_index=index, audio_end_ms=ms)
+            assert says in (await one.until("error")).error.message
+        await truncate(item_id=item.id, content_index=0, audio_end_ms=whole_ms)
+        await one.until("conversation.item.truncated")
+        await truncate(item_id=item.id, content_index=0, audio_end_ms=700)
+        assert (await one.until("conversation.item.truncated")).audio_end_ms == 700
+        await truncate(item_id=item.id, content_index=0, audio_end_ms=701)
+        assert "only 700 ms" in (await one.until("error")).error.message
+        await connection.conversation.item.retrieve(item_id=item.id)
+        kept = (await one.until("conversation.item.retrieved")).item
+        assert (kept.status, kept.content[0].transcript) == ("completed", None)
+        await connection.conversation.item.delete(item_id=item.id)
+        await one.until("conversation.item.deleted")
+        await truncate(item_id=item.id, content_index=0, audio_end_ms=1)
+        assert (await one.until("error")).error.code == "item_not_found"
+
+    talk(server, conversation)
 
 
 WRONG = [
