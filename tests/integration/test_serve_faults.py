@@ -311,3 +311,18 @@ def test_a_file_is_refused_over_http_when_there_is_no_place():
             assert response.json()["error"]["what"] == "1 sessions are going on, and that is the limit"
         assert server.empty()
         assert httpx.post(f"{server.url}/infer_wav", files={"file": ("x.wav", b"x")}).status_code == 422
+
+
+def test_who_never_stops_speaking_is_ended_when_the_server_stops():
+    with running(Mirror(), drain_s=0.2) as server, connect(server.ws, proxy=None) as ws:
+        ws.send(bytes(2 * CHUNK))
+        while not isinstance(ws.recv(timeout=20), bytes):  # the mirror's turn begins and has no end
+            pass
+        server.stop()
+        with pytest.raises(ConnectionClosed) as end:
+            while True:
+                ws.recv(timeout=20)
+        assert (end.value.rcvd.code, end.value.rcvd.reason) == (1001, "stopping")
+        with connect(server.ws, proxy=None) as late, pytest.raises(ConnectionClosed) as refused:
+            late.recv(timeout=20)
+        assert (refused.value.rcvd.code, refused.value.rcvd.reason) == (1013, "the server is stopping")

@@ -2,12 +2,15 @@
 
 import base64
 import io
+import json
 import struct
 import wave
 
 import httpx
 import numpy as np
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from tests.integration.live_servers import Mirror, running
 
@@ -122,6 +125,48 @@ def test_the_metrics_count_what_happened(mirror):
     chunks = post(mirror, wav(noise(2))).json()["timings"]["stepped"]
     assert [count(mirror, name) - was for name, was in zip(names, before, strict=True)] == [chunks, chunks, chunks, 1]
     assert count(mirror, "sca_sessions") == 0
+
+
+def test_every_number_of_a_session_is_counted():
+    with running(Mirror(), max_sessions=1, auth_key="k") as server:
+        key = {"Authorization": "Bearer k"}
+
+        def numbers():
+            lines = httpx.get(f"{server.url}/metrics", headers=key).text.splitlines()
+            return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+
+        assert httpx.get(f"{server.url}/metrics").status_code == 401
+        with connect(server.ws, proxy=None, additional_headers=key) as ws:
+            for _ in range(3):
+                ws.send(noise(1).tobytes())
+            for _ in range(9):  # a reply, an announcement and a chunk of sound each
+                ws.recv(timeout=20)
+            ws.send(json.dumps({"type": "interrupt"}))
+            while '"interrupt"' not in str(ws.recv(timeout=20)):
+                pass
+            with connect(server.ws, proxy=None, additional_headers=key) as second, pytest.raises(ConnectionClosed):
+                second.recv(timeout=20)
+            found = numbers()
+        assert server.empty()
+        over = numbers()
+    for name, value in {
+        "sca_sessions": 1,
+        "sca_sessions_begun": 1,
+        "sca_sessions_refused": 1,
+        'sca_refusals_total{status="401"}': 1,
+        "sca_chunks_heard_total": 3,
+        "sca_chunks_stepped_total": 3,
+        "sca_chunks_dropped_total": 0,
+        'sca_interruptions_total{by="door"}': 1,
+        'sca_sound_bytes_total{direction="in"}': 3 * 2 * CHUNK,
+        'sca_sound_bytes_total{direction="out"}': 3 * 2 * 7680,
+        "sca_step_seconds_count": 3,
+        "sca_answer_seconds_count": 3,
+        'sca_step_seconds_bucket{le="+Inf"}': 3,
+    }.items():
+        assert found[name] == value, name
+    assert 0 < found["sca_step_seconds_sum"] <= found["sca_answer_seconds_sum"]
+    assert over["sca_sessions"] == 0
 
 
 def test_the_engine_is_listed_as_a_model(mirror):
