@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from contextlib import contextmanager
 
 import numpy as np
@@ -79,6 +80,12 @@ class Running:
                 connection.transport.abort()
 
         asyncio.run_coroutine_threadsafe(abort(), self.loop).result(10)
+
+    def metric(self, name):
+        """The sum of a metric over its labels, or of those that the name gives."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as page:
+            lines = page.read().decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
     def stop(self):
         """As a signal does: let no one in any more, and tell the sessions."""

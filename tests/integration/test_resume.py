@@ -4,7 +4,6 @@ import json
 import logging
 import random
 
-import httpx
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -52,11 +51,6 @@ def refusal(server, token, received=0, **options):
     return error["code"], closed.value.rcvd.code
 
 
-def metric(server, name):
-    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
-
-
 @pytest.fixture(scope="module")
 def mirror():
     with running(Mirror()) as server:
@@ -66,7 +60,7 @@ def mirror():
 @pytest.mark.parametrize("seed", range(4))
 def test_however_often_it_breaks_every_sample_is_heard_and_said_once(mirror, seed):
     draw, x = random.Random(seed), sound(30, seed)
-    opened, resumed = len(mirror.server.engine.opened), metric(mirror, 'sca_resumes_total{result="resumed"}')
+    opened, resumed = len(mirror.server.engine.opened), mirror.metric('sca_resumes_total{result="resumed"}')
     caller, breaks = Caller(mirror), 0
     for message in pieces(x.tobytes(), draw):
         caller.send(message)
@@ -95,7 +89,7 @@ def test_however_often_it_breaks_every_sample_is_heard_and_said_once(mirror, see
     assert caller.documents[-1] == {"type": "bye", "reason": "end"}
     assert not [d for d in caller.documents if d.get("type") in ("error", "lag", "dropped")]
     assert len(mirror.server.engine.opened) == opened + 1
-    assert metric(mirror, 'sca_resumes_total{result="resumed"}') - resumed >= breaks
+    assert mirror.metric('sca_resumes_total{result="resumed"}') - resumed >= breaks
 
 
 def test_what_was_said_to_nobody_waits_with_its_end(mirror):
@@ -116,12 +110,12 @@ def test_a_session_that_waits_keeps_its_place_and_no_more():
         server.cut()
         while caller.read() is not None:
             pass
-        assert metric(server, "sca_sessions_waiting") == 1
+        assert server.metric("sca_sessions_waiting") == 1
         with connect(server.ws, proxy=None) as other, pytest.raises(ConnectionClosed) as refused:
             other.recv(timeout=20)
         assert refused.value.rcvd.code == 1013
         caller.resume()
-        assert metric(server, "sca_sessions_waiting") == 0
+        assert server.metric("sca_sessions_waiting") == 0
         assert caller.finish() == 1000
         assert server.empty()
 
@@ -141,7 +135,7 @@ def test_a_client_that_does_not_come_back_is_forgotten():
         assert server.empty()
         assert server.server.engine.closed == [config.session_id for config in server.server.engine.opened]
         assert refusal(server, caller.token, caller.received) == ("resume_expired", 1008)
-        assert metric(server, 'sca_resumes_total{result="resume_expired"}') == 1
+        assert server.metric('sca_resumes_total{result="resume_expired"}') == 1
 
 
 def test_a_token_is_good_once_and_for_its_owner(mirror, caplog):
@@ -180,14 +174,14 @@ def test_what_is_kept_is_bounded_and_a_client_that_lacks_more_is_told():
         caller.send(sound(6).tobytes())
         while len(caller.frames) < 6:
             caller.read()
-        assert 0 < metric(server, "sca_kept_bytes") <= 40_000
+        assert 0 < server.metric("sca_kept_bytes") <= 40_000
         assert refusal(server, caller.token, 2) == ("resume_lost", 1008)
         assert refusal(server, caller.token, caller.received + 99) == ("resume_lost", 1008)
         caller.resume()
         caller.send({"type": "ack", "received": caller.received})
         caller.send({"type": "ack", "received": 10_000})
         assert "19 messages were sent, not 10000" in caller.until("error")["message"]
-        assert metric(server, "sca_kept_bytes") < 1000
+        assert server.metric("sca_kept_bytes") < 1000
 
 
 def test_a_server_that_stops_does_not_wait_for_who_is_away():
@@ -195,7 +189,7 @@ def test_a_server_that_stops_does_not_wait_for_who_is_away():
         caller = Caller(server)
         caller.send(sound(1).tobytes())
         caller.hang_up()
-        while metric(server, "sca_sessions_waiting") == 0:
+        while server.metric("sca_sessions_waiting") == 0:
             pass
         server.stop().result(10)
         assert server.empty()

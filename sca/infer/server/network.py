@@ -51,8 +51,8 @@ class NetworkSource(Watcher):
 
     @property
     def early(self) -> bool:
-        """Whether its sound comes faster than real time, or did so: the client is no microphone, or catches up."""
-        return self._origin is not None and (self._held > self._chunk or self._ahead())
+        """Whether its sound comes faster than real time, by more than jitter explains: it is no microphone, or catches up."""
+        return 2 * self._held > self._room or self._ahead(self._room)
 
     def resume(self) -> None:
         """The client comes back, with what was heard meanwhile: from now on that counts as ahead of real time, not as late."""
@@ -61,6 +61,8 @@ class NetworkSource(Watcher):
 
     async def put(self, samples: np.ndarray) -> None:
         """Float32 `(n,)` at 16 kHz, any n. Waits while too much is held; after `close` it is thrown away."""
+        if self._origin is None:
+            self._origin = self._clock.now()
         for start in range(0, len(samples), self._chunk):
             piece = samples[start : start + self._chunk]
             while self._held + len(piece) > self._room and not self._closed:
@@ -119,16 +121,13 @@ class NetworkSource(Watcher):
             yield Block(chunk, self._clock.now())
 
     async def _when_due(self) -> None:
-        if self._origin is None:
-            self._origin = self._clock.now()
         # One chunk of slack for jitter. Ahead of that: not before the chunk before the one this piece falls in was stepped.
-        while self._ahead() and self._stepped < self._given // self._chunk - 1:
+        while self._ahead(self._chunk) and self._stepped < self._given // self._chunk - 1:
             await self._change()
 
-    def _ahead(self) -> bool:
-        assert self._origin is not None
-        due = self._origin + self._given * TICKS_PER_HEARD
-        return due > self._clock.now() + self._chunk * TICKS_PER_HEARD
+    def _ahead(self, samples: int) -> bool:
+        """Whether what is handed over next would be due, in real time since the first, more than `samples` from now."""
+        return self._origin is not None and self._origin + (self._given - samples) * TICKS_PER_HEARD > self._clock.now()
 
     def stepped(self, chunk_index: int, frames: Sequence[Frame]) -> None:
         """See `Observer`."""

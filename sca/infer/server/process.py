@@ -19,6 +19,7 @@ __all__ = ["Bounds", "Tls", "WebSockets", "listen", "serve", "server_config"]
 
 _KEEP_ALIVE_S = 75
 _DRAIN_S = 10
+_UNSENT_BYTES = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,10 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if hasattr(
+                socket, "TCP_NOTSENT_LOWAT"
+            ):  # or the kernel would hide seconds of sound that a client does not take
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
             listener.bind(address)
         except OSError:
             listener.close()
