@@ -50,7 +50,7 @@ SPEAKERS = {"chelsie": 2301, "ethan": 2302, "aiden": 2303}
 def tiny_config() -> Qwen3OmniMoeConfig:
     """The released model's shape in small. All ids, rates and the window of the vocoder are the released ones."""
     return Qwen3OmniMoeConfig(
-        thinker_config=_thinker(), talker_config=_talker(), code2wav_config=_code2wav(), enable_audio_output=True
+        thinker_config=tiny_thinker(), talker_config=_talker(), code2wav_config=_code2wav(), enable_audio_output=True
     )
 
 
@@ -83,7 +83,8 @@ def save(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def _thinker() -> dict[str, Any]:
+def tiny_thinker(*, hidden: int = HIDDEN, layers: int = 4) -> dict[str, Any]:
+    """A `Qwen3OmniMoeThinkerConfig` in small, as keyword arguments."""
     audio = {
         "num_mel_bins": 128,
         "d_model": 32,
@@ -91,7 +92,7 @@ def _thinker() -> dict[str, Any]:
         "encoder_attention_heads": 2,
         "encoder_ffn_dim": 64,
         "downsample_hidden_size": 8,
-        "output_dim": HIDDEN,
+        "output_dim": hidden,
         "n_window": 50,
         "n_window_infer": 800,
         "conv_chunksize": 500,
@@ -102,14 +103,14 @@ def _thinker() -> dict[str, Any]:
         "hidden_size": 16,
         "intermediate_size": 16,
         "num_heads": 2,
-        "out_hidden_size": HIDDEN,
+        "out_hidden_size": hidden,
         "deepstack_visual_indexes": [0],
         "num_position_embeddings": 16,
         "patch_size": 16,
         "spatial_merge_size": 2,
         "temporal_patch_size": 2,
     }
-    text = _moe(vocab_size=152_064, hidden_size=HIDDEN, num_hidden_layers=4)
+    text = _moe(vocab_size=152_064, hidden_size=hidden, num_hidden_layers=layers)
     return {
         **THINKER_IDS,
         "audio_end_token_id": 151670,

@@ -20,7 +20,7 @@ FORMATS: dict[str, dict[str, str]] = {
         "chat": "sca.data.shows.formats:chat",
         "talker_chat": "sca.data.shows.formats:talker_chat",
     },
-    "duplex": {},
+    "duplex": {"raw": "sca.data.duplex.formats:raw", "duplex": "sca.data.duplex.formats:duplex"},
 }
 """Kind of data set → format → `module:function`; the function takes `(root: Path, split: str)` and gives a sequence."""
 
@@ -31,15 +31,15 @@ def easy_load(path: str | Path, format: str = "raw", split: str = "train") -> Se
     """Open a split: `len`, `[i]` and iteration. A line costs what its own sound costs, not what its recording does.
 
     format: for shows `raw` (a dict of columns and sound), `chat` (messages) or `talker_chat` (messages whose answer has its sound,
-    and the voice). Raises `InputError` when `path` is no data set of sca's, `UsageError` for a format this kind does not have.
+    and the voice); for duplex sets `raw` or `duplex` (see `sca.data.duplex.formats.DuplexExample`). Raises `InputError` when
+    `path` is no data set of sca's, `UsageError` for a format this kind does not have.
     """
     root = Path(path)
     kind = kind_of(root)
     known = FORMATS[kind]
     if format not in known:
-        formats = ", ".join(known) or "none yet"
         raise UsageError(
-            f"{root} is a {kind} data set, and that has no format {format!r}", hint=f"its formats: {formats}"
+            f"{root} is a {kind} data set, and that has no format {format!r}", hint=f"its formats: {', '.join(known)}"
         )
     module, _, name = known[format].partition(":")
     opened: Sequence[Any] = getattr(import_module(module), name)(root, split)

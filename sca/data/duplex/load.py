@@ -73,6 +73,7 @@ class DuplexDataset:
         self.grid: Grid = settings.grid
         self.placeholder: int = settings.duplex.audio_placeholder
         self._control_names = controls_of(settings.duplex).names
+        self.not_text = frozenset({settings.duplex.silence_token_id, *self._control_names})
         self._rows: Any = None
         self._sessions: OrderedDict[str, dict[str, StoredTrack]] = OrderedDict()
         self._beside: tuple[int, ThreadPoolExecutor] | None = None

@@ -1,0 +1,127 @@
+"""`easy_load` on a duplex set, and reading it with torch's loader: workers, ranks, and going on after a break."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader
+
+import sca
+from sca.data.duplex.build import build_duplex
+from sca.data.duplex.load import load
+from sca.data.duplex.sampler import ResumableSampler
+from sca.errors import UsageError
+from sca.tokenizer import load_tokenizer
+from sca.units import seconds_to_samples
+from tests.integration import corpus
+
+SPOKEN_HZ = 24_000
+
+
+CONTROLS = {"hold_id": 151_647, "start_id": 151_648, "stop_id": 151_649, "backchannel_id": 151_650}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("easy")
+    build_duplex(corpus.demo(folder / "corpus"), folder / "data", corpus.settings(window="5-10", **CONTROLS))
+    return folder / "data"
+
+
+def test_an_example_holds_its_row(root):
+    rows, examples = load(root), sca.easy_load(root, format="duplex")
+    tokenizer = load_tokenizer("builtin:qwen")
+    assert len(examples) == len(rows) > 10
+    for row, example in zip(rows, examples, strict=True):
+        assert example.row_id == row.row_id
+        np.testing.assert_array_equal(example.input_sequence, row.input_ids)
+        # One sound for each run of four placeholders.
+        assert 4 * len(example.input_audios) == (example.input_sequence == -100).sum()
+        assert {audio.sampling_rate for audio in example.input_audios} == {16_000}
+        np.testing.assert_array_equal([audio.waveform for audio in example.input_audios], row.heard)
+        assert len(example.target_audios) == len(row.segments)
+        for target, segment in zip(example.target_audios, row.segments, strict=True):
+            text = tokenizer.decode(example.input_sequence[target.text_token_idxs].tolist())
+            assert text == (" " if segment["leading_space"] else "") + segment["text"]
+            assert target.text_token_idxs == sorted(set(target.text_token_idxs))
+            start = seconds_to_samples(segment["start_s"], SPOKEN_HZ)
+            spoken = row.spoken.reshape(-1)[start:][: len(target.audio)]
+            np.testing.assert_array_equal(target.audio, spoken)
+            assert target.sampling_rate == SPOKEN_HZ
+            assert len(target.audio) == pytest.approx((segment["end_s"] - segment["start_s"]) * SPOKEN_HZ, abs=1)
+            assert np.abs(target.audio).max() > 0.01
+        assert example.speaker_embedding is None
+
+
+def test_all_text_of_a_row_is_in_its_targets(root):
+    no_text = {151_646, *CONTROLS.values()}
+    for row, example in zip(load(root), sca.easy_load(root, format="duplex"), strict=True):
+        prompt = int((row.input_ids == row.placeholder).argmax())
+        tokens = [at for at, one in enumerate(row.input_ids) if at >= prompt and one not in {*no_text, row.placeholder}]
+        assert [at for target in example.target_audios for at in target.text_token_idxs] == tokens
+
+
+def test_raw_is_the_stored_row_with_its_sound(root):
+    rows, raw = load(root), sca.easy_load(root)
+    assert raw[0]["row_id"] == rows[0].row_id
+    np.testing.assert_array_equal(raw[0]["heard"]["array"], rows[0].heard.reshape(-1))
+    np.testing.assert_array_equal(raw[-1]["spoken"]["array"], rows[-1].spoken.reshape(-1))
+    assert [line["row_id"] for line in raw[1:3]] == [rows[1].row_id, rows[2].row_id]
+
+
+def test_examples_go_to_loader_workers(root):
+    examples = sca.easy_load(root, format="duplex")
+    there = DataLoader(pickle.loads(pickle.dumps(examples)), batch_size=None, num_workers=2)
+    for here, found in zip(examples, there, strict=True):
+        np.testing.assert_array_equal(here.input_sequence, found.input_sequence)
+        for a, b in zip(here.target_audios, found.target_audios, strict=True):
+            np.testing.assert_array_equal(a.audio, b.audio)
+
+
+def test_a_format_of_shows_is_refused(root):
+    with pytest.raises(UsageError, match="a duplex data set, and that has no format 'chat'") as raised:
+        sca.easy_load(root, format="chat")
+    assert raised.value.hint == "its formats: raw, duplex"
+
+
+def row_ids(rows):
+    return [row.row_id for row in rows]
+
+
+def read(data, sampler, workers, batches=None):
+    """Row ids by batch, as a training loop of so many batches sees them; workers have fetched more by then."""
+    loader = DataLoader(data, batch_size=2, sampler=sampler, num_workers=workers, collate_fn=row_ids)
+    return [batch for batch, _ in zip(loader, range(batches or 1000), strict=False)]
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_broken_run_goes_on_with_the_row_it_would_have_read_next(root, world):
+    data = load(root)
+    for rank in range(world):
+
+        def sampler(rank=rank):
+            made = ResumableSampler(len(data), seed=3, rank=rank, world=world)
+            made.set_epoch(1)
+            return made
+
+        whole = read(data, sampler(), workers=0)
+        broken = sampler()
+        before = read(data, broken, workers=2, batches=2)
+        state = json.dumps(broken.state_dict(rows_used=sum(map(len, before))))
+        resumed = ResumableSampler(len(data), seed=3, rank=rank, world=world)
+        resumed.load_state_dict(json.loads(state))
+        after = read(data, resumed, workers=2)
+        assert before + after == whole
+
+
+def test_ranks_read_every_row_once(root):
+    data = load(root)
+    found = [
+        row
+        for rank in range(2)
+        for batch in read(data, ResumableSampler(len(data), rank=rank, world=2), workers=2)
+        for row in batch
+    ]
+    assert set(found) == set(row_ids(data))
+    assert len(found) == len(data) + len(data) % 2
