@@ -1,6 +1,8 @@
 """`sca inspect`: look at a row or a conversation, in the terminal, as a page, by ear."""
 
+import math
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +11,7 @@ import typer
 from sca.cli.console import emit_json, out, stderr
 from sca.cli.devices import Backend
 from sca.cli.options import ConfigFile, Json, Quiet, SetValues, settings_from
+from sca.cli.progress import audio_progress
 from sca.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ __all__ = ["inspect"]
 
 _BINS_PER_S = 100
 _LONG_PAGE_S = 1200
+_SHORT_S = 120
 
 
 def inspect(
@@ -53,7 +57,7 @@ def inspect(
     tokens, chunk by chunk.
     """
     from sca.data.duplex.distributions import histograms, plots
-    from sca.data.duplex.look import look_at, mixed
+    from sca.data.duplex.look import BLOCK_S, look_at, mixed
     from sca.data.duplex.page import write_page
     from sca.data.duplex.settings import settings_of, tokenizer_of
     from sca.data.duplex.source import open_source
@@ -72,7 +76,12 @@ def inspect(
                 markup=False,
             )
         counts = histograms(source.batches(), float(source.grid.chunk_s))
-        size = write_page(html, source.report, plots(source.report, counts), view)
+        # A row is encoded in a moment; a conversation of ten minutes takes half a minute.
+        with audio_progress("parts of its sound", quiet=quiet or view.duration_s < _SHORT_S) as progress:
+            progress.start(parts := math.ceil(view.duration_s / BLOCK_S), parts)
+            size = write_page(
+                html, source.report, plots(source.report, counts), view, partial(progress.advance, view.title)
+            )
         if as_json:
             emit_json({"page": str(html), "bytes": size, "title": view.title, "seconds": view.duration_s})
         else:

@@ -17,7 +17,10 @@ from sca.errors import InputError, UsageError
 from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ
 
-__all__ = ["Piece", "Said", "Side", "Token", "View", "levels", "look_at", "mixed"]
+__all__ = ["BLOCK_S", "Piece", "Said", "Side", "Token", "View", "levels", "look_at", "mixed"]
+
+BLOCK_S = 10
+"""Seconds of sound in a block of `mixed`."""
 
 _NEAR_SHOWN = 3
 
@@ -285,7 +288,7 @@ def levels(view: View, track: StoredTrack, bins_per_s: int) -> NDArray[np.uint8]
     return found
 
 
-def mixed(view: View, rate_hz: int, channels: int, block_s: int = 10) -> Iterator[NDArray[np.float32]]:
+def mixed(view: View, rate_hz: int, channels: int, block_s: int = BLOCK_S) -> Iterator[NDArray[np.float32]]:
     """The sound of the view, float32 `(n, channels)` at 24 kHz: in stereo the speakers stand from left to right."""
     whole = round(view.duration_s * rate_hz)
     origin = round(view.first_chunk * view.chunk_s * rate_hz)

@@ -8,7 +8,7 @@ import base64
 import html
 import json
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from importlib.resources import files
@@ -30,8 +30,17 @@ PEAKS_PER_S = 100
 _OPUS_BLOCK = 4800
 
 
-def write_page(path: Path, report: Mapping[str, Any], plots: Sequence[Plot], view: View | None = None) -> int:
-    """Write the page; returns its size in bytes.   view: the conversation to show, its sound inside as Ogg Opus."""
+def write_page(
+    path: Path,
+    report: Mapping[str, Any],
+    plots: Sequence[Plot],
+    view: View | None = None,
+    on_sound: Callable[[float], None] | None = None,
+) -> int:
+    """Write the page; returns its size in bytes.   view: the conversation to show, its sound inside as Ogg Opus.
+
+    on_sound: told the seconds of sound that were encoded, some at a time; they are what a long conversation waits for.
+    """
     data = {"tiles": _tiles(report), "plots": [asdict(plot) for plot in plots], "view": None}
     audio = player = ""
     title, subtitle = (
@@ -47,7 +56,7 @@ def write_page(path: Path, report: Mapping[str, Any], plots: Sequence[Plot], vie
             f"chunks{flags}"
         )
         player = _resource("player.html")
-        audio = f'<script type="application/ogg" id="audio">{_opus(view)}</script>'
+        audio = f'<script type="application/ogg" id="audio">{_opus(view, on_sound)}</script>'
     style, script = _resource("page.css"), _resource("page.js")
     parts = {
         "policy": (
@@ -148,7 +157,7 @@ def _rounded(plain: dict[str, Any]) -> dict[str, Any]:
     return {key: round(value, 3) if isinstance(value, float) else value for key, value in plain.items()}
 
 
-def _opus(view: View) -> str:
+def _opus(view: View, on_sound: Callable[[float], None] | None) -> str:
     """The sound as base64 of Ogg Opus, stereo."""
     with tempfile.TemporaryDirectory(prefix="sca-page-") as folder:
         path = Path(folder) / "sound.ogg"
@@ -157,6 +166,8 @@ def _opus(view: View) -> str:
                 for block in mixed(view, SPOKEN_HZ, 2):
                     for at in range(0, len(block), _OPUS_BLOCK):
                         out.write(block[at : at + _OPUS_BLOCK])
+                    if on_sound is not None:
+                        on_sound(len(block) / SPOKEN_HZ)
         except soundfile.LibsndfileError as error:
             raise OutputError(f"the sound of {view.title} cannot be written to {folder}: {error}") from error
         return base64.b64encode(path.read_bytes()).decode()
