@@ -195,6 +195,17 @@ class DuplexConfig(_Section):
         min_length=1,
         description="What tells voices apart: none, ecapa, ecapa:FOLDER-OR-HUB-ID, or an .onnx file (WeSpeaker, CAM++).",
     )
+    on_bleed: Literal["keep", "gate", "drop"] = Field(
+        "keep",
+        description="What happens where one speaker is heard in another's track: keep it, gate it (silence what is nothing "
+        "else), or drop sessions with more than max_bleed of it.",
+    )
+    max_bleed: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="Share of what a speaker says alone that may be heard in another's track before the session is dropped.",
+    )
     audio_format: Literal["flac", "pcm16"] = Field(
         "flac", description="How audio is stored: flac is small, pcm16 is read without decoding."
     )

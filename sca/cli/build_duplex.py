@@ -111,6 +111,13 @@ def build_duplex(
             show_default=False,
         ),
     ] = None,
+    on_bleed: Annotated[
+        str | None,
+        typer.Option(
+            help="One speaker's voice in another's track: keep, gate (silence it) or drop the session (keep).",
+            show_default=False,
+        ),
+    ] = None,
     audio_format: Annotated[
         str | None, typer.Option(help="flac (small) or pcm16 (read without decoding) (flac).", show_default=False)
     ] = None,
@@ -140,6 +147,7 @@ def build_duplex(
         "duplex.stop_id": stop_id,
         "duplex.backchannel_id": backchannel_id,
         "duplex.speaker_model": speaker,
+        "duplex.on_bleed": on_bleed,
         "duplex.audio_format": audio_format,
     }
     settings = settings_from(config, set_values, preset, options)

@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sca.data.corpora.conversation import Track
+from sca.data.duplex.bleed import Bleed
+from sca.data.duplex.overheard import Overheard
 from sca.data.duplex.rows import Dropped, Layout, Row, Segment
 from sca.data.duplex.text import Unit, Word
 from sca.data.duplex.tracks import EncodedTrack
 from sca.data.duplex.windows import Span
 from sca.units import HEARD_HZ
 
-__all__ = ["row_record", "speech_of", "storage_record", "units_of", "word_records"]
+__all__ = ["bleed_record", "row_record", "speech_of", "storage_record", "units_of", "word_records"]
 
 
 def word_records(units: Sequence[Unit]) -> list[dict[str, Any]]:
@@ -32,6 +34,21 @@ def word_records(units: Sequence[Unit]) -> list[dict[str, Any]]:
             )
             until = word.at + len(word.text)
     return records
+
+
+def bleed_record(bleed: Bleed) -> dict[str, Any]:
+    """What of a speaker is in another's track: how long he speaks alone, how long of that he is heard there, how loud and late."""
+    return {
+        "of": bleed.of,
+        "tried_s": bleed.tried / HEARD_HZ,
+        "bleed_s": bleed.samples / HEARD_HZ,
+        "level_db": bleed.level_db,
+        "delay_ms": bleed.delay_ms,
+    }
+
+
+def _span_records(spans: Iterable[Span]) -> list[dict[str, float]]:
+    return [{"start": start / HEARD_HZ, "end": end / HEARD_HZ} for start, end in spans]
 
 
 def speech_of(record: Mapping[str, Any]) -> list[Span]:
@@ -62,20 +79,21 @@ def storage_record(
     sha256: str,
     units: Sequence[Unit],
     speech: Sequence[Span],
+    heard: Overheard,
     embedding: NDArray[np.float32] | None,
 ) -> dict[str, Any]:
     """A row of `storage` without its two audio cells.   sha256: of the recording's file.   embedding: of the voice, `(192,)`.
 
-    speech: where he speaks; kept where no words say it.
+    speech: where he speaks; kept where no words say it.   heard: what of the others is in his track.
     """
     return {
         "session_id": session_id,
         "speaker_id": track.speaker_id,
         "duration_samples": audio.samples,
         "words": word_records(units),
-        "speech": [
-            {"start": start / HEARD_HZ, "end": end / HEARD_HZ} for start, end in (() if track.transcript else speech)
-        ],
+        "speech": _span_records(() if track.transcript else speech),
+        "bleed": [bleed_record(bleed) for bleed in heard.bleed],
+        "gated": _span_records(heard.gated),
         "speaker_embedding": None if embedding is None else embedding.tolist(),
         "provenance": {
             # Names, not paths: a data set should not tell where on whose machine it was made.

@@ -110,6 +110,20 @@ class Chunks(_Part):
     extended: int
 
 
+class Bleeding(_Part):
+    """How much of one speaker is heard in another's track, as it was recorded.
+
+    tried_s: in which one speaks and the other does not, for all ordered pairs.   bleed_s: of it, in which he is heard there.
+    gated_s: of all tracks, that were silenced because they held nothing else.
+    """
+
+    tried_s: float
+    bleed_s: float
+    share: float
+    tracks: int
+    gated_s: float
+
+
 class Audio(_Part):
     """What was seen in the recordings."""
 
@@ -141,6 +155,7 @@ class Report(_Part):
     talk: Talk
     chunks: Chunks
     audio: Audio
+    bleed: Bleeding
     row_flags: dict[str, int]
     skipped: int
     notices: int
@@ -249,6 +264,13 @@ def make_report(
             tracks_silent=counts["tracks_silent"],
             non_finite_samples=counts["non_finite_samples"],
             missing_embeddings=counts["tracks_without_embedding"],
+        ),
+        bleed=Bleeding(
+            tried_s=round(counts["bleed_tried_samples"] / HEARD_HZ, 6),
+            bleed_s=round(counts["bleed_samples"] / HEARD_HZ, 6),
+            share=round(counts["bleed_samples"] / max(1, counts["bleed_tried_samples"]), 6),
+            tracks=counts["tracks_with_bleed"],
+            gated_s=round(counts["gated_samples"] / HEARD_HZ, 6),
         ),
         row_flags=_named(counts, "rows_"),
         skipped=len(skipped) + sum(len(r.skipped) for r in results),

@@ -19,6 +19,7 @@ from sca.data.duplex.align import GivenWords, interpolate
 from sca.data.duplex.align_track import TrackAligner, word_finder
 from sca.data.duplex.labels import label
 from sca.data.duplex.layout import layout_of, proof_context, window_plan
+from sca.data.duplex.overheard import Overheard, overhear, worst_bleed
 from sca.data.duplex.proof import Tally, ViewProof
 from sca.data.duplex.records import row_record, storage_record, word_records
 from sca.data.duplex.rows import SpokenUnit, make_row, tokenize_units
@@ -155,7 +156,12 @@ def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: Te
             spoken_spans(audio.heard) if track.transcript is None else [(unit.start, unit.end) for unit in side]
             for track, audio, side in zip(conversation.tracks, encoded, units, strict=True)
         ]
-        _write_storage(paths, job, conversation.tracks, encoded, units, talk, settings, result)
+        heard = overhear(result.speakers, encoded, talk, settings.duplex.on_bleed)
+        if settings.duplex.on_bleed == "drop" and (
+            why := worst_bleed(result.speakers, heard, settings.duplex.max_bleed)
+        ):
+            raise _DropError(why)
+        _write_storage(paths, job, conversation.tracks, encoded, units, talk, heard, settings, result)
         _write_rows(
             paths,
             files.session_id,
@@ -260,18 +266,22 @@ def _write_storage(
     encoded: Sequence[EncodedTrack],
     units: Sequence[list[Unit]],
     talk: Sequence[Sequence[Span]],
+    overheard: Sequence[Overheard],
     settings: Settings,
     result: SessionResult,
 ) -> None:
     def batches() -> Any:
-        for track, audio, spoken, spans in zip(tracks, encoded, units, talk, strict=True):
+        for track, audio, spoken, spans, heard in zip(tracks, encoded, units, talk, overheard, strict=True):
             voice = embed_speaker(settings, audio.heard, spans)
-            record = storage_record(paths.session_id, track, audio, job.sha256[track.audio], spoken, spans, voice)
+            sha256 = job.sha256[track.audio]
+            record = storage_record(paths.session_id, track, audio, sha256, spoken, spans, heard, voice)
             count_audio(record, result.tally)
-            heard, speech = audio_array([audio.heard, audio.spoken])
+            cells = audio_array([audio.heard, audio.spoken])
             result.storage_digests.append(digest_of(record, *map(_blocks, (audio.heard, audio.spoken))))
-            yield {name: [value] for name, value in record.items()} | {"audio_16k": heard, "audio_24k": speech}
-            del heard, speech
+            yield {name: [value] for name, value in record.items()} | dict(
+                zip(("audio_16k", "audio_24k"), cells, strict=True)
+            )
+            del cells
             # Each track's files are dropped from the disk as soon as they are in the table.
             audio.heard.unlink()
             audio.spoken.unlink()
@@ -358,6 +368,11 @@ def count_audio(record: Mapping[str, Any], tally: Tally) -> None:
     counts, provenance = tally.counts, record["provenance"]
     counts["tracks"] += 1
     counts["tracks_without_embedding"] += record["speaker_embedding"] is None
+    for bleed in record["bleed"]:
+        counts["bleed_tried_samples"] += round(bleed["tried_s"] * HEARD_HZ)
+        counts["bleed_samples"] += round(bleed["bleed_s"] * HEARD_HZ)
+    counts["tracks_with_bleed"] += any(bleed["bleed_s"] for bleed in record["bleed"])
+    counts["gated_samples"] += sum(round((span["end"] - span["start"]) * HEARD_HZ) for span in record["gated"])
     for name in ("padded", "clipped", "non_finite"):
         counts[f"{name}_samples"] += provenance[f"{name}_samples"]
     counts["tracks_padded"] += provenance["padded_samples"] > 0

@@ -27,7 +27,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 3
-"""3: words say which unit they belong to and whether a space stands before them; tracks without words say where they speak."""
+"""3: words say which unit they belong to and whether a space stands before them; tracks say what of others is in them, and where
+they have speech that nobody wrote down."""
 
 
 @cache
@@ -49,6 +50,8 @@ def features(split: str) -> Any:
                     {"word": text, "start": real, "end": real, "source": text, "unit": number, "space": Value("bool")}
                 ),
                 "speech": List({"start": real, "end": real}),
+                "bleed": List({"of": text, "tried_s": real, "bleed_s": real, "level_db": real, "delay_ms": real}),
+                "gated": List({"start": real, "end": real}),
                 "speaker_embedding": List(real32, length=EMBEDDING_SIZE),
                 "provenance": {
                     "audio": text,

@@ -23,6 +23,7 @@ from sca.data.duplex.checks import Verification, checks_of
 from sca.data.duplex.layout import proof_context
 from sca.data.duplex.load import StoredTrack, chunked, is_written_down
 from sca.data.duplex.proof import ProofContext, ViewProof
+from sca.data.duplex.proof_bleed import bleed_problems
 from sca.data.duplex.records import speech_of
 from sca.data.duplex.report import Report, make_report
 from sca.data.duplex.session import SILENT_PEAK, SessionResult, count_audio, digest_of
@@ -98,6 +99,7 @@ class _Verifier:
         self.causal_rows = 0
         self.leak_s = 0.0
         self.tracks_whole = True
+        self._decodes = True
         self._export = export_of(root)
         self._seen: set[str] = set()
 
@@ -155,6 +157,7 @@ class _Verifier:
         session_id = tracks[0].record["session_id"]
         result = SessionResult(session_id, "", "kept", samples=tracks[0].record["duration_samples"], tracks=len(tracks))
         self.tracks_whole &= session.audio
+        self._decodes = True
         if session.name != session_id:
             self._problem("audio", f"{session.where} holds session {session_id}")
         speakers = [track.record["speaker_id"] for track in tracks]
@@ -163,6 +166,8 @@ class _Verifier:
         result.speakers = speakers
         for track in tracks:
             self._track(session_id, track, result)
+        for problem in bleed_problems(tracks) if self.tracks_whole and self._decodes else ():
+            self._problem("audio", f"{session_id}: {problem}")
         found = {split: here for split, part in rows.items() if (here := part.of(session_id))}
         if len(found) > 1:
             self._problem("rows", f"{session_id}: has rows in {' and in '.join(found)}")
@@ -184,6 +189,7 @@ class _Verifier:
         )
         for audio, rate_hz, length in wanted if self.tracks_whole else ():
             for problem in _decode(audio, rate_hz, length):
+                self._decodes = False
                 self._problem("audio", f"{name}: the {rate_hz // 1000} kHz track {problem}")
         provenance = record["provenance"]
         if record["words"] and provenance["peak"] < SILENT_PEAK:

@@ -1,0 +1,64 @@
+"""What of the other speakers is in each track of a session, and what is done about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sca.data.duplex.bleed import Bleed, measure
+from sca.data.duplex.gate import gate_spans, silence
+from sca.data.duplex.tracks import EncodedTrack
+from sca.data.duplex.windows import Span
+
+__all__ = ["NOTHING", "Overheard", "overhear", "worst_bleed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Overheard:
+    """bleed: one for each other speaker, as it was before anything was silenced.   gated: what was silenced."""
+
+    bleed: tuple[Bleed, ...] = ()
+    gated: tuple[Span, ...] = ()
+
+
+NOTHING = Overheard()
+
+
+def overhear(
+    speakers: Sequence[str],
+    tracks: Sequence[EncodedTrack],
+    talk: Sequence[Sequence[Span]],
+    on_bleed: Literal["keep", "gate", "drop"],
+) -> list[Overheard]:
+    """For each track what of the others is in it. `gate` silences both rates of a track where it is nothing else.
+
+    talk: where each of them speaks.
+    """
+    found = []
+    for j, track in enumerate(tracks):
+        others = (i for i in range(len(tracks)) if i != j)
+        bleed = tuple(measure(speakers[i], tracks[i].heard, talk[i], track.heard, talk[j]) for i in others)
+        found.append(Overheard(bleed))
+    if on_bleed != "gate":
+        return found
+    # Only once all are measured: a silenced track has nothing left that could be found in another.
+    gated = []
+    for track, own, heard in zip(tracks, talk, found, strict=True):
+        spans = gate_spans([span for bleed in heard.bleed for span in bleed.only], own, track.samples)
+        for file in (track.heard, track.spoken) if spans else ():
+            silence(file, spans)
+        gated.append(Overheard(heard.bleed, tuple(spans)))
+    return gated
+
+
+def worst_bleed(speakers: Sequence[str], found: Sequence[Overheard], most: float) -> str | None:
+    """Why a session is not fit, in words: the pair with the largest share of bleed, if it is above `most`."""
+    pairs = [
+        (bleed.share, speaker, bleed) for speaker, heard in zip(speakers, found, strict=True) for bleed in heard.bleed
+    ]
+    share, speaker, bleed = max(pairs, key=lambda pair: pair[0])
+    if share <= most or bleed.level_db is None:
+        return None
+    return (
+        f"{share:.0%} of what {bleed.of} says alone is heard in the track of {speaker} too "
+        f"({bleed.samples / 16_000:.1f} s, {bleed.level_db:.0f} dB, {bleed.delay_ms:.1f} ms later), at most {most:.0%} may be"
+    )
