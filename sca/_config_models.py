@@ -271,6 +271,12 @@ class LiveConfig(_Section):
     deadline_ms: int | None = Field(
         None, ge=1, description="A step that takes longer than this, in ms, is reported as late. Not set: one chunk."
     )
+    batch_wait_ms: float = Field(
+        10.0,
+        ge=0,
+        le=1000,
+        description="How long a chunk that is due waits for those of other sessions, in ms, where the engine steps many at once.",
+    )
     hang_s: float = Field(10.0, gt=0, description="A step that takes longer than this, in seconds, ends its session.")
     step_cost_ms: float = Field(
         20.0, ge=0, description="How long a step takes in simulated time, in ms (sca live --file without --realtime)."

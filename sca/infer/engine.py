@@ -82,8 +82,13 @@ class Engine(Protocol):
 class BatchEngine(Engine, Protocol):
     """An engine that can step many sessions in one go, with the results of stepping each alone."""
 
-    def step_batch(self, sessions: Sequence[Session], inputs: Sequence[AudioInput]) -> Sequence[Sequence[Frame]]:
-        """Step session i with input i; the sessions are different ones. Returns one list of frames a session."""
+    def step_batch(
+        self, sessions: Sequence[Session], inputs: Sequence[AudioInput]
+    ) -> Sequence[Sequence[Frame] | Exception]:
+        """Step session i with input i; the sessions are different ones. Returns one list of frames a session.
+
+        What one session alone would raise stands in its place, and the others are stepped. What this raises ends all of them.
+        """
         ...
 
 

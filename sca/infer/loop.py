@@ -21,6 +21,7 @@ from sca.infer.frames import AudioOutput, Error, Frame, Interrupt, Lag, ThoughtP
 from sca.infer.mind import Mind
 from sca.infer.pacing import Backlog, SampleClock, Stats, Turns
 from sca.infer.ports import Observer, Sink, Source
+from sca.infer.together import StepBatcher
 from sca.infer.worker import Worker
 
 __all__ = ["LiveSession"]
@@ -31,6 +32,7 @@ _Said = tuple[AudioOutput | TurnEnd, int]  # and the tick at which the last samp
 class LiveSession:
     """A session from its first chunk to its last. All but `run` may be called at any time, from the event loop.
 
+    batcher: steps it together with other sessions of its engine.
     stats: what it has counted so far.   turns: which turns are alive.
     """
 
@@ -45,6 +47,7 @@ class LiveSession:
         config: SessionConfig | None = None,
         live: LiveConfig | None = None,
         observers: Sequence[Observer] = (),
+        batcher: StepBatcher | None = None,
     ) -> None:
         self._source, self._sink, self._clock, self._observers = source, sink, clock, observers
         self._config = SessionConfig() if config is None else config
@@ -58,7 +61,7 @@ class LiveSession:
             min(self._live.lag_chunks, self._chunks(self._live.listen_buffer_ms) - 1), self._live.lag_policy
         )
         late = partial(self._lag, 1, 0, "deadline")
-        self._mind = Mind(engine, worker, self._config, self._live, late)
+        self._mind = Mind(engine, worker, self._config, self._live, late, batcher)
 
     async def run(self) -> Stats:
         """Run until the source ends. Raises the first `ScaError` of any part; observers get it as an `Error` before."""

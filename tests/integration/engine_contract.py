@@ -221,6 +221,17 @@ class EngineContract:
         steps = [engine.step_batch(sessions, pair) for pair in zip(left, right, strict=True)]
         assert [[comparable(step[side]) for step in steps] for side in (0, 1)] == alone
 
+    def test_what_one_session_raises_stands_in_its_place_and_others_are_stepped(self, engine, config, speech):
+        if not isinstance(engine, BatchEngine):
+            return
+        heard = self.chunks(engine, speech)[0]
+        alone = comparable(engine.open(config).step(heard))
+        sessions = [engine.open(config), engine.open(config)]
+        sessions[0].step(heard)
+        refused, answered = engine.step_batch(sessions, [heard, heard])
+        assert isinstance(refused, ValueError)
+        assert comparable(answered) == alone
+
     def test_another_grid_is_served_or_refused(self, engine, speech):
         grid = Grid(frames_per_chunk=8)
         try:

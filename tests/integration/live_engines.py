@@ -61,14 +61,23 @@ class Tone:
     def __init__(self, acts=None, *, turn_chunks=4, wants_features=True, device="cpu"):
         self.info = EngineInfo("tone", "a tone in every chunk", wants_features=wants_features, device=device)
         self.acts, self.turn_chunks = acts or {}, turn_chunks
-        self.steps, self.sessions, self.closed = [], [], 0
+        self.steps, self.batches, self.sessions, self.closed = [], [], [], 0
 
     def open(self, session_config):
         self.sessions.append(Session(self, session_config))
         return self.sessions[-1]
 
     def step_batch(self, sessions, inputs):
-        return [session.step(one) for session, one in zip(sessions, inputs, strict=True)]
+        self.batches.append(len(sessions))
+        return [alone(session, one) for session, one in zip(sessions, inputs, strict=True)]
+
+
+def alone(session, heard):
+    """What a session answers, or the exception that it ends with."""
+    try:
+        return session.step(heard)
+    except Exception as error:
+        return error
 
 
 def raises(session, heard):

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from sca.errors import MissingToolError
-from sca.infer.engine import Engine, SessionConfig
+from sca.infer.engine import BatchEngine, Engine, SessionConfig
 from sca.infer.loop import LiveSession
 from sca.infer.server import infer_wav, metrics, page, pcm16, realtime, twilio
 from sca.infer.server.guard import Guard, Headers, Scope
@@ -17,6 +17,7 @@ from sca.infer.server.process import Bounds, Tls, WebSockets, listen, serve
 from sca.infer.server.resume import RESUME_PROTOCOL
 from sca.infer.server.security import KEY_PROTOCOL, check_bind, is_loopback
 from sca.infer.server.sessions import Sessions
+from sca.infer.together import StepBatcher
 from sca.infer.worker import ThreadWorker
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Server:
         self.public = {"/health"}
         self.signed: dict[str, Callable[[Scope, Headers], bool]] = {}
         self._worker: ThreadWorker | None = None
+        self._batcher: StepBatcher | None = None
 
     @property
     def worker(self) -> ThreadWorker:
@@ -66,6 +68,13 @@ class Server:
         serve = self.settings.serve
         return WebSockets(serve.max_message_bytes, self.sessions.drain, serve.ping_s, serve.ping_timeout_s)
 
+    @property
+    def batcher(self) -> StepBatcher | None:
+        """What steps the sessions together, where the engine can."""
+        if self._batcher is None and isinstance(self.engine, BatchEngine):
+            self._batcher = StepBatcher(self.engine, self.worker, self.settings.live.batch_wait_ms / 1000)
+        return self._batcher
+
     def live(
         self,
         source: "Source",
@@ -78,6 +87,7 @@ class Server:
         return LiveSession(
             self.engine, source, sink,
             clock=clock, worker=self.worker, config=config, live=self.settings.live, observers=[Meter(self.metrics), *observers],
+            batcher=self.batcher,
         )  # fmt: skip
 
     async def accept(self, websocket: "WebSocket") -> None:
