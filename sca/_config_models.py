@@ -28,6 +28,8 @@ __all__ = ["AudioConfig", "DuplexConfig", "Env", "LiveConfig", "PathsConfig", "Q
 
 DEFAULT_TOKENIZER = "builtin:qwen"  # the vocabulary of the default model; building data should not need a network
 DEFAULT_MODEL = "Qwen/Qwen3-Omni-30B-A3B-Instruct"
+# The commit of that model on the hub whose configuration this was made for.
+DEFAULT_REVISION = "26291f793822fb6be9555850f06dfe95f2d7e695"
 DEFAULT_PROMPT = (
     "You are in a spoken conversation. You hear the other person all the time, also while you speak. "
     "Speak naturally and briefly, and stay silent while it is their turn."
@@ -79,7 +81,12 @@ class QwenConfig(_Section):
 
     model_id: str = Field(DEFAULT_MODEL, min_length=1, description="The model: a hub id or a local folder.")
     revision: str | None = Field(
-        None, description="Branch, tag or commit of model_id on the hub. Not set: its main branch."
+        None,
+        description="Branch, tag or commit of model_id on the hub. Not set: the commit this was made for, 26291f79, if model_id is "
+        "the default one, else the main branch.",
+    )
+    adapter: str | None = Field(
+        None, min_length=1, description="Folder of a LoRA adapter that peft saved; it is merged into the weights."
     )
     device_map: str = Field(
         "auto", min_length=1, description="Where the weights go: auto, cpu, cuda, cuda:1 (accelerate's device_map)."
@@ -114,6 +121,11 @@ class QwenConfig(_Section):
     talker_temperature: float = Field(0.9, ge=0, description="How freely sounds are drawn; 0 takes the likeliest.")
     talker_top_k: int = Field(50, ge=1, description="Sounds are drawn from this many of the likeliest.")
     seed: int = Field(0, ge=0, lt=2**63, description="What sounds are drawn with: the same seed, the same session.")
+
+    @property
+    def model_revision(self) -> str | None:
+        """What to ask the hub for."""
+        return DEFAULT_REVISION if self.revision is None and self.model_id == DEFAULT_MODEL else self.revision
 
 
 class DuplexConfig(_Section):

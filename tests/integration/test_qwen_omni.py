@@ -1,8 +1,6 @@
 """The Qwen3-Omni engine on a tiny random model: what is streamed equals what the library makes in one piece; what is refused."""
 
 import copy
-import json
-import shutil
 import subprocess
 import sys
 
@@ -14,11 +12,10 @@ from transformers import Qwen3OmniMoeForConditionalGeneration
 
 from sca.audio.mel import log_mel
 from sca.config import DuplexConfig, QwenConfig
-from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
+from sca.errors import ConfigError
 from sca.infer.engine import SessionConfig
 from sca.infer.engines.qwen_omni.code2wav import Code2WavStream
 from sca.infer.engines.qwen_omni.engine import QwenOmni
-from sca.infer.engines.qwen_omni.load import load_model
 from sca.infer.engines.qwen_omni.sampling import chooser
 from sca.infer.engines.qwen_omni.talker import TalkerStream, predict_residuals
 from sca.infer.engines.qwen_omni.thinker import ThinkerStream
@@ -349,48 +346,7 @@ def test_a_silence_token_that_is_text_is_warned_of(model, caplog):
     assert "is a token of ordinary text" in caplog.text
 
 
-# Loading
-
-
-@pytest.mark.parametrize(
-    ("without", "says"),
-    [
-        ("config.json", "has no config.json"),
-        ("model.safetensors", "model.safetensors missing"),
-        ("tokenizer.json", "holds no tokenizer"),
-    ],
-)
-def test_a_folder_that_lacks_a_file(tiny_omni, tmp_path, without, says):
-    for path in tiny_omni.iterdir():
-        if path.name != without:
-            (tmp_path / path.name).symlink_to(path)
-    with pytest.raises(InputError, match=says):
-        load_model(QwenConfig(model_id=str(tmp_path), device_map="cpu"))
-
-
-def test_a_shard_that_is_missing_another_model_and_damaged_weights(tiny_omni, tmp_path):
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(tiny_omni / name, tmp_path)
-    config = QwenConfig(model_id=str(tmp_path), device_map="cpu")
-    (tmp_path / "model.safetensors").write_bytes(b"not weights")
-    with pytest.raises(InputError, match="cannot be loaded"):
-        load_model(config)
-    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(InputError, match=r"no weights: model-2\.safetensors missing"):
-        load_model(config)
-    (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
-    with pytest.raises(InputError, match="of the kind qwen3"):
-        load_model(config)
-
-
-def test_a_hub_that_is_not_there_and_an_extra_that_is_not_installed(monkeypatch):
-    with pytest.raises(UpstreamError):
-        load_model(QwenConfig(model_id="nobody/no-such-omni"))
-    monkeypatch.setitem(sys.modules, "accelerate", None)
-    with pytest.raises(MissingToolError, match="needs accelerate") as refused:
-        load_model(QwenConfig())
-    assert "sca[live]" in refused.value.hint
+# The command
 
 
 def test_the_command(tiny_omni, tmp_path):

@@ -33,7 +33,7 @@ _TURN_ENDS_AFTER = 2  # chunks of silence: words are sparser than chunks have ro
 
 def load(settings: Settings) -> "QwenOmni":
     """The model of `settings.qwen`, loaded. Raises like `load_model`, and `ConfigError` for settings that do not fit the model."""
-    model, tokenizer = load_model(settings.qwen)
+    model, tokenizer = load_model(settings.qwen, settings.grid, settings.duplex.text_tokens_per_chunk)
     return QwenOmni(model, tokenizer, settings.qwen, settings.duplex)
 
 

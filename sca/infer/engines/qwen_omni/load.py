@@ -1,46 +1,58 @@
 """From settings to a loaded Qwen3-Omni and its tokenizer, or one clear line about what is missing."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from sca.config import QwenConfig
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
+from sca.infer.engines.qwen_omni.adapter import check_adapter, merge
+from sca.infer.engines.qwen_omni.machine import check_installed, check_memory, check_placement
 from sca.tokenizer import TextTokenizer, load_tokenizer
+from sca.units import Grid
 
 __all__ = ["load_model"]
 
-_INSTALL = "install the extra live: uv sync --inexact --extra live, or pip install 'sca[live]'"
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = "model.safetensors"
 
 
-def load_model(qwen: QwenConfig) -> tuple[Any, TextTokenizer]:
-    """The model in evaluation mode, and its tokenizer.
+def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2) -> tuple[Any, TextTokenizer]:
+    """The model in evaluation mode, the adapter merged, and its tokenizer. What can be refused is refused before weights are read.
+
+    grid, text_tokens: of a chunk; they only tell how slow it is without a GPU.
 
     Raises `MissingToolError` (the extra live is not installed), `InputError` (a folder lacks a file, or holds another model),
-    `UpstreamError` (the hub does not give it) and `ConfigError` (a device or attention kernel that this machine does not have).
+    `UpstreamError` (the hub does not give it) and `ConfigError` (a device, attention kernel or memory that is not there).
     """
-    _check_installed()
+    check_installed("torch", "transformers", "accelerate")
+    check_placement(qwen.device_map)
+    adapter = None if qwen.adapter is None else Path(qwen.adapter).expanduser()
+    if adapter is not None:
+        check_adapter(adapter)
     folder = Path(qwen.model_id).expanduser()
     local = folder.is_dir()
     if local:
         _check_folder(folder)
     # First: it is small, and says in seconds when the hub cannot be reached.
-    tokenizer = load_tokenizer(qwen.model_id, revision=qwen.revision)
+    tokenizer = load_tokenizer(qwen.model_id, revision=qwen.model_revision)
     where = str(folder) if local else qwen.model_id
-    return _model(where, qwen, local=local), tokenizer
-
-
-def _check_installed() -> None:
-    for name in ("torch", "transformers", "accelerate"):
-        try:
-            found = find_spec(name)
-        except ValueError:  # its entry among the loaded modules is None
-            found = None
-        if found is None:
-            raise MissingToolError(f"the engine qwen-omni needs {name}, which is not installed", hint=_INSTALL)
+    config = _loaded("Qwen3OmniMoeConfig", where, qwen, local=local)
+    if not config.enable_audio_output:
+        raise InputError(f"the model {where} has no talker (enable_audio_output is false)")
+    check_memory(config, qwen, Grid() if grid is None else grid, text_tokens)
+    model = _loaded(
+        "Qwen3OmniMoeForConditionalGeneration",
+        where,
+        qwen,
+        local=local,
+        dtype=qwen.torch_dtype,
+        device_map=qwen.device_map,
+        attn_implementation=qwen.attn_implementation,
+    ).eval()
+    if adapter is not None:
+        merge(model, adapter)
+    return model, tokenizer
 
 
 def _check_folder(folder: Path) -> None:
@@ -67,22 +79,13 @@ def _check_folder(folder: Path) -> None:
         raise InputError(f"{folder} has no weights: {', '.join(missing)} missing", hint="copy or download it again")
 
 
-def _model(where: str, qwen: QwenConfig, *, local: bool) -> Any:
-    import torch
-    from transformers import Qwen3OmniMoeForConditionalGeneration
+def _loaded(kind: str, where: str, qwen: QwenConfig, *, local: bool, **more: Any) -> Any:
+    """What a class of transformers makes of the folder or hub id."""
+    import transformers
 
-    if qwen.device_map.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(
-            f"qwen.device_map is {qwen.device_map}, and there is no NVIDIA GPU", hint="set it to auto, or to cpu (slow)"
-        )
     try:
-        model = Qwen3OmniMoeForConditionalGeneration.from_pretrained(
-            where,
-            revision=None if local else qwen.revision,
-            dtype=qwen.torch_dtype,
-            device_map=qwen.device_map,
-            attn_implementation=qwen.attn_implementation,
-            local_files_only=local,
+        return getattr(transformers, kind).from_pretrained(
+            where, revision=None if local else qwen.model_revision, local_files_only=local, **more
         )
     except ImportError as error:
         raise MissingToolError(f"qwen.attn_implementation {qwen.attn_implementation}: {_line(error)}") from error
@@ -90,13 +93,11 @@ def _model(where: str, qwen: QwenConfig, *, local: bool) -> Any:
         if local:
             raise InputError(f"the model in {where} cannot be loaded: {_line(error)}") from error
         raise UpstreamError(f"cannot get the model {where}: {_line(error)}") from error
-    except (
-        Exception
-    ) as error:  # a damaged file makes safetensors, torch and transformers raise what has no common class
+    # A damaged file makes safetensors, torch and transformers raise what has no common class.
+    except Exception as error:
+        if "attn_implementation" in str(error):
+            raise ConfigError(f"qwen.attn_implementation {qwen.attn_implementation}: {_line(error)}") from error
         raise InputError(f"the model {where} cannot be loaded: {_line(error)}") from error
-    if not model.has_talker:
-        raise InputError(f"the model {where} has no talker (enable_audio_output is false)")
-    return model.eval()
 
 
 def _line(error: Exception) -> str:

@@ -1,0 +1,262 @@
+"""Loading a Qwen3-Omni: from a folder, from a hub's cache at a pinned commit, with an adapter; what is said when it cannot be."""
+
+import json
+import shutil
+import sys
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel
+from safetensors.torch import load_file, save_file
+
+from sca._config_models import DEFAULT_MODEL, DEFAULT_REVISION
+from sca.config import QwenConfig
+from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
+from sca.infer.engines.qwen_omni.adapter import check_adapter, merge
+from sca.infer.engines.qwen_omni.cost import ChunkWork, chunk_work, parameters, skeleton
+from sca.infer.engines.qwen_omni.load import load_model
+from sca.infer.engines.qwen_omni.machine import Speed, measure, pace
+from sca.units import Grid
+from scripts.make_tiny_omni import build, tiny_config
+
+TOKENS = torch.arange(100, 120)[None]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)  # threads of a busy machine wait for each other
+
+
+def config_of(folder, **more):
+    return QwenConfig(model_id=str(folder), **{"device_map": "cpu", "torch_dtype": "float32"} | more)
+
+
+def linked(tiny_omni, folder, *, without=(), config=None):
+    """A copy of the tiny folder that takes no room, with changes to its config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in tiny_omni.iterdir():
+        if path.name not in without and not (config and path.name == "config.json"):
+            (folder / path.name).symlink_to(path)
+    if config:
+        document = json.loads((tiny_omni / "config.json").read_text(encoding="utf-8"))
+        config(document)
+        (folder / "config.json").write_text(json.dumps(document), encoding="utf-8")
+    return folder
+
+
+# Folders and hubs
+
+
+@pytest.mark.parametrize(
+    ("without", "says"),
+    [
+        ("config.json", "has no config.json"),
+        ("model.safetensors", "model.safetensors missing"),
+        ("tokenizer.json", "holds no tokenizer"),
+    ],
+)
+def test_a_folder_that_lacks_a_file(tiny_omni, tmp_path, without, says):
+    with pytest.raises(InputError, match=says):
+        load_model(config_of(linked(tiny_omni, tmp_path / "model", without=[without])))
+
+
+def test_a_shard_that_is_missing_another_model_and_damaged_weights(tiny_omni, tmp_path):
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_omni / name, tmp_path)
+    config = QwenConfig(model_id=str(tmp_path), device_map="cpu")
+    (tmp_path / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load_model(config)
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match=r"no weights: model-2\.safetensors missing"):
+        load_model(config)
+    (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
+    with pytest.raises(InputError, match="of the kind qwen3"):
+        load_model(config)
+
+
+def test_a_hub_that_is_not_there_and_an_extra_that_is_not_installed(monkeypatch):
+    with pytest.raises(UpstreamError, match="no-such-omni: it is not in the local cache, and HF_HUB_OFFLINE is set"):
+        load_model(QwenConfig(model_id="nobody/no-such-omni"))
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(MissingToolError, match="needs accelerate") as refused:
+        load_model(QwenConfig())
+    assert "sca[live]" in refused.value.hint
+
+
+def test_the_default_model_comes_from_the_pinned_commit(tiny_omni, tmp_path, monkeypatch):
+    """Without a network, from a cache that holds this commit under no branch's name."""
+    assert QwenConfig(revision="main").model_revision == "main"
+    assert QwenConfig(model_id="somebody/other").model_revision is None
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    linked(tiny_omni, tmp_path / f"models--{DEFAULT_MODEL.replace('/', '--')}" / "snapshots" / DEFAULT_REVISION)
+    model, tokenizer = load_model(QwenConfig(device_map="cpu"))
+    assert (model.dtype, tokenizer.name) == (torch.bfloat16, DEFAULT_MODEL)
+    with pytest.raises(UpstreamError, match="not in the local cache"):
+        load_model(QwenConfig(device_map="cpu", revision="main"))
+
+
+# Where it runs
+
+
+@pytest.mark.parametrize(
+    ("device_map", "says"),
+    [
+        ("banana", "there is no such device"),
+        ("meta", "cannot run this engine"),
+        ("cuda:99", "and the(re is no NVIDIA GPU| last of the)"),
+    ],
+)
+def test_a_device_that_is_not_there(tiny_omni, device_map, says):
+    with pytest.raises(ConfigError, match=says):
+        load_model(config_of(tiny_omni, device_map=device_map))
+
+
+def test_attention_kernels(tiny_omni):
+    logits = []
+    for kernel in ("sdpa", "eager"):
+        model, _ = load_model(config_of(tiny_omni, attn_implementation=kernel))
+        assert model.thinker.model.language_model.config._attn_implementation == kernel
+        with torch.inference_mode():
+            logits.append(model.thinker(input_ids=TOKENS, use_cache=False).logits)
+    torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ConfigError, match="attn_implementation banana"):
+        load_model(config_of(tiny_omni, attn_implementation="banana"))
+    with pytest.raises(MissingToolError, match="flash_attention_2"):
+        load_model(config_of(tiny_omni, attn_implementation="flash_attention_2"))
+
+
+def test_a_model_that_does_not_fit_is_refused_before_its_weights_are_read(tiny_omni, tmp_path):
+    def grow(document):
+        document["thinker_config"]["text_config"]["vocab_size"] = 10**11
+
+    folder = linked(tiny_omni, tmp_path / "model", config=grow)
+    with pytest.raises(
+        ConfigError, match=r"needs 5\.12e\+04 GB in float32 \(weights 5\.12e\+04 GB, a conversation"
+    ) as refused:
+        load_model(config_of(folder))
+    assert "free in main memory" in str(refused.value)
+    assert "qwen.torch_dtype=bfloat16" in refused.value.hint
+
+
+def test_a_model_that_cannot_speak(tiny_omni, tmp_path):
+    folder = linked(tiny_omni, tmp_path / "model", config=lambda document: document.update(enable_audio_output=False))
+    with pytest.raises(InputError, match="has no talker"):
+        load_model(config_of(folder))
+
+
+def test_without_a_gpu_it_is_said_how_slow_it_is(tiny_omni, caplog):
+    load_model(config_of(tiny_omni))
+    (said,) = [record.message for record in caplog.records if "there is no GPU" in record.message]
+    assert "a chunk of 0.32 s takes about" in said
+    assert pace(ChunkWork(10**9, 10**10), Speed(2e9, 1e12), torch.bfloat16, Grid()) == (
+        "a chunk of 0.32 s takes about 1 s or more on this processor, 3.1 times as long as it lasts: 2 GB of weights are read, "
+        "at 2 GB/s, for 10 GFLOP, at 1e+03/s in bfloat16 (measured just now)"
+    )
+    assert measure(torch.float32).flops > 1e6
+
+
+def test_what_a_chunk_takes_is_counted_right():
+    """The thinker's share by hand; twice the text is two forwards of one token more."""
+    model = skeleton(tiny_config())
+    assert parameters(model) == parameters(build())
+    two, four = (chunk_work(model, Grid(), text) for text in (2, 4))
+    language = model.thinker.model.language_model
+    dense = sum(w.numel() for n, w in language.named_parameters() if ".experts." not in n and "embed" not in n)
+    experts = sum(w.numel() for n, w in language.named_parameters() if ".experts." in n) * 2 // 4
+    once = dense + experts + model.thinker.lm_head.weight.numel()
+    assert four.weights - two.weights == 2 * once
+    assert four.flops - two.flops == 2 * 2 * once
+
+
+# Adapters
+
+
+def adapted(folder, **lora):
+    """A tiny model with random LoRA weights, in training form; the adapter is saved."""
+    model = build()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        wrapped = PeftModel(model if lora.pop("whole", False) else model.thinker, LoraConfig(r=4, **lora))
+        for name, weight in wrapped.named_parameters():
+            if "lora_" in name:
+                torch.nn.init.normal_(weight, std=0.1)
+    wrapped.save_pretrained(folder)
+    return model
+
+
+def logits_of(model):
+    with torch.inference_mode():
+        return model.thinker(input_ids=TOKENS, use_cache=False).logits
+
+
+@pytest.mark.parametrize(
+    "lora",
+    [
+        {"target_modules": ["q_proj", "o_proj"]},
+        {"target_modules": ["q_proj", "v_proj"], "whole": True},
+        {"target_modules": ["q_proj"], "target_parameters": ["mlp.experts.gate_up_proj"]},
+    ],
+    ids=["of the thinker", "of the whole model", "of the experts"],
+)
+def test_a_merged_adapter_gives_the_logits_that_peft_gives(tmp_path, lora):
+    expected = logits_of(adapted(tmp_path, **lora))
+    model = build()
+    before = logits_of(model)
+    merge(model, tmp_path)
+    assert not any("lora" in name for name, _ in model.named_parameters())
+    scale = expected.abs().max()
+    assert (logits_of(model) - expected).abs().max() <= 1e-5 * scale
+    assert (before - expected).abs().max() > 0.01 * scale
+
+
+def test_an_adapter_is_a_setting_and_may_have_the_names_of_transformers_4(tiny_omni, tmp_path):
+    expected = logits_of(adapted(tmp_path, target_modules=["q_proj", "v_proj"], whole=True))
+    file = tmp_path / "adapter_model.safetensors"
+    renamed = {
+        name.replace("thinker.model.language_model.", "thinker.model."): w for name, w in load_file(file).items()
+    }
+    assert any("thinker.model.layers" in name for name in renamed)
+    save_file(renamed, file, metadata={"format": "pt"})
+    model, _ = load_model(config_of(tiny_omni, adapter=str(tmp_path)))
+    assert (logits_of(model) - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_adapters_that_do_not_fit(tmp_path):
+    def refused(says):
+        with pytest.raises(InputError, match=says):
+            both()
+
+    def both():
+        check_adapter(tmp_path)
+        merge(build(), tmp_path)
+
+    refused("has no adapter_config.json")
+    adapted(tmp_path, target_modules=["q_proj"])
+    file, config = tmp_path / "adapter_model.safetensors", tmp_path / "adapter_config.json"
+    weights = load_file(file)
+    first = next(iter(weights))
+    save_file(
+        {**weights, first.replace("layers.0", "layers.77"): weights[first].clone()}, file, metadata={"format": "pt"}
+    )
+    refused("is for another model: 1 of its weights have no place, such as .*layers.77")
+    save_file({name: w for name, w in weights.items() if name != first}, file, metadata={"format": "pt"})
+    refused("is for another model: 1 of its weights have no place")
+    save_file({**weights, first: weights[first][:, :-1].contiguous()}, file, metadata={"format": "pt"})
+    refused("cannot be used: ")
+    file.write_bytes(b"not weights")
+    refused("cannot be used: ")
+    file.unlink()
+    refused("adapter_model.safetensors missing")
+    config.write_text(json.dumps({**json.loads(config.read_text()), "peft_type": "IA3"}))
+    refused("of the kind IA3")
+    config.write_text("{")
+    refused("cannot be read")
+
+
+def test_an_adapter_without_peft(tiny_omni, tmp_path, monkeypatch):
+    adapted(tmp_path, target_modules=["q_proj"])
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(MissingToolError, match="needs peft"):
+        load_model(config_of(tiny_omni, adapter=str(tmp_path)))
