@@ -26,6 +26,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -207,14 +208,15 @@ def rss_mib(pid):
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
-def serve(sessions):
+def serve(sessions, log):
     command = [sys.executable, "-m", "sca", "serve", "--port", "0", "--max-sessions", str(sessions)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        found = re.search(r"listening on (http://\S+)", line)
+    process = subprocess.Popen(command, stderr=log)
+    while process.poll() is None:
+        found = re.search(r"listening on (http://\S+)", Path(log.name).read_text())
         if found:
             return process, found[1]
-    raise SystemExit("the server did not start")
+        time.sleep(0.1)
+    raise SystemExit(f"the server did not start: {Path(log.name).read_text()}")
 
 
 def measure(url, pid, given):
@@ -252,15 +254,18 @@ def bench(given):
         f"{len(os.sched_getaffinity(0))} cores, load {load:.1f} before; {given.sessions} sessions for {given.seconds:g} s"
     )
     process, pid, url = None, given.pid, given.url
-    if not url:
-        process, url = serve(given.sessions)
-        pid = process.pid
-    try:
-        found = measure(url, pid, given)
-    finally:
+    with tempfile.NamedTemporaryFile("w", suffix=".log") as log:
+        if not url:
+            process, url = serve(given.sessions, log)
+            pid = process.pid
+        try:
+            found = measure(url, pid, given)
+        finally:
+            if process is not None:
+                process.send_signal(signal.SIGTERM)
+                process.wait(60)
         if process is not None:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            found["tracebacks"] = Path(log.name).read_text().count("Traceback")
     for name, value in found.items():
         print(f"{name}: {json.dumps(value)}")
     document = {

@@ -175,11 +175,13 @@ class Link:
 
     async def close(self, code: int, reason: str) -> None:
         """End it, with a close message if there is someone to read it."""
+        from starlette.websockets import WebSocketDisconnect
+
         socket = self._socket
         try:
             if socket is not None:
                 await socket.close(code, reason)
-        except RuntimeError:  # the client closed at the same time
+        except (RuntimeError, WebSocketDisconnect):  # the client closed at the same time
             pass
         finally:
             self.end()
