@@ -118,6 +118,18 @@ class QwenConfig(_Section):
         description="What the talker is told of a text token: embed (its embedding, as the model's own generate does) or hidden:N "
         "(what the thinker's N-th layer makes of it).",
     )
+    slots: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Sessions that are stepped together in caches of fixed size, on a GPU as CUDA graphs. 0: each by itself.",
+    )
+    cuda_graphs: bool = Field(True, description="Whether slots on an NVIDIA GPU run as CUDA graphs.")
+    carry_second_token: bool = Field(
+        False,
+        description="Whether slots think the last text token of a chunk together with the next chunk: the same words, a pass "
+        "through the thinker less. Only with conditioning embed.",
+    )
     talker_temperature: float = Field(0.9, ge=0, description="How freely sounds are drawn; 0 takes the likeliest.")
     talker_top_k: int = Field(50, ge=1, description="Sounds are drawn from this many of the likeliest.")
     seed: int = Field(0, ge=0, lt=2**63, description="What sounds are drawn with: the same seed, the same session.")

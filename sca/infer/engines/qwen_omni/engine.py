@@ -24,7 +24,7 @@ from sca.infer.wav import to_pcm
 from sca.tokenizer import TextTokenizer, system_turn
 from sca.units import SPOKEN_HZ, Grid
 
-__all__ = ["QwenOmni", "load"]
+__all__ = ["QwenOmni", "QwenSession", "load"]
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,10 @@ _TURN_ENDS_AFTER = 2  # chunks of silence: words are sparser than chunks have ro
 def load(settings: Settings) -> "QwenOmni":
     """The model of `settings.qwen`, loaded. Raises like `load_model`, and `ConfigError` for settings that do not fit the model."""
     model, tokenizer = load_model(settings.qwen, settings.grid, settings.duplex.text_tokens_per_chunk)
+    if settings.qwen.slots:
+        from sca.infer.engines.qwen_omni.fixed.engine import SlotOmni
+
+        return SlotOmni(model, tokenizer, settings.qwen, settings.duplex)
     return QwenOmni(model, tokenizer, settings.qwen, settings.duplex)
 
 
@@ -72,7 +76,7 @@ class QwenOmni:
 
     def open(self, session_config: SessionConfig) -> Session:
         """Begin a conversation. Raises `ConfigError` when the prompt leaves no room for it in the model's context."""
-        return _QwenSession(self, session_config)
+        return QwenSession(self, session_config)
 
     def voice(self, grid: Grid, marks: Any) -> Voice:
         """A voice as the settings have it. marks: see `Voice`."""
@@ -100,8 +104,11 @@ def _layer(conditioning: str, model: Any) -> int:
     return layer
 
 
-class _QwenSession:
-    """non_finite: samples heard that were no numbers and were taken as 0.   held_bytes: of keys and values, all three parts."""
+class QwenSession:
+    """A session that is stepped by itself, with caches that grow as they must.
+
+    non_finite: samples heard that were no numbers and were taken as 0.   held_bytes: of keys and values, all three parts.
+    """
 
     def __init__(self, engine: QwenOmni, config: SessionConfig) -> None:
         self._engine, self._grid = engine, config.grid
@@ -132,8 +139,11 @@ class _QwenSession:
         self._pending: list[int] = []
         self._warned_of_budget = self._warned_of_positions = False
         with torch.inference_mode():
-            self._thinker = ThinkerStream(self._engine.model.thinker, self._prompt, self._engine.qwen.context_tokens)
+            self._begin_thinking()
             self._begin_voice()
+
+    def _begin_thinking(self) -> None:
+        self._thinker = ThinkerStream(self._engine.model.thinker, self._prompt, self._engine.qwen.context_tokens)
 
     def _begin_voice(self) -> None:
         config = self._engine.model.config
@@ -141,18 +151,34 @@ class _QwenSession:
         self._voice = self._engine.voice(self._grid, marks)
 
     @property
+    def window(self) -> Window:
+        """What the thinker's cache holds."""
+        return self._thinker.window
+
+    @property
     def held_bytes(self) -> int:
+        """See the class."""
         return self._thinker.held_bytes + self._voice.held_bytes
 
     def step(self, heard: AudioInput) -> Sequence[Frame]:
+        """See `Session`."""
         import torch
 
-        self._guard.check(heard)
-        features = torch.from_numpy(self._features(heard))
+        features = torch.from_numpy(self.hear(heard))
         with torch.inference_mode():
             self._thinker.open_chunk(self._chunk_tokens)
-            tokens, told = self._think(self._thinker.listen(features))
+            tokens, told = self._think(self._thinker.listen(features[None]))
             wave = self._voice.speak(tokens, told)
+        return self.frames(heard, tokens, told, wave)
+
+    def hear(self, heard: AudioInput) -> np.ndarray:
+        """The features of a chunk, `(bins, frames)`. Raises what `step` raises for one that will not do."""
+        self._guard.check(heard)
+        features: np.ndarray = self._features(heard)[0]
+        return features
+
+    def frames(self, heard: AudioInput, tokens: list[int], told: Any, wave: np.ndarray) -> list[Frame]:
+        """What comes of a chunk: its tokens, what the talker was told of them `(1, n, dim)`, and its sound."""
         end = heard.timestamp + len(heard.samples)
         said = [token for token in tokens if token != self._engine.silence]
         text = self._text(said)
@@ -169,7 +195,7 @@ class _QwenSession:
 
     def _warnings(self) -> Iterator[str]:
         """Each once: that remembering nears its end, and, every time anew, that positions do."""
-        window, minute = self._thinker.window, 60 / float(self._grid.chunk_s)
+        window, minute = self.window, 60 / float(self._grid.chunk_s)
         oldest, positions = window.chunks_left(self._chunk_tokens)
         if oldest <= minute and not self._warned_of_budget:
             self._warned_of_budget = True
@@ -229,6 +255,7 @@ class _QwenSession:
         return text
 
     def interrupt(self, turn_id: int) -> None:
+        """See `Session`."""
         import torch
 
         self._turn_id = max(self._turn_id, turn_id)
@@ -238,10 +265,12 @@ class _QwenSession:
             self._begin_voice()
 
     def reset(self) -> None:
+        """See `Session`."""
         self._guard.reset()
         self._begin()
 
     def close(self) -> None:
+        """See `Session`."""
         self._guard.close()
         # Letting go of the caches is what counts.
         self._thinker = self._voice = None  # type: ignore[assignment]

@@ -10,7 +10,7 @@ from typing import Any
 from sca.infer.engines.qwen_omni.cache import apply, held_bytes
 from sca.infer.engines.qwen_omni.window import Window
 
-__all__ = ["TalkerStream", "predict_residuals"]
+__all__ = ["TalkerStream", "no_sound_of", "predict_residuals"]
 
 Tensor = Any  # torch's, which is imported on use
 Pick = Callable[[Tensor], Tensor]  # logits (1, n) → the chosen id (1, 1)
@@ -37,6 +37,14 @@ def predict_residuals(talker: Any, hidden: Tensor, first: Tensor, pick: Pick) ->
     return torch.cat(codes, 1)
 
 
+def no_sound_of(talker: Any, device: Any) -> Tensor:
+    """Which ids of the talker are marks and no sound, bool `(vocabulary,)`."""
+    import torch
+
+    vocab = talker.config.text_config.vocab_size
+    return torch.arange(vocab, device=device) >= vocab - _SPECIAL_CODES
+
+
 class TalkerStream:
     """One session's talker.
 
@@ -55,7 +63,6 @@ class TalkerStream:
         pick: Pick,
         budget: int | None = None,
     ) -> None:
-        import torch
         from transformers import DynamicCache
 
         self._talker = talker
@@ -63,8 +70,7 @@ class TalkerStream:
         self._cache = DynamicCache(config=talker.config.text_config)
         positions = int(talker.config.text_config.max_position_embeddings)
         self.window = Window(positions if budget is None else budget, positions)
-        vocab = talker.config.text_config.vocab_size
-        self._no_sound = torch.arange(vocab, device=text_pad.device) >= vocab - _SPECIAL_CODES
+        self._no_sound = no_sound_of(talker, text_pad.device)
         self._push(self.opening(talker, speaker_id, text_pad, text_bos))
         self.window.keep(self.OPENING)
 

@@ -1,0 +1,377 @@
+"""Qwen3-Omni in fixed shapes: slots equal sessions by themselves, however they come and go, and a chunk never asks the device."""
+
+import copy
+import gc
+
+import numpy as np
+import pytest
+import torch
+
+from sca.config import DuplexConfig, QwenConfig
+from sca.errors import ConfigError, ScaError
+from sca.infer.engine import BatchEngine, SessionConfig
+from sca.infer.engines.qwen_omni.engine import QwenOmni
+from sca.infer.engines.qwen_omni.fixed.decoder import Decoder, SlotCache
+from sca.infer.engines.qwen_omni.fixed.engine import SlotOmni
+from sca.infer.engines.qwen_omni.fixed.runner import span_of
+from sca.infer.engines.qwen_omni.fixed.step import ChunkStep, Numbers, Shape
+from sca.infer.engines.qwen_omni.thinker import ThinkerStream
+from sca.infer.frames import AudioInput, AudioOutput, ThoughtPacket
+from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
+from sca.units import Grid
+from scripts.make_tiny_omni import build
+from tests.integration.engine_contract import EngineContract, demo_speech, inputs_of
+
+GRID = Grid()
+BRIEF = SessionConfig(prompt="Be brief.")
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients():
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="module")
+def model():
+    """In float64: sums in another order differ by nothing that could turn a choice, so what is not equal is wrong."""
+    torch.set_num_threads(1)  # threads of a busy machine wait for each other
+    model = build().double()
+    model.set_experts_implementation("eager")  # the library's grouped products know no float64
+    return model
+
+
+@pytest.fixture(scope="module")
+def single():
+    """In float32."""
+    torch.set_num_threads(1)
+    return build()
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load_tokenizer(BUILTIN_QWEN)
+
+
+def engine_of(model, tokenizer, *, slots=0, duplex=None, **qwen):
+    kind = SlotOmni if slots else QwenOmni
+    return kind(model, tokenizer, QwenConfig(model_id="tiny", slots=slots, **qwen), duplex or DuplexConfig())
+
+
+@pytest.fixture(scope="module")
+def heard():
+    return list(inputs_of(demo_speech(seconds=6), features=True))
+
+
+def same(frames, expected, lsb=0):
+    """The same tokens, text and turns; the same states but for rounding, and sound within `lsb` of 32767."""
+    assert [type(one) for one in frames] == [type(one) for one in expected]
+    for one, other in zip(frames, expected, strict=True):
+        if isinstance(one, ThoughtPacket):
+            assert (one.token_ids, one.text_token_str) == (other.token_ids, other.text_token_str)
+            assert (one.hidden_states - other.hidden_states).abs().max() <= 1e-12 * other.hidden_states.abs().max()
+        elif isinstance(one, AudioOutput):
+            assert (one.text_log, one.chunk_index, one.turn_id) == (other.text_log, other.chunk_index, other.turn_id)
+            wave, expected_wave = (np.frombuffer(f.audio_bytes, "<i2").astype(int) for f in (one, other))
+            assert np.abs(wave - expected_wave).max() <= lsb
+        else:
+            assert one == other
+
+
+class TestContract(EngineContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls, single, tokenizer):
+        return engine_of(single, tokenizer, slots=2)
+
+    # As for the sessions by themselves: a step is slow, and only what looks past chunk 30 hears that much.
+    @pytest.fixture
+    def speech(self, request):
+        return demo_speech(seconds=11 if "future" in request.node.name else 3)
+
+    @pytest.fixture
+    def other_speech(self):
+        return demo_speech(speaker=2, seconds=3)
+
+
+# One slot is a session by itself
+
+
+@pytest.fixture(scope="module")
+def by_itself(model, tokenizer, heard):
+    """What a session by itself answers, interrupted before chunk 5; worked out once for each setting."""
+    answers: dict = {}
+
+    def answer(chunks, **qwen):
+        key = (chunks, *qwen.items())
+        if key not in answers:
+            session = engine_of(model, tokenizer, **qwen).open(BRIEF)
+            answers[key] = walk(session, heard[:chunks])
+        return answers[key]
+
+    return answer
+
+
+def walk(session, inputs):
+    steps = []
+    for one in inputs:
+        if one.chunk_index == 5:
+            session.interrupt(5)
+        steps.append(session.step(one))
+    return steps
+
+
+@pytest.mark.parametrize(
+    ("chunks", "qwen", "carry"),
+    [
+        (7, {}, False),
+        (7, {}, True),
+        (5, {"conditioning": "hidden:2", "talker_temperature": 0.0}, False),
+        (3, {"conditioning": "hidden:4"}, False),
+        (3, {"max_new_tokens": 1}, False),
+        (3, {"max_new_tokens": 1}, True),
+        (14, {"context_tokens": 64, "talker_context_frames": 64}, False),
+        (14, {"context_tokens": 64, "talker_context_frames": 64}, True),
+    ],
+)
+def test_a_slot_equals_a_session_by_itself(model, tokenizer, heard, by_itself, chunks, qwen, carry):
+    """Interrupted on the way; with a small context the oldest leave. carry: the last token is thought with the next chunk."""
+    engine = engine_of(model, tokenizer, slots=2, carry_second_token=carry, **qwen)
+    engine.open(BRIEF)  # forgotten at once, its slot is free again
+    slot = engine.open(BRIEF)
+    for frames, expected in zip(walk(slot, heard[:chunks]), by_itself(chunks, **qwen), strict=True):
+        same(frames, expected)
+    assert engine.runner.syncs == chunks, "the host waits once a chunk"
+
+
+def test_in_float32_too(single, tokenizer, heard):
+    alone = engine_of(single, tokenizer, talker_temperature=0.0).open(BRIEF)
+    slot = engine_of(single, tokenizer, slots=2, talker_temperature=0.0).open(BRIEF)
+    for one in heard[:4]:
+        same(slot.step(one), alone.step(one), lsb=1)
+
+
+def test_positions_run_out_in_slots_too(model, tokenizer, heard):
+    """All three caches move back: the model knows few positions."""
+    small = copy.deepcopy(model)
+    small.config.thinker_config.text_config.max_position_embeddings = 80
+    small.config.talker_config.text_config.max_position_embeddings = 66
+    small.code2wav.config.max_position_embeddings = 76
+    caches = {"context_tokens": 64, "talker_context_frames": 64}
+    alone = engine_of(small, tokenizer, **caches).open(SessionConfig())
+    slot = engine_of(small, tokenizer, slots=1, **caches).open(SessionConfig())
+    for i in range(21):
+        one = heard[i % len(heard)]
+        one = AudioInput(one.features, one.samples, i, i * GRID.heard_samples)
+        same(slot.step(one), alone.step(one))
+    assert slot.window.position < 21 * 5
+
+
+def test_a_silent_thinker_in_a_slot(model, tokenizer, heard):
+    """Silence is one token, which the fixed shape has to make of two."""
+    silence = 151_646
+    quiet = {"now": False}
+    hook = model.thinker.lm_head.register_forward_hook(
+        lambda _module, _inputs, logits: (
+            logits + 1e4 * (torch.arange(logits.shape[-1]) == silence) if quiet["now"] else logits
+        )
+    )
+    try:
+        alone = engine_of(model, tokenizer).open(BRIEF)
+        slots = [engine_of(model, tokenizer, slots=1, carry_second_token=carry).open(BRIEF) for carry in (False, True)]
+        counts = []
+        for one in heard[:6]:
+            quiet["now"] = one.chunk_index % 4 in (1, 2)
+            expected = alone.step(one)
+            counts.append(len(expected[0].token_ids))
+            for slot in slots:
+                same(slot.step(one), expected)
+        assert counts == [2, 1, 1, 2, 2, 1]
+    finally:
+        hook.remove()
+
+
+# Many slots
+
+
+def test_sessions_of_unlike_lengths_come_go_and_are_interrupted_together(model, tokenizer, heard):
+    engine = engine_of(model, tokenizer, slots=3)
+    assert isinstance(engine, BatchEngine)
+    plain = engine_of(model, tokenizer)
+    prompts = ["Be brief.", "", "A prompt that is a good deal longer than that of the others, and goes on for a while."]
+    pairs: dict = {}
+    at = {}
+    plan = {0: [0], 1: [0, 1], 3: [0, 1, 2], 6: [1, 2], 8: [0, 2]}  # who is there from which round on
+    there: list = []
+    for round_ in range(10):
+        for who in plan.get(round_, there):
+            if who not in there:
+                config = SessionConfig(session_id=str(who), prompt=prompts[who])
+                pairs[who] = engine.open(config), plain.open(config)
+                at[who] = 0
+        for who in there:
+            if who not in plan.get(round_, there):
+                pairs[who][0].close()
+        there = plan.get(round_, there)
+        if round_ == 5:
+            for one in pairs[1]:
+                one.interrupt(3)
+        # Each hears something else; who is 2 misses a round now and then.
+        now = [who for who in there if not (who == 2 and round_ % 4 == 3)]
+        inputs = []
+        for who in now:
+            one = heard[(at[who] + 5 * who) % len(heard)]
+            inputs.append(AudioInput(one.features, one.samples, at[who], at[who] * GRID.heard_samples))
+            at[who] += 1
+        steps = engine.step_batch([pairs[who][0] for who in now], inputs)
+        for who, one, frames in zip(now, inputs, steps, strict=True):
+            same(frames, pairs[who][1].step(one))
+    assert engine.runner.syncs == 10
+
+
+def test_logits_of_slots_are_those_of_streams(single):
+    """Three conversations of unlike lengths in one forward after the other, held against a stream each."""
+    thinker = single.thinker
+    cache = SlotCache(thinker.config.text_config, 3, 64, thinker.get_input_embeddings().weight)
+    decoder = Decoder(thinker.model.language_model, cache)
+    draw = torch.Generator().manual_seed(0)
+    streams = [ThinkerStream(thinker) for _ in range(3)]
+    lengths = torch.tensor([[0], [0], [0]])
+    for n in (5, 1, 4, 1, 1, 4, 7):
+        embeds = thinker.get_input_embeddings()(torch.randint(151_643, (3, n), generator=draw))
+        counts = torch.randint(0, n + 1, (3, 1), generator=draw)  # so many rows of each count, the first ones
+        row = torch.arange(n)
+        places = torch.where(row < counts, lengths + row, cache.trash)
+        last, _ = decoder(embeds, places, lengths + row, 64)
+        logits = thinker.lm_head(last)
+        for i, stream in enumerate(streams):
+            if count := int(counts[i]):
+                expected = stream.push(embeds[i : i + 1, :count])[0]
+                assert (logits[i : i + 1, :count] - expected).abs().max() <= 1e-5 * max(1, expected.abs().max())
+        lengths = lengths + counts
+    assert len(set(lengths.flatten().tolist())) > 1
+
+
+def test_who_hands_in_something_wrong_does_not_hurt_the_others(model, tokenizer, heard):
+    engine = engine_of(model, tokenizer, slots=3)
+    plain = engine_of(model, tokenizer).open(BRIEF)
+    good, bad, closed = (engine.open(BRIEF) for _ in range(3))
+    closed.close()
+    wrong = AudioInput(heard[0].features, heard[0].samples[:7], 0, 0)
+    first = engine.step_batch([bad, good, closed], [wrong, heard[0], heard[0]])
+    assert [type(one) for one in first] == [ValueError, list, RuntimeError]
+    same(first[1], plain.step(heard[0]))
+    second = engine.step_batch([good, bad], [heard[1], heard[0]])
+    same(second[0], plain.step(heard[1]))
+    same(second[1], engine_of(model, tokenizer).open(BRIEF).step(heard[0]))
+
+
+def test_slots_are_counted_and_come_back(model, tokenizer):
+    engine = engine_of(model, tokenizer, slots=2)
+    one, _other = engine.open(BRIEF), engine.open(BRIEF)
+    with pytest.raises(ScaError, match="all 2 slots of the engine are taken"):
+        engine.open(BRIEF)
+    one.close()
+    one.close()
+    third = engine.open(BRIEF)
+    with pytest.raises(ScaError, match="all 2 slots"):
+        engine.open(BRIEF)
+    third.close()
+    for _ in range(3):
+        with pytest.raises(ConfigError, match="the prompt has"):
+            engine.open(SessionConfig(prompt="word " * 70_000))
+    gc.collect()
+    assert engine.open(BRIEF)  # what was refused has given its slot back
+
+
+@pytest.mark.parametrize(
+    ("qwen", "says"),
+    [
+        ({"carry_second_token": True, "conditioning": "hidden:2"}, "would come a chunk late"),
+        ({"conditioning": "hidden:9"}, "the thinker has 4 layers"),
+    ],
+)
+def test_settings_that_do_not_go_together(model, tokenizer, qwen, says):
+    with pytest.raises(ConfigError, match=says):
+        engine_of(model, tokenizer, slots=1, **qwen)
+
+
+def test_one_engine_serves_one_grid_and_whole_pieces(model, tokenizer, monkeypatch):
+    engine = engine_of(model, tokenizer, slots=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(model.thinker.model.audio_tower, "n_window", 10)
+        with pytest.raises(ConfigError, match="a chunk of 32 mel frames is not heard as 4 tokens"):
+            engine.open(BRIEF)
+    engine.open(BRIEF).close()
+    with pytest.raises(ConfigError, match="another grid"):
+        engine.open(SessionConfig(grid=Grid(frames_per_chunk=8)))
+
+
+# Nothing that a device would have to answer
+
+
+def test_a_chunk_asks_the_device_nothing(single):
+    """On the meta device there are shapes and no numbers: whatever looks at one fails."""
+    ghost = copy.deepcopy(single).to("meta", torch.bfloat16)
+    forbidden = torch.zeros(152_064, dtype=torch.bool, device="meta")
+    for carry in (False, True):
+        shape = Shape(frames=4, tokens=2, most=2, silence=151_646, layer=0, carry=carry, temperature=0.9, top_k=50)
+        step = ChunkStep(ghost, forbidden, shape, slots=3, room=512, said_room=256)
+        inputs = [
+            torch.zeros(3, 128, 32, device="meta"),
+            torch.zeros(3, Numbers.count(), dtype=torch.long, device="meta"),
+            torch.zeros(3, 4, 16, device="meta"),
+        ]
+        out, told = step(inputs, 256, 256)
+        assert out.shape == (3, 7680 + 3)
+        assert told.shape == (3, 2, 64)
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        out[0, 0].item()
+
+
+def test_spans_are_few():
+    assert {span_of(cells, 16_384) for cells in range(1, 16_385)} == {256, 512, 1024, 2048, 4096, 8192, 16_384}
+    assert span_of(300, 300) == 300
+
+
+@pytest.mark.gpu
+def test_graphs_equal_the_same_code_without_them(model, tokenizer, heard):
+    on_gpu = build().to("cuda")
+    engines = [engine_of(on_gpu, tokenizer, slots=3, cuda_graphs=graphs) for graphs in (True, False)]
+    pairs = [[engine.open(BRIEF) for engine in engines] for _ in range(3)]
+    for one in heard:
+        who = pairs if one.chunk_index % 3 else pairs[:2]
+        graphed, eager = (
+            engine.step_batch([pair[i] for pair in who], [one] * len(who)) for i, engine in enumerate(engines)
+        )
+        for frames, expected in zip(graphed, eager, strict=True):
+            same(frames, expected, lsb=1)
+    assert engines[0].runner.captured
+    assert not engines[1].runner.captured
+
+
+@pytest.mark.gpu
+def test_a_graphed_chunk_waits_once(tokenizer, heard):
+    engine = engine_of(build().to("cuda"), tokenizer, slots=1)
+    session = engine.open(BRIEF)
+    session.step(heard[0])
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with pytest.warns(UserWarning, match="synchronizing") as waited:
+            session.step(heard[1])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len(waited) == 1
+
+
+def test_features_that_come_along_are_used(model, tokenizer, heard):
+    """`AudioInput.features` may be computed elsewhere; samples alone will do as well."""
+    engine = engine_of(model, tokenizer, slots=2, conditioning="hidden:2")
+    one, other = engine.open(BRIEF), engine.open(BRIEF)
+    first = heard[0]
+    bare = AudioInput(first.features[:, :, :0], first.samples, 0, 0)
+    other_sound = AudioInput(heard[3].features, first.samples, 0, 0)
+    with_features, without = engine.step_batch([one, other], [first, bare])
+    assert with_features[1].audio_bytes == without[1].audio_bytes
+    one.reset()
+    assert (one.step(other_sound)[0].hidden_states != with_features[0].hidden_states).any()
