@@ -1,11 +1,11 @@
 """What the live server makes of many callers at once: latency, missed deadlines, memory, CPU.
 
-    python scripts/bench/serve.py [--sessions 64] [--seconds 60] [--warm-up 10] [--frame-ms 20] [--url URL --pid PID]
+    python scripts/bench/serve.py [--sessions 64] [--seconds 60] [--warm-up 40] [--frame-ms 20] [--url URL --pid PID]
 
 Regime: a real `sca serve` with the parrot (its VAD runs on every frame) in a process of its own on loopback; clients in another,
 each a `WS /ws/pcm16` that sends speech in frames of `--frame-ms` at the pace of real time, begun evenly spread over a chunk, as
 callers do. Clients are bare sockets on one event loop, so that they take little of the cores they share with the server. A warm-up
-runs first and is not counted.
+runs first and is not counted; by its end the parrot holds all of a turn that it ever does.
 
 Added latency: the last frame of a chunk handed to the client's socket → the server's reply to that chunk read; the engine's time
 and the wait for it are in it. Sound: the same, for chunks that were answered with sound. A deadline is missed when a reply comes
@@ -284,7 +284,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--warm-up", type=float, default=10)
+    parser.add_argument("--warm-up", type=float, default=40)
     parser.add_argument("--frame-ms", type=int, default=20)
     parser.add_argument("--url", default="", help="a server that runs already, of this machine, with its --pid")
     parser.add_argument("--pid", type=int, default=0)

@@ -282,8 +282,19 @@ def test_a_thousand_connects_are_refused_in_words_and_leave_nothing_open():
             metrics = other.get(f"{url}/metrics").text
         assert f'sca_refusals_total{{status="429"}} {answers.count(429)}.0' in metrics
         assert "\nsca_sessions 0.0" in metrics
+        _knock_and_leave(port)
         server.terminate()
-        assert "Traceback" not in server.stderr.read()
+        log = server.stderr.read()
+        assert "Traceback" not in log
+        assert log.endswith("sca serve: stopped\n")
+
+
+def _knock_and_leave(port):
+    """Connects, some of which find a place, whose clients are gone before they are answered."""
+    for i in range(60):
+        with socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.3", 0)) as raw:
+            raw.sendall(handshake(DOORS[i % 3]) + frame(b"{}", 0x81))
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def test_connections_beyond_the_limit_are_told_and_none_is_lost():

@@ -5,10 +5,11 @@ The items decide nothing about where they run, and the function must not either:
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
 from sca.errors import ScaError
@@ -47,7 +48,7 @@ def _run_pool(
     items: Sequence[Item], work: Callable[[Item], Result], jobs: int
 ) -> Iterator[tuple[Item, Result | ScaError]]:
     # spawn: a forked child would inherit the threads' locks of onnxruntime, Arrow and the progress display.
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin_worker)
     pending: dict[Future[Result | ScaError], Item] = {}
     waiting = iter(items)
     try:
@@ -73,6 +74,15 @@ def _run_pool(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches the whole process group; the parent decides what it means."""
+def _begin_worker() -> None:
+    # Ctrl-C reaches the whole process group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="sca-parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot say so, and its workers would wait for items forever, or write where a second run writes."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
