@@ -1,6 +1,7 @@
 """Clients of the live server that do not read, send too fast, or are gone without a word: bounds, what is dropped, who is told."""
 
 import asyncio
+import base64
 import json
 import socket
 import threading
@@ -38,12 +39,12 @@ def small_socket(server):
     return near
 
 
-def narrow(server):
+def narrow(server, url=None):
     """A connection whose client takes as little as it can before it reads.
 
     Not the blocking client, whose senders lock out its reader.
     """
-    return async_connect(server.ws, sock=small_socket(server), proxy=None, max_queue=1, ping_interval=None)
+    return async_connect(url or server.ws, sock=small_socket(server), proxy=None, max_queue=1, ping_interval=None)
 
 
 async def rest(ws):
@@ -115,6 +116,27 @@ def test_a_client_in_real_time_that_does_not_read_loses_the_oldest_sound_and_is_
     assert said[-1] == len(x) - 1  # the newest is never the one that goes
     for index, frame in zip(said, frames, strict=True):
         assert np.array_equal(np.frombuffer(frame, "<i2")[-CHUNK:], x[index])
+
+
+def test_a_realtime_client_that_does_not_read_is_told_by_an_error_event():
+    audio = base64.b64encode(sound(1, 3840).tobytes()).decode()  # 160 ms at 24 kHz
+
+    async def main(server):
+        url = f"ws://127.0.0.1:{server.port}/v1/realtime"
+        async with narrow(server, url) as ws:
+            while not await asyncio.to_thread(server.metric, "sca_sound_dropped_seconds_total"):
+                await ws.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
+                await asyncio.sleep(0.16)
+            while True:
+                event = json.loads(await asyncio.wait_for(ws.recv(), 20))
+                if event["type"] == "error":
+                    ws.transport.abort()  # a close would first read all the rest
+                    return event["error"]
+
+    with running(Mirror(), live__speak_buffer_ms=320, live__lag_chunks=100, live__listen_buffer_ms=60_000) as server:
+        error = asyncio.run(main(server))
+    assert (error["type"], error["code"]) == ("session_warning", "output_audio_dropped")
+    assert "ms of the answer were dropped" in error["message"]
 
 
 def test_a_client_ahead_of_real_time_that_does_not_read_is_waited_for():
@@ -213,6 +235,7 @@ def test_a_peer_that_is_gone_and_may_come_back_is_waited_for():
         while not server.metric("sca_sessions_waiting"):
             time.sleep(0.05)
         assert len(server.server.sessions) == 1
+        server.stop().result(10)
 
 
 @pytest.mark.parametrize("path", ["ws/pcm16", "v1/realtime", "twilio"])

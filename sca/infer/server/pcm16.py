@@ -6,6 +6,7 @@ little-endian mono at 16 kHz in frames of any size. Later texts: `{"type": "inte
 
 import json
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -46,6 +47,8 @@ def add(app: "FastAPI", server: "Server") -> None:
     tokens: Tokens[_Conversation] = Tokens()
 
     async def endpoint(websocket: "WebSocket") -> None:
+        from starlette.websockets import WebSocketDisconnect
+
         offer, identity = read_offer(websocket.scope["subprotocols"]), client_identity(websocket.scope)
         await server.accept(websocket)
         try:
@@ -58,18 +61,21 @@ def add(app: "FastAPI", server: "Server") -> None:
             await websocket.close(1013, refusal.what)
         except ResumeRefusedError as refusal:
             server.metrics.resumes.labels(refusal.code).inc()
-            await websocket.send_text(json.dumps({"type": "error", "code": refusal.code, "message": refusal.what}))
-            await websocket.close(1008, refusal.code)
+            with suppress(WebSocketDisconnect, RuntimeError):  # gone already
+                await websocket.send_text(json.dumps({"type": "error", "code": refusal.code, "message": refusal.what}))
+                await websocket.close(1008, refusal.code)
 
     app.router.add_websocket_route("/ws/pcm16", endpoint)
 
 
 async def _resume(server: "Server", websocket: "WebSocket", offer: Offer, conversation: "_Conversation") -> None:
     """Let a session go on with another socket, for as long as it does."""
+    from starlette.websockets import WebSocketDisconnect
+
     old = conversation.attach(websocket, offer.received)
     server.metrics.resumes.labels("resumed").inc()
     if old is not None:  # the client noticed that it broke, and the server had not
-        with anyio.move_on_after(1):
+        with anyio.move_on_after(1), suppress(WebSocketDisconnect, RuntimeError):
             await old.close(_ELSEWHERE, "the session goes on with another connection")
     await conversation.detached(websocket)
 

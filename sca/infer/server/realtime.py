@@ -5,9 +5,6 @@ the door's VAD tells the client what it notices. With `turn_detection: null` (or
 `response.create`. An engine lives by what it hears: while it owes an answer and the client sends nothing, it hears silence.
 """
 
-import base64
-import binascii
-import json
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,9 +15,9 @@ import numpy as np
 from sca.audio.vad import SileroVad
 from sca.infer.frames import AudioOutput, Control, Interrupt, TurnEnd
 from sca.infer.server.connection import Connection, add_websocket
-from sca.infer.server.realtime_events import BETA_NAMES, RealtimeError, RealtimeSession, read_event
+from sca.infer.server.realtime_buffer import InputBuffer
+from sca.infer.server.realtime_events import RealtimeError, RealtimeSession, read_event, write_event
 from sca.infer.server.realtime_response import Items, Response
-from sca.infer.server.sound_format import WireIn
 from sca.infer.server.speech import SpeechEdge, SpeechEdges
 from sca.units import HEARD_HZ
 
@@ -33,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
-_MOST_HELD_S = 120  # of a client that appends faster than it is heard, or never commits
-_LEAST_COMMIT_MS = 100  # as the original has it
 _PATIENCE_S = 8.0  # of silence that an engine hears before an answer it owes is given up
 _HURRY_S = 0.02  # between two chunks of silence until an answer begins; then as long as a chunk lasts
 
@@ -53,14 +48,10 @@ class _Conversation(Connection):
         self._items = Items(self._send)
         name = server.engine.info.name
         self._config = RealtimeSession(f"sess_{seat.id}", name, server.settings.duplex.system_prompt)
-        self._wire = WireIn(self._config.heard)
+        self._buffer = InputBuffer(self._config.heard)
         self._vad = SileroVad()
         self._edges = self._new_edges()
         self._user_item = _item_id()
-        self._sound: list[np.ndarray] = []  # appended, and not yet looked at by the VAD
-        self._kept: list[np.ndarray] = []  # for the engine, when it may hear it
-        self._uncommitted = 0  # samples since the last commit
-        self._held = 0  # samples in `_sound` and `_kept`
         self._owed = False  # the engine is expected to say something
         self._silence = 0  # samples of it since the last sign of life
         self._response: Response | None = None
@@ -77,20 +68,10 @@ class _Conversation(Connection):
             self._outbox.put(message)
 
     def _message(self, document: dict[str, Any]) -> tuple[str, ...]:
-        kind = document["type"]
-        if self._beta:
-            if kind == "conversation.item.done":
-                return ()
-            kind = BETA_NAMES.get(kind, kind)
-        event = {"event_id": f"event_{secrets.token_hex(8)}", **document, "type": kind}
-        return (json.dumps(event, ensure_ascii=False),)
+        return write_event(document, beta=self._beta)
 
     def _error(self, error: RealtimeError, event_id: object = None) -> None:
-        self._send(self._described(error, event_id))
-
-    def _described(self, error: RealtimeError, event_id: object = None) -> dict[str, Any]:
-        about = {"type": error.kind, "code": error.code, "message": error.message, "param": error.param}
-        return {"type": "error", "error": about | {"event_id": event_id if isinstance(event_id, str) else None}}
+        self._send(error.event(event_id))
 
     def _warn(self, reason: "Ending", left_s: float) -> None:
         words = f"the session ends in {left_s:.0f} s ({reason})"
@@ -98,7 +79,7 @@ class _Conversation(Connection):
 
     def _lost(self, ms: float) -> tuple[str, ...]:
         words = f"{ms:.0f} ms of the answer were dropped, because the client read too slowly"
-        return self._message(self._described(RealtimeError(words, "output_audio_dropped", kind="session_warning")))
+        return self._message(RealtimeError(words, "output_audio_dropped", kind="session_warning").event())
 
     def _failed(self, message: str) -> None:
         self._error(RealtimeError(message, "engine_failed", kind="server_error"))
@@ -121,7 +102,8 @@ class _Conversation(Connection):
             case "session.update":
                 self._update(event.get("session"))
             case "input_audio_buffer.append":
-                self._append(event.get("audio"))
+                self._buffer.append(event.get("audio"))
+                self._wake()
             case "input_audio_buffer.commit":
                 self._commit()
             case "input_audio_buffer.clear":
@@ -149,8 +131,8 @@ class _Conversation(Connection):
             )
         old, self._config = self._config, new
         if new.heard != old.heard:
-            self._take(self._wire.flush())
-            self._wire = WireIn(new.heard)
+            self._buffer.set_format(new.heard)
+            self._wake()
         if new.vad != old.vad:
             self._edges = self._new_edges()
         self._send({"type": "session.updated", "session": new.document()})
@@ -164,37 +146,14 @@ class _Conversation(Connection):
         """Whether the engine hears what comes at once."""
         return self._config.vad is not None and self._config.vad.create_response
 
-    def _append(self, audio: object) -> None:
-        if not isinstance(audio, str):
-            raise RealtimeError("audio is text: base64", "missing_required_parameter", "audio")
-        try:
-            data = base64.b64decode(audio, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise RealtimeError("audio is not base64", "invalid_audio", "audio") from error
-        if self._held > _MOST_HELD_S * HEARD_HZ:
-            raise RealtimeError(f"{_MOST_HELD_S} s of sound wait, and that is the limit", "input_audio_buffer_full")
-        self._take(self._wire.push(data))
-
-    def _take(self, samples: np.ndarray) -> None:
-        if len(samples):
-            self._held += len(samples)
-            self._sound.append(samples)
-            self._wake()
-
     def _commit(self) -> None:
         if self._edges is None:
-            self._take(self._wire.flush())
-            self._keep_all()
-        if self._uncommitted < _LEAST_COMMIT_MS * HEARD_HZ // 1000:
-            has = self._uncommitted * 1000 / HEARD_HZ
-            raise RealtimeError(
-                f"the buffer holds {has:.0f} ms, and a turn has at least {_LEAST_COMMIT_MS} ms",
-                "input_audio_buffer_commit_empty",
-            )
+            self._buffer.flush()
+            self._buffer.keep_all()
+        self._buffer.commit()
         self._committed()
 
     def _committed(self) -> None:
-        self._uncommitted = 0
         item = {"id": self._user_item, "object": "realtime.item", "type": "message", "role": "user", "status": "completed",
                 "content": [{"type": "input_audio", "transcript": None}]}  # fmt: skip
         self._user_item = _item_id()
@@ -202,23 +161,8 @@ class _Conversation(Connection):
         self._send(committed)
         self._items.done(item, self._items.add(item))
 
-    def _keep_all(self) -> None:
-        """Without a VAD nothing looks at the sound before it is asked for."""
-        for samples in self._sound:
-            self._uncommitted += len(samples)
-            self._kept.append(samples)
-        self._sound.clear()
-
     def _clear(self) -> None:
-        dropped = sum(map(len, self._sound))
-        self._sound.clear()
-        self._wire.flush()
-        while self._uncommitted > 0 and self._kept and not self._direct:
-            last = len(self._kept.pop())
-            self._uncommitted -= last
-            dropped += last
-        self._uncommitted = 0
-        self._held -= dropped
+        self._buffer.clear()
         self._send({"type": "input_audio_buffer.cleared"})
 
     def _create(self) -> None:
@@ -228,7 +172,7 @@ class _Conversation(Connection):
             )
         self._open_response()
         if not self._direct and self._edges is None:
-            self._keep_all()
+            self._buffer.keep_all()
         self._owe()
 
     def _cancel(self, response_id: object) -> None:
@@ -262,19 +206,13 @@ class _Conversation(Connection):
         while True:
             if self._silence > _PATIENCE_S * HEARD_HZ:
                 self._give_up()
-            if self._sound and self._edges is not None:
-                samples = self._sound[0][:chunk]
-                self._sound[0] = self._sound[0][chunk:]
-                if not len(self._sound[0]):
-                    self._sound.pop(0)
-                await self._listen(samples)
-            elif self._kept and self._may_hear:
-                samples = self._kept.pop(0)
-                self._held -= len(samples)
-                await self._hear(samples)
+            if self._buffer.fresh and self._edges is not None:
+                await self._listen(self._buffer.look(chunk))
+            elif self._buffer.kept and self._may_hear:
+                await self._hear(self._buffer.hear())
             elif self._owes:
                 await self._wait(self._pause_s)
-                if not (self._sound and self._edges is not None) and self._owes:
+                if not (self._buffer.fresh and self._edges is not None) and self._owes:
                     await self._hush(np.zeros(chunk, np.float32))
             else:
                 await self._news.wait()
@@ -300,7 +238,7 @@ class _Conversation(Connection):
     async def _hush(self, silence: np.ndarray) -> None:
         """The client sends nothing: the engine hears that, and so does the VAD."""
         if self._direct:
-            self._held += len(silence)
+            self._buffer.hush(silence)
             await self._listen(silence)
         else:
             self._silence += len(silence)
@@ -321,18 +259,16 @@ class _Conversation(Connection):
     async def _listen(self, samples: np.ndarray) -> None:
         """Through the VAD, to the engine or to what is kept for it."""
         assert self._edges is not None
-        self._uncommitted += len(samples)
         for edge in self._edges.push(samples):
-            self._edge(edge, self._edges.samples)
+            self._edge(edge)
         if self._direct:
-            self._held -= len(samples)
             self._silence = 0 if self._edges.speaking else self._silence + len(samples)
             await self._hear(samples)
         else:
-            self._kept.append(samples)
+            self._buffer.keep(samples)
             await anyio.lowlevel.checkpoint()
 
-    def _edge(self, edge: SpeechEdge, now: int) -> None:
+    def _edge(self, edge: SpeechEdge) -> None:
         vad = self._config.vad
         assert vad is not None
         ms = edge.sample * 1000 // HEARD_HZ
@@ -345,6 +281,7 @@ class _Conversation(Connection):
                 self._cut("turn_detected")
             return
         self._send({"type": "input_audio_buffer.speech_stopped", "audio_end_ms": ms, "item_id": self._user_item})
+        self._buffer.turn_over()
         self._committed()
         if self._direct:
             self._owe()

@@ -5,6 +5,7 @@ send them; what cannot be done is refused with a `RealtimeError`.
 """
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from sca.infer.server.sound_format import SoundFormat
 
-__all__ = ["BETA_NAMES", "RealtimeError", "RealtimeSession", "Vad", "read_event"]
+__all__ = ["BETA_NAMES", "RealtimeError", "RealtimeSession", "Vad", "read_event", "write_event"]
 
 BETA_NAMES = {
     "response.output_audio.delta": "response.audio.delta",
@@ -38,6 +39,11 @@ class RealtimeError(Exception):
         super().__init__(message)
         self.message, self.code, self.param, self.kind = message, code, param, kind
 
+    def event(self, event_id: object = None) -> dict[str, Any]:
+        """The event that tells of it.   event_id: of the client's event that caused it, as it came."""
+        about = {"type": self.kind, "code": self.code, "message": self.message, "param": self.param}
+        return {"type": "error", "error": about | {"event_id": event_id if isinstance(event_id, str) else None}}
+
 
 def read_event(message: str | bytes) -> dict[str, Any]:
     """One client event. Raises `RealtimeError` for what is none."""
@@ -50,6 +56,17 @@ def read_event(message: str | bytes) -> dict[str, Any]:
     if not isinstance(event, dict) or not isinstance(event.get("type"), str):
         raise RealtimeError("an event is an object with a text `type`", "missing_required_parameter", "type")
     return event
+
+
+def write_event(document: dict[str, Any], *, beta: bool) -> tuple[str, ...]:
+    """The messages of a server event, one or, where the beta has no such event, none."""
+    kind = document["type"]
+    if beta:
+        if kind == "conversation.item.done":
+            return ()
+        kind = BETA_NAMES.get(kind, kind)
+    event = {"event_id": f"event_{secrets.token_hex(8)}", **document, "type": kind}
+    return (json.dumps(event, ensure_ascii=False),)
 
 
 class Vad(BaseModel):
