@@ -230,6 +230,10 @@ class DuplexConfig(_Section):
         lt=1,
         description="Share of what a speaker says alone that may be heard in another's track before the session is dropped.",
     )
+    codes: Literal["none", "mimi"] = Field(
+        "none", description="Codec targets of who speaks: none, or mimi (16 codebooks, 12.5 frames a second)."
+    )
+    codes_model: str = Field("kyutai/mimi", min_length=1, description="The codec: a hub id or a folder.")
     audio_format: Literal["flac", "pcm16"] = Field(
         "flac", description="How audio is stored: flac is small, pcm16 is read without decoding."
     )

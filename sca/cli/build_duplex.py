@@ -118,6 +118,15 @@ def build_duplex(
             show_default=False,
         ),
     ] = None,
+    codes: Annotated[
+        str | None,
+        typer.Option(
+            help="Codec targets of who speaks: none or mimi, which needs sca[live] (none).", show_default=False
+        ),
+    ] = None,
+    codes_model: Annotated[
+        str | None, typer.Option(help="The codec of --codes: a hub id or a folder (kyutai/mimi).", show_default=False)
+    ] = None,
     audio_format: Annotated[
         str | None, typer.Option(help="flac (small) or pcm16 (read without decoding) (flac).", show_default=False)
     ] = None,
@@ -148,6 +157,8 @@ def build_duplex(
         "duplex.backchannel_id": backchannel_id,
         "duplex.speaker_model": speaker,
         "duplex.on_bleed": on_bleed,
+        "duplex.codes": codes,
+        "duplex.codes_model": codes_model,
         "duplex.audio_format": audio_format,
     }
     settings = settings_from(config, set_values, preset, options)

@@ -57,6 +57,11 @@ def pair(root: Path, session: str = "A0001_S0001_0", audio: float = 30.0) -> Pat
     return root
 
 
+def copy_of(root: Path, folder: Path) -> Path:
+    """A copy of a data set, to be damaged."""
+    return shutil.copytree(root, folder)
+
+
 def tree_bytes(root: Path) -> dict[str, bytes]:
     """Every file of a data set that is meant to be the same from run to run."""
     return {

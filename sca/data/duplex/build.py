@@ -21,6 +21,7 @@ from sca.data.corpora.formats import open_corpus
 from sca.data.corpora.magichub import SessionFiles
 from sca.data.duplex.align_track import word_finder
 from sca.data.duplex.card import arrow_configs, arrow_opening, write_duplex_card
+from sca.data.duplex.codes import coder_of
 from sca.data.duplex.controls import check_control_ids
 from sca.data.duplex.distributions import histograms, plots
 from sca.data.duplex.layout import window_plan
@@ -89,6 +90,7 @@ def build_duplex(
     _refuse_source_as_target(source, root)
     word_finder(settings)  # models that cannot be loaded end the run here, not once a session
     embedder_of(settings)
+    coder_of(settings)
     with exclusive(root):
         _claim(root, settings, tokenizer, force)
         scan = corpus.scan(root / ".sca" / "import")

@@ -32,6 +32,7 @@ class DuplexCollator:
 
         input_ids, attention_mask, labels: int64 (B, L), padded on the right; labels are not shifted (the model does that), -100 on
         prompt, audio and padding.   input_features: float32 (N, 128, T).   feature_attention_mask: int64 (N, T).
+        target_codes: int16 (n_chunks, 16, frames) a row, -1 past the recording's end, None where there are none.
         target_audio: float32 (n_chunks, 7680) a row, 24 kHz.   segment_info: the segments of each row as stored.
         speaker_embeddings: float32 (B, 192), zeros where there is none; speaker_embedding_mask: bool (B,) says where there is one.
         """
@@ -58,6 +59,7 @@ class DuplexCollator:
             "labels": torch.from_numpy(labels),
             "input_features": torch.from_numpy(features),
             "feature_attention_mask": torch.ones(len(features), features.shape[-1], dtype=torch.int64),
+            "target_codes": [None if row.codes is None else torch.from_numpy(row.codes) for row in rows],
             "target_audio": [torch.from_numpy(row.spoken) for row in rows],
             "segment_info": [row.segments for row in rows],
             "speaker_embeddings": torch.from_numpy(embeddings),

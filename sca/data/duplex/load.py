@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sca.data.duplex.codes import CODEBOOKS, NO_CODE
 from sca.data.duplex.controls import Control, controls_of, decode_controls
 from sca.data.duplex.settings import read_settings, settings_of
 from sca.data.duplex.store import iter_rows, open_split
@@ -23,7 +24,16 @@ from sca.data.duplex.tracks import WAV_HEADER_BYTES
 from sca.errors import InputError
 from sca.units import HEARD_HZ, SPOKEN_HZ, Grid
 
-__all__ = ["DuplexDataset", "DuplexRow", "StoredTrack", "chunked", "is_written_down", "load", "read_samples"]
+__all__ = [
+    "DuplexDataset",
+    "DuplexRow",
+    "StoredTrack",
+    "chunked",
+    "codes_of",
+    "is_written_down",
+    "load",
+    "read_samples",
+]
 
 _OPEN_SESSIONS = 32
 
@@ -37,6 +47,8 @@ class DuplexRow:
     spoken: float32 `(n_chunks, 7680)`, what the speaker says, 24 kHz, on the same chunks (past the recording's end: zeros).
     segments: as stored, times from the row's start.   speaker_embedding: float32 `(192,)` or None.
     controls: the control tokens in `input_ids`, by name, in order; silence is not one of them.
+    codes: int16 `(n_chunks, 16, frames)`, what the speaker says as codes of the codec, -1 past the recording's end; None where the
+    data set has none.
     """
 
     row_id: str
@@ -47,15 +59,26 @@ class DuplexRow:
     speaker_embedding: NDArray[np.float32] | None
     placeholder: int
     controls: tuple[Control, ...] = ()
+    codes: NDArray[np.int16] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTrack:
-    """One speaker's storage row: its audio as mapped buffers, the rest as plain values."""
+    """One speaker's storage row: its audio as mapped buffers, the rest as plain values.
+
+    codes: `(n_chunks, 16 * frames)`, mapped; None where there are none.
+    """
 
     heard: Any
     spoken: Any
     record: dict[str, Any]
+    codes: NDArray[np.int16] | None = None
+
+    @property
+    def cells(self) -> list[list[Any]]:
+        """The bytes that a digest of the track is made of, beside `record`."""
+        codes = [] if self.codes is None else [[np.ascontiguousarray(self.codes).tobytes()]]
+        return [[self.heard], [self.spoken], *codes]
 
 
 def load(path: str | Path, split: str = "train") -> "DuplexDataset":
@@ -118,6 +141,7 @@ class DuplexDataset:
             speaker_embedding=None if embedding is None else np.asarray(embedding, np.float32),
             placeholder=self.placeholder,
             controls=tuple(decode_controls(row["input_ids"], self._control_names, self.placeholder, self.grid)),
+            codes=codes_of(speaker, first, n),
         )
 
     def _thread(self) -> ThreadPoolExecutor:
@@ -163,15 +187,38 @@ def stored_tracks(file: Path) -> list[StoredTrack]:
 def tracks_of_batch(batch: Any) -> list[StoredTrack]:
     """The tracks of an Arrow batch of `storage`; their audio is its buffers, not copied."""
     tracks: list[StoredTrack] = []
-    names = [name for name in batch.schema.names if not name.startswith("audio_")]
+    names = [name for name in batch.schema.names if not name.startswith("audio_") and name != "codes"]
     for i, record in enumerate(batch.select(names).to_pylist()):
         heard, spoken = (_cell(batch.column(name), i) for name in ("audio_16k", "audio_24k"))
-        tracks.append(StoredTrack(heard, spoken, record))
+        tracks.append(StoredTrack(heard, spoken, record, _codes(batch.column("codes")[i])))
     return tracks
+
+
+def _codes(cell: Any) -> NDArray[np.int16] | None:
+    """The codes of a track. Raises `InputError` where its chunks have not the same number of them."""
+    if not cell.is_valid:
+        return None
+    chunks = cell.values
+    codes: NDArray[np.int16] = chunks.flatten().to_numpy()
+    if not len(chunks) or len(codes) % len(chunks) or len(set(chunks.value_lengths().to_pylist())) != 1:
+        raise InputError(
+            "a track's codec codes are torn: its chunks have different numbers of them", hint="build it again"
+        )
+    return codes.reshape(len(chunks), -1)
 
 
 def _cell(column: Any, row: int) -> Any:
     return column.field("bytes")[row].as_buffer()
+
+
+def codes_of(track: StoredTrack, first: int, n_chunks: int) -> NDArray[np.int16] | None:
+    """The codes of chunks `[first, first + n_chunks)`, int16 `(n_chunks, 16, frames)`, -1 past the track's end; None without."""
+    if track.codes is None:
+        return None
+    found = track.codes[first : first + n_chunks]
+    chunks = np.full((n_chunks, track.codes.shape[1]), NO_CODE, np.int16)
+    chunks[: len(found)] = found
+    return chunks.reshape(n_chunks, CODEBOOKS, -1)
 
 
 def chunked(audio: Any, first: int, n_chunks: int, chunk_samples: int, rate_hz: int) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from sca.data.corpora.conversation import Track, Utterance
 from sca.data.corpora.magichub import SessionFiles
 from sca.data.duplex.align import GivenWords, interpolate
 from sca.data.duplex.align_track import TrackAligner, word_finder
+from sca.data.duplex.codes import coder_of, codes_column
 from sca.data.duplex.labels import label
 from sca.data.duplex.layout import layout_of, proof_context, window_plan
 from sca.data.duplex.overheard import Overheard, overhear, worst_bleed
@@ -270,16 +271,20 @@ def _write_storage(
     settings: Settings,
     result: SessionResult,
 ) -> None:
+    coder, n_chunks = coder_of(settings), settings.grid.chunks(encoded[0].samples)
+
     def batches() -> Any:
         for track, audio, spoken, spans, heard in zip(tracks, encoded, units, talk, overheard, strict=True):
             voice = embed_speaker(settings, audio.heard, spans)
             sha256 = job.sha256[track.audio]
             record = storage_record(paths.session_id, track, audio, sha256, spoken, spans, heard, voice)
             count_audio(record, result.tally)
-            cells = audio_array([audio.heard, audio.spoken])
-            result.storage_digests.append(digest_of(record, *map(_blocks, (audio.heard, audio.spoken))))
+            codes = coder.encode(audio.spoken, n_chunks) if coder is not None and track.transcript is not None else None
+            digested = [*map(_blocks, (audio.heard, audio.spoken)), *([] if codes is None else [[codes.tobytes()]])]
+            result.storage_digests.append(digest_of(record, *digested))
+            cells = [*audio_array([audio.heard, audio.spoken]), codes_column(codes)]
             yield {name: [value] for name, value in record.items()} | dict(
-                zip(("audio_16k", "audio_24k"), cells, strict=True)
+                zip(("audio_16k", "audio_24k", "codes"), cells, strict=True)
             )
             del cells
             # Each track's files are dropped from the disk as soon as they are in the table.

@@ -96,7 +96,7 @@ class Source:
         storage = []
         for session_id in self.sessions:
             tracks = self.tracks(session_id)
-            storage += [digest_of(track.record, [track.heard], [track.spoken]) for track in tracks]
+            storage += [digest_of(track.record, *track.cells) for track in tracks]
             on_session(session_id, tracks[0].record["duration_samples"] / 16_000 if tracks else 0.0)
         # In the order of sessions, as the builder counted them, whatever split they are in.
         places = [self.rows_of[session_id] for session_id in self.sessions if session_id in self.rows_of]

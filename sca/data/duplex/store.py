@@ -26,8 +26,9 @@ __all__ = [
     "write_table",
 ]
 
-SCHEMA_VERSION = 3
-"""3: words say which unit they belong to and whether a space stands before them; tracks say what of others is in them, and where
+SCHEMA_VERSION = 4
+"""4: tracks may have codec codes.
+3: words say which unit they belong to and whether a space stands before them; tracks say what of others is in them, and where
 they have speech that nobody wrote down."""
 
 
@@ -52,6 +53,8 @@ def features(split: str) -> Any:
                 "speech": List({"start": real, "end": real}),
                 "bleed": List({"of": text, "tried_s": real, "bleed_s": real, "level_db": real, "delay_ms": real}),
                 "gated": List({"start": real, "end": real}),
+                # A list a chunk: its frames of the first codebook, of the second, and so on. Null: none were asked for.
+                "codes": List(List(Value("int16"))),
                 "speaker_embedding": List(real32, length=EMBEDDING_SIZE),
                 "provenance": {
                     "audio": text,

@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from sca import __version__
 from sca.audio.mel import MEL_BINS, log_mel
 from sca.config import PathsConfig, Settings
-from sca.data.duplex.checks import Verification, checks_of
+from sca.data.duplex.checks import Check, Verification, checks_of
+from sca.data.duplex.codes import CODEBOOKS, broken_codes, frames_of
 from sca.data.duplex.layout import proof_context
 from sca.data.duplex.load import StoredTrack, chunked, is_written_down
 from sca.data.duplex.proof import ProofContext, ViewProof
@@ -86,6 +87,9 @@ def verify(
         outcome.problems += _compare(stored, outcome.report, () if work.tracks_whole else ("storage_digest",))
     work.by_kind["report"] = len(outcome.problems) - found
     outcome.checks = checks_of(outcome.report, work.by_kind, settings.grid, work.causal_rows)
+    if settings.duplex.codes != "none" and work.tracks_whole:
+        found_codes = f"{work.codec_frames} frames × {CODEBOOKS} codebooks"
+        outcome.checks.insert(1, Check("codec targets", found_codes, not work.by_kind["codes"]))
     return outcome
 
 
@@ -95,11 +99,12 @@ class _Verifier:
         self.settings = settings
         self.problems = problems
         self.context: ProofContext = proof_context(settings, tokenizer)
-        self.by_kind: dict[str, int] = {"audio": 0, "rows": 0, "causal": 0}
+        self.by_kind: dict[str, int] = {"audio": 0, "rows": 0, "causal": 0, "codes": 0}
         self.causal_rows = 0
         self.leak_s = 0.0
         self.tracks_whole = True
         self._decodes = True
+        self.codec_frames = 0
         self._export = export_of(root)
         self._seen: set[str] = set()
 
@@ -195,11 +200,22 @@ class _Verifier:
         if record["words"] and provenance["peak"] < SILENT_PEAK:
             self._problem("audio", f"{name}: silent, but has {len(record['words'])} words")
         if self.tracks_whole:
-            result.storage_digests.append(digest_of(record, [track.heard], [track.spoken]))
+            result.storage_digests.append(digest_of(record, *track.cells))
+            self._codes(name, track)
         embedding = record["speaker_embedding"]
         if embedding is not None and not abs(float(np.linalg.norm(embedding)) - 1) < _UNIT_LENGTH:
             self._problem("audio", f"{name}: its speaker embedding is no direction of length 1")
         count_audio(record, result.tally)
+
+    def _codes(self, name: str, track: StoredTrack) -> None:
+        wanted = self.settings.duplex.codes != "none" and is_written_down(track)
+        frames = frames_of(self.settings.grid) if wanted else 0
+        n_chunks = self.settings.grid.chunks(track.record["duration_samples"])
+        problem = broken_codes(track.codes, wanted, n_chunks, frames)
+        if problem is not None:
+            self._problem("codes", f"{name}: {problem}")
+        elif wanted:
+            self.codec_frames += n_chunks * frames
 
     def _views(
         self, session_id: str, tracks: list[StoredTrack], rows: list[dict[str, Any]], result: SessionResult

@@ -1,7 +1,8 @@
 """WebDataset: one sample a row that carries all it needs, in tar files to be read from one end to the other.
 
 `KEY.json` is the row, `KEY.input_ids.npy` its tokens, `KEY.heard.flac` and `KEY.spoken.flac` its chunks of sound (zeros past the
-recording's end). Both sides of a conversation carry their sound, so it is stored twice: that is what reading in a stream costs.
+recording's end), `KEY.codes.npy` its codec targets where there are any. Both sides of a conversation carry their sound, so it is
+stored twice: that is what reading in a stream costs.
 """
 
 import io
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from sca.data.duplex.load import StoredTrack, read_samples
+from sca.data.duplex.load import StoredTrack, codes_of, read_samples
 from sca.data.duplex.source import Source
 from sca.data.duplex.stored import SESSIONS_FILE
 from sca.data.export.shard import Made, Shard, packed
@@ -77,6 +78,11 @@ def _sample(row: dict[str, Any], tracks: dict[str, StoredTrack], source: Source)
     yield "input_ids.npy", npy.getvalue()
     first, n, grid = row["start_chunk"], row["n_chunks"], source.grid
     yield "heard.flac", _flac(tracks[row["listener"]].heard, first, n, grid.heard_samples, HEARD_HZ)
+    codes = codes_of(tracks[row["speaker"]], first, n)
+    if codes is not None:
+        npy = io.BytesIO()
+        np.save(npy, codes)
+        yield "codes.npy", npy.getvalue()
     yield "spoken.flac", _flac(tracks[row["speaker"]].spoken, first, n, grid.spoken_samples, SPOKEN_HZ)
 
 
