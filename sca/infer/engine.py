@@ -22,6 +22,8 @@ class EngineInfo:
     summary: one line for people.   wants_features: whether `AudioInput.features` is read; if not, it stays empty and costs
     nothing.   speaks: whether it ever returns `AudioOutput`.   device: who shares its worker thread: engines of one device run
     one step at a time.
+    gathers: of one that steps many sessions in one go, whether that is cheaper than one after the other, so that it pays to wait a
+    moment for others.
     """
 
     name: str
@@ -29,6 +31,7 @@ class EngineInfo:
     wants_features: bool = True
     speaks: bool = True
     device: str = "cpu"
+    gathers: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,8 @@ class Caller(asyncio.Protocol):
         loop, period = asyncio.get_running_loop(), self.frame / HEARD_HZ
         while (due := begins + (self.sent // self.frame + 1) * period) < until:
             await asyncio.sleep(due - loop.time())
+            if self.closed:
+                return
             self.late.append(loop.time() - due)
             at = self.sent % (len(self.sound) - self.frame)
             payload = self.sound[at : at + self.frame].tobytes()

@@ -32,7 +32,7 @@ def load(settings: Settings) -> "Parrot":
 class Parrot:
     """See the module. Raises `MissingToolError` when the VAD's model is not installed."""
 
-    info = EngineInfo("parrot", "says your turn back when it ends; no model", wants_features=False)
+    info = EngineInfo("parrot", "says your turn back when it ends; no model", wants_features=False, gathers=False)
 
     def __init__(self, live: LiveConfig | None = None, gate: "Callable[[], TurnModelGate] | None" = None) -> None:
         self._live = LiveConfig() if live is None else live
@@ -43,6 +43,12 @@ class Parrot:
         """Begin a conversation; sessions share the model, which has no state."""
         gate = None if self._gate is None else self._gate()
         return _ParrotSession(self._vad, session_config, self._live, gate)
+
+    def step_batch(
+        self, sessions: Sequence[Session], inputs: Sequence[AudioInput]
+    ) -> Sequence[Sequence[Frame] | Exception]:
+        """One after the other; it is the way to the worker and back that many then take once."""
+        return [_stepped(session, heard) for session, heard in zip(sessions, inputs, strict=True)]
 
 
 class _Answer:
@@ -73,6 +79,13 @@ class _Answer:
         filled = np.zeros(self._chunk, np.float32)
         filled[: len(said)] = said
         return to_pcm(filled)
+
+
+def _stepped(session: Session, heard: AudioInput) -> Sequence[Frame] | Exception:
+    try:
+        return session.step(heard)
+    except Exception as error:  # noqa: BLE001 - it is this session's, and the others go on
+        return error
 
 
 class _ParrotSession:

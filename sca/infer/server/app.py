@@ -72,7 +72,8 @@ class Server:
     def batcher(self) -> StepBatcher | None:
         """What steps the sessions together, where the engine can."""
         if self._batcher is None and isinstance(self.engine, BatchEngine):
-            self._batcher = StepBatcher(self.engine, self.worker, self.settings.live.batch_wait_ms / 1000)
+            wait_s = self.settings.live.batch_wait_ms / 1000 if self.engine.info.gathers else 0.0
+            self._batcher = StepBatcher(self.engine, self.worker, wait_s)
         return self._batcher
 
     def live(
