@@ -2,13 +2,18 @@
 
 import anyio
 import numpy as np
+import pytest
 
 from sca.config import LiveConfig
 from sca.infer.clock import TICK_HZ, LoopClock, simulate
 from sca.infer.frames import AudioOutput
+from sca.infer.loop import LiveSession
 from sca.infer.server.network import NetworkSink, NetworkSource
 from sca.infer.server.outbox import Outbox
+from sca.infer.worker import InlineWorker
 from sca.units import Grid
+from tests.integration.live_doors import ListSink
+from tests.integration.live_engines import Tone
 
 
 def drained(outbox):
@@ -130,3 +135,28 @@ def test_sound_is_early_when_it_is_ahead_of_real_time_and_after_a_client_came_ba
     seen = simulate(main)
     assert seen[:4] == [False] * 4
     assert seen[-2:] == [True] * 2
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_was_kept_while_a_client_was_away_is_heard_though_others_who_lag_skip(told):
+    grid, live = Grid(), LiveConfig(lag_policy="skip", lag_chunks=1)
+
+    async def main():
+        clock = LoopClock()
+        source = NetworkSource(clock, grid, live)
+        session = LiveSession(
+            Tone(), source, ListSink(clock), clock=clock, worker=InlineWorker(100), live=live, observers=[source]
+        )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(session.run)
+            await source.put(np.zeros(2 * grid.heard_samples, np.float32))
+            await clock.sleep_until(20 * TICK_HZ)
+            if told:
+                source.resume()
+            await source.put(np.zeros(40 * grid.heard_samples, np.float32))
+            source.close()
+        return session.stats
+
+    stats = simulate(main)
+    assert stats.chunks_in == 42
+    assert (stats.dropped == 0) == told
