@@ -42,9 +42,9 @@ def pieces(sound, rate_hz):
     return [(at, piece) for at, piece in cut if np.sqrt(np.mean(piece**2)) > 0.01]
 
 
-def place(found, expected):
-    """Where `expected` lies in `found`, sample for sample; None when it does not."""
-    blocks = range(0, len(found) - len(expected) + 1, HEARD_HZ // 50)
+def place(found, expected, after=0):
+    """Where `expected` lies in `found`, sample for sample, from the sample `after` on; None when it does not."""
+    blocks = range(after, len(found) - len(expected) + 1, HEARD_HZ // 50)
     return next((at for at in blocks if np.array_equal(found[at : at + len(expected)], expected)), None)
 
 
@@ -72,7 +72,7 @@ def chromium():
 def visit(trial_data, tmp_path_factory, chromium):
     """Speech, its answer, speech again, its answer interrupted with a key; then the connection breaks, and comes back.
 
-    Then it breaks again, and the token is wrong.
+    Then it breaks again, and the token is wrong; and once more, and too much was said meanwhile.
     """
     folder = tmp_path_factory.mktemp("visit")
     phrase = read(trial_data / "clips" / "jfk.flac", HEARD_HZ)[: int(2.3 * HEARD_HZ)]
@@ -126,6 +126,10 @@ def _talk(browser, server, seen, folder):
     server.cut()
     until(page, "sca.connections === 4")  # the first of the two is told that its conversation is over
     until(page, f"sca.chunks > {seen.after_cut['chunks']} + 6")
+    page.evaluate("sca.line.sent += 5; sca.line.kept.length = 0")  # as if more had been said than is kept
+    server.cut()
+    until(page, "sca.connections === 6")
+    until(page, f"sca.chunks > {seen.after_cut['chunks']} + 9")
     seen.begun_anew = page.locator("#state").inner_text(), page.evaluate("sca.resumed")
     seen.text = page.locator("#text").inner_text()
     seen.latency = page.locator("#latency-words").inner_text()
@@ -189,18 +193,19 @@ def test_interrupting_silences_the_page_and_the_engine(visit):
 def test_a_broken_connection_comes_back_to_its_conversation_or_begins_another(visit):
     assert visit.reconnected == ("listening", 1)
     assert visit.begun_anew == ("listening", 1)
-    assert len(visit.engine.sessions) == 2
-    assert len(visit.engine.sessions[1].heard) > 0
+    assert len(visit.engine.sessions) == 3
+    assert all(len(session.heard) > 0 for session in visit.engine.sessions)
 
 
 def test_both_tracks_can_be_kept(visit):
     heard, rate_hz = visit.tracks["heard"]
     said, _ = visit.tracks["said"]
     assert rate_hz == HEARD_HZ
-    # All that the server heard, and what was said while there was no connection.
-    places = [place(heard, session.heard) for session in visit.engine.sessions]
-    assert None not in places
-    assert places == sorted(set(places))
+    after = 0  # one session after the other, all that the server heard
+    for session in visit.engine.sessions:
+        at = place(heard, session.heard, after)
+        assert at is not None
+        after = at + -(-len(session.heard) // 320) * 320
     early = heard[: 6 * HEARD_HZ]  # the phrase is said twice
     fits = [(*aligned(early, piece), at) for at, piece in pieces(visit.phrase, HEARD_HZ)]
     assert np.median([fit for fit, _, _ in fits]) >= 0.9

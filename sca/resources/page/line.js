@@ -5,6 +5,7 @@
 
 const PAUSES_S = [0.25, 0.5, 1, 2, 4, 8, 8, 8];
 const NO_RETRY = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1013]);  // told why, or refused: asking again changes nothing
+const ANEW = 4001;  // any code that is no reason to stay away
 const ACK_EVERY = 8;  // messages
 const MOST_KEPT_BYTES = 4 << 20;  // two minutes of sound
 
@@ -87,10 +88,14 @@ export class Line extends EventTarget {
   }
 
   resumed({ resume_token: token, received }) {
+    if (received < this.sent - this.kept.length) {  // it lacks what is not kept any more
+      this.begin();
+      return this.socket.close(ANEW);
+    }
     this.token = token;
     this.forget(received);
     this.talking = true;
-    for (const message of this.kept) this.socket.send(message);
+    for (const message of this.kept) this.put(message);
     this.tell("resumed", this.connections);
     this.tell("state", "listening");
   }
@@ -101,10 +106,14 @@ export class Line extends EventTarget {
 
   send(message) {
     this.sent++;
-    if (this.talking) this.socket.send(message);
+    this.put(message);
     this.kept.push(message);
     this.keptBytes += size(message);
     while (this.keptBytes > MOST_KEPT_BYTES) this.keptBytes -= size(this.kept.shift());
+  }
+
+  put(message) {  // a socket that breaks says so only later, and complains until then
+    if (this.talking && this.socket.readyState === WebSocket.OPEN) this.socket.send(message);
   }
 
   closed({ code, reason }) {
