@@ -123,7 +123,7 @@ def _show(view: "View") -> None:
     flags = f", flags: {', '.join(view.flags)}" if view.flags else ""
     console.print(
         f"{printable(view.title)}: {view.duration_s:.2f} s, {view.n_chunks} chunks, "
-        f"{sum(len(side.tokens) for side in view.sides)} text tokens, {len(view.overlaps)} overlaps{flags}\n",
+        f"{sum(token.control is None for side in view.sides for token in side.tokens)} text tokens, {len(view.overlaps)} overlaps{flags}\n",
         markup=False,
     )
     loud = [levels(view, track, _BINS_PER_S).tolist() for track in view.tracks]

@@ -83,6 +83,24 @@ def test_every_token_is_shown_where_the_row_has_it(source, tokenizer):
         assert [word["word"] for segment in row["segments"] for word in segment["words"]] == spoken
 
 
+def test_control_tokens_are_named_and_stand_where_the_row_has_them(tokenizer, tmp_path):
+    said = {"G0001": [(0.2, 2.5, "a lighthouse on a hill")], "G0002": [(0.9, 1.2, "yeah"), (3.5, 4.5, "and then?")]}
+    for speaker, lines in said.items():
+        corpus.write_track(tmp_path / "corpus", f"A0001_S0001_0_{speaker}", lines, 5.0)
+    ids = {"hold_id": 151647, "start_id": 151648, "stop_id": 151649, "backchannel_id": 151650}
+    build_duplex(tmp_path / "corpus", tmp_path / "data", corpus.settings(**ids))
+    source, rows = open_source(tmp_path / "data"), load(tmp_path / "data")
+    found = set()
+    for index, row in enumerate(rows):
+        (side,) = look_at(source, tokenizer, str(index)).sides
+        marks = [(token.control, token.chunk, token.k) for token in side.tokens if token.control is not None]
+        assert marks == [tuple(control) for control in row.controls]
+        assert all(token.text == f"‹{token.control}›" for token in side.tokens if token.control is not None)
+        found |= {name for name, _, _ in marks}
+    assert found == {"hold", "start", "stop", "backchannel"}
+    assert '"title":"Control tokens"' in (tmp_path / "data" / "report.html").read_text()
+
+
 def test_its_sound_and_loudness_are_those_of_the_row(data, source, tokenizer):
     rows = load(data)
     row, view = rows[1], look_at(source, tokenizer, "1")

@@ -63,6 +63,7 @@ def plots(report: Mapping[str, Any], counts: Mapping[str, Any]) -> list[Plot]:
     found = [
         _bars("Segments", "by kind", report.get("segments")),
         _bars("Chunks", "by how many text tokens they hold", used),
+        _bars("Control tokens", "by what they say", report.get("controls")),
         _bars("Word times", "words by where their times come from", report.get("align_source")),
         _bars("Splits", "rows", report.get("splits")),
         _bars("Flags", "rows by what was odd", report.get("row_flags")),

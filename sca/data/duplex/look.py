@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.data.duplex.controls import controls_of
 from sca.data.duplex.load import StoredTrack, read_samples
+from sca.data.duplex.settings import settings_of
 from sca.data.duplex.source import Source
 from sca.errors import InputError, UsageError
 from sca.tokenizer import TextTokenizer
@@ -51,12 +53,16 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token on the grid: its chunk counted from the view's start, its place in the chunk, and how it reads."""
+    """A token on the grid: its chunk counted from the view's start, its place in the chunk, and how it reads.
+
+    control: hold, start, stop or backchannel; None for text.
+    """
 
     chunk: int
     k: int
     id: int
     text: str
+    control: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,16 +227,19 @@ def _pieces(rows: Sequence[dict[str, Any]], names: list[str], chunk_s: float, st
 def _sides(
     rows: Sequence[dict[str, Any]], first: int, tokenizer: TextTokenizer, made: dict[str, Any]
 ) -> Iterator[Side]:
-    silence, placeholder = made["duplex"]["silence_token_id"], made["duplex"]["audio_placeholder"]
+    duplex = settings_of(made).duplex
+    names = controls_of(duplex).names
     by_side: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         by_side.setdefault((row["listener"], row["speaker"]), []).append(row)
     for (listener, speaker), members in by_side.items():
         tokens: list[Token] = []
         for row in members:
-            for chunk, k, token in placed_tokens(row, placeholder):
-                if token != silence:
-                    tokens.append(Token(row["start_chunk"] - first + chunk, k, token, tokenizer.decode([token])))
+            for chunk, k, token in placed_tokens(row, duplex.audio_placeholder):
+                if token != duplex.silence_token_id:
+                    control = names.get(token)
+                    text = tokenizer.decode([token]) if control is None else f"‹{control}›"
+                    tokens.append(Token(row["start_chunk"] - first + chunk, k, token, text, control))
         places = tuple((row["row_id"], row["start_chunk"] - first, row["n_chunks"]) for row in members)
         yield Side(listener, speaker, tuple(tokens), places)
 

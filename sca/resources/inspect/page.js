@@ -82,6 +82,7 @@
     sound.src = URL.createObjectURL(new Blob([bytes(byId("audio").textContent.trim())], { type: view.audio_type }));
     view.sides.forEach((one, i) => sides.append(make("option", { value: i }, `${one.speaker} says, ${one.listener} is heard`)));
     byId("side-label").hidden = view.sides.length < 2;
+    byId("control-label").hidden = !view.sides.some((one) => one.tokens.some((token) => token.control));
 
     const list = byId("said");
     const items = view.pieces.map((piece) => {
@@ -215,10 +216,10 @@
         const start = token.chunk * chunk;
         if (start + chunk < from || start > to) continue;
         const x = at(start), y = top + 18 + token.k * 18;
-        pen.fillStyle = c.token;
+        pen.fillStyle = token.control ? c.line : c.token;
         pen.fillRect(x + 1, y, Math.max(1, wide - 2), 16);
         if (wide > 16) {
-          pen.fillStyle = c.ink;
+          pen.fillStyle = token.control ? c.soft : c.ink;
           pen.fillText(fitted(token.text.trim() || "␣", wide - 4), x + 3, y + 9);
         }
       }
