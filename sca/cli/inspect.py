@@ -121,9 +121,10 @@ def _show(view: "View") -> None:
 
     console = out()
     flags = f", flags: {', '.join(view.flags)}" if view.flags else ""
+    tokens = sum(token.control is None for side in view.sides for token in side.tokens)
     console.print(
-        f"{printable(view.title)}: {view.duration_s:.2f} s, {view.n_chunks} chunks, "
-        f"{sum(token.control is None for side in view.sides for token in side.tokens)} text tokens, {len(view.overlaps)} overlaps{flags}\n",
+        f"{printable(view.title)}: {view.duration_s:.2f} s, {view.n_chunks} chunks, {tokens} text tokens, "
+        f"{len(view.overlaps)} overlaps{flags}\n",
         markup=False,
     )
     loud = [levels(view, track, _BINS_PER_S).tolist() for track in view.tracks]
