@@ -77,6 +77,10 @@ class ServeConfig(_Section):
         ge=1,
         description="Most requests and WebSocket connects of one client address in a minute (429). none: no bound.",
     )
+    proxies: str = Field(
+        "127.0.0.1,::1",
+        description="Addresses or networks of proxies in front of the server: what their X-Forwarded-For names is the client.",
+    )
     max_connections: int = Field(512, ge=1, description="Most connections at the same time (503).")
 
     @property

@@ -73,7 +73,7 @@ def serve(
     config: ConfigFile = None,
     set_values: SetValues = None,
 ) -> None:
-    """Serve full-duplex sessions over the network: WS /ws/pcm16, POST /infer_wav, GET /health, /metrics, /v1/models."""
+    """Serve full-duplex sessions over the network: a page, WS /ws/pcm16, /v1/realtime and /twilio, POST /infer_wav, /metrics."""
     settings = settings_from(
         config,
         set_values,

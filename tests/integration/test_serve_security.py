@@ -94,6 +94,19 @@ def test_who_asks_too_often_is_told_when_to_come_back():
         assert through_a_proxy("192.0.2.8") == 200
 
 
+def test_a_proxy_elsewhere_is_believed_when_it_is_named():
+    with running(Mirror(), requests_per_minute=2, proxies="127.0.0.2") as server:
+        with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2"), base_url=server.url) as proxy:
+            chains = ["192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"]
+            statuses = [proxy.get("/health", headers={"X-Forwarded-For": who}).status_code for who in chains]
+        assert statuses == [200, 200, 429, 200]
+        with httpx.Client(base_url=server.url) as client:
+            statuses = [
+                client.get("/health", headers={"X-Forwarded-For": f"192.0.2.{i}"}).status_code for i in range(3, 6)
+            ]
+        assert statuses == [200, 200, 429]
+
+
 def test_rates_fill_up_again_and_are_those_of_a_network():
     rates = Rates(6)
     assert [rates.wait_s("2001:db8::1", 0.0) for _ in range(6)] == [0.0] * 6

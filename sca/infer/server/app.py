@@ -60,7 +60,7 @@ class Server:
         """What a connection may take."""
         serve = self.settings.serve
         refused = self.metrics.refusals.labels(503).inc
-        return Bounds(serve.head_timeout_s, serve.body_timeout_s, serve.max_connections, refused)
+        return Bounds(serve.head_timeout_s, serve.body_timeout_s, serve.max_connections, refused, serve.proxies)
 
     @property
     def websockets(self) -> WebSockets:

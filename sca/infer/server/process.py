@@ -91,13 +91,14 @@ class Bounds:
     """What a connection may take.
 
     head_s, body_s: time until the head of a request, and the body after it, is there.   connections: most at the same time.
-    on_refused: called for a connection too many.
+    on_refused: called for a connection too many.   proxies: addresses whose X-Forwarded-For is believed, separated by commas.
     """
 
     head_s: float
     body_s: float
     connections: int
     on_refused: Callable[[], object]
+    proxies: str = ""
 
 
 def server_config(
@@ -119,7 +120,8 @@ def server_config(
         log_config=None,
         access_log=False,
         server_header=False,
-        forwarded_allow_ips="127.0.0.1,::1",  # a proxy on this machine says who asks
+        proxy_headers=bool(bounds.proxies),
+        forwarded_allow_ips=bounds.proxies,
         backlog=max(128, most),
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_DRAIN_S,
