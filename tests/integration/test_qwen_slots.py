@@ -10,6 +10,7 @@ import torch
 from sca.config import DuplexConfig, QwenConfig
 from sca.errors import ConfigError, ScaError
 from sca.infer.engine import BatchEngine, SessionConfig
+from sca.infer.engines.qwen_omni.cost import parameters, skeleton
 from sca.infer.engines.qwen_omni.engine import QwenOmni
 from sca.infer.engines.qwen_omni.fixed.decoder import Decoder, SlotCache
 from sca.infer.engines.qwen_omni.fixed.engine import SlotOmni
@@ -20,6 +21,7 @@ from sca.infer.frames import AudioInput, AudioOutput, ThoughtPacket
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from sca.units import Grid
 from scripts.make_tiny_omni import build
+from scripts.released_omni import released_config
 from tests.integration.engine_contract import EngineContract, demo_speech, inputs_of
 
 GRID = Grid()
@@ -310,23 +312,31 @@ def test_one_engine_serves_one_grid_and_whole_pieces(model, tokenizer, monkeypat
 # Nothing that a device would have to answer
 
 
-def test_a_chunk_asks_the_device_nothing(single):
+@pytest.mark.parametrize("size", ["tiny", "released"])
+def test_a_chunk_asks_the_device_nothing(single, size):
     """On the meta device there are shapes and no numbers: whatever looks at one fails."""
-    ghost = copy.deepcopy(single).to("meta", torch.bfloat16)
+    ghost = copy.deepcopy(single).to("meta") if size == "tiny" else skeleton(released_config())
+    ghost = ghost.to(torch.bfloat16)
+    shape = Shape(frames=4, tokens=2, most=2, silence=151_646, layer=0, carry=size == "tiny", temperature=0.9, top_k=50)
     forbidden = torch.zeros(152_064, dtype=torch.bool, device="meta")
-    for carry in (False, True):
-        shape = Shape(frames=4, tokens=2, most=2, silence=151_646, layer=0, carry=carry, temperature=0.9, top_k=50)
-        step = ChunkStep(ghost, forbidden, shape, slots=3, room=512, said_room=256)
-        inputs = [
-            torch.zeros(3, 128, 32, device="meta"),
-            torch.zeros(3, Numbers.count(), dtype=torch.long, device="meta"),
-            torch.zeros(3, 4, 16, device="meta"),
-        ]
-        out, told = step(inputs, 256, 256)
-        assert out.shape == (3, 7680 + 3)
-        assert told.shape == (3, 2, 64)
+    step = ChunkStep(ghost, forbidden, shape, slots=3, room=512, said_room=256)
+    inputs = [
+        torch.zeros(3, 128, 32, device="meta"),
+        torch.zeros(3, Numbers.count(), dtype=torch.long, device="meta"),
+        torch.zeros(3, 4, 16, device="meta"),
+    ]
+    out, told = step(inputs, 256, 256)
+    assert out.shape == (3, 7680 + 3)
+    assert told.shape == (3, 2, ghost.config.thinker_config.text_config.hidden_size)
     with pytest.raises((RuntimeError, NotImplementedError)):
         out[0, 0].item()
+
+
+def test_the_released_size_is_that_of_its_weights():
+    ghost = skeleton(released_config())
+    assert round(parameters(ghost) / 1e9, 1) == 35.3
+    assert round(parameters(ghost.talker) / 1e9, 1) == 3.3
+    assert round(parameters(ghost.code2wav) / 1e6) == 216
 
 
 def test_spans_are_few():

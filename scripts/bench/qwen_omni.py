@@ -1,0 +1,270 @@
+"""What a chunk of 0.32 s costs the Qwen3-Omni engine: part by part, sessions together, with CUDA graphs and without.
+
+    python scripts/bench/qwen_omni.py --size tiny --device cpu
+    python scripts/bench/qwen_omni.py --size real --sessions 1 4 8 --device cuda          one command on a GPU machine, no network
+
+`real` has the released configuration with random weights in bfloat16, made on the device itself (70 GB, never on the host); weights
+do not change what a chunk costs, except that random ones always have something to say: every chunk thinks two tokens.
+`--model FOLDER` measures real weights instead. Without a GPU `real` needs as much memory, and minutes a chunk.
+
+* parts: audio tower, thinker (2 or 3 forwards), talker, code predictor, vocoder, each by itself between two synchronisations.
+* steps: whole chunks through the engine, all sessions in one call, from features to int16 on the host: p50, p95, p99.
+  eager, and on a GPU graphed. `fits`: p99 is within the 320 ms that a chunk lasts.
+* first audio: the end of the first chunk heard to its sound, of a session just opened with the default prompt.
+* bound: what reading each weight once a forward takes at the device's measured bandwidth, and its multiplications at its measured
+  rate; experts as one token chooses them, so for one session. No program of this model in this form is faster.
+
+The last line is one JSON document.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import Qwen3OmniMoeForConditionalGeneration
+
+from sca.audio.mel import log_mel
+from sca.config import DuplexConfig, QwenConfig
+from sca.infer.engine import SessionConfig
+from sca.infer.engines.qwen_omni.cost import chunk_work, skeleton
+from sca.infer.engines.qwen_omni.fixed.engine import SlotOmni
+from sca.infer.engines.qwen_omni.fixed.step import Numbers
+from sca.infer.engines.qwen_omni.fixed.tower import hear
+from sca.infer.engines.qwen_omni.load import load_model
+from sca.infer.frames import AudioInput
+from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
+from sca.units import Grid
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it runs as a file, wherever it is called from
+from scripts.make_tiny_omni import INITIAL_STD, build
+from scripts.released_omni import released_config
+
+GRID = Grid()
+DEADLINE_MS = 1000 * float(GRID.chunk_s)
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def made_on(device, dtype):
+    """A model of the released size whose random weights never were anywhere else."""
+    torch.manual_seed(0)
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            model = Qwen3OmniMoeForConditionalGeneration(released_config()).eval()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.no_grad():
+        for name, weight in model.talker.named_parameters():
+            if ".experts." in name:  # transformers 5.22 leaves them as memory was
+                weight.normal_(std=INITIAL_STD)
+    return model
+
+
+def sync(device):
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def timed(work, device, times):
+    """Milliseconds of each call, after one that does not count."""
+    work()
+    found = []
+    for _ in range(times):
+        sync(device)
+        began = time.perf_counter()
+        work()
+        sync(device)
+        found.append(1000 * (time.perf_counter() - began))
+    return found
+
+
+def percentiles(ms):
+    at = np.percentile(ms, [50, 95, 99])
+    return {name: round(float(value), 2) for name, value in zip(("p50_ms", "p95_ms", "p99_ms"), at, strict=True)}
+
+
+def graphed(work):
+    """`work` as a CUDA graph."""
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            work()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
+
+
+def parts_of(engine, times, *, graphs):
+    """Median milliseconds of each part of a chunk of all slots."""
+    step, model, device, b = engine.chunk, engine.model, engine.device, engine.slots
+    dtype = step.pad.dtype
+    features = torch.randn(b, 128, GRID.mel_frames, device=device)
+    heard = hear(model.thinker.model.audio_tower, features)
+    row = Numbers(active=1, length=200, position=200, said_length=200, said_position=200, frames=200, vocoder=200).row()
+    columns = dict(zip(Numbers.__slots__, torch.tensor([row] * b, device=device).split(1, 1), strict=True))
+    dice = torch.rand(b, GRID.frames_per_chunk, engine.books, device=device)
+    first = torch.zeros(b, 1, dtype=torch.long, device=device)
+    codes = torch.zeros(b, engine.books, GRID.frames_per_chunk, dtype=torch.long, device=device)
+    text = step.pad.expand(b, -1, -1)
+    active = columns["active"] > 0
+    place = columns["said_length"]
+
+    def predictor():
+        for j in range(GRID.frames_per_chunk):
+            step.talker._residuals(step.talker.hidden[:b].to(dtype), first, dice[:, j])
+
+    def talker():
+        for j in range(GRID.frames_per_chunk):
+            step.talker.frame(text, dice[:, j], active, place + j, place + j, 256)
+
+    work = {
+        "audio tower": partial(hear, model.thinker.model.audio_tower, features),
+        f"thinker, {3 - engine.shape.carry} forwards": partial(step._thought, heard, columns, 256),
+        "talker with code predictor": talker,
+        "code predictor alone": predictor,
+        "code2wav": partial(step.vocoder.push, codes, active, columns["frames"], columns["vocoder"]),
+    }
+    found = {}
+    for name, one in work.items():
+        found[name] = round(statistics.median(timed(graphed(one) if graphs else one, device, times)), 3)
+    return found
+
+
+def chunks_of(seconds):
+    """Noise that changes, as features and samples."""
+    draw = np.random.default_rng(0)
+    for i in range(int(seconds / float(GRID.chunk_s))):
+        samples = (0.1 * draw.standard_normal(GRID.heard_samples)).astype(np.float32)
+        yield AudioInput(log_mel(samples)[None], samples, i, i * GRID.heard_samples)
+
+
+def steps_of(engine, sessions, chunks):
+    """Step percentiles of so many sessions together, and of the first chunk."""
+    opened = [engine.open(SessionConfig(prompt=DuplexConfig().system_prompt)) for _ in range(sessions)]
+    found = []
+    for one in chunks:
+        began = time.perf_counter()
+        results = engine.step_batch(opened, [one] * sessions)
+        found.append(1000 * (time.perf_counter() - began))
+        failed = [result for result in results if isinstance(result, Exception)]
+        if failed:
+            raise failed[0]
+    for session in opened:
+        session.close()
+    later = percentiles(found[1:])
+    return {
+        "sessions": sessions,
+        "chunks": len(found) - 1,
+        **later,
+        "first_audio_ms": round(found[0], 2),
+        "real_time_factor": round(later["p50_ms"] / DEADLINE_MS, 4),
+        "fits": later["p99_ms"] <= DEADLINE_MS,
+    }
+
+
+def speed_of(device, dtype):
+    """Bytes read and operations a second, measured: a sum of 1 GB (64 MB on a CPU), a product of large matrices."""
+    big = device.type == "cuda"
+    row = torch.ones((1 << 29) if big else (1 << 25), dtype=dtype, device=device)
+    size = 8192 if big else 1024
+    one = torch.randn(size, size, device=device).to(dtype)
+    read_ms = min(timed(lambda: row.sum(), device, 10))
+    product_ms = min(timed(lambda: one @ one, device, 10))
+    return row.numel() * row.element_size() / read_ms * 1000, 2 * size**3 / product_ms * 1000
+
+
+def bound_of(model, device, dtype, tokens):
+    work = chunk_work(skeleton(model.config), GRID, tokens)
+    read_bytes, flops = speed_of(device, dtype)
+    size = work.weights * dtype.itemsize
+    return {
+        "weights_read_gb": round(size / 1e9, 3),
+        "gflop": round(work.flops / 1e9, 3),
+        "device_gb_s": round(read_bytes / 1e9, 1),
+        "device_tflop_s": round(flops / 1e12, 3),
+        "bytes_ms": round(1000 * size / read_bytes, 3),
+        "flops_ms": round(1000 * work.flops / flops, 3),
+    }
+
+
+def memory(device):
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**30, 2)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=("tiny", "real"), default="tiny")
+    parser.add_argument("--model", metavar="FOLDER", help="measure these weights instead")
+    parser.add_argument("--sessions", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", choices=tuple(DTYPES), help="bfloat16 for real, float32 for tiny if not given")
+    parser.add_argument("--seconds", type=float, default=64, help="of conversation, each session")
+    parser.add_argument("--context-tokens", type=int, default=4096, help="of the thinker's cache, a slot")
+    parser.add_argument("--carry", action="store_true", help="qwen.carry_second_token")
+    given = parser.parse_args()
+    device = torch.device(given.device)
+    dtype = DTYPES[given.dtype or ("bfloat16" if given.size == "real" else "float32")]
+    torch.set_float32_matmul_precision("high")
+    qwen = QwenConfig(
+        model_id=given.model or f"random, {given.size}",
+        device_map=given.device,
+        torch_dtype=given.dtype or "bfloat16",
+        slots=max(given.sessions),
+        context_tokens=given.context_tokens,
+        carry_second_token=given.carry,
+    )
+    began = time.perf_counter()
+    if given.model:
+        model, tokenizer = load_model(qwen, GRID, 2)
+    else:
+        model = made_on(device, dtype) if given.size == "real" else build().to(device, dtype)
+        tokenizer = load_tokenizer(BUILTIN_QWEN)
+    report = {
+        "size": given.size,
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"cpu, {torch.get_num_threads()} threads",
+        "dtype": str(dtype).removeprefix("torch."),
+        "parameters_b": round(sum(one.numel() for one in model.parameters()) / 1e9, 3),
+        "made_in_s": round(time.perf_counter() - began, 1),
+        "carry": given.carry,
+        "torch": torch.__version__,
+        "load": [round(one, 1) for one in os.getloadavg()],
+    }
+    say = partial(print, file=sys.stderr, flush=True)
+    say(f"{report['parameters_b']} B parameters on {report['device']}, made in {report['made_in_s']} s")
+    with torch.inference_mode():
+        report["bound"] = bound_of(model, device, dtype, 2)
+        say(f"bound: {report['bound']}")
+        heard = list(chunks_of(given.seconds))
+        for graphs in (False, True) if device.type == "cuda" else (False,):
+            name = "graphed" if graphs else "eager"
+            report[name] = found = {"steps": []}
+            for sessions in sorted(given.sessions):
+                settings = qwen.model_copy(update={"slots": sessions, "cuda_graphs": graphs})
+                engine = SlotOmni(model, tokenizer, settings, DuplexConfig())
+                steps = steps_of(engine, sessions, heard)
+                if sessions in (min(given.sessions), max(given.sessions)):
+                    steps["parts_ms"] = parts_of(engine, 20 if device.type == "cuda" else 3, graphs=graphs)
+                steps["memory_gib"] = memory(device)
+                found["steps"].append(steps)
+                say(f"{name}: {steps}")
+                del engine
+            found["most_sessions_that_fit"] = max((s["sessions"] for s in found["steps"] if s["fits"]), default=0)
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

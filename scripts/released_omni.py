@@ -1,0 +1,67 @@
+"""The released Qwen3-Omni-30B-A3B as a configuration: 35.3 billion parameters, for measuring without its weights."""
+
+from transformers import Qwen3OmniMoeConfig
+
+from scripts.make_tiny_omni import CODEC_IDS, SPEAKERS, THINKER_IDS
+
+
+def released_config():
+    """The released 30B-A3B model's sizes; what is not named is the class's own default."""
+    rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [24, 20, 20], "interleaved": True}
+    text = {
+        "vocab_size": 152_064,
+        "hidden_size": 2048,
+        "intermediate_size": 768,
+        "num_hidden_layers": 48,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 4,
+        "head_dim": 128,
+        "moe_intermediate_size": 768,
+        "num_experts": 128,
+        "num_experts_per_tok": 8,
+        "norm_topk_prob": True,
+        "max_position_embeddings": 65_536,
+        "rope_parameters": rope,
+    }
+    talker = {
+        "vocab_size": 3072,
+        "hidden_size": 1024,
+        "num_hidden_layers": 20,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 2,
+        "head_dim": 128,
+        "moe_intermediate_size": 384,
+        "shared_expert_intermediate_size": 768,
+        "num_experts": 128,
+        "num_experts_per_tok": 6,
+        "norm_topk_prob": True,
+        "max_position_embeddings": 65_536,
+        "rope_parameters": rope,
+    }
+    predictor = {
+        "vocab_size": 2048,
+        "num_code_groups": 16,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+    }
+    return Qwen3OmniMoeConfig(
+        thinker_config={
+            **THINKER_IDS,
+            "position_id_per_seconds": 13,
+            "audio_config": {"output_dim": 2048, "n_window": 50, "n_window_infer": 800},
+            "vision_config": {"out_hidden_size": 2048},
+            "text_config": text,
+        },
+        talker_config={
+            **THINKER_IDS,
+            **CODEC_IDS,
+            "speaker_id": SPEAKERS,
+            "spatial_merge_size": 2,
+            "accept_hidden_layer": 24,
+            "num_code_groups": 16,
+            "thinker_hidden_size": 2048,
+            "text_config": talker,
+            "code_predictor_config": predictor,
+        },
+        code2wav_config={"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}},
+        enable_audio_output=True,
+    )
