@@ -53,7 +53,9 @@ def refusal(server, token, received=0, **options):
 
 @pytest.fixture(scope="module")
 def mirror():
-    with running(Mirror()) as server:
+    with running(
+        Mirror(), live__lag_policy="wait"
+    ) as server:  # the machine may be busy; what is lost is not lost to that
         yield server
 
 
@@ -87,7 +89,7 @@ def test_however_often_it_breaks_every_sample_is_heard_and_said_once(mirror, see
     assert np.array_equal(said(caller), x)
     assert chunks(caller) == list(range(30))
     assert caller.documents[-1] == {"type": "bye", "reason": "end"}
-    assert not [d for d in caller.documents if d.get("type") in ("error", "lag", "dropped")]
+    assert not [d for d in caller.documents if d.get("type") in ("error", "dropped") or d.get("dropped_chunks")]
     assert len(mirror.server.engine.opened) == opened + 1
     assert mirror.metric('sca_resumes_total{result="resumed"}') - resumed >= breaks
 

@@ -40,6 +40,7 @@ class NetworkSource(Watcher):
         self._held = 0
         self._given = 0
         self._origin: int | None = None
+        self._full_since: int | None = None
         self._stepped = -1
         self._closed = False
         self._changed = anyio.Event()
@@ -57,7 +58,7 @@ class NetworkSource(Watcher):
     def resume(self) -> None:
         """The client comes back, with what was heard meanwhile: from now on that counts as ahead of real time, not as late."""
         if self._origin is not None:
-            self._origin = self._clock.now() - self._given * TICKS_PER_HEARD
+            self._origin = self._now() - self._given * TICKS_PER_HEARD
 
     async def put(self, samples: np.ndarray) -> None:
         """Float32 `(n,)` at 16 kHz, any n. Waits while too much is held; after `close` it is thrown away."""
@@ -66,9 +67,13 @@ class NetworkSource(Watcher):
         for start in range(0, len(samples), self._chunk):
             piece = samples[start : start + self._chunk]
             while self._held + len(piece) > self._room and not self._closed:
+                self._full_since = self._now()
                 await self._change()
             if self._closed:
                 return
+            if self._full_since is not None:  # we made the client wait; that does not make it late
+                self._origin += self._clock.now() - self._full_since
+                self._full_since = None
             self._waiting.append(piece)
             whole = self._whole
             self._held += len(piece)
@@ -127,7 +132,11 @@ class NetworkSource(Watcher):
 
     def _ahead(self, samples: int) -> bool:
         """Whether what is handed over next would be due, in real time since the first, more than `samples` from now."""
-        return self._origin is not None and self._origin + (self._given - samples) * TICKS_PER_HEARD > self._clock.now()
+        return self._origin is not None and self._origin + (self._given - samples) * TICKS_PER_HEARD > self._now()
+
+    def _now(self) -> int:
+        """The time that counts: it stands still while there is no room."""
+        return self._clock.now() if self._full_since is None else self._full_since
 
     def stepped(self, chunk_index: int, frames: Sequence[Frame]) -> None:
         """See `Observer`."""

@@ -137,26 +137,57 @@ def test_sound_is_early_when_it_is_ahead_of_real_time_and_after_a_client_came_ba
     assert seen[-2:] == [True] * 2
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_what_was_kept_while_a_client_was_away_is_heard_though_others_who_lag_skip(told):
+def talk(client, cost_ms):
+    """What a session counts whose client is `client(source, clock, chunk)`, with an engine that takes so long for a chunk."""
     grid, live = Grid(), LiveConfig(lag_policy="skip", lag_chunks=1)
 
     async def main():
         clock = LoopClock()
         source = NetworkSource(clock, grid, live)
         session = LiveSession(
-            Tone(), source, ListSink(clock), clock=clock, worker=InlineWorker(100), live=live, observers=[source]
+            Tone(), source, ListSink(clock), clock=clock, worker=InlineWorker(cost_ms), live=live, observers=[source]
         )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(session.run)
-            await source.put(np.zeros(2 * grid.heard_samples, np.float32))
-            await clock.sleep_until(20 * TICK_HZ)
-            if told:
-                source.resume()
-            await source.put(np.zeros(40 * grid.heard_samples, np.float32))
+            await client(source, clock, np.zeros(grid.heard_samples, np.float32))
             source.close()
         return session.stats
 
-    stats = simulate(main)
-    assert stats.chunks_in == 42
+    return simulate(main)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_was_kept_while_a_client_was_away_is_heard_though_others_who_lag_skip(told):
+    async def client(source, clock, chunk):
+        await source.put(chunk)
+        await clock.sleep_until(20 * TICK_HZ)
+        if told:
+            source.resume()
+        for _ in range(5):  # as many as may wait
+            await source.put(chunk)
+
+    stats = talk(client, 100)
+    assert stats.chunks_in == 6
     assert (stats.dropped == 0) == told
+
+
+@pytest.mark.parametrize("cost_ms", [50, 1000])
+def test_whoever_sends_ahead_of_real_time_loses_nothing_to_an_engine_however_slow(cost_ms):
+    async def client(source, clock, chunk):
+        for _ in range(60):
+            await source.put(chunk)
+
+    stats = talk(client, cost_ms)
+    assert (stats.stepped, stats.dropped) == (60, 0)
+
+
+def test_a_microphone_whose_engine_is_too_slow_skips_all_the_same():
+    async def client(source, clock, chunk):
+        for i in range(60):
+            await clock.sleep_until((i + 1) * TICK_HZ * 32 // 100)
+            await source.put(chunk)
+
+    stats = talk(client, 1000)
+    assert stats.stepped + stats.dropped == 60
+    assert stats.dropped > 30
+    assert stats.latency.percentile_ms(100) < 3 * 1000
