@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, TypeAdapter, ValidationError
 
+from sca._config_augment import AugmentConfig
 from sca._config_convert import ConvertConfig
 from sca._config_models import AudioConfig, DuplexConfig, Env, LiveConfig, PathsConfig, QwenConfig, TurnConfig
 from sca._config_serve import ServeConfig
@@ -26,6 +27,7 @@ __all__ = [
     "RESERVED_ENV",
     "TURN_ENV",
     "AudioConfig",
+    "AugmentConfig",
     "ConvertConfig",
     "DuplexConfig",
     "Key",
@@ -72,6 +74,7 @@ class Settings(BaseModel):
     qwen: QwenConfig = QwenConfig()
     vllm: VllmConfig = VllmConfig()
     duplex: DuplexConfig = DuplexConfig()
+    augment: AugmentConfig = AugmentConfig()
     convert: ConvertConfig = ConvertConfig()
     live: LiveConfig = LiveConfig()
     turn: TurnConfig = TurnConfig()

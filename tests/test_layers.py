@@ -22,6 +22,7 @@ LAYERS = {
     "sca.errors": 0,
     "sca.units": 0,
     "sca.config": 1,
+    "sca._config_augment": 1,
     "sca._config_convert": 1,
     "sca._config_models": 1,
     "sca._config_serve": 1,

@@ -127,6 +127,14 @@ def build_duplex(
     codes_model: Annotated[
         str | None, typer.Option(help="The codec of --codes: a hub id or a folder (kyutai/mimi).", show_default=False)
     ] = None,
+    augment: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Training conversations again, N times, with other pauses and overlaps (0).",
+            show_default=False,
+        ),
+    ] = None,
     audio_format: Annotated[
         str | None, typer.Option(help="flac (small) or pcm16 (read without decoding) (flac).", show_default=False)
     ] = None,
@@ -159,6 +167,7 @@ def build_duplex(
         "duplex.on_bleed": on_bleed,
         "duplex.codes": codes,
         "duplex.codes_model": codes_model,
+        "augment.copies": augment,
         "duplex.audio_format": audio_format,
     }
     settings = settings_from(config, set_values, preset, options)

@@ -20,6 +20,7 @@ from sca.data.corpora.conversation import WHOLE, CorpusFormat
 from sca.data.corpora.formats import open_corpus
 from sca.data.corpora.magichub import SessionFiles
 from sca.data.duplex.align_track import word_finder
+from sca.data.duplex.augmented import RetimeJob, build_retimed, retime_jobs, unfit
 from sca.data.duplex.card import arrow_configs, arrow_opening, write_duplex_card
 from sca.data.duplex.codes import coder_of
 from sca.data.duplex.controls import check_control_ids
@@ -98,7 +99,8 @@ def build_duplex(
         if on_start is not None:
             on_start(len(scan.sessions), len(todo))
         built = _work(todo, root, settings, jobs, results, progress)
-        _forget_others(root, {files.session_id for files in scan.sessions})
+        notices = _augment(root, settings, jobs, results)
+        _forget_others(root, {files.session_id for files in scan.sessions} | results.keys())
         skipped = [str(s) for s in scan.skipped if not s.reason.startswith(magichub.KEPT)]
         report = _finish(root, settings, tokenizer, list(results.values()), skipped)
     return BuildSummary(
@@ -109,7 +111,8 @@ def build_duplex(
         dropped=[(r.session_id, r.reason or "") for r in results.values() if r.status == "dropped"],
         failed=[(r.session_id, r.reason or "") for r in results.values() if r.status == "failed"],
         skipped=skipped + [note for r in results.values() for note in r.skipped],
-        notices=[str(s) for s in scan.skipped if s.reason.startswith(magichub.KEPT)]
+        notices=notices
+        + [str(s) for s in scan.skipped if s.reason.startswith(magichub.KEPT)]
         + [note for r in results.values() for note in r.notices],
     )
 
@@ -218,6 +221,49 @@ def _build_one(job: SessionJob, root: Path, settings: Settings) -> SessionResult
     return build_session(job, root, settings, tokenizer_of(settings))
 
 
+def _augment(root: Path, settings: Settings, jobs: int, results: dict[str, SessionResult]) -> list[str]:
+    """Retime the sessions for training into `results`; returns which could not be, and why."""
+    kept = [results[name] for name in sorted(results) if results[name].status == "kept"]
+    if not settings.augment.copies or not kept:
+        return []
+    apart = _apart(kept, settings)
+    reasons = {origin.session_id: unfit(root, origin, settings) for origin in kept if origin.session_id not in apart}
+    fit = [origin for origin in kept if origin.session_id in reasons and reasons[origin.session_id] is None]
+    todo: list[RetimeJob] = []
+    for job in retime_jobs(fit, settings):
+        if job.session_id in results:
+            raise InputError(
+                f"there is a session {job.session_id} already, the name that {job.origin} would get retimed",
+                hint="rename it, or build without --augment",
+            )
+        before = _recorded(Paths(root, job.session_id))
+        if before is not None and before.key == job.key:
+            results[job.session_id] = before
+        else:
+            todo.append(job)
+    ledger = Ledger(root / "ledger.jsonl")
+    for _, outcome in run(todo, partial(_retime_one, root=root, settings=settings), jobs or 1):
+        if isinstance(outcome, ScaError):
+            raise outcome
+        results[outcome.session_id] = outcome
+        ledger.append(_entry(outcome))
+    return [f"{name}: not augmented: {why}" for name, why in sorted(reasons.items()) if why is not None]
+
+
+def _retime_one(job: RetimeJob, root: Path, settings: Settings) -> SessionResult:
+    return build_retimed(job, root, settings, tokenizer_of(settings))
+
+
+def _apart(kept: list[SessionResult], settings: Settings) -> set[str]:
+    """The sessions of the validation split. What was retimed has no say in it."""
+    origins = [result for result in kept if result.augmented_from is None]
+    return validation_sessions(
+        {r.session_id: r.speakers for r in origins},
+        {r.session_id: r.samples for r in origins},
+        settings.duplex.validation,
+    )
+
+
 def _work(
     todo: list[SessionJob],
     root: Path,
@@ -278,9 +324,7 @@ def _finish(
         raise InputError(
             f"no session could be used: {reasons}", hint=f"{root / 'ledger.jsonl'} has every session's reason"
         )
-    apart = validation_sessions(
-        {r.session_id: r.speakers for r in kept}, {r.session_id: r.samples for r in kept}, settings.duplex.validation
-    )
+    apart = _apart(kept, settings)
     for result in kept:
         result.split = "validation" if result.session_id in apart else "train"
     report = make_report(settings, made_with(settings, tokenizer), __version__, results, skipped)

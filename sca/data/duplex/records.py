@@ -94,6 +94,7 @@ def storage_record(
         "speech": _span_records(() if track.transcript else speech),
         "bleed": [bleed_record(bleed) for bleed in heard.bleed],
         "gated": _span_records(heard.gated),
+        "augmented": None,
         "speaker_embedding": None if embedding is None else embedding.tolist(),
         "provenance": {
             # Names, not paths: a data set should not tell where on whose machine it was made.

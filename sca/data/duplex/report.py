@@ -124,6 +124,13 @@ class Bleeding(_Part):
     gated_s: float
 
 
+class Augmented(_Part):
+    """Sessions that are others retimed, and the turn changes in them that were made anew, by kind."""
+
+    sessions: int
+    edits: dict[str, int]
+
+
 class Audio(_Part):
     """What was seen in the recordings."""
 
@@ -156,6 +163,7 @@ class Report(_Part):
     chunks: Chunks
     audio: Audio
     bleed: Bleeding
+    augmented: Augmented
     row_flags: dict[str, int]
     skipped: int
     notices: int
@@ -272,6 +280,7 @@ def make_report(
             tracks=counts["tracks_with_bleed"],
             gated_s=round(counts["gated_samples"] / HEARD_HZ, 6),
         ),
+        augmented=Augmented(sessions=sum(r.augmented_from is not None for r in kept), edits=_named(counts, "edit_")),
         row_flags=_named(counts, "rows_"),
         skipped=len(skipped) + sum(len(r.skipped) for r in results),
         notices=sum(len(r.notices) for r in results),

@@ -20,10 +20,11 @@ from sca.data.duplex.align_track import TrackAligner, word_finder
 from sca.data.duplex.codes import coder_of, codes_column
 from sca.data.duplex.labels import label
 from sca.data.duplex.layout import layout_of, proof_context, window_plan
-from sca.data.duplex.overheard import Overheard, overhear, worst_bleed
+from sca.data.duplex.overheard import overhear, worst_bleed
 from sca.data.duplex.proof import Tally, ViewProof
 from sca.data.duplex.records import row_record, storage_record, word_records
-from sca.data.duplex.rows import SpokenUnit, make_row, tokenize_units
+from sca.data.duplex.retime import offset_pool
+from sca.data.duplex.rows import Row, SpokenUnit, make_row, tokenize_units
 from sca.data.duplex.speech import spoken_spans
 from sca.data.duplex.store import audio_array, write_table
 from sca.data.duplex.text import Unit, Word, clean, make_units
@@ -34,7 +35,17 @@ from sca.data.runs.files import write_json
 from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ
 
-__all__ = ["Paths", "SessionResult", "build_session", "time_track"]
+__all__ = [
+    "Paths",
+    "SessionJob",
+    "SessionResult",
+    "build_session",
+    "count_audio",
+    "digest_of",
+    "time_track",
+    "write_rows",
+    "write_storage",
+]
 
 SILENT_PEAK = 1e-3
 """A track that never gets louder than this (-60 dBFS) holds no speech."""
@@ -73,6 +84,7 @@ class Paths:
 class SessionResult:
     """How a session ended. status: kept, dropped or failed (then `reason` says why). Lengths in samples at 16 kHz.
 
+    transfers: its floor-transfer offsets (kind, samples), of a conversation of two.   augmented_from: the session it retimes.
     skipped: what was left out of it.   notices: what was odd, and used all the same.   split: known once all sessions are.
     """
 
@@ -91,6 +103,8 @@ class SessionResult:
     stat: list[list[Any]] = field(default_factory=list)
     speakers: list[str] = field(default_factory=list)
     split: str = "train"
+    transfers: list[tuple[str, int]] = field(default_factory=list)
+    augmented_from: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready copy; counters with integer keys become lists of pairs."""
@@ -162,18 +176,15 @@ def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: Te
             why := worst_bleed(result.speakers, heard, settings.duplex.max_bleed)
         ):
             raise _DropError(why)
-        _write_storage(paths, job, conversation.tracks, encoded, units, talk, heard, settings, result)
-        _write_rows(
-            paths,
-            files.session_id,
-            conversation.tracks,
-            units,
-            talk,
-            samples,
-            settings,
-            tokenizer,
-            result,
-        )
+        records = []
+        for track, audio, spoken, spans, over in zip(conversation.tracks, encoded, units, talk, heard, strict=True):
+            voice = embed_speaker(settings, audio.heard, spans)
+            sha256 = job.sha256[track.audio]
+            records.append(storage_record(paths.session_id, track, audio, sha256, spoken, spans, over, voice))
+        result.transfers = offset_pool(units) if len(units) == 2 else []
+        write_storage(paths, records, [(audio.heard, audio.spoken) for audio in encoded], settings, result)
+        spoken_by = [units[n] if track.transcript else None for n, track in enumerate(conversation.tracks)]
+        write_rows(paths, result.speakers, spoken_by, talk, samples, settings, tokenizer, result)
     except _DropError as drop:
         result.status, result.reason = "dropped", str(drop)
         for part in (paths.storage, paths.rows):
@@ -260,36 +271,31 @@ def _check_audible(tracks: Sequence[Track], encoded: Sequence[EncodedTrack], uni
         raise _DropError("no track has any words")
 
 
-def _write_storage(
+def write_storage(
     paths: Paths,
-    job: SessionJob,
-    tracks: Sequence[Track],
-    encoded: Sequence[EncodedTrack],
-    units: Sequence[list[Unit]],
-    talk: Sequence[Sequence[Span]],
-    overheard: Sequence[Overheard],
+    records: Sequence[dict[str, Any]],
+    files: Sequence[tuple[Path, Path]],
     settings: Settings,
     result: SessionResult,
 ) -> None:
-    coder, n_chunks = coder_of(settings), settings.grid.chunks(encoded[0].samples)
+    """Write a session's table of tracks and count them.   files: the audio of each at 16 and 24 kHz; they are taken away."""
+    coder, n_chunks = coder_of(settings), settings.grid.chunks(result.samples)
 
     def batches() -> Any:
-        for track, audio, spoken, spans, heard in zip(tracks, encoded, units, talk, overheard, strict=True):
-            voice = embed_speaker(settings, audio.heard, spans)
-            sha256 = job.sha256[track.audio]
-            record = storage_record(paths.session_id, track, audio, sha256, spoken, spans, heard, voice)
+        for record, audio in zip(records, files, strict=True):
             count_audio(record, result.tally)
-            codes = coder.encode(audio.spoken, n_chunks) if coder is not None and track.transcript is not None else None
-            digested = [*map(_blocks, (audio.heard, audio.spoken)), *([] if codes is None else [[codes.tobytes()]])]
+            learned = record["provenance"]["transcript"] is not None
+            codes = coder.encode(audio[1], n_chunks) if coder is not None and learned else None
+            digested = [*map(_blocks, audio), *([] if codes is None else [[codes.tobytes()]])]
             result.storage_digests.append(digest_of(record, *digested))
-            cells = [*audio_array([audio.heard, audio.spoken]), codes_column(codes)]
+            cells = [*audio_array(audio), codes_column(codes)]
             yield {name: [value] for name, value in record.items()} | dict(
                 zip(("audio_16k", "audio_24k", "codes"), cells, strict=True)
             )
             del cells
             # Each track's files are dropped from the disk as soon as they are in the table.
-            audio.heard.unlink()
-            audio.spoken.unlink()
+            for file in audio:
+                file.unlink()
 
     write_table(paths.storage, "storage", batches())
 
@@ -309,35 +315,35 @@ def _blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def _write_rows(
+def write_rows(
     paths: Paths,
-    session_id: str,
-    tracks: Sequence[Track],
-    units: Sequence[list[Unit]],
+    speakers: Sequence[str],
+    units: Sequence[Sequence[Unit] | None],
     spans: Sequence[Sequence[Span]],
     samples: int,
     settings: Settings,
     tokenizer: TextTokenizer,
     result: SessionResult,
+    flags: Callable[[Row], list[str]] = lambda row: [],
 ) -> None:
-    """Rows of every ordered pair of speakers, proven as they are written; none in which nobody knows what the speaker says.
+    """Rows of every ordered pair of speakers, proven as they are written.
 
-    spans: where each of them speaks.
+    units: what each says; None where nobody knows, then he only listens.   spans: where each speaks.   flags: more flags of a row.
     """
+    session_id = paths.session_id
     layout, plan, context = (
         layout_of(settings, tokenizer),
         window_plan(settings, tokenizer),
         proof_context(settings, tokenizer),
     )
     n_chunks = settings.grid.chunks(samples)
-    speakers = [track.speaker_id for track in tracks]
-    stored = [word_records(side) for side in units]
+    stored = [word_records(side or ()) for side in units]
 
     def batches() -> Any:
         for spoken_by, speaker in enumerate(speakers):
-            if tracks[spoken_by].transcript is None:
-                continue
             side = units[spoken_by]
+            if side is None:
+                continue
             words: list[Span] = [(w.start, w.end) for unit in side for w in unit.words]
             tokenized: list[SpokenUnit] | None = None
             for heard_by, listener in enumerate(speakers):
@@ -356,6 +362,7 @@ def _write_rows(
                 for window in windows:
                     row = make_row(window, window is windows[-1], labelled, layout)
                     record = row_record(session_id, listener, speaker, row, layout)
+                    record["flags"] += flags(row)
                     view.add(record)
                     result.row_digests.append(digest_of(record))
                     result.rows += 1
@@ -377,6 +384,9 @@ def count_audio(record: Mapping[str, Any], tally: Tally) -> None:
         counts["bleed_tried_samples"] += round(bleed["tried_s"] * HEARD_HZ)
         counts["bleed_samples"] += round(bleed["bleed_s"] * HEARD_HZ)
     counts["tracks_with_bleed"] += any(bleed["bleed_s"] for bleed in record["bleed"])
+    retimed = record["augmented"]
+    for edit in retimed["edits"] if retimed else ():
+        counts[f"edit_{edit['kind']}"] += 1
     counts["gated_samples"] += sum(round((span["end"] - span["start"]) * HEARD_HZ) for span in record["gated"])
     for name in ("padded", "clipped", "non_finite"):
         counts[f"{name}_samples"] += provenance[f"{name}_samples"]

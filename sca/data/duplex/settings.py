@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sca.config import AudioConfig, DuplexConfig, Settings
+from sca.config import AudioConfig, AugmentConfig, DuplexConfig, Settings
 from sca.data.duplex.store import SCHEMA_VERSION
 from sca.data.speaker import public_name
 from sca.errors import InputError
@@ -36,6 +36,7 @@ def made_with(settings: Settings, tokenizer: TextTokenizer) -> dict[str, Any]:
         "audio": settings.audio.model_dump(mode="json"),
         "duplex": settings.duplex.model_dump(mode="json")
         | {"speaker_model": public_name(settings.duplex.speaker_model)},
+        "augment": settings.augment.model_dump(mode="json"),
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
     }
 
@@ -66,7 +67,11 @@ def read_settings(root: Path) -> dict[str, Any]:
 def settings_of(made: dict[str, Any]) -> Settings:
     """The settings in such a document. Raises `InputError` where they are not valid."""
     try:
-        return Settings(audio=AudioConfig(**made["audio"]), duplex=DuplexConfig(**made["duplex"]))
+        return Settings(
+            audio=AudioConfig(**made["audio"]),
+            duplex=DuplexConfig(**made["duplex"]),
+            augment=AugmentConfig(**made["augment"]),
+        )
     except (ValidationError, KeyError, TypeError) as error:
         raise InputError(
             f"{NAME} of the data set does not hold valid settings: {str(error).splitlines()[0]}"

@@ -26,8 +26,9 @@ __all__ = [
     "write_table",
 ]
 
-SCHEMA_VERSION = 4
-"""4: tracks may have codec codes.
+SCHEMA_VERSION = 5
+"""5: a session may be another one retimed.
+4: tracks may have codec codes.
 3: words say which unit they belong to and whether a space stands before them; tracks say what of others is in them, and where
 they have speech that nobody wrote down."""
 
@@ -55,6 +56,11 @@ def features(split: str) -> Any:
                 "gated": List({"start": real, "end": real}),
                 # A list a chunk: its frames of the first codebook, of the second, and so on. Null: none were asked for.
                 "codes": List(List(Value("int16"))),
+                "augmented": {
+                    "from": text,
+                    "copy": number,
+                    "edits": List({"kind": text, "unit": number, "was_s": real, "offset_s": real}),
+                },
                 "speaker_embedding": List(real32, length=EMBEDDING_SIZE),
                 "provenance": {
                     "audio": text,

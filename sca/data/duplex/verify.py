@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from sca import __version__
 from sca.audio.mel import MEL_BINS, log_mel
 from sca.config import PathsConfig, Settings
+from sca.data.duplex.augmented import retimed_problems
 from sca.data.duplex.checks import Check, Verification, checks_of
 from sca.data.duplex.codes import CODEBOOKS, broken_codes, frames_of
 from sca.data.duplex.layout import proof_context
@@ -177,6 +178,10 @@ class _Verifier:
         if len(found) > 1:
             self._problem("rows", f"{session_id}: has rows in {' and in '.join(found)}")
         result.split = next(iter(found), "train")
+        retimed = tracks[0].record["augmented"]
+        result.augmented_from = retimed["from"] if retimed else None
+        for problem in retimed_problems(tracks, result.split):
+            self._problem("rows", f"{session_id}: {problem}")
         self._views(session_id, tracks, [row for here in found.values() for row in here], result)
         return result
 

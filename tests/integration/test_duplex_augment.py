@@ -1,0 +1,147 @@
+"""Training conversations again, retimed: proven like any other, tagged, the same for the same seed, none of it in validation."""
+
+import datasets
+import numpy as np
+import pytest
+
+from sca.config import load_settings
+from sca.data.duplex.build import build_duplex
+from sca.data.duplex.load import load, read_samples, stored_tracks
+from sca.data.duplex.verify import verify
+from sca.errors import InputError
+from tests.integration import corpus
+
+MANY = {
+    "augment.copies": 2,
+    "augment.early_interruption": 0.4,
+    "augment.gap_jitter": 1.0,
+    "augment.overlap_jitter": 1.0,
+}
+
+
+def settings(**overrides):
+    return load_settings(overrides={"duplex.model_path": "builtin:qwen", **MANY, **overrides}, env={})
+
+
+def talk(root, session, seed):
+    """A session of noise for speech: two speakers in turn, with a nod and words of known times."""
+    rng = np.random.default_rng(seed)
+    at, lines = 0.5, ([], [])
+    for n in range(8):
+        text = ["hello there my old friend", "so what did you do then", "no way, really", "it was all very strange"][
+            n % 4
+        ]
+        length = 0.35 * len(text.split())
+        lines[n % 2].append((round(at, 2), round(at + length, 2), text))
+        at += length + float(rng.choice([-0.6, -0.4, 0.3, 0.8, 1.4]))
+    for side, name in enumerate("ab"):
+        words = [
+            [word, a + (b - a) * n / len(text.split()), a + (b - a) * (n + 1) / len(text.split())]
+            for a, b, text in lines[side]
+            for n, word in enumerate(text.split())
+        ]
+        sound = rng.normal(0, 0.05, round((at + 2) * 16_000)).astype(np.float32)
+        corpus.write_track(root, f"{session}_{name}{seed}", lines[side], sound, words=words)
+    return root
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    root = tmp_path_factory.mktemp("talks")
+    for seed in range(3):
+        talk(root, f"T{seed}_S_0", seed)
+    return root
+
+
+@pytest.fixture(scope="module")
+def data(source, tmp_path_factory):
+    root = tmp_path_factory.mktemp("augmented") / "data"
+    return root, build_duplex(source, root, settings(**{"duplex.validation": 0.34})).report
+
+
+def test_it_is_proven_and_tagged_and_counted(data):
+    root, report = data
+    outcome = verify(root)
+    assert outcome.holds, outcome.problems[:5]
+    assert report.augmented.sessions == 4
+    assert set(report.augmented.edits) == {"early_interruption", "gap_jitter", "overlap_jitter"}
+    rows = datasets.load_from_disk(str(root))["train"]
+    assert {"+" in row["session_id"] for row in rows if "augmented" in row["flags"]} == {True}
+    assert all(("+" in row["session_id"]) == ("augmented" in row["flags"]) for row in rows)
+    assert report.row_flags["augmented"] == sum("augmented" in row["flags"] for row in rows)
+    assert report.row_flags["early_interruption"] > 0
+    for track in datasets.load_from_disk(str(root))["storage"]:
+        tells = track["augmented"] is not None and track["augmented"]["from"] is not None
+        assert tells == ("+" in track["session_id"])
+
+
+def test_none_of_it_is_in_validation_and_the_split_is_the_one_without(data, source, tmp_path):
+    root, _ = data
+    plain = build_duplex(source, tmp_path / "plain", corpus.settings(validation=0.34)).report
+    splits = datasets.load_from_disk(str(root))
+    apart = set(splits["validation"]["session_id"])
+    assert len(splits["validation"]) == plain.splits["validation"]
+    assert not any("+" in name for name in apart)
+    assert not any(row["session_id"].split("+")[0] in apart for row in splits["train"])
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(data, source, tmp_path):
+    root, report = data
+    chosen = {"duplex.validation": 0.34}
+    again = build_duplex(source, tmp_path / "again", settings(**chosen)).report
+    assert corpus.tree_bytes(tmp_path / "again") == corpus.tree_bytes(root)
+    second = build_duplex(source, tmp_path / "again", settings(**chosen))
+    assert second.built == 0
+    assert corpus.tree_bytes(tmp_path / "again") == corpus.tree_bytes(root)
+    other = build_duplex(source, tmp_path / "other", settings(**chosen, **{"augment.seed": 1})).report
+    assert again.rows_digest == report.rows_digest != other.rows_digest
+
+
+def test_a_retimed_word_sounds_as_it_was_recorded(data):
+    root, _ = data
+    for file in sorted((root / "storage").glob("*+1.arrow")):
+        origins = stored_tracks(file.with_name(file.name.replace("+1", "")))
+        for track, origin in zip(stored_tracks(file), origins, strict=True):
+            then, now = origin.record["words"], track.record["words"]
+            said = {(w["unit"], n): w for w, n in numbered(then)}
+            for word, n in numbered(now):
+                was = said[word["unit"], n]
+                a, b = (round(w["start"] * 16_000) + 100 for w in (was, word))
+                length = round((word["end"] - word["start"]) * 16_000) - 200
+                recorded, found = (read_samples(t.heard, at, length, 16_000) for t, at in ((origin, a), (track, b)))
+                np.testing.assert_array_equal(found, recorded)
+
+
+def numbered(words):
+    counts = {}
+    for word in words:
+        n = counts[word["unit"]] = counts.get(word["unit"], -1) + 1
+        yield word, n
+
+
+def test_the_loader_reads_it_as_any_other(data):
+    rows = load(data[0])
+    retimed = [i for i in range(len(rows)) if "+" in rows.record(i)["session_id"]]
+    row = rows[retimed[0]]
+    assert row.heard.shape[0] == row.spoken.shape[0] == rows.record(retimed[0])["n_chunks"]
+
+
+def test_conversations_that_cannot_be_moved_apart_are_left_and_told(tmp_path):
+    source = talk(tmp_path / "c", "T1_S_0", 1)
+    corpus.pair(source)  # the same sound in both tracks
+    for n, text in enumerate(("one two", "three four", "five six")):
+        noise = np.random.default_rng(n).normal(0, 0.05, 12 * 16_000)
+        corpus.write_track(source, f"Z0001_S0001_0_G100{n}", [(1 + 3 * n, 2 + 3 * n, text)], noise)
+    summary = build_duplex(source, tmp_path / "data", settings())
+    told = [note for note in summary.notices if "not augmented" in note]
+    assert [note.split(":")[0] for note in told] == ["A0001_S0001_0", "Z0001_S0001_0"]
+    assert "would be heard twice" in told[0]
+    assert "two speakers" in told[1]
+    assert summary.report.augmented.sessions == 2
+    assert verify(tmp_path / "data").holds
+
+
+def test_a_session_with_the_name_of_a_copy_is_refused(tmp_path):
+    source = talk(talk(tmp_path / "c", "T1_S_0", 1), "T1_S_0+1", 2)
+    with pytest.raises(InputError, match="the name that T1_S_0 would get"):
+        build_duplex(source, tmp_path / "data", settings())
