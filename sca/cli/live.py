@@ -142,6 +142,7 @@ def _on_file(file: Path, outputs: Any, settings: "Settings", *, realtime: bool, 
     from sca.cli.progress import audio_progress
     from sca.infer.engines.registry import load_engine
     from sca.infer.files import run_file
+    from sca.infer.frames import Error
     from sca.infer.ports import Watcher
 
     outputs.check(file)
@@ -149,15 +150,23 @@ def _on_file(file: Path, outputs: Any, settings: "Settings", *, realtime: bool, 
     answering = load_engine(settings.live.engine, settings)
     if not quiet:
         sys.stderr.write(f"{answering.info.name}: {answering.info.summary}\n")
+    notices: list[str] = []
     with audio_progress("chunks heard", quiet=quiet) as progress:
 
         class Progress(Watcher):
             def heard(self, samples: Any, chunk_index: int) -> None:
                 progress.advance(f"chunk {chunk_index}", len(samples) / 16_000)
 
+            def control(self, frame: Any) -> None:
+                if isinstance(frame, Error) and not frame.fatal:
+                    notices.append(frame.message)
+
         total = -(-int((duration_s or 0) * 1000) // int(settings.grid.chunk_s * 1000))
         progress.start(total, total)
-        return run_file(file, outputs, answering, settings, realtime=realtime, observers=[Progress()])
+        document = run_file(file, outputs, answering, settings, realtime=realtime, observers=[Progress()])
+    for notice in notices:
+        sys.stderr.write(f"{answering.info.name}: {notice}\n")
+    return document
 
 
 def _show(out: Path, document: dict[str, Any]) -> None:

@@ -109,7 +109,9 @@ class StepGuard:
             raise RuntimeError("this session is closed")
         samples = heard.samples
         if samples.dtype != "float32" or samples.shape != (self._chunk_samples,):
-            raise ValueError(f"a step takes float32 ({self._chunk_samples},), got {samples.dtype} {samples.shape}")
+            raise ValueError(
+                f"a step takes float32 ({self._chunk_samples},) at 16 kHz, got {samples.dtype} {samples.shape}"
+            )
         if heard.chunk_index <= self._last:
             raise ValueError(f"chunk {heard.chunk_index} comes after chunk {self._last}; chunks are stepped in order")
         dropped = heard.chunk_index - self._last - 1 if self._last >= 0 else 0

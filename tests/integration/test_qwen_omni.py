@@ -1,6 +1,7 @@
 """The Qwen3-Omni engine on a tiny random model: what is streamed equals what the library makes in one piece; what is refused."""
 
 import copy
+import os
 import subprocess
 import sys
 
@@ -20,6 +21,7 @@ from sca.infer.engines.qwen_omni.sampling import chooser
 from sca.infer.engines.qwen_omni.talker import TalkerStream, predict_residuals
 from sca.infer.engines.qwen_omni.thinker import ThinkerStream
 from sca.infer.frames import NO_FEATURES, AudioInput, AudioOutput, TurnEnd
+from sca.infer.wav import to_pcm
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer, system_turn
 from sca.units import Grid
 from tests.integration.engine_contract import EngineContract, comparable, demo_speech, inputs_of
@@ -346,29 +348,110 @@ def test_a_silence_token_that_is_text_is_warned_of(model, caplog):
     assert "is a token of ordinary text" in caplog.text
 
 
+def test_the_audio_token_is_the_one_of_the_checkpoint(model, omni, monkeypatch):
+    """Another one, here a word: it is not said, and what is heard is the same. One that is the silence token is refused."""
+    assert omni.forbidden[151_675]
+    assert not omni.forbidden[9707]
+    monkeypatch.setattr(model.config.thinker_config, "audio_token_id", 9707)
+    other = engine_of(model)
+    assert other.forbidden[9707]
+    speech = list(inputs_of(demo_speech(seconds=1), features=True))
+    one, two = (engine.open(SessionConfig()).step(speech[0]) for engine in (omni, other))
+    assert comparable(one) == comparable(two)
+    monkeypatch.setattr(model.config.thinker_config, "audio_token_id", 151_646)  # the default of the class
+    with pytest.raises(ConfigError, match="is 151646, and that is a placeholder of the model"):
+        engine_of(model)
+
+
+def test_sound_of_another_rate_is_another_length_and_refused(omni):
+    """0.32 s at 24 kHz."""
+    with pytest.raises(ValueError, match=r"takes float32 \(5120,\) at 16 kHz, got float32 \(7680,\)"):
+        omni.open(SessionConfig()).step(AudioInput(NO_FEATURES, np.zeros(7680, np.float32), 0, 0))
+
+
+def test_a_thinker_and_a_voice_need_no_more_than_thought_packets(model, heard):
+    """As they would in two processes: what the voice makes of the packets is what the session said."""
+    for conditioning in ("embed", "hidden:2"):
+        engine = engine_of(model, conditioning=conditioning)
+        session = engine.open(SessionConfig())
+        marks = model.thinker.get_input_embeddings()(torch.tensor([[TTS_PAD, TTS_BOS]]))
+        voice = engine.voice(GRID, marks)
+        for one in heard:
+            thought, said, *_ = session.step(one)
+            assert thought.hidden_states.shape == (1, len(thought.token_ids), 64)
+            assert to_pcm(voice.speak(thought.token_ids, thought.hidden_states)) == said.audio_bytes
+
+
+def test_the_talker_is_told_by_default_what_generate_tells_it_for_text(model, omni):
+    """What the model's own generate hands its talker for each word, caught on the way."""
+    tokenizer = omni.tokenizer
+    start, end = (tokenizer.token_to_id(mark) for mark in ("<|im_start|>", "<|im_end|>"))
+    line = tokenizer.encode("\n")
+    said = [start, *tokenizer.encode("user"), *line, *tokenizer.encode("Hello, world!"), end, *line]
+    prompt = torch.tensor([[*said, start, *tokenizer.encode("assistant"), *line]])
+    caught = []
+
+    def told_by_generate(_module, _args, given):
+        caught.append(given["trailing_text_hidden"])
+
+    hook = model.talker.register_forward_pre_hook(told_by_generate, with_kwargs=True)
+    try:
+        tokens, _ = model.generate(
+            input_ids=prompt,
+            thinker_max_new_tokens=6,
+            thinker_do_sample=False,
+            talker_max_new_tokens=3,
+            talker_repetition_penalty=1.0,
+        )
+    finally:
+        hook.remove()
+    words = tokens[0, prompt.shape[1] :].tolist()
+    assert len(set(words[1:5])) > 2
+    assert QwenConfig().conditioning == "embed"
+    stream = ThinkerStream(model.thinker)
+    _, ours = stream.push(stream.embed(words[1:]), hidden_layer=omni.layer)
+    # The first word is in the talker's prompt; the last was never fed back to the thinker, and a mark comes in its place.
+    torch.testing.assert_close(model.talker.text_projection(ours)[:, :4], caught[0][:, :4])
+    assert caught[0].shape[1] == 5
+
+
 # The command
 
 
-def test_the_command(tiny_omni, tmp_path):
-    soundfile.write(tmp_path / "in.wav", demo_speech(seconds=1), 16_000)
-    options = [
-        "--set",
-        f"qwen.model_id={tiny_omni}",
-        "--set",
-        "qwen.device_map=cpu",
-        "--set",
-        "qwen.torch_dtype=float32",
-    ]
-    command = [sys.executable, "-m", "sca", "live", "--file", tmp_path / "in.wav", "--out", tmp_path / "out.wav"]
+def on_file(tiny_omni, heard, out, *options):
+    command = ["live", "--file", heard, "--out", out, "--engine", "qwen-omni", "--set", f"qwen.model_id={tiny_omni}"]
     done = subprocess.run(
-        [*map(str, command), "--engine", "qwen-omni", *options],
+        [sys.executable, "-m", "sca", *map(str, [*command, *options])],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=380,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.timeout(400)  # a process of its own that imports torch
+def test_the_command_on_a_recording(tiny_omni, trial_data, tmp_path):
+    """With every setting at its default but the model: bfloat16, on whatever device there is."""
+    done = on_file(tiny_omni, trial_data / "clips" / "jfk.flac", tmp_path / "out.wav")
     assert "qwen-omni: Qwen3-Omni, " in done.stderr
+    assert done.stdout.startswith("heard 11.00 s, said 11.")
+    said, rate = soundfile.read(tmp_path / "out.wav")
+    assert (len(said), rate) == (264_000, 24_000)
+    assert np.abs(said[-240_000:]).max() > 0
+
+
+@pytest.mark.timeout(400)
+def test_the_command_on_sound_of_another_rate_with_holes_and_a_short_memory(tiny_omni, tmp_path):
+    """44.1 kHz in stereo is heard at 16 kHz; what are no numbers is counted; what is forgotten is said."""
+    sound = np.random.default_rng(0).uniform(-0.1, 0.1, (44_100, 2)).astype(np.float32)
+    sound[1000:1005, 0] = np.nan
+    soundfile.write(tmp_path / "in.wav", sound, 44_100, subtype="FLOAT")
+    options = ("--set", "qwen.torch_dtype=float32", "--set", "qwen.context_tokens=64")
+    done = on_file(tiny_omni, tmp_path / "in.wav", tmp_path / "out.wav", *options)
+    assert "in the input: 5 samples were no numbers (replaced by 0)" in done.stdout
+    assert "is forgotten (qwen.context_tokens is 64)" in done.stderr
     said, rate = soundfile.read(tmp_path / "out.wav")
     assert (len(said), rate) == (24_000, 24_000)
-    assert np.abs(said[-12_000:]).max() > 0

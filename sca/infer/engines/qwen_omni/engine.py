@@ -51,11 +51,20 @@ class QwenOmni:
         self.silence = duplex.silence_token_id
         self.device = next(model.parameters()).device
         self.info = EngineInfo("qwen-omni", f"Qwen3-Omni, {qwen.model_id} on {self.device}", device=str(self.device))
-        vocab = model.config.thinker_config.text_config.vocab_size
+        thinker = model.config.thinker_config
+        vocab = thinker.text_config.vocab_size
         if not 0 <= self.silence < min(vocab, tokenizer.vocab_size):
             raise ConfigError(
                 f"duplex.silence_token_id is {self.silence}, and {tokenizer.name} has no such token",
                 hint="151646 is the one of the Qwen tokenizers",
+            )
+        # 151675 in the released model; the class default is 151646, the silence token.
+        marks = {thinker.audio_token_id, thinker.image_token_id, thinker.video_token_id}
+        if self.silence in marks:
+            raise ConfigError(
+                f"duplex.silence_token_id is {self.silence}, and that is a placeholder of the model (its audio_token_id is "
+                f"{thinker.audio_token_id})",
+                hint="mend audio_token_id in its config.json, or give a silence token that it was trained with",
             )
         if self.silence not in tokenizer.special_ids:
             log.warning("duplex.silence_token_id %s is a token of ordinary text: it will never be said", self.silence)
@@ -68,7 +77,7 @@ class QwenOmni:
         # Marks are no words, and the table has more rows than the tokenizer has tokens.
         allowed = torch.zeros(vocab, dtype=torch.bool, device=self.device)
         allowed[: min(vocab, tokenizer.vocab_size)] = True
-        allowed[[token for token in tokenizer.special_ids if token < vocab]] = False
+        allowed[[token for token in marks | set(tokenizer.special_ids) if 0 <= token < vocab]] = False
         allowed[self.silence] = True
         self.forbidden = ~allowed
         self.tokens_per_chunk = duplex.text_tokens_per_chunk

@@ -1,0 +1,135 @@
+"""The live loop and the training rows are one thing: a row's sound, with its text said, is its tokens, its features, its logits."""
+
+import numpy as np
+import pytest
+import torch
+
+import sca.audio.mel
+import sca.data.duplex.collate
+import sca.infer.engines.qwen_omni.engine
+import sca.infer.mind
+from sca.config import QwenConfig
+from sca.data.duplex.build import build_duplex
+from sca.data.duplex.collate import DuplexCollator
+from sca.data.duplex.load import load
+from sca.infer.engine import SessionConfig
+from sca.infer.engines.qwen_omni.engine import QwenOmni
+from sca.infer.frames import AudioInput
+from sca.tokenizer import load_tokenizer
+from scripts.make_tiny_omni import THINKER_IDS, build
+from tests.integration import corpus
+
+AUDIO = THINKER_IDS["audio_token_id"]
+PROMPT = "Be brief."
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients():
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.set_num_threads(1)  # threads of a busy machine wait for each other
+    return build()
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return corpus.settings(window="2-4", system_prompt=PROMPT)
+
+
+@pytest.fixture(scope="module")
+def row(tmp_path_factory, settings):
+    """One that has text and silence."""
+    root = tmp_path_factory.mktemp("rows")
+    build_duplex(corpus.demo(root / "corpus"), root / "data", settings)
+    return min(load(root / "data"), key=lambda row: (abs(np.sum(row.input_ids == 151_646) - 5), len(row.input_ids)))
+
+
+class Fed:
+    """What goes into the thinker and the audio tower, and what the thinker makes of it, while it is made to choose `choices`.
+
+    A choice a forward; None leaves the logits as they are.
+    """
+
+    def __init__(self, model, choices):
+        self.embeds, self.logits, self.features, self._choices = [], [], [], choices
+        self._hooks = [
+            model.thinker.register_forward_pre_hook(self._thought, with_kwargs=True),
+            model.thinker.model.audio_tower.register_forward_pre_hook(self._heard, with_kwargs=True),
+            model.thinker.lm_head.register_forward_hook(self._chosen),
+        ]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for hook in self._hooks:
+            hook.remove()
+
+    def _thought(self, _module, _args, given):
+        self.embeds.append(given["inputs_embeds"][0])
+
+    def _heard(self, _module, args, given):
+        self.features.append(args[0] if args else given["input_features"])
+
+    def _chosen(self, _module, _inputs, logits):
+        self.logits.append(logits[0])
+        choice = self._choices.pop(0)
+        return logits if choice is None else logits + 1e6 * (torch.arange(logits.shape[-1]) == choice)
+
+
+def replay(model, settings, row, *, features):
+    """The session's answers, and what was fed to the thinker."""
+    qwen = QwenConfig(model_id="tiny", talker_temperature=0)
+    engine = QwenOmni(model, load_tokenizer("builtin:qwen"), qwen, settings.duplex)
+    frames = settings.grid.frames_per_chunk
+    answers = np.split(row.input_ids, np.flatnonzero(row.input_ids == row.placeholder)[::frames])[1:]
+    texts = [chunk[frames:].tolist() for chunk in answers]
+    # The first forward is the prompt's; in a chunk each but the last chooses a token, and silence after text is not chosen.
+    choices = [None]
+    for text in texts:
+        asked = [token for i, token in enumerate(text) if i == 0 or text[i - 1] != 151_646]
+        choices += [*asked, None]
+    heard = [AudioInput(features(chunk)[None], chunk, i, i * len(chunk)) for i, chunk in enumerate(row.heard)]
+    with Fed(model, choices) as fed:
+        session = engine.open(SessionConfig(grid=settings.grid, prompt=PROMPT))
+        said = [list(session.step(one)[0].token_ids) for one in heard]
+    assert choices == []
+    return said, texts, fed
+
+
+def test_replaying_a_row_gives_its_tokens_features_and_logits(model, settings, row):
+    said, texts, fed = replay(model, settings, row, features=sca.audio.mel.log_mel)
+    assert said == texts
+    assert {len(text) for text in texts} == {1, 2}
+    batch = DuplexCollator(load_tokenizer("builtin:qwen"))([row])
+    # Features, bit for bit. The tower gets (128, frames) of one chunk.
+    live = torch.stack([features.reshape(128, -1) for features in fed.features])
+    assert torch.equal(live, batch["input_features"])
+    # Tokens: every embedding that was fed and is not the tower's is that of the row's token, and they are as many.
+    embeds, ids = torch.cat(fed.embeds), batch["input_ids"][0]
+    assert ids.tolist() == np.where(row.input_ids == row.placeholder, AUDIO, row.input_ids).tolist()
+    assert len(embeds) == len(ids)
+    words = ids != AUDIO
+    assert torch.equal(embeds[words], model.thinker.get_input_embeddings().weight[ids[words]])
+    # So a model trained on the row meets in the live loop what it met then.
+    fields = ("input_ids", "attention_mask", "input_features", "feature_attention_mask")
+    trained = model.thinker(**{name: batch[name] for name in fields}, use_cache=False).logits[0]
+    assert (torch.cat(fed.logits) - trained).abs().max() <= 1e-5 * trained.abs().max()
+
+
+def test_features_come_from_one_function():
+    one = sca.audio.mel.log_mel
+    assert sca.data.duplex.collate.log_mel is one
+    assert sca.infer.mind.log_mel is one
+    assert sca.infer.engines.qwen_omni.engine.log_mel is one
+
+
+def test_features_that_were_made_elsewhere_are_used(model, settings, row):
+    """As a server hands them over: what the tower hears is what came along, not the samples."""
+    other = np.random.default_rng(0).standard_normal((128, 32)).astype(np.float32)
+    _, _, fed = replay(model, settings, row, features=lambda _chunk: other)
+    assert all(np.array_equal(features.reshape(128, -1), other) for features in fed.features)
