@@ -323,6 +323,7 @@ def test_the_build_writes_the_report_as_a_page_without_a_conversation(opened, da
     tiles = dict(zip(page.locator("dt").all_inner_texts(), page.locator("dd").all_inner_texts(), strict=True))
     assert tiles["rows"] == str(report["rows"])
     assert tiles["words in rows"] == "100.00%"
+    assert tiles["bleed between tracks"] == f"{report['bleed']['bleed_s']:.1f} s"
     assert page.locator("#sound").count() == 0
 
 

@@ -116,8 +116,10 @@ def _tiles(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("token-time error, p95", of("placement", "p95_error_s", "{:.2f} s")),
         ("silent chunks", of("chunks", "silent_share", "{:.1%}")),
         ("leak by placement", of("leak", "placement_tokens", "{} tokens")),
+        ("tokens past their onset", of("leak", "lagged_tokens", "{}")),
         ("speech in overlap", of("talk", "overlap_share", "{:.1%}")),
         ("backchannels a minute", of("talk", "backchannels_a_minute", "{:.2f}")),
+        ("bleed between tracks", of("bleed", "bleed_s", "{:.1f} s")),
         ("no voice embedding", of("audio", "missing_embeddings", "{} tracks")),
     ]
     return [(name, value) for name, value in found if value is not None]
