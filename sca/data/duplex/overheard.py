@@ -1,6 +1,7 @@
 """What of the other speakers is in each track of a session, and what is done about it."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,11 +34,19 @@ def overhear(
 
     talk: where each of them speaks.
     """
-    found = []
-    for j, track in enumerate(tracks):
-        others = (i for i in range(len(tracks)) if i != j)
-        bleed = tuple(measure(speakers[i], tracks[i].heard, talk[i], track.heard, talk[j]) for i in others)
-        found.append(Overheard(bleed))
+
+    def one(pair: tuple[int, int]) -> Bleed:
+        i, j = pair
+        return measure(speakers[i], tracks[i].heard, talk[i], tracks[j].heard, talk[j])
+
+    pairs = [(i, j) for j in range(len(tracks)) for i in range(len(tracks)) if i != j]
+    # Decoding runs outside the interpreter's lock, so a second core takes the other direction.
+    with ThreadPoolExecutor(2) as both:
+        measured = list(both.map(one, pairs))
+    found = [
+        Overheard(tuple(bleed for (_, heard_in), bleed in zip(pairs, measured, strict=True) if heard_in == j))
+        for j in range(len(tracks))
+    ]
     if on_bleed != "gate":
         return found
     # Only once all are measured: a silenced track has nothing left that could be found in another.
