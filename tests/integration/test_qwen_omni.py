@@ -318,6 +318,8 @@ def test_features_that_come_along_are_ours_and_no_number_is_taken_as_silence(omn
         broken = log_mel(samples)[None]
     assert comparable(third.step(AudioInput(broken, samples, 0, 0))) == expected
     assert (one.non_finite, third.non_finite) == (0, 11)
+    fourth = omni.open(SessionConfig())
+    assert comparable(fourth.step(AudioInput(np.full_like(broken, np.nan), clean, 0, 0))) == expected
 
 
 def test_what_the_talker_is_told_is_a_setting(model, omni, heard):

@@ -226,7 +226,7 @@ class QwenSession:
         bad = int(np.count_nonzero(~np.isfinite(heard.samples)))
         self.non_finite += bad
         features = heard.features
-        if bad or features.shape[-1] == 0:
+        if bad or features.shape[-1] == 0 or not np.isfinite(features).all():
             features = log_mel(np.nan_to_num(heard.samples, nan=0.0, posinf=0.0, neginf=0.0))[None]
         if features.dtype != np.float32 or features.shape != (1, features.shape[1], self._grid.mel_frames):
             raise ValueError(
