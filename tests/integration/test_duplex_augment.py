@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from sca.config import load_settings
+from sca.data.duplex.augmented import retimed_problems
 from sca.data.duplex.build import build_duplex
 from sca.data.duplex.load import load, read_samples, stored_tracks
 from sca.data.duplex.verify import verify
@@ -110,6 +111,21 @@ def test_a_retimed_word_sounds_as_it_was_recorded(data):
                 length = round((word["end"] - word["start"]) * 16_000) - 200
                 recorded, found = (read_samples(t.heard, at, length, 16_000) for t, at in ((origin, a), (track, b)))
                 np.testing.assert_array_equal(found, recorded)
+
+
+def test_what_is_told_of_a_change_is_held_against_the_words(data):
+    file = next(f for f in sorted((data[0] / "storage").glob("*+1.arrow")) if edits(f))
+    assert retimed_problems(stored_tracks(file), "train") == []
+    assert retimed_problems(stored_tracks(file), "validation") == ["is augmented, and in validation"]
+    assert retimed_problems(stored_tracks(file)[:1], "train") == ["its tracks do not agree on what they are made of"]
+    tracks = stored_tracks(file)
+    next(t for t in tracks if t.record["augmented"]["edits"]).record["augmented"]["edits"][0]["offset_s"] += 0.25
+    (problem,) = retimed_problems(tracks, "train")
+    assert "after the other's end" in problem
+
+
+def edits(file):
+    return [edit for track in stored_tracks(file) for edit in track.record["augmented"]["edits"]]
 
 
 def numbered(words):

@@ -155,7 +155,7 @@ def retimed_problems(tracks: Sequence[StoredTrack], split: str) -> list[str]:
     said = [track.record["augmented"] for track in tracks]
     if not any(said):
         return []
-    if not all(said) or len({(one["from"], one["copy"]) for one in said}) > 1:
+    if not all(said) or len(said) != _SPEAKERS or len({(one["from"], one["copy"]) for one in said}) > 1:
         return ["its tracks do not agree on what they are made of"]
     problems = [] if split == "train" else [f"is augmented, and in {split}"]
     sides = [units_of(track.record["words"]) for track in tracks]
