@@ -318,6 +318,21 @@ def test_layouts_are_told_apart_by_what_is_in_them(tmp_path):
     assert layout_of(tmp_path) is CorpusFormat.stereo
 
 
+def test_a_folder_is_read_by_the_list_in_it_unless_it_is_called_something_else(tmp_path):
+    cuts(tmp_path, cut())
+    stereo(tmp_path / "r.wav").with_suffix(".ctm").write_text("r 1 1.0 0.5 hello\n")
+
+    def sessions(layout):
+        return [found.session_id for found in open_corpus(tmp_path, layout).scan(tmp_path / "texts").sessions]
+
+    assert sessions(CorpusFormat.auto) == sessions(CorpusFormat.lhotse) == ["talk"]
+    assert sessions(CorpusFormat.stereo) == ["r"]
+    with pytest.raises(InputError, match="has no WAV and TXT folder"):
+        open_corpus(tmp_path, CorpusFormat.magichub)
+    with pytest.raises(InputError, match="cannot be read"):
+        open_corpus(tmp_path, CorpusFormat.moshi)
+
+
 @pytest.mark.parametrize("text", ["", '{"id": 3}\n', "[1]\nwords\n"])
 def test_a_file_of_another_kind_is_refused(tmp_path, text):
     (tmp_path / "x.jsonl").write_text(text)

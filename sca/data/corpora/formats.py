@@ -16,7 +16,7 @@ from sca.errors import InputError, UsageError
 __all__ = ["Corpus", "layout_of", "open_corpus"]
 
 _LOOKED_AT = 20
-_KNOWN_LISTS = ("data.jsonl", "cuts.jsonl.gz", "cuts.jsonl")
+_LISTS_IN = {CorpusFormat.moshi: ("data.jsonl",), CorpusFormat.lhotse: ("cuts.jsonl.gz", "cuts.jsonl")}
 _LINES_OF: dict[CorpusFormat, Callable[[dict[str, object]], bool]] = {
     CorpusFormat.moshi: lambda line: "path" in line,
     CorpusFormat.lhotse: lambda line: "recording" in line and "supervisions" in line,
@@ -59,7 +59,9 @@ def open_corpus(source: Path, layout: CorpusFormat = CorpusFormat.auto, audio_di
     Raises `InputError` when it is no such corpus or holds no session that can be used, `UsageError` for an `audio_dir` that has
     nothing to do with it.
     """
-    source, layout = _known_list(source), layout_of(_known_list(source)) if layout is CorpusFormat.auto else layout
+    source = _known_list(source, layout)
+    if layout is CorpusFormat.auto:
+        layout = layout_of(source)
     if audio_dir is not None and layout is not CorpusFormat.events:
         raise UsageError(
             f"{source} is a {layout} corpus, which says itself where its recordings are: leave --audio-dir out"
@@ -101,13 +103,12 @@ def layout_of(source: Path) -> CorpusFormat:
     raise InputError(f"{source} is no corpus that is known: none of its first lines is one of a list", hint=_EXPECTED)
 
 
-def _known_list(source: Path) -> Path:
-    """The list in a folder that one of our exports, or another tool, wrote under its usual name."""
-    if source.is_dir():
-        lists = [source / name for name in _KNOWN_LISTS if (source / name).is_file()]
-        if len(lists) == 1:
-            return lists[0]
-    return source
+def _known_list(source: Path, layout: CorpusFormat) -> Path:
+    """The list in a folder that one of our exports, or another tool, wrote under its usual name; else the folder itself."""
+    asked = _LISTS_IN if layout is CorpusFormat.auto else [layout]
+    names = [name for one in asked for name in _LISTS_IN.get(one, ())]
+    lists = [source / name for name in names if (source / name).is_file()]
+    return lists[0] if len(lists) == 1 else source
 
 
 def _first_lines(source: Path) -> list[bytes]:
