@@ -1,8 +1,10 @@
 """What every request passes first, over HTTP and WebSocket: host, origin and key. Every answer carries the security headers."""
 
 import json
+import logging
 import math
-from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +14,8 @@ from sca.infer.server.limits import Rates, RefusedError
 from sca.infer.server.security import is_loopback, key_matches, origin_allowed, protocol_key
 
 __all__ = ["Guard", "Headers", "Scope"]
+
+logger = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Headers = Mapping[str, str]
@@ -68,7 +72,8 @@ class Guard:
 
         refusal = self._too_often(scope) or self._refusal(scope)
         if refusal is None:
-            await self._app(scope, receive, send_safely)
+            with _leaving():
+                await self._app(scope, receive, send_safely)
         else:
             self._on_refused(refusal.status)
             await _refuse(scope, receive, send_safely, refusal)
@@ -104,6 +109,17 @@ class Guard:
             else "signature is missing or wrong"
         )
         return RefusedError(401, f"the {what}")
+
+
+@contextmanager
+def _leaving() -> Iterator[None]:
+    """A client may leave at any moment, also before it was let in or told why not; that is nobody's mistake."""
+    from starlette.websockets import WebSocketDisconnect
+
+    try:
+        yield
+    except WebSocketDisconnect:
+        logger.debug("a client left before it was answered")
 
 
 def _name(host: str | None) -> str:
