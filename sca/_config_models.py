@@ -125,6 +125,9 @@ class QwenConfig(_Section):
         description="Sessions that are stepped together in caches of fixed size, on a GPU as CUDA graphs. 0: each by itself.",
     )
     cuda_graphs: bool = Field(True, description="Whether slots on an NVIDIA GPU run as CUDA graphs.")
+    talker_process: bool = Field(
+        False, description="Whether talker and vocoder run in a second process. Not together with slots."
+    )
     carry_second_token: bool = Field(
         False,
         description="Whether slots think the last text token of a chunk together with the next chunk: the same words, a pass "

@@ -34,6 +34,10 @@ _TURN_ENDS_AFTER = 2  # chunks of silence: words are sparser than chunks have ro
 def load(settings: Settings) -> "QwenOmni":
     """The model of `settings.qwen`, loaded. Raises like `load_model`, and `ConfigError` for settings that do not fit the model."""
     model, tokenizer = load_model(settings.qwen, settings.grid, settings.duplex.text_tokens_per_chunk)
+    if settings.qwen.talker_process:
+        from sca.infer.engines.qwen_omni.two_process import TwoProcessOmni
+
+        return TwoProcessOmni(model, tokenizer, settings.qwen, settings.duplex)
     if settings.qwen.slots:
         from sca.infer.engines.qwen_omni.fixed.engine import SlotOmni
 
@@ -87,10 +91,14 @@ class QwenOmni:
         """Begin a conversation. Raises `ConfigError` when the prompt leaves no room for it in the model's context."""
         return QwenSession(self, session_config)
 
-    def voice(self, grid: Grid, marks: Any) -> Voice:
+    def voice(self, grid: Grid, marks: Any) -> Any:
         """A voice as the settings have it. marks: see `Voice`."""
+        return Voice(self.model, marks, self.voice_settings(grid))
+
+    def voice_settings(self, grid: Grid) -> VoiceSettings:
+        """How a voice sounds."""
         qwen = self.qwen
-        settings = VoiceSettings(
+        return VoiceSettings(
             grid=grid,
             speaker_id=self.speaker_id,
             silence=self.silence,
@@ -99,7 +107,6 @@ class QwenOmni:
             seed=qwen.seed,
             budget=qwen.talker_context_frames,
         )
-        return Voice(self.model, marks, settings)
 
 
 def _layer(conditioning: str, model: Any) -> int:
@@ -117,7 +124,10 @@ class QwenSession:
     """A session that is stepped by itself, with caches that grow as they must.
 
     non_finite: samples heard that were no numbers and were taken as 0.   held_bytes: of keys and values, all three parts.
+    voice: what speaks for it, a `Voice` or one in another process.
     """
+
+    voice: Any = None
 
     def __init__(self, engine: QwenOmni, config: SessionConfig) -> None:
         self._engine, self._grid = engine, config.grid
@@ -157,7 +167,14 @@ class QwenSession:
     def _begin_voice(self) -> None:
         config = self._engine.model.config
         marks = self._thinker.embed([config.tts_pad_token_id, config.tts_bos_token_id])
-        self._voice = self._engine.voice(self._grid, marks)
+        self._let_go_of_voice()
+        self.voice = self._engine.voice(self._grid, marks)
+
+    def _let_go_of_voice(self) -> None:
+        close = getattr(self.voice, "close", None)
+        if close is not None:  # it is in another process
+            close()
+        self.voice = None
 
     @property
     def window(self) -> Window:
@@ -167,18 +184,24 @@ class QwenSession:
     @property
     def held_bytes(self) -> int:
         """See the class."""
-        return self._thinker.held_bytes + self._voice.held_bytes
+        return self._thinker.held_bytes + int(self.voice.held_bytes)
 
     def step(self, heard: AudioInput) -> Sequence[Frame]:
         """See `Session`."""
         import torch
 
-        features = torch.from_numpy(self.hear(heard))
         with torch.inference_mode():
-            self._thinker.open_chunk(self._chunk_tokens)
-            tokens, told = self._think(self._thinker.listen(features[None]))
-            wave = self._voice.speak(tokens, told)
+            tokens, told = self.think(heard)
+            wave = self.voice.speak(tokens, told)
         return self.frames(heard, tokens, told, wave)
+
+    def think(self, heard: AudioInput) -> tuple[list[int], Any]:
+        """A chunk's tokens, and what the talker is told of them, `(1, n, dim)`. Raises what `step` raises for a bad one."""
+        import torch
+
+        features = torch.from_numpy(self.hear(heard))
+        self._thinker.open_chunk(self._chunk_tokens)
+        return self._think(self._thinker.listen(features[None]))
 
     def hear(self, heard: AudioInput) -> np.ndarray:
         """The features of a chunk, `(bins, frames)`. Raises what `step` raises for one that will not do."""
@@ -282,4 +305,5 @@ class QwenSession:
         """See `Session`."""
         self._guard.close()
         # Letting go of the caches is what counts.
-        self._thinker = self._voice = None  # type: ignore[assignment]
+        self._thinker = None  # type: ignore[assignment]
+        self._let_go_of_voice()

@@ -1,0 +1,120 @@
+"""The talker in a second process: the same sound, one clear error when it dies, nothing left behind."""
+
+import os
+import signal
+
+import pytest
+import torch
+
+from sca.config import DuplexConfig, QwenConfig
+from sca.errors import ConfigError, ScaError
+from sca.infer.engine import BatchEngine, SessionConfig
+from sca.infer.engines.qwen_omni import voice_process
+from sca.infer.engines.qwen_omni.engine import QwenOmni
+from sca.infer.engines.qwen_omni.two_process import TwoProcessOmni
+from sca.infer.frames import AudioInput
+from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
+from scripts.make_tiny_omni import build
+from tests.integration.engine_contract import comparable, demo_speech, inputs_of
+
+BRIEF = SessionConfig(prompt="Be brief.")
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.set_num_threads(1)  # threads of a busy machine wait for each other
+    return build()
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load_tokenizer(BUILTIN_QWEN)
+
+
+@pytest.fixture(scope="module")
+def engine(model, tokenizer):
+    engine = TwoProcessOmni(model, tokenizer, QwenConfig(model_id="tiny", talker_process=True), DuplexConfig())
+    yield engine
+    engine.voices.close()
+
+
+@pytest.fixture(scope="module")
+def plain(model, tokenizer):
+    return QwenOmni(model, tokenizer, QwenConfig(model_id="tiny"), DuplexConfig())
+
+
+@pytest.fixture(scope="module")
+def heard():
+    return list(inputs_of(demo_speech(seconds=2), features=True))
+
+
+def test_it_sounds_as_in_one_process_also_interrupted_and_reset(engine, plain, heard):
+    one, other = engine.open(BRIEF), plain.open(BRIEF)
+    for chunk in heard[:4]:
+        if chunk.chunk_index == 2:
+            one.interrupt(3)
+            other.interrupt(3)
+        assert comparable(one.step(chunk)) == comparable(other.step(chunk))
+    assert one.held_bytes == other.held_bytes
+    one.reset()
+    other.reset()
+    assert comparable(one.step(heard[0])) == comparable(other.step(heard[0]))
+    one.close()
+    one.close()
+
+
+def test_many_sessions_at_once_with_a_queue_of_one(engine, plain, heard, monkeypatch):
+    """Whoever asks waits while the queue is full; who hands in something wrong does not hurt the others."""
+    assert isinstance(engine, BatchEngine)
+    monkeypatch.setattr(voice_process, "_MOST_WAITING", 1)
+    small = TwoProcessOmni(engine.model, engine.tokenizer, engine.qwen, DuplexConfig())
+    sessions = [small.open(SessionConfig(prompt=prompt)) for prompt in ("", "a", "b")]
+    wrong = AudioInput(heard[0].features, heard[0].samples[:9], 0, 0)
+    results = small.step_batch(sessions, [heard[0], wrong, heard[1]])
+    assert [type(result) for result in results] == [list, ValueError, list]
+    for result, prompt, chunk in ((results[0], "", heard[0]), (results[2], "b", heard[1])):
+        assert comparable(result) == comparable(plain.open(SessionConfig(prompt=prompt)).step(chunk))
+    small.voices.close()
+    assert small.voices.process.exitcode == 0, "it ended because it was asked to"
+
+
+def test_what_is_not_waited_for_any_more_is_dropped(engine, plain, heard):
+    session = engine.open(BRIEF)
+    with torch.inference_mode():
+        for chunk in heard[:2]:
+            session.voice.say(*session.think(chunk))
+    session.interrupt(1)  # two chunks of sound are on their way
+    session.reset()
+    assert comparable(session.step(heard[0])) == comparable(plain.open(BRIEF).step(heard[0]))
+    session.close()
+    engine.open(BRIEF).close()  # answers come in order: all that was dropped has come by now
+    assert engine.voices._early == {}
+
+
+def test_what_fails_in_the_process_is_said_here(engine):
+    session = engine.open(BRIEF)
+    with pytest.raises(ScaError, match="the talker failed: RuntimeError: "):
+        session.voice.speak([1], torch.zeros(1, 1, 7))
+    session.reset()
+
+
+def test_not_together_with_slots(model, tokenizer):
+    with pytest.raises(ConfigError, match="do not go together"):
+        TwoProcessOmni(model, tokenizer, QwenConfig(model_id="tiny", talker_process=True, slots=2), DuplexConfig())
+
+
+def test_its_death_is_one_clear_error(engine, heard):
+    """The last test: the others need the process."""
+    one, other = engine.open(BRIEF), engine.open(BRIEF)
+    one.step(heard[0])
+    os.kill(engine.voices.process.pid, signal.SIGKILL)
+    with pytest.raises(ScaError) as died:
+        one.step(heard[1])
+    assert died.value.message == "the talker's process is gone (exit code -9)"
+    assert "qwen.talker_process=false" in died.value.hint
+    results = engine.step_batch([other], [heard[0]])
+    assert [type(result) for result in results] == [ScaError]
+    with pytest.raises(ScaError, match="is gone"):
+        engine.open(BRIEF)
+    for session in (one, other):
+        session.close()
