@@ -338,6 +338,7 @@ def test_what_the_talker_is_told_is_a_setting(model, omni, heard):
         ({"speaker": "nobody"}, {}, "no speaker nobody"),
         ({"conditioning": "hidden:9"}, {}, "the thinker has 4 layers"),
         ({}, {"silence_token_id": 152_000}, "has no such token"),
+        ({}, {"stop_id": 151_647}, "duplex.stop_id is set, and this engine has no control tokens"),
     ],
 )
 def test_settings_that_do_not_fit_the_model(model, qwen, duplex, says):

@@ -28,6 +28,7 @@ __all__ = ["QwenOmni", "QwenSession", "load"]
 
 log = logging.getLogger(__name__)
 
+_CONTROLS = ("hold_id", "start_id", "stop_id", "backchannel_id")
 _TURN_ENDS_AFTER = 2  # chunks of silence: words are sparser than chunks have room for
 
 
@@ -69,6 +70,12 @@ class QwenOmni:
                 f"duplex.silence_token_id is {self.silence}, and that is a placeholder of the model (its audio_token_id is "
                 f"{thinker.audio_token_id})",
                 hint="mend audio_token_id in its config.json, or give a silence token that it was trained with",
+            )
+        controls = [name for name in _CONTROLS if getattr(duplex, name) is not None]
+        if controls:
+            raise ConfigError(
+                f"duplex.{controls[0]} is set, and this engine has no control tokens: silence and text is all it says",
+                hint="unset duplex.hold_id, start_id, stop_id and backchannel_id; models trained with them cannot be run yet",
             )
         if self.silence not in tokenizer.special_ids:
             log.warning("duplex.silence_token_id %s is a token of ordinary text: it will never be said", self.silence)
