@@ -64,9 +64,9 @@ def unknown(origin: str, name: str, known: Iterable[str]) -> Problem:
     known = list(known)
     # `lead_chunks` for `duplex.lead_chunks`: the right name without its section is as near as it gets.
     near = [full for full in known if full.rpartition(".")[2] == name.rpartition(".")[2]]
-    near = near[:1] or difflib.get_close_matches(
-        name, known, n=1, cutoff=0.51
-    )  # brackets alone make two short sections half alike
+    near = near or [full for full in known if "." in name and full.startswith(name)]
+    # The cutoff: brackets alone make two short sections half alike.
+    near = near[:1] or difflib.get_close_matches(name, known, n=1, cutoff=0.51)
     hint = f"did you mean {near[0]}?" if near else "`sca config show` lists every setting"
     return Problem(f"{origin}: {name} is not a setting", hint)
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -18,6 +19,10 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_OFFL
 # Settings of the person who runs the tests are theirs. NO_COLOR keeps what commands print comparable.
 for _name in [name for name in os.environ if name.startswith("SCA_")]:
     del os.environ[_name]
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and what they start inherits it; some tests are about it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("sca", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("sca")

@@ -54,7 +54,7 @@ def test_the_guard_refuses():
     for bad, says in (
         (heard(3), "chunk 3 comes after chunk 3"),
         (heard(2), "in order"),
-        (heard(4, np.zeros(9, np.float32)), r"float32 \(10,\), got float32 \(9,\)"),
+        (heard(4, np.zeros(9, np.float32)), r"float32 \(10,\) at 16 kHz, got float32 \(9,\)"),
         (heard(4, np.zeros((1, 10), np.float32)), r"\(1, 10\)"),
         (heard(4, np.zeros(10)), "float64"),
     ):
