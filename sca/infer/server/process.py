@@ -1,6 +1,7 @@
 """An application as a process: a socket that is ours before anything is loaded, a line when it answers, a clean end on a signal."""
 
 import asyncio
+import gc
 import json
 import logging
 import socket
@@ -18,6 +19,7 @@ from sca.infer.server.limits import http_protocol
 __all__ = ["Bounds", "Tls", "WebSockets", "listen", "serve", "server_config"]
 
 _KEEP_ALIVE_S = 75
+_SWITCH_S = 0.0005
 _DRAIN_S = 10
 _UNSENT_BYTES = 32_768
 
@@ -158,6 +160,12 @@ def serve(
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             self._loop = asyncio.get_running_loop()
+            # What is there by now stays: a full collection that walks all of it again holds every session up for as long.
+            gc.collect()
+            gc.freeze()
+            # A step in the worker's thread takes the interpreter's lock anew after every call of a model, and each time waits for
+            # as long as the loop may keep it.
+            sys.setswitchinterval(_SWITCH_S)
             ready(url)
             sys.stderr.flush()
 
