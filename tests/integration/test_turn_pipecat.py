@@ -250,8 +250,12 @@ def test_what_the_class_of_pipecat_does():
 # --- on its own ---
 
 
-def test_it_can_be_used_after_cleanup():
-    from sca.infer.turn.client import PipecatTurnAnalyzer
+@pytest.mark.parametrize("closing_s", [0.0, 0.2])
+def test_it_can_be_used_after_cleanup(closing_s, monkeypatch):
+    from sca.infer.turn.client import PipecatTurnAnalyzer, TurnClient
+
+    close = TurnClient.close
+    monkeypatch.setattr(TurnClient, "close", lambda client: (time.sleep(closing_s), close(client)))
 
     async def main():
         analyzer = PipecatTurnAnalyzer(url=server.url, sample_rate=HEARD_HZ)

@@ -10,6 +10,7 @@ pipecat's own `HttpSmartTurnAnalyzer` asks for the running event loop in a threa
 """
 
 import logging
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,8 @@ class PipecatTurnAnalyzer(BaseSmartTurn):  # type: ignore[misc]  # pipecat is no
         Raises `UsageError` for an address that is none. The server need not run yet.
         """
         super().__init__(sample_rate=sample_rate, params=params)
-        self._client = TurnClient(url, auth_key, timeout_s=self.params.stop_secs)
+        self._new_client = partial(TurnClient, url, auth_key, timeout_s=self.params.stop_secs)
+        self._client = self._new_client()
         self._threshold = threshold
         self.requests = self.timeouts = self.errors = 0
         self.last_error: ScaError | None = None
@@ -82,7 +84,11 @@ class PipecatTurnAnalyzer(BaseSmartTurn):  # type: ignore[misc]  # pipecat is no
         return answer.model_dump(exclude_none=True)
 
     async def cleanup(self) -> None:
-        """Let go of the connection, after what is under way, and of pipecat's thread; both come back when needed."""
+        """Let go of the connection, after what is under way, and of pipecat's thread; both come back when needed.
+
+        Waits for nothing. What is asked from now on has a connection of its own, since the old one may yet be closing.
+        """
         if self._executor is not None:  # pipecat's thread, in which questions are asked one after the other
             self._executor.submit(self._client.close)
+            self._client = self._new_client()
         await super().cleanup()
