@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
-from sca._config_models import _Section
+from sca._config_section import Section
 
 __all__ = ["AugmentConfig"]
 
 
-class AugmentConfig(_Section):
+class AugmentConfig(Section):
     """What `sca build-duplex` adds to a data set's training rows. Off unless `copies` is above 0."""
 
     copies: int = Field(0, ge=0, le=99, description="How many times each training conversation comes again, retimed.")

@@ -2,7 +2,7 @@
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from sca._config_models import _Section
+from sca._config_section import Section
 
 __all__ = ["ConvertConfig"]
 
@@ -10,7 +10,7 @@ DEFAULT_SYSTEM_PROMPT = "You are a stand-up comedian on stage. You hear the room
 DEFAULT_INSTRUCTION = "Go on with the show: say what comes next."
 
 
-class ConvertConfig(_Section):
+class ConvertConfig(Section):
     """How timelines and recordings become a data set."""
 
     merge_threshold_s: float = Field(

@@ -5,12 +5,12 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from sca._config_models import Env, _as_path, _Section
+from sca._config_section import Env, Section, as_path
 
 __all__ = ["ServeConfig"]
 
 
-class ServeConfig(_Section):
+class ServeConfig(Section):
     """The live server: address, keys, and the bounds of a session."""
 
     host: str = Field("127.0.0.1", min_length=1, description="Address the live server listens on.")
@@ -22,10 +22,10 @@ class ServeConfig(_Section):
         "",
         description="Pages of other origins that may talk to the server, such as https://a.example,https://b.example.",
     )
-    tls_cert: Annotated[Path | None, BeforeValidator(_as_path)] = Field(
+    tls_cert: Annotated[Path | None, BeforeValidator(as_path)] = Field(
         None, description="Certificate chain (PEM) for https and wss. Not set: plain http."
     )
-    tls_key: Annotated[Path | None, BeforeValidator(_as_path)] = Field(
+    tls_key: Annotated[Path | None, BeforeValidator(as_path)] = Field(
         None, description="Private key (PEM) of the certificate. Not set: it is in the same file."
     )
     twilio_auth_token: SecretStr | None = Field(

@@ -2,12 +2,12 @@
 
 from pydantic import Field, SecretStr
 
-from sca._config_models import _Section
+from sca._config_section import Section
 
 __all__ = ["VllmConfig"]
 
 
-class VllmConfig(_Section):
+class VllmConfig(Section):
     """A vLLM-Omni server, or another one that speaks the OpenAI Realtime protocol, as an engine."""
 
     base_url: str | None = Field(

@@ -1,7 +1,7 @@
 """Settings, and where each value came from: command line > `SCA_*` environment > TOML file > the models' defaults.
 
-A new subsystem adds a model to `sca/_config_models.py` and a field to `Settings`; its TOML section, its environment
-names, its printed documentation and the check of spelling follow from that. No other module reads the environment.
+A new subsystem adds a module with its model, such as `sca/_config_live.py`, and a field to `Settings`; its TOML section, its
+environment names, its printed documentation and the check of spelling follow from that. No other module reads the environment.
 """
 
 import os
@@ -13,12 +13,18 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, TypeAdapter, ValidationError
 
+from sca._config_audio import AudioConfig
 from sca._config_augment import AugmentConfig
 from sca._config_convert import ConvertConfig
-from sca._config_models import AudioConfig, DuplexConfig, Env, LiveConfig, PathsConfig, QwenConfig, TurnConfig
+from sca._config_duplex import DuplexConfig
+from sca._config_live import LiveConfig
+from sca._config_paths import PathsConfig
+from sca._config_qwen import QwenConfig
+from sca._config_section import Env
 from sca._config_serve import ServeConfig
 from sca._config_sources import Given, Key, Problem, from_environment, from_file, from_overrides, unknown
 from sca._config_text import expected, problems_of, raise_for
+from sca._config_turn import TurnConfig
 from sca._config_vllm import VllmConfig
 from sca.errors import ConfigError, GridError, UsageError
 from sca.units import Grid
