@@ -35,6 +35,8 @@ LAYERS = {
     "sca._config_text": 1,
     "sca._config_turn": 1,
     "sca._config_vllm": 1,
+    "sca._tokenizer_files": 1,
+    "sca._tokenizer_qwen": 1,
     "sca.events": 1,
     "sca.schemas": 1,
     "sca.tokenizer": 1,

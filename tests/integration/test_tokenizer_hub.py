@@ -26,13 +26,13 @@ REFUSALS = {
 }
 SCRIPT = """
 import json, sys, time
-from sca import tokenizer
+from sca import _tokenizer_files, tokenizer
 from sca.errors import ScaError
 results = []
 for model_id, revision in json.loads(sys.argv[1]):
     try:
         # The time limit is the one thing made shorter than a user's.
-        folder = tokenizer._from_hub(model_id, revision, timeout_s=1.0)
+        folder = _tokenizer_files.from_hub(model_id, revision, timeout_s=1.0)
         loaded = tokenizer.load_tokenizer(model_id, revision=revision)
         results.append({"vocab_size": loaded.vocab_size, "folder": folder.name, "ids": loaded.encode("hi <think>")})
     except ScaError as error:

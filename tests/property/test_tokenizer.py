@@ -9,7 +9,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca import tokenizer as module
+from sca import _tokenizer_qwen as module
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 
 # fmt: off
@@ -18,7 +18,7 @@ CORNERS = [
     "\u202e", "\x00", "\x07", "\t", "\r\n", "  ", "\u00a0",
 ]
 # fmt: on
-TEXT = st.lists(st.text() | st.sampled_from([*CORNERS, *module._SPECIAL_TOKENS])).map(
+TEXT = st.lists(st.text() | st.sampled_from([*CORNERS, *module.SPECIAL_TOKENS])).map(
     lambda parts: unicodedata.normalize("NFC", "".join(parts))
 )
 
@@ -30,7 +30,7 @@ def qwen(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ranks():
-    lines = module._vocabulary_file().read_bytes().splitlines()
+    lines = module.vocabulary_file().read_bytes().splitlines()
     return {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in lines)}
 
 
@@ -62,7 +62,7 @@ def test_a_prompt_comes_back_too(qwen, text):
 def test_ids_are_those_of_the_rank_file(qwen, ranks, text):
     """Byte-pair encoding straight from the ranks, as tiktoken does it: no merges, no `tokenizers`."""
     expected = []
-    for word in regex.findall(module._SPLIT, text):
+    for word in regex.findall(module.SPLIT, text):
         parts = [bytes([byte]) for byte in word.encode()]
         while len(parts) > 1:
             costs = [ranks.get(a + b, len(ranks)) for a, b in pairwise(parts)]
