@@ -43,6 +43,8 @@ class Chunker:
         if self._pending + len(block) < size:
             self._keep(block)
             return []
+        if len(block) == size and self._pending == 0:
+            return [block.copy()]
         needed = size - self._pending
         self._keep(block[:needed])
         first, self._chunk, self._pending = self._chunk, np.zeros(size, np.float32), 0

@@ -41,17 +41,26 @@ class LoopClock:
     """The event loop's time: the wall's, or the simulated one under `simulate`. Zero is when it is made."""
 
     def __init__(self) -> None:
-        self._origin_s = anyio.current_time()
+        self._time_s = _clock_of_the_loop()
+        self._origin_s = self._time_s()
 
     def now(self) -> int:
         """See `Clock`."""
-        return round((anyio.current_time() - self._origin_s) * TICK_HZ)
+        return round((self._time_s() - self._origin_s) * TICK_HZ)
 
     async def sleep_until(self, tick: int) -> None:
         """See `Clock`."""
         left = tick - self.now()
         if left > 0:
-            await anyio.sleep(self._origin_s + tick / TICK_HZ - anyio.current_time())
+            await anyio.sleep(self._origin_s + tick / TICK_HZ - self._time_s())
+
+
+def _clock_of_the_loop() -> Callable[[], float]:
+    """What `anyio.current_time` asks: that looks up which loop it is, each of the many times it is called."""
+    try:
+        return asyncio.get_running_loop().time
+    except RuntimeError:  # another kind of loop
+        return anyio.current_time
 
 
 class _Jumper(selectors.DefaultSelector):

@@ -11,6 +11,7 @@ from functools import partial
 import anyio
 
 from sca.errors import ScaError
+from sca.infer.change import Change
 from sca.infer.engine import BatchEngine, Session
 from sca.infer.frames import AudioInput, Frame
 from sca.infer.worker import Job, Worker
@@ -46,7 +47,7 @@ class StepBatcher:
         self._pending: list[_Step] = []
         self._sessions = 0
         self._busy = False
-        self._arrived = anyio.Event()
+        self._arrived = Change()
 
     @contextmanager
     def joined(self) -> Iterator[None]:
@@ -56,7 +57,7 @@ class StepBatcher:
             yield
         finally:
             self._sessions -= 1
-            self._notify()
+            self._arrived.notify()
 
     @asynccontextmanager
     async def job(self, session: Session, prepare: Callable[[], AudioInput]) -> AsyncIterator[tuple[Job, int]]:
@@ -66,7 +67,7 @@ class StepBatcher:
         """
         step = _Step(session, prepare)
         self._pending.append(step)
-        self._notify()
+        self._arrived.notify()
         if self._busy:
             try:
                 await step.called.wait()
@@ -93,6 +94,8 @@ class StepBatcher:
             self._next()
 
     async def _gather(self) -> None:
+        if self._wait_s == 0:
+            return
         with anyio.move_on_after(self._wait_s):
             while len(self._pending) < self._sessions:
                 await self._arrived.wait()
@@ -128,7 +131,3 @@ class StepBatcher:
         self._busy = bool(self._pending)
         if self._busy:
             self._pending[0].called.set()
-
-    def _notify(self) -> None:
-        self._arrived.set()
-        self._arrived = anyio.Event()

@@ -5,6 +5,7 @@ runs in the same thread (what CUDA contexts and thread-local model state like be
 """
 
 import asyncio
+import math
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 
 import anyio
 
+from sca.infer.change import Change
 from sca.infer.clock import TICK_HZ, TICKS_PER_MS
 
 __all__ = ["InlineWorker", "Job", "ThreadWorker", "Worker"]
@@ -23,14 +25,16 @@ _GRACE_S = 5.0
 class Job:
     """Something a worker does: wait for it with a timeout as often as you like, then take its result.
 
-    error: what the work raised.   ticks: how long it took.   abandoned: set by whoever does not want to wait any more.
+    done: whether it is over.   error: what the work raised.   ticks: how long it took.   abandoned: set by whoever does not want to
+    wait any more.
     """
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self._work = work
         self._result: Any = None
         self.error: BaseException | None = None
-        self.done = anyio.Event()
+        self.done = False
+        self._over = Change()
         self.ticks = 0
         self.abandoned = False
 
@@ -47,13 +51,29 @@ class Job:
             raise self.error
         return self._result
 
+    def finish(self) -> None:
+        """It is done; on the event loop."""
+        self.done = True
+        self._over.notify()
+
     async def wait(self, timeout_s: float) -> bool:
         """Whether it is done within `timeout_s`, which may be infinite."""
-        if self.done.is_set():
-            return True
-        with anyio.move_on_after(timeout_s):
-            await self.done.wait()
-        return self.done.is_set()
+        # A timer by itself: the cancel scope that a timeout usually is costs every chunk as much as the way to the worker.
+        late = False
+
+        def ring() -> None:
+            nonlocal late
+            late = True
+            self._over.notify()
+
+        timer = None if math.isinf(timeout_s) else asyncio.get_running_loop().call_later(timeout_s, ring)
+        try:
+            while not self.done and not late:
+                await self._over.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return self.done
 
 
 class Worker(Protocol):
@@ -81,7 +101,7 @@ class ThreadWorker:
             try:
                 yield job
             finally:
-                if not job.done.is_set():
+                if not job.done:
                     await self._leave(job)
 
     async def _leave(self, job: Job) -> None:
@@ -101,7 +121,7 @@ class ThreadWorker:
             job.run()
             job.ticks = round((loop.time() - began_s) * TICK_HZ)
             with suppress(RuntimeError):  # the event loop is gone: nobody waits
-                loop.call_soon_threadsafe(job.done.set)
+                loop.call_soon_threadsafe(job.finish)
 
         self._jobs.put(run)
 
@@ -124,17 +144,16 @@ class _InlineJob(Job):
         super().__init__(work)
         self.ticks = ticks
         self._ready_s = anyio.current_time() + ticks / TICK_HZ
-        if ticks == 0:
-            self.done.set()
+        self.done = ticks == 0
 
     async def wait(self, timeout_s: float) -> bool:
         """See `Job`."""
-        if not self.done.is_set():
+        if not self.done:
             left_s = self._ready_s - anyio.current_time()
             await anyio.sleep(max(0.0, min(left_s, timeout_s)))
             if left_s <= timeout_s:
-                self.done.set()
-        return self.done.is_set()
+                self.finish()
+        return self.done
 
 
 class InlineWorker:

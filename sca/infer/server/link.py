@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from sca.infer.change import Change
 from sca.infer.server.outbox import Message, Outbox
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Link:
         self._arrived: Callable[[], object] | None = None
         self._reading: anyio.CancelScope | None = None
         self._writing: anyio.CancelScope | None = None
-        self._changed = anyio.Event()
+        self._changed = Change()
 
     @property
     def attached(self) -> bool:
@@ -73,7 +74,7 @@ class Link:
         self._kept_bytes = 0
         if self._socket is None:
             self.end()
-        self._notify()
+        self._changed.notify()
 
     def acknowledge(self, received: int) -> None:
         """The client has so many messages. Raises `LostError` for more than were sent."""
@@ -81,7 +82,7 @@ class Link:
             raise LostError
         while self._kept and self.sent - len(self._kept) < received:
             self._kept_bytes -= _size(self._kept.popleft())
-        self._notify()
+        self._changed.notify()
 
     def attach(
         self, websocket: "WebSocket", received: int, hello: Callable[[int], Message], arrived: Callable[[], object]
@@ -117,7 +118,7 @@ class Link:
             socket = self._socket
             if socket is None:
                 self._over = True
-                self._notify()
+                self._changed.notify()
                 raise GoneError
             with anyio.CancelScope() as self._writing:
                 if await self._send_over(socket, outbox):
@@ -157,9 +158,12 @@ class Link:
         while True:
             socket = await self._wait_for_socket()
             event = None
-            with anyio.CancelScope() as self._reading:
+            if self.patience_s:
+                with anyio.CancelScope() as self._reading:
+                    event = await socket.receive()
+                self._reading = None
+            else:  # nothing replaces the socket, and who ends the link cancels its tasks
                 event = await socket.receive()
-            self._reading = None
             if event is None or socket is not self._socket:
                 continue  # replaced; what had come is not counted, so it comes again
             if event["type"] == "websocket.disconnect":
@@ -213,11 +217,7 @@ class Link:
         for scope in (self._reading, self._writing):
             if scope is not None:
                 scope.cancel()
-        self._notify()
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        self._changed.notify()
 
 
 async def _send(socket: "WebSocket", message: Message) -> None:

@@ -1,10 +1,10 @@
 """The live server's numbers for Prometheus, in a registry of their own, and `GET /metrics`, `GET /v1/models`."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import anyio
 import numpy as np
 
 from sca.errors import MissingToolError
@@ -87,27 +87,30 @@ class Meter(Watcher):
 
     def __init__(self, metrics: LiveMetrics) -> None:
         self._metrics = metrics
+        self._bytes_in, self._bytes_out = metrics.bytes.labels("in"), metrics.bytes.labels("out")
+        self._time_s = asyncio.get_running_loop().time
         self._heard_s: dict[int, float] = {}
 
     def heard(self, samples: np.ndarray, chunk_index: int) -> None:
         """See `Observer`."""
-        self._heard_s[chunk_index] = anyio.current_time()
+        self._heard_s[chunk_index] = self._time_s()
         self._metrics.heard.inc()
-        self._metrics.bytes.labels("in").inc(2 * len(samples))
+        self._bytes_in.inc(2 * len(samples))
 
     def stepped(self, chunk_index: int, frames: Sequence[Frame]) -> None:
         """See `Observer`."""
         self._metrics.stepped.inc()
-        self._metrics.step_s.observe(anyio.current_time() - self._heard_s[chunk_index])
+        self._metrics.step_s.observe(self._time_s() - self._heard_s[chunk_index])
         # Sound of the last steps may still be on its way; older chunks are done with.
-        self._heard_s = {index: at for index, at in self._heard_s.items() if index > chunk_index - 16}
+        for index in [one for one in self._heard_s if one <= chunk_index - 16]:
+            del self._heard_s[index]
 
     def said(self, frame: AudioOutput, sample: int) -> None:
         """See `Observer`."""
-        self._metrics.bytes.labels("out").inc(len(frame.audio_bytes))
+        self._bytes_out.inc(len(frame.audio_bytes))
         heard_s = self._heard_s.get(frame.chunk_index)
         if heard_s is not None:
-            self._metrics.answer_s.observe(anyio.current_time() - heard_s)
+            self._metrics.answer_s.observe(self._time_s() - heard_s)
 
     def control(self, frame: Control) -> None:
         """See `Observer`."""

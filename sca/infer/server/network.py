@@ -6,10 +6,10 @@ A door puts what it receives into a `NetworkSource`, and sends what it takes out
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 
-import anyio
 import numpy as np
 
 from sca.config import LiveConfig
+from sca.infer.change import Change
 from sca.infer.clock import TICKS_PER_HEARD, TICKS_PER_MS, TICKS_PER_SPOKEN, Clock
 from sca.infer.frames import AudioOutput, Frame
 from sca.infer.pacing import Playout
@@ -43,7 +43,7 @@ class NetworkSource(Watcher):
         self._full_since: int | None = None
         self._stepped = -1
         self._closed = False
-        self._changed = anyio.Event()
+        self._came, self._went, self._due = Change(), Change(), Change()
 
     @property
     def held_ms(self) -> float:
@@ -68,7 +68,7 @@ class NetworkSource(Watcher):
             piece = samples[start : start + self._chunk]
             while self._held + len(piece) > self._room and not self._closed:
                 self._full_since = self._now()
-                await self._change()
+                await self._went.wait()
             if self._closed:
                 return
             if self._full_since is not None:  # we made the client wait; that does not make it late
@@ -78,7 +78,7 @@ class NetworkSource(Watcher):
             whole = self._whole
             self._held += len(piece)
             if self._whole != whole:
-                self._notify()
+                self._came.notify()
 
     @property
     def _whole(self) -> bool:
@@ -115,20 +115,20 @@ class NetworkSource(Watcher):
         """See `Source`."""
         while True:
             while not self._whole and not self._closed:
-                await self._change()
+                await self._came.wait()
             if not self._waiting:
                 return
             await self._when_due()
             if not self._waiting:  # cleared meanwhile
                 continue
             chunk = self._take()
-            self._notify()
+            self._went.notify()
             yield Block(chunk, self._clock.now())
 
     async def _when_due(self) -> None:
         # One chunk of slack for jitter. Ahead of that: not before the chunk before the one this piece falls in was stepped.
         while self._ahead(self._chunk) and self._stepped < self._given // self._chunk - 1:
-            await self._change()
+            await self._due.wait()
 
     def _ahead(self, samples: int) -> bool:
         """Whether what is handed over next would be due, in real time since the first, more than `samples` from now."""
@@ -141,14 +141,11 @@ class NetworkSource(Watcher):
     def stepped(self, chunk_index: int, frames: Sequence[Frame]) -> None:
         """See `Observer`."""
         self._stepped = chunk_index
-        self._notify()
-
-    async def _change(self) -> None:
-        await self._changed.wait()
+        self._due.notify()
 
     def _notify(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        for change in (self._came, self._went, self._due):
+            change.notify()
 
 
 class NetworkSink:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import anyio
+from sca.infer.change import Change
 
 __all__ = ["Message", "Outbox"]
 
@@ -34,7 +34,7 @@ class Outbox:
         self._gap: _Post | None = None
         self._held_ms = 0.0
         self._closed = False
-        self._changed = anyio.Event()
+        self._changed = Change()
 
     @property
     def held_ms(self) -> float:
@@ -49,7 +49,7 @@ class Outbox:
         if not self._closed:
             self._posts.append(_Post(messages, ms))
             self._held_ms += ms
-            self._notify()
+            self._changed.notify()
 
     async def room(self, ms: float = 0.0) -> None:
         """Wait until `ms` of sound more may be put."""
@@ -80,13 +80,13 @@ class Outbox:
         """Forget the sound that was not sent yet, because it was cut off; returns how many ms."""
         dropped, self._held_ms = self._held_ms, 0.0
         self._posts = deque(one for one in self._posts if one.ms == 0)
-        self._notify()
+        self._changed.notify()
         return dropped
 
     def close(self) -> None:
         """Nothing more comes; what is there is still taken."""
         self._closed = True
-        self._notify()
+        self._changed.notify()
 
     async def take(self) -> Message | None:
         """The next message, as soon as there is one; None at the end. Cancelled, it has taken nothing."""
@@ -101,9 +101,5 @@ class Outbox:
                 post.messages = tuple(self._lost(post.lost_ms))
             self._held_ms = max(0.0, self._held_ms - post.ms)
             self._begun.extend(post.messages)
-            self._notify()
+            self._changed.notify()
         return self._begun.popleft()
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()

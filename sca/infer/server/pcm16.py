@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 _ELSEWHERE = 4000  # the close code of a connection whose session went on with another
 
 
@@ -62,7 +63,7 @@ def add(app: "FastAPI", server: "Server") -> None:
         except ResumeRefusedError as refusal:
             server.metrics.resumes.labels(refusal.code).inc()
             with suppress(WebSocketDisconnect, RuntimeError):  # gone already
-                await websocket.send_text(json.dumps({"type": "error", "code": refusal.code, "message": refusal.what}))
+                await websocket.send_text(_encode({"type": "error", "code": refusal.code, "message": refusal.what}))
                 await websocket.close(1008, refusal.code)
 
     app.router.add_websocket_route("/ws/pcm16", endpoint)
@@ -122,7 +123,7 @@ class _Conversation(Connection):
         def hello(have: int) -> str:
             token = self._tokens.issue(self, self._identity)
             self._answered = lambda: self._tokens.spend(self, "resume_used", but=token)
-            return json.dumps({"type": "resumed", "session_id": self._seat.id, "resume_token": token, "received": have})
+            return _encode({"type": "resumed", "session_id": self._seat.id, "resume_token": token, "received": have})
 
         try:
             old = self._link.attach(websocket, received, hello, lambda: self._answered())
@@ -144,7 +145,7 @@ class _Conversation(Connection):
     # Out
 
     def _send(self, document: dict[str, Any]) -> None:
-        self._outbox.put(json.dumps(document, ensure_ascii=False))
+        self._outbox.put(_encode(document))
 
     def _end(self, why: str, words: str = "") -> None:
         if not self._done.is_set() and why != "gone":
@@ -158,10 +159,10 @@ class _Conversation(Connection):
         self._send({"type": "error", "code": "failed", "message": message})
 
     def _lost(self, ms: float) -> tuple[str]:
-        return (json.dumps(lost_sound(ms)),)
+        return (_encode(lost_sound(ms)),)
 
     def _spoken(self, frame: AudioOutput) -> tuple[str, bytes]:
-        return json.dumps(audio_head(frame)), frame.audio_bytes
+        return _encode(audio_head(frame)), frame.audio_bytes
 
     def stepped(self, chunk_index: int, frames: Sequence[Frame]) -> None:
         """The reply to a chunk."""
@@ -205,10 +206,11 @@ class _Conversation(Connection):
     async def _hear(self, data: bytes) -> None:
         if self._source is None:
             self._source = self._begin(self._prompt)
-        data = self._half + data
+        if self._half:
+            data = self._half + data
         whole = len(data) // 2 * 2
         self._half = data[whole:]
-        await self._source.put(np.frombuffer(data[:whole], "<i2").astype(np.float32) / 32768)
+        await self._source.put(np.frombuffer(data, "<i2", whole // 2).astype(np.float32) / 32768)
 
     @property
     def _prompt(self) -> str:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -94,12 +95,15 @@ def audio_head(frame: AudioOutput) -> dict[str, Any]:
 
 def reply(text: str, grid: Grid, chunk_index: int) -> dict[str, Any]:
     """Answers a chunk."""
+    return {"text": text, **_grid_values(grid), "chunk_index": chunk_index}
+
+
+@lru_cache
+def _grid_values(grid: Grid) -> dict[str, Any]:
     return {
-        "text": text,
         "chunk_ms": float(grid.chunk_s * 1000),
         "frames_per_chunk": grid.frames_per_chunk,
         "frame_hz": float(grid.frame_hz),
-        "chunk_index": chunk_index,
     }
 
 

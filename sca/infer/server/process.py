@@ -19,7 +19,7 @@ from sca.infer.server.limits import http_protocol
 __all__ = ["Bounds", "Tls", "WebSockets", "listen", "serve", "server_config"]
 
 _KEEP_ALIVE_S = 75
-_SWITCH_S = 0.0005
+_SWITCH_S = 0.0001
 _DRAIN_S = 10
 _UNSENT_BYTES = 32_768
 

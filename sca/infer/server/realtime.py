@@ -13,6 +13,7 @@ import anyio
 import numpy as np
 
 from sca.audio.vad import SileroVad
+from sca.infer.change import Change
 from sca.infer.frames import AudioOutput, Control, Interrupt, TurnEnd
 from sca.infer.server.connection import Connection, add_websocket
 from sca.infer.server.realtime_buffer import InputBuffer
@@ -55,7 +56,7 @@ class _Conversation(Connection):
         self._owed = False  # the engine is expected to say something
         self._silence = 0  # samples of it since the last sign of life
         self._response: Response | None = None
-        self._news = anyio.Event()
+        self._news = Change()
         self._send({"type": "session.created", "session": self._config.document()})
 
     def _work(self) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
@@ -198,8 +199,7 @@ class _Conversation(Connection):
         self._wake()
 
     def _wake(self) -> None:
-        self._news.set()
-        self._news = anyio.Event()
+        self._news.notify()
 
     async def _feed(self) -> None:
         chunk = self._grid.heard_samples

@@ -1,5 +1,6 @@
 """Who is in: a bounded number of sessions, each with an idle and a total limit that is announced before it ends the session."""
 
+import asyncio
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,11 +33,12 @@ class Seat:
         self.busy = self.waiting = False
         self.unsent_ms: Callable[[], float] = lambda: 0.0
         self.kept_bytes: Callable[[], int] = lambda: 0
-        self.began_s = self._touched_s = anyio.current_time()
+        self._time_s = asyncio.get_running_loop().time
+        self.began_s = self._touched_s = self._time_s()
 
     def touch(self) -> None:
         """The client sent something."""
-        self._touched_s = anyio.current_time()
+        self._touched_s = self._time_s()
 
     def ends_s(self, limit: Ending, config: "ServeConfig") -> float:
         """When a limit ends it, in the event loop's time."""

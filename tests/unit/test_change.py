@@ -1,0 +1,45 @@
+"""Waiting for a change: who waits is woken, once for each wait; a change that nobody waited for is none."""
+
+import anyio
+
+from sca.infer.change import Change
+
+
+def test_all_who_wait_are_woken_and_nobody_else():
+    change, woken = Change(), []
+
+    async def waiter(name):
+        await change.wait()
+        woken.append(name)
+
+    async def main():
+        change.notify()  # before anybody waits
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(waiter, "a")
+            tasks.start_soon(waiter, "b")
+            await anyio.wait_all_tasks_blocked()
+            assert woken == []
+            change.notify()
+            tasks.start_soon(waiter, "c")
+            await anyio.wait_all_tasks_blocked()
+            assert sorted(woken) == ["a", "b"]
+            change.notify()
+        assert sorted(woken) == ["a", "b", "c"]
+
+    anyio.run(main)
+
+
+def test_a_wait_that_was_cancelled_leaves_the_others_waiting():
+    change, woken = Change(), []
+
+    async def main():
+        async with anyio.create_task_group() as tasks:
+            with anyio.move_on_after(0.01):
+                await change.wait()
+            tasks.start_soon(change.wait)
+            await anyio.wait_all_tasks_blocked()
+            change.notify()
+        woken.append(True)
+
+    anyio.run(main)
+    assert woken == [True]
