@@ -22,19 +22,6 @@ LAYERS = {
     "sca.errors": 0,
     "sca.units": 0,
     "sca.config": 1,
-    "sca._config_audio": 1,
-    "sca._config_augment": 1,
-    "sca._config_convert": 1,
-    "sca._config_duplex": 1,
-    "sca._config_live": 1,
-    "sca._config_paths": 1,
-    "sca._config_qwen": 1,
-    "sca._config_section": 1,
-    "sca._config_serve": 1,
-    "sca._config_sources": 1,
-    "sca._config_text": 1,
-    "sca._config_turn": 1,
-    "sca._config_vllm": 1,
     "sca._tokenizer_files": 1,
     "sca._tokenizer_qwen": 1,
     "sca.events": 1,
@@ -51,7 +38,7 @@ LAYERS = {
 STRANGERS = ("sca.data", "sca.infer")
 
 MAY_TOUCH_ENVIRONMENT = {
-    "sca.config": "the one reader of settings",
+    "sca.config.settings": "the one reader of settings",
     "sca.tokenizer": "finds the cache folder (XDG_CACHE_HOME, no setting of ours) for those who use it without settings",
     "sca.data.runs.ray": "Ray takes its switches from the environment only, and they must be set before it is imported",
 }

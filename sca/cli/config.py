@@ -42,7 +42,7 @@ def _shown(value: Any) -> str:
 @app.command()
 def default() -> None:
     """Print a TOML file with every setting, its default and what it means."""
-    from sca._config_text import default_toml
     from sca.config import known_keys
+    from sca.config.text import default_toml
 
     sys.stdout.write(default_toml(known_keys()))

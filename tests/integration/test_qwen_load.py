@@ -9,8 +9,8 @@ import torch
 from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file, save_file
 
-from sca._config_qwen import DEFAULT_MODEL, DEFAULT_REVISION
 from sca.config import QwenConfig
+from sca.config.qwen import DEFAULT_MODEL, DEFAULT_REVISION
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
 from sca.infer.engines.qwen_omni.adapter import check_adapter, merge
 from sca.infer.engines.qwen_omni.cost import ChunkWork, chunk_work, parameters, skeleton

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from sca._config_text import default_toml
 from sca.config import (
     AudioConfig,
     DuplexConfig,
@@ -22,6 +21,7 @@ from sca.config import (
     load_settings,
     parse_set,
 )
+from sca.config.text import default_toml
 from sca.errors import ConfigError, GridError, UsageError
 from sca.units import Grid
 

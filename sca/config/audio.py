@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from sca._config_section import Env, Section
+from sca.config.section import Env, Section
 from sca.units import Grid
 
 __all__ = ["AudioConfig"]

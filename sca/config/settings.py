@@ -1,6 +1,6 @@
 """Settings, and where each value came from: command line > `SCA_*` environment > TOML file > the models' defaults.
 
-A new subsystem adds a module with its model, such as `sca/_config_live.py`, and a field to `Settings`; its TOML section, its
+A new subsystem adds a module with its model, such as `sca/config/live.py`, and a field to `Settings`; its TOML section, its
 environment names, its printed documentation and the check of spelling follow from that. No other module reads the environment.
 """
 
@@ -13,42 +13,23 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, TypeAdapter, ValidationError
 
-from sca._config_audio import AudioConfig
-from sca._config_augment import AugmentConfig
-from sca._config_convert import ConvertConfig
-from sca._config_duplex import DuplexConfig
-from sca._config_live import LiveConfig
-from sca._config_paths import PathsConfig
-from sca._config_qwen import QwenConfig
-from sca._config_section import Env
-from sca._config_serve import ServeConfig
-from sca._config_sources import Given, Key, Problem, from_environment, from_file, from_overrides, unknown
-from sca._config_text import expected, problems_of, raise_for
-from sca._config_turn import TurnConfig
-from sca._config_vllm import VllmConfig
+from sca.config.audio import AudioConfig
+from sca.config.augment import AugmentConfig
+from sca.config.convert import ConvertConfig
+from sca.config.duplex import DuplexConfig
+from sca.config.live import LiveConfig
+from sca.config.paths import PathsConfig
+from sca.config.qwen import QwenConfig
+from sca.config.section import Env
+from sca.config.serve import ServeConfig
+from sca.config.sources import Given, Key, Problem, from_environment, from_file, from_overrides, unknown
+from sca.config.text import expected, problems_of, raise_for
+from sca.config.turn import TurnConfig
+from sca.config.vllm import VllmConfig
 from sca.errors import ConfigError, GridError, UsageError
 from sca.units import Grid
 
-__all__ = [
-    "RESERVED_ENV",
-    "TURN_ENV",
-    "AudioConfig",
-    "AugmentConfig",
-    "ConvertConfig",
-    "DuplexConfig",
-    "Key",
-    "LiveConfig",
-    "PathsConfig",
-    "QwenConfig",
-    "ServeConfig",
-    "Settings",
-    "TurnConfig",
-    "VllmConfig",
-    "apply_preset",
-    "known_keys",
-    "load_settings",
-    "parse_set",
-]
+__all__ = ["RESERVED_ENV", "TURN_ENV", "Settings", "apply_preset", "known_keys", "load_settings", "parse_set"]
 
 CONFIG_ENV = "SCA_CONFIG"
 RESERVED_ENV = (CONFIG_ENV,)

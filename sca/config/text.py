@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from sca._config_sources import Key, Problem
+from sca.config.sources import Key, Problem
 from sca.errors import ConfigError
 
 __all__ = ["default_toml", "expected", "problems_of", "raise_for", "toml_value"]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from sca._config_section import Env, Section, as_path
+from sca.config.section import Env, Section, as_path
 
 __all__ = ["ServeConfig"]
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from sca._config_section import Section
+from sca.config.section import Section
 
 __all__ = ["LiveConfig"]
 

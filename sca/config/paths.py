@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from sca._config_section import Env, Section, as_path
+from sca.config.section import Env, Section, as_path
 from sca.errors import ConfigError
 
 __all__ = ["PathsConfig"]

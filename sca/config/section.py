@@ -20,6 +20,7 @@ class Env:
 
 
 def as_path(value: object) -> object:
+    """Text as a path, `~` resolved; anything else as it is, for pydantic to judge."""
     try:
         return Path(value).expanduser() if isinstance(value, str | Path) else value
     except RuntimeError as error:
@@ -27,5 +28,7 @@ def as_path(value: object) -> object:
 
 
 class Section(BaseModel):
+    """What every section is: fixed once made, and strict about names and types."""
+
     # `strict`: text is no number. What comes as text, from the environment or --set, is converted before it gets here.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())

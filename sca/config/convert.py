@@ -2,7 +2,7 @@
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from sca._config_section import Section
+from sca.config.section import Section
 
 __all__ = ["ConvertConfig"]
 

@@ -1,7 +1,7 @@
 """Where settings are read from: a TOML file, the environment, the command line. Each yields raw values and complaints.
 
 Knows the names of the settings (`Key`) and nothing of their meaning. What a value must look like is decided where the
-models are, in `sca.config`; how a complaint reads, in `sca._config_text`.
+models are, in `sca.config`; how a complaint reads, in `sca.config.text`.
 """
 
 import difflib

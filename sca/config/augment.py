@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from sca._config_section import Section
+from sca.config.section import Section
 
 __all__ = ["AugmentConfig"]
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sca._config_section import Env, Section
+from sca.config.section import Env, Section
 
 __all__ = ["DEFAULT_MODEL", "DEFAULT_REVISION", "QwenConfig"]
 
