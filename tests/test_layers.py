@@ -22,6 +22,7 @@ LAYERS = {
     "sca.errors": 0,
     "sca.units": 0,
     "sca.config": 1,
+    "sca.controls": 1,
     "sca._tokenizer_files": 1,
     "sca._tokenizer_qwen": 1,
     "sca.events": 1,

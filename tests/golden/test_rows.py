@@ -8,9 +8,9 @@ import json
 from dataclasses import replace
 from hashlib import sha256
 
+from sca.controls import Controls
 from sca.data.duplex.align import GIVEN
 from sca.data.duplex.build import build_duplex
-from sca.data.duplex.controls import Controls
 from sca.data.duplex.labels import Label
 from sca.data.duplex.load import load
 from sca.data.duplex.rows import Layout, make_row, tokenize_units

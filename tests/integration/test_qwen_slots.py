@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sca.config import DuplexConfig, QwenConfig
+from sca.controls import Controls, Grammar
 from sca.errors import ConfigError, ScaError
 from sca.infer.engine import BatchEngine, SessionConfig
 from sca.infer.engines.qwen_omni.cost import parameters, skeleton
@@ -16,6 +17,7 @@ from sca.infer.engines.qwen_omni.fixed.decoder import Decoder, SlotCache
 from sca.infer.engines.qwen_omni.fixed.engine import SlotOmni
 from sca.infer.engines.qwen_omni.fixed.runner import span_of
 from sca.infer.engines.qwen_omni.fixed.step import ChunkStep, Numbers, Shape
+from sca.infer.engines.qwen_omni.rules import Rules
 from sca.infer.engines.qwen_omni.thinker import ThinkerStream
 from sca.infer.frames import AudioInput, AudioOutput, ThoughtPacket
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
@@ -322,9 +324,10 @@ def test_a_chunk_asks_the_device_nothing(single, size):
     """On the meta device there are shapes and no numbers: whatever looks at one fails."""
     ghost = copy.deepcopy(single).to("meta") if size == "tiny" else skeleton(released_config())
     ghost = ghost.to(torch.bfloat16)
-    shape = Shape(frames=4, tokens=2, most=2, silence=151_646, layer=0, carry=size == "tiny", temperature=0.9, top_k=50)
+    shape = Shape(frames=4, tokens=2, most=2, layer=0, carry=size == "tiny", temperature=0.9, top_k=50)
     forbidden = torch.zeros(152_064, dtype=torch.bool, device="meta")
-    step = ChunkStep(ghost, forbidden, shape, slots=3, room=512, said_room=256)
+    rules = Rules(Grammar(151_646, Controls(hold=151_647, start=151_648)), forbidden)
+    step = ChunkStep(ghost, rules, shape, slots=3, room=512, said_room=256)
     inputs = [
         torch.zeros(3, 128, 32, device="meta"),
         torch.zeros(3, Numbers.count(), dtype=torch.long, device="meta"),

@@ -1,13 +1,15 @@
 """The rows of any conversation, cut and filled with any settings, prove; control tokens are where the words ask for them."""
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sca.controls import Controls, Grammar, Kind, State, controls_of
 from sca.data.duplex.align import interpolate
-from sca.data.duplex.controls import Controls
 from sca.data.duplex.labels import label
 from sca.data.duplex.layout import layout_of, proof_context, window_plan
 from sca.data.duplex.proof import ViewProof, parse_input_ids
@@ -82,7 +84,8 @@ def test_every_row_of_any_conversation_proves(mine, theirs, ids, lead, capacity,
         assert len(row["segments"]) <= most
         assert (row["n_chunks"] - row["extended_chunks"]) * 0.32 <= 60
         for segment in row["segments"]:
-            words = segment["words"]
+            # A word without a token of its own belongs to the one before it, and may begin after the cut.
+            words = [word for word in segment["words"] if word["n_tokens"]]
             # Of a stretch without end, no more than the window is in a row; the last word may run over the cut.
             assert words[-1]["start_s"] - max(0.0, words[0]["start_s"]) < 60
 
@@ -114,6 +117,90 @@ def test_control_tokens_move_no_text_where_there_is_room(mine, theirs):
         [(s["first_chunk"], s["last_chunk"]) for row in rows for s in row["segments"]] for rows in (plain, marked)
     ]
     assert places[0] == places[1]
+
+
+def steps_of(row, grammar, prompt_tokens):
+    """Every token of a row as (state before it, kind, whether it is the first of its chunk)."""
+    body, state = row["input_ids"][prompt_tokens:], State.BEGUN
+    heard = np.flatnonzero(np.array(body) == -100)[::4]
+    for chunk in np.split(body, heard)[1:]:
+        answer = chunk[4:].tolist()
+        after = grammar.follow(state, answer)
+        for k, token in enumerate(answer):
+            kind = grammar.kind(token)
+            yield state, kind, k == 0
+            state = grammar.after(state, kind, first=k == 0)
+        assert state is after
+
+
+def chosen_with(ids, **more):
+    names = ("hold_id", "start_id", "stop_id", "backchannel_id")
+    return corpus.settings(**{name: token for name, token in zip(names, ids, strict=True) if token is not None}, **more)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    speakers(), speakers(), control_ids, st.integers(0, 2), st.integers(1, 3), st.sampled_from(("keep", "drop-unit"))
+)
+def test_every_row_follows_the_grammar_that_live_sessions_are_held_to(mine, theirs, ids, lead, capacity, late):
+    chosen = chosen_with(ids, lead_chunks=lead, text_tokens_per_chunk=capacity, on_lag=late)
+    grammar = Grammar(151_646, controls_of(chosen.duplex))
+    for row in rows_of(chosen, mine, theirs)[0]:
+        assert list(steps_of(row, grammar, row["prompt_tokens"]))
+
+
+def allowed_by(grammar):
+    """Every step that a walk from the beginning can come to."""
+    found, todo = set(), [(State.BEGUN, True)]
+    while todo:
+        state, first = todo.pop()
+        for kind in Kind:
+            after = grammar.after(state, kind, first=first)
+            if after is not None and (state, kind, first) not in found:
+                found.add((state, kind, first))
+                todo += [(after, True)] + [(after, False)] * (not first or kind > Kind.HOLD)
+    return found
+
+
+def said_at(*utterances):
+    """Utterances given as (text, start, length), in seconds."""
+    return [(text, round(at * 16_000), round((at + length) * 16_000)) for text, at, length in utterances]
+
+
+def any_side(draw):
+    """As `speakers`, without looking for the smallest."""
+    at, said = int(draw.integers(0, 80_000)), []
+    for _ in range(draw.integers(0, 14)):
+        end = at + round(float(draw.choice((0.2, 1.0, 3.0, 12.0, 70.0))) * 16_000)
+        said.append((" ".join(draw.choice(PIECES, draw.integers(1, 5))), at, end))
+        at = end + round(float(draw.choice((0.0, 0.4, 0.7, 2.0, 15.0))) * 16_000)
+    return said
+
+
+QUICK = "the man in the blue coat started singing, quite well in fact"
+CONVERSATIONS = [
+    *((any_side(draw), any_side(draw)) for draw in map(np.random.default_rng, range(6))),
+    # So many words, or so few, that rows begin in the middle of them, with and without one in their first chunk.
+    (said_at((f"{QUICK} " * 40, 0, 100), (QUICK, 110, 75)), []),
+    # One after the other so quick that an end and a beginning share a chunk.
+    (said_at((QUICK, 1, 0.2), ("yes", 1.8, 0.2)), []),
+    # Nods: at the very beginning; after something quick; of so many tokens that the start stands alone, the chunk before.
+    (said_at(("mm", 0.5, 0.2)), said_at((QUICK, 0, 25))),
+    (said_at((QUICK, 20, 0.2), ("yes yes yes", 20.8, 0.2)), said_at((QUICK, 0, 25))),
+    (said_at(("well I never", 1, 1.23), ("yes yes yes", 2.75, 0.15), ("mm", 7, 0.2)), said_at((QUICK, 0, 25))),
+]
+
+
+@pytest.mark.parametrize("used", list(product((False, True), repeat=4)), ids=str)
+def test_the_grammar_allows_nothing_that_rows_do_not_have(used):
+    ids = [token if use else None for use, token in zip(used, range(151_647, 151_651), strict=True)]
+    chosen = chosen_with(ids, text_tokens_per_chunk=3)
+    grammar = Grammar(151_646, controls_of(chosen.duplex))
+    seen = set()
+    for mine, theirs in CONVERSATIONS:
+        for row in rows_of(chosen, mine, theirs)[0]:
+            seen |= set(steps_of(row, grammar, row["prompt_tokens"]))
+    assert allowed_by(grammar) == seen
 
 
 def test_no_control_tokens_are_no_control_tokens():

@@ -15,6 +15,7 @@ from typing import Any
 
 from sca import __version__
 from sca.config import Settings
+from sca.controls import check_control_ids
 from sca.data.corpora import magichub
 from sca.data.corpora.conversation import WHOLE, CorpusFormat
 from sca.data.corpora.formats import open_corpus
@@ -23,7 +24,6 @@ from sca.data.duplex.align_track import word_finder
 from sca.data.duplex.augmented import RetimeJob, build_retimed, retime_jobs, unfit
 from sca.data.duplex.card import arrow_configs, arrow_opening, write_duplex_card
 from sca.data.duplex.codes import coder_of
-from sca.data.duplex.controls import check_control_ids
 from sca.data.duplex.distributions import histograms, plots
 from sca.data.duplex.layout import window_plan
 from sca.data.duplex.page import write_page

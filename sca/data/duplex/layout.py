@@ -1,7 +1,7 @@
 """From settings to what each step needs: the row layout, the window plan, the proof's context."""
 
 from sca.config import Settings
-from sca.data.duplex.controls import controls_of
+from sca.controls import controls_of
 from sca.data.duplex.proof import ProofContext
 from sca.data.duplex.rows import Layout
 from sca.data.duplex.windows import WindowPlan

@@ -16,8 +16,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sca.controls import controls_of
 from sca.data.duplex.codes import CODEBOOKS, NO_CODE
-from sca.data.duplex.controls import Control, controls_of, decode_controls
+from sca.data.duplex.controls import Control, decode_controls
 from sca.data.duplex.settings import read_settings, settings_of
 from sca.data.duplex.store import iter_rows, open_split
 from sca.data.duplex.tracks import WAV_HEADER_BYTES

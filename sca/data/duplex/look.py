@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.data.duplex.controls import controls_of
+from sca.controls import controls_of
 from sca.data.duplex.load import StoredTrack, read_samples
 from sca.data.duplex.settings import settings_of
 from sca.data.duplex.source import Source

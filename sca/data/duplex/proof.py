@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sca.data.duplex.controls import Controls
+from sca.controls import Controls
 from sca.data.duplex.proof_controls import control_problems
 from sca.data.duplex.talk import TalkProof
 from sca.data.duplex.windows import Span, WindowPlan

@@ -6,6 +6,7 @@ Reads the row back and trusts only the stored words; how the builder placed them
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sca.data.duplex.labels import BACKCHANNEL
 from sca.data.duplex.talk import TalkProof
 from sca.units import HEARD_HZ
 
@@ -34,7 +35,7 @@ def control_problems(
     at = 0
     for n, segment in enumerate(row["segments"]):
         first, last = segment["first_word"], segment["first_word"] + segment["n_words"] - 1
-        opening = controls.opening(segment["kind"]) if talk.begins_unit(first) else None
+        opening = controls.opening(backchannel=segment["kind"] == BACKCHANNEL) if talk.begins_unit(first) else None
         closing = controls.stop if talk.ends_unit(last) else None
         around = [mark for mark in (opening, closing) if mark is not None]
         own = spoken[at : at + segment["n_tokens"] + len(around)]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.data.duplex.controls import NO_CONTROLS, Controls
-from sca.data.duplex.labels import Label
+from sca.controls import NO_CONTROLS, Controls
+from sca.data.duplex.labels import BACKCHANNEL, Label
 from sca.data.duplex.place import Cursor, place_unit, token_words, wanted_slots
 from sca.data.duplex.text import Unit, Word
 from sca.data.duplex.windows import Window
@@ -204,7 +204,7 @@ def _place(
     picked = [i for i, owner in enumerate(unit.owners) if first <= owner < until]
     all_wanted = wanted_slots(unit.unit, unit.owners, layout.chunk_samples, layout.lead)
     wanted = [max(all_wanted[i], origin) for i in picked]
-    opening = layout.controls.opening(unit.label.kind) if first == 0 else None
+    opening = layout.controls.opening(backchannel=unit.label.kind == BACKCHANNEL) if first == 0 else None
     closing = layout.controls.stop if until == len(unit.anchors) else None
     ends = last_slot(max(word.end for word in unit.unit.words[first:until]), layout.chunk_samples, layout.lead)
     ends = max([min(ends, window.last - 1), *wanted[-1:], origin])

@@ -3,6 +3,7 @@
 A step: log-mel → audio tokens → thinker → a silence token, or text tokens one by one → a talker frame per 80 ms, told what each is
 to say (or nothing) → the vocoder. It speaks at the pace it hears; when it has nothing to say the talker is told the padding text.
 The interleaving is that of the training rows: the prompt, then per chunk the audio tokens and one silence token or text tokens.
+Control tokens, where the settings have them, stand where rows have them (`sca.controls`); the talker is told nothing of them.
 """
 
 import logging
@@ -13,9 +14,11 @@ import numpy as np
 
 from sca.audio.mel import log_mel
 from sca.config import DuplexConfig, QwenConfig, Settings
+from sca.controls import Grammar, State, check_control_ids, controls_of
 from sca.errors import ConfigError
 from sca.infer.engine import EngineInfo, Session, SessionConfig, StepGuard
 from sca.infer.engines.qwen_omni.load import load_model
+from sca.infer.engines.qwen_omni.rules import Rules
 from sca.infer.engines.qwen_omni.thinker import ThinkerStream
 from sca.infer.engines.qwen_omni.voice import Voice, VoiceSettings
 from sca.infer.engines.qwen_omni.window import Window
@@ -28,8 +31,9 @@ __all__ = ["QwenOmni", "QwenSession", "load"]
 
 log = logging.getLogger(__name__)
 
-_CONTROLS = ("hold_id", "start_id", "stop_id", "backchannel_id")
-_TURN_ENDS_AFTER = 2  # chunks of silence: words are sparser than chunks have room for
+_TURN_ENDS_AFTER = (
+    2  # chunks of silence, where nothing says that a turn ends: words are sparser than chunks have room for
+)
 
 
 def load(settings: Settings) -> "QwenOmni":
@@ -58,25 +62,23 @@ class QwenOmni:
         self.info = EngineInfo("qwen-omni", f"Qwen3-Omni, {qwen.model_id} on {self.device}", device=str(self.device))
         thinker = model.config.thinker_config
         vocab = thinker.text_config.vocab_size
-        if not 0 <= self.silence < min(vocab, tokenizer.vocab_size):
-            raise ConfigError(
-                f"duplex.silence_token_id is {self.silence}, and {tokenizer.name} has no such token",
-                hint="151646 is the one of the Qwen tokenizers",
-            )
+        controls = controls_of(duplex)
+        named = {self.silence: "silence_token_id"} | {token: f"{name}_id" for token, name in controls.names.items()}
         # 151675 in the released model; the class default is 151646, the silence token.
         marks = {thinker.audio_token_id, thinker.image_token_id, thinker.video_token_id}
-        if self.silence in marks:
-            raise ConfigError(
-                f"duplex.silence_token_id is {self.silence}, and that is a placeholder of the model (its audio_token_id is "
-                f"{thinker.audio_token_id})",
-                hint="mend audio_token_id in its config.json, or give a silence token that it was trained with",
-            )
-        controls = [name for name in _CONTROLS if getattr(duplex, name) is not None]
-        if controls:
-            raise ConfigError(
-                f"duplex.{controls[0]} is set, and this engine has no control tokens: silence and text is all it says",
-                hint="unset duplex.hold_id, start_id, stop_id and backchannel_id; models trained with them cannot be run yet",
-            )
+        for token, name in named.items():
+            if not 0 <= token < min(vocab, tokenizer.vocab_size):
+                raise ConfigError(
+                    f"duplex.{name} is {token}, and {tokenizer.name} has no such token",
+                    hint="151646 is the silence token of the Qwen tokenizers, 151647 to 151651 are free",
+                )
+            if token in marks:
+                raise ConfigError(
+                    f"duplex.{name} is {token}, and that is a placeholder of the model (its audio_token_id is "
+                    f"{thinker.audio_token_id})",
+                    hint="mend audio_token_id in its config.json, or give the token that it was trained with",
+                )
+        check_control_ids(duplex, tokenizer, silence_may_be_text=True)
         if self.silence not in tokenizer.special_ids:
             log.warning("duplex.silence_token_id %s is a token of ordinary text: it will never be said", self.silence)
         speakers = model.config.talker_config.speaker_id
@@ -89,9 +91,11 @@ class QwenOmni:
         allowed = torch.zeros(vocab, dtype=torch.bool, device=self.device)
         allowed[: min(vocab, tokenizer.vocab_size)] = True
         allowed[[token for token in marks | set(tokenizer.special_ids) if 0 <= token < vocab]] = False
-        allowed[self.silence] = True
+        allowed[list(named)] = True
         self.forbidden = ~allowed
-        self.tokens_per_chunk = duplex.text_tokens_per_chunk
+        self.grammar = Grammar(self.silence, controls)
+        self.rules = Rules(self.grammar, self.forbidden)
+        self.tokens_per_chunk, self.lead_chunks = duplex.text_tokens_per_chunk, duplex.lead_chunks
         self.layer = _layer(qwen.conditioning, model)
 
     def open(self, session_config: SessionConfig) -> Session:
@@ -108,7 +112,7 @@ class QwenOmni:
         return VoiceSettings(
             grid=grid,
             speaker_id=self.speaker_id,
-            silence=self.silence,
+            not_text=self.grammar.not_text,
             temperature=qwen.talker_temperature,
             top_k=qwen.talker_top_k,
             seed=qwen.seed,
@@ -164,6 +168,7 @@ class QwenSession:
         self._in_turn, self._silent_chunks = False, 0
         self._pending: list[int] = []
         self._warned_of_budget = self._warned_of_positions = False
+        self._state = State.BEGUN
         with torch.inference_mode():
             self._begin_thinking()
             self._begin_voice()
@@ -219,18 +224,26 @@ class QwenSession:
     def frames(self, heard: AudioInput, tokens: list[int], told: Any, wave: np.ndarray) -> list[Frame]:
         """What comes of a chunk: its tokens, what the talker was told of them `(1, n, dim)`, and its sound."""
         end = heard.timestamp + len(heard.samples)
-        said = [token for token in tokens if token != self._engine.silence]
+        grammar = self._engine.grammar
+        said = [token for token in tokens if token not in grammar.not_text]
         text = self._text(said)
         frames: list[Frame] = [ThoughtPacket(told, text, tuple(tokens), heard.chunk_index)]
         frames.append(AudioOutput(to_pcm(wave), SPOKEN_HZ, text, heard.chunk_index, self._turn_id))
-        self._silent_chunks = 0 if said else self._silent_chunks + 1
+        quiet = all(token == grammar.silence for token in tokens)
+        self._silent_chunks = self._silent_chunks + 1 if quiet else 0
         self._in_turn = self._in_turn or bool(said)
-        if self._in_turn and self._silent_chunks >= _TURN_ENDS_AFTER:
+        if self._in_turn and self._turn_is_over():
             frames.append(TurnEnd(self._turn_id, end))
             self._turn_id += 1
             self._in_turn = False
         frames += [Error(self._turn_id, end, warning, fatal=False) for warning in self._warnings()]
         return frames
+
+    def _turn_is_over(self) -> bool:
+        """Where there is a stop token, only it says so, as long before the last sound as training rows place it."""
+        if self._engine.grammar.controls.stop is None:
+            return self._silent_chunks >= _TURN_ENDS_AFTER
+        return self._state is State.LISTENS and self._silent_chunks >= self._engine.lead_chunks
 
     def _warnings(self) -> Iterator[str]:
         """Each once: that remembering nears its end, and, every time anew, that positions do."""
@@ -267,21 +280,26 @@ class QwenSession:
     def _think(self, audio: Any) -> tuple[list[int], Any]:
         """The tokens of a chunk, and what the talker is told of each: `(1, n, dim)`.
 
-        As in training rows: one silence token, or as many tokens as a chunk has room for, silence after the text.
+        As in training rows: one silence or hold token, or as many tokens as a chunk has room for, silence after the text.
         """
         import torch
 
         engine, capacity = self._engine, self._engine.tokens_per_chunk
+        rules, state = engine.rules, torch.tensor([[self._state]], device=engine.device)
         logits, _ = self._thinker.push(audio)
         tokens: list[int] = []
         told = []
-        while not tokens or (tokens[0] != engine.silence and len(tokens) < capacity):
+        while not tokens or (not engine.grammar.stands_alone(tokens[0]) and len(tokens) < capacity):
             more = [engine.silence] * (capacity - len(tokens))
             if len(tokens) < engine.qwen.max_new_tokens and engine.silence not in tokens:
-                more = [int(logits[0, -1].masked_fill(engine.forbidden, float("-inf")).argmax())]
+                barred = rules.barred(state, len(tokens))
+                token = logits[:, -1].masked_fill(barred, float("-inf")).argmax(-1, keepdim=True)
+                state = rules.after(state, len(tokens), token)
+                more = [int(token)]
             tokens += more
             logits, hidden = self._thinker.push(self._thinker.embed(more), hidden_layer=engine.layer)
             told.append(hidden)
+        self._state = engine.grammar.follow(self._state, tokens)
         return tokens, torch.cat(told, 1)
 
     def _text(self, said: list[int]) -> str:

@@ -24,12 +24,12 @@ Tensor = Any  # torch's, which is imported on use
 class VoiceSettings:
     """How it sounds.
 
-    speaker_id: the codec token of the voice.   silence: the token that says nothing.   budget: frames it remembers.
+    speaker_id: the codec token of the voice.   not_text: tokens that say nothing.   budget: frames it remembers.
     """
 
     grid: Grid
     speaker_id: int
-    silence: int
+    not_text: frozenset[int]
     temperature: float
     top_k: int
     seed: int
@@ -64,7 +64,7 @@ class Voice:
         codes = []
         for j in range(frames):
             i = j * len(tokens) // frames
-            silent = tokens[i] == self._settings.silence
+            silent = tokens[i] in self._settings.not_text
             codes.append(self._frames.frame(self._pad if silent else projected[:, i : i + 1]))
         wave: np.ndarray = self._vocoder.push(torch.stack(codes, -1))[0, 0].float().cpu().numpy()
         # The vocoder's first piece is 555 samples short for good: silence before it, or play-out would run dry.

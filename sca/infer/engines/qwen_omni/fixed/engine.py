@@ -78,7 +78,6 @@ class SlotOmni(QwenOmni):
             frames=grid.frames_per_chunk,
             tokens=self.tokens_per_chunk,
             most=qwen.max_new_tokens,
-            silence=self.silence,
             layer=self.layer,
             carry=qwen.carry_second_token,
             temperature=qwen.talker_temperature,
@@ -86,7 +85,7 @@ class SlotOmni(QwenOmni):
         )
         self._thinks, self._says = self.window(), self.said_window()
         room, said_room = self._thinks.budget, self._says.budget
-        self.chunk = ChunkStep(self.model, self.forbidden, self.shape, self.slots, room, said_room)
+        self.chunk = ChunkStep(self.model, self.rules, self.shape, self.slots, room, said_room)
         self.runner = Runner(self.chunk, graphs=qwen.cuda_graphs)
         self.books = self.model.config.talker_config.num_code_groups
         bins = self.model.config.thinker_config.audio_config.num_mel_bins
@@ -240,6 +239,7 @@ class _SlotSession(QwenSession):
             said_position=self._said.position,
             frames=self._frames,
             vocoder=self._vocoder,
+            state=self._state,
         )
 
     def answer(self, heard: AudioInput, out: np.ndarray, told: Tensor) -> list[Frame]:
@@ -248,6 +248,7 @@ class _SlotSession(QwenSession):
         wave, numbers = np.split(out, [grid.spoken_samples])
         count = int(numbers[shape.tokens])
         tokens = [int(one) for one in numbers[:count]]
+        self._state = self._engine.grammar.follow(self._state, tokens)
         self._window.took(grid.frames_per_chunk + count)
         self._carried = tokens[-1] if shape.carry and count == shape.tokens else -1
         self._said.took(shape.frames)

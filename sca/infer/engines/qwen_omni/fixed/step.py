@@ -4,7 +4,7 @@ What differs between sessions (who takes part, how long each cache is, a token s
 on the host, which knows them. Who has nothing to say is computed all the same, and what that would change does not count.
 
     features  float32 (b, bins, mel frames)      what is heard
-    numbers   int64 (b, 8)                       `Numbers`, a column each
+    numbers   int64 (b, 9)                       `Numbers`, a column each
     dice      float32 (b, frames, codebooks)     what sounds are drawn with
     →         float32 (b, samples + tokens + 1)  the wave, the tokens, and how many of them count
 """
@@ -16,6 +16,7 @@ from sca.infer.engines.qwen_omni.fixed.decoder import Decoder, SlotCache
 from sca.infer.engines.qwen_omni.fixed.talker import SlotTalker
 from sca.infer.engines.qwen_omni.fixed.tower import hear
 from sca.infer.engines.qwen_omni.fixed.vocoder import SlotVocoder
+from sca.infer.engines.qwen_omni.rules import Rules
 
 __all__ = ["ChunkStep", "Numbers", "Shape"]
 
@@ -26,14 +27,13 @@ Tensor = Any  # torch's, which is imported on use
 class Shape:
     """What is the same in every chunk.
 
-    frames: of sound.   tokens: a chunk has room for.   most: text tokens at most.   silence: the token.   layer: which hidden
-    states the talker is told.   carry: the last token of a chunk is thought with the next chunk.
+    frames: of sound.   tokens: a chunk has room for.   most: text tokens at most.   layer: which hidden states the talker is told.
+    carry: the last token of a chunk is thought with the next chunk.
     """
 
     frames: int
     tokens: int
     most: int
-    silence: int
     layer: int
     carry: bool
     temperature: float
@@ -45,7 +45,7 @@ class Numbers:
     """A slot before a chunk.
 
     active: takes part.   carried: the token still to be thought, or -1.   length, position: of the thinker's cache.
-    said_length, said_position: of the talker's.   frames: the vocoder has made.   vocoder: its position.
+    said_length, said_position: of the talker's.   frames: the vocoder has made.   vocoder: its position.   state: of the grammar.
     """
 
     active: int = 0
@@ -56,6 +56,7 @@ class Numbers:
     said_position: int = 0
     frames: int = 0
     vocoder: int = 0
+    state: int = 0
 
     @classmethod
     def count(cls) -> int:
@@ -68,12 +69,12 @@ class Numbers:
 
 
 class ChunkStep:
-    """A model over slots. forbidden: tokens that are never chosen, bool `(vocabulary,)`.   room, said_room: cells of the caches."""
+    """A model over slots. rules: what it may choose.   room, said_room: cells of the caches."""
 
-    def __init__(self, model: Any, forbidden: Tensor, shape: Shape, slots: int, room: int, said_room: int) -> None:
+    def __init__(self, model: Any, rules: Rules, shape: Shape, slots: int, room: int, said_room: int) -> None:
         import torch
 
-        self.model, self.shape, self.forbidden = model, shape, forbidden
+        self.model, self.shape, self.rules = model, shape, rules
         thinker = model.thinker
         weight = thinker.get_input_embeddings().weight
         self.cache = SlotCache(thinker.config.text_config, slots, room, weight)
@@ -127,9 +128,10 @@ class ChunkStep:
         """Tokens `(b, tokens)`, how many count `(b, 1)`, and what the talker is told of them `(b, tokens, dim)`."""
         import torch
 
-        shape, thinker = self.shape, self.model.thinker
+        shape, rules, thinker = self.shape, self.rules, self.model.thinker
         table = thinker.get_input_embeddings()
         active, length, position = columns["active"] > 0, columns["length"], columns["position"]
+        state = columns["state"]
         audio = audio.to(table.weight.dtype)
         counts = active.expand(-1, audio.shape[1])
         if shape.carry:
@@ -137,25 +139,28 @@ class ChunkStep:
             audio = torch.cat([table(carried.clamp(min=0)), audio], 1)
             counts = torch.cat([active & (carried >= 0), counts], 1)
         last, _, length, position = self._forward(audio, counts, length, position, span)
-        silence = torch.full_like(length, shape.silence)
+        silence = torch.full_like(length, rules.grammar.silence)
+        over = torch.zeros_like(active)
         tokens: list[Tensor] = []
         told: list[Tensor] = []
         for i in range(shape.tokens):
             token = silence
             if i < shape.most:
                 logits = thinker.lm_head(last[:, -1])
-                token = logits.masked_fill(self.forbidden, float("-inf")).argmax(-1, keepdim=True)
-                if i:
-                    token = torch.where((torch.cat(tokens, 1) == silence).any(1, keepdim=True), silence, token)
+                token = logits.masked_fill(rules.barred(state, i), float("-inf")).argmax(-1, keepdim=True)
+                token = torch.where(over, silence, token)
+                over = over | rules.stands_alone(token)
+                state = rules.after(state, i, token)
             tokens.append(token)
+            alone = rules.stands_alone(tokens[0])
             embeds = table(token)
             if shape.carry and i + 1 == shape.tokens:
                 told.append(embeds)
                 break
-            counts = active if i == 0 else active & (tokens[0] != silence)
+            counts = active if i == 0 else active & ~alone
             last, hidden, length, position = self._forward(embeds, counts, length, position, span)
             told.append(hidden)
-        count = torch.where(tokens[0] == silence, 1, shape.tokens)
+        count = torch.where(alone, 1, shape.tokens)
         return torch.cat(tokens, 1), count, torch.cat(told, 1)
 
     def _forward(
@@ -179,7 +184,7 @@ class ChunkStep:
         shape = self.shape
         active = columns["active"] > 0
         projected = self.model.talker.text_projection(told)
-        projected = torch.where((tokens == shape.silence)[..., None], self.pad, projected)
+        projected = torch.where(self.rules.is_text(tokens)[..., None], projected, self.pad)
         codes = []
         for j in range(shape.frames):
             which = (j * count // shape.frames)[..., None].expand(-1, 1, projected.shape[-1])
