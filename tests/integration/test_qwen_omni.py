@@ -338,7 +338,11 @@ def test_what_the_talker_is_told_is_a_setting(model, omni, heard):
         ({"speaker": "nobody"}, {}, "no speaker nobody"),
         ({"conditioning": "hidden:9"}, {}, "the thinker has 4 layers"),
         ({}, {"silence_token_id": 152_000}, "has no such token"),
-        ({}, {"stop_id": 151_647}, "duplex.stop_id is set, and this engine has no control tokens"),
+        ({}, {"hold_id": 151_646}, "duplex.hold_id and duplex.silence_token_id are both 151646"),
+        ({}, {"start_id": 9707}, "duplex.start_id is 9707, which builtin:qwen writes for the text"),
+        ({}, {"stop_id": 151_675}, "duplex.stop_id is 151675, and that is a placeholder of the model"),
+        ({}, {"stop_id": 151_672}, "duplex.stop_id is 151672, <tts_text_bos>, which the model has another use for"),
+        ({}, {"backchannel_id": 152_000}, "duplex.backchannel_id is 152000, and builtin:qwen has no such token"),
     ],
 )
 def test_settings_that_do_not_fit_the_model(model, qwen, duplex, says):
@@ -383,6 +387,19 @@ def test_a_thinker_and_a_voice_need_no_more_than_thought_packets(model, heard):
             thought, said, *_ = session.step(one)
             assert thought.hidden_states.shape == (1, len(thought.token_ids), 64)
             assert to_pcm(voice.speak(thought.token_ids, thought.hidden_states)) == said.audio_bytes
+
+
+def test_the_talker_is_told_nothing_of_control_tokens(model, heard):
+    """As of silence: a word sounds the same whichever of them stands beside it."""
+    start, word = 151_648, 9707
+    engine = engine_of(model, DuplexConfig(start_id=start))
+    marks = model.thinker.get_input_embeddings()(torch.tensor([[TTS_PAD, TTS_BOS]]))
+    sounds = {}
+    for tokens in ((start, word), (engine.silence, word), (word, word)):
+        told = model.thinker.get_input_embeddings()(torch.tensor([tokens]))
+        sounds[tokens[0]] = engine.voice(GRID, marks).speak(tokens, told)
+    assert np.array_equal(sounds[start], sounds[engine.silence])
+    assert not np.array_equal(sounds[start], sounds[word])
 
 
 def test_the_talker_is_told_by_default_what_generate_tells_it_for_text(model, omni):

@@ -14,13 +14,16 @@ from sca.data.duplex.collate import DuplexCollator
 from sca.data.duplex.load import load
 from sca.infer.engine import SessionConfig
 from sca.infer.engines.qwen_omni.engine import QwenOmni
-from sca.infer.frames import AudioInput
+from sca.infer.engines.qwen_omni.fixed.engine import SlotOmni
+from sca.infer.frames import AudioInput, AudioOutput, ThoughtPacket, TurnEnd
 from sca.tokenizer import load_tokenizer
 from scripts.make_tiny_omni import THINKER_IDS, build
 from tests.integration import corpus
 
 AUDIO = THINKER_IDS["audio_token_id"]
 PROMPT = "Be brief."
+SILENCE, HOLD, START, STOP, NOD = range(151_646, 151_651)
+CONTROLS = {"hold_id": HOLD, "start_id": START, "stop_id": STOP, "backchannel_id": NOD}
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +48,29 @@ def row(tmp_path_factory, settings):
     """One that has text and silence."""
     root = tmp_path_factory.mktemp("rows")
     build_duplex(corpus.demo(root / "corpus"), root / "data", settings)
-    return min(load(root / "data"), key=lambda row: (abs(np.sum(row.input_ids == 151_646) - 5), len(row.input_ids)))
+    return min(load(root / "data"), key=lambda row: (abs(np.sum(row.input_ids == SILENCE) - 5), len(row.input_ids)))
+
+
+@pytest.fixture(scope="module")
+def with_controls():
+    return corpus.settings(window="2-4", system_prompt=PROMPT, **CONTROLS)
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory, with_controls):
+    """Rows with control tokens, the shortest of its kind each, by what is in them."""
+    root = tmp_path_factory.mktemp("marked")
+    build_duplex(corpus.demo(root / "corpus"), root / "data", with_controls)
+    rows = sorted(load(root / "data"), key=lambda row: len(row.input_ids))
+    wanted = {
+        "a turn": ["start", "hold", "stop"],
+        "a nod": ["backchannel", "stop"],
+        "the end of one": ["hold", "stop"],
+    }
+    return {
+        name: next(row for row in rows if [mark.name for mark in row.controls] == marks)
+        for name, marks in wanted.items()
+    }
 
 
 class Fed:
@@ -81,22 +106,30 @@ class Fed:
         return logits if choice is None else logits + 1e6 * (torch.arange(logits.shape[-1]) == choice)
 
 
-def replay(model, settings, row, *, features):
-    """The session's answers, and what was fed to the thinker."""
+def answers_of(settings, row):
+    """The tokens of each chunk of a row that are not heard."""
+    frames = settings.grid.frames_per_chunk
+    chunks = np.split(row.input_ids, np.flatnonzero(row.input_ids == row.placeholder)[::frames])[1:]
+    return [chunk[frames:].tolist() for chunk in chunks]
+
+
+def replay(model, settings, row, *, features, steps=None):
+    """The session's answers, and what was fed to the thinker. steps: takes the frames of each."""
     qwen = QwenConfig(model_id="tiny", talker_temperature=0)
     engine = QwenOmni(model, load_tokenizer("builtin:qwen"), qwen, settings.duplex)
-    frames = settings.grid.frames_per_chunk
-    answers = np.split(row.input_ids, np.flatnonzero(row.input_ids == row.placeholder)[::frames])[1:]
-    texts = [chunk[frames:].tolist() for chunk in answers]
+    texts = answers_of(settings, row)
     # The first forward is the prompt's; in a chunk each but the last chooses a token, and silence after text is not chosen.
     choices = [None]
     for text in texts:
-        asked = [token for i, token in enumerate(text) if i == 0 or text[i - 1] != 151_646]
+        asked = [token for i, token in enumerate(text) if i == 0 or text[i - 1] != SILENCE]
         choices += [*asked, None]
+    steps = [] if steps is None else steps
     heard = [AudioInput(features(chunk)[None], chunk, i, i * len(chunk)) for i, chunk in enumerate(row.heard)]
     with Fed(model, choices) as fed:
         session = engine.open(SessionConfig(grid=settings.grid, prompt=PROMPT))
-        said = [list(session.step(one)[0].token_ids) for one in heard]
+        for one in heard:
+            steps.append(session.step(one))
+    said = [list(frames[0].token_ids) for frames in steps]
     assert choices == []
     return said, texts, fed
 
@@ -105,6 +138,52 @@ def test_replaying_a_row_gives_its_tokens_features_and_logits(model, settings, r
     said, texts, fed = replay(model, settings, row, features=sca.audio.mel.log_mel)
     assert said == texts
     assert {len(text) for text in texts} == {1, 2}
+    check_as_trained(model, row, fed)
+
+
+@pytest.mark.parametrize("kind", ["a turn", "a nod", "the end of one"])
+def test_replaying_a_row_with_control_tokens_gives_its_tokens_and_logits(model, with_controls, marked, kind):
+    """Each stands where the row has it; none is text, and a turn ends when the sound before its stop has ended."""
+    row, steps = marked[kind], []
+    said, texts, fed = replay(model, with_controls, row, features=sca.audio.mel.log_mel, steps=steps)
+    assert said == texts
+    check_as_trained(model, row, fed)
+    words = [token for text in texts for token in text if token not in (SILENCE, *CONTROLS.values())]
+    told = "".join(frame.text_log for frames in steps for frame in frames if isinstance(frame, AudioOutput))
+    assert told == load_tokenizer("builtin:qwen").decode(words)
+    assert told == "".join(f.text_token_str for frames in steps for f in frames if isinstance(f, ThoughtPacket))
+    ended = [chunk for chunk, frames in enumerate(steps) if any(isinstance(frame, TurnEnd) for frame in frames)]
+    assert ended == [mark.chunk + 1 for mark in row.controls if mark.name == "stop"]
+
+
+def test_a_slot_replays_rows_with_control_tokens_too(model, with_controls, marked):
+    """Two rows at once; every forward chooses for both, and what comes after the end of an answer is not looked at."""
+    tokenizer, rows = load_tokenizer("builtin:qwen"), [marked["a turn"], marked["the end of one"]]
+    engine = SlotOmni(model, tokenizer, QwenConfig(model_id="tiny", slots=2), with_controls.duplex)
+    sessions = [engine.open(SessionConfig(grid=with_controls.grid, prompt=PROMPT)) for _ in rows]
+    texts, asked = [answers_of(with_controls, row) for row in rows], [0, 0]
+
+    def chosen(_module, _inputs, logits):
+        chunk, place = asked
+        wanted = [(*text[chunk], SILENCE)[place] for text in texts]
+        asked[:] = (chunk, 1) if place == 0 else (chunk + 1, 0)
+        return logits + 1e6 * torch.nn.functional.one_hot(torch.tensor(wanted), logits.shape[-1])
+
+    hook = model.thinker.lm_head.register_forward_hook(chosen)
+    try:
+        said = [[], []]
+        for i, chunks in enumerate(zip(rows[0].heard, rows[1].heard, strict=False)):
+            inputs = [AudioInput(sca.audio.mel.log_mel(one)[None], one, i, i * len(one)) for one in chunks]
+            for kept, frames in zip(said, engine.step_batch(sessions, inputs), strict=True):
+                kept.append(list(frames[0].token_ids))
+    finally:
+        hook.remove()
+    assert said == [text[: len(said[0])] for text in texts]
+    assert {START, HOLD, STOP} <= {token for answers in said for answer in answers for token in answer}
+
+
+def check_as_trained(model, row, fed):
+    """What the thinker was fed is what the collator makes of the row, and what it made of it what training would make."""
     batch = DuplexCollator(load_tokenizer("builtin:qwen"))([row])
     # Features, bit for bit. The tower gets (128, frames) of one chunk.
     live = torch.stack([features.reshape(128, -1) for features in fed.features])

@@ -200,6 +200,37 @@ def test_a_silent_thinker_in_a_slot(model, tokenizer, heard):
         hook.remove()
 
 
+def test_control_tokens_in_a_slot(model, tokenizer, heard):
+    """All of them, chosen among each other and the words as the grammar lets them."""
+    ids = {"hold_id": 151_647, "start_id": 151_648, "stop_id": 151_649, "backchannel_id": 151_650}
+    duplex = DuplexConfig(**ids)
+    marks = torch.tensor([151_646, *ids.values(), ids["hold_id"]])
+
+    def louder(_module, _inputs, logits):
+        """One of them, or in two cases of eight none, by a digit of what the thinker made."""
+        which = (logits[..., 9707] * 44).floor().long() % 8
+        louder = torch.nn.functional.one_hot(which, 8)[..., :6].to(logits.dtype)
+        return logits.index_add(-1, marks, 1e4 * louder)
+
+    hook = model.thinker.lm_head.register_forward_hook(louder)
+    try:
+        alone = engine_of(model, tokenizer, duplex=duplex).open(BRIEF)
+        slots = [
+            engine_of(model, tokenizer, slots=1, duplex=duplex, carry_second_token=carry).open(BRIEF)
+            for carry in (False, True)
+        ]
+        said = []
+        for one in heard[:8]:
+            expected = alone.step(one)
+            said.append(expected[0].token_ids)
+            for slot in slots:
+                same(slot.step(one), expected)
+    finally:
+        hook.remove()
+    assert set(marks.tolist()) <= {token for tokens in said for token in tokens}
+    assert any(len(tokens) == 2 and not set(tokens) & set(marks.tolist()) for tokens in said)
+
+
 # Many slots
 
 
