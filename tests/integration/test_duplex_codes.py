@@ -212,3 +212,14 @@ def test_chunks_must_be_whole_frames():
     assert frames_of(Grid()) == 4
     with pytest.raises(ConfigError, match=r"no whole number of Mimi's frames"):
         frames_of(Grid(frame_hz=Fraction(40, 3), frames_per_chunk=4))
+
+
+def test_another_codec_under_the_same_path_makes_them_anew(tmp_path):
+    source, model = corpus.pair(tmp_path / "corpus"), save(tmp_path / "mimi")
+    assert build_duplex(source, tmp_path / "data", settings(model)).built == 1
+    before = corpus.tree_bytes(tmp_path / "data")
+    assert build_duplex(source, tmp_path / "data", settings(model)).built == 0
+    save(tmp_path / "mimi", seed=1)
+    codec._load.cache_clear()  # a process loads a model once
+    assert build_duplex(source, tmp_path / "data", settings(model)).built == 1
+    assert corpus.tree_bytes(tmp_path / "data") != before

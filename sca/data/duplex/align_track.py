@@ -14,7 +14,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from sca.audio.vad import speech_segments
-from sca.config import Settings
+from sca.config import DuplexConfig, Settings
 from sca.data.duplex.align import fill_in, interpolate
 from sca.data.duplex.align_ctc import CtcWords
 from sca.data.duplex.align_gate import gate_failure
@@ -24,7 +24,7 @@ from sca.data.duplex.text import Word
 from sca.data.duplex.windows import Span
 from sca.units import HEARD_HZ
 
-__all__ = ["TrackAligner", "WordFinder", "word_finder"]
+__all__ = ["TrackAligner", "WordFinder", "finder_model", "word_finder"]
 
 _LONGEST = 120 * HEARD_HZ
 _DEFAULT_MODEL = {"whisper": "small", "ctc": "facebook/wav2vec2-base-960h"}
@@ -37,12 +37,17 @@ class WordFinder(Protocol):
         """For each word its samples in `heard`, None where it was not found; None in place of the list when none was."""
 
 
+def finder_model(duplex: DuplexConfig) -> str | None:
+    """The name of the model that finds words; None for interpolation, which has none."""
+    return None if duplex.align == "interpolate" else duplex.align_model or _DEFAULT_MODEL[duplex.align]
+
+
 def word_finder(settings: Settings) -> WordFinder | None:
     """The model that the settings ask for, loaded once a process; None for interpolation."""
     duplex = settings.duplex
-    if duplex.align == "interpolate":
+    model = finder_model(duplex)
+    if model is None:
         return None
-    model = duplex.align_model or _DEFAULT_MODEL[duplex.align]
     return _load(duplex.align, model, settings.paths.resolved_cache_dir, duplex.align_language)
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from sca import __version__
-from sca.config import Settings
+from sca.config import DuplexConfig, Settings
 from sca.controls import check_control_ids
 from sca.data.corpora import magichub
 from sca.data.corpora.conversation import WHOLE, CorpusFormat
 from sca.data.corpora.formats import open_corpus
 from sca.data.corpora.magichub import SessionFiles
-from sca.data.duplex.align_track import word_finder
+from sca.data.duplex.align_track import finder_model, word_finder
 from sca.data.duplex.augmented import RetimeJob, build_retimed, retime_jobs, unfit
 from sca.data.duplex.card import arrow_configs, arrow_opening, write_duplex_card
 from sca.data.duplex.codes import coder_of
@@ -153,12 +153,12 @@ def _sort_out(
     sessions: Iterable[SessionFiles], root: Path, settings: Settings, tokenizer: TextTokenizer
 ) -> tuple[dict[str, SessionResult], list[SessionJob]]:
     """Which sessions are done with this very content, and which have to be built."""
-    voices = _voices(settings.duplex.speaker_model)
-    base = json.dumps([made_with(settings, tokenizer), *voices], sort_keys=True)
+    models = _models(settings.duplex)
+    base = json.dumps([made_with(settings, tokenizer), *models], sort_keys=True)
     done: dict[str, SessionResult] = {}
     todo: list[SessionJob] = []
     for files in sessions:
-        stat = _stat(files) + voices
+        stat = _stat(files) + models
         before = _recorded(Paths(root, files.session_id))
         if before is not None and before.stat == stat:
             done[files.session_id] = before
@@ -171,12 +171,18 @@ def _sort_out(
     return done, todo
 
 
-def _voices(speaker_model: str) -> list[list[Any]]:
-    """Which speaker model a run uses, by its content: settings hold its name alone. Nothing for none."""
-    if speaker_model == NO_SPEAKER_MODEL:
-        return []
-    kind, _, folder = speaker_model.partition(":")
-    return [["voices", kind if folder else "", model_identity(folder or speaker_model)]]
+def _models(duplex: DuplexConfig) -> list[list[Any]]:
+    """Which models a run uses, by their content: settings hold their names alone."""
+    used = []
+    if duplex.speaker_model != NO_SPEAKER_MODEL:
+        kind, _, folder = duplex.speaker_model.partition(":")
+        used.append(["voices", kind if folder else "", model_identity(folder or duplex.speaker_model)])
+    finder = finder_model(duplex)
+    if finder is not None:
+        used.append(["words", duplex.align, model_identity(finder)])
+    if duplex.codes != "none":
+        used.append(["codes", duplex.codes, model_identity(duplex.codes_model)])
+    return used
 
 
 def _recorded(paths: Paths) -> SessionResult | None:
