@@ -19,6 +19,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 __all__ = [
     "ConfigError",
@@ -31,6 +32,8 @@ __all__ = [
     "UpstreamError",
     "UsageError",
     "VerificationError",
+    "check_target",
+    "refused",
     "writing",
 ]
 
@@ -108,22 +111,69 @@ def writing(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        match error.errno:
-            case errno.ENOSPC | errno.EDQUOT:
-                raise OutputError(
-                    f"the disk is full while writing {target}",
-                    hint="free some space or give another folder; what is finished is kept and a second run goes on",
-                ) from error
-            case errno.EFBIG:
-                raise OutputError(
-                    f"{target} is larger than its file system, or a limit on this process, allows",
-                    hint="give a folder on another file system, or ask for smaller files; what is finished is kept",
-                ) from error
-            case errno.EACCES | errno.EPERM | errno.EROFS:
-                raise OutputError(f"no permission to write {target}", hint="give a folder you can write to") from error
-            case errno.ENOTDIR | errno.EEXIST | errno.EISDIR:
-                raise OutputError(
-                    f"{target} cannot be made: something else has that name ({error.strerror})"
-                ) from error
-            case _:
-                raise
+        told = _refusal(error, target, f"{target} cannot be made", "write")
+        if told is None:
+            raise
+        raise told from error
+
+
+def check_target(path: Path) -> None:
+    """Make the folder of `path`. Raises `OutputError` for a folder, a device or a pipe, and where no file can be made.
+
+    A file that replaces a device takes its place for all; and what is only seen at the end of the work is seen too late.
+    """
+    with writing(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path} is no file but a device or a pipe", hint="give the name of a file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):
+            pass
+
+
+def refused(error: OSError) -> InputError | None:
+    """What the operating system refused, as a line and a hint; None for what no user can mend."""
+    name = error.filename
+    if not isinstance(name, str):  # a file that is open already has no name any more
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        return _refusal(error, Path("a file or standard output"), "", "") if full else None
+    if error.errno == errno.ENOENT:
+        return InputError(f"{name} is not there", hint="give one that is; something may have moved it away meanwhile")
+    return _refusal(error, Path(name), f"{name} cannot be used", "use")
+
+
+def _refusal(error: OSError, target: Path, cannot: str, verb: str) -> OutputError | None:
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return OutputError(
+                f"the disk is full while writing {target}",
+                hint="free some space or give another folder; what is finished is kept and a second run goes on",
+            )
+        case errno.EFBIG:
+            return OutputError(
+                f"{target} is larger than its file system, or a limit on this process, allows",
+                hint="give a folder on another file system, or ask for smaller files; what is finished is kept",
+            )
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return OutputError(f"no permission to {verb} {target}", hint=f"give a folder you can {verb}")
+        case errno.ENOTDIR | errno.EEXIST | errno.EISDIR:
+            why = _in_the_way(target) or error.strerror
+            return OutputError(f"{cannot}: something else has that name ({why})", hint="give another name")
+        case errno.ENOENT if _is_about(error, target):
+            return OutputError(f"{cannot}: there is no such folder", hint="give a folder that you can write to")
+        case errno.ENAMETOOLONG | errno.ELOOP:
+            return OutputError(f"{cannot}: {error.strerror}", hint="give another name")
+    return None
+
+
+def _in_the_way(target: Path) -> str | None:
+    """The folder of `target` that is none."""
+    there = next((path for path in target.parents if path.is_symlink() or path.exists()), None)
+    return None if there is None or there.is_dir() else f"{there} is no folder"
+
+
+def _is_about(error: OSError, target: Path) -> bool:
+    """Whether what is missing is the place of `target` and not something that was read to make it."""
+    named = Path(error.filename) if isinstance(error.filename, str) else target
+    return named.parent == target.parent or named in target.parents

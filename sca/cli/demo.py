@@ -35,10 +35,14 @@ def demo(
 
     settings = load_settings(overrides={"duplex.model_path": "builtin:qwen"})
     corpus = output / "corpus"
-    if output.exists() and not corpus.exists() and any(output.iterdir()):
-        raise OutputError(f"{output} has other files in it", hint="give an empty folder with --output")
     with demo_corpus() as shipped, writing(output):
-        shutil.copytree(shipped, corpus, dirs_exist_ok=True)
+        if output.exists() and not corpus.exists() and any(output.iterdir()):
+            raise OutputError(f"{output} has other files in it", hint="give an empty folder with --output")
+        # One after the other: `copytree` puts what the system refuses into an error of its own, as text.
+        for file in sorted(path for path in shipped.rglob("*") if path.is_file()):
+            copy = corpus / file.relative_to(shipped)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
     data = output / "duplex"
     summary = build_duplex(corpus, data, settings, force=True)
     outcome = verify(data, cache_dir=settings.paths.resolved_cache_dir)

@@ -107,13 +107,15 @@ def turns(
 ) -> None:
     """Print as JSON when the engine commits to each end of turn, and how long after the speech that is."""
     from sca.audio.vad import SileroVad
-    from sca.errors import ScaError
+    from sca.errors import ScaError, check_target
     from sca.infer.engines.registry import load_engine
     from sca.infer.fdb import find_sounds, turn_times
     from sca.infer.session_log import write_timing
 
     settings = settings_from(config, set_values, options={"live.engine": engine})
     files = find_sounds(paths)
+    if output is not None:
+        check_target(output)
     answering, vad = load_engine(settings.live.engine, settings), SileroVad()
     found: list[dict[str, Any]] = []
     failed = []

@@ -12,7 +12,7 @@ from sca.cli.console import emit_json, out, stderr
 from sca.cli.devices import Backend
 from sca.cli.options import ConfigFile, Json, Quiet, SetValues, settings_from
 from sca.cli.progress import audio_progress
-from sca.errors import UsageError
+from sca.errors import UsageError, check_target
 
 if TYPE_CHECKING:
     from sca.data.duplex.look import View
@@ -65,6 +65,8 @@ def inspect(
 
     if html is not None and html.is_dir():
         raise UsageError(f"{html} is a folder", hint="give the page a name, such as --html report.html")
+    if html is not None:
+        check_target(html)
     given = settings_from(config, set_values)
     source = open_source(data)
     tokenizer = tokenizer_of(settings_of(source.made).model_copy(update={"paths": given.paths}))

@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -27,7 +27,7 @@ from sca.cli.transcode import transcode
 from sca.cli.transcribe import transcribe
 from sca.cli.turn import app as turn_app
 from sca.cli.verify import verify
-from sca.errors import ScaError
+from sca.errors import ScaError, refused
 
 __all__ = ["Boundary", "app", "report", "run"]
 
@@ -49,10 +49,11 @@ class Boundary(TyperGroup):
         # without a word. `except*` because a task group wraps even a single error.
         leave = typer.Exit()
         try:
-            try:
-                return super().invoke(ctx)
-            finally:
-                sys.stdout.flush()  # shows a reader that left now and not at the interpreter's end
+            with _refusals_told():
+                try:
+                    return super().invoke(ctx)
+                finally:
+                    sys.stdout.flush()  # shows a reader that left now and not at the interpreter's end
         except* ScaError as errors:
             codes = [report(error) for error in _leaves(errors)]
             leave = typer.Exit(codes[0])
@@ -72,8 +73,22 @@ def _leaves(errors: BaseExceptionGroup[ScaError]) -> Iterator[ScaError]:
             yield error
 
 
+@contextmanager
+def _refusals_told() -> Iterator[None]:
+    """Turn what the system refuses, and no command saw coming, into an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        told = refused(error)
+        if told is None:
+            raise
+        if error.filename is None:
+            _discard_stdout()  # which may be what is full: not again at the interpreter's end
+        raise told from error
+
+
 def _discard_stdout() -> None:
-    """The reader of stdout left (`sca … | head`). Whatever is still written goes nowhere, quietly."""
+    """Stdout takes no more, such as when its reader left (`sca … | head`). What is still written goes nowhere, quietly."""
     with suppress(OSError):  # a stdout that is no file has nothing to point elsewhere
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -134,7 +149,10 @@ def run() -> NoReturn:
     if not sys.stdout.isatty():
         app.rich_markup_mode = None  # no boxes in a file or a pipe, and `sca --help` there takes half the time
     try:
-        app(prog_name="sca")
+        with _refusals_told():  # once more: `sca --help` into a full disk gets to no subcommand
+            app(prog_name="sca")
+    except ScaError as error:
+        sys.exit(report(error))
     except Exception:  # noqa: BLE001 - the process boundary: whatever gets here is a bug of ours
         traceback.print_exc()
         sys.stderr.write("sca: this is a bug of sca, not of yours; please report it with the lines above\n")

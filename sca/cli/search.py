@@ -11,6 +11,7 @@ import typer
 from sca.cli.console import emit_json, out, stderr
 from sca.cli.options import ConfigFile, Quiet, SetValues, settings_from
 from sca.cli.site import Cookies, CookiesFromBrowser, Proxy, Retries, RetrySleep, YtdlpOpt, site_from
+from sca.errors import check_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,6 +132,8 @@ def search(
         until=until.date() if until else None,
         enrich=enrich,
     )
+    if save_file is not None:
+        check_target(save_file)
     settings = settings_from(config, set_values)
     site = site_from(
         settings,

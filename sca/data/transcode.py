@@ -17,7 +17,7 @@ from sca.data.runs.local import cores
 from sca.data.transcode_files import Source, clashes, find_sources
 from sca.data.transcode_format import Format
 from sca.data.transcode_item import Job, Maker, Outcome
-from sca.errors import OutputError, writing
+from sca.errors import writing
 
 __all__ = ["Format", "NoWatch", "Summary", "Watch", "transcode"]
 
@@ -164,11 +164,8 @@ def _record(outcome: Outcome, summary: Summary, entries: dict[str, Entry]) -> No
 
 
 def _make_folder(out: Path) -> None:
-    try:
-        with writing(out):
-            out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be made: {error.strerror}") from error
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
 
 
 def _sweep(out: Path) -> None:

@@ -22,7 +22,7 @@ from sca.data.runs.ledger import Entry, Ledger, exclusive
 from sca.data.runs.local import cores
 from sca.data.runs.model_identity import model_identity
 from sca.data.transcode_files import INPUTS, one_line, walk
-from sca.errors import InputError, ScaError
+from sca.errors import InputError, OutputError, ScaError, check_target, writing
 from sca.events import AudienceEvent, ComedianEvent, EnvironmentEvent, Show, SpokenWord, read_shows
 from sca.units import HEARD_HZ
 
@@ -114,6 +114,7 @@ def transcribe(
     """
     recordings, clashes = find_recordings(sources)
     summary = Summary(save_file, failed=sorted(clashes.items()))
+    _check_target(save_file)
     with exclusive(save_file.parent):
         ledger = Ledger(ledger_of(save_file))
         entries = ledger.entries()
@@ -137,6 +138,18 @@ def transcribe(
         ledger.settle(entries.values())
     summary.failed.sort()
     return summary
+
+
+def _check_target(save_file: Path) -> None:
+    """Refuse what cannot hold timelines before anything is loaded, and what holds something else before it is touched."""
+    check_target(save_file)
+    with writing(save_file):
+        if not save_file.exists():
+            return
+        with save_file.open("rb") as file:
+            beginning = file.read(4096).lstrip()
+    if beginning and not beginning.startswith(b"{"):
+        raise OutputError(f"{save_file} holds something else than timelines", hint="give another name with --save-file")
 
 
 def _sort_out(

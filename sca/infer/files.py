@@ -19,7 +19,7 @@ from sca.audio.chunk import Chunker
 from sca.audio.decode import BlockReader
 from sca.audio.resample import StreamResampler
 from sca.config import LiveConfig, Settings
-from sca.errors import UsageError
+from sca.errors import UsageError, check_target
 from sca.infer.clock import TICKS_PER_HEARD, TICKS_PER_MS, TICKS_PER_SPOKEN, Clock, LoopClock, simulate
 from sca.infer.engine import Engine, SessionConfig
 from sca.infer.frames import AudioOutput
@@ -121,7 +121,7 @@ class Outputs:
     timing: Path | None = None
 
     def check(self, heard: Path) -> None:
-        """Raise `UsageError` when the track is no WAV, or two of the files are one."""
+        """Raise `UsageError` when the track is no WAV, or two of the files are one, and `OutputError` for what can be no file."""
         if self.said.suffix.lower() != ".wav":
             raise UsageError(f"the output is written as WAV, and {self.said} is called otherwise", hint="name it .wav")
         recorded = [self.record / name for name in ("heard.wav", "said.wav", "events.jsonl")] if self.record else []
@@ -129,6 +129,9 @@ class Outputs:
         for one, other in combinations(files, 2):
             if one.resolve() == other.resolve():
                 raise UsageError(f"{one} is named twice; it would be written over")
+        for path in files[1:]:
+            if path != self.transcript:  # which may be a pipe
+                check_target(path)
 
 
 def run_file(

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import anyio
 
 from sca.config import Settings
+from sca.errors import check_target
 from sca.infer.clock import LoopClock
 from sca.infer.device_line import DeviceLine
 from sca.infer.devices import OUTPUT_BUFFER_MS, Device, choose, is_headphones, load_backend
@@ -170,6 +171,8 @@ class _Mic:
     async def _talk(self, clock: LoopClock) -> dict[str, Any]:
         options, live, turns = self._options, self._settings.live, TurnTimes()
         config = SessionConfig(grid=self._settings.grid, prompt=self._settings.duplex.system_prompt)
+        if options.timing is not None:
+            check_target(options.timing)
         worker = ThreadWorker(self._engine.info.device)
         with ExitStack() as opened:
             opened.callback(worker.close)

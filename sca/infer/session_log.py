@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from sca.errors import writing
+from sca.errors import check_target, writing
 from sca.infer.engine import EngineInfo, SessionConfig
 from sca.infer.frames import AudioOutput, Control, Interrupt, ThoughtPacket, TurnEnd
 from sca.infer.pacing import Stats, spoken_length
@@ -89,8 +89,8 @@ def timing(info: EngineInfo, config: SessionConfig, stats: Stats, turns: TurnTim
 
 def write_timing(path: Path, document: dict[str, Any]) -> None:
     """Write it, whole or not at all."""
+    check_target(path)
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.part")
         try:
             part.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -104,7 +104,7 @@ class _Lines:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with writing(path):
+        with writing(path):  # a pipe or /dev/stderr will do
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("w", encoding="utf-8", buffering=1)
 
@@ -113,7 +113,8 @@ class _Lines:
             self._file.write(line + "\n")
 
     def close(self) -> None:
-        self._file.close()
+        with writing(self._path):
+            self._file.close()
 
 
 class Transcript(Watcher):
@@ -146,8 +147,10 @@ class Transcript(Watcher):
 
     def close(self) -> None:
         """Write the turn that was going on, and let go of the file."""
-        self._end("")
-        self._lines.close()
+        try:
+            self._end("")
+        finally:
+            self._lines.close()
 
     def __enter__(self) -> Self:
         return self

@@ -3,8 +3,6 @@
 `Timeline` is what a listener would have heard: pieces of sound at their places, silence between them, cut where it was cut.
 """
 
-import errno
-import os
 import struct
 from collections import deque
 from contextlib import suppress
@@ -14,7 +12,7 @@ from typing import Self
 
 import numpy as np
 
-from sca.errors import writing
+from sca.errors import check_target, writing
 
 __all__ = ["Timeline", "WavWriter", "to_pcm"]
 
@@ -41,10 +39,8 @@ class WavWriter:
         self._rate_hz = rate_hz
         self._part = path.with_name(f".{path.name}.part")
         self._keep = keep
+        check_target(path)
         with writing(path):
-            if path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-            path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._part.open("wb")
             self._file.write(self._header())
 

@@ -34,7 +34,7 @@ from sca.data.duplex.settings import differences, made_with, tokenizer_of
 from sca.data.duplex.splits import validation_sessions
 from sca.data.duplex.store import iter_rows, merge_tables, write_dict, write_split_files
 from sca.data.duplex.voice import embedder_of
-from sca.data.runs.files import sha256_of, write_json
+from sca.data.runs.files import refuse_strangers, sha256_of, write_json
 from sca.data.runs.ledger import Entry, Ledger, exclusive
 from sca.data.runs.local import cores, run
 from sca.data.runs.model_identity import model_identity
@@ -92,6 +92,7 @@ def build_duplex(
     word_finder(settings)  # models that cannot be loaded end the run here, not once a session
     embedder_of(settings)
     coder_of(settings)
+    refuse_strangers(root, Path(SETTINGS_FILE), "sca build-duplex")  # before anything of ours is in it
     with exclusive(root):
         _claim(root, settings, tokenizer, force)
         scan = corpus.scan(root / ".sca" / "import")
@@ -142,10 +143,6 @@ def _claim(root: Path, settings: Settings, tokenizer: TextTokenizer, force: bool
             shutil.rmtree(root / name, ignore_errors=True)
         for name in ("dataset_dict.json", "report.json", "report.html", "ledger.jsonl", "README.md"):
             (root / name).unlink(missing_ok=True)
-    elif any(entry.name != ".lock" for entry in root.iterdir()):
-        raise OutputError(
-            f"{root} has other files in it", hint="give an empty folder, or one that sca build-duplex made"
-        )
     write_json(path, wanted)
 
 

@@ -21,7 +21,7 @@ from sca.data.export.openings import opening
 from sca.data.export.parquet import ParquetFormat
 from sca.data.export.shard import Format, Made, Shard
 from sca.data.export.webdataset import WebDatasetFormat
-from sca.data.runs.files import write_json
+from sca.data.runs.files import refuse_strangers, write_json
 from sca.data.runs.ledger import exclusive
 from sca.data.runs.local import cores, run
 from sca.errors import InputError, OutputError, ScaError, UsageError, writing
@@ -74,6 +74,7 @@ def export(
         raise OutputError(
             f"{root} and the data set {data} are in each other", hint="give a folder beside it with --output"
         )
+    refuse_strangers(root, _CLAIM, "sca export")  # before anything of ours is in it
     with exclusive(root):
         claim = {
             "format": kind,
@@ -132,8 +133,6 @@ def _claim(root: Path, wanted: dict[str, Any], force: bool) -> None:
                 hint="give another --output, or --force to write it anew",
             )
         _clear(root)
-    elif any(entry.name not in (".lock", ".sca") for entry in root.iterdir()):
-        raise OutputError(f"{root} has other files in it", hint="give an empty folder, or one that sca export made")
     write_json(path, wanted)
 
 

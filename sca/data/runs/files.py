@@ -9,24 +9,22 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sca.errors import InputError, OutputError, writing
+from sca.errors import InputError, OutputError, check_target, writing
 
-__all__ = ["append_line", "published", "read_json", "sha256_of", "write_json", "write_json_lines"]
+__all__ = ["append_line", "published", "read_json", "refuse_strangers", "sha256_of", "write_json", "write_json_lines"]
 
 
 @contextmanager
 def published(path: Path) -> Iterator[Path]:
     """A temporary sibling to write; it takes the name `path`, whole and synced, when the block ends without an error.
 
-    Raises `OutputError` for a device or a pipe: the file would take its place.
+    Raises `OutputError` for what no file can take the place of, see `check_target`.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise OutputError(f"{path} is no file but a device or a pipe", hint="give the name of a file")
+    check_target(path)
     # Cut to what a file name may hold; the same in every run, so that what a killed run leaves is written over by the next.
     stem = path.name.encode()[:240].decode(errors="ignore")
     temporary = path.with_name(f".{stem}.tmp")
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
             with temporary.open("rb") as written:
@@ -34,6 +32,17 @@ def published(path: Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def refuse_strangers(folder: Path, claim: Path, made_by: str) -> None:
+    """Raise `OutputError` for a folder that has files in it and no `claim`, the file that `made_by` writes first."""
+    with writing(folder):
+        if not folder.exists() or (folder / claim).exists():
+            return
+        if any(entry.name not in (".lock", claim.parts[0]) for entry in folder.iterdir()):
+            raise OutputError(
+                f"{folder} has other files in it", hint=f"give an empty folder, or one that {made_by} made"
+            )
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -1,0 +1,132 @@
+"""Every command that writes, told to write where nothing can be written: one line that names the place, a hint, exit 5."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from sca.cli.main import app
+from sca.resources import demo_corpus
+from tests.integration.test_convert import event, line
+
+SHOW = line("show", event(4.0, 20.0, "and then it began"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """What the commands read: the demo's corpus and data set, a folder of recordings, a timeline, a short sound."""
+    root = tmp_path_factory.mktemp("unwritable")
+    assert CliRunner().invoke(app, ["demo", "-o", str(root / "demo")]).exit_code == 0
+    with demo_corpus() as corpus:
+        recording = sorted((corpus / "WAV").iterdir())[0]
+        (root / "audio").mkdir()
+        shutil.copy(recording, root / "audio" / f"show{recording.suffix}")
+        x, rate = soundfile.read(recording, frames=16_000 * 6, dtype="float32")
+    soundfile.write(root / "short.wav", x, rate)
+    (root / "shows.jsonl").write_text(SHOW + "\n")
+    return root
+
+
+FOLDERS = {
+    "demo": lambda made, to: ["demo", "-o", to],
+    "build-duplex": lambda made, to: ["build-duplex", made / "demo" / "corpus", "-o", to],
+    "script": lambda made, to: ["build-duplex", made / "demo" / "corpus", "-o", to, "--mode", "script"],
+    "convert": lambda made, to: ["convert", "-i", made / "shows.jsonl", "--audio-dir", made / "audio", "-o", to],
+    "transcode": lambda made, to: ["transcode", made / "audio", to, "any"],
+    "download": lambda made, to: ["download", "aaaaaaaaaaa", "-o", to, "--sleep-interval", "0"],
+    **{
+        f"export {kind}": lambda made, to, kind=kind: ["export", made / "demo" / "duplex", "--to", kind, "-o", to]
+        for kind in ("parquet", "webdataset", "moshi", "lhotse")
+    },
+    "record": lambda made, to: ["live", "--file", made / "short.wav", "--out", made / "o.wav", "--record", to],
+}
+FILES = {
+    "inspect": lambda made, to: ["inspect", made / "demo" / "duplex", "--html", to],
+    "transcribe": lambda made, to: ["transcribe", made / "short.wav", "--model", "none-such", "--save-file", to],
+    "search": lambda made, to: ["search", "anything", "--save-file", to],
+    "live": lambda made, to: ["live", "--file", made / "short.wav", "--out", f"{to}.wav"],
+    "timing": lambda made, to: ["live", "--file", made / "short.wav", "--out", made / "o.wav", "--timing", to],
+    "transcript": lambda made, to: ["live", "--file", made / "short.wav", "--out", made / "o.wav", "--transcript", to],
+    "turns": lambda made, to: ["eval", "turns", made / "short.wav", "--out", to],
+}
+
+
+def refused(arguments):
+    """What a command says that may not write: its last lines, from the one that begins with its name."""
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert done.exit_code == 5, done.output
+    *_, said, hint = done.stderr.splitlines()
+    assert said.startswith("sca: ")
+    assert hint.startswith("     ")
+    return said
+
+
+@pytest.mark.parametrize("command", [*FOLDERS, *FILES])
+def test_a_place_in_no_folder(made, command):
+    """/proc takes no new names, from root neither."""
+    arguments = (FOLDERS | FILES)[command](made, "/proc/sca")
+    assert "/proc/sca" in refused(arguments)
+
+
+@pytest.mark.parametrize("command", [*FOLDERS, *FILES])
+def test_a_place_below_a_file(made, command, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    said = refused((FOLDERS | FILES)[command](made, tmp_path / "file" / "below"))
+    assert f"{tmp_path}/file" in said
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", FOLDERS)
+def test_a_file_where_a_folder_is_due(made, command, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert f"{tmp_path}/file" in refused(FOLDERS[command](made, tmp_path / "file"))
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", FOLDERS.keys() - {"download", "script", "transcode", "convert", "record"})
+def test_a_folder_of_somebody_elses(made, command, tmp_path):
+    """Refused before anything is left in it."""
+    (tmp_path / "letter").write_text("mine")
+    assert "has other files in it" in refused(FOLDERS[command](made, tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["letter"]
+
+
+@pytest.mark.parametrize("command", FILES.keys() - {"inspect", "live"})
+def test_a_folder_where_a_file_is_due(made, command, tmp_path):
+    (tmp_path / "folder" / "below").mkdir(parents=True)
+    assert f"{tmp_path}/folder" in refused(FILES[command](made, tmp_path / "folder"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "below"]
+
+
+@pytest.mark.parametrize("command", FILES.keys() - {"live", "transcript"})
+def test_a_device_is_not_replaced_by_a_file(made, command):
+    assert "is no file but a device" in refused(FILES[command](made, "/dev/full"))
+    assert Path("/dev/full").is_char_device()
+
+
+def test_a_transcript_may_go_to_a_device_and_a_full_one_is_told(made):
+    assert "the disk is full while writing /dev/full" in refused(FILES["transcript"](made, "/dev/full"))
+    assert Path("/dev/full").is_char_device()
+
+
+@pytest.mark.parametrize("arguments", [("config", "default"), ("config", "show", "--json"), ("--help",)])
+def test_a_full_disk_below_standard_output(arguments):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sca", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 5
+    said, hint = done.stderr.splitlines()
+    assert said == "sca: the disk is full while writing a file or standard output"
+    assert "free some space" in hint
+
+
+def test_a_file_of_somebody_elses_is_no_place_for_timelines(made, tmp_path):
+    (tmp_path / "notes.txt").write_text("buy milk")
+    assert "holds something else than timelines" in refused(FILES["transcribe"](made, tmp_path / "notes.txt"))
+    assert (tmp_path / "notes.txt").read_text() == "buy milk"
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
