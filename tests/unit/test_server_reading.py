@@ -1,10 +1,13 @@
-"""When the server stops reading from a WebSocket whose messages nobody takes, and when it goes on."""
+"""What a WebSocket holds that nobody took yet: when the server stops reading and goes on, and sound that is put together."""
 
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sca.infer.server.heartbeat import websocket_protocol
+from sca.infer.server.inbox import Inbox, inbox_of
 
 HELLO = (
     b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -77,9 +80,13 @@ def visit(use):
     asyncio.run(main())
 
 
+def text(words):
+    return bytes([0x81, 128 | len(words)]) + bytes(4) + words.encode()
+
+
 def test_sound_that_is_read_at_once_never_stops_the_reading():
     async def use(protocol, wire, take):
-        for _ in range(50):
+        for _ in range(100):
             protocol.data_received(message(640))
             assert len((await take())["bytes"]) == 640
         assert (wire.paused, wire.resumed) == (0, 0)
@@ -87,14 +94,15 @@ def test_sound_that_is_read_at_once_never_stops_the_reading():
     visit(use)
 
 
-def test_reading_stops_when_a_few_messages_wait_and_goes_on_when_they_are_taken():
+@pytest.mark.parametrize("size", [1, 640, 100_000])
+def test_reading_stops_when_much_waits_and_goes_on_when_it_is_taken(size):
     async def use(protocol, wire, take):
         sent = 0
         while not wire.paused:
-            protocol.data_received(message(640))
+            protocol.data_received(message(size))
             sent += 1
-            assert sent < 20
-        assert protocol.queue.qsize() == sent > 1
+            assert sent < 400
+        assert protocol.queue.qsize() == sent
         for _ in range(sent):
             assert wire.resumed == 0
             await take()
@@ -103,12 +111,47 @@ def test_reading_stops_when_a_few_messages_wait_and_goes_on_when_they_are_taken(
     visit(use)
 
 
-@pytest.mark.parametrize("size", [4097, 100_000])
-def test_a_large_message_stops_it_by_itself(size):
+def test_sound_is_put_together_until_there_is_as_much_as_is_waited_for():
     async def use(protocol, wire, take):
-        protocol.data_received(message(size))
-        assert wire.paused == 1
-        assert len((await take())["bytes"]) == size
-        assert wire.resumed == 1
+        inbox_of(protocol.scope).wanted = 1600
+        for _ in range(6):
+            protocol.data_received(message(640))
+        assert protocol.queue.qsize() == 2
+        assert [(len(one["bytes"]), one["messages"]) for one in (await take(), await take())] == [(1920, 3), (1920, 3)]
 
     visit(use)
+
+
+def test_other_messages_and_the_end_let_what_was_said_before_them_through():
+    async def use(protocol, wire, take):
+        inbox_of(protocol.scope).wanted = 10_000
+        protocol.data_received(message(640) + text("stop") + message(2))
+        assert len((await take())["bytes"]) == 640
+        assert (await take())["text"] == "stop"
+        assert protocol.queue.empty()
+        protocol.data_received(bytes([0x88, 0x82]) + bytes(4) + (1000).to_bytes(2, "big"))
+        assert len((await take())["bytes"]) == 2
+        assert await take() == {"type": "websocket.disconnect", "code": 1000, "reason": ""}
+
+    visit(use)
+
+
+@given(sizes=st.lists(st.integers(0, 3000), max_size=40), wanted=st.lists(st.integers(0, 9000), min_size=1, max_size=5))
+def test_every_byte_and_every_message_comes_through_in_order(sizes, wanted):
+    """However much is waited for, and whenever that changes."""
+
+    async def main():
+        inbox, sent, came, messages = Inbox(), bytearray(), bytearray(), 0
+        for i, size in enumerate(sizes):
+            inbox.wanted = wanted[i % len(wanted)]
+            piece = bytes([i]) * size
+            sent += piece
+            inbox.put_nowait({"type": "websocket.receive", "bytes": piece})
+        inbox.put_nowait({"type": "websocket.disconnect"})
+        while (event := inbox.get_nowait())["type"] == "websocket.receive":
+            came += event["bytes"]
+            messages += event["messages"]
+        assert (came, messages, inbox.empty()) == (sent, len(sizes), True)
+        assert inbox.unread_bytes == 0
+
+    asyncio.run(main())

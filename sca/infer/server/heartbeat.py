@@ -1,13 +1,15 @@
-"""uvicorn's WebSocket protocol with a heartbeat that drops who is gone, and only them. Knows no session."""
+"""uvicorn's WebSocket protocol with a heartbeat that drops who is gone, and only them, and an inbox. Knows no session."""
 
 import asyncio
 from asyncio.transports import BaseTransport
 from typing import Any
 
+from sca.infer.server.inbox import EXTENSION, Inbox
+
 __all__ = ["websocket_protocol"]
 
 _UNSENT_BYTES = 32_768  # held here, beyond what the kernel takes, before a sender waits
-_SMALL_BYTES, _UNREAD_MESSAGES = 4096, 8  # of a client's, that wait to be read while more may come
+_UNREAD_BYTES = 32_768  # of a client's, that wait to be taken while more may come
 _LINGER_S = 10.0  # until a connection whose close message nobody takes is cut
 
 
@@ -17,13 +19,24 @@ def websocket_protocol() -> type[Any]:
     - A ping counts as answered by anything that comes. While we do not read what came, its answer lies behind that; then it is
       enough that the client takes what it is sent.
     - A connection that is given up is cut. uvicorn would wait until all it wrote was taken, which a dead peer never does.
-    - Reading goes on while a few small messages wait; uvicorn stops and goes on with every one, at the price of two system calls.
+    - Messages come into an `Inbox`, and reading goes on while a little waits there; uvicorn stops and goes on with every message,
+      at the price of two system calls.
     - Code 1006 says that it broke, as opposed to 1005, closed without a code.
     """
     from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
     class Heartbeat(WebSocketsSansIOProtocol):
         _heard_s = _stuck_s = 0.0
+
+        def __init__(self, *args: Any, **named: Any) -> None:
+            super().__init__(*args, **named)
+            self.queue = self._inbox = Inbox()
+
+        def handle_connect(self, event: Any) -> None:
+            super().handle_connect(event)
+            if not self.handshake_complete:  # its task is made, and has not begun
+                extensions: dict[Any, Any] = self.scope["extensions"] or {}
+                extensions[EXTENSION] = self._inbox
 
         def connection_made(self, transport: BaseTransport) -> None:
             super().connection_made(transport)
@@ -38,13 +51,12 @@ def websocket_protocol() -> type[Any]:
             super().data_received(data)
 
         def send_receive_event_to_app(self) -> None:
-            size = sum(map(len, self.frames))
-            if self.read_paused or size > _SMALL_BYTES or self.queue.qsize() >= _UNREAD_MESSAGES:
-                super().send_receive_event_to_app()
-                return
-            self.read_paused = True  # so it is left as it is
+            paused, self.read_paused = self.read_paused, True  # so that reading is left as it is
             super().send_receive_event_to_app()
-            self.read_paused = False
+            self.read_paused = paused
+            if not paused and self._inbox.unread_bytes > _UNREAD_BYTES:
+                self.read_paused = True
+                self.transport.pause_reading()
 
         def keepalive_timeout(self) -> None:
             takes = self.writable.is_set() or self._stuck_s > self.ping_sent_at

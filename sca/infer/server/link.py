@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from sca.infer.change import Change
+from sca.infer.server.inbox import inbox_of
 from sca.infer.server.outbox import Message, Outbox
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ class Link:
     def kept_bytes(self) -> int:
         """What was sent and not acknowledged."""
         return self._kept_bytes
+
+    def want(self, size: int) -> None:
+        """So many bytes of sound are waited for: fewer need not be received yet. It holds until a socket is replaced."""
+        inbox = None if self._socket is None else inbox_of(self._socket.scope)
+        if inbox is not None:
+            inbox.wanted = size
 
     # Resuming
 
@@ -169,7 +176,7 @@ class Link:
             if event["type"] == "websocket.disconnect":
                 self._broke(socket, closed=event.get("code") != _BROKEN)
                 continue
-            self.received += 1
+            self.received += event.get("messages", 1)
             if self._arrived is not None:
                 self._arrived()
                 self._arrived = None

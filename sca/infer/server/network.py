@@ -55,6 +55,11 @@ class NetworkSource(Watcher):
         """Whether its sound comes faster than real time, by more than jitter explains: it is no microphone, or catches up."""
         return 2 * self._held > self._room or self._ahead(self._room)
 
+    @property
+    def missing(self) -> int:
+        """Samples until one more chunk is whole; until then there is no hurry to put them."""
+        return self._chunk - (self._given + self._held) % self._chunk
+
     def resume(self) -> None:
         """The client comes back, with what was heard meanwhile: from now on that counts as ahead of real time, not as late."""
         if self._origin is not None:

@@ -211,6 +211,7 @@ class _Conversation(Connection):
         whole = len(data) // 2 * 2
         self._half = data[whole:]
         await self._source.put(np.frombuffer(data, "<i2", whole // 2).astype(np.float32) / 32768)
+        self._link.want(2 * self._source.missing - len(self._half))
 
     @property
     def _prompt(self) -> str:
