@@ -21,6 +21,7 @@ LAYERS = {
     "sca": 1,  # the package itself: the version, and names of the core that are loaded on demand
     "sca.errors": 0,
     "sca.units": 0,
+    "sca.wording": 0,
     "sca.config": 1,
     "sca.controls": 1,
     "sca._tokenizer_files": 1,

@@ -19,6 +19,7 @@ from sca.audio.resample import StreamResampler
 from sca.audio.sources import AudioInfo, SoundFileSource, Source, cut_short, silent
 from sca.audio.wav_header import WavHeader, read_wav_header
 from sca.errors import InputError
+from sca.wording import counted
 
 __all__ = ["BLOCK_SAMPLES", "AudioInfo", "BlockReader", "probe", "read"]
 
@@ -65,7 +66,7 @@ class BlockReader:
             there_are = (
                 "1 channel (0)"
                 if self.info.channels == 1
-                else f"{self.info.channels} channels (0 to {self.info.channels - 1})"
+                else f"{counted(self.info.channels, 'channel')} (0 to {self.info.channels - 1})"
             )
             raise InputError(f"{path} has {there_are}, there is no channel {channel}")
         self._blocks = self._source.blocks(block_samples)

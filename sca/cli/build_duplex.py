@@ -11,6 +11,7 @@ from sca.cli.options import ConfigFile, Force, Jobs, Json, Preset, Quiet, SetVal
 from sca.cli.progress import audio_progress
 from sca.data.corpora.conversation import CorpusFormat
 from sca.errors import PartialFailure
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from sca.config import Settings
@@ -201,7 +202,8 @@ def build_duplex(
     if summary.failed:
         total = summary.kept + len(summary.dropped) + len(summary.failed)
         raise PartialFailure(
-            f"{len(summary.failed)} of {total} sessions failed", hint=f"the reasons are in {output / 'ledger.jsonl'}"
+            f"{len(summary.failed)} of {counted(total, 'session')} failed",
+            hint=f"the reasons are in {output / 'ledger.jsonl'}",
         )
 
 
@@ -221,7 +223,10 @@ def _script(source: Path, output: Path, settings: "Settings", json: bool) -> Non
             }
         )
     else:
-        out().print(f"{summary.files} files with {summary.events} events and {summary.tokens} tokens in {output}")
+        out().print(
+            f"{counted(summary.files, 'file')} with {counted(summary.events, 'event')} and "
+            f"{counted(summary.tokens, 'token')} in {output}"
+        )
 
 
 def _say_notes(notes: list[str]) -> None:
@@ -249,12 +254,14 @@ def _show(summary: "BuildSummary") -> None:
     report, placement, coverage = summary.report, summary.report.placement, summary.report.coverage
     console = out()
     console.print(
-        f"{report.sessions.kept} sessions, {report.sessions.hours:.2f} h, {report.rows} rows in {summary.root} "
+        f"{counted(report.sessions.kept, 'session')}, {report.sessions.hours:.2f} h, "
+        f"{counted(report.rows, 'row')} in {summary.root} "
         f"({summary.built} built now, {len(summary.dropped)} dropped, {len(summary.failed)} failed, "
-        f"{report.skipped} lines or files skipped)"
+        f"{counted(report.skipped, 'line or file', 'lines or files')} skipped)"
     )
     console.print(
-        f"{coverage.words_in_rows} of {coverage.words} words, {placement.tokens} tokens, {coverage.tokens_dropped} dropped; "
+        f"{coverage.words_in_rows} of {counted(coverage.words, 'word')}, {counted(placement.tokens, 'token')}, "
+        f"{coverage.tokens_dropped} dropped; "
         f"token-time error {placement.mean_error_s:.3f} s mean, {placement.p95_error_s:.2f} s p95, "
         f"{placement.max_late_s:.2f} s latest"
     )

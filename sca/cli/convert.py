@@ -9,6 +9,7 @@ from sca.cli.console import emit_json, out, stderr
 from sca.cli.options import ConfigFile, Force, Jobs, Json, Quiet, SetValues, settings_from
 from sca.cli.progress import audio_progress
 from sca.errors import PartialFailure, UsageError
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from sca.data.shows.convert import Summary
@@ -135,7 +136,8 @@ def convert(
     if summary.failed:
         total = summary.shows + len(summary.dropped) + len(summary.failed)
         raise PartialFailure(
-            f"{len(summary.failed)} of {total} lines failed", hint=f"the reasons are in {output_dir / 'ledger.jsonl'}"
+            f"{len(summary.failed)} of {counted(total, 'line')} failed",
+            hint=f"the reasons are in {output_dir / 'ledger.jsonl'}",
         )
 
 
@@ -176,7 +178,7 @@ def _document(summary: "Summary", url: str | None) -> dict[str, Any]:
 def _show(summary: "Summary", url: str | None) -> None:
     console = out()
     console.print(
-        f"{summary.shows} shows, {summary.seconds / 3600:.2f} h, {summary.rows} rows with "
+        f"{counted(summary.shows, 'show')}, {summary.seconds / 3600:.2f} h, {counted(summary.rows, 'row')} with "
         f"{summary.target_seconds / 3600:.2f} h of target speech in {summary.root} ({summary.encoded} encoded now, "
         f"{len(summary.dropped)} dropped, {len(summary.failed)} failed)",
         markup=False,

@@ -10,6 +10,7 @@ from sca.cli.console import emit_json, out
 from sca.cli.options import Json
 from sca.cli.verify import show_verification
 from sca.errors import OutputError, VerificationError, writing
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from sca.data.duplex.checks import Verification
@@ -65,7 +66,8 @@ def _show(corpus: Path, data: Path, rows: "DuplexDataset", outcome: "Verificatio
     console = out()
     row = rows.record(0)
     console.print(
-        f"[bold]A row[/]: {row['row_id']}, {row['n_chunks']} chunks of 0.32 s, {len(row['input_ids'])} tokens",
+        f"[bold]A row[/]: {row['row_id']}, {counted(row['n_chunks'], 'chunk')} of 0.32 s, "
+        f"{counted(len(row['input_ids']), 'token')}",
         highlight=False,
     )
     console.print(

@@ -16,6 +16,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from sca.wording import counted
+
 __all__ = ["CHECKS", "Check", "Status"]
 
 _ANSWER_S = 4.0
@@ -92,8 +94,8 @@ def ytdlp(today: date | None = None) -> Check:
     except (TypeError, ValueError):
         return Check("yt-dlp", Status.warn, f"{version}, which tells no date", _UPGRADE)
     if age > _YTDLP_OLD_DAYS:
-        return Check("yt-dlp", Status.warn, f"{version}, {age} days old", _UPGRADE)
-    return Check("yt-dlp", Status.ok, f"{version}, {max(age, 0)} days old")
+        return Check("yt-dlp", Status.warn, f"{version}, {counted(age, 'day')} old", _UPGRADE)
+    return Check("yt-dlp", Status.ok, f"{version}, {counted(max(age, 0), 'day')} old")
 
 
 def ytdlp_ejs() -> Check:

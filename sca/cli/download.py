@@ -10,6 +10,7 @@ from sca.cli.console import emit_json, out, stderr
 from sca.cli.options import ConfigFile, Json, Quiet, SetValues, settings_from
 from sca.cli.site import Cookies, CookiesFromBrowser, Proxy, Retries, RetrySleep, YtdlpOpt, site_from
 from sca.errors import PartialFailure, UsageError
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from sca.data.download import Summary
@@ -137,6 +138,6 @@ def _leave(summary: "Summary", folder: Path) -> None:
     if failed:
         again = sum(entry.retryable for entry in failed)
         raise PartialFailure(
-            f"{len(failed)} of {len(summary.entries)} videos failed, {again} of them may come another time",
+            f"{len(failed)} of {counted(len(summary.entries), 'video')} failed, {again} of them may come another time",
             hint=f"the reasons are in {folder / 'ledger.jsonl'}; the same command again tries what is missing",
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sca.cli.console import stderr
 from sca.data.download import Listener
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -58,7 +59,7 @@ class _Bars(Listener):
         self._overall: TaskID | None = None
 
     def started(self, total: int) -> None:
-        self._overall = self._bars.add_task("all", total=total, what=f"0 of {total} videos")
+        self._overall = self._bars.add_task("all", total=total, what=f"0 of {counted(total, 'video')}")
 
     def ticked(self, tick: "Tick") -> None:
         title = tick.title if len(tick.title) <= _TITLE_WIDTH else f"{tick.title[: _TITLE_WIDTH - 1]}…"
@@ -78,7 +79,7 @@ class _Bars(Listener):
             return
         self._bars.advance(self._overall)
         overall = next(task for task in self._bars.tasks if task.id == self._overall)
-        said = f"{overall.completed:.0f} of {overall.total:.0f} videos"
+        said = f"{overall.completed:.0f} of {counted(round(overall.total or 0), 'video')}"
         self._bars.update(self._overall, what=said)
         if entry.status == "failed":
             self._bars.console.print(f"sca: {entry.item}: failed: {entry.reason}", markup=False)

@@ -9,6 +9,7 @@ from sca.cli.console import emit_json, out, stderr
 from sca.cli.options import ConfigFile, Force, Json, Quiet, SetValues, settings_from
 from sca.cli.progress import audio_progress
 from sca.errors import PartialFailure
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from sca.data.reaction_eval import Scored
@@ -89,7 +90,7 @@ def _complain(outcomes: "list[Outcome]") -> None:
         stderr().print(f"failed: {outcome.item.task}/{outcome.item.name}: {outcome.error}", markup=False)
     if failed:
         raise PartialFailure(
-            f"{len(failed)} of {len(outcomes)} items failed",
+            f"{len(failed)} of {counted(len(outcomes), 'item')} failed",
             hint="repair or remove them; the same command does only those",
         )
 
@@ -135,7 +136,7 @@ def turns(
         emit_json(document)
     if failed:
         raise PartialFailure(
-            f"{len(failed)} of {len(files)} files failed: {failed[0]}", hint="repair or leave them out"
+            f"{len(failed)} of {counted(len(files), 'file')} failed: {failed[0]}", hint="repair or leave them out"
         )
 
 
@@ -172,7 +173,9 @@ def reactions(
     for line in broken:
         stderr().print(f"passed over: {line}", markup=False)
     if broken:
-        raise PartialFailure(f"{len(broken)} lines could not be read", hint="repair them; the others were compared")
+        raise PartialFailure(
+            f"{counted(len(broken), 'line')} could not be read", hint="repair them; the others were compared"
+        )
 
 
 def _show_reactions(scored: "Scored") -> None:

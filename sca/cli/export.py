@@ -11,6 +11,7 @@ from sca.cli.console import emit_json, out
 from sca.cli.options import Force, Jobs, Json, Quiet
 from sca.cli.progress import audio_progress
 from sca.errors import UsageError
+from sca.wording import counted
 
 __all__ = ["export", "parse_size"]
 
@@ -80,7 +81,8 @@ def export(
         return
     console = out()
     console.print(
-        f"{done.items} items in {done.shards} shards ({done.made} made now), {done.files} files, {done.bytes / 1e6:.1f} MB "
+        f"{counted(done.items, 'item')} in {counted(done.shards, 'shard')} ({done.made} made now), "
+        f"{counted(done.files, 'file')}, {done.bytes / 1e6:.1f} MB "
         f"in {output}",
         markup=False,
     )

@@ -13,6 +13,7 @@ from sca.cli.devices import Backend
 from sca.cli.options import ConfigFile, Json, Quiet, SetValues, settings_from
 from sca.cli.progress import audio_progress
 from sca.errors import UsageError, check_target
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from sca.data.duplex.look import View
@@ -125,8 +126,8 @@ def _show(view: "View") -> None:
     flags = f", flags: {', '.join(view.flags)}" if view.flags else ""
     tokens = sum(token.control is None for side in view.sides for token in side.tokens)
     console.print(
-        f"{printable(view.title)}: {view.duration_s:.2f} s, {view.n_chunks} chunks, {tokens} text tokens, "
-        f"{len(view.overlaps)} overlaps{flags}\n",
+        f"{printable(view.title)}: {view.duration_s:.2f} s, {counted(view.n_chunks, 'chunk')}, {counted(tokens, 'text token')}, "
+        f"{counted(len(view.overlaps), 'overlap')}{flags}\n",
         markup=False,
     )
     loud = [levels(view, track, _BINS_PER_S).tolist() for track in view.tracks]

@@ -9,6 +9,7 @@ import typer
 from sca.cli.console import emit_json
 from sca.cli.options import ConfigFile, Json, Quiet, SetValues, settings_from
 from sca.errors import UsageError
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from sca.config import Settings
@@ -172,7 +173,8 @@ def _on_file(file: Path, outputs: Any, settings: "Settings", *, realtime: bool, 
 def _show(out: Path, document: dict[str, Any]) -> None:
     latency = document["latency_ms"]
     sys.stdout.write(
-        f"heard {document['heard_s']:.2f} s, said {document['said_samples'] / 24_000:.2f} s in {document['turns_begun']} turns"
+        f"heard {document['heard_s']:.2f} s, said {document['said_samples'] / 24_000:.2f} s in "
+        f"{counted(document['turns_begun'], 'turn')}"
         f" ({document['interruptions']} interrupted)\n"
     )
     if latency["count"]:
@@ -180,9 +182,12 @@ def _show(out: Path, document: dict[str, Any]) -> None:
             f"mouth to ear: p50 {latency['p50']:g} ms, p95 {latency['p95']:g} ms, p99 {latency['p99']:g} ms\n"
         )
     if document["dropped"] or document["late"]:
-        sys.stdout.write(f"dropped {document['dropped']} of {document['chunks_in']} chunks, {document['late']} late\n")
+        sys.stdout.write(
+            f"dropped {document['dropped']} of {counted(document['chunks_in'], 'chunk')}, {document['late']} late\n"
+        )
     if document["non_finite"] or document["clipped"]:
         sys.stdout.write(
-            f"in the input: {document['non_finite']} samples were no numbers (replaced by 0), {document['clipped']} clipped\n"
+            f"in the input: {counted(document['non_finite'], 'sample')} without a number (replaced by 0), "
+            f"{document['clipped']} clipped\n"
         )
     sys.stdout.write(f"{out}\n")

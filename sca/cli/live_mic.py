@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sca.errors import UsageError
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from sca.config import Settings
@@ -72,18 +73,20 @@ def summary(document: dict[str, Any]) -> str:
     latency, devices = document["latency_ms"], document["devices"]
     cut = sum(turn["interrupted"] is not None for turn in document["turns"])
     lines = [
-        f"heard {document['heard_s']:.2f} s, said {document['said_samples'] / 24_000:.2f} s in {len(document['turns'])} turns"
+        f"heard {document['heard_s']:.2f} s, said {document['said_samples'] / 24_000:.2f} s in "
+        f"{counted(len(document['turns']), 'turn')}"
         f" ({cut} interrupted)"
     ]
     if latency["count"]:
         lines.append(f"mouth to ear: p50 {latency['p50']:g} ms, p95 {latency['p95']:g} ms, p99 {latency['p99']:g} ms")
     heard, said = devices["input"], devices["output"]
     lines.append(
-        f"dropped {document['dropped']} of {document['chunks_in']} chunks and {heard['dropped']} samples of the microphone; "
-        f"{said['underruns']} gaps, {heard['clipped']} clipped, {heard['non_finite']} no numbers"
+        f"dropped {document['dropped']} of {counted(document['chunks_in'], 'chunk')} and "
+        f"{counted(heard['dropped'], 'sample')} of the microphone; "
+        f"{counted(said['underruns'], 'gap')}, {heard['clipped']} clipped, {heard['non_finite']} without a number"
     )
     lines += [
-        f"the {name} device was opened again {d['reopened']} times"
+        f"the {name} device was opened again {counted(d['reopened'], 'time')}"
         for name, d in (("input", heard), ("output", said))
         if d["reopened"]
     ]

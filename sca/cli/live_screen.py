@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sca.cli.console import stderr
 from sca.infer.frames import AudioOutput, Control, Error, Interrupt, Lag, ThoughtPacket, TurnEnd
 from sca.infer.ports import Watcher
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -64,7 +65,9 @@ class PlainLog(Watcher):
             case Interrupt():
                 self.notify(f"turn {frame.turn_id}: interrupted by the {frame.by}")
             case Lag():
-                self.notify(f"behind by {frame.behind_chunks} chunks ({frame.reason}), {frame.dropped_chunks} dropped")
+                self.notify(
+                    f"behind by {counted(frame.behind_chunks, 'chunk')} ({frame.reason}), {frame.dropped_chunks} dropped"
+                )
             case Error(fatal=False):
                 self.notify(frame.message)
 
@@ -106,7 +109,9 @@ class LiveScreen(Watcher):
                 self._interrupted_s = self._now_s()
                 self._says += " …"
             case Lag():
-                self.notify(f"behind by {frame.behind_chunks} chunks ({frame.reason}), {frame.dropped_chunks} dropped")
+                self.notify(
+                    f"behind by {counted(frame.behind_chunks, 'chunk')} ({frame.reason}), {frame.dropped_chunks} dropped"
+                )
             case Error(fatal=False):
                 self.notify(frame.message)
 
@@ -137,9 +142,15 @@ class LiveScreen(Watcher):
     def _rows(self, status: "Status") -> list[tuple[str, str]]:
         p50, p95 = status.latency_p50_ms, status.latency_p95_ms
         latency = "no answer yet" if p50 is None or p95 is None else f"p50 {p50:.0f} ms · p95 {p95:.0f} ms"
-        lost = f"{status.dropped_chunks} chunks · {status.lost_samples} samples by the driver · {status.underruns} gaps"
+        lost = (
+            f"{counted(status.dropped_chunks, 'chunk')} · {counted(status.lost_samples, 'sample')} by the "
+            f"driver · {counted(status.underruns, 'gap')}"
+        )
         rows = [
-            ("state", f"{self.state(status)} · {status.heard_s:.0f} s · {status.interruptions} interruptions"),
+            (
+                "state",
+                f"{self.state(status)} · {status.heard_s:.0f} s · {counted(status.interruptions, 'interruption')}",
+            ),
             ("hear", meter(status.hear_level) + ("  CLIPPED" if status.clipped else "")),
             ("say", meter(status.say_level)),
             ("thinks", self._hears),

@@ -12,6 +12,7 @@ from sca.cli.console import emit_json, out, stderr
 from sca.cli.options import ConfigFile, Quiet, SetValues, settings_from
 from sca.cli.site import Cookies, CookiesFromBrowser, Proxy, Retries, RetrySleep, YtdlpOpt, site_from
 from sca.errors import check_target
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -209,8 +210,8 @@ def _table(results: "Sequence[SearchResult]") -> None:
 def _notes(found: "Found", query: "Query", save_file: Path | None) -> None:
     console = stderr()
     left_out = ", ".join(f"{count} {reason}" for reason, count in found.left_out.most_common())
-    what = f"{len(found.results)} videos" if found.results else f"nothing was found for {query.words!r}"
-    seen = f"{found.looked_at} results seen" + (f"; left out: {left_out}" if left_out else "")
+    what = f"{counted(len(found.results), 'video')}" if found.results else f"nothing was found for {query.words!r}"
+    seen = f"{counted(found.looked_at, 'result')} seen" + (f"; left out: {left_out}" if left_out else "")
     console.print(f"sca: {what} ({seen})", markup=False)
     if found.bound:
         console.print(f"sca: stopped before the end: {found.bound}", markup=False)

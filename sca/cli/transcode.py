@@ -9,6 +9,7 @@ from sca.cli.console import emit_json, out, stderr
 from sca.cli.options import Force, Jobs, Json, Quiet
 from sca.cli.transcode_progress import transcode_progress
 from sca.errors import PartialFailure
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from sca.data.transcode import Summary
@@ -64,7 +65,7 @@ def transcode(
         _show(summary)
     if summary.failed:
         raise PartialFailure(
-            f"{len(summary.failed)} of {summary.total} files failed",
+            f"{len(summary.failed)} of {counted(summary.total, 'file')} failed",
             hint=f"the reasons are in {output / 'ledger.jsonl'}",
         )
 
@@ -96,7 +97,8 @@ def _document(summary: "Summary") -> dict[str, Any]:
 
 def _show(summary: "Summary") -> None:
     out().print(
-        f"{summary.made} files made, {summary.made_s / 3600:.2f} h; {summary.already} were there, {len(summary.failed)} failed; "
+        f"{counted(summary.made, 'file')} made, {summary.made_s / 3600:.2f} h; {summary.already} made before, "
+        f"{len(summary.failed)} failed; "
         f"in {summary.out} (ffmpeg: {summary.ffmpeg})",
         markup=False,
     )

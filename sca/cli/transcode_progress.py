@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sca.cli.console import stderr
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -36,9 +37,9 @@ class TranscodeProgress:
         self._todo, self._audio_s = todo, audio_s
         self._began = self._said = time.monotonic()
         if self._bar is not None:
-            self._task = self._bar.add_task("transcode", total=max(audio_s, 1e-3), text=f"0/{todo} files")
+            self._task = self._bar.add_task("transcode", total=max(audio_s, 1e-3), text=f"0/{counted(todo, 'file')}")
         elif not self._quiet and todo:
-            sys.stderr.write(f"transcode: {todo} of {total} files to do, {audio_s / 3600:.2f} h of audio\n")
+            sys.stderr.write(f"transcode: {todo} of {counted(total, 'file')} to do, {audio_s / 3600:.2f} h of audio\n")
 
     def time(self, item: str, made_s: float) -> None:
         """See `sca.data.transcode.Watch`."""
@@ -58,7 +59,7 @@ class TranscodeProgress:
         made_s = self._finished_s + sum(self._under_way.values())
         elapsed_s = max(time.monotonic() - self._began, 1e-6)
         speed = made_s / elapsed_s
-        text = f"{self._files}/{self._todo} files, {made_s / 3600:.2f} h, {speed:.0f} × real time"
+        text = f"{self._files}/{counted(self._todo, 'file')}, {made_s / 3600:.2f} h, {speed:.0f} × real time"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=made_s, text=text)
         elif not self._quiet and (time.monotonic() - self._said > _PLAIN_EVERY_S or last):

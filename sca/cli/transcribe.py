@@ -9,6 +9,7 @@ from sca.cli.console import emit_json, out, stderr
 from sca.cli.options import Json, Quiet
 from sca.cli.progress import audio_progress
 from sca.errors import PartialFailure
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from sca.data.transcribe import Summary
@@ -100,7 +101,7 @@ def transcribe(
         _show(summary)
     if summary.failed:
         raise PartialFailure(
-            f"{len(summary.failed)} recordings failed",
+            f"{counted(len(summary.failed), 'recording')} failed",
             hint=f"the reasons are in {ledger_of(save_file)}; --retry-failed tries them again",
         )
 
@@ -132,10 +133,12 @@ def _document(summary: "Summary") -> dict[str, Any]:
 
 def _show(summary: "Summary") -> None:
     acted = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in summary.guards.items() if count)
-    events = ", ".join(f"{count} {role}" for role, count in summary.events.items()) or "no events"
+    events = ", ".join(f"{counted(count, f'{role} event')}" for role, count in summary.events.items()) or "no events"
+    where = f"; in {summary.save_file}" if summary.save_file.exists() else ""
     out().print(
-        f"{summary.made} recordings transcribed, {summary.audio_s / 3600:.2f} h, {summary.words} words, {events}; "
-        f"{summary.already} were there, {len(summary.failed)} failed; in {summary.save_file}",
+        f"{counted(summary.made, 'recording')} transcribed, {summary.audio_s / 3600:.2f} h, "
+        f"{counted(summary.words, 'word')}, {events}; "
+        f"{summary.already} transcribed before, {len(summary.failed)} failed{where}",
         markup=False,
     )
     if acted:

@@ -11,6 +11,7 @@ from sca.cli.console import emit_json
 from sca.cli.options import ConfigFile, Json, SetValues
 from sca.cli.turn_load import AuthKey, Url, key_of
 from sca.errors import UsageError
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from sca.infer.turn.watch import Event
@@ -121,7 +122,7 @@ def watch(
 def _line(found: dict[str, Any]) -> str:
     if found["type"] == "end":
         rest = "" if found["open_since_s"] is None else f", one that began at {found['open_since_s']:.2f} s is not over"
-        return f"heard {found['heard_s']:.2f} s: {found['turns']} turns{rest}"
+        return f"heard {found['heard_s']:.2f} s: {counted(found['turns'], 'turn')}{rest}"
     head = f"{found['at_s']:8.2f} s  "
     if found["type"] == "over":
         why = "silence" if found["reason"] == "silence" else f"probability {found['probability']:.3f}"

@@ -10,6 +10,7 @@ from sca.cli.console import emit_json
 from sca.cli.options import ConfigFile, Json, SetValues
 from sca.cli.turn_ops import StateDir, place_of
 from sca.errors import PartialFailure
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from sca.config import Settings
@@ -85,7 +86,7 @@ def bench(
         _show(document)
     if document["errors"]:
         failed = document["requests"] - document["answered"]
-        raise PartialFailure(f"{failed} of {document['requests']} requests failed")
+        raise PartialFailure(f"{failed} of {counted(document['requests'], 'request')} failed")
 
 
 def _url(settings: "Settings", url: str | None, state_dir: Path | None) -> str:
@@ -129,14 +130,14 @@ def warm_up(url: str, key: str | None, sample: Path | None = None, requests: int
     """Ask a few times, and say on stderr how long it took."""
     document = _load(url, key, sample, 1, requests, None)
     sys.stderr.write(
-        f"warm: {document['answered']} of {requests} requests answered, the slowest in {document['max_ms']:g} ms\n"
+        f"warm: {document['answered']} of {counted(requests, 'request')} answered, the slowest in {document['max_ms']:g} ms\n"
     )
 
 
 def _show(document: dict[str, Any]) -> None:
     sys.stdout.write(
-        f"{document['answered']} of {document['requests']} requests answered in {document['wall_s']:.1f} s"
-        f" over {document['concurrency']} connections: {document['requests_per_s']:g} a second\n"
+        f"{document['answered']} of {counted(document['requests'], 'request')} answered in {document['wall_s']:.1f} s"
+        f" over {counted(document['concurrency'], 'connection')}: {document['requests_per_s']:g} a second\n"
         f"p50 {document['p50_ms']:g} ms, p95 {document['p95_ms']:g} ms, p99 {document['p99_ms']:g} ms,"
         f" longest {document['max_ms']:g} ms\n"
         f"probability {document['probability']:.3f}\n"

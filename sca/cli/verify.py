@@ -9,6 +9,7 @@ from sca.cli.console import emit_json, out
 from sca.cli.options import ConfigFile, Json, Quiet, SetValues, settings_from
 from sca.cli.progress import audio_progress
 from sca.errors import VerificationError
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from sca.data.duplex.checks import Verification
@@ -49,7 +50,7 @@ def verify(
         show_verification(outcome)
     if not outcome.holds:
         raise VerificationError(
-            f"{data} is broken in {len(outcome.problems)} places: {outcome.problems[0]}",
+            f"{data} is broken in {counted(len(outcome.problems), 'place')}: {outcome.problems[0]}",
             hint="build it again with sca build-duplex --force, or restore the files",
         )
 

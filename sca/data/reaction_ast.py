@@ -16,6 +16,7 @@ from sca.data.reaction_labels import labels_of_config
 from sca.data.reaction_tagger import WINDOW_SAMPLES
 from sca.errors import InputError, MissingToolError
 from sca.units import HEARD_HZ
+from sca.wording import counted
 
 __all__ = ["AST_FILES", "AstTagger"]
 
@@ -58,7 +59,8 @@ class AstTagger:
         absent = sorted(report["missing_keys"])
         if absent:  # transformers would fill them at random and go on
             raise InputError(
-                f"{folder} is no AST tagger: {len(absent)} weights are missing, such as {absent[0]}", hint=_WHOLE
+                f"{folder} is no AST tagger: it lacks {counted(len(absent), 'weight')}, such as {absent[0]}",
+                hint=_WHOLE,
             )
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._network: Any = network.to(self._device).eval()

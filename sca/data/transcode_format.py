@@ -10,6 +10,7 @@ from typing import Any
 from sca.data.ffmpeg import url
 from sca.data.transcode_files import OUTPUTS
 from sca.errors import InputError, UsageError
+from sca.wording import counted
 
 __all__ = ["LENGTH_SLACK_S", "Format", "Made", "inspect"]
 
@@ -108,7 +109,7 @@ class Made:
         if self.rate_hz != rate_hz:
             return f"is at {self.rate_hz} Hz, not {rate_hz} Hz"
         if self.channels != asked.channels:
-            return f"has {self.channels} channels, not {asked.channels}"
+            return f"has {counted(self.channels, 'channel')}, not {asked.channels}"
         if self.deep:
             return "has more than 16 bits"
         return None

@@ -16,6 +16,7 @@ from sca.data.runs.ledger import Entry
 from sca.data.transcode_files import Source, one_line
 from sca.data.transcode_format import LENGTH_SLACK_S, Format, Made, inspect
 from sca.errors import InputError, OutputError, ScaError, writing
+from sca.wording import counted
 
 __all__ = ["Job", "Maker", "Outcome", "part_name"]
 
@@ -165,7 +166,9 @@ class Maker:
         """What was made, when it is what was asked for and as long as its source; else raises `InputError`."""
         path = job.source.path
         if log.decode_errors:
-            raise InputError(f"{path} is damaged: {log.decode_errors} packets cannot be decoded ({log.reason})")
+            raise InputError(
+                f"{path} is damaged: {counted(log.decode_errors, 'packet')} cannot be decoded ({log.reason})"
+            )
         made = inspect(part)
         if wrong := made.differs(self._asked):
             raise InputError(f"ffmpeg made a file that {wrong}")

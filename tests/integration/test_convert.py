@@ -168,7 +168,7 @@ def test_bad_lines_fail_alone_with_number_and_reason(inputs, tmp_path):
     assert (document["shows"], document["rows"]) == (2, 3)
     failed = document["failed"]
     assert set(failed) == {"line 2", "line 8", "missing", "twice", "broken"}
-    assert "all.jsonl: line 2: not JSON" in failed["line 2"]
+    assert failed["line 2"].startswith("not JSON (")
     assert "end 3 is before start 9" in failed["line 8"]
     assert "no audio for missing" in failed["missing"]
     assert "2 files for twice: twice.flac and twice.wav" in failed["twice"]
@@ -281,6 +281,22 @@ def test_one_clear_line_and_the_right_exit_code(inputs, tmp_path, more, code, sa
     done = run(*arguments(inputs, tmp_path / "data"), *more, code=code)
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_another_file_altogether_is_named_once(inputs, tmp_path):
+    sound = inputs / "audio_outputs" / "twice.wav"
+    done = run(*arguments(inputs, tmp_path / "data"), "--input-file", sound, code=5)
+    said, hint = done.stderr.splitlines()
+    assert said.startswith(f"sca: {sound} holds no timelines (line 1: not JSON (")
+    assert "--input-file" in hint
+
+
+def test_one_of_a_kind_is_told_as_one(inputs, tmp_path):
+    (tmp_path / "one.jsonl").write_text(line("second", event(4.0, 20.0, "and then it began")) + "\nwords\n")
+    done = run(*arguments(inputs, tmp_path / "data"), "--input-file", tmp_path / "one.jsonl", code=7)
+    assert done.stdout.startswith("1 show, 0.01 h, 1 row with ")
+    assert "sca: line 2: failed: not JSON (" in done.stderr
+    assert "1 of 2 lines failed" in done.stderr
 
 
 def test_the_thin_command_is_the_same_with_workers_too(inputs, tmp_path):

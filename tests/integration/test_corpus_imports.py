@@ -338,7 +338,9 @@ def test_a_file_of_another_kind_is_refused(tmp_path, text):
     (tmp_path / "x.jsonl").write_text(text)
     outcome = CliRunner().invoke(app, ["build-duplex", str(tmp_path / "x.jsonl"), "-o", str(tmp_path / "data")])
     assert outcome.exit_code == 5
-    assert "is no corpus that is known" in outcome.stderr
+    said, hint = outcome.stderr.splitlines()
+    assert said == f"sca: {tmp_path}/x.jsonl is neither a folder nor a list that names recordings"
+    assert "give a folder with WAV/ and TXT/" in hint
     assert not (tmp_path / "data").exists()
 
 

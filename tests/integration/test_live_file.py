@@ -161,7 +161,7 @@ def test_no_numbers_and_clipping_are_counted(tmp_path):
     document, _ = run(tmp_path / "in.wav", tmp_path, Tone())
     assert (document["non_finite"], document["clipped"]) == (3, 7)
     done = sca("live", "--file", tmp_path / "in.wav", "--out", tmp_path / "o.wav", "-q")
-    assert "in the input: 3 samples were no numbers (replaced by 0), 7 clipped" in done.stdout
+    assert "in the input: 3 samples without a number (replaced by 0), 7 clipped" in done.stdout
 
 
 def test_overload_is_exact_in_simulated_time(tmp_path):

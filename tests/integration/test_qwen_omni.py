@@ -470,7 +470,7 @@ def test_the_command_on_sound_of_another_rate_with_holes_and_a_short_memory(tiny
     sound[1000:1005, 0] = np.nan
     soundfile.write(tmp_path / "in.wav", sound, 44_100, subtype="FLOAT")
     done = on_file(tiny_omni, tmp_path / "in.wav", tmp_path / "out.wav", "--set", "qwen.context_tokens=64")
-    assert "in the input: 5 samples were no numbers (replaced by 0)" in done.stdout
+    assert "in the input: 5 samples without a number (replaced by 0)" in done.stdout
     assert "is forgotten (qwen.context_tokens is 64)" in done.stderr
     said, rate = soundfile.read(tmp_path / "out.wav")
     assert (len(said), rate) == (24_000, 24_000)

@@ -252,7 +252,7 @@ def test_an_ast_with_weights_missing_is_refused(ast_folder, tmp_path):
     weights = load_file(tmp_path / "model.safetensors")
     del weights["classifier.dense.weight"]
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match="1 weights are missing"):
+    with pytest.raises(InputError, match="it lacks 1 weight, such as"):
         load_detector(str(tmp_path))
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(InputError, match="cannot be loaded"):

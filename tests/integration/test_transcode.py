@@ -293,7 +293,7 @@ def test_results_without_a_ledger_are_taken_for_what_they_are(webm, tmp_path):
     ("options", "words"),
     [
         (["--sample-rate", 16_000], "is at 48000 Hz, not 16000 Hz"),
-        (["--channels", 2], "has 1 channels, not 2"),
+        (["--channels", 2], "has 1 channel, not 2"),
         (["--loudness", -23], "made as flac, 48000 Hz, mono, 16 bit"),
     ],
 )
@@ -407,7 +407,7 @@ def test_what_people_read(webm, tmp_path):
     (source / "b.webm").write_text("no recording " * 99)
     done = CliRunner().invoke(app, ["transcode", str(source), str(tmp_path / "out")])
     assert done.exit_code == 7
-    assert "1 files made, 0.00 h; 0 were there, 1 failed" in done.stdout
+    assert "1 file made, 0.00 h; 0 made before, 1 failed" in done.stdout
     assert "sca: b.webm: failed: " in done.stderr
     assert "sca: 1 of 2 files failed\n     the reasons are in" in done.stderr
 

@@ -67,6 +67,24 @@ def record(path, samples, rate_hz=16_000):
     return path
 
 
+def test_one_recording_is_told_as_one_and_no_file_is_named_that_was_not_written(whisper, tmp_path):
+    tone = record(tmp_path / "tone.wav", np.sin(np.arange(32_000) / 8).astype(np.float32))
+    told = [word for word in words_for(whisper, tone, save_file=tmp_path / "out.jsonl") if word not in ("--json", "-q")]
+    done = CliRunner().invoke(app, told)
+    assert done.stdout.startswith("1 recording transcribed, 0.00 h, ")
+    assert done.stdout.splitlines()[0].endswith(f"0 transcribed before, 0 failed; in {tmp_path}/out.jsonl")
+    (tmp_path / "bad.wav").write_text("no sound")
+    done = CliRunner().invoke(
+        app, words_for(whisper, tmp_path / "bad.wav", save_file=tmp_path / "no.jsonl", options=[])[:-1]
+    )
+    assert done.exit_code == 7
+    assert done.stdout.splitlines() == [
+        "0 recordings transcribed, 0.00 h, 0 words, no events; 0 transcribed before, 1 failed"
+    ]
+    assert "sca: 1 recording failed" in done.stderr
+    assert not (tmp_path / "no.jsonl").exists()
+
+
 def test_a_folder_of_real_recordings_becomes_lines(whisper, trial_data, tmp_path):
     save_file = tmp_path / "out" / "lines.jsonl"
     code, summary, _ = run(whisper, trial_data / "clips", save_file=save_file)

@@ -23,8 +23,8 @@ _LINES_OF: dict[CorpusFormat, Callable[[dict[str, object]], bool]] = {
     CorpusFormat.events: lambda line: "video_id" in line and "timeline" in line,
 }
 _EXPECTED = (
-    "known are: a folder with WAV/ and TXT/, a folder of stereo recordings with transcripts, lists of a moshi-finetune set, "
-    "lhotse cuts, and what sca transcribe writes"
+    "give a folder with WAV/ and TXT/, a folder of stereo recordings with transcripts, or a list: moshi-finetune's data.jsonl, "
+    "lhotse's cuts.jsonl.gz, what sca transcribe wrote"
 )
 
 
@@ -100,7 +100,7 @@ def layout_of(source: Path) -> CorpusFormat:
         for layout, fits in _LINES_OF.items():
             if isinstance(plain, dict) and fits(plain):
                 return layout
-    raise InputError(f"{source} is no corpus that is known: none of its first lines is one of a list", hint=_EXPECTED)
+    raise InputError(f"{source} is neither a folder nor a list that names recordings", hint=_EXPECTED)
 
 
 def _known_list(source: Path, layout: CorpusFormat) -> Path:

@@ -231,7 +231,7 @@ def _read_transcript(path: Path, speaker_id: str) -> tuple[tuple[Utterance, ...]
         more = f" (on {len(where)} lines; this is the first)" if len(where) > 1 else ""
         reports.append(Skipped(path, where[0], f"{KEPT}{notice}{more}"))
     if not parsed:
-        reports.append(Skipped(path, None, f"none of its {len(lines)} lines can be read; the track is left out"))
+        reports.append(Skipped(path, None, f"no line of {len(lines)} can be read; the track is left out"))
         return None, reports
     utterances, moved = _without_overlap(parsed)
     return utterances, reports + [Skipped(path, number, reason) for number, reason in moved]

@@ -27,6 +27,7 @@ from sca.data.runs.files import write_json
 from sca.errors import writing
 from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ, SPOKEN_HZ
+from sca.wording import counted
 
 __all__ = ["RetimeJob", "build_retimed", "retime_jobs", "retimed_problems", "unfit"]
 
@@ -85,7 +86,7 @@ def build_retimed(job: RetimeJob, root: Path, settings: Settings, tokenizer: Tex
     made = retime(sides, tracks[0].record["duration_samples"], job.pool, shares, gap, random)
     result.samples, result.tracks = made.samples, len(tracks)
     result.speakers = [track.record["speaker_id"] for track in tracks]
-    result.notices = [f"{job.session_id}: {n} changes were left as they were: {why}" for why, n in made.undone.items()]
+    result.notices = [f"{job.session_id}: {counted(n, 'change')} not made: {why}" for why, n in made.undone.items()]
     shutil.rmtree(paths.scratch, ignore_errors=True)
     paths.scratch.mkdir(parents=True)
     try:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sca.data.runs.files import published
+from sca.wording import counted
 
 __all__ = ["arrow_configs", "arrow_opening", "write_duplex_card"]
 
@@ -58,16 +59,18 @@ def _body(report: Mapping[str, Any], opening: str) -> str:
     sessions, placement, coverage = report["sessions"], report["placement"], report["coverage"]
     duplex, audio = report["made_with"]["duplex"], report["made_with"]["audio"]
     frames, text = audio["frames_per_chunk"], duplex["text_tokens_per_chunk"]
-    kinds = ", ".join(f"{count} {kind}s" for kind, count in sorted(report["segments"].items())) or "none"
+    kinds = ", ".join(counted(count, kind) for kind, count in sorted(report["segments"].items())) or "none"
     sources = ", ".join(f"{name} {count}" for name, count in sorted(report["align_source"].items())) or "none"
     chunk_s = frames / audio["frame_hz"]
+    conversations, rows = counted(sessions["kept"], "conversation"), counted(report["rows"], "training row")
+    placeholders, tokens = counted(frames, "placeholder"), counted(text, "token")
     error = f"{placement['mean_error_s']:.3f} / {placement['p95_error_s']:.2f} / {placement['max_late_s']:.2f} s"
     return f"""
 # Full-duplex conversations
 
-{sessions["kept"]} conversations, {sessions["hours"]:.2f} hours, {report["rows"]} training rows. Each row is a stretch of a
+{conversations}, {sessions["hours"]:.2f} hours, {rows}. Each row is a stretch of a
 conversation from one side: the other side is heard (16 kHz), this side is spoken (24 kHz), on a grid of {chunk_s:g} s.
-Per chunk `input_ids` holds {frames} placeholders for audio tokens, then one silence token or {text} tokens of text.
+Per chunk `input_ids` holds {placeholders} for audio tokens, then one silence token or {tokens} of text.
 
 {opening.strip()}
 

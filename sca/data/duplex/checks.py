@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sca.data.duplex.report import Report
 from sca.units import Grid, encoder_tokens
+from sca.wording import counted
 
 __all__ = ["Check", "Verification", "checks_of"]
 
@@ -43,28 +44,32 @@ def checks_of(report: Report, broken: Mapping[str, int], grid: Grid, causal_rows
     extremes = f"{placement.max_late_s:.2f} s late, {placement.max_early_s:.2f} s early at most"
     return [
         Check(
-            "audio", f"{sessions.kept} sessions, {sessions.tracks} tracks, {sessions.hours:.3f} h", not broken["audio"]
+            "audio",
+            f"{counted(sessions.kept, 'session')}, {counted(sessions.tracks, 'track')}, {sessions.hours:.3f} h",
+            not broken["audio"],
         ),
         Check(
             "rows: pattern, ids, text, words",
-            f"{report.rows} rows, {sum(report.segments.values())} segments",
+            f"{counted(report.rows, 'row')}, {counted(sum(report.segments.values()), 'segment')}",
             not broken["rows"],
         ),
         Check("tokens dropped", str(coverage.tokens_dropped), coverage.tokens_dropped == 0),
         Check(
             "speech covered",
-            f"{coverage.share:.2%} ({coverage.words_in_rows} of {coverage.words} words)",
+            f"{coverage.share:.2%} ({coverage.words_in_rows} of {counted(coverage.words, 'word')})",
             left_out == 0 or coverage.units_dropped_on_request > 0,
         ),
         Check(
             "encoder parity",
-            f"{chunks.chunks} chunks × {chunks.encoder_tokens_per_chunk} tokens",
+            f"{counted(chunks.chunks, 'chunk')} × {counted(chunks.encoder_tokens_per_chunk, 'token')}",
             encoder_tokens(grid.mel_frames) == chunks.encoder_tokens_per_chunk,
         ),
-        Check("leak, structural", f"{leak.structural_s:.3f} s ({causal_rows} rows tried)", not broken["causal"]),
+        Check(
+            "leak, structural", f"{leak.structural_s:.3f} s ({counted(causal_rows, 'row')} tried)", not broken["causal"]
+        ),
         Check(
             "leak, by placement",
-            f"{leak.placement_tokens} tokens; {leak.lagged_tokens} that lag ({leak.lagged_s:.2f} s)",
+            f"{counted(leak.placement_tokens, 'token')}; {leak.lagged_tokens} that lag ({leak.lagged_s:.2f} s)",
             leak.placement_tokens == 0,
         ),
         Check("token-time error", error, not broken["rows"]),

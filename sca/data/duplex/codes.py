@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sca.config import Settings
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
 from sca.units import SPOKEN_HZ, Grid
+from sca.wording import counted
 
 __all__ = [
     "CODEBOOKS",
@@ -140,4 +141,4 @@ def broken_codes(codes: NDArray[np.int16] | None, wanted: bool, n_chunks: int, f
     if codes.shape != (n_chunks, CODEBOOKS * frames):
         return f"has codec codes of shape {codes.shape}, not {(n_chunks, CODEBOOKS * frames)}"
     outside = int(((codes < 0) | (codes >= CODEBOOK_SIZE)).sum())
-    return f"has {outside} codec codes outside 0 to {CODEBOOK_SIZE - 1}" if outside else None
+    return f"has {counted(outside, 'codec code')} outside 0 to {CODEBOOK_SIZE - 1}" if outside else None

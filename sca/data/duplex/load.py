@@ -24,6 +24,7 @@ from sca.data.duplex.store import iter_rows, open_split
 from sca.data.duplex.tracks import WAV_HEADER_BYTES
 from sca.errors import InputError
 from sca.units import HEARD_HZ, SPOKEN_HZ, Grid
+from sca.wording import counted
 
 __all__ = [
     "DuplexDataset",
@@ -241,7 +242,7 @@ def read_samples(audio: Any, start: int, count: int, rate_hz: int) -> NDArray[np
         with soundfile.SoundFile(pa.BufferReader(audio)) as file:
             if file.samplerate != rate_hz or file.channels != 1:
                 raise InputError(
-                    f"a stored track is {file.samplerate} Hz with {file.channels} channels, not {rate_hz} Hz mono"
+                    f"a stored track is {file.samplerate} Hz with {counted(file.channels, 'channel')}, not {rate_hz} Hz mono"
                 )
             if start >= file.frames:
                 return np.zeros(0, np.int16)

@@ -16,6 +16,7 @@ from sca.data.duplex.talk import TalkProof
 from sca.data.duplex.windows import Span, WindowPlan
 from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ, encoder_tokens
+from sca.wording import counted
 
 __all__ = ["FLOOR_TENTHS", "ProofContext", "Tally", "ViewProof", "parse_input_ids"]
 
@@ -77,7 +78,7 @@ def parse_input_ids(ids: Sequence[int], context: ProofContext) -> tuple[list[lis
         if list(ids[at : at + context.frames]) != heard:
             return (
                 chunks,
-                f"chunk {len(chunks)} does not begin with {context.frames} audio placeholders (position {at})",
+                f"chunk {len(chunks)} does not begin with {counted(context.frames, 'audio placeholder')} (position {at})",
             )
         at += context.frames
         if at < end and ids[at] == context.silence_id:
@@ -90,7 +91,10 @@ def parse_input_ids(ids: Sequence[int], context: ProofContext) -> tuple[list[lis
             continue
         spoken = list(ids[at : at + context.capacity])
         if len(spoken) < context.capacity or context.placeholder in spoken:
-            return chunks, f"chunk {len(chunks)} has neither one silence nor {context.capacity} tokens (position {at})"
+            return (
+                chunks,
+                f"chunk {len(chunks)} has neither one silence nor {counted(context.capacity, 'token')} (position {at})",
+            )
         text = [token for token in spoken if token != context.silence_id]
         if spoken[: len(text)] != text or hold in text:
             return chunks, f"chunk {len(chunks)} has text after silence (position {at})"
@@ -141,7 +145,7 @@ class ViewProof:
             at += segment["n_tokens"]
             _Segment(self, row, n, segment, own).check()
         if at != len(placed):
-            self._problem(where, f"{len(placed)} text tokens, but its segments have {at}")
+            self._problem(where, f"{counted(len(placed), 'text token')}, but its segments have {at}")
         elif marks:
             for line in control_problems(row, every, self.talk, self._context):
                 self._problem(where, line)
@@ -164,7 +168,7 @@ class ViewProof:
         if self._next_word != len(self._words):
             left = len(self._words) - self._next_word
             self.problems.append(
-                f"{self.name}: {left} words of the speaker are in no row, the first is word {self._next_word}"
+                f"{self.name}: no row has {counted(left, 'word')} of the speaker, the first is word {self._next_word}"
             )
         if self._next_chunk != self._chunks:
             self.problems.append(
@@ -181,15 +185,16 @@ class ViewProof:
         if broken:
             self._problem(where, broken)
         elif len(chunks) != row["n_chunks"]:
-            self._problem(where, f"{len(chunks)} chunks in input_ids, n_chunks says {row['n_chunks']}")
+            self._problem(where, f"{counted(len(chunks), 'chunk')} in input_ids, n_chunks says {row['n_chunks']}")
         if row["prompt_tokens"] != len(context.prompt_ids):
             self._problem(where, f"prompt_tokens is {row['prompt_tokens']}, the prompt has {len(context.prompt_ids)}")
         if len(row["input_ids"]) > context.max_tokens:
-            self._problem(where, f"{len(row['input_ids'])} tokens, the most is {context.max_tokens}")
+            self._problem(where, f"{counted(len(row['input_ids']), 'token')}, the most is {context.max_tokens}")
         made = encoder_tokens(context.mel_frames)
         if made != context.frames:
             self._problem(
-                where, f"the encoder makes {made} tokens of a chunk, the row has {context.frames} placeholders"
+                where,
+                f"the encoder makes {counted(made, 'token')} of a chunk, the row has {counted(context.frames, 'placeholder')}",
             )
         placed = [(token, chunk, k) for chunk, tokens in enumerate(chunks) for k, token in enumerate(tokens)]
         limit, special, marks = context.tokenizer.vocab_size, context.tokenizer.special_ids, context.controls.names
@@ -224,7 +229,7 @@ class _Segment:
         self.view.tally.counts[f"segments_{segment['kind']}"] += 1
         self._count_overlap()
         if len(self.tokens) != segment["n_tokens"]:
-            self._problem(f"has {segment['n_tokens']} tokens, {len(self.tokens)} are left in the row")
+            self._problem(f"has {counted(segment['n_tokens'], 'token')}, {len(self.tokens)} are left in the row")
             return
         if self.tokens:
             ends = (*self.tokens[0][1:], *self.tokens[-1][1:])
@@ -260,7 +265,9 @@ class _Segment:
         segment, words = self.segment, self.segment["words"]
         stored = self.view.words(segment["first_word"], segment["n_words"])
         if not len(words) == segment["n_words"] == len(stored):
-            self._problem(f"{len(words)} words, n_words says {segment['n_words']}, the speaker has {len(stored)} there")
+            self._problem(
+                f"{counted(len(words), 'word')}, n_words says {segment['n_words']}, the speaker has {len(stored)} there"
+            )
             return
         at = 0
         lag = 0
@@ -282,9 +289,9 @@ class _Segment:
             self.view.tally.counts["word_samples"] += max(0, ends - starts)
             self.view.tally.counts[f"words_{truth['source']}"] += 1
         if at != len(self.tokens):
-            self._problem(f"its words have {at} tokens, it has {len(self.tokens)}")
+            self._problem(f"its words have {counted(at, 'token')}, it has {len(self.tokens)}")
         if lag != segment["lag_chunks"]:
-            self._problem(f"lags {lag} chunks, lag_chunks says {segment['lag_chunks']}")
+            self._problem(f"lags {counted(lag, 'chunk')}, lag_chunks says {segment['lag_chunks']}")
         if lag > self.view._context.max_lag:
             self.view.tally.counts["units_flagged_lag"] += 1
 
@@ -297,7 +304,9 @@ class _Segment:
         if raw < 0:
             counts["tokens_first_chunk"] += 1
         if error < -context.pull:
-            self._problem(f"a token stands {-error} chunks before its word, at most {context.pull} are allowed")
+            self._problem(
+                f"a token stands {counted(-error, 'chunk')} before its word, at most {context.pull} are allowed"
+            )
         if context.lead >= 1:
             heard = (self.row["start_chunk"] + chunk + 1) * context.chunk_samples
             if heard > onset and error > 0:

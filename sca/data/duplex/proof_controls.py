@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sca.data.duplex.labels import BACKCHANNEL
 from sca.data.duplex.talk import TalkProof
 from sca.units import HEARD_HZ
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from sca.data.duplex.proof import ProofContext
@@ -44,7 +45,7 @@ def control_problems(
         marks = [own[0]] * (opening is not None) + [own[-1]] * (closing is not None) if len(own) > len(around) else []
         if [token for token, _, _ in marks] != around or any(token in names for token, _, _ in text) or not text:
             wanted = " and ".join(names[mark] for mark in around) or "no control token"
-            yield f"segment {n}: {wanted} should stand around its {segment['n_tokens']} tokens"
+            yield f"segment {n}: {wanted} should stand around its {counted(segment['n_tokens'], 'token')}"
             return
         ends = _ends(row, segment, context)
         if opening is not None and not _wanted(row, segment["words"], context)[0] - context.pull <= own[0][1]:

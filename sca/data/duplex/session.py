@@ -34,6 +34,7 @@ from sca.data.duplex.windows import Span, plan_windows
 from sca.data.runs.files import write_json
 from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ
+from sca.wording import counted
 
 __all__ = [
     "Paths",
@@ -265,7 +266,7 @@ def _check_audible(tracks: Sequence[Track], encoded: Sequence[EncodedTrack], uni
         if spoken and track.transcript is not None and audio.peak < SILENT_PEAK:
             words = sum(len(unit.words) for unit in spoken)
             raise _DropError(
-                f"{track.audio} is silent (peak {audio.peak:.1e}) but {track.transcript.name} has {words} words"
+                f"{track.audio} is silent (peak {audio.peak:.1e}) but {track.transcript.name} has {counted(words, 'word')}"
             )
     if not any(units):
         raise _DropError("no track has any words")

@@ -21,6 +21,7 @@ from sca.data.duplex.store import iter_rows, open_split
 from sca.data.runs.files import sha256_of
 from sca.errors import InputError
 from sca.units import HEARD_HZ, SPOKEN_HZ, Grid
+from sca.wording import counted
 
 __all__ = [
     "CARRIED",
@@ -102,7 +103,7 @@ def broken_files(root: Path, export: Export | None) -> list[str]:
             problems.append(f"{name}: cannot be read ({error.strerror})")
             continue
         if found != digest:
-            problems.append(f"{name}: not the {size} bytes that were exported (its SHA-256 is another)")
+            problems.append(f"{name}: not the {counted(size, 'byte')} that were exported (its SHA-256 is another)")
     return problems
 
 
@@ -241,5 +242,7 @@ def _wrong_audio(data: bytes | None, rate_hz: int, samples: int) -> str | None:
     except (soundfile.LibsndfileError, RuntimeError) as error:
         return f"cannot be decoded ({error})"
     if (found_hz, found.ndim, len(found)) != (rate_hz, 1, samples):
-        return f"has {len(found)} samples at {found_hz} Hz, its chunks ask for {samples} mono at {rate_hz} Hz"
+        return (
+            f"has {counted(len(found), 'sample')} at {found_hz} Hz, its chunks ask for {samples} mono at {rate_hz} Hz"
+        )
     return None

@@ -14,6 +14,7 @@ from sca.data.duplex.labels import label
 from sca.data.duplex.records import units_of
 from sca.data.duplex.windows import Span, WindowPlan, merge_spans
 from sca.units import HEARD_HZ
+from sca.wording import counted
 
 __all__ = ["TalkProof"]
 
@@ -57,10 +58,10 @@ class TalkProof:
         plan = self._plan
         parts = len(row["segments"]) + len(row["dropped"])
         if plan.max_segments is not None and parts > plan.max_segments:
-            yield f"{parts} segments, at most {plan.max_segments} are allowed"
+            yield f"{counted(parts, 'segment')}, at most {plan.max_segments} are allowed"
         length = row["n_chunks"] - row["extended_chunks"]
         if length > plan.max_chunks:
-            yield f"{length} chunks long, at most {plan.max_chunks} are allowed"
+            yield f"{counted(length, 'chunk')} long, at most {plan.max_chunks} are allowed"
         yield from self._cut_before(row)
         self._cut = row["start_chunk"] + length, frozenset(row["flags"]) & _CUT_FLAGS
         for n, segment in enumerate(row["segments"]):

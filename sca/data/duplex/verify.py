@@ -44,6 +44,7 @@ from sca.data.duplex.stored import (
 from sca.errors import InputError
 from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
+from sca.wording import counted
 
 __all__ = ["leaked_chunks", "verify"]
 
@@ -133,7 +134,7 @@ class _Verifier:
         left = [row_id for part in rows.values() for row_id in part.rest()]
         if left:
             self._problem(
-                "rows", f"{len(left)} rows belong to no session in storage or are out of order, the first is {left[0]}"
+                "rows", f"{counted(len(left), 'row')} of no session in storage, or out of order; the first is {left[0]}"
             )
         heard_in: dict[str, str] = {}
         for result in results:
@@ -191,7 +192,7 @@ class _Verifier:
         if record["session_id"] != session_id or samples != result.samples:
             self._problem(
                 "audio",
-                f"{name}: a track of {record['session_id']} with {samples} samples among those of {result.samples}",
+                f"{name}: a track of {record['session_id']} with {counted(samples, 'sample')} among those of {result.samples}",
             )
         wanted = (
             (track.heard, HEARD_HZ, samples),
@@ -203,7 +204,7 @@ class _Verifier:
                 self._problem("audio", f"{name}: the {rate_hz // 1000} kHz track {problem}")
         provenance = record["provenance"]
         if record["words"] and provenance["peak"] < SILENT_PEAK:
-            self._problem("audio", f"{name}: silent, but has {len(record['words'])} words")
+            self._problem("audio", f"{name}: silent, but has {counted(len(record['words']), 'word')}")
         if self.tracks_whole:
             result.storage_digests.append(digest_of(record, *track.cells))
             self._codes(name, track)
@@ -293,7 +294,8 @@ class _Verifier:
             self.leak_s = max(self.leak_s, leaked * float(grid.chunk_s))
             self._problem(
                 "causal",
-                f"{row['row_id']}: audio after chunk {first + middle} of the session changes features {leaked} chunks back",
+                f"{row['row_id']}: audio after chunk {first + middle} of the session changes features "
+                f"{counted(leaked, 'chunk')} back",
             )
 
     def _problem(self, kind: str, text: str) -> None:
@@ -341,13 +343,16 @@ def _decode(audio: Any, rate_hz: int, length: int) -> Iterator[str]:
     try:
         with soundfile.SoundFile(pa.BufferReader(audio)) as file:
             if (file.samplerate, file.channels, file.subtype) != (rate_hz, 1, "PCM_16"):
-                yield f"is {file.samplerate} Hz, {file.channels} channels, {file.subtype}; it should be {rate_hz} Hz mono PCM_16"
+                yield (
+                    f"is {file.samplerate} Hz, {counted(file.channels, 'channel')}, {file.subtype}; it should "
+                    f"be {rate_hz} Hz mono PCM_16"
+                )
             frames = sum(map(len, iter(partial(file.read, _DECODE_BLOCK, dtype="int16"), _EMPTY)))
     except (soundfile.LibsndfileError, RuntimeError) as error:
         yield f"cannot be decoded ({error})"
         return
     if frames != length:
-        yield f"has {frames} samples, the session's length asks for {length}"
+        yield f"has {counted(frames, 'sample')}, the session's length asks for {length}"
 
 
 class _Empty:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sca.data.duplex.load import StoredTrack
 from sca.errors import InputError
 from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
+from sca.wording import counted
 
 __all__ = ["blocks", "samples_of"]
 
@@ -38,5 +39,5 @@ def blocks(track: StoredTrack) -> Iterator[NDArray[np.int16]]:
         ) from error
     if found != samples_of(track):
         raise InputError(
-            f"{name}: the 24 kHz track has {found} samples, not {samples_of(track)}", hint="see sca verify"
+            f"{name}: the 24 kHz track has {counted(found, 'sample')}, not {samples_of(track)}", hint="see sca verify"
         )

@@ -163,15 +163,22 @@ class _Run:
     def _read(self, input_file: Path) -> list[Show]:
         """Shows in the order of their ids. A broken line fails alone; of several lines of one show the last one counts."""
         shows: dict[str, Show] = {}
+        broken: list[BrokenLine] = []
         for number, one in read_shows(input_file):
             if isinstance(one, BrokenLine):
-                self._fail(f"line {number}", InputError(f"{input_file.name}: {one}"))
+                broken.append(one)
                 continue
             if one.video_id in shows:
                 self.summary.notes.append((one.video_id, f"more than one line; line {number} is used"))
             shows[one.video_id] = one
-        if not shows and not self.entries:
-            raise InputError(f"{input_file} holds no timelines", hint="sca transcribe writes them")
+        if not shows:  # another file altogether, most likely
+            first = f" ({broken[0]})" if broken else ""
+            raise InputError(
+                f"{input_file} holds no timelines{first}",
+                hint="give the file that sca transcribe wrote with --input-file",
+            )
+        for line in broken:
+            self._fail(f"line {line.number}", InputError(line.reason))
         return [shows[name] for name in sorted(shows)]
 
     def _job(self, show: Show) -> ShowJob | None:
