@@ -74,15 +74,29 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
+RECORDINGS = (
+    TESTS.parents[1] / "shared" / "data"
+)  # of real people; beside a developer's checkout, no part of the project
+
+
 @pytest.fixture(scope="session")
-def trial_data() -> Path:
-    """Real recordings that lie beside a developer's checkout and are no part of the project."""
-    data = TESTS.parents[1] / "shared" / "data"
-    if not data.is_dir():
-        if os.environ.get("CI"):
-            pytest.fail(f"{data} is missing, and CI has to run what needs it")
+def trial_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of recordings: `clips`, and `conversation` in the MagicHub layout. Where there are none, a synthetic stand-in."""
+    if RECORDINGS.is_dir():
+        return RECORDINGS
+    if os.environ.get("CI"):
+        pytest.fail(f"{RECORDINGS} is missing, and CI tests with real recordings")
+    from scripts.make_trial_data import make
+
+    return make(tmp_path_factory.mktemp("trial-data"))
+
+
+@pytest.fixture(scope="session")
+def real_recordings(trial_data: Path) -> Path:
+    """`trial_data` for tests of numbers that only the real recordings give. Skips without them."""
+    if trial_data != RECORDINGS:
         pytest.skip("the trial recordings are not on this machine")
-    return data
+    return trial_data
 
 
 @pytest.fixture(scope="session")
