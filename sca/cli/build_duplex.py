@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sca.cli.console import emit_json, out, stderr
-from sca.cli.options import ConfigFile, Force, Jobs, Json, Preset, Quiet, SetValues, settings_from
+from sca.cli.console import emit_json, out, say_notes
+from sca.cli.options import ConfigFile, Force, Jobs, Json, Preset, Quiet, SetValues, Speaker, settings_from
 from sca.cli.progress import audio_progress
 from sca.data.corpora.conversation import CorpusFormat
 from sca.errors import PartialFailure
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from sca.data.duplex.build import BuildSummary
 
 __all__ = ["build_duplex"]
-
-_NOTES_SHOWN = 8
 
 
 class Mode(StrEnum):
@@ -104,14 +102,7 @@ def build_duplex(
     backchannel_id: Annotated[
         int | None, typer.Option(metavar="ID", help="Token before a nod, in place of --start-id.", show_default=False)
     ] = None,
-    speaker: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="Whose voice: none, ecapa, ecapa:FOLDER-OR-HUB-ID or an .onnx file (none).",
-            show_default=False,
-        ),
-    ] = None,
+    speaker: Speaker = None,
     on_bleed: Annotated[
         str | None,
         typer.Option(
@@ -190,11 +181,9 @@ def build_duplex(
             progress=progress.advance,
         )
     if not quiet:
-        _say_notes(
-            [f"{s}: dropped: {why}" for s, why in summary.dropped]
-            + [f"{s}: failed: {why}" for s, why in summary.failed]
-        )
-        _say_notes(summary.skipped + summary.notices)
+        ends = [f"{s}: dropped: {why}" for s, why in summary.dropped]
+        say_notes(ends + [f"{s}: failed: {why}" for s, why in summary.failed], " in ledger.jsonl")
+        say_notes(summary.skipped + summary.notices, " in ledger.jsonl")
     if json:
         emit_json(_document(summary))
     else:
@@ -211,7 +200,7 @@ def _script(source: Path, output: Path, settings: "Settings", json: bool) -> Non
     from sca.data.duplex.script import build_script
 
     summary = build_script(source, output, settings)
-    _say_notes(summary.skipped)
+    say_notes(summary.skipped)
     if json:
         emit_json(
             {
@@ -227,14 +216,6 @@ def _script(source: Path, output: Path, settings: "Settings", json: bool) -> Non
             f"{counted(summary.files, 'file')} with {counted(summary.events, 'event')} and "
             f"{counted(summary.tokens, 'token')} in {output}"
         )
-
-
-def _say_notes(notes: list[str]) -> None:
-    console = stderr()
-    for note in notes[:_NOTES_SHOWN]:
-        console.print(f"sca: {note}", markup=False)
-    if len(notes) > _NOTES_SHOWN:
-        console.print(f"sca: … and {len(notes) - _NOTES_SHOWN} more in ledger.jsonl", markup=False)
 
 
 def _document(summary: "BuildSummary") -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["emit_json", "out", "stderr"]
+__all__ = ["emit_json", "out", "say_notes", "stderr"]
+
+_NOTES_SHOWN = 8
 
 
 def stderr() -> "Console":
@@ -27,3 +30,12 @@ def out() -> "Console":
 def emit_json(document: Any) -> None:
     """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def say_notes(notes: Sequence[str], rest: str = "") -> None:
+    """Print what a person should know of single items on stderr: the first few, and how many more.   rest: where those are."""
+    console = stderr()
+    for note in notes[:_NOTES_SHOWN]:
+        console.print(f"sca: {note}", markup=False)
+    if len(notes) > _NOTES_SHOWN:
+        console.print(f"sca: … and {len(notes) - _NOTES_SHOWN} more{rest}", markup=False)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sca.cli.console import emit_json, out, stderr
-from sca.cli.options import ConfigFile, Force, Jobs, Json, Quiet, SetValues, settings_from
+from sca.cli.console import emit_json, out, say_notes
+from sca.cli.options import ConfigFile, Force, Jobs, Json, Quiet, SetValues, Speaker, settings_from
 from sca.cli.progress import audio_progress
 from sca.errors import PartialFailure, UsageError
 from sca.wording import counted
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from sca.data.shows.convert import Summary
 
 __all__ = ["convert"]
-
-_NOTES_SHOWN = 8
 
 
 def convert(
@@ -69,14 +67,7 @@ def convert(
         str | None,
         typer.Option(metavar="NAME", help="What cleans the talker's audio: none or deepfilter.", show_default=False),
     ] = None,
-    speaker: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="Whose voice: none, ecapa, ecapa:FOLDER-OR-HUB-ID or an .onnx file (none).",
-            show_default=False,
-        ),
-    ] = None,
+    speaker: Speaker = None,
     push_to_hub: Annotated[
         str | None, typer.Option(metavar="REPO", help="Upload the finished data set there.", show_default=False)
     ] = None,
@@ -148,14 +139,10 @@ def _push(root: Path, repo: str, private: bool) -> str:
 
 
 def _say(summary: "Summary") -> None:
-    console = stderr()
     notes = [f"{item}: failed: {why}" for item, why in summary.failed]
     notes += [f"{item}: dropped: {why}" for item, why in summary.dropped]
     notes += [f"{item}: {note}" for item, note in summary.notes]
-    for note in notes[:_NOTES_SHOWN]:
-        console.print(f"sca: {note}", markup=False)
-    if len(notes) > _NOTES_SHOWN:
-        console.print(f"sca: … and {len(notes) - _NOTES_SHOWN} more; see ledger.jsonl", markup=False)
+    say_notes(notes, " in ledger.jsonl")
 
 
 def _document(summary: "Summary", url: str | None) -> dict[str, Any]:

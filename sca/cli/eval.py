@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sca.cli.console import emit_json, out, stderr
-from sca.cli.options import ConfigFile, Force, Json, Quiet, SetValues, settings_from
+from sca.cli.options import ConfigFile, Engine, Force, Json, Quiet, SetValues, settings_from
 from sca.cli.progress import audio_progress
 from sca.errors import PartialFailure
 from sca.wording import counted
@@ -28,10 +28,6 @@ _COLUMNS = {
     "stop_latency_s": "stop s",
     "backchannels_per_s": "backch./s",
 }
-
-Engine = Annotated[
-    str | None, typer.Option("--engine", metavar="NAME", help="Who answers; parrot if not given.", show_default=False)
-]
 
 
 @app.command()

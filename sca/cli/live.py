@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sca.cli.console import emit_json
-from sca.cli.options import ConfigFile, Json, Quiet, SetValues, settings_from
+from sca.cli.options import BaseUrl, ConfigFile, Engine, Json, Quiet, SetValues, settings_from
 from sca.errors import UsageError
 from sca.wording import counted
 
@@ -28,14 +28,8 @@ def live(
             "--out", metavar="OUT.wav", help="Write what is said here, as long as the input.", show_default=False
         ),
     ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option("--engine", metavar="NAME", help="Who answers; parrot if not given.", show_default=False),
-    ] = None,
-    base_url: Annotated[
-        str | None,
-        typer.Option("--base-url", metavar="URL", help="Server of the engine vllm-omni.", show_default=False),
-    ] = None,
+    engine: Engine = None,
+    base_url: BaseUrl = None,
     mic: Annotated[bool, typer.Option("--mic", help="Talk: hear the microphone, speak on the loudspeaker.")] = False,
     input_device: Annotated[
         str | None,

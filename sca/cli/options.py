@@ -9,7 +9,19 @@ import typer
 if TYPE_CHECKING:
     from sca.config import Settings
 
-__all__ = ["ConfigFile", "Force", "Jobs", "Json", "Preset", "Quiet", "SetValues", "settings_from"]
+__all__ = [
+    "BaseUrl",
+    "ConfigFile",
+    "Engine",
+    "Force",
+    "Jobs",
+    "Json",
+    "Preset",
+    "Quiet",
+    "SetValues",
+    "Speaker",
+    "settings_from",
+]
 
 ConfigFile = Annotated[
     Path | None,
@@ -31,6 +43,21 @@ Jobs = Annotated[
     int | None,
     typer.Option(
         "--jobs", "-j", min=1, metavar="N", help="How many at a time; one a core if not given.", show_default=False
+    ),
+]
+Engine = Annotated[
+    str | None, typer.Option("--engine", metavar="NAME", help="Who answers; parrot if not given.", show_default=False)
+]
+BaseUrl = Annotated[
+    str | None, typer.Option("--base-url", metavar="URL", help="Server of the engine vllm-omni.", show_default=False)
+]
+Speaker = Annotated[
+    str | None,
+    typer.Option(
+        "--speaker",
+        metavar="MODEL",
+        help="Whose voice: none, ecapa, ecapa:FOLDER-OR-HUB-ID or an .onnx file (none).",
+        show_default=False,
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress; errors are still shown.")]

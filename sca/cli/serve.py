@@ -5,20 +5,14 @@ from typing import Annotated
 
 import typer
 
-from sca.cli.options import ConfigFile, SetValues, settings_from
+from sca.cli.options import BaseUrl, ConfigFile, Engine, SetValues, settings_from
 
 __all__ = ["serve"]
 
 
 def serve(
-    engine: Annotated[
-        str | None,
-        typer.Option("--engine", metavar="NAME", help="Who answers; parrot if not given.", show_default=False),
-    ] = None,
-    base_url: Annotated[
-        str | None,
-        typer.Option("--base-url", metavar="URL", help="Server of the engine vllm-omni.", show_default=False),
-    ] = None,
+    engine: Engine = None,
+    base_url: BaseUrl = None,
     host: Annotated[
         str | None,
         typer.Option("--host", metavar="ADDRESS", help="Where to listen; 127.0.0.1 if not given.", show_default=False),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sca.cli.console import emit_json, out, stderr
+from sca.cli.console import emit_json, out, say_notes
 from sca.cli.options import Force, Jobs, Json, Quiet
 from sca.cli.transcode_progress import transcode_progress
 from sca.errors import PartialFailure
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from sca.data.transcode import Summary
 
 __all__ = ["transcode"]
-
-_NOTES_SHOWN = 8
 
 
 def transcode(
@@ -72,14 +70,8 @@ def transcode(
 
 def _say(summary: "Summary") -> None:
     """What a person should know of single files."""
-    console = stderr()
-    for item, note in summary.notes[:_NOTES_SHOWN]:
-        console.print(f"sca: {item}: {note}", markup=False)
-    for item, reason in summary.failed[:_NOTES_SHOWN]:
-        console.print(f"sca: {item}: failed: {reason}", markup=False)
-    more = sum(max(0, len(some) - _NOTES_SHOWN) for some in (summary.notes, summary.failed))
-    if more:
-        console.print(f"sca: … and {more} more in ledger.jsonl", markup=False)
+    say_notes([f"{item}: {note}" for item, note in summary.notes], " in ledger.jsonl")
+    say_notes([f"{item}: failed: {reason}" for item, reason in summary.failed], " in ledger.jsonl")
 
 
 def _document(summary: "Summary") -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sca.cli.console import emit_json, out, stderr
+from sca.cli.console import emit_json, out, say_notes
 from sca.cli.options import Json, Quiet
 from sca.cli.progress import audio_progress
 from sca.errors import PartialFailure
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from sca.data.transcribe import Summary
 
 __all__ = ["transcribe"]
-
-_SHOWN = 8
 
 
 def transcribe(
@@ -107,13 +105,9 @@ def transcribe(
 
 
 def _say(summary: "Summary") -> None:
-    console = stderr()
     lines = [f"{item}: failed: {reason}" for item, reason in summary.failed]
     lines += [f"{item}: {note}" for item, note in summary.notes]
-    for line in lines[:_SHOWN]:
-        console.print(f"sca: {line}", markup=False)
-    if len(lines) > _SHOWN:
-        console.print(f"sca: … and {len(lines) - _SHOWN} more", markup=False)
+    say_notes(lines)
 
 
 def _document(summary: "Summary") -> dict[str, Any]:

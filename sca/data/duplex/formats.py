@@ -4,18 +4,19 @@
 segment that is spoken with the places of its tokens. `raw` is the stored row with its sound.
 """
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sca.data.duplex.load import DuplexDataset, DuplexRow, load
+from sca.data.made import Made
 from sca.units import HEARD_HZ, SPOKEN_HZ, seconds_to_samples
 
-__all__ = ["DuplexExample", "Examples", "InputAudio", "TargetAudio", "duplex", "raw", "token_places"]
+__all__ = ["DuplexExample", "InputAudio", "TargetAudio", "duplex", "raw", "token_places"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +51,14 @@ class DuplexExample:
     speaker_embedding: NDArray[np.float32] | None
 
 
-class Examples(Sequence[Any]):
-    """The rows of a data set, each made into something else when it is asked for; can be pickled to data-loader workers."""
-
-    def __init__(self, data: DuplexDataset, make: Callable[[DuplexDataset, int], Any]) -> None:
-        self.data, self._make = data, make
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Any]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return self._make(self.data, index)
-
-
-def duplex(root: Path, split: str) -> Examples:
+def duplex(root: Path, split: str) -> Made:
     """A `DuplexExample` a row."""
-    return Examples(load(root, split), _example)
+    return Made(load(root, split), _example)
 
 
-def raw(root: Path, split: str) -> Examples:
+def raw(root: Path, split: str) -> Made:
     """A dict a row: its columns, `heard` (16 kHz) and `spoken` (24 kHz) from its first chunk to its last, `speaker_embedding`."""
-    return Examples(load(root, split), _raw)
+    return Made(load(root, split), _raw)
 
 
 def token_places(row: DuplexRow, n_frames: int, not_text: Container[int]) -> list[list[int]]:

@@ -8,30 +8,30 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sca.data.shows.load import Lines, ShowDataset, ShowLine
+from sca.data.made import Made
+from sca.data.shows.load import ShowDataset
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
 __all__ = ["chat", "raw", "talker_chat"]
 
 
-def raw(root: Path, split: str) -> Lines:
+def raw(root: Path, split: str) -> Made:
     """A dict a line: its columns, `audio` (16 kHz, the whole line), `target_audio` (24 kHz) and `speaker_embedding`."""
-    return Lines(ShowDataset(root, split), _raw)
+    return Made(ShowDataset(root, split), _raw)
 
 
-def chat(root: Path, split: str) -> Lines:
+def chat(root: Path, split: str) -> Made:
     """A dict a line: `messages` (system, user with what was heard before, assistant with the text)."""
-    data = ShowDataset(root, split)
-    return Lines(data, partial(_chat, data.settings["system_prompt"], data.settings["instruction"], talks=False))
+    return Made(ShowDataset(root, split), partial(_chat, talks=False))
 
 
-def talker_chat(root: Path, split: str) -> Lines:
+def talker_chat(root: Path, split: str) -> Made:
     """As `chat`; the assistant's message also has the target's sound (24 kHz), and the dict the `speaker_embedding`."""
-    data = ShowDataset(root, split)
-    return Lines(data, partial(_chat, data.settings["system_prompt"], data.settings["instruction"], talks=True))
+    return Made(ShowDataset(root, split), partial(_chat, talks=True))
 
 
-def _raw(line: ShowLine) -> dict[str, Any]:
+def _raw(data: ShowDataset, index: int) -> dict[str, Any]:
+    line = data[index]
     return line.columns | {
         "audio": {"array": line.heard, "sampling_rate": HEARD_HZ},
         "target_audio": {"array": line.spoken, "sampling_rate": SPOKEN_HZ},
@@ -39,11 +39,12 @@ def _raw(line: ShowLine) -> dict[str, Any]:
     }
 
 
-def _chat(system_prompt: str, instruction: str, line: ShowLine, *, talks: bool) -> dict[str, Any]:
+def _chat(data: ShowDataset, index: int, *, talks: bool) -> dict[str, Any]:
+    line, system_prompt = data[index], data.settings["system_prompt"]
     asked: list[dict[str, Any]] = []
     if len(line.before):  # a target at the very start of its line has nothing before it
         asked.append({"type": "audio", "audio": line.before, "sampling_rate": HEARD_HZ})
-    asked.append(_text(instruction))
+    asked.append(_text(data.settings["instruction"]))
     said: list[dict[str, Any]] = [_text(line.columns["target_text"])]
     if talks:
         said.append({"type": "audio", "audio": line.spoken, "sampling_rate": SPOKEN_HZ})

@@ -4,11 +4,10 @@ An object of this module can be pickled to data-loader workers; each opens the f
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from sca.data.shows.store import MADE_BY, SCHEMA_VERSION, SHOWS
 from sca.errors import InputError
 from sca.units import HEARD_HZ, SPOKEN_HZ, seconds_to_samples
 
-__all__ = ["Lines", "ShowDataset", "ShowLine"]
+__all__ = ["ShowDataset", "ShowLine"]
 
 _OPEN_SHOWS = 32
 
@@ -122,22 +121,3 @@ def _slice(audio: Any, start_s: float, end_s: float, rate_hz: int) -> NDArray[np
     start = seconds_to_samples(start_s, rate_hz)
     samples = read_samples(audio, start, seconds_to_samples(end_s, rate_hz) - start, rate_hz)
     return samples.astype(np.float32) / np.float32(32768)
-
-
-class Lines(Sequence[Any]):
-    """The lines of a data set, each made into something else when it is asked for. `make` must be picklable for workers."""
-
-    def __init__(self, data: ShowDataset, make: Any) -> None:
-        self.data, self._make = data, make
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Any]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return self._make(self.data[index])
