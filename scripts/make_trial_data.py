@@ -27,7 +27,7 @@ RATE_HZ = 16_000
 SESSION_S = 36.0  # of the longer conversation
 OVERLAP_S = 48.5, 54.5  # a part of the demo in which both speak
 # A speaker who twice makes a pause that could be his end: what is said (seconds of the demo's first track) and when.
-SPEECH = ((7.5078, 9.4079, 0.3), (36.196, 40.2, 3.2), (51.204, 53.9, 8.1))
+SPEECH = ((25.5946, 27.5163, 0.3), (36.196, 40.2, 3.2), (51.204, 53.9, 8.1))
 SPEECH_S = 11.0
 LONG_S = 59.9
 SHORT_S = 5.0

@@ -415,7 +415,7 @@ def test_a_session_left_with_one_speaker_is_an_error_that_says_why(tmp_path):
     pair(tmp_path)
     (tmp_path / "TXT" / "A1_S1_G1.txt").write_text("hello\n")
     with pytest.raises(
-        InputError, match=r"A1_S1: fewer than two speakers can be read: .*A1_S1_G1.txt: none of its 1 lines"
+        InputError, match=r"A1_S1: fewer than two speakers can be read: .*A1_S1_G1.txt: none of its 1 line can be read"
     ):
         read(scan(tmp_path).sessions[0])
 

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from sca.data.corpora.conversation import WHOLE, Conversation, Part, Skipped, TimedWord, Track, Utterance
 from sca.errors import InputError
 from sca.units import HEARD_HZ, seconds_to_samples
+from sca.wording import counted
 
 __all__ = ["KEPT", "Scan", "SessionFiles", "TrackFiles", "read", "scan"]
 
@@ -231,7 +232,9 @@ def _read_transcript(path: Path, speaker_id: str) -> tuple[tuple[Utterance, ...]
         more = f" (on {len(where)} lines; this is the first)" if len(where) > 1 else ""
         reports.append(Skipped(path, where[0], f"{KEPT}{notice}{more}"))
     if not parsed:
-        reports.append(Skipped(path, None, f"no line of {len(lines)} can be read; the track is left out"))
+        reports.append(
+            Skipped(path, None, f"none of its {counted(len(lines), 'line')} can be read; the track is left out")
+        )
         return None, reports
     utterances, moved = _without_overlap(parsed)
     return utterances, reports + [Skipped(path, number, reason) for number, reason in moved]
