@@ -18,7 +18,7 @@ from sca.data.runs.ledger import Entry, Ledger, exclusive
 from sca.data.wanted import Wanted
 from sca.data.youtube import Site, open_ydl
 from sca.data.youtube_errors import Failure, Kind
-from sca.errors import InputError, ScaError, writing
+from sca.errors import InputError, ScaError, check_target, writing
 
 __all__ = ["Archive", "Listener", "Summary", "download"]
 
@@ -60,6 +60,7 @@ class Archive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        check_target(path)
         try:
             lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         except (OSError, ValueError) as error:

@@ -47,6 +47,7 @@ FOLDERS = {
 FILES = {
     "inspect": lambda made, to: ["inspect", made / "demo" / "duplex", "--html", to],
     "transcribe": lambda made, to: ["transcribe", made / "short.wav", "--model", "none-such", "--save-file", to],
+    "archive": lambda made, to: ["download", "aaaaaaaaaaa", "-o", made / "videos", "--archive", to],
     "search": lambda made, to: ["search", "anything", "--save-file", to],
     "live": lambda made, to: ["live", "--file", made / "short.wav", "--out", f"{to}.wav"],
     "timing": lambda made, to: ["live", "--file", made / "short.wav", "--out", made / "o.wav", "--timing", to],
