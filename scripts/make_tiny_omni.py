@@ -47,18 +47,27 @@ CODEC_IDS = {
 SPEAKERS = {"chelsie": 2301, "ethan": 2302, "aiden": 2303}
 
 
-def tiny_config() -> Qwen3OmniMoeConfig:
-    """The released model's shape in small. All ids, rates and the window of the vocoder are the released ones."""
+def tiny_config(*, books: int = 16) -> Qwen3OmniMoeConfig:
+    """The released model's shape in small. All ids, rates and the window of the vocoder are the released ones.
+
+    books: codes a frame. Most of a chunk's time goes by their number.
+    """
     return Qwen3OmniMoeConfig(
-        thinker_config=tiny_thinker(), talker_config=_talker(), code2wav_config=_code2wav(), enable_audio_output=True
+        thinker_config=tiny_thinker(),
+        talker_config=_talker(books),
+        code2wav_config=_code2wav(books),
+        enable_audio_output=True,
     )
 
 
-def build(seed: int = 0) -> Qwen3OmniMoeForConditionalGeneration:
-    """The model, float32 on the CPU, in evaluation mode. A seed gives the same weights; the global generator is left alone."""
+def build(seed: int = 0, *, books: int = 16) -> Qwen3OmniMoeForConditionalGeneration:
+    """The model, float32 on the CPU, in evaluation mode. A seed gives the same weights; the global generator is left alone.
+
+    books: see `tiny_config`.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Qwen3OmniMoeForConditionalGeneration(tiny_config()).eval().float()
+        model = Qwen3OmniMoeForConditionalGeneration(tiny_config(books=books)).eval().float()
         # transformers 5.22 leaves the talker's experts uninitialised memory when the class is not loaded from files.
         for name, weight in model.talker.named_parameters():
             if ".experts." in name:
@@ -122,7 +131,7 @@ def tiny_thinker(*, hidden: int = HIDDEN, layers: int = 4) -> dict[str, Any]:
     }
 
 
-def _talker() -> dict[str, Any]:
+def _talker(books: int) -> dict[str, Any]:
     text = _moe(vocab_size=3072, hidden_size=48, num_hidden_layers=2)
     predictor = {
         "vocab_size": 2048,
@@ -132,14 +141,14 @@ def _talker() -> dict[str, Any]:
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "head_dim": 16,
-        "num_code_groups": 16,
+        "num_code_groups": books,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
     }
     return {
         **THINKER_IDS,
         **CODEC_IDS,
         "accept_hidden_layer": 2,
-        "num_code_groups": 16,
+        "num_code_groups": books,
         "thinker_hidden_size": HIDDEN,
         "spatial_merge_size": 2,
         "position_id_per_seconds": 13,
@@ -149,7 +158,7 @@ def _talker() -> dict[str, Any]:
     }
 
 
-def _code2wav() -> dict[str, Any]:
+def _code2wav(books: int) -> dict[str, Any]:
     return {
         "codebook_size": 2048,
         "hidden_size": 32,
@@ -157,7 +166,7 @@ def _code2wav() -> dict[str, Any]:
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 4,
-        "num_quantizers": 16,
+        "num_quantizers": books,
         "sliding_window": 72,
         "decoder_dim": 64,
         "upsample_rates": [8, 5, 4, 3],

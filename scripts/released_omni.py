@@ -5,8 +5,28 @@ from transformers import Qwen3OmniMoeConfig
 from scripts.make_tiny_omni import CODEC_IDS, SPEAKERS, THINKER_IDS
 
 
-def released_config():
-    """The released 30B-A3B model's sizes; what is not named is the class's own default."""
+def released_config(layers: int | None = None):
+    """The released 30B-A3B model's sizes; what is not named is the class's own default.
+
+    layers: no more than so many in each of its stacks, for machines that do not hold it. Widths, heads, experts, codebooks stay.
+    """
+    config = _whole()
+    if layers is None:
+        return config
+    thinker, talker = config.thinker_config, config.talker_config
+    for stack in (thinker.text_config, talker.text_config, talker.code_predictor_config, config.code2wav_config):
+        stack.num_hidden_layers = min(layers, stack.num_hidden_layers)
+        if stack.__dict__.get("layer_types"):  # in one of them a property
+            stack.layer_types = stack.layer_types[:layers]
+    thinker.audio_config.encoder_layers = min(layers, thinker.audio_config.encoder_layers)
+    vision = thinker.vision_config
+    vision.depth = min(layers, vision.depth)
+    vision.deepstack_visual_indexes = [at for at in vision.deepstack_visual_indexes if at < layers]
+    talker.accept_hidden_layer = min(talker.accept_hidden_layer, thinker.text_config.num_hidden_layers)
+    return config
+
+
+def _whole():
     rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [24, 20, 20], "interleaved": True}
     text = {
         "vocab_size": 152_064,

@@ -1,9 +1,15 @@
 """The talker in a second process: the same sound, one clear error when it dies, nothing left behind."""
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
+import time
 
+import psutil
 import pytest
+import soundfile
 import torch
 
 from sca.config import DuplexConfig, QwenConfig
@@ -15,7 +21,7 @@ from sca.infer.engines.qwen_omni.two_process import TwoProcessOmni
 from sca.infer.frames import AudioInput
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from scripts.make_tiny_omni import build
-from tests.integration.engine_contract import comparable, demo_speech, inputs_of
+from tests.integration.engine_contract import EngineContract, comparable, demo_speech, inputs_of
 
 BRIEF = SessionConfig(prompt="Be brief.")
 
@@ -23,7 +29,7 @@ BRIEF = SessionConfig(prompt="Be brief.")
 @pytest.fixture(scope="module")
 def model():
     torch.set_num_threads(1)  # threads of a busy machine wait for each other
-    return build()
+    return build(books=4)  # a chunk takes half the time
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +52,25 @@ def plain(model, tokenizer):
 @pytest.fixture(scope="module")
 def heard():
     return list(inputs_of(demo_speech(seconds=2), features=True))
+
+
+class TestContract(EngineContract):
+    """What every engine must do, over two processes."""
+
+    alike = 7
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls, engine):
+        return engine
+
+    @pytest.fixture
+    def speech(self):
+        return demo_speech(seconds=3)[: 7 * 5120]
+
+    @pytest.fixture
+    def other_speech(self):
+        return demo_speech(speaker=2, seconds=3)[: 7 * 5120]
 
 
 def test_it_sounds_as_in_one_process_also_interrupted_and_reset(engine, plain, heard):
@@ -118,3 +143,79 @@ def test_its_death_is_one_clear_error(engine, heard):
         engine.open(BRIEF)
     for session in (one, other):
         session.close()
+
+
+# The command
+
+
+def talking(tiny_omni, heard, out, *options):
+    """`sca live` on a file, started, in a group of its own as from a terminal."""
+    command = ["live", "--file", heard, "--out", out, "--engine", "qwen-omni"]
+    settings = [f"qwen.model_id={tiny_omni}", "qwen.device_map=cpu", "qwen.torch_dtype=float32"]
+    command += [word for value in settings for word in ("--set", value)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "sca", *map(str, [*command, *options])],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    path = tmp_path_factory.mktemp("heard") / "in.wav"
+    soundfile.write(path, demo_speech(seconds=30)[:16_000], 16_000)
+    return path
+
+
+TWO = ("--set", "qwen.talker_process=true")
+
+
+@pytest.mark.timeout(300)
+def test_the_command_in_two_processes_says_the_same_bytes(tiny_omni, clip, tmp_path):
+    runs = [talking(tiny_omni, clip, tmp_path / f"{len(options)}.wav", *options) for options in ((), TWO)]
+    told = [run.communicate(timeout=250) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], told
+    one, two = ((tmp_path / name).read_bytes() for name in ("0.wav", "2.wav"))
+    assert one == two
+    assert soundfile.info(tmp_path / "2.wav").frames == 24_000
+    assert not any(people_of(run) for run in runs)
+
+
+def people_of(run):
+    """The processes that a command started and that still live."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == run.pid and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return [process for process in found if process.pid != run.pid]
+
+
+def wait_for(what, seconds=120):
+    until = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return found
+
+
+@pytest.mark.timeout(300)
+def test_a_command_that_is_ended_leaves_nobody_behind(tiny_omni, trial_data, tmp_path):
+    """Ctrl-C goes to every process of a terminal, here before the talker's can know what that is; SIGTERM to the command alone."""
+    heard = trial_data / "clips" / "jfk.flac"
+    (tmp_path / "said").mkdir()
+    interrupted, killed = (talking(tiny_omni, heard, tmp_path / name, *TWO) for name in ("out.wav", "said/out.wav"))
+    for run in (interrupted, killed):
+        wait_for(lambda run=run: any("spawn_main" in " ".join(one.cmdline()) for one in people_of(run)))
+        if run is interrupted:
+            os.killpg(run.pid, signal.SIGINT)
+    wait_for(lambda: list((tmp_path / "said").iterdir()))  # it has begun to speak
+    killed.terminate()
+    for run, code in ((interrupted, 130), (killed, -signal.SIGTERM)):
+        _, told = run.communicate(timeout=120)
+        assert run.returncode == code
+        assert "Traceback" not in told
+        wait_for(lambda run=run: not people_of(run), seconds=30)

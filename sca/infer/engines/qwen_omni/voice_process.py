@@ -1,15 +1,19 @@
 """Voices in a second process: it is handed what a `ThoughtPacket` carries, over a bounded queue, and hands back sound.
 
 The process shares the weights of talker and vocoder (shared memory on a CPU, the same memory on a GPU) and keeps the caches of all
-voices. What it raises is raised here; when it dies, every voice says so in one line and stays silent.
+voices. What it raises is raised here; when it dies, every voice says so in one line and stays silent. When the program dies,
+however that comes about, the process ends too.
 """
 
 import contextlib
 import itertools
+import multiprocessing
+import os
 import queue
 import signal
+import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,7 +51,8 @@ class VoiceProcess:
             name="sca talker",
             daemon=True,
         )
-        self.process.start()
+        with _undisturbed():
+            self.process.start()
         theirs.close()  # so that its death is the end of the pipe
         self._tickets = itertools.count()
         self._early: dict[int, Any] = {}
@@ -159,11 +164,33 @@ def _end(process: Any, requests: Any, answers: Any) -> None:
     answers.close()
 
 
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C waits until the end of this, and what is started in it never gets any: a terminal sends it to all processes."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_the_program() -> None:
+    """It may have been killed, and then it asked nobody to end."""
+    program = multiprocessing.parent_process()
+    if program is not None:
+        program.join()
+        os._exit(1)
+
+
 def _serve(talker: Any, code2wav: Any, requests: Any, answers: Any, threads: int) -> None:
     """The process: one request after the other, until there is a None or nobody listens."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it in order
+    threading.Thread(target=_end_with_the_program, name="sca talker watch", daemon=True).start()
     torch.set_num_threads(threads)
     model = SimpleNamespace(talker=talker, code2wav=code2wav)
     weight = talker.get_input_embeddings().weight
