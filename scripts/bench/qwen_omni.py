@@ -5,11 +5,14 @@
 
 `real` has the released configuration with random weights in bfloat16, made on the device itself (70 GB, never on the host); weights
 do not change what a chunk costs, except that random ones always have something to say: every chunk thinks two tokens.
+`--layers N` keeps only N of each stack's layers, all else as released: to see on a machine that does not hold it that every shape
+is accepted. What it measures then is that smaller model; `released` in the report says what the whole one reads and computes.
 `--model FOLDER` measures real weights instead. Without a GPU `real` needs as much memory, and minutes a chunk.
 
 * parts: audio tower, thinker (2 or 3 forwards), talker, code predictor, vocoder, each by itself between two synchronisations.
 * steps: whole chunks through the engine, all sessions in one call, from features to int16 on the host: p50, p95, p99.
-  eager, and on a GPU graphed. `fits`: p99 is within the 320 ms that a chunk lasts.
+  eager, and on a GPU graphed; alone is a session without slots, by the library's own forwards. `fits`: p99 is within the 320 ms
+  that a chunk lasts.
 * first audio: the end of the first chunk heard to its sound, of a session just opened with the default prompt.
 * bound: what reading each weight once a forward takes at the device's measured bandwidth, and its multiplications at its measured
   rate; experts as one token chooses them, so for one session. No program of this model in this form is faster.
@@ -35,6 +38,7 @@ from sca.audio.mel import log_mel
 from sca.config import DuplexConfig, QwenConfig
 from sca.infer.engine import SessionConfig
 from sca.infer.engines.qwen_omni.cost import chunk_work, skeleton
+from sca.infer.engines.qwen_omni.engine import QwenOmni
 from sca.infer.engines.qwen_omni.fixed.engine import SlotOmni
 from sca.infer.engines.qwen_omni.fixed.step import Numbers
 from sca.infer.engines.qwen_omni.fixed.tower import hear
@@ -52,13 +56,13 @@ DEADLINE_MS = 1000 * float(GRID.chunk_s)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def made_on(device, dtype):
-    """A model of the released size whose random weights never were anywhere else."""
+def made_on(device, dtype, layers=None):
+    """A model of the released size whose random weights never were anywhere else. layers: see `released_config`."""
     torch.manual_seed(0)
     torch.set_default_dtype(dtype)
     try:
         with torch.device(device):
-            model = Qwen3OmniMoeForConditionalGeneration(released_config()).eval()
+            model = Qwen3OmniMoeForConditionalGeneration(released_config(layers)).eval()
     finally:
         torch.set_default_dtype(torch.float32)
     with torch.no_grad():
@@ -151,10 +155,11 @@ def chunks_of(seconds):
 def steps_of(engine, sessions, chunks):
     """Step percentiles of so many sessions together, and of the first chunk."""
     opened = [engine.open(SessionConfig(prompt=DuplexConfig().system_prompt)) for _ in range(sessions)]
+    together = getattr(engine, "step_batch", lambda opened, inputs: [opened[0].step(inputs[0])])
     found = []
     for one in chunks:
         began = time.perf_counter()
-        results = engine.step_batch(opened, [one] * sessions)
+        results = together(opened, [one] * sessions)
         found.append(1000 * (time.perf_counter() - began))
         failed = [result for result in results if isinstance(result, Exception)]
         if failed:
@@ -206,6 +211,7 @@ def memory(device):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=("tiny", "real"), default="tiny")
+    parser.add_argument("--layers", type=int, help="of each stack of real, at most; all if not given")
     parser.add_argument("--model", metavar="FOLDER", help="measure these weights instead")
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -214,11 +220,13 @@ def main() -> None:
     parser.add_argument("--context-tokens", type=int, default=4096, help="of the thinker's cache, a slot")
     parser.add_argument("--carry", action="store_true", help="qwen.carry_second_token")
     given = parser.parse_args()
+    if given.layers is not None and (given.size != "real" or given.model or given.layers < 1):
+        parser.error("--layers is a number from 1 on and belongs to --size real")
     device = torch.device(given.device)
     dtype = DTYPES[given.dtype or ("bfloat16" if given.size == "real" else "float32")]
     torch.set_float32_matmul_precision("high")
     qwen = QwenConfig(
-        model_id=given.model or f"random, {given.size}",
+        model_id=given.model or f"random, {given.size}{f', {given.layers} layers' if given.layers else ''}",
         device_map=given.device,
         torch_dtype=given.dtype or "bfloat16",
         slots=max(given.sessions),
@@ -229,10 +237,11 @@ def main() -> None:
     if given.model:
         model, tokenizer = load_model(qwen, GRID, 2)
     else:
-        model = made_on(device, dtype) if given.size == "real" else build().to(device, dtype)
+        model = made_on(device, dtype, given.layers) if given.size == "real" else build().to(device, dtype)
         tokenizer = load_tokenizer(BUILTIN_QWEN)
     report = {
         "size": given.size,
+        "layers": given.layers or "all",
         "device": torch.cuda.get_device_name(device)
         if device.type == "cuda"
         else f"cpu, {torch.get_num_threads()} threads",
@@ -248,7 +257,18 @@ def main() -> None:
     with torch.inference_mode():
         report["bound"] = bound_of(model, device, dtype, 2)
         say(f"bound: {report['bound']}")
+        if given.layers:
+            whole = chunk_work(skeleton(released_config()), GRID, 2)
+            report["released"] = {
+                "weights_read_gb": round(whole.weights * dtype.itemsize / 1e9, 3),
+                "gflop": round(whole.flops / 1e9, 3),
+            }
+            say(f"only {given.layers} layers of each stack: these are not the times of the released size")
         heard = list(chunks_of(given.seconds))
+        report["alone"] = steps_of(
+            QwenOmni(model, tokenizer, qwen.model_copy(update={"slots": 0}), DuplexConfig()), 1, heard
+        )
+        say(f"alone: {report['alone']}")
         for graphs in (False, True) if device.type == "cuda" else (False,):
             name = "graphed" if graphs else "eager"
             report[name] = found = {"steps": []}

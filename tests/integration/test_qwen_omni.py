@@ -186,13 +186,10 @@ def test_the_streamed_wave_equals_the_whole(model):
     assert (torch.cat(pieces, -1) - vocoder(codes)).abs().max() <= 1e-12
 
 
-@pytest.mark.parametrize(("gain", "within"), [(0.8, 1e-6), (1, 1e-5)], ids=["as loud as speech", "clipping"])
-def test_the_streamed_wave_in_float32(model, gain, within):
-    """Convolutions give the same bits; the transformer sums in another order, and what follows makes that louder.
-
-    At full gain a fortieth of the samples clips, and offline decoding itself is 5e-6 from what float64 gives.
-    """
-    sizes = [4, 60, 8, 4, 1, 1, 4, 4]
+@pytest.mark.parametrize("gain", [0.8, 1], ids=["as loud as speech", "clipping"])
+def test_the_streamed_wave_in_float32(model, gain):
+    """At full gain a fortieth of the samples clips, and what is summed in another order comes out 5e-6 apart."""
+    sizes = [4, 60, 8, 4, 1, 1, 4, 4, 10]
     codes = torch.randint(2048, (1, 16, sum(sizes)), generator=torch.Generator().manual_seed(0))
     vocoder = copy.deepcopy(model.code2wav)
     for part in (vocoder.upsample, vocoder.decoder):
@@ -202,8 +199,13 @@ def test_the_streamed_wave_in_float32(model, gain, within):
     whole = vocoder(codes)
     exact = copy.deepcopy(vocoder).double()(codes)
     assert 0.2 < whole.abs().max() <= 1
-    assert (streamed - whole).abs().max() <= within
+    assert (streamed - whole).abs().max() <= 1e-6
     assert (streamed - exact).abs().max() <= 2 * (whole - exact).abs().max()
+    # Decoding at once is not that equal to itself: the last frames round otherwise where they are no whole 16.
+    shorter = vocoder(codes[..., :86])
+    ends = 80 * 1920 - 555
+    assert (shorter - streamed[..., : shorter.shape[-1]])[..., :ends].abs().max() <= 1e-6
+    assert (shorter - streamed[..., : shorter.shape[-1]]).abs().max() <= 1e-5
 
 
 def test_the_vocoder_never_runs_out_of_positions(model):

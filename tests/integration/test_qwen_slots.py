@@ -11,7 +11,7 @@ from sca.config import DuplexConfig, QwenConfig
 from sca.controls import Controls, Grammar
 from sca.errors import ConfigError, ScaError
 from sca.infer.engine import BatchEngine, SessionConfig
-from sca.infer.engines.qwen_omni.cost import parameters, skeleton
+from sca.infer.engines.qwen_omni.cost import chunk_work, parameters, skeleton
 from sca.infer.engines.qwen_omni.engine import QwenOmni
 from sca.infer.engines.qwen_omni.fixed.decoder import Decoder, SlotCache
 from sca.infer.engines.qwen_omni.fixed.engine import SlotOmni
@@ -356,8 +356,8 @@ def test_one_engine_serves_one_grid_and_whole_pieces(model, tokenizer, monkeypat
 
 @pytest.mark.parametrize("size", ["tiny", "released"])
 def test_a_chunk_asks_the_device_nothing(single, size):
-    """On the meta device there are shapes and no numbers: whatever looks at one fails."""
-    ghost = copy.deepcopy(single).to("meta") if size == "tiny" else skeleton(released_config())
+    """On the meta device there are shapes and no numbers: whatever looks at one fails. Of alike layers there are two."""
+    ghost = copy.deepcopy(single).to("meta") if size == "tiny" else skeleton(released_config(layers=2))
     ghost = ghost.to(torch.bfloat16)
     shape = Shape(frames=4, tokens=2, most=2, layer=0, carry=size == "tiny", temperature=0.9, top_k=50)
     forbidden = torch.zeros(152_064, dtype=torch.bool, device="meta")
@@ -376,10 +376,55 @@ def test_a_chunk_asks_the_device_nothing(single, size):
 
 
 def test_the_released_size_is_that_of_its_weights():
-    ghost = skeleton(released_config())
-    assert round(parameters(ghost) / 1e9, 1) == 35.3
-    assert round(parameters(ghost.talker) / 1e9, 1) == 3.3
+    """What is published: 35.3 billion weights, of them a text model of 30,532,122,624 (with 151,936 rows instead of 152,064 in two
+    tables), 650 million of the audio tower, 540 million for pictures, 3 billion of the talker, 200 million of the vocoder.
+    """
+    ghost = skeleton(released_config()).to(torch.bfloat16)
+    thinker, talker = ghost.thinker, ghost.talker
+    text = parameters(thinker.model.language_model) + parameters(thinker.lm_head)
+    assert text == 30_532_122_624 + 2 * 128 * 2048
+    assert round(parameters(thinker.model.audio_tower) / 1e6, -1) == 650
+    assert round(parameters(thinker.model.visual) / 1e6, -1) == 540
+    assert round(parameters(talker) / 1e9, 1) == 3.3
+    assert round(parameters(talker.code_predictor.model.layers) / 1e6) == 79
     assert round(parameters(ghost.code2wav) / 1e6) == 216
+    assert round(parameters(ghost) / 1e9, 1) == 35.3
+    assert sum(one.numel() * one.element_size() for one in ghost.parameters()) == 2 * parameters(ghost)
+    heads = thinker.model.language_model.layers[0].self_attn
+    assert (heads.q_proj.out_features, heads.k_proj.out_features, heads.head_dim) == (32 * 128, 4 * 128, 128)
+    assert (len(talker.code_predictor.lm_head), ghost.code2wav.config.num_quantizers) == (15, 16)
+    assert ghost.code2wav.total_upsample == 1920
+
+
+def test_the_least_work_is_what_the_published_sizes_come_to():
+    """Weights read and operations of a chunk, counted once more: transformers by hand, convolutions one by one."""
+    ghost = skeleton(released_config())
+    thinker = 48 * (2048 * 128 * (32 + 4 + 4 + 32) + 2 * 128 + 2 * 2048 + 128 * 2048 + 8 * 3 * 2048 * 768)
+    thinker += 2048 + 152_064 * 2048
+    talker = 20 * (1024 * 128 * (16 + 2 + 2 + 16) + 2 * 128 + 2 * 1024 + 128 * 1024 + 6 * 3 * 1024 * 384)
+    talker += 20 * (3 * 1024 * 768 + 1024) + 1024 + 3072 * 1024
+    predictor = 5 * (1024 * 128 * (16 + 8 + 8 + 16) + 2 * 128 + 2 * 1024 + 3 * 1024 * 3072) + 1024 + 2048 * 1024
+    tower, transformer = parameters(ghost.thinker.model.audio_tower), parameters(ghost.code2wav.pre_transformer)
+    vocoder = parameters(ghost.code2wav) - 16 * 2048 * 1024
+    convolved = []
+
+    def count(module, inputs, out):
+        if isinstance(module, torch.nn.ConvTranspose1d):
+            convolved.append(inputs[0].numel() * module.weight.numel() // module.in_channels)
+        elif isinstance(module, torch.nn.Conv1d | torch.nn.Linear):
+            convolved.append(out.numel() * module.weight.numel() // module.weight.shape[0])
+
+    states = torch.empty(1, 1024, 14, device="meta")
+    for blocks in (*ghost.code2wav.upsample, ghost.code2wav.decoder):
+        for block in blocks:
+            hooks = [part.register_forward_hook(count) for part in block.modules()]
+            states = block(states)
+            for hook in hooks:
+                hook.remove()
+    work = chunk_work(ghost, GRID, 2)
+    assert work.weights == 3 * thinker + 4 * talker + 60 * predictor + tower + vocoder
+    alone = 6 * thinker + 4 * talker + 60 * predictor + 4 * tower + 4 * transformer
+    assert work.flops == 2 * (alone + sum(convolved))
 
 
 def test_spans_are_few():

@@ -51,14 +51,19 @@ class VoiceProcess:
             name="sca talker",
             daemon=True,
         )
-        with _undisturbed():
-            self.process.start()
-        theirs.close()  # so that its death is the end of the pipe
         self._tickets = itertools.count()
         self._early: dict[int, Any] = {}
         self._unwanted: set[int] = set()
-        self.close = weakref.finalize(self, _end, self.process, self._requests, self._answers)
-        self.take(self.ask(None, "ready"))
+        try:
+            with _undisturbed():
+                self.process.start()
+            theirs.close()  # so that its death is the end of the pipe
+            self.close = weakref.finalize(self, _end, self.process, self._requests, self._answers)
+            self.take(self.ask(None, "ready"))
+        except BaseException:
+            if self.process.pid is not None:  # nobody waits until it has come up
+                self.process.kill()
+            raise
 
     def ask(self, voice: int | None, what: str, *arguments: Any) -> int:
         """Put a request in the queue; the ticket for its answer. Raises `ScaError` when the process is dead."""
@@ -167,14 +172,20 @@ def _end(process: Any, requests: Any, answers: Any) -> None:
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
     """Ctrl-C waits until the end of this, and what is started in it never gets any: a terminal sends it to all processes."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    here = threading.current_thread() is threading.main_thread()  # nowhere else it is raised
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: came.append(number)) if here else None
+    can_mask = hasattr(signal, "pthread_sigmask")
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if can_mask else None
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _end_with_the_program() -> None:
