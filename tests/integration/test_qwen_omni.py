@@ -249,15 +249,15 @@ class TestContract(EngineContract):
     def engine(cls, omni):
         return omni
 
-    alike = 9  # it speaks from the first chunk on, and a step is slow
+    alike = 7  # it speaks from the first chunk on, and a step is slow
 
     @pytest.fixture
     def speech(self):
-        return demo_speech(seconds=3)
+        return demo_speech(seconds=3)[: 7 * GRID.heard_samples]
 
     @pytest.fixture
     def other_speech(self):
-        return demo_speech(speaker=2, seconds=3)
+        return demo_speech(speaker=2, seconds=3)[: 7 * GRID.heard_samples]
 
 
 @pytest.fixture(scope="module")
