@@ -1,17 +1,9 @@
 """`sca devices`: which microphones and loudspeakers there are."""
 
-from typing import Annotated
-
-import typer
-
 from sca.cli.console import emit_json, out
-from sca.cli.options import Json
+from sca.cli.options import Backend, Json
 
-__all__ = ["Backend", "devices"]
-
-Backend = Annotated[
-    str, typer.Option("--backend", metavar="NAME", help="Library that reaches devices: miniaudio or sounddevice.")
-]
+__all__ = ["devices"]
 
 
 def devices(backend: Backend = "miniaudio", as_json: Json = False) -> None:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sca.cli.console import emit_json, out, stderr
-from sca.cli.devices import Backend
-from sca.cli.options import ConfigFile, Json, Quiet, SetValues, settings_from
+from sca.cli.options import Backend, ConfigFile, Json, Quiet, SetValues, settings_from
 from sca.cli.progress import audio_progress
 from sca.errors import UsageError, check_target
 from sca.wording import counted

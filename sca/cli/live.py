@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sca.cli.console import emit_json
-from sca.cli.options import BaseUrl, ConfigFile, Engine, Json, Quiet, SetValues, settings_from
+from sca.cli.options import Backend, BaseUrl, ConfigFile, Engine, Json, Quiet, SetValues, settings_from
 from sca.errors import UsageError
 from sca.wording import counted
 
@@ -41,9 +41,7 @@ def live(
         str | None,
         typer.Option("--output-device", metavar="NAME|INDEX", help="Which loudspeaker.", show_default=False),
     ] = None,
-    backend: Annotated[
-        str, typer.Option("--backend", metavar="NAME", help="Library for --mic: miniaudio or sounddevice.")
-    ] = "miniaudio",
+    backend: Backend = "miniaudio",
     echo: Annotated[
         str | None,
         typer.Option(

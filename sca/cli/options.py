@@ -10,12 +10,16 @@ if TYPE_CHECKING:
     from sca.config import Settings
 
 __all__ = [
+    "Backend",
     "BaseUrl",
     "ConfigFile",
     "Engine",
     "Force",
+    "Host",
+    "Insecure",
     "Jobs",
     "Json",
+    "Port",
     "Preset",
     "Quiet",
     "SetValues",
@@ -50,6 +54,20 @@ Engine = Annotated[
 ]
 BaseUrl = Annotated[
     str | None, typer.Option("--base-url", metavar="URL", help="Server of the engine vllm-omni.", show_default=False)
+]
+Host = Annotated[
+    str | None,
+    typer.Option("--host", metavar="ADDRESS", help="Where to listen; 127.0.0.1 if not given.", show_default=False),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port", min=0, max=65535, metavar="PORT", help="8000 if not given; 0 takes a free one.", show_default=False
+    ),
+]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Listen on an address others can reach, without a key.")]
+Backend = Annotated[
+    str, typer.Option("--backend", metavar="NAME", help="Library that reaches devices: miniaudio or sounddevice.")
 ]
 Speaker = Annotated[
     str | None,

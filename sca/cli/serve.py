@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sca.cli.options import BaseUrl, ConfigFile, Engine, SetValues, settings_from
+from sca.cli.options import BaseUrl, ConfigFile, Engine, Host, Insecure, Port, SetValues, settings_from
 
 __all__ = ["serve"]
 
@@ -13,21 +13,8 @@ __all__ = ["serve"]
 def serve(
     engine: Engine = None,
     base_url: BaseUrl = None,
-    host: Annotated[
-        str | None,
-        typer.Option("--host", metavar="ADDRESS", help="Where to listen; 127.0.0.1 if not given.", show_default=False),
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            "--port",
-            min=0,
-            max=65535,
-            metavar="PORT",
-            help="8000 if not given; 0 takes a free one.",
-            show_default=False,
-        ),
-    ] = None,
+    host: Host = None,
+    port: Port = None,
     max_sessions: Annotated[
         int | None,
         typer.Option(
@@ -53,9 +40,7 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen on an address others can reach, without a key.")
-    ] = False,
+    insecure: Insecure = False,
     tls_cert: Annotated[
         Path | None,
         typer.Option("--tls-cert", metavar="PEM", help="Certificate chain for https and wss.", show_default=False),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.options import ConfigFile, SetValues
+from sca.cli.options import ConfigFile, Host, Insecure, Port, SetValues
 from sca.cli.turn_client import ask, watch
 from sca.cli.turn_load import bench, warmup
 from sca.cli.turn_ops import logs, start, stop
@@ -39,13 +39,8 @@ def turn_settings(
 
 @app.command()
 def serve(
-    host: Annotated[
-        str | None, typer.Option("--host", metavar="ADDRESS", help="Where to listen; 127.0.0.1 if not given.")
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option("--port", min=0, max=65535, metavar="PORT", help="8000 if not given; 0 takes a free one."),
-    ] = None,
+    host: Host = None,
+    port: Port = None,
     model: Annotated[
         str | None,
         typer.Option("--model", metavar="FILE|DIR|ID", help="Which model; v3 of pipecat-ai if not given."),
@@ -60,9 +55,7 @@ def serve(
     pool: Annotated[
         int | None, typer.Option("--pool", min=1, metavar="N", help="Models side by side; one a core if not given.")
     ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen on an address others can reach, without a key.")
-    ] = False,
+    insecure: Insecure = False,
     config: ConfigFile = None,
     set_values: SetValues = None,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sca.cli.console import emit_json
-from sca.cli.options import ConfigFile, Json, SetValues
+from sca.cli.options import Backend, ConfigFile, Json, SetValues
 from sca.cli.turn_load import AuthKey, Url, key_of
 from sca.errors import UsageError
 from sca.wording import counted
@@ -77,9 +77,7 @@ def watch(
     device: Annotated[
         str | None, typer.Option("--input-device", metavar="NAME", help="With --mic: which; see sca devices.")
     ] = None,
-    backend: Annotated[
-        str, typer.Option("--backend", metavar="NAME", help="With --mic: miniaudio or sounddevice.")
-    ] = "miniaudio",
+    backend: Backend = "miniaudio",
     config: ConfigFile = None,
     set_values: SetValues = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document a line.")] = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.options import ConfigFile, SetValues
+from sca.cli.options import ConfigFile, Host, Port, SetValues
 
 if TYPE_CHECKING:
     from sca.config import Settings
@@ -31,13 +31,8 @@ Lines = Annotated[int, typer.Option("--lines", "-n", min=0, metavar="N", help="S
 
 def start(
     context: typer.Context,
-    host: Annotated[
-        str | None, typer.Option("--host", metavar="ADDRESS", help="Where to listen.", show_default="127.0.0.1")
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option("--port", min=0, max=65535, metavar="PORT", help="0 takes a free one.", show_default="8000"),
-    ] = None,
+    host: Host = None,
+    port: Port = None,
     warm: Annotated[bool, typer.Option("--warmup/--no-warmup", help="Ask a few times once it is ready.")] = True,
     tail: Annotated[bool, typer.Option("--tail", help="Then show its log as it grows, until Ctrl-C.")] = False,
     ready_s: Annotated[float, typer.Option("--ready-s", min=0.1, metavar="S", help="The longest wait for it.")] = 120.0,
