@@ -521,8 +521,9 @@ def started(slow, out):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     limit = time.monotonic() + 30
     while time.monotonic() < limit and process.poll() is None:
-        if any(part.stat().st_size for part in out.glob(".sca-*.part")):
-            return process, children(process.pid)
+        ffmpegs = [child for child in children(process.pid) if running(child)]
+        if ffmpegs and any(part.stat().st_size for part in out.glob(".sca-*.part")):
+            return process, ffmpegs
         time.sleep(0.01)
     raise AssertionError(process.communicate())
 
