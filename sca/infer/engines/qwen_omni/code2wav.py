@@ -35,11 +35,13 @@ class Code2WavStream:
         import torch
 
         self._model = code2wav
-        config, part = code2wav.config, code2wav.pre_transformer.layers[0].self_attn
-        weight = code2wav.code_embedding.weight
-        none = torch.zeros(1, config.num_key_value_heads, 0, part.head_dim, dtype=weight.dtype, device=weight.device)
+        config, layers = code2wav.config, code2wav.pre_transformer.layers
+        shape = (1, config.num_key_value_heads, 0, layers[0].self_attn.head_dim)
+        weights = [block.input_layernorm.weight for block in layers]  # a device map may spread the layers
         self._window = int(config.sliding_window)
-        self._keys, self._values = ([none] * len(code2wav.pre_transformer.layers) for _ in range(2))
+        self._keys, self._values = (
+            [torch.zeros(shape, dtype=one.dtype, device=one.device) for one in weights] for _ in range(2)
+        )
         self._samples_per_frame = int(code2wav.total_upsample)
         self._context: Tensor = None  # the transformer's output for the last frames, (1, n, dim)
         self._positions = int(code2wav.config.max_position_embeddings) if positions is None else positions
@@ -89,7 +91,8 @@ class Code2WavStream:
         states = functional.pad(hidden, (0, 0, 0, rows - n))
         cos, sin = rotations(transformer.rotary_emb, places, states)
         for i, block in enumerate(transformer.layers):
-            part = block.self_attn
+            part, device = block.self_attn, self._keys[i].device
+            states, cos, sin, sees = (one.to(device) for one in (states, cos, sin, sees))
             query, key, value = heads(part, block.input_layernorm(states), cos, sin)
             keys = torch.cat([self._keys[i], key[:, :, :n]], 2)
             values = torch.cat([self._values[i], value[:, :, :n]], 2)
