@@ -31,9 +31,8 @@ __all__ = ["QwenOmni", "QwenSession", "load"]
 
 log = logging.getLogger(__name__)
 
-_TURN_ENDS_AFTER = (
-    2  # chunks of silence, where nothing says that a turn ends: words are sparser than chunks have room for
-)
+# Chunks of silence, where no token says that a turn ends: words are sparser than chunks have room for.
+_TURN_ENDS_AFTER = 2
 
 
 def load(settings: Settings) -> "QwenOmni":
