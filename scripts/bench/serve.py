@@ -11,7 +11,7 @@ Added latency: the last frame of a chunk handed to the client's socket → the s
 and the wait for it are in it. Sound: the same, for chunks that were answered with sound. A deadline is missed when a reply comes
 after the next chunk was sent, or never, and by every chunk that the server says it dropped. CPU is of the server's process, by
 thread; memory is its resident set, a line through one point a second. `bare timers`: how late the clients' own timers were, which
-is the machine's doing.
+is the machine's doing; and so is what a hypervisor took of its cores for others, `stolen_percent`.
 The last line is JSON.
 """
 
@@ -206,6 +206,12 @@ def cpu_s(pid):
     return found
 
 
+def stolen_s():
+    """Seconds that the machine's cores wanted to run and were not let, all together. Linux only; 0 where nothing can be stolen."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    return int(fields[8]) / os.sysconf("SC_CLK_TCK")
+
+
 def rss_mib(pid):
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
@@ -234,17 +240,18 @@ def measure(url, pid, given):
     if not line:
         raise SystemExit("the clients did not start")
     time.sleep(max(0.0, json.loads(line)["begins"] + given.warm_up - time.time()))
-    before, began, points = cpu_s(pid), time.monotonic(), []
+    before, began, points, stolen = cpu_s(pid), time.monotonic(), [], stolen_s()
     while time.monotonic() < began + given.seconds:
         points.append((time.monotonic() - began, rss_mib(pid)))
         time.sleep(min(1.0, given.seconds / 10))
-    wall, after = time.monotonic() - began, cpu_s(pid)
+    wall, after, stolen = time.monotonic() - began, cpu_s(pid), stolen_s() - stolen
     found = json.loads(client.communicate()[0])
     slope = statistics.linear_regression(*zip(*points, strict=True)).slope
     per = given.sessions * wall
     return found | {
         "server_cpu_percent_of_a_core": round(100 * (after["all"] - before["all"]) / wall, 1),
         "cpu_ms_per_session_second": {name: round(1000 * (after[name] - before[name]) / per, 3) for name in before},
+        "stolen_percent": round(100 * stolen / wall / os.cpu_count(), 1),
         "rss_mib": [round(points[0][1], 1), round(points[-1][1], 1)],
         "rss_slope_mib_per_hour_and_session": round(slope * 3600 / given.sessions, 3),
     }

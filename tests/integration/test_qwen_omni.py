@@ -188,7 +188,11 @@ def test_the_streamed_wave_equals_the_whole(model):
 
 @pytest.mark.parametrize("gain", [0.8, 1], ids=["as loud as speech", "clipping"])
 def test_the_streamed_wave_in_float32(model, gain):
-    """At full gain a fortieth of the samples clips, and what is summed in another order comes out 5e-6 apart."""
+    """At full gain a fortieth of the samples clips, and what is summed in another order comes out 5e-6 apart.
+
+    Nothing is, where the kernels are those of the log's machine; other processors have others.
+    """
+    near = 1e-6 if gain < 1 else 1e-5
     sizes = [4, 60, 8, 4, 1, 1, 4, 4, 10]
     codes = torch.randint(2048, (1, 16, sum(sizes)), generator=torch.Generator().manual_seed(0))
     vocoder = copy.deepcopy(model.code2wav)
@@ -199,12 +203,12 @@ def test_the_streamed_wave_in_float32(model, gain):
     whole = vocoder(codes)
     exact = copy.deepcopy(vocoder).double()(codes)
     assert 0.2 < whole.abs().max() <= 1
-    assert (streamed - whole).abs().max() <= 1e-6
+    assert (streamed - whole).abs().max() <= near
     assert (streamed - exact).abs().max() <= 2 * (whole - exact).abs().max()
     # Decoding at once is not that equal to itself: the last frames round otherwise where they are no whole 16.
     shorter = vocoder(codes[..., :86])
     ends = 80 * 1920 - 555
-    assert (shorter - streamed[..., : shorter.shape[-1]])[..., :ends].abs().max() <= 1e-6
+    assert (shorter - streamed[..., : shorter.shape[-1]])[..., :ends].abs().max() <= near
     assert (shorter - streamed[..., : shorter.shape[-1]]).abs().max() <= 1e-5
 
 
