@@ -92,11 +92,19 @@ def trial_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_recordings(trial_data: Path) -> Path:
-    """`trial_data` for tests of numbers that only the real recordings give. Skips without them."""
-    if trial_data != RECORDINGS:
-        pytest.skip("the trial recordings are not on this machine")
-    return trial_data
+def real_recordings(trial_data: Path) -> Path | None:
+    """`trial_data` for tests of numbers that only the real recordings give; None where it is the stand-in."""
+    return trial_data if trial_data == RECORDINGS else None
+
+
+@pytest.fixture(scope="session")
+def stand_in(trial_data: Path, real_recordings: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stand-in for the recordings, also where they are."""
+    if real_recordings is None:
+        return trial_data
+    from scripts.make_trial_data import make
+
+    return make(tmp_path_factory.mktemp("stand-in"))
 
 
 @pytest.fixture(scope="session")
