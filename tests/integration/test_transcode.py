@@ -508,23 +508,52 @@ def children(pid):
     return found
 
 
-def running(pid):
+def state(pid):
+    """The state of a process: R, S, T (stopped), Z …, and Z as well for one that is gone."""
     try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
-        return False
+        return "Z"
+
+
+def running(pid):
+    return state(pid) != "Z"
+
+
+def at_work(pid, out):
+    """Whether this is an ffmpeg that has begun its file; not one that finds out lengths, or Python about to become one."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        if "ffmpeg" in Path(words[0]).name:
+            return any(word.endswith(part.name) for part in out.glob(".sca-*.part") for word in words)
+    return False
+
+
+def stopped(pid):
+    """Whether a process stands still now. One that has ended, or ends before it hears of this, does not."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+    while state(pid) not in "TZ":
+        time.sleep(0.001)
+    return state(pid) == "T"
+
+
+def go_on(pids):
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
 
 
 def started(slow, out):
-    """A run with half-made files, and its ffmpegs."""
+    """A run with half-made files, and its ffmpegs, stopped: however busy the machine is, they end as a test ends them."""
     command = [sys.executable, "-m", "sca", "transcode", str(slow), str(out), "wav", "opus", "--jobs", "2"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    limit = time.monotonic() + 30
+    limit = time.monotonic() + 60
     while time.monotonic() < limit and process.poll() is None:
-        ffmpegs = [child for child in children(process.pid) if running(child)]
-        if ffmpegs and any(part.stat().st_size for part in out.glob(".sca-*.part")):
+        ffmpegs = [child for child in children(process.pid) if at_work(child, out) and stopped(child)]
+        if ffmpegs:
             return process, ffmpegs
         time.sleep(0.01)
+    process.kill()
     raise AssertionError(process.communicate())
 
 
@@ -542,7 +571,8 @@ def test_an_interrupt_leaves_nothing_half_made(slow, tmp_path):
 def test_an_interrupt_that_reaches_ffmpeg_first_is_one(slow, tmp_path):
     process, ffmpegs = started(slow, tmp_path)
     os.kill(ffmpegs[0], signal.SIGINT)
-    process.communicate(timeout=20)
+    go_on(ffmpegs)
+    process.communicate(timeout=60)
     assert process.returncode == 130
     assert not list(tmp_path.glob(".sca-*"))
 
@@ -565,6 +595,7 @@ def test_after_a_kill_the_next_run_goes_on(slow, tmp_path):
 def test_an_ffmpeg_that_is_killed_fails_its_file_only(slow, tmp_path):
     process, ffmpegs = started(slow, tmp_path)
     os.kill(ffmpegs[0], signal.SIGKILL)
+    go_on(ffmpegs[1:])
     process.communicate(timeout=60)
     assert process.returncode == 7
     (failed,) = [entry for entry in entries(tmp_path).values() if entry["status"] == "failed"]
