@@ -402,7 +402,7 @@ def make_pictures(path: Path, seconds: float) -> Path:
     return path
 
 
-def wait_until(condition, timeout_s: float = 20.0) -> None:
+def wait_until(condition, timeout_s: float = 60) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > end:

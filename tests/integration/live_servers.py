@@ -83,7 +83,7 @@ class Running:
 
     def metric(self, name):
         """The sum of a metric over its labels, or of those that the name gives."""
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as page:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=60) as page:
             lines = page.read().decode().splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
@@ -93,7 +93,7 @@ class Running:
 
     def empty(self):
         """Wait until all sessions are over, and say so."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while len(self.server.sessions) and time.monotonic() < until:
             time.sleep(0.01)
         return len(self.server.sessions) == 0

@@ -38,7 +38,7 @@ class Caller:
         with suppress(ConnectionClosed):
             self.ws.send(message)
 
-    def read(self, timeout=20):
+    def read(self, timeout=60):
         """The next message; None when the connection is over."""
         try:
             message = self.ws.recv(timeout=timeout)

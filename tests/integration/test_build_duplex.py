@@ -154,7 +154,7 @@ def test_killed_or_interrupted_it_goes_on_and_ends_with_the_same_bytes(tmp_path,
     while len(list(records.glob("*.json")) if records.exists() else []) < 2 and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal_number)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     done = len(list(records.glob("*.json")))
     assert 2 <= done < 8
     if signal_number == signal.SIGINT:

@@ -182,7 +182,7 @@ def test_an_interrupt_ends_in_130():
     with subprocess.Popen([sys.executable, "-c", WAIT, "work"], stdout=-1, stderr=-1, text=True) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert stderr == "sca: interrupted; what is finished is kept, and the same command goes on from there\n"
 

@@ -61,7 +61,7 @@ def talking(pulse: Pulse, folder: Path, *arguments: str):
             session.wait()
 
 
-def wait_for(log: Path, text: str, session: subprocess.Popen, timeout_s: float = 25) -> None:
+def wait_for(log: Path, text: str, session: subprocess.Popen, timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while text not in log.read_text():
         assert session.poll() is None, log.read_text()
@@ -160,7 +160,7 @@ def test_the_screen_is_drawn_and_q_ends_it(pulse, tmp_path):
     env = pulse.env | {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
     session = subprocess.Popen(command, env=env, stdin=secondary, stdout=secondary, stderr=secondary)
     seen = ""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     try:
         pressed = 0
         while session.poll() is None and time.monotonic() < deadline:

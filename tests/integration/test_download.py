@@ -380,7 +380,7 @@ def test_what_was_stopped_goes_on_from_its_byte(run, fake, media, out, tmp_path,
     try:
         wait_until(lambda: part(out) is not None and part(out).stat().st_size > 200_000)
         process.send_signal(how)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()

@@ -229,7 +229,7 @@ def opened(browser, pages):
 
 def until(page, condition):
     """`wait_for_function` would need eval, which the page's policy forbids."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not page.evaluate(condition):
         assert time.monotonic() < deadline, condition
         page.wait_for_timeout(50)

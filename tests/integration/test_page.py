@@ -234,7 +234,7 @@ def test_it_fits_a_phone_has_two_themes_and_every_control_a_name(visit):
 def test_the_page_may_load_only_its_own_files_and_needs_no_key():
     with running(Overheard(), auth_key="secret") as server:
         for path, kind in (("/", "text/html"), ("/page/page.js", "text/javascript"), ("/page/page.css", "text/css")):
-            with urllib.request.urlopen(f"{server.url}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"{server.url}{path}", timeout=60) as answer:
                 headers, body = answer.headers, answer.read()
             assert headers["Content-Type"].startswith(kind)
             assert headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'")
@@ -243,7 +243,7 @@ def test_the_page_may_load_only_its_own_files_and_needs_no_key():
             assert b"https://" not in body
         again = urllib.request.Request(f"{server.url}{path}", headers={"If-None-Match": headers["ETag"]})
         with pytest.raises(urllib.error.HTTPError, match="304"):
-            urllib.request.urlopen(again, timeout=10)
+            urllib.request.urlopen(again, timeout=60)
 
 
 def test_the_page_asks_for_the_key_and_keeps_it_out_of_every_address(chromium):

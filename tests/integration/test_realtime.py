@@ -57,7 +57,7 @@ class Talk:
 
     async def until(self, kind):
         while True:
-            event = await asyncio.wait_for(self.connection.recv(), 20)
+            event = await asyncio.wait_for(self.connection.recv(), 60)
             self.events.append(event)
             if event.type == kind:
                 return event

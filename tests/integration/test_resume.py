@@ -43,9 +43,9 @@ def refusal(server, token, received=0, **options):
     offers = ["sca.pcm16", f"sca.resume.{token}.{received}"]
     with connect(server.ws, proxy=None, subprotocols=offers, **options) as ws:
         assert ws.subprotocol == "sca.pcm16"
-        error = json.loads(ws.recv(timeout=20))
+        error = json.loads(ws.recv(timeout=60))
         with pytest.raises(ConnectionClosed) as closed:
-            ws.recv(timeout=20)
+            ws.recv(timeout=60)
     assert error["type"] == "error"
     assert closed.value.rcvd.reason == error["code"]
     return error["code"], closed.value.rcvd.code
@@ -114,7 +114,7 @@ def test_a_session_that_waits_keeps_its_place_and_no_more():
             pass
         assert server.metric("sca_sessions_waiting") == 1
         with connect(server.ws, proxy=None) as other, pytest.raises(ConnectionClosed) as refused:
-            other.recv(timeout=20)
+            other.recv(timeout=60)
         assert refused.value.rcvd.code == 1013
         caller.resume()
         assert server.metric("sca_sessions_waiting") == 0

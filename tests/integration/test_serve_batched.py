@@ -40,7 +40,7 @@ async def talk(server, x):
         await ws.send(json.dumps({"type": "end"}))
         try:
             while True:
-                message = await asyncio.wait_for(ws.recv(), 20)
+                message = await asyncio.wait_for(ws.recv(), 60)
                 if isinstance(message, bytes):
                     said.append(np.frombuffer(message, "<i2")[-CHUNK:])
         except ConnectionClosed as closed:

@@ -85,7 +85,7 @@ def ended(ws):
     """The code and reason that a connection is closed with."""
     try:
         while True:
-            ws.recv(timeout=20)
+            ws.recv(timeout=60)
     except ConnectionClosed as end:
         return end.rcvd.code, end.rcvd.reason
 
@@ -221,7 +221,7 @@ def test_sound_that_unpacks_to_hours_is_cut_at_the_limit(mirror):
     out = io.BytesIO()
     sf.write(out, np.zeros(3 * 3600 * 8000, np.int16), 8000, format="FLAC")
     assert len(out.getvalue()) < 1 << 20
-    response = httpx.post(f"{mirror.url}/infer_wav", files={"file": ("x.flac", out.getvalue())}, timeout=30)
+    response = httpx.post(f"{mirror.url}/infer_wav", files={"file": ("x.flac", out.getvalue())}, timeout=60)
     assert response.status_code == 413
     assert response.json()["error"]["what"] == "the sound is longer than 60 s"
 
@@ -275,7 +275,7 @@ def test_a_thousand_connects_are_refused_in_words_and_leave_nothing_open():
         other = httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2"))
         with other:
             assert other.get(f"{url}/health").text == "ok"
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             while open_files(server) > before + 1 and time.monotonic() < until:
                 time.sleep(0.05)
             assert open_files(server) <= before + 1
@@ -307,7 +307,7 @@ def test_connections_beyond_the_limit_are_told_and_none_is_lost():
         assert b"8 connections are open, and that is the limit" in got
         for one in idle:
             one.close()
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not _answers(server) and time.monotonic() < until:
             time.sleep(0.02)
         assert serves(server)
@@ -324,7 +324,7 @@ def test_a_file_is_refused_over_http_when_there_is_no_place():
     with running(Mirror(), max_sessions=1) as server:
         with connect(server.ws, proxy=None) as ws:
             ws.send(bytes(2 * CHUNK))
-            ws.recv(timeout=20)
+            ws.recv(timeout=60)
             response = httpx.post(f"{server.url}/infer_wav", files={"file": ("x.wav", b"x")})
             assert (response.status_code, response.headers["retry-after"]) == (503, "1")
             assert response.json()["error"]["what"] == "1 sessions are going on, and that is the limit"
@@ -335,7 +335,7 @@ def test_a_file_is_refused_over_http_when_there_is_no_place():
 def test_who_never_stops_speaking_is_ended_when_the_server_stops():
     with running(Mirror(), drain_s=0.2) as server, connect(server.ws, proxy=None) as ws:
         ws.send(bytes(2 * CHUNK))
-        while not isinstance(ws.recv(timeout=20), bytes):  # the mirror's turn begins and has no end
+        while not isinstance(ws.recv(timeout=60), bytes):  # the mirror's turn begins and has no end
             pass
         server.stop()
         assert ended(ws) == (1001, "stopping")

@@ -140,12 +140,12 @@ def test_every_number_of_a_session_is_counted():
             for _ in range(3):
                 ws.send(noise(1).tobytes())
             for _ in range(9):  # a reply, an announcement and a chunk of sound each
-                ws.recv(timeout=20)
+                ws.recv(timeout=60)
             ws.send(json.dumps({"type": "interrupt"}))
-            while '"interrupt"' not in str(ws.recv(timeout=20)):
+            while '"interrupt"' not in str(ws.recv(timeout=60)):
                 pass
             with connect(server.ws, proxy=None, additional_headers=key) as second, pytest.raises(ConnectionClosed):
-                second.recv(timeout=20)
+                second.recv(timeout=60)
             found = numbers()
         assert server.empty()
         over = numbers()

@@ -42,7 +42,7 @@ def rest(ws):
     documents, frames = [], []
     try:
         while True:
-            message = ws.recv(timeout=20)
+            message = ws.recv(timeout=60)
             if isinstance(message, bytes):
                 frames.append(message)
             else:
@@ -54,7 +54,7 @@ def rest(ws):
 def until(ws, kind):
     """The next document of a type."""
     while True:
-        message = ws.recv(timeout=20)
+        message = ws.recv(timeout=60)
         if isinstance(message, str) and json.loads(message).get("type") == kind:
             return json.loads(message)
 
@@ -198,7 +198,7 @@ def test_no_more_sessions_than_allowed_and_the_refusal_says_so():
             first.send(sound(1).tobytes())
             until(first, "audio")
             with connect(server.ws, proxy=None) as second, pytest.raises(ConnectionClosed) as refused:
-                second.recv(timeout=20)
+                second.recv(timeout=60)
             assert refused.value.rcvd.code == 1013
             assert refused.value.rcvd.reason == "1 sessions are going on, and that is the limit"
         assert server.empty()
@@ -253,7 +253,7 @@ def test_the_real_command_says_where_and_stops_clean_telling_its_sessions():
         assert httpx.get(f"{url}/health").text == "ok"
         with connect(url.replace("http", "ws") + "/ws/pcm16", proxy=None) as ws:
             ws.send(bytes(2 * CHUNK))
-            assert replies([json.loads(ws.recv(timeout=20))])
+            assert replies([json.loads(ws.recv(timeout=60))])
             server.send_signal(signal.SIGTERM)
             documents, _, code = rest(ws)
             assert [(d["type"], d["reason"]) for d in documents] == [("warning", "stopping"), ("bye", "stopping")]

@@ -33,7 +33,7 @@ def talk(url, **options):
         ws.send(json.dumps({"type": "end"}))
         try:
             while True:
-                message = ws.recv(timeout=20)
+                message = ws.recv(timeout=60)
                 if isinstance(message, str):
                     texts.append(message)
         except ConnectionClosed as closed:
@@ -172,7 +172,7 @@ def test_the_log_holds_no_secret_and_no_speech_even_at_debug_level(tmp_path):
             call.send(json.dumps({"event": "dtmf", "dtmf": {"digit": "tell-nobody"}}))
             call.send("tell-nobody")
             with pytest.raises(ConnectionClosed):
-                call.recv(timeout=20)
+                call.recv(timeout=60)
         offered = base64.urlsafe_b64encode(b"s3cret-key").decode().rstrip("=")
         server.terminate()
         log = server.stderr.read()
@@ -194,7 +194,7 @@ def _sessions(ws, key):
         one.send(json.dumps({"type": "end"}))
         try:
             while True:
-                message = one.recv(timeout=20)
+                message = one.recv(timeout=60)
                 tokens += re.findall(r'"resume_token": "([^"]+)"', message) if isinstance(message, str) else []
         except ConnectionClosed:
             pass
@@ -202,6 +202,6 @@ def _sessions(ws, key):
     with connect(f"{ws}/v1/realtime", proxy=None, additional_headers=key) as one:
         one.send(json.dumps({"type": "session.update", "session": {"instructions": "tell-nobody"}}))
         one.send(json.dumps({"type": "tell-nobody"}))
-        while json.loads(one.recv(timeout=20))["type"] != "error":
+        while json.loads(one.recv(timeout=60))["type"] != "error":
             time.sleep(0)
     return tokens

@@ -52,7 +52,7 @@ async def rest(ws):
     documents, frames = [], []
     try:
         while True:
-            message = await asyncio.wait_for(ws.recv(), 20)
+            message = await asyncio.wait_for(ws.recv(), 60)
             if isinstance(message, bytes):
                 frames.append(message)
             else:
@@ -243,7 +243,7 @@ def test_who_finds_no_room_is_told_at_once_and_nobody_queues(path):
     with running(Mirror(), max_sessions=1) as server, connect(server.ws, proxy=None) as first:
         url = f"ws://127.0.0.1:{server.port}/{path}"
         with connect(url, proxy=None) as second, pytest.raises(ConnectionClosed) as refused:
-            second.recv(timeout=20)
+            second.recv(timeout=60)
         assert refused.value.rcvd.code == 1013
         assert refused.value.rcvd.reason == "1 sessions are going on, and that is the limit"
         answer = httpx.post(f"{server.url}/infer_wav", files={"file": ("a.wav", b"")})

@@ -560,7 +560,7 @@ def started(slow, out):
 def test_an_interrupt_leaves_nothing_half_made(slow, tmp_path):
     process, ffmpegs = started(slow, tmp_path)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted; what is finished is kept" in stderr
     assert ffmpegs

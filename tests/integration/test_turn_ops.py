@@ -376,7 +376,7 @@ def test_the_scripts_start_show_and_stop_from_anywhere(place, tmp_path):
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as following:
         assert "listening on" in following.stdout.readline()
         stopped = script("stop.sh", *at, "--purge", cwd=tmp_path)
-        assert following.communicate(timeout=10)[0].endswith("sca turn: stopped\n")
+        assert following.communicate(timeout=60)[0].endswith("sca turn: stopped\n")
     assert stopped.returncode == 0, stopped.stderr
     assert f"process {server.pid} has ended" in stopped.stdout
     assert not place.folder.exists()

@@ -101,7 +101,7 @@ async def pipeline(analyzer, samples, rate_hz=HEARD_HZ):
     worker.add_event_handler("on_pipeline_started", lambda *_: started.set())
 
     async def speak():
-        await asyncio.wait_for(started.wait(), 10)
+        await asyncio.wait_for(started.wait(), 60)
         pcm, step = (samples * 32767).astype("<i2"), rate_hz // 50
         for at in range(0, len(pcm), step):
             block = pcm[at : at + step].tobytes()

@@ -88,7 +88,7 @@ class Call:
         """The rest; code and reason of the end."""
         try:
             while True:
-                self.ws.recv(timeout=20)
+                self.ws.recv(timeout=60)
         except ConnectionClosed as closed:
             return closed.rcvd.code, closed.rcvd.reason
 
@@ -202,7 +202,7 @@ def test_what_cannot_be_read_ends_the_call_and_says_why(server, messages, says):
         for message in messages:
             ws.send(message if isinstance(message, str | bytes) else json.dumps(message))
         with pytest.raises(ConnectionClosed) as closed:
-            ws.recv(timeout=20)
+            ws.recv(timeout=60)
     assert closed.value.rcvd.code == 1008
     assert says in closed.value.rcvd.reason
     assert server.empty()
@@ -214,7 +214,7 @@ def test_events_that_are_not_known_are_passed_over(server):
             ws.send(json.dumps(message))
         ws.send(json.dumps({"event": "stop"}))
         with pytest.raises(ConnectionClosed) as closed:
-            ws.recv(timeout=20)
+            ws.recv(timeout=60)
     assert closed.value.rcvd.code == 1000
 
 

@@ -102,7 +102,7 @@ class Real:
         return self._count("sca_turn_inference_seconds_sum")
 
     def _count(self, name):
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as response:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=60) as response:
             lines = response.read().decode().splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
 
@@ -114,7 +114,7 @@ def real(*options):
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         with TurnClient(f"http://127.0.0.1:{port}", timeout_s=1.0) as client:
-            until = time.monotonic() + 30
+            until = time.monotonic() + 60
             while not client.healthy():
                 assert process.poll() is None, process.stderr.read()
                 assert time.monotonic() < until
