@@ -289,6 +289,7 @@ def test_another_file_altogether_is_named_once(inputs, tmp_path):
     said, hint = done.stderr.splitlines()
     assert said.startswith(f"sca: {sound} holds no timelines (line 1: not JSON (")
     assert "--input-file" in hint
+    assert not (tmp_path / "data").exists()
 
 
 def test_one_of_a_kind_is_told_as_one(inputs, tmp_path):

@@ -327,7 +327,7 @@ def test_a_file_is_refused_over_http_when_there_is_no_place():
             ws.recv(timeout=60)
             response = httpx.post(f"{server.url}/infer_wav", files={"file": ("x.wav", b"x")})
             assert (response.status_code, response.headers["retry-after"]) == (503, "1")
-            assert response.json()["error"]["what"] == "1 sessions are going on, and that is the limit"
+            assert response.json()["error"]["what"] == "1 session is going on, and that is the limit"
         assert server.empty()
         assert httpx.post(f"{server.url}/infer_wav", files={"file": ("x.wav", b"x")}).status_code == 422
 

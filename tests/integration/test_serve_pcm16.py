@@ -200,7 +200,7 @@ def test_no_more_sessions_than_allowed_and_the_refusal_says_so():
             with connect(server.ws, proxy=None) as second, pytest.raises(ConnectionClosed) as refused:
                 second.recv(timeout=60)
             assert refused.value.rcvd.code == 1013
-            assert refused.value.rcvd.reason == "1 sessions are going on, and that is the limit"
+            assert refused.value.rcvd.reason == "1 session is going on, and that is the limit"
         assert server.empty()
         assert talk(server.ws, [sound(1).tobytes()])[2] == 1000
         assert (server.server.sessions.served, server.server.sessions.refused) == (2, 1)

@@ -245,9 +245,9 @@ def test_who_finds_no_room_is_told_at_once_and_nobody_queues(path):
         with connect(url, proxy=None) as second, pytest.raises(ConnectionClosed) as refused:
             second.recv(timeout=60)
         assert refused.value.rcvd.code == 1013
-        assert refused.value.rcvd.reason == "1 sessions are going on, and that is the limit"
+        assert refused.value.rcvd.reason == "1 session is going on, and that is the limit"
         answer = httpx.post(f"{server.url}/infer_wav", files={"file": ("a.wav", b"")})
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        assert answer.json()["error"] == {"status": 503, "what": "1 sessions are going on, and that is the limit"}
+        assert answer.json()["error"] == {"status": 503, "what": "1 session is going on, and that is the limit"}
         assert server.metric("sca_sessions_refused") == 2
         assert ends_well(first)

@@ -115,13 +115,42 @@ def convert(
     """
     config = settings.convert
     _models(config.speaker_model, config.enhance, settings.paths.resolved_cache_dir)  # complain before any work
-    folder = AudioFolder(audio_dir)
+    folder, listed = AudioFolder(audio_dir), _read(input_file)
     with exclusive(root):
         for left in root.rglob(
             ".scratch-*"
         ):  # of a run that was killed; the folder is ours alone while we hold its lock
             shutil.rmtree(left, ignore_errors=True)
-        return _Run(root, settings, folder, force).all_of(input_file, tuple(info_dirs), jobs, on_start, progress)
+        return _Run(root, settings, folder, force).all_of(listed, tuple(info_dirs), jobs, on_start, progress)
+
+
+@dataclass(slots=True)
+class _Listed:
+    """A file of timelines.   shows: in the order of their ids.   broken: lines that hold none.   notes: (id, remark)."""
+
+    shows: list[Show]
+    broken: list[BrokenLine]
+    notes: list[tuple[str, str]]
+
+
+def _read(input_file: Path) -> _Listed:
+    """A broken line fails alone; of several lines of one show the last one counts. Raises `InputError` where no line holds one."""
+    shows: dict[str, Show] = {}
+    broken: list[BrokenLine] = []
+    notes: list[tuple[str, str]] = []
+    for number, one in read_shows(input_file):
+        if isinstance(one, BrokenLine):
+            broken.append(one)
+            continue
+        if one.video_id in shows:
+            notes.append((one.video_id, f"more than one line; line {number} is used"))
+        shows[one.video_id] = one
+    if not shows:  # another file altogether, most likely
+        first = f" ({broken[0]})" if broken else ""
+        raise InputError(
+            f"{input_file} holds no timelines{first}", hint="give the file that sca transcribe wrote with --input-file"
+        )
+    return _Listed([shows[name] for name in sorted(shows)], broken, notes)
 
 
 class _Run:
@@ -135,13 +164,16 @@ class _Run:
 
     def all_of(
         self,
-        input_file: Path,
+        listed: _Listed,
         info_dirs: tuple[Path, ...],
         jobs: int,
         on_start: Callable[[int, int], None] | None,
         progress: Progress | None,
     ) -> Summary:
-        shows = self._read(input_file)
+        shows = listed.shows
+        self.summary.notes += listed.notes
+        for line in listed.broken:
+            self._fail(f"line {line.number}", InputError(line.reason))
         todo = [job for show in shows if (job := self._job(show)) is not None]
         if on_start is not None:
             on_start(len(shows), len(todo))
@@ -159,27 +191,6 @@ class _Run:
                 progress(job.show.video_id, seconds)
         self._finish(shows, info_dirs)
         return self.summary
-
-    def _read(self, input_file: Path) -> list[Show]:
-        """Shows in the order of their ids. A broken line fails alone; of several lines of one show the last one counts."""
-        shows: dict[str, Show] = {}
-        broken: list[BrokenLine] = []
-        for number, one in read_shows(input_file):
-            if isinstance(one, BrokenLine):
-                broken.append(one)
-                continue
-            if one.video_id in shows:
-                self.summary.notes.append((one.video_id, f"more than one line; line {number} is used"))
-            shows[one.video_id] = one
-        if not shows:  # another file altogether, most likely
-            first = f" ({broken[0]})" if broken else ""
-            raise InputError(
-                f"{input_file} holds no timelines{first}",
-                hint="give the file that sca transcribe wrote with --input-file",
-            )
-        for line in broken:
-            self._fail(f"line {line.number}", InputError(line.reason))
-        return [shows[name] for name in sorted(shows)]
 
     def _job(self, show: Show) -> ShowJob | None:
         """What there is to encode of a show, None when it is encoded, cannot be, or would have no row."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import anyio
 
 from sca.infer.server.limits import RefusedError
+from sca.wording import counted
 
 if TYPE_CHECKING:
     from sca.config import ServeConfig
@@ -69,7 +70,8 @@ class Sessions:
             raise RefusedError(503, "the server is stopping", retry_after_s=1)
         if len(self._seats) >= self._config.max_sessions:
             self.refused += 1
-            what = f"{self._config.max_sessions} sessions are going on, and that is the limit"
+            most = self._config.max_sessions
+            what = f"{counted(most, 'session')} {'is' if most == 1 else 'are'} going on, and that is the limit"
             raise RefusedError(503, what, retry_after_s=1)
         seat = Seat(door)
         self._seats.add(seat)
