@@ -133,7 +133,7 @@ def _follow(place: "Place") -> None:
     from sca.infer.turn.log_file import follow
 
     with suppress(KeyboardInterrupt):  # the usual way to end it
-        for said in follow(place.log, lambda: place.running() is not None):
+        for said in follow(place.log, place.active):
             sys.stdout.write(said)
             sys.stdout.flush()
 

@@ -17,6 +17,16 @@ from sca.infer.engine import EngineInfo, StepGuard
 from sca.infer.frames import AudioOutput, ThoughtPacket, TurnEnd
 from sca.infer.server.app import Server, make_app
 from sca.infer.server.process import listen, server_config
+from tests.integration.patience import PATIENCE_S
+
+# What a busy machine does to a session is no lag: nothing is dropped for it, and nothing is told.
+UNHURRIED = {
+    "live.lag_policy": "wait",
+    "live.lag_chunks": 1000,
+    "live.listen_buffer_ms": 60_000,
+    "live.deadline_ms": 60_000,
+    "live.hang_s": PATIENCE_S,
+}
 
 
 class Mirror:
@@ -65,6 +75,15 @@ class _Mirrored:
         self._engine.closed.append(self._config.session_id)
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """One whose clock can be put forward."""
+
+    ahead_s = 0.0
+
+    def time(self):
+        return super().time() + self.ahead_s
+
+
 class Running:
     """A server that answers.   server: what its doors share.   loop: the one it runs in."""
 
@@ -79,11 +98,21 @@ class Running:
             for connection in list(self._uvi.server_state.connections):
                 connection.transport.abort()
 
-        asyncio.run_coroutine_threadsafe(abort(), self.loop).result(10)
+        asyncio.run_coroutine_threadsafe(abort(), self.loop).result(PATIENCE_S)
+
+    def later(self, seconds):
+        """Put the server's clock forward, and let it do what is due by then: long limits, and no test waits for them."""
+
+        async def put_forward():
+            self.loop.ahead_s += seconds
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+        asyncio.run_coroutine_threadsafe(put_forward(), self.loop).result(PATIENCE_S)
 
     def metric(self, name):
         """The sum of a metric over its labels, or of those that the name gives."""
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=60) as page:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=PATIENCE_S) as page:
             lines = page.read().decode().splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
@@ -93,7 +122,7 @@ class Running:
 
     def empty(self):
         """Wait until all sessions are over, and say so."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE_S
         while len(self.server.sessions) and time.monotonic() < until:
             time.sleep(0.01)
         return len(self.server.sessions) == 0
@@ -101,12 +130,12 @@ class Running:
 
 @contextmanager
 def running(engine, **overrides):
-    """Serve `engine`. overrides: settings of the section serve, or whole names with a dot as `__`."""
-    names = {(k.replace("__", ".") if "__" in k else f"serve.{k}"): v for k, v in overrides.items()}
+    """Serve `engine`, unhurried. overrides: settings of the section serve, or whole names with a dot as `__`."""
+    names = UNHURRIED | {(k.replace("__", ".") if "__" in k else f"serve.{k}"): v for k, v in overrides.items()}
     server = Server(engine, load_settings(overrides=names, env={}))
     with listen("127.0.0.1", 0) as listener:
         config = server_config(make_app(server), server.bounds, websockets=server.websockets)
-        uvi, loop = uvicorn.Server(config), asyncio.new_event_loop()
+        uvi, loop = uvicorn.Server(config), _Loop()
         thread = threading.Thread(target=loop.run_until_complete, args=[uvi.serve([listener])])
         thread.start()
         try:

@@ -5,7 +5,8 @@ import socket
 from contextlib import suppress
 
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
+
+from tests.integration.patience import PATIENCE_S, connect
 
 __all__ = ["Caller"]
 
@@ -38,7 +39,7 @@ class Caller:
         with suppress(ConnectionClosed):
             self.ws.send(message)
 
-    def read(self, timeout=60):
+    def read(self, timeout=PATIENCE_S):
         """The next message; None when the connection is over."""
         try:
             message = self.ws.recv(timeout=timeout)

@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 from openai import AsyncOpenAI
-from websockets.sync.client import connect
 
 from sca.audio.decode import read
 from sca.audio.g711 import decode_g711, encode_g711
@@ -15,6 +14,7 @@ from sca.audio.resample import resample
 from sca.config import LiveConfig
 from tests.integration.live_servers import running
 from tests.integration.overheard import Overheard
+from tests.integration.patience import PATIENCE_S, connect
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,7 @@ def configured(**parts):
     return {"type": "realtime", "audio": parts}
 
 
+PATIENT = {"open_timeout": PATIENCE_S}
 MANUAL = {"turn_detection": None}
 
 
@@ -57,7 +58,7 @@ class Talk:
 
     async def until(self, kind):
         while True:
-            event = await asyncio.wait_for(self.connection.recv(), 60)
+            event = await asyncio.wait_for(self.connection.recv(), PATIENCE_S)
             self.events.append(event)
             if event.type == kind:
                 return event
@@ -76,7 +77,7 @@ class Talk:
 def talk(server, conversation):
     async def main():
         client = AsyncOpenAI(api_key="none", base_url=f"{server.url}/v1")
-        async with client.realtime.connect(model="parrot") as connection:
+        async with client.realtime.connect(model="parrot", websocket_connection_options=PATIENT) as connection:
             one = Talk(connection)
             await one.until("session.created")
             one.result = await conversation(one, connection)
@@ -222,7 +223,7 @@ def test_the_beta_is_understood_and_answered_in_its_words(server, phrase):
             ws.send(json.dumps(event))
         kinds = []
         while not kinds or kinds[-1] != "response.done":
-            kinds.append(json.loads(ws.recv(20))["type"])
+            kinds.append(json.loads(ws.recv(PATIENCE_S))["type"])
     assert {"conversation.item.created", "response.audio.delta", "response.audio_transcript.done"} <= set(kinds)
     assert not {kind for kind in kinds if "output_audio" in kind or kind == "conversation.item.done"}
 
@@ -363,12 +364,12 @@ WRONG = [
 
 def test_what_cannot_be_done_is_an_error_event_and_the_session_goes_on(server):
     with connect(f"ws://127.0.0.1:{server.port}/v1/realtime", proxy=None) as ws:
-        assert json.loads(ws.recv(20))["type"] == "session.created"
+        assert json.loads(ws.recv(PATIENCE_S))["type"] == "session.created"
         for i, (message, code) in enumerate(WRONG):
             ws.send(message if isinstance(message, str | bytes) else json.dumps(message | {"event_id": f"e{i}"}))
-            answer = json.loads(ws.recv(20))
+            answer = json.loads(ws.recv(PATIENCE_S))
             assert (answer["type"], answer["error"]["code"]) == ("error", code), message
             assert answer["error"]["event_id"] == (f"e{i}" if isinstance(message, dict) else None)
         ws.send(json.dumps({"type": "session.update", "session": {"instructions": "be brief"}}))
-        assert json.loads(ws.recv(20))["session"]["instructions"] == "be brief"
+        assert json.loads(ws.recv(PATIENCE_S))["session"]["instructions"] == "be brief"
     assert server.empty()

@@ -7,9 +7,9 @@ import random
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from tests.integration.live_servers import Mirror, running
+from tests.integration.patience import PATIENCE_S, connect
 from tests.integration.resumable import Caller
 
 CHUNK = 5120
@@ -43,9 +43,9 @@ def refusal(server, token, received=0, **options):
     offers = ["sca.pcm16", f"sca.resume.{token}.{received}"]
     with connect(server.ws, proxy=None, subprotocols=offers, **options) as ws:
         assert ws.subprotocol == "sca.pcm16"
-        error = json.loads(ws.recv(timeout=60))
+        error = json.loads(ws.recv(timeout=PATIENCE_S))
         with pytest.raises(ConnectionClosed) as closed:
-            ws.recv(timeout=60)
+            ws.recv(timeout=PATIENCE_S)
     assert error["type"] == "error"
     assert closed.value.rcvd.reason == error["code"]
     return error["code"], closed.value.rcvd.code
@@ -53,9 +53,7 @@ def refusal(server, token, received=0, **options):
 
 @pytest.fixture(scope="module")
 def mirror():
-    with running(
-        Mirror(), live__lag_policy="wait"
-    ) as server:  # the machine may be busy; what is lost is not lost to that
+    with running(Mirror()) as server:
         yield server
 
 
@@ -114,7 +112,7 @@ def test_a_session_that_waits_keeps_its_place_and_no_more():
             pass
         assert server.metric("sca_sessions_waiting") == 1
         with connect(server.ws, proxy=None) as other, pytest.raises(ConnectionClosed) as refused:
-            other.recv(timeout=60)
+            other.recv(timeout=PATIENCE_S)
         assert refused.value.rcvd.code == 1013
         caller.resume()
         assert server.metric("sca_sessions_waiting") == 0
@@ -193,7 +191,7 @@ def test_a_server_that_stops_does_not_wait_for_who_is_away():
         caller.hang_up()
         while server.metric("sca_sessions_waiting") == 0:
             pass
-        server.stop().result(10)
+        server.stop().result(PATIENCE_S)
         assert server.empty()
 
 

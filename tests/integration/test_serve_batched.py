@@ -11,6 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.integration.live_engines import alone
 from tests.integration.live_servers import Mirror, running
+from tests.integration.patience import PATIENCE_S
 
 CHUNK, CHUNKS, CLIENTS = 5120, 12, 6
 BROKEN = 2
@@ -34,13 +35,13 @@ class Many(Mirror):
 async def talk(server, x):
     """(sound said as int16, chunks of it; close code)."""
     said = []
-    async with connect(server.ws, proxy=None) as ws:
+    async with connect(server.ws, proxy=None, open_timeout=PATIENCE_S) as ws:
         for chunk in x:
             await ws.send(chunk.tobytes())
         await ws.send(json.dumps({"type": "end"}))
         try:
             while True:
-                message = await asyncio.wait_for(ws.recv(), 60)
+                message = await asyncio.wait_for(ws.recv(), PATIENCE_S)
                 if isinstance(message, bytes):
                     said.append(np.frombuffer(message, "<i2")[-CHUNK:])
         except ConnectionClosed as closed:
@@ -56,7 +57,8 @@ def test_sessions_share_calls_and_each_hears_and_says_its_own():
         return await asyncio.gather(*(talk(server, one) for one in x))
 
     engine = Many()
-    with running(engine) as server:
+    # A chunk that is due waits for the others until they are there, however slowly their clients send.
+    with running(engine, live__batch_wait_ms=1000.0) as server:
         found = asyncio.run(main(server))
         assert server.empty()
     for i, (said, code) in enumerate(found):

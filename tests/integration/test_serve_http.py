@@ -10,9 +10,9 @@ import httpx
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from tests.integration.live_servers import Mirror, running
+from tests.integration.patience import PATIENCE_S, connect
 
 CHUNK = 5120
 
@@ -140,12 +140,12 @@ def test_every_number_of_a_session_is_counted():
             for _ in range(3):
                 ws.send(noise(1).tobytes())
             for _ in range(9):  # a reply, an announcement and a chunk of sound each
-                ws.recv(timeout=60)
+                ws.recv(timeout=PATIENCE_S)
             ws.send(json.dumps({"type": "interrupt"}))
-            while '"interrupt"' not in str(ws.recv(timeout=60)):
+            while '"interrupt"' not in str(ws.recv(timeout=PATIENCE_S)):
                 pass
             with connect(server.ws, proxy=None, additional_headers=key) as second, pytest.raises(ConnectionClosed):
-                second.recv(timeout=60)
+                second.recv(timeout=PATIENCE_S)
             found = numbers()
         assert server.empty()
         over = numbers()

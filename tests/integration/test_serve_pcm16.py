@@ -11,9 +11,9 @@ import httpx
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
 from tests.integration.live_servers import Mirror, process, running
+from tests.integration.patience import PATIENCE_S, connect
 
 CHUNK = 5120
 
@@ -42,7 +42,7 @@ def rest(ws):
     documents, frames = [], []
     try:
         while True:
-            message = ws.recv(timeout=60)
+            message = ws.recv(timeout=PATIENCE_S)
             if isinstance(message, bytes):
                 frames.append(message)
             else:
@@ -54,7 +54,7 @@ def rest(ws):
 def until(ws, kind):
     """The next document of a type."""
     while True:
-        message = ws.recv(timeout=60)
+        message = ws.recv(timeout=PATIENCE_S)
         if isinstance(message, str) and json.loads(message).get("type") == kind:
             return json.loads(message)
 
@@ -198,7 +198,7 @@ def test_no_more_sessions_than_allowed_and_the_refusal_says_so():
             first.send(sound(1).tobytes())
             until(first, "audio")
             with connect(server.ws, proxy=None) as second, pytest.raises(ConnectionClosed) as refused:
-                second.recv(timeout=60)
+                second.recv(timeout=PATIENCE_S)
             assert refused.value.rcvd.code == 1013
             assert refused.value.rcvd.reason == "1 session is going on, and that is the limit"
         assert server.empty()
@@ -208,14 +208,22 @@ def test_no_more_sessions_than_allowed_and_the_refusal_says_so():
 
 @pytest.mark.parametrize(
     ("settings", "reason"),
-    [({"idle_s": 0.4, "warn_s": 0.2}, "idle"), ({"session_s": 0.4, "warn_s": 0.2}, "session_limit")],
+    [({"idle_s": 400.0, "warn_s": 200.0}, "idle"), ({"session_s": 400.0, "warn_s": 200.0}, "session_limit")],
 )
 def test_a_limit_is_announced_before_it_ends_a_session(settings, reason):
-    with running(Mirror(), **settings) as server, connect(server.ws, proxy=None) as ws:
+    with running(Mirror(), **{"idle_s": 1e6} | settings) as server, connect(server.ws, proxy=None) as ws:
+        ws.ping().wait(PATIENCE_S)  # it has begun
+        server.later(199)
+        with pytest.raises(TimeoutError):
+            ws.recv(timeout=0.05)
+        server.later(2)
+        warning = until(ws, "warning")
+        assert warning["reason"] == reason
+        assert 100 < warning["seconds_left"] <= 200
+        server.later(200)
         documents, _, code = rest(ws)
         assert code == 1008
-        assert [(d["type"], d["reason"]) for d in documents] == [("warning", reason), ("bye", reason)]
-        assert 0 < documents[0]["seconds_left"] <= 0.2
+        assert [(d["type"], d["reason"]) for d in documents] == [("bye", reason)]
 
 
 def test_a_key_opens_by_header_and_subprotocol_and_nothing_else():
@@ -249,16 +257,16 @@ def test_pages_of_other_origins_and_names_stay_out(mirror):
 
 
 def test_the_real_command_says_where_and_stops_clean_telling_its_sessions():
-    with process("--drain", "5") as (server, url):
+    with process("--drain", "5", "--set", "live.deadline_ms=60000") as (server, url):
         assert httpx.get(f"{url}/health").text == "ok"
         with connect(url.replace("http", "ws") + "/ws/pcm16", proxy=None) as ws:
             ws.send(bytes(2 * CHUNK))
-            assert replies([json.loads(ws.recv(timeout=60))])
+            assert replies([json.loads(ws.recv(timeout=PATIENCE_S))])
             server.send_signal(signal.SIGTERM)
             documents, _, code = rest(ws)
             assert [(d["type"], d["reason"]) for d in documents] == [("warning", "stopping"), ("bye", "stopping")]
             assert code == 1001
-        assert server.wait(20) == 0
+        assert server.wait(PATIENCE_S) == 0
         log = server.stderr.read()
         assert log.endswith("sca serve: stopped\n")
         assert "Traceback" not in log

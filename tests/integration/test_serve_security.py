@@ -10,11 +10,11 @@ import time
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
 from sca.infer.server.limits import Rates
 from sca.infer.server.security import twilio_signature
 from tests.integration.live_servers import Mirror, process, running
+from tests.integration.patience import PATIENCE_S, connect
 
 CHUNK = 5120
 HEADERS = {
@@ -33,7 +33,7 @@ def talk(url, **options):
         ws.send(json.dumps({"type": "end"}))
         try:
             while True:
-                message = ws.recv(timeout=60)
+                message = ws.recv(timeout=PATIENCE_S)
                 if isinstance(message, str):
                     texts.append(message)
         except ConnectionClosed as closed:
@@ -172,7 +172,7 @@ def test_the_log_holds_no_secret_and_no_speech_even_at_debug_level(tmp_path):
             call.send(json.dumps({"event": "dtmf", "dtmf": {"digit": "tell-nobody"}}))
             call.send("tell-nobody")
             with pytest.raises(ConnectionClosed):
-                call.recv(timeout=60)
+                call.recv(timeout=PATIENCE_S)
         offered = base64.urlsafe_b64encode(b"s3cret-key").decode().rstrip("=")
         server.terminate()
         log = server.stderr.read()
@@ -194,7 +194,7 @@ def _sessions(ws, key):
         one.send(json.dumps({"type": "end"}))
         try:
             while True:
-                message = one.recv(timeout=60)
+                message = one.recv(timeout=PATIENCE_S)
                 tokens += re.findall(r'"resume_token": "([^"]+)"', message) if isinstance(message, str) else []
         except ConnectionClosed:
             pass
@@ -202,6 +202,6 @@ def _sessions(ws, key):
     with connect(f"{ws}/v1/realtime", proxy=None, additional_headers=key) as one:
         one.send(json.dumps({"type": "session.update", "session": {"instructions": "tell-nobody"}}))
         one.send(json.dumps({"type": "tell-nobody"}))
-        while json.loads(one.recv(timeout=60))["type"] != "error":
+        while json.loads(one.recv(timeout=PATIENCE_S))["type"] != "error":
             time.sleep(0)
     return tokens

@@ -4,6 +4,7 @@ import io
 import socket
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from sca.errors import ConfigError, InputError, UpstreamError, UsageError
 from sca.infer.turn.client import TurnClient, TurnTimeoutError, encode
 from sca.infer.turn.load import end_of, run_load, shipped_speech
+from tests.integration.patience import PATIENCE_S
 from tests.integration.turn_servers import answer, free_port, scripted
 
 SOUND = np.linspace(-1, 1, 1600, dtype=np.float32)
@@ -24,7 +26,7 @@ def server():
 
 @pytest.fixture
 def client(server):
-    with TurnClient(server.url) as one:
+    with TurnClient(server.url, timeout_s=PATIENCE_S) as one:
         yield one
 
 
@@ -43,7 +45,7 @@ def test_the_body_is_what_the_wire_format_says():
 
 
 def test_a_question_and_its_answer(server):
-    with TurnClient(server.url + "/raw", "secret") as client:
+    with TurnClient(server.url + "/raw", "secret", timeout_s=PATIENCE_S) as client:
         found = client.ask(SOUND, 8000, threshold=0.25)
     ((samples, headers),) = server.asked
     assert np.array_equal(samples, SOUND)
@@ -151,14 +153,17 @@ def test_nobody_listens():
 
 
 def test_no_answer_in_time(server):
+    server.reply = lambda samples, _: (200, answer(float(samples.max())), {})
     with TurnClient(server.url, timeout_s=0.2) as client:
-        server.delay_s = 0.6
+        server.gate.clear()
         began = time.monotonic()
         with pytest.raises(TurnTimeoutError, match=r"within 0\.2 s"):
-            client.ask(SOUND)
-        assert time.monotonic() - began < 0.5
-        server.delay_s = 0.0
-        assert client.ask(SOUND).finished, "a late answer is not taken for the next question's"
+            client.ask(SOUND * np.float32(0.75))
+        assert time.monotonic() - began < PATIENCE_S / 2
+        server.gate.set()
+        client._timeout_s = PATIENCE_S
+        found = client.ask(SOUND * np.float32(0.25))
+        assert found.probability == 0.25, "a late answer is not taken for the next question's"
 
 
 def test_a_server_that_says_nothing_or_half():
@@ -178,7 +183,7 @@ def test_a_server_that_says_nothing_or_half():
 
 
 def test_threads_take_turns(server):
-    with TurnClient(server.url) as client:
+    with TurnClient(server.url, timeout_s=PATIENCE_S) as client:
         found = []
         threads = [threading.Thread(target=lambda: found.append(client.ask(SOUND).prediction)) for _ in range(8)]
         for thread in threads:
@@ -193,9 +198,16 @@ def test_threads_take_turns(server):
 
 
 def test_a_load_counts_everything(server):
-    sent = iter(range(100))
-    server.reply = lambda samples, _: (503, {"detail": "full"}, {}) if next(sent) % 5 == 0 else (200, answer(0.9), {})
-    result = run_load(lambda: TurnClient(server.url), SOUND, concurrency=4, requests=40)
+    sent, together = iter(range(100)), threading.Barrier(4)
+
+    def reply(samples, _):
+        number = next(sent)
+        if number < 4:  # one of each connection, or the quickest might ask all
+            together.wait(PATIENCE_S)
+        return (503, {"detail": "full"}, {}) if number % 5 == 0 else (200, answer(0.9), {})
+
+    server.reply = reply
+    result = run_load(lambda: TurnClient(server.url, timeout_s=PATIENCE_S), SOUND, concurrency=4, requests=40)
     document = result.document()
     assert (document["requests"], document["answered"], sum(document["errors"].values())) == (40, 32, 8)
     assert len(server.asked) == 40
@@ -204,15 +216,16 @@ def test_a_load_counts_everything(server):
 
 
 def test_a_load_ends_in_time(server):
-    result = run_load(lambda: TurnClient(server.url), SOUND, concurrency=2, seconds=0.3)
-    assert 0.3 <= result.wall_s < 2
+    asking = partial(TurnClient, server.url, timeout_s=PATIENCE_S)
+    result = run_load(asking, SOUND, concurrency=2, seconds=0.3)
+    assert 0.3 <= result.wall_s < PATIENCE_S
     assert result.errors.total() == 0 < len(result.latencies_s)
 
 
 def test_a_load_with_a_wrong_key_ends_at_once(server):
     server.reply = lambda samples, _: (401, {"detail": "key"}, {})
     with pytest.raises(ConfigError, match="401"):
-        run_load(lambda: TurnClient(server.url), SOUND, concurrency=2, requests=1000)
+        run_load(lambda: TurnClient(server.url, timeout_s=PATIENCE_S), SOUND, concurrency=2, requests=1000)
     assert len(server.asked) <= 2
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from sca.infer.turn import ops, process
 from sca.infer.turn.client import TurnClient
 from sca.infer.turn.log_file import RotatingLog, follow, tail
 from sca.infer.turn.place import Place, Running
+from tests.integration.patience import PATIENCE_S
 from tests.integration.turn_servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +32,8 @@ port, does = int(sys.argv[sys.argv.index("--port") + 1]), sys.argv[1]
 print("stub says", does, flush=True)
 if does == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if does == "polite":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stub says goodbye"))
 if does == "fail":
     sys.exit(4)
 if does == "die":
@@ -77,6 +81,13 @@ def place(tmp_path):
         process.end(server.pid, server.since, 2.0)
 
 
+def until(holds):
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def stub(tmp_path):
     path = tmp_path / "stub_server.py"
@@ -88,7 +99,7 @@ def stub(tmp_path):
     return service
 
 
-def begin(service, place, ready_s=10.0):
+def begin(service, place, ready_s=PATIENCE_S):
     return ops.start(service, place, ready_s, ops.LogLimits())
 
 
@@ -137,6 +148,7 @@ def test_after_kill_9_it_starts_again_at_the_same_port(place):
     assert sca("start", *at, *options).exit_code == 0
     first = place.running()
     os.kill(first.pid, signal.SIGKILL)
+    until(lambda: place.running() is None)
     down = sca("bench", *at, "--requests", "2", "--url", first.url)
     assert down.exit_code == 6
     assert "cannot be asked" in down.stderr
@@ -240,12 +252,26 @@ def test_one_that_does_not_want_to_end_is_killed(place, stub):
     assert process.began(server.pid) is None
 
 
+class UntilItSays:
+    """A clock on which a server has all the time it needs until something is in its log, and none after."""
+
+    sleep = staticmethod(time.sleep)
+
+    def __init__(self, log):
+        self.log = log
+
+    def monotonic(self):
+        return time.monotonic() + (1e6 if tail(self.log, 1) else 0)
+
+
 @pytest.mark.parametrize(
     ("does", "code", "said"), [("fail", 4, "with code 4"), ("die", 6, "by signal 9"), ("slow", 6, "not ready within")]
 )
-def test_one_that_does_not_get_ready(place, stub, does, code, said):
+def test_one_that_does_not_get_ready(place, stub, monkeypatch, does, code, said):
+    if does == "slow":
+        monkeypatch.setattr(ops, "time", UntilItSays(place.log))
     with pytest.raises(Exception, match=said) as caught:
-        begin(stub(does), place, ready_s=1.0)
+        begin(stub(does), place)
     assert caught.value.exit_code == code
     assert f"stub says {does}" in caught.value.hint
     assert list(place.folder.glob("server.json")) == []
@@ -308,7 +334,7 @@ def test_the_log_is_bounded_and_lines_stay_whole(tmp_path):
     path = tmp_path / "server.log"
     lines = [f"line {n} {'x' * (n % 50)}" for n in range(2000)]
     command = [sys.executable, "-m", "sca.infer.turn.log_file", str(path), "2000", "3"]
-    subprocess.run(command, input="\n".join(lines) + "\n", text=True, check=True, timeout=30, cwd=ROOT)
+    subprocess.run(command, input="\n".join(lines) + "\n", text=True, check=True, timeout=PATIENCE_S, cwd=ROOT)
     files = [path, *(Path(f"{path}.{n}") for n in (1, 2, 3))]
     assert sorted(tmp_path.iterdir()) == sorted(files)
     assert all(file.stat().st_size <= 2000 for file in files)
@@ -339,23 +365,71 @@ def test_a_disk_that_is_full_does_not_stop_the_log(tmp_path):
 
 
 def test_following_goes_across_rotation_and_ends_with_the_server(tmp_path):
-    path, alive = tmp_path / "log", threading.Event()
-    alive.set()
+    path, over = tmp_path / "log", threading.Event()
     log = RotatingLog(path, 40, 3)
     log.write(b"before\n")
-    heard = []
-    listener = threading.Thread(target=lambda: heard.extend(follow(path, alive.is_set)))
-    listener.start()
-    time.sleep(0.3)
+    listener = Listener(path, lambda: not over.is_set())
     for n in range(6):
         log.write(f"said number {n}\n".encode())
-        time.sleep(0.15)
+        until(lambda n=n: listener.text.endswith(f"said number {n}\n"))
     log.write(b"last words\n")
-    alive.clear()
-    listener.join(5)
+    over.set()
+    listener.join(PATIENCE_S)
     log.close()
     assert not listener.is_alive()
-    assert "".join(heard) == "".join(f"said number {n}\n" for n in range(6)) + "last words\n"
+    assert listener.text == "".join(f"said number {n}\n" for n in range(6)) + "last words\n"
+
+
+def test_the_last_words_of_a_server_are_followed_and_kept_however_slow_the_writer_of_its_log_is(place, stub):
+    server = begin(stub("polite"), place)
+    until(lambda: "stub says polite" in tail(place.log, 10))
+    writer = writer_of(place.log)
+    listener = Listener(place.log, place.active)
+    os.kill(writer, signal.SIGSTOP)
+    try:
+        stopping = threading.Thread(target=ops.stop, args=(place,))
+        stopping.start()
+        until(lambda: process.began(server.pid) is None)
+        stopping.join(0.5)
+        assert stopping.is_alive()
+        assert listener.is_alive()
+    finally:
+        os.kill(writer, signal.SIGCONT)
+    stopping.join(PATIENCE_S)
+    assert "stub says goodbye" in tail(place.log, 10)
+    listener.join(PATIENCE_S)
+    assert listener.text.endswith("stub says goodbye\n")
+    assert not place.active()
+
+
+def writer_of(log):
+    """The process that writes this log."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (folder / "cmdline").read_text().split("\0")
+            if "sca.infer.turn.log_file" in words and str(log) in words:
+                return int(folder.name)
+    raise AssertionError(f"nobody writes {log}")
+
+
+class Listener(threading.Thread):
+    """Follows a log; has begun to when it is made."""
+
+    def __init__(self, path, alive):
+        super().__init__()
+        self.text, self._begun, self._args = "", threading.Event(), (path, alive)
+        self.start()
+        assert self._begun.wait(PATIENCE_S)
+
+    def run(self):
+        path, alive = self._args
+
+        def lives():
+            self._begun.set()  # it is at the end of the file
+            return alive()
+
+        for said in follow(path, lives):
+            self.text += said
 
 
 # --- the scripts ---
@@ -388,7 +462,7 @@ def test_the_foreground_script(tmp_path):
         try:
             assert "listening on http://127.0.0.1:" in server.stderr.readline()
             server.terminate()
-            assert server.wait(10) == 0
+            assert server.wait(PATIENCE_S) == 0
         finally:
             server.kill()
 

@@ -2,18 +2,20 @@
 
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 
 from sca.infer.turn.client import TurnClient
+from tests.integration.patience import PATIENCE_S
 
 
 class Scripted:
@@ -22,7 +24,8 @@ class Scripted:
     def __init__(self, probability=0.9):
         self.asked = []  # (samples, headers)
         self.connections = 0
-        self.delay_s = 0.0
+        self.gate = threading.Event()  # it answers as long as this is set
+        self.gate.set()
         self.close_after_answer = False
         self.reply = lambda samples, headers: (200, answer(probability), {})
         self.url = ""
@@ -50,7 +53,7 @@ def scripted(probability=0.9):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             samples = np.load(io.BytesIO(body), allow_pickle=False)
             state.asked.append((samples, dict(self.headers)))
-            time.sleep(state.delay_s)
+            state.gate.wait(PATIENCE_S)
             status, document, headers = state.reply(samples, self.headers)
             self.send(document, status, headers)
 
@@ -76,15 +79,19 @@ def scripted(probability=0.9):
     try:
         yield state
     finally:
+        state.gate.set()
         server.shutdown()
         thread.join()
         server.server_close()
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that nobody is given who asks for any: those begin at 32768 on Linux, at 49152 elsewhere."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_768):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 class Real:
@@ -102,7 +109,7 @@ class Real:
         return self._count("sca_turn_inference_seconds_sum")
 
     def _count(self, name):
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=60) as response:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=PATIENCE_S) as response:
             lines = response.read().decode().splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
 
@@ -114,7 +121,7 @@ def real(*options):
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         with TurnClient(f"http://127.0.0.1:{port}", timeout_s=1.0) as client:
-            until = time.monotonic() + 60
+            until = time.monotonic() + PATIENCE_S
             while not client.healthy():
                 assert process.poll() is None, process.stderr.read()
                 assert time.monotonic() < until

@@ -32,6 +32,7 @@ Process = subprocess.Popen[bytes]
 
 _POLL_S = 0.05
 _TAIL_LINES = 20
+_LAST_WORDS_S = 10.0  # until the writer of the log has to be done with them
 _KINDS: dict[int, type[ScaError]] = {
     kind.exit_code: kind for kind in (UsageError, ConfigError, MissingToolError, InputError, UpstreamError)
 }
@@ -104,7 +105,7 @@ def start(service: Service, place: Place, ready_s: float, limits: LogLimits) -> 
 
 
 def stop(place: Place, grace_s: float = 10.0) -> Stopped:
-    """Stop the server that runs here, if one does, and take its record away."""
+    """Stop the server that runs here, if one does, and take its record away. Its log holds its last words then."""
     with place.locked():
         server = place.running()
         killed = False
@@ -114,6 +115,9 @@ def stop(place: Place, grace_s: float = 10.0) -> Stopped:
             except PermissionError as error:
                 raise UsageError(f"process {server.pid} is someone else's and cannot be stopped") from error
         place.forget()
+        deadline_s = time.monotonic() + _LAST_WORDS_S
+        while place.active() and time.monotonic() < deadline_s:
+            time.sleep(_POLL_S)
         return Stopped(server, killed)
 
 
@@ -145,7 +149,10 @@ def _spawn(command: Sequence[str], place: Place, limits: LogLimits) -> tuple[Pro
     log = [sys.executable, "-m", "sca.infer.turn.log_file", place.log, limits.file_bytes, limits.old_files]
     words = [str(word) for word in log]
     try:
-        writer = subprocess.Popen(words, stdin=reading, stdout=nowhere, stderr=nowhere, start_new_session=True)
+        with place.logging() as held:
+            writer = subprocess.Popen(
+                words, stdin=reading, stdout=nowhere, stderr=nowhere, start_new_session=True, pass_fds=[held]
+            )
         child = subprocess.Popen(command, stdin=nowhere, stdout=writing_end, stderr=writing_end, start_new_session=True)
     except OSError as error:
         raise OutputError(f"the turn server cannot be started: {error.strerror or error}") from error

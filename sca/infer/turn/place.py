@@ -1,13 +1,15 @@
 """The folder of a background turn server: who runs in it, its log, and a lock for who starts and stops it.
 
-It holds `server.json` (who it is), `server.log` with its predecessors, and `lock`. A `server.json` that a crash left behind is
+It holds `server.json` (who it is), `server.log` with its predecessors, and `lock`; a lock on the folder itself says that the log
+is being written, which goes on for a moment after the server has ended. A `server.json` that a crash left behind is
 recognised, because it also says when the process began, and what stands in its command.
 """
 
 import fcntl
 import json
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -68,6 +70,31 @@ class Place:
     def forget(self) -> None:
         """Remove the record."""
         self._pid_file.unlink(missing_ok=True)
+
+    @contextmanager
+    def logging(self) -> Iterator[int]:
+        """A file descriptor for the process that writes the log: until the last who has it closes it, there is a writer."""
+        held = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(held, fcntl.LOCK_SH)
+            yield held
+        finally:
+            os.close(held)
+
+    def active(self) -> bool:
+        """Whether a server runs here, or the last words of one are still being written to the log."""
+        return self.running() is not None or self._written()
+
+    def _written(self) -> bool:
+        with suppress(OSError):
+            probe = os.open(self.folder, os.O_RDONLY)
+            try:
+                fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            finally:
+                os.close(probe)
+        return False
 
     @contextmanager
     def locked(self) -> Iterator[None]:
