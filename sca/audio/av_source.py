@@ -13,7 +13,7 @@ from sca.audio.sources import AudioInfo, cut_short, damaged, silent
 from sca.audio.wav_header import WavHeader
 from sca.errors import InputError
 
-__all__ = ["AvSource", "open_av"]
+__all__ = ["AvSource", "open_av", "open_container"]
 
 # A coded stream may end a packet early or late; a promise missed by more than this is a file cut short.
 _SLACK_S = 1.0
@@ -25,15 +25,22 @@ _LONGEST_HOLE_S = 60.0
 _NOT_MEDIA = frozenset({"image2", "lrc", "srt", "tty", "webvtt"})
 
 
+def open_container(path: Path) -> Any:
+    """Open a file for reading: an `av.container.InputContainer`. Raises what PyAV raises, `av.FFmpegError` mostly."""
+    import av
+
+    # `file:` takes the rest of the name literally, so that a file called `concat:…` stays one; the whitelist keeps a playlist
+    # from reaching out to the network. From 19 on tags that are no UTF-8 do no harm by themselves, and there is no such option.
+    tags = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+    return av.open("file:" + str(path.absolute()), options={"protocol_whitelist": "file"}, **tags)
+
+
 def open_av(path: Path, header: WavHeader | None) -> "AvSource":
     """Open `path`; raises `InputError` when FFmpeg cannot. header: of a WAV whose size libsndfile does not understand."""
     import av
 
-    # `file:` takes the rest of the name literally, so that a file called `concat:…` stays one; the whitelist keeps a playlist
-    # from reaching out to the network.
-    url = "file:" + str(path.absolute())
     try:
-        container = av.open(url, options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        container = open_container(path)
     except av.EOFError as error:  # a webm whose recording was stopped at once
         raise silent(path) from error
     except (av.FFmpegError, UnicodeError) as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sca.audio.av_source import open_container
 from sca.data.ffmpeg import url
 from sca.data.transcode_files import OUTPUTS
 from sca.errors import InputError, UsageError
@@ -120,7 +121,7 @@ def inspect(path: Path) -> Made:
     import av
 
     try:
-        with av.open(url(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+        with open_container(path) as container:
             if not container.streams.audio:
                 raise InputError(f"{path} holds no sound")
             stream = container.streams.audio[0]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from sca.audio.av_source import open_container
 from sca.audio.decode import AudioInfo, BlockReader, probe, read
 from sca.audio.resample import resample
 from sca.errors import InputError
@@ -363,6 +364,18 @@ def test_what_is_no_sound(tmp_path, name, content, capfd):
     (tmp_path / name).write_bytes(content)
     assert refused(tmp_path / name).startswith("is not a sound file")
     assert capfd.readouterr().err == ""
+
+
+def test_tags_that_are_no_utf8_do_no_harm(tmp_path):
+    """Old players wrote them in the letters of their country."""
+    path = tmp_path / "tagged.mp3"
+    encode(str(path), "libmp3lame", tone(1.0, 24_000), 24_000)
+    title = b"\x03" + "caf\xe9".encode("latin-1")  # 3 says that it is UTF-8
+    frame = b"TIT2" + len(title).to_bytes(4, "big") + b"\0\0" + title
+    path.write_bytes(b"ID3\x04\0\0" + bytes([0, 0, 0, len(frame)]) + frame + path.read_bytes())
+    with open_container(path) as container:
+        assert container.format.name == "mp3"
+    assert probe(path).duration_s == pytest.approx(1.0, abs=0.1)
 
 
 def test_a_film_without_sound(tmp_path):

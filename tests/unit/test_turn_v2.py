@@ -144,6 +144,7 @@ def test_the_old_serves_until_the_compiled_one_is_warm(model):
 
 
 @pytest.mark.filterwarnings("ignore:Dynamo detected")  # of torch, about torch
+@pytest.mark.filterwarnings("ignore:Guards may run slower")  # the same, of Python 3.13.0
 def test_the_real_compiler_front_end_gives_the_same(model):
     before = model.batch(ITEMS, 4)
     model.compile_in_background([4], lambda net: torch.compile(net, dynamic=False, backend="eager")).join(60)

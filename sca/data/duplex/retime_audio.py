@@ -1,7 +1,7 @@
 """The sound of a retimed track: the speaker's own units where they are now, between them the room as it sounded there.
 
 Nothing is made up: a pause that got longer repeats what was heard in it, forth and back; one that got shorter loses its middle.
-Joins lie in pauses, or at the end of a word where a unit was cut short, and fade over 5 ms.
+Joins lie in pauses, or at the edge of a word where a unit was cut short or the recording began or ended; they fade over 5 ms.
 """
 
 from collections.abc import Iterator, Sequence
