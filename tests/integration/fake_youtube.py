@@ -1,7 +1,7 @@
 """A small YouTube on loopback, behind a proxy that ends TLS itself: the real yt-dlp talks to it untouched.
 
 Give yt-dlp `proxy=fake.url` and `nocheckcertificate=True`. `faults` is consumed from the front, per key: "search" (a status),
-("player", id), ("watch", id) and ("media", id); for media also "truncate", "stall" and ("slow", bytes a second).
+("player", id), ("watch", id) and ("media", id); for media also "truncate" and "stall".
 """
 
 import http.server
@@ -302,15 +302,9 @@ class Page(http.server.BaseHTTPRequestHandler):
             self.wfile.write(data[: len(data) // 3])
             self.wfile.flush()
             if fault == "stall":
-                self.end.wait(30)
+                self.end.wait(300)
             self.close_connection = True
             self.connection.close()
-        elif isinstance(fault, tuple):  # ("slow", bytes a second)
-            piece = max(fault[1] // 20, 1)
-            for start in range(0, len(data), piece):
-                self.wfile.write(data[start : start + piece])
-                if self.end.wait(0.05):
-                    return
         else:
             self.wfile.write(data)
 

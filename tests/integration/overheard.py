@@ -3,11 +3,12 @@
 import numpy as np
 
 from sca.infer.engines.parrot import Parrot
-from sca.infer.frames import AudioOutput
+from sca.infer.frames import AudioOutput, TurnEnd
 
 
 class Overheard:
-    """A parrot of which everything is written down: per session what it heard, said (by turn) and how often it was interrupted."""
+    """A parrot of which everything is written down: per session what it heard, said (by turn), which turns it said to their end,
+    and how often it was interrupted."""
 
     info = Parrot.info
 
@@ -22,7 +23,7 @@ class Overheard:
 class _OverheardSession:
     def __init__(self, session, config):
         self._session, self.config = session, config
-        self.pieces, self.turns, self.interrupts = [], {}, 0
+        self.pieces, self.turns, self.ended, self.interrupts = [], {}, set(), 0
         self.reset, self.close = session.reset, session.close
 
     def step(self, heard):
@@ -31,6 +32,8 @@ class _OverheardSession:
         for frame in frames:
             if isinstance(frame, AudioOutput):
                 self.turns[frame.turn_id] = self.turns.get(frame.turn_id, b"") + frame.audio_bytes
+            elif isinstance(frame, TurnEnd):
+                self.ended.add(frame.turn_id)
         return frames
 
     def interrupt(self, turn_id):

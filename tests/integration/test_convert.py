@@ -5,10 +5,8 @@ import json
 import os
 import pickle
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import datasets
@@ -23,6 +21,7 @@ from sca.cli.main import app
 from sca.errors import InputError, UsageError
 from sca.resources import demo_corpus
 from tests.integration.fake_hub import fake_hub
+from tests.integration.held import held
 from tests.integration.tiny_speaker import write_speaker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -247,18 +246,11 @@ def test_what_was_encoded_outlives_a_recording_that_is_away(inputs, made, tmp_pa
 
 def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(inputs, made, tmp_path):
     out = tmp_path / "data"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sca", "convert", *map(str, arguments(inputs, out)), "--speaker", inputs / "voice.onnx"],
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    until = time.monotonic() + 60
-    while not list(out.glob(".sca/shows/*.json")) and time.monotonic() < until and process.poll() is None:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    words = ["convert", *arguments(inputs, out), "--speaker", inputs / "voice.onnx"]
+    with held(*words, at="*/.sca/shows/*.json", after=1) as process:
+        process.kill()
     again = json.loads(run(*arguments(inputs, out), "--speaker", inputs / "voice.onnx", "--json").stdout)
-    assert again["encoded"] < 2  # the finished one is not done again
+    assert again["encoded"] == 1  # the finished one is not done again
     assert not list(out.rglob(".scratch-*"))
     assert files_of(out) == files_of(made)
 

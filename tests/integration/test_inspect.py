@@ -199,7 +199,7 @@ def browser():
     path = shutil.which("chromium")
     assert path, "chromium is missing: apt-get install chromium (scripts/test does)"
     with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, headless=True, args=CHROMIUM)
+        chromium = driver.chromium.launch(executable_path=path, headless=True, args=CHROMIUM, timeout=120_000)
         yield chromium
         chromium.close()
 
@@ -212,6 +212,7 @@ def opened(browser, pages):
     def open_page(name, width=1200, scheme="light"):
         context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
         contexts.append(context)
+        context.set_default_timeout(120_000)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -235,6 +236,15 @@ def until(page, condition):
         page.wait_for_timeout(50)
 
 
+def drawn(page, lane, holds):
+    """Wait until the colours between two heights of the picture are as they should be: it is drawn when the browser wants to."""
+    deadline = time.monotonic() + 60
+    while not holds(found := page.evaluate(LANE_COLOURS, lane)):
+        assert time.monotonic() < deadline, found
+        page.wait_for_timeout(50)
+    return found
+
+
 LANE_COLOURS = """([top, bottom]) => {
   const canvas = document.getElementById("canvas"), ratio = devicePixelRatio, seen = new Map();
   const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
@@ -250,21 +260,18 @@ LANE_COLOURS = """([top, bottom]) => {
 
 def test_it_draws_both_tracks_words_tokens_and_plots(opened, source, tokenizer):
     page = opened("demo")
-    page.wait_for_timeout(200)
     view = look_at(source, tokenizer, "D0001_S0001_0")
     blue, orange = "31,111,178", "180,86,15"  # the speakers' colours in inspect/page.css
-    assert page.evaluate(LANE_COLOURS, [30, 90]).get(blue, 0) > 2000
-    assert page.evaluate(LANE_COLOURS, [138, 198]).get(orange, 0) > 500
-    assert "232,240,248" in page.evaluate(LANE_COLOURS, [250, 280]), "tokens stand on the grid"
+    drawn(page, [30, 90], lambda found: found.get(blue, 0) > 2000)
+    drawn(page, [138, 198], lambda found: found.get(orange, 0) > 500)
+    other = drawn(page, [250, 280], lambda found: "232,240,248" in found)  # tokens stand on the grid
     assert page.locator("#said li").count() == len(view.pieces)
     assert page.locator("#said em", has_text="backchannel").count() == sum(p.kind == "backchannel" for p in view.pieces)
     plots = json.loads(page.locator("#data").text_content())["plots"]
     assert page.locator("#plots figure").count() == len(plots) >= 6
     assert page.locator("#plots rect").count() == sum(len(plot["values"]) for plot in plots)
-    other = page.evaluate(LANE_COLOURS, [250, 280])
     page.select_option("#side", "1")
-    page.wait_for_timeout(100)
-    assert page.evaluate(LANE_COLOURS, [250, 280]) != other, "the other side's tokens"
+    drawn(page, [250, 280], lambda found: found != other)  # the other side's tokens
 
 
 def test_it_plays_from_any_point_by_mouse_and_keyboard(opened, source, tokenizer):
@@ -286,6 +293,7 @@ def test_it_plays_from_any_point_by_mouse_and_keyboard(opened, source, tokenizer
     assert page.evaluate(at) == pytest.approx(before + 2, abs=0.05)
     last = view.pieces[-1]
     item = page.locator("#said button").last
+    page.evaluate("document.getElementById('sound').playbackRate = 0.1")  # it shall not be over before it was looked at
     item.focus()
     page.keyboard.press("Enter")
     until(page, f"{at} > {last.start_s + 0.1}")

@@ -112,16 +112,18 @@ def test_the_recording_is_both_tracks_as_they_were(demo, tmp_path, parrot):
 
 
 def test_real_time_says_the_same_a_little_later(tmp_path, parrot):
-    # Two seconds of a turn and its silence: the answer begins, in as much time as it takes.
-    sound = np.concatenate([demo_speech(seconds=5)[8000 : 8000 + 2 * 16_000], np.zeros(2 * 16_000, np.float32)])
+    # Two seconds of a turn and its silence: the answer begins, in as much time as it takes. A machine that stops drops nothing.
+    patient = settings(lag_policy="wait", hang_s=120)
+    sound = np.concatenate([demo_speech(seconds=5)[8000 : 8000 + 2 * 16_000], np.zeros(4 * 16_000, np.float32)])
     soundfile.write(tmp_path / "in.wav", sound, 16_000)
-    fast, _ = run(tmp_path / "in.wav", tmp_path / "a", parrot)
-    slow, _ = run(tmp_path / "in.wav", tmp_path / "b", parrot, realtime=True)
+    fast, _ = run(tmp_path / "in.wav", tmp_path / "a", parrot, patient)
+    slow, _ = run(tmp_path / "in.wav", tmp_path / "b", parrot, patient, realtime=True)
     assert slow["stepped"] + slow["dropped"] == fast["stepped"]
     assert slow["said_samples_24k"] == fast["said_samples_24k"]
-    assert [t["answers_chunk"] for t in slow["turns"]] == [t["answers_chunk"] for t in fast["turns"]]
+    assert [t["answers_chunk"] for t in slow["turns"]] == [t["answers_chunk"] for t in fast["turns"]] != []
+    longest_s = slow["latency_ms"]["max"] / 1000  # from mouth to ear: what this machine took
     for one, other in zip(slow["turns"], fast["turns"], strict=True):
-        assert abs(one["start_s"] - other["start_s"]) < 1.0
+        assert abs(one["start_s"] - other["start_s"]) < longest_s + 0.25
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The page in a real browser, whose microphone plays a recording, against the real server with the parrot."""
 
 import shutil
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -11,6 +12,7 @@ import soundfile as sf
 from playwright.sync_api import sync_playwright
 
 from sca.audio.decode import read
+from sca.config import LiveConfig
 from tests.integration.live_servers import running
 from tests.integration.overheard import Overheard
 
@@ -49,12 +51,17 @@ def place(found, expected, after=0):
 
 
 def until(page, expression):
-    """Wait for it; the page's own policy forbids the usual way, which compiles text."""
-    for _ in range(600):
-        if page.evaluate(expression):
-            return
+    """Wait for it, and return it; the page's own policy forbids the usual way, which compiles text."""
+    deadline = time.monotonic() + 120
+    while not (found := page.evaluate(expression)):
+        state = page.evaluate("({...sca, line: null, tracks: null})")
+        assert time.monotonic() < deadline, f"in vain: {expression}; {state}"
         page.wait_for_timeout(50)
-    raise AssertionError(f"in vain: {expression}; {page.evaluate('({...sca, line: null, tracks: null})')}")
+    return found
+
+
+def counters(page):
+    return page.evaluate("({...sca, line: null, tracks: null})")
 
 
 class Visit:
@@ -70,31 +77,35 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def visit(trial_data, tmp_path_factory, chromium):
-    """Speech, its answer, speech again, its answer interrupted with a key; then the connection breaks, and comes back.
+    """Speech, its answer, longer speech, its answer interrupted with a key; then the connection breaks, and comes back.
 
     Then it breaks again, and the token is wrong; and once more, and too much was said meanwhile.
+
+    A machine that stops for a moment leaves gaps in what the microphone plays: speech is over after a longer silence than usual,
+    the answers have time before the next speech and before the key, and no chunk is dropped.
     """
     folder = tmp_path_factory.mktemp("visit")
     phrase = read(trial_data / "clips" / "jfk.flac", HEARD_HZ)[: int(2.3 * HEARD_HZ)]
-    silence = np.zeros(4 * HEARD_HZ, np.float32)
-    mic = np.concatenate([silence[: HEARD_HZ // 2], phrase, silence, phrase, silence, silence])
+    silence = np.zeros(7 * HEARD_HZ, np.float32)
+    mic = np.concatenate([silence[: HEARD_HZ // 2], phrase, silence, phrase, phrase, phrase, silence])
     sf.write(folder / "mic.wav", mic, HEARD_HZ, subtype="PCM_16")
-    engine, seen = Overheard(), Visit()
-    with running(engine) as server, sync_playwright() as play:
+    engine, seen = Overheard(LiveConfig(end_of_turn_ms=1500)), Visit()
+    with running(engine, live__lag_policy="wait", live__hang_s=120) as server, sync_playwright() as play:
         flags = [*FLAGS, f"--use-file-for-fake-audio-capture={folder / 'mic.wav'}%noloop"]
-        browser = play.chromium.launch(executable_path=chromium, headless=True, args=flags)
+        browser = play.chromium.launch(executable_path=chromium, headless=True, args=flags, timeout=120_000)
         try:
-            _talk(browser, server, seen, folder)
+            _talk(browser, server, engine, seen, folder)
         finally:
             browser.close()
-    seen.mic, seen.phrase, seen.engine = mic, phrase, engine
+    seen.phrase, seen.engine = phrase, engine
     return seen
 
 
-def _talk(browser, server, seen, folder):
+def _talk(browser, server, engine, seen, folder):
     context = browser.new_context(
         permissions=["microphone"], viewport={"width": 1200, "height": 900}, color_scheme="light"
     )
+    context.set_default_timeout(120_000)
     page = context.new_page()
     seen.console, seen.asked = [], []
     page.on("console", lambda message: seen.console.append(message.text))
@@ -103,33 +114,38 @@ def _talk(browser, server, seen, folder):
     page.goto(f"{server.url}/")
     page.locator("summary").press("Enter")
     page.get_by_label("Sound as it is").check()
+    until(page, "document.querySelectorAll('#microphone option').length > 1")
     seen.devices = page.locator("#microphone option").all_inner_texts()
     page.get_by_role("button", name="Start", exact=True).press("Enter")
-    until(page, "sca.played > 12000")
-    seen.speaking = page.locator("#state").inner_text()
-    seen.level_db = page.locator("#say-level").evaluate("meter => meter.value")
+    seen.speaking, seen.level_db = until(page, SPEAKING)
     page.screenshot(path=PICTURES / "desktop.png", full_page=True)
-    until(page, "document.querySelector('#interrupt').disabled")
-    seen.first = page.evaluate("({...sca, line: null, tracks: null})")
-    until(page, f"sca.played > {seen.first['played']} + 7000")
-    page.keyboard.press("Escape")
+    while not (engine.sessions and 0 in engine.sessions[0].ended):
+        page.wait_for_timeout(50)
+    said = len(engine.sessions[0].said(0))
+    until(page, f"sca.played >= {said} && document.querySelector('#interrupt').disabled")
+    seen.first = counters(page)
+    page.evaluate(COUNTING)
+    until(page, f"sca.played > {said} + 7000")
+    while not page.evaluate("sca.asked"):  # between two packets that a busy machine keeps apart nothing is being said
+        until(page, "!document.querySelector('#interrupt').disabled")
+        page.keyboard.press("Escape")
     until(page, "sca.interrupted === 1")
     until(page, "document.querySelector('#interrupt').disabled")
-    seen.cut = page.evaluate("({...sca, line: null, tracks: null})")
-    until(page, f"sca.chunks > {seen.cut['chunks']} + 5")
-    seen.after_cut = page.evaluate("({...sca, line: null, tracks: null})")
+    seen.cut = counters(page)
+    chunks_more(page, 5)
+    seen.after_cut = counters(page)
     server.cut()
     until(page, "sca.connections === 2")
-    until(page, f"sca.chunks > {seen.after_cut['chunks']} + 3")
+    chunks_more(page, 3)
     seen.reconnected = page.locator("#state").inner_text(), page.evaluate("sca.resumed")
     page.evaluate("sca.line.token = sca.line.token.toLowerCase()")
     server.cut()
     until(page, "sca.connections === 4")  # the first of the two is told that its conversation is over
-    until(page, f"sca.chunks > {seen.after_cut['chunks']} + 6")
-    page.evaluate("sca.line.sent += 5; sca.line.kept.length = 0")  # as if more had been said than is kept
+    chunks_more(page, 3)
+    page.evaluate("sca.line.sent += 1e6; sca.line.kept.length = 0")  # as if more had been said than is kept
     server.cut()
     until(page, "sca.connections === 6")
-    until(page, f"sca.chunks > {seen.after_cut['chunks']} + 9")
+    chunks_more(page, 3)
     seen.begun_anew = page.locator("#state").inner_text(), page.evaluate("sca.resumed")
     seen.text = page.locator("#text").inner_text()
     seen.latency = page.locator("#latency-words").inner_text()
@@ -153,6 +169,20 @@ def _talk(browser, server, seen, folder):
     seen.names = page.evaluate(NAMELESS)
 
 
+def chunks_more(page, count):
+    until(page, f"sca.chunks > {page.evaluate('sca.chunks')} + {count}")
+
+
+# In one look, which nothing can come between.
+SPEAKING = """(() => {
+  const state = document.querySelector("#state").textContent, level = document.querySelector("#say-level").value;
+  return sca.played > 12000 && state === "listening and speaking" && level > -60 ? [state, level] : null;
+})()"""
+COUNTING = """(() => {
+  const line = sca.line, interrupt = line.interrupt;
+  sca.asked = 0;
+  line.interrupt = function () { sca.asked++; interrupt.call(line); };
+})()"""
 NAMELESS = """[...document.querySelectorAll("button, select, input:not([hidden]), textarea, meter, canvas, [role]")]
   .filter((one) => !(one.labels?.length || one.getAttribute("aria-label") || one.getAttribute("aria-labelledby")
     || one.textContent.trim() || one.getAttribute("role") === "alert")).map((one) => one.outerHTML)"""
@@ -160,8 +190,7 @@ NAMELESS = """[...document.querySelectorAll("button, select, input:not([hidden])
 
 def test_the_server_hears_what_the_microphone_plays(visit):
     heard = visit.engine.sessions[0].heard
-    fits, _ = aligned(heard, visit.mic[HEARD_HZ // 2 : HEARD_HZ // 2 + len(visit.phrase)])
-    assert fits >= 0.9
+    assert np.median([aligned(heard, piece)[0] for _, piece in pieces(visit.phrase, HEARD_HZ)]) >= 0.9
 
 
 def test_the_page_plays_the_answer_of_the_parrot(visit):
@@ -185,7 +214,8 @@ def test_the_text_of_both_sides_appears(visit):
 def test_interrupting_silences_the_page_and_the_engine(visit):
     first = visit.engine.sessions[0]
     assert first.interrupts == 1
-    assert visit.cut["played"] - visit.first["played"] < len(first.said(0))
+    assert visit.cut["played"] - visit.first["played"] < 3 * len(visit.phrase) * SAID_HZ // HEARD_HZ
+    assert first.ended == {0}
     assert visit.after_cut["played"] == visit.cut["played"]
     assert "(cut off)" in visit.text
 
@@ -206,12 +236,13 @@ def test_both_tracks_can_be_kept(visit):
         at = place(heard, session.heard, after)
         assert at is not None
         after = at + -(-len(session.heard) // 320) * 320
-    early = heard[: 6 * HEARD_HZ]  # the phrase is said twice
+    early = heard[: 9 * HEARD_HZ]  # the phrase is said again later
     fits = [(*aligned(early, piece), at) for at, piece in pieces(visit.phrase, HEARD_HZ)]
     assert np.median([fit for fit, _, _ in fits]) >= 0.9
     # On one clock: the answer begins after the phrase is over.
     begin = np.median([found - at for _, found, at in fits])
-    _, answered = aligned(said[: 7 * SAID_HZ], visit.engine.sessions[0].said(0)[: SAID_HZ // 2])
+    answer = pieces(visit.engine.sessions[0].said(0), SAID_HZ)
+    answered = np.median([aligned(said[: 12 * SAID_HZ], piece)[1] - at for at, piece in answer])
     assert answered / SAID_HZ > (begin + len(visit.phrase)) / HEARD_HZ
     assert visit.stopped == "stopped"
 
@@ -249,9 +280,11 @@ def test_the_page_may_load_only_its_own_files_and_needs_no_key():
 def test_the_page_asks_for_the_key_and_keeps_it_out_of_every_address(chromium):
     key, engine = "клю4 & s3cret?", Overheard()
     with running(engine, auth_key=key) as server, sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)
+        browser = play.chromium.launch(executable_path=chromium, headless=True, args=FLAGS, timeout=120_000)
         try:
-            page = browser.new_context(permissions=["microphone"]).new_page()
+            context = browser.new_context(permissions=["microphone"])
+            context.set_default_timeout(120_000)
+            page = context.new_page()
             asked = []
             page.on("request", lambda request: asked.append(request.url))
             page.on("websocket", lambda socket: asked.append(socket.url))
