@@ -1,7 +1,6 @@
 """Engines for tests of the live loop. They obey the real protocol; what they do wrong is what a test needs."""
 
 import threading
-import time
 
 import numpy as np
 
@@ -82,10 +81,6 @@ def alone(session, heard):
 
 def raises(session, heard):
     raise RuntimeError("the weights melted")
-
-
-def sleeps(seconds):
-    return lambda session, heard: time.sleep(seconds)
 
 
 def says(pcm, rate_hz=SPOKEN_HZ):

@@ -225,6 +225,16 @@ def test_heads_and_bodies_that_trickle_are_cut_off(mirror):
     assert httpx.get(f"{mirror.url}/health").text == "ok"
 
 
+def test_a_server_that_was_held_up_still_says_that_a_body_is_late(mirror):
+    """Then all its limits are over at once: the one that it answers, and the one that ends what nobody answers."""
+    head = "POST /infer_wav HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    with socket.create_connection(("127.0.0.1", mirror.port)) as raw:
+        raw.sendall(f"{head}Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n".encode())
+        assert b"100 Continue" in raw.recv(1000)  # it waits for the body
+        mirror.later(3600)
+        assert b"408" in rest(raw)
+
+
 def test_sound_that_unpacks_to_hours_is_cut_at_the_limit(mirror):
     out = io.BytesIO()
     sf.write(out, np.zeros(3 * 3600 * 8000, np.int16), 8000, format="FLAC")

@@ -121,7 +121,7 @@ def test_stop_ends_what_runs_and_what_comes(tmp_path):
     while not runner._running:
         time.sleep(0.01)
     runner.stop()
-    thread.join(10)
+    thread.join(60)
     assert ended == ["stopped"]
     with pytest.raises(Stopped):
         runner.run(job(tmp_path))

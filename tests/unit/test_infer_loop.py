@@ -1,5 +1,7 @@
 """The loop in simulated time, with an engine that says a tone in every chunk: order, pace, lag, interruption, failure."""
 
+import threading
+
 import anyio
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from sca.infer.frames import Error, Interrupt, Lag, ThoughtPacket, TurnEnd
 from sca.infer.loop import LiveSession
 from sca.infer.worker import InlineWorker, ThreadWorker
 from tests.integration.live_doors import CHUNK, CHUNK_TICKS, ArraySource, ListSink, Log, Run
-from tests.integration.live_engines import Tone, fails, raises, says, sleeps
+from tests.integration.live_engines import Tone, fails, raises, says
 
 MS = 48
 
@@ -294,16 +296,20 @@ def test_a_bug_of_ours_is_not_dressed_up():
 
 def test_others_go_on_when_one_fails_or_hangs():
     """Real time, one device: a session that fails and one that hangs beside one that does neither."""
-    settings = live(hang_s=0.2, deadline_ms=50, lag_policy="wait")
+    settings = live(hang_s=60.0, deadline_ms=50, lag_policy="wait")
+    over = threading.Event()
+
+    def hangs(session, heard):
+        over.wait(60)
 
     async def main():
         worker = ThreadWorker()
         found = {}
 
-        async def one(name, acts):
+        async def one(name, acts, settings=settings):
             clock = LoopClock()
             engine = Tone(acts, wants_features=False)
-            sink = ListSink(clock)
+            sink = ListSink(clock, ahead_ms=60_000)
             session = LiveSession(engine, Fast(noise(12)), sink, clock=clock, worker=worker, live=settings)
             try:
                 await session.run()
@@ -313,14 +319,18 @@ def test_others_go_on_when_one_fails_or_hangs():
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(one, "fails", {2: raises})
-            tasks.start_soon(one, "hangs", {4: sleeps(1.0)})
+            tasks.start_soon(one, "hangs", {0: hangs}, live(hang_s=0.2, lag_policy="wait"))
             tasks.start_soon(one, "works", {})
+        assert not over.is_set()
         worker.close()
         return found
 
-    found = anyio.run(main)
+    try:
+        found = anyio.run(main)
+    finally:
+        over.set()
     assert found["fails"] == "the engine tone failed in chunk 2: RuntimeError: the weights melted"
-    assert found["hangs"] == "the engine tone hangs in chunk 4: more than 0.2 s and no result"
+    assert found["hangs"] == "the engine tone hangs in chunk 0: more than 0.2 s and no result"
     assert found["works"] == 12
 
 
@@ -340,8 +350,6 @@ class Fast(ArraySource):
 
 
 def test_steps_never_run_on_the_event_loop_in_real_time():
-    import threading
-
     engine = Tone(wants_features=True)
 
     async def main():

@@ -69,7 +69,7 @@ def visit(use):
         protocol, wire = config.ws_protocol_class(config=config, server_state=state, app_state={}), Wire()
         protocol.connection_made(wire)
         protocol.data_received(HELLO)
-        await asyncio.wait_for(accepted.wait(), 5)
+        await asyncio.wait_for(accepted.wait(), 60)
         try:
             await use(protocol, wire, protocol.receive)
         finally:

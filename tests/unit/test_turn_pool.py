@@ -23,7 +23,7 @@ class Gated:
         self.threads.add(threading.get_ident())
         self.started.set()
         if self.gate is not None:
-            self.gate.wait(10)
+            self.gate.wait(60)
         if x[0] < 0:
             raise RuntimeError("poisoned")
         return float(x[0])
@@ -37,7 +37,7 @@ class Batched(Gated):
     def batch(self, items, size):
         self.started.set()
         if self.gate is not None:
-            self.gate.wait(10)
+            self.gate.wait(60)
         self.batches.append((len(items), size))
         if any(x[0] < 0 for x in items):
             raise RuntimeError("poisoned")
@@ -56,18 +56,22 @@ def gate():
 
 
 def close(runner):
-    runner.close(5)
-    names = [thread.name for thread in threading.enumerate()]
-    assert not [name for name in names if name.startswith("turn-")]
+    runner.close(60)
+    assert not ours()
+
+
+def ours():
+    """The threads of pools and batchers."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("turn-")]
 
 
 def test_every_model_works_in_a_thread_of_its_own(gate):
     models = [Gated(gate), Gated(gate)]
     pool = ModelPool(models, max_queue=0)
     futures = [pool.submit(question(0.25)), pool.submit(question(0.75))]
-    assert all(model.started.wait(5) for model in models)
+    assert all(model.started.wait(60) for model in models)
     gate.set()
-    assert [future.result(5).probability for future in futures] == [0.25, 0.75]
+    assert [future.result(60).probability for future in futures] == [0.25, 0.75]
     assert len(models[0].threads | models[1].threads) == 2
     close(pool)
 
@@ -76,15 +80,19 @@ def test_a_full_queue_refuses_at_once_and_the_accepted_are_answered(gate):
     model = Gated(gate)
     pool = ModelPool([model], max_queue=2)
     futures = [pool.submit(question(0.5)) for _ in range(3)]
-    assert model.started.wait(5)
-    started_s = time.perf_counter()
-    with pytest.raises(BusyError, match="3 requests") as refused:
-        pool.submit(question(0.5))
-    assert time.perf_counter() - started_s < 0.005
+    assert model.started.wait(60)
+    took_s = []
+    for _ in range(20):
+        started_s = time.perf_counter()
+        with pytest.raises(BusyError, match="3 requests") as refused:
+            pool.submit(question(0.5))
+        took_s.append(time.perf_counter() - started_s)
+    assert min(took_s) < 0.005  # a machine that is held up makes some of them slow, and a wait in the pool all
+    assert not any(future.done() for future in futures)
     assert refused.value.retry_after_s >= 1
     gate.set()
-    assert [future.result(5).probability for future in futures] == [0.5] * 3
-    assert pool.submit(question(0.1)).result(5).queued_s >= 0
+    assert [future.result(60).probability for future in futures] == [0.5] * 3
+    assert pool.submit(question(0.1)).result(60).queued_s >= 0
     close(pool)
 
 
@@ -92,10 +100,10 @@ def test_a_full_queue_refuses_at_once_and_the_accepted_are_answered(gate):
 def test_an_error_belongs_to_the_one_who_asked(bad):
     pool = ModelPool([Gated()], max_queue=8)
     futures = [pool.submit(question(value)) for value in (0.1, bad, 0.9)]
-    assert isinstance(futures[0].result(5), Answer)
+    assert isinstance(futures[0].result(60), Answer)
     with pytest.raises((RuntimeError, ModelError)):
-        futures[1].result(5)
-    assert futures[2].result(5).probability == pytest.approx(0.9)
+        futures[1].result(60)
+    assert futures[2].result(60).probability == pytest.approx(0.9)
     close(pool)
 
 
@@ -103,12 +111,12 @@ def test_a_question_taken_back_is_not_answered(gate):
     model = Gated(gate)
     pool = ModelPool([model], max_queue=2)
     first, second = pool.submit(question(0.5)), pool.submit(question(-1.0))
-    assert model.started.wait(5)
+    assert model.started.wait(60)
     assert second.cancel()
     gate.set()
-    assert first.result(5).probability == 0.5
+    assert first.result(60).probability == 0.5
     with pytest.raises(CancelledError):
-        second.result(5)
+        second.result(60)
     close(pool)
 
 
@@ -116,22 +124,40 @@ def test_closing_answers_what_was_asked_and_refuses_the_rest(gate):
     pool = ModelPool([Gated(gate)], max_queue=5)
     futures = [pool.submit(question(0.5)) for _ in range(3)]
     threading.Timer(0.05, gate.set).start()
-    pool.close(5)
+    pool.close(60)
     assert [future.result(0).probability for future in futures] == [0.5] * 3
     with pytest.raises(BusyError, match="stopping"):
         pool.submit(question(0.5))
+
+
+@pytest.mark.parametrize("make", [lambda: ModelPool([Gated()], 5), lambda: MicroBatcher(Batched(), POLICY, 5)])
+def test_when_it_is_closed_the_last_answer_is_given_however_slow_its_thread_is(make):
+    runner = make()
+    done = runner.queue.done
+
+    def slow(jobs, spent_s):
+        done(jobs, spent_s)
+        time.sleep(0.4)  # what stands between the count and the answer
+
+    runner.queue.done = slow
+    future = runner.submit(question(0.5))
+    runner.close(60)
+    assert future.result(0).probability == 0.5
+    assert not ours()
 
 
 def test_closing_without_time_refuses_those_who_wait(gate):
     model = Gated(gate)
     pool = ModelPool([model], max_queue=5)
     first, second = pool.submit(question(0.5)), pool.submit(question(0.5))
-    assert model.started.wait(5)
+    assert model.started.wait(60)
     pool.close(0)
     with pytest.raises(BusyError, match="stopping"):
-        second.result(5)
+        second.result(60)
     gate.set()
-    assert first.result(5).probability == 0.5
+    assert first.result(60).probability == 0.5
+    for thread in ours():
+        thread.join(60)
 
 
 def test_retry_after_follows_the_queue():
@@ -208,24 +234,24 @@ def test_those_who_wait_while_the_device_works_go_together(gate):
     model = Batched(gate)
     batcher = MicroBatcher(model, BatchPolicy((4, 8), 0.0), max_queue=20)
     first = batcher.submit(question(0.5))
-    assert model.started.wait(5)
+    assert model.started.wait(60)
     rest = [batcher.submit(question(i / 10)) for i in range(6)]
     assert rest[5].cancel()
     gate.set()
-    assert first.result(5).batch == 1
-    assert [future.result(5).batch for future in rest[:5]] == [5] * 5
+    assert first.result(60).batch == 1
+    assert [future.result(60).batch for future in rest[:5]] == [5] * 5
     assert model.batches == [(1, 4), (5, 8)]
     close(batcher)
 
 
 def test_a_full_batch_does_not_wait_and_a_lone_one_waits_for_its_window():
-    batcher = MicroBatcher(Batched(), BatchPolicy((2, 4), 30.0), max_queue=20)
+    batcher = MicroBatcher(Batched(), BatchPolicy((2, 4), 600.0), max_queue=20)
     futures = [batcher.submit(question(0.5)) for _ in range(4)]
-    assert [future.result(5).batch for future in futures] == [4] * 4
+    assert [future.result(60).batch for future in futures] == [4] * 4
     lone = batcher.submit(question(0.5))
     with pytest.raises(TimeoutError):
         lone.result(0.05)
-    batcher.close(5)  # and does not when the server stops
+    batcher.close(60)  # and does not when the server stops
     assert lone.result(0).batch == 1
 
 
@@ -236,5 +262,5 @@ def test_the_batcher_refuses_at_once_too(gate):
     with pytest.raises(BusyError):
         batcher.submit(question(0.5))
     gate.set()
-    assert [future.result(5).probability for future in futures] == [0.5, 0.5]
+    assert [future.result(60).probability for future in futures] == [0.5, 0.5]
     close(batcher)

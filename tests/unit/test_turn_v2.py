@@ -127,7 +127,7 @@ def test_the_old_serves_until_the_compiled_one_is_warm(model):
     def compiler(network):
         def call(values, mask):
             warmed.append(len(values))
-            gate.wait(10)
+            gate.wait(60)
             return network(values, mask) * 0 + 0.125
 
         return call
@@ -137,7 +137,7 @@ def test_the_old_serves_until_the_compiled_one_is_warm(model):
     assert model.compiled == "compiling"
     assert model(ITEMS[0]) == before != 0.125
     gate.set()
-    thread.join(10)
+    thread.join(60)
     assert model.compiled is True
     assert warmed[:2] == [1, 2]
     assert model(ITEMS[0]) == 0.125
@@ -157,7 +157,7 @@ def test_compiling_that_fails_leaves_what_runs(model):
         raise RuntimeError("no C++ here")
 
     before = model(ITEMS[0])
-    model.compile_in_background([1], compiler).join(10)
+    model.compile_in_background([1], compiler).join(60)
     assert model.compiled is False
     assert model(ITEMS[0]) == before
     assert "no C++ here" in model.notices[0]

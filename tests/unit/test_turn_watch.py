@@ -1,5 +1,6 @@
 """The gate and the watch on sound that is counted, with a judge that says what the test wants; the real VAD on real speech."""
 
+import itertools
 import threading
 
 import anyio
@@ -270,7 +271,7 @@ def test_a_file_and_a_microphone_give_the_same(vad, speech, tmp_path):
 
 
 def test_a_microphone_that_is_opened(vad, speech, monkeypatch):
-    """A backend that obeys the protocol and plays speech into the callback, twice as fast as it was spoken."""
+    """A backend that obeys the protocol and plays speech into the callback, faster than it was spoken, and silence after it."""
     over, closed = threading.Event(), []
 
     class Stream:
@@ -281,8 +282,8 @@ def test_a_microphone_that_is_opened(vad, speech, monkeypatch):
             self.thread.start()
 
         def play(self, take):
-            for at in range(0, len(speech), 640):
-                take(speech[at : at + 640, None])
+            for at in itertools.count(0, 640):
+                take(speech[at : at + 640, None] if at < len(speech) else np.zeros((640, 1), np.float32))
                 if over.wait(0.02):
                     return
 
@@ -302,8 +303,22 @@ def test_a_microphone_that_is_opened(vad, speech, monkeypatch):
 
     monkeypatch.setattr("sca.infer.turn.watch_mic.load_backend", lambda name: Fake())
     told, notices = [], []
+
+    limits, limit = [], anyio.move_on_after
+
+    def kept(seconds):
+        limits.append((seconds, limit(seconds)))
+        return limits[-1][1]
+
+    def tell(event):
+        told.append(event)
+        if isinstance(event, Decision):  # its ten minutes are over now
+            (ends,) = [scope for seconds, scope in limits if seconds == 600.0]
+            ends.deadline = anyio.current_time()
+
+    monkeypatch.setattr(anyio, "move_on_after", kept)
     watch = Watch(Says(0.9), Patience.of(TurnConfig()), vad, lenient=True)
-    watch_mic(watch, MicChoice(seconds=1.8), told.append, notices.append)
+    watch_mic(watch, MicChoice(seconds=600.0), tell, notices.append)
     assert notices == ["ready: hears Fake microphone; Ctrl-C ends it"]
     assert any(isinstance(event, Decision) for event in told)
     assert closed == [True]

@@ -135,7 +135,7 @@ def http_protocol(
             self._head_arrived()
             super().on_headers_complete()
             if not self.parser.should_upgrade():
-                self._body_timer = self.loop.call_later(body_timeout_s + _BODY_SLACK_S, self.transport.close)
+                self._body_timer = self.loop.call_later(body_timeout_s, self._body_late)
 
         def on_message_complete(self) -> None:
             self._body_arrived()
@@ -163,6 +163,10 @@ def http_protocol(
             if self._body_timer is not None:
                 self._body_timer.cancel()
                 self._body_timer = None
+
+        def _body_late(self) -> None:
+            # Not one timer for both: after the process was held up, whoever reads the body could not say any more that it is late.
+            self._body_timer = self.loop.call_later(_BODY_SLACK_S, self.transport.close)
 
         def _head_late(self) -> None:
             self._head_timer = None

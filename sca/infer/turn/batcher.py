@@ -84,8 +84,7 @@ class MicroBatcher:
 
     def close(self, timeout_s: float) -> None:
         """Answer what has been asked, for so long, and end the thread; the rest is refused."""
-        self.queue.close(timeout_s)
-        self._thread.join(0.1)
+        self.queue.end([self._thread], timeout_s)
 
     def _work(self) -> None:
         while jobs := self._collect():

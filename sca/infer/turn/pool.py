@@ -20,6 +20,7 @@ __all__ = ["Answer", "BusyError", "Job", "JobQueue", "Model", "ModelError", "Mod
 logger = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
+_END_S = 0.1  # for a thread to end when there is no time left; one that hangs is not waited for
 
 
 class BusyError(Exception):
@@ -143,6 +144,13 @@ class JobQueue:
             if job.future.set_running_or_notify_cancel():
                 job.future.set_exception(BusyError("the server is stopping", self.retry_after_s()))
 
+    def end(self, threads: Sequence[threading.Thread], timeout_s: float) -> None:
+        """`close`, and wait for those who answer within the same time: the last answers are given when they end."""
+        deadline_s = time.monotonic() + timeout_s
+        self.close(timeout_s)
+        for thread in threads:
+            thread.join(max(_END_S, deadline_s - time.monotonic()))
+
 
 class ModelPool:
     """One thread a model, one question at a time each, no waiting for company. Models share nothing mutable."""
@@ -170,9 +178,7 @@ class ModelPool:
 
     def close(self, timeout_s: float) -> None:
         """Answer what has been asked, for so long, and end the threads; the rest is refused."""
-        self.queue.close(timeout_s)
-        for thread in self._threads:
-            thread.join(0.1)
+        self.queue.end(self._threads, timeout_s)
 
     def _work(self, model: Model) -> None:
         queue = self.queue
