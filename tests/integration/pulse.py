@@ -117,6 +117,14 @@ class Listener:
         pcm = self._raw.read_bytes()
         return np.frombuffer(pcm[: len(pcm) // 2 * 2], "<i2").astype(np.float32) / 32768
 
+    def hear(self, seconds: float) -> None:
+        """Listen on for so much sound, by the loudspeaker's clock."""
+        enough = self._raw.stat().st_size + round(seconds * 24_000) * 2
+        deadline = time.monotonic() + 60 + seconds
+        while self._raw.stat().st_size < enough:
+            assert time.monotonic() < deadline, "the loudspeaker stands still"
+            time.sleep(0.02)
+
 
 @contextmanager
 def pulse_server(folder: Path, rate: int = 48_000, channels: int = 2) -> Iterator[Pulse]:

@@ -22,12 +22,12 @@ HEAVY = {
 
 def python(code: str, *arguments: str, **options) -> subprocess.CompletedProcess:
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
 
 
 def sca_command(*arguments: str, **options) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "sca", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
 
 
 # --- what is loaded, and when ---
@@ -182,7 +182,7 @@ def test_an_interrupt_ends_in_130():
     with subprocess.Popen([sys.executable, "-c", WAIT, "work"], stdout=-1, stderr=-1, text=True) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
     assert stderr == "sca: interrupted; what is finished is kept, and the same command goes on from there\n"
 
@@ -193,7 +193,7 @@ def test_a_reader_that_leaves_is_no_error(lines):
     os.close(reader)
     try:
         command = [sys.executable, "-c", TALK.replace("LINES", str(lines)), "work"]
-        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")

@@ -397,7 +397,7 @@ def push(inputs, out, url, *more, offline="0"):
         *more,
     ]
     env = os.environ | {"HF_ENDPOINT": url, "HF_TOKEN": "hf_test", "HF_HUB_OFFLINE": offline, "HF_HUB_DISABLE_XET": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=110)
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=250)
 
 
 @pytest.fixture(scope="module")

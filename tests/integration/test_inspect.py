@@ -361,7 +361,7 @@ def test_it_is_heard_on_the_loudspeaker(data, source, tokenizer, tmp_path):
     what = "Z0009_S0009_0"
     wanted = np.concatenate(list(mixed(look_at(source, tokenizer, what), 24_000, 1)))[:, 0]
     with pulse_server(tmp_path) as pulse:
-        for _ in range(3):  # a machine that stops for a tenth of a second tears the virtual devices' sound
+        for _ in range(6):  # a machine that stops for a tenth of a second tears the virtual devices' sound
             with pulse.listening() as listener:
                 done = sca("inspect", data, what, "--play", env=pulse.env)
                 assert done.returncode == 0, done.stderr

@@ -175,10 +175,10 @@ def clip(tmp_path_factory):
 TWO = ("--set", "qwen.talker_process=true")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_command_in_two_processes_says_the_same_bytes(tiny_omni, clip, tmp_path):
     runs = [talking(tiny_omni, clip, tmp_path / f"{len(options)}.wav", *options) for options in ((), TWO)]
-    told = [run.communicate(timeout=250) for run in runs]
+    told = [run.communicate(timeout=500) for run in runs]
     assert [run.returncode for run in runs] == [0, 0], told
     one, two = ((tmp_path / name).read_bytes() for name in ("0.wav", "2.wav"))
     assert one == two
@@ -204,7 +204,7 @@ def has_talker(run):
     return False
 
 
-def wait_for(what, seconds=120):
+def wait_for(what, seconds=240):
     until = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < until
@@ -212,7 +212,7 @@ def wait_for(what, seconds=120):
     return found
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_command_that_is_ended_leaves_nobody_behind(tiny_omni, tmp_path):
     """Ctrl-C goes to every process of a terminal, here before the talker's can know what that is; SIGTERM to the command alone."""
     heard = tmp_path / "in.wav"
@@ -226,7 +226,7 @@ def test_a_command_that_is_ended_leaves_nobody_behind(tiny_omni, tmp_path):
     wait_for(lambda: list((tmp_path / "said").iterdir()))  # it has begun to speak
     killed.terminate()
     for run, code in ((interrupted, 130), (killed, -signal.SIGTERM)):
-        _, told = run.communicate(timeout=120)
+        _, told = run.communicate(timeout=240)
         assert run.returncode == code
         assert "Traceback" not in told
         wait_for(lambda run=run: not people_of(run))
