@@ -14,7 +14,9 @@ from fnmatch import fnmatch
 place, left = sys.argv.pop(1), int(sys.argv.pop(1))
 def hold(event, arguments):
     global left
-    if event == "os.rename" and fnmatch(str(arguments[1]), place):
+    renamed = event == "os.rename" and arguments[1]
+    appended = event == "open" and "a" in (arguments[1] or "") and arguments[0]
+    if fnmatch(str(renamed or appended), place):
         left -= 1
         if left < 0:
             print("held", flush=True)
@@ -27,7 +29,8 @@ run()
 
 @contextmanager
 def held(*words: str | Path, at: str, after: int) -> Iterator[subprocess.Popen]:
-    """The command, once it holds: `after` files got a name like `at` in it, and the next is written and about to get its own.
+    """The command, once it holds: `after` files got a name like `at` in it, and the next is written and about to get its own; or
+    something was appended to such a file `after` times, and the next is about to be.
 
     It waits in the main thread of its process for a signal. At the end it is dead.
     """

@@ -492,7 +492,7 @@ def test_the_systems_ffmpeg_comes_first(webm, tmp_path):
 
 @pytest.fixture(scope="session")
 def slow(tmp_path_factory):
-    """Files that take a second or more to become opus."""
+    """Files of 25 s."""
     folder = tmp_path_factory.mktemp("slow")
     noise = np.random.default_rng(0).standard_normal((48_000 * 25, 2)) * 0.1
     for name in ("a.wav", "b.wav", "c.wav"):
@@ -520,11 +520,11 @@ def running(pid):
     return state(pid) != "Z"
 
 
-def at_work(pid, out):
-    """Whether this is an ffmpeg that has begun its file; not one that finds out lengths, or Python about to become one."""
+def at_work(pid, out, slowly):
+    """Whether this is a slow ffmpeg that has begun its file; not one that finds out lengths, or Python about to become one."""
     with suppress(FileNotFoundError, ProcessLookupError):
         words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-        if "ffmpeg" in Path(words[0]).name:
+        if "ffmpeg" in Path(words[0]).name and any(word.endswith(name) for name in slowly for word in words):
             return any(word.endswith(part.name) for part in out.glob(".sca-*.part") for word in words)
     return False
 
@@ -538,18 +538,31 @@ def stopped(pid):
     return state(pid) == "T"
 
 
-def go_on(pids):
-    for pid in pids:
-        os.kill(pid, signal.SIGCONT)
+# Reads some files no faster than they were recorded.
+SLOW_FFMPEG = """#!/bin/sh
+case "$*" in *.part*) ;; *) exec "$FFMPEG" "$@" ;; esac
+for name in $SLOWLY; do case "$*" in *"$name"*) slow=-re ;; esac; done
+for word; do shift; [ "$word" = -i ] && set -- "$@" $slow; set -- "$@" "$word"; done
+exec "$FFMPEG" "$@"
+"""
 
 
-def started(slow, out):
-    """A run with half-made files, and its ffmpegs, stopped: however busy the machine is, they end as a test ends them."""
+def started(slow, out, slowly=("a.wav", "b.wav", "c.wav")):
+    """A run with half-made files, and the ffmpegs of slow ones, stopped.
+
+    However busy the machine is, they end as a test ends them.
+    """
+    wrapped = out.with_name(f"{out.name}-bin") / "ffmpeg"
+    wrapped.parent.mkdir()
+    wrapped.write_text(SLOW_FFMPEG)
+    wrapped.chmod(0o755)
+    env = os.environ | {"FFMPEG": str(find_ffmpeg().path), "SLOWLY": " ".join(slowly)}
+    env["PATH"] = f"{wrapped.parent}:{env['PATH']}"
     command = [sys.executable, "-m", "sca", "transcode", str(slow), str(out), "wav", "opus", "--jobs", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     limit = time.monotonic() + 60
     while time.monotonic() < limit and process.poll() is None:
-        ffmpegs = [child for child in children(process.pid) if at_work(child, out) and stopped(child)]
+        ffmpegs = [child for child in children(process.pid) if at_work(child, out, slowly) and stopped(child)]
         if ffmpegs:
             return process, ffmpegs
         time.sleep(0.01)
@@ -569,9 +582,9 @@ def test_an_interrupt_leaves_nothing_half_made(slow, tmp_path):
 
 
 def test_an_interrupt_that_reaches_ffmpeg_first_is_one(slow, tmp_path):
-    process, ffmpegs = started(slow, tmp_path)
-    os.kill(ffmpegs[0], signal.SIGINT)
-    go_on(ffmpegs)
+    process, (ffmpeg,) = started(slow, tmp_path, ["b.wav"])
+    os.kill(ffmpeg, signal.SIGINT)
+    os.kill(ffmpeg, signal.SIGCONT)
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert not list(tmp_path.glob(".sca-*"))
@@ -593,9 +606,8 @@ def test_after_a_kill_the_next_run_goes_on(slow, tmp_path):
 
 
 def test_an_ffmpeg_that_is_killed_fails_its_file_only(slow, tmp_path):
-    process, ffmpegs = started(slow, tmp_path)
-    os.kill(ffmpegs[0], signal.SIGKILL)
-    go_on(ffmpegs[1:])
+    process, (ffmpeg,) = started(slow, tmp_path, ["b.wav"])
+    os.kill(ffmpeg, signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode == 7
     (failed,) = [entry for entry in entries(tmp_path).values() if entry["status"] == "failed"]
