@@ -538,10 +538,10 @@ def stopped(pid):
     return state(pid) == "T"
 
 
-# Reads some files no faster than they were recorded.
+# Reads some files only five times as fast as they were recorded.
 SLOW_FFMPEG = """#!/bin/sh
 case "$*" in *.part*) ;; *) exec "$FFMPEG" "$@" ;; esac
-for name in $SLOWLY; do case "$*" in *"$name"*) slow=-re ;; esac; done
+for name in $SLOWLY; do case "$*" in *"$name"*) slow="-readrate 5" ;; esac; done
 for word; do shift; [ "$word" = -i ] && set -- "$@" $slow; set -- "$@" "$word"; done
 exec "$FFMPEG" "$@"
 """
