@@ -131,7 +131,6 @@ def test_a_second_run_does_nothing_and_a_changed_recording_is_done_again(whisper
     assert run(whisper, tmp_path / "in", save_file=save_file)[1]["made"] == 1
 
 
-@pytest.mark.timeout(400)  # 60 recordings in all, each short: 15 s on an idle machine
 def test_other_weights_are_another_model_and_another_folder_is_not(whisper, speech, tmp_path):
     record(tmp_path / "in" / "a.wav", speech[: 3 * 16_000])
     lines, moved = tmp_path / "out.jsonl", tmp_path / "moved"
@@ -156,7 +155,7 @@ def test_another_tagger_under_the_same_name_hears_again(whisper, speech, tmp_pat
 
 
 def test_killed_in_the_middle_and_gone_on_equals_unbroken(whisper, speech, tmp_path):
-    for n in range(20):
+    for n in range(8):
         record(tmp_path / "in" / f"show{n:02}.wav", speech[800 * n : 800 * n + 24_000])
     save_file, ledger = tmp_path / "killed" / "lines.jsonl", ledger_of(tmp_path / "killed" / "lines.jsonl")
     with held(*words_for(whisper, tmp_path / "in", save_file=save_file), at="*/killed/lines.jsonl", after=4) as child:
@@ -164,9 +163,9 @@ def test_killed_in_the_middle_and_gone_on_equals_unbroken(whisper, speech, tmp_p
     had = save_file.read_bytes().count(b"\n")
     assert had == 4
     with save_file.open("ab") as file:
-        file.write(b'{"video_id": "show19", "timel')  # as if the power had failed while a line was written
+        file.write(b'{"video_id": "show07", "timel')  # as if the power had failed while a line was written
     code, summary, _ = run(whisper, tmp_path / "in", save_file=save_file)
-    assert (code, summary["made"] + summary["already"]) == (0, 20)
+    assert (code, summary["made"] + summary["already"]) == (0, 8)
     assert summary["already"] == had
     whole = tmp_path / "whole" / "lines.jsonl"
     run(whisper, tmp_path / "in", save_file=whole)
