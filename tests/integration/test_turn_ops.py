@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from sca.cli.main import app
 from sca.errors import UsageError
-from sca.infer.turn import ops, process
+from sca.infer.turn import judge, ops, process
 from sca.infer.turn.client import TurnClient
 from sca.infer.turn.log_file import RotatingLog, follow, tail
 from sca.infer.turn.place import Place, Running
@@ -49,6 +49,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 HTTPServer(("127.0.0.1", port), Handler).serve_forever()
 """
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """`sca` below waits for answers as long as a busy machine needs."""
+    monkeypatch.setattr(judge.open_judge, "__defaults__", (None, None, PATIENCE_S))
 
 
 def sca(*arguments, **env):

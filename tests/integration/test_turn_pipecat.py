@@ -14,6 +14,7 @@ from sca.errors import InputError, UpstreamError, UsageError
 from sca.resources import demo_corpus
 from sca.units import HEARD_HZ
 from tests.golden.test_smart_turn import precise
+from tests.integration.patience import PATIENCE_S
 from tests.integration.turn_servers import free_port, real, scripted
 
 # pipecat imports it on Python 3.11 and 3.12.
@@ -101,7 +102,7 @@ async def pipeline(analyzer, samples, rate_hz=HEARD_HZ):
     worker.add_event_handler("on_pipeline_started", lambda *_: started.set())
 
     async def speak():
-        await asyncio.wait_for(started.wait(), 60)
+        await asyncio.wait_for(started.wait(), PATIENCE_S)
         pcm, step = (samples * 32767).astype("<i2"), rate_hz // 50
         for at in range(0, len(pcm), step):
             block = pcm[at : at + step].tobytes()
@@ -116,7 +117,7 @@ async def pipeline(analyzer, samples, rate_hz=HEARD_HZ):
     return heard
 
 
-def converse(url, samples=None, rate_hz=HEARD_HZ, stop_secs=3.0, **options):
+def converse(url, samples=None, rate_hz=HEARD_HZ, stop_secs=PATIENCE_S, **options):
     """`pipeline` with our analyzer."""
     from pipecat.audio.turn.smart_turn.base_smart_turn import SmartTurnParams
 
