@@ -12,6 +12,8 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 
@@ -78,8 +80,19 @@ def test_parquet_is_the_same_tables(data, exports, tmp_path):
         found = datasets.load_dataset(
             "parquet", data_files=f"{root}/{split}/*.parquet", split="train", cache_dir=str(tmp_path)
         )
-        assert found.features == both[split].features
+        columns = dict(both[split].features)
+        if split == "storage":  # a fixed length of a list with nulls is what pyarrow before 26 cannot read
+            columns["speaker_embedding"] = datasets.List(datasets.Value("float32"))
+        assert found.features == columns
         assert found.to_list() == both[split].to_list()
+
+
+def test_parquet_names_no_length_of_a_list_that_may_be_null(exports):
+    """Older readers take it at its word, and stop at the null."""
+    for file in exports["parquet"].root.glob("storage/*.parquet"):
+        column = pq.read_table(file, columns=["speaker_embedding"]).column(0)
+        assert column.type == pa.list_(pa.field("element", pa.float32()))
+        assert column.null_count > 0
 
 
 @pytest.mark.parametrize("which", ["data", "parquet"])

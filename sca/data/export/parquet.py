@@ -43,14 +43,17 @@ class ParquetFormat:
         path = root / f"{shard.name}.parquet"
         schema = features("storage" if shard.split == "storage" else "rows").arrow_schema
         audio = ("audio_16k.bytes", "audio_24k.bytes")
-        # FLAC does not get smaller; all else does. A dictionary of whole recordings would only be memory.
+        # FLAC does not get smaller; all else does. A dictionary of whole recordings would only be memory. Without Arrow's own
+        # schema lists are read as lists: told that one has a fixed length, pyarrow before 26 cannot read the nulls in it.
         leaves = {
+            "store_schema": False,
             "compression": "zstd" if shard.split != "storage" else dict.fromkeys(audio, "NONE"),
             "use_dictionary": shard.split != "storage",
             "write_statistics": False,
         }
         items, samples = 0, 0
         with published(path) as temporary, pq.ParquetWriter(temporary, schema, **leaves) as out:
+            out.add_key_value_metadata(schema.metadata)  # what `datasets` takes the columns for
             for batch in _batches(source, shard):
                 out.write_batch(batch, row_group_size=_ROWS_A_GROUP)
                 items += batch.num_rows
