@@ -150,6 +150,7 @@ def test_a_client_ahead_of_real_time_that_does_not_read_is_waited_for():
 
     async def main(server):
         async with narrow(server) as ws:
+            server.take_little()
             sending = asyncio.create_task(send_all(ws, x))
             heard = await settled(server, "sca_chunks_heard_total")
             unsent_s = server.metric("sca_unsent_seconds")
@@ -189,6 +190,7 @@ def test_a_client_that_sends_too_fast_is_not_taken_in_and_is_not_gone():
 
     async def main(server):
         async with narrow(server) as ws:
+            server.take_little()
             sending = asyncio.create_task(send_all(ws, x))
             heard = await settled(server, "sca_chunks_heard_total")
             for _ in range(4):  # it is asked, and may not answer in time, twice
