@@ -15,9 +15,8 @@ from sca.wording import counted
 
 __all__ = ["LENGTH_SLACK_S", "Format", "Made", "inspect"]
 
-LENGTH_SLACK_S = 0.1
-"""A result may differ in length from its source by this much: resamplers round, coded packets do not end on a sample, and what
-fills up the last packet is dropped by one version of FFmpeg (PyAV's) and kept by another: 93 ms of HE-AAC at 22.05 kHz."""
+LENGTH_SLACK_S = 0.02
+"""A result may differ in length from its source by this much: resamplers round, coded packets do not end on a sample."""
 
 OPUS_RATES_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
 _CODECS = {"flac": "flac", "wav": "pcm_s16le", "opus": "libopus"}

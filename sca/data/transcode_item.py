@@ -22,6 +22,7 @@ __all__ = ["Job", "Maker", "Outcome", "part_name"]
 
 # A header may promise this much more than there is (see sca.audio.av_source).
 _PROMISE_SLACK_S = 1.0
+_AAC_PACKET = 2048  # samples, of HE-AAC; others have 1024
 _AGAIN = "--force writes it again"
 OnTime = Callable[[float], None]
 
@@ -133,7 +134,7 @@ class Maker:
         if self._asked.loudness_lufs is not None and (before is None or before.key != key):
             raise InputError(f"{target.name} exists and nothing tells its loudness: {_AGAIN}")
         source_s = _decoded_s(job.source.path)
-        if not _same(found.seconds, source_s):
+        if not _lasts(found.seconds, source_s, job.info):
             raise InputError(f"{target.name} exists and lasts {found.seconds:.2f} s, not {source_s:.2f} s: {_AGAIN}")
         return found
 
@@ -173,12 +174,12 @@ class Maker:
         if wrong := made.differs(self._asked):
             raise InputError(f"ffmpeg made a file that {wrong}")
         source_s = log.source_s
-        if source_s is None or not _same(made.seconds, source_s):
+        if source_s is None or not _lasts(made.seconds, source_s, job.info):
             source_s = _decoded_s(path)
         if log.ended_early or (job.expected_s or 0.0) - source_s > _PROMISE_SLACK_S:
             promised = "" if job.expected_s is None else f" of {job.expected_s:.2f} s"
             raise InputError(f"{path} is cut short after {source_s:.2f} s{promised}")
-        if not _same(made.seconds, source_s):
+        if not _lasts(made.seconds, source_s, job.info):
             raise InputError(f"ffmpeg made {made.seconds:.3f} s of sound, {path} has {source_s:.3f} s")
         return made
 
@@ -204,6 +205,13 @@ class Maker:
             "stat": _stat(job.source.path),
         }
         return Entry(job.source.item, key, "kept", notes=notes, extra=extra)
+
+
+def _lasts(result_s: float, source_s: float, source: AudioInfo) -> bool:
+    """Whether a result is as long as its source, or as its source with what fills up the last packet of AAC: the ffmpeg program
+    keeps that, PyAV drops it from 19 on."""
+    filling_s = _AAC_PACKET / source.rate_hz if source.codec == "aac" else 0.0
+    return -LENGTH_SLACK_S <= result_s - source_s <= LENGTH_SLACK_S + filling_s
 
 
 def _same(one_s: float, other_s: float) -> bool:

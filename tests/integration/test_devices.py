@@ -50,11 +50,8 @@ def talking(pulse: Pulse, folder: Path, *arguments: str):
     """A session that is ready; it is stopped when the block ends."""
     log = folder / "log.txt"
     command = [*SCA, "live", "--mic", "--timing", str(folder / "t.json"), "--record", str(folder / "rec"), "--json"]
-    # The machine may be busy with other tests: a deeper buffer keeps the sound whole, no chunk is dropped because it is late, and
-    # a moment in which nothing comes is no end of a turn.
+    # The machine may be busy with other tests; a deeper buffer keeps the sound whole.
     command += ["--buffer-ms", "100"]
-    for setting in ("lag_policy=wait", "listen_buffer_ms=20000", "end_of_turn_ms=1500", "hang_s=120"):
-        command += ["--set", f"live.{setting}"]
     with log.open("w") as err, (folder / "out.txt").open("w") as out:
         session = subprocess.Popen(pulse.first(*command, *arguments), env=pulse.env, stdout=out, stderr=err)
         try:
@@ -88,18 +85,16 @@ def test_devices_are_listed(pulse):
     assert "48000 Hz" in shown
 
 
-def converse(pulse: Pulse, folder: Path, speech: np.ndarray) -> dict[str, float]:
+def converse(pulse: Pulse, folder: Path, speech: np.ndarray, *asked: str) -> dict[str, float]:
     """Say something, hear the answer: how well capture and answer fit what was said, what was lost, the median mouth to ear in ms.
 
-    A machine that stops for a moment, as busy virtual ones do, tears the virtual devices' sound, or makes an answer late. That only
-    ever makes a number worse, so the best of each counts, in as many conversations as that takes.
+    A machine that stops for a moment, as busy virtual ones do, tears the virtual devices' sound, or makes an answer late; then once
+    more. All that is asked has to be good in one conversation.
     """
     wav = write_wav(folder / "speech.wav", speech, 48_000)
     expected = resample(speech, 48_000, 24_000)
-    best = {"unheard": 1.0, "unsaid": 1.0, "dropped": np.inf, "lost": np.inf, "late_ms": np.inf}
     for _ in range(ATTEMPTS):
-        deep = ["--echo", "none", "--buffer-ms", "600"]
-        with pulse.listening() as listener, talking(pulse, folder, *deep) as (session, log):
+        with pulse.listening() as listener, talking(pulse, folder, "--echo", "none") as (session, log):
             pulse.speak(wav)
             wait_for(log, "said", session)
             listener.hear(2)  # what is in the buffers
@@ -113,14 +108,13 @@ def converse(pulse: Pulse, folder: Path, speech: np.ndarray) -> dict[str, float]
             "lost": document["devices"]["input"]["dropped"],
             "late_ms": document["latency_ms"]["p50"],
         }
-        best = {name: min(best[name], value) for name, value in found.items()}
-        if all(best[name] <= most for name, most in ALLOWED.items()):
+        if all(found[name] <= ALLOWED[name] for name in asked):
             break
-    return best
+    return found
 
 
 def test_the_parrot_is_heard_saying_back_what_was_said_to_it(pulse, speech, tmp_path, capsys):
-    found = converse(pulse, tmp_path, speech)
+    found = converse(pulse, tmp_path, speech, *ALLOWED)
     with capsys.disabled():
         print(
             f"\ncapture {1 - found['unheard']:.4f}, answer {1 - found['unsaid']:.4f}, mouth to ear {found['late_ms']} ms"
@@ -132,7 +126,7 @@ def test_a_device_that_has_44100_hz_and_stereo_only(speech, tmp_path):
     with pulse_server(tmp_path, rate=44_100, channels=2) as server:
         (mic,) = [d for d in json.loads(sca(server, "devices", "--json").stdout) if d["name"] == "VirtualMic"]
         assert (mic["rate_hz"], mic["channels"]) == (44_100, 2)
-        found = converse(server, tmp_path, speech)
+        found = converse(server, tmp_path, speech, "unheard", "unsaid")
     assert found["unheard"] <= ALLOWED["unheard"]
     assert found["unsaid"] <= ALLOWED["unsaid"]
 
