@@ -17,7 +17,8 @@ _HOME = {
     "ScaError": "sca.errors",
     "Settings": "sca.config",
     "TextTokenizer": "sca.tokenizer",
-    "easy_load": "sca.data.easy",
+    "easy_load": "sca.data.easy_load",
+    "load": "sca.data.duplex.load.dataset",
     "load_settings": "sca.config",
     "load_tokenizer": "sca.tokenizer",
 }
@@ -29,6 +30,7 @@ __all__ = [
     "TextTokenizer",
     "__version__",
     "easy_load",
+    "load",
     "load_settings",
     "load_tokenizer",
 ]

@@ -21,12 +21,11 @@ LAYERS = {
     "sca": 1,  # the package itself: the version, and names of the core that are loaded on demand
     "sca.errors": 0,
     "sca.units": 0,
-    "sca.wording": 0,
+    "sca.textutil": 0,
+    "sca.onnx_session": 0,
     "sca.config": 1,
-    "sca.controls": 1,
-    "sca._tokenizer_files": 1,
-    "sca._tokenizer_qwen": 1,
-    "sca.events": 1,
+    "sca.control_tokens": 1,
+    "sca.timeline": 1,
     "sca.schemas": 1,
     "sca.tokenizer": 1,
     "sca.audio": 1,
@@ -34,6 +33,7 @@ LAYERS = {
     "sca.data": 2,
     "sca.infer": 2,
     "sca.infer.server": 3,
+    "sca.infer.turn.serving": 3,
     "sca.cli": 4,
     "sca.__main__": 4,
 }
@@ -41,7 +41,7 @@ STRANGERS = ("sca.data", "sca.infer")
 
 MAY_TOUCH_ENVIRONMENT = {
     "sca.config.settings": "the one reader of settings",
-    "sca.tokenizer": "finds the cache folder (XDG_CACHE_HOME, no setting of ours) for those who use it without settings",
+    "sca.tokenizer.base": "finds the cache folder (XDG_CACHE_HOME, no setting of ours) for those who use it without settings",
     "sca.data.runs.ray": "Ray takes its switches from the environment only, and they must be set before it is imported",
 }
 

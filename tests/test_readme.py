@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from sca.cli.main import app
-from tests.integration import corpus
+from tests.helpers import corpus
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

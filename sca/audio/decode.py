@@ -14,12 +14,12 @@ from typing import Self
 import numpy as np
 import soundfile
 
-from sca.audio.av_source import open_av
+from sca.audio.pyav_reader import open_av
+from sca.audio.readers import AudioInfo, SoundFileSource, Source, cut_short, silent
 from sca.audio.resample import StreamResampler
-from sca.audio.sources import AudioInfo, SoundFileSource, Source, cut_short, silent
 from sca.audio.wav_header import WavHeader, read_wav_header
 from sca.errors import InputError
-from sca.wording import counted
+from sca.textutil import counted
 
 __all__ = ["BLOCK_SAMPLES", "AudioInfo", "BlockReader", "probe", "read"]
 

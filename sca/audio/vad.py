@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sca.errors import MissingToolError
+from sca.onnx_session import open_session
 
 __all__ = ["FRAME_SAMPLES", "SileroVad", "VadStream", "find_model", "speech_segments"]
 
@@ -45,20 +46,11 @@ class SileroVad:
         if not path.is_file():
             raise MissingToolError(f"the Silero VAD model is missing: {path}", hint=_REINSTALL)
         try:
-            import onnxruntime
+            self._session: Any = open_session(path)  # one thread: a frame takes 0.1 ms, too little to share
         except ImportError as error:
             raise MissingToolError(
-                "the Silero VAD needs onnxruntime, and that is not installed", hint=_REINSTALL
+                "the Silero VAD needs onnxruntime, which is not installed", hint=_REINSTALL
             ) from error
-        options = onnxruntime.SessionOptions()
-        options.inter_op_num_threads = options.intra_op_num_threads = (
-            1  # 0.1 ms of work; more threads only fight over it
-        )
-        options.log_severity_level = 4
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                path, sess_options=options, providers=["CPUExecutionProvider"]
-            )
         except Exception as error:  # onnxruntime's own classes are private; whatever it is, the file is no model
             raise MissingToolError(f"the Silero VAD model cannot be loaded: {path}", hint=_REINSTALL) from error
 

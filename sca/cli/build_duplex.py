@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sca.cli.console import emit_json, out, say_notes
-from sca.cli.options import ConfigFile, Force, Jobs, Json, Preset, Quiet, SetValues, Speaker, settings_from
-from sca.cli.progress import audio_progress
-from sca.data.corpora.conversation import CorpusFormat
+from sca.cli.shared.console import emit_json, out, say_notes
+from sca.cli.shared.options import ConfigFile, Force, Jobs, Json, Preset, Quiet, SetValues, Speaker, settings_from
+from sca.cli.shared.progress import audio_progress
+from sca.data.corpora.base import CorpusFormat
 from sca.errors import PartialFailure
-from sca.wording import counted
+from sca.textutil import counted
 
 if TYPE_CHECKING:
     from sca.config import Settings
-    from sca.data.duplex.build import BuildSummary
+    from sca.data.duplex.build.dataset import BuildSummary
 
 __all__ = ["build_duplex"]
 
@@ -166,7 +166,7 @@ def build_duplex(
     if mode is Mode.script:
         _script(source, output, settings, json)
         return
-    from sca.data.duplex.build import build_duplex as build
+    from sca.data.duplex.build.dataset import build_duplex as build
 
     with audio_progress("sessions", quiet=quiet) as progress:
         summary = build(
@@ -197,7 +197,7 @@ def build_duplex(
 
 
 def _script(source: Path, output: Path, settings: "Settings", json: bool) -> None:
-    from sca.data.duplex.script import build_script
+    from sca.data.duplex.build.script import build_script
 
     summary = build_script(source, output, settings)
     say_notes(summary.skipped)

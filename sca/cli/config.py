@@ -5,8 +5,8 @@ from typing import Any
 
 import typer
 
-from sca.cli.console import emit_json
-from sca.cli.options import ConfigFile, Json, Preset, SetValues, settings_from
+from sca.cli.shared.console import emit_json
+from sca.cli.shared.options import ConfigFile, Json, Preset, SetValues, settings_from
 
 __all__ = ["app"]
 
@@ -43,6 +43,6 @@ def _shown(value: Any) -> str:
 def default() -> None:
     """Print a TOML file with every setting, its default and what it means."""
     from sca.config import known_keys
-    from sca.config.text import default_toml
+    from sca.config.describe import default_toml
 
     sys.stdout.write(default_toml(known_keys()))

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sca.cli.console import emit_json, out, say_notes
-from sca.cli.options import ConfigFile, Force, Jobs, Json, Quiet, SetValues, Speaker, settings_from
-from sca.cli.progress import audio_progress
+from sca.cli.shared.console import emit_json, out, say_notes
+from sca.cli.shared.options import ConfigFile, Force, Jobs, Json, Quiet, SetValues, Speaker, settings_from
+from sca.cli.shared.progress import audio_progress
 from sca.errors import PartialFailure, UsageError
-from sca.wording import counted
+from sca.textutil import counted
 
 if TYPE_CHECKING:
     from sca.data.shows.convert import Summary
@@ -133,7 +133,7 @@ def convert(
 
 
 def _push(root: Path, repo: str, private: bool) -> str:
-    from sca.data.hub import push
+    from sca.data.datasets.hub import push
 
     return push(root, repo, private=private)
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sca.cli.console import emit_json, out
-from sca.cli.options import Json
+from sca.cli.shared.console import emit_json, out
+from sca.cli.shared.options import Json
 from sca.cli.verify import show_verification
 from sca.errors import OutputError, VerificationError, writing
-from sca.wording import counted
+from sca.textutil import counted
 
 if TYPE_CHECKING:
-    from sca.data.duplex.checks import Verification
-    from sca.data.duplex.load import DuplexDataset
+    from sca.data.duplex.load.dataset import DuplexDataset
+    from sca.data.duplex.verify.check_table import Verification
 
 __all__ = ["demo"]
 
@@ -29,9 +29,9 @@ def demo(
 ) -> None:
     """Build, prove and show a data set from a one-minute conversation that ships with sca. No network, no GPU."""
     from sca.config import load_settings
-    from sca.data.duplex.build import build_duplex
-    from sca.data.duplex.load import load
-    from sca.data.duplex.verify import verify
+    from sca.data.duplex.build.dataset import build_duplex
+    from sca.data.duplex.load.dataset import load
+    from sca.data.duplex.verify.dataset import verify
     from sca.resources import demo_corpus
 
     settings = load_settings(overrides={"duplex.model_path": "builtin:qwen"})

@@ -1,14 +1,15 @@
 """`sca devices`: which microphones and loudspeakers there are."""
 
-from sca.cli.console import emit_json, out
-from sca.cli.options import Backend, Json
+from sca.cli.shared.console import emit_json, out
+from sca.cli.shared.options import Backend, Json
 
 __all__ = ["devices"]
 
 
 def devices(backend: Backend = "miniaudio", as_json: Json = False) -> None:
     """List microphones and loudspeakers, with what sca live --input-device and --output-device call them."""
-    from sca.infer.devices import describe, load_backend
+    from sca.infer.audio_io.base import describe
+    from sca.infer.audio_io.registry import load_backend
 
     found = load_backend(backend).devices()
     if as_json:

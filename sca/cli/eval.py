@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sca.cli.console import emit_json, out, stderr
-from sca.cli.options import ConfigFile, Engine, Force, Json, Quiet, SetValues, settings_from
-from sca.cli.progress import audio_progress
+from sca.cli.shared.console import emit_json, out, stderr
+from sca.cli.shared.options import ConfigFile, Engine, Force, Json, Quiet, SetValues, settings_from
+from sca.cli.shared.progress import audio_progress
 from sca.errors import PartialFailure
-from sca.wording import counted
+from sca.textutil import counted
 
 if TYPE_CHECKING:
-    from sca.data.reaction_eval import Scored
-    from sca.infer.fdb import Outcome
+    from sca.data.reactions.evaluate import Scored
+    from sca.infer.eval.full_duplex_bench import BenchItemResult
 
 __all__ = ["app"]
 
@@ -46,7 +46,7 @@ def fdb(
     what is missing or was made by other settings.
     """
     from sca.infer.engines.registry import load_engine
-    from sca.infer.fdb import NEEDS_MORE, find_items, run_items
+    from sca.infer.eval.full_duplex_bench import NEEDS_MORE, find_items, run_items
 
     settings = settings_from(config, set_values, options={"live.engine": engine})
     items = find_items(data)
@@ -80,7 +80,7 @@ def _show(report: dict[str, Any]) -> None:
     out().print(table)
 
 
-def _complain(outcomes: "list[Outcome]") -> None:
+def _complain(outcomes: "list[BenchItemResult]") -> None:
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     for outcome in failed:
         stderr().print(f"failed: {outcome.item.task}/{outcome.item.name}: {outcome.error}", markup=False)
@@ -106,8 +106,8 @@ def turns(
     from sca.audio.vad import SileroVad
     from sca.errors import ScaError, check_target
     from sca.infer.engines.registry import load_engine
-    from sca.infer.fdb import find_sounds, turn_times
-    from sca.infer.session_log import write_timing
+    from sca.infer.eval.full_duplex_bench import find_sounds, turn_times
+    from sca.infer.session.recorder import write_timing
 
     settings = settings_from(config, set_values, options={"live.engine": engine})
     files = find_sounds(paths)
@@ -143,7 +143,7 @@ def reactions(
     as_json: Json = False,
 ) -> None:
     """Print event F1 per reaction of the audience: start and end within 0.5 s, each event counted once."""
-    from sca.data.reaction_eval import COLLAR_S, compare, read_timelines
+    from sca.data.reactions.evaluate import COLLAR_S, compare, read_timelines
 
     files = {path: read_timelines(path) for path in (predicted, truth)}
     scored = compare(files[predicted].shows, files[truth].shows)

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from sca.cli.console import emit_json, out
-from sca.cli.options import Force, Jobs, Json, Quiet
-from sca.cli.progress import audio_progress
+from sca.cli.shared.console import emit_json, out
+from sca.cli.shared.options import Force, Jobs, Json, Quiet
+from sca.cli.shared.progress import audio_progress
 from sca.errors import UsageError
-from sca.wording import counted
+from sca.textutil import counted
 
 __all__ = ["export", "parse_size"]
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sca.cli.console import emit_json, out, stderr
-from sca.cli.options import Backend, ConfigFile, Json, Quiet, SetValues, settings_from
-from sca.cli.progress import audio_progress
+from sca.cli.shared.console import emit_json, out, stderr
+from sca.cli.shared.options import Backend, ConfigFile, Json, Quiet, SetValues, settings_from
+from sca.cli.shared.progress import audio_progress
 from sca.errors import UsageError, check_target
-from sca.wording import counted
+from sca.textutil import counted
 
 if TYPE_CHECKING:
-    from sca.data.duplex.look import View
+    from sca.data.duplex.inspect.view import View
 
 __all__ = ["inspect"]
 
@@ -56,11 +56,11 @@ def inspect(
     Without `--html` a timeline is printed: loudness, segments (─ turn, · backchannel, ━ interruption), words, and below them the
     tokens, chunk by chunk.
     """
-    from sca.data.duplex.distributions import histograms, plots
-    from sca.data.duplex.look import BLOCK_S, look_at, mixed
-    from sca.data.duplex.page import write_page
-    from sca.data.duplex.settings import settings_of, tokenizer_of
-    from sca.data.duplex.source import open_source
+    from sca.data.duplex.inspect.html import write_page
+    from sca.data.duplex.inspect.view import BLOCK_S, look_at, mixed
+    from sca.data.duplex.report.distributions import histograms, plots
+    from sca.data.duplex.storage.build_settings import settings_of, tokenizer_of
+    from sca.data.duplex.storage.reader import open_source
     from sca.units import SPOKEN_HZ
 
     if html is not None and html.is_dir():
@@ -93,7 +93,7 @@ def inspect(
     else:
         _show(view)
     if play:
-        from sca.infer.playback import play as play_out
+        from sca.infer.audio_io.playback import play as play_out
 
         sound = (block[:, 0] for block in mixed(view, SPOKEN_HZ, 1, block_s=1))
         play_out(sound, SPOKEN_HZ, backend=backend, device=output_device)
@@ -118,8 +118,8 @@ def _document(view: "View") -> dict[str, Any]:
 
 
 def _show(view: "View") -> None:
-    from sca.cli.timeline import printable, timeline
-    from sca.data.duplex.look import levels
+    from sca.cli.shared.timeline import printable, timeline
+    from sca.data.duplex.inspect.view import levels
 
     console = out()
     flags = f", flags: {', '.join(view.flags)}" if view.flags else ""

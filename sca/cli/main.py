@@ -10,22 +10,22 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from sca.cli.acquire.download import download
+from sca.cli.acquire.search import search
 from sca.cli.build_duplex import build_duplex
 from sca.cli.config import app as config_app
 from sca.cli.convert import convert
 from sca.cli.demo import demo
 from sca.cli.devices import devices
-from sca.cli.doctor import doctor
-from sca.cli.download import download
+from sca.cli.doctor.command import doctor
 from sca.cli.eval import app as eval_app
 from sca.cli.export import export
 from sca.cli.inspect import inspect
-from sca.cli.live import live
-from sca.cli.search import search
+from sca.cli.live.command import live
 from sca.cli.serve import serve
 from sca.cli.transcode import transcode
 from sca.cli.transcribe import transcribe
-from sca.cli.turn import app as turn_app
+from sca.cli.turn.command import app as turn_app
 from sca.cli.verify import verify
 from sca.errors import ScaError, refused
 

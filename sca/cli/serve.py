@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sca.cli.options import BaseUrl, ConfigFile, Engine, Host, Insecure, Port, SetValues, settings_from
+from sca.cli.shared.options import BaseUrl, ConfigFile, Engine, Host, Insecure, Port, SetValues, settings_from
 
 __all__ = ["serve"]
 

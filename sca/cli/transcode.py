@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sca.cli.console import emit_json, out, say_notes
-from sca.cli.options import Force, Jobs, Json, Quiet
-from sca.cli.transcode_progress import transcode_progress
+from sca.cli.shared.console import emit_json, out, say_notes
+from sca.cli.shared.options import Force, Jobs, Json, Quiet
+from sca.cli.shared.transcode_progress import transcode_progress
 from sca.errors import PartialFailure
-from sca.wording import counted
+from sca.textutil import counted
 
 if TYPE_CHECKING:
-    from sca.data.transcode import Summary
+    from sca.data.media.transcode import Summary
 
 __all__ = ["transcode"]
 
@@ -49,8 +49,8 @@ def transcode(
     A second run makes only what is missing. A result that is there and differs (another rate, another length) is reported
     and stays as it is without --force. What became of every file is in OUT/ledger.jsonl.
     """
-    from sca.data.transcode import Format
-    from sca.data.transcode import transcode as run
+    from sca.data.media.transcode import Format
+    from sca.data.media.transcode import transcode as run
 
     asked = Format(out_ext.lower().removeprefix("."), sample_rate, channels, loudness)
     with transcode_progress(quiet=quiet) as progress:

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sca.cli.console import emit_json, out, say_notes
-from sca.cli.options import Json, Quiet
-from sca.cli.progress import audio_progress
+from sca.cli.shared.console import emit_json, out, say_notes
+from sca.cli.shared.options import Json, Quiet
+from sca.cli.shared.progress import audio_progress
 from sca.errors import PartialFailure
-from sca.wording import counted
+from sca.textutil import counted
 
 if TYPE_CHECKING:
-    from sca.data.transcribe import Summary
+    from sca.data.transcription.transcribe import Summary
 
 __all__ = ["transcribe"]
 
@@ -81,9 +81,9 @@ def transcribe(
     A second run does only what is missing: a recording is done when its content and these settings are those of its line. What the
     recogniser is known to make up (text on silence, loops, impossible speed) is taken out and counted.
     """
-    from sca.data.recogniser import RecogniserOptions
-    from sca.data.transcribe import ledger_of
-    from sca.data.transcribe import transcribe as run
+    from sca.data.transcription.transcribe import ledger_of
+    from sca.data.transcription.transcribe import transcribe as run
+    from sca.data.transcription.whisper import RecogniserOptions
     from sca.errors import UsageError
 
     if device not in ("auto", "cpu", "cuda"):

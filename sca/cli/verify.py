@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.console import emit_json, out
-from sca.cli.options import ConfigFile, Json, Quiet, SetValues, settings_from
-from sca.cli.progress import audio_progress
+from sca.cli.shared.console import emit_json, out
+from sca.cli.shared.options import ConfigFile, Json, Quiet, SetValues, settings_from
+from sca.cli.shared.progress import audio_progress
 from sca.errors import VerificationError
-from sca.wording import counted
+from sca.textutil import counted
 
 if TYPE_CHECKING:
-    from sca.data.duplex.checks import Verification
+    from sca.data.duplex.verify.check_table import Verification
 
 __all__ = ["show_verification", "verify"]
 
@@ -27,7 +27,7 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Recompute the proof of a duplex data set from its files; exit 5 and the list where anything is broken."""
-    from sca.data.duplex.verify import verify as prove
+    from sca.data.duplex.verify.dataset import verify as prove
 
     settings = settings_from(config, set_values)
     with audio_progress("sessions", quiet=quiet) as progress:

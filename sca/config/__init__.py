@@ -1,17 +1,17 @@
 """Settings: what there is to set, section by section, and where each value came from."""
 
-from sca.config.audio import AudioConfig
-from sca.config.augment import AugmentConfig
-from sca.config.convert import ConvertConfig
-from sca.config.duplex import DuplexConfig
-from sca.config.live import LiveConfig
-from sca.config.paths import PathsConfig
-from sca.config.qwen import QwenConfig
-from sca.config.serve import ServeConfig
+from sca.config.loaders import Key
+from sca.config.sections.audio import AudioConfig
+from sca.config.sections.augment import AugmentConfig
+from sca.config.sections.convert import ConvertConfig
+from sca.config.sections.duplex import DuplexConfig
+from sca.config.sections.live import LiveConfig
+from sca.config.sections.paths import PathsConfig
+from sca.config.sections.qwen import QwenConfig
+from sca.config.sections.serve import ServeConfig
+from sca.config.sections.turn import TurnConfig
+from sca.config.sections.vllm import VllmConfig
 from sca.config.settings import RESERVED_ENV, TURN_ENV, Settings, apply_preset, known_keys, load_settings, parse_set
-from sca.config.sources import Key
-from sca.config.turn import TurnConfig
-from sca.config.vllm import VllmConfig
 
 __all__ = [
     "RESERVED_ENV",

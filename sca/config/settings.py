@@ -1,6 +1,6 @@
 """Settings, and where each value came from: command line > `SCA_*` environment > TOML file > the models' defaults.
 
-A new subsystem adds a module with its model, such as `sca/config/live.py`, and a field to `Settings`; its TOML section, its
+A new subsystem adds a module with its model, such as `sca/config/sections/live.py`, and a field to `Settings`; its TOML section, its
 environment names, its printed documentation and the check of spelling follow from that. No other module reads the environment.
 """
 
@@ -13,19 +13,19 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, TypeAdapter, ValidationError
 
-from sca.config.audio import AudioConfig
-from sca.config.augment import AugmentConfig
-from sca.config.convert import ConvertConfig
-from sca.config.duplex import DuplexConfig
-from sca.config.live import LiveConfig
-from sca.config.paths import PathsConfig
-from sca.config.qwen import QwenConfig
-from sca.config.section import Env
-from sca.config.serve import ServeConfig
-from sca.config.sources import Given, Key, Problem, from_environment, from_file, from_overrides, unknown
-from sca.config.text import expected, problems_of, raise_for
-from sca.config.turn import TurnConfig
-from sca.config.vllm import VllmConfig
+from sca.config.describe import expected, problems_of, raise_for
+from sca.config.loaders import Given, Key, Problem, from_environment, from_file, from_overrides, unknown
+from sca.config.sections.audio import AudioConfig
+from sca.config.sections.augment import AugmentConfig
+from sca.config.sections.base import Env
+from sca.config.sections.convert import ConvertConfig
+from sca.config.sections.duplex import DuplexConfig
+from sca.config.sections.live import LiveConfig
+from sca.config.sections.paths import PathsConfig
+from sca.config.sections.qwen import QwenConfig
+from sca.config.sections.serve import ServeConfig
+from sca.config.sections.turn import TurnConfig
+from sca.config.sections.vllm import VllmConfig
 from sca.errors import ConfigError, GridError, UsageError
 from sca.units import Grid
 

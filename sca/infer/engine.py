@@ -2,7 +2,7 @@
 
 An engine and its sessions are called from one thread at a time (the worker of their device), never from the event loop. A
 session is stepped with exactly one chunk, in the order of `chunk_index`; sessions share nothing mutable. The rules are held by
-`tests/integration/engine_contract.py`, which every engine passes.
+`tests/helpers/engine_contract.py`, which every engine passes.
 """
 
 from collections.abc import Sequence

@@ -16,8 +16,8 @@ __all__ = [
     "NO_FEATURES",
     "AudioInput",
     "AudioOutput",
-    "Control",
-    "Error",
+    "ControlFrame",
+    "ErrorFrame",
     "Frame",
     "Interrupt",
     "Lag",
@@ -120,7 +120,7 @@ class Lag:
 
 
 @dataclass(frozen=True, slots=True)
-class Error:
+class ErrorFrame:
     """Something went wrong, in one line that may be shown to the user; `fatal` ends the session."""
 
     turn_id: int
@@ -129,5 +129,5 @@ class Error:
     fatal: bool = True
 
 
-Control = TurnEnd | Interrupt | Lag | Error
-Frame = ThoughtPacket | AudioOutput | Control
+ControlFrame = TurnEnd | Interrupt | Lag | ErrorFrame
+Frame = ThoughtPacket | AudioOutput | ControlFrame

@@ -27,11 +27,11 @@ BUILD = """
 import sys, time, resource
 from pathlib import Path
 from sca.config import load_settings
-from sca.data.duplex.build import build_duplex
+from sca.data.duplex.build.dataset import build_duplex
 settings = load_settings(overrides={"duplex.model_path": "builtin:qwen", **eval(sys.argv[4])}, env={})
 # Warm: what a run loads once whatever its length.
-from sca.data.duplex.settings import tokenizer_of
-from sca.data.duplex.store import features
+from sca.data.duplex.storage.build_settings import tokenizer_of
+from sca.data.duplex.storage.writer import features
 tokenizer_of(settings), features("storage"), features("rows")
 began = time.perf_counter()
 build_duplex(Path(sys.argv[1]), Path(sys.argv[2]), settings, jobs=int(sys.argv[3]))
@@ -93,7 +93,7 @@ def baseline(corpus: Path) -> float:
 
 def read_ms(data: Path, rows: int = 60) -> float:
     """Median ms to read a row of about 30 s with its tokens and both sides, in random order, scaled to 94 chunks."""
-    from sca.data.duplex.load import load
+    from sca.data.duplex.load.dataset import load
 
     dataset = load(data)
     dataset[0]

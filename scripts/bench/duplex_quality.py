@@ -30,10 +30,10 @@ import soundfile as sf
 import soxr
 
 from sca.config import Settings, load_settings
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.load import DuplexDataset, load
-from sca.data.duplex.settings import read_settings, settings_of
-from sca.data.duplex.verify import verify
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.load.dataset import DuplexDataset, load
+from sca.data.duplex.storage.build_settings import read_settings, settings_of
+from sca.data.duplex.verify.dataset import verify
 from sca.data.export.run import export
 from sca.units import HEARD_HZ
 

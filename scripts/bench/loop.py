@@ -32,13 +32,13 @@ from sca.audio.decode import read
 from sca.audio.mel import log_mel
 from sca.config import LiveConfig
 from sca.infer.clock import LoopClock, simulate
+from sca.infer.device_worker import InlineWorker, ThreadWorker
 from sca.infer.engine import EngineInfo, StepGuard
 from sca.infer.engines.parrot import Parrot
 from sca.infer.frames import AudioOutput
-from sca.infer.loop import LiveSession
-from sca.infer.pacing import Histogram, Playout, spoken_length
-from sca.infer.ports import Block, Watcher
-from sca.infer.worker import InlineWorker, ThreadWorker
+from sca.infer.interfaces import AudioBlock, BaseListener
+from sca.infer.session.loop import LiveSession
+from sca.infer.session.pacing import Histogram, Playout, spoken_length
 from sca.resources import demo_corpus
 
 CHUNK = 5120
@@ -83,7 +83,7 @@ class Tiled:
             tick = (i + 1) * CHUNK * 3
             await self.clock.sleep_until(tick)
             at = i % period * CHUNK
-            yield Block(self.sound[at : at + CHUNK], tick)
+            yield AudioBlock(self.sound[at : at + CHUNK], tick)
 
 
 class Player:
@@ -184,7 +184,7 @@ def bare_timers(sessions, seconds):
     return late.summary()
 
 
-class Scale(Watcher):
+class Scale(BaseListener):
     """Notes memory every ten simulated minutes."""
 
     def __init__(self):

@@ -20,7 +20,7 @@ from sca.audio.mel import log_mel
 from sca.config import DuplexConfig, QwenConfig
 from sca.infer.engine import SessionConfig
 from sca.infer.engines.qwen_omni.engine import QwenOmni
-from sca.infer.frames import AudioInput, Error
+from sca.infer.frames import AudioInput, ErrorFrame
 from sca.resources import demo_corpus
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from sca.units import HEARD_HZ, Grid
@@ -60,7 +60,7 @@ def main():
     for i in range(6 * sixth):
         samples = speech[i % len(speech)]
         frames = session.step(AudioInput(log_mel(samples)[None], samples, i, i * CHUNK))
-        notices += sum(isinstance(frame, Error) for frame in frames)
+        notices += sum(isinstance(frame, ErrorFrame) for frame in frames)
         if (i + 1) % sixth == 0:
             now = time.process_time()
             line = {

@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sca.data.ffmpeg import find_ffmpeg
+from sca.data.media.ffmpeg import find_ffmpeg
 
 FILES = 24
 TARGET = 0.95

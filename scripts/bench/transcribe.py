@@ -26,9 +26,9 @@ import soundfile
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sca.data.recogniser import Recogniser, RecogniserOptions
-from sca.data.transcribe import transcribe
-from tests.integration.tiny_whisper import scripted_whisper
+from sca.data.transcription.transcribe import transcribe
+from sca.data.transcription.whisper import Recogniser, RecogniserOptions
+from tests.helpers.tiny_whisper import scripted_whisper
 
 SHAPES = {"tiny": (384, 4, 6), "base": (512, 6, 8), "small": (768, 12, 12)}
 TEXT = "The quick brown fox jumps over the lazy dog while everybody in the room waits for the next line. "

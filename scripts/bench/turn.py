@@ -54,8 +54,8 @@ def noise() -> np.ndarray:
 
 def loop(seconds: float) -> None:
     """Run the model in a loop on one thread and print how many a second; started as a process of its own."""
-    from sca.infer.turn.smart_turn_v3 import SmartTurnV3
-    from sca.infer.turn.weights import bundled_file
+    from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
+    from sca.infer.turn.models.weights import bundled_file
 
     model, x, count = SmartTurnV3(bundled_file()), noise(), 0
     for _ in range(5):
@@ -70,7 +70,7 @@ def loop(seconds: float) -> None:
 
 
 def features_ms() -> dict[str, float]:
-    from sca.infer.turn.features import v3_features
+    from sca.infer.turn.models.features import v3_features
 
     x, took = noise(), []
     for _ in range(60):

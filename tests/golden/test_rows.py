@@ -8,16 +8,16 @@ import json
 from dataclasses import replace
 from hashlib import sha256
 
-from sca.controls import Controls
-from sca.data.duplex.align import GIVEN
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.labels import Label
-from sca.data.duplex.load import load
-from sca.data.duplex.rows import Layout, make_row, tokenize_units
-from sca.data.duplex.text import Unit, Word
-from sca.data.duplex.windows import Window
+from sca.control_tokens import Controls
+from sca.data.duplex.align.match import GIVEN
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.load.dataset import load
+from sca.data.duplex.rows.assemble import Layout, make_row, tokenize_units
+from sca.data.duplex.rows.text import Unit, UnitWord
+from sca.data.duplex.rows.turn_labels import Label
+from sca.data.duplex.rows.windows import Window
 from sca.tokenizer import load_tokenizer
-from tests.integration import corpus
+from tests.helpers import corpus
 
 PAD, SIL = -100, 151646
 HOLD, START, STOP, NOD = range(151647, 151651)
@@ -40,7 +40,7 @@ def unit(text, *starts):
     words, at = [], 0
     for word, start in zip(text.split(), starts, strict=True):
         at = text.index(word, at)
-        words.append(Word(word, at, at + len(word), start, start + 1000, GIVEN))
+        words.append(UnitWord(word, at, at + len(word), start, start + 1000, GIVEN))
         at += len(word)
     return Unit(text, tuple(words))
 

@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 
 from sca.audio.decode import read
-from sca.infer.turn.smart_turn_v3 import SmartTurnV3
-from sca.infer.turn.weights import bundled_file, find_weights
+from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
+from sca.infer.turn.models.weights import bundled_file, find_weights
 
 TOLERANCE = 0.02
 

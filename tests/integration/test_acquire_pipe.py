@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from tests.integration import fake_youtube
+from tests.helpers import fake_youtube
 
 PITCHES = {"pipeVideo01": 330, "pipeVideo02": 440, "pipeVideo03": 550}
 

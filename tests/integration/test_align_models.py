@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from sca.data.duplex.align import CTC, INTERPOLATED
-from sca.data.duplex.align_ctc import CtcWords, best_path
-from sca.data.duplex.align_track import TrackAligner
-from sca.data.duplex.align_whisper import WhisperWords
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.verify import verify
+from sca.data.duplex.align.ctc import CtcWords, best_path
+from sca.data.duplex.align.match import CTC, INTERPOLATED
+from sca.data.duplex.align.track import TrackAligner
+from sca.data.duplex.align.whisper import WhisperWords
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.verify.dataset import verify
 from sca.errors import InputError, UpstreamError
 from sca.resources import demo_corpus
-from tests.integration import corpus
-from tests.integration.tiny_whisper import scripted_whisper
+from tests.helpers import corpus
+from tests.helpers.tiny_whisper import scripted_whisper
 
 HOP = 320
 

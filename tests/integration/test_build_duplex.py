@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.load import load
-from sca.data.duplex.script import build_script
-from sca.data.duplex.store import merge_tables, write_split_files
-from sca.data.duplex.verify import verify
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.build.script import build_script
+from sca.data.duplex.load.dataset import load
+from sca.data.duplex.storage.writer import merge_tables, write_split_files
+from sca.data.duplex.verify.dataset import verify
 from sca.errors import ConfigError, InputError, OutputError
 from sca.tokenizer import load_tokenizer
-from tests.integration import corpus
-from tests.integration.held import held
+from tests.helpers import corpus
+from tests.helpers.held import held
 
 
 @pytest.fixture(scope="module")
@@ -381,10 +381,10 @@ class TestWhatACorpusCanHaveWrong:
             build_duplex(tmp_path / "c", tmp_path / "file" / "data", corpus.settings())
 
     def test_two_runs_at_once_are_refused(self, tmp_path):
-        from sca.data.runs.ledger import exclusive
+        from sca.data.runs.ledger import lock_dir
 
         corpus.pair(tmp_path / "c")
-        with exclusive(tmp_path / "data"), pytest.raises(InputError, match="another run"):
+        with lock_dir(tmp_path / "data"), pytest.raises(InputError, match="another run"):
             self.build(tmp_path)
 
 

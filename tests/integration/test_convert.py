@@ -20,9 +20,9 @@ import sca
 from sca.cli.main import app
 from sca.errors import InputError, UsageError
 from sca.resources import demo_corpus
-from tests.integration.fake_hub import fake_hub
-from tests.integration.held import held
-from tests.integration.tiny_speaker import write_speaker
+from tests.helpers.fake_hub import fake_hub
+from tests.helpers.held import held
+from tests.helpers.tiny_speaker import write_speaker
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 48_000

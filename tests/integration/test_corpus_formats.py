@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from sca.data.corpora.conversation import CorpusFormat
-from sca.data.corpora.formats import open_corpus
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.load import load, read_samples, stored_tracks
-from sca.data.duplex.verify import verify
+from sca.data.corpora.base import CorpusFormat
+from sca.data.corpora.registry import open_corpus
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.load.dataset import load, read_samples, stored_tracks
+from sca.data.duplex.verify.dataset import verify
 from sca.data.runs.files import sha256_of
 from sca.errors import InputError
-from tests.integration import corpus
+from tests.helpers import corpus
 
 RATE = 24_000
 WORDS = [

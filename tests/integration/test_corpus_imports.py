@@ -9,13 +9,13 @@ import soundfile as sf
 from typer.testing import CliRunner
 
 from sca.cli.main import app
-from sca.data.corpora.conversation import CorpusFormat
-from sca.data.corpora.formats import layout_of, open_corpus
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.load import load, read_samples, stored_tracks
-from sca.data.duplex.verify import verify
+from sca.data.corpora.base import CorpusFormat
+from sca.data.corpora.registry import layout_of, open_corpus
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.load.dataset import load, read_samples, stored_tracks
+from sca.data.duplex.verify.dataset import verify
 from sca.errors import InputError, UsageError
-from tests.integration import corpus
+from tests.helpers import corpus
 
 RATE = 24_000
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sca.data.corpora.conversation import Conversation, Track, Utterance
+from sca.data.corpora.base import Conversation, Track, Utterance
 from sca.data.corpora.magichub import read, scan
 from sca.resources import demo_corpus
 from sca.units import HEARD_HZ

@@ -19,7 +19,7 @@ import pytest
 from sca.audio.decode import read
 from sca.audio.resample import resample
 from sca.resources import demo_corpus
-from tests.integration.pulse import Pulse, fit, pulse_server, write_wav
+from tests.helpers.pulse import Pulse, fit, pulse_server, write_wav
 
 SCA = [sys.executable, "-m", "sca"]
 ATTEMPTS = 6

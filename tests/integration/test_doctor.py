@@ -10,8 +10,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from sca.cli.doctor_checks import Check, Status, ffmpeg, js_runtime, ytdlp, ytdlp_ejs
-from sca.cli.doctor_places import cache, disk
+from sca.cli.doctor.checks import Check, Status, ffmpeg, js_runtime, ytdlp, ytdlp_ejs
+from sca.cli.doctor.network import cache, disk
 
 NAMES = {
     *(
@@ -33,7 +33,8 @@ NAMES = {
 
 # With as much patience as a busy machine needs; what limits are for, a test of its own says.
 PATIENT = """
-from sca.cli import doctor_checks, doctor_places
+from sca.cli.doctor import checks as doctor_checks
+from sca.cli.doctor import network as doctor_places
 doctor_checks._ANSWER_S = doctor_places._HUB_S = 60
 from sca.cli.main import run
 run()
@@ -183,7 +184,7 @@ def test_places(tmp_path):
 
 def test_heavy_packages_are_not_loaded():
     code = (
-        "import sys\nfrom pathlib import Path\nfrom sca.cli.doctor import examine\nexamine(Path('/tmp'), Path('/tmp'))\n"
+        "import sys\nfrom pathlib import Path\nfrom sca.cli.doctor.command import examine\nexamine(Path('/tmp'), Path('/tmp'))\n"
         "print({'torch', 'av', 'yt_dlp', 'transformers', 'miniaudio', 'faster_whisper'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from sca.audio.decode import probe
 from sca.cli.main import app
-from sca.data.media_file import decoded_seconds
+from sca.data.acquire.media_file import decoded_seconds
 from sca.errors import InputError
-from tests.integration import fake_youtube
+from tests.helpers import fake_youtube
 
 Site, Video, wait_until = fake_youtube.Site, fake_youtube.Video, fake_youtube.wait_until
 

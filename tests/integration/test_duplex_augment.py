@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from sca.config import load_settings
-from sca.data.duplex.augmented import retimed_problems
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.load import load, read_samples, stored_tracks
-from sca.data.duplex.verify import verify
+from sca.data.duplex.build.augment import retimed_problems
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.load.dataset import load, read_samples, stored_tracks
+from sca.data.duplex.verify.dataset import verify
 from sca.errors import InputError
-from tests.integration import corpus
+from tests.helpers import corpus
 
 MANY = {
     "augment.copies": 2,

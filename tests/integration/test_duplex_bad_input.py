@@ -7,12 +7,12 @@ import sys
 import pytest
 import soundfile as sf
 
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.load import load
-from sca.data.duplex.store import SCHEMA_VERSION
-from sca.data.duplex.verify import verify
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.load.dataset import load
+from sca.data.duplex.storage.writer import SCHEMA_VERSION
+from sca.data.duplex.verify.dataset import verify
 from sca.errors import InputError, OutputError
-from tests.integration import corpus
+from tests.helpers import corpus
 
 
 def build(tmp_path, source, **overrides):

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.load import load, read_samples, stored_tracks
-from sca.data.duplex.records import speech_of
-from sca.data.duplex.verify import verify
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.load.dataset import load, read_samples, stored_tracks
+from sca.data.duplex.storage.records import speech_of
+from sca.data.duplex.verify.dataset import verify
 from sca.errors import InputError
-from tests.integration import corpus
+from tests.helpers import corpus
 from tests.integration.test_verify import break_storage
 
 RATE = 16_000

@@ -14,19 +14,19 @@ import torch
 from typer.testing import CliRunner
 
 from sca.cli.main import app
-from sca.data.duplex import codes as codec
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.codes import MimiCodes, codes_column, frames_of
-from sca.data.duplex.collate import DuplexCollator
-from sca.data.duplex.load import load, stored_tracks
-from sca.data.duplex.store import features, iter_rows, write_table
-from sca.data.duplex.verify import verify
+from sca.data.duplex.audio import codec_targets as codec
+from sca.data.duplex.audio.codec_targets import MimiCodes, codes_column, frames_of
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.load.collate import DuplexCollator
+from sca.data.duplex.load.dataset import load, stored_tracks
+from sca.data.duplex.storage.writer import features, iter_rows, write_table
+from sca.data.duplex.verify.dataset import verify
 from sca.data.export.run import export
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
 from sca.tokenizer import load_tokenizer
 from sca.units import Grid
 from scripts.make_tiny_mimi import save
-from tests.integration import corpus
+from tests.helpers import corpus
 
 CHUNK = 7680
 

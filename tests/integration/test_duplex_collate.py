@@ -5,12 +5,12 @@ import pytest
 from torch.utils.data import DataLoader
 
 from sca.audio.mel import log_mel
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.collate import DuplexCollator
-from sca.data.duplex.load import load
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.load.collate import DuplexCollator
+from sca.data.duplex.load.dataset import load
 from sca.errors import UsageError
 from sca.tokenizer import load_tokenizer
-from tests.integration import corpus
+from tests.helpers import corpus
 
 
 @pytest.fixture(scope="module")

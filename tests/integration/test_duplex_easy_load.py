@@ -8,13 +8,13 @@ import pytest
 from torch.utils.data import DataLoader
 
 import sca
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.load import load
-from sca.data.duplex.sampler import ResumableSampler
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.load.dataset import load
+from sca.data.duplex.load.sampler import ResumableSampler
 from sca.errors import UsageError
 from sca.tokenizer import load_tokenizer
 from sca.units import seconds_to_samples
-from tests.integration import corpus
+from tests.helpers import corpus
 
 SPOKEN_HZ = 24_000
 

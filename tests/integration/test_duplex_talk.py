@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.load import load
-from sca.data.duplex.verify import verify
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.load.dataset import load
+from sca.data.duplex.verify.dataset import verify
 from sca.errors import ConfigError, UsageError
-from tests.integration import corpus
+from tests.helpers import corpus
+from tests.helpers.tiny_speaker import write_speaker
 from tests.integration.test_verify import put_rows, rows_of
-from tests.integration.tiny_speaker import write_speaker
 
 IDS = {"hold_id": 151647, "start_id": 151648, "stop_id": 151649, "backchannel_id": 151650}
 

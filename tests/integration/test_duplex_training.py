@@ -9,14 +9,14 @@ from transformers import (
     Qwen3OmniMoeThinkerForConditionalGeneration,
 )
 
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.collate import DuplexCollator
-from sca.data.duplex.load import load
-from sca.data.duplex.sampler import ResumableSampler
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.load.collate import DuplexCollator
+from sca.data.duplex.load.dataset import load
+from sca.data.duplex.load.sampler import ResumableSampler
 from sca.errors import ConfigError
 from sca.tokenizer import load_tokenizer
 from scripts.make_tiny_omni import GAIN, THINKER_IDS, build, tiny_thinker
-from tests.integration import corpus
+from tests.helpers import corpus
 
 AUDIO = THINKER_IDS["audio_token_id"]
 FED = ("input_ids", "attention_mask", "input_features", "feature_attention_mask")

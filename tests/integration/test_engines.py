@@ -15,8 +15,8 @@ from sca.infer.engines import registry
 from sca.infer.engines.parrot import Parrot, TurnDetector
 from sca.infer.frames import AudioOutput, Interrupt, TurnEnd
 from sca.units import HEARD_HZ, SPOKEN_HZ
-from tests.integration.engine_contract import GRID, EngineContract, demo_speech, inputs_of
-from tests.integration.live_engines import Tone
+from tests.helpers.engine_contract import GRID, EngineContract, demo_speech, inputs_of
+from tests.helpers.live_engines import Tone
 
 SETTINGS = load_settings(env={})
 

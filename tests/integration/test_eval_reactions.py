@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sca.cli.main import app
-from sca.data.reaction_eval import matched
+from sca.data.reactions.evaluate import matched
 from sca.resources import demo_corpus
-from tests.integration import tiny_tagger
-from tests.integration.tiny_whisper import scripted_whisper
+from tests.helpers import tiny_tagger
+from tests.helpers.tiny_whisper import scripted_whisper
 
 
 def show(video_id: str, *events: tuple) -> str:

@@ -18,14 +18,14 @@ import pytest
 import soundfile
 
 from sca.cli.export import parse_size
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.load import load, stored_tracks
-from sca.data.duplex.store import open_split
-from sca.data.duplex.verify import verify
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.load.dataset import load, stored_tracks
+from sca.data.duplex.storage.writer import open_split
+from sca.data.duplex.verify.dataset import verify
+from sca.data.export.base import file_name
 from sca.data.export.run import FORMATS, export
-from sca.data.export.shard import file_name
 from sca.errors import InputError, OutputError, UsageError, VerificationError
-from tests.integration import corpus
+from tests.helpers import corpus
 
 SMALL = 1_000_000  # so that even these few minutes make several shards
 

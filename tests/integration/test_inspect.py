@@ -15,15 +15,15 @@ import soundfile
 from playwright.sync_api import sync_playwright
 from rich.cells import cell_len
 
-from sca.cli.timeline import printable, timeline
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.load import load
-from sca.data.duplex.look import levels, look_at, mixed
-from sca.data.duplex.source import open_source
+from sca.cli.shared.timeline import printable, timeline
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.inspect.view import levels, look_at, mixed
+from sca.data.duplex.load.dataset import load
+from sca.data.duplex.storage.reader import open_source
 from sca.errors import InputError, UsageError
 from sca.tokenizer import load_tokenizer
-from tests.integration import corpus
-from tests.integration.pulse import fit, pulse_server
+from tests.helpers import corpus
+from tests.helpers.pulse import fit, pulse_server
 
 # What somebody may say in a transcript: ends of the page's own blocks, marks of its template, markup that would run.
 NASTY = '</script><script>window.hacked=1</script> <img src=x onerror=window.hacked=2> {{audio}} <!-- & "quoted"'

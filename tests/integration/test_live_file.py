@@ -13,13 +13,13 @@ import soundfile
 from sca.config import load_settings
 from sca.errors import ConfigError, InputError, OutputError, ScaError, UsageError
 from sca.infer.engines.parrot import Parrot
-from sca.infer.files import Outputs, run_file
 from sca.infer.frames import AudioOutput
-from sca.infer.ports import Watcher
-from sca.infer.wav import to_pcm
+from sca.infer.interfaces import BaseListener
+from sca.infer.runners.file import Outputs, run_file
+from sca.infer.session.wav_writer import to_pcm
 from sca.resources import demo_corpus
-from tests.integration.engine_contract import demo_speech
-from tests.integration.live_engines import Tone, raises
+from tests.helpers.engine_contract import demo_speech
+from tests.helpers.live_engines import Tone, raises
 
 SETTINGS = load_settings(env={})
 
@@ -275,7 +275,7 @@ def test_twenty_minutes_in_the_memory_of_five(tmp_path):
     # The turns held for timing.json are bounded; the rest is flat.
 
 
-class Weigher(Watcher):
+class Weigher(BaseListener):
     """Notes what is allocated, once a minute of sound."""
 
     def __init__(self):

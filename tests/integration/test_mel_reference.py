@@ -5,7 +5,7 @@ import pytest
 import transformers.audio_utils
 from transformers import WhisperFeatureExtractor
 
-from sca.audio.chunk import split
+from sca.audio.chunker import split
 from sca.audio.decode import read
 from sca.audio.mel import log_mel, mel_filters
 from sca.units import encoder_tokens

@@ -13,8 +13,8 @@ from playwright.sync_api import sync_playwright
 
 from sca.audio.decode import read
 from sca.config import LiveConfig
-from tests.integration.live_servers import running
-from tests.integration.overheard import Overheard
+from tests.helpers.live_servers import running
+from tests.helpers.overheard import Overheard
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "build" / "page"  # kept: what the page looked like when it was tested

@@ -12,7 +12,7 @@ from sca.infer.engines.qwen_omni.engine import QwenOmni
 from sca.infer.engines.qwen_omni.sampling import chooser
 from sca.infer.engines.qwen_omni.talker import TalkerStream
 from sca.infer.engines.qwen_omni.thinker import ThinkerStream
-from sca.infer.frames import AudioInput, Error
+from sca.infer.frames import AudioInput, ErrorFrame
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from sca.units import Grid
 from scripts.make_tiny_omni import build
@@ -176,7 +176,7 @@ def test_it_is_said_before_the_oldest_is_forgotten_and_before_positions_run_out(
             (one.chunk_index, frame.message)
             for one in chunks(n)
             for frame in session.step(one)
-            if isinstance(frame, Error) and not frame.fatal and frame.sample == one.timestamp + len(one.samples)
+            if isinstance(frame, ErrorFrame) and not frame.fatal and frame.sample == one.timestamp + len(one.samples)
         ]
 
     # 60 s are 187.5 chunks of at most 6 tokens.

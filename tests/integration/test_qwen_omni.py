@@ -21,10 +21,10 @@ from sca.infer.engines.qwen_omni.sampling import chooser
 from sca.infer.engines.qwen_omni.talker import TalkerStream, predict_residuals
 from sca.infer.engines.qwen_omni.thinker import ThinkerStream
 from sca.infer.frames import NO_FEATURES, AudioInput, AudioOutput, TurnEnd
-from sca.infer.wav import to_pcm
+from sca.infer.session.wav_writer import to_pcm
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer, system_turn
 from sca.units import Grid
-from tests.integration.engine_contract import EngineContract, comparable, demo_speech, inputs_of
+from tests.helpers.engine_contract import EngineContract, comparable, demo_speech, inputs_of
 
 GRID = Grid()
 GREEDY = chooser(0, 1, 0, "cpu")

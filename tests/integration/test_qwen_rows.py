@@ -5,20 +5,20 @@ import pytest
 import torch
 
 import sca.audio.mel
-import sca.data.duplex.collate
+import sca.data.duplex.load.collate
 import sca.infer.engines.qwen_omni.engine
-import sca.infer.mind
+import sca.infer.session.engine_runner
 from sca.config import QwenConfig
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.collate import DuplexCollator
-from sca.data.duplex.load import load
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.load.collate import DuplexCollator
+from sca.data.duplex.load.dataset import load
 from sca.infer.engine import SessionConfig
 from sca.infer.engines.qwen_omni.engine import QwenOmni
-from sca.infer.engines.qwen_omni.fixed.engine import SlotOmni
+from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
 from sca.infer.frames import AudioInput, AudioOutput, ThoughtPacket, TurnEnd
 from sca.tokenizer import load_tokenizer
 from scripts.make_tiny_omni import THINKER_IDS, build
-from tests.integration import corpus
+from tests.helpers import corpus
 
 AUDIO = THINKER_IDS["audio_token_id"]
 PROMPT = "Be brief."
@@ -202,8 +202,8 @@ def check_as_trained(model, row, fed):
 
 def test_features_come_from_one_function():
     one = sca.audio.mel.log_mel
-    assert sca.data.duplex.collate.log_mel is one
-    assert sca.infer.mind.log_mel is one
+    assert sca.data.duplex.load.collate.log_mel is one
+    assert sca.infer.session.engine_runner.log_mel is one
     assert sca.infer.engines.qwen_omni.engine.log_mel is one
 
 

@@ -8,23 +8,23 @@ import pytest
 import torch
 
 from sca.config import DuplexConfig, QwenConfig
-from sca.controls import Controls, Grammar
+from sca.control_tokens import Controls, Grammar
 from sca.errors import ConfigError, ScaError
 from sca.infer.engine import BatchEngine, SessionConfig
-from sca.infer.engines.qwen_omni.cost import chunk_work, parameters, skeleton
 from sca.infer.engines.qwen_omni.engine import QwenOmni
-from sca.infer.engines.qwen_omni.fixed.decoder import Decoder, SlotCache
-from sca.infer.engines.qwen_omni.fixed.engine import SlotOmni
-from sca.infer.engines.qwen_omni.fixed.runner import span_of
-from sca.infer.engines.qwen_omni.fixed.step import ChunkStep, Numbers, Shape
-from sca.infer.engines.qwen_omni.rules import Rules
+from sca.infer.engines.qwen_omni.flops import chunk_work, parameters, skeleton
+from sca.infer.engines.qwen_omni.slots.cuda_graphs import span_of
+from sca.infer.engines.qwen_omni.slots.decoder import Decoder, SlotCache
+from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
+from sca.infer.engines.qwen_omni.slots.step import ChunkStep, Numbers, Shape
 from sca.infer.engines.qwen_omni.thinker import ThinkerStream
+from sca.infer.engines.qwen_omni.token_mask import Rules
 from sca.infer.frames import AudioInput, AudioOutput, ThoughtPacket
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from sca.units import Grid
 from scripts.make_tiny_omni import build
 from scripts.released_omni import released_config
-from tests.integration.engine_contract import EngineContract, demo_speech, inputs_of
+from tests.helpers.engine_contract import EngineContract, demo_speech, inputs_of
 
 GRID = Grid()
 BRIEF = SessionConfig(prompt="Be brief.")

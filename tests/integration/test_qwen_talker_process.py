@@ -22,7 +22,7 @@ from sca.infer.engines.qwen_omni.two_process import TwoProcessOmni
 from sca.infer.frames import AudioInput
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from scripts.make_tiny_omni import build
-from tests.integration.engine_contract import EngineContract, comparable, demo_speech, inputs_of
+from tests.helpers.engine_contract import EngineContract, comparable, demo_speech, inputs_of
 
 BRIEF = SessionConfig(prompt="Be brief.")
 

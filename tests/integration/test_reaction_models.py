@@ -9,14 +9,14 @@ import pytest
 import soundfile as sf
 
 from sca.audio.vad import SileroVad, speech_segments
-from sca.data.reaction_mel import ced_mel, cut_range
-from sca.data.reactions import load_detector
+from sca.data.reactions.mel import ced_mel, cut_range
+from sca.data.reactions.registry import load_detector
 from sca.errors import InputError, MissingToolError, UpstreamError, UsageError
-from sca.events import AudienceEvent
 from sca.resources import demo_corpus
-from tests.integration import tiny_tagger
-from tests.integration.tiny_speaker import write_speaker
-from tests.integration.tiny_tagger import HZ, noise
+from sca.timeline import AudienceEvent
+from tests.helpers import tiny_tagger
+from tests.helpers.tiny_speaker import write_speaker
+from tests.helpers.tiny_tagger import HZ, noise
 
 
 def with_laughter(samples: np.ndarray, *times: tuple[float, float]) -> np.ndarray:
@@ -219,7 +219,7 @@ def test_ast_scores_are_transformers_own(ast_folder):
     import torch
     from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
-    from sca.data.reaction_ast import AstTagger
+    from sca.data.reactions.ast import AstTagger
 
     samples = with_laughter(np.zeros(10 * HZ, np.float32), (2, 5))
     starts = [i * 8000 for i in range(11)]

@@ -12,9 +12,9 @@ from sca.audio.decode import read
 from sca.audio.g711 import decode_g711, encode_g711
 from sca.audio.resample import resample
 from sca.config import LiveConfig
-from tests.integration.live_servers import running
-from tests.integration.overheard import Overheard
-from tests.integration.patience import PATIENCE_S, connect
+from tests.helpers.live_servers import running
+from tests.helpers.overheard import Overheard
+from tests.helpers.patience import PATIENCE_S, connect
 
 
 @pytest.fixture(scope="module")

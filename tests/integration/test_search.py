@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from sca.cli.main import app
-from sca.data import details, search
-from tests.integration import fake_youtube
+from sca.data.acquire import search
+from sca.data.acquire import video_metadata as details
+from tests.helpers import fake_youtube
 
 Video = fake_youtube.Video
 

@@ -17,8 +17,8 @@ import pytest
 import soundfile as sf
 from websockets.exceptions import ConnectionClosed
 
-from tests.integration.live_servers import Mirror, process, running
-from tests.integration.patience import PATIENCE_S, connect
+from tests.helpers.live_servers import Mirror, process, running
+from tests.helpers.patience import PATIENCE_S, connect
 
 CHUNK = 5120
 DOORS = ("ws/pcm16", "v1/realtime", "twilio")

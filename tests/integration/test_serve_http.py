@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.integration.live_servers import Mirror, running
-from tests.integration.patience import PATIENCE_S, connect
+from tests.helpers.live_servers import Mirror, running
+from tests.helpers.patience import PATIENCE_S, connect
 
 CHUNK = 5120
 

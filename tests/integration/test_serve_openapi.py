@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.integration.live_servers import Mirror, running
+from tests.helpers.live_servers import Mirror, running
 
 DESCRIBED = {"/health": "GET", "/infer_wav": "POST", "/metrics": "GET", "/v1/models": "GET"}
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

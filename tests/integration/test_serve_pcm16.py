@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.integration.live_servers import Mirror, process, running
-from tests.integration.patience import PATIENCE_S, connect
+from tests.helpers.live_servers import Mirror, process, running
+from tests.helpers.patience import PATIENCE_S, connect
 
 CHUNK = 5120
 

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from sca.infer.server.limits import Rates
+from sca.infer.server.http.limits import RateLimiter
 from sca.infer.server.security import twilio_signature
-from tests.integration.live_servers import Mirror, process, running
-from tests.integration.patience import PATIENCE_S, connect
+from tests.helpers.live_servers import Mirror, process, running
+from tests.helpers.patience import PATIENCE_S, connect
 
 CHUNK = 5120
 HEADERS = {
@@ -108,7 +108,7 @@ def test_a_proxy_elsewhere_is_believed_when_it_is_named():
 
 
 def test_rates_fill_up_again_and_are_those_of_a_network():
-    rates = Rates(6)
+    rates = RateLimiter(6)
     assert [rates.wait_s("2001:db8::1", 0.0) for _ in range(6)] == [0.0] * 6
     assert rates.wait_s("2001:db8::ffff", 0.0) == pytest.approx(10.0)
     assert rates.wait_s("2001:db8:0:1::1", 0.0) == 0.0

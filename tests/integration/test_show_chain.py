@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 import sca
 from sca.audio.decode import read
 from sca.cli.main import app
-from tests.integration.tiny_speaker import write_speaker
-from tests.integration.tiny_whisper import SENTENCE, scripted_whisper
+from tests.helpers.tiny_speaker import write_speaker
+from tests.helpers.tiny_whisper import SENTENCE, scripted_whisper
 
 SHOW = "abcdefghij1"
 

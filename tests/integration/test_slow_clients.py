@@ -14,8 +14,8 @@ import pytest
 from websockets.asyncio.client import connect as async_connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.integration.live_servers import Mirror, running
-from tests.integration.patience import PATIENCE_S, connect
+from tests.helpers.live_servers import Mirror, running
+from tests.helpers.patience import PATIENCE_S, connect
 
 SMALL = {"frame_hz": 25.0, "frames_per_chunk": 1}  # chunks of 40 ms
 CHUNK, SAID = 640, 960

@@ -5,10 +5,10 @@ import pytest
 
 from sca.audio.decode import read
 from sca.audio.fbank import kaldi_fbank
-from sca.data.speaker import load_speaker
-from sca.data.speaker_onnx import OnnxSpeakerModel
+from sca.data.speakers.onnx import OnnxSpeakerModel
+from sca.data.speakers.registry import load_speaker
 from sca.errors import InputError, MissingToolError, UsageError
-from tests.integration.tiny_speaker import write_speaker
+from tests.helpers.tiny_speaker import write_speaker
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.tiny_whisper import SENTENCE, scripted_whisper
+from tests.helpers.tiny_whisper import SENTENCE, scripted_whisper
 
 RATE_HZ = 16000
 

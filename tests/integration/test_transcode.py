@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 
 from sca.audio.decode import BlockReader, read
 from sca.cli.main import app
-from sca.data.ffmpeg import Runner, find_ffmpeg
-from sca.data.runs.ledger import exclusive
-from sca.data.transcode import Format
+from sca.data.media.ffmpeg import Runner, find_ffmpeg
+from sca.data.media.transcode import Format
+from sca.data.runs.ledger import lock_dir
 
 ROOT = Path(__file__).resolve().parents[2]
 SINE = "sine=frequency={hz}:sample_rate={rate_hz}:duration={seconds}"
@@ -420,7 +420,7 @@ def test_an_output_that_cannot_be(webm, tmp_path):
     assert "cannot be made" in refused(webm, tmp_path / "file" / "below")
     (tmp_path / "out" / "opus.flac").mkdir(parents=True)
     assert "opus.flac" in failure(webm, tmp_path / "out")
-    with exclusive(tmp_path / "busy"):
+    with lock_dir(tmp_path / "busy"):
         assert "another run" in refused(webm, tmp_path / "busy")
 
 

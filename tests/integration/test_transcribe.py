@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 
 from sca.audio.decode import read
 from sca.cli.main import app
-from sca.data.recogniser import find_speech
-from sca.data.transcribe import ledger_of
-from sca.events import Show, read_shows
-from tests.integration.held import held
-from tests.integration.tiny_tagger import write as write_tagger
-from tests.integration.tiny_whisper import SENTENCE, scripted_whisper
+from sca.data.transcription.transcribe import ledger_of
+from sca.data.transcription.whisper import find_speech
+from sca.timeline import Show, read_shows
+from tests.helpers.held import held
+from tests.helpers.tiny_tagger import write as write_tagger
+from tests.helpers.tiny_whisper import SENTENCE, scripted_whisper
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = SENTENCE.split()

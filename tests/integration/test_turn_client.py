@@ -11,9 +11,9 @@ import pytest
 
 from sca.errors import ConfigError, InputError, UpstreamError, UsageError
 from sca.infer.turn.client import TurnClient, TurnTimeoutError, encode
-from sca.infer.turn.load import end_of, run_load, shipped_speech
-from tests.integration.patience import PATIENCE_S
-from tests.integration.turn_servers import answer, free_port, scripted
+from sca.infer.turn.client.load_test import end_of, run_load, shipped_speech
+from tests.helpers.patience import PATIENCE_S
+from tests.helpers.turn_servers import answer, free_port, scripted
 
 SOUND = np.linspace(-1, 1, 1600, dtype=np.float32)
 

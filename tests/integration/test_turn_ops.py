@@ -16,12 +16,14 @@ from typer.testing import CliRunner
 
 from sca.cli.main import app
 from sca.errors import UsageError
-from sca.infer.turn import judge, ops, process
+from sca.infer.turn import predictor as judge
 from sca.infer.turn.client import TurnClient
-from sca.infer.turn.log_file import RotatingLog, follow, tail
-from sca.infer.turn.place import Place, Running
-from tests.integration.patience import PATIENCE_S
-from tests.integration.turn_servers import free_port
+from sca.infer.turn.daemon import control
+from sca.infer.turn.daemon import process_id as process
+from sca.infer.turn.daemon.log_rotation import RotatingLog, follow, tail
+from sca.infer.turn.daemon.state_dir import Running, StateDir
+from tests.helpers.patience import PATIENCE_S
+from tests.helpers.turn_servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,7 +82,7 @@ def run(command, cwd, env):
 @pytest.fixture
 def place(tmp_path):
     """A folder for a server; whatever runs there ends with the test."""
-    place = Place(tmp_path / "state")
+    place = StateDir(tmp_path / "state")
     yield place
     server = place.running()
     if server is not None:
@@ -100,13 +102,13 @@ def stub(tmp_path):
     path.write_text(STUB)
 
     def service(does="serve", port=0):
-        return ops.Service([sys.executable, str(path), does], "stub_server", "127.0.0.1", port)
+        return control.Service([sys.executable, str(path), does], "stub_server", "127.0.0.1", port)
 
     return service
 
 
 def begin(service, place, ready_s=PATIENCE_S):
-    return ops.start(service, place, ready_s, ops.LogLimits())
+    return control.start(service, place, ready_s, control.LogLimits())
 
 
 # --- the real server, by command ---
@@ -221,7 +223,7 @@ def test_a_server_that_is_down():
 def test_watching_a_file_gives_the_same_lines_every_time(tmp_path):
     import soundfile
 
-    from sca.infer.turn.load import shipped_speech
+    from sca.infer.turn.client.load_test import shipped_speech
 
     path = tmp_path / "speech.wav"
     soundfile.write(path, shipped_speech()[: 16_000 * 5], 16_000)
@@ -247,14 +249,14 @@ def test_start_and_stop(place, stub):
     assert "stub says serve" in tail(place.log, 10)
     with pytest.raises(UsageError, match=f"process {server.pid}"):
         begin(stub(), place)
-    assert ops.stop(place) == ops.Stopped(server, killed=False)
-    assert ops.stop(place) == ops.Stopped(None)
+    assert control.stop(place) == control.Stopped(server, killed=False)
+    assert control.stop(place) == control.Stopped(None)
     assert process.began(server.pid) is None
 
 
 def test_one_that_does_not_want_to_end_is_killed(place, stub):
     server = begin(stub("stubborn"), place)
-    assert ops.stop(place, grace_s=0.3) == ops.Stopped(server, killed=True)
+    assert control.stop(place, grace_s=0.3) == control.Stopped(server, killed=True)
     assert process.began(server.pid) is None
 
 
@@ -275,7 +277,7 @@ class UntilItSays:
 )
 def test_one_that_does_not_get_ready(place, stub, monkeypatch, does, code, said):
     if does == "slow":
-        monkeypatch.setattr(ops, "time", UntilItSays(place.log))
+        monkeypatch.setattr(control, "time", UntilItSays(place.log))
     with pytest.raises(Exception, match=said) as caught:
         begin(stub(does), place)
     assert caught.value.exit_code == code
@@ -310,7 +312,7 @@ def test_a_record_of_something_else_is_stale(place, wrong):
             record.write_text(json.dumps({"pid": os.getpid()}))
     assert place.running() is None
     assert place.stale()
-    assert ops.stop(place) == ops.Stopped(None), "and nobody was harmed"
+    assert control.stop(place) == control.Stopped(None), "and nobody was harmed"
     assert not place.stale()
 
 
@@ -324,13 +326,13 @@ def test_purge_leaves_what_it_did_not_make(place):
     assert sorted(path.name for path in place.purge()) == sorted(names)
     assert sorted(path.name for path in place.folder.iterdir()) == sorted([*others, "server.log.3"])
     assert place.purge() == []
-    assert Place(place.folder / "never").purge() == []
+    assert StateDir(place.folder / "never").purge() == []
 
 
 def test_an_address_for_every_host():
-    assert ops.address("0.0.0.0", 8000) == "http://127.0.0.1:8000"
-    assert ops.address("::", 8000) == "http://[::1]:8000"
-    assert ops.address("localhost", 80) == "http://localhost:80"
+    assert control.address("0.0.0.0", 8000) == "http://127.0.0.1:8000"
+    assert control.address("::", 8000) == "http://[::1]:8000"
+    assert control.address("localhost", 80) == "http://localhost:80"
 
 
 # --- the log ---
@@ -339,7 +341,7 @@ def test_an_address_for_every_host():
 def test_the_log_is_bounded_and_lines_stay_whole(tmp_path):
     path = tmp_path / "server.log"
     lines = [f"line {n} {'x' * (n % 50)}" for n in range(2000)]
-    command = [sys.executable, "-m", "sca.infer.turn.log_file", str(path), "2000", "3"]
+    command = [sys.executable, "-m", "sca.infer.turn.daemon.log_rotation", str(path), "2000", "3"]
     subprocess.run(command, input="\n".join(lines) + "\n", text=True, check=True, timeout=PATIENCE_S, cwd=ROOT)
     files = [path, *(Path(f"{path}.{n}") for n in (1, 2, 3))]
     assert sorted(tmp_path.iterdir()) == sorted(files)
@@ -393,7 +395,7 @@ def test_the_last_words_of_a_server_are_followed_and_kept_however_slow_the_write
     listener = Listener(place.log, place.active)
     os.kill(writer, signal.SIGSTOP)
     try:
-        stopping = threading.Thread(target=ops.stop, args=(place,))
+        stopping = threading.Thread(target=control.stop, args=(place,))
         stopping.start()
         until(lambda: process.began(server.pid) is None)
         stopping.join(0.5)
@@ -413,7 +415,7 @@ def writer_of(log):
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             words = (folder / "cmdline").read_text().split("\0")
-            if "sca.infer.turn.log_file" in words and str(log) in words:
+            if "sca.infer.turn.daemon.log_rotation" in words and str(log) in words:
                 return int(folder.name)
     raise AssertionError(f"nobody writes {log}")
 

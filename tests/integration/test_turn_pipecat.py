@@ -14,8 +14,8 @@ from sca.errors import InputError, UpstreamError, UsageError
 from sca.resources import demo_corpus
 from sca.units import HEARD_HZ
 from tests.golden.test_smart_turn import precise
-from tests.integration.patience import PATIENCE_S
-from tests.integration.turn_servers import free_port, real, scripted
+from tests.helpers.patience import PATIENCE_S
+from tests.helpers.turn_servers import free_port, real, scripted
 
 # pipecat imports it on Python 3.11 and 3.12.
 pytestmark = pytest.mark.filterwarnings("ignore:'audioop' is deprecated:DeprecationWarning")

@@ -22,12 +22,12 @@ import numpy as np
 import pytest
 
 from sca.config import load_settings
-from sca.infer.server.limits import RefusedError, read_body
-from sca.infer.server.turn_app import make_app
-from sca.infer.turn.pool import ModelPool
-from sca.infer.turn.service import TurnService, load_service
+from sca.infer.server.http.limits import RequestRejectedError, read_body
+from sca.infer.turn.serving.app import make_app
+from sca.infer.turn.serving.model_pool import ModelPool
+from sca.infer.turn.serving.service import TurnService, load_service
 from tests.golden.test_smart_turn import GOLDEN, TOLERANCE, WAVEFORMS
-from tests.integration.patience import PATIENCE_S
+from tests.helpers.patience import PATIENCE_S
 
 WAVE = WAVEFORMS["falling"]
 
@@ -216,10 +216,10 @@ def test_a_body_that_does_not_come_ends_in_408_and_memory_stays_bounded():
             yield bytes(1 << 16)
 
     async def main():
-        with pytest.raises(RefusedError, match=r"within 0\.1 s") as late:
+        with pytest.raises(RequestRejectedError, match=r"within 0\.1 s") as late:
             await read_body(trickle(), None, 1000, 0.1)
         assert (late.value.status, late.value.close) == (408, True)
-        with pytest.raises(RefusedError) as large:
+        with pytest.raises(RequestRejectedError) as large:
             await read_body(flood(), "99", 1000, PATIENCE_S)
         assert large.value.status == 413
 

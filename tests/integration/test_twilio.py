@@ -12,9 +12,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from sca.audio.decode import read
 from sca.audio.g711 import decode_g711, encode_g711
 from sca.infer.server.security import twilio_signature
-from tests.integration.live_servers import running
-from tests.integration.overheard import Overheard
-from tests.integration.patience import PATIENCE_S, connect
+from tests.helpers.live_servers import running
+from tests.helpers.overheard import Overheard
+from tests.helpers.patience import PATIENCE_S, connect
 
 FRAME, HZ = 160, 8000
 SID = "MZ18ad3ab5a668481ce02b83e7395059f0"

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from sca.audio.mel import log_mel
-from sca.data.duplex.build import build_duplex
-from sca.data.duplex.store import audio_array, iter_rows, write_table
-from sca.data.duplex.verify import leaked_chunks, verify
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.storage.writer import audio_array, iter_rows, write_table
+from sca.data.duplex.verify.dataset import leaked_chunks, verify
 from sca.errors import InputError
 from sca.tokenizer import load_tokenizer
-from tests.integration import corpus
+from tests.helpers import corpus
 
 TRAIN = Path("train") / "data-00000-of-00001.arrow"
 

@@ -13,13 +13,14 @@ from sca.config import VllmConfig, load_settings
 from sca.errors import ConfigError, MissingToolError, UpstreamError
 from sca.infer.engine import SessionConfig
 from sca.infer.engines import registry
-from sca.infer.engines.vllm_omni import link, wire
+from sca.infer.engines.vllm_omni import connection as link
+from sca.infer.engines.vllm_omni import protocol
 from sca.infer.engines.vllm_omni.engine import VllmOmni
-from sca.infer.frames import AudioOutput, Error, Interrupt, TurnEnd
+from sca.infer.frames import AudioOutput, ErrorFrame, Interrupt, TurnEnd
 from sca.units import HEARD_HZ
-from tests.integration.engine_contract import GRID, EngineContract, demo_speech, inputs_of
-from tests.integration.live_servers import running
-from tests.integration.realtime_server import RealtimeServer
+from tests.helpers.engine_contract import GRID, EngineContract, demo_speech, inputs_of
+from tests.helpers.live_servers import running
+from tests.helpers.realtime_server import RealtimeServer
 
 LONG = np.zeros(12 * HEARD_HZ, np.float32)
 
@@ -55,7 +56,7 @@ def sound_of(frames):
 
 
 def lines(frames):
-    return [frame.message for frame in frames if isinstance(frame, Error)]
+    return [frame.message for frame in frames if isinstance(frame, ErrorFrame)]
 
 
 def until(condition, seconds=60):
@@ -253,12 +254,12 @@ def test_a_model_that_it_does_not_have():
     ],
 )
 def test_addresses(given, address):
-    assert wire.address(VllmConfig(base_url=given)) == address
+    assert protocol.address(VllmConfig(base_url=given)) == address
 
 
 @pytest.mark.parametrize("given", [None, "h:8091", "ftp://h", "http://", "http://h:x", "http://me:key@h", "http://[h"])
 def test_what_is_no_address(given):
-    error = refusal(lambda: wire.address(VllmConfig(base_url=given)))
+    error = refusal(lambda: protocol.address(VllmConfig(base_url=given)))
     assert "vllm.base_url" in error.message
     assert "me:key" not in error.message
 
@@ -282,7 +283,7 @@ def test_an_answer_that_fails_is_told_and_the_session_goes_on(turn, act, line):
     with RealtimeServer(acts=[act]) as server:
         frames = flat(talk(engine_for(server), two))
     assert [one.partition("/v1/realtime ")[2] for one in lines(frames)] == [line]
-    assert not any(frame.fatal for frame in frames if isinstance(frame, Error))
+    assert not any(frame.fatal for frame in frames if isinstance(frame, ErrorFrame))
     # The second turn is answered as if nothing had been.
     said = sound_of([f for f in frames if getattr(f, "turn_id", None) == 1])
     assert said[: len(server.sessions[0].turns[1])] == server.sessions[0].turns[1]

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sca.audio.chunk import Chunker, split
+from sca.audio.chunker import Chunker, split
 from sca.audio.mel import log_mel
 from sca.audio.resample import StreamResampler, resample
 from sca.audio.vad import FRAME_SAMPLES, SileroVad, speech_segments

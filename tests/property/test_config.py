@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sca.config import Settings, known_keys, load_settings
-from sca.config.text import toml_value
+from sca.config.describe import toml_value
 from sca.errors import ConfigError
 
 KEYS = {key.name: key for key in known_keys()}

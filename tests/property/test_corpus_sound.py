@@ -6,8 +6,8 @@ import soundfile as sf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.data.corpora.conversation import Part
-from sca.data.corpora.sound import RAMP_S, PartReader
+from sca.data.corpora.base import Part
+from sca.data.corpora.channel_audio import RAMP_S, PartReader
 
 RATE = 8_000
 SECONDS = 3.0

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sca.controls import Controls, Grammar, Kind, State, controls_of
-from sca.data.duplex.align import interpolate
-from sca.data.duplex.labels import label
-from sca.data.duplex.layout import layout_of, proof_context, window_plan
-from sca.data.duplex.proof import ViewProof, parse_input_ids
-from sca.data.duplex.records import row_record, word_records
-from sca.data.duplex.rows import make_row, tokenize_units
-from sca.data.duplex.text import make_units
-from sca.data.duplex.windows import plan_windows
+from sca.control_tokens import Controls, Grammar, Kind, State, controls_of
+from sca.data.duplex.align.match import interpolate
+from sca.data.duplex.rows.assemble import make_row, tokenize_units
+from sca.data.duplex.rows.params import layout_of, proof_context, window_plan
+from sca.data.duplex.rows.text import make_units
+from sca.data.duplex.rows.turn_labels import label
+from sca.data.duplex.rows.windows import plan_windows
+from sca.data.duplex.storage.records import row_record, word_records
+from sca.data.duplex.verify.rows import RowVerifier, parse_input_ids
 from sca.tokenizer import load_tokenizer
-from tests.integration import corpus
+from tests.helpers import corpus
 
 TOKENIZER = load_tokenizer("builtin:qwen")
 CHUNK = 5120
@@ -55,7 +55,7 @@ def rows_of(chosen, mine, theirs):
     labels = [label(span, len(unit.words), spans[1]) for span, unit in zip(spans[0], mine, strict=True)]
     words = [(word.start, word.end) for unit in mine for word in unit.words]
     windows = plan_windows(n_chunks, words, *spans, plan)
-    view = ViewProof("s:b>a", word_records(mine), spans[1], n_chunks, context)
+    view = RowVerifier("s:b>a", word_records(mine), spans[1], n_chunks, context)
     spoken = tokenize_units(mine, labels, TOKENIZER)
     records = []
     for window in windows:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from sca.data.duplex.sampler import ResumableSampler
+from sca.data.duplex.load.sampler import ResumableSampler
 from sca.errors import InputError, UsageError
 
 SIZES = {"n_rows": st.integers(1, 60), "world": st.integers(1, 5), "seed": st.integers(0, 9)}

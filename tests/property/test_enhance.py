@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.data.enhance import enhanced
+from sca.data.media.enhance import enhanced
 from sca.errors import ScaError
 
 

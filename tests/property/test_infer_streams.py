@@ -5,12 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sca.config import LiveConfig
-from sca.infer.ear import Ear
-from sca.infer.pacing import SampleClock, Stats
-from sca.infer.ports import Block
-from sca.infer.wav import Timeline, WavWriter
-from tests.integration.live_doors import CHUNK, CHUNK_TICKS, Run
-from tests.integration.live_engines import Tone
+from sca.infer.interfaces import AudioBlock
+from sca.infer.session.input_chunker import InputChunker
+from sca.infer.session.pacing import SampleClock, Stats
+from sca.infer.session.wav_writer import Timeline, WavWriter
+from tests.helpers.live_doors import CHUNK, CHUNK_TICKS, Run
+from tests.helpers.live_engines import Tone
 
 sizes = st.lists(st.integers(1, 3 * CHUNK), min_size=1, max_size=8)
 lengths = st.integers(0, 6 * CHUNK)
@@ -55,13 +55,13 @@ def test_no_future_sample_reaches_an_earlier_step(length, sizes, data):
 
 @given(lengths, sizes)
 def test_a_chunk_is_not_heard_before_its_last_sample_and_its_time_is_exact(length, sizes):
-    ear = Ear(CHUNK, Stats(), SampleClock())
+    ear = InputChunker(CHUNK, Stats(), SampleClock())
     at = i = 0
     found = []
     while at < length:
         block = sound(min(sizes[i % len(sizes)], length - at))
         at, i = at + len(block), i + 1
-        for chunk in ear.push(Block(block, at * 3)):
+        for chunk in ear.push(AudioBlock(block, at * 3)):
             assert chunk.tick <= at * 3
             found.append(chunk)
     last = ear.flush()
@@ -79,7 +79,7 @@ def test_a_chunk_is_not_heard_before_its_last_sample_and_its_time_is_exact(lengt
     st.sampled_from([-100, 0, 960]),
 )
 def test_interruption_never_lets_a_stale_frame_through(ticks, turn_chunks, cost_ms, ahead_ms):
-    from tests.integration.live_doors import ListSink
+    from tests.helpers.live_doors import ListSink
 
     alive_from = []
 

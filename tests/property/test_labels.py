@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.data.duplex.labels import label
-from sca.data.duplex.records import units_of, word_records
-from sca.data.duplex.text import Unit, Word
+from sca.data.duplex.rows.text import Unit, UnitWord
+from sca.data.duplex.rows.turn_labels import label
+from sca.data.duplex.storage.records import units_of, word_records
 
 STEP = 160  # 10 ms
 FRAMES = 1200
@@ -66,7 +66,7 @@ def units(draw):
         text, words = "", []
         for piece, space, length in draw(st.lists(pieces, min_size=1, max_size=6)):
             text += " " if space and text else ""
-            words.append(Word(piece, len(text), len(text) + len(piece), at, at + length, "given"))
+            words.append(UnitWord(piece, len(text), len(text) + len(piece), at, at + length, "given"))
             text += piece
             at += length
         found.append(Unit(text, tuple(words)))

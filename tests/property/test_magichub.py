@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sca.data.corpora.conversation import Conversation, Skipped
+from sca.data.corpora.base import Conversation, Skipped
 from sca.data.corpora.magichub import KEPT, read, scan
 from sca.errors import InputError
 from sca.units import HEARD_HZ, seconds_to_samples

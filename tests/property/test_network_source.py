@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sca.config import LiveConfig
 from sca.infer.clock import LoopClock, simulate
-from sca.infer.server.network import NetworkSource
+from sca.infer.server.ws.stream_io import NetworkSource
 from sca.units import Grid
 
 CHUNK = 5120

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.data.duplex.place import Cursor, place_unit
+from sca.data.duplex.rows.placement import Cursor, place_unit
 
 CHUNK = 5120
 starts = st.lists(st.integers(0, 200 * CHUNK), min_size=1, max_size=120).map(sorted)

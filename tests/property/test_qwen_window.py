@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.infer.engines.qwen_omni.window import Window
+from sca.infer.engines.qwen_omni.context_window import ContextWindow
 
 MOST = 6
 
@@ -15,7 +15,7 @@ MOST = 6
     chunks=st.lists(st.integers(1, MOST), max_size=200),
 )
 def test_whole_chunks_leave_oldest_first_and_counts_hold(first, budget, positions, chunks):
-    window = Window(budget, positions)
+    window = ContextWindow(budget, positions)
     window.keep(first)
     kept, last = [], window.position
     for tokens in chunks:
@@ -41,7 +41,7 @@ def test_whole_chunks_leave_oldest_first_and_counts_hold(first, budget, position
 
 @given(first=st.integers(0, 40), budget=st.integers(64, 200), chunks=st.integers(0, 60))
 def test_it_knows_how_long_there_is_room(first, budget, chunks):
-    window = Window(budget, 100_000)
+    window = ContextWindow(budget, 100_000)
     window.keep(first)
     for _ in range(chunks):
         window.open_chunk(MOST)

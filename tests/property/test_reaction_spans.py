@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.data.reaction_energy import EnergyDetector
-from sca.data.reaction_tagger import HOP_SAMPLES, Rule, TaggerDetector, rules, spans
+from sca.data.reactions.energy import EnergyDetector
+from sca.data.reactions.tagger import HOP_SAMPLES, Rule, TaggerDetector, rules, spans
 
 HZ = 16000
 SCORES = st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.29, 0.31, 0.5, 1.0]), max_size=60)

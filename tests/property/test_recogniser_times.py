@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.data.guards import Speech, Word, guard_words
-from sca.data.recogniser import pack, restore
+from sca.data.transcription.hallucinations import RecognizedWord, Speech, guard_words
+from sca.data.transcription.whisper import pack, restore
 
 spans = st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 3000)), min_size=1, max_size=20).map(
     lambda pieces: [
@@ -51,7 +51,7 @@ words = st.lists(
 def test_guarded_words_are_in_order_and_last(pieces, speech):
     at, said = 0.0, []
     for text, gap, length in pieces:
-        said.append(Word(f" {text}", at + gap, at + gap + length, 0.5))
+        said.append(RecognizedWord(f" {text}", at + gap, at + gap + length, 0.5))
         at += gap + length
     from collections import Counter
 

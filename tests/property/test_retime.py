@@ -8,10 +8,10 @@ import soundfile as sf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sca.data.duplex.labels import label
-from sca.data.duplex.retime import EARLY, GAP, OVERLAP, Shares, offset_pool, retime
-from sca.data.duplex.retime_audio import TICK, pieces_of, write_pieces
-from sca.data.duplex.text import Unit, Word
+from sca.data.duplex.augment.retime import EARLY, GAP, OVERLAP, Shares, offset_pool, retime
+from sca.data.duplex.augment.retime_audio import TICK, pieces_of, write_pieces
+from sca.data.duplex.rows.text import Unit, UnitWord
+from sca.data.duplex.rows.turn_labels import label
 
 GAP_SAMPLES = 8_000
 
@@ -19,7 +19,7 @@ GAP_SAMPLES = 8_000
 def unit_of(start, end, n_words):
     length = (end - start) // n_words
     spans = [(start + n * length, start + (n + 1) * length) for n in range(n_words)]
-    words = tuple(Word("ab", 3 * n, 3 * n + 2, a, b, "given") for n, (a, b) in enumerate(spans))
+    words = tuple(UnitWord("ab", 3 * n, 3 * n + 2, a, b, "given") for n, (a, b) in enumerate(spans))
     return Unit(" ".join(["ab"] * n_words), words)
 
 
@@ -89,8 +89,8 @@ def test_with_no_share_nothing_moves(drawn, seed):
 
 
 def test_words_of_unknown_times_are_not_cut():
-    words = tuple(Word("a", 2 * n, 2 * n + 1, n * 9000, n * 9000 + 9000, "interpolated") for n in range(6))
-    other = Unit("b", (Word("b", 0, 1, 60_000, 90_000, "given"),))
+    words = tuple(UnitWord("a", 2 * n, 2 * n + 1, n * 9000, n * 9000 + 9000, "interpolated") for n in range(6))
+    other = Unit("b", (UnitWord("b", 0, 1, 60_000, 90_000, "given"),))
     made = retime([[Unit("a a a a a a", words)], [other]], 100_000, POOL, Shares(1, 0, 0), GAP_SAMPLES, Random(0))
     assert made.undone == {"times_not_known": 1}
 
@@ -99,7 +99,7 @@ def test_offsets_are_those_of_turns_and_interruptions():
     def unit(start, end, n_words=5):
         step = (end - start) // n_words
         words = tuple(
-            Word("a", 2 * n, 2 * n + 1, start + n * step, start + (n + 1) * step, "given") for n in range(n_words)
+            UnitWord("a", 2 * n, 2 * n + 1, start + n * step, start + (n + 1) * step, "given") for n in range(n_words)
         )
         return Unit(" ".join("a" * n_words), words)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sca.data.shows.rows import rows_of
 from sca.data.shows.targets import Rules, join_text, targets_of
-from sca.events import AudienceEvent, ComedianEvent, Show
+from sca.timeline import AudienceEvent, ComedianEvent, Show
 
 RATE = 16_000
 TOTAL = 120 * RATE

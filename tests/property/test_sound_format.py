@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.infer.server.sound_format import WIRE_HZ, WireIn, WireOut
+from sca.infer.server.ws.audio_codec import WIRE_HZ, WireDecoder, WireEncoder
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
 FORMATS = sorted(WIRE_HZ)
@@ -32,7 +32,7 @@ def spoken(sound):
 @given(cuts=CUTS)
 def test_bytes_cut_anywhere_are_heard_the_same(kind, cuts):
     data = np.random.default_rng(0).integers(0, 256, 12_000, np.uint8).tobytes()
-    whole, cut = WireIn(kind), WireIn(kind)
+    whole, cut = WireDecoder(kind), WireDecoder(kind)
     expected = np.concatenate([whole.push(data), whole.flush()])
     got = np.concatenate([*(cut.push(piece) for piece in pieces(data, cuts)), cut.flush()])
     np.testing.assert_array_equal(got, expected)
@@ -44,14 +44,14 @@ def test_bytes_cut_anywhere_are_heard_the_same(kind, cuts):
 @given(cuts=CUTS)
 def test_what_is_said_in_pieces_is_sent_the_same(kind, cuts):
     data = spoken(tone(SPOKEN_HZ))
-    whole, cut = WireOut(kind), WireOut(kind)
+    whole, cut = WireEncoder(kind), WireEncoder(kind)
     expected = whole.push(data) + whole.flush()
     assert b"".join(cut.push(piece) for piece in pieces(data, cuts, unit=2)) + cut.flush() == expected
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_tone_survives_the_way_out_and_in(kind):
-    out, back = WireOut(kind), WireIn(kind)
+    out, back = WireEncoder(kind), WireDecoder(kind)
     wire = out.push(spoken(tone(SPOKEN_HZ))) + out.flush()
     assert len(wire) == WIRE_HZ[kind] // 2 * (2 if kind == "pcm" else 1)
     heard = np.concatenate([back.push(wire), back.flush()])
@@ -60,7 +60,7 @@ def test_a_tone_survives_the_way_out_and_in(kind):
 
 def test_half_a_sample_is_not_said_and_not_heard():
     with pytest.raises(ValueError, match="3 bytes"):
-        WireOut("pcmu").push(b"abc")
-    wire = WireIn("pcm")
+        WireEncoder("pcmu").push(b"abc")
+    wire = WireDecoder("pcm")
     wire.push(b"\x01")
     assert len(wire.flush()) == 0

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.data.duplex.splits import speaker_groups, validation_sessions
+from sca.data.duplex.build.splits import speaker_groups, validation_sessions
 
 speakers = st.lists(st.sampled_from("ABCDEFGHIJKL"), min_size=2, max_size=3, unique=True)
 corpora = st.dictionaries(st.text("0123456789", min_size=1, max_size=4), speakers, min_size=1, max_size=12)

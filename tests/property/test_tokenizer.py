@@ -9,8 +9,8 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca import _tokenizer_qwen as module
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
+from sca.tokenizer import qwen_vocab as module
 
 # fmt: off
 CORNERS = [

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sca.infer.turn.npy import NpyError, read_npy
+from sca.infer.turn.serving.npy import NpyError, read_npy
 
 LIMIT = 1 << 16
 

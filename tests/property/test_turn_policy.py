@@ -3,11 +3,11 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sca.infer.turn.policy import Ask, Decision, Patience, TurnPolicy
+from sca.infer.turn.policy import Ask, Decision, ThresholdSchedule, TurnPolicy
 
 curves = st.lists(st.integers(1, 60_000), min_size=1, max_size=5, unique=True).map(sorted)
 patiences = st.builds(
-    lambda silences, thresholds, longest, least: Patience(
+    lambda silences, thresholds, longest, least: ThresholdSchedule(
         tuple(zip(silences, sorted(thresholds, reverse=True), strict=False)), longest, least
     ),
     curves,

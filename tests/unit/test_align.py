@@ -5,11 +5,11 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from sca.data.corpora.conversation import TimedWord
-from sca.data.duplex.align import INTERPOLATED, WHISPER, fill_in, match_heard
-from sca.data.duplex.align_ctc import best_path
-from sca.data.duplex.align_gate import gate_failure
-from sca.data.duplex.text import Word
+from sca.data.corpora.base import TimedWord
+from sca.data.duplex.align.ctc import best_path
+from sca.data.duplex.align.match import INTERPOLATED, WHISPER, fill_in, match_heard
+from sca.data.duplex.align.plausibility import gate_failure
+from sca.data.duplex.rows.text import UnitWord
 
 S = 16_000
 
@@ -81,7 +81,7 @@ def test_too_few_frames_have_no_path(frames, labels):
 
 
 def words_at(*spans):
-    return [Word(f"w{n}", 0, 1, round(a * S), round(b * S), WHISPER) for n, (a, b) in enumerate(spans)]
+    return [UnitWord(f"w{n}", 0, 1, round(a * S), round(b * S), WHISPER) for n, (a, b) in enumerate(spans)]
 
 
 EVERYWHERE = [(0, 60 * S)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sca.audio.chunk import Chunker, split
+from sca.audio.chunker import Chunker, split
 
 
 def ramp(samples):

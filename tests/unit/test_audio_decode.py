@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from sca.audio.av_source import open_container
 from sca.audio.decode import AudioInfo, BlockReader, probe, read
+from sca.audio.pyav_reader import open_container
 from sca.audio.resample import resample
 from sca.errors import InputError
 

@@ -2,11 +2,11 @@
 
 import anyio
 
-from sca.infer.change import Change
+from sca.infer.notifier import Notifier
 
 
 def test_all_who_wait_are_woken_and_nobody_else():
-    change, woken = Change(), []
+    change, woken = Notifier(), []
 
     async def waiter(name):
         await change.wait()
@@ -30,7 +30,7 @@ def test_all_who_wait_are_woken_and_nobody_else():
 
 
 def test_a_wait_that_was_cancelled_leaves_the_others_waiting():
-    change, woken = Change(), []
+    change, woken = Notifier(), []
 
     async def main():
         async with anyio.create_task_group() as tasks:

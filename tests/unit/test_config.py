@@ -21,7 +21,7 @@ from sca.config import (
     load_settings,
     parse_set,
 )
-from sca.config.text import default_toml
+from sca.config.describe import default_toml
 from sca.errors import ConfigError, GridError, UsageError
 from sca.units import Grid
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sca.data.corpora.conversation import Skipped
+from sca.data.corpora.base import Skipped
 from sca.data.corpora.transcripts import read_ctm, read_cues, read_stm
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from sca.audio.decode import read
 from sca.errors import MissingToolError
-from sca.infer.echo import FRAME, EchoCanceller, EchoFilter, EchoGate, can_cancel, make_echo
+from sca.infer.audio_io.echo import FRAME, EchoCanceller, EchoFilter, EchoGate, can_cancel, make_echo
 from sca.resources import demo_corpus
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sca.errors import InputError
-from sca.events import AudienceEvent, BrokenLine, ComedianEvent, EnvironmentEvent, Show, SpokenWord, read_shows
+from sca.timeline import AudienceEvent, BrokenLine, ComedianEvent, EnvironmentEvent, Show, SpokenWord, read_shows
 
 OLD = {"video_id": "a", "timeline": [{"start": 0, "end": 1.5, "role": "comedian", "content": "Hi."}]}
 

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from sca.data.ffmpeg import Log, Program, Runner, Stopped, find_ffmpeg, url
-from sca.data.transcode_files import clashes, find_sources, input_extensions, one_line
-from sca.data.transcode_format import Format, Made
+from sca.data.media.ffmpeg import Log, Program, Runner, Stopped, find_ffmpeg, url
+from sca.data.media.transcode_formats import Format, Made
+from sca.data.media.transcode_plan import clashes, find_sources, input_extensions, one_line
 from sca.errors import InputError, MissingToolError, OutputError, ScaError, UsageError
 
 IN_7 = (

@@ -5,13 +5,15 @@ from collections import Counter
 
 import pytest
 
-from sca.data.guards import Speech, Word, guard_words, phrases, text_of
+from sca.data.transcription.hallucinations import RecognizedWord, Speech, guard_words, phrases, text_of
 
 EVERYWHERE = Speech([(0.0, 1000.0)])
 
 
 def said(text, start=1.0, step=0.3):
-    return [Word(f" {word}", start + i * step, start + (i + 1) * step, 0.9) for i, word in enumerate(text.split())]
+    return [
+        RecognizedWord(f" {word}", start + i * step, start + (i + 1) * step, 0.9) for i, word in enumerate(text.split())
+    ]
 
 
 def guarded(words, speech=EVERYWHERE):
@@ -57,18 +59,23 @@ def test_without_any_speech_nothing_was_said():
 
 
 def test_a_first_word_in_a_long_silence_starts_where_speech_sets_in():
-    words = [Word(" So", 2.0, 9.2, 0.5), Word(" what?", 9.2, 9.6, 0.9)]
+    words = [RecognizedWord(" So", 2.0, 9.2, 0.5), RecognizedWord(" what?", 9.2, 9.6, 0.9)]
     mended, counts = guarded(words, Speech([(0.0, 1.0), (8.9, 10.0)]))
     assert ([(w.start, w.end) for w in mended], counts) == ([(8.9, 9.2), (9.2, 9.6)], {"pulled_into_silence": 1})
 
 
 def test_a_word_that_starts_in_speech_keeps_its_start():
-    words = [Word(" So", 0.9, 2.0, 0.5)]
+    words = [RecognizedWord(" So", 0.9, 2.0, 0.5)]
     assert guarded(words, Speech([(0.0, 1.0), (1.8, 3.0)])) == (words, {})
 
 
 def test_words_without_duration_get_one_and_never_overlap():
-    words = [Word(" a", 1.0, 1.0, 0.9), Word(" b", 1.0, 1.0, 0.9), Word(" c", 1.0, 2.0, 0.9), Word(" d", 2.0, 2.0, 0.9)]
+    words = [
+        RecognizedWord(" a", 1.0, 1.0, 0.9),
+        RecognizedWord(" b", 1.0, 1.0, 0.9),
+        RecognizedWord(" c", 1.0, 2.0, 0.9),
+        RecognizedWord(" d", 2.0, 2.0, 0.9),
+    ]
     mended, counts = guarded(words)
     assert counts == {"no_duration": 3}
     assert [w.text for w in mended] == [" a", " b", " c", " d"]

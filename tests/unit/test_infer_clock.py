@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from sca.infer.clock import TICK_HZ, LoopClock, simulate
-from sca.infer.worker import InlineWorker, ThreadWorker
+from sca.infer.device_worker import InlineWorker, ThreadWorker
 
 
 def test_an_hour_takes_no_time_and_is_exact():

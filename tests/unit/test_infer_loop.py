@@ -10,12 +10,12 @@ from sca.audio.mel import log_mel
 from sca.config import LiveConfig
 from sca.errors import InputError, ScaError
 from sca.infer.clock import LoopClock, simulate
+from sca.infer.device_worker import InlineWorker, ThreadWorker
 from sca.infer.engine import SessionConfig
-from sca.infer.frames import Error, Interrupt, Lag, ThoughtPacket, TurnEnd
-from sca.infer.loop import LiveSession
-from sca.infer.worker import InlineWorker, ThreadWorker
-from tests.integration.live_doors import CHUNK, CHUNK_TICKS, ArraySource, ListSink, Log, Run
-from tests.integration.live_engines import Tone, fails, raises, says
+from sca.infer.frames import ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd
+from sca.infer.session.loop import LiveSession
+from tests.helpers.live_doors import CHUNK, CHUNK_TICKS, ArraySource, ListSink, Log, Run
+from tests.helpers.live_engines import Tone, fails, raises, says
 
 MS = 48
 
@@ -137,7 +137,7 @@ def test_a_step_that_hangs_ends_the_session():
     run = Run(engine, noise(100), live(step_cost_ms=60_000.0, hang_s=2.0))
     assert str(run.error) == "the engine tone hangs in chunk 0: more than 2 s and no result"
     assert run.ended == CHUNK_TICKS + 2000 * MS
-    assert isinstance(run.log.frames[-1], Error)
+    assert isinstance(run.log.frames[-1], ErrorFrame)
     assert [f.reason for f in run.log.of(Lag)] == ["deadline"]
 
 
@@ -341,12 +341,12 @@ class Fast(ArraySource):
         super().__init__(samples, None)
 
     async def blocks(self):
-        from sca.infer.ports import Block
+        from sca.infer.interfaces import AudioBlock
 
         clock = LoopClock()
         for at in range(0, len(self.samples), CHUNK):
             await anyio.sleep(0.01)
-            yield Block(self.samples[at : at + CHUNK], clock.now())
+            yield AudioBlock(self.samples[at : at + CHUNK], clock.now())
 
 
 def test_steps_never_run_on_the_event_loop_in_real_time():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sca.infer.clock import TICKS_PER_MS
-from sca.infer.pacing import Backlog, Histogram, Playout, SampleClock, Stats, Turns, spoken_length
+from sca.infer.session.pacing import Backlog, Histogram, Playout, SampleClock, Stats, Turns, spoken_length
 
 CHUNK = 7680 * 2
 MS = TICKS_PER_MS

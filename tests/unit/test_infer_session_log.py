@@ -8,9 +8,9 @@ import soundfile
 
 from sca.errors import OutputError
 from sca.infer.engine import EngineInfo, SessionConfig
-from sca.infer.frames import AudioOutput, Error, Interrupt, Lag, ThoughtPacket, TurnEnd
-from sca.infer.pacing import Stats
-from sca.infer.session_log import Recorder, Transcript, TurnTimes, timing, write_timing
+from sca.infer.frames import AudioOutput, ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd
+from sca.infer.session.pacing import Stats
+from sca.infer.session.recorder import Recorder, Transcript, TurnTimes, timing, write_timing
 
 
 def said(turn_id, chunk, text="", samples=7680):
@@ -85,7 +85,7 @@ def test_a_recording(tmp_path, with_text):
         recorder.heard(np.full(5121, 0.5, np.float32), 1)
         recorder.cut(9000)
         recorder.control(Interrupt(0, 10_241))
-        recorder.control(Error(0, 10_241, "the speaker is gone"))
+        recorder.control(ErrorFrame(0, 10_241, "the speaker is gone"))
     heard, rate = soundfile.read(tmp_path / "r" / "heard.wav", dtype="int16")
     track, said_rate = soundfile.read(tmp_path / "r" / "said.wav", dtype="int16")
     assert (rate, len(heard), said_rate, len(track)) == (16_000, 10_241, 24_000, 15_362)

@@ -7,11 +7,11 @@ import pytest
 from sca.config import LiveConfig
 from sca.errors import ScaError
 from sca.infer.clock import LoopClock, simulate
-from sca.infer.loop import LiveSession
-from sca.infer.together import StepBatcher
-from sca.infer.worker import InlineWorker
-from tests.integration.live_doors import CHUNK, ArraySource, ListSink
-from tests.integration.live_engines import Tone, raises
+from sca.infer.device_worker import InlineWorker
+from sca.infer.session.loop import LiveSession
+from sca.infer.session.step_batcher import StepBatcher
+from tests.helpers.live_doors import CHUNK, ArraySource, ListSink
+from tests.helpers.live_engines import Tone, raises
 
 MS = 48
 CHUNKS, SESSIONS = 10, 8

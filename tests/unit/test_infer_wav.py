@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from sca.errors import OutputError
-from sca.infer.wav import Timeline, WavWriter, to_pcm
+from sca.infer.session.wav_writer import Timeline, WavWriter, to_pcm
 
 
 def pcm(*values):

@@ -2,12 +2,12 @@
 
 import pytest
 
-from sca.data.runs.ledger import Entry, Ledger
+from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.errors import InputError
 
 
 def entry(item, status="kept", **more):
-    return Entry(item, f"key of {item}", status, **more)
+    return LedgerEntry(item, f"key of {item}", status, **more)
 
 
 def test_the_last_word_on_an_item_counts(tmp_path):

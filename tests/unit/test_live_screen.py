@@ -10,9 +10,9 @@ import termios
 import pytest
 from rich.console import Console
 
-from sca.cli.live_screen import LiveScreen, PlainLog, keys, meter
-from sca.infer.frames import AudioOutput, Error, Interrupt, Lag, ThoughtPacket, TurnEnd
-from sca.infer.mic import Status
+from sca.cli.live.screen import LiveScreen, PlainLog, keys, meter
+from sca.infer.frames import AudioOutput, ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd
+from sca.infer.runners.mic import Status
 
 
 class Hand:
@@ -109,7 +109,7 @@ def test_the_plain_log_says_what_happens_and_nothing_of_what_is_said():
     log.control(TurnEnd(0, 0))
     log.control(Interrupt(1, 0, "door"))
     log.control(Lag(1, 0, 4, 3))
-    log.control(Error(1, 0, "the engine coughs", fatal=False))
+    log.control(ErrorFrame(1, 0, "the engine coughs", fatal=False))
     assert lines == [
         "sca: ready\n",
         "sca: turn 0: speaks from 2.00 s\n",

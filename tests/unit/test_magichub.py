@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sca.data.corpora.conversation import Conversation, Skipped, TimedWord
+from sca.data.corpora.base import Conversation, Skipped, TimedWord
 from sca.data.corpora.magichub import KEPT, SessionFiles, TrackFiles, read, scan
 from sca.errors import InputError
 

@@ -1,13 +1,13 @@
 """Placement, by hand-made cases; the laws are in tests/property/test_place.py."""
 
-from sca.data.duplex.align import interpolate
-from sca.data.duplex.place import Cursor, place_unit, token_words, wanted_slots
-from sca.data.duplex.text import Unit, Word
+from sca.data.duplex.align.match import interpolate
+from sca.data.duplex.rows.placement import Cursor, place_unit, token_words, wanted_slots
+from sca.data.duplex.rows.text import Unit, UnitWord
 
 
 def unit(text, *starts):
     words = interpolate(text, 0, 1000)
-    timed = [Word(w.text, w.at, w.until, s, s + 10, "given") for w, s in zip(words, starts, strict=True)]
+    timed = [UnitWord(w.text, w.at, w.until, s, s + 10, "given") for w, s in zip(words, starts, strict=True)]
     return Unit(text, tuple(timed))
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sca.data.reactions import load_detector
+from sca.data.reactions.registry import load_detector
 from sca.errors import UsageError
-from sca.events import AudienceEvent
+from sca.timeline import AudienceEvent
 
 HZ = 16000
 

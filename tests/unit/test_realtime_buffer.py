@@ -5,8 +5,8 @@ import base64
 import numpy as np
 import pytest
 
-from sca.infer.server.realtime_buffer import InputBuffer
-from sca.infer.server.realtime_events import RealtimeError
+from sca.infer.server.protocols.realtime.events import RealtimeError
+from sca.infer.server.protocols.realtime.input_buffer import InputBuffer
 
 
 def silence(seconds):

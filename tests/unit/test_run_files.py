@@ -5,13 +5,13 @@ import stat
 
 import pytest
 
-from sca.data.runs.files import published
+from sca.data.runs.files import atomic_write
 from sca.errors import OutputError
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
     path = tmp_path / "folder" / "file"
-    with published(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("whole")
         assert not path.exists()
     assert path.read_text() == "whole"
@@ -23,7 +23,7 @@ def test_what_was_there_stays_when_its_successor_is_not_finished(tmp_path):
     path.write_text("before")
 
     def write_half():
-        with published(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("half")
             raise KeyboardInterrupt
 
@@ -36,12 +36,12 @@ def test_what_was_there_stays_when_its_successor_is_not_finished(tmp_path):
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    with pytest.raises(OutputError, match="is no file but a device or a pipe"), published(path) as temporary:
+    with pytest.raises(OutputError, match="is no file but a device or a pipe"), atomic_write(path) as temporary:
         temporary.write_text("x")
     assert stat.S_ISFIFO(path.stat().st_mode)
 
 
 def test_a_folder_is_not_replaced_by_a_file(tmp_path):
-    with pytest.raises(OutputError, match="something else has that name"), published(tmp_path) as temporary:
+    with pytest.raises(OutputError, match="something else has that name"), atomic_write(tmp_path) as temporary:
         temporary.write_text("x")
     assert tmp_path.is_dir()

@@ -4,7 +4,7 @@ import anyio
 import pytest
 from starlette.websockets import WebSocketDisconnect
 
-from sca.infer.server.guard import Guard
+from sca.infer.server.http.access import AccessMiddleware
 
 
 def asked(app):
@@ -13,7 +13,7 @@ def asked(app):
     async def nothing(*_):
         return {"type": "websocket.connect"}
 
-    guard = Guard(app, key=None, origins=(), local=True, public=(), signed={})
+    guard = AccessMiddleware(app, key=None, origins=(), local=True, public=(), signed={})
     scope = {
         "type": "websocket",
         "path": "/ws/pcm16",

@@ -6,14 +6,14 @@ import pytest
 
 from sca.config import LiveConfig
 from sca.infer.clock import TICK_HZ, LoopClock, simulate
+from sca.infer.device_worker import InlineWorker
 from sca.infer.frames import AudioOutput
-from sca.infer.loop import LiveSession
-from sca.infer.server.network import NetworkSink, NetworkSource
-from sca.infer.server.outbox import Outbox
-from sca.infer.worker import InlineWorker
+from sca.infer.server.ws.send_queue import SendQueue
+from sca.infer.server.ws.stream_io import NetworkSink, NetworkSource
+from sca.infer.session.loop import LiveSession
 from sca.units import Grid
-from tests.integration.live_doors import ListSink
-from tests.integration.live_engines import Tone
+from tests.helpers.live_doors import ListSink
+from tests.helpers.live_engines import Tone
 
 
 def drained(outbox):
@@ -31,7 +31,7 @@ async def taken(outbox):
 
 
 def test_room_is_made_from_the_oldest_sound_and_told_once_where_it_was():
-    outbox = Outbox(300, lambda ms: (f"lost {ms:g}",))
+    outbox = SendQueue(300, lambda ms: (f"lost {ms:g}",))
     for i in range(3):
         outbox.put(f"head {i}", f"sound {i}", ms=100)
         outbox.put(f"reply {i}")
@@ -46,7 +46,7 @@ def test_room_is_made_from_the_oldest_sound_and_told_once_where_it_was():
 
 def test_a_gap_that_was_told_is_over():
     async def main():
-        outbox = Outbox(100, lambda ms: (f"lost {ms:g}",))
+        outbox = SendQueue(100, lambda ms: (f"lost {ms:g}",))
         for i in range(2):
             outbox.put(f"sound {i}", ms=100)
         outbox.make_room(0)
@@ -60,7 +60,7 @@ def test_a_gap_that_was_told_is_over():
 
 
 def test_without_words_for_it_sound_goes_all_the_same():
-    outbox = Outbox(100)
+    outbox = SendQueue(100)
     outbox.put("sound", ms=100)
     outbox.put("reply")
     assert outbox.make_room(100) == 100
@@ -69,7 +69,7 @@ def test_without_words_for_it_sound_goes_all_the_same():
 
 def test_what_was_begun_goes_on_and_a_cancelled_wait_takes_nothing():
     async def main():
-        outbox = Outbox(1000)
+        outbox = SendQueue(1000)
         with anyio.move_on_after(1):
             await outbox.take()
         outbox.put("head", "sound", ms=100)
@@ -87,7 +87,7 @@ def play(may_drop):
     """Five frames of 320 ms to a client that takes nothing: (how many were let in within a second, ms dropped, ms held)."""
 
     async def main():
-        outbox, dropped, done = Outbox(960), [], []
+        outbox, dropped, done = SendQueue(960), [], []
         sink = NetworkSink(
             outbox, LoopClock(), LiveConfig(), lambda frame: ["sound"], may_drop=may_drop, dropped=dropped.append
         )

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.infer.server.heartbeat import websocket_protocol
-from sca.infer.server.inbox import Inbox, inbox_of
+from sca.infer.server.ws.receive_buffer import ReceiveBuffer, inbox_of
+from sca.infer.server.ws.websocket_protocol import websocket_protocol
 
 HELLO = (
     b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -141,7 +141,7 @@ def test_every_byte_and_every_message_comes_through_in_order(sizes, wanted):
     """However much is waited for, and whenever that changes."""
 
     async def main():
-        inbox, sent, came, messages = Inbox(), bytearray(), bytearray(), 0
+        inbox, sent, came, messages = ReceiveBuffer(), bytearray(), bytearray(), 0
         for i, size in enumerate(sizes):
             inbox.wanted = wanted[i % len(wanted)]
             piece = bytes([i]) * size

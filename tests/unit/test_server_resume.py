@@ -2,7 +2,7 @@
 
 import pytest
 
-from sca.infer.server.resume import Offer, ResumeRefusedError, Tokens, client_identity, read_offer
+from sca.infer.server.ws.resume import ResumeRefusedError, ResumeRequest, Tokens, client_identity, read_offer
 
 
 @pytest.mark.parametrize(
@@ -10,12 +10,12 @@ from sca.infer.server.resume import Offer, ResumeRefusedError, Tokens, client_id
     [
         ([], None),
         (["sca.pcm16", "sca.key.abc"], None),
-        (["sca.pcm16", "sca.resume.aB-_9.17"], Offer("aB-_9", 17)),
-        (["sca.resume.abc"], Offer("", 0)),
-        (["sca.resume.abc.-1"], Offer("", 0)),
-        (["sca.resume.abc.1.2"], Offer("", 0)),
-        (["sca.resume.abc." + "9" * 16], Offer("", 0)),
-        (["sca.resume.abc.١"], Offer("", 0)),
+        (["sca.pcm16", "sca.resume.aB-_9.17"], ResumeRequest("aB-_9", 17)),
+        (["sca.resume.abc"], ResumeRequest("", 0)),
+        (["sca.resume.abc.-1"], ResumeRequest("", 0)),
+        (["sca.resume.abc.1.2"], ResumeRequest("", 0)),
+        (["sca.resume.abc." + "9" * 16], ResumeRequest("", 0)),
+        (["sca.resume.abc.١"], ResumeRequest("", 0)),
     ],
 )
 def test_offers(offered, offer):

@@ -10,13 +10,14 @@ import pytest
 
 from sca.config import LiveConfig
 from sca.errors import InputError, MissingToolError, UsageError
-from sca.infer import device_miniaudio
+from sca.infer.audio_io import miniaudio
+from sca.infer.audio_io.base import Device, choose, describe, is_headphones
+from sca.infer.audio_io.capture import RING_MS, MicrophoneSource
+from sca.infer.audio_io.miniaudio import MiniaudioBackend, opening_error
+from sca.infer.audio_io.output import LoudspeakerSink
+from sca.infer.audio_io.registry import load_backend
 from sca.infer.clock import TICK_HZ, TICKS_PER_HEARD, LoopClock, simulate
-from sca.infer.device_miniaudio import MiniaudioBackend, opening_error
-from sca.infer.devices import Device, choose, describe, is_headphones, load_backend
 from sca.infer.frames import AudioOutput, TurnEnd
-from sca.infer.sound_in import RING_MS, Microphone
-from sca.infer.sound_out import Speaker
 
 
 def device(index, name, direction="input", default=False):
@@ -53,7 +54,7 @@ def test_no_device_at_all():
 
 
 def test_the_null_backend_is_no_sound_system(monkeypatch):
-    monkeypatch.setattr(device_miniaudio, "_SYSTEMS", ("NULL",))
+    monkeypatch.setattr(miniaudio, "_SYSTEMS", ("NULL",))
     with pytest.raises(MissingToolError, match="Null backend") as refusal:
         MiniaudioBackend().devices()
     assert "libpulse0" in refusal.value.hint
@@ -61,7 +62,7 @@ def test_the_null_backend_is_no_sound_system(monkeypatch):
 
 
 def test_no_client_library(monkeypatch):
-    monkeypatch.setattr(device_miniaudio, "_SYSTEMS", ("SNDIO" if sys.platform == "linux" else "ALSA",))
+    monkeypatch.setattr(miniaudio, "_SYSTEMS", ("SNDIO" if sys.platform == "linux" else "ALSA",))
     with pytest.raises(MissingToolError) as refusal:
         MiniaudioBackend().devices()
     assert "libpulse0" in refusal.value.hint
@@ -133,7 +134,7 @@ async def heard(microphone, blocks, rate_hz, samples):
 
 def test_a_tone_survives_any_rate_and_channels():
     async def main(rate_hz, channels):
-        microphone = Microphone(LoopClock())
+        microphone = MicrophoneSource(LoopClock())
         microphone.opened(rate_hz)
         tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate_hz // 2) / rate_hz).astype(np.float32)
         sound = np.repeat(tone[:, None], channels, axis=1)
@@ -148,7 +149,7 @@ def test_a_tone_survives_any_rate_and_channels():
 
 def test_numbers_that_are_none_and_full_scale_are_counted():
     async def main():
-        microphone = Microphone(LoopClock())
+        microphone = MicrophoneSource(LoopClock())
         microphone.opened(16_000)
         block = np.zeros((320, 2), np.float32)
         block[:5] = np.nan
@@ -165,7 +166,7 @@ def test_numbers_that_are_none_and_full_scale_are_counted():
 
 def test_a_ring_nobody_empties_drops_the_oldest_and_counts():
     async def main():
-        microphone = Microphone(LoopClock())
+        microphone = MicrophoneSource(LoopClock())
         microphone.opened(16_000)
         stream = microphone.blocks()
         first = asyncio.ensure_future(anext(stream))
@@ -186,7 +187,7 @@ def test_a_ring_nobody_empties_drops_the_oldest_and_counts():
 def test_the_time_of_a_block_is_when_it_was_heard():
     async def main():
         clock = LoopClock()
-        microphone = Microphone(clock)
+        microphone = MicrophoneSource(clock)
         microphone.opened(16_000)
         stream = microphone.blocks()
         waiting = asyncio.ensure_future(anext(stream))
@@ -212,7 +213,7 @@ def frame(turn_id, level=0.5, samples=7680):
 
 def test_what_is_said_is_played_and_flush_silences_the_next_callback():
     async def main():
-        speaker = Speaker(LoopClock(), LiveConfig())
+        speaker = LoudspeakerSink(LoopClock(), LiveConfig())
         speaker.opened(24_000)
         await speaker.play(frame(0))
         played = np.concatenate([speaker.fill(480) for _ in range(12)])
@@ -229,7 +230,7 @@ def test_what_is_said_is_played_and_flush_silences_the_next_callback():
 
 def test_a_gap_inside_a_turn_is_an_underrun_and_between_turns_it_is_none():
     async def main():
-        speaker = Speaker(LoopClock(), LiveConfig())
+        speaker = LoudspeakerSink(LoopClock(), LiveConfig())
         speaker.opened(48_000)
         await speaker.play(frame(0))
         speaker.fill(48_000)
@@ -245,7 +246,7 @@ def test_a_gap_inside_a_turn_is_an_underrun_and_between_turns_it_is_none():
 
 def test_a_turn_is_played_to_its_last_sample_at_any_rate():
     async def main(rate_hz):
-        speaker = Speaker(LoopClock(), LiveConfig(playout_delay_ms=0))
+        speaker = LoudspeakerSink(LoopClock(), LiveConfig(playout_delay_ms=0))
         speaker.opened(rate_hz)
         await speaker.play(frame(0))
         speaker.control(TurnEnd(0, 0))
@@ -258,7 +259,7 @@ def test_a_turn_is_played_to_its_last_sample_at_any_rate():
 def test_a_loudspeaker_that_is_gone_does_not_stop_the_session():
     async def main():
         clock = LoopClock()
-        speaker = Speaker(clock, LiveConfig())
+        speaker = LoudspeakerSink(clock, LiveConfig())
         speaker.opened(48_000)
         await anyio.sleep(5)
         began = clock.now()
@@ -273,7 +274,7 @@ def test_a_loudspeaker_that_is_gone_does_not_stop_the_session():
 
 def test_it_waits_while_too_much_is_queued_and_a_cancelled_wait_takes_nothing():
     async def main():
-        speaker = Speaker(LoopClock(), LiveConfig(speak_buffer_ms=320))
+        speaker = LoudspeakerSink(LoopClock(), LiveConfig(speak_buffer_ms=320))
         speaker.opened(24_000)
         for _ in range(2):
             await speaker.play(frame(0))

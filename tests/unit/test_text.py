@@ -2,9 +2,9 @@
 
 import pytest
 
-from sca.data.corpora.conversation import TimedWord
-from sca.data.duplex.align import GivenWords, interpolate
-from sca.data.duplex.text import Tag, clean, make_units, split_words
+from sca.data.corpora.base import TimedWord
+from sca.data.duplex.align.match import GivenWords, interpolate
+from sca.data.duplex.rows.text import Tag, clean, make_units, split_words
 
 
 @pytest.mark.parametrize(

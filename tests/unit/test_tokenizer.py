@@ -11,10 +11,9 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from sca import _tokenizer_qwen
-from sca import tokenizer as module
 from sca.errors import InputError, MissingToolError, UpstreamError
-from sca.tokenizer import BUILTIN_QWEN, TextTokenizer, default_cache_dir, load_tokenizer
+from sca.tokenizer import BUILTIN_QWEN, TextTokenizer, default_cache_dir, load_tokenizer, qwen_vocab
+from sca.tokenizer import base as module
 
 
 @pytest.fixture(scope="module")
@@ -141,8 +140,8 @@ def test_its_fingerprint_is_the_one_written_down(qwen):
 
 
 def test_merges_are_recovered_as_byte_pair_encoding_spells():
-    ranks = _tokenizer_qwen.read_ranks(_tokenizer_qwen.vocabulary_file())
-    merges = dict(zip([token for token in ranks if len(token) > 1], _tokenizer_qwen.merges_of(ranks), strict=True))
+    ranks = qwen_vocab.read_ranks(qwen_vocab.vocabulary_file())
+    merges = dict(zip([token for token in ranks if len(token) > 1], qwen_vocab.merges_of(ranks), strict=True))
     assert len(merges) == 151_643 - 256
     assert all(left + right == token for token, (left, right) in merges.items())
     # The slow way, on every hundredth: merge the pair of lowest rank until no two parts make a lower one.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sca.audio.mel import log_mel, mel_filters
-from sca.infer.turn.features import V3_SAMPLES, last_samples, normalized, v3_features
+from sca.infer.turn.models.features import V3_SAMPLES, last_samples, normalized, v3_features
 
 RNG = np.random.default_rng(7)
 SIGNALS = {

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sca.audio.vad import SileroVad
-from sca.infer.fdb import task_of
-from sca.infer.turn_metrics import Measures, backchannels, interruption, pauses, speech, summary, turn_taking
+from sca.infer.eval.full_duplex_bench import task_of
+from sca.infer.eval.turn_metrics import Measures, backchannels, interruption, pauses, speech, summary, turn_taking
 
 S = 16_000
 

@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from sca.infer.turn.npy import NpyError, read_npy
+from sca.infer.turn.serving.npy import NpyError, read_npy
 
 LIMIT = 1 << 20
 

@@ -3,11 +3,11 @@
 import pytest
 
 from sca.config import load_settings
-from sca.infer.turn.policy import Ask, Decision, Patience, TurnPolicy
+from sca.infer.turn.policy import Ask, Decision, ThresholdSchedule, TurnPolicy
 
 MS = 16
 BLOCK = 512
-PATIENCE = Patience(
+PATIENCE = ThresholdSchedule(
     asks=((200 * MS, 0.5), (600 * MS, 0.4), (1200 * MS, 0.2)), max_silence=3000 * MS, min_speech=250 * MS
 )
 
@@ -128,7 +128,7 @@ def test_with_threshold_never_makes_later_asks_stricter():
 
 def test_patience_of_the_settings():
     config = load_settings(overrides={"turn.patience": "0.1:0.9,1:0.3", "turn.threshold": 0.6}, env={}).turn
-    patience = Patience.of(config)
+    patience = ThresholdSchedule.of(config)
     assert patience.asks == ((3200, 0.6), (16_000, 0.3))
     assert (patience.max_silence, patience.min_speech) == (48_000, 4000)
 
@@ -146,7 +146,7 @@ def test_patience_of_the_settings():
 )
 def test_a_patience_that_makes_no_sense_is_refused(options):
     with pytest.raises(ValueError, match=r"patience|probabilities|out of range"):
-        Patience(**options)
+        ThresholdSchedule(**options)
 
 
 def test_time_only_goes_forward():

@@ -7,8 +7,8 @@ from concurrent.futures import CancelledError
 import numpy as np
 import pytest
 
-from sca.infer.turn.batcher import BatchPolicy, MicroBatcher, answer_batch
-from sca.infer.turn.pool import Answer, BusyError, Job, JobQueue, ModelError, ModelPool
+from sca.infer.turn.serving.batcher import BatchPolicy, MicroBatcher, answer_batch
+from sca.infer.turn.serving.model_pool import BusyError, Job, JobQueue, ModelError, ModelPool, Prediction
 
 
 class Gated:
@@ -100,7 +100,7 @@ def test_a_full_queue_refuses_at_once_and_the_accepted_are_answered(gate):
 def test_an_error_belongs_to_the_one_who_asked(bad):
     pool = ModelPool([Gated()], max_queue=8)
     futures = [pool.submit(question(value)) for value in (0.1, bad, 0.9)]
-    assert isinstance(futures[0].result(60), Answer)
+    assert isinstance(futures[0].result(60), Prediction)
     with pytest.raises((RuntimeError, ModelError)):
         futures[1].result(60)
     assert futures[2].result(60).probability == pytest.approx(0.9)

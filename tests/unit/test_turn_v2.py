@@ -9,8 +9,8 @@ from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor
 
 from sca.config import load_settings
 from sca.errors import ConfigError, InputError
-from sca.infer.turn.service import load_service
-from sca.infer.turn.smart_turn_v2 import V2_SAMPLES, SmartTurnV2, network_class
+from sca.infer.turn.models.smart_turn_v2 import V2_SAMPLES, SmartTurnV2, network_class
+from sca.infer.turn.serving.service import load_service
 
 WINDOW = 8000
 RNG = np.random.default_rng(3)

@@ -7,27 +7,29 @@ import anyio
 import numpy as np
 import pytest
 
-from sca.audio.chunk import split
+from sca.audio.chunker import split
 from sca.audio.decode import read
 from sca.audio.vad import FRAME_SAMPLES, SileroVad
 from sca.config import LiveConfig, TurnConfig
 from sca.errors import ConfigError, InputError, UpstreamError, UsageError
+from sca.infer.audio_io.base import Device
 from sca.infer.clock import simulate
-from sca.infer.devices import Device
+from sca.infer.device_worker import InlineWorker
 from sca.infer.engine import SessionConfig
 from sca.infer.engines.parrot import Parrot, TurnDetector
 from sca.infer.frames import AudioInput, AudioOutput
-from sca.infer.ports import Block
-from sca.infer.turn.gate import WINDOW_SAMPLES, Asked, TurnModelGate, gates
-from sca.infer.turn.judge import Verdict
-from sca.infer.turn.policy import Decision, Patience
-from sca.infer.turn.watch import Watch, document, watch_file, watch_source
-from sca.infer.turn.watch_mic import MicChoice, watch_mic
-from sca.infer.worker import InlineWorker
+from sca.infer.interfaces import AudioBlock
+from sca.infer.turn.detector import WINDOW_SAMPLES, Asked, ModelTurnDetector, gates
+from sca.infer.turn.monitor import TurnMonitor, document, watch_file, watch_source
+from sca.infer.turn.monitor_mic import MicChoice, watch_mic
+from sca.infer.turn.policy import Decision, ThresholdSchedule
+from sca.infer.turn.predictor import TurnPrediction
 from sca.resources import demo_corpus
-from tests.integration.turn_servers import scripted
+from tests.helpers.turn_servers import scripted
 
-PATIENCE = Patience(((3 * FRAME_SAMPLES, 0.5), (10 * FRAME_SAMPLES, 0.3)), 20 * FRAME_SAMPLES, 2 * FRAME_SAMPLES)
+PATIENCE = ThresholdSchedule(
+    ((3 * FRAME_SAMPLES, 0.5), (10 * FRAME_SAMPLES, 0.3)), 20 * FRAME_SAMPLES, 2 * FRAME_SAMPLES
+)
 
 
 class Says:
@@ -44,7 +46,7 @@ class Says:
         probability = self.said.pop(0) if len(self.said) > 1 else self.said[0]
         if isinstance(probability, Exception):
             raise probability
-        return Verdict(probability, probability > 0.5)
+        return TurnPrediction(probability, probability > 0.5)
 
 
 def ramp(frames):
@@ -69,13 +71,13 @@ def run(gate, speech, samples=None):
 
 def test_a_turn_is_over_when_the_model_says_so():
     judge = Says(0.9)
-    assert run(TurnModelGate(judge, PATIENCE), "..#####....##...") == {9: (2, 7), 15: (11, 13)}
+    assert run(ModelTurnDetector(judge, PATIENCE), "..#####....##...") == {9: (2, 7), 15: (11, 13)}
     assert len(judge.heard) == 2
 
 
 def test_it_asks_again_with_patience_and_ends_without_the_model():
     told = []
-    gate = TurnModelGate(Says(0.4, 0.2), PATIENCE, tell=told.append)
+    gate = ModelTurnDetector(Says(0.4, 0.2), PATIENCE, tell=told.append)
     assert run(gate, "####" + "." * 25) == {23: (0, 4)}
     assert [(one.at // FRAME_SAMPLES, one.silence // FRAME_SAMPLES, one.threshold) for one in told] == [
         (7, 3, 0.5),
@@ -87,13 +89,13 @@ def test_it_asks_again_with_patience_and_ends_without_the_model():
 
 def test_speech_that_goes_on_takes_the_question_back():
     judge = Says(0.1, 0.1, 0.9)
-    assert run(TurnModelGate(judge, PATIENCE), "###...###...###...") == {17: (0, 15)}
+    assert run(ModelTurnDetector(judge, PATIENCE), "###...###...###...") == {17: (0, 15)}
     assert len(judge.heard) == 3
 
 
 def test_the_judge_hears_the_turn_a_little_before_it_and_nothing_after():
     judge = Says(0.9)
-    run(TurnModelGate(judge, PATIENCE), "." * 40 + "####...##...")
+    run(ModelTurnDetector(judge, PATIENCE), "." * 40 + "####...##...")
     first, second = judge.heard
     assert (first[0], first[-1] + 1) == (40 * FRAME_SAMPLES - 8000, 47 * FRAME_SAMPLES)
     assert (second[0], second[-1] + 1) == (47 * FRAME_SAMPLES - 8000, 52 * FRAME_SAMPLES)
@@ -103,45 +105,45 @@ def test_the_judge_hears_the_turn_a_little_before_it_and_nothing_after():
 def test_the_judge_hears_no_more_than_a_model_does():
     judge = Says(0.9)
     frames = WINDOW_SAMPLES // FRAME_SAMPLES + 100
-    run(TurnModelGate(judge, PATIENCE), "#" * frames + "...")
+    run(ModelTurnDetector(judge, PATIENCE), "#" * frames + "...")
     (heard,) = judge.heard
     assert len(heard) == WINDOW_SAMPLES
     assert heard[-1] + 1 == (frames + 3) * FRAME_SAMPLES
 
 
 def test_memory_is_bounded():
-    gate = TurnModelGate(Says(0.1), PATIENCE)
+    gate = ModelTurnDetector(Says(0.1), PATIENCE)
     run(gate, "." * 3000)
     assert sum(map(len, gate._tape)) <= WINDOW_SAMPLES + 17_000
 
 
 def test_a_cough_is_no_turn():
     judge = Says(0.9)
-    assert run(TurnModelGate(judge, PATIENCE), "#" + "." * 30 + "####...") == {37: (31, 35)}
+    assert run(ModelTurnDetector(judge, PATIENCE), "#" + "." * 30 + "####...") == {37: (31, 35)}
     assert judge.heard[0][0] == 31 * FRAME_SAMPLES - 8000
 
 
 def test_a_server_that_fails_leaves_it_to_silence(caplog):
     told = []
-    gate = TurnModelGate(Says(UpstreamError("down"), 0.9), PATIENCE, tell=told.append)
+    gate = ModelTurnDetector(Says(UpstreamError("down"), 0.9), PATIENCE, tell=told.append)
     assert run(gate, "####" + "." * 12) == {13: (0, 4)}
     assert gate.failures == 1
     assert [(one.probability, one.failure) for one in told] == [(None, "down"), (0.9, None)]
     assert "down" in caplog.text
-    only_silence = TurnModelGate(Says(UpstreamError("down")), PATIENCE)
+    only_silence = ModelTurnDetector(Says(UpstreamError("down")), PATIENCE)
     assert run(only_silence, "####" + "." * 25) == {23: (0, 4)}
 
 
 def test_what_waiting_cannot_mend_is_raised():
     with pytest.raises(ConfigError):
-        run(TurnModelGate(Says(ConfigError("key")), PATIENCE), "####....")
+        run(ModelTurnDetector(Says(ConfigError("key")), PATIENCE), "####....")
     with pytest.raises(UpstreamError):
-        run(TurnModelGate(Says(UpstreamError("down")), PATIENCE, lenient=False), "####....")
+        run(ModelTurnDetector(Says(UpstreamError("down")), PATIENCE, lenient=False), "####....")
 
 
 def test_asking_during_speech_decides_nothing():
     told = []
-    gate = TurnModelGate(Says(0.9), PATIENCE, tell=told.append, every=4 * FRAME_SAMPLES)
+    gate = ModelTurnDetector(Says(0.9), PATIENCE, tell=told.append, every=4 * FRAME_SAMPLES)
     assert run(gate, "." * 5 + "#" * 13 + "...") == {20: (5, 18)}
     assert [(one.at // FRAME_SAMPLES, one.silence, one.finished) for one in told] == [
         (9, 0, False),
@@ -153,7 +155,9 @@ def test_asking_during_speech_decides_nothing():
 
 def test_it_has_the_face_of_the_parrots_detector_and_hears_speech_alike():
     detector = TurnDetector(LiveConfig())
-    gate = TurnModelGate(Says(0.0), Patience(((3 * FRAME_SAMPLES, 1.0),), 20 * FRAME_SAMPLES, 5 * FRAME_SAMPLES))
+    gate = ModelTurnDetector(
+        Says(0.0), ThresholdSchedule(((3 * FRAME_SAMPLES, 1.0),), 20 * FRAME_SAMPLES, 5 * FRAME_SAMPLES)
+    )
     probabilities = np.random.default_rng(3).choice([0.1, 0.4, 0.9], 4000, p=[0.45, 0.3, 0.25])
     probabilities[np.arange(4000) % 200 > 150] = 0.1
     for probability in probabilities:
@@ -184,7 +188,9 @@ class Gated:
 
 
 def test_a_parrot_answers_when_the_model_says_that_the_turn_is_over(speech):
-    sure, unsure = (Gated(TurnModelGate(Says(p), Patience.of(TurnConfig()))).answers(speech) for p in (0.9, 0.0))
+    sure, unsure = (
+        Gated(ModelTurnDetector(Says(p), ThresholdSchedule.of(TurnConfig()))).answers(speech) for p in (0.9, 0.0)
+    )
     assert len(sure) >= len(unsure) >= 1
     assert sure[0][0] < unsure[0][0], "0.2 s of silence are enough when the model is sure, 3 s when it never is"
 
@@ -219,7 +225,7 @@ def speech():
 
 
 def pushed(vad, speech, sizes, judge=None):
-    watch = Watch(judge or Says(0.1, 0.9), Patience.of(TurnConfig()), vad)
+    watch = TurnMonitor(judge or Says(0.1, 0.9), ThresholdSchedule.of(TurnConfig()), vad)
     events, at = [], 0
     while at < len(speech):
         size = next(sizes)
@@ -252,7 +258,7 @@ def test_a_file_and_a_microphone_give_the_same(vad, speech, tmp_path):
 
     path = tmp_path / "speech.wav"
     soundfile.write(path, speech, 16_000, subtype="FLOAT")
-    by_file = Watch(Says(0.1, 0.9), Patience.of(TurnConfig()), vad)
+    by_file = TurnMonitor(Says(0.1, 0.9), ThresholdSchedule.of(TurnConfig()), vad)
     expected = list(watch_file(path, by_file))
     told = []
 
@@ -262,9 +268,9 @@ def test_a_file_and_a_microphone_give_the_same(vad, speech, tmp_path):
         async def blocks(self):
             for at in range(0, len(speech), 320):
                 await anyio.sleep(0.02)
-                yield Block(speech[at : at + 320], (at + 320) * 3)
+                yield AudioBlock(speech[at : at + 320], (at + 320) * 3)
 
-    by_mic = Watch(Says(0.1, 0.9), Patience.of(TurnConfig()), vad)
+    by_mic = TurnMonitor(Says(0.1, 0.9), ThresholdSchedule.of(TurnConfig()), vad)
     simulate(watch_source, Microphone(), by_mic, InlineWorker(), told.append)
     assert told == expected
     assert by_mic.summary() == by_file.summary()
@@ -301,7 +307,7 @@ def test_a_microphone_that_is_opened(vad, speech, monkeypatch):
         def open_input(self, device, take):
             return Stream(take)
 
-    monkeypatch.setattr("sca.infer.turn.watch_mic.load_backend", lambda name: Fake())
+    monkeypatch.setattr("sca.infer.turn.monitor_mic.load_backend", lambda name: Fake())
     told, notices = [], []
 
     limits, limit = [], anyio.move_on_after
@@ -317,7 +323,7 @@ def test_a_microphone_that_is_opened(vad, speech, monkeypatch):
             ends.deadline = anyio.current_time()
 
     monkeypatch.setattr(anyio, "move_on_after", kept)
-    watch = Watch(Says(0.9), Patience.of(TurnConfig()), vad, lenient=True)
+    watch = TurnMonitor(Says(0.9), ThresholdSchedule.of(TurnConfig()), vad, lenient=True)
     watch_mic(watch, MicChoice(seconds=600.0), tell, notices.append)
     assert notices == ["ready: hears Fake microphone; Ctrl-C ends it"]
     assert any(isinstance(event, Decision) for event in told)

@@ -7,9 +7,9 @@ import pytest
 from sca.config import TURN_ENV, load_settings
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
 from sca.infer.server.security import check_bind, is_loopback, key_matches
-from sca.infer.turn import weights
-from sca.infer.turn.smart_turn_v3 import SmartTurnV3
-from sca.infer.turn.weights import bundled_file, find_weights
+from sca.infer.turn.models import weights
+from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
+from sca.infer.turn.models.weights import bundled_file, find_weights
 
 
 def test_without_a_name_it_is_the_file_inside_pipecat():

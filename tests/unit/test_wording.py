@@ -2,7 +2,7 @@
 
 import pytest
 
-from sca.wording import counted
+from sca.textutil import counted
 
 
 @pytest.mark.parametrize(

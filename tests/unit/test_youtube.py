@@ -8,12 +8,12 @@ from yt_dlp.networking.common import Response
 from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, ProxyError, TransportError
 from yt_dlp.utils import DownloadError, ExtractorError, GeoRestrictedError, UnsupportedError
 
-from sca.data.details import spoken_language
-from sca.data.media_file import file_name, key_of
-from sca.data.pace import VIDEOS_AN_HOUR, Pacer, Schedule
-from sca.data.wanted import Wanted, choose, read_wanted
-from sca.data.youtube import Site, open_ydl, parse_options
-from sca.data.youtube_errors import Kind, classify
+from sca.data.acquire.media_file import file_name, key_of
+from sca.data.acquire.rate_limit import VIDEOS_AN_HOUR, RateLimiter, Schedule
+from sca.data.acquire.targets import Wanted, choose, read_wanted
+from sca.data.acquire.video_metadata import spoken_language
+from sca.data.acquire.youtube import Site, open_ydl, parse_options
+from sca.data.acquire.youtube_errors import Kind, classify
 from sca.errors import InputError, OutputError, UpstreamError, UsageError
 
 
@@ -161,7 +161,7 @@ def test_no_hour_has_more_than_250(gap_s):
 
 def test_a_pacer_sleeps_what_is_left():
     slept = []
-    pacer = Pacer(Schedule(5.0), sleep=slept.append, clock=lambda: 10.0)
+    pacer = RateLimiter(Schedule(5.0), sleep=slept.append, clock=lambda: 10.0)
     for _ in range(3):
         pacer.wait()
     assert slept == [5.0, 10.0]

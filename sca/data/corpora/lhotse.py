@@ -14,9 +14,9 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, Field, ValidationError
 
 from sca.audio.decode import probe
-from sca.data.corpora.conversation import Part, Skipped
-from sca.data.corpora.foreign import ForeignSession, ForeignTrack, Said, inside, plain_name
+from sca.data.corpora.base import Part, Skipped
 from sca.data.corpora.json_lines import complaint, lines_in
+from sca.data.corpora.staging import ForeignSession, ForeignTrack, Said, inside, plain_name
 from sca.errors import InputError
 
 __all__ = ["read"]

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from sca.data.corpora.conversation import WHOLE, Conversation, Part, Skipped, TimedWord, Track, Utterance
+from sca.data.corpora.base import WHOLE, Conversation, Part, Skipped, TimedWord, Track, Utterance
 from sca.errors import InputError
+from sca.textutil import counted
 from sca.units import HEARD_HZ, seconds_to_samples
-from sca.wording import counted
 
 __all__ = ["KEPT", "Scan", "SessionFiles", "TrackFiles", "read", "scan"]
 

@@ -14,9 +14,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
 
-from sca.data.corpora.conversation import Skipped
-from sca.data.corpora.foreign import ForeignSession, Said, plain_name
+from sca.data.corpora.base import Skipped
 from sca.data.corpora.json_lines import complaint, lines_in
+from sca.data.corpora.staging import ForeignSession, Said, plain_name
 from sca.data.corpora.stereo_pair import Side, pair_of, two_channels
 from sca.errors import InputError
 

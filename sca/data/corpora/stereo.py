@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sca.data.corpora import moshi
-from sca.data.corpora.conversation import Skipped
-from sca.data.corpora.foreign import ForeignSession, Said, plain_name
+from sca.data.corpora.base import Skipped
+from sca.data.corpora.staging import ForeignSession, Said, plain_name
 from sca.data.corpora.stereo_pair import SIDES, Side, pair_of, two_channels
 from sca.data.corpora.transcripts import Spoken, read_ctm, read_cues, read_stm
-from sca.data.shows.find_audio import SOUND
+from sca.data.media.find_audio import SOUND
 from sca.errors import InputError
 
 __all__ = ["is_corpus", "read"]

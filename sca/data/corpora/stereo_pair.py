@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sca.audio.decode import probe
-from sca.data.corpora.conversation import Part, Skipped
-from sca.data.corpora.foreign import ForeignSession, ForeignTrack, Said, inside, lines_of
+from sca.data.corpora.base import Part, Skipped
+from sca.data.corpora.staging import ForeignSession, ForeignTrack, Said, inside, lines_of
 
 __all__ = ["SIDES", "Side", "pair_of", "two_channels"]
 

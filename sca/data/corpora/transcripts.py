@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sca.data.corpora.conversation import Skipped
-from sca.data.corpora.foreign import Said
+from sca.data.corpora.base import Skipped
+from sca.data.corpora.staging import Said
 
 __all__ = ["Spoken", "read_ctm", "read_cues", "read_stm"]
 

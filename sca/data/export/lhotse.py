@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sca.data.duplex.load import StoredTrack
-from sca.data.duplex.source import Source
-from sca.data.export.shard import Made, Shard, file_name, packed
+from sca.data.duplex.load.dataset import StoredTrack
+from sca.data.duplex.storage.reader import DatasetReader
+from sca.data.export.base import Made, Shard, file_name, packed
 from sca.data.export.tracks import blocks, samples_of
-from sca.data.runs.files import published, write_json_lines
+from sca.data.runs.files import atomic_write, write_json_lines
 from sca.units import SPOKEN_HZ
 
 __all__ = ["CUTS_FILE", "LhotseFormat"]
@@ -26,13 +26,13 @@ class LhotseFormat:
 
     name = "lhotse"
 
-    def plan(self, source: Source, shard_bytes: int) -> list[Shard]:
+    def plan(self, source: DatasetReader, shard_bytes: int) -> list[Shard]:
         """See `Format`."""
         sizes = {name: sum(track.spoken.size for track in source.tracks(name)) for name in source.sessions}
         packs = packed(source.sessions, sizes.__getitem__, shard_bytes)
         return [Shard(f"recordings/{n:05d}", "storage", tuple(names)) for n, names in enumerate(packs)]
 
-    def make(self, source: Source, root: Path, shard: Shard) -> Made:
+    def make(self, source: DatasetReader, root: Path, shard: Shard) -> Made:
         """See `Format`."""
         paths: list[Path] = []
         cuts: list[dict[str, Any]] = []
@@ -43,7 +43,7 @@ class LhotseFormat:
             cuts.append(_cut(source, session_id, tracks, [str(file.relative_to(root)) for file in files]))
         return Made.of(root, shard, len(cuts), sum(cut["duration"] for cut in cuts), paths, cuts)
 
-    def finish(self, source: Source, root: Path, made: Sequence[Made]) -> dict[str, Any]:
+    def finish(self, source: DatasetReader, root: Path, made: Sequence[Made]) -> dict[str, Any]:
         """See `Format`."""
         write_json_lines(root / CUTS_FILE, (line for one in made for line in one.lines))
         return {}
@@ -54,12 +54,12 @@ def _write_track(folder: Path, track: StoredTrack) -> Path:
         pass
     kind = "wav" if track.spoken[:4].to_pybytes() == b"RIFF" else "flac"
     path = folder / f"{file_name(track.record['session_id'], track.record['speaker_id'])}.{kind}"
-    with published(path) as temporary, temporary.open("wb") as out:
+    with atomic_write(path) as temporary, temporary.open("wb") as out:
         out.write(track.spoken)
     return path
 
 
-def _cut(source: Source, session_id: str, tracks: Sequence[StoredTrack], files: Sequence[str]) -> dict[str, Any]:
+def _cut(source: DatasetReader, session_id: str, tracks: Sequence[StoredTrack], files: Sequence[str]) -> dict[str, Any]:
     samples = samples_of(tracks[0])
     seconds, channels = samples / SPOKEN_HZ, list(range(len(tracks)))
     words = {track.record["speaker_id"]: track.record["words"] for track in tracks}
@@ -86,7 +86,7 @@ def _cut(source: Source, session_id: str, tracks: Sequence[StoredTrack], files: 
     }
 
 
-def _pieces(source: Source, session_id: str, speaker: str) -> list[dict[str, Any]]:
+def _pieces(source: DatasetReader, session_id: str, speaker: str) -> list[dict[str, Any]]:
     """A speaker's segments in the order of words, those that were left out of the rows too."""
     place = source.rows_of.get(session_id)
     rows = source.rows(place.split, place.first, place.last) if place is not None else ()

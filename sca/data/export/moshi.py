@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from sca.data.duplex.load import StoredTrack, is_written_down
-from sca.data.duplex.source import Source
-from sca.data.export.shard import Made, Shard, file_name, packed
+from sca.data.duplex.load.dataset import StoredTrack, is_written_down
+from sca.data.duplex.storage.reader import DatasetReader
+from sca.data.export.base import Made, Shard, file_name, packed
 from sca.data.export.tracks import blocks, samples_of
-from sca.data.runs.files import published, write_json, write_json_lines
+from sca.data.runs.files import atomic_write, write_json, write_json_lines
 from sca.units import SPOKEN_HZ
 
 __all__ = ["LIST_FILE", "MAIN", "OTHER", "MoshiFormat"]
@@ -30,7 +30,7 @@ class MoshiFormat:
 
     name = "moshi"
 
-    def plan(self, source: Source, shard_bytes: int) -> list[Shard]:
+    def plan(self, source: DatasetReader, shard_bytes: int) -> list[Shard]:
         """See `Format`."""
         sizes = {}
         for session_id in source.sessions:
@@ -40,7 +40,7 @@ class MoshiFormat:
         packs = packed(source.sessions, sizes.__getitem__, shard_bytes)
         return [Shard(f"audio/{n:05d}", "storage", tuple(names)) for n, names in enumerate(packs)]
 
-    def make(self, source: Source, root: Path, shard: Shard) -> Made:
+    def make(self, source: DatasetReader, root: Path, shard: Shard) -> Made:
         """See `Format`."""
         paths: list[Path] = []
         lines: list[dict[str, Any]] = []
@@ -56,7 +56,7 @@ class MoshiFormat:
                 lines.append({"path": str(wav.relative_to(root)), "duration": samples_of(speaker) / SPOKEN_HZ})
         return Made.of(root, shard, len(lines), sum(line["duration"] for line in lines), paths, lines)
 
-    def finish(self, source: Source, root: Path, made: Sequence[Made]) -> dict[str, Any]:
+    def finish(self, source: DatasetReader, root: Path, made: Sequence[Made]) -> dict[str, Any]:
         """See `Format`."""
         write_json_lines(root / LIST_FILE, (line for one in made for line in one.lines))
         return {}
@@ -74,7 +74,7 @@ def alignments(speaker: dict[str, Any], listener: dict[str, Any]) -> list[list[A
 
 def _write_stereo(path: Path, left: StoredTrack, right: StoredTrack) -> None:
     # Through Python's own files: what a full disk does to libsndfile's writing has no reason in it.
-    with published(path) as temporary, wave.open(str(temporary), "wb") as out:
+    with atomic_write(path) as temporary, wave.open(str(temporary), "wb") as out:
         out.setparams((2, 2, SPOKEN_HZ, 0, "NONE", "not compressed"))
         for one, other in zip(blocks(left), blocks(right), strict=True):
             out.writeframes(np.stack((one, other), axis=1).astype("<i2").tobytes())

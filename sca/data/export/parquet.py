@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sca.data.duplex.source import Source
-from sca.data.duplex.store import features, iter_rows
-from sca.data.export.shard import Made, Shard, packed
-from sca.data.runs.files import published
+from sca.data.duplex.storage.reader import DatasetReader
+from sca.data.duplex.storage.writer import features, iter_rows
+from sca.data.export.base import Made, Shard, packed
+from sca.data.runs.files import atomic_write
 from sca.units import HEARD_HZ
 
 __all__ = ["ParquetFormat"]
@@ -23,7 +23,7 @@ class ParquetFormat:
 
     name = "parquet"
 
-    def plan(self, source: Source, shard_bytes: int) -> list[Shard]:
+    def plan(self, source: DatasetReader, shard_bytes: int) -> list[Shard]:
         """See `Format`."""
         sessions = packed(source.sessions, lambda name: source.sessions[name].stat().st_size, shard_bytes)
         shards = [Shard(f"storage/part-{n:05d}", "storage", tuple(names)) for n, names in enumerate(sessions)]
@@ -36,7 +36,7 @@ class ParquetFormat:
                 shards.append(Shard(f"{split}/part-{n:05d}", split, (), starts[0], last))
         return shards
 
-    def make(self, source: Source, root: Path, shard: Shard) -> Made:
+    def make(self, source: DatasetReader, root: Path, shard: Shard) -> Made:
         """See `Format`."""
         import pyarrow.parquet as pq
 
@@ -52,7 +52,7 @@ class ParquetFormat:
             "write_statistics": False,
         }
         items, samples = 0, 0
-        with published(path) as temporary, pq.ParquetWriter(temporary, schema, **leaves) as out:
+        with atomic_write(path) as temporary, pq.ParquetWriter(temporary, schema, **leaves) as out:
             out.add_key_value_metadata(schema.metadata)  # what `datasets` takes the columns for
             for batch in _batches(source, shard):
                 out.write_batch(batch, row_group_size=_ROWS_A_GROUP)
@@ -62,7 +62,7 @@ class ParquetFormat:
                 del batch
         return Made.of(root, shard, items, samples / HEARD_HZ, [path])
 
-    def finish(self, source: Source, root: Path, made: Sequence[Made]) -> dict[str, Any]:
+    def finish(self, source: DatasetReader, root: Path, made: Sequence[Made]) -> dict[str, Any]:
         """See `Format`."""
         rows = [{"split": split, "path": f"{split}/*.parquet"} for split in source.splits]
         storage = [{"split": "storage", "path": "storage/*.parquet"}]
@@ -74,7 +74,7 @@ class ParquetFormat:
         }
 
 
-def _batches(source: Source, shard: Shard) -> Iterator[Any]:
+def _batches(source: DatasetReader, shard: Shard) -> Iterator[Any]:
     if shard.split != "storage":
         for at in range(shard.first, shard.last, _ROWS_A_GROUP):
             size = min(_ROWS_A_GROUP, shard.last - at)

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from sca import __version__
-from sca.data.duplex.card import write_duplex_card
-from sca.data.duplex.source import Source, open_source
-from sca.data.duplex.stored import EXPORT_FILE, SESSIONS_FILE
+from sca.data.duplex.report.card import write_duplex_card
+from sca.data.duplex.storage.detect import EXPORT_FILE, SESSIONS_FILE
+from sca.data.duplex.storage.reader import DatasetReader, open_source
+from sca.data.export.base import Format, Made, Shard
 from sca.data.export.lhotse import CUTS_FILE, LhotseFormat
 from sca.data.export.moshi import LIST_FILE, MoshiFormat
 from sca.data.export.openings import opening
 from sca.data.export.parquet import ParquetFormat
-from sca.data.export.shard import Format, Made, Shard
 from sca.data.export.webdataset import WebDatasetFormat
-from sca.data.runs.files import refuse_strangers, write_json
-from sca.data.runs.ledger import exclusive
+from sca.data.runs.files import ensure_owned_dir, write_json
+from sca.data.runs.ledger import lock_dir
 from sca.data.runs.local import cores, run
 from sca.errors import InputError, OutputError, ScaError, UsageError, writing
 
@@ -74,8 +74,8 @@ def export(
         raise OutputError(
             f"{root} and the data set {data} are in each other", hint="give a folder beside it with --output"
         )
-    refuse_strangers(root, _CLAIM, "sca export")  # before anything of ours is in it
-    with exclusive(root):
+    ensure_owned_dir(root, _CLAIM, "sca export")  # before anything of ours is in it
+    with lock_dir(root):
         claim = {
             "format": kind,
             "shard_bytes": shard_bytes,
@@ -193,10 +193,10 @@ def _make(shard: Shard, data: Path, root: Path, kind: str) -> Made:
     return made
 
 
-_SOURCES: dict[Path, Source] = {}
+_SOURCES: dict[Path, DatasetReader] = {}
 
 
-def _opened(data: Path) -> Source:
+def _opened(data: Path) -> DatasetReader:
     """The source of this process: a worker opens it once, not for every shard."""
     if data not in _SOURCES:
         _SOURCES.clear()
@@ -204,7 +204,7 @@ def _opened(data: Path) -> Source:
     return _SOURCES[data]
 
 
-def _finish(source: Source, root: Path, form: Format, claim: dict[str, Any], made: list[Made]) -> None:
+def _finish(source: DatasetReader, root: Path, form: Format, claim: dict[str, Any], made: list[Made]) -> None:
     for name in ("settings.json", "report.json"):
         try:
             document = json.loads((source.root / name).read_text(encoding="utf-8"))

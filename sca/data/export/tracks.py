@@ -7,10 +7,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sca.data.duplex.load import StoredTrack
+from sca.data.duplex.load.dataset import StoredTrack
 from sca.errors import InputError
+from sca.textutil import counted
 from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
-from sca.wording import counted
 
 __all__ = ["blocks", "samples_of"]
 

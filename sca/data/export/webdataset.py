@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from sca.data.duplex.load import StoredTrack, codes_of, read_samples
-from sca.data.duplex.source import Source
-from sca.data.duplex.stored import SESSIONS_FILE
-from sca.data.export.shard import Made, Shard, packed
-from sca.data.runs.files import published
+from sca.data.duplex.load.dataset import StoredTrack, codes_of, read_samples
+from sca.data.duplex.storage.detect import SESSIONS_FILE
+from sca.data.duplex.storage.reader import DatasetReader
+from sca.data.export.base import Made, Shard, packed
+from sca.data.runs.files import atomic_write
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
 __all__ = ["WebDatasetFormat"]
@@ -30,7 +30,7 @@ class WebDatasetFormat:
 
     name = "webdataset"
 
-    def plan(self, source: Source, shard_bytes: int) -> list[Shard]:
+    def plan(self, source: DatasetReader, shard_bytes: int) -> list[Shard]:
         """See `Format`. A row is taken for half of its samples' bytes, about what FLAC makes of speech."""
         a_chunk = source.grid.heard_samples + source.grid.spoken_samples
         shards = []
@@ -42,12 +42,12 @@ class WebDatasetFormat:
             shards += [Shard(f"{split}-{n:06d}", split, (), rows[0], rows[-1] + 1) for n, rows in enumerate(packs)]
         return shards
 
-    def make(self, source: Source, root: Path, shard: Shard) -> Made:
+    def make(self, source: DatasetReader, root: Path, shard: Shard) -> Made:
         """See `Format`."""
         path = root / f"{shard.name}.tar"
         seconds = 0.0
         open_session, tracks = "", {}
-        with published(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
+        with atomic_write(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
             for at, row in enumerate(source.rows(shard.split, shard.first, shard.last), shard.first):
                 if row["session_id"] != open_session:
                     open_session = row["session_id"]
@@ -59,9 +59,9 @@ class WebDatasetFormat:
                 seconds += row["n_chunks"] * float(source.grid.chunk_s)
         return Made.of(root, shard, shard.last - shard.first, seconds, [path])
 
-    def finish(self, source: Source, root: Path, made: Sequence[Made]) -> dict[str, Any]:
+    def finish(self, source: DatasetReader, root: Path, made: Sequence[Made]) -> dict[str, Any]:
         """See `Format`. Writes the words of whole sessions beside the shards: what the rows are held against."""
-        with published(root / SESSIONS_FILE) as temporary, temporary.open("w", encoding="utf-8") as out:
+        with atomic_write(root / SESSIONS_FILE) as temporary, temporary.open("w", encoding="utf-8") as out:
             for session_id in source.sessions:
                 for track in source.tracks(session_id):
                     out.write(json.dumps(track.record, ensure_ascii=False) + "\n")
@@ -69,7 +69,7 @@ class WebDatasetFormat:
         return {"configs": [{"config_name": "default", "default": True, "data_files": rows}]}
 
 
-def _sample(row: dict[str, Any], tracks: dict[str, StoredTrack], source: Source) -> Iterator[tuple[str, bytes]]:
+def _sample(row: dict[str, Any], tracks: dict[str, StoredTrack], source: DatasetReader) -> Iterator[tuple[str, bytes]]:
     ids = np.asarray(row["input_ids"], np.int32)
     # Left in its place, empty, so that the columns keep their order.
     yield "json", json.dumps({**row, "input_ids": None}, ensure_ascii=False).encode()

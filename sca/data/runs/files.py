@@ -11,11 +11,19 @@ from typing import Any, BinaryIO
 
 from sca.errors import InputError, OutputError, check_target, writing
 
-__all__ = ["append_line", "published", "read_json", "refuse_strangers", "sha256_of", "write_json", "write_json_lines"]
+__all__ = [
+    "append_line",
+    "atomic_write",
+    "ensure_owned_dir",
+    "read_json",
+    "sha256_of",
+    "write_json",
+    "write_json_lines",
+]
 
 
 @contextmanager
-def published(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary sibling to write; it takes the name `path`, whole and synced, when the block ends without an error.
 
     Raises `OutputError` for what no file can take the place of, see `check_target`.
@@ -34,7 +42,7 @@ def published(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def refuse_strangers(folder: Path, claim: Path, made_by: str) -> None:
+def ensure_owned_dir(folder: Path, claim: Path, made_by: str) -> None:
     """Raise `OutputError` for a folder that has files in it and no `claim`, the file that `made_by` writes first."""
     with writing(folder):
         if not folder.exists() or (folder / claim).exists():
@@ -47,7 +55,7 @@ def refuse_strangers(folder: Path, claim: Path, made_by: str) -> None:
 
 def write_json(path: Path, document: Any) -> None:
     """Write one JSON document, whole or not at all."""
-    with published(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
@@ -80,7 +88,7 @@ def _cut_torn_line(file: BinaryIO) -> None:
 
 def write_json_lines(path: Path, documents: Iterable[Any]) -> None:
     """Write one JSON document a line, whole or not at all; compressed where the name ends in .gz, the same bytes every time."""
-    with published(path) as temporary, temporary.open("wb") as plain:
+    with atomic_write(path) as temporary, temporary.open("wb") as plain:
         # No name and no time inside: gzip's header would else differ from run to run.
         out = gzip.GzipFile("", "wb", fileobj=plain, mtime=0) if path.suffix == ".gz" else None
         with out or nullcontext(plain) as file:

@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sca.data.runs.files import append_line, published
+from sca.data.runs.files import append_line, atomic_write
 from sca.errors import InputError, writing
 
-__all__ = ["Entry", "Ledger", "exclusive"]
+__all__ = ["Ledger", "LedgerEntry", "lock_dir"]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """One item's end. key: hash of its content and the settings, or what else makes it the same item.
 
     status: kept, dropped or failed; downloads say verified and skipped.   retryable: whether a failure may pass.
@@ -39,23 +39,23 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def entries(self) -> dict[str, Entry]:
+    def entries(self) -> dict[str, LedgerEntry]:
         """The last entry of each item. A last line that was cut short by a crash is passed over."""
-        found: dict[str, Entry] = {}
+        found: dict[str, LedgerEntry] = {}
         for entry in self._read():
             found[entry.item] = entry
         return found
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: LedgerEntry) -> None:
         """Add one line, whole and synced."""
         append_line(self.path, _line(entry))
 
-    def settle(self, entries: Iterable[Entry]) -> None:
+    def settle(self, entries: Iterable[LedgerEntry]) -> None:
         """Replace the file by these entries, sorted by item."""
-        with published(self.path) as temporary:
+        with atomic_write(self.path) as temporary:
             temporary.write_bytes(b"".join(_line(e) for e in sorted(entries, key=lambda e: e.item)))
 
-    def _read(self) -> Iterator[Entry]:
+    def _read(self) -> Iterator[LedgerEntry]:
         if not self.path.exists():
             return
         lines = self.path.read_bytes().split(b"\n")
@@ -64,7 +64,7 @@ class Ledger:
                 continue
             try:
                 plain = json.loads(line)
-                yield Entry(**{**plain, "notes": tuple(plain.get("notes", ()))})
+                yield LedgerEntry(**{**plain, "notes": tuple(plain.get("notes", ()))})
             except (ValueError, TypeError) as error:
                 if number == len(lines):
                     return
@@ -73,13 +73,13 @@ class Ledger:
                 ) from error
 
 
-def _line(entry: Entry) -> bytes:
+def _line(entry: LedgerEntry) -> bytes:
     plain = {name: value for name, value in asdict(entry).items() if value not in (None, {}, (), False)}
     return json.dumps(plain, ensure_ascii=False).encode() + b"\n"
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
+def lock_dir(folder: Path) -> Iterator[None]:
     """Hold `folder` for one writer. Raises `InputError` when another process has it."""
     import fcntl
 

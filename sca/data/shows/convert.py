@@ -15,22 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from sca.config import ConvertConfig, Settings
-from sca.data.arrow_set import write_dict, write_split_files, write_table
-from sca.data.card import read_source, write_card
-from sca.data.enhance import Enhancer, load_enhancer
+from sca.data.datasets.arrow import write_dict, write_split_files, write_table
+from sca.data.datasets.card import read_source, write_card
+from sca.data.media.enhance import Enhancer, load_enhancer
+from sca.data.media.find_audio import AudioFolder, info_files
 from sca.data.runs.files import sha256_of, write_json
-from sca.data.runs.ledger import Entry, Ledger, exclusive
+from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.local import cores, run
 from sca.data.runs.model_identity import model_identity
-from sca.data.shows.about import card_of
-from sca.data.shows.find_audio import AudioFolder, info_files
+from sca.data.shows.card import card_of
 from sca.data.shows.layout import file_stem, paths_of
 from sca.data.shows.rows import ShowRow, rows_of
 from sca.data.shows.store import SCHEMA_VERSION, features, write_storage
 from sca.data.shows.targets import Rules, targets_of
-from sca.data.speaker import SpeakerEmbedder, load_speaker, public_name
+from sca.data.speakers.base import SpeakerEmbedder, public_name
+from sca.data.speakers.registry import load_speaker
 from sca.errors import InputError, OutputError, ScaError, writing
-from sca.events import BrokenLine, Show, read_shows
+from sca.timeline import BrokenLine, Show, read_shows
 from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = ["Summary", "convert", "rules_of"]
@@ -116,7 +117,7 @@ def convert(
     config = settings.convert
     _models(config.speaker_model, config.enhance, settings.paths.resolved_cache_dir)  # complain before any work
     folder, listed = AudioFolder(audio_dir), _read(input_file)
-    with exclusive(root):
+    with lock_dir(root):
         for left in root.rglob(
             ".scratch-*"
         ):  # of a run that was killed; the folder is ours alone while we hold its lock
@@ -158,7 +159,7 @@ class _Run:
         self.root, self.settings, self.folder, self.force = root, settings, folder, force
         self.rules = rules_of(settings.convert)
         self.ledger = Ledger(root / "ledger.jsonl")
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, LedgerEntry] = {}
         self.records: dict[str, ShowRecord] = {}
         self.summary = Summary(root)
 
@@ -220,7 +221,7 @@ class _Run:
 
     def _keep(self, name: str, record: ShowRecord) -> None:
         self.records[name] = record
-        self._note(Entry(name, record.key, "kept"))
+        self._note(LedgerEntry(name, record.key, "kept"))
 
     def _drop(self, show: Show, total: int) -> None:
         counts = self._rows(show, total)[1]
@@ -228,14 +229,14 @@ class _Run:
         reason = f"no row comes of it ({why})"
         self.summary.counts += counts
         self.summary.dropped.append((show.video_id, reason))
-        self._note(Entry(show.video_id, "", "dropped", reason))
+        self._note(LedgerEntry(show.video_id, "", "dropped", reason))
 
     def _fail(self, item: str, error: ScaError) -> None:
         reason = f"{error.message} ({error.hint})" if error.hint else error.message
         self.summary.failed.append((item, reason))
-        self._note(Entry(item, "", "failed", reason))
+        self._note(LedgerEntry(item, "", "failed", reason))
 
-    def _note(self, entry: Entry) -> None:
+    def _note(self, entry: LedgerEntry) -> None:
         self.entries[entry.item] = entry
         self.ledger.append(entry)
 

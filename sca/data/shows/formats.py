@@ -8,26 +8,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sca.data.made import Made
+from sca.data.datasets.lazy_map import LazyMap
 from sca.data.shows.load import ShowDataset
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
 __all__ = ["chat", "raw", "talker_chat"]
 
 
-def raw(root: Path, split: str) -> Made:
+def raw(root: Path, split: str) -> LazyMap:
     """A dict a line: its columns, `audio` (16 kHz, the whole line), `target_audio` (24 kHz) and `speaker_embedding`."""
-    return Made(ShowDataset(root, split), _raw)
+    return LazyMap(ShowDataset(root, split), _raw)
 
 
-def chat(root: Path, split: str) -> Made:
+def chat(root: Path, split: str) -> LazyMap:
     """A dict a line: `messages` (system, user with what was heard before, assistant with the text)."""
-    return Made(ShowDataset(root, split), partial(_chat, talks=False))
+    return LazyMap(ShowDataset(root, split), partial(_chat, talks=False))
 
 
-def talker_chat(root: Path, split: str) -> Made:
+def talker_chat(root: Path, split: str) -> LazyMap:
     """As `chat`; the assistant's message also has the target's sound (24 kHz), and the dict the `speaker_embedding`."""
-    return Made(ShowDataset(root, split), partial(_chat, talks=True))
+    return LazyMap(ShowDataset(root, split), partial(_chat, talks=True))
 
 
 def _raw(data: ShowDataset, index: int) -> dict[str, Any]:

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from sca.audio.decode import BlockReader
 from sca.audio.resample import StreamResampler
-from sca.data.arrow_set import audio_array, write_table
-from sca.data.duplex.tracks import encode_tracks
-from sca.data.enhance import Enhancer, enhanced_stream
-from sca.data.speaker import EMBEDDING_SIZE, SpeakerEmbedder
+from sca.data.datasets.arrow import audio_array, write_table
+from sca.data.duplex.audio.encode_tracks import encode_tracks
+from sca.data.media.enhance import Enhancer, enhanced_stream
+from sca.data.speakers.base import EMBEDDING_SIZE, SpeakerEmbedder
 from sca.errors import writing
-from sca.events import ComedianEvent, Show
+from sca.timeline import ComedianEvent, Show
 from sca.units import HEARD_HZ, SPOKEN_HZ, seconds_to_samples
 
 __all__ = ["MADE_BY", "SCHEMA_VERSION", "SHOWS", "features", "write_storage"]

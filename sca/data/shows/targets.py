@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from sca.events import AudienceEvent, ComedianEvent, Show
+from sca.timeline import AudienceEvent, ComedianEvent, Show
 from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = ["Rules", "Target", "join_text", "targets_of"]

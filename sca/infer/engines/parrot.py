@@ -13,13 +13,13 @@ from sca.audio.resample import StreamResampler
 from sca.audio.vad import SileroVad
 from sca.config import LiveConfig, Settings
 from sca.infer.engine import EngineInfo, Session, SessionConfig, StepGuard
-from sca.infer.engines.turns import TurnDetector, TurnEar, gate_of
+from sca.infer.engines.turn_taking import TurnDetector, TurnEar, gate_of
 from sca.infer.frames import AudioInput, AudioOutput, Frame, Interrupt, TurnEnd
-from sca.infer.wav import to_pcm
+from sca.infer.session.wav_writer import to_pcm
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
 if TYPE_CHECKING:
-    from sca.infer.turn.gate import TurnModelGate
+    from sca.infer.turn.detector import ModelTurnDetector
 
 __all__ = ["Parrot", "TurnDetector", "load"]
 
@@ -34,7 +34,7 @@ class Parrot:
 
     info = EngineInfo("parrot", "says your turn back when it ends; no model", wants_features=False, gathers=False)
 
-    def __init__(self, live: LiveConfig | None = None, gate: "Callable[[], TurnModelGate] | None" = None) -> None:
+    def __init__(self, live: LiveConfig | None = None, gate: "Callable[[], ModelTurnDetector] | None" = None) -> None:
         self._live = LiveConfig() if live is None else live
         self._gate = gate
         self._vad = SileroVad()
@@ -90,7 +90,7 @@ def _stepped(session: Session, heard: AudioInput) -> Sequence[Frame] | Exception
 
 class _ParrotSession:
     def __init__(
-        self, vad: SileroVad, config: SessionConfig, live: LiveConfig, gate: "TurnModelGate | None" = None
+        self, vad: SileroVad, config: SessionConfig, live: LiveConfig, gate: "ModelTurnDetector | None" = None
     ) -> None:
         self._grid = config.grid
         self._guard = StepGuard(config.grid.heard_samples)

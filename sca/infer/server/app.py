@@ -7,18 +7,21 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from sca.errors import MissingToolError
+from sca.infer.device_worker import ThreadWorker
 from sca.infer.engine import BatchEngine, Engine, SessionConfig
-from sca.infer.loop import LiveSession
-from sca.infer.server import infer_wav, metrics, page, pcm16, realtime, twilio
-from sca.infer.server.guard import Guard, Headers, Scope
-from sca.infer.server.limits import Rates
+from sca.infer.server import metrics
+from sca.infer.server.http import infer_wav, page
+from sca.infer.server.http.access import AccessMiddleware, Headers, Scope
+from sca.infer.server.http.limits import RateLimiter
+from sca.infer.server.http.uvicorn_server import ConnectionLimits, Tls, WebSockets, listen, serve
 from sca.infer.server.metrics import LiveMetrics, Meter
-from sca.infer.server.process import Bounds, Tls, WebSockets, listen, serve
-from sca.infer.server.resume import RESUME_PROTOCOL
+from sca.infer.server.protocols import pcm16, twilio
+from sca.infer.server.protocols.realtime import session as realtime
 from sca.infer.server.security import KEY_PROTOCOL, check_bind, is_loopback
-from sca.infer.server.sessions import Sessions
-from sca.infer.together import StepBatcher
-from sca.infer.worker import ThreadWorker
+from sca.infer.server.ws.resume import RESUME_PROTOCOL
+from sca.infer.server.ws.session_slots import SessionRegistry
+from sca.infer.session.loop import LiveSession
+from sca.infer.session.step_batcher import StepBatcher
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -27,12 +30,12 @@ if TYPE_CHECKING:
 
     from sca.config import Settings
     from sca.infer.clock import Clock
-    from sca.infer.ports import Observer, Sink, Source
+    from sca.infer.interfaces import AudioSink, AudioSource, SessionListener
 
-__all__ = ["DOORS", "Server", "make_app", "run"]
+__all__ = ["DOORS", "ServerContext", "make_app", "run"]
 
 
-class Server:
+class ServerContext:
     """What doors share.
 
     sessions: who is in.   public: paths that need no key; a door adds those of its own that hold nothing secret.
@@ -41,7 +44,7 @@ class Server:
 
     def __init__(self, engine: Engine, settings: "Settings") -> None:
         self.engine, self.settings = engine, settings
-        self.sessions = Sessions(settings.serve)
+        self.sessions = SessionRegistry(settings.serve)
         self.metrics = LiveMetrics(self.sessions)
         self.public = {"/health"}
         self.signed: dict[str, Callable[[Scope, Headers], bool]] = {}
@@ -56,11 +59,13 @@ class Server:
         return self._worker
 
     @property
-    def bounds(self) -> Bounds:
+    def bounds(self) -> ConnectionLimits:
         """What a connection may take."""
         serve = self.settings.serve
         refused = self.metrics.refusals.labels(503).inc
-        return Bounds(serve.head_timeout_s, serve.body_timeout_s, serve.max_connections, refused, serve.proxies)
+        return ConnectionLimits(
+            serve.head_timeout_s, serve.body_timeout_s, serve.max_connections, refused, serve.proxies
+        )
 
     @property
     def websockets(self) -> WebSockets:
@@ -78,11 +83,11 @@ class Server:
 
     def live(
         self,
-        source: "Source",
-        sink: "Sink",
+        source: "AudioSource",
+        sink: "AudioSink",
         clock: "Clock",
         config: SessionConfig,
-        observers: Sequence["Observer"] = (),
+        observers: Sequence["SessionListener"] = (),
     ) -> LiveSession:
         """A session of the engine, not yet running."""
         return LiveSession(
@@ -103,7 +108,7 @@ class Server:
             self._worker.close()
 
 
-def _health(app: "FastAPI", server: Server) -> None:
+def _health(app: "FastAPI", server: ServerContext) -> None:
     from starlette.responses import PlainTextResponse
 
     @app.get("/health", response_class=PlainTextResponse)
@@ -111,7 +116,7 @@ def _health(app: "FastAPI", server: Server) -> None:
         return "ok"
 
 
-DOORS: tuple[Callable[["FastAPI", Server], None], ...] = (
+DOORS: tuple[Callable[["FastAPI", ServerContext], None], ...] = (
     _health,
     page.add,
     pcm16.add,
@@ -122,7 +127,7 @@ DOORS: tuple[Callable[["FastAPI", Server], None], ...] = (
 )
 
 
-def make_app(server: Server) -> Guard:
+def make_app(server: ServerContext) -> AccessMiddleware:
     """The ASGI application with all doors, behind the guard."""
     try:
         from fastapi import FastAPI, Request
@@ -148,14 +153,14 @@ def make_app(server: Server) -> Guard:
     for add in DOORS:
         add(app, server)
     config = server.settings.serve
-    return Guard(
+    return AccessMiddleware(
         app,
         key=_key(server.settings),
         origins=config.allowed_origins,
         local=is_loopback(config.host),
         public=server.public,
         signed=server.signed,
-        rates=None if config.requests_per_minute is None else Rates(config.requests_per_minute),
+        rates=None if config.requests_per_minute is None else RateLimiter(config.requests_per_minute),
         on_refused=lambda status: server.metrics.refusals.labels(status).inc(),
     )
 
@@ -181,7 +186,7 @@ def run(settings: "Settings", *, insecure: bool = False) -> None:
     logging.basicConfig(level=logging.WARNING, format="sca serve: %(message)s")
     logging.getLogger("sca").setLevel(logging.INFO)
     with listen(config.host, config.port) as listener:
-        server = Server(load_engine(settings.live.engine, settings), settings)
+        server = ServerContext(load_engine(settings.live.engine, settings), settings)
         serve(
             make_app(server),
             listener,

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sca.errors import MissingToolError
-from sca.infer.frames import AudioOutput, Control, Frame, Interrupt, Lag
-from sca.infer.ports import Watcher
-from sca.infer.server.sessions import Sessions
+from sca.infer.frames import AudioOutput, ControlFrame, Frame, Interrupt, Lag
+from sca.infer.interfaces import BaseListener
+from sca.infer.server.ws.session_slots import SessionRegistry
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from sca.infer.server.app import Server
+    from sca.infer.server.app import ServerContext
 
 __all__ = ["LiveMetrics", "Meter", "add"]
 
@@ -25,7 +25,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.32, 0.5, 1, 2.5
 class LiveMetrics:
     """Counters and histograms. Raises `MissingToolError` without prometheus-client."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: SessionRegistry) -> None:
         try:
             from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
         except ImportError as error:
@@ -82,7 +82,7 @@ class LiveMetrics:
         return page
 
 
-class Meter(Watcher):
+class Meter(BaseListener):
     """An observer that counts one session."""
 
     def __init__(self, metrics: LiveMetrics) -> None:
@@ -112,7 +112,7 @@ class Meter(Watcher):
         if heard_s is not None:
             self._metrics.answer_s.observe(self._time_s() - heard_s)
 
-    def control(self, frame: Control) -> None:
+    def control(self, frame: ControlFrame) -> None:
         """See `Observer`."""
         if isinstance(frame, Lag):
             self._metrics.lags.labels(frame.reason).inc()
@@ -121,7 +121,7 @@ class Meter(Watcher):
             self._metrics.interruptions.labels(frame.by).inc()
 
 
-def add(app: "FastAPI", server: "Server") -> None:
+def add(app: "FastAPI", server: "ServerContext") -> None:
     """Add both endpoints."""
     from starlette.responses import Response
 

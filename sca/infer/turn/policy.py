@@ -15,11 +15,11 @@ from sca.units import HEARD_HZ
 if TYPE_CHECKING:
     from sca.config import TurnConfig
 
-__all__ = ["Ask", "Decision", "Patience", "TurnPolicy"]
+__all__ = ["Ask", "Decision", "ThresholdSchedule", "TurnPolicy"]
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class ThresholdSchedule:
     """asks: (silence in samples, threshold), rising in the first: when to ask, and above which probability a turn is over.
 
     max_silence: samples of silence that end a turn without the model.   min_speech: samples of speech that make a turn.
@@ -40,14 +40,14 @@ class Patience:
             raise ValueError(f"max_silence {self.max_silence} or min_speech {self.min_speech} is out of range")
 
     @classmethod
-    def of(cls, config: "TurnConfig") -> "Patience":
+    def of(cls, config: "TurnConfig") -> "ThresholdSchedule":
         """From the settings: the first ask with `threshold`, then the points of `patience` that come after it."""
         first = (config.ask_after_s, config.threshold)
         later = [point for point in config.curve if point[0] > config.ask_after_s]
         asks = tuple((max(1, round(silence_s * HEARD_HZ)), threshold) for silence_s, threshold in [first, *later])
         return cls(asks, max(1, round(config.max_silence_s * HEARD_HZ)), round(config.min_speech_s * HEARD_HZ))
 
-    def with_threshold(self, threshold: float) -> "Patience":
+    def with_threshold(self, threshold: float) -> "ThresholdSchedule":
         """For one turn or one request: the first ask takes `threshold`, and no later one a higher one."""
         (silence, _), *later = self.asks
         asks = ((silence, threshold), *((at, min(held, threshold)) for at, held in later))
@@ -79,11 +79,11 @@ class Decision:
 class TurnPolicy:
     """The state of one speaker. Feed `heard` in order; at most one of its asks is open at a time."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: ThresholdSchedule) -> None:
         self.patience = patience
         self._now = 0
         self._turn = 0
-        self._override: Patience | None = None
+        self._override: ThresholdSchedule | None = None
         self._start_turn()
 
     def _start_turn(self) -> None:
@@ -104,7 +104,7 @@ class TurnPolicy:
         """Samples since the last speech of an open turn; None when there is none."""
         return None if self._spoke_from is None else self._now - self._spoke_until
 
-    def override(self, patience: Patience | None) -> None:
+    def override(self, patience: ThresholdSchedule | None) -> None:
         """Use another patience until the turn ends."""
         self._override = patience
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sca.errors import InputError
-from sca.infer.engines.qwen_omni.machine import check_installed
+from sca.infer.engines.qwen_omni.requirements import check_installed
+from sca.textutil import first_line
 
 __all__ = ["check_adapter", "merge"]
 
@@ -60,5 +61,5 @@ def merge(model: Any, folder: Path) -> None:
     except InputError:
         raise
     except Exception as error:  # peft, torch and safetensors raise what has no common class
-        raise InputError(f"the adapter in {folder} cannot be used: {str(error).strip().splitlines()[0]}") from error
+        raise InputError(f"the adapter in {folder} cannot be used: {first_line(error)}") from error
     log.info("merged the adapter in %s, %d weights", folder, len(names))

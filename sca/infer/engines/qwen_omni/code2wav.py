@@ -10,8 +10,8 @@ cells in the shapes in which decoding everything at once has them: on a CPU ever
 
 from typing import Any
 
-from sca.infer.engines.qwen_omni.cache import turn_back
-from sca.infer.engines.qwen_omni.fixed.decoder import attend, heads, rotations
+from sca.infer.engines.qwen_omni.kv_cache import turn_back
+from sca.infer.engines.qwen_omni.slots.decoder import attend, heads, rotations
 
 __all__ = ["CONTEXT_FRAMES", "Code2WavStream"]
 

@@ -3,7 +3,7 @@
 A step: log-mel → audio tokens → thinker → a silence token, or text tokens one by one → a talker frame per 80 ms, told what each is
 to say (or nothing) → the vocoder. It speaks at the pace it hears; when it has nothing to say the talker is told the padding text.
 The interleaving is that of the training rows: the prompt, then per chunk the audio tokens and one silence token or text tokens.
-Control tokens, where the settings have them, stand where rows have them (`sca.controls`); the talker is told nothing of them.
+Control tokens, where the settings have them, stand where rows have them (`sca.control_tokens`); the talker is told nothing of them.
 """
 
 import logging
@@ -14,16 +14,16 @@ import numpy as np
 
 from sca.audio.mel import log_mel
 from sca.config import DuplexConfig, QwenConfig, Settings
-from sca.controls import Grammar, State, check_control_ids, controls_of
+from sca.control_tokens import Grammar, State, check_control_ids, controls_of
 from sca.errors import ConfigError
 from sca.infer.engine import EngineInfo, Session, SessionConfig, StepGuard
+from sca.infer.engines.qwen_omni.context_window import ContextWindow
 from sca.infer.engines.qwen_omni.load import load_model
-from sca.infer.engines.qwen_omni.rules import Rules
 from sca.infer.engines.qwen_omni.thinker import ThinkerStream
+from sca.infer.engines.qwen_omni.token_mask import Rules
 from sca.infer.engines.qwen_omni.voice import Voice, VoiceSettings
-from sca.infer.engines.qwen_omni.window import Window
-from sca.infer.frames import AudioInput, AudioOutput, Error, Frame, ThoughtPacket, TurnEnd
-from sca.infer.wav import to_pcm
+from sca.infer.frames import AudioInput, AudioOutput, ErrorFrame, Frame, ThoughtPacket, TurnEnd
+from sca.infer.session.wav_writer import to_pcm
 from sca.tokenizer import TextTokenizer, system_turn
 from sca.units import SPOKEN_HZ, Grid
 
@@ -43,7 +43,7 @@ def load(settings: Settings) -> "QwenOmni":
 
         return TwoProcessOmni(model, tokenizer, settings.qwen, settings.duplex)
     if settings.qwen.slots:
-        from sca.infer.engines.qwen_omni.fixed.engine import SlotOmni
+        from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
 
         return SlotOmni(model, tokenizer, settings.qwen, settings.duplex)
     return QwenOmni(model, tokenizer, settings.qwen, settings.duplex)
@@ -150,9 +150,9 @@ class QwenSession:
     def _check_room(self) -> None:
         engine = self._engine
         positions = engine.model.config.thinker_config.text_config.max_position_embeddings
-        window = Window(engine.qwen.context_tokens, positions)
+        window = ContextWindow(engine.qwen.context_tokens, positions)
         if not window.fits(len(self._prompt), 2 * self._chunk_tokens):
-            ours = Window(positions, positions).fits(len(self._prompt), 2 * self._chunk_tokens)
+            ours = ContextWindow(positions, positions).fits(len(self._prompt), 2 * self._chunk_tokens)
             limit = f"qwen.context_tokens is {window.budget}" if ours else f"the model's context ends at {positions}"
             raise ConfigError(
                 f"the prompt has {len(self._prompt)} tokens, and {limit}: no room for what is heard",
@@ -188,7 +188,7 @@ class QwenSession:
         self.voice = None
 
     @property
-    def window(self) -> Window:
+    def window(self) -> ContextWindow:
         """What the thinker's cache holds."""
         return self._thinker.window
 
@@ -235,7 +235,7 @@ class QwenSession:
             frames.append(TurnEnd(self._turn_id, end))
             self._turn_id += 1
             self._in_turn = False
-        frames += [Error(self._turn_id, end, warning, fatal=False) for warning in self._warnings()]
+        frames += [ErrorFrame(self._turn_id, end, warning, fatal=False) for warning in self._warnings()]
         return frames
 
     def _turn_is_over(self) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 from sca.config import QwenConfig
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
 from sca.infer.engines.qwen_omni.adapter import check_adapter, merge
-from sca.infer.engines.qwen_omni.machine import check_installed, check_memory, check_placement
+from sca.infer.engines.qwen_omni.requirements import check_installed, check_memory, check_placement
+from sca.textutil import first_line
 from sca.tokenizer import TextTokenizer, load_tokenizer
 from sca.units import Grid
 
@@ -88,17 +89,13 @@ def _loaded(kind: str, where: str, qwen: QwenConfig, *, local: bool, **more: Any
             where, revision=None if local else qwen.model_revision, local_files_only=local, **more
         )
     except ImportError as error:
-        raise MissingToolError(f"qwen.attn_implementation {qwen.attn_implementation}: {_line(error)}") from error
+        raise MissingToolError(f"qwen.attn_implementation {qwen.attn_implementation}: {first_line(error)}") from error
     except OSError as error:
         if local:
-            raise InputError(f"the model in {where} cannot be loaded: {_line(error)}") from error
-        raise UpstreamError(f"cannot get the model {where}: {_line(error)}") from error
+            raise InputError(f"the model in {where} cannot be loaded: {first_line(error)}") from error
+        raise UpstreamError(f"cannot get the model {where}: {first_line(error)}") from error
     # A damaged file makes safetensors, torch and transformers raise what has no common class.
     except Exception as error:
         if "attn_implementation" in str(error):
-            raise ConfigError(f"qwen.attn_implementation {qwen.attn_implementation}: {_line(error)}") from error
-        raise InputError(f"the model {where} cannot be loaded: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ConfigError(f"qwen.attn_implementation {qwen.attn_implementation}: {first_line(error)}") from error
+        raise InputError(f"the model {where} cannot be loaded: {first_line(error)}") from error

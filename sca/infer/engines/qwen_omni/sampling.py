@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Dice", "chooser", "drawn"]
+__all__ = ["SamplingNoise", "chooser", "drawn"]
 
 Tensor = Any  # torch's, which is imported on use
 
 
-class Dice:
+class SamplingNoise:
     """Numbers in [0, 1), float32. The same seed gives the same, thrown one by one or many at a time."""
 
     def __init__(self, seed: int) -> None:
@@ -39,5 +39,5 @@ def chooser(temperature: float, top_k: int, seed: int, device: Any) -> Callable[
     """A function from logits `(1, n)` to the chosen id `(1, 1)`: `drawn` with dice of its own."""
     import torch
 
-    dice = Dice(seed)
+    dice = SamplingNoise(seed)
     return lambda logits: drawn(logits, temperature, top_k, torch.from_numpy(dice.throw(1, 1)).to(device))

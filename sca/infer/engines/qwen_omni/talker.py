@@ -7,8 +7,8 @@ The predictor's loop is written out: the library's `generate` does the same with
 from collections.abc import Callable
 from typing import Any
 
-from sca.infer.engines.qwen_omni.cache import apply, held_bytes
-from sca.infer.engines.qwen_omni.window import Window
+from sca.infer.engines.qwen_omni.context_window import ContextWindow
+from sca.infer.engines.qwen_omni.kv_cache import apply, held_bytes
 
 __all__ = ["TalkerStream", "no_sound_of", "predict_residuals"]
 
@@ -69,7 +69,7 @@ class TalkerStream:
         self._pick = pick
         self._cache = DynamicCache(config=talker.config.text_config)
         positions = int(talker.config.text_config.max_position_embeddings)
-        self.window = Window(positions if budget is None else budget, positions)
+        self.window = ContextWindow(positions if budget is None else budget, positions)
         self._no_sound = no_sound_of(talker, text_pad.device)
         self._push(self.opening(talker, speaker_id, text_pad, text_bos))
         self.window.keep(self.OPENING)

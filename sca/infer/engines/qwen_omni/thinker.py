@@ -7,8 +7,8 @@ the cache is not seen.
 
 from typing import Any
 
-from sca.infer.engines.qwen_omni.cache import apply, held_bytes
-from sca.infer.engines.qwen_omni.window import Window
+from sca.infer.engines.qwen_omni.context_window import ContextWindow
+from sca.infer.engines.qwen_omni.kv_cache import apply, held_bytes
 
 __all__ = ["ThinkerStream"]
 
@@ -28,7 +28,7 @@ class ThinkerStream:
         positions = int(config.max_position_embeddings)
         self._thinker = thinker
         self._cache = DynamicCache(config=config)
-        self.window = Window(positions if budget is None else budget, positions)
+        self.window = ContextWindow(positions if budget is None else budget, positions)
         if prompt:
             self._forward(self.embed(list(prompt)), None)
             self.window.keep(len(prompt))

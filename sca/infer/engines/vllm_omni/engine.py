@@ -15,14 +15,14 @@ import numpy as np
 from sca.audio.vad import SileroVad
 from sca.config import LiveConfig, Settings, VllmConfig
 from sca.infer.engine import EngineInfo, Session, SessionConfig, StepGuard
-from sca.infer.engines.turns import TurnEar, gate_of
-from sca.infer.engines.vllm_omni import wire
-from sca.infer.engines.vllm_omni.link import Broken, Heard, Link, Lost, Restored
-from sca.infer.frames import AudioInput, AudioOutput, Error, Frame, Interrupt, TurnEnd
+from sca.infer.engines.turn_taking import TurnEar, gate_of
+from sca.infer.engines.vllm_omni import protocol
+from sca.infer.engines.vllm_omni.connection import Broken, Heard, Lost, RealtimeConnection, Restored
+from sca.infer.frames import AudioInput, AudioOutput, ErrorFrame, Frame, Interrupt, TurnEnd
 from sca.units import SPOKEN_HZ
 
 if TYPE_CHECKING:
-    from sca.infer.turn.gate import TurnModelGate
+    from sca.infer.turn.detector import ModelTurnDetector
 
 __all__ = ["VllmOmni", "load"]
 
@@ -41,10 +41,10 @@ class VllmOmni:
         self,
         vllm: VllmConfig,
         live: LiveConfig | None = None,
-        gate: "Callable[[], TurnModelGate] | None" = None,
+        gate: "Callable[[], ModelTurnDetector] | None" = None,
     ) -> None:
         self.vllm = vllm
-        self.url = wire.address(vllm)
+        self.url = protocol.address(vllm)
         where = self.url.partition("?")[0]
         self.info = EngineInfo(
             "vllm-omni", f"answers of the server at {where}", wants_features=False, device=f"network {where}"
@@ -54,7 +54,7 @@ class VllmOmni:
         self._vad = SileroVad()
 
     def open(self, session_config: SessionConfig) -> Session:
-        """Connect and begin a conversation. Raises what `Link` raises."""
+        """Connect and begin a conversation. Raises what `RealtimeConnection` raises."""
         gate = None if self._gate is None else self._gate()
         return _VllmSession(self, session_config, TurnEar(self._vad, session_config, self._live, gate))
 
@@ -91,7 +91,7 @@ class _VllmSession:
         # One entry for each response.create that the server has not answered with response.created: its id, and who wants it.
         self._created: deque[tuple[str, _Answer]] = deque()
         self._stops: deque[str] = deque(maxlen=64)  # ids of what was sent to stop answers
-        self._link = Link(self._url, wire.hello(self._config.prompt, self._vllm), self._vllm)
+        self._link = RealtimeConnection(self._url, protocol.hello(self._config.prompt, self._vllm), self._vllm)
 
     def step(self, heard: AudioInput) -> Sequence[Frame]:
         self._guard.check(heard)
@@ -106,14 +106,14 @@ class _VllmSession:
         if hearing.turn is not None:
             self._answer = _Answer(hearing.turn)
             self._send_turn(self._answer)
-        frames += [Error(self._turn_id, now, line, fatal=False) for line in self._listen()]
+        frames += [ErrorFrame(self._turn_id, now, line, fatal=False) for line in self._listen()]
         if self._answer is not None:
             frames += self._say(self._answer, heard.chunk_index, now)
         return frames
 
     def _send_turn(self, answer: _Answer) -> None:
         if self._link.ready:
-            events = wire.ask(answer.turn)
+            events = protocol.ask(answer.turn)
             self._created.append((events[-1]["event_id"], answer))
             self._link.send(events)
             answer.sent = True
@@ -152,7 +152,7 @@ class _VllmSession:
     def _give_up(self, answer: _Answer) -> str:
         answer.done = True
         if answer.response_id is not None:
-            self._stop(wire.cancel(answer.response_id))
+            self._stop(protocol.cancel(answer.response_id))
         return (
             f"nothing of the answer came from {self._link.where} for {self._vllm.answer_timeout_s:g} s: it is given up"
         )
@@ -184,23 +184,23 @@ class _VllmSession:
         answer.heard_s = time.monotonic()
         try:
             return self._of_answer(answer, kind, event)
-        except wire.ProtocolError as error:
+        except protocol.ProtocolError as error:
             return f"{self._link.where} sent {error}"
 
-    def _of_answer(self, answer: _Answer, kind: str, event: wire.Event) -> str | None:
+    def _of_answer(self, answer: _Answer, kind: str, event: protocol.Event) -> str | None:
         match kind:
             case "response.output_item.added":
                 item = event.get("item") or {}
                 answer.item_id = answer.item_id or item.get("id")
             case "response.output_audio.delta":
-                answer.sound += wire.sound_of(event)
+                answer.sound += protocol.sound_of(event)
             case "response.output_audio_transcript.delta" | "response.output_text.delta":
                 answer.text += str(event.get("delta", ""))
             case "response.done":
                 answer.done = True
                 response = event.get("response") or {}
                 if response.get("status") in ("failed", "incomplete"):
-                    why = wire.error_line(response.get("status_details") or {})
+                    why = protocol.error_line(response.get("status_details") or {})
                     return f"{self._link.where} did not finish the answer: {why}"
         return None
 
@@ -210,9 +210,9 @@ class _VllmSession:
             wanted.response_id = response_id
             wanted.heard_s = time.monotonic()
         else:
-            self._stop(wire.cancel(response_id))
+            self._stop(protocol.cancel(response_id))
 
-    def _refused(self, event: wire.Event) -> str | None:
+    def _refused(self, event: protocol.Event) -> str | None:
         """An error event. Of a create it ends that answer; of what we sent to stop one it does not matter."""
         about = (event.get("error") or {}).get("event_id") if isinstance(event.get("error"), dict) else None
         about = about or event.get("event_id")
@@ -225,7 +225,7 @@ class _VllmSession:
                 break
         if about in self._stops:
             return None  # it was over already
-        return f"{self._link.where} says: {wire.error_line(event)}"
+        return f"{self._link.where} says: {protocol.error_line(event)}"
 
     def _say(self, answer: _Answer, chunk_index: int, now: int) -> list[Frame]:
         """The next chunk of the answer, if it is there."""
@@ -254,11 +254,11 @@ class _VllmSession:
         if answer is None or answer.response_id is None:
             return  # if it is still to begin, it is stopped then
         if not answer.done:
-            self._stop(wire.cancel(answer.response_id))
+            self._stop(protocol.cancel(answer.response_id))
         if answer.item_id is not None:
-            self._stop(wire.truncate(answer.item_id, answer.said))
+            self._stop(protocol.truncate(answer.item_id, answer.said))
 
-    def _stop(self, event: wire.Event) -> None:
+    def _stop(self, event: protocol.Event) -> None:
         self._stops.append(event["event_id"])
         self._link.send([event])
 
@@ -278,7 +278,7 @@ class _VllmSession:
         self._answer = None
 
 
-def _response_id(event: wire.Event) -> str | None:
+def _response_id(event: protocol.Event) -> str | None:
     """Which response an event is about."""
     found = event.get("response_id") or (event.get("response") or {}).get("id")
     return None if found is None else str(found)

@@ -1,0 +1,1 @@
+"""`sca turn` and its subcommands."""

@@ -1,0 +1,1 @@
+"""Search for videos and download them."""

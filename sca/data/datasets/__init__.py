@@ -1,0 +1,1 @@
+"""Storage of data sets: Arrow files, dataset cards, the Hugging Face hub."""

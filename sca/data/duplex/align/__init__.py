@@ -1,0 +1,1 @@
+"""Word times for corpora that do not provide them."""

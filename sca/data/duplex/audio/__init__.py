@@ -1,0 +1,1 @@
+"""Audio of a conversation: tracks, voice activity, cross-talk, codec targets, speaker embeddings."""

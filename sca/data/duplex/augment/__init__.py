@@ -1,0 +1,1 @@
+"""Augmentation: conversations with changed pauses and overlaps."""

@@ -1,0 +1,397 @@
+"""One session from corpus files to finished parts: audio, words, rows and what was counted. The unit of work and of resuming.
+
+Runs the same in this process or in a worker; it touches only its own session's files.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from sca.config import Settings
+from sca.data.corpora import magichub
+from sca.data.corpora.base import Track, Utterance
+from sca.data.corpora.magichub import SessionFiles
+from sca.data.duplex.align.match import GivenWords, interpolate
+from sca.data.duplex.align.track import TrackAligner, word_finder
+from sca.data.duplex.audio.codec_targets import coder_of, codes_column
+from sca.data.duplex.rows.turn_labels import label
+from sca.data.duplex.rows.params import layout_of, proof_context, window_plan
+from sca.data.duplex.build.crosstalk import overhear, worst_bleed
+from sca.data.duplex.verify.rows import ProofCounters, RowVerifier
+from sca.data.duplex.storage.records import row_record, storage_record, word_records
+from sca.data.duplex.augment.retime import offset_pool
+from sca.data.duplex.rows.assemble import Row, SpokenUnit, make_row, tokenize_units
+from sca.data.duplex.audio.vad_spans import spoken_spans
+from sca.data.duplex.storage.writer import audio_array, write_table
+from sca.data.duplex.rows.text import Unit, UnitWord, clean, make_units
+from sca.data.duplex.audio.encode_tracks import EncodedTrack, encode_tracks
+from sca.data.duplex.audio.speaker_embedding import embed_speaker
+from sca.data.duplex.rows.windows import Span, plan_windows
+from sca.data.runs.files import write_json
+from sca.tokenizer.base import TextTokenizer
+from sca.units import HEARD_HZ
+from sca.textutil import counted
+
+__all__ = [
+    "Paths",
+    "SessionJob",
+    "SessionResult",
+    "build_session",
+    "count_audio",
+    "digest_of",
+    "time_track",
+    "write_rows",
+    "write_storage",
+]
+
+SILENT_PEAK = 1e-3
+"""A track that never gets louder than this (-60 dBFS) holds no speech."""
+_PAST_END = HEARD_HZ // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where a session's parts are in a data set's folder."""
+
+    root: Path
+    session_id: str
+
+    @property
+    def storage(self) -> Path:
+        """Both rates of all its tracks."""
+        return self.root / "storage" / f"{self.session_id}.arrow"
+
+    @property
+    def rows(self) -> Path:
+        """Its training rows."""
+        return self.root / ".sca" / "rows" / f"{self.session_id}.arrow"
+
+    @property
+    def record(self) -> Path:
+        """How it ended; written last."""
+        return self.root / ".sca" / "sessions" / f"{self.session_id}.json"
+
+    @property
+    def scratch(self) -> Path:
+        """What is being made."""
+        return self.root / ".sca" / "scratch" / self.session_id
+
+
+@dataclass(slots=True)
+class SessionResult:
+    """How a session ended. status: kept, dropped or failed (then `reason` says why). Lengths in samples at 16 kHz.
+
+    transfers: its floor-transfer offsets (kind, samples), of a conversation of two.   augmented_from: the session it retimes.
+    skipped: what was left out of it.   notices: what was odd, and used all the same.   split: known once all sessions are.
+    """
+
+    session_id: str
+    key: str
+    status: str
+    reason: str | None = None
+    skipped: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    samples: int = 0
+    tracks: int = 0
+    rows: int = 0
+    row_digests: list[str] = field(default_factory=list)
+    storage_digests: list[str] = field(default_factory=list)
+    tally: ProofCounters = field(default_factory=ProofCounters)
+    stat: list[list[Any]] = field(default_factory=list)
+    speakers: list[str] = field(default_factory=list)
+    split: str = "train"
+    transfers: list[tuple[str, int]] = field(default_factory=list)
+    augmented_from: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready copy; counters with integer keys become lists of pairs."""
+        plain = asdict(self)
+        plain["tally"] = {
+            "counts": dict(sorted(self.tally.counts.items())),
+            "errors": sorted(self.tally.errors.items()),
+            "used": sorted(self.tally.used.items()),
+        }
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> "SessionResult":
+        """Undo `to_json`."""
+        tally = ProofCounters()
+        tally.counts.update(plain["tally"]["counts"])
+        tally.errors.update({int(k): v for k, v in plain["tally"]["errors"]})
+        tally.used.update({int(k): v for k, v in plain["tally"]["used"]})
+        return cls(**{**plain, "tally": tally})
+
+
+class _DropError(Exception):
+    """The session is not fit for training; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionJob:
+    """A session to build: its files, the key of their content and the settings, their stat, each recording's SHA-256."""
+
+    files: SessionFiles
+    key: str
+    stat: list[list[Any]]
+    sha256: Mapping[Path, str]
+
+
+def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: TextTokenizer) -> SessionResult:
+    """Build one session's parts under `root` and its record, which is written last and makes the session count as done.
+
+    Raises `InputError` for audio or text that cannot be read and `OutputError` where it cannot write.
+    """
+    files = job.files
+    paths = Paths(root, files.session_id)
+    result = SessionResult(files.session_id, job.key, "kept", stat=job.stat)
+    conversation, skipped = magichub.read(files)
+    for report in skipped:
+        (result.notices if report.reason.startswith(magichub.KEPT) else result.skipped).append(str(report))
+    shutil.rmtree(paths.scratch, ignore_errors=True)
+    paths.scratch.mkdir(parents=True)
+    try:
+        encoded = encode_tracks(
+            [t.audio for t in conversation.tracks],
+            paths.scratch,
+            settings.duplex.audio_format,
+            [t.part for t in conversation.tracks],
+        )
+        samples = encoded[0].samples
+        units = [
+            _units(track, audio, settings, result) for track, audio in zip(conversation.tracks, encoded, strict=True)
+        ]
+        _check_audible(conversation.tracks, encoded, units)
+        result.samples, result.tracks = samples, len(encoded)
+        result.speakers = [track.speaker_id for track in conversation.tracks]
+        talk = [
+            spoken_spans(audio.heard) if track.transcript is None else [(unit.start, unit.end) for unit in side]
+            for track, audio, side in zip(conversation.tracks, encoded, units, strict=True)
+        ]
+        heard = overhear(result.speakers, encoded, talk, settings.duplex.on_bleed)
+        if settings.duplex.on_bleed == "drop" and (
+            why := worst_bleed(result.speakers, heard, settings.duplex.max_bleed)
+        ):
+            raise _DropError(why)
+        records = []
+        for track, audio, spoken, spans, over in zip(conversation.tracks, encoded, units, talk, heard, strict=True):
+            voice = embed_speaker(settings, audio.heard, spans)
+            sha256 = job.sha256[track.audio]
+            records.append(storage_record(paths.session_id, track, audio, sha256, spoken, spans, over, voice))
+        result.transfers = offset_pool(units) if len(units) == 2 else []
+        write_storage(paths, records, [(audio.heard, audio.spoken) for audio in encoded], settings, result)
+        spoken_by = [units[n] if track.transcript else None for n, track in enumerate(conversation.tracks)]
+        write_rows(paths, result.speakers, spoken_by, talk, samples, settings, tokenizer, result)
+    except _DropError as drop:
+        result.status, result.reason = "dropped", str(drop)
+        for part in (paths.storage, paths.rows):
+            part.unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(paths.scratch, ignore_errors=True)
+    write_json(paths.record, result.to_json())
+    return result
+
+
+def time_track(
+    track: Track,
+    samples: int,
+    skipped: list[str],
+    notices: list[str],
+    find: Callable[[str, int, int], tuple[UnitWord, ...]] = interpolate,
+) -> list[tuple[str, tuple[UnitWord, ...]]]:
+    """The cleaned text of every utterance inside the recording, with its words' times; `skipped` gets what is left out.
+
+    find: gives the words of an utterance `[start, end)` whose times are not given.
+    """
+    given = GivenWords(track.words) if track.words is not None else None
+    timed: list[tuple[str, tuple[UnitWord, ...]]] = []
+    earliest = 0
+    mismatched: list[Utterance] = []
+    for utterance in track.utterances:
+        text = clean(utterance.text).text
+        if not text:
+            continue
+        if utterance.start >= samples or utterance.end > samples + _PAST_END:
+            skipped.append(
+                f"{track.transcript}:{utterance.line}: ends at {utterance.end / HEARD_HZ:.3f} s, "
+                f"the recording at {samples / HEARD_HZ:.3f} s"
+            )
+            continue
+        end = min(utterance.end, samples)
+        words = given.take(text, utterance.start, utterance.end) if given is not None else None
+        if words is None:
+            if given is not None:
+                mismatched.append(utterance)
+            words = find(text, utterance.start, end)
+        words = _in_order(words, earliest, samples)
+        earliest = words[-1].start
+        timed.append((text, words))
+    how = "interpolated" if find is interpolate else "aligned anew"
+    notices.extend(
+        f"{track.transcript}:{u.line}: kept: the given word times do not match this line, so its words are {how}"
+        for u in mismatched
+    )
+    return timed
+
+
+def _in_order(words: Sequence[UnitWord], earliest: int, samples: int) -> tuple[UnitWord, ...]:
+    """Words whose onsets do not run back and that end within the recording."""
+    ordered: list[UnitWord] = []
+    for word in words:
+        start = min(max(word.start, earliest), samples)
+        ordered.append(replace(word, start=start, end=min(max(word.end, start), samples)))
+        earliest = start
+    return tuple(ordered)
+
+
+def _units(track: Track, audio: EncodedTrack, settings: Settings, result: SessionResult) -> list[Unit]:
+    gap = round(settings.duplex.unit_gap_s * HEARD_HZ)
+    finder = word_finder(settings)
+    if finder is None:
+        return make_units(time_track(track, audio.samples, result.skipped, result.notices), gap)
+    aligner = TrackAligner(finder, audio.heard, settings.duplex.align)
+    timed = time_track(track, audio.samples, result.skipped, result.notices, aligner)
+    for name, count in aligner.counts.items():
+        result.tally.counts[f"align_{name}"] += count
+    return make_units(timed, gap)
+
+
+def _check_audible(tracks: Sequence[Track], encoded: Sequence[EncodedTrack], units: Sequence[list[Unit]]) -> None:
+    """A recording without sound whose transcript has words would teach a model to speak over nothing."""
+    for track, audio, spoken in zip(tracks, encoded, units, strict=True):
+        if spoken and track.transcript is not None and audio.peak < SILENT_PEAK:
+            words = sum(len(unit.words) for unit in spoken)
+            raise _DropError(
+                f"{track.audio} is silent (peak {audio.peak:.1e}) but {track.transcript.name} has {counted(words, 'word')}"
+            )
+    if not any(units):
+        raise _DropError("no track has any words")
+
+
+def write_storage(
+    paths: Paths,
+    records: Sequence[dict[str, Any]],
+    files: Sequence[tuple[Path, Path]],
+    settings: Settings,
+    result: SessionResult,
+) -> None:
+    """Write a session's table of tracks and count them.   files: the audio of each at 16 and 24 kHz; they are taken away."""
+    coder, n_chunks = coder_of(settings), settings.grid.chunks(result.samples)
+
+    def batches() -> Any:
+        for record, audio in zip(records, files, strict=True):
+            count_audio(record, result.tally)
+            learned = record["provenance"]["transcript"] is not None
+            codes = coder.encode(audio[1], n_chunks) if coder is not None and learned else None
+            digested = [*map(_blocks, audio), *([] if codes is None else [[codes.tobytes()]])]
+            result.storage_digests.append(digest_of(record, *digested))
+            cells = [*audio_array(audio), codes_column(codes)]
+            yield {name: [value] for name, value in record.items()} | dict(
+                zip(("audio_16k", "audio_24k", "codes"), cells, strict=True)
+            )
+            del cells
+            # Each track's files are dropped from the disk as soon as they are in the table.
+            for file in audio:
+                file.unlink()
+
+    write_table(paths.storage, "storage", batches())
+
+
+def digest_of(record: dict[str, Any], *audio: Iterable[Any]) -> str:
+    """A digest of a row's values, whatever file they are in: its plain columns as JSON, then its audio's bytes, in blocks."""
+    digest = blake2b(json.dumps(record, sort_keys=True, ensure_ascii=False).encode(), digest_size=16)
+    for cell in audio:
+        for block in cell:
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            yield block
+
+
+def write_rows(
+    paths: Paths,
+    speakers: Sequence[str],
+    units: Sequence[Sequence[Unit] | None],
+    spans: Sequence[Sequence[Span]],
+    samples: int,
+    settings: Settings,
+    tokenizer: TextTokenizer,
+    result: SessionResult,
+    flags: Callable[[Row], list[str]] = lambda row: [],
+) -> None:
+    """Rows of every ordered pair of speakers, proven as they are written.
+
+    units: what each says; None where nobody knows, then he only listens.   spans: where each speaks.   flags: more flags of a row.
+    """
+    session_id = paths.session_id
+    layout, plan, context = (
+        layout_of(settings, tokenizer),
+        window_plan(settings, tokenizer),
+        proof_context(settings, tokenizer),
+    )
+    n_chunks = settings.grid.chunks(samples)
+    stored = [word_records(side or ()) for side in units]
+
+    def batches() -> Any:
+        for spoken_by, speaker in enumerate(speakers):
+            side = units[spoken_by]
+            if side is None:
+                continue
+            words: list[Span] = [(w.start, w.end) for unit in side for w in unit.words]
+            tokenized: list[SpokenUnit] | None = None
+            for heard_by, listener in enumerate(speakers):
+                if heard_by == spoken_by:
+                    continue
+                labels = [
+                    label(span, len(unit.words), spans[heard_by])
+                    for span, unit in zip(spans[spoken_by], side, strict=True)
+                ]
+                if tokenized is None:
+                    tokenized = tokenize_units(side, labels, tokenizer)
+                labelled = [replace(unit, label=found) for unit, found in zip(tokenized, labels, strict=True)]
+                windows = plan_windows(n_chunks, words, spans[spoken_by], spans[heard_by], plan)
+                name = f"{session_id}:{listener}>{speaker}"
+                view = RowVerifier(name, stored[spoken_by], spans[heard_by], n_chunks, context)
+                for window in windows:
+                    row = make_row(window, window is windows[-1], labelled, layout)
+                    record = row_record(session_id, listener, speaker, row, layout)
+                    record["flags"] += flags(row)
+                    view.add(record)
+                    result.row_digests.append(digest_of(record))
+                    result.rows += 1
+                    yield {name: [value] for name, value in record.items()}
+                view.finish()
+                if view.problems:
+                    raise AssertionError(f"a row that was just made does not prove: {view.problems[0]}")
+                result.tally.add(view.tally)
+
+    write_table(paths.rows, "rows", batches())
+
+
+def count_audio(record: Mapping[str, Any], tally: ProofCounters) -> None:
+    """Add what one track's row of `storage` says of its recording."""
+    counts, provenance = tally.counts, record["provenance"]
+    counts["tracks"] += 1
+    counts["tracks_without_embedding"] += record["speaker_embedding"] is None
+    for bleed in record["bleed"]:
+        counts["bleed_tried_samples"] += round(bleed["tried_s"] * HEARD_HZ)
+        counts["bleed_samples"] += round(bleed["bleed_s"] * HEARD_HZ)
+    counts["tracks_with_bleed"] += any(bleed["bleed_s"] for bleed in record["bleed"])
+    retimed = record["augmented"]
+    for edit in retimed["edits"] if retimed else ():
+        counts[f"edit_{edit['kind']}"] += 1
+    counts["gated_samples"] += sum(round((span["end"] - span["start"]) * HEARD_HZ) for span in record["gated"])
+    for name in ("padded", "clipped", "non_finite"):
+        counts[f"{name}_samples"] += provenance[f"{name}_samples"]
+    counts["tracks_padded"] += provenance["padded_samples"] > 0
+    counts["tracks_clipped"] += provenance["clipped_samples"] > 0
+    counts["tracks_silent"] += provenance["peak"] < SILENT_PEAK
+    counts["tracks_mixed_down"] += provenance["channels"] > 1

@@ -1,0 +1,1 @@
+"""Views of rows and conversations for the terminal and the browser."""

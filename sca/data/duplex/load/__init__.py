@@ -1,0 +1,1 @@
+"""Load a duplex data set for training."""

@@ -1,0 +1,95 @@
+"""The card of a duplex data set and of its exports: what is in it, how to open it, what was proven."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sca.data.runs.files import atomic_write
+from sca.textutil import counted
+
+__all__ = ["arrow_configs", "arrow_opening", "write_duplex_card"]
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+def arrow_configs(splits: Sequence[str]) -> list[dict[str, Any]]:
+    """The `configs` of the folder that `sca build-duplex` makes."""
+    rows = [{"split": split, "path": f"{split}/*.arrow"} for split in splits]
+    storage = [{"split": "storage", "path": "storage/*.arrow"}]
+    return [
+        {"config_name": "default", "default": True, "data_files": rows},
+        {"config_name": "storage", "data_files": storage},
+    ]
+
+
+def arrow_opening() -> str:
+    """Of the folder that `sca build-duplex` makes."""
+    return """
+```python
+import datasets
+
+rows = datasets.load_dataset("PATH")  # splits of rows
+storage = datasets.load_dataset("PATH", "storage")  # audio and words, one row a speaker of a conversation
+both = datasets.load_from_disk("PATH")  # the same, mapped from where it lies
+```
+
+With sca installed, `sca.data.duplex.load.dataset("PATH")` gives the rows with their audio, and `sca verify PATH` proves them.
+"""
+
+
+def write_duplex_card(root: Path, report: Mapping[str, Any], configs: list[dict[str, Any]], opening: str) -> None:
+    """Write `README.md`.   report: `report.json`.   configs: the hub's `configs`.   opening: how to open it, Markdown.
+
+    The name of the folder is not in it: the same data gives the same card.
+    """
+    from huggingface_hub import DatasetCardData
+
+    head = DatasetCardData(
+        pretty_name="Full-duplex conversations",
+        task_categories=["automatic-speech-recognition", "text-to-speech"],
+        tags=["full-duplex", "spoken-dialogue", "audio", "sca"],
+        size_categories=[next((name for most, name in _SIZES if report["rows"] < most), "n>1M")],
+        configs=configs or None,
+    ).to_yaml()
+    with atomic_write(root / "README.md") as temporary:
+        temporary.write_text(f"---\n{str(head).strip()}\n---\n{_body(report, opening)}", encoding="utf-8")
+
+
+def _body(report: Mapping[str, Any], opening: str) -> str:
+    sessions, placement, coverage = report["sessions"], report["placement"], report["coverage"]
+    duplex, audio = report["made_with"]["duplex"], report["made_with"]["audio"]
+    frames, text = audio["frames_per_chunk"], duplex["text_tokens_per_chunk"]
+    kinds = ", ".join(counted(count, kind) for kind, count in sorted(report["segments"].items())) or "none"
+    sources = ", ".join(f"{name} {count}" for name, count in sorted(report["align_source"].items())) or "none"
+    chunk_s = frames / audio["frame_hz"]
+    conversations, rows = counted(sessions["kept"], "conversation"), counted(report["rows"], "training row")
+    placeholders, tokens = counted(frames, "placeholder"), counted(text, "token")
+    error = f"{placement['mean_error_s']:.3f} / {placement['p95_error_s']:.2f} / {placement['max_late_s']:.2f} s"
+    return f"""
+# Full-duplex conversations
+
+{conversations}, {sessions["hours"]:.2f} hours, {rows}. Each row is a stretch of a
+conversation from one side: the other side is heard (16 kHz), this side is spoken (24 kHz), on a grid of {chunk_s:g} s.
+Per chunk `input_ids` holds {placeholders} for audio tokens, then one silence token or {tokens} of text.
+
+{opening.strip()}
+
+## What was proven
+
+| | |
+|---|---|
+| tokenizer | `{report["made_with"]["tokenizer"]["name"]}` |
+| words in rows | {coverage["words_in_rows"]} of {coverage["words"]} |
+| tokens, dropped | {placement["tokens"]}, {coverage["tokens_dropped"]} |
+| token-time error, mean / p95 / latest | {error} |
+| segments | {kinds} |
+| word times from | {sources} |
+| silent chunks | {report["chunks"]["silent_share"]:.1%} |
+
+`report.json` has all the numbers. `sca verify` recomputes them from the files.
+
+## Before it is shared
+
+The recordings and words are those of the corpus this was made from: its licence and the consent of its speakers hold here too. Add
+`license:` and `language:` to the lines at the top.
+"""

@@ -1,0 +1,1 @@
+"""From words and segments to rows on the grid."""

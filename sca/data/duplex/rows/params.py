@@ -1,0 +1,87 @@
+"""From settings to what each step needs: the row layout, the window plan, the proof's context."""
+
+from sca.config import Settings
+from sca.control_tokens import controls_of
+from sca.data.duplex.rows.assemble import Layout
+from sca.data.duplex.rows.windows import WindowPlan
+from sca.data.duplex.verify.rows import ProofContext
+from sca.errors import ConfigError
+from sca.tokenizer import TextTokenizer, system_turn
+from sca.units import HEARD_HZ
+
+__all__ = ["layout_of", "prompt_ids", "proof_context", "window_plan"]
+
+
+def prompt_ids(settings: Settings, tokenizer: TextTokenizer) -> tuple[int, ...]:
+    """The tokens every row begins with: the system prompt as a chat turn, or none."""
+    return system_turn(tokenizer, settings.duplex.system_prompt)
+
+
+def layout_of(settings: Settings, tokenizer: TextTokenizer) -> Layout:
+    """What rows are made of."""
+    grid, duplex = settings.grid, settings.duplex
+    return Layout(
+        chunk_samples=grid.heard_samples,
+        frames=grid.frames_per_chunk,
+        capacity=duplex.text_tokens_per_chunk,
+        lead=duplex.lead_chunks,
+        pull=duplex.pull_chunks,
+        max_lag=duplex.max_lag_chunks,
+        drop_late_units=duplex.on_lag == "drop-unit",
+        silence_id=duplex.silence_token_id,
+        placeholder=duplex.audio_placeholder,
+        prompt_ids=prompt_ids(settings, tokenizer),
+        controls=controls_of(duplex),
+    )
+
+
+def window_plan(settings: Settings, tokenizer: TextTokenizer) -> WindowPlan:
+    """How long windows may be, in chunks. Raises `ConfigError` when no window fits `max_tokens`."""
+    grid, duplex = settings.grid, settings.duplex
+    # The longest a row can be: every chunk full of text.
+    room = duplex.max_tokens - len(prompt_ids(settings, tokenizer))
+    most = room // (grid.frames_per_chunk + duplex.text_tokens_per_chunk)
+    if duplex.window_s is None:
+        low, high, segments, turns = most, most, None, 0
+    else:
+        shortest_s, longest_s = duplex.window_s
+        # Rounded inwards, so that the seconds asked for are kept.
+        low = int(-(-shortest_s // float(grid.chunk_s)))
+        high = min(most, int(longest_s / float(grid.chunk_s) + 1e-9))
+        segments, turns = duplex.max_segments, duplex.min_turns
+    if high < 1:
+        raise ConfigError(
+            f"no window fits: duplex.max_tokens is {duplex.max_tokens} and duplex.window is {duplex.window!r}",
+            hint="raise max_tokens or the window's upper bound",
+        )
+    return WindowPlan(
+        min_chunks=min(low, high),
+        max_chunks=high,
+        max_segments=segments,
+        min_silence=round(duplex.min_silence_s * HEARD_HZ),
+        chunk_samples=grid.heard_samples,
+        lead=duplex.lead_chunks,
+        min_turns=turns,
+    )
+
+
+def proof_context(settings: Settings, tokenizer: TextTokenizer) -> ProofContext:
+    """What rows are held against."""
+    grid, duplex = settings.grid, settings.duplex
+    return ProofContext(
+        tokenizer=tokenizer,
+        chunk_samples=grid.heard_samples,
+        mel_frames=grid.mel_frames,
+        frames=grid.frames_per_chunk,
+        capacity=duplex.text_tokens_per_chunk,
+        lead=duplex.lead_chunks,
+        pull=duplex.pull_chunks,
+        max_lag=duplex.max_lag_chunks,
+        silence_id=duplex.silence_token_id,
+        placeholder=duplex.audio_placeholder,
+        prompt_ids=prompt_ids(settings, tokenizer),
+        max_tokens=duplex.max_tokens,
+        controls=controls_of(duplex),
+        gap=round(duplex.unit_gap_s * HEARD_HZ),
+        windows=window_plan(settings, tokenizer),
+    )

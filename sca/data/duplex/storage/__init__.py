@@ -1,0 +1,1 @@
+"""Files of a duplex data set: records, Arrow tables, settings."""

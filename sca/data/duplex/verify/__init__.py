@@ -1,0 +1,1 @@
+"""Recompute the proof of a data set from its files."""

@@ -1,0 +1,174 @@
+"""Whether this machine has what a model needs, and how slow it is without a GPU: said before gigabytes are loaded."""
+
+import logging
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sca.config import QwenConfig
+from sca.errors import ConfigError, MissingToolError
+from sca.infer.engines.qwen_omni.flops import ChunkWork, cache_values, chunk_work, parameters, skeleton
+from sca.units import Grid
+
+__all__ = ["Speed", "check_installed", "check_memory", "check_placement", "measure", "pace"]
+
+log = logging.getLogger(__name__)
+
+_INSTALL = "install the extra live: uv sync --inexact --extra live, or pip install 'sca[live]'"
+_AUTOMATIC = ("auto", "balanced", "balanced_low_0", "sequential")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast a processor reads memory and multiplies matrices, per second."""
+
+    read_bytes: float
+    flops: float
+
+
+def check_installed(*packages: str) -> None:
+    """Raise `MissingToolError` for the first that is not."""
+    for name in packages:
+        try:
+            found = find_spec(name)
+        except ValueError:  # its entry among the loaded modules is None
+            found = None
+        if found is None:
+            raise MissingToolError(f"the engine qwen-omni needs {name}, which is not installed", hint=_INSTALL)
+
+
+def check_placement(device_map: str) -> None:
+    """Raise `ConfigError` for a device that this machine does not have."""
+    import torch
+
+    if device_map in _AUTOMATIC:
+        return
+    try:
+        device = torch.device(device_map)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"qwen.device_map is {device_map}, and there is no such device",
+            hint="auto, cpu, cuda or cuda:1, for example",
+        ) from error
+    if device.type == "cuda":
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if found <= (device.index or 0):
+            has = "there is no NVIDIA GPU" if not found else f"the last of the {found} GPUs is cuda:{found - 1}"
+            raise ConfigError(f"qwen.device_map is {device_map}, and {has}", hint="set it to auto, or to cpu (slow)")
+    elif device.type not in ("cpu", "mps") or (device.type == "mps" and not torch.backends.mps.is_available()):
+        raise ConfigError(f"qwen.device_map is {device_map}, which cannot run this engine", hint="auto, cpu or cuda")
+
+
+def check_memory(config: Any, qwen: QwenConfig, grid: Grid, text_tokens: int) -> None:
+    """Raise `ConfigError` when the model does not fit where it is to go; warn when it is to run without a GPU, or partly so.
+
+    config: of the model.
+    """
+    dtype = _dtype(config, qwen.torch_dtype)
+    model = skeleton(config)
+    weights = parameters(model) * dtype.itemsize
+    talk = cache_values(config, qwen.context_tokens, qwen.talker_context_frames) * dtype.itemsize
+    gpus, host = _free(qwen.device_map)
+    free = sum(gpus) + host
+    if weights + talk > free:
+        where = "on the GPUs and in main memory" if gpus and host else "on the GPU" if gpus else "in main memory"
+        raise ConfigError(
+            f"{qwen.model_id} needs {_gb(weights + talk)} in {_name(dtype)} (weights {_gb(weights)}, a conversation {_gb(talk)}), "
+            f"and {_gb(free)} are free {where}",
+            hint="use a larger machine or more GPUs (qwen.device_map=auto)"
+            + (", or qwen.torch_dtype=bfloat16" if dtype.itemsize > 2 else ""),
+        )
+    if not gpus:
+        log.warning(_without_gpu(chunk_work(model, grid, text_tokens), dtype, grid))
+    elif weights + talk > sum(gpus):
+        log.warning(
+            "%s of the model do not fit on the GPUs and go to main memory: too slow to talk to",
+            _gb(weights + talk - sum(gpus)),
+        )
+
+
+def _without_gpu(work: ChunkWork, dtype: Any, grid: Grid) -> str:
+    """See `pace`; and whether another number format would be faster."""
+    import torch
+
+    speed = measure(dtype)
+    said = "there is no GPU: " + pace(work, speed, dtype, grid)
+    if dtype is not torch.float32:
+        other = _least_s(work, measure(torch.float32), torch.float32)
+        if 2 * other < _least_s(work, speed, dtype):
+            said += f"; with qwen.torch_dtype=float32 it is {other:.2g} s"
+    return said
+
+
+def pace(work: ChunkWork, speed: Speed, dtype: Any, grid: Grid) -> str:
+    """One line: how long a chunk takes at the very least at this speed."""
+    least_s, chunk_s, weights = _least_s(work, speed, dtype), float(grid.chunk_s), work.weights * dtype.itemsize
+    return (
+        f"a chunk of {chunk_s:g} s takes about {least_s:.2g} s or more on this processor, {least_s / chunk_s:.2g} times as long as "
+        f"it lasts: {_gb(weights)} of weights are read, at {_gb(speed.read_bytes)}/s, for "
+        f"{work.flops / 1e9:.3g} GFLOP, at {speed.flops / 1e9:.3g}/s in {_name(dtype)} (measured just now)"
+    )
+
+
+def _least_s(work: ChunkWork, speed: Speed, dtype: Any) -> float:
+    return float(max(work.weights * dtype.itemsize / speed.read_bytes, work.flops / speed.flops))
+
+
+def measure(dtype: Any) -> Speed:
+    """This processor's, in a fraction of a second; the best of three, since others may use it meanwhile."""
+    import torch
+
+    numbers = torch.ones(32 * 2**20)  # 128 MiB are more than a processor keeps to itself
+    n = 256  # a processor that does not know the format takes 0.2 s
+    matrix = torch.ones(n, n, dtype=dtype)
+    read, multiply = ([_seconds(do) for _ in range(3)] for do in (numbers.sum, lambda: matrix @ matrix))
+    return Speed(numbers.numel() * 4 / min(read), 2 * n**3 / min(multiply))
+
+
+def _seconds(do: Any) -> float:
+    began = time.perf_counter()
+    do()
+    return time.perf_counter() - began
+
+
+def _dtype(config: Any, name: str) -> Any:
+    """The number format the weights will have. auto: what the configuration says they are stored in."""
+    import torch
+
+    found = getattr(torch, name) if name != "auto" else config.dtype
+    return torch.float32 if found is None else found
+
+
+def _free(device_map: str) -> tuple[list[int], int]:
+    """Bytes free on the GPUs that may be used, and in main memory if that may be."""
+    import torch
+
+    if device_map.startswith("cuda"):
+        return [torch.cuda.mem_get_info(torch.device(device_map))[0]], 0
+    gpus = []
+    if device_map in _AUTOMATIC and torch.cuda.is_available():
+        gpus = [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
+    return gpus, _main_memory()
+
+
+def _main_memory() -> int:
+    """What is available, and no more than a container may still take."""
+    import psutil
+
+    available = int(psutil.virtual_memory().available)
+    try:
+        limit, used = ((_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        return available if limit == "max" else min(available, int(limit) - int(used))
+    except (OSError, ValueError):
+        return available
+
+
+def _name(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _gb(count: float) -> str:
+    return f"{count / 1e9:.3g} GB" if count >= 1e8 else f"{count / 1e6:.3g} MB"

@@ -1,0 +1,86 @@
+"""The talker over slots, a frame of 80 ms of all of them at a time, and its code predictor, whose cache is as long as a frame."""
+
+from typing import Any
+
+from sca.infer.engines.qwen_omni.sampling import drawn
+from sca.infer.engines.qwen_omni.slots.decoder import Decoder, SlotCache, attend, heads, rotations
+from sca.infer.engines.qwen_omni.talker import no_sound_of
+
+__all__ = ["SlotTalker"]
+
+Tensor = Any  # torch's, which is imported on use
+
+
+class SlotTalker:
+    """temperature, top_k: see `drawn`.   hidden: its last state of each slot, `(slots, 1, dim)`."""
+
+    def __init__(self, talker: Any, slots: int, room: int, temperature: float, top_k: int) -> None:
+        import torch
+
+        weight = talker.get_input_embeddings().weight
+        self._talker, self._temperature, self._top_k = talker, temperature, top_k
+        self.cache = SlotCache(talker.config.text_config, slots, room, weight)
+        self.decoder = Decoder(talker.model, self.cache)
+        self.hidden = torch.zeros(slots, 1, weight.shape[1], dtype=weight.dtype, device=weight.device)
+        self._no_sound = no_sound_of(talker, weight.device)
+        self._books = talker.config.num_code_groups
+
+    def frame(self, text: Tensor, dice: Tensor, active: Tensor, places: Tensor, positions: Tensor, span: int) -> Tensor:
+        """The codes `(b, 16)` of the next frame of the first b slots; what comes after is told `text`, `(b, 1, dim)`.
+
+        dice: what codes are drawn with, `(b, 16)`.   active: slots that go on, `(b, 1)`.   places, positions, span: as `Decoder`.
+        """
+        import torch
+
+        b = text.shape[0]
+        talker = self._talker
+        before = self.hidden[:b]
+        logits = talker.codec_head(before[:, -1]).masked_fill(self._no_sound, float("-inf"))
+        codes = self._residuals(before, self._pick(logits, dice[:, :1]), dice)
+        embeds = talker.get_input_embeddings()(codes[:, :1])
+        for book in range(1, self._books):
+            embeds = embeds + talker.code_predictor.model.codec_embedding[book - 1](codes[:, book : book + 1])
+        after, _ = self.decoder(embeds + text, places, positions, span)
+        before.copy_(torch.where(active[..., None], after, before))
+        return codes
+
+    def _residuals(self, hidden: Tensor, first: Tensor, dice: Tensor) -> Tensor:
+        """All codes of a frame, `(b, 16)`: see `predict_residuals`. Every step knows how much it sees, so nothing is masked."""
+        import torch
+
+        talker = self._talker
+        predictor = talker.code_predictor.model
+        b, layers = hidden.shape[0], predictor.layers
+        part = layers[0].self_attn
+        shape = (2, len(layers), b, predictor.config.num_key_value_heads, self._books, part.head_dim)
+        keys, values = torch.empty(shape, dtype=hidden.dtype, device=hidden.device)
+        cos, sin = rotations(predictor.rotary_emb, torch.arange(self._books, device=hidden.device)[None], hidden)
+        pair = torch.ones(1, 2, 2, dtype=torch.bool, device=hidden.device).tril().expand(b, 2, 2)
+        embeds = torch.cat((hidden, talker.get_input_embeddings()(first)), 1)
+        codes, at = [first], 0
+        for book in range(self._books - 1):
+            rows = slice(at, at + embeds.shape[1])
+            x = embeds
+            for i, block in enumerate(layers):
+                part = block.self_attn
+                normed = block.input_layernorm(x)
+                query, keys[i, :, :, rows], values[i, :, :, rows] = heads(
+                    part, normed, cos[:, :, rows], sin[:, :, rows]
+                )
+                seen = attend(
+                    query,
+                    keys[i, :, :, : rows.stop],
+                    values[i, :, :, : rows.stop],
+                    pair if book == 0 else None,
+                    part.scaling,
+                )
+                x = x + part.o_proj(seen)
+                x = x + block.mlp(block.post_attention_layernorm(x))
+            logits = talker.code_predictor.lm_head[book](predictor.norm(x)[:, -1])
+            codes.append(self._pick(logits, dice[:, book + 1 : book + 2]))
+            embeds = predictor.codec_embedding[book](codes[-1])
+            at = rows.stop
+        return torch.cat(codes, 1)
+
+    def _pick(self, logits: Tensor, dice: Tensor) -> Tensor:
+        return drawn(logits, self._temperature, self._top_k, dice)

@@ -1,0 +1,1 @@
+"""Evaluation of engines and of turn-taking."""

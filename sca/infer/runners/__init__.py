@@ -1,0 +1,1 @@
+"""Run a live session on files or on audio devices."""

@@ -1,0 +1,1 @@
+"""Protocols that clients speak over a WebSocket."""

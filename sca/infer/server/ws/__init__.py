@@ -1,0 +1,1 @@
+"""WebSocket transport: resumable connections, buffers, session slots."""

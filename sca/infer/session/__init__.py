@@ -1,0 +1,1 @@
+"""The live session: input, engine, pacing, output."""

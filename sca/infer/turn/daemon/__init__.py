@@ -1,0 +1,1 @@
+"""The turn server as a background process."""

@@ -1,0 +1,1 @@
+"""The turn server: model pool, batching, HTTP endpoints."""

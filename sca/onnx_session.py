@@ -1,0 +1,33 @@
+"""ONNX models on the CPU, with the session options that all of our models share."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["open_session"]
+
+
+def open_session(path: Path, *, threads: int = 1, config: Mapping[str, str] | None = None) -> Any:
+    """Open an ONNX model with onnxruntime on the CPU.
+
+    Args:
+        path: The model file.
+        threads: Threads inside one operator. With one thread the results are the same on any number of cores.
+        config: Additional session configuration entries.
+
+    Returns:
+        The `onnxruntime.InferenceSession`.
+
+    Raises:
+        ImportError: onnxruntime is not installed.
+        Exception: The file is not a model. The exception classes of onnxruntime are private, so the caller catches all of them.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    for name, value in (config or {}).items():
+        options.add_session_config_entry(name, value)
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

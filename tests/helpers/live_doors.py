@@ -1,0 +1,114 @@
+"""A door of lists for tests of the live loop: what is heard comes from an array, what is said goes into a list."""
+
+import numpy as np
+
+from sca.infer.clock import LoopClock, simulate
+from sca.infer.device_worker import InlineWorker
+from sca.infer.engine import SessionConfig
+from sca.infer.frames import ErrorFrame
+from sca.infer.interfaces import AudioBlock, BaseListener
+from sca.infer.session.loop import LiveSession
+from sca.infer.session.pacing import Playout
+from sca.units import Grid
+
+CHUNK = 5120
+CHUNK_TICKS = CHUNK * 3
+
+
+class ArraySource:
+    """Hands out `samples` in blocks of the given sizes, over and over, each when its last sample is heard."""
+
+    def __init__(self, samples, clock, sizes=(CHUNK,), *, waits=True):
+        self.samples, self.clock, self.sizes, self.waits = samples, clock, sizes, waits
+
+    async def blocks(self):
+        at = i = 0
+        while at < len(self.samples):
+            block = self.samples[at : at + self.sizes[i % len(self.sizes)]]
+            at, i = at + len(block), i + 1
+            await self.clock.sleep_until(at * 3)
+            yield AudioBlock(block, at * 3)
+
+
+class ListSink:
+    """Plays into `played`: (tick of the first sample, frame). Flushes are noted with their tick."""
+
+    def __init__(self, clock, ahead_ms=960):
+        self.clock, self.ahead = clock, ahead_ms * 48
+        self.playout = Playout(0, 0)
+        self.played, self.flushed, self.heard_samples = [], [], None
+
+    async def play(self, frame):
+        now = self.clock.now()
+        await self.clock.sleep_until(now + self.playout.ahead(now) - self.ahead)
+        start = self.playout.push(frame.samples * 2, frame.turn_id, self.clock.now())
+        self.played.append((start, frame))
+        return start
+
+    def flush(self):
+        self.flushed.append(self.playout.cut(self.clock.now()))
+
+    async def finish(self, heard_samples):
+        self.heard_samples = heard_samples
+
+
+class Log(BaseListener):
+    """All that an observer is told."""
+
+    def __init__(self):
+        self.blocks, self.frames, self.positions, self.cuts = [], [], [], []
+
+    def heard(self, samples, chunk_index):
+        self.blocks.append((chunk_index, samples))
+
+    def said(self, frame, sample):
+        self.positions.append((sample, frame.chunk_index))
+
+    def cut(self, sample):
+        self.cuts.append(sample)
+
+    def thought(self, packet):
+        self.frames.append(packet)
+
+    def control(self, frame):
+        self.frames.append(frame)
+
+    def of(self, kind):
+        return [f for f in self.frames if isinstance(f, kind)]
+
+
+class Run:
+    """One simulated session, and what is left of it. `during(session, clock)` runs beside it."""
+
+    def __init__(self, engine, samples, live, *, sizes=(CHUNK,), waits=True, during=None, sink=ListSink, worker=None):
+        self.log, self.error = Log(), None
+        self._args = engine, samples, live, sizes, waits, during, sink, worker
+        simulate(self._main)
+
+    async def _main(self):
+        import anyio
+
+        engine, samples, live, sizes, waits, during, sink, worker = self._args
+        clock = LoopClock()
+        self.sink = sink(clock)
+        self.session = LiveSession(
+            engine,
+            ArraySource(np.asarray(samples, np.float32), clock, sizes, waits=waits),
+            self.sink,
+            clock=clock,
+            worker=worker or InlineWorker(live.step_cost_ms),
+            config=SessionConfig(grid=Grid()),
+            live=live,
+            observers=[self.log],
+        )
+        async with anyio.create_task_group() as tasks:
+            if during is not None:
+                tasks.start_soon(during, self.session, clock)
+            try:
+                self.stats = await self.session.run()
+            except Exception as error:
+                self.error = error
+                self.stats = self.session.stats
+            self.ended = clock.now()
+            assert [f.message for f in self.log.of(ErrorFrame)] == ([] if self.error is None else [str(self.error)])
+            tasks.cancel_scope.cancel()
