@@ -23,6 +23,7 @@ LAYERS = {
     "sca.units": 0,
     "sca.textutil": 0,
     "sca.onnx_session": 0,
+    "sca.plugins": 1,
     "sca.config": 1,
     "sca.control_tokens": 1,
     "sca.timeline": 1,

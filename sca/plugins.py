@@ -1,0 +1,56 @@
+"""Plugins: engines, corpus readers, exporters and voices that other installed packages provide.
+
+A package registers an object under an entry-point group and a name, in its own `pyproject.toml`:
+
+    [project.entry-points."sca.engines"]
+    my-engine = "my_package.engine:create"
+
+The registry of each kind (`sca.infer.engines.registry`, `sca.data.corpora.registry`, `sca.data.export.registry`) documents the
+interface that the object must have. Names that ship with sca take precedence over plugins.
+"""
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Literal
+
+from sca.errors import MissingToolError
+from sca.textutil import first_line
+
+__all__ = ["PluginGroup", "load_plugin", "plugin_names"]
+
+PluginGroup = Literal["sca.engines", "sca.corpora", "sca.exporters", "sca.speech"]
+
+
+def plugin_names(group: PluginGroup) -> list[str]:
+    """Return the sorted names that installed packages register in a group."""
+    return sorted({point.name for point in entry_points(group=group)})
+
+
+def load_plugin(group: PluginGroup, name: str) -> object | None:
+    """Import the object that a package registers under a name.
+
+    Args:
+        group: The entry-point group.
+        name: The registered name.
+
+    Returns:
+        The object, or None if no installed package registers the name.
+
+    Raises:
+        MissingToolError: The package that registers the name cannot be imported.
+    """
+    point = _find(group, name)
+    if point is None:
+        return None
+    try:
+        plugin: object = point.load()
+    except Exception as error:  # code of another package can raise anything
+        package = point.dist.name if point.dist is not None else point.value
+        raise MissingToolError(
+            f"{group} plugin {name} of package {package} cannot be imported: {first_line(error)}",
+            hint=f"repair or uninstall {package}",
+        ) from error
+    return plugin
+
+
+def _find(group: PluginGroup, name: str) -> EntryPoint | None:
+    return next((point for point in entry_points(group=group) if point.name == name), None)
