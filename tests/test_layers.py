@@ -1,13 +1,14 @@
-"""Who may import whom, read from the source: rule 1 of the house, no cycles, one reader of the environment.
+"""The structure of the package, read from its source.
 
     errors, units → config, schemas, tokenizer, audio → data | infer → infer.server → cli
 
-Imports inside functions and under TYPE_CHECKING count: who must not know a layer must not know its types either.
-Cycles are looked for among the imports that run when a module is loaded.
+Layers, module cycles and package cycles count every import: those inside functions and under TYPE_CHECKING too. A module that
+must not depend on a layer must not depend on its types either.
 """
 
 import ast
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -16,128 +17,142 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Longest match wins, so that infer.server may stand above infer.
+# The longest matching entry applies, so that infer.server can be above infer.
 LAYERS = {
-    "sca": 1,  # the package itself: the version, and names of the core that are loaded on demand
     "sca.errors": 0,
-    "sca.units": 0,
-    "sca.textutil": 0,
     "sca.onnx_session": 0,
-    "sca.plugins": 1,
+    "sca.textutil": 0,
+    "sca.units": 0,
+    "sca.version": 0,
+    "sca.audio": 1,
     "sca.config": 1,
     "sca.control_tokens": 1,
-    "sca.timeline": 1,
-    "sca.schemas": 1,
-    "sca.tokenizer": 1,
-    "sca.audio": 1,
+    "sca.plugins": 1,
     "sca.resources": 1,
+    "sca.schemas": 1,
+    "sca.timeline": 1,
+    "sca.tokenizer": 1,
     "sca.data": 2,
     "sca.infer": 2,
     "sca.infer.server": 3,
     "sca.infer.turn.serving": 3,
-    "sca.cli": 4,
-    "sca.__main__": 4,
+    "sca": 4,  # the public API: names of every layer below, loaded on first use
+    "sca.cli": 5,
+    "sca.__main__": 5,
 }
-STRANGERS = ("sca.data", "sca.infer")
+INDEPENDENT = ("sca.data", "sca.infer")
+"""Packages that do not import each other."""
 
-MAY_TOUCH_ENVIRONMENT = {
+MAX_MODULES = 15
+"""Modules in one folder."""
+
+ENVIRONMENT_READERS = {
     "sca.config.settings": "the one reader of settings",
-    "sca.tokenizer.base": "finds the cache folder (XDG_CACHE_HOME, no setting of ours) for those who use it without settings",
-    "sca.data.runs.ray": "Ray takes its switches from the environment only, and they must be set before it is imported",
+    "sca.tokenizer.base": "finds the cache folder (XDG_CACHE_HOME is not one of our settings) for callers without settings",
+    "sca.data.runs.ray": "Ray reads its switches from the environment only, before it is imported",
 }
 
 
 @dataclass(frozen=True)
 class Import:
-    """`importer` imports `target`; at_load: when it is loaded itself, not later in a function or never (types only)."""
+    """One import of one of our modules by another."""
 
     importer: str
     target: str
     line: int
-    at_load: bool
 
     def __str__(self) -> str:
         return f"{self.importer}:{self.line} imports {self.target}"
 
 
 def read_sources() -> dict[str, str]:
-    found = {}
+    sources = {}
     for path in sorted((ROOT / "sca").rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path.read_text(encoding="utf-8")
-    return found
+        sources[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path.read_text(encoding="utf-8")
+    return sources
 
 
-def imports(module: str, source: str, modules: set[str]) -> Iterator[Import]:
-    def visit(node: ast.AST, at_load: bool) -> Iterator[Import]:
-        for target in targets(node):
+def imports_of(module: str, source: str, modules: set[str]) -> Iterator[Import]:
+    for node in ast.walk(ast.parse(source)):
+        for target in _targets(module, node, modules):
             if target.split(".")[0] == "sca":
-                yield Import(module, target, node.lineno, at_load)
-        later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or types_only(node)
-        for child in ast.iter_child_nodes(node):
-            yield from visit(child, at_load and not later)
-
-    def targets(node: ast.AST) -> list[str]:
-        match node:
-            case ast.Import(names=names):
-                return [alias.name for alias in names]
-            case ast.ImportFrom(module=None) | ast.ImportFrom(level=1 | 2 | 3):
-                raise AssertionError(f"{module}:{node.lineno}: a relative import")
-            case ast.ImportFrom(module=base, names=names):  # `from sca.data import load`: a module, or a name in one?
-                full = [f"{base}.{alias.name}" for alias in names]
-                return [name if name in modules else base for name in full]
-            case ast.Call(
-                func=ast.Name(id=name) | ast.Attribute(attr=name), args=[ast.Constant(value=str(target)), *_]
-            ):
-                return [target] if name in ("import_module", "__import__") else []
-        return []
-
-    return visit(ast.parse(source), at_load=True)
+                yield Import(module, target, node.lineno)
 
 
-def types_only(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-
-
-def home(module: str) -> str:
-    """The entry of the layer table that a module falls under."""
-    parts = module.split(".")
-    heads = (".".join(parts[:n]) for n in range(len(parts), 1, -1))
-    return next((head for head in heads if head in LAYERS), module)
+def _targets(module: str, node: ast.AST, modules: set[str]) -> list[str]:
+    match node:
+        case ast.Import(names=names):
+            return [alias.name for alias in names]
+        case ast.ImportFrom(module=None) | ast.ImportFrom(level=1 | 2 | 3):
+            raise AssertionError(f"{module}:{node.lineno}: a relative import")
+        case ast.ImportFrom(module=base, names=names):  # `from sca.data import load`: a module, or a name in one?
+            full = [f"{base}.{alias.name}" for alias in names]
+            return [name if name in modules else base for name in full]
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=[ast.Constant(value=str(target)), *_]):
+            return [target] if name in ("import_module", "__import__") else []
+    return []
 
 
 def all_imports(sources: dict[str, str]) -> list[Import]:
-    return [one for module, source in sources.items() for one in imports(module, source, set(sources))]
+    return [found for module, source in sources.items() for found in imports_of(module, source, set(sources))]
+
+
+def layer_of(module: str) -> str:
+    """Return the entry of the layer table that applies to a module."""
+    if module == "sca":
+        return module
+    parts = module.split(".")
+    prefixes = (".".join(parts[:n]) for n in range(len(parts), 1, -1))
+    return next((prefix for prefix in prefixes if prefix in LAYERS), module)
 
 
 def broken_layers(sources: dict[str, str]) -> list[str]:
-    homeless = [
-        f"{module} has no layer: give it one in tests/test_layers.py"
+    unknown = [
+        f"{module} has no layer: add one to tests/test_layers.py"
         for module in sources
-        if home(module) not in LAYERS
+        if layer_of(module) not in LAYERS
     ]
-    if homeless:
-        return homeless
-    wrong = []
-    for one in all_imports(sources):
-        lower, upper = home(one.target), home(one.importer)
-        if lower == "sca" or upper == "sca":
-            # Everyone may ask the package for its version; it may name the core.
-            allowed = LAYERS.get(lower, 9) <= 1
-        else:
-            strangers = {head for head in STRANGERS if f"{one.importer}.".startswith(f"{head}.")}
-            met = {head for head in STRANGERS if f"{one.target}.".startswith(f"{head}.")}
-            allowed = LAYERS.get(lower, 9) <= LAYERS[upper] and not (strangers and met and strangers != met)
-        if not allowed:
-            wrong.append(str(one))
-    return wrong
+    if unknown:
+        return unknown
+    return [str(found) for found in all_imports(sources) if not _allowed(found)]
 
 
-def cycle(sources: dict[str, str]) -> list[str]:
+def _allowed(found: Import) -> bool:
+    lower, upper = layer_of(found.target), layer_of(found.importer)
+    sides = [
+        {package for package in INDEPENDENT if f"{module}.".startswith(f"{package}.")}
+        for module in (found.importer, found.target)
+    ]
+    return LAYERS.get(lower, 9) <= LAYERS[upper] and not (sides[0] and sides[1] and sides[0] != sides[1])
+
+
+def package_of(module: str, modules: Iterable[str]) -> str:
+    """Return the folder of a module. The modules directly in `sca/` are leaves, so each counts as a package of its own."""
+    if module.count(".") <= 1 or any(other.startswith(f"{module}.") for other in modules):
+        return module
+    return module.rpartition(".")[0]
+
+
+def module_cycle(sources: dict[str, str]) -> list[str]:
     graph: dict[str, set[str]] = {module: set() for module in sources}
-    for one in all_imports(sources):
-        if one.at_load and one.target != one.importer:
-            graph[one.importer].add(one.target)
+    for found in all_imports(sources):
+        if found.target != found.importer:
+            graph[found.importer].add(found.target)
+    return _cycle(graph)
+
+
+def package_cycle(sources: dict[str, str]) -> list[str]:
+    package = {module: package_of(module, sources) for module in sources}
+    graph: dict[str, set[str]] = {name: set() for name in package.values()}
+    for found in all_imports(sources):
+        importer, target = package[found.importer], package.get(found.target, found.target)
+        if importer != target:
+            graph[importer].add(target)
+    return _cycle(graph)
+
+
+def _cycle(graph: dict[str, set[str]]) -> list[str]:
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -159,27 +174,73 @@ def environment_readers(sources: dict[str, str]) -> set[str]:
     return {module for module, source in sources.items() if any(map(reads, ast.walk(ast.parse(source))))}
 
 
+def rounded_samples(sources: dict[str, str]) -> list[str]:
+    """Return the calls of `round` with one argument that contains a sample or tick rate.
+
+    `round` rounds halves to even, which shifts the grid; `sca.units.seconds_to_samples` rounds them up.
+    """
+
+    def is_rate(node: ast.AST) -> bool:
+        name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+        return name.lower().endswith(("_hz", "rate", "sample_rate", "samplerate")) or name == "hz"
+
+    found = []
+    for module, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            match node:
+                case ast.Call(func=ast.Name(id="round"), args=[argument]):
+                    factors = [
+                        part
+                        for product in ast.walk(argument)
+                        if isinstance(product, ast.BinOp) and isinstance(product.op, ast.Mult)
+                        for part in (product.left, product.right)
+                    ]
+                    if any(map(is_rate, factors)):
+                        found.append(f"{module}:{node.lineno}")
+    return found
+
+
+def crowded_folders(sources: dict[str, str]) -> dict[str, int]:
+    """Return the folders with more than `MAX_MODULES` modules; an `__init__` that only documents its package is free."""
+    counts = Counter(
+        module.rpartition(".")[0] for module in sources if not any(other.startswith(f"{module}.") for other in sources)
+    )
+    return {folder: count for folder, count in counts.items() if count > MAX_MODULES}
+
+
 def test_imports_run_one_way():
     assert broken_layers(read_sources()) == []
 
 
-def test_no_module_needs_itself_to_load():
-    assert cycle(read_sources()) == []
+def test_no_module_cycles():
+    assert module_cycle(read_sources()) == []
 
 
-def test_only_the_settings_read_the_environment():
-    assert environment_readers(read_sources()) <= set(MAY_TOUCH_ENVIRONMENT)
+def test_no_package_cycles():
+    assert package_cycle(read_sources()) == []
 
 
-# The checker on sources made up to break each rule.
+def test_only_settings_read_the_environment():
+    assert environment_readers(read_sources()) <= set(ENVIRONMENT_READERS)
 
-SOUND = {
-    "sca": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from sca.config import x",
+
+def test_samples_are_rounded_half_up():
+    assert rounded_samples(read_sources()) == []
+
+
+def test_folders_are_small():
+    assert crowded_folders(read_sources()) == {}
+
+
+# The checks themselves, on sources that break each rule.
+
+VALID = {
+    "sca": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from sca.data.rows import x",
     "sca.errors": "",
     "sca.config": "from sca.errors import E\nimport os\nos.environ",
     "sca.data": "",
-    "sca.data.rows": "from sca import __version__\nfrom sca.config import x\nfrom sca.data import verify",
-    "sca.data.verify": "def f():\n    from sca.data.rows import g",
+    "sca.data.rows": "from sca.config import x\nfrom sca.data import verify",
+    "sca.data.verify": "def f():\n    from sca.errors import g",
     "sca.infer": "",
     "sca.infer.loop": "from sca import config",
     "sca.infer.server": "from sca.infer import loop",
@@ -187,8 +248,9 @@ SOUND = {
 }
 
 
-def test_the_checker_accepts_what_is_sound():
-    assert (broken_layers(SOUND), cycle(SOUND), environment_readers(SOUND)) == ([], [], {"sca.config"})
+def test_valid_sources_pass():
+    assert (broken_layers(VALID), module_cycle(VALID), package_cycle(VALID)) == ([], [], [])
+    assert environment_readers(VALID) == {"sca.config"}
 
 
 @pytest.mark.parametrize(
@@ -206,38 +268,70 @@ def test_the_checker_accepts_what_is_sound():
             "sca.config",
         ),
         ("sca.config", "class A:\n    async def f(self):\n        import sca.data.rows", "sca.data.rows"),
+        ("sca.config", "from sca import __version__", "sca"),
         ("sca", "from sca.cli.main import app", "sca.cli.main"),
         ("sca.cli.main", "import sca.newcomer", "sca.newcomer"),
     ],
 )
-def test_the_checker_finds_a_step_up(module, source, target):
-    (found,) = broken_layers(SOUND | {module: source})
+def test_finds_an_import_of_a_higher_layer(module, source, target):
+    (found,) = broken_layers(VALID | {module: source})
     assert found.startswith(f"{module}:")
     assert found.endswith(f"imports {target}")
 
 
-def test_the_checker_wants_a_layer_for_every_module():
-    assert broken_layers(SOUND | {"sca.newcomer": ""}) == [
-        "sca.newcomer has no layer: give it one in tests/test_layers.py"
-    ]
+def test_requires_a_layer_for_every_module():
+    assert broken_layers(VALID | {"sca.newcomer": ""}) == ["sca.newcomer has no layer: add one to tests/test_layers.py"]
 
 
-def test_the_checker_refuses_relative_imports():
+def test_rejects_relative_imports():
     with pytest.raises(AssertionError, match="relative"):
-        broken_layers(SOUND | {"sca.data.rows": "from .verify import x"})
+        broken_layers(VALID | {"sca.data.rows": "from .verify import x"})
 
 
-def test_the_checker_finds_a_cycle_and_lets_late_imports_be():
-    assert set(cycle(SOUND | {"sca.data.verify": "from sca.data.rows import g"})) == {
-        "sca.data.rows",
-        "sca.data.verify",
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from sca.data.rows import g",
+        "class A:\n    from sca.data.rows import g",
+        "def f():\n    from sca.data.rows import g",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from sca.data.rows import g",
+    ],
+)
+def test_finds_a_module_cycle(source):
+    assert set(module_cycle(VALID | {"sca.data.verify": source})) == {"sca.data.rows", "sca.data.verify"}
+
+
+def test_finds_a_package_cycle_without_a_module_cycle():
+    sources = {
+        "sca.data": "",
+        "sca.data.a": "",
+        "sca.data.a.one": "from sca.data.b import two",
+        "sca.data.a.three": "",
+        "sca.data.b": "",
+        "sca.data.b.two": "def f():\n    from sca.data.a import three",
     }
-    in_a_class = "class A:\n    from sca.data.rows import g"
-    assert cycle(SOUND | {"sca.data.verify": in_a_class})
+    assert module_cycle(sources) == []
+    assert set(package_cycle(sources)) == {"sca.data.a", "sca.data.b"}
 
 
 @pytest.mark.parametrize(
     "source", ["import os\nos.getenv('X')", "from os import environ", "import os\ndel os.environ['X']"]
 )
-def test_the_checker_finds_readers_of_the_environment(source):
-    assert environment_readers(SOUND | {"sca.data.rows": source}) == {"sca.config", "sca.data.rows"}
+def test_finds_readers_of_the_environment(source):
+    assert environment_readers(VALID | {"sca.data.rows": source}) == {"sca.config", "sca.data.rows"}
+
+
+@pytest.mark.parametrize(
+    "source", ["round(x * HEARD_HZ)", "round(view.start * rate_hz)", "max(1, round(s * self.info.rate_hz))"]
+)
+def test_finds_samples_rounded_half_to_even(source):
+    assert rounded_samples({"sca.data.rows": source}) == ["sca.data.rows:1"]
+
+
+def test_rounding_seconds_for_people_is_allowed():
+    assert rounded_samples({"sca.data.rows": "round(n / HEARD_HZ, 3)\nround(n / rate_hz)"}) == []
+
+
+def test_finds_a_crowded_folder():
+    sources = {f"sca.data.module{n}": "" for n in range(MAX_MODULES + 1)}
+    assert crowded_folders(sources | {"sca.data": ""}) == {"sca.data": MAX_MODULES + 1}

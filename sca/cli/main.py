@@ -129,7 +129,7 @@ app.add_typer(config_app, name="config")
 
 def _version(asked: bool) -> None:
     if asked:
-        from sca import __version__
+        from sca.version import __version__
 
         typer.echo(f"sca {__version__}")
         raise typer.Exit

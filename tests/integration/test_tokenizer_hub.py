@@ -26,14 +26,15 @@ REFUSALS = {
 }
 SCRIPT = """
 import json, sys, time
-from sca import _tokenizer_files, tokenizer
+from sca import tokenizer
+from sca.tokenizer import pretrained
 from sca.errors import ScaError
 results = []
 for model_id, revision in json.loads(sys.argv[1]):
     try:
         # The time limit is the one thing made shorter than a user's, for the one that never answers.
         timeout_s = 1.0 if model_id == "people/slow" else 60.0
-        folder = _tokenizer_files.from_hub(model_id, revision, timeout_s=timeout_s)
+        folder = pretrained.from_hub(model_id, revision, timeout_s=timeout_s)
         loaded = tokenizer.load_tokenizer(model_id, revision=revision)
         results.append({"vocab_size": loaded.vocab_size, "folder": folder.name, "ids": loaded.encode("hi <think>")})
     except ScaError as error:

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sca import __version__
 from sca.data.duplex.report.card import write_duplex_card
 from sca.data.duplex.storage.detect import EXPORT_FILE, SESSIONS_FILE
 from sca.data.duplex.storage.reader import DatasetReader, open_source
@@ -25,6 +24,7 @@ from sca.data.runs.files import ensure_owned_dir, write_json
 from sca.data.runs.ledger import lock_dir
 from sca.data.runs.local import cores, run
 from sca.errors import InputError, OutputError, ScaError, UsageError, writing
+from sca.version import __version__
 
 __all__ = ["FORMATS", "ExportSummary", "export"]
 

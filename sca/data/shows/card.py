@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sca import __version__
 from sca.config import ConvertConfig
 from sca.data.datasets.card import Card, CardConfig, Source
 from sca.data.speakers.base import public_name
+from sca.version import __version__
 
 if TYPE_CHECKING:
     from sca.data.shows.convert import Summary

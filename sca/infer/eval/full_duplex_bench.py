@@ -13,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sca import __version__
 from sca.audio.decode import read
 from sca.audio.vad import SileroVad
 from sca.config import Settings
@@ -23,6 +22,7 @@ from sca.infer.eval.turn_metrics import Measures, Task, backchannels, interrupti
 from sca.infer.runners.file import Outputs, run_file
 from sca.infer.session.recorder import write_timing
 from sca.units import HEARD_HZ, seconds_to_samples
+from sca.version import __version__
 
 __all__ = ["NEEDS_MORE", "BenchItemResult", "Item", "find_items", "find_sounds", "run_items", "task_of", "turn_times"]
 

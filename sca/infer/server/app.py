@@ -135,7 +135,7 @@ def make_app(server: ServerContext) -> AccessMiddleware:
         from starlette.responses import JSONResponse
     except ImportError as error:
         raise MissingToolError("the server needs fastapi and uvicorn", hint="pip install 'sca[serve]'") from error
-    from sca import __version__
+    from sca.version import __version__
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

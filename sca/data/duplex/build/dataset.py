@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from sca import __version__
+from sca.version import __version__
 from sca.config import DuplexConfig, Settings
 from sca.control_tokens import check_control_ids
 from sca.data.corpora import magichub

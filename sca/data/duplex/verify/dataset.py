@@ -16,7 +16,6 @@ import soundfile
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from sca import __version__
 from sca.audio.mel import MEL_BINS, log_mel
 from sca.config import PathsConfig, Settings
 from sca.data.duplex.audio.codec_targets import CODEBOOKS, broken_codes, frames_of
@@ -45,6 +44,7 @@ from sca.errors import InputError
 from sca.textutil import counted, first_line
 from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
+from sca.version import __version__
 
 __all__ = ["leaked_chunks", "verify"]
 
