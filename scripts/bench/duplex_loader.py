@@ -28,9 +28,11 @@ from typing import Any
 import numpy as np
 
 from sca.config import load_settings
+from sca.data.duplex.audio.stored_samples import read_samples
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.collate import DuplexCollator
-from sca.data.duplex.load.dataset import DuplexDataset, StoredTrack, load, read_samples, stored_tracks
+from sca.data.duplex.load.dataset import DuplexDataset, load
+from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks
 from sca.data.duplex.storage.writer import open_split
 from sca.data.runs.local import cores
 from sca.tokenizer import load_tokenizer

@@ -12,9 +12,9 @@ from sca.control_tokens import Controls
 from sca.data.duplex.align.match import GIVEN
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.dataset import load
+from sca.data.duplex.model.labels import Label
+from sca.data.duplex.model.units import Unit, UnitWord
 from sca.data.duplex.rows.assemble import Layout, make_row, tokenize_units
-from sca.data.duplex.rows.text import Unit, UnitWord
-from sca.data.duplex.rows.turn_labels import Label
 from sca.data.duplex.rows.windows import Window
 from sca.tokenizer import load_tokenizer
 from tests.helpers import corpus

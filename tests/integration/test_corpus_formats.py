@@ -9,8 +9,10 @@ import soundfile as sf
 
 from sca.data.corpora.base import CorpusFormat
 from sca.data.corpora.registry import open_corpus
+from sca.data.duplex.audio.stored_samples import read_samples
 from sca.data.duplex.build.dataset import build_duplex
-from sca.data.duplex.load.dataset import load, read_samples, stored_tracks
+from sca.data.duplex.load.dataset import load
+from sca.data.duplex.storage.tracks import stored_tracks
 from sca.data.duplex.verify.dataset import verify
 from sca.data.runs.files import sha256_of
 from sca.errors import InputError

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from sca.config import load_settings
-from sca.data.duplex.build.augment import retimed_problems
+from sca.data.duplex.audio.stored_samples import read_samples
 from sca.data.duplex.build.dataset import build_duplex
-from sca.data.duplex.load.dataset import load, read_samples, stored_tracks
+from sca.data.duplex.load.dataset import load
+from sca.data.duplex.storage.tracks import stored_tracks
 from sca.data.duplex.verify.dataset import verify
+from sca.data.duplex.verify.retiming import retimed_problems
 from sca.errors import InputError
 from tests.helpers import corpus
 

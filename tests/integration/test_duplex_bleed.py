@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from sca.data.duplex.audio.stored_samples import read_samples
 from sca.data.duplex.build.dataset import build_duplex
-from sca.data.duplex.load.dataset import load, read_samples, stored_tracks
+from sca.data.duplex.load.dataset import load
 from sca.data.duplex.storage.records import speech_of
+from sca.data.duplex.storage.tracks import stored_tracks
 from sca.data.duplex.verify.dataset import verify
 from sca.errors import InputError
 from tests.helpers import corpus

@@ -18,7 +18,8 @@ from sca.data.duplex.audio import codec_targets as codec
 from sca.data.duplex.audio.codec_targets import MimiCodes, codes_column, frames_of
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.collate import DuplexCollator
-from sca.data.duplex.load.dataset import load, stored_tracks
+from sca.data.duplex.load.dataset import load
+from sca.data.duplex.storage.tracks import stored_tracks
 from sca.data.duplex.storage.writer import features, iter_rows, write_table
 from sca.data.duplex.verify.dataset import verify
 from sca.data.export.run import export

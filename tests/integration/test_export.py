@@ -19,7 +19,8 @@ import soundfile
 
 from sca.cli.export import parse_size
 from sca.data.duplex.build.dataset import build_duplex
-from sca.data.duplex.load.dataset import load, stored_tracks
+from sca.data.duplex.load.dataset import load
+from sca.data.duplex.storage.tracks import stored_tracks
 from sca.data.duplex.storage.writer import open_split
 from sca.data.duplex.verify.dataset import verify
 from sca.data.export.base import file_name

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from sca.control_tokens import Controls, Grammar, Kind, State, controls_of
 from sca.data.duplex.align.match import interpolate
 from sca.data.duplex.rows.assemble import make_row, tokenize_units
-from sca.data.duplex.rows.params import layout_of, proof_context, window_plan
+from sca.data.duplex.rows.params import layout_of, window_plan
 from sca.data.duplex.rows.text import make_units
 from sca.data.duplex.rows.turn_labels import label
 from sca.data.duplex.rows.windows import plan_windows
 from sca.data.duplex.storage.records import row_record, word_records
+from sca.data.duplex.verify.context import proof_context
 from sca.data.duplex.verify.rows import RowVerifier, parse_input_ids
 from sca.tokenizer import load_tokenizer
 from tests.helpers import corpus

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.data.duplex.rows.text import Unit, UnitWord
+from sca.data.duplex.model.units import Unit, UnitWord
 from sca.data.duplex.rows.turn_labels import label
 from sca.data.duplex.storage.records import units_of, word_records
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sca.data.duplex.augment.retime import EARLY, GAP, OVERLAP, Shares, offset_pool, retime
 from sca.data.duplex.augment.retime_audio import TICK, pieces_of, write_pieces
-from sca.data.duplex.rows.text import Unit, UnitWord
+from sca.data.duplex.model.units import Unit, UnitWord
 from sca.data.duplex.rows.turn_labels import label
 
 GAP_SAMPLES = 8_000

@@ -9,7 +9,7 @@ from sca.data.corpora.base import TimedWord
 from sca.data.duplex.align.ctc import best_path
 from sca.data.duplex.align.match import INTERPOLATED, WHISPER, fill_in, match_heard
 from sca.data.duplex.align.plausibility import gate_failure
-from sca.data.duplex.rows.text import UnitWord
+from sca.data.duplex.model.units import UnitWord
 
 S = 16_000
 

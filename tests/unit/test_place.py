@@ -1,8 +1,8 @@
 """Placement, by hand-made cases; the laws are in tests/property/test_place.py."""
 
 from sca.data.duplex.align.match import interpolate
+from sca.data.duplex.model.units import Unit, UnitWord
 from sca.data.duplex.rows.placement import Cursor, place_unit, token_words, wanted_slots
-from sca.data.duplex.rows.text import Unit, UnitWord
 
 
 def unit(text, *starts):

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sca.data.duplex.load.dataset import StoredTrack
 from sca.data.duplex.storage.reader import DatasetReader
+from sca.data.duplex.storage.tracks import StoredTrack
 from sca.data.export.base import Made, Shard, file_name, packed
 from sca.data.export.tracks import blocks, samples_of
 from sca.data.runs.files import atomic_write, write_json_lines

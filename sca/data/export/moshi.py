@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sca.data.duplex.load.dataset import StoredTrack, is_written_down
 from sca.data.duplex.storage.reader import DatasetReader
+from sca.data.duplex.storage.tracks import StoredTrack, has_transcript
 from sca.data.export.base import Made, Shard, file_name, packed
 from sca.data.export.tracks import blocks, samples_of
 from sca.data.runs.files import atomic_write, write_json, write_json_lines
@@ -35,7 +35,7 @@ class MoshiFormat:
         sizes = {}
         for session_id in source.sessions:
             tracks = source.tracks(session_id)
-            sides = sum(map(is_written_down, tracks)) * (len(tracks) - 1)
+            sides = sum(map(has_transcript, tracks)) * (len(tracks) - 1)
             sizes[session_id] = sides * 4 * samples_of(tracks[0]) if tracks else 0
         packs = packed(source.sessions, sizes.__getitem__, shard_bytes)
         return [Shard(f"audio/{n:05d}", "storage", tuple(names)) for n, names in enumerate(packs)]
@@ -46,7 +46,7 @@ class MoshiFormat:
         lines: list[dict[str, Any]] = []
         for session_id in shard.sessions:
             for speaker, listener in permutations(source.tracks(session_id), 2):
-                if not is_written_down(speaker):
+                if not has_transcript(speaker):
                     continue
                 name = file_name(session_id, speaker.record["speaker_id"], listener.record["speaker_id"])
                 wav = root / shard.name / f"{name}.wav"

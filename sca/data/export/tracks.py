@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sca.data.duplex.load.dataset import StoredTrack
+from sca.data.duplex.storage.tracks import StoredTrack
 from sca.errors import InputError
 from sca.textutil import counted
 from sca.units import HEARD_HZ, SPOKEN_HZ, half_up

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from sca.data.duplex.load.dataset import StoredTrack, codes_of, read_samples
+from sca.data.duplex.audio.stored_samples import read_samples
 from sca.data.duplex.storage.detect import SESSIONS_FILE
 from sca.data.duplex.storage.reader import DatasetReader
+from sca.data.duplex.storage.tracks import StoredTrack, codes_of
 from sca.data.export.base import Made, Shard, packed
 from sca.data.runs.files import atomic_write
 from sca.units import HEARD_HZ, SPOKEN_HZ

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sca.data.datasets.arrow import iter_rows, open_split
-from sca.data.duplex.load.dataset import read_samples
+from sca.data.duplex.audio.stored_samples import read_samples
 from sca.data.runs.files import read_json
 from sca.data.shows.layout import file_stem
 from sca.data.shows.store import MADE_BY, SCHEMA_VERSION, SHOWS

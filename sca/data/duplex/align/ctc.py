@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.data.duplex.model.spans import Span
 from sca.data.duplex.rows.text import split_words
-from sca.data.duplex.rows.windows import Span
 from sca.errors import InputError, MissingToolError, UpstreamError
 from sca.textutil import first_line
 

@@ -12,8 +12,9 @@ from difflib import SequenceMatcher
 from itertools import groupby, pairwise
 
 from sca.data.corpora.base import TimedWord
-from sca.data.duplex.rows.text import UnitWord, split_words
-from sca.data.duplex.rows.windows import Span
+from sca.data.duplex.model.spans import Span
+from sca.data.duplex.model.units import UnitWord
+from sca.data.duplex.rows.text import split_words
 
 __all__ = ["CTC", "GIVEN", "INTERPOLATED", "WHISPER", "GivenWords", "fill_in", "interpolate", "match_heard"]
 

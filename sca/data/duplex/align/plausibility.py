@@ -7,8 +7,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
-from sca.data.duplex.rows.text import UnitWord
-from sca.data.duplex.rows.windows import Span
+from sca.data.duplex.model.spans import Span
+from sca.data.duplex.model.units import UnitWord
 from sca.units import HEARD_HZ
 
 __all__ = ["gate_failure"]

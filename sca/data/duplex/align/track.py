@@ -20,8 +20,8 @@ from sca.data.duplex.align.match import fill_in, interpolate
 from sca.data.duplex.align.plausibility import gate_failure
 from sca.data.duplex.align.whisper import WhisperWords
 from sca.data.duplex.audio.vad_spans import shared_vad
-from sca.data.duplex.rows.text import UnitWord
-from sca.data.duplex.rows.windows import Span
+from sca.data.duplex.model.spans import Span
+from sca.data.duplex.model.units import UnitWord
 from sca.units import HEARD_HZ
 
 __all__ = ["TrackAligner", "WordFinder", "finder_model", "word_finder"]

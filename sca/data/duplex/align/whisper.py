@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sca.data.corpora.base import TimedWord
 from sca.data.duplex.align.match import match_heard
-from sca.data.duplex.rows.windows import Span
+from sca.data.duplex.model.spans import Span
 from sca.errors import UpstreamError
 from sca.textutil import first_line
 from sca.units import HEARD_HZ

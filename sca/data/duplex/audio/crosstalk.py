@@ -12,7 +12,6 @@ more loudly than the voice itself arrives brings rho down to about 0.3.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -20,10 +19,11 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sca.data.duplex.rows.windows import Span, merge_spans
+from sca.data.duplex.model.crosstalk import Bleed
+from sca.data.duplex.model.spans import Span, merge_spans
 from sca.units import HEARD_HZ
 
-__all__ = ["Bleed", "bleed_in", "measure", "outside"]
+__all__ = ["bleed_in", "measure", "outside"]
 
 _WINDOW = HEARD_HZ * 512 // 1000
 _REACH = HEARD_HZ // 50  # 20 ms
@@ -33,33 +33,6 @@ _LOUDER_DB = 6.0  # a window this much above the others' level has more in it th
 _QUIETEST = 1e-4  # -80 dBFS: nothing can be heard that is fainter
 _MARGIN = HEARD_HZ // 5  # what a speaker's own words are widened by: breath, and times that are a little off
 _WINDOWS_AT_ONCE = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Bleed:
-    """What of speaker `of` is in another's track.
-
-    tried: samples at 16 kHz in which he speaks alone, as far as windows fit.   spans: those in which the other's track has him too.
-    only: the part of `spans` that holds nothing else, as loud as it is.
-    level_db, delay_ms: medians over the windows in which he is; None where he is in none.
-    """
-
-    of: str
-    tried: int
-    spans: tuple[Span, ...]
-    only: tuple[Span, ...]
-    level_db: float | None
-    delay_ms: float | None
-
-    @property
-    def samples(self) -> int:
-        """Of all spans."""
-        return sum(end - start for start, end in self.spans)
-
-    @property
-    def share(self) -> float:
-        """Of what was tried."""
-        return self.samples / self.tried if self.tried else 0.0
 
 
 def measure(

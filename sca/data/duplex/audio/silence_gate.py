@@ -8,7 +8,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from sca.data.duplex.audio.crosstalk import outside
-from sca.data.duplex.rows.windows import Span, merge_spans
+from sca.data.duplex.model.spans import Span, merge_spans
 from sca.errors import writing
 from sca.units import HEARD_HZ
 

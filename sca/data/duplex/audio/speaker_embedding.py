@@ -9,7 +9,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from sca.config import Settings
-from sca.data.duplex.rows.windows import Span
+from sca.data.duplex.model.spans import Span
 from sca.data.speakers.base import SpeakerEmbedder
 from sca.data.speakers.registry import load_speaker
 from sca.units import HEARD_HZ

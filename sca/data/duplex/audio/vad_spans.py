@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 
 from sca.audio.vad import SileroVad, speech_segments
-from sca.data.duplex.rows.windows import Span
+from sca.data.duplex.model.spans import Span
 from sca.units import HEARD_HZ
 
 __all__ = ["shared_vad", "spoken_spans"]

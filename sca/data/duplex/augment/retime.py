@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from sca.data.duplex.rows.text import Unit
-from sca.data.duplex.rows.turn_labels import INTERRUPTION, TURN, label
+from sca.data.duplex.model.labels import INTERRUPTION, TURN
+from sca.data.duplex.model.units import Unit
+from sca.data.duplex.rows.turn_labels import label
 from sca.units import HEARD_HZ
 
 __all__ = ["EARLY", "GAP", "OVERLAP", "Edit", "Retimed", "Shares", "offset_pool", "retime"]

@@ -11,8 +11,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sca.data.duplex.load.dataset import read_samples
-from sca.data.duplex.rows.text import Unit
+from sca.data.duplex.audio.stored_samples import read_samples
+from sca.data.duplex.model.units import Unit
 from sca.units import HEARD_HZ
 
 __all__ = ["TICK", "Piece", "pieces_of", "write_pieces"]

@@ -17,19 +17,20 @@ import soundfile
 from sca.config import Settings
 from sca.data.duplex.audio.crosstalk import measure
 from sca.data.duplex.rows.turn_labels import label
-from sca.data.duplex.load.dataset import StoredTrack, stored_tracks
+from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks
 from sca.data.duplex.storage.records import bleed_record, speech_of, units_of, word_records
 from sca.data.duplex.augment.retime import EARLY, Edit, Retimed, Shares, retime
 from sca.data.duplex.augment.retime_audio import pieces_of, write_pieces
-from sca.data.duplex.rows.assemble import Row
-from sca.data.duplex.build.session import Paths, SessionResult, write_rows, write_storage
+from sca.data.duplex.model.rows import Row
+from sca.data.duplex.model.session import SessionPaths, SessionResult
+from sca.data.duplex.build.session import write_rows, write_storage
 from sca.data.runs.files import write_json
 from sca.errors import writing
 from sca.tokenizer.base import TextTokenizer
 from sca.units import HEARD_HZ, SPOKEN_HZ
 from sca.textutil import counted
 
-__all__ = ["RetimeJob", "build_retimed", "retime_jobs", "retimed_problems", "unfit"]
+__all__ = ["RetimeJob", "build_retimed", "retime_jobs", "unfit"]
 
 _SPEAKERS = 2
 
@@ -51,7 +52,7 @@ class RetimeJob:
 
 def unfit(root: Path, origin: SessionResult, settings: Settings) -> str | None:
     """Why a session cannot be retimed: its tracks cannot be moved apart."""
-    tracks = stored_tracks(Paths(root, origin.session_id).storage)
+    tracks = stored_tracks(SessionPaths(root, origin.session_id).storage)
     if len(tracks) != _SPEAKERS or any(not track.record["words"] for track in tracks):
         return "only conversations of two speakers with words can be"
     for track in tracks:
@@ -75,9 +76,9 @@ def retime_jobs(origins: Sequence[SessionResult], settings: Settings) -> list[Re
 
 def build_retimed(job: RetimeJob, root: Path, settings: Settings, tokenizer: TextTokenizer) -> SessionResult:
     """Write the retimed session's parts and its record. The seed and the two names decide what is drawn."""
-    paths = Paths(root, job.session_id)
+    paths = SessionPaths(root, job.session_id)
     result = SessionResult(job.session_id, job.key, "kept", augmented_from=job.origin)
-    tracks = stored_tracks(Paths(root, job.origin).storage)
+    tracks = stored_tracks(SessionPaths(root, job.origin).storage)
     sides = [units_of(track.record["words"]) for track in tracks]
     augment = settings.augment
     shares = Shares(augment.early_interruption, augment.gap_jitter, augment.overlap_jitter)
@@ -151,27 +152,3 @@ def _onset(made: Retimed, edit: Edit) -> int:
     return made.units[edit.side][edit.unit].start
 
 
-def retimed_problems(tracks: Sequence[StoredTrack], split: str) -> list[str]:
-    """What is wrong with what the tracks of a session say of how they were retimed."""
-    said = [track.record["augmented"] for track in tracks]
-    if not any(said):
-        return []
-    if not all(said) or len(said) != _SPEAKERS or len({(one["from"], one["copy"]) for one in said}) > 1:
-        return ["its tracks do not agree on what they are made of"]
-    problems = [] if split == "train" else [f"is augmented, and in {split}"]
-    sides = [units_of(track.record["words"]) for track in tracks]
-    for n, (track, one) in enumerate(zip(tracks, said, strict=True)):
-        other = speech_of(tracks[1 - n].record)
-        for edit in one["edits"]:
-            unit = sides[n][edit["unit"]] if edit["unit"] < len(sides[n]) else None
-            found = label((unit.start, unit.end), len(unit.words), other) if unit else None
-            if found is None or found.offset is None or abs(found.offset / HEARD_HZ - edit["offset_s"]) > 1e-6:
-                name = track.record["speaker_id"]
-                problems.append(
-                    f"{name}: unit {edit['unit']} should begin {edit['offset_s']:.3f} s after the other's end"
-                )
-            elif edit["kind"] == EARLY and found.kind != "interruption":
-                problems.append(f"{track.record['speaker_id']}: unit {edit['unit']} should be an interruption")
-        if any(a > b for a, b in pairwise(edit["unit"] for edit in one["edits"])):
-            problems.append(f"{track.record['speaker_id']}: its edits are not in order")
-    return problems

@@ -1,24 +1,20 @@
 """What of the other speakers is in each track of a session, and what is done about it."""
 
+from sca.data.duplex.model.crosstalk import CrosstalkResult
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from sca.data.duplex.audio.crosstalk import Bleed, measure
+from sca.data.duplex.model.crosstalk import Bleed
+from sca.data.duplex.audio.crosstalk import measure
 from sca.data.duplex.audio.silence_gate import gate_spans, silence
 from sca.data.duplex.audio.encode_tracks import EncodedTrack
-from sca.data.duplex.rows.windows import Span
+from sca.data.duplex.model.spans import Span
 
-__all__ = ["NOTHING", "CrosstalkResult", "overhear", "worst_bleed"]
+__all__ = ["NOTHING", "overhear", "worst_bleed"]
 
 
-@dataclass(frozen=True, slots=True)
-class CrosstalkResult:
-    """bleed: one for each other speaker, as it was before anything was silenced.   gated: what was silenced."""
-
-    bleed: tuple[Bleed, ...] = ()
-    gated: tuple[Span, ...] = ()
 
 
 NOTHING = CrosstalkResult()

@@ -27,8 +27,10 @@ from sca.data.duplex.audio.codec_targets import coder_of
 from sca.data.duplex.report.distributions import histograms, plots
 from sca.data.duplex.rows.params import window_plan
 from sca.data.duplex.inspect.html import write_page
-from sca.data.duplex.report.summary import Report, make_report
-from sca.data.duplex.build.session import Paths, SessionJob, SessionResult, build_session
+from sca.data.duplex.model.report import Report
+from sca.data.duplex.report.summary import make_report
+from sca.data.duplex.model.session import SessionPaths, SessionResult
+from sca.data.duplex.build.session import SessionJob, build_session
 from sca.data.duplex.storage.build_settings import NAME as SETTINGS_FILE
 from sca.data.duplex.storage.build_settings import differences, made_with, tokenizer_of
 from sca.data.duplex.build.splits import validation_sessions
@@ -156,7 +158,7 @@ def _sort_out(
     todo: list[SessionJob] = []
     for files in sessions:
         stat = _stat(files) + models
-        before = _recorded(Paths(root, files.session_id))
+        before = _recorded(SessionPaths(root, files.session_id))
         if before is not None and before.stat == stat:
             done[files.session_id] = before
             continue
@@ -182,7 +184,7 @@ def _models(duplex: DuplexConfig) -> list[list[Any]]:
     return used
 
 
-def _recorded(paths: Paths) -> SessionResult | None:
+def _recorded(paths: SessionPaths) -> SessionResult | None:
     """A finished session's record, if its parts are there too."""
     try:
         result = SessionResult.from_json(json.loads(paths.record.read_text(encoding="utf-8")))
@@ -239,7 +241,7 @@ def _augment(root: Path, settings: Settings, jobs: int, results: dict[str, Sessi
                 f"there is a session {job.session_id} already, the name that {job.origin} would get retimed",
                 hint="rename it, or build without --augment",
             )
-        before = _recorded(Paths(root, job.session_id))
+        before = _recorded(SessionPaths(root, job.session_id))
         if before is not None and before.key == job.key:
             results[job.session_id] = before
         else:
@@ -300,7 +302,7 @@ def _entry(result: SessionResult) -> LedgerEntry:
 
 
 def _forget(root: Path, session_id: str) -> None:
-    paths = Paths(root, session_id)
+    paths = SessionPaths(root, session_id)
     with writing(root):
         for part in (paths.storage, paths.rows, paths.record):
             part.unlink(missing_ok=True)
@@ -340,7 +342,7 @@ def _finish(
             shutil.rmtree(root / name, ignore_errors=True)
             continue
         file = root / name / "data-00000-of-00001.arrow"
-        merge_tables(file, "rows", [Paths(root, r.session_id).rows for r in sessions])
+        merge_tables(file, "rows", [SessionPaths(root, r.session_id).rows for r in sessions])
         write_split_files(root / name, name, [file.name], [r.key for r in sessions])
     write_split_files(root / "storage", "storage", [f"{r.session_id}.arrow" for r in kept], [r.key for r in kept])
     write_json(root / "report.json", report.model_dump(mode="json"))

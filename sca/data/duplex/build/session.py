@@ -3,6 +3,11 @@
 Runs the same in this process or in a worker; it touches only its own session's files.
 """
 
+from sca.data.duplex.model.session import SessionPaths
+from sca.data.duplex.model.session import SessionResult
+from sca.data.duplex.storage.digests import digest_of
+from sca.data.duplex.verify.track_counts import count_audio
+from sca.data.duplex.verify.track_counts import SILENT_PEAK
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,112 +24,41 @@ from sca.data.duplex.align.match import GivenWords, interpolate
 from sca.data.duplex.align.track import TrackAligner, word_finder
 from sca.data.duplex.audio.codec_targets import coder_of, codes_column
 from sca.data.duplex.rows.turn_labels import label
-from sca.data.duplex.rows.params import layout_of, proof_context, window_plan
+from sca.data.duplex.rows.params import layout_of, window_plan
+from sca.data.duplex.verify.context import proof_context
 from sca.data.duplex.build.crosstalk import overhear, worst_bleed
-from sca.data.duplex.verify.rows import ProofCounters, RowVerifier
+from sca.data.duplex.model.counters import ProofCounters
+from sca.data.duplex.verify.rows import RowVerifier
 from sca.data.duplex.storage.records import row_record, storage_record, word_records
 from sca.data.duplex.augment.retime import offset_pool
-from sca.data.duplex.rows.assemble import Row, SpokenUnit, make_row, tokenize_units
+from sca.data.duplex.model.rows import Row
+from sca.data.duplex.rows.assemble import TokenizedUnit, make_row, tokenize_units
 from sca.data.duplex.audio.vad_spans import spoken_spans
 from sca.data.duplex.storage.writer import audio_array, write_table
-from sca.data.duplex.rows.text import Unit, UnitWord, clean, make_units
+from sca.data.duplex.model.units import Unit, UnitWord
+from sca.data.duplex.rows.text import clean, make_units
 from sca.data.duplex.audio.encode_tracks import EncodedTrack, encode_tracks
 from sca.data.duplex.audio.speaker_embedding import embed_speaker
-from sca.data.duplex.rows.windows import Span, plan_windows
+from sca.data.duplex.model.spans import Span
+from sca.data.duplex.rows.windows import plan_windows
 from sca.data.runs.files import write_json
 from sca.tokenizer.base import TextTokenizer
 from sca.units import HEARD_HZ
 from sca.textutil import counted
 
 __all__ = [
-    "Paths",
     "SessionJob",
-    "SessionResult",
     "build_session",
-    "count_audio",
-    "digest_of",
     "time_track",
     "write_rows",
     "write_storage",
 ]
 
-SILENT_PEAK = 1e-3
-"""A track that never gets louder than this (-60 dBFS) holds no speech."""
 _PAST_END = HEARD_HZ // 2
 
 
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """Where a session's parts are in a data set's folder."""
-
-    root: Path
-    session_id: str
-
-    @property
-    def storage(self) -> Path:
-        """Both rates of all its tracks."""
-        return self.root / "storage" / f"{self.session_id}.arrow"
-
-    @property
-    def rows(self) -> Path:
-        """Its training rows."""
-        return self.root / ".sca" / "rows" / f"{self.session_id}.arrow"
-
-    @property
-    def record(self) -> Path:
-        """How it ended; written last."""
-        return self.root / ".sca" / "sessions" / f"{self.session_id}.json"
-
-    @property
-    def scratch(self) -> Path:
-        """What is being made."""
-        return self.root / ".sca" / "scratch" / self.session_id
 
 
-@dataclass(slots=True)
-class SessionResult:
-    """How a session ended. status: kept, dropped or failed (then `reason` says why). Lengths in samples at 16 kHz.
-
-    transfers: its floor-transfer offsets (kind, samples), of a conversation of two.   augmented_from: the session it retimes.
-    skipped: what was left out of it.   notices: what was odd, and used all the same.   split: known once all sessions are.
-    """
-
-    session_id: str
-    key: str
-    status: str
-    reason: str | None = None
-    skipped: list[str] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
-    samples: int = 0
-    tracks: int = 0
-    rows: int = 0
-    row_digests: list[str] = field(default_factory=list)
-    storage_digests: list[str] = field(default_factory=list)
-    tally: ProofCounters = field(default_factory=ProofCounters)
-    stat: list[list[Any]] = field(default_factory=list)
-    speakers: list[str] = field(default_factory=list)
-    split: str = "train"
-    transfers: list[tuple[str, int]] = field(default_factory=list)
-    augmented_from: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON-ready copy; counters with integer keys become lists of pairs."""
-        plain = asdict(self)
-        plain["tally"] = {
-            "counts": dict(sorted(self.tally.counts.items())),
-            "errors": sorted(self.tally.errors.items()),
-            "used": sorted(self.tally.used.items()),
-        }
-        return plain
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> "SessionResult":
-        """Undo `to_json`."""
-        tally = ProofCounters()
-        tally.counts.update(plain["tally"]["counts"])
-        tally.errors.update({int(k): v for k, v in plain["tally"]["errors"]})
-        tally.used.update({int(k): v for k, v in plain["tally"]["used"]})
-        return cls(**{**plain, "tally": tally})
 
 
 class _DropError(Exception):
@@ -147,7 +81,7 @@ def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: Te
     Raises `InputError` for audio or text that cannot be read and `OutputError` where it cannot write.
     """
     files = job.files
-    paths = Paths(root, files.session_id)
+    paths = SessionPaths(root, files.session_id)
     result = SessionResult(files.session_id, job.key, "kept", stat=job.stat)
     conversation, skipped = magichub.read(files)
     for report in skipped:
@@ -273,7 +207,7 @@ def _check_audible(tracks: Sequence[Track], encoded: Sequence[EncodedTrack], uni
 
 
 def write_storage(
-    paths: Paths,
+    paths: SessionPaths,
     records: Sequence[dict[str, Any]],
     files: Sequence[tuple[Path, Path]],
     settings: Settings,
@@ -301,13 +235,6 @@ def write_storage(
     write_table(paths.storage, "storage", batches())
 
 
-def digest_of(record: dict[str, Any], *audio: Iterable[Any]) -> str:
-    """A digest of a row's values, whatever file they are in: its plain columns as JSON, then its audio's bytes, in blocks."""
-    digest = blake2b(json.dumps(record, sort_keys=True, ensure_ascii=False).encode(), digest_size=16)
-    for cell in audio:
-        for block in cell:
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
@@ -317,7 +244,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def write_rows(
-    paths: Paths,
+    paths: SessionPaths,
     speakers: Sequence[str],
     units: Sequence[Sequence[Unit] | None],
     spans: Sequence[Sequence[Span]],
@@ -346,7 +273,7 @@ def write_rows(
             if side is None:
                 continue
             words: list[Span] = [(w.start, w.end) for unit in side for w in unit.words]
-            tokenized: list[SpokenUnit] | None = None
+            tokenized: list[TokenizedUnit] | None = None
             for heard_by, listener in enumerate(speakers):
                 if heard_by == spoken_by:
                     continue
@@ -376,22 +303,3 @@ def write_rows(
     write_table(paths.rows, "rows", batches())
 
 
-def count_audio(record: Mapping[str, Any], tally: ProofCounters) -> None:
-    """Add what one track's row of `storage` says of its recording."""
-    counts, provenance = tally.counts, record["provenance"]
-    counts["tracks"] += 1
-    counts["tracks_without_embedding"] += record["speaker_embedding"] is None
-    for bleed in record["bleed"]:
-        counts["bleed_tried_samples"] += round(bleed["tried_s"] * HEARD_HZ)
-        counts["bleed_samples"] += round(bleed["bleed_s"] * HEARD_HZ)
-    counts["tracks_with_bleed"] += any(bleed["bleed_s"] for bleed in record["bleed"])
-    retimed = record["augmented"]
-    for edit in retimed["edits"] if retimed else ():
-        counts[f"edit_{edit['kind']}"] += 1
-    counts["gated_samples"] += sum(round((span["end"] - span["start"]) * HEARD_HZ) for span in record["gated"])
-    for name in ("padded", "clipped", "non_finite"):
-        counts[f"{name}_samples"] += provenance[f"{name}_samples"]
-    counts["tracks_padded"] += provenance["padded_samples"] > 0
-    counts["tracks_clipped"] += provenance["clipped_samples"] > 0
-    counts["tracks_silent"] += provenance["peak"] < SILENT_PEAK
-    counts["tracks_mixed_down"] += provenance["channels"] > 1

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sca.control_tokens import controls_of
-from sca.data.duplex.load.dataset import StoredTrack, read_samples
+from sca.data.duplex.audio.stored_samples import read_samples
 from sca.data.duplex.storage.build_settings import settings_of
 from sca.data.duplex.storage.reader import DatasetReader
+from sca.data.duplex.storage.tracks import StoredTrack
 from sca.errors import InputError, UsageError
 from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ

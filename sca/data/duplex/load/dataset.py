@@ -13,28 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from sca.control_tokens import controls_of
-from sca.data.duplex.audio.codec_targets import CODEBOOKS, NO_CODE
-from sca.data.duplex.audio.encode_tracks import WAV_HEADER_BYTES
+from sca.data.duplex.audio.stored_samples import chunked
 from sca.data.duplex.storage.build_settings import read_settings, settings_of
 from sca.data.duplex.storage.control_tokens import PlacedControlToken, decode_controls
-from sca.data.duplex.storage.writer import iter_rows, open_split
+from sca.data.duplex.storage.tracks import StoredTrack, codes_of, stored_tracks
+from sca.data.duplex.storage.writer import open_split
 from sca.errors import InputError
-from sca.textutil import counted
 from sca.units import HEARD_HZ, SPOKEN_HZ, Grid
 
 __all__ = [
     "DuplexDataset",
     "DuplexRow",
-    "StoredTrack",
-    "chunked",
-    "codes_of",
-    "is_written_down",
     "load",
-    "read_samples",
 ]
 
 _OPEN_SESSIONS = 32
@@ -62,25 +55,6 @@ class DuplexRow:
     placeholder: int
     controls: tuple[PlacedControlToken, ...] = ()
     codes: NDArray[np.int16] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTrack:
-    """One speaker's storage row: its audio as mapped buffers, the rest as plain values.
-
-    codes: `(n_chunks, 16 * frames)`, mapped; None where there are none.
-    """
-
-    heard: Any
-    spoken: Any
-    record: dict[str, Any]
-    codes: NDArray[np.int16] | None = None
-
-    @property
-    def cells(self) -> list[list[Any]]:
-        """The bytes that a digest of the track is made of, beside `record`."""
-        codes = [] if self.codes is None else [[np.ascontiguousarray(self.codes).tobytes()]]
-        return [[self.heard], [self.spoken], *codes]
 
 
 def load(path: str | Path, split: str = "train") -> "DuplexDataset":
@@ -174,80 +148,3 @@ class DuplexDataset:
                 self._sessions.popitem(last=False)
         self._sessions.move_to_end(session_id)
         return self._sessions[session_id]
-
-
-def is_written_down(track: StoredTrack) -> bool:
-    """Whether the track's words are known. Where they are not it is heard only, and no row has it as its speaker."""
-    return track.record["provenance"]["transcript"] is not None
-
-
-def stored_tracks(file: Path) -> list[StoredTrack]:
-    """The tracks of a session's storage file. Audio stays on disk, mapped."""
-    return [track for batch in iter_rows(file) for track in tracks_of_batch(batch)]
-
-
-def tracks_of_batch(batch: Any) -> list[StoredTrack]:
-    """The tracks of an Arrow batch of `storage`; their audio is its buffers, not copied."""
-    tracks: list[StoredTrack] = []
-    names = [name for name in batch.schema.names if not name.startswith("audio_") and name != "codes"]
-    for i, record in enumerate(batch.select(names).to_pylist()):
-        heard, spoken = (_cell(batch.column(name), i) for name in ("audio_16k", "audio_24k"))
-        tracks.append(StoredTrack(heard, spoken, record, _codes(batch.column("codes")[i])))
-    return tracks
-
-
-def _codes(cell: Any) -> NDArray[np.int16] | None:
-    """The codes of a track. Raises `InputError` where its chunks have not the same number of them."""
-    if not cell.is_valid:
-        return None
-    chunks = cell.values
-    codes: NDArray[np.int16] = chunks.flatten().to_numpy()
-    if not len(chunks) or len(codes) % len(chunks) or len(set(chunks.value_lengths().to_pylist())) != 1:
-        raise InputError(
-            "a track's codec codes are torn: its chunks have different numbers of them", hint="build it again"
-        )
-    return codes.reshape(len(chunks), -1)
-
-
-def _cell(column: Any, row: int) -> Any:
-    return column.field("bytes")[row].as_buffer()
-
-
-def codes_of(track: StoredTrack, first: int, n_chunks: int) -> NDArray[np.int16] | None:
-    """The codes of chunks `[first, first + n_chunks)`, int16 `(n_chunks, 16, frames)`, -1 past the track's end; None without."""
-    if track.codes is None:
-        return None
-    found = track.codes[first : first + n_chunks]
-    chunks = np.full((n_chunks, track.codes.shape[1]), NO_CODE, np.int16)
-    chunks[: len(found)] = found
-    return chunks.reshape(n_chunks, CODEBOOKS, -1)
-
-
-def chunked(audio: Any, first: int, n_chunks: int, chunk_samples: int, rate_hz: int) -> NDArray[np.float32]:
-    """Chunks `[first, first + n_chunks)` of a stored track, float32 `(n_chunks, chunk_samples)`, zeros past its end."""
-    found = read_samples(audio, first * chunk_samples, n_chunks * chunk_samples, rate_hz)
-    chunks = np.zeros(n_chunks * chunk_samples, np.float32)
-    np.multiply(found, np.float32(1 / 32768), out=chunks[: len(found)])
-    return chunks.reshape(n_chunks, chunk_samples)
-
-
-def read_samples(audio: Any, start: int, count: int, rate_hz: int) -> NDArray[np.int16]:
-    """Samples `[start, start + count)` of a stored cell as int16, fewer where the track ends."""
-    import pyarrow as pa
-
-    if audio[:4].to_pybytes() == b"RIFF":
-        pcm = np.frombuffer(audio, "<i2", offset=WAV_HEADER_BYTES)
-        return pcm[start : start + count]
-    try:
-        with soundfile.SoundFile(pa.BufferReader(audio)) as file:
-            if file.samplerate != rate_hz or file.channels != 1:
-                raise InputError(
-                    f"a stored track is {file.samplerate} Hz with {counted(file.channels, 'channel')}, not {rate_hz} Hz mono"
-                )
-            if start >= file.frames:
-                return np.zeros(0, np.int16)
-            file.seek(start)
-            samples: NDArray[np.int16] = file.read(count, dtype="int16")
-            return samples
-    except soundfile.LibsndfileError as error:
-        raise InputError(f"a stored track cannot be decoded: {error}", hint="sca verify says which") from error

@@ -14,19 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sca.control_tokens import NO_CONTROLS, Controls
+from sca.data.duplex.model.labels import BACKCHANNEL, Label
+from sca.data.duplex.model.rows import Dropped, Row, Segment, SegmentWord
+from sca.data.duplex.model.units import Unit
 from sca.data.duplex.rows.placement import Cursor, place_unit, token_words, wanted_slots
-from sca.data.duplex.rows.text import Unit, UnitWord
-from sca.data.duplex.rows.turn_labels import BACKCHANNEL, Label
 from sca.data.duplex.rows.windows import Window
 from sca.tokenizer import TextTokenizer
 
 __all__ = [
-    "Dropped",
     "Layout",
-    "Row",
-    "Segment",
-    "SegmentWord",
-    "SpokenUnit",
+    "TokenizedUnit",
     "interleave",
     "last_slot",
     "make_row",
@@ -54,7 +51,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class SpokenUnit:
+class TokenizedUnit:
     """A unit with its tokens: `ids`, and for each the index of the word it belongs to.
 
     `first_word`: how many words the speaker said before it in the session.
@@ -71,77 +68,16 @@ class SpokenUnit:
     label: Label
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentWord:
-    """A word of a segment: its times (samples at 16 kHz in the session), the place of its first token, how many it has.
-
-    A word whose characters went into its neighbour's token (possible in scripts without spaces) has no token of its own: `tokens`
-    is then 0.
-    """
-
-    word: UnitWord
-    chunk: int
-    k: int
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A unit, or the part of it that falls into a row. `slots` and `ks` are its tokens' places, counted from the row's start.
-
-    opening, closing: the control tokens before and after them, as (id, chunk).   speaks: the chunks `[first, last]` during which it
-    is spoken.
-    """
-
-    text: str
-    leading_space: bool
-    first_word: int
-    words: tuple[SegmentWord, ...]
-    ids: tuple[int, ...]
-    slots: tuple[int, ...]
-    ks: tuple[int, ...]
-    label: Label
-    lag: int
-    opening: tuple[int, int] | None
-    closing: tuple[int, int] | None
-    speaks: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """A unit that was left out of a row on request because it lagged too far."""
-
-    text: str
-    start: int
-    end: int
-    tokens: int
-    first_word: int
-    words: int
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Chunks `[first, first + n_chunks)` of a session from one side. `extended` of the chunks lie past the window's end."""
-
-    first: int
-    n_chunks: int
-    extended: int
-    input_ids: NDArray[np.int32]
-    segments: tuple[Segment, ...]
-    dropped: tuple[Dropped, ...]
-    flags: tuple[str, ...]
-
-
-def tokenize_units(units: Sequence[Unit], labels: Sequence[Label], tokenizer: TextTokenizer) -> list[SpokenUnit]:
+def tokenize_units(units: Sequence[Unit], labels: Sequence[Label], tokenizer: TextTokenizer) -> list[TokenizedUnit]:
     """Tokenize each unit once, whole: with a leading space unless it is the speaker's first."""
-    spoken: list[SpokenUnit] = []
+    spoken: list[TokenizedUnit] = []
     said = 0
     for n, (unit, label) in enumerate(zip(units, labels, strict=True)):
         space = n > 0
         ids, offsets = tokenizer.encode_with_offsets(f" {unit.text}" if space else unit.text)
         owners = token_words(unit, offsets, int(space))
         anchors = _anchors(unit, offsets, owners, int(space))
-        spoken.append(SpokenUnit(unit, tuple(ids), tuple(owners), anchors, said, space, label))
+        spoken.append(TokenizedUnit(unit, tuple(ids), tuple(owners), anchors, said, space, label))
         said += len(unit.words)
     return spoken
 
@@ -159,7 +95,7 @@ def _anchors(unit: Unit, offsets: Sequence[tuple[int, int]], owners: Sequence[in
     return tuple(anchors)
 
 
-def make_row(window: Window, last: bool, spoken: Sequence[SpokenUnit], layout: Layout) -> Row:
+def make_row(window: Window, last: bool, spoken: Sequence[TokenizedUnit], layout: Layout) -> Row:
     """Place the words that start in `window` (and, in the `last` window, any that start later) and write the row."""
     until = None if last else window.last * layout.chunk_samples
     since = window.first * layout.chunk_samples
@@ -197,7 +133,7 @@ def make_row(window: Window, last: bool, spoken: Sequence[SpokenUnit], layout: L
 
 
 def _place(
-    unit: SpokenUnit, first: int, until: int, window: Window, cursor: Cursor, layout: Layout
+    unit: TokenizedUnit, first: int, until: int, window: Window, cursor: Cursor, layout: Layout
 ) -> tuple[Segment, Cursor]:
     """Place words `[first, until)` of a unit; slots in the segment count from the window's first chunk."""
     origin = window.first

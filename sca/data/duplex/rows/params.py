@@ -4,12 +4,11 @@ from sca.config import Settings
 from sca.control_tokens import controls_of
 from sca.data.duplex.rows.assemble import Layout
 from sca.data.duplex.rows.windows import WindowPlan
-from sca.data.duplex.verify.rows import ProofContext
 from sca.errors import ConfigError
 from sca.tokenizer import TextTokenizer, system_turn
 from sca.units import HEARD_HZ
 
-__all__ = ["layout_of", "prompt_ids", "proof_context", "window_plan"]
+__all__ = ["layout_of", "prompt_ids", "window_plan"]
 
 
 def prompt_ids(settings: Settings, tokenizer: TextTokenizer) -> tuple[int, ...]:
@@ -62,26 +61,4 @@ def window_plan(settings: Settings, tokenizer: TextTokenizer) -> WindowPlan:
         chunk_samples=grid.heard_samples,
         lead=duplex.lead_chunks,
         min_turns=turns,
-    )
-
-
-def proof_context(settings: Settings, tokenizer: TextTokenizer) -> ProofContext:
-    """What rows are held against."""
-    grid, duplex = settings.grid, settings.duplex
-    return ProofContext(
-        tokenizer=tokenizer,
-        chunk_samples=grid.heard_samples,
-        mel_frames=grid.mel_frames,
-        frames=grid.frames_per_chunk,
-        capacity=duplex.text_tokens_per_chunk,
-        lead=duplex.lead_chunks,
-        pull=duplex.pull_chunks,
-        max_lag=duplex.max_lag_chunks,
-        silence_id=duplex.silence_token_id,
-        placeholder=duplex.audio_placeholder,
-        prompt_ids=prompt_ids(settings, tokenizer),
-        max_tokens=duplex.max_tokens,
-        controls=controls_of(duplex),
-        gap=round(duplex.unit_gap_s * HEARD_HZ),
-        windows=window_plan(settings, tokenizer),
     )

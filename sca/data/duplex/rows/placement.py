@@ -9,7 +9,7 @@ then forwards, first in first out. No token is dropped.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sca.data.duplex.rows.text import Unit
+from sca.data.duplex.model.units import Unit
 
 __all__ = ["Cursor", "Placed", "place_unit", "token_words", "wanted_slots"]
 

@@ -8,7 +8,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Cleaned", "Tag", "Unit", "UnitWord", "clean", "make_units", "split_words"]
+from sca.data.duplex.model.units import Unit, UnitWord
+
+__all__ = ["Cleaned", "Tag", "clean", "make_units", "split_words"]
 
 # Corpora mark what is not speech in capitals or stars: [SONANT], [ENS], [LAUGH/], [*]. Lower case in brackets stays: it is text.
 _TAG = re.compile(r"\[(?:/?[A-Z][A-Z0-9_/ -]{0,30}|\*{1,4})\]")
@@ -35,36 +37,6 @@ class Cleaned:
 
     text: str
     tags: tuple[Tag, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class UnitWord:
-    """A word: its characters `[at, until)` of its unit's text, its samples `[start, end)` at 16 kHz, where the times are from."""
-
-    text: str
-    at: int
-    until: int
-    start: int
-    end: int
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """What one speaker says without a longer pause. `words` cover every character of `text` that is not a space."""
-
-    text: str
-    words: tuple[UnitWord, ...]
-
-    @property
-    def start(self) -> int:
-        """First sample, at 16 kHz."""
-        return self.words[0].start
-
-    @property
-    def end(self) -> int:
-        """One past the last sample, at 16 kHz."""
-        return max(word.end for word in self.words)
 
 
 def clean(raw: str) -> Cleaned:

@@ -2,16 +2,13 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from sca.data.duplex.rows.windows import Span
+from sca.data.duplex.model.labels import BACKCHANNEL, INTERRUPTION, TURN, Label
+from sca.data.duplex.model.spans import Span
 from sca.units import HEARD_HZ
 
-__all__ = ["BACKCHANNEL", "INTERRUPTION", "TURN", "Label", "label"]
+__all__ = ["label"]
 
-TURN = "turn"
-BACKCHANNEL = "backchannel"
-INTERRUPTION = "interruption"
 
 # A backchannel is at most a second and three words; the other one was speaking when it began (or had stopped for less than
 # 0.2 s) and is speaking again within half a second of its end. Bounds after Heldner & Edlund (2010), "Pauses, gaps and
@@ -22,17 +19,6 @@ _JUST_STOPPED = HEARD_HZ // 5
 _SPEAKS_ON = HEARD_HZ // 2
 # Starting in the last 0.2 s of the other's speech is a quick turn change, not an interruption.
 _BREAKS_IN = HEARD_HZ // 5
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """kind; overlap: share of the segment during which the other speaks too; offset: samples from the end of what the other
-    last began to this segment's start (the floor-transfer offset: negative when it began in his speech), None if he has not spoken.
-    """
-
-    kind: str
-    overlap: float
-    offset: int | None
 
 
 def label(span: Span, n_words: int, other: Sequence[Span]) -> Label:

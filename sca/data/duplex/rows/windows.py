@@ -6,16 +6,16 @@ a window's length the next best kind is taken and the row says so in its flags.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Cut", "Span", "Window", "WindowPlan", "merge_spans", "plan_windows"]
+from sca.data.duplex.model.spans import Span, merge_spans
 
-Span = tuple[int, int]
-"""Samples `[start, end)` at 16 kHz."""
+__all__ = ["Cut", "Window", "WindowPlan", "plan_windows"]
+
 
 # What a window with too few turns costs: less than a cut in somebody's speech, more than an odd length.
 _FEW_TURNS = 3.0
@@ -58,17 +58,6 @@ class WindowPlan:
     chunk_samples: int
     lead: int
     min_turns: int = 0
-
-
-def merge_spans(spans: Iterable[Span]) -> list[Span]:
-    """Sorted, disjoint spans that cover the same samples."""
-    merged: list[Span] = []
-    for start, end in sorted(s for s in spans if s[1] > s[0]):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        else:
-            merged.append((start, end))
-    return merged
 
 
 def plan_windows(

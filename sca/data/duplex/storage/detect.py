@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from sca.data.duplex.load.dataset import StoredTrack, stored_tracks, tracks_of_batch
+from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks, tracks_of_batch
 from sca.data.duplex.storage.writer import iter_rows, open_split
 from sca.data.runs.files import sha256_of
 from sca.errors import InputError

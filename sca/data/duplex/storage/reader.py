@@ -11,11 +11,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from sca.data.duplex.build.session import digest_of
-from sca.data.duplex.load.dataset import StoredTrack, stored_tracks
-from sca.data.duplex.report.summary import chain
 from sca.data.duplex.storage.build_settings import read_settings, settings_of
 from sca.data.duplex.storage.detect import EXPORT_FILE, splits_of
+from sca.data.duplex.storage.digests import chain, digest_of
+from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks
 from sca.data.duplex.storage.writer import iter_rows, open_split
 from sca.errors import InputError, VerificationError
 from sca.units import Grid

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sca.data.corpora.base import Track
-from sca.data.duplex.audio.crosstalk import Bleed
 from sca.data.duplex.audio.encode_tracks import EncodedTrack
-from sca.data.duplex.build.crosstalk import CrosstalkResult
-from sca.data.duplex.rows.assemble import Dropped, Layout, Row, Segment
-from sca.data.duplex.rows.text import Unit, UnitWord
-from sca.data.duplex.rows.windows import Span
+from sca.data.duplex.model.crosstalk import Bleed, CrosstalkResult
+from sca.data.duplex.model.rows import Dropped, Row, Segment
+from sca.data.duplex.model.spans import Span
+from sca.data.duplex.model.units import Unit, UnitWord
+from sca.data.duplex.rows.assemble import Layout
 from sca.units import HEARD_HZ
 
 __all__ = ["bleed_record", "row_record", "speech_of", "storage_record", "units_of", "word_records"]

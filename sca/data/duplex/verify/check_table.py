@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sca.data.duplex.report.summary import Report
+from sca.data.duplex.model.report import Report
 from sca.textutil import counted
 from sca.units import Grid, encoder_tokens
 

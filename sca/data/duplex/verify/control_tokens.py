@@ -6,13 +6,13 @@ Reads the row back and trusts only the stored words; how the builder placed them
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sca.data.duplex.rows.turn_labels import BACKCHANNEL
+from sca.data.duplex.model.labels import BACKCHANNEL
 from sca.data.duplex.verify.turn_taking import TalkProof
 from sca.textutil import counted
 from sca.units import HEARD_HZ
 
 if TYPE_CHECKING:
-    from sca.data.duplex.verify.rows import ProofContext
+    from sca.data.duplex.verify.context import ProofContext
 
 __all__ = ["control_problems"]
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from sca.data.duplex.audio.crosstalk import measure
 from sca.data.duplex.audio.silence_gate import RAMP
-from sca.data.duplex.load.dataset import StoredTrack, read_samples
+from sca.data.duplex.audio.stored_samples import read_samples
 from sca.data.duplex.storage.records import bleed_record, speech_of
+from sca.data.duplex.storage.tracks import StoredTrack
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
 __all__ = ["bleed_problems"]

@@ -19,11 +19,10 @@ from pydantic import ValidationError
 from sca.audio.mel import MEL_BINS, log_mel
 from sca.config import PathsConfig, Settings
 from sca.data.duplex.audio.codec_targets import CODEBOOKS, broken_codes, frames_of
-from sca.data.duplex.build.augment import retimed_problems
-from sca.data.duplex.build.session import SILENT_PEAK, SessionResult, count_audio, digest_of
-from sca.data.duplex.load.dataset import StoredTrack, chunked, is_written_down
-from sca.data.duplex.report.summary import Report, make_report
-from sca.data.duplex.rows.params import proof_context
+from sca.data.duplex.audio.stored_samples import chunked
+from sca.data.duplex.model.report import Report
+from sca.data.duplex.model.session import SessionResult
+from sca.data.duplex.report.summary import make_report
 from sca.data.duplex.storage.build_settings import differences, made_with, read_settings, settings_of, tokenizer_of
 from sca.data.duplex.storage.detect import (
     CARRIED,
@@ -35,11 +34,16 @@ from sca.data.duplex.storage.detect import (
     stored_rows,
     stored_sessions,
 )
+from sca.data.duplex.storage.digests import digest_of
 from sca.data.duplex.storage.records import speech_of
+from sca.data.duplex.storage.tracks import StoredTrack, has_transcript
 from sca.data.duplex.storage.writer import features
 from sca.data.duplex.verify.check_table import Check, Verification, checks_of
+from sca.data.duplex.verify.context import ProofContext, proof_context
 from sca.data.duplex.verify.crosstalk import bleed_problems
-from sca.data.duplex.verify.rows import ProofContext, RowVerifier
+from sca.data.duplex.verify.retiming import retimed_problems
+from sca.data.duplex.verify.rows import RowVerifier
+from sca.data.duplex.verify.track_counts import SILENT_PEAK, count_audio
 from sca.errors import InputError
 from sca.textutil import counted, first_line
 from sca.tokenizer import TextTokenizer
@@ -214,7 +218,7 @@ class _Verifier:
         count_audio(record, result.tally)
 
     def _codes(self, name: str, track: StoredTrack) -> None:
-        wanted = self.settings.duplex.codes != "none" and is_written_down(track)
+        wanted = self.settings.duplex.codes != "none" and has_transcript(track)
         frames = frames_of(self.settings.grid) if wanted else 0
         n_chunks = self.settings.grid.chunks(track.record["duration_samples"])
         problem = broken_codes(track.codes, wanted, n_chunks, frames)
@@ -230,7 +234,7 @@ class _Verifier:
 
         by_speaker = {track.record["speaker_id"]: track for track in tracks}
         n_chunks = self.settings.grid.chunks(result.samples)
-        wanted = [(b, a) for a in by_speaker for b in by_speaker if a != b and is_written_down(by_speaker[a])]
+        wanted = [(b, a) for a in by_speaker for b in by_speaker if a != b and has_transcript(by_speaker[a])]
         found = list(dict.fromkeys((row["listener"], row["speaker"]) for row in rows))
         if found != wanted:
             self._problem(

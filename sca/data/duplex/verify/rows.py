@@ -5,66 +5,23 @@ runs it on every row it writes and `sca verify` on every row it reads, so the re
 """
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from sca.control_tokens import Controls
-from sca.data.duplex.rows.windows import Span, WindowPlan
+from sca.data.duplex.model.counters import ProofCounters
+from sca.data.duplex.model.spans import Span
+from sca.data.duplex.verify.context import ProofContext
 from sca.data.duplex.verify.control_tokens import control_problems
 from sca.data.duplex.verify.turn_taking import TalkProof
 from sca.textutil import counted
-from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ, encoder_tokens
 
-__all__ = ["FLOOR_TENTHS", "ProofContext", "ProofCounters", "RowVerifier", "parse_input_ids"]
+__all__ = ["FLOOR_TENTHS", "RowVerifier", "parse_input_ids"]
 
 Stored = Mapping[str, Any]
 FLOOR_TENTHS = 50
 """Floor-transfer offsets are counted by tenths of a second up to this many; what lies further out is in the last."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProofContext:
-    """What rows are held against: the grid and the settings they were made with, and the tokenizer. Lengths in chunks.
-
-    gap: samples at 16 kHz that units of one speaker are apart at least.
-    """
-
-    tokenizer: TextTokenizer
-    chunk_samples: int
-    mel_frames: int
-    frames: int
-    capacity: int
-    lead: int
-    pull: int
-    max_lag: int
-    silence_id: int
-    placeholder: int
-    prompt_ids: tuple[int, ...]
-    max_tokens: int
-    controls: Controls
-    gap: int
-    windows: WindowPlan
-
-
-@dataclass(slots=True)
-class ProofCounters:
-    """Counters that add up over rows, sides and sessions.
-
-    errors: tokens by (slot - wanted slot).   used: chunks by text tokens in them.   counts: everything else, by name.
-    """
-
-    counts: Counter[str] = field(default_factory=Counter)
-    errors: Counter[int] = field(default_factory=Counter)
-    used: Counter[int] = field(default_factory=Counter)
-
-    def add(self, other: "ProofCounters") -> None:
-        """Add the counts of `other`."""
-        self.counts.update(other.counts)
-        self.errors.update(other.errors)
-        self.used.update(other.used)
 
 
 def parse_input_ids(ids: Sequence[int], context: ProofContext) -> tuple[list[list[int]], str | None]:

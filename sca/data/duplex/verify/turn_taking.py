@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from sca.data.duplex.model.spans import Span, merge_spans
 from sca.data.duplex.rows.turn_labels import label
-from sca.data.duplex.rows.windows import Span, WindowPlan, merge_spans
+from sca.data.duplex.rows.windows import WindowPlan
 from sca.data.duplex.storage.records import units_of
 from sca.textutil import counted
 from sca.units import HEARD_HZ

@@ -1,0 +1,19 @@
+"""Spans of samples, and how they are joined."""
+
+from collections.abc import Iterable
+
+__all__ = ["Span", "merge_spans"]
+
+Span = tuple[int, int]
+"""Samples `[start, end)` at 16 kHz."""
+
+
+def merge_spans(spans: Iterable[Span]) -> list[Span]:
+    """Sorted, disjoint spans that cover the same samples."""
+    merged: list[Span] = []
+    for start, end in sorted(s for s in spans if s[1] > s[0]):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
