@@ -1,7 +1,7 @@
-"""The grid: how seconds, samples, mel frames, encoder tokens and chunks relate, in exact integers.
+"""The grid: exact conversion between seconds, samples, mel frames, encoder tokens and chunks.
 
-Knows nothing of files, models or configuration. A `Grid` that exists is one whose chunk is a whole number of samples at
-both rates and a whole number of mel frames; everything that counts time inside sca counts in its units.
+All code in sca counts time in these units. A `Grid` can only be created if its chunk is a whole number of samples at both rates
+and a whole number of mel frames.
 """
 
 from dataclasses import dataclass
@@ -21,34 +21,45 @@ __all__ = [
 ]
 
 HEARD_HZ = 16_000
-"""Rate of everything a model hears."""
+"""Sample rate of the model input."""
 SPOKEN_HZ = 24_000
-"""Rate of everything a model says."""
+"""Sample rate of the model output."""
 MEL_HOP_SAMPLES = 160
-"""Hop of the Whisper log-mel, at 16 kHz: 10 ms."""
+"""Hop of the Whisper log-mel spectrogram at 16 kHz: 10 ms."""
 
 
 def half_up(value: Fraction) -> int:
-    """Round to the nearest integer, halves upwards (Python's `round` goes to even and would shift the grid)."""
+    """Round to the nearest integer, halves up. Python's `round` rounds halves to even, which would shift the grid."""
     return (2 * value.numerator + value.denominator) // (2 * value.denominator)
 
 
 def seconds_to_samples(seconds: float | str | Fraction, rate_hz: int) -> int:
-    """The sample nearest to a time. Text and `Fraction` stay exact; a float is read as the decimal it prints as."""
+    """Convert a time to the nearest sample, halves up.
+
+    Args:
+        seconds: The time. Text and `Fraction` are exact; a float is read as the decimal number that it prints as.
+        rate_hz: The sample rate, in Hz.
+    """
     exact = Fraction(repr(seconds)) if isinstance(seconds, float) else Fraction(seconds)
     return half_up(exact * rate_hz)
 
 
 def samples_to_seconds(samples: int, rate_hz: int) -> float:
-    """The time of a sample, in seconds."""
+    """Convert a sample index to seconds."""
     return samples / rate_hz
 
 
 def encoder_tokens(mel_frames: int) -> int:
-    """How many tokens the Qwen3-Omni audio tower makes of one item of `mel_frames` log-mel frames.
+    """Return the number of tokens that the Qwen3-Omni audio encoder produces for one item.
 
-    Three stride-2 convolutions (each halves, rounding up) over pieces of 100 frames: 32 → 4, 64 → 8, 100 → 13, 3000 → 390.
+    Three stride-2 convolutions (each halves the length, rounded up) run over pieces of 100 frames: 32 → 4, 64 → 8, 100 → 13, 3000 → 390.
     Source: `_get_feat_extract_output_lengths` in transformers' modeling_qwen3_omni_moe.py.
+
+    Args:
+        mel_frames: Log-mel frames of the item.
+
+    Raises:
+        ValueError: `mel_frames` is negative.
     """
     if mel_frames < 0:
         raise ValueError(f"mel_frames must not be negative, got {mel_frames}")
@@ -64,9 +75,14 @@ def encoder_tokens(mel_frames: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Frames and chunks. Raises `GridError`, naming the number that does not divide, when they do not fit the rates.
+    """The grid of encoder frames and chunks.
 
-    frame_hz: encoder frames (audio tokens) per second.   frames_per_chunk: audio tokens heard per chunk.
+    Attributes:
+        frame_hz: Encoder frames (audio tokens) per second.
+        frames_per_chunk: Audio tokens per chunk of input.
+
+    Raises:
+        GridError: A chunk is not a whole number of samples or mel frames. The message names the number.
     """
 
     frame_hz: Fraction = Fraction(25, 2)
@@ -78,36 +94,43 @@ class Grid:
         if self.frames_per_chunk < 1:
             raise GridError(f"audio.frames_per_chunk must be at least 1, got {self.frames_per_chunk}")
         chunk_s = self.frames_per_chunk / self.frame_hz
-        for rate_hz, what in ((HEARD_HZ, "heard"), (SPOKEN_HZ, "spoken")):
+        for rate_hz, what in ((HEARD_HZ, "input"), (SPOKEN_HZ, "output")):
             samples = chunk_s * rate_hz
             if samples.denominator != 1:
                 raise GridError(
                     f"a chunk of {self.frames_per_chunk} frames at {float(self.frame_hz):g} Hz is {float(samples):.6g} samples "
-                    f"at {rate_hz} Hz ({what}), and that is not a whole number",
+                    f"at {rate_hz} Hz ({what}), which is not a whole number",
                     hint="choose frame_hz and frames_per_chunk so that a chunk is whole at 16000 and 24000 Hz, as 12.5 and 4 do",
                 )
         mel = Fraction(self.chunk_samples(HEARD_HZ), MEL_HOP_SAMPLES)
         if mel.denominator != 1:
             raise GridError(
                 f"a chunk of {self.chunk_samples(HEARD_HZ)} samples is {float(mel):.6g} log-mel frames "
-                f"of {MEL_HOP_SAMPLES} samples, and that is not a whole number",
+                f"of {MEL_HOP_SAMPLES} samples, which is not a whole number",
                 hint="choose a chunk that is a multiple of 10 ms",
             )
-        made = encoder_tokens(int(mel))
-        if made != self.frames_per_chunk:
+        tokens = encoder_tokens(int(mel))
+        if tokens != self.frames_per_chunk:
             raise GridError(
-                f"a chunk of {int(mel)} log-mel frames makes {made} encoder tokens, "
+                f"a chunk of {int(mel)} log-mel frames gives {tokens} encoder tokens, "
                 f"not the {self.frames_per_chunk} of audio.frames_per_chunk",
-                hint="the Qwen3-Omni encoder makes 12.5 tokens a second of chunks up to 0.96 s; keep audio.frame_hz at 12.5",
+                hint="the Qwen3-Omni encoder gives 12.5 tokens a second of chunks up to 0.96 s; keep audio.frame_hz at 12.5",
             )
 
     @property
     def chunk_s(self) -> Fraction:
-        """Seconds a chunk lasts, exact."""
+        """Duration of a chunk in seconds, exact."""
         return self.frames_per_chunk / self.frame_hz
 
     def chunk_samples(self, rate_hz: int) -> int:
-        """Samples a chunk lasts at `rate_hz`; exact at 16 and 24 kHz by construction."""
+        """Return the number of samples in a chunk.
+
+        Args:
+            rate_hz: The sample rate, in Hz. 16 and 24 kHz always divide.
+
+        Raises:
+            GridError: The chunk is not a whole number of samples at this rate.
+        """
         samples = self.chunk_s * rate_hz
         if samples.denominator != 1:
             raise GridError(
@@ -117,19 +140,19 @@ class Grid:
 
     @property
     def heard_samples(self) -> int:
-        """Samples a chunk lasts at 16 kHz (5120 by default)."""
+        """Samples in a chunk at 16 kHz (5120 by default)."""
         return self.chunk_samples(HEARD_HZ)
 
     @property
     def spoken_samples(self) -> int:
-        """Samples a chunk lasts at 24 kHz (7680 by default)."""
+        """Samples in a chunk at 24 kHz (7680 by default)."""
         return self.chunk_samples(SPOKEN_HZ)
 
     @property
     def mel_frames(self) -> int:
-        """Log-mel frames a chunk lasts (32 by default)."""
+        """Log-mel frames in a chunk (32 by default)."""
         return self.heard_samples // MEL_HOP_SAMPLES
 
     def chunks(self, samples: int, rate_hz: int = HEARD_HZ) -> int:
-        """Chunks needed to hold `samples`: the last one may be partly empty."""
+        """Return the number of chunks that contain `samples`. The last chunk can be partly empty."""
         return -(-samples // self.chunk_samples(rate_hz))

@@ -1,4 +1,4 @@
-"""Tokenizers from a folder and from a hub: which files are enough, how they are fetched, and what each failure means."""
+"""Load tokenizers from a folder or from the Hugging Face hub."""
 
 import logging
 import warnings
@@ -13,8 +13,8 @@ from sca.tokenizer.qwen_vocab import BUILTIN_QWEN
 
 __all__ = ["from_folder", "from_hub"]
 
-# Any one line of these is enough to make a tokenizer.
-_ENOUGH = (
+# Each entry is a set of files that is sufficient for a tokenizer.
+_SUFFICIENT = (
     ("tokenizer.json",),
     ("vocab.json", "merges.txt"),
     ("vocab.txt",),
@@ -23,8 +23,8 @@ _ENOUGH = (
     ("sentencepiece.bpe.model",),
     ("tekken.json",),
 )
-_WANTED = (
-    *(name for names in _ENOUGH for name in names),
+_FILES = (
+    *(name for names in _SUFFICIENT for name in names),
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -34,38 +34,49 @@ _HUB_TIMEOUT_S = 10.0
 
 
 def from_folder(folder: Path, named: str) -> Tokenizer:
-    """The fast tokenizer that transformers makes of a folder; `named` is what the user called it."""
+    """Load the fast tokenizer of a folder with transformers.
+
+    Args:
+        folder: The folder.
+        named: What messages call it.
+
+    Raises:
+        MissingToolError: A package that the tokenizer needs is not installed.
+        InputError: The files are incomplete or damaged, or the tokenizer does not have a fast implementation.
+    """
     _check_files(folder, named)
     try:
         with _quiet():
             from transformers import AutoTokenizer
 
-            # Never run code that a model folder brings along, and never ask on the terminal whether to.
+            # Code in a model folder is never run, and transformers must not prompt for it on the terminal.
             loaded = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except ImportError as error:
         raise MissingToolError(
             f"the tokenizer of {named} needs a package that is not installed: {_line(error)}"
         ) from error
-    except Exception as error:  # what a damaged file makes transformers and tokenizers raise has no common class
+    except Exception as error:  # the exceptions for damaged files have no common base class
         raise InputError(f"the tokenizer files of {named} cannot be used: {_line(error)}") from error
     backend = getattr(loaded, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise InputError(
-            f"the tokenizer of {named} ({type(loaded).__name__}) has no fast form",
-            hint="a model with a tokenizer.json is needed: character offsets exist only there",
+            f"the tokenizer of {named} ({type(loaded).__name__}) does not have a fast implementation",
+            hint="use a model with a tokenizer.json: character offsets need one",
         )
     return backend
 
 
 def _check_files(folder: Path, named: str) -> None:
-    # transformers makes an empty Qwen tokenizer, without a word, of a folder with nothing but a config.json.
+    # From a folder with only a config.json, transformers silently creates an empty Qwen tokenizer.
     present = {path.name for path in folder.iterdir() if path.is_file()}
-    if any(present.issuperset(names) for names in _ENOUGH):
+    if any(present.issuperset(names) for names in _SUFFICIENT):
         return
     for one, other in (("vocab.json", "merges.txt"), ("merges.txt", "vocab.json")):
         if one in present:
             raise InputError(f"{named} has {one} but no {other}")
-    raise InputError(f"{named} holds no tokenizer: it has no tokenizer.json, nor vocab.json with merges.txt")
+    raise InputError(
+        f"{named} does not contain a tokenizer: it has neither tokenizer.json nor vocab.json with merges.txt"
+    )
 
 
 def _line(error: BaseException) -> str:
@@ -75,7 +86,7 @@ def _line(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers and huggingface_hub from writing to stderr: what matters leaves by an exception."""
+    """Prevent transformers and huggingface_hub from writing to stderr. Failures are reported as exceptions."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
@@ -102,10 +113,19 @@ def _quiet() -> Iterator[None]:
 
 
 def from_hub(model_id: str, revision: str | None, timeout_s: float = _HUB_TIMEOUT_S) -> Path:
-    """The folder with the tokenizer files of a hub id: the local cache's, or freshly fetched ones.
+    """Return the folder with the tokenizer files of a hub id, from the local cache or downloaded.
 
-    One request with a time limit and no retries asks whether the hub is there at all, so that an unreachable hub is an error in
-    seconds; `huggingface_hub` on its own sets no time limit on that request.
+    Before a download, one request with a timeout and without retries checks that the hub responds, so an unreachable hub is
+    reported within seconds. `huggingface_hub` itself sets no timeout on that request.
+
+    Args:
+        model_id: The hub id.
+        revision: Branch, tag or commit; None for the main branch.
+        timeout_s: Timeout of that request, in seconds.
+
+    Raises:
+        InputError: The id is not valid, or the repository does not contain a tokenizer.
+        UpstreamError: The hub does not respond, or does not provide the files.
     """
     from huggingface_hub import HfApi, errors, hf_hub_download, snapshot_download
 
@@ -113,7 +133,7 @@ def from_hub(model_id: str, revision: str | None, timeout_s: float = _HUB_TIMEOU
         try:
             with suppress(errors.LocalEntryNotFoundError):
                 cached = Path(
-                    snapshot_download(model_id, revision=revision, local_files_only=True, allow_patterns=list(_WANTED))
+                    snapshot_download(model_id, revision=revision, local_files_only=True, allow_patterns=list(_FILES))
                 )
                 with suppress(InputError):
                     _check_files(cached, model_id)
@@ -121,23 +141,25 @@ def from_hub(model_id: str, revision: str | None, timeout_s: float = _HUB_TIMEOU
             info = HfApi().model_info(model_id, revision=revision, timeout=timeout_s)
             names = {sibling.rfilename for sibling in info.siblings or ()}
             fetched = {
-                # By the name of the revision, not by `info.sha`: only then does the cache remember which commit it stood for.
+                # With the name of the revision instead of `info.sha`, the cache records the commit of that name.
                 Path(hf_hub_download(model_id, name, revision=revision, etag_timeout=timeout_s)).parent
-                for name in _WANTED
+                for name in _FILES
                 if name in names
             }
         except errors.HFValidationError as error:
             raise InputError(
                 f"{model_id} is neither a folder nor a hub id", hint=f"{BUILTIN_QWEN} needs no network"
             ) from error
-        except Exception as error:  # httpx, huggingface_hub and the OS each have their own; all mean "not from there"
+        except Exception as error:  # httpx, huggingface_hub and the OS have separate exceptions
             raise UpstreamError(
                 f"cannot get the tokenizer of {model_id}: {_why(error, revision)}; {BUILTIN_QWEN} needs no network"
             ) from error
     if not fetched:
-        raise InputError(f"{model_id} holds no tokenizer: it has no tokenizer.json, nor vocab.json with merges.txt")
+        raise InputError(
+            f"{model_id} does not contain a tokenizer: it has neither tokenizer.json nor vocab.json with merges.txt"
+        )
     if len(fetched) > 1:
-        raise UpstreamError(f"{model_id} changed while its tokenizer was being fetched", hint="try again")
+        raise UpstreamError(f"{model_id} changed while its tokenizer was downloaded", hint="run the command again")
     return fetched.pop()
 
 
@@ -150,10 +172,10 @@ def _why(error: Exception, revision: str | None) -> str:
         case errors.RevisionNotFoundError():
             return f"it has no revision {revision}"
         case errors.RepositoryNotFoundError():
-            return "the hub does not know it, or it is private"
+            return "it does not exist on the hub, or it is private"
         case errors.OfflineModeIsEnabled():
             return "it is not in the local cache, and HF_HUB_OFFLINE is set"
         case errors.HfHubHTTPError():
-            return f"the hub answered {error.response.status_code}"
+            return f"the hub responded with status {error.response.status_code}"
         case _:
-            return f"the hub does not answer ({_line(error)})"
+            return f"the hub does not respond ({_line(error)})"

@@ -1,4 +1,4 @@
-"""The vocabulary of Qwen3-Omni, built from the rank file that ships inside the dashscope package, and kept on disk once built."""
+"""The vocabulary of Qwen3-Omni, built from the rank file in the dashscope package and cached on disk."""
 
 import base64
 import hashlib
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 BUILTIN_QWEN = "builtin:qwen"
 
 _VOCABULARY_SHA256 = "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"
-_BUILDER = 1  # raise when the build changes; old cache files are then left alone and new ones made
-# The fingerprint of what the builder makes, so that nobody has to compute it; tests/unit/test_tokenizer.py recomputes it.
+_BUILDER = 1  # increment when the build changes: new cache files get new names
+# The fingerprint of the built tokenizer, so that it need not be computed. tests/unit/test_tokenizer.py recomputes it.
 FINGERPRINT = "9521b86c17270916de57ed2bebe6e045c1735b4464f8aa84cb728aad5a6a688c"
 # Source: `pat_str` of Qwen's own tokenization_qwen.py, the same in every Qwen generation.
 SPLIT = (
@@ -40,15 +40,22 @@ SPECIAL_TOKENS = (
     "<|audio_start|>", "<|audio_end|>", "<tts_pad>", "<tts_text_bos>", "<tts_text_eod>", "<tts_text_bos_single>", "<|audio_pad|>",
 )
 # fmt: on
-# Added tokens that Qwen does not mark special: they are parsed all the same, but `skip_special_tokens` keeps them.
+# Added tokens that Qwen does not mark as special: they are parsed, but `skip_special_tokens` keeps them.
 _NOT_MARKED_SPECIAL = frozenset(SPECIAL_TOKENS[14:26])
 
 
 def builtin_qwen(folder: Path | None) -> Tokenizer:
-    """The build that is cached in `folder`, or a new one, which is then cached there if that is possible."""
+    """Return the tokenizer, from the cache if possible.
+
+    Args:
+        folder: The cache folder; None to build without a cache.
+
+    Raises:
+        MissingToolError: The rank file of dashscope is missing, unreadable or different.
+    """
     if folder is None:
         return _build()
-    # The name holds what went in and the hash of what came out, so that a damaged file is known without trusting its content.
+    # The file name contains the hash of the input and of the output, so a damaged file is detected before it is parsed.
     stem = f"qwen-{_VOCABULARY_SHA256[:12]}-{_BUILDER}-"
     cached = _read_cached(folder, stem)
     if cached is not None:
@@ -68,7 +75,7 @@ def _read_cached(folder: Path, stem: str) -> Tokenizer | None:
             if path.name != _cache_name(stem, content):
                 log.debug("the cached tokenizer %s is damaged and will be built again", path)
                 continue
-            # `tokenizers` raises plain Exception; what this version of it cannot read is built anew.
+            # `tokenizers` raises plain Exception. A file that this version cannot read is built again.
             with suppress(Exception):
                 return Tokenizer.from_buffer(content)
     except OSError as error:
@@ -93,19 +100,20 @@ def _write_cached(folder: Path, stem: str, content: bytes) -> None:
 
 
 def vocabulary_file() -> Path:
+    """Return the path of the rank file in the dashscope package."""
     spec = find_spec("dashscope")
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
     if not folders:
         raise MissingToolError(
-            f"{BUILTIN_QWEN} is built from a file of the dashscope package, and that is not installed",
+            f"{BUILTIN_QWEN} is built from a file of the dashscope package, which is not installed",
             hint='install it: uv sync, or pip install "dashscope>=1.20,<1.21"',
         )
     return Path(folders[0]) / "resources" / "qwen.tiktoken"
 
 
 def read_ranks(path: Path) -> dict[str, int]:
-    """The rank file as `{token: rank}`, bytes spelled in the letters of byte-level BPE; ranks ascend."""
-    hint = 'install the release it was checked with: pip install --force-reinstall "dashscope>=1.20,<1.21"'
+    """Read the rank file as `{token: rank}` in ascending order of rank, bytes in the letters of byte-level BPE."""
+    hint = 'install the tested release: pip install --force-reinstall "dashscope>=1.20,<1.21"'
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -114,7 +122,7 @@ def read_ranks(path: Path) -> dict[str, int]:
         ) from error
     if hashlib.sha256(content).hexdigest() != _VOCABULARY_SHA256:
         raise MissingToolError(
-            f"{path} is not the Qwen vocabulary that {BUILTIN_QWEN} is made of (its SHA-256 differs)", hint=hint
+            f"{path} is not the vocabulary that {BUILTIN_QWEN} is built from: its SHA-256 differs", hint=hint
         )
     letters = _byte_letters()
     fields = (line.split() for line in content.splitlines())
@@ -122,17 +130,17 @@ def read_ranks(path: Path) -> dict[str, int]:
 
 
 def _byte_letters() -> dict[int, str]:
-    """The printable stand-in for each byte. Source: `bytes_to_unicode` in openai/gpt-2 `src/encoder.py`."""
+    """Map each byte to a printable character. Source: `bytes_to_unicode` in openai/gpt-2 `src/encoder.py`."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in set(printable)]
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
 
 
 def merges_of(ranks: dict[str, int]) -> list[tuple[str, str]]:
-    """The merge that makes each token of two letters or more, in the order of rank.
+    """Reconstruct the merge of each token of two or more letters, in the order of rank.
 
-    A rank file names only results. The last merge of a token is the one pair of known tokens that byte-pair encoding would
-    itself arrive at when it spells the token.
+    A rank file lists only the results of the merges. The last merge of a token is the one pair of known tokens at which
+    byte-pair encoding of the token itself arrives.
     """
     halves: dict[str, tuple[str, str]] = {}
     rank_of = ranks.get
@@ -147,11 +155,11 @@ def merges_of(ranks: dict[str, int]) -> list[tuple[str, str]]:
 
 
 def _stays_apart(ranks: dict[str, int], halves: dict[str, tuple[str, str]], left: str, right: str, limit: int) -> bool:
-    """Whether byte-pair encoding finishes `left` and `right` before it joins anything across the border between them.
+    """Return whether byte-pair encoding completes `left` and `right` before it merges across their border.
 
-    Takes both apart again in the reverse order of their merges (the higher rank was made last; of equals the right one, since
-    merging goes from the left) and looks whether a join across the border would have come first. Source: `is_valid_token_pair`
-    in github/rust-gems `crates/bpe/src/byte_pair_encoding.rs`.
+    Splits both in the reverse order of their merges (the higher rank was merged last; of equal ranks the right one, because
+    merging proceeds from the left) and checks whether a merge across the border would have come first. Source:
+    `is_valid_token_pair` in github/rust-gems `crates/bpe/src/byte_pair_encoding.rs`.
     """
     while True:
         if ranks.get(left + right, limit) < limit:
@@ -165,7 +173,7 @@ def _stays_apart(ranks: dict[str, int], halves: dict[str, tuple[str, str]], left
 
 
 def _build() -> Tokenizer:
-    """Build the tokenizer from dashscope's rank file."""
+    """Build the tokenizer from the rank file of dashscope."""
     ranks = read_ranks(vocabulary_file())
     tokenizer = Tokenizer(BPE(vocab=ranks, merges=merges_of(ranks), fuse_unk=False, byte_fallback=False))
     tokenizer.normalizer = normalizers.NFC()
@@ -180,8 +188,8 @@ def _build() -> Tokenizer:
 
 
 def serialized(tokenizer: Tokenizer) -> bytes:
-    """The content of a tokenizer.json that loads fast."""
+    """Serialize the tokenizer as a tokenizer.json that loads fast."""
     content = json.loads(tokenizer.to_str())
-    # The older spelling of merges, which every version of tokenizers reads, loads a quarter faster than pairs do.
+    # The older format of merges, which every version of tokenizers reads, loads 25 % faster than pairs.
     content["model"]["merges"] = [" ".join(pair) for pair in content["model"]["merges"]]
     return json.dumps(content, ensure_ascii=False).encode()

@@ -233,7 +233,7 @@ def test_config_show_as_json():
         (["--set", "duplex.lead_chunks"], 2, "KEY=VALUE"),
         (["--config", "missing.toml"], 3, "there is no such file"),
         (["--preset", "8"], 3, "AUDIOxTEXT"),
-        (["--set", "audio.frames_per_chunk=13"], 3, "makes 14 encoder tokens"),
+        (["--set", "audio.frames_per_chunk=13"], 3, "gives 14 encoder tokens"),
     ],
 )
 def test_config_show_refuses(arguments, code, words):

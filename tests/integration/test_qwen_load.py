@@ -52,7 +52,7 @@ def linked(tiny_omni, folder, *, without=(), config=None):
     [
         ("config.json", "has no config.json"),
         ("model.safetensors", "model.safetensors missing"),
-        ("tokenizer.json", "holds no tokenizer"),
+        ("tokenizer.json", "does not contain a tokenizer"),
     ],
 )
 def test_a_folder_that_lacks_a_file(tiny_omni, tmp_path, without, says):

@@ -1,4 +1,4 @@
-"""The promises of conftest.py: nothing leaves this machine, and every test file has a category."""
+"""What conftest.py guarantees: no test reaches another machine, and every test file has a category."""
 
 import asyncio
 import os
@@ -11,28 +11,28 @@ from pathlib import Path
 import pytest
 
 CONFTEST = Path(__file__).resolve().parents[1] / "conftest.py"
-AWAY = "192.0.2.1"  # reserved for documentation (RFC 5737): nobody answers there
+OTHER_MACHINE = "192.0.2.1"  # reserved for documentation (RFC 5737)
 
 
-def test_connections_away_are_refused_before_they_are_made():
+def test_blocks_connections_to_other_machines():
     with pytest.raises(RuntimeError, match="this machine only"), socket.socket() as client:
-        client.connect((AWAY, 80))
+        client.connect((OTHER_MACHINE, 80))
     with pytest.raises(RuntimeError, match="this machine only"), socket.socket(type=socket.SOCK_DGRAM) as client:
-        client.sendto(b"x", (AWAY, 53))
+        client.sendto(b"x", (OTHER_MACHINE, 53))
 
 
-def test_names_are_not_looked_up():
+def test_blocks_name_lookups():
     for look_up in (lambda: socket.create_connection(("example.org", 80)), lambda: socket.gethostbyname("example.org")):
         with pytest.raises(RuntimeError, match=r"example\.org"):
             look_up()
 
 
-def test_asyncio_is_guarded_too():
+def test_blocks_asyncio_connections():
     with pytest.raises(RuntimeError, match="this machine only"):
-        asyncio.run(asyncio.open_connection(AWAY, 80))
+        asyncio.run(asyncio.open_connection(OTHER_MACHINE, 80))
 
 
-def test_this_machine_can_be_reached():
+def test_allows_loopback():
     with socket.create_server(("127.0.0.1", 0)) as server:
         for host in ("127.0.0.1", "localhost"):
             socket.create_connection((host, server.getsockname()[1]), timeout=60).close()
@@ -43,7 +43,7 @@ def test_hubs_are_offline_in_child_processes():
 
 
 @pytest.mark.parametrize(("files", "code"), [(("unit/test_x.py", "test_layers.py"), 0), (("misc/test_x.py",), 4)])
-def test_a_test_file_needs_a_category(tmp_path, files, code):
+def test_requires_a_category(tmp_path, files, code):
     shutil.copy(CONFTEST, tmp_path / "conftest.py")
     for where in files:
         (tmp_path / where).parent.mkdir(exist_ok=True)

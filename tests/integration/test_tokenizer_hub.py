@@ -1,6 +1,6 @@
-"""Hub ids against a small hub on this machine that speaks the real protocol, and what a user sees on stderr: nothing.
+"""Hub ids against a local hub with the real protocol; nothing is written to stderr.
 
-Each run is a process of its own, because huggingface_hub reads where its hub is when it is imported.
+Each run is a separate process, because huggingface_hub reads the address of the hub when it is imported.
 """
 
 import json
@@ -32,7 +32,7 @@ from sca.errors import ScaError
 results = []
 for model_id, revision in json.loads(sys.argv[1]):
     try:
-        # The time limit is the one thing made shorter than a user's, for the one that never answers.
+        # Only the timeout is shorter than in practice, for the repository that never responds.
         timeout_s = 1.0 if model_id == "people/slow" else 60.0
         folder = pretrained.from_hub(model_id, revision, timeout_s=timeout_s)
         loaded = tokenizer.load_tokenizer(model_id, revision=revision)
@@ -143,13 +143,13 @@ def answers(hub, home):
 
 
 @pytest.mark.parametrize("name", ["good", "v1"])
-def test_a_model_of_the_hub(answers, name):
+def test_loads_a_model_of_the_hub(answers, name):
     assert answers[name]["vocab_size"] == 258
     assert answers[name]["folder"] == SHA
     assert 257 not in answers[name]["ids"]
 
 
-def test_only_what_a_tokenizer_needs_is_fetched(answers):
+def test_downloads_only_tokenizer_files(answers):
     assert any(path.endswith("tokenizer.json") for path in Hub.asked)
     assert not any("safetensors" in path for path in Hub.asked)
 
@@ -158,47 +158,47 @@ def test_only_what_a_tokenizer_needs_is_fetched(answers):
     ("name", "why"),
     [
         ("gated", "it is gated; accept its terms on its page and log in with `hf auth login`"),
-        ("private", "the hub does not know it, or it is private"),
-        ("missing", "the hub does not know it, or it is private"),
-        ("down", "the hub answered 502"),
+        ("private", "it does not exist on the hub, or it is private"),
+        ("missing", "it does not exist on the hub, or it is private"),
+        ("down", "the hub responded with status 502"),
     ],
 )
-def test_a_hub_that_says_no(answers, name, why):
+def test_hub_refusals(answers, name, why):
     message = f"cannot get the tokenizer of people/{name}: {why}; builtin:qwen needs no network"
     assert answers[name] == {"code": 6, "message": message}
 
 
-def test_a_revision_that_is_not_there(answers):
+def test_missing_revision(answers):
     assert answers["v9"]["code"] == 6
     assert "people/good: it has no revision v9; builtin:qwen" in answers["v9"]["message"]
 
 
-def test_a_hub_that_never_answers_is_given_up_on(answers):
+def test_hub_that_never_responds_times_out(answers):
     assert answers["slow"]["code"] == 6
-    assert "people/slow: the hub does not answer (" in answers["slow"]["message"]
+    assert "people/slow: the hub does not respond (" in answers["slow"]["message"]
 
 
-def test_a_model_without_a_tokenizer(answers):
+def test_model_without_a_tokenizer(answers):
     assert answers["empty"] == {
         "code": 5,
-        "message": "people/empty holds no tokenizer: it has no tokenizer.json, nor vocab.json with merges.txt",
+        "message": "people/empty does not contain a tokenizer: it has neither tokenizer.json nor vocab.json with merges.txt",
     }
 
 
-def test_a_cached_model_needs_no_hub(answers, home):
+def test_cached_model_needs_no_hub(answers, home):
     (found,) = ask(home, [["people/good", None]], HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="1")
     assert found["vocab_size"] == 258
 
 
-def test_a_hub_that_is_not_there(tmp_path):
+def test_unreachable_hub(tmp_path):
     (found,) = ask(tmp_path, [["people/good", None]], HF_ENDPOINT="http://127.0.0.1:9")
     assert found["code"] == 6
-    assert found["message"].startswith("cannot get the tokenizer of people/good: the hub does not answer (")
+    assert found["message"].startswith("cannot get the tokenizer of people/good: the hub does not respond (")
     assert found["message"].endswith("; builtin:qwen needs no network")
 
 
-def test_without_torch_nothing_is_said_about_it(tmp_path):
-    """The site-packages without torch, as links: transformers then complains when it is imported."""
+def test_missing_torch_prints_nothing(tmp_path):
+    """Links to the site-packages without torch: transformers then prints a warning when it is imported."""
     site = tmp_path / "site"
     site.mkdir()
     for path in Path(sysconfig.get_path("purelib")).iterdir():

@@ -1,4 +1,4 @@
-"""Round trips, offsets and the real vocabulary's ids for any text."""
+"""Round trips, offsets and ids of the real vocabulary, for any text."""
 
 import base64
 import unicodedata
@@ -35,7 +35,7 @@ def ranks():
 
 
 @given(text=TEXT)
-def test_decoding_gives_the_text_back_and_nothing_becomes_a_control_token(qwen, text):
+def test_decoding_restores_text_without_control_tokens(qwen, text):
     ids = qwen.encode(text)
     assert qwen.decode(ids) == text
     assert qwen.special_ids.isdisjoint(ids)
@@ -54,13 +54,13 @@ def test_offsets_cover_the_text_in_order(qwen, text):
 
 
 @given(text=TEXT)
-def test_a_prompt_comes_back_too(qwen, text):
+def test_prompts_round_trip(qwen, text):
     assert qwen.decode(qwen.encode_with_specials(text)) == text
 
 
 @given(text=TEXT)
-def test_ids_are_those_of_the_rank_file(qwen, ranks, text):
-    """Byte-pair encoding straight from the ranks, as tiktoken does it: no merges, no `tokenizers`."""
+def test_ids_match_the_rank_file(qwen, ranks, text):
+    """Byte-pair encoding directly from the ranks, as in tiktoken: without merges and without `tokenizers`."""
     expected = []
     for word in regex.findall(module.SPLIT, text):
         parts = [bytes([byte]) for byte in word.encode()]

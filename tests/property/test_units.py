@@ -1,4 +1,4 @@
-"""The grid's arithmetic for any numbers."""
+"""Arithmetic of the grid, for any numbers."""
 
 import math
 from fractions import Fraction
@@ -25,18 +25,18 @@ def test_samples_survive_seconds(count, rate_hz):
 
 
 @given(st.floats(0, 1e6), rates)
-def test_text_and_float_mean_the_same(seconds, rate_hz):
+def test_text_and_float_are_equal(seconds, rate_hz):
     assert seconds_to_samples(seconds, rate_hz) == seconds_to_samples(repr(seconds), rate_hz)
 
 
 @given(st.floats(0, 1e5), st.floats(0, 1e5), rates)
-def test_time_does_not_go_back(one, other, rate_hz):
+def test_conversion_is_monotonic(one, other, rate_hz):
     first, last = sorted((one, other))
     assert seconds_to_samples(first, rate_hz) <= seconds_to_samples(last, rate_hz)
 
 
 @given(st.integers(0, 100_000), st.integers(0, 100_000))
-def test_whole_pieces_of_encoder_input_add_up(pieces, rest):
+def test_encoder_tokens_of_whole_pieces_add_up(pieces, rest):
     assert encoder_tokens(100 * pieces + rest) == 13 * pieces + encoder_tokens(rest)
 
 
@@ -46,7 +46,7 @@ def test_encoder_tokens_grow_by_steps_of_one(frames):
 
 
 @given(st.integers(1, 400), st.integers(1, 60))
-def test_a_grid_exists_where_the_encoder_agrees(mel_frames, frames):
+def test_grid_is_valid_where_encoder_tokens_match(mel_frames, frames):
     frame_hz = Fraction(100 * frames, mel_frames)
     if encoder_tokens(mel_frames) != frames:
         with pytest.raises(GridError, match="encoder tokens"):
@@ -59,7 +59,7 @@ def test_a_grid_exists_where_the_encoder_agrees(mel_frames, frames):
 
 
 @given(st.fractions(min_value=Fraction(1, 10), max_value=200), st.integers(1, 64))
-def test_any_other_grid_is_refused_by_a_grid_error_or_divides(frame_hz, frames):
+def test_any_grid_divides_or_raises_grid_error(frame_hz, frames):
     try:
         grid = Grid(frame_hz, frames)
     except GridError:
@@ -69,7 +69,7 @@ def test_any_other_grid_is_refused_by_a_grid_error_or_divides(frame_hz, frames):
 
 @pytest.mark.parametrize("frames", range(1, 13))
 @given(count=samples)
-def test_chunks_cover_and_waste_less_than_one(frames, count):
+def test_chunks_cover_with_less_than_one_spare(frames, count):
     grid = Grid(frames_per_chunk=frames)
     for rate_hz in (HEARD_HZ, SPOKEN_HZ):
         chunks = grid.chunks(count, rate_hz)
