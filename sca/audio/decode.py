@@ -21,7 +21,7 @@ from sca.audio.wav_header import WavHeader, read_wav_header
 from sca.errors import InputError
 from sca.textutil import counted
 
-__all__ = ["BLOCK_SAMPLES", "AudioInfo", "BlockReader", "probe", "read"]
+__all__ = ["BLOCK_SAMPLES", "AudioInfo", "BlockReader", "probe", "read_audio"]
 
 BLOCK_SAMPLES = 1 << 16
 """Default block: 1.4 s at 48 kHz, 256 KiB a channel."""
@@ -78,9 +78,9 @@ class BlockReader:
             yield mono
 
     @property
-    def filled(self) -> int:
+    def filled_samples(self) -> int:
         """Samples of silence handed out so far where the file lacks packets, so that what follows keeps its time."""
-        return self._source.filled
+        return self._source.filled_samples
 
     def _mono(self, block: np.ndarray) -> np.ndarray:
         """`(n, channels)` to clean `(n,)`."""
@@ -111,7 +111,7 @@ class BlockReader:
         self.close()
 
 
-def read(path: Path, rate_hz: int | None = None, *, channel: int | None = None) -> np.ndarray:
+def read_audio(path: Path, rate_hz: int | None = None, *, channel: int | None = None) -> np.ndarray:
     """Read a whole file as float32 mono `(n,)` in [-1, 1], resampled (soxr HQ) when its rate is not `rate_hz`."""
     with BlockReader(path, channel=channel) as reader:
         if rate_hz is None or rate_hz == reader.info.rate_hz:

@@ -59,7 +59,7 @@ class AvSource:
     def __init__(self, path: Path, container: Any, header: WavHeader | None) -> None:
         self._path = path
         self._container = container
-        self.filled = 0
+        self.filled_samples = 0
         if not container.streams.audio:
             name = container.format.name
             if name in _NOT_MEDIA or name.endswith("_pipe") or not container.streams.video:
@@ -130,7 +130,7 @@ class AvSource:
                 if frame.time is not None:
                     first_s = frame.time if first_s is None else first_s
                     hole = self._hole_samples(frame.time - first_s, done)
-                    self.filled, done = self.filled + hole, done + hole
+                    self.filled_samples, done = self.filled_samples + hole, done + hole
                     # In pieces of a second: a hole must not cost memory.
                     for start in range(0, hole, self.info.rate_hz):
                         yield np.zeros((min(self.info.rate_hz, hole - start), self.info.channels), np.float32)

@@ -38,10 +38,10 @@ class AudioInfo:
 
 
 class Source(Protocol):
-    """An open sound file; `blocks` can be walked once. filled: samples of silence put where the file has a hole."""
+    """An open sound file; `blocks` can be walked once. filled_samples: samples of silence put where the file has a hole."""
 
     info: AudioInfo
-    filled: int
+    filled_samples: int
 
     def blocks(self, block_samples: int) -> Iterator[np.ndarray]:
         """Float32 `(n, channels)` with n = `block_samples` but for the last; raises `InputError` where the file is damaged."""
@@ -77,7 +77,7 @@ class SoundFileSource:
     def __init__(self, path: Path, sound: soundfile.SoundFile) -> None:
         self._path = path
         self._sound = sound
-        self.filled = 0
+        self.filled_samples = 0
         self.info = AudioInfo(
             rate_hz=sound.samplerate,
             channels=sound.channels,

@@ -15,7 +15,7 @@ import numpy as np
 from sca.errors import MissingToolError
 from sca.onnx_session import open_session
 
-__all__ = ["FRAME_SAMPLES", "SileroVad", "VadStream", "find_model", "speech_segments"]
+__all__ = ["FRAME_SAMPLES", "SileroVad", "VadStream", "find_silero_model", "speech_segments"]
 
 FRAME_SAMPLES = 512
 """Samples at 16 kHz that one probability stands for: 32 ms."""
@@ -26,7 +26,7 @@ _FRAMES_AT_ONCE = 512  # bounds the working set of a long push; the state is car
 _REINSTALL = "reinstall sca's dependencies: uv sync, or pip install --force-reinstall faster-whisper onnxruntime"
 
 
-def find_model() -> Path:
+def find_silero_model() -> Path:
     """The ONNX file inside the installed faster-whisper; raises `MissingToolError` when there is none."""
     spec = find_spec("faster_whisper")
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
@@ -42,7 +42,7 @@ class SileroVad:
     """
 
     def __init__(self, model_file: Path | None = None) -> None:
-        path = find_model() if model_file is None else model_file
+        path = find_silero_model() if model_file is None else model_file
         if not path.is_file():
             raise MissingToolError(f"the Silero VAD model is missing: {path}", hint=_REINSTALL)
         try:

@@ -8,12 +8,12 @@ __all__ = ["devices"]
 
 def devices(backend: Backend = "miniaudio", as_json: Json = False) -> None:
     """List microphones and loudspeakers, with what sca live --input-device and --output-device call them."""
-    from sca.infer.audio_io.base import describe
+    from sca.infer.audio_io.base import device_to_dict
     from sca.infer.audio_io.registry import load_backend
 
     found = load_backend(backend).devices()
     if as_json:
-        emit_json([describe(device) for device in found])
+        emit_json([device_to_dict(device) for device in found])
         return
     from rich.table import Table
     from rich.text import Text

@@ -106,11 +106,11 @@ def turns(
     from sca.audio.vad import SileroVad
     from sca.errors import ScaError, check_target
     from sca.infer.engines.registry import load_engine
-    from sca.infer.eval.full_duplex_bench import find_sounds, turn_times
-    from sca.infer.session.recorder import write_timing
+    from sca.infer.eval.full_duplex_bench import find_audio_files, turn_latencies
+    from sca.infer.session.recorder import write_timing_report
 
     settings = settings_from(config, set_values, options={"live.engine": engine})
-    files = find_sounds(paths)
+    files = find_audio_files(paths)
     if output is not None:
         check_target(output)
     answering, vad = load_engine(settings.live.engine, settings), SileroVad()
@@ -120,14 +120,14 @@ def turns(
         progress.start(len(files), len(files))
         for file in files:
             try:
-                found.append(turn_times(file, answering, settings, vad))
+                found.append(turn_latencies(file, answering, settings, vad))
                 progress.advance(file.name, found[-1]["duration_s"])
             except ScaError as error:
                 failed.append(error.message)
                 progress.advance(file.name, 0.0)
     document = {"engine": answering.info.name, "files": found, "failed": failed}
     if output is not None:
-        write_timing(output, document)
+        write_timing_report(output, document)
     else:
         emit_json(document)
     if failed:

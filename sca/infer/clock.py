@@ -15,12 +15,20 @@ import anyio
 
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
-__all__ = ["TICKS_PER_HEARD", "TICKS_PER_MS", "TICKS_PER_SPOKEN", "TICK_HZ", "Clock", "LoopClock", "simulate"]
+__all__ = [
+    "TICKS_PER_HEARD_SAMPLE",
+    "TICKS_PER_MS",
+    "TICKS_PER_SPOKEN_SAMPLE",
+    "TICK_HZ",
+    "Clock",
+    "LoopClock",
+    "simulate",
+]
 
 TICK_HZ = 48_000
 TICKS_PER_MS = TICK_HZ // 1000
-TICKS_PER_HEARD = TICK_HZ // HEARD_HZ
-TICKS_PER_SPOKEN = TICK_HZ // SPOKEN_HZ
+TICKS_PER_HEARD_SAMPLE = TICK_HZ // HEARD_HZ
+TICKS_PER_SPOKEN_SAMPLE = TICK_HZ // SPOKEN_HZ
 
 T = TypeVar("T")
 

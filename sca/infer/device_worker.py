@@ -54,7 +54,7 @@ class Job:
     def finish(self) -> None:
         """It is done; on the event loop."""
         self.done = True
-        self._over.notify()
+        self._over.notify_all()
 
     async def wait(self, timeout_s: float) -> bool:
         """Whether it is done within `timeout_s`, which may be infinite."""
@@ -64,7 +64,7 @@ class Job:
         def ring() -> None:
             nonlocal late
             late = True
-            self._over.notify()
+            self._over.notify_all()
 
         timer = None if math.isinf(timeout_s) else asyncio.get_running_loop().call_later(timeout_s, ring)
         try:

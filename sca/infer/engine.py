@@ -12,26 +12,26 @@ from typing import Protocol, runtime_checkable
 from sca.infer.frames import AudioInput, Frame
 from sca.units import Grid
 
-__all__ = ["BatchEngine", "Engine", "EngineInfo", "Session", "SessionConfig", "StepGuard"]
+__all__ = ["BatchEngine", "Engine", "EngineInfo", "EngineSession", "SessionConfig", "StepGuard"]
 
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What an engine declares about itself.
 
-    summary: one line for people.   wants_features: whether `AudioInput.features` is read; if not, it stays empty and costs
-    nothing.   speaks: whether it ever returns `AudioOutput`.   device: who shares its worker thread: engines of one device run
+    summary: one line for people.   uses_features: whether `AudioInput.features` is read; if not, it stays empty and costs
+    nothing.   produces_audio: whether it ever returns `AudioOutput`.   device: who shares its worker thread: engines of one device run
     one step at a time.
-    gathers: of one that steps many sessions in one go, whether that is cheaper than one after the other, so that it pays to wait a
+    benefits_from_batching: of one that steps many sessions in one go, whether that is cheaper than one after the other, so that it pays to wait a
     moment for others.
     """
 
     name: str
     summary: str
-    wants_features: bool = True
-    speaks: bool = True
+    uses_features: bool = True
+    produces_audio: bool = True
     device: str = "cpu"
-    gathers: bool = True
+    benefits_from_batching: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class SessionConfig:
     prompt: str = ""
 
 
-class Session(Protocol):
+class EngineSession(Protocol):
     """One conversation with an engine."""
 
     def step(self, heard: AudioInput) -> Sequence[Frame]:
@@ -76,7 +76,7 @@ class Engine(Protocol):
         """What it is."""
         ...
 
-    def open(self, session_config: SessionConfig) -> Session:
+    def open(self, session_config: SessionConfig) -> EngineSession:
         """Begin a conversation. Raises `ConfigError` when it cannot serve this grid."""
         ...
 
@@ -86,7 +86,7 @@ class BatchEngine(Engine, Protocol):
     """An engine that can step many sessions in one go, with the results of stepping each alone."""
 
     def step_batch(
-        self, sessions: Sequence[Session], inputs: Sequence[AudioInput]
+        self, sessions: Sequence[EngineSession], inputs: Sequence[AudioInput]
     ) -> Sequence[Sequence[Frame] | Exception]:
         """Step session i with input i; the sessions are different ones. Returns one list of frames a session.
 
@@ -104,7 +104,7 @@ class StepGuard:
         self._closed = False
 
     def check(self, heard: AudioInput) -> int:
-        """Raise ValueError or RuntimeError as `Session.step` promises; return how many chunks were dropped before this one."""
+        """Raise ValueError or RuntimeError as `EngineSession.step` promises; return how many chunks were dropped before this one."""
         if self._closed:
             raise RuntimeError("this session is closed")
         samples = heard.samples

@@ -73,12 +73,12 @@ class AudioOutput:
     turn_id: int
 
     @property
-    def samples(self) -> int:
+    def num_samples(self) -> int:
         """How many samples it lasts, at its own rate."""
         return len(self.audio_bytes) // 2
 
     @property
-    def problem(self) -> str | None:
+    def format_error(self) -> str | None:
         """Why this cannot be played, or None when it can."""
         if self.sample_rate != SPOKEN_HZ:
             return f"sound at {self.sample_rate} Hz; what is said has {SPOKEN_HZ} Hz"

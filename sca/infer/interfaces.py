@@ -21,18 +21,18 @@ class AudioBlock:
     """Some samples that were heard: float32 mono `(n,)` at 16 kHz, any n.   tick: when the last of them was heard."""
 
     samples: np.ndarray
-    tick: int
+    end_tick: int
 
 
 class AudioSource(Protocol):
     """Where the session hears.
 
-    waits: what happens when the session cannot keep up. True (files, networks): the source is not asked for the next block until
+    can_wait: what happens when the session cannot keep up. True (files, networks): the source is not asked for the next block until
     there is room. False (microphones, which cannot wait): the oldest chunk is dropped and counted.
     """
 
     @property
-    def waits(self) -> bool:
+    def can_wait(self) -> bool:
         """See above."""
         ...
 
@@ -63,48 +63,48 @@ class AudioSink(Protocol):
 class SessionListener(Protocol):
     """Who watches a session; `BaseListener` has them all as no-ops. What these raise ends the session."""
 
-    def heard(self, samples: np.ndarray, chunk_index: int) -> None:
+    def on_input(self, samples: np.ndarray, chunk_index: int) -> None:
         """A chunk was heard: float32 `(n,)` at 16 kHz; the last one of a session is as short as it was. Before any is dropped."""
         ...
 
-    def said(self, frame: AudioOutput, sample: int) -> None:
+    def on_output(self, frame: AudioOutput, sample: int) -> None:
         """A frame was handed to the sink; its first sample is heard at this sample of 24 kHz since the session began."""
         ...
 
-    def cut(self, sample: int) -> None:
+    def on_flush(self, sample: int) -> None:
         """The sink fell silent at this sample of 24 kHz, whatever `said` announced beyond it."""
         ...
 
-    def thought(self, packet: ThoughtPacket) -> None:
+    def on_packet(self, packet: ThoughtPacket) -> None:
         """The engine thought."""
         ...
 
-    def stepped(self, chunk_index: int, frames: Sequence[Frame]) -> None:
+    def on_step(self, chunk_index: int, frames: Sequence[Frame]) -> None:
         """The engine stepped a chunk: all it returned, before any of it is passed on. Chunks that were dropped are left out."""
         ...
 
-    def control(self, frame: ControlFrame) -> None:
+    def on_control(self, frame: ControlFrame) -> None:
         """A turn ended (all its sound was handed over) or was interrupted, the session lags or fails."""
         ...
 
 
 class BaseListener:
-    """An observer that does nothing; a base to override from."""
+    """A listener that does nothing; a base to override from."""
 
-    def heard(self, samples: np.ndarray, chunk_index: int) -> None:
+    def on_input(self, samples: np.ndarray, chunk_index: int) -> None:
         """See `SessionListener`."""
 
-    def said(self, frame: AudioOutput, sample: int) -> None:
+    def on_output(self, frame: AudioOutput, sample: int) -> None:
         """See `SessionListener`."""
 
-    def cut(self, sample: int) -> None:
+    def on_flush(self, sample: int) -> None:
         """See `SessionListener`."""
 
-    def thought(self, packet: ThoughtPacket) -> None:
+    def on_packet(self, packet: ThoughtPacket) -> None:
         """See `SessionListener`."""
 
-    def stepped(self, chunk_index: int, frames: Sequence[Frame]) -> None:
+    def on_step(self, chunk_index: int, frames: Sequence[Frame]) -> None:
         """See `SessionListener`."""
 
-    def control(self, frame: ControlFrame) -> None:
+    def on_control(self, frame: ControlFrame) -> None:
         """See `SessionListener`."""

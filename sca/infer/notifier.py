@@ -14,12 +14,12 @@ class Notifier:
         self._event: anyio.Event | None = None
 
     async def wait(self) -> None:
-        """Return after the next `notify`."""
+        """Return after the next `notify_all`."""
         if self._event is None:
             self._event = anyio.Event()
         await self._event.wait()
 
-    def notify(self) -> None:
+    def notify_all(self) -> None:
         """Wake all who wait now."""
         if self._event is not None:
             self._event.set()

@@ -28,13 +28,13 @@ from pathlib import Path
 import anyio
 import numpy as np
 
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.audio.mel import log_mel
 from sca.config import LiveConfig
 from sca.infer.clock import LoopClock, simulate
 from sca.infer.device_worker import InlineWorker, ThreadWorker
 from sca.infer.engine import EngineInfo, StepGuard
-from sca.infer.engines.parrot import Parrot
+from sca.infer.engines.parrot import ParrotEngine
 from sca.infer.frames import AudioOutput
 from sca.infer.interfaces import AudioBlock, BaseListener
 from sca.infer.session.loop import LiveSession
@@ -48,7 +48,7 @@ PCM = bytes(7680 * 2)
 class Instant:
     """Says a chunk of sound at every step and takes no time."""
 
-    info = EngineInfo("instant", "a chunk of sound at every step", wants_features=False)
+    info = EngineInfo("instant", "a chunk of sound at every step", uses_features=False)
 
     def open(self, session_config):
         return self.Session()
@@ -74,8 +74,8 @@ class Instant:
 class Tiled:
     """A source that hears `sound` over and over, at the pace of the clock."""
 
-    def __init__(self, sound, chunks, clock, *, waits):
-        self.sound, self.chunks, self.clock, self.waits = sound, chunks, clock, waits
+    def __init__(self, sound, chunks, clock, *, can_wait):
+        self.sound, self.chunks, self.clock, self.can_wait = sound, chunks, clock, can_wait
 
     async def blocks(self):
         period = len(self.sound) // CHUNK
@@ -95,7 +95,7 @@ class Player:
     async def play(self, frame):
         now = self.clock.now()
         await self.clock.sleep_until(now + self.playout.ahead(now) - 960 * 48)
-        return self.playout.push(frame.samples * 2, frame.turn_id, self.clock.now())
+        return self.playout.push(frame.num_samples * 2, frame.turn_id, self.clock.now())
 
     def flush(self):
         self.playout.cut(self.clock.now())
@@ -134,7 +134,7 @@ def paced(sessions, seconds, sound, *, staggered):
     async def one(i, worker, done):
         await anyio.sleep(0.32 * i / sessions if staggered else 0)
         clock = LoopClock()
-        source = Tiled(sound, chunks, clock, waits=False)
+        source = Tiled(sound, chunks, clock, can_wait=False)
         session = LiveSession(Instant(), source, Player(clock), clock=clock, worker=worker, live=live)
         done.append(await session.run())
 
@@ -190,12 +190,12 @@ class Scale(BaseListener):
     def __init__(self):
         self.points = []
 
-    def heard(self, samples, chunk_index):
+    def on_input(self, samples, chunk_index):
         if chunk_index % 1875 == 0:
             self.points.append((chunk_index * CHUNK / 16_000 / 3600, rss_mib()))
 
 
-def simulated(engine, hours, sound, observers=()):
+def simulated(engine, hours, sound, listeners=()):
     chunks = round(hours * 11_250)
 
     async def main():
@@ -203,8 +203,8 @@ def simulated(engine, hours, sound, observers=()):
         sink = Player(clock)
         live = LiveConfig()
         session = LiveSession(
-            engine, Tiled(sound, chunks, clock, waits=True), sink, clock=clock, worker=InlineWorker(20.0), live=live,
-            observers=observers,
+            engine, Tiled(sound, chunks, clock, can_wait=True), sink, clock=clock, worker=InlineWorker(20.0), live=live,
+            listeners=listeners,
         )  # fmt: skip
         stats = await session.run()
         return stats, clock.now(), sink.heard
@@ -232,10 +232,10 @@ def simulated(engine, hours, sound, observers=()):
 
 def long_session(hours, sound):
     scale = Scale()
-    result = simulated(Parrot(), hours, sound, [scale])
+    result = simulated(ParrotEngine(), hours, sound, [scale])
     points = [point for point in scale.points if point[0] >= min(0.5, hours / 4)]
     slope = statistics.linear_regression(*zip(*points, strict=True)).slope if len(points) > 2 else None
-    first = simulated(Parrot(), min(1.0, hours), sound)["latency_ms"]["p99"]
+    first = simulated(ParrotEngine(), min(1.0, hours), sound)["latency_ms"]["p99"]
     return result | {
         "rss_mib": [round(points[0][1], 2), round(points[-1][1], 2)],
         "rss_slope_mib_per_hour": None if slope is None else round(slope, 3),
@@ -282,7 +282,7 @@ def main():
     parser.add_argument("--hours", type=float, default=None, help="only the long session, of this many simulated hours")
     args = parser.parse_args()
     with demo_corpus() as folder:
-        sound = read(folder / "WAV" / "D0001_S0001_0_G0001.flac", 16_000)
+        sound = read_audio(folder / "WAV" / "D0001_S0001_0_G0001.flac", 16_000)
     result = {"cores": os.cpu_count(), "load_before": round(os.getloadavg()[0], 2)}
 
     def report(name, value):
@@ -297,7 +297,7 @@ def main():
             report(f"bare_timers_{sessions}_ms", bare_timers(sessions, args.seconds))
             report(f"paced_{sessions}", paced(sessions, args.seconds, sound, staggered=True))
         report("paced_aligned", paced(max(args.sessions), args.seconds, sound, staggered=False))
-        for engine in (Parrot(), Instant()):
+        for engine in (ParrotEngine(), Instant()):
             report(f"simulated_{engine.info.name}", simulated(engine, args.simulated_hours, sound))
         report("features", features(sound))
     print(json.dumps(result))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.audio.mel import log_mel
 from sca.config import DuplexConfig, QwenConfig
 from sca.infer.engine import SessionConfig
@@ -52,7 +52,7 @@ def main():
     given = parser.parse_args()
     torch.set_num_threads(1)
     with demo_corpus() as folder:
-        speech = read(folder / "WAV" / "D0001_S0001_0_G0001.flac", HEARD_HZ)
+        speech = read_audio(folder / "WAV" / "D0001_S0001_0_G0001.flac", HEARD_HZ)
     speech = speech[: len(speech) // CHUNK * CHUNK].reshape(-1, CHUNK)
     session = session_of(given)
     lines, notices, cpu = [], 0, time.process_time()

@@ -151,11 +151,11 @@ class Caller(asyncio.Protocol):
 
 
 def speech():
-    from sca.audio.decode import read
+    from sca.audio.decode import read_audio
     from sca.resources import demo_corpus
 
     with demo_corpus() as folder:
-        sound = read(folder / "WAV" / "D0001_S0001_0_G0001.flac", HEARD_HZ)
+        sound = read_audio(folder / "WAV" / "D0001_S0001_0_G0001.flac", HEARD_HZ)
     return np.rint(sound * 32767).astype("<i2")
 
 

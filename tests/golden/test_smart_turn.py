@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
 from sca.infer.turn.models.weights import bundled_file, find_weights
 
@@ -77,7 +77,7 @@ def pipecat_probability():
 
 @pytest.fixture(scope="module")
 def speech(trial_data):
-    return read(trial_data / "clips" / "jfk.flac", 16_000)
+    return read_audio(trial_data / "clips" / "jfk.flac", 16_000)
 
 
 def test_the_weights_are_the_known_ones():
@@ -105,5 +105,5 @@ def test_known_speech_gives_fixed_probabilities(model, stand_in, real_recordings
     """Synthetic speech everywhere, and that of the recording where it is."""
     known = {stand_in: STAND_IN_GOLDEN} | ({real_recordings: SPEECH_GOLDEN} if real_recordings else {})
     for folder, golden in known.items():
-        x = read(folder / "clips" / "jfk.flac", 16_000)[: round(seconds * 16_000)]
+        x = read_audio(folder / "clips" / "jfk.flac", 16_000)[: round(seconds * 16_000)]
         assert model(x) == pytest.approx(golden[seconds], abs=TOLERANCE)

@@ -13,7 +13,7 @@ sound to speak overrides it.
 import numpy as np
 import pytest
 
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.audio.mel import log_mel
 from sca.errors import ConfigError
 from sca.infer.engine import BatchEngine, Engine, EngineInfo, SessionConfig
@@ -27,7 +27,7 @@ GRID = Grid()
 def demo_speech(speaker=1, seconds=24):
     """One side of the demo conversation, float32 `(n,)` at 16 kHz."""
     with demo_corpus() as folder:
-        return read(folder / "WAV" / f"D0001_S0001_0_G000{speaker}.flac", HEARD_HZ)[: seconds * HEARD_HZ]
+        return read_audio(folder / "WAV" / f"D0001_S0001_0_G000{speaker}.flac", HEARD_HZ)[: seconds * HEARD_HZ]
 
 
 def inputs_of(sound, *, features, first=0, grid=GRID):
@@ -80,7 +80,7 @@ class EngineContract:
         session.close()
 
     def chunks(self, engine, sound, first=0):
-        return list(inputs_of(sound, features=engine.info.wants_features, first=first))
+        return list(inputs_of(sound, features=engine.info.uses_features, first=first))
 
     def run(self, session, inputs):
         return [comparable(session.step(one)) for one in inputs]
@@ -97,9 +97,9 @@ class EngineContract:
         for one in self.chunks(engine, speech):
             frames = session.step(one)
             said = [f for f in frames if isinstance(f, AudioOutput)]
-            assert sum(f.samples for f in said) <= GRID.spoken_samples
+            assert sum(f.num_samples for f in said) <= GRID.spoken_samples
             for f in said:
-                assert (f.problem, f.sample_rate, f.chunk_index) == (None, SPOKEN_HZ, one.chunk_index)
+                assert (f.format_error, f.sample_rate, f.chunk_index) == (None, SPOKEN_HZ, one.chunk_index)
             for f in frames:
                 if isinstance(f, ThoughtPacket):
                     assert f.chunk_index == one.chunk_index
@@ -113,7 +113,7 @@ class EngineContract:
                 if isinstance(f, TurnEnd | Interrupt | Lag | ErrorFrame):
                     assert f.sample == one.timestamp + len(one.samples)
             spoke = spoke or bool(said)
-        assert spoke == engine.info.speaks
+        assert spoke == engine.info.produces_audio
 
     def test_an_interrupted_or_ended_turn_is_never_heard_again(self, engine, session, speech):
         over = -1
@@ -192,7 +192,7 @@ class EngineContract:
         while inputs and turn is None:
             said = [f for f in session.step(inputs.pop(0)) if isinstance(f, AudioOutput)]
             turn = said[-1].turn_id if said else None
-        if not engine.info.speaks:
+        if not engine.info.produces_audio:
             assert turn is None
             return
         session.interrupt(turn + 7)
@@ -242,7 +242,7 @@ class EngineContract:
             session = engine.open(SessionConfig(grid=grid))
         except ConfigError:
             return
-        for one in inputs_of(speech, features=engine.info.wants_features, grid=grid):
+        for one in inputs_of(speech, features=engine.info.uses_features, grid=grid):
             said = [f for f in session.step(one) if isinstance(f, AudioOutput)]
-            assert sum(f.samples for f in said) <= grid.spoken_samples
+            assert sum(f.num_samples for f in said) <= grid.spoken_samples
         session.close()

@@ -36,7 +36,7 @@ class Mirror:
     A chunk that begins with the sample 1.0 makes its session fail.   opened: the sessions' configurations.
     """
 
-    info = EngineInfo("mirror", "says every chunk back", wants_features=False)
+    info = EngineInfo("mirror", "says every chunk back", uses_features=False)
 
     def __init__(self):
         self.opened, self.closed = [], []

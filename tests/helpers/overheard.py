@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sca.infer.engines.parrot import Parrot
+from sca.infer.engines.parrot import ParrotEngine
 from sca.infer.frames import AudioOutput, TurnEnd
 
 
@@ -10,10 +10,10 @@ class Overheard:
     """A parrot of which everything is written down: per session what it heard, said (by turn), which turns it said to their end,
     and how often it was interrupted."""
 
-    info = Parrot.info
+    info = ParrotEngine.info
 
     def __init__(self, live=None):
-        self.parrot, self.sessions = Parrot(live), []
+        self.parrot, self.sessions = ParrotEngine(live), []
 
     def open(self, config):
         self.sessions.append(_OverheardSession(self.parrot.open(config), config))

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.audio.resample import resample
 from sca.resources import demo_corpus
 from tests.helpers.pulse import Pulse, fit, pulse_server, write_wav
@@ -30,7 +30,7 @@ ALLOWED = {"unheard": 0.05, "unsaid": 0.05, "dropped": 0, "lost": 0, "late_ms": 
 def speech() -> np.ndarray:
     """A turn of one speaker at 48 kHz, 2.5 s with hardly a pause."""
     with demo_corpus() as corpus:
-        sound = read(sorted(corpus.glob("WAV/*"))[0], 48_000)
+        sound = read_audio(sorted(corpus.glob("WAV/*"))[0], 48_000)
     return sound[48_000 * 145 // 10 : 48_000 * 17]
 
 
@@ -102,7 +102,7 @@ def converse(pulse: Pulse, folder: Path, speech: np.ndarray, *asked: str) -> dic
         assert session.returncode == 130
         document = json.loads((folder / "t.json").read_text())
         found = {
-            "unheard": 1 - fit(expected, read(folder / "rec" / "heard.wav", 24_000)),
+            "unheard": 1 - fit(expected, read_audio(folder / "rec" / "heard.wav", 24_000)),
             "unsaid": 1 - answer,
             "dropped": document["dropped"],
             "lost": document["devices"]["input"]["dropped"],

@@ -12,11 +12,11 @@ from sca.config import LiveConfig, load_settings
 from sca.errors import MissingToolError, UsageError
 from sca.infer.engine import SessionConfig
 from sca.infer.engines import registry
-from sca.infer.engines.parrot import Parrot, TurnDetector
+from sca.infer.engines.parrot import ParrotEngine, TurnDetector
 from sca.infer.frames import AudioOutput, Interrupt, TurnEnd
 from sca.units import HEARD_HZ, SPOKEN_HZ
 from tests.helpers.engine_contract import GRID, EngineContract, demo_speech, inputs_of
-from tests.helpers.live_engines import Tone
+from tests.helpers.tone_engine import Tone
 
 SETTINGS = load_settings(env={})
 
@@ -71,7 +71,7 @@ def their_engine(settings):
 
 def test_ours_cannot_be_taken_over(third_party):
     third_party("tests.integration.test_engines:their_engine", name="parrot")
-    assert isinstance(registry.load_engine("parrot", SETTINGS), Parrot)
+    assert isinstance(registry.load_engine("parrot", SETTINGS), ParrotEngine)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_asking_for_names_loads_no_engine():
 
 @pytest.fixture(scope="module")
 def parrot():
-    return Parrot()
+    return ParrotEngine()
 
 
 def talk(engine, sound):
@@ -143,12 +143,12 @@ def test_it_answers_when_the_silence_is_long_enough(parrot, one_turn):
             i for i, frames in enumerate(talk(engine, one_turn)) if any(isinstance(f, AudioOutput) for f in frames)
         )
 
-    patient = Parrot(LiveConfig(end_of_turn_ms=640 + 5 * 320))
+    patient = ParrotEngine(LiveConfig(end_of_turn_ms=640 + 5 * 320))
     assert first_answer(patient) == first_answer(parrot) + 5
 
 
 def test_one_chunk_of_answer_a_step_without_a_gap(parrot, one_turn):
-    lengths = [sum(f.samples for f in frames if isinstance(f, AudioOutput)) for frames in talk(parrot, one_turn)]
+    lengths = [sum(f.num_samples for f in frames if isinstance(f, AudioOutput)) for frames in talk(parrot, one_turn)]
     speaking = np.flatnonzero(lengths)
     assert len(speaking) > 5
     assert np.array_equal(speaking, np.arange(speaking[0], speaking[-1] + 1))
@@ -171,7 +171,7 @@ def test_it_stops_within_a_chunk_when_spoken_over(parrot, one_turn, delay):
 
 
 def test_a_long_turn_is_kept_to_its_last_seconds(one_turn):
-    steps = talk(Parrot(LiveConfig(max_turn_s=1.0)), one_turn)
+    steps = talk(ParrotEngine(LiveConfig(max_turn_s=1.0)), one_turn)
     (said,) = sound_of(steps).values()
     assert SPOKEN_HZ <= len(said) < SPOKEN_HZ + GRID.spoken_samples
 
@@ -188,9 +188,11 @@ def test_what_is_no_speech_is_not_answered(parrot, sound):
 
 
 def test_real_speech(parrot, trial_data):
-    from sca.audio.decode import read
+    from sca.audio.decode import read_audio
 
-    sound = np.concatenate([read(trial_data / "clips" / "jfk.flac", HEARD_HZ), np.zeros(8 * HEARD_HZ, np.float32)])
+    sound = np.concatenate(
+        [read_audio(trial_data / "clips" / "jfk.flac", HEARD_HZ), np.zeros(8 * HEARD_HZ, np.float32)]
+    )
     steps = talk(parrot, sound)
     kinds = [(type(f), f.turn_id) for frames in steps for f in frames if isinstance(f, TurnEnd | Interrupt)]
     # Two pauses long enough to be taken for the end of the turn, and he goes on; the third is the end.

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.cli.main import app
 from sca.resources import demo_corpus
 
@@ -17,7 +17,7 @@ TASKS = ["candor_pause_handling", "candor_turn_taking", "icc_backchannel", "synt
 @pytest.fixture(scope="module")
 def speech():
     with demo_corpus() as corpus:
-        sound = read(sorted(corpus.glob("WAV/*"))[0], 16_000)
+        sound = read_audio(sorted(corpus.glob("WAV/*"))[0], 16_000)
     return sound[232_000:280_000]  # one turn, with hardly a pause in it
 
 

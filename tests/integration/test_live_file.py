@@ -10,23 +10,23 @@ import numpy as np
 import pytest
 import soundfile
 
+from sca.audio.pcm import INT16_MAX, pcm16_bytes
 from sca.config import load_settings
 from sca.errors import ConfigError, InputError, OutputError, ScaError, UsageError
-from sca.infer.engines.parrot import Parrot
+from sca.infer.engines.parrot import ParrotEngine
 from sca.infer.frames import AudioOutput
 from sca.infer.interfaces import BaseListener
-from sca.infer.runners.file import Outputs, run_file
-from sca.infer.session.wav_writer import to_pcm
+from sca.infer.runners.file import OutputFiles, run_file
 from sca.resources import demo_corpus
 from tests.helpers.engine_contract import demo_speech
-from tests.helpers.live_engines import Tone, raises
+from tests.helpers.tone_engine import Tone, raises
 
 SETTINGS = load_settings(env={})
 
 
 @pytest.fixture(scope="module")
 def parrot():
-    return Parrot()
+    return ParrotEngine()
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def settings(**live):
 
 
 def run(heard, folder, engine, settings=SETTINGS, **options):
-    outputs = Outputs(folder / "out.wav", folder / "text.tsv", folder / "record", folder / "timing.json")
+    outputs = OutputFiles(folder / "out.wav", folder / "text.tsv", folder / "record", folder / "timing.json")
     return run_file(heard, outputs, engine, settings, **options), outputs
 
 
@@ -198,7 +198,7 @@ def test_what_cannot_be_heard_or_written(tmp_path, heard, out, error, says):
     (tmp_path / "folder.wav").mkdir()
     (tmp_path / "link.wav").symlink_to(tmp_path / "in.wav")
     with pytest.raises(error, match=says):
-        run_file(tmp_path / heard, Outputs(tmp_path / out), Tone(), SETTINGS)
+        run_file(tmp_path / heard, OutputFiles(tmp_path / out), Tone(), SETTINGS)
     assert (tmp_path / "in.wav").read_bytes() == before
 
 
@@ -221,9 +221,9 @@ def test_thresholds_that_contradict_each_other():
 def test_outputs_are_files_of_their_own(tmp_path):
     heard = tmp_path / "in.wav"
     with pytest.raises(UsageError, match="named twice"):
-        Outputs(tmp_path / "o.wav", timing=tmp_path / "o.wav").check(heard)
+        OutputFiles(tmp_path / "o.wav", timing=tmp_path / "o.wav").check(heard)
     with pytest.raises(UsageError, match="named twice"):
-        Outputs(tmp_path / "r" / "said.wav", record=tmp_path / "r").check(heard)
+        OutputFiles(tmp_path / "r" / "said.wav", record=tmp_path / "r").check(heard)
 
 
 def test_an_engine_that_fails_leaves_the_recording_and_no_half_output(demo, tmp_path):
@@ -243,7 +243,7 @@ def test_a_folder_nobody_may_write(demo, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(OutputError, match="no permission to write"):
-        run_file(demo, Outputs(tmp_path / "x" / "o.wav"), Tone(), SETTINGS)
+        run_file(demo, OutputFiles(tmp_path / "x" / "o.wav"), Tone(), SETTINGS)
 
 
 def test_a_file_that_breaks_off(tmp_path):
@@ -251,7 +251,7 @@ def test_a_file_that_breaks_off(tmp_path):
     whole = (tmp_path / "whole.flac").read_bytes()
     (tmp_path / "in.flac").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"in\.flac"):
-        run_file(tmp_path / "in.flac", Outputs(tmp_path / "o.wav"), Tone(), SETTINGS)
+        run_file(tmp_path / "in.flac", OutputFiles(tmp_path / "o.wav"), Tone(), SETTINGS)
     assert not (tmp_path / "o.wav").exists()
 
 
@@ -264,7 +264,7 @@ def test_twenty_minutes_in_the_memory_of_five(tmp_path):
             file.write(np.full(16_000 * 60, 1000, np.int16))
     weigher = Weigher()
     tracemalloc.start()
-    document, outputs = run(tmp_path / "in.wav", tmp_path, Frugal(), observers=[weigher])
+    document, outputs = run(tmp_path / "in.wav", tmp_path, Frugal(), listeners=[weigher])
     tracemalloc.stop()
     assert document["heard_samples"] == 20 * 60 * 16_000
     assert soundfile.info(outputs.said).frames == 20 * 60 * 24_000
@@ -281,7 +281,7 @@ class Weigher(BaseListener):
     def __init__(self):
         self.bytes = []
 
-    def heard(self, samples, chunk_index):
+    def on_input(self, samples, chunk_index):
         if chunk_index % 187 == 0:
             self.bytes.append(tracemalloc.get_traced_memory()[0])
 
@@ -290,9 +290,9 @@ class Frugal(Tone):
     """Remembers nothing of its steps, and says the same thing every time."""
 
     def __init__(self):
-        super().__init__(dict.fromkeys(range(99_999), self.same), wants_features=False)
+        super().__init__(dict.fromkeys(range(99_999), self.same), uses_features=False)
         self.steps = Forgetful()
-        self.pcm = to_pcm(np.full(7680, 0.1, np.float32))
+        self.pcm = pcm16_bytes(np.full(7680, 0.1, np.float32), INT16_MAX)
 
     def open(self, session_config):
         session = super().open(session_config)

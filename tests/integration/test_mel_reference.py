@@ -6,7 +6,7 @@ import transformers.audio_utils
 from transformers import WhisperFeatureExtractor
 
 from sca.audio.chunker import split
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.audio.mel import log_mel, mel_filters
 from sca.units import encoder_tokens
 
@@ -33,7 +33,7 @@ def extractor():
 
 @pytest.fixture(scope="module")
 def speech(trial_data):
-    return split(read(trial_data / "clips" / "jfk.flac", 16_000), 5120)
+    return split(read_audio(trial_data / "clips" / "jfk.flac", 16_000), 5120)
 
 
 def in_float64(extractor, x):

@@ -11,7 +11,7 @@ import pytest
 import soundfile as sf
 from playwright.sync_api import sync_playwright
 
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.config import LiveConfig
 from tests.helpers.live_servers import running
 from tests.helpers.overheard import Overheard
@@ -85,7 +85,7 @@ def visit(trial_data, tmp_path_factory, chromium):
     the answers have time before the next speech and before the key, and no chunk is dropped.
     """
     folder = tmp_path_factory.mktemp("visit")
-    phrase = read(trial_data / "clips" / "jfk.flac", HEARD_HZ)[: int(2.3 * HEARD_HZ)]
+    phrase = read_audio(trial_data / "clips" / "jfk.flac", HEARD_HZ)[: int(2.3 * HEARD_HZ)]
     silence = np.zeros(7 * HEARD_HZ, np.float32)
     mic = np.concatenate([silence[: HEARD_HZ // 2], phrase, silence, phrase, phrase, phrase, silence])
     sf.write(folder / "mic.wav", mic, HEARD_HZ, subtype="PCM_16")

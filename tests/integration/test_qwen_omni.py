@@ -12,6 +12,7 @@ import torch
 from transformers import Qwen3OmniMoeForConditionalGeneration
 
 from sca.audio.mel import log_mel
+from sca.audio.pcm import INT16_MAX, pcm16_bytes
 from sca.config import DuplexConfig, QwenConfig
 from sca.errors import ConfigError
 from sca.infer.engine import SessionConfig
@@ -21,7 +22,6 @@ from sca.infer.engines.qwen_omni.sampling import chooser
 from sca.infer.engines.qwen_omni.talker import TalkerStream, predict_residuals
 from sca.infer.engines.qwen_omni.thinker import ThinkerStream
 from sca.infer.frames import NO_FEATURES, AudioInput, AudioOutput, TurnEnd
-from sca.infer.session.wav_writer import to_pcm
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer, system_turn
 from sca.units import Grid
 from tests.helpers.engine_contract import EngineContract, comparable, demo_speech, inputs_of
@@ -393,7 +393,7 @@ def test_a_thinker_and_a_voice_need_no_more_than_thought_packets(model, heard):
         for one in heard:
             thought, said, *_ = session.step(one)
             assert thought.hidden_states.shape == (1, len(thought.token_ids), 64)
-            assert to_pcm(voice.speak(thought.token_ids, thought.hidden_states)) == said.audio_bytes
+            assert pcm16_bytes(voice.speak(thought.token_ids, thought.hidden_states), INT16_MAX) == said.audio_bytes
 
 
 def test_the_talker_is_told_nothing_of_control_tokens(model, heard):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from openai import AsyncOpenAI
 
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.audio.g711 import decode_g711, encode_g711
 from sca.audio.resample import resample
 from sca.config import LiveConfig
@@ -20,7 +20,7 @@ from tests.helpers.patience import PATIENCE_S, connect
 @pytest.fixture(scope="module")
 def phrase(trial_data):
     """Two seconds of speech, float32 at 24 kHz."""
-    return read(trial_data / "clips" / "jfk.flac", 24_000)[: int(2.3 * 24_000)]
+    return read_audio(trial_data / "clips" / "jfk.flac", 24_000)[: int(2.3 * 24_000)]
 
 
 @pytest.fixture

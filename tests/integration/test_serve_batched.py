@@ -9,9 +9,9 @@ import numpy as np
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.helpers.live_engines import alone
 from tests.helpers.live_servers import Mirror, running
 from tests.helpers.patience import PATIENCE_S
+from tests.helpers.tone_engine import alone
 
 CHUNK, CHUNKS, CLIENTS = 5120, 12, 6
 BROKEN = 2

@@ -8,7 +8,7 @@ import soundfile
 from typer.testing import CliRunner
 
 import sca
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.cli.main import app
 from tests.helpers.tiny_speaker import write_speaker
 from tests.helpers.tiny_whisper import SENTENCE, scripted_whisper
@@ -27,7 +27,7 @@ def made(tmp_path_factory, trial_data):
     root = tmp_path_factory.mktemp("chain")
     downloads, audio, data = (root / name for name in ("video_downloads", "audio_outputs", "converted"))
     downloads.mkdir()
-    speech = read(trial_data / "clips" / "jfk.flac", 48_000)
+    speech = read_audio(trial_data / "clips" / "jfk.flac", 48_000)
     quiet = np.zeros(4 * 48_000, np.float32)
     soundfile.write(downloads / f"A speech [{SHOW}].wav", np.concatenate([quiet, speech, quiet, speech, quiet]), 48_000)
     run("transcode", downloads, audio, "wav", "flac", "--quiet")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.audio.fbank import kaldi_fbank
 from sca.data.speakers.onnx import OnnxSpeakerModel
 from sca.data.speakers.registry import load_speaker
@@ -13,7 +13,7 @@ from tests.helpers.tiny_speaker import write_speaker
 
 @pytest.fixture(scope="module")
 def speech(trial_data):
-    return read(trial_data / "clips" / "jfk.flac", 16_000)
+    return read_audio(trial_data / "clips" / "jfk.flac", 16_000)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from sca.audio.decode import BlockReader, read
+from sca.audio.decode import BlockReader, read_audio
 from sca.cli.main import app
 from sca.data.media.ffmpeg import Runner, find_ffmpeg
 from sca.data.media.transcode import Format
@@ -155,7 +155,7 @@ def test_a_mix_to_mono_does_not_clip(tmp_path):
     sides = "sine=440:sample_rate=48000:duration=1,volume=17dB,aformat=channel_layouts=5.1"
     ffmpeg("-f", "lavfi", "-i", sides, tmp_path / "loud.wav")
     transcode(tmp_path / "loud.wav", tmp_path / "out")
-    samples = read(tmp_path / "out" / "loud.flac")
+    samples = read_audio(tmp_path / "out" / "loud.flac")
     assert np.mean(np.abs(samples) > 0.999) < 0.001
 
 
@@ -169,7 +169,7 @@ def test_loudness_is_one_gain(tmp_path):
     result = tmp_path / "out" / "speech.flac"
     loudness, _ = Runner(find_ffmpeg()).run(Format().measuring(result, soxr=False)).loudness
     assert loudness == pytest.approx(-23, abs=0.15)
-    made, source = read(result), read(tmp_path / "speech.wav")
+    made, source = read_audio(result), read_audio(tmp_path / "speech.wav")
     gain = np.dot(made, source) / np.dot(source, source)
     assert np.max(np.abs(made - gain * source)) < 2 / 32768, "the same gain everywhere"
     assert transcode(tmp_path / "speech.wav", tmp_path / "out", "--loudness", -23)["already"] == 1
@@ -185,8 +185,8 @@ def test_loudness_leaves_peaks_and_silence_alone(tmp_path):
     notes = dict(transcode(tmp_path / "in", tmp_path / "out", "wav", "--loudness", -14)["notes"])
     assert "leave room for" in notes["click.wav"]
     assert "silent" in notes["silence.wav"]
-    assert np.max(np.abs(read(tmp_path / "out" / "click.flac"))) < 10 ** (-0.9 / 20)
-    assert np.max(np.abs(read(tmp_path / "out" / "silence.flac"))) == 0
+    assert np.max(np.abs(read_audio(tmp_path / "out" / "click.flac"))) < 10 ** (-0.9 / 20)
+    assert np.max(np.abs(read_audio(tmp_path / "out" / "silence.flac"))) == 0
 
 
 def write_with_hole(path, gap_s):
@@ -205,7 +205,7 @@ def write_with_hole(path, gap_s):
 def test_a_hole_in_the_time_line_stays_silent(tmp_path):
     write_with_hole(tmp_path / "hole.mkv", 1.5)
     transcode(tmp_path / "hole.mkv", tmp_path / "out")
-    samples = read(tmp_path / "out" / "hole.flac", 16_000)
+    samples = read_audio(tmp_path / "out" / "hole.flac", 16_000)
     assert len(samples) == pytest.approx(3.5 * 16_000, abs=0.02 * 16_000)
     assert np.max(np.abs(samples[17_000:39_000])) < 0.01
     assert np.max(np.abs(samples[41_000:50_000])) > 0.25
@@ -313,7 +313,7 @@ def test_another_length_another_recording_and_24_bits_stay(webm, tmp_path):
     deep, short, other = (tmp_path / name for name in ("deep", "short", "other"))
     for folder in (deep, short, other):
         folder.mkdir()
-    samples = read(webm)
+    samples = read_audio(webm)
     soundfile.write(deep / "opus.flac", samples, 48_000, subtype="PCM_24")
     soundfile.write(short / "opus.flac", samples[:48_000], 48_000, subtype="PCM_16")
     assert "more than 16 bits" in failure(webm, deep)

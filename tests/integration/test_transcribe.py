@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.cli.main import app
 from sca.data.transcription.transcribe import ledger_of
 from sca.data.transcription.whisper import find_speech
@@ -33,7 +33,7 @@ def whisper(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def speech(trial_data):
-    return read(trial_data / "clips" / "jfk.flac", 16_000)
+    return read_audio(trial_data / "clips" / "jfk.flac", 16_000)
 
 
 def words_for(whisper, *sources, save_file, options=()):
@@ -104,7 +104,7 @@ def test_a_folder_of_real_recordings_becomes_lines(whisper, trial_data, tmp_path
     ("clip", "seconds"), [("jfk.flac", 11), ("multilingual.mp3", 29), ("stereo_diarization.wav", 5)]
 )
 def test_the_bundled_vad_hears_real_speech_and_words_lie_in_it(whisper, trial_data, tmp_path, clip, seconds):
-    samples = read(trial_data / "clips" / clip, 16_000)
+    samples = read_audio(trial_data / "clips" / clip, 16_000)
     spans = [(start / 16_000, end / 16_000) for start, end in find_speech(samples)]
     assert 0.4 * seconds < sum(end - start for start, end in spans) <= len(samples) / 16_000
     run(whisper, trial_data / "clips" / clip, save_file=tmp_path / "x.jsonl")

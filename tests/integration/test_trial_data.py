@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.audio.vad import SileroVad, speech_segments
 from sca.data.corpora import magichub
 from sca.units import HEARD_HZ
@@ -37,7 +37,7 @@ def test_the_conversations_can_be_read_and_their_lines_have_sound(made):
         conversation, skipped = magichub.read(session)
         assert not skipped
         for track, recording in zip(conversation.tracks, session.tracks, strict=True):
-            x = read(recording.audio, HEARD_HZ)
+            x = read_audio(recording.audio, HEARD_HZ)
             spoken = np.zeros(len(x), bool)
             for line in track.utterances:
                 assert np.abs(x[line.start : line.end]).max() > 0.03, line  # a breath is soft
@@ -46,7 +46,7 @@ def test_the_conversations_can_be_read_and_their_lines_have_sound(made):
 
 
 def test_the_speaker_is_heard_to_pause_twice(made):
-    x = read(made / "clips" / "jfk.flac", HEARD_HZ)
+    x = read_audio(made / "clips" / "jfk.flac", HEARD_HZ)
     segments = speech_segments(SileroVad().probabilities(x), total_samples=len(x))
     long = [(end, start) for (_, end), (start, _) in pairwise(segments) if start - end > 0.6 * HEARD_HZ]
     ends = [at + until - since for since, until, at in SPEECH]

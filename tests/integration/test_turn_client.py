@@ -232,12 +232,12 @@ def test_a_load_with_a_wrong_key_ends_at_once(server):
 def test_the_end_of_a_file_is_what_reading_all_of_it_gives(tmp_path):
     import soundfile
 
-    from sca.audio.decode import read
+    from sca.audio.decode import read_audio
 
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 44_100 * 12).astype(np.float32)
     path = tmp_path / "long.wav"
     soundfile.write(path, noise, 44_100)
-    assert np.array_equal(end_of(path, 8), read(path, 16_000)[-128_000:])
+    assert np.array_equal(end_of(path, 8), read_audio(path, 16_000)[-128_000:])
     short = shipped_speech()[:1000]
     soundfile.write(path, short, 16_000, subtype="FLOAT")
     assert np.array_equal(end_of(path), short)

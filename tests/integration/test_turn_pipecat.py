@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.errors import InputError, UpstreamError, UsageError
 from sca.resources import demo_corpus
 from sca.units import HEARD_HZ
@@ -26,7 +26,7 @@ SPEED = 8.0
 
 def speech(rate_hz=HEARD_HZ, seconds=8.0, silence_s=0.5):
     with demo_corpus() as folder:
-        samples = read(folder / "WAV" / "D0001_S0001_0_G0001.flac", rate_hz)
+        samples = read_audio(folder / "WAV" / "D0001_S0001_0_G0001.flac", rate_hz)
     return np.concatenate([samples[: int(seconds * rate_hz)], np.zeros(int(silence_s * rate_hz), np.float32)])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.audio.g711 import decode_g711, encode_g711
 from sca.infer.server.security import twilio_signature
 from tests.helpers.live_servers import running
@@ -111,7 +111,7 @@ def calling(url, engine=None, **options):
 @pytest.fixture(scope="module")
 def phrase(trial_data):
     """Two seconds of speech, float32 at 8 kHz."""
-    return read(trial_data / "clips" / "jfk.flac", HZ)[: int(2.3 * HZ)]
+    return read_audio(trial_data / "clips" / "jfk.flac", HZ)[: int(2.3 * HZ)]
 
 
 def ulaw(samples):

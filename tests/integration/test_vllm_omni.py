@@ -8,14 +8,14 @@ import time
 import numpy as np
 import pytest
 
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.config import VllmConfig, load_settings
 from sca.errors import ConfigError, MissingToolError, UpstreamError
 from sca.infer.engine import SessionConfig
 from sca.infer.engines import registry
 from sca.infer.engines.vllm_omni import connection as link
 from sca.infer.engines.vllm_omni import protocol
-from sca.infer.engines.vllm_omni.engine import VllmOmni
+from sca.infer.engines.vllm_omni.engine import VllmOmniEngine
 from sca.infer.frames import AudioOutput, ErrorFrame, Interrupt, TurnEnd
 from sca.units import HEARD_HZ
 from tests.helpers.engine_contract import GRID, EngineContract, demo_speech, inputs_of
@@ -26,7 +26,7 @@ LONG = np.zeros(12 * HEARD_HZ, np.float32)
 
 
 def engine_for(server, **settings):
-    return VllmOmni(VllmConfig(base_url=server.url, **({"lockstep": True} | settings)))
+    return VllmOmniEngine(VllmConfig(base_url=server.url, **({"lockstep": True} | settings)))
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_the_beta_names_of_events_do_as_well(turn):
 def test_our_own_server_is_understood(turn):
     """Another implementation of the protocol, which knows nothing of this client: `sca serve` with the parrot behind it."""
     with running(registry.load_engine("parrot", load_settings(env={}))) as server:
-        engine = VllmOmni(VllmConfig(base_url=f"ws://127.0.0.1:{server.port}/v1/realtime", lockstep=True))
+        engine = VllmOmniEngine(VllmConfig(base_url=f"ws://127.0.0.1:{server.port}/v1/realtime", lockstep=True))
         frames = flat(talk(engine, turn[: 8 * HEARD_HZ]))
     assert lines(frames) == []
     said = np.frombuffer(sound_of(frames), "<i2").astype(np.float32) / 32768
@@ -227,7 +227,7 @@ def test_the_key_comes_from_the_environment():
 def test_no_realtime_endpoint_there():
     with RealtimeServer() as server:
         there = f"{server.url}/elsewhere/realtime"
-        error = refusal(lambda: VllmOmni(VllmConfig(base_url=there)).open(SessionConfig()))
+        error = refusal(lambda: VllmOmniEngine(VllmConfig(base_url=there)).open(SessionConfig()))
     assert error.message == f"ws://127.0.0.1:{server.port}/elsewhere/realtime is no realtime endpoint: status 404"
 
 
@@ -267,7 +267,7 @@ def test_what_is_no_address(given):
 def test_without_websockets(monkeypatch):
     monkeypatch.setitem(sys.modules, "websockets.sync.client", None)
     with pytest.raises(MissingToolError, match="needs websockets"):
-        VllmOmni(VllmConfig(base_url="http://127.0.0.1:1")).open(SessionConfig())
+        VllmOmniEngine(VllmConfig(base_url="http://127.0.0.1:1")).open(SessionConfig())
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_a_file_in_simulated_time(tmp_path, trial_data):
     assert f"answers of the server at ws://127.0.0.1:{server.port}/v1/realtime" in done.stderr
     assert json.loads(done.stdout)["engine"] == "vllm-omni"
     assert server.sessions[0].turns
-    assert np.abs(read(tmp_path / "out.wav", 24_000)).max() > 0.1
+    assert np.abs(read_audio(tmp_path / "out.wav", 24_000)).max() > 0.1
 
 
 def test_a_file_and_no_server(tmp_path, trial_data):

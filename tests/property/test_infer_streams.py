@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from sca.config import LiveConfig
 from sca.infer.interfaces import AudioBlock
 from sca.infer.session.input_chunker import InputChunker
-from sca.infer.session.pacing import SampleClock, Stats
-from sca.infer.session.wav_writer import Timeline, WavWriter
-from tests.helpers.live_doors import CHUNK, CHUNK_TICKS, Run
-from tests.helpers.live_engines import Tone
+from sca.infer.session.pacing import SampleClock, SessionStats
+from sca.infer.session.wav_writer import TrackWriter, WavWriter
+from tests.helpers.live_endpoints import CHUNK, CHUNK_TICKS, Run
+from tests.helpers.tone_engine import Tone
 
 sizes = st.lists(st.integers(1, 3 * CHUNK), min_size=1, max_size=8)
 lengths = st.integers(0, 6 * CHUNK)
@@ -55,20 +55,20 @@ def test_no_future_sample_reaches_an_earlier_step(length, sizes, data):
 
 @given(lengths, sizes)
 def test_a_chunk_is_not_heard_before_its_last_sample_and_its_time_is_exact(length, sizes):
-    ear = InputChunker(CHUNK, Stats(), SampleClock())
+    ear = InputChunker(CHUNK, SessionStats(), SampleClock())
     at = i = 0
     found = []
     while at < length:
         block = sound(min(sizes[i % len(sizes)], length - at))
         at, i = at + len(block), i + 1
         for chunk in ear.push(AudioBlock(block, at * 3)):
-            assert chunk.tick <= at * 3
+            assert chunk.end_tick <= at * 3
             found.append(chunk)
     last = ear.flush()
-    assert [chunk.tick for chunk in found] == [(k + 1) * CHUNK_TICKS for k in range(length // CHUNK)]
+    assert [chunk.end_tick for chunk in found] == [(k + 1) * CHUNK_TICKS for k in range(length // CHUNK)]
     assert (last is not None) == (length % CHUNK > 0)
     if last is not None:
-        assert (last.index, last.tick, last.length) == (len(found), length * 3, length % CHUNK)
+        assert (last.index, last.end_tick, last.valid_samples) == (len(found), length * 3, length % CHUNK)
 
 
 @settings(max_examples=60)
@@ -79,7 +79,7 @@ def test_a_chunk_is_not_heard_before_its_last_sample_and_its_time_is_exact(lengt
     st.sampled_from([-100, 0, 960]),
 )
 def test_interruption_never_lets_a_stale_frame_through(ticks, turn_chunks, cost_ms, ahead_ms):
-    from tests.helpers.live_doors import ListSink
+    from tests.helpers.live_endpoints import ListSink
 
     alive_from = []
 
@@ -112,7 +112,7 @@ def test_a_track_is_what_was_put_on_it(tmp_path_factory, moves, length):
     expected = np.zeros(2000, "<i2")
     now = end = 0
     with WavWriter(path, 24_000) as wav:
-        track = Timeline(wav)
+        track = TrackWriter(wav)
         for n, (gap, size, kind) in enumerate(moves, 1):
             now += gap
             if kind == 0:
@@ -120,7 +120,7 @@ def test_a_track_is_what_was_put_on_it(tmp_path_factory, moves, length):
                 expected[now:] = 0
                 end = min(end, now)
             elif kind == 1:
-                track.settle(now)
+                track.commit(now)
             else:
                 start = max(now, end)
                 track.put(start, np.full(size, n, "<i2").tobytes())

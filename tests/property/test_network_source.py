@@ -31,7 +31,7 @@ async def handed_over(cuts, live):
         tasks.start_soon(send)
         async for block in source.blocks():
             blocks.append(block.samples)
-            source.stepped(len(blocks) - 1, ())
+            source.on_step(len(blocks) - 1, ())
             await anyio.sleep(0)
     return blocks, max(held)
 

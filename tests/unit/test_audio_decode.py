@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sca.audio.decode import AudioInfo, BlockReader, probe, read
+from sca.audio.decode import AudioInfo, BlockReader, probe, read_audio
 from sca.audio.pyav_reader import open_container
 from sca.audio.resample import resample
 from sca.errors import InputError
@@ -130,7 +130,7 @@ def test_probe_and_read_of_what_ffmpeg_reads(tmp_path, name, codec, container, r
     info = probe(path)
     assert (info.rate_hz, info.channels) == (rate_hz, 1)
     assert info.duration_s == pytest.approx(2.0, abs=0.1)
-    heard = read(path)
+    heard = read_audio(path)
     assert heard.dtype == np.float32
     assert len(heard) == pytest.approx(len(x), abs=4096)
     # Codecs shift by some samples; the sound is there all the same.
@@ -142,7 +142,7 @@ def test_an_mp3_by_another_name_is_read_too(tmp_path):
     path = tmp_path / "sound.bin"
     encode(str(tmp_path / "a.mp3"), "libmp3lame", tone(), RATE_HZ)
     (tmp_path / "a.mp3").rename(path)
-    assert (probe(path).codec, len(read(path))) == ("mp3", pytest.approx(2 * RATE_HZ, abs=2000))
+    assert (probe(path).codec, len(read_audio(path))) == ("mp3", pytest.approx(2 * RATE_HZ, abs=2000))
 
 
 def test_a_wav_called_raw_is_still_a_wav(tmp_path, wav):
@@ -169,7 +169,7 @@ def test_the_sound_of_a_film_is_read(tmp_path):
             out.mux(pictures.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8))))
         out.mux(pictures.encode(None))
         out.mux(sound.encode(None))
-    assert np.abs(read(path) - tone()).max() < 1e-4
+    assert np.abs(read_audio(path) - tone()).max() < 1e-4
 
 
 # Samples.
@@ -179,14 +179,14 @@ def test_the_sound_of_a_film_is_read(tmp_path):
 def test_samples_come_back(tmp_path, subtype):
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(), RATE_HZ, subtype=subtype)
-    heard = read(path)
+    heard = read_audio(path)
     assert heard.dtype == np.float32
     assert np.abs(heard - tone()).max() <= 2**-15
 
 
 @pytest.mark.parametrize("block_samples", [1, 999, 32_000, 1 << 20])
 def test_blocks_are_of_the_size_asked_for(wav, block_samples):
-    whole = read(wav)
+    whole = read_audio(wav)
     with BlockReader(wav, block_samples) as reader:
         if block_samples == 1:
             assert len(next(iter(reader))) == 1
@@ -221,22 +221,22 @@ def test_channels_are_averaged_or_chosen(tmp_path, container):
             frame.sample_rate = RATE_HZ
             out.mux(stream.encode(frame))
             out.mux(stream.encode(None))
-    assert np.abs(read(path) - (left + right) / 2).max() < 1e-7
-    assert np.array_equal(read(path, channel=0), left)
-    assert np.array_equal(read(path, channel=1), right)
+    assert np.abs(read_audio(path) - (left + right) / 2).max() < 1e-7
+    assert np.array_equal(read_audio(path, channel=0), left)
+    assert np.array_equal(read_audio(path, channel=1), right)
     assert refused(path, reading=True, channel=2) == "has 2 channels (0 to 1), there is no channel 2"
     assert refused(path, reading=True, channel=-1).endswith("there is no channel -1")
 
 
 def test_a_mono_file_has_one_channel_to_choose(wav):
     assert refused(wav, reading=True, channel=1) == "has 1 channel (0), there is no channel 1"
-    assert np.array_equal(read(wav, channel=0), read(wav))
+    assert np.array_equal(read_audio(wav, channel=0), read_audio(wav))
 
 
 def test_six_channels_are_averaged(tmp_path):
     x = noise(1000, channels=6)
     soundfile.write(tmp_path / "a.wav", x, RATE_HZ, subtype="FLOAT")
-    assert np.abs(read(tmp_path / "a.wav") - x.mean(axis=1)).max() < 1e-7
+    assert np.abs(read_audio(tmp_path / "a.wav") - x.mean(axis=1)).max() < 1e-7
 
 
 def test_what_is_no_number_becomes_silence_and_is_counted(tmp_path):
@@ -256,16 +256,16 @@ def test_what_is_no_number_becomes_silence_and_is_counted(tmp_path):
 
 def test_samples_beyond_one_are_clipped(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(peak=3.0), RATE_HZ, subtype="FLOAT")
-    heard = read(tmp_path / "a.wav")
+    heard = read_audio(tmp_path / "a.wav")
     assert (heard.max(), heard.min()) == (1.0, -1.0)
     # The steps of the clipped wave make a resampled one swing further; what `read` gives stays inside.
-    assert np.abs(read(tmp_path / "a.wav", 24_000)).max() == 1.0
+    assert np.abs(read_audio(tmp_path / "a.wav", 24_000)).max() == 1.0
 
 
 def test_read_resamples_as_a_whole_would(tmp_path):
     soundfile.write(tmp_path / "a.wav", noise(100_001), 48_000, subtype="FLOAT")
-    assert np.array_equal(read(tmp_path / "a.wav", 16_000), resample(noise(100_001), 48_000, 16_000))
-    assert np.array_equal(read(tmp_path / "a.wav", 48_000), noise(100_001))
+    assert np.array_equal(read_audio(tmp_path / "a.wav", 16_000), resample(noise(100_001), 48_000, 16_000))
+    assert np.array_equal(read_audio(tmp_path / "a.wav", 48_000), noise(100_001))
 
 
 def test_blocks_must_hold_something(wav):
@@ -429,7 +429,7 @@ def test_the_other_wavs_cut_short(tmp_path, options):
 def test_a_wav_whose_writer_could_not_seek_is_whole(wav, tmp_path, riff, data):
     streamed = patched(wav, tmp_path / "streamed.wav", riff=riff, data=data)
     assert probe(streamed).frames == 2 * RATE_HZ
-    assert np.array_equal(read(streamed), read(wav))
+    assert np.array_equal(read_audio(streamed), read_audio(wav))
 
 
 def test_a_wav_that_says_nothing_about_its_length_and_holds_nothing(wav, tmp_path):
@@ -455,7 +455,7 @@ def test_a_flac_streamed_to_disk_has_no_length_and_is_read_to_the_end(tmp_path):
     (tmp_path / "a.flac").write_bytes(pipe.content)
     assert probe(tmp_path / "a.flac").frames is None
     assert probe(tmp_path / "a.flac").duration_s is None
-    assert len(read(tmp_path / "a.flac")) == 50_000
+    assert len(read_audio(tmp_path / "a.flac")) == 50_000
 
 
 def test_a_webm_streamed_to_disk_has_no_length_and_is_read_to_the_end(tmp_path):
@@ -463,7 +463,7 @@ def test_a_webm_streamed_to_disk_has_no_length_and_is_read_to_the_end(tmp_path):
     encode(pipe, "libopus", tone(3.0, 48_000), 48_000, "webm")
     (tmp_path / "a.webm").write_bytes(pipe.content)
     assert probe(tmp_path / "a.webm").frames is None
-    assert len(read(tmp_path / "a.webm")) == pytest.approx(3 * 48_000, abs=960)
+    assert len(read_audio(tmp_path / "a.webm")) == pytest.approx(3 * 48_000, abs=960)
 
 
 @pytest.mark.parametrize("damage", ["cut", "overwritten"])
@@ -477,7 +477,7 @@ def test_a_damaged_flac_says_where(tmp_path, damage):
     message = refused(path, reading=True, block_samples=4000)
     assert message.startswith(("is damaged near second 4.", "is damaged near second 5."))
     with pytest.raises(InputError) as caught:
-        read(path)
+        read_audio(path)
     assert isinstance(caught.value.__cause__, soundfile.LibsndfileError)
 
 
@@ -514,7 +514,7 @@ def test_a_hole_in_a_recording_is_filled_so_that_what_follows_keeps_its_time(tmp
     encode(str(path), "libopus", tone(4.0, 48_000), 48_000, gap_s=3.0)
     with BlockReader(path) as reader:
         heard = np.concatenate(list(reader))
-        assert reader.filled == pytest.approx(3 * 48_000, abs=960)
+        assert reader.filled_samples == pytest.approx(3 * 48_000, abs=960)
     assert len(heard) == pytest.approx(7 * 48_000, abs=1920)
     loud = np.abs(heard.reshape(-1)[: 7 * 48_000 - 48_000].reshape(-1, 4800)).max(axis=1) > 0.25
     # 100 ms pieces: two seconds of tone, three of silence, tone again.

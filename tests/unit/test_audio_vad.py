@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from sca.audio.decode import read
-from sca.audio.vad import FRAME_SAMPLES, SileroVad, find_model, speech_segments
+from sca.audio.decode import read_audio
+from sca.audio.vad import FRAME_SAMPLES, SileroVad, find_silero_model, speech_segments
 from sca.errors import MissingToolError
 
 FRAME_S = FRAME_SAMPLES / 16_000
@@ -25,7 +25,7 @@ def seconds(segments):
 
 
 def test_speech_is_told_from_silence(vad, trial_data):
-    speech = read(trial_data / "clips" / "jfk.flac", 16_000)
+    speech = read_audio(trial_data / "clips" / "jfk.flac", 16_000)
     x = np.concatenate([np.zeros(32_000, np.float32), speech, np.zeros(32_000, np.float32)])
     probabilities = vad.probabilities(x)
     assert len(probabilities) == len(x) // FRAME_SAMPLES
@@ -60,7 +60,7 @@ def test_a_frame_is_answered_when_it_is_full(vad):
 
 
 def test_a_long_push_is_run_in_groups_that_make_no_difference(vad, trial_data):
-    x = np.tile(read(trial_data / "clips" / "jfk.flac", 16_000), 2)
+    x = np.tile(read_audio(trial_data / "clips" / "jfk.flac", 16_000), 2)
     stream = vad.stream()
     one_by_one = np.concatenate([stream.push(x[i : i + 512]) for i in range(0, len(x), 512)])
     assert len(one_by_one) > 512
@@ -68,7 +68,7 @@ def test_a_long_push_is_run_in_groups_that_make_no_difference(vad, trial_data):
 
 
 def test_streams_share_the_model_and_nothing_else(vad, trial_data):
-    x = read(trial_data / "clips" / "jfk.flac", 16_000)[:32_000]
+    x = read_audio(trial_data / "clips" / "jfk.flac", 16_000)[:32_000]
     one, other = vad.stream(), vad.stream()
     alone = vad.probabilities(x)
     mixed = []
@@ -79,7 +79,7 @@ def test_streams_share_the_model_and_nothing_else(vad, trial_data):
 
 
 def test_after_a_reset_it_starts_anew(vad, trial_data):
-    x = read(trial_data / "clips" / "jfk.flac", 16_000)[:20_100]
+    x = read_audio(trial_data / "clips" / "jfk.flac", 16_000)[:20_100]
     stream = vad.stream()
     first = stream.push(x)
     assert not np.array_equal(stream.push(x), first)
@@ -120,7 +120,7 @@ def test_no_faster_whisper(monkeypatch):
     assert "faster_whisper" not in sys.modules or monkeypatch.delitem(sys.modules, "faster_whisper") is None
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(MissingToolError, match="ships inside faster-whisper, and that is not installed"):
-        find_model()
+        find_silero_model()
 
 
 def test_no_onnxruntime(monkeypatch):
@@ -131,7 +131,7 @@ def test_no_onnxruntime(monkeypatch):
 
 def test_faster_whisper_is_found_without_being_imported(monkeypatch):
     monkeypatch.delitem(sys.modules, "faster_whisper", raising=False)
-    assert find_model().is_file()
+    assert find_silero_model().is_file()
     assert "faster_whisper" not in sys.modules
 
 

@@ -13,17 +13,17 @@ def test_all_who_wait_are_woken_and_nobody_else():
         woken.append(name)
 
     async def main():
-        change.notify()  # before anybody waits
+        change.notify_all()  # before anybody waits
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(waiter, "a")
             tasks.start_soon(waiter, "b")
             await anyio.wait_all_tasks_blocked()
             assert woken == []
-            change.notify()
+            change.notify_all()
             tasks.start_soon(waiter, "c")
             await anyio.wait_all_tasks_blocked()
             assert sorted(woken) == ["a", "b"]
-            change.notify()
+            change.notify_all()
         assert sorted(woken) == ["a", "b", "c"]
 
     anyio.run(main)
@@ -38,7 +38,7 @@ def test_a_wait_that_was_cancelled_leaves_the_others_waiting():
                 await change.wait()
             tasks.start_soon(change.wait)
             await anyio.wait_all_tasks_blocked()
-            change.notify()
+            change.notify_all()
         woken.append(True)
 
     anyio.run(main)

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.errors import MissingToolError
-from sca.infer.audio_io.echo import FRAME, EchoCanceller, EchoFilter, EchoGate, can_cancel, make_echo
+from sca.infer.audio_io.echo import FRAME, EchoCanceller, EchoFilter, EchoGate, can_cancel, create_echo_suppressor
 from sca.resources import demo_corpus
 
 
@@ -16,7 +16,7 @@ def voices():
     """Two people at 16 kHz, 20 s each; the first is the loudspeaker."""
     with demo_corpus() as corpus:
         first, second = sorted(corpus.glob("WAV/*"))
-        return read(first, 16_000)[: 16_000 * 20], read(second, 16_000)[: 16_000 * 20]
+        return read_audio(first, 16_000)[: 16_000 * 20], read_audio(second, 16_000)[: 16_000 * 20]
 
 
 def in_the_room(far, delay, gain=0.4):
@@ -73,7 +73,7 @@ def test_cancelling(voices):
     far, _ = voices
     if not can_cancel():
         with pytest.raises(MissingToolError, match="pywebrtc-audio"):
-            make_echo("cancel")
+            create_echo_suppressor("cancel")
         return
     echo = in_the_room(far, 1600)
     out = EchoCanceller().process(echo, far)
@@ -88,8 +88,8 @@ def test_cancelling_without_its_package_says_what_to_install(monkeypatch):
 
 
 def test_no_echo_treatment_is_none():
-    assert make_echo("none") is None
-    assert isinstance(make_echo("gate"), EchoGate)
+    assert create_echo_suppressor("none") is None
+    assert isinstance(create_echo_suppressor("gate"), EchoGate)
 
 
 class Watch:
@@ -121,7 +121,7 @@ def test_the_filter_keeps_the_reference_beside_the_microphone(voices):
     rng = np.random.default_rng(1)
     for second in range(60):
         for _ in range(50):
-            filtered.played(
+            filtered.push_reference(
                 np.full(int(960 * 1.005), second, np.float32) + rng.normal(0, 1e-3, 964).astype(np.float32), 48_000
             )
             filtered.process(np.zeros(320, np.float32))

@@ -26,10 +26,10 @@ def test_they_are_frozen_and_slotted(kind):
 
 
 def test_sound_that_cannot_be_played_says_why():
-    assert AudioOutput(b"\0\0", 24_000, "", 0, 0).problem is None
-    assert AudioOutput(b"", 24_000, "", 0, 0).problem is None
-    assert AudioOutput(b"\0\0", 16_000, "", 0, 0).problem == "sound at 16000 Hz; what is said has 24000 Hz"
-    assert "3 bytes" in AudioOutput(b"\0\0\0", 24_000, "", 0, 0).problem
+    assert AudioOutput(b"\0\0", 24_000, "", 0, 0).format_error is None
+    assert AudioOutput(b"", 24_000, "", 0, 0).format_error is None
+    assert AudioOutput(b"\0\0", 16_000, "", 0, 0).format_error == "sound at 16000 Hz; what is said has 24000 Hz"
+    assert "3 bytes" in AudioOutput(b"\0\0\0", 24_000, "", 0, 0).format_error
 
 
 def test_no_features_cannot_be_written_to():

@@ -14,8 +14,8 @@ from sca.infer.device_worker import InlineWorker, ThreadWorker
 from sca.infer.engine import SessionConfig
 from sca.infer.frames import ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd
 from sca.infer.session.loop import LiveSession
-from tests.helpers.live_doors import CHUNK, CHUNK_TICKS, ArraySource, ListSink, Log, Run
-from tests.helpers.live_engines import Tone, fails, raises, says
+from tests.helpers.live_endpoints import CHUNK, CHUNK_TICKS, ArraySource, ListSink, Log, Run
+from tests.helpers.tone_engine import Tone, fails, raises, says
 
 MS = 48
 
@@ -60,7 +60,7 @@ def test_features_are_those_of_the_chunk_alone_or_none():
     Run(Tone({0: look, 1: look}), sound, live())
     np.testing.assert_array_equal(got[1].features, log_mel(sound[CHUNK:])[None])
     assert got[1].features.shape == (1, 128, 32)
-    Run(Tone({0: look}, wants_features=False), sound, live())
+    Run(Tone({0: look}, uses_features=False), sound, live())
     assert got[2].features.shape == (1, 128, 0)
     assert (got[1].timestamp, got[1].chunk_index) == (CHUNK, 1)
 
@@ -96,7 +96,7 @@ def test_bad_samples_are_replaced_and_counted():
 
 def test_skip_drops_all_but_the_newest_and_says_so():
     engine = Tone()
-    run = Run(engine, noise(40), live(step_cost_ms=500.0, lag_chunks=2, lag_policy="skip"), waits=False)
+    run = Run(engine, noise(40), live(step_cost_ms=500.0, lag_chunks=2, lag_policy="skip"), can_wait=False)
     indices = [index for _, index, _ in engine.steps]
     lags = run.log.of(Lag)
     assert indices == sorted(set(indices))
@@ -119,11 +119,11 @@ def test_wait_works_through_all_and_says_so_once():
 
 def test_a_microphone_cannot_wait_the_oldest_chunk_is_dropped_and_counted():
     engine = Tone()
-    run = Run(engine, noise(30), live(step_cost_ms=700.0, lag_policy="wait", listen_buffer_ms=960), waits=False)
+    run = Run(engine, noise(30), live(step_cost_ms=700.0, lag_policy="wait", listen_buffer_ms=960), can_wait=False)
     indices = [index for _, index, _ in engine.steps]
     assert run.stats.dropped == 30 - len(indices) > 0
     assert indices[-1] == 29  # the newest is never the one that goes
-    assert [index for index, _ in run.log.blocks] == list(range(30))  # and observers heard them all
+    assert [index for index, _ in run.log.blocks] == list(range(30))  # and listeners heard them all
 
 
 def test_a_step_past_its_deadline_is_reported_while_it_runs():
@@ -281,14 +281,14 @@ def test_a_sink_that_breaks_ends_the_session():
 
 def test_a_bug_of_ours_is_not_dressed_up():
     class Buggy(Log):
-        def heard(self, samples, chunk_index):
+        def on_input(self, samples, chunk_index):
             raise KeyError("bug")
 
     async def main():
         clock = LoopClock()
         sink, source = ListSink(clock), ArraySource(noise(3), clock)
         with pytest.raises(ExceptionGroup) as raised:
-            await LiveSession(Tone(), source, sink, clock=clock, worker=InlineWorker(), observers=[Buggy()]).run()
+            await LiveSession(Tone(), source, sink, clock=clock, worker=InlineWorker(), listeners=[Buggy()]).run()
         assert raised.group_contains(KeyError)
 
     simulate(main)
@@ -308,7 +308,7 @@ def test_others_go_on_when_one_fails_or_hangs():
 
         async def one(name, acts, settings=settings):
             clock = LoopClock()
-            engine = Tone(acts, wants_features=False)
+            engine = Tone(acts, uses_features=False)
             sink = ListSink(clock, ahead_ms=60_000)
             session = LiveSession(engine, Fast(noise(12)), sink, clock=clock, worker=worker, live=settings)
             try:
@@ -350,7 +350,7 @@ class Fast(ArraySource):
 
 
 def test_steps_never_run_on_the_event_loop_in_real_time():
-    engine = Tone(wants_features=True)
+    engine = Tone(uses_features=True)
 
     async def main():
         worker, clock = ThreadWorker(), LoopClock()

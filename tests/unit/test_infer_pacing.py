@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from sca.infer.clock import TICKS_PER_MS
-from sca.infer.session.pacing import Backlog, Histogram, Playout, SampleClock, Stats, Turns, spoken_length
+from sca.infer.session.pacing import (
+    BacklogPolicy,
+    Histogram,
+    Playout,
+    SampleClock,
+    SessionStats,
+    TurnTracker,
+    spoken_length,
+)
 
 CHUNK = 7680 * 2
 MS = TICKS_PER_MS
@@ -58,15 +66,15 @@ def test_cut_falls_silent_now():
 
 
 def test_turns_die_by_their_id():
-    turns = Turns()
-    assert turns.saw(0)
-    assert turns.saw(1)
+    turns = TurnTracker()
+    assert turns.observe(0)
+    assert turns.observe(1)
     turns.interrupt(1)
-    assert not turns.saw(0)
-    assert not turns.saw(1)
-    assert turns.saw(2)
+    assert not turns.observe(0)
+    assert not turns.observe(1)
+    assert turns.observe(2)
     turns.interrupt(0)  # says nothing about a later one
-    assert turns.saw(2)
+    assert turns.observe(2)
     assert (turns.alive_from, turns.latest) == (2, 2)
 
 
@@ -109,7 +117,7 @@ def test_one_value_and_none():
 
 
 def test_stats_are_ready_for_json():
-    stats = Stats(chunks_in=3)
+    stats = SessionStats(chunks_in=3)
     stats.latency.add(960)
     found = stats.summary()
     assert found["chunks_in"] == 3
@@ -117,8 +125,8 @@ def test_stats_are_ready_for_json():
 
 
 def test_a_backlog_is_skipped_or_worked_through():
-    skip, wait = Backlog(2, "skip"), Backlog(2, "wait")
-    assert [skip.look(n) for n in (0, 2, 3, 5, 1)] == [(0, False), (0, False), (3, True), (5, True), (0, False)]
-    assert [wait.look(n) for n in (3, 5, 2, 4, 0, 3)] == [
+    skip, wait = BacklogPolicy(2, "skip"), BacklogPolicy(2, "wait")
+    assert [skip.decide(n) for n in (0, 2, 3, 5, 1)] == [(0, False), (0, False), (3, True), (5, True), (0, False)]
+    assert [wait.decide(n) for n in (3, 5, 2, 4, 0, 3)] == [
         (0, True), (0, False), (0, False), (0, False), (0, False), (0, True),
     ]  # fmt: skip

@@ -9,8 +9,8 @@ import soundfile
 from sca.errors import OutputError
 from sca.infer.engine import EngineInfo, SessionConfig
 from sca.infer.frames import AudioOutput, ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd
-from sca.infer.session.pacing import Stats
-from sca.infer.session.recorder import Recorder, Transcript, TurnTimes, timing, write_timing
+from sca.infer.session.pacing import SessionStats
+from sca.infer.session.recorder import Recorder, Transcript, TurnTimes, timing_report, write_timing_report
 
 
 def said(turn_id, chunk, text="", samples=7680):
@@ -19,14 +19,14 @@ def said(turn_id, chunk, text="", samples=7680):
 
 def test_turns_and_how_they_ended():
     turns = TurnTimes()
-    turns.said(said(0, 3), 1000)
-    turns.said(said(0, 4), 8680)
-    turns.control(TurnEnd(0, 0))
-    turns.said(said(1, 9), 20_000)
-    turns.said(said(1, 10), 27_680)
-    turns.cut(25_000)
-    turns.control(Interrupt(1, 0, "door"))
-    turns.control(TurnEnd(1, 0))  # too late to matter
+    turns.on_output(said(0, 3), 1000)
+    turns.on_output(said(0, 4), 8680)
+    turns.on_control(TurnEnd(0, 0))
+    turns.on_output(said(1, 9), 20_000)
+    turns.on_output(said(1, 10), 27_680)
+    turns.on_flush(25_000)
+    turns.on_control(Interrupt(1, 0, "door"))
+    turns.on_control(TurnEnd(1, 0))  # too late to matter
     first, second = turns.turns
     assert (first.start, first.end, first.answers_chunk, first.interrupted, first.over) == (1000, 16_360, 3, None, True)
     assert (second.start, second.end, second.interrupted, second.over) == (20_000, 25_000, "door", True)
@@ -34,44 +34,44 @@ def test_turns_and_how_they_ended():
 
 def test_a_cut_before_the_turn_was_heard_leaves_nothing_of_it():
     turns = TurnTimes()
-    turns.said(said(0, 3), 1000)
-    turns.cut(900)
+    turns.on_output(said(0, 3), 1000)
+    turns.on_flush(900)
     assert (turns.turns[0].start, turns.turns[0].end) == (1000, 1000)
 
 
 def test_the_latest_turns_are_held_and_all_are_counted():
     turns = TurnTimes()
     for turn in range(2500):
-        turns.said(said(turn, turn), turn * 7680)
+        turns.on_output(said(turn, turn), turn * 7680)
     assert (turns.begun, len(turns.turns), turns.turns[-1].turn_id) == (2500, 1000, 2499)
 
 
 def test_timing_ends_with_the_session(tmp_path):
-    turns, stats = TurnTimes(), Stats(heard_samples=16_000)
-    turns.said(said(0, 1), 20_000)
-    turns.said(said(1, 2), 24_000)
-    document = timing(EngineInfo("e", "s"), SessionConfig(session_id="x"), stats, turns)
+    turns, stats = TurnTimes(), SessionStats(heard_samples=16_000)
+    turns.on_output(said(0, 1), 20_000)
+    turns.on_output(said(1, 2), 24_000)
+    document = timing_report(EngineInfo("e", "s"), SessionConfig(session_id="x"), stats, turns)
     (turn,) = document["turns"]
     assert (turn["turn_id"], turn["start"], turn["end"], turn["end_s"]) == (0, 20_000, 24_000, 1.0)
-    write_timing(tmp_path / "deep" / "timing.json", document)
+    write_timing_report(tmp_path / "deep" / "timing.json", document)
     assert json.loads((tmp_path / "deep" / "timing.json").read_text()) == document
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
-        write_timing(tmp_path / "file" / "timing.json", document)
+        write_timing_report(tmp_path / "file" / "timing.json", document)
 
 
 def test_a_transcript_has_a_line_a_turn(tmp_path):
     with Transcript(tmp_path / "t.tsv") as transcript:
-        transcript.said(said(0, 0, "Hello "), 24_000)
-        transcript.said(said(0, 1, "there\n friend"), 31_680)
-        transcript.control(Lag(0, 0, 1, 0))
-        transcript.control(TurnEnd(0, 0))
-        transcript.said(said(1, 5, ""), 60_000)
-        transcript.control(TurnEnd(1, 0))
-        transcript.said(said(2, 6, "How are"), 72_000)
-        transcript.control(Interrupt(2, 0))
-        transcript.said(said(3, 7, "one"), 80_000)
-        transcript.said(said(4, 8, "two"), 96_000)
+        transcript.on_output(said(0, 0, "Hello "), 24_000)
+        transcript.on_output(said(0, 1, "there\n friend"), 31_680)
+        transcript.on_control(Lag(0, 0, 1, 0))
+        transcript.on_control(TurnEnd(0, 0))
+        transcript.on_output(said(1, 5, ""), 60_000)
+        transcript.on_control(TurnEnd(1, 0))
+        transcript.on_output(said(2, 6, "How are"), 72_000)
+        transcript.on_control(Interrupt(2, 0))
+        transcript.on_output(said(3, 7, "one"), 80_000)
+        transcript.on_output(said(4, 8, "two"), 96_000)
     lines = (tmp_path / "t.tsv").read_text(encoding="utf-8").splitlines()
     assert lines == ["1.000\tHello there friend", "3.000\tHow are …", "3.333\tone", "4.000\ttwo"]
 
@@ -79,13 +79,13 @@ def test_a_transcript_has_a_line_a_turn(tmp_path):
 @pytest.mark.parametrize("with_text", [False, True])
 def test_a_recording(tmp_path, with_text):
     with Recorder(tmp_path / "r", with_text=with_text) as recorder:
-        recorder.heard(np.full(5120, 0.5, np.float32), 0)
-        recorder.said(said(0, 0, "secret"), 8000)
-        recorder.thought(ThoughtPacket(None, "secret", (7, 8), 0))
-        recorder.heard(np.full(5121, 0.5, np.float32), 1)
-        recorder.cut(9000)
-        recorder.control(Interrupt(0, 10_241))
-        recorder.control(ErrorFrame(0, 10_241, "the speaker is gone"))
+        recorder.on_input(np.full(5120, 0.5, np.float32), 0)
+        recorder.on_output(said(0, 0, "secret"), 8000)
+        recorder.on_packet(ThoughtPacket(None, "secret", (7, 8), 0))
+        recorder.on_input(np.full(5121, 0.5, np.float32), 1)
+        recorder.on_flush(9000)
+        recorder.on_control(Interrupt(0, 10_241))
+        recorder.on_control(ErrorFrame(0, 10_241, "the speaker is gone"))
     heard, rate = soundfile.read(tmp_path / "r" / "heard.wav", dtype="int16")
     track, said_rate = soundfile.read(tmp_path / "r" / "said.wav", dtype="int16")
     assert (rate, len(heard), said_rate, len(track)) == (16_000, 10_241, 24_000, 15_362)
@@ -101,7 +101,7 @@ def test_a_recording(tmp_path, with_text):
 
 def test_a_recording_can_be_read_while_it_grows(tmp_path):
     with Recorder(tmp_path) as recorder:
-        recorder.control(TurnEnd(0, 5))
+        recorder.on_control(TurnEnd(0, 5))
         assert json.loads((tmp_path / "events.jsonl").read_text())["event"] == "turnend"
 
 

@@ -10,8 +10,8 @@ from sca.infer.clock import LoopClock, simulate
 from sca.infer.device_worker import InlineWorker
 from sca.infer.session.loop import LiveSession
 from sca.infer.session.step_batcher import StepBatcher
-from tests.helpers.live_doors import CHUNK, ArraySource, ListSink
-from tests.helpers.live_engines import Tone, raises
+from tests.helpers.live_endpoints import CHUNK, ArraySource, ListSink
+from tests.helpers.tone_engine import Tone, raises
 
 MS = 48
 CHUNKS, SESSIONS = 10, 8

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from sca.audio.pcm import INT16_MAX, pcm16_bytes
 from sca.errors import OutputError
-from sca.infer.session.wav_writer import Timeline, WavWriter, to_pcm
+from sca.infer.session.wav_writer import TrackWriter, WavWriter
 
 
 def pcm(*values):
@@ -21,14 +22,14 @@ def read(path):
 
 
 def test_int16_and_back():
-    assert np.frombuffer(to_pcm(np.array([0, 1, -1, 2, -2, 0.5], np.float32)), "<i2").tolist() == [
+    assert np.frombuffer(pcm16_bytes(np.array([0, 1, -1, 2, -2, 0.5], np.float32), INT16_MAX), "<i2").tolist() == [
         0, 32767, -32767, 32767, -32767, 16384,
     ]  # fmt: skip
 
 
 def test_pieces_at_their_places(tmp_path):
     with WavWriter(tmp_path / "a.wav", 24_000) as wav:
-        track = Timeline(wav)
+        track = TrackWriter(wav)
         track.put(2, pcm(1, 2))
         track.put(4, pcm(3))
         track.put(7, pcm(4, 5))
@@ -38,7 +39,7 @@ def test_pieces_at_their_places(tmp_path):
 
 def test_a_piece_that_comes_too_early_waits_for_the_one_before(tmp_path):
     with WavWriter(tmp_path / "a.wav", 24_000) as wav:
-        track = Timeline(wav)
+        track = TrackWriter(wav)
         track.put(1, pcm(1, 2, 3))
         track.put(2, pcm(4))
         track.finish(6)
@@ -48,9 +49,9 @@ def test_a_piece_that_comes_too_early_waits_for_the_one_before(tmp_path):
 @pytest.mark.parametrize("settled", [0, 2, 3])
 def test_what_is_cut_is_not_heard(tmp_path, settled):
     with WavWriter(tmp_path / "a.wav", 24_000) as wav:
-        track = Timeline(wav)
+        track = TrackWriter(wav)
         track.put(1, pcm(1, 2, 3, 4))
-        track.settle(settled)
+        track.commit(settled)
         track.cut(3)
         track.put(6, pcm(9))
         track.finish(8)
@@ -59,9 +60,9 @@ def test_what_is_cut_is_not_heard(tmp_path, settled):
 
 def test_it_is_never_longer_than_asked(tmp_path):
     with WavWriter(tmp_path / "a.wav", 24_000) as wav:
-        track = Timeline(wav)
+        track = TrackWriter(wav)
         track.put(0, pcm(*range(10)))
-        track.settle(8)
+        track.commit(8)
         track.finish(5)
     assert read(tmp_path / "a.wav")[0] == [0, 1, 2, 3, 4]
 

@@ -12,20 +12,20 @@ from rich.console import Console
 
 from sca.cli.live.screen import LiveScreen, PlainLog, keys, meter
 from sca.infer.frames import AudioOutput, ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd
-from sca.infer.runners.mic import Status
+from sca.infer.runners.mic import MicStatus
 
 
 class Hand:
     def __init__(self, **values):
         self.values = {
-            "heard_s": 12.4, "hear_level": 0.1, "say_level": 0.0, "playing": False, "interruptions": 1, "latency_p50_ms": 41.6,
+            "heard_s": 12.4, "input_level": 0.1, "output_level": 0.0, "playing": False, "interruptions": 1, "latency_p50_ms": 41.6,
             "latency_p95_ms": 80.2, "dropped_chunks": 3, "lost_samples": 17, "underruns": 2, "clipped": 0, "input_name": "Desk",
             "output_name": "Box", "backend": "miniaudio", "echo": "gate",
         }  # fmt: skip
         self.values |= values
 
     def status(self):
-        return Status(**self.values)
+        return MicStatus(**self.values)
 
 
 def drawn(view):
@@ -51,9 +51,9 @@ def view(clock):
 
 
 def test_everything_that_is_promised_is_shown(view):
-    view.said(said("hello "), 0)
-    view.said(said("there"), 0)
-    view.thought(ThoughtPacket(None, "[they ask the way]", (1,), 0))
+    view.on_output(said("hello "), 0)
+    view.on_output(said("there"), 0)
+    view.on_packet(ThoughtPacket(None, "[they ask the way]", (1,), 0))
     view.notify("the input device Desk is back")
     shown = drawn(view)
     for part in (
@@ -68,8 +68,8 @@ def test_the_state_is_speaking_or_interrupted_for_a_moment(view, clock):
     assert "speaking" in drawn(view)
     assert "no answer yet" in drawn(view)
     assert "CLIPPED" in drawn(view)
-    view.said(said("I was saying"), 0)
-    view.control(Interrupt(0, 0))
+    view.on_output(said("I was saying"), 0)
+    view.on_control(Interrupt(0, 0))
     assert "state           interrupted" in drawn(view).replace("  ", "  ") or "interrupted ·" in drawn(view)
     assert "I was saying …" in drawn(view)
     clock[0] += 5
@@ -77,14 +77,14 @@ def test_the_state_is_speaking_or_interrupted_for_a_moment(view, clock):
 
 
 def test_a_new_turn_replaces_the_text_of_the_last(view):
-    view.said(said("one", 0), 0)
-    view.said(said("two", 1), 0)
+    view.on_output(said("one", 0), 0)
+    view.on_output(said("two", 1), 0)
     assert "two" in drawn(view)
     assert "one" not in drawn(view).replace("one\n", "").split("says")[1].splitlines()[0]
 
 
 def test_markup_and_control_characters_of_others_are_text(view):
-    view.said(said("[red]not red[/]"), 0)
+    view.on_output(said("[red]not red[/]"), 0)
     assert "[red]not red[/]" in drawn(view)
 
 
@@ -104,12 +104,12 @@ def test_the_plain_log_says_what_happens_and_nothing_of_what_is_said():
     lines = []
     log = PlainLog(lines.append)
     log.notify("ready")
-    log.said(said("a secret"), 48_000)
-    log.said(said("goes on"), 50_000)
-    log.control(TurnEnd(0, 0))
-    log.control(Interrupt(1, 0, "door"))
-    log.control(Lag(1, 0, 4, 3))
-    log.control(ErrorFrame(1, 0, "the engine coughs", fatal=False))
+    log.on_output(said("a secret"), 48_000)
+    log.on_output(said("goes on"), 50_000)
+    log.on_control(TurnEnd(0, 0))
+    log.on_control(Interrupt(1, 0, "door"))
+    log.on_control(Lag(1, 0, 4, 3))
+    log.on_control(ErrorFrame(1, 0, "the engine coughs", fatal=False))
     assert lines == [
         "sca: ready\n",
         "sca: turn 0: speaks from 2.00 s\n",

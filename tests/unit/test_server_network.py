@@ -12,8 +12,8 @@ from sca.infer.server.ws.send_queue import SendQueue
 from sca.infer.server.ws.stream_io import NetworkSink, NetworkSource
 from sca.infer.session.loop import LiveSession
 from sca.units import Grid
-from tests.helpers.live_doors import ListSink
-from tests.helpers.live_engines import Tone
+from tests.helpers.live_endpoints import ListSink
+from tests.helpers.tone_engine import Tone
 
 
 def drained(outbox):
@@ -115,7 +115,7 @@ def test_sound_is_early_when_it_is_ahead_of_real_time_and_after_a_client_came_ba
 
         async def hear():
             async for _ in source.blocks():
-                source.stepped(len(seen), [])
+                source.on_step(len(seen), [])
                 seen.append(source.early)
 
         async with anyio.create_task_group() as tasks:
@@ -145,7 +145,7 @@ def talk(client, cost_ms):
         clock = LoopClock()
         source = NetworkSource(clock, grid, live)
         session = LiveSession(
-            Tone(), source, ListSink(clock), clock=clock, worker=InlineWorker(cost_ms), live=live, observers=[source]
+            Tone(), source, ListSink(clock), clock=clock, worker=InlineWorker(cost_ms), live=live, listeners=[source]
         )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(session.run)

@@ -11,17 +11,17 @@ import pytest
 from sca.config import LiveConfig
 from sca.errors import InputError, MissingToolError, UsageError
 from sca.infer.audio_io import miniaudio
-from sca.infer.audio_io.base import Device, choose, describe, is_headphones
+from sca.infer.audio_io.base import AudioDevice, device_to_dict, is_headphones, select_device
 from sca.infer.audio_io.capture import RING_MS, MicrophoneSource
 from sca.infer.audio_io.miniaudio import MiniaudioBackend, opening_error
 from sca.infer.audio_io.output import LoudspeakerSink
 from sca.infer.audio_io.registry import load_backend
-from sca.infer.clock import TICK_HZ, TICKS_PER_HEARD, LoopClock, simulate
+from sca.infer.clock import TICK_HZ, TICKS_PER_HEARD_SAMPLE, LoopClock, simulate
 from sca.infer.frames import AudioOutput, TurnEnd
 
 
 def device(index, name, direction="input", default=False):
-    return Device(index, name, direction, "miniaudio", "PulseAudio", 48_000, 2, default, object())
+    return AudioDevice(index, name, direction, "miniaudio", "PulseAudio", 48_000, 2, default, object())
 
 
 MICS = [
@@ -33,24 +33,24 @@ MICS = [
 
 
 def test_the_default_an_index_a_name_and_a_part_of_one_are_understood():
-    assert choose(MICS, "input", None).index == 1
-    assert choose(MICS, "input", "0").index == 0
-    assert choose(MICS, "input", "Desk").index == 1
-    assert choose(MICS, "input", "headset").index == 2
+    assert select_device(MICS, "input", None).index == 1
+    assert select_device(MICS, "input", "0").index == 0
+    assert select_device(MICS, "input", "Desk").index == 1
+    assert select_device(MICS, "input", "headset").index == 2
     assert is_headphones(MICS[2])
-    assert "handle" not in describe(MICS[0])
+    assert "handle" not in device_to_dict(MICS[0])
 
 
 @pytest.mark.parametrize("wanted", ["3", "7", "studio", "s"])
 def test_what_is_not_one_device_is_refused_with_those_there_are(wanted):
     with pytest.raises(UsageError) as refusal:
-        choose(MICS, "input", wanted)
+        select_device(MICS, "input", wanted)
     assert "Desk" in refusal.value.hint
 
 
 def test_no_device_at_all():
     with pytest.raises(MissingToolError, match="no loudspeaker"):
-        choose(MICS[:3], "output", None)
+        select_device(MICS[:3], "output", None)
 
 
 def test_the_null_backend_is_no_sound_system(monkeypatch):
@@ -118,14 +118,14 @@ async def heard(microphone, blocks, rate_hz, samples):
     async def push():
         await asyncio.sleep(0.01)
         for block in blocks:
-            in_thread(lambda block=block: microphone.take(block))
+            in_thread(lambda block=block: microphone.on_samples(block))
             await asyncio.sleep(0)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(push)
         async for block in stream:
             got.append(block.samples)
-            ticks.append(block.tick)
+            ticks.append(block.end_tick)
             if sum(map(len, got)) >= samples:
                 break
     await stream.aclose()
@@ -135,7 +135,7 @@ async def heard(microphone, blocks, rate_hz, samples):
 def test_a_tone_survives_any_rate_and_channels():
     async def main(rate_hz, channels):
         microphone = MicrophoneSource(LoopClock())
-        microphone.opened(rate_hz)
+        microphone.on_open(rate_hz)
         tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate_hz // 2) / rate_hz).astype(np.float32)
         sound = np.repeat(tone[:, None], channels, axis=1)
         blocks = np.array_split(sound, 37)
@@ -150,7 +150,7 @@ def test_a_tone_survives_any_rate_and_channels():
 def test_numbers_that_are_none_and_full_scale_are_counted():
     async def main():
         microphone = MicrophoneSource(LoopClock())
-        microphone.opened(16_000)
+        microphone.on_open(16_000)
         block = np.zeros((320, 2), np.float32)
         block[:5] = np.nan
         block[5:7, 0] = np.inf
@@ -167,14 +167,14 @@ def test_numbers_that_are_none_and_full_scale_are_counted():
 def test_a_ring_nobody_empties_drops_the_oldest_and_counts():
     async def main():
         microphone = MicrophoneSource(LoopClock())
-        microphone.opened(16_000)
+        microphone.on_open(16_000)
         stream = microphone.blocks()
         first = asyncio.ensure_future(anext(stream))
         await asyncio.sleep(0)
         most = 16_000 * RING_MS // 1000
         # Without a turn of the event loop, as when something else keeps it.
         for i in range(10 + most // 320):
-            in_thread(lambda i=i: microphone.take(np.full((320, 1), i / 1000, np.float32)))
+            in_thread(lambda i=i: microphone.on_samples(np.full((320, 1), i / 1000, np.float32)))
         block = await first
         await stream.aclose()
         return block.samples, microphone.stats.dropped
@@ -188,12 +188,12 @@ def test_the_time_of_a_block_is_when_it_was_heard():
     async def main():
         clock = LoopClock()
         microphone = MicrophoneSource(clock)
-        microphone.opened(16_000)
+        microphone.on_open(16_000)
         stream = microphone.blocks()
         waiting = asyncio.ensure_future(anext(stream))
         await asyncio.sleep(0)
         before = clock.now()
-        in_thread(lambda: microphone.take(np.zeros((320, 1), np.float32)))
+        in_thread(lambda: microphone.on_samples(np.zeros((320, 1), np.float32)))
         after = clock.now()
         await asyncio.sleep(0)
         import time
@@ -201,10 +201,10 @@ def test_the_time_of_a_block_is_when_it_was_heard():
         time.sleep(0.05)  # the loop is busy
         block = await waiting
         await stream.aclose()
-        return block.tick - before, after - before
+        return block.end_tick - before, after - before
 
     heard, most = anyio.run(main)
-    assert -TICKS_PER_HEARD <= heard <= most + TICKS_PER_HEARD
+    assert -TICKS_PER_HEARD_SAMPLE <= heard <= most + TICKS_PER_HEARD_SAMPLE
 
 
 def frame(turn_id, level=0.5, samples=7680):
@@ -214,7 +214,7 @@ def frame(turn_id, level=0.5, samples=7680):
 def test_what_is_said_is_played_and_flush_silences_the_next_callback():
     async def main():
         speaker = LoudspeakerSink(LoopClock(), LiveConfig())
-        speaker.opened(24_000)
+        speaker.on_open(24_000)
         await speaker.play(frame(0))
         played = np.concatenate([speaker.fill(480) for _ in range(12)])
         speaker.flush()
@@ -231,11 +231,11 @@ def test_what_is_said_is_played_and_flush_silences_the_next_callback():
 def test_a_gap_inside_a_turn_is_an_underrun_and_between_turns_it_is_none():
     async def main():
         speaker = LoudspeakerSink(LoopClock(), LiveConfig())
-        speaker.opened(48_000)
+        speaker.on_open(48_000)
         await speaker.play(frame(0))
         speaker.fill(48_000)
         await speaker.play(frame(0))
-        speaker.control(TurnEnd(0, 0))
+        speaker.on_control(TurnEnd(0, 0))
         inside = speaker.stats.underruns
         speaker.fill(48_000)
         await speaker.play(frame(1))
@@ -247,9 +247,9 @@ def test_a_gap_inside_a_turn_is_an_underrun_and_between_turns_it_is_none():
 def test_a_turn_is_played_to_its_last_sample_at_any_rate():
     async def main(rate_hz):
         speaker = LoudspeakerSink(LoopClock(), LiveConfig(playout_delay_ms=0))
-        speaker.opened(rate_hz)
+        speaker.on_open(rate_hz)
         await speaker.play(frame(0))
-        speaker.control(TurnEnd(0, 0))
+        speaker.on_control(TurnEnd(0, 0))
         return np.count_nonzero(np.abs(speaker.fill(rate_hz)) > 0.25)
 
     for rate_hz in (24_000, 44_100, 48_000):
@@ -260,7 +260,7 @@ def test_a_loudspeaker_that_is_gone_does_not_stop_the_session():
     async def main():
         clock = LoopClock()
         speaker = LoudspeakerSink(clock, LiveConfig())
-        speaker.opened(48_000)
+        speaker.on_open(48_000)
         await anyio.sleep(5)
         began = clock.now()
         for _ in range(2):
@@ -275,7 +275,7 @@ def test_a_loudspeaker_that_is_gone_does_not_stop_the_session():
 def test_it_waits_while_too_much_is_queued_and_a_cancelled_wait_takes_nothing():
     async def main():
         speaker = LoudspeakerSink(LoopClock(), LiveConfig(speak_buffer_ms=320))
-        speaker.opened(24_000)
+        speaker.on_open(24_000)
         for _ in range(2):
             await speaker.play(frame(0))
         queued = speaker._queued

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from sca.audio.chunker import split
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.audio.vad import FRAME_SAMPLES, SileroVad
 from sca.config import LiveConfig, TurnConfig
 from sca.errors import ConfigError, InputError, UpstreamError, UsageError
-from sca.infer.audio_io.base import Device
+from sca.infer.audio_io.base import AudioDevice
 from sca.infer.clock import simulate
 from sca.infer.device_worker import InlineWorker
 from sca.infer.engine import SessionConfig
-from sca.infer.engines.parrot import Parrot, TurnDetector
+from sca.infer.engines.parrot import ParrotEngine, TurnDetector
 from sca.infer.frames import AudioInput, AudioOutput
 from sca.infer.interfaces import AudioBlock
 from sca.infer.turn.detector import WINDOW_SAMPLES, Asked, ModelTurnDetector, gates
@@ -174,7 +174,7 @@ class Gated:
     """A parrot session whose turns a gate ends: the wiring that `--turn-model` stands for."""
 
     def __init__(self, gate):
-        self.session = Parrot(gate=lambda: gate).open(SessionConfig())
+        self.session = ParrotEngine(gate=lambda: gate).open(SessionConfig())
 
     def answers(self, speech):
         """At which chunk an answer began, and the text that came with it."""
@@ -221,7 +221,7 @@ def vad():
 @pytest.fixture(scope="module")
 def speech():
     with demo_corpus() as folder:
-        return read(folder / "WAV" / "D0001_S0001_0_G0001.flac", 16_000)[: 16_000 * 15]
+        return read_audio(folder / "WAV" / "D0001_S0001_0_G0001.flac", 16_000)[: 16_000 * 15]
 
 
 def pushed(vad, speech, sizes, judge=None):
@@ -263,7 +263,7 @@ def test_a_file_and_a_microphone_give_the_same(vad, speech, tmp_path):
     told = []
 
     class Microphone:
-        waits = False
+        can_wait = False
 
         async def blocks(self):
             for at in range(0, len(speech), 320):
@@ -280,7 +280,7 @@ def test_a_microphone_that_is_opened(vad, speech, monkeypatch):
     """A backend that obeys the protocol and plays speech into the callback, faster than it was spoken, and silence after it."""
     over, closed = threading.Event(), []
 
-    class Stream:
+    class AudioStream:
         rate_hz, channels, stopped = 16_000, 1, False
 
         def __init__(self, take):
@@ -302,10 +302,10 @@ def test_a_microphone_that_is_opened(vad, speech, monkeypatch):
         name = "fake"
 
         def devices(self):
-            return [Device(0, "Fake microphone", "input", "fake", "none", 16_000, 1, True)]
+            return [AudioDevice(0, "Fake microphone", "input", "fake", "none", 16_000, 1, True)]
 
         def open_input(self, device, take):
-            return Stream(take)
+            return AudioStream(take)
 
     monkeypatch.setattr("sca.infer.turn.monitor_mic.load_backend", lambda name: Fake())
     told, notices = [], []

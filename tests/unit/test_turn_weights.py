@@ -65,10 +65,10 @@ def test_what_is_no_model_is_refused(tmp_path):
 
 
 def test_another_onnx_model_is_refused():
-    from sca.audio.vad import find_model
+    from sca.audio.vad import find_silero_model
 
     with pytest.raises(InputError, match="not a smart-turn v3 model"):
-        SmartTurnV3(find_model())
+        SmartTurnV3(find_silero_model())
 
 
 def test_a_hub_that_does_not_answer():

@@ -120,9 +120,9 @@ def live(
         raise UsageError("--input-device, --output-device, --echo and --seconds belong to --mic", hint="add --mic")
     if file is None or out is None:
         raise UsageError("nothing to hear, or nowhere to speak", hint="give --mic, or --file IN.wav and --out OUT.wav")
-    from sca.infer.runners.file import Outputs
+    from sca.infer.runners.file import OutputFiles
 
-    outputs = Outputs(out, transcript, record, timing)
+    outputs = OutputFiles(out, transcript, record, timing)
     document = _on_file(file, outputs, settings, realtime=realtime, quiet=quiet)
     if as_json:
         emit_json(document)
@@ -147,16 +147,16 @@ def _on_file(file: Path, outputs: Any, settings: "Settings", *, realtime: bool, 
     with audio_progress("chunks heard", quiet=quiet) as progress:
 
         class Progress(BaseListener):
-            def heard(self, samples: Any, chunk_index: int) -> None:
+            def on_input(self, samples: Any, chunk_index: int) -> None:
                 progress.advance(f"chunk {chunk_index}", len(samples) / 16_000)
 
-            def control(self, frame: Any) -> None:
+            def on_control(self, frame: Any) -> None:
                 if isinstance(frame, ErrorFrame) and not frame.fatal:
                     notices.append(frame.message)
 
         total = -(-int((duration_s or 0) * 1000) // int(settings.grid.chunk_s * 1000))
         progress.start(total, total)
-        document = run_file(file, outputs, answering, settings, realtime=realtime, observers=[Progress()])
+        document = run_file(file, outputs, answering, settings, realtime=realtime, listeners=[Progress()])
     for notice in notices:
         sys.stderr.write(f"{answering.info.name}: {notice}\n")
     return document

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["on_mic", "options_from", "summary"]
 
-Watching = Callable[["MicSessionHandle"], AbstractContextManager["SessionListener"]]
+ListenerFactory = Callable[["MicSessionHandle"], AbstractContextManager["SessionListener"]]
 
 
 def options_from(
@@ -62,7 +62,7 @@ def on_mic(options: "MicOptions", settings: "Settings", *, quiet: bool) -> dict[
             yield BaseListener() if quiet else view
 
     notify = (lambda line: None) if quiet else view.notify
-    document, signalled = run_mic(engine, settings, options, notify=notify, watching=watching)
+    document, signalled = run_mic(engine, settings, options, notify=notify, make_listener=watching)
     if signalled:
         raise KeyboardInterrupt
     return document

@@ -1,6 +1,6 @@
 """What a live session looks like: meters, text, state and latency when a person watches, plain lines when nobody does.
 
-Both kinds are observers of a session and print to stderr. Knows nothing of devices: it asks `MicSessionHandle.status` how things are.
+Both kinds are listeners of a session and print to stderr. Knows nothing of devices: it asks `MicSessionHandle.status` how things are.
 """
 
 import math
@@ -18,7 +18,7 @@ from sca.textutil import counted
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from sca.infer.runners.mic import MicSessionHandle, Status
+    from sca.infer.runners.mic import MicSessionHandle, MicStatus
 
 __all__ = ["KEYS", "LiveScreen", "PlainLog", "keys", "meter", "screen"]
 
@@ -50,14 +50,14 @@ class PlainLog(BaseListener):
         """Say something to the user."""
         self._write(f"sca: {line}\n")
 
-    def said(self, frame: AudioOutput, sample: int) -> None:
-        """See `Observer`."""
+    def on_output(self, frame: AudioOutput, sample: int) -> None:
+        """See `SessionListener`."""
         if frame.turn_id != self._turn:
             self._turn = frame.turn_id
             self.notify(f"turn {frame.turn_id}: speaks from {sample / 24_000:.2f} s")
 
-    def control(self, frame: ControlFrame) -> None:
-        """See `Observer`."""
+    def on_control(self, frame: ControlFrame) -> None:
+        """See `SessionListener`."""
         match frame:
             case TurnEnd():
                 self.notify(f"turn {frame.turn_id}: said")
@@ -91,18 +91,18 @@ class LiveScreen(BaseListener):
         """Say something to the user."""
         self._notices.append(line)
 
-    def said(self, frame: AudioOutput, sample: int) -> None:
-        """See `Observer`."""
+    def on_output(self, frame: AudioOutput, sample: int) -> None:
+        """See `SessionListener`."""
         if frame.turn_id != self._turn:
             self._turn, self._says = frame.turn_id, ""
         self._says = (self._says + frame.text_log)[-_TEXT_KEPT:]
 
-    def thought(self, packet: ThoughtPacket) -> None:
-        """See `Observer`."""
+    def on_packet(self, packet: ThoughtPacket) -> None:
+        """See `SessionListener`."""
         self._hears = (self._hears + packet.text_token_str)[-_TEXT_KEPT:]
 
-    def control(self, frame: ControlFrame) -> None:
-        """See `Observer`."""
+    def on_control(self, frame: ControlFrame) -> None:
+        """See `SessionListener`."""
         match frame:
             case Interrupt():
                 self._interrupted_s = self._now_s()
@@ -114,7 +114,7 @@ class LiveScreen(BaseListener):
             case ErrorFrame(fatal=False):
                 self.notify(frame.message)
 
-    def state(self, status: "Status") -> str:
+    def state(self, status: "MicStatus") -> str:
         """listening, speaking, or interrupted for a moment."""
         if self._now_s() - self._interrupted_s < _INTERRUPTED_S:
             return "interrupted"
@@ -138,7 +138,7 @@ class LiveScreen(BaseListener):
             table, title=f"sca live · {self._engine}", subtitle=KEYS, title_align="left", subtitle_align="left"
         )
 
-    def _rows(self, status: "Status") -> list[tuple[str, str]]:
+    def _rows(self, status: "MicStatus") -> list[tuple[str, str]]:
         p50, p95 = status.latency_p50_ms, status.latency_p95_ms
         latency = "no answer yet" if p50 is None or p95 is None else f"p50 {p50:.0f} ms · p95 {p95:.0f} ms"
         lost = (
@@ -150,8 +150,8 @@ class LiveScreen(BaseListener):
                 "state",
                 f"{self.state(status)} · {status.heard_s:.0f} s · {counted(status.interruptions, 'interruption')}",
             ),
-            ("hear", meter(status.hear_level) + ("  CLIPPED" if status.clipped else "")),
-            ("say", meter(status.say_level)),
+            ("hear", meter(status.input_level) + ("  CLIPPED" if status.clipped else "")),
+            ("say", meter(status.output_level)),
             ("thinks", self._hears),
             ("says", self._says),
             ("mouth to ear", latency),

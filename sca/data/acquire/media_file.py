@@ -59,7 +59,7 @@ def decoded_seconds(file: Path, expected_s: float | None, checkpoint: Callable[[
     with BlockReader(file) as reader:
         for _ in reader:
             checkpoint()
-        seconds = (reader.frames - reader.filled) / reader.info.rate_hz
+        seconds = (reader.frames - reader.filled_samples) / reader.info.rate_hz
     if expected_s is not None and abs(seconds - expected_s) > max(_LONGEST_SLACK_S, _SLACK_SHARE * expected_s):
         raise InputError(f"{file} decodes to {seconds:.1f} s, and the site promised {expected_s:.0f} s")
     return seconds

@@ -14,7 +14,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.data.media.transcode_plan import INPUTS, one_line, walk
 from sca.data.runs.files import append_line, atomic_write
 from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
@@ -257,7 +257,7 @@ def _detector(reactions: str) -> "Detector | None":
 def _attempt(one: Todo, recogniser: Recogniser, detector: "Detector | None") -> Outcome:
     recording, digest, key = one
     try:
-        samples = read(recording.path, HEARD_HZ)
+        samples = read_audio(recording.path, HEARD_HZ)
         heard = recogniser.hear(samples)
         noticed = [] if detector is None else detector.find(samples, heard.speech)
     except ScaError as error:

@@ -16,15 +16,15 @@ from sca.errors import MissingToolError, UsageError
 __all__ = [
     "BLOCK_MS",
     "OUTPUT_BUFFER_MS",
-    "Backend",
-    "Device",
+    "AudioBackend",
+    "AudioDevice",
+    "AudioStream",
     "Direction",
-    "Fill",
-    "Stream",
-    "Take",
-    "choose",
-    "describe",
+    "InputCallback",
+    "OutputCallback",
+    "device_to_dict",
     "is_headphones",
+    "select_device",
 ]
 
 BLOCK_MS = 20
@@ -34,16 +34,16 @@ OUTPUT_BUFFER_MS = 60
 """What a driver is asked to hold of the play-out. It may want all of that at once, when it was kept waiting."""
 
 Direction = Literal["input", "output"]
-Take = Callable[[np.ndarray], None]
+InputCallback = Callable[[np.ndarray], None]
 """Gets float32 `(n, channels)` that was heard; the array is the callee's."""
-Fill = Callable[[int], np.ndarray]
+OutputCallback = Callable[[int], np.ndarray]
 """Is asked for n samples to play now; returns float32 mono `(n,)`, which all channels get."""
 
 _HEADPHONES = ("headphone", "headset", "earphone", "earbud", "airpod", "kopfhörer", "kopfhoerer")
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class AudioDevice:
     """A device as its driver describes it.
 
     index: its place in `Backend.devices`.   system: the sound system that has it (PulseAudio, Core Audio, …).   rate_hz, channels:
@@ -61,7 +61,7 @@ class Device:
     handle: Any = None
 
 
-class Stream(Protocol):
+class AudioStream(Protocol):
     """An open device, running.   rate_hz, channels: those of the samples it gives or takes."""
 
     rate_hz: int
@@ -77,25 +77,25 @@ class Stream(Protocol):
         ...
 
 
-class Backend(Protocol):
+class AudioBackend(Protocol):
     """A library that reaches devices."""
 
     name: str
 
-    def devices(self) -> list[Device]:
+    def devices(self) -> list[AudioDevice]:
         """Inputs, then outputs. Raises `MissingToolError` when there is no sound system to ask."""
         ...
 
-    def open_input(self, device: Device, take: Take) -> Stream:
+    def open_input(self, device: AudioDevice, take: InputCallback) -> AudioStream:
         """Start to listen. Raises `InputError` when the device is busy, gone or forbidden."""
         ...
 
-    def open_output(self, device: Device, fill: Fill, buffer_ms: int = OUTPUT_BUFFER_MS) -> Stream:
+    def open_output(self, device: AudioDevice, fill: OutputCallback, buffer_ms: int = OUTPUT_BUFFER_MS) -> AudioStream:
         """Start to play, with so much in the driver's hands. Raises like `open_input`."""
         ...
 
 
-def choose(devices: Sequence[Device], direction: Direction, wanted: str | None) -> Device:
+def select_device(devices: Sequence[AudioDevice], direction: Direction, wanted: str | None) -> AudioDevice:
     """The device that `wanted` means: an index, a whole name, or a part of just one name; None is the system's default.
 
     Raises `MissingToolError` when there is none of this direction, `UsageError` when none or several fit.
@@ -121,11 +121,11 @@ def choose(devices: Sequence[Device], direction: Direction, wanted: str | None) 
     raise UsageError(f"{many} called {wanted}", hint=f"there are {known}")
 
 
-def is_headphones(device: Device) -> bool:
+def is_headphones(device: AudioDevice) -> bool:
     """Whether its name says that nobody but the listener hears it, so that there is no echo."""
     return any(word in device.name.casefold() for word in _HEADPHONES)
 
 
-def describe(device: Device) -> dict[str, Any]:
+def device_to_dict(device: AudioDevice) -> dict[str, Any]:
     """A device for JSON."""
     return {field.name: getattr(device, field.name) for field in fields(device) if field.name != "handle"}

@@ -18,14 +18,14 @@ from sca.infer.clock import TICK_HZ, Clock
 from sca.infer.interfaces import AudioBlock
 from sca.units import HEARD_HZ
 
-__all__ = ["RING_MS", "MicrophoneSource", "SoundInStats", "mono"]
+__all__ = ["RING_MS", "CaptureStats", "MicrophoneSource", "mono"]
 
 RING_MS = 1000
 """Sound the ring holds while the event loop is busy with something else."""
 
 
 @dataclass(slots=True)
-class SoundInStats:
+class CaptureStats:
     """What happened to the sound before the session got it, in samples of the device.
 
     dropped: thrown away because the ring was full.   non_finite: NaN and infinite ones, replaced by 0.   clipped: at full scale.
@@ -49,10 +49,10 @@ class MicrophoneSource:
     """A `Source` that never waits. `take` is called by the driver's thread, everything else on the event loop.
 
     process: what every stretch of float32 `(n,)` at 16 kHz goes through (echo); may hold some back and give it with the next.
-    level: loudness of the last blocks, RMS in [0, 1].   last_s: loop time of the last callback, None before the first.
+    level: loudness of the last blocks, RMS in [0, 1].   last_callback_s: loop time of the last callback, None before the first.
     """
 
-    waits = False
+    can_wait = False
 
     def __init__(self, clock: Clock, process: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
         self._clock = clock
@@ -64,16 +64,16 @@ class MicrophoneSource:
         self._held = 0
         self._opening = 0
         self._rate_hz = HEARD_HZ
-        self.stats = SoundInStats()
+        self.stats = CaptureStats()
         self.level = 0.0
-        self.last_s: float | None = None
+        self.last_callback_s: float | None = None
 
-    def opened(self, rate_hz: int) -> None:
+    def on_open(self, rate_hz: int) -> None:
         """Blocks from now on come from a newly opened device at this rate. Call before its stream starts."""
         self._opening += 1
         self._rate_hz = rate_hz
 
-    def take(self, samples: np.ndarray) -> None:
+    def on_samples(self, samples: np.ndarray) -> None:
         """Float32 `(n, channels)`, heard until now. Called by the driver's thread; takes some microseconds."""
         now_s = self._loop.time()
         piece = _Piece(samples, now_s, self._rate_hz, self._opening)
@@ -86,7 +86,7 @@ class MicrophoneSource:
                 self._held -= oldest
                 self.stats.dropped += oldest
         self.stats.callbacks += 1
-        self.last_s = now_s
+        self.last_callback_s = now_s
         with suppress(RuntimeError):  # the event loop is gone: nobody listens any more
             self._loop.call_soon_threadsafe(self._wake.set)
 

@@ -15,7 +15,16 @@ from sca.audio.resample import StreamResampler
 from sca.errors import MissingToolError
 from sca.units import HEARD_HZ
 
-__all__ = ["FRAME", "Echo", "EchoCanceller", "EchoFilter", "EchoGate", "EchoMode", "can_cancel", "make_echo"]
+__all__ = [
+    "FRAME",
+    "Echo",
+    "EchoCanceller",
+    "EchoFilter",
+    "EchoGate",
+    "EchoMode",
+    "can_cancel",
+    "create_echo_suppressor",
+]
 
 EchoMode = Literal["cancel", "gate", "none"]
 
@@ -49,7 +58,7 @@ def can_cancel() -> bool:
     return importlib.util.find_spec("pywebrtc_audio") is not None
 
 
-def make_echo(mode: EchoMode) -> Echo | None:
+def create_echo_suppressor(mode: EchoMode) -> Echo | None:
     """The echo treatment of that name. Raises `MissingToolError` when its package is missing."""
     if mode == "none":
         return None
@@ -171,7 +180,7 @@ class EchoFilter:
         self._resampler: StreamResampler | None = None
         self._rate_hz = 0
 
-    def played(self, samples: np.ndarray, rate_hz: int) -> None:
+    def push_reference(self, samples: np.ndarray, rate_hz: int) -> None:
         """The loudspeaker was given float32 `(n,)` at `rate_hz`."""
         if self._resampler is None or rate_hz != self._rate_hz:
             self._rate_hz = rate_hz

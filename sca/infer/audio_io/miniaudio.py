@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sca.errors import InputError, MissingToolError, ScaError
-from sca.infer.audio_io.base import BLOCK_MS, OUTPUT_BUFFER_MS, Device, Direction, Fill, Take
+from sca.infer.audio_io.base import BLOCK_MS, OUTPUT_BUFFER_MS, AudioDevice, Direction, InputCallback, OutputCallback
 
 __all__ = ["MiniaudioBackend", "opening_error"]
 
@@ -25,7 +25,7 @@ _INPUT_PERIODS = 50
 
 
 class MiniaudioBackend:
-    """See `sca.infer.audio_io.registry.Backend`."""
+    """See `sca.infer.audio_io.base.AudioBackend`."""
 
     name = "miniaudio"
 
@@ -40,8 +40,8 @@ class MiniaudioBackend:
         self._systems = [getattr(miniaudio.Backend, name) for name in _SYSTEMS]
         self._context: Any = None
 
-    def devices(self) -> list[Device]:
-        """See `Backend`."""
+    def devices(self) -> list[AudioDevice]:
+        """See `AudioBackend`."""
         try:
             # Held while handles are in use. Made anew each time: one that lost its server does not find it again.
             self._context = self._lib.Devices(self._systems)
@@ -56,13 +56,13 @@ class MiniaudioBackend:
 
     def _device(
         self, index: int, direction: Direction, info: dict[str, Any], defaults: set[tuple[str, bytes]]
-    ) -> Device:
+    ) -> AudioDevice:
         formats = info["formats"]
         rate_hz = next((form["samplerate"] for form in formats if form["samplerate"]), 0)
         channels = next((form["channels"] for form in formats if form["channels"]), 0)
         system = self._context.backend
         default = (direction, bytes(self._lib.ffi.buffer(info["id"]))) in defaults
-        return Device(index, info["name"], direction, self.name, system, rate_hz, channels, default, info["id"])
+        return AudioDevice(index, info["name"], direction, self.name, system, rate_hz, channels, default, info["id"])
 
     def _defaults(self) -> set[tuple[str, bytes]]:
         """Direction and id of the default devices; miniaudio knows them and its Python side does not pass them on."""
@@ -86,8 +86,8 @@ class MiniaudioBackend:
             "no sound server answers" + ("" if code is None else f" (miniaudio error {code})"), hint=_NO_SERVER
         )
 
-    def open_input(self, device: Device, take: Take) -> "_MiniaudioStream":
-        """See `Backend`."""
+    def open_input(self, device: AudioDevice, take: InputCallback) -> "_MiniaudioStream":
+        """See `AudioBackend`."""
         channels = device.channels or 1
 
         def heard() -> Generator[None, bytearray, None]:
@@ -97,8 +97,10 @@ class MiniaudioBackend:
 
         return self._open(device, self._lib.CaptureDevice, "input_format", heard, channels, _INPUT_PERIODS)
 
-    def open_output(self, device: Device, fill: Fill, buffer_ms: int = OUTPUT_BUFFER_MS) -> "_MiniaudioStream":
-        """See `Backend`."""
+    def open_output(
+        self, device: AudioDevice, fill: OutputCallback, buffer_ms: int = OUTPUT_BUFFER_MS
+    ) -> "_MiniaudioStream":
+        """See `AudioBackend`."""
         channels = device.channels or 1
 
         def said() -> Generator[bytes, int, None]:
@@ -111,7 +113,13 @@ class MiniaudioBackend:
         )
 
     def _open(
-        self, device: Device, kind: Any, format_option: str, callback: Callable[[], Any], channels: int, periods: int
+        self,
+        device: AudioDevice,
+        kind: Any,
+        format_option: str,
+        callback: Callable[[], Any],
+        channels: int,
+        periods: int,
     ) -> "_MiniaudioStream":
         rate_hz = device.rate_hz or 48_000
         options = {format_option: self._lib.SampleFormat.FLOAT32, "nchannels": channels, "sample_rate": rate_hz}
@@ -138,7 +146,7 @@ def _enum_name(system: str) -> str:
 
 
 class _MiniaudioStream:
-    """See `sca.infer.audio_io.registry.Stream`."""
+    """See `sca.infer.audio_io.base.AudioStream`."""
 
     def __init__(self, device: Any, rate_hz: int, channels: int) -> None:
         self.rate_hz, self.channels = rate_hz, channels
@@ -151,17 +159,17 @@ class _MiniaudioStream:
 
     @property
     def stopped(self) -> bool:
-        """See `Stream`."""
+        """See `AudioStream`."""
         return self._stopped
 
     def close(self) -> None:
-        """See `Stream`."""
+        """See `AudioStream`."""
         device, self._device = self._device, None
         if device is not None:
             device.close()
 
 
-def opening_error(device: Device, code: int | None, lib: Any) -> ScaError:
+def opening_error(device: AudioDevice, code: int | None, lib: Any) -> ScaError:
     """What a miniaudio result code means for somebody who wanted to open `device`."""
     what = f"the {device.direction} device {device.name!r}"
     if code in (lib.MA_BUSY, lib.MA_ALREADY_IN_USE, lib.MA_SHARE_MODE_NOT_SUPPORTED):

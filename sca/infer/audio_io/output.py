@@ -14,13 +14,13 @@ import numpy as np
 from sca.audio.resample import StreamResampler
 from sca.config import LiveConfig
 from sca.infer.audio_io.base import BLOCK_MS, OUTPUT_BUFFER_MS
-from sca.infer.clock import TICK_HZ, TICKS_PER_MS, TICKS_PER_SPOKEN, Clock
+from sca.infer.clock import TICK_HZ, TICKS_PER_MS, TICKS_PER_SPOKEN_SAMPLE, Clock
 from sca.infer.frames import AudioOutput, ControlFrame, TurnEnd
 from sca.infer.interfaces import BaseListener
 from sca.infer.session.pacing import Playout
 from sca.units import SPOKEN_HZ
 
-__all__ = ["LoudspeakerSink", "SoundOutStats"]
+__all__ = ["LoudspeakerSink", "PlaybackStats"]
 
 _REFERENCE_S = 1
 _LONGEST_FINISH_S = 3.0
@@ -28,7 +28,7 @@ _LOST_S = 2.0
 
 
 @dataclass(slots=True)
-class SoundOutStats:
+class PlaybackStats:
     """How the play-out went.
 
     callbacks: how often the driver asked.   underruns: gaps inside a turn.   lost: samples at 24 kHz for a device that was gone.
@@ -40,10 +40,10 @@ class SoundOutStats:
 
 
 class LoudspeakerSink(BaseListener):
-    """A `Sink`, and an observer: it must be told when a turn ends. `fill` is called by the driver's thread.
+    """A `Sink`, and a listener: it must be told when a turn ends. `fill` is called by the driver's thread.
 
     buffer_ms: what the driver may want at once; sound waits that much longer in the ring, so that it does not run dry.
-    level: loudness of what is being played, RMS in [0, 1].   last_s: loop time of the last callback, None before the first.
+    level: loudness of what is being played, RMS in [0, 1].   last_callback_s: loop time of the last callback, None before the first.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class LoudspeakerSink(BaseListener):
         self._reference_held = 0
         self.rate_hz = SPOKEN_HZ
         self._resampler = StreamResampler(SPOKEN_HZ, SPOKEN_HZ)
-        self.stats = SoundOutStats()
+        self.stats = PlaybackStats()
         self.level = 0.0
-        self.last_s: float | None = None
+        self.last_callback_s: float | None = None
         self._opened_s = 0.0
 
-    def opened(self, rate_hz: int) -> None:
+    def on_open(self, rate_hz: int) -> None:
         """A device at this rate plays from now on. Call before its stream starts."""
         self.flush()
         with self._lock:
@@ -87,7 +87,7 @@ class LoudspeakerSink(BaseListener):
     @property
     def _gone(self) -> bool:
         """Whether the driver stopped asking."""
-        return self._loop.time() - max(self._opened_s, self.last_s or 0.0) > _LOST_S
+        return self._loop.time() - max(self._opened_s, self.last_callback_s or 0.0) > _LOST_S
 
     def fill(self, frames: int) -> np.ndarray:
         """The next float32 `(frames,)`, silence where there is none. Called by the driver's thread."""
@@ -107,7 +107,7 @@ class LoudspeakerSink(BaseListener):
             if self._keep_reference:
                 self._remember(out)
         self.stats.callbacks += 1
-        self.last_s = self._loop.time()
+        self.last_callback_s = self._loop.time()
         self.level = float(np.sqrt(np.mean(np.square(out)))) if done else 0.0
         return out
 
@@ -117,7 +117,7 @@ class LoudspeakerSink(BaseListener):
         while self._reference_held > _REFERENCE_S * self.rate_hz:
             self._reference_held -= len(self._reference.popleft())
 
-    def reference(self) -> np.ndarray:
+    def take_reference(self) -> np.ndarray:
         """What was played since the last call (a second at most): float32 `(n,)` at `rate_hz`."""
         with self._lock:
             pieces, self._reference, self._reference_held = self._reference, deque(), 0
@@ -125,14 +125,14 @@ class LoudspeakerSink(BaseListener):
 
     async def play(self, frame: AudioOutput) -> int:
         """See `Sink`."""
-        length = frame.samples * TICKS_PER_SPOKEN
+        length = frame.num_samples * TICKS_PER_SPOKEN_SAMPLE
         while (ahead := self._ahead()) > self._most_ahead:
             await self._clock.sleep_until(self._clock.now() + ahead - self._most_ahead)
         if self._gone:
             # Nobody hears it; but it takes the time it takes, or the engine would talk to the wall as fast as it can.
             self.flush()
             await self._clock.sleep_until(self._clock.now() + length)
-            self.stats.lost += frame.samples
+            self.stats.lost += frame.num_samples
             return self._clock.now()
         return self._put(frame, length)
 
@@ -179,8 +179,8 @@ class LoudspeakerSink(BaseListener):
         self._resampler.flush()
         self._playout.cut(self._clock.now())
 
-    def control(self, frame: ControlFrame) -> None:
-        """See `Observer`."""
+    def on_control(self, frame: ControlFrame) -> None:
+        """See `SessionListener`."""
         if isinstance(frame, TurnEnd) and self._turn is not None and frame.turn_id >= self._turn:
             self._append(self._resampler.flush())
 

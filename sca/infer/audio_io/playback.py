@@ -9,7 +9,7 @@ import numpy as np
 
 from sca.audio.resample import StreamResampler
 from sca.errors import InputError
-from sca.infer.audio_io.base import choose
+from sca.infer.audio_io.base import select_device
 from sca.infer.audio_io.registry import load_backend
 
 __all__ = ["play"]
@@ -54,10 +54,10 @@ class _Ring:
 def play(blocks: Iterable[np.ndarray], rate_hz: int, *, backend: str = "miniaudio", device: str | None = None) -> None:
     """Play float32 mono blocks `(n,)` and return when the last sample was handed over. Two seconds wait ahead, no more.
 
-    device: as `choose` understands it. Raises `MissingToolError`, `UsageError`, and `InputError` when the device goes away.
+    device: as `select_device` understands it. Raises `MissingToolError`, `UsageError`, and `InputError` when the device goes away.
     """
     library = load_backend(backend)
-    chosen = choose(library.devices(), "output", device)
+    chosen = select_device(library.devices(), "output", device)
     ring = _Ring()
     stream = library.open_output(chosen, ring.fill)
 

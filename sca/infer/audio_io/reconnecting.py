@@ -10,10 +10,10 @@ from typing import Protocol, TypeVar
 import anyio
 
 from sca.errors import ScaError
-from sca.infer.audio_io.base import Backend, Device, Direction, Stream, choose
+from sca.infer.audio_io.base import AudioBackend, AudioDevice, AudioStream, Direction, select_device
 from sca.infer.device_worker import DeviceWorker
 
-__all__ = ["End", "ReconnectingDevice"]
+__all__ = ["DeviceEndpoint", "ReconnectingDevice"]
 
 T = TypeVar("T")
 
@@ -25,12 +25,12 @@ _LONGEST_BACK_OFF_S = 5.0
 _OPENING_S = 10.0
 
 
-class End(Protocol):
+class DeviceEndpoint(Protocol):
     """What is behind a device: `Microphone` or `Speaker`."""
 
-    last_s: float | None
+    last_callback_s: float | None
 
-    def opened(self, rate_hz: int) -> None:
+    def on_open(self, rate_hz: int) -> None:
         """A device at this rate is about to start."""
         ...
 
@@ -44,27 +44,27 @@ class ReconnectingDevice:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: AudioBackend,
         direction: Direction,
         wanted: str | None,
-        end: End,
-        start: Callable[[Device], Stream],
+        end: DeviceEndpoint,
+        start: Callable[[AudioDevice], AudioStream],
         worker: DeviceWorker,
         notify: Callable[[str], None],
     ) -> None:
         self._backend, self._direction, self._wanted = backend, direction, wanted
         self._end, self._start, self._worker, self._notify = end, start, worker, notify
-        self._stream: Stream | None = None
+        self._stream: AudioStream | None = None
         self._opened_s = 0.0
-        self.device: Device | None = None
-        self.reopened = 0
+        self.device: AudioDevice | None = None
+        self.reopen_count = 0
 
-    async def open(self, devices: list[Device] | None = None) -> Device:
-        """Open it. Raises what `choose` and the backend raise, and `ScaError` when the driver does not answer."""
+    async def open(self, devices: list[AudioDevice] | None = None) -> AudioDevice:
+        """Open it. Raises what `select_device` and the backend raise, and `ScaError` when the driver does not answer."""
 
         found = await self._driver(self._backend.devices) if devices is None else devices
-        device = choose(found, self._direction, self._wanted)
-        self._end.opened(device.rate_hz or 48_000)
+        device = select_device(found, self._direction, self._wanted)
+        self._end.on_open(device.rate_hz or 48_000)
         self._opened_s = anyio.current_time()
         self._stream = await self._driver(partial(self._start, device))
         self.device = device
@@ -78,7 +78,7 @@ class ReconnectingDevice:
             result: T = job.result()
             return result
 
-    async def keep(self) -> None:
+    async def keep_open(self) -> None:
         """Run while the session does: reopen the device whenever it is gone, for as long as it takes."""
         while True:
             await anyio.sleep(_LOOK_EVERY_S)
@@ -88,17 +88,17 @@ class ReconnectingDevice:
             self._notify(f"the {self._direction} device {name} is gone; the session waits for it")
             await self.close()
             await self._reopen()
-            self.reopened += 1
+            self.reopen_count += 1
             name = self.device.name if self.device is not None else "?"
             self._notify(f"the {self._direction} device {name} is back")
 
     def _alive(self) -> bool:
         if self._stream is None or self._stream.stopped:
             return False
-        now_s, last_s = anyio.current_time(), self._end.last_s
-        if last_s is None or last_s < self._opened_s:
+        now_s, last_callback_s = anyio.current_time(), self._end.last_callback_s
+        if last_callback_s is None or last_callback_s < self._opened_s:
             return now_s - self._opened_s < _FIRST_SOUND_S
-        return now_s - last_s < _SILENT_S
+        return now_s - last_callback_s < _SILENT_S
 
     async def _reopen(self) -> None:
         back_off_s = _FIRST_BACK_OFF_S
@@ -109,7 +109,7 @@ class ReconnectingDevice:
                 await self.open()
             except ScaError:
                 continue
-            while self._alive() and (self._end.last_s or 0.0) < self._opened_s:
+            while self._alive() and (self._end.last_callback_s or 0.0) < self._opened_s:
                 await anyio.sleep(_LOOK_EVERY_S / 5)
             if self._alive():
                 return

@@ -1,7 +1,7 @@
 """Load an audio backend by name."""
 
 from sca.errors import UsageError
-from sca.infer.audio_io.base import Backend
+from sca.infer.audio_io.base import AudioBackend
 
 __all__ = ["BACKENDS", "load_backend"]
 
@@ -9,7 +9,7 @@ __all__ = ["BACKENDS", "load_backend"]
 BACKENDS = ("miniaudio", "sounddevice")
 
 
-def load_backend(name: str) -> Backend:
+def load_backend(name: str) -> AudioBackend:
     """The backend of that name. Raises `UsageError` for another name, `MissingToolError` when it is not installed."""
     if name == "miniaudio":
         from sca.infer.audio_io.miniaudio import MiniaudioBackend

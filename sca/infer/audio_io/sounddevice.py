@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 
 from sca.errors import InputError, MissingToolError
-from sca.infer.audio_io.base import BLOCK_MS, OUTPUT_BUFFER_MS, Device, Direction, Fill, Take
+from sca.infer.audio_io.base import BLOCK_MS, OUTPUT_BUFFER_MS, AudioDevice, Direction, InputCallback, OutputCallback
 
 __all__ = ["SounddeviceBackend"]
 
 
 class SounddeviceBackend:
-    """See `sca.infer.audio_io.registry.Backend`."""
+    """See `sca.infer.audio_io.base.AudioBackend`."""
 
     name = "sounddevice"
 
@@ -29,15 +29,15 @@ class SounddeviceBackend:
             ) from error
         self._lib: Any = sounddevice
 
-    def devices(self) -> list[Device]:
-        """See `Backend`."""
+    def devices(self) -> list[AudioDevice]:
+        """See `AudioBackend`."""
         # PortAudio lists devices once, when it starts; without this, one that was plugged in later is never seen.
         self._lib._terminate()
         self._lib._initialize()
         infos = list(self._lib.query_devices())
         if not infos:
             raise MissingToolError("PortAudio finds no sound device", hint="start the sound server or plug a device in")
-        found: list[Device] = []
+        found: list[AudioDevice] = []
         directions: tuple[Direction, ...] = ("input", "output")
         for side, direction in enumerate(directions):
             able = [number for number, info in enumerate(infos) if info[f"max_{direction}_channels"] > 0]
@@ -46,30 +46,32 @@ class SounddeviceBackend:
                 found.append(self._device(len(found), direction, number, infos[number], number == preferred))
         return found
 
-    def _device(self, index: int, direction: Direction, number: int, info: Any, default: bool) -> Device:
+    def _device(self, index: int, direction: Direction, number: int, info: Any, default: bool) -> AudioDevice:
         # Virtual devices offer dozens of channels, all the same.
         channels = min(int(info[f"max_{direction}_channels"]), 2)
         system = self._lib.query_hostapis(info["hostapi"])["name"]
         rate_hz = int(info["default_samplerate"])
-        return Device(index, info["name"], direction, self.name, system, rate_hz, channels, default, number)
+        return AudioDevice(index, info["name"], direction, self.name, system, rate_hz, channels, default, number)
 
-    def open_input(self, device: Device, take: Take) -> "_SounddeviceStream":
-        """See `Backend`."""
+    def open_input(self, device: AudioDevice, take: InputCallback) -> "_SounddeviceStream":
+        """See `AudioBackend`."""
 
         def heard(data: np.ndarray, frames: int, time: Any, status: Any) -> None:
             take(data.copy())
 
         return self._open(device, self._lib.InputStream, heard, "low")
 
-    def open_output(self, device: Device, fill: Fill, buffer_ms: int = OUTPUT_BUFFER_MS) -> "_SounddeviceStream":
-        """See `Backend`."""
+    def open_output(
+        self, device: AudioDevice, fill: OutputCallback, buffer_ms: int = OUTPUT_BUFFER_MS
+    ) -> "_SounddeviceStream":
+        """See `AudioBackend`."""
 
         def said(out: np.ndarray, frames: int, time: Any, status: Any) -> None:
             out[:] = fill(frames)[:, None]
 
         return self._open(device, self._lib.OutputStream, said, buffer_ms / 1000)
 
-    def _open(self, device: Device, kind: Any, callback: Any, latency: float | str) -> "_SounddeviceStream":
+    def _open(self, device: AudioDevice, kind: Any, callback: Any, latency: float | str) -> "_SounddeviceStream":
         try:
             stream = kind(
                 device=device.handle,
@@ -90,19 +92,19 @@ class SounddeviceBackend:
 
 
 class _SounddeviceStream:
-    """See `sca.infer.audio_io.registry.Stream`."""
+    """See `sca.infer.audio_io.base.AudioStream`."""
 
-    def __init__(self, stream: Any, device: Device) -> None:
+    def __init__(self, stream: Any, device: AudioDevice) -> None:
         self.rate_hz, self.channels = device.rate_hz, device.channels
         self._stream: Any = stream
 
     @property
     def stopped(self) -> bool:
-        """See `Stream`."""
+        """See `AudioStream`."""
         return self._stream is not None and not self._stream.active
 
     def close(self) -> None:
-        """See `Stream`."""
+        """See `AudioStream`."""
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()

@@ -9,43 +9,45 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sca.audio.pcm import INT16_MAX, pcm16_bytes
 from sca.audio.resample import StreamResampler
 from sca.audio.vad import SileroVad
 from sca.config import LiveConfig, Settings
-from sca.infer.engine import EngineInfo, Session, SessionConfig, StepGuard
+from sca.infer.engine import EngineInfo, EngineSession, SessionConfig, StepGuard
 from sca.infer.engines.turn_taking import TurnDetector, TurnEar, gate_of
 from sca.infer.frames import AudioInput, AudioOutput, Frame, Interrupt, TurnEnd
-from sca.infer.session.wav_writer import to_pcm
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
 if TYPE_CHECKING:
     from sca.infer.turn.detector import ModelTurnDetector
 
-__all__ = ["Parrot", "TurnDetector", "load"]
+__all__ = ["ParrotEngine", "TurnDetector", "load"]
 
 
-def load(settings: Settings) -> "Parrot":
+def load(settings: Settings) -> "ParrotEngine":
     """The engine with the thresholds of `settings.live` and, where `live.turn_model` is set, a model to judge turns."""
-    return Parrot(settings.live, gate_of(settings))
+    return ParrotEngine(settings.live, gate_of(settings))
 
 
-class Parrot:
+class ParrotEngine:
     """See the module. Raises `MissingToolError` when the VAD's model is not installed."""
 
-    info = EngineInfo("parrot", "says your turn back when it ends; no model", wants_features=False, gathers=False)
+    info = EngineInfo(
+        "parrot", "says your turn back when it ends; no model", uses_features=False, benefits_from_batching=False
+    )
 
     def __init__(self, live: LiveConfig | None = None, gate: "Callable[[], ModelTurnDetector] | None" = None) -> None:
         self._live = LiveConfig() if live is None else live
         self._gate = gate
         self._vad = SileroVad()
 
-    def open(self, session_config: SessionConfig) -> Session:
+    def open(self, session_config: SessionConfig) -> EngineSession:
         """Begin a conversation; sessions share the model, which has no state."""
         gate = None if self._gate is None else self._gate()
         return _ParrotSession(self._vad, session_config, self._live, gate)
 
     def step_batch(
-        self, sessions: Sequence[Session], inputs: Sequence[AudioInput]
+        self, sessions: Sequence[EngineSession], inputs: Sequence[AudioInput]
     ) -> Sequence[Sequence[Frame] | Exception]:
         """One after the other; it is the way to the worker and back that many then take once."""
         return [_stepped(session, heard) for session, heard in zip(sessions, inputs, strict=True)]
@@ -78,10 +80,10 @@ class _Answer:
         said, self._ready = self._ready[: self._chunk], self._ready[self._chunk :]
         filled = np.zeros(self._chunk, np.float32)
         filled[: len(said)] = said
-        return to_pcm(filled)
+        return pcm16_bytes(filled, INT16_MAX)
 
 
-def _stepped(session: Session, heard: AudioInput) -> Sequence[Frame] | Exception:
+def _stepped(session: EngineSession, heard: AudioInput) -> Sequence[Frame] | Exception:
     try:
         return session.step(heard)
     except Exception as error:  # noqa: BLE001 - it is this session's, and the others go on

@@ -13,18 +13,27 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sca.audio.decode import read
+from sca.audio.decode import read_audio
 from sca.audio.vad import SileroVad
 from sca.config import Settings
 from sca.errors import InputError, ScaError
 from sca.infer.engine import Engine
 from sca.infer.eval.turn_metrics import Measures, Task, backchannels, interruption, pauses, speech, summary, turn_taking
-from sca.infer.runners.file import Outputs, run_file
-from sca.infer.session.recorder import write_timing
+from sca.infer.runners.file import OutputFiles, run_file
+from sca.infer.session.recorder import write_timing_report
 from sca.units import HEARD_HZ, seconds_to_samples
 from sca.version import __version__
 
-__all__ = ["NEEDS_MORE", "BenchItemResult", "Item", "find_items", "find_sounds", "run_items", "task_of", "turn_times"]
+__all__ = [
+    "NEEDS_MORE",
+    "BenchItemResult",
+    "Item",
+    "find_audio_files",
+    "find_items",
+    "run_items",
+    "task_of",
+    "turn_latencies",
+]
 
 NEEDS_MORE = (
     "VAD timing only: scores that need a transcript or a judge (word-based take-over, GPT-4o relevance, JSD of backchannels, v1.5 "
@@ -117,9 +126,9 @@ def _made(item: Item, engine: Engine, settings: Settings, *, force: bool) -> tup
     before = _timing(timing)
     if not force and output.is_file() and before.get("made_by") == made_by | {"output": _digest(output)}:
         return before, True
-    document = run_file(item.heard, Outputs(output), engine, settings)
+    document = run_file(item.heard, OutputFiles(output), engine, settings)
     document |= {"made_by": made_by | {"output": _digest(output)}}
-    write_timing(timing, document)
+    write_timing_report(timing, document)
     return document, False
 
 
@@ -154,8 +163,8 @@ def _read_json(path: Path) -> Any:
 
 
 def _measure(item: Item, vad: SileroVad) -> Measures:
-    heard = read(item.heard, HEARD_HZ)
-    said = speech(vad, read(item.folder / "output.wav", HEARD_HZ))
+    heard = read_audio(item.heard, HEARD_HZ)
+    said = speech(vad, read_audio(item.folder / "output.wav", HEARD_HZ))
     kind = task_of(item.task)
     if kind == "backchannel":
         return backchannels(said, len(heard))
@@ -216,7 +225,7 @@ def _report(outcomes: Sequence[BenchItemResult], engine: Engine) -> dict[str, An
     }
 
 
-def find_sounds(paths: Sequence[Path]) -> list[Path]:
+def find_audio_files(paths: Sequence[Path]) -> list[Path]:
     """The sound files among `paths` and below its folders (`output.wav` is our own). Raises `InputError` when there is none."""
     found: list[Path] = []
     for path in paths:
@@ -227,14 +236,14 @@ def find_sounds(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def turn_times(path: Path, engine: Engine, settings: Settings, vad: SileroVad) -> dict[str, Any]:
+def turn_latencies(path: Path, engine: Engine, settings: Settings, vad: SileroVad) -> dict[str, Any]:
     """When the engine decided that a turn of the user is over, beside when it was: one file, seconds since its beginning.
 
     commit_s: the step that begins an answer has ended.   speech_end_s: the last speech before the chunk it answers was over.
     """
     with TemporaryDirectory(prefix="sca-turns-") as folder:
-        document = run_file(path, Outputs(Path(folder) / "said.wav"), engine, settings)
-    segments = speech(vad, read(path, HEARD_HZ))
+        document = run_file(path, OutputFiles(Path(folder) / "said.wav"), engine, settings)
+    segments = speech(vad, read_audio(path, HEARD_HZ))
     chunk = settings.grid.heard_samples
     turns = []
     for turn in document["turns"]:

@@ -20,31 +20,31 @@ from sca.audio.decode import BlockReader
 from sca.audio.resample import StreamResampler
 from sca.config import LiveConfig, Settings
 from sca.errors import UsageError, check_target
-from sca.infer.clock import TICKS_PER_HEARD, TICKS_PER_MS, TICKS_PER_SPOKEN, Clock, LoopClock, simulate
+from sca.infer.clock import TICKS_PER_HEARD_SAMPLE, TICKS_PER_MS, TICKS_PER_SPOKEN_SAMPLE, Clock, LoopClock, simulate
 from sca.infer.device_worker import InlineWorker, ThreadWorker
 from sca.infer.engine import Engine, SessionConfig
 from sca.infer.frames import AudioOutput
 from sca.infer.interfaces import AudioBlock, SessionListener
 from sca.infer.session.loop import LiveSession
 from sca.infer.session.pacing import Playout, spoken_length
-from sca.infer.session.recorder import Recorder, Transcript, TurnTimes, timing, write_timing
-from sca.infer.session.wav_writer import Timeline, WavWriter
+from sca.infer.session.recorder import Recorder, Transcript, TurnTimes, timing_report, write_timing_report
+from sca.infer.session.wav_writer import TrackWriter, WavWriter
 from sca.units import HEARD_HZ, SPOKEN_HZ, Grid
 
-__all__ = ["FileSink", "FileSource", "Outputs", "run_file"]
+__all__ = ["FileSink", "FileSource", "OutputFiles", "run_file"]
 
 
 class FileSource:
     """A sound file of any format, heard at the pace of `clock` chunk by chunk; a `Source`.
 
-    waits: see `Source`; False hears it as a microphone would.   Raises `InputError` like `BlockReader`.
+    can_wait: see `Source`; False hears it as a microphone would.   Raises `InputError` like `BlockReader`.
     """
 
-    def __init__(self, path: Path, clock: Clock, grid: Grid | None = None, *, waits: bool = True) -> None:
+    def __init__(self, path: Path, clock: Clock, grid: Grid | None = None, *, can_wait: bool = True) -> None:
         self._clock = clock
         self._chunk = (Grid() if grid is None else grid).heard_samples
         self._reader = BlockReader(path)
-        self.waits = waits
+        self.can_wait = can_wait
 
     @property
     def non_finite(self) -> int:
@@ -65,7 +65,7 @@ class FileSource:
             yield await self._heard(last[:rest], end + rest)
 
     async def _heard(self, samples: np.ndarray, end: int) -> AudioBlock:
-        tick = end * TICKS_PER_HEARD
+        tick = end * TICKS_PER_HEARD_SAMPLE
         await self._clock.sleep_until(tick)
         return AudioBlock(samples, tick)
 
@@ -84,7 +84,7 @@ class FileSource:
 class FileSink:
     """A track on which sound lies where a listener would have heard it; a `Sink`. Takes at most `live.speak_buffer_ms` ahead."""
 
-    def __init__(self, timeline: Timeline, clock: Clock, live: LiveConfig) -> None:
+    def __init__(self, timeline: TrackWriter, clock: Clock, live: LiveConfig) -> None:
         self._timeline = timeline
         self._clock = clock
         self._playout = Playout(live.playout_delay_ms * TICKS_PER_MS, live.playout_delay_max_ms * TICKS_PER_MS)
@@ -97,14 +97,14 @@ class FileSink:
         if room_at > now:
             await self._clock.sleep_until(room_at)
             now = self._clock.now()
-        start = self._playout.push(frame.samples * TICKS_PER_SPOKEN, frame.turn_id, now)
-        self._timeline.settle(now // TICKS_PER_SPOKEN)
-        self._timeline.put(start // TICKS_PER_SPOKEN, frame.audio_bytes)
+        start = self._playout.push(frame.num_samples * TICKS_PER_SPOKEN_SAMPLE, frame.turn_id, now)
+        self._timeline.commit(now // TICKS_PER_SPOKEN_SAMPLE)
+        self._timeline.put(start // TICKS_PER_SPOKEN_SAMPLE, frame.audio_bytes)
         return start
 
     def flush(self) -> None:
         """See `Sink`."""
-        self._timeline.cut(self._playout.cut(self._clock.now()) // TICKS_PER_SPOKEN)
+        self._timeline.cut(self._playout.cut(self._clock.now()) // TICKS_PER_SPOKEN_SAMPLE)
 
     async def finish(self, heard_samples: int) -> None:
         """See `Sink`."""
@@ -112,7 +112,7 @@ class FileSink:
 
 
 @dataclass(frozen=True, slots=True)
-class Outputs:
+class OutputFiles:
     """What a session leaves behind: the track said, and whatever else was asked for."""
 
     said: Path
@@ -136,29 +136,29 @@ class Outputs:
 
 def run_file(
     heard: Path,
-    outputs: Outputs,
+    outputs: OutputFiles,
     engine: Engine,
     settings: Settings,
     *,
     realtime: bool = False,
-    observers: Sequence[SessionListener] = (),
+    listeners: Sequence[SessionListener] = (),
 ) -> dict[str, Any]:
     """Run a session over `heard`; returns what `timing.json` holds.
 
     Raises `UsageError`, `InputError` or `OutputError` for files that will not do, and what ends a session (see `LiveSession`).
     """
     outputs.check(heard)
-    main = partial(_session, heard, outputs, engine, settings, realtime, observers)
+    main = partial(_session, heard, outputs, engine, settings, realtime, listeners)
     return anyio.run(main) if realtime else simulate(main)
 
 
 async def _session(
     heard: Path,
-    outputs: Outputs,
+    outputs: OutputFiles,
     engine: Engine,
     settings: Settings,
     realtime: bool,
-    observers: Sequence[SessionListener],
+    listeners: Sequence[SessionListener],
 ) -> dict[str, Any]:
     live, clock, turns = settings.live, LoopClock(), TurnTimes()
     config = SessionConfig(grid=settings.grid, prompt=settings.duplex.system_prompt)
@@ -168,18 +168,18 @@ async def _session(
         source = FileSource(heard, clock, settings.grid)
         opened.callback(source.close)
         wav = opened.enter_context(WavWriter(outputs.said, SPOKEN_HZ))
-        watching: list[SessionListener] = [turns, *observers]
+        watching: list[SessionListener] = [turns, *listeners]
         if outputs.transcript is not None:
             watching.append(opened.enter_context(Transcript(outputs.transcript)))
         if outputs.record is not None:
             watching.append(opened.enter_context(Recorder(outputs.record, with_text=live.record_text)))
-        sink = FileSink(Timeline(wav), clock, live)
+        sink = FileSink(TrackWriter(wav), clock, live)
         session = LiveSession(
-            engine, source, sink, clock=clock, worker=worker, config=config, live=live, observers=watching
+            engine, source, sink, clock=clock, worker=worker, config=config, live=live, listeners=watching
         )
         stats = await session.run()
         stats.non_finite += source.non_finite
-        document = timing(engine.info, config, stats, turns)
+        document = timing_report(engine.info, config, stats, turns)
         if outputs.timing is not None:
-            write_timing(outputs.timing, document)
+            write_timing_report(outputs.timing, document)
         return document | {"said_samples_24k": spoken_length(stats.heard_samples)}

@@ -15,9 +15,9 @@ import anyio
 
 from sca.config import Settings
 from sca.errors import check_target
-from sca.infer.audio_io.base import OUTPUT_BUFFER_MS, Device, choose, is_headphones
+from sca.infer.audio_io.base import OUTPUT_BUFFER_MS, AudioDevice, is_headphones, select_device
 from sca.infer.audio_io.capture import MicrophoneSource
-from sca.infer.audio_io.echo import EchoFilter, EchoMode, can_cancel, make_echo
+from sca.infer.audio_io.echo import EchoFilter, EchoMode, can_cancel, create_echo_suppressor
 from sca.infer.audio_io.output import LoudspeakerSink
 from sca.infer.audio_io.reconnecting import ReconnectingDevice
 from sca.infer.audio_io.registry import load_backend
@@ -26,9 +26,9 @@ from sca.infer.device_worker import ThreadWorker
 from sca.infer.engine import Engine, SessionConfig
 from sca.infer.interfaces import AudioBlock, SessionListener
 from sca.infer.session.loop import LiveSession
-from sca.infer.session.recorder import Recorder, Transcript, TurnTimes, timing, write_timing
+from sca.infer.session.recorder import Recorder, Transcript, TurnTimes, timing_report, write_timing_report
 
-__all__ = ["MicOptions", "MicSessionHandle", "Status", "echo_for", "run_mic"]
+__all__ = ["MicOptions", "MicSessionHandle", "MicStatus", "choose_echo_mode", "run_mic"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class MicOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class MicStatus:
     """How a session is doing. Levels are RMS in [0, 1]; latencies in ms, None before the first answer."""
 
     heard_s: float
-    hear_level: float
-    say_level: float
+    input_level: float
+    output_level: float
     playing: bool
     interruptions: int
     latency_p50_ms: float | None
@@ -74,16 +74,16 @@ class Status:
 class MicSessionHandle:
     """What a person who watches can do."""
 
-    def __init__(self, session: LiveSession, status: Callable[[], Status]) -> None:
+    def __init__(self, session: LiveSession, status: Callable[[], MicStatus]) -> None:
         self.interrupt = session.interrupt
         self.stop = session.stop
         self.status = status
 
 
-Watching = Callable[[MicSessionHandle], AbstractContextManager[SessionListener]]
+ListenerFactory = Callable[[MicSessionHandle], AbstractContextManager[SessionListener]]
 
 
-def echo_for(mode: EchoMode | None, output: Device) -> EchoMode:
+def choose_echo_mode(mode: EchoMode | None, output: AudioDevice) -> EchoMode:
     """The mode asked for; else none for headphones, for a loudspeaker cancel when it is installed and gate when not."""
     if mode is not None:
         return mode
@@ -98,17 +98,17 @@ def run_mic(
     options: MicOptions,
     *,
     notify: Callable[[str], None],
-    watching: Watching | None = None,
+    make_listener: ListenerFactory | None = None,
 ) -> tuple[dict[str, Any], bool]:
     """Talk until `MicSessionHandle.stop`, a signal or `options.seconds`.
 
     Returns what `timing.json` holds, and whether a signal ended it.
 
-    notify: gets lines for the user, `ready` once the microphone gives sound.   watching: makes an observer of the
+    notify: gets lines for the user, `ready` once the microphone gives sound.   make_listener: makes a listener of the
     session, for as long as it lasts.
     Raises what opening the devices raises (see `ReconnectingDevice.open`), and what ends a session.
     """
-    return anyio.run(_Mic(engine, settings, options, notify, watching).run)
+    return anyio.run(_Mic(engine, settings, options, notify, make_listener).run)
 
 
 class _Mic:
@@ -118,10 +118,10 @@ class _Mic:
         settings: Settings,
         options: MicOptions,
         notify: Callable[[str], None],
-        watching: Watching | None,
+        make_listener: ListenerFactory | None,
     ) -> None:
         self._engine, self._settings, self._options = engine, settings, options
-        self._notify, self._watching = notify, watching
+        self._notify, self._make_listener = notify, make_listener
         self._signalled = False
 
     async def run(self) -> tuple[dict[str, Any], bool]:
@@ -130,10 +130,10 @@ class _Mic:
         async with drivers.job(backend.devices) as job:
             await job.wait(10.0)
             devices = job.result()
-        output = choose(devices, "output", options.output_device)
-        choose(devices, "input", options.input_device)
-        self._echo = echo_for(options.echo, output)
-        treatment = make_echo(self._echo)
+        output = select_device(devices, "output", options.output_device)
+        select_device(devices, "input", options.input_device)
+        self._echo = choose_echo_mode(options.echo, output)
+        treatment = create_echo_suppressor(self._echo)
         self._filter = None if treatment is None else EchoFilter(treatment)
         self._speaker = LoudspeakerSink(
             clock, self._settings.live, buffer_ms=options.buffer_ms, keep_reference=self._filter is not None
@@ -145,7 +145,7 @@ class _Mic:
         )  # fmt: skip
         self._in = ReconnectingDevice(
             backend, "input", options.input_device, self._microphone,
-            lambda device: backend.open_input(device, self._microphone.take), drivers, self._notify,
+            lambda device: backend.open_input(device, self._microphone.on_samples), drivers, self._notify,
         )  # fmt: skip
         try:
             await self._out.open(devices)
@@ -159,7 +159,7 @@ class _Mic:
 
     def _without_echo(self, heard: Any) -> Any:
         assert self._filter is not None
-        self._filter.played(self._speaker.reference(), self._speaker.rate_hz)
+        self._filter.push_reference(self._speaker.take_reference(), self._speaker.rate_hz)
         return self._filter.process(heard)
 
     def _ready(self) -> None:
@@ -177,27 +177,27 @@ class _Mic:
         worker = ThreadWorker(self._engine.info.device)
         with ExitStack() as opened:
             opened.callback(worker.close)
-            observers: list[SessionListener] = [turns, self._speaker]
+            listeners: list[SessionListener] = [turns, self._speaker]
             if options.transcript is not None:
-                observers.append(opened.enter_context(Transcript(options.transcript)))
+                listeners.append(opened.enter_context(Transcript(options.transcript)))
             if options.record is not None:
-                observers.append(opened.enter_context(Recorder(options.record, with_text=live.record_text)))
+                listeners.append(opened.enter_context(Recorder(options.record, with_text=live.record_text)))
             session = LiveSession(
                 self._engine, self._microphone, self._speaker,
-                clock=clock, worker=worker, config=config, live=live, observers=observers,
+                clock=clock, worker=worker, config=config, live=live, listeners=listeners,
             )  # fmt: skip
-            if self._watching is not None:
+            if self._make_listener is not None:
                 control = MicSessionHandle(session, lambda: self._status(session))
-                observers.append(opened.enter_context(self._watching(control)))
+                listeners.append(opened.enter_context(self._make_listener(control)))
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._in.keep, name="microphone")
-                tasks.start_soon(self._out.keep, name="loudspeaker")
+                tasks.start_soon(self._in.keep_open, name="microphone")
+                tasks.start_soon(self._out.keep_open, name="loudspeaker")
                 tasks.start_soon(self._until, session, name="end")
                 await session.run()
                 tasks.cancel_scope.cancel()
-            document = timing(self._engine.info, config, session.stats, turns) | {"devices": self._devices()}
+            document = timing_report(self._engine.info, config, session.stats, turns) | {"devices": self._devices()}
             if options.timing is not None:
-                write_timing(options.timing, document)
+                write_timing_report(options.timing, document)
             return document
 
     async def _until(self, session: LiveSession) -> None:
@@ -223,22 +223,26 @@ class _Mic:
             "backend": self._options.backend,
             "system": self._in.device.system,
             "echo": self._echo,
-            "input": {"name": self._in.device.name, "rate_hz": self._in.device.rate_hz, "reopened": self._in.reopened}
+            "input": {
+                "name": self._in.device.name,
+                "rate_hz": self._in.device.rate_hz,
+                "reopened": self._in.reopen_count,
+            }
             | asdict(self._microphone.stats),
             "output": {
                 "name": self._out.device.name,
                 "rate_hz": self._out.device.rate_hz,
-                "reopened": self._out.reopened,
+                "reopened": self._out.reopen_count,
             }
             | asdict(self._speaker.stats),
         }
 
-    def _status(self, session: LiveSession) -> Status:
+    def _status(self, session: LiveSession) -> MicStatus:
         stats = session.stats
-        return Status(
+        return MicStatus(
             heard_s=stats.heard_samples / 16_000,
-            hear_level=self._microphone.level,
-            say_level=self._speaker.level,
+            input_level=self._microphone.level,
+            output_level=self._speaker.level,
             playing=self._speaker.playing,
             interruptions=stats.interruptions,
             latency_p50_ms=stats.latency.percentile_ms(50),

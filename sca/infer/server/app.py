@@ -77,7 +77,7 @@ class ServerContext:
     def batcher(self) -> StepBatcher | None:
         """What steps the sessions together, where the engine can."""
         if self._batcher is None and isinstance(self.engine, BatchEngine):
-            wait_s = self.settings.live.batch_wait_ms / 1000 if self.engine.info.gathers else 0.0
+            wait_s = self.settings.live.batch_wait_ms / 1000 if self.engine.info.benefits_from_batching else 0.0
             self._batcher = StepBatcher(self.engine, self.worker, wait_s)
         return self._batcher
 
@@ -87,12 +87,12 @@ class ServerContext:
         sink: "AudioSink",
         clock: "Clock",
         config: SessionConfig,
-        observers: Sequence["SessionListener"] = (),
+        listeners: Sequence["SessionListener"] = (),
     ) -> LiveSession:
         """A session of the engine, not yet running."""
         return LiveSession(
             self.engine, source, sink,
-            clock=clock, worker=self.worker, config=config, live=self.settings.live, observers=[Meter(self.metrics), *observers],
+            clock=clock, worker=self.worker, config=config, live=self.settings.live, listeners=[Meter(self.metrics), *listeners],
             batcher=self.batcher,
         )  # fmt: skip
 

@@ -83,7 +83,7 @@ class LiveMetrics:
 
 
 class Meter(BaseListener):
-    """An observer that counts one session."""
+    """A listener that counts one session."""
 
     def __init__(self, metrics: LiveMetrics) -> None:
         self._metrics = metrics
@@ -91,29 +91,29 @@ class Meter(BaseListener):
         self._time_s = asyncio.get_running_loop().time
         self._heard_s: dict[int, float] = {}
 
-    def heard(self, samples: np.ndarray, chunk_index: int) -> None:
-        """See `Observer`."""
+    def on_input(self, samples: np.ndarray, chunk_index: int) -> None:
+        """See `SessionListener`."""
         self._heard_s[chunk_index] = self._time_s()
         self._metrics.heard.inc()
         self._bytes_in.inc(2 * len(samples))
 
-    def stepped(self, chunk_index: int, frames: Sequence[Frame]) -> None:
-        """See `Observer`."""
+    def on_step(self, chunk_index: int, frames: Sequence[Frame]) -> None:
+        """See `SessionListener`."""
         self._metrics.stepped.inc()
         self._metrics.step_s.observe(self._time_s() - self._heard_s[chunk_index])
         # Sound of the last steps may still be on its way; older chunks are done with.
         for index in [one for one in self._heard_s if one <= chunk_index - 16]:
             del self._heard_s[index]
 
-    def said(self, frame: AudioOutput, sample: int) -> None:
-        """See `Observer`."""
+    def on_output(self, frame: AudioOutput, sample: int) -> None:
+        """See `SessionListener`."""
         self._bytes_out.inc(len(frame.audio_bytes))
         heard_s = self._heard_s.get(frame.chunk_index)
         if heard_s is not None:
             self._metrics.answer_s.observe(self._time_s() - heard_s)
 
-    def control(self, frame: ControlFrame) -> None:
-        """See `Observer`."""
+    def on_control(self, frame: ControlFrame) -> None:
+        """See `SessionListener`."""
         if isinstance(frame, Lag):
             self._metrics.lags.labels(frame.reason).inc()
             self._metrics.dropped.inc(frame.dropped_chunks)

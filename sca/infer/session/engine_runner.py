@@ -16,7 +16,7 @@ from sca.audio.mel import log_mel
 from sca.config import LiveConfig
 from sca.errors import ScaError
 from sca.infer.device_worker import DeviceWorker, Job
-from sca.infer.engine import Engine, Session, SessionConfig
+from sca.infer.engine import Engine, EngineSession, SessionConfig
 from sca.infer.frames import NO_FEATURES, AudioInput, Frame
 from sca.infer.session.input_chunker import AudioChunk
 from sca.infer.session.step_batcher import StepBatcher
@@ -45,7 +45,7 @@ class EngineRunner:
         self._engine, self._worker, self._config, self._late, self._batcher = engine, worker, config, late, batcher
         self._hang_s = live.hang_s
         self._deadline_s = float(config.grid.chunk_s) if live.deadline_ms is None else live.deadline_ms / 1000
-        self._session: Session | None = None
+        self._session: EngineSession | None = None
         self._joined = ExitStack()
         self.name = engine.info.name
 
@@ -66,14 +66,14 @@ class EngineRunner:
             raise self._ours(frames, what) from frames
         return frames, job.ticks
 
-    def _prepare(self, session: Session, chunk: AudioChunk, turn_id: int | None) -> AudioInput:
+    def _prepare(self, session: EngineSession, chunk: AudioChunk, turn_id: int | None) -> AudioInput:
         """In the worker."""
         if turn_id is not None:
             session.interrupt(turn_id)
-        features = log_mel(chunk.samples)[None] if self._engine.info.wants_features else NO_FEATURES
+        features = log_mel(chunk.samples)[None] if self._engine.info.uses_features else NO_FEATURES
         return AudioInput(features, chunk.samples, chunk.index, chunk.timestamp)
 
-    def _step(self, session: Session, chunk: AudioChunk, turn_id: int | None) -> Sequence[Frame]:
+    def _step(self, session: EngineSession, chunk: AudioChunk, turn_id: int | None) -> Sequence[Frame]:
         """In the worker."""
         return session.step(self._prepare(session, chunk, turn_id))
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from sca.audio.chunker import Chunker
-from sca.infer.clock import TICKS_PER_HEARD
+from sca.infer.clock import TICKS_PER_HEARD_SAMPLE
 from sca.infer.interfaces import AudioBlock
-from sca.infer.session.pacing import SampleClock, Stats
+from sca.infer.session.pacing import SampleClock, SessionStats
 
 __all__ = ["AudioChunk", "InputChunker"]
 
@@ -27,8 +27,8 @@ class AudioChunk:
 
     samples: np.ndarray
     index: int
-    tick: int
-    length: int
+    end_tick: int
+    valid_samples: int
 
     @property
     def timestamp(self) -> int:
@@ -39,7 +39,7 @@ class AudioChunk:
 class InputChunker:
     """Feeds `stats` and `clock` with what it hears. Raises ValueError for blocks that are not float32 `(n,)`."""
 
-    def __init__(self, chunk_samples: int, stats: Stats, clock: SampleClock) -> None:
+    def __init__(self, chunk_samples: int, stats: SessionStats, clock: SampleClock) -> None:
         self._chunk_samples = chunk_samples
         self._chunker = Chunker(chunk_samples)
         self._stats = stats
@@ -49,11 +49,11 @@ class InputChunker:
     def push(self, block: AudioBlock) -> Iterator[AudioChunk]:
         """Hear a block; gives the chunks it completes."""
         chunks = self._chunker.push(self._clean(block.samples))
-        self._tick = block.tick
-        self._clock.advance(len(block.samples), block.tick)
+        self._tick = block.end_tick
+        self._clock.advance(len(block.samples), block.end_tick)
         for left, samples in zip(range(len(chunks) - 1, -1, -1), chunks, strict=True):
             after = self._chunker.pending + left * self._chunk_samples
-            yield self._heard(samples, block.tick - after * TICKS_PER_HEARD, self._chunk_samples)
+            yield self._heard(samples, block.end_tick - after * TICKS_PER_HEARD_SAMPLE, self._chunk_samples)
 
     def flush(self) -> AudioChunk | None:
         """The unfinished chunk at the end, if there is one."""

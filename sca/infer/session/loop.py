@@ -14,14 +14,14 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from sca.config import LiveConfig
 from sca.errors import ScaError
-from sca.infer.clock import TICKS_PER_HEARD, Clock
+from sca.infer.clock import TICKS_PER_HEARD_SAMPLE, Clock
 from sca.infer.device_worker import DeviceWorker
 from sca.infer.engine import Engine, SessionConfig
 from sca.infer.frames import AudioOutput, ErrorFrame, Frame, Interrupt, Lag, ThoughtPacket, TurnEnd
 from sca.infer.interfaces import AudioSink, AudioSource, SessionListener
 from sca.infer.session.engine_runner import EngineRunner
 from sca.infer.session.input_chunker import AudioChunk, InputChunker
-from sca.infer.session.pacing import Backlog, SampleClock, Stats, Turns
+from sca.infer.session.pacing import BacklogPolicy, SampleClock, SessionStats, TurnTracker
 from sca.infer.session.step_batcher import StepBatcher
 
 __all__ = ["LiveSession"]
@@ -46,25 +46,25 @@ class LiveSession:
         worker: DeviceWorker,
         config: SessionConfig | None = None,
         live: LiveConfig | None = None,
-        observers: Sequence[SessionListener] = (),
+        listeners: Sequence[SessionListener] = (),
         batcher: StepBatcher | None = None,
     ) -> None:
-        self._source, self._sink, self._clock, self._observers = source, sink, clock, observers
+        self._source, self._sink, self._clock, self._listeners = source, sink, clock, listeners
         self._config = SessionConfig() if config is None else config
         self._live = LiveConfig() if live is None else live
         self._chunk_s = float(self._config.grid.chunk_s)
-        self.stats, self.turns, self._heard_clock = Stats(), Turns(), SampleClock()
+        self.stats, self.turns, self._heard_clock = SessionStats(), TurnTracker(), SampleClock()
         self._listening = anyio.CancelScope()
         self._speaking: anyio.CancelScope | None = None
         self._interrupts = self._told = 0  # by the door: so far, and those that the engine knows
-        self._backlog = Backlog(
+        self._backlog = BacklogPolicy(
             min(self._live.lag_chunks, self._chunks(self._live.listen_buffer_ms) - 1), self._live.lag_policy
         )
         late = partial(self._lag, 1, 0, "deadline")
         self._mind = EngineRunner(engine, worker, self._config, self._live, late, batcher)
 
-    async def run(self) -> Stats:
-        """Run until the source ends. Raises the first `ScaError` of any part; observers get it as an `ErrorFrame` before."""
+    async def run(self) -> SessionStats:
+        """Run until the source ends. Raises the first `ScaError` of any part; listeners get it as an `ErrorFrame` before."""
         try:
             async with self._mind:
                 await self._converse()
@@ -87,7 +87,7 @@ class LiveSession:
         self._listening.cancel()
 
     async def _converse(self) -> None:
-        # Both in ms of sound. heard: when full, the source waits or its oldest chunk goes (`AudioSource.waits`). said: the engine waits.
+        # Both in ms of sound. heard: when full, the source waits or its oldest chunk goes (`AudioSource.can_wait`). said: the engine waits.
         heard_in, heard = anyio.create_memory_object_stream[AudioChunk](self._chunks(self._live.listen_buffer_ms))
         said_in, said = anyio.create_memory_object_stream[_Said](self._chunks(self._live.speak_buffer_ms))
         async with heard_in, heard, said_in, said, anyio.create_task_group() as tasks:
@@ -119,9 +119,9 @@ class LiveSession:
         heard_in: MemoryObjectSendStream[AudioChunk],
         heard: MemoryObjectReceiveStream[AudioChunk],
     ) -> None:
-        for observer in self._observers:
-            observer.heard(chunk.samples[: chunk.length], chunk.index)
-        if self._source.waits:
+        for listener in self._listeners:
+            listener.on_input(chunk.samples[: chunk.valid_samples], chunk.index)
+        if self._source.can_wait:
             await heard_in.send(chunk)
             return
         try:
@@ -136,17 +136,17 @@ class LiveSession:
     async def _think(
         self, heard: MemoryObjectReceiveStream[AudioChunk], said_in: MemoryObjectSendStream[_Said]
     ) -> None:
-        chunk_ticks = self._config.grid.heard_samples * TICKS_PER_HEARD
+        chunk_ticks = self._config.grid.heard_samples * TICKS_PER_HEARD_SAMPLE
         async with said_in:
             async for waiting in heard:
                 chunk = self._catch_up(waiting, heard)
                 interrupts = self._interrupts
                 frames, ticks = await self._mind.step(chunk, self._news())
-                for observer in self._observers:
-                    observer.stepped(chunk.index, frames)
+                for listener in self._listeners:
+                    listener.on_step(chunk.index, frames)
                 for frame in frames:
                     await self._pass_on(frame, chunk, said_in, cut_off=interrupts != self._interrupts)
-                passed = self._clock.now() - chunk.tick
+                passed = self._clock.now() - chunk.end_tick
                 self.stats.stepped += 1
                 self.stats.late += passed > chunk_ticks
                 self.stats.step.add(ticks)
@@ -155,7 +155,7 @@ class LiveSession:
     def _catch_up(self, chunk: AudioChunk, heard: MemoryObjectReceiveStream[AudioChunk]) -> AudioChunk:
         """The chunk to step next: this one, or the newest there is when the session is behind and skips."""
         waiting = heard.statistics().current_buffer_used
-        drop, lag = self._backlog.look(waiting)
+        drop, lag = self._backlog.decide(waiting)
         for _ in range(drop):
             chunk = heard.receive_nowait()
         self.stats.dropped += drop
@@ -176,20 +176,22 @@ class LiveSession:
     ) -> None:
         match frame:
             case AudioOutput():
-                if frame.problem is not None:
-                    raise ScaError(f"the engine {self._mind.name} answers chunk {chunk.index} with {frame.problem}")
-                if self.turns.saw(frame.turn_id) and not cut_off:
-                    await said_in.send((frame, chunk.tick))
+                if frame.format_error is not None:
+                    raise ScaError(
+                        f"the engine {self._mind.name} answers chunk {chunk.index} with {frame.format_error}"
+                    )
+                if self.turns.observe(frame.turn_id) and not cut_off:
+                    await said_in.send((frame, chunk.end_tick))
                 else:
                     self.stats.stale += 1
             case TurnEnd():
-                if self.turns.saw(frame.turn_id) and not cut_off:
-                    await said_in.send((frame, chunk.tick))
+                if self.turns.observe(frame.turn_id) and not cut_off:
+                    await said_in.send((frame, chunk.end_tick))
             case Interrupt():
                 self._cut(frame)
             case ThoughtPacket():
-                for observer in self._observers:
-                    observer.thought(frame)
+                for listener in self._listeners:
+                    listener.on_packet(frame)
             case ErrorFrame(fatal=True):
                 raise ScaError(frame.message)
             case _:
@@ -215,10 +217,10 @@ class LiveSession:
             self.stats.stale += 1
             return
         self.stats.chunks_out += 1
-        self.stats.said_samples += frame.samples
+        self.stats.said_samples += frame.num_samples
         self.stats.latency.add(self._clock.now() - heard_tick)
-        for observer in self._observers:
-            observer.said(frame, self._heard_clock.spoken_at(start))
+        for listener in self._listeners:
+            listener.on_output(frame, self._heard_clock.spoken_at(start))
 
     def _cut(self, frame: Interrupt) -> None:
         self.stats.interruptions += 1
@@ -227,8 +229,8 @@ class LiveSession:
             self._speaking.cancel()
         self._sink.flush()
         at = self._heard_clock.spoken_at(self._clock.now())
-        for observer in self._observers:
-            observer.cut(at)
+        for listener in self._listeners:
+            listener.on_flush(at)
         self._tell(frame)
 
     def _lag(self, behind: int, dropped: int, reason: Literal["backlog", "deadline"]) -> None:
@@ -236,8 +238,8 @@ class LiveSession:
         self._tell(Lag(self.turns.latest, self.stats.heard_samples, behind, dropped, reason))
 
     def _tell(self, frame: TurnEnd | Interrupt | Lag | ErrorFrame) -> None:
-        for observer in self._observers:
-            observer.control(frame)
+        for listener in self._listeners:
+            listener.on_control(frame)
 
 
 def _ours(raised: BaseException) -> ScaError | None:

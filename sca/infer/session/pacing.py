@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from sca.infer.clock import TICKS_PER_HEARD, TICKS_PER_MS, TICKS_PER_SPOKEN
+from sca.infer.clock import TICKS_PER_HEARD_SAMPLE, TICKS_PER_MS, TICKS_PER_SPOKEN_SAMPLE
 
-__all__ = ["Backlog", "Histogram", "Playout", "SampleClock", "Stats", "Turns", "spoken_length"]
+__all__ = ["BacklogPolicy", "Histogram", "Playout", "SampleClock", "SessionStats", "TurnTracker", "spoken_length"]
 
 
 class Playout:
@@ -59,7 +59,7 @@ class Playout:
 
 
 def _even_up(ticks: int) -> int:
-    return -(-ticks // TICKS_PER_SPOKEN) * TICKS_PER_SPOKEN
+    return -(-ticks // TICKS_PER_SPOKEN_SAMPLE) * TICKS_PER_SPOKEN_SAMPLE
 
 
 class SampleClock:
@@ -76,10 +76,10 @@ class SampleClock:
 
     def spoken_at(self, tick: int) -> int:
         """The sample at 24 kHz, counted along what is heard, that falls on `tick`."""
-        return _even_up(max(0, self.samples * TICKS_PER_HEARD + tick - self._tick)) // TICKS_PER_SPOKEN
+        return _even_up(max(0, self.samples * TICKS_PER_HEARD_SAMPLE + tick - self._tick)) // TICKS_PER_SPOKEN_SAMPLE
 
 
-class Turns:
+class TurnTracker:
     """Which turns may still be heard. A turn id is alive until it, or a later one, is interrupted.
 
     alive_from: the lowest turn id alive.   latest: the highest turn id seen.
@@ -89,7 +89,7 @@ class Turns:
         self.alive_from = 0
         self.latest = -1
 
-    def saw(self, turn_id: int) -> bool:
+    def observe(self, turn_id: int) -> bool:
         """Note a frame of a turn; False when it is stale."""
         self.latest = max(self.latest, turn_id)
         return turn_id >= self.alive_from
@@ -100,7 +100,7 @@ class Turns:
         self.alive_from = max(self.alive_from, turn_id + 1)
 
 
-class Backlog:
+class BacklogPolicy:
     """What to do about chunks that wait while the engine is busy: nothing while there are at most `most`."""
 
     def __init__(self, most: int, policy: Literal["skip", "wait"]) -> None:
@@ -108,7 +108,7 @@ class Backlog:
         self._skips = policy == "skip"
         self._behind = False
 
-    def look(self, waiting: int) -> tuple[int, bool]:
+    def decide(self, waiting: int) -> tuple[int, bool]:
         """How many of the oldest to drop, the one about to be stepped included, and whether to say that the session lags.
 
         skip drops all but the newest and says so each time; wait says so once, until nothing waits any more.
@@ -161,7 +161,7 @@ class Histogram:
 
 
 @dataclass(slots=True)
-class Stats:
+class SessionStats:
     """What a session counts.
 
     chunks_in: heard, the dropped ones included.   chunks_out: frames of sound handed to the sink.   late: stepped chunks whose
@@ -198,4 +198,4 @@ class Stats:
 
 def spoken_length(heard_samples: int) -> int:
     """How many samples at 24 kHz last as long as `heard_samples` at 16 kHz; half a sample counts as one."""
-    return _even_up(heard_samples * TICKS_PER_HEARD) // TICKS_PER_SPOKEN
+    return _even_up(heard_samples * TICKS_PER_HEARD_SAMPLE) // TICKS_PER_SPOKEN_SAMPLE

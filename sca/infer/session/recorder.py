@@ -14,15 +14,16 @@ from typing import Any, Self
 
 import numpy as np
 
+from sca.audio.pcm import INT16_MAX, pcm16_bytes
 from sca.errors import check_target, writing
 from sca.infer.engine import EngineInfo, SessionConfig
 from sca.infer.frames import AudioOutput, ControlFrame, ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd
 from sca.infer.interfaces import BaseListener
-from sca.infer.session.pacing import Stats, spoken_length
-from sca.infer.session.wav_writer import Timeline, WavWriter, to_pcm
+from sca.infer.session.pacing import SessionStats, spoken_length
+from sca.infer.session.wav_writer import TrackWriter, WavWriter
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
-__all__ = ["Recorder", "Transcript", "Turn", "TurnTimes", "timing", "write_timing"]
+__all__ = ["Recorder", "Transcript", "Turn", "TurnTimes", "timing_report", "write_timing_report"]
 
 _TURNS_HELD = 1000
 
@@ -57,22 +58,22 @@ class TurnTimes(BaseListener):
         self.begun = 0
         self.turns: deque[Turn] = deque(maxlen=_TURNS_HELD)
 
-    def said(self, frame: AudioOutput, sample: int) -> None:
-        """See `Observer`."""
+    def on_output(self, frame: AudioOutput, sample: int) -> None:
+        """See `SessionListener`."""
         if not self.turns or self.turns[-1].turn_id != frame.turn_id:
             self.begun += 1
             self.turns.append(Turn(frame.turn_id, frame.chunk_index, sample, sample))
-        self.turns[-1].end = sample + frame.samples
+        self.turns[-1].end = sample + frame.num_samples
 
-    def cut(self, sample: int) -> None:
-        """See `Observer`."""
+    def on_flush(self, sample: int) -> None:
+        """See `SessionListener`."""
         for turn in reversed(self.turns):
             if turn.end <= sample:
                 break
             turn.end = max(turn.start, sample)
 
-    def control(self, frame: ControlFrame) -> None:
-        """See `Observer`."""
+    def on_control(self, frame: ControlFrame) -> None:
+        """See `SessionListener`."""
         if not self.turns or self.turns[-1].turn_id != frame.turn_id or self.turns[-1].over:
             return
         if isinstance(frame, Interrupt):
@@ -80,7 +81,7 @@ class TurnTimes(BaseListener):
         self.turns[-1].over = isinstance(frame, Interrupt | TurnEnd)
 
 
-def timing(info: EngineInfo, config: SessionConfig, stats: Stats, turns: TurnTimes) -> dict[str, Any]:
+def timing_report(info: EngineInfo, config: SessionConfig, stats: SessionStats, turns: TurnTimes) -> dict[str, Any]:
     """What `timing.json` holds. Turns are those of the session's time: what would be heard after its end is left out."""
     end = spoken_length(stats.heard_samples)
     found = [asdict(turn) | {"end": min(turn.end, end)} for turn in turns.turns if turn.start < end]
@@ -95,7 +96,7 @@ def timing(info: EngineInfo, config: SessionConfig, stats: Stats, turns: TurnTim
     }
 
 
-def write_timing(path: Path, document: dict[str, Any]) -> None:
+def write_timing_report(path: Path, document: dict[str, Any]) -> None:
     """Write it, whole or not at all."""
     check_target(path)
     with writing(path):
@@ -134,15 +135,15 @@ class Transcript(BaseListener):
         self._start = 0
         self._text: list[str] = []
 
-    def said(self, frame: AudioOutput, sample: int) -> None:
-        """See `Observer`."""
+    def on_output(self, frame: AudioOutput, sample: int) -> None:
+        """See `SessionListener`."""
         if frame.turn_id != self._turn:
             self._end("")
             self._turn, self._start = frame.turn_id, sample
         self._text.append(frame.text_log)
 
-    def control(self, frame: ControlFrame) -> None:
-        """See `Observer`."""
+    def on_control(self, frame: ControlFrame) -> None:
+        """See `SessionListener`."""
         if isinstance(frame, TurnEnd | Interrupt):
             self._end(" …" if isinstance(frame, Interrupt) else "")
 
@@ -182,33 +183,35 @@ class Recorder(BaseListener):
             self._events = _Lines(folder / "events.jsonl")
             opened.callback(self._events.close)
             self._heard = opened.enter_context(WavWriter(folder / "heard.wav", HEARD_HZ, keep=True))
-            self._said = Timeline(opened.enter_context(WavWriter(folder / "said.wav", SPOKEN_HZ, keep=True)))
+            self._said = TrackWriter(opened.enter_context(WavWriter(folder / "said.wav", SPOKEN_HZ, keep=True)))
             self._open = opened.pop_all()
 
-    def heard(self, samples: np.ndarray, chunk_index: int) -> None:
-        """See `Observer`."""
-        self._heard.write(to_pcm(samples))
+    def on_input(self, samples: np.ndarray, chunk_index: int) -> None:
+        """See `SessionListener`."""
+        self._heard.write(pcm16_bytes(samples, INT16_MAX))
         self._heard_samples += len(samples)
 
-    def said(self, frame: AudioOutput, sample: int) -> None:
-        """See `Observer`."""
-        self._said.settle(min(sample, spoken_length(self._heard_samples)))
+    def on_output(self, frame: AudioOutput, sample: int) -> None:
+        """See `SessionListener`."""
+        self._said.commit(min(sample, spoken_length(self._heard_samples)))
         self._said.put(sample, frame.audio_bytes)
         text = {"text": frame.text_log} if self._with_text else {}
-        self._log("said", turn_id=frame.turn_id, chunk=frame.chunk_index, sample=sample, samples=frame.samples, **text)
+        self._log(
+            "said", turn_id=frame.turn_id, chunk=frame.chunk_index, sample=sample, samples=frame.num_samples, **text
+        )
 
-    def cut(self, sample: int) -> None:
-        """See `Observer`."""
+    def on_flush(self, sample: int) -> None:
+        """See `SessionListener`."""
         self._said.cut(sample)
         self._log("cut", sample=sample)
 
-    def thought(self, packet: ThoughtPacket) -> None:
-        """See `Observer`."""
+    def on_packet(self, packet: ThoughtPacket) -> None:
+        """See `SessionListener`."""
         text = {"text": packet.text_token_str, "tokens": packet.token_ids} if self._with_text else {}
         self._log("thought", chunk=packet.chunk_index, n_tokens=len(packet.token_ids), **text)
 
-    def control(self, frame: ControlFrame) -> None:
-        """See `Observer`."""
+    def on_control(self, frame: ControlFrame) -> None:
+        """See `SessionListener`."""
         values = asdict(frame)
         self._log(_EVENT_NAMES[type(frame)], heard_sample=values.pop("sample"), **values)
 

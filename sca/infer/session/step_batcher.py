@@ -12,7 +12,7 @@ import anyio
 
 from sca.errors import ScaError
 from sca.infer.device_worker import DeviceWorker, Job
-from sca.infer.engine import BatchEngine, Session
+from sca.infer.engine import BatchEngine, EngineSession
 from sca.infer.frames import AudioInput, Frame
 from sca.infer.notifier import Notifier
 
@@ -28,7 +28,7 @@ class _Step:
     called: it is in a batch, whose job and place are set; or it is its turn to begin one.   gone: nobody waits for it.
     """
 
-    session: Session
+    session: EngineSession
     prepare: Callable[[], AudioInput]
     called: anyio.Event = field(default_factory=anyio.Event)
     batch: Job | None = None
@@ -57,17 +57,17 @@ class StepBatcher:
             yield
         finally:
             self._sessions -= 1
-            self._arrived.notify()
+            self._arrived.notify_all()
 
     @asynccontextmanager
-    async def job(self, session: Session, prepare: Callable[[], AudioInput]) -> AsyncIterator[tuple[Job, int]]:
+    async def job(self, session: EngineSession, prepare: Callable[[], AudioInput]) -> AsyncIterator[tuple[Job, int]]:
         """Step a session, with others; gives the job of the batch, begun, and the session's place in its results.
 
         prepare: makes the input, in the worker.   A result is frames, or the exception of that session alone.
         """
         step = _Step(session, prepare)
         self._pending.append(step)
-        self._arrived.notify()
+        self._arrived.notify_all()
         if self._busy:
             try:
                 await step.called.wait()
@@ -103,7 +103,7 @@ class StepBatcher:
     def _run(self, batch: Sequence[_Step]) -> _Results:
         """In the worker."""
         results: _Results = [()] * len(batch)
-        ready: list[tuple[int, Session, AudioInput]] = []
+        ready: list[tuple[int, EngineSession, AudioInput]] = []
         for place, step in enumerate(batch):
             try:
                 ready.append((place, step.session, step.prepare()))

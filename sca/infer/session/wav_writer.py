@@ -1,6 +1,6 @@
 """WAV files written as time passes: int16 mono, in bounded memory, under their name only when they are whole.
 
-`Timeline` is what a listener would have heard: pieces of sound at their places, silence between them, cut where it was cut.
+`TrackWriter` is what a listener would have heard: pieces of sound at their places, silence between them, cut where it was cut.
 """
 
 import struct
@@ -10,21 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
 from sca.errors import check_target, writing
 
-__all__ = ["Timeline", "WavWriter", "to_pcm"]
+__all__ = ["TrackWriter", "WavWriter"]
 
 _SILENCE_AT_ONCE = 1 << 16
 _HEADER_BYTES = 44
 _UNKNOWN = 0xFFFFFFFF
-
-
-def to_pcm(samples: np.ndarray) -> bytes:
-    """Float32 `(n,)` in [-1, 1] as int16 little-endian; what lies beyond is clipped."""
-    pcm: bytes = np.rint(np.clip(samples, -1, 1) * np.float32(32767)).astype("<i2").tobytes()
-    return pcm
 
 
 class WavWriter:
@@ -97,8 +89,8 @@ class WavWriter:
             self.discard()
 
 
-class Timeline:
-    """Places sound on a track. What lies before `settle` is written; the rest may still be cut."""
+class TrackWriter:
+    """Places sound on a track. What lies before `commit` is written; the rest may still be cut."""
 
     def __init__(self, wav: WavWriter) -> None:
         self._wav = wav
@@ -113,10 +105,10 @@ class Timeline:
 
     def cut(self, at: int) -> None:
         """Nothing is heard from sample `at` on."""
-        self.settle(at)
+        self.commit(at)
         self._waiting.clear()
 
-    def settle(self, until: int) -> None:
+    def commit(self, until: int) -> None:
         """Write everything before sample `until`."""
         while self._waiting and self._waiting[0][0] < until:
             start, pcm = self._waiting.popleft()
@@ -129,7 +121,7 @@ class Timeline:
 
     def finish(self, length: int) -> None:
         """Make the track exactly `length` samples long."""
-        self.settle(length)
+        self.commit(length)
         self._waiting.clear()
         if self._wav.samples > length:
             self._wav.truncate(length)

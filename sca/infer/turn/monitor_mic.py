@@ -43,14 +43,14 @@ async def _listen(
         backend = load_backend(choice.backend)
         line = ReconnectingDevice(
             backend, "input", choice.device, microphone,
-            lambda device: backend.open_input(device, microphone.take), drivers, notify,
+            lambda device: backend.open_input(device, microphone.on_samples), drivers, notify,
         )  # fmt: skip
         device = await line.open()
         notify(f"ready: hears {device.name}; Ctrl-C ends it")
         try:
             with anyio.move_on_after(choice.seconds):
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(line.keep, name="microphone")
+                    tasks.start_soon(line.keep_open, name="microphone")
                     await watch_source(microphone, watch, models, tell)
         finally:
             await line.close()

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 
 from sca.audio.mel import log_mel
+from sca.audio.pcm import INT16_MAX, pcm16_bytes
 from sca.config import DuplexConfig, QwenConfig, Settings
 from sca.control_tokens import Grammar, State, check_control_ids, controls_of
 from sca.errors import ConfigError
-from sca.infer.engine import EngineInfo, Session, SessionConfig, StepGuard
+from sca.infer.engine import EngineInfo, EngineSession, SessionConfig, StepGuard
 from sca.infer.engines.qwen_omni.context_window import ContextWindow
 from sca.infer.engines.qwen_omni.load import load_model
 from sca.infer.engines.qwen_omni.thinker import ThinkerStream
 from sca.infer.engines.qwen_omni.token_mask import Rules
 from sca.infer.engines.qwen_omni.voice import Voice, VoiceSettings
 from sca.infer.frames import AudioInput, AudioOutput, ErrorFrame, Frame, ThoughtPacket, TurnEnd
-from sca.infer.session.wav_writer import to_pcm
 from sca.tokenizer import TextTokenizer, system_turn
 from sca.units import SPOKEN_HZ, Grid
 
@@ -97,7 +97,7 @@ class QwenOmni:
         self.tokens_per_chunk, self.lead_chunks = duplex.text_tokens_per_chunk, duplex.lead_chunks
         self.layer = _layer(qwen.conditioning, model)
 
-    def open(self, session_config: SessionConfig) -> Session:
+    def open(self, session_config: SessionConfig) -> EngineSession:
         """Begin a conversation. Raises `ConfigError` when the prompt leaves no room for it in the model's context."""
         return QwenSession(self, session_config)
 
@@ -198,7 +198,7 @@ class QwenSession:
         return self._thinker.held_bytes + int(self.voice.held_bytes)
 
     def step(self, heard: AudioInput) -> Sequence[Frame]:
-        """See `Session`."""
+        """See `EngineSession`."""
         import torch
 
         with torch.inference_mode():
@@ -227,7 +227,7 @@ class QwenSession:
         said = [token for token in tokens if token not in grammar.not_text]
         text = self._text(said)
         frames: list[Frame] = [ThoughtPacket(told, text, tuple(tokens), heard.chunk_index)]
-        frames.append(AudioOutput(to_pcm(wave), SPOKEN_HZ, text, heard.chunk_index, self._turn_id))
+        frames.append(AudioOutput(pcm16_bytes(wave, INT16_MAX), SPOKEN_HZ, text, heard.chunk_index, self._turn_id))
         quiet = all(token == grammar.silence for token in tokens)
         self._silent_chunks = self._silent_chunks + 1 if quiet else 0
         self._in_turn = self._in_turn or bool(said)
@@ -311,7 +311,7 @@ class QwenSession:
         return text
 
     def interrupt(self, turn_id: int) -> None:
-        """See `Session`."""
+        """See `EngineSession`."""
         import torch
 
         self._turn_id = max(self._turn_id, turn_id)
@@ -321,12 +321,12 @@ class QwenSession:
             self._begin_voice()
 
     def reset(self) -> None:
-        """See `Session`."""
+        """See `EngineSession`."""
         self._guard.reset()
         self._begin()
 
     def close(self) -> None:
-        """See `Session`."""
+        """See `EngineSession`."""
         self._guard.close()
         # Letting go of the caches is what counts.
         self._thinker = None  # type: ignore[assignment]

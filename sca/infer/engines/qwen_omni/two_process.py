@@ -5,7 +5,7 @@ from typing import Any
 
 from sca.config import DuplexConfig, QwenConfig
 from sca.errors import ConfigError
-from sca.infer.engine import Session
+from sca.infer.engine import EngineSession
 from sca.infer.engines.qwen_omni.engine import QwenOmni, QwenSession
 from sca.infer.engines.qwen_omni.voice_process import RemoteVoice, VoiceProcess
 from sca.infer.frames import AudioInput, Frame
@@ -32,7 +32,7 @@ class TwoProcessOmni(QwenOmni):
         return RemoteVoice(self.voices, marks, self.voice_settings(grid))
 
     def step_batch(
-        self, sessions: Sequence[Session], inputs: Sequence[AudioInput]
+        self, sessions: Sequence[EngineSession], inputs: Sequence[AudioInput]
     ) -> Sequence[Sequence[Frame] | Exception]:
         """See `BatchEngine`."""
         import torch

@@ -14,7 +14,7 @@ import numpy as np
 
 from sca.audio.vad import SileroVad
 from sca.config import LiveConfig, Settings, VllmConfig
-from sca.infer.engine import EngineInfo, Session, SessionConfig, StepGuard
+from sca.infer.engine import EngineInfo, EngineSession, SessionConfig, StepGuard
 from sca.infer.engines.turn_taking import TurnEar, gate_of
 from sca.infer.engines.vllm_omni import protocol
 from sca.infer.engines.vllm_omni.connection import Broken, Heard, Lost, RealtimeConnection, Restored
@@ -24,17 +24,17 @@ from sca.units import SPOKEN_HZ
 if TYPE_CHECKING:
     from sca.infer.turn.detector import ModelTurnDetector
 
-__all__ = ["VllmOmni", "load"]
+__all__ = ["VllmOmniEngine", "load"]
 
 log = logging.getLogger(__name__)
 
 
-def load(settings: Settings) -> "VllmOmni":
+def load(settings: Settings) -> "VllmOmniEngine":
     """The engine for the server of `settings.vllm`. Raises `ConfigError` when that names none; the server is not asked yet."""
-    return VllmOmni(settings.vllm, settings.live, gate_of(settings))
+    return VllmOmniEngine(settings.vllm, settings.live, gate_of(settings))
 
 
-class VllmOmni:
+class VllmOmniEngine:
     """See the module."""
 
     def __init__(
@@ -47,13 +47,13 @@ class VllmOmni:
         self.url = protocol.address(vllm)
         where = self.url.partition("?")[0]
         self.info = EngineInfo(
-            "vllm-omni", f"answers of the server at {where}", wants_features=False, device=f"network {where}"
+            "vllm-omni", f"answers of the server at {where}", uses_features=False, device=f"network {where}"
         )
         self._live = LiveConfig() if live is None else live
         self._gate = gate
         self._vad = SileroVad()
 
-    def open(self, session_config: SessionConfig) -> Session:
+    def open(self, session_config: SessionConfig) -> EngineSession:
         """Connect and begin a conversation. Raises what `RealtimeConnection` raises."""
         gate = None if self._gate is None else self._gate()
         return _VllmSession(self, session_config, TurnEar(self._vad, session_config, self._live, gate))
@@ -77,7 +77,7 @@ class _Answer:
 class _VllmSession:
     """starved: steps in which an answer had begun and its next piece was not there."""
 
-    def __init__(self, engine: VllmOmni, config: SessionConfig, ear: TurnEar) -> None:
+    def __init__(self, engine: VllmOmniEngine, config: SessionConfig, ear: TurnEar) -> None:
         self._vllm, self._config = engine.vllm, config
         self._url = engine.url
         self._guard = StepGuard(config.grid.heard_samples)

@@ -13,10 +13,10 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import numpy as np
 
+from sca.audio.pcm import INT16_MAX, pcm16_bytes
 from sca.audio.resample import resample
 from sca.config import VllmConfig
 from sca.errors import ConfigError
-from sca.infer.session.wav_writer import to_pcm
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
 __all__ = ["ProtocolError", "address", "ask", "cancel", "error_line", "hello", "read", "sound_of", "truncate"]
@@ -81,7 +81,7 @@ def hello(prompt: str, vllm: VllmConfig) -> Event:
 
 def ask(turn: np.ndarray) -> list[Event]:
     """The events that hand over a turn, float32 `(n,)` at 16 kHz, and want an answer to it; the last is `response.create`."""
-    pcm = to_pcm(resample(turn, HEARD_HZ, SPOKEN_HZ))
+    pcm = pcm16_bytes(resample(turn, HEARD_HZ, SPOKEN_HZ), INT16_MAX)
     size = 2 * _APPEND_SAMPLES
     events = [
         {

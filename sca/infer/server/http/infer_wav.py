@@ -115,7 +115,7 @@ async def _infer(server: "ServerContext", request: "Request", session_id: str) -
     if "audio/wav" in request.headers.get("accept", ""):
         return Response(wav, media_type="audio/wav")
     document = {
-        "text": "".join(upload.text if server.engine.info.speaks else upload.thoughts),
+        "text": "".join(upload.text if server.engine.info.produces_audio else upload.thoughts),
         "audio": base64.b64encode(wav).decode(),
         "sample_rate": SPOKEN_HZ,
         "timings": {"heard_s": len(samples) / HEARD_HZ, **stats.summary()},
@@ -184,9 +184,9 @@ def _decode(data: bytes, most_s: float) -> np.ndarray:
 
 
 class _Upload(BaseListener):
-    """Source, sink and observer of the session: the next chunk is heard when the one before was stepped."""
+    """Source, sink and listener of the session: the next chunk is heard when the one before was stepped."""
 
-    waits = True
+    can_wait = True
 
     def __init__(self, samples: np.ndarray, chunk: int) -> None:
         self._samples, self._chunk = samples, chunk
@@ -222,8 +222,8 @@ class _Upload(BaseListener):
     async def finish(self, heard_samples: int) -> None:
         """See `Sink`."""
 
-    def stepped(self, chunk_index: int, frames: Sequence[Frame]) -> None:
-        """See `Observer`."""
+    def on_step(self, chunk_index: int, frames: Sequence[Frame]) -> None:
+        """See `SessionListener`."""
         for frame in frames:
             match frame:
                 case AudioOutput():

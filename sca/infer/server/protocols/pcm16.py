@@ -171,18 +171,18 @@ class _Conversation(Connection):
     def _spoken(self, frame: AudioOutput) -> tuple[str, bytes]:
         return _encode(audio_head(frame)), frame.audio_bytes
 
-    def stepped(self, chunk_index: int, frames: Sequence[Frame]) -> None:
+    def on_step(self, chunk_index: int, frames: Sequence[Frame]) -> None:
         """The reply to a chunk."""
         said = "".join(frame.text_log for frame in frames if isinstance(frame, AudioOutput))
         thought = "".join(frame.text_token_str for frame in frames if isinstance(frame, ThoughtPacket))
-        document = reply(said or ("" if self._server.engine.info.speaks else thought), self._grid, chunk_index)
+        document = reply(said or ("" if self._server.engine.info.produces_audio else thought), self._grid, chunk_index)
         self._send(document | ({"received": self._link.received} if self._resumable else {}))
 
-    def said(self, frame: AudioOutput, sample: int) -> None:
+    def on_output(self, frame: AudioOutput, sample: int) -> None:
         """Sound was sent."""
         self._seat.busy = True
 
-    def control(self, frame: ControlFrame) -> None:
+    def on_control(self, frame: ControlFrame) -> None:
         """Tell the client what happened."""
         if isinstance(frame, TurnEnd | Interrupt):
             self._seat.busy = False

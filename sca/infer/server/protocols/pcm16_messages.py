@@ -87,7 +87,7 @@ def audio_head(frame: AudioOutput) -> dict[str, Any]:
         "type": "audio",
         "sample_rate": frame.sample_rate,
         "format": "pcm16",
-        "samples": frame.samples,
+        "samples": frame.num_samples,
         "chunk_index": frame.chunk_index,
         "turn_id": frame.turn_id,
     }

@@ -187,7 +187,7 @@ class _Call(Connection):
         self._new_turn()
         self._outbox.put(self._message("clear"))
 
-    def control(self, frame: ControlFrame) -> None:
+    def on_control(self, frame: ControlFrame) -> None:
         """A turn ended, or was cut off."""
         match frame:
             case TurnEnd():

@@ -81,7 +81,7 @@ class ResumableSocket:
         self._kept_bytes = 0
         if self._socket is None:
             self.end()
-        self._changed.notify()
+        self._changed.notify_all()
 
     def acknowledge(self, received: int) -> None:
         """The client has so many messages. Raises `ResumeGapError` for more than were sent."""
@@ -89,7 +89,7 @@ class ResumableSocket:
             raise ResumeGapError
         while self._kept and self.sent - len(self._kept) < received:
             self._kept_bytes -= _size(self._kept.popleft())
-        self._changed.notify()
+        self._changed.notify_all()
 
     def attach(
         self, websocket: "WebSocket", received: int, hello: Callable[[int], Message], arrived: Callable[[], object]
@@ -125,7 +125,7 @@ class ResumableSocket:
             socket = self._socket
             if socket is None:
                 self._over = True
-                self._changed.notify()
+                self._changed.notify_all()
                 raise ClientDisconnectedError
             with anyio.CancelScope() as self._writing:
                 if await self._send_over(socket, outbox):
@@ -224,7 +224,7 @@ class ResumableSocket:
         for scope in (self._reading, self._writing):
             if scope is not None:
                 scope.cancel()
-        self._changed.notify()
+        self._changed.notify_all()
 
 
 async def _send(socket: "WebSocket", message: Message) -> None:

@@ -49,7 +49,7 @@ class SendQueue:
         if not self._closed:
             self._posts.append(_Post(messages, ms))
             self._held_ms += ms
-            self._changed.notify()
+            self._changed.notify_all()
 
     async def room(self, ms: float = 0.0) -> None:
         """Wait until `ms` of sound more may be put."""
@@ -80,13 +80,13 @@ class SendQueue:
         """Forget the sound that was not sent yet, because it was cut off; returns how many ms."""
         dropped, self._held_ms = self._held_ms, 0.0
         self._posts = deque(one for one in self._posts if one.ms == 0)
-        self._changed.notify()
+        self._changed.notify_all()
         return dropped
 
     def close(self) -> None:
         """Nothing more comes; what is there is still taken."""
         self._closed = True
-        self._changed.notify()
+        self._changed.notify_all()
 
     async def take(self) -> Message | None:
         """The next message, as soon as there is one; None at the end. Cancelled, it has taken nothing."""
@@ -101,5 +101,5 @@ class SendQueue:
                 post.messages = tuple(self._lost(post.lost_ms))
             self._held_ms = max(0.0, self._held_ms - post.ms)
             self._begun.extend(post.messages)
-            self._changed.notify()
+            self._changed.notify_all()
         return self._begun.popleft()

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import numpy as np
 
 from sca.config import LiveConfig
-from sca.infer.clock import TICKS_PER_HEARD, TICKS_PER_MS, TICKS_PER_SPOKEN, Clock
+from sca.infer.clock import TICKS_PER_HEARD_SAMPLE, TICKS_PER_MS, TICKS_PER_SPOKEN_SAMPLE, Clock
 from sca.infer.frames import AudioOutput, Frame
 from sca.infer.interfaces import AudioBlock, BaseListener
 from sca.infer.notifier import Notifier
@@ -21,14 +21,14 @@ __all__ = ["NetworkSink", "NetworkSource"]
 
 
 class NetworkSource(BaseListener):
-    """A `Source` that is given sound; also an observer of its session.
+    """A `Source` that is given sound; also a listener of its session.
 
     Nothing is heard before a chunk is whole, so sound is handed over by the chunk: what a client's frames cost is to be put here.
     Sound that comes ahead of real time is handed over as fast as the engine steps, so none of it is ever dropped for lag; sound
     that is on time is handed over at once. What waits is at most `live.listen_buffer_ms`: then `put` waits.
     """
 
-    waits = True
+    can_wait = True
 
     def __init__(self, clock: Clock, grid: Grid, live: LiveConfig) -> None:
         self._clock = clock
@@ -63,7 +63,7 @@ class NetworkSource(BaseListener):
     def resume(self) -> None:
         """The client comes back, with what was heard meanwhile: from now on that counts as ahead of real time, not as late."""
         if self._origin is not None:
-            self._origin = self._now() - self._given * TICKS_PER_HEARD
+            self._origin = self._now() - self._given * TICKS_PER_HEARD_SAMPLE
 
     async def put(self, samples: np.ndarray) -> None:
         """Float32 `(n,)` at 16 kHz, any n. Waits while too much is held; after `close` it is thrown away."""
@@ -83,7 +83,7 @@ class NetworkSource(BaseListener):
             whole = self._whole
             self._held += len(piece)
             if self._whole != whole:
-                self._came.notify()
+                self._came.notify_all()
 
     @property
     def _whole(self) -> bool:
@@ -127,7 +127,7 @@ class NetworkSource(BaseListener):
             if not self._waiting:  # cleared meanwhile
                 continue
             chunk = self._take()
-            self._went.notify()
+            self._went.notify_all()
             yield AudioBlock(chunk, self._clock.now())
 
     async def _when_due(self) -> None:
@@ -137,20 +137,22 @@ class NetworkSource(BaseListener):
 
     def _ahead(self, samples: int) -> bool:
         """Whether what is handed over next would be due, in real time since the first, more than `samples` from now."""
-        return self._origin is not None and self._origin + (self._given - samples) * TICKS_PER_HEARD > self._now()
+        return (
+            self._origin is not None and self._origin + (self._given - samples) * TICKS_PER_HEARD_SAMPLE > self._now()
+        )
 
     def _now(self) -> int:
         """The time that counts: it stands still while there is no room."""
         return self._clock.now() if self._full_since is None else self._full_since
 
-    def stepped(self, chunk_index: int, frames: Sequence[Frame]) -> None:
-        """See `Observer`."""
+    def on_step(self, chunk_index: int, frames: Sequence[Frame]) -> None:
+        """See `SessionListener`."""
         self._stepped = chunk_index
-        self._due.notify()
+        self._due.notify_all()
 
     def _notify(self) -> None:
         for change in (self._came, self._went, self._due):
-            change.notify()
+            change.notify_all()
 
 
 class NetworkSink:
@@ -179,7 +181,7 @@ class NetworkSink:
 
     async def play(self, frame: AudioOutput) -> int:
         """See `Sink`."""
-        ticks = frame.samples * TICKS_PER_SPOKEN
+        ticks = frame.num_samples * TICKS_PER_SPOKEN_SAMPLE
         ms = ticks / TICKS_PER_MS
         if self._may_drop():
             dropped_ms = self._outbox.make_room(ms)

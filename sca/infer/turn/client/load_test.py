@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sca.audio.decode import BlockReader, read
+from sca.audio.decode import BlockReader, read_audio
 from sca.audio.resample import StreamResampler
 from sca.errors import ConfigError, ScaError
 from sca.infer.turn.client.http import TurnAnswer, TurnClient
@@ -50,7 +50,7 @@ def end_of(path: Path, seconds: float = SAMPLE_S) -> np.ndarray:
 def shipped_speech() -> np.ndarray:
     """Some seconds of the synthetic speaker that ships with sca, float32 `(n,)` at 16 kHz."""
     with demo_corpus() as folder:
-        return read(folder / "WAV" / "D0001_S0001_0_G0001.flac", HEARD_HZ)[: SAMPLE_S * HEARD_HZ]
+        return read_audio(folder / "WAV" / "D0001_S0001_0_G0001.flac", HEARD_HZ)[: SAMPLE_S * HEARD_HZ]
 
 
 @dataclass(slots=True)

@@ -122,7 +122,7 @@ class JobQueue:
             if self.full:
                 raise BusyError(f"{self.limit} requests are waiting or being answered", self.retry_after_s())
             self.waiting.append(job)
-            self.changed.notify()
+            self.changed.notify_all()
 
     def done(self, jobs: int, spent_s: float) -> None:
         """Note that `jobs` questions were answered in `spent_s` together."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from sca.config import DuplexConfig, QwenConfig
 from sca.errors import ConfigError, ScaError
-from sca.infer.engine import Session, SessionConfig
+from sca.infer.engine import EngineSession, SessionConfig
 from sca.infer.engines.qwen_omni.context_window import ContextWindow, Eviction
 from sca.infer.engines.qwen_omni.engine import QwenOmni, QwenSession
 from sca.infer.engines.qwen_omni.sampling import SamplingNoise
@@ -50,7 +50,7 @@ class SlotOmni(QwenOmni):
         self._free = list(range(self.slots))
         self._grid: Grid | None = None
 
-    def open(self, session_config: SessionConfig) -> Session:
+    def open(self, session_config: SessionConfig) -> EngineSession:
         """Begin a conversation. Raises `ConfigError` for another grid, `ScaError` when all slots are taken."""
         import torch
 
@@ -125,7 +125,7 @@ class SlotOmni(QwenOmni):
         return slot, weakref.finalize(session, heapq.heappush, self._free, slot)
 
     def step_batch(
-        self, sessions: Sequence[Session], inputs: Sequence[AudioInput]
+        self, sessions: Sequence[EngineSession], inputs: Sequence[AudioInput]
     ) -> Sequence[Sequence[Frame] | Exception]:
         """See `BatchEngine`."""
         import torch

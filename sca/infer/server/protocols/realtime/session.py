@@ -199,7 +199,7 @@ class _Conversation(Connection):
         self._wake()
 
     def _wake(self) -> None:
-        self._news.notify()
+        self._news.notify_all()
 
     async def _feed(self) -> None:
         chunk = self._grid.heard_samples
@@ -310,7 +310,7 @@ class _Conversation(Connection):
         delta = response.say(frame.audio_bytes, frame.text_log, frame.turn_id)
         return () if delta is None else self._message(delta)
 
-    def control(self, frame: ControlFrame) -> None:
+    def on_control(self, frame: ControlFrame) -> None:
         """A turn ended, or the engine cut itself off."""
         response = self._response
         if response is None or response.turn_id is None or response.turn_id > getattr(frame, "turn_id", -1):

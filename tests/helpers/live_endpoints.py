@@ -18,8 +18,8 @@ CHUNK_TICKS = CHUNK * 3
 class ArraySource:
     """Hands out `samples` in blocks of the given sizes, over and over, each when its last sample is heard."""
 
-    def __init__(self, samples, clock, sizes=(CHUNK,), *, waits=True):
-        self.samples, self.clock, self.sizes, self.waits = samples, clock, sizes, waits
+    def __init__(self, samples, clock, sizes=(CHUNK,), *, can_wait=True):
+        self.samples, self.clock, self.sizes, self.can_wait = samples, clock, sizes, can_wait
 
     async def blocks(self):
         at = i = 0
@@ -41,7 +41,7 @@ class ListSink:
     async def play(self, frame):
         now = self.clock.now()
         await self.clock.sleep_until(now + self.playout.ahead(now) - self.ahead)
-        start = self.playout.push(frame.samples * 2, frame.turn_id, self.clock.now())
+        start = self.playout.push(frame.num_samples * 2, frame.turn_id, self.clock.now())
         self.played.append((start, frame))
         return start
 
@@ -53,24 +53,24 @@ class ListSink:
 
 
 class Log(BaseListener):
-    """All that an observer is told."""
+    """All that a listener is told."""
 
     def __init__(self):
         self.blocks, self.frames, self.positions, self.cuts = [], [], [], []
 
-    def heard(self, samples, chunk_index):
+    def on_input(self, samples, chunk_index):
         self.blocks.append((chunk_index, samples))
 
-    def said(self, frame, sample):
+    def on_output(self, frame, sample):
         self.positions.append((sample, frame.chunk_index))
 
-    def cut(self, sample):
+    def on_flush(self, sample):
         self.cuts.append(sample)
 
-    def thought(self, packet):
+    def on_packet(self, packet):
         self.frames.append(packet)
 
-    def control(self, frame):
+    def on_control(self, frame):
         self.frames.append(frame)
 
     def of(self, kind):
@@ -80,26 +80,28 @@ class Log(BaseListener):
 class Run:
     """One simulated session, and what is left of it. `during(session, clock)` runs beside it."""
 
-    def __init__(self, engine, samples, live, *, sizes=(CHUNK,), waits=True, during=None, sink=ListSink, worker=None):
+    def __init__(
+        self, engine, samples, live, *, sizes=(CHUNK,), can_wait=True, during=None, sink=ListSink, worker=None
+    ):
         self.log, self.error = Log(), None
-        self._args = engine, samples, live, sizes, waits, during, sink, worker
+        self._args = engine, samples, live, sizes, can_wait, during, sink, worker
         simulate(self._main)
 
     async def _main(self):
         import anyio
 
-        engine, samples, live, sizes, waits, during, sink, worker = self._args
+        engine, samples, live, sizes, can_wait, during, sink, worker = self._args
         clock = LoopClock()
         self.sink = sink(clock)
         self.session = LiveSession(
             engine,
-            ArraySource(np.asarray(samples, np.float32), clock, sizes, waits=waits),
+            ArraySource(np.asarray(samples, np.float32), clock, sizes, can_wait=can_wait),
             self.sink,
             clock=clock,
             worker=worker or InlineWorker(live.step_cost_ms),
             config=SessionConfig(grid=Grid()),
             live=live,
-            observers=[self.log],
+            listeners=[self.log],
         )
         async with anyio.create_task_group() as tasks:
             if during is not None:

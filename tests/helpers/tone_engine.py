@@ -4,13 +4,13 @@ import threading
 
 import numpy as np
 
+from sca.audio.pcm import INT16_MAX, pcm16_bytes
 from sca.infer.engine import EngineInfo, StepGuard
 from sca.infer.frames import AudioOutput, ErrorFrame, ThoughtPacket, TurnEnd
-from sca.infer.session.wav_writer import to_pcm
 from sca.units import SPOKEN_HZ
 
 
-class Session:
+class ToneSession:
     """Says a tone in every chunk, a turn of `turn_chunks` chunks after the other; thinks the loudest mel bin."""
 
     def __init__(self, engine, config):
@@ -33,7 +33,7 @@ class Session:
 
     def speak(self, heard):
         packet = ThoughtPacket(np.float32(heard.features.max(initial=0)).reshape(1, 1, 1), "a", (1,), heard.chunk_index)
-        pcm = to_pcm(np.full(self.grid.spoken_samples, (heard.chunk_index % 100 + 1) / 128, np.float32))
+        pcm = pcm16_bytes(np.full(self.grid.spoken_samples, (heard.chunk_index % 100 + 1) / 128, np.float32), INT16_MAX)
         frames = [packet, AudioOutput(pcm, SPOKEN_HZ, f"{heard.chunk_index} ", heard.chunk_index, self.turn_id)]
         self.said += 1
         if self.said == self.engine.turn_chunks:
@@ -57,13 +57,13 @@ class Session:
 class Tone:
     """`acts` maps a chunk index to what that step does instead: a function of session and input that returns frames or raises."""
 
-    def __init__(self, acts=None, *, turn_chunks=4, wants_features=True, device="cpu"):
-        self.info = EngineInfo("tone", "a tone in every chunk", wants_features=wants_features, device=device)
+    def __init__(self, acts=None, *, turn_chunks=4, uses_features=True, device="cpu"):
+        self.info = EngineInfo("tone", "a tone in every chunk", uses_features=uses_features, device=device)
         self.acts, self.turn_chunks = acts or {}, turn_chunks
         self.steps, self.batches, self.sessions, self.closed = [], [], [], 0
 
     def open(self, session_config):
-        self.sessions.append(Session(self, session_config))
+        self.sessions.append(ToneSession(self, session_config))
         return self.sessions[-1]
 
     def step_batch(self, sessions, inputs):
