@@ -80,19 +80,24 @@ def _line(entry: LedgerEntry) -> bytes:
 
 @contextmanager
 def lock_dir(folder: Path) -> Iterator[None]:
-    """Hold `folder` for one writer. Raises `InputError` when another process has it."""
-    import fcntl
+    """Hold `folder` for one writer, and make it if it does not exist.
+
+    Raises:
+        InputError: Another run holds it.
+        OutputError: It cannot be made or written to.
+    """
+    from filelock import FileLock, Timeout
 
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    try:
+        lock = FileLock(folder / ".lock", timeout=0)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            lock.acquire()
+        except Timeout as error:
             raise InputError(
                 f"another run is writing to {folder}", hint="wait for it, or give another output folder"
             ) from error
+    try:
         yield
     finally:
-        lock.close()
+        lock.release()

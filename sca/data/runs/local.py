@@ -1,88 +1,136 @@
-"""Run one function over many items on this machine, in this process or in several, and hand results out as they come.
-
-The items decide nothing about where they run, and the function must not either: what it returns is the same either way.
-"""
+"""Executors of this machine: this process, threads, worker processes."""
 
 import os
-import signal
+import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
-from typing import TypeVar
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
+from sca.data.runs.executor import call
+from sca.data.runs.worker_pool import run_in_workers
 from sca.errors import ScaError
 
-__all__ = ["cores", "run"]
+__all__ = ["ProcessExecutor", "SerialExecutor", "ThreadExecutor", "cores", "run"]
 
-Item = TypeVar("Item")
+Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """Processor cores this process may use."""
+    """Return the number of processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run(items: Sequence[Item], work: Callable[[Item], Result], jobs: int) -> Iterator[tuple[Item, Result | ScaError]]:
-    """Yield `(item, result)` in the order they finish; a `ScaError` of an item is its result, any other error ends the run.
+class SerialExecutor:
+    """Runs one job after the other in this thread."""
 
-    work: picklable when `jobs` is more than 1. At most two items a worker are under way, so memory stays bounded.
-    """
-    if jobs <= 1 or len(items) <= 1:
-        for item in items:
-            yield item, _attempt(work, item)
-        return
-    yield from _run_pool(items, work, min(jobs, len(items)))
-
-
-def _attempt(work: Callable[[Item], Result], item: Item) -> Result | ScaError:
-    try:
-        return work(item)
-    except ScaError as error:
-        return error
+    def run(
+        self, jobs: Sequence[Job], work: Callable[[Job], Result]
+    ) -> Generator[tuple[Job, Result | ScaError], None, None]:
+        """Apply `work` to every job, see `Executor.run`."""
+        for job in jobs:
+            yield job, call(work, job)
 
 
-def _run_pool(
-    items: Sequence[Item], work: Callable[[Item], Result], jobs: int
-) -> Iterator[tuple[Item, Result | ScaError]]:
-    # spawn: a forked child would inherit the threads' locks of onnxruntime, Arrow and the progress display.
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin_worker)
-    pending: dict[Future[Result | ScaError], Item] = {}
-    waiting = iter(items)
-    try:
-        while True:
-            while len(pending) < 2 * jobs and (item := next(waiting, None)) is not None:
-                pending[pool.submit(_attempt, work, item)] = item
-            if not pending:
-                break
-            done, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield pending.pop(future), future.result()
-        pool.shutdown()
-    except BrokenProcessPool as error:
-        raise ScaError(
-            "a worker process ended without a word",
-            hint="often out of memory: try fewer --jobs; what is finished is kept",
-        ) from error
-    finally:
-        # Reached with work pending only by an error or an interrupt: nothing half-done is worth waiting for.
-        for process in list((getattr(pool, "_processes", None) or {}).values()):
-            if pending:
-                process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
+class ProcessExecutor:
+    """Runs jobs in worker processes. A job that ends its worker process gets one more attempt, in a worker of its own."""
+
+    def __init__(self, workers: int = 0) -> None:
+        """Create an executor.
+
+        Args:
+            workers: Processes; 0 is one per core. With one worker, or one job, the work is done in this process.
+        """
+        self.workers = workers or cores()
+
+    def run(
+        self, jobs: Sequence[Job], work: Callable[[Job], Result]
+    ) -> Generator[tuple[Job, Result | ScaError], None, None]:
+        """Apply `work` to every job, see `Executor.run`. At most one job per worker is in memory."""
+        workers = min(self.workers, len(jobs))
+        return SerialExecutor().run(jobs, work) if workers <= 1 else run_in_workers(jobs, work, workers)
 
 
-def _begin_worker() -> None:
-    # Ctrl-C reaches the whole process group; the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, name="sca-parent", daemon=True).start()
+class ThreadExecutor:
+    """Runs jobs in threads, for work that waits for programs, networks or native code."""
+
+    def __init__(
+        self, workers: int, *, on_stop: Callable[[], None] | None = None, grace_s: float | None = None
+    ) -> None:
+        """Create an executor.
+
+        Args:
+            workers: Threads.
+            on_stop: Called when the run ends early, so that jobs in progress end soon.
+            grace_s: How long to wait for jobs in progress when the run ends early; None is until they end. Threads that are
+                still busy then are abandoned and end with the process.
+        """
+        self.workers, self.on_stop, self.grace_s = workers, on_stop, grace_s
+
+    def run(
+        self, jobs: Sequence[Job], work: Callable[[Job], Result]
+    ) -> Generator[tuple[Job, Result | ScaError], None, None]:
+        """Apply `work` to every job, see `Executor.run`."""
+        waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        for job in jobs:
+            waiting.put(job)
+        ended: queue.SimpleQueue[_Ended[Job, Result]] = queue.SimpleQueue()
+        stopped = threading.Event()
+        # Daemon threads: one that hangs must not keep an interrupted process alive.
+        threads = [
+            threading.Thread(target=_serve, args=(waiting, ended, work, stopped), name="sca-worker", daemon=True)
+            for _ in range(min(self.workers, len(jobs)))
+        ]
+        for thread in threads:
+            thread.start()
+        finished = False
+        try:
+            for _ in jobs:
+                end = ended.get()
+                if end.error is not None:
+                    raise end.error
+                assert end.result is not None
+                yield end.job, end.result[0]
+            finished = True
+        finally:
+            stopped.set()
+            if not finished and self.on_stop is not None:
+                self.on_stop()
+            for thread in threads:
+                thread.join(self.grace_s)
 
 
-def _end_with_parent() -> None:
-    """A parent that is killed cannot say so, and its workers would wait for items forever, or write where a second run writes."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+@dataclass(frozen=True, slots=True)
+class _Ended(Generic[Job, Result]):
+    """A job's result, in a tuple so that a result may be None, or the exception that ends the run."""
+
+    job: Job
+    result: tuple[Result | ScaError] | None = None
+    error: BaseException | None = None
+
+
+def _serve(
+    waiting: "queue.SimpleQueue[Job]",
+    ended: "queue.SimpleQueue[_Ended[Job, Result]]",
+    work: Callable[[Job], Result],
+    stopped: threading.Event,
+) -> None:
+    """Take jobs until none is left or the run is stopped."""
+    while not stopped.is_set():
+        try:
+            job = waiting.get_nowait()
+        except queue.Empty:
+            return
+        try:
+            ended.put(_Ended(job, result=(call(work, job),)))
+        except BaseException as error:  # noqa: BLE001 - the boundary of the thread: the consumer raises it
+            ended.put(_Ended(job, error=error))
+            return
+
+
+def run(
+    jobs: Sequence[Job], work: Callable[[Job], Result], workers: int
+) -> Generator[tuple[Job, Result | ScaError], None, None]:
+    """Apply `work` to every job in `workers` processes. See `ProcessExecutor.run`."""
+    yield from ProcessExecutor(workers).run(jobs, work)

@@ -1,0 +1,201 @@
+"""An incremental run: do what is missing of a list of items, record every item in a ledger, and summarise the run.
+
+A command describes its items, how to recognise finished ones, and the work; this module does the rest: which items are left,
+progress, the ledger, failures, the summary. Where the work is done is an argument, see `sca.data.runs.executor.Executor`.
+
+    run = IncrementalRun(Ledger(folder / "ledger.jsonl"), retry_failed=retry_failed, listener=listener)
+    todo = run.plan(items, output_exists)
+    run.execute(todo, work, record, executor=ProcessExecutor(jobs))
+    run.settle()
+    return run.summary
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+from sca.data.runs.executor import Executor, WorkerDiedError
+from sca.data.runs.ledger import Ledger, LedgerEntry
+from sca.data.runs.progress import NullProgress, ProgressListener
+from sca.data.runs.summary import Outcome, RunSummary
+from sca.errors import InputError, OutputError, ScaError
+
+__all__ = ["IncrementalRun", "Item", "failure"]
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+Details = TypeVar("Details")
+
+
+@dataclass(frozen=True, slots=True)
+class Item(Generic[Job]):
+    """One unit of work.
+
+    Attributes:
+        name: The name in the ledger.
+        job: What the work function is called with.
+        key: Hash of the item's content and the settings of the run; empty if only the work can compute it.
+        audio_s: The expected length in seconds, 0 if unknown.
+    """
+
+    name: str
+    job: Job
+    key: str = ""
+    audio_s: float = 0.0
+
+
+def failure(item: Item[Job], error: ScaError) -> Outcome:
+    """Describe the failure of an item. It is marked as retryable unless the item's own input is at fault."""
+    retryable = isinstance(error, OutputError) or not isinstance(error, InputError)
+    return Outcome(LedgerEntry(item.name, item.key, "failed", error.message, retryable))
+
+
+class IncrementalRun(Generic[Details]):
+    """A run over items that are recorded in a ledger.
+
+    The folder of the ledger must be locked (`lock_dir`) for the life of this object.
+
+    Attributes:
+        before: The ledger's entries at the start, by item.
+        entries: The entries of this run, by item.
+        summary: The counts so far.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        details: Details,
+        *,
+        retry_failed: bool,
+        listener: ProgressListener | None = None,
+    ) -> None:
+        """Read the ledger.
+
+        Args:
+            ledger: The ledger.
+            details: What the command reports besides the counts.
+            retry_failed: Whether to try items again that failed in an earlier run with the same key.
+            listener: Receives the progress.
+        """
+        self.ledger = ledger
+        self.before = ledger.entries()
+        self.entries: dict[str, LedgerEntry] = {}
+        self.summary = RunSummary(details)
+        self._retry_failed = retry_failed
+        self._listener = listener or NullProgress()
+
+    def plan(self, items: Iterable[Item[Job]], output_exists: Callable[[Item[Job]], bool]) -> list[Item[Job]]:
+        """Count the items that need no work, and return the others.
+
+        An item needs no work if the ledger has its key and its output exists, if it was dropped under its key, or if it failed
+        before (see `leave_old_failure`).
+
+        Args:
+            items: All items of the run.
+            output_exists: Whether the result of an item is there.
+        """
+        todo = []
+        for item in items:
+            before = self.before.get(item.name)
+            known = before if before is not None and before.key == item.key else None
+            if known is not None and (known.status == "dropped" or (known.status != "failed" and output_exists(item))):
+                self.count(Outcome(known, made=False))
+            elif not self.leave_old_failure(item.name, item.key):
+                todo.append(item)
+        return todo
+
+    def leave_old_failure(self, name: str, key: str = "") -> bool:
+        """Count an item as an old failure if it failed in an earlier run and is not to be tried again.
+
+        Args:
+            name: The name of the item.
+            key: Its key. A failure with another key does not count; an empty key matches every key.
+
+        Returns:
+            Whether it was counted. If not, the item needs work.
+        """
+        before = self.before.get(name)
+        if self._retry_failed or before is None or before.status != "failed":
+            return False
+        if key and before.key and key != before.key:
+            return False
+        self.summary.old_failures += 1
+        self.count(Outcome(before, made=False))
+        return True
+
+    def count(self, outcome: Outcome) -> None:
+        """Count an item that needed no work. Its ledger entry is written by `settle`."""
+        self.entries[outcome.entry.item] = outcome.entry
+        self.summary.add(outcome)
+
+    def record(self, outcome: Outcome) -> None:
+        """Count an item that was worked on, and append its entry to the ledger."""
+        self.count(outcome)
+        self.ledger.append(outcome.entry)
+        self._listener.on_item_end(outcome)
+
+    def execute(
+        self,
+        items: Sequence[Item[Job]],
+        work: Callable[[Job], Result],
+        record: Callable[[Item[Job], Result], Outcome],
+        *,
+        executor: Executor,
+        fail: Callable[[Item[Job], ScaError], Outcome] = failure,
+        fatal: tuple[type[ScaError], ...] = (OutputError,),
+    ) -> None:
+        """Do the work of `items` and record every outcome. See `outcomes`."""
+        for _ in self.outcomes(items, work, record, executor=executor, fail=fail, fatal=fatal):
+            pass
+
+    def outcomes(
+        self,
+        items: Sequence[Item[Job]],
+        work: Callable[[Job], Result],
+        record: Callable[[Item[Job], Result], Outcome],
+        *,
+        executor: Executor,
+        fail: Callable[[Item[Job], ScaError], Outcome] = failure,
+        fatal: tuple[type[ScaError], ...] = (OutputError,),
+    ) -> Iterator[Outcome]:
+        """Do the work of `items`, and yield every outcome after it was recorded.
+
+        A `ScaError` that `work` raises is the failure of its item and does not end the run, except for `fatal` ones.
+
+        Args:
+            items: The items to do, in the order in which they are begun.
+            work: Does one job. It runs where the executor runs it, see `Executor.run`.
+            record: Makes a result durable, in this thread, before the ledger has the item; returns the outcome.
+            executor: Where the work is done.
+            fail: Describes the failure of an item.
+            fatal: Errors that end the run. A worker process that died never does.
+        """
+        audio_s = sum(item.audio_s for item in items)
+        self._listener.on_start(self.summary.total + len(items), len(items), audio_s)
+        with closing(executor.run(items, partial(_work_on, work))) as results:
+            for item, result in results:
+                if not isinstance(result, ScaError):
+                    outcome = record(item, result)
+                elif isinstance(result, fatal) and not isinstance(result, WorkerDiedError):
+                    raise result
+                else:
+                    outcome = fail(item, result)
+                self.record(outcome)
+                yield outcome
+
+    def settle(self, *, keep_others: bool = True) -> None:
+        """Rewrite the ledger with the last entry of every item, sorted, so that interrupted and unbroken runs leave the same bytes.
+
+        Args:
+            keep_others: Whether entries of items that are not part of this run stay in the ledger.
+        """
+        entries = self.before | self.entries if keep_others else self.entries
+        self.ledger.settle(entries.values())
+        self.summary.failed.sort()
+        self.summary.dropped.sort()
+
+
+def _work_on(work: Callable[[Job], Result], item: Item[Job]) -> Result:
+    return work(item.job)

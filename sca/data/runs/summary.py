@@ -1,0 +1,78 @@
+"""What became of an item, and how a run ended."""
+
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+from sca.data.runs.ledger import LedgerEntry
+
+__all__ = ["ItemReason", "Outcome", "RunSummary"]
+
+Details = TypeVar("Details")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an item.
+
+    Attributes:
+        entry: Its line in the ledger.
+        audio_s: Seconds of audio in its result.
+        made: Whether this run did the work, or found it done.
+    """
+
+    entry: LedgerEntry
+    audio_s: float = 0.0
+    made: bool = True
+
+
+class ItemReason(NamedTuple):
+    """Something to report about an item."""
+
+    item: str
+    reason: str
+
+
+@dataclass(slots=True)
+class RunSummary(Generic[Details]):
+    """How a run ended.
+
+    Attributes:
+        details: What else the command reports.
+        made: Items whose result this run made.
+        already: Items that were done before.
+        audio_s: Seconds of audio in the results of this run.
+        dropped: Items that were left out, with reasons.
+        failed: Items that failed, with reasons; includes `old_failures`.
+        old_failures: The number of items that failed in an earlier run and were not tried again.
+        notes: Remarks about items of this run.
+    """
+
+    details: Details
+    made: int = 0
+    already: int = 0
+    audio_s: float = 0.0
+    dropped: list[ItemReason] = field(default_factory=list)
+    failed: list[ItemReason] = field(default_factory=list)
+    old_failures: int = 0
+    notes: list[ItemReason] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """The number of items."""
+        return self.made + self.already + len(self.dropped) + len(self.failed)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count an item."""
+        entry = outcome.entry
+        if entry.status == "failed":
+            self.failed.append(ItemReason(entry.item, entry.reason or ""))
+            return
+        if outcome.made:
+            self.notes += [ItemReason(entry.item, note) for note in entry.notes]
+        if entry.status == "dropped":
+            self.dropped.append(ItemReason(entry.item, entry.reason or ""))
+        elif outcome.made:
+            self.made += 1
+            self.audio_s += outcome.audio_s
+        else:
+            self.already += 1
