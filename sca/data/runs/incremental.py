@@ -134,7 +134,6 @@ class IncrementalRun(Generic[Details]):
         """Count an item that was worked on, and append its entry to the ledger."""
         self.count(outcome)
         self.ledger.append(outcome.entry)
-        self._listener.on_item_end(outcome)
 
     def execute(
         self,
@@ -145,9 +144,12 @@ class IncrementalRun(Generic[Details]):
         executor: Executor,
         fail: Callable[[Item[Job], ScaError], Outcome] = failure,
         fatal: tuple[type[ScaError], ...] = (OutputError,),
+        show_progress: bool = True,
     ) -> None:
         """Do the work of `items` and record every outcome. See `outcomes`."""
-        for _ in self.outcomes(items, work, record, executor=executor, fail=fail, fatal=fatal):
+        for _ in self.outcomes(
+            items, work, record, executor=executor, fail=fail, fatal=fatal, show_progress=show_progress
+        ):
             pass
 
     def outcomes(
@@ -159,6 +161,7 @@ class IncrementalRun(Generic[Details]):
         executor: Executor,
         fail: Callable[[Item[Job], ScaError], Outcome] = failure,
         fatal: tuple[type[ScaError], ...] = (OutputError,),
+        show_progress: bool = True,
     ) -> Iterator[Outcome]:
         """Do the work of `items`, and yield every outcome after it was recorded.
 
@@ -171,9 +174,11 @@ class IncrementalRun(Generic[Details]):
             executor: Where the work is done.
             fail: Describes the failure of an item.
             fatal: Errors that end the run. A worker process that died never does.
+            show_progress: Whether the listener gets these items; not for a second stage of the run.
         """
+        listener = self._listener if show_progress else NullProgress()
         audio_s = sum(item.audio_s for item in items)
-        self._listener.on_start(self.summary.total + len(items), len(items), audio_s)
+        listener.on_start(self.summary.total + len(items), len(items), audio_s)
         with closing(executor.run(items, partial(_work_on, work))) as results:
             for item, result in results:
                 if not isinstance(result, ScaError):
@@ -183,6 +188,7 @@ class IncrementalRun(Generic[Details]):
                 else:
                     outcome = fail(item, result)
                 self.record(outcome)
+                listener.on_item_end(outcome)
                 yield outcome
 
     def settle(self, *, keep_others: bool = True) -> None:
