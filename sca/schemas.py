@@ -1,11 +1,10 @@
-"""What crosses a file between commands: the results of a search. Written strictly, read generously.
+"""The JSON document of search results, which `sca search` writes and `sca download` reads.
 
-Other tools read `count`, `results`, `url`, `title`, `length` and `publish_date`: those names stay.
+Writing is strict. Reading accepts documents of other versions: unknown fields are ignored. Other tools read the fields `count`,
+`results`, `url`, `title`, `length` and `publish_date`, so these names must not change.
 """
 
 import json
-from collections.abc import Iterator
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,7 +19,7 @@ _ID_LENGTH = 11
 
 
 class SearchResult(BaseModel):
-    """One video. Dates are YYYY-MM-DD, `length` is in seconds; None is "the site did not say, or was not asked"."""
+    """One video. Dates are YYYY-MM-DD, `length` is in seconds; None means unknown."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,7 +38,7 @@ class SearchResult(BaseModel):
 
 
 class SearchResults(BaseModel):
-    """What `sca search` writes and `sca download` reads."""
+    """The results of one search."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,8 +48,8 @@ class SearchResults(BaseModel):
 
 
 def video_id(text: str) -> str | None:
-    """The YouTube id that a URL names, or that `text` is; None for anything else."""
-    if len(text) == _ID_LENGTH and set(text) <= _ID_LETTERS:
+    """Return the YouTube video id in a URL, or the text itself if it is an id; None for anything else."""
+    if _is_video_id(text):
         return text
     try:
         parts = urlsplit(text)
@@ -59,23 +58,33 @@ def video_id(text: str) -> str | None:
         return None
     if parts.scheme not in ("http", "https") or not any(host == h or host.endswith(f".{h}") for h in _HOSTS):
         return None
-    pieces = [piece for piece in parts.path.split("/") if piece]
+    segments = [segment for segment in parts.path.split("/") if segment]
     if host.endswith("youtu.be"):
-        found = pieces[0] if pieces else ""
-    elif len(pieces) > 1 and pieces[0] in ("shorts", "live", "embed", "v"):
-        found = pieces[1]
+        candidate = segments[0] if segments else ""
+    elif len(segments) > 1 and segments[0] in ("shorts", "live", "embed", "v"):
+        candidate = segments[1]
     else:
-        found = parse_qs(parts.query).get("v", [""])[0]
-    return found if len(found) == _ID_LENGTH and set(found) <= _ID_LETTERS else None
+        candidate = parse_qs(parts.query).get("v", [""])[0]
+    return candidate if _is_video_id(candidate) else None
+
+
+def _is_video_id(text: str) -> bool:
+    return len(text) == _ID_LENGTH and set(text) <= _ID_LETTERS
 
 
 def read_results(text: str, source: str) -> SearchResults:
-    """Read what a search wrote, by this version or another. `source` is named in complaints.
+    """Parse search results that this or another version of sca wrote.
 
-    A result needs its `url` (or its `id`); fields of other versions are passed over. Raises `InputError` that names the field,
-    and which result it is in.
+    A result needs its `url` or its `id`; unknown fields are ignored.
+
+    Args:
+        text: The JSON document.
+        source: The name of the file, for error messages.
+
+    Raises:
+        InputError: The document is not a list of search results; the message names the result and the field.
     """
-    hint = 'it should look like what sca search --output-format json prints: {"count": 1, "results": [{"url": …}]}'
+    hint = 'expected the output of sca search --output-format json: {"count": 1, "results": [{"url": …}]}'
     if not text.strip():
         raise InputError(f"{source} is empty", hint=hint)
     try:
@@ -83,34 +92,37 @@ def read_results(text: str, source: str) -> SearchResults:
     except ValueError as error:
         raise InputError(f"{source} is not JSON ({error})", hint=hint) from error
     if not isinstance(document, dict):
-        raise InputError(f"{source} holds a {type(document).__name__}, not an object with `results`", hint=hint)
+        raise InputError(f"{source} contains a {type(document).__name__}, not an object with `results`", hint=hint)
     if not isinstance(document.get("results"), list):
-        wrong = "has no field `results`" if "results" not in document else "has a field `results` that is no list"
-        raise InputError(f"{source} {wrong}", hint=hint)
-    results = tuple(_one(plain, f"{source}: results[{n}]") for n, plain in enumerate(document["results"]))
+        problem = "has no field `results`" if "results" not in document else "has a field `results` that is not a list"
+        raise InputError(f"{source} {problem}", hint=hint)
+    results = tuple(_parse_result(result, f"{source}: results[{n}]") for n, result in enumerate(document["results"]))
     query = document.get("query")
     return SearchResults(query=query if isinstance(query, str) else None, count=len(results), results=results)
 
 
-def _one(plain: Any, where: str) -> SearchResult:
-    if not isinstance(plain, dict):
-        raise InputError(f"{where} is a {type(plain).__name__}, not an object with `url`")
-    known = {name: value for name, value in plain.items() if name in SearchResult.model_fields}
-    if known.get("title", "") is None:
-        del known["title"]
-    if "url" not in known and isinstance(known.get("id"), str) and video_id(known["id"]):
-        known["url"] = f"https://www.youtube.com/watch?v={known['id']}"
-    if "id" not in known and isinstance(known.get("url"), str):
-        known["id"] = video_id(known["url"]) or known["url"]
+def _parse_result(document: object, location: str) -> SearchResult:
+    if not isinstance(document, dict):
+        raise InputError(f"{location} is a {type(document).__name__}, not an object with `url`")
+    fields = {name: value for name, value in document.items() if name in SearchResult.model_fields}
+    if fields.get("title", "") is None:
+        del fields["title"]
+    if "url" not in fields and isinstance(fields.get("id"), str) and video_id(fields["id"]):
+        fields["url"] = f"https://www.youtube.com/watch?v={fields['id']}"
+    if "id" not in fields and isinstance(fields.get("url"), str):
+        fields["id"] = video_id(fields["url"]) or fields["url"]
     try:
-        return SearchResult.model_validate(known)
+        return SearchResult.model_validate(fields)
     except ValidationError as error:
-        # Without `url` both are missing, and `url` is the one to give.
-        first = next(iter(sorted(_complaints(error), key=lambda pair: pair[0] != "url")))
-        raise InputError(f"{where}: field `{first[0]}`: {first[1]}") from error
+        # If `url` and `id` are both missing, report `url`, the one that a user should add.
+        field, problem = min(_problems(error), key=lambda pair: pair[0] != "url")
+        raise InputError(f"{location}: field `{field}`: {problem}") from error
 
 
-def _complaints(error: ValidationError) -> Iterator[tuple[str, str]]:
-    for one in error.errors(include_url=False):
-        got = "" if one["type"] == "missing" else f", got {str(one['input'])[:60]!r}"
-        yield str(one["loc"][0]), f"{one['msg'][:1].lower()}{one['msg'][1:]}{got}"
+def _problems(error: ValidationError) -> list[tuple[str, str]]:
+    """Return the field and the problem of each error, worded for a message."""
+    problems = []
+    for detail in error.errors(include_url=False):
+        value = "" if detail["type"] == "missing" else f", got {str(detail['input'])[:60]!r}"
+        problems.append((str(detail["loc"][0]), f"{detail['msg'][:1].lower()}{detail['msg'][1:]}{value}"))
+    return problems

@@ -1,4 +1,4 @@
-"""Text helpers shared by messages: counts with their nouns, and exceptions on one line."""
+"""Text helpers for messages: counts with their nouns, and exceptions on one line."""
 
 __all__ = ["counted", "first_line"]
 

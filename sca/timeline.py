@@ -1,15 +1,15 @@
-"""What a transcription writes and later steps read: one JSON line a show, with its timeline of events and its words.
+"""The file of timelines that `sca transcribe` writes: one JSON line per show, with its events and its words.
 
-Written strictly, read generously: a line needs `video_id` and `timeline`, the rest may be missing (older files) and fields
-of other versions are passed over. A line that cannot be read is reported by number and reason; the others are still read.
+Writing is strict. Reading accepts files of other versions: a line needs `video_id` and `timeline`, other fields may be missing,
+and unknown fields are ignored. A line that cannot be parsed is returned as a `BrokenLine`; the other lines are still read.
 Times are seconds from the start of the show.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -38,21 +38,21 @@ class _Span(BaseModel):
     end: Seconds
 
     @model_validator(mode="after")
-    def _forwards(self) -> Self:
+    def _check_order(self) -> Self:
         if self.end < self.start:
             raise ValueError(f"end {self.end:g} is before start {self.start:g}")
         return self
 
 
 class SpokenWord(_Span):
-    """One word as the recogniser heard it, without the space before it."""
+    """One recognized word, without the space before it."""
 
     word: str
     probability: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class ComedianEvent(_Span):
-    """What the person on stage says or does."""
+    """Speech or another action of the person on stage."""
 
     role: Literal["comedian"] = "comedian"
     content: str
@@ -61,7 +61,7 @@ class ComedianEvent(_Span):
 
 
 class AudienceEvent(_Span):
-    """How the audience reacts."""
+    """A reaction of the audience."""
 
     role: Literal["audience"] = "audience"
     content: str
@@ -69,7 +69,7 @@ class AudienceEvent(_Span):
 
 
 class EnvironmentEvent(_Span):
-    """Any other sound: music, a noise, a door."""
+    """Any other sound, such as music or a slamming door."""
 
     role: Literal["environment"] = "environment"
     content: str
@@ -80,7 +80,7 @@ Event = Annotated[ComedianEvent | AudienceEvent | EnvironmentEvent, Field(discri
 
 
 class Show(BaseModel):
-    """One line of the file. `timeline` is sorted by start however it was given; None is "an older file did not say"."""
+    """One line of the file. `timeline` is always sorted by start; a field that older files lack is None or empty."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -91,26 +91,31 @@ class Show(BaseModel):
     duration_s: Seconds | None = None
     model: str | None = None
     source: str | None = Field(None, description="file name of the audio")
-    sha256: str | None = Field(None, description="of the audio file's bytes")
-    reactions: str | None = Field(None, description="which detector heard the audience")
-    guards: dict[str, int] = Field(default_factory=dict, description="how often each guard acted")
+    sha256: str | None = Field(None, description="SHA-256 of the audio file")
+    reactions: str | None = Field(None, description="name of the reaction detector")
+    guards: dict[str, int] = Field(default_factory=dict, description="how often each hallucination guard acted")
 
     @model_validator(mode="before")
     @classmethod
-    def _sorted(cls, plain: Any) -> Any:
-        timeline = plain.get("timeline") if isinstance(plain, dict) else None
-        if not isinstance(timeline, list | tuple):
-            return plain
+    def _sort_timeline(cls, fields: object) -> object:
+        timeline = fields.get("timeline") if isinstance(fields, dict) else None
+        if not isinstance(fields, dict) or not isinstance(timeline, list | tuple):
+            return fields
         try:
             ordered = sorted(timeline, key=_start)
-        except TypeError:  # a start that is no number: the field's own check says which
-            return plain
-        return {**plain, "timeline": ordered}
+        except TypeError:  # a start is not a number; the validation of the field reports it
+            return fields
+        return {**fields, "timeline": ordered}
 
 
 @dataclass(frozen=True, slots=True)
 class BrokenLine:
-    """A line that could not be read: its number, counted from 1, and why."""
+    """A line that could not be parsed.
+
+    Attributes:
+        number: The line number, counted from 1.
+        reason: Why the line could not be parsed.
+    """
 
     number: int
     reason: str
@@ -120,63 +125,75 @@ class BrokenLine:
 
 
 def read_shows(path: Path) -> Iterator[tuple[int, Show | BrokenLine]]:
-    """Each line that is not empty, with its number from 1. Raises `InputError` when the file itself cannot be read."""
+    """Read a file of timelines.
+
+    Yields:
+        The number of each line that is not empty, counted from 1, and its content.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    yield number, _read(number, line)
+                    yield number, _parse_line(number, line)
     except OSError as error:
         raise InputError(
             f"cannot read {path} ({error.strerror})", hint="give a file that sca transcribe wrote"
         ) from error
 
 
-def _read(number: int, line: bytes) -> Show | BrokenLine:
+def _parse_line(number: int, line: bytes) -> Show | BrokenLine:
     try:
-        plain = json.loads(line.decode("utf-8"))
+        document = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         return BrokenLine(number, f"not JSON ({error})")
-    if not isinstance(plain, dict):
-        return BrokenLine(number, f"a {type(plain).__name__}, not an object with `video_id` and `timeline`")
+    if not isinstance(document, dict):
+        return BrokenLine(number, f"a {type(document).__name__}, not an object with `video_id` and `timeline`")
     try:
-        return Show.model_validate(_older(plain))
+        return Show.model_validate(_known_fields_of_show(document))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(piece) for piece in first["loc"])
-        return BrokenLine(number, f"{where or 'line'}: {first['msg'][:1].lower()}{first['msg'][1:]}")
+        location = ".".join(str(part) for part in first["loc"])
+        return BrokenLine(number, f"{location or 'line'}: {first['msg'][:1].lower()}{first['msg'][1:]}")
 
 
-_KINDS: dict[str, type[BaseModel]] = {
+_EVENT_TYPES: dict[str, type[BaseModel]] = {
     "comedian": ComedianEvent,
     "audience": AudienceEvent,
     "environment": EnvironmentEvent,
 }
 
 
-def _older(plain: dict[str, Any]) -> dict[str, Any]:
-    """A line with only the fields of this version; null stands for a field that is missing."""
-    known = _known(plain, Show)
-    if isinstance(known.get("timeline"), list):
-        known["timeline"] = [_older_event(event) for event in known["timeline"]]
-    if isinstance(known.get("words"), list):
-        known["words"] = [_known(word, SpokenWord) if isinstance(word, dict) else word for word in known["words"]]
-    return known
+def _known_fields_of_show(document: Mapping[str, object]) -> dict[str, object]:
+    """Keep the fields of this version, in events and words too; a null counts as a missing field."""
+    fields = _known_fields(document, Show)
+    timeline, words = fields.get("timeline"), fields.get("words")
+    if isinstance(timeline, list):
+        fields["timeline"] = [_known_fields_of_event(event) for event in timeline]
+    if isinstance(words, list):
+        fields["words"] = [_known_fields(word, SpokenWord) if isinstance(word, dict) else word for word in words]
+    return fields
 
 
-def _older_event(event: Any) -> Any:
-    kind = _KINDS.get(str(event.get("role"))) if isinstance(event, dict) else None
-    if kind is None:
+def _known_fields_of_event(event: object) -> object:
+    if not isinstance(event, dict):
         return event
-    known = _known(event, kind)
-    if kind is AudienceEvent and known.get("reaction_type", "other") not in get_args(ReactionType):
-        known["reaction_type"] = "other"
-    return known
+    event_type = _EVENT_TYPES.get(str(event.get("role")))
+    if event_type is None:
+        return event
+    fields = _known_fields(event, event_type)
+    if event_type is AudienceEvent and fields.get("reaction_type", "other") not in get_args(ReactionType):
+        fields["reaction_type"] = "other"
+    return fields
 
 
-def _known(plain: dict[str, Any], kind: type[BaseModel]) -> dict[str, Any]:
-    return {name: value for name, value in plain.items() if name in kind.model_fields and value is not None}
+def _known_fields(document: Mapping[str, object], model: type[BaseModel]) -> dict[str, object]:
+    return {name: value for name, value in document.items() if name in model.model_fields and value is not None}
 
 
-def _start(event: Any) -> Any:
-    return event["start"] if isinstance(event, dict) and "start" in event else getattr(event, "start", 0.0)
+def _start(event: object) -> float:
+    """Return the start of an event, given as a model or as its fields. A start that is not a number makes sorting fail."""
+    start: float = event["start"] if isinstance(event, dict) and "start" in event else getattr(event, "start", 0.0)
+    return start

@@ -12,7 +12,7 @@ from sca.errors import PartialFailure
 from sca.textutil import counted
 
 if TYPE_CHECKING:
-    from sca.data.reactions.evaluate import Scored
+    from sca.data.reactions.evaluate import Evaluation
     from sca.infer.eval.full_duplex_bench import BenchItemResult
 
 __all__ = ["app"]
@@ -174,7 +174,7 @@ def reactions(
         )
 
 
-def _show_reactions(scored: "Scored") -> None:
+def _show_reactions(scored: "Evaluation") -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_edge=False)

@@ -1,4 +1,4 @@
-"""A speaker model of random weights as an ONNX file: frames of 80 features, through one layer, averaged, to a vector."""
+"""A speaker model with random weights as an ONNX file: one layer over frames of 80 features, averaged over time."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def write_speaker(path: Path, *, size: int = 192, bins: int = 80, metadata: dict[str, str] | None = None) -> Path:
+    """Write the model and return its path. `metadata` is stored in the file."""
     weights = np.random.default_rng(7).normal(size=(bins, size)).astype(np.float32)
     graph = helper.make_graph(
         [

@@ -1,7 +1,7 @@
-"""Tiny AudioSet taggers in the files of the real ones: laughter is noise above 7 kHz, and a class is called what it is called.
+"""Tiny AudioSet taggers in the file layouts of the real ones. Laughter is noise above 7 kHz.
 
-The ONNX file takes CED's input (mel in decibels, either way round) or sound; the score of laughter is half where half the
-window is as loud as `noise`, so an event's edges should come out where the noise begins and ends.
+The ONNX file takes CED's input (mel in decibels, bins or frames first) or a waveform. The score of laughter is one half where
+half the window is as loud as `noise`, so an event starts and ends where the noise does.
 """
 
 from pathlib import Path
@@ -12,11 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 HZ = 16000
 LABELS = ("Speech", "Laughter", "Applause", "Music")
-LOW, HIGH = -20.0, 0.0  # logits of a class that is not there; of laughter in half a window
+LOW = -20.0  # logit of an absent class
 
 
 def noise(seconds: float, seed: int = 0) -> np.ndarray:
-    """White noise between 7.2 and 8 kHz at 0.1 of full scale (rms)."""
+    """Return white noise between 7.2 and 8 kHz with an RMS of 0.1 of full scale."""
     spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(int(seconds * HZ)))
     spectrum[: int(len(spectrum) * 0.9)] = 0
     found = np.fft.irfft(spectrum, int(seconds * HZ))
@@ -32,7 +32,19 @@ def write(
     logits: bool = False,
     names: bool = True,
 ) -> Path:
-    """A tagger that takes `shape`. names: with AudioSet's class_labels_indices.csv beside it."""
+    """Write a tagger.
+
+    Args:
+        path: The ONNX file.
+        shape: Shape of its input.
+        labels: Names of its classes.
+        metadata: Metadata of the ONNX file.
+        logits: Return logits instead of probabilities.
+        names: Write AudioSet's class_labels_indices.csv beside the model.
+
+    Returns:
+        `path`.
+    """
     from sca.data.reactions.mel import ced_mel
 
     if len(shape) == 2:

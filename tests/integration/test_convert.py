@@ -258,7 +258,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(inputs, made, tmp_path)
 @pytest.mark.parametrize(
     ("more", "code", "says"),
     [
-        (["--speaker", "nowhere.onnx"], 4, "there is no speaker model nowhere.onnx"),
+        (["--speaker", "nowhere.onnx"], 4, "the speaker model nowhere.onnx does not exist"),
         (["--speaker", "xvector"], 2, "got 'xvector'"),
         (["--enhance", "deepfilter"], 4, "needs DeepFilterNet"),
         (["--enhance", "magic"], 2, "--enhance is none, deepfilter, got 'magic'"),

@@ -1,4 +1,4 @@
-"""`sca eval reactions`: F1 of known cases, one pair for each event, and lines that cannot be read."""
+"""`sca eval reactions`: F1 of known cases, one-to-one matching, and lines that cannot be parsed."""
 
 import json
 from itertools import permutations
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sca.cli.main import app
-from sca.data.reactions.evaluate import matched
+from sca.data.reactions.evaluate import count_matches
 from sca.resources import demo_corpus
 from tests.helpers import tiny_tagger
 from tests.helpers.tiny_whisper import scripted_whisper
@@ -36,7 +36,7 @@ def run(*words: str):
 
 @pytest.fixture
 def known(tmp_path) -> tuple[str, str]:
-    """Laughter: 2 of 3 found, 1 made up. Applause: all found. Gasp: only made up. Cheer: missed."""
+    """Laughter: 2 of 3 found, 1 false alarm. Applause: all found. Gasp: only a false alarm. Cheer: missed."""
     speech = {"start": 0, "end": 9, "role": "comedian", "content": "Hi."}
     extra = json.loads(show("b", ("laughter", 0, 1), ("cheer", 5, 6)))
     extra["timeline"].append(speech)
@@ -76,7 +76,7 @@ def test_f1_of_a_known_case(known):
     assert document["collar_s"] == 0.5
 
 
-def test_the_table(known):
+def test_prints_a_table(known):
     done = run(*known)
     assert done.exit_code == 0
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
@@ -86,25 +86,25 @@ def test_the_table(known):
     assert "c: not in" in done.stderr
 
 
-def test_a_show_without_prediction_counts_as_missed(tmp_path):
+def test_show_without_prediction_counts_as_missed(tmp_path):
     truth = file(tmp_path / "t.jsonl", show("a", ("laughter", 0, 1)), show("b", ("laughter", 0, 1)))
     done = run(file(tmp_path / "p.jsonl", show("a", ("laughter", 0, 1))), truth, "--json")
     assert json.loads(done.stdout)["all"]["recall"] == 0.5
     assert "b: no prediction" in done.stderr
 
 
-def test_the_last_line_of_a_show_counts(tmp_path):
+def test_last_line_of_a_show_counts(tmp_path):
     truth = file(tmp_path / "t.jsonl", show("a", ("laughter", 0, 1)))
     done = run(file(tmp_path / "p.jsonl", show("a"), show("a", ("laughter", 0, 1))), truth, "--json")
     assert json.loads(done.stdout)["all"]["f1"] == 1
 
 
-def test_nothing_to_find_and_nothing_found_is_no_number(tmp_path):
+def test_f1_is_null_without_events(tmp_path):
     path = file(tmp_path / "t.jsonl", show("a"))
     assert json.loads(run(path, path, "--json").stdout)["all"]["f1"] is None
 
 
-def test_broken_lines_are_named_and_the_others_compared(tmp_path):
+def test_reports_broken_lines_and_compares_the_others(tmp_path):
     truth = file(tmp_path / "t.jsonl", show("a", ("laughter", 0, 1)))
     done = run(file(tmp_path / "p.jsonl", '{"video_id": "x", "tim', show("a", ("laughter", 0, 1))), truth)
     assert done.exit_code == 7
@@ -112,7 +112,7 @@ def test_broken_lines_are_named_and_the_others_compared(tmp_path):
     assert done.stdout.splitlines()[-1].split() == ["all", "1.000", "1.000", "1.000", "1", "1", "1"]
 
 
-def test_files_that_are_no_timelines(tmp_path):
+def test_rejects_files_without_timelines(tmp_path):
     truth = file(tmp_path / "t.jsonl", show("a"))
     for bad in (str(tmp_path / "no.jsonl"), file(tmp_path / "empty.jsonl"), file(tmp_path / "bad.jsonl", "{")):
         done = run(bad, truth)
@@ -120,7 +120,7 @@ def test_files_that_are_no_timelines(tmp_path):
         assert Path(bad).name in done.stderr
 
 
-def test_a_show_with_laughter_over_speech_from_sound_to_f1(tmp_path, tmp_path_factory):
+def test_from_audio_with_laughter_to_f1(tmp_path, tmp_path_factory):
     with demo_corpus() as folder:
         talk, rate = soundfile.read(sorted((folder / "WAV").glob("*.flac"))[0], dtype="float32")
     assert rate == tiny_tagger.HZ
@@ -149,18 +149,18 @@ def test_a_show_with_laughter_over_speech_from_sound_to_f1(tmp_path, tmp_path_fa
 # --- matching ---
 
 
-def test_the_collar_is_half_a_second_at_both_ends():
-    assert matched([(0.7, 2.0)], [(1.2, 2.5)]) == 1
-    assert matched([(0.69, 2.0)], [(1.2, 2.5)]) == 0
-    assert matched([(1.2, 2.0)], [(1.2, 2.51)]) == 0
+def test_collar_applies_to_both_ends():
+    assert count_matches([(0.7, 2.0)], [(1.2, 2.5)]) == 1
+    assert count_matches([(0.69, 2.0)], [(1.2, 2.5)]) == 0
+    assert count_matches([(1.2, 2.0)], [(1.2, 2.51)]) == 0
 
 
-def test_each_event_is_matched_once():
-    assert matched([(0, 1), (0.1, 1.1), (0.2, 1.2)], [(0, 1)]) == 1
-    assert matched([(0, 1)], [(0, 1), (0.1, 1.1)]) == 1
-    # Whoever takes the first that fits leaves nothing for the other.
-    assert matched([(0.0, 1.0), (0.4, 1.4)], [(0.4, 1.4), (0.6, 1.6)]) == 2
-    assert matched([(0.5, 1.5), (0.0, 1.0)], [(0.4, 1.4), (1.0, 2.0)]) == 2
+def test_matches_each_event_once():
+    assert count_matches([(0, 1), (0.1, 1.1), (0.2, 1.2)], [(0, 1)]) == 1
+    assert count_matches([(0, 1)], [(0, 1), (0.1, 1.1)]) == 1
+    # A greedy matching would leave the second event without a partner.
+    assert count_matches([(0.0, 1.0), (0.4, 1.4)], [(0.4, 1.4), (0.6, 1.6)]) == 2
+    assert count_matches([(0.5, 1.5), (0.0, 1.0)], [(0.4, 1.4), (1.0, 2.0)]) == 2
 
 
 EVENTS = st.lists(st.tuples(st.integers(0, 6), st.integers(1, 4)), max_size=5).map(
@@ -169,15 +169,15 @@ EVENTS = st.lists(st.tuples(st.integers(0, 6), st.integers(1, 4)), max_size=5).m
 
 
 @given(EVENTS, EVENTS)
-def test_no_other_pairing_is_larger(predicted, true):
+def test_matching_is_maximum(predicted, true):
     few, many = sorted((predicted, true), key=len)
     largest = max(
         sum(abs(a[0] - b[0]) <= 0.5 and abs(a[1] - b[1]) <= 0.5 for a, b in zip(few, order, strict=True))
         for order in permutations(many, len(few))
     )
-    assert matched(predicted, true) == matched(true, predicted) == largest
+    assert count_matches(predicted, true) == count_matches(true, predicted) == largest
 
 
-def test_hundreds_of_events_at_one_place():
+def test_hundreds_of_events_at_one_time():
     crowd = [(i / 10000, 1 + i / 10000) for i in range(300)]
-    assert matched(crowd, crowd[:250]) == 250
+    assert count_matches(crowd, crowd[:250]) == 250

@@ -1,4 +1,4 @@
-"""Audience reactions by taggers: ONNX files of every shape, the real AST class, and what is said when something is missing."""
+"""Audience reactions by taggers: ONNX files of every input shape, the real AST class, and errors for missing or wrong files."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ import pytest
 import soundfile as sf
 
 from sca.audio.vad import SileroVad, speech_segments
-from sca.data.reactions.mel import ced_mel, cut_range
+from sca.data.reactions.mel import ced_mel, limit_range
 from sca.data.reactions.registry import load_detector
 from sca.errors import InputError, MissingToolError, UpstreamError, UsageError
 from sca.resources import demo_corpus
@@ -26,7 +26,7 @@ def with_laughter(samples: np.ndarray, *times: tuple[float, float]) -> np.ndarra
     return mixed
 
 
-def found_by(model: Path, samples: np.ndarray, speech=()):
+def find_events(model: Path, samples: np.ndarray, speech=()):
     detector = load_detector(str(model))
     assert detector is not None
     return detector.find(samples, speech)
@@ -52,41 +52,41 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("logits", [False, True], ids=["probabilities", "logits"])
-def test_a_tagger_of_any_shape_finds_laughter_where_it_is(tmp_path, shape, logits):
+def test_finds_laughter_with_every_input_shape(tmp_path, shape, logits):
     model = tiny_tagger.write(tmp_path / "model.onnx", shape, logits=logits)
-    found = found_by(model, with_laughter(np.zeros(20 * HZ, np.float32), (4, 7), (12, 14.5)))
+    found = find_events(model, with_laughter(np.zeros(20 * HZ, np.float32), (4, 7), (12, 14.5)))
     assert [(event.role, event.content) for event in found] == [("audience", "laughter")] * 2
     assert [event.reaction_type for event in found if isinstance(event, AudienceEvent)] == ["laughter"] * 2
     for event, (start, end) in zip(found, [(4, 7), (12, 14.5)], strict=True):
         assert (event.start, event.end) == pytest.approx((start, end), abs=0.5)
 
 
-def test_laughter_over_speech_is_found(tmp_path, talk):
+def test_finds_laughter_over_speech(tmp_path, talk):
     model = tiny_tagger.write(tmp_path / "model.onnx")
     padded = np.concatenate([talk, np.zeros(512, np.float32)])
     speech = speech_segments(SileroVad().probabilities(padded), total_samples=len(talk))
     first, last = max(speech, key=lambda span: span[1] - span[0])
     middle = (first + last) / 2 / HZ
     at = (middle - 1.0, middle + 1.0)
-    assert first / HZ < middle < last / HZ, "the laughter is where somebody speaks"
-    assert found_by(model, talk, speech) == []
-    [event] = found_by(model, with_laughter(talk, at), speech)
+    assert first / HZ < middle < last / HZ, "the laughter is during speech"
+    assert find_events(model, talk, speech) == []
+    [event] = find_events(model, with_laughter(talk, at), speech)
     assert (event.start, event.end) == pytest.approx(at, abs=0.5)
     energy = load_detector("energy")
     assert energy is not None
-    assert all(heard.end <= middle or heard.start >= middle for heard in energy.find(with_laughter(talk, at), speech))
+    assert all(event.end <= middle or event.start >= middle for event in energy.find(with_laughter(talk, at), speech))
 
 
 @pytest.mark.parametrize("length", [1, 300, 3839, 3841, 30720, 50001])
 def test_recordings_of_any_length(tmp_path, length):
     model = tiny_tagger.write(tmp_path / "model.onnx")
-    for event in found_by(model, noise(4)[:length]):
+    for event in find_events(model, noise(4)[:length]):
         assert 0 <= event.start < event.end <= length / HZ
-    assert len(found_by(model, noise(4)[:length])) == int(length > HZ), "two windows of a second are half full"
-    assert found_by(model, np.zeros(0, np.float32)) == []
+    assert len(find_events(model, noise(4)[:length])) == int(length > HZ), "two windows of a second are half full"
+    assert find_events(model, np.zeros(0, np.float32)) == []
 
 
-def test_the_mel_spectrogram_is_torchaudios():
+def test_mel_spectrogram_equals_reference():
     from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
     samples = np.random.default_rng(0).normal(0, 0.1, 32001).astype(np.float32)
@@ -95,13 +95,13 @@ def test_the_mel_spectrogram_is_torchaudios():
     wanted = spectrogram(
         samples, hann, 512, 160, 512, power=2.0, mel_filters=filters, log_mel="dB", mel_floor=1e-10, db_range=120.0
     )
-    assert cut_range(ced_mel(samples)[None])[0] == pytest.approx(wanted.T, abs=1e-3)
+    assert limit_range(ced_mel(samples)[None])[0] == pytest.approx(wanted.T, abs=1e-3)
     assert ced_mel(np.zeros(4800, np.float32)).max() == -100
     loud = np.array([[[30.0, -100.0]]], np.float32)
-    assert cut_range(loud).tolist() == [[[30.0, -90.0]]]
+    assert limit_range(loud).tolist() == [[[30.0, -90.0]]]
 
 
-# --- the names of the classes ---
+# --- class names ---
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,10 @@ def test_the_mel_spectrogram_is_torchaudios():
         ("config.json", json.dumps({"id2label": {"1": "Laughter", "0": "Speech", "2": "Applause", "3": "Music"}})),
     ],
 )
-def test_names_beside_the_model(tmp_path, file, text):
+def test_class_names_beside_the_model(tmp_path, file, text):
     model = tiny_tagger.write(tmp_path / "model.onnx", names=False)
     (tmp_path / file).write_text(text)
-    assert [event.content for event in found_by(tmp_path, noise(5))] == ["laughter"]
+    assert [event.content for event in find_events(tmp_path, noise(5))] == ["laughter"]
     assert load_detector(str(model)).name == str(model)
 
 
@@ -126,15 +126,15 @@ def test_names_beside_the_model(tmp_path, file, text):
         ("id2label", '{"0": "Speech", "1": "Laughter", "2": "Applause", "3": "Music"}'),
     ],
 )
-def test_names_in_the_metadata(tmp_path, key, value):
+def test_class_names_in_the_metadata(tmp_path, key, value):
     model = tiny_tagger.write(tmp_path / "model.onnx", names=False, metadata={key: value})
-    assert [event.content for event in found_by(model, noise(5))] == ["laughter"]
+    assert [event.content for event in find_events(model, noise(5))] == ["laughter"]
 
 
-# --- what is missing or wrong ---
+# --- missing and wrong files ---
 
 
-def refused(name: Path | str, kind: type[Exception], *words: str) -> None:
+def assert_rejected(name: Path | str, kind: type[Exception], *words: str) -> None:
     with pytest.raises(kind) as raised:
         load_detector(str(name))
     error = raised.value
@@ -144,40 +144,40 @@ def refused(name: Path | str, kind: type[Exception], *words: str) -> None:
         assert word in error.message
 
 
-def test_what_is_missing_is_named(tmp_path):
-    refused(tmp_path / "no.onnx", MissingToolError, "no.onnx")
-    refused(tmp_path, MissingToolError, str(tmp_path), ".onnx")
+def test_error_names_what_is_missing(tmp_path):
+    assert_rejected(tmp_path / "no.onnx", MissingToolError, "no.onnx")
+    assert_rejected(tmp_path, MissingToolError, str(tmp_path), ".onnx")
     model = tiny_tagger.write(tmp_path / "model.onnx", names=False)
-    refused(model, MissingToolError, "class_labels_indices.csv")
+    assert_rejected(model, MissingToolError, "class_labels_indices.csv")
     (tmp_path / "ast").mkdir()
     (tmp_path / "ast" / "config.json").write_text('{"model_type": "audio-spectrogram-transformer"}')
-    refused(tmp_path / "ast", MissingToolError, "preprocessor_config.json, model.safetensors")
-    refused("loud", UsageError, "'loud'")
-    refused("owner/no-such-tagger", UpstreamError, "owner/no-such-tagger")
+    assert_rejected(tmp_path / "ast", MissingToolError, "preprocessor_config.json, model.safetensors")
+    assert_rejected("loud", UsageError, "'loud'")
+    assert_rejected("owner/no-such-tagger", UpstreamError, "owner/no-such-tagger")
 
 
-def test_what_is_no_tagger_is_refused(tmp_path):
+def test_rejects_files_that_are_not_taggers(tmp_path):
     def model(name: str, *arguments, **options) -> Path:
         return tiny_tagger.write(tmp_path / name / "model.onnx", *arguments, **options)
 
     (tmp_path / "text.onnx").write_text("hello")
-    refused(tmp_path / "text.onnx", InputError, "text.onnx")
+    assert_rejected(tmp_path / "text.onnx", InputError, "text.onnx")
     (tmp_path / "a.wav").write_bytes(b"")
-    refused(tmp_path / "a.wav", InputError, "a.wav")
-    refused(write_speaker(tmp_path / "speaker.onnx"), InputError, "speaker.onnx", "80")
+    assert_rejected(tmp_path / "a.wav", InputError, "a.wav")
+    assert_rejected(write_speaker(tmp_path / "speaker.onnx"), InputError, "speaker.onnx", "80")
     few = model("few")
     few.with_name("class_labels_indices.csv").write_text("index,mid,display_name\n0,/m/0,Laughter\n")
-    refused(few, InputError, "4 classes", "1 names")
+    assert_rejected(few, InputError, "4 classes", "1 names")
     broken = model("broken")
     broken.with_name("class_labels_indices.csv").write_text("index,name\n0,Laughter\n")
-    refused(broken, InputError, "class_labels_indices.csv")
+    assert_rejected(broken, InputError, "class_labels_indices.csv")
     bad = model("bad", names=False, metadata={"id2label": '{"0": "Laughter", "7": "Speech"}'})
-    refused(bad, InputError, "id2label")
+    assert_rejected(bad, InputError, "id2label")
     other = model("other", names=False, metadata={"labels": "cat\ndog\ncar\nbus"})
-    refused(other, InputError, "4 classes")
+    assert_rejected(other, InputError, "4 classes")
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
-    refused(tmp_path / "bert", InputError, "'bert'")
+    assert_rejected(tmp_path / "bert", InputError, "'bert'")
 
 
 # --- AST ---
@@ -185,7 +185,7 @@ def test_what_is_no_tagger_is_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def ast_folder(tmp_path_factory) -> Path:
-    """A random AST of the real class, in a folder as the hub has them, that hears applause everywhere."""
+    """A random AST of the real class, in a folder with the files of the hub, that finds applause everywhere."""
     import torch
     from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
 
@@ -210,12 +210,12 @@ def ast_folder(tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_real_ast_class_is_a_tagger(ast_folder):
-    [event] = found_by(ast_folder, np.concatenate([noise(3), np.zeros(HZ, np.float32)]))
+def test_finds_applause_with_ast(ast_folder):
+    [event] = find_events(ast_folder, np.concatenate([noise(3), np.zeros(HZ, np.float32)]))
     assert (event.start, event.end, event.content) == (0, 4, "applause")
 
 
-def test_ast_scores_are_transformers_own(ast_folder):
+def test_ast_scores_equal_transformers(ast_folder):
     import torch
     from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
@@ -234,17 +234,17 @@ def test_ast_scores_are_transformers_own(ast_folder):
         with torch.no_grad():
             wanted = torch.sigmoid(network(**features).logits)[0].numpy()
         assert row == pytest.approx(wanted, abs=1e-5)
-    assert len({round(float(row[0]), 4) for row in scores}) > 3, "windows differ, and so do their scores"
+    assert len({round(float(row[0]), 4) for row in scores}) > 3, "different windows have different scores"
 
 
-def test_an_ast_without_torch_names_the_extra(ast_folder, monkeypatch):
+def test_ast_without_torch_names_the_extra(ast_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingToolError) as raised:
         load_detector(str(ast_folder))
     assert "sca[live]" in raised.value.hint
 
 
-def test_an_ast_with_weights_missing_is_refused(ast_folder, tmp_path):
+def test_rejects_ast_with_missing_weights(ast_folder, tmp_path):
     from safetensors.torch import load_file, save_file
 
     for file in ast_folder.iterdir():

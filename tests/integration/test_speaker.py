@@ -1,4 +1,4 @@
-"""Speaker embeddings: real speech, a real ONNX session with random weights, the real VAD; features against lhotse's."""
+"""Speaker embeddings: real speech, an ONNX model with random weights, the real VAD; features compared with lhotse."""
 
 import numpy as np
 import pytest
@@ -23,14 +23,14 @@ def model(tmp_path_factory):
 
 @pytest.mark.filterwarnings(
     "ignore:Setting snip_edges=True:UserWarning"
-)  # lhotse counts frames otherwise; we want Kaldi's
+)  # lhotse's default frame count differs from Kaldi's
 @pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")
 @pytest.mark.parametrize("window", ["povey", "hamming"])
-def test_features_are_kaldis(speech, window):
+def test_features_equal_kaldi(speech, window):
     import torch
     from lhotse.features.kaldi.layers import Wav2LogFilterBank
 
-    judge = Wav2LogFilterBank(
+    reference = Wav2LogFilterBank(
         sampling_rate=16_000,
         window_type=window,
         dither=0.0,
@@ -44,19 +44,19 @@ def test_features_are_kaldis(speech, window):
     )
     x = (speech * 32768).astype(np.float32)
     with torch.inference_mode():
-        wanted = judge(torch.from_numpy(x)[None])[0].numpy()
+        wanted = reference(torch.from_numpy(x)[None])[0].numpy()
     found = kaldi_fbank(x, window=window)
     assert found.shape == wanted.shape == (1 + (len(x) - 400) // 160, 80)
-    # float32 spectra there, float64 here: they part where a band is nearly empty.
+    # The reference computes float32 spectra, sca float64: they differ in nearly empty bands.
     assert np.abs(found - wanted).max() < 0.02
     assert np.abs(found - wanted).mean() < 1e-4
 
 
-def test_too_short_for_a_frame_has_no_features():
+def test_no_features_below_one_frame():
     assert kaldi_fbank(np.zeros(399, np.float32)).shape == (0, 80)
 
 
-def test_a_voice_is_a_unit_vector_whatever_the_length(speech, model):
+def test_embedding_is_a_unit_vector_for_any_length(speech, model):
     embedder = load_speaker(str(model))
     for seconds in (3, 5.5, 11):
         vector = embedder.embed(speech[: int(seconds * 16_000)])
@@ -69,58 +69,58 @@ def test_a_voice_is_a_unit_vector_whatever_the_length(speech, model):
     assert float(long @ embedder.embed(speech)) > 0.95
 
 
-def test_only_speech_counts(speech, model):
+def test_ignores_silence(speech, model):
     embedder = load_speaker(str(model))
     quiet = np.zeros(16_000 * 60, np.float32)
     whole = np.concatenate([quiet, speech, quiet])
-    everything = OnnxSpeakerModel(model).vector(whole)
+    everything = OnnxSpeakerModel(model).embed_speech(whole)
     alone = embedder.embed(speech)
-    assert float(embedder.embed(whole) @ alone) > 0.95  # the edges of what the VAD finds differ by some frames
+    assert float(embedder.embed(whole) @ alone) > 0.95  # the VAD's segments differ by a few frames
     assert float(everything @ alone) / np.linalg.norm(everything) < 0.5
 
 
-def test_nothing_is_made_up(speech, model):
+def test_returns_none_without_speech_or_model(speech, model):
     embedder = load_speaker(str(model))
     assert embedder.embed(speech[: 3 * 16_000 - 1]) is None  # too short
-    assert embedder.embed(np.zeros(16_000 * 10, np.float32)) is None  # nobody speaks
+    assert embedder.embed(np.zeros(16_000 * 10, np.float32)) is None  # no speech
     assert load_speaker(None).embed(speech) is None
     assert load_speaker("none").embed(speech) is None
 
 
-def test_the_window_is_what_the_file_says(speech, tmp_path, model):
+def test_metadata_selects_the_window(speech, tmp_path, model):
     povey = write_speaker(tmp_path / "cam.onnx", metadata={"framework": "3d-speaker", "sample_rate": "16000"})
     assert not np.allclose(load_speaker(str(povey)).embed(speech), load_speaker(str(model)).embed(speech), atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
-        (lambda path: write_speaker(path, size=256), "gives 256 numbers a voice, and sca stores 192"),
+        (lambda path: write_speaker(path, size=256), "returns 256 numbers per voice, and sca stores 192"),
         (lambda path: write_speaker(path, bins=40), r"feats \['B', 'T', 40\], not one input"),
-        (lambda path: write_speaker(path, metadata={"sample_rate": "8000"}), "wants sound at 8000 Hz"),
+        (lambda path: write_speaker(path, metadata={"sample_rate": "8000"}), "takes audio at 8000 Hz"),
         (lambda path: path.write_bytes(b"no model"), "cannot be loaded as an ONNX model"),
     ],
 )
-def test_a_model_that_does_not_fit_is_refused_when_it_is_loaded(tmp_path, make, says):
+def test_rejects_unsuitable_models_on_loading(tmp_path, make, message):
     make(tmp_path / "m.onnx")
-    with pytest.raises(InputError, match=says) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         load_speaker(str(tmp_path / "m.onnx"))
     assert caught.value.hint
 
 
-def test_a_missing_model_and_a_wrong_name_say_so(tmp_path):
-    with pytest.raises(MissingToolError, match="there is no speaker model"):
+def test_missing_model_and_unknown_name(tmp_path):
+    with pytest.raises(MissingToolError, match=r"the speaker model .*none\.onnx does not exist"):
         load_speaker(str(tmp_path / "none.onnx"))
     with pytest.raises(UsageError, match="got 'xvector'"):
         load_speaker("xvector")
-    with pytest.raises(MissingToolError, match="holds no speechbrain model"):
+    with pytest.raises(MissingToolError, match="does not contain a speechbrain model"):
         load_speaker(f"ecapa:{tmp_path}")
 
 
 def test_ecapa_without_speechbrain_names_the_extra(monkeypatch, tmp_path):
     import sys
 
-    monkeypatch.setitem(sys.modules, "speechbrain", None)  # whatever this environment holds
+    monkeypatch.setitem(sys.modules, "speechbrain", None)  # even if it is installed here
     (tmp_path / "hyperparams.yaml").write_text("{}")
     with pytest.raises(MissingToolError, match="needs speechbrain") as caught:
         load_speaker(f"ecapa:{tmp_path}")

@@ -1,4 +1,4 @@
-"""Results of a search: read from this version, from others and from files that are something else."""
+"""Search results: documents of this version, of other versions, and invalid ones."""
 
 import json
 
@@ -21,7 +21,7 @@ OLD = {
 }
 
 
-def test_what_is_written_is_read_again():
+def test_round_trip():
     one = SearchResult(id="abcdefghijk", url="https://youtu.be/abcdefghijk", title="t", length=66, channel="C")
     written = SearchResults(query="q", count=1, results=(one,)).model_dump_json()
     assert read_results(written, "x").results == (one,)
@@ -29,29 +29,29 @@ def test_what_is_written_is_read_again():
     assert json.loads(written)["results"][0]["length"] == 66
 
 
-def test_results_of_another_version_are_read():
+def test_reads_other_versions():
     plain = OLD | {"made_by": "something", "results": [OLD["results"][0] | {"rating": 4.5, "title": None}]}
     (one,) = read_results("\ufeff".strip("\ufeff") + json.dumps(plain), "old.json").results
     assert (one.id, one.length, one.publish_date, one.title) == ("abcdefghijk", 912.0, "2024-02-01", "")
 
 
-def test_an_id_is_enough():
+def test_id_without_url():
     (one,) = read_results('{"results": [{"id": "-abcdefghi_"}]}', "x").results
     assert one.url == "https://www.youtube.com/watch?v=-abcdefghi_"
 
 
-def test_an_empty_list_is_no_error():
+def test_empty_list_is_valid():
     assert read_results('{"query": "x", "count": 0, "results": []}', "x").count == 0
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "videos.json is empty"),
         ("{", "videos.json is not JSON"),
-        ("[1]", "holds a list, not an object with `results`"),
+        ("[1]", "contains a list, not an object with `results`"),
         ('{"videos": []}', "has no field `results`"),
-        ('{"results": {}}', "a field `results` that is no list"),
+        ('{"results": {}}', "a field `results` that is not a list"),
         ('{"results": ["abcdefghijk"]}', r"results\[0\] is a str, not an object"),
         ('{"results": [{"url": "https://a.b/c"}, {"title": "t"}]}', r"results\[1\]: field `url`: field required"),
         ('{"results": [{"url": 3}]}', r"results\[0\]: field `url`: .*string, got '3'"),
@@ -59,8 +59,8 @@ def test_an_empty_list_is_no_error():
         ('{"results": [{"url": "https://a.b/c", "length": -1}]}', r"results\[0\]: field `length`"),
     ],
 )
-def test_what_is_not_ours_says_which_field(text, says):
-    with pytest.raises(InputError, match=says):
+def test_error_names_the_field(text, message):
+    with pytest.raises(InputError, match=message):
         read_results(text, "videos.json")
 
 
@@ -76,7 +76,7 @@ def test_what_is_not_ours_says_which_field(text, says):
         "https://www.youtube-nocookie.com/embed/abcdefghijk",
     ],
 )
-def test_ids_in_all_their_forms(text):
+def test_video_id_of_every_url_form(text):
     assert video_id(text) == "abcdefghijk"
 
 
@@ -94,5 +94,5 @@ def test_ids_in_all_their_forms(text):
         "https://[youtu.be/abcdefghijk",
     ],
 )
-def test_what_names_no_video(text):
+def test_no_video_id(text):
     assert video_id(text) is None

@@ -1,1 +1,1 @@
-"""Audience-reaction detectors."""
+"""Detectors of audience reactions and other sounds, and their evaluation."""

@@ -1,74 +1,86 @@
-"""Crowd noise by loudness alone: bursts outside speech that stand well above the recording's quiet. Needs no model.
+"""Crowd noise by loudness alone: bursts outside speech that are clearly louder than the recording's quiet parts.
 
-It cannot tell laughter from applause or a slammed door, and hears nothing while somebody speaks; its events say so: their
-content is "crowd noise (by loudness only)" and their reaction is `other`.
+This detector needs no model. It cannot distinguish laughter from applause or a slammed door, and it finds nothing during
+speech. Its events say so: their content is "crowd noise (by loudness only)" and their reaction is `other`.
 """
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
 
 from sca.audio.vad import speech_segments
-from sca.data.reactions.base import Heard
+from sca.data.reactions.base import Detector, SoundEvent
 from sca.timeline import AudienceEvent
-from sca.units import HEARD_HZ
+from sca.units import HEARD_HZ, samples_to_seconds
 
 __all__ = ["CONTENT", "EnergyDetector"]
 
 CONTENT = "crowd noise (by loudness only)"
 
 _HOP = HEARD_HZ * 8 // 100  # 80 ms
-_BESIDE_SPEECH = HEARD_HZ // 10  # the tail of a word that the VAD cut off is no audience
-_SHORTEST = HEARD_HZ * 4 // 10
-_MERGED = HEARD_HZ * 3 // 10
-_ON_DB, _OFF_DB, _TOP_DB = 12.0, 6.0, 24.0  # above the quiet; what is louder than the top counts as the top
-_QUIET_SHARE = 10  # percent of the recording that may be taken for its quiet, pauses between words included
-_QUIETEST_DB = -60.0  # below this, a microphone's own noise would count as a burst over digital silence
+_SPEECH_MARGIN = HEARD_HZ // 10  # the end of a word that the VAD cut off must not count as audience
+_MIN_EVENT = HEARD_HZ * 4 // 10
+_MERGE_GAP = HEARD_HZ * 3 // 10
+_ON_DB, _OFF_DB, _MAX_DB = 12.0, 6.0, 24.0  # above the quiet level; higher levels are clipped to the maximum
+_QUIET_PERCENTILE = 10  # of the levels of all hops; pauses between words count too
+_MIN_QUIET_DB = -60.0  # below this, a microphone's own noise would count as a burst over digital silence
 
 
-class EnergyDetector:
-    """Bursts of 0.4 s or longer, 12 dB over the level that a tenth of the recording stays under; they end 6 dB over it."""
+class EnergyDetector(Detector):
+    """Finds bursts of 0.4 s or longer.
 
-    name = "energy"
+    A burst starts 12 dB above the quiet level, the level that a tenth of the recording stays below, and ends 6 dB above it.
+    No event overlaps the speech that is passed to `find`.
+    """
 
-    def find(self, samples: np.ndarray, speech: Sequence[tuple[int, int]]) -> list[Heard]:
-        """See `Detector.find`; no event touches `speech`."""
+    @property
+    @override
+    def name(self) -> str:
+        return "energy"
+
+    @override
+    def find(self, samples: NDArray[np.float32], speech: Sequence[tuple[int, int]]) -> list[SoundEvent]:
         if samples.dtype != np.float32 or samples.ndim != 1:
             raise ValueError(f"expected float32 (n,), got {samples.dtype} {samples.shape}")
         if len(samples) < _HOP:
             return []
-        quiet_db = max(_QUIETEST_DB, float(np.percentile(_levels_db(samples), _QUIET_SHARE)))
-        found: list[Heard] = []
-        for first, last in _between(speech, len(samples)):
-            above = (_levels_db(samples[first:last]) - quiet_db) / _TOP_DB
+        quiet_db = max(_MIN_QUIET_DB, float(np.percentile(_levels_db(samples), _QUIET_PERCENTILE)))
+        events: list[SoundEvent] = []
+        for first, last in _spans_without_speech(speech, len(samples)):
+            level = (_levels_db(samples[first:last]) - quiet_db) / _MAX_DB
             bursts = speech_segments(
-                np.clip(above, 0, 1),
-                onset=_ON_DB / _TOP_DB,
-                offset=_OFF_DB / _TOP_DB,
-                min_speech_samples=_SHORTEST,
-                min_silence_samples=_MERGED,
+                np.clip(level, 0, 1),
+                onset=_ON_DB / _MAX_DB,
+                offset=_OFF_DB / _MAX_DB,
+                min_speech_samples=_MIN_EVENT,
+                min_silence_samples=_MERGE_GAP,
                 pad_samples=0,
                 frame_samples=_HOP,
             )
-            found += [
-                AudienceEvent(start=(first + a) / HEARD_HZ, end=(first + b) / HEARD_HZ, content=CONTENT)
-                for a, b in bursts
-            ]
-        return found
+            events += [_event(first + start, first + end) for start, end in bursts]
+        return events
 
 
-def _between(speech: Sequence[tuple[int, int]], total: int) -> Iterator[tuple[int, int]]:
-    """What is left of `[0, total)` beside speech, kept away from it; nothing shorter than an event."""
+def _event(start: int, end: int) -> AudienceEvent:
+    return AudienceEvent(
+        start=samples_to_seconds(start, HEARD_HZ), end=samples_to_seconds(end, HEARD_HZ), content=CONTENT
+    )
+
+
+def _spans_without_speech(speech: Sequence[tuple[int, int]], total: int) -> Iterator[tuple[int, int]]:
+    """Yield the spans of `[0, total)` that are apart from speech by a margin and at least as long as an event."""
     first = 0
-    for start, end in [*speech, (total + _BESIDE_SPEECH, total + _BESIDE_SPEECH)]:
-        if start - _BESIDE_SPEECH - first >= _SHORTEST:
-            yield first, start - _BESIDE_SPEECH
-        first = max(first, end + _BESIDE_SPEECH)
+    for start, end in [*speech, (total + _SPEECH_MARGIN, total + _SPEECH_MARGIN)]:
+        if start - _SPEECH_MARGIN - first >= _MIN_EVENT:
+            yield first, start - _SPEECH_MARGIN
+        first = max(first, end + _SPEECH_MARGIN)
 
 
-def _levels_db(samples: np.ndarray) -> np.ndarray:
-    """The level of each whole hop in dB of full scale: float64 `(n // 1280,)`."""
+def _levels_db(samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Compute the level of each whole hop in dB of full scale, `(n // 1280,)`."""
     hops = samples[: len(samples) // _HOP * _HOP].reshape(-1, _HOP)
     power = np.einsum("ij,ij->i", hops, hops, dtype=np.float64) / _HOP
-    levels: np.ndarray = 10 * np.log10(np.maximum(power, 1e-12))
+    levels: NDArray[np.float64] = 10 * np.log10(np.maximum(power, 1e-12))
     return levels

@@ -1,38 +1,55 @@
-"""How well a detector finds reactions: event F1 per class, against timelines a person marked.
+"""Evaluation of a detector: event F1 per reaction, against timelines that a person marked.
 
-An event is found when an event of the same reaction in the same show starts and ends within 0.5 s of it, one for one: the pairs
-are a largest matching, so the order of the events does not matter. Only events of the audience count.
+A predicted event is correct if an event of the same reaction in the same show starts and ends within 0.5 s of it. Each event is
+matched at most once, by a maximum matching, so the order of the events does not matter. Only events of the audience count.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from sca.errors import InputError
 from sca.timeline import AudienceEvent, BrokenLine, Show, read_shows
 
-__all__ = ["COLLAR_S", "Counts", "Scored", "compare", "matched", "read_timelines"]
+__all__ = ["COLLAR_S", "Counts", "Evaluation", "Measures", "Timelines", "compare", "count_matches", "read_timelines"]
 
 COLLAR_S = 0.5
-"""How far a start and an end may be off."""
+"""Largest difference between the starts, and between the ends, of two matching events."""
 
-_ROUNDING_S = 1e-9  # 1.2 is within 0.5 s of 0.7, whatever floats make of it
+_ROUNDING_S = 1e-9  # so that 1.2 is within 0.5 s of 0.7 in floating-point arithmetic
 
 Span = tuple[float, float]
 
 
+class Measures(TypedDict):
+    """Event scores as `sca eval reactions --json` prints them; None where a ratio is undefined."""
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    found: int
+    predicted: int
+    true: int
+
+
 @dataclass(slots=True)
 class Counts:
-    """found: matched pairs.   predicted, true: how many events there are."""
+    """Event counts.
+
+    Attributes:
+        found: Matched pairs.
+        predicted: Events that the detector found.
+        true: Events that the person marked.
+    """
 
     found: int = 0
     predicted: int = 0
     true: int = 0
 
-    def measures(self) -> dict[str, Any]:
-        """Precision is None where nothing was predicted, recall where there was nothing to find."""
+    def measures(self) -> Measures:
+        """Compute precision, recall and F1."""
         return {
             "precision": self.found / self.predicted if self.predicted else None,
             "recall": self.found / self.true if self.true else None,
@@ -45,18 +62,27 @@ class Counts:
 
 @dataclass(slots=True)
 class Timelines:
-    """What a file holds: shows by `video_id`, the last line of each, and the lines that could not be read."""
+    """The content of a file of timelines.
+
+    Attributes:
+        shows: Shows by `video_id`; if a show has several lines, the last one.
+        broken: Lines that could not be parsed.
+    """
 
     shows: dict[str, Show] = field(default_factory=dict)
     broken: list[BrokenLine] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """classes: counts by reaction, those that occur.   total: all of them.   shows: how many were compared.
+class Evaluation:
+    """The result of comparing predicted and true timelines.
 
-    missed: shows of the truth without a prediction; their events count as not found.   unmarked: predicted shows that the truth
-    does not have; they do not count.
+    Attributes:
+        classes: Counts by reaction type, for the types that occur.
+        total: The sum of `classes`.
+        shows: Number of shows in the truth.
+        missed: Shows of the truth without a prediction; their events count as not found.
+        unmarked: Predicted shows that are not in the truth; they are ignored.
     """
 
     classes: dict[str, Counts]
@@ -67,92 +93,117 @@ class Scored:
 
 
 def read_timelines(path: Path) -> Timelines:
-    """The shows of a JSONL file. Raises `InputError` when it cannot be read or holds no show."""
-    found = Timelines()
+    """Read the shows of a JSONL file.
+
+    Raises:
+        InputError: The file cannot be read or contains no show.
+    """
+    timelines = Timelines()
     for _, line in read_shows(path):
         if isinstance(line, BrokenLine):
-            found.broken.append(line)
+            timelines.broken.append(line)
         else:
-            found.shows[line.video_id] = line
-    if not found.shows:
-        first = f"; {found.broken[0]}" if found.broken else ""
-        raise InputError(f"{path} holds no show{first}", hint="give a file of lines as sca transcribe writes them")
-    return found
+            timelines.shows[line.video_id] = line
+    if not timelines.shows:
+        first = f"; {timelines.broken[0]}" if timelines.broken else ""
+        raise InputError(f"{path} contains no show{first}", hint="give a file of lines as sca transcribe writes them")
+    return timelines
 
 
-def compare(predicted: Mapping[str, Show], truth: Mapping[str, Show]) -> Scored:
-    """Count, show by show, what was found of the truth."""
+def compare(predicted: Mapping[str, Show], truth: Mapping[str, Show]) -> Evaluation:
+    """Count the matching events of all shows.
+
+    Args:
+        predicted: Shows with the events that a detector found, by `video_id`.
+        truth: Shows with the events that a person marked, by `video_id`.
+    """
     classes: dict[str, Counts] = {}
     for video_id, show in truth.items():
-        wanted = _by_reaction(show)
-        guessed = _by_reaction(predicted[video_id]) if video_id in predicted else {}
-        for reaction in wanted.keys() | guessed.keys():
+        true_spans = _spans_by_reaction(show)
+        predicted_spans = _spans_by_reaction(predicted[video_id]) if video_id in predicted else {}
+        for reaction in true_spans.keys() | predicted_spans.keys():
             counts = classes.setdefault(reaction, Counts())
-            guesses, true = guessed.get(reaction, []), wanted.get(reaction, [])
-            counts.found += matched(guesses, true)
+            guesses, true = predicted_spans.get(reaction, []), true_spans.get(reaction, [])
+            counts.found += count_matches(guesses, true)
             counts.predicted += len(guesses)
             counts.true += len(true)
-    every = classes.values()
-    return Scored(
+    all_counts = classes.values()
+    return Evaluation(
         classes=dict(sorted(classes.items())),
-        total=Counts(sum(c.found for c in every), sum(c.predicted for c in every), sum(c.true for c in every)),
+        total=Counts(
+            found=sum(counts.found for counts in all_counts),
+            predicted=sum(counts.predicted for counts in all_counts),
+            true=sum(counts.true for counts in all_counts),
+        ),
         shows=len(truth),
         missed=sorted(truth.keys() - predicted.keys()),
         unmarked=sorted(predicted.keys() - truth.keys()),
     )
 
 
-def matched(predicted: Sequence[Span], true: Sequence[Span], collar_s: float = COLLAR_S) -> int:
-    """How many pairs a largest one-to-one matching has."""
-    near = _near(sorted(predicted), sorted(true), collar_s + _ROUNDING_S)
-    partner: dict[int, int] = {}  # of a true event
-    for guess in range(len(near)):
-        _augment(guess, near, partner)
-    return len(partner)
+def count_matches(predicted: Sequence[Span], true: Sequence[Span], collar_s: float = COLLAR_S) -> int:
+    """Return the size of a maximum one-to-one matching of events.
+
+    Args:
+        predicted: Predicted events, `(start, end)` in seconds.
+        true: True events.
+        collar_s: Largest difference of starts and of ends.
+    """
+    candidates = _candidates(sorted(predicted), sorted(true), collar_s + _ROUNDING_S)
+    partners: dict[int, int] = {}
+    for guess in range(len(candidates)):
+        _augment(guess, candidates, partners)
+    return len(partners)
 
 
-def _near(predicted: Sequence[Span], true: Sequence[Span], collar_s: float) -> list[list[int]]:
-    """For each prediction the true events that it may stand for. Both are sorted by start."""
-    near = []
+def _candidates(predicted: Sequence[Span], true: Sequence[Span], collar_s: float) -> list[list[int]]:
+    """Return, for each predicted event, the true events that it may match. Both lists must be sorted by start."""
+    candidates = []
     first = 0
     for start, end in predicted:
         while first < len(true) and true[first][0] < start - collar_s:
             first += 1
-        candidates = []
+        matching = []
         for i in range(first, len(true)):
             if true[i][0] > start + collar_s:
                 break
             if abs(true[i][1] - end) <= collar_s:
-                candidates.append(i)
-        near.append(candidates)
-    return near
+                matching.append(i)
+        candidates.append(matching)
+    return candidates
 
 
-def _augment(guess: int, near: Sequence[Sequence[int]], partner: dict[int, int]) -> None:
-    """Give `guess` a partner, if others can be moved to make room: breadth first, so that no recursion can run too deep."""
-    came_from: dict[int, int] = {}  # true event -> the prediction that reached it
-    before: dict[int, int] = {}  # prediction -> the true event it would have to give up
+def _augment(guess: int, candidates: Sequence[Sequence[int]], partners: dict[int, int]) -> None:
+    """Match `guess` if an augmenting path exists. The search is breadth-first, so deep paths do not exhaust the stack.
+
+    Args:
+        guess: A predicted event without a partner.
+        candidates: The true events that each predicted event may match.
+        partners: The predicted event that each true event is matched with; changed in place.
+    """
+    reached_from: dict[int, int] = {}  # true event -> the predicted event that reached it
+    previous: dict[int, int] = {}  # predicted event -> the true event that it would give up
     queue = [guess]
-    for one in queue:
-        for event in near[one]:
-            if event in came_from:
+    for current in queue:
+        for event in candidates[current]:
+            if event in reached_from:
                 continue
-            came_from[event] = one
-            if event in partner:
-                before[partner[event]] = event
-                queue.append(partner[event])
+            reached_from[event] = current
+            if event in partners:
+                previous[partners[event]] = event
+                queue.append(partners[event])
                 continue
-            while True:
-                one_before = came_from[event]
-                partner[event] = one_before
-                if one_before == guess:
+            while True:  # follow the path back and swap its edges
+                new_partner = reached_from[event]
+                partners[event] = new_partner
+                if new_partner == guess:
                     return
-                event = before[one_before]
+                event = previous[new_partner]
 
 
-def _by_reaction(show: Show) -> dict[str, list[Span]]:
-    found: dict[str, list[Span]] = defaultdict(list)
+def _spans_by_reaction(show: Show) -> dict[str, list[Span]]:
+    spans: dict[str, list[Span]] = defaultdict(list)
     for event in show.timeline:
         if isinstance(event, AudienceEvent):
-            found[event.reaction_type].append((event.start, event.end))
-    return found
+            spans[event.reaction_type].append((event.start, event.end))
+    return spans

@@ -1,18 +1,17 @@
-"""The log-mel spectrogram of CED taggers: 64 bands, in decibels, a frame every 10 ms.
+"""The log-mel spectrogram of CED taggers: 64 bands in decibels, one frame every 10 ms.
 
-What torchaudio's MelSpectrogram(n_fft=512, hop_length=160, n_mels=64) and AmplitudeToDB give (RicherMans/CED,
-`onnx_inference_with_torchaudio.py`), computed for a whole recording once; the range of 120 dB is cut per window, as there.
+It equals torchaudio's MelSpectrogram(n_fft=512, hop_length=160, n_mels=64) followed by AmplitudeToDB (RicherMans/CED,
+`onnx_inference_with_torchaudio.py`). It is computed once for a whole recording; the limit of 120 dB is applied per window.
 """
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sca.units import HEARD_HZ
 
-__all__ = ["CED_BINS", "MEL_STEP", "ced_mel", "cut_range"]
+__all__ = ["CED_BINS", "MEL_STEP", "ced_mel", "limit_range"]
 
 CED_BINS = 64
 MEL_STEP = 160
@@ -21,32 +20,39 @@ MEL_STEP = 160
 _FFT = 512
 _FLOOR = 1e-10
 _RANGE_DB = np.float32(120)
-_FRAMES_AT_ONCE = 4096
+_FRAMES_PER_BLOCK = 4096  # bounds the memory of the spectra
 
 
 def ced_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Decibels `(1 + n // 160, 64)` of float32 `(n,)` at 16 kHz, n over 256; frame i is centred on sample 160 i."""
+    """Compute the spectrogram of a recording.
+
+    Args:
+        samples: float32 `(n,)` at 16 kHz, n greater than 256.
+
+    Returns:
+        Decibels, float32 `(1 + n // 160, 64)`; frame i is centred on sample 160 i.
+    """
     padded = np.pad(samples, _FFT // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT)[::MEL_STEP]
-    window, filters = _tables()
+    window, filters = _window_and_filters()
     mel = np.empty((len(frames), CED_BINS), np.float32)
-    for i in range(0, len(frames), _FRAMES_AT_ONCE):
-        spectrum = np.fft.rfft(frames[i : i + _FRAMES_AT_ONCE] * window, axis=-1)
+    for i in range(0, len(frames), _FRAMES_PER_BLOCK):
+        spectrum = np.fft.rfft(frames[i : i + _FRAMES_PER_BLOCK] * window, axis=-1)
         power = (spectrum.real**2 + spectrum.imag**2) @ filters
-        mel[i : i + _FRAMES_AT_ONCE] = 10 * np.log10(np.maximum(power, _FLOOR))
+        mel[i : i + _FRAMES_PER_BLOCK] = 10 * np.log10(np.maximum(power, _FLOOR))
     return mel
 
 
-def cut_range(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`(batch, frames, bins)` with nothing more than 120 dB under the loudest bin of its window."""
+def limit_range(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Raise the values of each window `(batch, frames, bins)` to at most 120 dB below its loudest bin."""
     loudest = windows.max(axis=(1, 2), keepdims=True)
-    cut: NDArray[np.float32] = np.maximum(windows, loudest - _RANGE_DB)
-    return cut
+    limited: NDArray[np.float32] = np.maximum(windows, loudest - _RANGE_DB)
+    return limited
 
 
 @cache
-def _tables() -> tuple[Any, Any]:
-    """Periodic Hann `(512,)` and HTK's triangles `(257, 64)`, both float64."""
+def _window_and_filters() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a periodic Hann window `(512,)` and HTK's triangular filters `(257, 64)`."""
     from transformers.audio_utils import mel_filter_bank
 
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_FFT) / _FFT)

@@ -1,55 +1,44 @@
-"""From a tagger's scores to events: one score a hop and class, the class table, hysteresis, merging, minimum length.
+"""From the scores of a tagger to events: a score per hop and class, the class table, hysteresis, merging, minimum length.
 
-A tagger hears windows of the whole mix, speech included, so that laughter over a punchline is found; what the VAD calls speech
-does not matter here. Each hop of 0.24 s gets the scores of the window around its middle; at both ends of a recording that is
-the first or last whole window.
+A tagger gets windows of the whole mix, speech included, so that laughter over a punchline is found. Each hop of 0.24 s gets the
+scores of the window around its middle; at both ends of a recording that is the first or the last whole window.
 """
 
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from sca.audio.vad import speech_segments
-from sca.data.reactions.base import Heard
+from sca.data.reactions.base import HOP_SAMPLES, Detector, SoundEvent, Tagger
 from sca.errors import InputError
 from sca.resources import reaction_table
 from sca.timeline import AudienceEvent, EnvironmentEvent
-from sca.units import HEARD_HZ
+from sca.units import HEARD_HZ, samples_to_seconds, seconds_to_samples
 
-__all__ = ["HOP_SAMPLES", "WINDOW_SAMPLES", "Rule", "Tagger", "TaggerDetector", "rules", "spans"]
+__all__ = ["EventClass", "TaggerDetector", "event_classes", "event_spans"]
 
-HOP_SAMPLES = HEARD_HZ * 24 // 100
-"""One score of each class every 0.24 s: twice as fine as usual, because events are judged at ± 0.5 s."""
-WINDOW_SAMPLES = 8 * HOP_SAMPLES
-"""What a tagger hears at a time where it leaves the choice: 1.92 s, long enough for a laugh and short enough to place it."""
-
-_STEP = 160  # windows start on whole mel frames
-
-
-class Tagger(Protocol):
-    """A model that says what is heard in a window.
-
-    labels: its classes by name.   window_samples: how long a window is, a multiple of 160.
-    """
-
-    labels: Sequence[str]
-    window_samples: int
-
-    def scores(self, samples: NDArray[np.float32], starts: Sequence[int]) -> NDArray[np.float32]:
-        """Probabilities `(len(starts), len(labels))` of the windows `[start, start + window_samples)`.
-
-        samples: float32 `(n,)` at 16 kHz, n at least one window.   starts: ascending multiples of 160.
-        """
+_WINDOW_STEP = 160  # windows start on whole mel frames
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """One entry of the table: which classes mean what, and when their score is an event. Times in samples."""
+class EventClass:
+    """One entry of the class table: a kind of event, and when the score of its classes makes an event.
+
+    Attributes:
+        role: `audience` or `environment`.
+        kind: The reaction type or the sound category.
+        classes: Names of the tagger's classes; the score of the entry is the highest of theirs.
+        on: Score at which an event starts.
+        off: Score below which an event ends.
+        min_samples: Events shorter than this are dropped, after merging.
+        merge_samples: Gaps shorter than this are closed.
+    """
 
     role: str
     kind: str
@@ -59,75 +48,120 @@ class Rule:
     min_samples: int
     merge_samples: int
 
-    def event(self, start: int, end: int) -> Heard:
-        """What is written about `[start, end)`."""
-        times: dict[str, Any] = {"start": start / HEARD_HZ, "end": end / HEARD_HZ, "content": self.kind}
+    def event(self, start: int, end: int) -> SoundEvent:
+        """Create the event of the samples `[start, end)`."""
+        fields = {
+            "start": samples_to_seconds(start, HEARD_HZ),
+            "end": samples_to_seconds(end, HEARD_HZ),
+            "content": self.kind,
+        }
         if self.role == "environment":
-            return EnvironmentEvent(**times, sound_category=self.kind)
-        return AudienceEvent(**times, reaction_type=self.kind)
+            return EnvironmentEvent.model_validate({**fields, "sound_category": self.kind})
+        return AudienceEvent.model_validate({**fields, "reaction_type": self.kind})
+
+
+class _TableEntry(TypedDict):
+    """An entry of the table, with the values of `[default]` filled in."""
+
+    classes: list[str]
+    on: float
+    off: float
+    min_s: float
+    merge_s: float
 
 
 @cache
-def rules() -> tuple[Rule, ...]:
-    """The table that ships with sca (sca/resources/reactions.toml)."""
+def event_classes() -> tuple[EventClass, ...]:
+    """Read the class table that ships with sca (sca/resources/reactions.toml)."""
     table = tomllib.loads(reaction_table())
-    found = []
-    for role in ("audience", "environment"):
-        for kind, own in table[role].items():
-            entry = table["default"] | own
-            seconds = [round(entry[name] * HEARD_HZ) for name in ("min_s", "merge_s")]
-            found.append(Rule(role, kind, frozenset(entry["classes"]), entry["on"], entry["off"], *seconds))
-    return tuple(found)
+    return tuple(
+        _event_class(role, kind, table["default"] | own)
+        for role in ("audience", "environment")
+        for kind, own in table[role].items()
+    )
 
 
-def spans(scores: NDArray[np.float32], rule: Rule, total_samples: int) -> list[tuple[int, int]]:
-    """Where an entry's scores `(hops,)` make events: `(start, end)` in samples, sorted and apart from each other."""
+def _event_class(role: str, kind: str, entry: _TableEntry) -> EventClass:
+    return EventClass(
+        role=role,
+        kind=kind,
+        classes=frozenset(entry["classes"]),
+        on=entry["on"],
+        off=entry["off"],
+        min_samples=seconds_to_samples(entry["min_s"], HEARD_HZ),
+        merge_samples=seconds_to_samples(entry["merge_s"], HEARD_HZ),
+    )
+
+
+def event_spans(scores: NDArray[np.float32], entry: EventClass, total_samples: int) -> list[tuple[int, int]]:
+    """Find the events of one entry of the class table.
+
+    Args:
+        scores: The score of the entry at each hop, `(hops,)`.
+        entry: The thresholds.
+        total_samples: Length of the recording.
+
+    Returns:
+        `(start, end)` in samples, sorted and disjoint.
+    """
     return speech_segments(
         scores,
-        onset=rule.on,
-        offset=rule.off,
-        min_speech_samples=rule.min_samples,
-        min_silence_samples=rule.merge_samples,
+        onset=entry.on,
+        offset=entry.off,
+        min_speech_samples=entry.min_samples,
+        min_silence_samples=entry.merge_samples,
         pad_samples=0,
         frame_samples=HOP_SAMPLES,
         total_samples=total_samples,
     )
 
 
-class TaggerDetector:
-    """A `Detector` around a tagger. Raises `InputError` when the tagger has no class of the table."""
+class TaggerDetector(Detector):
+    """A detector around a tagger.
+
+    Raises:
+        InputError: The tagger has none of the classes in the table.
+    """
 
     def __init__(self, name: str, tagger: Tagger) -> None:
-        self.name = name
+        self._name = name
         self._tagger = tagger
-        columns = {rule: [i for i, label in enumerate(tagger.labels) if label in rule.classes] for rule in rules()}
-        self._columns = {rule: found for rule, found in columns.items() if found}
+        self._columns: dict[EventClass, list[int]] = {}
+        for entry in event_classes():
+            columns = [i for i, label in enumerate(tagger.labels) if label in entry.classes]
+            if columns:
+                self._columns[entry] = columns
         if not self._columns:
             raise InputError(
-                f"{name} knows no reaction: none of its {len(tagger.labels)} classes is in sca's table",
+                f"{name} detects no reactions: none of its {len(tagger.labels)} classes is in sca's table",
                 hint="give a tagger that was trained on AudioSet, with AudioSet's class names",
             )
 
-    def find(self, samples: np.ndarray, speech: Sequence[tuple[int, int]]) -> list[Heard]:
-        """See `Detector.find`; `speech` is not looked at."""
+    @property
+    @override
+    def name(self) -> str:
+        return self._name
+
+    @override
+    def find(self, samples: NDArray[np.float32], speech: Sequence[tuple[int, int]]) -> list[SoundEvent]:
         if samples.dtype != np.float32 or samples.ndim != 1:
             raise ValueError(f"expected float32 (n,), got {samples.dtype} {samples.shape}")
         if len(samples) == 0:
             return []
         scores = self._tagger.scores(*_windows(samples, self._tagger.window_samples))
-        found = [
-            rule.event(start, end)
-            for rule, columns in self._columns.items()
-            for start, end in spans(scores[:, columns].max(axis=1), rule, len(samples))
+        events = [
+            entry.event(start, end)
+            for entry, columns in self._columns.items()
+            for start, end in event_spans(scores[:, columns].max(axis=1), entry, len(samples))
         ]
-        return sorted(found, key=lambda event: (event.start, event.end))
+        return sorted(events, key=lambda event: (event.start, event.end))
 
 
 def _windows(samples: NDArray[np.float32], window: int) -> tuple[NDArray[np.float32], list[int]]:
-    """The samples, filled up with silence to one window, and where the window of each hop starts."""
+    """Return the samples, padded with silence to at least one window, and the start of the window of each hop."""
     hops = -(-len(samples) // HOP_SAMPLES)
     if len(samples) < window:
         samples = np.pad(samples, (0, window - len(samples)))
-    last = (len(samples) - window) // _STEP * _STEP
-    before = (window - HOP_SAMPLES) // 2 // _STEP * _STEP
+    last = (len(samples) - window) // _WINDOW_STEP * _WINDOW_STEP
+    before = (window - HOP_SAMPLES) // 2 // _WINDOW_STEP * _WINDOW_STEP
     return samples, [min(max(0, hop * HOP_SAMPLES - before), last) for hop in range(hops)]

@@ -28,7 +28,8 @@ from sca.data.shows.layout import file_stem, paths_of
 from sca.data.shows.rows import ShowRow, rows_of
 from sca.data.shows.store import SCHEMA_VERSION, features, write_storage
 from sca.data.shows.targets import Rules, targets_of
-from sca.data.speakers.base import SpeakerEmbedder, public_name
+from sca.data.speakers.base import public_name
+from sca.data.speakers.embedder import SpeakerEmbedder
 from sca.data.speakers.registry import load_speaker
 from sca.errors import InputError, OutputError, ScaError, writing
 from sca.timeline import BrokenLine, Show, read_shows

@@ -19,7 +19,8 @@ from sca.audio.resample import StreamResampler
 from sca.data.datasets.arrow import audio_array, write_table
 from sca.data.duplex.audio.encode_tracks import encode_tracks
 from sca.data.media.enhance import Enhancer, enhanced_stream
-from sca.data.speakers.base import EMBEDDING_SIZE, SpeakerEmbedder
+from sca.data.speakers.base import EMBEDDING_SIZE
+from sca.data.speakers.embedder import SpeakerEmbedder
 from sca.errors import writing
 from sca.timeline import ComedianEvent, Show
 from sca.units import HEARD_HZ, SPOKEN_HZ, seconds_to_samples

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sca.config import Settings
 from sca.data.duplex.model.spans import Span
-from sca.data.speakers.base import SpeakerEmbedder
+from sca.data.speakers.embedder import SpeakerEmbedder
 from sca.data.speakers.registry import load_speaker
 from sca.units import HEARD_HZ
 

@@ -1,8 +1,7 @@
-"""The lines of a transcription: names as other tools read them, older files, lines that are broken."""
+"""The file of timelines: field names that other tools read, older files, broken lines."""
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,17 +11,17 @@ from sca.timeline import AudienceEvent, BrokenLine, ComedianEvent, EnvironmentEv
 OLD = {"video_id": "a", "timeline": [{"start": 0, "end": 1.5, "role": "comedian", "content": "Hi."}]}
 
 
-def written(path: Path, *lines: Any) -> Path:
+def write_lines(path: Path, *lines: object) -> Path:
     path.write_text("".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines), encoding="utf-8")
     return path
 
 
-def only(path: Path) -> Show | BrokenLine:
-    [(_, found)] = read_shows(path)
-    return found
+def read_one(path: Path) -> Show | BrokenLine:
+    [(_, line)] = read_shows(path)
+    return line
 
 
-def test_the_names_of_the_fields_on_file() -> None:
+def test_field_names_in_the_file() -> None:
     show = Show(
         video_id="a",
         timeline=(
@@ -42,23 +41,23 @@ def test_the_names_of_the_fields_on_file() -> None:
     assert {"video_id", "timeline", "words", "language", "duration_s", "model"} <= set(plain)
 
 
-def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+def test_round_trip(tmp_path: Path) -> None:
     show = Show(
         video_id="ä", timeline=(AudienceEvent(start=1, end=2, content="x", reaction_type="gasp"),), language="en"
     )
-    assert only(written(tmp_path / "a.jsonl", show.model_dump_json())) == show
+    assert read_one(write_lines(tmp_path / "a.jsonl", show.model_dump_json())) == show
 
 
-def test_an_older_file_without_the_newer_fields_loads(tmp_path: Path) -> None:
-    show = only(written(tmp_path / "a.jsonl", OLD))
+def test_reads_older_files(tmp_path: Path) -> None:
+    show = read_one(write_lines(tmp_path / "a.jsonl", OLD))
     assert isinstance(show, Show)
     assert show.timeline == (ComedianEvent(start=0, end=1.5, content="Hi.", event_type="speech", delivery_tag=None),)
     assert (show.words, show.language, show.duration_s, show.model) == ((), None, None, None)
 
 
-def test_fields_and_reactions_of_other_versions_are_passed_over(tmp_path: Path) -> None:
+def test_ignores_unknown_fields_and_reactions(tmp_path: Path) -> None:
     event = {"start": 1, "end": 2, "role": "audience", "content": "x", "reaction_type": "stomping", "mood": 1}
-    show = only(written(tmp_path / "a.jsonl", {**OLD, "timeline": [event], "era": 7, "words": None}))
+    show = read_one(write_lines(tmp_path / "a.jsonl", {**OLD, "timeline": [event], "era": 7, "words": None}))
     assert isinstance(show, Show)
     assert show.timeline == (AudienceEvent(start=1, end=2, content="x", reaction_type="other"),)
 
@@ -81,8 +80,8 @@ def test_fields_and_reactions_of_other_versions_are_passed_over(tmp_path: Path) 
         ({"video_id": "a", "timeline": 5}, "timeline: "),
     ],
 )
-def test_a_broken_line_is_named_and_the_rest_is_read(tmp_path: Path, line: Any, reason: str) -> None:
-    found = list(read_shows(written(tmp_path / "a.jsonl", OLD, "", line, {**OLD, "video_id": "b"})))
+def test_broken_line_is_reported_and_others_are_read(tmp_path: Path, line: object, reason: str) -> None:
+    found = list(read_shows(write_lines(tmp_path / "a.jsonl", OLD, "", line, {**OLD, "video_id": "b"})))
     assert [number for number, _ in found] == [1, 3, 4]
     broken = found[1][1]
     assert isinstance(broken, BrokenLine)
@@ -91,13 +90,13 @@ def test_a_broken_line_is_named_and_the_rest_is_read(tmp_path: Path, line: Any, 
     assert [show.video_id for _, show in found if isinstance(show, Show)] == ["a", "b"]
 
 
-def test_bytes_that_are_no_text_are_a_broken_line(tmp_path: Path) -> None:
+def test_invalid_utf8_is_a_broken_line(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"\xff\xfe\n" + json.dumps(OLD).encode() + b"\n")
     first, second = (found for _, found in read_shows(tmp_path / "a.jsonl"))
     assert isinstance(first, BrokenLine)
     assert isinstance(second, Show)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no\.jsonl"):
         list(read_shows(tmp_path / "no.jsonl"))
