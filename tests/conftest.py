@@ -1,10 +1,11 @@
-"""What holds for every test: no network, no settings from outside, a category, reproducible examples."""
+"""Setup of all tests: no network, no settings from outside, a category for every test, reproducible examples."""
 
 import ipaddress
 import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,15 @@ from hypothesis import settings
 
 TESTS = Path(__file__).resolve().parent
 CATEGORIES = {"unit", "property", "golden", "integration"}
-ALONE = {"test_layers.py", "test_docs.py", "test_readme.py"}
+UNCATEGORISED = {"test_layers.py", "test_docs.py", "test_readme.py"}
 
-# Inherited by the processes that tests start, where the guard below does not reach: hubs are never asked.
+# Processes that tests start inherit these; the network guard below does not reach them. Hubs must not be contacted.
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_OFFLINE="1", NO_COLOR="1")
-# Settings of the person who runs the tests are theirs. NO_COLOR keeps what commands print comparable.
+# Settings of the person who runs the tests must not apply. NO_COLOR makes the output of commands comparable.
 for _name in [name for name in os.environ if name.startswith("SCA_")]:
     del os.environ[_name]
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and what they start inherits it; some tests are about it.
+# A shell that runs the tests in the background makes them and their child processes ignore Ctrl-C, which some tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -29,10 +30,10 @@ settings.load_profile("sca")
 
 
 class NetworkBlockedError(RuntimeError):
-    """A test tried to leave this machine. No OSError, so that code which handles a dead network does not hide it."""
+    """A test tried to reach another machine. Not an OSError, so that code that handles network failures does not hide it."""
 
 
-def _is_here(host: object) -> bool:
+def _is_local(host: object) -> bool:
     name = host.decode() if isinstance(host, bytes) else str(host)
     if name in ("", "None", "localhost", socket.gethostname()):
         return True
@@ -44,23 +45,23 @@ def _is_here(host: object) -> bool:
 
 
 def _guard(event: str, args: tuple[object, ...]) -> None:
-    # An audit hook sees every socket of the interpreter, asyncio's and C extensions' too. It cannot be taken back.
+    # An audit hook covers every socket of the interpreter, also those of asyncio and of C extensions. It cannot be removed.
     if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
         address = args[1]
-        if isinstance(address, tuple) and not _is_here(address[0]):
-            raise NetworkBlockedError(f"a test tried to reach {address[0]}; tests talk to this machine only")
-    elif event in ("socket.getaddrinfo", "socket.gethostbyname") and not _is_here(args[0]):
-        raise NetworkBlockedError(f"a test tried to look up {args[0]}; tests talk to this machine only")
+        if isinstance(address, tuple) and not _is_local(address[0]):
+            raise NetworkBlockedError(f"a test tried to reach {address[0]}; tests must stay on this machine")
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname") and not _is_local(args[0]):
+        raise NetworkBlockedError(f"a test tried to look up {args[0]}; tests must stay on this machine")
 
 
 sys.addaudithook(_guard)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse a test without a category; let GPU tests skip where there is none."""
+    """Reject tests without a category, and skip GPU tests on machines without a GPU."""
     for path in sorted({item.path for item in items}):
         where = path.relative_to(TESTS)
-        if where.parts[0] not in CATEGORIES and str(where) not in ALONE:
+        if where.parts[0] not in CATEGORIES and str(where) not in UNCATEGORISED:
             raise pytest.UsageError(f"tests/{where} belongs in one of {', '.join(sorted(CATEGORIES))}")
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and not _has_gpu():
@@ -74,18 +75,42 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-RECORDINGS = (
-    TESTS.parents[1] / "shared" / "data"
-)  # of real people; beside a developer's checkout, no part of the project
+@pytest.fixture
+def report_retry(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Report an attempt that failed before a test succeeded. The end of the run lists them, so no retry hides a fault.
+
+    Only tests of real-time devices may retry: a virtual machine that is paused tears the sound of virtual devices.
+    """
+    return lambda reason: record_property("retry", reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the attempts that failed before their tests succeeded."""
+    reports = [report for name in ("passed", "failed") for report in terminalreporter.getreports(name)]
+    retries = [
+        (report.nodeid, reason)
+        for report in reports
+        if report.when == "call"
+        for name, reason in report.user_properties
+        if name == "retry"
+    ]
+    if retries:
+        terminalreporter.section("repeated attempts")
+        for nodeid, reason in retries:
+            terminalreporter.line(f"{nodeid}: {reason}")
+
+
+RECORDINGS = TESTS.parents[1] / "shared" / "data"
+"""Recordings of real people. They exist beside a developer's checkout and are not part of the project."""
 
 
 @pytest.fixture(scope="session")
 def trial_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of recordings: `clips`, and `conversation` in the MagicHub layout. Where there are none, a synthetic stand-in."""
+    """Folder of recordings: `clips`, and `conversation` in the MagicHub layout. A synthetic replacement where they are missing."""
     if RECORDINGS.is_dir():
         return RECORDINGS
     if os.environ.get("CI"):
-        pytest.fail(f"{RECORDINGS} is missing, and CI tests with real recordings")
+        pytest.fail(f"{RECORDINGS} is missing; CI tests with real recordings")
     from scripts.make_trial_data import make
 
     return make(tmp_path_factory.mktemp("trial-data"))
@@ -93,13 +118,13 @@ def trial_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def real_recordings(trial_data: Path) -> Path | None:
-    """`trial_data` for tests of numbers that only the real recordings give; None where it is the stand-in."""
+    """`trial_data` for tests of numbers that hold for the real recordings only; None for the synthetic replacement."""
     return trial_data if trial_data == RECORDINGS else None
 
 
 @pytest.fixture(scope="session")
 def stand_in(trial_data: Path, real_recordings: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stand-in for the recordings, also where they are."""
+    """The synthetic replacement of the recordings, also where the recordings exist."""
     if real_recordings is None:
         return trial_data
     from scripts.make_trial_data import make
@@ -109,7 +134,7 @@ def stand_in(trial_data: Path, real_recordings: Path | None, tmp_path_factory: p
 
 @pytest.fixture(scope="session")
 def tiny_omni(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a tiny random Qwen3-Omni with the real vocabulary, in float32 (`scripts.make_tiny_omni`). Never write into it."""
+    """Folder of a tiny random float32 Qwen3-Omni with the real vocabulary (`scripts.make_tiny_omni`). Tests must not write into it."""
     from scripts.make_tiny_omni import save
 
     return save(tmp_path_factory.mktemp("omni") / "tiny")

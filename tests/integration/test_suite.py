@@ -15,9 +15,9 @@ OTHER_MACHINE = "192.0.2.1"  # reserved for documentation (RFC 5737)
 
 
 def test_blocks_connections_to_other_machines():
-    with pytest.raises(RuntimeError, match="this machine only"), socket.socket() as client:
+    with pytest.raises(RuntimeError, match="stay on this machine"), socket.socket() as client:
         client.connect((OTHER_MACHINE, 80))
-    with pytest.raises(RuntimeError, match="this machine only"), socket.socket(type=socket.SOCK_DGRAM) as client:
+    with pytest.raises(RuntimeError, match="stay on this machine"), socket.socket(type=socket.SOCK_DGRAM) as client:
         client.sendto(b"x", (OTHER_MACHINE, 53))
 
 
@@ -28,7 +28,7 @@ def test_blocks_name_lookups():
 
 
 def test_blocks_asyncio_connections():
-    with pytest.raises(RuntimeError, match="this machine only"):
+    with pytest.raises(RuntimeError, match="stay on this machine"):
         asyncio.run(asyncio.open_connection(OTHER_MACHINE, 80))
 
 
@@ -54,3 +54,13 @@ def test_requires_a_category(tmp_path, files, code):
     assert done.returncode == code, done.stdout + done.stderr
     if code:
         assert "misc/test_x.py belongs in one of golden, integration, property, unit" in done.stderr
+
+
+def test_lists_repeated_attempts(tmp_path):
+    shutil.copy(CONFTEST, tmp_path / "conftest.py")
+    (tmp_path / "unit").mkdir()
+    (tmp_path / "unit" / "test_x.py").write_text("def test_x(report_retry):\n    report_retry('the device stopped')\n")
+    options = ["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", tmp_path, "--import-mode=importlib"]
+    command = [sys.executable, "-m", "pytest", *options, "-n", "1", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "unit/test_x.py::test_x: the device stopped" in done.stdout
