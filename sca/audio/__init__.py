@@ -1,1 +1,1 @@
-"""Samples in, samples out: decode, resample, chunk, log-mel. numpy only, no torch, no network."""
+"""Audio input: decoding, resampling, chunking, log-mel features and voice activity. Uses neither torch nor the network."""

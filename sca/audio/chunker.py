@@ -1,17 +1,26 @@
-"""Cut a stream of samples into chunks of equal length, whatever blocks it comes in.
+"""Cut a stream of samples into chunks of equal length, independent of the block sizes it arrives in.
 
-Knows no sample rate and no grid: how long a chunk is comes from outside (`sca.units.Grid`).
+The chunk length is a parameter; it usually comes from `sca.units.Grid`.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["Chunker", "split"]
 
 
-def split(x: np.ndarray, chunk_samples: int) -> np.ndarray:
-    """Cut float32 `(n,)` into float32 `(ceil(n / chunk_samples), chunk_samples)`, the last one filled up with zeros.
+def split(x: NDArray[np.float32], chunk_samples: int) -> NDArray[np.float32]:
+    """Cut an array into chunks and pad the last one with zeros.
 
-    A whole number of chunks comes back as a view of `x`, anything else as a copy. Raises ValueError for another dtype or shape.
+    Args:
+        x: Samples, float32 `(n,)`.
+        chunk_samples: The length of a chunk.
+
+    Returns:
+        Float32 `(ceil(n / chunk_samples), chunk_samples)`: a view of `x` if `n` is a multiple of the chunk length, else a copy.
+
+    Raises:
+        ValueError: `x` has another dtype or shape, or the chunk length is not positive.
     """
     _check(x, chunk_samples)
     chunks = -(-len(x) // chunk_samples)
@@ -21,9 +30,9 @@ def split(x: np.ndarray, chunk_samples: int) -> np.ndarray:
 
 
 class Chunker:
-    """`split` for a stream: pushes and the flush give the same chunks, however the samples were cut into blocks.
+    """Streaming `split`: the pushes and the flush return the same chunks, for any block sizes.
 
-    Chunks are copies; the caller may reuse its blocks.
+    Chunks are copies, so the caller may reuse its blocks.
     """
 
     def __init__(self, chunk_samples: int) -> None:
@@ -33,11 +42,15 @@ class Chunker:
 
     @property
     def pending(self) -> int:
-        """Samples waiting for a chunk to fill; always fewer than a chunk."""
+        """Number of samples in the unfinished chunk; always less than a chunk."""
         return self._pending
 
-    def push(self, block: np.ndarray) -> list[np.ndarray]:
-        """Take float32 `(n,)` of any n and return the chunks it completes. Raises ValueError for another dtype or shape."""
+    def push(self, block: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Add float32 `(n,)` of any length and return the chunks that it completes.
+
+        Raises:
+            ValueError: The block has another dtype or shape.
+        """
         size = len(self._chunk)
         _check(block, size)
         if self._pending + len(block) < size:
@@ -54,20 +67,20 @@ class Chunker:
         self._keep(rest[whole * size :])
         return [first, *chunks]
 
-    def flush(self) -> np.ndarray | None:
-        """Return the last, unfinished chunk filled up with zeros, or None when nothing waits; then start anew."""
+    def flush(self) -> NDArray[np.float32] | None:
+        """Return the unfinished chunk, padded with zeros, or None if nothing is pending. A new stream may follow."""
         if self._pending == 0:
             return None
         self._chunk[self._pending :] = 0
         last, self._chunk, self._pending = self._chunk, np.zeros_like(self._chunk), 0
         return last
 
-    def _keep(self, samples: np.ndarray) -> None:
+    def _keep(self, samples: NDArray[np.float32]) -> None:
         self._chunk[self._pending : self._pending + len(samples)] = samples
         self._pending += len(samples)
 
 
-def _check(x: np.ndarray, chunk_samples: int) -> None:
+def _check(x: NDArray[np.float32], chunk_samples: int) -> None:
     if chunk_samples < 1:
         raise ValueError(f"chunk_samples must be at least 1, got {chunk_samples}")
     if x.dtype != np.float32 or x.ndim != 1:

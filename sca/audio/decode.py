@@ -1,7 +1,7 @@
-"""Read any sound file as float32 mono blocks in [-1, 1], at the file's own rate and in bounded memory.
+"""Read audio files of any format as float32 mono blocks in [-1, 1], at the rate of the file and in bounded memory.
 
-Knows nothing of chunks, grids or models. libsndfile reads what it can, FFmpeg the rest; what goes wrong with a
-file is always an `InputError` that names it.
+libsndfile reads the formats it supports and FFmpeg reads the rest. Every problem with a file is an `InputError` that names the
+file.
 """
 
 import os
@@ -13,9 +13,10 @@ from typing import Self
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from sca.audio.pyav_reader import open_av
-from sca.audio.readers import AudioInfo, SoundFileSource, Source, cut_short, silent
+from sca.audio.readers import AudioInfo, AudioReader, SoundFileReader, empty_error, truncated_error
 from sca.audio.resample import StreamResampler
 from sca.audio.wav_header import WavHeader, read_wav_header
 from sca.errors import InputError
@@ -24,54 +25,60 @@ from sca.textutil import counted
 __all__ = ["BLOCK_SAMPLES", "AudioInfo", "BlockReader", "probe", "read_audio"]
 
 BLOCK_SAMPLES = 1 << 16
-"""Default block: 1.4 s at 48 kHz, 256 KiB a channel."""
+"""Default block size: 1.4 s at 48 kHz, 256 KiB per channel."""
 
-# libsndfile reports "unknown" as the largest sf_count_t.
+# libsndfile reports an unknown length as the largest sf_count_t.
 _UNKNOWN_FRAMES = 1 << 62
 
 
 def probe(path: Path) -> AudioInfo:
-    """Read the header of a sound file, and no sound.
+    """Read the header of an audio file without decoding it.
 
-    Raises `InputError` for a file that is missing, a folder, empty, not sound, without a sound track, of zero length, or (WAV)
-    shorter than its header promises.
+    Raises:
+        InputError: The file does not exist, is a folder, is empty, is not audio, has no audio track, has zero length, or is a
+            WAV file shorter than its header states.
     """
-    source = _open(path)
-    source.close()
-    return source.info
+    reader = _open(path)
+    reader.close()
+    return reader.info
 
 
 class BlockReader:
-    """Walk a sound file once, in float32 mono blocks `(n,)` at its own rate; n is `block_samples` but for the last.
+    """Iterate once over an audio file, in float32 mono blocks `(n,)` at the rate of the file.
 
-    Several channels are averaged unless `channel` (0-based) picks one. Samples beyond [-1, 1], which only float files and lossy
-    codecs have, are clipped. Memory is a few blocks, whatever the length of the file.
+    Channels are averaged, or one is selected. Samples outside [-1, 1], which float files and lossy codecs can contain, are
+    clipped. Memory use is a few blocks, for any file length.
 
-    info: what the header says.   frames: samples handed out so far.   non_finite: NaN and infinite samples met so far, in the
-    channels read, each replaced by 0.
+    Args:
+        path: The file.
+        block_samples: The length of every block except the last.
+        channel: The channel to read, from 0; None averages all of them.
 
-    Raises `InputError` like `probe`, and while reading when the file turns out damaged or cut short.
+    Attributes:
+        info: What the header states.
+        frames: Samples returned so far.
+        non_finite: NaN and infinite samples found so far in the selected channels; each is replaced by 0.
+
+    Raises:
+        InputError: As in `probe`; also during iteration, if the file is damaged or truncated.
     """
 
     def __init__(self, path: Path, block_samples: int = BLOCK_SAMPLES, channel: int | None = None) -> None:
         if block_samples < 1:
             raise ValueError(f"block_samples must be at least 1, got {block_samples}")
-        self._source = _open(path)
-        self.info = self._source.info
+        self._reader = _open(path)
+        self.info = self._reader.info
         self.frames = 0
         self.non_finite = 0
         self._channel = channel
-        if channel is not None and not 0 <= channel < self.info.channels:
+        channels = self.info.channels
+        if channel is not None and not 0 <= channel < channels:
             self.close()
-            there_are = (
-                "1 channel (0)"
-                if self.info.channels == 1
-                else f"{counted(self.info.channels, 'channel')} (0 to {self.info.channels - 1})"
-            )
-            raise InputError(f"{path} has {there_are}, there is no channel {channel}")
-        self._blocks = self._source.blocks(block_samples)
+            numbers = "0" if channels == 1 else f"0 to {channels - 1}"
+            raise InputError(f"{path} has {counted(channels, 'channel')} ({numbers}); channel {channel} does not exist")
+        self._blocks = self._reader.blocks(block_samples)
 
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
         for block in self._blocks:
             mono = self._mono(block)
             self.frames += len(mono)
@@ -79,11 +86,11 @@ class BlockReader:
 
     @property
     def filled_samples(self) -> int:
-        """Samples of silence handed out so far where the file lacks packets, so that what follows keeps its time."""
-        return self._source.filled_samples
+        """Samples of silence returned so far in place of missing packets, so that later audio keeps its time."""
+        return self._reader.filled_samples
 
-    def _mono(self, block: np.ndarray) -> np.ndarray:
-        """`(n, channels)` to clean `(n,)`."""
+    def _mono(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Convert `(n, channels)` to finite, clipped `(n,)`."""
         if self._channel is not None:
             block = block[:, self._channel : self._channel + 1]
         finite = np.isfinite(block)
@@ -99,8 +106,8 @@ class BlockReader:
         return np.clip(mono, -1, 1, out=mono)
 
     def close(self) -> None:
-        """Let go of the file; blocks already handed out stay good. Twice is fine."""
-        self._source.close()
+        """Close the file. Blocks that were returned stay valid. A second call has no effect."""
+        self._reader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -111,30 +118,41 @@ class BlockReader:
         self.close()
 
 
-def read_audio(path: Path, rate_hz: int | None = None, *, channel: int | None = None) -> np.ndarray:
-    """Read a whole file as float32 mono `(n,)` in [-1, 1], resampled (soxr HQ) when its rate is not `rate_hz`."""
+def read_audio(path: Path, rate_hz: int | None = None, *, channel: int | None = None) -> NDArray[np.float32]:
+    """Read a whole audio file.
+
+    Args:
+        path: The file.
+        rate_hz: The rate to resample to (soxr HQ); None keeps the rate of the file.
+        channel: The channel to read, from 0; None averages all of them.
+
+    Returns:
+        Float32 mono `(n,)` in [-1, 1].
+
+    Raises:
+        InputError: The file cannot be read. See `BlockReader`.
+    """
     with BlockReader(path, channel=channel) as reader:
         if rate_hz is None or rate_hz == reader.info.rate_hz:
             return np.concatenate(list(reader))
         resampler = StreamResampler(reader.info.rate_hz, rate_hz)
         pieces = [resampler.push(block) for block in reader]
         joined = np.concatenate([*pieces, resampler.flush()])
-    # A band-limited copy of a loud signal swings beyond its peaks.
+    # The band-limited version of a loud signal can exceed its peaks.
     return np.clip(joined, -1, 1, out=joined)
 
 
-def _open(path: Path) -> Source:
-    """Open `path` with whichever library reads it; raises `InputError` saying what is wrong with it."""
-    header, is_mpeg = _look(path)
-    # MPEG goes to FFmpeg: libsndfile's MP3 decoder writes its complaints about damaged files straight to stderr.
+def _open(path: Path) -> AudioReader:
+    header, is_mpeg = _inspect(path)
+    # libsndfile's MP3 decoder prints messages about damaged files to stderr, so FFmpeg reads MPEG audio.
     if not is_mpeg:
         try:
             sound = soundfile.SoundFile(os.fsencode(path))
         except (soundfile.LibsndfileError, TypeError):
-            pass  # TypeError: a file called *.raw, of which soundfile wants to be told the format
+            pass  # TypeError: soundfile requires an explicit format for files named *.raw
         else:
             if 0 < sound.frames < _UNKNOWN_FRAMES:
-                return SoundFileSource(path, sound)
+                return SoundFileReader(path, sound)
             sound.close()
             # libsndfile fails on the last block of a FLAC of unknown length and finds nothing in a WAV of size 0; FFmpeg
             # reads both.
@@ -142,12 +160,12 @@ def _open(path: Path) -> Source:
                 header is not None and header.promised_bytes is None and header.present_bytes > 0
             )
             if not open_ended:
-                raise silent(path)
+                raise empty_error(path)
     return open_av(path, header)
 
 
-def _look(path: Path) -> tuple[WavHeader | None, bool]:
-    """Check what can be checked without decoding: the WAV header if there is one, and whether this is MPEG audio."""
+def _inspect(path: Path) -> tuple[WavHeader | None, bool]:
+    """Check the file without decoding it; return its WAV header, if it has one, and whether it is MPEG audio."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -165,8 +183,7 @@ def _look(path: Path) -> tuple[WavHeader | None, bool]:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     if header is not None and header.truncated:
         assert header.promised_bytes is not None
-        raise cut_short(
-            path, header.promised_bytes / (header.bytes_per_s or 1), header.present_bytes / (header.bytes_per_s or 1)
-        )
+        bytes_per_s = header.bytes_per_s or 1
+        raise truncated_error(path, header.promised_bytes / bytes_per_s, header.present_bytes / bytes_per_s)
     sync = len(head) >= 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0
     return header, head == b"ID3" or sync or path.suffix.lower() in (".mp1", ".mp2", ".mp3", ".mpga")

@@ -1,11 +1,10 @@
-"""Kaldi's log-mel filterbank, the features of WeSpeaker, CAM++ and other ONNX speaker models, by transformers' numpy functions.
+"""Kaldi's log-mel filterbank: the features of WeSpeaker, CAM++ and other ONNX speaker models.
 
-Knows 16 kHz and frames of 25 ms every 10 ms; dither is off, so the same sound gives the same features. What is subtracted or
-scaled afterwards is the model's business.
+Computed with transformers' numpy functions at 16 kHz, in frames of 25 ms every 10 ms. Dither is off, so the same audio gives the
+same features. Mean subtraction and scaling depend on the model and are left to the caller.
 """
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +17,22 @@ FBANK_BINS = 80
 _FRAME_SAMPLES, _HOP_SAMPLES, _FFT_SAMPLES = 400, 160, 512
 _LOWEST_HZ = 20.0
 _PREEMPHASIS = 0.97
-_FLOOR = 1.192092955078125e-07  # float32's epsilon, as Kaldi and torchaudio have it
+_FLOOR = 1.192092955078125e-07  # the epsilon of float32, as in Kaldi and torchaudio
 
 
 def kaldi_fbank(x: NDArray[np.float32], *, bins: int = FBANK_BINS, window: str = "povey") -> NDArray[np.float32]:
-    """Log energies `(frames, bins)` of float32 `(n,)` at 16 kHz, frames = 1 + (n - 400) // 160, none under 400 samples.
+    """Compute log filterbank energies.
 
-    window: povey (Kaldi's default) or hamming. The scale of `x` only adds a constant, but where the floor is reached.
+    Args:
+        x: Samples, float32 `(n,)` at 16 kHz. Scaling `x` adds a constant to the result, except where the floor applies.
+        bins: Number of mel bands.
+        window: `povey` (Kaldi's default) or `hamming`.
+
+    Returns:
+        Float32 `(frames, bins)` with frames = 1 + (n - 400) // 160; no frames if n < 400.
+
+    Raises:
+        ValueError: `x` has another dtype or shape.
     """
     if x.dtype != np.float32 or x.ndim != 1:
         raise ValueError(f"expected float32 (n,), got {x.dtype} {x.shape}")
@@ -51,7 +59,8 @@ def kaldi_fbank(x: NDArray[np.float32], *, bins: int = FBANK_BINS, window: str =
 
 
 @cache
-def _tables(bins: int, window: str) -> tuple[Any, Any]:
+def _tables(bins: int, window: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the window and the mel filters."""
     from transformers.audio_utils import mel_filter_bank, window_function
 
     filters = mel_filter_bank(

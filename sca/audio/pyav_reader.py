@@ -1,62 +1,78 @@
-"""Sound files that FFmpeg (through PyAV) reads: webm, m4a, mp4, mp3, and what else libsndfile does not know.
+"""Audio files that FFmpeg reads through PyAV: webm, m4a, mp4, mp3, and other formats that libsndfile does not support.
 
-Only files on disk are read, never a URL, not even one that a playlist names.
+Only local files are read. A URL is never opened, not even one that a playlist contains.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
 
-from sca.audio.readers import AudioInfo, cut_short, damaged, silent
+from sca.audio.readers import AudioInfo, AudioReader, damaged_error, empty_error, truncated_error
 from sca.audio.wav_header import WavHeader
 from sca.errors import InputError
+from sca.units import seconds_to_samples
 
-__all__ = ["AvSource", "open_av", "open_container"]
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
-# A coded stream may end a packet early or late; a promise missed by more than this is a file cut short.
+__all__ = ["PyAvReader", "open_av", "open_container"]
+
+# A coded stream can end a packet early or late. A file that is shorter than stated by more than this is truncated.
 _SLACK_S = 1.0
-# Timestamps are rounded to milliseconds and shifted by a codec's delay; from here on something is missing.
-_HOLE_S = 0.1
-# Where the header gives no length, a longer hole is taken for a damaged timestamp.
-_LONGEST_HOLE_S = 60.0
-# FFmpeg has a demuxer for nearly anything; these play text and pictures, which is no sound track that got lost.
+# Timestamps are rounded to milliseconds and shifted by the delay of a codec. A gap of this length means missing packets.
+_GAP_S = 0.1
+# If the header states no length, a longer gap means a damaged timestamp.
+_LONGEST_GAP_S = 60.0
+# FFmpeg has a demuxer for almost any file; these demux text and images.
 _NOT_MEDIA = frozenset({"image2", "lrc", "srt", "tty", "webvtt"})
 
 
-def open_container(path: Path) -> Any:
-    """Open a file for reading: an `av.container.InputContainer`. Raises what PyAV raises, `av.FFmpegError` mostly."""
+def open_container(path: Path) -> "InputContainer":
+    """Open a file for reading. Raises the exceptions of PyAV, mostly `av.FFmpegError`."""
     import av
 
-    # `file:` takes the rest of the name literally, so that a file called `concat:…` stays one; the whitelist keeps a playlist
-    # from reaching out to the network. From 19 on tags that are no UTF-8 do no harm by themselves, and there is no such option.
+    # The prefix `file:` makes the rest of the name literal, so that a file may be called `concat:…`. The whitelist prevents
+    # playlists from opening network addresses. From PyAV 19 on, tags that are not UTF-8 are accepted without an option.
     tags = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
-    return av.open("file:" + str(path.absolute()), options={"protocol_whitelist": "file"}, **tags)
+    url = f"file:{path.absolute()}"
+    container: InputContainer = av.open(url, options={"protocol_whitelist": "file"}, **tags)
+    return container
 
 
-def open_av(path: Path, header: WavHeader | None) -> "AvSource":
-    """Open `path`; raises `InputError` when FFmpeg cannot. header: of a WAV whose size libsndfile does not understand."""
+def open_av(path: Path, header: WavHeader | None) -> "PyAvReader":
+    """Open an audio file with FFmpeg.
+
+    Args:
+        path: The file.
+        header: The header of a WAV file whose size libsndfile does not understand.
+
+    Raises:
+        InputError: FFmpeg cannot read the file, or it contains no audio.
+    """
     import av
 
     try:
         container = open_container(path)
-    except av.EOFError as error:  # a webm whose recording was stopped at once
-        raise silent(path) from error
+    except av.EOFError as error:  # a webm whose recording was stopped immediately
+        raise empty_error(path) from error
     except (av.FFmpegError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} is not a sound file, or its beginning is damaged ({reason})") from error
     try:
-        return AvSource(path, container, header)
+        return PyAvReader(path, container, header)
     except BaseException:
         container.close()
         raise
 
 
-class AvSource:
-    """A file that FFmpeg reads. `container` is an open `av.container.InputContainer`."""
+class PyAvReader(AudioReader):
+    """A file that FFmpeg reads."""
 
-    def __init__(self, path: Path, container: Any, header: WavHeader | None) -> None:
+    def __init__(self, path: Path, container: "InputContainer", header: WavHeader | None) -> None:
         self._path = path
         self._container = container
         self.filled_samples = 0
@@ -64,17 +80,17 @@ class AvSource:
             name = container.format.name
             if name in _NOT_MEDIA or name.endswith("_pipe") or not container.streams.video:
                 raise InputError(f"{path} is not a sound file")
-            raise InputError(f"{path} has no sound track, only pictures ({name})")
+            raise InputError(f"{path} has no sound track, only video ({name})")
         self._stream = container.streams.audio[0]
         rate_hz, channels = self._stream.rate, self._stream.channels
         if not rate_hz or not channels:
             raise InputError(f"{path} is not a sound file, or its beginning is damaged (no sample rate)")
         self._promised_s = self._header_seconds()
-        frames = None if self._promised_s is None else round(self._promised_s * rate_hz)
+        frames = None if self._promised_s is None else seconds_to_samples(self._promised_s, rate_hz)
         if frames is None and header is not None and header.promised_bytes is None:
             frames = header.present_bytes // header.block_bytes
         if not frames and not self._has_packets():
-            raise silent(path)
+            raise empty_error(path)
         self.info = AudioInfo(
             rate_hz=rate_hz,
             channels=channels,
@@ -84,9 +100,9 @@ class AvSource:
         )
 
     def _header_seconds(self) -> float | None:
-        if self._stream.duration is not None:
+        if self._stream.duration is not None and self._stream.time_base is not None:
             return float(self._stream.duration * self._stream.time_base)
-        # Matroska gives the length of the whole file only; with nothing else inside it is the sound's.
+        # Matroska states only the length of the whole file, which is that of the audio if there is no other stream.
         if len(self._container.streams) == 1 and self._container.duration is not None:
             return float(self._container.duration / 1e6)
         return None
@@ -101,39 +117,39 @@ class AvSource:
             return False
         return found
 
-    def blocks(self, block_samples: int) -> Iterator[np.ndarray]:
-        """See `Source`."""
-        waiting: list[np.ndarray] = []
+    @override
+    def blocks(self, block_samples: int) -> Iterator[NDArray[np.float32]]:
+        pending: list[NDArray[np.float32]] = []
         held = 0
         for piece in self._pieces():
-            waiting.append(piece)
+            pending.append(piece)
             held += len(piece)
             if held < block_samples:
                 continue
-            joined = np.concatenate(waiting)
+            joined = np.concatenate(pending)
             whole = held - held % block_samples
             for start in range(0, whole, block_samples):
                 yield joined[start : start + block_samples]
-            waiting, held = [joined[whole:]], held - whole
+            pending, held = [joined[whole:]], held - whole
         if held:
-            yield np.concatenate(waiting)
+            yield np.concatenate(pending)
 
-    def _pieces(self) -> Iterator[np.ndarray]:
-        """What the decoder gives, packet by packet, as float32 `(n, channels)` at the rate of `info`."""
+    def _pieces(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the decoded packets as float32 `(n, channels)` at the rate of `info`, with gaps filled."""
         import av
 
-        # Asking for the header's rate covers streams whose frames come at another one (HE-AAC).
+        # Resampling to the rate of the header handles streams whose frames have another rate (HE-AAC).
         planar = av.AudioResampler(format="fltp", rate=self.info.rate_hz)
         done, first_s = 0, None
         try:
             for frame in self._container.decode(self._stream):
                 if frame.time is not None:
                     first_s = frame.time if first_s is None else first_s
-                    hole = self._hole_samples(frame.time - first_s, done)
-                    self.filled_samples, done = self.filled_samples + hole, done + hole
-                    # In pieces of a second: a hole must not cost memory.
-                    for start in range(0, hole, self.info.rate_hz):
-                        yield np.zeros((min(self.info.rate_hz, hole - start), self.info.channels), np.float32)
+                    gap = self._gap_samples(frame.time - first_s, done)
+                    self.filled_samples, done = self.filled_samples + gap, done + gap
+                    # A second at a time, so that a long gap needs no memory.
+                    for start in range(0, gap, self.info.rate_hz):
+                        yield np.zeros((min(self.info.rate_hz, gap - start), self.info.channels), np.float32)
                 for out in planar.resample(frame):
                     done += out.samples
                     yield np.ascontiguousarray(out.to_ndarray().T)
@@ -141,25 +157,33 @@ class AvSource:
                 done += out.samples
                 yield np.ascontiguousarray(out.to_ndarray().T)
         except (av.FFmpegError, ValueError) as error:
-            raise damaged(self._path, done / self.info.rate_hz, getattr(error, "strerror", None) or error) from error
+            reason = getattr(error, "strerror", None) or error
+            raise damaged_error(self._path, done / self.info.rate_hz, reason) from error
         if done == 0:
-            raise silent(self._path)
+            raise empty_error(self._path)
         if self._promised_s is not None and self._promised_s - done / self.info.rate_hz > _SLACK_S:
-            raise cut_short(self._path, self._promised_s, done / self.info.rate_hz)
+            raise truncated_error(self._path, self._promised_s, done / self.info.rate_hz)
 
-    def _hole_samples(self, time_s: float, done: int) -> int:
-        """Samples missing before a frame due at `time_s`, after `done` samples: lost packets, or pauses nobody recorded.
+    def _gap_samples(self, time_s: float, done: int) -> int:
+        """Return the samples missing before a frame: lost packets, or pauses that were not recorded.
 
-        Left out, they would move everything after them to an earlier time.
+        Filling them keeps the audio that follows at its time.
+
+        Args:
+            time_s: The timestamp of the frame.
+            done: Samples returned before it.
+
+        Raises:
+            InputError: The timestamp lies beyond the end of the file.
         """
-        missing = round(time_s * self.info.rate_hz) - done
-        if missing < _HOLE_S * self.info.rate_hz:
+        missing = seconds_to_samples(time_s, self.info.rate_hz) - done
+        if missing < _GAP_S * self.info.rate_hz:
             return 0
-        end_s = done / self.info.rate_hz + _LONGEST_HOLE_S if self._promised_s is None else self._promised_s + _SLACK_S
+        end_s = done / self.info.rate_hz + _LONGEST_GAP_S if self._promised_s is None else self._promised_s + _SLACK_S
         if time_s > end_s:
-            raise damaged(self._path, done / self.info.rate_hz, f"its clock jumps to second {time_s:.0f}")
+            raise damaged_error(self._path, done / self.info.rate_hz, f"its clock jumps to second {time_s:.0f}")
         return missing
 
+    @override
     def close(self) -> None:
-        """See `Source`."""
         self._container.close()

@@ -1,7 +1,7 @@
-"""What an open sound file looks like, the libsndfile kind of it, and the errors all kinds share.
+"""The interface of an open audio file, its implementation with libsndfile, and the errors that all implementations share.
 
-libsndfile (through soundfile) reads wav, flac, ogg, aiff and their relatives; the rest is in `sca.audio.pyav_reader`. Which of
-the two a file needs, mixing to mono and cleaning samples is the business of `sca.audio.decode`.
+libsndfile (through soundfile) reads wav, flac, ogg, aiff and related formats; `sca.audio.pyav_reader` reads the rest.
+`sca.audio.decode` selects the implementation, mixes to mono and removes invalid samples.
 """
 
 from collections.abc import Iterator
@@ -11,18 +11,25 @@ from typing import Protocol
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
+from typing_extensions import override
 
 from sca.errors import InputError
 
-__all__ = ["AudioInfo", "SoundFileSource", "Source", "cut_short", "damaged", "silent"]
+__all__ = ["AudioInfo", "AudioReader", "SoundFileReader", "damaged_error", "empty_error", "truncated_error"]
 
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """What a header says about the sound in a file.
+    """The properties that the header of an audio file states.
 
-    frames: samples per channel; exact for what libsndfile reads, to within one codec packet for coded containers, None when
-    the header does not say (a recording streamed to disk).   codec, container: lower-case names of the library that reads it.
+    Attributes:
+        rate_hz: Sample rate.
+        channels: Number of channels.
+        frames: Samples per channel: exact for files that libsndfile reads, within one codec packet for coded containers, None
+            if the header does not state a length (a recording streamed to disk).
+        codec: Lower-case codec name, in the spelling of the library that reads the file.
+        container: Lower-case container name, in the same spelling.
     """
 
     rate_hz: int
@@ -33,45 +40,54 @@ class AudioInfo:
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds, or None when the header does not say."""
+        """Duration in seconds, or None if the header does not state it."""
         return None if self.frames is None else self.frames / self.rate_hz
 
 
-class Source(Protocol):
-    """An open sound file; `blocks` can be walked once. filled_samples: samples of silence put where the file has a hole."""
+class AudioReader(Protocol):
+    """An open audio file that can be iterated once.
+
+    Attributes:
+        info: What the header states.
+        filled_samples: Samples of silence inserted so far where packets are missing.
+    """
 
     info: AudioInfo
     filled_samples: int
 
-    def blocks(self, block_samples: int) -> Iterator[np.ndarray]:
-        """Float32 `(n, channels)` with n = `block_samples` but for the last; raises `InputError` where the file is damaged."""
+    def blocks(self, block_samples: int) -> Iterator[NDArray[np.float32]]:
+        """Yield float32 `(n, channels)`, with n = `block_samples` except for the last block.
+
+        Raises:
+            InputError: The file is damaged or truncated.
+        """
         ...
 
     def close(self) -> None:
-        """Let go of the file; twice is fine."""
+        """Close the file. A second call has no effect."""
         ...
 
 
-def cut_short(path: Path, promised_s: float, present_s: float) -> InputError:
-    """The error for a file that ends before its header says."""
+def truncated_error(path: Path, promised_s: float, present_s: float) -> InputError:
+    """Return the error for a file that is shorter than its header states."""
     return InputError(
         f"{path} is cut short: its header promises {promised_s:.2f} s, the file has {present_s:.2f} s",
         hint="fetch or copy it again",
     )
 
 
-def silent(path: Path) -> InputError:
-    """The error for a file of zero length."""
+def empty_error(path: Path) -> InputError:
+    """Return the error for a file of zero length."""
     return InputError(f"{path} holds no sound: its length is zero")
 
 
-def damaged(path: Path, second: float, reason: object) -> InputError:
-    """The error for a file that cannot be decoded beyond `second`."""
+def damaged_error(path: Path, second: float, reason: object) -> InputError:
+    """Return the error for a file that cannot be decoded beyond `second`."""
     why = str(reason).strip() or "the decoder gave no reason"
     return InputError(f"{path} is damaged near second {second:.2f}: {why}", hint="fetch or copy it again")
 
 
-class SoundFileSource:
+class SoundFileReader(AudioReader):
     """A file that libsndfile reads."""
 
     def __init__(self, path: Path, sound: soundfile.SoundFile) -> None:
@@ -86,21 +102,21 @@ class SoundFileSource:
             container=sound.format.lower(),
         )
 
-    def blocks(self, block_samples: int) -> Iterator[np.ndarray]:
-        """See `Source`."""
+    @override
+    def blocks(self, block_samples: int) -> Iterator[NDArray[np.float32]]:
         done = 0
         while True:
             try:
-                block: np.ndarray = self._sound.read(block_samples, dtype="float32", always_2d=True)
+                block: NDArray[np.float32] = self._sound.read(block_samples, dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
-                raise damaged(self._path, done / self.info.rate_hz, error.error_string) from error
+                raise damaged_error(self._path, done / self.info.rate_hz, error.error_string) from error
             if len(block) == 0:
                 break
             done += len(block)
             yield block
         if done < self._sound.frames:
-            raise cut_short(self._path, self._sound.frames / self.info.rate_hz, done / self.info.rate_hz)
+            raise truncated_error(self._path, self._sound.frames / self.info.rate_hz, done / self.info.rate_hz)
 
+    @override
     def close(self) -> None:
-        """See `Source`."""
         self._sound.close()

@@ -1,44 +1,55 @@
-"""Where is speech? The Silero VAD (v6) that ships inside faster-whisper, as a stream, and segments from its probabilities.
+"""Voice activity detection with the Silero VAD (v6) that ships inside faster-whisper, and speech segments from its output.
 
-The model file is found without importing faster-whisper and run by onnxruntime on one thread. Knows 16 kHz and frames of 512
-samples (32 ms); what a turn is, and when it ends, is decided elsewhere. Source of the model and of its input layout (64 samples
-of context before each frame): snakers4/silero-vad, MIT.
+The model file is located without importing faster-whisper and runs in onnxruntime on one thread. Audio is 16 kHz, in frames of 512
+samples (32 ms). Source of the model and of its input layout (64 samples of context before each frame): snakers4/silero-vad, MIT.
 """
 
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sca.errors import MissingToolError
 from sca.onnx_session import open_session
 
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
 __all__ = ["FRAME_SAMPLES", "SileroVad", "VadStream", "find_silero_model", "speech_segments"]
 
 FRAME_SAMPLES = 512
-"""Samples at 16 kHz that one probability stands for: 32 ms."""
+"""Samples at 16 kHz per speech probability: 32 ms."""
 
 _CONTEXT_SAMPLES = 64
 _STATE_SHAPE = (1, 1, 128)
-_FRAMES_AT_ONCE = 512  # bounds the working set of a long push; the state is carried over, so it does not change a bit
+_FRAMES_AT_ONCE = 512  # bounds the memory of a long push; the state carries over, so the result does not depend on it
 _REINSTALL = "reinstall sca's dependencies: uv sync, or pip install --force-reinstall faster-whisper onnxruntime"
 
 
 def find_silero_model() -> Path:
-    """The ONNX file inside the installed faster-whisper; raises `MissingToolError` when there is none."""
+    """Return the path of the ONNX file inside the installed faster-whisper.
+
+    Raises:
+        MissingToolError: faster-whisper is not installed.
+    """
     spec = find_spec("faster_whisper")
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
     if not folders:
-        raise MissingToolError("the Silero VAD ships inside faster-whisper, and that is not installed", hint=_REINSTALL)
+        raise MissingToolError("the Silero VAD ships inside faster-whisper, which is not installed", hint=_REINSTALL)
     return Path(folders[0]) / "assets" / "silero_vad_v6.onnx"
 
 
 class SileroVad:
-    """The model, without state: one serves any number of streams and threads.
+    """The stateless model. One instance serves any number of streams and threads.
 
-    Raises `MissingToolError` when the model file or onnxruntime is missing or unusable.
+    Args:
+        model_file: The ONNX file; None uses the one inside faster-whisper.
+
+    Raises:
+        MissingToolError: The model file or onnxruntime is missing or unusable.
     """
 
     def __init__(self, model_file: Path | None = None) -> None:
@@ -46,51 +57,61 @@ class SileroVad:
         if not path.is_file():
             raise MissingToolError(f"the Silero VAD model is missing: {path}", hint=_REINSTALL)
         try:
-            self._session: Any = open_session(path)  # one thread: a frame takes 0.1 ms, too little to share
+            # One thread: a frame takes 0.1 ms, too little to distribute.
+            self._session: InferenceSession = open_session(path)
         except ImportError as error:
             raise MissingToolError(
                 "the Silero VAD needs onnxruntime, which is not installed", hint=_REINSTALL
             ) from error
-        except Exception as error:  # onnxruntime's own classes are private; whatever it is, the file is no model
+        except Exception as error:  # onnxruntime's exception classes are private
             raise MissingToolError(f"the Silero VAD model cannot be loaded: {path}", hint=_REINSTALL) from error
 
     def stream(self) -> "VadStream":
-        """A new stream with its own state."""
+        """Return a new stream with its own state."""
         return VadStream(self)
 
-    def probabilities(self, x: np.ndarray) -> np.ndarray:
-        """Speech probabilities of a whole float32 `(n,)` at 16 kHz: float32 `(n // 512,)`; an unfinished frame has none."""
+    def probabilities(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the speech probabilities, float32 `(n // 512,)`, of float32 `(n,)` at 16 kHz. An unfinished frame has none."""
         return self.stream().push(x)
 
-    def run(self, frames: np.ndarray, h: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def run(
+        self, frames: NDArray[np.float32], h: NDArray[np.float32], c: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Run consecutive frames of one stream.
 
-        frames: float32 `(n, 576)`, 64 samples of context and 512 new ones.   h, c: LSTM state, float32 `(1, 1, 128)`.
-        Returns probabilities `(n,)` and the state after them.
+        Args:
+            frames: Float32 `(n, 576)`: 64 samples of context and 512 new samples per frame.
+            h: Hidden state of the LSTM, float32 `(1, 1, 128)`.
+            c: Cell state of the LSTM, float32 `(1, 1, 128)`.
+
+        Returns:
+            The probabilities `(n,)`, and both states after the last frame.
         """
         probabilities, h, c = self._session.run(None, {"input": frames, "h": h, "c": c})
         return probabilities.reshape(-1), h, c
 
 
 class VadStream:
-    """The state of one stream: push blocks of any length, get one probability for each frame they complete."""
+    """The state of one stream: takes blocks of any length and returns one probability per completed frame."""
 
     def __init__(self, vad: SileroVad) -> None:
         self._vad = vad
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything heard; the next sample is the first of a new stream."""
+        """Discard all audio; the next sample is the first of a new stream."""
         self._h = np.zeros(_STATE_SHAPE, np.float32)
         self._c = np.zeros(_STATE_SHAPE, np.float32)
-        # Context, then the samples of an unfinished frame. A stream begins after digital silence.
+        # The context, then the samples of an unfinished frame. The context of the first frame is digital silence.
         self._held = np.zeros(_CONTEXT_SAMPLES, np.float32)
 
-    def push(self, block: np.ndarray) -> np.ndarray:
-        """Take float32 `(n,)` at 16 kHz and return float32 speech probabilities, one per frame completed.
+    def push(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Add float32 `(n,)` at 16 kHz and return the speech probabilities of the completed frames.
 
-        The same samples give the same probabilities, bit for bit, however they are cut into blocks. Raises ValueError for
-        another dtype or shape.
+        The result is bit-identical for any division of the audio into blocks.
+
+        Raises:
+            ValueError: The block has another dtype or shape.
         """
         if block.dtype != np.float32 or block.ndim != 1:
             raise ValueError(f"expected float32 (n,), got {block.dtype} {block.shape}")
@@ -108,8 +129,8 @@ class VadStream:
         return np.concatenate(found)
 
 
-def _with_context(samples: np.ndarray) -> np.ndarray:
-    """`(64 + 512 n,)` to `(n, 576)`: each frame after the end of the one before."""
+def _with_context(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Convert `(64 + 512 n,)` to `(n, 576)`: each frame preceded by the last 64 samples before it."""
     frames = np.empty((len(samples) // FRAME_SAMPLES, _CONTEXT_SAMPLES + FRAME_SAMPLES), np.float32)
     frames[:, _CONTEXT_SAMPLES:] = samples[_CONTEXT_SAMPLES:].reshape(-1, FRAME_SAMPLES)
     frames[0, :_CONTEXT_SAMPLES] = samples[:_CONTEXT_SAMPLES]
@@ -118,7 +139,7 @@ def _with_context(samples: np.ndarray) -> np.ndarray:
 
 
 def speech_segments(
-    probabilities: np.ndarray | Sequence[float],
+    probabilities: NDArray[np.float32] | Sequence[float],
     *,
     onset: float = 0.5,
     offset: float = 0.35,
@@ -128,12 +149,27 @@ def speech_segments(
     frame_samples: int = FRAME_SAMPLES,
     total_samples: int | None = None,
 ) -> list[tuple[int, int]]:
-    """Turn probabilities, one per frame, into `(start, end)` in samples: sorted, apart from each other, end exclusive.
+    """Convert frame probabilities to speech segments.
 
-    Speech starts at a frame of at least `onset` and goes on until one below `offset` (hysteresis). Then, in this order: pauses
-    shorter than `min_silence_samples` are closed, segments shorter than `min_speech_samples` are dropped, and each is widened by
-    `pad_samples` on both sides, two neighbours meeting in the middle of a pause too short for both, nothing leaving
-    `[0, total_samples)` (by default the frames themselves). Defaults are Silero's: 250, 100 and 30 ms at 16 kHz.
+    Speech starts at a frame with a probability of at least `onset` and ends before a frame below `offset` (hysteresis). The other
+    rules then apply in this order: short pauses are closed, short segments are dropped, segments are padded. The defaults are
+    Silero's: 250, 100 and 30 ms at 16 kHz.
+
+    Args:
+        probabilities: One speech probability per frame.
+        onset: The probability at which speech starts.
+        offset: The probability below which speech ends.
+        min_speech_samples: Shorter segments are dropped.
+        min_silence_samples: Shorter pauses are closed.
+        pad_samples: Added to both sides of a segment; if a pause is too short for both pads, the segments meet in its middle.
+        frame_samples: Samples per frame.
+        total_samples: The length of the audio, which no segment exceeds; None is the length of all frames.
+
+    Returns:
+        `(start, end)` of each segment in samples: sorted, not overlapping, end exclusive.
+
+    Raises:
+        ValueError: The thresholds contradict each other.
     """
     if not 0 <= offset <= onset <= 1:
         raise ValueError(f"thresholds must keep 0 <= offset <= onset <= 1, got offset {offset} and onset {onset}")
@@ -147,8 +183,8 @@ def speech_segments(
     return _padded([(start, end) for start, end in joined if end - start >= min_speech_samples], pad_samples, total)
 
 
-def _runs(probabilities: np.ndarray | Sequence[float], onset: float, offset: float) -> list[tuple[int, int]]:
-    """Frames of speech as `(first, last + 1)`."""
+def _runs(probabilities: NDArray[np.float32] | Sequence[float], onset: float, offset: float) -> list[tuple[int, int]]:
+    """Return the runs of speech frames as `(first, last + 1)`."""
     runs = []
     first: int | None = None
     for i, probability in enumerate(np.asarray(probabilities, np.float64).tolist()):

@@ -1,7 +1,7 @@
-"""The header of a WAV file: how much sound it promises, and how much of it is there.
+"""WAV headers: how much audio a file promises, and how much it contains.
 
-Exists because libsndfile quietly plays what is left of a file that was cut short, and reads nothing at all from one whose
-writer could not go back to fill in the sizes. Knows RIFF, RIFX (big-endian) and RF64 (64-bit sizes); decodes nothing.
+libsndfile silently reads what is left of a truncated file, and nothing at all from a file whose writer could not seek back to
+fill in the sizes; this module detects both. It supports RIFF, RIFX (big-endian) and RF64 (64-bit sizes).
 """
 
 import struct
@@ -20,10 +20,13 @@ _SIGNED_PLACEHOLDERS = range(0x7FFFF000 - 64, 0x80000000 + 1)
 
 @dataclass(frozen=True, slots=True)
 class WavHeader:
-    """What the `fmt ` and `data` chunks say.
+    """The contents of the `fmt ` chunk and the header of the `data` chunk.
 
-    promised_bytes: size of the data chunk, None when the writer left it open.   present_bytes: what follows it in the file.
-    block_bytes: bytes of one sample of all channels.   bytes_per_s: the byte rate the header names.
+    Attributes:
+        promised_bytes: The size of the data chunk, None if the writer left it open.
+        present_bytes: The number of bytes that follow in the file.
+        block_bytes: Bytes of one sample of all channels.
+        bytes_per_s: The byte rate in the header.
     """
 
     promised_bytes: int | None
@@ -33,14 +36,19 @@ class WavHeader:
 
     @property
     def truncated(self) -> bool:
-        """Whether the file ends before its header says."""
+        """Whether the file is shorter than its header states."""
         return self.promised_bytes is not None and self.promised_bytes > self.present_bytes
 
 
 def read_wav_header(file: BinaryIO, file_bytes: int) -> WavHeader | None:
-    """Read the chunks up to `data`; None when this is no WAV, or one without a whole `fmt ` before its `data`.
+    """Read the chunks up to `data`. Moves the position of `file`.
 
-    Moves the position of `file`.
+    Args:
+        file: The open file.
+        file_bytes: The size of the file.
+
+    Returns:
+        The header, or None if this is not a WAV file or its `data` chunk does not follow a complete `fmt ` chunk.
     """
     file.seek(0)
     head = file.read(12)

@@ -224,12 +224,12 @@ def test_channels_are_averaged_or_chosen(tmp_path, container):
     assert np.abs(read_audio(path) - (left + right) / 2).max() < 1e-7
     assert np.array_equal(read_audio(path, channel=0), left)
     assert np.array_equal(read_audio(path, channel=1), right)
-    assert refused(path, reading=True, channel=2) == "has 2 channels (0 to 1), there is no channel 2"
-    assert refused(path, reading=True, channel=-1).endswith("there is no channel -1")
+    assert refused(path, reading=True, channel=2) == "has 2 channels (0 to 1); channel 2 does not exist"
+    assert refused(path, reading=True, channel=-1).endswith("channel -1 does not exist")
 
 
 def test_a_mono_file_has_one_channel_to_choose(wav):
-    assert refused(wav, reading=True, channel=1) == "has 1 channel (0), there is no channel 1"
+    assert refused(wav, reading=True, channel=1) == "has 1 channel (0); channel 1 does not exist"
     assert np.array_equal(read_audio(wav, channel=0), read_audio(wav))
 
 
@@ -386,7 +386,7 @@ def test_a_film_without_sound(tmp_path):
         for _ in range(10):
             out.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8))))
         out.mux(stream.encode(None))
-    assert refused(path) == "has no sound track, only pictures (mov,mp4,m4a,3gp,3g2,mj2)"
+    assert refused(path) == "has no sound track, only video (mov,mp4,m4a,3gp,3g2,mj2)"
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.ogg", "a.aiff"])

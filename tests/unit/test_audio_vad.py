@@ -119,7 +119,7 @@ def test_a_model_file_that_is_none(tmp_path):
 def test_no_faster_whisper(monkeypatch):
     assert "faster_whisper" not in sys.modules or monkeypatch.delitem(sys.modules, "faster_whisper") is None
     monkeypatch.setattr(sys, "path", [])
-    with pytest.raises(MissingToolError, match="ships inside faster-whisper, and that is not installed"):
+    with pytest.raises(MissingToolError, match="ships inside faster-whisper, which is not installed"):
         find_silero_model()
 
 

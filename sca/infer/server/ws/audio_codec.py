@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from sca.audio.g711 import Law, decode_g711, encode_g711
+from sca.audio.pcm import pcm16_samples
 from sca.audio.resample import StreamResampler
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
@@ -58,7 +59,7 @@ class WireEncoder:
             raise ValueError(f"{len(audio_bytes)} bytes are not whole int16 samples")
         if self._law is None:
             return audio_bytes
-        return self._encode(self._resampler.push(np.frombuffer(audio_bytes, "<i2").astype(np.float32) / 32768))
+        return self._encode(self._resampler.push(pcm16_samples(audio_bytes)))
 
     def flush(self) -> bytes:
         """The end of a turn: what the resampler kept back, and start anew."""
