@@ -1,0 +1,90 @@
+"""Pages of the documentation: their code blocks, and the commands in them."""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "dataset" / "README.md"]
+SHELL_LANGUAGES = ("bash", "console", "sh", "text", "")
+
+_BLOCK = re.compile(r"^```([^\n`]*)\n(.*?)^```\s*$", re.DOTALL | re.MULTILINE)
+_INLINE_COMMAND = re.compile(r"`((?:uv run )?sca [^`\n]+)`")
+_STARTS = ("sca ", "uv run sca ", "python ", "uv run python ", "bash ", "./", "scripts/")
+_ASSIGNMENT = re.compile(r"^[A-Z_][A-Z0-9_]*=")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced code block of a page."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def blocks(page: Path, *languages: str) -> list[Block]:
+    """The code blocks of a page, of these languages only if any are given."""
+    text = page.read_text(encoding="utf-8")
+    found = [
+        Block(page, text.count("\n", 0, match.start()) + 1, match[1].strip(), match[2]) for match in _BLOCK.finditer(text)
+    ]
+    return [block for block in found if not languages or block.language in languages]
+
+
+def commands(block: Block) -> list[list[str]]:
+    """The commands of a shell block, split into words, without redirections, assignments and explanations.
+
+    In a block that is not `bash`, what follows a command after two spaces explains it. In a block with prompts, lines
+    without one are output.
+    """
+    lines = block.text.replace("\\\n", " ").splitlines()
+    if any(line.startswith("$ ") for line in lines):
+        lines = [line for line in lines if line.startswith("$ ")]
+    found = []
+    for raw in lines:
+        line = raw.strip().removeprefix("$ ")
+        while _ASSIGNMENT.match(line):
+            line = line.partition(" ")[2]
+        if not line.startswith(_STARTS):
+            continue
+        if block.language != "bash":
+            line = re.split(r" {2,}", line)[0]
+        found += split(line)
+    return found
+
+
+def inline_commands(page: Path) -> list[list[str]]:
+    """The `sca` commands that the prose of a page quotes."""
+    prose = _BLOCK.sub("", page.read_text(encoding="utf-8"))
+    return [words for text in _INLINE_COMMAND.findall(prose) for words in split(text)]
+
+
+def split(line: str) -> list[list[str]]:
+    """The commands of a line of shell, each as its words: the parts of a pipeline, and those inside `<(...)`."""
+    parts = []
+    for inner in re.findall(r"<\(([^)]*)\)", line):
+        parts += split(inner)
+    words = shlex.split(re.sub(r"<\([^)]*\)", "SUBSTITUTION", line), comments=True)
+    command: list[str] = []
+    for word in [*words, "&&"]:
+        if word in ("&&", "|", ";"):
+            if command[:2] == ["uv", "run"]:
+                command = [word for word in command[2:] if word not in ("--extra", "live")]
+            parts += [command] if command else []
+            command = []
+        else:
+            command.append(word)
+    return [_without_redirections(part) for part in parts]
+
+
+def _without_redirections(words: list[str]) -> list[str]:
+    for i, word in enumerate(words):
+        if word in (">", ">>", "2>", "<"):
+            return words[:i]
+    return words
