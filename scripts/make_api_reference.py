@@ -81,9 +81,9 @@ def signature_text(name: str, function: Any, *, bound: bool = False) -> str:
     """Write the signature of a callable as one line of Python, or as one line per parameter if it is long.
 
     Args:
-        name: the name to show.
-        function: the callable.
-        bound: leaves out the first parameter, `self` or `cls`.
+        name: The name to show.
+        function: The callable.
+        bound: Leave out the first parameter, `self` or `cls`.
     """
     try:
         signature = inspect.signature(function)
