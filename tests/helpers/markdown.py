@@ -32,7 +32,8 @@ def blocks(page: Path, *languages: str) -> list[Block]:
     """The code blocks of a page, of these languages only if any are given."""
     text = page.read_text(encoding="utf-8")
     found = [
-        Block(page, text.count("\n", 0, match.start()) + 1, match[1].strip(), match[2]) for match in _BLOCK.finditer(text)
+        Block(page, text.count("\n", 0, match.start()) + 1, match[1].strip(), match[2])
+        for match in _BLOCK.finditer(text)
     ]
     return [block for block in found if not languages or block.language in languages]
 
