@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,19 +15,18 @@ import soundfile
 
 from sca.config import Settings
 from sca.data.duplex.audio.crosstalk import measure
-from sca.data.duplex.rows.turn_labels import label
-from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks
-from sca.data.duplex.storage.records import bleed_record, speech_of, units_of, word_records
-from sca.data.duplex.augment.retime import EARLY, Edit, Retimed, Shares, retime
+from sca.data.duplex.augment.retime import Edit, Retimed, Shares, retime
 from sca.data.duplex.augment.retime_audio import pieces_of, write_pieces
+from sca.data.duplex.build.session import write_rows, write_storage
 from sca.data.duplex.model.rows import Row
 from sca.data.duplex.model.session import SessionPaths, SessionResult
-from sca.data.duplex.build.session import write_rows, write_storage
+from sca.data.duplex.storage.records import bleed_record, units_of, word_records
+from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks
 from sca.data.runs.files import write_json
 from sca.errors import writing
+from sca.textutil import counted
 from sca.tokenizer.base import TextTokenizer
 from sca.units import HEARD_HZ, SPOKEN_HZ
-from sca.textutil import counted
 
 __all__ = ["RetimeJob", "build_retimed", "retime_jobs", "unfit"]
 
@@ -150,5 +148,3 @@ def _flags(made: Retimed, settings: Settings) -> Callable[[Row], list[str]]:
 
 def _onset(made: Retimed, edit: Edit) -> int:
     return made.units[edit.side][edit.unit].start
-
-

@@ -1,20 +1,16 @@
 """What of the other speakers is in each track of a session, and what is done about it."""
 
-from sca.data.duplex.model.crosstalk import CrosstalkResult
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Literal
 
-from sca.data.duplex.model.crosstalk import Bleed
 from sca.data.duplex.audio.crosstalk import measure
-from sca.data.duplex.audio.silence_gate import gate_spans, silence
 from sca.data.duplex.audio.encode_tracks import EncodedTrack
+from sca.data.duplex.audio.silence_gate import gate_spans, silence
+from sca.data.duplex.model.crosstalk import Bleed, CrosstalkResult
 from sca.data.duplex.model.spans import Span
 
 __all__ = ["NOTHING", "overhear", "worst_bleed"]
-
-
 
 
 NOTHING = CrosstalkResult()

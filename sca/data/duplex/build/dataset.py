@@ -13,36 +13,36 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from sca.version import __version__
 from sca.config import DuplexConfig, Settings
 from sca.control_tokens import check_control_ids
 from sca.data.corpora import magichub
 from sca.data.corpora.base import WHOLE, CorpusFormat
-from sca.data.corpora.registry import open_corpus
 from sca.data.corpora.magichub import SessionFiles
+from sca.data.corpora.registry import open_corpus
 from sca.data.duplex.align.track import finder_model, word_finder
-from sca.data.duplex.build.augment import RetimeJob, build_retimed, retime_jobs, unfit
-from sca.data.duplex.report.card import arrow_configs, arrow_opening, write_duplex_card
 from sca.data.duplex.audio.codec_targets import coder_of
-from sca.data.duplex.report.distributions import histograms, plots
-from sca.data.duplex.rows.params import window_plan
+from sca.data.duplex.audio.speaker_embedding import embedder_of
+from sca.data.duplex.build.augment import RetimeJob, build_retimed, retime_jobs, unfit
+from sca.data.duplex.build.session import SessionJob, build_session
+from sca.data.duplex.build.splits import validation_sessions
 from sca.data.duplex.inspect.html import write_page
 from sca.data.duplex.model.report import Report
-from sca.data.duplex.report.summary import make_report
 from sca.data.duplex.model.session import SessionPaths, SessionResult
-from sca.data.duplex.build.session import SessionJob, build_session
+from sca.data.duplex.report.card import arrow_configs, arrow_opening, write_duplex_card
+from sca.data.duplex.report.distributions import histograms, plots
+from sca.data.duplex.report.summary import make_report
+from sca.data.duplex.rows.params import window_plan
 from sca.data.duplex.storage.build_settings import NAME as SETTINGS_FILE
 from sca.data.duplex.storage.build_settings import differences, made_with, tokenizer_of
-from sca.data.duplex.build.splits import validation_sessions
 from sca.data.duplex.storage.writer import iter_rows, merge_tables, write_dict, write_split_files
-from sca.data.duplex.audio.speaker_embedding import embedder_of
 from sca.data.runs.files import ensure_owned_dir, sha256_of, write_json
-from sca.data.runs.ledger import LedgerEntry, Ledger, lock_dir
+from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.local import cores, run
 from sca.data.runs.model_identity import model_identity
 from sca.data.speakers.base import NO_SPEAKER_MODEL
 from sca.errors import InputError, OutputError, ScaError, writing
 from sca.tokenizer.base import TextTokenizer
+from sca.version import __version__
 
 __all__ = ["BuildSummary", "Progress", "build_duplex"]
 

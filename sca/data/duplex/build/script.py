@@ -7,8 +7,8 @@ from typing import Any
 from sca.config import Settings
 from sca.data.corpora import magichub
 from sca.data.corpora.base import Track
-from sca.data.duplex.storage.build_settings import tokenizer_of
 from sca.data.duplex.rows.text import clean
+from sca.data.duplex.storage.build_settings import tokenizer_of
 from sca.data.runs.files import write_json
 from sca.errors import InputError
 from sca.tokenizer.base import TextTokenizer

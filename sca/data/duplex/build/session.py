@@ -3,16 +3,9 @@
 Runs the same in this process or in a worker; it touches only its own session's files.
 """
 
-from sca.data.duplex.model.session import SessionPaths
-from sca.data.duplex.model.session import SessionResult
-from sca.data.duplex.storage.digests import digest_of
-from sca.data.duplex.verify.track_counts import count_audio
-from sca.data.duplex.verify.track_counts import SILENT_PEAK
-import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from hashlib import blake2b
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +16,30 @@ from sca.data.corpora.magichub import SessionFiles
 from sca.data.duplex.align.match import GivenWords, interpolate
 from sca.data.duplex.align.track import TrackAligner, word_finder
 from sca.data.duplex.audio.codec_targets import coder_of, codes_column
-from sca.data.duplex.rows.turn_labels import label
-from sca.data.duplex.rows.params import layout_of, window_plan
-from sca.data.duplex.verify.context import proof_context
-from sca.data.duplex.build.crosstalk import overhear, worst_bleed
-from sca.data.duplex.model.counters import ProofCounters
-from sca.data.duplex.verify.rows import RowVerifier
-from sca.data.duplex.storage.records import row_record, storage_record, word_records
-from sca.data.duplex.augment.retime import offset_pool
-from sca.data.duplex.model.rows import Row
-from sca.data.duplex.rows.assemble import TokenizedUnit, make_row, tokenize_units
-from sca.data.duplex.audio.vad_spans import spoken_spans
-from sca.data.duplex.storage.writer import audio_array, write_table
-from sca.data.duplex.model.units import Unit, UnitWord
-from sca.data.duplex.rows.text import clean, make_units
 from sca.data.duplex.audio.encode_tracks import EncodedTrack, encode_tracks
 from sca.data.duplex.audio.speaker_embedding import embed_speaker
+from sca.data.duplex.audio.vad_spans import spoken_spans
+from sca.data.duplex.augment.retime import offset_pool
+from sca.data.duplex.build.crosstalk import overhear, worst_bleed
+from sca.data.duplex.model.rows import Row
+from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.model.spans import Span
+from sca.data.duplex.model.units import Unit, UnitWord
+from sca.data.duplex.rows.assemble import TokenizedUnit, make_row, tokenize_units
+from sca.data.duplex.rows.params import layout_of, window_plan
+from sca.data.duplex.rows.text import clean, make_units
+from sca.data.duplex.rows.turn_labels import label
 from sca.data.duplex.rows.windows import plan_windows
+from sca.data.duplex.storage.digests import digest_of
+from sca.data.duplex.storage.records import row_record, storage_record, word_records
+from sca.data.duplex.storage.writer import audio_array, write_table
+from sca.data.duplex.verify.context import proof_context
+from sca.data.duplex.verify.rows import RowVerifier
+from sca.data.duplex.verify.track_counts import SILENT_PEAK, count_audio
 from sca.data.runs.files import write_json
+from sca.textutil import counted
 from sca.tokenizer.base import TextTokenizer
 from sca.units import HEARD_HZ
-from sca.textutil import counted
 
 __all__ = [
     "SessionJob",
@@ -55,10 +50,6 @@ __all__ = [
 ]
 
 _PAST_END = HEARD_HZ // 2
-
-
-
-
 
 
 class _DropError(Exception):
@@ -235,8 +226,6 @@ def write_storage(
     write_table(paths.storage, "storage", batches())
 
 
-
-
 def _blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -301,5 +290,3 @@ def write_rows(
                 result.tally.add(view.tally)
 
     write_table(paths.rows, "rows", batches())
-
-

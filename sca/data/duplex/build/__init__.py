@@ -1,0 +1,1 @@
+"""The builder: a corpus becomes a duplex data set."""
