@@ -17,7 +17,7 @@ from sca.config import load_settings
 from sca.infer.engine import EngineInfo, StepGuard
 from sca.infer.frames import AudioOutput, ThoughtPacket, TurnEnd
 from sca.infer.server.app import ServerContext, make_app
-from sca.infer.server.http.uvicorn_server import listen, server_config
+from sca.infer.server.transport.uvicorn_server import listen, server_config
 from tests.helpers.patience import PATIENCE_S
 
 # What a busy machine does to a session is no lag: nothing is dropped for it, and nothing is told.

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from sca.infer.server.http.limits import RateLimiter
-from sca.infer.server.security import twilio_signature
+from sca.infer.server.core.limits import RateLimiter
+from sca.infer.server.core.security import twilio_signature
 from tests.helpers.live_servers import Mirror, process, running
 from tests.helpers.patience import PATIENCE_S, connect
 

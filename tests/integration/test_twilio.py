@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from sca.audio.decode import read_audio
 from sca.audio.g711 import decode_g711, encode_g711
-from sca.infer.server.security import twilio_signature
+from sca.infer.server.core.security import twilio_signature
 from tests.helpers.live_servers import running
 from tests.helpers.overheard import Overheard
 from tests.helpers.patience import PATIENCE_S, connect

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.infer.server.ws.receive_buffer import ReceiveBuffer, inbox_of
-from sca.infer.server.ws.websocket_protocol import websocket_protocol
+from sca.infer.server.transport.receive_buffer import ReceiveBuffer, inbox_of
+from sca.infer.server.transport.websocket_protocol import websocket_protocol
 
 HELLO = (
     b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

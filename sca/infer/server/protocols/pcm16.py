@@ -13,7 +13,7 @@ import anyio
 import numpy as np
 
 from sca.infer.frames import AudioOutput, ControlFrame, ErrorFrame, Frame, Interrupt, ThoughtPacket, TurnEnd
-from sca.infer.server.http.limits import RequestRejectedError
+from sca.infer.server.core.limits import RequestRejectedError
 from sca.infer.server.protocols.pcm16_messages import (
     Ack,
     BadMessageError,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
     from sca.infer.server.app import ServerContext
-    from sca.infer.server.ws.session_slots import SessionEnd, SessionSlot
+    from sca.infer.server.core.sessions import SessionEnd, SessionSlot
 
 __all__ = ["add"]
 

@@ -17,7 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from sca.infer.frames import AudioOutput, ControlFrame, Interrupt, TurnEnd
 from sca.infer.server.http.access import Headers, Scope
-from sca.infer.server.security import twilio_signature
+from sca.infer.server.core.security import twilio_signature
 from sca.infer.server.ws.audio_codec import WIRE_HZ, WireDecoder, WireEncoder
 from sca.infer.server.ws.endpoint import Connection, add_websocket
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
     from sca.infer.server.app import ServerContext
-    from sca.infer.server.ws.session_slots import SessionSlot
+    from sca.infer.server.core.sessions import SessionSlot
 
 __all__ = ["add"]
 

@@ -15,7 +15,7 @@ from sca.infer.clock import LoopClock
 from sca.infer.engine import SessionConfig
 from sca.infer.frames import AudioOutput
 from sca.infer.interfaces import BaseListener
-from sca.infer.server.http.limits import RequestRejectedError
+from sca.infer.server.core.limits import RequestRejectedError
 from sca.infer.server.ws.resumable_socket import ClientDisconnectedError, ResumableSocket
 from sca.infer.server.ws.send_queue import Message, SendQueue
 from sca.infer.server.ws.stream_io import NetworkSink, NetworkSource
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
     from sca.infer.server.app import ServerContext
-    from sca.infer.server.ws.session_slots import SessionEnd, SessionSlot
+    from sca.infer.server.core.sessions import SessionEnd, SessionSlot
 
 __all__ = ["Connection", "add_websocket", "logger"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from sca.infer.notifier import Notifier
-from sca.infer.server.ws.receive_buffer import inbox_of
+from sca.infer.server.transport.receive_buffer import inbox_of
 from sca.infer.server.ws.send_queue import Message, SendQueue
 
 if TYPE_CHECKING:

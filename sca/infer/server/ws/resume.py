@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Generic, Literal, TypeVar
 
-from sca.infer.server.security import protocol_key
+from sca.infer.server.core.security import protocol_key
 
 __all__ = [
     "RESUME_PROTOCOL",

@@ -14,9 +14,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from sca.errors import MissingToolError
-from sca.infer.server.http.limits import RequestRejectedError, read_body
-from sca.infer.server.http.uvicorn_server import ConnectionLimits, listen, serve
-from sca.infer.server.security import check_bind, is_loopback, key_matches
+from sca.infer.server.core.limits import RequestRejectedError, read_body
+from sca.infer.server.transport.uvicorn_server import ConnectionLimits, listen, serve
+from sca.infer.server.core.security import check_bind, is_loopback, key_matches
 from sca.infer.turn.serving.metrics import TurnMetrics
 from sca.infer.turn.serving.model_pool import BusyError
 from sca.infer.turn.serving.npy import NpyError, read_npy

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
     from sca.infer.server.app import ServerContext
-    from sca.infer.server.ws.session_slots import SessionEnd, SessionSlot
+    from sca.infer.server.core.sessions import SessionEnd, SessionSlot
 
 __all__ = ["add"]
 
