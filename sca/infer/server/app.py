@@ -85,7 +85,7 @@ def make_app(context: ServerContext) -> AccessMiddleware:
     config = context.settings.serve
     return AccessMiddleware(
         app,
-        key=context.key,
+        key=_key(context.settings),
         allowed_origins=config.allowed_origins,
         loopback_only=is_loopback(config.host),
         public_paths=context.public_paths,
@@ -93,6 +93,11 @@ def make_app(context: ServerContext) -> AccessMiddleware:
         rate_limiter=None if config.requests_per_minute is None else RateLimiter(config.requests_per_minute),
         on_rejected=lambda status: context.metrics.rejections.labels(status).inc(),
     )
+
+
+def _key(settings: "Settings") -> str | None:
+    key = settings.serve.auth_key
+    return None if key is None else key.get_secret_value()
 
 
 def run(settings: "Settings", *, insecure: bool = False) -> None:
@@ -110,8 +115,7 @@ def run(settings: "Settings", *, insecure: bool = False) -> None:
     """
     from sca.infer.engines.registry import load_engine
 
-    config = settings.serve
-    key = None if config.auth_key is None else config.auth_key.get_secret_value()
+    config, key = settings.serve, _key(settings)
     check_bind(config.host, key, insecure=insecure)
     if key is None and not is_loopback(config.host):
         sys.stderr.write(f"sca serve: --insecure: anyone who can reach {config.host} may use this server\n")

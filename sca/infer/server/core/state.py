@@ -43,12 +43,6 @@ class ServerContext:
         self._batcher: StepBatcher | None = None
 
     @property
-    def key(self) -> str | None:
-        """The key that clients have to send; None for no key."""
-        key = self.settings.serve.auth_key
-        return None if key is None else key.get_secret_value()
-
-    @property
     def worker(self) -> ThreadWorker:
         """The thread of the engine's device, which all sessions share. It is started on first use, on the event loop."""
         if self._worker is None:
