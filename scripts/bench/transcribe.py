@@ -79,7 +79,9 @@ def ours(recognizer: Recognizer, paths: list[Path], folder: Path) -> tuple[tuple
     summary = transcribe(paths, save_file, recognizer.options, recognizer=recognizer)  # loading is neither's work
     taken = clock.read()
     assert summary.made == len(paths)
-    return taken, summary.details.words + sum(summary.details.guards[name] for name in ("repeated", "on_silence", "too_fast"))
+    return taken, summary.details.words + sum(
+        summary.details.guards[name] for name in ("repeated", "on_silence", "too_fast")
+    )
 
 
 def main() -> None:
