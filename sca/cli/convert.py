@@ -1,18 +1,20 @@
 """`sca convert`: timelines and recordings become a data set."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sca.cli.shared.console import emit_json, out, say_notes
 from sca.cli.shared.options import ConfigFile, Force, Jobs, Json, Quiet, SetValues, Speaker, settings_from
 from sca.cli.shared.progress import audio_progress
+from sca.cli.shared.retry import RetryFailed
 from sca.errors import PartialFailure, UsageError
 from sca.textutil import counted
 
 if TYPE_CHECKING:
-    from sca.data.shows.convert import Summary
+    from sca.data.runs.summary import RunSummary
+    from sca.data.shows.model import ConvertDetails
 
 __all__ = ["convert"]
 
@@ -75,6 +77,7 @@ def convert(
     config: ConfigFile = None,
     set_values: SetValues = None,
     jobs: Jobs = None,
+    retry_failed: RetryFailed = True,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -110,22 +113,22 @@ def convert(
             info_dirs=infos,
             jobs=jobs or 0,
             force=force,
-            on_start=progress.start,
-            progress=progress.advance,
+            retry_failed=retry_failed,
+            listener=progress,
         )
     if not quiet:
-        _say(summary)
+        _print_notes(summary)
     url = None
     try:
         if push_to_hub is not None:
             url = _push(output_dir, push_to_hub, private)
-    finally:  # the data set is made, whatever the hub says
+    finally:  # the data set is complete even if the upload fails
         if json:
             emit_json(_document(summary, url))
         else:
-            _show(summary, url)
+            _print_summary(summary, url)
     if summary.failed:
-        total = summary.shows + len(summary.dropped) + len(summary.failed)
+        total = summary.details.shows + len(summary.dropped) + len(summary.failed)
         raise PartialFailure(
             f"{len(summary.failed)} of {counted(total, 'line')} failed",
             hint=f"the reasons are in {output_dir / 'ledger.jsonl'}",
@@ -138,23 +141,24 @@ def _push(root: Path, repo: str, private: bool) -> str:
     return push(root, repo, private=private)
 
 
-def _say(summary: "Summary") -> None:
-    notes = [f"{item}: failed: {why}" for item, why in summary.failed]
-    notes += [f"{item}: dropped: {why}" for item, why in summary.dropped]
+def _print_notes(summary: "RunSummary[ConvertDetails]") -> None:
+    notes = [f"{item}: failed: {reason}" for item, reason in summary.failed]
+    notes += [f"{item}: dropped: {reason}" for item, reason in summary.dropped]
     notes += [f"{item}: {note}" for item, note in summary.notes]
     say_notes(notes, " in ledger.jsonl")
 
 
-def _document(summary: "Summary", url: str | None) -> dict[str, Any]:
+def _document(summary: "RunSummary[ConvertDetails]", url: str | None) -> dict[str, object]:
+    details = summary.details
     return {
-        "output": str(summary.root),
-        "shows": summary.shows,
-        "encoded": summary.encoded,
-        "rows": summary.rows,
-        "seconds": round(summary.seconds, 3),
-        "target_seconds": round(summary.target_seconds, 3),
-        "without_embedding": summary.without_embedding,
-        "counts": {name: count for name, count in sorted(summary.counts.items()) if count},
+        "output": str(details.root),
+        "shows": details.shows,
+        "encoded": details.encoded,
+        "rows": details.rows,
+        "seconds": round(details.audio_s, 3),
+        "target_seconds": round(details.target_s, 3),
+        "without_embedding": details.without_embedding,
+        "counts": {name: count for name, count in sorted(details.counts.items()) if count},
         "dropped": dict(summary.dropped),
         "failed": dict(summary.failed),
         "notes": [list(note) for note in summary.notes],
@@ -162,17 +166,17 @@ def _document(summary: "Summary", url: str | None) -> dict[str, Any]:
     }
 
 
-def _show(summary: "Summary", url: str | None) -> None:
-    console = out()
+def _print_summary(summary: "RunSummary[ConvertDetails]", url: str | None) -> None:
+    console, details = out(), summary.details
     console.print(
-        f"{counted(summary.shows, 'show')}, {summary.seconds / 3600:.2f} h, {counted(summary.rows, 'row')} with "
-        f"{summary.target_seconds / 3600:.2f} h of target speech in {summary.root} ({summary.encoded} encoded now, "
+        f"{counted(details.shows, 'show')}, {details.audio_s / 3600:.2f} h, {counted(details.rows, 'row')} with "
+        f"{details.target_s / 3600:.2f} h of target speech in {details.root} ({details.encoded} encoded now, "
         f"{len(summary.dropped)} dropped, {len(summary.failed)} failed)",
         markup=False,
     )
-    counts = ", ".join(f"{name} {count}" for name, count in sorted(summary.counts.items()) if count)
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(details.counts.items()) if count)
     console.print(
-        f"events: {counts or 'all became targets'}; shows without a speaker embedding: {summary.without_embedding}"
+        f"events: {counts or 'all became targets'}; shows without a speaker embedding: {details.without_embedding}"
     )
     if url is not None:
-        console.print(f"pushed to {url}", markup=False)
+        console.print(f"uploaded to {url}", markup=False)

@@ -1,20 +1,18 @@
-"""`sca transcode`: transcode recordings to clean audio files."""
+"""`sca transcode`: recordings become clean audio files."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sca.cli.shared.console import emit_json, out, say_notes
 from sca.cli.shared.options import Force, Jobs, Json, Quiet
-from sca.cli.shared.retry import RetryFailed
 from sca.cli.shared.transcode_progress import transcode_progress
 from sca.errors import PartialFailure
 from sca.textutil import counted
 
 if TYPE_CHECKING:
-    from sca.data.media.transcode import TranscodeDetails
-    from sca.data.runs.summary import RunSummary
+    from sca.data.media.transcode import Summary
 
 __all__ = ["transcode"]
 
@@ -43,37 +41,26 @@ def transcode(
     ] = None,
     jobs: Jobs = None,
     force: Force = False,
-    retry_failed: RetryFailed = True,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Transcode downloaded sound or video to clean audio: by default 48 kHz, mono, 16 bit FLAC.
+    """Turn downloaded sound or video into clean audio: 48 kHz, mono, 16 bit FLAC unless told otherwise.
 
-    A second run makes only what is missing. A result that exists and differs (another rate, another length) is reported
-    and kept, unless --force is given. OUT/ledger.jsonl lists every file and what became of it.
+    A second run makes only what is missing. A result that is there and differs (another rate, another length) is reported
+    and stays as it is without --force. What became of every file is in OUT/ledger.jsonl.
     """
-    from sca.data.media.transcode import AudioFormat
+    from sca.data.media.transcode import Format
     from sca.data.media.transcode import transcode as run
 
-    requested = AudioFormat(out_ext.lower().removeprefix("."), sample_rate, channels, loudness)
+    asked = Format(out_ext.lower().removeprefix("."), sample_rate, channels, loudness)
     with transcode_progress(quiet=quiet) as progress:
-        summary = run(
-            source,
-            output,
-            requested,
-            extensions=in_ext,
-            jobs=jobs or 0,
-            force=force,
-            retry_failed=retry_failed,
-            listener=progress,
-        )
+        summary = run(source, output, asked, extensions=in_ext, jobs=jobs or 0, force=force, watch=progress)
     if not quiet:
-        say_notes([f"{item}: {note}" for item, note in summary.notes], " in ledger.jsonl")
-        say_notes([f"{item}: failed: {reason}" for item, reason in summary.failed], " in ledger.jsonl")
+        _say(summary)
     if json:
         emit_json(_document(summary))
     else:
-        _print_summary(summary)
+        _show(summary)
     if summary.failed:
         raise PartialFailure(
             f"{len(summary.failed)} of {counted(summary.total, 'file')} failed",
@@ -81,23 +68,29 @@ def transcode(
         )
 
 
-def _document(summary: "RunSummary[TranscodeDetails]") -> dict[str, object]:
+def _say(summary: "Summary") -> None:
+    """What a person should know of single files."""
+    say_notes([f"{item}: {note}" for item, note in summary.notes], " in ledger.jsonl")
+    say_notes([f"{item}: failed: {reason}" for item, reason in summary.failed], " in ledger.jsonl")
+
+
+def _document(summary: "Summary") -> dict[str, Any]:
     return {
-        "output": str(summary.details.out),
-        "ffmpeg": summary.details.ffmpeg,
+        "output": str(summary.out),
+        "ffmpeg": summary.ffmpeg,
         "total": summary.total,
         "made": summary.made,
         "already": summary.already,
-        "seconds": round(summary.audio_s, 3),
+        "seconds": round(summary.made_s, 3),
         "failed": dict(summary.failed),
         "notes": [list(note) for note in summary.notes],
     }
 
 
-def _print_summary(summary: "RunSummary[TranscodeDetails]") -> None:
+def _show(summary: "Summary") -> None:
     out().print(
-        f"{counted(summary.made, 'file')} made, {summary.audio_s / 3600:.2f} h; {summary.already} made before, "
+        f"{counted(summary.made, 'file')} made, {summary.made_s / 3600:.2f} h; {summary.already} made before, "
         f"{len(summary.failed)} failed; "
-        f"in {summary.details.out} (ffmpeg: {summary.details.ffmpeg})",
+        f"in {summary.out} (ffmpeg: {summary.ffmpeg})",
         markup=False,
     )

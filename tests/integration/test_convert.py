@@ -1,4 +1,4 @@
-"""`sca convert` through its command, and `easy_load` on what it made: real files, a real embedding model of random weights."""
+"""`sca convert` through its command, and `easy_load` on its output: real files, an embedding model with random weights."""
 
 import io
 import json
@@ -18,6 +18,9 @@ from typer.testing import CliRunner
 
 import sca
 from sca.cli.main import app
+from sca.config import load_settings
+from sca.data.runs.executor import WorkerDiedError
+from sca.data.shows.convert import convert
 from sca.errors import InputError, UsageError
 from sca.resources import demo_corpus
 from tests.helpers.fake_hub import fake_hub
@@ -44,7 +47,7 @@ def line(name, *events, **more):
 
 @pytest.fixture(scope="module")
 def voice():
-    """Somebody speaking, at 48 kHz: one side of the demo conversation."""
+    """Speech at 48 kHz: one side of the demo conversation."""
     with demo_corpus() as root:
         x, rate = soundfile.read(sorted((root / "WAV").iterdir())[0], dtype="float32")
     return soxr.resample(x, rate, RATE).astype(np.float32)
@@ -52,7 +55,7 @@ def voice():
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory, voice):
-    """Two shows that are good, and one line of each kind of bad input."""
+    """Two valid shows, and one line of each kind of invalid input."""
     root = tmp_path_factory.mktemp("shows")
     audio, infos = root / "audio_outputs", root / "video_downloads"
     audio.mkdir()
@@ -61,14 +64,14 @@ def inputs(tmp_path_factory, voice):
     soundfile.write(audio / "second.wav", voice[: 40 * RATE], RATE)
     soundfile.write(audio / "twice.flac", voice[:RATE], RATE)
     soundfile.write(audio / "twice.wav", voice[:RATE], RATE)
-    (audio / "broken.flac").write_bytes(b"fLaC, and then nothing of the kind")
-    told = {
+    (audio / "broken.flac").write_bytes(b"fLaC, and then no FLAC stream")
+    info = {
         "id": "abcdefghij1",
         "title": "One night | live",
         "license": "Creative Commons Attribution license (reuse allowed)",
     }
-    told |= {"webpage_url": "https://example.org/v", "channel": "A club", "upload_date": "20240229"}
-    (infos / "One night [abcdefghij1].info.json").write_text(json.dumps(told))
+    info |= {"webpage_url": "https://example.org/v", "channel": "A club", "upload_date": "20240229"}
+    (infos / "One night [abcdefghij1].info.json").write_text(json.dumps(info))
     first = line(
         "abcdefghij1",
         event(1.0, 2.5, "An intro."),  # in the first 3 s
@@ -109,7 +112,7 @@ def made(inputs, tmp_path_factory):
     return out
 
 
-def test_both_tables_have_exactly_the_columns_of_the_format(made):
+def test_columns_of_both_tables(made):
     data = datasets.load_from_disk(str(made))
     assert set(data) == {"storage", "train"}
     assert data["storage"].column_names == ["session_id", "audio", "clean_audio", "speaker_embedding"]
@@ -124,7 +127,7 @@ def test_both_tables_have_exactly_the_columns_of_the_format(made):
     assert data["storage"].features["speaker_embedding"].length == 192
 
 
-def test_rows_say_what_was_said_and_what_was_heard_before(made):
+def test_rows_have_context_and_target(made):
     rows = datasets.load_from_disk(str(made))["train"].to_list()
     assert [tuple(row.values()) for row in rows] == [
         ("abcdefghij1", 3.0, 10.0, 4.0, 10.0, "Good evening, everyone!", 0),
@@ -133,20 +136,20 @@ def test_rows_say_what_was_said_and_what_was_heard_before(made):
     ]
 
 
-def test_load_dataset_opens_the_folder_by_its_card(made, tmp_path):
+def test_load_dataset_reads_the_card(made, tmp_path):
     rows = datasets.load_dataset(str(made), cache_dir=str(tmp_path))
     assert {name: len(split) for name, split in rows.items()} == {"train": 3}
     shows = datasets.load_dataset(str(made), "storage", cache_dir=str(tmp_path))
     assert shows["storage"]["session_id"] == ["abcdefghij1", "second"]
 
 
-def test_the_card_has_counts_hours_licences_and_provenance(made):
+def test_card_has_counts_licences_and_sources(made):
     from huggingface_hub import DatasetCard
 
     card = DatasetCard.load(made / "README.md")
     assert [config["config_name"] for config in card.data.to_dict()["configs"]] == ["train", "storage"]
     assert card.data.to_dict()["language"] == ["en"]
-    assert card.data.license == "other"  # one is known, one is not
+    assert card.data.license == "other"  # one is known, one is unknown
     for text in (
         "| shows | 2 |",
         "| rows | 3 |",
@@ -160,7 +163,7 @@ def test_the_card_has_counts_hours_licences_and_provenance(made):
     assert [(one["item"], one["channel"]) for one in sources] == [("abcdefghij1", "A club"), ("second", None)]
 
 
-def test_bad_lines_fail_alone_with_number_and_reason(inputs, tmp_path):
+def test_invalid_lines_fail_alone_with_a_reason(inputs, tmp_path):
     out = tmp_path / "data"
     done = run(*arguments(inputs, out, "all.jsonl"), "--json", code=7)
     document = json.loads(done.stdout)
@@ -177,13 +180,13 @@ def test_bad_lines_fail_alone_with_number_and_reason(inputs, tmp_path):
     assert document["counts"] == {"cut": 1, "extras": 3, "merged": 2, "overlaps": 1, "short_target": 1}
     assert document["without_embedding"] == 2
     ledger = [json.loads(one) for one in (out / "ledger.jsonl").read_text().splitlines()]
-    assert {one["status"] for one in ledger} == {"kept", "dropped", "failed"}
+    assert {entry["status"] for entry in ledger} == {"kept", "dropped", "failed"}
     assert len(ledger) == 8
     voices = datasets.load_from_disk(str(out))["storage"]["speaker_embedding"]
-    assert list(voices) == [None, None]  # no model: nothing, and no zeros
+    assert list(voices) == [None, None]  # None without a model, not zeros
 
 
-def test_audience_options_and_thresholds(inputs, tmp_path):
+def test_keep_audience_and_thresholds(inputs, tmp_path):
     out = tmp_path / "data"
     more = [
         "--keep-audience",
@@ -213,7 +216,7 @@ def files_of(root):
     }
 
 
-def test_a_second_run_encodes_nothing_and_changes_nothing(inputs, made, tmp_path):
+def test_second_run_changes_nothing(inputs, made, tmp_path):
     out = tmp_path / "data"
     shutil.copytree(made, out)
     again = json.loads(run(*arguments(inputs, out), "--speaker", inputs / "voice.onnx", "--json").stdout)
@@ -222,12 +225,47 @@ def test_a_second_run_encodes_nothing_and_changes_nothing(inputs, made, tmp_path
     other = json.loads(
         run(*arguments(inputs, out), "--speaker", inputs / "voice.onnx", "--min-speech-duration", 0, "--json").stdout
     )
-    assert (other["encoded"], other["rows"]) == (0, 4)  # rows are made anew, sound is not
+    assert (other["encoded"], other["rows"]) == (0, 4)  # rows are derived again, audio is not
     run(*arguments(inputs, out), "--speaker", inputs / "voice.onnx")
     assert files_of(out) == files_of(made)
 
 
-def test_what_was_encoded_outlives_a_recording_that_is_away(inputs, made, tmp_path):
+def test_failed_shows_are_retried_on_request(inputs, tmp_path):
+    audio, out = tmp_path / "audio_outputs", tmp_path / "data"
+    shutil.copytree(inputs / "audio_outputs", audio)
+    (audio / "second.wav").write_bytes(b"RIFF, and then no WAV data")
+    more = ["--audio-dir", audio, "--json"]
+    first = json.loads(run(*arguments(inputs, out), *more, code=7).stdout)
+    assert (first["encoded"], list(first["failed"])) == (1, ["second"])
+    shutil.copy(inputs / "audio_outputs" / "second.wav", audio)
+    skipped = json.loads(run(*arguments(inputs, out), *more, "--no-retry-failed", code=7).stdout)
+    assert (skipped["encoded"], skipped["failed"]) == (0, first["failed"])
+    retried = json.loads(run(*arguments(inputs, out), *more, "--retry-failed").stdout)
+    assert (retried["encoded"], retried["shows"], retried["failed"]) == (1, 2, {})
+
+
+class OneWorkerDies:
+    """An executor that reports the death of the worker of one item, and does the others in this process."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def run(self, jobs, work):
+        for item in jobs:
+            yield item, WorkerDiedError("the worker died twice") if item.name == self.name else work(item)
+
+
+def test_dead_worker_fails_its_show_only(inputs, tmp_path):
+    files = inputs / "good.jsonl", inputs / "audio_outputs", tmp_path / "data"
+    summary = convert(*files, load_settings(), executor=OneWorkerDies("second"))
+    assert (summary.failed, summary.details.shows) == ([("second", "the worker died twice")], 1)
+    entries = [json.loads(one) for one in (tmp_path / "data" / "ledger.jsonl").read_text().splitlines()]
+    assert [(entry["item"], entry["status"]) for entry in entries] == [("abcdefghij1", "kept"), ("second", "failed")]
+    again = convert(*files, load_settings(), jobs=1)
+    assert (again.failed, again.made, again.already) == ([], 1, 1)
+
+
+def test_encoded_audio_survives_a_missing_recording(inputs, made, tmp_path):
     out, away = tmp_path / "data", tmp_path / "audio_outputs"
     shutil.copytree(made, out)
     shutil.copytree(inputs / "audio_outputs", away)
@@ -240,23 +278,23 @@ def test_what_was_encoded_outlives_a_recording_that_is_away(inputs, made, tmp_pa
     (tmp_path / "second.wav").rename(away / "second.wav")
     assert (
         json.loads(run(*arguments(inputs, out), *more).stdout)["encoded"] <= 1
-    )  # its time may have changed: hashed again
+    )  # its modification time may have changed
     assert files_of(out) == files_of(made)
 
 
-def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(inputs, made, tmp_path):
+def test_resumes_after_kill_with_the_same_bytes(inputs, made, tmp_path):
     out = tmp_path / "data"
     words = ["convert", *arguments(inputs, out), "--speaker", inputs / "voice.onnx"]
     with held(*words, at="*/.sca/shows/*.json", after=1) as process:
         process.kill()
     again = json.loads(run(*arguments(inputs, out), "--speaker", inputs / "voice.onnx", "--json").stdout)
-    assert again["encoded"] == 1  # the finished one is not done again
+    assert again["encoded"] == 1  # the finished show is not encoded again
     assert not list(out.rglob(".scratch-*"))
     assert files_of(out) == files_of(made)
 
 
 @pytest.mark.parametrize(
-    ("more", "code", "says"),
+    ("more", "code", "message"),
     [
         (["--speaker", "nowhere.onnx"], 4, "the speaker model nowhere.onnx does not exist"),
         (["--speaker", "xvector"], 2, "got 'xvector'"),
@@ -269,22 +307,22 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(inputs, made, tmp_path)
         (["--min-speech-duration", "50"], 5, "no show could be used"),
     ],
 )
-def test_one_clear_line_and_the_right_exit_code(inputs, tmp_path, more, code, says):
+def test_error_message_and_exit_code(inputs, tmp_path, more, code, message):
     done = run(*arguments(inputs, tmp_path / "data"), *more, code=code)
-    assert says in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_another_file_altogether_is_named_once(inputs, tmp_path):
+def test_rejects_a_file_without_timelines(inputs, tmp_path):
     sound = inputs / "audio_outputs" / "twice.wav"
     done = run(*arguments(inputs, tmp_path / "data"), "--input-file", sound, code=5)
-    said, hint = done.stderr.splitlines()
-    assert said.startswith(f"sca: {sound} holds no timelines (line 1: not JSON (")
+    error, hint = done.stderr.splitlines()
+    assert error.startswith(f"sca: {sound} contains no timelines (line 1: not JSON (")
     assert "--input-file" in hint
     assert not (tmp_path / "data").exists()
 
 
-def test_one_of_a_kind_is_told_as_one(inputs, tmp_path):
+def test_messages_use_the_singular(inputs, tmp_path):
     (tmp_path / "one.jsonl").write_text(line("second", event(4.0, 20.0, "and then it began")) + "\nwords\n")
     done = run(*arguments(inputs, tmp_path / "data"), "--input-file", tmp_path / "one.jsonl", code=7)
     assert done.stdout.startswith("1 show, 0.01 h, 1 row with ")
@@ -292,7 +330,7 @@ def test_one_of_a_kind_is_told_as_one(inputs, tmp_path):
     assert "1 of 2 lines failed" in done.stderr
 
 
-def test_the_thin_command_is_the_same_with_workers_too(inputs, tmp_path):
+def test_script_with_two_workers(inputs, tmp_path):
     command = [sys.executable, ROOT / "scripts" / "convert_dataset.py", "--merge-threshold", "0.5"]
     done = subprocess.run(
         [*map(str, command), *map(str, arguments(inputs, tmp_path / "data")), "--jobs", "2"],
@@ -311,33 +349,33 @@ def stored(root, name, show=0):
     return soundfile.read(io.BytesIO(cell["bytes"]), dtype="float32")[0]
 
 
-def test_raw_lines_are_the_slices_of_the_stored_sound(made):
-    lines = sca.easy_load(made)
-    assert len(lines) == 3
-    row = lines[1]
+def test_raw_rows_are_slices_of_the_stored_audio(made):
+    rows = sca.easy_load(made)
+    assert len(rows) == 3
+    row = rows[1]
     assert np.array_equal(row["audio"]["array"], stored(made, "audio")[3 * 16_000 : 31 * 16_000])
     assert np.array_equal(row["target_audio"]["array"], stored(made, "clean_audio")[20 * 24_000 : 31 * 24_000])
     assert (row["audio"]["sampling_rate"], row["target_audio"]["sampling_rate"]) == (16_000, 24_000)
     assert np.linalg.norm(row["speaker_embedding"]) == pytest.approx(1, abs=1e-5)
-    assert lines[-1]["session_id"] == "second"
-    assert [one["event_index"] for one in lines[:2]] == [0, 1]
+    assert rows[-1]["session_id"] == "second"
+    assert [other["event_index"] for other in rows[:2]] == [0, 1]
     with pytest.raises(IndexError):
-        lines[3]
+        rows[3]
 
 
-def test_chat_lines_are_messages(made):
+def test_chat_rows_are_messages(made):
     line = sca.easy_load(made, format="chat")[0]
     system, user, assistant = line["messages"]
     assert (system["role"], user["role"], assistant["role"]) == ("system", "user", "assistant")
     assert "comedian" in system["content"][0]["text"]
-    heard, asked = user["content"]
-    assert np.array_equal(heard["audio"], stored(made, "audio")[3 * 16_000 : 4 * 16_000])  # nothing of the target
-    assert asked["type"] == "text"
+    context, instruction = user["content"]
+    assert np.array_equal(context["audio"], stored(made, "audio")[3 * 16_000 : 4 * 16_000])  # ends before the target
+    assert instruction["type"] == "text"
     assert assistant["content"] == [{"type": "text", "text": "Good evening, everyone!"}]
     assert "speaker_embedding" not in line
 
 
-def test_talker_lines_have_the_targets_sound_and_the_voice(made):
+def test_talker_rows_have_target_audio_and_embedding(made):
     line = sca.easy_load(made, format="talker_chat")[2]
     text, sound = line["messages"][-1]["content"]
     assert text["text"] == "Ten seconds of talk."
@@ -346,15 +384,15 @@ def test_talker_lines_have_the_targets_sound_and_the_voice(made):
     assert line["speaker_embedding"].shape == (192,)
 
 
-def test_lines_survive_pickling(made):
+def test_rows_survive_pickling(made):
     lines = sca.easy_load(made, format="talker_chat")
     _ = lines[0]
     copy = pickle.loads(pickle.dumps(lines))
     assert np.array_equal(copy[1]["messages"][1]["content"][0]["audio"], lines[1]["messages"][1]["content"][0]["audio"])
 
 
-def test_a_line_never_reads_the_rest_of_the_show(made, tmp_path):
-    """What lies behind a line in the file is noise, and the line does not notice."""
+def test_row_does_not_read_the_rest_of_the_show(made, tmp_path):
+    """The audio after the row is replaced by noise, and the row stays the same."""
     out = tmp_path / "data"
     shutil.copytree(made, out)
     wanted = sca.easy_load(made)[0]
@@ -373,7 +411,7 @@ def test_a_line_never_reads_the_rest_of_the_show(made, tmp_path):
     assert np.array_equal(found["target_audio"]["array"], wanted["target_audio"]["array"])
 
 
-def test_what_is_no_data_set_or_no_format_says_so(made, tmp_path):
+def test_easy_load_rejects_other_folders_and_formats(made, tmp_path):
     with pytest.raises(InputError, match="is not a finished data set"):
         sca.easy_load(tmp_path)
     with pytest.raises(UsageError, match="no format 'duplex'") as caught:
@@ -385,7 +423,7 @@ def test_what_is_no_data_set_or_no_format_says_so(made, tmp_path):
 
 
 def push(inputs, out, url, *more, offline="0"):
-    """In a process of its own: huggingface_hub reads its settings once."""
+    """Run in a new process, because huggingface_hub reads its environment only once."""
     command = [
         sys.executable,
         "-m",
@@ -407,29 +445,29 @@ def plain(inputs, tmp_path_factory):
     return out
 
 
-def test_pushing_sends_the_tables_and_the_card_and_nothing_else(inputs, plain):
+def test_push_uploads_tables_and_card_only(inputs, plain):
     with fake_hub() as hub:
         done = push(inputs, plain, hub.url, "--private")
         assert done.returncode == 0, done.stderr
-        assert f"pushed to {hub.url}/datasets/me/data" in done.stdout
+        assert f"uploaded to {hub.url}/datasets/me/data" in done.stdout
         (created,) = hub.created
         assert created["type"] == "dataset"
         assert created.get("private") is True or created.get("visibility") == "private"
     assert hub.files == {name: content for name, content in files_of(plain).items() if name != "ledger.jsonl"}
 
 
-def test_a_hub_that_says_no_or_is_away_is_one_line_and_exit_6(inputs, plain):
+def test_push_failure_exits_with_6(inputs, plain):
     before = files_of(plain)
     with fake_hub() as hub:
         hub.status = 403
         refused = push(inputs, plain, hub.url)
     offline = push(inputs, plain, hub.url, offline="1")
-    for done, says in (
-        (refused, "the hub did not take me/data"),
-        (offline, "the hub cannot be reached to push me/data"),
+    for done, message in (
+        (refused, "the hub rejected me/data"),
+        (offline, "cannot reach the hub to upload me/data"),
     ):
         assert done.returncode == 6, done.stderr
-        assert says in done.stderr
+        assert message in done.stderr
         assert "Traceback" not in done.stderr
-        assert "2 shows" in done.stdout  # what was made is still told
+        assert "2 shows" in done.stdout  # the data set is reported nevertheless
     assert files_of(plain) == before

@@ -1,4 +1,4 @@
-"""From recordings to messages: transcode, transcribe (a tiny Whisper that says a known sentence), convert, easy_load."""
+"""From recordings to messages: transcode, transcribe (a tiny Whisper with a scripted sentence), convert, easy_load."""
 
 import json
 
@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 import sca
 from sca.audio.decode import read_audio
 from sca.cli.main import app
+from sca.units import seconds_to_samples
 from tests.helpers.tiny_speaker import write_speaker
 from tests.helpers.tiny_whisper import SENTENCE, scripted_whisper
 
@@ -40,24 +41,26 @@ def made(tmp_path_factory, trial_data):
     return json.loads(lines.read_text()), data
 
 
-def test_what_was_transcribed_is_what_the_rows_say(made):
+def test_rows_contain_the_transcribed_text(made):
     timeline, data = made
     rows = sca.easy_load(data)
     assert len(rows) >= 1
-    # Both stretches fit in one window of 30 s, and a window gets the sentence; at pauses it is cut into events.
-    said = " ".join(event["content"].strip() for event in timeline["timeline"])
-    assert said.split() == SENTENCE.split()
+    # Both stretches of speech are in one window of 30 s. The window gets the sentence, which is cut into events at pauses.
+    text = " ".join(event["content"].strip() for event in timeline["timeline"])
+    assert text.split() == SENTENCE.split()
     assert {row["session_id"] for row in rows} == {timeline["video_id"]}
     assert SHOW in timeline["video_id"]
     for row in rows:
-        assert row["target_text"] in said
-        assert len(row["audio"]["array"]) == round((row["end_sec"] - row["start_sec"]) * 16_000)
+        assert row["target_text"] in text
+        assert len(row["audio"]["array"]) == seconds_to_samples(row["end_sec"], 16_000) - seconds_to_samples(
+            row["start_sec"], 16_000
+        )
         seconds = row["target_end_sec"] - row["target_start_sec"]
         assert len(row["target_audio"]["array"]) == pytest.approx(seconds * 24_000, abs=1)
 
 
 @pytest.mark.parametrize("shape", ["chat", "talker_chat"])
-def test_messages_have_the_sound_and_the_text(made, shape):
+def test_messages_contain_audio_and_text(made, shape):
     _, data = made
     raw, lines = sca.easy_load(data), sca.easy_load(data, format=shape)
     assert len(lines) == len(raw)
@@ -65,12 +68,12 @@ def test_messages_have_the_sound_and_the_text(made, shape):
         system, user, assistant = line["messages"]
         assert system["content"][0]["text"]
         heard = [part for part in user["content"] if part["type"] == "audio"]
-        before = round((row["target_start_sec"] - row["start_sec"]) * 16_000)
+        before = seconds_to_samples(row["target_start_sec"], 16_000) - seconds_to_samples(row["start_sec"], 16_000)
         assert [len(part["audio"]) for part in heard] == ([before] if before else [])
         assert assistant["content"][0]["text"] == row["target_text"]
-        said = [part for part in assistant["content"] if part["type"] == "audio"]
-        assert len(said) == (shape == "talker_chat")
-        for part in said:
+        spoken = [part for part in assistant["content"] if part["type"] == "audio"]
+        assert len(spoken) == (shape == "talker_chat")
+        for part in spoken:
             assert np.array_equal(part["audio"], row["target_audio"]["array"])
-            assert np.abs(part["audio"]).max() > 0.05  # it is the speech, and not the pause
+            assert np.abs(part["audio"]).max() > 0.05  # the speech, not the pause
     assert np.linalg.norm(raw[0]["speaker_embedding"]) == pytest.approx(1, abs=1e-5)

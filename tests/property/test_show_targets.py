@@ -1,12 +1,12 @@
-"""From events to targets and rows: nothing said is lost or said twice, nothing overlaps, thresholds mean what they say."""
+"""From events to targets and rows: no speech is lost or duplicated, nothing overlaps, the thresholds are exact."""
 
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.data.shows.rows import rows_of
-from sca.data.shows.targets import Rules, join_text, targets_of
+from sca.data.shows.rows import make_rows
+from sca.data.shows.targets import TargetRules, find_targets, join_text
 from sca.timeline import AudienceEvent, ComedianEvent, Show
 
 RATE = 16_000
@@ -15,7 +15,7 @@ TOTAL = 120 * RATE
 
 @st.composite
 def shows(draw):
-    """Events anywhere, each with a word of its own so that it can be found again."""
+    """Generate events at any time, each with a unique word."""
     events = []
     for n in range(draw(st.integers(0, 12))):
         start = draw(st.integers(0, 1100)) / 10
@@ -28,7 +28,7 @@ def shows(draw):
 
 
 rules = st.builds(
-    Rules,
+    TargetRules,
     merge_threshold=st.integers(0, 3 * RATE),
     min_duration=st.integers(0, 10 * RATE),
     max_duration=st.integers(10 * RATE, 40 * RATE),
@@ -40,21 +40,21 @@ rules = st.builds(
 
 
 @given(shows(), rules)
-def test_every_event_is_in_one_target_or_counted(show, rules):
-    targets, counts = targets_of(show, TOTAL, rules)
-    said = [word for target in targets for word in target.text.split() if word.startswith("w")]
+def test_every_event_is_in_a_target_or_counted(show, rules):
+    targets, counts = find_targets(show, TOTAL, rules)
+    words = [word for target in targets for word in target.text.split() if word.startswith("w")]
     spoken = [event for event in show.timeline if event.role == "comedian"]
     left_out = sum(counts[reason] for reason in ("empty", "no_duration", "past_end", "cut", "not_speech", "duplicates"))
-    assert len(said) == len(set(said)) == len(spoken) - left_out
+    assert len(words) == len(set(words)) == len(spoken) - left_out
     audience = len(show.timeline) - len(spoken)
     assert counts["extras"] == (0 if rules.keep_audience else audience)
     starts = {event.content.strip(): event.start for event in spoken}
-    assert [starts[word] for word in said] == sorted(starts[word] for word in said)
+    assert [starts[word] for word in words] == sorted(starts[word] for word in words)
 
 
 @given(shows(), rules)
-def test_targets_are_apart_and_inside_the_cuts(show, rules):
-    targets, _ = targets_of(show, TOTAL, rules)
+def test_targets_are_disjoint_and_inside_the_cuts(show, rules):
+    targets, _ = find_targets(show, TOTAL, rules)
     for target in targets:
         assert rules.cut_start <= target.start < target.end <= TOTAL - rules.cut_end
     for one, other in pairwise(targets):
@@ -64,9 +64,9 @@ def test_targets_are_apart_and_inside_the_cuts(show, rules):
 
 
 @given(shows(), rules)
-def test_rows_hold_their_target_and_are_as_long_as_asked(show, rules):
-    targets, _ = targets_of(show, TOTAL, rules)
-    rows, counts = rows_of("a", targets, rules)
+def test_rows_contain_their_target_within_the_limits(show, rules):
+    targets, _ = find_targets(show, TOTAL, rules)
+    rows, counts = make_rows("a", targets, rules)
     assert len(rows) + sum(counts.values()) == len(targets)
     begins = {rules.cut_start} | {target.start for target in targets}
     for row in rows:
@@ -79,7 +79,7 @@ def test_rows_hold_their_target_and_are_as_long_as_asked(show, rules):
 
 
 @given(st.lists(st.text(alphabet="ab ,.!()你好", max_size=6)))
-def test_joining_changes_nothing_but_spaces(pieces):
+def test_join_text_changes_only_spaces(pieces):
     joined = join_text(pieces)
     assert joined.replace(" ", "") == "".join(pieces).replace(" ", "")
     assert "  " not in joined

@@ -1,1 +1,1 @@
-"""Storage of data sets: Arrow files, dataset cards, the Hugging Face hub."""
+"""Storage of data sets: Arrow files, dataset cards, uploads to the Hugging Face hub."""

@@ -1,23 +1,30 @@
-"""A data set on disk as Arrow files, with the small JSON files that make `datasets.load_from_disk` read them.
+"""Data sets stored as Arrow files, with the small JSON files that `datasets.load_from_disk` reads.
 
-Knows no columns: the caller brings its `datasets.Features`. Every file appears under its name only when it is whole.
+The columns are defined by the caller's `datasets.Features`. Every file is written atomically.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sca.data.runs.files import atomic_write, write_json
 from sca.errors import InputError
 from sca.textutil import first_line
 
+if TYPE_CHECKING:
+    from datasets import Features
+    from pyarrow import Array, DataType, RecordBatch, StructArray
+
+    Columns = dict[str, list[object] | Array]
+    """A record batch: the values of each column."""
+
 __all__ = ["audio_array", "iter_rows", "merge_tables", "open_split", "write_dict", "write_split_files", "write_table"]
 
-_ROWS_A_BATCH = 128
-_FORMAT: dict[str, Any] = {
+_BATCHES_TO_MERGE = 128
+_FORMAT: dict[str, object] = {
     "_format_columns": None,
     "_format_kwargs": {},
     "_format_type": None,
@@ -25,23 +32,37 @@ _FORMAT: dict[str, Any] = {
 }
 
 
-def audio_array(files: Sequence[Path]) -> Any:
-    """Audio cells whose bytes are mapped from `files`, not copied into memory."""
+def audio_array(files: Sequence[Path]) -> "list[StructArray]":
+    """Create one audio cell per file. The bytes are memory-mapped, not copied.
+
+    Returns:
+        For each file, a `pyarrow.StructArray` of length 1 with the fields `bytes` and `path` (the file's name).
+    """
     import pyarrow as pa
 
-    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    cell_type = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     cells = []
     for file in files:
         with pa.memory_map(str(file), "r") as mapped:
             data = mapped.read_buffer()
         offsets = pa.array([0, data.size], pa.int32()).buffers()[1]
-        cell = pa.Array.from_buffers(pa.binary(), 1, [None, offsets, data])
-        cells.append(pa.StructArray.from_arrays([cell, pa.array([file.name])], fields=list(kind)))
+        content = pa.Array.from_buffers(pa.binary(), 1, [None, offsets, data])
+        cells.append(pa.StructArray.from_arrays([content, pa.array([file.name])], fields=list(cell_type)))
     return cells
 
 
-def write_table(path: Path, features: Any, batches: Iterable[dict[str, Any]]) -> int:
-    """Write an Arrow stream of `batches` (column → list, or a ready Arrow array); returns the number of records."""
+def write_table(path: Path, features: "Features", batches: "Iterable[Columns]") -> int:
+    """Write an Arrow stream.
+
+    Args:
+        path: The file.
+        features: The columns.
+        batches: For each record batch, the values of every column, as a list or as an Arrow array. A batch is emptied after it
+            was written, so that mapped audio is released.
+
+    Returns:
+        The number of records.
+    """
     import pyarrow as pa
 
     schema = features.arrow_schema
@@ -52,23 +73,28 @@ def write_table(path: Path, features: Any, batches: Iterable[dict[str, Any]]) ->
         pa.ipc.new_stream(sink, schema) as out,
     ):
         for batch in batches:
-            arrays = [
-                batch[field.name]
-                if isinstance(batch[field.name], pa.Array)
-                else pa.array(batch[field.name], field.type)
-                for field in schema
-            ]
+            arrays = [_column(batch[field.name], field.type) for field in schema]
             record = pa.record_batch(arrays, schema=schema)
             out.write_batch(record)
             count += record.num_rows
-            # Let go of mapped audio before the next batch is made, or two recordings are resident at once.
+            # Release mapped audio before the next batch is created, or two recordings are in memory at once.
             batch.clear()
             del arrays, record
     return count
 
 
-def iter_rows(path: Path) -> Iterator[Any]:
-    """The record batches of an Arrow stream, mapped, one at a time. Raises `InputError` where the file is broken."""
+def _column(values: "list[object] | Array", column_type: "DataType") -> "Array":
+    import pyarrow as pa
+
+    return values if isinstance(values, pa.Array) else pa.array(values, column_type)
+
+
+def iter_rows(path: Path) -> "Iterator[RecordBatch]":
+    """Read the record batches of an Arrow stream one at a time, memory-mapped.
+
+    Raises:
+        InputError: The file is missing or not an Arrow stream.
+    """
     import pyarrow as pa
 
     try:
@@ -81,37 +107,56 @@ def iter_rows(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def merge_tables(path: Path, features: Any, parts: Sequence[Path]) -> int:
-    """Join the parts into one file in their order, some hundred records to a batch so that readers find few."""
-    import pyarrow as pa
+def merge_tables(path: Path, features: "Features", parts: Sequence[Path]) -> int:
+    """Concatenate Arrow streams into one file. 128 batches become one, so that readers find few batches.
 
-    def joined(held: list[Any]) -> dict[str, Any]:
-        whole = pa.Table.from_batches(held).combine_chunks().to_batches()
-        assert len(whole) == 1, "combined chunks are one batch"
-        return dict(zip(whole[0].schema.names, whole[0].columns, strict=True))
+    Args:
+        path: The merged file.
+        features: The columns.
+        parts: The streams, in order.
 
-    def batches() -> Iterator[dict[str, Any]]:
-        held: list[Any] = []
+    Returns:
+        The number of records.
+    """
+
+    def merged() -> "Iterator[Columns]":
+        group: list[RecordBatch] = []
         for part in parts:
             for batch in iter_rows(part):
-                held.append(batch)
-                if len(held) == _ROWS_A_BATCH:
-                    yield joined(held)
-                    held = []
-        if held:
-            yield joined(held)
+                group.append(batch)
+                if len(group) == _BATCHES_TO_MERGE:
+                    yield _concatenated(group)
+                    group = []
+        if group:
+            yield _concatenated(group)
 
-    return write_table(path, features, batches())
+    return write_table(path, features, merged())
+
+
+def _concatenated(batches: "list[RecordBatch]") -> "Columns":
+    import pyarrow as pa
+
+    combined = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    assert len(combined) == 1, "combined chunks are one batch"
+    return dict(zip(combined[0].schema.names, combined[0].columns, strict=True))
 
 
 def write_split_files(
-    folder: Path, split: str, features: Any, files: Sequence[str], fingerprint_of: Iterable[str]
+    folder: Path, split: str, features: "Features", files: Sequence[str], fingerprint_of: Iterable[str]
 ) -> None:
-    """The two JSON files beside a split's Arrow files."""
+    """Write the two JSON files beside the Arrow files of a split.
+
+    Args:
+        folder: The folder of the split.
+        split: Its name.
+        features: Its columns.
+        files: The names of its Arrow files, in order.
+        fingerprint_of: Strings that identify the content; `datasets` uses their hash as the key of its caches.
+    """
     from datasets import DatasetInfo
 
     fingerprint = blake2b("\n".join(fingerprint_of).encode(), digest_size=8).hexdigest()
-    info = asdict(DatasetInfo(features=features))
+    info: Mapping[str, object] = asdict(DatasetInfo(features=features))
     write_json(folder / "dataset_info.json", {key: info[key] for key in sorted(info)})
     state = {
         "_data_files": [{"filename": name} for name in files],
@@ -123,20 +168,29 @@ def write_split_files(
 
 
 def write_dict(root: Path, splits: Sequence[str]) -> None:
-    """The file that makes `root` a DatasetDict. Written last: a folder that has it is a finished data set."""
+    """Write the file that makes `root` a `DatasetDict`. It is written last and marks a finished data set."""
     write_json(root / "dataset_dict.json", {"splits": list(splits)})
 
 
 def open_split(root: Path, split: str, *, kind: str, made_by: str) -> list[Path]:
-    """The Arrow files of a split, in order. Raises `InputError` when `root` is not a finished data set.
+    """Return the Arrow files of a split in order.
 
-    kind, made_by: what the complaint calls such a data set, and the command that makes one.
+    Args:
+        root: The data set.
+        split: The name of the split.
+        kind: What error messages call such a data set.
+        made_by: The command that creates such a data set, for hints.
+
+    Raises:
+        InputError: `root` is not a finished data set, or does not have the split.
     """
     state = root / split / "state.json"
     try:
         names = [entry["filename"] for entry in json.loads(state.read_text(encoding="utf-8"))["_data_files"]]
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"{root} is not a {kind} data set: {state} is missing", hint=f"{made_by} makes one") from error
+        raise InputError(
+            f"{root} is not a {kind} data set: {state} is missing", hint=f"create one with {made_by}"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{state} cannot be read: {first_line(error)}") from error
     return [root / split / name for name in names]

@@ -1,38 +1,49 @@
-"""The README.md of a data set: what is in it, where it comes from, and the YAML by which `datasets` and the hub open it.
+"""The dataset card: a README.md with the metadata that `datasets` and the hub read, the facts, the licences and the sources.
 
-Knows no columns and no hub; a data set of any kind brings its facts. Licences are told as the download step found them, and what is
-not known is called unknown.
+Kinds of data sets define the content of their cards; this module formats it. Text that comes from a site, such as a title, is
+escaped, so that it cannot change the structure of the card. The same content always gives the same bytes.
 """
 
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 
 from sca.data.runs.files import atomic_write, write_json_lines
 
-__all__ = ["Card", "CardConfig", "Source", "read_source", "write_card"]
+if TYPE_CHECKING:
+    from huggingface_hub import DatasetCardData
+
+__all__ = ["Card", "CardConfig", "RecordingSource", "hub_configs", "read_source", "save_readme", "write_card"]
 
 UNKNOWN = "unknown"
-_SOURCES_SHOWN = 50
+_MAX_SOURCES = 50  # the card lists no more than this; sources.jsonl has all of them
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]<>|~$&])")
+_URL_SAFE = "%/:?#@!$&'*+,;=~"
 
 
 @dataclass(frozen=True, slots=True)
 class CardConfig:
-    """One table of the data set: `load_dataset(path, name)` gives its split. files: a pattern below the data set's root."""
+    """A table of the data set, as `datasets.load_dataset(path, name)` opens it.
+
+    Attributes:
+        name: The name of the table.
+        files: For each split, the pattern of its files below the root of the data set.
+        default: Whether `load_dataset(path)` opens this table.
+    """
 
     name: str
-    split: str
-    files: str
-    rows: int
+    files: Mapping[str, str]
     default: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where one recording comes from."""
+class RecordingSource:
+    """Where one recording comes from, as far as it is known. One line of sources.jsonl."""
 
     item: str
     title: str | None = None
@@ -44,101 +55,155 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a card says. facts: lines of the table at its top.   sections: heading → Markdown."""
+    """The content of a dataset card.
+
+    Attributes:
+        title: The heading, also the `pretty_name` on the hub.
+        summary: One sentence, Markdown.
+        configs: The tables of the data set.
+        facts: The lines of the table at the top, plain text.
+        sources: The sources of the recordings.
+        languages: The languages of the recordings.
+        tags: The hub's tags.
+        tasks: The hub's task categories.
+        sections: Further sections: heading and Markdown.
+    """
 
     title: str
     summary: str
     configs: Sequence[CardConfig]
     facts: Mapping[str, str]
-    sources: Sequence[Source] = ()
+    sources: Sequence[RecordingSource] = ()
     languages: Sequence[str] = ()
     tags: Sequence[str] = ()
     tasks: Sequence[str] = ()
     sections: Mapping[str, str] = field(default_factory=dict)
 
-    def text(self) -> str:
-        """The file."""
-        lines = ["---", self._yaml(), "---", "", f"# {self.title}", "", self.summary, "", "| | |", "|---|---|"]
-        lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in self.facts.items()]
-        for heading, body in self.sections.items():
-            lines += ["", f"## {heading}", "", body.strip()]
-        if self.sources:
-            lines += ["", "## Licences and provenance", "", *self._licences(), "", *self._sources()]
-        return "\n".join(lines) + "\n"
-
-    def _yaml(self) -> str:
+    def metadata(self) -> "DatasetCardData":
+        """Return the metadata block."""
         from huggingface_hub import DatasetCardData
 
-        known = {one.license for one in self.sources}
-        data = DatasetCardData(
-            license=_hub_license(known),
+        return DatasetCardData(
+            license=_hub_license({source.license for source in self.sources}),
             language=sorted(set(self.languages)) or None,
             tags=list(self.tags) or None,
             task_categories=list(self.tasks) or None,
             pretty_name=self.title,
-            configs=[
-                {
-                    "config_name": one.name,
-                    "data_files": [{"split": one.split, "path": one.files}],
-                    **({"default": True} if one.default else {}),
-                }
-                for one in self.configs
-            ],
+            configs=hub_configs(self.configs),
         )
-        return str(data.to_yaml()).strip()
+
+    def body(self) -> str:
+        """Return the Markdown below the metadata."""
+        lines = [f"# {self.title}", "", self.summary, "", *_table(("", ""), self.facts.items())]
+        for heading, text in self.sections.items():
+            lines += ["", f"## {heading}", "", text.strip()]
+        if self.sources:
+            lines += ["", "## Licences and provenance", "", *self._licences(), "", *self._sources()]
+        return "\n".join(lines) + "\n"
 
     def _licences(self) -> list[str]:
-        found = Counter(one.license or UNKNOWN for one in self.sources)
-        lines = ["| licence, as the site says | recordings |", "|---|---|"]
-        lines += [f"| {_cell(name)} | {count} |" for name, count in sorted(found.items())]
-        if found[UNKNOWN]:
+        counts = Counter(source.license or UNKNOWN for source in self.sources)
+        rows = [(name, str(count)) for name, count in sorted(counts.items())]
+        lines = _table(("licence, as stated by the site", "recordings"), rows)
+        if counts[UNKNOWN]:
             lines += [
                 "",
-                "Where the licence is unknown the rights are with the makers: ask before you pass anything on.",
+                "Where the licence is unknown, the rights are with the makers: ask them before you share the data.",
             ]
         return lines
 
     def _sources(self) -> list[str]:
-        lines = ["| recording | title | by | published | licence |", "|---|---|---|---|---|"]
-        for one in list(self.sources)[:_SOURCES_SHOWN]:
-            name = f"[{_cell(one.item)}]({one.url})" if one.url else _cell(one.item)
-            cells = (one.title, one.channel, one.upload_date, one.license or UNKNOWN)
-            lines.append(f"| {name} | {' | '.join(_cell(cell or '') for cell in cells)} |")
-        if len(self.sources) > _SOURCES_SHOWN:
-            lines += ["", f"… and {len(self.sources) - _SOURCES_SHOWN} more; `sources.jsonl` has them all."]
+        rows = [
+            (
+                source.item,
+                source.title or "",
+                source.channel or "",
+                source.upload_date or "",
+                source.license or UNKNOWN,
+            )
+            for source in self.sources[:_MAX_SOURCES]
+        ]
+        links = [source.url for source in self.sources[:_MAX_SOURCES]]
+        lines = _table(("recording", "title", "by", "published", "licence"), rows, links)
+        if len(self.sources) > _MAX_SOURCES:
+            lines += ["", f"… and {len(self.sources) - _MAX_SOURCES} more; `sources.jsonl` lists all of them."]
         return lines
 
 
-def _hub_license(known: set[str | None]) -> str:
-    """The hub's short name, where one licence holds for everything and the hub has it."""
-    if len(known) != 1:
-        return "other" if known else "unknown"
-    (one,) = known
-    if one is None:
+def hub_configs(configs: Iterable[CardConfig]) -> list[dict[str, object]]:
+    """Return the `configs` of a metadata block."""
+    return [
+        {
+            "config_name": config.name,
+            **({"default": True} if config.default else {}),
+            "data_files": [{"split": split, "path": pattern} for split, pattern in config.files.items()],
+        }
+        for config in configs
+    ]
+
+
+def _hub_license(licences: set[str | None]) -> str:
+    """Return the hub's identifier of the licence of all recordings, `other` if there are several, `unknown` without one."""
+    if len(licences) > 1:
+        return "other"
+    licence = next(iter(licences), None)
+    if licence is None:
         return "unknown"
-    return "cc" if "creative commons" in one.lower() else "other"
+    return "cc" if "creative commons" in licence.lower() else "other"
 
 
-def _cell(text: str) -> str:
-    return " ".join(str(text).split()).replace("|", "\\|")
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], links: Sequence[str | None] = ()) -> list[str]:
+    """Format a table of plain text. `links` are the URLs of the first cells, if there are any."""
+    lines = [_row(header), "|" + "---|" * len(header)]
+    for n, row in enumerate(rows):
+        cells = [_escaped(cell) for cell in row]
+        if n < len(links):
+            cells[0] = _link(cells[0], links[n])
+        lines.append(_row(cells))
+    return lines
 
 
-def read_source(item: str, info: Path | None) -> Source:
-    """What `sca download` wrote beside a file, as a source; only the item where there is nothing, or nothing readable."""
-    plain: Any = None
-    if info is not None:
-        try:
-            plain = json.loads(info.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            plain = None
-    if not isinstance(plain, dict):
-        return Source(item)
-    day = plain.get("upload_date")
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escaped(text: str) -> str:
+    """Return Markdown that displays the text as it is, on one line."""
+    return _MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def _link(text: str, url: str | None) -> str:
+    """Return a Markdown link; only the text if the URL is not an HTTP address."""
+    try:
+        is_web = url is not None and urlsplit(url).scheme in ("http", "https")
+    except ValueError:
+        is_web = False
+    return f"[{text}]({quote(url, safe=_URL_SAFE)})" if url is not None and is_web else text
+
+
+def read_source(item: str, info: Path | None) -> RecordingSource:
+    """Read the metadata that `sca download` wrote beside a recording.
+
+    Args:
+        item: The name of the recording.
+        info: The .info.json file, or None if it does not exist.
+
+    Returns:
+        The source; only with its `item` if the file is missing or cannot be parsed.
+    """
+    try:
+        document = json.loads(info.read_text(encoding="utf-8")) if info is not None else None
+    except (OSError, ValueError):
+        document = None
+    if not isinstance(document, dict):
+        return RecordingSource(item)
+    fields: dict[str, object] = document
 
     def text(*names: str) -> str | None:
-        return next((str(plain[name]) for name in names if plain.get(name)), None)
+        return next((str(fields[name]) for name in names if fields.get(name)), None)
 
-    return Source(
+    day = fields.get("upload_date")
+    return RecordingSource(
         item=item,
         title=text("title"),
         url=text("webpage_url", "original_url"),
@@ -149,8 +214,21 @@ def read_source(item: str, info: Path | None) -> Source:
 
 
 def write_card(root: Path, card: Card) -> None:
-    """Write README.md, and sources.jsonl with every recording's source."""
-    rows = ({name: getattr(one, name) for name in Source.__slots__} for one in card.sources)
-    write_json_lines(root / "sources.jsonl", rows)
+    """Write README.md, and sources.jsonl with the source of every recording."""
+    write_json_lines(root / "sources.jsonl", map(asdict, card.sources))
+    save_readme(root, card.metadata(), card.body())
+
+
+def save_readme(root: Path, metadata: "DatasetCardData", body: str) -> None:
+    """Write README.md.
+
+    Args:
+        root: The data set.
+        metadata: The metadata block.
+        body: The Markdown below it.
+    """
+    from huggingface_hub import DatasetCard
+
+    card = DatasetCard(f"---\n{metadata.to_yaml()}\n---\n\n{body}")
     with atomic_write(root / "README.md") as temporary:
-        temporary.write_text(card.text(), encoding="utf-8")
+        card.save(temporary)

@@ -1,4 +1,4 @@
-"""Put a finished data set on the Hugging Face hub: its Arrow files and its card, nothing of how it was made."""
+"""Uploads a finished data set to the Hugging Face hub: its Arrow files and its card, without ledgers and hidden files."""
 
 from pathlib import Path
 
@@ -7,41 +7,60 @@ from sca.textutil import first_line
 
 __all__ = ["push"]
 
-_LEFT_OUT = [".*", "**/.*", "ledger.jsonl"]
+_EXCLUDED = [".*", "**/.*", "ledger.jsonl"]
+_RETRY_HINT = "the data set on this disk is complete; run the same command again"
+_HTTP_PACKAGES = ("httpx", "httpx2", "httpcore", "httpcore2")
 
 
 def push(root: Path, repo: str, *, private: bool) -> str:
-    """Create the repository if it is not there, upload, and return its address. What is there already is not sent again.
+    """Create the repository if it does not exist, and upload the data set. Unchanged files are not uploaded again.
 
-    Raises `UsageError` for a name the hub does not allow, `UpstreamError` when it cannot be reached or says no.
+    Args:
+        root: The data set.
+        repo: The name of the repository, such as `owner/name`.
+        private: Whether a new repository is private.
+
+    Returns:
+        The URL of the repository.
+
+    Raises:
+        InputError: `root` is not a finished data set.
+        UsageError: The hub does not allow the name.
+        UpstreamError: The hub cannot be reached or rejects the upload.
     """
-    from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     if not (root / "dataset_dict.json").is_file():
-        raise InputError(f"{root} is not a finished data set", hint="make it first; then push it")
-    again = "the data set is whole on this disk; the same command tries again"
+        raise InputError(f"{root} is not a finished data set", hint="create it before the upload")
     try:
-        api = HfApi()
-        url = api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
-        api.upload_folder(
-            repo_id=url.repo_id,
-            repo_type="dataset",
-            folder_path=root,
-            ignore_patterns=_LEFT_OUT,
-            delete_patterns=["storage/*.arrow", "train/*.arrow"],
-            commit_message="Data set made by sca",
-        )
+        return _upload(root, repo, private)
     except HFValidationError as error:
-        raise UsageError(f"--push-to-hub {repo}: {first_line(error)}", hint="such as your-name/your-data") from error
+        raise UsageError(
+            f"--push-to-hub {repo}: {first_line(error)}", hint="give a name such as your-name/your-data"
+        ) from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
-        hint = "log in with `hf auth login` and a token that may write" if status in (401, 403) else again
-        raise UpstreamError(f"the hub did not take {repo}: {first_line(error)}", hint=hint) from error
-    except (OSError, RuntimeError) as error:  # offline mode, no route, a name that does not resolve: httpx and its kin
-        raise UpstreamError(f"the hub cannot be reached to push {repo}: {first_line(error)}", hint=again) from error
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2", "httpcore", "httpcore2"):
+        hint = "log in with `hf auth login` and a token with write access" if status in (401, 403) else _RETRY_HINT
+        raise UpstreamError(f"the hub rejected {repo}: {first_line(error)}", hint=hint) from error
+    except (OSError, RuntimeError) as error:  # offline mode, or no connection
+        raise UpstreamError(f"cannot reach the hub to upload {repo}: {first_line(error)}", hint=_RETRY_HINT) from error
+    except Exception as error:  # the HTTP library depends on the version of huggingface_hub
+        if type(error).__module__.partition(".")[0] not in _HTTP_PACKAGES:
             raise
-        raise UpstreamError(f"the hub cannot be reached to push {repo}: {first_line(error)}", hint=again) from error
+        raise UpstreamError(f"cannot reach the hub to upload {repo}: {first_line(error)}", hint=_RETRY_HINT) from error
+
+
+def _upload(root: Path, repo: str, private: bool) -> str:
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    url = api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
+    api.upload_folder(
+        repo_id=url.repo_id,
+        repo_type="dataset",
+        folder_path=root,
+        ignore_patterns=_EXCLUDED,
+        delete_patterns=["storage/*.arrow", "train/*.arrow"],
+        commit_message="Data set made by sca",
+    )
     return str(url)

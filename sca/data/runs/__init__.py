@@ -1,1 +1,1 @@
-"""Incremental runs: what is done, what is left, and where the work is done."""
+"""What is done, what is left, and where it runs."""

@@ -1,1 +1,1 @@
-"""Shows of one speaker and an audience: timelines and recordings become a data set for chat and talker training."""
+"""Show data sets: recordings of one speaker before an audience, cut into rows of context and target speech."""

@@ -1,55 +1,66 @@
-"""The card of a show data set."""
+"""The dataset card of a show data set."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from sca import __version__
 from sca.config import ConvertConfig
-from sca.data.datasets.card import Card, CardConfig, Source
+from sca.data.datasets.card import Card, CardConfig, RecordingSource
+from sca.data.runs.summary import RunSummary
+from sca.data.shows.model import ConvertDetails
 from sca.data.speakers.base import public_name
-from sca.version import __version__
 
-if TYPE_CHECKING:
-    from sca.data.shows.convert import Summary
-
-__all__ = ["card_of"]
+__all__ = ["show_card"]
 
 _USE = """
 ```python
 import datasets
 import sca
 
-tables = datasets.load_from_disk("PATH")  # storage: a show's sound; train: a target a line
-rows = datasets.load_dataset("PATH")["train"]  # the same lines, also from the hub; "storage" as second argument gives the sound
-chats = sca.easy_load("PATH", format="chat")  # messages with audio; also "talker_chat" and "raw"
+tables = datasets.load_from_disk("PATH")  # storage: the audio of each show; train: one row per target
+rows = datasets.load_dataset("PATH")["train"]  # the same rows, also from the hub; "storage" as second argument: the audio
+chats = sca.easy_load("PATH", format="chat")  # messages with audio; other formats: "talker_chat" and "raw"
 ```
 
 `audio` (16 kHz) and `clean_audio` (24 kHz) are FLAC bytes: `soundfile.read(io.BytesIO(row["audio"]["bytes"]))`. Times are seconds
-from the start of the show's audio. Between `start_sec` and `target_start_sec` is what was heard before, between
-`target_start_sec` and `target_end_sec` is `target_text`, spoken.
+from the start of the show's audio. From `start_sec` to `target_start_sec` is the context, from `target_start_sec` to
+`target_end_sec` is the target, the speech with the text `target_text`.
 """
 
 
-def card_of(summary: "Summary", sources: Sequence[Source], languages: Sequence[str], config: ConvertConfig) -> Card:
-    """The card of a finished run."""
+def show_card(
+    summary: RunSummary[ConvertDetails],
+    sources: Sequence[RecordingSource],
+    languages: Sequence[str],
+    config: ConvertConfig,
+) -> Card:
+    """Create the card.
+
+    Args:
+        summary: The run that made the data set.
+        sources: Where the recordings come from.
+        languages: The languages of the shows.
+        config: The settings.
+    """
+    details = summary.details
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(details.counts.items()) if count)
     model = public_name(config.speaker_model)
-    left_out = ", ".join(f"{name} {count}" for name, count in sorted(summary.counts.items()) if count)
     facts = {
-        "shows": str(summary.shows),
-        "rows": str(summary.rows),
-        "audio": f"{summary.seconds / 3600:.2f} h",
-        "target speech": f"{summary.target_seconds / 3600:.2f} h",
-        "without a speaker embedding": f"{summary.without_embedding} of {summary.shows} (model: {model})",
+        "shows": str(details.shows),
+        "rows": str(details.rows),
+        "audio": f"{details.audio_s / 3600:.2f} h",
+        "target speech": f"{details.target_s / 3600:.2f} h",
+        "without a speaker embedding": f"{details.without_embedding} of {details.shows} (model: {model})",
         "enhancement of clean_audio": config.enhance,
-        "events merged, mended or left out": left_out or "none",
+        "events merged, changed or left out": counts or "none",
         "shows left out": f"{len(summary.dropped)} dropped, {len(summary.failed)} failed",
-        "made by": f"sca {__version__}, settings in `settings.json`",
+        "made by": f"sca {__version__}, settings in settings.json",
     }
     return Card(
         title="Shows with timelines",
-        summary="Recordings of one speaker before an audience, cut into what was heard and what was said next.",
+        summary="Recordings of one speaker before an audience, cut into context and the speech that follows it.",
         configs=(
-            CardConfig("train", "train", "train/*.arrow", summary.rows, default=True),
-            CardConfig("storage", "storage", "storage/*.arrow", summary.shows),
+            CardConfig("train", {"train": "train/*.arrow"}, default=True),
+            CardConfig("storage", {"storage": "storage/*.arrow"}),
         ),
         facts=facts,
         sources=sources,

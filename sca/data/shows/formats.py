@@ -1,58 +1,144 @@
-"""The shapes in which `easy_load` gives the lines of a show data set.
+"""The formats in which `sca.easy_load` returns the rows of a show data set.
 
-Messages are those of transformers' chat templates for audio models: a list of roles, each with a list of contents that are text or
-audio (float32 arrays: 16 kHz where the model listens, 24 kHz where it speaks).
+Messages have the structure of transformers' chat templates for audio models: a list of roles, each with a list of contents
+that are text or audio. Audio is a float32 array, at 16 kHz for the model's input and at 24 kHz for its output.
 """
 
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Literal, NotRequired, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sca.data.datasets.lazy_map import LazyMap
-from sca.data.shows.load import ShowDataset
+from sca.data.shows.dataset import ShowDataset, ShowExample
+from sca.data.shows.model import TrainColumns
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
-__all__ = ["chat", "raw", "talker_chat"]
+__all__ = [
+    "AudioArray",
+    "AudioContent",
+    "ChatExample",
+    "Message",
+    "RawExample",
+    "TextContent",
+    "chat",
+    "raw",
+    "talker_chat",
+]
 
 
-def raw(root: Path, split: str) -> LazyMap:
-    """A dict a line: its columns, `audio` (16 kHz, the whole line), `target_audio` (24 kHz) and `speaker_embedding`."""
+class AudioArray(TypedDict):
+    """Audio as `datasets` represents it: float32 `(n,)`."""
+
+    array: NDArray[np.float32]
+    sampling_rate: int
+
+
+class RawExample(TrainColumns):
+    """A row of the format `raw`: the columns of `train` and the audio.
+
+    Attributes:
+        audio: The whole row, context and target, at 16 kHz.
+        target_audio: The target speech at 24 kHz.
+        speaker_embedding: float32 `(192,)`, or None.
+    """
+
+    audio: AudioArray
+    target_audio: AudioArray
+    speaker_embedding: NDArray[np.float32] | None
+
+
+class TextContent(TypedDict):
+    """A text of a message."""
+
+    type: Literal["text"]
+    text: str
+
+
+class AudioContent(TypedDict):
+    """Audio of a message: float32 `(n,)`."""
+
+    type: Literal["audio"]
+    audio: NDArray[np.float32]
+    sampling_rate: int
+
+
+class Message(TypedDict):
+    """What one role contributes to a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: list[TextContent | AudioContent]
+
+
+class ChatExample(TypedDict):
+    """A row of the formats `chat` and `talker_chat`.
+
+    Attributes:
+        session_id: The id of the show.
+        event_index: The index of the target in the show.
+        messages: The system prompt (if it is not empty), the user's message with the context and the instruction, and the
+            assistant's message with the target.
+        speaker_embedding: float32 `(192,)`, or None; only in `talker_chat`.
+    """
+
+    session_id: str
+    event_index: int
+    messages: list[Message]
+    speaker_embedding: NotRequired[NDArray[np.float32] | None]
+
+
+def raw(root: Path, split: str) -> LazyMap[ShowDataset, RawExample]:
+    """Open a split as dicts of columns and audio."""
     return LazyMap(ShowDataset(root, split), _raw)
 
 
-def chat(root: Path, split: str) -> LazyMap:
-    """A dict a line: `messages` (system, user with what was heard before, assistant with the text)."""
-    return LazyMap(ShowDataset(root, split), partial(_chat, talks=False))
+def chat(root: Path, split: str) -> LazyMap[ShowDataset, ChatExample]:
+    """Open a split as chats whose assistant answers with text."""
+    return LazyMap(ShowDataset(root, split), _chat)
 
 
-def talker_chat(root: Path, split: str) -> LazyMap:
-    """As `chat`; the assistant's message also has the target's sound (24 kHz), and the dict the `speaker_embedding`."""
-    return LazyMap(ShowDataset(root, split), partial(_chat, talks=True))
+def talker_chat(root: Path, split: str) -> LazyMap[ShowDataset, ChatExample]:
+    """Open a split as chats whose assistant answers with text and speech, with the speaker embedding."""
+    return LazyMap(ShowDataset(root, split), _talker_chat)
 
 
-def _raw(data: ShowDataset, index: int) -> dict[str, Any]:
-    line = data[index]
-    return line.columns | {
-        "audio": {"array": line.heard, "sampling_rate": HEARD_HZ},
-        "target_audio": {"array": line.spoken, "sampling_rate": SPOKEN_HZ},
-        "speaker_embedding": line.speaker_embedding,
+def _raw(data: ShowDataset, index: int) -> RawExample:
+    example = data[index]
+    return {
+        **example.columns,
+        "audio": {"array": example.heard, "sampling_rate": HEARD_HZ},
+        "target_audio": {"array": example.spoken, "sampling_rate": SPOKEN_HZ},
+        "speaker_embedding": example.speaker_embedding,
     }
 
 
-def _chat(data: ShowDataset, index: int, *, talks: bool) -> dict[str, Any]:
-    line, system_prompt = data[index], data.settings["system_prompt"]
-    asked: list[dict[str, Any]] = []
-    if len(line.before):  # a target at the very start of its line has nothing before it
-        asked.append({"type": "audio", "audio": line.before, "sampling_rate": HEARD_HZ})
-    asked.append(_text(data.settings["instruction"]))
-    said: list[dict[str, Any]] = [_text(line.columns["target_text"])]
-    if talks:
-        said.append({"type": "audio", "audio": line.spoken, "sampling_rate": SPOKEN_HZ})
-    messages: list[dict[str, Any]] = [{"role": "system", "content": [_text(system_prompt)]}] if system_prompt else []
-    messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
-    found = {"session_id": line.columns["session_id"], "event_index": line.columns["event_index"], "messages": messages}
-    return found | {"speaker_embedding": line.speaker_embedding} if talks else found
+def _chat(data: ShowDataset, index: int) -> ChatExample:
+    example = data[index]
+    return _chat_example(data, example, [_text(example.columns["target_text"])])
 
 
-def _text(text: str) -> dict[str, Any]:
+def _talker_chat(data: ShowDataset, index: int) -> ChatExample:
+    example = data[index]
+    answer: list[TextContent | AudioContent] = [
+        _text(example.columns["target_text"]),
+        {"type": "audio", "audio": example.spoken, "sampling_rate": SPOKEN_HZ},
+    ]
+    return {**_chat_example(data, example, answer), "speaker_embedding": example.speaker_embedding}
+
+
+def _chat_example(data: ShowDataset, example: ShowExample, answer: list[TextContent | AudioContent]) -> ChatExample:
+    messages: list[Message] = []
+    if data.prompts.system_prompt:
+        messages.append({"role": "system", "content": [_text(data.prompts.system_prompt)]})
+    question: list[TextContent | AudioContent] = []
+    if len(example.before):  # a target at the start of its row has no context
+        question.append({"type": "audio", "audio": example.before, "sampling_rate": HEARD_HZ})
+    question.append(_text(data.prompts.instruction))
+    messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    columns = example.columns
+    return {"session_id": columns["session_id"], "event_index": columns["event_index"], "messages": messages}
+
+
+def _text(text: str) -> TextContent:
     return {"type": "text", "text": text}

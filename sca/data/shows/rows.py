@@ -1,22 +1,23 @@
-"""From targets to rows: each target with as much of what was heard before it as a row may hold.
+"""From targets to rows: each target with as much of the audio before it as a row may contain.
 
-A row begins where something begins (the show, or an event), never in the middle of a word. Pure; times are samples at 16 kHz.
+A row starts at the start of the show (after the cut) or at the start of an event, never inside a word. Times are samples at
+16 kHz.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sca.data.shows.targets import Rules, Target
-from sca.units import HEARD_HZ
+from sca.data.shows.model import TrainColumns
+from sca.data.shows.targets import Target, TargetRules
+from sca.units import HEARD_HZ, samples_to_seconds
 
-__all__ = ["ShowRow", "rows_of"]
+__all__ = ["ShowRow", "make_rows"]
 
 
 @dataclass(frozen=True, slots=True)
 class ShowRow:
-    """One line of `train`: `[start, end)` is heard, of which `[target_start, end)` is what is to be said."""
+    """A row of `train`: the audio `[start, end)`, of which `[target_start, end)` is the target speech."""
 
     session_id: str
     start: int
@@ -25,24 +26,34 @@ class ShowRow:
     text: str
     event_index: int
 
-    def columns(self) -> dict[str, Any]:
-        """The row as it is stored, in seconds."""
+    def columns(self) -> TrainColumns:
+        """Return the stored columns, with times in seconds."""
+        end_s = samples_to_seconds(self.end, HEARD_HZ)
         return {
             "session_id": self.session_id,
-            "start_sec": self.start / HEARD_HZ,
-            "end_sec": self.end / HEARD_HZ,
-            "target_start_sec": self.target_start / HEARD_HZ,
-            "target_end_sec": self.end / HEARD_HZ,
+            "start_sec": samples_to_seconds(self.start, HEARD_HZ),
+            "end_sec": end_s,
+            "target_start_sec": samples_to_seconds(self.target_start, HEARD_HZ),
+            "target_end_sec": end_s,
             "target_text": self.text,
             "event_index": self.event_index,
         }
 
 
-def rows_of(session_id: str, targets: Sequence[Target], rules: Rules) -> tuple[list[ShowRow], Counter[str]]:
-    """Rows of a show, and why targets have none: short_target, long_target, short_row."""
+def make_rows(session_id: str, targets: Sequence[Target], rules: TargetRules) -> tuple[list[ShowRow], Counter[str]]:
+    """Create the rows of a show.
+
+    Args:
+        session_id: The id of the show.
+        targets: Its targets, sorted.
+        rules: The thresholds.
+
+    Returns:
+        The rows; and the counts of targets without a row by reason: short_target, long_target, short_row.
+    """
     rows: list[ShowRow] = []
     counts: Counter[str] = Counter()
-    begins = [target.start for target in targets]
+    starts = [target.start for target in targets]
     for index, target in enumerate(targets):
         length = target.end - target.start
         if length < rules.min_speech:
@@ -55,7 +66,7 @@ def rows_of(session_id: str, targets: Sequence[Target], rules: Rules) -> tuple[l
         start = (
             min(rules.cut_start, target.start)
             if earliest <= rules.cut_start
-            else next(begin for begin in begins if begin >= earliest)  # the target's own, at the latest
+            else next(start for start in starts if start >= earliest)  # at the latest, the target's own start
         )
         if target.end - start < rules.min_duration:
             counts["short_row"] += 1

@@ -1,25 +1,35 @@
-"""From a timeline to targets: the stretches of speech that a model is to learn to say.
+"""From a timeline to targets, the stretches of speech that a model learns to produce.
 
-A pure function of events and numbers; every event that does not end in a target is counted with a reason. Times are samples at
-16 kHz, so that thresholds mean what they say.
+Every event that does not end in a target is counted by reason. Times are samples at 16 kHz, so thresholds are exact.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from sca.config import ConvertConfig
 from sca.timeline import AudienceEvent, ComedianEvent, Show
 from sca.units import HEARD_HZ, seconds_to_samples
 
-__all__ = ["Rules", "Target", "join_text", "targets_of"]
+__all__ = ["Target", "TargetRules", "find_targets", "join_text", "rules_of"]
 
 _NO_SPACE_BEFORE = frozenset(",.!?;:…)]}%»”。、，！？；：）】」』")
 _NO_SPACE_AFTER = frozenset("([{«“（【「『")
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """What becomes a target, in samples at 16 kHz. cut_end counts from the recording's end."""
+class TargetRules:
+    """The thresholds of targets and rows, in samples at 16 kHz.
+
+    Attributes:
+        merge_threshold: Speech with no longer pause in between becomes one target.
+        min_duration: Shortest row.
+        max_duration: Longest row and longest target.
+        cut_start: No row begins earlier.
+        cut_end: No target reaches into this much of the end of the recording.
+        min_speech: Shortest target that gets a row.
+        keep_audience: Whether reactions become tags in the text, such as `[laughter]`.
+    """
 
     merge_threshold: int
     min_duration: int
@@ -30,9 +40,32 @@ class Rules:
     keep_audience: bool = False
 
 
+def rules_of(config: ConvertConfig) -> TargetRules:
+    """Convert the settings to samples."""
+
+    def samples(seconds: float) -> int:
+        return seconds_to_samples(seconds, HEARD_HZ)
+
+    return TargetRules(
+        merge_threshold=samples(config.merge_threshold_s),
+        min_duration=samples(config.min_duration_s),
+        max_duration=samples(config.max_duration_s),
+        cut_start=samples(config.cut_start_s),
+        cut_end=samples(config.cut_end_s),
+        min_speech=samples(config.min_speech_s),
+        keep_audience=config.keep_audience,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Speech in one piece, `[start, end)`. pieces: (start, text) of the events it is made of."""
+    """Continuous speech in the samples `[start, end)`.
+
+    Attributes:
+        start: First sample.
+        end: End, exclusive.
+        pieces: Start and text of the events that it consists of.
+    """
 
     start: int
     end: int
@@ -40,25 +73,32 @@ class Target:
 
     @property
     def text(self) -> str:
-        """The pieces in the order they begin, with the spaces that belong between them."""
+        """The texts of the pieces in order, separated by spaces where the language uses them."""
         return join_text(text for _, text in self.pieces)
 
 
-def targets_of(show: Show, total: int, rules: Rules) -> tuple[list[Target], Counter[str]]:
-    """Targets of a show, sorted and apart from each other, and what happened to the rest.
+def find_targets(show: Show, total: int, rules: TargetRules) -> tuple[list[Target], Counter[str]]:
+    """Find the targets of a show.
 
-    total: length of the recording. Counts: extras, not_speech, empty, no_duration, past_end, cut, overlaps, duplicates, merged.
+    Args:
+        show: The show.
+        total: Length of the recording in samples.
+        rules: The thresholds.
+
+    Returns:
+        The targets, sorted and disjoint; and the counts of other events: extras, not_speech, empty, no_duration, past_end, cut,
+        overlaps, duplicates, merged.
     """
     counts: Counter[str] = Counter()
-    spoken = _speech(show, total, rules, counts)
-    merged = _merged(_apart(spoken, counts), rules, counts)
+    speech = _speech_events(show, total, rules, counts)
+    merged = _merge_close(_resolve_overlaps(speech, counts), rules, counts)
     if rules.keep_audience:
-        merged = _with_reactions(merged, show, rules)
+        merged = _add_reaction_tags(merged, show, rules)
     return merged, counts
 
 
-def _speech(show: Show, total: int, rules: Rules, counts: Counter[str]) -> list[Target]:
-    found = []
+def _speech_events(show: Show, total: int, rules: TargetRules, counts: Counter[str]) -> list[Target]:
+    targets = []
     for event in show.timeline:
         if not isinstance(event, ComedianEvent):
             kept = rules.keep_audience and isinstance(event, AudienceEvent)
@@ -77,38 +117,38 @@ def _speech(show: Show, total: int, rules: Rules, counts: Counter[str]) -> list[
         elif start < rules.cut_start or min(end, total) > total - rules.cut_end:
             counts["cut"] += 1
         else:
-            found.append(Target(start, min(end, total), ((start, text),)))
-    return sorted(found, key=lambda target: (target.start, target.end))
+            targets.append(Target(start, min(end, total), ((start, text),)))
+    return sorted(targets, key=lambda target: (target.start, target.end))
 
 
-def _apart(spoken: Sequence[Target], counts: Counter[str]) -> list[Target]:
-    """The same events without overlaps: the earlier one ends where the next begins; one inside another becomes part of it."""
-    apart: list[Target] = []
-    for event in spoken:
-        last = apart[-1] if apart else None
+def _resolve_overlaps(speech: Sequence[Target], counts: Counter[str]) -> list[Target]:
+    """Make events disjoint: the earlier one ends where the next begins; one inside another becomes part of it."""
+    disjoint: list[Target] = []
+    for event in speech:
+        last = disjoint[-1] if disjoint else None
         if last is None or event.start >= last.end:
-            apart.append(event)
+            disjoint.append(event)
             continue
-        if _plain(event.text) == _plain(last.pieces[-1][1]):
+        if _letters(event.text) == _letters(last.pieces[-1][1]):
             counts["duplicates"] += 1
-            apart[-1] = replace(last, end=max(last.end, event.end))
+            disjoint[-1] = replace(last, end=max(last.end, event.end))
             continue
         counts["overlaps"] += 1
         if event.end <= last.end or event.start == last.start:
-            apart[-1] = Target(last.start, max(last.end, event.end), last.pieces + event.pieces)
+            disjoint[-1] = Target(last.start, max(last.end, event.end), last.pieces + event.pieces)
         else:
-            apart[-1] = replace(last, end=event.start)
-            apart.append(event)
-    return apart
+            disjoint[-1] = replace(last, end=event.start)
+            disjoint.append(event)
+    return disjoint
 
 
-def _merged(apart: Sequence[Target], rules: Rules, counts: Counter[str]) -> list[Target]:
-    """Events closer than the threshold as one, as long as it is not longer than a row may be."""
+def _merge_close(disjoint: Sequence[Target], rules: TargetRules, counts: Counter[str]) -> list[Target]:
+    """Merge events with at most `merge_threshold` between them, up to the longest row."""
     merged: list[Target] = []
-    for event in apart:
+    for event in disjoint:
         last = merged[-1] if merged else None
-        close = last is not None and event.start - last.end <= rules.merge_threshold
-        if last is not None and close and event.end - last.start <= rules.max_duration:
+        is_close = last is not None and event.start - last.end <= rules.merge_threshold
+        if last is not None and is_close and event.end - last.start <= rules.max_duration:
             merged[-1] = Target(last.start, event.end, last.pieces + event.pieces)
             counts["merged"] += 1
         else:
@@ -116,39 +156,39 @@ def _merged(apart: Sequence[Target], rules: Rules, counts: Counter[str]) -> list
     return merged
 
 
-def _with_reactions(targets: Sequence[Target], show: Show, rules: Rules) -> list[Target]:
-    """Reactions as tags such as `[laughter]` in the text of the target they begin in, or directly after."""
-    heard = [
+def _add_reaction_tags(targets: Sequence[Target], show: Show, rules: TargetRules) -> list[Target]:
+    """Add reactions as tags such as `[laughter]` to the text of the target in which, or shortly after which, they begin."""
+    reactions = [
         (seconds_to_samples(event.start, HEARD_HZ), f"[{event.reaction_type}]")
         for event in show.timeline
         if isinstance(event, AudienceEvent)
     ]
-    with_tags = []
+    tagged = []
     for n, target in enumerate(targets):
-        following = targets[n + 1].start if n + 1 < len(targets) else target.end + rules.merge_threshold + 1
-        until = min(following, target.end + rules.merge_threshold + 1)
-        tags = [(start, tag) for start, tag in heard if target.start <= start < until]
-        with_tags.append(replace(target, pieces=tuple(sorted([*target.pieces, *tags], key=lambda piece: piece[0]))))
-    return with_tags
+        next_start = targets[n + 1].start if n + 1 < len(targets) else target.end + rules.merge_threshold + 1
+        until = min(next_start, target.end + rules.merge_threshold + 1)
+        tags = [(start, tag) for start, tag in reactions if target.start <= start < until]
+        tagged.append(replace(target, pieces=tuple(sorted([*target.pieces, *tags], key=lambda piece: piece[0]))))
+    return tagged
 
 
 def join_text(pieces: Iterable[str]) -> str:
-    """Pieces of text as one: one space between them, none before closing punctuation or between scripts without spaces."""
-    whole = ""
+    """Join texts with a space; without one before closing punctuation and between scripts that use no spaces."""
+    joined = ""
     for piece in pieces:
-        piece = " ".join(piece.split())
-        if not piece:
+        text = " ".join(piece.split())
+        if not text:
             continue
-        whole += piece if not whole or _glued(whole[-1], piece[0]) else f" {piece}"
-    return whole
+        joined += text if not joined or _needs_no_space(joined[-1], text[0]) else f" {text}"
+    return joined
 
 
-def _glued(before: str, after: str) -> bool:
-    return after in _NO_SPACE_BEFORE or before in _NO_SPACE_AFTER or (_spaceless(before) and _spaceless(after))
+def _needs_no_space(before: str, after: str) -> bool:
+    return after in _NO_SPACE_BEFORE or before in _NO_SPACE_AFTER or (_is_spaceless(before) and _is_spaceless(after))
 
 
-def _spaceless(letter: str) -> bool:
-    """Chinese, Japanese, Thai, Lao, Khmer and Burmese put no spaces between words."""
+def _is_spaceless(letter: str) -> bool:
+    """Return whether a letter is Chinese, Japanese, Thai, Lao, Khmer or Burmese, which put no spaces between words."""
     code = ord(letter)
     return (
         0x0E00 <= code <= 0x0EFF
@@ -162,5 +202,6 @@ def _spaceless(letter: str) -> bool:
     )
 
 
-def _plain(text: str) -> str:
+def _letters(text: str) -> str:
+    """Return the letters and digits of a text in lower case, for comparison; the text itself if it has none."""
     return "".join(letter for letter in text.casefold() if letter.isalnum()) or text

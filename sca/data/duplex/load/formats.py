@@ -51,12 +51,12 @@ class DuplexExample:
     speaker_embedding: NDArray[np.float32] | None
 
 
-def duplex(root: Path, split: str) -> LazyMap:
+def duplex(root: Path, split: str) -> LazyMap[DuplexDataset, DuplexExample]:
     """A `DuplexExample` a row."""
     return LazyMap(load(root, split), _example)
 
 
-def raw(root: Path, split: str) -> LazyMap:
+def raw(root: Path, split: str) -> LazyMap[DuplexDataset, dict[str, Any]]:
     """A dict a row: its columns, `heard` (16 kHz) and `spoken` (24 kHz) from its first chunk to its last, `speaker_embedding`."""
     return LazyMap(load(root, split), _raw)
 

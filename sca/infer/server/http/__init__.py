@@ -1,1 +1,1 @@
-"""HTTP endpoints and middleware of the live server."""
+"""HTTP endpoints and middleware."""

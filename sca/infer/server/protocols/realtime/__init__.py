@@ -1,1 +1,1 @@
-"""The OpenAI Realtime protocol at `WS /v1/realtime`."""
+"""The OpenAI Realtime protocol."""

@@ -1,14 +1,15 @@
-"""The columns of a show data set, and one show's file of audio.
+"""The columns of a show data set, and the file with the audio of one show.
 
-`storage` has a row a show: its sound at 16 kHz, at 24 kHz for the talker (enhanced if that was asked for), and whose voice it
-is. `train` has a row a target. Audio is FLAC bytes with decode=False, so that no decoder has to be installed to open it.
+`storage` has one row per show: its audio at 16 kHz, its audio at 24 kHz (enhanced if an enhancer is set), and its speaker
+embedding. `train` has one row per target. Audio is stored as FLAC bytes and declared with decode=False, so that the data set
+can be opened without an audio decoder.
 """
 
 import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
@@ -25,17 +26,24 @@ from sca.errors import writing
 from sca.timeline import ComedianEvent, Show
 from sca.units import HEARD_HZ, SPOKEN_HZ, seconds_to_samples
 
-__all__ = ["MADE_BY", "SCHEMA_VERSION", "SHOWS", "features", "write_storage"]
+if TYPE_CHECKING:
+    from datasets import Features
+    from pyarrow import StructArray
+
+__all__ = ["KIND", "MADE_BY", "SCHEMA_VERSION", "features", "write_storage"]
 
 SCHEMA_VERSION = 1
-SHOWS = "show"
+KIND = "show"
+"""What error messages call a data set of this schema."""
 MADE_BY = "sca convert"
-_MOST_VOICE_S = 900  # of a show's speech; the embedder takes five minutes of it, spread evenly
+
+# The longest speech that is collected for the speaker embedding. The embedder uses five minutes of it, evenly spaced.
+_MAX_SPEECH_SAMPLES = 900 * HEARD_HZ
 
 
 @cache
-def features(split: str) -> Any:
-    """The `datasets.Features` of "storage" or "train"."""
+def features(split: str) -> "Features":
+    """Return the columns of `storage` or `train`."""
     from datasets import Audio, Features, List, Value
 
     if split == "storage":
@@ -63,9 +71,21 @@ def features(split: str) -> Any:
 def write_storage(
     path: Path, show: Show, audio: Path, embedder: SpeakerEmbedder, enhancer: Enhancer | None
 ) -> tuple[int, bool]:
-    """Write one show's file; returns its length in samples at 16 kHz and whether it has an embedding.
+    """Encode the audio of one show into its Arrow file.
 
-    Raises `InputError` for audio that cannot be decoded, `OutputError` when nothing can be written.
+    Args:
+        path: The Arrow file.
+        show: The show.
+        audio: Its recording.
+        embedder: Computes the speaker embedding of its speech.
+        enhancer: Enhances the audio at 24 kHz; None leaves it as it is.
+
+    Returns:
+        The length in samples at 16 kHz, and whether the show has an embedding.
+
+    Raises:
+        InputError: The audio cannot be decoded.
+        OutputError: The file cannot be written.
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,45 +94,45 @@ def write_storage(
         folder = Path(name)
         sources = [audio]
         if enhancer is not None:
-            sources.append(_enhanced_file(audio, folder / "enhanced.wav", enhancer))
+            sources.append(_write_enhanced(audio, folder / "enhanced.wav", enhancer))
         tracks = encode_tracks(sources, folder, "flac")
-        plain, clean = tracks[0], tracks[-1]
-        voice = embedder.embed(_voice(show, plain.heard))
+        original, clean = tracks[0], tracks[-1]
+        embedding = embedder.embed(_read_speech(show, original.heard))
         row = {
             "session_id": [show.video_id],
-            "audio": _named(plain.heard, f"{path.stem}_16k.flac"),
-            "clean_audio": _named(clean.spoken, f"{path.stem}_24k.flac"),
-            "speaker_embedding": [None if voice is None else voice.tolist()],
+            "audio": _audio_cell(original.heard, f"{path.stem}_16k.flac"),
+            "clean_audio": _audio_cell(clean.spoken, f"{path.stem}_24k.flac"),
+            "speaker_embedding": [None if embedding is None else embedding.tolist()],
         }
         write_table(path, features("storage"), [row])
-    return plain.samples, voice is not None
+    return original.samples, embedding is not None
 
 
-def _named(file: Path, name: str) -> Any:
-    """The audio cell of a file, under the name it is to be known by."""
+def _audio_cell(file: Path, name: str) -> "StructArray":
+    """Rename a file, because its name is stored too, and return its audio cell."""
     return audio_array([file.rename(file.with_name(name))])[0]
 
 
-def _voice(show: Show, heard: Path) -> NDArray[np.float32]:
-    """What the comedian says, one stretch after the other, float32 at 16 kHz."""
+def _read_speech(show: Show, heard: Path) -> NDArray[np.float32]:
+    """Read the speech of the person on stage from the encoded audio, float32 at 16 kHz, concatenated."""
     pieces: list[NDArray[np.float32]] = []
-    left = _MOST_VOICE_S * HEARD_HZ
+    left = _MAX_SPEECH_SAMPLES
     with soundfile.SoundFile(heard) as file:
-        done = 0
+        position = 0
         for event in show.timeline:
             if not isinstance(event, ComedianEvent) or event.event_type != "speech" or left <= 0:
                 continue
-            start = max(done, seconds_to_samples(event.start, HEARD_HZ))
+            start = max(position, seconds_to_samples(event.start, HEARD_HZ))
             end = min(seconds_to_samples(event.end, HEARD_HZ), file.frames, start + left)
             if start < end:
                 file.seek(start)
                 pieces.append(file.read(end - start, dtype="float32"))
-                done, left = end, left - (end - start)
+                position, left = end, left - (end - start)
     return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
 
 
-def _enhanced_file(audio: Path, target: Path, enhancer: Enhancer) -> Path:
-    """The enhanced sound at the enhancer's rate, as a file for the next step to read."""
+def _write_enhanced(audio: Path, target: Path, enhancer: Enhancer) -> Path:
+    """Write the enhanced audio at the enhancer's rate to a WAV file."""
     with BlockReader(audio) as reader:
         resampler = StreamResampler(reader.info.rate_hz, enhancer.rate_hz)
 

@@ -1,0 +1,137 @@
+"""Encodes the audio of one show, and recognizes audio that is already encoded."""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from sca.config import ConvertConfig, Settings
+from sca.data.media.enhance import Enhancer, load_enhancer
+from sca.data.runs.files import sha256_of, write_json
+from sca.data.runs.model_identity import model_identity
+from sca.data.shows.model import ShowRecord
+from sca.data.shows.paths import record_file, storage_file
+from sca.data.shows.storage import SCHEMA_VERSION, write_storage
+from sca.data.speakers.base import NO_SPEAKER_MODEL
+from sca.data.speakers.embedder import SpeakerEmbedder
+from sca.data.speakers.registry import load_speaker
+from sca.errors import InputError, writing
+from sca.timeline import Show
+
+__all__ = ["EncodeJob", "encode_show", "load_models", "plan_encoding", "read_record"]
+
+_RECORD = TypeAdapter(ShowRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeJob:
+    """A show to encode.
+
+    Attributes:
+        show: The show.
+        audio: Its recording.
+        key: The key of its `ShowRecord`.
+        sha256: Hash of the recording.
+        stat: Size and modification time of the recording, see `ShowRecord`.
+    """
+
+    show: Show
+    audio: Path
+    key: str
+    sha256: str
+    stat: tuple[int, int]
+
+
+def plan_encoding(show: Show, audio: Path, before: ShowRecord | None, config: ConvertConfig) -> EncodeJob:
+    """Create the job of a show.
+
+    Args:
+        show: The show.
+        audio: Its recording.
+        before: The record of an earlier run.
+        config: The settings.
+
+    Raises:
+        InputError: The recording cannot be read.
+    """
+    try:
+        stat = audio.stat()
+        size_and_time = (stat.st_size, stat.st_mtime_ns)
+        sha256 = before.sha256 if before is not None and before.stat == size_and_time else sha256_of(audio)
+    except OSError as error:
+        raise InputError(f"{audio} cannot be read: {error.strerror or error}") from error
+    return EncodeJob(show, audio, _key(show, sha256, config), sha256, size_and_time)
+
+
+def encode_show(job: EncodeJob, root: Path, settings: Settings) -> ShowRecord:
+    """Write the audio file of a show and then its record, which marks the file as complete.
+
+    Raises:
+        InputError: The recording cannot be decoded.
+        OutputError: The files cannot be written.
+    """
+    embedder, enhancer = load_models(settings)
+    record_path = record_file(root, job.show.video_id)
+    record_path.unlink(missing_ok=True)
+    storage = storage_file(root, job.show.video_id)
+    samples, has_embedding = write_storage(storage, job.show, job.audio, embedder, enhancer)
+    record = ShowRecord(job.key, job.sha256, job.stat, samples, has_embedding)
+    write_json(record_path, asdict(record))
+    return record
+
+
+def load_models(settings: Settings) -> tuple[SpeakerEmbedder, Enhancer | None]:
+    """Load the speaker embedder and the enhancer of the settings, once per process.
+
+    Raises:
+        UsageError: A name is unknown.
+        MissingToolError: A model or the library that runs it is missing.
+        InputError: A file is not a suitable model.
+    """
+    config = settings.convert
+    return _load_models(config.speaker_model, config.enhance, settings.paths.resolved_cache_dir)
+
+
+@cache
+def _load_models(speaker: str, enhancer: str, cache_dir: Path) -> tuple[SpeakerEmbedder, Enhancer | None]:
+    return load_speaker(speaker, cache_dir), load_enhancer(enhancer)
+
+
+def read_record(root: Path, show_id: str) -> ShowRecord | None:
+    """Read the record of an encoded show; None if the show is not encoded.
+
+    An audio file that an earlier run set aside (see `sca.data.shows.assemble`) is moved back.
+
+    Raises:
+        OutputError: The file cannot be moved back.
+    """
+    storage, record_path = storage_file(root, show_id), record_file(root, show_id)
+    aside = record_path.with_suffix(".arrow")
+    if aside.is_file() and not storage.exists():
+        with writing(storage):
+            aside.replace(storage)
+    try:
+        record = _RECORD.validate_json(record_path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return record if storage.is_file() else None
+
+
+def _key(show: Show, sha256: str, config: ConvertConfig) -> str:
+    """Hash everything that determines the bytes of a show's audio file: its audio, and the speech that is embedded."""
+    kind, _, source = config.speaker_model.partition(":")
+    parts: dict[str, object] = {
+        "schema": SCHEMA_VERSION,
+        "id": show.video_id,
+        "audio": sha256,
+        "enhance": config.enhance,
+        "speaker": f"{kind}:{model_identity(source)}" if source else model_identity(config.speaker_model),
+    }
+    if config.speaker_model != NO_SPEAKER_MODEL:
+        parts["speech"] = [
+            (event.start, event.end) for event in show.timeline if getattr(event, "event_type", None) == "speech"
+        ]
+    return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -1,1 +1,0 @@
-"""What all endpoints share: the server context, sessions, limits, keys, metrics."""
