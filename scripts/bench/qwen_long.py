@@ -19,7 +19,7 @@ from sca.audio.decode import read_audio
 from sca.audio.mel import log_mel
 from sca.config import DuplexConfig, QwenConfig
 from sca.infer.engine import SessionConfig
-from sca.infer.engines.qwen_omni.engine import QwenOmni
+from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.frames import AudioInput, ErrorFrame
 from sca.resources import demo_corpus
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer

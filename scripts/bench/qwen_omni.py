@@ -37,12 +37,12 @@ from transformers import Qwen3OmniMoeForConditionalGeneration
 from sca.audio.mel import log_mel
 from sca.config import DuplexConfig, QwenConfig
 from sca.infer.engine import SessionConfig
-from sca.infer.engines.qwen_omni.engine import QwenOmni
-from sca.infer.engines.qwen_omni.flops import chunk_work, skeleton
-from sca.infer.engines.qwen_omni.load import load_model
+from sca.infer.engines.qwen_omni.loading.flops import chunk_work, skeleton
+from sca.infer.engines.qwen_omni.loading.load import load_model
 from sca.infer.engines.qwen_omni.slots.audio_encoder import hear
 from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
 from sca.infer.engines.qwen_omni.slots.step import Numbers
+from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.frames import AudioInput
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from sca.units import Grid

@@ -8,10 +8,10 @@ from sca.audio.mel import log_mel
 from sca.config import DuplexConfig, QwenConfig
 from sca.errors import ConfigError
 from sca.infer.engine import SessionConfig
-from sca.infer.engines.qwen_omni.engine import QwenOmni
-from sca.infer.engines.qwen_omni.sampling import chooser
-from sca.infer.engines.qwen_omni.talker import TalkerStream
-from sca.infer.engines.qwen_omni.thinker import ThinkerStream
+from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
+from sca.infer.engines.qwen_omni.streaming.sampling import chooser
+from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream
+from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
 from sca.infer.frames import AudioInput, ErrorFrame
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from sca.units import Grid

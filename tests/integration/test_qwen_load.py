@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from sca.config import QwenConfig
 from sca.config.sections.qwen import DEFAULT_MODEL, DEFAULT_REVISION
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
-from sca.infer.engines.qwen_omni.adapter import check_adapter, merge
-from sca.infer.engines.qwen_omni.flops import ChunkWork, chunk_work, parameters, skeleton
-from sca.infer.engines.qwen_omni.load import load_model
-from sca.infer.engines.qwen_omni.requirements import Speed, measure, pace
+from sca.infer.engines.qwen_omni.loading.adapter import check_adapter, merge
+from sca.infer.engines.qwen_omni.loading.flops import ChunkWork, chunk_work, parameters, skeleton
+from sca.infer.engines.qwen_omni.loading.load import load_model
+from sca.infer.engines.qwen_omni.loading.requirements import Speed, measure, pace
 from sca.units import Grid
 from scripts.make_tiny_omni import build, tiny_config
 

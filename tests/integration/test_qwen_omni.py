@@ -16,11 +16,11 @@ from sca.audio.pcm import INT16_MAX, pcm16_bytes
 from sca.config import DuplexConfig, QwenConfig
 from sca.errors import ConfigError
 from sca.infer.engine import SessionConfig
-from sca.infer.engines.qwen_omni.code2wav import Code2WavStream
-from sca.infer.engines.qwen_omni.engine import QwenOmni
-from sca.infer.engines.qwen_omni.sampling import chooser
-from sca.infer.engines.qwen_omni.talker import TalkerStream, predict_residuals
-from sca.infer.engines.qwen_omni.thinker import ThinkerStream
+from sca.infer.engines.qwen_omni.streaming.code2wav import Code2WavStream
+from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
+from sca.infer.engines.qwen_omni.streaming.sampling import chooser
+from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream, predict_residuals
+from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
 from sca.infer.frames import NO_FEATURES, AudioInput, AudioOutput, TurnEnd
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer, system_turn
 from sca.units import Grid

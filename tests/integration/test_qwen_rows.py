@@ -6,15 +6,15 @@ import torch
 
 import sca.audio.mel
 import sca.data.duplex.load.collate
-import sca.infer.engines.qwen_omni.engine
+import sca.infer.engines.qwen_omni.streaming.engine
 import sca.infer.session.engine_runner
 from sca.config import QwenConfig
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.collate import DuplexCollator
 from sca.data.duplex.load.dataset import load
 from sca.infer.engine import SessionConfig
-from sca.infer.engines.qwen_omni.engine import QwenOmni
 from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
+from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.frames import AudioInput, AudioOutput, ThoughtPacket, TurnEnd
 from sca.tokenizer import load_tokenizer
 from scripts.make_tiny_omni import THINKER_IDS, build
@@ -204,7 +204,7 @@ def test_features_come_from_one_function():
     one = sca.audio.mel.log_mel
     assert sca.data.duplex.load.collate.log_mel is one
     assert sca.infer.session.engine_runner.log_mel is one
-    assert sca.infer.engines.qwen_omni.engine.log_mel is one
+    assert sca.infer.engines.qwen_omni.streaming.engine.log_mel is one
 
 
 def test_features_that_were_made_elsewhere_are_used(model, settings, row):

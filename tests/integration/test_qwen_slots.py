@@ -11,14 +11,14 @@ from sca.config import DuplexConfig, QwenConfig
 from sca.control_tokens import Controls, Grammar
 from sca.errors import ConfigError, ScaError
 from sca.infer.engine import BatchEngine, SessionConfig
-from sca.infer.engines.qwen_omni.engine import QwenOmni
-from sca.infer.engines.qwen_omni.flops import chunk_work, parameters, skeleton
+from sca.infer.engines.qwen_omni.loading.flops import chunk_work, parameters, skeleton
 from sca.infer.engines.qwen_omni.slots.cuda_graphs import span_of
 from sca.infer.engines.qwen_omni.slots.decoder import Decoder, SlotCache
 from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
 from sca.infer.engines.qwen_omni.slots.step import ChunkStep, Numbers, Shape
-from sca.infer.engines.qwen_omni.thinker import ThinkerStream
-from sca.infer.engines.qwen_omni.token_mask import Rules
+from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
+from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
+from sca.infer.engines.qwen_omni.streaming.token_mask import Rules
 from sca.infer.frames import AudioInput, AudioOutput, ThoughtPacket
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from sca.units import Grid

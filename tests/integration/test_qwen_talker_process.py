@@ -16,9 +16,9 @@ import torch
 from sca.config import DuplexConfig, QwenConfig
 from sca.errors import ConfigError, ScaError
 from sca.infer.engine import BatchEngine, SessionConfig
-from sca.infer.engines.qwen_omni import voice_process
-from sca.infer.engines.qwen_omni.engine import QwenOmni
-from sca.infer.engines.qwen_omni.two_process import TwoProcessOmni
+from sca.infer.engines.qwen_omni.streaming import voice_process
+from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
+from sca.infer.engines.qwen_omni.streaming.two_process import TwoProcessOmni
 from sca.infer.frames import AudioInput
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from scripts.make_tiny_omni import build

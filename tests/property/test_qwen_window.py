@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.infer.engines.qwen_omni.context_window import ContextWindow
+from sca.infer.engines.qwen_omni.streaming.context_window import ContextWindow
 
 MOST = 6
 

@@ -16,7 +16,7 @@ __all__ = ["GROUP", "engine_names", "load_engine"]
 GROUP = "sca.engines"
 _OURS = {
     "parrot": "sca.infer.engines.parrot:load",
-    "qwen-omni": "sca.infer.engines.qwen_omni.engine:load",
+    "qwen-omni": "sca.infer.engines.qwen_omni.factory:load",
     "vllm-omni": "sca.infer.engines.vllm_omni.engine:load",
 }
 

@@ -1,1 +1,1 @@
-"""The Qwen3-Omni full-duplex engine: a thinker, a talker and a vocoder, stepped together chunk by chunk (`docs/qwen-omni.md`)."""
+"""The Qwen3-Omni engine. `sca.infer.engines.qwen_omni.factory.load` creates it."""

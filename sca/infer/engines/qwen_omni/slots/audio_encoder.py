@@ -1,10 +1,13 @@
 """The audio tower for chunks of one length: each an item of a batch, with no lengths to look at and no lists to make."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["hear", "tokens_of"]
-
-Tensor = Any  # torch's, which is imported on use
 
 
 def tokens_of(tower: Any, mel_frames: int) -> int | None:

@@ -4,16 +4,20 @@ To the device goes one copy of each input, back comes one tensor: the only time 
 shapes are few on purpose: spans are powers of two, and of slots those up to the highest that takes part.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sca.infer.engines.qwen_omni.slots.step import ChunkStep
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 __all__ = ["Runner", "span_of"]
 
-Tensor = Any  # torch's, which is imported on use
 
 _LEAST_SPAN = 256
 _TRIES = 3  # before a graph is captured: libraries choose and allocate at their first calls

@@ -1,29 +1,32 @@
 """The engine over slots: sessions that are stepped in one call, each with the results of being stepped alone."""
 
+from __future__ import annotations
+
 import heapq
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sca.config import DuplexConfig, QwenConfig
 from sca.errors import ConfigError, ScaError
 from sca.infer.engine import EngineSession, SessionConfig
-from sca.infer.engines.qwen_omni.context_window import ContextWindow, Eviction
-from sca.infer.engines.qwen_omni.engine import QwenOmni, QwenSession
-from sca.infer.engines.qwen_omni.sampling import SamplingNoise
 from sca.infer.engines.qwen_omni.slots.audio_encoder import tokens_of
 from sca.infer.engines.qwen_omni.slots.cuda_graphs import Runner, span_of
 from sca.infer.engines.qwen_omni.slots.step import ChunkStep, Numbers, Shape
-from sca.infer.engines.qwen_omni.talker import TalkerStream
+from sca.infer.engines.qwen_omni.streaming.context_window import ContextWindow, Eviction
+from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni, QwenSession
+from sca.infer.engines.qwen_omni.streaming.sampling import SamplingNoise
+from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream
 from sca.infer.frames import AudioInput, Frame
 from sca.tokenizer import TextTokenizer
 from sca.units import Grid
 
-__all__ = ["SlotOmni"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-Tensor = Any  # torch's, which is imported on use
+__all__ = ["SlotOmni"]
 
 
 class SlotOmni(QwenOmni):
@@ -119,7 +122,7 @@ class SlotOmni(QwenOmni):
             return self.slots
         return min(1 << highest.bit_length(), self.slots)
 
-    def take_slot(self, session: "_SlotSession") -> "tuple[int, weakref.finalize[Any, Any]]":
+    def take_slot(self, session: _SlotSession) -> tuple[int, weakref.finalize[Any, Any]]:
         """The lowest free slot, and what gives it back; it comes back too when the session is forgotten."""
         slot = heapq.heappop(self._free)
         return slot, weakref.finalize(session, heapq.heappush, self._free, slot)
@@ -152,7 +155,7 @@ class SlotOmni(QwenOmni):
                     results[i] = session.answer(inputs[i], out[slot], told[slot : slot + 1])
         return results
 
-    def _run(self, sessions: "list[_SlotSession | None]", features: list[np.ndarray]) -> tuple[np.ndarray, Tensor]:
+    def _run(self, sessions: list[_SlotSession | None], features: list[np.ndarray]) -> tuple[np.ndarray, Tensor]:
         shape = self.shape
         numbers = [Numbers() if one is None else one.numbers() for one in sessions]
         none = np.zeros((shape.frames, self.books), np.float32)

@@ -9,18 +9,21 @@ on the host, which knows them. Who has nothing to say is computed all the same, 
     →         float32 (b, samples + tokens + 1)  the wave, the tokens, and how many of them count
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sca.infer.engines.qwen_omni.slots.audio_encoder import hear
 from sca.infer.engines.qwen_omni.slots.decoder import Decoder, SlotCache
 from sca.infer.engines.qwen_omni.slots.talker import SlotTalker
 from sca.infer.engines.qwen_omni.slots.vocoder import SlotVocoder
-from sca.infer.engines.qwen_omni.token_mask import Rules
+from sca.infer.engines.qwen_omni.streaming.token_mask import Rules
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["ChunkStep", "Numbers", "Shape"]
-
-Tensor = Any  # torch's, which is imported on use
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,18 @@
 """The talker over slots, a frame of 80 ms of all of them at a time, and its code predictor, whose cache is as long as a frame."""
 
-from typing import Any
+from __future__ import annotations
 
-from sca.infer.engines.qwen_omni.sampling import drawn
-from sca.infer.engines.qwen_omni.slots.decoder import Decoder, SlotCache, attend, heads, rotations
-from sca.infer.engines.qwen_omni.talker import no_sound_of
+from typing import TYPE_CHECKING, Any
+
+from sca.infer.engines.qwen_omni.slots.decoder import Decoder, SlotCache
+from sca.infer.engines.qwen_omni.streaming.attention import attend, heads, rotations
+from sca.infer.engines.qwen_omni.streaming.sampling import drawn
+from sca.infer.engines.qwen_omni.streaming.talker import no_sound_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["SlotTalker"]
-
-Tensor = Any  # torch's, which is imported on use
 
 
 class SlotTalker:

@@ -4,15 +4,18 @@ A conversation's first chunks have nothing before them. There the library pads w
 lies before the beginning is made zero in front of every convolution, which is the same.
 """
 
-from typing import Any
+from __future__ import annotations
 
-from sca.infer.engines.qwen_omni.code2wav import CONTEXT_FRAMES
-from sca.infer.engines.qwen_omni.kv_cache import turn_back
-from sca.infer.engines.qwen_omni.slots.decoder import attend, heads, rotations
+from typing import TYPE_CHECKING, Any
+
+from sca.infer.engines.qwen_omni.streaming.attention import attend, heads, rotations
+from sca.infer.engines.qwen_omni.streaming.code2wav import CONTEXT_FRAMES
+from sca.infer.engines.qwen_omni.streaming.kv_cache import turn_back
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["SlotVocoder"]
-
-Tensor = Any  # torch's, which is imported on use
 
 
 class SlotVocoder:

@@ -6,8 +6,8 @@ from typing import Any
 
 from sca.config import QwenConfig
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
-from sca.infer.engines.qwen_omni.adapter import check_adapter, merge
-from sca.infer.engines.qwen_omni.requirements import check_installed, check_memory, check_placement
+from sca.infer.engines.qwen_omni.loading.adapter import check_adapter, merge
+from sca.infer.engines.qwen_omni.loading.requirements import check_installed, check_memory, check_placement
 from sca.textutil import first_line
 from sca.tokenizer import TextTokenizer, load_tokenizer
 from sca.units import Grid

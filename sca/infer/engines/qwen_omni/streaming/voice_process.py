@@ -5,6 +5,8 @@ voices. What it raises is raised here; when it dies, every voice says so in one 
 however that comes about, the process ends too.
 """
 
+from __future__ import annotations
+
 import contextlib
 import itertools
 import multiprocessing
@@ -15,16 +17,18 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sca.errors import ScaError
-from sca.infer.engines.qwen_omni.voice import Voice, VoiceSettings
+from sca.infer.engines.qwen_omni.streaming.voice import Voice, VoiceSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["RemoteVoice", "VoiceProcess"]
 
-Tensor = Any  # torch's, which is imported on use
 
 _MOST_WAITING = 64
 """Requests that wait for the process; then whoever asks waits. A chunk of a session is one."""

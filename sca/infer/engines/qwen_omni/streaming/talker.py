@@ -4,16 +4,20 @@ The predictor's loop is written out: the library's `generate` does the same with
 (`tests/integration/test_qwen_omni.py`).
 """
 
-from collections.abc import Callable
-from typing import Any
+from __future__ import annotations
 
-from sca.infer.engines.qwen_omni.context_window import ContextWindow
-from sca.infer.engines.qwen_omni.kv_cache import apply, held_bytes
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sca.infer.engines.qwen_omni.streaming.context_window import ContextWindow
+from sca.infer.engines.qwen_omni.streaming.kv_cache import apply, held_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["TalkerStream", "no_sound_of", "predict_residuals"]
 
-Tensor = Any  # torch's, which is imported on use
-Pick = Callable[[Tensor], Tensor]  # logits (1, n) → the chosen id (1, 1)
+Pick = Callable[["Tensor"], "Tensor"]  # logits (1, n) → the chosen id (1, 1)
 
 _SPECIAL_CODES = 1024  # the last ids of the talker's vocabulary are marks, never sound
 

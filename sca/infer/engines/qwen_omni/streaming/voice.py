@@ -4,20 +4,23 @@ Needs of the thinker no more than what a `ThoughtPacket` carries (`token_ids` an
 marks, so it can live in another process.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sca.infer.engines.qwen_omni.code2wav import Code2WavStream
-from sca.infer.engines.qwen_omni.sampling import chooser
-from sca.infer.engines.qwen_omni.talker import TalkerStream
+from sca.infer.engines.qwen_omni.streaming.code2wav import Code2WavStream
+from sca.infer.engines.qwen_omni.streaming.sampling import chooser
+from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream
 from sca.units import Grid
 
-__all__ = ["Voice", "VoiceSettings"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-Tensor = Any  # torch's, which is imported on use
+__all__ = ["Voice", "VoiceSettings"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,16 @@ state   int64 (b, 1)   `State` of the grammar
 place   0 for the first token of an answer, anything else after it
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from sca.control_tokens import Grammar, Kind, State
 
-__all__ = ["Rules"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-Tensor = Any  # torch's, which is imported on use
+__all__ = ["Rules"]
 
 
 class Rules:

@@ -8,14 +8,18 @@ The same numbers in another order round differently, and the convolutions make t
 cells in the shapes in which decoding everything at once has them: on a CPU every frame then comes out the same to the last bit.
 """
 
-from typing import Any
+from __future__ import annotations
 
-from sca.infer.engines.qwen_omni.kv_cache import turn_back
-from sca.infer.engines.qwen_omni.slots.decoder import attend, heads, rotations
+from typing import TYPE_CHECKING, Any
+
+from sca.infer.engines.qwen_omni.streaming.attention import attend, heads, rotations
+from sca.infer.engines.qwen_omni.streaming.kv_cache import turn_back
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["CONTEXT_FRAMES", "Code2WavStream"]
 
-Tensor = Any  # torch's, which is imported on use
 
 CONTEXT_FRAMES = 10
 """Frames before a new one that its convolutions still hear: with 9 the wave differs by 7e-9, with 10 by nothing."""

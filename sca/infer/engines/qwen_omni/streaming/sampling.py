@@ -4,14 +4,17 @@ The dice are numbers made on the CPU and handed in, so that a GPU is never asked
 draw what they would draw alone.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-__all__ = ["SamplingNoise", "chooser", "drawn"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-Tensor = Any  # torch's, which is imported on use
+__all__ = ["SamplingNoise", "chooser", "drawn"]
 
 
 class SamplingNoise:

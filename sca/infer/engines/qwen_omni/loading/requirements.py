@@ -9,7 +9,7 @@ from typing import Any
 
 from sca.config import QwenConfig
 from sca.errors import ConfigError, MissingToolError
-from sca.infer.engines.qwen_omni.flops import ChunkWork, cache_values, chunk_work, parameters, skeleton
+from sca.infer.engines.qwen_omni.loading.flops import ChunkWork, cache_values, chunk_work, parameters, skeleton
 from sca.units import Grid
 
 __all__ = ["Speed", "check_installed", "check_memory", "check_placement", "measure", "pace"]

@@ -6,8 +6,8 @@ from typing import Any
 from sca.config import DuplexConfig, QwenConfig
 from sca.errors import ConfigError
 from sca.infer.engine import EngineSession
-from sca.infer.engines.qwen_omni.engine import QwenOmni, QwenSession
-from sca.infer.engines.qwen_omni.voice_process import RemoteVoice, VoiceProcess
+from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni, QwenSession
+from sca.infer.engines.qwen_omni.streaming.voice_process import RemoteVoice, VoiceProcess
 from sca.infer.frames import AudioInput, Frame
 from sca.tokenizer import TextTokenizer
 from sca.units import Grid

@@ -14,39 +14,24 @@ import numpy as np
 
 from sca.audio.mel import log_mel
 from sca.audio.pcm import INT16_MAX, pcm16_bytes
-from sca.config import DuplexConfig, QwenConfig, Settings
+from sca.config import DuplexConfig, QwenConfig
 from sca.control_tokens import Grammar, State, check_control_ids, controls_of
 from sca.errors import ConfigError
 from sca.infer.engine import EngineInfo, EngineSession, SessionConfig, StepGuard
-from sca.infer.engines.qwen_omni.context_window import ContextWindow
-from sca.infer.engines.qwen_omni.load import load_model
-from sca.infer.engines.qwen_omni.thinker import ThinkerStream
-from sca.infer.engines.qwen_omni.token_mask import Rules
-from sca.infer.engines.qwen_omni.voice import Voice, VoiceSettings
+from sca.infer.engines.qwen_omni.streaming.context_window import ContextWindow
+from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
+from sca.infer.engines.qwen_omni.streaming.token_mask import Rules
+from sca.infer.engines.qwen_omni.streaming.voice import Voice, VoiceSettings
 from sca.infer.frames import AudioInput, AudioOutput, ErrorFrame, Frame, ThoughtPacket, TurnEnd
 from sca.tokenizer import TextTokenizer, system_turn
 from sca.units import SPOKEN_HZ, Grid
 
-__all__ = ["QwenOmni", "QwenSession", "load"]
+__all__ = ["QwenOmni", "QwenSession"]
 
 log = logging.getLogger(__name__)
 
 # Chunks of silence, where no token says that a turn ends: words are sparser than chunks have room for.
 _TURN_ENDS_AFTER = 2
-
-
-def load(settings: Settings) -> "QwenOmni":
-    """The model of `settings.qwen`, loaded. Raises like `load_model`, and `ConfigError` for settings that do not fit the model."""
-    model, tokenizer = load_model(settings.qwen, settings.grid, settings.duplex.text_tokens_per_chunk)
-    if settings.qwen.talker_process:
-        from sca.infer.engines.qwen_omni.two_process import TwoProcessOmni
-
-        return TwoProcessOmni(model, tokenizer, settings.qwen, settings.duplex)
-    if settings.qwen.slots:
-        from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
-
-        return SlotOmni(model, tokenizer, settings.qwen, settings.duplex)
-    return QwenOmni(model, tokenizer, settings.qwen, settings.duplex)
 
 
 class QwenOmni:

@@ -5,14 +5,17 @@ pictures all three rows of M-RoPE are the same count. No attention mask: causali
 the cache is not seen.
 """
 
-from typing import Any
+from __future__ import annotations
 
-from sca.infer.engines.qwen_omni.context_window import ContextWindow
-from sca.infer.engines.qwen_omni.kv_cache import apply, held_bytes
+from typing import TYPE_CHECKING, Any
+
+from sca.infer.engines.qwen_omni.streaming.context_window import ContextWindow
+from sca.infer.engines.qwen_omni.streaming.kv_cache import apply, held_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["ThinkerStream"]
-
-Tensor = Any  # torch's, which is imported on use
 
 
 class ThinkerStream:

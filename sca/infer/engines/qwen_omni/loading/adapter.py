@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sca.errors import InputError
-from sca.infer.engines.qwen_omni.requirements import check_installed
+from sca.infer.engines.qwen_omni.loading.requirements import check_installed
 from sca.textutil import first_line
 
 __all__ = ["check_adapter", "merge"]

@@ -1,12 +1,15 @@
 """What happens to a cache of keys and values when a conversation outgrows it: the oldest leave, the rest may move back."""
 
-from typing import Any
+from __future__ import annotations
 
-from sca.infer.engines.qwen_omni.context_window import Eviction
+from typing import TYPE_CHECKING, Any
+
+from sca.infer.engines.qwen_omni.streaming.context_window import Eviction
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["apply", "held_bytes", "turn_back"]
-
-Tensor = Any  # torch's, which is imported on use
 
 
 def apply(change: Eviction, cache: Any, rotary: Any) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sca.infer.engines.qwen_omni.code2wav import CONTEXT_FRAMES
+from sca.infer.engines.qwen_omni.streaming.code2wav import CONTEXT_FRAMES
 from sca.units import Grid
 
 __all__ = ["ChunkWork", "cache_values", "chunk_work", "parameters", "skeleton"]
