@@ -1,18 +1,20 @@
-"""`sca transcode`: recordings become clean audio files."""
+"""`sca transcode`: transcode recordings to clean audio files."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sca.cli.shared.console import emit_json, out, say_notes
 from sca.cli.shared.options import Force, Jobs, Json, Quiet
+from sca.cli.shared.retry import RetryFailed
 from sca.cli.shared.transcode_progress import transcode_progress
 from sca.errors import PartialFailure
 from sca.textutil import counted
 
 if TYPE_CHECKING:
-    from sca.data.media.transcode import Summary
+    from sca.data.media.transcode import TranscodeDetails
+    from sca.data.runs.summary import RunSummary
 
 __all__ = ["transcode"]
 
@@ -41,26 +43,37 @@ def transcode(
     ] = None,
     jobs: Jobs = None,
     force: Force = False,
+    retry_failed: RetryFailed = True,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn downloaded sound or video into clean audio: 48 kHz, mono, 16 bit FLAC unless told otherwise.
+    """Transcode downloaded sound or video to clean audio: by default 48 kHz, mono, 16 bit FLAC.
 
-    A second run makes only what is missing. A result that is there and differs (another rate, another length) is reported
-    and stays as it is without --force. What became of every file is in OUT/ledger.jsonl.
+    A second run makes only what is missing. A result that exists and differs (another rate, another length) is reported
+    and kept, unless --force is given. OUT/ledger.jsonl lists every file and what became of it.
     """
-    from sca.data.media.transcode import Format
+    from sca.data.media.transcode import AudioFormat
     from sca.data.media.transcode import transcode as run
 
-    asked = Format(out_ext.lower().removeprefix("."), sample_rate, channels, loudness)
+    requested = AudioFormat(out_ext.lower().removeprefix("."), sample_rate, channels, loudness)
     with transcode_progress(quiet=quiet) as progress:
-        summary = run(source, output, asked, extensions=in_ext, jobs=jobs or 0, force=force, watch=progress)
+        summary = run(
+            source,
+            output,
+            requested,
+            extensions=in_ext,
+            jobs=jobs or 0,
+            force=force,
+            retry_failed=retry_failed,
+            listener=progress,
+        )
     if not quiet:
-        _say(summary)
+        say_notes([f"{item}: {note}" for item, note in summary.notes], " in ledger.jsonl")
+        say_notes([f"{item}: failed: {reason}" for item, reason in summary.failed], " in ledger.jsonl")
     if json:
         emit_json(_document(summary))
     else:
-        _show(summary)
+        _print_summary(summary)
     if summary.failed:
         raise PartialFailure(
             f"{len(summary.failed)} of {counted(summary.total, 'file')} failed",
@@ -68,29 +81,23 @@ def transcode(
         )
 
 
-def _say(summary: "Summary") -> None:
-    """What a person should know of single files."""
-    say_notes([f"{item}: {note}" for item, note in summary.notes], " in ledger.jsonl")
-    say_notes([f"{item}: failed: {reason}" for item, reason in summary.failed], " in ledger.jsonl")
-
-
-def _document(summary: "Summary") -> dict[str, Any]:
+def _document(summary: "RunSummary[TranscodeDetails]") -> dict[str, object]:
     return {
-        "output": str(summary.out),
-        "ffmpeg": summary.ffmpeg,
+        "output": str(summary.details.out),
+        "ffmpeg": summary.details.ffmpeg,
         "total": summary.total,
         "made": summary.made,
         "already": summary.already,
-        "seconds": round(summary.made_s, 3),
+        "seconds": round(summary.audio_s, 3),
         "failed": dict(summary.failed),
         "notes": [list(note) for note in summary.notes],
     }
 
 
-def _show(summary: "Summary") -> None:
+def _print_summary(summary: "RunSummary[TranscodeDetails]") -> None:
     out().print(
-        f"{counted(summary.made, 'file')} made, {summary.made_s / 3600:.2f} h; {summary.already} made before, "
+        f"{counted(summary.made, 'file')} made, {summary.audio_s / 3600:.2f} h; {summary.already} made before, "
         f"{len(summary.failed)} failed; "
-        f"in {summary.out} (ffmpeg: {summary.ffmpeg})",
+        f"in {summary.details.out} (ffmpeg: {summary.details.ffmpeg})",
         markup=False,
     )

@@ -27,7 +27,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sca.data.transcription.transcribe import transcribe
-from sca.data.transcription.whisper import Recogniser, RecogniserOptions
+from sca.data.transcription.whisper import Recognizer, RecognizerOptions
 from tests.helpers.tiny_whisper import scripted_whisper
 
 SHAPES = {"tiny": (384, 4, 6), "base": (512, 6, 8), "small": (768, 12, 12)}
@@ -61,10 +61,10 @@ class Clock:
         return time.perf_counter() - self.wall, time.process_time() - self.cpu
 
 
-def theirs(recogniser: Recogniser, paths: list[Path]) -> tuple[tuple[float, float], int]:
+def theirs(recognizer: Recognizer, paths: list[Path]) -> tuple[tuple[float, float], int]:
     from faster_whisper import BatchedInferencePipeline
 
-    pipeline = BatchedInferencePipeline(recogniser._model)
+    pipeline = BatchedInferencePipeline(recognizer._model)
     clock = Clock()
     words = 0
     for path in paths:
@@ -73,13 +73,15 @@ def theirs(recogniser: Recogniser, paths: list[Path]) -> tuple[tuple[float, floa
     return clock.read(), words
 
 
-def ours(recogniser: Recogniser, paths: list[Path], folder: Path) -> tuple[tuple[float, float], int]:
+def ours(recognizer: Recognizer, paths: list[Path], folder: Path) -> tuple[tuple[float, float], int]:
     save_file = folder / f"{time.perf_counter_ns()}" / "lines.jsonl"
     clock = Clock()
-    summary = transcribe(paths, save_file, recogniser.options, recogniser=recogniser)  # loading is neither's work
+    summary = transcribe(paths, save_file, recognizer.options, recognizer=recognizer)  # loading is neither's work
     taken = clock.read()
     assert summary.made == len(paths)
-    return taken, summary.words + sum(summary.guards[name] for name in ("repeated", "on_silence", "too_fast"))
+    return taken, summary.details.words + sum(
+        summary.details.guards[name] for name in ("repeated", "on_silence", "too_fast")
+    )
 
 
 def main() -> None:
@@ -101,11 +103,11 @@ def main() -> None:
             heads=heads,
         )
         paths = recordings(folder, asked.files, asked.seconds)
-        options = RecogniserOptions(str(model), device="cpu", language="en")
-        recogniser = Recogniser(options)
-        theirs(recogniser, paths[:1])
-        ours(recogniser, paths[:1], folder)
-        both = [(theirs(recogniser, paths), ours(recogniser, paths, folder)) for _ in range(asked.rounds)]
+        options = RecognizerOptions(str(model), device="cpu", language="en")
+        recognizer = Recognizer(options)
+        theirs(recognizer, paths[:1])
+        ours(recognizer, paths[:1], folder)
+        both = [(theirs(recognizer, paths), ours(recognizer, paths, folder)) for _ in range(asked.rounds)]
     assert all(other[1] == mine[1] for other, mine in both), "both are to recognise the same words"
     rounds = [(other[0], mine[0]) for other, mine in both]
     wall, cpu = ([(other[kind], mine[kind]) for other, mine in rounds] for kind in (0, 1))

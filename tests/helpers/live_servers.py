@@ -16,8 +16,9 @@ import uvicorn
 from sca.config import load_settings
 from sca.infer.engine import EngineInfo, StepGuard
 from sca.infer.frames import AudioOutput, ThoughtPacket, TurnEnd
-from sca.infer.server.app import ServerContext, make_app
-from sca.infer.server.http.uvicorn_server import listen, server_config
+from sca.infer.server.app import connection_limits, make_app, websocket_options
+from sca.infer.server.core.state import ServerContext
+from sca.infer.server.transport.uvicorn_server import listen, server_config
 from tests.helpers.patience import PATIENCE_S
 
 # What a busy machine does to a session is no lag: nothing is dropped for it, and nothing is told.
@@ -143,7 +144,7 @@ def running(engine, **overrides):
     names = UNHURRIED | {(k.replace("__", ".") if "__" in k else f"serve.{k}"): v for k, v in overrides.items()}
     server = ServerContext(engine, load_settings(overrides=names, env={}))
     with listen("127.0.0.1", 0) as listener:
-        config = server_config(make_app(server), server.bounds, websockets=server.websockets)
+        config = server_config(make_app(server), connection_limits(server), websockets=websocket_options(server))
         uvi, loop = uvicorn.Server(config), _Loop()
         thread = threading.Thread(target=loop.run_until_complete, args=[uvi.serve([listener])])
         thread.start()

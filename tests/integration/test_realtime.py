@@ -323,7 +323,7 @@ def test_an_answer_is_cut_to_what_was_heard_of_it(server, phrase):
             (item.id, 0, whole_ms + 1, f"only {whole_ms} ms"),
             (item.id, 1, 100, "one content part"),
             (item.id, 0, -1, "whole number"),
-            (user.item.id, 0, 100, "only what the assistant said"),
+            (user.item.id, 0, 100, "only items of the assistant"),
         ):
             await truncate(item_id=item_id, content_index=index, audio_end_ms=ms)
             assert says in (await one.until("error")).error.message

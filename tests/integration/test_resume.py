@@ -154,7 +154,7 @@ def test_a_token_is_good_once_and_for_its_owner(mirror, caplog):
     assert refusal(mirror, first, 1, additional_headers={"Authorization": "Bearer mine"}) == ("resume_used", 1008)
     assert caller.finish() == 1000
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("sca")]
-    assert any("goes on" in message for message in ours)
+    assert any("resumed" in message for message in ours)
     assert not [message for message in ours if first in message or caller.token in message]
 
 

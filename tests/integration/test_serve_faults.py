@@ -241,7 +241,7 @@ def test_sound_that_unpacks_to_hours_is_cut_at_the_limit(mirror):
     assert len(out.getvalue()) < 1 << 20
     response = httpx.post(f"{mirror.url}/infer_wav", files={"file": ("x.flac", out.getvalue())})
     assert response.status_code == 413
-    assert response.json()["error"]["what"] == "the sound is longer than 60 s"
+    assert response.json()["error"]["what"] == "the audio is longer than 60 s"
 
 
 def test_packed_bodies_are_not_unpacked(mirror):
@@ -347,7 +347,7 @@ def test_a_file_is_refused_over_http_when_there_is_no_place():
             ws.recv(timeout=PATIENCE_S)
             response = httpx.post(f"{server.url}/infer_wav", files={"file": ("x.wav", b"x")})
             assert (response.status_code, response.headers["retry-after"]) == (503, "1")
-            assert response.json()["error"]["what"] == "1 session is going on, and that is the limit"
+            assert response.json()["error"]["what"] == "1 session is open, and that is the limit"
         assert server.empty()
         assert httpx.post(f"{server.url}/infer_wav", files={"file": ("x.wav", b"x")}).status_code == 422
 

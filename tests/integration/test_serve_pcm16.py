@@ -200,10 +200,10 @@ def test_no_more_sessions_than_allowed_and_the_refusal_says_so():
             with connect(server.ws, proxy=None) as second, pytest.raises(ConnectionClosed) as refused:
                 second.recv(timeout=PATIENCE_S)
             assert refused.value.rcvd.code == 1013
-            assert refused.value.rcvd.reason == "1 session is going on, and that is the limit"
+            assert refused.value.rcvd.reason == "1 session is open, and that is the limit"
         assert server.empty()
         assert talk(server.ws, [sound(1).tobytes()])[2] == 1000
-        assert (server.server.sessions.served, server.server.sessions.refused) == (2, 1)
+        assert (server.server.sessions.started, server.server.sessions.rejected) == (2, 1)
 
 
 @pytest.mark.parametrize(

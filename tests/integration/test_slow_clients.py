@@ -142,7 +142,7 @@ def test_a_realtime_client_that_does_not_read_is_told_by_an_error_event():
     with running(Mirror(), live__speak_buffer_ms=320, live__lag_policy="skip") as server:
         error = asyncio.run(main(server))
     assert (error["type"], error["code"]) == ("session_warning", "output_audio_dropped")
-    assert "ms of the answer were dropped" in error["message"]
+    assert "ms of the response were dropped" in error["message"]
 
 
 def test_a_client_ahead_of_real_time_that_does_not_read_is_waited_for():
@@ -236,7 +236,7 @@ def test_a_peer_that_is_gone_without_a_word_is_dropped_and_others_stay(chunks):
         connect(server.ws, proxy=None) as other,
         mute(server, chunks),
     ):
-        while server.server.sessions.served < 2:
+        while server.server.sessions.started < 2:
             time.sleep(0.01)
         while len(server.server.sessions) > 1:
             server.later(20)  # both are asked, or their time to answer is over
@@ -263,9 +263,9 @@ def test_who_finds_no_room_is_told_at_once_and_nobody_queues(path):
         with connect(url, proxy=None) as second, pytest.raises(ConnectionClosed) as refused:
             second.recv(timeout=60)
         assert refused.value.rcvd.code == 1013
-        assert refused.value.rcvd.reason == "1 session is going on, and that is the limit"
+        assert refused.value.rcvd.reason == "1 session is open, and that is the limit"
         answer = httpx.post(f"{server.url}/infer_wav", files={"file": ("a.wav", b"")})
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        assert answer.json()["error"] == {"status": 503, "what": "1 session is going on, and that is the limit"}
+        assert answer.json()["error"] == {"status": 503, "what": "1 session is open, and that is the limit"}
         assert server.metric("sca_sessions_refused") == 2
         assert ends_well(first)

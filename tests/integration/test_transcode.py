@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 from sca.audio.decode import BlockReader, read_audio
 from sca.cli.main import app
-from sca.data.media.ffmpeg import Runner, find_ffmpeg
-from sca.data.media.transcode import Format
+from sca.data.media.ffmpeg import FfmpegRunner, find_ffmpeg
+from sca.data.media.transcode import AudioFormat
 from sca.data.runs.ledger import lock_dir
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,7 +167,7 @@ def test_loudness_is_one_gain(tmp_path):
     done = transcode(tmp_path / "speech.wav", tmp_path / "out", "--loudness", -23)
     assert done["notes"] == []
     result = tmp_path / "out" / "speech.flac"
-    loudness, _ = Runner(find_ffmpeg()).run(Format().measuring(result, soxr=False)).loudness
+    loudness, _ = FfmpegRunner(find_ffmpeg()).run(AudioFormat().loudness_command(result, soxr=False)).loudness
     assert loudness == pytest.approx(-23, abs=0.15)
     made, source = read_audio(result), read_audio(tmp_path / "speech.wav")
     gain = np.dot(made, source) / np.dot(source, source)
@@ -342,7 +342,7 @@ def test_an_unreadable_result_is_made_again(webm, tmp_path):
     [
         (["xyz"], "unknown extension 'xyz' to read"),
         (["webm", "docx"], "unknown extension 'docx' to write"),
-        (["webm", "opus", "--sample-rate", "44100"], "opus cannot hold 44100 Hz"),
+        (["webm", "opus", "--sample-rate", "44100"], "opus does not support 44100 Hz"),
         (["--loudness", "3"], "--loudness should be between"),
         (["--channels", "6"], "--channels should be 1 or 2"),
     ],
@@ -474,7 +474,7 @@ def test_no_ffmpeg(webm, tmp_path):
     env = os.environ | without_ffmpeg(tmp_path)
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (4, "")
-    assert "there is no ffmpeg that starts" in done.stderr
+    assert "no working ffmpeg found" in done.stderr
     assert "apt-get install ffmpeg" in done.stderr
 
 

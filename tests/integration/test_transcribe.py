@@ -253,13 +253,13 @@ def test_a_loop_of_the_recogniser_is_taken_out_and_counted(speech, tmp_path):
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        (["--device", "cuda"], 4, "no CUDA device"),
-        (["--device", "tpu"], 2, "no device 'tpu'"),
+        (["--device", "cuda"], 4, "no CUDA device is available"),
+        (["--device", "tpu"], 2, "unknown device 'tpu'"),
         (["--compute-type", "float17"], 2, "cannot compute in float17"),
-        (["--language", "xx"], 2, "knows no language 'xx'"),
-        (["--model", "small"], 6, "the hub did not give the model small"),
-        (["--model", "no such thing"], 2, "there is no model"),
-        (["--model", "./nowhere"], 4, "no folder with a model"),
+        (["--language", "xx"], 2, "does not support the language 'xx'"),
+        (["--model", "small"], 6, "the model small cannot be downloaded"),
+        (["--model", "no such thing"], 2, "the model no such thing does not exist"),
+        (["--model", "./nowhere"], 4, "is not a folder with a model"),
     ],
 )
 def test_what_cannot_be_loaded_is_said_in_a_line(whisper, speech, tmp_path, options, code, says):

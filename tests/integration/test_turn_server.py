@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from sca.config import load_settings
-from sca.infer.server.http.limits import RequestRejectedError, read_body
+from sca.infer.server.core.limits import RequestRejectedError, read_body
 from sca.infer.turn.serving.app import make_app
 from sca.infer.turn.serving.model_pool import ModelPool
 from sca.infer.turn.serving.service import TurnService, load_service

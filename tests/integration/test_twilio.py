@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from sca.audio.decode import read_audio
 from sca.audio.g711 import decode_g711, encode_g711
-from sca.infer.server.security import twilio_signature
+from sca.infer.server.core.security import twilio_signature
 from tests.helpers.live_servers import running
 from tests.helpers.overheard import Overheard
 from tests.helpers.patience import PATIENCE_S, connect
@@ -132,11 +132,11 @@ def test_a_call_is_heard_answered_and_played_to_its_end(phrase):
         call.send("dtmf", dtmf={"track": "inbound_track", "digit": "1"})
         call.speak(ulaw(phrase))
         call.until("mark")
-        (seat,) = server.server.sessions._seats
-        assert seat.busy
+        (slot,) = server.server.sessions
+        assert slot.speaking
         call.plays = True
         call.until("played")
-        while seat.busy:
+        while slot.speaking:
             call.speak(QUIET)
         call.send("stop", stop={"accountSid": "AC", "callSid": "CA"})
         assert call.closed() == (1000, "end")
@@ -199,7 +199,7 @@ START = {"event": "start", "start": {"streamSid": SID}}
 @pytest.mark.parametrize(
     ("messages", "says"),
     [
-        (["{"], "a message is JSON"),
+        (["{"], "the message is not JSON"),
         ([b"\x00"], "text messages only"),
         (["[1]"], "event: "),
         ([{"type": "start"}], "event"),

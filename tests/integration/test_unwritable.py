@@ -128,6 +128,6 @@ def test_a_full_disk_below_standard_output(arguments):
 
 def test_a_file_of_somebody_elses_is_no_place_for_timelines(made, tmp_path):
     (tmp_path / "notes.txt").write_text("buy milk")
-    assert "holds something else than timelines" in refused(FILES["transcribe"](made, tmp_path / "notes.txt"))
+    assert "does not hold timelines" in refused(FILES["transcribe"](made, tmp_path / "notes.txt"))
     assert (tmp_path / "notes.txt").read_text() == "buy milk"
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

@@ -23,7 +23,7 @@ async def handed_over(cuts, live):
         at = 0
         for cut in cuts:
             await source.put(sound[at : at + cut])
-            held.append(source.held_ms)
+            held.append(source.buffered_ms)
             at += cut
         source.close()
 

@@ -5,10 +5,12 @@ import time
 
 import pytest
 
-from sca.data.media.ffmpeg import Log, Program, Runner, Stopped, find_ffmpeg, url
-from sca.data.media.transcode_formats import Format, Made
-from sca.data.media.transcode_plan import clashes, find_sources, input_extensions, one_line
+from sca.data.media.ffmpeg import FfmpegProgram, FfmpegRunner, FfmpegStopped, find_ffmpeg, url
+from sca.data.media.ffmpeg_log import FfmpegLog
+from sca.data.media.transcode_formats import AudioFormat, FileProperties
+from sca.data.media.transcode_plan import clashes, find_sources, input_extensions
 from sca.errors import InputError, MissingToolError, OutputError, ScaError, UsageError
+from sca.textutil import one_line
 
 IN_7 = (
     "[in#0/matroska,webm @ 0x1b] [verbose]   Input stream #0:0 (audio): 501 packets read (12 bytes); "
@@ -19,9 +21,9 @@ RATES = "[Parsed_aresample_0 @ 0x7f] [verbose] ch:2 chl:stereo fmt:fltp r:48000H
 
 
 def log(*lines):
-    made = Log()
+    made = FfmpegLog()
     for line in lines:
-        made.feed(line)
+        made.add_line(line)
     return made
 
 
@@ -71,11 +73,11 @@ def test_loudness_is_read():
 def script(path, body):
     path.write_text(f"#!/bin/sh\n{body}\n")
     path.chmod(0o755)
-    return Runner(Program(str(path), "system", "0", soxr=False))
+    return FfmpegRunner(FfmpegProgram(str(path), "system", "0", soxr=False))
 
 
 def job(tmp_path):
-    return Format().making(tmp_path / "in", tmp_path / "out", soxr=False)
+    return AudioFormat().transcode_command(tmp_path / "in", tmp_path / "out", soxr=False)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ def test_stop_ends_what_runs_and_what_comes(tmp_path):
     def work():
         try:
             runner.run(job(tmp_path))
-        except Stopped:
+        except FfmpegStopped:
             ended.append("stopped")
 
     thread = threading.Thread(target=work)
@@ -123,14 +125,14 @@ def test_stop_ends_what_runs_and_what_comes(tmp_path):
     runner.stop()
     thread.join(60)
     assert ended == ["stopped"]
-    with pytest.raises(Stopped):
+    with pytest.raises(FfmpegStopped):
         runner.run(job(tmp_path))
 
 
 def test_no_ffmpeg(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "nowhere"))
-    with pytest.raises(MissingToolError, match="no ffmpeg that starts"):
+    with pytest.raises(MissingToolError, match="no working ffmpeg found"):
         find_ffmpeg()
 
 
@@ -165,11 +167,11 @@ def test_unknown_extensions_name_the_known(text):
 )
 def test_formats_that_cannot_be(wrong):
     with pytest.raises(UsageError):
-        Format(**wrong)
+        AudioFormat(**wrong)
 
 
 def test_gain():
-    asked = Format(loudness_lufs=-23)
+    asked = AudioFormat(loudness_lufs=-23)
     assert asked.gain_db(-30.0, -20.0) == (7.0, None)
     assert asked.gain_db(-10.0, 0.5) == (-13.0, None)
     gain, note = asked.gain_db(-30.0, -3.0)
@@ -178,10 +180,12 @@ def test_gain():
 
 
 def test_what_differs():
-    fits = Made("flac", 48_000, 1, False, 1.0)
-    assert fits.differs(Format()) is None
-    assert "not opus" in fits.differs(Format("opus"))
-    assert Made("opus", 48_000, 1, False, 1.0).differs(Format("opus", 16_000)) is None, "opus always decodes to 48 kHz"
+    fits = FileProperties("flac", 48_000, 1, False, 1.0)
+    assert fits.difference(AudioFormat()) is None
+    assert "not opus" in fits.difference(AudioFormat("opus"))
+    assert FileProperties("opus", 48_000, 1, False, 1.0).difference(AudioFormat("opus", 16_000)) is None, (
+        "opus always decodes to 48 kHz"
+    )
 
 
 def test_names_print_on_one_line():

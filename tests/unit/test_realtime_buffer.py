@@ -2,7 +2,6 @@
 
 import base64
 
-import numpy as np
 import pytest
 
 from sca.infer.server.protocols.realtime.events import RealtimeError
@@ -22,10 +21,10 @@ def refused(call, *args):
 def everything(buffer):
     """All that can be heard of it, in samples."""
     heard = 0
-    while buffer.fresh:
-        buffer.keep(buffer.look(1000))
-    while buffer.kept:
-        heard += len(buffer.hear())
+    while buffer.has_new:
+        buffer.keep(buffer.take_new(1000))
+    while buffer.has_kept:
+        heard += len(buffer.take_kept())
     return heard
 
 
@@ -34,9 +33,9 @@ def test_what_is_appended_can_be_heard_once_however_it_is_looked_at():
     for seconds in (0.5, 0.001, 1.0):
         buffer.append(silence(seconds))
     buffer.flush()
-    assert len(buffer.look(160)) == 160
+    assert len(buffer.take_new(160)) == 160
     assert everything(buffer) == 2 * (4000 + 8 + 8000) - 160
-    assert (buffer.fresh, buffer.kept) == (False, False)
+    assert (buffer.has_new, buffer.has_kept) == (False, False)
 
 
 def test_a_turn_has_a_tenth_of_a_second_whoever_looked_at_it():
@@ -45,7 +44,7 @@ def test_a_turn_has_a_tenth_of_a_second_whoever_looked_at_it():
     buffer.flush()
     buffer.keep_all()
     assert refused(buffer.commit) == "input_audio_buffer_commit_empty"
-    buffer.hush(np.zeros(800, np.float32))
+    buffer.count_silence(800)
     buffer.commit()
     assert refused(buffer.commit) == "input_audio_buffer_commit_empty"
 
@@ -73,8 +72,8 @@ def test_no_more_than_two_minutes_wait_and_room_comes_back():
     assert refused(buffer.append, silence(1)) == "input_audio_buffer_full"
     buffer.keep_all()
     assert refused(buffer.append, silence(1)) == "input_audio_buffer_full"
-    buffer.hear()
-    buffer.hear()
+    buffer.take_kept()
+    buffer.take_kept()
     buffer.append(silence(1))
     buffer.clear()
     assert everything(buffer) == 0

@@ -13,7 +13,9 @@ def asked(app):
     async def nothing(*_):
         return {"type": "websocket.connect"}
 
-    guard = AccessMiddleware(app, key=None, origins=(), local=True, public=(), signed={})
+    guard = AccessMiddleware(
+        app, key=None, allowed_origins=(), loopback_only=True, public_paths=(), signature_checks={}
+    )
     scope = {
         "type": "websocket",
         "path": "/ws/pcm16",

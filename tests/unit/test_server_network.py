@@ -35,11 +35,11 @@ def test_room_is_made_from_the_oldest_sound_and_told_once_where_it_was():
     for i in range(3):
         outbox.put(f"head {i}", f"sound {i}", ms=100)
         outbox.put(f"reply {i}")
-    assert outbox.make_room(100) == 100
+    assert outbox.drop_oldest(100) == 100
     outbox.put("head 3", "sound 3", ms=100)
-    assert outbox.make_room(100) == 100
-    assert outbox.held_ms == 200
-    assert outbox.make_room(100) == 0
+    assert outbox.drop_oldest(100) == 100
+    assert outbox.audio_ms == 200
+    assert outbox.drop_oldest(100) == 0
     rest = ["head 2", "sound 2", "reply 2", "head 3", "sound 3"]
     assert drained(outbox) == ["lost 200", "reply 0", "reply 1", *rest]
 
@@ -49,10 +49,10 @@ def test_a_gap_that_was_told_is_over():
         outbox = SendQueue(100, lambda ms: (f"lost {ms:g}",))
         for i in range(2):
             outbox.put(f"sound {i}", ms=100)
-        outbox.make_room(0)
+        outbox.drop_oldest(0)
         found = [await outbox.take()]
         outbox.put("sound 2", ms=100)
-        outbox.make_room(0)
+        outbox.drop_oldest(0)
         outbox.close()
         return found + [message async for message in taken(outbox)]
 
@@ -63,7 +63,7 @@ def test_without_words_for_it_sound_goes_all_the_same():
     outbox = SendQueue(100)
     outbox.put("sound", ms=100)
     outbox.put("reply")
-    assert outbox.make_room(100) == 100
+    assert outbox.drop_oldest(100) == 100
     assert drained(outbox) == ["reply"]
 
 
@@ -74,9 +74,9 @@ def test_what_was_begun_goes_on_and_a_cancelled_wait_takes_nothing():
             await outbox.take()
         outbox.put("head", "sound", ms=100)
         first = await outbox.take()
-        assert outbox.drop_sound() == 0  # the head is out, so its sound has to come
+        assert outbox.discard_audio() == 0  # the head is out, so its sound has to come
         outbox.put("other", ms=100)
-        assert outbox.drop_sound() == 100
+        assert outbox.discard_audio() == 100
         outbox.close()
         return [first] + [message async for message in taken(outbox)]
 
@@ -89,13 +89,13 @@ def play(may_drop):
     async def main():
         outbox, dropped, done = SendQueue(960), [], []
         sink = NetworkSink(
-            outbox, LoopClock(), LiveConfig(), lambda frame: ["sound"], may_drop=may_drop, dropped=dropped.append
+            outbox, LoopClock(), LiveConfig(), lambda frame: ["sound"], may_drop=may_drop, on_dropped=dropped.append
         )
         with anyio.move_on_after(1):
             for i in range(5):
                 await sink.play(AudioOutput(bytes(2 * 7680), 24_000, "", i, 0))
                 done.append(i)
-        return len(done), sum(dropped), outbox.held_ms
+        return len(done), sum(dropped), outbox.audio_ms
 
     return simulate(main)
 

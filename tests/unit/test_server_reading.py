@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.infer.server.ws.receive_buffer import ReceiveBuffer, inbox_of
-from sca.infer.server.ws.websocket_protocol import websocket_protocol
+from sca.infer.server.transport.receive_buffer import ReceiveBuffer, receive_buffer_of
+from sca.infer.server.transport.websocket_protocol import websocket_protocol
 
 HELLO = (
     b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -113,7 +113,7 @@ def test_reading_stops_when_much_waits_and_goes_on_when_it_is_taken(size):
 
 def test_sound_is_put_together_until_there_is_as_much_as_is_waited_for():
     async def use(protocol, wire, take):
-        inbox_of(protocol.scope).wanted = 1600
+        receive_buffer_of(protocol.scope).wanted_bytes = 1600
         for _ in range(6):
             protocol.data_received(message(640))
         assert protocol.queue.qsize() == 2
@@ -124,7 +124,7 @@ def test_sound_is_put_together_until_there_is_as_much_as_is_waited_for():
 
 def test_other_messages_and_the_end_let_what_was_said_before_them_through():
     async def use(protocol, wire, take):
-        inbox_of(protocol.scope).wanted = 10_000
+        receive_buffer_of(protocol.scope).wanted_bytes = 10_000
         protocol.data_received(message(640) + text("stop") + message(2))
         assert len((await take())["bytes"]) == 640
         assert (await take())["text"] == "stop"
@@ -143,7 +143,7 @@ def test_every_byte_and_every_message_comes_through_in_order(sizes, wanted):
     async def main():
         inbox, sent, came, messages = ReceiveBuffer(), bytearray(), bytearray(), 0
         for i, size in enumerate(sizes):
-            inbox.wanted = wanted[i % len(wanted)]
+            inbox.wanted_bytes = wanted[i % len(wanted)]
             piece = bytes([i]) * size
             sent += piece
             inbox.put_nowait({"type": "websocket.receive", "bytes": piece})

@@ -2,7 +2,13 @@
 
 import pytest
 
-from sca.infer.server.ws.resume import ResumeRefusedError, ResumeRequest, Tokens, client_identity, read_offer
+from sca.infer.server.ws.resume import (
+    ResumeRejectedError,
+    ResumeRequest,
+    ResumeTokens,
+    client_identity,
+    parse_resume_request,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,7 +25,7 @@ from sca.infer.server.ws.resume import ResumeRefusedError, ResumeRequest, Tokens
     ],
 )
 def test_offers(offered, offer):
-    assert read_offer(offered) == offer
+    assert parse_resume_request(offered) == offer
 
 
 def scope(*headers, offered=()):
@@ -39,32 +45,32 @@ def test_a_client_is_its_key_and_its_page_however_it_sends_them():
 
 
 def code(tokens, token, identity=b"me"):
-    with pytest.raises(ResumeRefusedError) as refused:
+    with pytest.raises(ResumeRejectedError) as refused:
         tokens.find(token, identity)
     return refused.value.code
 
 
 def test_tokens_are_unlike_each_other_and_end_with_a_reason():
-    tokens, session, other = Tokens(), object(), object()
+    tokens, session, other = ResumeTokens(), object(), object()
     first, second, third = (tokens.issue(session, b"me") for _ in range(3))
     foreign = tokens.issue(other, b"you")
     assert len({first, second, third, foreign}) == 4
     assert min(map(len, (first, second, third))) >= 43  # 256 bits
     assert tokens.find(first, b"me") is tokens.find(third, b"me") is session
     assert code(tokens, foreign) == "resume_unknown"
-    tokens.spend(session, "resume_used", but=third)
+    tokens.invalidate(session, "resume_used", keep=third)
     assert [code(tokens, one) for one in (first, second)] == ["resume_used", "resume_used"]
     assert tokens.find(third, b"me") is session
-    tokens.spend(session, "resume_expired")
+    tokens.invalidate(session, "resume_expired")
     assert code(tokens, third) == "resume_expired"
     assert tokens.find(foreign, b"you") is other
 
 
 def test_what_is_remembered_of_tokens_is_bounded():
-    tokens = Tokens()
+    tokens = ResumeTokens()
     sessions = [object() for _ in range(1500)]
     old = [tokens.issue(session, b"me") for session in sessions]
     for session in sessions:
-        tokens.spend(session, "resume_expired")
+        tokens.invalidate(session, "resume_expired")
     assert code(tokens, old[-1]) == "resume_expired"
     assert code(tokens, old[0]) == "resume_unknown"

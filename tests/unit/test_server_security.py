@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from sca.infer.server.security import KEY_PROTOCOL, key_matches, origin_allowed, protocol_key, twilio_signature
+from sca.infer.server.core.security import KEY_PROTOCOL, key_matches, origin_allowed, protocol_key, twilio_signature
 
 
 def offer(key):

@@ -6,7 +6,7 @@ import pytest
 
 from sca.config import TURN_ENV, load_settings
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
-from sca.infer.server.security import check_bind, is_loopback, key_matches
+from sca.infer.server.core.security import check_bind, is_loopback, key_matches
 from sca.infer.turn.models import weights
 from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
 from sca.infer.turn.models.weights import bundled_file, find_weights

@@ -1,11 +1,8 @@
-"""What a transcoded file is like: asked for, built into an ffmpeg command, and found in a file.
-
-A file that exists is looked at by its header and its last second, which costs milliseconds however long it is.
-"""
+"""The audio format of transcoded files: as requested, as an ffmpeg command, and as found in a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sca.audio.pyav_reader import open_container
 from sca.data.media.ffmpeg import url
@@ -13,21 +10,31 @@ from sca.data.media.transcode_plan import OUTPUTS
 from sca.errors import InputError, UsageError
 from sca.textutil import counted
 
-__all__ = ["LENGTH_SLACK_S", "Format", "Made", "inspect"]
+if TYPE_CHECKING:
+    from ffmpeg.nodes import FilterableStream, OutputStream
+
+__all__ = ["LENGTH_SLACK_S", "AudioFormat", "FileProperties", "inspect"]
 
 LENGTH_SLACK_S = 0.02
-"""A result may differ in length from its source by this much: resamplers round, coded packets do not end on a sample."""
+"""A result may differ in length from its source by this much: resamplers round, and coded packets do not end on a sample."""
 
 OPUS_RATES_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
 _CODECS = {"flac": "flac", "wav": "pcm_s16le", "opus": "libopus"}
 _LAYOUTS = {1: "mono", 2: "stereo"}
-# EBU R128 allows peaks up to here, between samples too.
 _PEAK_LIMIT_DBTP = -1.0
+"""The highest true peak that EBU R128 allows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
-    """The sound that is asked for, always 16 bit. loudness_lufs: EBU R128 integrated loudness, None leaves it alone."""
+class AudioFormat:
+    """A requested format, always with 16 bits.
+
+    Attributes:
+        extension: "flac", "wav" or "opus".
+        rate_hz: The sample rate.
+        channels: 1 or 2.
+        loudness_lufs: EBU R128 integrated loudness; None keeps the loudness of the source.
+    """
 
     extension: str = "flac"
     rate_hz: int = 48_000
@@ -36,15 +43,16 @@ class Format:
 
     def __post_init__(self) -> None:
         if self.extension not in OUTPUTS:
-            known = f"known are {', '.join(OUTPUTS)}"
-            raise UsageError(f"unknown extension {self.extension!r} to write", hint=known)
+            raise UsageError(
+                f"unknown extension {self.extension!r} to write", hint=f"supported are {', '.join(OUTPUTS)}"
+            )
         if self.channels not in _LAYOUTS:
             raise UsageError(f"--channels should be 1 or 2, got {self.channels}")
         if not 8_000 <= self.rate_hz <= 192_000:
             raise UsageError(f"--sample-rate should be between 8000 and 192000 Hz, got {self.rate_hz}")
         if self.extension == "opus" and self.rate_hz not in OPUS_RATES_HZ:
             raise UsageError(
-                f"opus cannot hold {self.rate_hz} Hz", hint=f"it holds {', '.join(map(str, OPUS_RATES_HZ))}"
+                f"opus does not support {self.rate_hz} Hz", hint=f"it supports {', '.join(map(str, OPUS_RATES_HZ))}"
             )
         if self.loudness_lufs is not None and not -70 <= self.loudness_lufs <= -5:
             raise UsageError(f"--loudness should be between -70 and -5 LUFS, got {self.loudness_lufs:g}")
@@ -53,8 +61,33 @@ class Format:
         loudness = "" if self.loudness_lufs is None else f", {self.loudness_lufs:g} LUFS"
         return f"{self.extension}, {self.rate_hz} Hz, {_LAYOUTS[self.channels]}, 16 bit{loudness}"
 
-    def converted(self, source: Path, *, soxr: bool) -> Any:
-        """The ffmpeg-python stream of the first sound track at this rate and layout."""
+    def loudness_command(self, source: Path, *, soxr: bool) -> "OutputStream":
+        """Return the command that measures loudness and peak, and writes no file."""
+        # The meter of ffmpeg's loudnorm, which would run it at 192 kHz and take four times as long.
+        measured = self._converted(source, soxr=soxr).filter("ebur128", peak="true", framelog="quiet")
+        return measured.output("-", f="null")
+
+    def transcode_command(self, source: Path, target: Path, *, soxr: bool, gain_db: float = 0.0) -> "OutputStream":
+        """Return the command that writes `target`, which may have any extension."""
+        track = self._converted(source, soxr=soxr)
+        if gain_db:
+            track = track.filter("volume", f"{gain_db}dB", precision="double")
+        # Opus decodes to floats, of which ffmpeg's flac encoder makes 24 bits by default.
+        track = track.filter("aformat", sample_fmts="s16")
+        options = {"rf64": "auto"} if self.extension == "wav" else {}
+        return track.output(url(target), format=self.extension, acodec=_CODECS[self.extension], **options)
+
+    def gain_db(self, loudness_lufs: float, peak_dbtp: float) -> tuple[float, str | None]:
+        """Return the gain for the whole file that gives it the requested loudness, and a note if its peaks limit the gain."""
+        assert self.loudness_lufs is not None
+        gain, max_gain = self.loudness_lufs - loudness_lufs, _PEAK_LIMIT_DBTP - peak_dbtp
+        if gain <= max_gain:
+            return round(gain, 2), None
+        reached = loudness_lufs + max_gain
+        return round(max_gain, 2), f"peaks at {_PEAK_LIMIT_DBTP:g} dBTP leave room for {reached:.1f} LUFS only"
+
+    def _converted(self, source: Path, *, soxr: bool) -> "FilterableStream":
+        """Return the first sound track at the requested rate and layout."""
         import ffmpeg
 
         track = ffmpeg.input(url(source), protocol_whitelist="file")["a:0"]
@@ -64,35 +97,18 @@ class Format:
         track = track.filter("aresample", self.rate_hz, **({"resampler": "soxr"} if soxr else {}))
         return track.filter("aformat", sample_rates=self.rate_hz, channel_layouts=_LAYOUTS[self.channels])
 
-    def measuring(self, source: Path, *, soxr: bool) -> Any:
-        """The ffmpeg-python output that measures loudness and peak, and writes nothing."""
-        # The same meter as in ffmpeg's loudnorm, which would run it on 192 kHz sound and take four times as long.
-        measured = self.converted(source, soxr=soxr).filter("ebur128", peak="true", framelog="quiet")
-        return measured.output("-", f="null")
-
-    def making(self, source: Path, target: Path, *, soxr: bool, gain_db: float = 0.0) -> Any:
-        """The ffmpeg-python output that writes `target`, whatever its name ends with."""
-        track = self.converted(source, soxr=soxr)
-        if gain_db:
-            track = track.filter("volume", f"{gain_db}dB", precision="double")
-        # Opus decodes to floats, of which ffmpeg's flac encoder would make 24 bits if it were not told.
-        track = track.filter("aformat", sample_fmts="s16")
-        options = {"rf64": "auto"} if self.extension == "wav" else {}
-        return track.output(url(target), format=self.extension, acodec=_CODECS[self.extension], **options)
-
-    def gain_db(self, loudness_lufs: float, peak_dbtp: float) -> tuple[float, str | None]:
-        """One gain for the whole file that brings it to the loudness asked for, and a note where its peaks leave no room."""
-        assert self.loudness_lufs is not None
-        wanted, room = self.loudness_lufs - loudness_lufs, _PEAK_LIMIT_DBTP - peak_dbtp
-        if wanted <= room:
-            return round(wanted, 2), None
-        reached = loudness_lufs + room
-        return round(room, 2), f"peaks at {_PEAK_LIMIT_DBTP:g} dBTP leave room for {reached:.1f} LUFS only"
-
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What is in a file. deep: its samples have more than 16 bits."""
+class FileProperties:
+    """The audio in a file.
+
+    Attributes:
+        codec: The canonical name of the codec.
+        rate_hz: The sample rate.
+        channels: The number of channels.
+        deep: Whether samples have more than 16 bits.
+        seconds: The length.
+    """
 
     codec: str
     rate_hz: int
@@ -100,24 +116,28 @@ class Made:
     deep: bool
     seconds: float
 
-    def differs(self, asked: Format) -> str | None:
-        """How it is not what was asked for, or None."""
-        codec = {"libopus": "opus"}.get(_CODECS[asked.extension], _CODECS[asked.extension])
-        # Opus always decodes to 48 kHz, whatever went in.
-        rate_hz = 48_000 if codec == "opus" else asked.rate_hz
+    def difference(self, requested: AudioFormat) -> str | None:
+        """Return how the file differs from the requested format, or None."""
+        codec = {"libopus": "opus"}.get(_CODECS[requested.extension], _CODECS[requested.extension])
+        # Opus always decodes to 48 kHz, whatever was encoded.
+        rate_hz = 48_000 if codec == "opus" else requested.rate_hz
         if self.codec != codec:
             return f"holds {self.codec}, not {codec}"
         if self.rate_hz != rate_hz:
             return f"is at {self.rate_hz} Hz, not {rate_hz} Hz"
-        if self.channels != asked.channels:
-            return f"has {counted(self.channels, 'channel')}, not {asked.channels}"
+        if self.channels != requested.channels:
+            return f"has {counted(self.channels, 'channel')}, not {requested.channels}"
         if self.deep:
             return "has more than 16 bits"
         return None
 
 
-def inspect(path: Path) -> Made:
-    """Read the header and decode the beginning and the end. Raises `InputError` for what cannot be read to its end."""
+def inspect(path: Path) -> FileProperties:
+    """Read the header of a file and decode its beginning and its last second, which takes milliseconds for any length.
+
+    Raises:
+        InputError: The file has no sound, or cannot be read to its end.
+    """
     import av
 
     try:
@@ -133,7 +153,7 @@ def inspect(path: Path) -> Made:
                 container.seek(max(0, container.duration - 1_000_000))
             for frame in container.decode(stream):
                 last = frame
-            return Made(
+            return FileProperties(
                 codec=stream.codec_context.codec.canonical_name,
                 rate_hz=stream.rate,
                 channels=stream.channels,

@@ -1,202 +1,226 @@
-"""One file: is it done, and if not, make it, check it, and let it appear.
+"""Transcode one file: check whether it is done; if not, transcode it, check the result, and publish it.
 
-A result that can be read is never written over without `force`. What is new appears under its name whole, checked and synced.
+A result that can be read is never overwritten without `force`. A new result gets its name when it is complete, checked and synced.
 """
 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from sca.audio.decode import AudioInfo, BlockReader, probe
-from sca.data.media.ffmpeg import Log, Runner
-from sca.data.media.transcode_formats import LENGTH_SLACK_S, Format, Made, inspect
-from sca.data.media.transcode_plan import Source, one_line
+from sca.data.media.ffmpeg import FfmpegRunner
+from sca.data.media.ffmpeg_log import FfmpegLog
+from sca.data.media.transcode_formats import LENGTH_SLACK_S, AudioFormat, FileProperties, inspect
+from sca.data.media.transcode_plan import SourceFile
+from sca.data.runs.files import file_stat, input_sha256, publish
 from sca.data.runs.ledger import LedgerEntry
+from sca.data.runs.summary import Outcome
 from sca.errors import InputError, OutputError, ScaError, writing
-from sca.textutil import counted
+from sca.textutil import counted, one_line
 
-__all__ = ["Job", "Outcome", "Transcoder", "part_name"]
+__all__ = ["TranscodeJob", "Transcoder", "part_name"]
 
-# A header may promise this much more than there is (see sca.audio.pyav_reader).
-_PROMISE_SLACK_S = 1.0
-_AAC_PACKET = 2048  # samples, of HE-AAC; others have 1024
-_AGAIN = "--force writes it again"
-OnTime = Callable[[float], None]
+_MAX_HEADER_EXCESS_S = 1.0
+"""A header may promise this much more than the file holds (see sca.audio.pyav_reader)."""
+_AAC_PACKET_SAMPLES = 2048
+"""Samples of a packet of HE-AAC; other AAC has 1024."""
+_FORCE_HINT = "--force writes it again"
+OnProgress = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A file to be looked at closely or made. expected_s: what its header says, None when it does not."""
+class TranscodeJob:
+    """A file that is not known to be done, and what its header says."""
 
-    source: Source
+    source: SourceFile
     info: AudioInfo
 
     @property
     def expected_s(self) -> float | None:
-        """Seconds of sound the header promises."""
+        """The length that the header promises in seconds, if it does."""
         return self.info.duration_s
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a file ended. made: by this run."""
-
-    entry: LedgerEntry
-    made: bool
-    seconds: float = 0.0
-
-
 def part_name(target: Path) -> str:
-    """The name of a half-made result: hidden, and short however long the name it will have."""
+    """Return the name of an unfinished result: hidden, and short even if the name of the target is long."""
     return f".sca-{blake2b(os.fsencode(target), digest_size=8).hexdigest()}.part"
 
 
 class Transcoder:
-    """Makes results of one format in one folder. before: the ledger's last word on each item."""
+    """Makes results of one format in one folder."""
 
     def __init__(
-        self, runner: Runner, asked: Format, out: Path, before: Mapping[str, LedgerEntry], *, force: bool
+        self,
+        runner: FfmpegRunner,
+        requested: AudioFormat,
+        out: Path,
+        before: Mapping[str, LedgerEntry],
+        *,
+        force: bool,
     ) -> None:
+        """Create a transcoder.
+
+        Args:
+            runner: Runs ffmpeg.
+            requested: The format of the results.
+            out: The output folder.
+            before: The entries of earlier runs, by item.
+            force: Whether to overwrite results.
+        """
         self._runner = runner
-        self._asked = asked
+        self._requested = requested
         self._out = out
         self._before = before
         self._force = force
 
-    def failed(self, source: Source, reason: str, *, retryable: bool = False) -> Outcome:
-        """The outcome of a file that could not be transcoded. What is known of an earlier result stays known."""
+    def failed(self, source: SourceFile, reason: str, *, retryable: bool = False) -> Outcome:
+        """Return the outcome of a file that could not be transcoded. Facts about an earlier result are kept."""
         before = self._before.get(source.item)
         key, extra = ("", {}) if before is None else (before.key, before.extra)
         return Outcome(LedgerEntry(source.item, key, "failed", one_line(reason), retryable, extra=extra), made=False)
 
-    def look(self, source: Source) -> Job | Outcome:
-        """The quick look, at headers and the ledger only: what is plainly done, and what cannot be done."""
+    def check(self, source: SourceFile) -> TranscodeJob | Outcome:
+        """Check headers and the ledger only. Returns the outcome of a file that is done or cannot be read, else its job."""
         before = self._recorded(source)
-        if before is not None and before.extra["stat"] == _stat(source.path) and not self._force:
+        if before is not None and before.extra["stat"] == file_stat(source.path) and not self._force:
             try:
                 found = inspect(self._out / source.target)
             except InputError:
                 pass
             else:
-                if found.differs(self._asked) is None and _same(found.seconds, before.extra["seconds"]):
+                same_length = abs(found.seconds - before.extra["seconds"]) <= LENGTH_SLACK_S
+                if found.difference(self._requested) is None and same_length:
                     kept = replace(before, status="kept", reason=None, retryable=False)
-                    return Outcome(kept, made=False, seconds=found.seconds)
+                    return Outcome(kept, found.seconds, made=False)
         try:
-            str(source.path).encode()  # ffmpeg-python cannot hand on what is no text
+            str(source.path).encode()  # ffmpeg-python passes on text only
         except UnicodeEncodeError:
             return self.failed(source, f"{source.item}: its name is not valid UTF-8: rename it")
         try:
-            return Job(source, probe(source.path))
+            return TranscodeJob(source, probe(source.path))
         except InputError as error:
             return self.failed(source, error.message)
 
-    def make(self, job: Job, on_time: OnTime) -> Outcome:
-        """Do what there is to do. `on_time` hears seconds made. Raises `ffmpeg.Stopped`; leaves nothing half-made."""
+    def transcode(self, job: TranscodeJob, on_progress: OnProgress | None = None) -> Outcome:
+        """Transcode a file unless its result is there. Nothing unfinished is left.
+
+        Args:
+            job: The file.
+            on_progress: Called with the seconds made so far.
+
+        Raises:
+            FfmpegStopped: The run was stopped.
+        """
         try:
-            key, digest = self._key(job.source.path)
+            digest = input_sha256(job.source.path)
+            key = blake2b(f"{self._requested}\n{digest}".encode(), digest_size=16).hexdigest()
             target = self._out / job.source.target
             if target.is_symlink() or target.exists():
                 found = None if self._force else self._existing(job, key, target)
                 if found is not None:
-                    return Outcome(self._entry(job, key, digest, found, ()), made=False, seconds=found.seconds)
+                    return Outcome(self._entry(job, key, digest, found, ()), found.seconds, made=False)
             with writing(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                made, notes = self._publish(job, target, on_time)
-            return Outcome(self._entry(job, key, digest, made, notes), made=True, seconds=made.seconds)
+                made, notes = self._make(job, target, on_progress)
+            return Outcome(self._entry(job, key, digest, made, notes), made.seconds)
         except ScaError as error:
-            return self.failed(
-                job.source, error.message, retryable=isinstance(error, OutputError) or error.exit_code == 1
-            )
+            retryable = isinstance(error, OutputError) or error.exit_code == 1
+            return self.failed(job.source, error.message, retryable=retryable)
         except OSError as error:
             return self.failed(job.source, f"{job.source.item}: {error.strerror or error}", retryable=True)
 
-    def _recorded(self, source: Source) -> LedgerEntry | None:
-        """The ledger's entry of a result that was made as it is asked for now, refused since or not."""
+    def _recorded(self, source: SourceFile) -> LedgerEntry | None:
+        """Return the entry of a result in the requested format, if one was ever made."""
         before = self._before.get(source.item)
         if before is None or not {"stat", "seconds"} <= set(before.extra):
             return None
-        return before if before.extra.get("format") == str(self._asked) else None
+        return before if before.extra.get("format") == str(self._requested) else None
 
-    def _existing(self, job: Job, key: str, target: Path) -> Made | None:
-        """What is in `target` when it is this very result, None when it cannot be read; raises for anything else."""
+    def _existing(self, job: TranscodeJob, key: str, target: Path) -> FileProperties | None:
+        """Return the properties of `target` if it is the requested result, None if it cannot be read.
+
+        Raises:
+            InputError: It is something else.
+        """
         try:
             found = inspect(target)
         except InputError:
             return None
-        if wrong := found.differs(self._asked):
-            raise InputError(f"{target.name} exists and {wrong}: {_AGAIN}")
+        if difference := found.difference(self._requested):
+            raise InputError(f"{target.name} exists and {difference}: {_FORCE_HINT}")
         before = self._before.get(job.source.item)
         if before is not None and before.extra and before.key != key:
             other = before.extra.get("format")
-            how = f"as {other}" if other != str(self._asked) else "from another recording"
-            raise InputError(f"{target.name} exists and was made {how}: {_AGAIN}")
-        if self._asked.loudness_lufs is not None and (before is None or before.key != key):
-            raise InputError(f"{target.name} exists and nothing tells its loudness: {_AGAIN}")
+            origin = f"as {other}" if other != str(self._requested) else "from another recording"
+            raise InputError(f"{target.name} exists and was made {origin}: {_FORCE_HINT}")
+        if self._requested.loudness_lufs is not None and (before is None or before.key != key):
+            raise InputError(f"{target.name} exists and its loudness is not known: {_FORCE_HINT}")
         source_s = _decoded_s(job.source.path)
-        if not _lasts(found.seconds, source_s, job.info):
-            raise InputError(f"{target.name} exists and lasts {found.seconds:.2f} s, not {source_s:.2f} s: {_AGAIN}")
+        if not _has_length(found.seconds, source_s, job.info):
+            raise InputError(
+                f"{target.name} exists and lasts {found.seconds:.2f} s, not {source_s:.2f} s: {_FORCE_HINT}"
+            )
         return found
 
-    def _publish(self, job: Job, target: Path, on_time: OnTime) -> tuple[Made, tuple[str, ...]]:
-        """Transcode into a temporary sibling, check that, rename it."""
+    def _make(
+        self, job: TranscodeJob, target: Path, on_progress: OnProgress | None
+    ) -> tuple[FileProperties, tuple[str, ...]]:
+        """Transcode into a temporary file beside the target, check it, and rename it."""
         part = target.with_name(part_name(target))
+        soxr = self._runner.program.soxr
         try:
-            gain_db, note = self._gain_db(job)
-            soxr = self._runner.program.soxr
-            log = self._runner.run(self._asked.making(job.source.path, part, soxr=soxr, gain_db=gain_db), on_time)
-            made = self._checked(job, part, log)
-            with part.open("rb") as written:
-                os.fsync(written.fileno())
-            part.replace(target)
+            gain_db, notes = self._gain_db(job)
+            command = self._requested.transcode_command(job.source.path, part, soxr=soxr, gain_db=gain_db)
+            made = self._checked(job, part, self._runner.run(command, on_progress))
+            publish(part, target)
         finally:
             part.unlink(missing_ok=True)
-        return made, tuple(note)
+        return made, notes
 
-    def _gain_db(self, job: Job) -> tuple[float, list[str]]:
-        if self._asked.loudness_lufs is None:
-            return 0.0, []
-        soxr = self._runner.program.soxr
-        measured = self._runner.run(self._asked.measuring(job.source.path, soxr=soxr)).loudness
+    def _gain_db(self, job: TranscodeJob) -> tuple[float, tuple[str, ...]]:
+        """Return the gain to apply, and remarks about it."""
+        if self._requested.loudness_lufs is None:
+            return 0.0, ()
+        command = self._requested.loudness_command(job.source.path, soxr=self._runner.program.soxr)
+        measured = self._runner.run(command).loudness
         if measured is None:
-            return 0.0, ["silent: loudness left alone"]
-        gain_db, note = self._asked.gain_db(*measured)
-        return gain_db, [note] if note else []
+            return 0.0, ("silent: loudness left alone",)
+        gain_db, note = self._requested.gain_db(*measured)
+        return gain_db, (note,) if note else ()
 
-    def _checked(self, job: Job, part: Path, log: Log) -> Made:
-        """What was made, when it is what was asked for and as long as its source; else raises `InputError`."""
+    def _checked(self, job: TranscodeJob, part: Path, log: FfmpegLog) -> FileProperties:
+        """Return the properties of a result in the requested format that is as long as its source.
+
+        Raises:
+            InputError: The source is damaged or cut short, or the result differs.
+        """
         path = job.source.path
         if log.decode_errors:
             raise InputError(
                 f"{path} is damaged: {counted(log.decode_errors, 'packet')} cannot be decoded ({log.reason})"
             )
         made = inspect(part)
-        if wrong := made.differs(self._asked):
-            raise InputError(f"ffmpeg made a file that {wrong}")
+        if difference := made.difference(self._requested):
+            raise InputError(f"ffmpeg made a file that {difference}")
         source_s = log.source_s
-        if source_s is None or not _lasts(made.seconds, source_s, job.info):
+        if source_s is None or not _has_length(made.seconds, source_s, job.info):
             source_s = _decoded_s(path)
-        if log.ended_early or (job.expected_s or 0.0) - source_s > _PROMISE_SLACK_S:
+        if log.ended_early or (job.expected_s or 0.0) - source_s > _MAX_HEADER_EXCESS_S:
             promised = "" if job.expected_s is None else f" of {job.expected_s:.2f} s"
             raise InputError(f"{path} is cut short after {source_s:.2f} s{promised}")
-        if not _lasts(made.seconds, source_s, job.info):
+        if not _has_length(made.seconds, source_s, job.info):
             raise InputError(f"ffmpeg made {made.seconds:.3f} s of sound, {path} has {source_s:.3f} s")
         return made
 
-    def _key(self, path: Path) -> tuple[str, str]:
-        try:
-            with path.open("rb") as file:
-                digest = file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-        return blake2b(f"{self._asked}\n{digest}".encode(), digest_size=16).hexdigest(), digest
-
-    def _entry(self, job: Job, key: str, digest: str, made: Made, notes: tuple[str, ...]) -> LedgerEntry:
+    def _entry(
+        self, job: TranscodeJob, key: str, digest: str, made: FileProperties, notes: tuple[str, ...]
+    ) -> LedgerEntry:
         extra: dict[str, Any] = {
             "output": one_line(job.source.target.as_posix()),
-            "format": str(self._asked),
+            "format": str(self._requested),
             "seconds": round(made.seconds, 6),
             "source": {
                 "codec": job.info.codec,
@@ -204,29 +228,21 @@ class Transcoder:
                 "channels": job.info.channels,
                 "sha256": digest,
             },
-            "stat": _stat(job.source.path),
+            "stat": file_stat(job.source.path),
         }
         return LedgerEntry(job.source.item, key, "kept", notes=notes, extra=extra)
 
 
-def _lasts(result_s: float, source_s: float, source: AudioInfo) -> bool:
-    """Whether a result is as long as its source, or as its source with what fills up the last packet of AAC: the ffmpeg program
-    keeps that, PyAV drops it from 19 on."""
-    filling_s = _AAC_PACKET / source.rate_hz if source.codec == "aac" else 0.0
-    return -LENGTH_SLACK_S <= result_s - source_s <= LENGTH_SLACK_S + filling_s
+def _has_length(result_s: float, source_s: float, source: AudioInfo) -> bool:
+    """Return whether a result is as long as its source.
 
-
-def _same(one_s: float, other_s: float) -> bool:
-    return abs(one_s - other_s) <= LENGTH_SLACK_S
+    It may be longer by the padding of the last AAC packet: the ffmpeg program keeps it, PyAV drops it from version 19 on.
+    """
+    padding_s = _AAC_PACKET_SAMPLES / source.rate_hz if source.codec == "aac" else 0.0
+    return -LENGTH_SLACK_S <= result_s - source_s <= LENGTH_SLACK_S + padding_s
 
 
 def _decoded_s(path: Path) -> float:
-    """Seconds of sound in a file, by decoding all of it."""
+    """Return the seconds of sound in a file, by decoding all of it."""
     with BlockReader(path) as reader:
         return sum(map(len, reader)) / reader.info.rate_hz
-
-
-def _stat(path: Path) -> list[int]:
-    """Size and time: when they are unchanged, so is the content."""
-    found = path.stat()
-    return [found.st_size, found.st_mtime_ns]

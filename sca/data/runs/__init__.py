@@ -1,1 +1,1 @@
-"""What is done, what is left, and where it runs."""
+"""Incremental runs: what is done, what is left, and where the work is done."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear complete or not at all."""
 
 import gzip
 import json
@@ -15,6 +15,9 @@ __all__ = [
     "append_line",
     "atomic_write",
     "ensure_owned_dir",
+    "file_stat",
+    "input_sha256",
+    "publish",
     "read_json",
     "sha256_of",
     "write_json",
@@ -24,54 +27,82 @@ __all__ = [
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary sibling to write; it takes the name `path`, whole and synced, when the block ends without an error.
+    """Write a file under a temporary name and rename it, synced, when the block ends without an error.
 
-    Raises `OutputError` for what no file can take the place of, see `check_target`.
+    Args:
+        path: The file to write. Its folder is made if it does not exist.
+
+    Yields:
+        The temporary path to write to, in the same folder.
+
+    Raises:
+        OutputError: `path` is something that no file can replace, see `check_target`, or cannot be written.
     """
     check_target(path)
-    # Cut to what a file name may hold; the same in every run, so that what a killed run leaves is written over by the next.
+    # Cut to the length that a file name may have. The same in every run, so that the next run overwrites what a killed one left.
     stem = path.name.encode()[:240].decode(errors="ignore")
     temporary = path.with_name(f".{stem}.tmp")
     with writing(path):
         try:
             yield temporary
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-            temporary.replace(path)
+            publish(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 
 
-def ensure_owned_dir(folder: Path, claim: Path, made_by: str) -> None:
-    """Raise `OutputError` for a folder that has files in it and no `claim`, the file that `made_by` writes first."""
+def publish(temporary: Path, path: Path) -> None:
+    """Give a finished file, synced, its final name in the same file system."""
+    with temporary.open("rb") as written:
+        os.fsync(written.fileno())
+    temporary.replace(path)
+
+
+def ensure_owned_dir(folder: Path, marker: Path, made_by: str) -> None:
+    """Check that a folder is empty, does not exist, or was made by the same command.
+
+    Args:
+        folder: The folder.
+        marker: The file, relative to the folder, that the command writes first.
+        made_by: The command.
+
+    Raises:
+        OutputError: The folder has files in it and no `marker`.
+    """
     with writing(folder):
-        if not folder.exists() or (folder / claim).exists():
+        if not folder.exists() or (folder / marker).exists():
             return
-        if any(entry.name not in (".lock", claim.parts[0]) for entry in folder.iterdir()):
+        if any(entry.name not in (".lock", marker.parts[0]) for entry in folder.iterdir()):
             raise OutputError(
                 f"{folder} has other files in it", hint=f"give an empty folder, or one that {made_by} made"
             )
 
 
-def write_json(path: Path, document: Any) -> None:
-    """Write one JSON document, whole or not at all."""
+def write_json(path: Path, document: object) -> None:
+    """Write one JSON document with `atomic_write`."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Add one line, whole and synced; what a crash left of an earlier one is cut off first. `line` ends in a newline."""
+    """Append one line, synced. An incomplete last line, which a crash leaves, is removed first.
+
+    Args:
+        path: The file.
+        line: The line, with its newline.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
-            _cut_torn_line(file)
+            _truncate_incomplete_line(file)
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
 
 
-def _cut_torn_line(file: BinaryIO) -> None:
-    """Take off what a crash left of a line, so that the next one does not continue it."""
+def _truncate_incomplete_line(file: BinaryIO) -> None:
     end = file.seek(0, os.SEEK_END)
     at = end
     while at > 0:
@@ -86,10 +117,10 @@ def _cut_torn_line(file: BinaryIO) -> None:
         file.truncate(at)
 
 
-def write_json_lines(path: Path, documents: Iterable[Any]) -> None:
-    """Write one JSON document a line, whole or not at all; compressed where the name ends in .gz, the same bytes every time."""
+def write_json_lines(path: Path, documents: Iterable[object]) -> None:
+    """Write one JSON document per line with `atomic_write`; compressed if the name ends in .gz. The same bytes every time."""
     with atomic_write(path) as temporary, temporary.open("wb") as plain:
-        # No name and no time inside: gzip's header would else differ from run to run.
+        # The header of gzip holds a name and a time, which would differ between runs.
         out = gzip.GzipFile("", "wb", fileobj=plain, mtime=0) if path.suffix == ".gz" else None
         with out or nullcontext(plain) as file:
             for document in documents:
@@ -97,13 +128,42 @@ def write_json_lines(path: Path, documents: Iterable[Any]) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, in hex."""
+    """Return the SHA-256 of a file's content in hex."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
 
 
+def input_sha256(path: Path) -> str:
+    """Return the SHA-256 of an input file's content in hex.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def file_stat(path: Path) -> list[int]:
+    """Return the size in bytes and the modification time in ns. When they are unchanged, so is the content.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    return [stat.st_size, stat.st_mtime_ns]
+
+
 def read_json(path: Path) -> Any:
-    """Read one JSON document. Raises `InputError` that names the file when it is missing or broken."""
+    """Read one JSON document.
+
+    Raises:
+        InputError: The file is missing, or is not JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -21,6 +21,7 @@ from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.errors import InputError, OutputError, ScaError
+from sca.textutil import one_line
 
 __all__ = ["IncrementalRun", "Item", "failure"]
 
@@ -49,7 +50,7 @@ class Item(Generic[Job]):
 def failure(item: Item[Job], error: ScaError) -> Outcome:
     """Describe the failure of an item. It is marked as retryable unless the item's own input is at fault."""
     retryable = isinstance(error, OutputError) or not isinstance(error, InputError)
-    return Outcome(LedgerEntry(item.name, item.key, "failed", error.message, retryable))
+    return Outcome(LedgerEntry(item.name, item.key, "failed", one_line(error.message), retryable))
 
 
 class IncrementalRun(Generic[Details]):

@@ -1,7 +1,7 @@
-"""What became of every item of a run: kept, dropped with a reason, or failed with an error. One JSON line an item.
+"""The ledger of a run: one JSON line per item, with its status and the reason.
 
-Lines are appended whole and synced, so a crash costs at most the item in hand; `settle` rewrites the file with the last word
-on each item, sorted, so that interrupted and unbroken runs end with the same bytes. Knows nothing of what the items are.
+Lines are appended complete and synced, so a crash loses at most the item in progress. `settle` rewrites the file with the last
+entry of each item, sorted, so that interrupted and unbroken runs leave the same bytes.
 """
 
 import json
@@ -19,9 +19,16 @@ __all__ = ["Ledger", "LedgerEntry", "lock_dir"]
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One item's end. key: hash of its content and the settings, or what else makes it the same item.
+    """The last known state of an item.
 
-    status: kept, dropped or failed; downloads say verified and skipped.   retryable: whether a failure may pass.
+    Attributes:
+        item: The name of the item.
+        key: Hash of the item's content and the settings, or another identity; an item with another key is not the same.
+        status: "kept", "dropped" or "failed". Downloads have "verified" for kept, and "skipped" for kept in an earlier run.
+        reason: Why it was dropped or failed.
+        retryable: Whether the cause of a failure may pass.
+        notes: Remarks.
+        extra: Facts about the result, JSON values.
     """
 
     item: str
@@ -40,14 +47,15 @@ class Ledger:
         self.path = path
 
     def entries(self) -> dict[str, LedgerEntry]:
-        """The last entry of each item. A last line that was cut short by a crash is passed over."""
-        found: dict[str, LedgerEntry] = {}
-        for entry in self._read():
-            found[entry.item] = entry
-        return found
+        """Return the last entry of each item. An incomplete last line, which a crash leaves, is ignored.
+
+        Raises:
+            InputError: A line is not an entry.
+        """
+        return {entry.item: entry for entry in self._read()}
 
     def append(self, entry: LedgerEntry) -> None:
-        """Add one line, whole and synced."""
+        """Append one line, synced."""
         append_line(self.path, _line(entry))
 
     def settle(self, entries: Iterable[LedgerEntry]) -> None:
@@ -63,19 +71,19 @@ class Ledger:
             if not line.strip():
                 continue
             try:
-                plain = json.loads(line)
-                yield LedgerEntry(**{**plain, "notes": tuple(plain.get("notes", ()))})
+                fields = json.loads(line)
+                yield LedgerEntry(**{**fields, "notes": tuple(fields.get("notes", ()))})
             except (ValueError, TypeError) as error:
                 if number == len(lines):
                     return
                 raise InputError(
-                    f"{self.path}:{number}: not a ledger line ({error})", hint="take the line out"
+                    f"{self.path}:{number}: not a ledger line ({error})", hint="remove the line"
                 ) from error
 
 
 def _line(entry: LedgerEntry) -> bytes:
-    plain = {name: value for name, value in asdict(entry).items() if value not in (None, {}, (), False)}
-    return json.dumps(plain, ensure_ascii=False).encode() + b"\n"
+    fields = {name: value for name, value in asdict(entry).items() if value not in (None, {}, (), False)}
+    return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Which model a name stands for, so that work is done again when other weights lie under the same path, and only then."""
+"""The identity of a model, so that work is done again if and only if the weights differ."""
 
 from collections.abc import Iterator
 from hashlib import sha256
@@ -8,16 +8,22 @@ from sca.errors import InputError
 
 __all__ = ["model_identity"]
 
-_WHOLE_BYTES = 64 << 20
+_SAMPLED_ABOVE_BYTES = 64 << 20
 _SAMPLES = 16
 _SAMPLE_BYTES = 1 << 20
 
 
 def model_identity(name: str) -> str:
-    """The name itself for a hub id or a keyword; for a file or folder here, a hash of what is in it, wherever it lies.
+    """Return a hash of a model's files, wherever they are; for a hub id or a keyword, the name itself.
 
-    Files over 64 MiB are known by their length and 16 blocks of 1 MiB spread over them, first and last included: weights that were
-    trained on differ everywhere, and gigabytes are not read through at every start. Raises `InputError` for what cannot be read.
+    Of a file over 64 MiB, the length and 16 blocks of 1 MiB are hashed, spread evenly from the first to the last byte: training
+    changes weights everywhere, and reading gigabytes at every start would be slow.
+
+    Args:
+        name: A file, a folder, a hub id or a keyword.
+
+    Raises:
+        InputError: A file cannot be read.
     """
     path = Path(name).expanduser()
     if not path.exists():
@@ -36,17 +42,17 @@ def model_identity(name: str) -> str:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    return sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path)))
+    return sorted(file for file in path.rglob("*") if file.is_file() and not _is_hidden(file.relative_to(path)))
 
 
-def _hidden(path: Path) -> bool:
+def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
 def _blocks(file: Path) -> Iterator[bytes]:
     size = file.stat().st_size
     with file.open("rb") as opened:
-        if size <= _WHOLE_BYTES:
+        if size <= _SAMPLED_ABOVE_BYTES:
             yield opened.read()
             return
         for n in range(_SAMPLES):

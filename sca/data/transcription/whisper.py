@@ -1,42 +1,48 @@
-"""faster-whisper, loaded with clear refusals and run so that the VAD is asked once: words on the recording's own time line.
+"""faster-whisper, run so that the VAD is called once: words on the time line of the recording.
 
-The batched pipeline gets the speech of a recording joined without its pauses, as it would join it itself, and the times it
-returns are put back on the recording's time line here, where the speech spans are needed anyway. Knows nothing of files, guards
-or events.
+The batched pipeline gets the speech of a recording joined without its pauses, as it would join it itself. The times it returns
+are mapped back to the time line of the recording here, because the speech spans are needed here anyway.
 """
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sca.data.transcription.hallucinations import RecognizedWord
-from sca.errors import MissingToolError, ScaError, UpstreamError, UsageError
-from sca.textutil import first_line
+from sca.data.transcription.whisper_model import load_model
+from sca.errors import ScaError, UsageError
 from sca.units import HEARD_HZ
 
-__all__ = ["Recogniser", "RecogniserOptions", "Transcription", "pack", "restore"]
+if TYPE_CHECKING:
+    from faster_whisper.transcribe import Segment
+
+__all__ = ["Recognizer", "RecognizerOptions", "Transcription", "find_speech", "pack", "restore"]
 
 DEFAULT_MODEL = "large-v3-turbo"
-_NEEDED = (("model.bin",), ("config.json",), ("vocabulary.json", "vocabulary.txt"), ("tokenizer.json",))
 _WINDOW_SAMPLES = 30 * HEARD_HZ
-# What faster-whisper's own batched pipeline asks of the VAD (transcribe.py, 1.2).
 _MIN_SILENCE_MS = 160
+"""The VAD option of faster-whisper's own batched pipeline (faster_whisper/transcribe.py, version 1.2)."""
 
 Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class RecogniserOptions:
-    """How speech is recognised.
+class RecognizerOptions:
+    """How speech is recognized.
 
-    model: a size faster-whisper knows, a hub id, or a folder in CTranslate2's format.   device: auto, cpu or cuda.   compute_type:
-    CTranslate2's name, or auto for what the weights are stored in.   workers: recordings at a time; 0 is one a GPU, or one on a
-    CPU.
+    Attributes:
+        model: A size that faster-whisper has, a hub id, or a folder in CTranslate2's format.
+        device: "auto", "cpu" or "cuda".
+        compute_type: CTranslate2's name, or "auto" for the type that the weights are stored in.
+        batch_size: Stretches of 30 s that are decoded together.
+        language: A code such as "en"; None detects it.
+        vad: Whether only speech is decoded.
+        word_timestamps: Whether words get times.
+        workers: Recordings at a time; 0 is one per GPU, or one on a CPU.
     """
 
     model: str = DEFAULT_MODEL
@@ -49,68 +55,79 @@ class RecogniserOptions:
     workers: int = 0
 
     def identity(self) -> dict[str, object]:
-        """What decides the result: all but where it is computed and how many at a time."""
+        """Return the options that decide the result: all except the device and the number of workers."""
         names = ("model", "compute_type", "batch_size", "language", "vad", "word_timestamps")
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
 class Transcription:
-    """What was recognised. phrases: one list of words a segment; without word times, one `RecognizedWord` that is the whole segment.
+    """What was recognized in a recording.
 
-    speech: where the VAD hears speech, `(start, end)` in samples at 16 kHz.
+    Attributes:
+        segments: The words of each segment. Without word times, one `RecognizedWord` is a whole segment.
+        speech: Where the VAD found speech: `(start, end)` in samples at 16 kHz.
+        language: The language code; empty if unknown.
+        language_probability: Its probability.
     """
 
-    phrases: list[list[RecognizedWord]]
+    segments: list[list[RecognizedWord]]
     speech: list[Span]
     language: str
     language_probability: float = field(default=1.0)
 
 
-class Recogniser:
-    """A loaded model. `workers` threads may call `hear` at the same time.
+class Recognizer:
+    """A loaded model. `workers` threads may call `transcribe` at the same time."""
 
-    Raises `MissingToolError` for a folder that lacks a file and for CUDA where there is none, `UpstreamError` when the hub does not
-    answer, `UsageError` for a compute type the device does not have.
-    """
+    def __init__(self, options: RecognizerOptions, *, cpu_threads: int = 0) -> None:
+        """Load the model.
 
-    def __init__(self, options: RecogniserOptions, *, cpu_threads: int = 0) -> None:
+        Args:
+            options: How speech is recognized.
+            cpu_threads: Threads of each worker on a CPU; 0 is CTranslate2's default.
+
+        Raises:
+            MissingToolError: A model folder is incomplete, or CUDA was requested and no CUDA device is available.
+            UpstreamError: The model cannot be downloaded.
+            UsageError: The model or its language does not exist, or the device does not support the compute type.
+        """
         from faster_whisper import BatchedInferencePipeline
 
         self.options = options
-        gpus = _gpus(options.device)
-        self.workers = options.workers or max(gpus, 1)
-        self._model = _load(options, gpus, self.workers, cpu_threads)
+        self._model, self.workers = load_model(
+            options.model, options.device, options.compute_type, options.workers, cpu_threads
+        )
         if options.language is not None and options.language not in self._model.supported_languages:
             raise UsageError(
-                f"the model {options.model} knows no language {options.language!r}",
+                f"the model {options.model} does not support the language {options.language!r}",
                 hint=f"one of {', '.join(self._model.supported_languages[:12])}, …; leave --language out to detect it",
             )
         self._batched = BatchedInferencePipeline(self._model)
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """Let every `hear` under way end with an `InterruptedError` after the batch in hand."""
+        """Make every running `transcribe` raise `InterruptedError` after its current batch."""
         self._stopped.set()
 
-    def _phrases(self, segments: Iterable[Any]) -> Iterator[list[RecognizedWord]]:
-        """The words of each segment; the recogniser works while this is read."""
-        for segment in segments:
-            if self._stopped.is_set():
-                raise InterruptedError("the run was stopped")
-            words = _words(segment)
-            if words:
-                yield words
+    def transcribe(self, samples: NDArray[np.float32]) -> Transcription:
+        """Recognize the speech of a recording.
 
-    def hear(self, samples: NDArray[np.float32]) -> Transcription:
-        """Recognise a recording: float32 mono `(n,)` at 16 kHz. Raises `ScaError` when the recogniser fails on it."""
+        Args:
+            samples: float32 mono `(n,)` at 16 kHz.
+
+        Raises:
+            ScaError: The recognizer failed.
+            InterruptedError: `stop` was called.
+        """
         speech = find_speech(samples)
         try:
-            return self._in_batches(samples, speech) if self.options.vad else self._in_turn(samples, speech)
-        except RuntimeError as error:  # CTranslate2's only kind: out of memory, a lost device, a broken model
-            raise ScaError(f"the recogniser failed: {error}") from error
+            return self._in_batches(samples, speech) if self.options.vad else self._in_sequence(samples, speech)
+        except RuntimeError as error:  # CTranslate2's only class: out of memory, a lost device, a broken model
+            raise ScaError(f"the recognizer failed: {error}") from error
 
     def _in_batches(self, samples: NDArray[np.float32], speech: list[Span]) -> Transcription:
+        """Decode only the speech, several windows together."""
         if not speech:
             return Transcription([], [], self.options.language or "", 0.0)
         chunks = pack(speech, _WINDOW_SAMPLES)
@@ -123,23 +140,40 @@ class Recogniser:
             word_timestamps=self.options.word_timestamps,
             without_timestamps=self.options.word_timestamps,
         )
-        flat = [span for chunk in chunks for span in chunk]
-        phrases = [_restored(words, flat) for words in self._phrases(segments)]
-        return Transcription(phrases, speech, info.language, float(info.language_probability))
+        spans = [span for chunk in chunks for span in chunk]
+        restored = [_restored(words, spans) for words in self._words_of(segments)]
+        return Transcription(restored, speech, info.language, float(info.language_probability))
 
-    def _in_turn(self, samples: NDArray[np.float32], speech: list[Span]) -> Transcription:
+    def _in_sequence(self, samples: NDArray[np.float32], speech: list[Span]) -> Transcription:
+        """Decode everything, one window after another."""
         segments, info = self._model.transcribe(
             samples,
             language=self.options.language,
             word_timestamps=self.options.word_timestamps,
-            condition_on_previous_text=False,  # what was misheard once would be said again
+            condition_on_previous_text=False,  # a wrong text would be repeated in the next window
             vad_filter=False,
         )
-        return Transcription(list(self._phrases(segments)), speech, info.language, float(info.language_probability))
+        return Transcription(list(self._words_of(segments)), speech, info.language, float(info.language_probability))
+
+    def _words_of(self, segments: "Iterable[Segment]") -> Iterator[list[RecognizedWord]]:
+        """Yield the words of each segment. The model works while `segments` is read."""
+        for segment in segments:
+            if self._stopped.is_set():
+                raise InterruptedError("the run was stopped")
+            words = _words(segment)
+            if words:
+                yield words
 
 
 def find_speech(samples: NDArray[np.float32]) -> list[Span]:
-    """Where speech is, as faster-whisper's batched pipeline finds it: spans of at most 30 s, `(start, end)` in samples."""
+    """Find speech as faster-whisper's batched pipeline does.
+
+    Args:
+        samples: float32 mono `(n,)` at 16 kHz.
+
+    Returns:
+        Spans `(start, end)` of at most 30 s, in samples.
+    """
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 
     if not len(samples):
@@ -148,21 +182,30 @@ def find_speech(samples: NDArray[np.float32]) -> list[Span]:
     return [(int(span["start"]), int(span["end"])) for span in get_speech_timestamps(samples, options)]
 
 
-def pack(speech: Sequence[Span], most: int) -> list[list[Span]]:
-    """Put spans together, in order, as many as `most` samples hold."""
+def pack(speech: Sequence[Span], max_samples: int) -> list[list[Span]]:
+    """Group consecutive spans, each group as large as `max_samples` allows."""
     packed: list[list[Span]] = []
-    held = most + 1
+    size = max_samples + 1
     for start, end in speech:
-        if held + end - start > most:
+        if size + end - start > max_samples:
             packed.append([])
-            held = 0
+            size = 0
         packed[-1].append((start, end))
-        held += end - start
+        size += end - start
     return packed
 
 
 def restore(start_s: float, end_s: float, speech: Sequence[Span]) -> tuple[float, float]:
-    """Times in the joined speech as times in the recording. A word lies in one span: the one its middle is in."""
+    """Map the times of a word from the joined speech to the recording.
+
+    Args:
+        start_s: The start in the joined speech.
+        end_s: The end in the joined speech.
+        speech: The spans that were joined, in samples at 16 kHz. The word belongs to the span that its middle is in.
+
+    Returns:
+        The start and the end in the recording, within that span.
+    """
     lengths = np.asarray([end - start for start, end in speech], np.int64)
     joined = np.concatenate([[0], np.cumsum(lengths)])
     at = int(np.searchsorted(joined, (start_s + end_s) / 2 * HEARD_HZ, "right")) - 1
@@ -182,18 +225,18 @@ def _rounded(times: tuple[float, float]) -> tuple[float, float]:
 
 
 def _clips(chunks: Sequence[Sequence[Span]]) -> list[dict[str, float]]:
-    """Where the chunks lie in the joined speech, as faster-whisper wants it: seconds, from which it makes samples again."""
+    """Return the places of the chunks in the joined speech in seconds, from which faster-whisper computes samples again."""
     clips = []
     at = 0
     for chunk in chunks:
         length = sum(end - start for start, end in chunk)
-        # Half a sample more: it rounds down.
+        # Half a sample is added because faster-whisper rounds down.
         clips.append({"start": (at + 0.5) / HEARD_HZ, "end": (at + length + 0.5) / HEARD_HZ})
         at += length
     return clips
 
 
-def _words(segment: Any) -> list[RecognizedWord]:
+def _words(segment: "Segment") -> list[RecognizedWord]:
     if segment.words is None:
         text = segment.text if segment.text.startswith(" ") else f" {segment.text}"
         return [RecognizedWord(text, float(segment.start), float(segment.end), 1.0)] if text.strip() else []
@@ -201,73 +244,3 @@ def _words(segment: Any) -> list[RecognizedWord]:
         RecognizedWord(word.word, *_rounded((float(word.start), float(word.end))), float(word.probability))
         for word in segment.words
     ]
-
-
-def _gpus(device: str) -> int:
-    import ctranslate2
-
-    there_are = int(ctranslate2.get_cuda_device_count()) if device != "cpu" else 0
-    if device == "cuda" and not there_are:
-        raise MissingToolError(
-            "--device cuda, and there is no CUDA device here", hint="use --device cpu, or auto for whatever there is"
-        )
-    return there_are
-
-
-def _load(options: RecogniserOptions, gpus: int, workers: int, cpu_threads: int) -> Any:
-    import ctranslate2
-    from faster_whisper import WhisperModel
-
-    device = "cuda" if gpus else "cpu"
-    known = ctranslate2.get_supported_compute_types(device)
-    if options.compute_type not in ("auto", "default", *known):
-        raise UsageError(
-            f"this {device} cannot compute in {options.compute_type}",
-            hint=f"it can in {', '.join(sorted(known))}; auto chooses",
-        )
-    _check_folder(options.model)
-    try:
-        return WhisperModel(
-            options.model,
-            device=device,
-            device_index=list(range(min(gpus, workers))) if gpus else 0,
-            compute_type="default" if options.compute_type == "auto" else options.compute_type,
-            cpu_threads=cpu_threads,
-            num_workers=workers if not gpus else 1,
-        )
-    except Exception as error:
-        raise _refusal(options.model, error) from error
-
-
-def _check_folder(model: str) -> None:
-    """A folder is complete, or it says what it lacks: CTranslate2 and the tokenizer would fail late, or ask the hub."""
-    path = Path(model).expanduser()
-    if not path.is_dir():
-        if path.exists() or model.startswith((".", "/", "~")):
-            raise MissingToolError(
-                f"{model} is no folder with a model in it", hint="give a folder, a hub id or a size such as small"
-            )
-        return
-    missing = [" or ".join(names) for names in _NEEDED if not any((path / name).is_file() for name in names)]
-    if missing:
-        raise MissingToolError(
-            f"the model folder {model} lacks {', '.join(missing)}",
-            hint="ct2-transformers-converter --model … --copy_files tokenizer.json preprocessor_config.json makes a complete one",
-        )
-
-
-def _refusal(model: str, error: Exception) -> ScaError:
-    """What kept the model from being loaded, in a line."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    first = first_line(error)
-    if Path(model).expanduser().is_dir():
-        return MissingToolError(
-            f"the model in {model} cannot be loaded: {first}", hint="it has to be in CTranslate2's format"
-        )
-    if kinds & {"RepositoryNotFoundError", "HFValidationError"} or isinstance(error, ValueError):
-        return UsageError(f"there is no model {model}: {first}", hint="give a size such as small, a hub id or a folder")
-    if isinstance(error, OSError) or kinds & {"LocalEntryNotFoundError", "HfHubHTTPError", "OfflineModeIsEnabled"}:
-        return UpstreamError(
-            f"the hub did not give the model {model}: {first}", hint="check the network, or give a folder that holds it"
-        )
-    return ScaError(f"the model {model} cannot be loaded: {first}")

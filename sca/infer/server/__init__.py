@@ -1,1 +1,1 @@
-"""Servers: HTTP in front of what `sca.infer` does. Needs the extra `turn` or `serve`."""
+"""The live server: full-duplex sessions with an engine over HTTP and WebSocket. Needs the extra `serve`."""

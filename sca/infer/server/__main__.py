@@ -1,4 +1,4 @@
-"""`python -m sca.infer.server`: the live server with settings from a file; `sca serve` has all options."""
+"""`python -m sca.infer.server`: the live server with settings from a file. `sca serve` has all options."""
 
 import argparse
 import sys
@@ -10,11 +10,11 @@ from sca.infer.server.app import run
 
 
 def main() -> int:
-    """Serve; returns the exit code."""
+    """Run the server and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m sca.infer.server", description="The live server of sca.")
     parser.add_argument("--config", type=Path, metavar="FILE", help="read settings from this TOML file")
-    parser.add_argument("--host", metavar="ADDRESS", help="where to listen")
-    parser.add_argument("--port", metavar="PORT", help="0 takes a free one")
+    parser.add_argument("--host", metavar="ADDRESS", help="address to listen on")
+    parser.add_argument("--port", metavar="PORT", help="port; 0 for a free one")
     given = parser.parse_args()
     try:
         run(load_settings(given.config, {"serve.host": given.host, "serve.port": given.port}))

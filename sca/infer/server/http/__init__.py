@@ -1,1 +1,1 @@
-"""HTTP endpoints and middleware."""
+"""HTTP endpoints and middleware of the live server."""

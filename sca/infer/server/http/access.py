@@ -1,27 +1,27 @@
-"""What every request passes first, over HTTP and WebSocket: host, origin and key. Every answer carries the security headers."""
+"""ASGI middleware that checks rate, host, origin and key of every request and adds the security headers to every response."""
 
 import json
 import logging
 import math
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import anyio
 
-from sca.infer.server.http.limits import RateLimiter, RequestRejectedError
-from sca.infer.server.security import is_loopback, key_matches, origin_allowed, protocol_key
+from sca.infer.server.core.errors import RequestRejectedError, error_document
+from sca.infer.server.core.limits import RateLimiter
+from sca.infer.server.core.security import is_loopback, key_matches, origin_allowed, protocol_key
 
-__all__ = ["AccessMiddleware", "Headers", "Scope"]
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from sca.infer.server.core.state import SignatureCheck
+
+__all__ = ["AccessMiddleware"]
 
 logger = logging.getLogger(__name__)
-
-Scope = MutableMapping[str, Any]
-Headers = Mapping[str, str]
-_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-_App = Callable[[Scope, _Receive, _Send], Awaitable[None]]
 
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -34,118 +34,122 @@ _HEADERS = (
 
 
 class AccessMiddleware:
-    """ASGI middleware.
-
-    public: paths that need no key.   origins: further ones that may ask.   local: whether only this machine reaches the server; a
-    name that is none of this machine is then refused, so that a page cannot get in by a name of its own that leads here.
-    rates: how often each client may ask; None: as it likes.   on_refused: told the status of every refusal.
-    signed: paths whose clients prove who they are in another way; the key is then the second one, not needed.
-    """
+    """The middleware around the application of the live server."""
 
     def __init__(
         self,
-        app: _App,
+        app: "ASGIApp",
         *,
         key: str | None,
-        origins: Collection[str],
-        local: bool,
-        public: Collection[str],
-        signed: Mapping[str, Callable[[Scope, Headers], bool]],
-        rates: RateLimiter | None = None,
-        on_refused: Callable[[int], object] = lambda status: None,
+        allowed_origins: Collection[str],
+        loopback_only: bool,
+        public_paths: Collection[str],
+        signature_checks: "Mapping[str, SignatureCheck]",
+        rate_limiter: RateLimiter | None = None,
+        on_rejected: Callable[[int], object] = lambda status: None,
     ) -> None:
-        self._app, self._key, self._origins, self._local, self._public = app, key, origins, local, public
-        self._signed, self._rates, self._on_refused = signed, rates, on_refused
+        """Wrap an application.
 
-    async def __call__(self, scope: Scope, receive: _Receive, send: _Send) -> None:
-        """See ASGI."""
+        Args:
+            app: The application.
+            key: The key that clients have to send; None for no key.
+            allowed_origins: Origins of pages that may use the server, besides its own.
+            loopback_only: Whether only this machine can reach the server. Without a key, requests for a host name of another
+                machine are then rejected; otherwise a page could use the server under a name of its own that resolves to it.
+            public_paths: Paths that need no key.
+            signature_checks: Paths whose clients may send a signature instead of the key, with the check.
+            rate_limiter: Limits the requests of each client; None for no limit.
+            on_rejected: Called with the status of every rejection.
+        """
+        self._app, self._key, self._allowed_origins, self._loopback_only = app, key, allowed_origins, loopback_only
+        self._public_paths, self._signature_checks = public_paths, signature_checks
+        self._rate_limiter, self._on_rejected = rate_limiter, on_rejected
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Handle a request. See the ASGI specification."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
 
-        async def send_safely(message: MutableMapping[str, Any]) -> None:
+        async def send_with_headers(message: "Message") -> None:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 headers = list(message.get("headers", []))
                 given = {name.lower() for name, _ in headers}
-                message["headers"] = headers + [one for one in _HEADERS if one[0] not in given]
+                message["headers"] = headers + [header for header in _HEADERS if header[0] not in given]
             await send(message)
 
-        refusal = self._too_often(scope) or self._refusal(scope)
-        if refusal is None:
-            with _leaving():
-                await self._app(scope, receive, send_safely)
+        rejection = self._check_rate(scope) or self._check_access(scope)
+        if rejection is None:
+            with _ignore_disconnect():
+                await self._app(scope, receive, send_with_headers)
         else:
-            self._on_refused(refusal.status)
-            await _refuse(scope, receive, send_safely, refusal)
+            self._on_rejected(rejection.status)
+            await _reject(scope, receive, send_with_headers, rejection)
 
-    def _too_often(self, scope: Scope) -> RequestRejectedError | None:
-        if self._rates is None:
+    def _check_rate(self, scope: "Scope") -> RequestRejectedError | None:
+        if self._rate_limiter is None:
             return None
         address = (scope.get("client") or ("", 0))[0]
-        wait_s = self._rates.wait_s(address, anyio.current_time())
+        wait_s = self._rate_limiter.acquire(address, anyio.current_time())
         if wait_s == 0:
             return None
-        what = f"too many requests: {self._rates.per_minute} a minute is the limit of a client"
-        return RequestRejectedError(429, what, retry_after_s=math.ceil(wait_s))
+        message = f"too many requests: a client may send {self._rate_limiter.per_minute} per minute"
+        return RequestRejectedError(429, message, retry_after_s=math.ceil(wait_s))
 
-    def _refusal(self, scope: Scope) -> RequestRejectedError | None:
+    def _check_access(self, scope: "Scope") -> RequestRejectedError | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        host = headers.get("host")
-        signed = self._signed.get(scope["path"])
-        if signed is not None and signed(scope, headers):
+        host, path = headers.get("host"), scope["path"]
+        has_signature = self._signature_checks.get(path)
+        if has_signature is not None and has_signature(headers):
             return None
-        if self._local and self._key is None and not is_loopback(_name(host)):
+        if self._loopback_only and self._key is None and not is_loopback(_host_name(host)):
             return RequestRejectedError(
                 421, "this server answers to names of its own machine, such as 127.0.0.1 and localhost"
             )
-        if not origin_allowed(headers.get("origin"), host, self._origins):
+        if not origin_allowed(headers.get("origin"), host, self._allowed_origins):
             return RequestRejectedError(
-                403, "pages of this origin may not use this server; serve.origins names those that may"
+                403, "pages of this origin may not use this server; serve.origins lists the origins that may"
             )
-        if scope["path"] in self._public or (self._key is None and signed is None):
+        if path in self._public_paths or (self._key is None and has_signature is None):
             return None
         given = headers.get("authorization") or protocol_key(scope.get("subprotocols", []))
         if self._key is not None and key_matches(given, self._key):
             return None
-        what = (
-            "key is missing or wrong; send `Authorization: Bearer …`"
-            if signed is None
-            else "signature is missing or wrong"
-        )
-        return RequestRejectedError(401, f"the {what}")
+        if has_signature is not None:
+            return RequestRejectedError(401, "the signature is missing or wrong")
+        return RequestRejectedError(401, "the key is missing or wrong; send `Authorization: Bearer …`")
 
 
 @contextmanager
-def _leaving() -> Iterator[None]:
-    """A client may leave at any moment, also before it was let in or told why not; that is nobody's mistake."""
+def _ignore_disconnect() -> Iterator[None]:
+    """Ignore that a client disconnected before it got a response, which can happen at any time and is not an error."""
     from starlette.websockets import WebSocketDisconnect
 
     try:
         yield
     except WebSocketDisconnect:
-        logger.debug("a client left before it was answered")
+        logger.debug("a client disconnected before it got a response")
 
 
-def _name(host: str | None) -> str:
+def _host_name(host: str | None) -> str:
     try:
         return urlsplit(f"//{host or ''}").hostname or ""
     except ValueError:
         return ""
 
 
-async def _refuse(scope: Scope, receive: _Receive, send: _Send, refusal: RequestRejectedError) -> None:
-    status, what = refusal.status, refusal.what
-    kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
+async def _reject(scope: "Scope", receive: "Receive", send: "Send", error: RequestRejectedError) -> None:
+    kind = "http.response"
     if scope["type"] == "websocket":
+        kind = "websocket.http.response"
         await receive()
-        if "websocket.http.response" not in scope.get("extensions", {}):
-            await send({"type": "websocket.close", "code": 1008, "reason": what})
+        if kind not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": 1008, "reason": error.message})
             return
-    body = json.dumps({"error": {"status": status, "what": what}}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    if refusal.retry_after_s is not None:
-        headers.append((b"retry-after", str(refusal.retry_after_s).encode()))
-    await send({"type": f"{kind}.start", "status": status, "headers": headers})
+    body = json.dumps(error_document(error.status, error.message)).encode()
+    headers = {"content-type": "application/json", "content-length": str(len(body)), **error.headers()}
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    raw_headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": f"{kind}.start", "status": error.status, "headers": raw_headers})
     await send({"type": f"{kind}.body", "body": body})

@@ -1,21 +1,23 @@
-"""The page to talk to the server: static files that ship in the package, from a fixed list, with the headers of a page that
-loads nothing from elsewhere. Knows nothing of sessions; `sca/resources/page/line.js` speaks `WS /ws/pcm16`.
+"""The web page of the live server: static files of the package, with headers that let it load nothing from other hosts.
+
+The page opens a session over `WS /ws/pcm16`; see `sca/resources/page/line.js`.
 """
 
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from sca.infer.server.app import ServerContext
+    from sca.infer.server.core.state import ServerContext
 
 __all__ = ["add"]
 
-_TYPES = {
+_CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -23,7 +25,7 @@ _TYPES = {
 _INDEX = "index.html"
 
 _HEADERS = {
-    # 'self' covers the page's own WebSocket; the empty favicon is the one data: there is.
+    # 'self' includes the WebSocket of the page; data: is for its empty favicon.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -38,31 +40,34 @@ _HEADERS = {
 }
 
 
-def add(app: "FastAPI", server: "ServerContext") -> None:
-    """Add `GET /` and the files it asks for (`/page/…`). They need no key: what the page does with one, it asks its user for."""
-    for name, body in _files().items():
+def add(app: "FastAPI", context: "ServerContext") -> None:
+    """Add `GET /` and the files that it loads from `/page/`.
+
+    They need no key: the page asks its user for the key and sends it with the WebSocket.
+    """
+    for name, body in _page_files().items():
         path = "/" if name == _INDEX else f"/page/{name}"
-        app.add_route(path, _answer(name, body), methods=["GET"], include_in_schema=False)
-        server.public.add(path)
+        app.add_route(path, _file_endpoint(name, body), methods=["GET"], include_in_schema=False)
+        context.public_paths.add(path)
 
 
-def _files() -> dict[str, bytes]:
-    found = [one for one in (files("sca.resources") / "page").iterdir() if _suffix(one.name) in _TYPES]
-    return {one.name: one.read_bytes() for one in found}
+def _page_files() -> dict[str, bytes]:
+    folder = files("sca.resources") / "page"
+    return {file.name: file.read_bytes() for file in folder.iterdir() if _suffix(file.name) in _CONTENT_TYPES}
 
 
 def _suffix(name: str) -> str:
     return name[name.rfind(".") :]
 
 
-def _answer(name: str, body: bytes) -> Any:
+def _file_endpoint(name: str, body: bytes) -> "Callable[[Request], Awaitable[Response]]":
     headers = _HEADERS | {"ETag": f'"{sha256(body).hexdigest()[:32]}"'}
 
-    async def answer(request: "Request") -> "Response":
+    async def send_file(request: "Request") -> "Response":
         from starlette.responses import Response
 
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
-        return Response(body, headers=headers, media_type=_TYPES[_suffix(name)])
+        return Response(body, headers=headers, media_type=_CONTENT_TYPES[_suffix(name)])
 
-    return answer
+    return send_file

@@ -1,259 +1,289 @@
-"""`WS /ws/pcm16`: raw PCM16 in, JSON and PCM16 out, over a live session.
+"""`WS /ws/pcm16`: raw PCM16 in, JSON and PCM16 out.
 
-Optional JSON first: `{"prompt"}`, `{"frames_per_chunk"}`, `{"frame_hz"}`, `{"resume"}`, in one message or several. Then binary,
-little-endian mono at 16 kHz in frames of any size. Later texts: `{"type": "interrupt"}`, `{"type": "end"}`, `{"type": "ack"}`.
+A client may first send JSON options, in one message or several: `{"prompt"}`, `{"frames_per_chunk"}`, `{"frame_hz"}`,
+`{"resume"}`. It then sends audio as binary messages of any size, int16 little-endian mono at 16 kHz. Later text messages are
+`{"type": "interrupt"}`, `{"type": "end"}` and `{"type": "ack"}`.
 """
 
 import json
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
-import numpy as np
+from typing_extensions import override
 
+from sca.audio.pcm import pcm16_samples
 from sca.infer.frames import AudioOutput, ControlFrame, ErrorFrame, Frame, Interrupt, ThoughtPacket, TurnEnd
-from sca.infer.server.http.limits import RequestRejectedError
+from sca.infer.server.core.errors import RequestRejectedError
 from sca.infer.server.protocols.pcm16_messages import (
-    Ack,
+    Acknowledgement,
     BadMessageError,
-    Options,
-    audio_head,
+    SessionOptions,
+    audio_announcement,
+    chunk_reply,
     control_document,
-    lost_sound,
+    dropped_audio,
     read_text,
-    reply,
-    validated,
+    validate,
 )
-from sca.infer.server.ws.endpoint import Connection, logger
+from sca.infer.server.ws.connection import REJECTED, Connection, EndReason, accept, logger
 from sca.infer.server.ws.resumable_socket import ClientDisconnectedError, ResumeGapError
-from sca.infer.server.ws.resume import ResumeRefusedError, ResumeRequest, Tokens, client_identity, read_offer
+from sca.infer.server.ws.resume import (
+    ResumeRejectedError,
+    ResumeRequest,
+    ResumeTokens,
+    client_identity,
+    parse_resume_request,
+)
 from sca.infer.server.ws.send_queue import Message
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.websockets import WebSocket
 
-    from sca.infer.server.app import ServerContext
-    from sca.infer.server.ws.session_slots import SessionEnd, SessionSlot
+    from sca.infer.server.core.sessions import SessionEnd, SessionSlot
+    from sca.infer.server.core.state import ServerContext
 
 __all__ = ["add"]
 
-_encode = json.JSONEncoder(ensure_ascii=False).encode
-_ELSEWHERE = 4000  # the close code of a connection whose session went on with another
+_encode_json = json.JSONEncoder(ensure_ascii=False).encode
+_RESUMED_ELSEWHERE = 4000  # the close code of a socket whose session was resumed on another one
 
 
-def add(app: "FastAPI", server: "ServerContext") -> None:
+def add(app: "FastAPI", context: "ServerContext") -> None:
     """Add the endpoint."""
-    tokens: Tokens[_Conversation] = Tokens()
+    tokens: ResumeTokens[_Pcm16Connection] = ResumeTokens()
 
     async def endpoint(websocket: "WebSocket") -> None:
         from starlette.websockets import WebSocketDisconnect
 
-        offer, identity = read_offer(websocket.scope["subprotocols"]), client_identity(websocket.scope)
-        await server.accept(websocket)
+        request = parse_resume_request(websocket.scope["subprotocols"])
+        identity = client_identity(websocket.scope)
+        await accept(websocket)
         try:
-            if offer is None:
-                with server.sessions.seat("pcm16") as seat:
-                    await _Conversation(server, websocket, seat, tokens, identity).run()
+            if request is None:
+                with context.sessions.acquire("pcm16") as slot:
+                    await _Pcm16Connection(context, websocket, slot, tokens, identity).run()
             else:
-                await _resume(server, websocket, offer, tokens.find(offer.token, identity))
-        except RequestRejectedError as refusal:
-            await websocket.close(1013, refusal.what)
-        except ResumeRefusedError as refusal:
-            server.metrics.resumes.labels(refusal.code).inc()
-            with suppress(WebSocketDisconnect, RuntimeError):  # gone already
-                await websocket.send_text(_encode({"type": "error", "code": refusal.code, "message": refusal.what}))
-                await websocket.close(1008, refusal.code)
+                await _resume(context, websocket, request, tokens.find(request.token, identity))
+        except RequestRejectedError as error:
+            await websocket.close(REJECTED, error.message)
+        except ResumeRejectedError as error:
+            context.metrics.resumes.labels(error.code).inc()
+            with suppress(WebSocketDisconnect, RuntimeError):  # the client has disconnected
+                document = {"type": "error", "code": error.code, "message": error.message}
+                await websocket.send_text(_encode_json(document))
+                await websocket.close(1008, error.code)
 
     app.router.add_websocket_route("/ws/pcm16", endpoint)
 
 
 async def _resume(
-    server: "ServerContext", websocket: "WebSocket", offer: ResumeRequest, conversation: "_Conversation"
+    context: "ServerContext", websocket: "WebSocket", request: ResumeRequest, connection: "_Pcm16Connection"
 ) -> None:
-    """Let a session go on with another socket, for as long as it does."""
+    """Continue a session on another socket, until that socket is no longer used."""
     from starlette.websockets import WebSocketDisconnect
 
-    old = conversation.attach(websocket, offer.received)
-    server.metrics.resumes.labels("resumed").inc()
-    if old is not None:  # the client noticed that it broke, and the server had not
+    old = connection.attach(websocket, request.received)
+    context.metrics.resumes.labels("resumed").inc()
+    if old is not None:  # the client detected the broken connection before the server did
         with anyio.move_on_after(1), suppress(WebSocketDisconnect, RuntimeError):
-            await old.close(_ELSEWHERE, "the session goes on with another connection")
-    await conversation.detached(websocket)
+            await old.close(_RESUMED_ELSEWHERE, "the session continues on another connection")
+    await connection.wait_detached(websocket)
 
 
-class _Conversation(Connection):
-    """One session. It begins with the first sound, because its grid may be chosen before."""
+class _Pcm16Connection(Connection):
+    """One client. The session starts with the first audio, because the client may choose its grid before."""
 
     def __init__(
         self,
-        server: "ServerContext",
+        context: "ServerContext",
         websocket: "WebSocket",
-        seat: "SessionSlot",
-        tokens: "Tokens[_Conversation]",
+        slot: "SessionSlot",
+        tokens: "ResumeTokens[_Pcm16Connection]",
         identity: bytes,
     ) -> None:
-        super().__init__(server, websocket, seat)
+        super().__init__(context, websocket, slot)
         self._tokens, self._identity = tokens, identity
-        self._chosen: dict[str, Any] = {}
-        self._options = Options()
+        self._chosen: dict[str, object] = {}
+        self._options = SessionOptions()
         self._resumable = False
-        self._answered: Callable[[], object] = lambda: None
-        self._half = b""
+        self._on_first_message: Callable[[], object] = lambda: None
+        self._half_sample = b""
 
+    @override
     async def run(self) -> None:
-        """See `Connection`."""
         try:
             await super().run()
         finally:
-            self._tokens.spend(self, "resume_expired")
+            self._tokens.invalidate(self, "resume_expired")
 
-    def _work(self) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
-        return (self._read,)
+    @override
+    def _client_tasks(self) -> Sequence[Callable[[], Coroutine[object, None, None]]]:
+        return (self._read_messages,)
 
-    # Coming back
+    # Resuming
 
-    def _keep(self) -> None:
-        """The client wants to be able to come back."""
-        serve = self._server.settings.serve
+    def _enable_resume(self) -> None:
+        """Allow the client to resume, and send its first token."""
+        serve = self._context.settings.serve
         self._resumable = True
         token = None
         if serve.resume_s:
-            self._link.keep(serve.resume_s, serve.resume_bytes)
+            self._socket.enable_resume(serve.resume_s, serve.resume_bytes)
             token = self._tokens.issue(self, self._identity)
-        self._send({"type": "session", "session_id": self._seat.id, "resume_token": token, "resume_s": serve.resume_s})
+        self._send({"type": "session", "session_id": self._slot.id, "resume_token": token, "resume_s": serve.resume_s})
 
     def attach(self, websocket: "WebSocket", received: int) -> "WebSocket | None":
-        """Go on with another socket; returns the one it replaces. Raises `ResumeRefusedError`."""
+        """Continue on another socket.
 
-        def hello(have: int) -> str:
+        Args:
+            websocket: The new socket.
+            received: How many messages the client has received.
+
+        Returns:
+            The socket that was replaced, if there was one.
+
+        Raises:
+            ResumeRejectedError: The session has ended, or the messages that the client lacks are no longer kept.
+        """
+
+        def greeting(received: int) -> str:
             token = self._tokens.issue(self, self._identity)
-            self._answered = lambda: self._tokens.spend(self, "resume_used", but=token)
-            return _encode({"type": "resumed", "session_id": self._seat.id, "resume_token": token, "received": have})
+            self._on_first_message = lambda: self._tokens.invalidate(self, "resume_used", keep=token)
+            return _encode_json(
+                {"type": "resumed", "session_id": self._slot.id, "resume_token": token, "received": received}
+            )
 
         try:
-            old = self._link.attach(websocket, received, hello, lambda: self._answered())
+            old = self._socket.attach(websocket, received, greeting, lambda: self._on_first_message())
         except ResumeGapError as error:
-            raise ResumeRefusedError("resume_lost") from error
+            raise ResumeRejectedError("resume_lost") from error
         except ClientDisconnectedError as error:
-            raise ResumeRefusedError("resume_expired") from error
-        self._seat.waiting = False
-        self._seat.touch()
+            raise ResumeRejectedError("resume_expired") from error
+        self._slot.disconnected = False
+        self._slot.touch()
         if self._source is not None:
             self._source.resume()
-        logger.info("session %s goes on", self._seat.id)
+        logger.info("session %s resumed", self._slot.id)
         return old
 
-    async def detached(self, websocket: "WebSocket") -> None:
-        """Return when a socket is not used any more."""
-        await self._link.released(websocket)
+    async def wait_detached(self, websocket: "WebSocket") -> None:
+        """Wait until a socket is no longer used."""
+        await self._socket.wait_detached(websocket)
 
-    # Out
+    # Sending
 
-    def _send(self, document: dict[str, Any]) -> None:
-        self._outbox.put(_encode(document))
+    def _send(self, document: dict[str, object]) -> None:
+        self._send_queue.put(_encode_json(document))
 
-    def _end(self, why: str, words: str = "") -> None:
-        if not self._done.is_set() and why != "gone":
-            self._send({"type": "bye", "reason": why})
-        super()._end(why, words)
+    @override
+    def _end(self, reason: EndReason, close_text: str = "") -> None:
+        if not self._ended.is_set() and reason != "disconnected":
+            self._send({"type": "bye", "reason": reason})
+        super()._end(reason, close_text)
 
-    def _warn(self, reason: "SessionEnd", left_s: float) -> None:
+    @override
+    def _on_limit_warning(self, reason: "SessionEnd", left_s: float) -> None:
         self._send({"type": "warning", "reason": reason, "seconds_left": round(left_s, 1)})
 
-    def _failed(self, message: str) -> None:
+    @override
+    def _on_failure(self, message: str) -> None:
         self._send({"type": "error", "code": "failed", "message": message})
 
-    def _lost(self, ms: float) -> tuple[str]:
-        return (_encode(lost_sound(ms)),)
+    @override
+    def _gap_messages(self, ms: float) -> tuple[str]:
+        return (_encode_json(dropped_audio(ms)),)
 
-    def _spoken(self, frame: AudioOutput) -> tuple[str, bytes]:
-        return _encode(audio_head(frame)), frame.audio_bytes
+    @override
+    def _encode(self, frame: AudioOutput) -> tuple[str, bytes]:
+        return _encode_json(audio_announcement(frame)), frame.audio_bytes
 
+    @override
     def on_step(self, chunk_index: int, frames: Sequence[Frame]) -> None:
-        """The reply to a chunk."""
-        said = "".join(frame.text_log for frame in frames if isinstance(frame, AudioOutput))
-        thought = "".join(frame.text_token_str for frame in frames if isinstance(frame, ThoughtPacket))
-        document = reply(said or ("" if self._server.engine.info.produces_audio else thought), self._grid, chunk_index)
-        self._send(document | ({"received": self._link.received} if self._resumable else {}))
+        text = "".join(frame.text_log for frame in frames if isinstance(frame, AudioOutput))
+        if not text and not self._context.engine.info.produces_audio:
+            text = "".join(frame.text_token_str for frame in frames if isinstance(frame, ThoughtPacket))
+        document = chunk_reply(text, self._grid, chunk_index)
+        self._send(document | ({"received": self._socket.received} if self._resumable else {}))
 
+    @override
     def on_output(self, frame: AudioOutput, sample: int) -> None:
-        """Sound was sent."""
-        self._seat.busy = True
+        self._slot.speaking = True
 
+    @override
     def on_control(self, frame: ControlFrame) -> None:
-        """Tell the client what happened."""
         if isinstance(frame, TurnEnd | Interrupt):
-            self._seat.busy = False
-        if not (isinstance(frame, ErrorFrame) and frame.fatal):  # that one ends the session, and is told then
+            self._slot.speaking = False
+        if not (isinstance(frame, ErrorFrame) and frame.fatal):  # a fatal error is sent by `_on_failure`
             self._send(control_document(frame))
 
-    # In
+    # Receiving
 
-    async def _read(self) -> None:
+    async def _read_messages(self) -> None:
         while (message := await self._receive()) is not None:
             try:
-                await self._take(message)
+                await self._handle(message)
             except BadMessageError as error:
                 self._send({"type": "error", "code": "bad_message", "message": str(error)})
                 if self._session is None:
                     self._end("bad_message")
-            await self._outbox.room()
+            await self._send_queue.wait_for_room()
 
-    async def _take(self, message: Message) -> None:
-        over = self._done.is_set()  # then only what the client has got matters
+    async def _handle(self, message: Message) -> None:
+        ending = self._ended.is_set()  # then only acknowledgements matter
         if isinstance(message, str):
-            kind, values = read_text(message)
-            if kind == "ack" or not over:
-                self._do(kind, values)
-        elif not over:
-            await self._hear(message)
+            kind, fields = read_text(message)
+            if kind == "ack" or not ending:
+                self._handle_text(kind, fields)
+        elif not ending:
+            await self._handle_audio(message)
 
-    async def _hear(self, data: bytes) -> None:
+    async def _handle_audio(self, data: bytes) -> None:
         if self._source is None:
-            self._source = self._begin(self._prompt)
-        if self._half:
-            data = self._half + data
+            self._source = self._start_session(self._prompt)
+        if self._half_sample:
+            data = self._half_sample + data
         whole = len(data) // 2 * 2
-        self._half = data[whole:]
-        await self._source.put(np.frombuffer(data, "<i2", whole // 2).astype(np.float32) / 32768)
-        self._link.want(2 * self._source.missing - len(self._half))
+        self._half_sample = data[whole:]
+        await self._source.put(pcm16_samples(memoryview(data)[:whole]))
+        self._socket.set_wanted_bytes(2 * self._source.missing_samples - len(self._half_sample))
 
     @property
     def _prompt(self) -> str:
         prompt = self._options.prompt
-        return self._server.settings.duplex.system_prompt if prompt is None else prompt
+        return self._context.settings.duplex.system_prompt if prompt is None else prompt
 
-    def _do(self, kind: str, values: dict[str, Any]) -> None:
+    def _handle_text(self, kind: str, fields: dict[str, object]) -> None:
         match kind:
             case "start" if self._session is None:
-                self._choose(values)
+                self._choose_options(fields)
             case "interrupt" if self._session is not None:
                 self._session.interrupt()
             case "ack" if self._resumable:
-                self._acknowledge(validated(Ack, values).received)
+                self._acknowledge(validate(Acknowledgement, fields).received)
             case "end":
                 if self._source is None:
                     self._end("end")
                 else:
                     self._source.close()
             case "start":
-                raise BadMessageError("prompt, frames_per_chunk, frame_hz and resume are chosen before the first sound")
+                raise BadMessageError("prompt, frames_per_chunk, frame_hz and resume must precede the first audio")
             case _:
                 raise BadMessageError(
-                    "the types of text messages are start, interrupt (once there was sound), ack (with resume) and end"
+                    "the types of text messages are start, interrupt (after the first audio), ack (with resume) and end"
                 )
 
     def _acknowledge(self, received: int) -> None:
         try:
-            self._link.acknowledge(received)
+            self._socket.acknowledge(received)
         except ResumeGapError as error:
-            raise BadMessageError(f"received: {self._link.sent} messages were sent, not {received}") from error
+            raise BadMessageError(f"received: {self._socket.sent} messages were sent, not {received}") from error
 
-    def _choose(self, values: dict[str, Any]) -> None:
-        self._chosen |= values
-        self._options = validated(Options, self._chosen)
-        self._grid = self._options.grid(self._server.settings.grid)
+    def _choose_options(self, fields: dict[str, object]) -> None:
+        self._chosen |= fields
+        self._options = validate(SessionOptions, self._chosen)
+        self._grid = self._options.grid(self._context.settings.grid)
         if self._options.resume and not self._resumable:
-            self._keep()
+            self._enable_resume()

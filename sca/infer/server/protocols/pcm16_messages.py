@@ -1,42 +1,49 @@
-"""The words of `WS /ws/pcm16`: what clients may send as text, and the documents they get. Knows no socket and no session."""
+"""The JSON messages of `WS /ws/pcm16`: those that clients may send, and the documents they get."""
 
 import json
 from dataclasses import asdict
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sca.errors import GridError
 from sca.infer.frames import AudioOutput, ErrorFrame, Interrupt, Lag, TurnEnd
-from sca.units import SPOKEN_HZ, Grid
+from sca.units import SPOKEN_HZ, Grid, seconds_to_samples
 
 __all__ = [
-    "Ack",
+    "Acknowledgement",
     "BadMessageError",
-    "Options",
-    "audio_head",
+    "SessionOptions",
+    "audio_announcement",
+    "chunk_reply",
     "control_document",
-    "lost_sound",
+    "dropped_audio",
     "read_text",
-    "reply",
-    "validated",
+    "validate",
 ]
 
 M = TypeVar("M", bound=BaseModel)
 
 
 class BadMessageError(Exception):
-    """A message that cannot be read, in words for its sender."""
+    """A message that cannot be read. The text is for the client that sent it."""
 
 
-class _Message(BaseModel):
+class _ClientMessage(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Options(_Message):
-    """What a client may choose before the first sound. Others keep what the server was started with."""
+class SessionOptions(_ClientMessage):
+    """What a client may choose before the first audio. None: the server's setting.
+
+    Attributes:
+        prompt: The system prompt.
+        frames_per_chunk: Encoder frames per chunk.
+        frame_hz: Encoder frames per second.
+        resume: Whether the client wants to be able to resume the session.
+    """
 
     prompt: str | None = Field(None, max_length=8000)
     frames_per_chunk: int | None = Field(None, ge=1, le=100)
@@ -44,7 +51,11 @@ class Options(_Message):
     resume: bool = False
 
     def grid(self, default: Grid) -> Grid:
-        """The chosen grid. Raises `BadMessageError` for one that does not divide."""
+        """Return the chosen grid.
+
+        Raises:
+            BadMessageError: A chunk of the grid is not a whole number of samples.
+        """
         try:
             return Grid(
                 Fraction(repr(self.frame_hz)) if self.frame_hz is not None else default.frame_hz,
@@ -54,26 +65,37 @@ class Options(_Message):
             raise BadMessageError(error.message) from error
 
 
-class Ack(_Message):
-    """The client has received so many messages of this session."""
+class Acknowledgement(_ClientMessage):
+    """How many messages of the session the client has received."""
 
     received: int = Field(ge=0)
 
 
-def read_text(text: str) -> tuple[str, dict[str, Any]]:
-    """The type of a text message, `start` when it has none, and the rest of it. Raises `BadMessageError`."""
+def read_text(text: str) -> tuple[str, dict[str, object]]:
+    """Parse a text message.
+
+    Returns:
+        The type, `start` if the message has none, and the other fields.
+
+    Raises:
+        BadMessageError: The message is not a JSON object.
+    """
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadMessageError("a text message should be JSON; sound goes into binary messages") from error
+        raise BadMessageError("a text message must be JSON; send audio as binary messages") from error
     if not isinstance(document, dict):
-        raise BadMessageError("a text message should be a JSON object")
+        raise BadMessageError("a text message must be a JSON object")
     kind = document.pop("type", "start")
     return kind if isinstance(kind, str) else "", document
 
 
-def validated(model: type[M], values: dict[str, Any]) -> M:
-    """Raises `BadMessageError` that names the field."""
+def validate(model: type[M], values: dict[str, object]) -> M:
+    """Return the fields of a message as a model.
+
+    Raises:
+        BadMessageError: A field is not valid; the text names it.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -81,8 +103,8 @@ def validated(model: type[M], values: dict[str, Any]) -> M:
         raise BadMessageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
-def audio_head(frame: AudioOutput) -> dict[str, Any]:
-    """Announces the binary message that comes next."""
+def audio_announcement(frame: AudioOutput) -> dict[str, object]:
+    """Return the document that precedes the binary message of a frame."""
     return {
         "type": "audio",
         "sample_rate": frame.sample_rate,
@@ -93,13 +115,13 @@ def audio_head(frame: AudioOutput) -> dict[str, Any]:
     }
 
 
-def reply(text: str, grid: Grid, chunk_index: int) -> dict[str, Any]:
-    """Answers a chunk."""
-    return {"text": text, **_grid_values(grid), "chunk_index": chunk_index}
+def chunk_reply(text: str, grid: Grid, chunk_index: int) -> dict[str, object]:
+    """Return the document that a client gets for each chunk."""
+    return {"text": text, **_grid_fields(grid), "chunk_index": chunk_index}
 
 
 @lru_cache
-def _grid_values(grid: Grid) -> dict[str, Any]:
+def _grid_fields(grid: Grid) -> dict[str, object]:
     return {
         "chunk_ms": float(grid.chunk_s * 1000),
         "frames_per_chunk": grid.frames_per_chunk,
@@ -107,21 +129,21 @@ def _grid_values(grid: Grid) -> dict[str, Any]:
     }
 
 
-def lost_sound(ms: float) -> dict[str, Any]:
-    """Stands where sound would have been."""
-    return {"type": "dropped", "samples": round(ms * SPOKEN_HZ / 1000), "reason": "slow_reader"}
+def dropped_audio(ms: float) -> dict[str, object]:
+    """Return the document that replaces audio which was dropped."""
+    return {"type": "dropped", "samples": seconds_to_samples(ms / 1000, SPOKEN_HZ), "reason": "slow_reader"}
 
 
-def control_document(frame: TurnEnd | Interrupt | Lag | ErrorFrame) -> dict[str, Any]:
-    """A control frame in the words of this protocol."""
-    values = asdict(frame)
-    values.pop("sample")
+def control_document(frame: TurnEnd | Interrupt | Lag | ErrorFrame) -> dict[str, object]:
+    """Return the document of a control frame."""
+    fields: dict[str, object] = asdict(frame)
+    del fields["sample"]
     match frame:
         case ErrorFrame():
             return {"type": "error", "code": "failed" if frame.fatal else "engine", "message": frame.message}
         case Lag():
-            return {"type": "lag", **values}
+            return {"type": "lag", **fields}
         case TurnEnd():
-            return {"type": "turn_end", **values}
+            return {"type": "turn_end", **fields}
         case _:
-            return {"type": "interrupt", **values}
+            return {"type": "interrupt", **fields}

@@ -1,32 +1,32 @@
-"""`WS /twilio`: a telephone call over a live session, in the words of Twilio's media streams (`<Connect><Stream>`).
+"""`WS /twilio`: a telephone call in the protocol of Twilio's media streams (`<Connect><Stream>`).
 
-In come `connected`, `start`, `media`, `mark`, `dtmf` and `stop`, out go `media`, `mark` and `clear`; sound is µ-law at 8 kHz in
-base64, sent in frames of 20 ms. https://www.twilio.com/docs/voice/media-streams/websocket-messages
+Received events: `connected`, `start`, `media`, `mark`, `dtmf`, `stop`. Sent events: `media`, `mark`, `clear`. The audio is µ-law
+at 8 kHz in base64, sent in frames of 20 ms. https://www.twilio.com/docs/voice/media-streams/websocket-messages
 """
 
 import base64
 import binascii
 import hmac
 import json
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
+from typing_extensions import override
 
 from sca.infer.frames import AudioOutput, ControlFrame, Interrupt, TurnEnd
-from sca.infer.server.http.access import Headers, Scope
-from sca.infer.server.security import twilio_signature
+from sca.infer.server.core.security import twilio_signature
 from sca.infer.server.ws.audio_codec import WIRE_HZ, WireDecoder, WireEncoder
-from sca.infer.server.ws.endpoint import Connection, add_websocket
+from sca.infer.server.ws.connection import Connection, add_websocket
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.websockets import WebSocket
 
-    from sca.infer.server.app import ServerContext
-    from sca.infer.server.ws.session_slots import SessionSlot
+    from sca.infer.server.core.sessions import SessionSlot
+    from sca.infer.server.core.state import ServerContext
 
 __all__ = ["add"]
 
@@ -34,10 +34,11 @@ _PATH = "/twilio"
 _FRAME_MS = 20
 _FRAME_BYTES = WIRE_HZ["pcmu"] * _FRAME_MS // 1000
 _SILENCE = b"\xff"  # 0 in µ-law
+_MAX_PROMPT_CHARACTERS = 8000
 
 
 class _Message(BaseModel):
-    # Twilio adds fields now and then; numbers come as text.
+    # Twilio adds fields from time to time; its numbers are strings.
     model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=to_camel)
 
 
@@ -83,135 +84,148 @@ class _OtherEvent(_Message):
 
 _Event = _StartEvent | _MediaEvent | _MarkEvent | _OtherEvent
 _EVENTS: TypeAdapter[_Event] = TypeAdapter(Annotated[_Event, Field(discriminator="event")])
-_PROMPT_CHARACTERS = 8000
 
 
 class _BadMessageError(Exception):
-    """A message that cannot be read, in words for its sender."""
+    """A message that cannot be read. The text is for the client that sent it."""
 
 
-def add(app: "FastAPI", server: "ServerContext") -> None:
-    """Add the endpoint. With Twilio's auth token in the settings its signature opens it; without, it needs the key like all."""
-    add_websocket(app, server, _PATH, _Call)
-    serve = server.settings.serve
+def add(app: "FastAPI", context: "ServerContext") -> None:
+    """Add the endpoint.
+
+    If the settings contain Twilio's auth token, Twilio's signature is accepted instead of the key.
+    """
+    add_websocket(app, context, _PATH, _TwilioConnection)
+    serve = context.settings.serve
     if serve.twilio_auth_token is not None:
-        server.signed[_PATH] = partial(_signed, serve.twilio_auth_token.get_secret_value(), serve.twilio_url)
+        token = serve.twilio_auth_token.get_secret_value()
+        context.signature_checks[_PATH] = partial(_has_signature, token, serve.twilio_url)
 
 
-def _signed(token: str, url: str, scope: Scope, headers: Headers) -> bool:
-    """Whether Twilio asks, for an account with this token."""
+def _has_signature(token: str, url: str, headers: Mapping[str, str]) -> bool:
+    """Return whether a request was signed by Twilio with an auth token."""
     signed = url or f"wss://{headers.get('host', '')}{_PATH}"
     given = headers.get("x-twilio-signature", "").encode("latin-1", "replace")
     return hmac.compare_digest(given, twilio_signature(signed, token).encode())
 
 
-class _Call(Connection):
-    """One call. Its session begins with `start`; a turn counts as said when the mark behind it comes back."""
+class _TwilioConnection(Connection):
+    """One call. Its session starts with `start`. A turn has been played when the mark after its audio comes back."""
 
-    def __init__(self, server: "ServerContext", websocket: "WebSocket", seat: "SessionSlot") -> None:
-        super().__init__(server, websocket, seat)
-        self._sid = self._awaited = ""
-        self._heard = WireDecoder("pcmu")
-        self._new_turn()
+    def __init__(self, context: "ServerContext", websocket: "WebSocket", slot: "SessionSlot") -> None:
+        super().__init__(context, websocket, slot)
+        self._stream_sid = self._awaited_mark = ""
+        self._decoder = WireDecoder("pcmu")
+        self._start_turn()
 
-    def _new_turn(self) -> None:
-        self._wire, self._rest = WireEncoder("pcmu"), b""
+    def _start_turn(self) -> None:
+        self._encoder, self._partial_frame = WireEncoder("pcmu"), b""
 
-    def _work(self) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
-        return (self._read,)
+    @override
+    def _client_tasks(self) -> Sequence[Callable[[], Coroutine[object, None, None]]]:
+        return (self._read_messages,)
 
-    # In
+    # Receiving
 
-    async def _read(self) -> None:
+    async def _read_messages(self) -> None:
         while (message := await self._receive()) is not None:
             try:
-                event = _event(message)
-                if event is not None and await self._do(event):
+                event = _parse(message)
+                if event is not None and await self._handle(event):
                     return
             except _BadMessageError as error:
                 self._end("bad_message", str(error))
                 return
-            await self._outbox.room()
+            await self._send_queue.wait_for_room()
 
-    async def _do(self, event: _Event) -> bool:
-        """Do what an event says; True when it is the last."""
+    async def _handle(self, event: _Event) -> bool:
+        """Handle an event and return whether it is the last one."""
         match event:
             case _StartEvent(start=start):
                 self._start(start)
             case _MediaEvent(media=media):
                 if self._source is None:
                     raise _BadMessageError("media comes after start")
-                if media.track == "inbound":  # the other track is what we said
-                    await self._source.put(self._heard.push(_decoded(media.payload)))
+                if media.track == "inbound":  # the other track is the audio that we sent
+                    await self._source.put(self._decoder.push(_decode_base64(media.payload)))
             case _MarkEvent(mark=mark):
-                self._seat.busy = self._seat.busy and mark.name != self._awaited
+                self._slot.speaking = self._slot.speaking and mark.name != self._awaited_mark
             case _OtherEvent(event="stop"):
                 if self._source is None:
                     raise _BadMessageError("stop comes after start")
-                await self._source.put(self._heard.flush())
+                await self._source.put(self._decoder.flush())
                 self._source.close()
                 return True
-            case _:  # connected; and keys of the telephone, which no engine here hears
+            case _:  # connected; and dtmf, which engines cannot use
                 pass
         return False
 
     def _start(self, start: _Start) -> None:
         if self._source is not None:
             raise _BadMessageError("start comes once")
-        prompt = start.custom_parameters.get("prompt", self._server.settings.duplex.system_prompt)
-        if len(prompt) > _PROMPT_CHARACTERS:
-            raise _BadMessageError(f"the prompt is longer than {_PROMPT_CHARACTERS} characters")
-        self._sid = start.stream_sid
-        self._source = self._begin(prompt)
+        prompt = start.custom_parameters.get("prompt", self._context.settings.duplex.system_prompt)
+        if len(prompt) > _MAX_PROMPT_CHARACTERS:
+            raise _BadMessageError(f"the prompt is longer than {_MAX_PROMPT_CHARACTERS} characters")
+        self._stream_sid = start.stream_sid
+        self._source = self._start_session(prompt)
 
-    # Out
+    # Sending
 
-    def _message(self, event: str, **values: Any) -> str:
-        return json.dumps({"event": event, "streamSid": self._sid, **values})
+    def _message(self, event: str, **fields: object) -> str:
+        return json.dumps({"event": event, "streamSid": self._stream_sid, **fields})
 
-    def _frames(self, data: bytes) -> list[str]:
-        """Whole frames; what is left waits for the next sound."""
-        data = self._rest + data
+    def _media_messages(self, data: bytes) -> list[str]:
+        """Return the messages of all whole frames. The rest is kept for the next call."""
+        data = self._partial_frame + data
         whole = len(data) // _FRAME_BYTES * _FRAME_BYTES
-        self._rest = data[whole:]
-        return [self._media(data[at : at + _FRAME_BYTES]) for at in range(0, whole, _FRAME_BYTES)]
+        self._partial_frame = data[whole:]
+        return [self._media_message(data[start : start + _FRAME_BYTES]) for start in range(0, whole, _FRAME_BYTES)]
 
-    def _media(self, frame: bytes) -> str:
+    def _media_message(self, frame: bytes) -> str:
         return self._message("media", media={"payload": base64.b64encode(frame).decode()})
 
-    def _spoken(self, frame: AudioOutput) -> list[str]:
-        self._seat.busy, self._awaited = True, ""
-        return self._frames(self._wire.push(frame.audio_bytes))
+    @override
+    def _encode(self, frame: AudioOutput) -> list[str]:
+        self._slot.speaking, self._awaited_mark = True, ""
+        return self._media_messages(self._encoder.push(frame.audio_bytes))
 
-    def _silenced(self) -> None:
-        self._new_turn()
-        self._outbox.put(self._message("clear"))
+    @override
+    def _on_flush(self) -> None:
+        self._start_turn()
+        self._send_queue.put(self._message("clear"))
 
+    @override
     def on_control(self, frame: ControlFrame) -> None:
-        """A turn ended, or was cut off."""
         match frame:
             case TurnEnd():
-                self._finish(frame.turn_id)
+                self._end_turn(frame.turn_id)
             case Interrupt():
-                self._seat.busy = False
-            case _:  # there are no words for it in this protocol
+                self._slot.speaking = False
+            case _:  # the protocol has no message for it
                 pass
 
-    def _finish(self, turn_id: int) -> None:
-        frames = self._frames(self._wire.flush())
-        if self._rest:
-            frames.append(self._media(self._rest.ljust(_FRAME_BYTES, _SILENCE)))
-        self._new_turn()
-        if frames:
-            self._outbox.put(*frames, ms=len(frames) * _FRAME_MS)
-        self._awaited = f"turn-{turn_id}"
-        self._outbox.put(self._message("mark", mark={"name": self._awaited}))
+    def _end_turn(self, turn_id: int) -> None:
+        messages = self._media_messages(self._encoder.flush())
+        if self._partial_frame:
+            messages.append(self._media_message(self._partial_frame.ljust(_FRAME_BYTES, _SILENCE)))
+        self._start_turn()
+        if messages:
+            self._send_queue.put(*messages, ms=len(messages) * _FRAME_MS)
+        self._awaited_mark = f"turn-{turn_id}"
+        self._send_queue.put(self._message("mark", mark={"name": self._awaited_mark}))
 
 
-def _event(message: str | bytes) -> _Event | None:
-    """One event; None for one that is not known here, as there may be some day. Raises `_BadMessageError`."""
+def _parse(message: str | bytes) -> _Event | None:
+    """Parse a message.
+
+    Returns:
+        The event; None for an unknown kind of event, which Twilio may add in the future.
+
+    Raises:
+        _BadMessageError: The message is not a valid event.
+    """
     if isinstance(message, bytes):
-        raise _BadMessageError("this protocol has text messages only; sound is base64 in a media event")
+        raise _BadMessageError("this protocol has text messages only; send audio as base64 in a media event")
     try:
         return _EVENTS.validate_json(message)
     except ValidationError as error:
@@ -219,12 +233,12 @@ def _event(message: str | bytes) -> _Event | None:
         if first["type"] == "union_tag_invalid":
             return None
         if first["type"] == "json_invalid":
-            raise _BadMessageError("a message is JSON") from error
-        where = ".".join(map(str, first["loc"])) or "event"
-        raise _BadMessageError(f"{where}: {first['msg'].lower()}") from error
+            raise _BadMessageError("the message is not JSON") from error
+        field = ".".join(map(str, first["loc"])) or "event"
+        raise _BadMessageError(f"{field}: {first['msg'].lower()}") from error
 
 
-def _decoded(payload: str) -> bytes:
+def _decode_base64(payload: str) -> bytes:
     try:
         return base64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError) as error:

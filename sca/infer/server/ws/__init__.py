@@ -1,1 +1,1 @@
-"""WebSocket transport: resumable connections, buffers, session slots."""
+"""WebSocket sessions: resumable connections, send queues, audio codecs. Independent of the protocols of `protocols/`."""

@@ -1,7 +1,7 @@
-"""The socket of a session; one after another, where a session may be resumed. Knows no protocol.
+"""The connection of a session: one WebSocket, or several in succession if the session may be resumed.
 
-Both sides count the messages they get. What was sent is kept until the client says that it has it; on a new socket all that it has
-not is sent again, and it is told how much of its own has arrived.
+Both sides count the messages they receive. Sent messages are kept until the client acknowledges them; on a new socket, the
+messages that the client lacks are sent again, and the client gets the number of its own messages that have arrived.
 """
 
 from collections import deque
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from sca.infer.notifier import Notifier
-from sca.infer.server.ws.receive_buffer import inbox_of
+from sca.infer.server.transport.receive_buffer import receive_buffer_of
 from sca.infer.server.ws.send_queue import Message, SendQueue
 
 if TYPE_CHECKING:
@@ -19,64 +19,80 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientDisconnectedError", "ResumableSocket", "ResumeGapError"]
 
-_BROKEN = 1006  # anything else is a connection that was closed, by someone who meant it
-_OVERHEAD_BYTES = 64  # of a kept message, beside what it says
-_LAST_WORD_S = 5.0  # until a client that is there has acknowledged the last message
+_ABNORMAL_CLOSURE = 1006  # the connection broke; with any other code it was closed deliberately
+_OVERHEAD_BYTES = 64  # of a kept message, in addition to its content
+_ACKNOWLEDGE_S = 5.0  # for a connected client to acknowledge the last message
 
 
 class ClientDisconnectedError(Exception):
-    """The client is gone, and nobody waits for it any more."""
+    """The client has disconnected and may not resume the session."""
 
 
 class ResumeGapError(Exception):
-    """What the client has not got is not kept any more, or it counts what was never sent."""
+    """The messages that the client lacks are no longer kept, or it acknowledges messages that were not sent."""
 
 
 class ResumableSocket:
-    """Begins with a socket.   received, sent: messages so far, on all sockets.   attached: whether there is a socket now.
+    """A connection that survives its WebSocket.
 
-    broke: called when a socket broke and the client may come back.   patience_s: how long it may take to, 0 when it may not.
+    `send_all` and `receive` are each called by one task.
+
+    Attributes:
+        received: How many messages the client has sent, on all sockets.
+        sent: How many messages were sent to the client, on all sockets.
+        resume_timeout_s: How long the client may take to resume after the socket broke; 0 if it may not resume.
     """
 
-    def __init__(self, websocket: "WebSocket", broke: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, websocket: "WebSocket", on_broken: Callable[[], object] = lambda: None) -> None:
+        """Create a connection over a first socket.
+
+        Args:
+            websocket: The socket, accepted.
+            on_broken: Called when the socket broke and the client may resume.
+        """
         self._socket: WebSocket | None = websocket
-        self._told = broke
+        self._on_broken = on_broken
         self.received = self.sent = 0
         self._kept: deque[Message] = deque()
-        self._kept_bytes = self._most_bytes = 0
-        self.patience_s = 0.0
-        self._over = False
-        self._hello: Message | None = None
-        self._arrived: Callable[[], object] | None = None
+        self._kept_bytes = self._max_kept_bytes = 0
+        self.resume_timeout_s = 0.0
+        self._ended = False
+        self._greeting: Message | None = None
+        self._on_first_message: Callable[[], object] | None = None
         self._reading: anyio.CancelScope | None = None
         self._writing: anyio.CancelScope | None = None
         self._changed = Notifier()
 
     @property
-    def attached(self) -> bool:
-        """See the class."""
+    def connected(self) -> bool:
+        """Whether there is a socket now."""
         return self._socket is not None
 
     @property
-    def kept_bytes(self) -> int:
-        """What was sent and not acknowledged."""
+    def unacknowledged_bytes(self) -> int:
+        """The size of the messages that were sent and not acknowledged."""
         return self._kept_bytes
 
-    def want(self, size: int) -> None:
-        """So many bytes of sound are waited for: fewer need not be received yet. It holds until a socket is replaced."""
-        inbox = None if self._socket is None else inbox_of(self._socket.scope)
-        if inbox is not None:
-            inbox.wanted = size
+    def set_wanted_bytes(self, size: int) -> None:
+        """Set how many bytes of audio `receive` needs next; fewer need not be returned. Applies to the current socket."""
+        receive_buffer = None if self._socket is None else receive_buffer_of(self._socket.scope)
+        if receive_buffer is not None:
+            receive_buffer.wanted_bytes = size
 
     # Resuming
 
-    def keep(self, patience_s: float, most_bytes: int) -> None:
-        """From now on the client may come back within `patience_s`. At most `most_bytes` are kept for it; then the oldest go."""
-        self.patience_s, self._most_bytes = patience_s, most_bytes
+    def enable_resume(self, timeout_s: float, max_kept_bytes: int) -> None:
+        """Allow the client to resume from now on.
 
-    def keep_no_more(self) -> None:
-        """Do not wait for a client that is not there, or for one that goes."""
-        self.patience_s = 0.0
+        Args:
+            timeout_s: How long it may take.
+            max_kept_bytes: The limit of kept messages; beyond it the oldest are dropped.
+        """
+        self.resume_timeout_s, self._max_kept_bytes = timeout_s, max_kept_bytes
+
+    def disable_resume(self) -> None:
+        """Stop waiting for a client that is disconnected, or disconnects later."""
+        self.resume_timeout_s = 0.0
         self._kept.clear()
         self._kept_bytes = 0
         if self._socket is None:
@@ -84,7 +100,14 @@ class ResumableSocket:
         self._changed.notify_all()
 
     def acknowledge(self, received: int) -> None:
-        """The client has so many messages. Raises `ResumeGapError` for more than were sent."""
+        """Drop the kept messages that the client has received.
+
+        Args:
+            received: How many messages the client has received.
+
+        Raises:
+            ResumeGapError: Fewer messages were sent.
+        """
         if received > self.sent:
             raise ResumeGapError
         while self._kept and self.sent - len(self._kept) < received:
@@ -92,132 +115,153 @@ class ResumableSocket:
         self._changed.notify_all()
 
     def attach(
-        self, websocket: "WebSocket", received: int, hello: Callable[[int], Message], arrived: Callable[[], object]
+        self,
+        websocket: "WebSocket",
+        received: int,
+        greeting: Callable[[int], Message],
+        on_first_message: Callable[[], object],
     ) -> "WebSocket | None":
-        """Go on with another socket, on which the client has `received` messages; returns the socket it replaces, if there is one.
+        """Continue on another socket.
 
-        hello: makes the first message, from how many of the client's have arrived; it counts on neither side.
-        arrived: called when the client answers.
-        Raises `ResumeGapError`, and `ClientDisconnectedError` when it is over; then nothing has changed.
+        Args:
+            websocket: The new socket, accepted.
+            received: How many messages the client has received.
+            greeting: Returns the first message on the socket, given how many of the client's messages have arrived. The
+                greeting is not counted by either side.
+            on_first_message: Called when the client sends something on the socket.
+
+        Returns:
+            The socket that was replaced, if there was one.
+
+        Raises:
+            ResumeGapError: The messages that the client lacks are no longer kept. Nothing has changed.
+            ClientDisconnectedError: The session has ended. Nothing has changed.
         """
-        if self._over or not self.patience_s:
+        if self._ended or not self.resume_timeout_s:
             raise ClientDisconnectedError
         if received < self.sent - len(self._kept):
             raise ResumeGapError
         self.acknowledge(received)
         old = self._socket
-        self._hello, self._arrived = hello(self.received), arrived
+        self._greeting, self._on_first_message = greeting(self.received), on_first_message
         self._replace(websocket)
         return old
 
-    async def released(self, websocket: "WebSocket") -> None:
-        """Return when a socket is not used any more."""
-        while self._socket is websocket and not self._over:
+    async def wait_detached(self, websocket: "WebSocket") -> None:
+        """Wait until a socket is no longer used."""
+        while self._socket is websocket and not self._ended:
             await self._changed.wait()
 
-    # Sending and receiving, each by one task
+    # Sending and receiving
 
-    async def send_all(self, outbox: SendQueue) -> None:
-        """Send what is put into `outbox` until it is closed. Raises `ClientDisconnectedError`."""
+    async def send_all(self, queue: SendQueue) -> None:
+        """Send the messages of `queue` until it is closed.
+
+        Raises:
+            ClientDisconnectedError: The client has disconnected.
+        """
         while True:
-            with anyio.move_on_after(self.patience_s if self._socket is None else None):
+            with anyio.move_on_after(self.resume_timeout_s if self._socket is None else None):
                 await self._wait_for_socket()
             socket = self._socket
             if socket is None:
-                self._over = True
+                self._ended = True
                 self._changed.notify_all()
                 raise ClientDisconnectedError
             with anyio.CancelScope() as self._writing:
-                if await self._send_over(socket, outbox):
+                if await self._send_on(socket, queue):
                     return
             self._writing = None
 
-    async def _send_over(self, socket: "WebSocket", outbox: SendQueue) -> bool:
-        """Whether it is all sent; else the socket broke."""
+    async def _send_on(self, socket: "WebSocket", queue: SendQueue) -> bool:
+        """Send messages until the queue is closed (True) or the socket breaks (False)."""
         from starlette.websockets import WebSocketDisconnect
 
         try:
-            again = [] if self._hello is None else [self._hello, *self._kept]
-            for message in again:
+            for unreceived in [] if self._greeting is None else [self._greeting, *self._kept]:
+                await _send(socket, unreceived)
+            self._greeting = None
+            while (message := await queue.take()) is not None:
+                self._count_sent(message)
                 await _send(socket, message)
-            self._hello = None
-            while (fresh := await outbox.take()) is not None:
-                self._number(fresh)
-                await _send(socket, fresh)
-        except (WebSocketDisconnect, RuntimeError):  # gone, in the framework's words
-            self._broke(socket)
+        except (WebSocketDisconnect, RuntimeError):  # starlette raises either when the client has disconnected
+            self._on_disconnect(socket)
             return False
-        with anyio.move_on_after(_LAST_WORD_S):
+        with anyio.move_on_after(_ACKNOWLEDGE_S):
             while self._kept and self._socket is socket:
                 await self._changed.wait()
         return self._socket is socket
 
-    def _number(self, message: Message) -> None:
+    def _count_sent(self, message: Message) -> None:
         self.sent += 1
-        if self.patience_s:
+        if self.resume_timeout_s:
             self._kept.append(message)
             self._kept_bytes += _size(message)
-            while self._kept_bytes > self._most_bytes:
+            while self._kept_bytes > self._max_kept_bytes:
                 self._kept_bytes -= _size(self._kept.popleft())
 
     async def receive(self) -> Message:
-        """The client's next message. Raises `ClientDisconnectedError`."""
+        """Wait for the client's next message.
+
+        Raises:
+            ClientDisconnectedError: The client has disconnected.
+        """
         while True:
             socket = await self._wait_for_socket()
             event = None
-            if self.patience_s:
+            if self.resume_timeout_s:
                 with anyio.CancelScope() as self._reading:
                     event = await socket.receive()
                 self._reading = None
-            else:  # nothing replaces the socket, and who ends the link cancels its tasks
+            else:  # the socket is never replaced, and the task is cancelled when the session ends
                 event = await socket.receive()
             if event is None or socket is not self._socket:
-                continue  # replaced; what had come is not counted, so it comes again
+                continue  # the socket was replaced; the message was not counted, so the client sends it again
             if event["type"] == "websocket.disconnect":
-                self._broke(socket, closed=event.get("code") != _BROKEN)
+                self._on_disconnect(socket, closed=event.get("code") != _ABNORMAL_CLOSURE)
                 continue
             self.received += event.get("messages", 1)
-            if self._arrived is not None:
-                self._arrived()
-                self._arrived = None
+            if self._on_first_message is not None:
+                self._on_first_message()
+                self._on_first_message = None
             data: bytes | None = event.get("bytes")
             text: str = event.get("text", "")
             return text if data is None else data
 
     async def close(self, code: int, reason: str) -> None:
-        """End it, with a close message if there is someone to read it."""
+        """End the connection, with a close message if the client is connected."""
         from starlette.websockets import WebSocketDisconnect
 
         socket = self._socket
         try:
             if socket is not None:
                 await socket.close(code, reason)
-        except (RuntimeError, WebSocketDisconnect):  # the client closed at the same time
+        except (RuntimeError, WebSocketDisconnect):  # the client closed the socket at the same time
             pass
         finally:
             self.end()
 
     def end(self) -> None:
-        """Let go of the socket."""
-        self._over = True
+        """End the connection without a close message."""
+        self._ended = True
         self._replace(None)
 
-    # Which socket
+    # The current socket
 
     async def _wait_for_socket(self) -> "WebSocket":
         while self._socket is None:
-            if self._over:
+            if self._ended:
                 raise ClientDisconnectedError
             await self._changed.wait()
         return self._socket
 
-    def _broke(self, socket: "WebSocket", *, closed: bool = False) -> None:
+    def _on_disconnect(self, socket: "WebSocket", *, closed: bool = False) -> None:
         if socket is not self._socket:
             return
-        self._over = self._over or closed or not self.patience_s
+        self._ended = self._ended or closed or not self.resume_timeout_s
         self._replace(None)
-        if not self._over:
-            self._told()
+        if not self._ended:
+            self._on_broken()
 
     def _replace(self, socket: "WebSocket | None") -> None:
         self._socket = socket
@@ -235,5 +279,5 @@ async def _send(socket: "WebSocket", message: Message) -> None:
 
 
 def _size(message: Message) -> int:
-    # Text is mostly ASCII, and what is not takes as much in memory.
+    # The length of a text is the number of its characters: it is mostly ASCII.
     return _OVERHEAD_BYTES + len(message)

@@ -1,4 +1,4 @@
-"""Messages on their way to a client, in order and bounded in ms of sound. Knows no protocol and no socket."""
+"""A queue of messages to a client, in order and bounded in ms of audio."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -9,97 +9,118 @@ from sca.infer.notifier import Notifier
 __all__ = ["Message", "SendQueue"]
 
 Message = str | bytes
-_MOST_MESSAGES = 256
+_MAX_GROUPS = 256
 
 
 @dataclass(slots=True)
-class _Post:
-    """Messages that belong together.   ms: of sound in them.   lost_ms: of sound that was dropped here instead."""
+class _MessageGroup:
+    """Messages that are sent together.
+
+    Attributes:
+        messages: The messages.
+        ms: The audio in them.
+        dropped_ms: The audio that was dropped at this place in the queue.
+    """
 
     messages: tuple[Message, ...]
     ms: float = 0.0
-    lost_ms: float = 0.0
+    dropped_ms: float = 0.0
 
 
 class SendQueue:
-    """`put` never waits; who makes messages waits with `room`, or drops with `make_room`.
+    """Messages between a session and the socket that sends them.
 
-    lost: makes the messages that stand where sound was dropped, from how many ms.
+    `put` never waits. Producers wait with `wait_for_room`, or make room with `drop_oldest`.
     """
 
-    def __init__(self, most_ms: float, lost: Callable[[float], Sequence[Message]] = lambda ms: ()) -> None:
-        self._most_ms, self._lost = most_ms, lost
-        self._posts: deque[_Post] = deque()
-        self._begun: deque[Message] = deque()  # the rest of a post whose first message was taken: it goes in any case
-        self._gap: _Post | None = None
-        self._held_ms = 0.0
+    def __init__(self, max_ms: float, gap_messages: Callable[[float], Sequence[Message]] = lambda ms: ()) -> None:
+        """Create an empty queue.
+
+        Args:
+            max_ms: The limit of audio in the queue.
+            gap_messages: Returns the messages that replace dropped audio, given its duration in ms.
+        """
+        self._max_ms, self._gap_messages = max_ms, gap_messages
+        self._groups: deque[_MessageGroup] = deque()
+        self._started: deque[Message] = deque()  # the rest of a group whose first message was taken; never dropped
+        self._gap: _MessageGroup | None = None
+        self._audio_ms = 0.0
         self._closed = False
         self._changed = Notifier()
 
     @property
-    def held_ms(self) -> float:
-        """Sound that was not taken yet."""
-        return self._held_ms
+    def audio_ms(self) -> float:
+        """The audio in the queue, in ms."""
+        return self._audio_ms
 
     def __len__(self) -> int:
-        return len(self._posts)
+        return len(self._groups)
 
     def put(self, *messages: Message, ms: float = 0.0) -> None:
-        """Add messages that belong together and hold `ms` of sound. After `close` they are thrown away."""
+        """Add messages that belong together. After `close` they are discarded.
+
+        Args:
+            *messages: The messages.
+            ms: The audio in them.
+        """
         if not self._closed:
-            self._posts.append(_Post(messages, ms))
-            self._held_ms += ms
+            self._groups.append(_MessageGroup(messages, ms))
+            self._audio_ms += ms
             self._changed.notify_all()
 
-    async def room(self, ms: float = 0.0) -> None:
-        """Wait until `ms` of sound more may be put."""
-        while not self._closed and self._posts and not self._fits(ms):
+    async def wait_for_room(self, ms: float = 0.0) -> None:
+        """Wait until `ms` more audio fits into the queue."""
+        while not self._closed and self._groups and not self._fits(ms):
             await self._changed.wait()
 
     def _fits(self, ms: float) -> bool:
-        return self._held_ms + ms <= self._most_ms and len(self._posts) < _MOST_MESSAGES
+        return self._audio_ms + ms <= self._max_ms and len(self._groups) < _MAX_GROUPS
 
-    def make_room(self, ms: float) -> float:
-        """Drop sound, the oldest first, until `ms` more may be put; returns how many ms. A message says so where it was."""
+    def drop_oldest(self, ms: float) -> float:
+        """Drop audio, the oldest first, until `ms` more fits. The messages of `gap_messages` take its place.
+
+        Returns:
+            The dropped audio in ms.
+        """
         dropped = 0.0
-        kept: deque[_Post] = deque()
-        for post in self._posts:
-            if post.ms == 0 or self._held_ms + ms <= self._most_ms:
-                kept.append(post)
+        kept: deque[_MessageGroup] = deque()
+        for group in self._groups:
+            if group.ms == 0 or self._audio_ms + ms <= self._max_ms:
+                kept.append(group)
                 continue
             if self._gap is None:
-                self._gap = _Post(())
+                self._gap = _MessageGroup(())
                 kept.append(self._gap)
-            self._gap.lost_ms += post.ms
-            self._held_ms -= post.ms
-            dropped += post.ms
-        self._posts = kept
+            self._gap.dropped_ms += group.ms
+            self._audio_ms -= group.ms
+            dropped += group.ms
+        self._groups = kept
         return dropped
 
-    def drop_sound(self) -> float:
-        """Forget the sound that was not sent yet, because it was cut off; returns how many ms."""
-        dropped, self._held_ms = self._held_ms, 0.0
-        self._posts = deque(one for one in self._posts if one.ms == 0)
+    def discard_audio(self) -> float:
+        """Remove all audio, because its turn was interrupted. Returns the removed audio in ms."""
+        dropped, self._audio_ms = self._audio_ms, 0.0
+        self._groups = deque(group for group in self._groups if group.ms == 0)
         self._changed.notify_all()
         return dropped
 
     def close(self) -> None:
-        """Nothing more comes; what is there is still taken."""
+        """Accept no more messages. Those in the queue can still be taken."""
         self._closed = True
         self._changed.notify_all()
 
     async def take(self) -> Message | None:
-        """The next message, as soon as there is one; None at the end. Cancelled, it has taken nothing."""
-        while not self._begun:
-            while not self._posts and not self._closed:
+        """Wait for the next message and remove it. None once the queue is closed and empty. Cancelling loses no message."""
+        while not self._started:
+            while not self._groups and not self._closed:
                 await self._changed.wait()
-            if not self._posts:
+            if not self._groups:
                 return None
-            post = self._posts.popleft()
-            if post is self._gap:
+            group = self._groups.popleft()
+            if group is self._gap:
                 self._gap = None
-                post.messages = tuple(self._lost(post.lost_ms))
-            self._held_ms = max(0.0, self._held_ms - post.ms)
-            self._begun.extend(post.messages)
+                group.messages = tuple(self._gap_messages(group.dropped_ms))
+            self._audio_ms = max(0.0, self._audio_ms - group.ms)
+            self._started.extend(group.messages)
             self._changed.notify_all()
-        return self._begun.popleft()
+        return self._started.popleft()

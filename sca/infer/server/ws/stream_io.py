@@ -1,12 +1,15 @@
-"""A network connection as a session's source and sink. Bounded in ms of sound both ways; knows no protocol and no socket.
+"""The audio source and sink of a session over a network, each bounded in ms of audio.
 
-A door puts what it receives into a `NetworkSource`, and sends what it takes out of an `SendQueue`; both make the other side wait.
+A connection puts received audio into a `NetworkSource` and sends what it takes out of a `SendQueue`. Both make the faster side
+wait.
 """
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
 
 from sca.config import LiveConfig
 from sca.infer.clock import TICKS_PER_HEARD_SAMPLE, TICKS_PER_MS, TICKS_PER_SPOKEN_SAMPLE, Clock
@@ -21,11 +24,11 @@ __all__ = ["NetworkSink", "NetworkSource"]
 
 
 class NetworkSource(BaseListener):
-    """A `Source` that is given sound; also a listener of its session.
+    """An `AudioSource` that is fed with `put`. It is also a listener of its session.
 
-    Nothing is heard before a chunk is whole, so sound is handed over by the chunk: what a client's frames cost is to be put here.
-    Sound that comes ahead of real time is handed over as fast as the engine steps, so none of it is ever dropped for lag; sound
-    that is on time is handed over at once. What waits is at most `live.listen_buffer_ms`: then `put` waits.
+    Audio is delivered in whole chunks, because a session can use nothing less. Audio that is ahead of real time is delivered as
+    fast as the engine steps, so that none of it is dropped for lag; audio that is on time is delivered at once. At most
+    `live.listen_buffer_ms` are buffered; then `put` waits.
     """
 
     can_wait = True
@@ -33,169 +36,182 @@ class NetworkSource(BaseListener):
     def __init__(self, clock: Clock, grid: Grid, live: LiveConfig) -> None:
         self._clock = clock
         self._chunk = grid.heard_samples
-        self._room = max(
-            2 * self._chunk, live.listen_buffer_ms * HEARD_HZ // 1000
-        )  # a whole chunk, and a part of the next
-        self._waiting: deque[np.ndarray] = deque()
-        self._held = 0
-        self._given = 0
-        self._origin: int | None = None
-        self._full_since: int | None = None
-        self._stepped = -1
+        # At least a whole chunk and a part of the next one.
+        self._max_samples = max(2 * self._chunk, live.listen_buffer_ms * HEARD_HZ // 1000)
+        self._pieces: deque[NDArray[np.float32]] = deque()
+        self._buffered = 0
+        self._delivered = 0
+        self._origin_tick: int | None = None
+        self._full_since_tick: int | None = None
+        self._last_step = -1
         self._closed = False
-        self._came, self._went, self._due = Notifier(), Notifier(), Notifier()
+        self._chunk_ready, self._room_freed, self._step_done = Notifier(), Notifier(), Notifier()
 
     @property
-    def held_ms(self) -> float:
-        """Sound that waits to be heard."""
-        return self._held * 1000 / HEARD_HZ
+    def buffered_ms(self) -> float:
+        """The audio that has not been delivered, in ms."""
+        return self._buffered * 1000 / HEARD_HZ
 
     @property
     def early(self) -> bool:
-        """Whether its sound comes faster than real time, by more than jitter explains: it is no microphone, or catches up."""
-        return 2 * self._held > self._room or self._ahead(self._room)
+        """Whether the audio arrives faster than real time by more than jitter: a file, or a client that catches up."""
+        return 2 * self._buffered > self._max_samples or self._is_ahead(self._max_samples)
 
     @property
-    def missing(self) -> int:
-        """Samples until one more chunk is whole; until then there is no hurry to put them."""
-        return self._chunk - (self._given + self._held) % self._chunk
+    def missing_samples(self) -> int:
+        """How many samples complete the next chunk. There is no use in calling `put` with fewer."""
+        return self._chunk - (self._delivered + self._buffered) % self._chunk
 
     def resume(self) -> None:
-        """The client comes back, with what was heard meanwhile: from now on that counts as ahead of real time, not as late."""
-        if self._origin is not None:
-            self._origin = self._now() - self._given * TICKS_PER_HEARD_SAMPLE
+        """Note that the client reconnected and sends what it recorded meanwhile: that audio is ahead of time, not late."""
+        if self._origin_tick is not None:
+            self._origin_tick = self._now() - self._delivered * TICKS_PER_HEARD_SAMPLE
 
-    async def put(self, samples: np.ndarray) -> None:
-        """Float32 `(n,)` at 16 kHz, any n. Waits while too much is held; after `close` it is thrown away."""
-        if self._origin is None:
-            self._origin = self._clock.now()
+    async def put(self, samples: NDArray[np.float32]) -> None:
+        """Add audio; wait while the buffer is full. After `close` it is discarded.
+
+        Args:
+            samples: Float32 `(n,)` at 16 kHz, of any length.
+        """
+        if self._origin_tick is None:
+            self._origin_tick = self._clock.now()
         for start in range(0, len(samples), self._chunk):
             piece = samples[start : start + self._chunk]
-            while self._held + len(piece) > self._room and not self._closed:
-                self._full_since = self._now()
-                await self._went.wait()
+            while self._buffered + len(piece) > self._max_samples and not self._closed:
+                self._full_since_tick = self._now()
+                await self._room_freed.wait()
             if self._closed:
                 return
-            if self._full_since is not None:  # we made the client wait; that does not make it late
-                self._origin += self._clock.now() - self._full_since
-                self._full_since = None
-            self._waiting.append(piece)
-            whole = self._whole
-            self._held += len(piece)
-            if self._whole != whole:
-                self._came.notify_all()
+            if self._full_since_tick is not None:
+                # The client had to wait for us, which does not make its audio late.
+                self._origin_tick += self._clock.now() - self._full_since_tick
+                self._full_since_tick = None
+            self._pieces.append(piece)
+            was_complete = self._chunk_complete
+            self._buffered += len(piece)
+            if self._chunk_complete != was_complete:
+                self._chunk_ready.notify_all()
 
     @property
-    def _whole(self) -> bool:
-        """Whether a chunk, of those the session counts, can be handed over."""
-        return self._held >= self._chunk - self._given % self._chunk
+    def _chunk_complete(self) -> bool:
+        """Whether the rest of the chunk that the session needs next is buffered."""
+        return self._buffered >= self._chunk - self._delivered % self._chunk
 
-    def _take(self) -> np.ndarray:
-        """The rest of the chunk that the session waits for, or what there is of it."""
+    def _take(self) -> NDArray[np.float32]:
+        """Remove the rest of the chunk that the session needs next, or as much of it as is buffered."""
         pieces, size = [], 0
-        wanted = self._chunk - self._given % self._chunk
-        while self._waiting and size < wanted:
-            piece = self._waiting.popleft()
+        wanted = self._chunk - self._delivered % self._chunk
+        while self._pieces and size < wanted:
+            piece = self._pieces.popleft()
             if size + len(piece) > wanted:
-                self._waiting.appendleft(piece[wanted - size :])
+                self._pieces.appendleft(piece[wanted - size :])
                 piece = piece[: wanted - size]
             pieces.append(piece)
             size += len(piece)
-        self._held -= size
-        self._given += size
+        self._buffered -= size
+        self._delivered += size
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def close(self) -> None:
-        """Nothing more comes; what is held is still heard."""
+        """Accept no more audio. Buffered audio is still delivered."""
         self._closed = True
-        self._notify()
+        self._notify_all()
 
     def clear(self) -> None:
-        """Forget what is held."""
-        self._waiting.clear()
-        self._held = 0
-        self._notify()
+        """Discard the buffered audio."""
+        self._pieces.clear()
+        self._buffered = 0
+        self._notify_all()
 
     async def blocks(self) -> AsyncIterator[AudioBlock]:
-        """See `Source`."""
+        """Yield chunks until the source is closed and empty. Implements `AudioSource`."""
         while True:
-            while not self._whole and not self._closed:
-                await self._came.wait()
-            if not self._waiting:
+            while not self._chunk_complete and not self._closed:
+                await self._chunk_ready.wait()
+            if not self._pieces:
                 return
-            await self._when_due()
-            if not self._waiting:  # cleared meanwhile
+            await self._wait_until_due()
+            if not self._pieces:  # cleared while waiting
                 continue
             chunk = self._take()
-            self._went.notify_all()
+            self._room_freed.notify_all()
             yield AudioBlock(chunk, self._clock.now())
 
-    async def _when_due(self) -> None:
-        # One chunk of slack for jitter. Ahead of that: not before the chunk before the one this piece falls in was stepped.
-        while self._ahead(self._chunk) and self._stepped < self._given // self._chunk - 1:
-            await self._due.wait()
+    async def _wait_until_due(self) -> None:
+        # One chunk of slack for jitter. Audio further ahead waits for the step of the chunk before it.
+        while self._is_ahead(self._chunk) and self._last_step < self._delivered // self._chunk - 1:
+            await self._step_done.wait()
 
-    def _ahead(self, samples: int) -> bool:
-        """Whether what is handed over next would be due, in real time since the first, more than `samples` from now."""
-        return (
-            self._origin is not None and self._origin + (self._given - samples) * TICKS_PER_HEARD_SAMPLE > self._now()
-        )
+    def _is_ahead(self, samples: int) -> bool:
+        """Return whether the next audio is due more than `samples` from now, in real time since the first."""
+        if self._origin_tick is None:
+            return False
+        return self._origin_tick + (self._delivered - samples) * TICKS_PER_HEARD_SAMPLE > self._now()
 
     def _now(self) -> int:
-        """The time that counts: it stands still while there is no room."""
-        return self._clock.now() if self._full_since is None else self._full_since
+        """Return the current tick. It does not advance while the buffer is full."""
+        return self._clock.now() if self._full_since_tick is None else self._full_since_tick
 
+    @override
     def on_step(self, chunk_index: int, frames: Sequence[Frame]) -> None:
-        """See `SessionListener`."""
-        self._stepped = chunk_index
-        self._due.notify_all()
+        self._last_step = chunk_index
+        self._step_done.notify_all()
 
-    def _notify(self) -> None:
-        for change in (self._came, self._went, self._due):
-            change.notify_all()
+    def _notify_all(self) -> None:
+        for notifier in (self._chunk_ready, self._room_freed, self._step_done):
+            notifier.notify_all()
 
 
 class NetworkSink:
-    """A `Sink` that hands sound to an outbox.
+    """An `AudioSink` that puts audio into a `SendQueue`.
 
-    encode: makes the messages of a frame.   silenced: called when what was sent and not heard yet should fall silent.
-    may_drop: whether, when the client does not take it fast enough, the oldest sound that was not sent yet goes, rather than that
-    the session waits.   dropped: called with how many ms went.
-    Sound is sent as soon as it is said: the client plays it, and when is estimated as if it did so without delay of the network.
+    Audio is sent as soon as the engine produces it. The client plays it; the estimate of when assumes a network without delay.
     """
 
     def __init__(
         self,
-        outbox: SendQueue,
+        queue: SendQueue,
         clock: Clock,
         live: LiveConfig,
         encode: Callable[[AudioOutput], Sequence[Message]],
         *,
-        silenced: Callable[[], object] = lambda: None,
+        on_flush: Callable[[], object] = lambda: None,
         may_drop: Callable[[], bool] = lambda: False,
-        dropped: Callable[[float], object] = lambda ms: None,
+        on_dropped: Callable[[float], object] = lambda ms: None,
     ) -> None:
-        self._outbox, self._clock, self._encode = outbox, clock, encode
-        self._silenced, self._may_drop, self._dropped = silenced, may_drop, dropped
+        """Create a sink.
+
+        Args:
+            queue: The queue of the connection.
+            clock: The clock of the session.
+            live: The settings of the live loop.
+            encode: Returns the messages of a frame.
+            on_flush: Called when the client should stop playing what it has received.
+            may_drop: Returns whether the oldest unsent audio is dropped when the client reads too slowly. If not, the session
+                waits.
+            on_dropped: Called with the dropped audio in ms.
+        """
+        self._queue, self._clock, self._encode = queue, clock, encode
+        self._on_flush, self._may_drop, self._on_dropped = on_flush, may_drop, on_dropped
         self._playout = Playout(live.playout_delay_ms * TICKS_PER_MS, live.playout_delay_max_ms * TICKS_PER_MS)
 
     async def play(self, frame: AudioOutput) -> int:
-        """See `Sink`."""
+        """Queue a frame and return the tick at which the client plays it. Implements `AudioSink`."""
         ticks = frame.num_samples * TICKS_PER_SPOKEN_SAMPLE
         ms = ticks / TICKS_PER_MS
         if self._may_drop():
-            dropped_ms = self._outbox.make_room(ms)
+            dropped_ms = self._queue.drop_oldest(ms)
             if dropped_ms:
-                self._dropped(dropped_ms)
-        await self._outbox.room(ms)
-        self._outbox.put(*self._encode(frame), ms=ms)
+                self._on_dropped(dropped_ms)
+        await self._queue.wait_for_room(ms)
+        self._queue.put(*self._encode(frame), ms=ms)
         return self._playout.push(ticks, frame.turn_id, self._clock.now())
 
     def flush(self) -> None:
-        """See `Sink`."""
-        self._outbox.drop_sound()
+        """Discard unsent audio. Implements `AudioSink`."""
+        self._queue.discard_audio()
         self._playout.cut(self._clock.now())
-        self._silenced()
+        self._on_flush()
 
     async def finish(self, heard_samples: int) -> None:
-        """See `Sink`."""
+        """Do nothing: the connection sends the rest of the queue. Implements `AudioSink`."""

@@ -14,9 +14,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from sca.errors import MissingToolError
-from sca.infer.server.http.limits import RequestRejectedError, read_body
-from sca.infer.server.http.uvicorn_server import ConnectionLimits, listen, serve
-from sca.infer.server.security import check_bind, is_loopback, key_matches
+from sca.infer.server.core.errors import RequestRejectedError
+from sca.infer.server.core.limits import read_body
+from sca.infer.server.core.security import check_bind, is_loopback, key_matches
+from sca.infer.server.transport.uvicorn_server import ConnectionLimits, listen, serve
 from sca.infer.turn.serving.metrics import TurnMetrics
 from sca.infer.turn.serving.model_pool import BusyError
 from sca.infer.turn.serving.npy import NpyError, read_npy
@@ -220,7 +221,7 @@ def _refusal(error: RequestRejectedError) -> "Response":
         headers["Retry-After"] = str(error.retry_after_s)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Key"
-    return _error(error.status, error.what, headers)
+    return _error(error.status, error.message, headers)
 
 
 def run(config: "TurnConfig", *, insecure: bool = False) -> None:
@@ -243,7 +244,7 @@ def run(config: "TurnConfig", *, insecure: bool = False) -> None:
                 app,
                 listener,
                 ConnectionLimits(config.body_timeout_s, config.body_timeout_s, config.max_connections, refused),
-                ready=lambda url: sys.stderr.write(
+                on_ready=lambda url: sys.stderr.write(
                     f"sca turn: listening on {url} ({facts['model']}, {facts['device']}, {facts['pool']} at a time)\n"
                 ),
             )

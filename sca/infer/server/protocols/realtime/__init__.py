@@ -1,1 +1,1 @@
-"""The OpenAI Realtime protocol."""
+"""The OpenAI Realtime protocol at `WS /v1/realtime`."""

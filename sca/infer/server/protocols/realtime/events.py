@@ -1,20 +1,23 @@
-"""The words of the OpenAI Realtime protocol: what clients may send, and the session object. GA names; beta spellings are accepted.
+"""The events of the OpenAI Realtime protocol and its session object.
 
-Knows no socket and no session. Fields that mean nothing here (tools, voices, tracing…) are accepted and ignored where stock clients
-send them; what cannot be done is refused with a `RealtimeError`.
+The names are those of the GA version; the spellings of the beta are accepted. Fields without a meaning here (tools, voices,
+tracing, ...) are ignored where standard clients send them; requests that cannot be fulfilled raise `RealtimeError`.
 """
 
 import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
 from sca.infer.server.ws.audio_codec import WireAudioFormat
 
-__all__ = ["BETA_NAMES", "RealtimeError", "RealtimeSession", "Vad", "read_event", "write_event"]
+__all__ = ["BETA_NAMES", "Event", "RealtimeError", "RealtimeSession", "TurnDetection", "encode_event", "parse_event"]
+
+Event = dict[str, object]
+"""An event as a JSON object."""
 
 BETA_NAMES = {
     "response.output_audio.delta": "response.audio.delta",
@@ -23,15 +26,27 @@ BETA_NAMES = {
     "response.output_audio_transcript.done": "response.audio_transcript.done",
     "conversation.item.added": "conversation.item.created",
 }
-"""What clients of the beta expect instead."""
+"""The beta's names of server events that were renamed."""
 
 _FORMATS: dict[str, WireAudioFormat] = {
-    "audio/pcm": "pcm", "audio/pcmu": "pcmu", "audio/pcma": "pcma", "pcm16": "pcm", "g711_ulaw": "pcmu", "g711_alaw": "pcma",
-}  # fmt: skip
+    "audio/pcm": "pcm",
+    "audio/pcmu": "pcmu",
+    "audio/pcma": "pcma",
+    "pcm16": "pcm",
+    "g711_ulaw": "pcmu",
+    "g711_alaw": "pcma",
+}
 
 
 class RealtimeError(Exception):
-    """An error event. code, param: as the protocol has them.   kind: whose fault it is."""
+    """An error that is sent to the client.
+
+    Attributes:
+        message: The text.
+        code: The protocol's error code.
+        param: The field that is wrong.
+        kind: The protocol's error type.
+    """
 
     def __init__(
         self, message: str, code: str = "invalid_value", param: str | None = None, kind: str = "invalid_request_error"
@@ -39,38 +54,56 @@ class RealtimeError(Exception):
         super().__init__(message)
         self.message, self.code, self.param, self.kind = message, code, param, kind
 
-    def event(self, event_id: object = None) -> dict[str, Any]:
-        """The event that tells of it.   event_id: of the client's event that caused it, as it came."""
-        about = {"type": self.kind, "code": self.code, "message": self.message, "param": self.param}
-        return {"type": "error", "error": about | {"event_id": event_id if isinstance(event_id, str) else None}}
+    def event(self, event_id: object = None) -> Event:
+        """Return the error event.
+
+        Args:
+            event_id: The id of the client event that caused the error, as received.
+        """
+        error = {
+            "type": self.kind,
+            "code": self.code,
+            "message": self.message,
+            "param": self.param,
+            "event_id": event_id if isinstance(event_id, str) else None,
+        }
+        return {"type": "error", "error": error}
 
 
-def read_event(message: str | bytes) -> dict[str, Any]:
-    """One client event. Raises `RealtimeError` for what is none."""
+def parse_event(message: str | bytes) -> tuple[str, Event]:
+    """Parse a client event.
+
+    Returns:
+        The type of the event, and the event.
+
+    Raises:
+        RealtimeError: The message is not an event.
+    """
     if isinstance(message, bytes):
-        raise RealtimeError("binary messages are not part of this protocol; send sound as base64", "invalid_message")
+        raise RealtimeError("binary messages are not part of this protocol; send audio as base64", "invalid_message")
     try:
         event = json.loads(message)
     except (ValueError, RecursionError) as error:
         raise RealtimeError("the message is not JSON", "invalid_json") from error
-    if not isinstance(event, dict) or not isinstance(event.get("type"), str):
-        raise RealtimeError("an event is an object with a text `type`", "missing_required_parameter", "type")
-    return event
+    kind = event.get("type") if isinstance(event, dict) else None
+    if not isinstance(kind, str):
+        raise RealtimeError("an event is an object with a string `type`", "missing_required_parameter", "type")
+    return kind, event
 
 
-def write_event(document: dict[str, Any], *, beta: bool) -> tuple[str, ...]:
-    """The messages of a server event, one or, where the beta has no such event, none."""
-    kind = document["type"]
+def encode_event(event: Event, *, beta: bool) -> tuple[str, ...]:
+    """Return the messages of a server event: one, or none if the beta does not have the event."""
+    kind = str(event["type"])
     if beta:
         if kind == "conversation.item.done":
             return ()
         kind = BETA_NAMES.get(kind, kind)
-    event = {"event_id": f"event_{secrets.token_hex(8)}", **document, "type": kind}
-    return (json.dumps(event, ensure_ascii=False),)
+    document = {"event_id": f"event_{secrets.token_hex(8)}", **event, "type": kind}
+    return (json.dumps(document, ensure_ascii=False),)
 
 
-class Vad(BaseModel):
-    """Turn detection by the door. `semantic_vad` is taken for `server_vad`: there is no other here."""
+class TurnDetection(BaseModel):
+    """Turn detection by the server. `semantic_vad` is treated as `server_vad`."""
 
     type: Literal["server_vad", "semantic_vad"] = "server_vad"
     threshold: float = Field(0.5, ge=0.05, le=1)
@@ -82,43 +115,67 @@ class Vad(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class RealtimeSession:
-    """What a client may set. vad: None when it commits its turns itself."""
+    """The settings of a session.
+
+    Attributes:
+        id: The id.
+        model: The name of the engine.
+        instructions: The system prompt.
+        input_format: The format of the client's audio.
+        output_format: The format of the spoken audio.
+        turn_detection: How turns are detected; None if the client commits its turns.
+    """
 
     id: str
     model: str
     instructions: str = ""
-    heard: WireAudioFormat = "pcm"
-    said: WireAudioFormat = "pcm"
-    vad: Vad | None = field(default_factory=Vad)
+    input_format: WireAudioFormat = "pcm"
+    output_format: WireAudioFormat = "pcm"
+    turn_detection: TurnDetection | None = field(default_factory=TurnDetection)
 
     def updated(self, session: object) -> "RealtimeSession":
-        """With a `session.update`, GA or beta. Raises `RealtimeError`, and then nothing of it holds."""
+        """Return the settings after a `session.update`, GA or beta.
+
+        Args:
+            session: The `session` of the event.
+
+        Raises:
+            RealtimeError: The update is not valid.
+        """
         if not isinstance(session, Mapping):
             raise RealtimeError("session.update needs an object `session`", "missing_required_parameter", "session")
         if session.get("type", "realtime") != "realtime":
-            raise RealtimeError("only sessions of type realtime are served", param="session.type")
+            raise RealtimeError("only sessions of type realtime are supported", param="session.type")
         new = self
         instructions = session.get("instructions")
         if instructions is not None:
             if not isinstance(instructions, str):
-                raise RealtimeError("instructions are text", param="session.instructions")
+                raise RealtimeError("instructions must be a string", param="session.instructions")
             new = replace(new, instructions=instructions)
-        heard = _part(_part(session, "audio", "session"), "input", "session.audio")
-        said = _part(_part(session, "audio", "session"), "output", "session.audio")
-        for given, name, param in (
-            (heard.get("format", session.get("input_audio_format")), "heard", "session.audio.input.format"),
-            (said.get("format", session.get("output_audio_format")), "said", "session.audio.output.format"),
-        ):
-            if given is not None:
-                new = replace(new, **{name: _sound_format(given, param)})  # type: ignore[arg-type]
-        for holder, param in ((session, "session.turn_detection"), (heard, "session.audio.input.turn_detection")):
-            if "turn_detection" in holder:
-                new = replace(new, vad=_vad(holder["turn_detection"], param))
+        audio = _section(session, "audio", "session")
+        input_, output = _section(audio, "input", "session.audio"), _section(audio, "output", "session.audio")
+        input_format = input_.get("format", session.get("input_audio_format"))
+        if input_format is not None:
+            new = replace(new, input_format=_audio_format(input_format, "session.audio.input.format"))
+        output_format = output.get("format", session.get("output_audio_format"))
+        if output_format is not None:
+            new = replace(new, output_format=_audio_format(output_format, "session.audio.output.format"))
+        for section, param in ((session, "session.turn_detection"), (input_, "session.audio.input.turn_detection")):
+            if "turn_detection" in section:
+                new = replace(new, turn_detection=_turn_detection(section["turn_detection"], param))
         return new
 
-    def document(self) -> dict[str, Any]:
-        """The session object of `session.created` and `session.updated`, with both spellings of what has two."""
-        vad = None if self.vad is None else self.vad.model_dump()
+    def document(self) -> dict[str, object]:
+        """Return the session object of `session.created` and `session.updated`."""
+        audio = {
+            "input": {
+                "format": _format_document(self.input_format),
+                "turn_detection": None if self.turn_detection is None else self.turn_detection.model_dump(),
+                "transcription": None,
+                "noise_reduction": None,
+            },
+            "output": {"format": _format_document(self.output_format), "voice": self.model, "speed": 1.0},
+        }
         return {
             "type": "realtime",
             "object": "realtime.session",
@@ -126,48 +183,45 @@ class RealtimeSession:
             "model": self.model,
             "output_modalities": ["audio"],
             "instructions": self.instructions,
-            "audio": {
-                "input": {"format": _named(self.heard), "turn_detection": vad, "transcription": None, "noise_reduction": None},
-                "output": {"format": _named(self.said), "voice": self.model, "speed": 1.0},
-            },
+            "audio": audio,
             "tools": [],
             "tool_choice": "none",
             "max_output_tokens": "inf",
-        }  # fmt: skip
+        }
 
 
-def _part(holder: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
-    part = holder.get(name)
-    if part is None:
+def _section(holder: Mapping[str, object], name: str, path: str) -> Mapping[str, object]:
+    section = holder.get(name)
+    if section is None:
         return {}
-    if not isinstance(part, Mapping):
-        raise RealtimeError(f"{where}.{name} is an object", param=f"{where}.{name}")
-    return part
+    if not isinstance(section, Mapping):
+        raise RealtimeError(f"{path}.{name} must be an object", param=f"{path}.{name}")
+    return section
 
 
-def _named(sound_format: WireAudioFormat) -> dict[str, Any]:
-    return {"type": "audio/pcm", "rate": 24_000} if sound_format == "pcm" else {"type": f"audio/{sound_format}"}
+def _format_document(audio_format: WireAudioFormat) -> dict[str, object]:
+    return {"type": "audio/pcm", "rate": 24_000} if audio_format == "pcm" else {"type": f"audio/{audio_format}"}
 
 
-def _sound_format(given: object, param: str) -> WireAudioFormat:
+def _audio_format(given: object, param: str) -> WireAudioFormat:
     name = given.get("type") if isinstance(given, Mapping) else given
     rate = given.get("rate") if isinstance(given, Mapping) else None
     if not isinstance(name, str) or name not in _FORMATS:
-        raise RealtimeError("sound is audio/pcm (24000 Hz), audio/pcmu or audio/pcma", param=param)
-    sound_format = _FORMATS[name]
-    if rate is not None and rate != (24_000 if sound_format == "pcm" else 8_000):
+        raise RealtimeError("the format must be audio/pcm (24000 Hz), audio/pcmu or audio/pcma", param=param)
+    audio_format = _FORMATS[name]
+    if rate is not None and rate != (24_000 if audio_format == "pcm" else 8_000):
         raise RealtimeError(
-            "audio/pcm has a rate of 24000, audio/pcmu and audio/pcma one of 8000", param=f"{param}.rate"
+            "the rate of audio/pcm is 24000, that of audio/pcmu and audio/pcma 8000", param=f"{param}.rate"
         )
-    return sound_format
+    return audio_format
 
 
-def _vad(given: object, param: str) -> Vad | None:
+def _turn_detection(given: object, param: str) -> TurnDetection | None:
     if given is None:
         return None
     try:
-        return Vad.model_validate(given)
+        return TurnDetection.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join([param, *map(str, first["loc"])])
-        raise RealtimeError(f"{where}: {first['msg'].lower()}", param=where) from error
+        field_name = ".".join([param, *map(str, first["loc"])])
+        raise RealtimeError(f"{field_name}: {first['msg'].lower()}", param=field_name) from error

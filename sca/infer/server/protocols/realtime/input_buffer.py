@@ -1,6 +1,6 @@
-"""The input audio buffer of the realtime protocol: what was appended, for the VAD to look at, then kept for the engine to hear.
+"""The input audio buffer of the Realtime protocol, in samples at 16 kHz.
 
-Knows no socket and no session; counts in samples at 16 kHz. Synchronous.
+Appended audio is new until the VAD has processed it; then the engine gets it, or it is kept for the engine.
 """
 
 import base64
@@ -8,6 +8,7 @@ import binascii
 from collections import deque
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sca.infer.server.protocols.realtime.events import RealtimeError
 from sca.infer.server.ws.audio_codec import WireAudioFormat, WireDecoder
@@ -15,110 +16,121 @@ from sca.units import HEARD_HZ
 
 __all__ = ["InputBuffer"]
 
-_MOST_S = 120  # of a client that appends faster than it is heard, or never commits
-_LEAST_COMMIT_MS = 100  # as the original has it
+_MAX_S = 120  # buffered for a client that appends faster than the engine steps, or never commits
+_MIN_COMMIT_MS = 100  # as in the original protocol
 
 
 class InputBuffer:
-    """fresh: whether there is sound that nobody has looked at.   kept: whether there is some that the engine may hear later."""
+    """The audio of one client."""
 
-    def __init__(self, sound_format: WireAudioFormat) -> None:
-        self._wire = WireDecoder(sound_format)
-        self._fresh: deque[np.ndarray] = deque()
-        self._kept: deque[np.ndarray] = deque()
-        self._held = 0
+    def __init__(self, audio_format: WireAudioFormat) -> None:
+        self._decoder = WireDecoder(audio_format)
+        self._new: deque[NDArray[np.float32]] = deque()
+        self._kept: deque[NDArray[np.float32]] = deque()
+        self._buffered = 0
         self._uncommitted = 0
 
     @property
-    def fresh(self) -> bool:
-        """See the class."""
-        return bool(self._fresh)
+    def has_new(self) -> bool:
+        """Whether there is audio that the VAD has not processed."""
+        return bool(self._new)
 
     @property
-    def kept(self) -> bool:
-        """See the class."""
+    def has_kept(self) -> bool:
+        """Whether there is audio that the VAD has processed and the engine has not got."""
         return bool(self._kept)
 
-    def set_format(self, sound_format: WireAudioFormat) -> None:
-        """What is appended from now on has another format."""
+    def set_format(self, audio_format: WireAudioFormat) -> None:
+        """Set the format of the audio that is appended from now on."""
         self.flush()
-        self._wire = WireDecoder(sound_format)
+        self._decoder = WireDecoder(audio_format)
 
     def append(self, audio: object) -> None:
-        """Base64 of the client. Raises `RealtimeError` for what is none, and when too much waits."""
+        """Add audio of the client.
+
+        Args:
+            audio: The audio in base64, as received.
+
+        Raises:
+            RealtimeError: It is not base64, or too much audio is buffered.
+        """
         if not isinstance(audio, str):
-            raise RealtimeError("audio is text: base64", "missing_required_parameter", "audio")
+            raise RealtimeError("audio must be a base64 string", "missing_required_parameter", "audio")
         try:
             data = base64.b64decode(audio, validate=True)
         except (binascii.Error, ValueError) as error:
             raise RealtimeError("audio is not base64", "invalid_audio", "audio") from error
-        if self._held > _MOST_S * HEARD_HZ:
-            raise RealtimeError(f"{_MOST_S} s of sound wait, and that is the limit", "input_audio_buffer_full")
-        self._take(self._wire.push(data))
+        if self._buffered > _MAX_S * HEARD_HZ:
+            raise RealtimeError(f"{_MAX_S} s of audio are buffered, and that is the limit", "input_audio_buffer_full")
+        self._add(self._decoder.push(data))
 
     def flush(self) -> None:
-        """The sound appended so far ends here: what the resampler kept back is heard too."""
-        self._take(self._wire.flush())
+        """Add the samples that are left in the resampler: the audio ends here."""
+        self._add(self._decoder.flush())
 
-    def _take(self, samples: np.ndarray) -> None:
+    def _add(self, samples: NDArray[np.float32]) -> None:
         if len(samples):
-            self._held += len(samples)
-            self._fresh.append(samples)
+            self._buffered += len(samples)
+            self._new.append(samples)
 
-    def look(self, most: int) -> np.ndarray:
-        """The next `most` samples, or fewer, of what is fresh; they belong to the turn that is not committed yet.
+    def take_new(self, max_samples: int) -> NDArray[np.float32]:
+        """Remove up to `max_samples` of new audio, which belongs to the current turn.
 
-        Whoever takes them hears them, or gives them back with `keep`.
+        The caller passes it to the engine, or returns it with `keep`.
         """
-        first = self._fresh.popleft()
-        samples, rest = first[:most], first[most:]
+        first = self._new.popleft()
+        samples, rest = first[:max_samples], first[max_samples:]
         if len(rest):
-            self._fresh.appendleft(rest)
-        self._held -= len(samples)
+            self._new.appendleft(rest)
+        self._buffered -= len(samples)
         self._uncommitted += len(samples)
         return samples
 
-    def hush(self, samples: np.ndarray) -> None:
-        """Silence was heard, because the client sent nothing; it counts as if it had."""
-        self._uncommitted += len(samples)
+    def count_silence(self, samples: int) -> None:
+        """Count silence that the engine got because the client sent nothing; it belongs to the current turn."""
+        self._uncommitted += samples
 
-    def keep(self, samples: np.ndarray) -> None:
-        """They were looked at, and the engine may hear them later."""
-        self._held += len(samples)
+    def keep(self, samples: NDArray[np.float32]) -> None:
+        """Keep audio that the VAD has processed for the engine."""
+        self._buffered += len(samples)
         self._kept.append(samples)
 
     def keep_all(self) -> None:
-        """Without a VAD nothing looks at the sound before it is asked for."""
-        while self._fresh:
-            self.keep(self.look(len(self._fresh[0])))
+        """Keep all new audio for the engine, without a VAD."""
+        while self._new:
+            self.keep(self.take_new(len(self._new[0])))
 
-    def hear(self) -> np.ndarray:
-        """The oldest of what is kept."""
+    def take_kept(self) -> NDArray[np.float32]:
+        """Remove the oldest kept audio."""
         samples = self._kept.popleft()
-        self._held -= len(samples)
+        self._buffered -= len(samples)
         return samples
 
     def commit(self) -> None:
-        """The turn is over. Raises `RealtimeError` when there is next to nothing in it."""
-        if self._uncommitted < _LEAST_COMMIT_MS * HEARD_HZ // 1000:
-            has = self._uncommitted * 1000 / HEARD_HZ
+        """End the current turn at the client's request.
+
+        Raises:
+            RealtimeError: The turn has less than 100 ms of audio.
+        """
+        if self._uncommitted < _MIN_COMMIT_MS * HEARD_HZ // 1000:
+            ms = self._uncommitted * 1000 / HEARD_HZ
             raise RealtimeError(
-                f"the buffer holds {has:.0f} ms, and a turn has at least {_LEAST_COMMIT_MS} ms",
+                f"the buffer holds {ms:.0f} ms, and a turn needs at least {_MIN_COMMIT_MS} ms",
                 "input_audio_buffer_commit_empty",
             )
         self._uncommitted = 0
 
-    def turn_over(self) -> None:
-        """The VAD says that the turn is over."""
+    def end_turn(self) -> None:
+        """End the current turn because the VAD detected its end."""
         self._uncommitted = 0
 
     def clear(self) -> None:
-        """Forget what was not committed, as far as it was not heard."""
-        self._wire.flush()
-        self._held -= sum(map(len, self._fresh))
-        self._fresh.clear()
+        """Discard the audio of the current turn, except what the engine has got."""
+        self._decoder.flush()
+        self._buffered -= sum(map(len, self._new))
+        self._new.clear()
         while self._uncommitted > 0 and self._kept:
             last = len(self._kept.pop())
             self._uncommitted -= last
-            self._held -= last
+            self._buffered -= last
         self._uncommitted = 0

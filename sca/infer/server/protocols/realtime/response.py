@@ -1,64 +1,106 @@
-"""A turn of the engine as a response of the realtime protocol: its events in order, and the items of the conversation.
+"""A turn of the engine as a response of the Realtime protocol, and the items of the conversation.
 
-Knows no socket: events go to `send`, which takes a document. Sound is counted in ms that were sent.
+Events are passed to a `send` function.
 """
 
 import base64
 import secrets
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
-from sca.infer.server.protocols.realtime.events import RealtimeError
+from sca.infer.server.protocols.realtime.events import Event, RealtimeError
 from sca.infer.server.ws.audio_codec import WireAudioFormat, WireEncoder
 from sca.units import SPOKEN_HZ
 
-__all__ = ["Items", "Response"]
+__all__ = ["ConversationItem", "ConversationItems", "Response", "new_item_id", "user_item"]
 
-Send = Callable[[dict[str, Any]], None]
-_MOST_ITEMS = 1000
+Send = Callable[[Event], None]
+_MAX_ITEMS = 1000
 
 
-class Items:
-    """The conversation, the latest thousand items of it. Each is a document as clients see it."""
+class ConversationItem(TypedDict):
+    """A message of the conversation, in the protocol's JSON format."""
+
+    content: list[dict[str, object]]
+    id: str
+    object: Literal["realtime.item"]
+    type: Literal["message"]
+    role: Literal["user", "assistant"]
+    status: Literal["in_progress", "completed", "incomplete"]
+
+
+def new_item_id() -> str:
+    """Return a new item id."""
+    return f"item_{secrets.token_hex(12)}"
+
+
+def user_item(item_id: str) -> ConversationItem:
+    """Return the item of a turn of the user."""
+    return {
+        "id": item_id,
+        "object": "realtime.item",
+        "type": "message",
+        "role": "user",
+        "status": "completed",
+        "content": [{"type": "input_audio", "transcript": None}],
+    }
+
+
+class ConversationItems:
+    """The latest thousand items of the conversation."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._items: dict[str, dict[str, Any]] = {}
-        self._said_ms: dict[str, float] = {}
-        self._last: str | None = None
+        self._items: dict[str, ConversationItem] = {}
+        self._audio_ms: dict[str, float] = {}
+        self._last_id: str | None = None
 
-    def add(self, item: dict[str, Any]) -> str | None:
-        """Note a new item and tell of it; returns the id of the one before."""
-        before, self._last = self._last, item["id"]
+    def add(self, item: ConversationItem) -> str | None:
+        """Add an item and send an event for it. Returns the id of the item before it."""
+        previous, self._last_id = self._last_id, item["id"]
         self._items[item["id"]] = item
-        if len(self._items) > _MOST_ITEMS:
+        if len(self._items) > _MAX_ITEMS:
             oldest = next(iter(self._items))
             del self._items[oldest]
-            self._said_ms.pop(oldest, None)
-        self._send({"type": "conversation.item.added", "previous_item_id": before, "item": item})
-        return before
+            self._audio_ms.pop(oldest, None)
+        self._send({"type": "conversation.item.added", "previous_item_id": previous, "item": item})
+        return previous
 
-    def done(self, item: dict[str, Any], before: str | None) -> None:
-        """Tell that an item is as it stays."""
-        self._send({"type": "conversation.item.done", "previous_item_id": before, "item": item})
+    def complete(self, item: ConversationItem, previous_id: str | None) -> None:
+        """Send the event that an item is complete.
 
-    def said(self, item_id: str, ms: float) -> None:
-        """So much sound of an item was sent."""
-        self._said_ms[item_id] = self._said_ms.get(item_id, 0.0) + ms
+        Args:
+            item: The item.
+            previous_id: The id of the item before it.
+        """
+        self._send({"type": "conversation.item.done", "previous_item_id": previous_id, "item": item})
+
+    def count_audio(self, item_id: str, ms: float) -> None:
+        """Count audio of an item that was sent."""
+        self._audio_ms[item_id] = self._audio_ms.get(item_id, 0.0) + ms
 
     def truncate(self, item_id: object, content_index: object, audio_end_ms: object) -> None:
-        """Keep what was heard of an answer; what was said in it is then not known word by word, so its transcript goes."""
+        """Shorten a response to what the user heard. Its transcript is removed, because its words have no times.
+
+        Args:
+            item_id: The item of the response, as received.
+            content_index: The content part, as received; must be 0.
+            audio_end_ms: The new length, as received.
+
+        Raises:
+            RealtimeError: An argument is not valid.
+        """
         item = self._get(item_id)
         if item["role"] != "assistant":
-            raise RealtimeError("only what the assistant said can be truncated", param="item_id")
+            raise RealtimeError("only items of the assistant can be truncated", param="item_id")
         if content_index != 0:
             raise RealtimeError("items have one content part, 0", param="content_index")
         if not isinstance(audio_end_ms, int) or isinstance(audio_end_ms, bool) or audio_end_ms < 0:
-            raise RealtimeError("audio_end_ms is a whole number of ms", param="audio_end_ms")
-        said_ms = self._said_ms.get(item["id"], 0.0)
-        if audio_end_ms > said_ms:
-            raise RealtimeError(f"the item is only {said_ms:.0f} ms long", param="audio_end_ms")
-        self._said_ms[item["id"]] = float(audio_end_ms)
+            raise RealtimeError("audio_end_ms must be a whole number of ms", param="audio_end_ms")
+        audio_ms = self._audio_ms.get(item["id"], 0.0)
+        if audio_end_ms > audio_ms:
+            raise RealtimeError(f"the item is only {audio_ms:.0f} ms long", param="audio_end_ms")
+        self._audio_ms[item["id"]] = float(audio_end_ms)
         item["content"] = [{"type": "output_audio"}]
         self._send(
             {
@@ -70,51 +112,61 @@ class Items:
         )
 
     def retrieve(self, item_id: object) -> None:
-        """Tell what an item is."""
+        """Send an item to the client."""
         self._send({"type": "conversation.item.retrieved", "item": self._get(item_id)})
 
     def delete(self, item_id: object) -> None:
-        """Forget an item. The engine's own memory of what it heard and said stays."""
+        """Delete an item. The engine's own memory of the conversation does not change."""
         item = self._get(item_id)
         del self._items[item["id"]]
-        self._said_ms.pop(item["id"], None)
+        self._audio_ms.pop(item["id"], None)
         self._send({"type": "conversation.item.deleted", "item_id": item["id"]})
 
-    def _get(self, item_id: object) -> dict[str, Any]:
+    def _get(self, item_id: object) -> ConversationItem:
         item = self._items.get(item_id) if isinstance(item_id, str) else None
         if item is None:
-            raise RealtimeError("there is no such item in this conversation", "item_not_found", "item_id")
+            raise RealtimeError("the conversation has no such item", "item_not_found", "item_id")
         return item
 
 
 class Response:
-    """One response, from `response.created` (told at once) to `finish`.
+    """One response, from `response.created`, which is sent at once, to `finish`.
 
-    turn_id: the engine's turn, None until it says something.
+    Attributes:
+        id: The id of the response.
+        turn_id: The engine's turn; None until the engine speaks.
     """
 
-    def __init__(self, send: Send, items: Items, said: WireAudioFormat) -> None:
+    def __init__(self, send: Send, items: ConversationItems, audio_format: WireAudioFormat) -> None:
         self._send, self._items = send, items
-        self._wire = WireEncoder(said)
-        self._item: dict[str, Any] | None = None
-        self._before: str | None = None
+        self._encoder = WireEncoder(audio_format)
+        self._item: ConversationItem | None = None
+        self._previous_id: str | None = None
         self._transcript = ""
         self.turn_id: int | None = None
         self.id = f"resp_{secrets.token_hex(12)}"
         send({"type": "response.created", "response": self._document("in_progress")})
 
-    def say(self, audio_bytes: bytes, text: str, turn_id: int) -> dict[str, Any] | None:
-        """A frame of the answer: int16 little-endian at 24 kHz, and what is said in it. Returns the event of its sound, to be sent
-        by the caller; the others are sent.
+    def add_audio(self, audio_bytes: bytes, text: str, turn_id: int) -> Event | None:
+        """Add a frame of the response. All of its events are sent, except that of the audio.
+
+        Args:
+            audio_bytes: Int16 little-endian at 24 kHz.
+            text: What is said in it.
+            turn_id: The engine's turn.
+
+        Returns:
+            The event of the audio, for the caller to send; None if there is no audio to send yet.
         """
-        if self._item is None:
+        item = self._item
+        if item is None:
             self.turn_id = turn_id
-            self._begin()
+            item = self._start_item()
         if text:
             self._transcript += text
-            self._tell("response.output_audio_transcript.delta", delta=text)
-        self._items.said(self._item_id, len(audio_bytes) / 2 * 1000 / SPOKEN_HZ)
-        return self._delta(self._wire.push(audio_bytes))
+            self._send_part(item, "response.output_audio_transcript.delta", delta=text)
+        self._items.count_audio(item["id"], len(audio_bytes) / 2 * 1000 / SPOKEN_HZ)
+        return self._audio_event(item, self._encoder.push(audio_bytes))
 
     def finish(
         self,
@@ -122,52 +174,62 @@ class Response:
         reason: Literal["turn_detected", "client_cancelled"] | None = None,
         error: dict[str, str] | None = None,
     ) -> None:
-        """Tell how it ended."""
-        if self._item is not None:
-            rest = self._delta(self._wire.flush()) if status == "completed" else None
+        """Send the events that end the response.
+
+        Args:
+            status: How it ended.
+            reason: Why it was cancelled.
+            error: Why it failed.
+        """
+        item = self._item
+        if item is not None:
+            rest = self._audio_event(item, self._encoder.flush()) if status == "completed" else None
             if rest is not None:
                 self._send(rest)
-            self._end("completed" if status == "completed" else "incomplete")
-        details: dict[str, Any] | None = None
+            self._finish_item(item, "completed" if status == "completed" else "incomplete")
+        details: Event | None = None
         if status != "completed":
             details = {"type": status, "reason": reason, "error": error}
         self._send({"type": "response.done", "response": self._document(status, details)})
 
-    def _begin(self) -> None:
-        item = {"id": f"item_{secrets.token_hex(12)}", "object": "realtime.item", "type": "message", "role": "assistant",
-                "status": "in_progress", "content": []}  # fmt: skip
+    def _start_item(self) -> ConversationItem:
+        item: ConversationItem = {
+            "id": new_item_id(),
+            "object": "realtime.item",
+            "type": "message",
+            "role": "assistant",
+            "status": "in_progress",
+            "content": [],
+        }
         self._item = item
         self._send({"type": "response.output_item.added", "response_id": self.id, "output_index": 0, "item": item})
-        self._before = self._items.add(item)
-        self._tell("response.content_part.added", part={"type": "audio", "transcript": ""})
+        self._previous_id = self._items.add(item)
+        self._send_part(item, "response.content_part.added", part={"type": "audio", "transcript": ""})
+        return item
 
-    def _end(self, status: str) -> None:
-        assert self._item is not None
-        self._tell("response.output_audio.done")
-        self._tell("response.output_audio_transcript.done", transcript=self._transcript)
-        self._tell("response.content_part.done", part={"type": "audio", "transcript": self._transcript})
-        self._item["status"] = status
-        self._item["content"] = [{"type": "output_audio", "transcript": self._transcript}]
-        self._send({"type": "response.output_item.done", "response_id": self.id, "output_index": 0, "item": self._item})
-        self._items.done(self._item, self._before)
+    def _finish_item(self, item: ConversationItem, status: Literal["completed", "incomplete"]) -> None:
+        self._send_part(item, "response.output_audio.done")
+        self._send_part(item, "response.output_audio_transcript.done", transcript=self._transcript)
+        self._send_part(item, "response.content_part.done", part={"type": "audio", "transcript": self._transcript})
+        item["status"] = status
+        item["content"] = [{"type": "output_audio", "transcript": self._transcript}]
+        self._send({"type": "response.output_item.done", "response_id": self.id, "output_index": 0, "item": item})
+        self._items.complete(item, self._previous_id)
 
-    @property
-    def _item_id(self) -> str:
-        assert self._item is not None
-        item_id: str = self._item["id"]
-        return item_id
+    def _audio_event(self, item: ConversationItem, data: bytes) -> Event | None:
+        if not data:
+            return None
+        return self._part_event(item, "response.output_audio.delta", delta=base64.b64encode(data).decode())
 
-    def _delta(self, data: bytes) -> dict[str, Any] | None:
-        return self._event("response.output_audio.delta", delta=base64.b64encode(data).decode()) if data else None
+    def _send_part(self, item: ConversationItem, kind: str, **fields: object) -> None:
+        self._send(self._part_event(item, kind, **fields))
 
-    def _tell(self, kind: str, **values: Any) -> None:
-        self._send(self._event(kind, **values))
+    def _part_event(self, item: ConversationItem, kind: str, **fields: object) -> Event:
+        """Return an event about the content part of the item."""
+        part = {"response_id": self.id, "item_id": item["id"], "output_index": 0, "content_index": 0}
+        return {"type": kind, **part, **fields}
 
-    def _event(self, kind: str, **values: Any) -> dict[str, Any]:
-        place = {"response_id": self.id, "item_id": self._item_id, "output_index": 0, "content_index": 0}
-        return {"type": kind, **place, **values}
-
-    def _document(self, status: str, details: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _document(self, status: str, details: Event | None = None) -> Event:
         return {
             "id": self.id,
             "object": "realtime.response",

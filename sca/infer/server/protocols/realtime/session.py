@@ -1,118 +1,122 @@
-"""`WS /v1/realtime`: the OpenAI Realtime protocol over a live session, so that stock clients talk to the engine.
+"""`WS /v1/realtime`: the OpenAI Realtime protocol over a live session, for standard clients.
 
-The engine listens all the time and decides when it speaks. With turn detection on it hears at once what a client appends, and
-the door's VAD tells the client what it notices. With `turn_detection: null` (or `create_response: false`) sound is kept until
-`response.create`. An engine lives by what it hears: while it owes an answer and the client sends nothing, it hears silence.
+The engine listens continuously and decides when to speak. With turn detection it gets appended audio at once, and the client
+gets the events of the server's VAD. With `turn_detection: null` or `create_response: false`, audio is kept until
+`response.create`. An engine advances only with its input: while a response is expected and the client sends nothing, the
+engine gets silence.
 """
 
-import secrets
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
 
 from sca.audio.vad import SileroVad
 from sca.infer.frames import AudioOutput, ControlFrame, Interrupt, TurnEnd
 from sca.infer.notifier import Notifier
-from sca.infer.server.protocols.realtime.events import RealtimeError, RealtimeSession, read_event, write_event
+from sca.infer.server.protocols.realtime.events import Event, RealtimeError, RealtimeSession, encode_event, parse_event
 from sca.infer.server.protocols.realtime.input_buffer import InputBuffer
-from sca.infer.server.protocols.realtime.response import Items, Response
-from sca.infer.server.protocols.realtime.speech_detector import SpeechDetector, SpeechEdge
-from sca.infer.server.ws.endpoint import Connection, add_websocket
+from sca.infer.server.protocols.realtime.response import ConversationItems, Response, new_item_id, user_item
+from sca.infer.server.protocols.realtime.speech_detector import SpeechDetector, SpeechEvent
+from sca.infer.server.ws.connection import Connection, add_websocket
 from sca.units import HEARD_HZ
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.websockets import WebSocket
 
-    from sca.infer.server.app import ServerContext
-    from sca.infer.server.ws.session_slots import SessionEnd, SessionSlot
+    from sca.infer.server.core.sessions import SessionEnd, SessionSlot
+    from sca.infer.server.core.state import ServerContext
 
 __all__ = ["add"]
 
-_PATIENCE_S = 8.0  # of silence that an engine hears before an answer it owes is given up
-_HURRY_S = 0.02  # between two chunks of silence until an answer begins; then as long as a chunk lasts
+_MAX_SILENCE_S = 8.0  # that the engine gets before an expected response is given up
+_FAST_INTERVAL_S = 0.02  # between two chunks of silence until the response starts; then the duration of a chunk
 
 
-def add(app: "FastAPI", server: "ServerContext") -> None:
+def add(app: "FastAPI", context: "ServerContext") -> None:
     """Add the endpoint."""
-    add_websocket(app, server, "/v1/realtime", _Conversation)
+    add_websocket(app, context, "/v1/realtime", _RealtimeConnection)
 
 
-class _Conversation(Connection):
-    """One connection. The engine's session begins with the first sound it hears, because its prompt may be set before."""
+class _RealtimeConnection(Connection):
+    """One client. The session starts with the first audio, because the client may set its prompt before."""
 
-    def __init__(self, server: "ServerContext", websocket: "WebSocket", seat: "SessionSlot") -> None:
-        super().__init__(server, websocket, seat)
+    def __init__(self, context: "ServerContext", websocket: "WebSocket", slot: "SessionSlot") -> None:
+        super().__init__(context, websocket, slot)
         self._beta = "realtime" in websocket.headers.get("openai-beta", "")
-        self._items = Items(self._send)
-        name = server.engine.info.name
-        self._config = RealtimeSession(f"sess_{seat.id}", name, server.settings.duplex.system_prompt)
-        self._buffer = InputBuffer(self._config.heard)
+        self._items = ConversationItems(self._send)
+        name = context.engine.info.name
+        self._config = RealtimeSession(f"sess_{slot.id}", name, context.settings.duplex.system_prompt)
+        self._buffer = InputBuffer(self._config.input_format)
         self._vad = SileroVad()
-        self._edges = self._new_edges()
-        self._user_item = _item_id()
-        self._owed = False  # the engine is expected to say something
-        self._silence = 0  # samples of it since the last sign of life
+        self._detector = self._new_detector()
+        self._user_item_id = new_item_id()
+        self._response_expected = False
+        self._silent_samples = 0  # that the engine got since the last sign of a response
         self._response: Response | None = None
-        self._news = Notifier()
+        self._changed = Notifier()
         self._send({"type": "session.created", "session": self._config.document()})
 
-    def _work(self) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
-        return self._read, self._feed
+    @override
+    def _client_tasks(self) -> Sequence[Callable[[], Coroutine[object, None, None]]]:
+        return self._read_messages, self._feed_engine
 
-    # Out
+    # Sending
 
-    def _send(self, document: dict[str, Any]) -> None:
-        for message in self._message(document):
-            self._outbox.put(message)
+    def _send(self, event: Event) -> None:
+        for message in self._messages(event):
+            self._send_queue.put(message)
 
-    def _message(self, document: dict[str, Any]) -> tuple[str, ...]:
-        return write_event(document, beta=self._beta)
+    def _messages(self, event: Event) -> tuple[str, ...]:
+        return encode_event(event, beta=self._beta)
 
-    def _error(self, error: RealtimeError, event_id: object = None) -> None:
-        self._send(error.event(event_id))
+    @override
+    def _on_limit_warning(self, reason: "SessionEnd", left_s: float) -> None:
+        text = f"the session ends in {left_s:.0f} s ({reason})"
+        self._send(RealtimeError(text, "session_expires", kind="session_warning").event())
 
-    def _warn(self, reason: "SessionEnd", left_s: float) -> None:
-        words = f"the session ends in {left_s:.0f} s ({reason})"
-        self._error(RealtimeError(words, "session_expires", kind="session_warning"))
+    @override
+    def _gap_messages(self, ms: float) -> tuple[str, ...]:
+        text = f"{ms:.0f} ms of the response were dropped, because the client read too slowly"
+        return self._messages(RealtimeError(text, "output_audio_dropped", kind="session_warning").event())
 
-    def _lost(self, ms: float) -> tuple[str, ...]:
-        words = f"{ms:.0f} ms of the answer were dropped, because the client read too slowly"
-        return self._message(RealtimeError(words, "output_audio_dropped", kind="session_warning").event())
+    @override
+    def _on_failure(self, message: str) -> None:
+        self._send(RealtimeError(message, "engine_failed", kind="server_error").event())
 
-    def _failed(self, message: str) -> None:
-        self._error(RealtimeError(message, "engine_failed", kind="server_error"))
+    # Receiving
 
-    # In
-
-    async def _read(self) -> None:
+    async def _read_messages(self) -> None:
         while (message := await self._receive()) is not None:
             event_id: object = None
             try:
-                event = read_event(message)
+                kind, event = parse_event(message)
                 event_id = event.get("event_id")
-                self._do(event)
+                self._handle(kind, event)
             except RealtimeError as error:
-                self._error(error, event_id)
-            await self._outbox.room()
+                self._send(error.event(event_id))
+            await self._send_queue.wait_for_room()
 
-    def _do(self, event: dict[str, Any]) -> None:
-        match event["type"]:
+    def _handle(self, kind: str, event: Event) -> None:
+        match kind:
             case "session.update":
                 self._update(event.get("session"))
             case "input_audio_buffer.append":
                 self._buffer.append(event.get("audio"))
-                self._wake()
+                self._changed.notify_all()
             case "input_audio_buffer.commit":
                 self._commit()
             case "input_audio_buffer.clear":
-                self._clear()
+                self._buffer.clear()
+                self._send({"type": "input_audio_buffer.cleared"})
             case "response.create":
-                self._create()
+                self._create_response()
             case "response.cancel":
-                self._cancel(event.get("response_id"))
+                self._cancel_response(event.get("response_id"))
             case "conversation.item.truncate":
                 self._items.truncate(event.get("item_id"), event.get("content_index"), event.get("audio_end_ms"))
             case "conversation.item.retrieve":
@@ -120,200 +124,189 @@ class _Conversation(Connection):
             case "conversation.item.delete":
                 self._items.delete(event.get("item_id"))
             case "conversation.item.create":
-                raise RealtimeError("the engine hears sound and reads no text; append it", "unsupported_item", "item")
-            case kind:
-                raise RealtimeError(f"there is no client event {kind[:80]!r} here", "unknown_event", "type")
+                raise RealtimeError("the engine takes audio, not text; append it", "unsupported_item", "item")
+            case _:
+                raise RealtimeError(f"unknown client event {kind[:80]!r}", "unknown_event", "type")
 
     def _update(self, session: object) -> None:
         new = self._config.updated(session)
         if self._session is not None and new.instructions != self._config.instructions:
             raise RealtimeError(
-                "instructions are set before the first sound", "cannot_update_instructions", "session.instructions"
+                "instructions must be set before the first audio", "cannot_update_instructions", "session.instructions"
             )
         old, self._config = self._config, new
-        if new.heard != old.heard:
-            self._buffer.set_format(new.heard)
-            self._wake()
-        if new.vad != old.vad:
-            self._edges = self._new_edges()
+        if new.input_format != old.input_format:
+            self._buffer.set_format(new.input_format)
+            self._changed.notify_all()
+        if new.turn_detection != old.turn_detection:
+            self._detector = self._new_detector()
         self._send({"type": "session.updated", "session": new.document()})
 
-    def _new_edges(self) -> SpeechDetector | None:
-        vad = self._config.vad
-        return None if vad is None else SpeechDetector(self._vad, vad.threshold, vad.silence_duration_ms)
+    def _new_detector(self) -> SpeechDetector | None:
+        detection = self._config.turn_detection
+        if detection is None:
+            return None
+        return SpeechDetector(self._vad, detection.threshold, detection.silence_duration_ms)
 
     @property
-    def _direct(self) -> bool:
-        """Whether the engine hears what comes at once."""
-        return self._config.vad is not None and self._config.vad.create_response
+    def _is_streaming(self) -> bool:
+        """Whether the engine gets appended audio at once."""
+        return self._config.turn_detection is not None and self._config.turn_detection.create_response
 
     def _commit(self) -> None:
-        if self._edges is None:
+        if self._detector is None:
             self._buffer.flush()
             self._buffer.keep_all()
         self._buffer.commit()
-        self._committed()
+        self._add_user_item()
 
-    def _committed(self) -> None:
-        item = {"id": self._user_item, "object": "realtime.item", "type": "message", "role": "user", "status": "completed",
-                "content": [{"type": "input_audio", "transcript": None}]}  # fmt: skip
-        self._user_item = _item_id()
-        committed = {"type": "input_audio_buffer.committed", "item_id": item["id"]}
-        self._send(committed)
-        self._items.done(item, self._items.add(item))
+    def _add_user_item(self) -> None:
+        item = user_item(self._user_item_id)
+        self._user_item_id = new_item_id()
+        self._send({"type": "input_audio_buffer.committed", "item_id": item["id"]})
+        self._items.complete(item, self._items.add(item))
 
-    def _clear(self) -> None:
-        self._buffer.clear()
-        self._send({"type": "input_audio_buffer.cleared"})
-
-    def _create(self) -> None:
+    def _create_response(self) -> None:
         if self._response is not None:
             raise RealtimeError(
-                f"the response {self._response.id} is going on", "conversation_already_has_active_response"
+                f"the response {self._response.id} is in progress", "conversation_already_has_active_response"
             )
-        self._open_response()
-        if not self._direct and self._edges is None:
+        self._start_response()
+        if not self._is_streaming and self._detector is None:
             self._buffer.keep_all()
-        self._owe()
+        self._expect_response()
 
-    def _cancel(self, response_id: object) -> None:
-        response = self._response
-        if response is None or response_id not in (None, response.id):
-            raise RealtimeError("there is no such response to cancel", "response_cancel_not_active")
-        self._cut("client_cancelled")
+    def _cancel_response(self, response_id: object) -> None:
+        if self._response is None or response_id not in (None, self._response.id):
+            raise RealtimeError("no such response is in progress", "response_cancel_not_active")
+        self._interrupt("client_cancelled")
 
-    def _cut(self, reason: Any) -> None:
-        """Cut the response off, by whoever wants it."""
+    def _interrupt(self, reason: Literal["turn_detected", "client_cancelled"]) -> None:
         response, self._response = self._response, None
-        self._owed = False
+        self._response_expected = False
         if self._session is not None:
-            self._session.interrupt()  # drops the sound that was not sent yet
+            self._session.interrupt()  # removes unsent audio from the send queue
         if response is not None:
             response.finish("cancelled", reason)
-        self._seat.busy = False
+        self._slot.speaking = False
 
-    # What the engine hears
+    # The engine's input
 
-    def _owe(self) -> None:
-        self._owed, self._silence = True, 0
-        self._wake()
+    def _expect_response(self) -> None:
+        self._response_expected, self._silent_samples = True, 0
+        self._changed.notify_all()
 
-    def _wake(self) -> None:
-        self._news.notify_all()
-
-    async def _feed(self) -> None:
+    async def _feed_engine(self) -> None:
         chunk = self._grid.heard_samples
         while True:
-            if self._silence > _PATIENCE_S * HEARD_HZ:
-                self._give_up()
-            if self._buffer.fresh and self._edges is not None:
-                await self._listen(self._buffer.look(chunk))
-            elif self._buffer.kept and self._may_hear:
-                await self._hear(self._buffer.hear())
-            elif self._owes:
-                await self._wait(self._pause_s)
-                if not (self._buffer.fresh and self._edges is not None) and self._owes:
-                    await self._hush(np.zeros(chunk, np.float32))
+            if self._silent_samples > _MAX_SILENCE_S * HEARD_HZ:
+                self._give_up_response()
+            if self._has_undetected:
+                await self._detect(self._buffer.take_new(chunk))
+            elif self._buffer.has_kept and (self._is_streaming or self._response is not None):
+                await self._put(self._buffer.take_kept())
+            elif self._needs_silence:
+                with anyio.move_on_after(self._silence_interval_s):
+                    await self._changed.wait()
+                if self._needs_silence and not self._has_undetected:
+                    await self._feed_silence(np.zeros(chunk, np.float32))
             else:
-                await self._news.wait()
+                await self._changed.wait()
 
     @property
-    def _may_hear(self) -> bool:
-        return self._direct or self._response is not None
+    def _has_undetected(self) -> bool:
+        """Whether there is audio for the detector."""
+        return self._buffer.has_new and self._detector is not None
 
     @property
-    def _owes(self) -> bool:
-        speaking = self._direct and self._edges is not None and self._edges.speaking
-        return speaking or self._owed or self._response is not None
+    def _needs_silence(self) -> bool:
+        """Whether the engine needs input to continue, although the client sends nothing."""
+        user_speaking = self._is_streaming and self._detector is not None and self._detector.speaking
+        return user_speaking or self._response_expected or self._response is not None
 
     @property
-    def _pause_s(self) -> float:
-        begun = self._response is not None and self._response.turn_id is not None
-        return float(self._grid.chunk_s) if begun or self._direct else _HURRY_S
+    def _silence_interval_s(self) -> float:
+        started = self._response is not None and self._response.turn_id is not None
+        return float(self._grid.chunk_s) if started or self._is_streaming else _FAST_INTERVAL_S
 
-    async def _wait(self, seconds: float) -> None:
-        with anyio.move_on_after(seconds):
-            await self._news.wait()
-
-    async def _hush(self, silence: np.ndarray) -> None:
-        """The client sends nothing: the engine hears that, and so does the VAD."""
-        if self._direct:
-            self._buffer.hush(silence)
-            await self._listen(silence)
+    async def _feed_silence(self, silence: NDArray[np.float32]) -> None:
+        if self._is_streaming:
+            self._buffer.count_silence(len(silence))
+            await self._detect(silence)
         else:
-            self._silence += len(silence)
-            await self._hear(silence)
+            self._silent_samples += len(silence)
+            await self._put(silence)
 
-    def _give_up(self) -> None:
-        self._owed, self._silence = False, 0
+    def _give_up_response(self) -> None:
+        self._response_expected, self._silent_samples = False, 0
         response, self._response = self._response, None
         if response is None:
             return
         if response.turn_id is not None:
             response.finish("completed")
         else:
-            message = f"the engine said nothing within {_PATIENCE_S:g} s"
+            message = f"the engine did not respond within {_MAX_SILENCE_S:g} s"
             response.finish("failed", error={"type": "server_error", "code": "no_answer", "message": message})
-        self._seat.busy = False
+        self._slot.speaking = False
 
-    async def _listen(self, samples: np.ndarray) -> None:
-        """Through the VAD, to the engine or to what is kept for it."""
-        assert self._edges is not None
-        for edge in self._edges.push(samples):
-            self._edge(edge)
-        if self._direct:
-            self._silence = 0 if self._edges.speaking else self._silence + len(samples)
-            await self._hear(samples)
+    async def _detect(self, samples: NDArray[np.float32]) -> None:
+        """Pass audio through the detector, then to the engine or to the audio kept for it."""
+        assert self._detector is not None
+        for event in self._detector.push(samples):
+            self._on_speech_event(event)
+        if self._is_streaming:
+            self._silent_samples = 0 if self._detector.speaking else self._silent_samples + len(samples)
+            await self._put(samples)
         else:
             self._buffer.keep(samples)
             await anyio.lowlevel.checkpoint()
 
-    def _edge(self, edge: SpeechEdge) -> None:
-        vad = self._config.vad
-        assert vad is not None
-        ms = edge.sample * 1000 // HEARD_HZ
-        if edge.kind == "started":
-            start_ms = max(0, ms - vad.prefix_padding_ms)
-            self._send(
-                {"type": "input_audio_buffer.speech_started", "audio_start_ms": start_ms, "item_id": self._user_item}
-            )
-            if vad.interrupt_response and self._response is not None:
-                self._cut("turn_detected")
+    def _on_speech_event(self, event: SpeechEvent) -> None:
+        detection = self._config.turn_detection
+        assert detection is not None
+        ms = event.sample * 1000 // HEARD_HZ
+        if event.kind == "started":
+            start_ms = max(0, ms - detection.prefix_padding_ms)
+            started = {"audio_start_ms": start_ms, "item_id": self._user_item_id}
+            self._send({"type": "input_audio_buffer.speech_started", **started})
+            if detection.interrupt_response and self._response is not None:
+                self._interrupt("turn_detected")
             return
-        self._send({"type": "input_audio_buffer.speech_stopped", "audio_end_ms": ms, "item_id": self._user_item})
-        self._buffer.turn_over()
-        self._committed()
-        if self._direct:
-            self._owe()
+        stopped = {"audio_end_ms": ms, "item_id": self._user_item_id}
+        self._send({"type": "input_audio_buffer.speech_stopped", **stopped})
+        self._buffer.end_turn()
+        self._add_user_item()
+        if self._is_streaming:
+            self._expect_response()
 
-    async def _hear(self, samples: np.ndarray) -> None:
+    async def _put(self, samples: NDArray[np.float32]) -> None:
         if self._source is None:
-            self._source = self._begin(self._config.instructions)
+            self._source = self._start_session(self._config.instructions)
         await self._source.put(samples)
 
-    # The answer
+    # The response
 
-    def _open_response(self) -> Response:
-        self._response = Response(self._send, self._items, self._config.said)
-        self._seat.busy = True
+    def _start_response(self) -> Response:
+        self._response = Response(self._send, self._items, self._config.output_format)
+        self._slot.speaking = True
         return self._response
 
-    def _spoken(self, frame: AudioOutput) -> tuple[str, ...]:
-        """The message of a frame; what announces it is sent before."""
+    @override
+    def _encode(self, frame: AudioOutput) -> tuple[str, ...]:
         response = self._response
         if response is not None and response.turn_id not in (None, frame.turn_id):
-            response.finish("completed")  # an engine that begins a turn has ended the one before
+            response.finish("completed")  # an engine that starts a turn has ended the turn before
             response = None
         if response is None:
-            response = self._open_response()
-        self._silence = 0
-        delta = response.say(frame.audio_bytes, frame.text_log, frame.turn_id)
-        return () if delta is None else self._message(delta)
+            response = self._start_response()
+        self._silent_samples = 0
+        event = response.add_audio(frame.audio_bytes, frame.text_log, frame.turn_id)
+        return () if event is None else self._messages(event)
 
+    @override
     def on_control(self, frame: ControlFrame) -> None:
-        """A turn ended, or the engine cut itself off."""
         response = self._response
-        if response is None or response.turn_id is None or response.turn_id > getattr(frame, "turn_id", -1):
+        if response is None or response.turn_id is None or response.turn_id > frame.turn_id:
             return
         match frame:
             case TurnEnd():
@@ -322,8 +315,4 @@ class _Conversation(Connection):
                 response.finish("cancelled", "turn_detected")
             case _:
                 return
-        self._response, self._owed, self._seat.busy = None, False, False
-
-
-def _item_id() -> str:
-    return f"item_{secrets.token_hex(12)}"
+        self._response, self._response_expected, self._slot.speaking = None, False, False

@@ -1,58 +1,74 @@
-"""When does a client begin and stop to speak? The Silero VAD's probabilities as the two events of the realtime door.
-
-Knows no protocol; counts in samples at 16 kHz since the stream began.
-"""
+"""Speech start/stop detection for the Realtime API, from the probabilities of the Silero VAD."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sca.audio.vad import FRAME_SAMPLES, SileroVad
+from sca.units import HEARD_HZ
 
-__all__ = ["SpeechDetector", "SpeechEdge"]
+__all__ = ["SpeechDetector", "SpeechEvent"]
 
-_HYSTERESIS = 0.15  # speech goes on down to so much below the threshold, as in Silero's own iterator
-_LEAST_FRAMES = 3  # about 100 ms: a click is no speech
+_HYSTERESIS = 0.15  # speech continues down to this much below the threshold, as in Silero's own iterator
+_MIN_SPEECH_FRAMES = 3  # about 100 ms; anything shorter is a click
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechEdge:
-    """Speech began or stopped.   sample: where, which lies before where it was noticed."""
+class SpeechEvent:
+    """Speech started or stopped.
+
+    Attributes:
+        kind: Which of both.
+        sample: Where, in samples at 16 kHz. This is before the sample at which it was detected.
+    """
 
     kind: Literal["started", "stopped"]
     sample: int
 
 
 class SpeechDetector:
-    """A stream: push float32 `(n,)` at 16 kHz, get the edges it shows.
+    """Detects speech in a stream of audio.
 
-    threshold: the probability at which speech begins.   silence_ms: pause that ends it.
-
-    speaking: whether it is going on.   samples: pushed so far.
+    Attributes:
+        speaking: Whether speech is going on.
     """
 
     def __init__(self, vad: SileroVad, threshold: float, silence_ms: int) -> None:
+        """Create a detector.
+
+        Args:
+            vad: The VAD model.
+            threshold: The probability at which speech starts.
+            silence_ms: The pause that ends speech.
+        """
         self._vad = vad.stream()
         self._onset, self._offset = threshold, max(0.01, threshold - _HYSTERESIS)
-        self._patience = max(1, -(-silence_ms * 16 // FRAME_SAMPLES))
-        self._frame = self._run = self._silent = 0
+        self._max_silent_frames = max(1, -(-silence_ms * HEARD_HZ // 1000 // FRAME_SAMPLES))
+        self._frame = self._speech_frames = self._silent_frames = 0
         self.speaking = False
-        self.samples = 0
 
-    def push(self, samples: np.ndarray) -> Iterator[SpeechEdge]:
-        """See the class. The samples are taken when the iterator is walked."""
-        self.samples += len(samples)
+    def push(self, samples: NDArray[np.float32]) -> Iterator[SpeechEvent]:
+        """Process more audio and yield what was detected. The audio is processed as the iterator is consumed.
+
+        Args:
+            samples: Float32 `(n,)` at 16 kHz.
+
+        Yields:
+            The events, in order.
+        """
         for probability in self._vad.push(samples).tolist():
             self._frame += 1
             if self.speaking:
-                self._silent = 0 if probability >= self._offset else self._silent + 1
-                if self._silent >= self._patience:
-                    self.speaking, self._run = False, 0
-                    yield SpeechEdge("stopped", (self._frame - self._silent) * FRAME_SAMPLES)
+                self._silent_frames = 0 if probability >= self._offset else self._silent_frames + 1
+                if self._silent_frames >= self._max_silent_frames:
+                    self.speaking, self._speech_frames = False, 0
+                    yield SpeechEvent("stopped", (self._frame - self._silent_frames) * FRAME_SAMPLES)
                 continue
-            self._run = self._run + 1 if probability >= (self._offset if self._run else self._onset) else 0
-            if self._run >= _LEAST_FRAMES:
-                self.speaking, self._silent = True, 0
-                yield SpeechEdge("started", (self._frame - self._run) * FRAME_SAMPLES)
+            is_speech = probability >= (self._offset if self._speech_frames else self._onset)
+            self._speech_frames = self._speech_frames + 1 if is_speech else 0
+            if self._speech_frames >= _MIN_SPEECH_FRAMES:
+                self.speaking, self._silent_frames = True, 0
+                yield SpeechEvent("started", (self._frame - self._speech_frames) * FRAME_SAMPLES)

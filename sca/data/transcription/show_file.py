@@ -1,0 +1,61 @@
+"""The JSONL file that a transcription writes: one line per recording, appended when it is known, sorted at the end."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sca.data.runs.files import append_line, atomic_write
+from sca.errors import OutputError, check_target, writing
+from sca.timeline import BrokenLine, Show, read_shows
+
+__all__ = ["ShowFile"]
+
+
+class ShowFile:
+    """A file of timelines that is written to."""
+
+    def __init__(self, path: Path) -> None:
+        """Check the file, before a model is loaded and before anything is written.
+
+        Raises:
+            OutputError: The file cannot be written, or has other content.
+        """
+        self.path = path
+        check_target(path)
+        with writing(path):
+            if not path.exists():
+                return
+            with path.open("rb") as file:
+                beginning = file.read(4096).lstrip()
+        if beginning and not beginning.startswith(b"{"):
+            raise OutputError(f"{path} does not hold timelines", hint="give another name with --save-file")
+
+    def ids(self) -> set[str]:
+        """Return the ids of the recordings in the file."""
+        return {show.video_id for _, show in self._lines() if isinstance(show, Show)}
+
+    def append(self, show: Show) -> None:
+        """Append a line, synced."""
+        append_line(self.path, show.model_dump_json().encode() + b"\n")
+
+    def settle(self) -> None:
+        """Keep the last line of each recording, sorted by id. Lines that cannot be parsed move to the end."""
+        if not self.path.exists():
+            return
+        shows: dict[str, bytes] = {}
+        others: list[bytes] = []
+        for line, parsed in self._lines():
+            if isinstance(parsed, Show):
+                shows[parsed.video_id] = line
+            else:
+                others.append(line)
+        settled = b"".join(line + b"\n" for line in [*(shows[name] for name in sorted(shows)), *others])
+        if settled != self.path.read_bytes():
+            with atomic_write(self.path) as temporary:
+                temporary.write_bytes(settled)
+
+    def _lines(self) -> Iterator[tuple[bytes, Show | BrokenLine]]:
+        if not self.path.exists():
+            return
+        raw = self.path.read_bytes().split(b"\n")
+        for number, parsed in read_shows(self.path):
+            yield raw[number - 1], parsed

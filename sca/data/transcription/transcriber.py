@@ -1,0 +1,141 @@
+"""Transcribe one recording: recognize the speech, remove hallucinations, detect reactions, and join both in a timeline."""
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from sca.audio.decode import read_audio
+from sca.data.reactions.base import Detector, SoundEvent
+from sca.data.runs.local import cores
+from sca.data.transcription.hallucinations import GUARDS, RecognizedWord, Speech, guard_words, phrases, text_of
+from sca.data.transcription.recordings import Recording
+from sca.data.transcription.whisper import Recognizer, RecognizerOptions, Transcription
+from sca.textutil import one_line
+from sca.timeline import ComedianEvent, Show, SpokenWord
+from sca.units import HEARD_HZ
+
+__all__ = ["Transcribed", "Transcriber", "TranscriptionJob", "timeline_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionJob:
+    """A recording to transcribe, and the SHA-256 of its file."""
+
+    recording: Recording
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribed:
+    """The line of a recording, and remarks about it."""
+
+    show: Show
+    notes: tuple[str, ...] = ()
+
+
+class Transcriber:
+    """The work of a transcription run. Several threads may share it; a worker process gets a copy that loads its own models."""
+
+    def __init__(self, options: RecognizerOptions, reactions: str, recognizer: Recognizer | None = None) -> None:
+        """Create a transcriber; models are loaded on first use.
+
+        Args:
+            options: How speech is recognized.
+            reactions: The reaction detector, see `sca.data.reactions.registry.load_detector`.
+            recognizer: A recognizer that was loaded with these options.
+        """
+        self._options, self._reactions, self._recognizer = options, reactions, recognizer
+        self._detector: Detector | None = None
+        self._is_loaded = False
+        self._lock = threading.Lock()
+
+    @override
+    def __reduce__(self) -> tuple[type["Transcriber"], tuple[RecognizerOptions, str]]:
+        return Transcriber, (self._options, self._reactions)
+
+    def load(self) -> Recognizer:
+        """Load the models, unless they are loaded, and return the recognizer.
+
+        Raises:
+            ScaError: A model cannot be loaded.
+        """
+        with self._lock:
+            if not self._is_loaded:
+                if self._reactions != "none":
+                    from sca.data.reactions.registry import load_detector
+
+                    self._detector = load_detector(self._reactions)
+                if self._recognizer is None:
+                    threads = max(1, cores() // max(1, self._options.workers))
+                    self._recognizer = Recognizer(self._options, cpu_threads=threads)
+                self._is_loaded = True
+        assert self._recognizer is not None
+        return self._recognizer
+
+    def transcribe(self, job: TranscriptionJob) -> Transcribed:
+        """Transcribe a recording.
+
+        Raises:
+            InputError: The recording cannot be decoded.
+            ScaError: The recognizer failed.
+        """
+        recognizer, detector = self.load(), self._detector
+        samples = read_audio(job.recording.path, HEARD_HZ)
+        transcription = recognizer.transcribe(samples)
+        reactions = [] if detector is None else detector.find(samples, transcription.speech)
+        duration_s = round(len(samples) / HEARD_HZ, 3)
+        with_words = self._options.word_timestamps
+        counts: Counter[str] = Counter()
+        words, timeline = timeline_of(transcription, reactions, duration_s, counts, with_words=with_words)
+        show = Show(
+            video_id=job.recording.video_id,
+            timeline=tuple(timeline),
+            words=tuple(_spoken_word(word, duration_s) for word in words) if with_words else (),
+            language=transcription.language or None,
+            duration_s=duration_s,
+            model=self._options.model,
+            source=one_line(job.recording.path.name),
+            sha256=job.sha256,
+            reactions="none" if detector is None else detector.name,
+            guards={name: counts[name] for name in GUARDS},
+        )
+        if show.words or show.timeline:
+            return Transcribed(show)
+        return Transcribed(show, ("nothing was recognised" if transcription.speech else "no speech was heard",))
+
+
+def timeline_of(
+    transcription: Transcription,
+    reactions: Sequence[SoundEvent],
+    duration_s: float,
+    counts: Counter[str],
+    *,
+    with_words: bool,
+) -> tuple[list[RecognizedWord], list[ComedianEvent | SoundEvent]]:
+    """Remove hallucinations, cut the words into phrases, and merge these with the reactions.
+
+    Args:
+        transcription: What was recognized.
+        reactions: Events of the audience and the environment.
+        duration_s: The length of the recording.
+        counts: Counter to which the actions of each guard are added, by the names of `GUARDS`.
+        with_words: Whether words have times of their own; otherwise each "word" is a segment and becomes one event.
+
+    Returns:
+        The words that are left, and the events sorted by time.
+    """
+    speech = Speech([(start / HEARD_HZ, end / HEARD_HZ) for start, end in transcription.speech])
+    words = guard_words([word for segment in transcription.segments for word in segment], speech, counts)
+    spoken = [
+        ComedianEvent(start=phrase[0].start, end=min(phrase[-1].end, duration_s), content=text_of(phrase))
+        for phrase in (phrases(words) if with_words else ([word] for word in words))
+    ]
+    return words, sorted([*spoken, *reactions], key=lambda event: (event.start, event.end, event.role))
+
+
+def _spoken_word(word: RecognizedWord, duration_s: float) -> SpokenWord:
+    end = max(word.start, min(word.end, duration_s))
+    return SpokenWord(word=word.text.strip(), start=word.start, end=end, probability=round(word.probability, 4))

@@ -1,0 +1,107 @@
+"""Load a faster-whisper model, with an error that names the cause if it cannot be loaded."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sca.errors import MissingToolError, ScaError, UpstreamError, UsageError
+from sca.textutil import first_line
+
+if TYPE_CHECKING:
+    from faster_whisper import WhisperModel
+
+__all__ = ["load_model"]
+
+_REQUIRED_FILES = (("model.bin",), ("config.json",), ("vocabulary.json", "vocabulary.txt"), ("tokenizer.json",))
+
+
+def load_model(name: str, device: str, compute_type: str, workers: int, cpu_threads: int) -> tuple["WhisperModel", int]:
+    """Load a model.
+
+    Args:
+        name: A size that faster-whisper has, a hub id, or a folder in CTranslate2's format.
+        device: "auto", "cpu" or "cuda".
+        compute_type: CTranslate2's name, or "auto" for the type that the weights are stored in.
+        workers: Calls at a time; 0 is one per GPU, or one on a CPU.
+        cpu_threads: Threads of each worker on a CPU; 0 is CTranslate2's default.
+
+    Returns:
+        The model and the number of workers.
+
+    Raises:
+        MissingToolError: A model folder is incomplete, or CUDA was requested and no CUDA device is available.
+        UpstreamError: The model cannot be downloaded.
+        UsageError: The model does not exist, or the device does not support the compute type.
+    """
+    import ctranslate2
+    from faster_whisper import WhisperModel
+
+    gpus = _gpu_count(device)
+    workers = workers or max(gpus, 1)
+    used = "cuda" if gpus else "cpu"
+    supported = ctranslate2.get_supported_compute_types(used)
+    if compute_type not in ("auto", "default", *supported):
+        raise UsageError(
+            f"this {used} cannot compute in {compute_type}",
+            hint=f"it can in {', '.join(sorted(supported))}; auto chooses",
+        )
+    _check_folder(name)
+    try:
+        model = WhisperModel(
+            name,
+            device=used,
+            device_index=list(range(min(gpus, workers))) if gpus else 0,
+            compute_type="default" if compute_type == "auto" else compute_type,
+            cpu_threads=cpu_threads,
+            num_workers=workers if not gpus else 1,
+        )
+    except Exception as error:
+        raise _load_error(name, error) from error
+    return model, workers
+
+
+def _gpu_count(device: str) -> int:
+    import ctranslate2
+
+    count = int(ctranslate2.get_cuda_device_count()) if device != "cpu" else 0
+    if device == "cuda" and not count:
+        raise MissingToolError(
+            "--device cuda was given and no CUDA device is available",
+            hint="use --device cpu, or auto for what is available",
+        )
+    return count
+
+
+def _check_folder(name: str) -> None:
+    """Check that a model folder is complete: CTranslate2 and the tokenizer would fail late, or download what is missing."""
+    path = Path(name).expanduser()
+    if not path.is_dir():
+        if path.exists() or name.startswith((".", "/", "~")):
+            raise MissingToolError(
+                f"{name} is not a folder with a model in it", hint="give a folder, a hub id or a size such as small"
+            )
+        return
+    missing = [" or ".join(names) for names in _REQUIRED_FILES if not any((path / file).is_file() for file in names)]
+    if missing:
+        raise MissingToolError(
+            f"the model folder {name} lacks {', '.join(missing)}",
+            hint="ct2-transformers-converter --model … --copy_files tokenizer.json preprocessor_config.json makes a complete one",
+        )
+
+
+def _load_error(name: str, error: Exception) -> ScaError:
+    """Describe why a model cannot be loaded."""
+    classes = {base.__name__ for base in type(error).__mro__}
+    reason = first_line(error)
+    if Path(name).expanduser().is_dir():
+        return MissingToolError(
+            f"the model in {name} cannot be loaded: {reason}", hint="it has to be in CTranslate2's format"
+        )
+    if classes & {"RepositoryNotFoundError", "HFValidationError"} or isinstance(error, ValueError):
+        return UsageError(
+            f"the model {name} does not exist: {reason}", hint="give a size such as small, a hub id or a folder"
+        )
+    if isinstance(error, OSError) or classes & {"LocalEntryNotFoundError", "HfHubHTTPError", "OfflineModeIsEnabled"}:
+        return UpstreamError(
+            f"the model {name} cannot be downloaded: {reason}", hint="check the network, or give a folder that holds it"
+        )
+    return ScaError(f"the model {name} cannot be loaded: {reason}")

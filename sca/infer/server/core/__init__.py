@@ -1,0 +1,1 @@
+"""What all endpoints share: the server context, sessions, limits, keys, metrics."""

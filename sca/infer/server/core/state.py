@@ -1,0 +1,95 @@
+"""The state of a live server: one engine, its device worker, its sessions and metrics."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sca.infer.device_worker import ThreadWorker
+from sca.infer.engine import BatchEngine, Engine, SessionConfig
+from sca.infer.server.core.metrics import LiveMetrics, SessionMeter
+from sca.infer.server.core.sessions import SessionRegistry
+from sca.infer.session.loop import LiveSession
+from sca.infer.session.step_batcher import StepBatcher
+
+if TYPE_CHECKING:
+    from sca.config import Settings
+    from sca.infer.clock import Clock
+    from sca.infer.interfaces import AudioSink, AudioSource, SessionListener
+
+__all__ = ["ServerContext", "SignatureCheck"]
+
+SignatureCheck = Callable[[Mapping[str, str]], bool]
+"""Returns whether the headers of a request carry a valid signature."""
+
+
+class ServerContext:
+    """What all endpoints share.
+
+    Attributes:
+        engine: The engine of all sessions.
+        settings: The settings of the process.
+        sessions: The open sessions.
+        metrics: The Prometheus metrics.
+        public_paths: Paths that need no key. An endpoint adds its own paths if they return nothing secret.
+        signature_checks: Paths whose clients may prove their identity by a signature, with the check.
+    """
+
+    def __init__(self, engine: Engine, settings: "Settings") -> None:
+        self.engine, self.settings = engine, settings
+        self.sessions = SessionRegistry(settings.serve)
+        self.metrics = LiveMetrics(self.sessions)
+        self.public_paths = {"/health"}
+        self.signature_checks: dict[str, SignatureCheck] = {}
+        self._worker: ThreadWorker | None = None
+        self._batcher: StepBatcher | None = None
+
+    @property
+    def worker(self) -> ThreadWorker:
+        """The thread of the engine's device, which all sessions share. It is started on first use, on the event loop."""
+        if self._worker is None:
+            self._worker = ThreadWorker(self.engine.info.device)
+        return self._worker
+
+    @property
+    def batcher(self) -> StepBatcher | None:
+        """The batcher that steps all sessions together; None if the engine cannot step a batch."""
+        if self._batcher is None and isinstance(self.engine, BatchEngine):
+            wait_s = self.settings.live.batch_wait_ms / 1000 if self.engine.info.benefits_from_batching else 0.0
+            self._batcher = StepBatcher(self.engine, self.worker, wait_s)
+        return self._batcher
+
+    def new_session(
+        self,
+        source: "AudioSource",
+        sink: "AudioSink",
+        clock: "Clock",
+        config: SessionConfig,
+        listeners: Sequence["SessionListener"] = (),
+    ) -> LiveSession:
+        """Create a session of the engine, which the caller runs.
+
+        Args:
+            source: The audio of the client.
+            sink: Receives the audio of the engine.
+            clock: The clock of source and sink.
+            config: The grid and the prompt.
+            listeners: Session listeners besides the one that updates the metrics.
+
+        Returns:
+            The session.
+        """
+        return LiveSession(
+            self.engine,
+            source,
+            sink,
+            clock=clock,
+            worker=self.worker,
+            config=config,
+            live=self.settings.live,
+            listeners=[SessionMeter(self.metrics), *listeners],
+            batcher=self.batcher,
+        )
+
+    def close(self) -> None:
+        """Stop the device's thread."""
+        if self._worker is not None:
+            self._worker.close()

@@ -1,0 +1,1 @@
+"""Runs an ASGI application under uvicorn with our connection limits and WebSocket behavior."""
