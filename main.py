@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`./main.py dataset/audio_outputs --save-file …` is `sca transcribe`, from any folder and by any Python."""
+"""Run `sca transcribe` from any folder and with any Python: `./main.py dataset/audio_outputs --save-file …`."""
 
 import sys
 from pathlib import Path

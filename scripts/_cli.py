@@ -1,4 +1,4 @@
-"""Run a command of `sca`, from any folder and by any Python: what the one-file commands beside this one share."""
+"""Run a command of `sca` from any folder and with any Python; shared by the one-file commands in this folder."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def run(command):
-    """Run `sca COMMAND` with this process's arguments; a Python that lacks sca hands over to the project's."""
+    """Run `sca COMMAND` with the arguments of this process, with the Python of the project if this one has no sca."""
     arguments = [command, *sys.argv[1:]]
     try:
         from sca.cli.main import run as sca

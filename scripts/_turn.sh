@@ -1,4 +1,4 @@
-# Finds the project's `sca`, from any folder; sourced by the turn server's scripts beside it.
+# Finds the `sca` of the project from any folder. Sourced by the scripts of the turn server in this folder.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if [ -x "${UV_PROJECT_ENVIRONMENT:-$root/.venv}/bin/sca" ]; then
   sca=("${UV_PROJECT_ENVIRONMENT:-$root/.venv}/bin/sca")

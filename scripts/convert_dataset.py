@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`sca convert` as a file: the same arguments, from any folder."""
+"""Run `sca convert` from any folder, with the same arguments."""
 
 from _cli import run
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Make the demo corpus that ships in `sca/resources/demo`: a minute of two synthetic friends talking.
+"""Make the demo corpus in `sca/resources/demo`: one minute of conversation between two synthetic speakers.
 
     python scripts/make_demo.py [--out FOLDER]
 
-Writes the MagicHub layout (WAV, TXT) plus WORDS, the moments at which every word is spoken. The speech comes from
-libespeak-ng, which reports the sample each word starts at, so the times are exact and nobody's voice is borrowed. The
-dialogue has what real ones have: quick turns, backchannels over the other's speech, a late answer and an interruption
-after which the interrupted one stops. The same espeak-ng gives the same bytes on every run.
+Writes the MagicHub layout (WAV, TXT) and WORDS, the times of every word. libespeak-ng synthesises the speech and
+reports the sample at which each word starts, so the times are exact. The dialogue has quick turns, backchannels
+during the other's speech, a late answer, and an interruption after which the interrupted speaker stops. The same
+espeak-ng gives the same bytes on every run.
 
-Knows nothing of the reader or the grid: it only writes files. Needs espeak-ng (`apt-get install espeak-ng`).
+Requires espeak-ng (`apt-get install espeak-ng`).
 """
 
 import argparse
@@ -25,14 +25,14 @@ RATE_HZ = 16_000
 SESSION = "D0001_S0001_0"
 LEAD_IN_S, LEAD_OUT_S = 0.5, 0.8
 FADE_S = 0.02
-NOISE = 6e-5  # rms of the noise floor, about -84 dBFS: no digital silence, and small once compressed
+NOISE = 6e-5  # RMS of the noise floor, about -84 dBFS: avoids digital silence, and compresses well
 BREATH_S, BREATH = 0.35, 0.012  # the sound under a tag such as [SONANT]
-SILENT = 0.003  # below this share of full scale espeak is pausing
+SILENT = 0.003  # espeak pauses below this share of full scale
 
 
 @dataclass(frozen=True)
 class Voice:
-    """One speaker: how espeak is to sound, and how loud the loudest sample of his track is."""
+    """One speaker: the espeak voice, and the peak level of the track."""
 
     speaker_id: str
     gender: str
@@ -46,16 +46,19 @@ class Voice:
 class Turn:
     """One line of the script, and when it starts.
 
-    gap_s: seconds after the end of the turn before; negative speaks over it.   over: makes it a backchannel, which
-    starts with this word of the turn before and leaves the floor where it was.   unsaid: how the line would have gone
-    on, had nobody interrupted; the voice is on its way there when it is cut.
+    Attributes:
+        speaker: Index of the speaker in `VOICES`.
+        text: What is spoken.
+        gap_s: Seconds after the end of the previous turn; negative for an overlap.
+        over: Makes the line a backchannel that starts with this word of the previous turn and does not take the floor.
+        unspoken: How the line would continue without the interruption; the voice is cut on the way to it.
     """
 
-    who: int
+    speaker: int
     text: str
     gap_s: float = 0.3
     over: str | None = None
-    unsaid: str = ""
+    unspoken: str = ""
 
 
 MAX, NORA = 0, 1
@@ -63,8 +66,8 @@ VOICES = (
     Voice("G0001", "male", "en-us+m3", 178, 38, 0.62),
     Voice("G0002", "female", "en-gb-x-rp+f2", 186, 58, 0.55),
 )
-# espeak says some pairs as one word ("of the", "was the", "to be") and then tells no time for the second; the script
-# does without them, and `Espeak.say` refuses a text in which a word has no time of its own.
+# espeak speaks some pairs as one word ("of the", "was the", "to be") and reports no time for the second word. The
+# script avoids them, and `Espeak.speak` refuses a text in which a word has no time.
 SCRIPT = (
     Turn(MAX, "Nora, guess what. I finally did it. I went on stage last night."),
     Turn(NORA, "No way! You did that open mic?", 0.2),
@@ -79,7 +82,7 @@ SCRIPT = (
         MAX,
         "It had great timing. I even took a bow. Then I told my story about a penguin who walks into a bank and",
         0.5,
-        unsaid="asks for ice",
+        unspoken="asks for ice",
     ),
     Turn(NORA, "yeah", over="took"),
     Turn(NORA, "Stop, stop, stop. Please, not that penguin again.", -0.5),
@@ -123,7 +126,7 @@ _RATE, _PITCH = 1, 3
 
 
 class Espeak:
-    """libespeak-ng through its C API. One text in, its samples and the sample at which each word starts out."""
+    """libespeak-ng through its C API: synthesises a text and reports the sample at which each word starts."""
 
     def __init__(self) -> None:
         try:
@@ -135,7 +138,7 @@ class Espeak:
             raise SystemExit("make_demo: libespeak-ng found no data; install espeak-ng-data")
         self._pieces: list[np.ndarray] = []
         self._starts: dict[int, int] = {}
-        self._callback = _ON_AUDIO(self._heard)  # kept here: the library holds no reference to it
+        self._callback = _ON_AUDIO(self._on_audio)  # stored, because the library does not hold a reference to it
         self._library.espeak_SetSynthCallback(self._callback)
         uint, pointer = ctypes.c_uint, ctypes.c_void_p
         argtypes = (ctypes.c_char_p, ctypes.c_size_t, uint, ctypes.c_int, uint, uint, pointer, pointer)
@@ -143,19 +146,19 @@ class Espeak:
         self._library.espeak_Info.restype = ctypes.c_char_p
         self.version = self._library.espeak_Info(None).decode()
 
-    def _heard(self, samples, count, events) -> int:
+    def _on_audio(self, samples, count, events) -> int:
         if samples and count > 0:
             self._pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
         at = 0
         while events[at].kind != _LIST_TERMINATED:
-            # An event of no length marks a pause, not a word.
+            # An event without a length marks a pause, not a word.
             if events[at].kind == _WORD and events[at].length > 0:
                 self._starts.setdefault(events[at].text_position - 1, events[at].sample)
             at += 1
         return 0
 
-    def say(self, text: str, voice: Voice) -> tuple[np.ndarray, list[tuple[str, int, int]]]:
-        """Float32 samples at `rate_hz` in [-1, 1], and (word, start, end) in samples."""
+    def speak(self, text: str, voice: Voice) -> tuple[np.ndarray, list[tuple[str, int, int]]]:
+        """Return float32 samples at `rate_hz` in [-1, 1], and (word, start, end) in samples."""
         self._pieces.clear()
         self._starts.clear()
         if self._library.espeak_SetVoiceByName(voice.espeak.encode()) != 0:
@@ -170,7 +173,7 @@ class Espeak:
 
 
 def _word_spans(text: str, starts: dict[int, int], pcm: np.ndarray) -> list[tuple[str, int, int]]:
-    """A word lasts until the next one starts, or until the sound stops before a pause."""
+    """Return the span of each word: until the next one starts, or until the sound stops before a pause."""
     spoken, at = [], 0
     for word in text.split():
         at = text.index(word, at)
@@ -190,7 +193,7 @@ def _word_spans(text: str, starts: dict[int, int], pcm: np.ndarray) -> list[tupl
 
 @dataclass
 class Track:
-    """What one speaker says: pieces of sound by first sample, and his lines with their words, in samples at 16 kHz."""
+    """The speech of one speaker: pieces of audio by first sample, and the lines with their words, in samples at 16 kHz."""
 
     voice: Voice
     pieces: list[tuple[int, np.ndarray]] = field(default_factory=list)
@@ -199,8 +202,8 @@ class Track:
 
 
 @dataclass(frozen=True)
-class Said:
-    """A turn as sound at 16 kHz that starts with its first word; words are (word, start, end) inside it."""
+class SpokenTurn:
+    """The audio of a turn at 16 kHz, from its first word on; words are (word, start, end) inside it."""
 
     pcm: np.ndarray
     words: tuple[tuple[str, int, int], ...]
@@ -212,12 +215,12 @@ def _fade_out(pcm: np.ndarray) -> np.ndarray:
     return pcm * ramp
 
 
-def speak(espeak: Espeak, turn: Turn, voice: Voice, random: np.random.RandomState) -> Said:
-    """The sound of a turn, cut at a word boundary where the script has it interrupted."""
+def speak(espeak: Espeak, turn: Turn, voice: Voice, random: np.random.RandomState) -> SpokenTurn:
+    """Synthesise a turn, cut at a word boundary if the script interrupts it."""
     if turn.text.startswith("["):
         breath = random.standard_normal(int(BREATH_S * RATE_HZ)).astype(np.float32)
-        return Said(BREATH * breath * np.hanning(len(breath)).astype(np.float32), ())
-    pcm, spans = espeak.say(f"{turn.text} {turn.unsaid}".strip(), voice)
+        return SpokenTurn(BREATH * breath * np.hanning(len(breath)).astype(np.float32), ())
+    pcm, spans = espeak.speak(f"{turn.text} {turn.unspoken}".strip(), voice)
     kept = spans[: len(turn.text.split())]
     first, last = kept[0][1], kept[-1][2]
     sound = soxr.resample(pcm[first:last], espeak.rate_hz, RATE_HZ).astype(np.float32)
@@ -227,35 +230,35 @@ def speak(espeak: Espeak, turn: Turn, voice: Voice, random: np.random.RandomStat
     def at(sample: int) -> int:
         return min(round((sample - first) * RATE_HZ / espeak.rate_hz), len(sound))
 
-    return Said(sound, tuple((word, at(start), at(end)) for word, start, end in kept))
+    return SpokenTurn(sound, tuple((word, at(start), at(end)) for word, start, end in kept))
 
 
 def perform(espeak: Espeak, script: tuple[Turn, ...]) -> tuple[Track, Track]:
-    """Put every turn on the time line of its speaker."""
+    """Place every turn on the time line of its speaker."""
     tracks = (Track(VOICES[MAX]), Track(VOICES[NORA]))
-    # RandomState promises the same numbers in every NumPy; default_rng does not.
+    # RandomState returns the same numbers in every version of NumPy; default_rng does not guarantee that.
     random = np.random.RandomState(1)
     floor_start = floor_end = int(LEAD_IN_S * RATE_HZ)
     floor_words: tuple[tuple[str, int, int], ...] = ()
     for number, turn in enumerate(script):
-        track = tracks[turn.who]
-        said = speak(espeak, turn, track.voice, random)
+        track = tracks[turn.speaker]
+        spoken = speak(espeak, turn, track.voice, random)
         if turn.over is not None:
             start = floor_start + next(begin for word, begin, _ in floor_words if word.strip(".,!?") == turn.over)
         else:
             start = floor_end + (round(turn.gap_s * RATE_HZ) if number else 0)
-            floor_start, floor_end, floor_words = start, start + len(said.pcm), said.words
+            floor_start, floor_end, floor_words = start, start + len(spoken.pcm), spoken.words
         if track.lines and start < track.lines[-1][1]:
             raise SystemExit(f"make_demo: {turn.text!r} starts while its speaker is still talking; change the script")
-        text = " ".join(word for word, _, _ in said.words) or turn.text
-        track.pieces.append((start, said.pcm))
-        track.lines.append((start, start + len(said.pcm), text))
-        track.words.extend((word, start + begin, start + end) for word, begin, end in said.words)
+        text = " ".join(word for word, _, _ in spoken.words) or turn.text
+        track.pieces.append((start, spoken.pcm))
+        track.lines.append((start, start + len(spoken.pcm), text))
+        track.words.extend((word, start + begin, start + end) for word, begin, end in spoken.words)
     return tracks
 
 
 def mix(track: Track, samples: int, seed: int) -> np.ndarray:
-    """The track as int16: speech at the voice's level over a noise floor."""
+    """Mix the track as int16: speech at the level of the voice over a noise floor."""
     speech = np.zeros(samples, np.float32)
     for start, pcm in track.pieces:
         speech[start : start + len(pcm)] += pcm
@@ -265,7 +268,7 @@ def mix(track: Track, samples: int, seed: int) -> np.ndarray:
 
 
 def write(out: Path, tracks: tuple[Track, Track]) -> int:
-    """Write the corpus and return how many samples each track has."""
+    """Write the corpus and return the number of samples of each track."""
     samples = max(end for track in tracks for _, end, _ in track.lines) + int(LEAD_OUT_S * RATE_HZ)
     for seed, track in enumerate(tracks):
         name, speaker = f"{SESSION}_{track.voice.speaker_id}", track.voice.speaker_id

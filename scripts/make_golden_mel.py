@@ -1,9 +1,9 @@
-"""Write tests/golden/mel.npz: short sounds from a seed, and the log-mel that transformers makes of each on its own.
+"""Write tests/golden/mel.npz: short seeded sounds, and the log-mel that transformers computes for each.
 
     python scripts/make_golden_mel.py
 
-The log-mel is that of `WhisperFeatureExtractor`'s numpy path (float64 spectra), so that torch is not needed. Run it again only
-to add a sound; a changed value is a finding, not a reason to write new ones.
+The log-mel is that of `WhisperFeatureExtractor`'s numpy path (float64 spectra), so torch is not needed. Run the
+script again only to add a sound. If a value changes, find the cause instead of storing the new value.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ TARGET = Path(__file__).resolve().parents[1] / "tests" / "golden" / "mel.npz"
 
 
 def sounds() -> dict[str, np.ndarray]:
-    """Float32 `(5120,)` each, on the 16-bit grid so that they store small."""
+    """Return sounds by name, float32 `(5120,)`, quantised to 16 bits so that they compress well."""
     rng = np.random.default_rng(20_251_120)
     t = np.arange(5120) / 16_000
     pitch = 2 * np.pi * np.cumsum(120 + 40 * t) / 16_000

@@ -1,10 +1,10 @@
-"""Draw docs/grid.svg: eight chunks of a conversation on the grid. Standard library only."""
+"""Draw docs/grid.svg: eight chunks of a conversation on the grid. Uses the standard library only."""
 
 from pathlib import Path
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "grid.svg"
 CHUNK, LEFT, TOP = 112, 118, 34
-#        what is heard, tokens spoken (None: silence)
+# Each chunk: the words in the input, and the tokens of the output (None: silence).
 CHUNKS = [
     ("so what", None),
     ("did she", None),
@@ -16,11 +16,10 @@ CHUNKS = [
     ("", ["And", " that"]),
 ]
 STYLE = """
-text { font: 12px ui-sans-serif, system-ui, sans-serif; fill: #24292f }
-.small { font-size: 10px; fill: #57606a } .token { font: 11px ui-monospace, monospace }
-.heard { fill: #dbeafe; stroke: #60a5fa } .spoken { fill: #fde68a; stroke: #f59e0b } .silence { fill: #f1f5f9; stroke: #cbd5e1 }
-.grid { stroke: #cbd5e1 } .wave { fill: #60a5fa } .voice { fill: #f59e0b }
-@media (prefers-color-scheme: dark) {
+text { font: 12px ui-sans-serif, system-ui, sans-serif; fill: #24292f } .small { font-size: 10px; fill: #57606a }
+.token { font: 11px ui-monospace, monospace } .heard { fill: #dbeafe; stroke: #60a5fa } .spoken { fill: #fde68a;
+stroke: #f59e0b } .silence { fill: #f1f5f9; stroke: #cbd5e1 } .grid { stroke: #cbd5e1 } .wave { fill: #60a5fa } .voice
+{ fill: #f59e0b } @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 } .small { fill: #9198a1 } .heard { fill: #1e3a5f } .spoken { fill: #6b4e0b }
   .silence { fill: #21262d; stroke: #3d444d } .grid { stroke: #3d444d } }
 """
@@ -68,7 +67,7 @@ def main() -> None:
             for i, token in enumerate(tokens):
                 kind, label = ("silence", "sil") if token is None else ("spoken", token.replace(" ", "·"))
                 parts.append(box(x + 4 + i * 53, TOP + 112, 50, 24, kind, label))
-        # What is said in a chunk sounds in the next: the lead of one chunk.
+        # The text of a chunk is audible in the next one: the lead is one chunk.
         sounds = n > 0 and CHUNKS[n - 1][1] is not None
         parts.append(wave(x, TOP + 172, sounds, "voice"))
     parts.append("</svg>\n")

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Make a tiny random Mimi that loads like the released one: same class, rates, codebooks and causal layout, 0.5 M weights.
+"""Make a tiny random Mimi that loads like the released one: same class, rates, codebooks and causality, 0.5 M weights.
 
     python scripts/make_tiny_mimi.py FOLDER [--seed 0]
 
-Its codes mean nothing. It is there to prove equalities (in pieces = at once), so its codebooks are filled: as initialised they are
-zero and every frame gets the same codes. Needs torch (the extra `live`) and no network.
+Its codes are meaningless. Tests use it to prove equalities (in pieces = at once). Its codebooks are filled with
+random values, because the class initialises them with zeros, and every frame would get the same codes. Requires torch
+(the extra `live`), but no network.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from transformers import MimiConfig, MimiModel
 
 
 def build(seed: int = 0) -> MimiModel:
-    """The model, float32 on the CPU, in evaluation mode. A seed gives the same weights; the global generator is left alone."""
+    """Build the model in evaluation mode, float32 on the CPU. The seed determines the weights; the global generator is not used."""
     config = MimiConfig(
         hidden_size=32,
         num_filters=4,
@@ -28,7 +29,8 @@ def build(seed: int = 0) -> MimiModel:
         vector_quantization_hidden_dimension=16,
         sliding_window=25,
         upsample_groups=32,
-        # As released, 0.01, the transformer hardly touches its input, and a wrong cache would go unseen.
+        # With the released 0.01 the transformer hardly changes its input, and an error in the cache would not be
+        # visible.
         layer_scale_initial_scale=0.5,
     )
     with torch.random.fork_rng(devices=[]):
@@ -44,7 +46,7 @@ def build(seed: int = 0) -> MimiModel:
 
 
 def save(folder: Path, seed: int = 0) -> Path:
-    """Write config and weights into `folder`, which is made; gives `folder` back."""
+    """Create `folder` with the config and weights, and return it."""
     folder.mkdir(parents=True, exist_ok=True)
     build(seed).save_pretrained(folder)
     return folder

@@ -3,12 +3,13 @@
 
     python scripts/make_tiny_omni.py FOLDER [--seed 0]
 
-Writes config, safetensors, tokenizer and feature extractor; about 110 MB, most of it the 152064 rows of the real vocabulary.
-It says nothing sensible. It is there to prove equalities (cached = whole, streamed = offline), so its weights are scaled up until
-what goes in matters to what comes out: as initialised, a layer of this width hardly changes its input.
+Writes config, safetensors, tokenizer and feature extractor; about 110 MB, most of it the 152064 rows of the real
+vocabulary. Its output is meaningless. Tests use it to prove equalities (cached = whole, streamed = offline). Its
+weights are scaled up until the output depends on the input: with the initial scale, a layer of this width hardly
+changes its input.
 
-In tests: `from scripts.make_tiny_omni import build, save`, or the fixture `tiny_omni`, which is the folder made once a run. Needs
-torch (the extra `live`) and no network.
+In tests, use `from scripts.make_tiny_omni import build, save`, or the fixture `tiny_omni`, a folder that is created
+once per run. Requires torch (the extra `live`), but no network.
 """
 
 import argparse
@@ -26,9 +27,9 @@ from transformers import (
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 
 INITIAL_STD = 0.02  # transformers' initializer_range
-GAIN = 5.0  # over that: spread of a layer's output near that of its input
+GAIN = 5.0  # factor on INITIAL_STD that makes the spread of a layer's output similar to that of its input
 HIDDEN = 64
-# The released checkpoint's. The class default of audio_token_id is 151646, which is the silence token.
+# Ids of the released checkpoint. The class default of audio_token_id is 151646, which is the silence token.
 THINKER_IDS = {
     "audio_token_id": 151675,
     "image_token_id": 151655,
@@ -48,9 +49,10 @@ SPEAKERS = {"chelsie": 2301, "ethan": 2302, "aiden": 2303}
 
 
 def tiny_config(*, books: int = 16) -> Qwen3OmniMoeConfig:
-    """The released model's shape in small. All ids, rates and the window of the vocoder are the released ones.
+    """Return the released model's configuration with small sizes. Ids, rates and the vocoder's window are the released ones.
 
-    books: codes a frame. Most of a chunk's time goes by their number.
+    Args:
+        books: Codebooks, that is codes per frame. The time of a chunk depends mostly on this number.
     """
     return Qwen3OmniMoeConfig(
         thinker_config=tiny_thinker(),
@@ -61,14 +63,16 @@ def tiny_config(*, books: int = 16) -> Qwen3OmniMoeConfig:
 
 
 def build(seed: int = 0, *, books: int = 16) -> Qwen3OmniMoeForConditionalGeneration:
-    """The model, float32 on the CPU, in evaluation mode. A seed gives the same weights; the global generator is left alone.
+    """Build the model in evaluation mode, float32 on the CPU. The global generator is not used.
 
-    books: see `tiny_config`.
+    Args:
+        seed: Determines the weights.
+        books: Codebooks, see `tiny_config`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen3OmniMoeForConditionalGeneration(tiny_config(books=books)).eval().float()
-        # transformers 5.22 leaves the talker's experts uninitialised memory when the class is not loaded from files.
+        # transformers 5.22 does not initialise the talker's experts if the class is not loaded from files.
         for name, weight in model.talker.named_parameters():
             if ".experts." in name:
                 torch.nn.init.normal_(weight, std=INITIAL_STD)
@@ -80,7 +84,7 @@ def build(seed: int = 0, *, books: int = 16) -> Qwen3OmniMoeForConditionalGenera
 
 
 def save(folder: Path, seed: int = 0) -> Path:
-    """Write the model with its tokenizer and feature extractor into `folder`, which is made; gives `folder` back."""
+    """Create `folder` with the model, its tokenizer and its feature extractor, and return it."""
     folder.mkdir(parents=True, exist_ok=True)
     build(seed).save_pretrained(folder)
     load_tokenizer(BUILTIN_QWEN).save(folder / "tokenizer.json")
@@ -93,7 +97,7 @@ def save(folder: Path, seed: int = 0) -> Path:
 
 
 def tiny_thinker(*, hidden: int = HIDDEN, layers: int = 4) -> dict[str, Any]:
-    """A `Qwen3OmniMoeThinkerConfig` in small, as keyword arguments."""
+    """Return the keyword arguments of a small `Qwen3OmniMoeThinkerConfig`."""
     audio = {
         "num_mel_bins": 128,
         "d_model": 32,
@@ -172,7 +176,8 @@ def _code2wav(books: int) -> dict[str, Any]:
         "upsample_rates": [8, 5, 4, 3],
         "upsampling_ratios": [2, 2],
         "max_position_embeddings": 8000,
-        # As released, 0.01, the transformer hardly touches its input, and a wrong cache would go unseen.
+        # With the released 0.01 the transformer hardly changes its input, and an error in the cache would not be
+        # visible.
         "layer_scale_initial_scale": 0.5,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
     }

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Make a stand-in for the trial recordings that tests use where there are none: the same layout, from the demo conversation.
+"""Make synthetic trial recordings for tests: the layout of the real recordings, from the demo conversation.
 
     python scripts/make_trial_data.py FOLDER
 
-    FOLDER/conversation/WAV, TXT   two sessions of two speakers, 16 kHz mono
-    FOLDER/clips                   a speaker with two pauses, a long MP3, two short stereo files, a video with six channels
+    FOLDER/conversation/WAV, TXT   two sessions of two speakers, 16 kHz mono FOLDER/clips                   one
+    speaker with two pauses, a long MP3, two short stereo files, a video with six channels
 
-The speech is the synthetic one that ships with sca, so nobody's recording is needed and the samples are the same everywhere;
-what ffmpeg encodes is the same for the same ffmpeg. Real people sound otherwise: a test about the very recording has no use for it.
+Tests use them if the real recordings are not available. The speech is the synthetic demo conversation of sca, so the
+samples are the same on every machine; files that ffmpeg encodes are the same for the same ffmpeg. Tests of one
+specific recording cannot use them.
 """
 
 import argparse
@@ -25,8 +26,9 @@ __all__ = ["make"]
 
 RATE_HZ = 16_000
 SESSION_S = 36.0  # of the longer conversation
-OVERLAP_S = 48.5, 54.5  # a part of the demo in which both speak
-# A speaker who twice makes a pause that could be his end: what is said (seconds of the demo's first track) and when.
+OVERLAP_S = 48.5, 54.5  # a part of the demo in which both speakers speak
+# Speech with two pauses that could be the end of a turn: start and end in the demo's first track, and the new start
+# (seconds).
 SPEECH = ((25.5946, 27.5163, 0.3), (36.196, 40.2, 3.2), (51.204, 53.9, 8.1))
 SPEECH_S = 11.0
 LONG_S = 59.9
@@ -34,23 +36,23 @@ SHORT_S = 5.0
 
 
 def make(folder: Path) -> Path:
-    """Write it all below `folder`, and return that."""
+    """Write all files below `folder`, and return it."""
     with demo_corpus() as demo:
         names = [path.stem for path in sorted((demo / "WAV").iterdir())]
-        one, other = (soundfile.read(demo / "WAV" / f"{name}.flac", dtype="float32")[0] for name in names)
+        first, second = (soundfile.read(demo / "WAV" / f"{name}.flac", dtype="float32")[0] for name in names)
         lines = [_lines(demo / "TXT" / f"{name}.txt") for name in names]
     for kind in ("clips", "conversation/WAV", "conversation/TXT"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
-    tracks = (one, other)
-    for speaker, (x, said) in enumerate(zip(tracks, lines, strict=True), 1):
-        _track(folder / "conversation", f"A0001_S0001_0_G{speaker:04d}", x, said, 0.0, SESSION_S)
-        _track(folder / "conversation", f"A0002_S0002_0_G{speaker + 2:04d}", x, said, *OVERLAP_S)
-    _clips(folder / "clips", one, other)
+    tracks = (first, second)
+    for speaker, (x, transcript) in enumerate(zip(tracks, lines, strict=True), 1):
+        _track(folder / "conversation", f"A0001_S0001_0_G{speaker:04d}", x, transcript, 0.0, SESSION_S)
+        _track(folder / "conversation", f"A0002_S0002_0_G{speaker + 2:04d}", x, transcript, *OVERLAP_S)
+    _clips(folder / "clips", first, second)
     return folder
 
 
 def _lines(path: Path) -> list[tuple[float, float, str]]:
-    """Start and end in seconds, and the rest of the line."""
+    """Read the lines of a transcript as (start, end, rest of the line), in seconds."""
     found = []
     for line in path.read_text(encoding="utf-8").splitlines():
         times, rest = line.split("\t", 1)
@@ -60,12 +62,12 @@ def _lines(path: Path) -> list[tuple[float, float, str]]:
 
 
 def _track(
-    root: Path, name: str, x: np.ndarray, said: list[tuple[float, float, str]], start: float, end: float
+    root: Path, name: str, x: np.ndarray, transcript: list[tuple[float, float, str]], start: float, end: float
 ) -> None:
-    """The part of a speaker's track from `start` to `end`, with the lines that lie in it; other speech in it is silenced."""
-    inside = [line for line in said if start <= line[0] and line[1] <= end]
+    """Write the part of a track from `start` to `end` with the lines inside it; speech of other lines is silenced."""
+    inside = [line for line in transcript if start <= line[0] and line[1] <= end]
     part = x[round(start * RATE_HZ) : round(end * RATE_HZ)].copy()
-    for low, high, _ in said:
+    for low, high, _ in transcript:
         if (low, high) not in [(a, b) for a, b, _ in inside]:
             part[max(0, round((low - start) * RATE_HZ)) : max(0, round((high - start) * RATE_HZ))] = 0
     soundfile.write(root / "WAV" / f"{name}.wav", part, RATE_HZ, subtype="PCM_16")
@@ -76,14 +78,14 @@ def _track(
     (root / "TXT" / f"{name}.txt").write_text("".join(rows), encoding="utf-8", newline="\n")
 
 
-def _clips(root: Path, one: np.ndarray, other: np.ndarray) -> None:
+def _clips(root: Path, first: np.ndarray, second: np.ndarray) -> None:
     speech = np.zeros(round(SPEECH_S * RATE_HZ), np.float32)
     for low, high, at in SPEECH:
-        piece = one[round(low * RATE_HZ) : round(high * RATE_HZ)]
+        piece = first[round(low * RATE_HZ) : round(high * RATE_HZ)]
         speech[round(at * RATE_HZ) : round(at * RATE_HZ) + len(piece)] = piece
     loud = soxr.resample(speech, RATE_HZ, 44_100).astype(np.float32)
     soundfile.write(root / "jfk.flac", np.stack([loud, loud], axis=1), 44_100, subtype="PCM_16")
-    both = np.stack([one, other], axis=1)
+    both = np.stack([first, second], axis=1)
     at = round(OVERLAP_S[0] * RATE_HZ)
     short = both[at : at + round(SHORT_S * RATE_HZ)]
     soundfile.write(root / "stereo_diarization.wav", short, RATE_HZ, subtype="PCM_16")

@@ -1,4 +1,4 @@
-"""The released Qwen3-Omni-30B-A3B as a configuration: 35.3 billion parameters, for measuring without its weights."""
+"""The configuration of the released Qwen3-Omni-30B-A3B, 35.3 billion parameters, for measurements without its weights."""
 
 from transformers import Qwen3OmniMoeConfig
 
@@ -6,17 +6,20 @@ from scripts.make_tiny_omni import CODEC_IDS, SPEAKERS, THINKER_IDS
 
 
 def released_config(layers: int | None = None):
-    """The released 30B-A3B model's sizes; what is not named is the class's own default.
+    """Return the configuration with the released sizes; other values are the defaults of the class.
 
-    layers: no more than so many in each of its stacks, for machines that do not hold it. Widths, heads, experts, codebooks stay.
+    Args:
+        layers: The maximum number of layers in each stack, for machines with less memory. Widths, heads, experts and
+            codebooks are
+            not changed. None: all layers.
     """
-    config = _whole()
+    config = _complete_config()
     if layers is None:
         return config
     thinker, talker = config.thinker_config, config.talker_config
     for stack in (thinker.text_config, talker.text_config, talker.code_predictor_config, config.code2wav_config):
         stack.num_hidden_layers = min(layers, stack.num_hidden_layers)
-        if stack.__dict__.get("layer_types"):  # in one of them a property
+        if stack.__dict__.get("layer_types"):  # a property in one of the classes
             stack.layer_types = stack.layer_types[:layers]
     thinker.audio_config.encoder_layers = min(layers, thinker.audio_config.encoder_layers)
     vision = thinker.vision_config
@@ -26,7 +29,7 @@ def released_config(layers: int | None = None):
     return config
 
 
-def _whole():
+def _complete_config():
     rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [24, 20, 20], "interleaved": True}
     text = {
         "vocab_size": 152_064,

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install what the turn server needs, its model included, unless it is there. Wants uv (https://docs.astral.sh/uv).
+# Install the turn server and its model, if they are missing. Requires uv (https://docs.astral.sh/uv).
 #
 #   bash scripts/setup.sh
 set -euo pipefail
@@ -7,8 +7,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/_turn.sh"
 python=${UV_PROJECT_ENVIRONMENT:-$root/.venv}/bin/python
 check='from importlib.util import find_spec as f; import sys; sys.exit(not all(map(f, ["sca", "fastapi", "uvicorn", "pipecat"])))'
 if [ -x "$python" ] && "$python" -c "$check"; then
-  echo "scripts/setup.sh: everything is there" >&2
+  echo "scripts/setup.sh: everything is installed" >&2
   exit 0
 fi
-# --inexact: what was added by hand, torch above all, stays.
+# --inexact keeps packages that were installed by hand, such as torch.
 exec uv sync --project "$root" --inexact --extra turn --extra pipecat "$@"

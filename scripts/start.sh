@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The turn server in the foreground, until Ctrl-C; the same as `sca turn serve`.
+# Run the turn server in the foreground until Ctrl-C. The same as `sca turn serve`.
 #
 #   AUTH_KEY=secret bash scripts/start.sh --port 8000
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The turn server in the background; returns when it answers. The same as `sca turn start`.
+# Start the turn server in the background and return when it is ready. The same as `sca turn start`.
 #
 #   bash scripts/start_bg.sh --port 8000 [--no-warmup] [--tail]
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stop the server that start_bg.sh started; the same as `sca turn stop`.
+# Stop the server that start_bg.sh started. The same as `sca turn stop`.
 #
 #   bash scripts/stop.sh [--purge]
 set -euo pipefail

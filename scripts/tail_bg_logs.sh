@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Show the log of the server that start_bg.sh started, as it grows; the same as `sca turn logs --tail`.
+# Follow the log of the server that start_bg.sh started. The same as `sca turn logs --tail`.
 #
 #   bash scripts/tail_bg_logs.sh [--lines 100]
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Downloaded sound or video becomes clean audio; the same as `sca transcode`, from any folder.
+# Convert downloaded audio or video to clean audio. The same as `sca transcode`, from any folder.
 #
 #   ./scripts/transcode.sh ./dataset/video_downloads ./dataset/audio_outputs webm flac
 set -euo pipefail
