@@ -1,9 +1,11 @@
-"""How fast a duplex data set is built, in how much memory, and what reading a row costs.
+"""Measure the speed and memory of building a duplex data set, and the time of reading a row.
 
-Regime: conversations of 10 minutes made by the corpus tool (16 kHz, two speakers, word times given), tokenizer builtin:qwen,
-one process unless said otherwise. A build decodes, resamples to 24 kHz, compresses both rates, places, cuts, proves and writes.
-The baseline of the same run is what an uncompressed builder cannot avoid: decode whole files and resample to both rates in memory.
-Peak memory is that of a fresh process, less that of one that has loaded the same modules and built a one-minute corpus.
+Conditions: generated conversations of 10 minutes (16 kHz, two speakers, word times given), tokenizer builtin:qwen,
+one process unless noted. A build decodes, resamples to 24 kHz, compresses both rates, places, cuts, proves and
+writes. The baseline of the same run is the work that every builder needs: decode whole files and resample them to
+both rates in memory. Peak memory is that of a new process.
+
+The corpus generator is a separate program that is not part of this repository.
 
     uv run python scripts/bench/build_duplex.py [--tool PATH_TO_make_corpus.py]
 """
@@ -29,7 +31,7 @@ from pathlib import Path
 from sca.config import load_settings
 from sca.data.duplex.build.dataset import build_duplex
 settings = load_settings(overrides={"duplex.model_path": "builtin:qwen", **eval(sys.argv[4])}, env={})
-# Warm: what a run loads once whatever its length.
+# Warm-up: what a run loads once, independent of its length.
 from sca.data.duplex.storage.build_settings import tokenizer_of
 from sca.data.duplex.storage.writer import features
 tokenizer_of(settings), features("storage"), features("rows")
@@ -41,7 +43,7 @@ print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_m
 
 
 def build(corpus: Path, data: Path, jobs: int = 1, **settings: object) -> dict[str, float]:
-    """Build in a fresh process; seconds on the wall and of processor, MiB at the peak of the largest process."""
+    """Build in a new process, and return wall seconds, processor seconds, and the peak MiB of the largest process."""
     shutil.rmtree(data, ignore_errors=True)
     command = [sys.executable, "-c", BUILD, str(corpus), str(data), str(jobs), repr(settings)]
     wall, own, children, cpu = map(
@@ -51,7 +53,7 @@ def build(corpus: Path, data: Path, jobs: int = 1, **settings: object) -> dict[s
 
 
 def corpus_of(folder: Path, source: Path, sessions: int, minutes: int) -> Path:
-    """`sessions` sessions of `minutes` minutes each, made of the tool's one session of 10 minutes."""
+    """Make a corpus of `sessions` sessions of `minutes` minutes each from one generated session of 10 minutes."""
     import soundfile as sf
 
     repeat = minutes // 10
@@ -78,7 +80,7 @@ def corpus_of(folder: Path, source: Path, sessions: int, minutes: int) -> Path:
 
 
 def baseline(corpus: Path) -> float:
-    """Seconds to decode every track whole and resample it to 24 kHz (it is at 16 kHz already), and write raw samples."""
+    """Return the seconds to decode every whole track (at 16 kHz), resample it to 24 kHz, and write raw samples."""
     import soundfile as sf
     import soxr
 
@@ -92,7 +94,7 @@ def baseline(corpus: Path) -> float:
 
 
 def read_ms(data: Path, rows: int = 60) -> float:
-    """Median ms to read a row of about 30 s with its tokens and both sides, in random order, scaled to 94 chunks."""
+    """Return the median ms of reading a row of about 30 s with tokens and both sides, in random order, scaled to 94 chunks."""
     from sca.data.duplex.load.dataset import load
 
     dataset = load(data)
@@ -107,21 +109,21 @@ def read_ms(data: Path, rows: int = 60) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tool", type=Path, default=TOOL)
+    parser.add_argument("--tool", type=Path, default=TOOL, help="the corpus generator")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        print("making a 10 minute conversation …", file=sys.stderr)
+        print("generating a conversation of 10 minutes …", file=sys.stderr)
         subprocess.run([sys.executable, args.tool, root / "source", "--sessions", "1", "--minutes", "10"], check=True)
         subprocess.run([sys.executable, args.tool, root / "tiny", "--sessions", "1", "--minutes", "1"], check=True)
         ten = corpus_of(root / "ten", root / "source", 1, 10)
         forty = corpus_of(root / "forty", root / "source", 4, 10)
         long = corpus_of(root / "long", root / "source", 1, 40)
-        floor = build(root / "tiny", root / "d0")  # warms the tokenizer's cache and the page cache too
+        floor = build(root / "tiny", root / "d0")  # also fills the caches of the tokenizer and of the pages
         plain_s = min(baseline(forty) for _ in range(3))
-        one = min((build(forty, root / "d40") for _ in range(3)), key=lambda r: r["wall_s"])
+        single = min((build(forty, root / "d40") for _ in range(3)), key=lambda r: r["wall_s"])
         plain_s = min(plain_s, baseline(forty))
-        both = min((build(forty, root / "d40b", jobs=2) for _ in range(2)), key=lambda r: r["wall_s"])
+        double = min((build(forty, root / "d40b", jobs=2) for _ in range(2)), key=lambda r: r["wall_s"])
         short, whole = (
             build(ten, root / "d10", **{"duplex.window": "28-32"}),
             build(long, root / "d40l", **{"duplex.window": "session"}),
@@ -131,14 +133,14 @@ def main() -> None:
         result = {
             "bench": "build_duplex",
             "cores": os.cpu_count(),
-            "x_real_time_sessions_1_process": round(audio_s / one["wall_s"]),
-            "x_real_time_tracks_1_process": round(2 * audio_s / one["wall_s"]),
-            "x_real_time_tracks_2_processes": round(2 * audio_s / both["wall_s"]),
+            "x_real_time_sessions_1_process": round(audio_s / single["wall_s"]),
+            "x_real_time_tracks_1_process": round(2 * audio_s / single["wall_s"]),
+            "x_real_time_tracks_2_processes": round(2 * audio_s / double["wall_s"]),
             "x_real_time_tracks_baseline_resample_only": round(2 * audio_s / plain_s),
             "x_real_time_tracks_1_process_pcm16": round(2 * 600 / pcm["wall_s"]),
             "peak_mib_1_minute": round(floor["peak_mib"]),
             "peak_mib_10_minutes": round(short["peak_mib"]),
-            "peak_mib_4_sessions_of_10_minutes": round(one["peak_mib"]),
+            "peak_mib_4_sessions_of_10_minutes": round(single["peak_mib"]),
             "peak_mib_1_session_of_40_minutes": round(whole["peak_mib"]),
             "read_30_s_row_ms_flac": round(read_ms(root / "d10"), 2),
             "read_30_s_row_ms_pcm16": round(read_ms(root / "d10p"), 2),

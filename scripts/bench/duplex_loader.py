@@ -1,12 +1,16 @@
-"""What reading a training row costs, and whether loader workers share the work out.
+"""Measure the time of reading a training row, and how it scales with loader workers.
 
-Regime: one conversation of 10 minutes made by the corpus tool, in rows of 28 to 32 s, read in random order from the page cache, in
-one process; times are of whole rows (tokens, both sides' sound), scaled to 30 s. The machine is often shared: the least time is
-what the code costs, the median what was met, and `cpu` the processor time of all threads. `decode_floor_ms` is libsndfile alone
-reading two such stretches one after the other; `whole_session_ms` is what a reader pays that decodes a session to cut a row
-from it. `cost_60s_over_15s` near 4 says that cost goes with the window. With workers, torch's DataLoader makes batches of four with
-`DuplexCollator` (the log-mel features included): rows a second, processor time a row, and `core_use`, the share of the cores' time
-that went into rows at the price that a single process pays for one.
+Conditions: one generated conversation of 10 minutes in rows of 28 to 32 s, read in random order from the page cache,
+in one process. Times are of whole rows (tokens, audio of both sides), scaled to 30 s. On a shared machine the minimum
+is the cost of the code, the median includes the waiting, and `cpu` is the processor time of all threads.
+`decode_floor_ms`: libsndfile alone reads two such stretches in sequence. `whole_session_ms`: a reader that decodes a
+whole session for one row. `cost_60s_over_15s`: near 4 if the cost is proportional to the window.
+
+With workers, torch's DataLoader makes batches of four with `DuplexCollator`, including the log-mel features. Reported
+are rows per second, processor time per row, and `core_use`: the share of the cores' time that went into rows, at the
+processor time that one process needs per row.
+
+The corpus generator is a separate program that is not part of this repository.
 
     uv run --extra live python scripts/bench/duplex_loader.py [--workers 1,2,4,8] [--tool PATH_TO_make_corpus.py]
 """
@@ -43,14 +47,14 @@ BATCH = 4
 
 
 def spent_ms(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
+    """Return the wall time of one call in milliseconds."""
     began = time.perf_counter()
     work()
     return 1000 * (time.perf_counter() - began)
 
 
 def reading(data: Path, rounds: int) -> dict[str, float]:
-    """Reading rows one after the other."""
+    """Measure reading rows in sequence."""
     rows = load(data)
     order = np.random.default_rng(0).permutation(len(rows))
     for i in order:
@@ -77,14 +81,14 @@ def reading(data: Path, rounds: int) -> dict[str, float]:
 
 
 def two_sides(tracks: list[StoredTrack], seconds: int) -> None:
-    """Both sides' samples as float from the session's middle (a whole session from its start), and nothing else."""
+    """Read only the samples of both sides as float, from the middle of the session (a whole session from its start)."""
     first = 0 if seconds >= 600 else 300
     for audio, rate_hz in ((tracks[0].heard, 16_000), (tracks[1].spoken, 24_000)):
         read_samples(audio, first * rate_hz, seconds * rate_hz, rate_hz) * np.float32(1 / 32768)
 
 
 class Repeated:
-    """The rows of a data set several times over: an epoch long enough to measure."""
+    """The rows of a data set repeated, so that an epoch is long enough to measure."""
 
     def __init__(self, rows: DuplexDataset, times: int) -> None:
         self.rows, self.times = rows, times
@@ -97,19 +101,19 @@ class Repeated:
 
 
 def working(data: Path, workers: int, times: int, collator: DuplexCollator) -> tuple[float, float]:
-    """Rows a second with `workers` processes (0: in this one), and processor milliseconds a row."""
+    """Return rows per second with `workers` processes (0: in this one), and processor milliseconds per row."""
     from torch.utils.data import DataLoader
 
     rows = Repeated(load(data), times)
     loader: Any = DataLoader(
-        rows,  # type: ignore[arg-type]  # a map-style data set is what has these two methods
+        rows,  # type: ignore[arg-type]  # a map-style data set needs these two methods only
         batch_size=BATCH,
         collate_fn=collator,
         num_workers=workers,
         persistent_workers=workers > 0,
         prefetch_factor=2 if workers else None,
     )
-    for _ in loader:  # workers start, files are mapped
+    for _ in loader:  # starts the workers and maps the files
         pass
     before, began = _cpu_s(), time.perf_counter()
     for _ in loader:
@@ -119,7 +123,7 @@ def working(data: Path, workers: int, times: int, collator: DuplexCollator) -> t
 
 
 def _cpu_s() -> float:
-    """Processor time of this process and of its workers, which resource usage would count only once they have ended."""
+    """Return the processor time of this process and its workers; resource usage would count workers only after they end."""
     ticks = 0
     for worker in multiprocessing.active_children():
         fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()
@@ -128,18 +132,16 @@ def _cpu_s() -> float:
 
 
 def main() -> None:
-    """Print the table and the line."""
+    """Print the table and the JSON document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workers", default="1,2,4,8")
-    parser.add_argument("--rounds", type=int, default=10, help="how often every row is read")
-    parser.add_argument("--tool", type=Path, default=TOOL)
+    parser.add_argument("--workers", default="1,2,4,8", help="numbers of worker processes")
+    parser.add_argument("--rounds", type=int, default=10, help="how many times every row is read")
+    parser.add_argument("--tool", type=Path, default=TOOL, help="the corpus generator")
     given = parser.parse_args()
     import torch
 
     torch.set_num_threads(1)
-    warnings.filterwarnings(
-        "ignore", message="This DataLoader will create"
-    )  # more workers than cores is what is asked here
+    warnings.filterwarnings("ignore", message="This DataLoader will create")  # more workers than cores is intended
     result: dict[str, Any] = {"bench": "duplex_loader", "cores": cores()}
     collator = DuplexCollator(load_tokenizer("builtin:qwen"))
     with tempfile.TemporaryDirectory() as folder:
@@ -166,7 +168,7 @@ def main() -> None:
                     "core_use": round(use, 2),
                 }
                 print(
-                    f"{kind}: {count} workers, {rate:.1f} rows/s, {cpu:.1f} ms of processor a row ({price:.1f} in one process)"
+                    f"{kind}: {count} workers, {rate:.1f} rows/s, {cpu:.1f} processor ms per row ({price:.1f} in one process)"
                 )
             result[kind] = numbers
     print(json.dumps(result))

@@ -1,15 +1,17 @@
-"""The targets of the duplex data set, each number measured: one table, and one JSON line.
+"""Measure every target of the duplex data set, and print a table and one JSON document.
 
-Corpora: conversations made by the corpus tool (two speakers, word times known), the same played faster or slower so that their
-speech has 5 and 6 text tokens a second, and real conversations without word times. `given` is built with the true word times,
-`hidden` with utterance times alone. Where times were interpolated, the report's own error is against the times it believed, which
-is no measure of quality: it is printed as `believed_…`, without a target, and where the truth is known `true_…` is against that.
-`least_error_mean_s` is what no placement can go below that keeps the order of tokens and the capacity of chunks.
-Both exports that keep the grid are made of `given` and verified.
+Corpora: generated conversations (two speakers, word times known), the same at a tempo that gives 5 and 6 text tokens
+per second of speech, and real conversations without word times. `given` is built with the true word times, `hidden`
+with utterance times only. If times were interpolated, the report's error compares tokens with the interpolated times,
+which does not measure quality: it is printed as `believed_…`, without a target, and `true_…` compares with the true
+times. `least_error_mean_s` is the lower bound for any placement that preserves the order of tokens and the capacity
+of chunks. Both exports that keep the grid are made from `given` and verified.
 
     uv run python scripts/bench/duplex_quality.py [--hours 2] [--jobs 2] [--work DIR]
 
-With `--work` the folder is kept, and a run that was stopped goes on in it. Reading a row has its own bench, `duplex_loader.py`.
+With `--work` the folder is kept, and an interrupted run continues in it. `duplex_loader.py` measures reading.
+
+The corpus generator is a separate program that is not part of this repository.
 """
 
 import argparse
@@ -38,7 +40,7 @@ from sca.data.export.run import export
 from sca.units import HEARD_HZ
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
-# The highest value that reaches the target; the lowest for those in AT_LEAST.
+# The highest value that meets the target; the lowest for the names in AT_LEAST.
 TARGETS = {
     "error_mean_s": 0.03,
     "error_p95_s": 0.32,
@@ -58,13 +60,13 @@ AT_LEAST = {"coverage"}
 
 
 def settings(**duplex: object) -> Settings:
-    """The defaults, with the built-in tokenizer."""
+    """Return the default settings with the built-in tokenizer."""
     named = {f"duplex.{name}": value for name, value in duplex.items()}
     return load_settings(overrides={"duplex.model_path": "builtin:qwen", **named}, env={})
 
 
 def tempo(source: Path, target: Path, factor: float) -> Path:
-    """A corpus whose every moment comes `factor` times as early: all times divided, the recordings played that much faster."""
+    """Write the corpus at another tempo: all times divided by `factor`, the recordings resampled accordingly."""
     for kind in ("WAV", "TXT", "WORDS"):
         (target / kind).mkdir(parents=True)
     for path in sorted((source / "WAV").iterdir()):
@@ -84,7 +86,7 @@ def tempo(source: Path, target: Path, factor: float) -> Path:
 
 
 def hidden(source: Path, target: Path) -> Path:
-    """The same corpus without its word times."""
+    """Link the corpus without its word times."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     for kind in ("WAV", "TXT"):
@@ -93,7 +95,7 @@ def hidden(source: Path, target: Path) -> Path:
 
 
 def against_truth(data: Path, true: Path) -> dict[str, float]:
-    """How far the words of `data`, and the first token of each (corrected for the lead), are from the onsets stored in `true`."""
+    """Return the distance of the words of `data`, and of their first tokens (plus the lead), to the onsets stored in `true`."""
     rows, truth = load(data), load(true)
     chunk = float(rows.grid.chunk_s)
     words, tokens = [], []
@@ -115,15 +117,15 @@ def against_truth(data: Path, true: Path) -> dict[str, float]:
 
 
 def tokens_a_second(data: Path) -> float:
-    """Text tokens for each second of speech in one piece."""
+    """Return the text tokens per second of segment."""
     rows = load(data)
     segments = [s for i in range(len(rows)) for s in rows.record(i)["segments"]]
     return float(sum(s["n_tokens"] for s in segments) / sum(s["end_s"] - s["start_s"] for s in segments))
 
 
 def quality(source: Path, data: Path, jobs: int, **duplex: object) -> dict[str, Any]:
-    """Build, verify, and what the proof says."""
-    shutil.rmtree(data, ignore_errors=True)  # a build that was cut short would only time its rest
+    """Build and verify a data set, and return the numbers of the proof."""
+    shutil.rmtree(data, ignore_errors=True)  # a partial build would only measure its remainder
     began = time.perf_counter()
     summary = build_duplex(source, data, settings(**duplex), jobs=jobs)
     wall = time.perf_counter() - began
@@ -158,21 +160,21 @@ def quality(source: Path, data: Path, jobs: int, **duplex: object) -> dict[str, 
 
 
 def speakers(rows: DuplexDataset) -> list[tuple[str, str]]:
-    """(session, speaker) of every row."""
+    """Return (session, speaker) of every row."""
     return [(r["session_id"], r["speaker"]) for r in map(rows.record, range(len(rows)))]
 
 
 def least_error_mean_s(rows: DuplexDataset) -> float:
-    """The mean token-time error of the best placement there is: tokens in order, no more in a chunk than fit.
+    """Return the mean token-time error of the best possible placement, with tokens in order and chunks within capacity.
 
-    Every token takes a place after the one before it; the cheapest way to reach each place is found token by token.
+    Every token takes a slot after that of the previous one; dynamic programming over the slots finds the minimum.
     """
     chunk_s = float(rows.grid.chunk_s)
     capacity = settings_of(read_settings(rows.root)).duplex.text_tokens_per_chunk
     total, tokens = 0.0, 0
     for row in map(rows.record, range(len(rows))):
         words = [word for segment in row["segments"] for word in segment["words"]]
-        # The same sum as in the proof: samples, since 0.64 s over 0.32 s may be a hair below two.
+        # In samples, as in the proof, because 0.64 s / 0.32 s may be slightly below two in floating point.
         onsets = [round(word["start_s"] * HEARD_HZ) // rows.grid.heard_samples for word in words]
         wanted = np.repeat(np.maximum(np.array(onsets, int) - 1, 0), [word["n_tokens"] for word in words])
         slots = np.arange((row["n_chunks"] + len(wanted)) * capacity) // capacity
@@ -185,7 +187,7 @@ def least_error_mean_s(rows: DuplexDataset) -> float:
 
 
 def exported(data: Path, work: Path) -> dict[str, Any]:
-    """What `verify` finds wrong with the exports that keep the grid."""
+    """Return the number of problems that `verify` finds in the exports that keep the grid."""
     found = {}
     for kind in ("parquet", "webdataset"):
         export(data, work / kind, kind, shard_bytes=500_000_000)
@@ -195,7 +197,7 @@ def exported(data: Path, work: Path) -> dict[str, Any]:
 
 
 def made_corpus(work: Path, hours: float, tool: Path) -> Path:
-    """The corpus of the tool, made once."""
+    """Generate the corpus, unless it exists."""
     made, minutes = work / "made", min(10.0, hours * 60)
     if not made.exists():
         half = work / "made.half"
@@ -208,7 +210,7 @@ def made_corpus(work: Path, hours: float, tool: Path) -> Path:
 
 
 def measure(work: Path, hours: float, jobs: int, tool: Path) -> dict[str, dict[str, Any]]:
-    """Every corpus by name with its numbers. What an earlier run in `work` has measured is not measured again."""
+    """Return the numbers of every corpus by name. Results of an earlier run in `work` are reused."""
     record = work / "numbers.json"
     found: dict[str, dict[str, Any]] = json.loads(record.read_text()) if record.exists() else {}
     made = made_corpus(work, hours, tool)
@@ -243,7 +245,7 @@ def measure(work: Path, hours: float, jobs: int, tool: Path) -> dict[str, dict[s
 
 
 def verdict(name: str, numbers: dict[str, Any]) -> str:
-    """Whether a number reaches its target; empty where it has none."""
+    """Compare a number with its target; empty if it has none."""
     target, value = TARGETS.get(name), numbers[name]
     if target is None or not isinstance(value, int | float):
         return ""
@@ -251,17 +253,17 @@ def verdict(name: str, numbers: dict[str, Any]) -> str:
         end = "reached"
     else:
         least = numbers.get(f"least_{name}", 0)
-        end = f"MISSED, as by any placement (least {least:.3f})" if least > target else "MISSED"
+        end = f"MISSED, by any placement (least {least:.3f})" if least > target else "MISSED"
     return f"{'≥' if name in AT_LEAST else '≤'} {target:g} {end}"
 
 
 def main() -> None:
-    """Print the table and the line."""
+    """Print the table and the JSON document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hours", type=float, default=2.0, help="of made conversation")
+    parser.add_argument("--hours", type=float, default=2.0, help="length of the generated conversations")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--tool", type=Path, default=SHARED / "tools" / "make_corpus.py")
-    parser.add_argument("--work", type=Path, help="keep what is made here, and go on from it")
+    parser.add_argument("--tool", type=Path, default=SHARED / "tools" / "make_corpus.py", help="the corpus generator")
+    parser.add_argument("--work", type=Path, help="folder that is kept, and in which an interrupted run continues")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = (given.work or Path(folder)).resolve()

@@ -1,10 +1,10 @@
-"""What a line of a long show costs: random lines through `easy_load`, against decoding the whole show.
+"""Measure random access to the items of a long show through `easy_load`, compared with decoding the whole show.
 
     python scripts/bench/easy_load.py [--minutes 60] [--lines 100] [--seconds 20]
 
-Regime: one process, one thread, CPU only; a show of filtered noise made from a seed, converted by `sca convert`; lines of up to
-60 s that end in `--seconds` of target, drawn at random, the page cache warm. `whole` decodes both stored tracks of the show,
-which is what a line costs where a cell is decoded before it is sliced.
+Conditions: one process, one thread, CPU only; a show of filtered noise from a seed, converted by `sca convert`;
+random items of up to 60 s that end in `--seconds` of target, with a warm page cache. `whole` decodes both stored
+tracks of the show, which is the cost of an item if a cell is decoded before it is sliced.
 
 Prints a table, then one JSON line.
 """
@@ -24,7 +24,7 @@ RATE = 16_000
 
 
 def write_show(folder: Path, minutes: float, target_s: float) -> None:
-    """A recording, and a timeline of targets with a second between them."""
+    """Write a recording, and a timeline of targets with one second between them."""
     rng = np.random.default_rng(0)
     seconds = round(minutes * 60)
     with soundfile.SoundFile(folder / "show.flac", "w", RATE, 1, "PCM_16") as file:
@@ -48,7 +48,7 @@ def convert(folder: Path) -> Path:
 
 
 def whole_ms(data: Path) -> float:
-    """Milliseconds to decode both tracks of the show."""
+    """Return the milliseconds to decode both tracks of the show."""
     import pyarrow as pa
 
     with pa.memory_map(str(data / "storage" / "show.arrow")) as source:
@@ -61,7 +61,7 @@ def whole_ms(data: Path) -> float:
 
 
 def lines_ms(data: Path, shape: str, count: int) -> np.ndarray:
-    """Milliseconds for each of `count` random lines; the first, which opens the files, is not among them."""
+    """Return the milliseconds of `count` random items, after a first one that opens the files."""
     from sca import easy_load
 
     lines = easy_load(data, format=shape)
@@ -77,7 +77,7 @@ def lines_ms(data: Path, shape: str, count: int) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60, help="length of the show")
-    parser.add_argument("--lines", type=int, default=100, help="random lines")
+    parser.add_argument("--lines", type=int, default=100, help="number of random items")
     parser.add_argument("--seconds", type=float, default=20, help="length of a target")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -1,18 +1,23 @@
-"""What the live loop costs: overhead per chunk, missed deadlines, memory, simulated speed, features.
+"""Measure the live loop: overhead per chunk, missed deadlines, memory, simulated speed, features.
 
-Regimes:
+Conditions:
 
-* paced: N sessions in one process in real time, each a chunk of 0.32 s at a time, one worker thread. The engine says a chunk of
-  sound at every step and takes no time, so what is measured is the loop: last sample of a chunk heard → its sound handed to the
-  player, less the time in the engine. `staggered`: sessions begin evenly spread over a chunk, as callers do. `aligned`: all of them
-  hear the end of their chunk at the same instant, the worst there is. A deadline is missed when the sound of a chunk comes after
-  the next chunk was heard, or never. How much of the machine others took meanwhile is told too: on a busy one the
-  percentiles are those of its scheduler, which `bare timers` shows: tasks that wake at the same moments and do nothing.
-* simulated: simulated time, from memory; with the parrot (Silero VAD on every frame) and with the engine that takes no time.
-* hours: `--hours H`, simulated, with the parrot; memory of the process every ten minutes after the first half hour, clocks
-  compared as integers, latency of the first and the last hour.
-* features: the log-mel of one chunk against WhisperFeatureExtractor over the usual padded window of 30 s, and the difference
-  to the same extractor on the chunk alone.
+* paced: N sessions in one process in real time, one chunk of 0.32 s at a time, one worker thread. The engine returns
+  a chunk of audio at every
+  step and takes no time, so the overhead is that of the loop: from the last input sample of a chunk to its audio in
+  the player, minus the time in the engine. `staggered`: sessions begin evenly spread over a chunk, like callers.
+  `aligned`: the chunks of all sessions end at the same instant, the worst case. A deadline is missed if the audio of
+  a chunk comes after the next chunk of input, or never. The share of the machine that other work took is reported
+  too. On a busy machine the percentiles are those of its scheduler, which `bare timers` shows: tasks that wake at the
+  same moments and do nothing.
+* simulated: simulated time, from memory; with the parrot (Silero VAD on every frame) and with the engine that takes
+  no time.
+* hours: `--hours H`, simulated, with the parrot; memory of the process every ten minutes after the first half hour,
+  clocks compared as
+  integers, latency of the first and the last hour.
+* features: the log-mel of one chunk, compared with WhisperFeatureExtractor over the usual padded window of 30 s, and
+  the difference to the same
+  extractor on the chunk alone.
 
     uv run python scripts/bench/loop.py [--seconds 20] [--sessions 1 64] [--hours 8]
 """
@@ -46,7 +51,7 @@ PCM = bytes(7680 * 2)
 
 
 class Instant:
-    """Says a chunk of sound at every step and takes no time."""
+    """An engine that returns a chunk of audio at every step and takes no time."""
 
     info = EngineInfo("instant", "a chunk of sound at every step", uses_features=False)
 
@@ -72,7 +77,7 @@ class Instant:
 
 
 class Tiled:
-    """A source that hears `sound` over and over, at the pace of the clock."""
+    """A source that repeats `sound` at the pace of the clock."""
 
     def __init__(self, sound, chunks, clock, *, can_wait):
         self.sound, self.chunks, self.clock, self.can_wait = sound, chunks, clock, can_wait
@@ -87,7 +92,7 @@ class Tiled:
 
 
 class Player:
-    """A sink that keeps time and no sound."""
+    """A sink that keeps the time and discards the audio."""
 
     def __init__(self, clock):
         self.clock, self.playout, self.heard = clock, Playout(40 * 48, 200 * 48), 0
@@ -110,16 +115,16 @@ def rss_mib():
 
 def merged(histograms):
     total = Histogram()
-    for one in histograms:
-        for bucket, count in one._buckets.items():
+    for histogram in histograms:
+        for bucket, count in histogram._buckets.items():
             total._buckets[bucket] = total._buckets.get(bucket, 0) + count
-        total.count += one.count
-        total._most = max(total._most, one._most)
+        total.count += histogram.count
+        total._most = max(total._most, histogram._most)
     return total
 
 
 def processors():
-    """Jiffies of all processors so far: in all, taken by the hypervisor, idle; zeros where nobody tells."""
+    """Return the jiffies of all processors: total, taken by the hypervisor, idle; zeros if the system does not report them."""
     stat = Path("/proc/stat")
     if not stat.exists():
         return 0, 0, 0
@@ -131,7 +136,7 @@ def paced(sessions, seconds, sound, *, staggered):
     live = LiveConfig()
     chunks = int(seconds / 0.32)
 
-    async def one(i, worker, done):
+    async def run_session(i, worker, done):
         await anyio.sleep(0.32 * i / sessions if staggered else 0)
         clock = LoopClock()
         source = Tiled(sound, chunks, clock, can_wait=False)
@@ -142,7 +147,7 @@ def paced(sessions, seconds, sound, *, staggered):
         worker, done = ThreadWorker(), []
         async with anyio.create_task_group() as tasks:
             for i in range(sessions):
-                tasks.start_soon(one, i, worker, done)
+                tasks.start_soon(run_session, i, worker, done)
         worker.close()
         return done
 
@@ -165,10 +170,10 @@ def paced(sessions, seconds, sound, *, staggered):
 
 
 def bare_timers(sessions, seconds):
-    """How late tasks wake that do nothing else at the same moments: what the machine lets any loop reach just now."""
+    """Measure how late tasks wake that do nothing at the same moments: a lower bound for any loop on this machine."""
     late = Histogram()
 
-    async def one(i):
+    async def wake(i):
         await anyio.sleep(0.32 * i / sessions)
         clock = LoopClock()
         for k in range(1, int(seconds / 0.32) + 1):
@@ -178,14 +183,14 @@ def bare_timers(sessions, seconds):
     async def main():
         async with anyio.create_task_group() as tasks:
             for i in range(sessions):
-                tasks.start_soon(one, i)
+                tasks.start_soon(wake, i)
 
     anyio.run(main)
     return late.summary()
 
 
 class Scale(BaseListener):
-    """Notes memory every ten simulated minutes."""
+    """Records memory every ten simulated minutes."""
 
     def __init__(self):
         self.points = []

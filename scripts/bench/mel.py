@@ -1,11 +1,11 @@
-"""How long the log-mel of one 0.32 s chunk takes: ours, and transformers' extractor on the same chunk.
+"""Measure the log-mel of one 0.32 s chunk: sca's, and transformers' extractor on the same chunk.
 
     python scripts/bench/mel.py [--rounds 30]
 
-Regime: one process, one thread, CPU only, float32 noise at 16 kHz made from a seed. Each round calls every contestant ten times
-running, in turn, so that a busy neighbour hits all of them alike and nobody pays for another's use of the cache.
-`transformers` is called as a processor calls it (its torch path when torch is installed, its numpy path otherwise), once on the
-bare chunk and once with its default padding to 30 s, which is what a loop that never thought about it would pay.
+Conditions: one process, one thread, CPU only, float32 noise at 16 kHz from a seed. Each round calls every candidate
+ten times in a row, so that other load affects all of them equally, and the cache of one does not slow another.
+`transformers` is called as a processor calls it (its torch path if torch is installed, otherwise its numpy path),
+once on the chunk alone and once with its default padding to 30 s.
 
 Prints a table, then one JSON line.
 """
@@ -29,8 +29,8 @@ WARM_UP_ROUNDS = 2
 SCALE = 1e6  # seconds to microseconds
 
 
-def contestants() -> tuple[dict[str, tuple[Callable[[], object], int]], str]:
-    """Name to (call, chunks per call), and which path transformers takes."""
+def candidates() -> tuple[dict[str, tuple[Callable[[], object], int]], str]:
+    """Return (call, chunks per call) by name, and the path that transformers uses."""
     from transformers import WhisperFeatureExtractor
     from transformers.utils import is_torch_available
 
@@ -57,7 +57,7 @@ def contestants() -> tuple[dict[str, tuple[Callable[[], object], int]], str]:
 
 
 def measure(calls: dict[str, tuple[Callable[[], object], int]], rounds: int) -> dict[str, dict[str, float]]:
-    """Microseconds per chunk: p50, p95, p99 and the least."""
+    """Return p50, p95, p99 and the minimum of the microseconds per chunk."""
     took: dict[str, list[float]] = {name: [] for name in calls}
     for i in range(WARM_UP_ROUNDS + rounds):
         for name, (call, chunks) in calls.items():
@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=30, help="rounds of ten calls")
     options = parser.parse_args()
-    calls, path = contestants()
+    calls, path = candidates()
     found = measure(calls, options.rounds)
     chunk_us = CHUNK_SAMPLES / 16_000 * SCALE
     print(f"{'µs per 0.32 s chunk':30}{'least':>9}{'p50':>9}{'p95':>9}{'p99':>9}{'× real time':>14}")

@@ -1,7 +1,7 @@
-"""A long conversation with the Qwen3-Omni engine on the tiny model: bytes of keys and values, memory, time of a step.
+"""Measure a long conversation with the Qwen3-Omni engine on the tiny model: bytes of keys and values, memory, time per step.
 
-A line for every sixth of the conversation, and at the end one with what grew after the caches were full. Positions end early enough
-to move back about ten times an hour, so that this is in it too.
+Prints one line for every sixth of the conversation, and a last one with the growth after the caches were full.
+Positions end early enough to move back about ten times per hour, so the measurement includes this.
 
     uv run python -m scripts.bench.qwen_long [--minutes 60] [--context-tokens 2048] [--positions 8192]
 """
@@ -45,7 +45,9 @@ def session_of(given):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="A long conversation with the Qwen3-Omni engine on the tiny model.")
+    parser = argparse.ArgumentParser(
+        description="Measure a long conversation with the Qwen3-Omni engine on the tiny model."
+    )
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--context-tokens", type=int, default=2048)
     parser.add_argument("--positions", type=int, default=8192)

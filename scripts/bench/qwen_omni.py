@@ -1,21 +1,25 @@
-"""What a chunk of 0.32 s costs the Qwen3-Omni engine: part by part, sessions together, with CUDA graphs and without.
+"""Measure a chunk of 0.32 s in the Qwen3-Omni engine: each part, several sessions, with and without CUDA graphs.
 
-    python scripts/bench/qwen_omni.py --size tiny --device cpu
-    python scripts/bench/qwen_omni.py --size real --sessions 1 4 8 --device cuda          one command on a GPU machine, no network
+    python scripts/bench/qwen_omni.py --size tiny --device cpu python scripts/bench/qwen_omni.py --size real
+    --sessions 1 4 8 --device cuda          on a GPU machine, without a network
 
-`real` has the released configuration with random weights in bfloat16, made on the device itself (70 GB, never on the host); weights
-do not change what a chunk costs, except that random ones always have something to say: every chunk thinks two tokens.
-`--layers N` keeps only N of each stack's layers, all else as released: to see on a machine that does not hold it that every shape
-is accepted. What it measures then is that smaller model; `released` in the report says what the whole one reads and computes.
-`--model FOLDER` measures real weights instead. Without a GPU `real` needs as much memory, and minutes a chunk.
+`real` is the released configuration with random bfloat16 weights that are created on the device (70 GB, never on the
+host). Weights do not change the cost of a chunk, except that random ones always produce text: every chunk has two
+tokens. `--layers N` keeps only N layers of each stack and all other sizes, to test every shape on a machine with less
+memory. The times are then those of the smaller model; `released` in the report contains the bytes and operations of
+the complete one. `--model FOLDER` measures real weights instead. Without a GPU, `real` needs as much memory, and
+minutes per chunk.
 
-* parts: audio tower, thinker (2 or 3 forwards), talker, code predictor, vocoder, each by itself between two synchronisations.
+* parts: audio encoder, thinker (2 or 3 forward passes), talker, code predictor, vocoder, each separately between two
+  synchronisations.
 * steps: whole chunks through the engine, all sessions in one call, from features to int16 on the host: p50, p95, p99.
-  eager, and on a GPU graphed; alone is a session without slots, by the library's own forwards. `fits`: p99 is within the 320 ms
-  that a chunk lasts.
-* first audio: the end of the first chunk heard to its sound, of a session just opened with the default prompt.
-* bound: what reading each weight once a forward takes at the device's measured bandwidth, and its multiplications at its measured
-  rate; experts as one token chooses them, so for one session. No program of this model in this form is faster.
+  Eager, and on a GPU with
+  graphs; `alone` is a session without slots, through the library's own forward passes. `fits`: p99 is within the 320
+  ms of a chunk.
+* first audio: from the end of the first chunk of input to its audio, of a new session with the default prompt.
+* bound: the time to read each weight once per forward pass at the measured bandwidth of the device, and its
+  multiplications at the measured
+  rate; with the experts that one token selects, so for one session. No program with this model in this form is faster.
 
 The last line is one JSON document.
 """
@@ -47,7 +51,7 @@ from sca.infer.frames import AudioInput
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from sca.units import Grid
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it runs as a file, wherever it is called from
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it runs as a file, from any folder
 from scripts.make_tiny_omni import INITIAL_STD, build
 from scripts.released_omni import released_config
 
@@ -57,7 +61,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def made_on(device, dtype, layers=None):
-    """A model of the released size whose random weights never were anywhere else. layers: see `released_config`."""
+    """Create a model of the released size with random weights on `device`; `layers` as in `released_config`."""
     torch.manual_seed(0)
     torch.set_default_dtype(dtype)
     try:
@@ -67,7 +71,7 @@ def made_on(device, dtype, layers=None):
         torch.set_default_dtype(torch.float32)
     with torch.no_grad():
         for name, weight in model.talker.named_parameters():
-            if ".experts." in name:  # transformers 5.22 leaves them as memory was
+            if ".experts." in name:  # transformers 5.22 does not initialise them
                 weight.normal_(std=INITIAL_STD)
     return model
 
@@ -78,7 +82,7 @@ def sync(device):
 
 
 def timed(work, device, times):
-    """Milliseconds of each call, after one that does not count."""
+    """Return the milliseconds of each call, after one warm-up call."""
     work()
     found = []
     for _ in range(times):
@@ -96,7 +100,7 @@ def percentiles(ms):
 
 
 def graphed(work):
-    """`work` as a CUDA graph."""
+    """Capture `work` as a CUDA graph."""
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):
         for _ in range(3):
@@ -109,7 +113,7 @@ def graphed(work):
 
 
 def parts_of(engine, times, *, graphs):
-    """Median milliseconds of each part of a chunk of all slots."""
+    """Return the median milliseconds of each part of a chunk of all slots."""
     step, model, device, b = engine.chunk, engine.model, engine.device, engine.slots
     dtype = step.pad.dtype
     features = torch.randn(b, 128, GRID.mel_frames, device=device)
@@ -139,13 +143,13 @@ def parts_of(engine, times, *, graphs):
         "code2wav": partial(step.vocoder.push, codes, active, columns["frames"], columns["vocoder"]),
     }
     found = {}
-    for name, one in work.items():
-        found[name] = round(statistics.median(timed(graphed(one) if graphs else one, device, times)), 3)
+    for name, part in work.items():
+        found[name] = round(statistics.median(timed(graphed(part) if graphs else part, device, times)), 3)
     return found
 
 
 def chunks_of(seconds):
-    """Noise that changes, as features and samples."""
+    """Yield chunks of changing noise, as features and samples."""
     draw = np.random.default_rng(0)
     for i in range(int(seconds / float(GRID.chunk_s))):
         samples = (0.1 * draw.standard_normal(GRID.heard_samples)).astype(np.float32)
@@ -153,13 +157,13 @@ def chunks_of(seconds):
 
 
 def steps_of(engine, sessions, chunks):
-    """Step percentiles of so many sessions together, and of the first chunk."""
+    """Return the step percentiles of several sessions in one call, and the time of the first chunk."""
     opened = [engine.open(SessionConfig(prompt=DuplexConfig().system_prompt)) for _ in range(sessions)]
     together = getattr(engine, "step_batch", lambda opened, inputs: [opened[0].step(inputs[0])])
     found = []
-    for one in chunks:
+    for chunk in chunks:
         began = time.perf_counter()
-        results = together(opened, [one] * sessions)
+        results = together(opened, [chunk] * sessions)
         found.append(1000 * (time.perf_counter() - began))
         failed = [result for result in results if isinstance(result, Exception)]
         if failed:
@@ -178,13 +182,13 @@ def steps_of(engine, sessions, chunks):
 
 
 def speed_of(device, dtype):
-    """Bytes read and operations a second, measured: a sum of 1 GB (64 MB on a CPU), a product of large matrices."""
+    """Measure bytes and operations per second, with a sum over 1 GB (64 MB on a CPU) and a product of large matrices."""
     big = device.type == "cuda"
     row = torch.ones((1 << 29) if big else (1 << 25), dtype=dtype, device=device)
     size = 8192 if big else 1024
-    one = torch.randn(size, size, device=device).to(dtype)
+    matrix = torch.randn(size, size, device=device).to(dtype)
     read_ms = min(timed(lambda: row.sum(), device, 10))
-    product_ms = min(timed(lambda: one @ one, device, 10))
+    product_ms = min(timed(lambda: matrix @ matrix, device, 10))
     return row.numel() * row.element_size() / read_ms * 1000, 2 * size**3 / product_ms * 1000
 
 
@@ -211,17 +215,17 @@ def memory(device):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=("tiny", "real"), default="tiny")
-    parser.add_argument("--layers", type=int, help="of each stack of real, at most; all if not given")
+    parser.add_argument("--layers", type=int, help="maximum layers of each stack of real (default: all)")
     parser.add_argument("--model", metavar="FOLDER", help="measure these weights instead")
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", choices=tuple(DTYPES), help="bfloat16 for real, float32 for tiny if not given")
-    parser.add_argument("--seconds", type=float, default=64, help="of conversation, each session")
-    parser.add_argument("--context-tokens", type=int, default=4096, help="of the thinker's cache, a slot")
+    parser.add_argument("--dtype", choices=tuple(DTYPES), help="default: bfloat16 for real, float32 for tiny")
+    parser.add_argument("--seconds", type=float, default=64, help="length of each session's conversation")
+    parser.add_argument("--context-tokens", type=int, default=4096, help="size of the thinker's cache per slot")
     parser.add_argument("--carry", action="store_true", help="qwen.carry_second_token")
     given = parser.parse_args()
     if given.layers is not None and (given.size != "real" or given.model or given.layers < 1):
-        parser.error("--layers is a number from 1 on and belongs to --size real")
+        parser.error("--layers must be at least 1 and requires --size real")
     device = torch.device(given.device)
     dtype = DTYPES[given.dtype or ("bfloat16" if given.size == "real" else "float32")]
     torch.set_float32_matmul_precision("high")
@@ -246,14 +250,14 @@ def main() -> None:
         if device.type == "cuda"
         else f"cpu, {torch.get_num_threads()} threads",
         "dtype": str(dtype).removeprefix("torch."),
-        "parameters_b": round(sum(one.numel() for one in model.parameters()) / 1e9, 3),
+        "parameters_b": round(sum(parameter.numel() for parameter in model.parameters()) / 1e9, 3),
         "made_in_s": round(time.perf_counter() - began, 1),
         "carry": given.carry,
         "torch": torch.__version__,
-        "load": [round(one, 1) for one in os.getloadavg()],
+        "load": [round(value, 1) for value in os.getloadavg()],
     }
     say = partial(print, file=sys.stderr, flush=True)
-    say(f"{report['parameters_b']} B parameters on {report['device']}, made in {report['made_in_s']} s")
+    say(f"{report['parameters_b']} B parameters on {report['device']}, created in {report['made_in_s']} s")
     with torch.inference_mode():
         report["bound"] = bound_of(model, device, dtype, 2)
         say(f"bound: {report['bound']}")
@@ -263,10 +267,10 @@ def main() -> None:
                 "weights_read_gb": round(whole.weights * dtype.itemsize / 1e9, 3),
                 "gflop": round(whole.flops / 1e9, 3),
             }
-            say(f"only {given.layers} layers of each stack: these are not the times of the released size")
-        heard = list(chunks_of(given.seconds))
+            say(f"only {given.layers} layers per stack: these are not the times of the released size")
+        inputs = list(chunks_of(given.seconds))
         report["alone"] = steps_of(
-            QwenOmni(model, tokenizer, qwen.model_copy(update={"slots": 0}), DuplexConfig()), 1, heard
+            QwenOmni(model, tokenizer, qwen.model_copy(update={"slots": 0}), DuplexConfig()), 1, inputs
         )
         say(f"alone: {report['alone']}")
         for graphs in (False, True) if device.type == "cuda" else (False,):
@@ -275,7 +279,7 @@ def main() -> None:
             for sessions in sorted(given.sessions):
                 settings = qwen.model_copy(update={"slots": sessions, "cuda_graphs": graphs})
                 engine = SlotOmni(model, tokenizer, settings, DuplexConfig())
-                steps = steps_of(engine, sessions, heard)
+                steps = steps_of(engine, sessions, inputs)
                 if sessions in (min(given.sessions), max(given.sessions)):
                     steps["parts_ms"] = parts_of(engine, 20 if device.type == "cuda" else 3, graphs=graphs)
                 steps["memory_gib"] = memory(device)

@@ -1,18 +1,18 @@
-"""What the live server makes of many callers at once: latency, missed deadlines, memory, CPU.
+"""Load test of the live server with many callers: latency, missed deadlines, memory, CPU.
 
     python scripts/bench/serve.py [--sessions 64] [--seconds 60] [--warm-up 40] [--frame-ms 20] [--url URL --pid PID]
 
-Regime: a real `sca serve` with the parrot (its VAD runs on every frame) in a process of its own on loopback; clients in another,
-each a `WS /ws/pcm16` that sends speech in frames of `--frame-ms` at the pace of real time, begun evenly spread over a chunk, as
-callers do. Clients are bare sockets on one event loop, so that they take little of the cores they share with the server. A warm-up
-runs first and is not counted; by its end the parrot holds all of a turn that it ever does.
+Conditions: a real `sca serve` with the parrot (its VAD runs on every frame) in its own process on loopback. The
+clients are in another process, each a `WS /ws/pcm16` that sends speech in frames of `--frame-ms` in real time. They
+begin evenly spread over a chunk, like callers, and are plain sockets on one event loop, because they share the cores
+with the server. A warm-up runs first and is not counted; at its end the parrot's buffers have their final size.
 
-Added latency: the last frame of a chunk handed to the client's socket → the server's reply to that chunk read; the engine's time
-and the wait for it are in it. Sound: the same, for chunks that were answered with sound. A deadline is missed when a reply comes
-after the next chunk was sent, or never, and by every chunk that the server says it dropped. CPU is of the server's process, by
-thread; memory is its resident set, a line through one point a second. `bare timers`: how late the clients' own timers were, which
-is the machine's doing; and so is what a hypervisor took of its cores for others, `stolen_percent`.
-The last line is JSON.
+Added latency: from the last frame of a chunk in the client's socket to the server's reply to that chunk, including
+the engine's time and the wait for it. Sound: the same, for chunks that were answered with audio. A deadline is missed
+if a reply comes after the next chunk was sent, or never, and by every chunk that the server reports as dropped. CPU
+is that of the server's process, by thread; memory is its resident set, with a line fitted through one point per
+second. `bare timers` is the lateness of the clients' own timers, and `stolen_percent` the time that the hypervisor
+took from the cores; both are independent of the server. The last line is JSON.
 """
 
 import argparse
@@ -50,11 +50,11 @@ def percentiles(values):
     }
 
 
-# The clients, in a process of their own.
+# The clients, in a separate process.
 
 
 class Caller(asyncio.Protocol):
-    """One session: frames out at their time, and when what came back."""
+    """One session: sends frames on time, and records when replies arrive."""
 
     def __init__(self, host, sound, frame):
         key = base64.b64encode(os.urandom(16)).decode()
@@ -93,7 +93,7 @@ class Caller(asyncio.Protocol):
             del self.buffer[: head + length]
 
     def _whole(self):
-        """(head, length) of the next message when all of it is there."""
+        """Return (head, length) of the next message if it is complete."""
         if len(self.buffer) < 2:
             return None
         length, head = self.buffer[1] & 127, 2
@@ -127,7 +127,7 @@ class Caller(asyncio.Protocol):
             self.late.append(loop.time() - due)
             at = self.sent % (len(self.sound) - self.frame)
             payload = self.sound[at : at + self.frame].tobytes()
-            # The mask is zero: allowed, and costs nothing here.
+            # A mask of zero is allowed and needs no computation.
             size = bytes([128 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
             self.transport.write(b"\x82" + size + bytes(4) + payload)
             self.sent += self.frame
@@ -138,16 +138,16 @@ class Caller(asyncio.Protocol):
         self.transport.write(b"\x88\x82" + bytes(4) + (1000).to_bytes(2, "big"))
 
     def results(self, counted_from):
-        """Of chunks sent after `counted_from`: latencies to reply and to sound in ms, and how many missed their deadline."""
+        """Return latencies to reply and to audio in ms, and the missed deadlines, of chunks sent after `counted_from`."""
         first = next((i for i, at in enumerate(self.chunks) if at >= counted_from), len(self.chunks))
-        took, heard, missed = [], [], self.dropped
+        took, with_audio, missed = [], [], self.dropped
         for i, at in list(enumerate(self.chunks))[first:]:
             if i in self.replies:
                 took.append(1000 * (self.replies[i] - at))
             missed += i not in self.replies or self.replies[i] - at > CHUNK_S
             if i in self.sounds:
-                heard.append(1000 * (self.sounds[i] - at))
-        return took, heard, missed
+                with_audio.append(1000 * (self.sounds[i] - at))
+        return took, with_audio, missed
 
 
 def speech():
@@ -164,39 +164,39 @@ async def call(url, sessions, seconds, warm_up, frame_ms):
     loop, frame = asyncio.get_running_loop(), HEARD_HZ * frame_ms // 1000
     callers = []
     for i in range(sessions):
-        turned = np.roll(sound, -i * len(sound) // sessions)  # they do not all speak at the same time
-        _, one = await loop.create_connection(
-            lambda heard=turned: Caller(where.netloc, heard, frame), where.hostname, where.port
+        turned = np.roll(sound, -i * len(sound) // sessions)  # so that they do not all speak at the same time
+        _, caller = await loop.create_connection(
+            lambda shifted=turned: Caller(where.netloc, shifted, frame), where.hostname, where.port
         )
-        await asyncio.wait_for(one.open.wait(), 20)
-        callers.append(one)
+        await asyncio.wait_for(caller.open.wait(), 20)
+        callers.append(caller)
     begins = loop.time() + 0.2
     print(json.dumps({"begins": time.time() + 0.2}), flush=True)
     counted_from = time.perf_counter() + 0.2 + warm_up
     until = begins + warm_up + seconds
-    await asyncio.gather(*(one.talk(begins + CHUNK_S * i / sessions, until) for i, one in enumerate(callers)))
+    await asyncio.gather(*(caller.talk(begins + CHUNK_S * i / sessions, until) for i, caller in enumerate(callers)))
     await asyncio.sleep(1.0)  # for the last replies
-    closed = sum(one.closed for one in callers)
-    for one in callers:
-        one.finish()
-    found = [one.results(counted_from) for one in callers]
+    closed = sum(caller.closed for caller in callers)
+    for caller in callers:
+        caller.finish()
+    found = [caller.results(counted_from) for caller in callers]
     print(json.dumps({
         "chunks": sum(len(took) for took, _, _ in found),
         "added_ms": percentiles([ms for took, _, _ in found for ms in took]),
-        "sound_ms": percentiles([ms for _, heard, _ in found for ms in heard]),
+        "sound_ms": percentiles([ms for _, with_audio, _ in found for ms in with_audio]),
         "missed_deadlines": sum(missed for _, _, missed in found),
         "sessions_lost": closed,
-        "errors": sorted({error for one in callers for error in one.errors}),
-        "bare_timers_ms": percentiles([1000 * late for one in callers for late in one.late]),
+        "errors": sorted({error for caller in callers for error in caller.errors}),
+        "bare_timers_ms": percentiles([1000 * late for caller in callers for late in caller.late]),
         "client_cpu_s": round(time.process_time(), 2),
     }))  # fmt: skip
 
 
-# The server, watched.
+# The server.
 
 
 def cpu_s(pid):
-    """Seconds of CPU: of the event loop (the main thread), and of all threads (the engine's above all). Linux only."""
+    """Return the CPU seconds of the event loop (the main thread) and of all threads. Linux only."""
     found = {"loop": 0.0, "all": 0.0}
     for task in Path(f"/proc/{pid}/task").iterdir():
         seconds = int((task / "schedstat").read_text().split()[0]) / 1e9
@@ -207,7 +207,7 @@ def cpu_s(pid):
 
 
 def stolen_s():
-    """Seconds that the machine's cores wanted to run and were not let, all together. Linux only; 0 where nothing can be stolen."""
+    """Return the seconds that the hypervisor took from all cores. Linux only; 0 on real hardware."""
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
     return int(fields[8]) / os.sysconf("SC_CLK_TCK")
 
@@ -233,7 +233,7 @@ def measure(url, pid, given):
         __file__,
         "--client",
         url,
-        *(str(one) for one in (given.sessions, given.seconds, given.warm_up, given.frame_ms)),
+        *(str(value) for value in (given.sessions, given.seconds, given.warm_up, given.frame_ms)),
     ]
     client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     line = client.stdout.readline()
@@ -295,7 +295,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--warm-up", type=float, default=40)
     parser.add_argument("--frame-ms", type=int, default=20)
-    parser.add_argument("--url", default="", help="a server that runs already, of this machine, with its --pid")
+    parser.add_argument("--url", default="", help="a running server on this machine, with its --pid")
     parser.add_argument("--pid", type=int, default=0)
     parser.add_argument("--client", nargs=5, help=argparse.SUPPRESS)
     given = parser.parse_args()

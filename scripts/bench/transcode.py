@@ -1,9 +1,10 @@
-"""How fast a folder is transcoded, against `xargs -P2 ffmpeg` in the same run, and with one and two jobs.
+"""Measure transcoding a folder with one and two jobs, compared with `xargs -P2 ffmpeg` in the same run.
 
-Regime: 24 stereo webm/opus files (48 kHz, 96 kbit/s, music-like noise and tones) of `--seconds` each, to 48 kHz mono 16 bit FLAC,
-everything in the page cache, whole processes timed from start to end: ours includes starting Python, looking at every header,
-hashing every source, checking every result and syncing it to disk; theirs checks nothing. Both use the same ffmpeg. One warm-up,
-then `--rounds` rounds that alternate, medians. Processor seconds are given too: on a machine that others use they say more.
+Conditions: 24 stereo webm/opus files (48 kHz, 96 kbit/s, noise and tones) of `--seconds` each, to 48 kHz mono 16-bit
+FLAC, all in the page cache. Whole processes are timed: `sca transcode` starts Python, reads every header, hashes
+every source, checks every result and syncs it to disk; xargs checks nothing. Both use the same ffmpeg. One warm-up,
+then `--rounds` alternating rounds; medians. Processor seconds are reported too, because they depend less on other
+load.
 
     uv run python scripts/bench/transcode.py [--seconds 300] [--rounds 5]
 """
@@ -27,7 +28,7 @@ TARGET = 0.95
 
 
 def make_media(folder: Path, exe: str, seconds: int) -> None:
-    """One file made by ffmpeg, the others copies of it: the work is the same."""
+    """Make one file with ffmpeg and copy it, so that all files are equal work."""
     folder.mkdir()
     tones = f"aevalsrc=0.2*sin(440*2*PI*t)+0.1*random(0)|0.2*sin(550*2*PI*t)+0.1*random(1):s=48000:d={seconds}"
     first = folder / "00.webm"
@@ -39,7 +40,7 @@ def make_media(folder: Path, exe: str, seconds: int) -> None:
 
 
 def timed(command: list[str], out: Path, **options: object) -> tuple[float, float]:
-    """Seconds on the wall and of processor that a command and its children take to fill an empty `out`."""
+    """Return the wall and processor seconds that a command and its children take to fill an empty folder."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -54,9 +55,11 @@ def ours(media: Path, out: Path, jobs: int) -> tuple[float, float]:
 
 
 def theirs(media: Path, out: Path, exe: str, jobs: int) -> tuple[float, float]:
-    one = f'{exe} -nostdin -v error -y -i {media}/"$1".webm -map 0:a:0 -ac 1 -ar 48000 -sample_fmt s16 {out}/"$1".flac'
+    command = (
+        f'{exe} -nostdin -v error -y -i {media}/"$1".webm -map 0:a:0 -ac 1 -ar 48000 -sample_fmt s16 {out}/"$1".flac'
+    )
     names = "".join(f"{n:02d}\n" for n in range(FILES))
-    return timed(["xargs", f"-P{jobs}", "-I{}", "sh", "-c", one, "sh", "{}"], out, input=names.encode())
+    return timed(["xargs", f"-P{jobs}", "-I{}", "sh", "-c", command, "sh", "{}"], out, input=names.encode())
 
 
 def main() -> None:
@@ -76,7 +79,7 @@ def main() -> None:
             "xargs_2": lambda: theirs(media, out, program.path, 2),
             "sca_1": lambda: ours(media, out, 1),
         }
-        ways["xargs_2"]()  # warm-up: the page cache and the processor's clock
+        ways["xargs_2"]()  # warm-up of the page cache and the processor's clock
         for n in range(given.rounds):
             for way in sorted(ways, reverse=n % 2 == 1):
                 wall_s, cpu_s = ways[way]()

@@ -1,11 +1,11 @@
-"""What `sca transcribe` adds to faster-whisper's own batched pipeline, on the same recordings in the same run.
+"""Compare `sca transcribe` with faster-whisper's own batched pipeline, on the same recordings in the same run.
 
-Regime: one loaded model, random weights in the shape of Whisper's `--size` (default base), float32, CPU; `--files` recordings of
-`--seconds` of espeak-ng each, already on disk as 16 kHz WAV. Theirs: `BatchedInferencePipeline.transcribe(path)` with
-word times and its VAD, segments read to the end. Ours: reading, the VAD, the same pipeline, guards, phrases and the line, hashed,
-appended and synced. The weights are scripted, so
-every stretch of 30 s decodes the same number of tokens. One warm-up each, then
-rounds that alternate; medians of pairs, since the machine's speed drifts.
+Conditions: one loaded model, random weights in the shape of Whisper's `--size` (default base), float32, CPU;
+`--files` recordings of `--seconds` of espeak-ng each, on disk as 16 kHz WAV. Theirs:
+`BatchedInferencePipeline.transcribe(path)` with word times and its VAD, all segments read. Ours: reading, the VAD,
+the same pipeline, hallucination filters, phrases, and the line, hashed, appended and synced. The weights are
+scripted, so every stretch of 30 s decodes the same number of tokens. One warm-up each, then alternating rounds;
+medians of pairs, because the speed of the machine drifts.
 
     uv run python scripts/bench/transcribe.py [--size base] [--files 4] [--seconds 60] [--rounds 5]
 """
@@ -36,7 +36,7 @@ TARGET = 1.03
 
 
 def recordings(folder: Path, files: int, seconds: int) -> list[Path]:
-    """Speech by espeak-ng with pauses, each file another speed."""
+    """Write speech of espeak-ng with pauses, each file at another speed."""
     found = []
     for n in range(files):
         path = folder / f"show{n}.wav"
@@ -52,7 +52,7 @@ def recordings(folder: Path, files: int, seconds: int) -> list[Path]:
 
 
 class Clock:
-    """Wall and processor seconds since it was made, all threads together. The latter hardly depends on who else works here."""
+    """Wall and processor seconds of all threads since creation. Processor seconds depend little on other load."""
 
     def __init__(self) -> None:
         self.wall, self.cpu = time.perf_counter(), time.process_time()
@@ -76,7 +76,7 @@ def theirs(recognizer: Recognizer, paths: list[Path]) -> tuple[tuple[float, floa
 def ours(recognizer: Recognizer, paths: list[Path], folder: Path) -> tuple[tuple[float, float], int]:
     save_file = folder / f"{time.perf_counter_ns()}" / "lines.jsonl"
     clock = Clock()
-    summary = transcribe(paths, save_file, recognizer.options, recognizer=recognizer)  # loading is neither's work
+    summary = transcribe(paths, save_file, recognizer.options, recognizer=recognizer)  # loading is not measured
     taken = clock.read()
     assert summary.made == len(paths)
     return taken, summary.details.words + sum(
@@ -90,10 +90,10 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=4)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=5)
-    asked = parser.parse_args()
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        width, layers, heads = SHAPES[asked.size]
+        width, layers, heads = SHAPES[given.size]
         model = scripted_whisper(
             folder,
             " And this is what the model says every time it is asked, word by word." * 4,
@@ -102,13 +102,13 @@ def main() -> None:
             layers=layers,
             heads=heads,
         )
-        paths = recordings(folder, asked.files, asked.seconds)
+        paths = recordings(folder, given.files, given.seconds)
         options = RecognizerOptions(str(model), device="cpu", language="en")
         recognizer = Recognizer(options)
         theirs(recognizer, paths[:1])
         ours(recognizer, paths[:1], folder)
-        both = [(theirs(recognizer, paths), ours(recognizer, paths, folder)) for _ in range(asked.rounds)]
-    assert all(other[1] == mine[1] for other, mine in both), "both are to recognise the same words"
+        both = [(theirs(recognizer, paths), ours(recognizer, paths, folder)) for _ in range(given.rounds)]
+    assert all(other[1] == mine[1] for other, mine in both), "both must recognise the same words"
     rounds = [(other[0], mine[0]) for other, mine in both]
     wall, cpu = ([(other[kind], mine[kind]) for other, mine in rounds] for kind in (0, 1))
     ratio = statistics.median(mine / other for other, mine in wall)
@@ -116,7 +116,7 @@ def main() -> None:
         json.dumps(
             {
                 "bench": "transcribe",
-                "regime": f"whisper {asked.size}, random weights, float32, {asked.files} files of {asked.seconds} s, cpu",
+                "regime": f"whisper {given.size}, random weights, float32, {given.files} files of {given.seconds} s, cpu",
                 "theirs_s": round(statistics.median(other for other, _ in wall), 3),
                 "ours_s": round(statistics.median(mine for _, mine in wall), 3),
                 "ratio": round(ratio, 4),

@@ -1,13 +1,13 @@
-"""What the turn server costs beyond its model: throughput, latency, many at once, overload.
+"""Measure the turn server beyond its model: throughput, latency, concurrency, overload.
 
     python scripts/bench/turn.py [--seconds 10] [--pool N] [--url URL] [--key KEY]
 
-Ceiling: processes that run the model in a loop, features included; first one, then one a core at the same time. Against it, a
-real `sca turn serve` on loopback, asked with 8 s of noise by a client in a process of its own (bare sockets, no HTTP library: it
-shares the cores with the server and should not be what is measured); the overload is 1 s of noise a request, which the model works
-as long on. The first request of every connection, and of the overload its first second, are warm-up and not counted.
-"Beyond inference" is what a client waits minus the time in the model, and for more clients than models minus the wait for a free
-one. The last line is JSON.
+Ceiling: processes that run the model in a loop, features included; first one, then one per core. It is compared with
+a real `sca turn serve` on loopback that receives 8 s of noise per request from a client in its own process (plain
+sockets without an HTTP library, because it shares the cores with the server). In the overload a request has 1 s of
+noise, which takes the model equally long. The first request of every connection, and the first second of the
+overload, are warm-up and not counted. "Beyond inference" is the client's wait minus the time in the model, and with
+more clients than models minus the wait for a free one. The last line is JSON.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 AUDIO_S = 8.0
-OPEN_CLIENTS = 128  # more than the server takes at once, so that the rest is refused
+OPEN_CLIENTS = 128  # more than the server accepts, so that the rest is refused
 
 
 def percentiles(values: list[float]) -> dict[str, float]:
@@ -53,7 +53,7 @@ def noise() -> np.ndarray:
 
 
 def loop(seconds: float) -> None:
-    """Run the model in a loop on one thread and print how many a second; started as a process of its own."""
+    """Run the model in a loop on one thread and print the rate; started as a separate process."""
     from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
     from sca.infer.turn.models.weights import bundled_file
 
@@ -85,17 +85,17 @@ def ceiling(processes: int, seconds: float) -> float:
     running = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)
     ]
-    for one in running:
-        assert one.stdout is not None
-        assert one.stdout.readline() == "ready\n"
-    for one in running:
-        assert one.stdin is not None
-        one.stdin.write("go\n")
-        one.stdin.flush()
-    return sum(float(one.communicate()[0]) for one in running)
+    for process in running:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return sum(float(process.communicate()[0]) for process in running)
 
 
-# The client, in a process of its own.
+# The client, in a separate process.
 
 
 class Connection:
@@ -107,7 +107,7 @@ class Connection:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def ask(self) -> dict:
-        """Send the request, wait for the answer."""
+        """Send the request and wait for the answer."""
         started = time.perf_counter()
         self._socket.sendall(self._request)
         answer = b""
@@ -132,7 +132,7 @@ class Connection:
 
 
 def closed_loop(make: Callable[[], Connection], concurrency: int, seconds: float) -> dict:
-    """So many clients, each asking again as soon as it is answered."""
+    """Run clients that each send the next request when the answer arrives."""
     results: list[dict] = []
     warm = threading.Barrier(concurrency + 1)
 
@@ -155,7 +155,7 @@ def closed_loop(make: Callable[[], Connection], concurrency: int, seconds: float
 
 
 def open_loop(make: Callable[[], Connection], rate_hz: float, seconds: float) -> dict:
-    """So many a second, whether or not those before are answered."""
+    """Send requests at a fixed rate, independent of the answers."""
     results: list[dict] = []
     started, count, threads = time.perf_counter(), 0, []
     due: queue.SimpleQueue[float | None] = queue.SimpleQueue()
@@ -185,17 +185,18 @@ def open_loop(make: Callable[[], Connection], rate_hz: float, seconds: float) ->
 
 def summary(results: list[dict], took: float) -> dict:
     statuses = {
-        str(status): sum(one["status"] == status for one in results) for status in {one["status"] for one in results}
+        str(status): sum(result["status"] == status for result in results)
+        for status in {result["status"] for result in results}
     }
-    good = [one for one in results if one["status"] == 200]
+    good = [result for result in results if result["status"] == 200]
     return {
         "statuses": statuses,
         "answers_per_s": round(len(good) / took, 2),
         "asked_per_s": round(len(results) / took, 1),
-        "total_ms": percentiles([one["ms"] for one in good]),
-        "beyond_ms": percentiles([one["beyond_ms"] for one in good]),
-        "inference_ms": percentiles([one["inference_ms"] for one in good]),
-        "refused_ms": percentiles([one["ms"] for one in results if one["status"] == 503]),
+        "total_ms": percentiles([result["ms"] for result in good]),
+        "beyond_ms": percentiles([result["beyond_ms"] for result in good]),
+        "inference_ms": percentiles([result["inference_ms"] for result in good]),
+        "refused_ms": percentiles([result["ms"] for result in results if result["status"] == 503]),
     }
 
 
@@ -221,7 +222,7 @@ def ask(url: str, key: str, mode: str, amount: float, seconds: float) -> dict:
 
 
 def loop_cpu_ms(pid: int) -> float:
-    """What the server's event loop, its main thread, has used of the CPU: all that is not the model. Linux only."""
+    """Return the CPU milliseconds of the server's event loop (its main thread), without the model. Linux only."""
     try:
         return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e6
     except OSError:
@@ -261,7 +262,7 @@ def measure(url: str, key: str, pool: int, seconds: float, one_s: float, pid: in
 def bench(seconds: float, pool: int, url: str, key: str) -> None:
     cores = len(os.sched_getaffinity(0))
     pool = pool or cores
-    print(f"{cores} cores, load {os.getloadavg()[0]:.1f} before; pool {pool}; {seconds:g} s a part after warm-up")
+    print(f"{cores} cores, load {os.getloadavg()[0]:.1f} before; pool {pool}; {seconds:g} s per part after warm-up")
     features = features_ms()
     print(f"features of 8 s: {features} ms")
     one_s = ceiling(1, seconds)
