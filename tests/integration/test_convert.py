@@ -300,7 +300,7 @@ def test_resumes_after_kill_with_the_same_bytes(inputs, made, tmp_path):
         (["--speaker", "xvector"], 2, "got 'xvector'"),
         (["--enhance", "deepfilter"], 4, "needs DeepFilterNet"),
         (["--enhance", "magic"], 2, "--enhance is none, deepfilter, got 'magic'"),
-        (["--audio-dir", "nowhere"], 5, "there is no audio folder nowhere"),
+        (["--audio-dir", "nowhere"], 5, "the audio folder nowhere does not exist"),
         (["--input-file", "nowhere.jsonl"], 5, "cannot read nowhere.jsonl"),
         (["--private"], 2, "--private is about --push-to-hub"),
         (["--max-duration", "4"], 3, "should not be above convert.max_duration_s, which is 4"),

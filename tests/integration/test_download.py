@@ -181,7 +181,7 @@ def test_plain_lines_tell_what_happens(run, fake, media):
     assert lines[0] == "sca: 2 to download"
     assert any("0.1 MB, 6 s of sound" in line and "of 2, about" in line for line in lines)
     assert any("privateVid1: failed: Video unavailable" in line for line in lines)
-    assert lines[-2] == "sca: 1 of 2 videos failed, 0 of them may come another time"
+    assert lines[-2] == "sca: 1 of 2 videos failed, 0 of them may succeed later"
     assert "ledger.jsonl" in lines[-1]
     assert run("okVideo0001", "--quiet").stderr == ""
 
@@ -310,7 +310,7 @@ def test_what_does_not_decode_to_its_length_is_not_kept(run, fake, media, out, n
     done = run("badVideo001")
     assert done.exit_code == 7
     assert ledger(out)["badVideo001"]["retryable"]
-    assert "what came" in ledger(out)["badVideo001"]["reason"]
+    assert "the downloaded file" in ledger(out)["badVideo001"]["reason"]
     assert len(fake.site.media()) == 2, "asked for once more"
     assert files(out) == []
     assert not (out / "archive.txt").exists()
@@ -322,7 +322,7 @@ def test_the_tolerance_is_two_seconds(media, promised, passes):
     if passes:
         assert decoded_seconds(media["webm"], promised) == pytest.approx(6.0, abs=0.05)
     else:
-        with pytest.raises(InputError, match="the site promised"):
+        with pytest.raises(InputError, match="the site announced"):
             decoded_seconds(media["webm"], promised)
     assert decoded_seconds(media["big"], None) == pytest.approx(60.0, abs=0.05)
 
@@ -451,7 +451,7 @@ def test_one_run_at_a_time(run, fake, media, out):
 @pytest.mark.parametrize(
     ("stdin", "code", "says"),
     [
-        ('{"query": "x", "count": 0, "results": []}', 0, "there is nothing to download"),
+        ('{"query": "x", "count": 0, "results": []}', 0, "no videos to download"),
         ("", 5, "standard input is empty"),
         ('{"results": [', 5, "standard input is not JSON"),
         ('{"items": []}', 5, "has no field `results`"),
@@ -467,10 +467,10 @@ def test_input_that_is_not_what_it_should_be(run, stdin, code, says):
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("nothing.json",), 5, "no file, no address and no video id"),
-        (("okVideo0001", "--rate-limit", "fast"), 2, "--rate-limit should be bytes a second"),
+        (("nothing.json",), 5, "is not a file, a URL or a video id"),
+        (("okVideo0001", "--rate-limit", "fast"), 2, "--rate-limit should be bytes per second"),
         (("okVideo0001", "--cookies", "nowhere.txt"), 5, "nowhere.txt does not exist"),
-        (("okVideo0001", "--cookies-from-browser", "mosaic"), 2, "no browser 'mosaic'"),
+        (("okVideo0001", "--cookies-from-browser", "mosaic"), 2, "unknown browser 'mosaic'"),
     ],
 )
 def test_arguments_that_make_no_sense(run, arguments, code, says):

@@ -9,8 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sca.cli.main import app
-from sca.data.acquire import search
-from sca.data.acquire import video_metadata as details
+from sca.data.acquire import search, video_metadata
 from tests.helpers import fake_youtube
 
 Video = fake_youtube.Video
@@ -156,16 +155,16 @@ def test_dates_and_language_and_enrich(run):
 
 
 def test_bounds(run, monkeypatch, fake):
-    monkeypatch.setattr(details, "MOST_LOOKED_UP", 4)
+    monkeypatch.setattr(video_metadata, "MAX_FETCHED", 4)
     done = run("--output-format", "json", "--enrich")
     assert numbers(document(done)) == [0, 1, 2, 3]
     assert "stopped before the end" in done.stderr
     again = run("--output-format", "json", "--enrich")
     assert numbers(document(again)) == [0, 1, 2, 3, 4, 6, 7], "what is remembered is not counted"
-    monkeypatch.setattr(search, "MOST_LOOKED_AT", 25)
+    monkeypatch.setattr(search, "MAX_CANDIDATES", 25)
     done = run("--output-format", "json")
     assert numbers(document(done)) == list(range(25))
-    assert "25 results were looked at" in done.stderr
+    assert "25 results read, which is the maximum" in done.stderr
 
 
 def test_text_is_a_line_a_video_and_a_table_has_headings(run):

@@ -8,12 +8,12 @@ from yt_dlp.networking.common import Response
 from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, ProxyError, TransportError
 from yt_dlp.utils import DownloadError, ExtractorError, GeoRestrictedError, UnsupportedError
 
-from sca.data.acquire.media_file import file_name, key_of
-from sca.data.acquire.rate_limit import VIDEOS_AN_HOUR, RateLimiter, Schedule
-from sca.data.acquire.targets import Wanted, choose, read_wanted
+from sca.data.acquire.media_file import archive_key, file_name
+from sca.data.acquire.rate_limit import VIDEOS_PER_HOUR, RateLimiter, Schedule
+from sca.data.acquire.targets import DownloadTarget, choose, read_targets
 from sca.data.acquire.video_metadata import spoken_language
 from sca.data.acquire.youtube import Site, open_ydl, parse_options
-from sca.data.acquire.youtube_errors import Kind, classify
+from sca.data.acquire.youtube_errors import FailureKind, classify
 from sca.errors import InputError, OutputError, UpstreamError, UsageError
 
 
@@ -36,26 +36,56 @@ MEDIA = "unable to download video data: "
 @pytest.mark.parametrize(
     ("error", "kind", "retryable", "reason"),
     [
-        (wrapped(MEDIA + "HTTP Error 403", http(403)), Kind.media, True, "HTTP 403 for the media"),
-        (wrapped(MEDIA + "HTTP Error 404", http(404)), Kind.media, True, "HTTP 404 for the media"),
-        (wrapped(MEDIA + "HTTP Error 500", http(500)), Kind.media, True, "HTTP 500 for the media"),
-        (wrapped(MEDIA + "3 bytes read", IncompleteRead(3, 5)), Kind.media, True, "3 bytes read"),
-        (extraction("Unable to download API page", http(429)), Kind.refused, True, "Unable to download API page"),
-        (extraction("Unable to download API page", http(503)), Kind.refused, True, "Unable to download API page"),
-        (extraction("Unable to download webpage", http(404)), Kind.gone, False, "Unable to download webpage"),
-        (extraction("Unable to reach", TransportError("timed out")), Kind.unreachable, True, "Unable to reach"),
-        (extraction("no", ProxyError("refused")), Kind.unreachable, True, "the proxy cannot be reached, or refuses"),
-        (extraction("Private video. Sign in if you've been granted access"), Kind.gone, False, "Private video"),
-        (extraction("Sign in to confirm you’re not a bot. Use --cookies"), Kind.refused, True, "not a bot"),
-        (extraction("This video is unavailable"), Kind.gone, False, "This video is unavailable"),
-        (extraction("Premieres in 3 hours"), Kind.broken, True, "Premieres in 3 hours"),
-        (extraction("No video formats found!", expected=False), Kind.broken, True, "No video formats found!"),
-        (extraction("gone", GeoRestrictedError("not in your country")), Kind.gone, False, "gone"),
-        (wrapped("Unsupported URL: x", UnsupportedError("x")), Kind.gone, False, "no site with this address"),
-        (wrapped("unable to write data", OSError(errno.ENOSPC, "No space left")), Kind.disk, True, "disk is full"),
-        (wrapped("unable to write data", OSError(errno.EFBIG, "File too large")), Kind.disk, True, "disk is full"),
-        (wrapped("unable to open", PermissionError(errno.EACCES, "denied")), Kind.disk, True, "cannot be written"),
-        (ValueError(), Kind.broken, True, "ValueError"),
+        (wrapped(MEDIA + "HTTP Error 403", http(403)), FailureKind.media, True, "HTTP 403 for the media"),
+        (wrapped(MEDIA + "HTTP Error 404", http(404)), FailureKind.media, True, "HTTP 404 for the media"),
+        (wrapped(MEDIA + "HTTP Error 500", http(500)), FailureKind.media, True, "HTTP 500 for the media"),
+        (wrapped(MEDIA + "3 bytes read", IncompleteRead(3, 5)), FailureKind.media, True, "3 bytes read"),
+        (
+            extraction("Unable to download API page", http(429)),
+            FailureKind.refused,
+            True,
+            "Unable to download API page",
+        ),
+        (
+            extraction("Unable to download API page", http(503)),
+            FailureKind.refused,
+            True,
+            "Unable to download API page",
+        ),
+        (extraction("Unable to download webpage", http(404)), FailureKind.gone, False, "Unable to download webpage"),
+        (extraction("Unable to reach", TransportError("timed out")), FailureKind.unreachable, True, "Unable to reach"),
+        (
+            extraction("no", ProxyError("refused")),
+            FailureKind.unreachable,
+            True,
+            "the proxy cannot be reached, or refuses",
+        ),
+        (extraction("Private video. Sign in if you've been granted access"), FailureKind.gone, False, "Private video"),
+        (extraction("Sign in to confirm you’re not a bot. Use --cookies"), FailureKind.refused, True, "not a bot"),
+        (extraction("This video is unavailable"), FailureKind.gone, False, "This video is unavailable"),
+        (extraction("Premieres in 3 hours"), FailureKind.broken, True, "Premieres in 3 hours"),
+        (extraction("No video formats found!", expected=False), FailureKind.broken, True, "No video formats found!"),
+        (extraction("gone", GeoRestrictedError("not in your country")), FailureKind.gone, False, "gone"),
+        (wrapped("Unsupported URL: x", UnsupportedError("x")), FailureKind.gone, False, "does not support this site"),
+        (
+            wrapped("unable to write data", OSError(errno.ENOSPC, "No space left")),
+            FailureKind.disk,
+            True,
+            "disk is full",
+        ),
+        (
+            wrapped("unable to write data", OSError(errno.EFBIG, "File too large")),
+            FailureKind.disk,
+            True,
+            "disk is full",
+        ),
+        (
+            wrapped("unable to open", PermissionError(errno.EACCES, "denied")),
+            FailureKind.disk,
+            True,
+            "cannot be written",
+        ),
+        (ValueError(), FailureKind.broken, True, "ValueError"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -67,7 +97,7 @@ def test_what_an_error_means(error, kind, retryable, reason):
     assert "report this" not in failure.reason
     assert "\n" not in failure.reason
     ends = failure.as_error("downloading")
-    assert isinstance(ends, OutputError if kind is Kind.disk else UpstreamError)
+    assert isinstance(ends, OutputError if kind is FailureKind.disk else UpstreamError)
 
 
 def test_options_for_ytdlp_are_read_as_json_where_they_are():
@@ -85,7 +115,7 @@ def test_a_site_turns_into_options_and_the_users_win(tmp_path):
     assert [pause(n) for n in (1, 2, 3, 10)] == [0.5, 1.0, 2.0, 30.0]
     with pytest.raises(InputError, match="does not exist"):
         Site(cookies=tmp_path / "none.txt").options()
-    with pytest.raises(UsageError, match="no browser 'netscape'"):
+    with pytest.raises(UsageError, match="unknown browser 'netscape'"):
         Site(cookies_from_browser="netscape").options()
     assert Site(cookies_from_browser="firefox:work").options()["cookiesfrombrowser"] == ("firefox", "work", None, None)
 
@@ -127,9 +157,9 @@ def test_names_are_short_in_bytes_and_whole_in_letters():
 
 
 def test_keys_are_those_of_ytdlps_archives():
-    assert key_of({"extractor_key": "Youtube", "id": "abcdefghijk"}) == "youtube abcdefghijk"
+    assert archive_key({"extractor_key": "Youtube", "id": "abcdefghijk"}) == "youtube abcdefghijk"
     generic = {"extractor_key": "Generic", "id": "v0", "original_url": "https://a.example/v0.webm"}
-    assert key_of(generic) == "generic https://a.example/v0.webm"
+    assert archive_key(generic) == "generic https://a.example/v0.webm"
 
 
 def test_the_language_is_that_of_the_original_track():
@@ -153,10 +183,10 @@ def test_no_hour_has_more_than_250(gap_s):
     for _ in range(1200):
         now = schedule.reserve(now)
         starts.append(now)
-    assert all(late - early >= 3600.0 for early, late in zip(starts, starts[VIDEOS_AN_HOUR:], strict=False))
+    assert all(late - early >= 3600.0 for early, late in zip(starts, starts[VIDEOS_PER_HOUR:], strict=False))
     assert all(late - early >= gap_s for early, late in pairwise(starts))
     if gap_s == 0.0:
-        assert starts[:VIDEOS_AN_HOUR] == [0.0] * VIDEOS_AN_HOUR
+        assert starts[:VIDEOS_PER_HOUR] == [0.0] * VIDEOS_PER_HOUR
 
 
 def test_a_pacer_sleeps_what_is_left():
@@ -173,7 +203,7 @@ def test_a_pacer_sleeps_what_is_left():
 def test_sources_may_be_mixed_and_name_each_video_once(tmp_path):
     made = tmp_path / "videos.json"
     made.write_text('\ufeff{"results": [{"url": "https://youtu.be/abcdefghijk"}, {"url": "https://a.example/x"}]}')
-    found = read_wanted([str(made), "abcdefghijk", "https://www.youtube.com/watch?v=ABCDEFGHIJK"])
+    found = read_targets([str(made), "abcdefghijk", "https://www.youtube.com/watch?v=ABCDEFGHIJK"])
     assert [one.item for one in found] == ["abcdefghijk", "https://a.example/x", "ABCDEFGHIJK"]
     assert [one.key for one in found] == ["youtube abcdefghijk", None, "youtube ABCDEFGHIJK"]
 
@@ -181,29 +211,29 @@ def test_sources_may_be_mixed_and_name_each_video_once(tmp_path):
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("nothing.json", "no file, no address"),
-        ("", "no file|is a folder"),
-        ("x" * 5000, "no file"),
-        ("a\0b", "no file"),
+        ("nothing.json", "is not a file, a URL or a video id"),
+        ("", "is not a file|is a folder"),
+        ("x" * 5000, "is not a file"),
+        ("a\0b", "is not a file"),
     ],
 )
 def test_sources_that_are_nothing(source, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=says):
-        read_wanted([source])
+        read_targets([source])
 
 
 def test_a_result_whose_url_is_no_address_is_named(tmp_path):
     (tmp_path / "v.json").write_text('{"results": [{"url": "https://a.example/x"}, {"url": "see above"}]}')
-    with pytest.raises(InputError, match=r"results\[1\]: field `url` is no address"):
-        read_wanted([str(tmp_path / "v.json")])
+    with pytest.raises(InputError, match=r"results\[1\]: field `url` is not a URL"):
+        read_targets([str(tmp_path / "v.json")])
     (tmp_path / "b.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="is not text"):
-        read_wanted([str(tmp_path / "b.json")])
+        read_targets([str(tmp_path / "b.json")])
 
 
 def test_a_shuffle_is_the_same_for_the_same_seed():
-    wanted = [Wanted(f"v{n}", "") for n in range(20)]
+    wanted = [DownloadTarget(f"v{n}", "") for n in range(20)]
     assert choose(wanted, count=3) == wanted[:3]
     first = choose(wanted, shuffle=True, seed=1)
     assert first == choose(wanted, shuffle=True, seed=1)

@@ -1,1 +1,1 @@
-"""Commands that find and download videos."""
+"""Commands that search for videos and download them."""

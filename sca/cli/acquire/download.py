@@ -1,4 +1,4 @@
-"""`sca download`: bring the videos that a search found, prove each, and write down what became of it."""
+"""`sca download`: download videos, check each, and record the outcome."""
 
 import re
 from pathlib import Path
@@ -9,11 +9,13 @@ import typer
 from sca.cli.acquire.options import Cookies, CookiesFromBrowser, Proxy, Retries, RetrySleep, YtdlpOpt, site_from
 from sca.cli.shared.console import emit_json, out, stderr
 from sca.cli.shared.options import ConfigFile, Json, Quiet, SetValues, settings_from
+from sca.cli.shared.retry import RetryFailed
 from sca.errors import PartialFailure, UsageError
 from sca.textutil import counted
 
 if TYPE_CHECKING:
-    from sca.data.acquire.download import Summary
+    from sca.data.acquire.download import DownloadDetails
+    from sca.data.runs.summary import RunSummary
 
 __all__ = ["download"]
 
@@ -23,43 +25,52 @@ _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 def download(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="FILE|-|URL...", help="Results of sca search, - for stdin, addresses or video ids."),
+        typer.Argument(metavar="FILE|-|URL...", help="Results of sca search, - for stdin, URLs or video ids."),
     ],
     output_path: Annotated[
         Path, typer.Option("--output-path", "-o", metavar="DIR", help="The folder to download to.")
     ] = Path("dataset/video_downloads"),
-    shuffle: Annotated[
-        bool, typer.Option("--shuffle", help="Shuffle before --download-count takes the first.")
-    ] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Which shuffle; the same one picks the same videos.")] = 0,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Shuffle the videos before --download-count.")] = False,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the shuffle; the same seed gives the same order.")
+    ] = 0,
     download_count: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Only the first N.", show_default=False)
+        int | None, typer.Option(min=1, metavar="N", help="Download only the first N.", show_default=False)
     ] = None,
     only_audio: Annotated[
-        bool, typer.Option("--only-audio", help="The best sound, in the container it comes in (webm or m4a).")
+        bool, typer.Option("--only-audio", help="Download the best sound alone, in its own container (webm or m4a).")
     ] = False,
     format: Annotated[  # noqa: A002
-        str | None, typer.Option(metavar="SPEC", help="Which format, in yt-dlp's words.", show_default=False)
+        str | None, typer.Option(metavar="SPEC", help="Format specification of yt-dlp.", show_default=False)
     ] = None,
     subtitles: Annotated[
         str | None,
         typer.Option(
-            metavar="LANGS", help="Subtitles as well, such as en,de, where there are any.", show_default=False
+            metavar="LANGS", help="Languages of subtitles to download as well, such as en,de.", show_default=False
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=8, metavar="N", help="How many at a time.")] = 2,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=8, metavar="N", help="Downloads at a time.")] = 2,
     archive: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="List of what was downloaded; archive.txt in the folder.", show_default=False
+            metavar="FILE",
+            help="List of downloaded videos; archive.txt in the folder if not given.",
+            show_default=False,
         ),
     ] = None,
     rate_limit: Annotated[
-        str | None, typer.Option(metavar="RATE", help="Bytes a second in all, such as 500K or 2M.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="RATE",
+            help="Total download rate limit in bytes per second, such as 500K or 2M.",
+            show_default=False,
+        ),
     ] = None,
     sleep_interval: Annotated[
         float,
-        typer.Option(min=0, metavar="S", help="Seconds from one video's start to the next; never over 250 an hour."),
+        typer.Option(
+            min=0, metavar="S", help="Minimum seconds between the starts of two videos; at most 250 start per hour."
+        ),
     ] = 5.0,
     cookies: Cookies = None,
     cookies_from_browser: CookiesFromBrowser = None,
@@ -67,6 +78,7 @@ def download(
     retries: Retries = 5,
     retry_sleep: RetrySleep = 1.0,
     ytdlp_opt: YtdlpOpt = None,
+    retry_failed: RetryFailed = True,
     config: ConfigFile = None,
     set_values: SetValues = None,
     json: Json = False,
@@ -74,16 +86,16 @@ def download(
 ) -> None:
     """Download videos, or their sound alone.
 
-    A file counts once it decodes to its expected length. What became of every video is in ledger.jsonl; a second run brings only
-    what is missing.
+    A file is kept if it decodes to its expected length. ledger.jsonl lists every video and what became of it; a second run
+    downloads only what is missing.
     """
     from sca.cli.shared.download_progress import download_progress
-    from sca.data.acquire.download import download as bring
-    from sca.data.acquire.downloader import FetchOptions
-    from sca.data.acquire.targets import choose, read_wanted
+    from sca.data.acquire.download import download as run
+    from sca.data.acquire.downloader import DownloadOptions
+    from sca.data.acquire.targets import choose, read_targets
 
-    limit = None if rate_limit is None else max(_rate(rate_limit) // jobs, 1)
-    languages = tuple(one.strip() for one in (subtitles or "").split(",") if one.strip())
+    limit = None if rate_limit is None else max(_bytes_per_second(rate_limit) // jobs, 1)
+    languages = tuple(name.strip() for name in (subtitles or "").split(",") if name.strip())
     settings = settings_from(config, set_values)
     site = site_from(
         settings,
@@ -94,50 +106,58 @@ def download(
         retry_sleep=retry_sleep,
         ytdlp_opt=ytdlp_opt,
     )
-    options = FetchOptions(output_path.absolute(), only_audio, format, limit, languages)
-    wanted = choose(read_wanted(sources), shuffle=shuffle, seed=seed, count=download_count)
+    options = DownloadOptions(output_path.absolute(), only_audio, format, limit, languages)
+    targets = choose(read_targets(sources), shuffle=shuffle, seed=seed, count=download_count)
     with download_progress(quiet=quiet) as listener:
-        summary = bring(
-            wanted, options, site, archive=archive, jobs=jobs, sleep_interval_s=sleep_interval, listener=listener
+        summary = run(
+            targets,
+            options,
+            site,
+            archive=archive,
+            jobs=jobs,
+            sleep_interval_s=sleep_interval,
+            retry_failed=retry_failed,
+            listener=listener,
         )
     if json:
         emit_json(_document(summary, output_path))
     else:
-        _show(summary, output_path)
-    _leave(summary, output_path)
+        _print_summary(summary, output_path)
+    if summary.failed:
+        retryable = sum(entry.status == "failed" and entry.retryable for entry in summary.details.entries)
+        raise PartialFailure(
+            f"{len(summary.failed)} of {counted(summary.total, 'video')} failed, {retryable} of them may succeed later",
+            hint=f"the reasons are in {output_path / 'ledger.jsonl'}; the same command again tries what is missing",
+        )
 
 
-def _rate(text: str) -> int:
+def _bytes_per_second(text: str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)i?B?(?:/s)?", text.strip(), re.IGNORECASE)
     rate = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
     if rate <= 0:
-        raise UsageError(f"--rate-limit should be bytes a second, got {text!r}", hint="such as 500K or 2M")
+        raise UsageError(f"--rate-limit should be bytes per second, got {text!r}", hint="such as 500K or 2M")
     return rate
 
 
-def _document(summary: "Summary", folder: Path) -> dict[str, object]:
+def _document(summary: "RunSummary[DownloadDetails]", folder: Path) -> dict[str, object]:
     from dataclasses import asdict
 
-    counts = {status: summary.count(status) for status in ("verified", "skipped", "failed")}
-    items = [asdict(entry) for entry in summary.entries]
-    return {"output": str(folder), "requested": len(items), **counts, "items": items}
+    items = [asdict(entry) for entry in summary.details.entries]
+    return {
+        "output": str(folder),
+        "requested": len(items),
+        "verified": summary.made,
+        "skipped": summary.already,
+        "failed": len(summary.failed),
+        "items": items,
+    }
 
 
-def _show(summary: "Summary", folder: Path) -> None:
-    if not summary.entries:
-        stderr().print("sca: there is nothing to download", markup=False)
+def _print_summary(summary: "RunSummary[DownloadDetails]", folder: Path) -> None:
+    if not summary.details.entries:
+        stderr().print("sca: no videos to download", markup=False)
     out().print(
-        f"{summary.count('verified')} verified ({summary.total('bytes') / 1e6:.1f} MB, {summary.total('seconds') / 3600:.2f} h), "
-        f"{summary.count('skipped')} skipped (already there), {summary.count('failed')} failed; in {folder}",
+        f"{summary.made} verified ({summary.details.bytes / 1e6:.1f} MB, {summary.audio_s / 3600:.2f} h), "
+        f"{summary.already} skipped (already there), {len(summary.failed)} failed; in {folder}",
         markup=False,
     )
-
-
-def _leave(summary: "Summary", folder: Path) -> None:
-    failed = [entry for entry in summary.entries if entry.status == "failed"]
-    if failed:
-        again = sum(entry.retryable for entry in failed)
-        raise PartialFailure(
-            f"{len(failed)} of {counted(len(summary.entries), 'video')} failed, {again} of them may come another time",
-            hint=f"the reasons are in {folder / 'ledger.jsonl'}; the same command again tries what is missing",
-        )

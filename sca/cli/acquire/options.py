@@ -1,4 +1,4 @@
-"""Options of the commands that talk to a video site, spelled once, and how they become a `Site`."""
+"""Options of the commands that access a video site, and their conversion to a `Site`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,34 +13,37 @@ __all__ = ["Cookies", "CookiesFromBrowser", "Proxy", "Retries", "RetrySleep", "Y
 
 Cookies = Annotated[
     Path | None,
-    typer.Option("--cookies", metavar="FILE", help="Cookies in Netscape's format.", show_default=False),
+    typer.Option("--cookies", metavar="FILE", help="Cookies in Netscape format.", show_default=False),
 ]
 CookiesFromBrowser = Annotated[
     str | None,
     typer.Option(
         "--cookies-from-browser",
         metavar="BROWSER[:PROFILE]",
-        help="Take the cookies of this browser, such as firefox.",
+        help="Use the cookies of this browser, such as firefox.",
         show_default=False,
     ),
 ]
 Proxy = Annotated[
     str | None,
-    typer.Option(
-        "--proxy", metavar="URL", help="Go through this proxy; the system's if not given.", show_default=False
-    ),
+    typer.Option("--proxy", metavar="URL", help="Use this proxy; the system's if not given.", show_default=False),
 ]
-Retries = Annotated[int, typer.Option("--retries", min=0, metavar="N", help="How often a request is tried again.")]
+Retries = Annotated[int, typer.Option("--retries", min=0, metavar="N", help="Retries of a request.")]
 RetrySleep = Annotated[
     float,
-    typer.Option("--retry-sleep", min=0, metavar="S", help="Seconds before the first retry; doubles up to 30."),
+    typer.Option(
+        "--retry-sleep",
+        min=0,
+        metavar="S",
+        help="Seconds before the first retry; doubled for each further one, up to 30.",
+    ),
 ]
 YtdlpOpt = Annotated[
     list[str] | None,
     typer.Option(
         "--ytdlp-opt",
         metavar="KEY=VALUE",
-        help="Set an option of yt_dlp.YoutubeDL, over ours; may be repeated.",
+        help="Set an option of yt_dlp.YoutubeDL, overriding ours; may be repeated.",
         show_default=False,
     ),
 ]
@@ -56,7 +59,7 @@ def site_from(
     retry_sleep: float,
     ytdlp_opt: list[str] | None,
 ) -> "Site":
-    """The site as the options describe it."""
+    """Return the site that the options describe."""
     from sca.data.acquire.youtube import Site, parse_options
 
     return Site(

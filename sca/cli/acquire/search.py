@@ -1,4 +1,4 @@
-"""`sca search`: find videos, and write what was found for `sca download`."""
+"""`sca search`: search YouTube and write the results for `sca download`."""
 
 import sys
 from datetime import datetime
@@ -17,14 +17,14 @@ from sca.textutil import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sca.data.acquire.search import Found, Query
+    from sca.data.acquire.search import Query, SearchOutcome
     from sca.schemas import SearchResult
 
 __all__ = ["search"]
 
 
 class OutputFormat(StrEnum):
-    """How results are printed."""
+    """The format of the printed results."""
 
     text = "text"
     json = "json"
@@ -41,7 +41,7 @@ class Sort(StrEnum):
 
 
 class License(StrEnum):
-    """Which licences pass."""
+    """The licences to accept."""
 
     any = "any"
     creative_commons = "creative-commons"
@@ -50,31 +50,35 @@ class License(StrEnum):
 def search(
     words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="What to search for.")],
     output_format: Annotated[
-        OutputFormat, typer.Option(help="text: a line a video, a table when a person watches. json: one document.")
+        OutputFormat, typer.Option(help="text: one line per video, or a table on a terminal. json: one document.")
     ] = OutputFormat.text,
-    max_results: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Stop at this many.")] = 50,
+    max_results: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Stop after this many.")] = 50,
     min_length: Annotated[
-        float | None, typer.Option(min=0, metavar="S", help="Shortest, in seconds.", show_default=False)
+        float | None, typer.Option(min=0, metavar="S", help="Minimum length in seconds.", show_default=False)
     ] = None,
     max_length: Annotated[
-        float | None, typer.Option(min=0, metavar="S", help="Longest, in seconds.", show_default=False)
+        float | None, typer.Option(min=0, metavar="S", help="Maximum length in seconds.", show_default=False)
     ] = None,
     save_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the JSON document here as well.", show_default=False),
+        typer.Option(metavar="FILE", help="Write the JSON document to this file as well.", show_default=False),
     ] = None,
-    sort: Annotated[Sort, typer.Option(help="Order of what was found; date looks at each video.")] = Sort.relevance,
-    exclude_live: Annotated[
-        bool, typer.Option("--exclude-live", help="No broadcasts that run or are to come.")
-    ] = False,
-    license: Annotated[License, typer.Option(help="Looks at each video unless any.")] = License.any,  # noqa: A002
+    sort: Annotated[
+        Sort, typer.Option(help="Order of the results; date fetches the metadata of each video.")
+    ] = Sort.relevance,
+    exclude_live: Annotated[bool, typer.Option("--exclude-live", help="Exclude live and upcoming streams.")] = False,
+    license: Annotated[  # noqa: A002
+        License, typer.Option(help="Licence filter; anything but any fetches the metadata of each video.")
+    ] = License.any,
     channel: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this channel: name, @handle or id.", show_default=False)
     ] = None,
     language: Annotated[
         str | None,
         typer.Option(
-            metavar="CODE", help="Only sound in this language, such as en. Looks at each.", show_default=False
+            metavar="CODE",
+            help="Only sound in this language, such as en; fetches the metadata of each video.",
+            show_default=False,
         ),
     ] = None,
     since: Annotated[
@@ -82,7 +86,7 @@ def search(
         typer.Option(
             formats=["%Y-%m-%d"],
             metavar="YYYY-MM-DD",
-            help="Uploaded then or later. Looks at each.",
+            help="First upload date; fetches the metadata of each video.",
             show_default=False,
         ),
     ] = None,
@@ -91,15 +95,15 @@ def search(
         typer.Option(
             formats=["%Y-%m-%d"],
             metavar="YYYY-MM-DD",
-            help="Uploaded then or before. Looks at each.",
+            help="Last upload date; fetches the metadata of each video.",
             show_default=False,
         ),
     ] = None,
     enrich: Annotated[
-        bool, typer.Option("--enrich", help="Look at each video for its upload date, licence and language.")
+        bool, typer.Option("--enrich", help="Fetch the upload date, licence and language of each video.")
     ] = False,
     sleep_interval: Annotated[
-        float, typer.Option(min=0, metavar="S", help="Seconds from one look at a video to the next.")
+        float, typer.Option(min=0, metavar="S", help="Minimum seconds between two requests for metadata.")
     ] = 1.0,
     cookies: Cookies = None,
     cookies_from_browser: CookiesFromBrowser = None,
@@ -111,13 +115,13 @@ def search(
     set_values: SetValues = None,
     quiet: Quiet = False,
 ) -> None:
-    """Search YouTube, filter what it finds, and print it.
+    """Search YouTube, and print the videos that pass the filters.
 
     Results go to stdout, so that `sca search WORDS --output-format json | sca download -` works.
     """
     from sca.data.acquire.rate_limit import RateLimiter, Schedule
     from sca.data.acquire.search import Query
-    from sca.data.acquire.search import search as find
+    from sca.data.acquire.search import search as run
 
     query = Query(
         words=" ".join(words),
@@ -146,13 +150,14 @@ def search(
         ytdlp_opt=ytdlp_opt,
     )
     cache = settings.paths.resolved_cache_dir / "videos"
+    limiter = RateLimiter(Schedule(sleep_interval))
     with _Progress(quiet=quiet) as progress:
-        found = find(query, site, cache=cache, pacer=RateLimiter(Schedule(sleep_interval)), progress=progress.show)
-    _write(found, query, output_format, save_file, quiet=quiet)
+        outcome = run(query, site, cache=cache, rate_limiter=limiter, on_progress=progress.show)
+    _write(outcome, query, output_format, save_file, quiet=quiet)
 
 
 class _Progress:
-    """A line that counts, when a person watches."""
+    """A status line on a terminal."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._line = None if quiet or not sys.stderr.isatty() else stderr().status("searching")
@@ -166,32 +171,34 @@ class _Progress:
         if self._line is not None:
             self._line.stop()
 
-    def show(self, found: "Found") -> None:
+    def show(self, outcome: "SearchOutcome") -> None:
         if self._line is not None:
-            looks = f", {found.looked_up} looked up" if found.looked_up else ""
-            self._line.update(f"searching: {found.looked_at} seen{looks}, {len(found.results)} found")
+            fetched = f", {outcome.fetched} looked up" if outcome.fetched else ""
+            self._line.update(f"searching: {outcome.candidates} seen{fetched}, {len(outcome.results)} found")
 
 
-def _write(found: "Found", query: "Query", form: OutputFormat, save_file: Path | None, *, quiet: bool) -> None:
-    document = found.document(query).model_dump(mode="json")
+def _write(
+    outcome: "SearchOutcome", query: "Query", output_format: OutputFormat, save_file: Path | None, *, quiet: bool
+) -> None:
+    document = outcome.document(query).model_dump(mode="json")
     if save_file is not None:
         from sca.data.runs.files import write_json
 
         write_json(save_file, document)
-    if form is OutputFormat.json:
+    if output_format is OutputFormat.json:
         emit_json(document)
-    elif form is OutputFormat.table or sys.stdout.isatty():
-        if found.results:
-            _table(found.results)
+    elif output_format is OutputFormat.table or sys.stdout.isatty():
+        if outcome.results:
+            _print_table(outcome.results)
     else:
-        for one in found.results:
-            fields = (one.id, _clock(one.length), one.publish_date or "", one.channel or "", one.title)
+        for result in outcome.results:
+            fields = (result.id, _clock(result.length), result.publish_date or "", result.channel or "", result.title)
             sys.stdout.write("\t".join(" ".join(field.split()) for field in fields) + "\n")
     if not quiet:
-        _notes(found, query, save_file)
+        _print_notes(outcome, query, save_file)
 
 
-def _table(results: "Sequence[SearchResult]") -> None:
+def _print_table(results: "Sequence[SearchResult]") -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -201,20 +208,22 @@ def _table(results: "Sequence[SearchResult]") -> None:
     table.add_column("date", no_wrap=True)
     table.add_column("channel", max_width=24, no_wrap=True, overflow="ellipsis")
     table.add_column("title", no_wrap=True, overflow="ellipsis")
-    for one in results:
-        cells = (one.id, _clock(one.length), one.publish_date or "", one.channel or "", one.title)
+    for result in results:
+        cells = (result.id, _clock(result.length), result.publish_date or "", result.channel or "", result.title)
         table.add_row(*(Text(cell) for cell in cells))
     out().print(table)
 
 
-def _notes(found: "Found", query: "Query", save_file: Path | None) -> None:
+def _print_notes(outcome: "SearchOutcome", query: "Query", save_file: Path | None) -> None:
     console = stderr()
-    left_out = ", ".join(f"{count} {reason}" for reason, count in found.left_out.most_common())
-    what = f"{counted(len(found.results), 'video')}" if found.results else f"nothing was found for {query.words!r}"
-    seen = f"{counted(found.looked_at, 'result')} seen" + (f"; left out: {left_out}" if left_out else "")
-    console.print(f"sca: {what} ({seen})", markup=False)
-    if found.bound:
-        console.print(f"sca: stopped before the end: {found.bound}", markup=False)
+    left_out = ", ".join(f"{count} {reason}" for reason, count in outcome.left_out.most_common())
+    summary = (
+        f"{counted(len(outcome.results), 'video')}" if outcome.results else f"nothing was found for {query.words!r}"
+    )
+    seen = f"{counted(outcome.candidates, 'result')} seen" + (f"; left out: {left_out}" if left_out else "")
+    console.print(f"sca: {summary} ({seen})", markup=False)
+    if outcome.bound:
+        console.print(f"sca: stopped before the end: {outcome.bound}", markup=False)
     if save_file is not None:
         console.print(f"sca: saved in {save_file}", markup=False)
 

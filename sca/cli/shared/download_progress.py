@@ -1,4 +1,4 @@
-"""What a download shows: a line for each active file and one for all of them, or plain lines when nobody watches."""
+"""Progress display of downloads: a bar per file and one for all of them, or a plain line per video."""
 
 import sys
 import threading
@@ -7,50 +7,55 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from sca.cli.shared.console import stderr
-from sca.data.acquire.download import Listener
+from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.textutil import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from sca.data.acquire.downloader import Tick
-    from sca.data.runs.ledger import LedgerEntry
+    from sca.data.runs.progress import ItemProgress
+    from sca.data.runs.summary import Outcome
 
 __all__ = ["download_progress"]
 
 _TITLE_WIDTH = 36
 
 
-class _Lines(Listener):
-    """One plain line for each video that ends; skipped ones are counted in one line."""
+class DownloadLines(NullProgress):
+    """Prints one plain line for each video that ends, except skipped ones."""
 
     def __init__(self) -> None:
-        self._total = self._done = self._skipped = 0
-        self._began = time.monotonic()
+        self._todo = self._done = 0
+        self._start_s = time.monotonic()
 
-    def started(self, total: int) -> None:
-        self._total, self._began = total, time.monotonic()
-        sys.stderr.write(f"sca: {total} to download\n")
+    @override
+    def on_start(self, total: int, todo: int, audio_s: float) -> None:
+        self._todo, self._start_s = todo, time.monotonic()
+        sys.stderr.write(f"sca: {todo} to download\n")
 
-    def ended(self, entry: "LedgerEntry") -> None:
+    @override
+    def on_item_end(self, outcome: "Outcome") -> None:
+        entry = outcome.entry
         if entry.status == "skipped":
             return
         self._done += 1
-        left_s = (time.monotonic() - self._began) / self._done * (self._total - self._done)
+        left_s = (time.monotonic() - self._start_s) / self._done * (self._todo - self._done)
         if entry.status == "verified":
-            said = (
+            text = (
                 f"{entry.extra['file']}, {entry.extra['bytes'] / 1e6:.1f} MB, {entry.extra['seconds']:.0f} s of sound"
             )
         else:
-            said = f"{entry.item}: {entry.status}: {entry.reason}"
-        sys.stderr.write(f"sca: {self._done} of {self._total}, about {left_s:.0f} s left: {said}\n")
+            text = f"{entry.item}: {entry.status}: {entry.reason}"
+        sys.stderr.write(f"sca: {self._done} of {self._todo}, about {left_s:.0f} s left: {text}\n")
         for note in entry.notes:
             sys.stderr.write(f"sca:   {entry.item}: {note}\n")
 
 
-class _Bars(Listener):
-    """The same as live bars."""
+class DownloadBars(ProgressListener):
+    """Shows live bars."""
 
     def __init__(self, bars: "Progress") -> None:
         self._bars = bars
@@ -58,20 +63,30 @@ class _Bars(Listener):
         self._files: dict[str, TaskID] = {}
         self._overall: TaskID | None = None
 
-    def started(self, total: int) -> None:
-        self._overall = self._bars.add_task("all", total=total, what=f"0 of {counted(total, 'video')}")
+    @override
+    def on_start(self, total: int, todo: int, audio_s: float) -> None:
+        self._overall = self._bars.add_task("all", total=todo, text=f"0 of {counted(todo, 'video')}")
 
-    def ticked(self, tick: "Tick") -> None:
-        title = tick.title if len(tick.title) <= _TITLE_WIDTH else f"{tick.title[: _TITLE_WIDTH - 1]}…"
+    @override
+    def on_progress(self, progress: "ItemProgress") -> None:
+        title = progress.title
+        if len(title) > _TITLE_WIDTH:
+            title = f"{title[: _TITLE_WIDTH - 1]}…"
+        is_downloading = progress.stage == "downloading"
         with self._lock:
-            if tick.item not in self._files:
-                self._files[tick.item] = self._bars.add_task(title, total=None, what="")
-            done = f"{tick.done_bytes / 1e6:.1f} MB" if tick.stage == "downloading" else tick.stage
-            total = tick.total_bytes if tick.stage == "downloading" else None
-            amount = tick.done_bytes if tick.stage == "downloading" else None
-            self._bars.update(self._files[tick.item], description=title, what=done, total=total, completed=amount)
+            if progress.item not in self._files:
+                self._files[progress.item] = self._bars.add_task(title, total=None, text="")
+            self._bars.update(
+                self._files[progress.item],
+                description=title,
+                text=f"{progress.done / 1e6:.1f} MB" if is_downloading else progress.stage,
+                total=progress.total if is_downloading else None,
+                completed=progress.done if is_downloading else None,
+            )
 
-    def ended(self, entry: "LedgerEntry") -> None:
+    @override
+    def on_item_end(self, outcome: "Outcome") -> None:
+        entry = outcome.entry
         with self._lock:
             if entry.item in self._files:
                 self._bars.remove_task(self._files.pop(entry.item))
@@ -79,8 +94,8 @@ class _Bars(Listener):
             return
         self._bars.advance(self._overall)
         overall = next(task for task in self._bars.tasks if task.id == self._overall)
-        said = f"{overall.completed:.0f} of {counted(round(overall.total or 0), 'video')}"
-        self._bars.update(self._overall, what=said)
+        text = f"{overall.completed:.0f} of {counted(round(overall.total or 0), 'video')}"
+        self._bars.update(self._overall, text=text)
         if entry.status == "failed":
             self._bars.console.print(f"sca: {entry.item}: failed: {entry.reason}", markup=False)
         for note in entry.notes:
@@ -88,23 +103,23 @@ class _Bars(Listener):
 
 
 @contextmanager
-def download_progress(*, quiet: bool = False) -> Iterator[Listener]:
-    """A display on stderr for the length of the block."""
+def download_progress(*, quiet: bool = False) -> Iterator[ProgressListener]:
+    """Show progress on stderr for the length of the block."""
     if quiet:
-        yield Listener()
+        yield NullProgress()
         return
     if not sys.stderr.isatty():
-        yield _Lines()
+        yield DownloadLines()
         return
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.text import Text
 
-    class Pace(ProgressColumn):
-        """Bytes a second and time left of a file; videos a minute and time left of all."""
+    class Rate(ProgressColumn):
+        """Bytes per second and time left of a file; videos per minute and time left of all."""
 
         def render(self, task: Task) -> Text:
             overall = task.id == 0
-            # A few videos end at once and then none for a while: over the whole time, that is even.
+            # Videos end in bursts, so the rate is averaged over the whole time.
             speed = task.completed / max(task.elapsed or 0.0, 1e-6) if overall else task.speed
             if not speed:
                 return Text("")
@@ -116,8 +131,8 @@ def download_progress(*, quiet: bool = False) -> Iterator[Listener]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
-        TextColumn("{task.fields[what]}", markup=False),
-        Pace(),
+        TextColumn("{task.fields[text]}", markup=False),
+        Rate(),
     )
     with Progress(*columns, console=stderr(), transient=True) as bars:
-        yield _Bars(bars)
+        yield DownloadBars(bars)

@@ -1,31 +1,48 @@
-"""Bring one video: look it up, get its media, prove that they decode to their length, and only then give them their name.
+"""Download one video: fetch its metadata, download its media, check that they decode to their length, and publish them.
 
-Media arrive in a hidden folder under names made of the id alone, so that a later run finds them whatever became of the title,
-and go on from the byte they reached. Knows nothing of lists, ledgers or archives.
+Media are downloaded to a hidden folder under names made of the id alone. A later run finds them there even if the title has
+changed, and continues at the byte they reached.
 """
 
-import hashlib
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Self
 
-from sca.data.acquire.media_file import beside, decoded_seconds, file_name, key_of, provenance
-from sca.data.acquire.youtube import Site, ffmpeg_program, open_ydl
-from sca.data.acquire.youtube_errors import Failure, Kind, classify
-from sca.data.runs.files import write_json
+from sca.data.acquire.media_file import archive_key, decoded_seconds, file_name, info_path, provenance
+from sca.data.acquire.youtube import Site, VideoInfo, ffmpeg_program, open_ydl
+from sca.data.acquire.youtube_errors import Failure, FailureKind, classify
+from sca.data.runs.files import sha256_of, write_json
+from sca.data.runs.progress import ItemProgress
 from sca.errors import InputError, ScaError, writing
 
-__all__ = ["INCOMPLETE", "AlreadyError", "FailedError", "FetchOptions", "Fetched", "Fetcher", "StoppedError", "Tick"]
+__all__ = [
+    "INCOMPLETE",
+    "AlreadyDownloadedError",
+    "DownloadFailedError",
+    "DownloadOptions",
+    "DownloadStoppedError",
+    "DownloadedVideo",
+    "VideoDownloader",
+]
 
 INCOMPLETE = ".incomplete"
-_EXPIRED = (403, 404, 410, 429)
+_EXPIRED_STATUSES = (403, 404, 410, 429)
 
 
 @dataclass(frozen=True, slots=True)
-class FetchOptions:
-    """What to bring. rate_limit: bytes a second.   subtitles: languages, none by default."""
+class DownloadOptions:
+    """What to download.
+
+    Attributes:
+        folder: The folder to write to.
+        only_audio: Whether to download the best sound alone.
+        format: A format specification of yt-dlp; None is the best.
+        rate_limit: Bytes per second of one download.
+        subtitles: Languages of subtitles to download as well.
+    """
 
     folder: Path
     only_audio: bool = False
@@ -35,8 +52,17 @@ class FetchOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """A video that is there and proven. seconds: what its sound decoded to."""
+class DownloadedVideo:
+    """A video that was downloaded and checked.
+
+    Attributes:
+        key: Its line in the archive.
+        file: The file.
+        title: Its title.
+        size_bytes: The size of the file.
+        seconds: The length of its sound, by decoding all of it.
+        notes: Remarks.
+    """
 
     key: str
     file: Path
@@ -46,158 +72,178 @@ class Fetched:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Where a video is: `stage` is looking, downloading or checking."""
-
-    item: str
-    title: str
-    stage: str
-    done_bytes: int = 0
-    total_bytes: int | None = None
-
-
-class FailedError(Exception):
-    """A video did not come."""
+class DownloadFailedError(Exception):
+    """A video could not be downloaded."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.reason)
         self.failure = failure
 
 
-class AlreadyError(Exception):
-    """The video, known by its key only after a look at it, was brought before."""
+class AlreadyDownloadedError(Exception):
+    """The video is in the archive, under a key that only its metadata contain."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
 
 
-class StoppedError(Exception):
-    """The run was called off while this video was under way."""
+class DownloadStoppedError(Exception):
+    """The run ended while a video was being downloaded."""
 
 
-class Fetcher:
-    """Brings videos one after another; for one thread. A context manager."""
+class VideoDownloader:
+    """Downloads videos one after another, in one thread. A context manager."""
 
     def __init__(
-        self, options: FetchOptions, site: Site, *, stopped: Callable[[], bool], tick: Callable[[Tick], None]
+        self,
+        options: DownloadOptions,
+        site: Site,
+        *,
+        stop: threading.Event,
+        on_progress: Callable[[ItemProgress], None],
     ) -> None:
-        self._options, self._stopped, self._tick = options, stopped, tick
-        self._item, self._title = "", ""
-        self._ydl = open_ydl(site, **_ydl_options(options), progress_hooks=[self._hook])
-        self._captions = open_ydl(site, **_caption_options(options)) if options.subtitles else None
+        """Create a downloader.
 
-    def __enter__(self) -> "Fetcher":
+        Args:
+            options: What to download.
+            site: How to reach the site.
+            stop: Set when the run ends.
+            on_progress: Called when a download proceeds. Stages are "looking", "downloading" (in bytes) and "checking".
+        """
+        self._options, self._stop, self._on_progress = options, stop, on_progress
+        self._item, self._title = "", ""
+        self._ydl = open_ydl(site, **_ydl_options(options), progress_hooks=[self._progress_hook])
+        self._subtitles_ydl = open_ydl(site, **_subtitle_options(options)) if options.subtitles else None
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in (self._ydl, self._captions):
-            if one is not None:
-                one.close()
+        self.close()
 
-    def fetch(self, item: str, url: str, done: Callable[[str], bool]) -> Fetched:
-        """Bring one video. done: whether a key was brought before.
+    def close(self) -> None:
+        """Close the connections."""
+        for ydl in (self._ydl, self._subtitles_ydl):
+            if ydl is not None:
+                ydl.close()
 
-        Raises `FailedError`, `AlreadyError` or `StoppedError`; a `ScaError` is the end for every other video as well.
+    def download(self, item: str, url: str, is_done: Callable[[str], bool]) -> DownloadedVideo:
+        """Download one video.
+
+        Args:
+            item: Its name in messages.
+            url: Its URL.
+            is_done: Whether the archive has a key.
+
+        Raises:
+            DownloadFailedError: This video could not be downloaded.
+            AlreadyDownloadedError: The archive has it.
+            DownloadStoppedError: The run ended.
+            ScaError: No video can be downloaded.
         """
         self._item, self._title = item, item
         try:
-            return self._once(url, done)
-        except FailedError as first:
-            # Media addresses expire, and a page may have been a bad one: ask for the page once more.
-            again = first.failure.kind is Kind.media and first.failure.status in _EXPIRED
-            if not again and not isinstance(first.__cause__, InputError):
+            return self._download_once(url, is_done)
+        except DownloadFailedError as error:
+            # Media URLs expire, and a page may be broken by chance: request the page once more.
+            expired = error.failure.kind is FailureKind.media and error.failure.status in _EXPIRED_STATUSES
+            if not expired and not isinstance(error.__cause__, InputError):
                 raise
-        return self._once(url, done)
+        return self._download_once(url, is_done)
 
-    def _once(self, url: str, done: Callable[[str], bool]) -> Fetched:
-        self._say("looking")
-        info = self._asked(lambda: self._ydl.extract_info(url, download=False))
+    def _download_once(self, url: str, is_done: Callable[[str], bool]) -> DownloadedVideo:
+        self._report("looking")
+        info = self._request(lambda: self._ydl.extract_info(url, download=False))
         _check_kind(info)
         self._title = str(info.get("title") or self._item)
-        key = key_of(info)
-        if done(key):
-            raise AlreadyError(key)
+        key = archive_key(info)
+        if is_done(key):
+            raise AlreadyDownloadedError(key)
         target = self._options.folder / file_name(self._title, str(info["id"]), str(info["ext"]))
         if not target.is_file():
-            info = self._asked(lambda: self._ydl.process_ie_result(info, download=True))
-            arrived = Path(info["requested_downloads"][0]["filepath"])
-            target = target.with_name(file_name(self._title, str(info["id"]), arrived.suffix[1:]))
+            info = self._request(lambda: self._ydl.process_ie_result(info, download=True))
+            downloaded = Path(info["requested_downloads"][0]["filepath"])
+            target = target.with_name(file_name(self._title, str(info["id"]), downloaded.suffix[1:]))
         else:
-            arrived = target  # published by a run that was killed before it could say so
-        seconds = self._proven(arrived, info.get("duration"))
-        with writing(target), arrived.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size = arrived.stat().st_size
-        proof = {"file": target.name, "bytes": size, "sha256": digest, "seconds": round(seconds, 3)}
-        write_json(beside(target), provenance(info) | {"sca": proof})
+            downloaded = target  # published by a run that was killed before it could record it
+        seconds = self._checked_seconds(downloaded, info.get("duration"))
         with writing(target):
-            arrived.replace(target)
-        return Fetched(key, target, self._title, size, seconds, self._subtitles(info, target))
+            digest = sha256_of(downloaded)
+        size = downloaded.stat().st_size
+        facts = {"file": target.name, "bytes": size, "sha256": digest, "seconds": round(seconds, 3)}
+        write_json(info_path(target), provenance(info) | {"sca": facts})
+        with writing(target):
+            downloaded.replace(target)
+        return DownloadedVideo(key, target, self._title, size, seconds, self._download_subtitles(info, target))
 
-    def _asked(self, ask: Callable[[], Any]) -> Any:
+    def _request(self, request: Callable[[], VideoInfo]) -> VideoInfo:
+        """Call yt-dlp and convert its exceptions."""
         from yt_dlp.utils import DownloadCancelled
 
         try:
-            return ask()
+            return request()
         except DownloadCancelled as error:
-            raise StoppedError from error
-        except (ScaError, StoppedError):
+            raise DownloadStoppedError from error
+        except (ScaError, DownloadStoppedError):
             raise
         except Exception as error:
             failure = classify(error, self._ydl)
-            if failure.kind is Kind.disk:
+            if failure.kind is FailureKind.disk:
                 raise failure.as_error(f"writing to {self._options.folder}") from error
-            raise FailedError(failure) from error
+            raise DownloadFailedError(failure) from error
 
-    def _proven(self, file: Path, expected_s: float | None) -> float:
-        """Decode all of it; what is broken is taken away, because it cannot be gone on with."""
-        self._say("checking")
+    def _checked_seconds(self, file: Path, expected_s: float | None) -> float:
+        """Decode the whole file. A broken one is removed, because the download cannot continue from it."""
+        self._report("checking")
         try:
-            return decoded_seconds(file, expected_s, self._checkpoint)
+            return decoded_seconds(file, expected_s, self._check_stop)
         except InputError as error:
             file.unlink(missing_ok=True)
-            reason = error.message.replace(str(file), "what came")
-            raise FailedError(Failure(Kind.broken, reason)) from error
+            reason = error.message.replace(str(file), "the downloaded file")
+            raise DownloadFailedError(Failure(FailureKind.broken, reason)) from error
 
-    def _subtitles(self, info: dict[str, Any], target: Path) -> tuple[str, ...]:
-        """Put subtitles beside the file. Whatever goes wrong with them is a note."""
-        if self._captions is None:
+    def _download_subtitles(self, info: VideoInfo, target: Path) -> tuple[str, ...]:
+        """Write subtitles beside the file. An error is returned as a note."""
+        if self._subtitles_ydl is None:
             return ()
         try:
-            made = self._captions.process_ie_result(dict(info), download=True)
-            got = made.get("requested_subtitles") or {}
-            for language, one in got.items():
-                name = f"{target.stem}.{language}.{one['ext']}"
-                shutil.move(one["filepath"], target.with_name(name))
-        except Exception as error:  # noqa: BLE001 - the boundary of an extra that must not cost the sound
+            result = self._subtitles_ydl.process_ie_result(dict(info), download=True)
+            subtitles = result.get("requested_subtitles") or {}
+            for language, subtitle in subtitles.items():
+                name = f"{target.stem}.{language}.{subtitle['ext']}"
+                shutil.move(subtitle["filepath"], target.with_name(name))
+        except Exception as error:  # noqa: BLE001 - subtitles are an extra: no error in them may cost the sound
             return (f"no subtitles: {classify(error).reason}",)
-        return () if got else (f"no subtitles in {', '.join(self._options.subtitles)}",)
+        return () if subtitles else (f"no subtitles in {', '.join(self._options.subtitles)}",)
 
-    def _hook(self, status: dict[str, Any]) -> None:
+    def _progress_hook(self, status: VideoInfo) -> None:
         from yt_dlp.utils import DownloadCancelled
 
-        if self._stopped():
+        if self._stop.is_set():
             raise DownloadCancelled
         if status["status"] == "downloading":
             total = status.get("total_bytes") or status.get("total_bytes_estimate")
-            self._say("downloading", int(status.get("downloaded_bytes") or 0), None if total is None else int(total))
+            self._report("downloading", int(status.get("downloaded_bytes") or 0), None if total is None else int(total))
 
-    def _checkpoint(self) -> None:
-        if self._stopped():
-            raise StoppedError
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise DownloadStoppedError
 
-    def _say(self, stage: str, done_bytes: int = 0, total_bytes: int | None = None) -> None:
-        self._checkpoint()
-        self._tick(Tick(self._item, self._title, stage, done_bytes, total_bytes))
+    def _report(self, stage: str, done_bytes: int = 0, total_bytes: int | None = None) -> None:
+        self._check_stop()
+        self._on_progress(ItemProgress(self._item, done_bytes, total_bytes, stage, self._title))
 
 
-def _ydl_options(options: FetchOptions) -> dict[str, Any]:
+def _ydl_options(options: DownloadOptions) -> dict[str, object]:
     folder = str((options.folder / INCOMPLETE).absolute()).replace("%", "%%")
-    chosen = "bestaudio/best" if options.only_audio else "bestvideo*+bestaudio/best/bestaudio"
+    best = "bestaudio/best" if options.only_audio else "bestvideo*+bestaudio/best/bestaudio"
     return {
         "outtmpl": {"default": f"{folder}/%(id).80B.%(format_id).40B.%(ext)s"},
-        "format": options.format or chosen,
+        "format": options.format or best,
         "ratelimit": options.rate_limit,
         "continuedl": True,
-        # A list is refused, so nothing in it has to be looked at.
+        # A playlist is rejected, so its videos are not looked up.
         "extract_flat": "in_playlist",
         "playlist_items": "1",
         "updatetime": False,
@@ -207,15 +253,23 @@ def _ydl_options(options: FetchOptions) -> dict[str, Any]:
     }
 
 
-def _caption_options(options: FetchOptions) -> dict[str, Any]:
-    wanted = {"writesubtitles": True, "writeautomaticsub": True, "subtitleslangs": list(options.subtitles)}
-    return _ydl_options(options) | wanted | {"skip_download": True, "subtitlesformat": "vtt/best"}
+def _subtitle_options(options: DownloadOptions) -> dict[str, object]:
+    return _ydl_options(options) | {
+        "writesubtitles": True,
+        "writeautomaticsub": True,
+        "subtitleslangs": list(options.subtitles),
+        "skip_download": True,
+        "subtitlesformat": "vtt/best",
+    }
 
 
-def _check_kind(info: dict[str, Any] | None) -> None:
+def _check_kind(info: VideoInfo | None) -> None:
+    """Raise an error for anything but one finished video."""
     if info is None:
-        raise FailedError(Failure(Kind.broken, "the site gave nothing"))
+        raise DownloadFailedError(Failure(FailureKind.broken, "the site returned no metadata"))
     if info.get("entries") is not None:
-        raise FailedError(Failure(Kind.gone, "a list of videos, not one: give the videos, or search for them"))
+        raise DownloadFailedError(
+            Failure(FailureKind.gone, "a playlist, not a video: give the videos, or search for them")
+        )
     if info.get("live_status") in ("is_live", "is_upcoming"):
-        raise FailedError(Failure(Kind.broken, "live, or not begun yet: ask again when it is over"))
+        raise DownloadFailedError(Failure(FailureKind.broken, "live, or not started yet: try again when it has ended"))

@@ -1,22 +1,22 @@
-"""A downloaded video as a file: its name, the proof that it is whole, and what is known of where it comes from."""
+"""A downloaded video as a file: its name, the check that it is complete, and the metadata that is kept."""
 
 import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from sca.audio.decode import BlockReader
 from sca.data.acquire.video_metadata import spoken_language
+from sca.data.acquire.youtube import VideoInfo
 from sca.errors import InputError
 
-__all__ = ["beside", "decoded_seconds", "file_name", "key_of", "provenance"]
+__all__ = ["archive_key", "decoded_seconds", "file_name", "info_path", "provenance"]
 
-_TITLE_BYTES = 100
-_ID_BYTES = 60
-_LONGEST_SLACK_S = 2.0
-_SLACK_SHARE = 0.01
-_KEPT = (
+_MAX_TITLE_BYTES = 100
+_MAX_ID_BYTES = 60
+_MAX_DIFFERENCE_S = 2.0
+_MAX_DIFFERENCE_SHARE = 0.01
+_KEPT_FIELDS = (
     *("id", "title", "webpage_url", "original_url", "extractor_key", "description", "categories", "tags"),
     *("channel", "channel_id", "channel_url", "uploader", "uploader_id", "uploader_url", "upload_date", "timestamp"),
     *("release_date", "duration", "license", "age_limit", "availability", "live_status", "view_count", "like_count"),
@@ -24,48 +24,60 @@ _KEPT = (
 )
 
 
-def key_of(info: dict[str, Any]) -> str:
-    """The line of a video in an archive, as yt-dlp writes it. A site it does not know is known by the whole address."""
+def archive_key(info: VideoInfo) -> str:
+    """Return the line of a video in an archive of yt-dlp. For a site that yt-dlp does not support it holds the whole URL."""
     extractor = str(info.get("extractor_key") or "unknown").lower()
     return f"{extractor} {info['original_url' if extractor == 'generic' else 'id']}"
 
 
-def beside(file: Path) -> Path:
-    """Where the metadata of a downloaded file lie."""
+def info_path(file: Path) -> Path:
+    """Return the path of the metadata of a downloaded file."""
     return file.with_name(f"{file.stem}.info.json")
 
 
 def file_name(title: str, name: str, extension: str) -> str:
-    """`<title> [<id>].<ext>`: readable, and allowed on every common file system; no longer than 130 bytes or so."""
-    return f"{_safe(title, _TITLE_BYTES) or 'untitled'} [{_safe(name, _ID_BYTES)}].{extension}"
+    """Return `<title> [<id>].<ext>`: readable, allowed on every common file system, and at most about 130 bytes long."""
+    # A name does not begin with a dot (hidden) or a dash (an option).
+    readable = _safe(title, _MAX_TITLE_BYTES).lstrip(" .-~") or "untitled"
+    return f"{readable} [{_safe(name, _MAX_ID_BYTES)}].{extension}"
 
 
-def _safe(text: str, most_bytes: int) -> str:
+def _safe(text: str, max_bytes: int) -> str:
     text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode("utf-8"))
-    # Cc, Cs, Zl, Zp: control characters, halves of characters, line and paragraph separators.
+    # Cc, Cs, Zl, Zp: control characters, surrogates, line and paragraph separators.
     text = "".join(" " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text)
     text = " ".join(re.sub(r'[<>:"/\\|?*]', "_", text).split())
-    cut = text.encode("utf-8")[:most_bytes].decode("utf-8", "ignore")
-    # A cut must not leave half a joined emoji; names begin with no dot (hidden) and no dash when a title gave it (an option).
-    return cut.rstrip(" .\u200d\ufe0f") if most_bytes == _ID_BYTES else cut.lstrip(" .-~").rstrip(" .\u200d\ufe0f")
+    # Half a joined emoji may be left at the end.
+    return text.encode("utf-8")[:max_bytes].decode("utf-8", "ignore").rstrip(" .\u200d\ufe0f")
 
 
 def decoded_seconds(file: Path, expected_s: float | None, checkpoint: Callable[[], object] = lambda: None) -> float:
-    """Seconds of sound that PyAV decodes out of a file, packets that are missing not counted.
+    """Return the seconds of sound that PyAV decodes from a file, without missing packets.
 
-    Raises `InputError` when it is damaged, when it ends a second before its own header says, or when it differs from what the
-    site promised by more than 2 s and more than 1 %. checkpoint: called now and then; what it raises ends the decoding.
+    Args:
+        file: The file.
+        expected_s: The length that the site announced, if it did.
+        checkpoint: Called for every block; an exception that it raises ends the decoding.
+
+    Raises:
+        InputError: The file is damaged, ends a second before its header says, or differs from the announced length by more than
+            2 s and more than 1 %.
     """
     with BlockReader(file) as reader:
         for _ in reader:
             checkpoint()
         seconds = (reader.frames - reader.filled_samples) / reader.info.rate_hz
-    if expected_s is not None and abs(seconds - expected_s) > max(_LONGEST_SLACK_S, _SLACK_SHARE * expected_s):
-        raise InputError(f"{file} decodes to {seconds:.1f} s, and the site promised {expected_s:.0f} s")
+    if expected_s is not None:
+        allowed_s = max(_MAX_DIFFERENCE_S, _MAX_DIFFERENCE_SHARE * expected_s)
+        if abs(seconds - expected_s) > allowed_s:
+            raise InputError(f"{file} decodes to {seconds:.1f} s, and the site announced {expected_s:.0f} s")
     return seconds
 
 
-def provenance(info: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of a video's metadata: who made it, when, under which licence. Media addresses are not: they name who asked."""
-    kept = {name: info[name] for name in _KEPT if info.get(name) is not None}
+def provenance(info: VideoInfo) -> VideoInfo:
+    """Return the metadata to keep: author, date, licence and so on.
+
+    Media URLs are dropped because they contain the requester's IP address.
+    """
+    kept = {name: info[name] for name in _KEPT_FIELDS if info.get(name) is not None}
     return kept | {"license": info.get("license"), "language": spoken_language(info)}

@@ -1,36 +1,43 @@
-"""How fast a site may be asked: never closer together than a gap, never more than so many in any hour."""
+"""Rate limiting of requests to a site: a minimum interval, and a maximum number per hour."""
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 
-__all__ = ["VIDEOS_AN_HOUR", "RateLimiter", "Schedule"]
+__all__ = ["VIDEOS_PER_HOUR", "RateLimiter", "Schedule"]
 
-VIDEOS_AN_HOUR = 250
-"""Sites turn away guests who ask for more than about 300 videos an hour (yt-dlp's wiki, "Extractors", on YouTube)."""
+VIDEOS_PER_HOUR = 250
+"""YouTube blocks guests after about 300 videos per hour (yt-dlp's wiki, "Extractors", section YouTube)."""
+_HOUR_S = 3600.0
 
 
 class Schedule:
-    """When the next request may start. Knows no clock: times are seconds of whichever clock the caller reads."""
+    """When the next request may start. Times are seconds of any clock."""
 
-    def __init__(self, gap_s: float, an_hour: int = VIDEOS_AN_HOUR) -> None:
-        self._gap_s = gap_s
-        self._starts: deque[float] = deque(maxlen=an_hour)
+    def __init__(self, interval_s: float, per_hour: int = VIDEOS_PER_HOUR) -> None:
+        """Create a schedule.
+
+        Args:
+            interval_s: The minimum time between the starts of two requests.
+            per_hour: The maximum number of requests in any hour.
+        """
+        self._interval_s = interval_s
+        self._starts: deque[float] = deque(maxlen=per_hour)
 
     def reserve(self, now_s: float) -> float:
-        """Take the next place; returns when it begins, `now_s` or later."""
+        """Reserve the next start, and return its time: `now_s` or later."""
         start = now_s
         if self._starts:
-            start = max(start, self._starts[-1] + self._gap_s)
+            start = max(start, self._starts[-1] + self._interval_s)
         if len(self._starts) == self._starts.maxlen:
-            start = max(start, self._starts[0] + 3600.0)
+            start = max(start, self._starts[0] + _HOUR_S)
         self._starts.append(start)
         return start
 
 
 class RateLimiter:
-    """A schedule that several threads share, with a real clock. `sleep` returns early, with True, when the wait is called off."""
+    """A schedule that several threads share."""
 
     def __init__(
         self,
@@ -38,13 +45,20 @@ class RateLimiter:
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Create a rate limiter.
+
+        Args:
+            schedule: When requests may start.
+            sleep: Waits a number of seconds; it may return early when the run ends.
+            clock: Returns the time in seconds.
+        """
         self._schedule, self._sleep, self._clock = schedule, sleep, clock
         self._lock = threading.Lock()
 
     def wait(self) -> None:
-        """Wait for the next place."""
+        """Wait until the next request may start."""
         with self._lock:
             start = self._schedule.reserve(self._clock())
-        left_s = start - self._clock()
-        if left_s > 0:
-            self._sleep(left_s)
+        remaining_s = start - self._clock()
+        if remaining_s > 0:
+            self._sleep(remaining_s)

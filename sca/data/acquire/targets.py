@@ -1,4 +1,4 @@
-"""What to download: the results of a search from a file or a pipe, addresses, ids; each once, in order or shuffled."""
+"""The videos to download: search results from a file or a pipe, URLs and ids; each once, in order or shuffled."""
 
 import random
 import sys
@@ -10,42 +10,56 @@ from sca.data.acquire.youtube import watch_url
 from sca.errors import InputError
 from sca.schemas import read_results, video_id
 
-__all__ = ["Wanted", "choose", "read_wanted"]
+__all__ = ["DownloadTarget", "choose", "read_targets"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """One video. item: its id, or its address on sites whose ids are not known before a look."""
+class DownloadTarget:
+    """A video to download.
+
+    Attributes:
+        item: Its id, or its URL on sites other than YouTube.
+        url: Its URL.
+    """
 
     item: str
     url: str
 
     @property
     def key(self) -> str | None:
-        """Its line in an archive; None when only a look will tell."""
+        """Its line in an archive; None if only its metadata contain it."""
         return None if self.item == self.url else f"youtube {self.item}"
 
 
-def read_wanted(sources: Sequence[str]) -> list[Wanted]:
-    """All that the sources name, each once. A source is a file of results, `-`, an address or an id."""
-    found: dict[str, Wanted] = {}
+def read_targets(sources: Sequence[str]) -> list[DownloadTarget]:
+    """Read all videos that the sources name, each once.
+
+    Args:
+        sources: Files of search results, `-` for standard input, URLs and ids.
+
+    Raises:
+        InputError: A source is none of these, or cannot be read.
+    """
+    targets: dict[str, DownloadTarget] = {}
     for source in sources:
-        for one in _read(source):
-            found.setdefault(one.item, one)
-    return list(found.values())
+        for target in _read(source):
+            targets.setdefault(target.item, target)
+    return list(targets.values())
 
 
-def choose(wanted: Sequence[Wanted], *, shuffle: bool = False, seed: int = 0, count: int | None = None) -> list[Wanted]:
-    """The first `count`, after shuffling if asked: the same for the same input and seed, so that a second run goes on."""
-    chosen = list(wanted)
+def choose(
+    targets: Sequence[DownloadTarget], *, shuffle: bool = False, seed: int = 0, count: int | None = None
+) -> list[DownloadTarget]:
+    """Return the first `count` targets, after shuffling if requested. The same input and seed give the same result."""
+    chosen = list(targets)
     if shuffle:
-        random.Random(seed).shuffle(chosen)  # noqa: S311 - an order, no secret
+        random.Random(seed).shuffle(chosen)  # noqa: S311 - an order, not a secret
     return chosen[:count]
 
 
-def _read(source: str) -> Iterator[Wanted]:
+def _read(source: str) -> Iterator[DownloadTarget]:
     if source == "-":
-        yield from _results(sys.stdin.buffer.read(), "standard input")
+        yield from _read_results(sys.stdin.buffer.read(), "standard input")
         return
     path = Path(source)
     try:
@@ -54,32 +68,34 @@ def _read(source: str) -> Iterator[Wanted]:
         if path.is_dir():
             raise InputError(f"{source} is a folder, not the results of a search")
         if is_file:
-            yield from _results(path.read_bytes(), source)
+            yield from _read_results(path.read_bytes(), source)
             return
     except (OSError, ValueError) as error:
         if path.suffix == ".json":
             raise InputError(f"{source} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    yield _named(source)
+    yield _parse(source)
 
 
-def _named(source: str) -> Wanted:
+def _parse(source: str) -> DownloadTarget:
     name = video_id(source)
     if name is not None:
-        return Wanted(name, watch_url(name))
+        return DownloadTarget(name, watch_url(name))
     if source.startswith(("http://", "https://")):
-        return Wanted(source, source)
+        return DownloadTarget(source, source)
     raise InputError(
-        f"{source} is no file, no address and no video id", hint="sca search … --save-file videos.json makes a file"
+        f"{source} is not a file, a URL or a video id", hint="sca search … --save-file videos.json makes a file"
     )
 
 
-def _results(data: bytes, source: str) -> Iterator[Wanted]:
+def _read_results(data: bytes, source: str) -> Iterator[DownloadTarget]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{source} is not text ({error.reason} at byte {error.start})") from error
-    for number, one in enumerate(read_results(text, source).results):
+    for number, result in enumerate(read_results(text, source).results):
         try:
-            yield _named(one.url)
+            yield _parse(result.url)
         except InputError as error:
-            raise InputError(f"{source}: results[{number}]: field `url` is no address, got {one.url[:80]!r}") from error
+            raise InputError(
+                f"{source}: results[{number}]: field `url` is not a URL, got {result.url[:80]!r}"
+            ) from error

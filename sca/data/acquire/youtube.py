@@ -1,6 +1,6 @@
-"""The seam to yt-dlp: how it is set up. What its errors mean is in `sca.data.acquire.youtube_errors`; nothing else knows either.
+"""Set-up of yt-dlp, through which all requests to video sites go.
 
-It speaks of one site only in its name: whatever yt-dlp reads goes through here.
+Only this module and `sca.data.acquire.youtube_errors`, which interprets the errors of yt-dlp, depend on how yt-dlp works.
 """
 
 import json
@@ -9,21 +9,38 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sca.data.acquire.youtube_errors import tidy
+from sca.data.acquire.youtube_errors import clean_message
 from sca.errors import InputError, UsageError
 
-__all__ = ["Site", "ffmpeg_program", "open_ydl", "parse_options", "watch_url"]
+if TYPE_CHECKING:
+    from yt_dlp import YoutubeDL
+
+__all__ = ["Site", "VideoInfo", "YdlOptions", "ffmpeg_program", "open_ydl", "parse_options", "watch_url"]
 
 _log = logging.getLogger(__name__)
+
+VideoInfo = dict[str, Any]
+"""The metadata of a video as yt-dlp returns it."""
+YdlOptions = Mapping[str, object]
+"""Options of `yt_dlp.YoutubeDL`."""
+_MAX_RETRY_SLEEP_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """How to reach the site. extra: yt-dlp's own options, which win over ours.
+    """How to reach the site.
 
-    retry_sleep_s: the first wait before a retry; it doubles up to half a minute. timeout_s: silence on a connection that ends it.
+    Attributes:
+        proxy: URL of a proxy; None uses the system's.
+        cookies: A file in Netscape format.
+        cookies_from_browser: `BROWSER[:PROFILE]`.
+        retries: Retries of a request.
+        retry_sleep_s: The wait before the first retry; it doubles up to half a minute.
+        timeout_s: The silence on a connection after which it is closed.
+        cache_dir: The folder for yt-dlp's cache; None is no cache.
+        extra: Options of yt-dlp that override the ones set here.
     """
 
     proxy: str | None = None
@@ -33,22 +50,27 @@ class Site:
     retry_sleep_s: float = 1.0
     timeout_s: float = 20.0
     cache_dir: Path | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: YdlOptions = field(default_factory=dict)
 
-    def options(self) -> dict[str, Any]:
-        """As `yt_dlp.YoutubeDL` takes them."""
+    def options(self) -> dict[str, object]:
+        """Return the options for `yt_dlp.YoutubeDL`.
 
-        def pause(n: int) -> float:
-            return min(self.retry_sleep_s * 2.0 ** (n - 1), 30.0)
+        Raises:
+            InputError: The cookie file does not exist.
+            UsageError: The browser is not supported.
+        """
+
+        def retry_sleep(n: int) -> float:
+            return min(self.retry_sleep_s * 2.0 ** (n - 1), _MAX_RETRY_SLEEP_S)
 
         if self.cookies is not None and not self.cookies.is_file():
             raise InputError(f"--cookies: {self.cookies} does not exist")
-        found = {
+        options: dict[str, object] = {
             "quiet": True,
             "no_warnings": False,
             "noprogress": True,
             "color": "never",
-            "logger": _Quiet(),
+            "logger": YdlLogger(),
             "noplaylist": True,
             "cachedir": str(self.cache_dir / "yt-dlp") if self.cache_dir else False,
             "proxy": self.proxy,
@@ -58,79 +80,97 @@ class Site:
             "retries": self.retries,
             "fragment_retries": self.retries,
             "extractor_retries": min(self.retries, 3),
-            "retry_sleep_functions": {"http": pause, "fragment": pause, "extractor": pause, "file_access": pause},
-            # deno comes with sca; a node that is there already does as well.
+            "retry_sleep_functions": dict.fromkeys(("http", "fragment", "extractor", "file_access"), retry_sleep),
+            # deno is a dependency of sca; an installed node works as well.
             "js_runtimes": {"deno": {}, "node": {}},
         }
-        return found | dict(self.extra)
+        return options | dict(self.extra)
 
 
-class _Quiet:
-    """yt-dlp's log: nothing goes to the screen, everything to `logging` at debug level. Errors come as exceptions.
+class YdlLogger:
+    """Logger of yt-dlp: everything goes to `logging` at debug level. Errors are raised as exceptions.
 
-    no_answer: the last request that failed; some errors of yt-dlp only say that there was one.
+    Attributes:
+        failed_request: The last request that failed; some errors of yt-dlp do not say which.
     """
 
     def __init__(self) -> None:
-        self.no_answer: str | None = None
+        self.failed_request: str | None = None
 
     def debug(self, text: str) -> None:
+        """Log a message."""
         _log.debug("%s", text)
 
     def warning(self, text: str) -> None:
+        """Log a warning."""
         _log.debug("%s", text)
         if "Unable to download" in text:
-            self.no_answer = tidy(text)
+            self.failed_request = clean_message(text)
 
     info = error = debug
 
 
 def _browser(text: str | None) -> tuple[str, str | None, str | None, str | None] | None:
-    """`BROWSER[:PROFILE]` as yt-dlp takes it."""
+    """Convert `BROWSER[:PROFILE]` to the option of yt-dlp."""
     if text is None:
         return None
     from yt_dlp.cookies import SUPPORTED_BROWSERS
 
     name, _, profile = text.partition(":")
     if name.lower() not in SUPPORTED_BROWSERS:
-        raise UsageError(f"--cookies-from-browser: no browser {name!r}", hint=", ".join(sorted(SUPPORTED_BROWSERS)))
+        raise UsageError(
+            f"--cookies-from-browser: unknown browser {name!r}", hint=", ".join(sorted(SUPPORTED_BROWSERS))
+        )
     return name.lower(), profile or None, None, None
 
 
-def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
-    """`--ytdlp-opt KEY=VALUE` options. A value is read as JSON where it is JSON, and is text otherwise."""
-    found: dict[str, Any] = {}
+def parse_options(pairs: Sequence[str]) -> dict[str, object]:
+    """Parse `--ytdlp-opt KEY=VALUE` options. A value that is valid JSON is parsed, any other is text.
+
+    Raises:
+        UsageError: An option has no `=` or no name.
+    """
+    options: dict[str, object] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
             raise UsageError(f"--ytdlp-opt should be KEY=VALUE, got {pair!r}", hint="such as geo_bypass_country=DE")
         try:
-            found[name.strip()] = json.loads(value)
+            options[name.strip()] = json.loads(value)
         except ValueError:
-            found[name.strip()] = value
-    return found
+            options[name.strip()] = value
+    return options
 
 
-def open_ydl(site: Site, **more: Any) -> Any:
-    """A `yt_dlp.YoutubeDL`; use it as a context manager, from one thread. Raises `ScaError` where its options are bad."""
+def open_ydl(site: Site, **options: object) -> "YoutubeDL":
+    """Create a `yt_dlp.YoutubeDL`, a context manager for one thread.
+
+    Args:
+        site: How to reach the site; its options win.
+        options: More options.
+
+    Raises:
+        UsageError: yt-dlp does not accept its options.
+        InputError: The cookie file does not exist.
+    """
     from yt_dlp import YoutubeDL
     from yt_dlp.utils import YoutubeDLError
 
     try:
-        made = YoutubeDL({**more, **site.options()})
-        _ = made.cookiejar  # read now, so that a bad cookie file is one error and not one a video
+        ydl = YoutubeDL({**options, **site.options()})
+        _ = ydl.cookiejar  # read now, so that a bad cookie file is one error and not one per video
     except (YoutubeDLError, OSError, ValueError, TypeError) as error:
-        raise UsageError(f"yt-dlp does not accept its options: {tidy(str(error))}") from error
-    return made
+        raise UsageError(f"yt-dlp does not accept its options: {clean_message(str(error))}") from error
+    return ydl
 
 
 def watch_url(video: str) -> str:
-    """The page of a YouTube id."""
+    """Return the URL of the page of a YouTube id."""
     return f"https://www.youtube.com/watch?v={video}"
 
 
 def ffmpeg_program() -> str | None:
-    """The system's ffmpeg, else the one of imageio-ffmpeg, for joining picture and sound."""
+    """Return the system's ffmpeg, else the one of imageio-ffmpeg, which joins picture and sound."""
     import imageio_ffmpeg
 
     try:
