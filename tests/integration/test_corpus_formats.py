@@ -1,4 +1,4 @@
-"""Corpora of other layouts become data sets that prove, and what is wrong with them is said line by line."""
+"""moshi-finetune data becomes a valid data set, and invalid lines are reported."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ def listed(root, *lines):
     return file
 
 
-def test_moshi_becomes_rows_that_prove(tmp_path):
+def test_moshi_data_becomes_valid_rows(tmp_path):
     source = listed(tmp_path / "m", recording(tmp_path / "m"))
     summary = build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
     assert (summary.built, summary.failed, summary.dropped, summary.skipped) == (1, [], [], [])
@@ -51,39 +51,56 @@ def test_moshi_becomes_rows_that_prove(tmp_path):
     data = load(tmp_path / "data")
     for side, speaker in (("main", "SPEAKER_MAIN"), ("other", "SPEAKER_OTHER")):
         words = data.words("stereo-a", f"stereo-a.{side}")
-        expected = [[text, times] for text, times, who in WORDS if who == speaker]
+        expected = [[text, times] for text, times, name in WORDS if name == speaker]
         assert [[w["word"], [w["start"], w["end"]]] for w in words] == expected
         assert {w["source"] for w in words} == {"given"}
-    # Each side hears the other's channel, on its own time.
+    # The input audio of each side is the other channel.
     loud = {row.row_id.split(":")[1]: float(np.abs(row.heard).max()) for row in data}
     assert loud["stereo-a.main>stereo-a.other"] > 1.8 * loud["stereo-a.other>stereo-a.main"]
 
 
-def test_a_second_run_redoes_nothing(tmp_path):
+def test_second_run_builds_nothing(tmp_path):
     source = listed(tmp_path / "m", recording(tmp_path / "m"))
     build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
     first = corpus.tree_bytes(tmp_path / "data")
     again = build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
     assert (again.built, again.kept) == (0, 1)
     assert corpus.tree_bytes(tmp_path / "data") == first
-    # Only the texts are laid out, and they keep their times: nothing but those of the recordings has to be looked at.
-    kept = sorted((tmp_path / "data" / ".sca" / "import").rglob("*.*"))
-    assert {path.suffix for path in kept} == {".txt", ".json"}
-    times = [path.stat().st_mtime_ns for path in kept]
+
+
+def test_new_words_rebuild_their_session_only(tmp_path):
+    both = recording(tmp_path / "m"), recording(tmp_path / "m", "b")
+    source = listed(tmp_path / "m", *both)
     build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
-    assert [path.stat().st_mtime_ns for path in kept] == times
+    changed = [["hi", [1.0, 1.4], "SPEAKER_MAIN"], *WORDS[1:]]
+    recording(tmp_path / "m", "b", changed)
+    # A new line moves all others, which must not matter.
+    listed(tmp_path / "m", recording(tmp_path / "m", "c"), *both)
+    summary = build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
+    assert (summary.built, summary.kept) == (2, 3)
+    assert load(tmp_path / "data").words("stereo-b", "stereo-b.main")[0]["word"] == "hi"
 
 
-def test_what_leaves_the_list_leaves_the_data_set(tmp_path):
+def test_removes_texts_that_older_versions_stored(tmp_path):
+    source = listed(tmp_path / "m", recording(tmp_path / "m"))
+    build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
+    stored = tmp_path / "data" / ".sca" / "import" / "TXT" / "stereo-a_stereo-a.main.txt"
+    stored.parent.mkdir(parents=True)
+    stored.touch()
+    build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
+    assert not stored.parent.parent.exists()
+
+
+def test_removes_sessions_that_left_the_list(tmp_path):
     both = recording(tmp_path / "m"), recording(tmp_path / "m", "b")
     build_duplex(listed(tmp_path / "m", *both), tmp_path / "data", corpus.settings(window="4-20"))
     summary = build_duplex(listed(tmp_path / "m", both[0]), tmp_path / "data", corpus.settings(window="4-20"))
     assert (summary.built, summary.kept) == (0, 1)
-    assert not list((tmp_path / "data" / ".sca" / "import").rglob("*stereo-b*"))
+    assert not list((tmp_path / "data").rglob("*stereo-b*"))
     assert not verify(tmp_path / "data").problems
 
 
-def test_each_side_is_its_channel_exactly(tmp_path):
+def test_each_side_equals_its_channel(tmp_path):
     source = listed(tmp_path / "m", recording(tmp_path / "m"))
     stereo, _ = sf.read(tmp_path / "m" / "stereo" / "a.wav", dtype="int16")
     build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
@@ -93,8 +110,8 @@ def test_each_side_is_its_channel_exactly(tmp_path):
         assert track.record["provenance"]["sha256"] == sha256_of(tmp_path / "m" / "stereo" / "a.wav")
 
 
-def test_a_side_without_words_is_heard_and_never_learned(tmp_path):
-    """What moshi-finetune's own annotate.py makes: it writes down the left channel only."""
+def test_side_without_words_is_input_only(tmp_path):
+    """moshi-finetune's annotate.py transcribes the left channel only."""
     only_main = [word for word in WORDS if word[2] == "SPEAKER_MAIN"]
     source = listed(tmp_path / "m", recording(tmp_path / "m", words=only_main))
     summary = build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
@@ -111,19 +128,19 @@ BROKEN = {
     "no path": (lambda root: '{"duration": 3}', "path: field required"),
     "missing audio": (lambda root: '{"path": "no.wav"}', "does not exist"),
     "mono": (lambda root: mono(root), "two are needed"),
-    "no sidecar": (lambda root: without_words(root), "there is no"),
+    "no sidecar": (lambda root: without_words(root), "does not exist"),
     "alignments of another shape": (lambda root: recording(root, "x", [["hello", 1.0]]), "alignments.0"),
-    "nobody": (lambda root: recording(root, "x", []), "words of nobody"),
+    "no words": (lambda root: recording(root, "x", []), "words of no speaker"),
     "an unknown speaker": (
         lambda root: recording(root, "x", [*WORDS, ["hm", [5, 6], "A"]]),
         "at most one other speaker",
     ),
-    "nobody it calls main": (lambda root: recording(root, "x", WORDS[2:3]), "words of SPEAKER_MAIN are needed"),
+    "no main speaker": (lambda root: recording(root, "x", WORDS[2:3]), "words of SPEAKER_MAIN are needed"),
     "all words past the end": (
         lambda root: recording(root, "x", [["late", [40, 41], "SPEAKER_MAIN"]]),
         "ends at 41.000 s",
     ),
-    "sound that is none": (lambda root: noise(root), "x.wav"),
+    "not a sound file": (lambda root: noise(root), "x.wav"),
     "broken JSON": (lambda root: broken(root), "x.json is not JSON"),
     "reversed time": (lambda root: recording(root, "x", [*WORDS, ["no", [5, 4], "SPEAKER_MAIN"]]), "entry 6 ends at 4"),
     "negative time": (lambda root: recording(root, "x", [["no", [-1, 4], "SPEAKER_MAIN"]]), "greater than or equal"),
@@ -156,18 +173,18 @@ def without_words(root):
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_bad_recording_is_named_and_costs_no_other(tmp_path, case):
+def test_skips_an_invalid_recording_only(tmp_path, case):
     line, reason = BROKEN[case]
     good = recording(tmp_path / "m", "good")
     source = listed(tmp_path / "m", good, line(tmp_path / "m"))
-    found = open_corpus(source, CorpusFormat.moshi).scan(tmp_path / "texts")
-    assert [session.session_id for session in found.sessions] == ["stereo-good"]
-    (report,) = found.skipped
-    assert report.line == 2
+    found = open_corpus(source, CorpusFormat.moshi).sessions()
+    assert [session.session_id for session in found.sources] == ["stereo-good"]
+    (report,) = found.issues
+    assert (report.level, report.line) == ("skipped", 2)
     assert reason in str(report)
 
 
-def test_words_past_the_end_are_left_out_and_said(tmp_path):
+def test_reports_words_past_the_end(tmp_path):
     late = [*WORDS, ["late", [40.0, 40.5], "SPEAKER_MAIN"]]
     source = listed(tmp_path / "m", recording(tmp_path / "m", words=late))
     summary = build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
@@ -176,7 +193,7 @@ def test_words_past_the_end_are_left_out_and_said(tmp_path):
     assert not verify(tmp_path / "data").problems
 
 
-def test_nothing_usable_is_an_error_and_makes_no_folder(tmp_path):
+def test_unusable_corpus_makes_no_folder(tmp_path):
     source = listed(tmp_path / "m", mono(tmp_path / "m"))
     with pytest.raises(InputError, match="two are needed"):
         build_duplex(source, tmp_path / "data", corpus.settings())

@@ -1,4 +1,4 @@
-"""lhotse cuts, sca's own events and stereo files with transcripts become data sets that prove; what is bad is said line by line."""
+"""lhotse cuts, transcribed shows and stereo files with transcripts become valid data sets; invalid lines are reported."""
 
 import gzip
 import json
@@ -9,14 +9,15 @@ import soundfile as sf
 from typer.testing import CliRunner
 
 from sca.cli.main import app
-from sca.data.corpora.base import CorpusFormat
-from sca.data.corpora.registry import layout_of, open_corpus
+from sca.data.corpora.base import CorpusFormat, Issue
+from sca.data.corpora.registry import detect_format, open_corpus
 from sca.data.duplex.audio.stored_samples import read_samples
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.dataset import load
 from sca.data.duplex.storage.tracks import stored_tracks
 from sca.data.duplex.verify.dataset import verify
 from sca.errors import InputError, UsageError
+from sca.units import seconds_to_samples
 from tests.helpers import corpus
 
 RATE = 24_000
@@ -40,7 +41,7 @@ def built(source, root, **named):
     return load(root)
 
 
-# lhotse
+# lhotse cuts
 
 
 def supervision(name, start, duration, channel, text, speaker, *, words=()):
@@ -58,12 +59,12 @@ def cut(name="talk", kind="MultiCut", *, start=0.0, duration=12.0, channel=(0, 1
         "duration": 12.0,
         **recording,
     }
-    said = [
+    both = [
         supervision("s1", 1.0, 2.0, 0, "Hello, friend", "Nora", words=[("hello", 1.0, 0.5), ("friend", 2.0, 0.5, 0.9)]),
         supervision("s2", 4.0, 1.0, [1], "yes indeed", None),
     ]
     where = {"start": start, "duration": duration, "channel": list(channel) if kind == "MultiCut" else channel}
-    found = said if supervisions is None else supervisions
+    found = both if supervisions is None else supervisions
     return {"id": name, "type": kind, **where, "supervisions": found, "recording": plain}
 
 
@@ -80,35 +81,38 @@ def test_lhotse_cuts_become_rows(tmp_path):
     assert [word[3] for word in words_of(data, "talk", "talk.ch1")] == ["interpolated", "interpolated"]
 
 
-def test_a_cut_is_its_section_of_the_recording(tmp_path):
+def test_cut_is_a_section_of_the_recording(tmp_path):
     data = built(cuts(tmp_path / "l", cut(start=3.25, duration=6.5), name="cuts.jsonl"), tmp_path / "data")
     sound, _ = sf.read(tmp_path / "l" / "r.wav", dtype="int16")
     for channel, track in enumerate(stored_tracks(tmp_path / "data" / "storage" / "talk.arrow")):
-        expected = sound[round(3.25 * RATE) :, channel][: round(6.5 * RATE)]
+        start, length = seconds_to_samples(3.25, RATE), seconds_to_samples(6.5, RATE)
+        expected = sound[start:, channel][:length]
         np.testing.assert_array_equal(read_samples(track.spoken, 0, 12 * RATE, RATE), expected)
     assert words_of(data, "talk", "Nora")[0][1] == 1.0
 
 
-def test_the_mono_cuts_of_a_recording_are_one_conversation(tmp_path):
-    said = cut()["supervisions"]
-    pair = [cut(f"c{n}", "MonoCut", channel=n, supervisions=[said[n]]) for n in (0, 1)]
+def test_mono_cuts_of_a_recording_are_one_conversation(tmp_path):
+    supervisions = cut()["supervisions"]
+    pair = [cut(f"c{n}", "MonoCut", channel=n, supervisions=[supervisions[n]]) for n in (0, 1)]
     data = built(cuts(tmp_path / "l", *pair), tmp_path / "data")
     assert [word[0] for word in words_of(data, "r", "Nora")] == ["Hello,", "friend"]
 
 
-def test_cuts_that_lhotse_itself_wrote(tmp_path):
+def test_reads_cuts_that_lhotse_wrote(tmp_path):
     from lhotse import CutSet, Recording, RecordingSet, SupervisionSegment, SupervisionSet
     from lhotse.supervision import AlignmentItem
 
     wav = stereo(tmp_path / "l" / "r.wav")
-    said = [
+    supervisions = [
         SupervisionSegment("a", "r", 1.0, 1.5, 0, "so here we are", speaker="Max").with_alignment(
             "word", [AlignmentItem(word, 1.0 + 0.25 * n, 0.25) for n, word in enumerate(["so", "here", "we", "are"])]
         ),
         SupervisionSegment("b", "r", 3.0, 1.0, 1, "are we", speaker="Nora"),
     ]
     recordings = RecordingSet.from_recordings([Recording.from_file(wav, recording_id="r")])
-    CutSet.from_manifests(recordings, SupervisionSet.from_segments(said)).to_file(tmp_path / "l" / "all.jsonl.gz")
+    CutSet.from_manifests(recordings, SupervisionSet.from_segments(supervisions)).to_file(
+        tmp_path / "l" / "all.jsonl.gz"
+    )
     data = built(tmp_path / "l" / "all.jsonl.gz", tmp_path / "data")
     assert [word[:2] for word in words_of(data, "r-0", "Max")] == [
         ("so", 1.0),
@@ -135,7 +139,7 @@ BAD_CUTS = {
         cut(supervisions=[_ONE, _TWO | {"channel": 5}]),
         "s2 is on channel 5, which cut talk does not",
     ),
-    "nobody speaks": (cut(supervisions=[]), "cut talk has no supervision with words"),
+    "no supervisions": (cut(supervisions=[]), "cut talk has no supervision with words"),
     "from a command": (
         cut(sources=[{"type": "command", "channels": [0, 1], "source": "sox"}]),
         "is a command, not a file",
@@ -149,32 +153,32 @@ BAD_CUTS = {
         cut(duration=40.0) | {"recording": cut(duration=40.0)["recording"] | {"duration": 40.0}},
         "lasts",
     ),
-    "changed while read": (cut(transforms=[{"name": "Speed"}]), "is transformed while it is read"),
+    "transforms": (cut(transforms=[{"name": "Speed"}]), "has transforms"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_CUTS)
-def test_a_bad_cut_is_named_and_costs_no_other(tmp_path, case):
+def test_skips_an_invalid_cut_only(tmp_path, case):
     line, reason = BAD_CUTS[case]
     source = cuts(tmp_path, cut("good"), line)
-    found = open_corpus(source).scan(tmp_path / "texts")
-    assert [session.session_id for session in found.sessions] == ["good"]
-    (report,) = found.skipped
-    assert (report.path, report.line) == (source, 2)
+    found = open_corpus(source).sessions()
+    assert [session.session_id for session in found.sources] == ["good"]
+    (report,) = found.issues
+    assert (report.level, report.path, report.line) == ("skipped", source, 2)
     assert reason in report.reason
 
 
-def test_supervisions_past_the_cut_are_left_out_and_said(tmp_path):
+def test_reports_supervisions_past_the_cut(tmp_path):
     late = supervision("s3", 11.0, 5.0, 0, "too late", "Nora")
     source = cuts(tmp_path, cut(supervisions=[_ONE, _TWO, late, supervision("s4", 7.0, 1.0, 0, None, "Nora")]))
-    reports = open_corpus(source).scan(tmp_path / "texts").skipped
-    assert [report.reason for report in reports] == [
-        "supervision s4 has no text",
-        "supervision s3, 'too late' ends at 16.000 s, the recording at 12.000 s",
-    ]
+    issues = open_corpus(source).sessions().issues
+    assert issues == (
+        Issue("skipped", source, 1, "supervision s4 has no text"),
+        Issue("skipped", source, 1, "supervision s3, 'too late' ends at 16.000 s, the recording at 12.000 s"),
+    )
 
 
-# What sca transcribe writes
+# Output of sca transcribe
 
 
 def show(**changes):
@@ -195,7 +199,7 @@ def events(root, *shows, seconds=12.0):
     return root / "shows.jsonl"
 
 
-def test_a_show_is_a_comedian_and_the_room_without_him(tmp_path):
+def test_show_becomes_comedian_and_audience(tmp_path):
     source = events(tmp_path / "s", show())
     data = built(source, tmp_path / "data", audio_dir=tmp_path / "s" / "audio")
     assert {row.row_id.split(":")[1] for row in data} == {"show1.room>show1.comedian"}
@@ -206,20 +210,20 @@ def test_a_show_is_a_comedian_and_the_room_without_him(tmp_path):
     )
     whole, _ = sf.read(tmp_path / "s" / "audio" / "show1.wav", dtype="int16")
     assert np.abs(comedian + room - whole).max() <= 1
-    # The room is silent where he speaks and untouched where he does not, and the other way round.
-    spoken, laughed = slice(round(1.0 * RATE), round(3.0 * RATE)), slice(round(3.5 * RATE), round(5.0 * RATE))
+    # The audience's track is silent during the comedian's speech and unchanged elsewhere, the comedian's the opposite.
+    spoken, laughed = slice(RATE, 3 * RATE), slice(seconds_to_samples(3.5, RATE), 5 * RATE)
     assert not room[spoken].any()
     assert not comedian[laughed].any()
     np.testing.assert_array_equal(room[laughed], whole[laughed])
 
 
-def test_what_is_lost_under_his_speech_is_said(tmp_path):
-    found = open_corpus(events(tmp_path, show())).scan(tmp_path / "texts")
-    (report,) = found.skipped
-    assert report.reason == "kept: 0.6 of 2.5 s of reactions lie under his speech and stay on his track"
+def test_notes_reactions_during_speech(tmp_path):
+    (issue,) = open_corpus(events(tmp_path, show())).sessions().issues
+    assert (issue.level, issue.line) == ("note", 1)
+    assert issue.reason == "0.6 of 2.5 s of reactions overlap the comedian's speech and stay on the comedian's track"
 
 
-def test_words_that_a_recogniser_did_not_give_are_interpolated(tmp_path):
+def test_interpolates_words_of_a_show_without_word_times(tmp_path):
     data = built(events(tmp_path / "s", show(words=[])), tmp_path / "data")
     assert {word[3] for word in words_of(data, "show1", "show1.comedian")} == {"interpolated"}
 
@@ -228,12 +232,12 @@ BAD_SHOWS = {
     "not JSON": ("{", "not JSON"),
     "missing audio": (show(video_id="show2"), "no audio for show2"),
     "another recording": (show(duration_s=50.0), "show1 was transcribed from one of 50.000 s"),
-    "nobody speaks": (show(timeline=[]), "show1 has no speech of the comedian"),
+    "no speech": (show(timeline=[]), "show1 has no speech of the comedian"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_SHOWS)
-def test_a_bad_show_is_named(tmp_path, case):
+def test_reports_an_invalid_show(tmp_path, case):
     line, reason = BAD_SHOWS[case]
     source = events(tmp_path, line)
     with pytest.raises(InputError) as raised:
@@ -245,7 +249,7 @@ def test_a_bad_show_is_named(tmp_path, case):
 # Stereo files with transcripts
 
 
-def test_stereo_files_with_transcripts(tmp_path):
+def test_reads_stereo_files_with_transcripts(tmp_path):
     root = tmp_path / "s"
     for name in ("both", "ctm", "stm", "srt", "vtt", "json"):
         stereo(root / "in" / f"{name}.wav")
@@ -272,7 +276,7 @@ def test_stereo_files_with_transcripts(tmp_path):
     assert [word[0] for word in words_of(data, "in-srt", "in-srt.right")] == ["Hello,", "friend."]
     assert words_of(data, "in-json", "in-json.left") == timed[:1]
     sides = {row.row_id.rsplit(":", 1)[0] for row in data}
-    # One transcript, one side: the other channel is heard only.
+    # With one transcript there is one side: the other channel is input audio only.
     assert "in-vtt:in-vtt.left>in-vtt.right" in sides
     assert "in-vtt:in-vtt.right>in-vtt.left" not in sides
     assert "in-json:in-json.right>in-json.left" in sides
@@ -286,13 +290,13 @@ BAD_STEREO = {
     "two on a channel": ({"a.stm": "a 1 max 1 2 so\na 1 nora 3 4 no"}, "max and nora share a channel"),
     "on both channels": ({"a.stm": "a 1 max 1 2 so\na 2 max 3 4 no"}, "max is on both channels"),
     "past the end": ({"a.ctm": "a 1 30 1 late"}, "'late' ends at 31.000 s, the recording at 3.000 s"),
-    "mono": ({"a.ctm": "a 1 1 1 hm", "mono": ""}, "a.wav has 1 channel(s); two are needed, a speaker each"),
+    "mono": ({"a.ctm": "a 1 1 1 hm", "mono": ""}, "a.wav has 1 channel(s); two are needed, one per speaker"),
     "broken JSON": ({"a.json": "{"}, "a.json is not JSON"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_STEREO)
-def test_bad_stereo_files_are_named(tmp_path, case):
+def test_reports_invalid_stereo_files(tmp_path, case):
     texts, reason = BAD_STEREO[case]
     stereo(tmp_path / "a.wav", 3.0)
     if "mono" in texts:
@@ -305,27 +309,27 @@ def test_bad_stereo_files_are_named(tmp_path, case):
     assert "a.wav" in raised.value.message
 
 
-# Which is which
+# Detection of the layout
 
 
-def test_layouts_are_told_apart_by_what_is_in_them(tmp_path):
+def test_detects_layouts_by_content(tmp_path):
     moshi = tmp_path / "moshi.jsonl"
     moshi.write_text('\n{"path": "a.wav"}\n')
     stereo(tmp_path / "s" / "a.wav", 1.0).with_suffix(".ctm").write_text("")
-    assert layout_of(moshi) is CorpusFormat.moshi
-    assert layout_of(cuts(tmp_path / "l", "", "{", cut())) is CorpusFormat.lhotse
-    assert layout_of(events(tmp_path / "e", show())) is CorpusFormat.events
-    assert layout_of(tmp_path / "s") is CorpusFormat.stereo
-    assert layout_of(corpus.pair(tmp_path / "m")) is CorpusFormat.magichub
-    assert layout_of(tmp_path) is CorpusFormat.stereo
+    assert detect_format(moshi) is CorpusFormat.moshi
+    assert detect_format(cuts(tmp_path / "l", "", "{", cut())) is CorpusFormat.lhotse
+    assert detect_format(events(tmp_path / "e", show())) is CorpusFormat.events
+    assert detect_format(tmp_path / "s") is CorpusFormat.stereo
+    assert detect_format(corpus.pair(tmp_path / "m")) is CorpusFormat.magichub
+    assert detect_format(tmp_path) is CorpusFormat.stereo
 
 
-def test_a_folder_is_read_by_the_list_in_it_unless_it_is_called_something_else(tmp_path):
+def test_list_in_a_folder_and_explicit_layout(tmp_path):
     cuts(tmp_path, cut())
     stereo(tmp_path / "r.wav").with_suffix(".ctm").write_text("r 1 1.0 0.5 hello\n")
 
     def sessions(layout):
-        return [found.session_id for found in open_corpus(tmp_path, layout).scan(tmp_path / "texts").sessions]
+        return [source.session_id for source in open_corpus(tmp_path, layout).sessions().sources]
 
     assert sessions(CorpusFormat.auto) == sessions(CorpusFormat.lhotse) == ["talk"]
     assert sessions(CorpusFormat.stereo) == ["r"]
@@ -336,23 +340,23 @@ def test_a_folder_is_read_by_the_list_in_it_unless_it_is_called_something_else(t
 
 
 @pytest.mark.parametrize("text", ["", '{"id": 3}\n', "[1]\nwords\n"])
-def test_a_file_of_another_kind_is_refused(tmp_path, text):
+def test_rejects_a_file_of_another_kind(tmp_path, text):
     (tmp_path / "x.jsonl").write_text(text)
     outcome = CliRunner().invoke(app, ["build-duplex", str(tmp_path / "x.jsonl"), "-o", str(tmp_path / "data")])
     assert outcome.exit_code == 5
-    said, hint = outcome.stderr.splitlines()
-    assert said == f"sca: {tmp_path}/x.jsonl is neither a folder nor a list that names recordings"
+    message, hint = outcome.stderr.splitlines()
+    assert message == f"sca: {tmp_path}/x.jsonl is neither a folder nor a list that names recordings"
     assert "give a folder with WAV/ and TXT/" in hint
     assert not (tmp_path / "data").exists()
 
 
-def test_a_torn_list_is_refused(tmp_path):
+def test_rejects_a_truncated_list(tmp_path):
     source = cuts(tmp_path, *[cut(str(n)) for n in range(40)])
     source.write_bytes(source.read_bytes()[:200])
     with pytest.raises(InputError, match=r"cuts\.jsonl\.gz cannot be read"):
         open_corpus(source)
 
 
-def test_audio_dir_is_for_events(tmp_path):
+def test_audio_dir_is_for_events_only(tmp_path):
     with pytest.raises(UsageError, match="leave --audio-dir out"):
         open_corpus(cuts(tmp_path, cut()), audio_dir=tmp_path)

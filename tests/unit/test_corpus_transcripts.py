@@ -1,8 +1,8 @@
-"""CTM, STM, SRT and WebVTT: what is read, and what is said of a line that cannot be."""
+"""CTM, STM, SRT and WebVTT: the texts that are read, and the issues about invalid lines."""
 
 import pytest
 
-from sca.data.corpora.base import Skipped
+from sca.data.corpora.base import Issue
 from sca.data.corpora.transcripts import read_ctm, read_cues, read_stm
 
 
@@ -11,15 +11,15 @@ def found(path, text, read):
     return list(read(path))
 
 
-def plain(spoken):
-    return [(one.channel, one.said.text, one.said.start, one.said.end, one.speaker) for one in spoken]
+def plain(found_texts):
+    return [(t.channel, t.text.text, t.text.start_s, t.text.end_s, t.speaker) for t in found_texts]
 
 
 def test_ctm_words(tmp_path):
     text = ";; made by hand\na 1 0.50 0.25 hello 0.98\n\na B 1.0 .5 you\na 1 2 1 <eps>\n"
     spoken = found(tmp_path / "a.ctm", text, read_ctm)
     assert plain(spoken) == [(0, "hello", 0.5, 0.75, None), (1, "you", 1.0, 1.5, None)]
-    assert [one.said.line for one in spoken] == [2, 4]
+    assert [found_text.text.line for found_text in spoken] == [2, 4]
 
 
 def test_stm_utterances(tmp_path):
@@ -69,7 +69,7 @@ def test_cues(tmp_path, name, text):
 
 BAD = [
     (read_ctm, "a 1 0.5", "not 'file channel start duration word'"),
-    (read_ctm, "a 3 0.5 0.2 hm", "channel '3' is none of 1, 2, A and B"),
+    (read_ctm, "a 3 0.5 0.2 hm", "channel '3' is not one of 1, 2, A and B"),
     (read_ctm, "a 1 nan 0.2 hm", "'nan' is not a number of seconds"),
     (read_ctm, "a 1 -1 0.2 hm", "'-1' is not a number of seconds"),
     (read_stm, "a 1 nora 5 4 backwards", "starts at 5, which is not before its end at 4"),
@@ -80,14 +80,15 @@ BAD = [
 
 
 @pytest.mark.parametrize(("read", "line", "reason"), BAD)
-def test_a_line_that_cannot_be_read_is_named(tmp_path, read, line, reason):
+def test_reports_an_invalid_line(tmp_path, read, line, reason):
     (report,) = found(tmp_path / "a.txt", f"\n{line}\n", read)
-    assert isinstance(report, Skipped)
+    assert isinstance(report, Issue)
+    assert report.level == "skipped"
     assert (report.path, report.line) == (tmp_path / "a.txt", 2)
     assert reason in report.reason
 
 
-def test_what_is_no_text_is_no_transcript(tmp_path):
+def test_rejects_a_binary_file(tmp_path):
     (tmp_path / "a.ctm").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"a\.ctm cannot be read"):
         list(read_ctm(tmp_path / "a.ctm"))

@@ -1,15 +1,16 @@
-"""The MagicHub reader: what becomes of every file and line, and what is said about those left out."""
+"""The MagicHub reader: how every file and line is treated, and the issues about those that are left out."""
 
 import codecs
 import json
 import os
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from sca.data.corpora.base import Conversation, Skipped, TimedWord
-from sca.data.corpora.magichub import KEPT, SessionFiles, TrackFiles, read, scan
+from sca.data.corpora.base import Conversation, Issue, TimedWord
+from sca.data.corpora.magichub import SessionFiles, TrackFiles, read, scan
 from sca.errors import InputError
 
 LINE = "[0.5,1.5]\t{speaker}\tmale,none\thello there\n"
@@ -29,32 +30,38 @@ def pair(root: Path) -> Path:
     return corpus(root, "A1_S1_G1", "A1_S1_G2")
 
 
-def transcript(root: Path, content: str | bytes) -> tuple[Conversation, list[Skipped]]:
-    """What `read` makes of `content` as the transcript of G1; G2 and G3 are sound."""
+def transcript(root: Path, content: str | bytes) -> tuple[Conversation, list[Issue]]:
+    """Read a session in which `content` is the transcript of G1; the files of G2 and G3 are valid."""
     corpus(root, "A1_S1_G1", "A1_S1_G2", "A1_S1_G3")
     raw = content.encode() if isinstance(content, str) else content
     (root / "TXT" / "A1_S1_G1.txt").write_bytes(raw)
-    conversation, skipped = read(scan(root).sessions[0])
-    return conversation, list(skipped)
+    conversation = read(scan(root).sessions[0])
+    return conversation, list(conversation.issues)
+
+
+def skipped(issues: Iterable[Issue]) -> list[Issue]:
+    """The issues, all of which must be about something that was left out."""
+    assert {issue.level for issue in issues} <= {"skipped"}
+    return list(issues)
 
 
 def lines_of(conversation: Conversation) -> list[tuple[int, int, str, int]]:
     return [(u.start, u.end, u.text, u.line) for u in conversation.tracks[0].utterances]
 
 
-def words_file(root: Path, content: object) -> tuple[Conversation, list[Skipped]]:
+def words_file(root: Path, content: object) -> tuple[Conversation, list[Issue]]:
     pair(root)
     (root / "WORDS").mkdir()
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
     (root / "WORDS" / "A1_S1_G1.json").write_bytes(raw)
-    conversation, skipped = read(scan(root).sessions[0])
-    return conversation, list(skipped)
+    conversation = read(scan(root).sessions[0])
+    return conversation, list(conversation.issues)
 
 
 # --- scan: file names
 
 
-def test_sessions_and_speakers_are_sorted_and_named_by_the_last_underscore(tmp_path):
+def test_splits_names_at_the_last_underscore_and_sorts_them(tmp_path):
     corpus(tmp_path, "B_1_0_G2", "B_1_0_G1", "A_9_0_G7", "A_9_0_G10")
     found = scan(tmp_path)
     assert [s.session_id for s in found.sessions] == ["A_9_0", "B_1_0"]
@@ -62,38 +69,38 @@ def test_sessions_and_speakers_are_sorted_and_named_by_the_last_underscore(tmp_p
     assert found.sessions[1].tracks[0] == TrackFiles(
         "G1", tmp_path / "WAV" / "B_1_0_G1.wav", tmp_path / "TXT" / "B_1_0_G1.txt", None
     )
-    assert found.skipped == ()
+    assert found.issues == ()
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".WAV", ".Wav", ".flac", ".FLAC"])
-def test_recordings_are_wav_or_flac_in_any_case(tmp_path, suffix):
+def test_finds_wav_and_flac_in_any_case(tmp_path, suffix):
     corpus(tmp_path, "S_G1", "S_G2", suffix=suffix)
     assert [t.audio.name for t in scan(tmp_path).sessions[0].tracks] == [f"S_G1{suffix}", f"S_G2{suffix}"]
 
 
-def test_a_session_may_have_more_than_two_speakers(tmp_path):
+def test_session_with_three_speakers(tmp_path):
     assert len(scan(corpus(tmp_path, "S_G1", "S_G2", "S_G3")).sessions[0].tracks) == 3
 
 
-def test_word_times_are_found_where_they_are(tmp_path):
+def test_finds_word_times(tmp_path):
     pair(tmp_path)
     (tmp_path / "WORDS").mkdir()
     (tmp_path / "WORDS" / "A1_S1_G2.json").write_text("[]")
     (tmp_path / "WORDS" / "A9_S9_G9.json").write_text("[]")
     found = scan(tmp_path)
     assert [t.words and t.words.name for t in found.sessions[0].tracks] == [None, "A1_S1_G2.json"]
-    assert [str(s) for s in found.skipped] == [
+    assert [str(s) for s in skipped(found.issues)] == [
         f"{tmp_path}/WORDS/A9_S9_G9.json: word times without a recording and a transcript"
     ]
 
 
-def test_a_track_without_its_other_file_is_skipped_and_so_is_the_session_it_leaves_alone(tmp_path):
+def test_skips_incomplete_tracks_and_single_speaker_sessions(tmp_path):
     corpus(tmp_path, "A_G1", "A_G2", "B_G1", "B_G2", "C_G1")
     (tmp_path / "TXT" / "A_G2.txt").unlink()
     (tmp_path / "WAV" / "B_G2.wav").unlink()
     found = scan(tmp_path)
     assert found.sessions == ()
-    assert [(s.path.name, s.line, s.reason) for s in found.skipped] == [
+    assert [(s.path.name, s.line, s.reason) for s in skipped(found.issues)] == [
         ("B_G2.txt", None, "no recording of that name in WAV"),
         ("A_G1.wav", None, "the only speaker of its session; a conversation needs two"),
         ("A_G2.wav", None, "no transcript of that name in TXT"),
@@ -103,58 +110,58 @@ def test_a_track_without_its_other_file_is_skipped_and_so_is_the_session_it_leav
 
 
 @pytest.mark.parametrize("stem", ["nounderscore", "_G1", "A1_"])
-def test_a_name_that_does_not_name_session_and_speaker_is_skipped(tmp_path, stem):
+def test_skips_names_without_session_and_speaker(tmp_path, stem):
     pair(tmp_path)
     (tmp_path / "WAV" / f"{stem}.wav").touch()
     found = scan(tmp_path)
     assert len(found.sessions) == 1
-    assert [s.path.name for s in found.skipped] == [f"{stem}.wav"]
-    assert "SESSION_SPEAKER" in found.skipped[0].reason
+    assert [s.path.name for s in skipped(found.issues)] == [f"{stem}.wav"]
+    assert "SESSION_SPEAKER" in found.issues[0].reason
 
 
-def test_of_two_recordings_of_one_name_the_wav_is_used_and_the_other_reported(tmp_path):
+def test_prefers_wav_over_flac_of_the_same_name(tmp_path):
     pair(tmp_path)
     (tmp_path / "WAV" / "A1_S1_G1.flac").touch()
     found = scan(tmp_path)
     assert found.sessions[0].tracks[0].audio.name == "A1_S1_G1.wav"
-    assert [(s.path.name, s.reason) for s in found.skipped] == [
+    assert [(s.path.name, s.reason) for s in skipped(found.issues)] == [
         ("A1_S1_G1.flac", "the same session and speaker as A1_S1_G1.wav, which is used")
     ]
 
 
-def test_hidden_and_foreign_files_are_ignored(tmp_path):
+def test_ignores_hidden_and_other_files(tmp_path):
     pair(tmp_path)
     for name in (".DS_Store", "._A1_S1_G1.wav", "notes_v1.md", "A1_S1_G3.mp3", "wav"):
         (tmp_path / "WAV" / name).touch()
     (tmp_path / "TXT" / "._A1_S1_G1.txt").touch()
     found = scan(tmp_path)
-    assert (len(found.sessions), found.skipped) == (1, ())
+    assert (len(found.sessions), found.issues) == (1, ())
 
 
-def test_what_is_named_like_a_recording_and_is_no_file_is_skipped(tmp_path):
+def test_skips_folders_and_broken_links(tmp_path):
     corpus(tmp_path, "A_G1", "A_G2")
     (tmp_path / "WAV" / "A_G3.wav").mkdir()
     (tmp_path / "WAV" / "A_G4.wav").symlink_to(tmp_path / "nowhere.wav")
     (tmp_path / "WAV" / "A_G5.wav").symlink_to(tmp_path / "WAV" / "A_G5.wav")
     found = scan(tmp_path)
     assert [t.speaker_id for t in found.sessions[0].tracks] == ["G1", "G2"]
-    assert {s.path.name: s.reason for s in found.skipped} == {
+    assert {s.path.name: s.reason for s in skipped(found.issues)} == {
         f"A_G{n}.wav": "not a file, or a link to nothing" for n in (3, 4, 5)
     }
 
 
-def test_a_file_name_that_is_not_utf8_is_reported_in_words_that_can_be_printed(tmp_path):
+def test_reports_non_utf8_file_names_printably(tmp_path):
     pair(tmp_path)
     try:
         (tmp_path / "WAV" / os.fsdecode(b"A_\xff.wav")).touch()
-    except OSError:  # APFS stores no such name, so there is nothing to guard against
+    except OSError:  # APFS cannot store such a name
         return
-    skipped = scan(tmp_path).skipped
-    assert [s.path for s in skipped] == [tmp_path / "WAV"]
-    str(skipped[0]).encode()
+    issues = scan(tmp_path).issues
+    assert [s.path for s in skipped(issues)] == [tmp_path / "WAV"]
+    str(issues[0]).encode()
 
 
-def test_links_to_files_are_files(tmp_path):
+def test_follows_links_to_files(tmp_path):
     pair(tmp_path / "real")
     corpus(tmp_path / "linked")
     for folder in ("WAV", "TXT"):
@@ -163,7 +170,7 @@ def test_links_to_files_are_files(tmp_path):
     assert len(scan(tmp_path / "linked").sessions) == 1
 
 
-def test_folders_may_be_written_in_any_case(tmp_path):
+def test_finds_folders_in_any_case(tmp_path):
     pair(tmp_path)
     (tmp_path / "WAV").rename(tmp_path / "wav_")
     (tmp_path / "wav_").rename(tmp_path / "wav")
@@ -176,13 +183,13 @@ def test_scan_reads_no_text(tmp_path):
     pair(tmp_path)
     (tmp_path / "TXT" / "A1_S1_G1.txt").write_bytes(b"\0" * 1000)
     found = scan(tmp_path)
-    assert (len(found.sessions), found.skipped) == (1, ())
+    assert (len(found.sessions), found.issues) == (1, ())
 
 
 # --- scan: the wrong folder
 
 
-def test_a_missing_folder_is_named_with_what_is_expected(tmp_path):
+def test_names_a_missing_folder_and_the_layout(tmp_path):
     with pytest.raises(InputError, match="has no WAV and TXT folder") as caught:
         scan(tmp_path)
     assert "SESSION_SPEAKER" in (caught.value.hint or "")
@@ -192,15 +199,15 @@ def test_a_missing_folder_is_named_with_what_is_expected(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["nothing", "file"])
-def test_a_root_that_is_no_folder(tmp_path, name):
+def test_root_that_is_not_a_folder(tmp_path, name):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="there is no folder") as caught:
+    with pytest.raises(InputError, match=r"does not exist|is not a folder") as caught:
         scan(tmp_path / name)
     assert caught.value.exit_code == 5
 
 
 @pytest.mark.parametrize("inner", ["WAV", "TXT"])
-def test_given_a_folder_inside_the_corpus_the_hint_names_the_corpus(tmp_path, inner, monkeypatch):
+def test_inner_folder_hint_names_the_corpus(tmp_path, inner, monkeypatch):
     pair(tmp_path / "corpus")
     with pytest.raises(InputError) as caught:
         scan(tmp_path / "corpus" / inner)
@@ -211,7 +218,7 @@ def test_given_a_folder_inside_the_corpus_the_hint_names_the_corpus(tmp_path, in
     assert str(tmp_path / "corpus") in (caught.value.hint or "")
 
 
-def test_given_a_folder_too_high_the_hint_names_the_one_corpus_in_it(tmp_path):
+def test_outer_folder_hint_names_the_corpus_in_it(tmp_path):
     pair(tmp_path / "one")
     with pytest.raises(InputError) as caught:
         scan(tmp_path)
@@ -222,7 +229,7 @@ def test_given_a_folder_too_high_the_hint_names_the_one_corpus_in_it(tmp_path):
     assert caught.value.hint == f"it holds 2 corpora; give one of them, for example {tmp_path / 'one'}"
 
 
-def test_a_corpus_without_recordings_is_an_error(tmp_path):
+def test_corpus_without_recordings_is_an_error(tmp_path):
     corpus(tmp_path)
     (tmp_path / "WAV" / "A_G1.mp3").touch()
     with pytest.raises(InputError, match=r"no \.wav or .flac files"):
@@ -234,11 +241,11 @@ def test_a_corpus_without_recordings_is_an_error(tmp_path):
 
 def test_times_become_samples_exactly(tmp_path):
     # 0.00003125 s is half a sample; 1.00009375 is one and a half samples past one second. Halves go up.
-    conversation, skipped = transcript(
+    conversation, issues = transcript(
         tmp_path, "[0.00003125,1.00009375]\tG1\tmale,none\ta\n[2,3.1000000000000001]\tG1\tmale,none\tb\n"
     )
     assert lines_of(conversation) == [(1, 16_002, "a", 1), (32_000, 49_600, "b", 2)]
-    assert skipped == []
+    assert issues == []
     assert Fraction("1.00009375") * 16_000 == Fraction(32_003, 2)
 
 
@@ -265,25 +272,25 @@ def test_times_become_samples_exactly(tmp_path):
     ],
 )
 def test_separators_tags_and_missing_text(tmp_path, line, text):
-    conversation, skipped = transcript(tmp_path, line + "\n")
+    conversation, issues = transcript(tmp_path, line + "\n")
     assert lines_of(conversation) == [(16_000, 32_000, text, 1)]
-    assert skipped == []
+    assert issues == []
 
 
 @pytest.mark.parametrize("bom", [b"", codecs.BOM_UTF8])
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("last", [True, False])
-def test_bom_newlines_and_a_missing_last_newline(tmp_path, bom, newline, last):
+def test_reads_bom_any_newline_and_no_last_newline(tmp_path, bom, newline, last):
     lines = ["[0,1]\tG1\tmale,none\tcafé".encode(), b"", "[2,3]\tG1\tmale,none\t„ja“".encode()]
-    conversation, skipped = transcript(tmp_path, bom + newline.join(lines) + (newline if last else b""))
+    conversation, issues = transcript(tmp_path, bom + newline.join(lines) + (newline if last else b""))
     assert lines_of(conversation) == [(0, 16_000, "café", 1), (32_000, 48_000, "„ja“", 3)]
-    assert skipped == []
+    assert issues == []
 
 
 def test_lines_are_sorted_by_start(tmp_path):
-    conversation, skipped = transcript(tmp_path, "[5,6] G1 m c\n[1,2] G1 m a\n[3,4] G1 m b\n")
+    conversation, issues = transcript(tmp_path, "[5,6] G1 m c\n[1,2] G1 m a\n[3,4] G1 m b\n")
     assert [u[2:] for u in lines_of(conversation)] == [("a", 2), ("b", 3), ("c", 1)]
-    assert skipped == []
+    assert issues == []
 
 
 @pytest.mark.parametrize(
@@ -313,70 +320,72 @@ def test_lines_are_sorted_by_start(tmp_path):
         (b"[1,2] G1 m \xed\xa0\x80", "not UTF-8: '[1,2] G1 m \ufffd\ufffd\ufffd'"),
     ],
 )
-def test_a_bad_line_is_reported_and_the_others_are_kept(tmp_path, line, reason):
+def test_skips_a_bad_line_and_keeps_the_others(tmp_path, line, reason):
     raw = line if isinstance(line, bytes) else line.encode()
-    conversation, skipped = transcript(tmp_path, b"[10,11] G1 m before\n" + raw + b"\n[20,21] G1 m after\n")
+    conversation, issues = transcript(tmp_path, b"[10,11] G1 m before\n" + raw + b"\n[20,21] G1 m after\n")
     assert [u[2] for u in lines_of(conversation)] == ["before", "after"]
-    assert skipped == [Skipped(tmp_path / "TXT" / "A1_S1_G1.txt", 2, reason)]
+    assert issues == [Issue("skipped", tmp_path / "TXT" / "A1_S1_G1.txt", 2, reason)]
 
 
-def test_a_line_with_a_nul_is_reported_and_a_file_full_of_them_is_skipped(tmp_path):
+def test_skips_lines_with_nul_bytes_and_binary_files(tmp_path):
     good = b"".join(b"[%d,%d] G1 m something that is said\n" % (n, n + 1) for n in range(10))
-    conversation, skipped = transcript(tmp_path / "a", good + b"[20,21] G1 m h\0i\n")
+    conversation, issues = transcript(tmp_path / "a", good + b"[20,21] G1 m h\0i\n")
     assert len(lines_of(conversation)) == 10
-    assert [(s.line, s.reason) for s in skipped] == [(11, r"holds NUL bytes: '[20,21] G1 m h\x00i'")]
+    assert [(s.line, s.reason) for s in skipped(issues)] == [(11, r"holds NUL bytes: '[20,21] G1 m h\x00i'")]
     for raw in (good + bytes(1000), "[0,1] G1 m hi\n".encode("utf-16"), "[0,1] G1 m hi\n".encode("utf-16-le")):
-        conversation, skipped = transcript(tmp_path / "b", raw)
+        conversation, issues = transcript(tmp_path / "b", raw)
         assert [t.speaker_id for t in conversation.tracks] == ["G2", "G3"]
-        assert [(s.line, s.reason) for s in skipped] == [
+        assert [(s.line, s.reason) for s in skipped(issues)] == [
             (None, "not UTF-8 text (UTF-16, or binary); the track is left out")
         ]
 
 
-def test_a_speaker_column_that_differs_is_reported_once_and_the_file_name_wins(tmp_path):
-    conversation, skipped = transcript(tmp_path, "[0,1] G1 m a\n[2,3] G9 m b\n[4,5] G9 m c\n[6,7] 0 none d\n")
+def test_notes_a_different_speaker_column_once(tmp_path):
+    conversation, issues = transcript(tmp_path, "[0,1] G1 m a\n[2,3] G9 m b\n[4,5] G9 m c\n[6,7] 0 none d\n")
     assert [u[2] for u in lines_of(conversation)] == ["a", "b", "c", "d"]
-    assert [(s.line, s.reason) for s in skipped] == [
-        (2, f"{KEPT}the speaker column says 'G9'; the file name wins (on 2 lines; this is the first)"),
-        (4, f"{KEPT}the speaker column says '0'; the file name wins"),
+    assert [(s.level, s.line, s.reason) for s in issues] == [
+        ("note", 2, "the speaker column has 'G9'; the file name takes precedence (on 2 lines; this is the first)"),
+        ("note", 4, "the speaker column has '0'; the file name takes precedence"),
     ]
 
 
-def test_a_gender_column_that_may_be_a_word_is_reported(tmp_path):
-    conversation, skipped = transcript(tmp_path, "[0,1] G1 hello there\n[2,3] G1 hello again\n")
+def test_notes_a_gender_column_that_may_be_a_word(tmp_path):
+    conversation, issues = transcript(tmp_path, "[0,1] G1 hello there\n[2,3] G1 hello again\n")
     assert [u[2] for u in lines_of(conversation)] == ["there", "again"]
-    assert [(s.line, s.reason) for s in skipped] == [
-        (1, f"{KEPT}'hello' was taken for the gender column (on 2 lines; this is the first)")
+    assert [(s.level, s.line, s.reason) for s in issues] == [
+        ("note", 1, "'hello' was read as the gender column (on 2 lines; this is the first)")
     ]
 
 
 # --- read: order of time
 
 
-def test_a_small_overlap_is_clipped(tmp_path):
-    conversation, skipped = transcript(tmp_path, "[0,2] G1 m a\n[1.5,2.5] G1 m b\n")
+def test_shortens_the_earlier_line_of_a_small_overlap(tmp_path):
+    conversation, issues = transcript(tmp_path, "[0,2] G1 m a\n[1.5,2.5] G1 m b\n")
     assert lines_of(conversation) == [(0, 24_000, "a", 1), (24_000, 40_000, "b", 2)]
-    assert [(s.line, s.reason) for s in skipped] == [(1, f"{KEPT}its end is moved to 1.500, where line 2 starts")]
+    assert [(s.level, s.line, s.reason) for s in issues] == [
+        ("note", 1, "its end is moved to 1.500, where line 2 starts")
+    ]
 
 
 @pytest.mark.parametrize(
     ("second", "overlap"),
     [("[1.499,2.5]", "0.501"), ("[0.5,1.5]", "1.000"), ("[0,2.5]", "2.000")],  # 0.501 is just over half of 1.001
 )
-def test_of_a_large_overlap_the_later_line_is_skipped(tmp_path, second, overlap):
-    conversation, skipped = transcript(tmp_path, f"[0,2] G1 m a\n{second} G1 m b\n[9,10] G1 m c\n")
+def test_skips_the_later_line_of_a_large_overlap(tmp_path, second, overlap):
+    conversation, issues = transcript(tmp_path, f"[0,2] G1 m a\n{second} G1 m b\n[9,10] G1 m c\n")
     assert [u[2] for u in lines_of(conversation)] == ["a", "c"]
-    assert [(s.line, s.reason) for s in skipped] == [(2, f"overlaps line 1 by {overlap} s")]
+    assert [(s.level, s.line, s.reason) for s in issues] == [("skipped", 2, f"overlaps line 1 by {overlap} s")]
 
 
-def test_a_repeated_line_is_skipped(tmp_path):
-    conversation, skipped = transcript(tmp_path, "[0,1] G1 m a\n[0,1.0] G1 m a\n[1,2] G1 m a\n")
+def test_skips_a_repeated_line(tmp_path):
+    conversation, issues = transcript(tmp_path, "[0,1] G1 m a\n[0,1.0] G1 m a\n[1,2] G1 m a\n")
     assert [u[3] for u in lines_of(conversation)] == [1, 3]
-    assert [(s.line, s.reason) for s in skipped] == [(2, "repeats line 1")]
+    assert [(s.level, s.line, s.reason) for s in issues] == [("skipped", 2, "repeats line 1")]
 
 
-def test_a_line_without_words_yields_to_speech(tmp_path):
-    conversation, skipped = transcript(
+def test_line_without_words_yields_to_speech(tmp_path):
+    conversation, issues = transcript(
         tmp_path, "[0,10] G1 m [ENS]\n[2,4] G1 m hello\n[3.9,4.5] G1 m [*]\n[6,8] G1 m [SONANT]\n[6,7] G1 m you\n"
     )
     assert lines_of(conversation) == [
@@ -384,10 +393,10 @@ def test_a_line_without_words_yields_to_speech(tmp_path):
         (32_000, 64_000, "hello", 2),
         (96_000, 112_000, "you", 5),
     ]
-    assert [(s.line, s.reason) for s in skipped] == [
-        (1, f"{KEPT}its end is moved to 2.000, where line 2 starts"),
-        (3, "overlaps line 2 by 0.100 s"),
-        (4, "has no words, and line 5 starts with it"),
+    assert [(s.level, s.line, s.reason) for s in issues] == [
+        ("note", 1, "its end is moved to 2.000, where line 2 starts"),
+        ("skipped", 3, "overlaps line 2 by 0.100 s"),
+        ("skipped", 4, "has no words, and line 5 starts with it"),
     ]
 
 
@@ -395,23 +404,23 @@ def test_a_line_without_words_yields_to_speech(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", codecs.BOM_UTF8, b" \r\n\t\r\n"])
-def test_an_empty_transcript_is_a_silent_speaker(tmp_path, content):
-    conversation, skipped = transcript(tmp_path, content)
+def test_empty_transcript_is_a_silent_speaker(tmp_path, content):
+    conversation, issues = transcript(tmp_path, content)
     assert [t.speaker_id for t in conversation.tracks] == ["G1", "G2", "G3"]
     assert conversation.tracks[0].utterances == ()
-    assert [(s.line, s.reason) for s in skipped] == [
-        (None, f"{KEPT}empty; its speaker is taken to be silent throughout")
+    assert [(s.level, s.line, s.reason) for s in issues] == [
+        ("note", None, "empty; its speaker is treated as silent throughout")
     ]
 
 
-def test_a_transcript_of_which_nothing_can_be_read_leaves_its_track_out(tmp_path):
-    conversation, skipped = transcript(tmp_path, "1\n00:00:01 --> 00:00:02\nhello\n")
+def test_unreadable_lines_only_leave_the_track_out(tmp_path):
+    conversation, issues = transcript(tmp_path, "1\n00:00:01 --> 00:00:02\nhello\n")
     assert [t.speaker_id for t in conversation.tracks] == ["G2", "G3"]
-    assert [s.line for s in skipped] == [None, 1, 2, 3]
-    assert skipped[0].reason == "none of its 3 lines can be read; the track is left out"
+    assert [s.line for s in skipped(issues)] == [None, 1, 2, 3]
+    assert issues[0].reason == "none of its 3 lines can be read; the track is left out"
 
 
-def test_a_session_left_with_one_speaker_is_an_error_that_says_why(tmp_path):
+def test_session_with_one_readable_speaker_is_an_error(tmp_path):
     pair(tmp_path)
     (tmp_path / "TXT" / "A1_S1_G1.txt").write_text("hello\n")
     with pytest.raises(
@@ -420,25 +429,27 @@ def test_a_session_left_with_one_speaker_is_an_error_that_says_why(tmp_path):
         read(scan(tmp_path).sessions[0])
 
 
-def test_an_unreadable_transcript_leaves_its_track_out(tmp_path):
+def test_unreadable_transcript_leaves_the_track_out(tmp_path):
     pair(tmp_path)
     files = scan(corpus(tmp_path, "A1_S1_G3")).sessions[0]
-    # A folder in the file's place: root, whom permissions do not stop, cannot read it either.
+    # A folder in place of the file, because permissions do not stop root.
     (tmp_path / "TXT" / "A1_S1_G1.txt").unlink()
     (tmp_path / "TXT" / "A1_S1_G1.txt").mkdir()
     (tmp_path / "TXT" / "A1_S1_G2.txt").rename(tmp_path / "gone.txt")
     with pytest.raises(InputError, match=r"Is a directory.*No such file"):
         read(files)
     (tmp_path / "gone.txt").rename(tmp_path / "TXT" / "A1_S1_G2.txt")
-    conversation, skipped = read(files)
+    conversation = read(files)
     assert [t.speaker_id for t in conversation.tracks] == ["G2", "G3"]
-    assert [s.reason for s in skipped] == ["cannot be read (Is a directory); the track is left out"]
+    assert [s.reason for s in skipped(conversation.issues)] == [
+        "cannot be read (Is a directory); the track is left out"
+    ]
 
 
-def test_a_session_built_by_hand_with_one_track_is_an_error(tmp_path):
+def test_session_with_one_track_is_an_error(tmp_path):
     pair(tmp_path)
     files = scan(tmp_path).sessions[0]
-    with pytest.raises(InputError, match="it has no other"):
+    with pytest.raises(InputError, match="it has only one track"):
         read(SessionFiles("A1_S1", files.tracks[:1]))
 
 
@@ -446,20 +457,20 @@ def test_a_session_built_by_hand_with_one_track_is_an_error(tmp_path):
 
 
 def test_word_times_become_samples_exactly(tmp_path):
-    conversation, skipped = words_file(tmp_path, b'[["hello", 0.50003125, 1], ["there", 1.0, 1.5], ["so", 1.0, 1.0]]')
+    conversation, issues = words_file(tmp_path, b'[["hello", 0.50003125, 1], ["there", 1.0, 1.5], ["so", 1.0, 1.0]]')
     assert conversation.tracks[0].words == (
         TimedWord("hello", 8_001, 16_000),
         TimedWord("there", 16_000, 24_000),
         TimedWord("so", 16_000, 16_000),
     )
     assert conversation.tracks[1].words is None
-    assert skipped == []
+    assert issues == []
 
 
-def test_word_times_may_have_a_bom_and_pythons_small_exponents(tmp_path):
-    conversation, skipped = words_file(tmp_path, codecs.BOM_UTF8 + b'[["a", 6.25e-05, 1]]')
+def test_word_times_accept_bom_and_small_exponents(tmp_path):
+    conversation, issues = words_file(tmp_path, codecs.BOM_UTF8 + b'[["a", 6.25e-05, 1]]')
     assert conversation.tracks[0].words == (TimedWord("a", 1, 16_000),)
-    assert skipped == []
+    assert issues == []
 
 
 @pytest.mark.parametrize(
@@ -486,23 +497,23 @@ def test_word_times_may_have_a_bom_and_pythons_small_exponents(tmp_path):
         ([["b", 1, 2], ["a", 0, 1]], "entry 2: starts before the entry before it"),
     ],
 )
-def test_broken_word_times_are_reported_and_not_used(tmp_path, content, reason):
-    conversation, skipped = words_file(tmp_path, content)
+def test_reports_broken_word_times(tmp_path, content, reason):
+    conversation, issues = words_file(tmp_path, content)
     assert conversation.tracks[0].words is None
     assert len(conversation.tracks[0].utterances) == 1
-    assert [(s.path.name, s.line) for s in skipped] == [("A1_S1_G1.json", None)]
-    assert skipped[0].reason.startswith(reason)
-    assert skipped[0].reason.endswith("; the word times of this track are not used")
+    assert [(s.path.name, s.line) for s in skipped(issues)] == [("A1_S1_G1.json", None)]
+    assert issues[0].reason.startswith(reason)
+    assert issues[0].reason.endswith("; the word times of this track are not used")
 
 
-def test_unreadable_word_times_are_reported_and_not_used(tmp_path):
+def test_reports_unreadable_word_times(tmp_path):
     pair(tmp_path)
     (tmp_path / "WORDS").mkdir()
     (tmp_path / "WORDS" / "A1_S1_G1.json").write_text("[]")
     files = scan(tmp_path).sessions[0]
     (tmp_path / "WORDS" / "A1_S1_G1.json").unlink()
-    conversation, skipped = read(files)
+    conversation = read(files)
     assert conversation.tracks[0].words is None
-    assert [s.reason for s in skipped] == [
+    assert [s.reason for s in skipped(conversation.issues)] == [
         "cannot be read (No such file or directory); the word times of this track are not used"
     ]

@@ -1,1 +1,1 @@
-"""Readers of two-speaker corpora; each yields `Conversation`s."""
+"""Readers of two-speaker corpora: one module per layout, and a registry that detects the layout."""

@@ -1,17 +1,35 @@
-"""What every reader yields: a conversation as tracks, utterances and words, with times in samples at 16 kHz.
+"""The model of a conversation that every corpus reader returns, and the interface of a reader.
 
-Knows nothing of file layouts, tokens or the grid. Nothing here reads audio: a track names its file.
+A `Conversation` refers to recordings and holds no audio. Times are samples at 16 kHz from the start of the session.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
 
-__all__ = ["WHOLE", "Conversation", "CorpusFormat", "Part", "Skipped", "TimedWord", "Track", "Utterance"]
+from sca.errors import InputError
+
+__all__ = [
+    "WHOLE",
+    "Conversation",
+    "CorpusFormat",
+    "CorpusReader",
+    "Issue",
+    "IssueLevel",
+    "Part",
+    "TimedWord",
+    "Track",
+    "Utterance",
+    "require_two_tracks",
+]
+
+IssueLevel = Literal["note", "skipped"]
 
 
 class CorpusFormat(StrEnum):
-    """The layouts of docs/corpora.md. auto: by what is in the folder or the file."""
+    """The layouts that ship with sca, described in docs/corpora.md; `auto` detects the layout from the content."""
 
     auto = "auto"
     magichub = "magichub"
@@ -22,11 +40,36 @@ class CorpusFormat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What of a recording is one speaker's. Times in seconds; spans count from `start_s`.
+class Issue:
+    """Something that a reader left out, or used although it is not as it should be.
 
-    channel: from 0; None: all, averaged.   duration_s: None: to the end.   spans: sorted, apart; outside of them (or, where
-    `inside` is false, in them) the track is silent. None: nothing is silenced.
+    Attributes:
+        level: `skipped` if the item was left out, `note` if it was used.
+        path: The file of the user that the issue is about.
+        line: The line in that file, from 1; None if the whole file or session is meant.
+        reason: What is wrong.
+    """
+
+    level: IssueLevel
+    path: Path
+    line: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        where = f"{self.path}:{self.line}" if self.line is not None else str(self.path)
+        return f"{where}: {'kept: ' if self.level == 'note' else ''}{self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part of a recording that belongs to one speaker. Times are in seconds.
+
+    Attributes:
+        channel: The channel, from 0; None averages all channels.
+        start_s: Where the part starts in the recording.
+        duration_s: How long the part is; None means to the end.
+        spans: Sorted, disjoint spans, counted from `start_s`, outside which the track is silent; None silences nothing.
+        inside: If false, the track is silent inside the spans instead.
     """
 
     channel: int | None = None
@@ -37,11 +80,12 @@ class Part:
 
 
 WHOLE = Part()
+"""All of a recording."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimedWord:
-    """A word and when it is spoken: `start` and `end` in samples at 16 kHz from the start of the session."""
+    """A word with its start and end in samples at 16 kHz from the start of the session."""
 
     text: str
     start: int
@@ -50,20 +94,45 @@ class TimedWord:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One line of a transcript, as written (tags included): `start` and `end` in samples at 16 kHz, `line` from 1."""
+    """One entry of a transcript, as it is written (tags included).
+
+    Attributes:
+        start: First sample, at 16 kHz.
+        end: One past the last sample, at 16 kHz.
+        text: The text.
+        line: The line of the transcript, from 1; None if the file has no lines of its own.
+        label: What the entry is called in its file ("entry 3"), if not by its line.
+    """
 
     start: int
     end: int
     text: str
-    line: int
+    line: int | None = None
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """The entry as messages name it."""
+        return self.label or (f"line {self.line}" if self.line is not None else repr(self.text[:40]))
+
+    def issue(self, level: IssueLevel, path: Path, reason: str) -> Issue:
+        """Return an issue about this entry of the transcript `path`."""
+        return Issue(level, path, self.line, f"{self.label}: {reason}" if self.label else reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One speaker of a session: his part of a recording, what he says and, where a corpus gives them, his word times.
+    """One speaker of a session.
 
-    transcript: None when nobody wrote down what he says: such a track is heard and never learned from.   origin: the file that
-    the transcript was made from, where it is another one.
+    Attributes:
+        speaker_id: The speaker.
+        audio: The recording.
+        transcript: The file that has the utterances; None if the speech was not transcribed. Such a track is input audio
+            for the other speakers and never a training target.
+        utterances: What the speaker says, by start, without overlaps.
+        words: The words with their times, by start, if the corpus has them.
+        part: The part of the recording that belongs to this speaker.
+        origin: The file to name as the source of the transcript, if it is not `transcript`.
     """
 
     speaker_id: str
@@ -77,20 +146,56 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A session of two or more tracks on one time line, ordered by speaker id."""
+    """A session of two or more tracks on one time line, ordered by speaker.
+
+    Attributes:
+        session_id: The name of the session; it can be the name of a file.
+        tracks: The speakers.
+        issues: What the reader left out of the session or changed in it.
+        line: The line of the list that names the session, from 1, if the corpus is a list.
+    """
 
     session_id: str
     tracks: tuple[Track, ...]
+    issues: tuple[Issue, ...] = ()
+    line: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """Something a reader left out, and why. `line` counts from 1; None when a whole file or session is meant."""
+@runtime_checkable
+class CorpusReader(Protocol):
+    """Reads corpora of one layout.
 
-    path: Path
-    line: int | None
-    reason: str
+    A package adds a layout by registering a class under the entry-point group `sca.corpora`. The class is called without
+    arguments and its instances have these two methods. The registered name is the value of `--format`.
+    """
 
-    def __str__(self) -> str:
-        where = f"{self.path}:{self.line}" if self.line is not None else str(self.path)
-        return f"{where}: {self.reason}"
+    def matches(self, source: Path) -> bool:
+        """Return whether a file or folder seems to have this layout; used to detect the layout."""
+        ...
+
+    def read(self, source: Path) -> Iterator[Conversation | Issue]:
+        """Read the conversations of a corpus one at a time, without their audio.
+
+        Args:
+            source: The file or folder that the user gave.
+
+        Yields:
+            Each conversation, and an `Issue` for each item that does not make one.
+
+        Raises:
+            InputError: The corpus cannot be read at all.
+        """
+        ...
+
+
+def require_two_tracks(conversation: Conversation) -> Conversation:
+    """Return the conversation if it has two tracks or more.
+
+    Raises:
+        InputError: It has fewer; the message has the reasons.
+    """
+    if len(conversation.tracks) < 2:
+        reasons = [str(issue) for issue in conversation.issues if issue.line is None and issue.level == "skipped"]
+        why = "; ".join(reasons) or "it has only one track"
+        raise InputError(f"session {conversation.session_id}: fewer than two speakers can be read: {why}")
+    return conversation

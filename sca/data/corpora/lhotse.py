@@ -1,49 +1,50 @@
-"""lhotse cuts: a JSONL (`.gz` or not) of MultiCuts, or of the MonoCuts of each recording's channels one after the other.
+"""Reader of lhotse cuts: a JSONL (`.gz` or not) of MultiCuts, or of consecutive MonoCuts, one per channel of a recording.
 
-A cut is a conversation, its channels are the speakers, its supervisions what they say; word alignments are used where there are.
-Read without lhotse, which brings torch. Format: lhotse 1.33, as `CutSet.to_file` writes it: times of supervisions and alignments
-count from the start of the cut. Recordings are looked for beside the list, then where the command runs.
+A cut is a conversation, its channels are the speakers, its supervisions the utterances; word alignments are used if present.
+lhotse is not needed, since it depends on torch. Format: lhotse 1.33, as `CutSet.to_file` writes it: times of supervisions and
+alignments count from the start of the cut. Recordings are looked up relative to the list, then to the working directory.
 """
 
 import json
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 
 from sca.audio.decode import probe
-from sca.data.corpora.base import Part, Skipped
-from sca.data.corpora.json_lines import complaint, lines_in
-from sca.data.corpora.staging import ForeignSession, ForeignTrack, Said, inside, plain_name
+from sca.data.corpora.base import Conversation, Issue, Part, Track
+from sca.data.corpora.json_lines import first_objects, lines_in, validation_message
+from sca.data.corpora.timed_text import TimedText, file_safe_name, make_track, split_at_end
 from sca.errors import InputError
 
-__all__ = ["read"]
+__all__ = ["LhotseReader"]
 
 _SHAPE = "expected lhotse cuts: lines with a recording and supervisions, as CutSet.to_file writes them"
 _KINDS = ("MonoCut", "MultiCut")
+_MAX_SHORTER_S = 0.5
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Item = tuple[str, float, _Seconds]
-_ScoredItem = tuple[str, float, _Seconds, Any]
+_ScoredItem = tuple[str, float, _Seconds, object]
 
 
 class _AudioSource(BaseModel):
     type: str
     channels: list[int]
-    source: Any
+    source: object
 
 
 class _Recording(BaseModel):
     id: str = Field(min_length=1)
     sources: list[_AudioSource]
     duration: _Seconds
-    transforms: list[Any] | None = None
+    transforms: list[object] | None = None
 
 
 class _Supervision(BaseModel):
     id: str
-    # A supervision may begin before its cut does; what lies outside is cut off.
+    # A supervision may begin before its cut does; the part outside is cut off.
     start: float = Field(allow_inf_nan=False)
     duration: _Seconds
     channel: int | list[int]
@@ -66,128 +67,167 @@ class _Cut(BaseModel):
 
 
 class _Listed(NamedTuple):
+    """A line of the list; lines with the same key make one conversation."""
+
     number: int
-    cut: _Cut | Skipped
-    key: tuple[Any, ...]
+    cut: _Cut | Issue
+    key: tuple[object, ...]
 
 
-def read(source: Path) -> Iterator[ForeignSession | Skipped]:
-    """The cuts of a list; no sound is read. Raises `InputError` when the list cannot be."""
-    for _, listed in groupby(_cuts(source), key=lambda one: one.key):
-        group = list(listed)
-        first = group[0]
-        if isinstance(first.cut, Skipped):
-            yield first.cut
-            continue
-        try:
-            session, reports = _session(source, first.number, [one.cut for one in group if isinstance(one.cut, _Cut)])
-        except (ValueError, InputError) as error:
-            yield Skipped(source, first.number, str(error))
-            continue
-        yield from reports
-        yield session
+class _Supervised(NamedTuple):
+    """A supervision and the line of the cut that has it."""
+
+    line: int
+    supervision: _Supervision
+
+
+class LhotseReader:
+    """The `CorpusReader` of this layout."""
+
+    def matches(self, source: Path) -> bool:
+        """Return whether a file is a list of cuts."""
+        return any("recording" in line and "supervisions" in line for line in first_objects(source))
+
+    def read(self, source: Path) -> Iterator[Conversation | Issue]:
+        """Read the cuts of a list; see `CorpusReader.read`."""
+        for _, group in groupby(_cuts(source), key=lambda listed: listed.key):
+            lines = list(group)
+            number, first = lines[0].number, lines[0].cut
+            if isinstance(first, Issue):
+                yield first
+                continue
+            cuts = [(listed.number, listed.cut) for listed in lines if isinstance(listed.cut, _Cut)]
+            try:
+                conversation, issues = _conversation(source, cuts)
+            except (ValueError, InputError) as error:
+                yield Issue("skipped", source, number, str(error))
+                continue
+            yield from issues
+            yield conversation
 
 
 def _cuts(source: Path) -> Iterator[_Listed]:
-    """Every line. MonoCuts of one stretch of a recording have the same key, all else one of its own."""
+    """Read every line. MonoCuts of one section of a recording have the same key, all other lines one of their own."""
     for number, line in lines_in(source, _SHAPE):
         try:
             plain = json.loads(line)
             kind = plain.get("type") if isinstance(plain, dict) else type(plain).__name__
             if kind not in _KINDS:
-                raise ValueError(f"a {kind} is not one of {', '.join(_KINDS)}, which have a channel a speaker")
+                raise ValueError(f"a {kind} is not one of {', '.join(_KINDS)}, which have one channel per speaker")
             cut = _Cut.model_validate(plain)
         except ValidationError as error:
-            yield _Listed(number, Skipped(source, number, f"{complaint(error)}; {_SHAPE}"), (number,))
+            issue = Issue("skipped", source, number, f"{validation_message(error)}; {_SHAPE}")
+            yield _Listed(number, issue, (number,))
         except (ValueError, RecursionError) as error:
-            yield _Listed(number, Skipped(source, number, f"not a cut ({error})"), (number,))
+            yield _Listed(number, Issue("skipped", source, number, f"not a cut ({error})"), (number,))
         else:
-            whole = (cut.recording.id, cut.start, cut.duration)
-            yield _Listed(number, cut, whole if kind == "MonoCut" else (number,))
+            section = (cut.recording.id, cut.start, cut.duration)
+            yield _Listed(number, cut, section if kind == "MonoCut" else (number,))
 
 
-def _session(source: Path, number: int, cuts: list[_Cut]) -> tuple[ForeignSession, list[Skipped]]:
-    """One conversation. Raises `ValueError` or `InputError` with what is wrong with it."""
-    first = cuts[0]
+def _conversation(source: Path, cuts: list[tuple[int, _Cut]]) -> tuple[Conversation, list[Issue]]:
+    """Make one conversation; `ValueError` and `InputError` have the reason why the cuts cannot be used."""
+    number, first = cuts[0]
     recording = first.recording
     if recording.transforms:
-        raise ValueError(f"recording {recording.id} is transformed while it is read; save its audio and cut that")
-    channels = [channel for cut in cuts for channel in cut.channels]
-    if len(set(channels)) < 2:
-        raise ValueError(f"cut {first.id} has one channel; two are needed, a speaker each")
-    name = plain_name(first.id if len(cuts) == 1 else recording.id)
-    supervisions = [one for cut in cuts for one in cut.supervisions]
-    reports = [
-        Skipped(source, number, f"supervision {one.id} has no text")
-        for one in supervisions
-        if not (one.text or "").strip()
-    ]
-    tracks: list[ForeignTrack] = []
-    for channel in sorted(set(channels)):
-        said = [one for one in supervisions if one.channel in (channel, [channel])]
-        names = sorted({one.speaker for one in said if one.speaker})
-        if len(names) > 1:
-            raise ValueError(
-                f"cut {first.id}: {' and '.join(names)} share channel {channel}; each needs one of his own"
-            )
-        speaker = plain_name(names[0]) if names else f"{name}.ch{channel}"
-        if speaker in [track.speaker for track in tracks]:
-            raise ValueError(f"cut {first.id}: {speaker} is on two channels")
-        audio, place = _audio(source, recording, channel)
-        whole = first.start == 0 and abs(first.duration - recording.duration) < 1e-3
-        part = Part(place) if whole else Part(place, first.start, first.duration)
-        lines, late = inside(_lines(said), first.duration, source)
-        words, _ = inside(_words(said), first.duration, source)
-        reports += late
-        tracks.append(ForeignTrack(speaker, audio, part, lines or None, words or None))
-    mixed = next((one.id for one in supervisions if isinstance(one.channel, list) and len(one.channel) > 1), None)
-    if mixed is not None:
-        raise ValueError(f"supervision {mixed} is on several channels; each speaker needs one of his own")
-    strange = next(
-        (one for one in supervisions if one.channel not in channels and one.channel not in [[c] for c in channels]),
-        None,
-    )
-    if strange is not None:
         raise ValueError(
-            f"supervision {strange.id} is on channel {strange.channel}, which cut {first.id} does not have"
+            f"recording {recording.id} has transforms, which change it on reading; save its audio and cut that"
         )
-    if all(track.lines is None for track in tracks):
+    channels = sorted({channel for _, cut in cuts for channel in cut.channels})
+    if len(channels) < 2:
+        raise ValueError(f"cut {first.id} has one channel; two are needed, one per speaker")
+    name = file_safe_name(first.id if len(cuts) == 1 else recording.id)
+    supervised = [_Supervised(line, supervision) for line, cut in cuts for supervision in cut.supervisions]
+    issues = [
+        Issue("skipped", source, line, f"supervision {supervision.id} has no text")
+        for line, supervision in supervised
+        if not (supervision.text or "").strip()
+    ]
+    speakers = _speakers(first, name, channels, [supervision for _, supervision in supervised])
+    tracks: list[Track] = []
+    left_out: list[Issue] = []
+    transcribed = False
+    for channel, speaker in speakers.items():
+        audio, file_channel = _audio(source, recording, channel)
+        own = [found for found in supervised if found.supervision.channel in (channel, [channel])]
+        utterances, late = split_at_end(_utterances(source, own), first.duration)
+        words, _ = split_at_end(_words(source, own), first.duration)
+        issues += late
+        transcribed = transcribed or bool(utterances)
+        whole = first.start == 0 and abs(first.duration - recording.duration) < 1e-3
+        part = Part(file_channel) if whole else Part(file_channel, first.start, first.duration)
+        track, found = make_track(speaker, audio, utterances, words, part)
+        left_out += found
+        if track is not None:
+            tracks.append(track)
+    _check_channels(first, channels, [supervision for _, supervision in supervised])
+    if not transcribed:
         raise ValueError(f"cut {first.id} has no supervision with words in it")
-    return ForeignSession(name, source, tuple(tracks), number), reports
+    tracks.sort(key=lambda track: track.speaker_id)
+    return Conversation(name, tuple(tracks), tuple(left_out), number), issues
+
+
+def _speakers(cut: _Cut, name: str, channels: list[int], supervisions: list[_Supervision]) -> dict[int, str]:
+    """Return the speaker of each channel."""
+    speakers: dict[int, str] = {}
+    for channel in channels:
+        names = sorted({s.speaker for s in supervisions if s.speaker and s.channel in (channel, [channel])})
+        if len(names) > 1:
+            shared = " and ".join(names)
+            raise ValueError(f"cut {cut.id}: {shared} share channel {channel}; each speaker needs a separate one")
+        speaker = file_safe_name(names[0]) if names else f"{name}.ch{channel}"
+        if speaker in speakers.values():
+            raise ValueError(f"cut {cut.id}: {speaker} is on two channels")
+        speakers[channel] = speaker
+    return speakers
+
+
+def _check_channels(cut: _Cut, channels: list[int], supervisions: list[_Supervision]) -> None:
+    """Raise `ValueError` for a supervision on several channels, or on one that the cut does not have."""
+    for supervision in supervisions:
+        if isinstance(supervision.channel, list) and len(supervision.channel) > 1:
+            raise ValueError(f"supervision {supervision.id} is on several channels; each speaker needs a separate one")
+    for supervision in supervisions:
+        if supervision.channel not in channels and supervision.channel not in [[channel] for channel in channels]:
+            raise ValueError(
+                f"supervision {supervision.id} is on channel {supervision.channel}, which cut {cut.id} does not have"
+            )
 
 
 def _audio(source: Path, recording: _Recording, channel: int) -> tuple[Path, int]:
-    """The file that has a channel, and which one of the file's own it is."""
-    for one in recording.sources:
-        if channel not in one.channels:
+    """Return the file that has a channel of a recording, and the index of the channel in that file."""
+    for listed in recording.sources:
+        if channel not in listed.channels:
             continue
-        if one.type != "file" or not isinstance(one.source, str):
-            raise ValueError(f"recording {recording.id} is a {one.type}, not a file; save its audio first")
-        places = [source.parent / one.source, Path(one.source)]
-        audio = next((path for path in places if path.is_file()), places[0])
+        if listed.type != "file" or not isinstance(listed.source, str):
+            raise ValueError(f"recording {recording.id} is a {listed.type}, not a file; save its audio first")
+        candidates = [source.parent / listed.source, Path(listed.source)]
+        audio = next((path for path in candidates if path.is_file()), candidates[0])
         info = probe(audio)
-        place = one.channels.index(channel)
-        if place >= info.channels:
+        file_channel = listed.channels.index(channel)
+        if file_channel >= info.channels:
             raise ValueError(
-                f"{audio} has {info.channels} channel(s), recording {recording.id} wants {len(one.channels)} of it"
+                f"{audio} has {info.channels} channel(s), recording {recording.id} needs {len(listed.channels)} of it"
             )
-        if info.duration_s is not None and info.duration_s < recording.duration - 0.5:
+        if info.duration_s is not None and info.duration_s < recording.duration - _MAX_SHORTER_S:
             raise ValueError(
-                f"{audio} lasts {info.duration_s:.3f} s, recording {recording.id} says {recording.duration:.3f} s"
+                f"{audio} lasts {info.duration_s:.3f} s, recording {recording.id} should last {recording.duration:.3f} s"
             )
-        return audio, place
+        return audio, file_channel
     raise ValueError(f"recording {recording.id} has no channel {channel}")
 
 
-def _lines(said: list[_Supervision]) -> Iterator[Said]:
-    for one in said:
-        if (one.text or "").strip():
-            start = max(0.0, one.start)
-            yield Said(one.text or "", start, max(start, one.start + one.duration), f"supervision {one.id}, ")
+def _utterances(source: Path, supervised: list[_Supervised]) -> Iterator[TimedText]:
+    for line, supervision in supervised:
+        if (supervision.text or "").strip():
+            start = max(0.0, supervision.start)
+            end = max(start, supervision.start + supervision.duration)
+            yield TimedText(supervision.text or "", start, end, source, line, f"supervision {supervision.id}")
 
 
-def _words(said: list[_Supervision]) -> Iterator[Said]:
-    for one in said:
-        for symbol, start, duration, *_ in (one.alignment or {}).get("word", ()):
+def _words(source: Path, supervised: list[_Supervised]) -> Iterator[TimedText]:
+    for line, supervision in supervised:
+        for symbol, start, duration, *_ in (supervision.alignment or {}).get("word", ()):
             if symbol.strip():
-                yield Said("".join(symbol.split()), max(0.0, start), max(0.0, start) + duration)
+                first = max(0.0, start)
+                yield TimedText("".join(symbol.split()), first, first + duration, source, line)

@@ -1,10 +1,10 @@
-"""The layout of moshi-finetune: a JSONL of stereo recordings, and beside each recording its words.
+"""Reader of moshi-finetune data: a JSONL of stereo recordings, and the words of each beside it.
 
-    data.jsonl       {"path": "stereo/a.wav", "duration": 24.5}     one recording a line, paths relative to the file
+    data.jsonl       {"path": "stereo/a.wav", "duration": 24.5}     one recording per line, paths relative to the file
     stereo/a.json    {"alignments": [["hello", [0.5, 0.8], "SPEAKER_MAIN"], ...]}
 
-SPEAKER_MAIN is the left channel, the other speaker the right one. A channel without words, as moshi-finetune's own annotate.py
-leaves the right one, is heard only: what it says is not known, and silence must not be learned from it.
+SPEAKER_MAIN is the left channel, the other speaker the right one. A channel without words, such as the right one in the
+output of moshi-finetune's annotate.py, is input audio only: its words are unknown, and a model must not learn silence from it.
 """
 
 import json
@@ -14,13 +14,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
 
-from sca.data.corpora.base import Skipped
-from sca.data.corpora.json_lines import complaint, lines_in
-from sca.data.corpora.staging import ForeignSession, Said, plain_name
+from sca.data.corpora.base import Conversation, Issue
+from sca.data.corpora.json_lines import first_objects, lines_in, validation_message
 from sca.data.corpora.stereo_pair import Side, pair_of, two_channels
+from sca.data.corpora.timed_text import TimedText, file_safe_name
 from sca.errors import InputError
 
-__all__ = ["MAIN", "read", "sides_of"]
+__all__ = ["MAIN", "MoshiReader", "sides_of"]
 
 MAIN = "SPEAKER_MAIN"
 _SHAPE = 'expected lines of {"path": ..., "duration": ...}'
@@ -36,48 +36,63 @@ class _Sidecar(BaseModel):
     alignments: list[tuple[str, tuple[_Seconds, _Seconds], str]]
 
 
-def read(source: Path) -> Iterator[ForeignSession | Skipped]:
-    """The recordings of a list with their words; no sound is read. Raises `InputError` when the list cannot be."""
-    for number, line in lines_in(source, _SHAPE):
-        try:
+class MoshiReader:
+    """The `CorpusReader` of this layout."""
+
+    def matches(self, source: Path) -> bool:
+        """Return whether a file is a list of recordings."""
+        return any("path" in line for line in first_objects(source))
+
+    def read(self, source: Path) -> Iterator[Conversation | Issue]:
+        """Read the recordings of a list; see `CorpusReader.read`."""
+        for number, line in lines_in(source, _SHAPE):
             try:
-                listed = _Line.model_validate_json(line)
-            except ValidationError as error:
-                raise ValueError(f"{complaint(error)}; {_SHAPE}") from error
-            audio = source.parent / listed.path
-            seconds = two_channels(audio)
-            sidecar = audio.with_suffix(".json")
-            name = plain_name(str(Path(listed.path).with_suffix("")))
-            # Who speaks is not known beyond the recording, so nobody is taken for somebody of another one.
-            sides = zip(sides_of(sidecar), ("main", "other"), strict=True)
-            named = [side._replace(speaker=f"{name}.{who}") for side, who in sides]
-            session, reports = pair_of(name, audio, seconds, sidecar, named, number)
-        except (ValueError, InputError) as error:
-            yield Skipped(source, number, str(error))
-            continue
-        yield from reports
-        yield session
+                conversation, issues = _conversation(source, number, line)
+            except (ValueError, InputError) as error:
+                yield Issue("skipped", source, number, str(error))
+                continue
+            yield from issues
+            yield conversation
+
+
+def _conversation(source: Path, number: int, line: bytes) -> tuple[Conversation, list[Issue]]:
+    try:
+        listed = _Line.model_validate_json(line)
+    except ValidationError as error:
+        raise ValueError(f"{validation_message(error)}; {_SHAPE}") from error
+    audio = source.parent / listed.path
+    seconds = two_channels(audio)
+    sidecar = audio.with_suffix(".json")
+    name = file_safe_name(str(Path(listed.path).with_suffix("")))
+    # The format does not identify speakers across recordings, so their names include that of the recording.
+    sides = zip(sides_of(sidecar), ("main", "other"), strict=True)
+    named = [side._replace(speaker=f"{name}.{role}") for side, role in sides]
+    return pair_of(name, audio, seconds, sidecar, named, number)
 
 
 def sides_of(path: Path) -> tuple[Side, Side]:
-    """The words of the left and the right channel in a sidecar. Raises `ValueError` with the first thing that is wrong with it."""
+    """Read the words of the left and the right channel from the JSON beside a recording.
+
+    Raises:
+        ValueError: The file cannot be used; the message is the first reason.
+    """
     try:
         sidecar = _Sidecar.model_validate(json.loads(path.read_bytes()))
     except FileNotFoundError as error:
-        raise ValueError(f"there is no {path}, which has its words") from error
+        raise ValueError(f"{path}, which should have its words, does not exist") from error
     except ValidationError as error:
-        raise ValueError(f"{path}: {complaint(error)}") from error
+        raise ValueError(f"{path}: {validation_message(error)}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error})") from error
     names = {speaker for _, _, speaker in sidecar.alignments}
     if MAIN not in names or len(names) > 2:
-        who = ", ".join(sorted(names)) or "nobody"
-        raise ValueError(f"{path} has words of {who}; words of {MAIN} are needed, and of at most one other speaker")
-    sides: tuple[list[Said], list[Said]] = ([], [])
+        found = ", ".join(sorted(names)) or "no speaker"
+        raise ValueError(f"{path} has words of {found}; words of {MAIN} are needed, and of at most one other speaker")
+    sides: tuple[list[TimedText], list[TimedText]] = ([], [])
     for number, (text, (start, end), speaker) in enumerate(sidecar.alignments, 1):
         if end < start:
             raise ValueError(f"{path}: entry {number} ends at {end:g}, before it starts at {start:g}")
         # A text of several words would be timed as one.
         if word := "".join(text.split()):
-            sides[speaker != MAIN].append(Said(word, start, end, f"entry {number}, "))
+            sides[speaker != MAIN].append(TimedText(word, start, end, path, label=f"entry {number}"))
     return Side(sides[0]), Side(sides[1])

@@ -1,125 +1,193 @@
-"""Which layout a corpus has, and one way to read them all: as the MagicHub files that the builder knows."""
+"""Detection of the layout of a corpus, and one way to read every layout.
 
-import gzip
-import json
-from collections.abc import Callable
+The built-in readers are those of `CorpusFormat`. Installed packages add readers under the entry-point group `sca.corpora`;
+`CorpusReader` describes their interface. Built-in names take precedence.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from sca.data.corpora import lhotse, magichub, moshi, stereo
-from sca.data.corpora import shows as events
-from sca.data.corpora.base import CorpusFormat, Skipped
-from sca.data.corpora.magichub import KEPT, Scan
-from sca.data.corpora.staging import ForeignSession, Reader, stage, sweep
-from sca.errors import InputError, UsageError
+from sca.data.corpora.base import Conversation, CorpusFormat, CorpusReader, Issue
+from sca.data.corpora.lhotse import LhotseReader
+from sca.data.corpora.magichub import MagicHubReader
+from sca.data.corpora.moshi import MoshiReader
+from sca.data.corpora.session_source import SessionSource, packed_source
+from sca.data.corpora.shows import ShowReader
+from sca.data.corpora.stereo import StereoReader
+from sca.data.corpora.timed_text import file_safe_name
+from sca.errors import InputError, MissingToolError, UsageError
+from sca.plugins import load_plugin, plugin_names
 
-__all__ = ["Corpus", "layout_of", "open_corpus"]
+__all__ = ["Corpus", "Sessions", "corpus_formats", "detect_format", "open_corpus"]
 
-_LOOKED_AT = 20
-_LISTS_IN = {CorpusFormat.moshi: ("data.jsonl",), CorpusFormat.lhotse: ("cuts.jsonl.gz", "cuts.jsonl")}
-_LINES_OF: dict[CorpusFormat, Callable[[dict[str, object]], bool]] = {
-    CorpusFormat.moshi: lambda line: "path" in line,
-    CorpusFormat.lhotse: lambda line: "recording" in line and "supervisions" in line,
-    CorpusFormat.events: lambda line: "video_id" in line and "timeline" in line,
+# In the order in which the layout is detected.
+_READERS: dict[str, Callable[[], CorpusReader]] = {
+    CorpusFormat.stereo: StereoReader,
+    CorpusFormat.magichub: MagicHubReader,
+    CorpusFormat.moshi: MoshiReader,
+    CorpusFormat.lhotse: LhotseReader,
+    CorpusFormat.events: ShowReader,
+}
+_LISTS_IN: dict[str, tuple[str, ...]] = {
+    CorpusFormat.moshi: ("data.jsonl",),
+    CorpusFormat.lhotse: ("cuts.jsonl.gz", "cuts.jsonl"),
 }
 _EXPECTED = (
     "give a folder with WAV/ and TXT/, a folder of stereo recordings with transcripts, or a list: moshi-finetune's data.jsonl, "
-    "lhotse's cuts.jsonl.gz, what sca transcribe wrote"
+    "lhotse's cuts.jsonl.gz, the output of sca transcribe"
 )
+_MAX_REASONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The sessions of a corpus sorted by id, and the issues about items that do not make one."""
+
+    sources: tuple[SessionSource, ...]
+    issues: tuple[Issue, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """A corpus that holds at least one session. `read` gives those of another layout than ours, one at a time."""
+    """A corpus with at least one session.
+
+    Attributes:
+        source: The file or folder with the content of the corpus.
+        reader: The reader of its layout.
+    """
 
     source: Path
-    native: Scan
-    read: Reader | None
+    reader: CorpusReader
 
-    def scan(self, folder: Path) -> Scan:
-        """All sessions as files; the texts of those of another layout are written below `folder`."""
-        if self.read is None:
-            return self.native
-        sessions, skipped = {}, []
-        for found in self.read():
-            if isinstance(found, Skipped):
-                skipped.append(found)
-            elif found.session_id in sessions:
-                which = f"{found.tracks[0].audio.name} is in the list already, or named like one that is"
-                skipped.append(Skipped(self.source, found.line, f"{which}: session {found.session_id}"))
+    def sessions(self) -> Sessions:
+        """Find all sessions."""
+        sources: list[SessionSource] = []
+        issues: list[Issue] = []
+        for found in self._find():
+            if isinstance(found, Issue):
+                issues.append(found)
             else:
-                sessions[found.session_id] = stage(found, folder)
-        sweep(folder, sessions.values())
-        return Scan(tuple(sessions[name] for name in sorted(sessions)), tuple(skipped))
+                sources.append(found)
+        return Sessions(tuple(sorted(sources, key=lambda source: source.session_id)), tuple(issues))
+
+    def conversations(self) -> Iterator[Conversation | Issue]:
+        """Read all conversations one at a time; yield an `Issue` for each item that does not make one."""
+        for found in self._find():
+            if isinstance(found, Issue):
+                yield found
+                continue
+            try:
+                yield found.read()
+            except InputError as error:
+                yield Issue("skipped", found.files[0], None, error.message)
+
+    def require_session(self) -> None:
+        """Check that the corpus has a session, without reading the others.
+
+        Raises:
+            InputError: It has none; the message has the first reasons.
+        """
+        reasons: list[str] = []
+        for found in self._find():
+            if not isinstance(found, Issue):
+                return
+            if found.level == "skipped" and len(reasons) < _MAX_REASONS:
+                reasons.append(str(found))
+        why = f": {'; '.join(reasons)}" if reasons else ""
+        raise InputError(f"{self.source} has no session with two speakers{why}")
+
+    def _find(self) -> Iterator[SessionSource | Issue]:
+        if isinstance(self.reader, MagicHubReader):
+            yield from self.reader.sources(self.source)
+            return
+        seen: set[str] = set()
+        for found in self.reader.read(self.source):
+            if isinstance(found, Issue):
+                yield found
+                continue
+            name = found.session_id
+            if name in seen:
+                which = f"{found.tracks[0].audio.name} is in the list already, or named like one that is"
+                yield Issue("skipped", self.source, found.line, f"{which}: session {name}")
+            elif name != file_safe_name(name):
+                yield Issue("skipped", self.source, found.line, f"session id {name!r} cannot be the name of a file")
+            else:
+                seen.add(name)
+                yield packed_source(found)
 
 
-def open_corpus(source: Path, layout: CorpusFormat = CorpusFormat.auto, audio_dir: Path | None = None) -> Corpus:
-    """Look into a corpus. audio_dir: where the recordings of an events file are, its own folder by default.
+def corpus_formats() -> list[str]:
+    """Return the names of all layouts: the built-in ones, then those of installed packages."""
+    builtin = [name.value for name in CorpusFormat]
+    return builtin + [name for name in plugin_names("sca.corpora") if name not in builtin]
 
-    Raises `InputError` when it is no such corpus or holds no session that can be used, `UsageError` for an `audio_dir` that has
-    nothing to do with it.
+
+def open_corpus(source: Path, layout: str = CorpusFormat.auto, audio_dir: Path | None = None) -> Corpus:
+    """Open a corpus.
+
+    Args:
+        source: A file or folder.
+        layout: A name of `corpus_formats`.
+        audio_dir: The folder of the recordings of an events file; by default the file's own.
+
+    Raises:
+        InputError: The source does not have that layout, or has no session that can be used.
+        UsageError: The layout is unknown, or has no use for `audio_dir`.
+        MissingToolError: A package that provides the layout does not work.
     """
-    source = _known_list(source, layout)
-    if layout is CorpusFormat.auto:
-        layout = layout_of(source)
-    if audio_dir is not None and layout is not CorpusFormat.events:
+    source = _list_in(source, layout)
+    name = detect_format(source) if layout == CorpusFormat.auto else layout
+    if audio_dir is not None and name != CorpusFormat.events:
         raise UsageError(
-            f"{source} is a {layout} corpus, which says itself where its recordings are: leave --audio-dir out"
+            f"{source} is a {name} corpus, and those contain the paths of their recordings: leave --audio-dir out"
         )
-    if layout is CorpusFormat.magichub:
-        scan = magichub.scan(source)
-        if not scan.sessions:
-            raise _unusable(source, scan.skipped)
-        return Corpus(source, scan, None)
-    readers: dict[CorpusFormat, Reader] = {
-        CorpusFormat.moshi: partial(moshi.read, source),
-        CorpusFormat.lhotse: partial(lhotse.read, source),
-        CorpusFormat.events: partial(events.read, source, audio_dir or source.parent),
-        CorpusFormat.stereo: partial(stereo.read, source),
-    }
-    skipped: list[Skipped] = []
-    for found in readers[layout]():
-        if isinstance(found, ForeignSession):
-            return Corpus(source, Scan((), ()), readers[layout])
-        if not found.reason.startswith(KEPT):
-            skipped.append(found)
-    raise _unusable(source, tuple(skipped))
+    reader = ShowReader(audio_dir) if name == CorpusFormat.events else _reader(name)
+    corpus = Corpus(source, reader)
+    corpus.require_session()
+    return corpus
 
 
-def layout_of(source: Path) -> CorpusFormat:
-    """The layout of a folder or a file, by what is in it. Raises `InputError` for a file that is none of them."""
-    if source.is_dir():
-        return CorpusFormat.stereo if stereo.is_corpus(source) else CorpusFormat.magichub
-    if not source.exists() and not source.suffix:
-        return CorpusFormat.magichub  # whose complaint says what a corpus looks like
-    for line in _first_lines(source):
+def detect_format(source: Path) -> str:
+    """Return the name of the layout of a folder or a file, by its content.
+
+    Raises:
+        InputError: It is a file with none of the layouts.
+    """
+    # The MagicHub reader's error describes what a corpus looks like.
+    fallback = source.is_dir() or (not source.exists() and not source.suffix)
+    if source.exists() or not fallback:
         try:
-            plain = json.loads(line)
-        except ValueError:
-            continue
-        for layout, fits in _LINES_OF.items():
-            if isinstance(plain, dict) and fits(plain):
-                return layout
+            if found := next((name for name, reader in _READERS.items() if reader().matches(source)), None):
+                return found
+        except InputError as error:
+            raise InputError(error.message, hint=_EXPECTED) from error
+        for name in plugin_names("sca.corpora"):
+            if name not in _READERS and _reader(name).matches(source):
+                return name
+    if fallback:
+        return CorpusFormat.magichub
     raise InputError(f"{source} is neither a folder nor a list that names recordings", hint=_EXPECTED)
 
 
-def _known_list(source: Path, layout: CorpusFormat) -> Path:
-    """The list in a folder that one of our exports, or another tool, wrote under its usual name; else the folder itself."""
-    asked = _LISTS_IN if layout is CorpusFormat.auto else [layout]
-    names = [name for one in asked for name in _LISTS_IN.get(one, ())]
+def _reader(name: str) -> CorpusReader:
+    if name in _READERS:
+        return _READERS[name]()
+    plugin = load_plugin("sca.corpora", name)
+    if plugin is None:
+        raise UsageError(f"{name} is not a corpus format", hint=f"give one of {', '.join(corpus_formats())}")
+    reader = plugin() if isinstance(plugin, type) else plugin
+    if not isinstance(reader, CorpusReader):
+        raise MissingToolError(
+            f"the sca.corpora plugin {name} does not have the methods matches and read",
+            hint="update or uninstall its package",
+        )
+    return reader
+
+
+def _list_in(source: Path, layout: str) -> Path:
+    """Return the list in a folder that has one with its usual name, and other sources unchanged."""
+    formats = _LISTS_IN if layout == CorpusFormat.auto else [layout]
+    names = [name for known in formats for name in _LISTS_IN.get(known, ())]
     lists = [source / name for name in names if (source / name).is_file()]
     return lists[0] if len(lists) == 1 else source
-
-
-def _first_lines(source: Path) -> list[bytes]:
-    try:
-        with gzip.open(source) if source.suffix == ".gz" else source.open("rb") as file:
-            return [line for line, _ in zip((line for line in file if line.strip()), range(_LOOKED_AT), strict=False)]
-    except (OSError, EOFError) as error:
-        raise InputError(f"{source} cannot be read ({error})", hint=_EXPECTED) from error
-
-
-def _unusable(source: Path, skipped: tuple[Skipped, ...]) -> InputError:
-    reasons = "; ".join(str(report) for report in skipped[:3])
-    return InputError(f"{source} has no session with two speakers{': ' + reasons if reasons else ''}")

@@ -1,94 +1,122 @@
-"""What `sca transcribe` wrote: shows with one microphone. The comedian is learned, the room without him is what he hears.
+"""Reader of the output of `sca transcribe`: shows recorded with one microphone, a comedian and an audience.
 
-A mono recording has no track of the room. Two are made of it that add up to it: in the one it is silent wherever the comedian does
-not speak, in the other wherever he does, with ramps between. So laughter under his words stays on his track and is not heard by
-the model; what the room does while he pauses is. Nobody writes down what the room says, so it is heard only.
+The comedian is the target speaker, the audience what the model hears. One mono recording becomes two tracks that add up to
+it: one is silent where the comedian does not speak, the other where the comedian speaks, with ramps between. Laughter
+during the comedian's speech therefore stays on the comedian's track, which the model does not hear; the reactions in
+the pauses are heard. The audience is not transcribed, so its track is input audio only.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from sca.audio.decode import probe
-from sca.data.corpora.base import Part, Skipped
-from sca.data.corpora.magichub import KEPT
-from sca.data.corpora.staging import ForeignSession, ForeignTrack, Said, inside, plain_name
+from sca.data.corpora.base import Conversation, Issue, Part
+from sca.data.corpora.json_lines import first_objects
+from sca.data.corpora.timed_text import TimedText, file_safe_name, make_track, split_at_end
 from sca.data.media.find_audio import AudioFolder
 from sca.errors import InputError
 from sca.timeline import AudienceEvent, BrokenLine, ComedianEvent, Show, read_shows
 
-__all__ = ["read", "spans_of"]
+__all__ = ["ShowReader", "speech_spans"]
 
-_AROUND_S = 0.15  # recognisers' word times are about this far off
-_APART_S = 0.1  # pauses shorter than this are not worth opening the room's track for
-_OTHER_RECORDING_S = 1.0
-
-
-def read(source: Path, audio_dir: Path) -> Iterator[ForeignSession | Skipped]:
-    """The shows of a file; no sound is read. Raises `InputError` when the file or the folder of recordings cannot be."""
-    folder = AudioFolder(audio_dir)
-    for number, show in read_shows(source):
-        if isinstance(show, BrokenLine):
-            yield Skipped(source, number, show.reason)
-            continue
-        try:
-            session, reports = _session(source, number, show, folder.of(show))
-        except (ValueError, InputError) as error:
-            yield Skipped(source, number, str(error))
-            continue
-        yield from reports
-        yield session
+_MARGIN_S = 0.15  # about the error of recognised word times
+_SHORTEST_GAP_S = 0.1  # shorter pauses do not switch to the audience's track
+_MAX_DIFFERENCE_S = 1.0
 
 
-def spans_of(show: Show, seconds: float) -> tuple[tuple[float, float], ...]:
-    """When the comedian is heard, in seconds, sorted and apart, a little wider than his events say."""
+@dataclass(frozen=True, slots=True)
+class ShowReader:
+    """The `CorpusReader` of this layout.
+
+    Attributes:
+        audio_dir: The folder of the recordings; None for the folder of the file.
+    """
+
+    audio_dir: Path | None = None
+
+    def matches(self, source: Path) -> bool:
+        """Return whether a file has timelines of shows."""
+        return any("video_id" in line and "timeline" in line for line in first_objects(source))
+
+    def read(self, source: Path) -> Iterator[Conversation | Issue]:
+        """Read the shows of a file; see `CorpusReader.read`."""
+        folder = AudioFolder(self.audio_dir or source.parent)
+        for number, show in read_shows(source):
+            if isinstance(show, BrokenLine):
+                yield Issue("skipped", source, number, show.reason)
+                continue
+            try:
+                conversation, issues = _conversation(source, number, show, folder.of(show))
+            except (ValueError, InputError) as error:
+                yield Issue("skipped", source, number, str(error))
+                continue
+            yield from issues
+            yield conversation
+
+
+def speech_spans(show: Show, seconds: float) -> tuple[tuple[float, float], ...]:
+    """Return when the comedian is heard, in seconds, sorted and disjoint, a little wider than the events.
+
+    Args:
+        show: The show.
+        seconds: The length of its recording.
+    """
     spans: list[tuple[float, float]] = []
     for event in show.timeline:
         if not isinstance(event, ComedianEvent) or event.end <= event.start or event.start >= seconds:
             continue
-        start, end = max(0.0, event.start - _AROUND_S), min(seconds, event.end + _AROUND_S)
-        if spans and start - spans[-1][1] < _APART_S:
+        start, end = max(0.0, event.start - _MARGIN_S), min(seconds, event.end + _MARGIN_S)
+        if spans and start - spans[-1][1] < _SHORTEST_GAP_S:
             spans[-1] = (spans[-1][0], max(spans[-1][1], end))
         else:
             spans.append((start, end))
     return tuple(spans)
 
 
-def _session(source: Path, number: int, show: Show, audio: Path) -> tuple[ForeignSession, list[Skipped]]:
-    """One show. Raises `ValueError` with what is wrong with it."""
+def _conversation(source: Path, number: int, show: Show, audio: Path) -> tuple[Conversation, list[Issue]]:
+    """Make the conversation of one show; `ValueError` has the reason why it cannot be used."""
     seconds = probe(audio).duration_s
     if seconds is None:
-        raise ValueError(f"{audio} does not say how long it is; transcode it first")
-    if show.duration_s is not None and abs(show.duration_s - seconds) > _OTHER_RECORDING_S:
+        raise ValueError(f"the header of {audio} has no length; transcode it first")
+    if show.duration_s is not None and abs(show.duration_s - seconds) > _MAX_DIFFERENCE_S:
         raise ValueError(
             f"{audio} lasts {seconds:.3f} s, {show.video_id} was transcribed from one of {show.duration_s:.3f} s"
         )
     speech = [event for event in show.timeline if isinstance(event, ComedianEvent) and event.event_type == "speech"]
-    lines, reports = inside(
-        (Said(one.content, one.start, one.end) for one in speech if one.content.strip()), seconds, source
+    utterances, issues = split_at_end(
+        (
+            TimedText(event.content, event.start, event.end, source, number, f"event at {event.start:.3f} s")
+            for event in speech
+            if event.content.strip()
+        ),
+        seconds,
     )
-    if not lines:
+    if not utterances:
         raise ValueError(f"{show.video_id} has no speech of the comedian")
-    given = (Said("".join(word.word.split()), word.start, word.end) for word in show.words if word.word.strip())
-    words, _ = inside(given, seconds, source)
-    spans, name = spans_of(show, seconds), plain_name(show.video_id)
-    tracks = (
-        ForeignTrack(f"{name}.comedian", audio, Part(spans=spans), lines, words or None),
-        ForeignTrack(f"{name}.room", audio, Part(spans=spans, inside=False), None),
+    words, _ = split_at_end(
+        (
+            TimedText("".join(word.word.split()), word.start, word.end, source, number)
+            for word in show.words
+            if word.word.strip()
+        ),
+        seconds,
     )
-    under, heard = _under(show, spans)
+    spans, name = speech_spans(show, seconds), file_safe_name(show.video_id)
+    comedian, left_out = make_track(f"{name}.comedian", audio, utterances, words, Part(spans=spans))
+    audience, _ = make_track(f"{name}.room", audio, (), part=Part(spans=spans, inside=False))
+    under, total = _seconds_under_speech(show, spans)
     if under > 0:
-        reports.append(
-            Skipped(
-                source,
-                number,
-                f"{KEPT}{under:.1f} of {heard:.1f} s of reactions lie under his speech and stay on his track",
-            )
+        lost = (
+            f"{under:.1f} of {total:.1f} s of reactions overlap the comedian's speech and stay on the comedian's track"
         )
-    return ForeignSession(name, source, tracks, number), reports
+        issues.append(Issue("note", source, number, lost))
+    tracks = tuple(track for track in (comedian, audience) if track is not None)
+    return Conversation(name, tracks, tuple(left_out), number), issues
 
 
-def _under(show: Show, spans: tuple[tuple[float, float], ...]) -> tuple[float, float]:
-    """Seconds of the audience's reactions that lie in `spans`, and of all of them."""
+def _seconds_under_speech(show: Show, spans: tuple[tuple[float, float], ...]) -> tuple[float, float]:
+    """Return the seconds of the audience's reactions that lie in `spans`, and of all reactions."""
     reactions = [event for event in show.timeline if isinstance(event, AudienceEvent)]
-    under = sum(max(0.0, min(one.end, b) - max(one.start, a)) for one in reactions for a, b in spans)
-    return under, sum(one.end - one.start for one in reactions)
+    under = sum(max(0.0, min(event.end, b) - max(event.start, a)) for event in reactions for a, b in spans)
+    return under, sum(event.end - event.start for event in reactions)

@@ -1,4 +1,4 @@
-"""A stereo recording with a speaker a channel, whatever kind of file has his words."""
+"""A stereo recording with one speaker per channel, for the readers of formats that have those."""
 
 import math
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sca.audio.decode import probe
-from sca.data.corpora.base import Part, Skipped
-from sca.data.corpora.staging import ForeignSession, ForeignTrack, Said, inside, lines_of
+from sca.data.corpora.base import Conversation, Issue, Part, Track
+from sca.data.corpora.timed_text import TimedText, group_words, make_track, split_at_end
 
 __all__ = ["SIDES", "Side", "pair_of", "two_channels"]
 
@@ -15,46 +15,63 @@ SIDES = ("left", "right")
 
 
 class Side(NamedTuple):
-    """What is known of a channel: timed words, utterances, or both; None: not this. speaker: his name, where it is known."""
+    """The transcript of one channel: timed words, utterances, or both, and the speaker's name where it is known."""
 
-    words: Sequence[Said] | None = None
-    lines: Sequence[Said] | None = None
+    words: Sequence[TimedText] = ()
+    utterances: Sequence[TimedText] = ()
     speaker: str | None = None
 
 
 def two_channels(audio: Path) -> float:
-    """The length of a stereo recording in seconds, infinite where its header does not say.
+    """Return the length of a stereo recording in seconds, infinite if its header does not have it.
 
-    Raises `InputError` for a recording that cannot be read, `ValueError` for one that has not two channels.
+    Raises:
+        InputError: The recording cannot be read.
+        ValueError: It does not have two channels.
     """
     info = probe(audio)
     if info.channels != 2:
-        raise ValueError(f"{audio} has {info.channels} channel(s); two are needed, a speaker each")
+        raise ValueError(f"{audio} has {info.channels} channel(s); two are needed, one per speaker")
     return math.inf if info.duration_s is None else info.duration_s
 
 
 def pair_of(
     name: str, audio: Path, seconds: float, origin: Path, sides: Sequence[Side], line: int | None = None
-) -> tuple[ForeignSession, list[Skipped]]:
-    """The conversation in a recording of so many seconds, and what of its words lies outside. A side without any is heard only.
+) -> tuple[Conversation, list[Issue]]:
+    """Make the conversation of a stereo recording. A side without a transcript is input audio only.
 
-    Raises `ValueError` where neither side has words.
+    Args:
+        name: The session.
+        audio: The recording.
+        seconds: Its length.
+        origin: The transcript to name as the source, for both sides.
+        sides: The left and the right channel.
+        line: The line of the list that names the recording, if there is a list.
+
+    Returns:
+        The conversation, and issues about the words that lie outside the recording.
+
+    Raises:
+        ValueError: Neither side has words in the recording.
     """
-    reports: list[Skipped] = []
-    tracks: list[ForeignTrack] = []
+    late: list[Issue] = []
+    left_out: list[Issue] = []
+    tracks: list[Track] = []
+    transcribed = False
     for channel, (side, given) in enumerate(zip(SIDES, sides, strict=True)):
-        words, lines = given.words or None, given.lines or None
-        if words is not None:
-            words, late = inside(words, seconds, origin)
-            reports += late
-        if lines is not None:
-            lines, late = inside(lines, seconds, origin)
-            reports += late
-        elif words is not None:
-            lines = lines_of(words)
+        words, late_words = split_at_end(given.words, seconds)
+        utterances, late_utterances = split_at_end(given.utterances, seconds)
+        late += late_words + late_utterances
+        if not given.utterances:
+            utterances = group_words(words)
+        transcribed = transcribed or bool(utterances)
         speaker = given.speaker or f"{name}.{side}"
-        tracks.append(ForeignTrack(speaker, audio, Part(channel), lines or None, words or None))
-    if all(track.lines is None for track in tracks):
-        why = f": {reports[0].reason}" if reports else ""
+        track, issues = make_track(speaker, audio, utterances, words, Part(channel), origin)
+        left_out += issues
+        if track is not None:
+            tracks.append(track)
+    if not transcribed:
+        why = f": {late[0].reason}" if late else ""
         raise ValueError(f"{origin} has no words in the recording{why}")
-    return ForeignSession(name, origin, tuple(tracks), line), reports
+    tracks.sort(key=lambda track: track.speaker_id)
+    return Conversation(name, tuple(tracks), tuple(left_out), line), late

@@ -1,10 +1,10 @@
-"""Transcripts of stereo recordings: CTM (words), STM (utterances), SRT and WebVTT (utterances, a file a channel).
+"""Transcripts of stereo recordings: CTM (words), STM (utterances), SRT and WebVTT (utterances, one file per channel).
 
     CTM   a 1 0.50 0.30 hello 0.98                       file, channel, start, duration, word[, confidence]
     STM   a 1 nora 0.50 4.42 <o,f0> hello there          file, channel, speaker, start, end[, <labels>], text
 
-Channels are 1 or A (left) and 2 or B (right). The file column is not looked at: a transcript lies beside its recording. Formats:
-NIST sclite's manual, `infmts`; SRT and WebVTT cues as browsers read them.
+Channels are 1 or A (left) and 2 or B (right). The file column is not used, because a transcript lies beside its recording.
+Formats: NIST sclite's manual, `infmts`; SRT and WebVTT cues as browsers read them.
 """
 
 import re
@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sca.data.corpora.base import Skipped
-from sca.data.corpora.staging import Said
+from sca.data.corpora.base import Issue
+from sca.data.corpora.timed_text import TimedText
 
-__all__ = ["Spoken", "read_ctm", "read_cues", "read_stm"]
+__all__ = ["ChannelText", "read_ctm", "read_cues", "read_stm"]
 
 _CHANNELS = {"1": 0, "a": 0, "2": 1, "b": 1}
 _NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
@@ -24,16 +24,20 @@ _CUE = re.compile(rf"{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
 _MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|<[0-9:.]+>|\{\\[^{}]*\}")
 
 
-class Spoken(NamedTuple):
-    """A word or an utterance of a channel, 0 or 1. speaker: None where the format has no names."""
+class ChannelText(NamedTuple):
+    """A word or an utterance of a channel, 0 or 1, and its speaker if the format has names."""
 
     channel: int
-    said: Said
+    text: TimedText
     speaker: str | None = None
 
 
-def read_ctm(path: Path) -> Iterator[Spoken | Skipped]:
-    """The words of a CTM file. Raises `ValueError` where it cannot be read."""
+def read_ctm(path: Path) -> Iterator[ChannelText | Issue]:
+    """Read the words of a CTM file.
+
+    Raises:
+        ValueError: The file cannot be read.
+    """
     for number, line in _lines(path):
         fields = line.split()
         try:
@@ -42,13 +46,17 @@ def read_ctm(path: Path) -> Iterator[Spoken | Skipped]:
             start, duration = _seconds(fields[2]), _seconds(fields[3])
             # <eps>, <ALT_BEGIN> and the like are notes of the tool that wrote the file.
             if not (fields[4].startswith("<") and fields[4].endswith(">")):
-                yield Spoken(_channel(fields[1]), Said(fields[4], start, start + duration, line=number))
+                yield ChannelText(_channel(fields[1]), TimedText(fields[4], start, start + duration, path, number))
         except ValueError as error:
-            yield Skipped(path, number, str(error))
+            yield Issue("skipped", path, number, str(error))
 
 
-def read_stm(path: Path) -> Iterator[Spoken | Skipped]:
-    """The utterances of an STM file. Raises `ValueError` where it cannot be read."""
+def read_stm(path: Path) -> Iterator[ChannelText | Issue]:
+    """Read the utterances of an STM file.
+
+    Raises:
+        ValueError: The file cannot be read.
+    """
     for number, line in _lines(path):
         fields = line.split(maxsplit=5)
         try:
@@ -59,50 +67,58 @@ def read_stm(path: Path) -> Iterator[Spoken | Skipped]:
             if end <= start:
                 raise ValueError(f"starts at {start:g}, which is not before its end at {end:g}")
             if text and text.lower() != "ignore_time_segment_in_scoring":
-                yield Spoken(_channel(fields[1]), Said(text, start, end, line=number), fields[2])
+                yield ChannelText(_channel(fields[1]), TimedText(text, start, end, path, number), fields[2])
         except ValueError as error:
-            yield Skipped(path, number, str(error))
+            yield Issue("skipped", path, number, str(error))
 
 
-def read_cues(path: Path, channel: int) -> Iterator[Spoken | Skipped]:
-    """The cues of an SRT or WebVTT file, all of one channel. Raises `ValueError` where it cannot be read."""
-    text: list[str] = []
+def read_cues(path: Path, channel: int) -> Iterator[ChannelText | Issue]:
+    """Read the cues of an SRT or WebVTT file.
+
+    Args:
+        path: The file.
+        channel: The channel of all its cues.
+
+    Raises:
+        ValueError: The file cannot be read.
+    """
+    lines: list[str] = []
     times: tuple[float, float, int] | None = None
-    # A line more than there is, empty, ends the last cue.
-    for number, line in [*_lines(path, all_of_them=True), (0, "")]:
+    # The empty line after the last one ends the last cue.
+    for number, line in [*_lines(path, skip_comments=False), (0, "")]:
         match = _CUE.fullmatch(line)
         if match is None and line:
             if "-->" in line:
-                yield Skipped(path, number, f"not the times of a cue: {line[:40]!r}")
+                yield Issue("skipped", path, number, f"not the times of a cue: {line[:40]!r}")
             elif times is not None:
-                text.append(_MARKUP.sub("", line))
+                lines.append(_MARKUP.sub("", line))
             continue
-        # A cue ends with an empty line; some writers leave it out before the next one, whose number then ends the text.
-        said = " ".join(" ".join(text[:-1] if match and text and text[-1].isdigit() else text).split())
-        if times is not None and said:
+        # Some writers omit the empty line that ends a cue; the number of the next cue then ends the text.
+        text = " ".join(" ".join(lines[:-1] if match and lines and lines[-1].isdigit() else lines).split())
+        if times is not None and text:
             start, end, at = times
             if end <= start:
-                yield Skipped(path, at, f"starts at {start:g}, which is not before its end at {end:g}")
+                yield Issue("skipped", path, at, f"starts at {start:g}, which is not before its end at {end:g}")
             else:
-                yield Spoken(channel, Said(said, start, end, line=at))
-        text, times = [], None
+                yield ChannelText(channel, TimedText(text, start, end, path, at))
+        lines, times = [], None
         if match is not None:
             times = (_clock(match.groups()[:4]), _clock(match.groups()[4:]), number)
 
 
-def _lines(path: Path, *, all_of_them: bool = False) -> list[tuple[int, str]]:
-    """Lines without the spaces around them, with their numbers; comments and empty lines only where they are wanted."""
+def _lines(path: Path, *, skip_comments: bool = True) -> list[tuple[int, str]]:
+    """Return the stripped lines with their numbers, without comments and empty lines if `skip_comments` is true."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read ({error})") from error
     lines = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
-    return [(number, line) for number, line in lines if all_of_them or (line and not line.startswith(";;"))]
+    return [(number, line) for number, line in lines if not skip_comments or (line and not line.startswith(";;"))]
 
 
 def _channel(name: str) -> int:
     if name.lower() not in _CHANNELS:
-        raise ValueError(f"channel {name!r} is none of 1, 2, A and B")
+        raise ValueError(f"channel {name!r} is not one of 1, 2, A and B")
     return _CHANNELS[name.lower()]
 
 

@@ -15,10 +15,9 @@ from typing import Any
 
 from sca.config import DuplexConfig, Settings
 from sca.control_tokens import check_control_ids
-from sca.data.corpora import magichub
-from sca.data.corpora.base import WHOLE, CorpusFormat
-from sca.data.corpora.magichub import SessionFiles
+from sca.data.corpora.base import CorpusFormat
 from sca.data.corpora.registry import open_corpus
+from sca.data.corpora.session_source import SessionSource
 from sca.data.duplex.align.track import finder_model, word_finder
 from sca.data.duplex.audio.codec_targets import coder_of
 from sca.data.duplex.audio.speaker_embedding import embedder_of
@@ -75,7 +74,7 @@ def build_duplex(
     *,
     jobs: int = 0,
     force: bool = False,
-    layout: CorpusFormat = CorpusFormat.auto,
+    layout: str = CorpusFormat.auto,
     audio_dir: Path | None = None,
     on_start: Callable[[int, int], None] | None = None,
     progress: Progress | None = None,
@@ -97,14 +96,14 @@ def build_duplex(
     ensure_owned_dir(root, Path(SETTINGS_FILE), "sca build-duplex")  # before anything of ours is in it
     with lock_dir(root):
         _claim(root, settings, tokenizer, force)
-        scan = corpus.scan(root / ".sca" / "import")
-        results, todo = _sort_out(scan.sessions, root, settings, tokenizer)
+        found = corpus.sessions()
+        results, todo = _sort_out(found.sources, root, settings, tokenizer)
         if on_start is not None:
-            on_start(len(scan.sessions), len(todo))
+            on_start(len(found.sources), len(todo))
         built = _work(todo, root, settings, jobs, results, progress)
         notices = _augment(root, settings, jobs, results)
-        _forget_others(root, {files.session_id for files in scan.sessions} | results.keys())
-        skipped = [str(s) for s in scan.skipped if not s.reason.startswith(magichub.KEPT)]
+        _forget_others(root, {source.session_id for source in found.sources} | results.keys())
+        skipped = [str(issue) for issue in found.issues if issue.level == "skipped"]
         report = _finish(root, settings, tokenizer, list(results.values()), skipped)
     return BuildSummary(
         root=root,
@@ -115,7 +114,7 @@ def build_duplex(
         failed=[(r.session_id, r.reason or "") for r in results.values() if r.status == "failed"],
         skipped=skipped + [note for r in results.values() for note in r.skipped],
         notices=notices
-        + [str(s) for s in scan.skipped if s.reason.startswith(magichub.KEPT)]
+        + [str(issue) for issue in found.issues if issue.level == "note"]
         + [note for r in results.values() for note in r.notices],
     )
 
@@ -149,24 +148,24 @@ def _claim(root: Path, settings: Settings, tokenizer: TextTokenizer, force: bool
 
 
 def _sort_out(
-    sessions: Iterable[SessionFiles], root: Path, settings: Settings, tokenizer: TextTokenizer
+    sessions: Iterable[SessionSource], root: Path, settings: Settings, tokenizer: TextTokenizer
 ) -> tuple[dict[str, SessionResult], list[SessionJob]]:
     """Which sessions are done with this very content, and which have to be built."""
     models = _models(settings.duplex)
     base = json.dumps([made_with(settings, tokenizer), *models], sort_keys=True)
     done: dict[str, SessionResult] = {}
     todo: list[SessionJob] = []
-    for files in sessions:
-        stat = _stat(files) + models
-        before = _recorded(SessionPaths(root, files.session_id))
+    for source in sessions:
+        stat = _stat(source) + models
+        before = _recorded(SessionPaths(root, source.session_id))
         if before is not None and before.stat == stat:
-            done[files.session_id] = before
+            done[source.session_id] = before
             continue
-        key, recordings = _key(files, base)
+        key, digests = _key(source, base)
         if before is not None and before.key == key:
-            done[files.session_id] = before
+            done[source.session_id] = before
         else:
-            todo.append(SessionJob(files, key, stat, recordings))
+            todo.append(SessionJob(source, key, stat, digests))
     return done, todo
 
 
@@ -195,23 +194,20 @@ def _recorded(paths: SessionPaths) -> SessionResult | None:
     return result
 
 
-def _inputs(files: SessionFiles) -> list[Path]:
-    return [path for track in files.tracks for path in (track.audio, track.transcript, track.words) if path is not None]
+def _stat(source: SessionSource) -> list[list[Any]]:
+    """Return name, size and time of every file, and the digest of other content: if they are the same, so is the content."""
+    found = [(path, path.stat()) for path in source.files]
+    stat: list[list[Any]] = [[str(path.resolve()), stat.st_size, stat.st_mtime_ns] for path, stat in found]
+    return stat + ([["content", source.fingerprint]] if source.fingerprint else [])
 
 
-def _stat(files: SessionFiles) -> list[list[Any]]:
-    """Name, size and time of every input: when they are unchanged, so is the content."""
-    found = [(path, path.stat()) for path in _inputs(files)]
-    return [[str(path.resolve()), stat.st_size, stat.st_mtime_ns] for path, stat in found]
-
-
-def _key(files: SessionFiles, base: str) -> tuple[str, dict[Path, str]]:
-    """The key of a session's content under these settings, and its recordings' SHA-256."""
-    content = {path: _sha256(path) for path in _inputs(files)}
-    named = "".join(f"\n{path.name} {digest}" for path, digest in content.items())
-    named += "".join(f"\n{track.speaker_id} {track.part}" for track in files.tracks if track.part != WHOLE)
-    key = blake2b((base + named).encode(), digest_size=16).hexdigest()
-    return key, {track.audio: content[track.audio] for track in files.tracks}
+def _key(source: SessionSource, base: str) -> tuple[str, dict[Path, str]]:
+    """Return the key of a session's content under these settings, and the SHA-256 of its files."""
+    digests = {path: _sha256(path) for path in source.files}
+    content = "".join(f"\n{path.name} {digest}" for path, digest in digests.items())
+    if source.fingerprint:
+        content += f"\n{source.fingerprint}"
+    return blake2b((base + content).encode(), digest_size=16).hexdigest(), digests
 
 
 def _sha256(path: Path) -> str:
@@ -280,13 +276,13 @@ def _work(
     """Build `todo` into `results`; returns how many were built. A session that cannot be read fails alone."""
     ledger = Ledger(root / "ledger.jsonl")
     if not jobs:
-        heavy = sum(track.audio.stat().st_size for job in todo for track in job.files.tracks) > _WORTH_WORKERS_BYTES
+        heavy = sum(path.stat().st_size for job in todo for path in job.source.files) > _WORTH_WORKERS_BYTES
         jobs = cores() if heavy else 1
     for job, outcome in run(todo, partial(_build_one, root=root, settings=settings), jobs):
         if isinstance(outcome, OutputError):
             raise outcome
         if isinstance(outcome, ScaError):
-            outcome = SessionResult(job.files.session_id, job.key, "failed", reason=outcome.message)
+            outcome = SessionResult(job.source.session_id, job.key, "failed", reason=outcome.message)
             _forget(root, outcome.session_id)
         results[outcome.session_id] = outcome
         ledger.append(_entry(outcome))
@@ -315,6 +311,8 @@ def _forget_others(root: Path, present: set[str]) -> None:
             ours = folder.name == "sessions" or path.suffix == ".arrow"
             if ours and path.stem not in present:
                 path.unlink()
+    # Earlier versions stored the texts of some corpora here.
+    shutil.rmtree(root / ".sca" / "import", ignore_errors=True)
 
 
 def _finish(

@@ -33,10 +33,10 @@ def build_script(source: Path, root: Path, settings: Settings) -> ScriptSummary:
     if not scan.sessions:
         raise InputError(f"{source} has no session with two speakers")
     tokenizer = tokenizer_of(settings)
-    summary = ScriptSummary(skipped=[str(s) for s in scan.skipped])
+    summary = ScriptSummary(skipped=[str(issue) for issue in scan.issues])
     for files in scan.sessions:
-        conversation, skipped = magichub.read(files)
-        summary.skipped += map(str, skipped)
+        conversation = magichub.read(files)
+        summary.skipped += map(str, conversation.issues)
         for track in conversation.tracks:
             events = _events(track, tokenizer)
             document = {"session_id": conversation.session_id, "speaker_id": track.speaker_id, "events": events}

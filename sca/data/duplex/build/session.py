@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sca.config import Settings
-from sca.data.corpora import magichub
 from sca.data.corpora.base import Track, Utterance
-from sca.data.corpora.magichub import SessionFiles
+from sca.data.corpora.session_source import SessionSource
 from sca.data.duplex.align.match import GivenWords, interpolate
 from sca.data.duplex.align.track import TrackAligner, word_finder
 from sca.data.duplex.audio.codec_targets import coder_of, codes_column
@@ -58,9 +57,9 @@ class _DropError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SessionJob:
-    """A session to build: its files, the key of their content and the settings, their stat, each recording's SHA-256."""
+    """A session to build: its source, the key of its content and the settings, the files' stat and SHA-256."""
 
-    files: SessionFiles
+    source: SessionSource
     key: str
     stat: list[list[Any]]
     sha256: Mapping[Path, str]
@@ -71,12 +70,12 @@ def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: Te
 
     Raises `InputError` for audio or text that cannot be read and `OutputError` where it cannot write.
     """
-    files = job.files
-    paths = SessionPaths(root, files.session_id)
-    result = SessionResult(files.session_id, job.key, "kept", stat=job.stat)
-    conversation, skipped = magichub.read(files)
-    for report in skipped:
-        (result.notices if report.reason.startswith(magichub.KEPT) else result.skipped).append(str(report))
+    session_id = job.source.session_id
+    paths = SessionPaths(root, session_id)
+    result = SessionResult(session_id, job.key, "kept", stat=job.stat)
+    conversation = job.source.read()
+    for issue in conversation.issues:
+        (result.notices if issue.level == "note" else result.skipped).append(str(issue))
     shutil.rmtree(paths.scratch, ignore_errors=True)
     paths.scratch.mkdir(parents=True)
     try:
@@ -134,6 +133,8 @@ def time_track(
     """
     given = GivenWords(track.words) if track.words is not None else None
     timed: list[tuple[str, tuple[UnitWord, ...]]] = []
+    if track.transcript is None:
+        return timed
     earliest = 0
     mismatched: list[Utterance] = []
     for utterance in track.utterances:
@@ -141,10 +142,8 @@ def time_track(
         if not text:
             continue
         if utterance.start >= samples or utterance.end > samples + _PAST_END:
-            skipped.append(
-                f"{track.transcript}:{utterance.line}: ends at {utterance.end / HEARD_HZ:.3f} s, "
-                f"the recording at {samples / HEARD_HZ:.3f} s"
-            )
+            reason = f"ends at {utterance.end / HEARD_HZ:.3f} s, the recording at {samples / HEARD_HZ:.3f} s"
+            skipped.append(str(utterance.issue("skipped", track.transcript, reason)))
             continue
         end = min(utterance.end, samples)
         words = given.take(text, utterance.start, utterance.end) if given is not None else None
@@ -155,11 +154,9 @@ def time_track(
         words = _in_order(words, earliest, samples)
         earliest = words[-1].start
         timed.append((text, words))
-    how = "interpolated" if find is interpolate else "aligned anew"
-    notices.extend(
-        f"{track.transcript}:{u.line}: kept: the given word times do not match this line, so its words are {how}"
-        for u in mismatched
-    )
+    how = "interpolated" if find is interpolate else "aligned"
+    reason = f"the given word times do not match this utterance, so its words are {how}"
+    notices.extend(str(utterance.issue("note", track.transcript, reason)) for utterance in mismatched)
     return timed
 
 
