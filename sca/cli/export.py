@@ -1,39 +1,35 @@
 """`sca export`: a duplex data set in the formats of others."""
 
 import re
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sca.cli.shared.console import emit_json, out
 from sca.cli.shared.options import Force, Jobs, Json, Quiet
 from sca.cli.shared.progress import audio_progress
-from sca.errors import UsageError
+from sca.cli.shared.retry import RetryFailed
+from sca.errors import PartialFailure, UsageError
 from sca.textutil import counted
+
+if TYPE_CHECKING:
+    from sca.data.export.run import ExportDetails
+    from sca.data.runs.summary import RunSummary
 
 __all__ = ["export", "parse_size"]
 
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "KI": 1024, "MI": 1024**2, "GI": 1024**3}
 
 
-class To(StrEnum):
-    """The formats there are."""
-
-    parquet = "parquet"
-    webdataset = "webdataset"
-    moshi = "moshi"
-    lhotse = "lhotse"
-
-
 def export(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A data set made by sca build-duplex.")],
     to: Annotated[
-        To,
+        str,
         typer.Option(
-            help="parquet and webdataset keep the rows and can be verified; moshi and lhotse hold audio and words.",
-            show_choices=True,
+            metavar="[parquet|webdataset|moshi|lhotse|NAME]",
+            help="The format. parquet and webdataset keep the rows and can be verified; moshi and lhotse contain audio and "
+            "words; other names are formats of installed plugins.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write the export to.")],
@@ -42,6 +38,7 @@ def export(
         typer.Option(metavar="SIZE", help="About how large a file (moshi, lhotse: a folder) may get, such as 200MB."),
     ] = "500MB",
     jobs: Jobs = None,
+    retry_failed: RetryFailed = True,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -51,43 +48,56 @@ def export(
     The source is held against its own report first. An export that was interrupted goes on where it was, and every run makes the
     same bytes.
     """
-    from sca.data.export.run import export as write
+    from sca.data.export.run import export as run
 
     size = parse_size(shard_size)
     with audio_progress("shards", quiet=quiet) as progress:
-        done = write(
+        summary = run(
             data,
             output,
-            to.value,
+            to,
             shard_bytes=size,
             jobs=jobs or 0,
             force=force,
-            on_start=progress.start,
-            on_shard=progress.advance,
+            retry_failed=retry_failed,
+            listener=progress,
         )
     if as_json:
-        emit_json(
-            {
-                "output": str(output),
-                "format": done.format,
-                "shards": done.shards,
-                "made": done.made,
-                "items": done.items,
-                "files": done.files,
-                "bytes": done.bytes,
-                "audio_s": round(done.audio_s, 3),
-            }
+        emit_json(_document(summary))
+    else:
+        _print_summary(summary)
+    if summary.failed:
+        name, reason = summary.failed[0]
+        raise PartialFailure(
+            f"{len(summary.failed)} of {counted(summary.total, 'shard')} failed, so the export is unfinished; {name}: {reason}",
+            hint="run the same command again; finished shards are kept",
         )
-        return
-    console = out()
+
+
+def _document(summary: "RunSummary[ExportDetails]") -> dict[str, object]:
+    details = summary.details
+    return {
+        "output": str(details.root),
+        "format": details.format,
+        "shards": details.shards,
+        "made": summary.made,
+        "items": details.items,
+        "files": details.files,
+        "bytes": details.bytes,
+        "audio_s": round(details.audio_s, 3),
+        "failed": dict(summary.failed),
+    }
+
+
+def _print_summary(summary: "RunSummary[ExportDetails]") -> None:
+    console, details = out(), summary.details
     console.print(
-        f"{counted(done.items, 'item')} in {counted(done.shards, 'shard')} ({done.made} made now), "
-        f"{counted(done.files, 'file')}, {done.bytes / 1e6:.1f} MB "
-        f"in {output}",
+        f"{counted(details.items, 'item')} in {counted(details.shards, 'shard')} ({summary.made} made now), "
+        f"{counted(details.files, 'file')}, {details.bytes / 1e6:.1f} MB in {details.root}",
         markup=False,
     )
-    if to in (To.parquet, To.webdataset):
-        console.print(f"prove it:  sca verify {output}", markup=False)
+    if details.can_verify and not summary.failed:
+        console.print(f"verify it:  sca verify {details.root}", markup=False)
 
 
 def parse_size(text: str) -> int:

@@ -120,11 +120,12 @@ def test_any_number_of_jobs_gives_the_same_bytes(mimi, root, tmp_path):
 
 
 def test_exports_carry_the_codes(root, tmp_path):
-    parquet = export(root, tmp_path / "parquet", "parquet", shard_bytes=10_000_000)
-    assert not verify(parquet.root).problems
-    shards = export(root, tmp_path / "web", "webdataset", shard_bytes=10_000_000)
-    assert not verify(shards.root).problems
-    with tarfile.open(next(shards.root.glob("train-*.tar"))) as tar:
+    parquet, web = tmp_path / "parquet", tmp_path / "web"
+    export(root, parquet, "parquet", shard_bytes=10_000_000)
+    assert not verify(parquet).problems
+    export(root, web, "webdataset", shard_bytes=10_000_000)
+    assert not verify(web).problems
+    with tarfile.open(next(web.glob("train-*.tar"))) as tar:
         names = sorted(name for name in tar.getnames() if name.endswith(".codes.npy"))
         for name, row in zip(names, load(root), strict=True):
             np.testing.assert_array_equal(np.load(io.BytesIO(tar.extractfile(name).read())), row.codes)

@@ -1,8 +1,9 @@
-"""`sca export`: every format is read back by its own library and gives the same sound and words."""
+"""`sca export`: the library of each format reads the export back, with the same audio and words."""
 
 import gc
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -23,32 +24,36 @@ from sca.data.duplex.load.dataset import load
 from sca.data.duplex.storage.tracks import stored_tracks
 from sca.data.duplex.storage.writer import open_split
 from sca.data.duplex.verify.dataset import verify
-from sca.data.export.base import file_name
-from sca.data.export.run import FORMATS, export
-from sca.errors import InputError, OutputError, UsageError, VerificationError
+from sca.data.export.base import join_file_name
+from sca.data.export.parquet import ParquetExporter
+from sca.data.export.registry import BUILT_IN_FORMATS, exporter_names, load_exporter
+from sca.data.export.run import export
+from sca.data.runs.executor import WorkerDiedError
+from sca.data.runs.progress import NullProgress
+from sca.errors import InputError, MissingToolError, OutputError, UsageError, VerificationError
 from tests.helpers import corpus
 
-SMALL = 1_000_000  # so that even these few minutes make several shards
+SMALL = 1_000_000  # even these few minutes of audio are several shards
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("export")
     source = corpus.demo(root / "corpus")
-    # Three who are in no other session, so that there is a split for validation too.
+    # Three speakers of no other session, so that there is a split for validation too.
     lines = {"G0071": [(1.0, 3.0, "hello there my friend"), (8.0, 10.5, "no, not at all")]}
     lines |= {"G0072": [(4.0, 7.0, "are you in a hurry today")], "G0073": [(13.0, 14.0, "a third voice")]}
-    for speaker, said in lines.items():
-        corpus.write_track(source, f"A0009_S0009_0_{speaker}", said, 40.0)
+    for speaker, utterances in lines.items():
+        corpus.write_track(source, f"A0009_S0009_0_{speaker}", utterances, 40.0)
     build_duplex(source, root / "data", corpus.settings(validation=0.3))
     return root / "data"
 
 
 @pytest.fixture(scope="module")
 def exports(data, tmp_path_factory):
-    """Every format, once."""
+    """Export the data set once in every format."""
     root = tmp_path_factory.mktemp("exports")
-    return {kind: export(data, root / kind, kind, shard_bytes=SMALL) for kind in FORMATS}
+    return {kind: export(data, root / kind, kind, shard_bytes=SMALL) for kind in BUILT_IN_FORMATS}
 
 
 def tracks_of(data):
@@ -59,22 +64,22 @@ def spoken(track):
     return soundfile.read(io.BytesIO(bytes(track.spoken)), dtype="int16")[0]
 
 
-def made_files(root: Path) -> dict[str, bytes]:
+def exported_files(root: Path) -> dict[str, bytes]:
     return {name: content for name, content in corpus.tree_bytes(root).items() if not name.startswith(".sca")}
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_there_are_several_shards_and_the_record_names_every_file(exports, kind):
-    done = exports[kind]
-    record = json.loads((done.root / "export.json").read_text())
-    assert done.shards == done.made == len(record["shards"]) > 1
+@pytest.mark.parametrize("kind", BUILT_IN_FORMATS)
+def test_record_lists_every_file_of_several_shards(exports, kind):
+    summary, root = exports[kind], exports[kind].details.root
+    record = json.loads((root / "export.json").read_text())
+    assert summary.details.shards == summary.made == len(record["shards"]) > 1
     for shard in record["shards"]:
         for file in shard["files"]:
-            assert (done.root / file["name"]).stat().st_size == file["bytes"]
+            assert (root / file["name"]).stat().st_size == file["bytes"]
 
 
-def test_parquet_is_the_same_tables(data, exports, tmp_path):
-    root = exports["parquet"].root
+def test_parquet_has_the_same_tables(data, exports, tmp_path):
+    root = exports["parquet"].details.root
     both = datasets.load_from_disk(str(data))
     assert set(both) == {"storage", "train", "validation"}
     for split in both:
@@ -82,23 +87,23 @@ def test_parquet_is_the_same_tables(data, exports, tmp_path):
             "parquet", data_files=f"{root}/{split}/*.parquet", split="train", cache_dir=str(tmp_path)
         )
         columns = dict(both[split].features)
-        if split == "storage":  # a fixed length of a list with nulls is what pyarrow before 26 cannot read
+        if split == "storage":  # pyarrow before 26 cannot read nulls in a fixed-size list
             columns["speaker_embedding"] = datasets.List(datasets.Value("float32"))
         assert found.features == columns
         assert found.to_list() == both[split].to_list()
 
 
-def test_parquet_names_no_length_of_a_list_that_may_be_null(exports):
-    """Older readers take it at its word, and stop at the null."""
-    for file in exports["parquet"].root.glob("storage/*.parquet"):
+def test_parquet_lists_with_nulls_have_no_fixed_size(exports):
+    """pyarrow before 26 cannot read nulls in a fixed-size list."""
+    for file in exports["parquet"].details.root.glob("storage/*.parquet"):
         column = pq.read_table(file, columns=["speaker_embedding"]).column(0)
         assert column.type == pa.list_(pa.field("element", pa.float32()))
         assert column.null_count > 0
 
 
 @pytest.mark.parametrize("which", ["data", "parquet"])
-def test_load_dataset_opens_the_folder_by_its_card(data, exports, tmp_path, which):
-    root = data if which == "data" else exports["parquet"].root
+def test_load_dataset_reads_the_card(data, exports, tmp_path, which):
+    root = data if which == "data" else exports["parquet"].details.root
     both = datasets.load_from_disk(str(data))
     rows = datasets.load_dataset(str(root), cache_dir=str(tmp_path))
     assert rows["train"].to_list() == both["train"].to_list()
@@ -109,13 +114,13 @@ def test_load_dataset_opens_the_folder_by_its_card(data, exports, tmp_path, whic
     assert next(iter(streamed))["row_id"] == both["train"][0]["row_id"]
 
 
-# webdataset leaves the tar files it read to the garbage collector.
+# webdataset does not close the tar files it read.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_webdataset_gives_every_row_with_its_sound(data, exports, split):
+def test_webdataset_reads_every_row_with_its_audio(data, exports, split):
     import webdataset
 
-    root, rows = exports["webdataset"].root, load(data, split)
+    root, rows = exports["webdataset"].details.root, load(data, split)
     shards = sorted(str(path) for path in root.glob(f"{split}-*.tar"))
     samples = list(webdataset.WebDataset(shards, shardshuffle=False).decode())
     gc.collect()
@@ -131,15 +136,15 @@ def test_webdataset_gives_every_row_with_its_sound(data, exports, split):
             assert np.array_equal(sound, chunks.ravel())
 
 
-def test_moshi_has_stereo_sound_and_words_a_side(data, exports):
-    root = exports["moshi"].root
+def test_moshi_has_stereo_audio_and_words_of_each_side(data, exports):
+    root = exports["moshi"].details.root
     lines = [json.loads(line) for line in (root / "data.jsonl").read_text().splitlines()]
     tracks = {(t.record["session_id"], t.record["speaker_id"]): t for t in tracks_of(data)}
     wanted = {(s, a, b) for s, a in tracks for z, b in tracks if s == z and a != b}
     assert len(lines) == len(wanted)
     by_name = {Path(line["path"]).stem: line for line in lines}
     for session, left, right in wanted:
-        line = by_name[file_name(session, left, right)]
+        line = by_name[join_file_name(session, left, right)]
         assert set(line) == {"path", "duration"}
         sound, rate_hz = soundfile.read(root / line["path"], dtype="int16")
         assert rate_hz == 24_000
@@ -147,16 +152,16 @@ def test_moshi_has_stereo_sound_and_words_a_side(data, exports):
         assert np.array_equal(sound[:, 0], spoken(tracks[session, left]))
         assert np.array_equal(sound[:, 1], spoken(tracks[session, right]))
         words = json.loads((root / line["path"]).with_suffix(".json").read_text())["alignments"]
-        assert words == sorted(words, key=lambda one: one[1][0])
-        for label, who in (("SPEAKER_MAIN", left), ("SPEAKER_OTHER", right)):
-            said = [[w["word"], [w["start"], w["end"]], label] for w in tracks[session, who].record["words"]]
-            assert [one for one in words if one[2] == label] == said
+        assert words == sorted(words, key=lambda word: word[1][0])
+        for label, speaker in (("SPEAKER_MAIN", left), ("SPEAKER_OTHER", right)):
+            expected = [[w["word"], [w["start"], w["end"]], label] for w in tracks[session, speaker].record["words"]]
+            assert [word for word in words if word[2] == label] == expected
 
 
-def test_the_reader_of_moshi_finetune_gives_the_same_sound(exports):
+def test_reader_of_moshi_finetune_reads_the_same_audio(exports):
     import sphn
 
-    root = exports["moshi"].root
+    root = exports["moshi"].details.root
     pieces = sphn.dataset_jsonl(
         str(root / "data.jsonl"), duration_sec=10.0, sample_rate=24_000, pad_last_segment=True
     ).seq()
@@ -170,10 +175,10 @@ def test_the_reader_of_moshi_finetune_gives_the_same_sound(exports):
     assert read == {Path(line["path"]).name: pytest.approx(line["duration"], abs=0.01) for line in lines}
 
 
-def test_lhotse_opens_the_cuts_with_sound_and_aligned_words(data, exports):
+def test_lhotse_reads_cuts_with_audio_and_aligned_words(data, exports):
     import lhotse
 
-    root = exports["lhotse"].root
+    root = exports["lhotse"].details.root
     cuts = list(lhotse.CutSet.from_file(root / "cuts.jsonl.gz").with_recording_path_prefix(str(root)))
     by_session = {}
     for track in tracks_of(data):
@@ -189,18 +194,18 @@ def test_lhotse_opens_the_cuts_with_sound_and_aligned_words(data, exports):
             mine = [s for s in cut.supervisions if s.speaker == track.record["speaker_id"]]
             assert {s.channel for s in mine} == {channel}
             found = [(w.symbol, w.start, w.end) for s in mine for w in s.alignment["word"]]
-            said = [(w["word"], w["start"], pytest.approx(w["end"], abs=1e-8)) for w in track.record["words"]]
-            assert found == said
+            expected = [(w["word"], w["start"], pytest.approx(w["end"], abs=1e-8)) for w in track.record["words"]]
+            assert found == expected
             assert " ".join(s.text for s in mine).split() == [w["word"] for w in track.record["words"]]
 
 
 @pytest.mark.parametrize("kind", ["parquet", "webdataset"])
-def test_what_keeps_the_grid_can_be_verified_and_a_changed_byte_is_found(exports, tmp_path, kind):
-    outcome = verify(exports[kind].root)
+def test_verify_finds_a_changed_byte(exports, tmp_path, kind):
+    outcome = verify(exports[kind].details.root)
     assert outcome.problems == []
     assert int(next(c.found for c in outcome.checks if "structural" in c.name).split("(")[1].split()[0]) == 8
     broken = tmp_path / "broken"
-    shutil.copytree(exports[kind].root, broken)
+    shutil.copytree(exports[kind].details.root, broken)
     (victim, *_) = sorted((*broken.glob("train/*.parquet"), *broken.glob("train-*.tar")))
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
@@ -212,10 +217,10 @@ def test_what_keeps_the_grid_can_be_verified_and_a_changed_byte_is_found(exports
     assert any(victim.name in problem for problem in problems)
 
 
-def test_a_row_put_right_again_in_a_tar_is_still_found_wrong(exports, tmp_path):
-    """The check of the rows themselves, apart from the digests of files: a sample whose sound is cut short."""
+def test_verify_finds_shortened_audio_in_a_tar(exports, tmp_path):
+    """The check of the rows themselves, apart from the digests of files: the audio of one sample is shortened."""
     root = tmp_path / "short"
-    shutil.copytree(exports["webdataset"].root, root)
+    shutil.copytree(exports["webdataset"].details.root, root)
     shard = root / "train-000000.tar"
     with tarfile.open(shard) as tar:
         members = [(m, tar.extractfile(m).read()) for m in tar]
@@ -232,69 +237,93 @@ def test_a_row_put_right_again_in_a_tar_is_still_found_wrong(exports, tmp_path):
     assert any("heard.flac has" in problem for problem in verify(root).problems)
 
 
-def test_an_export_without_the_grid_says_so(exports):
+def test_export_without_the_grid_cannot_be_verified(exports):
     with pytest.raises(InputError, match="without the grid"):
-        verify(exports["moshi"].root)
+        verify(exports["moshi"].details.root)
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_interrupted_and_resumed_the_bytes_are_the_same(data, exports, tmp_path, kind):
-    def stop(name, seconds):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("kind", BUILT_IN_FORMATS)
+def test_resumes_after_interrupt_with_the_same_bytes(data, exports, tmp_path, kind):
+    class Interrupt(NullProgress):
+        def on_item_end(self, outcome):
+            raise KeyboardInterrupt
 
     root = tmp_path / "again"
     with pytest.raises(KeyboardInterrupt):
-        export(data, root, kind, shard_bytes=SMALL, on_shard=stop)
+        export(data, root, kind, shard_bytes=SMALL, listener=Interrupt())
     assert not (root / "export.json").exists(), "an unfinished export has no record"
     (root / ".left.tmp").write_bytes(b"half a file of a killed run")
     resumed = export(data, root, kind, shard_bytes=SMALL, jobs=2 if kind == "parquet" else 1)
-    assert resumed.made == resumed.shards - 1
-    assert made_files(root) == made_files(exports[kind].root)
+    assert resumed.made == resumed.details.shards - 1
+    assert exported_files(root) == exported_files(exports[kind].details.root)
     assert export(data, root, kind, shard_bytes=SMALL).made == 0
 
 
-def test_a_shard_that_was_lost_is_made_again(data, exports, tmp_path):
+class FirstWorkerDies:
+    """An executor that reports the death of the worker of the first item, and does the others in this process."""
+
+    def run(self, jobs, work):
+        for n, item in enumerate(jobs):
+            yield item, work(item) if n else WorkerDiedError("the worker died twice")
+
+
+def test_dead_worker_leaves_the_export_unfinished(data, exports, tmp_path):
+    root = tmp_path / "dead"
+    summary = export(data, root, "moshi", shard_bytes=SMALL, executor=FirstWorkerDies())
+    assert [reason for _, reason in summary.failed] == ["the worker died twice"]
+    assert summary.made == summary.details.shards == exports["moshi"].details.shards - 1
+    assert not (root / "export.json").exists()
+    skipped = export(data, root, "moshi", shard_bytes=SMALL, retry_failed=False)
+    assert (skipped.made, skipped.failed, skipped.old_failures) == (0, summary.failed, 1)
+    done = sca("export", data, "--to", "moshi", "-o", root, "--shard-size", SMALL, "--no-retry-failed")
+    assert done.returncode == 7
+    assert "so the export is unfinished; audio/00000: the worker died twice" in done.stderr
+    assert export(data, root, "moshi", shard_bytes=SMALL).made == 1
+    assert exported_files(root) == exported_files(exports["moshi"].details.root)
+
+
+def test_lost_shard_is_written_again(data, exports, tmp_path):
     root = tmp_path / "lost"
-    shutil.copytree(exports["webdataset"].root, root)
+    shutil.copytree(exports["webdataset"].details.root, root)
     (root / "train-000000.tar").unlink()
     assert export(data, root, "webdataset", shard_bytes=SMALL).made == 1
-    assert made_files(root) == made_files(exports["webdataset"].root)
+    assert exported_files(root) == exported_files(exports["webdataset"].details.root)
 
 
-def test_another_export_is_refused_and_force_writes_over_it(data, exports, tmp_path):
+def test_another_export_is_overwritten_only_with_force(data, exports, tmp_path):
     root = tmp_path / "other"
-    shutil.copytree(exports["moshi"].root, root)
-    (root / "mine.txt").write_text("not made by sca")
+    shutil.copytree(exports["moshi"].details.root, root)
+    (root / "mine.txt").write_text("not written by sca")
     with pytest.raises(OutputError, match="in the format moshi"):
         export(data, root, "lhotse", shard_bytes=SMALL)
     with pytest.raises(OutputError, match="another shard_bytes"):
         export(data, root, "moshi", shard_bytes=2 * SMALL)
     export(data, root, "lhotse", shard_bytes=SMALL, force=True)
-    left = made_files(root)
-    assert left.pop("mine.txt") == b"not made by sca"
-    assert left == made_files(exports["lhotse"].root)
+    left = exported_files(root)
+    assert left.pop("mine.txt") == b"not written by sca"
+    assert left == exported_files(exports["lhotse"].details.root)
 
 
-def test_an_export_of_another_data_set_is_refused(data, exports, tmp_path):
+def test_rejects_an_export_of_another_data_set(data, exports, tmp_path):
     build_duplex(corpus.demo(tmp_path / "corpus"), tmp_path / "data", corpus.settings())
     with pytest.raises(OutputError, match="of another data set"):
-        export(tmp_path / "data", exports["parquet"].root, "parquet", shard_bytes=SMALL)
+        export(tmp_path / "data", exports["parquet"].details.root, "parquet", shard_bytes=SMALL)
 
 
-def test_other_files_the_data_set_itself_and_exports_are_no_places_to_export_to(data, exports, tmp_path):
+def test_rejects_unsuitable_folders_and_formats(data, exports, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="other files"):
         export(data, tmp_path, "parquet", shard_bytes=SMALL)
     for inside in (data, data / "train", data.parent):
-        with pytest.raises(OutputError, match="in each other"):
+        with pytest.raises(OutputError, match="contains the other"):
             export(data, inside, "parquet", shard_bytes=SMALL)
     with pytest.raises(InputError, match="an export already"):
-        export(exports["parquet"].root, tmp_path / "out", "lhotse", shard_bytes=SMALL)
-    with pytest.raises(UsageError, match="no format csv"):
+        export(exports["parquet"].details.root, tmp_path / "out", "lhotse", shard_bytes=SMALL)
+    with pytest.raises(UsageError, match="no export format csv"):
         export(data, tmp_path / "out", "csv", shard_bytes=SMALL)
 
 
-def break_nothing_there(data):
+def remove_everything(data):
     shutil.rmtree(data)
     data.mkdir()
 
@@ -327,9 +356,9 @@ def break_rows(data):
 
 
 @pytest.mark.parametrize(
-    ("breaking", "says"),
+    ("damage", "message"),
     [
-        (break_nothing_there, "not a duplex data set"),
+        (remove_everything, "not a duplex data set"),
         (break_version, "schema version 0"),
         (break_unfinished, "not a finished data set"),
         (break_report, "cannot be read"),
@@ -337,12 +366,12 @@ def break_rows(data):
         (break_rows, "rows_digest"),
     ],
 )
-def test_what_is_no_sound_data_set_is_not_exported(data, tmp_path, breaking, says):
+def test_rejects_damaged_data_sets(data, tmp_path, damage, message):
     shutil.copytree(data, tmp_path / "data")
-    breaking(tmp_path / "data")
-    with pytest.raises(InputError, match=says) as error:
+    damage(tmp_path / "data")
+    with pytest.raises(InputError, match=message) as error:
         export(tmp_path / "data", tmp_path / "out", "parquet", shard_bytes=SMALL)
-    assert isinstance(error.value, VerificationError) == ("digest" in says)
+    assert isinstance(error.value, VerificationError) == ("digest" in message)
     assert not list((tmp_path / "out").glob("**/*.parquet"))
 
 
@@ -350,15 +379,15 @@ def sca(*words, **options):
     return subprocess.run([sys.executable, "-m", "sca", *map(str, words)], capture_output=True, text=True, **options)
 
 
-def test_the_command_prints_one_document_and_a_disk_without_room_is_one_line(data, tmp_path):
+def test_command_reports_a_full_disk_and_then_succeeds(data, tmp_path):
     import resource
 
     words = ["export", data, "--to", "moshi", "-o", tmp_path / "out", "--shard-size", "8MB", "--json"]
 
-    def little_room():  # a limit on file size stands in for the disk
+    def limit_file_size():  # simulates a full disk
         resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
 
-    full = sca(*words, preexec_fn=little_room)
+    full = sca(*words, preexec_fn=limit_file_size)
     assert full.returncode == 5, full.stderr
     assert full.stderr.startswith("sca: ")
     assert "is larger than its file system" in full.stderr
@@ -371,7 +400,7 @@ def test_the_command_prints_one_document_and_a_disk_without_room_is_one_line(dat
     assert document["format"] == "moshi"
 
 
-def test_sizes_are_read_as_they_are_written():
+def test_parses_sizes():
     assert [parse_size(s) for s in ("200MB", "1.5GiB", "10k", "7")] == [200_000_000, 3 << 29, 10_000, 7]
     for wrong in ("", "0", "-5MB", "big", "1TB", "0.1"):
         with pytest.raises(UsageError, match="--shard-size"):
@@ -383,14 +412,14 @@ def timed(record):
 
 
 def imported(root, target):
-    """An export as a data set again."""
+    """Build a data set from an export and return its tracks."""
     summary = build_duplex(root, target, corpus.settings())
     assert (summary.failed, summary.dropped, summary.skipped) == ([], [], [])
     return {(t.record["session_id"], t.record["speaker_id"]): t for t in tracks_of(target)}
 
 
-def test_lhotse_comes_back_as_it_went(data, exports, tmp_path):
-    back = imported(exports["lhotse"].root, tmp_path / "back")
+def test_lhotse_round_trip(data, exports, tmp_path):
+    back = imported(exports["lhotse"].details.root, tmp_path / "back")
     assert len(back) == len(tracks_of(data))
     assert not verify(tmp_path / "back").problems
     for track in tracks_of(data):
@@ -399,18 +428,103 @@ def test_lhotse_comes_back_as_it_went(data, exports, tmp_path):
         assert timed(found.record) == timed(track.record)
 
 
-def test_moshi_comes_back_as_it_went(data, exports, tmp_path):
-    """Every pair is a conversation of its own, of people without names."""
-    back = imported(exports["moshi"].root, tmp_path / "back")
+def test_moshi_round_trip(data, exports, tmp_path):
+    """Every pair of speakers becomes a conversation of its own, with speakers without names."""
+    back = imported(exports["moshi"].details.root, tmp_path / "back")
     names = {session_id for session_id, _ in back}
     sides = 0
     for file in open_split(data, "storage"):
         for pair in permutations(stored_tracks(file), 2):
-            tail = file_name(pair[0].record["session_id"], *(track.record["speaker_id"] for track in pair))
-            (name,) = [one for one in names if one.endswith(tail)]
+            tail = join_file_name(pair[0].record["session_id"], *(track.record["speaker_id"] for track in pair))
+            (name,) = [other for other in names if other.endswith(tail)]
             for track, side in zip(pair, ("main", "other"), strict=True):
                 found = back[name, f"{name}.{side}"]
                 np.testing.assert_array_equal(spoken(found), spoken(track))
                 assert timed(found.record) == timed(track.record)
                 sides += 1
     assert sides == len(back)
+
+
+# --- plugins ---
+
+PLUGIN = """
+from sca.data.export.base import Exporter, Shard, join_file_name, shard_result
+from sca.data.runs.files import atomic_write
+
+
+INVALID = "not an exporter"
+
+
+class WordListExporter(Exporter):
+    \"\"\"Writes one text file of words per session.\"\"\"
+
+    index_files = ("words.txt",)
+
+    def plan(self, dataset, shard_bytes):
+        return [Shard(f"words/{join_file_name(name)}", "storage", (name,)) for name in dataset.sessions]
+
+    def write_shard(self, dataset, root, shard):
+        path = root / f"{shard.name}.txt"
+        tracks = [track for name in shard.sessions for track in dataset.tracks(name)]
+        words = [word["word"] for track in tracks for word in track.record["words"]]
+        with atomic_write(path) as temporary:
+            temporary.write_text(" ".join(words))
+        lines = [{"session": shard.sessions[0], "words": len(words)}]
+        return shard_result(root, shard, items=len(words), audio_s=0.0, paths=[path], lines=lines)
+
+    def finish(self, dataset, root, results):
+        total = sum(line["words"] for result in results for line in result.lines)
+        (root / "words.txt").write_text(str(total))
+        return ()
+
+    def usage(self, splits):
+        return "Read the files in `words`."
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Install a package with export formats: a valid one, two invalid ones, and one with the name of a built-in format."""
+    site = tmp_path / "site"
+    info = site / "word_list-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "word_list.py").write_text(PLUGIN)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: word-list\nVersion: 1.0\n")
+    names = [
+        "words = word_list:WordListExporter",
+        "broken = word_list:Shard",
+        "invalid = word_list:INVALID",
+        "parquet = word_list:WordListExporter",
+    ]
+    (info / "entry_points.txt").write_text("\n".join(["[sca.exporters]", *names, ""]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(site)
+    return site
+
+
+def test_plugin_adds_a_format(data, plugin, tmp_path):
+    words = [word["word"] for track in tracks_of(data) for word in track.record["words"]]
+    root = tmp_path / "words"
+    done = sca("export", data, "--to", "words", "-o", root, "--shard-size", SMALL, "--jobs", 2, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["items"] == len(words)
+    assert (root / "words.txt").read_text() == str(len(words))
+    assert "Read the files in `words`." in (root / "README.md").read_text()
+    assert export(data, root, "words", shard_bytes=SMALL).made == 0
+    with pytest.raises(InputError, match="words export"):
+        verify(root)
+    export(data, root, "lhotse", shard_bytes=SMALL, force=True)
+    assert not (root / "words.txt").exists()
+    assert not (root / "words").exists()
+
+
+def test_plugin_cannot_replace_a_format_or_be_invalid(data, plugin, tmp_path):
+    assert exporter_names() == [*BUILT_IN_FORMATS, "broken", "invalid", "words"]
+    assert isinstance(load_exporter("parquet"), ParquetExporter)
+    with pytest.raises(MissingToolError, match=r"plugin broken failed: Shard.__init__"):
+        load_exporter("broken")
+    with pytest.raises(MissingToolError, match=r"plugin invalid does not implement sca\.data\.export\.base\.Exporter"):
+        load_exporter("invalid")
+    with pytest.raises(UsageError) as error:
+        load_exporter("csv")
+    assert "broken, invalid, words" in error.value.hint

@@ -1,1 +1,1 @@
-"""A duplex data set in the formats of others: Parquet, WebDataset, moshi, lhotse."""
+"""Exports of a duplex data set to the formats of other libraries: Parquet, WebDataset, moshi-finetune, lhotse, plugins."""

@@ -1,114 +1,192 @@
-"""lhotse: a recording a session with a channel a speaker, and cuts with supervisions and word alignments.
+"""lhotse: one recording per session with one channel per speaker, and cuts with supervisions and word alignments.
 
-Written as plain manifests, so lhotse (and torch, which it brings) need not be installed. Audio is the stored 24 kHz track, byte for
-byte. Paths are relative to the folder: `CutSet.from_file(...).with_recording_path_prefix(folder)`.
+The manifests are written directly, so lhotse (which needs torch) does not have to be installed. The audio is the stored 24 kHz
+track, unchanged. Paths are relative to the folder: `CutSet.from_file(...).with_recording_path_prefix(folder)`.
 Format: lhotse 1.33, `MultiCut`, `Recording`, `SupervisionSegment` and `AlignmentItem` as their `to_dict` writes them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
+from typing_extensions import override
+
+from sca.data.datasets.card import CardConfig
 from sca.data.duplex.storage.reader import DatasetReader
 from sca.data.duplex.storage.tracks import StoredTrack
-from sca.data.export.base import Made, Shard, file_name, packed
-from sca.data.export.tracks import blocks, samples_of
+from sca.data.export.base import STORAGE, Exporter, Shard, ShardResult, join_file_name, pack, shard_result
+from sca.data.export.tracks import track_blocks, track_samples
 from sca.data.runs.files import atomic_write, write_json_lines
-from sca.units import SPOKEN_HZ
+from sca.units import SPOKEN_HZ, samples_to_seconds
 
-__all__ = ["CUTS_FILE", "LhotseFormat"]
+__all__ = ["CUTS_FILE", "LhotseExporter"]
 
 CUTS_FILE = "cuts.jsonl.gz"
 
+AlignmentItem = tuple[str, float, float, None]
+"""A word, its start and its duration in seconds, and no score."""
 
-class LhotseFormat:
-    """See `Format`."""
 
-    name = "lhotse"
+class _Source(TypedDict):
+    type: str
+    channels: list[int]
+    source: str
 
-    def plan(self, source: DatasetReader, shard_bytes: int) -> list[Shard]:
-        """See `Format`."""
-        sizes = {name: sum(track.spoken.size for track in source.tracks(name)) for name in source.sessions}
-        packs = packed(source.sessions, sizes.__getitem__, shard_bytes)
-        return [Shard(f"recordings/{n:05d}", "storage", tuple(names)) for n, names in enumerate(packs)]
 
-    def make(self, source: DatasetReader, root: Path, shard: Shard) -> Made:
-        """See `Format`."""
+class _Recording(TypedDict):
+    id: str
+    sources: list[_Source]
+    sampling_rate: int
+    num_samples: int
+    duration: float
+    channel_ids: list[int]
+
+
+class _Supervision(TypedDict):
+    id: str
+    recording_id: str
+    start: float
+    duration: float
+    channel: int
+    text: str
+    speaker: str
+    alignment: dict[str, list[AlignmentItem]]
+
+
+class _Cut(TypedDict):
+    id: str
+    start: float
+    duration: float
+    channel: list[int]
+    supervisions: list[_Supervision]
+    recording: _Recording
+    type: str
+
+
+class _Segment(TypedDict):
+    """The fields of a stored segment, or of a dropped one, that this format uses."""
+
+    text: str
+    first_word: int
+    n_words: int
+
+
+class LhotseExporter(Exporter):
+    """Writes `recordings/*/*.flac` (or .wav, as stored) and `cuts.jsonl.gz`."""
+
+    index_files = (CUTS_FILE,)
+
+    @override
+    def plan(self, dataset: DatasetReader, shard_bytes: int) -> list[Shard]:
+        sizes = {name: sum(track.spoken.size for track in dataset.tracks(name)) for name in dataset.sessions}
+        groups = pack(dataset.sessions, sizes.__getitem__, shard_bytes)
+        return [Shard(f"recordings/{n:05d}", STORAGE, tuple(sessions)) for n, sessions in enumerate(groups)]
+
+    @override
+    def write_shard(self, dataset: DatasetReader, root: Path, shard: Shard) -> ShardResult:
         paths: list[Path] = []
-        cuts: list[dict[str, Any]] = []
+        cuts: list[_Cut] = []
         for session_id in shard.sessions:
-            tracks = source.tracks(session_id)
+            tracks = dataset.tracks(session_id)
             files = [_write_track(root / shard.name, track) for track in tracks]
             paths += files
-            cuts.append(_cut(source, session_id, tracks, [str(file.relative_to(root)) for file in files]))
-        return Made.of(root, shard, len(cuts), sum(cut["duration"] for cut in cuts), paths, cuts)
+            names = [str(file.relative_to(root)) for file in files]
+            cuts.append(_cut(session_id, tracks, names, _supervisions(dataset, session_id, tracks)))
+        audio_s = sum(cut["duration"] for cut in cuts)
+        return shard_result(root, shard, items=len(cuts), audio_s=audio_s, paths=paths, lines=cuts)
 
-    def finish(self, source: DatasetReader, root: Path, made: Sequence[Made]) -> dict[str, Any]:
-        """See `Format`."""
-        write_json_lines(root / CUTS_FILE, (line for one in made for line in one.lines))
-        return {}
+    @override
+    def finish(self, dataset: DatasetReader, root: Path, results: Sequence[ShardResult]) -> Sequence[CardConfig]:
+        write_json_lines(root / CUTS_FILE, (line for result in results for line in result.lines))
+        return ()
+
+    @override
+    def usage(self, splits: Sequence[str]) -> str:
+        return """
+```python
+import lhotse
+
+cuts = lhotse.CutSet.from_file("PATH/cuts.jsonl.gz").with_recording_path_prefix("PATH")
+```
+
+One cut per conversation, one channel per speaker (24 kHz), one supervision per segment with its words aligned. The export does not
+contain the grid.
+"""
 
 
 def _write_track(folder: Path, track: StoredTrack) -> Path:
-    for _ in blocks(track):  # decodes to its end, or this raises
+    """Write the stored audio of a track to a file and return its path."""
+    for _ in track_blocks(track):  # decoding it once proves that it is intact
         pass
-    kind = "wav" if track.spoken[:4].to_pybytes() == b"RIFF" else "flac"
-    path = folder / f"{file_name(track.record['session_id'], track.record['speaker_id'])}.{kind}"
+    suffix = "wav" if track.spoken[:4].to_pybytes() == b"RIFF" else "flac"
+    path = folder / f"{join_file_name(track.record['session_id'], track.record['speaker_id'])}.{suffix}"
     with atomic_write(path) as temporary, temporary.open("wb") as out:
         out.write(track.spoken)
     return path
 
 
-def _cut(source: DatasetReader, session_id: str, tracks: Sequence[StoredTrack], files: Sequence[str]) -> dict[str, Any]:
-    samples = samples_of(tracks[0])
-    seconds, channels = samples / SPOKEN_HZ, list(range(len(tracks)))
-    words = {track.record["speaker_id"]: track.record["words"] for track in tracks}
-    supervisions = [
-        _supervision(session_id, n, channel, speaker, piece, words[speaker][piece["first_word"] :][: piece["n_words"]])
-        for channel, speaker in enumerate(words)
-        for n, piece in enumerate(_pieces(source, session_id, speaker))
-    ]
+def _cut(
+    session_id: str, tracks: Sequence[StoredTrack], files: Sequence[str], supervisions: list[_Supervision]
+) -> _Cut:
+    samples = track_samples(tracks[0])
+    duration, channels = samples_to_seconds(samples, SPOKEN_HZ), list(range(len(tracks)))
     return {
         "id": session_id,
         "start": 0.0,
-        "duration": seconds,
+        "duration": duration,
         "channel": channels,
-        "supervisions": sorted(supervisions, key=lambda one: one["start"]),
+        "supervisions": supervisions,
         "recording": {
             "id": session_id,
             "sources": [{"type": "file", "channels": [n], "source": file} for n, file in enumerate(files)],
             "sampling_rate": SPOKEN_HZ,
             "num_samples": samples,
-            "duration": seconds,
+            "duration": duration,
             "channel_ids": channels,
         },
         "type": "MultiCut",
     }
 
 
-def _pieces(source: DatasetReader, session_id: str, speaker: str) -> list[dict[str, Any]]:
-    """A speaker's segments in the order of words, those that were left out of the rows too."""
-    place = source.rows_of.get(session_id)
-    rows = source.rows(place.split, place.first, place.last) if place is not None else ()
-    said = [row for row in rows if row["speaker"] == speaker]
-    # With three and more speakers every listener has rows of the same words, cut elsewhere: those of one are all of them.
-    pieces = [p for row in said if row["listener"] == said[0]["listener"] for p in row["segments"] + row["dropped"]]
-    return sorted((p for p in pieces if p["n_words"]), key=lambda piece: int(piece["first_word"]))
+def _supervisions(dataset: DatasetReader, session_id: str, tracks: Sequence[StoredTrack]) -> list[_Supervision]:
+    supervisions = [
+        _supervision(f"{session_id}-{track.record['speaker_id']}-{n:05d}", channel, track, segment)
+        for channel, track in enumerate(tracks)
+        for n, segment in enumerate(_segments(dataset, session_id, track.record["speaker_id"]))
+    ]
+    return sorted(supervisions, key=lambda supervision: supervision["start"])
 
 
-def _supervision(
-    session_id: str, n: int, channel: int, speaker: str, piece: dict[str, Any], words: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
+def _segments(dataset: DatasetReader, session_id: str, speaker: str) -> list[_Segment]:
+    """Return all segments of a speaker in the order of their words, including those that were dropped from the rows."""
+    location = dataset.rows_of.get(session_id)
+    rows = dataset.rows(location.split, location.first, location.last) if location is not None else ()
+    rows_of_speaker = [row for row in rows if row["speaker"] == speaker]
+    # With three or more speakers, the rows for every listener contain the same words, divided differently: one listener suffices.
+    segments = [
+        segment
+        for row in rows_of_speaker
+        if row["listener"] == rows_of_speaker[0]["listener"]
+        for segment in row["segments"] + row["dropped"]
+    ]
+    return sorted((s for s in segments if s["n_words"]), key=lambda segment: int(segment["first_word"]))
+
+
+def _supervision(supervision_id: str, channel: int, track: StoredTrack, segment: _Segment) -> _Supervision:
+    words = track.record["words"][segment["first_word"] :][: segment["n_words"]]
     start, end = words[0]["start"], max(word["end"] for word in words)
     return {
-        "id": f"{session_id}-{speaker}-{n:05d}",
-        "recording_id": session_id,
+        "id": supervision_id,
+        "recording_id": track.record["session_id"],
         "start": start,
         "duration": round(end - start, 8),
         "channel": channel,
-        "text": piece["text"],
-        "speaker": speaker,
-        "alignment": {
-            "word": [[word["word"], word["start"], round(word["end"] - word["start"], 8), None] for word in words]
-        },
+        "text": segment["text"],
+        "speaker": track.record["speaker_id"],
+        "alignment": {"word": [_alignment_item(word) for word in words]},
     }
+
+
+def _alignment_item(word: Mapping[str, float | str]) -> AlignmentItem:
+    start, end = float(word["start"]), float(word["end"])
+    return str(word["word"]), start, round(end - start, 8), None

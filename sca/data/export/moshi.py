@@ -1,6 +1,6 @@
-"""moshi-finetune: a stereo WAV a side, its words in a JSON file beside it, and a JSONL that lists them.
+"""moshi-finetune: one stereo WAV file per side of a conversation, its words in a JSON file beside it, and a JSONL list of them.
 
-Left is the speaker, the one to be learned (SPEAKER_MAIN); right is who it hears. Paths are relative to the JSONL.
+The left channel is the speaker to learn (SPEAKER_MAIN), the right channel the other speaker. Paths are relative to the JSONL file.
 Format: kyutai-labs/moshi-finetune, README "Prepare your dataset" and annotate.py.
 """
 
@@ -8,73 +8,99 @@ import wave
 from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
+from typing_extensions import override
 
+from sca.data.datasets.card import CardConfig
 from sca.data.duplex.storage.reader import DatasetReader
 from sca.data.duplex.storage.tracks import StoredTrack, has_transcript
-from sca.data.export.base import Made, Shard, file_name, packed
-from sca.data.export.tracks import blocks, samples_of
+from sca.data.export.base import STORAGE, Exporter, Shard, ShardResult, join_file_name, pack, shard_result
+from sca.data.export.tracks import track_blocks, track_samples
 from sca.data.runs.files import atomic_write, write_json, write_json_lines
-from sca.units import SPOKEN_HZ
+from sca.units import SPOKEN_HZ, samples_to_seconds
 
-__all__ = ["LIST_FILE", "MAIN", "OTHER", "MoshiFormat"]
+__all__ = ["LIST_FILE", "MAIN", "OTHER", "MoshiExporter"]
 
 LIST_FILE = "data.jsonl"
 MAIN, OTHER = "SPEAKER_MAIN", "SPEAKER_OTHER"
 
+_BYTES_PER_FRAME = 4  # two channels of 16 bits
 
-class MoshiFormat:
-    """See `Format`."""
+Alignment = tuple[str, tuple[float, float], str]
+"""A word, its start and end in seconds, and its speaker."""
 
-    name = "moshi"
 
-    def plan(self, source: DatasetReader, shard_bytes: int) -> list[Shard]:
-        """See `Format`."""
-        sizes = {}
-        for session_id in source.sessions:
-            tracks = source.tracks(session_id)
-            sides = sum(map(has_transcript, tracks)) * (len(tracks) - 1)
-            sizes[session_id] = sides * 4 * samples_of(tracks[0]) if tracks else 0
-        packs = packed(source.sessions, sizes.__getitem__, shard_bytes)
-        return [Shard(f"audio/{n:05d}", "storage", tuple(names)) for n, names in enumerate(packs)]
+class _ListLine(TypedDict):
+    path: str
+    duration: float
 
-    def make(self, source: DatasetReader, root: Path, shard: Shard) -> Made:
-        """See `Format`."""
+
+class MoshiExporter(Exporter):
+    """Writes `audio/*/*.wav`, the words beside each file, and `data.jsonl`."""
+
+    index_files = (LIST_FILE,)
+
+    @override
+    def plan(self, dataset: DatasetReader, shard_bytes: int) -> list[Shard]:
+        sizes = {session_id: _wav_bytes(dataset.tracks(session_id)) for session_id in dataset.sessions}
+        groups = pack(dataset.sessions, sizes.__getitem__, shard_bytes)
+        return [Shard(f"audio/{n:05d}", STORAGE, tuple(sessions)) for n, sessions in enumerate(groups)]
+
+    @override
+    def write_shard(self, dataset: DatasetReader, root: Path, shard: Shard) -> ShardResult:
         paths: list[Path] = []
-        lines: list[dict[str, Any]] = []
+        lines: list[_ListLine] = []
         for session_id in shard.sessions:
-            for speaker, listener in permutations(source.tracks(session_id), 2):
+            for speaker, listener in permutations(dataset.tracks(session_id), 2):
                 if not has_transcript(speaker):
                     continue
-                name = file_name(session_id, speaker.record["speaker_id"], listener.record["speaker_id"])
+                name = join_file_name(session_id, speaker.record["speaker_id"], listener.record["speaker_id"])
                 wav = root / shard.name / f"{name}.wav"
                 _write_stereo(wav, speaker, listener)
-                write_json(wav.with_suffix(".json"), {"alignments": alignments(speaker.record, listener.record)})
+                write_json(wav.with_suffix(".json"), {"alignments": _alignments(speaker, listener)})
                 paths += [wav, wav.with_suffix(".json")]
-                lines.append({"path": str(wav.relative_to(root)), "duration": samples_of(speaker) / SPOKEN_HZ})
-        return Made.of(root, shard, len(lines), sum(line["duration"] for line in lines), paths, lines)
+                duration = samples_to_seconds(track_samples(speaker), SPOKEN_HZ)
+                lines.append({"path": str(wav.relative_to(root)), "duration": duration})
+        audio_s = sum(line["duration"] for line in lines)
+        return shard_result(root, shard, items=len(lines), audio_s=audio_s, paths=paths, lines=lines)
 
-    def finish(self, source: DatasetReader, root: Path, made: Sequence[Made]) -> dict[str, Any]:
-        """See `Format`."""
-        write_json_lines(root / LIST_FILE, (line for one in made for line in one.lines))
-        return {}
+    @override
+    def finish(self, dataset: DatasetReader, root: Path, results: Sequence[ShardResult]) -> Sequence[CardConfig]:
+        write_json_lines(root / LIST_FILE, (line for result in results for line in result.lines))
+        return ()
+
+    @override
+    def usage(self, splits: Sequence[str]) -> str:
+        return """
+For moshi-finetune: `data.train_data` is `data.jsonl`. The left channel is the speaker to learn (`SPEAKER_MAIN`), the right channel
+the other speaker (`SPEAKER_OTHER`); every conversation is there once per side. The words are in the JSON file beside each WAV file.
+The export does not contain the grid.
+"""
 
 
-def alignments(speaker: dict[str, Any], listener: dict[str, Any]) -> list[list[Any]]:
-    """`[[word, [start_s, end_s], who], …]` of both tracks, by start: readers search it."""
-    found = [
-        [word["word"], [word["start"], word["end"]], who]
-        for record, who in ((speaker, MAIN), (listener, OTHER))
-        for word in record["words"]
+def _wav_bytes(tracks: Sequence[StoredTrack]) -> int:
+    """Return the size of the WAV files of a session."""
+    if not tracks:
+        return 0
+    sides = sum(map(has_transcript, tracks)) * (len(tracks) - 1)
+    return sides * _BYTES_PER_FRAME * track_samples(tracks[0])
+
+
+def _alignments(speaker: StoredTrack, listener: StoredTrack) -> list[Alignment]:
+    """Return the words of both tracks, sorted by start, because moshi-finetune searches them by bisection."""
+    alignments: list[Alignment] = [
+        (word["word"], (word["start"], word["end"]), label)
+        for track, label in ((speaker, MAIN), (listener, OTHER))
+        for word in track.record["words"]
     ]
-    return sorted(found, key=lambda one: one[1][0])
+    return sorted(alignments, key=lambda alignment: alignment[1][0])
 
 
 def _write_stereo(path: Path, left: StoredTrack, right: StoredTrack) -> None:
-    # Through Python's own files: what a full disk does to libsndfile's writing has no reason in it.
+    # Not through libsndfile, whose errors do not contain the reason, such as a full disk.
     with atomic_write(path) as temporary, wave.open(str(temporary), "wb") as out:
         out.setparams((2, 2, SPOKEN_HZ, 0, "NONE", "not compressed"))
-        for one, other in zip(blocks(left), blocks(right), strict=True):
-            out.writeframes(np.stack((one, other), axis=1).astype("<i2").tobytes())
+        for left_block, right_block in zip(track_blocks(left), track_blocks(right), strict=True):
+            out.writeframes(np.stack((left_block, right_block), axis=1).astype("<i2").tobytes())

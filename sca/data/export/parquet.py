@@ -1,86 +1,104 @@
-"""Parquet: the same tables as the data set, in files that `datasets`, the hub and every Parquet reader open.
+"""Parquet: the tables of the data set in files that `datasets`, the hub and every Parquet reader open.
 
-A row group is one track (storage) or some hundred rows, so neither writing nor reading holds more than that.
+A row group holds one track (`storage`) or 128 rows, so neither writing nor reading needs more than that in memory.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
+from sca.data.datasets.card import CardConfig
 from sca.data.duplex.storage.reader import DatasetReader
 from sca.data.duplex.storage.writer import features, iter_rows
-from sca.data.export.base import Made, Shard, packed
+from sca.data.export.base import STORAGE, Exporter, Shard, ShardResult, pack, shard_result
 from sca.data.runs.files import atomic_write
-from sca.units import HEARD_HZ
+from sca.units import HEARD_HZ, samples_to_seconds
 
-__all__ = ["ParquetFormat"]
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
 
-_ROWS_A_GROUP = 128
+__all__ = ["ParquetExporter"]
+
+_ROWS_PER_GROUP = 128
+_AUDIO_COLUMNS = ("audio_16k.bytes", "audio_24k.bytes")
 
 
-class ParquetFormat:
-    """See `Format`."""
+class ParquetExporter(Exporter):
+    """Writes `storage/part-*.parquet`, and `SPLIT/part-*.parquet` for every split of rows."""
 
-    name = "parquet"
+    index_files = ()
 
-    def plan(self, source: DatasetReader, shard_bytes: int) -> list[Shard]:
-        """See `Format`."""
-        sessions = packed(source.sessions, lambda name: source.sessions[name].stat().st_size, shard_bytes)
-        shards = [Shard(f"storage/part-{n:05d}", "storage", tuple(names)) for n, names in enumerate(sessions)]
-        for split in source.splits:
-            whole = source.count(split)
-            groups = range(0, whole, _ROWS_A_GROUP)
-            bytes_of = {at: source.table(split).slice(at, _ROWS_A_GROUP).nbytes for at in groups}
-            for n, starts in enumerate(packed(groups, bytes_of.__getitem__, shard_bytes)):
-                last = min(starts[-1] + _ROWS_A_GROUP, whole)
-                shards.append(Shard(f"{split}/part-{n:05d}", split, (), starts[0], last))
+    @override
+    def plan(self, dataset: DatasetReader, shard_bytes: int) -> list[Shard]:
+        groups = pack(dataset.sessions, lambda session: dataset.sessions[session].stat().st_size, shard_bytes)
+        shards = [Shard(f"storage/part-{n:05d}", STORAGE, tuple(sessions)) for n, sessions in enumerate(groups)]
+        for split in dataset.splits:
+            count = dataset.count(split)
+            starts = range(0, count, _ROWS_PER_GROUP)
+            sizes = {start: dataset.table(split).slice(start, _ROWS_PER_GROUP).nbytes for start in starts}
+            for n, group in enumerate(pack(starts, sizes.__getitem__, shard_bytes)):
+                last = min(group[-1] + _ROWS_PER_GROUP, count)
+                shards.append(Shard(f"{split}/part-{n:05d}", split, first=group[0], last=last))
         return shards
 
-    def make(self, source: DatasetReader, root: Path, shard: Shard) -> Made:
-        """See `Format`."""
+    @override
+    def write_shard(self, dataset: DatasetReader, root: Path, shard: Shard) -> ShardResult:
         import pyarrow.parquet as pq
 
         path = root / f"{shard.name}.parquet"
-        schema = features("storage" if shard.split == "storage" else "rows").arrow_schema
-        audio = ("audio_16k.bytes", "audio_24k.bytes")
-        # FLAC does not get smaller; all else does. A dictionary of whole recordings would only be memory. Without Arrow's own
-        # schema lists are read as lists: told that one has a fixed length, pyarrow before 26 cannot read the nulls in it.
-        leaves = {
+        is_storage = shard.split == STORAGE
+        schema = features(STORAGE if is_storage else "rows").arrow_schema
+        options = {
+            # Without Arrow's own schema, lists are read as lists: pyarrow before 26 cannot read nulls in a fixed-size list.
             "store_schema": False,
-            "compression": "zstd" if shard.split != "storage" else dict.fromkeys(audio, "NONE"),
-            "use_dictionary": shard.split != "storage",
+            # FLAC cannot be compressed further.
+            "compression": dict.fromkeys(_AUDIO_COLUMNS, "NONE") if is_storage else "zstd",
+            "use_dictionary": not is_storage,  # a dictionary of whole recordings would only take memory
             "write_statistics": False,
         }
         items, samples = 0, 0
-        with atomic_write(path) as temporary, pq.ParquetWriter(temporary, schema, **leaves) as out:
-            out.add_key_value_metadata(schema.metadata)  # what `datasets` takes the columns for
-            for batch in _batches(source, shard):
-                out.write_batch(batch, row_group_size=_ROWS_A_GROUP)
+        with atomic_write(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as out:
+            out.add_key_value_metadata(schema.metadata)  # the features that `datasets` reads the columns as
+            for batch in _batches(dataset, shard):
+                out.write_batch(batch, row_group_size=_ROWS_PER_GROUP)
                 items += batch.num_rows
-                if shard.split == "storage":
+                if is_storage:
                     samples += batch.column("duration_samples")[0].as_py()
-                del batch
-        return Made.of(root, shard, items, samples / HEARD_HZ, [path])
+                del batch  # releases mapped audio before the next batch is read
+        audio_s = samples_to_seconds(samples, HEARD_HZ)
+        return shard_result(root, shard, items=items, audio_s=audio_s, paths=[path])
 
-    def finish(self, source: DatasetReader, root: Path, made: Sequence[Made]) -> dict[str, Any]:
-        """See `Format`."""
-        rows = [{"split": split, "path": f"{split}/*.parquet"} for split in source.splits]
-        storage = [{"split": "storage", "path": "storage/*.parquet"}]
-        return {
-            "configs": [
-                {"config_name": "default", "default": True, "data_files": rows},
-                {"config_name": "storage", "data_files": storage},
-            ]
-        }
+    @override
+    def finish(self, dataset: DatasetReader, root: Path, results: Sequence[ShardResult]) -> Sequence[CardConfig]:
+        return (
+            CardConfig("default", {split: f"{split}/*.parquet" for split in dataset.splits}, default=True),
+            CardConfig(STORAGE, {STORAGE: "storage/*.parquet"}),
+        )
+
+    @override
+    def usage(self, splits: Sequence[str]) -> str:
+        return """
+```python
+import datasets
+
+rows = datasets.load_dataset("PATH")  # splits of rows
+storage = datasets.load_dataset("PATH", "storage")  # audio and words, one row per speaker of a conversation
+```
+
+A row names its `session_id`, `listener` and `speaker`; its audio is in `storage`, starting at `start_chunk`. `sca verify PATH`
+verifies the data.
+"""
 
 
-def _batches(source: DatasetReader, shard: Shard) -> Iterator[Any]:
-    if shard.split != "storage":
-        for at in range(shard.first, shard.last, _ROWS_A_GROUP):
-            size = min(_ROWS_A_GROUP, shard.last - at)
-            yield source.table(shard.split).slice(at, size).combine_chunks().to_batches()[0]
+def _batches(dataset: DatasetReader, shard: Shard) -> "Iterator[RecordBatch]":
+    if shard.split != STORAGE:
+        for start in range(shard.first, shard.last, _ROWS_PER_GROUP):
+            size = min(_ROWS_PER_GROUP, shard.last - start)
+            yield dataset.table(shard.split).slice(start, size).combine_chunks().to_batches()[0]
         return
     for session_id in shard.sessions:
-        for batch in iter_rows(source.sessions[session_id]):
+        for batch in iter_rows(dataset.sessions[session_id]):
             for row in range(batch.num_rows):
                 yield batch.slice(row, 1)

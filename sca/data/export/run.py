@@ -1,217 +1,202 @@
-"""Export a data set: prove the source, plan the shards, make what is missing, join, write the record last.
-
-A shard counts as done when its record is on disk, so a second run makes nothing and a killed one only the shards in hand again.
-"""
+"""`sca export`: verifies the source, plans the shards, writes the missing ones, joins them, and writes the record last."""
 
 import json
-import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from sca import __version__
 from sca.data.duplex.report.card import write_duplex_card
-from sca.data.duplex.storage.detect import EXPORT_FILE, SESSIONS_FILE
+from sca.data.duplex.storage.detect import EXPORT_FILE, GRID_FORMATS
 from sca.data.duplex.storage.reader import DatasetReader, open_source
-from sca.data.export.base import Format, Made, Shard
-from sca.data.export.lhotse import CUTS_FILE, LhotseFormat
-from sca.data.export.moshi import LIST_FILE, MoshiFormat
-from sca.data.export.openings import opening
-from sca.data.export.parquet import ParquetFormat
-from sca.data.export.webdataset import WebDatasetFormat
+from sca.data.export.base import Exporter, Shard, ShardResult
+from sca.data.export.folder import (
+    CLAIM_FILE,
+    LEDGER_FILE,
+    Claim,
+    claim_folder,
+    read_result,
+    remove_partial_files,
+    write_result,
+)
+from sca.data.export.registry import load_exporter
+from sca.data.runs.executor import Executor
 from sca.data.runs.files import ensure_owned_dir, write_json
-from sca.data.runs.ledger import lock_dir
-from sca.data.runs.local import cores, run
-from sca.errors import InputError, OutputError, ScaError, UsageError, writing
-from sca.version import __version__
+from sca.data.runs.incremental import IncrementalRun, Item
+from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
+from sca.data.runs.local import ProcessExecutor
+from sca.data.runs.progress import ProgressListener
+from sca.data.runs.summary import Outcome, RunSummary
+from sca.errors import InputError, OutputError, ScaError, writing
 
-__all__ = ["FORMATS", "ExportSummary", "export"]
+__all__ = ["ExportDetails", "export"]
 
-FORMATS: dict[str, Format] = {
-    one.name: one for one in (ParquetFormat(), WebDatasetFormat(), MoshiFormat(), LhotseFormat())
-}
-_WORTH_WORKERS_BYTES = 256 << 20
-_CLAIM = Path(".sca") / "export.json"
-_PARTS = Path(".sca") / "parts"
+_MIN_BYTES_FOR_WORKERS = 256 << 20  # below this, starting worker processes takes longer than the export
 
 
-@dataclass(frozen=True, slots=True)
-class ExportSummary:
-    """How an export ended.   made: shards that this run wrote, of all `shards`."""
+@dataclass(slots=True)
+class ExportDetails:
+    """The content of an export.
+
+    Attributes:
+        root: Its folder.
+        format: The name of its format.
+        can_verify: Whether `sca verify` can read the format.
+        shards: Finished shards.
+        items: Items in them: rows, tracks or conversations, depending on the format.
+        files: Files of the shards.
+        bytes: Size of these files.
+        audio_s: Seconds of audio in them.
+    """
 
     root: Path
     format: str
-    shards: int
-    made: int
-    items: int
-    files: int
-    bytes: int
-    audio_s: float
+    can_verify: bool
+    shards: int = 0
+    items: int = 0
+    files: int = 0
+    bytes: int = 0
+    audio_s: float = 0.0
 
 
 def export(
     data: Path,
     root: Path,
-    kind: str,
+    format: str,  # noqa: A002 - the name of the concept
     *,
     shard_bytes: int,
     jobs: int = 0,
     force: bool = False,
-    on_start: Callable[[int, int], None] | None = None,
-    on_shard: Callable[[str, float], None] | None = None,
-) -> ExportSummary:
-    """Export the data set `data` to `root` as `kind`, a key of `FORMATS`, in shards of about `shard_bytes`.
+    retry_failed: bool = True,
+    executor: Executor | None = None,
+    listener: ProgressListener | None = None,
+) -> RunSummary[ExportDetails]:
+    """Export a data set that `sca build-duplex` made, or continue an interrupted export.
 
-    jobs: processes, 0 for one a core where that pays.   force: write over another export.   on_start: (shards, shards to make).
-    on_shard: a shard's name and its seconds of audio. Raises `UsageError`, `InputError`, `OutputError`, `VerificationError`.
+    A shard that cannot be written ends the export, except if its worker process died twice: then the other shards are written,
+    the summary has the failure, and the export stays unfinished (it has no export.json).
+
+    Args:
+        data: The data set.
+        root: The folder of the export.
+        format: The name of the format, see `sca.data.export.registry.exporter_names`.
+        shard_bytes: The approximate size of a shard.
+        jobs: Worker processes; 0 is one per core for large data sets, and none for small ones.
+        force: Overwrite another export in `root`.
+        retry_failed: Whether to try shards again that failed in an earlier run.
+        executor: Where shards are written; by default in `jobs` processes.
+        listener: Receives the progress.
+
+    Raises:
+        UsageError: No format has this name.
+        MissingToolError: The package of the format cannot be imported.
+        InputError: `data` is not a finished data set, or is an export.
+        VerificationError: `data` does not match its report.
+        OutputError: `root` contains other files or another export, or cannot be written to.
     """
-    if kind not in FORMATS:
-        raise UsageError(f"there is no format {kind}", hint=f"there are: {', '.join(FORMATS)}")
-    source, form = open_source(data), FORMATS[kind]
-    inside, outside = root.resolve(), data.resolve()
-    if inside == outside or outside in inside.parents or inside in outside.parents:
-        raise OutputError(
-            f"{root} and the data set {data} are in each other", hint="give a folder beside it with --output"
-        )
-    ensure_owned_dir(root, _CLAIM, "sca export")  # before anything of ours is in it
+    exporter, dataset = load_exporter(format), open_source(data)
+    _check_separate(data, root)
+    ensure_owned_dir(root, CLAIM_FILE, "sca export")
     with lock_dir(root):
-        claim = {
-            "format": kind,
-            "shard_bytes": shard_bytes,
-            "sca_version": __version__,
-            "source": source.fingerprint,
-            "splits": source.splits,
-        }
-        _claim(root, claim, force)
-        source.prove(lambda name, seconds: None)
-        shards = form.plan(source, shard_bytes)
-        done = {shard.name: before for shard in shards if (before := _done(root, shard)) is not None}
-        todo = [shard for shard in shards if shard.name not in done]
-        if on_start is not None:
-            on_start(len(shards), len(todo))
-        _sweep(root, {shard.name for shard in todo})
-        if not jobs:
-            heavy = sum(file.stat().st_size for file in source.sessions.values()) > _WORTH_WORKERS_BYTES
-            jobs = cores() if heavy else 1
-        for shard, outcome in run(todo, partial(_make, data=data, root=root, kind=kind), jobs):
-            if isinstance(outcome, ScaError):
-                raise outcome
-            done[shard.name] = outcome
-            if on_shard is not None:
-                on_shard(shard.name, outcome.audio_s)
-        made = [done[shard.name] for shard in shards]
-        _finish(source, root, form, claim, made)
-    files = [file for one in made for file in one.files]
-    return ExportSummary(
-        root=root,
-        format=kind,
-        shards=len(shards),
-        made=len(todo),
-        items=sum(one.items for one in made),
-        files=len(files),
-        bytes=sum(file.bytes for file in files),
-        audio_s=sum(one.audio_s for one in made),
-    )
+        claim = Claim(format, shard_bytes, __version__, dataset.fingerprint, dataset.splits)
+        claim_folder(root, claim, force=force)
+        dataset.prove(lambda session_id, audio_s: None)
+        details = ExportDetails(root, format, can_verify=format in GRID_FORMATS)
+        run = IncrementalRun(Ledger(root / LEDGER_FILE), details, retry_failed=retry_failed, listener=listener)
+        shards = exporter.plan(dataset, shard_bytes)
+        results = _write_missing(run, data, shards, executor or ProcessExecutor(jobs or _default_jobs(dataset)))
+        finished = [results[shard.name] for shard in shards if shard.name in results]
+        if len(finished) == len(shards):
+            _finish(dataset, exporter, claim, root, finished)
+        _add_totals(details, finished)
+        return run.summary
 
 
-def _claim(root: Path, wanted: dict[str, Any], force: bool) -> None:
-    """Make sure `root` is empty or this very export; with `force`, empty it of what an export made."""
-    path = root / _CLAIM
-    if path.exists():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            found = {}
-        if found == wanted:
-            return
-        if not force:
-            other = next((key for key in wanted if found.get(key) != wanted[key]), "format")
-            what = {"source": "of another data set", "format": f"in the format {found.get('format')}"}
-            raise OutputError(
-                f"{root} holds an export {what.get(other, f'with another {other} ({found.get(other)})')}",
-                hint="give another --output, or --force to write it anew",
-            )
-        _clear(root)
-    write_json(path, wanted)
+def _check_separate(data: Path, root: Path) -> None:
+    source, target = data.resolve(), root.resolve()
+    if source == target or source in target.parents or target in source.parents:
+        raise OutputError(
+            f"one of {root} and the data set {data} contains the other", hint="give a folder beside it with --output"
+        )
 
 
-def _clear(root: Path) -> None:
-    """Take out what exports write and nothing else: the files that their records name, and what joins them."""
-    with writing(root):
-        for record in sorted((root / _PARTS).rglob("*.json")):
-            try:
-                names = [
-                    file.name for file in Made.from_json(json.loads(record.read_text(encoding="utf-8"))["made"]).files
-                ]
-            except (OSError, ValueError, KeyError, TypeError):
-                names = []
-            for name in names:
-                path = root / name
-                if root.resolve() in path.resolve().parents:
-                    path.unlink(missing_ok=True)
-        for name in (EXPORT_FILE, SESSIONS_FILE, CUTS_FILE, LIST_FILE, "README.md", "report.json", "settings.json"):
-            (root / name).unlink(missing_ok=True)
-        shutil.rmtree(root / ".sca")
-        for folder in sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True):
-            if not any(folder.iterdir()):
-                folder.rmdir()
+def _default_jobs(dataset: DatasetReader) -> int:
+    """Return the number of workers: one for small data sets, 0 (one per core) for large ones."""
+    return 0 if sum(file.stat().st_size for file in dataset.sessions.values()) > _MIN_BYTES_FOR_WORKERS else 1
 
 
-def _record(root: Path, shard: Shard) -> Path:
-    return root / _PARTS / f"{shard.name}.json"
+def _write_missing(
+    run: IncrementalRun[ExportDetails], data: Path, shards: Sequence[Shard], executor: Executor
+) -> dict[str, ShardResult]:
+    """Write the shards that are not finished, and return the results of all finished shards by name."""
+    root, export_format = run.summary.details.root, run.summary.details.format
+    results: dict[str, ShardResult] = {}
+    todo: list[Item[Shard]] = []
+    for shard in shards:
+        result = read_result(root, shard)
+        if result is not None:
+            results[shard.name] = result
+            run.count(_kept(result, made=False))
+        elif not run.leave_old_failure(shard.name):
+            todo.append(Item(shard.name, shard))
+    if len(results) < len(shards):  # an export that lost a shard is unfinished again
+        with writing(root):
+            (root / EXPORT_FILE).unlink(missing_ok=True)
+    remove_partial_files(root, [item.name for item in todo])
+
+    def record(item: Item[Shard], result: ShardResult) -> Outcome:
+        results[item.name] = result
+        return _kept(result, made=True)
+
+    work = partial(_write_shard, data=data, root=root, export_format=export_format)
+    run.execute(todo, work, record, executor=executor, fatal=(ScaError,))
+    run.settle(keep_others=False)
+    return results
 
 
-def _done(root: Path, shard: Shard) -> Made | None:
-    """What a run before made of this shard, if it is still there."""
-    try:
-        plain = json.loads(_record(root, shard).read_text(encoding="utf-8"))
-        made = Made.from_json(plain["made"])
-        whole = all((root / file.name).stat().st_size == file.bytes for file in made.files)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return made if whole and plain["of"] == _of(shard) else None
+def _kept(result: ShardResult, *, made: bool) -> Outcome:
+    return Outcome(LedgerEntry(result.name, "", "kept"), result.audio_s, made=made)
 
 
-def _of(shard: Shard) -> list[Any]:
-    return [shard.split, list(shard.sessions), shard.first, shard.last]
+def _write_shard(shard: Shard, data: Path, root: Path, export_format: str) -> ShardResult:
+    """Write one shard and then its record, in any process."""
+    result = load_exporter(export_format).write_shard(_open_dataset(data), root, shard)
+    write_result(root, shard, result)
+    return result
 
 
-def _sweep(root: Path, todo: set[str]) -> None:
-    """Remove what a killed run left half-made; the folder is ours while we hold its lock."""
-    with writing(root):
-        for left in root.rglob(".*.tmp"):
-            left.unlink(missing_ok=True)
-        for name in todo:
-            (root / _PARTS / f"{name}.json").unlink(missing_ok=True)
+_DATASETS: dict[Path, DatasetReader] = {}
 
 
-def _make(shard: Shard, data: Path, root: Path, kind: str) -> Made:
-    """One shard, in whatever process; its record last."""
-    made = FORMATS[kind].make(_opened(data), root, shard)
-    write_json(_record(root, shard), {"of": _of(shard), "made": made.to_json()})
-    return made
+def _open_dataset(data: Path) -> DatasetReader:
+    """Open the data set once per worker process, not once per shard."""
+    if data not in _DATASETS:
+        _DATASETS.clear()
+        _DATASETS[data] = open_source(data)
+    return _DATASETS[data]
 
 
-_SOURCES: dict[Path, DatasetReader] = {}
-
-
-def _opened(data: Path) -> DatasetReader:
-    """The source of this process: a worker opens it once, not for every shard."""
-    if data not in _SOURCES:
-        _SOURCES.clear()
-        _SOURCES[data] = open_source(data)
-    return _SOURCES[data]
-
-
-def _finish(source: DatasetReader, root: Path, form: Format, claim: dict[str, Any], made: list[Made]) -> None:
+def _finish(
+    dataset: DatasetReader, exporter: Exporter, claim: Claim, root: Path, results: Sequence[ShardResult]
+) -> None:
+    """Write the files that join the shards, and export.json as the last one."""
     for name in ("settings.json", "report.json"):
         try:
-            document = json.loads((source.root / name).read_text(encoding="utf-8"))
+            document = json.loads((dataset.root / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise InputError(f"{source.root / name} cannot be read: {error}") from error
+            raise InputError(f"{dataset.root / name} cannot be read: {error}") from error
         write_json(root / name, document)
-    front = form.finish(source, root, made)
-    write_duplex_card(root, source.report, front.get("configs", []), opening(form.name, source.splits))
-    shards = [{key: value for key, value in one.to_json().items() if key != "lines"} for one in made]
-    write_json(root / EXPORT_FILE, {**claim, "shards": shards})
+    configs = exporter.finish(dataset, root, results)
+    write_duplex_card(root, dataset.report, configs, exporter.usage(dataset.splits))
+    shards = [{name: value for name, value in result.to_json().items() if name != "lines"} for result in results]
+    write_json(root / EXPORT_FILE, {**asdict(claim), "shards": shards})
+
+
+def _add_totals(details: ExportDetails, results: Sequence[ShardResult]) -> None:
+    files = [file for result in results for file in result.files]
+    details.shards = len(results)
+    details.items = sum(result.items for result in results)
+    details.files = len(files)
+    details.bytes = sum(file.bytes for file in files)
+    details.audio_s = sum(result.audio_s for result in results)

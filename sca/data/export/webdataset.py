@@ -1,96 +1,126 @@
-"""WebDataset: one sample a row that carries all it needs, in tar files to be read from one end to the other.
+"""WebDataset: one self-contained sample per row, in tar files that are read sequentially.
 
-`KEY.json` is the row, `KEY.input_ids.npy` its tokens, `KEY.heard.flac` and `KEY.spoken.flac` its chunks of sound (zeros past the
-recording's end), `KEY.codes.npy` its codec targets where there are any. Both sides of a conversation carry their sound, so it is
-stored twice: that is what reading in a stream costs.
+`KEY.json` is the row, `KEY.input_ids.npy` its tokens, `KEY.heard.flac` and `KEY.spoken.flac` the audio of its chunks (zeros past
+the end of the recording), `KEY.codes.npy` its codec targets if the data set has any. The rows of both sides of a conversation
+contain its audio, so it is stored twice; this is the price of sequential reading.
 """
 
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
+from typing_extensions import override
 
+from sca.data.datasets.card import CardConfig
 from sca.data.duplex.audio.stored_samples import read_samples
 from sca.data.duplex.storage.detect import SESSIONS_FILE
 from sca.data.duplex.storage.reader import DatasetReader
 from sca.data.duplex.storage.tracks import StoredTrack, codes_of
-from sca.data.export.base import Made, Shard, packed
+from sca.data.export.base import Exporter, Shard, ShardResult, pack, shard_result
 from sca.data.runs.files import atomic_write
-from sca.units import HEARD_HZ, SPOKEN_HZ
+from sca.units import HEARD_HZ, SPOKEN_HZ, Grid
 
-__all__ = ["WebDatasetFormat"]
+if TYPE_CHECKING:
+    from pyarrow import Buffer
+
+__all__ = ["WebDatasetExporter"]
 
 
-class WebDatasetFormat:
-    """See `Format`."""
+class WebDatasetExporter(Exporter):
+    """Writes `SPLIT-*.tar` for every split of rows, and `sessions.jsonl` with the words of whole sessions."""
 
-    name = "webdataset"
+    index_files = (SESSIONS_FILE,)
 
-    def plan(self, source: DatasetReader, shard_bytes: int) -> list[Shard]:
-        """See `Format`. A row is taken for half of its samples' bytes, about what FLAC makes of speech."""
-        a_chunk = source.grid.heard_samples + source.grid.spoken_samples
+    @override
+    def plan(self, dataset: DatasetReader, shard_bytes: int) -> list[Shard]:
+        # FLAC takes about half of the 16-bit samples for speech, so a row counts as one byte per sample.
+        chunk_bytes = dataset.grid.heard_samples + dataset.grid.spoken_samples
         shards = []
-        for split in source.splits:
-            if not source.count(split):
+        for split in dataset.splits:
+            if not dataset.count(split):
                 continue
-            sizes = [n * a_chunk for n in source.table(split).column("n_chunks").to_pylist()]
-            packs = packed(range(len(sizes)), sizes.__getitem__, shard_bytes)
-            shards += [Shard(f"{split}-{n:06d}", split, (), rows[0], rows[-1] + 1) for n, rows in enumerate(packs)]
+            sizes = [n * chunk_bytes for n in dataset.table(split).column("n_chunks").to_pylist()]
+            for n, rows in enumerate(pack(range(len(sizes)), sizes.__getitem__, shard_bytes)):
+                shards.append(Shard(f"{split}-{n:06d}", split, first=rows[0], last=rows[-1] + 1))
         return shards
 
-    def make(self, source: DatasetReader, root: Path, shard: Shard) -> Made:
-        """See `Format`."""
+    @override
+    def write_shard(self, dataset: DatasetReader, root: Path, shard: Shard) -> ShardResult:
         path = root / f"{shard.name}.tar"
-        seconds = 0.0
-        open_session, tracks = "", {}
+        audio_s = 0.0
+        session_id = ""
+        tracks: dict[str, StoredTrack] = {}
         with atomic_write(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for at, row in enumerate(source.rows(shard.split, shard.first, shard.last), shard.first):
-                if row["session_id"] != open_session:
-                    open_session = row["session_id"]
-                    tracks = {track.record["speaker_id"]: track for track in source.tracks(open_session)}
-                for name, data in _sample(row, tracks, source):
-                    member = tarfile.TarInfo(f"{at:09d}.{name}")
+            for index, row in enumerate(dataset.rows(shard.split, shard.first, shard.last), shard.first):
+                if row["session_id"] != session_id:
+                    session_id = row["session_id"]
+                    tracks = {track.record["speaker_id"]: track for track in dataset.tracks(session_id)}
+                heard, spoken = tracks[row["listener"]], tracks[row["speaker"]]
+                for name, data in _sample(row, heard, spoken, dataset.grid):
+                    member = tarfile.TarInfo(f"{index:09d}.{name}")
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
-                seconds += row["n_chunks"] * float(source.grid.chunk_s)
-        return Made.of(root, shard, shard.last - shard.first, seconds, [path])
+                audio_s += row["n_chunks"] * float(dataset.grid.chunk_s)
+        return shard_result(root, shard, items=shard.last - shard.first, audio_s=audio_s, paths=[path])
 
-    def finish(self, source: DatasetReader, root: Path, made: Sequence[Made]) -> dict[str, Any]:
-        """See `Format`. Writes the words of whole sessions beside the shards: what the rows are held against."""
+    @override
+    def finish(self, dataset: DatasetReader, root: Path, results: Sequence[ShardResult]) -> Sequence[CardConfig]:
+        # `sca verify` compares the rows with the words of whole sessions, which the tar files do not contain.
         with atomic_write(root / SESSIONS_FILE) as temporary, temporary.open("w", encoding="utf-8") as out:
-            for session_id in source.sessions:
-                for track in source.tracks(session_id):
+            for session_id in dataset.sessions:
+                for track in dataset.tracks(session_id):
                     out.write(json.dumps(track.record, ensure_ascii=False) + "\n")
-        rows = [{"split": split, "path": f"{split}-*.tar"} for split in source.splits]
-        return {"configs": [{"config_name": "default", "default": True, "data_files": rows}]}
+        return [CardConfig("default", {split: f"{split}-*.tar" for split in dataset.splits}, default=True)]
+
+    @override
+    def usage(self, splits: Sequence[str]) -> str:
+        split = splits[0] if splits else "train"
+        return f"""
+```python
+import webdataset
+
+rows = webdataset.WebDataset("PATH/{split}-000000.tar", shardshuffle=False).decode()
+```
+
+`json` is the row, `input_ids.npy` its tokens, `heard.flac` (16 kHz) and `spoken.flac` (24 kHz) the audio of its chunks.
+`sessions.jsonl` has the words of whole conversations. `sca verify PATH` verifies the rows.
+"""
 
 
-def _sample(row: dict[str, Any], tracks: dict[str, StoredTrack], source: DatasetReader) -> Iterator[tuple[str, bytes]]:
-    ids = np.asarray(row["input_ids"], np.int32)
-    # Left in its place, empty, so that the columns keep their order.
+def _sample(
+    row: Mapping[str, object], listener: StoredTrack, speaker: StoredTrack, grid: Grid
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the content of each file of a sample."""
+    # `input_ids` stays as an empty field, so that the columns keep their order.
     yield "json", json.dumps({**row, "input_ids": None}, ensure_ascii=False).encode()
-    npy = io.BytesIO()
-    np.save(npy, ids)
-    yield "input_ids.npy", npy.getvalue()
-    first, n, grid = row["start_chunk"], row["n_chunks"], source.grid
-    yield "heard.flac", _flac(tracks[row["listener"]].heard, first, n, grid.heard_samples, HEARD_HZ)
-    codes = codes_of(tracks[row["speaker"]], first, n)
+    yield "input_ids.npy", _npy(np.asarray(row["input_ids"], np.int32))
+    first, n_chunks = row["start_chunk"], row["n_chunks"]
+    assert isinstance(first, int)
+    assert isinstance(n_chunks, int)
+    yield "heard.flac", _flac(listener.heard, first, n_chunks, grid.heard_samples, HEARD_HZ)
+    codes = codes_of(speaker, first, n_chunks)
     if codes is not None:
-        npy = io.BytesIO()
-        np.save(npy, codes)
-        yield "codes.npy", npy.getvalue()
-    yield "spoken.flac", _flac(tracks[row["speaker"]].spoken, first, n, grid.spoken_samples, SPOKEN_HZ)
+        yield "codes.npy", _npy(codes)
+    yield "spoken.flac", _flac(speaker.spoken, first, n_chunks, grid.spoken_samples, SPOKEN_HZ)
 
 
-def _flac(audio: Any, first: int, n_chunks: int, chunk_samples: int, rate_hz: int) -> bytes:
+def _npy(array: NDArray[np.int32] | NDArray[np.int16]) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
+def _flac(audio: "Buffer", first: int, n_chunks: int, chunk_samples: int, rate_hz: int) -> bytes:
+    """Encode the chunks `[first, first + n_chunks)` of a stored track."""
     samples = np.zeros(n_chunks * chunk_samples, np.int16)
-    found = read_samples(audio, first * chunk_samples, len(samples), rate_hz)
-    samples[: len(found)] = found
+    stored = read_samples(audio, first * chunk_samples, len(samples), rate_hz)
+    samples[: len(stored)] = stored
     out = io.BytesIO()
     soundfile.write(out, samples, rate_hz, "PCM_16", format="FLAC")
     return out.getvalue()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sca.data.runs.files import atomic_write
+from sca.data.datasets.card import CardConfig, hub_configs, save_readme
 from sca.textutil import counted
 
 __all__ = ["arrow_configs", "arrow_opening", "write_duplex_card"]
@@ -12,13 +12,11 @@ __all__ = ["arrow_configs", "arrow_opening", "write_duplex_card"]
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def arrow_configs(splits: Sequence[str]) -> list[dict[str, Any]]:
-    """The `configs` of the folder that `sca build-duplex` makes."""
-    rows = [{"split": split, "path": f"{split}/*.arrow"} for split in splits]
-    storage = [{"split": "storage", "path": "storage/*.arrow"}]
+def arrow_configs(splits: Sequence[str]) -> list[CardConfig]:
+    """Return the tables of the folder that `sca build-duplex` writes."""
     return [
-        {"config_name": "default", "default": True, "data_files": rows},
-        {"config_name": "storage", "data_files": storage},
+        CardConfig("default", {split: f"{split}/*.arrow" for split in splits}, default=True),
+        CardConfig("storage", {"storage": "storage/*.arrow"}),
     ]
 
 
@@ -37,22 +35,25 @@ With sca installed, `sca.data.duplex.load.dataset("PATH")` gives the rows with t
 """
 
 
-def write_duplex_card(root: Path, report: Mapping[str, Any], configs: list[dict[str, Any]], opening: str) -> None:
-    """Write `README.md`.   report: `report.json`.   configs: the hub's `configs`.   opening: how to open it, Markdown.
+def write_duplex_card(root: Path, report: Mapping[str, Any], configs: Sequence[CardConfig], opening: str) -> None:
+    """Write `README.md`. It does not contain the name of the folder, so the same data gives the same card.
 
-    The name of the folder is not in it: the same data gives the same card.
+    Args:
+        root: The data set or export.
+        report: The content of `report.json`.
+        configs: The tables that `datasets.load_dataset` can open.
+        opening: How to open the data, in Markdown.
     """
     from huggingface_hub import DatasetCardData
 
-    head = DatasetCardData(
+    metadata = DatasetCardData(
         pretty_name="Full-duplex conversations",
         task_categories=["automatic-speech-recognition", "text-to-speech"],
         tags=["full-duplex", "spoken-dialogue", "audio", "sca"],
         size_categories=[next((name for most, name in _SIZES if report["rows"] < most), "n>1M")],
-        configs=configs or None,
-    ).to_yaml()
-    with atomic_write(root / "README.md") as temporary:
-        temporary.write_text(f"---\n{str(head).strip()}\n---\n{_body(report, opening)}", encoding="utf-8")
+        configs=hub_configs(configs) or None,
+    )
+    save_readme(root, metadata, _body(report, opening).lstrip())
 
 
 def _body(report: Mapping[str, Any], opening: str) -> str:
