@@ -1,7 +1,6 @@
-"""`easy_load`: open a data set that sca made, in the shape a training script wants, whatever kind of data set it is.
+"""`easy_load`: opens a data set of any kind in the format that a training script needs.
 
-Knows which kinds and formats there are, and nothing of how they are read: each format is a function of a path and a split, imported
-when it is asked for.
+Each format is a function of a folder and a split, in a module that is imported on use.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any
 from sca.data.runs.files import read_json
 from sca.errors import InputError, UsageError
 
-__all__ = ["FORMATS", "easy_load", "kind_of"]
+__all__ = ["FORMATS", "dataset_kind", "easy_load"]
 
 FORMATS: dict[str, dict[str, str]] = {
     "shows": {
@@ -22,39 +21,65 @@ FORMATS: dict[str, dict[str, str]] = {
     },
     "duplex": {"raw": "sca.data.duplex.load.formats:raw", "duplex": "sca.data.duplex.load.formats:duplex"},
 }
-"""Kind of data set → format → `module:function`; the function takes `(root: Path, split: str)` and gives a sequence."""
+"""The formats of each kind of data set: `module:function` of a function of `(root: Path, split: str)`."""
 
-_MAKERS = {"shows": "sca convert", "duplex": "sca build-duplex"}
+_MADE_BY = "sca convert or sca build-duplex"
 
 
-def easy_load(path: str | Path, format: str = "raw", split: str = "train") -> Sequence[Any]:  # noqa: A002 - its public name
-    """Open a split: `len`, `[i]` and iteration. A line costs what its own sound costs, not what its recording does.
+def easy_load(path: str | Path, format: str = "raw", split: str = "train") -> Sequence[Any]:  # noqa: A002 - a public name
+    """Open a split of a data set that `sca convert` or `sca build-duplex` made.
 
-    format: for shows `raw` (a dict of columns and sound), `chat` (messages) or `talker_chat` (messages whose answer has its sound,
-    and the voice); for duplex sets `raw` or `duplex` (see `sca.data.duplex.load.formats.DuplexExample`). Raises `InputError` when
-    `path` is no data set of sca's, `UsageError` for a format this kind does not have.
+    The result has `len`, indices, slices and iteration. An item is computed on access and costs the decoding of its own audio,
+    not of the whole recording. The result can be pickled to data-loader workers.
+
+    Args:
+        path: The folder of the data set.
+        format: For data sets of `sca convert`: `raw` (a dict of the columns and the audio), `chat` (a dict with messages of text
+            and audio, for transformers' chat templates) or `talker_chat` (the same with the target's audio and the speaker
+            embedding). For data sets of `sca build-duplex`: `raw` or `duplex` (tokens, the audio of each chunk and the audio of
+            each segment).
+        split: The name of the split.
+
+    Returns:
+        The rows of the split. Audio is float32 in [-1, 1], at 16 kHz for what the model hears and at 24 kHz for what it speaks.
+
+    Raises:
+        InputError: `path` is not a finished data set of sca, or has no such split.
+        UsageError: This kind of data set does not have the format.
+
+    Example:
+        >>> import sca
+        >>> rows = sca.easy_load("dataset/converted", format="chat")
+        >>> [message["role"] for message in rows[0]["messages"]]
+        ['system', 'user', 'assistant']
+        >>> context = rows[0]["messages"][1]["content"][0]
+        >>> context["type"], context["sampling_rate"], context["audio"].dtype
+        ('audio', 16000, dtype('float32'))
     """
     root = Path(path)
-    kind = kind_of(root)
-    known = FORMATS[kind]
-    if format not in known:
+    kind = dataset_kind(root)
+    formats = FORMATS[kind]
+    if format not in formats:
         raise UsageError(
-            f"{root} is a {kind} data set, and that has no format {format!r}", hint=f"its formats: {', '.join(known)}"
+            f"{root} is a {kind} data set, which has no format {format!r}", hint=f"its formats: {', '.join(formats)}"
         )
-    module, _, name = known[format].partition(":")
-    opened: Sequence[Any] = getattr(import_module(module), name)(root, split)
-    return opened
+    module, _, function = formats[format].partition(":")
+    rows: Sequence[Any] = getattr(import_module(module), function)(root, split)
+    return rows
 
 
-def kind_of(root: Path) -> str:
-    """`shows` or `duplex`. Raises `InputError` when `root` is neither."""
-    makers = " or ".join(_MAKERS.values())
+def dataset_kind(root: Path) -> str:
+    """Return the kind of a data set, a key of `FORMATS`.
+
+    Raises:
+        InputError: `root` is not a finished data set of sca.
+    """
     if not (root / "dataset_dict.json").is_file():
-        raise InputError(f"{root} is not a finished data set of sca's", hint=f"{makers} makes one")
-    made = read_json(root / "settings.json")
-    kind = made.get("kind", "duplex" if "duplex" in made else None) if isinstance(made, dict) else None
+        raise InputError(f"{root} is not a finished data set of sca", hint=f"create one with {_MADE_BY}")
+    settings = read_json(root / "settings.json")
+    kind = settings.get("kind", "duplex" if "duplex" in settings else None) if isinstance(settings, dict) else None
     if kind not in FORMATS:
         raise InputError(
-            f"{root} is a data set, and not of sca's: settings.json does not say which kind", hint=f"{makers} makes one"
+            f"{root} is not a data set of sca: settings.json does not name its kind", hint=f"create one with {_MADE_BY}"
         )
     return str(kind)

@@ -1,5 +1,6 @@
 """`sca convert` through its command, and `easy_load` on its output: real files, an embedding model with random weights."""
 
+import doctest
 import io
 import json
 import os
@@ -382,6 +383,14 @@ def test_talker_rows_have_target_audio_and_embedding(made):
     assert np.array_equal(sound["audio"], stored(made, "clean_audio", 1)[5 * 24_000 : 15 * 24_000])
     assert sound["sampling_rate"] == 24_000
     assert line["speaker_embedding"].shape == (192,)
+
+
+def test_example_of_easy_load_runs(made, tmp_path, monkeypatch):
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "converted").symlink_to(made)
+    monkeypatch.chdir(tmp_path)
+    (example,) = doctest.DocTestFinder(recurse=False).find(sca.easy_load, "easy_load", globs={})
+    assert doctest.DocTestRunner().run(example) == (0, 5)
 
 
 def test_rows_survive_pickling(made):

@@ -80,7 +80,7 @@ def test_examples_go_to_loader_workers(root):
 
 
 def test_a_format_of_shows_is_refused(root):
-    with pytest.raises(UsageError, match="a duplex data set, and that has no format 'chat'") as raised:
+    with pytest.raises(UsageError, match="a duplex data set, which has no format 'chat'") as raised:
         sca.easy_load(root, format="chat")
     assert raised.value.hint == "its formats: raw, duplex"
 
