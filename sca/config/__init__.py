@@ -1,4 +1,4 @@
-"""Settings: what there is to set, section by section, and where each value came from."""
+"""Settings: the models of the sections, and loading them from the command line, the environment and a file."""
 
 from sca.config.loaders import Key
 from sca.config.sections.audio import AudioConfig

@@ -1,11 +1,12 @@
-"""How settings read: what a field expects in words, complaints as one error, the documented file of defaults."""
+"""Descriptions of the settings: accepted values in words, problems as one error, the settings file, the documentation tables."""
 
 import json
 import textwrap
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Literal, Union, get_args, get_origin
 
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -13,7 +14,7 @@ from pydantic.fields import FieldInfo
 from sca.config.loaders import Key, Problem
 from sca.errors import ConfigError
 
-__all__ = ["default_toml", "expected", "problems_of", "raise_for", "toml_value"]
+__all__ = ["default_toml", "documentation_table", "expected", "problems_of", "raise_for", "toml_value", "value_type"]
 
 _KINDS = {
     bool: "true or false",
@@ -23,40 +24,57 @@ _KINDS = {
     Path: "a path",
     SecretStr: "text",
 }
-_BOUNDS = (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than"))
 _WIDTH = 120
+_LONGEST_SHOWN = 60
+
+
+def value_type(field: FieldInfo) -> tuple[object, tuple[str, ...], bool]:
+    """Return the type of a field's values other than None, its fixed choices, and whether None is a value."""
+    annotation: object = field.annotation
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    kind = next(part for part in parts if part is not NoneType)
+    choices = tuple(map(str, get_args(kind))) if get_origin(kind) is Literal else ()
+    return kind, choices, NoneType in parts
 
 
 def expected(field: FieldInfo) -> str:
-    """What a field takes: `a whole number, at least 1`, `one of keep, drop-unit`, `text or none`."""
-    words = _kind(field.annotation)
-    for name, phrase in _BOUNDS:
-        for mark in field.metadata:
-            bound = getattr(mark, name, None)
-            if bound is not None:
-                words += f", {phrase} {bound}"
+    """Describe what a field accepts: `a whole number from 1 to 99`, `one of keep, drop-unit`, `text or none`."""
+    kind, choices, optional = value_type(field)
+    words = "one of " + ", ".join(choices) if choices else _KINDS.get(kind, str(kind))  # type: ignore[call-overload]
+    limits = _limits(field)
     if any(getattr(mark, "min_length", None) for mark in field.metadata):
-        words += ", not empty"
-    return words
+        limits += ", not empty"
+    pattern = next((mark.pattern for mark in field.metadata if getattr(mark, "pattern", None)), None)
+    if pattern:
+        limits += f" that matches {pattern}"
+    return f"{words}{limits}{', or none' if limits and optional else ' or none' if optional else ''}"
 
 
-def _kind(annotation: Any) -> str:
-    origin = get_origin(annotation)
-    if origin is Literal:
-        return "one of " + ", ".join(str(choice) for choice in get_args(annotation))
-    if origin in (Union, UnionType):
-        parts = [_kind(part) for part in get_args(annotation) if part is not NoneType]
-        return " or ".join([*parts, "none"] if NoneType in get_args(annotation) else parts)
-    return _KINDS.get(annotation, str(annotation))
+def _limits(field: FieldInfo) -> str:
+    """Describe the bounds of a number: ` from 0 to 1`, ` above 0 and up to 1`, ` from 0 to below 1`."""
+    bounds = {
+        name: _number(getattr(mark, name))
+        for name in ("ge", "gt", "le", "lt")
+        for mark in field.metadata
+        if getattr(mark, name, None) is not None
+    }
+    if not bounds:
+        return ""
+    low = f" from {bounds['ge']}" if "ge" in bounds else f" above {bounds['gt']} and up"
+    return f"{low} to {bounds['le']}" if "le" in bounds else f"{low} to below {bounds['lt']}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)
 
 
 def problems_of(error: ValidationError, section: str, origins: dict[str, str], keys: dict[str, Key]) -> list[Problem]:
-    """The complaints in a pydantic error, each with the place its value came from."""
+    """Convert a pydantic error to problems, each with the source of its value."""
     found = []
     for detail in error.errors(include_url=False):
         name = ".".join([section, *(str(part) for part in detail["loc"][:1])])
         place = f"{origins[name]}: {name}" if name in origins else name
-        if detail["type"] == "value_error":  # raised by a validator of ours, which says it all
+        if detail["type"] == "value_error":  # raised by one of our validators, with a complete message
             text = f"{place} {detail['ctx']['error']}"
         elif name in keys:
             text = f"{place} should be {keys[name].expected}, got {detail['input']!r}"
@@ -67,7 +85,7 @@ def problems_of(error: ValidationError, section: str, origins: dict[str, str], k
 
 
 def raise_for(problems: Sequence[Problem]) -> None:
-    """Raise one error that lists every complaint; nothing if there is none. A lone error of ours keeps its class."""
+    """Raise one error that lists every problem. A single problem caused by one of our errors keeps its class."""
     if not problems:
         return
     first = problems[0]
@@ -75,20 +93,20 @@ def raise_for(problems: Sequence[Problem]) -> None:
         kind = type(first.cause) if isinstance(first.cause, ConfigError) else ConfigError
         raise kind(first.text, hint=first.hint) from first.cause
     lines = [f"{p.text} ({p.hint})" if p.hint else p.text for p in problems]
-    raise ConfigError("\n     ".join([f"{len(problems)} settings do not fit:", *lines]))
+    raise ConfigError("\n     ".join([f"{len(problems)} settings are invalid:", *lines]))
 
 
-def toml_value(value: Any) -> str:
-    """A setting's value as TOML writes it. JSON's strings, numbers and booleans are TOML's too."""
+def toml_value(value: object) -> str:
+    """Format a value as TOML. JSON strings, numbers and booleans are valid TOML."""
     return json.dumps(value if isinstance(value, str | int | float) else str(value), ensure_ascii=False)
 
 
 def default_toml(keys: Iterable[Key]) -> str:
-    """A settings file that holds every default, each with its meaning and its environment variable."""
+    """Format a settings file with every default, its meaning and its environment variable."""
     lines = [
-        "# Every setting of sca with its default. Copy what you change to a file of your own and pass it by --config.",
-        "# Command line > SCA_* environment > file > defaults; `sca config show` prints what holds and whence it came.",
-        "# Made by `sca config default`. A setting that is commented out has no value until it is given one.",
+        "# Every setting of sca with its default. Copy the lines you change to your own file and pass it with --config.",
+        "# Command line > SCA_* environment > file > defaults; `sca config show` prints each value and its source.",
+        "# Written by `sca config default`. A setting that is commented out has no value by default.",
     ]
     section = None
     for key in keys:
@@ -99,3 +117,31 @@ def default_toml(keys: Iterable[Key]) -> str:
         lines.append(f"# {key.expected[0].upper()}{key.expected[1:]}. {key.env}")
         lines.append(f"# {key.field} =" if key.default is None else f"{key.field} = {toml_value(key.default)}")
     return "\n".join(lines) + "\n"
+
+
+def documentation_table(keys: Iterable[Key]) -> str:
+    """Format the settings as Markdown: a heading and a table per section."""
+    lines = []
+    for section, members in groupby(keys, key=lambda key: key.section):
+        lines += [
+            f"### {section}",
+            "",
+            "| setting | environment | option | default | accepts | meaning |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [_documentation_row(key) for key in members]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _documentation_row(key: Key) -> str:
+    default = "" if key.default is None else toml_value(key.default)
+    cells = (
+        f"`{key.name}`",
+        f"`{key.env}`",
+        f"`{key.flag.name}`" if key.flag else "",
+        f"`{default}`" if 0 < len(default) < _LONGEST_SHOWN else "(a sentence)" if default else "",
+        key.expected,
+        key.description,
+    )
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"

@@ -1,7 +1,7 @@
-"""Where settings are read from: a TOML file, the environment, the command line. Each yields raw values and complaints.
+"""Sources of settings: a TOML file, the environment and the command line. Each returns raw values and problems.
 
-Knows the names of the settings (`Key`) and nothing of their meaning. What a value must look like is decided where the
-models are, in `sca.config`; how a complaint reads, in `sca.config.describe`.
+This module knows the names of the settings (`Key`), not their meaning. `sca.config.settings` checks the values with the models;
+`sca.config.describe` words the problems.
 """
 
 import difflib
@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+
+from sca.config.sections.base import Flag
 
 __all__ = ["Given", "Key", "Problem", "from_environment", "from_file", "from_overrides", "unknown"]
 
@@ -21,38 +22,65 @@ _AT_LINE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column \d+|end of documen
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One setting. name: dotted, `section.field`.   env: its environment variable.   expected: in words."""
+    """One setting, described by its field.
+
+    Attributes:
+        name: The dotted name, `section.field`.
+        env: The environment variable.
+        default: The default value; None if the setting has no value until it is given one.
+        description: What the setting means, in sentences.
+        expected: The accepted values, in words.
+        kind: The type of a value that is not None: bool, int, float, or str for everything else.
+        choices: The accepted values of a setting with fixed choices, else empty.
+        optional: Whether the setting may have no value.
+        flag: The option of the commands that offer this setting.
+    """
 
     name: str
     env: str
-    default: Any
+    default: object
     description: str
     expected: str
+    kind: type
+    choices: tuple[str, ...]
     optional: bool
+    flag: Flag | None
 
     @property
     def section(self) -> str:
-        """The table of the TOML file it stands in."""
+        """The section, a table of the TOML file."""
         return self.name.partition(".")[0]
 
     @property
     def field(self) -> str:
-        """Its name inside the section."""
+        """The name inside the section."""
         return self.name.partition(".")[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value somebody gave. is_text: it came as text (environment, `--set`) and is yet to become a number or path."""
+    """A raw value from a source.
 
-    value: Any
+    Attributes:
+        value: The value.
+        origin: The source, as `sca config show` prints it.
+        is_text: Whether the value is text from the environment or the command line, to be converted to the field's type.
+    """
+
+    value: object
     origin: str
     is_text: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A complaint about one setting, and what to do about it. cause: the error that it is made of, if one is."""
+    """One thing that is wrong with the settings.
+
+    Attributes:
+        text: What is wrong, and where.
+        hint: What to do about it.
+        cause: The exception behind it.
+    """
 
     text: str
     hint: str | None = None
@@ -60,37 +88,37 @@ class Problem:
 
 
 def unknown(origin: str, name: str, known: Iterable[str]) -> Problem:
-    """The complaint about a name that is none, with the nearest one that is."""
+    """Describe a name that is not a setting, with the nearest name that is one."""
     known = list(known)
-    # `lead_chunks` for `duplex.lead_chunks`: the right name without its section is as near as it gets.
+    # `lead_chunks` for `duplex.lead_chunks`: the right name without its section is the nearest there can be.
     near = [full for full in known if full.rpartition(".")[2] == name.rpartition(".")[2]]
     near = near or [full for full in known if "." in name and full.startswith(name)]
-    # The cutoff: brackets alone make two short sections half alike.
+    # The cutoff: the brackets alone make two short section names half alike.
     near = near[:1] or difflib.get_close_matches(name, known, n=1, cutoff=0.51)
     hint = f"did you mean {near[0]}?" if near else "`sca config show` lists every setting"
     return Problem(f"{origin}: {name} is not a setting", hint)
 
 
 def from_file(path: Path, keys: Mapping[str, Key]) -> tuple[dict[str, Given], list[Problem]]:
-    """The settings of a TOML file."""
+    """Read the settings of a TOML file."""
     origin = f"file {path}"
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        return {}, [Problem(f"{origin}: there is no such file", "`sca config default` prints one to start from", error)]
+        return {}, [Problem(f"{origin} does not exist", "`sca config default` prints one to start from", error)]
     except OSError as error:
         return {}, [Problem(f"{origin}: cannot be read ({error.strerror})", None, error)]
     except UnicodeDecodeError as error:
         return {}, [Problem(f"{origin}: is not UTF-8 text", "TOML files are UTF-8", error)]
-    except tomllib.TOMLDecodeError as error:
-        return {}, [_syntax(path, error)]
+    except (ValueError, RecursionError) as error:  # invalid TOML, or a number or nesting beyond Python's limits
+        return {}, [_syntax_problem(path, error)]
 
     given: dict[str, Given] = {}
     problems: list[Problem] = []
     sections = {key.section for key in keys.values()}
     for section, table in document.items():
         if section not in sections:
-            # Either a section misspelled, or a setting that stands above its section.
+            # Either a misspelled section, or a setting above its section.
             tables = [f"[{name}]" for name in sorted(sections)]
             is_table = isinstance(table, dict)
             problems.append(unknown(origin, f"[{section}]" if is_table else section, tables if is_table else keys))
@@ -107,16 +135,16 @@ def from_file(path: Path, keys: Mapping[str, Key]) -> tuple[dict[str, Given], li
     return given, problems
 
 
-def _syntax(path: Path, error: tomllib.TOMLDecodeError) -> Problem:
+def _syntax_problem(path: Path, error: Exception) -> Problem:
     found = _AT_LINE.search(str(error))
-    line = found["line"] if found and found["line"] else "end"
-    return Problem(f"file {path}, line {line}: not valid TOML: {_AT_LINE.sub('', str(error))}", None, error)
+    line = f", line {found['line'] or 'end'}" if found else ""
+    return Problem(f"file {path}{line}: not valid TOML: {_AT_LINE.sub('', str(error))}", None, error)
 
 
 def from_environment(
     env: Mapping[str, str], keys: Mapping[str, Key], reserved: Iterable[str]
 ) -> tuple[dict[str, Given], list[Problem]]:
-    """The settings among the environment's variables. One that is empty counts as not set."""
+    """Read the settings from environment variables. An empty variable counts as not set."""
     by_env = {key.env: key.name for key in keys.values()}
     given: dict[str, Given] = {}
     problems: list[Problem] = []
@@ -130,15 +158,24 @@ def from_environment(
     return given, problems
 
 
-def from_overrides(overrides: Mapping[str, object], keys: Mapping[str, Key]) -> tuple[dict[str, Given], list[Problem]]:
-    """The settings given on the command line. None is an option the user left out."""
-    origin = "command line"
+def from_overrides(
+    overrides: Mapping[str, object], keys: Mapping[str, Key], *, by_flag: bool = False
+) -> tuple[dict[str, Given], list[Problem]]:
+    """Read the settings given on the command line.
+
+    Args:
+        overrides: Values by dotted name; None counts as not given.
+        keys: Every setting by its dotted name.
+        by_flag: Whether the values were given by the settings' own options and not by `--set`.
+    """
     given: dict[str, Given] = {}
     problems: list[Problem] = []
     for name, value in overrides.items():
         plain = value.value if isinstance(value, Enum) else value
         if name not in keys:
-            problems.append(unknown(origin, name, keys))
+            problems.append(unknown("command line", name, keys))
         elif plain is not None:
+            flag = keys[name].flag
+            origin = f"command line {flag.name}" if by_flag and flag is not None else "command line"
             given[name] = Given(plain, origin, is_text=isinstance(plain, str))
     return given, problems

@@ -1,23 +1,23 @@
-"""Settings, and where each value came from: command line > `SCA_*` environment > TOML file > the models' defaults.
+"""Settings and their sources: command line > `SCA_*` environment > TOML file > the defaults of the models.
 
-A new subsystem adds a module with its model, such as `sca/config/sections/live.py`, and a field to `Settings`; its TOML section, its
-environment names, its printed documentation and the check of spelling follow from that. No other module reads the environment.
+A new subsystem adds a module with its model, such as `sca/config/sections/live.py`, and a field to `Settings`. Its TOML section,
+environment variables, documentation and spelling check follow from that. No other module reads the environment.
 """
 
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
-from sca.config.describe import expected, problems_of, raise_for
+from sca.config.describe import expected, problems_of, raise_for, value_type
 from sca.config.loaders import Given, Key, Problem, from_environment, from_file, from_overrides, unknown
 from sca.config.sections.audio import AudioConfig
 from sca.config.sections.augment import AugmentConfig
-from sca.config.sections.base import Env
+from sca.config.sections.base import Env, Flag
 from sca.config.sections.convert import ConvertConfig
 from sca.config.sections.duplex import DuplexConfig
 from sca.config.sections.live import LiveConfig
@@ -31,9 +31,12 @@ from sca.units import Grid
 
 __all__ = ["RESERVED_ENV", "TURN_ENV", "Settings", "apply_preset", "known_keys", "load_settings", "parse_set"]
 
+Mark = TypeVar("Mark", Env, Flag)
+Layer = tuple[dict[str, Given], list[Problem]]
+
 CONFIG_ENV = "SCA_CONFIG"
 RESERVED_ENV = (CONFIG_ENV,)
-"""Variables that begin with SCA_ and are no setting. SCA_CONFIG names the TOML file when `--config` does not."""
+"""Variables that begin with SCA_ and are not settings. SCA_CONFIG names the TOML file when `--config` does not."""
 
 TURN_ENV = {
     name: f"turn.{name.lower()}"
@@ -49,11 +52,11 @@ TURN_ENV = {
         "TORCH_COMPILE",
     )
 }
-"""Variables without a prefix that users of turn servers know, and their settings. Read for `sca turn` only."""
+"""Variables without a prefix, as other turn servers use them, and their settings. Read for `sca turn` only."""
 
 
 class Settings(BaseModel):
-    """Every setting, by subsystem. `Settings()` is the defaults; `load_settings` reads what the user gave."""
+    """Every setting, by subsystem. `Settings()` holds the defaults; `load_settings` reads the sources."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -75,12 +78,15 @@ class Settings(BaseModel):
         return self.audio.grid
 
     def origin(self, name: str) -> str:
-        """Where a setting came from: `default`, `file PATH`, `environment SCA_X` or `command line`."""
+        """Return the source of a setting.
+
+        It is `default`, `file PATH`, `environment SCA_X`, `command line` (`--set` or `--preset`) or `command line --option`.
+        """
         self.value(name)
         return self._origins.get(name, "default")
 
-    def value(self, name: str) -> Any:
-        """A setting by its dotted name."""
+    def value(self, name: str) -> object:
+        """Return a setting by its dotted name."""
         section, _, field = name.partition(".")
         if section not in Settings.model_fields or field not in type(getattr(self, section)).model_fields:
             problem = unknown("settings", name, (key.name for key in known_keys()))
@@ -96,18 +102,26 @@ def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
 
 
 def known_keys() -> Iterator[Key]:
-    """Every setting, in the order of the models."""
+    """Yield every setting, in the order of the models."""
     for section, model in _sections():
         for field, info in model.model_fields.items():
-            marked = [mark.name for mark in info.metadata if isinstance(mark, Env)]
+            env = _mark(info, Env)
+            kind, choices, optional = value_type(info)
             yield Key(
                 name=f"{section}.{field}",
-                env=marked[0] if marked else f"SCA_{section}_{field}".upper(),
+                env=env.name if env else f"SCA_{section}_{field}".upper(),
                 default=info.default,
                 description=info.description or "",
                 expected=expected(info),
-                optional=NoneType in get_args(info.annotation),
+                kind=kind if isinstance(kind, type) and kind in (bool, int, float) else str,
+                choices=choices,
+                optional=optional,
+                flag=_mark(info, Flag),
             )
+
+
+def _mark(info: FieldInfo, kind: type[Mark]) -> Mark | None:
+    return next((mark for mark in info.metadata if isinstance(mark, kind)), None)
 
 
 def load_settings(
@@ -115,12 +129,21 @@ def load_settings(
     overrides: Mapping[str, object] | None = None,
     env: Mapping[str, str] | None = None,
     plain_env: Mapping[str, str] | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> Settings:
-    """Merge all sources. Raises one `ConfigError` that lists all that is wrong, a `GridError` if that is only the grid.
+    """Merge all sources.
 
-    overrides: from the command line, by dotted name; text is read as the environment's would be, None is "not given".
-    env: instead of the process's environment.
-    plain_env: variables without our prefix and the settings they stand for, such as `TURN_ENV`; those with it beat them.
+    Args:
+        config_file: The TOML file; SCA_CONFIG if not given.
+        overrides: Values of `--set` and `--preset`, by dotted name. Text is converted like the environment's; None counts as not
+            given.
+        env: The environment; the process's own if not given.
+        plain_env: Variables without our prefix and their settings, such as `TURN_ENV`; variables with the prefix win.
+        options: Values of a command's own options, by dotted name; they win over `overrides`.
+
+    Raises:
+        GridError: The grid does not divide, and nothing else is wrong.
+        ConfigError: At least one setting is invalid; the message lists all that are.
     """
     env = os.environ if env is None else env
     keys = {key.name: key for key in known_keys()}
@@ -129,30 +152,33 @@ def load_settings(
     layers = [_user_folders(env)]
     if config_file is not None:
         layers.append(from_file(config_file, keys))
-    layers.append(_plain_environment(env, plain_env or {}))
-    layers += [from_environment(env, keys, RESERVED_ENV), from_overrides(overrides or {}, keys)]
-
+    layers += [
+        _plain_environment(env, plain_env or {}),
+        from_environment(env, keys, RESERVED_ENV),
+        from_overrides(overrides or {}, keys),
+        from_overrides(options or {}, keys, by_flag=True),
+    ]
     given: dict[str, Given] = {}
     problems: list[Problem] = []
-    for values, complaints in layers:
+    for values, found in layers:
         given |= values
-        problems += complaints
+        problems += found
     sections = {name: _section(name, model, given, keys, problems) for name, model in _sections()}
     raise_for(problems)
-    settings = Settings(**sections)
+    settings = Settings.model_validate(sections)
     settings._origins.update({name: value.origin for name, value in given.items()})
     return settings
 
 
-def _user_folders(env: Mapping[str, str]) -> tuple[dict[str, Given], list[Problem]]:
-    # The XDG base directory specification says to ignore a relative path.
+def _user_folders(env: Mapping[str, str]) -> Layer:
+    # The XDG base directory specification requires that a relative path is ignored.
     folder = Path(env.get("XDG_CACHE_HOME", ""))
     if not folder.is_absolute():
         return {}, []
     return {"paths.cache_dir": Given(folder / "sca", "environment XDG_CACHE_HOME", is_text=False)}, []
 
 
-def _plain_environment(env: Mapping[str, str], names: Mapping[str, str]) -> tuple[dict[str, Given], list[Problem]]:
+def _plain_environment(env: Mapping[str, str], names: Mapping[str, str]) -> Layer:
     given = {
         setting: Given(env[name], f"environment {name}", is_text=True)
         for name, setting in names.items()
@@ -164,15 +190,15 @@ def _plain_environment(env: Mapping[str, str], names: Mapping[str, str]) -> tupl
 def _section(
     name: str, model: type[BaseModel], given: Mapping[str, Given], keys: dict[str, Key], problems: list[Problem]
 ) -> BaseModel:
-    """A section's model from what was given; complaints are added to `problems`, and then the defaults stand in."""
+    """Build a section's model from the given values; add what is wrong to `problems` and return the defaults then."""
     values = {}
     origins = {key.name: given[key.name].origin for key in keys.values() if key.section == name and key.name in given}
     for full in origins:
-        key, one = keys[full], given[full]
+        key, raw = keys[full], given[full]
         try:
-            values[key.field] = _from_text(one.value, key, model) if one.is_text else one.value
+            values[key.field] = _from_text(str(raw.value), key, model) if raw.is_text else raw.value
         except ValidationError as error:
-            problems.append(Problem(f"{one.origin}: {full} should be {key.expected}, got {one.value!r}", None, error))
+            problems.append(Problem(f"{raw.origin}: {full} should be {key.expected}, got {raw.value!r}", None, error))
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -183,30 +209,30 @@ def _section(
     return model()
 
 
-def _from_text(text: str, key: Key, model: type[BaseModel]) -> Any:
-    """What a text means for a field: `none` for one that may be empty, else a number, a path or the text itself."""
+def _from_text(text: str, key: Key, model: type[BaseModel]) -> object:
+    """Convert text to a field's type; `none` means no value for an optional field."""
     if key.optional and text.strip().lower() in ("", "none"):
         return None
-    kind: Any = model.model_fields[key.field].annotation
-    return TypeAdapter(kind).validate_python(text)
+    adapter: TypeAdapter[object] = TypeAdapter(model.model_fields[key.field].annotation)
+    return adapter.validate_python(text)
 
 
 def apply_preset(preset: str) -> dict[str, object]:
-    """The settings a preset such as `8x4` stands for: audio tokens heard × text tokens spoken per chunk."""
+    """Return the settings of a preset such as `8x4`: input audio tokens × output text tokens per chunk."""
     found = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", preset)
     if not found:
-        message = f"--preset should be AUDIOxTEXT, the tokens heard and spoken per chunk, got {preset!r}"
+        message = f"--preset should be AUDIOxTEXT, the input audio and output text tokens per chunk, got {preset!r}"
         raise ConfigError(message, hint="such as 4x2 or 8x4")
-    heard, spoken = int(found[1]), int(found[2])
+    audio, text = int(found[1]), int(found[2])
     return {
-        "audio.frames_per_chunk": heard,
-        "duplex.text_tokens_per_chunk": spoken,
-        "qwen.max_new_tokens": spoken,
+        "audio.frames_per_chunk": audio,
+        "duplex.text_tokens_per_chunk": text,
+        "qwen.max_new_tokens": text,
     }
 
 
 def parse_set(pairs: Sequence[str]) -> dict[str, str]:
-    """`--set key=value` options as overrides; a later one wins."""
+    """Convert `--set key=value` options to overrides; a later one wins."""
     overrides = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

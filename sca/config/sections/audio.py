@@ -1,4 +1,4 @@
-"""The settings of the grid."""
+"""Settings of the grid."""
 
 from fractions import Fraction
 from typing import Annotated, Self
@@ -12,21 +12,21 @@ __all__ = ["AudioConfig"]
 
 
 class AudioConfig(Section):
-    """The grid. One that exists divides: making a wrong one raises `GridError`."""
+    """Frame rate and chunk length. Values that do not divide evenly raise `GridError`."""
 
     frame_hz: Annotated[float, Env("SCA_FRAME_HZ")] = Field(
-        12.5, gt=0, description="Encoder frames (audio tokens) per second, in Hz."
+        12.5, ge=0.01, le=1000, description="Encoder frames (audio tokens) per second, in Hz."
     )
     frames_per_chunk: Annotated[int, Env("SCA_FRAMES_PER_CHUNK")] = Field(
-        4, ge=1, description="Audio tokens heard per chunk; 4 at 12.5 Hz are a chunk of 0.32 s."
+        4, ge=1, le=1000, description="Input audio tokens per chunk; 4 at 12.5 Hz make a chunk of 0.32 s."
     )
 
     @model_validator(mode="after")
-    def _divides(self) -> Self:
+    def _check_grid(self) -> Self:
         _ = self.grid
         return self
 
     @property
     def grid(self) -> Grid:
-        """The same numbers, exact."""
+        """The grid these settings describe, in exact numbers."""
         return Grid(Fraction(repr(self.frame_hz)), self.frames_per_chunk)

@@ -1,7 +1,8 @@
-"""What the settings of every subsystem are made of: a small frozen model a section, in a module of its own.
+"""Base class, markers and bounds shared by the sections of the settings.
 
-A field's environment variable is `SCA_<SECTION>_<FIELD>` unless it says otherwise with `Env`; its description is what
-`sca config default` and the docs print. Validators look at values only, never at the disk or the network.
+A field states everything about its setting once: type, bounds, default, description, and with `Env` and `Flag` its names outside
+Python. The settings file, the documentation, the error messages and the options of the commands are made from that.
+Validators look at values only, never at the disk or the network.
 """
 
 from dataclasses import dataclass
@@ -9,18 +10,57 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Env", "Section", "as_path"]
+from sca.units import HEARD_HZ
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_COUNT",
+    "MAX_MS",
+    "MAX_SECONDS",
+    "MAX_TOKEN_ID",
+    "MIN_SECONDS",
+    "Env",
+    "Flag",
+    "Section",
+    "as_path",
+]
+
+MIN_SECONDS = 1 / HEARD_HZ
+"""Lower bound of a duration that must not become zero samples: one sample at 16 kHz."""
+MAX_SECONDS = 86_400
+"""Upper bound of a duration in seconds: one day."""
+MAX_MS = 3_600_000
+"""Upper bound of a duration in milliseconds: one hour."""
+MAX_BYTES = 2**40
+"""Upper bound of a size: 1 TiB."""
+MAX_COUNT = 1_000_000
+"""Upper bound of a count that has no natural one."""
+MAX_TOKEN_ID = 2**31 - 1
+"""Upper bound of a token id: rows store tokens as int32."""
 
 
 @dataclass(frozen=True, slots=True)
 class Env:
-    """Marks a field whose environment variable is not named after its section and itself."""
+    """Environment variable of a field that is not named after its section and field (`SCA_<SECTION>_<FIELD>`)."""
 
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """Command-line option of a field, on the commands that offer it.
+
+    Attributes:
+        name: The option, such as `--lead`.
+        metavar: Placeholder of the value in help texts, such as `N`. Choices and true-or-false fields need none.
+    """
+
+    name: str
+    metavar: str | None = None
+
+
 def as_path(value: object) -> object:
-    """Text as a path, `~` resolved; anything else as it is, for pydantic to judge."""
+    """Convert text to a path and expand `~`; return anything else unchanged, for pydantic to check."""
     try:
         return Path(value).expanduser() if isinstance(value, str | Path) else value
     except RuntimeError as error:
@@ -28,7 +68,7 @@ def as_path(value: object) -> object:
 
 
 class Section(BaseModel):
-    """What every section is: fixed once made, and strict about names and types."""
+    """Base class of the sections: immutable, no unknown fields, no implicit conversion."""
 
-    # `strict`: text is no number. What comes as text, from the environment or --set, is converted before it gets here.
+    # `strict`: text is not a number. Text from the environment or --set is converted before it gets here.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())

@@ -1,8 +1,10 @@
-"""Settings of `sca convert`: what of a show becomes a row, and what is done to its sound."""
+"""Settings of `sca convert`: which parts of a show become rows, and how the audio is processed."""
+
+from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from sca.config.sections.base import Section
+from sca.config.sections.base import MAX_SECONDS, MIN_SECONDS, Flag, Section
 
 __all__ = ["ConvertConfig"]
 
@@ -13,34 +15,50 @@ DEFAULT_INSTRUCTION = "Go on with the show: say what comes next."
 class ConvertConfig(Section):
     """How timelines and recordings become a data set."""
 
-    merge_threshold_s: float = Field(
-        0.5, ge=0, description="Speech of the comedian with no more than this between, in seconds, is one target."
+    merge_threshold_s: Annotated[float, Flag("--merge-threshold", "SECONDS")] = Field(
+        0.5,
+        ge=0,
+        le=MAX_SECONDS,
+        description="Speech of the comedian separated by at most this long, in seconds, is one target.",
     )
-    max_duration_s: float = Field(
-        60.0, gt=0, description="Longest row, in seconds: a target and what was heard before it."
+    max_duration_s: Annotated[float, Flag("--max-duration", "SECONDS")] = Field(
+        60.0,
+        ge=MIN_SECONDS,
+        le=MAX_SECONDS,
+        description="Longest row, in seconds: the target and the audio before it.",
     )
-    min_duration_s: float = Field(
-        0.0, ge=0, validate_default=True, description="Rows shorter than this, in seconds, are left out."
+    min_duration_s: Annotated[float, Flag("--min-duration", "SECONDS")] = Field(
+        0.0, ge=0, le=MAX_SECONDS, validate_default=True, description="Shortest row, in seconds."
     )
-    cut_start_s: float = Field(3.0, ge=0, description="Seconds at the start of a show that no row reaches into.")
-    cut_end_s: float = Field(1.0, ge=0, description="Seconds at the end of a show that no target reaches into.")
-    min_speech_s: float = Field(
-        5.0, ge=0, validate_default=True, description="Targets shorter than this, in seconds, get no row."
+    cut_start_s: Annotated[float, Flag("--cut-start", "SECONDS")] = Field(
+        3.0, ge=0, le=MAX_SECONDS, description="Length of the start of a show that no row includes, in seconds."
     )
-    keep_audience: bool = Field(False, description="Whether reactions stay in the text, as tags such as [laughter].")
-    enhance: str = Field("none", min_length=1, description="What cleans the talker's audio: none or deepfilter.")
-    speaker_model: str = Field(
+    cut_end_s: Annotated[float, Flag("--cut-end", "SECONDS")] = Field(
+        1.0, ge=0, le=MAX_SECONDS, description="Length of the end of a show that no target includes, in seconds."
+    )
+    min_speech_s: Annotated[float, Flag("--min-speech-duration", "SECONDS")] = Field(
+        5.0, ge=0, le=MAX_SECONDS, validate_default=True, description="Shortest target, in seconds."
+    )
+    keep_audience: Annotated[bool, Flag("--keep-audience")] = Field(
+        False, description="Keep audience reactions in the text, as tags such as [laughter]."
+    )
+    enhance: Annotated[str, Flag("--enhance", "none|deepfilter")] = Field(
+        "none", min_length=1, description="Speech enhancement of the target audio: none or deepfilter."
+    )
+    speaker_model: Annotated[str, Flag("--speaker", "MODEL")] = Field(
         "none",
         min_length=1,
-        description="What tells voices apart: none, ecapa, ecapa:FOLDER-OR-HUB-ID, or an .onnx file (WeSpeaker, CAM++).",
+        description="Speaker embedding model: none, ecapa, ecapa:FOLDER-OR-HUB-ID, or an .onnx file (WeSpeaker, CAM++).",
     )
-    system_prompt: str = Field(DEFAULT_SYSTEM_PROMPT, description="Text every message list begins with; may be empty.")
-    instruction: str = Field(DEFAULT_INSTRUCTION, description="What the user's turn asks for, after the sound.")
+    system_prompt: str = Field(
+        DEFAULT_SYSTEM_PROMPT, description="Text at the start of every message list; may be empty."
+    )
+    instruction: str = Field(DEFAULT_INSTRUCTION, description="Text of the user's turn, after the audio.")
 
     @field_validator("min_duration_s", "min_speech_s")
     @classmethod
-    def _room_for_a_target(cls, shortest: float, others: ValidationInfo) -> float:
-        longest = others.data.get("max_duration_s", shortest)
+    def _check_not_above_longest(cls, shortest: float, info: ValidationInfo) -> float:
+        longest = info.data.get("max_duration_s", shortest)
         if shortest > longest:
             raise ValueError(f"should not be above convert.max_duration_s, which is {longest:g}, got {shortest:g}")
         return shortest

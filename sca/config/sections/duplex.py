@@ -1,11 +1,11 @@
-"""The settings of full-duplex data: how a conversation is laid on the grid, cut into rows and stored."""
+"""Settings of full-duplex data: how a conversation is placed on the grid, cut into rows and stored."""
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from sca.config.sections.base import Section
+from sca.config.sections.base import MAX_COUNT, MAX_SECONDS, MAX_TOKEN_ID, MIN_SECONDS, Flag, Section
 
 __all__ = ["DuplexConfig"]
 
@@ -17,130 +17,161 @@ DEFAULT_PROMPT = (
 
 
 class DuplexConfig(Section):
-    """How a conversation is laid on the grid and cut into training rows."""
+    """How a conversation is placed on the grid and cut into training rows."""
 
-    model_path: str = Field(
+    model_path: Annotated[str, Flag("--model-path", "builtin:qwen|DIR|ID")] = Field(
         DEFAULT_TOKENIZER,
         min_length=1,
-        description="Whose tokenizer: builtin:qwen (that of Qwen3-Omni, needs no network), a hub id or a folder.",
+        description="Tokenizer: builtin:qwen (the one of Qwen3-Omni, needs no network), a hub id or a folder.",
     )
     revision: str | None = Field(
         None, description="Branch, tag or commit of model_path on the hub. Not set: its main branch."
     )
-    text_tokens_per_chunk: int = Field(2, ge=1, description="Text tokens spoken per chunk.")
+    text_tokens_per_chunk: int = Field(2, ge=1, le=1000, description="Output text tokens per chunk.")
     silence_token_id: int = Field(
-        151646, ge=0, description="Token id that says: nothing to say in this chunk, keep listening."
+        151646, ge=0, le=MAX_TOKEN_ID, description="Token id of a chunk without output: keep listening."
     )
-    hold_id: int | None = Field(
-        None, ge=0, description="Token id that says: no text in this chunk, still speaking. Not set: silence_token_id."
+    hold_id: Annotated[int | None, Flag("--hold-id", "ID")] = Field(
+        None,
+        ge=0,
+        le=MAX_TOKEN_ID,
+        description="Token id of a chunk without text while the speaker is still speaking. Not set: silence_token_id.",
     )
-    start_id: int | None = Field(
-        None, ge=0, description="Token id before the first token of what is said. Not set: none."
+    start_id: Annotated[int | None, Flag("--start-id", "ID")] = Field(
+        None, ge=0, le=MAX_TOKEN_ID, description="Token id before the first token of an utterance. Not set: none."
     )
-    stop_id: int | None = Field(None, ge=0, description="Token id where what is said has ended. Not set: none.")
-    backchannel_id: int | None = Field(
-        None, ge=0, description="Token id in place of start_id where the speaker only nods along. Not set: start_id."
+    stop_id: Annotated[int | None, Flag("--stop-id", "ID")] = Field(
+        None, ge=0, le=MAX_TOKEN_ID, description="Token id at the end of an utterance. Not set: none."
+    )
+    backchannel_id: Annotated[int | None, Flag("--backchannel-id", "ID")] = Field(
+        None,
+        ge=0,
+        le=MAX_TOKEN_ID,
+        description="Token id before a backchannel, in place of start_id. Not set: start_id.",
     )
     audio_placeholder: int = Field(
-        -100, lt=0, description="Number that stands for an audio token in input_ids; negative, so that it is no token."
+        -100,
+        ge=-MAX_TOKEN_ID,
+        lt=0,
+        description="Number that represents an audio token in input_ids; negative, so that it is never a text token.",
     )
-    lead_chunks: int = Field(1, ge=0, description="How many chunks before its sound a token is placed.")
-    max_tokens: int = Field(40000, ge=1, description="Longest row, in tokens.")
+    lead_chunks: Annotated[int, Flag("--lead", "N")] = Field(
+        1, ge=0, le=1000, description="Number of chunks that a token is placed before the audio of its word."
+    )
+    max_tokens: int = Field(40000, ge=1, le=100 * MAX_COUNT, description="Longest row, in tokens.")
     max_pull_chunks: int | None = Field(
         None,
         ge=0,
-        description="How many chunks before its place a token may be moved to make room for the next ones. "
+        le=1000,
+        description="Number of chunks that a token may be moved forward to make room for the next ones. "
         "Not set: 1, or 2 when lead_chunks is 0.",
     )
     max_lag_chunks: int = Field(
-        3, ge=0, description="A unit with a token more than this many chunks after its place is flagged."
+        3, ge=0, le=MAX_COUNT, description="A unit with a token more than this many chunks late is flagged."
     )
-    on_lag: Literal["keep", "drop-unit"] = Field("keep", description="What happens to a flagged unit.")
+    on_lag: Annotated[Literal["keep", "drop-unit"], Flag("--on-lag")] = Field(
+        "keep", description="Handling of units that are flagged because a token is more than max_lag_chunks late."
+    )
     unit_gap_s: float = Field(
-        0.5, ge=0, description="Segments of one speaker closer than this, in seconds, are one unit."
+        0.5,
+        ge=0,
+        le=MAX_SECONDS,
+        description="Segments of one speaker that are closer than this, in seconds, are one unit.",
     )
-    window: str = Field(
-        "20-60", description="Length of a row in seconds, as MIN-MAX, or session for one row a session."
+    window: Annotated[str, Flag("--window", "MIN-MAX|session")] = Field(
+        "20-60", description="Length of a row in seconds, as MIN-MAX; session makes one row per session."
     )
     min_silence_s: float = Field(
-        0.32, gt=0, description="Windows are cut where both are silent for this long or longer, in seconds."
+        0.32,
+        ge=MIN_SECONDS,
+        le=MAX_SECONDS,
+        description="Rows are cut where both speakers are silent for at least this long, in seconds.",
     )
-    max_segments: int = Field(8, ge=1, description="Most segments of the speaker in one window.")
+    max_segments: int = Field(8, ge=1, le=MAX_COUNT, description="Maximum number of the speaker's segments in a row.")
     min_turns: int = Field(
-        3, ge=0, description="Stretches of speech, of both speakers, that a window has where the material does."
+        3,
+        ge=0,
+        le=MAX_COUNT,
+        description="Minimum number of stretches of speech in a row, of both speakers, where the conversation has them.",
     )
-    validation: float = Field(
+    validation: Annotated[float, Flag("--validation", "SHARE")] = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Share of the hours kept apart as the split validation, in groups that share no speaker with the rest.",
+        description="Share of the hours in the split validation; no speaker is in both splits.",
     )
-    align: Literal["interpolate", "whisper", "ctc"] = Field(
+    align: Annotated[Literal["interpolate", "whisper", "ctc"], Flag("--align")] = Field(
         "interpolate",
-        description="Where word times come from that a corpus does not give: shared out by letters, or found by a model.",
+        description="Source of word times that the corpus lacks: interpolation by letters, or an alignment model.",
     )
-    align_model: str | None = Field(
+    align_model: Annotated[str | None, Flag("--align-model", "SIZE|DIR|ID")] = Field(
         None,
         min_length=1,
-        description="The model that finds them: a Whisper size, a hub id or a folder. Not set: small, or "
+        description="Alignment model: a Whisper size, a hub id or a folder. Not set: small, or "
         "facebook/wav2vec2-base-960h for ctc.",
     )
     align_language: str | None = Field(
         None,
         pattern=r"^[a-z]{2,3}$",
-        description="Language code that Whisper is told, such as en. Not set: it guesses for each utterance.",
+        description="Language code for Whisper, such as en. Not set: detected for each utterance.",
     )
-    speaker_model: str = Field(
+    speaker_model: Annotated[str, Flag("--speaker", "MODEL")] = Field(
         "none",
         min_length=1,
-        description="What tells voices apart: none, ecapa, ecapa:FOLDER-OR-HUB-ID, or an .onnx file (WeSpeaker, CAM++).",
+        description="Speaker embedding model: none, ecapa, ecapa:FOLDER-OR-HUB-ID, or an .onnx file (WeSpeaker, CAM++).",
     )
-    on_bleed: Literal["keep", "gate", "drop"] = Field(
+    on_bleed: Annotated[Literal["keep", "gate", "drop"], Flag("--on-bleed")] = Field(
         "keep",
-        description="What happens where one speaker is heard in another's track: keep it, gate it (silence what is nothing "
-        "else), or drop sessions with more than max_bleed of it.",
+        description="Handling of crosstalk, one speaker's voice in the other's track: keep it, gate it (silence the parts that "
+        "hold nothing else), or drop sessions with more than max_bleed of it.",
     )
     max_bleed: float = Field(
         0.05,
         ge=0,
         lt=1,
-        description="Share of what a speaker says alone that may be heard in another's track before the session is dropped.",
+        description="Share of a speaker's solo speech that may be audible in the other's track before the session is dropped.",
     )
-    codes: Literal["none", "mimi"] = Field(
-        "none", description="Codec targets of who speaks: none, or mimi (16 codebooks, 12.5 frames a second)."
+    codes: Annotated[Literal["none", "mimi"], Flag("--codes")] = Field(
+        "none",
+        description="Codec targets for the speaking side: none, or mimi (16 codebooks, 12.5 frames per second; needs sca[live]).",
     )
-    codes_model: str = Field("kyutai/mimi", min_length=1, description="The codec: a hub id or a folder.")
-    audio_format: Literal["flac", "pcm16"] = Field(
-        "flac", description="How audio is stored: flac is small, pcm16 is read without decoding."
+    codes_model: Annotated[str, Flag("--codes-model", "DIR|ID")] = Field(
+        "kyutai/mimi", min_length=1, description="Codec of --codes: a hub id or a folder."
+    )
+    audio_format: Annotated[Literal["flac", "pcm16"], Flag("--audio-format")] = Field(
+        "flac", description="Audio storage: flac is small, pcm16 needs no decoding."
     )
     system_prompt: str = Field(
-        DEFAULT_PROMPT, description="Text every row and every live session begins with; may be empty."
+        DEFAULT_PROMPT, description="Text at the start of every row and every live session; may be empty."
     )
 
     @field_validator("window")
     @classmethod
-    def _window_reads(cls, window: str) -> str:
-        _window_bounds(window)
+    def _check_window(cls, window: str) -> str:
+        _parse_window(window)
         return window
 
     @property
     def window_s(self) -> tuple[float, float] | None:
         """Shortest and longest row in seconds; None for whole sessions."""
-        return _window_bounds(self.window)
+        return _parse_window(self.window)
 
     @property
     def pull_chunks(self) -> int:
-        """`max_pull_chunks`, or what the lead calls for."""
+        """`max_pull_chunks`, or its default for the lead."""
         if self.max_pull_chunks is not None:
             return self.max_pull_chunks
         return 1 if self.lead_chunks >= 1 else 2
 
 
-def _window_bounds(window: str) -> tuple[float, float] | None:
+def _parse_window(window: str) -> tuple[float, float] | None:
     if window == "session":
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)", window, re.ASCII)
     shortest, longest = (float(found[1]), float(found[2])) if found else (0.0, 0.0)
-    if not 0 < shortest < longest:
-        raise ValueError(f"should be session, or MIN-MAX in seconds with 0 < MIN < MAX such as 20-60, got {window!r}")
+    if not 0 < shortest < longest <= MAX_SECONDS:
+        raise ValueError(
+            "should be session, or MIN-MAX in seconds "
+            f"with 0 < MIN < MAX <= {MAX_SECONDS} such as 20-60, got {window!r}"
+        )
     return shortest, longest

@@ -1,4 +1,4 @@
-"""The settings of folders."""
+"""Settings of folders."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,18 +12,18 @@ __all__ = ["PathsConfig"]
 
 
 class PathsConfig(Section):
-    """Where sca keeps what it can make again."""
+    """Where sca keeps files that it can recreate."""
 
     cache_dir: Annotated[Path | None, Env("SCA_CACHE_DIR"), BeforeValidator(as_path)] = Field(
-        None, description="Folder for what can be made again. Not set: sca in $XDG_CACHE_HOME, or else in ~/.cache."
+        None, description="Folder of files that can be recreated. Not set: sca in $XDG_CACHE_HOME, or in ~/.cache."
     )
 
     @property
     def resolved_cache_dir(self) -> Path:
-        """The folder itself; it may not exist yet. (`load_settings` has looked at XDG_CACHE_HOME.)"""
+        """The cache folder, which may not exist yet. `load_settings` has already applied XDG_CACHE_HOME."""
         if self.cache_dir is not None:
             return self.cache_dir
         try:
             return Path.home() / ".cache" / "sca"
         except RuntimeError as error:
-            raise ConfigError("there is no home folder to keep a cache in", hint="set SCA_CACHE_DIR") from error
+            raise ConfigError("no home folder found for the cache", hint="set SCA_CACHE_DIR") from error

@@ -1,15 +1,15 @@
-"""The settings of the Qwen3-Omni engine: which model, how it is loaded and run."""
+"""Settings of the Qwen3-Omni engine: the model, and how it is loaded and run."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sca.config.sections.base import Env, Section
+from sca.config.sections.base import MAX_COUNT, Env, Section
 
 __all__ = ["DEFAULT_MODEL", "DEFAULT_REVISION", "QwenConfig"]
 
 DEFAULT_MODEL = "Qwen/Qwen3-Omni-30B-A3B-Instruct"
-# The commit of that model on the hub whose configuration this was made for.
+# The commit of that model on the hub whose configuration the engine was written for.
 DEFAULT_REVISION = "26291f793822fb6be9555850f06dfe95f2d7e695"
 
 
@@ -19,17 +19,17 @@ class QwenConfig(Section):
     model_id: str = Field(DEFAULT_MODEL, min_length=1, description="The model: a hub id or a local folder.")
     revision: str | None = Field(
         None,
-        description="Branch, tag or commit of model_id on the hub. Not set: the commit this was made for, 26291f79, if model_id is "
-        "the default one, else the main branch.",
+        description="Branch, tag or commit of model_id on the hub. Not set: 26291f79, the commit the engine was written for, if "
+        "model_id is the default, else the main branch.",
     )
     adapter: str | None = Field(
-        None, min_length=1, description="Folder of a LoRA adapter that peft saved; it is merged into the weights."
+        None, min_length=1, description="Folder of a LoRA adapter saved by peft; it is merged into the weights."
     )
     device_map: str = Field(
-        "auto", min_length=1, description="Where the weights go: auto, cpu, cuda, cuda:1 (accelerate's device_map)."
+        "auto", min_length=1, description="Device of the weights: auto, cpu, cuda, cuda:1 (accelerate's device_map)."
     )
     torch_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "bfloat16", description="Number format of the weights; auto is the one they are stored in."
+        "bfloat16", description="Number format of the weights; auto is the stored format."
     )
     attn_implementation: Annotated[str, Env("SCA_QWEN_ATTN_IMPL")] = Field(
         "sdpa", min_length=1, description="Attention kernel: sdpa, eager, flash_attention_2 (transformers' names)."
@@ -37,44 +37,55 @@ class QwenConfig(Section):
     max_new_tokens: int = Field(
         2,
         ge=1,
-        description="Most text tokens the model makes per chunk. More than duplex.text_tokens_per_chunk have no place.",
+        le=1000,
+        description="Maximum number of text tokens that the model generates per chunk; more than duplex.text_tokens_per_chunk "
+        "cannot be placed.",
     )
     context_tokens: int = Field(
         16_384,
         ge=64,
-        description="Most tokens of a conversation that are remembered, 18.75 a second at most. The prompt stays, the oldest "
-        "chunks leave. No more than the model has positions.",
+        le=100 * MAX_COUNT,
+        description="Maximum number of tokens in the context; a conversation uses up to 18.75 per second. The prompt is kept, the "
+        "oldest chunks are dropped. At most the number of positions of the model.",
     )
     talker_context_frames: int = Field(
-        4096, ge=64, description="Most sounds the talker remembers of what it said, 12.5 a second."
+        4096,
+        ge=64,
+        le=100 * MAX_COUNT,
+        description="Maximum number of its own audio frames in the talker's context, 12.5 per second.",
     )
-    speaker: str = Field("ethan", min_length=1, description="The voice, one that the model names.")
+    speaker: str = Field("ethan", min_length=1, description="The voice, by the model's name for it.")
     conditioning: str = Field(
         "embed",
         pattern=r"^(embed|hidden:[1-9][0-9]{0,3})$",
-        description="What the talker is told of a text token: embed (its embedding, as the model's own generate does) or hidden:N "
-        "(what the thinker's N-th layer makes of it).",
+        description="Input of the talker for a text token: embed (its embedding, as in the model's own generate) or hidden:N "
+        "(the output of the thinker's N-th layer).",
     )
     slots: int = Field(
         0,
         ge=0,
         le=256,
-        description="Sessions that are stepped together in caches of fixed size, on a GPU as CUDA graphs. 0: each by itself.",
+        description="Number of sessions that are stepped together in caches of fixed size, on a GPU as CUDA graphs. "
+        "0: each session alone.",
     )
-    cuda_graphs: bool = Field(True, description="Whether slots on an NVIDIA GPU run as CUDA graphs.")
+    cuda_graphs: bool = Field(True, description="Run slots on an NVIDIA GPU as CUDA graphs.")
     talker_process: bool = Field(
-        False, description="Whether talker and vocoder run in a second process. Not together with slots."
+        False, description="Run the talker and the vocoder in a second process. Not together with slots."
     )
     carry_second_token: bool = Field(
         False,
-        description="Whether slots think the last text token of a chunk together with the next chunk: the same words, a pass "
+        description="Process the last text token of a chunk together with the next chunk, in slots: the same words with one pass "
         "through the thinker less. Only with conditioning embed.",
     )
-    talker_temperature: float = Field(0.9, ge=0, description="How freely sounds are drawn; 0 takes the likeliest.")
-    talker_top_k: int = Field(50, ge=1, description="Sounds are drawn from this many of the likeliest.")
-    seed: int = Field(0, ge=0, lt=2**63, description="What sounds are drawn with: the same seed, the same session.")
+    talker_temperature: float = Field(
+        0.9, ge=0, le=100, description="Sampling temperature of the talker; 0 takes the most likely code."
+    )
+    talker_top_k: int = Field(
+        50, ge=1, le=MAX_COUNT, description="Number of most likely codes that the talker samples from."
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="Random seed of the talker: the same seed gives the same session.")
 
     @property
     def model_revision(self) -> str | None:
-        """What to ask the hub for."""
+        """The revision to load from the hub."""
         return DEFAULT_REVISION if self.revision is None and self.model_id == DEFAULT_MODEL else self.revision

@@ -1,106 +1,144 @@
-"""The settings of the turn server: its model, its bounds, and when a turn is called finished."""
+"""Settings of the turn server: the model, the limits, and when a turn is considered finished."""
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from sca.config.sections.base import Section
+from sca.config.sections.base import MAX_BYTES, MAX_COUNT, MAX_SECONDS, MIN_SECONDS, Flag, Section
+from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = ["TurnConfig"]
 
 
 class TurnConfig(Section):
-    """The turn server, its model, and when a turn is called finished."""
+    """The turn server, its model, and when a turn is considered finished."""
 
-    model_id: str | None = Field(
+    model_id: Annotated[str | None, Flag("--model", "FILE|DIR|ID")] = Field(
         None,
-        description="The model: an .onnx file (v3), a folder or a hub id. Not set: the v3 file inside the installed pipecat-ai.",
+        description="The model: an .onnx file (v3), a folder or a hub id. Not set: the v3 file of the installed pipecat-ai.",
     )
     revision: str | None = Field(
         None, description="Branch, tag or commit of model_id on the hub. Not set: its main branch."
     )
-    host: str = Field("127.0.0.1", min_length=1, description="Address the turn server listens on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port of the turn server; 0 takes a free one.")
-    auth_key: SecretStr | None = Field(
-        None, description="Key that clients send as `Authorization: Key …`. Not set: none."
+    host: Annotated[str, Flag("--host", "ADDRESS")] = Field(
+        "127.0.0.1", min_length=1, description="Address that the turn server listens on."
     )
-    threshold: float = Field(0.5, ge=0, le=1, description="Finished means a probability above this.")
+    port: Annotated[int, Flag("--port", "PORT")] = Field(
+        8000, ge=0, le=65535, description="Port of the turn server; 0 takes a free one."
+    )
+    auth_key: Annotated[SecretStr | None, Flag("--auth-key", "KEY")] = Field(
+        None,
+        description="Key that clients send as `Authorization: Key …`; in the environment it is hidden from `ps`. Not set: none.",
+    )
+    threshold: Annotated[float, Flag("--threshold", "P")] = Field(
+        0.5, ge=0, le=1, description="A turn is finished when its probability is above this."
+    )
     max_secs: float | None = Field(
         None,
-        gt=0,
-        description="Only the last seconds of what is sent are judged. Not set: all the model hears (8 or 16).",
+        ge=MIN_SECONDS,
+        le=MAX_SECONDS,
+        description="Length of the end of the audio that the model is given, in seconds. Not set: the model's window (8 or 16).",
     )
     device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Where a v2 model runs: auto, cpu, cuda or cuda:1."
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Device of a v2 model: auto, cpu, cuda or cuda:1."
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Number format of a v2 model; auto is bfloat16 on a GPU and float32 on a CPU."
     )
     torch_compile: bool = Field(
-        False, description="Whether a v2 model is compiled in the background; the plain one serves until that is done."
+        False,
+        description="Compile a v2 model in the background; the model that is not compiled answers until that is done.",
     )
-    cuda_graphs: bool = Field(False, description="Whether a v2 model on a GPU is captured as one CUDA graph a bucket.")
+    cuda_graphs: bool = Field(False, description="Capture a v2 model on a GPU as one CUDA graph per bucket.")
     batch_buckets: str = Field(
-        "16,32,64", description="Batch sizes of a v2 model on a GPU, smallest first; a batch is padded to the next."
+        "16,32,64",
+        description="Batch sizes of a v2 model on a GPU, smallest first; a batch is padded to the next size.",
     )
     micro_batch_window_ms: float = Field(
-        2.0, ge=0, description="How long a batch on a GPU waits for company after its first request, in ms."
+        2.0,
+        ge=0,
+        le=60_000,
+        description="Time that the first request of a batch on a GPU waits for further requests, in ms.",
     )
-    pool: int | None = Field(
-        None, ge=1, description="Single-threaded models that work side by side on a CPU. Not set: one a core."
+    pool: Annotated[int | None, Flag("--pool", "N")] = Field(
+        None, ge=1, le=1024, description="Number of parallel single-threaded models on a CPU. Not set: one per core."
     )
     max_queue: int = Field(
-        64, ge=0, description="Most requests that may wait for a model; the next is refused at once (503)."
+        64,
+        ge=0,
+        le=MAX_COUNT,
+        description="Maximum number of requests that wait for a model; further ones are refused at once (503).",
     )
-    max_body_bytes: int = Field(8388608, ge=1, description="Largest body of a request, in bytes (413).")
+    max_body_bytes: int = Field(8388608, ge=1, le=MAX_BYTES, description="Largest body of a request, in bytes (413).")
     body_timeout_s: float = Field(
-        10.0, gt=0, description="A request's head, and then its body, has to arrive within this time, in seconds."
+        10.0,
+        gt=0,
+        le=MAX_SECONDS,
+        description="Time limit for receiving the head of a request, and again for its body, in seconds.",
     )
-    max_connections: int = Field(512, ge=1, description="Most connections at the same time (503).")
-    ask_after_s: float = Field(0.2, gt=0, description="Silence after which the model is first asked, in seconds.")
+    max_connections: int = Field(512, ge=1, le=MAX_COUNT, description="Maximum number of concurrent connections (503).")
+    ask_after_s: float = Field(
+        0.2, gt=0, le=MAX_SECONDS, description="Silence after which the model is queried first, in seconds."
+    )
     patience: str = Field(
         "0.6:0.45,1.2:0.35,2:0.25",
-        description="When to ask again while silence lasts, as SECONDS:THRESHOLD,…; empty asks once.",
+        validate_default=True,
+        description="Further queries while the silence lasts, as SECONDS:THRESHOLD,…; empty queries once.",
     )
     max_silence_s: float = Field(
-        3.0, gt=0, description="A turn is over after this much silence, in seconds, whatever the model says."
+        3.0,
+        gt=0,
+        le=MAX_SECONDS,
+        description="A turn ends after this much silence, in seconds, whatever the model predicts.",
     )
-    min_speech_s: float = Field(0.25, ge=0, description="Less speech than this, in seconds, is no turn.")
+    min_speech_s: float = Field(
+        0.25, ge=0, le=MAX_SECONDS, description="Speech shorter than this, in seconds, is not a turn."
+    )
 
     @field_validator("batch_buckets")
     @classmethod
-    def _buckets_read(cls, batch_buckets: str) -> str:
-        _buckets(batch_buckets)
+    def _check_buckets(cls, batch_buckets: str) -> str:
+        _parse_buckets(batch_buckets)
         return batch_buckets
 
     @field_validator("patience")
     @classmethod
-    def _patience_reads(cls, patience: str) -> str:
-        _curve(patience)
+    def _check_patience(cls, patience: str, info: ValidationInfo) -> str:
+        # In samples, as `ThresholdSchedule` uses them: two times may differ in seconds and not in samples.
+        first_s = info.data.get("ask_after_s", 0.0)
+        queries = [first_s, *(silence_s for silence_s, _ in _parse_patience(patience) if silence_s > first_s)]
+        samples = [max(1, seconds_to_samples(silence_s, HEARD_HZ)) for silence_s in queries]
+        if samples != sorted(set(samples)):
+            raise ValueError(
+                f"should have times that are at least one sample (1/{HEARD_HZ} s) apart and that far after turn.ask_after_s, "
+                f"which is {first_s:g}, got {patience!r}"
+            )
         return patience
 
     @property
     def buckets(self) -> tuple[int, ...]:
-        """Batch sizes, rising."""
-        return _buckets(self.batch_buckets)
+        """Batch sizes in ascending order."""
+        return _parse_buckets(self.batch_buckets)
 
     @property
     def curve(self) -> tuple[tuple[float, float], ...]:
-        """`patience` as (silence in seconds, threshold), rising in the first."""
-        return _curve(self.patience)
+        """The points of `patience` as (silence in seconds, threshold), in ascending order of silence."""
+        return _parse_patience(self.patience)
 
 
-def _buckets(text: str) -> tuple[int, ...]:
+def _parse_buckets(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     sizes = [int(part) for part in parts if re.fullmatch(r"[1-9]\d{0,3}", part, re.ASCII)]
     if len(sizes) != len(parts) or sizes != sorted(set(sizes)):
-        raise ValueError(f"should be rising whole numbers such as 16,32,64, got {text!r}")
+        raise ValueError(f"should be ascending whole numbers such as 16,32,64, got {text!r}")
     return tuple(sizes)
 
 
-def _curve(text: str) -> tuple[tuple[float, float], ...]:
-    wrong = ValueError(f"should be SECONDS:THRESHOLD,… with rising seconds and thresholds in 0-1, got {text!r}")
+def _parse_patience(text: str) -> tuple[tuple[float, float], ...]:
+    wrong = ValueError(
+        f"should be SECONDS:THRESHOLD,… with ascending seconds up to {MAX_SECONDS} and thresholds in 0-1, got {text!r}"
+    )
     points = []
     for part in text.split(",") if text.strip() else []:
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)\s*", part, re.ASCII)
@@ -108,6 +146,6 @@ def _curve(text: str) -> tuple[tuple[float, float], ...]:
             raise wrong
         points.append((float(found[1]), float(found[2])))
     silences = [silence for silence, _ in points]
-    if silences != sorted(set(silences)) or any(threshold > 1 for _, threshold in points):
+    if silences != sorted(set(silences)) or any(s > MAX_SECONDS or threshold > 1 for s, threshold in points):
         raise wrong
     return tuple(points)

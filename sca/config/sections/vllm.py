@@ -1,29 +1,39 @@
-"""The settings of the engine `vllm-omni`: which server it talks to, and how patient it is."""
+"""Settings of the engine `vllm-omni`: the server, and its timeouts."""
+
+from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from sca.config.sections.base import Section
+from sca.config.sections.base import MAX_SECONDS, Flag, Section
 
 __all__ = ["VllmConfig"]
 
 
 class VllmConfig(Section):
-    """A vLLM-Omni server, or another one that speaks the OpenAI Realtime protocol, as an engine."""
+    """A vLLM-Omni server, or another server of the OpenAI Realtime protocol, as an engine."""
 
-    base_url: str | None = Field(
+    base_url: Annotated[str | None, Flag("--base-url", "URL")] = Field(
         None, min_length=1, description="Address of the server of the engine vllm-omni, such as http://127.0.0.1:8091."
     )
-    api_key: SecretStr | None = Field(None, description="Key that is sent to it as `Authorization: Bearer …`.")
-    model: str | None = Field(None, min_length=1, description="The model it is asked for. Not set: the one it serves.")
-    voice: str | None = Field(None, min_length=1, description="The voice it is asked for. Not set: its default.")
-    connect_timeout_s: float = Field(5.0, gt=0, description="A session is ready within this time, in seconds.")
+    api_key: SecretStr | None = Field(None, description="Key sent to the server as `Authorization: Bearer …`.")
+    model: str | None = Field(None, min_length=1, description="Name of the model. Not set: the server's model.")
+    voice: str | None = Field(None, min_length=1, description="Name of the voice. Not set: the server's default.")
+    connect_timeout_s: float = Field(
+        5.0, gt=0, le=MAX_SECONDS, description="Time limit until a session is ready, in seconds."
+    )
     answer_timeout_s: float = Field(
-        8.0, gt=0, description="An answer of which nothing comes for so long, in seconds, is given up."
+        8.0,
+        gt=0,
+        le=MAX_SECONDS,
+        description="An answer is abandoned after nothing of it has arrived for this long, in seconds.",
     )
     reconnects: int = Field(
-        3, ge=0, description="How often a broken connection is made anew, with growing pauses, before the session ends."
+        3,
+        ge=0,
+        le=1000,
+        description="Number of attempts to reopen a broken connection, with growing pauses, before the session ends.",
     )
     lockstep: bool = Field(
         False,
-        description="Whether a step waits for its piece of the answer: for files in simulated time (sca live --file sets it).",
+        description="Let every step wait for its part of the answer: for files in simulated time (set by sca live --file).",
     )
