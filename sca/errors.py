@@ -1,18 +1,18 @@
-"""Every error a user can meet, and the exit code it ends in.
+"""The errors that a user can meet, and their exit codes.
 
-    ScaError                     1   a bug of ours, unless a subclass says otherwise
+    ScaError                     1   a bug in sca, unless a subclass sets another code
     ├── UsageError               2   the command line does not make sense
-    ├── ConfigError              3   a setting is unknown, of the wrong type, or does not fit another
-    │   └── GridError            3   frames, chunks and sample rates do not divide
-    ├── MissingToolError         4   a program, an extra or a model file that is needed is not installed
-    ├── InputError               5   what was read is not what it should be
-    │   ├── VerificationError    5   a data set is not what its report says
-    │   └── OutputError          5   what was made cannot be written (permission, full disk, other settings)
+    ├── ConfigError              3   a setting is unknown, invalid, or contradicts another
+    │   └── GridError            3   frames, chunks and sample rates do not divide evenly
+    ├── MissingToolError         4   a required program, extra or model file is not installed
+    ├── InputError               5   the input is not what it should be
+    │   ├── VerificationError    5   a data set does not match its report
+    │   └── OutputError          5   the output cannot be written (permission, full disk, other settings)
     ├── UpstreamError            6   the network, a hub or a site did not answer
-    └── PartialFailure           7   the run ended, and some items failed
+    └── PartialFailure           7   the run finished, and some items failed
 
-An interrupt ends in 130. `sca.cli.main` is the one place that turns these into a line on stderr and an exit code; nothing
-else prints them. Each carries a message (what, where) and a hint (what to do).
+An interrupt has exit code 130. Each error has a message (what and where) and a hint (what to do). `sca.cli.main` is the one module
+that prints them and converts them to exit codes.
 """
 
 import errno
@@ -33,13 +33,18 @@ __all__ = [
     "UsageError",
     "VerificationError",
     "check_target",
-    "refused",
+    "error_of_system",
     "writing",
 ]
 
 
 class ScaError(Exception):
-    """The root: `message` says what and where, `hint` what to do about it."""
+    """Base class of the errors.
+
+    Attributes:
+        message: What is wrong, and where.
+        hint: What to do about it.
+    """
 
     exit_code = 1
 
@@ -49,18 +54,18 @@ class ScaError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Worker processes send errors home by pickle; the default would lose the keyword-only hint.
+        # Worker processes return errors by pickle, which would lose the keyword-only hint.
         return _rebuild, (type(self), self.message, self.hint)
 
 
 class UsageError(ScaError):
-    """The arguments contradict each other or name something that cannot be."""
+    """The arguments contradict each other or name something that does not exist."""
 
     exit_code = 2
 
 
 class ConfigError(ScaError):
-    """A setting is unknown, has the wrong type, or contradicts another."""
+    """A setting is unknown, invalid, or contradicts another."""
 
     exit_code = 3
 
@@ -76,27 +81,27 @@ class MissingToolError(ScaError):
 
 
 class InputError(ScaError):
-    """A file or folder that was given is not what it should be."""
+    """A file or folder given as input is not what it should be."""
 
     exit_code = 5
 
 
 class VerificationError(InputError):
-    """A data set does not hold what its report promises."""
+    """A data set does not match its report."""
 
 
 class OutputError(InputError):
-    """A result cannot be written where it was asked for."""
+    """An output cannot be written to its path."""
 
 
 class UpstreamError(ScaError):
-    """A network, hub or site did not answer, or said no."""
+    """The network, a hub or a site did not answer, or refused the request."""
 
     exit_code = 6
 
 
-class PartialFailure(ScaError):  # noqa: N818 - not an error of the run: most of it worked
-    """The run finished; some of its items did not."""
+class PartialFailure(ScaError):  # noqa: N818 - not an error of the run, which has finished
+    """The run finished; some of its items failed."""
 
     exit_code = 7
 
@@ -107,73 +112,83 @@ def _rebuild(kind: type[ScaError], message: str, hint: str | None) -> ScaError:
 
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Turn the operating system's refusals while writing `target` into one `OutputError`."""
+    """Convert the operating system's errors while `target` is written to an `OutputError`."""
     try:
         yield
     except OSError as error:
-        told = _refusal(error, target, f"{target} cannot be made", "write")
-        if told is None:
+        converted = _output_error(error, target, "create", "write")
+        if converted is None:
             raise
-        raise told from error
+        raise converted from error
 
 
 def check_target(path: Path) -> None:
-    """Make the folder of `path`. Raises `OutputError` for a folder, a device or a pipe, and where no file can be made.
+    """Check before the work begins that a file can be created at `path`; create its folder.
 
-    A file that replaces a device takes its place for all; and what is only seen at the end of the work is seen too late.
+    Raises:
+        OutputError: The path is a folder, a device or a pipe (which a file must not replace), or no file can be created there.
     """
     with writing(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
         if path.exists() and not path.is_file():
-            raise OutputError(f"{path} is no file but a device or a pipe", hint="give the name of a file")
+            raise OutputError(f"{path} is a device or pipe, not a regular file", hint="give the name of a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=path.parent):
             pass
 
 
-def refused(error: OSError) -> InputError | None:
-    """What the operating system refused, as a line and a hint; None for what no user can mend."""
+def error_of_system(error: OSError) -> InputError | None:
+    """Convert an operating-system error to one of ours; None if the user cannot do anything about it."""
     name = error.filename
-    if not isinstance(name, str):  # a file that is open already has no name any more
+    if not isinstance(name, str):  # an open file has no name any more
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        return _refusal(error, Path("a file or standard output"), "", "") if full else None
+        return _output_error(error, Path("a file or standard output"), "write", "write") if full else None
     if error.errno == errno.ENOENT:
-        return InputError(f"{name} is not there", hint="give one that is; something may have moved it away meanwhile")
-    return _refusal(error, Path(name), f"{name} cannot be used", "use")
+        return InputError(f"{name} does not exist", hint="give another path; the file may have been moved meanwhile")
+    return _output_error(error, Path(name), "use", "use")
 
 
-def _refusal(error: OSError, target: Path, cannot: str, verb: str) -> OutputError | None:
+def _output_error(error: OSError, target: Path, action: str, permission: str) -> OutputError | None:
+    """Convert an error about `target`.
+
+    Args:
+        error: The operating-system error.
+        target: The path that the work is about.
+        action: What failed, such as `create`.
+        permission: What the user must be allowed to do, such as `write`.
+    """
+    failed = f"cannot {action} {target}"
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return OutputError(
                 f"the disk is full while writing {target}",
-                hint="free some space or give another folder; what is finished is kept and a second run goes on",
+                hint="free some space or give another folder; finished results are kept and a second run continues",
             )
         case errno.EFBIG:
             return OutputError(
                 f"{target} is larger than its file system, or a limit on this process, allows",
-                hint="give a folder on another file system, or ask for smaller files; what is finished is kept",
+                hint="give a folder on another file system, or make smaller files; finished results are kept",
             )
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            return OutputError(f"no permission to {verb} {target}", hint=f"give a folder you can {verb}")
+            return OutputError(f"no permission to {permission} {target}", hint=f"give a folder you can {permission}")
         case errno.ENOTDIR | errno.EEXIST | errno.EISDIR:
-            why = _in_the_way(target) or error.strerror
-            return OutputError(f"{cannot}: something else has that name ({why})", hint="give another name")
+            reason = _non_folder_above(target) or error.strerror
+            return OutputError(f"{failed}: the name is already in use ({reason})", hint="give another name")
         case errno.ENOENT if _is_about(error, target):
-            return OutputError(f"{cannot}: there is no such folder", hint="give a folder that you can write to")
+            return OutputError(f"{failed}: the folder does not exist", hint="give a folder that you can write to")
         case errno.ENAMETOOLONG | errno.ELOOP:
-            return OutputError(f"{cannot}: {error.strerror}", hint="give another name")
+            return OutputError(f"{failed}: {error.strerror}", hint="give another name")
     return None
 
 
-def _in_the_way(target: Path) -> str | None:
-    """The folder of `target` that is none."""
-    there = next((path for path in target.parents if path.is_symlink() or path.exists()), None)
-    return None if there is None or there.is_dir() else f"{there} is no folder"
+def _non_folder_above(target: Path) -> str | None:
+    """Describe the nearest existing parent of `target` if it is not a folder."""
+    existing = next((path for path in target.parents if path.is_symlink() or path.exists()), None)
+    return None if existing is None or existing.is_dir() else f"{existing} is not a folder"
 
 
 def _is_about(error: OSError, target: Path) -> bool:
-    """Whether what is missing is the place of `target` and not something that was read to make it."""
-    named = Path(error.filename) if isinstance(error.filename, str) else target
-    return named.parent == target.parent or named in target.parents
+    """Whether the missing path is the place of `target`, and not an input that is needed to create it."""
+    missing = Path(error.filename) if isinstance(error.filename, str) else target
+    return missing.parent == target.parent or missing in target.parents

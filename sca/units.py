@@ -11,6 +11,7 @@ from sca.errors import GridError
 
 __all__ = [
     "HEARD_HZ",
+    "MAX_SECONDS",
     "MEL_HOP_SAMPLES",
     "SPOKEN_HZ",
     "Grid",
@@ -26,6 +27,8 @@ SPOKEN_HZ = 24_000
 """Sample rate of the model output."""
 MEL_HOP_SAMPLES = 160
 """Hop of the Whisper log-mel spectrogram at 16 kHz: 10 ms."""
+MAX_SECONDS = 86_400
+"""Upper bound of a duration in settings and options, in seconds: one day."""
 
 
 def half_up(value: Fraction) -> int:

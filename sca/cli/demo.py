@@ -1,4 +1,4 @@
-"""`sca demo`: the main job on a conversation that ships with sca: build, verify, show."""
+"""`sca demo`: build, verify and show a data set from the conversation included with sca."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from sca.cli.shared.console import emit_json, out
 from sca.cli.shared.options import Json
-from sca.cli.verify import show_verification
+from sca.cli.shared.verification import show_verification
 from sca.errors import OutputError, VerificationError, writing
 from sca.textutil import counted
 
@@ -22,47 +22,45 @@ _CHUNKS_SHOWN = 28
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where to make it.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the demo to.")] = Path(
         "dataset/demo"
     ),
     json: Json = False,
 ) -> None:
-    """Build, prove and show a data set from a one-minute conversation that ships with sca. No network, no GPU."""
+    """Build, verify and show a data set from the one-minute conversation included with sca. Needs no network and no GPU."""
     from sca.config import load_settings
     from sca.data.duplex.build.dataset import build_duplex
     from sca.data.duplex.load.dataset import load
     from sca.data.duplex.verify.dataset import verify
-    from sca.resources import demo_corpus
 
     settings = load_settings(overrides={"duplex.model_path": "builtin:qwen"})
-    corpus = output / "corpus"
-    with demo_corpus() as shipped, writing(output):
+    corpus, data = output / "corpus", output / "duplex"
+    _copy_corpus(output, corpus)
+    summary = build_duplex(corpus, data, settings, force=True)
+    verification = verify(data, cache_dir=settings.paths.resolved_cache_dir)
+    if json:
+        report = summary.report.model_dump(mode="json")
+        emit_json({"corpus": str(corpus), "data": str(data), "holds": verification.holds, "report": report})
+    else:
+        _show(corpus, data, load(data), verification)
+    if not verification.holds:
+        raise VerificationError(f"the demo data set is broken: {verification.problems[0]}")
+
+
+def _copy_corpus(output: Path, corpus: Path) -> None:
+    from sca.resources import demo_corpus
+
+    with demo_corpus() as included, writing(output):
         if output.exists() and not corpus.exists() and any(output.iterdir()):
             raise OutputError(f"{output} has other files in it", hint="give an empty folder with --output")
-        # One after the other: `copytree` puts what the system refuses into an error of its own, as text.
-        for file in sorted(path for path in shipped.rglob("*") if path.is_file()):
-            copy = corpus / file.relative_to(shipped)
+        # File by file: `copytree` collects system errors as text in an error of its own.
+        for file in sorted(path for path in included.rglob("*") if path.is_file()):
+            copy = corpus / file.relative_to(included)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
-    data = output / "duplex"
-    summary = build_duplex(corpus, data, settings, force=True)
-    outcome = verify(data, cache_dir=settings.paths.resolved_cache_dir)
-    if json:
-        emit_json(
-            {
-                "corpus": str(corpus),
-                "data": str(data),
-                "holds": outcome.holds,
-                "report": summary.report.model_dump(mode="json"),
-            }
-        )
-    else:
-        _show(corpus, data, load(data), outcome)
-    if not outcome.holds:
-        raise VerificationError(f"the demo data set does not hold: {outcome.problems[0]}")
 
 
-def _show(corpus: Path, data: Path, rows: "DuplexDataset", outcome: "Verification") -> None:
+def _show(corpus: Path, data: Path, rows: "DuplexDataset", verification: "Verification") -> None:
     console = out()
     row = rows.record(0)
     console.print(
@@ -70,13 +68,11 @@ def _show(corpus: Path, data: Path, rows: "DuplexDataset", outcome: "Verificatio
         f"{counted(len(row['input_ids']), 'token')}",
         highlight=False,
     )
-    console.print(
-        "each line is a chunk; a word is said one chunk before its sound begins, so before it could be heard\n"
-    )
+    console.print("one line per chunk; the tokens of a spoken word are one chunk before its audio\n")
     for line in _chunk_lines(rows, row):
         console.print(line, markup=False)
-    console.print("\n[bold]The proof[/]")
-    show_verification(outcome)
+    console.print("\n[bold]The checks[/]")
+    show_verification(verification)
     console.print(f"\nThe corpus (two speakers, one file each) is in {corpus}")
     console.print(f"The data set (a datasets.DatasetDict: storage, train) is in {data}")
     console.print("\nTry next:")
@@ -89,17 +85,17 @@ def _show(corpus: Path, data: Path, rows: "DuplexDataset", outcome: "Verificatio
 
 
 def _chunk_lines(rows: "DuplexDataset", row: dict[str, Any]) -> list[str]:
-    """The beginning of a row as text: a line a chunk, with what is heard in it and the words whose tokens stand in it."""
+    """Format the beginning of a row: one line per chunk, with the heard words and the spoken words placed in it."""
     chunk_s = float(rows.grid.chunk_s)
-    said: dict[int, list[str]] = {}
+    spoken: dict[int, list[str]] = {}
     for segment in row["segments"]:
         for word in segment["words"]:
-            said.setdefault(word["chunk"], []).append(word["word"])
+            spoken.setdefault(word["chunk"], []).append(word["word"])
     heard: dict[int, list[str]] = {}
     for word in rows.words(row["session_id"], row["listener"]):
         heard.setdefault(int(word["start"] / chunk_s) - row["start_chunk"], []).append(word["word"])
-    lines = [f"  {'time':>7}   {'heard':<24} said"]
+    lines = [f"  {'time':>7}   {'heard':<24} spoken"]
     for chunk in range(min(row["n_chunks"], _CHUNKS_SHOWN)):
         words = " ".join(heard.get(chunk, []))
-        lines.append(f"  {chunk * chunk_s:5.2f} s   {words or '·':<24} {' '.join(said.get(chunk, [])) or '·'}")
+        lines.append(f"  {chunk * chunk_s:5.2f} s   {words or '·':<24} {' '.join(spoken.get(chunk, [])) or '·'}")
     return lines

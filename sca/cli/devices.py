@@ -1,4 +1,4 @@
-"""`sca devices`: which microphones and loudspeakers there are."""
+"""`sca devices`: list microphones and loudspeakers."""
 
 from sca.cli.shared.console import emit_json, out
 from sca.cli.shared.options import Backend, Json
@@ -7,7 +7,7 @@ __all__ = ["devices"]
 
 
 def devices(backend: Backend = "miniaudio", as_json: Json = False) -> None:
-    """List microphones and loudspeakers, with what sca live --input-device and --output-device call them."""
+    """List microphones and loudspeakers, with their names for --input-device and --output-device."""
     from sca.infer.audio_io.base import device_to_dict
     from sca.infer.audio_io.registry import load_backend
 
@@ -30,4 +30,4 @@ def devices(backend: Backend = "miniaudio", as_json: Json = False) -> None:
     console.print(table)
     for direction in ("input", "output"):
         if not any(device.direction == direction for device in found):
-            console.print(f"there is no {direction} device")
+            console.print(f"no {direction} device found")

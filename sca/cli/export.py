@@ -1,29 +1,26 @@
-"""`sca export`: a duplex data set in the formats of others."""
+"""`sca export`: write a duplex data set in other formats."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sca.cli.shared.console import emit_json, out
-from sca.cli.shared.options import Force, Jobs, Json, Quiet
+from sca.cli.shared.options import Force, Jobs, Json, Quiet, parse_size
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.retry import RetryFailed
-from sca.errors import PartialFailure, UsageError
+from sca.errors import PartialFailure
 from sca.textutil import counted
 
 if TYPE_CHECKING:
     from sca.data.export.run import ExportDetails
     from sca.data.runs.summary import RunSummary
 
-__all__ = ["export", "parse_size"]
-
-_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "KI": 1024, "MI": 1024**2, "GI": 1024**3}
+__all__ = ["export"]
 
 
 def export(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data set made by sca build-duplex.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Data set made by sca build-duplex.")],
     to: Annotated[
         str,
         typer.Option(
@@ -32,10 +29,14 @@ def export(
             "words; other names are formats of installed plugins.",
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write the export to.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the export to.")],
     shard_size: Annotated[
         str,
-        typer.Option(metavar="SIZE", help="About how large a file (moshi, lhotse: a folder) may get, such as 200MB."),
+        typer.Option(
+            metavar="SIZE",
+            help="Approximate maximum size of a file (moshi, lhotse: of a folder), such as 200MB or 1GiB; "
+            "K is 1000 bytes, Ki is 1024.",
+        ),
     ] = "500MB",
     jobs: Jobs = None,
     retry_failed: RetryFailed = True,
@@ -45,12 +46,12 @@ def export(
 ) -> None:
     """Write a data set as Parquet, WebDataset, moshi-finetune or lhotse.
 
-    The source is held against its own report first. An export that was interrupted goes on where it was, and every run makes the
+    The source is first checked against its own report. An interrupted export continues where it stopped, and every run writes the
     same bytes.
     """
     from sca.data.export.run import export as run
 
-    size = parse_size(shard_size)
+    size = parse_size(shard_size, "--shard-size")
     with audio_progress("shards", quiet=quiet) as progress:
         summary = run(
             data,
@@ -98,11 +99,3 @@ def _print_summary(summary: "RunSummary[ExportDetails]") -> None:
     )
     if details.can_verify and not summary.failed:
         console.print(f"verify it:  sca verify {details.root}", markup=False)
-
-
-def parse_size(text: str) -> int:
-    """Bytes of `200MB`, `1.5GiB` or `1000000`. Raises `UsageError`."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?I?)B?", text.strip().upper())
-    if not found or found[2] not in _UNITS or float(found[1]) * _UNITS[found[2]] < 1:
-        raise UsageError(f"--shard-size should be a size such as 200MB or 1GiB, got {text!r}")
-    return int(float(found[1]) * _UNITS[found[2]])

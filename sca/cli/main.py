@@ -1,4 +1,4 @@
-"""The `sca` command: its subcommands, and the one place where an error becomes a line and an exit code."""
+"""The `sca` command: its subcommands, and the conversion of errors to a message and an exit code."""
 
 import os
 import sys
@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
+from typing_extensions import override
 
 from sca.cli.acquire.download import download
 from sca.cli.acquire.search import search
@@ -18,16 +19,17 @@ from sca.cli.convert import convert
 from sca.cli.demo import demo
 from sca.cli.devices import devices
 from sca.cli.doctor.command import doctor
-from sca.cli.eval import app as eval_app
+from sca.cli.eval.app import app as eval_app
 from sca.cli.export import export
 from sca.cli.inspect import inspect
 from sca.cli.live.command import live
 from sca.cli.serve import serve
+from sca.cli.shared.settings_options import SettingsCommand
 from sca.cli.transcode import transcode
 from sca.cli.transcribe import transcribe
-from sca.cli.turn.command import app as turn_app
+from sca.cli.turn.app import app as turn_app
 from sca.cli.verify import verify
-from sca.errors import ScaError, refused
+from sca.errors import ScaError, error_of_system
 
 __all__ = ["Boundary", "app", "report", "run"]
 
@@ -41,28 +43,28 @@ def report(error: ScaError) -> int:
 
 
 class Boundary(TyperGroup):
-    """The root command: what a user did leaves it as a line and an exit code, a bug of ours as the exception it is."""
+    """The root command. A user's error becomes a message and an exit code; a bug of sca is raised unchanged."""
 
+    @override
     def invoke(self, ctx: Any) -> Any:
-        """Run the subcommand."""
-        # Here and not around `app()`, where it would be too late: Typer ends an interrupt and a closed pipe on its own,
-        # without a word. `except*` because a task group wraps even a single error.
-        leave = typer.Exit()
+        # Here and not around `app()`, which is too late: Typer ends an interrupt and a closed pipe on its own, silently.
+        # `except*`, because a task group wraps even a single error.
+        exit_ = typer.Exit()
         try:
-            with _refusals_told():
+            with _system_errors_converted():
                 try:
                     return super().invoke(ctx)
                 finally:
-                    sys.stdout.flush()  # shows a reader that left now and not at the interpreter's end
+                    sys.stdout.flush()  # a closed pipe raises here and not when the interpreter ends
         except* ScaError as errors:
             codes = [report(error) for error in _leaves(errors)]
-            leave = typer.Exit(codes[0])
+            exit_ = typer.Exit(codes[0])
         except* KeyboardInterrupt:
-            sys.stderr.write("sca: interrupted; what is finished is kept, and the same command goes on from there\n")
-            leave = typer.Exit(130)
+            sys.stderr.write("sca: interrupted; finished results are kept, and the same command continues from there\n")
+            exit_ = typer.Exit(130)
         except* BrokenPipeError:
             _discard_stdout()
-        raise leave
+        raise exit_
 
 
 def _leaves(errors: BaseExceptionGroup[ScaError]) -> Iterator[ScaError]:
@@ -74,22 +76,22 @@ def _leaves(errors: BaseExceptionGroup[ScaError]) -> Iterator[ScaError]:
 
 
 @contextmanager
-def _refusals_told() -> Iterator[None]:
-    """Turn what the system refuses, and no command saw coming, into an error of ours."""
+def _system_errors_converted() -> Iterator[None]:
+    """Convert an operating-system error that no command handled to one of our errors."""
     try:
         yield
     except OSError as error:
-        told = refused(error)
-        if told is None:
+        converted = error_of_system(error)
+        if converted is None:
             raise
         if error.filename is None:
-            _discard_stdout()  # which may be what is full: not again at the interpreter's end
-        raise told from error
+            _discard_stdout()  # stdout may be what is full: no second attempt when the interpreter ends
+        raise converted from error
 
 
 def _discard_stdout() -> None:
-    """Stdout takes no more, such as when its reader left (`sca … | head`). What is still written goes nowhere, quietly."""
-    with suppress(OSError):  # a stdout that is no file has nothing to point elsewhere
+    """Redirect stdout to nowhere, because its reader is gone (`sca … | head`) or it cannot be written."""
+    with suppress(OSError):  # a stdout without a file descriptor cannot be redirected
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
@@ -98,37 +100,37 @@ def _discard_stdout() -> None:
 app = typer.Typer(
     name="sca",
     cls=Boundary,
-    help="Recordings of people talking become full-duplex training data; full-duplex speech models run live.",
+    help="Turn recordings of conversations into full-duplex training data, and run full-duplex speech models live.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# The order of the road: recordings to data, data to proof, then the live half, then the tool itself.
+# In the order of use: from recordings to data, from data to checks, then the live part, then the tool itself.
 app.command("demo")(demo)
 app.command("search")(search)
 app.command("download")(download)
 app.command("transcode")(transcode)
 app.command("transcribe")(transcribe)
-app.command("convert")(convert)
-app.command("build-duplex")(build_duplex)
-app.command("build-duplex-dataset", hidden=True)(build_duplex)
-app.command("verify")(verify)
-app.command("inspect")(inspect)
+app.command("convert", cls=SettingsCommand)(convert)
+app.command("build-duplex", cls=SettingsCommand)(build_duplex)
+app.command("build-duplex-dataset", cls=SettingsCommand, hidden=True)(build_duplex)
+app.command("verify", cls=SettingsCommand)(verify)
+app.command("inspect", cls=SettingsCommand)(inspect)
 app.command("export")(export)
-app.command("live")(live)
-app.command("run-live", hidden=True)(live)
-app.command("serve")(serve)
+app.command("live", cls=SettingsCommand)(live)
+app.command("run-live", cls=SettingsCommand, hidden=True)(live)
+app.command("serve", cls=SettingsCommand)(serve)
 app.add_typer(turn_app, name="turn")
 app.add_typer(eval_app, name="eval")
 app.command("devices")(devices)
-app.command("doctor")(doctor)
+app.command("doctor", cls=SettingsCommand)(doctor)
 app.add_typer(config_app, name="config")
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         from sca.version import __version__
 
         typer.echo(f"sca {__version__}")
@@ -138,24 +140,24 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Hold the options that come before a subcommand."""
 
 
 def run() -> NoReturn:
-    """Entry point of the console script."""
+    """Run the command line: the entry point of the console script."""
     if not sys.stdout.isatty():
-        app.rich_markup_mode = None  # no boxes in a file or a pipe, and `sca --help` there takes half the time
+        app.rich_markup_mode = None  # no boxes in a file or a pipe; it also halves the time of `sca --help`
     try:
-        with _refusals_told():  # once more: `sca --help` into a full disk gets to no subcommand
+        with _system_errors_converted():  # again here: `sca --help` with a full disk does not reach `Boundary.invoke`
             app(prog_name="sca")
     except ScaError as error:
         sys.exit(report(error))
-    except Exception:  # noqa: BLE001 - the process boundary: whatever gets here is a bug of ours
+    except Exception:  # noqa: BLE001 - the process boundary: all that remains are bugs of sca
         traceback.print_exc()
-        sys.stderr.write("sca: this is a bug of sca, not of yours; please report it with the lines above\n")
+        sys.stderr.write("sca: this is a bug in sca; please report it with the lines above\n")
         sys.exit(1)
     sys.exit(0)
 

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -213,8 +213,8 @@ def _from_text(text: str, key: Key, model: type[BaseModel]) -> object:
     """Convert text to a field's type; `none` means no value for an optional field."""
     if key.optional and text.strip().lower() in ("", "none"):
         return None
-    adapter: TypeAdapter[object] = TypeAdapter(model.model_fields[key.field].annotation)
-    return adapter.validate_python(text)
+    annotation: Any = model.model_fields[key.field].annotation
+    return TypeAdapter(annotation).validate_python(text)
 
 
 def apply_preset(preset: str) -> dict[str, object]:

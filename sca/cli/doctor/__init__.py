@@ -1,1 +1,1 @@
-"""`sca doctor`."""
+"""The command `sca doctor`: its checks and its table."""

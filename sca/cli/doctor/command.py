@@ -1,48 +1,55 @@
-"""`sca doctor`: what is there, what is not, and the command that fixes it."""
+"""`sca doctor`: check the machine, with a fix for what is missing."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sca.cli.shared.console import emit_json, out
-from sca.cli.shared.options import ConfigFile, Json, settings_from
+from sca.cli.shared.options import Json
+from sca.cli.shared.settings_options import settings_options
 from sca.errors import MissingToolError
 
 if TYPE_CHECKING:
     from sca.cli.doctor.checks import Check
+    from sca.config import Settings
 
 __all__ = ["doctor", "examine"]
 
 _COLOURS = {"ok": "green", "warn": "yellow", "missing": "red"}
 
 
-def doctor(config: ConfigFile = None, json: Json = False) -> None:
-    """Look over this machine: programs, packages, GPU, hub, microphone, disk. Exit 4 when a core command cannot run."""
-    cache_dir = settings_from(config).paths.resolved_cache_dir
-    checks = examine(cache_dir, Path.cwd())
-    gone = [check for check in checks if check.status == "missing"]
+@settings_options(set_values=False)
+def doctor(*, settings: "Settings", json: Json = False) -> None:
+    """Check this machine: programs, packages, GPU, hub, microphone, disk. Exit code 4 if a core command cannot run."""
+    checks = examine(settings.paths.resolved_cache_dir, Path.cwd())
+    missing = [check for check in checks if check.status == "missing"]
     if json:
-        plain = [{"name": c.name, "status": c.status, "found": c.found, "fix": c.fix} for c in checks]
-        emit_json({"ok": not gone, "checks": plain})
+        rows = [{"name": c.name, "status": c.status, "found": c.found, "fix": c.fix} for c in checks]
+        emit_json({"ok": not missing, "checks": rows})
     else:
         _show(checks)
-    if gone:
-        names = ", ".join(check.name for check in gone)
-        raise MissingToolError(f"what core commands need is missing: {names}", hint=gone[0].fix)
+    if missing:
+        names = ", ".join(check.name for check in missing)
+        raise MissingToolError(f"what core commands need is missing: {names}", hint=missing[0].fix)
 
 
 def examine(cache_dir: Path, work_dir: Path) -> list["Check"]:
-    """All checks, several at a time: some wait for programs or the network."""
+    """Run all checks in parallel, because some wait for programs or the network."""
     from concurrent.futures import ThreadPoolExecutor
     from functools import partial
 
     from sca.cli.doctor.checks import CHECKS, Check
     from sca.cli.doctor.network import cache, disk, hub
 
-    looks: list[Callable[[], Check | list[Check]]] = [*CHECKS, hub, partial(cache, cache_dir), partial(disk, work_dir)]
-    with ThreadPoolExecutor(len(looks)) as pool:
-        found = [future.result() for future in [pool.submit(look) for look in looks]]
-    return [check for one in found for check in (one if isinstance(one, list) else [one])]
+    functions: list[Callable[[], Check | list[Check]]] = [
+        *CHECKS,
+        hub,
+        partial(cache, cache_dir),
+        partial(disk, work_dir),
+    ]
+    with ThreadPoolExecutor(len(functions)) as pool:
+        results = [future.result() for future in [pool.submit(function) for function in functions]]
+    return [check for result in results for check in (result if isinstance(result, list) else [result])]
 
 
 def _show(checks: list["Check"]) -> None:
@@ -50,7 +57,7 @@ def _show(checks: list["Check"]) -> None:
     from rich.text import Text
 
     console = out()
-    if not console.is_terminal:  # nothing to fold into
+    if not console.is_terminal:  # a pipe has no width to fold text to
         for check in checks:
             console.print(f"{check.status:<8} {check.name:<12} {check.found}", markup=False)
             if check.fix and check.status != "ok":

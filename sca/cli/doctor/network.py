@@ -1,4 +1,4 @@
-"""What `sca doctor` asks of places: the hub and what of it is here, the cache folder, the disk."""
+"""Checks of `sca doctor` outside the installation: the hub and its cache, the cache folder, the disk."""
 
 import os
 import shutil
@@ -17,41 +17,41 @@ _SHOWN = 4
 
 
 def hub() -> Check:
-    """Whether models can be fetched, and which are here already."""
+    """Check whether models can be downloaded, and list those that already are."""
     from huggingface_hub import constants
 
-    here = _cached(Path(constants.HF_HUB_CACHE))
+    cached = _cached_models(Path(constants.HF_HUB_CACHE))
     if constants.HF_HUB_OFFLINE:
         return Check(
-            "hub", Status.warn, f"offline mode (HF_HUB_OFFLINE); {here}", "unset HF_HUB_OFFLINE to fetch models"
+            "hub", Status.warn, f"offline mode (HF_HUB_OFFLINE); {cached}", "unset HF_HUB_OFFLINE to download models"
         )
-    why = _unreachable(constants.ENDPOINT)
-    if why is None:
-        return Check("hub", Status.ok, f"{constants.ENDPOINT} answers; {here}")
+    reason = _why_unreachable(constants.ENDPOINT)
+    if reason is None:
+        return Check("hub", Status.ok, f"{constants.ENDPOINT} answers; {cached}")
     fix = "check the network and the proxy (HTTPS_PROXY), or name a mirror in HF_ENDPOINT; models in local folders work"
-    return Check("hub", Status.warn, f"{constants.ENDPOINT} does not answer ({why}); {here}", fix)
+    return Check("hub", Status.warn, f"{constants.ENDPOINT} does not answer ({reason}); {cached}", fix)
 
 
 def cache(folder: Path) -> Check:
-    """The folder for what can be made again."""
-    there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        return Check("cache", Status.warn, f"{folder} cannot be written", "name another in SCA_CACHE_DIR")
-    return Check("cache", Status.ok, f"{folder}{'' if folder.exists() else ' (made when needed)'}")
+    """Check the folder of files that can be recreated."""
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        return Check("cache", Status.warn, f"{folder} cannot be written", "set SCA_CACHE_DIR to another folder")
+    return Check("cache", Status.ok, f"{folder}{'' if folder.exists() else ' (created when needed)'}")
 
 
 def disk(folder: Path) -> Check:
-    """Free space where results would go."""
+    """Check the free space in the folder of results."""
     free = shutil.disk_usage(folder).free
     found = f"{free / (1 << 30):.0f} GiB free in {folder}"
     low = free < _LOW_BYTES
-    fix = "an hour of 48 kHz FLAC takes about 0.2 GiB: free some space or write elsewhere"
+    fix = "an hour of 48 kHz FLAC takes about 0.2 GiB: free some space or write to another disk"
     return Check("disk", Status.warn if low else Status.ok, found, fix if low else None)
 
 
-def _cached(folder: Path) -> str:
+def _cached_models(folder: Path) -> str:
     models = sorted(path.name.removeprefix("models--").replace("--", "/") for path in folder.glob("models--*"))
     if not models:
         return "no cached models"
@@ -59,22 +59,22 @@ def _cached(folder: Path) -> str:
     return f"cached: {', '.join(models[:_SHOWN])}{more}"
 
 
-def _unreachable(endpoint: str) -> str | None:
-    """Why the hub does not answer, None when it does. Any answer counts, a refusal too."""
-    said: list[str | None] = []
+def _why_unreachable(endpoint: str) -> str | None:
+    """Return why the hub does not answer, or None if it does. An HTTP error is an answer."""
+    results: list[str | None] = []
 
-    def ask() -> None:
+    def request() -> None:
         try:
             with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=_HUB_S):  # noqa: S310 - http only
-                said.append(None)
+                results.append(None)
         except urllib.error.HTTPError as error:
             error.close()
-            said.append(None)
+            results.append(None)
         except (OSError, ValueError) as error:
-            said.append(str(getattr(error, "reason", None) or error))
+            results.append(str(getattr(error, "reason", None) or error))
 
-    # Looking up a name knows no time limit, so another thread does it and may be left behind.
-    thread = threading.Thread(target=ask, daemon=True)
+    # A name lookup has no time limit, so it runs in a thread that may be left behind.
+    thread = threading.Thread(target=request, daemon=True)
     thread.start()
     thread.join(_HUB_S)
-    return said[0] if said else f"no answer in {_HUB_S:g} s"
+    return results[0] if results else f"no answer in {_HUB_S:g} s"

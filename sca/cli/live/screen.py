@@ -1,6 +1,6 @@
-"""What a live session looks like: meters, text, state and latency when a person watches, plain lines when nobody does.
+"""Display of a live session: a full-screen view in a terminal, plain lines elsewhere.
 
-Both kinds are listeners of a session and print to stderr. Knows nothing of devices: it asks `MicSessionHandle.status` how things are.
+Both displays are listeners of the session and print to stderr. They read the state of the devices from `MicSessionHandle.status`.
 """
 
 import math
@@ -8,12 +8,15 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
 
 from sca.cli.shared.console import stderr
 from sca.infer.frames import AudioOutput, ControlFrame, ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd
 from sca.infer.interfaces import BaseListener
 from sca.textutil import counted
+from sca.units import SPOKEN_HZ
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,96 +35,101 @@ _TEXT_KEPT = 400
 
 
 def meter(level: float, width: int = _METER_WIDTH) -> str:
-    """A bar for an RMS level in [0, 1], from -60 dB to full scale, and the level in dB."""
+    """Draw a bar for an RMS level in [0, 1], from -60 dB to full scale, followed by the level in dB."""
     db = 20 * math.log10(max(level, 1e-6))
     filled = round(width * min(1.0, max(0.0, 1 - db / _FLOOR_DB)))
     shown = f"{db:4.0f} dB" if db > _FLOOR_DB else "  silent"
     return "█" * filled + "·" * (width - filled) + f" {shown}"
 
 
+def _notice(frame: ControlFrame) -> str | None:
+    """Format a control frame that both displays show the same way."""
+    match frame:
+        case Lag():
+            lag = counted(frame.behind_chunks, "chunk")
+            return f"behind by {lag} ({frame.reason}), {frame.dropped_chunks} dropped"
+        case ErrorFrame(fatal=False):
+            return frame.message
+    return None
+
+
 class PlainLog(BaseListener):
-    """One line for what happens, for logs and pipes. No text of the conversation: a log is read by others."""
+    """One line per event, for logs and pipes. Without the text of the conversation, because others may read a log."""
 
     def __init__(self, write: Callable[[str], object] | None = None) -> None:
         self._write = sys.stderr.write if write is None else write
         self._turn: int | None = None
 
     def notify(self, line: str) -> None:
-        """Say something to the user."""
+        """Print a line for the user."""
         self._write(f"sca: {line}\n")
 
+    @override
     def on_output(self, frame: AudioOutput, sample: int) -> None:
-        """See `SessionListener`."""
         if frame.turn_id != self._turn:
             self._turn = frame.turn_id
-            self.notify(f"turn {frame.turn_id}: speaks from {sample / 24_000:.2f} s")
+            self.notify(f"turn {frame.turn_id}: speaks from {sample / SPOKEN_HZ:.2f} s")
 
+    @override
     def on_control(self, frame: ControlFrame) -> None:
-        """See `SessionListener`."""
         match frame:
             case TurnEnd():
-                self.notify(f"turn {frame.turn_id}: said")
+                self.notify(f"turn {frame.turn_id}: complete")
             case Interrupt():
                 self.notify(f"turn {frame.turn_id}: interrupted by the {frame.by}")
-            case Lag():
-                self.notify(
-                    f"behind by {counted(frame.behind_chunks, 'chunk')} ({frame.reason}), {frame.dropped_chunks} dropped"
-                )
-            case ErrorFrame(fatal=False):
-                self.notify(frame.message)
+            case _:
+                notice = _notice(frame)
+                if notice is not None:
+                    self.notify(notice)
 
 
 class LiveScreen(BaseListener):
-    """What is shown of a session; `render` draws it. Times are passed in, in seconds of any clock."""
+    """The view of a session in a terminal; `render` draws it. Times are passed in, in seconds of any clock."""
 
     def __init__(self, engine: str, now_s: Callable[[], float]) -> None:
         self._engine = engine
         self._now_s = now_s
         self._notices: deque[str] = deque(maxlen=_NOTICES)
-        self._hears = self._says = ""
+        self._thoughts = self._speech = ""
         self._turn: int | None = None
         self._interrupted_s = -math.inf
-        self._hand: MicSessionHandle | None = None
+        self._session: MicSessionHandle | None = None
 
-    def attach(self, hand: "MicSessionHandle") -> None:
-        """Show this session from now on."""
-        self._hand = hand
+    def attach(self, session: "MicSessionHandle") -> None:
+        """Show the status of this session from now on."""
+        self._session = session
 
     def notify(self, line: str) -> None:
-        """Say something to the user."""
+        """Show a line to the user."""
         self._notices.append(line)
 
+    @override
     def on_output(self, frame: AudioOutput, sample: int) -> None:
-        """See `SessionListener`."""
         if frame.turn_id != self._turn:
-            self._turn, self._says = frame.turn_id, ""
-        self._says = (self._says + frame.text_log)[-_TEXT_KEPT:]
+            self._turn, self._speech = frame.turn_id, ""
+        self._speech = (self._speech + frame.text_log)[-_TEXT_KEPT:]
 
+    @override
     def on_packet(self, packet: ThoughtPacket) -> None:
-        """See `SessionListener`."""
-        self._hears = (self._hears + packet.text_token_str)[-_TEXT_KEPT:]
+        self._thoughts = (self._thoughts + packet.text_token_str)[-_TEXT_KEPT:]
 
+    @override
     def on_control(self, frame: ControlFrame) -> None:
-        """See `SessionListener`."""
-        match frame:
-            case Interrupt():
-                self._interrupted_s = self._now_s()
-                self._says += " …"
-            case Lag():
-                self.notify(
-                    f"behind by {counted(frame.behind_chunks, 'chunk')} ({frame.reason}), {frame.dropped_chunks} dropped"
-                )
-            case ErrorFrame(fatal=False):
-                self.notify(frame.message)
+        if isinstance(frame, Interrupt):
+            self._interrupted_s = self._now_s()
+            self._speech += " …"
+        notice = _notice(frame)
+        if notice is not None:
+            self.notify(notice)
 
     def state(self, status: "MicStatus") -> str:
-        """listening, speaking, or interrupted for a moment."""
+        """Return listening, speaking, or for a moment interrupted."""
         if self._now_s() - self._interrupted_s < _INTERRUPTED_S:
             return "interrupted"
         return "speaking" if status.playing else "listening"
 
     def render(self) -> "RenderableType":
-        """Draw it."""
+        """Draw the view."""
         from rich.panel import Panel
         from rich.table import Table
         from rich.text import Text
@@ -129,8 +137,8 @@ class LiveScreen(BaseListener):
         table = Table.grid(padding=(0, 2))
         table.add_column(style="bold", no_wrap=True)
         table.add_column(ratio=1)
-        if self._hand is not None:
-            for name, value in self._rows(self._hand.status()):
+        if self._session is not None:
+            for name, value in self._rows(self._session.status()):
                 table.add_row(name, Text(value))
         for notice in self._notices:
             table.add_row("", Text(notice, style="dim"))
@@ -150,10 +158,10 @@ class LiveScreen(BaseListener):
                 "state",
                 f"{self.state(status)} · {status.heard_s:.0f} s · {counted(status.interruptions, 'interruption')}",
             ),
-            ("hear", meter(status.input_level) + ("  CLIPPED" if status.clipped else "")),
-            ("say", meter(status.output_level)),
-            ("thinks", self._hears),
-            ("says", self._says),
+            ("input", meter(status.input_level) + ("  CLIPPED" if status.clipped else "")),
+            ("output", meter(status.output_level)),
+            ("thinks", self._thoughts),
+            ("speaks", self._speech),
             ("mouth to ear", latency),
             ("dropped", lost),
             ("devices", f"{status.input_name} → {status.output_name} ({status.backend}, echo {status.echo})"),
@@ -163,21 +171,21 @@ class LiveScreen(BaseListener):
 
 @contextmanager
 def keys(on_key: Callable[[str], None]) -> Iterator[None]:
-    """Call `on_key` on the running event loop for each key, unechoed; the terminal is as it was on every way out."""
+    """Call `on_key` on the running event loop for each key, without echo; restore the terminal afterwards."""
     import asyncio
     import os
 
     try:
         import termios
         import tty
-    except ImportError:  # Windows: Ctrl-C still ends
+    except ImportError:  # Windows: Ctrl-C still ends the session
         yield
         return
     if not sys.stdin.isatty():
         yield
         return
     fd = sys.stdin.fileno()
-    before: Any = termios.tcgetattr(fd)
+    before = termios.tcgetattr(fd)
     loop = asyncio.get_running_loop()
 
     def read() -> None:
@@ -194,15 +202,15 @@ def keys(on_key: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextmanager
-def screen(view: LiveScreen, hand: "MicSessionHandle") -> Iterator[None]:
-    """Show `view` on stderr and obey its keys; needs a running event loop."""
+def screen(view: LiveScreen, session: "MicSessionHandle") -> Iterator[None]:
+    """Show the view on stderr and handle its keys. Needs a running event loop."""
     import asyncio
 
     from rich.live import Live
 
-    view.attach(hand)
+    view.attach(session)
     loop = asyncio.get_running_loop()
-    actions = {"q": hand.stop, " ": hand.interrupt}
+    actions = {"q": session.stop, " ": session.interrupt}
     with (
         keys(lambda key: actions.get(key, lambda: None)()),
         Live(console=stderr(), auto_refresh=False, get_renderable=view.render) as live,

@@ -1,99 +1,129 @@
-"""Options that several commands share, spelled once, and how they become settings."""
+"""Options that several commands share, and options that hold durations and sizes.
 
-from collections.abc import Mapping, Sequence
+Options of settings are not here: `sca.cli.shared.settings_options` builds them from the settings' fields.
+"""
+
+import math
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from sca.config import Settings
+from sca.errors import UsageError
+from sca.units import MAX_SECONDS
 
 __all__ = [
+    "MAX_COUNT",
     "Backend",
-    "BaseUrl",
     "ConfigFile",
-    "Engine",
     "Force",
-    "Host",
     "Insecure",
     "Jobs",
     "Json",
-    "Port",
     "Preset",
     "Quiet",
     "SetValues",
-    "Speaker",
-    "settings_from",
+    "count_option",
+    "parse_size",
+    "seconds_option",
 ]
+
+MAX_COUNT = 1_000_000
+"""Upper bound of counts in options."""
+_MAX_JOBS = 1024
+_MAX_BYTES = 2**40
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3}
 
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="Read settings from this TOML file.", show_default=False),
+    typer.Option("--config", metavar="FILE", help="TOML file to read settings from.", show_default=False),
 ]
 SetValues = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set one setting; may be repeated.", show_default=False),
+    typer.Option("--set", metavar="KEY=VALUE", help="Value of one setting; may be repeated.", show_default=False),
 ]
 Preset = Annotated[
     str | None,
     typer.Option(
-        "--preset", metavar="AUDIOxTEXT", help="Tokens heard and spoken per chunk, such as 8x4.", show_default=False
+        "--preset",
+        metavar="AUDIOxTEXT",
+        help="Input audio and output text tokens per chunk, such as 8x4.",
+        show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Force = Annotated[bool, typer.Option("--force", help="Do again, and write over, what is already there.")]
+Force = Annotated[bool, typer.Option("--force", help="Redo and overwrite existing output.")]
 Jobs = Annotated[
     int | None,
     typer.Option(
-        "--jobs", "-j", min=1, metavar="N", help="How many at a time; one a core if not given.", show_default=False
-    ),
-]
-Engine = Annotated[
-    str | None, typer.Option("--engine", metavar="NAME", help="Who answers; parrot if not given.", show_default=False)
-]
-BaseUrl = Annotated[
-    str | None, typer.Option("--base-url", metavar="URL", help="Server of the engine vllm-omni.", show_default=False)
-]
-Host = Annotated[
-    str | None,
-    typer.Option("--host", metavar="ADDRESS", help="Where to listen; 127.0.0.1 if not given.", show_default=False),
-]
-Port = Annotated[
-    int | None,
-    typer.Option(
-        "--port", min=0, max=65535, metavar="PORT", help="8000 if not given; 0 takes a free one.", show_default=False
-    ),
-]
-Insecure = Annotated[bool, typer.Option("--insecure", help="Listen on an address others can reach, without a key.")]
-Backend = Annotated[
-    str, typer.Option("--backend", metavar="NAME", help="Library that reaches devices: miniaudio or sounddevice.")
-]
-Speaker = Annotated[
-    str | None,
-    typer.Option(
-        "--speaker",
-        metavar="MODEL",
-        help="Whose voice: none, ecapa, ecapa:FOLDER-OR-HUB-ID or an .onnx file (none).",
+        "--jobs",
+        "-j",
+        min=1,
+        max=_MAX_JOBS,
+        metavar="N",
+        help="Number of parallel jobs. Not set: one per core.",
         show_default=False,
     ),
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Allow an address that other machines can reach, without a key.")
+]
+Backend = Annotated[
+    str, typer.Option("--backend", metavar="NAME", help="Audio device library: miniaudio or sounddevice.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress; errors are still shown.")]
 
 
-def settings_from(
-    config_file: Path | None,
-    set_values: Sequence[str] | None = None,
-    preset: str | None = None,
-    options: Mapping[str, object] | None = None,
-) -> "Settings":
-    """The settings of a command. A named option beats `--set`, and `--set` beats `--preset`.
+def seconds_option(*names: str, help: str, least: float = 0.0, show_default: bool = True) -> Any:  # noqa: A002
+    """Create an option for a duration in seconds, from `least` to one day; NaN and infinity are refused."""
+    return typer.Option(
+        *names,
+        min=least,
+        max=MAX_SECONDS,
+        metavar="SECONDS",
+        help=help,
+        callback=_refuse_nan,
+        show_default=show_default,
+    )
 
-    options: values of the command's own options by dotted setting name; None is an option that was not given.
+
+def count_option(*names: str, help: str, least: int = 0, most: int = MAX_COUNT, show_default: bool = True) -> Any:  # noqa: A002
+    """Create an option for a whole number from `least` to `most`."""
+    return typer.Option(*names, min=least, max=most, metavar="N", help=help, show_default=show_default)
+
+
+def _refuse_nan(value: float | None) -> float | None:
+    # The bounds refuse infinity, but every comparison with NaN is false.
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("NaN is not a duration.")
+    return value
+
+
+def parse_size(text: str, option: str, *, kilo: int = 1000) -> int:
+    """Convert a size such as `200MB`, `1.5GiB` or `1000000` to bytes. A rate may end in `/s`.
+
+    Args:
+        text: A number and an optional unit: K, M or G, then an optional i and B. With an i, a unit is a power of 1024.
+        option: The option that it was given to, for the error.
+        kilo: What K means: 1000 or 1024. M and G are its powers.
+
+    Raises:
+        UsageError: The text is not a size, or the size is below one byte or above 1 TiB.
     """
-    from sca.config import apply_preset, load_settings, parse_set
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(I?)B?(?:/S)?", text.strip().upper())
+    if found and not (found[3] and not found[2]):
+        size = float(found[1]) * (1024 if found[3] else kilo) ** _POWERS[found[2]]
+        if 1 <= size <= _MAX_BYTES:
+            return int(size)
+    raise UsageError(
+        f"{option} should be a number of bytes up to 1 TiB, got {text!r}",
+        hint=f"such as 500K, 200MB or 1GiB; K is {kilo} bytes and Ki is 1024",
+    )
 
-    overrides: dict[str, object] = apply_preset(preset) if preset is not None else {}
-    overrides |= parse_set(set_values or [])
-    overrides |= {name: value for name, value in (options or {}).items() if value is not None}
-    return load_settings(config_file, overrides)
+
+def settings_from(config_file: Path | None, set_values: list[str] | None = None) -> Any:
+    """Load the settings of a command that declares --config and --set itself."""
+    from sca.config import load_settings, parse_set
+
+    return load_settings(config_file, parse_set(set_values or []))

@@ -1,7 +1,11 @@
-"""A conversation as text: strips of the grid, both speakers above each other, tokens below, as wide as the terminal."""
+"""A conversation as text: strips of the grid with the speakers above each other and the tokens below.
+
+The layout fills the width of the terminal.
+"""
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
@@ -16,34 +20,42 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 _KINDS = {"turn": "─", "backchannel": "·", "interruption": "━"}
 _COLOURS = ("cyan", "yellow", "green", "magenta")
 _CELL = 8
-_LABEL_MOST = 8
+_LABEL_MAX = 8
+_CONTROL_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 
 def printable(text: str) -> str:
-    """Text that cannot steer a terminal: control and format characters and line breaks become a dot."""
-    return "".join("·" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in text)
+    """Replace characters that could control a terminal (control and format characters, line breaks) with a dot."""
+    return "".join("·" if unicodedata.category(c) in _CONTROL_CATEGORIES else c for c in text)
 
 
 def timeline(view: "View", levels: Sequence[Sequence[int]], bins_per_s: int, width: int) -> Iterator[Text]:
-    """The lines.   levels: per speaker the loudest sample of every bin, 0 to 255.   width: columns there are.
+    """Yield the lines of the timeline.
 
-    A chunk gets eight columns, fewer where not even two would fit.
+    A chunk gets eight columns, or fewer if less than two chunks would fit.
+
+    Args:
+        view: The row or session.
+        levels: For each speaker the peak level of every bin, 0 to 255.
+        bins_per_s: Number of bins per second.
+        width: Number of columns.
     """
     labels = [printable(name) for name in view.speakers]
-    gutter = min(_LABEL_MOST, max([cell_len(name) for name in labels] + [6])) + 1
+    gutter = min(_LABEL_MAX, max([cell_len(name) for name in labels] + [6])) + 1
     cell = _CELL if width - gutter >= 2 * _CELL else max(2, (width - gutter) // 2)
     per_strip = max(1, (width - gutter) // cell)
     for first in range(0, view.n_chunks, per_strip):
-        last = min(view.n_chunks, first + per_strip)
-        yield _line("", gutter, _ruler(view, first, last, cell), "dim")
+        strip = _Strip(view, first, min(view.n_chunks, first + per_strip), cell)
+        yield _line("", gutter, strip.ruler(), "dim")
         for speaker, label in enumerate(labels):
             style = _COLOURS[speaker % len(_COLOURS)]
-            yield _line(label, gutter, _loudness(view, levels[speaker], bins_per_s, first, last, cell), style)
-            yield _line("", gutter, _kinds(view, speaker, first, last, cell), style)
-            yield _line("", gutter, _words(view, speaker, first, last, cell), "")
+            yield _line(label, gutter, strip.loudness(levels[speaker], bins_per_s), style)
+            yield _line("", gutter, strip.segments(speaker), style)
+            yield _line("", gutter, strip.words(speaker), "")
         for side in view.sides:
             label = "tokens" if len(view.sides) == 1 else f"→{printable(side.speaker)}"
-            yield from _tokens(side, label, gutter, first, last, cell)
+            for row, body in enumerate(strip.tokens(side)):
+                yield _line(label if row == 0 else "", gutter, body, "")
         yield Text("")
 
 
@@ -53,76 +65,87 @@ def _line(label: str, gutter: int, body: str, style: str) -> Text:
     return line
 
 
-def _ruler(view: "View", first: int, last: int, cell: int) -> str:
-    out = ""
-    for chunk in range(first, last):
-        mark = f"{chunk * view.chunk_s:.2f}"
-        every = -(-(len(mark) + 2) // cell)
-        out += set_cell_size(f"|{mark}", cell * every) if (chunk - first) % every == 0 else ""
-    return set_cell_size(out, (last - first) * cell)
-
-
-def _loudness(view: "View", levels: Sequence[int], bins_per_s: int, first: int, last: int, cell: int) -> str:
-    out = []
-    for column in range((last - first) * cell):
-        start = (first + column / cell) * view.chunk_s * bins_per_s
-        end = (first + (column + 1) / cell) * view.chunk_s * bins_per_s
-        loud = max(levels[int(start) : max(int(start) + 1, int(end))], default=0)
-        # The square root: speech lives in the lower part of the scale.
-        out.append(_BLOCKS[min(len(_BLOCKS) - 1, int((loud / 255) ** 0.5 * len(_BLOCKS)))])
-    return "".join(out)
-
-
-def _columns(view: "View", start_s: float, end_s: float, first: int, last: int, cell: int) -> tuple[int, int]:
-    """The columns `[from, to)` of a stretch of time in a strip."""
-    scale = cell / view.chunk_s
-    most = (last - first) * cell
-    start = round(start_s * scale) - first * cell
-    end = max(round(end_s * scale) - first * cell, start + 1)
-    return min(max(start, 0), most), min(max(end, 0), most)
-
-
-def _kinds(view: "View", speaker: int, first: int, last: int, cell: int) -> str:
-    out = [" "] * ((last - first) * cell)
-    for piece in view.pieces:
-        if piece.speaker == speaker:
-            start, end = _columns(view, piece.start_s, piece.end_s, first, last, cell)
-            out[start:end] = _KINDS.get(piece.kind, "─") * (end - start)
-    return "".join(out)
-
-
-def _words(view: "View", speaker: int, first: int, last: int, cell: int) -> str:
-    """Each word where it begins; one that does not fit before the next is cut."""
-    width = (last - first) * cell
-    starts = []
-    for word in view.words:
-        at = round(word.start_s * cell / view.chunk_s) - first * cell
-        if word.speaker == speaker and 0 <= at < width:
-            starts.append((at, printable(word.text)))
-    out, filled = "", 0
-    for n, (at, text) in enumerate(starts):
-        at = max(at, filled)
-        until = starts[n + 1][0] - 1 if n + 1 < len(starts) else width
-        room = until - at
-        if room <= 0:
-            continue
-        shown = _cut(text, room)
-        out += " " * (at - filled) + shown
-        filled = at + cell_len(shown)
-        if filled < width:
-            out, filled = out + " ", filled + 1
-    return out
-
-
 def _cut(text: str, room: int) -> str:
     return text if cell_len(text) <= room else set_cell_size(text, room - 1).rstrip() + "…"
 
 
-def _tokens(side: "Side", label: str, gutter: int, first: int, last: int, cell: int) -> Iterator[Text]:
-    """A line a place in the chunk; a dot where a chunk holds none."""
-    here = {(t.chunk, t.k): printable(t.text.strip()) or "␣" for t in side.tokens if first <= t.chunk < last}
-    depth = max([k for _, k in here] + [0]) + 1
-    for k in range(depth):
-        cells = (here.get((chunk, k), "·" if k == 0 else "") for chunk in range(first, last))
-        body = "".join(set_cell_size(_cut(text, cell - 1), cell) for text in cells)
-        yield _line(label if k == 0 else "", gutter, body, "")
+@dataclass(frozen=True, slots=True)
+class _Strip:
+    """The chunks `[first, last)` of a view, `cell` columns each."""
+
+    view: "View"
+    first: int
+    last: int
+    cell: int
+
+    @property
+    def width(self) -> int:
+        return (self.last - self.first) * self.cell
+
+    def ruler(self) -> str:
+        text = ""
+        for chunk in range(self.first, self.last):
+            mark = f"{chunk * self.view.chunk_s:.2f}"
+            interval = -(-(len(mark) + 2) // self.cell)
+            if (chunk - self.first) % interval == 0:
+                text += set_cell_size(f"|{mark}", self.cell * interval)
+        return set_cell_size(text, self.width)
+
+    def loudness(self, levels: Sequence[int], bins_per_s: int) -> str:
+        text = []
+        scale = self.view.chunk_s * bins_per_s
+        for column in range(self.width):
+            start = (self.first + column / self.cell) * scale
+            end = (self.first + (column + 1) / self.cell) * scale
+            peak = max(levels[int(start) : max(int(start) + 1, int(end))], default=0)
+            # The square root, because speech is in the lower part of the scale.
+            text.append(_BLOCKS[min(len(_BLOCKS) - 1, int((peak / 255) ** 0.5 * len(_BLOCKS)))])
+        return "".join(text)
+
+    def segments(self, speaker: int) -> str:
+        text = [" "] * self.width
+        for piece in self.view.pieces:
+            if piece.speaker == speaker:
+                start, end = self._columns(piece.start_s, piece.end_s)
+                text[start:end] = _KINDS.get(piece.kind, "─") * (end - start)
+        return "".join(text)
+
+    def _columns(self, start_s: float, end_s: float) -> tuple[int, int]:
+        """Return the columns `[start, end)` of a time span, at least one if it begins in the strip."""
+        start = self._column(start_s)
+        end = max(self._column(end_s), start + 1)
+        return min(max(start, 0), self.width), min(max(end, 0), self.width)
+
+    def _column(self, time_s: float) -> int:
+        return round(time_s * self.cell / self.view.chunk_s) - self.first * self.cell
+
+    def words(self, speaker: int) -> str:
+        """Place each word where it begins; cut it if it does not fit before the next."""
+        starts = []
+        for word in self.view.words:
+            column = self._column(word.start_s)
+            if word.speaker == speaker and 0 <= column < self.width:
+                starts.append((column, printable(word.text)))
+        line, filled = "", 0
+        for n, (column, text) in enumerate(starts):
+            column = max(column, filled)
+            room = (starts[n + 1][0] - 1 if n + 1 < len(starts) else self.width) - column
+            if room <= 0:
+                continue
+            shown = _cut(text, room)
+            line += " " * (column - filled) + shown
+            filled = column + cell_len(shown)
+            if filled < self.width:
+                line, filled = line + " ", filled + 1
+        return line
+
+    def tokens(self, side: "Side") -> Iterator[str]:
+        """Yield a line for each position in a chunk; a dot marks a chunk without tokens."""
+        placed = {
+            (token.chunk, token.k): printable(token.text.strip()) or "␣"
+            for token in side.tokens
+            if self.first <= token.chunk < self.last
+        }
+        for k in range(max([k for _, k in placed] + [0]) + 1):
+            cells = (placed.get((chunk, k), "·" if k == 0 else "") for chunk in range(self.first, self.last))
+            yield "".join(set_cell_size(_cut(text, self.cell - 1), self.cell) for text in cells)

@@ -1,1 +1,1 @@
-"""`sca turn` and its subcommands."""
+"""Commands of `sca turn`: a server that predicts the end of a turn, its clients and tools."""

@@ -16,7 +16,6 @@ __all__ = [
     "MAX_BYTES",
     "MAX_COUNT",
     "MAX_MS",
-    "MAX_SECONDS",
     "MAX_TOKEN_ID",
     "MIN_SECONDS",
     "Env",
@@ -27,8 +26,6 @@ __all__ = [
 
 MIN_SECONDS = 1 / HEARD_HZ
 """Lower bound of a duration that must not become zero samples: one sample at 16 kHz."""
-MAX_SECONDS = 86_400
-"""Upper bound of a duration in seconds: one day."""
 MAX_MS = 3_600_000
 """Upper bound of a duration in milliseconds: one hour."""
 MAX_BYTES = 2**40

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from sca.config.sections.base import MAX_COUNT, MAX_SECONDS, MAX_TOKEN_ID, MIN_SECONDS, Flag, Section
+from sca.config.sections.base import MAX_COUNT, MAX_TOKEN_ID, MIN_SECONDS, Flag, Section
+from sca.units import MAX_SECONDS
 
 __all__ = ["DuplexConfig"]
 

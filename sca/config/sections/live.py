@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from sca.config.sections.base import MAX_COUNT, MAX_MS, MAX_SECONDS, MIN_SECONDS, Flag, Section
+from sca.config.sections.base import MAX_COUNT, MAX_MS, MIN_SECONDS, Flag, Section
+from sca.units import MAX_SECONDS
 
 __all__ = ["LiveConfig"]
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from sca.config.sections.base import MAX_BYTES, MAX_COUNT, MAX_SECONDS, MIN_SECONDS, Env, Flag, Section, as_path
+from sca.config.sections.base import MAX_BYTES, MAX_COUNT, MIN_SECONDS, Env, Flag, Section, as_path
+from sca.units import MAX_SECONDS
 
 __all__ = ["ServeConfig"]
 

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from sca.config.sections.base import MAX_BYTES, MAX_COUNT, MAX_SECONDS, MIN_SECONDS, Flag, Section
-from sca.units import HEARD_HZ, seconds_to_samples
+from sca.config.sections.base import MAX_BYTES, MAX_COUNT, MIN_SECONDS, Flag, Section
+from sca.units import HEARD_HZ, MAX_SECONDS, seconds_to_samples
 
 __all__ = ["TurnConfig"]
 

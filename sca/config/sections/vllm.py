@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from sca.config.sections.base import MAX_SECONDS, Flag, Section
+from sca.config.sections.base import Flag, Section
+from sca.units import MAX_SECONDS
 
 __all__ = ["VllmConfig"]
 

@@ -1,0 +1,1 @@
+"""Commands of `sca eval`: measures of engines and detectors."""

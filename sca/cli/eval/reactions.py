@@ -1,0 +1,66 @@
+"""`sca eval reactions`: compare detected audience reactions with marked ones."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sca.cli.shared.console import emit_json, out, stderr
+from sca.cli.shared.options import Json
+from sca.errors import PartialFailure
+from sca.textutil import counted
+
+if TYPE_CHECKING:
+    from sca.data.reactions.evaluate import Evaluation
+
+__all__ = ["reactions"]
+
+
+def reactions(
+    predicted: Annotated[Path, typer.Argument(metavar="PRED.jsonl", help="Timelines written by sca transcribe.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH.jsonl", help="The same timelines, marked by hand.")],
+    as_json: Json = False,
+) -> None:
+    """Print the event F1 of each audience reaction; an event matches once, if start and end are within 0.5 s."""
+    from sca.data.reactions.evaluate import COLLAR_S, compare, read_timelines
+
+    files = {path: read_timelines(path) for path in (predicted, truth)}
+    result = compare(files[predicted].shows, files[truth].shows)
+    broken = [f"{path}: {line}" for path, file in files.items() for line in file.broken]
+    if as_json:
+        emit_json(
+            {
+                "collar_s": COLLAR_S,
+                "shows": result.shows,
+                "classes": {name: counts.measures() for name, counts in result.classes.items()},
+                "all": result.total.measures(),
+                "not_predicted": result.missed,
+                "not_in_truth": result.unmarked,
+                "broken": broken,
+            }
+        )
+    else:
+        _show(result)
+    for name in result.missed:
+        stderr().print(f"{name}: no prediction; its events count as missed", markup=False)
+    for name in result.unmarked:
+        stderr().print(f"{name}: not in {truth}; it is not counted", markup=False)
+    for line in broken:
+        stderr().print(f"ignored: {line}", markup=False)
+    if broken:
+        raise PartialFailure(
+            f"{counted(len(broken), 'line')} could not be read", hint="repair them; the others were compared"
+        )
+
+
+def _show(result: "Evaluation") -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for heading in ("reaction", "F1", "precision", "recall", "found", "predicted", "true"):
+        table.add_column(heading)
+    for name, counts in [*result.classes.items(), ("all", result.total)]:
+        values = counts.measures()
+        ratios = ["-" if values[key] is None else f"{values[key]:.3f}" for key in ("f1", "precision", "recall")]
+        table.add_row(name, *ratios, str(counts.found), str(counts.predicted), str(counts.true))
+    out().print(table)

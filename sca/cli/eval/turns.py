@@ -1,0 +1,61 @@
+"""`sca eval turns`: when an engine commits to the end of a turn."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sca.cli.shared.console import emit_json
+from sca.cli.shared.options import Quiet
+from sca.cli.shared.progress import audio_progress
+from sca.cli.shared.settings_options import settings_options
+from sca.errors import PartialFailure, ScaError, check_target
+from sca.textutil import counted
+
+if TYPE_CHECKING:
+    from sca.config import Settings
+
+__all__ = ["turns"]
+
+
+@settings_options("live.engine")
+def turns(
+    paths: Annotated[list[Path], typer.Argument(metavar="DIR|FILES", help="Audio files, or folders of them.")],
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write the JSON to this file, not to stdout.", show_default=False),
+    ] = None,
+    settings: "Settings",
+    quiet: Quiet = False,
+) -> None:
+    """Print as JSON when the engine commits to each end of turn, and the latency from the end of the speech."""
+    from sca.audio.vad import SileroVad
+    from sca.infer.engines.registry import load_engine
+    from sca.infer.eval.full_duplex_bench import find_audio_files, turn_latencies
+    from sca.infer.session.recorder import write_timing_report
+
+    files = find_audio_files(paths)
+    if output is not None:
+        check_target(output)
+    engine, vad = load_engine(settings.live.engine, settings), SileroVad()
+    measured = []
+    failed = []
+    with audio_progress("files", quiet=quiet) as progress:
+        progress.start(len(files), len(files))
+        for file in files:
+            try:
+                measured.append(turn_latencies(file, engine, settings, vad))
+                progress.advance(file.name, measured[-1]["duration_s"])
+            except ScaError as error:
+                failed.append(error.message)
+                progress.advance(file.name, 0.0)
+    document = {"engine": engine.info.name, "files": measured, "failed": failed}
+    if output is not None:
+        write_timing_report(output, document)
+    else:
+        emit_json(document)
+    if failed:
+        raise PartialFailure(
+            f"{len(failed)} of {counted(len(files), 'file')} failed: {failed[0]}", hint="repair or leave them out"
+        )

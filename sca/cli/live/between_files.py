@@ -1,0 +1,79 @@
+"""`sca live --file`: a session between files."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from sca.cli.live.summary import session_lines
+from sca.cli.shared.progress import AudioProgress, audio_progress
+from sca.infer.frames import ControlFrame, ErrorFrame
+from sca.infer.interfaces import BaseListener
+from sca.textutil import counted
+from sca.units import HEARD_HZ
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sca.config import Settings
+    from sca.infer.runners.file import OutputFiles
+
+__all__ = ["run_on_file", "summary"]
+
+
+class _Listener(BaseListener):
+    """Advances the progress display and collects notices of the engine."""
+
+    def __init__(self, progress: AudioProgress) -> None:
+        self._progress = progress
+        self.notices: list[str] = []
+
+    @override
+    def on_input(self, samples: "np.ndarray", chunk_index: int) -> None:
+        self._progress.advance(f"chunk {chunk_index}", len(samples) / HEARD_HZ)
+
+    @override
+    def on_control(self, frame: ControlFrame) -> None:
+        if isinstance(frame, ErrorFrame) and not frame.fatal:
+            self.notices.append(frame.message)
+
+
+def run_on_file(
+    file: Path, outputs: "OutputFiles", settings: "Settings", *, realtime: bool, quiet: bool
+) -> dict[str, Any]:
+    """Run the session and return the contents of `timing.json`."""
+    from sca.audio.decode import probe
+    from sca.infer.engines.registry import load_engine
+    from sca.infer.runners.file import run_file
+
+    if not realtime:  # simulated time must not pass while a server computes
+        settings = settings.model_copy(update={"vllm": settings.vllm.model_copy(update={"lockstep": True})})
+    outputs.check(file)
+    duration_s = probe(file).duration_s
+    engine = load_engine(settings.live.engine, settings)
+    if not quiet:
+        sys.stderr.write(f"{engine.info.name}: {engine.info.summary}\n")
+    with audio_progress("input chunks", quiet=quiet) as progress:
+        listener = _Listener(progress)
+        total = -(-int((duration_s or 0) * 1000) // int(settings.grid.chunk_s * 1000))
+        progress.start(total, total)
+        document = run_file(file, outputs, engine, settings, realtime=realtime, listeners=[listener])
+    for notice in listener.notices:
+        sys.stderr.write(f"{engine.info.name}: {notice}\n")
+    return document
+
+
+def summary(document: dict[str, Any]) -> str:
+    """Format the result of a session in lines."""
+    lines = session_lines(document, document["turns_begun"], document["interruptions"])
+    if document["dropped"] or document["late"]:
+        lines.append(
+            f"dropped {document['dropped']} of {counted(document['chunks_in'], 'chunk')}, {document['late']} late"
+        )
+    if document["non_finite"] or document["clipped"]:
+        lines.append(
+            f"in the input: {counted(document['non_finite'], 'sample')} without a number (replaced by 0), "
+            f"{document['clipped']} clipped"
+        )
+    return "\n".join(lines) + "\n"

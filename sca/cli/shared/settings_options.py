@@ -1,0 +1,181 @@
+"""Command-line options that are built from the fields of the settings.
+
+A command names the settings it offers and takes the resolved `Settings`:
+
+    @settings_options("duplex.lead_chunks", "duplex.window")
+    def build(source: Annotated[Path, typer.Argument()], *, settings: "Settings", force: Force = False) -> None: ...
+
+    app.command("build", cls=SettingsCommand)(build)
+
+In place of its parameter `settings` the command then has the options of those fields (`Flag` in `sca.config.sections.base`), with
+the fields' types, defaults and descriptions, and --config and --set. A parameter whose type is a dataclass stands for the options
+that are the fields of that dataclass.
+
+The settings are pydantic models, and importing pydantic takes longer than `sca --help` may. The options are therefore built when a
+command runs or prints its help, which is what `SettingsCommand` is for.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from sca.cli.shared.options import ConfigFile, Preset, SetValues
+
+if TYPE_CHECKING:
+    from sca.config import Key, Settings
+
+__all__ = ["SettingsCommand", "settings_options"]
+
+_SPEC = "settings_command_spec"
+_SOURCES = {"config": ConfigFile, "set_values": SetValues, "preset": Preset}
+
+Parameter = inspect.Parameter
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    """A command before its options are built.
+
+    Attributes:
+        function: The command, with a parameter `settings`.
+        names: The dotted names of the settings it offers as options.
+        sources: Which of config, set_values and preset it offers.
+        turn_env: Whether it reads the variables of `TURN_ENV`.
+    """
+
+    function: Callable[..., None]
+    names: tuple[str, ...]
+    sources: tuple[str, ...]
+    turn_env: bool
+
+
+def settings_options(
+    *names: str, set_values: bool = True, preset: bool = False, turn_env: bool = False
+) -> Callable[[Callable[..., None]], Callable[[], None]]:
+    """Give a command the options of settings; to be registered with `cls=SettingsCommand`.
+
+    Args:
+        names: Dotted names of settings whose fields are marked with `Flag`.
+        set_values: Whether the command has --set.
+        preset: Whether the command has --preset.
+        turn_env: Whether variables such as AUTH_KEY count without the prefix SCA_TURN_.
+    """
+    sources = ("config", *(["set_values"] if set_values else []), *(["preset"] if preset else []))
+
+    def decorate(function: Callable[..., None]) -> Callable[[], None]:
+        def deferred() -> None:
+            raise AssertionError(f"{function.__name__} is not registered with cls=SettingsCommand")
+
+        deferred.__name__, deferred.__doc__ = function.__name__, function.__doc__
+        setattr(deferred, _SPEC, _Spec(function, names, sources, turn_env))
+        return deferred
+
+    return decorate
+
+
+class SettingsCommand(TyperCommand):
+    """A command whose options are built on first use, from the fields of the settings."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the parameters, built now if they are not built yet."""
+        spec: _Spec | None = getattr(self.callback, _SPEC, None)
+        if spec is not None:
+            built = _build(spec, markup=self.rich_markup_mode is not None)
+            self.params, self.callback = built.params, built.callback
+        return super().get_params(ctx)
+
+
+def _build(spec: _Spec, *, markup: bool) -> Any:
+    """Let Typer build a command with the complete parameters."""
+    app = typer.Typer(add_completion=False)
+    app.command()(_with_signature(spec, markup=markup))
+    return typer.main.get_command(app)
+
+
+def _with_signature(spec: _Spec, *, markup: bool) -> Callable[..., None]:
+    """Return a function with the complete parameters, which resolves the settings and calls the command."""
+    from sca.config import known_keys
+
+    keys = {key.name: key for key in known_keys()}
+    options = {name.replace(".", "__"): keys[name] for name in spec.names}
+    parameters = inspect.signature(spec.function).parameters
+
+    def command(context: typer.Context, **values: Any) -> None:
+        given = {key.name: values[name] for name, key in options.items() if _is_given(context, name)}
+        values |= {"context": context, "settings": _resolve(spec, values, given)}
+        spec.function(**{name: _argument(parameter, values) for name, parameter in parameters.items()})
+
+    complete = [Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    for parameter in parameters.values():
+        if parameter.name == "settings":
+            complete += [_option(name, key, markup=markup) for name, key in options.items()]
+            complete += [_keyword(name, _SOURCES[name], None) for name in spec.sources]
+        elif _is_group(parameter):
+            fields = inspect.signature(parameter.annotation).parameters.values()
+            complete += [_keyword(field.name, field.annotation, field.default) for field in fields]
+        elif parameter.name != "context":
+            complete.append(_keyword(parameter.name, parameter.annotation, parameter.default))
+    command.__signature__ = inspect.Signature(complete)  # type: ignore[attr-defined]
+    command.__annotations__ = {}  # Typer resolves these too, and the signature has all it needs
+    return command
+
+
+def _is_group(parameter: Parameter) -> bool:
+    return is_dataclass(parameter.annotation)
+
+
+def _keyword(name: str, annotation: object, default: object) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def _option(name: str, key: "Key", *, markup: bool) -> Parameter:
+    """Describe the option of one setting as Typer reads it from a signature.
+
+    The bounds are left to the settings: a value outside of them is a settings error, wherever it comes from.
+    """
+    assert key.flag is not None, f"{key.name} has no Flag"
+    is_flag = key.kind is bool
+    option = typer.Option(
+        key.flag.name,
+        metavar=None if is_flag else key.flag.metavar or "|".join(key.choices),
+        help=_escaped(key.description) if markup else key.description,
+        show_default=key.default is not None and not is_flag,
+    )
+    return _keyword(name, Annotated[key.kind | None, option], key.default)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _argument(parameter: Parameter, values: dict[str, Any]) -> object:
+    """Return the value of one of the command's parameters; a group of options becomes its dataclass."""
+    if _is_group(parameter):
+        fields = inspect.signature(parameter.annotation).parameters
+        return parameter.annotation(**{name: values[name] for name in fields})
+    return values[parameter.name]
+
+
+def _resolve(spec: _Spec, values: dict[str, Any], given: dict[str, object]) -> "Settings":
+    """Load the settings. An option wins over --set, and --set over --preset."""
+    from sca.config import TURN_ENV, apply_preset, load_settings, parse_set
+
+    preset, pairs = values.get("preset"), values.get("set_values")
+    overrides = {} if preset is None else apply_preset(preset)
+    return load_settings(
+        values["config"],
+        overrides | parse_set(pairs or []),
+        plain_env=TURN_ENV if spec.turn_env else None,
+        options=given,
+    )

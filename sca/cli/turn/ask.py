@@ -1,0 +1,46 @@
+"""`sca turn ask`: query the model about the end of an audio file."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sca.cli.shared.console import emit_json
+from sca.cli.shared.options import Json
+from sca.cli.shared.settings_options import settings_options
+from sca.cli.turn.options import Url, auth_key
+
+if TYPE_CHECKING:
+    from sca.config import Settings
+
+__all__ = ["ask"]
+
+
+@settings_options("turn.model_id", "turn.threshold", "turn.auth_key", turn_env=True)
+def ask(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Audio file of any format; its last 8 s are used.")],
+    *,
+    url: Url = None,
+    settings: "Settings",
+    as_json: Json = False,
+) -> None:
+    """Predict whether the speaker has finished at the end of an audio file.
+
+    Queries the server at --url; without it the model runs in this process.
+    """
+    from sca.infer.turn.client.load_test import end_of
+    from sca.infer.turn.predictor import open_judge
+    from sca.units import HEARD_HZ
+
+    samples = end_of(file)
+    # A server has its own threshold, which only the option replaces.
+    given = settings.origin("turn.threshold") == "command line --threshold"
+    with open_judge(settings.turn, url, auth_key(settings)) as predictor:
+        prediction = predictor.ask(samples, settings.turn.threshold if given else None)
+    if as_json:
+        seconds = len(samples) / HEARD_HZ
+        emit_json({"file": str(file), "seconds": seconds, **prediction.document(), "judge": predictor.name})
+    else:
+        word = "finished" if prediction.finished else "not finished"
+        sys.stdout.write(f"{word}: probability {prediction.probability:.3f}\n")

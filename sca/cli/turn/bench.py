@@ -1,0 +1,71 @@
+"""`sca turn bench`: measure a turn server under load."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+from sca.cli.shared.console import emit_json
+from sca.cli.shared.options import Json, count_option, seconds_option
+from sca.cli.shared.settings_options import settings_options
+from sca.cli.turn.load import Target, send_requests
+from sca.cli.turn.options import Sample, StateDirOption, Url, auth_key, server_url
+from sca.errors import PartialFailure
+from sca.textutil import counted
+
+if TYPE_CHECKING:
+    from sca.config import Settings
+    from sca.infer.turn.client.load_test import LoadResult
+
+__all__ = ["bench"]
+
+_DEFAULT_REQUESTS = 100
+
+
+@settings_options("turn.auth_key", turn_env=True)
+def bench(
+    *,
+    requests: Annotated[
+        int | None,
+        count_option(
+            "--requests",
+            least=1,
+            help=f"Number of requests. Not set: {_DEFAULT_REQUESTS}, or unlimited with --seconds.",
+            show_default=False,
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int, count_option("--concurrency", "-c", least=1, most=1024, help="Number of parallel connections.")
+    ] = 1,
+    seconds: Annotated[
+        float | None, seconds_option("--seconds", least=0.1, help="End after this time.", show_default=False)
+    ] = None,
+    sample: Sample = None,
+    url: Url = None,
+    state_dir: StateDirOption = None,
+    settings: "Settings",
+    as_json: Json = False,
+) -> None:
+    """Send many requests; print latencies, throughput and errors."""
+    if requests is None and seconds is None:
+        requests = _DEFAULT_REQUESTS
+    target = Target(server_url(settings, url, state_dir), auth_key(settings), sample)
+    result = send_requests(target, requests, concurrency=concurrency, seconds=seconds)
+    if as_json:
+        emit_json(result.document() | {"url": target.url})
+    else:
+        _show(result)
+    failed = result.errors.total()
+    if failed:
+        raise PartialFailure(f"{failed} of {counted(failed + len(result.latencies_s), 'request')} failed")
+
+
+def _show(result: "LoadResult") -> None:
+    document = result.document()
+    sys.stdout.write(
+        f"{document['answered']} of {counted(document['requests'], 'request')} answered in {document['wall_s']:.1f} s"
+        f" over {counted(document['concurrency'], 'connection')}: {document['requests_per_s']:g} per second\n"
+        f"p50 {document['p50_ms']:g} ms, p95 {document['p95_ms']:g} ms, p99 {document['p99_ms']:g} ms,"
+        f" longest {document['max_ms']:g} ms\n"
+        f"probability {document['probability']:.3f}\n"
+    )
+    for message, count in document["errors"].items():
+        sys.stdout.write(f"{count} failed: {message}\n")

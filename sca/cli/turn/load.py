@@ -1,0 +1,59 @@
+"""Requests to a turn server, in numbers."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sca.textutil import counted
+
+if TYPE_CHECKING:
+    from sca.infer.turn.client.load_test import LoadResult
+
+__all__ = ["WARMUP_REQUESTS", "Target", "send_requests", "warm_up"]
+
+WARMUP_REQUESTS = 3
+_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server and the audio it is sent.
+
+    Attributes:
+        url: The server's address.
+        key: The server's key.
+        sample: The audio file; None for speech included with sca.
+    """
+
+    url: str
+    key: str | None
+    sample: Path | None = None
+
+
+def send_requests(
+    target: Target, requests: int | None, *, concurrency: int = 1, seconds: float | None = None
+) -> "LoadResult":
+    """Send requests and return the measurements. Raises the first error if no request was answered."""
+    from sca.infer.turn.client import TurnClient
+    from sca.infer.turn.client.load_test import end_of, run_load, shipped_speech
+
+    samples = shipped_speech() if target.sample is None else end_of(target.sample)
+    result = run_load(
+        lambda: TurnClient(target.url, target.key, timeout_s=_TIMEOUT_S),
+        samples,
+        concurrency=concurrency,
+        requests=requests,
+        seconds=seconds,
+    )
+    if not result.latencies_s and result.first_error is not None:
+        raise result.first_error
+    return result
+
+
+def warm_up(url: str, key: str | None, sample: Path | None = None, requests: int = WARMUP_REQUESTS) -> None:
+    """Send a few requests and print on stderr how long they took."""
+    document = send_requests(Target(url, key, sample), requests).document()
+    sys.stderr.write(
+        f"warm: {document['answered']} of {counted(requests, 'request')} answered, the slowest in {document['max_ms']:g} ms\n"
+    )

@@ -1,0 +1,40 @@
+"""`sca turn logs`: show the log of the turn server in the background."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sca.cli.shared.options import count_option
+from sca.cli.shared.settings_options import settings_options
+from sca.cli.turn.log_output import follow_log
+from sca.cli.turn.options import StateDirOption, state_dir_from
+
+if TYPE_CHECKING:
+    from sca.config import Settings
+
+__all__ = ["logs"]
+
+
+@settings_options(turn_env=True)
+def logs(
+    *,
+    lines: Annotated[int, count_option("--lines", "-n", help="Number of last lines to show.")] = 20,
+    tail: Annotated[
+        bool,
+        typer.Option("--tail", "--follow", "-f", help="Continue as it grows, until Ctrl-C or until the server ends."),
+    ] = False,
+    state_dir: StateDirOption = None,
+    settings: "Settings",
+) -> None:
+    """Show the log of the server that `start` started."""
+    from sca.infer.turn.daemon import log_rotation
+
+    place = state_dir_from(settings, state_dir)
+    last = log_rotation.tail(place.log, lines)
+    if not last and not place.log.exists() and not tail:
+        sys.stderr.write(f"no log exists yet: {place.log}\n")
+    sys.stdout.writelines(f"{line}\n" for line in last)
+    sys.stdout.flush()
+    if tail:
+        follow_log(place)

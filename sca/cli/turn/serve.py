@@ -1,0 +1,21 @@
+"""`sca turn serve`: serve the end-of-turn model over HTTP."""
+
+from typing import TYPE_CHECKING
+
+from sca.cli.shared.options import Insecure
+from sca.cli.shared.settings_options import settings_options
+
+if TYPE_CHECKING:
+    from sca.config import Settings
+
+__all__ = ["serve"]
+
+
+@settings_options(
+    "turn.host", "turn.port", "turn.model_id", "turn.auth_key", "turn.threshold", "turn.pool", turn_env=True
+)
+def serve(*, settings: "Settings", insecure: Insecure = False) -> None:
+    """Serve the model over HTTP: POST /raw, GET /health, /status, /metrics."""
+    from sca.infer.turn.serving.app import run
+
+    run(settings.turn, insecure=insecure)

@@ -1,0 +1,66 @@
+"""`sca turn start`: start a turn server in the background."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sca.cli.shared.options import count_option, seconds_option
+from sca.cli.shared.settings_options import settings_options
+from sca.cli.turn.load import warm_up
+from sca.cli.turn.log_output import follow_log
+from sca.cli.turn.options import StateDirOption, auth_key, state_dir_from
+
+if TYPE_CHECKING:
+    from sca.config import Settings
+
+__all__ = ["start"]
+
+_MARK = "turn serve"
+
+
+@settings_options("turn.host", "turn.port", turn_env=True)
+def start(
+    context: typer.Context,
+    *,
+    warm: Annotated[bool, typer.Option("--warmup/--no-warmup", help="Send a few requests once it is ready.")] = True,
+    tail: Annotated[bool, typer.Option("--tail", help="Then show its log as it grows, until Ctrl-C.")] = False,
+    ready_s: Annotated[
+        float, seconds_option("--ready-s", least=0.1, help="Time limit until the server is ready.")
+    ] = 120.0,
+    log_bytes: Annotated[
+        int, typer.Option("--log-bytes", min=1, max=2**40, metavar="BYTES", help="Size at which the log is rotated.")
+    ] = 10_000_000,
+    log_files: Annotated[int, count_option("--log-files", help="Number of rotated log files to keep.")] = 4,
+    state_dir: StateDirOption = None,
+    settings: "Settings",
+) -> None:
+    """Start the server in the background and wait until it answers.
+
+    All other options are passed to `sca turn serve`. Prints the address and the process id.
+    """
+    from sca.infer.turn.daemon import control
+
+    place = state_dir_from(settings, state_dir)
+    if place.stale():
+        sys.stderr.write("the server that was started here is no longer running; its record is removed\n")
+    command = [sys.executable, "-m", "sca", *_MARK.split(), *context.args]
+    command += ["--config", str(context.params["config"])] if context.params["config"] is not None else []
+    command += [word for pair in context.params["set_values"] or [] for word in ("--set", pair)]
+    service = control.Service(command, _MARK, settings.turn.host, settings.turn.port)
+    server = control.start(service, place, ready_s, control.LogLimits(log_bytes, log_files))
+    sys.stdout.write(f"{server.url} process {server.pid}, log {place.log}\n")
+    if warm:
+        key = _key_among(context.args)
+        warm_up(server.url, auth_key(settings) if key is None else key)
+    if tail:
+        follow_log(place)
+
+
+def _key_among(arguments: list[str]) -> str | None:
+    """Return the key among the arguments that are passed to `serve`."""
+    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+        name, equals, value = argument.partition("=")
+        if name == "--auth-key":
+            return value if equals else following
+    return None
