@@ -174,7 +174,8 @@ def _output_error(error: OSError, target: Path, action: str, permission: str) ->
             return OutputError(f"no permission to {permission} {target}", hint=f"give a folder you can {permission}")
         case errno.ENOTDIR | errno.EEXIST | errno.EISDIR:
             reason = _non_folder_above(target) or error.strerror
-            return OutputError(f"{failed}: the name is already in use ({reason})", hint="give another name")
+            detail = f"the name is already in use ({reason})" if action == "create" else reason
+            return OutputError(f"{failed}: {detail}", hint="give another name")
         case errno.ENOENT if _is_about(error, target):
             return OutputError(f"{failed}: the folder does not exist", hint="give a folder that you can write to")
         case errno.ENAMETOOLONG | errno.ELOOP:

@@ -377,7 +377,7 @@ class TestWhatACorpusCanHaveWrong:
     def test_no_permission_to_write(self, tmp_path):
         corpus.pair(tmp_path / "c")
         (tmp_path / "file").write_text("")
-        with pytest.raises(OutputError, match="something else has that name"):
+        with pytest.raises(OutputError, match="the name is already in use"):
             build_duplex(tmp_path / "c", tmp_path / "file" / "data", corpus.settings())
 
     def test_two_runs_at_once_are_refused(self, tmp_path):

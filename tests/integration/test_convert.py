@@ -303,7 +303,7 @@ def test_resumes_after_kill_with_the_same_bytes(inputs, made, tmp_path):
         (["--enhance", "magic"], 2, "--enhance is none, deepfilter, got 'magic'"),
         (["--audio-dir", "nowhere"], 5, "the audio folder nowhere does not exist"),
         (["--input-file", "nowhere.jsonl"], 5, "cannot read nowhere.jsonl"),
-        (["--private"], 2, "--private is about --push-to-hub"),
+        (["--private"], 2, "--private needs --push-to-hub"),
         (["--max-duration", "4"], 3, "should not be above convert.max_duration_s, which is 4"),
         (["--min-speech-duration", "50"], 5, "no show could be used"),
     ],

@@ -485,5 +485,5 @@ def test_an_output_that_cannot_be_written(run, fake, media, tmp_path):
     (tmp_path / "file").write_text("in the way")
     done = run("okVideo0001", out=tmp_path / "file" / "deeper")
     assert done.exit_code == 5
-    assert "cannot be made" in done.stderr
+    assert "cannot create" in done.stderr
     assert fake.site.log == []

@@ -75,7 +75,7 @@ def test_the_command(demo, tmp_path):
 def test_the_old_name_and_plain_output(demo, tmp_path):
     done = sca("run-live", "--file", demo, "--out", tmp_path / "out.wav", "-q")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "heard 60.67 s, said" in done.stdout
+    assert "heard 60.67 s, spoke" in done.stdout
     assert "mouth to ear: p50 20 ms, p95 20 ms, p99 20 ms" in done.stdout
     assert done.stdout.splitlines()[-1] == str(tmp_path / "out.wav")
 
@@ -184,8 +184,8 @@ def test_overload_is_exact_in_simulated_time(tmp_path):
     [
         ("missing.wav", "o.wav", InputError, "missing.wav does not exist"),
         ("folder.wav", "o.wav", InputError, "is a folder"),
-        ("in.wav", "folder.wav", OutputError, "cannot be made: something else has that name"),
-        ("in.wav", "file/o.wav", OutputError, "cannot be made: something else has that name"),
+        ("in.wav", "folder.wav", OutputError, "cannot create .*: the name is already in use"),
+        ("in.wav", "file/o.wav", OutputError, "cannot create .*: the name is already in use"),
         ("in.wav", "o.mp3", UsageError, "is called otherwise"),
         ("in.wav", "in.wav", UsageError, "is named twice; it would be written over"),
         ("link.wav", "in.wav", UsageError, "is named twice; it would be written over"),
@@ -204,7 +204,7 @@ def test_what_cannot_be_heard_or_written(tmp_path, heard, out, error, says):
 
 def test_the_command_line_has_to_make_sense(demo, tmp_path):
     for args, code, says in (
-        ([], 2, "sca: nothing to hear, or nowhere to speak"),
+        ([], 2, "sca: --file or --out is missing"),
         (["--file", demo, "--engine", "parot"], 2, "sca: there is no engine called parot"),
         (["--file", tmp_path / "no.wav"], 5, f"sca: {tmp_path / 'no.wav'} does not exist"),
     ):

@@ -464,7 +464,7 @@ def test_the_command_on_a_recording(tiny_omni, trial_data, tmp_path):
     options = ("--set", "qwen.torch_dtype=float32")
     done = on_file(tiny_omni, trial_data / "clips" / "jfk.flac", tmp_path / "out.wav", *options)
     assert "qwen-omni: Qwen3-Omni, " in done.stderr
-    assert done.stdout.startswith("heard 11.00 s, said 11.")
+    assert done.stdout.startswith("heard 11.00 s, spoke 11.")
     said, rate = soundfile.read(tmp_path / "out.wav")
     assert (len(said), rate) == (264_000, 24_000)
     assert np.abs(said[-240_000:]).max() > 0

@@ -416,8 +416,8 @@ def test_what_people_read(webm, tmp_path):
 
 def test_an_output_that_cannot_be(webm, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "cannot be made" in refused(webm, tmp_path / "file")
-    assert "cannot be made" in refused(webm, tmp_path / "file" / "below")
+    assert "cannot create" in refused(webm, tmp_path / "file")
+    assert "cannot create" in refused(webm, tmp_path / "file" / "below")
     (tmp_path / "out" / "opus.flac").mkdir(parents=True)
     assert "opus.flac" in failure(webm, tmp_path / "out")
     with lock_dir(tmp_path / "busy"):

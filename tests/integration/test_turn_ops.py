@@ -162,7 +162,7 @@ def test_after_kill_9_it_starts_again_at_the_same_port(place):
     assert "cannot be asked" in down.stderr
     again = sca("start", *at, *options)
     assert again.exit_code == 0, again.stderr
-    assert "does not run any more" in again.stderr
+    assert "is no longer running" in again.stderr
     second = place.running()
     assert (second.url, second.pid != first.pid) == (first.url, True)
     assert sca("stop", *at).exit_code == 0

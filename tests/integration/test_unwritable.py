@@ -105,7 +105,7 @@ def test_a_folder_where_a_file_is_due(made, command, tmp_path):
 
 @pytest.mark.parametrize("command", sorted(FILES.keys() - {"live", "transcript"}))
 def test_a_device_is_not_replaced_by_a_file(made, command):
-    assert "is no file but a device" in refused(FILES[command](made, "/dev/full"))
+    assert "is a device or pipe, not a regular file" in refused(FILES[command](made, "/dev/full"))
     assert Path("/dev/full").is_char_device()
 
 

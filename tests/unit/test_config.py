@@ -1,4 +1,4 @@
-"""Settings: who wins, where a value came from, and what is said about what does not fit."""
+"""Settings: precedence of the sources, origins of values, error messages, and the generated documents."""
 
 import os
 import pickle
@@ -21,7 +21,7 @@ from sca.config import (
     load_settings,
     parse_set,
 )
-from sca.config.describe import default_toml
+from sca.config.describe import default_toml, documentation_table
 from sca.errors import ConfigError, GridError, UsageError
 from sca.units import Grid
 
@@ -39,24 +39,24 @@ def toml(tmp_path):
     return write
 
 
-def complaint(config_file=None, overrides=None, env=None) -> ConfigError:
+def load_error(config_file=None, overrides=None, env=None) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
         load_settings(config_file, overrides, env or {})
     assert caught.value.exit_code == 3
     return caught.value
 
 
-# --- who wins ---
+# --- precedence ---
 
 
-def test_nothing_given_is_the_defaults():
+def test_defaults():
     settings = load_settings(env={})
     assert settings.model_dump() == Settings().model_dump()
     assert {settings.origin(key.name) for key in known_keys()} == {"default"}
     assert settings.grid == Grid()
 
 
-def test_each_source_beats_the_one_below(toml):
+def test_each_source_wins_over_the_one_below(toml):
     path = toml("[duplex]\nlead_chunks = 2\nmax_segments = 3\nmax_lag_chunks = 4\n")
     env = {"SCA_DUPLEX_MAX_SEGMENTS": "5", "SCA_DUPLEX_MAX_LAG_CHUNKS": "6"}
     settings = load_settings(path, {"duplex.max_lag_chunks": 7}, env)
@@ -73,17 +73,17 @@ def test_each_source_beats_the_one_below(toml):
     assert settings.origin("duplex.max_lag_chunks") == "command line"
 
 
-def test_a_wrong_value_that_is_overruled_does_not_matter():
+def test_overridden_invalid_value_is_ignored():
     assert load_settings(overrides={"audio.frame_hz": 12.5}, env={"SCA_FRAME_HZ": "fast"}).audio.frame_hz == 12.5
 
 
-def test_the_process_environment_is_read_only_without_env(monkeypatch):
+def test_process_environment_is_read_only_without_env(monkeypatch):
     monkeypatch.setitem(os.environ, "SCA_DUPLEX_LEAD_CHUNKS", "0")
     assert load_settings().duplex.lead_chunks == 0
     assert load_settings(env={}).duplex.lead_chunks == 1
 
 
-def test_the_environment_may_name_the_file(toml, tmp_path):
+def test_environment_may_name_the_file(toml, tmp_path):
     path = toml("[duplex]\nlead_chunks = 2\n")
     other = tmp_path / "other.toml"
     other.write_text("[duplex]\nlead_chunks = 0\n")
@@ -92,7 +92,7 @@ def test_the_environment_may_name_the_file(toml, tmp_path):
     assert load_settings(env={"SCA_CONFIG": ""}).duplex.lead_chunks == 1
 
 
-# --- how values are read ---
+# --- conversion of values ---
 
 
 @pytest.mark.parametrize(
@@ -115,26 +115,26 @@ def test_the_environment_may_name_the_file(toml, tmp_path):
         ("SCA_CACHE_DIR", "/var/cache/sca", "paths.cache_dir", Path("/var/cache/sca")),
     ],
 )
-def test_the_environment_by_its_names(variable, text, name, value):
+def test_reads_environment_variables(variable, text, name, value):
     if variable == "SCA_FRAME_HZ":  # no other rate makes a grid with this encoder, which shows that it was read
-        assert isinstance(complaint(env={variable: text}), GridError)
+        assert isinstance(load_error(env={variable: text}), GridError)
         return
     settings = load_settings(env={variable: text})
     assert settings.value(name) == value
     assert settings.origin(name) == f"environment {variable}"
 
 
-def test_an_empty_variable_counts_as_not_set():
+def test_empty_variable_counts_as_not_set():
     settings = load_settings(env={"SCA_DUPLEX_LEAD_CHUNKS": "", "SCA_QWEN_REVISION": ""})
     assert (settings.duplex.lead_chunks, settings.origin("duplex.lead_chunks")) == (1, "default")
 
 
-def test_variables_of_others_are_left_alone():
+def test_ignores_variables_without_our_prefix():
     load_settings(env={"SCALE": "1", "XSCA_FRAME_HZ": "x", "sca_frame_hz": "x", "PATH": "/bin"})
 
 
 class Lag(StrEnum):
-    """What a command's option may hand over."""
+    """An enum, as a command's option may pass it."""
 
     DROP = "drop-unit"
 
@@ -158,18 +158,18 @@ def test_overrides_are_text_or_typed_and_none_is_not_given():
     assert settings.paths.cache_dir == Path.home() / "here"
 
 
-def test_a_setting_that_is_none_of_ours_has_no_value():
+def test_value_of_unknown_setting_fails():
     with pytest.raises(ConfigError) as caught:
         Settings().origin("duplex.lead_chunk")
     assert caught.value.hint == "did you mean duplex.lead_chunks?"
 
 
-# --- what is said about what does not fit ---
+# --- errors ---
 
 
-def test_an_unknown_key_in_a_file(toml):
+def test_unknown_key_in_a_file(toml):
     path = toml("[duplex]\nlead_chunk = 2\n")
-    error = complaint(path)
+    error = load_error(path)
     assert str(error) == f"file {path}: duplex.lead_chunk is not a setting"
     assert error.hint == "did you mean duplex.lead_chunks?"
 
@@ -183,21 +183,22 @@ def test_an_unknown_key_in_a_file(toml):
         ("duplex = 2\n", "duplex is a section, not a setting", "write [duplex] above its settings"),
         ("[duplex.window]\nmin = 2\n", "duplex.window should be text, got {'min': 2}", None),
         ("[duplex]\nwindow = 30\n", "duplex.window should be text, got 30", None),
-        ("[audio]\nframe_hz = '12.5'\n", "audio.frame_hz should be a number, more than 0, got '12.5'", None),
-        ("[duplex]\nlead_chunks = 1.0\n", "duplex.lead_chunks should be a whole number, at least 0, got 1.0", None),
-        ("[duplex]\nlead_chunks = true\n", "duplex.lead_chunks should be a whole number, at least 0, got True", None),
-        ("[duplex]\nunit_gap_s = nan\n", "duplex.unit_gap_s should be a number, at least 0, got nan", None),
-        ("[duplex]\nmax_pull_chunks = 'none'\n", "should be a whole number or none, at least 0, got 'none'", None),
-        ("[duplex]\naudio_placeholder = 5\n", "should be a whole number, less than 0, got 5", None),
+        ("[audio]\nframe_hz = '12.5'\n", "audio.frame_hz should be a number from 0.01 to 1000, got '12.5'", None),
+        ("[duplex]\nlead_chunks = 1.0\n", "duplex.lead_chunks should be a whole number from 0 to 1000, got 1.0", None),
+        ("[duplex]\nlead_chunks = true\n", "duplex.lead_chunks should be a whole number from 0 to 1000, got True", None),
+        ("[duplex]\nunit_gap_s = nan\n", "duplex.unit_gap_s should be a number from 0 to 86400, got nan", None),
+        ("[duplex]\nmax_pull_chunks = 'none'\n", "should be a whole number from 0 to 1000, or none, got 'none'", None),
+        ("[duplex]\naudio_placeholder = 5\n", "should be a whole number from -2147483647 to below 0, got 5", None),
         ("[duplex]\non_lag = 'drop'\n", "should be one of keep, drop-unit, got 'drop'", None),
         ("[qwen]\nmodel_id = ''\n", "qwen.model_id should be text, not empty, got ''", None),
         ("[paths]\ncache_dir = 5\n", "paths.cache_dir should be a path or none, got 5", None),
-        ("[paths]\ncache_dir = '~nobody-of-that-name/x'\n", "names a home folder that cannot be found", None),
+        ("[paths]\ncache_dir = '~no-such-user/x'\n", "names a home folder that cannot be found", None),
+        ("[duplex]\nalign_language = 'English'\n", "text that matches ^[a-z]{2,3}$, or none, got 'English'", None),
     ],
 )
-def test_what_a_file_cannot_say(toml, text, message, hint):
+def test_invalid_file_contents(toml, text, message, hint):
     path = toml(text)
-    error = complaint(path)
+    error = load_error(path)
     assert str(error).startswith(f"file {path}: ")
     assert message in str(error)
     assert "\n" not in str(error)
@@ -208,17 +209,17 @@ def test_what_a_file_cannot_say(toml, text, message, hint):
     ("text", "where"),
     [("[duplex]\nlead_chunks 2\n", "line 2"), ("[duplex]\n\n\nlead_chunks = \n", "line 4"), ("[duplex", "line ")],
 )
-def test_a_syntax_error_names_file_and_line(toml, text, where):
+def test_syntax_error_names_file_and_line(toml, text, where):
     path = toml(text)
-    assert str(complaint(path)).startswith(f"file {path}, {where}")
+    assert str(load_error(path)).startswith(f"file {path}, {where}")
 
 
-def test_files_that_cannot_be_read(tmp_path):
-    assert "there is no such file" in str(complaint(tmp_path / "missing.toml"))
-    assert "cannot be read" in str(complaint(tmp_path))
+def test_unreadable_files(tmp_path):
+    assert "missing.toml does not exist" in str(load_error(tmp_path / "missing.toml"))
+    assert "cannot be read" in str(load_error(tmp_path))
     latin = tmp_path / "latin.toml"
     latin.write_bytes(b"[duplex]\nsystem_prompt = 'caf\xe9'\n")
-    assert "is not UTF-8 text" in str(complaint(latin))
+    assert "is not UTF-8 text" in str(load_error(latin))
 
 
 @pytest.mark.parametrize(
@@ -229,24 +230,63 @@ def test_files_that_cannot_be_read(tmp_path):
         ("SCA_CONFG", "SCA_CONFIG"),
     ],
 )
-def test_an_unknown_variable_names_the_nearest(variable, near):
-    error = complaint(env={variable: "1"})
+def test_unknown_variable_names_the_nearest(variable, near):
+    error = load_error(env={variable: "1"})
     assert str(error) == f"environment: {variable} is not a setting"
     assert error.hint == f"did you mean {near}?"
 
 
-def test_all_complaints_are_listed(toml):
+def test_options_name_themselves_in_errors():
+    with pytest.raises(ConfigError) as caught:
+        load_settings(options={"duplex.lead_chunks": -1}, env={})
+    expected = "command line --lead: duplex.lead_chunks should be a whole number from 0 to 1000, got -1"
+    assert str(caught.value) == expected
+
+
+def test_options_win_over_overrides():
+    settings = load_settings(overrides={"duplex.lead_chunks": 2}, options={"duplex.lead_chunks": 3}, env={})
+    assert settings.duplex.lead_chunks == 3
+    assert settings.origin("duplex.lead_chunks") == "command line --lead"
+
+
+@pytest.mark.parametrize(
+    ("patience", "ask_after_s", "words"),
+    [
+        ("0.20002:0.4,1:0.2", 0.2, "at least one sample (1/16000 s) apart"),
+        ("0.6:0.5,0.60001:0.4", 0.2, "at least one sample (1/16000 s) apart"),
+        ("0.6:0.45", 0.59999, "after turn.ask_after_s, which is 0.59999"),
+        ("1e5:0.4", 0.2, "should be SECONDS:THRESHOLD"),
+        ("100000:0.4", 0.2, "ascending seconds up to 86400"),
+        (f"{'9' * 400}:0.4", 0.2, "ascending seconds up to 86400"),
+    ],
+)
+def test_patience_is_checked_in_samples(patience, ask_after_s, words):
+    error = load_error(overrides={"turn.patience": patience, "turn.ask_after_s": ask_after_s})
+    assert "turn.patience" in str(error)
+    assert words in str(error)
+
+
+def test_default_patience_is_checked_too():
+    assert "turn.patience should" in str(load_error(overrides={"turn.ask_after_s": 0.59999}))
+
+
+def test_toml_number_beyond_the_limits_of_python(toml):
+    path = toml(f"[duplex]\nlead_chunks = {'9' * 5000}\n")
+    assert "not valid TOML" in str(load_error(path))
+
+
+def test_lists_all_problems(toml):
     path = toml("[duplex]\nlead_chunks = -1\nwindow = '60-20'\nspeed = 2\n")
     env = {"SCA_FRAME_HZ": "fast", "SCA_NOISE": "1"}
-    error = complaint(path, {"duplex.max_tokens": "many", "lead_chunks": 1}, env)
+    error = load_error(path, {"duplex.max_tokens": "many", "lead_chunks": 1}, env)
     head, *lines = str(error).splitlines()
-    assert head == "7 settings do not fit:"
+    assert head == "7 settings are invalid:"
     for part in ("duplex.speed", "SCA_NOISE", "lead_chunks is not", "'fast'", "'many'", "got -1", "'60-20'"):
         assert any(part in line for line in lines), part
 
 
-def test_a_grid_that_does_not_divide_is_found_when_settings_are_read(toml):
-    error = complaint(toml("[audio]\nframe_hz = 13\n"), env={"SCA_FRAMES_PER_CHUNK": "4"})
+def test_loading_checks_the_grid(toml):
+    error = load_error(toml("[audio]\nframe_hz = 13\n"), env={"SCA_FRAMES_PER_CHUNK": "4"})
     assert isinstance(error, GridError)
     assert "4923.08 samples at 16000 Hz" in str(error)
     assert "audio.frames_per_chunk from environment SCA_FRAMES_PER_CHUNK" in str(error)
@@ -258,7 +298,7 @@ def test_a_grid_that_does_not_divide_is_found_when_settings_are_read(toml):
 # --- the models ---
 
 
-def test_models_are_frozen_and_closed():
+def test_models_are_immutable_and_reject_unknown_fields():
     for model in (AudioConfig, QwenConfig, DuplexConfig, PathsConfig, Settings):
         with pytest.raises(ValidationError, match="frozen"):
             setattr(model(), next(iter(model.model_fields)), 1)
@@ -266,12 +306,12 @@ def test_models_are_frozen_and_closed():
             model(nonsense=1)
 
 
-def test_the_grid_is_exact():
+def test_grid_is_exact():
     assert Settings().grid.frame_hz == Fraction(25, 2)
     assert AudioConfig(frames_per_chunk=8).grid == Grid(frames_per_chunk=8)
 
 
-def test_pull_follows_the_lead():
+def test_default_pull_depends_on_the_lead():
     assert [DuplexConfig(lead_chunks=lead).pull_chunks for lead in (0, 1, 2)] == [2, 1, 1]
     assert DuplexConfig(lead_chunks=0, max_pull_chunks=0).pull_chunks == 0
 
@@ -284,12 +324,12 @@ def test_windows(text, bounds):
 @pytest.mark.parametrize(
     "text", ["", "20", "60-20", "20-20", "0-10", "-5-10", "20 - 60", "20-60s", "a-b", "٢-٣", "1e1-20"]
 )
-def test_windows_that_are_none(text):
+def test_rejects_invalid_windows(text):
     with pytest.raises(ValidationError, match="should be session, or MIN-MAX in seconds"):
         DuplexConfig(window=text)
 
 
-def test_the_cache_folder(tmp_path, monkeypatch):
+def test_cache_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert load_settings(env={}).paths.resolved_cache_dir == tmp_path / ".cache" / "sca"
     xdg = {"XDG_CACHE_HOME": "/xdg"}
@@ -299,18 +339,18 @@ def test_the_cache_folder(tmp_path, monkeypatch):
     assert load_settings(env={"XDG_CACHE_HOME": "relative"}).origin("paths.cache_dir") == "default"
 
 
-def test_settings_travel_to_workers_with_their_origins():
+def test_pickling_keeps_origins():
     settings = load_settings(env={"SCA_DUPLEX_LEAD_CHUNKS": "0"})
-    home = pickle.loads(pickle.dumps(settings))
-    assert home == settings
-    assert home.origin("duplex.lead_chunks") == "environment SCA_DUPLEX_LEAD_CHUNKS"
+    copy = pickle.loads(pickle.dumps(settings))
+    assert copy == settings
+    assert copy.origin("duplex.lead_chunks") == "environment SCA_DUPLEX_LEAD_CHUNKS"
     assert Settings.model_validate_json(settings.model_dump_json()).duplex == settings.duplex
 
 
 # --- presets and --set ---
 
 
-def test_the_preset_of_the_wider_grid():
+def test_preset_of_the_wider_grid():
     settings = load_settings(overrides=apply_preset("8x4"), env={})
     assert (settings.audio.frames_per_chunk, settings.duplex.text_tokens_per_chunk) == (8, 4)
     assert settings.qwen.max_new_tokens == 4
@@ -319,7 +359,7 @@ def test_the_preset_of_the_wider_grid():
 
 
 @pytest.mark.parametrize("preset", ["", "8", "8x", "x4", "0x2", "8x0", "8-4", "8X4 ", "eight", "8x4x2"])
-def test_a_bad_preset(preset):
+def test_rejects_invalid_presets(preset):
     with pytest.raises(ConfigError, match="AUDIOxTEXT") as caught:
         apply_preset(preset)
     assert caught.value.hint == "such as 4x2 or 8x4"
@@ -332,7 +372,7 @@ def test_set_options():
             parse_set([wrong])
 
 
-# --- the names, and the file that documents them ---
+# --- names and generated documents ---
 
 
 def test_names_are_unique_and_described():
@@ -345,7 +385,7 @@ def test_names_are_unique_and_described():
     }
 
 
-def test_the_default_file_is_the_defaults():
+def test_default_file_holds_the_defaults():
     settings = load_settings(DEFAULT_FILE, env={})
     assert settings.model_dump() == Settings().model_dump()
     written = {
@@ -354,17 +394,27 @@ def test_the_default_file_is_the_defaults():
     assert written == {key.name for key in known_keys() if key.default is not None}
 
 
-def test_the_default_file_documents_every_setting():
+def test_default_file_documents_every_setting():
     text = DEFAULT_FILE.read_text(encoding="utf-8")
-    assert text == default_toml(known_keys()), "write it anew: sca config default > config/default.toml"
+    assert text == default_toml(known_keys()), "run scripts/make_settings_docs.py"
     lines = text.splitlines()
     for key in known_keys():
         assert f"# {key.field} =" in lines or any(line.startswith(f"{key.field} = ") for line in lines)
         assert any(line.startswith("# ") and line.endswith(f" {key.env}") for line in lines)
 
 
-def test_the_guide_lists_every_setting():
-    guide = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8").splitlines()
+def test_guide_documents_every_setting():
+    guide = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert documentation_table(known_keys()) in guide, "run scripts/make_settings_docs.py"
     for key in known_keys():
-        default = "" if key.default is None else f"`{key.default}`" if len(str(key.default)) < 60 else "(a sentence)"
-        assert f"| `{key.name}` | `{key.env}` | {default} | {key.description} |" in guide
+        row = next(line for line in guide.splitlines() if line.startswith(f"| `{key.name}` | `{key.env}` | "))
+        assert key.description in row
+        assert key.expected.replace("|", r"\|") in row
+        assert key.flag is None or f"`{key.flag.name}`" in row
+
+
+def test_guide_abbreviates_the_default_of_a_long_text():
+    rows = {line.split("`")[1]: line for line in documentation_table(known_keys()).splitlines() if "| `" in line}
+    assert "| (a sentence) |" in rows["duplex.system_prompt"]
+    assert "| `0.5` |" in rows["duplex.unit_gap_s"]
+    assert rows["qwen.revision"].split(" | ")[3] == ""

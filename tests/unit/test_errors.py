@@ -1,4 +1,4 @@
-"""The exception tree: codes, what its docstring says, and what survives a trip between processes."""
+"""The errors: exit codes, the tree in the docstring, pickling, and the conversion of system errors."""
 
 import errno
 import inspect
@@ -17,20 +17,20 @@ from sca.errors import (
     ScaError,
     UpstreamError,
     check_target,
-    refused,
+    error_of_system,
     writing,
 )
 
 CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, ScaError)]
 
 
-def test_every_class_stands_in_the_docstring_with_its_code():
+def test_docstring_lists_every_class_and_code():
     drawn = {name: int(code) for name, code in re.findall(r"(\w+)  +(\d)  ", errors.__doc__)}
     assert drawn == {kind.__name__: kind.exit_code for kind in CLASSES}
 
 
-def test_every_class_is_public_and_says_what_it_is():
-    assert {kind.__name__ for kind in CLASSES} | {"check_target", "refused", "writing"} == set(errors.__all__)
+def test_every_class_is_public_and_documented():
+    assert {kind.__name__ for kind in CLASSES} | {"check_target", "error_of_system", "writing"} == set(errors.__all__)
     assert all(kind.__doc__ for kind in CLASSES)
 
 
@@ -41,66 +41,66 @@ def test_message_and_hint():
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_an_error_comes_home_from_a_worker_whole(kind):
-    home = pickle.loads(pickle.dumps(kind("what", hint="do this")))
-    assert (type(home), home.message, home.hint) == (kind, "what", "do this")
+def test_pickling_keeps_class_message_and_hint(kind):
+    copy = pickle.loads(pickle.dumps(kind("what", hint="do this")))
+    assert (type(copy), copy.message, copy.hint) == (kind, "what", "do this")
 
 
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (errno.ENOENT, "there is no such folder"),
-        (errno.ENAMETOOLONG, "cannot be made"),
-        (errno.ELOOP, "cannot be made"),
+        (errno.ENOENT, "the folder does not exist"),
+        (errno.ENAMETOOLONG, "cannot create"),
+        (errno.ELOOP, "cannot create"),
         (errno.ENOSPC, "disk is full"),
         (errno.EDQUOT, "disk is full"),
         (errno.EFBIG, "larger than its file system"),
         (errno.EACCES, "no permission"),
         (errno.EPERM, "no permission"),
         (errno.EROFS, "no permission"),
-        (errno.ENOTDIR, "cannot be made"),
-        (errno.EEXIST, "cannot be made"),
-        (errno.EISDIR, "cannot be made"),
+        (errno.ENOTDIR, "cannot create"),
+        (errno.EEXIST, "cannot create"),
+        (errno.EISDIR, "cannot create"),
     ],
 )
-def test_refusals_while_writing_name_the_target(code, words):
-    cause = OSError(code, "said the system")
+def test_system_errors_while_writing_name_the_target(code, words):
+    cause = OSError(code, "the system's text")
     with pytest.raises(OutputError, match=f"(?s)(?=.*{words})(?=.*out/rows)") as caught, writing(Path("out/rows")):
         raise cause
     assert caught.value.__cause__ is cause
 
 
-def test_what_is_no_refusal_passes_through():
+def test_other_errors_while_writing_pass_through():
     with pytest.raises(InterruptedError), writing(Path("out")):
         raise OSError(errno.EINTR, "interrupted")
     with pytest.raises(GridError), writing(Path("out")):
         raise GridError("not about files")
 
 
-def test_a_real_refusal(tmp_path):
-    in_the_way = tmp_path / "file"
-    in_the_way.touch()
-    with pytest.raises(OutputError, match="something else has that name"), writing(in_the_way / "below"):
-        (in_the_way / "below").mkdir()
+def test_converts_a_real_system_error(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(OutputError, match="the name is already in use"), writing(file / "below"):
+        (file / "below").mkdir()
 
 
-def test_what_is_in_the_way_is_named(tmp_path):
+def test_names_the_file_in_the_place_of_a_folder(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=f"{tmp_path}/file is no folder"), writing(tmp_path / "file" / "a" / "b"):
+    with pytest.raises(OutputError, match=f"{tmp_path}/file is not a folder"), writing(tmp_path / "file" / "a" / "b"):
         (tmp_path / "file" / "a").mkdir()
 
 
-def test_an_input_that_is_missing_is_not_said_of_the_output(tmp_path):
+def test_missing_input_is_not_an_output_error(tmp_path):
     with pytest.raises(FileNotFoundError), writing(tmp_path / "out" / "o"):
         (tmp_path / "in" / "i").read_bytes()
 
 
-def test_a_target_is_checked_before_the_work(tmp_path):
+def test_checks_a_target_before_the_work(tmp_path):
     (tmp_path / "file").touch()
     for path, words in [
-        (tmp_path, "something else has that name"),
-        (tmp_path / "file" / "o", "is no folder"),
-        (Path("/dev/full"), "no file but a device"),
+        (tmp_path, "the name is already in use"),
+        (tmp_path / "file" / "o", "is not a folder"),
+        (Path("/dev/full"), "/dev/full is a device or pipe, not a regular file"),
         (tmp_path / ("n" * 300), "File name too long"),
     ]:
         with pytest.raises(OutputError, match=words):
@@ -113,29 +113,29 @@ def test_a_target_is_checked_before_the_work(tmp_path):
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (errno.ENOENT, "in/i is not there"),
+        (errno.ENOENT, "in/i does not exist"),
         (errno.EACCES, "no permission to use in/i"),
-        (errno.EISDIR, "in/i cannot be used: something else has that name (said the system)"),
-        (errno.ENAMETOOLONG, "in/i cannot be used: said the system"),
+        (errno.EISDIR, "cannot use in/i: the system's text"),
+        (errno.ENAMETOOLONG, "cannot use in/i: the system's text"),
         (errno.ENOSPC, "the disk is full while writing in/i"),
     ],
 )
-def test_a_refusal_that_nobody_expected_is_a_line_too(code, message):
-    told = refused(OSError(code, "said the system", "in/i"))
-    assert (told.message, told.exit_code) == (message, 5)
-    assert told.hint
+def test_converts_an_unexpected_system_error(code, message):
+    error = error_of_system(OSError(code, "the system's text", "in/i"))
+    assert (error.message, error.exit_code) == (message, 5)
+    assert error.hint
 
 
-def test_a_full_disk_is_told_without_a_name():
-    told = refused(OSError(errno.ENOSPC, "no space left"))
-    assert told.message == "the disk is full while writing a file or standard output"
-    assert "second run" in told.hint
+def test_full_disk_without_a_file_name():
+    error = error_of_system(OSError(errno.ENOSPC, "no space left"))
+    assert error.message == "the disk is full while writing a file or standard output"
+    assert "second run" in error.hint
 
 
-def test_what_no_user_can_mend_is_none():
-    assert refused(OSError(errno.EACCES, "no name")) is None
-    assert refused(OSError(errno.EBADF, "bad file descriptor", "in/i")) is None
-    assert refused(BrokenPipeError(errno.EPIPE, "broken pipe")) is None
+def test_errors_beyond_the_user_are_not_converted():
+    assert error_of_system(OSError(errno.EACCES, "no name")) is None
+    assert error_of_system(OSError(errno.EBADF, "bad file descriptor", "in/i")) is None
+    assert error_of_system(BrokenPipeError(errno.EPIPE, "broken pipe")) is None
 
 
 def test_families():

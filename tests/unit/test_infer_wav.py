@@ -97,7 +97,7 @@ def test_places_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.wav").mkdir()
     for path in (tmp_path / "file" / "a.wav", tmp_path / "folder.wav"):
-        with pytest.raises(OutputError, match="cannot be made"):
+        with pytest.raises(OutputError, match="cannot create"):
             WavWriter(path, 16_000)
 
 

@@ -36,12 +36,12 @@ def test_what_was_there_stays_when_its_successor_is_not_finished(tmp_path):
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    with pytest.raises(OutputError, match="is no file but a device or a pipe"), atomic_write(path) as temporary:
+    with pytest.raises(OutputError, match="is a device or pipe, not a regular file"), atomic_write(path) as temporary:
         temporary.write_text("x")
     assert stat.S_ISFIFO(path.stat().st_mode)
 
 
 def test_a_folder_is_not_replaced_by_a_file(tmp_path):
-    with pytest.raises(OutputError, match="something else has that name"), atomic_write(tmp_path) as temporary:
+    with pytest.raises(OutputError, match="the name is already in use"), atomic_write(tmp_path) as temporary:
         temporary.write_text("x")
     assert tmp_path.is_dir()
