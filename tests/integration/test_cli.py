@@ -1,18 +1,24 @@
-"""The command as a user meets it: help that is quick and complete, exit codes, interrupts and closed pipes."""
+"""The command line: quick and complete help, options of settings, exit codes, interrupts and closed pipes."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
+from rich.markup import escape
 from typer.testing import CliRunner
 
 import sca
 from sca import errors
 from sca.cli.main import Boundary, app, report
+from sca.cli.shared.settings_options import SettingsCommand, settings_options
+from sca.config import known_keys
+
+ROOT = Path(__file__).resolve().parents[2]
 
 HEAVY = {
     *("accelerate", "av", "datasets", "fastapi", "faster_whisper", "numpy", "onnxruntime", "peft", "pyarrow"),
@@ -30,13 +36,15 @@ def sca_command(*arguments: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
 
 
-# --- what is loaded, and when ---
+# --- imports ---
 
 LOADED = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
 RUN = f"from sca.cli.main import run\ntry:\n    run()\nfinally:\n    {LOADED}"
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("config", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("config", "--help"), ("turn", "-h"), ("eval", "-h")]
+)
 def test_help_loads_nothing_heavy(arguments):
     done = python(RUN, *arguments)
     assert done.returncode == 0
@@ -44,17 +52,36 @@ def test_help_loads_nothing_heavy(arguments):
     assert HEAVY & set(done.stderr.split()) == set(), "import it inside the function that needs it"
 
 
-def test_importing_sca_loads_nothing_but_itself():
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("build-duplex",),
+        ("convert",),
+        ("live",),
+        ("serve",),
+        ("inspect",),
+        ("turn", "serve"),
+        ("eval", "fdb"),
+        ("demo",),
+    ],
+)
+def test_help_of_a_command_loads_only_the_settings(arguments):
+    done = python(RUN, *arguments, "--help")
+    assert done.returncode == 0
+    assert (HEAVY - {"pydantic"}) & set(done.stderr.split()) == set(), "import it inside the function that needs it"
+
+
+def test_importing_sca_loads_only_its_version():
     done = python(
         f"import sys; before = set(sys.modules)\nimport sca\nnew = set(sys.modules) - before\n{LOADED}\nprint(*new)"
     )
     assert HEAVY & set(done.stderr.split()) == set()
-    assert {name for name in done.stdout.split() if name.startswith("sca")} == {"sca"}
+    assert {name for name in done.stdout.split() if name.startswith("sca")} == {"sca", "sca.version"}
 
 
 def test_public_names():
     assert sorted(sca.__all__) == [
-        "Grid", "ScaError", "Settings", "TextTokenizer", "__version__", "easy_load", "load_settings", "load_tokenizer",
+        "Grid", "ScaError", "Settings", "TextTokenizer", "__version__", "easy_load", "load", "load_settings", "load_tokenizer",
     ]  # fmt: skip
     assert dir(sca) == sorted(sca.__all__)
     assert set(sca._HOME) | {"__version__"} == set(sca.__all__)
@@ -63,7 +90,7 @@ def test_public_names():
 
 
 @pytest.mark.parametrize("name", sorted(sca.__all__))
-def test_public_names_can_be_had(name):
+def test_public_name_can_be_imported(name):
     assert getattr(sca, name) is not None
 
 
@@ -74,6 +101,10 @@ def commands(command, path=()):
     yield path, command
     for name, below in sorted(getattr(command, "commands", {}).items()):
         yield from commands(below, (*path, name))
+
+
+def parameters_of(command):
+    return command.get_params(command.context_class(command, info_name=command.name))
 
 
 ALL = list(commands(typer.main.get_command(app)))
@@ -88,16 +119,120 @@ def test_every_command_has_help(path):
 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) or "sca" for path, _ in ALL])
-def test_every_command_and_option_says_what_it_does(path, command):
+def test_every_command_and_option_has_a_description(path, command):
     assert command.help
-    for parameter in command.params:
+    for parameter in parameters_of(command):
         assert parameter.name == "help" or getattr(parameter, "hidden", False) or parameter.help, parameter.name
 
 
-def test_the_module_is_the_command():
+def test_module_is_the_command():
     done = sca_command("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"sca {sca.__version__}\n", "")
     assert "config" in sca_command("--help").stdout
+
+
+# --- options of settings ---
+
+KEYS = {key.flag.name: [] for key in known_keys() if key.flag}
+for key in known_keys():
+    if key.flag:
+        KEYS[key.flag.name].append(key)
+
+
+def options_of_settings():
+    """Every option of a command that stands for a setting, with the command's path and the setting's key."""
+    for path, command in ALL:
+        for parameter in parameters_of(command):
+            name = (parameter.name or "").replace("__", ".")
+            keys = [key for key in KEYS.get(parameter.opts[0], []) if key.name == name]
+            if keys:
+                yield path, parameter, keys[0]
+
+
+OPTIONS = list(options_of_settings())
+
+
+def test_every_flag_is_an_option_of_a_command():
+    assert {key.name for _, _, key in OPTIONS} == {key.name for keys in KEYS.values() for key in keys}
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter", "key"),
+    OPTIONS,
+    ids=[f"{' '.join(path)} {parameter.opts[0]}" for path, parameter, _ in OPTIONS],
+)
+def test_option_matches_its_setting(path, parameter, key):
+    guide = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    row = next(line for line in guide.splitlines() if line.startswith(f"| `{key.name}` |"))
+    assert f"| `{key.flag.name}` |" in row
+    assert parameter.opts == [key.flag.name]
+    assert parameter.help == escape(key.description)
+    assert key.description in row
+    assert parameter.default == key.default
+    assert key.kind is not bool or parameter.is_flag
+
+
+def test_option_of_a_setting_is_shown_with_its_default():
+    text = " ".join(sca_command("build-duplex", "--help").stdout.split())
+    assert "--lead N Number of chunks that a token is placed before the audio of its word. [default: 1]" in text
+    assert "--on-lag keep|drop-unit" in text
+    assert "needs sca[live])" in text
+
+
+def test_help_on_a_terminal_keeps_brackets():
+    done = CliRunner().invoke(app, ["convert", "--help"], terminal_width=200)
+    assert "[laughter]" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (
+            ["build-duplex", ".", "-o", "x", "--lead", "-1"],
+            3,
+            "command line --lead: duplex.lead_chunks should be a whole",
+        ),
+        (["build-duplex", ".", "-o", "x", "--lead", "one"], 2, "Invalid value for '--lead'"),
+        (
+            ["build-duplex", ".", "-o", "x", "--on-lag", "drop"],
+            3,
+            "--on-lag: duplex.on_lag should be one of keep, drop-unit",
+        ),
+        (
+            ["build-duplex", ".", "-o", "x", "--validation", "nan"],
+            3,
+            "--validation: duplex.validation should be a number",
+        ),
+        (["serve", "--port", "70000"], 3, "command line --port: serve.port should be a whole number from 0 to 65535"),
+        (["serve", "--drain", "1e308"], 3, "command line --drain: serve.drain_s should be a number from 0 to 86400"),
+        (["turn", "serve", "--pool", "0"], 3, "command line --pool: turn.pool should be a whole number from 1 to 1024"),
+        (["turn", "watch", "--mic", "--every", "1e308"], 2, "Invalid value for '--every'"),
+        (["turn", "watch", "--mic", "--every", "nan"], 2, "Invalid value for '--every': NaN is not a duration"),
+        (["turn", "stop", "--grace-s", "inf"], 2, "Invalid value for '--grace-s'"),
+        (["turn", "bench", "--requests", "9" * 30], 2, "Invalid value for '--requests'"),
+    ],
+)
+def test_invalid_option_is_named(arguments, code, words, tmp_path):
+    done = sca_command(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert words in " ".join(done.stderr.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_option_wins_over_set_and_set_over_preset():
+    shown = []
+
+    @settings_options("duplex.lead_chunks", preset=True)
+    def command(*, settings):
+        shown.append((settings.duplex.lead_chunks, settings.duplex.text_tokens_per_chunk))
+
+    made = typer.Typer(cls=Boundary, rich_markup_mode=None)
+    made.command("command", cls=SettingsCommand)(command)
+    made.command("other")(lambda: None)
+    arguments = ["--set", "duplex.lead_chunks=2", "--preset", "8x4", "--set", "duplex.text_tokens_per_chunk=3"]
+    assert CliRunner().invoke(made, ["command", *arguments, "--lead", "1"]).exit_code == 0
+    assert CliRunner().invoke(made, ["command", *arguments]).exit_code == 0
+    assert shown == [(1, 3), (2, 3)], "an option that is given counts even if it is the default"
 
 
 # --- the boundary ---
@@ -120,24 +255,24 @@ def throwaway(error: BaseException) -> typer.Typer:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_error_is_a_line_a_hint_and_its_code(kind):
+def test_error_becomes_a_line_a_hint_and_an_exit_code(kind):
     done = CliRunner().invoke(throwaway(kind("this went wrong", hint="do that")), ["fail"])
     assert (done.exit_code, done.stderr) == (kind.exit_code, "sca: this went wrong\n     do that\n")
     assert done.stdout == ""
 
 
 def test_report_prints_and_returns_the_code(capsys):
-    assert report(errors.UpstreamError("the hub is away")) == 6
-    assert capsys.readouterr() == ("", "sca: the hub is away\n")
+    assert report(errors.UpstreamError("the hub does not answer")) == 6
+    assert capsys.readouterr() == ("", "sca: the hub does not answer\n")
 
 
-def test_errors_out_of_a_task_group_are_unwrapped():
+def test_unwraps_errors_of_a_task_group():
     group = ExceptionGroup("tasks", [ExceptionGroup("inner", [errors.InputError("one")]), errors.UpstreamError("two")])
     done = CliRunner().invoke(throwaway(group), ["fail"])
     assert (done.exit_code, done.stderr) == (5, "sca: one\nsca: two\n")
 
 
-def test_a_bug_among_errors_stays_a_bug():
+def test_bug_among_errors_is_raised():
     done = CliRunner().invoke(
         throwaway(ExceptionGroup("tasks", [errors.InputError("one"), ZeroDivisionError()])), ["fail"]
     )
@@ -145,27 +280,27 @@ def test_a_bug_among_errors_stays_a_bug():
 
 
 @pytest.mark.parametrize("leave", [typer.Exit(7), typer.Exit(0)])
-def test_a_command_may_leave_by_itself(leave):
+def test_command_may_exit_by_itself(leave):
     assert CliRunner().invoke(throwaway(leave), ["fail"]).exit_code == leave.exit_code
 
 
-def test_an_interrupt_in_process():
+def test_interrupt_in_process():
     done = CliRunner().invoke(throwaway(KeyboardInterrupt()), ["fail"])
     assert done.exit_code == 130
     assert "interrupted" in done.stderr
 
 
-def test_a_bug_is_told_as_one():
+def test_reports_a_bug():
     done = python("from sca.cli.main import app, run\n@app.command()\ndef bug():\n    1 / 0\nrun()", "bug")
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
-    assert done.stderr.endswith("sca: this is a bug of sca, not of yours; please report it with the lines above\n")
+    assert done.stderr.endswith("sca: this is a bug in sca; please report it with the lines above\n")
 
 
 @pytest.mark.parametrize(
     "arguments", [["--nonsense"], ["nonsense"], ["config", "show", "--nonsense"], ["config", "show", "x"]]
 )
-def test_usage_errors_end_in_2(arguments):
+def test_usage_errors_exit_with_2(arguments):
     done = sca_command(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Usage: sca" in done.stderr
@@ -178,17 +313,17 @@ WAIT = COMMAND.format("print('ready', flush=True)\n    time.sleep(50)")
 TALK = COMMAND.format("for n in range(LINES):\n        print(n)")
 
 
-def test_an_interrupt_ends_in_130():
+def test_interrupt_exits_with_130():
     with subprocess.Popen([sys.executable, "-c", WAIT, "work"], stdout=-1, stderr=-1, text=True) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert stderr == "sca: interrupted; what is finished is kept, and the same command goes on from there\n"
+    assert stderr == "sca: interrupted; finished results are kept, and the same command continues from there\n"
 
 
 @pytest.mark.parametrize("lines", [3, 100_000])
-def test_a_reader_that_leaves_is_no_error(lines):
+def test_closed_pipe_is_not_an_error(lines):
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -231,12 +366,12 @@ def test_config_show_as_json():
     [
         (["--set", "duplex.lead=0"], 3, "did you mean duplex.lead_chunks?"),
         (["--set", "duplex.lead_chunks"], 2, "KEY=VALUE"),
-        (["--config", "missing.toml"], 3, "there is no such file"),
+        (["--config", "missing.toml"], 3, "missing.toml does not exist"),
         (["--preset", "8"], 3, "AUDIOxTEXT"),
         (["--set", "audio.frames_per_chunk=13"], 3, "gives 14 encoder tokens"),
     ],
 )
-def test_config_show_refuses(arguments, code, words):
+def test_config_show_rejects(arguments, code, words):
     done = CliRunner().invoke(app, ["config", "show", *arguments])
     assert (done.exit_code, done.stdout) == (code, "")
     assert words in done.stderr

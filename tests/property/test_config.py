@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from sca.cli.main import app
 from sca.config import Settings, known_keys, load_settings
 from sca.config.describe import toml_value
-from sca.data.duplex.rows.params import proof_context, window_plan
+from sca.data.duplex.rows.params import window_plan
+from sca.data.duplex.verify.context import proof_context
 from sca.data.shows.convert import rules_of
 from sca.errors import ConfigError
 from sca.infer.clock import TICKS_PER_MS
@@ -134,7 +135,7 @@ def test_extreme_numbers_exit_with_3_and_name_the_setting(name):
         assert done.stderr.startswith(f"sca: command line: {name} should be {KEYS[name].expected}, got "), done.stderr
 
 
-TOKENIZER = load_tokenizer()
+TOKENIZER = load_tokenizer("builtin:qwen")
 WINDOWS = ["session", "0.0001-0.0002", "0.0001-86400", "86399.9-86400", "20-60"]
 PATIENCE = ["", "0.6:0.45", "0.0001:1,86400:0", "86399.9999:0,86400:0", "0.2001:0.4,0.2002:0.3"]
 EXTREMES = {name: st.sampled_from(bounds) for name, bounds in BOUNDS.items()} | {

@@ -185,7 +185,11 @@ def test_unknown_key_in_a_file(toml):
         ("[duplex]\nwindow = 30\n", "duplex.window should be text, got 30", None),
         ("[audio]\nframe_hz = '12.5'\n", "audio.frame_hz should be a number from 0.01 to 1000, got '12.5'", None),
         ("[duplex]\nlead_chunks = 1.0\n", "duplex.lead_chunks should be a whole number from 0 to 1000, got 1.0", None),
-        ("[duplex]\nlead_chunks = true\n", "duplex.lead_chunks should be a whole number from 0 to 1000, got True", None),
+        (
+            "[duplex]\nlead_chunks = true\n",
+            "duplex.lead_chunks should be a whole number from 0 to 1000, got True",
+            None,
+        ),
         ("[duplex]\nunit_gap_s = nan\n", "duplex.unit_gap_s should be a number from 0 to 86400, got nan", None),
         ("[duplex]\nmax_pull_chunks = 'none'\n", "should be a whole number from 0 to 1000, or none, got 'none'", None),
         ("[duplex]\naudio_placeholder = 5\n", "should be a whole number from -2147483647 to below 0, got 5", None),

@@ -1,4 +1,4 @@
-"""What a live session shows: drawn to a console and read back, and the keys of a pseudo-terminal."""
+"""The display of a live session, rendered to a console, and the keys of a pseudo-terminal."""
 
 import asyncio
 import io
@@ -15,7 +15,7 @@ from sca.infer.frames import AudioOutput, ErrorFrame, Interrupt, Lag, ThoughtPac
 from sca.infer.runners.mic import MicStatus
 
 
-class Hand:
+class Session:
     def __init__(self, **values):
         self.values = {
             "heard_s": 12.4, "input_level": 0.1, "output_level": 0.0, "playing": False, "interruptions": 1, "latency_p50_ms": 41.6,
@@ -28,13 +28,13 @@ class Hand:
         return MicStatus(**self.values)
 
 
-def drawn(view):
+def rendered(view):
     console = Console(file=io.StringIO(), width=100, record=True, force_terminal=True)
     console.print(view.render())
     return console.export_text()
 
 
-def said(text, turn_id=0):
+def output(text, turn_id=0):
     return AudioOutput(bytes(2), 24_000, text, 0, turn_id)
 
 
@@ -46,16 +46,16 @@ def clock():
 @pytest.fixture
 def view(clock):
     view = LiveScreen("parrot", lambda: clock[0])
-    view.attach(Hand())
+    view.attach(Session())
     return view
 
 
-def test_everything_that_is_promised_is_shown(view):
-    view.on_output(said("hello "), 0)
-    view.on_output(said("there"), 0)
+def test_shows_every_row(view):
+    view.on_output(output("hello "), 0)
+    view.on_output(output("there"), 0)
     view.on_packet(ThoughtPacket(None, "[they ask the way]", (1,), 0))
     view.notify("the input device Desk is back")
-    shown = drawn(view)
+    shown = rendered(view)
     for part in (
         "sca live · parrot", "listening", "12 s", "-20 dB", "silent", "hello there", "[they ask the way]", "p50 42 ms · p95 80 ms",
         "3 chunks", "17 samples", "2 gaps", "Desk → Box", "miniaudio", "echo gate", "is back", "q ends", "space interrupts",
@@ -63,33 +63,33 @@ def test_everything_that_is_promised_is_shown(view):
         assert part in shown, part
 
 
-def test_the_state_is_speaking_or_interrupted_for_a_moment(view, clock):
-    view.attach(Hand(playing=True, latency_p50_ms=None, clipped=5))
-    assert "speaking" in drawn(view)
-    assert "no answer yet" in drawn(view)
-    assert "CLIPPED" in drawn(view)
-    view.on_output(said("I was saying"), 0)
+def test_shows_interrupted_for_a_moment(view, clock):
+    view.attach(Session(playing=True, latency_p50_ms=None, clipped=5))
+    assert "speaking" in rendered(view)
+    assert "no answer yet" in rendered(view)
+    assert "CLIPPED" in rendered(view)
+    view.on_output(output("I was saying"), 0)
     view.on_control(Interrupt(0, 0))
-    assert "state           interrupted" in drawn(view).replace("  ", "  ") or "interrupted ·" in drawn(view)
-    assert "I was saying …" in drawn(view)
+    assert "state           interrupted" in rendered(view).replace("  ", "  ") or "interrupted ·" in rendered(view)
+    assert "I was saying …" in rendered(view)
     clock[0] += 5
-    assert "speaking" in drawn(view)
+    assert "speaking" in rendered(view)
 
 
-def test_a_new_turn_replaces_the_text_of_the_last(view):
-    view.on_output(said("one", 0), 0)
-    view.on_output(said("two", 1), 0)
-    assert "two" in drawn(view)
-    assert "one" not in drawn(view).replace("one\n", "").split("says")[1].splitlines()[0]
+def test_new_turn_replaces_the_text_of_the_last(view):
+    view.on_output(output("one", 0), 0)
+    view.on_output(output("two", 1), 0)
+    assert "two" in rendered(view)
+    assert "one" not in rendered(view).replace("one\n", "").split("speaks")[1].splitlines()[0]
 
 
-def test_markup_and_control_characters_of_others_are_text(view):
-    view.on_output(said("[red]not red[/]"), 0)
-    assert "[red]not red[/]" in drawn(view)
+def test_markup_in_text_is_not_interpreted(view):
+    view.on_output(output("[red]not red[/]"), 0)
+    assert "[red]not red[/]" in rendered(view)
 
 
-def test_a_screen_without_a_session_can_be_drawn():
-    assert "sca live" in drawn(LiveScreen("parrot", lambda: 0.0))
+def test_renders_without_a_session():
+    assert "sca live" in rendered(LiveScreen("parrot", lambda: 0.0))
 
 
 def test_meters_go_from_silence_to_full_scale():
@@ -100,12 +100,12 @@ def test_meters_go_from_silence_to_full_scale():
     assert meter(2).count("█") == 30
 
 
-def test_the_plain_log_says_what_happens_and_nothing_of_what_is_said():
+def test_plain_log_has_events_but_no_text():
     lines = []
     log = PlainLog(lines.append)
     log.notify("ready")
-    log.on_output(said("a secret"), 48_000)
-    log.on_output(said("goes on"), 50_000)
+    log.on_output(output("a secret"), 48_000)
+    log.on_output(output("goes on"), 50_000)
     log.on_control(TurnEnd(0, 0))
     log.on_control(Interrupt(1, 0, "door"))
     log.on_control(Lag(1, 0, 4, 3))
@@ -113,14 +113,14 @@ def test_the_plain_log_says_what_happens_and_nothing_of_what_is_said():
     assert lines == [
         "sca: ready\n",
         "sca: turn 0: speaks from 2.00 s\n",
-        "sca: turn 0: said\n",
+        "sca: turn 0: complete\n",
         "sca: turn 1: interrupted by the door\n",
         "sca: behind by 4 chunks (backlog), 3 dropped\n",
         "sca: the engine coughs\n",
     ]
 
 
-def test_keys_are_passed_on_and_the_terminal_is_as_it_was(monkeypatch):
+def test_keys_are_reported_and_the_terminal_is_restored(monkeypatch):
     primary, secondary = pty.openpty()
     before = termios.tcgetattr(secondary)
     pressed = []
