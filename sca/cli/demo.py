@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from sca.textutil import counted
 
 if TYPE_CHECKING:
     from sca.data.duplex.load.dataset import DuplexDataset
+    from sca.data.duplex.model.records import RowRecord
     from sca.data.duplex.verify.check_table import Verification
 
 __all__ = ["demo"]
@@ -84,7 +85,7 @@ def _show(corpus: Path, data: Path, rows: "DuplexDataset", verification: "Verifi
     console.print("  sca config show", markup=False)
 
 
-def _chunk_lines(rows: "DuplexDataset", row: dict[str, Any]) -> list[str]:
+def _chunk_lines(rows: "DuplexDataset", row: "RowRecord") -> list[str]:
     """Format the beginning of a row: one line per chunk, with the heard words and the spoken words placed in it."""
     chunk_s = float(rows.grid.chunk_s)
     spoken: dict[int, list[str]] = {}
@@ -92,8 +93,8 @@ def _chunk_lines(rows: "DuplexDataset", row: dict[str, Any]) -> list[str]:
         for word in segment["words"]:
             spoken.setdefault(word["chunk"], []).append(word["word"])
     heard: dict[int, list[str]] = {}
-    for word in rows.words(row["session_id"], row["listener"]):
-        heard.setdefault(int(word["start"] / chunk_s) - row["start_chunk"], []).append(word["word"])
+    for heard_word in rows.words(row["session_id"], row["listener"]):
+        heard.setdefault(int(heard_word["start"] / chunk_s) - row["start_chunk"], []).append(heard_word["word"])
     lines = [f"  {'time':>7}   {'heard':<24} spoken"]
     for chunk in range(min(row["n_chunks"], _CHUNKS_SHOWN)):
         words = " ".join(heard.get(chunk, []))

@@ -58,18 +58,18 @@ def inspect(
     Without `--html` a timeline is printed: loudness, segments (─ turn, · backchannel, ━ interruption), words, and below them the
     tokens, chunk by chunk.
     """
-    from sca.data.duplex.inspect.view import look_at, mixed
+    from sca.data.duplex.inspect.view import mix_audio, open_view
     from sca.data.duplex.storage.build_settings import settings_of, tokenizer_of
-    from sca.data.duplex.storage.reader import open_source
+    from sca.data.duplex.storage.reader import open_dataset
     from sca.units import SPOKEN_HZ
 
     if html is not None:
         if html.is_dir():
             raise UsageError(f"{html} is a folder", hint="give the page a name, such as --html report.html")
         check_target(html)
-    source = open_source(data)
-    tokenizer = tokenizer_of(settings_of(source.made).model_copy(update={"paths": settings.paths}))
-    view = look_at(source, tokenizer, row)
+    source = open_dataset(data)
+    tokenizer = tokenizer_of(settings_of(source.build_settings).model_copy(update={"paths": settings.paths}))
+    view = open_view(source, tokenizer, row)
     if html is not None:
         size = _write_page(html, source, view, quiet=quiet)
         if as_json:
@@ -83,7 +83,7 @@ def inspect(
     if play:
         from sca.infer.audio_io.playback import play as play_audio
 
-        blocks = (block[:, 0] for block in mixed(view, SPOKEN_HZ, 1, block_s=1))
+        blocks = (block[:, 0] for block in mix_audio(view, SPOKEN_HZ, 1, block_s=1))
         play_audio(blocks, SPOKEN_HZ, backend=backend, device=output_device)
 
 
@@ -121,7 +121,7 @@ def _document(view: "View") -> dict[str, object]:
         "speakers": list(view.speakers),
         "flags": list(view.flags),
         "words": [asdict(word) for word in view.words],
-        "segments": [asdict(piece) for piece in view.pieces],
+        "segments": [asdict(segment) for segment in view.segments],
         "overlaps": [list(overlap) for overlap in view.overlaps],
         "sides": [asdict(side) for side in view.sides],
     }
@@ -129,7 +129,7 @@ def _document(view: "View") -> dict[str, object]:
 
 def _show(view: "View") -> None:
     from sca.cli.shared.timeline import printable, timeline
-    from sca.data.duplex.inspect.view import levels
+    from sca.data.duplex.inspect.view import peak_levels
 
     console = out()
     flags = f", flags: {', '.join(view.flags)}" if view.flags else ""
@@ -139,6 +139,6 @@ def _show(view: "View") -> None:
         f"{counted(len(view.overlaps), 'overlap')}{flags}\n",
         markup=False,
     )
-    loudness = [levels(view, track, _BINS_PER_S).tolist() for track in view.tracks]
+    loudness = [peak_levels(view, track, _BINS_PER_S).tolist() for track in view.tracks]
     for line in timeline(view, loudness, _BINS_PER_S, console.width):
         console.print(line)

@@ -1,7 +1,7 @@
 """One row, token by token, worked out by hand: the grid's definition in numbers.
 
-Three units at 16 kHz, lead 1, two tokens a chunk. " there" and " my" begin in chunk 1 and want chunk 0, where "hello" (wanted -1,
-so 0) already stands; one is pulled no further than chunk 0, the other lags a chunk.
+Lead 1, two tokens per chunk. " there" and " my" begin in chunk 1 and want chunk 0, which already contains "hello" (its wanted chunk
+is -1, so 0). One of them fits chunk 0, the other lags a chunk.
 """
 
 import json
@@ -20,7 +20,7 @@ from sca.tokenizer import load_tokenizer
 from tests.helpers import corpus
 
 PAD, SIL = -100, 151646
-HOLD, START, STOP, NOD = range(151647, 151651)
+HOLD, START, STOP, BACKCHANNEL = range(151647, 151651)
 LAYOUT = Layout(
     chunk_samples=5120,
     frames=4,
@@ -45,14 +45,14 @@ def unit(text, *starts):
     return Unit(text, tuple(words))
 
 
-def test_the_row_by_hand():
+def test_row_equals_the_one_made_by_hand():
     units = [unit("hello there my friend", 0, 5120, 5200, 15_400), unit("no", 40_000)]
     spoken = tokenize_units(units, [TURN, TURN], load_tokenizer("builtin:qwen"))
     row = make_row(Window(0, 9), True, spoken, LAYOUT)
     hello, there, my, friend, no = 14990, 1052, 847, 4238, 902
     assert row.input_ids.tolist() == [
         *LAYOUT.prompt_ids,
-        *[PAD] * 4, hello, there,  # chunk 0: " there" begins at 0.32 s and is said a chunk before
+        *[PAD] * 4, hello, there,  # chunk 0: " there" begins at 0.32 s and is placed a chunk before
         *[PAD] * 4, my, SIL,  # chunk 1: " my" wanted chunk 0 too, which is full
         *[PAD] * 4, friend, SIL,  # chunk 2: begins at 0.9625 s, in chunk 3
         *[PAD] * 4, SIL,
@@ -63,11 +63,11 @@ def test_the_row_by_hand():
         *[PAD] * 4, SIL,
     ]  # fmt: skip
     first, second = row.segments
-    assert (first.slots, first.ks, first.lag) == ((0, 0, 1, 2), (0, 1, 0, 0), 1)
-    assert (second.slots, second.leading_space, second.lag) == ((6,), True, 0)
+    assert ([token[1:] for token in first.tokens], first.lag) == ([(0, 0), (0, 1), (1, 0), (2, 0)], 1)
+    assert ([token[1:] for token in second.tokens], second.leading_space, second.lag) == ([(6, 0)], True, 0)
 
 
-def test_a_window_that_starts_later_counts_from_its_own_first_chunk():
+def test_chunks_count_from_the_start_of_the_window():
     units = [unit("hello", 0), unit("no", 40_000)]
     spoken = tokenize_units(units, [TURN, TURN], load_tokenizer("builtin:qwen"))
     row = make_row(Window(5, 9), True, spoken, LAYOUT)
@@ -75,12 +75,12 @@ def test_a_window_that_starts_later_counts_from_its_own_first_chunk():
     assert [s.text for s in row.segments] == ["no"]
 
 
-def test_control_tokens_by_hand():
-    """Start and stop take places as text does; hold fills the chunks between in which he speaks; a nod has its own start."""
+def test_control_tokens_equal_those_placed_by_hand():
+    """Start and stop take places like text, hold fills the spoken chunks between, a backchannel has its own start token."""
     units = [unit("hello there my friend", 5120, 10_240, 10_300, 30_000), unit("yes", 56_320)]
     labels = [TURN, Label("backchannel", 1.0, -100)]
     spoken = tokenize_units(units, labels, load_tokenizer("builtin:qwen"))
-    row = make_row(Window(0, 12), True, spoken, replace(LAYOUT, controls=Controls(HOLD, START, STOP, NOD)))
+    row = make_row(Window(0, 12), True, spoken, replace(LAYOUT, controls=Controls(HOLD, START, STOP, BACKCHANNEL)))
     hello, there, my, friend, yes = 14990, 1052, 847, 4238, 9834
     assert row.input_ids.tolist() == [
         *LAYOUT.prompt_ids,
@@ -93,21 +93,21 @@ def test_control_tokens_by_hand():
         *[PAD] * 4, SIL,
         *[PAD] * 4, SIL,
         *[PAD] * 4, SIL,
-        *[PAD] * 4, NOD, SIL,  # chunk 9: chunk 10 has no room for three
+        *[PAD] * 4, BACKCHANNEL, SIL,  # chunk 9: chunk 10 has no room for three
         *[PAD] * 4, yes, STOP,  # chunk 10: begins at 3.52 s, in chunk 11, and ends in it
         *[PAD] * 4, SIL,
     ]  # fmt: skip
 
 
-def test_tokens_left_over_extend_the_row():
+def test_leftover_tokens_extend_the_row():
     spoken = tokenize_units([unit("one two three four five", *[9000] * 5)], [TURN], load_tokenizer("builtin:qwen"))
     row = make_row(Window(0, 2), True, spoken, LAYOUT)
     assert (row.n_chunks, row.extended, row.flags) == (3, 1, ("extended",))
-    assert row.segments[0].slots == (0, 0, 1, 1, 2)
+    assert [token.chunk for token in row.segments[0].tokens] == [0, 0, 1, 1, 2]
 
 
-def test_the_shipped_conversation_has_the_bytes_it_always_had(tmp_path):
-    """Control tokens, bleed and augmentation are off unless asked for: not a token differs from before they existed."""
+def test_tokens_of_the_shipped_conversation_are_unchanged(tmp_path):
+    """Control tokens, gating and augmentation are off by default, so no token differs from before they existed."""
     build_duplex(corpus.demo(tmp_path / "c"), tmp_path / "data", corpus.settings())
     rows = load(tmp_path / "data")
     tokens = "".join(json.dumps(rows.record(i)["input_ids"]) for i in range(len(rows)))

@@ -1,6 +1,7 @@
 """Word times from models: real classes with tiny weights, from the audio of an utterance to the stored words and the report."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sca.data.duplex.align.match import CTC, INTERPOLATED
 from sca.data.duplex.align.track import TrackAligner
 from sca.data.duplex.align.whisper import WhisperWords
 from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.model.counters import AlignmentCounters
 from sca.data.duplex.verify.dataset import verify
 from sca.errors import InputError, UpstreamError
 from sca.resources import demo_corpus
@@ -137,13 +139,13 @@ def test_right_times_of_real_speech_pass_the_gate_and_wrong_ones_do_not(tmp_path
     assert [w.start for w in words] == [round(a * rate) for _, a, _ in truth[:4]]
     sf.write(tmp_path / "a.wav", np.zeros_like(audio), rate)
     assert {w.source for w in aligner(text, start, end)} == {INTERPOLATED}
-    assert dict(aligner.counts) == {"units": 2, "aligned": 1, "fell_not_in_speech": 1}
+    assert aligner.counts == AlignmentCounters(2, 1, Counter(not_in_speech=1))
 
 
 def test_an_utterance_over_two_minutes_is_not_given_to_the_model(tmp_path):
     aligner = TrackAligner(_Knows([], 0), tmp_path / "none.wav", CTC)
     aligner("hello", 0, 16_000 * 121)
-    assert aligner.counts["fell_too_long"] == 1
+    assert aligner.counts.fallbacks["too_long"] == 1
 
 
 @pytest.mark.parametrize("method", ["ctc", "whisper"])

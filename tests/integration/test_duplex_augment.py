@@ -119,11 +119,13 @@ def test_what_is_told_of_a_change_is_held_against_the_words(data):
     file = next(f for f in sorted((data[0] / "storage").glob("*+1.arrow")) if edits(f))
     assert retimed_problems(stored_tracks(file), "train") == []
     assert retimed_problems(stored_tracks(file), "validation") == ["is augmented, and in validation"]
-    assert retimed_problems(stored_tracks(file)[:1], "train") == ["its tracks do not agree on what they are made of"]
+    assert retimed_problems(stored_tracks(file)[:1], "train") == [
+        "its tracks do not agree on the session that they are made from"
+    ]
     tracks = stored_tracks(file)
     next(t for t in tracks if t.record["augmented"]["edits"]).record["augmented"]["edits"][0]["offset_s"] += 0.25
     (problem,) = retimed_problems(tracks, "train")
-    assert "after the other's end" in problem
+    assert "after the other speaker ends" in problem
 
 
 def edits(file):

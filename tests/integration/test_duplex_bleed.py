@@ -173,9 +173,9 @@ def test_a_session_with_too_much_bleed_is_dropped_with_the_reason(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda records: records[1]["bleed"][0].update(bleed_s=3.0), "said are 3.00 s"),
+        (lambda records: records[1]["bleed"][0].update(bleed_s=3.0), "recorded are 3.00 s"),
         (lambda records: records[1]["gated"].append({"start": 0.5, "end": 1.0}), "not silent from 0.500 s"),
-        (lambda records: records[1]["bleed"].clear(), "not of the other speakers"),
+        (lambda records: records[1]["bleed"].clear(), "instead of the other speakers"),
     ],
     ids=["bleed", "gate", "nobody"],
 )

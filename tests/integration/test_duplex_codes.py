@@ -14,13 +14,14 @@ import torch
 from typer.testing import CliRunner
 
 from sca.cli.main import app
+from sca.data.datasets.arrow import iter_rows
 from sca.data.duplex.audio import codec_targets as codec
 from sca.data.duplex.audio.codec_targets import MimiCodes, codes_column, frames_of
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.collate import DuplexCollator
 from sca.data.duplex.load.dataset import load
 from sca.data.duplex.storage.tracks import stored_tracks
-from sca.data.duplex.storage.writer import features, iter_rows, write_table
+from sca.data.duplex.storage.writer import features, write_table
 from sca.data.duplex.verify.dataset import verify
 from sca.data.export.run import export
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
@@ -180,7 +181,7 @@ def test_torn_codes_are_named(root, tmp_path):
     ]
     batches[0]["codes"] = pa.array([[[1, 2], [3]]], features("storage").arrow_schema.field("codes").type)
     write_table(file, "storage", batches)
-    assert any("codec codes are torn" in problem for problem in verify(broken).problems)
+    assert any("codec codes of a track are damaged" in problem for problem in verify(broken).problems)
 
 
 def test_a_model_that_is_not_there_is_one_line_and_no_folder(tmp_path):

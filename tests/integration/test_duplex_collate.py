@@ -1,4 +1,4 @@
-"""Rows of the demo set in a padded batch: every audio token has its encoder item, and only what is spoken is learned."""
+"""Rows of the demo set in a padded batch: every audio token has an encoder item, and only the speaker's tokens have labels."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def collator():
     return DuplexCollator(load_tokenizer("builtin:qwen"))
 
 
-def test_a_batch_holds_its_rows(data, collator):
+def test_batch_contains_its_rows(data, collator):
     rows = list(data)
     batch = collator(rows)
     first = 0
@@ -48,12 +48,12 @@ def test_a_batch_holds_its_rows(data, collator):
     assert not batch["speaker_embedding_mask"].any()
 
 
-def test_loader_workers_give_the_same_batches(data, collator):
+def test_loader_workers_return_the_same_batches(data, collator):
     here = [collator([row])["input_features"] for row in data]
     there = DataLoader(data, batch_size=1, num_workers=2, collate_fn=collator)
     assert all(a.equal(b["input_features"]) for a, b in zip(here, there, strict=True))
 
 
-def test_no_rows_are_refused(collator):
+def test_rejects_an_empty_batch(collator):
     with pytest.raises(UsageError, match="at least one row"):
         collator([])

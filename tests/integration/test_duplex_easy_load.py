@@ -1,4 +1,4 @@
-"""`easy_load` on a duplex set, and reading it with torch's loader: workers, ranks, and going on after a break."""
+"""`easy_load` on a duplex data set, and reading it with torch's loader: workers, ranks, and resuming."""
 
 import json
 import pickle
@@ -29,14 +29,14 @@ def root(tmp_path_factory):
     return folder / "data"
 
 
-def test_an_example_holds_its_row(root):
+def test_example_contains_its_row(root):
     rows, examples = load(root), sca.easy_load(root, format="duplex")
     tokenizer = load_tokenizer("builtin:qwen")
     assert len(examples) == len(rows) > 10
     for row, example in zip(rows, examples, strict=True):
         assert example.row_id == row.row_id
         np.testing.assert_array_equal(example.input_sequence, row.input_ids)
-        # One sound for each run of four placeholders.
+        # One input audio for each run of four placeholders.
         assert 4 * len(example.input_audios) == (example.input_sequence == -100).sum()
         assert {audio.sampling_rate for audio in example.input_audios} == {16_000}
         np.testing.assert_array_equal([audio.waveform for audio in example.input_audios], row.heard)
@@ -54,15 +54,17 @@ def test_an_example_holds_its_row(root):
         assert example.speaker_embedding is None
 
 
-def test_all_text_of_a_row_is_in_its_targets(root):
-    no_text = {151_646, *CONTROLS.values()}
+def test_targets_contain_all_text_of_a_row(root):
+    not_text = {151_646, *CONTROLS.values()}
     for row, example in zip(load(root), sca.easy_load(root, format="duplex"), strict=True):
         prompt = int((row.input_ids == row.placeholder).argmax())
-        tokens = [at for at, one in enumerate(row.input_ids) if at >= prompt and one not in {*no_text, row.placeholder}]
+        tokens = [
+            at for at, one in enumerate(row.input_ids) if at >= prompt and one not in {*not_text, row.placeholder}
+        ]
         assert [at for target in example.target_audios for at in target.text_token_idxs] == tokens
 
 
-def test_raw_is_the_stored_row_with_its_sound(root):
+def test_raw_is_the_stored_row_with_audio(root):
     rows, raw = load(root), sca.easy_load(root)
     assert raw[0]["row_id"] == rows[0].row_id
     np.testing.assert_array_equal(raw[0]["heard"]["array"], rows[0].heard.reshape(-1))
@@ -70,7 +72,7 @@ def test_raw_is_the_stored_row_with_its_sound(root):
     assert [line["row_id"] for line in raw[1:3]] == [rows[1].row_id, rows[2].row_id]
 
 
-def test_examples_go_to_loader_workers(root):
+def test_loader_workers_return_the_same_examples(root):
     examples = sca.easy_load(root, format="duplex")
     there = DataLoader(pickle.loads(pickle.dumps(examples)), batch_size=None, num_workers=2)
     for here, found in zip(examples, there, strict=True):
@@ -79,7 +81,7 @@ def test_examples_go_to_loader_workers(root):
             np.testing.assert_array_equal(a.audio, b.audio)
 
 
-def test_a_format_of_shows_is_refused(root):
+def test_rejects_a_format_of_shows(root):
     with pytest.raises(UsageError, match="a duplex data set, which has no format 'chat'") as raised:
         sca.easy_load(root, format="chat")
     assert raised.value.hint == "its formats: raw, duplex"
@@ -90,13 +92,13 @@ def row_ids(rows):
 
 
 def read(data, sampler, workers, batches=None):
-    """Row ids by batch, as a training loop of so many batches sees them; workers have fetched more by then."""
+    """Return the row ids of each batch. Workers fetch ahead, so they have read more than a loop of a few batches."""
     loader = DataLoader(data, batch_size=2, sampler=sampler, num_workers=workers, collate_fn=row_ids)
     return [batch for batch, _ in zip(loader, range(batches or 1000), strict=False)]
 
 
 @pytest.mark.parametrize("world", [1, 2])
-def test_a_broken_run_goes_on_with_the_row_it_would_have_read_next(root, world):
+def test_interrupted_run_resumes_with_the_next_row(root, world):
     data = load(root)
     for rank in range(world):
 
@@ -106,9 +108,9 @@ def test_a_broken_run_goes_on_with_the_row_it_would_have_read_next(root, world):
             return made
 
         whole = read(data, sampler(), workers=0)
-        broken = sampler()
-        before = read(data, broken, workers=2, batches=2)
-        state = json.dumps(broken.state_dict(rows_used=sum(map(len, before))))
+        interrupted = sampler()
+        before = read(data, interrupted, workers=2, batches=2)
+        state = json.dumps(interrupted.state_dict(rows_used=sum(map(len, before))))
         resumed = ResumableSampler(len(data), seed=3, rank=rank, world=world)
         resumed.load_state_dict(json.loads(state))
         after = read(data, resumed, workers=2)

@@ -1,4 +1,4 @@
-"""Control tokens, speaker embeddings and labels of a built data set; `sca verify` holds them against the stored words."""
+"""Control tokens, speaker embeddings and labels of a built data set, and their verification against the stored words."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ IDS = {"hold_id": 151647, "start_id": 151648, "stop_id": 151649, "backchannel_id
 
 @pytest.fixture(scope="module")
 def marked(tmp_path_factory):
-    """The shipped conversation with all control tokens and with voices."""
+    """The shipped conversation with all control tokens and with speaker embeddings."""
     root = tmp_path_factory.mktemp("marked")
     voice = write_speaker(root / "voice.onnx")
     summary = build_duplex(
@@ -37,14 +37,14 @@ def data(marked, tmp_path):
     return tmp_path / "data"
 
 
-def test_control_tokens_are_counted_proven_and_decoded(marked):
+def test_counts_verifies_and_decodes_control_tokens(marked):
     root, report = marked
     assert verify(root).holds
     segments = sum(report.segments.values())
-    nods = report.segments.get("backchannel", 0)
-    assert nods > 0
+    backchannels = report.segments.get("backchannel", 0)
+    assert backchannels > 0
     assert report.controls["start"] + report.controls["backchannel"] == report.controls["stop"] == segments
-    assert report.controls["backchannel"] == nods
+    assert report.controls["backchannel"] == backchannels
     assert report.controls["hold"] > 0
     rows = load(root)
     decoded = [mark for row in rows for mark in row.controls]
@@ -54,22 +54,22 @@ def test_control_tokens_are_counted_proven_and_decoded(marked):
     assert (first.name, body[: body.index(151648)].count(-100) // 4 - 1) == ("start", first.chunk)
 
 
-def test_without_control_tokens_nothing_is_decoded(tmp_path):
+def test_decodes_nothing_without_control_tokens(tmp_path):
     build_duplex(corpus.pair(tmp_path / "c"), tmp_path / "data", corpus.settings())
     assert [row.controls for row in load(tmp_path / "data")] == [(), ()]
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        ({151647: 151646}, "has no hold token"),
-        ({151648: 151650}, "should stand around"),
-        ({151649: 151650}, "should stand around"),
-        ({151646: 151647}, "hold token, and should not"),
+        ({151647: 151646}, "should have a hold token"),
+        ({151648: 151650}, "should be around"),
+        ({151649: 151650}, "should be around"),
+        ({151646: 151647}, "should not have a hold token"),
     ],
-    ids=["hold gone", "start as a nod", "stop as a nod", "hold in silence"],
+    ids=["hold removed", "start replaced by backchannel", "stop replaced by backchannel", "hold in silence"],
 )
-def test_a_control_token_changed_is_found(data, change, said):
+def test_finds_changed_control_token(data, change, message):
     rows = rows_of(data)
     for row in rows:
         for at, token in enumerate(row["input_ids"]):
@@ -78,22 +78,22 @@ def test_a_control_token_changed_is_found(data, change, said):
                 row["input_ids"][at] = change[token]
                 break
     put_rows(data, rows)
-    assert any(said in problem for problem in verify(data).problems), verify(data).problems[:5]
+    assert any(message in problem for problem in verify(data).problems), verify(data).problems[:5]
 
 
 @pytest.mark.parametrize(
     ("field", "value"), [("kind", "interruption"), ("overlap", 0.77), ("floor_offset_s", -3.25)], ids=str
 )
-def test_a_label_that_the_words_do_not_bear_out_is_found(data, field, value):
+def test_finds_label_that_contradicts_the_words(data, field, value):
     rows = rows_of(data)
     segment = next(row for row in rows if row["segments"])["segments"][0]
     segment[field] = value
     put_rows(data, rows)
-    assert any("is labelled" in problem and "the words say" in problem for problem in verify(data).problems)
+    assert any("is labelled" in problem and "its words give" in problem for problem in verify(data).problems)
 
 
 @pytest.mark.parametrize(
-    ("ids", "said"),
+    ("ids", "message"),
     [
         ({"hold_id": 151646}, "duplex.hold_id and duplex.silence_token_id are both 151646"),
         ({"start_id": 151649, "stop_id": 151649}, "duplex.stop_id and duplex.start_id are both 151649"),
@@ -103,14 +103,14 @@ def test_a_label_that_the_words_do_not_bear_out_is_found(data, field, value):
     ],
     ids=str,
 )
-def test_control_ids_that_cannot_be_told_apart_or_are_no_tokens_are_refused(tmp_path, ids, said):
+def test_rejects_unusable_control_ids(tmp_path, ids, message):
     corpus.pair(tmp_path / "c")
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         build_duplex(tmp_path / "c", tmp_path / "data", corpus.settings(**ids))
     assert not (tmp_path / "data").exists()
 
 
-def test_voices_are_stored_once_a_speaker_and_come_with_his_rows(marked):
+def test_rows_have_the_embedding_of_their_speaker(marked):
     root, report = marked
     storage = datasets.load_from_disk(str(root))["storage"]
     voices = {track["speaker_id"]: np.asarray(track["speaker_embedding"], np.float32) for track in storage}
@@ -121,11 +121,11 @@ def test_voices_are_stored_once_a_speaker_and_come_with_his_rows(marked):
     for i in range(len(rows)):
         np.testing.assert_array_equal(rows[i].speaker_embedding, voices[rows.record(i)["speaker"]])
     assert report.audio.missing_embeddings == 0
-    assert report.made_with["duplex"]["speaker_model"] == "voice.onnx", "no folder of this machine"
+    assert report.made_with["duplex"]["speaker_model"] == "voice.onnx", "the name has no folder of this machine"
 
 
-def test_a_voice_is_of_his_own_speech_alone_and_null_where_there_is_too_little(tmp_path, marked):
-    """Sound outside the speaker's own words does not move his voice; under 3 s of speech there is none."""
+def test_embedding_uses_only_speech_of_the_speaker(tmp_path, marked):
+    """Audio outside the speaker's words does not change the embedding; with less than 3 s of speech it is null."""
     source = corpus.demo(tmp_path / "c")
     voice = str(marked[0].parent / "voice.onnx")
     speaker, other = sorted((source / "TXT").glob("*.txt"))
@@ -154,7 +154,7 @@ def test_a_voice_is_of_his_own_speech_alone_and_null_where_there_is_too_little(t
     assert verify(tmp_path / "data").holds
 
 
-def test_another_model_file_of_the_same_name_makes_voices_anew(tmp_path):
+def test_rebuilds_when_the_embedding_model_changes(tmp_path):
     source = corpus.demo(tmp_path / "c")
     chosen = corpus.settings(speaker_model=str(write_speaker(tmp_path / "voice.onnx")))
     assert build_duplex(source, tmp_path / "data", chosen).built == 1
@@ -163,13 +163,13 @@ def test_another_model_file_of_the_same_name_makes_voices_anew(tmp_path):
     assert build_duplex(source, tmp_path / "data", chosen).built == 1
 
 
-def test_a_voice_model_that_is_none_ends_the_run_before_any_work(tmp_path):
+def test_rejects_unknown_speaker_model_before_any_work(tmp_path):
     with pytest.raises(UsageError, match="a speaker model is none"):
         build_duplex(corpus.pair(tmp_path / "c"), tmp_path / "data", corpus.settings(speaker_model="xvector"))
     assert not (tmp_path / "data").exists()
 
 
-def test_the_options_are_the_settings(tmp_path):
+def test_control_options_set_the_settings(tmp_path):
     source = corpus.pair(tmp_path / "c")
     command = [sys.executable, "-m", "sca", "build-duplex", str(source), "-o", str(tmp_path / "data"), "--quiet"]
     command += ["--hold-id", "151647", "--start-id", "151648", "--stop-id", "151649", "--backchannel-id", "151649"]

@@ -1,4 +1,4 @@
-"""What the data set is for: a real Qwen3-Omni thinker, tiny and random, hears only what has been said."""
+"""Train a tiny random Qwen3-Omni thinker on a data set: its logits depend only on audio up to their chunk."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ FED = ("input_ids", "attention_mask", "input_features", "feature_attention_mask"
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    torch.set_num_threads(1)  # threads of a busy machine wait for each other
+    torch.set_num_threads(1)  # on a busy machine several threads are slower than one
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def thinker():
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """The demo set in short rows without a prompt: the vocabulary is the real one, and every token costs 152064 logits."""
+    """The demo set in short rows without a prompt, because the vocabulary is the real one: every token has 152064 logits."""
     root = tmp_path_factory.mktemp("training")
     settings = corpus.settings(window="4-6", system_prompt="", audio_placeholder=-7)
     build_duplex(corpus.demo(root / "corpus"), root / "data", settings)
@@ -56,7 +56,7 @@ def logits(thinker, batch, **changed):
         return thinker(**{name: batch[name] for name in FED} | changed).logits
 
 
-def test_every_row_has_as_many_audio_embeddings_as_placeholders(thinker, data, collate):
+def test_audio_embeddings_match_placeholders(thinker, data, collate):
     for row in data:
         batch = collate([row])
         with torch.no_grad():
@@ -67,7 +67,7 @@ def test_every_row_has_as_many_audio_embeddings_as_placeholders(thinker, data, c
         assert len(heard) == placeholders == data.grid.frames_per_chunk * len(row.heard), row.row_id
 
 
-def test_audio_after_a_chunk_changes_no_logit_up_to_it(thinker, data, collate):
+def test_later_audio_does_not_change_earlier_logits(thinker, data, collate):
     rows = sorted(data, key=lambda row: len(row.input_ids))[-2:]
     batch = collate(rows)
     before = logits(thinker, batch)
@@ -76,17 +76,17 @@ def test_audio_after_a_chunk_changes_no_logit_up_to_it(thinker, data, collate):
         features = batch["input_features"].clone()
         features[chunk + 1 : chunks] = 1.5 - features[chunk + 1 : chunks]
         after = logits(thinker, batch, input_features=features)
-        # Where the next chunk's audio begins, and with it all that may change.
+        # The position of the next chunk's audio; only logits from here on may change.
         heard = (batch["input_ids"][0] == AUDIO).nonzero().flatten()
         first = int(heard[(chunk + 1) * data.grid.frames_per_chunk])
-        # Experts multiply their tokens together, so a token's company moves its last bits.
+        # Experts multiply their tokens in one batch, so the other tokens of the batch change the last bits.
         n, change = len(rows[0].input_ids), (before - after).abs().amax(-1)
         assert change[0, :first].max() < 1e-4
         assert change[1].max() < 1e-4
         assert change[0, first:n].min() > 1e-2
 
 
-def test_positions_are_those_the_live_loop_counts(thinker, data, collate):
+def test_positions_equal_those_of_the_live_loop(thinker, data, collate):
     batch = collate(list(data)[:2])
     length = batch["input_ids"].shape[1]
     counted = torch.arange(length).expand(3, 2, length)
@@ -94,7 +94,7 @@ def test_positions_are_those_the_live_loop_counts(thinker, data, collate):
     torch.testing.assert_close(logits(thinker, batch)[there], logits(thinker, batch, position_ids=counted)[there])
 
 
-def test_a_row_in_a_batch_is_the_row_alone(thinker, data, collate):
+def test_batching_does_not_change_a_row(thinker, data, collate):
     rows = sorted(data, key=lambda row: len(row.input_ids))
     short, long = rows[0], rows[-1]
     n = len(short.input_ids)
@@ -104,7 +104,7 @@ def test_a_row_in_a_batch_is_the_row_alone(thinker, data, collate):
 
 @pytest.fixture(scope="module")
 def learner():
-    """A still smaller thinker, since here all 152064 logits have gradients. Embeddings stay as they are."""
+    """A smaller thinker, because here all 152064 logits have gradients. Its embeddings are not trained."""
     config = Qwen3OmniMoeThinkerConfig(**tiny_thinker(hidden=16, layers=2))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -117,7 +117,7 @@ def learner():
     return model
 
 
-def test_sixty_steps_on_the_demo_set_lower_the_loss_by_half(learner, data, collate):
+def test_sixty_training_steps_halve_the_loss(learner, data, collate):
     def mean_loss():
         with torch.no_grad():
             losses = [loss_of(learner, collate([row])).item() for row in list(data)[::4]]
@@ -137,7 +137,7 @@ def test_sixty_steps_on_the_demo_set_lower_the_loss_by_half(learner, data, colla
             torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
             optimiser.step()
             steps += 1
-    assert 11 < before < 14  # a guess among 152064 tokens costs 11.9
+    assert 11 < before < 14  # a uniform guess among 152064 tokens has a loss of 11.9
     assert mean_loss() < before / 2
 
 
@@ -146,23 +146,23 @@ def loss_of(thinker, batch):
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["tokenizer", "processor"])
-def test_a_tokenizer_of_transformers_does_as_well(data, tokenizer, collate, tmp_path, wrapped):
+def test_accepts_a_transformers_tokenizer(data, tokenizer, collate, tmp_path, wrapped):
     tokenizer.save(tmp_path / "tokenizer.json")
-    theirs = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
+    other = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
     if wrapped:
-        theirs = Processor(theirs)
-    made = DuplexCollator(theirs)([data[0]])
+        other = Processor(other)
+    made = DuplexCollator(other)([data[0]])
     assert all(torch.equal(made[name], collate([data[0]])[name]) for name in FED)
 
 
 class Processor:
-    """What transformers' processors have in common: they hold a tokenizer."""
+    """Has a tokenizer, like every processor of transformers."""
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
 
 
-def test_a_tokenizer_of_another_family_is_refused():
+def test_rejects_a_tokenizer_of_another_family():
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
 

@@ -317,7 +317,7 @@ def test_rejects_unsuitable_folders_and_formats(data, exports, tmp_path):
     for inside in (data, data / "train", data.parent):
         with pytest.raises(OutputError, match="contains the other"):
             export(data, inside, "parquet", shard_bytes=SMALL)
-    with pytest.raises(InputError, match="an export already"):
+    with pytest.raises(InputError, match="already an export"):
         export(exports["parquet"].details.root, tmp_path / "out", "lhotse", shard_bytes=SMALL)
     with pytest.raises(UsageError, match="no export format csv"):
         export(data, tmp_path / "out", "csv", shard_bytes=SMALL)

@@ -1,4 +1,4 @@
-"""`sca verify` finds whatever is changed in a data set, and says where."""
+"""`sca verify` finds every change of a data set and names the place."""
 
 import json
 import random
@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from sca.audio.mel import log_mel
+from sca.data.datasets.arrow import audio_array, iter_rows
 from sca.data.duplex.build.dataset import build_duplex
-from sca.data.duplex.storage.writer import audio_array, iter_rows, write_table
-from sca.data.duplex.verify.dataset import leaked_chunks, verify
+from sca.data.duplex.storage.writer import write_table
+from sca.data.duplex.verify.causality import leaked_chunks
+from sca.data.duplex.verify.dataset import verify
 from sca.errors import InputError
 from sca.tokenizer import load_tokenizer
 from tests.helpers import corpus
@@ -21,7 +23,7 @@ TRAIN = Path("train") / "data-00000-of-00001.arrow"
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory):
+def intact(tmp_path_factory):
     root = tmp_path_factory.mktemp("verify")
     source = corpus.pair(corpus.demo(root / "corpus"), "A0009_S0009_0", audio=70.0)
     build_duplex(source, root / "data", corpus.settings())
@@ -30,9 +32,9 @@ def sound(tmp_path_factory):
 
 
 @pytest.fixture
-def data(sound, tmp_path):
+def data(intact, tmp_path):
     """A copy to break."""
-    shutil.copytree(sound, tmp_path / "data")
+    shutil.copytree(intact, tmp_path / "data")
     return tmp_path / "data"
 
 
@@ -56,7 +58,7 @@ def test_rewriting_the_same_values_changes_nothing(data):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_one_flipped_token_anywhere(data, seed):
+def test_finds_one_changed_token(data, seed):
     rows = rows_of(data)
     rng = random.Random(seed)
     row = rng.choice(rows)
@@ -65,11 +67,11 @@ def test_one_flipped_token_anywhere(data, seed):
     row["input_ids"][at] = new
     put_rows(data, rows)
     named = [p for p in problems_of(data) if p.startswith(row["row_id"])]
-    assert named, "the row is named, not only the digest"
+    assert named, "a problem names the row, not only the digest"
 
 
-def test_tokens_that_read_the_same_but_are_not_how_the_tokenizer_writes(data):
-    """Two tokens are exchanged for two others that spell the same letters: the text is right, the row is not."""
+def test_finds_other_tokens_of_the_same_text(data):
+    """Replace two tokens by two others with the same letters: the text is unchanged, but the row is wrong."""
     tokenizer = load_tokenizer("builtin:qwen")
     rows = rows_of(data)
     row, places, other = next(
@@ -79,12 +81,12 @@ def test_tokens_that_read_the_same_but_are_not_how_the_tokenizer_writes(data):
         row["input_ids"][at] = token
     put_rows(data, rows)
     found = problems_of(data)
-    assert any(p.startswith(row["row_id"]) and "not how the tokenizer writes" in p for p in found)
-    assert not any("its tokens read" in p for p in found)
+    assert any(p.startswith(row["row_id"]) and "not those that the tokenizer makes" in p for p in found)
+    assert not any("its tokens decode to" in p for p in found)
 
 
 def other_spellings(ids, tokenizer):
-    """Neighbouring text tokens of a row, and two other tokens with the same letters."""
+    """Yield the places of two neighbouring text tokens, and two other tokens with the same letters."""
     text = [i for i, token in enumerate(ids) if token >= 0 and token not in tokenizer.special_ids]
     for a, b in pairwise(text):
         letters = tokenizer.id_to_token(ids[a]) + tokenizer.id_to_token(ids[b])
@@ -94,16 +96,16 @@ def other_spellings(ids, tokenizer):
                 yield (a, b), other
 
 
-def test_a_segments_text_changed(data):
+def test_finds_changed_segment_text(data):
     rows = rows_of(data)
     segment = next(row for row in rows if row["segments"])["segments"][0]
     segment["text"] = segment["text"].upper()
     put_rows(data, rows)
-    assert any("its tokens read" in p for p in problems_of(data))
+    assert any("its tokens decode to" in p for p in problems_of(data))
 
 
-def test_a_front_end_that_looks_ahead_is_measured(sound):
-    """The measure is not always 0: features that see the next two chunks leak two chunks back from the middle."""
+def test_measures_features_that_look_ahead(intact):
+    """Features that use the next two chunks leak two chunks back from the middle, so the measure can differ from 0."""
 
     def two_ahead(chunks):
         padded = np.concatenate([chunks, np.zeros_like(chunks[:2])])
@@ -112,27 +114,27 @@ def test_a_front_end_that_looks_ahead_is_measured(sound):
     heard = np.random.default_rng(0).normal(0, 0.1, (10, 5120)).astype(np.float32)
     assert leaked_chunks(log_mel, heard, 4) == 0
     assert leaked_chunks(two_ahead, heard, 4) == 2
-    assert verify(sound).report.leak.structural_s == 0.0
-    assert json.loads((sound / "report.json").read_text())["leak"]["structural_s"] is None
+    assert verify(intact).report.leak.structural_s == 0.0
+    assert json.loads((intact / "report.json").read_text())["leak"]["structural_s"] is None
 
 
-def test_a_chunk_cut_out_of_the_tokens(data):
+def test_finds_chunk_missing_from_tokens(data):
     rows = rows_of(data)
     row = next(row for row in rows if row["input_ids"][row["prompt_tokens"] + 4] == 151646)
     del row["input_ids"][row["prompt_tokens"] : row["prompt_tokens"] + 5]
     put_rows(data, rows)
-    assert any("chunks in input_ids, n_chunks says" in p for p in problems_of(data))
+    assert any("input_ids has" in p and "n_chunks is" in p for p in problems_of(data))
 
 
 @pytest.mark.parametrize(("a", "b"), [(0, 1), (0, -1), (1, 2)])
-def test_two_rows_swapped(data, a, b):
+def test_finds_swapped_rows(data, a, b):
     rows = rows_of(data)
     rows[a], rows[b] = rows[b], rows[a]
     put_rows(data, rows)
-    assert any("row before ends" in p or "out of order" in p or "this order" in p for p in problems_of(data))
+    assert any("previous row ends" in p or "out of order" in p or "this order" in p for p in problems_of(data))
 
 
-def test_the_tokens_of_two_rows_swapped(data):
+def test_finds_swapped_tokens_of_two_rows(data):
     rows = rows_of(data)
     rows[0]["input_ids"], rows[1]["input_ids"] = rows[1]["input_ids"], rows[0]["input_ids"]
     put_rows(data, rows)
@@ -141,20 +143,20 @@ def test_the_tokens_of_two_rows_swapped(data):
     assert any(p.startswith(rows[1]["row_id"]) for p in found)
 
 
-def test_a_row_missing_and_a_row_twice(data):
+def test_finds_missing_and_duplicate_rows(data):
     rows = rows_of(data)
     put_rows(data, rows[:-1])
-    assert any("no row has " in p or "its rows end at chunk" in p for p in problems_of(data))
+    assert any("no row contains " in p or "its rows end at chunk" in p for p in problems_of(data))
     put_rows(data, [*rows, rows[-1]])
-    assert any("is there twice" in p for p in problems_of(data))
+    assert any("appears twice" in p for p in problems_of(data))
 
 
-def test_a_word_moved_in_time(data):
+def test_finds_word_with_changed_times(data):
     rows = rows_of(data)
     word = next(row for row in rows if row["segments"])["segments"][0]["words"][0]
     word["start_s"] += 0.5
     put_rows(data, rows)
-    assert any("as stored" in p for p in problems_of(data))
+    assert any("does not match the stored word" in p for p in problems_of(data))
 
 
 def storage(data, session="D0001_S0001_0"):
@@ -162,7 +164,7 @@ def storage(data, session="D0001_S0001_0"):
 
 
 def break_storage(data, change):
-    """Rewrite a session's storage with `change(records, cells)` applied; cells are (16k, 24k) bytes a track."""
+    """Rewrite a session's storage after `change(records, cells)`; cells are the (16k, 24k) bytes of each track."""
     path = storage(data)
     records, cells = [], []
     for batch in iter_rows(path):
@@ -186,12 +188,12 @@ def test_rewriting_the_same_storage_changes_nothing(data):
     assert verify(data).holds
 
 
-def test_the_audio_of_two_speakers_swapped(data):
+def test_finds_swapped_audio_of_two_speakers(data):
     break_storage(data, lambda records, cells: cells.reverse())
     assert any("storage_digest" in p for p in problems_of(data))
 
 
-def test_a_chunk_cut_out_of_the_audio(data):
+def test_finds_chunk_missing_from_audio(data):
     def cut(records, cells):
         import io
 
@@ -203,10 +205,10 @@ def test_a_chunk_cut_out_of_the_audio(data):
         cells[0][0] = out.getvalue()
 
     break_storage(data, cut)
-    assert any("the session's length asks for" in p for p in problems_of(data))
+    assert any("the length of the session requires" in p for p in problems_of(data))
 
 
-def test_audio_bytes_damaged(data):
+def test_finds_damaged_audio_bytes(data):
     def damage(records, cells):
         middle = len(cells[0][1]) // 2
         cells[0][1] = cells[0][1][:middle] + bytes(64) + cells[0][1][middle + 64 :]
@@ -215,7 +217,7 @@ def test_audio_bytes_damaged(data):
     assert problems_of(data)
 
 
-def test_a_storage_file_missing_or_cut_short(data):
+def test_finds_truncated_and_missing_storage_file(data):
     whole = storage(data).read_bytes()
     storage(data).write_bytes(whole[: len(whole) // 2])
     assert any("cannot be read" in p for p in problems_of(data))
@@ -223,7 +225,7 @@ def test_a_storage_file_missing_or_cut_short(data):
     assert problems_of(data)
 
 
-def test_a_report_that_claims_more(data):
+def test_finds_changed_report(data):
     path = data / "report.json"
     report = json.loads(path.read_text())
     report["placement"]["mean_error_s"] = 0.0
@@ -232,13 +234,13 @@ def test_a_report_that_claims_more(data):
 
 
 @pytest.mark.parametrize("name", ["settings.json", "train/state.json", "storage/state.json"])
-def test_what_is_no_data_set_at_all_is_one_error(data, name):
+def test_rejects_folder_that_is_not_a_data_set(data, name):
     (data / name).unlink()
     with pytest.raises(InputError, match="not a duplex data set"):
         verify(data)
 
 
-def test_another_schema_version_is_refused_with_the_reason(data):
+def test_rejects_other_schema_version(data):
     path = data / "settings.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 0}))
     with pytest.raises(InputError, match="schema version 0"):

@@ -1,4 +1,4 @@
-"""The rows of any conversation, cut and filled with any settings, prove; control tokens are where the words ask for them."""
+"""The rows of any conversation and any settings verify, and their control tokens follow the grammar."""
 
 from dataclasses import replace
 from itertools import pairwise, product
@@ -28,48 +28,48 @@ PIECES = ("yes", "well I never", "the man in the blue coat started singing, quit
 
 @st.composite
 def speakers(draw):
-    """What one speaker says: utterances in time order, some of them long, some with a breath between them."""
-    at, said = draw(st.integers(0, 80_000)), []
+    """Draw the utterances of one speaker in time order: some are long, some follow after a short pause."""
+    at, utterances = draw(st.integers(0, 80_000)), []
     for _ in range(draw(st.integers(0, 14))):
         text = " ".join(draw(st.lists(st.sampled_from(PIECES), min_size=1, max_size=4)))
         length = draw(st.sampled_from((0.2, 1.0, 3.0, 12.0, 70.0)))
         end = at + round(length * 16_000)
-        said.append((text, at, end))
+        utterances.append((text, at, end))
         at = end + round(draw(st.sampled_from((0.0, 0.4, 0.7, 2.0, 15.0))) * 16_000)
-    return said
+    return utterances
 
 
-def units_said(said):
-    return make_units(((text, interpolate(text, start, end)) for text, start, end in said), 8_000)
+def units_of(utterances):
+    return make_units(((text, interpolate(text, start, end)) for text, start, end in utterances), 8_000)
 
 
 control_ids = st.tuples(*(st.sampled_from((None, token)) for token in range(151_647, 151_651)))
 
 
 def rows_of(chosen, mine, theirs):
-    """The rows of one side, and their proof."""
-    mine, theirs = units_said(mine), units_said(theirs)
-    layout, plan, context = (make(chosen, TOKENIZER) for make in (layout_of, window_plan, proof_context))
+    """Return the rows of one side, and their verifier."""
+    mine, theirs = units_of(mine), units_of(theirs)
+    layout, plan, context = (derive(chosen, TOKENIZER) for derive in (layout_of, window_plan, proof_context))
     spans = [[(unit.start, unit.end) for unit in side] for side in (mine, theirs)]
     samples = max([CHUNK, *(end for side in spans for _, end in side)])
     n_chunks = -(-samples // CHUNK)
     labels = [label(span, len(unit.words), spans[1]) for span, unit in zip(spans[0], mine, strict=True)]
     words = [(word.start, word.end) for unit in mine for word in unit.words]
     windows = plan_windows(n_chunks, words, *spans, plan)
-    view = RowVerifier("s:b>a", word_records(mine), spans[1], n_chunks, context)
-    spoken = tokenize_units(mine, labels, TOKENIZER)
+    verifier = RowVerifier("s:b>a", word_records(mine), spans[1], n_chunks, context)
+    tokenized = tokenize_units(mine, labels, TOKENIZER)
     records = []
     for window in windows:
-        row = make_row(window, window is windows[-1], spoken, layout)
+        row = make_row(window, window is windows[-1], tokenized, layout)
         records.append(row_record("s", "b", "a", row, layout))
-        view.add(records[-1])
-    view.finish()
-    return records, view
+        verifier.add(records[-1])
+    verifier.finish()
+    return records, verifier
 
 
 @settings(max_examples=40, deadline=None)
 @given(speakers(), speakers(), control_ids, st.integers(0, 2), st.integers(1, 3), st.sampled_from((1, 2, 8)))
-def test_every_row_of_any_conversation_proves(mine, theirs, ids, lead, capacity, most):
+def test_every_row_verifies(mine, theirs, ids, lead, capacity, most):
     names = ("hold_id", "start_id", "stop_id", "backchannel_id")
     chosen = corpus.settings(
         **{name: token for name, token in zip(names, ids, strict=True) if token is not None},
@@ -77,54 +77,57 @@ def test_every_row_of_any_conversation_proves(mine, theirs, ids, lead, capacity,
         text_tokens_per_chunk=capacity,
         max_segments=most,
     )
-    records, view = rows_of(chosen, mine, theirs)
-    assert view.problems == []
-    said = [word["word"] for row in records for segment in row["segments"] for word in segment["words"]]
-    assert said == [word.text for unit in units_said(mine) for word in unit.words]
+    records, verifier = rows_of(chosen, mine, theirs)
+    assert verifier.problems == []
+    words_in_rows = [word["word"] for row in records for segment in row["segments"] for word in segment["words"]]
+    assert words_in_rows == [word.text for unit in units_of(mine) for word in unit.words]
     for row in records:
         assert len(row["segments"]) <= most
         assert (row["n_chunks"] - row["extended_chunks"]) * 0.32 <= 60
         for segment in row["segments"]:
-            # A word without a token of its own belongs to the one before it, and may begin after the cut.
+            # A word without a token belongs to the word before it, and can begin after the cut.
             words = [word for word in segment["words"] if word["n_tokens"]]
-            # Of a stretch without end, no more than the window is in a row; the last word may run over the cut.
+            # A row contains no more speech than its window; only the last word can extend past the cut.
             assert words[-1]["start_s"] - max(0.0, words[0]["start_s"]) < 60
 
 
 @settings(max_examples=25, deadline=None)
 @given(speakers(), speakers())
-def test_hold_says_speaking_and_silence_says_listening(mine, theirs):
-    """With room for every word at its own time, each chunk without text says whether he speaks in it."""
+def test_hold_means_speaking_and_silence_means_listening(mine, theirs):
+    """With room for every word in its own chunk, each chunk without text shows whether the speaker speaks in it."""
     chosen = corpus.settings(hold_id=151_647, lead_chunks=0, text_tokens_per_chunk=60)
     records, _ = rows_of(chosen, mine, theirs)
     context = proof_context(chosen, TOKENIZER)
     for row in records:
         if "forced_cut" in row["flags"]:
-            continue  # of a word that is cut in two, the second half is in no segment
+            continue  # the second half of a word that is cut in two is in no segment
         chunks, _ = parse_input_ids(row["input_ids"], context)
         for chunk, tokens in enumerate(chunks, row["start_chunk"]):
-            speaks = any(u.start < (chunk + 1) * CHUNK and u.end > chunk * CHUNK for u in units_said(mine))
+            speaks = any(u.start < (chunk + 1) * CHUNK and u.end > chunk * CHUNK for u in units_of(mine))
             assert tokens not in ([], [151_647]) or tokens == [151_647] * speaks
 
 
 @settings(max_examples=25, deadline=None)
 @given(speakers(), speakers())
-def test_control_tokens_move_no_text_where_there_is_room(mine, theirs):
-    """With room for three tokens a chunk more than any text asks for, the text stands where it stood."""
+def test_control_tokens_move_no_text_if_there_is_room(mine, theirs):
+    """With room for three tokens per chunk more than any text needs, text tokens stay in their chunks."""
     roomy = {"text_tokens_per_chunk": 60}
     plain, _ = rows_of(corpus.settings(**roomy), mine, theirs)
-    marked, _ = rows_of(corpus.settings(**roomy, hold_id=151_647, start_id=151_648, stop_id=151_649), mine, theirs)
+    with_controls, _ = rows_of(
+        corpus.settings(**roomy, hold_id=151_647, start_id=151_648, stop_id=151_649), mine, theirs
+    )
     places = [
-        [(s["first_chunk"], s["last_chunk"]) for row in rows for s in row["segments"]] for rows in (plain, marked)
+        [(s["first_chunk"], s["last_chunk"]) for row in rows for s in row["segments"]]
+        for rows in (plain, with_controls)
     ]
     assert places[0] == places[1]
 
 
 def steps_of(row, grammar, prompt_tokens):
-    """Every token of a row as (state before it, kind, whether it is the first of its chunk)."""
+    """Yield every token of a row as (state before it, kind, whether it is the first of its chunk)."""
     body, state = row["input_ids"][prompt_tokens:], State.BEGUN
-    heard = np.flatnonzero(np.array(body) == -100)[::4]
-    for chunk in np.split(body, heard)[1:]:
+    starts = np.flatnonzero(np.array(body) == -100)[::4]
+    for chunk in np.split(body, starts)[1:]:
         answer = chunk[4:].tolist()
         after = grammar.follow(state, answer)
         for k, token in enumerate(answer):
@@ -143,7 +146,7 @@ def chosen_with(ids, **more):
 @given(
     speakers(), speakers(), control_ids, st.integers(0, 2), st.integers(1, 3), st.sampled_from(("keep", "drop-unit"))
 )
-def test_every_row_follows_the_grammar_that_live_sessions_are_held_to(mine, theirs, ids, lead, capacity, late):
+def test_every_row_follows_the_grammar(mine, theirs, ids, lead, capacity, late):
     chosen = chosen_with(ids, lead_chunks=lead, text_tokens_per_chunk=capacity, on_lag=late)
     grammar = Grammar(151_646, controls_of(chosen.duplex))
     for row in rows_of(chosen, mine, theirs)[0]:
@@ -151,7 +154,7 @@ def test_every_row_follows_the_grammar_that_live_sessions_are_held_to(mine, thei
 
 
 def allowed_by(grammar):
-    """Every step that a walk from the beginning can come to."""
+    """Return every step that can be reached from the start state."""
     found, todo = set(), [(State.BEGUN, True)]
     while todo:
         state, first = todo.pop()
@@ -163,37 +166,37 @@ def allowed_by(grammar):
     return found
 
 
-def said_at(*utterances):
-    """Utterances given as (text, start, length), in seconds."""
+def in_samples(*utterances):
+    """Convert utterances from (text, start, length) in seconds."""
     return [(text, round(at * 16_000), round((at + length) * 16_000)) for text, at, length in utterances]
 
 
 def any_side(draw):
-    """As `speakers`, without looking for the smallest."""
-    at, said = int(draw.integers(0, 80_000)), []
+    """Draw like `speakers`, without shrinking."""
+    at, utterances = int(draw.integers(0, 80_000)), []
     for _ in range(draw.integers(0, 14)):
         end = at + round(float(draw.choice((0.2, 1.0, 3.0, 12.0, 70.0))) * 16_000)
-        said.append((" ".join(draw.choice(PIECES, draw.integers(1, 5))), at, end))
+        utterances.append((" ".join(draw.choice(PIECES, draw.integers(1, 5))), at, end))
         at = end + round(float(draw.choice((0.0, 0.4, 0.7, 2.0, 15.0))) * 16_000)
-    return said
+    return utterances
 
 
 QUICK = "the man in the blue coat started singing, quite well in fact"
 CONVERSATIONS = [
     *((any_side(draw), any_side(draw)) for draw in map(np.random.default_rng, range(6))),
-    # So many words, or so few, that rows begin in the middle of them, with and without one in their first chunk.
-    (said_at((f"{QUICK} " * 40, 0, 100), (QUICK, 110, 75)), []),
-    # One after the other so quick that an end and a beginning share a chunk.
-    (said_at((QUICK, 1, 0.2), ("yes", 1.8, 0.2)), []),
-    # Nods: at the very beginning; after something quick; of so many tokens that the start stands alone, the chunk before.
-    (said_at(("mm", 0.5, 0.2)), said_at((QUICK, 0, 25))),
-    (said_at((QUICK, 20, 0.2), ("yes yes yes", 20.8, 0.2)), said_at((QUICK, 0, 25))),
-    (said_at(("well I never", 1, 1.23), ("yes yes yes", 2.75, 0.15), ("mm", 7, 0.2)), said_at((QUICK, 0, 25))),
+    # Fast and slow speech that is longer than a row, so that rows begin inside it, with and without a token in their first chunk.
+    (in_samples((f"{QUICK} " * 40, 0, 100), (QUICK, 110, 75)), []),
+    # Two units so close together that the end of one and the start of the other share a chunk.
+    (in_samples((QUICK, 1, 0.2), ("yes", 1.8, 0.2)), []),
+    # Backchannels: at the start, after fast speech, and with so many tokens that the start token is alone in the chunk before.
+    (in_samples(("mm", 0.5, 0.2)), in_samples((QUICK, 0, 25))),
+    (in_samples((QUICK, 20, 0.2), ("yes yes yes", 20.8, 0.2)), in_samples((QUICK, 0, 25))),
+    (in_samples(("well I never", 1, 1.23), ("yes yes yes", 2.75, 0.15), ("mm", 7, 0.2)), in_samples((QUICK, 0, 25))),
 ]
 
 
 @pytest.mark.parametrize("used", list(product((False, True), repeat=4)), ids=str)
-def test_the_grammar_allows_nothing_that_rows_do_not_have(used):
+def test_rows_use_everything_the_grammar_allows(used):
     ids = [token if use else None for use, token in zip(used, range(151_647, 151_651), strict=True)]
     chosen = chosen_with(ids, text_tokens_per_chunk=3)
     grammar = Grammar(151_646, controls_of(chosen.duplex))
@@ -204,7 +207,7 @@ def test_the_grammar_allows_nothing_that_rows_do_not_have(used):
     assert allowed_by(grammar) == seen
 
 
-def test_no_control_tokens_are_no_control_tokens():
+def test_unused_control_tokens_have_no_name():
     assert Controls().names == {}
     assert replace(Controls(), hold=5, stop=7).names == {5: "hold", 7: "stop"}
     assert all(a < b for a, b in pairwise(sorted(Controls(1, 2, 3, 4).names)))

@@ -1,4 +1,4 @@
-"""Whatever the rows, the world and the place of the break: every row is read, by one rank, in one order."""
+"""For any number of rows and ranks and any interruption, one rank reads every row, in one order."""
 
 import pytest
 from hypothesis import given
@@ -20,7 +20,7 @@ def ranks(n_rows, world, seed, state=None):
 
 
 @given(**SIZES)
-def test_ranks_share_an_epoch_evenly_and_miss_nothing(n_rows, world, seed):
+def test_ranks_share_an_epoch_evenly(n_rows, world, seed):
     samplers = ranks(n_rows, world, seed)
     read = [list(sampler) for sampler in samplers]
     assert {len(rows) for rows in read} == {len(samplers[0])} == {-(-n_rows // world)}
@@ -29,7 +29,7 @@ def test_ranks_share_an_epoch_evenly_and_miss_nothing(n_rows, world, seed):
 
 
 @given(**SIZES, later_world=st.integers(1, 5), data=st.data())
-def test_a_broken_epoch_goes_on_in_any_world(n_rows, world, seed, later_world, data):
+def test_interrupted_epoch_resumes_in_any_world(n_rows, world, seed, later_world, data):
     samplers = ranks(n_rows, world, seed)
     steps = data.draw(st.integers(0, len(samplers[0])))
     before = [row for step in zip(*(list(s)[:steps] for s in samplers), strict=True) for row in step]
@@ -48,7 +48,7 @@ def test_epochs_differ_and_repeat():
     assert list(sampler) == first
 
 
-def test_a_loader_with_workers_reads_the_order_and_resumes_where_training_was():
+def test_loader_with_workers_resumes_where_training_stopped():
     sampler = ResumableSampler(12, seed=3)
     whole = list(sampler)
     batches = iter(DataLoader(range(12), sampler=sampler, batch_size=2, num_workers=2))
@@ -59,7 +59,7 @@ def test_a_loader_with_workers_reads_the_order_and_resumes_where_training_was():
     assert used + rest == whole
 
 
-def test_what_does_not_fit_is_refused():
+def test_rejects_arguments_that_do_not_fit():
     with pytest.raises(UsageError, match="rank 2 is not in a world of 2"):
         ResumableSampler(5, rank=2, world=2)
     with pytest.raises(UsageError, match="at least one row"):

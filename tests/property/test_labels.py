@@ -1,4 +1,4 @@
-"""Labels against an oracle that looks at every 10 ms of both speakers; stored words give their units back."""
+"""Labels agree with a reference that examines every 10 ms of both speakers; stored words convert back to their units."""
 
 import numpy as np
 from hypothesis import given
@@ -14,7 +14,7 @@ FRAMES = 1200
 
 @st.composite
 def timelines(draw):
-    """Spans of one speaker, in steps, in order and apart."""
+    """Draw the spans of one speaker, in steps, in order and disjoint."""
     at, spans = 0, []
     for pause, length in draw(st.lists(st.tuples(st.integers(1, 150), st.integers(1, 200)), max_size=8)):
         spans.append((at + pause, at + pause + length))
@@ -22,10 +22,10 @@ def timelines(draw):
     return [span for span in spans if span[1] < FRAMES - 100]
 
 
-def by_ear(span, n_words, other):
-    """The same label from two rows of 10 ms marks."""
+def reference_label(span, n_words, other):
+    """Compute the label from one mark per 10 ms of each speaker."""
     speaks = np.zeros(FRAMES, bool)
-    began_at = np.full(FRAMES, -1)  # at each moment: which of the other's spans began last
+    began_at = np.full(FRAMES, -1)  # at each moment: the span of the other speaker that began last
     for n, (a, b) in enumerate(other):
         speaks[a:b] = True
         began_at[a:] = n
@@ -40,18 +40,18 @@ def by_ear(span, n_words, other):
     speaks_after = speaks[end : end + 51].any()
     if just_spoke and offset <= 20 and speaks_after and end - start <= 100 and n_words <= 3:
         return "backchannel", overlap, offset
-    mid_speech = speaks[start : start + 21].all()  # more than 0.2 s of it are still to come
+    mid_speech = speaks[start : start + 21].all()  # at least 0.2 s of it remain
     if mid_speech and not (speaks[start:end].all() and stopped >= end):
         return "interruption", overlap, offset
     return "turn", overlap, offset
 
 
 @given(timelines(), timelines(), st.data())
-def test_labels_are_what_the_ear_says(mine, theirs, data):
+def test_labels_agree_with_the_reference(mine, theirs, data):
     for start, end in mine:
         n_words = data.draw(st.integers(1, 5))
         found = label((start * STEP, end * STEP), n_words, [(a * STEP, b * STEP) for a, b in theirs])
-        kind, overlap, offset = by_ear((start, end), n_words, theirs)
+        kind, overlap, offset = reference_label((start, end), n_words, theirs)
         assert (found.kind, found.offset) == (kind, None if offset is None else offset * STEP)
         assert abs(found.overlap - overlap) < 1e-9
 
@@ -75,5 +75,5 @@ def units(draw):
 
 
 @given(units())
-def test_stored_words_hold_their_units(spoken):
+def test_stored_words_convert_back_to_units(spoken):
     assert units_of(word_records(spoken)) == spoken

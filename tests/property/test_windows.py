@@ -1,4 +1,4 @@
-"""Windows tile a session whatever was said in it, keep their bounds, and cut in silence where there is any."""
+"""Windows tile any session, keep their bounds, and are cut in silence where possible."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -15,7 +15,7 @@ PLAN = WindowPlan(min_chunks=63, max_chunks=187, max_segments=8, min_silence=CHU
 
 @st.composite
 def sides(draw):
-    """A session's chunks and two speakers' unit spans, now and then with long pauses."""
+    """Draw the number of chunks of a session and the unit spans of two speakers, sometimes with long pauses."""
 
     def side():
         at, spans = 0, []
@@ -56,7 +56,7 @@ def test_cuts_without_a_flag_are_silent_on_both_sides(drawn):
 
 
 @given(sides())
-def test_no_window_begins_more_segments_than_it_may(drawn):
+def test_windows_keep_the_number_of_segments(drawn):
     n_chunks, speaker, other = drawn
     for window in plan_windows(n_chunks, speaker, speaker, other, PLAN):
         began = sum(window.first * CHUNK <= start < window.last * CHUNK for start, _ in speaker)
@@ -71,8 +71,8 @@ def test_a_session_that_fits_is_one_window(drawn):
 
 
 @given(sides())
-def test_a_window_with_few_turns_could_not_be_joined_to_its_neighbour(drawn):
-    """Three turns where the material has them: joining would be too long, too crowded, or help nobody."""
+def test_windows_with_few_turns_cannot_be_joined(drawn):
+    """A window has three turns if possible: joined with its neighbour it would be too long or have too many segments."""
     n_chunks, speaker, other = drawn
     plan = replace(PLAN, min_turns=3)
     windows = plan_windows(n_chunks, speaker, speaker, other, plan)
@@ -87,8 +87,8 @@ def test_a_window_with_few_turns_could_not_be_joined_to_its_neighbour(drawn):
 
 
 @given(sides())
-def test_a_short_window_could_not_be_joined_to_its_neighbour(drawn):
-    """Twenty seconds where the material has them: joined, the two would be too long or have too many segments."""
+def test_short_windows_cannot_be_joined(drawn):
+    """A window has the minimum length if possible: joined with its neighbour it would be too long or have too many segments."""
     n_chunks, speaker, other = drawn
     windows = plan_windows(n_chunks, speaker, speaker, other, PLAN)
 

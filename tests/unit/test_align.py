@@ -27,7 +27,7 @@ class TestMatching:
         assert [w.source for w in words] == [WHISPER, WHISPER, INTERPOLATED, WHISPER, WHISPER]
         never = words[2]
         assert (never.start, never.end) == (round(0.6 * S), S), "between its matched neighbours"
-        assert [text[w.at : w.until] for w in words] == [w.text for w in words]
+        assert [text[w.char_start : w.char_end] for w in words] == [w.text for w in words]
 
     def test_unmatched_ends_reach_to_the_edges_of_the_utterance(self):
         words = fill_in("a b c", 100, 1000, [None, (400, 500), None], WHISPER)

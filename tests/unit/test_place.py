@@ -1,40 +1,40 @@
-"""Placement, by hand-made cases; the laws are in tests/property/test_place.py."""
+"""Placement of hand-made cases; its properties are in tests/property/test_place.py."""
 
 from sca.data.duplex.align.match import interpolate
 from sca.data.duplex.model.units import Unit, UnitWord
-from sca.data.duplex.rows.placement import Cursor, place_unit, token_words, wanted_slots
+from sca.data.duplex.rows.placement import Cursor, place_tokens, token_words, wanted_chunks
 
 
 def unit(text, *starts):
     words = interpolate(text, 0, 1000)
-    timed = [UnitWord(w.text, w.at, w.until, s, s + 10, "given") for w, s in zip(words, starts, strict=True)]
+    timed = [UnitWord(w.text, w.char_start, w.char_end, s, s + 10, "given") for w, s in zip(words, starts, strict=True)]
     return Unit(text, tuple(timed))
 
 
-def test_a_token_wants_the_chunk_before_its_words():
+def test_wanted_chunk_precedes_the_word_by_the_lead():
     one = unit("a b c", 0, 5120, 5120 * 3 - 1)
-    assert wanted_slots(one, [0, 1, 2], 5120, lead=1) == [-1, 0, 1]
-    assert wanted_slots(one, [0, 1, 2], 5120, lead=0) == [0, 1, 2]
+    assert wanted_chunks(one, [0, 1, 2], 5120, lead=1) == [-1, 0, 1]
+    assert wanted_chunks(one, [0, 1, 2], 5120, lead=0) == [0, 1, 2]
 
 
-def test_room_means_exact_places():
-    assert place_unit([3, 5, 9], Cursor(0), capacity=2, pull=1).slots == (3, 5, 9)
+def test_places_tokens_exactly_if_there_is_room():
+    assert place_tokens([3, 5, 9], Cursor(0), capacity=2, pull=1).chunks == (3, 5, 9)
 
 
-def test_a_burst_is_first_pulled_back_then_pushed_on():
-    # Six tokens want chunk 5: two stay, two are pulled one chunk back, two are pushed on, and order is kept.
-    assert place_unit([5] * 6, Cursor(0), capacity=2, pull=1).slots == (4, 4, 5, 5, 6, 6)
+def test_moves_a_burst_backwards_then_forwards():
+    # Six tokens want chunk 5: two stay, two move one chunk back, two move one chunk on, and the order is kept.
+    assert place_tokens([5] * 6, Cursor(0), capacity=2, pull=1).chunks == (4, 4, 5, 5, 6, 6)
 
 
 def test_the_pull_is_bounded():
-    assert min(place_unit([5] * 20, Cursor(0), capacity=2, pull=1).slots) == 4
-    assert min(place_unit([5] * 20, Cursor(0), capacity=2, pull=2).slots) == 3
-    assert place_unit([5] * 4, Cursor(0), capacity=2, pull=0).slots == (5, 5, 6, 6)
+    assert min(place_tokens([5] * 20, Cursor(0), capacity=2, pull=1).chunks) == 4
+    assert min(place_tokens([5] * 20, Cursor(0), capacity=2, pull=2).chunks) == 3
+    assert place_tokens([5] * 4, Cursor(0), capacity=2, pull=0).chunks == (5, 5, 6, 6)
 
 
-def test_nothing_is_placed_before_the_previous_unit():
-    placed = place_unit([5, 5, 5, 5], Cursor(5, 1), capacity=2, pull=1)
-    assert placed.slots == (5, 6, 6, 7)
+def test_places_nothing_before_the_previous_unit():
+    placed = place_tokens([5, 5, 5, 5], Cursor(5, 1), capacity=2, pull=1)
+    assert placed.chunks == (5, 6, 6, 7)
     assert placed.after == Cursor(7, 1)
 
 
@@ -46,5 +46,5 @@ def test_a_space_belongs_to_the_word_after_it():
 
 def test_pieces_of_one_character_stay_with_its_word():
     one = unit("a 😀 b", 0, 100, 200)
-    # An emoji takes several tokens, and they all report its one character.
+    # An emoji takes several tokens, which all have the range of its one character.
     assert token_words(one, [(0, 1), (1, 3), (2, 3), (3, 5)], shift=0) == [0, 1, 1, 2]

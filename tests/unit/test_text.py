@@ -1,4 +1,4 @@
-"""Transcript text: tags out, words found, units joined."""
+"""Transcript text: remove tags, find words, join units."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_clean(raw, text):
     assert clean(raw).text == text
 
 
-def test_the_map_of_tags_says_where_they_stood():
+def test_clean_returns_tags_with_their_offsets():
     cleaned = clean("[SONANT] so [ENS] tell me [*]")
     assert cleaned.text == "so tell me"
     assert cleaned.tags == (Tag("[SONANT]", 0), Tag("[ENS]", 2), Tag("[*]", 10))
@@ -49,7 +49,7 @@ def test_split_words(text, words):
     assert [text[a:b] for a, b in split_words(text)] == words
 
 
-def test_interpolation_shares_by_letters():
+def test_interpolation_is_proportional_to_letters():
     words = interpolate("a bbb, cc", 1000, 7000)
     assert [(w.text, w.start, w.end) for w in words] == [("a", 1000, 2000), ("bbb,", 2000, 5000), ("cc", 5000, 7000)]
     assert {w.source for w in words} == {"interpolated"}
@@ -63,7 +63,7 @@ def test_units_join_across_short_gaps_only():
     )
     units = make_units([one, two, three], 8000)
     assert [u.text for u in units] == ["so I said no", "what"]
-    assert [u.text[w.at : w.until] for u in units for w in u.words] == ["so", "I", "said", "no", "what"]
+    assert [u.text[w.char_start : w.char_end] for u in units for w in u.words] == ["so", "I", "said", "no", "what"]
     assert (units[0].start, units[0].end) == (0, 20000)
 
 
@@ -71,25 +71,25 @@ def given(*words):
     return GivenWords([TimedWord(*w) for w in words])
 
 
-def test_given_words_match_by_spelling_not_by_case_or_punctuation():
+def test_given_words_match_without_case_and_punctuation():
     words = given(("hello", 100, 200), ("world", 300, 400)).take("Hello, WORLD!", 0, 500)
     assert [(w.text, w.start, w.source) for w in words] == [("Hello,", 100, "given"), ("WORLD!", 300, "given")]
 
 
-def test_given_words_that_do_not_match_are_refused_and_the_next_utterance_still_finds_its_own():
+def test_given_words_match_after_a_mismatched_utterance():
     source = given(("one", 0, 10), ("tvo", 20, 30), ("three", 50_000, 50_010))
     assert source.take("one two", 0, 100) is None
     assert source.take("three", 49_000, 52_000) is not None
 
 
-def test_given_words_far_outside_the_utterance_are_refused():
+def test_rejects_given_words_outside_the_utterance():
     assert given(("yes", 90_000, 91_000)).take("yes", 0, 16_000) is None
 
 
-def test_given_words_that_run_backwards_are_refused():
+def test_rejects_given_words_that_run_backwards():
     assert given(("a", 500, 600), ("b", 100, 200)).take("a b", 0, 1000) is None
 
 
-def test_a_repeated_word_takes_the_times_of_its_own_utterance():
+def test_repeated_word_gets_the_times_of_its_utterance():
     source = given(("yeah", 1000, 2000), ("yeah", 100_000, 101_000))
     assert source.take("yeah", 99_000, 102_000)[0].start == 100_000

@@ -12,7 +12,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from sca.data.duplex.inspect.view import Side, View
+    from sca.data.duplex.inspect.view import SideView, View
 
 __all__ = ["printable", "timeline"]
 
@@ -104,10 +104,10 @@ class _Strip:
 
     def segments(self, speaker: int) -> str:
         text = [" "] * self.width
-        for piece in self.view.pieces:
-            if piece.speaker == speaker:
-                start, end = self._columns(piece.start_s, piece.end_s)
-                text[start:end] = _KINDS.get(piece.kind, "─") * (end - start)
+        for segment in self.view.segments:
+            if segment.speaker == speaker:
+                start, end = self._columns(segment.start_s, segment.end_s)
+                text[start:end] = _KINDS.get(segment.kind, "─") * (end - start)
         return "".join(text)
 
     def _columns(self, start_s: float, end_s: float) -> tuple[int, int]:
@@ -139,7 +139,7 @@ class _Strip:
                 line, filled = line + " ", filled + 1
         return line
 
-    def tokens(self, side: "Side") -> Iterator[str]:
+    def tokens(self, side: "SideView") -> Iterator[str]:
         """Yield a line for each position in a chunk; a dot marks a chunk without tokens."""
         placed = {
             (token.chunk, token.k): printable(token.text.strip()) or "␣"

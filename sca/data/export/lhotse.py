@@ -5,13 +5,14 @@ track, unchanged. Paths are relative to the folder: `CutSet.from_file(...).with_
 Format: lhotse 1.33, `MultiCut`, `Recording`, `SupervisionSegment` and `AlignmentItem` as their `to_dict` writes them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
 from typing_extensions import override
 
 from sca.data.datasets.card import CardConfig
+from sca.data.duplex.model.records import DroppedRecord, SegmentRecord, WordRecord
 from sca.data.duplex.storage.reader import DatasetReader
 from sca.data.duplex.storage.tracks import StoredTrack
 from sca.data.export.base import STORAGE, Exporter, Shard, ShardResult, join_file_name, pack, shard_result
@@ -61,14 +62,6 @@ class _Cut(TypedDict):
     supervisions: list[_Supervision]
     recording: _Recording
     type: str
-
-
-class _Segment(TypedDict):
-    """The fields of a stored segment, or of a dropped one, that this format uses."""
-
-    text: str
-    first_word: int
-    n_words: int
 
 
 class LhotseExporter(Exporter):
@@ -157,9 +150,9 @@ def _supervisions(dataset: DatasetReader, session_id: str, tracks: Sequence[Stor
     return sorted(supervisions, key=lambda supervision: supervision["start"])
 
 
-def _segments(dataset: DatasetReader, session_id: str, speaker: str) -> list[_Segment]:
+def _segments(dataset: DatasetReader, session_id: str, speaker: str) -> list[SegmentRecord | DroppedRecord]:
     """Return all segments of a speaker in the order of their words, including those that were dropped from the rows."""
-    location = dataset.rows_of.get(session_id)
+    location = dataset.row_ranges.get(session_id)
     rows = dataset.rows(location.split, location.first, location.last) if location is not None else ()
     rows_of_speaker = [row for row in rows if row["speaker"] == speaker]
     # With three or more speakers, the rows for every listener contain the same words, divided differently: one listener suffices.
@@ -167,12 +160,14 @@ def _segments(dataset: DatasetReader, session_id: str, speaker: str) -> list[_Se
         segment
         for row in rows_of_speaker
         if row["listener"] == rows_of_speaker[0]["listener"]
-        for segment in row["segments"] + row["dropped"]
+        for segment in (*row["segments"], *row["dropped"])
     ]
-    return sorted((s for s in segments if s["n_words"]), key=lambda segment: int(segment["first_word"]))
+    return sorted((s for s in segments if s["n_words"]), key=lambda segment: segment["first_word"])
 
 
-def _supervision(supervision_id: str, channel: int, track: StoredTrack, segment: _Segment) -> _Supervision:
+def _supervision(
+    supervision_id: str, channel: int, track: StoredTrack, segment: SegmentRecord | DroppedRecord
+) -> _Supervision:
     words = track.record["words"][segment["first_word"] :][: segment["n_words"]]
     start, end = words[0]["start"], max(word["end"] for word in words)
     return {
@@ -187,6 +182,5 @@ def _supervision(supervision_id: str, channel: int, track: StoredTrack, segment:
     }
 
 
-def _alignment_item(word: Mapping[str, float | str]) -> AlignmentItem:
-    start, end = float(word["start"]), float(word["end"])
-    return str(word["word"]), start, round(end - start, 8), None
+def _alignment_item(word: WordRecord) -> AlignmentItem:
+    return word["word"], word["start"], round(word["end"] - word["start"], 8), None

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from sca.data.datasets.card import CardConfig
 from sca.data.duplex.storage.reader import DatasetReader
-from sca.data.duplex.storage.tracks import StoredTrack, has_transcript
+from sca.data.duplex.storage.tracks import StoredTrack
 from sca.data.export.base import STORAGE, Exporter, Shard, ShardResult, join_file_name, pack, shard_result
 from sca.data.export.tracks import track_blocks, track_samples
 from sca.data.runs.files import atomic_write, write_json, write_json_lines
@@ -54,7 +54,7 @@ class MoshiExporter(Exporter):
         lines: list[_ListLine] = []
         for session_id in shard.sessions:
             for speaker, listener in permutations(dataset.tracks(session_id), 2):
-                if not has_transcript(speaker):
+                if not speaker.has_transcript:
                     continue
                 name = join_file_name(session_id, speaker.record["speaker_id"], listener.record["speaker_id"])
                 wav = root / shard.name / f"{name}.wav"
@@ -84,7 +84,7 @@ def _wav_bytes(tracks: Sequence[StoredTrack]) -> int:
     """Return the size of the WAV files of a session."""
     if not tracks:
         return 0
-    sides = sum(map(has_transcript, tracks)) * (len(tracks) - 1)
+    sides = sum(track.has_transcript for track in tracks) * (len(tracks) - 1)
     return sides * _BYTES_PER_FRAME * track_samples(tracks[0])
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from sca.data.datasets.arrow import iter_rows
 from sca.data.datasets.card import CardConfig
 from sca.data.duplex.storage.reader import DatasetReader
-from sca.data.duplex.storage.writer import features, iter_rows
+from sca.data.duplex.storage.writer import features
 from sca.data.export.base import STORAGE, Exporter, Shard, ShardResult, pack, shard_result
 from sca.data.runs.files import atomic_write
 from sca.units import HEARD_HZ, samples_to_seconds

@@ -9,7 +9,7 @@ from pathlib import Path
 from sca import __version__
 from sca.data.duplex.report.card import write_duplex_card
 from sca.data.duplex.storage.detect import EXPORT_FILE, GRID_FORMATS
-from sca.data.duplex.storage.reader import DatasetReader, open_source
+from sca.data.duplex.storage.reader import DatasetReader, open_dataset
 from sca.data.export.base import Exporter, Shard, ShardResult
 from sca.data.export.folder import (
     CLAIM_FILE,
@@ -95,13 +95,13 @@ def export(
         VerificationError: `data` does not match its report.
         OutputError: `root` contains other files or another export, or cannot be written to.
     """
-    exporter, dataset = load_exporter(format), open_source(data)
+    exporter, dataset = load_exporter(format), open_dataset(data)
     _check_separate(data, root)
     ensure_owned_dir(root, CLAIM_FILE, "sca export")
     with lock_dir(root):
         claim = Claim(format, shard_bytes, __version__, dataset.fingerprint, dataset.splits)
         claim_folder(root, claim, force=force)
-        dataset.prove(lambda session_id, audio_s: None)
+        dataset.check_digests(lambda session_id, audio_s: None)
         details = ExportDetails(root, format, can_verify=format in GRID_FORMATS)
         run = IncrementalRun(Ledger(root / LEDGER_FILE), details, retry_failed=retry_failed, listener=listener)
         shards = exporter.plan(dataset, shard_bytes)
@@ -173,7 +173,7 @@ def _open_dataset(data: Path) -> DatasetReader:
     """Open the data set once per worker process, not once per shard."""
     if data not in _DATASETS:
         _DATASETS.clear()
-        _DATASETS[data] = open_source(data)
+        _DATASETS[data] = open_dataset(data)
     return _DATASETS[data]
 
 

@@ -8,7 +8,7 @@ contain its audio, so it is stored twice; this is the price of sequential readin
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,10 @@ from typing_extensions import override
 
 from sca.data.datasets.card import CardConfig
 from sca.data.duplex.audio.stored_samples import read_samples
+from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.storage.detect import SESSIONS_FILE
 from sca.data.duplex.storage.reader import DatasetReader
-from sca.data.duplex.storage.tracks import StoredTrack, codes_of
+from sca.data.duplex.storage.tracks import StoredTrack
 from sca.data.export.base import Exporter, Shard, ShardResult, pack, shard_result
 from sca.data.runs.files import atomic_write
 from sca.units import HEARD_HZ, SPOKEN_HZ, Grid
@@ -93,18 +94,14 @@ rows = webdataset.WebDataset("PATH/{split}-000000.tar", shardshuffle=False).deco
 """
 
 
-def _sample(
-    row: Mapping[str, object], listener: StoredTrack, speaker: StoredTrack, grid: Grid
-) -> Iterator[tuple[str, bytes]]:
+def _sample(row: RowRecord, listener: StoredTrack, speaker: StoredTrack, grid: Grid) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the content of each file of a sample."""
     # `input_ids` stays as an empty field, so that the columns keep their order.
     yield "json", json.dumps({**row, "input_ids": None}, ensure_ascii=False).encode()
     yield "input_ids.npy", _npy(np.asarray(row["input_ids"], np.int32))
     first, n_chunks = row["start_chunk"], row["n_chunks"]
-    assert isinstance(first, int)
-    assert isinstance(n_chunks, int)
     yield "heard.flac", _flac(listener.heard, first, n_chunks, grid.heard_samples, HEARD_HZ)
-    codes = codes_of(speaker, first, n_chunks)
+    codes = speaker.chunk_codes(first, n_chunks)
     if codes is not None:
         yield "codes.npy", _npy(codes)
     yield "spoken.flac", _flac(speaker.spoken, first, n_chunks, grid.spoken_samples, SPOKEN_HZ)

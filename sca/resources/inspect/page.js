@@ -1,5 +1,5 @@
 "use strict";
-// Draws what the data blocks of this page hold. Text from transcripts only ever becomes a text node or canvas text.
+// Draws the data blocks of this page. Text from transcripts only becomes text nodes and canvas text.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
@@ -16,7 +16,7 @@
 
   for (const [name, value] of data.tiles) byId("tiles").append(make("div", {}, make("dt", {}, name), make("dd", {}, value)));
   drawPlots(data.plots);
-  if (data.view) look(data.view);
+  if (data.view) showView(data.view);
   document.documentElement.dataset.ready = "true";
 
   function drawPlots(plots) {
@@ -29,7 +29,7 @@
     };
     for (const plot of plots) {
       const width = 360, height = 150, base = 122, top = 18;
-      // A few bars stand in the middle and are not stretched: one alone would be a wall.
+      // A few bars are centred and not stretched: a single one would fill the whole picture.
       const most = Math.max(...plot.values), step = Math.min(width / plot.values.length, 84), left = (width - step * plot.values.length) / 2;
       const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${plot.title}, ${plot.note}` });
       const every = Math.ceil(plot.values.length / 9);
@@ -48,7 +48,7 @@
           const label = plot.labels[i].length > room ? `${plot.labels[i].slice(0, room - 1)}…` : plot.labels[i];
           picture.append(svg("text", { x: middle, y: base + 15, "text-anchor": "middle" }, label));
         }
-        // Bins below and above nothing: where the sign turns.
+        // A line between negative and positive bins.
         if (i > 0 && plot.labels[i - 1].startsWith("-") && !plot.labels[i].startsWith("-")) {
           picture.append(svg("line", { class: "zero", x1: left + i * step, x2: left + i * step, y1: top - 8, y2: base }));
         }
@@ -70,28 +70,28 @@
     return found;
   }
 
-  function look(view) {
+  function showView(view) {
     const strip = byId("strip"), canvas = byId("canvas"), room = byId("room"), pen = canvas.getContext("2d");
     const sound = byId("sound"), play = byId("play"), zoom = byId("zoom"), sides = byId("side"), follow = byId("follow");
-    const peaks = view.speakers.map((one) => bytes(one.peaks));
+    const peaks = view.speakers.map((speaker) => bytes(speaker.peaks));
     const duration = view.duration_s;
     const LANE = 108, RULER = 22, TOKENS = 18 * view.tokens_per_chunk + 20;
     const height = RULER + LANE * view.speakers.length + TOKENS;
     let scale = 150, side = 0, anchor = 0, dirty = true;
 
     sound.src = URL.createObjectURL(new Blob([bytes(byId("audio").textContent.trim())], { type: view.audio_type }));
-    view.sides.forEach((one, i) => sides.append(make("option", { value: i }, `${one.speaker} says, ${one.listener} is heard`)));
+    view.sides.forEach((each, i) => sides.append(make("option", { value: i }, `${each.speaker} speaks, ${each.listener} is heard`)));
     byId("side-label").hidden = view.sides.length < 2;
-    byId("control-label").hidden = !view.sides.some((one) => one.tokens.some((token) => token.control));
+    byId("control-label").hidden = !view.sides.some((each) => each.tokens.some((token) => token.control));
 
-    const list = byId("said");
-    const items = view.pieces.map((piece) => {
-      const facts = [piece.kind === "turn" ? "" : piece.kind, piece.overlap > 0 ? `${Math.round(piece.overlap * 100)} % overlap` : ""];
-      const who = make("span", { class: "who" }, view.speakers[piece.speaker].id);
-      who.style.color = `var(--${"abcd"[piece.speaker % 4]})`;
-      const button = make("button", { type: "button" }, make("time", {}, clock(piece.start_s)), who,
-        make("span", { class: "text" }, piece.text, " ", make("em", {}, facts.filter(Boolean).join(", "))));
-      button.addEventListener("click", () => { seek(piece.start_s); sound.play(); });
+    const list = byId("segments");
+    const items = view.segments.map((segment) => {
+      const facts = [segment.kind === "turn" ? "" : segment.kind, segment.overlap > 0 ? `${Math.round(segment.overlap * 100)} % overlap` : ""];
+      const name = make("span", { class: "speaker" }, view.speakers[segment.speaker].id);
+      name.style.color = `var(--${"abcd"[segment.speaker % 4]})`;
+      const button = make("button", { type: "button" }, make("time", {}, clock(segment.start_s)), name,
+        make("span", { class: "text" }, segment.text, " ", make("em", {}, facts.filter(Boolean).join(", "))));
+      button.addEventListener("click", () => { seek(segment.start_s); sound.play(); });
       list.append(make("li", {}, button));
       return button;
     });
@@ -135,7 +135,7 @@
       while (cut > 0 && pen.measureText(`${text.slice(0, cut)}…`).width > width) cut--;
       return cut > 0 ? `${text.slice(0, cut)}…` : "";
     }
-    const firstAfter = (sorted, s) => { // first index whose end is after s, near enough: starts are sorted
+    const firstAfter = (sorted, s) => { // index of the first item that starts at or after s; items are sorted by start
       let low = 0, high = sorted.length;
       while (low < high) {
         const middle = (low + high) >> 1;
@@ -184,22 +184,22 @@
           pen.fillRect(x, middle - tall, 1, 2 * tall);
         }
         pen.strokeStyle = colour;
-        for (const piece of view.pieces) {
-          if (piece.speaker !== n || piece.end_s < from || piece.start_s > to) continue;
-          const x = at(piece.start_s), w = Math.max(2, (piece.end_s - piece.start_s) * scale);
+        for (const segment of view.segments) {
+          if (segment.speaker !== n || segment.end_s < from || segment.start_s > to) continue;
+          const x = at(segment.start_s), w = Math.max(2, (segment.end_s - segment.start_s) * scale);
           pen.lineWidth = 1.5;
-          pen.setLineDash(piece.kind === "backchannel" ? [2, 3] : []);
+          pen.setLineDash(segment.kind === "backchannel" ? [2, 3] : []);
           pen.strokeRect(x, top + 17, w, 52);
           pen.setLineDash([]);
-          if (piece.kind === "interruption") pen.fillRect(x, top + 17, 5, 52);
+          if (segment.kind === "interruption") pen.fillRect(x, top + 17, 5, 52);
         }
         pen.fillStyle = c.ink;
-        const mine = speaker.words;
-        for (let i = Math.max(0, firstAfter(mine, from) - 12); i < mine.length && mine[i].start_s < to; i++) {
-          // In two lines by turns, so that a short word has the room of the next one too.
-          const next = i + 2 < mine.length ? mine[i + 2].start_s : duration;
-          const text = fitted(mine[i].text, (next - mine[i].start_s) * scale - 3);
-          if (text) pen.fillText(text, at(mine[i].start_s), top + 79 + (i % 2) * 15);
+        const words = speaker.words;
+        for (let i = Math.max(0, firstAfter(words, from) - 12); i < words.length && words[i].start_s < to; i++) {
+          // Words alternate between two lines, so that a short word can use the room of the next one.
+          const next = i + 2 < words.length ? words[i + 2].start_s : duration;
+          const text = fitted(words[i].text, (next - words[i].start_s) * scale - 3);
+          if (text) pen.fillText(text, at(words[i].start_s), top + 79 + (i % 2) * 15);
         }
         pen.fillStyle = c.panel;
         pen.globalAlpha = 0.8;
@@ -209,10 +209,10 @@
         pen.fillText(speaker.label, 6, top + 9);
       });
 
-      const top = RULER + LANE * view.speakers.length, one = view.sides[side];
+      const top = RULER + LANE * view.speakers.length, shown = view.sides[side];
       pen.fillStyle = c.line;
       pen.fillRect(0, top, width, 1);
-      for (const token of one ? one.tokens : []) {
+      for (const token of shown ? shown.tokens : []) {
         const start = token.chunk * chunk;
         if (start + chunk < from || start > to) continue;
         const x = at(start), y = top + 18 + token.k * 18;
@@ -223,13 +223,13 @@
           pen.fillText(fitted(token.text.trim() || "␣", wide - 4), x + 3, y + 9);
         }
       }
-      for (const [, first] of one ? one.rows : []) {
+      for (const [, first] of shown ? shown.rows : []) {
         pen.fillStyle = c.soft;
         if (first * chunk >= from && first * chunk <= to) pen.fillRect(Math.round(at(first * chunk)), top, 2, TOKENS);
       }
-      if (one) {
+      if (shown) {
         pen.fillStyle = c.soft;
-        pen.fillText(`tokens of ${one.speaker}`, 6, top + 9);
+        pen.fillText(`tokens of ${shown.speaker}`, 6, top + 9);
       }
       pen.fillStyle = c.play;
       pen.fillRect(Math.round(at(now())) - 1, 0, 2, height);
@@ -240,7 +240,7 @@
       const s = now();
       byId("time").textContent = `${clock(s)} / ${clock(duration)}`;
       let here = -1;
-      view.pieces.forEach((piece, i) => { if (piece.start_s <= s && s < piece.end_s) here = i; });
+      view.segments.forEach((segment, i) => { if (segment.start_s <= s && s < segment.end_s) here = i; });
       if (here !== current) {
         if (current >= 0) items[current].removeAttribute("aria-current");
         current = here;

@@ -80,7 +80,7 @@ def fill_in(text: str, start: int, end: int, found: Sequence[Span | None], sourc
         latest = end if after is None else min(max(after[0], earliest), end)
         a, b = spans[places[0]][0], spans[places[-1]][1]
         words += [
-            UnitWord(word.text, word.at + a, word.until + a, word.start, word.end, INTERPOLATED)
+            UnitWord(word.text, word.char_start + a, word.char_end + a, word.start, word.end, INTERPOLATED)
             for word in interpolate(text[a:b], min(earliest, latest), latest)
         ]
     return tuple(words)

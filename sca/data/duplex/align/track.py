@@ -3,7 +3,6 @@
 What fails, and why, is counted by name; those words are shared out by letters.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from sca.data.duplex.align.match import fill_in, interpolate
 from sca.data.duplex.align.plausibility import gate_failure
 from sca.data.duplex.align.whisper import WhisperWords
 from sca.data.duplex.audio.vad_spans import shared_vad
+from sca.data.duplex.model.counters import AlignmentCounters
 from sca.data.duplex.model.spans import Span
 from sca.data.duplex.model.units import UnitWord
 from sca.units import HEARD_HZ
@@ -61,22 +61,22 @@ def _load(method: str, model: str, cache_dir: Path, language: str | None) -> Wor
 class TrackAligner:
     """Times the utterances of one track. heard: its recording at 16 kHz, mono.   source: what its words' `source` says.
 
-    counts: `units` that were tried, `aligned`, and `fell_REASON` for the others.
+    counts: the results, by reason for those that were not aligned.
     """
 
     finder: WordFinder
     heard: Path
     source: str
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: AlignmentCounters = field(default_factory=AlignmentCounters)
 
     def __call__(self, text: str, start: int, end: int) -> tuple[UnitWord, ...]:
         """The words of an utterance `[start, end)`: aligned, or shared out by letters where that cannot be believed."""
-        self.counts["units"] += 1
+        self.counts.utterances += 1
         words, failure = self._align(text, start, end)
         if failure is None and words is not None:
-            self.counts["aligned"] += 1
+            self.counts.aligned += 1
             return words
-        self.counts[f"fell_{failure}"] += 1
+        self.counts.fallbacks[str(failure)] += 1
         return interpolate(text, start, end)
 
     def _align(self, text: str, start: int, end: int) -> tuple[tuple[UnitWord, ...] | None, str | None]:

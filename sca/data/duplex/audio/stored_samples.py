@@ -1,28 +1,46 @@
-"""Read samples of stored tracks by seeking."""
+"""Samples of stored audio, read by seeking: the cost is that of the samples read, not of the recording."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sca.audio.pcm import int16_to_float32
 from sca.data.duplex.audio.encode_tracks import WAV_HEADER_BYTES
 from sca.errors import InputError
 from sca.textutil import counted
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 __all__ = ["chunked", "read_samples"]
 
 
-def chunked(audio: Any, first: int, n_chunks: int, chunk_samples: int, rate_hz: int) -> NDArray[np.float32]:
-    """Chunks `[first, first + n_chunks)` of a stored track, float32 `(n_chunks, chunk_samples)`, zeros past its end."""
+def chunked(audio: "pa.Buffer", first: int, n_chunks: int, chunk_samples: int, rate_hz: int) -> NDArray[np.float32]:
+    """Read chunks `[first, first + n_chunks)` of a stored track.
+
+    Returns:
+        float32 `(n_chunks, chunk_samples)`, zeros past the end of the track.
+    """
     found = read_samples(audio, first * chunk_samples, n_chunks * chunk_samples, rate_hz)
     chunks = np.zeros(n_chunks * chunk_samples, np.float32)
-    np.multiply(found, np.float32(1 / 32768), out=chunks[: len(found)])
+    chunks[: len(found)] = int16_to_float32(found)
     return chunks.reshape(n_chunks, chunk_samples)
 
 
-def read_samples(audio: Any, start: int, count: int, rate_hz: int) -> NDArray[np.int16]:
-    """Samples `[start, start + count)` of a stored cell as int16, fewer where the track ends."""
+def read_samples(audio: "pa.Buffer", start: int, count: int, rate_hz: int) -> NDArray[np.int16]:
+    """Read samples `[start, start + count)` of a stored audio file, fewer at its end.
+
+    Args:
+        audio: A FLAC or WAV file in memory, mono.
+        start: First sample.
+        count: Number of samples.
+        rate_hz: The sample rate that the file must have.
+
+    Raises:
+        InputError: The file cannot be decoded, or has another rate or several channels.
+    """
     import pyarrow as pa
 
     if audio[:4].to_pybytes() == b"RIFF":
@@ -31,13 +49,12 @@ def read_samples(audio: Any, start: int, count: int, rate_hz: int) -> NDArray[np
     try:
         with soundfile.SoundFile(pa.BufferReader(audio)) as file:
             if file.samplerate != rate_hz or file.channels != 1:
-                raise InputError(
-                    f"a stored track is {file.samplerate} Hz with {counted(file.channels, 'channel')}, not {rate_hz} Hz mono"
-                )
+                channels = counted(file.channels, "channel")
+                raise InputError(f"a stored track has {file.samplerate} Hz and {channels}, not {rate_hz} Hz mono")
             if start >= file.frames:
                 return np.zeros(0, np.int16)
             file.seek(start)
             samples: NDArray[np.int16] = file.read(count, dtype="int16")
             return samples
     except soundfile.LibsndfileError as error:
-        raise InputError(f"a stored track cannot be decoded: {error}", hint="sca verify says which") from error
+        raise InputError(f"a stored track cannot be decoded: {error}", hint="sca verify shows which one") from error

@@ -173,7 +173,7 @@ class _Retiming:
         """A unit without its last words, at least one of them, and where it ends then."""
         most = len(unit.words) - 1
         kept = unit.words[: self._random.randint((most + 1) // 2, most)]
-        cut = Unit(unit.text[: kept[-1].until], kept)
+        cut = Unit(unit.text[: kept[-1].char_end], kept)
         return cut.end, cut
 
     def _room(self, side: int, n: int, shift: int, cut: Unit) -> bool:

@@ -18,6 +18,7 @@ from sca.data.duplex.audio.crosstalk import measure
 from sca.data.duplex.augment.retime import Edit, Retimed, Shares, retime
 from sca.data.duplex.augment.retime_audio import pieces_of, write_pieces
 from sca.data.duplex.build.session import write_rows, write_storage
+from sca.data.duplex.model.records import EditRecord, TrackRecord
 from sca.data.duplex.model.rows import Row
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.storage.records import bleed_record, units_of, word_records
@@ -26,7 +27,7 @@ from sca.data.runs.files import write_json
 from sca.errors import writing
 from sca.textutil import counted
 from sca.tokenizer.base import TextTokenizer
-from sca.units import HEARD_HZ, SPOKEN_HZ
+from sca.units import HEARD_HZ, SPOKEN_HZ, seconds_to_samples
 
 __all__ = ["RetimeJob", "build_retimed", "retime_jobs", "unfit"]
 
@@ -80,7 +81,7 @@ def build_retimed(job: RetimeJob, root: Path, settings: Settings, tokenizer: Tex
     sides = [units_of(track.record["words"]) for track in tracks]
     augment = settings.augment
     shares = Shares(augment.early_interruption, augment.gap_jitter, augment.overlap_jitter)
-    gap = round(settings.duplex.unit_gap_s * HEARD_HZ)
+    gap = seconds_to_samples(settings.duplex.unit_gap_s, HEARD_HZ)
     random = Random(f"{augment.seed} {job.origin} {job.copy}")  # noqa: S311 - a reproducible draw, no secret
     made = retime(sides, tracks[0].record["duration_samples"], job.pool, shares, gap, random)
     result.samples, result.tracks = made.samples, len(tracks)
@@ -120,13 +121,14 @@ def _sound(
     return files[0], files[1]
 
 
-def _record(job: RetimeJob, track: StoredTrack, made: Retimed, side: int) -> dict[str, Any]:
-    edits = [
+def _record(job: RetimeJob, track: StoredTrack, made: Retimed, side: int) -> TrackRecord:
+    edits: list[EditRecord] = [
         {"kind": e.kind, "unit": e.unit, "was_s": e.was / HEARD_HZ, "offset_s": e.now / HEARD_HZ}
         for e in made.edits
         if e.side == side
     ]
-    return track.record | {
+    return {
+        **track.record,
         "session_id": job.session_id,
         "duration_samples": made.samples,
         "words": word_records(made.units[side]),

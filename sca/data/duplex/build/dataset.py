@@ -18,6 +18,7 @@ from sca.control_tokens import check_control_ids
 from sca.data.corpora.base import CorpusFormat
 from sca.data.corpora.registry import open_corpus
 from sca.data.corpora.session_source import SessionSource
+from sca.data.datasets.arrow import iter_rows, write_dict
 from sca.data.duplex.align.track import finder_model, word_finder
 from sca.data.duplex.audio.codec_targets import coder_of
 from sca.data.duplex.audio.speaker_embedding import embedder_of
@@ -33,7 +34,7 @@ from sca.data.duplex.report.summary import make_report
 from sca.data.duplex.rows.params import window_plan
 from sca.data.duplex.storage.build_settings import NAME as SETTINGS_FILE
 from sca.data.duplex.storage.build_settings import differences, made_with, tokenizer_of
-from sca.data.duplex.storage.writer import iter_rows, merge_tables, write_dict, write_split_files
+from sca.data.duplex.storage.writer import merge_tables, write_split_files
 from sca.data.runs.files import ensure_owned_dir, sha256_of, write_json
 from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.local import cores, run

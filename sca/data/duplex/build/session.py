@@ -12,6 +12,7 @@ from typing import Any
 from sca.config import Settings
 from sca.data.corpora.base import Track, Utterance
 from sca.data.corpora.session_source import SessionSource
+from sca.data.datasets.arrow import audio_array
 from sca.data.duplex.align.match import GivenWords, interpolate
 from sca.data.duplex.align.track import TrackAligner, word_finder
 from sca.data.duplex.audio.codec_targets import coder_of, codes_column
@@ -20,6 +21,7 @@ from sca.data.duplex.audio.speaker_embedding import embed_speaker
 from sca.data.duplex.audio.vad_spans import spoken_spans
 from sca.data.duplex.augment.retime import offset_pool
 from sca.data.duplex.build.crosstalk import overhear, worst_bleed
+from sca.data.duplex.model.records import TrackRecord
 from sca.data.duplex.model.rows import Row
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.model.spans import Span
@@ -29,16 +31,16 @@ from sca.data.duplex.rows.params import layout_of, window_plan
 from sca.data.duplex.rows.text import clean, make_units
 from sca.data.duplex.rows.turn_labels import label
 from sca.data.duplex.rows.windows import plan_windows
-from sca.data.duplex.storage.digests import digest_of
-from sca.data.duplex.storage.records import row_record, storage_record, word_records
-from sca.data.duplex.storage.writer import audio_array, write_table
+from sca.data.duplex.storage.digests import record_digest
+from sca.data.duplex.storage.records import row_record, track_record, word_records
+from sca.data.duplex.storage.writer import write_table
 from sca.data.duplex.verify.context import proof_context
 from sca.data.duplex.verify.rows import RowVerifier
-from sca.data.duplex.verify.track_counts import SILENT_PEAK, count_audio
+from sca.data.duplex.verify.track_counts import SILENT_PEAK, count_track
 from sca.data.runs.files import write_json
 from sca.textutil import counted
 from sca.tokenizer.base import TextTokenizer
-from sca.units import HEARD_HZ
+from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = [
     "SessionJob",
@@ -61,7 +63,7 @@ class SessionJob:
 
     source: SessionSource
     key: str
-    stat: list[list[Any]]
+    stat: list[list[str | int]]
     sha256: Mapping[Path, str]
 
 
@@ -105,7 +107,7 @@ def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: Te
         for track, audio, spoken, spans, over in zip(conversation.tracks, encoded, units, talk, heard, strict=True):
             voice = embed_speaker(settings, audio.heard, spans)
             sha256 = job.sha256[track.audio]
-            records.append(storage_record(paths.session_id, track, audio, sha256, spoken, spans, over, voice))
+            records.append(track_record(paths.session_id, track, audio, sha256, spoken, spans, over, voice))
         result.transfers = offset_pool(units) if len(units) == 2 else []
         write_storage(paths, records, [(audio.heard, audio.spoken) for audio in encoded], settings, result)
         spoken_by = [units[n] if track.transcript else None for n, track in enumerate(conversation.tracks)]
@@ -171,14 +173,13 @@ def _in_order(words: Sequence[UnitWord], earliest: int, samples: int) -> tuple[U
 
 
 def _units(track: Track, audio: EncodedTrack, settings: Settings, result: SessionResult) -> list[Unit]:
-    gap = round(settings.duplex.unit_gap_s * HEARD_HZ)
+    gap = seconds_to_samples(settings.duplex.unit_gap_s, HEARD_HZ)
     finder = word_finder(settings)
     if finder is None:
         return make_units(time_track(track, audio.samples, result.skipped, result.notices), gap)
     aligner = TrackAligner(finder, audio.heard, settings.duplex.align)
     timed = time_track(track, audio.samples, result.skipped, result.notices, aligner)
-    for name, count in aligner.counts.items():
-        result.tally.counts[f"align_{name}"] += count
+    result.counters.alignment.add(aligner.counts)
     return make_units(timed, gap)
 
 
@@ -196,7 +197,7 @@ def _check_audible(tracks: Sequence[Track], encoded: Sequence[EncodedTrack], uni
 
 def write_storage(
     paths: SessionPaths,
-    records: Sequence[dict[str, Any]],
+    records: Sequence[TrackRecord],
     files: Sequence[tuple[Path, Path]],
     settings: Settings,
     result: SessionResult,
@@ -206,11 +207,11 @@ def write_storage(
 
     def batches() -> Any:
         for record, audio in zip(records, files, strict=True):
-            count_audio(record, result.tally)
+            count_track(record, result.counters)
             learned = record["provenance"]["transcript"] is not None
             codes = coder.encode(audio[1], n_chunks) if coder is not None and learned else None
             digested = [*map(_blocks, audio), *([] if codes is None else [[codes.tobytes()]])]
-            result.storage_digests.append(digest_of(record, *digested))
+            result.storage_digests.append(record_digest(record, *digested))
             cells = [*audio_array(audio), codes_column(codes)]
             yield {name: [value] for name, value in record.items()} | dict(
                 zip(("audio_16k", "audio_24k", "codes"), cells, strict=True)
@@ -275,15 +276,14 @@ def write_rows(
                 view = RowVerifier(name, stored[spoken_by], spans[heard_by], n_chunks, context)
                 for window in windows:
                     row = make_row(window, window is windows[-1], labelled, layout)
-                    record = row_record(session_id, listener, speaker, row, layout)
-                    record["flags"] += flags(row)
+                    record = row_record(session_id, listener, speaker, row, layout, flags(row))
                     view.add(record)
-                    result.row_digests.append(digest_of(record))
+                    result.row_digests.append(record_digest(record))
                     result.rows += 1
                     yield {name: [value] for name, value in record.items()}
                 view.finish()
                 if view.problems:
                     raise AssertionError(f"a row that was just made does not prove: {view.problems[0]}")
-                result.tally.add(view.tally)
+                result.counters.add(view.counters)
 
     write_table(paths.rows, "rows", batches())

@@ -1,14 +1,14 @@
-"""`report.html` and the page of `sca inspect --html`: one file, nothing loaded from anywhere, no library.
+"""Write `report.html` and the page of `sca inspect --html`: one file without external resources or libraries.
 
-What comes from transcripts goes into a JSON block whose `<`, `>` and `&` are escaped, and the script makes text nodes of it. A
-content policy names the script and the style by their hashes, so nothing else runs, whatever a transcript holds.
+Text from transcripts goes into a JSON block in which `<`, `>` and `&` are escaped, and the script only makes text nodes of it. A
+content security policy names the script and the style by their hashes, so nothing else runs, whatever a transcript contains.
 """
 
 import base64
 import html
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from importlib.resources import files
@@ -17,7 +17,7 @@ from typing import Any
 
 import soundfile
 
-from sca.data.duplex.inspect.view import View, levels, mixed
+from sca.data.duplex.inspect.view import SegmentView, View, WordView, mix_audio, peak_levels
 from sca.data.duplex.report.distributions import Plot
 from sca.data.runs.files import atomic_write
 from sca.errors import OutputError
@@ -26,8 +26,27 @@ from sca.units import SPOKEN_HZ
 __all__ = ["PEAKS_PER_S", "write_page"]
 
 PEAKS_PER_S = 100
-# libsndfile's Ogg encoders keep whole blocks on the stack: small ones.
+# libsndfile's Ogg encoders keep whole blocks on the stack, so blocks are small.
 _OPUS_BLOCK = 4800
+
+# Section and field of the report, label and format.
+_TILES = (
+    ("conversations", "sessions", "kept", "{}"),
+    ("hours", "sessions", "hours", "{:.2f}"),
+    ("rows", None, "rows", "{}"),
+    ("words in rows", "coverage", "share", "{:.2%}"),
+    ("tokens", "placement", "tokens", "{}"),
+    ("tokens dropped", "coverage", "tokens_dropped", "{}"),
+    ("token-time error, mean", "placement", "mean_error_s", "{:.3f} s"),
+    ("token-time error, p95", "placement", "p95_error_s", "{:.2f} s"),
+    ("silent chunks", "chunks", "silent_share", "{:.1%}"),
+    ("leak by placement", "leak", "placement_tokens", "{} tokens"),
+    ("tokens after their onset", "leak", "lagged_tokens", "{}"),
+    ("speech in overlap", "talk", "overlap_share", "{:.1%}"),
+    ("backchannels per minute", "talk", "backchannels_a_minute", "{:.2f}"),
+    ("cross-talk between tracks", "bleed", "bleed_s", "{:.1f} s"),
+    ("no speaker embedding", "audio", "missing_embeddings", "{} tracks"),
+)
 
 
 def write_page(
@@ -35,28 +54,28 @@ def write_page(
     report: Mapping[str, Any],
     plots: Sequence[Plot],
     view: View | None = None,
-    on_sound: Callable[[float], None] | None = None,
+    on_audio: Callable[[float], None] | None = None,
 ) -> int:
-    """Write the page; returns its size in bytes.   view: the conversation to show, its sound inside as Ogg Opus.
+    """Write the page and return its size in bytes.
 
-    on_sound: told the seconds of sound that were encoded, some at a time; they are what a long conversation waits for.
+    Args:
+        path: The file.
+        report: The content of `report.json`.
+        plots: Plots of the data set.
+        view: A row or conversation to show. Its audio is embedded as Ogg Opus.
+        on_audio: Called with the seconds of audio that were encoded, a part at a time. Encoding takes most of the time.
     """
     data = {"tiles": _tiles(report), "plots": [asdict(plot) for plot in plots], "view": None}
     audio = player = ""
     title, subtitle = (
         "A full-duplex data set",
-        "sca inspect DATA ROW --html shows a conversation of it, with its sound.",
+        "sca inspect DATA ROW --html shows one of its conversations, with audio.",
     )
     if view is not None:
-        data["view"] = _view(view)
-        title = view.title
-        flags = f", flags: {', '.join(view.flags)}" if view.flags else ""
-        subtitle = (
-            f"{view.duration_s:.2f} s from {view.first_chunk * view.chunk_s:.2f} s of session {view.session_id}, {view.n_chunks} "
-            f"chunks{flags}"
-        )
+        data["view"] = _view_data(view)
+        title, subtitle = view.title, _subtitle(view)
         player = _resource("player.html")
-        audio = f'<script type="application/ogg" id="audio">{_opus(view, on_sound)}</script>'
+        audio = f'<script type="application/ogg" id="audio">{_opus(view, on_audio)}</script>'
     style, script = _resource("page.css"), _resource("page.js")
     parts = {
         "policy": (
@@ -71,14 +90,22 @@ def write_page(
         "audio": audio,
         "data": _json(data),
     }
-    text = "".join(_filled(_resource("page.html"), parts))
+    text = "".join(_fill_in(_resource("page.html"), parts))
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return len(text.encode())
 
 
-def _filled(template: str, parts: Mapping[str, str]) -> Iterable[str]:
-    """Put the parts in, each once and not looked at again: a transcript may hold the mark of another part."""
+def _subtitle(view: View) -> str:
+    flags = f", flags: {', '.join(view.flags)}" if view.flags else ""
+    return (
+        f"{view.duration_s:.2f} s from {view.first_chunk * view.chunk_s:.2f} s of session {view.session_id}, "
+        f"{view.n_chunks} chunks{flags}"
+    )
+
+
+def _fill_in(template: str, parts: Mapping[str, str]) -> Iterator[str]:
+    """Replace the marks of a template in one pass, because a transcript may contain the mark of another part."""
     for piece in template.split("{{"):
         name, closed, rest = piece.partition("}}")
         yield from (parts[name], rest) if closed and name in parts else (piece,)
@@ -92,52 +119,34 @@ def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}"
 
 
-def _json(document: Any) -> str:
-    plain = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    # In a script element only these could end it or begin something else.
-    return plain.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+def _json(document: object) -> str:
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    # In a script element only these characters could end it or start something else.
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _tiles(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The numbers at a glance; what a report does not have is left out."""
+    """Return the main numbers as (label, text). Fields that the report does not have are left out."""
+    tiles = []
+    for label, section, name, template in _TILES:
+        value = (report if section is None else report.get(section) or {}).get(name)
+        if isinstance(value, int | float):
+            tiles.append((label, template.format(value)))
+    return tiles
 
-    def of(section: str, name: str, form: str) -> str | None:
-        value = (report.get(section) or {}).get(name)
-        return form.format(value) if isinstance(value, int | float) else None
 
-    found = [
-        ("conversations", of("sessions", "kept", "{}")),
-        ("hours", of("sessions", "hours", "{:.2f}")),
-        ("rows", f"{report['rows']}" if "rows" in report else None),
-        ("words in rows", of("coverage", "share", "{:.2%}")),
-        ("tokens", of("placement", "tokens", "{}")),
-        ("tokens dropped", of("coverage", "tokens_dropped", "{}")),
-        ("token-time error, mean", of("placement", "mean_error_s", "{:.3f} s")),
-        ("token-time error, p95", of("placement", "p95_error_s", "{:.2f} s")),
-        ("silent chunks", of("chunks", "silent_share", "{:.1%}")),
-        ("leak by placement", of("leak", "placement_tokens", "{} tokens")),
-        ("tokens past their onset", of("leak", "lagged_tokens", "{}")),
-        ("speech in overlap", of("talk", "overlap_share", "{:.1%}")),
-        ("backchannels a minute", of("talk", "backchannels_a_minute", "{:.2f}")),
-        ("bleed between tracks", of("bleed", "bleed_s", "{:.1f} s")),
-        ("no voice embedding", of("audio", "missing_embeddings", "{} tracks")),
+def _view_data(view: View) -> dict[str, Any]:
+    """Return what the script of the page draws."""
+    roles = (" (heard, left ear)", " (spoken, right ear)") if view.row_id is not None else ("",) * len(view.speakers)
+    speakers = [
+        {
+            "id": name,
+            "label": f"{name}{role}",
+            "peaks": base64.b64encode(peak_levels(view, track, PEAKS_PER_S).tobytes()).decode(),
+            "words": [_word_data(word) for word in view.words if word.speaker == n],
+        }
+        for n, (name, track, role) in enumerate(zip(view.speakers, view.tracks, roles, strict=True))
     ]
-    return [(name, value) for name, value in found if value is not None]
-
-
-def _view(view: View) -> dict[str, Any]:
-    row = view.row_id is not None
-    speakers = []
-    for n, (name, track) in enumerate(zip(view.speakers, view.tracks, strict=True)):
-        role = ("heard, left ear" if n == 0 else "spoken, right ear") if row else ""
-        speakers.append(
-            {
-                "id": name,
-                "label": f"{name} ({role})" if role else name,
-                "peaks": base64.b64encode(levels(view, track, PEAKS_PER_S).tobytes()).decode(),
-                "words": [_word(word) for word in view.words if word.speaker == n],
-            }
-        )
     return {
         "duration_s": view.duration_s,
         "chunk_s": view.chunk_s,
@@ -145,31 +154,31 @@ def _view(view: View) -> dict[str, Any]:
         "tokens_per_chunk": max([2, *(token.k + 1 for side in view.sides for token in side.tokens)]),
         "audio_type": "audio/ogg; codecs=opus",
         "speakers": speakers,
-        "pieces": [_rounded(asdict(piece)) for piece in view.pieces],
+        "segments": [_segment_data(segment) for segment in view.segments],
         "overlaps": [[round(start, 3), round(end, 3)] for start, end in view.overlaps],
         "sides": [asdict(side) for side in view.sides],
     }
 
 
-def _word(word: Any) -> dict[str, Any]:
+def _word_data(word: WordView) -> dict[str, str | float]:
     return {"text": word.text, "start_s": round(word.start_s, 3), "end_s": round(word.end_s, 3)}
 
 
-def _rounded(plain: dict[str, Any]) -> dict[str, Any]:
-    return {key: round(value, 3) if isinstance(value, float) else value for key, value in plain.items()}
+def _segment_data(segment: SegmentView) -> dict[str, str | float | None]:
+    return {key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(segment).items()}
 
 
-def _opus(view: View, on_sound: Callable[[float], None] | None) -> str:
-    """The sound as base64 of Ogg Opus, stereo."""
+def _opus(view: View, on_audio: Callable[[float], None] | None) -> str:
+    """Encode the audio as stereo Ogg Opus and return it as base64."""
     with tempfile.TemporaryDirectory(prefix="sca-page-") as folder:
         path = Path(folder) / "sound.ogg"
         try:
             with soundfile.SoundFile(path, "w", SPOKEN_HZ, 2, "OPUS", format="OGG") as out:
-                for block in mixed(view, SPOKEN_HZ, 2):
+                for block in mix_audio(view, SPOKEN_HZ, 2):
                     for at in range(0, len(block), _OPUS_BLOCK):
                         out.write(block[at : at + _OPUS_BLOCK])
-                    if on_sound is not None:
-                        on_sound(len(block) / SPOKEN_HZ)
+                    if on_audio is not None:
+                        on_audio(len(block) / SPOKEN_HZ)
         except soundfile.LibsndfileError as error:
-            raise OutputError(f"the sound of {view.title} cannot be written to {folder}: {error}") from error
+            raise OutputError(f"the audio of {view.title} cannot be written to {folder}: {error}") from error
         return base64.b64encode(path.read_bytes()).decode()

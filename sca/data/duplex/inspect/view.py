@@ -1,36 +1,49 @@
-"""A row or a whole session to look at: who says what when, where its tokens stand, how loud it is.
+"""A view of a row or of a whole session: words, segments, tokens and loudness, for the terminal and for a page.
 
-Times are seconds from the start of what is looked at. Knows nothing of screens and pages.
+Times are seconds from the start of the view.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.audio.pcm import int16_to_float32
 from sca.control_tokens import controls_of
 from sca.data.duplex.audio.stored_samples import read_samples
+from sca.data.duplex.model.records import RowRecord
+from sca.data.duplex.model.rows import PlacedToken
 from sca.data.duplex.storage.build_settings import settings_of
 from sca.data.duplex.storage.reader import DatasetReader
 from sca.data.duplex.storage.tracks import StoredTrack
 from sca.errors import InputError, UsageError
 from sca.tokenizer import TextTokenizer
-from sca.units import HEARD_HZ
+from sca.units import HEARD_HZ, seconds_to_samples
 
-__all__ = ["BLOCK_S", "SegmentView", "Side", "Token", "View", "WordView", "levels", "look_at", "mixed"]
+__all__ = [
+    "BLOCK_S",
+    "SegmentView",
+    "SideView",
+    "TokenView",
+    "View",
+    "WordView",
+    "mix_audio",
+    "open_view",
+    "peak_levels",
+]
 
 BLOCK_S = 10
-"""Seconds of sound in a block of `mixed`."""
+"""Seconds of audio in a block of `mix_audio`."""
 
-_NEAR_SHOWN = 3
+_MAX_SUGGESTIONS = 3
+_LEVEL_BLOCK_S = 60
 
 
 @dataclass(frozen=True, slots=True)
 class WordView:
-    """A word.   speaker: index in `View.speakers`."""
+    """A word; `speaker` is an index in `View.speakers`."""
 
     speaker: int
     text: str
@@ -41,7 +54,7 @@ class WordView:
 
 @dataclass(frozen=True, slots=True)
 class SegmentView:
-    """A segment: turn, backchannel or interruption."""
+    """A turn, backchannel or interruption; `speaker` is an index in `View.speakers`."""
 
     speaker: int
     kind: str
@@ -53,10 +66,15 @@ class SegmentView:
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
-    """A token on the grid: its chunk counted from the view's start, its place in the chunk, and how it reads.
+class TokenView:
+    """A token on the grid.
 
-    control: hold, start, stop or backchannel; None for text.
+    Attributes:
+        chunk: Chunk of the view.
+        k: Place in the chunk, from 0.
+        id: Token id.
+        text: The token as text.
+        control: `hold`, `start`, `stop` or `backchannel`; None for text.
     """
 
     chunk: int
@@ -67,20 +85,40 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """What one speaker learns to say while another is heard.   rows: (row id, first chunk, chunks) that make it up."""
+class SideView:
+    """The tokens of one speaker while another is heard.
+
+    Attributes:
+        listener: Id of the speaker that is heard.
+        speaker: Id of the speaker of the tokens.
+        tokens: The tokens.
+        rows: Id, first chunk and number of chunks of each row.
+    """
 
     listener: str
     speaker: str
-    tokens: tuple[Token, ...]
+    tokens: tuple[TokenView, ...]
     rows: tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is looked at.   row_id: None for a session.   tracks: the speakers' sound, in the order of `speakers`.
+    """A row or a session.
 
-    first_chunk: where it begins in the session.   overlaps: stretches in which two and more speak.
+    Attributes:
+        session_id: Id of the session.
+        row_id: Id of the row; None for a session.
+        split: Split of the rows.
+        first_chunk: First chunk, counted in the session.
+        n_chunks: Number of chunks.
+        chunk_s: Length of a chunk in seconds.
+        speakers: Speaker ids.
+        tracks: Tracks of the speakers.
+        words: Words by start.
+        segments: Segments by start.
+        sides: Tokens of each side.
+        overlaps: Where several speakers speak at once.
+        flags: Flags of the rows.
     """
 
     session_id: str
@@ -92,177 +130,212 @@ class View:
     speakers: tuple[str, ...]
     tracks: tuple[StoredTrack, ...]
     words: tuple[WordView, ...]
-    pieces: tuple[SegmentView, ...]
-    sides: tuple[Side, ...]
+    segments: tuple[SegmentView, ...]
+    sides: tuple[SideView, ...]
     overlaps: tuple[tuple[float, float], ...]
     flags: tuple[str, ...]
 
     @property
     def duration_s(self) -> float:
-        """Its length."""
+        """Length in seconds."""
         return self.n_chunks * self.chunk_s
 
     @property
     def title(self) -> str:
-        """The row's id, or the session's."""
+        """Id of the row, or of the session."""
         return self.row_id or self.session_id
 
 
-def look_at(source: DatasetReader, tokenizer: TextTokenizer, what: str | None) -> View:
-    """The row or session that `what` names: a row's id, its number in the first split, a session's id; None: the first row.
+def open_view(reader: DatasetReader, tokenizer: TextTokenizer, target: str | None) -> View:
+    """Return the view of a row or session.
 
-    Raises `UsageError` with the nearest names for one that is not there, `InputError` for a data set without rows.
+    Args:
+        reader: The data set.
+        tokenizer: The tokenizer of the data set.
+        target: Id of a row, number of a row in the first split, or id of a session; None for the first row.
+
+    Raises:
+        UsageError: There is no such row or session. The hint suggests similar names.
+        InputError: The data set has no rows, or a speaker of the row has no track.
     """
-    found = _find(source, what)
+    found = _find(reader, target)
     if isinstance(found, str):
-        return _session_view(source, tokenizer, found)
+        rows = reader.row_ranges.get(found)
+        return _session_view(reader, tokenizer, found, rows.split if rows else "")
     split, index = found
-    row = next(source.rows(split, index, index + 1))
-    return _view(source, tokenizer, row["session_id"], split, row)
+    return _row_view(reader, tokenizer, next(reader.rows(split, index, index + 1)), split)
 
 
-def _find(source: DatasetReader, what: str | None) -> str | tuple[str, int]:
-    """A session's id, or a row's split and place."""
-    filled = [split for split in source.splits if source.count(split)]
+def _find(reader: DatasetReader, target: str | None) -> str | tuple[str, int]:
+    """Return the id of a session, or the split and index of a row."""
+    filled = [split for split in reader.splits if reader.count(split)]
     if not filled:
-        raise InputError(f"{source.root} has no rows")
-    if what is None:
+        raise InputError(f"{reader.root} has no rows")
+    if target is None:
         return filled[0], 0
-    if what in source.sessions:
-        return what
-    session_id = what.partition(":")[0]
-    near_by = source.rows_of.get(session_id)
-    if near_by is not None:
-        for at, row in enumerate(source.rows(near_by.split, near_by.first, near_by.last), near_by.first):
-            if row["row_id"] == what:
-                return near_by.split, at
-    if what.isdecimal():
-        index, whole = int(what), source.count(filled[0])
-        if index < whole:
+    if target in reader.sessions:
+        return target
+    rows = reader.row_ranges.get(target.partition(":")[0])
+    if rows is not None:
+        for at, row in enumerate(reader.rows(rows.split, rows.first, rows.last), rows.first):
+            if row["row_id"] == target:
+                return rows.split, at
+    if target.isdecimal():
+        index, count = int(target), reader.count(filled[0])
+        if index < count:
             return filled[0], index
-        raise UsageError(f"there is no row {index}: {filled[0]} has the rows 0 to {whole - 1}")
-    raise UsageError(f"{source.root} has no row or session {what}", hint=f"near it: {', '.join(_near(source, what))}")
+        raise UsageError(f"row {index} does not exist: {filled[0]} has the rows 0 to {count - 1}")
+    similar = ", ".join(_similar_names(reader, target))
+    raise UsageError(f"{reader.root} has no row or session {target}", hint=f"similar: {similar}")
 
 
-def _near(source: DatasetReader, what: str) -> list[str]:
-    """Names like it: of rows where the session is right or nearly so, else of sessions."""
-    sessions = get_close_matches(what.partition(":")[0], list(source.sessions), n=_NEAR_SHOWN, cutoff=0.0)
-    if ":" not in what or sessions[0] not in source.rows_of:
+def _similar_names(reader: DatasetReader, target: str) -> list[str]:
+    """Return similar row ids if the session is nearly right, otherwise similar session ids."""
+    sessions = get_close_matches(target.partition(":")[0], list(reader.sessions), n=_MAX_SUGGESTIONS, cutoff=0.0)
+    if ":" not in target or sessions[0] not in reader.row_ranges:
         return sessions
-    place = source.rows_of[sessions[0]]
-    ids = source.table(place.split).column("row_id").slice(place.first, place.last - place.first).to_pylist()
-    return get_close_matches(what, ids, n=_NEAR_SHOWN, cutoff=0.0)
+    rows = reader.row_ranges[sessions[0]]
+    ids = reader.table(rows.split).column("row_id").slice(rows.first, rows.last - rows.first).to_pylist()
+    return get_close_matches(target, ids, n=_MAX_SUGGESTIONS, cutoff=0.0)
 
 
-def _session_view(source: DatasetReader, tokenizer: TextTokenizer, session_id: str) -> View:
-    place = source.rows_of.get(session_id)
-    return _view(source, tokenizer, session_id, place.split if place else "", None)
+def _session_view(reader: DatasetReader, tokenizer: TextTokenizer, session_id: str, split: str) -> View:
+    tracks = _tracks(reader, session_id)
+    rows = _rows(reader, session_id, tracks)
+    samples = next(iter(tracks.values())).record["duration_samples"]
+    n_chunks = max([reader.grid.chunks(samples), *(row["start_chunk"] + row["n_chunks"] for row in rows)])
+    return _view(reader, tokenizer, session_id, None, split, (0, n_chunks), tracks, rows, rows)
+
+
+def _row_view(reader: DatasetReader, tokenizer: TextTokenizer, row: RowRecord, split: str) -> View:
+    tracks = _tracks(reader, row["session_id"])
+    missing = {row["listener"], row["speaker"]} - tracks.keys()
+    if missing:
+        raise InputError(f"{row['row_id']}: {', '.join(sorted(missing))} has no track", hint="see sca verify")
+    tracks = {name: tracks[name] for name in (row["listener"], row["speaker"])}
+    rows = _rows(reader, row["session_id"], tracks)
+    chunks = row["start_chunk"], row["n_chunks"]
+    return _view(reader, tokenizer, row["session_id"], row["row_id"], split, chunks, tracks, rows, [row])
+
+
+def _tracks(reader: DatasetReader, session_id: str) -> dict[str, StoredTrack]:
+    return {track.record["speaker_id"]: track for track in reader.tracks(session_id)}
+
+
+def _rows(reader: DatasetReader, session_id: str, tracks: Mapping[str, StoredTrack]) -> list[RowRecord]:
+    """Return the rows of a session between the speakers of these tracks."""
+    place = reader.row_ranges.get(session_id)
+    rows = list(reader.rows(place.split, place.first, place.last)) if place is not None else []
+    return [row for row in rows if row["listener"] in tracks and row["speaker"] in tracks]
 
 
 def _view(
-    source: DatasetReader, tokenizer: TextTokenizer, session_id: str, split: str, row: dict[str, Any] | None
+    reader: DatasetReader,
+    tokenizer: TextTokenizer,
+    session_id: str,
+    row_id: str | None,
+    split: str,
+    chunks: tuple[int, int],
+    tracks: Mapping[str, StoredTrack],
+    rows: Sequence[RowRecord],
+    shown: Sequence[RowRecord],
 ) -> View:
-    grid, place = source.grid, source.rows_of.get(session_id)
-    tracks = {track.record["speaker_id"]: track for track in source.tracks(session_id)}
-    if row is not None:
-        missing = {row["listener"], row["speaker"]} - tracks.keys()
-        if missing:
-            raise InputError(f"{row['row_id']}: {', '.join(sorted(missing))} has no track", hint="see sca verify")
-        tracks = {name: tracks[name] for name in (row["listener"], row["speaker"])}
-    rows = list(source.rows(place.split, place.first, place.last)) if place is not None else []
-    rows = [one for one in rows if one["listener"] in tracks and one["speaker"] in tracks]
-    shown = rows if row is None else [row]
-    first = 0 if row is None else int(row["start_chunk"])
-    samples = next(iter(tracks.values())).record["duration_samples"]
-    ends = [one["start_chunk"] + one["n_chunks"] for one in shown]
-    n_chunks = max([grid.chunks(samples), *ends]) if row is None else int(row["n_chunks"])
-    chunk_s = float(grid.chunk_s)
-    start_s, end_s = first * chunk_s, (first + n_chunks) * chunk_s
+    """Assemble a view. `rows` have the segments of the speakers, `shown` are the rows whose tokens are in the view."""
+    first_chunk, n_chunks = chunks
+    chunk_s = float(reader.grid.chunk_s)
+    start_s, duration_s = first_chunk * chunk_s, n_chunks * chunk_s
     names = list(tracks)
-    pieces = [p for p in _pieces(rows, names, chunk_s, start_s) if p.end_s > 0 and p.start_s < end_s - start_s]
-    words = [
-        WordView(names.index(name), word["word"], word["start"] - start_s, word["end"] - start_s, word["source"])
-        for name, track in tracks.items()
-        for word in track.record["words"]
-        if word["end"] > start_s and word["start"] < end_s
+    segments = [
+        segment
+        for segment in _segments(rows, names, chunk_s, start_s)
+        if segment.end_s > 0 and segment.start_s < duration_s
     ]
     return View(
         session_id=session_id,
-        row_id=None if row is None else row["row_id"],
+        row_id=row_id,
         split=split,
-        first_chunk=first,
+        first_chunk=first_chunk,
         n_chunks=n_chunks,
         chunk_s=chunk_s,
         speakers=tuple(names),
         tracks=tuple(tracks.values()),
-        words=tuple(sorted(words, key=lambda word: word.start_s)),
-        pieces=tuple(pieces),
-        sides=tuple(_sides(shown, first, tokenizer, source.made)),
-        overlaps=tuple(_overlaps(pieces, end_s - start_s)),
-        flags=tuple(dict.fromkeys(flag for one in shown for flag in one["flags"])),
+        words=tuple(_words(tracks.values(), start_s, start_s + duration_s)),
+        segments=tuple(segments),
+        sides=tuple(_sides(shown, first_chunk, tokenizer, reader)),
+        overlaps=tuple(_overlaps(segments, duration_s)),
+        flags=tuple(dict.fromkeys(flag for row in shown for flag in row["flags"])),
     )
 
 
-def _pieces(rows: Sequence[dict[str, Any]], names: list[str], chunk_s: float, start_s: float) -> list[SegmentView]:
-    found: list[SegmentView] = []
-    heard_by: dict[str, str] = {}
+def _words(tracks: Iterable[StoredTrack], start_s: float, end_s: float) -> list[WordView]:
+    words = [
+        WordView(speaker, word["word"], word["start"] - start_s, word["end"] - start_s, word["source"])
+        for speaker, track in enumerate(tracks)
+        for word in track.record["words"]
+        if word["end"] > start_s and word["start"] < end_s
+    ]
+    return sorted(words, key=lambda word: word.start_s)
+
+
+def _segments(rows: Sequence[RowRecord], names: list[str], chunk_s: float, start_s: float) -> list[SegmentView]:
+    segments: list[SegmentView] = []
+    listener_of: dict[str, str] = {}
     for row in rows:
-        # With three and more speakers the same segments stand in rows for every listener: those of the first are shown.
-        if heard_by.setdefault(row["speaker"], row["listener"]) != row["listener"]:
+        # With three or more speakers the rows of every listener have the same segments: use those of the first.
+        if listener_of.setdefault(row["speaker"], row["listener"]) != row["listener"]:
             continue
         origin = row["start_chunk"] * chunk_s - start_s
-        speaker = names.index(row["speaker"])
-        found += [
+        segments += [
             SegmentView(
-                speaker=speaker,
-                kind=one["kind"],
-                text=one["text"],
-                start_s=one["start_s"] + origin,
-                end_s=one["end_s"] + origin,
-                overlap=one["overlap"],
-                floor_offset_s=one["floor_offset_s"],
+                speaker=names.index(row["speaker"]),
+                kind=segment["kind"],
+                text=segment["text"],
+                start_s=segment["start_s"] + origin,
+                end_s=segment["end_s"] + origin,
+                overlap=segment["overlap"],
+                floor_offset_s=segment["floor_offset_s"],
             )
-            for one in row["segments"]
+            for segment in row["segments"]
         ]
-    return sorted(found, key=lambda piece: piece.start_s)
+    return sorted(segments, key=lambda segment: segment.start_s)
 
 
 def _sides(
-    rows: Sequence[dict[str, Any]], first: int, tokenizer: TextTokenizer, made: dict[str, Any]
-) -> Iterator[Side]:
-    duplex = settings_of(made).duplex
+    rows: Sequence[RowRecord], first: int, tokenizer: TextTokenizer, reader: DatasetReader
+) -> Iterator[SideView]:
+    duplex = settings_of(reader.build_settings).duplex
     names = controls_of(duplex).names
-    by_side: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    by_side: dict[tuple[str, str], list[RowRecord]] = {}
     for row in rows:
         by_side.setdefault((row["listener"], row["speaker"]), []).append(row)
     for (listener, speaker), members in by_side.items():
-        tokens: list[Token] = []
+        tokens: list[TokenView] = []
         for row in members:
-            for chunk, k, token in placed_tokens(row, duplex.audio_placeholder):
-                if token != duplex.silence_token_id:
-                    control = names.get(token)
-                    text = tokenizer.decode([token]) if control is None else f"‹{control}›"
-                    tokens.append(Token(row["start_chunk"] - first + chunk, k, token, text, control))
+            for token in _placed_tokens(row, duplex.audio_placeholder):
+                if token.id != duplex.silence_token_id:
+                    control = names.get(token.id)
+                    text = tokenizer.decode([token.id]) if control is None else f"‹{control}›"
+                    tokens.append(TokenView(row["start_chunk"] - first + token.chunk, token.k, token.id, text, control))
         places = tuple((row["row_id"], row["start_chunk"] - first, row["n_chunks"]) for row in members)
-        yield Side(listener, speaker, tuple(tokens), places)
+        yield SideView(listener, speaker, tuple(tokens), places)
 
 
-def placed_tokens(row: dict[str, Any], placeholder: int) -> Iterator[tuple[int, int, int]]:
-    """(chunk, k, token) of what stands behind the placeholders of each chunk; nothing is taken for granted about how many."""
-    chunk, k, heard = -1, 0, False
+def _placed_tokens(row: RowRecord, placeholder: int) -> Iterator[PlacedToken]:
+    """Yield the tokens after the placeholders of each chunk, whatever the number of placeholders is."""
+    chunk, k, after_placeholder = -1, 0, False
     for token in row["input_ids"][row["prompt_tokens"] :]:
         if token == placeholder:
-            chunk, k, heard = chunk + (not heard), 0, True
+            chunk, k, after_placeholder = chunk + (not after_placeholder), 0, True
         else:
-            yield chunk, k, token
-            k, heard = k + 1, False
+            yield PlacedToken(token, chunk, k)
+            k, after_placeholder = k + 1, False
 
 
-def _overlaps(pieces: Sequence[SegmentView], duration_s: float) -> list[tuple[float, float]]:
-    """Where two speak at once, joined and within the view."""
+def _overlaps(segments: Sequence[SegmentView], duration_s: float) -> list[tuple[float, float]]:
+    """Return where two speakers speak at once, joined and within the view."""
     both = sorted(
         (max(a.start_s, b.start_s, 0.0), min(a.end_s, b.end_s, duration_s))
-        for a, b in _neighbours(pieces)
+        for a, b in _neighbours(segments)
         if a.speaker != b.speaker
     )
     joined: list[tuple[float, float]] = []
@@ -276,41 +349,55 @@ def _overlaps(pieces: Sequence[SegmentView], duration_s: float) -> list[tuple[fl
     return joined
 
 
-def _neighbours(pieces: Sequence[SegmentView]) -> Iterator[tuple[SegmentView, SegmentView]]:
-    """Pairs that may overlap, of pieces sorted by start."""
-    open_: list[SegmentView] = []
-    for piece in pieces:
-        open_ = [one for one in open_ if one.end_s > piece.start_s]
-        yield from ((one, piece) for one in open_)
-        open_.append(piece)
+def _neighbours(segments: Sequence[SegmentView]) -> Iterator[tuple[SegmentView, SegmentView]]:
+    """Yield pairs that may overlap, of segments sorted by start."""
+    current: list[SegmentView] = []
+    for segment in segments:
+        current = [before for before in current if before.end_s > segment.start_s]
+        yield from ((before, segment) for before in current)
+        current.append(segment)
 
 
-def levels(view: View, track: StoredTrack, bins_per_s: int) -> NDArray[np.uint8]:
-    """The loudest sample of every bin, 0 to 255, over the whole view; read in blocks of a minute."""
+def peak_levels(view: View, track: StoredTrack, bins_per_s: int) -> NDArray[np.uint8]:
+    """Return the largest absolute sample of every bin over the whole view, 0 to 255. Audio is read a minute at a time."""
     size = HEARD_HZ // bins_per_s
     count = round(view.duration_s * bins_per_s)
-    found = np.zeros(count, np.uint8)
-    origin = round(view.first_chunk * view.chunk_s * HEARD_HZ)
-    for at in range(0, count, 60 * bins_per_s):
-        wanted = min(60 * bins_per_s, count - at)
-        samples = read_samples(track.heard, origin + at * size, wanted * size, HEARD_HZ)
-        padded = np.zeros(wanted * size, np.int32)
+    peaks = np.zeros(count, np.uint8)
+    origin = seconds_to_samples(_start(view), HEARD_HZ)
+    for at in range(0, count, _LEVEL_BLOCK_S * bins_per_s):
+        bins = min(_LEVEL_BLOCK_S * bins_per_s, count - at)
+        samples = read_samples(track.heard, origin + at * size, bins * size, HEARD_HZ)
+        padded = np.zeros(bins * size, np.int32)
         padded[: len(samples)] = samples
-        found[at : at + wanted] = np.minimum(np.abs(padded).reshape(wanted, size).max(axis=1) >> 7, 255)
-    return found
+        peaks[at : at + bins] = np.minimum(np.abs(padded).reshape(bins, size).max(axis=1) >> 7, 255)
+    return peaks
 
 
-def mixed(view: View, rate_hz: int, channels: int, block_s: int = BLOCK_S) -> Iterator[NDArray[np.float32]]:
-    """The sound of the view, float32 `(n, channels)` at 24 kHz: in stereo the speakers stand from left to right."""
-    whole = round(view.duration_s * rate_hz)
-    origin = round(view.first_chunk * view.chunk_s * rate_hz)
+def mix_audio(view: View, rate_hz: int, channels: int, block_s: int = BLOCK_S) -> Iterator[NDArray[np.float32]]:
+    """Mix the audio of all speakers.
+
+    Args:
+        view: The view.
+        rate_hz: 24000, the rate of the spoken tracks.
+        channels: 1, or 2 to place the speakers from left to right.
+        block_s: Seconds per block.
+
+    Yields:
+        float32 `(n, channels)`.
+    """
+    total = seconds_to_samples(view.duration_s, rate_hz)
+    origin = seconds_to_samples(_start(view), rate_hz)
     last = max(len(view.tracks) - 1, 1)
-    for at in range(0, whole, block_s * rate_hz):
-        n = min(block_s * rate_hz, whole - at)
+    for at in range(0, total, block_s * rate_hz):
+        n = min(block_s * rate_hz, total - at)
         out = np.zeros((n, channels), np.float32)
         for place, track in enumerate(view.tracks):
-            samples = read_samples(track.spoken, origin + at, n, rate_hz).astype(np.float32) / 32768
+            samples = int16_to_float32(read_samples(track.spoken, origin + at, n, rate_hz))
             gains = (1 - place / last, place / last) if channels == 2 else (1.0,)
             for channel, gain in enumerate(gains):
                 out[: len(samples), channel] += gain * samples
         yield np.clip(out, -1.0, 1.0)
+
+
+def _start(view: View) -> float:
+    return view.first_chunk * view.chunk_s

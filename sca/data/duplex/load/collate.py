@@ -1,40 +1,73 @@
-"""Rows become a padded batch for a Qwen3-Omni thinker. Every chunk is an encoder item of its own, as in the live loop."""
+"""Collate rows to a padded batch for a Qwen3-Omni thinker. Every chunk is a separate encoder item, as in the live loop."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
 from sca.audio.mel import log_mel
 from sca.data.duplex.load.dataset import DuplexRow
+from sca.data.duplex.model.records import SegmentRecord
+from sca.data.speakers.base import EMBEDDING_SIZE
 from sca.errors import ConfigError, UsageError
 from sca.tokenizer import TextTokenizer
 
-__all__ = ["DuplexCollator"]
+if TYPE_CHECKING:
+    import torch
 
-_IGNORED = -100  # the label that takes no part in the loss of torch and transformers
-_EMBEDDING = 192
+__all__ = ["DuplexBatch", "DuplexCollator"]
+
+_IGNORED = -100  # the label that torch and transformers leave out of the loss
+
+
+class DuplexBatch(TypedDict):
+    """A batch of B rows with at most L tokens, N chunks of all rows in order, and T mel frames per chunk.
+
+    Attributes:
+        input_ids: int64 `(B, L)`, padded on the right.
+        attention_mask: int64 `(B, L)`.
+        labels: int64 `(B, L)`, -100 on prompt, audio and padding. Not shifted: the model shifts them.
+        input_features: float32 `(N, 128, T)`.
+        feature_attention_mask: int64 `(N, T)`.
+        target_codes: int16 `(n_chunks, 16, frames)` per row, -1 past the end of the recording; None for rows without codes.
+        target_audio: float32 `(n_chunks, 7680)` per row, 24 kHz.
+        segment_info: Segments of each row, as stored.
+        speaker_embeddings: float32 `(B, 192)`, zeros for rows without one.
+        speaker_embedding_mask: bool `(B,)`, whether the row has a speaker embedding.
+    """
+
+    input_ids: "torch.Tensor"
+    attention_mask: "torch.Tensor"
+    labels: "torch.Tensor"
+    input_features: "torch.Tensor"
+    feature_attention_mask: "torch.Tensor"
+    target_codes: "list[torch.Tensor | None]"
+    target_audio: "list[torch.Tensor]"
+    segment_info: list[list[SegmentRecord]]
+    speaker_embeddings: "torch.Tensor"
+    speaker_embedding_mask: "torch.Tensor"
 
 
 class DuplexCollator:
-    """`DataLoader(data, collate_fn=DuplexCollator(tokenizer))`; can be pickled to loader workers.
-
-    tokenizer: of the model that is trained: `sca.tokenizer.base.TextTokenizer`, or a tokenizer or a processor of transformers.
-    Raises `ConfigError` for a tokenizer without the audio and padding tokens of Qwen3-Omni.
-    """
+    """Makes a `DuplexBatch` of rows: `DataLoader(data, collate_fn=DuplexCollator(tokenizer))`. Can be pickled to loader workers."""
 
     def __init__(self, tokenizer: Any) -> None:
+        """Look up the ids of the audio and padding tokens.
+
+        Args:
+            tokenizer: The tokenizer of the model to train: an `sca.TextTokenizer`, or a tokenizer or processor of transformers.
+
+        Raises:
+            ConfigError: The tokenizer has no audio or padding token of Qwen3-Omni.
+        """
         self.audio_id = _token_id(tokenizer, "<|audio_pad|>")
         self.pad_id = _token_id(tokenizer, "<|endoftext|>")
 
-    def __call__(self, rows: Sequence[DuplexRow]) -> dict[str, Any]:
-        """The batch. B rows of at most L tokens, N chunks of all rows in order, T mel frames a chunk.
+    def __call__(self, rows: Sequence[DuplexRow]) -> DuplexBatch:
+        """Collate rows.
 
-        input_ids, attention_mask, labels: int64 (B, L), padded on the right; labels are not shifted (the model does that), -100 on
-        prompt, audio and padding.   input_features: float32 (N, 128, T).   feature_attention_mask: int64 (N, T).
-        target_codes: int16 (n_chunks, 16, frames) a row, -1 past the recording's end, None where there are none.
-        target_audio: float32 (n_chunks, 7680) a row, 24 kHz.   segment_info: the segments of each row as stored.
-        speaker_embeddings: float32 (B, 192), zeros where there is none; speaker_embedding_mask: bool (B,) says where there is one.
+        Raises:
+            UsageError: There are no rows.
         """
         import torch
 
@@ -43,12 +76,12 @@ class DuplexCollator:
         shape = (len(rows), max(len(row.input_ids) for row in rows))
         ids, labels = np.full(shape, self.pad_id, np.int64), np.full(shape, _IGNORED, np.int64)
         attended = np.zeros(shape, np.int64)
-        embeddings, known = np.zeros((len(rows), _EMBEDDING), np.float32), np.zeros(len(rows), bool)
+        embeddings, known = np.zeros((len(rows), EMBEDDING_SIZE), np.float32), np.zeros(len(rows), bool)
         for i, row in enumerate(rows):
-            n, heard = len(row.input_ids), row.input_ids == row.placeholder
-            ids[i, :n] = np.where(heard, self.audio_id, row.input_ids)
+            n, audio = len(row.input_ids), row.input_ids == row.placeholder
+            ids[i, :n] = np.where(audio, self.audio_id, row.input_ids)
             attended[i, :n] = 1
-            answer = ~heard & (np.cumsum(heard) > 0)  # the prompt is what stands before the first audio token
+            answer = ~audio & (np.cumsum(audio) > 0)  # everything before the first audio token is the prompt
             labels[i, :n][answer] = row.input_ids[answer]
             if row.speaker_embedding is not None:
                 embeddings[i], known[i] = row.speaker_embedding, True
@@ -77,6 +110,6 @@ def _token_id(tokenizer: Any, token: str) -> int:
 
 
 def _transformers_id(tokenizer: Any, token: str) -> int | None:
-    vocabulary: dict[str, int] = getattr(tokenizer, "tokenizer", tokenizer).get_vocab()  # a processor holds a tokenizer
-    # convert_tokens_to_ids would answer with the id of the unknown token.
+    vocabulary: dict[str, int] = getattr(tokenizer, "tokenizer", tokenizer).get_vocab()  # a processor has a tokenizer
+    # convert_tokens_to_ids would return the id of the unknown token.
     return vocabulary.get(token)

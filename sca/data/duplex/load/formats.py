@@ -1,7 +1,7 @@
-"""The shapes in which `easy_load` gives the rows of a duplex data set.
+"""The formats in which `sca.easy_load` returns the rows of a duplex data set.
 
-`duplex` is what goes into a model with a talker: one sequence of tokens, the sound of each chunk in it, and the sound of each
-segment that is spoken with the places of its tokens. `raw` is the stored row with its sound.
+`duplex` is the input of a model with a talker: one sequence of tokens, the audio of every chunk heard, and the audio of every segment
+spoken with the positions of its tokens. `raw` is the stored row with its audio.
 """
 
 from collections.abc import Container
@@ -16,12 +16,12 @@ from sca.data.datasets.lazy_map import LazyMap
 from sca.data.duplex.load.dataset import DuplexDataset, DuplexRow, load
 from sca.units import HEARD_HZ, SPOKEN_HZ, seconds_to_samples
 
-__all__ = ["DuplexExample", "InputAudio", "TargetAudio", "duplex", "raw", "token_places"]
+__all__ = ["DuplexExample", "InputAudio", "TargetAudio", "duplex", "raw", "token_positions"]
 
 
 @dataclass(frozen=True, slots=True)
 class InputAudio:
-    """What is heard during one chunk: float32 `(n,)`, at `sampling_rate`. To be encoded on its own."""
+    """The audio heard during one chunk, to be encoded on its own: float32 `(n,)`."""
 
     waveform: NDArray[np.float32]
     sampling_rate: int
@@ -29,7 +29,13 @@ class InputAudio:
 
 @dataclass(frozen=True, slots=True)
 class TargetAudio:
-    """What is spoken. text_token_idxs: the places of its text tokens in `input_sequence`, in order.   audio: float32 `(n,)`."""
+    """The audio of a spoken segment.
+
+    Attributes:
+        text_token_idxs: Positions of its text tokens in `DuplexExample.input_sequence`, in order.
+        audio: float32 `(n,)`.
+        sampling_rate: Sample rate of `audio`.
+    """
 
     text_token_idxs: list[int]
     audio: NDArray[np.float32]
@@ -38,10 +44,15 @@ class TargetAudio:
 
 @dataclass(frozen=True, slots=True)
 class DuplexExample:
-    """One row.
+    """A row as input of a model with a talker.
 
-    input_sequence: int32 `(tokens,)`; each run of placeholders (`audio_placeholder` of the settings) stands for one of
-    input_audios, in order.   target_audios: one a segment.   speaker_embedding: float32 `(192,)` or None.
+    Attributes:
+        row_id: Id of the row.
+        input_sequence: int32 `(tokens,)`. Each run of placeholders (`duplex.audio_placeholder` of the settings) represents one of
+            `input_audios`, in order.
+        input_audios: The audio heard, one per chunk.
+        target_audios: The audio spoken, one per segment.
+        speaker_embedding: float32 `(192,)`, or None.
     """
 
     row_id: str
@@ -52,42 +63,48 @@ class DuplexExample:
 
 
 def duplex(root: Path, split: str) -> LazyMap[DuplexDataset, DuplexExample]:
-    """A `DuplexExample` a row."""
+    """Open a split as a sequence of `DuplexExample`."""
     return LazyMap(load(root, split), _example)
 
 
 def raw(root: Path, split: str) -> LazyMap[DuplexDataset, dict[str, Any]]:
-    """A dict a row: its columns, `heard` (16 kHz) and `spoken` (24 kHz) from its first chunk to its last, `speaker_embedding`."""
+    """Open a split as a sequence of dictionaries.
+
+    Each contains the columns of a row, `heard` (16 kHz) and `spoken` (24 kHz) as audio of the whole row, and `speaker_embedding`.
+    """
     return LazyMap(load(root, split), _raw)
 
 
-def token_places(row: DuplexRow, n_frames: int, not_text: Container[int]) -> list[list[int]]:
-    """For every segment of a row the places of its text tokens in `input_ids`.
+def token_positions(row: DuplexRow, n_frames: int, not_text: Container[int]) -> list[list[int]]:
+    """Return for every segment of a row the positions of its text tokens in `input_ids`.
 
-    n_frames: audio tokens a chunk.   not_text: silence and control tokens.
+    Args:
+        row: The row.
+        n_frames: Audio tokens per chunk.
+        not_text: Ids of silence and control tokens.
     """
-    heard = np.flatnonzero(row.input_ids == row.placeholder)
-    after = heard[n_frames - 1 :: n_frames] + 1  # where each chunk's own tokens begin
+    placeholders = np.flatnonzero(row.input_ids == row.placeholder)
+    after_audio = placeholders[n_frames - 1 :: n_frames] + 1  # where the tokens of each chunk begin
     found = []
     for segment in row.segments:
-        first = int(after[segment["first_chunk"]]) + segment["first_k"]
-        last = int(after[segment["last_chunk"]]) + segment["last_k"]
+        first = int(after_audio[segment["first_chunk"]]) + segment["first_k"]
+        last = int(after_audio[segment["last_chunk"]]) + segment["last_k"]
         ids = row.input_ids[first : last + 1].tolist()
-        found.append([first + at for at, one in enumerate(ids) if one != row.placeholder and one not in not_text])
+        found.append([first + at for at, token in enumerate(ids) if token != row.placeholder and token not in not_text])
     return found
 
 
 def _example(data: DuplexDataset, index: int) -> DuplexExample:
     row = data[index]
     spoken = row.spoken.reshape(-1)
-    places = token_places(row, data.grid.frames_per_chunk, data.not_text)
+    positions = token_positions(row, data.grid.frames_per_chunk, data.not_text)
     return DuplexExample(
         row_id=row.row_id,
         input_sequence=row.input_ids,
         input_audios=[InputAudio(chunk, HEARD_HZ) for chunk in row.heard],
         target_audios=[
             TargetAudio(idxs, _between(spoken, segment["start_s"], segment["end_s"]), SPOKEN_HZ)
-            for idxs, segment in zip(places, row.segments, strict=True)
+            for idxs, segment in zip(positions, row.segments, strict=True)
         ],
         speaker_embedding=row.speaker_embedding,
     )
@@ -100,7 +117,8 @@ def _between(spoken: NDArray[np.float32], start_s: float, end_s: float) -> NDArr
 
 def _raw(data: DuplexDataset, index: int) -> dict[str, Any]:
     row = data[index]
-    return data.record(index) | {
+    return {
+        **data.record(index),
         "heard": {"array": row.heard.reshape(-1), "sampling_rate": HEARD_HZ},
         "spoken": {"array": row.spoken.reshape(-1), "sampling_rate": SPOKEN_HZ},
         "speaker_embedding": row.speaker_embedding,

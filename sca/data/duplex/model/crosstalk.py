@@ -1,4 +1,4 @@
-"""Measured cross-talk between the tracks of a session."""
+"""Measured cross-talk: how much of one speaker is audible in the track of another."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,15 @@ __all__ = ["Bleed", "CrosstalkResult"]
 
 @dataclass(frozen=True, slots=True)
 class Bleed:
-    """What of speaker `of` is in another's track.
+    """Cross-talk of one speaker into one other track.
 
-    tried: samples at 16 kHz in which he speaks alone, as far as windows fit.   spans: those in which the other's track has him too.
-    only: the part of `spans` that holds nothing else, as loud as it is.
-    level_db, delay_ms: medians over the windows in which he is; None where he is in none.
+    Attributes:
+        of: Id of the speaker that is audible in the other track.
+        tried: Samples at 16 kHz that were examined: windows in which only this speaker speaks.
+        spans: Where the other track contains this speaker.
+        only: The part of `spans` that contains nothing else, judged by its level.
+        level_db: Median level over the windows with bleed; None without bleed.
+        delay_ms: Median delay over the windows with bleed; None without bleed.
     """
 
     of: str
@@ -25,18 +29,23 @@ class Bleed:
 
     @property
     def samples(self) -> int:
-        """Of all spans."""
+        """Total length of `spans` in samples at 16 kHz."""
         return sum(end - start for start, end in self.spans)
 
     @property
     def share(self) -> float:
-        """Of what was tried."""
+        """Share of the examined samples that contain bleed."""
         return self.samples / self.tried if self.tried else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class CrosstalkResult:
-    """bleed: one for each other speaker, as it was before anything was silenced.   gated: what was silenced."""
+    """Cross-talk in one track.
+
+    Attributes:
+        bleed: One measurement per other speaker, taken before anything was silenced.
+        gated: Spans that were silenced.
+    """
 
     bleed: tuple[Bleed, ...] = ()
     gated: tuple[Span, ...] = ()

@@ -1,4 +1,4 @@
-"""The label of a segment in the conversation: turn, backchannel or interruption."""
+"""The label of a unit in its conversation: turn, backchannel or interruption."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,13 @@ INTERRUPTION = "interruption"
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """kind; overlap: share of the segment during which the other speaks too; offset: samples from the end of what the other
-    last began to this segment's start (the floor-transfer offset: negative when it began in his speech), None if he has not spoken.
+    """The role of a unit relative to the other speaker.
+
+    Attributes:
+        kind: `turn`, `backchannel` or `interruption`.
+        overlap: Share of the unit during which the other speaker speaks too.
+        offset: Floor-transfer offset in samples at 16 kHz: from the end of the unit that the other speaker last began to the
+            start of this one. Negative if this unit begins during that speech; None if the other speaker has not spoken yet.
     """
 
     kind: str

@@ -1,30 +1,33 @@
-"""The schema of `report.json`."""
+"""The schema of `report.json`, the report that belongs to a data set.
+
+`sca build-duplex` writes it, `sca verify` recomputes it from the files. Fractions are of 1; durations are seconds.
+"""
 
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 __all__ = [
-    "Alignment",
-    "Audio",
-    "Augmented",
-    "Bleeding",
-    "Chunks",
-    "Coverage",
-    "Leak",
-    "Placement",
+    "AlignmentReport",
+    "AudioReport",
+    "AugmentationReport",
+    "ChunkReport",
+    "CoverageReport",
+    "CrosstalkReport",
+    "LeakReport",
+    "PlacementReport",
     "Report",
-    "Sessions",
-    "Talk",
+    "SessionReport",
+    "TalkReport",
 ]
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Sessions(_Part):
-    """Sessions by how they ended, and the hours of those kept."""
+class SessionReport(_Section):
+    """Sessions by result; `tracks` and `hours` are of those that were kept."""
 
     kept: int
     dropped: int
@@ -33,11 +36,15 @@ class Sessions(_Part):
     hours: float
 
 
-class Alignment(_Part):
-    """How the words were timed that a corpus gives no times for. Only the builder sees the models, so it alone counts this.
+class AlignmentReport(_Section):
+    """How words were timed for which the corpus has no times. Counted by the builder only, because only it runs the models.
 
-    utterances: that were given to the model.   aligned: those that passed the gate.   fallbacks: the others, whose words were
-    shared out by letters, by the reason: not_found, too_long, too_short, order, empty_words, long_word, too_fast, not_in_speech.
+    Attributes:
+        method: Alignment method of the settings.
+        utterances: Utterances given to the model.
+        aligned: Utterances whose word times were accepted.
+        fallbacks: The other utterances by reason: not_found, too_long, too_short, order, empty_words, long_word, too_fast,
+            not_in_speech. Their words were interpolated.
     """
 
     method: str
@@ -46,8 +53,19 @@ class Alignment(_Part):
     fallbacks: dict[str, int]
 
 
-class Placement(_Part):
-    """Where tokens stand against where their words begin, corrected for the lead. Seconds; `late` and `early` are absolute."""
+class PlacementReport(_Section):
+    """Placement error of text tokens: the distance from the chunk of the word's onset, corrected for the lead.
+
+    Attributes:
+        tokens: Text tokens in the rows.
+        mean_error_s: Mean absolute error.
+        p95_error_s: 95th percentile of the absolute error.
+        max_late_s: Largest delay.
+        max_early_s: Largest advance.
+        share_exact: Share of tokens without error.
+        tokens_first_chunk: Tokens that belong before the first chunk of their row.
+        units_flagged_lag: Segments that lag more than allowed.
+    """
 
     tokens: int
     mean_error_s: float
@@ -59,13 +77,15 @@ class Placement(_Part):
     units_flagged_lag: int
 
 
-class Leak(_Part):
-    """What a token could have known too early.
+class LeakReport(_Section):
+    """Information that reaches a token too early.
 
-    structural_s: how far back audio after a chunk reached into the features at or before it, in the rows that were tried; None
-    until somebody tries: `sca verify` does, the builder does not.
-    placement_tokens: tokens without lag that stand after their word's onset was heard (lead 1 and more).
-    lagged: tokens that do because they lag, and the seconds of it.
+    Attributes:
+        structural_s: How far back audio after a chunk changed the features at or before it, in the rows that were tested. None
+            in the builder's report: only `sca verify` measures it.
+        placement_tokens: Tokens without lag that are placed after the onset of their word is audible (lead of 1 or more).
+        lagged_tokens: Tokens placed after it because they lag.
+        lagged_s: By how much, summed over those tokens.
     """
 
     structural_s: float | None
@@ -74,8 +94,17 @@ class Leak(_Part):
     lagged_s: float
 
 
-class Coverage(_Part):
-    """Speech of the target speaker that is in the rows. `dropped` counts what `on_lag = drop-unit` took out, nothing else."""
+class CoverageReport(_Section):
+    """How much of the speakers' words the rows contain.
+
+    Attributes:
+        words: Words of the speakers.
+        words_in_rows: Words in the rows.
+        share: Share of words that are in the rows.
+        tokens_dropped: Tokens lost by placement. Always 0 in a valid data set.
+        tokens_dropped_on_request: Tokens left out by `on_lag = drop-unit`.
+        units_dropped_on_request: Segments left out by it.
+    """
 
     words: int
     words_in_rows: int
@@ -85,12 +114,16 @@ class Coverage(_Part):
     units_dropped_on_request: int
 
 
-class Talk(_Part):
-    """What the conversations are like, counted over the segments of all rows (one that a window cuts counts in both).
+class TalkReport(_Section):
+    """Turn-taking over the segments of all rows. A segment that a window cuts counts in both rows.
 
-    overlap_share: of the speech, during which the listener speaks too.   …_a_minute: by one speaker, per minute of a row.
-    floor_offset_s: turns and interruptions by the time from the end of what the other last began, in bins of 0.1 s named after
-    their lower edge; -5.0 and 5.0 also hold what lies further out. Negative: it began in his speech.
+    Attributes:
+        overlap_share: Share of the speech during which the listener speaks too.
+        turns_a_minute: Turns of one speaker per minute of a row.
+        backchannels_a_minute: Backchannels of one speaker per minute of a row.
+        interruptions_a_minute: Interruptions by one speaker per minute of a row.
+        floor_offset_s: Turns and interruptions by floor-transfer offset, in bins of 0.1 s named after their lower edge. The
+            outermost bins, -5.0 and 5.0, also contain everything beyond. Negative: the segment begins during the other's speech.
     """
 
     overlap_share: float
@@ -100,8 +133,8 @@ class Talk(_Part):
     floor_offset_s: dict[str, int]
 
 
-class Chunks(_Part):
-    """Chunks of all rows, by how many text tokens they hold."""
+class ChunkReport(_Section):
+    """Chunks of all rows; `used` counts them by the number of text tokens in them."""
 
     chunks: int
     silent_share: float
@@ -111,11 +144,15 @@ class Chunks(_Part):
     extended: int
 
 
-class Bleeding(_Part):
-    """How much of one speaker is heard in another's track, as it was recorded.
+class CrosstalkReport(_Section):
+    """Cross-talk between tracks, as recorded.
 
-    tried_s: in which one speaks and the other does not, for all ordered pairs.   bleed_s: of it, in which he is heard there.
-    gated_s: of all tracks, that were silenced because they held nothing else.
+    Attributes:
+        tried_s: Time examined: where one speaker speaks and the other does not, over all ordered pairs.
+        bleed_s: Time of it with cross-talk.
+        share: Share of it with cross-talk.
+        tracks: Tracks with cross-talk.
+        gated_s: Time that was silenced because a track contained nothing but cross-talk.
     """
 
     tried_s: float
@@ -125,15 +162,15 @@ class Bleeding(_Part):
     gated_s: float
 
 
-class Augmented(_Part):
-    """Sessions that are others retimed, and the turn changes in them that were made anew, by kind."""
+class AugmentationReport(_Section):
+    """Sessions that are retimed copies, and their retimed turn changes by kind."""
 
     sessions: int
     edits: dict[str, int]
 
 
-class Audio(_Part):
-    """What was seen in the recordings."""
+class AudioReport(_Section):
+    """Properties of the recordings."""
 
     tracks_padded: int
     padded_s: float
@@ -145,26 +182,51 @@ class Audio(_Part):
     missing_embeddings: int
 
 
-class Report(_Part):
-    """`report.json`. The digests cover every value of every row, in order.   controls: control tokens in the rows, by name."""
+class Report(_Section):
+    """`report.json`.
+
+    Attributes:
+        sca_version: Version of sca that built the data set.
+        made_with: The content of `settings.json`.
+        sessions: Sessions by result.
+        rows: Rows of all splits.
+        splits: Rows by split.
+        segments: Segments by kind.
+        controls: Control tokens by name.
+        align_source: Words by the origin of their times.
+        alignment: Word alignment.
+        placement: Placement error of tokens.
+        leak: Information that reaches a token too early.
+        coverage: Words in the rows.
+        talk: Turn-taking.
+        chunks: Chunks of the rows.
+        audio: Properties of the recordings.
+        bleed: Cross-talk between tracks.
+        augmented: Retimed sessions.
+        row_flags: Rows by flag.
+        skipped: Number of skipped files and lines.
+        notices: Number of notices.
+        storage_digest: Digest of every value of every track, in order.
+        rows_digest: Digest of every value of every row, in order.
+    """
 
     sca_version: str
     made_with: dict[str, Any]
-    sessions: Sessions
+    sessions: SessionReport
     rows: int
     splits: dict[str, int]
     segments: dict[str, int]
     controls: dict[str, int]
     align_source: dict[str, int]
-    alignment: Alignment
-    placement: Placement
-    leak: Leak
-    coverage: Coverage
-    talk: Talk
-    chunks: Chunks
-    audio: Audio
-    bleed: Bleeding
-    augmented: Augmented
+    alignment: AlignmentReport
+    placement: PlacementReport
+    leak: LeakReport
+    coverage: CoverageReport
+    talk: TalkReport
+    chunks: ChunkReport
+    audio: AudioReport
+    bleed: CrosstalkReport
+    augmented: AugmentationReport
     row_flags: dict[str, int]
     skipped: int
     notices: int

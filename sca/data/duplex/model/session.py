@@ -1,6 +1,6 @@
-"""The result of one session, and the files of its parts."""
+"""The result of building one session, and the files it consists of."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,38 +11,54 @@ __all__ = ["SessionPaths", "SessionResult"]
 
 @dataclass(frozen=True, slots=True)
 class SessionPaths:
-    """Where a session's parts are in a data set's folder."""
+    """The files of one session in the folder of a data set."""
 
     root: Path
     session_id: str
 
     @property
     def storage(self) -> Path:
-        """Both rates of all its tracks."""
+        """Table of its tracks: audio at both rates, words and provenance."""
         return self.root / "storage" / f"{self.session_id}.arrow"
 
     @property
     def rows(self) -> Path:
-        """Its training rows."""
+        """Table of its training rows."""
         return self.root / ".sca" / "rows" / f"{self.session_id}.arrow"
 
     @property
     def record(self) -> Path:
-        """How it ended; written last."""
+        """JSON record of its result. Written last, so a session with a record is complete."""
         return self.root / ".sca" / "sessions" / f"{self.session_id}.json"
 
     @property
     def scratch(self) -> Path:
-        """What is being made."""
+        """Folder for unfinished output."""
         return self.root / ".sca" / "scratch" / self.session_id
 
 
 @dataclass(slots=True)
 class SessionResult:
-    """How a session ended. status: kept, dropped or failed (then `reason` says why). Lengths in samples at 16 kHz.
+    """The result of building one session.
 
-    transfers: its floor-transfer offsets (kind, samples), of a conversation of two.   augmented_from: the session it retimes.
-    skipped: what was left out of it.   notices: what was odd, and used all the same.   split: known once all sessions are.
+    Attributes:
+        session_id: Id of the session.
+        key: Digest of everything that decides the bytes of the session.
+        status: `kept`, `dropped` or `failed`.
+        reason: Why the session was dropped or failed.
+        skipped: Parts of the session that were left out, with the reasons.
+        notices: Irregularities that did not prevent the use of the data.
+        samples: Length in samples at 16 kHz.
+        tracks: Number of tracks.
+        rows: Number of rows.
+        row_digests: Digest of each row.
+        storage_digests: Digest of each track.
+        counters: Counts over the rows and tracks.
+        stat: Path, size and modification time of each input, and the models used. If unchanged, the inputs are not read again.
+        speakers: Speaker ids in order.
+        split: Split of its rows. Decided when all sessions of the data set are known.
+        transfers: Floor-transfer offsets as (kind, samples), of sessions with two speakers.
+        augmented_from: The session that this one is a retimed copy of.
     """
 
     session_id: str
@@ -56,28 +72,27 @@ class SessionResult:
     rows: int = 0
     row_digests: list[str] = field(default_factory=list)
     storage_digests: list[str] = field(default_factory=list)
-    tally: ProofCounters = field(default_factory=ProofCounters)
-    stat: list[list[Any]] = field(default_factory=list)
+    counters: ProofCounters = field(default_factory=ProofCounters)
+    stat: list[list[str | int]] = field(default_factory=list)
     speakers: list[str] = field(default_factory=list)
     split: str = "train"
     transfers: list[tuple[str, int]] = field(default_factory=list)
     augmented_from: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready copy; counters with integer keys become lists of pairs."""
-        plain = asdict(self)
-        plain["tally"] = {
-            "counts": dict(sorted(self.tally.counts.items())),
-            "errors": sorted(self.tally.errors.items()),
-            "used": sorted(self.tally.used.items()),
-        }
-        return plain
+        """Convert to JSON-ready values."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values["counters"] = self.counters.to_json()
+        # "tally" is the name of the counters in the files of all versions.
+        return {"tally" if name == "counters" else name: value for name, value in values.items()}
 
     @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> "SessionResult":
-        """Undo `to_json`."""
-        tally = ProofCounters()
-        tally.counts.update(plain["tally"]["counts"])
-        tally.errors.update({int(k): v for k, v in plain["tally"]["errors"]})
-        tally.used.update({int(k): v for k, v in plain["tally"]["used"]})
-        return cls(**{**plain, "tally": tally})
+    def from_json(cls, document: dict[str, Any]) -> "SessionResult":
+        """Convert back from `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: The document is not one that `to_json` wrote.
+        """
+        values = dict(document)
+        counters = ProofCounters.from_json(values.pop("tally"))
+        return cls(**values, counters=counters)

@@ -1,4 +1,4 @@
-"""Spans of samples, and how they are joined."""
+"""Spans of samples at 16 kHz."""
 
 from collections.abc import Iterable
 
@@ -9,9 +9,9 @@ Span = tuple[int, int]
 
 
 def merge_spans(spans: Iterable[Span]) -> list[Span]:
-    """Sorted, disjoint spans that cover the same samples."""
+    """Return sorted, disjoint spans that cover the same samples."""
     merged: list[Span] = []
-    for start, end in sorted(s for s in spans if s[1] > s[0]):
+    for start, end in sorted(span for span in spans if span[1] > span[0]):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(merged[-1][1], end))
         else:

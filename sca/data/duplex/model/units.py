@@ -1,17 +1,31 @@
-"""Units of speech and their words, in samples at 16 kHz."""
+"""Units of speech and their words.
+
+A unit is the speech of one speaker without a longer pause. Times are samples at 16 kHz from the start of the session.
+"""
 
 from dataclasses import dataclass
+
+from sca.data.duplex.model.spans import Span
 
 __all__ = ["Unit", "UnitWord"]
 
 
 @dataclass(frozen=True, slots=True)
 class UnitWord:
-    """A word: its characters `[at, until)` of its unit's text, its samples `[start, end)` at 16 kHz, where the times are from."""
+    """A word of a unit.
+
+    Attributes:
+        text: The word as written in the unit's text.
+        char_start: Index of its first character in the unit's text.
+        char_end: Index after its last character.
+        start: First sample.
+        end: One past the last sample.
+        source: Origin of the times: given, interpolated, whisper or ctc.
+    """
 
     text: str
-    at: int
-    until: int
+    char_start: int
+    char_end: int
     start: int
     end: int
     source: str
@@ -19,17 +33,22 @@ class UnitWord:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What one speaker says without a longer pause. `words` cover every character of `text` that is not a space."""
+    """A unit of speech. Its words cover every character of `text` except spaces."""
 
     text: str
     words: tuple[UnitWord, ...]
 
     @property
     def start(self) -> int:
-        """First sample, at 16 kHz."""
+        """First sample."""
         return self.words[0].start
 
     @property
     def end(self) -> int:
-        """One past the last sample, at 16 kHz."""
+        """One past the last sample."""
         return max(word.end for word in self.words)
+
+    @property
+    def span(self) -> Span:
+        """Samples `[start, end)`."""
+        return self.start, self.end

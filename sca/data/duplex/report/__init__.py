@@ -1,1 +1,1 @@
-"""Reports and dataset cards."""
+"""The report of a data set, its plots and its dataset card."""

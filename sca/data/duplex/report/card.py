@@ -1,4 +1,4 @@
-"""The card of a duplex data set and of its exports: what is in it, how to open it, what was proven."""
+"""The dataset card (`README.md`) of a duplex data set and of its exports."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,17 +21,17 @@ def arrow_configs(splits: Sequence[str]) -> list[CardConfig]:
 
 
 def arrow_opening() -> str:
-    """Of the folder that `sca build-duplex` makes."""
+    """Return the Markdown that shows how to open the folder that `sca build-duplex` writes."""
     return """
 ```python
 import datasets
 
 rows = datasets.load_dataset("PATH")  # splits of rows
-storage = datasets.load_dataset("PATH", "storage")  # audio and words, one row a speaker of a conversation
-both = datasets.load_from_disk("PATH")  # the same, mapped from where it lies
+storage = datasets.load_dataset("PATH", "storage")  # audio and words, one record per speaker of a conversation
+both = datasets.load_from_disk("PATH")  # the same, mapped from the local folder
 ```
 
-With sca installed, `sca.data.duplex.load.dataset("PATH")` gives the rows with their audio, and `sca verify PATH` proves them.
+With sca installed, `sca.load("PATH")` returns the rows with their audio, and `sca verify PATH` verifies them.
 """
 
 
@@ -69,13 +69,13 @@ def _body(report: Mapping[str, Any], opening: str) -> str:
     return f"""
 # Full-duplex conversations
 
-{conversations}, {sessions["hours"]:.2f} hours, {rows}. Each row is a stretch of a
+{conversations}, {sessions["hours"]:.2f} hours, {rows}. Each row is a part of a
 conversation from one side: the other side is heard (16 kHz), this side is spoken (24 kHz), on a grid of {chunk_s:g} s.
-Per chunk `input_ids` holds {placeholders} for audio tokens, then one silence token or {tokens} of text.
+Per chunk `input_ids` contains {placeholders} for audio tokens, then one silence token or {tokens} of text.
 
 {opening.strip()}
 
-## What was proven
+## Verification
 
 | | |
 |---|---|
@@ -87,10 +87,10 @@ Per chunk `input_ids` holds {placeholders} for audio tokens, then one silence to
 | word times from | {sources} |
 | silent chunks | {report["chunks"]["silent_share"]:.1%} |
 
-`report.json` has all the numbers. `sca verify` recomputes them from the files.
+All numbers are in `report.json`. `sca verify` recomputes them from the files.
 
-## Before it is shared
+## Before sharing
 
-The recordings and words are those of the corpus this was made from: its licence and the consent of its speakers hold here too. Add
-`license:` and `language:` to the lines at the top.
+The recordings and words are those of the corpus that this data set was made from: its licence and the consent of its speakers apply.
+Add `license:` and `language:` to the lines at the top.
 """

@@ -1,168 +1,239 @@
-"""The report that travels with a data set: what was counted, as numbers a person and a program can read.
+"""Derive the report of a data set from the counters of its sessions.
 
-Derived from tallies alone, so that `sca verify` can recompute it from the files and compare.
+The report depends on nothing but counters, so that `sca verify` can recompute it from the files and compare.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sca.config import Settings
 from sca.data.duplex.model.counters import ProofCounters
 from sca.data.duplex.model.report import (
-    Alignment,
-    Audio,
-    Augmented,
-    Bleeding,
-    Chunks,
-    Coverage,
-    Leak,
-    Placement,
+    AlignmentReport,
+    AudioReport,
+    AugmentationReport,
+    ChunkReport,
+    CoverageReport,
+    CrosstalkReport,
+    LeakReport,
+    PlacementReport,
     Report,
-    Sessions,
-    Talk,
+    SessionReport,
+    TalkReport,
 )
 from sca.data.duplex.model.session import SessionResult
-from sca.data.duplex.storage.digests import chain
+from sca.data.duplex.storage.digests import chain_digests
 from sca.units import HEARD_HZ
 
-__all__ = ["make_report", "placement_of"]
+__all__ = ["PlacementErrors", "make_report", "placement_errors"]
 
 
-def placement_of(errors: Counter[int], chunk_s: float) -> tuple[float, float, float, float, float]:
-    """(mean, p95, max late, max early) of the absolute errors in seconds, and the share of exact ones."""
+@dataclass(frozen=True, slots=True)
+class PlacementErrors:
+    """Statistics of placement errors. `mean`, `p95`, `late` and `early` are absolute errors in chunks.
+
+    Attributes:
+        mean: Mean error.
+        p95: 95th percentile.
+        late: Largest delay.
+        early: Largest advance.
+        exact: Share of tokens without error.
+    """
+
+    mean: float
+    p95: int
+    late: int
+    early: int
+    exact: float
+
+
+def placement_errors(errors: Counter[int]) -> PlacementErrors:
+    """Summarise placement errors.
+
+    Args:
+        errors: Tokens by error in chunks; positive errors are late.
+    """
     total = sum(errors.values())
     if not total:
-        return 0.0, 0.0, 0.0, 0.0, 1.0
-    mean = sum(abs(error) * count for error, count in errors.items()) / total
-    seen, p95 = 0, 0
+        return PlacementErrors(0.0, 0, 0, 0, 1.0)
     sizes: Counter[int] = Counter()
     for error, count in errors.items():
         sizes[abs(error)] += count
+    seen, p95 = 0, 0
     for size in sorted(sizes):
         seen += sizes[size]
         p95 = size
         if seen >= 0.95 * total:
             break
-    late, early = max(0, *errors), max(0, -min(errors))
-    return mean * chunk_s, p95 * chunk_s, late * chunk_s, early * chunk_s, errors[0] / total
+    return PlacementErrors(
+        mean=sum(size * count for size, count in sizes.items()) / total,
+        p95=p95,
+        late=max(0, *errors),
+        early=max(0, -min(errors)),
+        exact=errors[0] / total,
+    )
 
 
 def make_report(
     settings: Settings,
-    made: dict[str, Any],
+    build_settings: dict[str, Any],
     version: str,
     results: Sequence[SessionResult],
     skipped: Sequence[str],
     structural_s: float | None = None,
 ) -> Report:
-    """Add up what the sessions counted. structural_s: the measured structural leak, where it was measured."""
-    kept = [r for r in results if r.status == "kept"]
-    tally = ProofCounters()
+    """Sum the counters of the sessions into a report.
+
+    Args:
+        settings: Settings of the data set.
+        build_settings: The content of `settings.json`.
+        version: Version of sca that built the data set.
+        results: Results of all sessions, in order.
+        skipped: Parts of the corpus that were skipped before any session was built.
+        structural_s: Measured structural leak; None if it was not measured.
+    """
+    kept = [result for result in results if result.status == "kept"]
+    counters = ProofCounters()
     for result in kept:
-        tally.add(result.tally)
-    counts, chunk_s = tally.counts, float(settings.grid.chunk_s)
-    mean, p95, late, early, exact = placement_of(tally.errors, chunk_s)
-    words = counts["words"] + counts["words_dropped_on_request"]
+        counters.add(result.counters)
+    chunk_s = float(settings.grid.chunk_s)
     return Report(
         sca_version=version,
-        made_with=made,
-        sessions=Sessions(
-            kept=len(kept),
-            dropped=sum(r.status == "dropped" for r in results),
-            failed=sum(r.status == "failed" for r in results),
-            tracks=sum(r.tracks for r in kept),
-            hours=round(sum(r.samples for r in kept) / HEARD_HZ / 3600, 6),
-        ),
-        rows=counts["rows"],
+        made_with=build_settings,
+        sessions=_sessions(results, kept),
+        rows=counters.rows,
         splits={
-            split: sum(r.rows for r in kept if r.split == split)
-            for split in sorted({r.split for r in kept} | {"train"})
+            split: sum(result.rows for result in kept if result.split == split)
+            for split in sorted({result.split for result in kept} | {"train"})
         },
-        segments=_named(counts, "segments_"),
-        controls=_named(counts, "control_"),
-        align_source={k: v for k, v in _named(counts, "words_").items() if k != "dropped_on_request"},
-        alignment=Alignment(
-            method=settings.duplex.align,
-            utterances=counts["align_units"],
-            aligned=counts["align_aligned"],
-            fallbacks=_named(counts, "align_fell_"),
-        ),
-        placement=Placement(
-            tokens=sum(tally.errors.values()),
-            mean_error_s=round(mean, 6),
-            p95_error_s=round(p95, 6),
-            max_late_s=round(late, 6),
-            max_early_s=round(early, 6),
-            share_exact=round(exact, 6),
-            tokens_first_chunk=counts["tokens_first_chunk"],
-            units_flagged_lag=counts["units_flagged_lag"] + counts["units_dropped"],
-        ),
-        leak=Leak(
+        segments=_by_name(counters.segments_by_kind),
+        controls=_by_name(counters.controls),
+        align_source=_by_name(counters.words_by_source),
+        alignment=_alignment(counters, settings.duplex.align),
+        placement=_placement(counters, chunk_s),
+        leak=LeakReport(
             structural_s=structural_s,
-            placement_tokens=counts["tokens_leaked"],
-            lagged_tokens=counts["tokens_lagged_past_onset"],
-            lagged_s=round(counts["samples_lagged_past_onset"] / HEARD_HZ, 6),
+            placement_tokens=counters.tokens_leaked,
+            lagged_tokens=counters.tokens_lagged_past_onset,
+            lagged_s=_seconds(counters.samples_lagged_past_onset),
         ),
-        coverage=Coverage(
-            words=words,
-            words_in_rows=counts["words"],
-            share=round(counts["words"] / words, 6) if words else 1.0,
-            tokens_dropped=counts["text_tokens"] - sum(tally.errors.values()),
-            tokens_dropped_on_request=counts["tokens_dropped_on_request"],
-            units_dropped_on_request=counts["units_dropped"],
+        coverage=_coverage(counters),
+        talk=_talk(counters, chunk_s),
+        chunks=_chunks(counters, settings.grid.frames_per_chunk),
+        audio=_audio(counters),
+        bleed=_crosstalk(counters),
+        augmented=AugmentationReport(
+            sessions=sum(result.augmented_from is not None for result in kept), edits=_by_name(counters.edits)
         ),
-        talk=_talk(counts, chunk_s),
-        chunks=Chunks(
-            chunks=counts["chunks"],
-            silent_share=round(tally.used[0] / counts["chunks"], 6) if counts["chunks"] else 1.0,
-            text_tokens=counts["text_tokens"],
-            used={str(k): v for k, v in sorted(tally.used.items())},
-            encoder_tokens_per_chunk=settings.grid.frames_per_chunk,
-            extended=counts["extended_chunks"],
-        ),
-        audio=Audio(
-            tracks_padded=counts["tracks_padded"],
-            padded_s=round(counts["padded_samples"] / HEARD_HZ, 6),
-            tracks_mixed_down=counts["tracks_mixed_down"],
-            tracks_clipped=counts["tracks_clipped"],
-            clipped_samples=counts["clipped_samples"],
-            tracks_silent=counts["tracks_silent"],
-            non_finite_samples=counts["non_finite_samples"],
-            missing_embeddings=counts["tracks_without_embedding"],
-        ),
-        bleed=Bleeding(
-            tried_s=round(counts["bleed_tried_samples"] / HEARD_HZ, 6),
-            bleed_s=round(counts["bleed_samples"] / HEARD_HZ, 6),
-            share=round(counts["bleed_samples"] / max(1, counts["bleed_tried_samples"]), 6),
-            tracks=counts["tracks_with_bleed"],
-            gated_s=round(counts["gated_samples"] / HEARD_HZ, 6),
-        ),
-        augmented=Augmented(sessions=sum(r.augmented_from is not None for r in kept), edits=_named(counts, "edit_")),
-        row_flags=_named(counts, "rows_"),
-        skipped=len(skipped) + sum(len(r.skipped) for r in results),
-        notices=sum(len(r.notices) for r in results),
-        storage_digest=chain(d for r in kept for d in r.storage_digests),
-        rows_digest=chain(d for r in kept for d in r.row_digests),
+        row_flags=_by_name(counters.row_flags),
+        skipped=len(skipped) + sum(len(result.skipped) for result in results),
+        notices=sum(len(result.notices) for result in results),
+        storage_digest=chain_digests(digest for result in kept for digest in result.storage_digests),
+        rows_digest=chain_digests(digest for result in kept for digest in result.row_digests),
     )
 
 
-def _talk(counts: Counter[str], chunk_s: float) -> Talk:
-    minutes = counts["chunks"] * chunk_s / 60
-    spoken = counts["spoken_samples"]
-    offsets = {int(tenths): count for tenths, count in _named(counts, "floor_offset_").items()}
+def _sessions(results: Sequence[SessionResult], kept: Sequence[SessionResult]) -> SessionReport:
+    return SessionReport(
+        kept=len(kept),
+        dropped=sum(result.status == "dropped" for result in results),
+        failed=sum(result.status == "failed" for result in results),
+        tracks=sum(result.tracks for result in kept),
+        hours=round(sum(result.samples for result in kept) / HEARD_HZ / 3600, 6),
+    )
+
+
+def _alignment(counters: ProofCounters, method: str) -> AlignmentReport:
+    alignment = counters.alignment
+    return AlignmentReport(
+        method=method,
+        utterances=alignment.utterances,
+        aligned=alignment.aligned,
+        fallbacks=_by_name(alignment.fallbacks),
+    )
+
+
+def _placement(counters: ProofCounters, chunk_s: float) -> PlacementReport:
+    errors = placement_errors(counters.errors)
+    return PlacementReport(
+        tokens=sum(counters.errors.values()),
+        mean_error_s=round(errors.mean * chunk_s, 6),
+        p95_error_s=round(errors.p95 * chunk_s, 6),
+        max_late_s=round(errors.late * chunk_s, 6),
+        max_early_s=round(errors.early * chunk_s, 6),
+        share_exact=round(errors.exact, 6),
+        tokens_first_chunk=counters.tokens_first_chunk,
+        units_flagged_lag=counters.units_flagged_lag + counters.units_dropped,
+    )
+
+
+def _coverage(counters: ProofCounters) -> CoverageReport:
+    words = counters.words + counters.words_dropped_on_request
+    return CoverageReport(
+        words=words,
+        words_in_rows=counters.words,
+        share=round(counters.words / words, 6) if words else 1.0,
+        tokens_dropped=counters.text_tokens - sum(counters.errors.values()),
+        tokens_dropped_on_request=counters.tokens_dropped_on_request,
+        units_dropped_on_request=counters.units_dropped,
+    )
+
+
+def _talk(counters: ProofCounters, chunk_s: float) -> TalkReport:
+    minutes = counters.chunks * chunk_s / 60
 
     def a_minute(kind: str) -> float:
-        return round(counts[f"segments_{kind}"] / minutes, 6) if minutes else 0.0
+        return round(counters.segments_by_kind[kind] / minutes, 6) if minutes else 0.0
 
-    return Talk(
-        overlap_share=round(counts["overlapped_samples"] / spoken, 6) if spoken else 0.0,
+    spoken = counters.spoken_samples
+    return TalkReport(
+        overlap_share=round(counters.overlapped_samples / spoken, 6) if spoken else 0.0,
         turns_a_minute=a_minute("turn"),
         backchannels_a_minute=a_minute("backchannel"),
         interruptions_a_minute=a_minute("interruption"),
-        floor_offset_s={f"{tenths / 10:.1f}": offsets[tenths] for tenths in sorted(offsets)},
+        floor_offset_s={f"{tenths / 10:.1f}": count for tenths, count in sorted(counters.floor_offsets.items())},
     )
 
 
-def _named(counts: Counter[str], prefix: str) -> dict[str, int]:
-    return {k.removeprefix(prefix): v for k, v in sorted(counts.items()) if k.startswith(prefix)}
+def _chunks(counters: ProofCounters, encoder_tokens: int) -> ChunkReport:
+    return ChunkReport(
+        chunks=counters.chunks,
+        silent_share=round(counters.used[0] / counters.chunks, 6) if counters.chunks else 1.0,
+        text_tokens=counters.text_tokens,
+        used={str(tokens): chunks for tokens, chunks in sorted(counters.used.items())},
+        encoder_tokens_per_chunk=encoder_tokens,
+        extended=counters.extended_chunks,
+    )
+
+
+def _audio(counters: ProofCounters) -> AudioReport:
+    return AudioReport(
+        tracks_padded=counters.tracks_padded,
+        padded_s=_seconds(counters.padded_samples),
+        tracks_mixed_down=counters.tracks_mixed_down,
+        tracks_clipped=counters.tracks_clipped,
+        clipped_samples=counters.clipped_samples,
+        tracks_silent=counters.tracks_silent,
+        non_finite_samples=counters.non_finite_samples,
+        missing_embeddings=counters.tracks_without_embedding,
+    )
+
+
+def _crosstalk(counters: ProofCounters) -> CrosstalkReport:
+    return CrosstalkReport(
+        tried_s=_seconds(counters.bleed_tried_samples),
+        bleed_s=_seconds(counters.bleed_samples),
+        share=round(counters.bleed_samples / max(1, counters.bleed_tried_samples), 6),
+        tracks=counters.tracks_with_bleed,
+        gated_s=_seconds(counters.gated_samples),
+    )
+
+
+def _seconds(samples: int) -> float:
+    return round(samples / HEARD_HZ, 6)
+
+
+def _by_name(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items()))

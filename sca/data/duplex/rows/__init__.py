@@ -1,1 +1,1 @@
-"""From words and segments to rows on the grid."""
+"""From timed words to training rows on the grid."""

@@ -1,13 +1,13 @@
-"""Training rows: the windows of one side of a session, with their tokens on the grid.
+"""Build training rows: the windows of one side of a session, with their tokens on the grid.
 
-Pure. A row knows chunks and tokens, not audio: `input_ids` is the system prompt, then for every chunk the audio placeholders
-and either one silence token or `capacity` tokens, of which the ones after the text are silence. Where control tokens are asked
-for, hold stands in place of the one silence while the speaker speaks on, and start and stop are placed like text.
+Pure. A row contains chunks and tokens, not audio: `input_ids` is the system prompt, then for every chunk the audio placeholders and
+either one silence token or `capacity` tokens, of which those after the text are silence. With control tokens enabled, hold replaces
+the single silence token of a chunk while the speaker is speaking, and start and stop are placed like text.
 """
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,27 +15,34 @@ from numpy.typing import NDArray
 
 from sca.control_tokens import NO_CONTROLS, Controls
 from sca.data.duplex.model.labels import BACKCHANNEL, Label
-from sca.data.duplex.model.rows import Dropped, Row, Segment, SegmentWord
+from sca.data.duplex.model.rows import DroppedSegment, PlacedToken, PlacedWord, Row, Segment
 from sca.data.duplex.model.units import Unit
-from sca.data.duplex.rows.placement import Cursor, place_unit, token_words, wanted_slots
+from sca.data.duplex.rows.placement import Cursor, place_tokens, token_words, wanted_chunks
 from sca.data.duplex.rows.windows import Window
 from sca.tokenizer import TextTokenizer
 
-__all__ = [
-    "Layout",
-    "TokenizedUnit",
-    "interleave",
-    "last_slot",
-    "make_row",
-    "tokenize_units",
-]
+__all__ = ["Layout", "TokenizedUnit", "make_row", "tokenize_units"]
 
-_PAST_END = 1 << 30  # a unit that goes on in the next row is spoken to this row's end
+_UNTIL_ROW_END = 1 << 30  # a unit that continues in the next row is spoken until the end of this one
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What rows are made of. frames: audio tokens a chunk.   capacity: text tokens a chunk.   lead, pull, max_lag: chunks."""
+    """The parameters of row building.
+
+    Attributes:
+        chunk_samples: Samples of a chunk at 16 kHz.
+        frames: Audio placeholders per chunk.
+        capacity: Text tokens per chunk.
+        lead: Chunks that a token precedes the chunk of its word's onset.
+        pull: Most chunks that a token is moved backwards to make room.
+        max_lag: Chunks of lag above which a segment is flagged, or dropped.
+        drop_late_units: Whether segments that lag more are dropped.
+        silence_id: Silence token.
+        placeholder: Audio placeholder.
+        prompt_ids: Tokens of the system prompt.
+        controls: Control tokens.
+    """
 
     chunk_samples: int
     frames: int
@@ -52,11 +59,17 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class TokenizedUnit:
-    """A unit with its tokens: `ids`, and for each the index of the word it belongs to.
+    """A unit and its tokens.
 
-    `first_word`: how many words the speaker said before it in the session.
-    `anchors`: per word the sample that decides which row it falls into: its start, or that of the word before where a token
-    reaches across both (scripts without spaces), so that no row ends inside a token or a character.
+    Attributes:
+        unit: The unit.
+        ids: Its tokens.
+        owners: Index of the word that each token belongs to.
+        anchors: For each word the sample that decides which row it falls into: its start, or the anchor of the word before if a
+            token spans both (scripts without spaces). So no row ends inside a token or a character.
+        first_word: Words of the speaker before this unit.
+        leading_space: Whether the tokens begin with a space.
+        label: Label of the unit.
     """
 
     unit: Unit
@@ -69,17 +82,17 @@ class TokenizedUnit:
 
 
 def tokenize_units(units: Sequence[Unit], labels: Sequence[Label], tokenizer: TextTokenizer) -> list[TokenizedUnit]:
-    """Tokenize each unit once, whole: with a leading space unless it is the speaker's first."""
-    spoken: list[TokenizedUnit] = []
-    said = 0
+    """Tokenize each unit as a whole, with a leading space except for the first unit of the speaker."""
+    tokenized: list[TokenizedUnit] = []
+    first_word = 0
     for n, (unit, label) in enumerate(zip(units, labels, strict=True)):
         space = n > 0
         ids, offsets = tokenizer.encode_with_offsets(f" {unit.text}" if space else unit.text)
         owners = token_words(unit, offsets, int(space))
         anchors = _anchors(unit, offsets, owners, int(space))
-        spoken.append(TokenizedUnit(unit, tuple(ids), tuple(owners), anchors, said, space, label))
-        said += len(unit.words)
-    return spoken
+        tokenized.append(TokenizedUnit(unit, tuple(ids), tuple(owners), anchors, first_word, space, label))
+        first_word += len(unit.words)
+    return tokenized
 
 
 def _anchors(unit: Unit, offsets: Sequence[tuple[int, int]], owners: Sequence[int], shift: int) -> tuple[int, ...]:
@@ -88,149 +101,183 @@ def _anchors(unit: Unit, offsets: Sequence[tuple[int, int]], owners: Sequence[in
         first_token.setdefault(owner, i)
     anchors: list[int] = []
     for n, word in enumerate(unit.words):
-        at = first_token.get(n)
-        own = n == 0 or (at is not None and offsets[at - 1][1] <= word.at + shift)
-        start = word.start if own else anchors[-1]
+        token = first_token.get(n)
+        starts_token = n == 0 or (token is not None and offsets[token - 1][1] <= word.char_start + shift)
+        start = word.start if starts_token else anchors[-1]
         anchors.append(max(start, anchors[-1]) if anchors else start)
     return tuple(anchors)
 
 
-def make_row(window: Window, last: bool, spoken: Sequence[TokenizedUnit], layout: Layout) -> Row:
-    """Place the words that start in `window` (and, in the `last` window, any that start later) and write the row."""
-    until = None if last else window.last * layout.chunk_samples
-    since = window.first * layout.chunk_samples
+def make_row(window: Window, last: bool, units: Sequence[TokenizedUnit], layout: Layout) -> Row:
+    """Build the row of a window from the words that start in it.
+
+    Args:
+        window: The window.
+        last: Whether it is the last window of the session. It also gets the words that start after it.
+        units: All units of the speaker, in time order.
+        layout: The parameters of row building.
+    """
     cursor = Cursor(window.first)
     segments: list[Segment] = []
-    dropped: list[Dropped] = []
+    dropped: list[DroppedSegment] = []
     flags = list(window.flags)
-    for unit in spoken:
-        first = 0 if window.first == 0 else bisect_left(unit.anchors, since)
-        end = len(unit.anchors) if until is None else bisect_left(unit.anchors, until)
-        if first >= end:
-            continue
-        segment, after = _place(unit, first, end, window, cursor, layout)
+    for unit, first, end in _parts_in(window, last, units, layout.chunk_samples):
+        segment, after = _place_part(unit, first, end, window, cursor, layout)
         if segment.lag > layout.max_lag:
             flags.append("lag")
             if layout.drop_late_units:
-                words = segment.words
-                span = words[0].word.start, max(w.word.end for w in words)
-                dropped.append(Dropped(segment.text, *span, len(segment.ids), segment.first_word, len(words)))
+                dropped.append(_dropped(segment))
                 continue
         if end - first < len(unit.anchors):
             flags.append("split_unit")
         segments.append(segment)
         cursor = after
     planned = window.last - window.first
-    placed = [pair for segment in segments for pair in _tokens(segment)]
-    n_chunks = max(planned, placed[-1][1] + 1 if placed else 0)
+    tokens = [token for segment in segments for token in segment.all_tokens]
+    n_chunks = max(planned, tokens[-1].chunk + 1 if tokens else 0)
     if n_chunks > planned:
         flags.append("extended")
-    held = [range(s.speaks[0], min(s.speaks[1] + 1, n_chunks)) for s in segments]
-    ids = interleave([t for t, _ in placed], [c for _, c in placed], n_chunks, layout, held)
     return Row(
-        window.first, n_chunks, n_chunks - planned, ids, tuple(segments), tuple(dropped), tuple(dict.fromkeys(flags))
+        first=window.first,
+        n_chunks=n_chunks,
+        extended=n_chunks - planned,
+        input_ids=_input_ids(tokens, n_chunks, [segment.spoken_chunks for segment in segments], layout),
+        segments=tuple(segments),
+        dropped=tuple(dropped),
+        flags=tuple(dict.fromkeys(flags)),
     )
 
 
-def _place(
-    unit: TokenizedUnit, first: int, until: int, window: Window, cursor: Cursor, layout: Layout
+def _parts_in(
+    window: Window, last: bool, units: Sequence[TokenizedUnit], chunk_samples: int
+) -> Iterator[tuple[TokenizedUnit, int, int]]:
+    """Yield the units with words in a window, and the range `[first, end)` of these words."""
+    since = window.first * chunk_samples
+    until = None if last else window.last * chunk_samples
+    for unit in units:
+        first = 0 if window.first == 0 else bisect_left(unit.anchors, since)
+        end = len(unit.anchors) if until is None else bisect_left(unit.anchors, until)
+        if first < end:
+            yield unit, first, end
+
+
+def _dropped(segment: Segment) -> DroppedSegment:
+    words = [word.word for word in segment.words]
+    return DroppedSegment(
+        text=segment.text,
+        start=words[0].start,
+        end=max(word.end for word in words),
+        n_tokens=len(segment.tokens),
+        first_word=segment.first_word,
+        n_words=len(words),
+    )
+
+
+def _place_part(
+    unit: TokenizedUnit, first: int, end: int, window: Window, cursor: Cursor, layout: Layout
 ) -> tuple[Segment, Cursor]:
-    """Place words `[first, until)` of a unit; slots in the segment count from the window's first chunk."""
+    """Place words `[first, end)` of a unit and the control tokens around them.
+
+    Returns:
+        The segment, its chunks counted from the window's first chunk, and the first free place after it.
+    """
     origin = window.first
-    picked = [i for i, owner in enumerate(unit.owners) if first <= owner < until]
-    all_wanted = wanted_slots(unit.unit, unit.owners, layout.chunk_samples, layout.lead)
+    begins, ends = first == 0, end == len(unit.anchors)
+    picked = [i for i, owner in enumerate(unit.owners) if first <= owner < end]
+    all_wanted = wanted_chunks(unit.unit, unit.owners, layout.chunk_samples, layout.lead)
     wanted = [max(all_wanted[i], origin) for i in picked]
-    opening = layout.controls.opening(backchannel=unit.label.kind == BACKCHANNEL) if first == 0 else None
-    closing = layout.controls.stop if until == len(unit.anchors) else None
-    ends = last_slot(max(word.end for word in unit.unit.words[first:until]), layout.chunk_samples, layout.lead)
-    ends = max([min(ends, window.last - 1), *wanted[-1:], origin])
-    before, after = int(opening is not None), int(closing is not None)
-    placed = place_unit(
-        [*wanted[:1] * before, *wanted, *[ends] * after], cursor, capacity=layout.capacity, pull=layout.pull
-    )
-    every = tuple(slot - origin for slot in placed.slots)
-    every_place = _places(every, cursor, origin)
-    own = slice(before, len(every) - after)
-    slots, places = every[own], every_place[own]
-    lag = max((slot + origin - want for slot, want in zip(slots, wanted, strict=True)), default=0)
-    speaks = (
-        every[0] if first == 0 else 0,
-        max(every[-1], ends - origin) if until == len(unit.anchors) else _PAST_END,
-    )
-    words: list[SegmentWord] = []
-    at = 0
-    counts = Counter(unit.owners[i] for i in picked)
-    for index in range(first, until):
-        count = counts[index]
-        chunk, k = places[min(at, len(places) - 1)] if places else (cursor.slot - origin, 0)
-        words.append(SegmentWord(unit.unit.words[index], chunk, k, count))
-        at += count
-    text = unit.unit.text[unit.unit.words[first].at : unit.unit.words[until - 1].until]
-    space = unit.leading_space or first > 0
-    # Where a split falls in a script without spaces, the second part has none before it.
-    if first > 0 and unit.unit.words[first].at == unit.unit.words[first - 1].until:
-        space = False
-    ids = tuple(unit.ids[i] for i in picked)
+    opening = layout.controls.opening(backchannel=unit.label.kind == BACKCHANNEL) if begins else None
+    closing = layout.controls.stop if ends else None
+    speech_end = max(word.end for word in unit.unit.words[first:end])
+    # Speech that ends in the lead of the next window, or before its last token, ends with this window or with that token.
+    last_spoken = max(min(_chunk_of_end(speech_end, layout), window.last - 1), wanted[-1])
+    ids = [opening, *(unit.ids[i] for i in picked), closing]
+    targets = [wanted[0], *wanted, last_spoken]
+    used = [(token, target) for token, target in zip(ids, targets, strict=True) if token is not None]
+    placed = place_tokens([target for _, target in used], cursor, capacity=layout.capacity, pull=layout.pull)
+    tokens = _placed_tokens([token for token, _ in used], placed.chunks, cursor, origin)
+    text_tokens = tokens[opening is not None : len(tokens) - (closing is not None)]
+    last_chunk = max(tokens[-1].chunk, last_spoken - origin) if ends else _UNTIL_ROW_END
     return Segment(
-        text=text,
-        leading_space=space,
+        text=_text_of(unit.unit, first, end),
+        leading_space=_has_leading_space(unit, first),
         first_word=unit.first_word + first,
-        words=tuple(words),
-        ids=ids,
-        slots=slots,
-        ks=tuple(k for _, k in places),
+        words=_placed_words(unit, range(first, end), picked, text_tokens),
+        tokens=tuple(text_tokens),
         label=unit.label,
-        lag=lag,
-        opening=None if opening is None else (opening, every[0]),
-        closing=None if closing is None else (closing, every[-1]),
-        speaks=speaks,
+        lag=max(token.chunk + origin - target for token, target in zip(text_tokens, wanted, strict=True)),
+        opening=None if opening is None else tokens[0],
+        closing=None if closing is None else tokens[-1],
+        spoken_chunks=(tokens[0].chunk if begins else 0, last_chunk),
     ), placed.after
 
 
-def last_slot(end: int, chunk_samples: int, lead: int) -> int:
-    """The chunk in which speech that ends at sample `end` ends, counted as words' own chunks are: `lead` before its sound."""
-    return (end - 1) // chunk_samples - lead
+def _chunk_of_end(end: int, layout: Layout) -> int:
+    """Return the chunk of speech that ends at sample `end`, `lead` chunks before its sound like the tokens of words."""
+    return (end - 1) // layout.chunk_samples - layout.lead
 
 
-def _tokens(segment: Segment) -> list[tuple[int, int]]:
-    """All tokens of a segment as (id, chunk), its control tokens around its text."""
-    found = [segment.opening, *zip(segment.ids, segment.slots, strict=True), segment.closing]
-    return [token for token in found if token is not None]
-
-
-def _places(slots: Sequence[int], cursor: Cursor, origin: int) -> list[tuple[int, int]]:
-    """(chunk, k) of tokens whose chunks are given, where `cursor` says what its chunk already holds."""
-    places: list[tuple[int, int]] = []
-    chunk, k = cursor.slot - origin, cursor.used
-    for slot in slots:
-        if slot != chunk:
-            chunk, k = slot, 0
-        places.append((chunk, k))
+def _placed_tokens(ids: Sequence[int], chunks: Sequence[int], cursor: Cursor, origin: int) -> list[PlacedToken]:
+    """Return tokens with their places. `cursor` gives the places taken in its chunk; chunks are counted from `origin`."""
+    tokens: list[PlacedToken] = []
+    chunk, k = cursor.chunk, cursor.used
+    for token, at in zip(ids, chunks, strict=True):
+        if at != chunk:
+            chunk, k = at, 0
+        tokens.append(PlacedToken(token, chunk - origin, k))
         k += 1
-    return places
+    return tokens
 
 
-def interleave(
-    tokens: Sequence[int], slots: Sequence[int], n_chunks: int, layout: Layout, held: Sequence[range] = ()
+def _placed_words(
+    unit: TokenizedUnit, indices: range, picked: Sequence[int], tokens: Sequence[PlacedToken]
+) -> tuple[PlacedWord, ...]:
+    counts = Counter(unit.owners[i] for i in picked)
+    words: list[PlacedWord] = []
+    at = 0
+    for index in indices:
+        place = tokens[min(at, len(tokens) - 1)]
+        words.append(PlacedWord(unit.unit.words[index], place.chunk, place.k, counts[index]))
+        at += counts[index]
+    return tuple(words)
+
+
+def _text_of(unit: Unit, first: int, end: int) -> str:
+    return unit.text[unit.words[first].char_start : unit.words[end - 1].char_end]
+
+
+def _has_leading_space(unit: TokenizedUnit, first: int) -> bool:
+    if first == 0:
+        return unit.leading_space
+    # In a script without spaces a unit can be split where there is no space.
+    words = unit.unit.words
+    return words[first].char_start > words[first - 1].char_end
+
+
+def _input_ids(
+    tokens: Sequence[PlacedToken], n_chunks: int, spoken: Sequence[tuple[int, int]], layout: Layout
 ) -> NDArray[np.int32]:
-    """`input_ids` int32: the prompt, then per chunk `frames` placeholders and one silence or `capacity` tokens.
+    """Return the tokens of a row.
 
-    held: chunks in which the speaker speaks; where they have no tokens they get the hold token, if there is one.
+    Args:
+        tokens: Text and control tokens in order.
+        n_chunks: Chunks of the row.
+        spoken: First and last chunk of each segment. Its chunks without tokens get the hold token, if it is enabled.
+        layout: The parameters of row building.
+
+    Returns:
+        int32 `(n,)`: the prompt, then for each chunk `frames` placeholders and one silence token or `capacity` tokens.
     """
-    used = np.bincount(np.asarray(slots, np.int64), minlength=n_chunks) if len(slots) else np.zeros(n_chunks, np.int64)
-    spoken = np.where(used > 0, layout.capacity, 1)
-    starts = np.concatenate(([0], np.cumsum(layout.frames + spoken)))
+    chunks = np.array([token.chunk for token in tokens], np.int64)
+    used = np.bincount(chunks, minlength=n_chunks)
+    sizes = layout.frames + np.where(used > 0, layout.capacity, 1)
+    starts = np.concatenate(([0], np.cumsum(sizes)))
     body = np.full(int(starts[-1]), layout.silence_id, np.int32)
-    heard = starts[:-1, None] + np.arange(layout.frames)
-    body[heard.ravel()] = layout.placeholder
+    body[starts[:-1, None] + np.arange(layout.frames)] = layout.placeholder
     if layout.controls.hold is not None:
-        for chunks in held:
-            empty = [chunk for chunk in chunks if not used[chunk]]
+        for first, last in spoken:
+            empty = [chunk for chunk in range(first, min(last + 1, n_chunks)) if not used[chunk]]
             body[starts[empty] + layout.frames] = layout.controls.hold
-    if len(slots):
-        chunk = np.asarray(slots, np.int64)
-        # The k-th token of a chunk: its index less the index of the chunk's first.
-        first = np.concatenate(([0], np.cumsum(used)[:-1]))
-        k = np.arange(len(chunk)) - first[chunk]
-        body[starts[chunk] + layout.frames + k] = tokens
+    places = np.array([token.k for token in tokens], np.int64)
+    body[starts[chunks] + layout.frames + places] = [token.id for token in tokens]
     return np.concatenate((np.asarray(layout.prompt_ids, np.int32), body))

@@ -1,4 +1,4 @@
-"""From settings to what each step needs: the row layout, the window plan, the proof's context."""
+"""Derive the parameters of row building from the settings: the row layout and the window plan."""
 
 from sca.config import Settings
 from sca.control_tokens import controls_of
@@ -6,18 +6,18 @@ from sca.data.duplex.rows.assemble import Layout
 from sca.data.duplex.rows.windows import WindowPlan
 from sca.errors import ConfigError
 from sca.tokenizer import TextTokenizer, system_turn
-from sca.units import HEARD_HZ
+from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = ["layout_of", "prompt_ids", "window_plan"]
 
 
 def prompt_ids(settings: Settings, tokenizer: TextTokenizer) -> tuple[int, ...]:
-    """The tokens every row begins with: the system prompt as a chat turn, or none."""
+    """Return the tokens that every row begins with: the system prompt as a chat turn, or none."""
     return system_turn(tokenizer, settings.duplex.system_prompt)
 
 
 def layout_of(settings: Settings, tokenizer: TextTokenizer) -> Layout:
-    """What rows are made of."""
+    """Return the row layout of the settings."""
     grid, duplex = settings.grid, settings.duplex
     return Layout(
         chunk_samples=grid.heard_samples,
@@ -35,16 +35,20 @@ def layout_of(settings: Settings, tokenizer: TextTokenizer) -> Layout:
 
 
 def window_plan(settings: Settings, tokenizer: TextTokenizer) -> WindowPlan:
-    """How long windows may be, in chunks. Raises `ConfigError` when no window fits `max_tokens`."""
+    """Return the window plan of the settings.
+
+    Raises:
+        ConfigError: No window fits `max_tokens`.
+    """
     grid, duplex = settings.grid, settings.duplex
-    # The longest a row can be: every chunk full of text.
+    # A row is longest if every chunk is full of text.
     room = duplex.max_tokens - len(prompt_ids(settings, tokenizer))
     most = room // (grid.frames_per_chunk + duplex.text_tokens_per_chunk)
     if duplex.window_s is None:
         low, high, segments, turns = most, most, None, 0
     else:
         shortest_s, longest_s = duplex.window_s
-        # Rounded inwards, so that the seconds asked for are kept.
+        # Rounded inwards, so that the bounds in seconds hold.
         low = int(-(-shortest_s // float(grid.chunk_s)))
         high = min(most, int(longest_s / float(grid.chunk_s) + 1e-9))
         segments, turns = duplex.max_segments, duplex.min_turns
@@ -57,7 +61,7 @@ def window_plan(settings: Settings, tokenizer: TextTokenizer) -> WindowPlan:
         min_chunks=min(low, high),
         max_chunks=high,
         max_segments=segments,
-        min_silence=round(duplex.min_silence_s * HEARD_HZ),
+        min_silence=seconds_to_samples(duplex.min_silence_s, HEARD_HZ),
         chunk_samples=grid.heard_samples,
         lead=duplex.lead_chunks,
         min_turns=turns,

@@ -1,9 +1,9 @@
-"""Where each text token goes on the grid. Pure: integers in, integers out.
+"""Placement of text tokens on the grid. Pure: integers in, integers out.
 
-A token belongs to the word it is part of and wants the chunk `lead` before the one its word starts in, so that with a lead
-of one chunk the model says it before it could have heard it. At most `capacity` tokens fit a chunk, and order is kept, so a
-quick word pushes its neighbours: first backwards, where the pull is bounded (a token must not run ahead of its sound),
-then forwards, first in first out. No token is dropped.
+A token belongs to the word it is part of. It should be in the chunk `lead` before the one in which its word starts; with a lead of
+one chunk the model produces it before the word is audible. A chunk has room for `capacity` tokens and the order is kept, so fast
+words push their neighbours: first backwards by at most `pull` chunks (a token must not run ahead of its sound), then forwards, first
+in first out. No token is dropped.
 """
 
 from collections.abc import Sequence
@@ -11,31 +11,35 @@ from dataclasses import dataclass
 
 from sca.data.duplex.model.units import Unit
 
-__all__ = ["Cursor", "Placed", "place_unit", "token_words", "wanted_slots"]
+__all__ = ["Cursor", "Placement", "place_tokens", "token_words", "wanted_chunks"]
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The first free place: chunk `slot`, of which `used` places are taken."""
+    """The first free place: a chunk, and how many of its places are taken."""
 
-    slot: int
+    chunk: int
     used: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """Slots of a unit's tokens, in order, and the cursor after the last."""
+class Placement:
+    """The chunks of placed tokens, in order, and the first free place after them."""
 
-    slots: tuple[int, ...]
+    chunks: tuple[int, ...]
     after: Cursor
 
 
 def token_words(unit: Unit, offsets: Sequence[tuple[int, int]], shift: int) -> list[int]:
-    """The index of the word each token belongs to.
+    """Return for each token the index of the word it belongs to.
 
-    `offsets` are character ranges in the text that was tokenized, which has `shift` characters (a leading space) before the
-    unit's own. A token belongs to the word its first character that is not a space is in; one that is only a space to the
-    word after it. The pieces of a character that takes several tokens all report that character.
+    A token belongs to the word that contains its first character that is not a space; a token of spaces only belongs to the word
+    after it. The parts of a character that takes several tokens all have the range of that character.
+
+    Args:
+        unit: The unit.
+        offsets: Character range of each token in the tokenized text.
+        shift: Characters of the tokenized text before the text of the unit (a leading space).
     """
     owners: list[int] = []
     word = 0
@@ -45,52 +49,61 @@ def token_words(unit: Unit, offsets: Sequence[tuple[int, int]], shift: int) -> l
         stop = end - shift
         while at < stop and unit.text[at].isspace():
             at += 1
-        # Words cover every character but the spaces, so the first word that ends past `at` is the owner, also for a lone space.
-        while word < len(words) - 1 and words[word].until <= at:
+        # Words cover every character except spaces, so the owner is the first word that ends after `at`.
+        while word < len(words) - 1 and words[word].char_end <= at:
             word += 1
         owners.append(word)
     return owners
 
 
-def wanted_slots(unit: Unit, owners: Sequence[int], chunk_samples: int, lead: int) -> list[int]:
-    """`floor(word start / chunk) - lead` for every token, counted from the start of the session; can be negative."""
-    slots = [word.start // chunk_samples - lead for word in unit.words]
-    for i in range(1, len(slots)):  # given times may repeat an onset but must not run back
-        slots[i] = max(slots[i], slots[i - 1])
-    return [slots[owner] for owner in owners]
+def wanted_chunks(unit: Unit, owners: Sequence[int], chunk_samples: int, lead: int) -> list[int]:
+    """Return for each token `floor(word start / chunk) - lead`, counted in the session. Can be negative.
 
-
-def place_unit(wanted: Sequence[int], free: Cursor, *, capacity: int, pull: int) -> Placed:
-    """Place a unit's tokens, none before `free`.
-
-    wanted: non-decreasing slots.   capacity: tokens a chunk holds.   pull: how many chunks before its wanted slot a token may
-    be moved to make room for those after it.
+    Args:
+        unit: The unit.
+        owners: Index of the word of each token.
+        chunk_samples: Samples of a chunk at 16 kHz.
+        lead: Lead in chunks.
     """
-    targets = _pull_back(wanted, capacity, pull)
-    slots: list[int] = []
-    slot, used = free.slot, free.used
-    for target in targets:
-        if target > slot:
-            slot, used = target, 0
+    chunks = [word.start // chunk_samples - lead for word in unit.words]
+    for i in range(1, len(chunks)):  # onsets given by a corpus can repeat or even decrease; chunks must not decrease
+        chunks[i] = max(chunks[i], chunks[i - 1])
+    return [chunks[owner] for owner in owners]
+
+
+def place_tokens(wanted: Sequence[int], free: Cursor, *, capacity: int, pull: int) -> Placement:
+    """Place the tokens of a unit, none before `free`.
+
+    Args:
+        wanted: The chunk that each token should be in, non-decreasing.
+        free: The first free place.
+        capacity: Tokens that a chunk has room for.
+        pull: Most chunks that a token is moved backwards to make room for those after it.
+    """
+    chunks: list[int] = []
+    chunk, used = free.chunk, free.used
+    for target in _pull_back(wanted, capacity, pull):
+        if target > chunk:
+            chunk, used = target, 0
         elif used == capacity:
-            slot, used = slot + 1, 0
-        slots.append(slot)
+            chunk, used = chunk + 1, 0
+        chunks.append(chunk)
         used += 1
-    return Placed(tuple(slots), Cursor(slot, used))
+    return Placement(tuple(chunks), Cursor(chunk, used))
 
 
 def _pull_back(wanted: Sequence[int], capacity: int, pull: int) -> list[int]:
-    """From the last token to the first: the latest free slot not after the wanted one, at most `pull` before it."""
+    """Move tokens backwards, from the last to the first: to the latest free chunk, at most `pull` before the wanted one."""
     targets = [0] * len(wanted)
-    slot, used = None, 0
+    chunk, used = None, 0
     for i in range(len(wanted) - 1, -1, -1):
         latest = wanted[i]
-        if slot is not None and latest >= slot:
-            latest = slot if used < capacity else slot - 1
-        # Beyond the pull a token stays; the slot may now be too full, and the forward pass will spread it.
+        if chunk is not None and latest >= chunk:
+            latest = chunk if used < capacity else chunk - 1
+        # At the limit of the pull the token stays, even if its chunk is now too full: the forward pass distributes it.
         target = max(latest, wanted[i] - pull)
-        if target != slot:
-            slot, used = target, 0
+        if target != chunk:
+            chunk, used = target, 0
         used += 1
         targets[i] = target
     return targets

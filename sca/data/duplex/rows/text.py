@@ -1,46 +1,46 @@
-"""Transcript text: what is spoken, what is only a tag, where its words are, and what belongs together as a unit.
+"""Transcript text: remove tags, find words, join utterances to units.
 
-Pure functions over strings and times in samples at 16 kHz. Knows nothing of tokens, chunks or files.
+Pure functions over strings and times in samples at 16 kHz.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sca.data.duplex.model.units import Unit, UnitWord
 
 __all__ = ["Cleaned", "Tag", "clean", "make_units", "split_words"]
 
-# Corpora mark what is not speech in capitals or stars: [SONANT], [ENS], [LAUGH/], [*]. Lower case in brackets stays: it is text.
+# Corpora mark what is not speech in capitals or stars: [SONANT], [ENS], [LAUGH/], [*]. Lower case in brackets is text.
 _TAG = re.compile(r"\[(?:/?[A-Z][A-Z0-9_/ -]{0,30}|\*{1,4})\]")
 _SPACES = re.compile(r"\s+")
-# Control and format characters carry no sound. Joiners stay: they change how emoji and Indic or Persian words are written.
+# Control and format characters have no sound. Joiners stay: they change how emoji and Indic or Persian words are written.
 _SILENT_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _JOINERS = frozenset("\u200c\u200d")
-# Scripts written without spaces: every character is a word of its own, with the punctuation that leans on it.
+# Scripts written without spaces: every character is a word, with the punctuation attached to it.
 _CJK = "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[^\w\s]*[{_CJK}][^\w\s]*|[^\s{_CJK}]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A tag that was taken out: its text, and the offset in the cleaned text where it stood."""
+    """A tag that was removed: its text, and its offset in the cleaned text."""
 
     text: str
-    at: int
+    offset: int
 
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """Spoken text (NFC, single spaces, no tags) and the map of the tags that were in it."""
+    """Spoken text (NFC, single spaces, no tags) and the tags that were removed from it."""
 
     text: str
     tags: tuple[Tag, ...]
 
 
 def clean(raw: str) -> Cleaned:
-    """Take tags and characters without sound out of `raw`; NFC because the tokenizer gives NFC back."""
+    """Remove tags and characters without sound, and normalise to NFC, because the tokenizer returns NFC."""
     pieces: list[str] = []
     tags: list[Tag] = []
     length = 0
@@ -54,13 +54,13 @@ def clean(raw: str) -> Cleaned:
                 length += len(piece)
 
     at = 0
-    normal = _spoken(unicodedata.normalize("NFC", raw))
-    for match in _TAG.finditer(normal):
-        add(normal[at : match.start()])
+    text = _spoken(unicodedata.normalize("NFC", raw))
+    for match in _TAG.finditer(text):
+        add(text[at : match.start()])
         tags.append(Tag(match.group(), length))
         at = match.end()
-    add(normal[at:])
-    # Taking a tag out can bring a letter and a combining mark together; a space stands between them, so NFC still holds.
+    add(text[at:])
+    # A letter and a combining mark on both sides of a tag are separated by a space, so the text is still NFC.
     return Cleaned("".join(pieces), tuple(tags))
 
 
@@ -72,17 +72,22 @@ def _spoken(text: str) -> str:
         for c in text
         if c.isspace() or c in _JOINERS or unicodedata.category(c) not in _SILENT_CATEGORIES
     ]
-    # Dropping a character between a letter and its mark lets them compose, so normalise what is left.
+    # Removing a character between a letter and its mark lets them compose.
     return unicodedata.normalize("NFC", "".join(kept))
 
 
 def split_words(text: str) -> list[tuple[int, int]]:
-    """Character ranges of the words of cleaned text; together they cover all of it but the spaces."""
+    """Return the character ranges of the words of cleaned text. Together they cover everything except spaces."""
     return [match.span() for match in _WORD.finditer(text)]
 
 
 def make_units(utterances: Iterable[tuple[str, Sequence[UnitWord]]], gap: int) -> list[Unit]:
-    """Join one speaker's timed utterances (in time order) that are less than `gap` samples apart into units."""
+    """Join the timed utterances of one speaker that are less than `gap` samples apart.
+
+    Args:
+        utterances: Text and words of each utterance, in time order.
+        gap: Samples at 16 kHz.
+    """
     units: list[Unit] = []
     for text, words in utterances:
         if not words:
@@ -90,8 +95,10 @@ def make_units(utterances: Iterable[tuple[str, Sequence[UnitWord]]], gap: int) -
         if units and words[0].start - units[-1].end < gap:
             before = units.pop()
             shift = len(before.text) + 1
-            moved = tuple(UnitWord(w.text, w.at + shift, w.until + shift, w.start, w.end, w.source) for w in words)
-            units.append(Unit(f"{before.text} {text}", before.words + moved))
+            moved = (
+                replace(word, char_start=word.char_start + shift, char_end=word.char_end + shift) for word in words
+            )
+            units.append(Unit(f"{before.text} {text}", (*before.words, *moved)))
         else:
             units.append(Unit(text, tuple(words)))
     return units

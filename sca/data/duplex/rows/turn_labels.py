@@ -1,4 +1,4 @@
-"""What a stretch of speech does in a conversation: takes a turn, nods along, or breaks in. Pure: spans in samples at 16 kHz."""
+"""Label units as turns, backchannels or interruptions. Pure: spans in samples at 16 kHz."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -9,35 +9,42 @@ from sca.units import HEARD_HZ
 
 __all__ = ["label"]
 
-
-# A backchannel is at most a second and three words; the other one was speaking when it began (or had stopped for less than
-# 0.2 s) and is speaking again within half a second of its end. Bounds after Heldner & Edlund (2010), "Pauses, gaps and
-# overlaps in conversations", where very short utterances up to a second are kept apart from turns.
-_BACKCHANNEL_SAMPLES = HEARD_HZ
-_BACKCHANNEL_WORDS = 3
+# A backchannel has at most one second and three words. The other speaker is speaking when it begins (or stopped less than
+# 0.2 s ago) and speaks again within half a second after it. Bounds after Heldner & Edlund (2010), "Pauses, gaps and
+# overlaps in conversations", who separate very short utterances of up to a second from turns.
+_MAX_BACKCHANNEL = HEARD_HZ
+_MAX_BACKCHANNEL_WORDS = 3
 _JUST_STOPPED = HEARD_HZ // 5
-_SPEAKS_ON = HEARD_HZ // 2
-# Starting in the last 0.2 s of the other's speech is a quick turn change, not an interruption.
-_BREAKS_IN = HEARD_HZ // 5
+_CONTINUES_WITHIN = HEARD_HZ // 2
+# A unit that begins in the last 0.2 s of the other's speech is a quick turn change, not an interruption.
+_MIN_INTERRUPTED = HEARD_HZ // 5
 
 
 def label(span: Span, n_words: int, other: Sequence[Span]) -> Label:
-    """Label one unit of speech against the other speaker's units (in order, none over the next)."""
+    """Label one unit.
+
+    Args:
+        span: Samples of the unit.
+        n_words: Number of its words.
+        other: Spans in which the other speaker speaks, in order and disjoint.
+    """
     start, end = span
     length = max(1, end - start)
     began = bisect_right(other, start, key=lambda o: o[0])
-    # Only what ends after this begins, and begins soon enough after this ends, can matter.
+    # Only spans that end after this one begins, and begin soon enough after it ends, have an effect.
     near = other[
-        bisect_right(other, start, key=lambda o: o[1]) : bisect_right(other, end + _SPEAKS_ON, key=lambda o: o[0])
+        bisect_right(other, start, key=lambda o: o[1]) : bisect_right(
+            other, end + _CONTINUES_WITHIN, key=lambda o: o[0]
+        )
     ]
     overlapped = sum(max(0, min(end, e) - max(start, s)) for s, e in near)
     last_end = other[began - 1][1] if began else None
     offset = None if last_end is None else start - last_end
     held_floor = offset is not None and offset <= _JUST_STOPPED
-    speaks_on = any(s <= end + _SPEAKS_ON and e > end for s, e in near)
-    if held_floor and speaks_on and length <= _BACKCHANNEL_SAMPLES and n_words <= _BACKCHANNEL_WORDS:
+    continues = any(s <= end + _CONTINUES_WITHIN and e > end for s, e in near)
+    if held_floor and continues and length <= _MAX_BACKCHANNEL and n_words <= _MAX_BACKCHANNEL_WORDS:
         kind = BACKCHANNEL
-    elif offset is not None and offset < -_BREAKS_IN and last_end is not None and last_end < end:
+    elif offset is not None and offset < -_MIN_INTERRUPTED and last_end is not None and last_end < end:
         kind = INTERRUPTION
     else:
         kind = TURN

@@ -1,1 +1,1 @@
-"""Files of a duplex data set: records, Arrow tables, settings."""
+"""Tables, records and settings of a data set on disk."""

@@ -1,6 +1,7 @@
-"""`settings.json`: everything that decides the bytes of a data set, kept beside it."""
+"""`settings.json`: everything that decides the bytes of a data set, stored beside it."""
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ from sca.errors import InputError
 from sca.textutil import first_line
 from sca.tokenizer import TextTokenizer, load_tokenizer
 
-__all__ = ["differences", "made_with", "read_settings", "settings_of", "tokenizer_of"]
+__all__ = ["NAME", "differences", "made_with", "read_settings", "settings_of", "tokenizer_of"]
 
 NAME = "settings.json"
 
 
 def tokenizer_of(settings: Settings) -> TextTokenizer:
-    """The tokenizer of a data set's settings; loaded once a process, since every session asks for it."""
+    """Return the tokenizer of a data set. Loaded once per process, because every session uses it."""
     duplex = settings.duplex
     return _load(duplex.model_path, duplex.revision, settings.paths.resolved_cache_dir)
 
@@ -31,7 +32,7 @@ def _load(model_path: str, revision: str | None, cache_dir: Path) -> TextTokeniz
 
 
 def made_with(settings: Settings, tokenizer: TextTokenizer) -> dict[str, Any]:
-    """The document: schema, grid, duplex settings, and which tokenizer by content."""
+    """Return the content of `settings.json`: schema version, settings, and the tokenizer by its content."""
     return {
         "schema_version": SCHEMA_VERSION,
         "audio": settings.audio.model_dump(mode="json"),
@@ -43,11 +44,15 @@ def made_with(settings: Settings, tokenizer: TextTokenizer) -> dict[str, Any]:
 
 
 def read_settings(root: Path) -> dict[str, Any]:
-    """What a data set was made with. Raises `InputError` when that is missing, broken or of another schema version."""
+    """Read the `settings.json` of a data set.
+
+    Raises:
+        InputError: The file is missing or broken, or has another schema version.
+    """
     path = root / NAME
     try:
-        made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = made.get("schema_version")
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        version = document.get("schema_version")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             f"{root} is not a duplex data set: it has no {NAME}", hint="sca build-duplex makes one"
@@ -58,27 +63,31 @@ def read_settings(root: Path) -> dict[str, Any]:
         older = isinstance(version, int) and version < SCHEMA_VERSION
         raise InputError(
             f"{root} has schema version {version}, this sca reads {SCHEMA_VERSION}",
-            hint="an older sca made it: build it again from its corpus with sca build-duplex --force"
+            hint="it was built by an older sca: build it again from its corpus with sca build-duplex --force"
             if older
-            else "a newer sca made it: update this one",
+            else "it was built by a newer sca: update sca",
         )
-    return made
+    return document
 
 
-def settings_of(made: dict[str, Any]) -> Settings:
-    """The settings in such a document. Raises `InputError` where they are not valid."""
+def settings_of(document: Mapping[str, Any]) -> Settings:
+    """Return the settings in the content of a `settings.json`.
+
+    Raises:
+        InputError: The settings are not valid.
+    """
     try:
         return Settings(
-            audio=AudioConfig(**made["audio"]),
-            duplex=DuplexConfig(**made["duplex"]),
-            augment=AugmentConfig(**made["augment"]),
+            audio=AudioConfig(**document["audio"]),
+            duplex=DuplexConfig(**document["duplex"]),
+            augment=AugmentConfig(**document["augment"]),
         )
     except (ValidationError, KeyError, TypeError) as error:
-        raise InputError(f"{NAME} of the data set does not hold valid settings: {first_line(error)}") from error
+        raise InputError(f"the {NAME} of the data set does not contain valid settings: {first_line(error)}") from error
 
 
-def differences(found: Any, wanted: Any, prefix: str = "") -> list[str]:
-    """Where two documents differ, as `name old, now new`."""
+def differences(found: object, wanted: object, prefix: str = "") -> list[str]:
+    """Return where two JSON documents differ, as `name old, now new`."""
     if not (isinstance(found, dict) and isinstance(wanted, dict)):
         return [f"{prefix.rstrip('.')} {found!r}, now {wanted!r}"] if found != wanted else []
     return [

@@ -1,4 +1,4 @@
-"""The control tokens of a stored row, found again by their places."""
+"""Find the control tokens of a stored row."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -9,7 +9,13 @@ __all__ = ["PlacedControlToken", "decode_controls"]
 
 
 class PlacedControlToken(NamedTuple):
-    """A control token of a row: hold, start, stop or backchannel, and its place: chunk of the row, place in the chunk."""
+    """A control token of a row.
+
+    Attributes:
+        name: `hold`, `start`, `stop` or `backchannel`.
+        chunk: Chunk of the row.
+        k: Place in the chunk, from 0.
+    """
 
     name: str
     chunk: int
@@ -17,14 +23,21 @@ class PlacedControlToken(NamedTuple):
 
 
 def decode_controls(
-    ids: Sequence[int], names: Mapping[int, str], placeholder: int, grid: Grid
+    input_ids: Sequence[int], names: Mapping[int, str], placeholder: int, grid: Grid
 ) -> Iterator[PlacedControlToken]:
-    """The control tokens in `input_ids`, in order.   names: by id."""
+    """Yield the control tokens of a row, in order.
+
+    Args:
+        input_ids: The tokens of the row.
+        names: Names of the control tokens by id.
+        placeholder: Id of the audio placeholder.
+        grid: The grid of the data set.
+    """
     if not names:
         return
-    heard, last = 0, -1
-    for at, token in enumerate(ids):
+    placeholders, last = 0, -1
+    for at, token in enumerate(input_ids):
         if token == placeholder:
-            heard, last = heard + 1, at
-        elif heard and token in names:
-            yield PlacedControlToken(names[token], heard // grid.frames_per_chunk - 1, at - last - 1)
+            placeholders, last = placeholders + 1, at
+        elif placeholders and token in names:
+            yield PlacedControlToken(names[token], placeholders // grid.frames_per_chunk - 1, at - last - 1)

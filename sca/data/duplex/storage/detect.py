@@ -1,6 +1,7 @@
-"""What a data set holds, wherever it stands: the Arrow folder that was built, or an export that keeps the grid.
+"""Find the sessions and rows of a data set: in the Arrow folder that was built, or in an export that keeps the grid.
 
-Sessions come one at a time, so memory does not grow with the data set. Knows where things are, not whether they are right.
+Sessions are read one at a time, so memory does not grow with the data set. This module locates data; `sca.data.duplex.verify`
+decides whether they are correct.
 """
 
 import io
@@ -11,71 +12,107 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 
+from sca.data.datasets.arrow import iter_rows
+from sca.data.duplex.model.records import RowRecord, TrackRecord
 from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks, tracks_of_batch
-from sca.data.duplex.storage.writer import iter_rows, open_split
+from sca.data.duplex.storage.writer import open_split
 from sca.data.runs.files import sha256_of
 from sca.errors import InputError
 from sca.textutil import counted
 from sca.units import HEARD_HZ, SPOKEN_HZ, Grid
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
 __all__ = [
-    "CARRIED",
     "EXPORT_FILE",
     "SESSIONS_FILE",
     "Export",
+    "StoredRow",
     "StoredSession",
+    "broken_files",
     "export_of",
+    "grid_export_of",
     "splits_of",
     "stored_rows",
     "stored_sessions",
 ]
 
-CARRIED = "heard.flac"
-"""Where a row that carries its own audio has what is heard; no column of a data set."""
 EXPORT_FILE = "export.json"
 GRID_FORMATS = ("parquet", "webdataset")
-"""Exports that keep the rows, and so can be verified."""
+"""Export formats that keep the rows, and so can be verified."""
 SESSIONS_FILE = "sessions.jsonl"
-"""A webdataset's words and provenance: the rows of `storage` without audio, one JSON line a track."""
+"""The tracks of a webdataset without audio: one JSON line per record of `storage`."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """A session to read.   name: which one it should be.   where: for complaints.   audio: whether its tracks have their audio."""
+    """A session that can be read.
+
+    Attributes:
+        name: Session id that the storage claims.
+        location: Where it is stored, for messages.
+        has_audio: Whether its tracks have audio.
+        read: Reads its tracks.
+    """
 
     name: str
-    where: str
-    audio: bool
+    location: str
+    has_audio: bool
     read: Callable[[], list[StoredTrack]]
 
 
 @dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A row of a split. `heard` is the audio file of the listener if the row carries its own audio (webdataset)."""
+
+    record: RowRecord
+    heard: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Export:
-    """`export.json` of a finished export.   files: name in the folder → (bytes, SHA-256), in order."""
+    """The `export.json` of a finished export.
+
+    Attributes:
+        format: Export format.
+        splits: Splits of rows, in order.
+        files: Size and SHA-256 of each file by its name, in order.
+    """
 
     format: str
     splits: list[str]
     files: dict[str, tuple[int, str]]
 
-    def of(self, root: Path, start: str) -> list[Path]:
-        """The shards whose names start like that, in order."""
-        return [root / name for name in self.files if name.startswith(start)]
+    def shards(self, root: Path, prefix: str) -> list[Path]:
+        """Return the files whose names start with `prefix`, in order."""
+        return [root / name for name in self.files if name.startswith(prefix)]
 
 
 def export_of(root: Path) -> Export | None:
-    """What export `root` is, None when it is none. Raises `InputError` where its record is broken."""
+    """Read the `export.json` of an export.
+
+    Returns:
+        The export; None if `root` is not an export.
+
+    Raises:
+        InputError: The file is broken.
+    """
     path = root / EXPORT_FILE
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
         files = {
-            one["name"]: (int(one["bytes"]), str(one["sha256"])) for shard in plain["shards"] for one in shard["files"]
+            file["name"]: (int(file["bytes"]), str(file["sha256"]))
+            for shard in document["shards"]
+            for file in shard["files"]
         }
-        return Export(str(plain["format"]), list(plain["splits"]), files)
+        return Export(str(document["format"]), list(document["splits"]), files)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -83,18 +120,18 @@ def export_of(root: Path) -> Export | None:
 
 
 def grid_export_of(root: Path) -> Export | None:
-    """`export_of`, for those who need the grid. Raises `InputError` for an export that has none."""
+    """Do as `export_of`, and raise `InputError` for an export format that does not keep the grid."""
     export = export_of(root)
     if export is not None and export.format not in GRID_FORMATS:
         raise InputError(
             f"{root} is a {export.format} export: audio and words without the grid",
-            hint="its audio and words are those of the data set it was made from: verify that one",
+            hint="verify the data set that it was made from: the audio and words are the same",
         )
     return export
 
 
 def broken_files(root: Path, export: Export | None) -> list[str]:
-    """Files of an export that are not what was written, in lines."""
+    """Return one message for each file of an export that is not what was written."""
     problems = []
     for name, (size, digest) in export.files.items() if export is not None else ():
         try:
@@ -103,63 +140,72 @@ def broken_files(root: Path, export: Export | None) -> list[str]:
             problems.append(f"{name}: cannot be read ({error.strerror})")
             continue
         if found != digest:
-            problems.append(f"{name}: not the {counted(size, 'byte')} that were exported (its SHA-256 is another)")
+            problems.append(f"{name}: not the {counted(size, 'byte')} that were exported (the SHA-256 differs)")
     return problems
 
 
 def splits_of(root: Path, export: Export | None) -> list[str]:
-    """The splits of rows, in their order. Raises `InputError` when `root` is not a finished data set."""
+    """Return the splits of rows, in order.
+
+    Raises:
+        InputError: `root` is not a finished data set.
+    """
     if export is not None:
         return export.splits
     path = root / "dataset_dict.json"
     try:
         names = json.loads(path.read_text(encoding="utf-8"))["splits"]
         named = [str(name) for name in names if name != "storage"]
-        # A split that stands there is part of the data, named or not.
+        # Folders that are splits belong to the data set even if dataset_dict.json does not list them.
         return named + sorted({state.parent.name for state in root.glob("*/state.json")} - {*named, "storage"})
     except FileNotFoundError as error:
         raise InputError(
             f"{root} is not a finished data set: it has no dataset_dict.json",
-            hint="run the same sca build-duplex again; it goes on where it was",
+            hint="run the same sca build-duplex again, it continues",
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
 
 
 def stored_sessions(root: Path, export: Export | None) -> list[StoredSession]:
-    """The sessions of a data set, in order."""
+    """Return the sessions of a data set, in order."""
     match export:
         case None:
             files = open_split(root, "storage")
             return [StoredSession(file.stem, file.name, True, partial(stored_tracks, file)) for file in files]
         case Export(format="parquet"):
-            return [one for file in export.of(root, "storage/") for one in _parquet_sessions(file)]
+            return [session for file in export.shards(root, "storage/") for session in _parquet_sessions(file)]
         case _:
             return _listed_sessions(root / SESSIONS_FILE)
 
 
 def stored_rows(
-    root: Path, export: Export | None, split: str, grid: Grid, say: Callable[[str], None]
-) -> Iterator[dict[str, Any]]:
-    """The rows of a split, in order.
+    root: Path, export: Export | None, split: str, grid: Grid, on_problem: Callable[[str], None]
+) -> Iterator[StoredRow]:
+    """Iterate over the rows of a split, in order.
 
-    say: is told what is wrong with the audio that a webdataset's rows carry. Such rows have their heard FLAC under `CARRIED`.
+    Args:
+        root: The data set.
+        export: Its export record; None for an Arrow folder.
+        split: Name of the split.
+        grid: The grid of the data set.
+        on_problem: Called with a message for each row whose own audio is wrong (webdataset).
     """
     match export:
         case None:
             for file in open_split(root, split):
                 for batch in iter_rows(file):
-                    yield from batch.to_pylist()
+                    yield from map(StoredRow, batch.to_pylist())
         case Export(format="parquet"):
-            for file in export.of(root, f"{split}/"):
+            for file in export.shards(root, f"{split}/"):
                 for batch in _parquet_batches(file, None):
-                    yield from batch.to_pylist()
+                    yield from map(StoredRow, batch.to_pylist())
         case _:
-            for file in export.of(root, f"{split}-"):
-                yield from _tar_rows(file, grid, say)
+            for file in export.shards(root, f"{split}-"):
+                yield from _tar_rows(file, grid, on_problem)
 
 
-def _parquet(file: Path) -> Any:
+def _open_parquet(file: Path) -> "pq.ParquetFile":
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -169,30 +215,32 @@ def _parquet(file: Path) -> Any:
         raise InputError(f"{file} cannot be read as Parquet: {error}", hint="export it again with --force") from error
 
 
-def _parquet_batches(file: Path, groups: list[int] | None, columns: list[str] | None = None) -> Iterator[Any]:
+def _parquet_batches(file: Path, groups: list[int] | None) -> "Iterator[pa.RecordBatch]":
     import pyarrow as pa
 
-    with _parquet(file) as opened:
+    with _open_parquet(file) as parquet:
         try:
-            yield from opened.iter_batches(row_groups=groups, columns=columns, batch_size=128)
+            yield from parquet.iter_batches(row_groups=groups, batch_size=128)
         except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"{file} cannot be read as Parquet: {error}", hint="export it again") from error
+            raise InputError(
+                f"{file} cannot be read as Parquet: {error}", hint="export it again with --force"
+            ) from error
 
 
 def _parquet_sessions(file: Path) -> list[StoredSession]:
-    with _parquet(file) as opened:
+    with _open_parquet(file) as parquet:
         ids = [
-            opened.read_row_group(group, columns=["session_id"]).column(0)[0].as_py()
-            for group in range(opened.num_row_groups)
+            parquet.read_row_group(group, columns=["session_id"]).column(0)[0].as_py()
+            for group in range(parquet.num_row_groups)
         ]
 
     def read(groups: list[int]) -> list[StoredTrack]:
         return [track for batch in _parquet_batches(file, groups) for track in tracks_of_batch(batch)]
 
-    found = []
-    for session_id, members in groupby(range(len(ids)), key=ids.__getitem__):
-        found.append(StoredSession(session_id, f"{file.name} {session_id}", True, partial(read, list(members))))
-    return found
+    return [
+        StoredSession(session_id, f"{file.name} {session_id}", True, partial(read, list(groups)))
+        for session_id, groups in groupby(range(len(ids)), key=ids.__getitem__)
+    ]
 
 
 def _listed_sessions(file: Path) -> list[StoredSession]:
@@ -204,37 +252,40 @@ def _listed_sessions(file: Path) -> list[StoredSession]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} cannot be read: {error}", hint="export it again with --force") from error
 
-    def read(members: list[dict[str, Any]]) -> list[StoredTrack]:
-        return [StoredTrack(None, None, record) for record in members]
+    def read(members: list[TrackRecord]) -> list[StoredTrack]:
+        import pyarrow as pa
+
+        no_audio = pa.py_buffer(b"")
+        return [StoredTrack(no_audio, no_audio, record) for record in members]
 
     return [StoredSession(key, f"{file.name} {key}", False, partial(read, members)) for key, members in grouped]
 
 
-def _tar_rows(file: Path, grid: Grid, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """The rows of a shard, their audio checked against the chunks they say they have."""
+def _tar_rows(file: Path, grid: Grid, on_problem: Callable[[str], None]) -> Iterator[StoredRow]:
+    """Iterate over the rows of a webdataset shard, and check that their audio has the length of their chunks."""
     try:
         with tarfile.open(file) as tar:
             members = ((member.name.partition("."), tar.extractfile(member)) for member in tar if member.isfile())
-            for key, group in groupby(members, key=lambda one: one[0][0]):
+            for key, group in groupby(members, key=lambda member: member[0][0]):
                 parts = {name[2]: data.read() for name, data in group if data is not None}
                 try:
-                    row = json.loads(parts["json"])
+                    row: RowRecord = json.loads(parts["json"])
                     row["input_ids"] = np.load(io.BytesIO(parts["input_ids.npy"])).tolist()
-                    lengths = row["n_chunks"] * grid.heard_samples, row["n_chunks"] * grid.spoken_samples
+                    n_chunks = int(row["n_chunks"])
                 except (KeyError, ValueError, TypeError) as error:
-                    raise InputError(f"{file}: sample {key} is no row: {error!r}", hint="export it again") from error
-                wanted = (("heard.flac", HEARD_HZ, lengths[0]), ("spoken.flac", SPOKEN_HZ, lengths[1]))
-                for name, rate_hz, samples in wanted:
-                    problem = _wrong_audio(parts.get(name), rate_hz, samples)
+                    raise InputError(
+                        f"{file}: sample {key} is not a row: {error!r}", hint="export it again with --force"
+                    ) from error
+                for name, rate_hz in (("heard.flac", HEARD_HZ), ("spoken.flac", SPOKEN_HZ)):
+                    problem = _audio_problem(parts.get(name), rate_hz, n_chunks * grid.chunk_samples(rate_hz))
                     if problem:
-                        say(f"{row.get('row_id', key)}: {name} {problem}")
-                row[CARRIED] = parts.get("heard.flac")
-                yield row
+                        on_problem(f"{row.get('row_id', key)}: {name} {problem}")
+                yield StoredRow(row, parts.get("heard.flac"))
     except (OSError, tarfile.TarError) as error:
         raise InputError(f"{file} cannot be read as tar: {error}", hint="export it again with --force") from error
 
 
-def _wrong_audio(data: bytes | None, rate_hz: int, samples: int) -> str | None:
+def _audio_problem(data: bytes | None, rate_hz: int, samples: int) -> str | None:
     if data is None:
         return "is missing"
     try:
@@ -242,7 +293,5 @@ def _wrong_audio(data: bytes | None, rate_hz: int, samples: int) -> str | None:
     except (soundfile.LibsndfileError, RuntimeError) as error:
         return f"cannot be decoded ({error})"
     if (found_hz, found.ndim, len(found)) != (rate_hz, 1, samples):
-        return (
-            f"has {counted(len(found), 'sample')} at {found_hz} Hz, its chunks ask for {samples} mono at {rate_hz} Hz"
-        )
+        return f"has {counted(len(found), 'sample')} at {found_hz} Hz instead of {samples} mono at {rate_hz} Hz"
     return None

@@ -1,25 +1,33 @@
-"""Digests of stored rows."""
+"""Digests of stored records."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING
 
-__all__ = ["chain", "digest_of"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["chain_digests", "record_digest"]
 
 
-def digest_of(record: dict[str, Any], *audio: Iterable[Any]) -> str:
-    """A digest of a row's values, whatever file they are in: its plain columns as JSON, then its audio's bytes, in blocks."""
+def record_digest(record: Mapping[str, object], *cells: "Iterable[bytes | pa.Buffer]") -> str:
+    """Return a digest of the values of a record, whatever file contains them.
+
+    Args:
+        record: Its plain columns.
+        *cells: Its binary columns, each as blocks of bytes.
+    """
     digest = blake2b(json.dumps(record, sort_keys=True, ensure_ascii=False).encode(), digest_size=16)
-    for cell in audio:
+    for cell in cells:
         for block in cell:
             digest.update(block)
     return digest.hexdigest()
 
 
-def chain(digests: Any) -> str:
-    """One digest of many, in order."""
-    digest = blake2b(digest_size=16)
-    for one in digests:
-        digest.update(one.encode())
-    return digest.hexdigest()
+def chain_digests(digests: Iterable[str]) -> str:
+    """Return one digest of several, in order."""
+    chained = blake2b(digest_size=16)
+    for digest in digests:
+        chained.update(digest.encode())
+    return chained.hexdigest()

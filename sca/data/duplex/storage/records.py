@@ -1,8 +1,7 @@
-"""Rows and tracks as the records that are stored: seconds instead of samples, plain types, the names of the columns."""
+"""Convert units, tracks and rows to stored records and back: seconds instead of samples, plain values."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,81 +9,103 @@ from numpy.typing import NDArray
 from sca.data.corpora.base import Track
 from sca.data.duplex.audio.encode_tracks import EncodedTrack
 from sca.data.duplex.model.crosstalk import Bleed, CrosstalkResult
-from sca.data.duplex.model.rows import Dropped, Row, Segment
+from sca.data.duplex.model.records import (
+    BleedRecord,
+    DroppedRecord,
+    ProvenanceRecord,
+    RowRecord,
+    RowWordRecord,
+    SegmentRecord,
+    SpanRecord,
+    TrackRecord,
+    WordRecord,
+)
+from sca.data.duplex.model.rows import DroppedSegment, Row, Segment
 from sca.data.duplex.model.spans import Span
 from sca.data.duplex.model.units import Unit, UnitWord
 from sca.data.duplex.rows.assemble import Layout
-from sca.units import HEARD_HZ
+from sca.units import HEARD_HZ, samples_to_seconds, seconds_to_samples
 
-__all__ = ["bleed_record", "row_record", "speech_of", "storage_record", "units_of", "word_records"]
+__all__ = ["bleed_record", "row_record", "span_of", "speech_of", "track_record", "units_of", "word_records"]
 
 
-def word_records(units: Sequence[Unit]) -> list[dict[str, Any]]:
-    """The words of one speaker for `storage`; they hold all of the units, which `units_of` gives back.
-
-    start, end: seconds from the session's start.   unit: its number.   space: whether one stands before the word.
-    """
+def word_records(units: Sequence[Unit]) -> list[WordRecord]:
+    """Convert the units of one speaker. The records contain everything about them; `units_of` converts back."""
     records = []
     for number, unit in enumerate(units):
-        until = 0
+        char_end = 0
         for word in unit.words:
-            times = {"start": word.start / HEARD_HZ, "end": word.end / HEARD_HZ}
             records.append(
-                {"word": word.text, **times, "source": word.source, "unit": number, "space": word.at > until}
+                WordRecord(
+                    word=word.text,
+                    start=_seconds(word.start),
+                    end=_seconds(word.end),
+                    source=word.source,
+                    unit=number,
+                    space=word.char_start > char_end,
+                )
             )
-            until = word.at + len(word.text)
+            char_end = word.char_start + len(word.text)
     return records
 
 
-def bleed_record(bleed: Bleed) -> dict[str, Any]:
-    """What of a speaker is in another's track: how long he speaks alone, how long of that he is heard there, how loud and late."""
+def units_of(words: Iterable[WordRecord]) -> list[Unit]:
+    """Return the units that stored words belong to."""
+    units: list[Unit] = []
+    for _, members in groupby(words, key=lambda record: record["unit"]):
+        text = ""
+        unit_words = []
+        for record in members:
+            text += " " if record["space"] else ""
+            word, (start, end) = record["word"], span_of(record)
+            unit_words.append(UnitWord(word, len(text), len(text) + len(word), start, end, record["source"]))
+            text += word
+        units.append(Unit(text, tuple(unit_words)))
+    return units
+
+
+def span_of(record: WordRecord | SpanRecord) -> Span:
+    """Return the samples at 16 kHz of a stored word or span."""
+    return seconds_to_samples(record["start"], HEARD_HZ), seconds_to_samples(record["end"], HEARD_HZ)
+
+
+def speech_of(record: TrackRecord) -> list[Span]:
+    """Return where the speaker of a track speaks: the units, or the speech found by the VAD if there is no transcript."""
+    return [span_of(span) for span in record["speech"]] or [unit.span for unit in units_of(record["words"])]
+
+
+def bleed_record(bleed: Bleed) -> BleedRecord:
+    """Convert a cross-talk measurement."""
     return {
         "of": bleed.of,
-        "tried_s": bleed.tried / HEARD_HZ,
-        "bleed_s": bleed.samples / HEARD_HZ,
+        "tried_s": _seconds(bleed.tried),
+        "bleed_s": _seconds(bleed.samples),
         "level_db": bleed.level_db,
         "delay_ms": bleed.delay_ms,
     }
 
 
-def _span_records(spans: Iterable[Span]) -> list[dict[str, float]]:
-    return [{"start": start / HEARD_HZ, "end": end / HEARD_HZ} for start, end in spans]
-
-
-def speech_of(record: Mapping[str, Any]) -> list[Span]:
-    """Where the speaker of a row of `storage` speaks: his units, or what the VAD found where nobody wrote down what he says."""
-    found = [(round(span["start"] * HEARD_HZ), round(span["end"] * HEARD_HZ)) for span in record["speech"]]
-    return found or [(unit.start, unit.end) for unit in units_of(record["words"])]
-
-
-def units_of(words: Iterable[Mapping[str, Any]]) -> list[Unit]:
-    """The units of stored words."""
-    units: list[Unit] = []
-    for _, members in groupby(words, key=lambda record: record["unit"]):
-        text, found = "", []
-        for record in members:
-            text += " " if record["space"] else ""
-            start, end = round(record["start"] * HEARD_HZ), round(record["end"] * HEARD_HZ)
-            word = record["word"]
-            found.append(UnitWord(word, len(text), len(text) + len(word), start, end, record["source"]))
-            text += word
-        units.append(Unit(text, tuple(found)))
-    return units
-
-
-def storage_record(
+def track_record(
     session_id: str,
     track: Track,
     audio: EncodedTrack,
     sha256: str,
     units: Sequence[Unit],
     speech: Sequence[Span],
-    heard: CrosstalkResult,
+    crosstalk: CrosstalkResult,
     embedding: NDArray[np.float32] | None,
-) -> dict[str, Any]:
-    """A row of `storage` without its two audio cells.   sha256: of the recording's file.   embedding: of the voice, `(192,)`.
+) -> TrackRecord:
+    """Return the record of a track.
 
-    speech: where he speaks; kept where no words say it.   heard: what of the others is in his track.
+    Args:
+        session_id: Id of the session.
+        track: The track in its corpus.
+        audio: Its encoded audio.
+        sha256: SHA-256 of its recording's file.
+        units: Units of the speaker.
+        speech: Where the speaker speaks. Stored for tracks without transcript only.
+        crosstalk: Cross-talk in the track.
+        embedding: Speaker embedding `(192,)`.
     """
     return {
         "session_id": session_id,
@@ -92,28 +113,43 @@ def storage_record(
         "duration_samples": audio.samples,
         "words": word_records(units),
         "speech": _span_records(() if track.transcript else speech),
-        "bleed": [bleed_record(bleed) for bleed in heard.bleed],
-        "gated": _span_records(heard.gated),
+        "bleed": [bleed_record(bleed) for bleed in crosstalk.bleed],
+        "gated": _span_records(crosstalk.gated),
         "augmented": None,
         "speaker_embedding": None if embedding is None else embedding.tolist(),
-        "provenance": {
-            # Names, not paths: a data set should not tell where on whose machine it was made.
-            "audio": track.audio.name,
-            # Null: nobody wrote down what is said here, so the track is heard and never learned from.
-            "transcript": None if track.transcript is None else (track.origin or track.transcript).name,
-            "sha256": sha256,
-            "rate_hz": audio.rate_hz,
-            "channels": audio.channels,
-            "padded_samples": audio.padded,
-            "peak": _float32(audio.peak),
-            "clipped_samples": audio.clipped,
-            "non_finite_samples": audio.non_finite,
-        },
+        "provenance": _provenance(track, audio, sha256),
     }
 
 
-def row_record(session_id: str, listener: str, speaker: str, row: Row, layout: Layout) -> dict[str, Any]:
-    """A row of `train`: times in seconds, chunks and places counted from the row's start."""
+def _provenance(track: Track, audio: EncodedTrack, sha256: str) -> ProvenanceRecord:
+    transcript = None if track.transcript is None else (track.origin or track.transcript).name
+    return {
+        # File names without folders: a data set does not reveal the paths of the machine that built it.
+        "audio": track.audio.name,
+        "transcript": transcript,
+        "sha256": sha256,
+        "rate_hz": audio.rate_hz,
+        "channels": audio.channels,
+        "padded_samples": audio.padded,
+        "peak": _float32(audio.peak),
+        "clipped_samples": audio.clipped,
+        "non_finite_samples": audio.non_finite,
+    }
+
+
+def row_record(
+    session_id: str, listener: str, speaker: str, row: Row, layout: Layout, flags: Sequence[str] = ()
+) -> RowRecord:
+    """Return the record of a row.
+
+    Args:
+        session_id: Id of the session.
+        listener: Speaker that is heard.
+        speaker: Speaker that the row teaches to speak.
+        row: The row.
+        layout: How the row was built.
+        flags: Flags in addition to those of the row.
+    """
     origin = row.first * layout.chunk_samples
     sources = {word.word.source for segment in row.segments for word in segment.words}
     return {
@@ -127,30 +163,25 @@ def row_record(session_id: str, listener: str, speaker: str, row: Row, layout: L
         "prompt_tokens": len(layout.prompt_ids),
         "input_ids": row.input_ids.tolist(),
         "segments": [_segment_record(segment, origin) for segment in row.segments],
-        "dropped": [_dropped_record(part, origin) for part in row.dropped],
-        "flags": list(row.flags),
+        "dropped": [_dropped_record(segment, origin) for segment in row.dropped],
+        "flags": [*row.flags, *flags],
         "align_source": "none" if not sources else sources.pop() if len(sources) == 1 else "mixed",
     }
 
 
-def _float32(value: float) -> float:
-    """The value a float32 column gives back, so that a record read equals the record written."""
-    return float(np.float32(value))
-
-
-def _segment_record(segment: Segment, origin: int) -> dict[str, Any]:
-    words: list[dict[str, Any]] = [
+def _segment_record(segment: Segment, origin: int) -> SegmentRecord:
+    words: list[RowWordRecord] = [
         {
             "word": word.word.text,
-            "start_s": (word.word.start - origin) / HEARD_HZ,
-            "end_s": (word.word.end - origin) / HEARD_HZ,
+            "start_s": _seconds(word.word.start - origin),
+            "end_s": _seconds(word.word.end - origin),
             "chunk": word.chunk,
             "k": word.k,
-            "n_tokens": word.tokens,
+            "n_tokens": word.n_tokens,
         }
         for word in segment.words
     ]
-    offset = segment.label.offset
+    first, last, offset = segment.tokens[0], segment.tokens[-1], segment.label.offset
     return {
         "text": segment.text,
         "leading_space": segment.leading_space,
@@ -158,25 +189,38 @@ def _segment_record(segment: Segment, origin: int) -> dict[str, Any]:
         "end_s": max(word["end_s"] for word in words),
         "kind": segment.label.kind,
         "overlap": _float32(segment.label.overlap),
-        "floor_offset_s": None if offset is None else offset / HEARD_HZ,
+        "floor_offset_s": None if offset is None else _seconds(offset),
         "lag_chunks": segment.lag,
-        "first_chunk": segment.slots[0],
-        "first_k": segment.ks[0],
-        "last_chunk": segment.slots[-1],
-        "last_k": segment.ks[-1],
-        "n_tokens": len(segment.ids),
+        "first_chunk": first.chunk,
+        "first_k": first.k,
+        "last_chunk": last.chunk,
+        "last_k": last.k,
+        "n_tokens": len(segment.tokens),
         "first_word": segment.first_word,
         "n_words": len(words),
         "words": words,
     }
 
 
-def _dropped_record(part: Dropped, origin: int) -> dict[str, Any]:
+def _dropped_record(segment: DroppedSegment, origin: int) -> DroppedRecord:
     return {
-        "text": part.text,
-        "start_s": (part.start - origin) / HEARD_HZ,
-        "end_s": (part.end - origin) / HEARD_HZ,
-        "n_tokens": part.tokens,
-        "first_word": part.first_word,
-        "n_words": part.words,
+        "text": segment.text,
+        "start_s": _seconds(segment.start - origin),
+        "end_s": _seconds(segment.end - origin),
+        "n_tokens": segment.n_tokens,
+        "first_word": segment.first_word,
+        "n_words": segment.n_words,
     }
+
+
+def _span_records(spans: Iterable[Span]) -> list[SpanRecord]:
+    return [{"start": _seconds(start), "end": _seconds(end)} for start, end in spans]
+
+
+def _seconds(samples: int) -> float:
+    return samples_to_seconds(samples, HEARD_HZ)
+
+
+def _float32(value: float) -> float:
+    """Return the value that a float32 column stores, so that a record read equals the record written."""
+    return float(np.float32(value))

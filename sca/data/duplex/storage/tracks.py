@@ -1,80 +1,88 @@
-"""Stored tracks: one row of `storage` per speaker, audio mapped from disk."""
+"""Tracks as stored: one record of `storage` per speaker, with its audio mapped from disk."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.data.datasets.arrow import iter_rows
 from sca.data.duplex.audio.codec_targets import CODEBOOKS, NO_CODE
-from sca.data.duplex.storage.writer import iter_rows
+from sca.data.duplex.model.records import TrackRecord
 from sca.errors import InputError
 
-__all__ = ["StoredTrack", "codes_of", "has_transcript", "stored_tracks", "tracks_of_batch"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["StoredTrack", "stored_tracks", "tracks_of_batch"]
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTrack:
-    """One speaker's storage row: its audio as mapped buffers, the rest as plain values.
+    """A track: its audio as mapped buffers, everything else as plain values.
 
-    codes: `(n_chunks, 16 * frames)`, mapped; None where there are none.
+    Attributes:
+        heard: Audio file at 16 kHz. Empty in an export whose tracks have no audio.
+        spoken: Audio file at 24 kHz. Empty like `heard`.
+        record: The plain columns.
+        codes: Codec codes, int16 `(n_chunks, 16 * frames)`, mapped; None if the track has none.
     """
 
-    heard: Any
-    spoken: Any
-    record: dict[str, Any]
+    heard: "pa.Buffer"
+    spoken: "pa.Buffer"
+    record: TrackRecord
     codes: NDArray[np.int16] | None = None
 
     @property
-    def cells(self) -> list[list[Any]]:
-        """The bytes that a digest of the track is made of, beside `record`."""
+    def cells(self) -> "list[list[bytes | pa.Buffer]]":
+        """The binary columns, for `record_digest`."""
         codes = [] if self.codes is None else [[np.ascontiguousarray(self.codes).tobytes()]]
         return [[self.heard], [self.spoken], *codes]
 
+    @property
+    def has_transcript(self) -> bool:
+        """Whether the words of the speaker are known. A speaker without transcript is only listened to."""
+        return self.record["provenance"]["transcript"] is not None
 
-def has_transcript(track: StoredTrack) -> bool:
-    """Whether the track's words are known. Where they are not it is heard only, and no row has it as its speaker."""
-    return track.record["provenance"]["transcript"] is not None
+    def chunk_codes(self, first: int, n_chunks: int) -> NDArray[np.int16] | None:
+        """Return the codes of chunks `[first, first + n_chunks)`.
+
+        Returns:
+            int16 `(n_chunks, 16, frames)`, -1 past the end of the track; None if the track has no codes.
+        """
+        if self.codes is None:
+            return None
+        found = self.codes[first : first + n_chunks]
+        chunks = np.full((n_chunks, self.codes.shape[1]), NO_CODE, np.int16)
+        chunks[: len(found)] = found
+        return chunks.reshape(n_chunks, CODEBOOKS, -1)
 
 
 def stored_tracks(file: Path) -> list[StoredTrack]:
-    """The tracks of a session's storage file. Audio stays on disk, mapped."""
+    """Read the tracks of a session's storage file. Audio stays on disk, mapped."""
     return [track for batch in iter_rows(file) for track in tracks_of_batch(batch)]
 
 
-def tracks_of_batch(batch: Any) -> list[StoredTrack]:
-    """The tracks of an Arrow batch of `storage`; their audio is its buffers, not copied."""
+def tracks_of_batch(batch: "pa.RecordBatch") -> list[StoredTrack]:
+    """Return the tracks of an Arrow batch of `storage`. Their audio refers to the batch's buffers, without a copy."""
     tracks: list[StoredTrack] = []
     names = [name for name in batch.schema.names if not name.startswith("audio_") and name != "codes"]
     for i, record in enumerate(batch.select(names).to_pylist()):
-        heard, spoken = (_cell(batch.column(name), i) for name in ("audio_16k", "audio_24k"))
+        heard, spoken = (batch.column(name).field("bytes")[i].as_buffer() for name in ("audio_16k", "audio_24k"))
         tracks.append(StoredTrack(heard, spoken, record, _codes(batch.column("codes")[i])))
     return tracks
 
 
-def _codes(cell: Any) -> NDArray[np.int16] | None:
-    """The codes of a track. Raises `InputError` where its chunks have not the same number of them."""
+def _codes(cell: "pa.ListScalar") -> NDArray[np.int16] | None:
+    """Return the codes of a track. Raises `InputError` if its chunks have different numbers of codes."""
     if not cell.is_valid:
         return None
     chunks = cell.values
     codes: NDArray[np.int16] = chunks.flatten().to_numpy()
     if not len(chunks) or len(codes) % len(chunks) or len(set(chunks.value_lengths().to_pylist())) != 1:
         raise InputError(
-            "a track's codec codes are torn: its chunks have different numbers of them", hint="build it again"
+            "the codec codes of a track are damaged: its chunks have different numbers of codes",
+            hint="build the data set again",
         )
     return codes.reshape(len(chunks), -1)
-
-
-def _cell(column: Any, row: int) -> Any:
-    return column.field("bytes")[row].as_buffer()
-
-
-def codes_of(track: StoredTrack, first: int, n_chunks: int) -> NDArray[np.int16] | None:
-    """The codes of chunks `[first, first + n_chunks)`, int16 `(n_chunks, 16, frames)`, -1 past the track's end; None without."""
-    if track.codes is None:
-        return None
-    found = track.codes[first : first + n_chunks]
-    chunks = np.full((n_chunks, track.codes.shape[1]), NO_CODE, np.int16)
-    chunks[: len(found)] = found
-    return chunks.reshape(n_chunks, CODEBOOKS, -1)

@@ -1,1 +1,1 @@
-"""Recompute the proof of a data set from its files."""
+"""Verification: recompute everything that a data set claims from its files."""

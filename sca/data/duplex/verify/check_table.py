@@ -1,19 +1,28 @@
-"""What `sca verify` found, as a table: one line a kind of promise, with the numbers behind it."""
+"""The result of a verification: problems, and a table with one line per kind of check."""
 
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from sca.data.duplex.model.report import Report
 from sca.textutil import counted
 from sca.units import Grid, encoder_tokens
 
-__all__ = ["Check", "Verification", "checks_of"]
+__all__ = ["Check", "ProblemKind", "Problems", "Verification", "make_checks"]
+
+ProblemKind = Literal["files", "audio", "codes", "rows", "causality", "report"]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the proof: what was looked at, what was found, whether it holds."""
+    """A line of the table.
+
+    Attributes:
+        name: What was checked.
+        found: What was found.
+        holds: Whether it is correct.
+    """
 
     name: str
     found: str
@@ -21,13 +30,33 @@ class Check:
 
 
 @dataclass(slots=True)
+class Problems:
+    """Problems in the order in which they were found, and their number by kind."""
+
+    messages: list[str] = field(default_factory=list)
+    by_kind: Counter[ProblemKind] = field(default_factory=Counter)
+
+    def add(self, kind: ProblemKind, message: str) -> None:
+        """Add a problem."""
+        self.messages.append(message)
+        self.by_kind[kind] += 1
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
-    """The outcome. `problems` is every single thing that is broken; the data set is proven when it is empty."""
+    """The result of verifying a data set.
+
+    Attributes:
+        root: The data set.
+        report: The report recomputed from its files.
+        problems: One message for everything that is broken.
+        checks: The result as a table.
+    """
 
     root: Path
-    report: Report | None
-    problems: list[str] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
+    report: Report
+    problems: list[str]
+    checks: list[Check]
 
     @property
     def holds(self) -> bool:
@@ -35,44 +64,52 @@ class Verification:
         return not self.problems
 
 
-def checks_of(report: Report, broken: Mapping[str, int], grid: Grid, causal_rows: int) -> list[Check]:
-    """The table. broken: problems by kind (audio, rows, causal, report).   causal_rows: rows whose causality was tried."""
-    placement, leak, coverage, chunks = report.placement, report.leak, report.coverage, report.chunks
-    sessions = report.sessions
-    left_out = coverage.words - coverage.words_in_rows
-    error = f"{placement.mean_error_s:.3f} s mean, {placement.p95_error_s:.2f} s p95"
-    extremes = f"{placement.max_late_s:.2f} s late, {placement.max_early_s:.2f} s early at most"
+def make_checks(report: Report, problems: Problems, grid: Grid, causal_rows: int) -> list[Check]:
+    """Return the table.
+
+    Args:
+        report: The recomputed report.
+        problems: The problems found.
+        grid: The grid of the data set.
+        causal_rows: Rows that were tested for causality.
+    """
+    sessions, coverage, leak, chunks = report.sessions, report.coverage, report.leak, report.chunks
+    broken = problems.by_kind
+    tracks = f"{counted(sessions.kept, 'session')}, {counted(sessions.tracks, 'track')}, {sessions.hours:.3f} h"
+    rows = f"{counted(report.rows, 'row')}, {counted(sum(report.segments.values()), 'segment')}"
+    encoder = f"{counted(chunks.chunks, 'chunk')} × {counted(chunks.encoder_tokens_per_chunk, 'token')}"
+    same_tokens = encoder_tokens(grid.mel_frames) == chunks.encoder_tokens_per_chunk
+    structural = f"{leak.structural_s:.3f} s ({counted(causal_rows, 'row')} tested)"
     return [
-        Check(
-            "audio",
-            f"{counted(sessions.kept, 'session')}, {counted(sessions.tracks, 'track')}, {sessions.hours:.3f} h",
-            not broken["audio"],
-        ),
-        Check(
-            "rows: pattern, ids, text, words",
-            f"{counted(report.rows, 'row')}, {counted(sum(report.segments.values()), 'segment')}",
-            not broken["rows"],
-        ),
+        Check("audio", tracks, not broken["audio"]),
+        Check("rows: pattern, ids, text, words", rows, not broken["rows"]),
         Check("tokens dropped", str(coverage.tokens_dropped), coverage.tokens_dropped == 0),
-        Check(
-            "speech covered",
-            f"{coverage.share:.2%} ({coverage.words_in_rows} of {counted(coverage.words, 'word')})",
-            left_out == 0 or coverage.units_dropped_on_request > 0,
-        ),
-        Check(
-            "encoder parity",
-            f"{counted(chunks.chunks, 'chunk')} × {counted(chunks.encoder_tokens_per_chunk, 'token')}",
-            encoder_tokens(grid.mel_frames) == chunks.encoder_tokens_per_chunk,
-        ),
-        Check(
-            "leak, structural", f"{leak.structural_s:.3f} s ({counted(causal_rows, 'row')} tried)", not broken["causal"]
-        ),
-        Check(
-            "leak, by placement",
-            f"{counted(leak.placement_tokens, 'token')}; {leak.lagged_tokens} that lag ({leak.lagged_s:.2f} s)",
-            leak.placement_tokens == 0,
-        ),
-        Check("token-time error", error, not broken["rows"]),
-        Check("", extremes, not broken["rows"]),
+        _coverage_check(report),
+        Check("encoder parity", encoder, same_tokens),
+        Check("leak, structural", structural, not broken["causality"]),
+        _placement_leak_check(report),
+        *_placement_checks(report, holds=not broken["rows"]),
         Check("report and digests", report.rows_digest[:12], not broken["report"]),
     ]
+
+
+def _coverage_check(report: Report) -> Check:
+    coverage = report.coverage
+    found = f"{coverage.share:.2%} ({coverage.words_in_rows} of {counted(coverage.words, 'word')})"
+    left_out = coverage.words - coverage.words_in_rows
+    return Check("speech covered", found, left_out == 0 or coverage.units_dropped_on_request > 0)
+
+
+def _placement_leak_check(report: Report) -> Check:
+    leak = report.leak
+    lagging = f"{leak.lagged_tokens} that lag ({leak.lagged_s:.2f} s)"
+    return Check(
+        "leak, by placement", f"{counted(leak.placement_tokens, 'token')}; {lagging}", leak.placement_tokens == 0
+    )
+
+
+def _placement_checks(report: Report, *, holds: bool) -> list[Check]:
+    placement = report.placement
+    error = f"{placement.mean_error_s:.3f} s mean, {placement.p95_error_s:.2f} s p95"
+    extremes = f"{placement.max_late_s:.2f} s late, {placement.max_early_s:.2f} s early at most"
+    return [Check("token-time error", error, holds), Check("", extremes, holds)]

@@ -7,16 +7,31 @@ from sca.control_tokens import Controls, controls_of
 from sca.data.duplex.rows.params import prompt_ids, window_plan
 from sca.data.duplex.rows.windows import WindowPlan
 from sca.tokenizer import TextTokenizer
-from sca.units import HEARD_HZ
+from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = ["ProofContext", "proof_context"]
 
 
 @dataclass(frozen=True, slots=True)
 class ProofContext:
-    """What rows are held against: the grid and the settings they were made with, and the tokenizer. Lengths in chunks.
+    """The grid, the tokenizer and the settings that rows were made with.
 
-    gap: samples at 16 kHz that units of one speaker are apart at least.
+    Attributes:
+        tokenizer: The tokenizer.
+        chunk_samples: Samples of a chunk at 16 kHz.
+        mel_frames: Log-mel frames of a chunk.
+        frames: Audio placeholders of a chunk.
+        capacity: Text tokens of a chunk.
+        lead: Chunks that a token precedes the chunk of its word's onset.
+        pull: Most chunks that a token precedes the chunk it should be in.
+        max_lag: Chunks of lag above which a segment is flagged.
+        silence_id: Silence token.
+        placeholder: Audio placeholder.
+        prompt_ids: Tokens of the system prompt.
+        max_tokens: Most tokens of a row.
+        controls: Control tokens.
+        gap: Samples at 16 kHz that separate two units of one speaker at least.
+        windows: Bounds of the windows.
     """
 
     tokenizer: TextTokenizer
@@ -37,7 +52,7 @@ class ProofContext:
 
 
 def proof_context(settings: Settings, tokenizer: TextTokenizer) -> ProofContext:
-    """What rows are held against."""
+    """Return the context of the settings."""
     grid, duplex = settings.grid, settings.duplex
     return ProofContext(
         tokenizer=tokenizer,
@@ -53,6 +68,6 @@ def proof_context(settings: Settings, tokenizer: TextTokenizer) -> ProofContext:
         prompt_ids=prompt_ids(settings, tokenizer),
         max_tokens=duplex.max_tokens,
         controls=controls_of(duplex),
-        gap=round(duplex.unit_gap_s * HEARD_HZ),
+        gap=seconds_to_samples(duplex.unit_gap_s, HEARD_HZ),
         windows=window_plan(settings, tokenizer),
     )

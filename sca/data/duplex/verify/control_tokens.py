@@ -1,86 +1,118 @@
-"""The proof of a row's control tokens: each stands where the words ask for it, and nowhere else.
+"""Verify the control tokens of a row: each is where the stored words require it, and nowhere else.
 
-Reads the row back and trusts only the stored words; how the builder placed them is not looked at.
+The tokens are read back from the row; how the builder placed them is not used.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
 
 from sca.data.duplex.model.labels import BACKCHANNEL
-from sca.data.duplex.verify.turn_taking import TalkProof
+from sca.data.duplex.model.records import RowRecord, RowWordRecord, SegmentRecord
+from sca.data.duplex.model.rows import PlacedToken
+from sca.data.duplex.verify.context import ProofContext
+from sca.data.duplex.verify.turn_taking import TurnVerifier
 from sca.textutil import counted
-from sca.units import HEARD_HZ
-
-if TYPE_CHECKING:
-    from sca.data.duplex.verify.context import ProofContext
+from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = ["control_problems"]
 
-Token = tuple[int, int, int]
-"""Id, chunk, place in the chunk."""
-
 
 def control_problems(
-    row: Mapping[str, Any], tokens: Sequence[Token], talk: TalkProof, context: "ProofContext"
+    row: RowRecord, tokens: Sequence[PlacedToken], turns: TurnVerifier, context: ProofContext
 ) -> Iterator[str]:
-    """What is wrong with the control tokens of a row whose text tokens are as many as its segments say.
+    """Yield what is wrong with the control tokens of a row.
 
-    tokens: all but silence, in order.
+    Args:
+        row: A row with as many text tokens as its segments have together.
+        tokens: All its tokens except silence, in order.
+        turns: The words of the speaker.
+        context: The settings of the data set.
     """
     controls = context.controls
-    names = controls.names
-    spoken = [token for token in tokens if token[0] != controls.hold]
-    held = {chunk for token, chunk, _ in tokens if token == controls.hold}
-    taken = {chunk for _, chunk, _ in spoken}
-    expected: set[int] = set()
+    answers = [token for token in tokens if token.id != controls.hold]
+    taken = {token.chunk for token in answers}
+    expected_holds: set[int] = set()
     at = 0
     for n, segment in enumerate(row["segments"]):
-        first, last = segment["first_word"], segment["first_word"] + segment["n_words"] - 1
-        opening = controls.opening(backchannel=segment["kind"] == BACKCHANNEL) if talk.begins_unit(first) else None
-        closing = controls.stop if talk.ends_unit(last) else None
-        around = [mark for mark in (opening, closing) if mark is not None]
-        own = spoken[at : at + segment["n_tokens"] + len(around)]
+        check = _SegmentControls(row, segment, turns, context)
+        own = answers[at : at + segment["n_tokens"] + len(check.around)]
         at += len(own)
-        text = own[int(opening is not None) : len(own) - int(closing is not None)]
-        marks = [own[0]] * (opening is not None) + [own[-1]] * (closing is not None) if len(own) > len(around) else []
-        if [token for token, _, _ in marks] != around or any(token in names for token, _, _ in text) or not text:
-            wanted = " and ".join(names[mark] for mark in around) or "no control token"
-            yield f"segment {n}: {wanted} should stand around its {counted(segment['n_tokens'], 'token')}"
+        if problem := check.missing(own):
+            yield f"segment {n}: {problem}"
             return
-        ends = _ends(row, segment, context)
-        if opening is not None and not _wanted(row, segment["words"], context)[0] - context.pull <= own[0][1]:
-            yield f"segment {n}: {names[opening]} stands at chunk {own[0][1]}, too early"
-        if closing is not None and own[-1][1] != (due := _due(own[-2], ends, context)):
-            yield f"segment {n}: {names[closing]} stands at chunk {own[-1][1]}, it should at {due}"
-        begin = own[0][1] if talk.begins_unit(first) else 0
-        end = max(own[-1][1], ends) if talk.ends_unit(last) else row["n_chunks"] - 1
-        expected |= {chunk for chunk in range(begin, min(end + 1, row["n_chunks"])) if chunk not in taken}
-    if spoken[at:]:
-        token, chunk, k = spoken[at]
-        yield f"{names.get(token, f'token {token}')} at chunk {chunk}, place {k} belongs to no segment"
-    if controls.hold is not None and held != expected:
-        chunk = min(held ^ expected)
-        yield f"chunk {chunk} {'has no' if chunk in expected else 'has a'} hold token, and should{' not' * (chunk in held)}"
+        yield from (f"segment {n}: {problem}" for problem in check.misplaced(own))
+        expected_holds.update(chunk for chunk in check.spoken_chunks(own) if chunk not in taken)
+    if answers[at:]:
+        token = answers[at]
+        name = controls.names.get(token.id, f"token {token.id}")
+        yield f"{name} at chunk {token.chunk}, place {token.k} belongs to no segment"
+    holds = {token.chunk for token in tokens if token.id == controls.hold}
+    if controls.hold is not None and holds != expected_holds:
+        chunk = min(holds ^ expected_holds)
+        yield f"chunk {chunk} should {'' if chunk in expected_holds else 'not '}have a hold token"
 
 
-def _wanted(row: Mapping[str, Any], words: Sequence[Mapping[str, Any]], context: "ProofContext") -> tuple[int, int]:
-    """The wanted chunks of the first and the last of these words that have tokens, counted from the row's start."""
-    onsets = [round(word["start_s"] * HEARD_HZ) for word in words if word["n_tokens"]]
-    first, last = (max(0, onset // context.chunk_samples - context.lead) for onset in (onsets[0], onsets[-1]))
-    return first, last
+class _SegmentControls:
+    """The control tokens around one segment."""
 
+    def __init__(self, row: RowRecord, segment: SegmentRecord, turns: TurnVerifier, context: ProofContext) -> None:
+        self._row, self._segment, self._context = row, segment, context
+        first, last = segment["first_word"], segment["first_word"] + segment["n_words"] - 1
+        self._begins, self._ends = turns.begins_unit(first), turns.ends_unit(last)
+        backchannel = segment["kind"] == BACKCHANNEL
+        self._opening = context.controls.opening(backchannel=backchannel) if self._begins else None
+        self._closing = context.controls.stop if self._ends else None
+        self.around = [token for token in (self._opening, self._closing) if token is not None]
 
-def _ends(row: Mapping[str, Any], segment: Mapping[str, Any], context: "ProofContext") -> int:
-    """The chunk in which the segment's speech ends, within the window."""
-    end = round(segment["end_s"] * HEARD_HZ)
-    planned: int = row["n_chunks"] - row["extended_chunks"]
-    said: int = (end - 1) // context.chunk_samples - context.lead
-    return max(min(said, planned - 1), _wanted(row, segment["words"], context)[1])
+    def missing(self, own: Sequence[PlacedToken]) -> str | None:
+        """Return a message if the tokens of the segment are not its text enclosed by its control tokens.
 
+        Args:
+            own: The tokens of the segment, with the control tokens around it.
+        """
+        names = self._context.controls.names
+        text = own[int(self._opening is not None) : len(own) - int(self._closing is not None)]
+        found: list[int] = []
+        if len(own) > len(self.around):
+            found += [own[0].id] * (self._opening is not None) + [own[-1].id] * (self._closing is not None)
+        if found == self.around and text and not any(token.id in names for token in text):
+            return None
+        wanted = " and ".join(names[token] for token in self.around) or "no control token"
+        return f"{wanted} should be around its {counted(self._segment['n_tokens'], 'token')}"
 
-def _due(before: Token, ends: int, context: "ProofContext") -> int:
-    """The chunk of the token that closes a segment, given the token before it."""
-    _, chunk, k = before
-    if ends > chunk:
-        return ends
-    return chunk if k + 1 < context.capacity else chunk + 1
+    def misplaced(self, own: Sequence[PlacedToken]) -> Iterator[str]:
+        """Yield what is wrong with the chunks of the control tokens."""
+        names = self._context.controls.names
+        if self._opening is not None and own[0].chunk < self._wanted_chunks()[0] - self._context.pull:
+            yield f"{names[self._opening]} is in chunk {own[0].chunk}, too early"
+        if self._closing is not None and own[-1].chunk != (due := self._closing_chunk(own[-2])):
+            yield f"{names[self._closing]} is in chunk {own[-1].chunk}, it should be in chunk {due}"
+
+    def spoken_chunks(self, own: Sequence[PlacedToken]) -> range:
+        """Return the chunks of the row during which the segment is spoken."""
+        n_chunks = self._row["n_chunks"]
+        begin = own[0].chunk if self._begins else 0
+        end = max(own[-1].chunk, self._last_chunk()) if self._ends else n_chunks - 1
+        return range(begin, min(end + 1, n_chunks))
+
+    def _wanted_chunks(self) -> tuple[int, int]:
+        """Return the chunks that the first and last word with tokens should be in, counted in the row."""
+        words = [word for word in self._segment["words"] if word["n_tokens"]]
+        return self._wanted_chunk(words[0]), self._wanted_chunk(words[-1])
+
+    def _wanted_chunk(self, word: RowWordRecord) -> int:
+        onset = seconds_to_samples(word["start_s"], HEARD_HZ)
+        return max(0, onset // self._context.chunk_samples - self._context.lead)
+
+    def _last_chunk(self) -> int:
+        """Return the chunk in which the speech of the segment ends, within the window."""
+        end = seconds_to_samples(self._segment["end_s"], HEARD_HZ)
+        planned = self._row["n_chunks"] - self._row["extended_chunks"]
+        last = (end - 1) // self._context.chunk_samples - self._context.lead
+        return max(min(last, planned - 1), self._wanted_chunks()[1])
+
+    def _closing_chunk(self, before: PlacedToken) -> int:
+        """Return the chunk that the closing token should be in, given the token before it."""
+        last = self._last_chunk()
+        if last > before.chunk:
+            return last
+        return before.chunk if before.k + 1 < self._context.capacity else before.chunk + 1

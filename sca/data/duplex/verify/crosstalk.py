@@ -1,4 +1,4 @@
-"""The proof of what a track says of bleed: measured again in the stored audio, and silent where it says it was silenced."""
+"""Verify the cross-talk of stored tracks: measure it again in the stored audio, and check that silenced spans are silent."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,61 +7,68 @@ import numpy as np
 from sca.data.duplex.audio.crosstalk import measure
 from sca.data.duplex.audio.silence_gate import RAMP
 from sca.data.duplex.audio.stored_samples import read_samples
-from sca.data.duplex.storage.records import bleed_record, speech_of
+from sca.data.duplex.model.records import BleedRecord
+from sca.data.duplex.storage.records import bleed_record, span_of, speech_of
 from sca.data.duplex.storage.tracks import StoredTrack
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
 __all__ = ["bleed_problems"]
 
-# Two processors need not agree on the last bit of a correlation, so a window or two may fall to the other side.
-_NEAR_S = 0.6
-_NEAR_SHARE = 0.02
-_NEAR_DB = 0.5
+# Processors can differ in the last bit of a correlation, which can move a window or two across the threshold.
+_TOLERANCE_S = 0.6
+_TOLERANCE_SHARE = 0.02
+_TOLERANCE_DB = 0.5
 
 
 def bleed_problems(tracks: Sequence[StoredTrack]) -> Iterator[str]:
-    """What is wrong with the bleed that the tracks of a session tell of."""
+    """Yield what is wrong with the recorded cross-talk between the tracks of a session."""
     for track in tracks:
         name = track.record["speaker_id"]
-        yield from (f"{name}: {line}" for line in _gated(track))
+        yield from (f"{name}: {problem}" for problem in _gate_problems(track))
         others = [other for other in tracks if other is not track]
-        said = track.record["bleed"]
-        if [one["of"] for one in said] != [other.record["speaker_id"] for other in others]:
-            yield f"{name}: bleed is told of {[one['of'] for one in said]}, not of the other speakers"
+        recorded = track.record["bleed"]
+        speakers = [bleed["of"] for bleed in recorded]
+        if speakers != [other.record["speaker_id"] for other in others]:
+            yield f"{name}: has cross-talk of {speakers} instead of the other speakers"
             continue
-        for other, one in zip(others, said, strict=True):
-            found = _measured(other, track)
-            more = found["bleed_s"] - one["bleed_s"]
-            far = max(_NEAR_S, _NEAR_SHARE * one["tried_s"])
-            wrong = more > far if track.record["gated"] else abs(more) > far
-            if wrong or abs(found["tried_s"] - one["tried_s"]) > 1e-6:
-                yield (
-                    f"{name}: has {found['bleed_s']:.2f} s of {one['of']} in it ({found['tried_s']:.2f} s tried), "
-                    f"said are {one['bleed_s']:.2f} s ({one['tried_s']:.2f} s)"
-                )
-            elif not track.record["gated"] and _levels_differ(found["level_db"], one["level_db"]):
-                yield f"{name}: has {one['of']} in it at {found['level_db']} dB, said are {one['level_db']} dB"
+        for other, bleed in zip(others, recorded, strict=True):
+            problem = _difference(bleed, _measure(other, track), gated=bool(track.record["gated"]))
+            if problem:
+                yield f"{name}: {problem}"
 
 
-def _measured(other: StoredTrack, track: StoredTrack) -> dict[str, float]:
+def _measure(other: StoredTrack, track: StoredTrack) -> BleedRecord:
     import pyarrow as pa
 
-    of = other.record["speaker_id"]
-    cells = pa.BufferReader(other.heard), pa.BufferReader(track.heard)
-    return bleed_record(measure(of, cells[0], speech_of(other.record), cells[1], speech_of(track.record)))
+    source, heard = pa.BufferReader(other.heard), pa.BufferReader(track.heard)
+    speech, own = speech_of(other.record), speech_of(track.record)
+    return bleed_record(measure(other.record["speaker_id"], source, speech, heard, own))
 
 
-def _levels_differ(found: float | None, said: float | None) -> bool:
-    return found is not None and said is not None and abs(found - said) > _NEAR_DB
+def _difference(recorded: BleedRecord, found: BleedRecord, *, gated: bool) -> str | None:
+    """Compare a recorded measurement with a new one. A gated track has less cross-talk than was recorded."""
+    more = found["bleed_s"] - recorded["bleed_s"]
+    allowed = max(_TOLERANCE_S, _TOLERANCE_SHARE * recorded["tried_s"])
+    differs = more > allowed if gated else abs(more) > allowed
+    if differs or abs(found["tried_s"] - recorded["tried_s"]) > 1e-6:
+        return (
+            f"contains {found['bleed_s']:.2f} s of {recorded['of']} ({found['tried_s']:.2f} s examined), "
+            f"recorded are {recorded['bleed_s']:.2f} s ({recorded['tried_s']:.2f} s examined)"
+        )
+    levels = found["level_db"], recorded["level_db"]
+    if not gated and levels[0] is not None and levels[1] is not None and abs(levels[0] - levels[1]) > _TOLERANCE_DB:
+        return f"contains {recorded['of']} at {levels[0]} dB, recorded are {levels[1]} dB"
+    return None
 
 
-def _gated(track: StoredTrack) -> Iterator[str]:
+def _gate_problems(track: StoredTrack) -> Iterator[str]:
     own = speech_of(track.record)
     for span in track.record["gated"]:
-        start, end = round(span["start"] * HEARD_HZ), round(span["end"] * HEARD_HZ)
+        start, end = span_of(span)
+        where = f"from {span['start']:.3f} s to {span['end']:.3f} s"
         if any(a < end and b > start for a, b in own):
-            yield f"silenced from {span['start']:.3f} s to {span['end']:.3f} s, where its speaker speaks"
-        for audio, rate in ((track.heard, HEARD_HZ), (track.spoken, SPOKEN_HZ)):
-            first, last = ((at * rate) // HEARD_HZ for at in (start + RAMP, end - RAMP))
-            if np.any(read_samples(audio, first, last - first, rate)):
-                yield f"not silent from {span['start']:.3f} s to {span['end']:.3f} s at {rate // 1000} kHz, and should be"
+            yield f"silenced {where}, where its speaker speaks"
+        for audio, rate_hz in ((track.heard, HEARD_HZ), (track.spoken, SPOKEN_HZ)):
+            first, last = ((at * rate_hz) // HEARD_HZ for at in (start + RAMP, end - RAMP))
+            if np.any(read_samples(audio, first, last - first, rate_hz)):
+                yield f"not silent {where} at {rate_hz // 1000} kHz, but should be"

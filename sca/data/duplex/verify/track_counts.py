@@ -1,34 +1,33 @@
-"""Count the recordings of a data set."""
-
-from collections.abc import Mapping
-from typing import Any
+"""Count the properties of a recording."""
 
 from sca.data.duplex.model.counters import ProofCounters
-from sca.units import HEARD_HZ
+from sca.data.duplex.model.records import TrackRecord
+from sca.data.duplex.storage.records import span_of
+from sca.units import HEARD_HZ, seconds_to_samples
 
-__all__ = ["SILENT_PEAK", "count_audio"]
-
-
-def count_audio(record: Mapping[str, Any], tally: ProofCounters) -> None:
-    """Add what one track's row of `storage` says of its recording."""
-    counts, provenance = tally.counts, record["provenance"]
-    counts["tracks"] += 1
-    counts["tracks_without_embedding"] += record["speaker_embedding"] is None
-    for bleed in record["bleed"]:
-        counts["bleed_tried_samples"] += round(bleed["tried_s"] * HEARD_HZ)
-        counts["bleed_samples"] += round(bleed["bleed_s"] * HEARD_HZ)
-    counts["tracks_with_bleed"] += any(bleed["bleed_s"] for bleed in record["bleed"])
-    retimed = record["augmented"]
-    for edit in retimed["edits"] if retimed else ():
-        counts[f"edit_{edit['kind']}"] += 1
-    counts["gated_samples"] += sum(round((span["end"] - span["start"]) * HEARD_HZ) for span in record["gated"])
-    for name in ("padded", "clipped", "non_finite"):
-        counts[f"{name}_samples"] += provenance[f"{name}_samples"]
-    counts["tracks_padded"] += provenance["padded_samples"] > 0
-    counts["tracks_clipped"] += provenance["clipped_samples"] > 0
-    counts["tracks_silent"] += provenance["peak"] < SILENT_PEAK
-    counts["tracks_mixed_down"] += provenance["channels"] > 1
-
+__all__ = ["SILENT_PEAK", "count_track"]
 
 SILENT_PEAK = 1e-3
-"""A track that never gets louder than this (-60 dBFS) holds no speech."""
+"""A track whose peak is below this (-60 dBFS) contains no speech."""
+
+
+def count_track(record: TrackRecord, counters: ProofCounters) -> None:
+    """Add one track to the counters."""
+    provenance = record["provenance"]
+    counters.tracks += 1
+    counters.tracks_without_embedding += record["speaker_embedding"] is None
+    for bleed in record["bleed"]:
+        counters.bleed_tried_samples += seconds_to_samples(bleed["tried_s"], HEARD_HZ)
+        counters.bleed_samples += seconds_to_samples(bleed["bleed_s"], HEARD_HZ)
+    counters.tracks_with_bleed += any(bleed["bleed_s"] for bleed in record["bleed"])
+    if record["augmented"]:
+        counters.edits.update(edit["kind"] for edit in record["augmented"]["edits"])
+    for start, end in map(span_of, record["gated"]):
+        counters.gated_samples += end - start
+    counters.padded_samples += provenance["padded_samples"]
+    counters.clipped_samples += provenance["clipped_samples"]
+    counters.non_finite_samples += provenance["non_finite_samples"]
+    counters.tracks_padded += provenance["padded_samples"] > 0
+    counters.tracks_clipped += provenance["clipped_samples"] > 0
+    counters.tracks_silent += provenance["peak"] < SILENT_PEAK
+    counters.tracks_mixed_down += provenance["channels"] > 1

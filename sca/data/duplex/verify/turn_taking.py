@@ -1,61 +1,67 @@
-"""Who speaks when, held against the stored words: units, labels, and where rows are cut. Part of the proof of a row.
+"""Verify turn-taking: units, labels, and where rows are cut. Part of the verification of a row.
 
-Recomputes from the words of both sides alone what the segments of a row say of them.
+Everything is recomputed from the stored words of both sides.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
+from sca.data.duplex.model.records import RowRecord, SegmentRecord, WordRecord
 from sca.data.duplex.model.spans import Span, merge_spans
 from sca.data.duplex.rows.turn_labels import label
 from sca.data.duplex.rows.windows import WindowPlan
-from sca.data.duplex.storage.records import units_of
+from sca.data.duplex.storage.records import span_of, units_of
 from sca.textutil import counted
 from sca.units import HEARD_HZ
 
-__all__ = ["TalkProof"]
+__all__ = ["TurnVerifier"]
 
-Stored = Mapping[str, Any]
 _CUT_FLAGS = {"listener_cut", "word_cut", "forced_cut"}
+_FAR = 1 << 62
 
 
-class TalkProof:
-    """One side of a session. words: of the speaker, as stored.   other: where the listener speaks.   gap: samples between units."""
+class TurnVerifier:
+    """Verifies the units, labels and cuts of one side of a session."""
 
-    def __init__(self, words: Sequence[Stored], other: Sequence[Span], gap: int, plan: WindowPlan) -> None:
+    def __init__(self, words: Sequence[WordRecord], other: Sequence[Span], gap: int, plan: WindowPlan) -> None:
+        """Prepare the verification.
+
+        Args:
+            words: Words of the speaker, as stored.
+            other: Where the listener speaks.
+            gap: Samples at 16 kHz that separate two units at least.
+            plan: Bounds of the windows.
+        """
         self._words, self._gap, self._plan = words, gap, plan
         self._units = units_of(words)
-        spans = [(unit.start, unit.end) for unit in self._units]
-        self._labels = [label(span, len(unit.words), other) for span, unit in zip(spans, self._units, strict=True)]
-        said = [(_samples(word["start"]), _samples(word["end"])) for word in words]
-        self._speech = merge_spans([*said, *other])
-        self._cut: tuple[int, frozenset[str]] | None = None
+        self._labels = [label(unit.span, len(unit.words), other) for unit in self._units]
+        self._speech = merge_spans([*map(span_of, words), *other])
+        self._last_cut: tuple[int, frozenset[str]] | None = None
 
-    def broken_units(self) -> Iterator[str]:
-        """What is wrong with how the speaker's words are put together."""
+    def unit_problems(self) -> Iterator[str]:
+        """Yield what is wrong with the grouping of the words into units."""
         numbers = [word["unit"] for word in self._words]
         if numbers and (numbers[0] != 0 or any(b - a not in (0, 1) for a, b in pairwise(numbers))):
-            yield "the units of its words are not numbered from 0 on"
+            yield "the unit numbers of its words do not count up from 0"
             return
         for n, (before, after) in enumerate(pairwise(self._units)):
             if after.start - before.end < self._gap:
                 apart = (after.start - before.end) / HEARD_HZ
-                yield f"units {n} and {n + 1} are {apart:.3f} s apart, at least {self._gap / HEARD_HZ:g} s make two of them"
+                yield f"units {n} and {n + 1} are {apart:.3f} s apart, units need at least {self._gap / HEARD_HZ:g} s"
 
     def begins_unit(self, word: int) -> bool:
-        """Whether the speaker's word of this number is the first of its unit."""
+        """Return whether the word with this index is the first of its unit."""
         return word == 0 or self._words[word]["unit"] != self._words[word - 1]["unit"]
 
     def ends_unit(self, word: int) -> bool:
-        """Whether it is the last."""
+        """Return whether the word with this index is the last of its unit."""
         return word + 1 >= len(self._words) or self._words[word]["unit"] != self._words[word + 1]["unit"]
 
-    def row(self, row: Stored) -> Iterator[str]:
-        """What is wrong with a row's segments and cuts. Rows come in order."""
+    def row_problems(self, row: RowRecord) -> Iterator[str]:
+        """Yield what is wrong with the segments and cuts of the next row."""
         plan = self._plan
         parts = len(row["segments"]) + len(row["dropped"])
         if plan.max_segments is not None and parts > plan.max_segments:
@@ -63,58 +69,53 @@ class TalkProof:
         length = row["n_chunks"] - row["extended_chunks"]
         if length > plan.max_chunks:
             yield f"{counted(length, 'chunk')} long, at most {plan.max_chunks} are allowed"
-        yield from self._cut_before(row)
-        self._cut = row["start_chunk"] + length, frozenset(row["flags"]) & _CUT_FLAGS
+        yield from self._cut_problems(row)
+        self._last_cut = row["start_chunk"] + length, frozenset(row["flags"]) & _CUT_FLAGS
         for n, segment in enumerate(row["segments"]):
-            yield from (f"segment {n}: {line}" for line in self._segment(segment))
+            yield from (f"segment {n}: {problem}" for problem in self._segment_problems(segment))
 
-    def _cut_before(self, row: Stored) -> Iterator[str]:
-        """A cut that no flag of its two rows speaks of is in the silence of both."""
-        at = row["start_chunk"] * self._plan.chunk_samples
-        if self._cut is None or self._cut[0] != row["start_chunk"] or self._cut[1] & set(row["flags"]):
+    def _cut_problems(self, row: RowRecord) -> Iterator[str]:
+        """Verify that both speakers are silent at the start of the row, unless a flag of both its rows names the cut."""
+        chunk, plan = row["start_chunk"], self._plan
+        if self._last_cut is None or self._last_cut[0] != chunk or self._last_cut[1] & set(row["flags"]):
             return
-        silence = _silence(self._speech, at)
-        if silence < self._plan.min_silence:
+        silence = _silence(self._speech, chunk * plan.chunk_samples)
+        if silence < plan.min_silence:
             yield (
-                f"begins in {silence / HEARD_HZ:.3f} s of silence of both, {self._plan.min_silence / HEARD_HZ:g} s are wanted, "
-                "and no flag says so"
+                f"begins in {silence / HEARD_HZ:.3f} s of silence of both speakers, {plan.min_silence / HEARD_HZ:g} s are "
+                "needed, and no flag names the cut"
             )
 
-    def _segment(self, segment: Stored) -> Iterator[str]:
+    def _segment_problems(self, segment: SegmentRecord) -> Iterator[str]:
         first, count = segment["first_word"], segment["n_words"]
         words = self._words[first : first + count]
         if not words or len(words) != count:
-            return  # said elsewhere
+            return  # reported by the verification of the segment
         numbers = {word["unit"] for word in words}
         if len(numbers) > 1:
-            yield f"holds words of {len(numbers)} units"
+            yield f"contains words of {len(numbers)} units"
             return
         text = "".join((" " if word["space"] else "") + word["word"] for word in words).strip(" ")
         if text != segment["text"]:
             yield f"its text is {segment['text']!r}, its words are {text!r}"
         truth = self._labels[numbers.pop()]
         offset = None if truth.offset is None else truth.offset / HEARD_HZ
-        says = segment["kind"], float(np.float32(segment["overlap"])), segment["floor_offset_s"]
-        wanted = truth.kind, float(np.float32(truth.overlap)), offset
-        if says != wanted:
-            yield f"is labelled {_shown(says)}, the words say {_shown(wanted)}"
+        recorded = segment["kind"], float(np.float32(segment["overlap"])), segment["floor_offset_s"]
+        computed = truth.kind, float(np.float32(truth.overlap)), offset
+        if recorded != computed:
+            yield f"is labelled {_format_label(*recorded)}, its words give {_format_label(*computed)}"
 
 
-def _shown(labelled: tuple[str, float, float | None]) -> str:
-    kind, overlap, offset = labelled
+def _format_label(kind: str, overlap: float, offset: float | None) -> str:
     return f"{kind}, overlap {overlap:.3f}, floor offset {'none' if offset is None else f'{offset:.4f} s'}"
 
 
-def _samples(seconds: float) -> int:
-    return round(seconds * HEARD_HZ)
-
-
 def _silence(speech: Sequence[Span], at: int) -> int:
-    """Samples of silence that `at` lies in or at the edge of; 0 within speech."""
-    before = bisect_left(speech, at, key=lambda span: span[0])  # spans that begin before it
-    if before and speech[before - 1][1] > at:
+    """Return the samples of silence around `at` or at its edge, 0 within speech."""
+    begun = bisect_left(speech, at, key=lambda span: span[0])
+    if begun and speech[begun - 1][1] > at:
         return 0
-    after = bisect_right(speech, at, key=lambda span: span[1])  # spans that have ended
-    start = speech[after - 1][1] if after else -(1 << 62)
-    end = speech[after][0] if after < len(speech) else 1 << 62
+    ended = bisect_right(speech, at, key=lambda span: span[1])
+    start = speech[ended - 1][1] if ended else -_FAR
+    end = speech[ended][0] if ended < len(speech) else _FAR
     return end - start

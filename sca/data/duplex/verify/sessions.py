@@ -1,0 +1,206 @@
+"""Verify one session: its tracks, and the rows of every pair of speakers."""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from sca.config import Settings
+from sca.data.duplex.audio.codec_targets import broken_codes, frames_of
+from sca.data.duplex.model.records import RowRecord
+from sca.data.duplex.model.session import SessionResult
+from sca.data.duplex.storage.detect import StoredRow, StoredSession
+from sca.data.duplex.storage.digests import record_digest
+from sca.data.duplex.storage.records import speech_of
+from sca.data.duplex.storage.tracks import StoredTrack
+from sca.data.duplex.verify.causality import CausalityCheck
+from sca.data.duplex.verify.check_table import Problems
+from sca.data.duplex.verify.context import proof_context
+from sca.data.duplex.verify.crosstalk import bleed_problems
+from sca.data.duplex.verify.retiming import retimed_problems
+from sca.data.duplex.verify.rows import RowVerifier
+from sca.data.duplex.verify.stored_audio import audio_problems
+from sca.data.duplex.verify.track_counts import SILENT_PEAK, count_track
+from sca.errors import InputError
+from sca.textutil import counted
+from sca.tokenizer import TextTokenizer
+from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
+
+__all__ = ["SessionVerifier"]
+
+_UNIT_LENGTH_TOLERANCE = 1e-3
+
+Side = tuple[str, str]
+"""Listener and speaker of a row."""
+
+
+class SessionVerifier:
+    """Verifies the sessions of a data set, one after the other.
+
+    Attributes:
+        causality: The test of rows for causality.
+        codec_frames: Codec frames verified.
+    """
+
+    def __init__(self, settings: Settings, tokenizer: TextTokenizer, problems: Problems) -> None:
+        self.causality = CausalityCheck(settings.grid)
+        self.codec_frames = 0
+        self._settings = settings
+        self._context = proof_context(settings, tokenizer)
+        self._problems = problems
+        self._row_ids: set[str] = set()
+
+    def verify(self, session: StoredSession, take_rows: Callable[[str], dict[str, list[StoredRow]]]) -> SessionResult:
+        """Verify a session.
+
+        Args:
+            session: The session.
+            take_rows: Returns the rows of a session id by split, without splits that have none.
+
+        Returns:
+            The counts and digests of the session.
+
+        Raises:
+            InputError: The session cannot be read.
+        """
+        tracks = session.read()
+        if not tracks:
+            raise InputError(f"{session.location} contains no track")
+        first = tracks[0].record
+        session_id = first["session_id"]
+        result = SessionResult(session_id, "", "kept", samples=first["duration_samples"], tracks=len(tracks))
+        if session.name != session_id:
+            self._problems.add("audio", f"{session.location} contains session {session_id}")
+        self._check_tracks(tracks, result, has_audio=session.has_audio)
+        rows = take_rows(session_id)
+        result.split = next(iter(rows), "train")
+        if len(rows) > 1:
+            self._problems.add("rows", f"{session_id}: has rows in {' and in '.join(rows)}")
+        result.augmented_from = first["augmented"]["from"] if first["augmented"] else None
+        for problem in retimed_problems(tracks, result.split):
+            self._problems.add("rows", f"{session_id}: {problem}")
+        self._check_rows(tracks, [row for part in rows.values() for row in part], result)
+        return result
+
+    def _check_tracks(self, tracks: Sequence[StoredTrack], result: SessionResult, *, has_audio: bool) -> None:
+        result.speakers = [track.record["speaker_id"] for track in tracks]
+        if sorted(set(result.speakers)) != result.speakers:
+            self._problems.add(
+                "audio", f"{result.session_id}: speakers {result.speakers} are not in order, or one appears twice"
+            )
+        decodable = has_audio
+        for track in tracks:
+            self._check_track(track, result)
+            if has_audio:
+                decodable &= self._check_audio(track, result)
+        for problem in bleed_problems(tracks) if decodable else ():
+            self._problems.add("audio", f"{result.session_id}: {problem}")
+
+    def _check_track(self, track: StoredTrack, result: SessionResult) -> None:
+        record, name = track.record, f"{result.session_id} {track.record['speaker_id']}"
+        samples = record["duration_samples"]
+        if record["session_id"] != result.session_id or samples != result.samples:
+            self._problems.add(
+                "audio",
+                f"{name}: a track of {record['session_id']} with {counted(samples, 'sample')} "
+                f"among tracks with {result.samples}",
+            )
+        if record["words"] and record["provenance"]["peak"] < SILENT_PEAK:
+            self._problems.add("audio", f"{name}: silent, but has {counted(len(record['words']), 'word')}")
+        embedding = record["speaker_embedding"]
+        if embedding is not None and not abs(float(np.linalg.norm(embedding)) - 1) < _UNIT_LENGTH_TOLERANCE:
+            self._problems.add("audio", f"{name}: its speaker embedding is not a vector of length 1")
+        count_track(record, result.counters)
+
+    def _check_audio(self, track: StoredTrack, result: SessionResult) -> bool:
+        """Verify the audio and codec codes of a track. Returns whether the audio is correct."""
+        name = f"{result.session_id} {track.record['speaker_id']}"
+        samples = track.record["duration_samples"]
+        correct = True
+        for audio, rate_hz in ((track.heard, HEARD_HZ), (track.spoken, SPOKEN_HZ)):
+            for problem in audio_problems(audio, rate_hz, half_up(Fraction(samples * rate_hz, HEARD_HZ))):
+                correct = False
+                self._problems.add("audio", f"{name}: the {rate_hz // 1000} kHz track {problem}")
+        result.storage_digests.append(record_digest(track.record, *track.cells))
+        wanted = self._settings.duplex.codes != "none" and track.has_transcript
+        frames = frames_of(self._settings.grid) if wanted else 0
+        n_chunks = self._settings.grid.chunks(samples)
+        broken = broken_codes(track.codes, wanted, n_chunks, frames)
+        if broken is not None:
+            self._problems.add("codes", f"{name}: {broken}")
+        elif wanted:
+            self.codec_frames += n_chunks * frames
+        return correct
+
+    def _check_rows(self, tracks: Sequence[StoredTrack], rows: Sequence[StoredRow], result: SessionResult) -> None:
+        by_speaker = {track.record["speaker_id"]: track for track in tracks}
+        sides = [
+            (listener, speaker)
+            for speaker, track in by_speaker.items()
+            for listener in by_speaker
+            if listener != speaker and track.has_transcript
+        ]
+        self._check_sides([_side(row.record) for row in rows], sides, result.session_id)
+        verifiers = {side: self._row_verifier(side, by_speaker, result) for side in sides}
+        tested: dict[Side, StoredRow] = {}
+        for row in rows:
+            record, side = row.record, _side(row.record)
+            if record["row_id"] in self._row_ids:
+                self._problems.add("rows", f"{record['row_id']}: appears twice")
+            self._row_ids.add(record["row_id"])
+            result.row_digests.append(record_digest(record))
+            result.rows += 1
+            if side in verifiers:
+                verifiers[side].add(record)
+                tested.setdefault(side, row)
+        for side, verifier in verifiers.items():
+            verifier.finish()
+            for problem in verifier.problems:
+                self._problems.add("rows", problem)
+            result.counters.add(verifier.counters)
+            if side in tested:
+                self._check_causality(tested[side], by_speaker[side[0]])
+
+    def _check_sides(self, found: Sequence[Side], expected: list[Side], session_id: str) -> None:
+        """Verify that the rows of each side are together, and the sides in order."""
+        unique = list(dict.fromkeys(found))
+        if unique != expected:
+            self._problems.add(
+                "rows",
+                f"{session_id}: has rows of the sides (listener, speaker) {unique}, "
+                f"should have {expected} in this order",
+            )
+        before = None
+        complete: set[Side] = set()
+        for side in found:
+            if side != before and before is not None:
+                complete.add(before)
+            if side in complete:
+                self._problems.add("rows", f"{session_id}: the rows of {side[0]}>{side[1]} are out of order")
+            before = side
+
+    def _row_verifier(self, side: Side, tracks: dict[str, StoredTrack], result: SessionResult) -> RowVerifier:
+        listener, speaker = side
+        return RowVerifier(
+            f"{result.session_id}:{listener}>{speaker}",
+            tracks[speaker].record["words"],
+            speech_of(tracks[listener].record),
+            self._settings.grid.chunks(result.samples),
+            self._context,
+        )
+
+    def _check_causality(self, row: StoredRow, listener: StoredTrack) -> None:
+        import pyarrow as pa
+
+        if row.heard is not None:
+            problems = self.causality.problems(row.record, pa.py_buffer(row.heard), row.record["start_chunk"])
+        elif listener.heard.size:
+            problems = self.causality.problems(row.record, listener.heard, 0)
+        else:
+            return
+        for problem in problems:
+            self._problems.add("causality", problem)
+
+
+def _side(row: RowRecord) -> Side:
+    return row["listener"], row["speaker"]
