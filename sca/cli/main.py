@@ -25,6 +25,7 @@ from sca.cli.inspect import inspect
 from sca.cli.live.command import live
 from sca.cli.serve import serve
 from sca.cli.shared.settings_options import SettingsCommand
+from sca.cli.status import status
 from sca.cli.transcode import transcode
 from sca.cli.transcribe import transcribe
 from sca.cli.turn.app import app as turn_app
@@ -119,6 +120,7 @@ app.command("build-duplex-dataset", cls=SettingsCommand, hidden=True)(build_dupl
 app.command("verify", cls=SettingsCommand)(verify)
 app.command("inspect", cls=SettingsCommand)(inspect)
 app.command("export")(export)
+app.command("status")(status)
 app.command("live", cls=SettingsCommand)(live)
 app.command("run-live", cls=SettingsCommand, hidden=True)(live)
 app.command("serve", cls=SettingsCommand)(serve)
