@@ -304,6 +304,19 @@ def test_what_can_never_come_is_permanent_and_all_failed_is_7(run, fake, media, 
     assert files(out) == []
 
 
+def test_old_failures_are_tried_again_unless_switched_off(run, fake, out):
+    fake.site.add([Video("privateVid1", "p", unavailable="Private video")])
+    assert run("privateVid1").exit_code == 7
+    before = (out / "ledger.jsonl").read_bytes()
+    fake.site.log.clear()
+    done = run("privateVid1", "--no-retry-failed")
+    assert (done.exit_code, fake.site.log) == (7, [])
+    assert (out / "ledger.jsonl").read_bytes() == before
+    assert "1 failed" in done.stdout
+    assert run("privateVid1", "--retry-failed").exit_code == 7
+    assert fake.site.log != []
+
+
 @pytest.mark.parametrize(("name", "seconds"), [("broken", 6), ("text", 6), ("webm", 60)])
 def test_what_does_not_decode_to_its_length_is_not_kept(run, fake, media, out, name, seconds):
     fake.site.add([Video("badVideo001", "bad", seconds, files=(media[name],))])

@@ -404,6 +404,17 @@ def test_bad_files_fail_alone_each_with_its_reason(webm, tmp_path):
     assert statuses == dict.fromkeys(reasons, "failed") | {"fine.webm": "kept"}
 
 
+def test_old_failures_are_tried_again_unless_switched_off(webm, tmp_path):
+    source = copies(tmp_path / "in", webm, "fine.webm")
+    whole = sine(source / "cut.webm", seconds=8, options=["-c:a", "libopus"]).read_bytes()
+    (source / "cut.webm").write_bytes(whole[: len(whole) // 3])
+    first = transcode(source, tmp_path / "out", code=7)
+    (source / "cut.webm").write_bytes(whole)
+    left = transcode(source, tmp_path / "out", "--no-retry-failed", code=7)
+    assert (left["made"], left["already"], left["failed"]) == (0, 1, first["failed"])
+    assert transcode(source, tmp_path / "out", "--retry-failed")["made"] == 1
+
+
 def test_what_people_read(webm, tmp_path):
     source = copies(tmp_path / "in", webm, "a.webm")
     (source / "b.webm").write_text("no recording " * 99)
