@@ -1,7 +1,7 @@
 """The JSON document of search results, which `sca search` writes and `sca download` reads.
 
-Writing is strict. Reading accepts documents of other versions: unknown fields are ignored. Other tools read the fields `count`,
-`results`, `url`, `title`, `length` and `publish_date`, so these names must not change.
+Writing is strict. Reading accepts documents of other versions: unknown fields are ignored. Other tools read the fields
+`count`, `results`, `url`, `title`, `length` and `publish_date`, so these names must not change.
 """
 
 import json

@@ -1,8 +1,8 @@
 """The file of timelines that `sca transcribe` writes: one JSON line per show, with its events and its words.
 
-Writing is strict. Reading accepts files of other versions: a line needs `video_id` and `timeline`, other fields may be missing,
-and unknown fields are ignored. A line that cannot be parsed is returned as a `BrokenLine`; the other lines are still read.
-Times are seconds from the start of the show.
+Writing is strict. Reading accepts files of other versions: a line needs `video_id` and `timeline`, other fields may be
+missing, and unknown fields are ignored. A line that cannot be parsed is returned as a `BrokenLine`; the other lines are
+still read. Times are seconds from the start of the show.
 """
 
 import json
@@ -121,6 +121,7 @@ class BrokenLine:
     reason: str
 
     def __str__(self) -> str:
+        """Format the line for a message."""
         return f"line {self.number}: {self.reason}"
 
 
@@ -194,6 +195,6 @@ def _known_fields(document: Mapping[str, object], model: type[BaseModel]) -> dic
 
 
 def _start(event: object) -> float:
-    """Return the start of an event, given as a model or as its fields. A start that is not a number makes sorting fail."""
+    """Return the start of an event, given as a model or as its fields. It may not be a number before validation."""
     start: float = event["start"] if isinstance(event, dict) and "start" in event else getattr(event, "start", 0.0)
     return start

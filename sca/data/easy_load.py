@@ -26,22 +26,23 @@ FORMATS: dict[str, dict[str, str]] = {
 _MADE_BY = "sca convert or sca build-duplex"
 
 
-def easy_load(path: str | Path, format: str = "raw", split: str = "train") -> Sequence[Any]:  # noqa: A002 - a public name
+def easy_load(path: str | Path, format: str = "raw", split: str = "train") -> Sequence[Any]:  # noqa: A002 - public name
     """Open a split of a data set that `sca convert` or `sca build-duplex` made.
 
-    The result has `len`, indices, slices and iteration. An item is computed on access and costs the decoding of its own audio,
-    not of the whole recording. The result can be pickled to data-loader workers.
+    The result has `len`, indices, slices and iteration. An item is computed on access and costs the decoding of its own
+    audio, not of the whole recording. The result can be pickled to data-loader workers.
 
     Args:
         path: The folder of the data set.
-        format: For data sets of `sca convert`: `raw` (a dict of the columns and the audio), `chat` (a dict with messages of text
-            and audio, for transformers' chat templates) or `talker_chat` (the same with the target's audio and the speaker
-            embedding). For data sets of `sca build-duplex`: `raw` or `duplex` (tokens, the audio of each chunk and the audio of
-            each segment).
+        format: For data sets of `sca convert`: `raw` (a dict of the columns and the audio), `chat` (a dict with
+            messages of text and audio, for transformers' chat templates) or `talker_chat` (the same with the target's
+            audio and the speaker embedding). For data sets of `sca build-duplex`: `raw` or `duplex` (tokens, the audio
+            of each chunk and the audio of each segment).
         split: The name of the split.
 
     Returns:
-        The rows of the split. Audio is float32 in [-1, 1], at 16 kHz for what the model hears and at 24 kHz for what it speaks.
+        The rows of the split. Audio is float32 in [-1, 1], at 16 kHz for what the model hears and at 24 kHz for what it
+        speaks.
 
     Raises:
         InputError: `path` is not a finished data set of sca, or has no such split.

@@ -1,7 +1,7 @@
 """Tiny AudioSet taggers in the file layouts of the real ones. Laughter is noise above 7 kHz.
 
-The ONNX file takes CED's input (mel in decibels, bins or frames first) or a waveform. The score of laughter is one half where
-half the window is as loud as `noise`, so an event starts and ends where the noise does.
+The ONNX file takes CED's input (mel in decibels, bins or frames first) or a waveform. The score of laughter is one half
+where half the window is as loud as `noise`, so an event starts and ends where the noise does.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`sca convert` through its command, and `easy_load` on its output: real files, an embedding model with random weights."""
+"""`sca convert` and `easy_load` on its output: real files, an embedding model with random weights."""
 
 import doctest
 import io

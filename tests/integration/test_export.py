@@ -484,7 +484,7 @@ class WordListExporter(Exporter):
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    """Install a package with export formats: a valid one, two invalid ones, and one with the name of a built-in format."""
+    """Install a package with a valid format, two invalid ones, and one with the name of a built-in format."""
     site = tmp_path / "site"
     info = site / "word_list-1.0.dist-info"
     info.mkdir(parents=True)

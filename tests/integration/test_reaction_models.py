@@ -1,4 +1,4 @@
-"""Audience reactions by taggers: ONNX files of every input shape, the real AST class, and errors for missing or wrong files."""
+"""Audience reactions by taggers: ONNX files of every input shape, the real AST class, missing and wrong files."""
 
 import json
 import sys

@@ -45,7 +45,8 @@ def test_rows_contain_the_transcribed_text(made):
     timeline, data = made
     rows = sca.easy_load(data)
     assert len(rows) >= 1
-    # Both stretches of speech are in one window of 30 s. The window gets the sentence, which is cut into events at pauses.
+    # Both stretches of speech are in one window of 30 s. The window gets the sentence, which is cut into events at
+    # pauses.
     text = " ".join(event["content"].strip() for event in timeline["timeline"])
     assert text.split() == SENTENCE.split()
     assert {row["session_id"] for row in rows} == {timeline["video_id"]}

@@ -57,8 +57,8 @@ def write_table(path: Path, features: "Features", batches: "Iterable[Columns]") 
     Args:
         path: The file.
         features: The columns.
-        batches: For each record batch, the values of every column, as a list or as an Arrow array. A batch is emptied after it
-            was written, so that mapped audio is released.
+        batches: For each record batch, the values of every column, as a list or as an Arrow array. A batch is emptied
+            after it was written, so that mapped audio is released.
 
     Returns:
         The number of records.

@@ -1,7 +1,7 @@
-"""The dataset card: a README.md with the metadata that `datasets` and the hub read, the facts, the licences and the sources.
+"""The dataset card: a README.md with the metadata for `datasets` and the hub, facts, licences and sources.
 
-Kinds of data sets define the content of their cards; this module formats it. Text that comes from a site, such as a title, is
-escaped, so that it cannot change the structure of the card. The same content always gives the same bytes.
+Kinds of data sets define the content of their cards; this module formats it. Text that comes from a site, such as a
+title, is escaped, so that it cannot change the structure of the card. The same content always gives the same bytes.
 """
 
 import json
@@ -143,7 +143,7 @@ def hub_configs(configs: Iterable[CardConfig]) -> list[dict[str, object]]:
 
 
 def _hub_license(licences: set[str | None]) -> str:
-    """Return the hub's identifier of the licence of all recordings, `other` if there are several, `unknown` without one."""
+    """Return the hub's identifier of the licence: `other` for several licences, `unknown` without any."""
     if len(licences) > 1:
         return "other"
     licence = next(iter(licences), None)

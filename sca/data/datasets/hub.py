@@ -1,4 +1,4 @@
-"""Uploads a finished data set to the Hugging Face hub: its Arrow files and its card, without ledgers and hidden files."""
+"""Uploads a finished data set to the Hugging Face hub, without ledgers and hidden files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A sequence whose items are computed from the rows of a data set on access."""
+"""A sequence that computes its items from the rows of a data set on access."""
 
 from collections.abc import Callable, Sequence, Sized
 from typing import Generic, TypeVar, overload
@@ -16,7 +16,8 @@ class LazyMap(Sequence[Example], Generic[Data, Example]):
 
     Args:
         data: A map-style data set.
-        make: Computes one item. It must be picklable, because data-loader workers receive a pickled copy of this object.
+        make: Computes one item. It must be picklable, because data-loader workers receive a pickled copy of this
+            object.
     """
 
     def __init__(self, data: Data, make: Callable[[Data, int], Example]) -> None:

@@ -27,7 +27,7 @@ class Shard:
 
     Attributes:
         name: A unique relative path without suffix.
-        split: `storage`, or the split whose rows it contains.
+        split: `storage`, or a split of rows.
         sessions: The sessions that it contains (`storage`).
         first: The first row that it contains (splits of rows).
         last: The end of its rows, exclusive.
@@ -79,7 +79,8 @@ class Exporter(Protocol):
     Methods may be called in different processes, each with an instance of its own, so an instance keeps no state.
 
     Attributes:
-        index_files: Names of the files that `finish` writes. `sca export --force` removes them with the rest of an export.
+        index_files: Names of the files that `finish` writes. `sca export --force` removes them with the rest of an
+            export.
     """
 
     index_files: Sequence[str]
@@ -123,7 +124,7 @@ class Exporter(Protocol):
         ...
 
     def usage(self, splits: Sequence[str]) -> str:
-        """Describe how to open the export, in Markdown, for its card. `PATH` stands for the folder of the export.
+        """Describe how to open the export, in Markdown, for its card. Write `PATH` for the folder of the export.
 
         Args:
             splits: The splits of rows.
@@ -140,7 +141,7 @@ def shard_result(
     paths: Iterable[Path],
     lines: Iterable[Mapping[str, object]] = (),
 ) -> ShardResult:
-    """Describe a shard whose files are written: measures and hashes them.
+    """Describe a written shard, with the sizes and hashes of its files.
 
     Args:
         root: The folder of the export.

@@ -1,7 +1,7 @@
 """The folder of an export: the claim that names its content, and the records of its finished shards.
 
-The claim is the first file that is written, the record of a shard is written after its files. So a later run recognizes an
-unfinished export and its finished shards, and `--force` removes only what an export wrote.
+The claim is the first file that is written, the record of a shard is written after its files. So a later run recognizes
+an unfinished export and its finished shards, and `--force` removes only what an export wrote.
 """
 
 import json
@@ -132,7 +132,7 @@ def _index_files(export_format: str) -> list[str]:
 
 
 def read_result(root: Path, shard: Shard) -> ShardResult | None:
-    """Return the result of a shard that an earlier run wrote; None if it or one of its files is missing or different."""
+    """Return the result of a shard that an earlier run wrote; None if a file is missing or has another size."""
     try:
         record = _RECORD.validate_json(_record_file(root, shard.name).read_bytes())
         is_complete = all((root / file.name).stat().st_size == file.bytes for file in record.made.files)

@@ -1,7 +1,7 @@
 """lhotse: one recording per session with one channel per speaker, and cuts with supervisions and word alignments.
 
-The manifests are written directly, so lhotse (which needs torch) does not have to be installed. The audio is the stored 24 kHz
-track, unchanged. Paths are relative to the folder: `CutSet.from_file(...).with_recording_path_prefix(folder)`.
+The manifests are written directly, so lhotse (which needs torch) does not have to be installed. The audio is the stored
+24 kHz track, unchanged. Paths are relative to the folder: `CutSet.from_file(...).with_recording_path_prefix(folder)`.
 Format: lhotse 1.33, `MultiCut`, `Recording`, `SupervisionSegment` and `AlignmentItem` as their `to_dict` writes them.
 """
 
@@ -102,8 +102,8 @@ import lhotse
 cuts = lhotse.CutSet.from_file("PATH/cuts.jsonl.gz").with_recording_path_prefix("PATH")
 ```
 
-One cut per conversation, one channel per speaker (24 kHz), one supervision per segment with its words aligned. The export does not
-contain the grid.
+One cut per conversation, one channel per speaker (24 kHz), one supervision per segment with its words aligned. The
+export does not contain the grid.
 """
 
 
@@ -155,7 +155,8 @@ def _segments(dataset: DatasetReader, session_id: str, speaker: str) -> list[Seg
     location = dataset.row_ranges.get(session_id)
     rows = dataset.rows(location.split, location.first, location.last) if location is not None else ()
     rows_of_speaker = [row for row in rows if row["speaker"] == speaker]
-    # With three or more speakers, the rows for every listener contain the same words, divided differently: one listener suffices.
+    # With three or more speakers, the rows for every listener contain the same words, divided differently: one listener
+    # suffices.
     segments = [
         segment
         for row in rows_of_speaker

@@ -1,6 +1,7 @@
-"""moshi-finetune: one stereo WAV file per side of a conversation, its words in a JSON file beside it, and a JSONL list of them.
+"""moshi-finetune: a stereo WAV file per side of a conversation, a JSON file of its words, and a JSONL list of both.
 
-The left channel is the speaker to learn (SPEAKER_MAIN), the right channel the other speaker. Paths are relative to the JSONL file.
+The left channel is the speaker to learn (SPEAKER_MAIN), the right channel the other speaker. Paths in the list
+are relative to it.
 Format: kyutai-labs/moshi-finetune, README "Prepare your dataset" and annotate.py.
 """
 
@@ -74,9 +75,9 @@ class MoshiExporter(Exporter):
     @override
     def usage(self, splits: Sequence[str]) -> str:
         return """
-For moshi-finetune: `data.train_data` is `data.jsonl`. The left channel is the speaker to learn (`SPEAKER_MAIN`), the right channel
-the other speaker (`SPEAKER_OTHER`); every conversation is there once per side. The words are in the JSON file beside each WAV file.
-The export does not contain the grid.
+For moshi-finetune: `data.train_data` is `data.jsonl`. The left channel is the speaker to learn (`SPEAKER_MAIN`), the
+right channel the other speaker (`SPEAKER_OTHER`); every conversation is there once per side. The words are in the JSON
+file beside each WAV file. The export does not contain the grid.
 """
 
 
@@ -99,7 +100,7 @@ def _alignments(speaker: StoredTrack, listener: StoredTrack) -> list[Alignment]:
 
 
 def _write_stereo(path: Path, left: StoredTrack, right: StoredTrack) -> None:
-    # Not through libsndfile, whose errors do not contain the reason, such as a full disk.
+    # Not through libsndfile: its errors do not contain the reason, such as a full disk.
     with atomic_write(path) as temporary, wave.open(str(temporary), "wb") as out:
         out.setparams((2, 2, SPOKEN_HZ, 0, "NONE", "not compressed"))
         for left_block, right_block in zip(track_blocks(left), track_blocks(right), strict=True):

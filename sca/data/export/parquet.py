@@ -52,7 +52,8 @@ class ParquetExporter(Exporter):
         is_storage = shard.split == STORAGE
         schema = features(STORAGE if is_storage else "rows").arrow_schema
         options = {
-            # Without Arrow's own schema, lists are read as lists: pyarrow before 26 cannot read nulls in a fixed-size list.
+            # Without Arrow's own schema, lists are read as lists: pyarrow before 26 cannot read nulls in a fixed-size
+            # list.
             "store_schema": False,
             # FLAC cannot be compressed further.
             "compression": dict.fromkeys(_AUDIO_COLUMNS, "NONE") if is_storage else "zstd",
@@ -88,8 +89,8 @@ rows = datasets.load_dataset("PATH")  # splits of rows
 storage = datasets.load_dataset("PATH", "storage")  # audio and words, one row per speaker of a conversation
 ```
 
-A row names its `session_id`, `listener` and `speaker`; its audio is in `storage`, starting at `start_chunk`. `sca verify PATH`
-verifies the data.
+A row names its `session_id`, `listener` and `speaker`; its audio is in `storage`, starting at `start_chunk`. `sca
+verify PATH` verifies the data.
 """
 
 

@@ -1,7 +1,7 @@
 """Loads export formats by name: the built-in ones, and those that other packages add.
 
-A package adds a format under the entry-point group `sca.exporters`. The object is a class, or a function without parameters,
-that returns an `sca.data.export.base.Exporter`:
+A package adds a format under the entry-point group `sca.exporters`. The object is a class, or a function without
+parameters, that returns an `sca.data.export.base.Exporter`:
 
     [project.entry-points."sca.exporters"]
     csv = "my_package.export:CsvExporter"

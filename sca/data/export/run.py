@@ -1,4 +1,4 @@
-"""`sca export`: verifies the source, plans the shards, writes the missing ones, joins them, and writes the record last."""
+"""`sca export`: verifies the source, writes the missing shards, joins them, and writes the export's record last."""
 
 import json
 from collections.abc import Sequence
@@ -74,8 +74,8 @@ def export(
 ) -> RunSummary[ExportDetails]:
     """Export a data set that `sca build-duplex` made, or continue an interrupted export.
 
-    A shard that cannot be written ends the export, except if its worker process died twice: then the other shards are written,
-    the summary has the failure, and the export stays unfinished (it has no export.json).
+    A shard that cannot be written ends the export, except if its worker process died twice: then the other shards are
+    written, the summary has the failure, and the export stays unfinished (it has no export.json).
 
     Args:
         data: The data set.

@@ -1,8 +1,8 @@
 """WebDataset: one self-contained sample per row, in tar files that are read sequentially.
 
-`KEY.json` is the row, `KEY.input_ids.npy` its tokens, `KEY.heard.flac` and `KEY.spoken.flac` the audio of its chunks (zeros past
-the end of the recording), `KEY.codes.npy` its codec targets if the data set has any. The rows of both sides of a conversation
-contain its audio, so it is stored twice; this is the price of sequential reading.
+`KEY.json` is the row, `KEY.input_ids.npy` its tokens, `KEY.heard.flac` and `KEY.spoken.flac` the audio of its chunks
+(zeros past the end of the recording), `KEY.codes.npy` its codec targets if the data set has any. The rows of both sides
+of a conversation contain its audio, so it is stored twice; this is the price of sequential reading.
 """
 
 import io

@@ -1,7 +1,7 @@
 """The Audio Spectrogram Transformer as a tagger, run by transformers; it needs torch (extra `live`).
 
-The position embeddings of the model cover about 10 s whatever the window, and the feature extractor pads the rest, so it costs
-many times as much as CED. It runs on a GPU if one is available.
+The position embeddings of the model cover about 10 s whatever the window, and the feature extractor pads the rest, so
+it costs many times as much as CED. It runs on a GPU if one is available.
 """
 
 import warnings

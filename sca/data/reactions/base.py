@@ -1,7 +1,7 @@
 """The interfaces of a reaction detector and of an audio tagger.
 
-A detector finds events in a recording. Most detectors are built on a tagger, a model that assigns class probabilities to
-windows of sound (see `sca.data.reactions.tagger.TaggerDetector`).
+A detector finds events in a recording. Most detectors are built on a tagger, a model that assigns class probabilities
+to windows of sound (see `sca.data.reactions.tagger.TaggerDetector`).
 """
 
 from collections.abc import Sequence
@@ -36,8 +36,8 @@ class Detector(Protocol):
 
         Args:
             samples: The whole mix, float32 `(n,)` at 16 kHz.
-            speech: Where the VAD found speech: `(start, end)` in samples, sorted and disjoint. A detector may ignore it,
-                because laughter over a punchline is a reaction too.
+            speech: Where the VAD found speech: `(start, end)` in samples, sorted and disjoint. A detector may ignore
+                it, because laughter over a punchline is a reaction too.
 
         Returns:
             Events sorted by start, with times in seconds.

@@ -1,7 +1,7 @@
 """Crowd noise by loudness alone: bursts outside speech that are clearly louder than the recording's quiet parts.
 
-This detector needs no model. It cannot distinguish laughter from applause or a slammed door, and it finds nothing during
-speech. Its events say so: their content is "crowd noise (by loudness only)" and their reaction is `other`.
+This detector needs no model. It cannot distinguish laughter from applause or a slammed door, and it finds nothing
+during speech. Its events show this: their content is "crowd noise (by loudness only)" and their reaction is `other`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,8 +31,8 @@ _MIN_QUIET_DB = -60.0  # below this, a microphone's own noise would count as a b
 class EnergyDetector(Detector):
     """Finds bursts of 0.4 s or longer.
 
-    A burst starts 12 dB above the quiet level, the level that a tenth of the recording stays below, and ends 6 dB above it.
-    No event overlaps the speech that is passed to `find`.
+    A burst starts 12 dB above the quiet level, the level that a tenth of the recording stays below, and ends 6 dB above
+    it. No event overlaps the speech that is passed to `find`.
     """
 
     @property

@@ -1,7 +1,8 @@
 """Evaluation of a detector: event F1 per reaction, against timelines that a person marked.
 
-A predicted event is correct if an event of the same reaction in the same show starts and ends within 0.5 s of it. Each event is
-matched at most once, by a maximum matching, so the order of the events does not matter. Only events of the audience count.
+A predicted event is correct if an event of the same reaction in the same show starts and ends within 0.5 s of it. Each
+event is matched at most once, by a maximum matching, so the order of the events does not matter. Only events of the
+audience count.
 """
 
 from collections import defaultdict

@@ -19,10 +19,10 @@ def find_labels(model: Path, metadata: Mapping[str, str]) -> list[str]:
     """Find the class names of an ONNX file, in the order of its outputs.
 
     Args:
-        model: The ONNX file. The names may be in a file beside it: class_labels_indices.csv (AudioSet's own: index, mid,
-            display_name), labels.txt (one name per line) or config.json (`id2label`).
-        metadata: The metadata of the ONNX file, searched if no file is found: id2label, labels, classes or names, as JSON or
-            with one name per line.
+        model: The ONNX file. The names may be in a file beside it: class_labels_indices.csv (AudioSet's own: index,
+            mid, display_name), labels.txt (one name per line) or config.json (`id2label`).
+        metadata: The metadata of the ONNX file, searched if no file is found: id2label, labels, classes or names, as
+            JSON or with one name per line.
 
     Raises:
         MissingToolError: No class names were found.

@@ -1,7 +1,8 @@
 """The log-mel spectrogram of CED taggers: 64 bands in decibels, one frame every 10 ms.
 
 It equals torchaudio's MelSpectrogram(n_fft=512, hop_length=160, n_mels=64) followed by AmplitudeToDB (RicherMans/CED,
-`onnx_inference_with_torchaudio.py`). It is computed once for a whole recording; the limit of 120 dB is applied per window.
+`onnx_inference_with_torchaudio.py`). It is computed once for a whole recording; the limit of 120 dB is applied per
+window.
 """
 
 from functools import cache

@@ -1,8 +1,8 @@
 """AudioSet taggers as ONNX files, run by onnxruntime: CED (tiny to base), and models that take a waveform.
 
 The shape of the only input decides what a file takes: `(batch, 64, frames)` and `(batch, frames, 64)` are CED's mel
-spectrogram, `(batch, samples)` is float32 at 16 kHz. The output is `(batch, classes)`; outputs outside [0, 1] are logits and
-are converted to probabilities.
+spectrogram, `(batch, samples)` is float32 at 16 kHz. The output is `(batch, classes)`; outputs outside [0, 1] are
+logits and are converted to probabilities.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ class OnnxTagger(Tagger):
         self._returns_logits = self._try_model()
 
     def _try_model(self) -> bool:
-        """Run the model on a window of noise, so that an unsuitable model fails on loading; return whether it returns logits."""
+        """Return whether the model outputs logits, from a trial run on noise in which an unsuitable model fails."""
         noise = np.random.default_rng(0).normal(0, 0.1, self.window_samples).astype(np.float32)
         output = self._run(self._batch(noise, self._mel(noise), [0] * self._batch_size))
         if output.ndim != 2 or len(output) != self._batch_size:

@@ -1,7 +1,7 @@
-"""From the scores of a tagger to events: a score per hop and class, the class table, hysteresis, merging, minimum length.
+"""From the scores of a tagger to events: the class table, hysteresis, merging, minimum length.
 
-A tagger gets windows of the whole mix, speech included, so that laughter over a punchline is found. Each hop of 0.24 s gets the
-scores of the window around its middle; at both ends of a recording that is the first or the last whole window.
+A tagger gets windows of the whole mix, speech included, so that laughter over a punchline is found. Each hop of 0.24 s
+gets the scores of the window around its middle; at both ends of a recording that is the first or the last whole window.
 """
 
 import tomllib

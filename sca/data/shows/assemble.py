@@ -1,6 +1,7 @@
 """Assembles a show data set from encoded shows: the rows, the JSON files, the settings and the card.
 
-Everything is derived from the timelines and the records of the shows, so every run writes it again; audio is not touched.
+Everything is derived from the timelines and the records of the shows, so every run writes it again; audio is not
+touched.
 """
 
 import json
@@ -32,7 +33,9 @@ def write_dataset(
     languages: Sequence[str],
     config: ConvertConfig,
 ) -> None:
-    """Write everything but the audio files. The file that marks the data set as finished is removed first and written last.
+    """Write everything but the audio files.
+
+    The file that marks the data set as finished is removed first and written last.
 
     Args:
         summary: The run, with the folder of the data set.
@@ -61,7 +64,7 @@ def write_dataset(
 
 
 def _set_unused_aside(root: Path, used: Sequence[str]) -> None:
-    """Move the audio files of shows without rows out of `storage`. They are kept, because a later run may use them again."""
+    """Move the audio files of shows without rows out of `storage`, because a later run may use them again."""
     stems = {show_file_stem(show_id) for show_id in used}
     aside = record_file(root, "").parent
     for path in (root / "storage").glob("*.arrow"):

@@ -17,13 +17,13 @@ import datasets
 import sca
 
 tables = datasets.load_from_disk("PATH")  # storage: the audio of each show; train: one row per target
-rows = datasets.load_dataset("PATH")["train"]  # the same rows, also from the hub; "storage" as second argument: the audio
+rows = datasets.load_dataset("PATH")["train"]  # the same rows, also from the hub; "storage" has the audio
 chats = sca.easy_load("PATH", format="chat")  # messages with audio; other formats: "talker_chat" and "raw"
 ```
 
-`audio` (16 kHz) and `clean_audio` (24 kHz) are FLAC bytes: `soundfile.read(io.BytesIO(row["audio"]["bytes"]))`. Times are seconds
-from the start of the show's audio. From `start_sec` to `target_start_sec` is the context, from `target_start_sec` to
-`target_end_sec` is the target, the speech with the text `target_text`.
+`audio` (16 kHz) and `clean_audio` (24 kHz) are FLAC bytes: `soundfile.read(io.BytesIO(row["audio"]["bytes"]))`. Times
+are seconds from the start of the show's audio. From `start_sec` to `target_start_sec` is the context, from
+`target_start_sec` to `target_end_sec` is the target, the speech with the text `target_text`.
 """
 
 

@@ -1,7 +1,7 @@
 """`sca convert`: makes a data set from a file of timelines and a folder of recordings.
 
-The audio of a show is encoded once, into a file of its own. Rows are derived from it in every run, so other thresholds cost no
-encoding. The result of every show is in `ledger.jsonl`: kept, dropped or failed, with the reason.
+The audio of a show is encoded once, into a file of its own. Rows are derived from it in every run, so other thresholds
+cost no encoding. The result of every show is in `ledger.jsonl`: kept, dropped or failed, with the reason.
 """
 
 import shutil
@@ -31,7 +31,7 @@ from sca.units import HEARD_HZ, samples_to_seconds
 
 __all__ = ["convert"]
 
-_ANY_LENGTH = 1 << 60  # for a show whose length is not known yet
+_ANY_LENGTH = 1 << 60  # while the length of a show is unknown
 
 
 def convert(
@@ -70,7 +70,7 @@ def convert(
     load_models(settings)  # fails early if they cannot be loaded
     folder, timelines = AudioFolder(audio_dir), _read_timelines(input_file)
     with lock_dir(root):
-        for scratch in root.rglob(".scratch-*"):  # of a run that was killed; nobody else writes here under the lock
+        for scratch in root.rglob(".scratch-*"):  # of a run that was killed; the lock is held
             shutil.rmtree(scratch, ignore_errors=True)
         run = IncrementalRun(
             Ledger(root / "ledger.jsonl"), ConvertDetails(root), retry_failed=retry_failed, listener=listener
@@ -236,6 +236,6 @@ def _failure(item: Item[EncodeJob], error: ScaError) -> Outcome:
 
 
 def _failed(item: str, error: ScaError) -> Outcome:
-    """Describe a failure. The reason contains the hint, because the user reads it in the ledger or in the JSON output."""
+    """Describe a failure. The reason contains the hint, because the ledger and the JSON output have no other field."""
     reason = f"{error.message} ({error.hint})" if error.hint else error.message
     return Outcome(LedgerEntry(item, "", "failed", reason), made=False)

@@ -1,7 +1,7 @@
 """Reads a show data set row by row: the columns of a row, and its audio by seeking in the mapped file.
 
-Only the audio of the row is decoded. Objects of this module can be pickled to data-loader workers; each worker opens the files
-for itself.
+Only the audio of the row is decoded. Objects of this module can be pickled to data-loader workers; each worker opens
+the files for itself.
 """
 
 from collections import OrderedDict
@@ -88,9 +88,10 @@ class ShowDataset:
         self._row_files = open_files(split)
         self._storage_files = {file.stem: file for file in open_files("storage")}
         settings = read_json(root / SETTINGS_FILE)
-        if settings.get("schema_version") != SCHEMA_VERSION:
+        version = settings.get("schema_version")
+        if version != SCHEMA_VERSION:
             raise InputError(
-                f"{root} has schema version {settings.get('schema_version')}, but this version of sca reads {SCHEMA_VERSION}",
+                f"{root} has schema version {version}, this version of sca reads {SCHEMA_VERSION}",
                 hint=f"run {MADE_BY} again",
             )
         self.prompts = Prompts(settings["convert"]["system_prompt"], settings["convert"]["instruction"])

@@ -1,7 +1,7 @@
 """The formats in which `sca.easy_load` returns the rows of a show data set.
 
-Messages have the structure of transformers' chat templates for audio models: a list of roles, each with a list of contents
-that are text or audio. Audio is a float32 array, at 16 kHz for the model's input and at 24 kHz for its output.
+Messages have the structure of transformers' chat templates for audio models: a list of roles, each with a list of
+contents that are text or audio. Audio is a float32 array, at 16 kHz for the model's input and at 24 kHz for its output.
 """
 
 from pathlib import Path
@@ -77,8 +77,8 @@ class ChatExample(TypedDict):
     Attributes:
         session_id: The id of the show.
         event_index: The index of the target in the show.
-        messages: The system prompt (if it is not empty), the user's message with the context and the instruction, and the
-            assistant's message with the target.
+        messages: The system prompt (if it is not empty), the user's message with the context and the instruction, and
+            the assistant's message with the target.
         speaker_embedding: float32 `(192,)`, or None; only in `talker_chat`.
     """
 
@@ -94,12 +94,12 @@ def raw(root: Path, split: str) -> LazyMap[ShowDataset, RawExample]:
 
 
 def chat(root: Path, split: str) -> LazyMap[ShowDataset, ChatExample]:
-    """Open a split as chats whose assistant answers with text."""
+    """Open a split as chats with an answer of text."""
     return LazyMap(ShowDataset(root, split), _chat)
 
 
 def talker_chat(root: Path, split: str) -> LazyMap[ShowDataset, ChatExample]:
-    """Open a split as chats whose assistant answers with text and speech, with the speaker embedding."""
+    """Open a split as chats with an answer of text and speech, and with the speaker embedding."""
     return LazyMap(ShowDataset(root, split), _talker_chat)
 
 

@@ -32,13 +32,13 @@ class TrainColumns(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class ShowRecord:
-    """A show whose audio is encoded. It is written after the audio file, so it marks the file as complete.
+    """A show with encoded audio. It is written after the audio file, so it marks the file as complete.
 
     Attributes:
         key: Hash of everything that determines the content of the audio file.
         sha256: Hash of the recording.
-        stat: Size in bytes and modification time in nanoseconds of the recording; if they are unchanged, the recording is not
-            hashed again.
+        stat: Size in bytes and modification time in nanoseconds of the recording; if they are unchanged, the recording
+            is not hashed again.
         samples: Length at 16 kHz.
         embedding: Whether the show has a speaker embedding.
     """
@@ -57,7 +57,7 @@ class ConvertDetails:
     Attributes:
         root: Its folder.
         shows: Shows with at least one row.
-        encoded: Shows whose audio this run encoded.
+        encoded: Shows that this run encoded.
         rows: Rows of `train`.
         audio_s: Seconds of audio.
         target_s: Seconds of target speech.

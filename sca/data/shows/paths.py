@@ -13,7 +13,7 @@ _MAX_LENGTH = 100
 
 
 def show_file_stem(show_id: str) -> str:
-    """Return a file name without suffix for a show: its id if that is a safe name, else a readable part of it and a hash."""
+    """Return a file name without suffix: the id of the show if it is safe, else a readable part of it and a hash."""
     if show_id and len(show_id) <= _MAX_LENGTH and set(show_id) <= _SAFE:
         return show_id
     readable = "".join(letter if letter in _SAFE else "_" for letter in show_id)[:60]

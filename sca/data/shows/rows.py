@@ -1,7 +1,7 @@
 """From targets to rows: each target with as much of the audio before it as a row may contain.
 
-A row starts at the start of the show (after the cut) or at the start of an event, never inside a word. Times are samples at
-16 kHz.
+A row starts at the start of the show (after the cut) or at the start of an event, never inside a word. Times are
+samples at 16 kHz.
 """
 
 from collections import Counter

@@ -1,8 +1,8 @@
 """The columns of a show data set, and the file with the audio of one show.
 
-`storage` has one row per show: its audio at 16 kHz, its audio at 24 kHz (enhanced if an enhancer is set), and its speaker
-embedding. `train` has one row per target. Audio is stored as FLAC bytes and declared with decode=False, so that the data set
-can be opened without an audio decoder.
+`storage` has one row per show: its audio at 16 kHz, its audio at 24 kHz (enhanced if an enhancer is set), and its
+speaker embedding. `train` has one row per target. Audio is stored as FLAC bytes and declared with decode=False, so that
+the data set can be opened without an audio decoder.
 """
 
 import tempfile

@@ -86,8 +86,8 @@ def find_targets(show: Show, total: int, rules: TargetRules) -> tuple[list[Targe
         rules: The thresholds.
 
     Returns:
-        The targets, sorted and disjoint; and the counts of other events: extras, not_speech, empty, no_duration, past_end, cut,
-        overlaps, duplicates, merged.
+        The targets, sorted and disjoint; and the counts of other events: extras, not_speech, empty, no_duration,
+        past_end, cut, overlaps, duplicates, merged.
     """
     counts: Counter[str] = Counter()
     speech = _speech_events(show, total, rules, counts)
@@ -157,7 +157,7 @@ def _merge_close(disjoint: Sequence[Target], rules: TargetRules, counts: Counter
 
 
 def _add_reaction_tags(targets: Sequence[Target], show: Show, rules: TargetRules) -> list[Target]:
-    """Add reactions as tags such as `[laughter]` to the text of the target in which, or shortly after which, they begin."""
+    """Add each reaction as a tag, such as `[laughter]`, to the target in which or shortly after which it begins."""
     reactions = [
         (seconds_to_samples(event.start, HEARD_HZ), f"[{event.reaction_type}]")
         for event in show.timeline

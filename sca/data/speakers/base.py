@@ -10,7 +10,7 @@ __all__ = ["EMBEDDING_SIZE", "NO_SPEAKER_MODEL", "SpeakerModel", "public_name"]
 EMBEDDING_SIZE = 192
 """Length of an embedding: what ECAPA-TDNN and CAM++ return."""
 NO_SPEAKER_MODEL = "none"
-"""The model name that stands for "compute no embeddings"."""
+"""The model name that disables embeddings."""
 
 
 class SpeakerModel(Protocol):

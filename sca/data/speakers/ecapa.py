@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["HUB_ID", "EcapaModel"]
 
 HUB_ID = "speechbrain/spkrec-ecapa-voxceleb"
-"""The model that `ecapa` without a source stands for, trained on VoxCeleb."""
+"""The model of `ecapa` without a source, trained on VoxCeleb."""
 
 _HYPERPARAMS = "hyperparams.yaml"
 _COPY_HINT = f"copy all files of {HUB_ID} there"

@@ -1,7 +1,7 @@
 """Speaker embeddings of whole recordings: speech is cut out with the VAD, embedded in pieces and averaged.
 
-Pauses and applause do not affect the vector. Without a model, or with too little speech, the result is None rather than a
-placeholder vector.
+Pauses and applause do not affect the vector. Without a model, or with too little speech, it returns None and
+not a placeholder.
 """
 
 from collections.abc import Sequence
@@ -43,15 +43,15 @@ class SpeakerEmbedder:
     def embed(self, samples: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Compute the embedding of the speaker of a recording.
 
-        Speech is cut into pieces of about 10 s. Of more than 30 pieces, 30 evenly spaced ones are used. The result is the
-        normalized mean of the normalized vectors of the pieces.
+        Speech is cut into pieces of about 10 s. Of more than 30 pieces, 30 evenly spaced ones are used. The result is
+        the normalized mean of the normalized vectors of the pieces.
 
         Args:
             samples: float32 `(n,)` at 16 kHz.
 
         Returns:
-            float32 `(192,)` with norm 1; None without a model, for less than 3 s of audio, for less than 1 s of speech, or if
-            the model returns no finite vector.
+            float32 `(192,)` with norm 1; None without a model, for less than 3 s of audio, for less than 1 s of speech,
+            or if the model returns no finite vector.
 
         Raises:
             ValueError: `samples` has another dtype or shape.

@@ -1,9 +1,10 @@
 """Speaker-embedding models as ONNX files: WeSpeaker (ECAPA, ResNet, CAM++) and 3D-Speaker's CAM++, run by onnxruntime.
 
-Both take mean-normalized Kaldi features `(1, frames, 80)` and return `(1, size)`. They differ in the window: WeSpeaker was
-trained with a Hamming window, 3D-Speaker with a Povey window. The files that sherpa-onnx exports name the framework in their
-metadata. The scale of the samples does not matter, because the mean normalization removes it.
-Sources: wespeaker/wespeaker `wespeaker/cli/speaker.py`, k2-fsa/sherpa-onnx `speaker-embedding-extractor-general-impl.h`.
+Both take mean-normalized Kaldi features `(1, frames, 80)` and return `(1, size)`. They differ in the window: WeSpeaker
+was trained with a Hamming window, 3D-Speaker with a Povey window. The files that sherpa-onnx exports name the framework
+in their metadata. The scale of the samples does not matter, because the mean normalization removes it.
+Sources: wespeaker/wespeaker `wespeaker/cli/speaker.py`, k2-fsa/sherpa-onnx
+    `speaker-embedding-extractor-general-impl.h`.
 """
 
 from pathlib import Path
