@@ -12,7 +12,7 @@ interface that the object must have. Names that ship with sca take precedence ov
 from importlib.metadata import EntryPoint, entry_points
 from typing import Literal
 
-from sca.errors import MissingToolError
+from sca.errors import MissingToolError, UsageError
 from sca.textutil import first_line
 
 __all__ = ["PluginGroup", "load_plugin", "plugin_names"]
@@ -37,12 +37,15 @@ def load_plugin(group: PluginGroup, name: str) -> object | None:
 
     Raises:
         MissingToolError: The package that registers the name cannot be imported.
+        UsageError: The package does not contain the registered object.
     """
     point = _find(group, name)
     if point is None:
         return None
     try:
         plugin: object = point.load()
+    except AttributeError as error:
+        raise UsageError(f"{group} plugin {name} is registered, but {point.value} does not exist: {error}") from error
     except Exception as error:  # code of another package can raise anything
         package = point.dist.name if point.dist is not None else point.value
         raise MissingToolError(

@@ -1,1 +1,1 @@
-"""Full-duplex speech models live: one loop that listens, thinks and speaks, in real time or in simulated time."""
+"""Live inference: sessions, engines, audio devices, turn detection and servers."""

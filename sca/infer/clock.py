@@ -1,17 +1,18 @@
-"""Time in a session: ticks of 1/48000 s read from the event loop, and an event loop whose time is simulated.
+"""Session time in ticks of 1/48000 s, read from the event loop, and an event loop with simulated time.
 
-A sample at 16 kHz lasts exactly 3 ticks and one at 24 kHz exactly 2, so sample clocks are compared as integers and never drift.
-Nothing in `sca.infer` reads another clock: whoever runs a session under `simulate` puts all of it, timeouts included, into
-virtual time. That is a plain asyncio loop which, when nothing is left to do, moves its clock to the next timer instead of
-waiting for it; so the loop needs no second implementation, and no dependency (trio's mock clock does the same for tests).
+A sample lasts exactly 3 ticks at 16 kHz and 2 ticks at 24 kHz, so sample clocks are compared as integers and do not drift. No
+other clock is used in `sca.infer`: under `simulate`, a whole session including its timeouts runs in virtual time. `simulate` uses
+a plain asyncio event loop that, when idle, advances its clock to the next timer instead of waiting (as trio's mock clock does).
 """
 
 import asyncio
+import math
 import selectors
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import ParamSpec, Protocol, TypeVar
 
 import anyio
+from typing_extensions import override
 
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
@@ -22,6 +23,7 @@ __all__ = [
     "TICK_HZ",
     "Clock",
     "LoopClock",
+    "seconds_to_ticks",
     "simulate",
 ]
 
@@ -30,54 +32,61 @@ TICKS_PER_MS = TICK_HZ // 1000
 TICKS_PER_HEARD_SAMPLE = TICK_HZ // HEARD_HZ
 TICKS_PER_SPOKEN_SAMPLE = TICK_HZ // SPOKEN_HZ
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def seconds_to_ticks(seconds: float) -> int:
+    """Return the tick nearest to a time in seconds; halves are rounded up."""
+    return math.floor(seconds * TICK_HZ + 0.5)
 
 
 class Clock(Protocol):
     """The time of one session."""
 
     def now(self) -> int:
-        """Ticks since the session began."""
+        """Return the ticks since the start of the session."""
         ...
 
     async def sleep_until(self, tick: int) -> None:
-        """Return at `tick`, or at once when it has passed."""
+        """Return at `tick`, or immediately if it has passed."""
         ...
 
 
-class LoopClock:
-    """The event loop's time: the wall's, or the simulated one under `simulate`. Zero is when it is made."""
+class LoopClock(Clock):
+    """The time of the running event loop, real or simulated. It starts at 0 when the clock is created."""
 
     def __init__(self) -> None:
-        self._time_s = _clock_of_the_loop()
+        self._time_s = _loop_time()
         self._origin_s = self._time_s()
 
+    @override
     def now(self) -> int:
-        """See `Clock`."""
-        return round((self._time_s() - self._origin_s) * TICK_HZ)
+        return seconds_to_ticks(self._time_s() - self._origin_s)
 
+    @override
     async def sleep_until(self, tick: int) -> None:
-        """See `Clock`."""
         left = tick - self.now()
         if left > 0:
             await anyio.sleep(self._origin_s + tick / TICK_HZ - self._time_s())
 
 
-def _clock_of_the_loop() -> Callable[[], float]:
-    """What `anyio.current_time` asks: that looks up which loop it is, each of the many times it is called."""
+def _loop_time() -> Callable[[], float]:
+    """Return the time function of the running loop. `anyio.current_time` determines the kind of loop on every call."""
     try:
         return asyncio.get_running_loop().time
-    except RuntimeError:  # another kind of loop
+    except RuntimeError:  # not an asyncio loop
         return anyio.current_time
 
 
-class _Jumper(selectors.DefaultSelector):
-    """Instead of waiting for the next timer, jumps to it. Waits for real only when nothing but a thread can go on."""
+class _SimulatedSelector(selectors.DefaultSelector):
+    """Advances the simulated time to the next timer. It waits in real time only if no timer is pending."""
 
     now_s = 0.0
 
+    @override
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
+        if timeout is None:  # only a thread can wake the loop
             return super().select(None)
         self.now_s += max(timeout, 0.0)
         return []
@@ -85,17 +94,27 @@ class _Jumper(selectors.DefaultSelector):
 
 class _SimulatedLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
-        self._jumper = _Jumper()
-        super().__init__(self._jumper)
+        self._simulated_selector = _SimulatedSelector()
+        super().__init__(self._simulated_selector)
 
+    @override
     def time(self) -> float:
-        return self._jumper.now_s
+        return self._simulated_selector.now_s
 
 
-def simulate(main: Callable[..., Awaitable[T]], *args: Any) -> T:
-    """Run `main(*args)` in simulated time, as fast as the machine can; the order of events is the same in every run.
+def simulate(main: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `main` in simulated time, as fast as the machine can. The order of events is the same in every run.
 
-    Inside, nothing may wait for a thread, a process or a socket.
+    Args:
+        main: An async function. It must not wait for a thread, a process or a socket.
+        *args: Its positional arguments.
+        **kwargs: Its keyword arguments.
+
+    Returns:
+        The result of `main`.
     """
-    options: Mapping[str, Any] = {"loop_factory": _SimulatedLoop}
-    return anyio.run(main, *args, backend="asyncio", backend_options=dict(options))
+
+    async def run() -> T:
+        return await main(*args, **kwargs)
+
+    return anyio.run(run, backend="asyncio", backend_options={"loop_factory": _SimulatedLoop})

@@ -1,8 +1,8 @@
-"""What an engine is: a thing that opens sessions, each stepped one chunk at a time. Knows no model and no device.
+"""The interface of an engine: a model that opens sessions, each of which is stepped one chunk at a time.
 
-An engine and its sessions are called from one thread at a time (the worker of their device), never from the event loop. A
-session is stepped with exactly one chunk, in the order of `chunk_index`; sessions share nothing mutable. The rules are held by
-`tests/helpers/engine_contract.py`, which every engine passes.
+An engine and its sessions are called from one thread at a time (the worker of their device), never from the event loop. A session
+receives exactly one chunk per step, in the order of `chunk_index`. Sessions share no mutable state. Every engine must pass the
+tests in `tests/helpers/engine_contract.py`.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,16 @@ __all__ = ["BatchEngine", "Engine", "EngineInfo", "EngineSession", "SessionConfi
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine declares about itself.
+    """The properties that an engine declares.
 
-    summary: one line for people.   uses_features: whether `AudioInput.features` is read; if not, it stays empty and costs
-    nothing.   produces_audio: whether it ever returns `AudioOutput`.   device: who shares its worker thread: engines of one device run
-    one step at a time.
-    benefits_from_batching: of one that steps many sessions in one go, whether that is cheaper than one after the other, so that it pays to wait a
-    moment for others.
+    Attributes:
+        name: The name of the engine.
+        summary: A one-line description for users.
+        uses_features: Whether the engine reads `AudioInput.features`. If not, they are not computed.
+        produces_audio: Whether the engine ever returns `AudioOutput`.
+        device: The device of the engine. Engines with the same device share a worker thread, which runs one step at a time.
+        benefits_from_batching: For a `BatchEngine`: whether one call for many sessions is cheaper than one call for each, so that
+            it is worth waiting briefly for other sessions.
     """
 
     name: str
@@ -36,7 +39,13 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
-    """What a session is opened with."""
+    """The parameters of a session.
+
+    Attributes:
+        session_id: An identifier for logs and recordings.
+        grid: The length of a chunk, in samples and in frames.
+        prompt: The system prompt.
+    """
 
     session_id: str = "0"
     grid: Grid = field(default_factory=Grid)
@@ -46,84 +55,163 @@ class SessionConfig:
 class EngineSession(Protocol):
     """One conversation with an engine."""
 
-    def step(self, heard: AudioInput) -> Sequence[Frame]:
-        """Hear one chunk; return what comes of it, in order, at most one chunk of sound.
+    def step(self, audio: AudioInput) -> Sequence[Frame]:
+        """Process one chunk of input.
 
-        A gap in `chunk_index` means that chunks were dropped. Raises ValueError for a chunk of another length or dtype and for an
-        index that does not grow, RuntimeError after `close`; other exceptions end the session.
+        Args:
+            audio: The chunk. A gap in `chunk_index` means that chunks were dropped.
+
+        Returns:
+            The resulting frames in order, with at most one chunk of output audio in total.
+
+        Raises:
+            ValueError: The chunk has another length or dtype, or its index does not increase.
+            RuntimeError: The session is closed.
+            Exception: Any other exception ends the session.
         """
         ...
 
     def interrupt(self, turn_id: int) -> None:
-        """Forget what was still to be said; from now on `AudioOutput.turn_id` is at least `turn_id`. Goes on listening."""
+        """Discard the rest of the current answer and continue to listen.
+
+        Args:
+            turn_id: The lowest `AudioOutput.turn_id` allowed from now on.
+        """
         ...
 
     def reset(self) -> None:
-        """Start anew: as if just opened, and the next chunk may have any index."""
+        """Return to the initial state. The next chunk may have any index."""
         ...
 
     def close(self) -> None:
-        """Let go of everything. Twice is fine."""
+        """Release all resources. A second call has no effect."""
         ...
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """A model, loaded; or something that behaves like one."""
+    """A loaded model, or anything that behaves like one: the interface to implement for a new engine.
+
+    `sca.infer.engines.registry` describes how a package registers its engine. Any object with these members is an engine; a
+    subclass is not required.
+
+    Example:
+        An engine that answers every chunk with a quarter of a second of silence:
+
+        ```python
+        import sca
+        from sca.infer.engine import EngineInfo, SessionConfig, StepGuard
+        from sca.infer.frames import AudioInput, AudioOutput
+
+
+        class SilentSession:
+            def __init__(self, config: SessionConfig) -> None:
+                self.guard = StepGuard(config.grid.heard_samples)
+                self.turn_id = 0
+
+            def step(self, audio: AudioInput) -> list[AudioOutput]:
+                self.guard.check(audio)
+                return [AudioOutput(bytes(2 * 6_000), 24_000, "", audio.chunk_index, self.turn_id)]
+
+            def interrupt(self, turn_id: int) -> None:
+                self.turn_id = max(self.turn_id, turn_id)
+
+            def reset(self) -> None:
+                self.guard.reset()
+
+            def close(self) -> None:
+                self.guard.close()
+
+
+        class SilentEngine:
+            info = EngineInfo("silent", "answers with silence", uses_features=False)
+
+            def open(self, session_config: SessionConfig) -> SilentSession:
+                return SilentSession(session_config)
+
+
+        assert isinstance(SilentEngine(), sca.Engine)
+        ```
+    """
 
     @property
     def info(self) -> EngineInfo:
-        """What it is."""
+        """The properties of the engine."""
         ...
 
     def open(self, session_config: SessionConfig) -> EngineSession:
-        """Begin a conversation. Raises `ConfigError` when it cannot serve this grid."""
+        """Open a session.
+
+        Raises:
+            ConfigError: The engine does not support the grid of the session.
+        """
         ...
 
 
 @runtime_checkable
 class BatchEngine(Engine, Protocol):
-    """An engine that can step many sessions in one go, with the results of stepping each alone."""
+    """An engine that can step many sessions in one call, with the same results as stepping each of them alone."""
 
     def step_batch(
         self, sessions: Sequence[EngineSession], inputs: Sequence[AudioInput]
     ) -> Sequence[Sequence[Frame] | Exception]:
-        """Step session i with input i; the sessions are different ones. Returns one list of frames a session.
+        """Step every session with its input. An exception that this method raises ends all sessions.
 
-        What one session alone would raise stands in its place, and the others are stepped. What this raises ends all of them.
+        Args:
+            sessions: Sessions of this engine, all different.
+            inputs: One chunk per session.
+
+        Returns:
+            For each session its frames, or the exception that ends this session only.
         """
         ...
 
 
 class StepGuard:
-    """The refusals every session owes its caller, in one place: call `check` first in `step`."""
+    """The checks that every session must make: call `check` first in `step`.
+
+    Args:
+        chunk_samples: The length of a chunk at 16 kHz.
+    """
 
     def __init__(self, chunk_samples: int) -> None:
         self._chunk_samples = chunk_samples
         self._last = -1
         self._closed = False
 
-    def check(self, heard: AudioInput) -> int:
-        """Raise ValueError or RuntimeError as `EngineSession.step` promises; return how many chunks were dropped before this one."""
+    def check(self, audio: AudioInput) -> int:
+        """Check a chunk.
+
+        Returns:
+            The number of chunks that were dropped before this one.
+
+        Raises:
+            ValueError: See `EngineSession.step`.
+            RuntimeError: The session is closed.
+        """
         if self._closed:
             raise RuntimeError("this session is closed")
-        samples = heard.samples
+        samples = audio.samples
         if samples.dtype != "float32" or samples.shape != (self._chunk_samples,):
             raise ValueError(
                 f"a step takes float32 ({self._chunk_samples},) at 16 kHz, got {samples.dtype} {samples.shape}"
             )
-        if heard.chunk_index <= self._last:
-            raise ValueError(f"chunk {heard.chunk_index} comes after chunk {self._last}; chunks are stepped in order")
-        dropped = heard.chunk_index - self._last - 1 if self._last >= 0 else 0
-        self._last = heard.chunk_index
+        if audio.chunk_index <= self._last:
+            raise ValueError(f"chunk {audio.chunk_index} follows chunk {self._last}; chunks must be stepped in order")
+        dropped = audio.chunk_index - self._last - 1 if self._last >= 0 else 0
+        self._last = audio.chunk_index
         return dropped
 
     def reset(self) -> None:
-        """Forget the order of chunks; the next may have any index. Raises RuntimeError after `close`."""
+        """Accept any index for the next chunk.
+
+        Raises:
+            RuntimeError: The session is closed.
+        """
         if self._closed:
             raise RuntimeError("this session is closed")
         self._last = -1
 
     def close(self) -> None:
-        """From now on `check` and `reset` raise."""
+        """Make every later `check` and `reset` raise."""
         self._closed = True

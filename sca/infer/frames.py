@@ -1,13 +1,14 @@
-"""What flows between the parts of a live session: a chunk heard, what was thought, what is said, and control frames.
+"""The data that flows through a live session: input chunks, thoughts, output audio and control frames.
 
-Knows no device, engine or clock. Times in frames are integer counts of samples at 16 kHz since the session began (the session's
-sample clock); sound that is said is counted at its own rate.
+Times in frames are integer sample counts at 16 kHz since the start of the session (the sample clock of the session). The length of
+output audio is counted at its own rate.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sca.audio.mel import MEL_BINS
 from sca.units import SPOKEN_HZ
@@ -25,34 +26,41 @@ __all__ = [
     "TurnEnd",
 ]
 
-NO_FEATURES = np.zeros((1, MEL_BINS, 0), np.float32)
-"""`AudioInput.features` for an engine that does not want any."""
+NO_FEATURES: NDArray[np.float32] = np.zeros((1, MEL_BINS, 0), np.float32)
+"""`AudioInput.features` for an engine that does not use features."""
 NO_FEATURES.setflags(write=False)
 
 
 @dataclass(frozen=True, slots=True)
 class AudioInput:
-    """One chunk heard: what an engine gets per step.
+    """One chunk of input audio: what an engine receives per step.
 
-    features: log-mel of this chunk alone, float32 `(1, 128, T)`, equal to `sca.audio.mel.log_mel(samples)`; `(1, 128, 0)` for an
-    engine whose info says that it wants none.   samples: float32 mono `(n,)` at 16 kHz in [-1, 1].   chunk_index: the place of the
-    chunk on the grid; a gap means that chunks were dropped.   timestamp: sample clock of the first sample.
+    Attributes:
+        features: Log-mel of this chunk alone, float32 `(1, 128, T)`, equal to `sca.audio.mel.log_mel(samples)`. It is
+            `(1, 128, 0)` if `EngineInfo.uses_features` is False.
+        samples: Float32 mono `(n,)` at 16 kHz in [-1, 1].
+        chunk_index: The position of the chunk on the grid. A gap means that chunks were dropped.
+        timestamp: The time of the first sample on the sample clock.
     """
 
-    features: np.ndarray
-    samples: np.ndarray
+    features: NDArray[np.float32]
+    samples: NDArray[np.float32]
     chunk_index: int
     timestamp: int
 
 
 @dataclass(frozen=True, slots=True)
 class ThoughtPacket:
-    """What an engine thought about a chunk.
+    """The text that an engine generated for a chunk.
 
-    hidden_states: `(1, seq, dim)` of the engine's own array kind, or None.   token_ids: the text tokens, also the silence token.
+    Attributes:
+        hidden_states: `(1, seq, dim)` in the array type of the engine, or None.
+        text_token_str: The text of the tokens.
+        token_ids: The text tokens, including the silence token.
+        chunk_index: The chunk.
     """
 
-    hidden_states: Any | None
+    hidden_states: object
     text_token_str: str
     token_ids: tuple[int, ...]
     chunk_index: int
@@ -60,10 +68,14 @@ class ThoughtPacket:
 
 @dataclass(frozen=True, slots=True)
 class AudioOutput:
-    """Sound to be said, and the turn it belongs to; when the turn is interrupted, the frame is stale.
+    """Output audio and the turn it belongs to. The frame is stale once its turn is interrupted.
 
-    audio_bytes: int16 little-endian mono.   text_log: what is said in it, may be empty.   chunk_index: the chunk that was heard
-    last when it was made.
+    Attributes:
+        audio_bytes: Int16 little-endian mono.
+        sample_rate: The rate in Hz. The live loop accepts 24000 only.
+        text_log: The words spoken in the audio; may be empty.
+        chunk_index: The latest input chunk when the audio was generated.
+        turn_id: The turn.
     """
 
     audio_bytes: bytes
@@ -74,22 +86,22 @@ class AudioOutput:
 
     @property
     def num_samples(self) -> int:
-        """How many samples it lasts, at its own rate."""
+        """The length in samples, at the rate of the frame."""
         return len(self.audio_bytes) // 2
 
     @property
     def format_error(self) -> str | None:
-        """Why this cannot be played, or None when it can."""
+        """Why the audio cannot be played, or None if it can."""
         if self.sample_rate != SPOKEN_HZ:
-            return f"sound at {self.sample_rate} Hz; what is said has {SPOKEN_HZ} Hz"
+            return f"audio at {self.sample_rate} Hz; output audio must have {SPOKEN_HZ} Hz"
         if len(self.audio_bytes) % 2:
-            return f"{len(self.audio_bytes)} bytes of sound, and int16 samples have two each"
+            return f"{len(self.audio_bytes)} bytes of audio, but an int16 sample has 2 bytes"
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
-    """Turn `turn_id` is over: all its sound came before this frame."""
+    """Turn `turn_id` is complete: all its audio precedes this frame."""
 
     turn_id: int
     sample: int
@@ -97,7 +109,14 @@ class TurnEnd:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """Turn `turn_id` is cut off: what is left of it, and of earlier turns, is stale from now on."""
+    """Turn `turn_id` is interrupted: its remaining audio, and that of earlier turns, is stale.
+
+    Attributes:
+        turn_id: The turn.
+        sample: The time.
+        by: The cause: the person who listens ("listener") or the transport of the client ("door"). The values are part of the
+            file format of recordings and of the metrics.
+    """
 
     turn_id: int
     sample: int
@@ -106,10 +125,14 @@ class Interrupt:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """The session is behind.
+    """The session is behind real time.
 
-    behind_chunks: chunks heard and not yet stepped (the one in the engine included).   dropped_chunks: how many of them were
-    dropped for it just now.   reason: a backlog, or a step that takes longer than its deadline.
+    Attributes:
+        turn_id: The latest turn.
+        sample: The time.
+        behind_chunks: Input chunks that are not stepped yet, including the one in the engine.
+        dropped_chunks: How many of them were dropped now.
+        reason: A backlog of chunks, or a step that exceeds its deadline.
     """
 
     turn_id: int
@@ -121,7 +144,7 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class ErrorFrame:
-    """Something went wrong, in one line that may be shown to the user; `fatal` ends the session."""
+    """An error, as one line that may be shown to the user. A fatal error ends the session."""
 
     turn_id: int
     sample: int

@@ -1,8 +1,8 @@
-"""Where sound comes from, where it goes, and who watches: the three things a door brings to the loop.
+"""The interfaces that a transport implements for a live session: audio source, audio sink and event listener.
 
-A microphone, a file and a socket are a `AudioSource`; a loudspeaker, a file and a socket are a `AudioSink`; a recorder, a live screen and a
-protocol's text side are an `SessionListener`. All are called on the event loop and must not block it. Ticks are those of
-`sca.infer.clock`: 48 000 a second since the session began, so that a sample at 16 kHz lasts 3 and one at 24 kHz lasts 2.
+A microphone, a file and a socket are each an `AudioSource`; a loudspeaker, a file and a socket are each an `AudioSink`; a recorder,
+a terminal UI and the text channel of a protocol are each a `SessionListener`. All of them are called on the event loop and must
+not block it. Ticks are those of `sca.infer.clock`: 48000 per second since the start of the session.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
 
 from sca.infer.frames import AudioOutput, ControlFrame, Frame, ThoughtPacket
 
@@ -18,93 +20,123 @@ __all__ = ["AudioBlock", "AudioSink", "AudioSource", "BaseListener", "SessionLis
 
 @dataclass(frozen=True, slots=True)
 class AudioBlock:
-    """Some samples that were heard: float32 mono `(n,)` at 16 kHz, any n.   tick: when the last of them was heard."""
+    """A block of input audio of any length.
 
-    samples: np.ndarray
+    Attributes:
+        samples: Float32 mono `(n,)` at 16 kHz.
+        end_tick: The time at which the last sample was captured.
+    """
+
+    samples: NDArray[np.float32]
     end_tick: int
 
 
 class AudioSource(Protocol):
-    """Where the session hears.
-
-    can_wait: what happens when the session cannot keep up. True (files, networks): the source is not asked for the next block until
-    there is room. False (microphones, which cannot wait): the oldest chunk is dropped and counted.
-    """
+    """The input of a session."""
 
     @property
     def can_wait(self) -> bool:
-        """See above."""
+        """What happens if the session cannot keep up.
+
+        True (files, networks): the next block is requested when there is room. False (microphones): the oldest chunk is dropped
+        and counted.
+        """
         ...
 
     def blocks(self) -> AsyncIterator[AudioBlock]:
-        """Walk what is heard, as it is heard; ends where the sound ends. Raises `InputError` where it breaks."""
+        """Yield the input in real or simulated time, until it ends.
+
+        Raises:
+            InputError: The input fails.
+        """
         ...
 
 
 class AudioSink(Protocol):
-    """Where the session speaks."""
+    """The output of a session."""
 
     async def play(self, frame: AudioOutput) -> int:
-        """Take a frame; wait while too much is queued (a cancelled wait must not have taken anything).
+        """Accept a frame; wait while too much audio is queued. A cancelled wait must not have accepted the frame.
 
-        Returns the tick at which its first sample is heard, as far as the sink can tell.
+        Returns:
+            The tick at which its first sample is played, as far as the sink can tell.
         """
         ...
 
     def flush(self) -> None:
-        """Fall silent now: forget all that was taken and not heard yet."""
+        """Stop playing immediately and discard all queued audio."""
         ...
 
     async def finish(self, heard_samples: int) -> None:
-        """The session ends after `heard_samples` at 16 kHz. A loudspeaker plays what it has, a file is cut to that length."""
+        """End the output. A loudspeaker plays its queue to the end; a file is cut to the length of the input.
+
+        Args:
+            heard_samples: The length of the input, in samples at 16 kHz.
+        """
         ...
 
 
 class SessionListener(Protocol):
-    """Who watches a session; `BaseListener` has them all as no-ops. What these raise ends the session."""
+    """Receives the events of a session. An exception in a callback ends the session. `BaseListener` has no-op callbacks."""
 
-    def on_input(self, samples: np.ndarray, chunk_index: int) -> None:
-        """A chunk was heard: float32 `(n,)` at 16 kHz; the last one of a session is as short as it was. Before any is dropped."""
+    def on_input(self, samples: NDArray[np.float32], chunk_index: int) -> None:
+        """Called with each chunk of input, before any chunk is dropped.
+
+        Args:
+            samples: Float32 `(n,)` at 16 kHz. The last chunk of a session may be shorter than the others.
+            chunk_index: The position of the chunk on the grid.
+        """
         ...
 
     def on_output(self, frame: AudioOutput, sample: int) -> None:
-        """A frame was handed to the sink; its first sample is heard at this sample of 24 kHz since the session began."""
+        """Called when the sink has accepted a frame.
+
+        Args:
+            frame: The frame.
+            sample: The time at which its first sample is played, in samples at 24 kHz since the start of the session.
+        """
         ...
 
     def on_flush(self, sample: int) -> None:
-        """The sink fell silent at this sample of 24 kHz, whatever `said` announced beyond it."""
+        """Called when the sink was flushed. Audio that was to be played after `sample` (at 24 kHz) is not played."""
         ...
 
     def on_packet(self, packet: ThoughtPacket) -> None:
-        """The engine thought."""
+        """Called with the text that the engine generated for a chunk."""
         ...
 
     def on_step(self, chunk_index: int, frames: Sequence[Frame]) -> None:
-        """The engine stepped a chunk: all it returned, before any of it is passed on. Chunks that were dropped are left out."""
+        """Called after each step of the engine, with all its frames, before they are processed. Dropped chunks are not stepped."""
         ...
 
     def on_control(self, frame: ControlFrame) -> None:
-        """A turn ended (all its sound was handed over) or was interrupted, the session lags or fails."""
+        """Called when a turn has ended (all its audio is in the sink) or is interrupted, and when the session lags or fails."""
         ...
 
 
-class BaseListener:
-    """A listener that does nothing; a base to override from."""
+class BaseListener(SessionListener):
+    """A listener whose callbacks do nothing. Override the ones you need."""
 
-    def on_input(self, samples: np.ndarray, chunk_index: int) -> None:
-        """See `SessionListener`."""
+    @override
+    def on_input(self, samples: NDArray[np.float32], chunk_index: int) -> None:
+        pass
 
+    @override
     def on_output(self, frame: AudioOutput, sample: int) -> None:
-        """See `SessionListener`."""
+        pass
 
+    @override
     def on_flush(self, sample: int) -> None:
-        """See `SessionListener`."""
+        pass
 
+    @override
     def on_packet(self, packet: ThoughtPacket) -> None:
-        """See `SessionListener`."""
+        pass
 
+    @override
     def on_step(self, chunk_index: int, frames: Sequence[Frame]) -> None:
-        """See `SessionListener`."""
+        pass
 
+    @override
     def on_control(self, frame: ControlFrame) -> None:
-        """See `SessionListener`."""
+        pass

@@ -1,4 +1,4 @@
-"""Waiting until something has changed. Costs nothing while nobody waits, so it may be told of every chunk of every session."""
+"""A broadcast condition for tasks on one event loop. `notify_all` is cheap if no task is waiting."""
 
 import anyio
 
@@ -6,7 +6,7 @@ __all__ = ["Notifier"]
 
 
 class Notifier:
-    """What was waited for may be so by now: who is woken looks, and waits again when it is not."""
+    """Wakes the tasks that wait for a state change. A woken task must re-check the state and wait again if necessary."""
 
     __slots__ = ("_event",)
 
@@ -20,7 +20,7 @@ class Notifier:
         await self._event.wait()
 
     def notify_all(self) -> None:
-        """Wake all who wait now."""
+        """Wake all tasks that are waiting now."""
         if self._event is not None:
             self._event.set()
             self._event = None

@@ -43,7 +43,8 @@ from sca.infer.engines.parrot import ParrotEngine
 from sca.infer.frames import AudioOutput
 from sca.infer.interfaces import AudioBlock, BaseListener
 from sca.infer.session.loop import LiveSession
-from sca.infer.session.pacing import Histogram, Playout, spoken_length
+from sca.infer.session.pacing import Playout, spoken_length
+from sca.infer.session.stats import Histogram
 from sca.resources import demo_corpus
 
 CHUNK = 5120

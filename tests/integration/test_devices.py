@@ -135,10 +135,10 @@ def test_the_session_outlives_its_sound_server(tmp_path, speech):
     wav = write_wav(tmp_path / "speech.wav", speech, 48_000)
     with pulse_server(tmp_path) as server, talking(server, tmp_path, "--echo", "none") as (session, log):
         server.stop()
-        wait_for(log, "input device VirtualMic is gone", session)
+        wait_for(log, "input device VirtualMic is disconnected", session)
         server.start()
-        wait_for(log, "input device VirtualMic is back", session)
-        wait_for(log, "output device VirtualSpeaker is back", session)
+        wait_for(log, "input device VirtualMic is connected again", session)
+        wait_for(log, "output device VirtualSpeaker is connected again", session)
         server.speak(wav)
         wait_for(log, "said", session)
     document = json.loads((tmp_path / "t.json").read_text())
@@ -204,7 +204,7 @@ def test_without_a_sound_server_the_error_says_so(tmp_path):
         result = sca(None, *command, env=env)
         assert result.returncode == 4, result.stderr
         assert (
-            "no sound server answers" in result.stderr or "there is no microphone" in result.stderr or not result.stdout
+            "no sound server responds" in result.stderr or "no microphone found" in result.stderr or not result.stdout
         )
 
 

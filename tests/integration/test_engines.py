@@ -7,12 +7,14 @@ import sys
 import numpy as np
 import pytest
 
+from sca import plugins
 from sca.audio.resample import resample
 from sca.config import LiveConfig, load_settings
 from sca.errors import MissingToolError, UsageError
 from sca.infer.engine import SessionConfig
 from sca.infer.engines import registry
-from sca.infer.engines.parrot import ParrotEngine, TurnDetector
+from sca.infer.engines.parrot import ParrotEngine
+from sca.infer.engines.turn_taking import SilenceTurnDetector
 from sca.infer.frames import AudioOutput, Interrupt, TurnEnd
 from sca.units import HEARD_HZ, SPOKEN_HZ
 from tests.helpers.engine_contract import GRID, EngineContract, demo_speech, inputs_of
@@ -44,7 +46,7 @@ def test_names_and_an_unknown_one():
     assert "parrot" in registry.engine_names()
     with pytest.raises(UsageError) as refused:
         registry.load_engine("parot", SETTINGS)
-    assert refused.value.message == "there is no engine called parot"
+    assert refused.value.message == "engine parot does not exist"
     assert "did you mean parrot?" in refused.value.hint
     assert ", ".join(registry.engine_names()) in refused.value.hint
 
@@ -52,8 +54,8 @@ def test_names_and_an_unknown_one():
 @pytest.fixture
 def third_party(monkeypatch):
     def install(target, name="theirs"):
-        point = importlib.metadata.EntryPoint(name, target, registry.GROUP)
-        monkeypatch.setattr(registry, "entry_points", lambda group: (point,) if group == registry.GROUP else ())
+        point = importlib.metadata.EntryPoint(name, target, "sca.engines")
+        monkeypatch.setattr(plugins, "entry_points", lambda group: (point,) if group == "sca.engines" else ())
 
     return install
 
@@ -78,8 +80,8 @@ def test_ours_cannot_be_taken_over(third_party):
     ("target", "error", "says"),
     [
         ("no_such_package:load", MissingToolError, "cannot be imported"),
-        ("tests.integration.test_engines:no_such_name", UsageError, "loader is not there"),
-        ("builtins:repr", UsageError, "it gave a str"),
+        ("tests.integration.test_engines:no_such_name", UsageError, "does not exist"),
+        ("builtins:repr", UsageError, "it returned a str"),
     ],
 )
 def test_a_package_that_brings_rubbish(third_party, target, error, says):
@@ -203,7 +205,7 @@ def test_real_speech(parrot, trial_data):
 
 
 def turns(probabilities, **settings):
-    detector = TurnDetector(LiveConfig(**settings))
+    detector = SilenceTurnDetector(LiveConfig(**settings))
     return [(i, turn) for i, p in enumerate(probabilities) if (turn := detector.push(p)) is not None]
 
 

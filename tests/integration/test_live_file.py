@@ -56,7 +56,7 @@ def everything(folder):
 def test_the_command(demo, tmp_path):
     done = sca("live", "--file", demo, "--out", tmp_path / "out.wav", "--json", "--transcript", tmp_path / "text.tsv",
                "--record", tmp_path / "rec", "--timing", tmp_path / "timing.json", "--set", "live.record_text=true")  # fmt: skip
-    assert (done.returncode, done.stderr.splitlines()[0]) == (0, "parrot: says your turn back when it ends; no model")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (0, "parrot: repeats your turn when it ends; no model")
     document = json.loads(done.stdout)
     heard, said = soundfile.info(demo), soundfile.info(tmp_path / "out.wav")
     assert (said.samplerate, said.channels, said.subtype) == (24_000, 1, "PCM_16")
@@ -90,7 +90,7 @@ def test_two_runs_are_the_same_bytes(demo, tmp_path, parrot):
 
 def test_the_answer_lies_where_it_was_heard(demo, tmp_path, parrot):
     document, outputs = run(demo, tmp_path, parrot, settings(step_cost_ms=100.0, playout_delay_ms=60))
-    said, _ = soundfile.read(outputs.said, dtype="int16")
+    said, _ = soundfile.read(outputs.output, dtype="int16")
     assert len(document["turns"]) > 2
     silent = np.ones(len(said), bool)
     for turn in document["turns"]:
@@ -103,7 +103,7 @@ def test_the_answer_lies_where_it_was_heard(demo, tmp_path, parrot):
 
 def test_the_recording_is_both_tracks_as_they_were(demo, tmp_path, parrot):
     _, outputs = run(demo, tmp_path, parrot)
-    assert (outputs.record / "said.wav").read_bytes() == outputs.said.read_bytes()
+    assert (outputs.record / "said.wav").read_bytes() == outputs.output.read_bytes()
     heard, rate = soundfile.read(outputs.record / "heard.wav", dtype="float32")
     original = demo_speech(seconds=99)
     assert (rate, len(heard)) == (16_000, len(original))
@@ -137,7 +137,7 @@ def test_any_rate_and_channels(tmp_path, rate, channels, suffix):
     document, outputs = run(heard, tmp_path, Tone())
     n = (2 * frames * 16_000 + rate) // (2 * rate)
     assert document["heard_samples"] == n
-    assert soundfile.info(outputs.said).frames == (3 * n + 1) // 2
+    assert soundfile.info(outputs.output).frames == (3 * n + 1) // 2
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 5119, 5120, 5121])
@@ -145,14 +145,14 @@ def test_shorter_than_a_chunk_and_odd_ends(tmp_path, frames):
     soundfile.write(tmp_path / "in.wav", np.full(frames, 0.1), 16_000)
     document, outputs = run(tmp_path / "in.wav", tmp_path, Tone())
     assert document["stepped"] == -(-frames // 5120)
-    assert soundfile.info(outputs.said).frames == (3 * frames + 1) // 2
+    assert soundfile.info(outputs.output).frames == (3 * frames + 1) // 2
 
 
 def test_silence_is_answered_with_silence(tmp_path, parrot):
     soundfile.write(tmp_path / "in.wav", np.zeros(16_000 * 5), 16_000)
     document, outputs = run(tmp_path / "in.wav", tmp_path, parrot)
     assert document["turns"] == []
-    assert not soundfile.read(outputs.said)[0].any()
+    assert not soundfile.read(outputs.output)[0].any()
 
 
 def test_no_numbers_and_clipping_are_counted(tmp_path):
@@ -186,9 +186,9 @@ def test_overload_is_exact_in_simulated_time(tmp_path):
         ("folder.wav", "o.wav", InputError, "is a folder"),
         ("in.wav", "folder.wav", OutputError, "cannot create .*: the name is already in use"),
         ("in.wav", "file/o.wav", OutputError, "cannot create .*: the name is already in use"),
-        ("in.wav", "o.mp3", UsageError, "is called otherwise"),
-        ("in.wav", "in.wav", UsageError, "is named twice; it would be written over"),
-        ("link.wav", "in.wav", UsageError, "is named twice; it would be written over"),
+        ("in.wav", "o.mp3", UsageError, r"does not end in \.wav"),
+        ("in.wav", "in.wav", UsageError, "is given twice; it would be overwritten"),
+        ("link.wav", "in.wav", UsageError, "is given twice; it would be overwritten"),
     ],
 )
 def test_what_cannot_be_heard_or_written(tmp_path, heard, out, error, says):
@@ -205,7 +205,7 @@ def test_what_cannot_be_heard_or_written(tmp_path, heard, out, error, says):
 def test_the_command_line_has_to_make_sense(demo, tmp_path):
     for args, code, says in (
         ([], 2, "sca: --file or --out is missing"),
-        (["--file", demo, "--engine", "parot"], 2, "sca: there is no engine called parot"),
+        (["--file", demo, "--engine", "parot"], 2, "sca: engine parot does not exist"),
         (["--file", tmp_path / "no.wav"], 5, f"sca: {tmp_path / 'no.wav'} does not exist"),
     ):
         done = sca("live", "--out", tmp_path / "o.wav", *args)
@@ -220,9 +220,9 @@ def test_thresholds_that_contradict_each_other():
 
 def test_outputs_are_files_of_their_own(tmp_path):
     heard = tmp_path / "in.wav"
-    with pytest.raises(UsageError, match="named twice"):
+    with pytest.raises(UsageError, match="given twice"):
         OutputFiles(tmp_path / "o.wav", timing=tmp_path / "o.wav").check(heard)
-    with pytest.raises(UsageError, match="named twice"):
+    with pytest.raises(UsageError, match="given twice"):
         OutputFiles(tmp_path / "r" / "said.wav", record=tmp_path / "r").check(heard)
 
 
@@ -267,7 +267,7 @@ def test_twenty_minutes_in_the_memory_of_five(tmp_path):
     document, outputs = run(tmp_path / "in.wav", tmp_path, Frugal(), listeners=[weigher])
     tracemalloc.stop()
     assert document["heard_samples"] == 20 * 60 * 16_000
-    assert soundfile.info(outputs.said).frames == 20 * 60 * 24_000
+    assert soundfile.info(outputs.output).frames == 20 * 60 * 24_000
     assert soundfile.info(outputs.record / "heard.wav").frames == 20 * 60 * 16_000
     assert document["latency_ms"]["p99"] == document["latency_ms"]["p50"] == 20
     early, late = np.mean(weigher.bytes[4:8]), np.mean(weigher.bytes[-4:])

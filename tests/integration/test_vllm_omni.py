@@ -13,8 +13,7 @@ from sca.config import VllmConfig, load_settings
 from sca.errors import ConfigError, MissingToolError, UpstreamError
 from sca.infer.engine import SessionConfig
 from sca.infer.engines import registry
-from sca.infer.engines.vllm_omni import connection as link
-from sca.infer.engines.vllm_omni import protocol
+from sca.infer.engines.vllm_omni import connection, protocol
 from sca.infer.engines.vllm_omni.engine import VllmOmniEngine
 from sca.infer.frames import AudioOutput, ErrorFrame, Interrupt, TurnEnd
 from sca.units import HEARD_HZ
@@ -208,7 +207,7 @@ def test_nobody_there():
     assert "--base-url" in error.hint
 
 
-@pytest.mark.parametrize(("key", "says"), [(None, "wants a key"), ("other", "refuses the key")])
+@pytest.mark.parametrize(("key", "says"), [(None, "requires a key"), ("other", "refuses the key")])
 def test_a_key_that_is_missing_or_wrong(key, says):
     with RealtimeServer(key="secret") as server:
         error = refusal(lambda: engine_for(server, api_key=key).open(SessionConfig()))
@@ -228,13 +227,13 @@ def test_no_realtime_endpoint_there():
     with RealtimeServer() as server:
         there = f"{server.url}/elsewhere/realtime"
         error = refusal(lambda: VllmOmniEngine(VllmConfig(base_url=there)).open(SessionConfig()))
-    assert error.message == f"ws://127.0.0.1:{server.port}/elsewhere/realtime is no realtime endpoint: status 404"
+    assert error.message == f"ws://127.0.0.1:{server.port}/elsewhere/realtime is not a realtime endpoint: status 404"
 
 
 def test_a_server_that_never_begins():
     with RealtimeServer(deaf=True) as server:
         error = refusal(lambda: engine_for(server, connect_timeout_s=1.5).open(SessionConfig()))
-    assert error.message.endswith("does not begin a session within 1.5 s")
+    assert error.message.endswith("does not start a session within 1.5 s")
 
 
 def test_a_model_that_it_does_not_have():
@@ -254,12 +253,12 @@ def test_a_model_that_it_does_not_have():
     ],
 )
 def test_addresses(given, address):
-    assert protocol.address(VllmConfig(base_url=given)) == address
+    assert protocol.realtime_url(VllmConfig(base_url=given)) == address
 
 
 @pytest.mark.parametrize("given", [None, "h:8091", "ftp://h", "http://", "http://h:x", "http://me:key@h", "http://[h"])
 def test_what_is_no_address(given):
-    error = refusal(lambda: protocol.address(VllmConfig(base_url=given)))
+    error = refusal(lambda: protocol.realtime_url(VllmConfig(base_url=given)))
     assert "vllm.base_url" in error.message
     assert "me:key" not in error.message
 
@@ -273,9 +272,9 @@ def test_without_websockets(monkeypatch):
 @pytest.mark.parametrize(
     ("act", "line"),
     [
-        ("refuse", "says: the input is too long (invalid_request_error)"),
+        ("refuse", "reports an error: the input is too long (invalid_request_error)"),
         ("fail", "did not finish the answer: no reason given (server_error)"),
-        ("rubbish", "sent sound that is not base64"),
+        ("rubbish", "sent audio that is not base64"),
     ],
 )
 def test_an_answer_that_fails_is_told_and_the_session_goes_on(turn, act, line):
@@ -292,7 +291,9 @@ def test_an_answer_that_fails_is_told_and_the_session_goes_on(turn, act, line):
 def test_an_answer_that_never_comes_is_given_up(turn):
     with RealtimeServer(acts=["silent"]) as server:
         frames = flat(talk(engine_for(server, answer_timeout_s=0.3), turn))
-        assert [one.partition("/v1/realtime ")[2] for one in lines(frames)] == ["for 0.3 s: it is given up"]
+        assert [one.partition("/v1/realtime ")[2] for one in lines(frames)] == [
+            "sent nothing of the answer for 0.3 s; it is cancelled"
+        ]
         until(lambda: "response.cancel" in server.sessions[0].received)
     assert sound_of(frames) == b""
 
@@ -312,7 +313,7 @@ def test_a_server_slower_than_speech_leaves_gaps_and_loses_nothing(turn, caplog)
         session.close()
         assert session.starved > 0
     assert sound_of(frames)[: len(conversation.turns[0])] == conversation.turns[0]
-    assert caplog.text.count("makes sound slower than it is said") == 1
+    assert caplog.text.count("generates audio slower than real time") == 1
 
 
 def test_an_answer_in_one_piece_is_said_chunk_by_chunk(turn):
@@ -324,12 +325,12 @@ def test_an_answer_in_one_piece_is_said_chunk_by_chunk(turn):
 
 
 def test_a_server_that_never_stops_sending_is_cut_off(turn, monkeypatch):
-    monkeypatch.setattr(link, "_MOST_WAITING", 100_000)
+    monkeypatch.setattr(connection, "_MOST_QUEUED", 100_000)
     with RealtimeServer(acts=["once"]) as server:
         session = engine_for(server, lockstep=False, reconnects=0).open(SessionConfig(grid=GRID))
         for one in chunks(turn)[:17]:
             session.step(one)
-        with pytest.raises(UpstreamError, match="faster than can be said"):
+        with pytest.raises(UpstreamError, match="faster than it can be played"):
             step_until(session, lambda frames: False, first=17)
 
 
@@ -351,7 +352,7 @@ def test_a_break_before_the_answer_is_asked_again(turn):
     assert sound_of(frames)[: len(first.turns[0])] == first.turns[0]
     (line,) = lines(frames)
     assert line.startswith(f"the connection to ws://127.0.0.1:{server.port}/v1/realtime broke (")
-    assert line.endswith("connecting again, its memory is lost")
+    assert line.endswith("reconnecting, its memory is lost")
 
 
 def ended(frames, turn_id):
@@ -403,7 +404,7 @@ def test_a_turn_taken_while_there_is_no_connection_is_sent_later(turn):
         session = engine_for(server, lockstep=False).open(SessionConfig(grid=GRID))
         server.refuse_connections = 1
         server.drop()
-        until(lambda: not session._link.ready)
+        until(lambda: not session._connection.ready)
         frames = [frame for one in chunks(turn)[:17] for frame in session.step(one)]
         frames += step_until(session, lambda got: any(isinstance(f, TurnEnd) for f in got), first=17)
         session.close()

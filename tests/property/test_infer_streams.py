@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from sca.config import LiveConfig
 from sca.infer.interfaces import AudioBlock
 from sca.infer.session.input_chunker import InputChunker
-from sca.infer.session.pacing import SampleClock, SessionStats
-from sca.infer.session.wav_writer import TrackWriter, WavWriter
+from sca.infer.session.pacing import SampleClock
+from sca.infer.session.stats import SessionStats
+from sca.infer.session.track_writer import TrackWriter
+from sca.infer.session.wav_writer import WavWriter
 from tests.helpers.live_endpoints import CHUNK, CHUNK_TICKS, Run
 from tests.helpers.tone_engine import Tone
 

@@ -7,7 +7,14 @@ import pytest
 
 from sca.audio.decode import read_audio
 from sca.errors import MissingToolError
-from sca.infer.audio_io.echo import FRAME, EchoCanceller, EchoFilter, EchoGate, can_cancel, create_echo_suppressor
+from sca.infer.audio_io.echo import (
+    FRAME_SAMPLES,
+    EchoCanceller,
+    EchoFilter,
+    EchoGate,
+    can_cancel,
+    create_echo_suppressor,
+)
 from sca.resources import demo_corpus
 
 
@@ -63,7 +70,7 @@ def test_the_gate_lets_somebody_much_louder_than_the_echo_interrupt(voices):
 
 def test_before_anything_is_measured_everything_during_play_out_is_taken_for_echo(voices):
     far, person = voices
-    start = int(np.flatnonzero(np.abs(far) > 0.05)[0]) // FRAME * FRAME
+    start = int(np.flatnonzero(np.abs(far) > 0.05)[0]) // FRAME_SAMPLES * FRAME_SAMPLES
     far, person = far[start : start + 3200], person[16_000 * 5 : 16_000 * 5 + 3200]
     out = EchoGate().process(person, far)
     assert level_db(out[320:]) < -80
@@ -100,7 +107,7 @@ class Watch:
 
     def process(self, near, far):
         assert len(near) == len(far)
-        assert len(near) % FRAME == 0
+        assert len(near) % FRAME_SAMPLES == 0
         self.pairs.append((near, far))
         return near
 
@@ -110,7 +117,7 @@ def test_the_filter_gives_back_everything_it_was_given_in_whole_frames(voices):
     filtered = EchoFilter(Watch())
     blocks = np.array_split(person, 777)
     out = np.concatenate([filtered.process(block) for block in blocks])
-    assert len(person) - FRAME < len(out) <= len(person)
+    assert len(person) - FRAME_SAMPLES < len(out) <= len(person)
     assert np.array_equal(out, person[: len(out)])
 
 

@@ -28,7 +28,7 @@ def test_they_are_frozen_and_slotted(kind):
 def test_sound_that_cannot_be_played_says_why():
     assert AudioOutput(b"\0\0", 24_000, "", 0, 0).format_error is None
     assert AudioOutput(b"", 24_000, "", 0, 0).format_error is None
-    assert AudioOutput(b"\0\0", 16_000, "", 0, 0).format_error == "sound at 16000 Hz; what is said has 24000 Hz"
+    assert AudioOutput(b"\0\0", 16_000, "", 0, 0).format_error == "audio at 16000 Hz; output audio must have 24000 Hz"
     assert "3 bytes" in AudioOutput(b"\0\0\0", 24_000, "", 0, 0).format_error
 
 
@@ -52,7 +52,7 @@ def test_the_guard_refuses():
     guard = StepGuard(10)
     guard.check(heard(3))
     for bad, says in (
-        (heard(3), "chunk 3 comes after chunk 3"),
+        (heard(3), "chunk 3 follows chunk 3"),
         (heard(2), "in order"),
         (heard(4, np.zeros(9, np.float32)), r"float32 \(10,\) at 16 kHz, got float32 \(9,\)"),
         (heard(4, np.zeros((1, 10), np.float32)), r"\(1, 10\)"),

@@ -135,7 +135,7 @@ def test_a_step_past_its_deadline_is_reported_while_it_runs():
 def test_a_step_that_hangs_ends_the_session():
     engine = Tone()
     run = Run(engine, noise(100), live(step_cost_ms=60_000.0, hang_s=2.0))
-    assert str(run.error) == "the engine tone hangs in chunk 0: more than 2 s and no result"
+    assert str(run.error) == "the engine tone hangs in chunk 0: no result after 2 s"
     assert run.ended == CHUNK_TICKS + 2000 * MS
     assert isinstance(run.log.frames[-1], ErrorFrame)
     assert [f.reason for f in run.log.of(Lag)] == ["deadline"]
@@ -237,8 +237,11 @@ def test_stop_ends_it_like_the_end_of_the_sound():
     ("act", "message"),
     [
         (raises, "the engine tone failed in chunk 3: RuntimeError: the weights melted"),
-        (says(b"\0" * 32, 16_000), "the engine tone answers chunk 3 with sound at 16000 Hz; what is said has 24000 Hz"),
-        (says(b"\0" * 31), "the engine tone answers chunk 3 with 31 bytes of sound, and int16 samples have two each"),
+        (
+            says(b"\0" * 32, 16_000),
+            "the engine tone answers chunk 3 with audio at 16000 Hz; output audio must have 24000 Hz",
+        ),
+        (says(b"\0" * 31), "the engine tone answers chunk 3 with 31 bytes of audio, but an int16 sample has 2 bytes"),
         (fails, "the engine gives up"),
     ],
 )
@@ -330,7 +333,7 @@ def test_others_go_on_when_one_fails_or_hangs():
     finally:
         over.set()
     assert found["fails"] == "the engine tone failed in chunk 2: RuntimeError: the weights melted"
-    assert found["hangs"] == "the engine tone hangs in chunk 0: more than 0.2 s and no result"
+    assert found["hangs"] == "the engine tone hangs in chunk 0: no result after 0.2 s"
     assert found["works"] == 12
 
 

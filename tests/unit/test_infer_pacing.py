@@ -6,13 +6,12 @@ import pytest
 from sca.infer.clock import TICKS_PER_MS
 from sca.infer.session.pacing import (
     BacklogPolicy,
-    Histogram,
     Playout,
     SampleClock,
-    SessionStats,
     TurnTracker,
     spoken_length,
 )
+from sca.infer.session.stats import Histogram, SessionStats
 
 CHUNK = 7680 * 2
 MS = TICKS_PER_MS

@@ -9,8 +9,9 @@ import soundfile
 from sca.errors import OutputError
 from sca.infer.engine import EngineInfo, SessionConfig
 from sca.infer.frames import AudioOutput, ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd
-from sca.infer.session.pacing import SessionStats
-from sca.infer.session.recorder import Recorder, Transcript, TurnTimes, timing_report, write_timing_report
+from sca.infer.session.recorder import Recorder, Transcript
+from sca.infer.session.report import TurnTimes, timing_report, write_report
+from sca.infer.session.stats import SessionStats
 
 
 def said(turn_id, chunk, text="", samples=7680):
@@ -53,11 +54,11 @@ def test_timing_ends_with_the_session(tmp_path):
     document = timing_report(EngineInfo("e", "s"), SessionConfig(session_id="x"), stats, turns)
     (turn,) = document["turns"]
     assert (turn["turn_id"], turn["start"], turn["end"], turn["end_s"]) == (0, 20_000, 24_000, 1.0)
-    write_timing_report(tmp_path / "deep" / "timing.json", document)
+    write_report(tmp_path / "deep" / "timing.json", document)
     assert json.loads((tmp_path / "deep" / "timing.json").read_text()) == document
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
-        write_timing_report(tmp_path / "file" / "timing.json", document)
+        write_report(tmp_path / "file" / "timing.json", document)
 
 
 def test_a_transcript_has_a_line_a_turn(tmp_path):

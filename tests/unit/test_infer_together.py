@@ -136,12 +136,12 @@ class Forgetful(Tone):
 
 def test_an_engine_that_loses_a_result_is_named():
     run = Batched(Forgetful(), sessions=2)
-    assert run.found == ["the engine tone answers 2 sessions with 1 results"] * 2
+    assert run.found == ["the engine tone returned 1 results for 2 sessions"] * 2
 
 
 def test_a_call_that_hangs_ends_all_that_are_in_it_at_once():
     run = Batched(Tone(), sessions=3, cost_ms=60_000, hang_s=2.0)
-    assert run.found == ["the engine tone hangs in chunk 0: more than 2 s and no result"] * 3
+    assert run.found == ["the engine tone hangs in chunk 0: no result after 2 s"] * 3
     assert max(run.ended) <= (320 + 2000 + 10) * MS
 
 

@@ -9,7 +9,8 @@ import soundfile
 
 from sca.audio.pcm import INT16_MAX, pcm16_bytes
 from sca.errors import OutputError
-from sca.infer.session.wav_writer import TrackWriter, WavWriter
+from sca.infer.session.track_writer import TrackWriter
+from sca.infer.session.wav_writer import WavWriter
 
 
 def pcm(*values):
@@ -115,6 +116,6 @@ def test_a_full_disk_is_one_line(tmp_path):
     wav._file.close()
     wav._file = Full()
     with pytest.raises(OutputError, match="the disk is full"):
-        wav.silence(5)
+        wav.write_silence(5)
     wav.discard()
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ from sca.config import LiveConfig
 from sca.errors import InputError, MissingToolError, UsageError
 from sca.infer.audio_io import miniaudio
 from sca.infer.audio_io.base import AudioDevice, device_to_dict, is_headphones, select_device
-from sca.infer.audio_io.capture import RING_MS, MicrophoneSource
+from sca.infer.audio_io.capture import QUEUE_MS, MicrophoneSource
 from sca.infer.audio_io.miniaudio import MiniaudioBackend, opening_error
 from sca.infer.audio_io.output import LoudspeakerSink
 from sca.infer.audio_io.registry import load_backend
@@ -74,7 +74,7 @@ def test_no_client_library(monkeypatch):
         ("MA_BUSY", InputError, "busy"),
         ("MA_ALREADY_IN_USE", InputError, "busy"),
         ("MA_ACCESS_DENIED", InputError, "permission denied"),
-        ("MA_NO_DEVICE", InputError, "gone"),
+        ("MA_NO_DEVICE", InputError, "disconnected"),
         ("MA_CONNECTION_REFUSED", MissingToolError, "no sound server"),
         ("MA_ERROR", InputError, "cannot be opened"),
     ],
@@ -171,7 +171,7 @@ def test_a_ring_nobody_empties_drops_the_oldest_and_counts():
         stream = microphone.blocks()
         first = asyncio.ensure_future(anext(stream))
         await asyncio.sleep(0)
-        most = 16_000 * RING_MS // 1000
+        most = 16_000 * QUEUE_MS // 1000
         # Without a turn of the event loop, as when something else keeps it.
         for i in range(10 + most // 320):
             in_thread(lambda i=i: microphone.on_samples(np.full((320, 1), i / 1000, np.float32)))
@@ -278,9 +278,9 @@ def test_it_waits_while_too_much_is_queued_and_a_cancelled_wait_takes_nothing():
         speaker.on_open(24_000)
         for _ in range(2):
             await speaker.play(frame(0))
-        queued = speaker._queued
+        queued = speaker._queued_samples
         with anyio.move_on_after(0.02) as scope:
             await speaker.play(frame(0))
-        return scope.cancelled_caught, speaker._queued == queued
+        return scope.cancelled_caught, speaker._queued_samples == queued
 
     assert simulate(main) == (True, True)

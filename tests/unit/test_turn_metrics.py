@@ -5,47 +5,57 @@ import pytest
 
 from sca.audio.vad import SileroVad
 from sca.infer.eval.full_duplex_bench import task_of
-from sca.infer.eval.turn_metrics import Measures, backchannels, interruption, pauses, speech, summary, turn_taking
+from sca.infer.eval.turn_metrics import (
+    TurnMetrics,
+    detect_speech,
+    measure_backchannels,
+    measure_interruption,
+    measure_pause_handling,
+    measure_turn_taking,
+    summarize,
+)
 
 S = 16_000
 
 
 def test_a_second_of_speech_takes_the_turn_and_less_does_not():
-    assert turn_taking([(5 * S, 6 * S)], 4 * S) == Measures(True, 1.0)
-    assert turn_taking([(5 * S, 6 * S - 1)], 4 * S) == Measures(False, None)
+    assert measure_turn_taking([(5 * S, 6 * S)], 4 * S) == TurnMetrics(True, 1.0)
+    assert measure_turn_taking([(5 * S, 6 * S - 1)], 4 * S) == TurnMetrics(False, None)
     # From the first speech to the last, as the benchmark counts words.
-    assert turn_taking([(5 * S, 5 * S + 100), (7 * S, 7 * S + 100)], 4 * S).took_over
-    assert turn_taking([], 4 * S) == Measures(False)
+    assert measure_turn_taking([(5 * S, 5 * S + 100), (7 * S, 7 * S + 100)], 4 * S).took_over
+    assert measure_turn_taking([], 4 * S) == TurnMetrics(False)
 
 
 def test_an_answer_before_the_end_has_no_latency_below_zero():
-    assert turn_taking([(3 * S, 6 * S)], 4 * S).response_s == 0.0
+    assert measure_turn_taking([(3 * S, 6 * S)], 4 * S).response_s == 0.0
 
 
 def test_speaking_in_a_pause():
     gaps = [(2 * S, 3 * S)]
-    assert pauses([(int(2.5 * S), 4 * S)], gaps, 6 * S) == Measures(True, spoke_in_pause=True)
-    assert pauses([(7 * S, 9 * S)], gaps, 6 * S) == Measures(True, spoke_in_pause=False)
-    assert pauses([], gaps, 6 * S) == Measures(False, spoke_in_pause=False)
+    assert measure_pause_handling([(int(2.5 * S), 4 * S)], gaps, 6 * S) == TurnMetrics(True, spoke_in_pause=True)
+    assert measure_pause_handling([(7 * S, 9 * S)], gaps, 6 * S) == TurnMetrics(True, spoke_in_pause=False)
+    assert measure_pause_handling([], gaps, 6 * S) == TurnMetrics(False, spoke_in_pause=False)
 
 
 def test_an_interruption_stops_an_answer_and_gets_another():
     said = [(2 * S, int(5.25 * S)), (8 * S, 10 * S)]
-    assert interruption(said, 5 * S, 7 * S) == Measures(True, 1.0, stop_s=0.25)
-    assert interruption([(8 * S, 10 * S)], 5 * S, 7 * S) == Measures(True, 1.0)
-    assert interruption([(2 * S, 6 * S)], 5 * S, 7 * S) == Measures(False, stop_s=1.0)
+    assert measure_interruption(said, 5 * S, 7 * S) == TurnMetrics(True, 1.0, stop_s=0.25)
+    assert measure_interruption([(8 * S, 10 * S)], 5 * S, 7 * S) == TurnMetrics(True, 1.0)
+    assert measure_interruption([(2 * S, 6 * S)], 5 * S, 7 * S) == TurnMetrics(False, stop_s=1.0)
     # It talks on over the interruption: what is left of it is the answer, at once.
-    assert interruption([(2 * S, 9 * S)], 5 * S, 7 * S) == Measures(True, 0.0, stop_s=4.0)
+    assert measure_interruption([(2 * S, 9 * S)], 5 * S, 7 * S) == TurnMetrics(True, 0.0, stop_s=4.0)
 
 
 def test_backchannels_are_short():
-    assert backchannels([(S, S + 4000), (5 * S, 5 * S + 4000)], 10 * S) == Measures(False, backchannels_per_s=0.2)
-    assert backchannels([(S, 3 * S)], 10 * S).took_over
-    assert backchannels([], 0).backchannels_per_s == 0
+    assert measure_backchannels([(S, S + 4000), (5 * S, 5 * S + 4000)], 10 * S) == TurnMetrics(
+        False, backchannels_per_s=0.2
+    )
+    assert measure_backchannels([(S, 3 * S)], 10 * S).took_over
+    assert measure_backchannels([], 0).backchannels_per_s == 0
 
 
 def test_the_summary_averages_what_there_is():
-    found = summary([Measures(True, 1.0), Measures(False), Measures(True, 2.0, stop_s=0.5)])
+    found = summarize([TurnMetrics(True, 1.0), TurnMetrics(False), TurnMetrics(True, 2.0, stop_s=0.5)])
     assert found == {
         "items": 3,
         "take_over_rate": 0.6667,
@@ -54,12 +64,12 @@ def test_the_summary_averages_what_there_is():
         "stop_latency_s": 0.5,
         "backchannels_per_s": None,
     }
-    assert summary([])["take_over_rate"] is None
+    assert summarize([])["take_over_rate"] is None
 
 
 def test_silence_is_no_speech():
-    assert speech(SileroVad(), np.zeros(S, np.float32)) == []
-    assert speech(SileroVad(), np.zeros(10, np.float32)) == []
+    assert detect_speech(SileroVad(), np.zeros(S, np.float32)) == []
+    assert detect_speech(SileroVad(), np.zeros(10, np.float32)) == []
 
 
 @pytest.mark.parametrize(

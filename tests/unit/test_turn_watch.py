@@ -16,7 +16,8 @@ from sca.infer.audio_io.base import AudioDevice
 from sca.infer.clock import simulate
 from sca.infer.device_worker import InlineWorker
 from sca.infer.engine import SessionConfig
-from sca.infer.engines.parrot import ParrotEngine, TurnDetector
+from sca.infer.engines.parrot import ParrotEngine
+from sca.infer.engines.turn_taking import SilenceTurnDetector
 from sca.infer.frames import AudioInput, AudioOutput
 from sca.infer.interfaces import AudioBlock
 from sca.infer.turn.detector import WINDOW_SAMPLES, Asked, ModelTurnDetector, gates
@@ -154,7 +155,7 @@ def test_asking_during_speech_decides_nothing():
 
 
 def test_it_has_the_face_of_the_parrots_detector_and_hears_speech_alike():
-    detector = TurnDetector(LiveConfig())
+    detector = SilenceTurnDetector(LiveConfig())
     gate = ModelTurnDetector(
         Says(0.0), ThresholdSchedule(((3 * FRAME_SAMPLES, 1.0),), 20 * FRAME_SAMPLES, 5 * FRAME_SAMPLES)
     )
@@ -174,7 +175,7 @@ class Gated:
     """A parrot session whose turns a gate ends: the wiring that `--turn-model` stands for."""
 
     def __init__(self, gate):
-        self.session = ParrotEngine(gate=lambda: gate).open(SessionConfig())
+        self.session = ParrotEngine(make_detector=lambda: gate).open(SessionConfig())
 
     def answers(self, speech):
         """At which chunk an answer began, and the text that came with it."""
@@ -328,7 +329,7 @@ def test_a_microphone_that_is_opened(vad, speech, monkeypatch):
     assert notices == ["ready: hears Fake microphone; Ctrl-C ends it"]
     assert any(isinstance(event, Decision) for event in told)
     assert closed == [True]
-    with pytest.raises(UsageError, match="no input device called elsewhere"):
+    with pytest.raises(UsageError, match="input device elsewhere not found"):
         watch_mic(watch, MicChoice(device="elsewhere"), told.append, notices.append)
 
 

@@ -33,7 +33,7 @@ def turns(
     from sca.audio.vad import SileroVad
     from sca.infer.engines.registry import load_engine
     from sca.infer.eval.full_duplex_bench import find_audio_files, turn_latencies
-    from sca.infer.session.recorder import write_timing_report
+    from sca.infer.session.report import write_report
 
     files = find_audio_files(paths)
     if output is not None:
@@ -52,7 +52,7 @@ def turns(
                 progress.advance(file.name, 0.0)
     document = {"engine": engine.info.name, "files": measured, "failed": failed}
     if output is not None:
-        write_timing_report(output, document)
+        write_report(output, document)
     else:
         emit_json(document)
     if failed:

@@ -1,6 +1,7 @@
 """`sca live --file`: a session between files."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ class _Listener(BaseListener):
 
 def run_on_file(
     file: Path, outputs: "OutputFiles", settings: "Settings", *, realtime: bool, quiet: bool
-) -> dict[str, Any]:
+) -> Mapping[str, Any]:
     """Run the session and return the contents of `timing.json`."""
     from sca.audio.decode import probe
     from sca.infer.engines.registry import load_engine
@@ -64,7 +65,7 @@ def run_on_file(
     return document
 
 
-def summary(document: dict[str, Any]) -> str:
+def summary(document: Mapping[str, Any]) -> str:
     """Format the result of a session in lines."""
     lines = session_lines(document, document["turns_begun"], document["interruptions"])
     if document["dropped"] or document["late"]:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ def mic_options(devices: DeviceOptions, records: RecordOptions) -> "MicOptions":
     raise UsageError(f"--echo should be cancel, gate or none, got {devices.echo!r}")
 
 
-def run_on_mic(options: "MicOptions", settings: "Settings", *, quiet: bool) -> dict[str, Any]:
+def run_on_mic(options: "MicOptions", settings: "Settings", *, quiet: bool) -> Mapping[str, Any]:
     """Run the session and return the contents of `timing.json`. Raises KeyboardInterrupt if a signal ended it."""
     from sca.cli.live.screen import LiveScreen, PlainLog, screen
     from sca.infer.engines.registry import load_engine
@@ -65,7 +65,7 @@ def run_on_mic(options: "MicOptions", settings: "Settings", *, quiet: bool) -> d
     return document
 
 
-def summary(document: dict[str, Any]) -> str:
+def summary(document: Mapping[str, Any]) -> str:
     """Format the result of a session in lines."""
     devices = document["devices"]
     interruptions = sum(turn["interrupted"] is not None for turn in document["turns"])

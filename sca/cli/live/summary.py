@@ -1,5 +1,6 @@
 """The result of a live session, in lines."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sca.textutil import counted
@@ -8,7 +9,7 @@ from sca.units import SPOKEN_HZ
 __all__ = ["session_lines"]
 
 
-def session_lines(document: dict[str, Any], turns: int, interruptions: int) -> list[str]:
+def session_lines(document: Mapping[str, Any], turns: int, interruptions: int) -> list[str]:
     """Format the durations and latencies of a session.
 
     Args:

@@ -1,1 +1,1 @@
-"""Microphones and loudspeakers."""
+"""Microphones and loudspeakers: devices, backends, capture, playback and echo suppression."""

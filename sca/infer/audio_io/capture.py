@@ -1,7 +1,7 @@
-"""A microphone as a `Source`: what a driver's thread hands over becomes clean 16 kHz mono on the event loop, with its time.
+"""A microphone as an `AudioSource`: converts the blocks of the driver's thread to timestamped 16 kHz mono on the event loop.
 
-The driver's callback only puts its block into a bounded ring and wakes the loop; when the loop does not come for it, the oldest
-goes and is counted. Knows no backend.
+The driver's callback only appends its block to a bounded queue and wakes the event loop. If the loop does not empty the queue in
+time, the oldest blocks are dropped and counted.
 """
 
 import asyncio
@@ -12,23 +12,31 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
 
 from sca.audio.resample import StreamResampler
-from sca.infer.clock import TICK_HZ, Clock
-from sca.infer.interfaces import AudioBlock
+from sca.infer.clock import Clock, seconds_to_ticks
+from sca.infer.interfaces import AudioBlock, AudioSource
 from sca.units import HEARD_HZ
 
-__all__ = ["RING_MS", "CaptureStats", "MicrophoneSource", "mono"]
+__all__ = ["QUEUE_MS", "CaptureStats", "MicrophoneSource", "mix_to_mono"]
 
-RING_MS = 1000
-"""Sound the ring holds while the event loop is busy with something else."""
+QUEUE_MS = 1000
+"""Audio that is kept while the event loop is busy."""
+
+_LEVEL_DECAY = 0.8
 
 
 @dataclass(slots=True)
 class CaptureStats:
-    """What happened to the sound before the session got it, in samples of the device.
+    """Counters of a microphone, in samples of the device.
 
-    dropped: thrown away because the ring was full.   non_finite: NaN and infinite ones, replaced by 0.   clipped: at full scale.
+    Attributes:
+        callbacks: Calls of the driver.
+        dropped: Samples dropped because the queue was full.
+        non_finite: NaN and infinite samples, which were replaced by 0.
+        clipped: Samples at full scale.
     """
 
     callbacks: int = 0
@@ -38,30 +46,47 @@ class CaptureStats:
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
-    samples: np.ndarray
-    heard_s: float
+class _CapturedBlock:
+    """A block of the driver.
+
+    Attributes:
+        samples: Float32 `(n, channels)`.
+        captured_s: The loop time at which it arrived.
+        rate_hz: The sample rate.
+        opening: Counts how often the device was opened before.
+    """
+
+    samples: NDArray[np.float32]
+    captured_s: float
     rate_hz: int
     opening: int
 
 
-class MicrophoneSource:
-    """A `Source` that never waits. `take` is called by the driver's thread, everything else on the event loop.
+class MicrophoneSource(AudioSource):
+    """A microphone. `on_samples` is called in the driver's thread, all other methods on the event loop.
 
-    process: what every stretch of float32 `(n,)` at 16 kHz goes through (echo); may hold some back and give it with the next.
-    level: loudness of the last blocks, RMS in [0, 1].   last_callback_s: loop time of the last callback, None before the first.
+    Args:
+        clock: The session clock.
+        process: Applied to all audio, float32 `(n,)` at 16 kHz (echo suppression). It may delay some samples.
+
+    Attributes:
+        stats: Counters.
+        level: The RMS level of the latest blocks, in [0, 1].
+        last_callback_s: The loop time of the latest callback, None before the first.
     """
 
     can_wait = False
 
-    def __init__(self, clock: Clock, process: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
+    def __init__(
+        self, clock: Clock, process: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
+    ) -> None:
         self._clock = clock
         self._process = process
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._lock = threading.Lock()
-        self._ring: deque[_Piece] = deque()
-        self._held = 0
+        self._queue: deque[_CapturedBlock] = deque()
+        self._queued_samples = 0
         self._opening = 0
         self._rate_hz = HEARD_HZ
         self.stats = CaptureStats()
@@ -69,70 +94,71 @@ class MicrophoneSource:
         self.last_callback_s: float | None = None
 
     def on_open(self, rate_hz: int) -> None:
-        """Blocks from now on come from a newly opened device at this rate. Call before its stream starts."""
+        """Note that a device with this rate is about to start. Call before its stream starts."""
         self._opening += 1
         self._rate_hz = rate_hz
 
-    def on_samples(self, samples: np.ndarray) -> None:
-        """Float32 `(n, channels)`, heard until now. Called by the driver's thread; takes some microseconds."""
+    def on_samples(self, samples: NDArray[np.float32]) -> None:
+        """Append float32 `(n, channels)`, captured up to now. Called in the driver's thread; takes some microseconds."""
         now_s = self._loop.time()
-        piece = _Piece(samples, now_s, self._rate_hz, self._opening)
-        most = self._rate_hz * RING_MS // 1000
+        block = _CapturedBlock(samples, now_s, self._rate_hz, self._opening)
+        most_samples = self._rate_hz * QUEUE_MS // 1000
         with self._lock:
-            self._ring.append(piece)
-            self._held += len(samples)
-            while self._held > most and len(self._ring) > 1:
-                oldest = len(self._ring.popleft().samples)
-                self._held -= oldest
+            self._queue.append(block)
+            self._queued_samples += len(samples)
+            while self._queued_samples > most_samples and len(self._queue) > 1:
+                oldest = len(self._queue.popleft().samples)
+                self._queued_samples -= oldest
                 self.stats.dropped += oldest
         self.stats.callbacks += 1
         self.last_callback_s = now_s
-        with suppress(RuntimeError):  # the event loop is gone: nobody listens any more
+        with suppress(RuntimeError):  # the event loop is closed
             self._loop.call_soon_threadsafe(self._wake.set)
 
-    def _drain(self) -> deque[_Piece]:
+    def _take_queue(self) -> deque[_CapturedBlock]:
         with self._lock:
-            pieces, self._ring, self._held = self._ring, deque(), 0
-        return pieces
+            blocks, self._queue, self._queued_samples = self._queue, deque(), 0
+        return blocks
 
+    @override
     async def blocks(self) -> AsyncIterator[AudioBlock]:
-        """See `Source`. What was heard before is forgotten: the session begins now. Never ends by itself."""
-        self._drain()
+        self._take_queue()  # audio captured before the session is discarded
         opening = -1
         while True:
             await self._wake.wait()
             self._wake.clear()
-            for piece in self._drain():
-                if piece.opening != opening:
-                    opening = piece.opening
-                    resampler = StreamResampler(piece.rate_hz, HEARD_HZ)
-                    pushed = given = 0
-                clean = self._clean(piece.samples)
-                self._meter(clean)
+            for captured in self._take_queue():
+                if captured.opening != opening:
+                    opening = captured.opening
+                    resampler = StreamResampler(captured.rate_hz, HEARD_HZ)
+                    pushed = returned = 0
+                clean = self._clean(captured.samples)
+                self._update_level(clean)
                 pushed += len(clean)
                 samples = np.clip(resampler.push(clean), -1, 1)
                 samples = samples if self._process is None else self._process(samples)
-                given += len(samples)
+                returned += len(samples)
                 if len(samples):
-                    late = self._loop.time() - piece.heard_s + (pushed / piece.rate_hz - given / HEARD_HZ)
-                    yield AudioBlock(samples, self._clock.now() - max(0, round(late * TICK_HZ)))
+                    held_s = pushed / captured.rate_hz - returned / HEARD_HZ
+                    age_s = self._loop.time() - captured.captured_s + held_s
+                    yield AudioBlock(samples, self._clock.now() - max(0, seconds_to_ticks(age_s)))
 
-    def _clean(self, samples: np.ndarray) -> np.ndarray:
+    def _clean(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         finite = np.isfinite(samples)
         if not finite.all():
             self.stats.non_finite += int(finite.size - np.count_nonzero(finite))
             samples = np.where(finite, samples, np.float32(0))
         self.stats.clipped += int(np.count_nonzero(np.abs(samples) >= 1))
-        return mono(np.clip(samples, -1, 1))
+        return mix_to_mono(np.clip(samples, -1, 1))
 
-    def _meter(self, samples: np.ndarray) -> None:
-        loud = float(np.sqrt(np.mean(np.square(samples)))) if len(samples) else 0.0
-        self.level = max(loud, 0.8 * self.level)
+    def _update_level(self, samples: NDArray[np.float32]) -> None:
+        rms = float(np.sqrt(np.mean(np.square(samples)))) if len(samples) else 0.0
+        self.level = max(rms, _LEVEL_DECAY * self.level)
 
 
-def mono(samples: np.ndarray) -> np.ndarray:
+def mix_to_mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Average float32 `(n, channels)` to `(n,)`."""
     if samples.shape[1] == 1:
         return np.ascontiguousarray(samples[:, 0])
-    mixed: np.ndarray = samples.mean(axis=1, dtype=np.float32)
+    mixed: NDArray[np.float32] = samples.mean(axis=1, dtype=np.float32)
     return mixed

@@ -1,6 +1,6 @@
-"""One direction of sound kept alive: opens a device, notices when it falls silent, and opens it again when it comes back.
+"""One audio device that is kept open: detects that it has failed, and reopens it when it is available again.
 
-Drivers differ in what they say when a device is pulled out, some say nothing; so the sign of life is the callback itself.
+Drivers differ in how they report a disconnected device, and some do not report it, so a missing callback counts as a failure.
 """
 
 from collections.abc import Callable
@@ -17,88 +17,110 @@ __all__ = ["DeviceEndpoint", "ReconnectingDevice"]
 
 T = TypeVar("T")
 
-_LOOK_EVERY_S = 0.25
-_SILENT_S = 2.0
-_FIRST_SOUND_S = 5.0  # a virtual source nobody has read from for a while begins up to 2 s late
+_POLL_S = 0.25
+_CALLBACK_TIMEOUT_S = 2.0
+_FIRST_CALLBACK_TIMEOUT_S = 5.0  # a virtual source that was idle can start up to 2 s late
 _FIRST_BACK_OFF_S = 0.5
 _LONGEST_BACK_OFF_S = 5.0
-_OPENING_S = 10.0
+_DRIVER_TIMEOUT_S = 10.0
+_DEFAULT_RATE_HZ = 48_000
 
 
 class DeviceEndpoint(Protocol):
-    """What is behind a device: `Microphone` or `Speaker`."""
+    """The consumer or producer of a device's samples: `MicrophoneSource` or `LoudspeakerSink`.
+
+    Attributes:
+        last_callback_s: The loop time of the latest callback, None before the first.
+    """
 
     last_callback_s: float | None
 
     def on_open(self, rate_hz: int) -> None:
-        """A device at this rate is about to start."""
+        """Called before a device with this rate starts."""
         ...
 
 
 class ReconnectingDevice:
-    """A microphone or loudspeaker, by its name or the default one. Driver calls run in `worker`, never on the event loop.
+    """A microphone or loudspeaker. Driver calls run in `worker`, never on the event loop.
 
-    start: begins streaming from a device into the end, or out of it.   notify: gets a line for the user.   device: the one in use,
-    or last used.   reopened: how often it had to be opened again.
+    Args:
+        backend: The backend.
+        direction: Input or output.
+        requested: The device; see `select_device`.
+        endpoint: The other end of the stream.
+        start_stream: Starts streaming between a device and the endpoint.
+        worker: Runs the calls of the driver.
+        notify: Receives messages for the user.
+
+    Attributes:
+        device: The device in use, or the last one.
+        reopen_count: How often the device was reopened.
     """
 
     def __init__(
         self,
         backend: AudioBackend,
         direction: Direction,
-        wanted: str | None,
-        end: DeviceEndpoint,
-        start: Callable[[AudioDevice], AudioStream],
+        requested: str | None,
+        endpoint: DeviceEndpoint,
+        start_stream: Callable[[AudioDevice], AudioStream],
         worker: DeviceWorker,
         notify: Callable[[str], None],
     ) -> None:
-        self._backend, self._direction, self._wanted = backend, direction, wanted
-        self._end, self._start, self._worker, self._notify = end, start, worker, notify
+        self._backend, self._direction, self._requested = backend, direction, requested
+        self._endpoint, self._start_stream, self._worker, self._notify = endpoint, start_stream, worker, notify
         self._stream: AudioStream | None = None
         self._opened_s = 0.0
         self.device: AudioDevice | None = None
         self.reopen_count = 0
 
     async def open(self, devices: list[AudioDevice] | None = None) -> AudioDevice:
-        """Open it. Raises what `select_device` and the backend raise, and `ScaError` when the driver does not answer."""
+        """Open the device.
 
-        found = await self._driver(self._backend.devices) if devices is None else devices
-        device = select_device(found, self._direction, self._wanted)
-        self._end.on_open(device.rate_hz or 48_000)
+        Args:
+            devices: The available devices; None asks the backend.
+
+        Raises:
+            ScaError: What `select_device` and the backend raise, or the driver does not respond.
+        """
+        found = await self._call_driver(self._backend.devices) if devices is None else devices
+        device = select_device(found, self._direction, self._requested)
+        self._endpoint.on_open(device.rate_hz or _DEFAULT_RATE_HZ)
         self._opened_s = anyio.current_time()
-        self._stream = await self._driver(partial(self._start, device))
+        self._stream = await self._call_driver(partial(self._start_stream, device))
         self.device = device
         return self.device
 
-    async def _driver(self, work: Callable[[], T]) -> T:
+    async def _call_driver(self, work: Callable[[], T]) -> T:
         async with self._worker.job(work) as job:
-            if not await job.wait(_OPENING_S):
+            if not await job.wait(_DRIVER_TIMEOUT_S):
                 job.abandoned = True
-                raise ScaError(f"the sound system does not answer: the {self._direction} device cannot be opened")
-            result: T = job.result()
-            return result
+                raise ScaError(f"the sound system does not respond: the {self._direction} device cannot be opened")
+            return job.result()
 
     async def keep_open(self) -> None:
-        """Run while the session does: reopen the device whenever it is gone, for as long as it takes."""
+        """Reopen the device whenever it has failed, until cancelled."""
         while True:
-            await anyio.sleep(_LOOK_EVERY_S)
+            await anyio.sleep(_POLL_S)
             if self._alive():
                 continue
-            name = self.device.name if self.device is not None else "?"
-            self._notify(f"the {self._direction} device {name} is gone; the session waits for it")
+            self._notify(f"the {self._direction} device {self._name} is disconnected; waiting for it")
             await self.close()
             await self._reopen()
             self.reopen_count += 1
-            name = self.device.name if self.device is not None else "?"
-            self._notify(f"the {self._direction} device {name} is back")
+            self._notify(f"the {self._direction} device {self._name} is connected again")
+
+    @property
+    def _name(self) -> str:
+        return self.device.name if self.device is not None else "?"
 
     def _alive(self) -> bool:
         if self._stream is None or self._stream.stopped:
             return False
-        now_s, last_callback_s = anyio.current_time(), self._end.last_callback_s
-        if last_callback_s is None or last_callback_s < self._opened_s:
-            return now_s - self._opened_s < _FIRST_SOUND_S
-        return now_s - last_callback_s < _SILENT_S
+        now_s, last_s = anyio.current_time(), self._endpoint.last_callback_s
+        if last_s is None or last_s < self._opened_s:
+            return now_s - self._opened_s < _FIRST_CALLBACK_TIMEOUT_S
+        return now_s - last_s < _CALLBACK_TIMEOUT_S
 
     async def _reopen(self) -> None:
         back_off_s = _FIRST_BACK_OFF_S
@@ -109,18 +131,18 @@ class ReconnectingDevice:
                 await self.open()
             except ScaError:
                 continue
-            while self._alive() and (self._end.last_callback_s or 0.0) < self._opened_s:
-                await anyio.sleep(_LOOK_EVERY_S / 5)
+            while self._alive() and (self._endpoint.last_callback_s or 0.0) < self._opened_s:
+                await anyio.sleep(_POLL_S / 5)
             if self._alive():
                 return
             await self.close()
 
     async def close(self) -> None:
-        """Let go of the device. Twice is fine."""
+        """Release the device. A second call has no effect."""
         stream, self._stream = self._stream, None
         if stream is None:
             return
         with anyio.CancelScope(shield=True):
             async with self._worker.job(stream.close) as job:
-                # A driver whose server died may never return; it is left behind.
-                job.abandoned = not await job.wait(_SILENT_S)
+                # A driver whose server has died may never return; its thread is abandoned.
+                job.abandoned = not await job.wait(_CALLBACK_TIMEOUT_S)

@@ -10,7 +10,12 @@ BACKENDS = ("miniaudio", "sounddevice")
 
 
 def load_backend(name: str) -> AudioBackend:
-    """The backend of that name. Raises `UsageError` for another name, `MissingToolError` when it is not installed."""
+    """Load the backend with a name.
+
+    Raises:
+        UsageError: The name is unknown.
+        MissingToolError: The backend is not installed.
+    """
     if name == "miniaudio":
         from sca.infer.audio_io.miniaudio import MiniaudioBackend
 
@@ -19,4 +24,4 @@ def load_backend(name: str) -> AudioBackend:
         from sca.infer.audio_io.sounddevice import SounddeviceBackend
 
         return SounddeviceBackend()
-    raise UsageError(f"there is no audio backend called {name}", hint=f"there are: {', '.join(BACKENDS)}")
+    raise UsageError(f"audio backend {name} does not exist", hint=f"available: {', '.join(BACKENDS)}")

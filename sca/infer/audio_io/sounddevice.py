@@ -1,17 +1,52 @@
-"""Devices through sounddevice (PortAudio), for those who ask for it. On Linux PortAudio is a system package."""
+"""Audio devices through sounddevice (PortAudio), an optional backend. On Linux, PortAudio is a system package."""
 
-from typing import Any
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
 
 from sca.errors import InputError, MissingToolError
-from sca.infer.audio_io.base import BLOCK_MS, OUTPUT_BUFFER_MS, AudioDevice, Direction, InputCallback, OutputCallback
+from sca.infer.audio_io.base import (
+    BLOCK_MS,
+    OUTPUT_BUFFER_MS,
+    AudioBackend,
+    AudioDevice,
+    AudioStream,
+    Direction,
+    InputCallback,
+    OutputCallback,
+)
+
+if TYPE_CHECKING:
+    from sounddevice import InputStream, OutputStream
 
 __all__ = ["SounddeviceBackend"]
 
+_MOST_CHANNELS = 2  # virtual devices offer dozens of identical channels
 
-class SounddeviceBackend:
-    """See `sca.infer.audio_io.base.AudioBackend`."""
+Callback = Callable[[NDArray[np.float32], int, object, object], None]
+"""PortAudio's callback: samples `(n, channels)`, n, time information, status flags."""
+
+
+class _DeviceInfo(TypedDict):
+    """The fields used here of a device in `sounddevice.query_devices`."""
+
+    name: str
+    hostapi: int
+    max_input_channels: int
+    max_output_channels: int
+    default_samplerate: float
+
+
+class SounddeviceBackend(AudioBackend):
+    """The sounddevice backend.
+
+    Raises:
+        MissingToolError: sounddevice or PortAudio is not installed.
+    """
 
     name = "sounddevice"
 
@@ -21,59 +56,66 @@ class SounddeviceBackend:
         except ImportError as error:
             raise MissingToolError(
                 "the backend sounddevice is not installed",
-                hint="pip install sounddevice, or go on without: --backend miniaudio",
+                hint="pip install sounddevice, or use the default: --backend miniaudio",
             ) from error
-        except OSError as error:  # the wheel for Linux brings no PortAudio
+        except OSError as error:  # the wheel for Linux does not contain PortAudio
             raise MissingToolError(
-                "sounddevice finds no PortAudio", hint="apt-get install libportaudio2, or use --backend miniaudio"
+                "sounddevice cannot find PortAudio", hint="apt-get install libportaudio2, or use --backend miniaudio"
             ) from error
-        self._lib: Any = sounddevice
+        self._lib: ModuleType = sounddevice
 
+    @override
     def devices(self) -> list[AudioDevice]:
-        """See `AudioBackend`."""
-        # PortAudio lists devices once, when it starts; without this, one that was plugged in later is never seen.
+        # PortAudio lists the devices once, when it starts. Without a restart, devices connected later would not appear.
         self._lib._terminate()
         self._lib._initialize()
-        infos = list(self._lib.query_devices())
+        infos: list[_DeviceInfo] = list(self._lib.query_devices())
         if not infos:
-            raise MissingToolError("PortAudio finds no sound device", hint="start the sound server or plug a device in")
+            raise MissingToolError("PortAudio finds no sound device", hint="start the sound server or connect a device")
         found: list[AudioDevice] = []
         directions: tuple[Direction, ...] = ("input", "output")
         for side, direction in enumerate(directions):
-            able = [number for number, info in enumerate(infos) if info[f"max_{direction}_channels"] > 0]
             preferred = self._lib.default.device[side]
-            for number in able:
-                found.append(self._device(len(found), direction, number, infos[number], number == preferred))
+            for number, info in enumerate(infos):
+                channels = info["max_input_channels"] if direction == "input" else info["max_output_channels"]
+                if channels > 0:
+                    is_default = number == preferred
+                    found.append(self._device(len(found), direction, number, info, channels, default=is_default))
         return found
 
-    def _device(self, index: int, direction: Direction, number: int, info: Any, default: bool) -> AudioDevice:
-        # Virtual devices offer dozens of channels, all the same.
-        channels = min(int(info[f"max_{direction}_channels"]), 2)
+    def _device(
+        self, index: int, direction: Direction, number: int, info: _DeviceInfo, channels: int, *, default: bool
+    ) -> AudioDevice:
         system = self._lib.query_hostapis(info["hostapi"])["name"]
         rate_hz = int(info["default_samplerate"])
+        channels = min(int(channels), _MOST_CHANNELS)
         return AudioDevice(index, info["name"], direction, self.name, system, rate_hz, channels, default, number)
 
-    def open_input(self, device: AudioDevice, take: InputCallback) -> "_SounddeviceStream":
-        """See `AudioBackend`."""
+    @override
+    def open_input(self, device: AudioDevice, callback: InputCallback) -> AudioStream:
+        def receive(data: NDArray[np.float32], frames: int, time: object, status: object) -> None:
+            callback(data.copy())
 
-        def heard(data: np.ndarray, frames: int, time: Any, status: Any) -> None:
-            take(data.copy())
+        return self._open(device, self._lib.InputStream, receive, "low")
 
-        return self._open(device, self._lib.InputStream, heard, "low")
-
+    @override
     def open_output(
-        self, device: AudioDevice, fill: OutputCallback, buffer_ms: int = OUTPUT_BUFFER_MS
+        self, device: AudioDevice, callback: OutputCallback, buffer_ms: int = OUTPUT_BUFFER_MS
+    ) -> AudioStream:
+        def provide(out: NDArray[np.float32], frames: int, time: object, status: object) -> None:
+            out[:] = callback(frames)[:, None]
+
+        return self._open(device, self._lib.OutputStream, provide, buffer_ms / 1000)
+
+    def _open(
+        self,
+        device: AudioDevice,
+        stream_class: "Callable[..., InputStream | OutputStream]",
+        callback: Callback,
+        latency: float | str,
     ) -> "_SounddeviceStream":
-        """See `AudioBackend`."""
-
-        def said(out: np.ndarray, frames: int, time: Any, status: Any) -> None:
-            out[:] = fill(frames)[:, None]
-
-        return self._open(device, self._lib.OutputStream, said, buffer_ms / 1000)
-
-    def _open(self, device: AudioDevice, kind: Any, callback: Any, latency: float | str) -> "_SounddeviceStream":
         try:
-            stream = kind(
+            stream = stream_class(
                 device=device.handle,
                 samplerate=device.rate_hz,
                 channels=device.channels,
@@ -86,25 +128,23 @@ class SounddeviceBackend:
         except self._lib.PortAudioError as error:
             raise InputError(
                 f"the {device.direction} device {device.name!r} cannot be opened: {error.args[0]}",
-                hint="look whether another program has it, or choose another one of sca devices --backend sounddevice",
+                hint="check whether another program uses it, or choose another one from sca devices --backend sounddevice",
             ) from error
         return _SounddeviceStream(stream, device)
 
 
-class _SounddeviceStream:
-    """See `sca.infer.audio_io.base.AudioStream`."""
-
-    def __init__(self, stream: Any, device: AudioDevice) -> None:
+class _SounddeviceStream(AudioStream):
+    def __init__(self, stream: "InputStream | OutputStream", device: AudioDevice) -> None:
         self.rate_hz, self.channels = device.rate_hz, device.channels
-        self._stream: Any = stream
+        self._stream: InputStream | OutputStream | None = stream
 
     @property
+    @override
     def stopped(self) -> bool:
-        """See `AudioStream`."""
         return self._stream is not None and not self._stream.active
 
+    @override
     def close(self) -> None:
-        """See `AudioStream`."""
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()

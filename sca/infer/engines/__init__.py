@@ -1,1 +1,1 @@
-"""The engines that come with sca, found by name through `sca.infer.engines.registry`."""
+"""The engines that ship with sca. `sca.infer.engines.registry` loads them by name."""

@@ -1,55 +1,85 @@
-"""Engines by name. Nothing of an engine is imported until it is asked for.
+"""Load an engine by name. No engine is imported before it is loaded.
 
-A package of your own adds one by an entry point in the group `sca.engines`: a function that takes `sca.config.Settings` and
-returns an `Engine`. It may not take the name of one that comes with sca.
+Another package adds an engine by an entry point in the group `sca.engines`, in its `pyproject.toml`:
+
+    [project.entry-points."sca.engines"]
+    my-engine = "my_package.engine:load"
+
+The object is a function that takes the `sca.config.Settings` of the session and returns an `sca.infer.engine.Engine`. It raises a
+`ScaError` if the engine cannot be loaded. After installation of the package, `--engine my-engine` uses it everywhere, and error
+messages list its name. The names of engines that ship with sca take precedence.
 """
 
 import difflib
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Callable
+from importlib import import_module
 
-from sca.config import Settings
+from sca.config import Settings, load_settings
 from sca.errors import MissingToolError, UsageError
 from sca.infer.engine import Engine
+from sca.plugins import load_plugin, plugin_names
+from sca.textutil import first_line
 
-__all__ = ["GROUP", "engine_names", "load_engine"]
+__all__ = ["engine_names", "load_engine"]
 
-GROUP = "sca.engines"
-_OURS = {
-    "parrot": "sca.infer.engines.parrot:load",
-    "qwen-omni": "sca.infer.engines.qwen_omni.factory:load",
-    "vllm-omni": "sca.infer.engines.vllm_omni.engine:load",
+_BUILTIN_MODULES = {
+    "parrot": "sca.infer.engines.parrot",
+    "qwen-omni": "sca.infer.engines.qwen_omni.factory",
+    "vllm-omni": "sca.infer.engines.vllm_omni.engine",
 }
+"""The modules of the engines that ship with sca. Each has a function `load`."""
 
 
 def engine_names() -> list[str]:
-    """Every name that `load_engine` takes, sorted."""
-    return sorted({*_OURS, *(point.name for point in entry_points(group=GROUP))})
+    """Return every name that `load_engine` accepts, sorted."""
+    return sorted({*_BUILTIN_MODULES, *plugin_names("sca.engines")})
 
 
-def load_engine(name: str, settings: Settings) -> Engine:
-    """Load an engine. Raises `UsageError` for a name nobody has, `MissingToolError` for one that cannot be imported."""
-    try:
-        loader = _point(name).load()
-    except ImportError as error:
-        raise MissingToolError(
-            f"the engine {name} cannot be imported: {error}",
-            hint="install the package that brings it, or what that needs",
-        ) from error
-    except AttributeError as error:
-        raise UsageError(f"the engine {name} is registered, but its loader is not there: {error}") from error
-    engine = loader(settings)
+def load_engine(name: str, settings: Settings | None = None) -> Engine:
+    """Load an engine.
+
+    Args:
+        name: The name of the engine.
+        settings: The settings; None uses `sca.load_settings()`.
+
+    Raises:
+        UsageError: The name is unknown, or a plugin does not provide an engine.
+        MissingToolError: The engine cannot be imported, or needs something that is not installed.
+        ConfigError: The engine does not support the settings.
+
+    Example:
+        ```python
+        import sca
+
+        engine = sca.load_engine("parrot")
+        assert engine.info.name == "parrot"
+        ```
+    """
+    loader = _builtin_loader(name) if name in _BUILTIN_MODULES else _plugin_loader(name)
+    engine = loader(load_settings() if settings is None else settings)
     if not isinstance(engine, Engine):
-        raise UsageError(f"what is registered as engine {name} is none: it gave a {type(engine).__name__}")
+        raise UsageError(f"the plugin {name} does not provide an engine: it returned a {type(engine).__name__}")
     return engine
 
 
-def _point(name: str) -> EntryPoint:
-    if name in _OURS:
-        return EntryPoint(name, _OURS[name], GROUP)
-    for point in entry_points(group=GROUP):
-        if point.name == name:
-            return point
-    names = engine_names()
-    near = difflib.get_close_matches(name, names, 1)
-    meant = f"did you mean {near[0]}? " if near else ""
-    raise UsageError(f"there is no engine called {name}", hint=f"{meant}there are: {', '.join(names)}")
+def _builtin_loader(name: str) -> Callable[[Settings], object]:
+    try:
+        module = import_module(_BUILTIN_MODULES[name])
+    except ImportError as error:
+        raise MissingToolError(
+            f"the engine {name} cannot be imported: {first_line(error)}", hint="install the packages that it needs"
+        ) from error
+    loader: Callable[[Settings], object] = module.load
+    return loader
+
+
+def _plugin_loader(name: str) -> Callable[[Settings], object]:
+    loader = load_plugin("sca.engines", name)
+    if loader is None:
+        names = engine_names()
+        similar = difflib.get_close_matches(name, names, 1)
+        suggestion = f"did you mean {similar[0]}? " if similar else ""
+        raise UsageError(f"engine {name} does not exist", hint=f"{suggestion}available: {', '.join(names)}")
+    if not callable(loader):
+        raise UsageError(f"the plugin {name} does not provide an engine: {loader!r} is not a function")
+    return loader

@@ -1,4 +1,4 @@
-"""Turns, for engines that answer when one is over: a VAD's probabilities in, the sound of a whole turn out."""
+"""Turn segmentation for engines that answer when a turn of the user ends: speech probabilities in, the audio of whole turns out."""
 
 from collections import deque
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sca.audio.vad import FRAME_SAMPLES, SileroVad
 from sca.config import LiveConfig, Settings
@@ -15,57 +16,65 @@ from sca.units import HEARD_HZ, seconds_to_samples
 if TYPE_CHECKING:
     from sca.infer.turn.detector import ModelTurnDetector
 
-__all__ = ["Hearing", "TurnDetector", "TurnEar", "gate_of"]
+__all__ = ["SilenceTurnDetector", "TurnSegmenter", "TurnUpdate", "turn_detector_factory"]
 
 _FRAME_MS = FRAME_SAMPLES * 1000 // HEARD_HZ
-_PAD_FRAMES = 3  # kept before and after what the VAD calls speech: its onsets come late, word ends fade
+_PAD_FRAMES = 3  # kept before and after the speech that the VAD detects: it is late at onsets, and word ends fade
 
 
-def gate_of(settings: Settings) -> "Callable[[], ModelTurnDetector] | None":
-    """What makes a session's judge of turns where `live.turn_model` names one; None: silence alone ends a turn."""
+def turn_detector_factory(settings: Settings) -> "Callable[[], ModelTurnDetector] | None":
+    """Return a function that makes the turn detector of a session, for `live.turn_model`; None if silence ends a turn."""
     live = settings.live
     if live.turn_model is None:
         return None
-    # On use: a judge brings onnxruntime sessions or a client, which plain silence does without.
+    # Imported on use: a model needs onnxruntime or an HTTP client, and silence needs neither.
     from sca.infer.turn.detector import gates
 
     return gates(settings.turn, live.turn_model, onset=live.vad_onset, offset=live.vad_offset)
 
 
-class TurnDetector:
-    """When does a turn begin and end? Fed one speech probability per frame of 32 ms.
+class SilenceTurnDetector:
+    """Detects the start and the end of turns from one speech probability per frame of 32 ms.
 
-    Speech begins at `vad_onset` and ends below `vad_offset`; speech of `min_speech_ms` in one piece makes a turn, and silence of
+    Speech starts at `vad_onset` and ends below `vad_offset`. Uninterrupted speech of `min_speech_ms` starts a turn, and silence of
     `end_of_turn_ms` ends it.
 
-    run: frames of the piece of speech that is going on, 0 in silence.
+    Args:
+        live: The thresholds.
+
+    Attributes:
+        run: The number of frames of the current piece of speech, 0 in silence.
     """
 
     def __init__(self, live: LiveConfig) -> None:
         self._onset, self._offset = live.vad_onset, live.vad_offset
-        self._least = _frames(live.min_speech_ms)
-        self._patience = _frames(live.end_of_turn_ms)
+        self._least_speech = _frames(live.min_speech_ms)
+        self._most_silence = _frames(live.end_of_turn_ms)
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
-        self.run = self._heard = self._silent = 0
+        """Return to the initial state."""
+        self.run = self._frames_seen = self._silent = 0
         self._start: int | None = None
 
     def push(self, probability: float) -> tuple[int, int] | None:
-        """Hear one frame; returns a turn that is over with it, as (first frame, last frame + 1) since the beginning."""
-        self._heard += 1
+        """Add one frame.
+
+        Returns:
+            The turn that ends with this frame, as (first frame, last frame + 1) since the start; None if no turn ends.
+        """
+        self._frames_seen += 1
         if probability >= (self._offset if self.run else self._onset):
             self.run += 1
             self._silent = 0
-            if self._start is None and self.run >= self._least:
-                self._start = self._heard - self.run
+            if self._start is None and self.run >= self._least_speech:
+                self._start = self._frames_seen - self.run
             return None
         self.run = 0
         self._silent += 1
-        if self._start is None or self._silent < self._patience:
+        if self._start is None or self._silent < self._most_silence:
             return None
-        turn = self._start, self._heard - self._silent
+        turn = self._start, self._frames_seen - self._silent
         self._start = None
         return turn
 
@@ -74,70 +83,83 @@ def _frames(ms: int) -> int:
     return max(1, -(-ms // _FRAME_MS))
 
 
-class _Tape:
-    """The last samples heard, addressed by their place since the beginning."""
+class _AudioHistory:
+    """The latest samples, addressed by their position since the start."""
 
     def __init__(self, keep_samples: int) -> None:
         self._keep = keep_samples
-        self._pieces: deque[np.ndarray] = deque()
-        self._begin = self._end = 0
+        self._pieces: deque[NDArray[np.float32]] = deque()
+        self._start = self._end = 0
 
-    def add(self, samples: np.ndarray) -> None:
+    def add(self, samples: NDArray[np.float32]) -> None:
         self._pieces.append(samples)
         self._end += len(samples)
-        while self._end - self._begin - len(self._pieces[0]) >= self._keep:
-            self._begin += len(self._pieces.popleft())
+        while self._end - self._start - len(self._pieces[0]) >= self._keep:
+            self._start += len(self._pieces.popleft())
 
-    def cut(self, start: int, end: int) -> np.ndarray:
-        """What of [start, end) is still there."""
+    def slice(self, start: int, end: int) -> NDArray[np.float32]:
+        """Return the available part of [start, end)."""
         whole = np.concatenate(self._pieces)
-        return whole[max(0, start - self._begin) : max(0, end - self._begin)]
+        return whole[max(0, start - self._start) : max(0, end - self._start)]
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
-    """What a chunk brought. turn: the sound of a turn that it ends, float32 `(n,)`.   speech: whether it interrupts an answer."""
+class TurnUpdate:
+    """The result of one chunk.
 
-    turn: np.ndarray | None
-    speech: bool
+    Attributes:
+        turn: The audio of the turn that the chunk ends, float32 `(n,)`; None if no turn ends.
+        barge_in: Whether the user's speech interrupts an answer.
+    """
+
+    turn: NDArray[np.float32] | None
+    barge_in: bool
 
 
-class TurnEar:
-    """The ear of a session that answers turn by turn: tells when a turn is over, and when an answer is spoken over."""
+class TurnSegmenter:
+    """Cuts the input of a session into turns, and detects speech that interrupts an answer.
+
+    Args:
+        vad: Detects speech.
+        config: The grid of the session.
+        live: The thresholds.
+        detector: Decides when a turn ends; None uses silence.
+    """
 
     def __init__(
-        self, vad: SileroVad, config: SessionConfig, live: LiveConfig, gate: "ModelTurnDetector | None" = None
+        self, vad: SileroVad, config: SessionConfig, live: LiveConfig, detector: "ModelTurnDetector | None" = None
     ) -> None:
         self._vad = vad.stream()
-        self._gate = gate
-        self._turns: TurnDetector | ModelTurnDetector = TurnDetector(live) if gate is None else gate
-        self._barge_in = _frames(live.barge_in_ms)
-        # A turn is cut out when it has been over for a while; its first frames, and that silence, are kept that long.
-        self._keep = seconds_to_samples(live.max_turn_s, HEARD_HZ)
-        silence = _frames(live.end_of_turn_ms) * FRAME_SAMPLES if gate is None else gate.max_silence
+        self._model_detector = detector
+        self._detector: SilenceTurnDetector | ModelTurnDetector
+        self._detector = SilenceTurnDetector(live) if detector is None else detector
+        self._barge_in_frames = _frames(live.barge_in_ms)
+        # A turn is cut out some time after its end, so its first frames and that silence are kept as well.
+        self._most_samples = seconds_to_samples(live.max_turn_s, HEARD_HZ)
+        silence = _frames(live.end_of_turn_ms) * FRAME_SAMPLES if detector is None else detector.max_silence
         self._slack = silence + _PAD_FRAMES * FRAME_SAMPLES + config.grid.heard_samples
-        self._tape = _Tape(self._keep + self._slack)
+        self._history = _AudioHistory(self._most_samples + self._slack)
 
-    def hear(self, samples: np.ndarray) -> Hearing:
-        """Take a chunk, float32 `(n,)` at 16 kHz."""
-        self._tape.add(samples)
-        if self._gate is not None:
-            self._gate.hear(samples)
+    def push(self, samples: NDArray[np.float32]) -> TurnUpdate:
+        """Add a chunk, float32 `(n,)` at 16 kHz."""
+        self._history.add(samples)
+        if self._model_detector is not None:
+            self._model_detector.hear(samples)
         ended: tuple[int, int] | None = None
-        longest = 0
+        longest_run = 0
         for probability in self._vad.push(samples).tolist():
-            ended = self._turns.push(probability) or ended
-            longest = max(longest, self._turns.run)
-        turn = None if ended is None else self._said(*ended)
-        return Hearing(turn, speech=longest >= self._barge_in or ended is not None)
+            ended = self._detector.push(probability) or ended
+            longest_run = max(longest_run, self._detector.run)
+        turn = None if ended is None else self._turn_audio(*ended)
+        return TurnUpdate(turn, barge_in=longest_run >= self._barge_in_frames or ended is not None)
 
-    def _said(self, first_frame: int, last_frame: int) -> np.ndarray:
-        end = (last_frame + _PAD_FRAMES) * FRAME_SAMPLES
+    def _turn_audio(self, first_frame: int, end_frame: int) -> NDArray[np.float32]:
+        end = (end_frame + _PAD_FRAMES) * FRAME_SAMPLES
         start = max(0, first_frame - _PAD_FRAMES) * FRAME_SAMPLES
-        return self._tape.cut(max(start, end - self._keep), end)
+        return self._history.slice(max(start, end - self._most_samples), end)
 
     def reset(self) -> None:
-        """Forget everything heard."""
+        """Discard all audio and return to the initial state."""
         self._vad.reset()
-        self._turns.reset()
-        self._tape = _Tape(self._keep + self._slack)
+        self._detector.reset()
+        self._history = _AudioHistory(self._most_samples + self._slack)

@@ -1,33 +1,47 @@
-"""Full-Duplex-Bench: run an engine over its folders, and measure what can be measured without transcripts.
+"""Full-Duplex-Bench: run an engine over the items of the benchmark and compute the metrics that need no transcripts.
 
-Layout (v1.0 and v1.5): `<task>/<id>/input.wav`, beside it `pause.json`, `turn_taking.json`, `interrupt.json` or `metadata.json`.
-Written beside it: `output.wav`, time-synchronous and as long as the input, and `timing.json`. In virtual time, so two runs
-give the same bytes. Judging what is said needs the benchmark's own scripts. Source: github.com/DanielLin94144/Full-Duplex-Bench.
+Layout (v1.0 and v1.5): `<task>/<id>/input.wav`, with `pause.json`, `turn_taking.json`, `interrupt.json` or `metadata.json` beside it.
+Written beside it: `output.wav`, synchronous with the input and of the same duration, and `timing.json`. Time is simulated, so two runs
+give the same bytes. Metrics about the content of a response need the benchmark's own scripts.
+Source: github.com/DanielLin94144/Full-Duplex-Bench.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TypedDict
 
 from sca.audio.decode import read_audio
 from sca.audio.vad import SileroVad
 from sca.config import Settings
 from sca.errors import InputError, ScaError
 from sca.infer.engine import Engine
-from sca.infer.eval.turn_metrics import Measures, Task, backchannels, interruption, pauses, speech, summary, turn_taking
-from sca.infer.runners.file import OutputFiles, run_file
-from sca.infer.session.recorder import write_timing_report
+from sca.infer.eval.turn_metrics import (
+    Task,
+    TaskSummary,
+    TurnMetrics,
+    detect_speech,
+    measure_backchannels,
+    measure_interruption,
+    measure_pause_handling,
+    measure_turn_taking,
+    summarize,
+)
+from sca.infer.runners.file import FileReport, OutputFiles, run_file
+from sca.infer.session.report import write_report
 from sca.units import HEARD_HZ, seconds_to_samples
 from sca.version import __version__
 
 __all__ = [
     "NEEDS_MORE",
+    "BenchItem",
     "BenchItemResult",
-    "Item",
+    "BenchReport",
+    "FileTurns",
     "find_audio_files",
     "find_items",
     "run_items",
@@ -40,109 +54,159 @@ NEEDS_MORE = (
     "behaviours) need the benchmark's own scripts on these output.wav"
 )
 
-_KINDS: tuple[tuple[str, Task], ...] = (
+_TASKS: tuple[tuple[str, Task], ...] = (
     ("pause_handling", "pause"),
     ("turn_taking", "turn"),
     ("user_interruption", "interruption"),
-    ("user_backchannel", "other"),  # v1.5: the user's, while the model speaks
+    ("user_backchannel", "other"),  # v1.5: a backchannel of the user, while the model speaks
     ("backchannel", "backchannel"),
 )
-_SOUNDS = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".webm"}
+_AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".webm"}
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One folder of the benchmark."""
+class BenchItem:
+    """One item of the benchmark.
+
+    Attributes:
+        task: The name of the task's folder.
+        name: The name of the item's folder.
+        folder: The item's folder.
+    """
 
     task: str
     name: str
     folder: Path
 
     @property
-    def heard(self) -> Path:
-        """What the user says."""
+    def input(self) -> Path:
+        """The audio of the user."""
         return self.folder / "input.wav"
 
 
 @dataclass(frozen=True, slots=True)
 class BenchItemResult:
-    """What became of an item: measures, or why there are none.   reused: it was there already, made alike."""
+    """The result of an item.
 
-    item: Item
-    measures: Measures | None
+    Attributes:
+        item: The item.
+        metrics: Its metrics, None if it failed.
+        error: Why it failed.
+        reused: Whether the output existed, made by the same settings.
+    """
+
+    item: BenchItem
+    metrics: TurnMetrics | None
     error: str | None = None
     reused: bool = False
 
 
+class TaskReport(TaskSummary):
+    """The averages of a task in JSON."""
+
+    kind: Task
+
+
+class BenchReport(TypedDict):
+    """The report of `run_items` in JSON.
+
+    `items` has the task, the id, `reused`, `error` and the metrics of each item.
+    """
+
+    engine: str
+    note: str
+    tasks: dict[str, TaskReport]
+    items: list[dict[str, object]]
+
+
+class ItemReport(FileReport):
+    """The contents of `timing.json` of an item. `made_by` has digests of everything that the output depends on."""
+
+    made_by: dict[str, str]
+
+
 def task_of(name: str) -> Task:
-    """The kind of task that a folder's name means, such as `candor_pause_handling`."""
-    return next((kind for part, kind in _KINDS if part in name), "other")
+    """Return the kind of task of a folder name such as `candor_pause_handling`."""
+    return next((task for part, task in _TASKS if part in name), "other")
 
 
-def find_items(root: Path) -> list[Item]:
-    """Every folder with an `input.wav`, sorted; `root` holds tasks or is one. Raises `InputError` when there is none."""
+def find_items(root: Path) -> list[BenchItem]:
+    """Find every folder with an `input.wav`, sorted.
+
+    Args:
+        root: A folder of tasks, or the folder of one task.
+
+    Raises:
+        InputError: `root` is not a folder or contains no item.
+    """
     if not root.is_dir():
-        raise InputError(f"{root} is no folder")
+        raise InputError(f"{root} is not a folder")
     found = sorted(path.parent for path in root.rglob("input.wav"))
     if not found:
         raise InputError(
-            f"{root} holds no <task>/<id>/input.wav", hint="give a folder in the layout of Full-Duplex-Bench"
+            f"{root} does not contain <task>/<id>/input.wav", hint="give a folder in the layout of Full-Duplex-Bench"
         )
-    return [Item(folder.resolve().parent.name, folder.name, folder) for folder in found]
+    return [BenchItem(folder.resolve().parent.name, folder.name, folder) for folder in found]
 
 
 def run_items(
-    items: Sequence[Item],
+    items: Sequence[BenchItem],
     engine: Engine,
     settings: Settings,
     *,
     force: bool = False,
     on_item: Callable[[BenchItemResult, float], None] | None = None,
-) -> tuple[list[BenchItemResult], dict[str, Any]]:
-    """Run and measure every item; what is there and made alike is kept. An item that fails does so alone.
+) -> tuple[list[BenchItemResult], BenchReport]:
+    """Run and measure every item. A failed item does not affect the others.
 
-    on_item: gets each outcome, and how many seconds its input lasts.   Returns outcomes, and the report as JSON.
+    Args:
+        items: The items.
+        engine: The engine.
+        settings: The settings of the session.
+        force: Run items again whose output exists, made by the same settings.
+        on_item: Called with each result and the duration of its input in seconds.
     """
     vad = SileroVad()
-    outcomes = []
+    results = []
     for item in items:
         heard_s = 0.0
         try:
-            document, reused = _made(item, engine, settings, force=force)
-            heard_s = document["heard_s"]
-            outcome = BenchItemResult(item, _measure(item, vad), reused=reused)
+            heard_s, reused = _ensure_output(item, engine, settings, force=force)
+            result = BenchItemResult(item, _measure(item, vad), reused=reused)
         except ScaError as error:
-            outcome = BenchItemResult(item, None, error.message)
-        outcomes.append(outcome)
+            result = BenchItemResult(item, None, error.message)
+        results.append(result)
         if on_item is not None:
-            on_item(outcome, heard_s)
-    return outcomes, _report(outcomes, engine)
+            on_item(result, heard_s)
+    return results, _report(results, engine)
 
 
-def _made(item: Item, engine: Engine, settings: Settings, *, force: bool) -> tuple[dict[str, Any], bool]:
-    """Make output and timing unless they are there; returns what `timing.json` holds, and whether it was there."""
+def _ensure_output(item: BenchItem, engine: Engine, settings: Settings, *, force: bool) -> tuple[float, bool]:
+    """Write output and timing unless they exist; return the duration of the input in seconds, and whether they existed."""
     output, timing = item.folder / "output.wav", item.folder / "timing.json"
-    made_by = {"settings": _fingerprint(engine, settings), "input": _digest(item.heard)}
-    before = _timing(timing)
-    if not force and output.is_file() and before.get("made_by") == made_by | {"output": _digest(output)}:
-        return before, True
-    document = run_file(item.heard, OutputFiles(output), engine, settings)
-    document |= {"made_by": made_by | {"output": _digest(output)}}
-    write_timing_report(timing, document)
-    return document, False
+    made_by = {"settings": _fingerprint(engine, settings), "input": _digest(item.input)}
+    heard_s = _read_timing(timing, made_by, output) if output.is_file() and not force else None
+    if heard_s is not None:
+        return heard_s, True
+    document = run_file(item.input, OutputFiles(output), engine, settings)
+    report: ItemReport = {**document, "made_by": made_by | {"output": _digest(output)}}
+    write_report(timing, report)
+    return document["heard_s"], False
 
 
-def _timing(path: Path) -> dict[str, Any]:
-    """What `timing.json` holds; nothing when it is missing or damaged, and then the item is made again."""
+def _read_timing(path: Path, made_by: dict[str, str], output: Path) -> float | None:
+    """Return the duration of the input in an existing `timing.json`; None if it is damaged or belongs to another output."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
+        return None
+    if not isinstance(document, dict) or document.get("made_by") != made_by | {"output": _digest(output)}:
+        return None
+    return float(document["heard_s"])
 
 
 def _fingerprint(engine: Engine, settings: Settings) -> str:
-    """What the answer depends on beside the input."""
+    """Return a digest of everything that the output depends on, except the input."""
     values = settings.model_dump(mode="json", exclude={"paths"})
     text = json.dumps([__version__, engine.info.name, values], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -155,101 +219,154 @@ def _digest(path: Path) -> str:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from error
-
-
-def _measure(item: Item, vad: SileroVad) -> Measures:
-    heard = read_audio(item.heard, HEARD_HZ)
-    said = speech(vad, read_audio(item.folder / "output.wav", HEARD_HZ))
-    kind = task_of(item.task)
-    if kind == "backchannel":
-        return backchannels(said, len(heard))
-    if kind == "interruption":
+def _measure(item: BenchItem, vad: SileroVad) -> TurnMetrics:
+    heard = read_audio(item.input, HEARD_HZ)
+    response = detect_speech(vad, read_audio(item.folder / "output.wav", HEARD_HZ))
+    task = task_of(item.task)
+    if task == "backchannel":
+        return measure_backchannels(response, len(heard))
+    if task == "interruption":
         for name in ("interrupt.json", "metadata.json"):
             if (item.folder / name).is_file():
-                return interruption(said, *_span(item.folder / name))
+                return measure_interruption(response, *_interruption_span(item.folder / name))
         raise InputError(f"{item.folder} has neither interrupt.json nor metadata.json")
-    users = speech(vad, heard)
-    user_end = users[-1][1] if users else len(heard)
-    if kind == "pause":
+    user = detect_speech(vad, heard)
+    user_end = user[-1][1] if user else len(heard)
+    if task == "pause":
         known = item.folder / "pause.json"
-        return pauses(said, _spans(known) if known.is_file() else [], user_end)
+        return measure_pause_handling(response, _spans(known) if known.is_file() else [], user_end)
     known = item.folder / "turn_taking.json"
-    return turn_taking(said, _spans(known)[0][0] if known.is_file() else user_end)
+    return measure_turn_taking(response, _spans(known)[0][0] if known.is_file() else user_end)
+
+
+@contextmanager
+def _reading_timestamps(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{path} contains no timestamps [start, end] in seconds") from error
+
+
+def _span(start: object, end: object) -> tuple[int, int]:
+    return _samples(start), _samples(end)
+
+
+def _samples(seconds: object) -> int:
+    if not isinstance(seconds, int | float | str):
+        raise TypeError(f"not a number of seconds: {seconds!r}")
+    return seconds_to_samples(float(seconds), HEARD_HZ)
 
 
 def _spans(path: Path) -> list[tuple[int, int]]:
-    """The timestamps of a v1.0 file: a list of objects with `timestamp: [start, end]` in seconds."""
+    """Return the timestamps of a v1.0 file: a list of objects with `timestamp: [start, end]` in seconds."""
     document = _read_json(path)
-    try:
-        pairs = [(entry["timestamp"][0], entry["timestamp"][-1]) for entry in document]
-        found = [(seconds_to_samples(float(a), HEARD_HZ), seconds_to_samples(float(b), HEARD_HZ)) for a, b in pairs]
-    except (LookupError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{path} holds no timestamps [start, end] in seconds") from error
+    with _reading_timestamps(path):
+        if not isinstance(document, list):
+            raise TypeError(f"not a list: {document!r}")
+        found = [_span(entry["timestamp"][0], entry["timestamp"][-1]) for entry in document]
     if not found:
-        raise InputError(f"{path} holds no timestamps")
+        raise InputError(f"{path} contains no timestamps")
     return found
 
 
-def _span(path: Path) -> tuple[int, int]:
-    """The interruption: of v1.0 the first timestamp, of v1.5 `timestamps: [start, end]`."""
+def _interruption_span(path: Path) -> tuple[int, int]:
+    """Return the time of the interruption: in v1.0 the first timestamp, in v1.5 `timestamps: [start, end]`."""
     document = _read_json(path)
     if isinstance(document, list):
         return _spans(path)[0]
+    with _reading_timestamps(path):
+        if not isinstance(document, dict):
+            raise TypeError(f"not an object: {document!r}")
+        start, end = document["timestamps"]
+        return _span(start, end)
+
+
+def _read_json(path: Path) -> object:
     try:
-        start, end = (seconds_to_samples(float(value), HEARD_HZ) for value in document["timestamps"])
-    except (LookupError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{path} holds no timestamps [start, end] in seconds") from error
-    return start, end
+        document: object = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+    return document
 
 
-def _report(outcomes: Sequence[BenchItemResult], engine: Engine) -> dict[str, Any]:
-    tasks = sorted({outcome.item.task for outcome in outcomes})
-    of_task = {task: [o for o in outcomes if o.item.task == task] for task in tasks}
+def _report(results: Sequence[BenchItemResult], engine: Engine) -> BenchReport:
+    tasks = sorted({result.item.task for result in results})
+    metrics = {task: [r.metrics for r in results if r.item.task == task and r.metrics is not None] for task in tasks}
     return {
         "engine": engine.info.name,
         "note": NEEDS_MORE,
-        "tasks": {
-            task: {"kind": task_of(task)} | summary([o.measures for o in group if o.measures is not None])
-            for task, group in of_task.items()
-        },
+        "tasks": {task: {"kind": task_of(task), **summarize(metrics[task])} for task in tasks},
         "items": [
-            {"task": o.item.task, "id": o.item.name, "reused": o.reused, "error": o.error}
-            | (asdict(o.measures) if o.measures is not None else {})
-            for o in outcomes
+            {"task": r.item.task, "id": r.item.name, "reused": r.reused, "error": r.error}
+            | (asdict(r.metrics) if r.metrics is not None else {})
+            for r in results
         ],
     }
 
 
 def find_audio_files(paths: Sequence[Path]) -> list[Path]:
-    """The sound files among `paths` and below its folders (`output.wav` is our own). Raises `InputError` when there is none."""
+    """Find the audio files among `paths` and in its folders. Files named `output.wav` in folders are skipped.
+
+    Raises:
+        InputError: No audio file was found.
+    """
     found: list[Path] = []
     for path in paths:
-        below = sorted(path.rglob("*")) if path.is_dir() else [path]
-        found += [one for one in below if one == path or (one.suffix.lower() in _SOUNDS and one.name != "output.wav")]
+        if not path.is_dir():
+            found.append(path)
+            continue
+        found += [
+            file
+            for file in sorted(path.rglob("*"))
+            if file.suffix.lower() in _AUDIO_SUFFIXES and file.name != "output.wav"
+        ]
     if not found:
-        raise InputError(f"there is no sound file in {', '.join(map(str, paths))}")
+        raise InputError(f"no sound file found in {', '.join(map(str, paths))}")
     return found
 
 
-def turn_latencies(path: Path, engine: Engine, settings: Settings, vad: SileroVad) -> dict[str, Any]:
-    """When the engine decided that a turn of the user is over, beside when it was: one file, seconds since its beginning.
+class TurnLatency(TypedDict):
+    """One turn of the engine, in seconds since the start of the file.
 
-    commit_s: the step that begins an answer has ended.   speech_end_s: the last speech before the chunk it answers was over.
+    Attributes:
+        turn: The turn id.
+        speech_end_s: The end of the last speech before the chunk that the turn answers.
+        commit_s: The end of the step that starts the answer.
+        latency_s: The difference.
+    """
+
+    turn: int
+    speech_end_s: float | None
+    commit_s: float
+    latency_s: float | None
+
+
+class FileTurns(TypedDict):
+    """The turns of one file."""
+
+    file: str
+    duration_s: float
+    turns: list[TurnLatency]
+
+
+def turn_latencies(path: Path, engine: Engine, settings: Settings, vad: SileroVad) -> FileTurns:
+    """Measure when the engine decides that a turn of the user has ended, compared with its real end.
+
+    Args:
+        path: An audio file.
+        engine: The engine.
+        settings: The settings of the session.
+        vad: Detects the end of speech.
     """
     with TemporaryDirectory(prefix="sca-turns-") as folder:
         document = run_file(path, OutputFiles(Path(folder) / "said.wav"), engine, settings)
-    segments = speech(vad, read_audio(path, HEARD_HZ))
-    chunk = settings.grid.heard_samples
-    turns = []
+    segments = detect_speech(vad, read_audio(path, HEARD_HZ))
+    chunk_samples = settings.grid.heard_samples
+    turns: list[TurnLatency] = []
     for turn in document["turns"]:
-        heard = (turn["answers_chunk"] + 1) * chunk
-        commit_s = heard / HEARD_HZ + settings.live.step_cost_ms / 1000
-        ends = [min(end, heard) for start, end in segments if start < heard]
+        heard_samples = (turn["answers_chunk"] + 1) * chunk_samples
+        commit_s = heard_samples / HEARD_HZ + settings.live.step_cost_ms / 1000
+        ends = [min(end, heard_samples) for start, end in segments if start < heard_samples]
         end_s = ends[-1] / HEARD_HZ if ends else None
         latency_s = None if end_s is None else round(commit_s - end_s, 4)
         turns.append(

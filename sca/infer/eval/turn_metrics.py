@@ -1,34 +1,49 @@
-"""Turn-taking measured from sound alone: who speaks when, by the Silero VAD, and what that says about an answer.
+"""Turn-taking metrics from audio alone: speech is detected with the Silero VAD.
 
-The measures are those of Full-Duplex-Bench (Lin et al., arXiv 2503.04721 and 2507.23159; evaluation/eval_*.py of
-github.com/DanielLin94144/Full-Duplex-Bench) as far as they need no transcript. There, what is said takes the turn when it lasts
-1 s or longer, or has more than 3 words; here, without words, when it lasts 1 s or longer. All times are samples at 16 kHz.
+The metrics are those of Full-Duplex-Bench (Lin et al., arXiv 2503.04721 and 2507.23159; evaluation/eval_*.py of
+github.com/DanielLin94144/Full-Duplex-Bench) that need no transcript. There, a response takes the turn if it lasts 1 s or longer or has
+more than 3 words; here, without words, if it lasts 1 s or longer. All times are samples at 16 kHz.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sca.audio.vad import SileroVad, speech_segments
 from sca.units import HEARD_HZ
 
-__all__ = ["Measures", "Segments", "Task", "backchannels", "interruption", "pauses", "speech", "summary", "turn_taking"]
+__all__ = [
+    "Segments",
+    "Task",
+    "TaskSummary",
+    "TurnMetrics",
+    "detect_speech",
+    "measure_backchannels",
+    "measure_interruption",
+    "measure_pause_handling",
+    "measure_turn_taking",
+    "summarize",
+]
 
 Task = Literal["pause", "turn", "interruption", "backchannel", "other"]
 Segments = Sequence[tuple[int, int]]
 
-_TURN = HEARD_HZ  # turn_duration_threshold = 1 s
+_TURN_SAMPLES = HEARD_HZ  # turn_duration_threshold = 1 s
 
 
 @dataclass(frozen=True, slots=True)
-class Measures:
-    """What one answer came to; None where it does not apply.
+class TurnMetrics:
+    """The metrics of one response; None if a metric does not apply.
 
-    took_over: whether it took the turn.   response_s: end of the user's turn to the first speech of the answer, never below 0,
-    when it took over.   spoke_in_pause: speech began between the pause and the end of the user's turn.   stop_s: the user's
-    interruption to silence, when it was speaking.   backchannels_per_s: short answers a second.
+    Attributes:
+        took_over: Whether the response took the turn.
+        response_s: From the end of the user's turn to the first speech of the response, at least 0, if it took the turn.
+        spoke_in_pause: Whether speech began between the pause and the end of the user's turn.
+        stop_s: From the user's interruption to silence, if the engine was speaking.
+        backchannels_per_s: Short responses per second.
     """
 
     took_over: bool
@@ -38,62 +53,102 @@ class Measures:
     backchannels_per_s: float | None = None
 
 
-def speech(vad: SileroVad, samples: np.ndarray) -> list[tuple[int, int]]:
-    """Where there is speech in float32 `(n,)` at 16 kHz."""
-    # An end inside the last, unfinished frame would be missed.
+class TaskSummary(TypedDict):
+    """Averages over the items of a task; None if no item has the metric."""
+
+    items: int
+    take_over_rate: float | None
+    response_latency_s: float | None
+    spoke_in_pause_rate: float | None
+    stop_latency_s: float | None
+    backchannels_per_s: float | None
+
+
+def detect_speech(vad: SileroVad, samples: NDArray[np.float32]) -> list[tuple[int, int]]:
+    """Return the speech segments of float32 `(n,)` at 16 kHz."""
+    # Without padding, an end of speech inside the last, incomplete frame would be missed.
     padded = np.concatenate([samples, np.zeros(512, np.float32)])
     return speech_segments(vad.probabilities(padded), total_samples=len(samples))
 
 
-def _takes_over(said: Segments) -> bool:
-    return bool(said) and said[-1][1] - said[0][0] >= _TURN
+def _takes_over(response: Segments) -> bool:
+    return bool(response) and response[-1][1] - response[0][0] >= _TURN_SAMPLES
 
 
-def turn_taking(said: Segments, user_end: int) -> Measures:
-    """Smooth turn-taking: taking over is wanted, and soon (eval_smooth_turn_taking.py; a negative latency counts as 0)."""
-    took = _takes_over(said)
-    return Measures(took, max(0, said[0][0] - user_end) / HEARD_HZ if took else None)
+def measure_turn_taking(response: Segments, user_end: int) -> TurnMetrics:
+    """Measure smooth turn-taking, where the engine should take the turn soon.
 
+    Source: eval_smooth_turn_taking.py; a negative latency counts as 0.
 
-def pauses(said: Segments, gaps: Segments, user_end: int) -> Measures:
-    """Pause handling: the user is not finished, so taking over is a fault (eval_pause_handling.py)."""
-    first = min((start for start, _ in gaps), default=0)
-    return Measures(_takes_over(said), spoke_in_pause=any(first <= start < user_end for start, _ in said))
-
-
-def interruption(said: Segments, start: int, end: int) -> Measures:
-    """The user interrupts in [start, end): what comes after counts as the answer (asr.py crops there, eval_user_interruption.py).
-
-    Ours beside it: how long an answer that was going on went on (v1.5 calls that the stop latency).
+    Args:
+        response: The speech segments of the engine.
+        user_end: The end of the user's turn.
     """
-    after = [(max(a, end), b) for a, b in said if b > end]
-    took = _takes_over(after)
-    running = [b for a, b in said if a <= start < b]
-    return Measures(
-        took,
-        (after[0][0] - end) / HEARD_HZ if took else None,
-        stop_s=(running[0] - start) / HEARD_HZ if running else None,
+    took_over = _takes_over(response)
+    return TurnMetrics(took_over, max(0, response[0][0] - user_end) / HEARD_HZ if took_over else None)
+
+
+def measure_pause_handling(response: Segments, gaps: Segments, user_end: int) -> TurnMetrics:
+    """Measure pause handling, where the user has not finished and the engine should not take the turn.
+
+    Source: eval_pause_handling.py.
+
+    Args:
+        response: The speech segments of the engine.
+        gaps: The pauses of the user.
+        user_end: The end of the user's turn.
+    """
+    first = min((start for start, _ in gaps), default=0)
+    return TurnMetrics(_takes_over(response), spoke_in_pause=any(first <= start < user_end for start, _ in response))
+
+
+def measure_interruption(response: Segments, start: int, end: int) -> TurnMetrics:
+    """Measure a user interruption in [start, end); speech after `end` counts as the response.
+
+    Source: asr.py (cropping) and eval_user_interruption.py. In addition, the stop latency of v1.5 is measured: how long a response
+    that was in progress continued.
+
+    Args:
+        response: The speech segments of the engine.
+        start: The start of the interruption.
+        end: The end of the interruption.
+    """
+    after = [(max(a, end), b) for a, b in response if b > end]
+    took_over = _takes_over(after)
+    in_progress = [b for a, b in response if a <= start < b]
+    return TurnMetrics(
+        took_over,
+        (after[0][0] - end) / HEARD_HZ if took_over else None,
+        stop_s=(in_progress[0] - start) / HEARD_HZ if in_progress else None,
     )
 
 
-def backchannels(said: Segments, length: int) -> Measures:
-    """Backchannels are short; one piece of speech of a second or longer is a turn (eval_backchannel.py)."""
-    short = sum(b - a < _TURN for a, b in said)
-    return Measures(
-        any(b - a >= _TURN for a, b in said), backchannels_per_s=short * HEARD_HZ / length if length else 0.0
+def measure_backchannels(response: Segments, length: int) -> TurnMetrics:
+    """Measure backchannels, which are short; a segment of a second or longer is a turn.
+
+    Source: eval_backchannel.py.
+
+    Args:
+        response: The speech segments of the engine.
+        length: The length of the recording.
+    """
+    short = sum(b - a < _TURN_SAMPLES for a, b in response)
+    return TurnMetrics(
+        any(b - a >= _TURN_SAMPLES for a, b in response),
+        backchannels_per_s=short * HEARD_HZ / length if length else 0.0,
     )
 
 
-def summary(measures: Sequence[Measures]) -> dict[str, float | int | None]:
-    """Averages over the items of a task, as the benchmark prints them; None where there is nothing to average."""
-    pause = [float(m.spoke_in_pause) for m in measures if m.spoke_in_pause is not None]
+def summarize(metrics: Sequence[TurnMetrics]) -> TaskSummary:
+    """Average the metrics of a task, as the benchmark prints them."""
+    pause = [float(m.spoke_in_pause) for m in metrics if m.spoke_in_pause is not None]
     return {
-        "items": len(measures),
-        "take_over_rate": _mean([float(m.took_over) for m in measures]),
-        "response_latency_s": _mean([m.response_s for m in measures if m.response_s is not None]),
+        "items": len(metrics),
+        "take_over_rate": _mean([float(m.took_over) for m in metrics]),
+        "response_latency_s": _mean([m.response_s for m in metrics if m.response_s is not None]),
         "spoke_in_pause_rate": _mean(pause),
-        "stop_latency_s": _mean([m.stop_s for m in measures if m.stop_s is not None]),
-        "backchannels_per_s": _mean([m.backchannels_per_s for m in measures if m.backchannels_per_s is not None]),
+        "stop_latency_s": _mean([m.stop_s for m in metrics if m.stop_s is not None]),
+        "backchannels_per_s": _mean([m.backchannels_per_s for m in metrics if m.backchannels_per_s is not None]),
     }
 
 

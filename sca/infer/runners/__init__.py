@@ -1,1 +1,1 @@
-"""Run a live session on files or on audio devices."""
+"""Complete live sessions: on arrays, between files, and on audio devices."""

@@ -1,20 +1,23 @@
-"""A live session on a microphone and a loudspeaker: opens the devices, keeps them open, and says how it is going.
+"""A session on a microphone and a loudspeaker: opens the devices, keeps them open, and reports the status.
 
-Puts together what is elsewhere: `MicrophoneSource` and `LoudspeakerSink` are the loop's source and sink, `ReconnectingDevice` keeps a device alive,
-`EchoFilter` keeps the answer out of the ear. Devices run at their own rate and channels.
+`MicrophoneSource` and `LoudspeakerSink` are the source and the sink of the session, `ReconnectingDevice` reopens a device that failed,
+and `EchoFilter` removes the output from the input. Devices run at their own sample rate and number of channels.
 """
 
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TypedDict
 
 import anyio
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
 
 from sca.config import Settings
-from sca.errors import check_target
+from sca.errors import ScaError, check_target
 from sca.infer.audio_io.base import OUTPUT_BUFFER_MS, AudioDevice, is_headphones, select_device
 from sca.infer.audio_io.capture import MicrophoneSource
 from sca.infer.audio_io.echo import EchoFilter, EchoMode, can_cancel, create_echo_suppressor
@@ -26,17 +29,29 @@ from sca.infer.device_worker import ThreadWorker
 from sca.infer.engine import Engine, SessionConfig
 from sca.infer.interfaces import AudioBlock, SessionListener
 from sca.infer.session.loop import LiveSession
-from sca.infer.session.recorder import Recorder, Transcript, TurnTimes, timing_report, write_timing_report
+from sca.infer.session.recorder import Recorder, Transcript
+from sca.infer.session.report import TimingReport, TurnTimes, timing_report, write_report
+from sca.units import HEARD_HZ
 
-__all__ = ["MicOptions", "MicSessionHandle", "MicStatus", "choose_echo_mode", "run_mic"]
+__all__ = ["ListenerFactory", "MicOptions", "MicReport", "MicSessionHandle", "MicStatus", "choose_echo_mode", "run_mic"]
+
+_DRIVER_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class MicOptions:
-    """Which devices, and what to keep.
+    """The devices of a session, and what to record.
 
-    input_device, output_device: an index or a name, None for the default.   echo: None chooses by the loudspeaker.
-    buffer_ms: play-out in the driver's hands.   seconds: end after so much was heard.   record, transcript, timing: see `sca live`.
+    Attributes:
+        input_device: An index or a name; None is the default device.
+        output_device: An index or a name; None is the default device.
+        backend: The name of the audio backend.
+        echo: The echo treatment; None chooses it by the output device.
+        buffer_ms: The length of the driver's output buffer.
+        seconds: End the session after this much input.
+        record: See `sca live`.
+        transcript: See `sca live`.
+        timing: See `sca live`.
     """
 
     input_device: str | None = None
@@ -52,7 +67,7 @@ class MicOptions:
 
 @dataclass(frozen=True, slots=True)
 class MicStatus:
-    """How a session is doing. Levels are RMS in [0, 1]; latencies in ms, None before the first answer."""
+    """The current state of a session. Levels are RMS in [0, 1]; latencies are in ms, None before the first answer."""
 
     heard_s: float
     input_level: float
@@ -72,7 +87,13 @@ class MicStatus:
 
 
 class MicSessionHandle:
-    """What a person who watches can do."""
+    """Controls a running session.
+
+    Attributes:
+        interrupt: Interrupts the current answer.
+        stop: Ends the session.
+        status: Returns the current state.
+    """
 
     def __init__(self, session: LiveSession, status: Callable[[], MicStatus]) -> None:
         self.interrupt = session.interrupt
@@ -80,11 +101,59 @@ class MicSessionHandle:
         self.status = status
 
 
+class InputReport(TypedDict):
+    """An input device in `timing.json`, with the counters of `CaptureStats`."""
+
+    name: str
+    rate_hz: int
+    reopened: int
+    callbacks: int
+    dropped: int
+    non_finite: int
+    clipped: int
+
+
+class OutputReport(TypedDict):
+    """An output device in `timing.json`, with the counters of `PlaybackStats`."""
+
+    name: str
+    rate_hz: int
+    reopened: int
+    callbacks: int
+    underruns: int
+    lost: int
+
+
+class DevicesReport(TypedDict):
+    """The audio devices of a session in `timing.json`."""
+
+    backend: str
+    system: str
+    echo: str
+    input: InputReport
+    output: OutputReport
+
+
+class MicReport(TimingReport):
+    """The contents of `timing.json` of a session on audio devices."""
+
+    devices: DevicesReport
+
+
 ListenerFactory = Callable[[MicSessionHandle], AbstractContextManager[SessionListener]]
+"""Makes a listener that is attached for the duration of its context."""
 
 
 def choose_echo_mode(mode: EchoMode | None, output: AudioDevice) -> EchoMode:
-    """The mode asked for; else none for headphones, for a loudspeaker cancel when it is installed and gate when not."""
+    """Return the echo mode for an output device.
+
+    Args:
+        mode: The requested mode, which takes precedence.
+        output: The output device.
+
+    Returns:
+        "none" for headphones; for a loudspeaker "cancel" if its package is installed, else "gate".
+    """
     if mode is not None:
         return mode
     if is_headphones(output):
@@ -99,19 +168,26 @@ def run_mic(
     *,
     notify: Callable[[str], None],
     make_listener: ListenerFactory | None = None,
-) -> tuple[dict[str, Any], bool]:
-    """Talk until `MicSessionHandle.stop`, a signal or `options.seconds`.
+) -> tuple[MicReport, bool]:
+    """Run a session until `MicSessionHandle.stop`, a signal or `options.seconds` ends it.
 
-    Returns what `timing.json` holds, and whether a signal ended it.
+    Args:
+        engine: The engine.
+        settings: Grid, prompt, delays and buffer sizes.
+        options: Devices and recordings.
+        notify: Receives messages for the user, `ready` when the microphone delivers audio.
+        make_listener: Makes a listener for the duration of the session.
 
-    notify: gets lines for the user, `ready` once the microphone gives sound.   make_listener: makes a listener of the
-    session, for as long as it lasts.
-    Raises what opening the devices raises (see `ReconnectingDevice.open`), and what ends a session.
+    Returns:
+        The contents of `timing.json`, and whether a signal ended the session.
+
+    Raises:
+        ScaError: A device cannot be opened (see `ReconnectingDevice.open`), or the session fails.
     """
-    return anyio.run(_Mic(engine, settings, options, notify, make_listener).run)
+    return anyio.run(_MicSession(engine, settings, options, notify, make_listener).run)
 
 
-class _Mic:
+class _MicSession:
     def __init__(
         self,
         engine: Engine,
@@ -124,52 +200,56 @@ class _Mic:
         self._notify, self._make_listener = notify, make_listener
         self._signalled = False
 
-    async def run(self) -> tuple[dict[str, Any], bool]:
+    async def run(self) -> tuple[MicReport, bool]:
         options, clock, drivers = self._options, LoopClock(), ThreadWorker("sound")
         backend = load_backend(options.backend)
         async with drivers.job(backend.devices) as job:
-            await job.wait(10.0)
+            if not await job.wait(_DRIVER_TIMEOUT_S):
+                job.abandoned = True
+                raise ScaError("the sound system does not respond: its devices cannot be listed")
             devices = job.result()
         output = select_device(devices, "output", options.output_device)
         select_device(devices, "input", options.input_device)
         self._echo = choose_echo_mode(options.echo, output)
-        treatment = create_echo_suppressor(self._echo)
-        self._filter = None if treatment is None else EchoFilter(treatment)
-        self._speaker = LoudspeakerSink(
+        suppressor = create_echo_suppressor(self._echo)
+        self._filter = None if suppressor is None else EchoFilter(suppressor)
+        self._loudspeaker = LoudspeakerSink(
             clock, self._settings.live, buffer_ms=options.buffer_ms, keep_reference=self._filter is not None
         )
-        self._microphone = _Announcing(clock, self._without_echo if self._filter is not None else None)
-        self._out = ReconnectingDevice(
-            backend, "output", options.output_device, self._speaker,
-            lambda device: backend.open_output(device, self._speaker.fill, options.buffer_ms), drivers, self._notify,
+        self._microphone = _AnnouncingSource(clock, self._without_echo if self._filter is not None else None)
+        self._output = ReconnectingDevice(
+            backend, "output", options.output_device, self._loudspeaker,
+            lambda device: backend.open_output(device, self._loudspeaker.fill, options.buffer_ms), drivers, self._notify,
         )  # fmt: skip
-        self._in = ReconnectingDevice(
+        self._input = ReconnectingDevice(
             backend, "input", options.input_device, self._microphone,
             lambda device: backend.open_input(device, self._microphone.on_samples), drivers, self._notify,
         )  # fmt: skip
         try:
-            await self._out.open(devices)
-            await self._in.open(devices)
-            self._microphone.on_first = self._ready
-            return await self._talk(clock), self._signalled
+            await self._output.open(devices)
+            await self._input.open(devices)
+            self._microphone.on_first_block = self._announce_ready
+            return await self._converse(clock), self._signalled
         finally:
-            await self._in.close()
-            await self._out.close()
+            await self._input.close()
+            await self._output.close()
             drivers.close()
 
-    def _without_echo(self, heard: Any) -> Any:
+    def _without_echo(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         assert self._filter is not None
-        self._filter.push_reference(self._speaker.take_reference(), self._speaker.rate_hz)
-        return self._filter.process(heard)
+        self._filter.push_reference(self._loudspeaker.take_reference(), self._loudspeaker.rate_hz)
+        return self._filter.process(samples)
 
-    def _ready(self) -> None:
-        assert self._in.device is not None
-        assert self._out.device is not None
-        self._notify(f"ready: hears {self._in.device.name}, speaks on {self._out.device.name}, echo {self._echo}")
+    def _announce_ready(self) -> None:
+        assert self._input.device is not None
+        assert self._output.device is not None
+        self._notify(
+            f"ready: listens on {self._input.device.name}, speaks on {self._output.device.name}, echo {self._echo}"
+        )
         if self._echo != "none":
-            self._notify("with headphones it works better: there is no echo, then say --echo none")
+            self._notify("headphones avoid the echo: with them, use --echo none")
 
-    async def _talk(self, clock: LoopClock) -> dict[str, Any]:
+    async def _converse(self, clock: LoopClock) -> MicReport:
         options, live, turns = self._options, self._settings.live, TurnTimes()
         config = SessionConfig(grid=self._settings.grid, prompt=self._settings.duplex.system_prompt)
         if options.timing is not None:
@@ -177,111 +257,118 @@ class _Mic:
         worker = ThreadWorker(self._engine.info.device)
         with ExitStack() as opened:
             opened.callback(worker.close)
-            listeners: list[SessionListener] = [turns, self._speaker]
+            listeners: list[SessionListener] = [turns, self._loudspeaker]
             if options.transcript is not None:
                 listeners.append(opened.enter_context(Transcript(options.transcript)))
             if options.record is not None:
                 listeners.append(opened.enter_context(Recorder(options.record, with_text=live.record_text)))
             session = LiveSession(
-                self._engine, self._microphone, self._speaker,
+                self._engine, self._microphone, self._loudspeaker,
                 clock=clock, worker=worker, config=config, live=live, listeners=listeners,
             )  # fmt: skip
             if self._make_listener is not None:
-                control = MicSessionHandle(session, lambda: self._status(session))
-                listeners.append(opened.enter_context(self._make_listener(control)))
+                handle = MicSessionHandle(session, lambda: self._status(session))
+                listeners.append(opened.enter_context(self._make_listener(handle)))
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._in.keep_open, name="microphone")
-                tasks.start_soon(self._out.keep_open, name="loudspeaker")
-                tasks.start_soon(self._until, session, name="end")
+                tasks.start_soon(self._input.keep_open, name="microphone")
+                tasks.start_soon(self._output.keep_open, name="loudspeaker")
+                tasks.start_soon(self._wait_for_end, session, name="end")
                 await session.run()
                 tasks.cancel_scope.cancel()
-            document = timing_report(self._engine.info, config, session.stats, turns) | {"devices": self._devices()}
+            timing = timing_report(self._engine.info, config, session.stats, turns)
+            report: MicReport = {**timing, "devices": self._devices()}
             if options.timing is not None:
-                write_timing_report(options.timing, document)
-            return document
+                write_report(options.timing, report)
+            return report
 
-    async def _until(self, session: LiveSession) -> None:
-        """End the session at its time, or by a signal; a second signal ends it at once."""
+    async def _wait_for_end(self, session: LiveSession) -> None:
+        """Stop the session after its time or by a signal. A second signal ends it immediately."""
         async with _signals() as received, anyio.create_task_group() as tasks:
             if self._options.seconds is not None:
-                tasks.start_soon(self._until_heard, session, self._options.seconds)
+                tasks.start_soon(self._stop_after, session, self._options.seconds)
             async for _ in received:
                 if self._signalled:
                     raise KeyboardInterrupt
                 self._signalled = True
                 session.stop()
 
-    async def _until_heard(self, session: LiveSession, seconds: float) -> None:
-        while session.stats.heard_samples < seconds * 16_000:
+    async def _stop_after(self, session: LiveSession, seconds: float) -> None:
+        while session.stats.heard_samples < seconds * HEARD_HZ:
             await anyio.sleep(0.02)
         session.stop()
 
-    def _devices(self) -> dict[str, Any]:
-        assert self._in.device is not None
-        assert self._out.device is not None
+    def _devices(self) -> DevicesReport:
+        assert self._input.device is not None
+        assert self._output.device is not None
+        captured, played = self._microphone.stats, self._loudspeaker.stats
         return {
             "backend": self._options.backend,
-            "system": self._in.device.system,
+            "system": self._input.device.system,
             "echo": self._echo,
             "input": {
-                "name": self._in.device.name,
-                "rate_hz": self._in.device.rate_hz,
-                "reopened": self._in.reopen_count,
-            }
-            | asdict(self._microphone.stats),
+                "name": self._input.device.name,
+                "rate_hz": self._input.device.rate_hz,
+                "reopened": self._input.reopen_count,
+                "callbacks": captured.callbacks,
+                "dropped": captured.dropped,
+                "non_finite": captured.non_finite,
+                "clipped": captured.clipped,
+            },
             "output": {
-                "name": self._out.device.name,
-                "rate_hz": self._out.device.rate_hz,
-                "reopened": self._out.reopen_count,
-            }
-            | asdict(self._speaker.stats),
+                "name": self._output.device.name,
+                "rate_hz": self._output.device.rate_hz,
+                "reopened": self._output.reopen_count,
+                "callbacks": played.callbacks,
+                "underruns": played.underruns,
+                "lost": played.lost,
+            },
         }
 
     def _status(self, session: LiveSession) -> MicStatus:
         stats = session.stats
         return MicStatus(
-            heard_s=stats.heard_samples / 16_000,
+            heard_s=stats.heard_samples / HEARD_HZ,
             input_level=self._microphone.level,
-            output_level=self._speaker.level,
-            playing=self._speaker.playing,
+            output_level=self._loudspeaker.level,
+            playing=self._loudspeaker.playing,
             interruptions=stats.interruptions,
             latency_p50_ms=stats.latency.percentile_ms(50),
             latency_p95_ms=stats.latency.percentile_ms(95),
             dropped_chunks=stats.dropped,
             lost_samples=self._microphone.stats.dropped,
-            underruns=self._speaker.stats.underruns,
+            underruns=self._loudspeaker.stats.underruns,
             clipped=self._microphone.stats.clipped,
-            input_name=self._in.device.name if self._in.device is not None else "",
-            output_name=self._out.device.name if self._out.device is not None else "",
+            input_name=self._input.device.name if self._input.device is not None else "",
+            output_name=self._output.device.name if self._output.device is not None else "",
             backend=self._options.backend,
             echo=self._echo,
         )
 
 
-class _Announcing(MicrophoneSource):
-    """Calls `on_first` when the session gets its first block."""
+class _AnnouncingSource(MicrophoneSource):
+    """Calls `on_first_block` when the session gets its first block."""
 
-    on_first: Callable[[], None] | None = None
+    on_first_block: Callable[[], None] | None = None
 
+    @override
     async def blocks(self) -> AsyncIterator[AudioBlock]:
-        """See `Source`."""
         async for block in super().blocks():
-            if self.on_first is not None:
-                self.on_first()
-                self.on_first = None
+            if self.on_first_block is not None:
+                self.on_first_block()
+                self.on_first_block = None
             yield block
 
 
 @asynccontextmanager
-async def _signals() -> AsyncIterator[Any]:
-    """SIGINT and SIGTERM as they come; outside the main thread, where nobody may catch them, none ever come."""
-    with ExitStack() as caught:
-        received: Any = _never()
+async def _signals() -> AsyncIterator[AsyncIterator[signal.Signals]]:
+    """Yield a stream of SIGINT and SIGTERM. Outside the main thread, where signals cannot be received, it stays empty."""
+    with ExitStack() as opened:
+        received: AsyncIterator[signal.Signals] = _no_signals()
         with suppress(ValueError, RuntimeError):
-            received = caught.enter_context(anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
+            received = opened.enter_context(anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
         yield received
 
 
-async def _never() -> AsyncIterator[Literal[0]]:
+async def _no_signals() -> AsyncIterator[signal.Signals]:
     await anyio.sleep_forever()
-    yield 0
+    yield signal.SIGINT

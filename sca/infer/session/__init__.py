@@ -1,1 +1,1 @@
-"""The live session: input, engine, pacing, output."""
+"""The live loop: input chunks, engine steps, pacing of the output, and recordings."""

@@ -1,11 +1,12 @@
-"""One live session: listen, think and speak at the same time, in one task group, over bounded streams.
+"""One live session: input, engine and output run concurrently in one task group, connected by bounded streams.
 
-    source → listen ─(heard)→ think: features, engine.step in the device's worker ─(said)→ speak → sink
+    source → _read_input ─(chunks)→ _run_engine: features and engine step in the device worker ─(output)→ _write_output → sink
 
-Only moves frames; when things are heard and which turn is stale is decided by `sca.infer.session.pacing`. Knows no file, device or network.
+The loop only moves frames. `sca.infer.session.pacing` decides when audio is played and which turns are stale.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Literal
 
@@ -14,26 +15,68 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from sca.config import LiveConfig
 from sca.errors import ScaError
-from sca.infer.clock import TICKS_PER_HEARD_SAMPLE, Clock
-from sca.infer.device_worker import DeviceWorker
+from sca.infer.clock import TICKS_PER_HEARD_SAMPLE, Clock, LoopClock
+from sca.infer.device_worker import DeviceWorker, ThreadWorker
 from sca.infer.engine import Engine, SessionConfig
-from sca.infer.frames import AudioOutput, ErrorFrame, Frame, Interrupt, Lag, ThoughtPacket, TurnEnd
+from sca.infer.frames import AudioOutput, ControlFrame, ErrorFrame, Frame, Interrupt, Lag, ThoughtPacket, TurnEnd
 from sca.infer.interfaces import AudioSink, AudioSource, SessionListener
 from sca.infer.session.engine_runner import EngineRunner
 from sca.infer.session.input_chunker import AudioChunk, InputChunker
-from sca.infer.session.pacing import BacklogPolicy, SampleClock, SessionStats, TurnTracker
+from sca.infer.session.pacing import BacklogPolicy, SampleClock, TurnTracker
+from sca.infer.session.stats import SessionStats
 from sca.infer.session.step_batcher import StepBatcher
 
 __all__ = ["LiveSession"]
 
-_Said = tuple[AudioOutput | TurnEnd, int]  # and the tick at which the last sample was heard that it answers
+Output = tuple[AudioOutput | TurnEnd, int]
+"""A frame, and the end tick of the input chunk that it answers."""
 
 
 class LiveSession:
-    """A session from its first chunk to its last. All but `run` may be called at any time, from the event loop.
+    """A full-duplex session between an audio source, an engine and an audio sink.
 
-    batcher: steps it together with other sessions of its engine.
-    stats: what it has counted so far.   turns: which turns are alive.
+    Create it inside a running event loop, then await `run`. All other methods may be called at any time on the event loop.
+    `sca.run_engine` is a shortcut for audio in memory.
+
+    Args:
+        engine: The engine.
+        source: The input.
+        sink: The output.
+        clock: The session clock, shared with source and sink; None creates a `LoopClock`.
+        worker: The worker of the engine's device; None creates a thread for this session.
+        config: Session id, grid and prompt.
+        live: Buffer sizes, deadlines and the lag policy.
+        listeners: Receive the events of the session.
+        batcher: Steps the session together with other sessions of the engine.
+
+    Attributes:
+        stats: The counters so far.
+        turns: Which turns are alive.
+
+    Example:
+        A session over an array, in simulated time:
+
+        ```python
+        import numpy as np
+
+        import sca
+        from sca.infer.clock import LoopClock, simulate
+        from sca.infer.device_worker import InlineWorker
+        from sca.infer.runners.array import ArraySink, ArraySource
+
+        engine = sca.load_engine("parrot")
+        samples = np.zeros(32_000, np.float32)  # 2 s at 16 kHz
+
+
+        async def main() -> sca.infer.session.stats.SessionStats:
+            clock = LoopClock()
+            source, sink = ArraySource(samples, clock), ArraySink(clock)
+            session = sca.LiveSession(engine, source, sink, clock=clock, worker=InlineWorker())
+            return await session.run()
+
+
+        assert simulate(main).stepped == 7
+        ```
     """
 
     def __init__(
@@ -42,210 +85,225 @@ class LiveSession:
         source: AudioSource,
         sink: AudioSink,
         *,
-        clock: Clock,
-        worker: DeviceWorker,
+        clock: Clock | None = None,
+        worker: DeviceWorker | None = None,
         config: SessionConfig | None = None,
         live: LiveConfig | None = None,
         listeners: Sequence[SessionListener] = (),
         batcher: StepBatcher | None = None,
     ) -> None:
-        self._source, self._sink, self._clock, self._listeners = source, sink, clock, listeners
+        self._source, self._sink, self._listeners = source, sink, listeners
+        self._clock = LoopClock() if clock is None else clock
         self._config = SessionConfig() if config is None else config
         self._live = LiveConfig() if live is None else live
+        self._resources = ExitStack()
+        if worker is None:
+            worker = ThreadWorker(engine.info.device)
+            self._resources.callback(worker.close)
         self._chunk_s = float(self._config.grid.chunk_s)
-        self.stats, self.turns, self._heard_clock = SessionStats(), TurnTracker(), SampleClock()
-        self._listening = anyio.CancelScope()
-        self._speaking: anyio.CancelScope | None = None
-        self._interrupts = self._told = 0  # by the door: so far, and those that the engine knows
+        self.stats, self.turns, self._sample_clock = SessionStats(), TurnTracker(), SampleClock()
+        self._input_scope = anyio.CancelScope()
+        self._play_scope: anyio.CancelScope | None = None
+        self._interrupts = 0  # requested by the client
+        self._acknowledged_interrupts = 0  # of these, the ones that the engine has received
         self._backlog = BacklogPolicy(
             min(self._live.lag_chunks, self._chunks(self._live.listen_buffer_ms) - 1), self._live.lag_policy
         )
-        late = partial(self._lag, 1, 0, "deadline")
-        self._mind = EngineRunner(engine, worker, self._config, self._live, late, batcher)
+        on_deadline_missed = partial(self._report_lag, 1, 0, "deadline")
+        self._runner = EngineRunner(engine, worker, self._config, self._live, on_deadline_missed, batcher)
 
     async def run(self) -> SessionStats:
-        """Run until the source ends. Raises the first `ScaError` of any part; listeners get it as an `ErrorFrame` before."""
-        try:
-            async with self._mind:
-                await self._converse()
-                await self._sink.finish(self.stats.heard_samples)
-        except (ScaError, BaseExceptionGroup) as raised:
-            error = _ours(raised)
-            if error is None:
-                raise
-            self._tell(ErrorFrame(self.turns.latest, self.stats.heard_samples, error.message))
-            raise error from error.__cause__
+        """Run until the source ends or `stop` is called.
+
+        Returns:
+            The counters of the session.
+
+        Raises:
+            ScaError: The first error of the source, the engine or the sink. Listeners receive it as an `ErrorFrame` before.
+        """
+        with self._resources:
+            try:
+                async with self._runner:
+                    await self._run_tasks()
+                    await self._sink.finish(self.stats.heard_samples)
+            except (ScaError, BaseExceptionGroup) as raised:
+                error = _first_sca_error(raised)
+                if error is None:
+                    raise
+                self._notify(ErrorFrame(self.turns.latest, self.stats.heard_samples, error.message))
+                raise error from error.__cause__
         return self.stats
 
     def interrupt(self) -> None:
-        """The door cuts the answer off: what is said falls silent now, and the engine is told before its next step."""
+        """Interrupt the current answer: the output stops now, and the engine is interrupted before its next step."""
         self._interrupts += 1
-        self._cut(Interrupt(self.turns.latest, self.stats.heard_samples, "door"))
+        self._flush_output(Interrupt(self.turns.latest, self.stats.heard_samples, "door"))
 
     def stop(self) -> None:
         """End the session as if the source had ended."""
-        self._listening.cancel()
+        self._input_scope.cancel()
 
-    async def _converse(self) -> None:
-        # Both in ms of sound. heard: when full, the source waits or its oldest chunk goes (`AudioSource.can_wait`). said: the engine waits.
-        heard_in, heard = anyio.create_memory_object_stream[AudioChunk](self._chunks(self._live.listen_buffer_ms))
-        said_in, said = anyio.create_memory_object_stream[_Said](self._chunks(self._live.speak_buffer_ms))
-        async with heard_in, heard, said_in, said, anyio.create_task_group() as tasks:
-            tasks.start_soon(self._listen, heard_in, heard, name="listen")
-            tasks.start_soon(self._think, heard, said_in, name="think")
-            tasks.start_soon(self._speak, said, name="speak")
+    async def _run_tasks(self) -> None:
+        # Buffer sizes are ms of audio. A full chunk buffer makes the source wait or drops its oldest chunk
+        # (`AudioSource.can_wait`); a full output buffer makes the engine wait.
+        chunks_in, chunks = anyio.create_memory_object_stream[AudioChunk](self._chunks(self._live.listen_buffer_ms))
+        output_in, output = anyio.create_memory_object_stream[Output](self._chunks(self._live.speak_buffer_ms))
+        async with chunks_in, chunks, output_in, output, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._read_input, chunks_in, chunks, name="input")
+            tasks.start_soon(self._run_engine, chunks, output_in, name="engine")
+            tasks.start_soon(self._write_output, output, name="output")
 
     def _chunks(self, ms: int) -> int:
         return max(1, round(ms / 1000 / self._chunk_s))
 
-    # Listening
+    # Input
 
-    async def _listen(
-        self, heard_in: MemoryObjectSendStream[AudioChunk], heard: MemoryObjectReceiveStream[AudioChunk]
+    async def _read_input(
+        self, chunks_in: MemoryObjectSendStream[AudioChunk], chunks: MemoryObjectReceiveStream[AudioChunk]
     ) -> None:
-        ear = InputChunker(self._config.grid.heard_samples, self.stats, self._heard_clock)
-        async with heard_in:
-            with self._listening:
+        chunker = InputChunker(self._config.grid.heard_samples, self.stats, self._sample_clock)
+        async with chunks_in:
+            with self._input_scope:
                 async for block in self._source.blocks():
-                    for chunk in ear.push(block):
-                        await self._offer(chunk, heard_in, heard)
-            last = ear.flush()
+                    for chunk in chunker.push(block):
+                        await self._enqueue(chunk, chunks_in, chunks)
+            last = chunker.flush()
             if last is not None:
-                await self._offer(last, heard_in, heard)
+                await self._enqueue(last, chunks_in, chunks)
 
-    async def _offer(
+    async def _enqueue(
         self,
         chunk: AudioChunk,
-        heard_in: MemoryObjectSendStream[AudioChunk],
-        heard: MemoryObjectReceiveStream[AudioChunk],
+        chunks_in: MemoryObjectSendStream[AudioChunk],
+        chunks: MemoryObjectReceiveStream[AudioChunk],
     ) -> None:
         for listener in self._listeners:
             listener.on_input(chunk.samples[: chunk.valid_samples], chunk.index)
         if self._source.can_wait:
-            await heard_in.send(chunk)
+            await chunks_in.send(chunk)
             return
         try:
-            heard_in.send_nowait(chunk)
+            chunks_in.send_nowait(chunk)
         except anyio.WouldBlock:
-            heard.receive_nowait()
+            chunks.receive_nowait()
             self.stats.dropped += 1
-            heard_in.send_nowait(chunk)
+            chunks_in.send_nowait(chunk)
 
-    # Thinking
+    # Engine
 
-    async def _think(
-        self, heard: MemoryObjectReceiveStream[AudioChunk], said_in: MemoryObjectSendStream[_Said]
+    async def _run_engine(
+        self, chunks: MemoryObjectReceiveStream[AudioChunk], output_in: MemoryObjectSendStream[Output]
     ) -> None:
         chunk_ticks = self._config.grid.heard_samples * TICKS_PER_HEARD_SAMPLE
-        async with said_in:
-            async for waiting in heard:
-                chunk = self._catch_up(waiting, heard)
+        async with output_in:
+            async for oldest in chunks:
+                chunk = self._skip_backlog(oldest, chunks)
                 interrupts = self._interrupts
-                frames, ticks = await self._mind.step(chunk, self._news())
+                frames, ticks = await self._runner.step(chunk, self._take_interrupt())
                 for listener in self._listeners:
                     listener.on_step(chunk.index, frames)
                 for frame in frames:
-                    await self._pass_on(frame, chunk, said_in, cut_off=interrupts != self._interrupts)
-                passed = self._clock.now() - chunk.end_tick
+                    await self._dispatch(frame, chunk, output_in, interrupted=interrupts != self._interrupts)
+                elapsed = self._clock.now() - chunk.end_tick
                 self.stats.stepped += 1
-                self.stats.late += passed > chunk_ticks
+                self.stats.late += elapsed > chunk_ticks
                 self.stats.step.add(ticks)
-                self.stats.overhead.add(passed - ticks)
+                self.stats.overhead.add(elapsed - ticks)
 
-    def _catch_up(self, chunk: AudioChunk, heard: MemoryObjectReceiveStream[AudioChunk]) -> AudioChunk:
-        """The chunk to step next: this one, or the newest there is when the session is behind and skips."""
-        waiting = heard.statistics().current_buffer_used
+    def _skip_backlog(self, chunk: AudioChunk, chunks: MemoryObjectReceiveStream[AudioChunk]) -> AudioChunk:
+        """Return the chunk to step next: this one, or the newest one if the backlog policy drops the older ones."""
+        waiting = chunks.statistics().current_buffer_used
         drop, lag = self._backlog.decide(waiting)
         for _ in range(drop):
-            chunk = heard.receive_nowait()
+            chunk = chunks.receive_nowait()
         self.stats.dropped += drop
         if lag:
-            self._lag(waiting + 1, drop, "backlog")
+            self._report_lag(waiting + 1, drop, "backlog")
         return chunk
 
-    def _news(self) -> int | None:
-        """The turn id the engine goes on with when the door has cut it off since its last step."""
-        if self._told == self._interrupts:
+    def _take_interrupt(self) -> int | None:
+        """Return the turn id with which the engine continues if the client has interrupted since the last step, else None."""
+        if self._acknowledged_interrupts == self._interrupts:
             return None
-        self._told = self._interrupts
+        self._acknowledged_interrupts = self._interrupts
         self.turns.interrupt(self.turns.latest)
         return self.turns.alive_from
 
-    async def _pass_on(
-        self, frame: Frame, chunk: AudioChunk, said_in: MemoryObjectSendStream[_Said], *, cut_off: bool
+    async def _dispatch(
+        self, frame: Frame, chunk: AudioChunk, output_in: MemoryObjectSendStream[Output], *, interrupted: bool
     ) -> None:
         match frame:
             case AudioOutput():
                 if frame.format_error is not None:
                     raise ScaError(
-                        f"the engine {self._mind.name} answers chunk {chunk.index} with {frame.format_error}"
+                        f"the engine {self._runner.name} answers chunk {chunk.index} with {frame.format_error}"
                     )
-                if self.turns.observe(frame.turn_id) and not cut_off:
-                    await said_in.send((frame, chunk.end_tick))
+                if self.turns.observe(frame.turn_id) and not interrupted:
+                    await output_in.send((frame, chunk.end_tick))
                 else:
                     self.stats.stale += 1
             case TurnEnd():
-                if self.turns.observe(frame.turn_id) and not cut_off:
-                    await said_in.send((frame, chunk.end_tick))
+                if self.turns.observe(frame.turn_id) and not interrupted:
+                    await output_in.send((frame, chunk.end_tick))
             case Interrupt():
-                self._cut(frame)
+                self._flush_output(frame)
             case ThoughtPacket():
                 for listener in self._listeners:
                     listener.on_packet(frame)
             case ErrorFrame(fatal=True):
                 raise ScaError(frame.message)
             case _:
-                self._tell(frame)
+                self._notify(frame)
 
-    # Speaking
+    # Output
 
-    async def _speak(self, said: MemoryObjectReceiveStream[_Said]) -> None:
-        async for frame, heard_tick in said:
+    async def _write_output(self, output: MemoryObjectReceiveStream[Output]) -> None:
+        async for frame, input_tick in output:
             if frame.turn_id < self.turns.alive_from:
                 self.stats.stale += isinstance(frame, AudioOutput)
             elif isinstance(frame, TurnEnd):
-                self._tell(frame)
+                self._notify(frame)
             else:
-                await self._say(frame, heard_tick)
+                await self._play(frame, input_tick)
 
-    async def _say(self, frame: AudioOutput, heard_tick: int) -> None:
+    async def _play(self, frame: AudioOutput, input_tick: int) -> None:
         start: int | None = None
-        with anyio.CancelScope() as self._speaking:
+        with anyio.CancelScope() as self._play_scope:
             start = await self._sink.play(frame)
-        self._speaking = None
-        if start is None:
+        self._play_scope = None
+        if start is None:  # cancelled by an interrupt
             self.stats.stale += 1
             return
         self.stats.chunks_out += 1
         self.stats.said_samples += frame.num_samples
-        self.stats.latency.add(self._clock.now() - heard_tick)
+        self.stats.latency.add(self._clock.now() - input_tick)
         for listener in self._listeners:
-            listener.on_output(frame, self._heard_clock.spoken_at(start))
+            listener.on_output(frame, self._sample_clock.spoken_at(start))
 
-    def _cut(self, frame: Interrupt) -> None:
+    def _flush_output(self, frame: Interrupt) -> None:
         self.stats.interruptions += 1
         self.turns.interrupt(frame.turn_id)
-        if self._speaking is not None:
-            self._speaking.cancel()
+        if self._play_scope is not None:
+            self._play_scope.cancel()
         self._sink.flush()
-        at = self._heard_clock.spoken_at(self._clock.now())
+        at = self._sample_clock.spoken_at(self._clock.now())
         for listener in self._listeners:
             listener.on_flush(at)
-        self._tell(frame)
+        self._notify(frame)
 
-    def _lag(self, behind: int, dropped: int, reason: Literal["backlog", "deadline"]) -> None:
+    def _report_lag(self, behind: int, dropped: int, reason: Literal["backlog", "deadline"]) -> None:
         self.stats.lags += 1
-        self._tell(Lag(self.turns.latest, self.stats.heard_samples, behind, dropped, reason))
+        self._notify(Lag(self.turns.latest, self.stats.heard_samples, behind, dropped, reason))
 
-    def _tell(self, frame: TurnEnd | Interrupt | Lag | ErrorFrame) -> None:
+    def _notify(self, frame: ControlFrame) -> None:
         for listener in self._listeners:
             listener.on_control(frame)
 
 
-def _ours(raised: BaseException) -> ScaError | None:
-    """The first of our errors, when there is nothing else in the group."""
+def _first_sca_error(raised: BaseException) -> ScaError | None:
+    """Return the first `ScaError` of an exception group that contains nothing else."""
     if isinstance(raised, ScaError):
         return raised
     if not isinstance(raised, BaseExceptionGroup) or raised.split(ScaError)[1] is not None:
         return None
-    return _ours(raised.exceptions[0])
+    return _first_sca_error(raised.exceptions[0])

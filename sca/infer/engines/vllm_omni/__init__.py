@@ -1,1 +1,4 @@
-"""A vLLM-Omni server as an engine: its GPUs think and speak, we hear, take turns and play (`docs/vllm-omni.md`)."""
+"""An engine that uses a vLLM-Omni server: the server generates answers, this side detects turns and paces the output.
+
+See `docs/vllm-omni.md`.
+"""

@@ -1,13 +1,13 @@
-"""A connection to a realtime server that is there when it can be: made anew when it breaks, read and written in threads of its own.
+"""A connection to a realtime server that reconnects, read and written by its own threads.
 
-Nothing here makes a session wait: what is sent goes into an outbox, what comes waits in an inbox, and the state of the connection
-comes in the same order as an event of ours (`Broken`, `Restored`, `Lost`).
+A session never waits for the network: events to send are queued, and received events are queued until the session takes them. Changes
+of the connection arrive in the same order as events (`ConnectionBroken`, `ConnectionRestored`, `ConnectionLost`).
 
-    a failure                                         what is raised         exit code
-    nobody listens, no answer in time                 UpstreamError          6
-    401, 403: no key, or another                      ConfigError            3
-    another status, no realtime endpoint              UpstreamError          6
-    the server refuses the session                    UpstreamError          6
+    failure                                        exception              exit code
+    no server, no answer in time                   UpstreamError          6
+    401, 403: missing or wrong key                 ConfigError            3
+    another status, not a realtime endpoint        UpstreamError          6
+    the server refuses the session                 UpstreamError          6
 """
 
 import contextlib
@@ -16,9 +16,9 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from sca.config import VllmConfig
@@ -26,12 +26,15 @@ from sca.errors import ConfigError, MissingToolError, ScaError, UpstreamError
 from sca.infer.engines.vllm_omni import protocol
 from sca.textutil import first_line
 
-__all__ = ["Broken", "Lost", "RealtimeConnection", "Restored"]
+if TYPE_CHECKING:
+    from websockets.sync.client import ClientConnection
+
+__all__ = ["ConnectionBroken", "ConnectionEvent", "ConnectionLost", "ConnectionRestored", "RealtimeConnection"]
 
 log = logging.getLogger(__name__)
 
-_MOST_WAITING = 64 << 20
-"""Characters of messages that wait to be read, about 17 minutes of sound: a server that sends more without end is cut off."""
+_MOST_QUEUED = 64 << 20
+"""The most characters of unread messages, about 17 minutes of audio. A server that exceeds it is disconnected."""
 
 _MESSAGE_BYTES = 16 << 20
 _CLOSE_S = 1.0
@@ -39,43 +42,57 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """The connection broke; it is being made anew. why: in one line."""
+class ConnectionBroken:
+    """The connection is broken and is being restored.
 
-    why: str
+    Attributes:
+        reason: Why, in one line.
+    """
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
-    """There is a connection again, to a new session of the server."""
+class ConnectionRestored:
+    """There is a new connection, with a new session of the server."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    """It could not be made anew: the last event."""
+class ConnectionLost:
+    """The connection cannot be restored. This is the last event."""
 
     error: ScaError
 
 
-Heard = protocol.Event | Broken | Restored | Lost
+ConnectionEvent = protocol.Event | ConnectionBroken | ConnectionRestored | ConnectionLost
 
 
 class RealtimeConnection:
-    """See the module. hello: the event that begins each session of the server.
+    """A connection to a realtime server. The constructor returns when the session of the server is configured.
 
-    Raises, when made, what the table says, and `MissingToolError` without the package websockets.   ready: whether what is sent
-    now would leave.
+    Args:
+        url: The WebSocket URL.
+        first_event: The event that configures each session of the server.
+        vllm: Timeouts, key and number of reconnects.
+
+    Attributes:
+        where: The URL without its query, for messages.
+        ready: Whether events can be sent now.
+
+    Raises:
+        ConfigError: See the module.
+        UpstreamError: See the module.
+        MissingToolError: The package websockets is not installed.
     """
 
-    def __init__(self, url: str, hello: protocol.Event, vllm: VllmConfig) -> None:
-        self._url, self._hello, self._vllm = url, hello, vllm
+    def __init__(self, url: str, first_event: protocol.Event, vllm: VllmConfig) -> None:
+        self._url, self._first_event, self._vllm = url, first_event, vllm
         parts = urlsplit(url)
         self.where = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
-        self._inbox: queue.SimpleQueue[tuple[Heard, int]] = queue.SimpleQueue()
-        self._outbox: queue.SimpleQueue[protocol.Event | None] = queue.SimpleQueue()
-        self._waiting = 0
-        self._count = threading.Lock()
-        self._socket: Any = None
+        self._received: queue.SimpleQueue[tuple[ConnectionEvent, int]] = queue.SimpleQueue()
+        self._outgoing: queue.SimpleQueue[protocol.Event | None] = queue.SimpleQueue()
+        self._queued = 0
+        self._queued_lock = threading.Lock()
         self._closing = threading.Event()
         self._opened = threading.Event()
         self._failure: BaseException | None = None
@@ -85,68 +102,78 @@ class RealtimeConnection:
         if self._failure is not None:
             raise self._failure
 
-    def send(self, events: list[protocol.Event]) -> None:
-        """Send these when there is a connection; else they are gone."""
+    def send(self, events: Sequence[protocol.Event]) -> None:
+        """Queue events to send. Without a connection they are discarded."""
         if self.ready:
             for event in events:
-                self._outbox.put(event)
+                self._outgoing.put(event)
 
-    def take(self, timeout_s: float = 0.0) -> Heard | None:
-        """The next event, waiting for it no longer than that; None when there is none."""
+    def take(self, timeout_s: float = 0.0) -> ConnectionEvent | None:
+        """Return the next event, waiting up to `timeout_s`; None if there is none."""
         try:
-            event, size = self._inbox.get(timeout=timeout_s) if timeout_s > 0 else self._inbox.get_nowait()
+            event, size = self._received.get(timeout=timeout_s) if timeout_s > 0 else self._received.get_nowait()
         except queue.Empty:
             return None
-        with self._count:
-            self._waiting -= size
+        with self._queued_lock:
+            self._queued -= size
         return event
 
     def close(self) -> None:
-        """Say goodbye, without waiting for it."""
+        """Start closing the connection; do not wait for it."""
         self._closing.set()
         self.ready = False
-        self._outbox.put(None)
+        self._outgoing.put(None)
 
-    def _put(self, event: Heard, size: int = 0) -> None:
-        with self._count:
-            self._waiting += size
-        self._inbox.put((event, size))
+    def _put(self, event: ConnectionEvent, size: int = 0) -> None:
+        with self._queued_lock:
+            self._queued += size
+        self._received.put((event, size))
 
     def _run(self) -> None:
-        """The thread: one connection after the other."""
+        """Connect and reconnect, in a thread."""
         try:
-            self._serve(first=True)
-        except BaseException as error:  # noqa: BLE001 - raised where the link is made
+            self._serve()
+        except BaseException as error:  # noqa: BLE001 - raised by the constructor
             self._failure = error
         self._opened.set()
 
-    def _serve(self, *, first: bool) -> None:
-        tries, pause_s = 0, _FIRST_PAUSE_S
+    def _serve(self) -> None:
+        first, tries, pause_s = True, 0, _FIRST_PAUSE_S
         while not self._closing.is_set():
             try:
                 with self._connected() as socket:
-                    self._begin(socket, first=first)
+                    self._start_session(socket, is_reconnect=not first)
                     first, tries, pause_s = False, 0, _FIRST_PAUSE_S
-                    why = self._converse(socket)
+                    reason = self._converse(socket)
             except ScaError as error:
                 if first:
                     raise
-                why, failure = error.message, error
+                failure = error
             else:
-                failure = UpstreamError(f"the connection to {self.where} broke: {why}")
+                failure = UpstreamError(f"the connection to {self.where} broke: {reason}")
                 if not self._closing.is_set():
-                    self._put(Broken(why))
+                    self._put(ConnectionBroken(reason))
             self.ready = False
             if tries >= self._vllm.reconnects or isinstance(failure, ConfigError):
                 after = f" ({tries} attempts to connect again failed)" if tries else ""
-                self._put(Lost(type(failure)(f"{failure.message}{after}", hint=failure.hint)))
+                self._put(ConnectionLost(type(failure)(f"{failure.message}{after}", hint=failure.hint)))
                 return
             tries += 1
             self._closing.wait(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     @contextlib.contextmanager
-    def _connected(self) -> Iterator[Any]:
+    def _connected(self) -> "Iterator[ClientConnection]":
+        with contextlib.ExitStack() as opened:
+            socket = self._connect(opened)
+            try:
+                yield socket
+            finally:
+                with contextlib.suppress(Exception):
+                    opened.close()
+
+    def _connect(self, opened: contextlib.ExitStack) -> "ClientConnection":
+        """Return an open connection, which `opened` closes."""
         try:
             from websockets.exceptions import InvalidStatus, WebSocketException
             from websockets.sync.client import connect
@@ -157,95 +184,93 @@ class RealtimeConnection:
             ) from error
         key = self._vllm.api_key
         headers = {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
-        near = urlsplit(self._url).hostname in ("127.0.0.1", "localhost", "::1")
-        hint = "is `vllm serve … --omni` running there? --base-url says where"
+        is_local = urlsplit(self._url).hostname in ("127.0.0.1", "localhost", "::1")
+        hint = "check that `vllm serve … --omni` runs there; --base-url sets the address"
         try:
-            opening = connect(
-                self._url,
-                additional_headers=headers,
-                proxy=None if near else True,
-                open_timeout=self._vllm.connect_timeout_s,
-                close_timeout=_CLOSE_S,
-                max_size=_MESSAGE_BYTES,
+            return opened.enter_context(
+                connect(
+                    self._url,
+                    additional_headers=headers,
+                    proxy=None if is_local else True,
+                    open_timeout=self._vllm.connect_timeout_s,
+                    close_timeout=_CLOSE_S,
+                    max_size=_MESSAGE_BYTES,
+                )
             )
-            socket = opening.__enter__()
         except InvalidStatus as error:
             status = error.response.status_code
             if status in (401, 403):
-                said = "wants a key" if key is None else "refuses the key"
+                problem = "requires a key" if key is None else "refuses the key"
                 raise ConfigError(
-                    f"{self.where} {said} (status {status})", hint="set SCA_VLLM_API_KEY to the key of that server"
+                    f"{self.where} {problem} (status {status})", hint="set SCA_VLLM_API_KEY to the key of that server"
                 ) from error
-            raise UpstreamError(f"{self.where} is no realtime endpoint: status {status}", hint=hint) from error
+            raise UpstreamError(f"{self.where} is not a realtime endpoint: status {status}", hint=hint) from error
         except TimeoutError as error:
             raise UpstreamError(
-                f"{self.where} does not answer within {self._vllm.connect_timeout_s:g} s", hint=hint
+                f"{self.where} does not respond within {self._vllm.connect_timeout_s:g} s", hint=hint
             ) from error
         except (OSError, WebSocketException, ValueError) as error:
             raise UpstreamError(f"cannot connect to {self.where}: {first_line(error)}", hint=hint) from error
-        self._socket = socket
-        try:
-            yield socket
-        finally:
-            self._socket = None
-            with contextlib.suppress(Exception):
-                opening.__exit__(None, None, None)
 
-    def _begin(self, socket: Any, *, first: bool) -> None:
-        """Agree on the session. Raises `UpstreamError`."""
+    def _start_session(self, socket: "ClientConnection", *, is_reconnect: bool) -> None:
+        """Configure the session of the server.
+
+        Raises:
+            UpstreamError: The server refuses the session or does not answer.
+        """
         from websockets.exceptions import ConnectionClosed
 
-        until_s = time.monotonic() + self._vllm.connect_timeout_s
+        deadline_s = time.monotonic() + self._vllm.connect_timeout_s
         try:
-            socket.send(json.dumps(self._hello))
-            while (event := protocol.read(socket.recv(max(0.0, until_s - time.monotonic()))))[
-                "type"
-            ] != "session.updated":
+            socket.send(json.dumps(self._first_event))
+            while True:
+                event = protocol.parse_event(socket.recv(max(0.0, deadline_s - time.monotonic())))
+                if event["type"] == "session.updated":
+                    break
                 if event["type"] == "error":
                     raise UpstreamError(
                         f"{self.where} refuses the session: {protocol.error_line(event)}",
-                        hint="vllm.model and vllm.voice have to be ones that it has",
+                        hint="set vllm.model and vllm.voice to values that the server supports",
                     )
         except TimeoutError as error:
             raise UpstreamError(
-                f"{self.where} does not begin a session within {self._vllm.connect_timeout_s:g} s",
-                hint="it has to speak the OpenAI Realtime protocol (session.update is answered with session.updated)",
+                f"{self.where} does not start a session within {self._vllm.connect_timeout_s:g} s",
+                hint="the server must speak the OpenAI Realtime protocol (session.update is answered with session.updated)",
             ) from error
         except protocol.ProtocolError as error:
             raise UpstreamError(f"{self.where} sent {error}") from error
         except ConnectionClosed as error:
             raise UpstreamError(f"{self.where} closed the connection: {first_line(error)}") from error
-        self._outbox = queue.SimpleQueue()  # what was meant for an earlier connection is not for this one
+        self._outgoing = queue.SimpleQueue()  # events for an earlier connection are discarded
         self.ready = not self._closing.is_set()
-        if not first:
-            self._put(Restored())
+        if is_reconnect:
+            self._put(ConnectionRestored())
         self._opened.set()
 
-    def _converse(self, socket: Any) -> str:
-        """Read and write until the connection ends; why it did."""
+    def _converse(self, socket: "ClientConnection") -> str:
+        """Read and write until the connection ends; return the reason."""
         from websockets.exceptions import ConnectionClosed
 
-        outbox = self._outbox
-        writer = threading.Thread(target=_write, args=(socket, outbox), name="sca vllm-omni out", daemon=True)
-        writer.start()
-        if self._closing.is_set():  # closed before this outbox was there
-            outbox.put(None)
+        outgoing = self._outgoing
+        threading.Thread(target=_write, args=(socket, outgoing), name="sca vllm-omni out", daemon=True).start()
+        if self._closing.is_set():  # closed before this queue existed
+            outgoing.put(None)
         try:
             while True:
                 message = socket.recv()
-                self._put(protocol.read(message), len(message))
-                if self._waiting > _MOST_WAITING:
-                    return f"it sends faster than can be said: more than {_MOST_WAITING >> 20} MB wait"
+                self._put(protocol.parse_event(message), len(message))
+                if self._queued > _MOST_QUEUED:
+                    return f"it sends audio faster than it can be played: more than {_MOST_QUEUED >> 20} MB are unread"
         except ConnectionClosed as error:
             return first_line(error)
         except protocol.ProtocolError as error:
             return f"it sent {error}"
         finally:
-            outbox.put(None)
+            outgoing.put(None)
 
 
-def _write(socket: Any, outbox: "queue.SimpleQueue[protocol.Event | None]") -> None:
-    with contextlib.suppress(Exception):  # whoever reads learns why
-        while (event := outbox.get()) is not None:
+def _write(socket: "ClientConnection", outgoing: "queue.SimpleQueue[protocol.Event | None]") -> None:
+    with contextlib.suppress(Exception):  # the reading thread reports the reason
+        while (event := outgoing.get()) is not None:
             socket.send(json.dumps(event))
         socket.close()

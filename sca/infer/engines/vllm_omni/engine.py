@@ -1,7 +1,8 @@
-"""The engine: takes turns here, sends each to the server, and says what comes back at the pace of the grid.
+"""The engine `vllm-omni`: detects turns, sends each to the server, and plays the answer on the grid.
 
-Turns are taken as the parrot takes them (the VAD's, or those of `live.turn_model`): the server hears a turn when it is over, and an
-answer that is spoken over is cut off here at once, then there. A step never waits for the network, unless `vllm.lockstep` says so.
+Turns are detected as in the parrot (by silence, or by the model of `live.turn_model`). The server receives a turn when it is over. An
+answer that the user interrupts is cut here immediately, then on the server. A step never waits for the network, unless
+`vllm.lockstep` is set.
 """
 
 import logging
@@ -11,13 +12,20 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sca.audio.vad import SileroVad
 from sca.config import LiveConfig, Settings, VllmConfig
 from sca.infer.engine import EngineInfo, EngineSession, SessionConfig, StepGuard
-from sca.infer.engines.turn_taking import TurnEar, gate_of
+from sca.infer.engines.turn_taking import TurnSegmenter, turn_detector_factory
 from sca.infer.engines.vllm_omni import protocol
-from sca.infer.engines.vllm_omni.connection import Broken, Heard, Lost, RealtimeConnection, Restored
+from sca.infer.engines.vllm_omni.connection import (
+    ConnectionBroken,
+    ConnectionEvent,
+    ConnectionLost,
+    ConnectionRestored,
+    RealtimeConnection,
+)
 from sca.infer.frames import AudioInput, AudioOutput, ErrorFrame, Frame, Interrupt, TurnEnd
 from sca.units import SPOKEN_HZ
 
@@ -28,257 +36,286 @@ __all__ = ["VllmOmniEngine", "load"]
 
 log = logging.getLogger(__name__)
 
+_CANCELS_HELD = 64
+
 
 def load(settings: Settings) -> "VllmOmniEngine":
-    """The engine for the server of `settings.vllm`. Raises `ConfigError` when that names none; the server is not asked yet."""
-    return VllmOmniEngine(settings.vllm, settings.live, gate_of(settings))
+    """Return the engine for the server of `settings.vllm`. It connects when a session is opened.
+
+    Raises:
+        ConfigError: `vllm.base_url` is missing or invalid.
+    """
+    return VllmOmniEngine(settings.vllm, settings.live, turn_detector_factory(settings))
 
 
 class VllmOmniEngine:
-    """See the module."""
+    """An engine that uses a vLLM-Omni server.
+
+    Args:
+        vllm: The server.
+        live: The thresholds of turn detection.
+        make_detector: Makes the turn detector of a session; None uses silence.
+
+    Raises:
+        ConfigError: `vllm.base_url` is missing or invalid.
+    """
 
     def __init__(
         self,
         vllm: VllmConfig,
         live: LiveConfig | None = None,
-        gate: "Callable[[], ModelTurnDetector] | None" = None,
+        make_detector: "Callable[[], ModelTurnDetector] | None" = None,
     ) -> None:
         self.vllm = vllm
-        self.url = protocol.address(vllm)
+        self.url = protocol.realtime_url(vllm)
         where = self.url.partition("?")[0]
         self.info = EngineInfo(
             "vllm-omni", f"answers of the server at {where}", uses_features=False, device=f"network {where}"
         )
         self._live = LiveConfig() if live is None else live
-        self._gate = gate
+        self._make_detector = make_detector
         self._vad = SileroVad()
 
     def open(self, session_config: SessionConfig) -> EngineSession:
-        """Connect and begin a conversation. Raises what `RealtimeConnection` raises."""
-        gate = None if self._gate is None else self._gate()
-        return _VllmSession(self, session_config, TurnEar(self._vad, session_config, self._live, gate))
+        """Connect and open a session.
+
+        Raises:
+            ScaError: See `RealtimeConnection`.
+        """
+        detector = None if self._make_detector is None else self._make_detector()
+        return _VllmSession(self, session_config, TurnSegmenter(self._vad, session_config, self._live, detector))
 
 
 class _Answer:
-    """An answer on its way. turn: what it answers.   heard_s: when something last came of it."""
+    """An answer that the server is generating.
 
-    def __init__(self, turn: np.ndarray) -> None:
+    Attributes:
+        turn: The audio of the turn that it answers.
+        audio: Received audio that is not played yet.
+        text: Received text of the audio that is not played yet.
+        played_samples: Samples played so far.
+        done: No more audio will be received.
+        updated_s: When something of the answer was last received.
+    """
+
+    def __init__(self, turn: NDArray[np.float32]) -> None:
         self.turn = turn
         self.sent = False
         self.response_id: str | None = None
         self.item_id: str | None = None
-        self.sound = bytearray()
+        self.audio = bytearray()
         self.text = ""
-        self.said = 0  # samples
+        self.played_samples = 0
         self.done = False
-        self.heard_s = time.monotonic()
+        self.updated_s = time.monotonic()
 
 
 class _VllmSession:
-    """starved: steps in which an answer had begun and its next piece was not there."""
+    """One conversation with the server.
 
-    def __init__(self, engine: VllmOmniEngine, config: SessionConfig, ear: TurnEar) -> None:
+    Attributes:
+        starved: Steps in which the next piece of an answer that had started was not available.
+    """
+
+    def __init__(self, engine: VllmOmniEngine, config: SessionConfig, segmenter: TurnSegmenter) -> None:
         self._vllm, self._config = engine.vllm, config
         self._url = engine.url
         self._guard = StepGuard(config.grid.heard_samples)
         self._chunk_bytes = 2 * config.grid.spoken_samples
-        self._ear = ear
-        self._begin()
+        self._segmenter = segmenter
+        self._start()
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         self._turn_id = self.starved = 0
         self._answer: _Answer | None = None
-        # One entry for each response.create that the server has not answered with response.created: its id, and who wants it.
-        self._created: deque[tuple[str, _Answer]] = deque()
-        self._stops: deque[str] = deque(maxlen=64)  # ids of what was sent to stop answers
-        self._link = RealtimeConnection(self._url, protocol.hello(self._config.prompt, self._vllm), self._vllm)
+        # The unanswered `response.create` events: their ids, and the answers they are for.
+        self._creating: deque[tuple[str, _Answer]] = deque()
+        # The ids of events that were sent to stop answers.
+        self._cancels: deque[str] = deque(maxlen=_CANCELS_HELD)
+        first_event = protocol.session_update_event(self._config.prompt, self._vllm)
+        self._connection = RealtimeConnection(self._url, first_event, self._vllm)
 
-    def step(self, heard: AudioInput) -> Sequence[Frame]:
-        self._guard.check(heard)
-        now = heard.timestamp + len(heard.samples)
+    def step(self, audio: AudioInput) -> Sequence[Frame]:
+        self._guard.check(audio)
+        now = audio.timestamp + len(audio.samples)
         frames: list[Frame] = []
-        hearing = self._ear.hear(heard.samples)
-        if self._answer is not None and hearing.speech:
-            if self._answer.said:
+        update = self._segmenter.push(audio.samples)
+        if self._answer is not None and update.barge_in:
+            if self._answer.played_samples:
                 frames.append(Interrupt(self._turn_id, now))
-            self._cut()
+            self._cut_answer()
             self._turn_id += 1
-        if hearing.turn is not None:
-            self._answer = _Answer(hearing.turn)
+        if update.turn is not None:
+            self._answer = _Answer(update.turn)
             self._send_turn(self._answer)
-        frames += [ErrorFrame(self._turn_id, now, line, fatal=False) for line in self._listen()]
+        frames += [ErrorFrame(self._turn_id, now, line, fatal=False) for line in self._receive()]
         if self._answer is not None:
-            frames += self._say(self._answer, heard.chunk_index, now)
+            frames += self._speak(self._answer, audio.chunk_index, now)
         return frames
 
     def _send_turn(self, answer: _Answer) -> None:
-        if self._link.ready:
-            events = protocol.ask(answer.turn)
-            self._created.append((events[-1]["event_id"], answer))
-            self._link.send(events)
+        if self._connection.ready:
+            events = protocol.turn_events(answer.turn)
+            self._creating.append((protocol.event_id_of(events[-1]), answer))
+            self._connection.send(events)
             answer.sent = True
-        answer.heard_s = time.monotonic()
+        answer.updated_s = time.monotonic()
 
-    def _listen(self) -> list[str]:
-        """Take what came, until the next piece of the answer is there; what went wrong."""
+    def _receive(self) -> list[str]:
+        """Process received events until this step has its piece of the answer; return the problems."""
         problems: list[str] = []
-        while not self._supplied():
-            event = self._link.take()
+        while not self._has_piece():
+            event = self._connection.take()
             if event is None:
-                wait_s = self._patience_s()
+                wait_s = self._time_left_s()
                 if wait_s <= 0 and self._answer is not None:
                     problems.append(self._give_up(self._answer))
                 elif self._vllm.lockstep and self._answer is not None:
-                    event = self._link.take(wait_s)
+                    event = self._connection.take(wait_s)
                     if event is None:
                         continue
                 if event is None:
                     break
-            problem = self._heard(event)
+            problem = self._process(event)
             if problem is not None:
                 problems.append(problem)
         return problems
 
-    def _supplied(self) -> bool:
-        """Whether this step has all that it needs of the answer: what comes later is taken later."""
+    def _has_piece(self) -> bool:
+        """Return whether this step can play its piece of the answer; later events are processed later."""
         answer = self._answer
-        return answer is not None and (answer.done or len(answer.sound) > self._chunk_bytes)
+        return answer is not None and (answer.done or len(answer.audio) > self._chunk_bytes)
 
-    def _patience_s(self) -> float:
+    def _time_left_s(self) -> float:
         if self._answer is None or self._answer.done:
             return float("inf")
-        return self._answer.heard_s + self._vllm.answer_timeout_s - time.monotonic()
+        return self._answer.updated_s + self._vllm.answer_timeout_s - time.monotonic()
 
     def _give_up(self, answer: _Answer) -> str:
         answer.done = True
         if answer.response_id is not None:
-            self._stop(protocol.cancel(answer.response_id))
-        return (
-            f"nothing of the answer came from {self._link.where} for {self._vllm.answer_timeout_s:g} s: it is given up"
-        )
+            self._send_cancel(protocol.cancel_event(answer.response_id))
+        return f"{self._connection.where} sent nothing of the answer for {self._vllm.answer_timeout_s:g} s; it is cancelled"
 
-    def _heard(self, event: Heard) -> str | None:
-        """Take one event; what is wrong, if something is."""
+    def _process(self, event: ConnectionEvent) -> str | None:
+        """Process one event; return the problem, if there is one."""
         answer = self._answer
         match event:
-            case Lost(error=error):
+            case ConnectionLost(error=error):
                 raise error
-            case Broken(why=why):
-                self._created.clear()
-                if answer is not None and answer.said:
-                    answer.done = True  # what is there of it is said
-                return f"the connection to {self._link.where} broke ({why}); connecting again, its memory is lost"
-            case Restored():
+            case ConnectionBroken(reason=reason):
+                self._creating.clear()
+                if answer is not None and answer.played_samples:
+                    answer.done = True  # the received part is played to its end
+                return f"the connection to {self._connection.where} broke ({reason}); reconnecting, its memory is lost"
+            case ConnectionRestored():
                 if answer is not None and not answer.done:
-                    self._answer = _Answer(answer.turn)  # nothing of it was said: asked again
+                    self._answer = _Answer(answer.turn)  # nothing of it was played, so it is requested again
                     self._send_turn(self._answer)
                 return None
-        kind = event["type"]
+        kind = str(event["type"])
         if kind == "error":
-            return self._refused(event)
+            return self._process_error(event)
         if kind == "response.created":
-            self._response_began(str((event.get("response") or {}).get("id")))
+            self._process_created(str(protocol.nested(event, "response").get("id")))
             return None
         if answer is None or answer.response_id is None or answer.response_id != _response_id(event):
-            return None  # of an answer that was cut off, or not about answers
-        answer.heard_s = time.monotonic()
+            return None  # belongs to an interrupted answer, or to none
+        answer.updated_s = time.monotonic()
         try:
-            return self._of_answer(answer, kind, event)
+            return self._process_answer(answer, kind, event)
         except protocol.ProtocolError as error:
-            return f"{self._link.where} sent {error}"
+            return f"{self._connection.where} sent {error}"
 
-    def _of_answer(self, answer: _Answer, kind: str, event: protocol.Event) -> str | None:
+    def _process_answer(self, answer: _Answer, kind: str, event: protocol.Event) -> str | None:
         match kind:
             case "response.output_item.added":
-                item = event.get("item") or {}
-                answer.item_id = answer.item_id or item.get("id")
+                answer.item_id = answer.item_id or protocol.text_of(protocol.nested(event, "item"), "id")
             case "response.output_audio.delta":
-                answer.sound += protocol.sound_of(event)
+                answer.audio += protocol.audio_of_delta(event)
             case "response.output_audio_transcript.delta" | "response.output_text.delta":
-                answer.text += str(event.get("delta", ""))
+                answer.text += protocol.text_of(event, "delta") or ""
             case "response.done":
                 answer.done = True
-                response = event.get("response") or {}
+                response = protocol.nested(event, "response")
                 if response.get("status") in ("failed", "incomplete"):
-                    why = protocol.error_line(response.get("status_details") or {})
-                    return f"{self._link.where} did not finish the answer: {why}"
+                    reason = protocol.error_line(protocol.nested(response, "status_details"))
+                    return f"{self._connection.where} did not finish the answer: {reason}"
         return None
 
-    def _response_began(self, response_id: str) -> None:
-        wanted = self._created.popleft()[1] if self._created else None
-        if wanted is not None and wanted is self._answer and not wanted.done:
-            wanted.response_id = response_id
-            wanted.heard_s = time.monotonic()
+    def _process_created(self, response_id: str) -> None:
+        requested = self._creating.popleft()[1] if self._creating else None
+        if requested is not None and requested is self._answer and not requested.done:
+            requested.response_id = response_id
+            requested.updated_s = time.monotonic()
         else:
-            self._stop(protocol.cancel(response_id))
+            self._send_cancel(protocol.cancel_event(response_id))
 
-    def _refused(self, event: protocol.Event) -> str | None:
-        """An error event. Of a create it ends that answer; of what we sent to stop one it does not matter."""
-        about = (event.get("error") or {}).get("event_id") if isinstance(event.get("error"), dict) else None
-        about = about or event.get("event_id")
-        for entry in self._created:
-            if entry[0] == about:
-                self._created.remove(entry)
+    def _process_error(self, event: protocol.Event) -> str | None:
+        """Process an error event. An error of a create ends its answer; an error of a cancel is ignored."""
+        event_id = protocol.text_of(protocol.nested(event, "error"), "event_id") or protocol.text_of(event, "event_id")
+        for entry in self._creating:
+            if entry[0] == event_id:
+                self._creating.remove(entry)
                 if entry[1] is not self._answer:
                     return None
                 entry[1].done = True
                 break
-        if about in self._stops:
-            return None  # it was over already
-        return f"{self._link.where} says: {protocol.error_line(event)}"
+        if event_id in self._cancels:
+            return None  # the answer was already complete
+        return f"{self._connection.where} reports an error: {protocol.error_line(event)}"
 
-    def _say(self, answer: _Answer, chunk_index: int, now: int) -> list[Frame]:
-        """The next chunk of the answer, if it is there."""
+    def _speak(self, answer: _Answer, chunk_index: int, now: int) -> list[Frame]:
+        """Return the next chunk of the answer, if it is available."""
         frames: list[Frame] = []
         size = self._chunk_bytes
-        if len(answer.sound) >= size or (answer.done and answer.sound):
-            piece = bytes(answer.sound[:size]).ljust(size, b"\0")
-            del answer.sound[:size]
+        if len(answer.audio) >= size or (answer.done and answer.audio):
+            piece = bytes(answer.audio[:size]).ljust(size, b"\0")
+            del answer.audio[:size]
             text, answer.text = answer.text, ""
             frames.append(AudioOutput(piece, SPOKEN_HZ, text, chunk_index, self._turn_id))
-            answer.said += size // 2
-        elif answer.said and not answer.done:
+            answer.played_samples += size // 2
+        elif answer.played_samples and not answer.done:
             if self.starved == 0:
-                log.warning("%s makes sound slower than it is said: answers have gaps", self._link.where)
+                log.warning("%s generates audio slower than real time: answers have gaps", self._connection.where)
             self.starved += 1
-        if answer.done and not answer.sound:
-            if answer.said:
+        if answer.done and not answer.audio:
+            if answer.played_samples:
                 frames.append(TurnEnd(self._turn_id, now))
             self._turn_id += 1
             self._answer = None
         return frames
 
-    def _cut(self) -> None:
-        """Stop the answer, here and there."""
+    def _cut_answer(self) -> None:
+        """Stop the answer, here and on the server."""
         answer, self._answer = self._answer, None
         if answer is None or answer.response_id is None:
-            return  # if it is still to begin, it is stopped then
+            return  # if the server has not started it yet, it is cancelled when it starts
         if not answer.done:
-            self._stop(protocol.cancel(answer.response_id))
+            self._send_cancel(protocol.cancel_event(answer.response_id))
         if answer.item_id is not None:
-            self._stop(protocol.truncate(answer.item_id, answer.said))
+            self._send_cancel(protocol.truncate_event(answer.item_id, answer.played_samples))
 
-    def _stop(self, event: protocol.Event) -> None:
-        self._stops.append(event["event_id"])
-        self._link.send([event])
+    def _send_cancel(self, event: protocol.Event) -> None:
+        self._cancels.append(protocol.event_id_of(event))
+        self._connection.send([event])
 
     def interrupt(self, turn_id: int) -> None:
-        self._cut()
+        self._cut_answer()
         self._turn_id = max(self._turn_id, turn_id)
 
     def reset(self) -> None:
         self._guard.reset()
-        self._link.close()
-        self._ear.reset()
-        self._begin()
+        self._connection.close()
+        self._segmenter.reset()
+        self._start()
 
     def close(self) -> None:
         self._guard.close()
-        self._link.close()
+        self._connection.close()
         self._answer = None
 
 
 def _response_id(event: protocol.Event) -> str | None:
-    """Which response an event is about."""
-    found = event.get("response_id") or (event.get("response") or {}).get("id")
-    return None if found is None else str(found)
+    """Return the id of the response that an event belongs to."""
+    return protocol.text_of(event, "response_id") or protocol.text_of(protocol.nested(event, "response"), "id")

@@ -1,17 +1,17 @@
-"""The events of the OpenAI Realtime protocol as a client speaks it to vLLM-Omni: addresses, what is sent, what is read.
+"""The client side of the OpenAI Realtime protocol, as vLLM-Omni implements it: URLs, events to send, and events received.
 
-GA names; of what is received the beta's are understood too. Turns are the client's (`turn_detection: null`), which every version
-of vLLM-Omni's endpoint can do. Knows no socket and no session.
+Event names are those of the GA version; the beta names of received events are accepted too. The client detects turns
+(`turn_detection: null`), which all versions of vLLM-Omni's endpoint support.
 """
 
 import base64
 import binascii
 import itertools
 import json
-from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sca.audio.pcm import INT16_MAX, pcm16_bytes
 from sca.audio.resample import resample
@@ -19,11 +19,26 @@ from sca.config import VllmConfig
 from sca.errors import ConfigError
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
-__all__ = ["ProtocolError", "address", "ask", "cancel", "error_line", "hello", "read", "sound_of", "truncate"]
+__all__ = [
+    "Event",
+    "ProtocolError",
+    "audio_of_delta",
+    "cancel_event",
+    "error_line",
+    "event_id_of",
+    "nested",
+    "parse_event",
+    "realtime_url",
+    "session_update_event",
+    "text_of",
+    "truncate_event",
+    "turn_events",
+]
 
 _PATH = "/v1/realtime"
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
-_APPEND_SAMPLES = SPOKEN_HZ  # a second an event: far below any server's largest message
+_APPEND_SAMPLES = SPOKEN_HZ  # one second per event: far below the message limit of any server
+_LONGEST_REASON = 300
 
 _GA_NAMES = {
     "response.audio.delta": "response.output_audio.delta",
@@ -33,28 +48,33 @@ _GA_NAMES = {
 
 _ids = itertools.count(1)
 
-Event = dict[str, Any]
+Event = dict[str, object]
+"""A JSON event. Received events have a `type`, which is text; other fields are not validated."""
 
 
 class ProtocolError(Exception):
-    """What the server sent is not of the protocol; the text says why, in one line."""
+    """The server sent something that is not part of the protocol. The message describes it in one line."""
 
 
-def address(vllm: VllmConfig) -> str:
-    """The WebSocket address for `vllm.base_url`. Raises `ConfigError` for one that is none."""
-    given = (vllm.base_url or "").strip()
+def realtime_url(vllm: VllmConfig) -> str:
+    """Return the WebSocket URL for `vllm.base_url`.
+
+    Raises:
+        ConfigError: `vllm.base_url` is missing or is not the URL of a server.
+    """
+    base_url = (vllm.base_url or "").strip()
     hint = "give --base-url http://HOST:PORT, the address that `vllm serve … --omni` listens on"
-    if not given:
+    if not base_url:
         raise ConfigError("the engine vllm-omni has no server: vllm.base_url is not set", hint=hint)
     try:
-        parts = urlsplit(given)
-        known = parts.scheme in _SCHEMES and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        parts = urlsplit(base_url)
+        is_valid = parts.scheme in _SCHEMES and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
-        known = False
-    if not known:
-        raise ConfigError(f"vllm.base_url should be the address of a server, got {given!r}", hint=hint)
+        is_valid = False
+    if not is_valid:
+        raise ConfigError(f"vllm.base_url should be the address of a server, got {base_url!r}", hint=hint)
     if "@" in parts.netloc:
-        raise ConfigError("vllm.base_url should have no user name or password in it", hint="set SCA_VLLM_API_KEY")
+        raise ConfigError("vllm.base_url should not contain a user name or password", hint="set SCA_VLLM_API_KEY")
     path = parts.path.rstrip("/")
     if not path.endswith("/realtime"):
         path = path.removesuffix("/v1") + _PATH
@@ -62,60 +82,79 @@ def address(vllm: VllmConfig) -> str:
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, query, ""))
 
 
-def hello(prompt: str, vllm: VllmConfig) -> Event:
-    """The first event: what the session is to be like."""
+def session_update_event(prompt: str, vllm: VllmConfig) -> Event:
+    """Return the first event, which configures the session."""
     pcm = {"type": "audio/pcm", "rate": SPOKEN_HZ}
+    output: Event = {"format": pcm}
+    if vllm.voice:
+        output["voice"] = vllm.voice
     session: Event = {
         "type": "realtime",
         "output_modalities": ["audio"],
-        "audio": {"input": {"format": pcm, "turn_detection": None}, "output": {"format": pcm}},
+        "audio": {"input": {"format": pcm, "turn_detection": None}, "output": output},
     }
     if prompt:
         session["instructions"] = prompt
-    if vllm.voice:
-        session["audio"]["output"]["voice"] = vllm.voice
     if vllm.model:
         session["model"] = vllm.model
-    return {"type": "session.update", "event_id": _id(), "session": session}
+    return {"type": "session.update", "event_id": _new_id(), "session": session}
 
 
-def ask(turn: np.ndarray) -> list[Event]:
-    """The events that hand over a turn, float32 `(n,)` at 16 kHz, and want an answer to it; the last is `response.create`."""
+def turn_events(turn: NDArray[np.float32]) -> list[Event]:
+    """Return the events that send a turn and request an answer. The last one is `response.create`.
+
+    Args:
+        turn: The audio of the turn, float32 `(n,)` at 16 kHz.
+    """
     pcm = pcm16_bytes(resample(turn, HEARD_HZ, SPOKEN_HZ), INT16_MAX)
     size = 2 * _APPEND_SAMPLES
-    events = [
+    appends: list[Event] = [
         {
             "type": "input_audio_buffer.append",
-            "event_id": _id(),
+            "event_id": _new_id(),
             "audio": base64.b64encode(pcm[i : i + size]).decode("ascii"),
         }
         for i in range(0, len(pcm), size)
     ]
     return [
-        *events,
-        {"type": "input_audio_buffer.commit", "event_id": _id()},
-        {"type": "response.create", "event_id": _id()},
+        *appends,
+        {"type": "input_audio_buffer.commit", "event_id": _new_id()},
+        {"type": "response.create", "event_id": _new_id()},
     ]
 
 
-def cancel(response_id: str) -> Event:
-    """Stop this answer."""
-    return {"type": "response.cancel", "event_id": _id(), "response_id": response_id}
+def cancel_event(response_id: str) -> Event:
+    """Return the event that cancels a response."""
+    return {"type": "response.cancel", "event_id": _new_id(), "response_id": response_id}
 
 
-def truncate(item_id: str, said_samples: int) -> Event:
-    """Only so much of this item, in samples at 24 kHz, was played: the server forgets the rest."""
+def truncate_event(item_id: str, played_samples: int) -> Event:
+    """Return the event that removes the part of an item that was not played.
+
+    Args:
+        item_id: The item.
+        played_samples: How much of it was played, in samples at 24 kHz.
+    """
     return {
         "type": "conversation.item.truncate",
-        "event_id": _id(),
+        "event_id": _new_id(),
         "item_id": item_id,
         "content_index": 0,
-        "audio_end_ms": said_samples * 1000 // SPOKEN_HZ,
+        "audio_end_ms": played_samples * 1000 // SPOKEN_HZ,
     }
 
 
-def read(message: str | bytes) -> Event:
-    """One server event, under its GA name. Raises `ProtocolError`."""
+def event_id_of(event: Event) -> str:
+    """Return the id of an event that was made here."""
+    return str(event["event_id"])
+
+
+def parse_event(message: str | bytes) -> Event:
+    """Parse a message of the server and convert its type to the GA name.
+
+    Raises:
+        ProtocolError: The message is not an event.
+    """
     if isinstance(message, bytes):
         raise ProtocolError(f"a binary message of {len(message)} bytes; the protocol is JSON text")
     try:
@@ -128,29 +167,45 @@ def read(message: str | bytes) -> Event:
     return event
 
 
-def sound_of(event: Event) -> bytes:
-    """The int16 little-endian samples of an audio delta. Raises `ProtocolError`."""
-    rate = event.get("sample_rate_hz", SPOKEN_HZ)  # vLLM-Omni's earlier handler says it with every piece
+def nested(event: Event, key: str) -> Event:
+    """Return a field that is an object; an empty one if it is missing or has another type."""
+    value = event.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def text_of(event: Event, key: str) -> str | None:
+    """Return a field as text; None if it is missing or empty."""
+    value = event.get(key)
+    return str(value) if value else None
+
+
+def audio_of_delta(event: Event) -> bytes:
+    """Return the int16 little-endian samples of an audio delta.
+
+    Raises:
+        ProtocolError: The audio has another rate or encoding.
+    """
+    rate = event.get("sample_rate_hz", SPOKEN_HZ)  # only earlier versions of vLLM-Omni send it
     if rate != SPOKEN_HZ:
-        raise ProtocolError(f"sound at {rate} Hz; {SPOKEN_HZ} Hz were agreed on")
+        raise ProtocolError(f"audio at {rate} Hz instead of {SPOKEN_HZ} Hz")
     try:
-        pcm = base64.b64decode(str(event.get("delta") or event.get("audio") or ""), validate=True)
+        pcm = base64.b64decode(text_of(event, "delta") or text_of(event, "audio") or "", validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ProtocolError("sound that is not base64") from error
+        raise ProtocolError("audio that is not base64") from error
     if len(pcm) % 2:
-        raise ProtocolError(f"{len(pcm)} bytes of sound, and int16 samples have two each")
+        raise ProtocolError(f"{len(pcm)} bytes of audio, but an int16 sample has 2 bytes")
     return pcm
 
 
 def error_line(event: Event) -> str:
-    """What an `error` event, or a response that failed, says: one line."""
+    """Return the error of an `error` event, or of a failed response, in one line."""
     error = event.get("error")
-    details = error if isinstance(error, dict) else {}
+    details = nested(event, "error")
     reason = details.get("message") or (error if isinstance(error, str) else None)
-    text = " ".join(str(reason or "no reason given").split())[:300]
+    text = " ".join(str(reason or "no reason given").split())[:_LONGEST_REASON]
     code = details.get("code") or details.get("type")
     return f"{text} ({code})" if code else text
 
 
-def _id() -> str:
+def _new_id() -> str:
     return f"sca_{next(_ids)}"
