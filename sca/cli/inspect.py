@@ -58,7 +58,8 @@ def inspect(
     Without `--html` a timeline is printed: loudness, segments (─ turn, · backchannel, ━ interruption), words, and below them the
     tokens, chunk by chunk.
     """
-    from sca.data.duplex.inspect.view import mix_audio, open_view
+    from sca.data.duplex.inspect.audio import mix_audio
+    from sca.data.duplex.inspect.view import open_view
     from sca.data.duplex.storage.build_settings import settings_of, tokenizer_of
     from sca.data.duplex.storage.reader import open_dataset
     from sca.units import SPOKEN_HZ
@@ -89,8 +90,8 @@ def inspect(
 
 def _write_page(html: Path, source: "DatasetReader", view: "View", *, quiet: bool) -> int:
     """Write the page and return its size in bytes."""
+    from sca.data.duplex.inspect.audio import BLOCK_S
     from sca.data.duplex.inspect.html import write_page
-    from sca.data.duplex.inspect.view import BLOCK_S
     from sca.data.duplex.report.distributions import histograms, plots
 
     if view.duration_s > _LONG_PAGE_S and not quiet:
@@ -129,7 +130,7 @@ def _document(view: "View") -> dict[str, object]:
 
 def _show(view: "View") -> None:
     from sca.cli.shared.timeline import printable, timeline
-    from sca.data.duplex.inspect.view import peak_levels
+    from sca.data.duplex.inspect.audio import peak_levels
 
     console = out()
     flags = f", flags: {', '.join(view.flags)}" if view.flags else ""

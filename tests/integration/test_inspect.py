@@ -17,7 +17,8 @@ from rich.cells import cell_len
 
 from sca.cli.shared.timeline import printable, timeline
 from sca.data.duplex.build.dataset import build_duplex
-from sca.data.duplex.inspect.view import mix_audio, open_view, peak_levels
+from sca.data.duplex.inspect.audio import mix_audio, peak_levels
+from sca.data.duplex.inspect.view import open_view
 from sca.data.duplex.load.dataset import load
 from sca.data.duplex.storage.reader import open_dataset
 from sca.errors import InputError, UsageError

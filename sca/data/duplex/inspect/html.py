@@ -13,11 +13,11 @@ from dataclasses import asdict
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import soundfile
 
-from sca.data.duplex.inspect.view import SegmentView, View, WordView, mix_audio, peak_levels
+from sca.data.duplex.inspect.audio import mix_audio, peak_levels
+from sca.data.duplex.inspect.view import SegmentView, View, WordView
 from sca.data.duplex.report.distributions import Plot
 from sca.data.runs.files import atomic_write
 from sca.errors import OutputError
@@ -51,7 +51,7 @@ _TILES = (
 
 def write_page(
     path: Path,
-    report: Mapping[str, Any],
+    report: Mapping[str, object],
     plots: Sequence[Plot],
     view: View | None = None,
     on_audio: Callable[[float], None] | None = None,
@@ -65,7 +65,7 @@ def write_page(
         view: A row or conversation to show. Its audio is embedded as Ogg Opus.
         on_audio: Called with the seconds of audio that were encoded, a part at a time. Encoding takes most of the time.
     """
-    data = {"tiles": _tiles(report), "plots": [asdict(plot) for plot in plots], "view": None}
+    data: dict[str, object] = {"tiles": _tiles(report), "plots": [asdict(plot) for plot in plots], "view": None}
     audio = player = ""
     title, subtitle = (
         "A full-duplex data set",
@@ -125,17 +125,18 @@ def _json(document: object) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _tiles(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _tiles(report: Mapping[str, object]) -> list[tuple[str, str]]:
     """Return the main numbers as (label, text). Fields that the report does not have are left out."""
     tiles = []
     for label, section, name, template in _TILES:
-        value = (report if section is None else report.get(section) or {}).get(name)
+        values = report if section is None else report.get(section)
+        value = values.get(name) if isinstance(values, Mapping) else None
         if isinstance(value, int | float):
             tiles.append((label, template.format(value)))
     return tiles
 
 
-def _view_data(view: View) -> dict[str, Any]:
+def _view_data(view: View) -> dict[str, object]:
     """Return what the script of the page draws."""
     roles = (" (heard, left ear)", " (spoken, right ear)") if view.row_id is not None else ("",) * len(view.speakers)
     speakers = [

@@ -1,4 +1,4 @@
-"""A view of a row or of a whole session: words, segments, tokens and loudness, for the terminal and for a page.
+"""A view of a row or of a whole session: words, segments, tokens and tracks, for the terminal and for a page.
 
 Times are seconds from the start of the view.
 """
@@ -7,12 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sca.audio.pcm import int16_to_float32
 from sca.control_tokens import controls_of
-from sca.data.duplex.audio.stored_samples import read_samples
 from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.model.rows import PlacedToken
 from sca.data.duplex.storage.build_settings import settings_of
@@ -20,25 +15,17 @@ from sca.data.duplex.storage.reader import DatasetReader
 from sca.data.duplex.storage.tracks import StoredTrack
 from sca.errors import InputError, UsageError
 from sca.tokenizer import TextTokenizer
-from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = [
-    "BLOCK_S",
     "SegmentView",
     "SideView",
     "TokenView",
     "View",
     "WordView",
-    "mix_audio",
     "open_view",
-    "peak_levels",
 ]
 
-BLOCK_S = 10
-"""Seconds of audio in a block of `mix_audio`."""
-
 _MAX_SUGGESTIONS = 3
-_LEVEL_BLOCK_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +142,7 @@ def open_view(reader: DatasetReader, tokenizer: TextTokenizer, target: str | Non
         target: Id of a row, number of a row in the first split, or id of a session; None for the first row.
 
     Raises:
-        UsageError: There is no such row or session. The hint suggests similar names.
+        UsageError: The row or session does not exist. The hint suggests similar names.
         InputError: The data set has no rows, or a speaker of the row has no track.
     """
     found = _find(reader, target)
@@ -240,7 +227,7 @@ def _view(
     rows: Sequence[RowRecord],
     shown: Sequence[RowRecord],
 ) -> View:
-    """Assemble a view. `rows` have the segments of the speakers, `shown` are the rows whose tokens are in the view."""
+    """Assemble a view. `rows` have the segments of the speakers, the tokens of `shown` are in the view."""
     first_chunk, n_chunks = chunks
     chunk_s = float(reader.grid.chunk_s)
     start_s, duration_s = first_chunk * chunk_s, n_chunks * chunk_s
@@ -356,48 +343,3 @@ def _neighbours(segments: Sequence[SegmentView]) -> Iterator[tuple[SegmentView, 
         current = [before for before in current if before.end_s > segment.start_s]
         yield from ((before, segment) for before in current)
         current.append(segment)
-
-
-def peak_levels(view: View, track: StoredTrack, bins_per_s: int) -> NDArray[np.uint8]:
-    """Return the largest absolute sample of every bin over the whole view, 0 to 255. Audio is read a minute at a time."""
-    size = HEARD_HZ // bins_per_s
-    count = round(view.duration_s * bins_per_s)
-    peaks = np.zeros(count, np.uint8)
-    origin = seconds_to_samples(_start(view), HEARD_HZ)
-    for at in range(0, count, _LEVEL_BLOCK_S * bins_per_s):
-        bins = min(_LEVEL_BLOCK_S * bins_per_s, count - at)
-        samples = read_samples(track.heard, origin + at * size, bins * size, HEARD_HZ)
-        padded = np.zeros(bins * size, np.int32)
-        padded[: len(samples)] = samples
-        peaks[at : at + bins] = np.minimum(np.abs(padded).reshape(bins, size).max(axis=1) >> 7, 255)
-    return peaks
-
-
-def mix_audio(view: View, rate_hz: int, channels: int, block_s: int = BLOCK_S) -> Iterator[NDArray[np.float32]]:
-    """Mix the audio of all speakers.
-
-    Args:
-        view: The view.
-        rate_hz: 24000, the rate of the spoken tracks.
-        channels: 1, or 2 to place the speakers from left to right.
-        block_s: Seconds per block.
-
-    Yields:
-        float32 `(n, channels)`.
-    """
-    total = seconds_to_samples(view.duration_s, rate_hz)
-    origin = seconds_to_samples(_start(view), rate_hz)
-    last = max(len(view.tracks) - 1, 1)
-    for at in range(0, total, block_s * rate_hz):
-        n = min(block_s * rate_hz, total - at)
-        out = np.zeros((n, channels), np.float32)
-        for place, track in enumerate(view.tracks):
-            samples = int16_to_float32(read_samples(track.spoken, origin + at, n, rate_hz))
-            gains = (1 - place / last, place / last) if channels == 2 else (1.0,)
-            for channel, gain in enumerate(gains):
-                out[: len(samples), channel] += gain * samples
-        yield np.clip(out, -1.0, 1.0)
-
-
-def _start(view: View) -> float:
-    return view.first_chunk * view.chunk_s

@@ -1,7 +1,7 @@
 """Collate rows to a padded batch for a Qwen3-Omni thinker. Every chunk is a separate encoder item, as in the live loop."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 import numpy as np
 
@@ -15,9 +15,23 @@ from sca.tokenizer import TextTokenizer
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["DuplexBatch", "DuplexCollator"]
+__all__ = ["DuplexBatch", "DuplexCollator", "HasTokenizer", "HasVocabulary"]
 
 _IGNORED = -100  # the label that torch and transformers leave out of the loss
+
+
+class HasVocabulary(Protocol):
+    """A tokenizer of transformers."""
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return the ids of all tokens."""
+        ...
+
+
+class HasTokenizer(Protocol):
+    """A processor of transformers."""
+
+    tokenizer: HasVocabulary
 
 
 class DuplexBatch(TypedDict):
@@ -51,7 +65,7 @@ class DuplexBatch(TypedDict):
 class DuplexCollator:
     """Makes a `DuplexBatch` of rows: `DataLoader(data, collate_fn=DuplexCollator(tokenizer))`. Can be pickled to loader workers."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: TextTokenizer | HasVocabulary | HasTokenizer) -> None:
         """Look up the ids of the audio and padding tokens.
 
         Args:
@@ -67,7 +81,7 @@ class DuplexCollator:
         """Collate rows.
 
         Raises:
-            UsageError: There are no rows.
+            UsageError: `rows` is empty.
         """
         import torch
 
@@ -100,7 +114,7 @@ class DuplexCollator:
         }
 
 
-def _token_id(tokenizer: Any, token: str) -> int:
+def _token_id(tokenizer: TextTokenizer | HasVocabulary | HasTokenizer, token: str) -> int:
     found = tokenizer.token_to_id(token) if isinstance(tokenizer, TextTokenizer) else _transformers_id(tokenizer, token)
     if found is None:
         raise ConfigError(
@@ -109,7 +123,7 @@ def _token_id(tokenizer: Any, token: str) -> int:
     return int(found)
 
 
-def _transformers_id(tokenizer: Any, token: str) -> int | None:
-    vocabulary: dict[str, int] = getattr(tokenizer, "tokenizer", tokenizer).get_vocab()  # a processor has a tokenizer
+def _transformers_id(tokenizer: HasVocabulary | HasTokenizer, token: str) -> int | None:
+    inner = tokenizer.tokenizer if hasattr(tokenizer, "tokenizer") else tokenizer
     # convert_tokens_to_ids would return the id of the unknown token.
-    return vocabulary.get(token)
+    return inner.get_vocab().get(token)

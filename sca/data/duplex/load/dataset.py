@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +118,7 @@ class DuplexDataset:
         self._files = {file.stem: file for file in open_split(root, "storage")}
         self._row_files = open_split(root, split)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_rows": None, "_sessions": OrderedDict(), "_decoder": None}
 
     def __len__(self) -> int:

@@ -7,16 +7,17 @@ spoken with the positions of its tokens. `raw` is the stored row with its audio.
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sca.data.datasets.lazy_map import LazyMap
 from sca.data.duplex.load.dataset import DuplexDataset, DuplexRow, load
+from sca.data.duplex.model.records import RowRecord
 from sca.units import HEARD_HZ, SPOKEN_HZ, seconds_to_samples
 
-__all__ = ["DuplexExample", "InputAudio", "TargetAudio", "duplex", "raw", "token_positions"]
+__all__ = ["DuplexExample", "InputAudio", "RawAudio", "RawRow", "TargetAudio", "duplex", "raw", "token_positions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +63,34 @@ class DuplexExample:
     speaker_embedding: NDArray[np.float32] | None
 
 
+class RawAudio(TypedDict):
+    """Audio of a row: float32 `(n,)` and its sample rate."""
+
+    array: NDArray[np.float32]
+    sampling_rate: int
+
+
+class RawRow(RowRecord):
+    """A stored row with its audio.
+
+    Attributes:
+        heard: The audio of the listener, 16 kHz.
+        spoken: The audio of the speaker, 24 kHz.
+        speaker_embedding: float32 `(192,)`, or None.
+    """
+
+    heard: RawAudio
+    spoken: RawAudio
+    speaker_embedding: NDArray[np.float32] | None
+
+
 def duplex(root: Path, split: str) -> LazyMap[DuplexDataset, DuplexExample]:
     """Open a split as a sequence of `DuplexExample`."""
     return LazyMap(load(root, split), _example)
 
 
-def raw(root: Path, split: str) -> LazyMap[DuplexDataset, dict[str, Any]]:
-    """Open a split as a sequence of dictionaries.
-
-    Each contains the columns of a row, `heard` (16 kHz) and `spoken` (24 kHz) as audio of the whole row, and `speaker_embedding`.
-    """
+def raw(root: Path, split: str) -> LazyMap[DuplexDataset, RawRow]:
+    """Open a split as a sequence of `RawRow`."""
     return LazyMap(load(root, split), _raw)
 
 
@@ -115,7 +134,7 @@ def _between(spoken: NDArray[np.float32], start_s: float, end_s: float) -> NDArr
     return spoken[start:end]
 
 
-def _raw(data: DuplexDataset, index: int) -> dict[str, Any]:
+def _raw(data: DuplexDataset, index: int) -> RawRow:
     row = data[index]
     return {
         **data.record(index),

@@ -40,7 +40,7 @@ class ResumableSampler:
             world: Number of processes.
 
         Raises:
-            UsageError: There are no rows, or the rank is not one of the world.
+            UsageError: `n_rows` is 0, or the rank is not one of the world.
         """
         if n_rows < 1:
             raise UsageError(f"a sampler needs at least one row, got {n_rows}")

@@ -18,7 +18,7 @@ class AlignmentCounters:
 
     Attributes:
         utterances: Utterances given to the model.
-        aligned: Utterances whose word times were accepted.
+        aligned: Utterances with accepted word times.
         fallbacks: The other utterances, by the reason why their words were interpolated instead.
     """
 
@@ -55,7 +55,7 @@ class ProofCounters:
         text_tokens: Text tokens.
         controls: Control tokens by name.
         row_flags: Rows by flag.
-        units_decoded: Segments whose tokens were decoded to text.
+        units_decoded: Segments with tokens that were decoded to text.
         units_flagged_lag: Segments that lag more than allowed and were kept.
         segments_by_kind: Segments by turn label.
         floor_offsets: Segments that take the floor, by floor-transfer offset in tenths of a second.

@@ -117,7 +117,7 @@ class TrackRecord(TypedDict):
         bleed: Cross-talk of every other speaker into this track.
         gated: Silenced spans.
         augmented: How the track was retimed; None for a track as recorded.
-        speaker_embedding: Speaker embedding of length 1, None if there is none.
+        speaker_embedding: Speaker embedding of length 1; None without a model, or with too little speech.
         provenance: Origin of the track.
     """
 

@@ -3,8 +3,6 @@
 `sca build-duplex` writes it, `sca verify` recomputes it from the files. Fractions are of 1; durations are seconds.
 """
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict
 
 __all__ = [
@@ -42,7 +40,7 @@ class AlignmentReport(_Section):
     Attributes:
         method: Alignment method of the settings.
         utterances: Utterances given to the model.
-        aligned: Utterances whose word times were accepted.
+        aligned: Utterances with accepted word times.
         fallbacks: The other utterances by reason: not_found, too_long, too_short, order, empty_words, long_word, too_fast,
             not_in_speech. Their words were interpolated.
     """
@@ -211,7 +209,7 @@ class Report(_Section):
     """
 
     sca_version: str
-    made_with: dict[str, Any]
+    made_with: dict[str, object]
     sessions: SessionReport
     rows: int
     splits: dict[str, int]

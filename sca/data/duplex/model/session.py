@@ -79,9 +79,9 @@ class SessionResult:
     transfers: list[tuple[str, int]] = field(default_factory=list)
     augmented_from: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Convert to JSON-ready values."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values: dict[str, object] = {one.name: getattr(self, one.name) for one in fields(self)}
         values["counters"] = self.counters.to_json()
         # "tally" is the name of the counters in the files of all versions.
         return {"tally" if name == "counters" else name: value for name, value in values.items()}

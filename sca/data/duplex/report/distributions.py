@@ -5,7 +5,7 @@ Rows are read a batch at a time as Arrow columns, which costs little compared wi
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,15 +88,14 @@ def histograms(batches: "Iterable[pa.RecordBatch]", chunk_s: float) -> Histogram
     return counts
 
 
-def plots(report: Mapping[str, Any], counts: Histograms) -> list[Plot]:
+def plots(report: Mapping[str, object], counts: Histograms) -> list[Plot]:
     """Return the plots of a data set. Fields that the report does not have are left out.
 
     Args:
         report: The content of `report.json`.
         counts: Histograms over its rows.
     """
-    used = {_held_tokens(tokens): chunks for tokens, chunks in _numbers(report.get("chunks", {}).get("used")).items()}
-    talk = report.get("talk") or {}
+    used = {_held_tokens(tokens): chunks for tokens, chunks in _numbers(_section(report, "chunks").get("used")).items()}
     found = [
         _bars("Segments", "by kind", report.get("segments")),
         _bars("Chunks", "by number of text tokens", used),
@@ -107,15 +106,21 @@ def plots(report: Mapping[str, Any], counts: Histograms) -> list[Plot]:
         _bars(
             "Floor transfer",
             "turns and interruptions by seconds after the end of the other speaker's speech; below 0 they begin during it",
-            _fill_bins(_numbers(talk.get("floor_offset_s"))),
+            _fill_bins(_numbers(_section(report, "talk").get("floor_offset_s"))),
         ),
     ]
     found += [_histogram(name, counts[name]) for name in _HISTOGRAMS if name in counts and counts[name].sum()]
     found += [
         _bars(str(name).replace("_", " ").capitalize(), "", values)
-        for name, values in dict(report.get("distributions") or {}).items()
+        for name, values in _section(report, "distributions").items()
     ]
     return [plot for plot in found if plot is not None]
+
+
+def _section(report: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """Return a section of the report, empty if the report does not have it."""
+    section = report.get(name)
+    return section if isinstance(section, Mapping) else {}
 
 
 def _held_tokens(tokens: str) -> str:

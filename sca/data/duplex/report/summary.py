@@ -6,7 +6,6 @@ The report depends on nothing but counters, so that `sca verify` can recompute i
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sca.config import Settings
 from sca.data.duplex.model.counters import ProofCounters
@@ -78,7 +77,7 @@ def placement_errors(errors: Counter[int]) -> PlacementErrors:
 
 def make_report(
     settings: Settings,
-    build_settings: dict[str, Any],
+    build_settings: dict[str, object],
     version: str,
     results: Sequence[SessionResult],
     skipped: Sequence[str],
@@ -104,21 +103,13 @@ def make_report(
         made_with=build_settings,
         sessions=_sessions(results, kept),
         rows=counters.rows,
-        splits={
-            split: sum(result.rows for result in kept if result.split == split)
-            for split in sorted({result.split for result in kept} | {"train"})
-        },
+        splits=_rows_by_split(kept),
         segments=_by_name(counters.segments_by_kind),
         controls=_by_name(counters.controls),
         align_source=_by_name(counters.words_by_source),
         alignment=_alignment(counters, settings.duplex.align),
         placement=_placement(counters, chunk_s),
-        leak=LeakReport(
-            structural_s=structural_s,
-            placement_tokens=counters.tokens_leaked,
-            lagged_tokens=counters.tokens_lagged_past_onset,
-            lagged_s=_seconds(counters.samples_lagged_past_onset),
-        ),
+        leak=_leak(counters, structural_s),
         coverage=_coverage(counters),
         talk=_talk(counters, chunk_s),
         chunks=_chunks(counters, settings.grid.frames_per_chunk),
@@ -145,6 +136,11 @@ def _sessions(results: Sequence[SessionResult], kept: Sequence[SessionResult]) -
     )
 
 
+def _rows_by_split(kept: Sequence[SessionResult]) -> dict[str, int]:
+    splits = sorted({result.split for result in kept} | {"train"})
+    return {split: sum(result.rows for result in kept if result.split == split) for split in splits}
+
+
 def _alignment(counters: ProofCounters, method: str) -> AlignmentReport:
     alignment = counters.alignment
     return AlignmentReport(
@@ -166,6 +162,15 @@ def _placement(counters: ProofCounters, chunk_s: float) -> PlacementReport:
         share_exact=round(errors.exact, 6),
         tokens_first_chunk=counters.tokens_first_chunk,
         units_flagged_lag=counters.units_flagged_lag + counters.units_dropped,
+    )
+
+
+def _leak(counters: ProofCounters, structural_s: float | None) -> LeakReport:
+    return LeakReport(
+        structural_s=structural_s,
+        placement_tokens=counters.tokens_leaked,
+        lagged_tokens=counters.tokens_lagged_past_onset,
+        lagged_s=_seconds(counters.samples_lagged_past_onset),
     )
 
 

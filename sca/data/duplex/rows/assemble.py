@@ -249,7 +249,7 @@ def _text_of(unit: Unit, first: int, end: int) -> str:
 def _has_leading_space(unit: TokenizedUnit, first: int) -> bool:
     if first == 0:
         return unit.leading_space
-    # In a script without spaces a unit can be split where there is no space.
+    # In a script without spaces a unit can be split between two characters without a space.
     words = unit.unit.words
     return words[first].char_start > words[first - 1].char_end
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -31,7 +30,7 @@ def _load(model_path: str, revision: str | None, cache_dir: Path) -> TextTokeniz
     return load_tokenizer(model_path, revision=revision, cache_dir=cache_dir)
 
 
-def made_with(settings: Settings, tokenizer: TextTokenizer) -> dict[str, Any]:
+def made_with(settings: Settings, tokenizer: TextTokenizer) -> dict[str, object]:
     """Return the content of `settings.json`: schema version, settings, and the tokenizer by its content."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -43,7 +42,7 @@ def made_with(settings: Settings, tokenizer: TextTokenizer) -> dict[str, Any]:
     }
 
 
-def read_settings(root: Path) -> dict[str, Any]:
+def read_settings(root: Path) -> dict[str, object]:
     """Read the `settings.json` of a data set.
 
     Raises:
@@ -51,7 +50,7 @@ def read_settings(root: Path) -> dict[str, Any]:
     """
     path = root / NAME
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        document: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
         version = document.get("schema_version")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
@@ -70,7 +69,7 @@ def read_settings(root: Path) -> dict[str, Any]:
     return document
 
 
-def settings_of(document: Mapping[str, Any]) -> Settings:
+def settings_of(document: Mapping[str, object]) -> Settings:
     """Return the settings in the content of a `settings.json`.
 
     Raises:
@@ -78,11 +77,11 @@ def settings_of(document: Mapping[str, Any]) -> Settings:
     """
     try:
         return Settings(
-            audio=AudioConfig(**document["audio"]),
-            duplex=DuplexConfig(**document["duplex"]),
-            augment=AugmentConfig(**document["augment"]),
+            audio=AudioConfig.model_validate(document["audio"]),
+            duplex=DuplexConfig.model_validate(document["duplex"]),
+            augment=AugmentConfig.model_validate(document["augment"]),
         )
-    except (ValidationError, KeyError, TypeError) as error:
+    except (ValidationError, KeyError) as error:
         raise InputError(f"the {NAME} of the data set does not contain valid settings: {first_line(error)}") from error
 
 

@@ -91,7 +91,7 @@ class Export:
     files: dict[str, tuple[int, str]]
 
     def shards(self, root: Path, prefix: str) -> list[Path]:
-        """Return the files whose names start with `prefix`, in order."""
+        """Return the files with names that start with `prefix`, in order."""
         return [root / name for name in self.files if name.startswith(prefix)]
 
 
@@ -189,7 +189,7 @@ def stored_rows(
         export: Its export record; None for an Arrow folder.
         split: Name of the split.
         grid: The grid of the data set.
-        on_problem: Called with a message for each row whose own audio is wrong (webdataset).
+        on_problem: Called with a message for each row that carries wrong audio (webdataset).
     """
     match export:
         case None:

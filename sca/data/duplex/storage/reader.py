@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sca.data.datasets.arrow import iter_rows
 from sca.data.duplex.model.records import RowRecord
@@ -50,15 +50,15 @@ class DatasetReader:
     """
 
     root: Path
-    build_settings: dict[str, Any]
-    report: dict[str, Any]
+    build_settings: dict[str, object]
+    report: dict[str, object]
     grid: Grid
     sessions: dict[str, Path]
     splits: list[str]
     _tables: "dict[str, pa.Table]" = field(default_factory=dict)
 
     @property
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, object]:
         """The content of the data set: its settings and digests."""
         return {key: self.report[key] for key in ("made_with", "storage_digest", "rows_digest")}
 

@@ -70,7 +70,7 @@ def span_of(record: WordRecord | SpanRecord) -> Span:
 
 
 def speech_of(record: TrackRecord) -> list[Span]:
-    """Return where the speaker of a track speaks: the units, or the speech found by the VAD if there is no transcript."""
+    """Return where the speaker of a track speaks: the units, or the speech found by the VAD without a transcript."""
     return [span_of(span) for span in record["speech"]] or [unit.span for unit in units_of(record["words"])]
 
 

@@ -23,7 +23,7 @@ class StoredTrack:
     """A track: its audio as mapped buffers, everything else as plain values.
 
     Attributes:
-        heard: Audio file at 16 kHz. Empty in an export whose tracks have no audio.
+        heard: Audio file at 16 kHz. Empty in a webdataset export, in which the rows carry the audio.
         spoken: Audio file at 24 kHz. Empty like `heard`.
         record: The plain columns.
         codes: Codec codes, int16 `(n_chunks, 16 * frames)`, mapped; None if the track has none.

@@ -7,13 +7,15 @@ its sessions at the end of a build. Every file appears under its name only when 
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sca.data.datasets import arrow
 from sca.data.speakers.base import EMBEDDING_SIZE
 
 if TYPE_CHECKING:
     from datasets import Features
+
+    from sca.data.datasets.arrow import Columns
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -115,7 +117,7 @@ def _row_features() -> "Features":
     )
 
 
-def _segment_features() -> dict[str, Any]:
+def _segment_features() -> dict[str, object]:
     from datasets import List, Value
 
     text, number, real = Value("string"), Value("int32"), Value("float64")
@@ -140,7 +142,7 @@ def _segment_features() -> dict[str, Any]:
     }
 
 
-def write_table(path: Path, table: str, batches: Iterable[dict[str, Any]]) -> int:
+def write_table(path: Path, table: str, batches: "Iterable[Columns]") -> int:
     """Write an Arrow stream and return the number of its records.
 
     Args:

@@ -67,7 +67,7 @@ def leaked_chunks(
     Args:
         features_of: Computes features `(n, ...)` of chunks `(n, samples)`.
         heard: float32 `(n, samples)`.
-        middle: Index of the last chunk whose audio is not changed.
+        middle: Index of the last chunk with unchanged audio.
     """
     changed = heard.copy()
     changed[middle + 1 :] = np.float32(0.5) - changed[middle + 1 :]

@@ -8,7 +8,7 @@ from sca.units import HEARD_HZ, seconds_to_samples
 __all__ = ["SILENT_PEAK", "count_track"]
 
 SILENT_PEAK = 1e-3
-"""A track whose peak is below this (-60 dBFS) contains no speech."""
+"""A track with a peak below this (-60 dBFS) contains no speech."""
 
 
 def count_track(record: TrackRecord, counters: ProofCounters) -> None:
