@@ -8,7 +8,7 @@ import json
 from dataclasses import replace
 from hashlib import sha256
 
-from sca.control_tokens import Controls
+from sca.control_tokens import ControlTokens
 from sca.data.duplex.align.match import GIVEN
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.dataset import load
@@ -80,7 +80,7 @@ def test_control_tokens_equal_those_placed_by_hand():
     units = [unit("hello there my friend", 5120, 10_240, 10_300, 30_000), unit("yes", 56_320)]
     labels = [TURN, Label("backchannel", 1.0, -100)]
     spoken = tokenize_units(units, labels, load_tokenizer("builtin:qwen"))
-    row = make_row(Window(0, 12), True, spoken, replace(LAYOUT, controls=Controls(HOLD, START, STOP, BACKCHANNEL)))
+    row = make_row(Window(0, 12), True, spoken, replace(LAYOUT, controls=ControlTokens(HOLD, START, STOP, BACKCHANNEL)))
     hello, there, my, friend, yes = 14990, 1052, 847, 4238, 9834
     assert row.input_ids.tolist() == [
         *LAYOUT.prompt_ids,

@@ -369,7 +369,7 @@ class TestWhatACorpusCanHaveWrong:
 
     def test_a_silence_token_that_text_can_contain_is_refused(self, tmp_path):
         corpus.pair(tmp_path / "c")
-        with pytest.raises(ConfigError, match="writes for the text"):
+        with pytest.raises(ConfigError, match="uses for the text"):
             self.build(tmp_path, silence_token_id=11)
         with pytest.raises(ConfigError, match="has the ids 0 to 151675"):
             self.build(tmp_path, silence_token_id=999_999)

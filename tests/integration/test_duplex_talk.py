@@ -97,9 +97,9 @@ def test_finds_label_that_contradicts_the_words(data, field, value):
     [
         ({"hold_id": 151646}, "duplex.hold_id and duplex.silence_token_id are both 151646"),
         ({"start_id": 151649, "stop_id": 151649}, "duplex.stop_id and duplex.start_id are both 151649"),
-        ({"hold_id": 11}, "writes for the text"),
+        ({"hold_id": 11}, "uses for the text"),
         ({"stop_id": 999_999}, "has the ids 0 to 151675"),
-        ({"backchannel_id": 151675}, "another use"),
+        ({"backchannel_id": 151675}, "another meaning"),
     ],
     ids=str,
 )

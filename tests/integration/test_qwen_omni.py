@@ -346,9 +346,9 @@ def test_what_the_talker_is_told_is_a_setting(model, omni, heard):
         ({"conditioning": "hidden:9"}, {}, "the thinker has 4 layers"),
         ({}, {"silence_token_id": 152_000}, "has no such token"),
         ({}, {"hold_id": 151_646}, "duplex.hold_id and duplex.silence_token_id are both 151646"),
-        ({}, {"start_id": 9707}, "duplex.start_id is 9707, which builtin:qwen writes for the text"),
+        ({}, {"start_id": 9707}, "duplex.start_id is 9707, which builtin:qwen uses for the text"),
         ({}, {"stop_id": 151_675}, "duplex.stop_id is 151675, and that is a placeholder of the model"),
-        ({}, {"stop_id": 151_672}, "duplex.stop_id is 151672, <tts_text_bos>, which the model has another use for"),
+        ({}, {"stop_id": 151_672}, "duplex.stop_id is 151672, <tts_text_bos>, which has another meaning for the model"),
         ({}, {"backchannel_id": 152_000}, "duplex.backchannel_id is 152000, and builtin:qwen has no such token"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sca.config import DuplexConfig, QwenConfig
-from sca.control_tokens import Controls, Grammar
+from sca.control_tokens import ControlTokens, Grammar
 from sca.errors import ConfigError, ScaError
 from sca.infer.engine import BatchEngine, SessionConfig
 from sca.infer.engines.qwen_omni.loading.flops import chunk_work, parameters, skeleton
@@ -361,7 +361,7 @@ def test_a_chunk_asks_the_device_nothing(single, size):
     ghost = ghost.to(torch.bfloat16)
     shape = Shape(frames=4, tokens=2, most=2, layer=0, carry=size == "tiny", temperature=0.9, top_k=50)
     forbidden = torch.zeros(152_064, dtype=torch.bool, device="meta")
-    rules = Rules(Grammar(151_646, Controls(hold=151_647, start=151_648)), forbidden)
+    rules = Rules(Grammar(151_646, ControlTokens(hold=151_647, start=151_648)), forbidden)
     step = ChunkStep(ghost, rules, shape, slots=3, room=512, said_room=256)
     inputs = [
         torch.zeros(3, 128, 32, device="meta"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sca.control_tokens import Controls, Grammar, Kind, State, controls_of
+from sca.control_tokens import ControlTokens, Grammar, SpeakerState, TokenKind, control_tokens_of
 from sca.data.duplex.align.match import interpolate
 from sca.data.duplex.rows.assemble import make_row, tokenize_units
 from sca.data.duplex.rows.params import layout_of, window_plan
@@ -125,7 +125,7 @@ def test_control_tokens_move_no_text_if_there_is_room(mine, theirs):
 
 def steps_of(row, grammar, prompt_tokens):
     """Yield every token of a row as (state before it, kind, whether it is the first of its chunk)."""
-    body, state = row["input_ids"][prompt_tokens:], State.BEGUN
+    body, state = row["input_ids"][prompt_tokens:], SpeakerState.INITIAL
     starts = np.flatnonzero(np.array(body) == -100)[::4]
     for chunk in np.split(body, starts)[1:]:
         answer = chunk[4:].tolist()
@@ -148,21 +148,21 @@ def chosen_with(ids, **more):
 )
 def test_every_row_follows_the_grammar(mine, theirs, ids, lead, capacity, late):
     chosen = chosen_with(ids, lead_chunks=lead, text_tokens_per_chunk=capacity, on_lag=late)
-    grammar = Grammar(151_646, controls_of(chosen.duplex))
+    grammar = Grammar(151_646, control_tokens_of(chosen.duplex))
     for row in rows_of(chosen, mine, theirs)[0]:
         assert list(steps_of(row, grammar, row["prompt_tokens"]))
 
 
 def allowed_by(grammar):
     """Return every step that can be reached from the start state."""
-    found, todo = set(), [(State.BEGUN, True)]
+    found, todo = set(), [(SpeakerState.INITIAL, True)]
     while todo:
         state, first = todo.pop()
-        for kind in Kind:
+        for kind in TokenKind:
             after = grammar.after(state, kind, first=first)
             if after is not None and (state, kind, first) not in found:
                 found.add((state, kind, first))
-                todo += [(after, True)] + [(after, False)] * (not first or kind > Kind.HOLD)
+                todo += [(after, True)] + [(after, False)] * (not first or kind > TokenKind.HOLD)
     return found
 
 
@@ -199,7 +199,7 @@ CONVERSATIONS = [
 def test_rows_use_everything_the_grammar_allows(used):
     ids = [token if use else None for use, token in zip(used, range(151_647, 151_651), strict=True)]
     chosen = chosen_with(ids, text_tokens_per_chunk=3)
-    grammar = Grammar(151_646, controls_of(chosen.duplex))
+    grammar = Grammar(151_646, control_tokens_of(chosen.duplex))
     seen = set()
     for mine, theirs in CONVERSATIONS:
         for row in rows_of(chosen, mine, theirs)[0]:
@@ -208,6 +208,6 @@ def test_rows_use_everything_the_grammar_allows(used):
 
 
 def test_unused_control_tokens_have_no_name():
-    assert Controls().names == {}
-    assert replace(Controls(), hold=5, stop=7).names == {5: "hold", 7: "stop"}
-    assert all(a < b for a, b in pairwise(sorted(Controls(1, 2, 3, 4).names)))
+    assert ControlTokens().names == {}
+    assert replace(ControlTokens(), hold=5, stop=7).names == {5: "hold", 7: "stop"}
+    assert all(a < b for a, b in pairwise(sorted(ControlTokens(1, 2, 3, 4).names)))

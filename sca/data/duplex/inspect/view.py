@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from sca.control_tokens import controls_of
+from sca.control_tokens import control_tokens_of
 from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.model.rows import PlacedToken
 from sca.data.duplex.storage.build_settings import settings_of
@@ -291,7 +291,7 @@ def _sides(
     rows: Sequence[RowRecord], first: int, tokenizer: TextTokenizer, reader: DatasetReader
 ) -> Iterator[SideView]:
     duplex = settings_of(reader.build_settings).duplex
-    names = controls_of(duplex).names
+    names = control_tokens_of(duplex).names
     by_side: dict[tuple[str, str], list[RowRecord]] = {}
     for row in rows:
         by_side.setdefault((row["listener"], row["speaker"]), []).append(row)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.control_tokens import controls_of
+from sca.control_tokens import control_tokens_of
 from sca.data.duplex.audio.stored_samples import chunked
 from sca.data.duplex.model.records import RowRecord, SegmentRecord, WordRecord
 from sca.data.duplex.storage.build_settings import read_settings, settings_of
@@ -110,7 +110,7 @@ class DuplexDataset:
         self.split = split
         self.grid: Grid = settings.grid
         self.placeholder: int = settings.duplex.audio_placeholder
-        self._control_names = controls_of(settings.duplex).names
+        self._control_names = control_tokens_of(settings.duplex).names
         self.not_text = frozenset({settings.duplex.silence_token_id, *self._control_names})
         self._rows: pa.Table | None = None
         self._sessions: OrderedDict[str, dict[str, StoredTrack]] = OrderedDict()

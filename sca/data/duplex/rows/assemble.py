@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.control_tokens import NO_CONTROLS, Controls
+from sca.control_tokens import NO_CONTROLS, ControlTokens
 from sca.data.duplex.model.labels import BACKCHANNEL, Label
 from sca.data.duplex.model.rows import DroppedSegment, PlacedToken, PlacedWord, Row, Segment
 from sca.data.duplex.model.units import Unit
@@ -54,7 +54,7 @@ class Layout:
     silence_id: int
     placeholder: int
     prompt_ids: tuple[int, ...]
-    controls: Controls = NO_CONTROLS
+    controls: ControlTokens = NO_CONTROLS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Derive the parameters of row building from the settings: the row layout and the window plan."""
 
 from sca.config import Settings
-from sca.control_tokens import controls_of
+from sca.control_tokens import control_tokens_of
 from sca.data.duplex.rows.assemble import Layout
 from sca.data.duplex.rows.windows import WindowPlan
 from sca.errors import ConfigError
@@ -30,7 +30,7 @@ def layout_of(settings: Settings, tokenizer: TextTokenizer) -> Layout:
         silence_id=duplex.silence_token_id,
         placeholder=duplex.audio_placeholder,
         prompt_ids=prompt_ids(settings, tokenizer),
-        controls=controls_of(duplex),
+        controls=control_tokens_of(duplex),
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sca.config import Settings
-from sca.control_tokens import Controls, controls_of
+from sca.control_tokens import ControlTokens, control_tokens_of
 from sca.data.duplex.rows.params import prompt_ids, window_plan
 from sca.data.duplex.rows.windows import WindowPlan
 from sca.tokenizer import TextTokenizer
@@ -46,7 +46,7 @@ class ProofContext:
     placeholder: int
     prompt_ids: tuple[int, ...]
     max_tokens: int
-    controls: Controls
+    controls: ControlTokens
     gap: int
     windows: WindowPlan
 
@@ -67,7 +67,7 @@ def proof_context(settings: Settings, tokenizer: TextTokenizer) -> ProofContext:
         placeholder=duplex.audio_placeholder,
         prompt_ids=prompt_ids(settings, tokenizer),
         max_tokens=duplex.max_tokens,
-        controls=controls_of(duplex),
+        controls=control_tokens_of(duplex),
         gap=seconds_to_samples(duplex.unit_gap_s, HEARD_HZ),
         windows=window_plan(settings, tokenizer),
     )

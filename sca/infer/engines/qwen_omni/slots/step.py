@@ -152,10 +152,10 @@ class ChunkStep:
                 logits = thinker.lm_head(last[:, -1])
                 token = logits.masked_fill(rules.barred(state, i), float("-inf")).argmax(-1, keepdim=True)
                 token = torch.where(over, silence, token)
-                over = over | rules.stands_alone(token)
+                over = over | rules.is_whole_answer(token)
                 state = rules.after(state, i, token)
             tokens.append(token)
-            alone = rules.stands_alone(tokens[0])
+            alone = rules.is_whole_answer(tokens[0])
             embeds = table(token)
             if shape.carry and i + 1 == shape.tokens:
                 told.append(embeds)

@@ -15,7 +15,7 @@ import numpy as np
 from sca.audio.mel import log_mel
 from sca.audio.pcm import INT16_MAX, pcm16_bytes
 from sca.config import DuplexConfig, QwenConfig
-from sca.control_tokens import Grammar, State, check_control_ids, controls_of
+from sca.control_tokens import Grammar, SpeakerState, check_control_ids, control_tokens_of
 from sca.errors import ConfigError
 from sca.infer.engine import EngineInfo, EngineSession, SessionConfig, StepGuard
 from sca.infer.engines.qwen_omni.streaming.context_window import ContextWindow
@@ -46,7 +46,7 @@ class QwenOmni:
         self.info = EngineInfo("qwen-omni", f"Qwen3-Omni, {qwen.model_id} on {self.device}", device=str(self.device))
         thinker = model.config.thinker_config
         vocab = thinker.text_config.vocab_size
-        controls = controls_of(duplex)
+        controls = control_tokens_of(duplex)
         named = {self.silence: "silence_token_id"} | {token: f"{name}_id" for token, name in controls.names.items()}
         # 151675 in the released model; the class default is 151646, the silence token.
         marks = {thinker.audio_token_id, thinker.image_token_id, thinker.video_token_id}
@@ -152,7 +152,7 @@ class QwenSession:
         self._in_turn, self._silent_chunks = False, 0
         self._pending: list[int] = []
         self._warned_of_budget = self._warned_of_positions = False
-        self._state = State.BEGUN
+        self._state = SpeakerState.INITIAL
         with torch.inference_mode():
             self._begin_thinking()
             self._begin_voice()
@@ -227,7 +227,7 @@ class QwenSession:
         """Where there is a stop token, only it says so, as long before the last sound as training rows place it."""
         if self._engine.grammar.controls.stop is None:
             return self._silent_chunks >= _TURN_ENDS_AFTER
-        return self._state is State.LISTENS and self._silent_chunks >= self._engine.lead_chunks
+        return self._state is SpeakerState.LISTENING and self._silent_chunks >= self._engine.lead_chunks
 
     def _warnings(self) -> Iterator[str]:
         """Each once: that remembering nears its end, and, every time anew, that positions do."""
@@ -273,7 +273,7 @@ class QwenSession:
         logits, _ = self._thinker.push(audio)
         tokens: list[int] = []
         told = []
-        while not tokens or (not engine.grammar.stands_alone(tokens[0]) and len(tokens) < capacity):
+        while not tokens or (not engine.grammar.is_whole_answer(tokens[0]) and len(tokens) < capacity):
             more = [engine.silence] * (capacity - len(tokens))
             if len(tokens) < engine.qwen.max_new_tokens and engine.silence not in tokens:
                 barred = rules.barred(state, len(tokens))

@@ -1,6 +1,6 @@
 """What may be chosen at each place of an answer, as tensors: a `Grammar` for many sessions at once, which no host has to look at.
 
-state   int64 (b, 1)   `State` of the grammar
+state   int64 (b, 1)   `SpeakerState` of the grammar
 place   0 for the first token of an answer, anything else after it
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sca.control_tokens import Grammar, Kind, State
+from sca.control_tokens import Grammar, SpeakerState, TokenKind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,10 +23,13 @@ class Rules:
         import torch
 
         self.grammar, device = grammar, never.device
-        self._kinds = torch.full(never.shape, int(Kind.TEXT), device=device)
+        self._kinds = torch.full(never.shape, int(TokenKind.TEXT), device=device)
         for token in grammar.not_text:
             self._kinds[token] = int(grammar.kind(token))
-        after = [[[grammar.after(s, kind, first=first) for kind in Kind] for first in (True, False)] for s in State]
+        after = [
+            [[grammar.after(s, kind, first=first) for kind in TokenKind] for first in (True, False)]
+            for s in SpeakerState
+        ]
         self._after = torch.tensor(
             [[[s if then is None else then for then in row] for row in rows] for s, rows in enumerate(after)]
         )
@@ -42,10 +45,10 @@ class Rules:
         """The state after a token `(b, 1)` that may be chosen."""
         return self._after[:, int(place > 0)][state, self._kinds[token]]
 
-    def stands_alone(self, token: Tensor) -> Tensor:
+    def is_whole_answer(self, token: Tensor) -> Tensor:
         """Whether an answer that begins with it is over, bool `(b, 1)`."""
-        return self._kinds[token] <= int(Kind.HOLD)
+        return self._kinds[token] <= int(TokenKind.HOLD)
 
     def is_text(self, token: Tensor) -> Tensor:
         """Bool, as `token`."""
-        return self._kinds[token] == int(Kind.TEXT)
+        return self._kinds[token] == int(TokenKind.TEXT)
