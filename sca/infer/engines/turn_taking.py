@@ -28,9 +28,9 @@ def turn_detector_factory(settings: Settings) -> "Callable[[], ModelTurnDetector
     if live.turn_model is None:
         return None
     # Imported on use: a model needs onnxruntime or an HTTP client, and silence needs neither.
-    from sca.infer.turn.detector import gates
+    from sca.infer.turn.detector import detector_factory
 
-    return gates(settings.turn, live.turn_model, onset=live.vad_onset, offset=live.vad_offset)
+    return detector_factory(settings.turn, live.turn_model, onset=live.vad_onset, offset=live.vad_offset)
 
 
 class SilenceTurnDetector:

@@ -1,1 +1,1 @@
-"""Has the speaker finished? Models that answer, how they are run many at a time, and the policy that asks them."""
+"""End-of-turn detection: has the speaker finished? Models, a server for them, a client, and a policy that queries them."""

@@ -1,8 +1,7 @@
-"""A turn model as the judge of turns in a loop: told of sound and of speech in it, it says when a turn is over.
+"""A turn detector that queries an end-of-turn model.
 
-Has the face of the parrot's `TurnDetector` (`push`, `run`, `reset`), and `hear`, which has to get the sound first; so a loop can
-take the one for the other. Synchronous: the model is asked inside `push`, which takes as long as it does. Time is samples heard,
-so a file gives the same decisions however fast it goes through.
+It has the interface of the parrot's `TurnDetector` (`push`, `run`, `reset`) and `hear`, which must get the audio before `push`.
+Synchronous: the model runs inside `push`. Time is counted in samples, so a file gives the same decisions at any speed.
 """
 
 import logging
@@ -11,34 +10,41 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sca.audio.vad import FRAME_SAMPLES
 from sca.config import TurnConfig
 from sca.errors import UpstreamError
 from sca.infer.turn.client import TurnClient
-from sca.infer.turn.policy import Ask, Decision, ThresholdSchedule, TurnPolicy
-from sca.infer.turn.predictor import LocalJudge, ServerJudge, TurnPredictor
+from sca.infer.turn.policy import Decision, Query, ThresholdSchedule, TurnPolicy
+from sca.infer.turn.predictor import LocalPredictor, RemotePredictor, TurnPredictor
 from sca.units import HEARD_HZ
 
-__all__ = ["WINDOW_SAMPLES", "Asked", "ModelTurnDetector", "gates"]
+__all__ = ["WINDOW_SAMPLES", "ModelTurnDetector", "QueryResult", "detector_factory"]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 WINDOW_SAMPLES = 16 * HEARD_HZ
-"""The most that any model hears."""
+"""The longest input of any model."""
 
 _LIVE_TIMEOUT_S = 0.3
-"""Later than this an answer is of no use to a conversation, and silence decides."""
+"""How long a server may take in a conversation; after that the silence decides."""
 
 _LEAD_SAMPLES = HEARD_HZ // 2
-"""Sound before what the VAD calls speech that belongs to a turn; pipecat sends as much."""
+"""Audio before the speech that the VAD detects, passed to the model. pipecat passes as much."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """The judge was asked. at: when, in samples at 16 kHz.   silence: since when, 0 during speech.   threshold: what was enough.
+class QueryResult:
+    """A query of the model.
 
-    turn: counted from 0.   probability: None when it could not answer; then failure says why.
+    Attributes:
+        at: The time, in samples at 16 kHz.
+        silence: How long the silence had lasted; 0 during speech.
+        threshold: The probability above which the turn is over.
+        turn: The number of the turn, from 0.
+        probability: The probability; None if the model failed.
+        failure: Why it failed.
     """
 
     at: int
@@ -50,126 +56,154 @@ class Asked:
 
     @property
     def finished(self) -> bool:
-        """Whether that ended the turn."""
+        """Whether the query ended the turn."""
         return self.silence > 0 and self.probability is not None and self.probability > self.threshold
 
 
 class ModelTurnDetector:
-    """See the module.
+    """Detects turns in a stream of audio and VAD probabilities.
 
-    onset, offset: speech begins at a VAD probability of onset and ends below offset.   tell: hears of every question.
-    every: also ask during speech whenever so many samples have passed, for who wants to watch; it decides nothing.
-    lenient: a server that fails is told about and left out, and silence ends the turn; else `push` raises what the judge raises.
-
-    run: frames of the piece of speech that is going on, 0 in silence.   failures: questions without an answer.
+    Attributes:
+        run: The length of the current speech in frames; 0 in silence.
+        failures: How many queries failed.
+        last: The decision that ended the last turn.
     """
 
     def __init__(
         self,
-        judge: TurnPredictor,
-        patience: ThresholdSchedule,
+        predictor: TurnPredictor,
+        schedule: ThresholdSchedule,
         *,
         onset: float = 0.5,
         offset: float = 0.35,
-        tell: Callable[[Asked], None] = lambda asked: None,
-        every: int | None = None,
+        on_query: Callable[[QueryResult], None] = lambda result: None,
+        query_interval: int | None = None,
         lenient: bool = True,
     ) -> None:
-        self._judge, self._patience = judge, patience
+        """Create a detector.
+
+        Args:
+            predictor: The model.
+            schedule: When it is queried.
+            onset: The VAD probability at which speech starts.
+            offset: The VAD probability below which speech ends.
+            on_query: Called with the result of every query.
+            query_interval: Also query during speech, every so many samples. This does not end turns.
+            lenient: Whether a server that fails is logged and the silence decides. If not, `push` raises its error.
+        """
+        self._predictor, self._schedule = predictor, schedule
         self._onset, self._offset = onset, offset
-        self._tell, self._every, self._lenient = tell, every, lenient
+        self._on_query, self._query_interval, self._lenient = on_query, query_interval, lenient
         self.failures = 0
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything heard; the next sample is the first."""
-        self._policy = TurnPolicy(self._patience)
-        self._tape: deque[np.ndarray] = deque()
-        self._taped_from = self._taped_until = 0
-        self._start: int | None = None
-        self._asked_at = 0
+        """Start a new stream."""
+        self._policy = TurnPolicy(self._schedule)
+        self._audio: deque[NDArray[np.float32]] = deque()
+        self._audio_start = self._audio_end = 0
+        self._turn_start: int | None = None
+        self._last_query_at = 0
         self._turns = self.run = 0
         self.last: Decision | None = None
 
-    def hear(self, samples: np.ndarray) -> None:
-        """Take float32 `(n,)` at 16 kHz: the sound that the frames pushed next are about, at most a second ahead of them."""
-        self._tape.append(samples)
-        self._taped_until += len(samples)
+    def hear(self, samples: NDArray[np.float32]) -> None:
+        """Add the audio of the frames that are pushed next, at most a second ahead of them.
+
+        Args:
+            samples: Float32 `(n,)` at 16 kHz.
+        """
+        self._audio.append(samples)
+        self._audio_end += len(samples)
         keep = WINDOW_SAMPLES + HEARD_HZ
-        while self._taped_until - self._taped_from - len(self._tape[0]) >= keep:
-            self._taped_from += len(self._tape.popleft())
+        while self._audio_end - self._audio_start - len(self._audio[0]) >= keep:
+            self._audio_start += len(self._audio.popleft())
 
     def push(self, probability: float) -> tuple[int, int] | None:
-        """Take the speech probability of the next frame; returns a turn that is over with it, as (first frame, last frame + 1)."""
+        """Process a frame of audio.
+
+        Args:
+            probability: The VAD probability of the frame.
+
+        Returns:
+            The turn that is over after the frame, as (first frame, last frame + 1), or None.
+        """
         decision = self.decide(probability)
         if decision is None:
             return None
-        return decision.spoke_from // FRAME_SAMPLES, decision.spoke_until // FRAME_SAMPLES
+        return decision.speech_start // FRAME_SAMPLES, decision.speech_end // FRAME_SAMPLES
 
     def decide(self, probability: float) -> Decision | None:
-        """`push` with all that is known about the turn that is over."""
+        """Process a frame like `push`, and return the whole decision."""
         speech = probability >= (self._offset if self.run else self._onset)
         self.run = self.run + 1 if speech else 0
-        due = self._policy.heard(FRAME_SAMPLES, speech=speech)
+        outcome = self._policy.advance(FRAME_SAMPLES, speech=speech)
         now = self._policy.now
-        if self._policy.silence is None and not isinstance(due, Decision):
-            self._start = None  # silence, or a cough that was forgotten
-        elif self._start is None:
-            self._start = self._asked_at = now - FRAME_SAMPLES
-        if isinstance(due, Ask):
-            due = self._policy.answered(due, self._ask(due.at, due.silence, due.threshold))
-        elif speech and self._every is not None and now - self._asked_at >= self._every:
-            self._ask(now, 0, self._patience.asks[0][1])
-        if due is not None:
-            self._start, self.last = None, due
+        if self._policy.silence is None and not isinstance(outcome, Decision):
+            self._turn_start = None  # silence, or speech that was too short
+        elif self._turn_start is None:
+            self._turn_start = self._last_query_at = now - FRAME_SAMPLES
+        if isinstance(outcome, Query):
+            outcome = self._policy.resolve(outcome, self._query(outcome.at, outcome.silence, outcome.threshold))
+        elif speech and self._query_interval is not None and now - self._last_query_at >= self._query_interval:
+            self._query(now, 0, self._schedule.queries[0][1])
+        if outcome is not None:
+            self._turn_start, self.last = None, outcome
             self._turns += 1
-        return due
+        return outcome
 
     @property
     def max_silence(self) -> int:
-        """The longest that silence lasts in a turn, in samples."""
-        return self._patience.max_silence
+        """The longest silence within a turn, in samples."""
+        return self._schedule.max_silence
 
     @property
     def open_since(self) -> int | None:
-        """Where the turn that is not over began; None when there is none."""
-        return self._start
+        """Where the current turn started; None between turns."""
+        return self._turn_start
 
-    def _ask(self, at: int, silence: int, threshold: float) -> float | None:
-        self._asked_at = at
+    def _query(self, at: int, silence: int, threshold: float) -> float | None:
+        self._last_query_at = at
         probability = failure = None
         try:
-            probability = self._judge.ask(self._said(at)).probability
+            probability = self._predictor.predict(self._turn_audio(at)).probability
         except UpstreamError as error:
             if not self._lenient:
                 raise
             self.failures += 1
             failure = error.message
-            _log.warning("turn model: %s; silence ends the turn", error)
-        self._tell(Asked(at, silence, threshold, self._turns, probability, failure))
+            logger.warning("turn model: %s; silence ends the turn", error)
+        self._on_query(QueryResult(at, silence, threshold, self._turns, probability, failure))
         return probability
 
-    def _said(self, until: int) -> np.ndarray:
-        """The turn so far and a little before, of which the end counts."""
-        assert self._start is not None
-        start = max(self._start - _LEAD_SAMPLES, until - WINDOW_SAMPLES, self._taped_from)
-        heard = np.concatenate(self._tape) if self._tape else np.zeros(0, np.float32)
-        return heard[start - self._taped_from : until - self._taped_from]
+    def _turn_audio(self, end: int) -> NDArray[np.float32]:
+        """Return the audio of the turn up to `end`, and a little before it."""
+        assert self._turn_start is not None
+        start = max(self._turn_start - _LEAD_SAMPLES, end - WINDOW_SAMPLES, self._audio_start)
+        audio = np.concatenate(self._audio) if self._audio else np.zeros(0, np.float32)
+        return audio[start - self._audio_start : end - self._audio_start]
 
 
-def gates(
+def detector_factory(
     turn: TurnConfig, turn_model: str = "auto", *, onset: float = 0.5, offset: float = 0.35
 ) -> Callable[[], ModelTurnDetector]:
-    """What makes a gate for each session of a loop; they share the judge.
+    """Return a function that creates the detector of a session. All detectors share one predictor.
 
-    turn_model: `auto` is the model that `turn` names, http(s)://… a server, anything else a model instead of that one.
-    Raises what finding and loading the model raises, `UsageError` for an address that is none.
+    Args:
+        turn: The settings.
+        turn_model: `auto` for the model of the settings, the URL of a server, or another model.
+        onset: See `ModelTurnDetector`.
+        offset: See `ModelTurnDetector`.
+
+    Raises:
+        UsageError: The URL is not valid.
+        ScaError: The model was not found or could not be loaded.
     """
-    judge: TurnPredictor
+    predictor: TurnPredictor
     if turn_model.startswith(("http://", "https://")):
         key = turn.auth_key.get_secret_value() if turn.auth_key is not None else None
-        judge = ServerJudge(TurnClient(turn_model, key, _LIVE_TIMEOUT_S))
+        predictor = RemotePredictor(TurnClient(turn_model, key, _LIVE_TIMEOUT_S))
     else:
-        judge = LocalJudge(turn if turn_model == "auto" else turn.model_copy(update={"model_id": turn_model}))
-    patience = ThresholdSchedule.of(turn)
-    return lambda: ModelTurnDetector(judge, patience, onset=onset, offset=offset)
+        predictor = LocalPredictor(turn if turn_model == "auto" else turn.model_copy(update={"model_id": turn_model}))
+    schedule = ThresholdSchedule.from_config(turn)
+    return lambda: ModelTurnDetector(predictor, schedule, onset=onset, offset=offset)

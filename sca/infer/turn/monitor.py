@@ -1,100 +1,137 @@
-"""Watch a speaker: where the VAD hears speech, how likely a turn is over, and when it is called over.
+"""Monitors a speaker: the model's probability at every pause, and the turns.
 
-Synchronous and in samples, so that a file gives the same answers in every run; the microphone is the same with a thread between.
+Synchronous and counted in samples, so that a file gives the same result in every run. With a microphone the models run in a
+thread.
 """
 
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sca.audio.decode import BlockReader
 from sca.audio.resample import StreamResampler
 from sca.audio.vad import SileroVad
 from sca.infer.device_worker import DeviceWorker
 from sca.infer.interfaces import AudioSource
-from sca.infer.turn.detector import Asked, ModelTurnDetector
+from sca.infer.turn.detector import ModelTurnDetector, QueryResult
 from sca.infer.turn.policy import Decision, ThresholdSchedule
 from sca.infer.turn.predictor import TurnPredictor
 from sca.units import HEARD_HZ
 
-__all__ = ["Event", "TurnMonitor", "document", "watch_file", "watch_source"]
+__all__ = ["TurnEvent", "TurnMonitor", "event_document", "monitor_file", "monitor_source"]
 
-Event = Asked | Decision
+TurnEvent = QueryResult | Decision
+
+_WAIT_S = 1.0
 
 
 class TurnMonitor:
-    """Push float32 `(n,)` at 16 kHz of any n, get what happened. See `ModelTurnDetector` for every and lenient."""
+    """Finds the turns in a stream of audio.
+
+    Attributes:
+        samples: How many samples were pushed.
+        turns: How many turns are over.
+    """
 
     def __init__(
         self,
-        judge: TurnPredictor,
-        patience: ThresholdSchedule,
+        predictor: TurnPredictor,
+        schedule: ThresholdSchedule,
         vad: SileroVad,
         *,
-        every: int | None = None,
+        query_interval: int | None = None,
         lenient: bool = False,
     ) -> None:
-        self._events: list[Event] = []
-        self._vad = vad.stream()
-        self._gate = ModelTurnDetector(judge, patience, tell=self._events.append, every=every, lenient=lenient)
-        self.heard = self.turns = 0
+        """Create a monitor.
 
-    def push(self, samples: np.ndarray) -> list[Event]:
-        """Hear more; returns the questions it led to, and the turns that are over with it."""
+        Args:
+            predictor: The model.
+            schedule: When it is queried.
+            vad: The VAD model.
+            query_interval: See `ModelTurnDetector`.
+            lenient: See `ModelTurnDetector`.
+        """
+        self._events: list[TurnEvent] = []
+        self._vad = vad.stream()
+        self._detector = ModelTurnDetector(
+            predictor, schedule, on_query=self._events.append, query_interval=query_interval, lenient=lenient
+        )
+        self.samples = self.turns = 0
+
+    def push(self, samples: NDArray[np.float32]) -> list[TurnEvent]:
+        """Process more audio.
+
+        Args:
+            samples: Float32 `(n,)` at 16 kHz, of any length.
+
+        Returns:
+            The queries, and the turns that are over.
+        """
         for start in range(0, len(samples), HEARD_HZ):
-            self._hear(samples[start : start + HEARD_HZ])
+            self._push_second(samples[start : start + HEARD_HZ])
         events = self._events[:]
         self._events.clear()
         return events
 
-    def _hear(self, samples: np.ndarray) -> None:
-        self._gate.hear(samples)
-        self.heard += len(samples)
+    def _push_second(self, samples: NDArray[np.float32]) -> None:
+        self._detector.hear(samples)
+        self.samples += len(samples)
         for probability in self._vad.push(samples).tolist():
-            decision = self._gate.decide(probability)
+            decision = self._detector.decide(probability)
             if decision is not None:
                 self.turns += 1
                 self._events.append(decision)
 
-    def summary(self) -> dict[str, Any]:
-        """How it ended, for JSON."""
-        since = self._gate.open_since
+    def summary(self) -> dict[str, object]:
+        """Return the summary for JSON."""
+        start = self._detector.open_since
         return {
             "type": "end",
-            "heard_s": _seconds(self.heard),
+            "heard_s": _seconds(self.samples),
             "turns": self.turns,
-            "open_since_s": None if since is None else _seconds(since),
-            "failures": self._gate.failures,
+            "open_since_s": None if start is None else _seconds(start),
+            "failures": self._detector.failures,
         }
 
 
-def watch_file(path: Path, watch: TurnMonitor) -> Iterator[Event]:
-    """Let it hear a sound file of any format, as fast as it can. Raises `InputError` for one that cannot be read."""
+def monitor_file(path: Path, monitor: TurnMonitor) -> Iterator[TurnEvent]:
+    """Process an audio file of any format as fast as possible, and yield the events.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
     with BlockReader(path) as reader:
         resampler = StreamResampler(reader.info.rate_hz, HEARD_HZ)
         for block in reader:
-            yield from watch.push(resampler.push(block))
-        yield from watch.push(resampler.flush())
+            yield from monitor.push(resampler.push(block))
+        yield from monitor.push(resampler.flush())
 
 
-async def watch_source(
-    source: AudioSource, watch: TurnMonitor, worker: DeviceWorker, tell: Callable[[Event], None]
+async def monitor_source(
+    source: AudioSource, monitor: TurnMonitor, worker: DeviceWorker, on_event: Callable[[TurnEvent], None]
 ) -> None:
-    """Let it hear a microphone until that ends or this is cancelled. The models run in `worker`, `tell` here."""
+    """Process a live source until it ends or the task is cancelled.
+
+    Args:
+        source: The source.
+        monitor: The monitor.
+        worker: Runs the models.
+        on_event: Called on the event loop.
+    """
     async for block in source.blocks():
-        async with worker.job(partial(watch.push, block.samples)) as job:
-            while not await job.wait(1.0):
+        async with worker.job(partial(monitor.push, block.samples)) as job:
+            while not await job.wait(_WAIT_S):
                 pass
             for event in job.result():
-                tell(event)
+                on_event(event)
 
 
-def document(event: Event) -> dict[str, Any]:
-    """An event for JSON, times in seconds since the sound began."""
-    if isinstance(event, Asked):
+def event_document(event: TurnEvent) -> dict[str, object]:
+    """Return an event for JSON, with times in seconds since the audio started."""
+    if isinstance(event, QueryResult):
         return {
             "type": "asked",
             "at_s": _seconds(event.at),
@@ -109,9 +146,9 @@ def document(event: Event) -> dict[str, Any]:
         "type": "over",
         "at_s": _seconds(event.at),
         "turn": event.turn,
-        "from_s": _seconds(event.spoke_from),
-        "until_s": _seconds(event.spoke_until),
-        "delay_s": _seconds(event.at - event.spoke_until),
+        "from_s": _seconds(event.speech_start),
+        "until_s": _seconds(event.speech_end),
+        "delay_s": _seconds(event.at - event.speech_end),
         "reason": event.reason,
         "probability": event.probability,
     }

@@ -1,64 +1,86 @@
-"""Who is asked whether the speaker has finished: a model in this process, or a server. One call for both.
+"""End-of-turn predictors: a model in this process or a remote server, with one interface.
 
-A judge has no policy: it says how likely it is now. When to ask, and what follows, is the business of `sca.infer.turn.policy`.
+A predictor only returns a probability. When to query it, and what follows, is decided by `sca.infer.turn.policy`.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
 
 from sca.config import TurnConfig
 from sca.infer.turn.client import TurnClient
 from sca.infer.turn.models.weights import Weights, find_weights
 from sca.units import HEARD_HZ, seconds_to_samples
 
-__all__ = ["LocalJudge", "ServerJudge", "TurnPrediction", "TurnPredictor", "open_judge"]
+__all__ = ["LocalPredictor", "RemotePredictor", "TurnPrediction", "TurnPredictor", "open_predictor"]
 
 
 @dataclass(frozen=True, slots=True)
 class TurnPrediction:
-    """How likely the speaker has finished, and whether that is enough."""
+    """A prediction.
+
+    Attributes:
+        probability: The probability that the speaker has finished.
+        finished: Whether the probability is above the threshold.
+    """
 
     probability: float
     finished: bool
 
-    def document(self) -> dict[str, Any]:
-        """For JSON."""
+    def document(self) -> dict[str, object]:
+        """Return the prediction for JSON."""
         return {"finished": self.finished, "probability": self.probability}
 
 
 class TurnPredictor(Protocol):
-    """Knows how likely it is that the speaker has finished.   name: who that is, for people."""
+    """Predicts whether a speaker has finished."""
 
     @property
     def name(self) -> str:
-        """See above."""
+        """The name of the model or the URL of the server, for display."""
         ...
 
-    def ask(self, samples: np.ndarray, threshold: float | None = None) -> TurnPrediction:
-        """Judge float32 `(n,)` at 16 kHz, of which the end counts. threshold: instead of the judge's own."""
+    def predict(self, samples: NDArray[np.float32], threshold: float | None = None) -> TurnPrediction:
+        """Predict whether the speaker has finished at the end of `samples`.
+
+        Args:
+            samples: Float32 `(n,)` at 16 kHz. A model uses its last seconds.
+            threshold: Overrides the predictor's own threshold.
+        """
         ...
 
 
-class LocalJudge:
-    """A model in this process. Raises what finding and loading it raises."""
+class LocalPredictor(TurnPredictor):
+    """A model in this process.
+
+    Raises:
+        ScaError: The model was not found or could not be loaded.
+    """
 
     def __init__(self, turn: TurnConfig) -> None:
         weights = find_weights(turn.model_id, turn.revision)
-        self.name = weights.name
-        self._model = _load(weights, turn)
+        self._name = weights.name
+        self._model = _load_model(weights, turn)
         self._threshold = turn.threshold
-        self._window = None if turn.max_secs is None else seconds_to_samples(turn.max_secs, HEARD_HZ)
+        self._max_samples = None if turn.max_secs is None else seconds_to_samples(turn.max_secs, HEARD_HZ)
 
-    def ask(self, samples: np.ndarray, threshold: float | None = None) -> TurnPrediction:
-        """See `TurnPredictor`."""
-        probability: float = self._model(samples if self._window is None else samples[-self._window :])
+    @property
+    @override
+    def name(self) -> str:
+        return self._name
+
+    @override
+    def predict(self, samples: NDArray[np.float32], threshold: float | None = None) -> TurnPrediction:
+        probability = self._model(samples if self._max_samples is None else samples[-self._max_samples :])
         return TurnPrediction(probability, probability > (self._threshold if threshold is None else threshold))
 
 
-def _load(weights: Weights, turn: TurnConfig) -> Any:
+def _load_model(weights: Weights, turn: TurnConfig) -> Callable[[NDArray[np.float32]], float]:
     if weights.version == "v3":
         from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
 
@@ -68,27 +90,38 @@ def _load(weights: Weights, turn: TurnConfig) -> Any:
     return SmartTurnV2.load(weights.path, device=turn.device, dtype=turn.dtype)
 
 
-class ServerJudge:
-    """A server. Raises what `TurnClient.ask` raises."""
+class RemotePredictor(TurnPredictor):
+    """A turn server. `predict` raises what `TurnClient.predict` raises."""
 
     def __init__(self, client: TurnClient) -> None:
-        self.name = client.url
         self._client = client
 
-    def ask(self, samples: np.ndarray, threshold: float | None = None) -> TurnPrediction:
-        """See `TurnPredictor`."""
-        answer = self._client.ask(samples, threshold=threshold)
-        return TurnPrediction(answer.probability, answer.finished)
+    @property
+    @override
+    def name(self) -> str:
+        return self._client.url
+
+    @override
+    def predict(self, samples: NDArray[np.float32], threshold: float | None = None) -> TurnPrediction:
+        response = self._client.predict(samples, threshold=threshold)
+        return TurnPrediction(response.probability, response.finished)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._client.close()
 
 
-def open_judge(
+def open_predictor(
     turn: TurnConfig, url: str | None = None, auth_key: str | None = None, timeout_s: float = 3.0
 ) -> AbstractContextManager[TurnPredictor]:
-    """The server at `url`, or without one the model that the settings name; for the length of a block."""
+    """Return a context with a predictor.
+
+    Args:
+        turn: The settings, which name the model.
+        url: The address of a server to use instead of a local model.
+        auth_key: The key of the server.
+        timeout_s: How long the server may take.
+    """
     if url is None:
-        return nullcontext(LocalJudge(turn))
-    return closing(ServerJudge(TurnClient(url, auth_key, timeout_s)))
+        return nullcontext(LocalPredictor(turn))
+    return closing(RemotePredictor(TurnClient(url, auth_key, timeout_s)))

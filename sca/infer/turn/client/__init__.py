@@ -3,17 +3,17 @@
 `PipecatTurnAnalyzer` is imported on first use, because it needs pipecat.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sca.infer.turn.client.http import TurnAnswer, TurnClient, TurnTimeoutError, encode
+from sca.infer.turn.client.http import TurnClient, TurnResponse, TurnTimeoutError, encode
 
 if TYPE_CHECKING:
     from sca.infer.turn.client.pipecat import PipecatTurnAnalyzer
 
-__all__ = ["PipecatTurnAnalyzer", "TurnAnswer", "TurnClient", "TurnTimeoutError", "encode"]
+__all__ = ["PipecatTurnAnalyzer", "TurnClient", "TurnResponse", "TurnTimeoutError", "encode"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "PipecatTurnAnalyzer":
         from sca.infer.turn.client.pipecat import PipecatTurnAnalyzer
 

@@ -1,42 +1,46 @@
-"""Ask a turn server whether the speaker has finished: the known wire format over HTTP, from any thread.
+"""A client of the turn server.
 
-Written on the standard library's HTTP client, so that it needs no extra. Knows no model, no settings and no files.
-
-    a failure                                    what it raises          exit code
-    nobody listens, the connection breaks        UpstreamError           6
-    no answer in time                            TurnTimeoutError        6
-    401: the key is missing or wrong             ConfigError             3
-    400, 413, 415, 422: the sound will not do    InputError              5
-    503 and every other status, no turn answer   UpstreamError           6
+    a failure                                              exception         exit code
+    connection refused or broken                           UpstreamError     6
+    no response in time                                    TurnTimeoutError  6
+    401, 403: the key is missing or wrong                  ConfigError       3
+    400, 413, 415, 422: the audio is not accepted          InputError        5
+    any other status, or a response that is not a turn     UpstreamError     6
+    response
 """
 
-import http.client
 import io
 import json
+import ssl
 import threading
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlsplit
 
+import httpx
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sca.errors import ConfigError, InputError, ScaError, UpstreamError, UsageError
 from sca.units import HEARD_HZ
 
-__all__ = ["TurnAnswer", "TurnClient", "TurnTimeoutError", "encode"]
+__all__ = ["TurnClient", "TurnResponse", "TurnTimeoutError", "encode"]
 
-_ANSWER_BYTES = 1 << 20
-"""More than this is no turn answer, and is not read."""
+_MAX_RESPONSE_BYTES = 1 << 20
+_MAX_SHOWN_CHARACTERS = 200
+_PHASES = ("connect", "write", "read", "pool")
 
 
 class TurnTimeoutError(UpstreamError):
-    """The turn server took longer than it was given."""
+    """The turn server did not respond in time."""
 
 
-class TurnTimes(BaseModel):
-    """What a server says of its own time, in seconds; not every server does."""
+class TurnTimings(BaseModel):
+    """The durations that a server reports, in seconds. Not every server does."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
@@ -44,26 +48,36 @@ class TurnTimes(BaseModel):
     total_time: float | None = None
 
 
-class TurnAnswer(BaseModel):
-    """A server's answer. Other servers of this wire format send more; it is ignored.
+class TurnResponse(BaseModel):
+    """The response of a server. Additional fields of other servers are ignored.
 
-    prediction: 1 when the speaker has finished.   probability: of that, 0 to 1.
+    Attributes:
+        prediction: 1 if the speaker has finished, else 0.
+        probability: The probability that the speaker has finished.
+        metrics: The durations.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
     prediction: int = Field(ge=0, le=1)
     probability: float = Field(ge=0, le=1)
-    metrics: TurnTimes = TurnTimes()
+    metrics: TurnTimings = TurnTimings()
 
     @property
     def finished(self) -> bool:
-        """The same as a truth value."""
+        """Whether the speaker has finished."""
         return self.prediction == 1
 
 
-def encode(samples: np.ndarray) -> bytes:
-    """The body of a request: `np.save` of little-endian float32 `(n,)`. Raises ValueError for another shape."""
+def encode(samples: NDArray[np.floating]) -> bytes:
+    """Return the body of a request: the bytes of `np.save` for little-endian float32.
+
+    Args:
+        samples: Float `(n,)`.
+
+    Raises:
+        ValueError: The samples have another shape.
+    """
     if samples.ndim != 1:
         raise ValueError(f"expected (n,), got {samples.shape}")
     buffer = io.BytesIO()
@@ -71,58 +85,80 @@ def encode(samples: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-class TurnClient:
-    """A server's address, and one connection to it that is kept open between questions.
+@dataclass(frozen=True, slots=True)
+class _HttpResponse:
+    status: int
+    reason: str
+    text: str
+    retry_after: str | None
 
-    Any thread may use it; they take turns, so a thread that must not wait for others has its own. `close` lets go of the
-    connection, and a later question makes a new one.
+
+class TurnClient:
+    """A client with one connection, which is kept open between requests.
+
+    Thread-safe: threads take turns, so a thread that must not wait for others needs its own client. After `close`, the next
+    request opens a new connection.
+
+    Attributes:
+        url: The address of the server.
     """
 
     def __init__(self, url: str, auth_key: str | None = None, timeout_s: float = 3.0) -> None:
-        """url: http(s)://host[:port], with or without /raw.   timeout_s: for a question as a whole.
+        """Create a client. It connects on the first request.
 
-        Raises `UsageError` for another address.
+        Args:
+            url: http(s)://host[:port], with or without /raw.
+            auth_key: The server's key.
+            timeout_s: How long a request may take as a whole.
+
+        Raises:
+            UsageError: The address is not valid.
+            ConfigError: The key cannot be sent in an HTTP header.
         """
-        self.url, self._host, self._path, tls = _address(url)
+        self.url = _parse_url(url)
         if auth_key and not auth_key.isprintable():
-            raise ConfigError("the key of the turn server holds characters that no HTTP header can")
-        self._headers: dict[str, str | bytes] = {"Authorization": f"Key {auth_key}".encode()} if auth_key else {}
+            raise ConfigError("the key of the turn server contains characters that are not allowed in an HTTP header")
+        self._headers = [(b"Accept-Encoding", b"identity")]
+        if auth_key:
+            self._headers.append((b"Authorization", f"Key {auth_key}".encode()))
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
-        kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
-        self._connection = kind(self._host, timeout=timeout_s)
+        self._http: httpx.Client | None = None
+        self._connected = False  # whether a connection is kept open
 
-    def ask(self, samples: np.ndarray, rate_hz: int = HEARD_HZ, threshold: float | None = None) -> TurnAnswer:
-        """Has the speaker of float32 mono `(n,)` finished? Raises as in the table above.
+    def predict(
+        self, samples: NDArray[np.floating], rate_hz: int = HEARD_HZ, threshold: float | None = None
+    ) -> TurnResponse:
+        """Return whether the speaker has finished. Raises the exceptions of the table above.
 
-        rate_hz: of the samples; the server resamples.   threshold: instead of the server's own.
+        Args:
+            samples: Mono `(n,)`.
+            rate_hz: The sample rate; the server resamples.
+            threshold: Overrides the server's threshold.
         """
-        headers = {"Content-Type": "application/octet-stream", "X-Sample-Rate": str(rate_hz)}
+        headers = [("Content-Type", "application/octet-stream"), ("X-Sample-Rate", str(rate_hz))]
         if threshold is not None:
-            headers["X-Threshold"] = repr(float(threshold))
+            headers.append(("X-Threshold", repr(float(threshold))))
         text = self._request("POST", "/raw", encode(samples), headers)
         try:
-            return TurnAnswer.model_validate_json(text)
+            return TurnResponse.model_validate_json(text)
         except ValidationError as error:
             raise UpstreamError(
-                f"{self.url} answered with something that is no turn answer: {_shortened(text)}",
+                f"the response of {self.url} is not a turn response: {_shorten(text)}",
                 hint="is this the address of a turn server?",
             ) from error
 
-    def probability(self, samples: np.ndarray) -> float:
-        """`ask` for who wants only the number, of float32 `(n,)` at 16 kHz."""
-        return self.ask(samples).probability
-
-    def get(self, path: str) -> Any:
-        """A JSON document of the server, such as /status. Raises as in the table above."""
+    def get(self, path: str) -> object:
+        """Return a JSON document of the server, such as /status. Raises the exceptions of the table above."""
         text = self._request("GET", path)
         try:
-            return json.loads(text)
+            document: object = json.loads(text)
         except ValueError as error:
-            raise UpstreamError(f"{self.url}{path} answered with something that is no JSON") from error
+            raise UpstreamError(f"the response of {self.url}{path} is not JSON") from error
+        return document
 
     def healthy(self) -> bool:
-        """Whether a turn server answers and says that it is well; never raises for one that does not."""
+        """Return whether a turn server responds and reports that it is healthy. Does not raise."""
         try:
             document = self.get("/health")
         except ScaError:
@@ -130,9 +166,9 @@ class TurnClient:
         return isinstance(document, dict) and document.get("ok") is True
 
     def close(self) -> None:
-        """Let go of the connection; waits for a question that is under way. Twice is fine."""
+        """Close the connection, after a request that is in progress. May be called more than once."""
         with self._lock:
-            self._connection.close()
+            self._disconnect()
 
     def __enter__(self) -> Self:
         return self
@@ -142,64 +178,98 @@ class TurnClient:
     ) -> None:
         self.close()
 
-    def _request(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> str:
+    def _disconnect(self) -> None:
+        if self._http is not None:
+            self._http.close()
+        self._http, self._connected = None, False
+
+    def _request(
+        self, method: str, path: str, body: bytes | None = None, headers: Sequence[tuple[str, str]] = ()
+    ) -> str:
         deadline_s = time.monotonic() + self._timeout_s
         with self._lock:
             try:
-                status, reason, text, retry_after = self._exchange(method, path, body, headers or {}, deadline_s)
-            except TimeoutError as error:
-                self._connection.close()
-                raise TurnTimeoutError(f"{self.url} did not answer within {self._timeout_s:g} s") from error
-            except (OSError, http.client.HTTPException) as error:
-                self._connection.close()
+                response = self._send_with_retry(method, path, body, headers, deadline_s)
+            except (TimeoutError, httpx.TimeoutException) as error:
+                self._disconnect()
+                raise TurnTimeoutError(f"{self.url} did not respond within {self._timeout_s:g} s") from error
+            except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+                self._disconnect()
                 raise UpstreamError(
-                    f"{self.url} cannot be asked: {_cause(error)}", hint="is it running? sca turn start starts one"
+                    f"cannot reach {self.url}: {_cause(error)}", hint="is it running? sca turn start starts one"
                 ) from error
-        if status != 200:
-            raise _refusal(self.url, status, _detail(text) or reason, retry_after)
-        return text
+        if response.status != 200:
+            raise _error_of(self.url, response)
+        return response.text
 
-    def _exchange(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline_s: float
-    ) -> tuple[int, str, str, str | None]:
-        """Send and receive. A kept connection that the server has closed meanwhile is made anew, once."""
-        kept = self._connection.sock is not None
+    def _send_with_retry(
+        self, method: str, path: str, body: bytes | None, headers: Sequence[tuple[str, str]], deadline_s: float
+    ) -> _HttpResponse:
+        """Send a request. If the server has closed the kept connection meanwhile, connect and send again, once."""
+        connected = self._connected
         try:
-            return self._once(method, path, body, headers, deadline_s)
-        except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
-            self._connection.close()
-            if not kept:
+            return self._send(method, path, body, headers, deadline_s)
+        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+            self._disconnect()
+            if not connected:
                 raise
-        return self._once(method, path, body, headers, deadline_s)
+        return self._send(method, path, body, headers, deadline_s)
 
-    def _once(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline_s: float
-    ) -> tuple[int, str, str, str | None]:
-        connection = self._connection
-        connection.timeout = left_s = _left(deadline_s)
-        if connection.sock is not None:
-            connection.sock.settimeout(left_s)
-        connection.request(method, self._path + path, body, {**self._headers, **headers})
-        if connection.sock is not None:
-            connection.sock.settimeout(_left(deadline_s))
-        response = connection.getresponse()
-        text = response.read(_ANSWER_BYTES).decode("utf-8", "replace")
-        if not response.isclosed():  # more than any answer has
-            connection.close()
-        return response.status, response.reason, text, response.headers.get("Retry-After")
+    def _send(
+        self, method: str, path: str, body: bytes | None, headers: Sequence[tuple[str, str]], deadline_s: float
+    ) -> _HttpResponse:
+        if self._http is None:
+            self._http = self._connect()
+        timeouts: dict[str, float] = {}
+
+        def update_timeouts(event: str, info: Mapping[str, object]) -> None:
+            # Called at the start of each phase of a request, whose timeout is the time left: httpx alone limits every
+            # phase by itself, not the request as a whole.
+            timeouts.update(dict.fromkeys(_PHASES, _left(deadline_s)))
+
+        update_timeouts("", {})
+        request = self._http.build_request(
+            method,
+            f"{self.url}{path}",
+            content=body,
+            headers=list(headers),
+            extensions={"timeout": timeouts, "trace": update_timeouts},
+        )
+        response = self._http.send(request, stream=True)
+        self._connected = True
+        text = bytearray()
+        try:
+            for chunk in response.iter_raw():
+                text += chunk
+                _left(deadline_s)
+                if len(text) > _MAX_RESPONSE_BYTES:
+                    break
+        finally:
+            response.close()
+        shown = bytes(text[:_MAX_RESPONSE_BYTES]).decode("utf-8", "replace")
+        return _HttpResponse(response.status_code, response.reason_phrase, shown, response.headers.get("Retry-After"))
+
+    def _connect(self) -> httpx.Client:
+        return httpx.Client(
+            headers=self._headers,
+            # The certificates of the system, not those of httpx.
+            verify=ssl.create_default_context() if self.url.startswith("https://") else False,
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None),
+            trust_env=False,  # no proxies: the server is on this machine or in its network
+        )
 
 
-def _address(url: str) -> tuple[str, str, str, bool]:
-    """An address as (itself without /raw, host and port, path before /raw, whether it is https)."""
+def _parse_url(url: str) -> str:
+    """Return an address with its scheme and without /raw."""
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, brackets that do not close
-        sound = False
-    if not sound or parts.query or parts.fragment or parts.username is not None:
-        raise UsageError(f"{url!r} is no address of a turn server", hint="such as http://127.0.0.1:8000")
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is not a number, or unbalanced brackets
+        valid = False
+    if not valid or parts.query or parts.fragment or parts.username is not None:
+        raise UsageError(f"{url!r} is not the address of a turn server", hint="such as http://127.0.0.1:8000")
     path = parts.path.rstrip("/").removesuffix("/raw")
-    return f"{parts.scheme}://{parts.netloc}{path}", parts.netloc, path, parts.scheme == "https"
+    return f"{parts.scheme}://{parts.netloc}{path}"
 
 
 def _left(deadline_s: float) -> float:
@@ -209,34 +279,40 @@ def _left(deadline_s: float) -> float:
     return left_s
 
 
-def _refusal(url: str, status: int, said: str, retry_after: str | None) -> ScaError:
-    message = f"{url} answered {status}: {_shortened(said)}"
-    match status:
+def _error_of(url: str, response: _HttpResponse) -> ScaError:
+    message = f"{url} answered {response.status}: {_shorten(_detail(response.text) or response.reason)}"
+    match response.status:
         case 401 | 403:
             return ConfigError(message, hint="give the server's key with --auth-key, or as SCA_TURN_AUTH_KEY")
         case 400 | 413 | 415 | 422:
             return InputError(message)
         case 503:
-            wait = f"try again in {retry_after} s" if retry_after else "try again in a moment"
+            wait = f"try again in {response.retry_after} s" if response.retry_after else "try again in a moment"
             return UpstreamError(message, hint=f"the server is full or not ready; {wait}")
     return UpstreamError(message)
 
 
 def _detail(text: str) -> str:
-    """What a refusal says: ours in error.what, FastAPI's in detail; the text itself when it is neither."""
+    """Return the message of an error response: `error.what` of our server, `detail` of FastAPI, else the whole text."""
     try:
         document = json.loads(text)
     except ValueError:
         return text
-    said = document.get("error", document.get("detail", text)) if isinstance(document, dict) else text
-    said = said.get("what", said) if isinstance(said, dict) else said
-    return said if isinstance(said, str) else json.dumps(said)
+    detail = document.get("error", document.get("detail", text)) if isinstance(document, dict) else text
+    detail = detail.get("what", detail) if isinstance(detail, dict) else detail
+    return detail if isinstance(detail, str) else json.dumps(detail)
 
 
 def _cause(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    """Return the system's message for a failed connection, which the exceptions of httpx have as their cause."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= 200 else f"{line[:200]}…"
+    return line if len(line) <= _MAX_SHOWN_CHARACTERS else f"{line[:_MAX_SHOWN_CHARACTERS]}…"

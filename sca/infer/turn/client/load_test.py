@@ -1,7 +1,4 @@
-"""Ask a turn server often, and tell how it did: a small load, for a look at a server, not for the last word on it.
-
-Also where the sound comes from that it, and others, are asked about.
-"""
+"""A small load test of a turn server, and the audio for it."""
 
 import threading
 import time
@@ -10,54 +7,68 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sca.audio.decode import BlockReader, read_audio
 from sca.audio.resample import StreamResampler
 from sca.errors import ConfigError, ScaError
-from sca.infer.turn.client.http import TurnAnswer, TurnClient
+from sca.infer.turn.client.http import TurnClient, TurnResponse
 from sca.resources import demo_corpus
-from sca.units import HEARD_HZ
+from sca.units import HEARD_HZ, seconds_to_samples
 
-__all__ = ["SAMPLE_S", "LoadResult", "end_of", "run_load", "shipped_speech"]
+__all__ = ["SAMPLE_S", "LoadTestResult", "last_seconds", "run_load_test", "shipped_speech"]
 
 SAMPLE_S = 8
-"""How much sound is asked about."""
+"""The duration of the audio in a request."""
 
 
-def end_of(path: Path, seconds: float = SAMPLE_S) -> np.ndarray:
-    """The last seconds of a sound file of any format, float32 `(n,)` at 16 kHz; memory does not grow with the file.
+def last_seconds(path: Path, seconds: float = SAMPLE_S) -> NDArray[np.float32]:
+    """Return the last seconds of an audio file of any format, in bounded memory.
 
-    Raises `InputError` like `sca.audio.decode.read`.
+    Args:
+        path: The file.
+        seconds: The duration.
+
+    Returns:
+        Float32 `(n,)` at 16 kHz.
+
+    Raises:
+        InputError: The file cannot be read.
     """
-    keep = round(seconds * HEARD_HZ)
-    held: deque[np.ndarray] = deque()
+    keep = seconds_to_samples(seconds, HEARD_HZ)
+    blocks: deque[NDArray[np.float32]] = deque()
     samples = 0
     with BlockReader(path) as reader:
-        # All of it is resampled: cut off anywhere, the end would be heard a fraction of a sample later.
+        # The whole file is resampled: starting elsewhere would shift the result by a fraction of a sample.
         resampler = StreamResampler(reader.info.rate_hz, HEARD_HZ)
         for block in chain(map(resampler.push, reader), map(StreamResampler.flush, [resampler])):
-            held.append(block)
+            blocks.append(block)
             samples += len(block)
-            while samples - len(held[0]) >= keep:
-                samples -= len(held.popleft())
-    end = np.concatenate(held)[-keep:]
+            while samples - len(blocks[0]) >= keep:
+                samples -= len(blocks.popleft())
+    end = np.concatenate(blocks)[-keep:]
     return np.clip(end, -1, 1, out=end)
 
 
-def shipped_speech() -> np.ndarray:
-    """Some seconds of the synthetic speaker that ships with sca, float32 `(n,)` at 16 kHz."""
+def shipped_speech() -> NDArray[np.float32]:
+    """Return 8 s of the synthetic speech in this package, float32 `(n,)` at 16 kHz."""
     with demo_corpus() as folder:
         return read_audio(folder / "WAV" / "D0001_S0001_0_G0001.flac", HEARD_HZ)[: SAMPLE_S * HEARD_HZ]
 
 
 @dataclass(slots=True)
-class LoadResult:
-    """What a load met.   latencies_s: of answered questions, in no order.   errors: the others, counted by what they said.
+class LoadTestResult:
+    """The result of a load test.
 
-    last: the latest answer.
+    Attributes:
+        concurrency: How many connections were used.
+        latencies_s: The duration of each successful request, in no particular order.
+        errors: How many requests failed, by message.
+        first_error: The first error.
+        wall_s: The duration of the test.
+        last: The latest response.
     """
 
     concurrency: int
@@ -65,77 +76,110 @@ class LoadResult:
     errors: Counter[str] = field(default_factory=Counter)
     first_error: ScaError | None = None
     wall_s: float = 0.0
-    last: TurnAnswer | None = None
+    last: TurnResponse | None = None
 
-    def document(self) -> dict[str, Any]:
-        """The result as JSON, times in ms."""
-        found = np.array(self.latencies_s) * 1000
-        percentiles = {
-            f"p{p}_ms": round(float(np.percentile(found, p)), 2) if len(found) else None for p in (50, 95, 99)
-        }
+    @property
+    def answered(self) -> int:
+        """How many requests succeeded."""
+        return len(self.latencies_s)
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent."""
+        return self.answered + self.errors.total()
+
+    def percentile_ms(self, percent: float) -> float | None:
+        """Return a percentile of the latencies; None if no request succeeded."""
+        if not self.latencies_s:
+            return None
+        return round(float(np.percentile(np.array(self.latencies_s) * 1000, percent)), 2)
+
+    def document(self) -> dict[str, object]:
+        """Return the result for JSON, with times in ms."""
         return {
-            "requests": len(found) + self.errors.total(),
-            "answered": len(found),
+            "requests": self.requests,
+            "answered": self.answered,
             "concurrency": self.concurrency,
-            **percentiles,
-            "max_ms": round(float(found.max()), 2) if len(found) else None,
-            "requests_per_s": round(len(found) / self.wall_s, 2) if self.wall_s else 0.0,
+            **{f"p{percent}_ms": self.percentile_ms(percent) for percent in (50, 95, 99)},
+            "max_ms": self.percentile_ms(100),
+            "requests_per_s": round(self.answered / self.wall_s, 2) if self.wall_s else 0.0,
             "wall_s": round(self.wall_s, 3),
             "errors": dict(self.errors),
             "probability": None if self.last is None else self.last.probability,
         }
 
 
-def run_load(
-    client: Callable[[], TurnClient],
-    samples: np.ndarray,
+class _LoadTest:
+    """The state that the threads of a load test share."""
+
+    def __init__(self, samples: NDArray[np.float32], concurrency: int, requests: int | None, seconds: float | None):
+        self.result = LoadTestResult(concurrency)
+        self.key_error: ConfigError | None = None
+        self._samples, self._left, self._seconds = samples, requests, seconds
+        self._lock = threading.Lock()
+        self._started_s = time.monotonic()
+
+    def _take_request(self) -> bool:
+        """Return whether another request should be sent, and count it."""
+        with self._lock:
+            if self.key_error or (self._seconds is not None and self.elapsed_s() >= self._seconds):
+                return False
+            if self._left is not None:
+                self._left -= 1
+            return self._left is None or self._left >= 0
+
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._started_s
+
+    def send_requests(self, new_client: Callable[[], TurnClient]) -> None:
+        """Send requests on one connection until the test is over."""
+        with new_client() as client:
+            while self._take_request():
+                sent_s = time.perf_counter()
+                try:
+                    response = client.predict(self._samples)
+                except ConfigError as error:
+                    self.key_error = error
+                except ScaError as error:
+                    with self._lock:
+                        self.result.errors[error.message] += 1
+                        self.result.first_error = self.result.first_error or error
+                else:
+                    with self._lock:
+                        self.result.latencies_s.append(time.perf_counter() - sent_s)
+                        self.result.last = response
+
+
+def run_load_test(
+    new_client: Callable[[], TurnClient],
+    samples: NDArray[np.float32],
     *,
     concurrency: int = 1,
     requests: int | None = None,
     seconds: float | None = None,
-) -> LoadResult:
-    """Ask about float32 `(n,)` at 16 kHz over `concurrency` connections, until `requests` were sent or `seconds` are over.
+) -> LoadTestResult:
+    """Send requests until one of the limits is reached. Failed requests are counted.
 
-    Refusals and failures are counted and do not end it; but a wrong key does, since it would fail every time: `ConfigError`.
+    Args:
+        new_client: Creates the client of a connection.
+        samples: Float32 `(n,)` at 16 kHz.
+        concurrency: How many connections are used.
+        requests: How many requests are sent.
+        seconds: How long requests are sent.
+
+    Returns:
+        The result.
+
+    Raises:
+        ConfigError: The key is wrong, so that every request would fail.
     """
-    result = LoadResult(concurrency)
-    lock = threading.Lock()
-    began_s = time.monotonic()
-    left = requests
-    wrong_key: list[ConfigError] = []
-
-    def take() -> bool:
-        nonlocal left
-        with lock:
-            if wrong_key or (seconds is not None and time.monotonic() - began_s >= seconds):
-                return False
-            if left is not None:
-                left -= 1
-            return left is None or left >= 0
-
-    def ask_on() -> None:
-        with client() as one:
-            while take():
-                sent_s = time.perf_counter()
-                try:
-                    answer = one.ask(samples)
-                except ConfigError as error:
-                    wrong_key.append(error)
-                except ScaError as error:
-                    with lock:
-                        result.errors[error.message] += 1
-                        result.first_error = result.first_error or error
-                else:
-                    with lock:
-                        result.latencies_s.append(time.perf_counter() - sent_s)
-                        result.last = answer
-
-    threads = [threading.Thread(target=ask_on, daemon=True) for _ in range(concurrency)]
+    test = _LoadTest(samples, concurrency, requests, seconds)
+    threads = [threading.Thread(target=test.send_requests, args=(new_client,), daemon=True) for _ in range(concurrency)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    if wrong_key:
-        raise wrong_key[0]
-    result.wall_s = time.monotonic() - began_s
-    return result
+    if test.key_error is not None:
+        raise test.key_error
+    test.result.wall_s = test.elapsed_s()
+    return test.result

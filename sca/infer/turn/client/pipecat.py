@@ -1,19 +1,19 @@
-"""A pipecat (1.14 or newer) turn analyzer that asks a turn server. Had as `sca.infer.turn.client.PipecatTurnAnalyzer`.
+"""A turn analyzer for pipecat (1.14 or newer) that queries a turn server. Import it from `sca.infer.turn.client`.
 
-pipecat's own `HttpSmartTurnAnalyzer` asks for the running event loop in a thread that has none, swallows that error and answers
-"not finished" without having sent anything (1.14.0). Here the model thread that pipecat provides asks by itself.
+pipecat's own `HttpSmartTurnAnalyzer` (1.14.0) fails before it sends a request, because it requires the running event loop in a
+thread without one, ignores that error and returns "not finished". This one sends the request in pipecat's model thread.
 
-    the server says finished / not finished    COMPLETE / INCOMPLETE, with metrics
-    no answer within `params.stop_secs`        COMPLETE, as pipecat means it: SmartTurnTimeoutException
-    any other failure                          logged, counted in `errors`, INCOMPLETE without metrics: no number is made up, and
-                                               pipecat's own clock ends the turn when the silence has lasted `params.stop_secs`
+    response: finished, not finished        COMPLETE, INCOMPLETE, with metrics
+    no response within `params.stop_secs`   COMPLETE (pipecat's SmartTurnTimeoutException)
+    any other failure                       logged and counted in `errors`; INCOMPLETE without metrics, and pipecat ends the turn
+                                            after `params.stop_secs` of silence
 """
 
 import logging
 from functools import partial
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sca.errors import MissingToolError, ScaError
 from sca.infer.turn.client.http import TurnClient, TurnTimeoutError
@@ -27,18 +27,22 @@ try:
     )
 except ImportError as error:
     raise MissingToolError(
-        "PipecatTurnAnalyzer needs pipecat, and that is not installed", hint="pip install 'sca[pipecat]'"
+        "PipecatTurnAnalyzer needs pipecat, which is not installed", hint="pip install 'sca[pipecat]'"
     ) from error
 
 __all__ = ["PipecatTurnAnalyzer"]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class PipecatTurnAnalyzer(BaseSmartTurn):  # type: ignore[misc]  # pipecat is not type-checked with us
-    """See the module. Give it to `TurnAnalyzerUserTurnStopStrategy(turn_analyzer=…)`.
+    """The analyzer. Pass it to `TurnAnalyzerUserTurnStopStrategy(turn_analyzer=…)`.
 
-    requests: questions sent, answered or not.   timeouts, errors: those that were not.   last_error: the latest of them.
+    Attributes:
+        requests: How many requests were sent.
+        timeouts: How many got no response in time.
+        errors: How many failed in another way.
+        last_error: The latest failure.
     """
 
     def __init__(
@@ -50,9 +54,17 @@ class PipecatTurnAnalyzer(BaseSmartTurn):  # type: ignore[misc]  # pipecat is no
         sample_rate: int | None = None,
         params: SmartTurnParams | None = None,
     ) -> None:
-        """url: of the server.   threshold: instead of the server's own.   sample_rate: instead of the pipeline's.
+        """Create an analyzer. The server need not be running yet.
 
-        Raises `UsageError` for an address that is none. The server need not run yet.
+        Args:
+            url: The address of the server.
+            auth_key: The server's key.
+            threshold: Overrides the server's threshold.
+            sample_rate: Overrides the pipeline's sample rate.
+            params: pipecat's parameters.
+
+        Raises:
+            UsageError: The address is not valid.
         """
         super().__init__(sample_rate=sample_rate, params=params)
         self._new_client = partial(TurnClient, url, auth_key, timeout_s=self.params.stop_secs)
@@ -61,34 +73,34 @@ class PipecatTurnAnalyzer(BaseSmartTurn):  # type: ignore[misc]  # pipecat is no
         self.requests = self.timeouts = self.errors = 0
         self.last_error: ScaError | None = None
 
-    async def analyze_end_of_turn(self) -> tuple[Any, Any]:
-        """Has the speaker finished? Never raises for a server that fails; see the module."""
+    async def analyze_end_of_turn(self) -> tuple[object, object]:
+        """Return whether the speaker has finished, as (state, metrics). Does not raise if the server fails."""
         try:
             return await super().analyze_end_of_turn()  # type: ignore[no-any-return]
         except ScaError as error:
             self.errors += 1
             self.last_error = error
-            _log.error("turn server: %s; the turn ends after %g s of silence", error, self.params.stop_secs)
+            logger.error("turn server: %s; the turn ends after %g s of silence", error, self.params.stop_secs)
             return EndOfTurnState.INCOMPLETE, None
 
-    def _predict_endpoint(self, audio_array: np.ndarray) -> dict[str, Any]:
-        """Ask the server, in pipecat's model thread. What it raises is handled by the caller and by pipecat."""
+    def _predict_endpoint(self, audio_array: NDArray[np.float32]) -> dict[str, object]:
+        """Query the server, in pipecat's model thread. pipecat and `analyze_end_of_turn` handle the exceptions."""
         self.requests += 1
         try:
-            answer = self._client.ask(audio_array, self.sample_rate, self._threshold)
+            response = self._client.predict(audio_array, self.sample_rate, self._threshold)
         except TurnTimeoutError as error:
             self.timeouts += 1
             self.last_error = error
-            _log.warning("turn server: %s; the turn is taken to be over", error)
+            logger.warning("turn server: %s; the turn is considered complete", error)
             raise SmartTurnTimeoutException(error.message) from error
-        return answer.model_dump(exclude_none=True)
+        return response.model_dump(exclude_none=True)
 
     async def cleanup(self) -> None:
-        """Let go of the connection, after what is under way, and of pipecat's thread; both come back when needed.
+        """Close the connection and pipecat's thread. Both are created again when needed.
 
-        Waits for nothing. What is asked from now on has a connection of its own, since the old one may yet be closing.
+        Does not wait: the connection is closed after the request in progress, and later requests use a new client.
         """
-        if self._executor is not None:  # pipecat's thread, in which questions are asked one after the other
+        if self._executor is not None:  # pipecat's model thread
             self._executor.submit(self._client.close)
             self._client = self._new_client()
         await super().cleanup()

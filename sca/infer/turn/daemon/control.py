@@ -1,6 +1,6 @@
-"""A turn server in the background: one per folder, started once, watched until it answers, stopped for certain.
+"""Starts and stops a turn server in the background. There is one server per state directory.
 
-Knows no settings and no model: the command that serves, and the address it serves at, are given.
+Independent of settings and models: the command of the server and its address are arguments.
 """
 
 import os
@@ -22,35 +22,46 @@ from sca.errors import (
     UsageError,
 )
 from sca.infer.turn.client import TurnClient
-from sca.infer.turn.daemon import process_id as process
+from sca.infer.turn.daemon import process_id
 from sca.infer.turn.daemon.log_rotation import tail
-from sca.infer.turn.daemon.state_dir import Running, StateDir
+from sca.infer.turn.daemon.state_dir import ServerRecord, StateDir
 
-__all__ = ["LogLimits", "Service", "Stopped", "address", "start", "stop"]
+__all__ = ["LogLimits", "ServerCommand", "StopResult", "free_port", "server_url", "start", "stop"]
 
 Process = subprocess.Popen[bytes]
 
 _POLL_S = 0.05
 _TAIL_LINES = 20
-_LAST_WORDS_S = 10.0  # until the writer of the log has to be done with them
-_KINDS: dict[int, type[ScaError]] = {
+_FLUSH_S = 10.0  # for the log writer to write the rest of the server's output
+_CLEANUP_S = 5.0  # for the log writer to end after a server that did not start
+_STOP_S = 2.0  # for a server that did not start to end
+_ERRORS: dict[int, type[ScaError]] = {
     kind.exit_code: kind for kind in (UsageError, ConfigError, MissingToolError, InputError, UpstreamError)
 }
 
 
 @dataclass(frozen=True, slots=True)
 class LogLimits:
-    """How much log is kept: files of this many bytes, the current one and so many old ones."""
+    """How much of the log is kept.
+
+    Attributes:
+        file_bytes: The size at which the log file is rotated.
+        old_files: How many rotated files are kept.
+    """
 
     file_bytes: int = 10_000_000
     old_files: int = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """What to start: a command that takes --host and --port, and a part of it by which its process is known.
+class ServerCommand:
+    """The command of a server.
 
-    port: 0 takes a free one.
+    Attributes:
+        command: The command, which accepts --host and --port.
+        mark: A part of the command line that identifies the process.
+        host: The address to listen on.
+        port: The port; 0 for a free one.
     """
 
     command: Sequence[str]
@@ -60,75 +71,107 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
-    """What stopping did: which server there was, and whether it ended when asked or had to be killed."""
+class StopResult:
+    """The result of `stop`.
 
-    server: Running | None
+    Attributes:
+        server: The server that was stopped; None if none was running.
+        killed: Whether it had to be killed.
+    """
+
+    server: ServerRecord | None
     killed: bool = False
 
 
-def start(service: Service, place: StateDir, ready_s: float, limits: LogLimits) -> Running:
-    """Start a server in the background and wait, `ready_s` at most, until it says that it is well.
+def start(service: ServerCommand, state_dir: StateDir, ready_s: float, limits: LogLimits) -> ServerRecord:
+    """Start a server in the background and wait until it is healthy. If that fails, the server is stopped.
 
-    Raises `UsageError` when one runs here already, `ConfigError` when the port is taken, what the server's own exit code means
-    when it ended before it was ready, and `UpstreamError` when it was not ready in time; then it does not run any more.
+    Args:
+        service: The server.
+        state_dir: Its state directory.
+        ready_s: How long it may take to become healthy.
+        limits: How much of its log is kept.
+
+    Returns:
+        The running server.
+
+    Raises:
+        UsageError: A server is already running here.
+        ConfigError: The port is in use.
+        ScaError: The server ended before it was ready; the type corresponds to its exit code.
+        UpstreamError: The server was not ready in time.
     """
-    with place.locked():
-        running = place.running()
+    with state_dir.lock():
+        running = state_dir.running()
         if running is not None:
             raise UsageError(
-                f"a turn server runs here already: process {running.pid}, {running.url}",
-                hint="sca turn stop stops it; another --state-dir and --port make a second one",
+                f"a turn server is already running here: process {running.pid}, {running.url}",
+                hint="sca turn stop stops it; use another --state-dir and --port for a second one",
             )
-        place.forget()
+        state_dir.remove_record()
         port = free_port(service.host, service.port)
         command = [*service.command, "--host", service.host, "--port", str(port)]
-        child, writer = _spawn(command, place, limits)
-        began = process.began(child.pid) or "gone"
-        server = Running(child.pid, began, address(service.host, port), service.mark)
+        child, writer = _spawn(command, state_dir, limits)
+        since = process_id.start_time(child.pid) or "ended"
+        server = ServerRecord(child.pid, since, server_url(service.host, port), service.mark)
         try:
-            place.record(server)
-            code = _wait_until_ready(child, server, place, ready_s)
+            state_dir.write_record(server)
+            code = _wait_until_ready(child, server, state_dir, ready_s)
             if code is not None:
-                writer.wait()  # the server's last words
-                raise _failure(code, place)
+                writer.wait()  # until the log contains all output of the server
+                raise _startup_error(code, state_dir)
         except BaseException:
-            process.end(server.pid, server.since, grace_s=2.0)
+            process_id.terminate(server.pid, server.since, grace_s=_STOP_S)
             child.wait()
             with suppress(subprocess.TimeoutExpired):
-                writer.wait(timeout=5)
-            place.forget()
+                writer.wait(timeout=_CLEANUP_S)
+            state_dir.remove_record()
             raise
-        # They are meant to outlive this process, and are no children that it forgot.
+        # Both outlive this process on purpose; a return code prevents subprocess from warning about that.
         child.returncode = writer.returncode = 0
         return server
 
 
-def stop(place: StateDir, grace_s: float = 10.0) -> Stopped:
-    """Stop the server that runs here, if one does, and take its record away. Its log holds its last words then."""
-    with place.locked():
-        server = place.running()
+def stop(state_dir: StateDir, grace_s: float = 10.0) -> StopResult:
+    """Stop the running server, if there is one, and remove its record. Its log is then complete.
+
+    Args:
+        state_dir: The state directory.
+        grace_s: How long the server may take before it is killed.
+
+    Returns:
+        What was stopped.
+
+    Raises:
+        UsageError: The process belongs to another user.
+    """
+    with state_dir.lock():
+        server = state_dir.running()
         killed = False
         if server is not None:
             try:
-                killed = not process.end(server.pid, server.since, grace_s)
+                killed = not process_id.terminate(server.pid, server.since, grace_s)
             except PermissionError as error:
-                raise UsageError(f"process {server.pid} is someone else's and cannot be stopped") from error
-        place.forget()
-        deadline_s = time.monotonic() + _LAST_WORDS_S
-        while place.active() and time.monotonic() < deadline_s:
+                raise UsageError(f"process {server.pid} belongs to another user and cannot be stopped") from error
+        state_dir.remove_record()
+        deadline_s = time.monotonic() + _FLUSH_S
+        while state_dir.is_active() and time.monotonic() < deadline_s:
             time.sleep(_POLL_S)
-        return Stopped(server, killed)
+        return StopResult(server, killed)
 
 
-def address(host: str, port: int) -> str:
-    """Where to ask a server that listens at this host and port; one that listens everywhere is asked on this machine."""
-    asked = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened at
-    return f"http://[{asked}]:{port}" if ":" in asked else f"http://{asked}:{port}"
+def server_url(host: str, port: int) -> str:
+    """Return the URL of a server that listens on an address. One that listens on all addresses is reached locally."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"http://[{local}]:{port}" if ":" in local else f"http://{local}:{port}"
 
 
 def free_port(host: str, port: int = 0) -> int:
-    """`port` itself when it can be listened at, for 0 some port that can. Raises `ConfigError` when it cannot."""
+    """Return a port that can be bound: `port` itself, or any if it is 0.
+
+    Raises:
+        ConfigError: The port cannot be bound.
+    """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -142,28 +185,34 @@ def free_port(host: str, port: int = 0) -> int:
         ) from error
 
 
-def _spawn(command: Sequence[str], place: StateDir, limits: LogLimits) -> tuple[Process, Process]:
-    """The server, and the writer of its log, which ends after it."""
-    reading, writing_end = os.pipe()
-    nowhere = subprocess.DEVNULL
-    log = [sys.executable, "-m", "sca.infer.turn.daemon.log_rotation", place.log, limits.file_bytes, limits.old_files]
-    words = [str(word) for word in log]
+def _spawn(command: Sequence[str], state_dir: StateDir, limits: LogLimits) -> tuple[Process, Process]:
+    """Start the server and the process that writes its log, which ends after it."""
+    read_end, write_end = os.pipe()
+    null = subprocess.DEVNULL
+    module = "sca.infer.turn.daemon.log_rotation"
+    log_command = [
+        sys.executable, "-m", module, str(state_dir.log), str(limits.file_bytes), str(limits.old_files),
+    ]  # fmt: skip
     try:
-        with place.logging() as held:
+        with state_dir.log_lock() as lock:
             writer = subprocess.Popen(
-                words, stdin=reading, stdout=nowhere, stderr=nowhere, start_new_session=True, pass_fds=[held]
+                log_command, stdin=read_end, stdout=null, stderr=null, start_new_session=True, pass_fds=[lock]
             )
-        child = subprocess.Popen(command, stdin=nowhere, stdout=writing_end, stderr=writing_end, start_new_session=True)
+        child = subprocess.Popen(command, stdin=null, stdout=write_end, stderr=write_end, start_new_session=True)
     except OSError as error:
         raise OutputError(f"the turn server cannot be started: {error.strerror or error}") from error
     finally:
-        os.close(reading)
-        os.close(writing_end)
+        os.close(read_end)
+        os.close(write_end)
     return child, writer
 
 
-def _wait_until_ready(child: Process, server: Running, place: StateDir, ready_s: float) -> int | None:
-    """None when it is ready, else the exit code it ended with. Raises `UpstreamError` when it takes too long."""
+def _wait_until_ready(child: Process, server: ServerRecord, state_dir: StateDir, ready_s: float) -> int | None:
+    """Wait until the server is healthy (None) or has ended (its exit code).
+
+    Raises:
+        UpstreamError: It takes longer than `ready_s`.
+    """
     deadline_s = time.monotonic() + ready_s
     with TurnClient(server.url, timeout_s=1.0) as client:
         while not client.healthy():
@@ -171,16 +220,17 @@ def _wait_until_ready(child: Process, server: Running, place: StateDir, ready_s:
             if code is not None:
                 return code
             if time.monotonic() > deadline_s:
-                raise UpstreamError(f"the turn server was not ready within {ready_s:g} s", hint=_last_words(place))
+                raise UpstreamError(f"the turn server was not ready within {ready_s:g} s", hint=_log_end(state_dir))
             time.sleep(_POLL_S)
     return child.poll()
 
 
-def _failure(code: int, place: StateDir) -> ScaError:
-    how = f"with code {code}" if code >= 0 else f"by signal {-code}"
-    return _KINDS.get(code, UpstreamError)(f"the turn server ended {how} before it was ready", hint=_last_words(place))
+def _startup_error(code: int, state_dir: StateDir) -> ScaError:
+    cause = f"with code {code}" if code >= 0 else f"by signal {-code}"
+    message = f"the turn server ended {cause} before it was ready"
+    return _ERRORS.get(code, UpstreamError)(message, hint=_log_end(state_dir))
 
 
-def _last_words(place: StateDir) -> str:
-    said = "\n     ".join(tail(place.log, _TAIL_LINES))
-    return f"its log, {place.log}, ends:\n     {said}" if said else f"its log, {place.log}, is empty"
+def _log_end(state_dir: StateDir) -> str:
+    text = "\n     ".join(tail(state_dir.log, _TAIL_LINES))
+    return f"the end of its log, {state_dir.log}:\n     {text}" if text else f"its log, {state_dir.log}, is empty"

@@ -1,110 +1,131 @@
-"""A log that cannot fill a disk: written through a pipe by a small process of its own, and read back.
+"""A log of bounded size, written by a process of its own, and functions to read it.
 
-`python -m sca.infer.turn.daemon.log_rotation FILE BYTES OLD` copies its standard input to FILE. A FILE that would grow beyond BYTES becomes
-FILE.1, at the end of a line, FILE.1 becomes FILE.2, and so on; more than OLD of them are not kept. It ends with its input, so
-whoever writes into the pipe is never stopped by a full disk, and what a dying server says is kept.
+`python -m sca.infer.turn.daemon.log_rotation FILE BYTES OLD` copies its standard input to FILE. Before FILE would exceed BYTES,
+it is renamed to FILE.1, FILE.1 to FILE.2, and so on; at most OLD of them are kept. The process ends with its input, so a full
+disk never blocks the server that writes to the pipe, and the last output of a crashing server is kept.
 """
 
+import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import BinaryIO
 
+from typing_extensions import override
+
 __all__ = ["RotatingLog", "follow", "tail"]
 
-_BLOCK = 1 << 16
+_BLOCK_BYTES = 1 << 16
+_LINE_BYTES = 500  # more than most lines have
 _POLL_S = 0.1
+_ENCODING = "latin-1"  # one character per byte, so that any bytes are written unchanged and lengths are in bytes
 
 
-class RotatingLog:
-    """The file and its predecessors. `write` never raises for a disk that is full: what cannot be kept is lost."""
+class RotatingLog(RotatingFileHandler):
+    """A rotating log of raw bytes. What cannot be written, because the disk is full, is lost."""
 
-    def __init__(self, path: Path, limit_bytes: int, keep: int) -> None:
-        self._path, self._limit, self._keep = path, limit_bytes, keep
-        self._file: BinaryIO | None = None
+    terminator = ""
+
+    def __init__(self, path: Path, max_bytes: int, old_files: int) -> None:
+        """Open a log for appending. The file is created by the first `write`.
+
+        Args:
+            path: The file.
+            max_bytes: The largest size of a file.
+            old_files: How many rotated files are kept.
+        """
+        super().__init__(path, maxBytes=max_bytes, backupCount=old_files, encoding=_ENCODING, delay=True)
 
     def write(self, block: bytes) -> None:
-        """Append bytes that were said, whole lines or not."""
-        try:
-            while block:
-                cut = self._fitting(block)
-                if cut:
-                    self._open().write(block[:cut])
-                block = block[cut:]
-                if block:
-                    self._rotate()
-        except OSError:
-            self.close()
+        """Append bytes. A file ends at the end of a line, unless a line is longer than a whole file."""
+        for line in block.splitlines(keepends=True):
+            for start in range(0, len(line), self.maxBytes):
+                piece = line[start : start + self.maxBytes].decode(_ENCODING)
+                self.emit(logging.makeLogRecord({"msg": piece}))
 
-    def _fitting(self, block: bytes) -> int:
-        """How many bytes of it go into this file: all, or whole lines; a line too long for any file is broken."""
-        used = self._open().tell()
-        room = self._limit - used
-        if len(block) <= room:
-            return len(block)
-        lines = block.rfind(b"\n", 0, max(room, 0)) + 1
-        return lines or (0 if used else self._limit)
+    @override
+    def shouldRollover(self, record: logging.LogRecord) -> bool:
+        # The base class rotates a file that would become exactly as large as the limit, and empty files.
+        if self.stream is None:
+            self.stream = self._open()
+        used = self.stream.tell()
+        return used > 0 and used + len(record.getMessage()) > self.maxBytes
 
+    @override
+    def doRollover(self) -> None:
+        if self.backupCount == 0:  # the base class would continue with the same file
+            self._close_stream()
+            Path(self.baseFilename).unlink(missing_ok=True)
+        else:
+            super().doRollover()
+
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        self._close_stream()  # the next record opens the file again
+
+    @override
     def close(self) -> None:
-        """Let go of the file."""
-        if self._file is not None:
+        self._close_stream()
+        super().close()
+
+    def _close_stream(self) -> None:
+        if self.stream is not None:
             with suppress(OSError):
-                self._file.close()
-        self._file = None
-
-    def _open(self) -> BinaryIO:
-        if self._file is None:
-            self._file = self._path.open("ab", buffering=0)
-            self._file.seek(0, os.SEEK_END)
-        return self._file
-
-    def _rotate(self) -> None:
-        self.close()
-        names = [self._path, *(Path(f"{self._path}.{n}") for n in range(1, self._keep + 1))]
-        for older, newer in zip(reversed(names[1:]), reversed(names[:-1]), strict=True):
-            with suppress(FileNotFoundError):
-                newer.replace(older)
-        if self._keep == 0:
-            self._path.unlink(missing_ok=True)
+                self.stream.close()
+            self.stream = None
 
 
 def tail(path: Path, lines: int) -> list[str]:
-    """The last lines of the log, those of its predecessor included when it has just begun anew; none when there is none."""
-    said = b""
-    for one in (path, Path(f"{path}.1")):
+    """Return the last lines of a log, including those of the file before it if it has just been rotated.
+
+    Args:
+        path: The log. It need not exist.
+        lines: How many lines.
+    """
+    content = b""
+    for part in (path, Path(f"{path}.1")):
         try:
-            with one.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - lines * 500 - _BLOCK))
-                said = file.read() + said
+            with part.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - lines * _LINE_BYTES - _BLOCK_BYTES))
+                content = file.read() + content
         except OSError:
             continue
-        if said.count(b"\n") > lines:
+        if content.count(b"\n") > lines:
             break
-    return said.decode("utf-8", "replace").splitlines()[-lines:] if lines > 0 else []
+    return content.decode("utf-8", "replace").splitlines()[-lines:] if lines > 0 else []
 
 
-def follow(path: Path, alive: Callable[[], bool]) -> Iterator[str]:
-    """What is written to the log from now on, in pieces as they come, across rotations; ends when `alive` says so."""
-    file = _opened(path)
+def follow(path: Path, is_active: Callable[[], bool]) -> Iterator[str]:
+    """Yield what is appended to a log from now on, across rotations.
+
+    Args:
+        path: The log.
+        is_active: Returns whether the log may still be written. When it is not, the iteration ends.
+
+    Yields:
+        Pieces of the log as they are written.
+    """
+    file = _open(path)
     if file is not None:
         file.seek(0, os.SEEK_END)
     try:
         while True:
-            was_alive = alive()
-            moved = file is None or not _is_still(file, path)
-            said = file.read() if file is not None else b""
-            if said:
-                yield said.decode("utf-8", "replace")
-            if moved and (newer := _opened(path)) is not None:
+            active = is_active()
+            rotated = file is None or not _is_same_file(file, path)
+            content = file.read() if file is not None else b""
+            if content:
+                yield content.decode("utf-8", "replace")
+            if rotated and (newer := _open(path)) is not None:
                 if file is not None:
                     file.close()
                 file = newer
-            elif not said:
-                if not was_alive:
+            elif not content:
+                if not active:
                     return
                 time.sleep(_POLL_S)
     finally:
@@ -112,28 +133,28 @@ def follow(path: Path, alive: Callable[[], bool]) -> Iterator[str]:
             file.close()
 
 
-def _opened(path: Path) -> BinaryIO | None:
+def _open(path: Path) -> BinaryIO | None:
     try:
         return path.open("rb")
     except OSError:
         return None
 
 
-def _is_still(file: BinaryIO, path: Path) -> bool:
+def _is_same_file(file: BinaryIO, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except OSError:
         return False
 
 
-def _copy(path: Path, limit_bytes: int, keep: int) -> None:
-    for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(wish, signal.SIG_IGN)  # it ends with its input
-    log = RotatingLog(path, limit_bytes, keep)
-    while block := os.read(0, _BLOCK):
+def _copy_stdin(path: Path, max_bytes: int, old_files: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the process ends with its input
+    log = RotatingLog(path, max_bytes, old_files)
+    while block := os.read(0, _BLOCK_BYTES):
         log.write(block)
     log.close()
 
 
 if __name__ == "__main__":
-    _copy(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    _copy_stdin(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,78 +1,81 @@
-"""Is this process still the one that was started? A number is not enough: systems hand out process numbers again.
+"""Process identity: a process is identified by its pid and its start time, because systems reuse pids.
 
-A process is known by its number and the moment it began, as its system tells it (`/proc` on Linux, else `ps`). One that has
-ended and was not collected by its parent counts as gone.
+A process that has ended and was not reaped by its parent counts as not running.
 """
 
 import os
 import signal
-import subprocess
 import time
 from contextlib import suppress
-from pathlib import Path
 
-__all__ = ["began", "command_line", "end", "is_running"]
+import psutil
+
+__all__ = ["command_line", "is_running", "start_time", "terminate"]
 
 _POLL_S = 0.02
+_KILL_S = 5.0  # for a killed process to disappear
 
 
-def began(pid: int) -> str | None:
-    """When process `pid` began, in its system's own words; None when there is no such process."""
-    if Path("/proc/self/stat").exists():
-        try:
-            text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        except OSError:
+def start_time(pid: int) -> str | None:
+    """Return an identifier of when process `pid` started; None if it is not running."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
             return None
-        # After the name, which is in brackets and may hold anything: state, …, and as 20th the start in ticks since boot.
-        fields = text.rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else fields[19]
-    state, _, rest = _ps(pid, "state=,lstart=").partition(" ")
-    return None if not state or state.startswith("Z") else rest.strip()
+        if not psutil.LINUX:
+            return f"{process.create_time():.6f}"
+        # Linux counts from its boot time, which changes when the clock is set. The difference does not: it is in clock ticks.
+        boot_s = psutil.boot_time()
+        return str(round((process.create_time() - boot_s) * os.sysconf("SC_CLK_TCK")))
+    except psutil.Error:
+        return None
 
 
 def command_line(pid: int) -> str:
-    """The words of its command, joined by spaces; empty when it is gone."""
-    if Path("/proc/self/cmdline").exists():
-        try:
-            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
-        except OSError:
-            return ""
-    return _ps(pid, "command=")
+    """Return the command line of a process; an empty string if it is not running."""
+    try:
+        return " ".join(psutil.Process(pid).cmdline()).strip()
+    except psutil.Error:
+        return ""
 
 
 def is_running(pid: int, since: str) -> bool:
-    """Whether the process that had this number and began then still runs."""
-    return began(pid) == since
+    """Return whether the process with this pid that started at `since` is still running."""
+    return start_time(pid) == since
 
 
-def end(pid: int, since: str, grace_s: float) -> bool:
-    """Ask the process to end (SIGTERM); after `grace_s` make it and its group end (SIGKILL). Whether asking was enough.
+def terminate(pid: int, since: str, grace_s: float) -> bool:
+    """Terminate a process with SIGTERM, and after `grace_s` kill it and its process group.
 
-    Raises PermissionError for someone else's process.
+    Args:
+        pid: The process.
+        since: Its `start_time`.
+        grace_s: How long it may take to end.
+
+    Returns:
+        Whether SIGTERM was sufficient.
+
+    Raises:
+        PermissionError: The process belongs to another user.
     """
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
-    if _gone_within(pid, since, grace_s):
+    if _wait_for_end(pid, since, grace_s):
         return True
     with suppress(ProcessLookupError):
-        # It was started as the leader of a group of its own; whatever it started goes too.
+        # It was started as the leader of its own process group, which includes the processes it has started.
         if os.getpgid(pid) == pid:
             os.killpg(pid, signal.SIGKILL)
         else:
             os.kill(pid, signal.SIGKILL)
-    _gone_within(pid, since, 5.0)
+    _wait_for_end(pid, since, _KILL_S)
     return False
 
 
-def _gone_within(pid: int, since: str, seconds: float) -> bool:
-    deadline_s = time.monotonic() + seconds
+def _wait_for_end(pid: int, since: str, timeout_s: float) -> bool:
+    deadline_s = time.monotonic() + timeout_s
     while is_running(pid, since):
         if time.monotonic() > deadline_s:
             return False
         time.sleep(_POLL_S)
     return True
-
-
-def _ps(pid: int, columns: str) -> str:
-    done = subprocess.run(["ps", "-o", columns, "-p", str(pid)], capture_output=True, text=True, check=False)
-    return done.stdout.strip()

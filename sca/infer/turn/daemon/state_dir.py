@@ -1,8 +1,8 @@
-"""The folder of a background turn server: who runs in it, its log, and a lock for who starts and stops it.
+"""The state directory of a background turn server: its record, its log, and a lock for starting and stopping it.
 
-It holds `server.json` (who it is), `server.log` with its predecessors, and `lock`; a lock on the folder itself says that the log
-is being written, which goes on for a moment after the server has ended. A `server.json` that a crash left behind is
-recognised, because it also says when the process began, and what stands in its command.
+Files: `server.json` (the record), `server.log` and its rotated predecessors, `lock`. A lock on the directory itself indicates
+that the log is being written, which continues for a moment after the server has ended. A record that a crash left behind is
+detected by the start time and the command line of the process.
 """
 
 import fcntl
@@ -13,112 +13,150 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from sca.errors import UsageError, writing
-from sca.infer.turn.daemon import process_id as process
+from filelock import FileLock, Timeout
 
-__all__ = ["Running", "StateDir"]
+from sca.errors import UsageError, writing
+from sca.infer.turn.daemon.process_id import command_line, is_running
+
+__all__ = ["ServerRecord", "StateDir"]
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """A server that was started.   since: when its process began, in its system's words.   mark: stands in its command."""
+class ServerRecord:
+    """A server that was started; the content of `server.json`.
+
+    Attributes:
+        pid: Its process.
+        since: The start time of its process, see `process_id.start_time`.
+        url: Its address.
+        mark: A part of its command line.
+    """
 
     pid: int
     since: str
     url: str
     mark: str
 
-    def alive(self) -> bool:
-        """Whether it still runs: the same process with the same command."""
-        return process.is_running(self.pid, self.since) and self.mark in process.command_line(self.pid)
+    def is_running(self) -> bool:
+        """Return whether the same process with the same command is still running."""
+        return is_running(self.pid, self.since) and self.mark in command_line(self.pid)
 
 
 class StateDir:
-    """The folder of a server; it need not exist."""
+    """The state directory of one server. It need not exist.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.log = folder / "server.log"
-        self._pid_file = folder / "server.json"
-        self._lock = folder / "lock"
+    Attributes:
+        path: The directory.
+        log: The log file.
+    """
 
-    def make(self) -> None:
-        """Make the folder, for its owner only: a log may say who asked. Raises `OutputError`."""
-        with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.log = path / "server.log"
+        self._record_file = path / "server.json"
+        self._lock_file = path / "lock"
 
-    def running(self) -> Running | None:
-        """The server that runs here. A record of one that does not run any more, or that cannot be read, is none."""
+    def create(self) -> None:
+        """Create the directory, readable by its owner only, because a log may contain addresses of clients.
+
+        Raises:
+            OutputError: The directory cannot be created.
+        """
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def running(self) -> ServerRecord | None:
+        """Return the running server; None if the record is missing, unreadable or stale."""
         try:
-            document = json.loads(self._pid_file.read_text())
-            server = Running(**{field.name: document[field.name] for field in fields(Running)})
-            return server if isinstance(server.pid, int) and server.alive() else None
+            document = json.loads(self._record_file.read_text())
+            record = ServerRecord(**{field.name: document[field.name] for field in fields(ServerRecord)})
+            return record if isinstance(record.pid, int) and record.is_running() else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def stale(self) -> bool:
-        """Whether there is a record, and it is of no server that runs."""
-        return self._pid_file.exists() and self.running() is None
+    def is_stale(self) -> bool:
+        """Return whether there is a record of a server that is not running."""
+        return self._record_file.exists() and self.running() is None
 
-    def record(self, server: Running) -> None:
-        """Write who runs here, all at once."""
-        with writing(self._pid_file):
-            partial = self._pid_file.with_suffix(".partial")
-            partial.write_text(json.dumps(asdict(server)) + "\n")
-            partial.replace(self._pid_file)
+    def write_record(self, record: ServerRecord) -> None:
+        """Write the record atomically.
 
-    def forget(self) -> None:
+        Raises:
+            OutputError: The record cannot be written.
+        """
+        with writing(self._record_file):
+            partial = self._record_file.with_suffix(".partial")
+            partial.write_text(json.dumps(asdict(record)) + "\n")
+            partial.replace(self._record_file)
+
+    def remove_record(self) -> None:
         """Remove the record."""
-        self._pid_file.unlink(missing_ok=True)
+        self._record_file.unlink(missing_ok=True)
 
     @contextmanager
-    def logging(self) -> Iterator[int]:
-        """A file descriptor for the process that writes the log: until the last who has it closes it, there is a writer."""
-        held = os.open(self.folder, os.O_RDONLY)
+    def log_lock(self) -> Iterator[int]:
+        """Hold the lock that indicates that the log is being written.
+
+        Yields:
+            A file descriptor to pass on to the process that writes the log. The lock is held until all copies are closed.
+        """
+        # Not filelock: its locks cannot be inherited by a child process.
+        descriptor = os.open(self.path, os.O_RDONLY)
         try:
-            fcntl.flock(held, fcntl.LOCK_SH)
-            yield held
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            yield descriptor
         finally:
-            os.close(held)
+            os.close(descriptor)
 
-    def active(self) -> bool:
-        """Whether a server runs here, or the last words of one are still being written to the log."""
-        return self.running() is not None or self._written()
+    def is_active(self) -> bool:
+        """Return whether a server is running, or the rest of its output is still being written to the log."""
+        return self.running() is not None or self._log_is_locked()
 
-    def _written(self) -> bool:
+    def _log_is_locked(self) -> bool:
         with suppress(OSError):
-            probe = os.open(self.folder, os.O_RDONLY)
+            descriptor = os.open(self.path, os.O_RDONLY)
             try:
-                fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return True
             finally:
-                os.close(probe)
+                os.close(descriptor)
         return False
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other starts and stops out of this folder. Raises `UsageError` when one is under way."""
-        self.make()
-        with writing(self._lock):
-            file = self._lock.open("a")
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UsageError(f"another start or stop is under way in {self.folder}") from error
+    def lock(self) -> Iterator[None]:
+        """Prevent other processes from starting or stopping the server during the block.
+
+        Raises:
+            UsageError: Another process is starting or stopping it.
+            OutputError: The directory or the lock file cannot be created.
+        """
+        self.create()
+        lock = FileLock(self._lock_file)
+        try:
+            with writing(self._lock_file):
+                lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UsageError(f"another start or stop is in progress in {self.path}") from error
+        try:
             yield
+        finally:
+            lock.release()
 
     def purge(self) -> list[Path]:
-        """Remove what was made here and nothing else; the folder too when that leaves it empty. Returns what is gone."""
-        gone = [path for path in self._made() if path.is_file()]
-        for path in gone:
-            path.unlink(missing_ok=True)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
-            gone.append(self.folder)
-        return gone
+        """Remove the files of the server, and the directory if it is then empty.
 
-    def _made(self) -> Iterator[Path]:
-        yield from (self._pid_file, self._pid_file.with_suffix(".partial"), self._lock, self.log)
-        yield from (path for path in sorted(self.folder.glob("server.log.*")) if path.suffix[1:].isdecimal())
+        Returns:
+            What was removed.
+        """
+        removed = [path for path in self._files() if path.is_file()]
+        for path in removed:
+            path.unlink(missing_ok=True)
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+            removed.append(self.path)
+        return removed
+
+    def _files(self) -> Iterator[Path]:
+        yield from (self._record_file, self._record_file.with_suffix(".partial"), self._lock_file, self.log)
+        yield from (path for path in sorted(self.path.glob("server.log.*")) if path.suffix[1:].isdecimal())

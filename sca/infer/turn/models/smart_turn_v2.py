@@ -1,11 +1,11 @@
 """smart-turn v2 in torch: a wav2vec2 encoder, attention pooling and a small classifier over 16 s, in batches.
 
-The network is the published one, name for name, so that the hub's weights load: `Wav2Vec2ForEndpointing` of pipecat-ai/smart-turn
-as in pipecat-ai 1.14 `local_smart_turn_v2.py` (BSD-2-Clause). Like there, what is shorter than 16 s is padded at the end and
-masked; of what is longer the end counts, not the beginning.
+The network has the parameter names of the published one, so that the weights of the hub can be loaded: `Wav2Vec2ForEndpointing`
+of pipecat-ai/smart-turn, as in `local_smart_turn_v2.py` of pipecat-ai 1.14 (BSD-2-Clause). As there, shorter audio is padded at
+the end and masked, and of longer audio the end is used.
 
-A `_Stage` is a way to run it: plain, compiled, as CUDA graphs. Going from one to the next is one assignment, so whoever runs a
-batch meanwhile has the old one or the new one, each warmed up.
+A `_Stage` is a way to run the network: directly, compiled, or as CUDA graphs. The stage is replaced by one assignment, so a
+batch that runs meanwhile uses either the old or the new one, and both are warmed up.
 """
 
 import json
@@ -15,41 +15,47 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sca.errors import ConfigError, InputError, MissingToolError
-from sca.infer.turn.models.features import normalized
+from sca.infer.turn.models.features import normalize
 from sca.units import HEARD_HZ
 
 if TYPE_CHECKING:
     import torch
+    from transformers import Wav2Vec2PreTrainedModel
 
 __all__ = ["V2_SAMPLES", "SmartTurnV2", "network_class"]
 
 logger = logging.getLogger(__name__)
 
 V2_SAMPLES = 16 * HEARD_HZ
-"""Samples at 16 kHz that v2 hears."""
+"""The input length of v2, at 16 kHz."""
 
-_MASKED = -1e9
+_MASKED_SCORE = -1e9
+_MAX_SHOWN_CHARACTERS = 200
 
 
 @cache
-def network_class() -> type[Any]:
-    """The network's class: (values, mask), both `(batch, samples)`, to probabilities `(batch,)`. Needs torch and transformers."""
+def network_class() -> "type[Wav2Vec2PreTrainedModel]":
+    """Return the class of the network, which needs torch and transformers.
+
+    The network maps (values, mask), both `(batch, samples)`, to probabilities `(batch,)`.
+    """
     import torch
     from transformers import Wav2Vec2Config, Wav2Vec2Model, Wav2Vec2PreTrainedModel
 
     class Wav2Vec2ForEndpointing(Wav2Vec2PreTrainedModel):  # type: ignore[misc]
         def __init__(self, config: Wav2Vec2Config) -> None:
             super().__init__(config)
-            nn, wide = torch.nn, config.hidden_size
+            nn, width = torch.nn, config.hidden_size
             self.wav2vec2 = Wav2Vec2Model(config)
-            self.pool_attention = nn.Sequential(nn.Linear(wide, 256), nn.Tanh(), nn.Linear(256, 1))
+            self.pool_attention = nn.Sequential(nn.Linear(width, 256), nn.Tanh(), nn.Linear(256, 1))
             self.classifier = nn.Sequential(
-                nn.Linear(wide, 256),
+                nn.Linear(width, 256),
                 nn.LayerNorm(256),
                 nn.GELU(),
                 nn.Dropout(0.1),
@@ -61,38 +67,50 @@ def network_class() -> type[Any]:
 
         def forward(self, values: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
             hidden = self.wav2vec2(values, attention_mask=mask)[0]
-            # The mask at the encoder's rate: every hidden frame looks up the sample it begins at.
+            # The mask at the frame rate of the encoder: that of the sample at which each frame starts.
             ratio = mask.shape[1] / hidden.shape[1]
             kept = mask[:, (torch.arange(hidden.shape[1], device=mask.device) * ratio).long()].to(hidden.dtype)
-            scores = self.pool_attention(hidden) + (1 - kept[..., None]) * _MASKED
+            scores = self.pool_attention(hidden) + (1 - kept[..., None]) * _MASKED_SCORE
             pooled = (hidden * torch.softmax(scores, dim=1)).sum(dim=1)
             return torch.sigmoid(self.classifier(pooled).float())[:, 0]
 
     return Wav2Vec2ForEndpointing
 
 
-Call = Callable[[Any, Any], Any]
+Forward = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+"""(values, mask) to probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """One way to run the network. graphs: by batch size, what replays it."""
+    """A way to run the network.
 
-    call: Call
+    Attributes:
+        forward: Runs a batch of any size.
+        compiled: Whether it is compiled.
+        graphs: CUDA graphs by batch size.
+    """
+
+    forward: Forward
     compiled: bool = False
-    graphs: dict[int, Call] = field(default_factory=dict)
+    graphs: dict[int, Forward] = field(default_factory=dict)
 
 
 class SmartTurnV2:
-    """The model on one device. `batch` is called by one thread at a time.
+    """The model on one device. `batch` must be called by one thread at a time.
 
-    window_samples: what it hears.   notices: what was asked for and is not had, in words.
+    Attributes:
+        device: The device.
+        dtype: The number format of the weights.
+        window_samples: The input length.
+        notices: Requested features that are not available, for display.
+        compiled: Whether the network is compiled.
     """
 
     name = "smart-turn-v2"
 
     def __init__(
-        self, network: Any, device: str = "cpu", *, normalize: bool = True, window_samples: int = V2_SAMPLES
+        self, network: "Wav2Vec2PreTrainedModel", device: str = "cpu", *, normalize: bool = True, window_samples: int = V2_SAMPLES
     ) -> None:
         self._network = network.to(device).eval()
         self.device = device
@@ -102,32 +120,43 @@ class SmartTurnV2:
         self.compiled: bool | Literal["compiling"] = False
         self._normalize = normalize
         self._stage = _Stage(self._network)
-        self._buffers: dict[int, tuple[Any, Any]] = {}
+        self._buffers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     @classmethod
     def load(cls, folder: Path, device: str = "auto", dtype: str = "auto") -> "SmartTurnV2":
-        """From a folder with config.json and model.safetensors.
+        """Load a model.
 
-        Raises `MissingToolError` without torch, `ConfigError` for a GPU that is not there, `InputError` for other weights.
+        Args:
+            folder: A directory with config.json and model.safetensors.
+            device: The device; `auto` for a GPU if there is one.
+            dtype: The number format; `auto` for bfloat16 on a GPU and float32 on a CPU.
+
+        Returns:
+            The model.
+
+        Raises:
+            MissingToolError: torch is not installed.
+            ConfigError: The GPU does not exist.
+            InputError: The directory does not contain the weights of this network.
         """
         try:
             import torch
         except ImportError as error:
             raise MissingToolError("smart-turn v2 needs torch", hint="pip install 'sca[live]'") from error
-        device = _device(device)
-        number = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(
+        device = _resolve_device(device)
+        torch_dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(
             dtype, torch.bfloat16 if device.startswith("cuda") else torch.float32
         )
         try:
             network, report = network_class().from_pretrained(
-                folder, dtype=number, local_files_only=True, output_loading_info=True
+                folder, dtype=torch_dtype, local_files_only=True, output_loading_info=True
             )
             settings = folder / "preprocessor_config.json"
             normalize = json.loads(settings.read_text())["do_normalize"] if settings.is_file() else True
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise InputError(f"no smart-turn v2 model in {folder}: {error}") from error
         missing = sorted(report["missing_keys"])
-        if missing:  # transformers would fill them at random and go on
+        if missing:  # transformers initializes missing weights randomly and does not raise
             raise InputError(
                 f"no smart-turn v2 model in {folder}: {len(missing)} weights are missing, such as {missing[0]}"
             )
@@ -135,26 +164,38 @@ class SmartTurnV2:
 
     @property
     def captured(self) -> list[int]:
-        """Batch sizes that run as a CUDA graph."""
+        """The batch sizes that run as a CUDA graph."""
         return sorted(self._stage.graphs)
 
-    def __call__(self, x: np.ndarray) -> float:
-        """The probability that the speaker of float32 `(n,)` at 16 kHz has finished; the last 16 s count."""
+    def __call__(self, x: NDArray[np.float32]) -> float:
+        """Return the probability that the speaker has finished.
+
+        Args:
+            x: Float32 `(n,)` at 16 kHz. The last 16 s are used.
+        """
         return float(self.batch([x], 1)[0])
 
-    def batch(self, items: Sequence[np.ndarray], size: int) -> np.ndarray:
-        """Probabilities, float32 `(len(items),)`; the rest of the `size` rows is silence."""
+    def batch(self, items: Sequence[NDArray[np.float32]], size: int) -> NDArray[np.float32]:
+        """Return the probabilities that the speakers have finished, float32 `(len(items),)`.
+
+        Args:
+            items: Float32 `(n,)` at 16 kHz each. The last 16 s are used.
+            size: The batch size. The rest of the batch is silence.
+        """
         import torch
 
-        values, mask = self._filled(items, size)
+        values, mask = self._fill_buffers(items, size)
         with torch.inference_mode():
             stage = self._stage
-            found = stage.graphs.get(size, stage.call)(self._there(values), self._there(mask))
-            result: np.ndarray = found[: len(items)].cpu().numpy()
+            forward = stage.graphs.get(size, stage.forward)
+            probabilities = forward(self._to_device(values), self._to_device(mask))
+            result: NDArray[np.float32] = probabilities[: len(items)].cpu().numpy()
         return result
 
-    def _filled(self, items: Sequence[np.ndarray], size: int) -> tuple[Any, Any]:
-        """Samples in the network's number format and mask, `(size, window)`, in memory that a GPU reads directly."""
+    def _fill_buffers(
+        self, items: Sequence[NDArray[np.float32]], size: int
+    ) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Return values and mask, `(size, window)`, in page-locked memory on a GPU machine."""
         import torch
 
         if size not in self._buffers:
@@ -164,37 +205,38 @@ class SmartTurnV2:
         values, mask = self._buffers[size]
         values.zero_()
         mask.zero_()
-        mask[len(items) :] = 1  # a row that is masked whole would be NaN
+        mask[len(items) :] = 1  # the output of a fully masked row would be NaN
         for i, item in enumerate(items):
             x = item[-self.window_samples :]
-            values[i, : len(x)] = torch.from_numpy(np.ascontiguousarray(normalized(x) if self._normalize else x))
+            values[i, : len(x)] = torch.from_numpy(np.ascontiguousarray(normalize(x) if self._normalize else x))
             mask[i, : len(x)] = 1
         return values, mask
 
-    def _there(self, tensor: Any) -> Any:
+    def _to_device(self, tensor: "torch.Tensor") -> "torch.Tensor":
         return tensor.to(self.device, non_blocking=True) if self.device != "cpu" else tensor
 
     def warm_up(self, sizes: Sequence[int]) -> None:
-        """Run every batch size once."""
+        """Run each batch size once."""
         for size in sizes:
             self.batch([], size)
 
     def capture_graphs(self, sizes: Sequence[int]) -> None:
-        """Record a CUDA graph for every batch size. Without a GPU, or where capturing fails, a notice says so."""
+        """Record a CUDA graph for each batch size. If that is not possible, a notice is added."""
         stage = self._stage
-        self._stage = _Stage(stage.call, stage.compiled, self._graphs(stage.call, sizes))
+        graphs = self._capture_all(stage.forward, sizes)
+        self._stage = _Stage(stage.forward, stage.compiled, graphs)
 
-    def _graphs(self, call: Call, sizes: Sequence[int]) -> dict[int, Call]:
+    def _capture_all(self, forward: Forward, sizes: Sequence[int]) -> dict[int, Forward]:
         if not self.device.startswith("cuda"):
-            self._notice("CUDA graphs need a GPU; the model runs without")
+            self._add_notice("CUDA graphs need a GPU; the model runs without them")
             return {}
         try:
-            return {size: self._graph(call, size) for size in sizes}
+            return {size: self._capture(forward, size) for size in sizes}
         except RuntimeError as error:
-            self._notice(f"CUDA graphs could not be captured ({error}); the model runs without")
+            self._add_notice(f"CUDA graphs could not be captured ({error}); the model runs without them")
             return {}
 
-    def _graph(self, call: Call, size: int) -> Call:
+    def _capture(self, forward: Forward, size: int) -> Forward:
         import torch
 
         shape = (size, self.window_samples)
@@ -205,58 +247,66 @@ class SmartTurnV2:
         graph = torch.cuda.CUDAGraph()
         with torch.inference_mode():
             with torch.cuda.stream(side):
-                for _ in range(3):  # lazy initialisation must not be recorded
-                    call(values, mask)
+                for _ in range(3):  # lazy initialization must not be recorded
+                    forward(values, mask)
             torch.cuda.current_stream(self.device).wait_stream(side)
             # thread_local: another thread may be running batches on this device meanwhile.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                found = call(values, mask)
+                probabilities = forward(values, mask)
 
-        def replay(new_values: Any, new_mask: Any) -> Any:
+        def replay(new_values: "torch.Tensor", new_mask: "torch.Tensor") -> "torch.Tensor":
             values.copy_(new_values)
             mask.copy_(new_mask)
             graph.replay()
-            return found
+            return probabilities
 
         return replay
 
     def compile_in_background(
-        self, sizes: Sequence[int], compiler: Callable[[Any], Call] | None = None
+        self, sizes: Sequence[int], compiler: Callable[["Wav2Vec2PreTrainedModel"], Forward] | None = None
     ) -> threading.Thread:
-        """Compile in a thread, warm up every batch size there, then swap. A failure leaves what runs, and a notice.
+        """Compile in a thread, warm up each batch size there, then replace the stage.
 
-        compiler: instead of `torch.compile`.
+        If that fails, the current stage stays, and a notice is added.
+
+        Args:
+            sizes: The batch sizes.
+            compiler: Replaces `torch.compile`.
+
+        Returns:
+            The thread.
         """
         self.compiled = "compiling"
         thread = threading.Thread(target=self._compile, args=(list(sizes), compiler), name="turn-compile", daemon=True)
         thread.start()
         return thread
 
-    def _compile(self, sizes: list[int], compiler: Callable[[Any], Call] | None) -> None:
+    def _compile(self, sizes: list[int], compiler: Callable[["Wav2Vec2PreTrainedModel"], Forward] | None) -> None:
         import torch
 
         try:
-            call = torch.compile(self._network, dynamic=False) if compiler is None else compiler(self._network)
+            forward = torch.compile(self._network, dynamic=False) if compiler is None else compiler(self._network)
             with torch.inference_mode():
                 for size in sizes:
                     shape = (size, self.window_samples)
                     values = torch.zeros(shape, dtype=self._network.dtype, device=self.device)
-                    call(values, torch.ones(shape, dtype=torch.long, device=self.device))
-            graphs = self._graphs(call, sizes) if self._stage.graphs else {}
-        except Exception as error:  # whatever the compiler raises: what runs goes on
+                    forward(values, torch.ones(shape, dtype=torch.long, device=self.device))
+            graphs = self._capture_all(forward, sizes) if self._stage.graphs else {}
+        except Exception as error:  # whatever the compiler raises, the current stage stays
             self.compiled = False
-            self._notice(f"compiling failed ({type(error).__name__}: {str(error)[:200]}); the model runs uncompiled")
+            reason = f"{type(error).__name__}: {str(error)[:_MAX_SHOWN_CHARACTERS]}"
+            self._add_notice(f"compiling failed ({reason}); the model runs uncompiled")
             logger.debug("compiling failed", exc_info=True)
             return
-        self._stage = _Stage(call, True, graphs)
+        self._stage = _Stage(forward, True, graphs)
         self.compiled = True
 
-    def _notice(self, text: str) -> None:
+    def _add_notice(self, text: str) -> None:
         self.notices.append(text)
         logger.warning("%s", text)
 
 
-def _device(device: str) -> str:
+def _resolve_device(device: str) -> str:
     import torch
 
     if device == "auto":

@@ -1,1 +1,1 @@
-"""The turn server: model pool, batching, HTTP endpoints."""
+"""The turn server: model threads, batching, HTTP endpoints."""

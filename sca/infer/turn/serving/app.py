@@ -1,7 +1,7 @@
-"""The turn server: `POST /raw`, `GET /health`, `/status`, `/metrics`, over a `TurnService`. Errors are errors, never a made-up 0.
+"""The turn server: `POST /raw`, `GET /health`, `/status` and `/metrics`.
 
-Wire format of pipecat's `HttpSmartTurnAnalyzer`: the bytes of `np.save`, float32 mono, answered by
-`{"prediction", "probability", "metrics"}`.
+The wire format is that of pipecat's `HttpSmartTurnAnalyzer`: the bytes of `np.save` (float32 mono) in, and
+`{"prediction", "probability", "metrics"}` out. A failure is always an error status, never a response with a probability of 0.
 """
 
 import asyncio
@@ -9,19 +9,19 @@ import json
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sca.errors import MissingToolError
-from sca.infer.server.core.errors import RequestRejectedError
+from sca.infer.server.core.errors import RequestRejectedError, error_document
 from sca.infer.server.core.limits import read_body
 from sca.infer.server.core.security import check_bind, is_loopback, key_matches
 from sca.infer.server.transport.uvicorn_server import ConnectionLimits, listen, serve
 from sca.infer.turn.serving.metrics import TurnMetrics
 from sca.infer.turn.serving.model_pool import BusyError
 from sca.infer.turn.serving.npy import NpyError, read_npy
-from sca.infer.turn.serving.service import Judgement, TurnService, load_service
+from sca.infer.turn.serving.service import TurnResult, TurnService, load_service
 from sca.units import HEARD_HZ
 
 if TYPE_CHECKING:
@@ -33,13 +33,17 @@ __all__ = ["make_app", "run"]
 
 logger = logging.getLogger(__name__)
 
-_TYPES = ("", "application/octet-stream", "application/x-npy")
+_CONTENT_TYPES = ("", "application/octet-stream", "application/x-npy")
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1000, 192_000
 _DRAIN_S = 10
 
 
 def make_app(service: TurnService, config: "TurnConfig") -> "FastAPI":
-    """The ASGI application. It closes the service when it shuts down."""
+    """Return the ASGI application. It closes the service when it shuts down.
+
+    Raises:
+        MissingToolError: fastapi is not installed.
+    """
     try:
         from fastapi import FastAPI, Request, Response
         from starlette.exceptions import HTTPException
@@ -52,34 +56,35 @@ def make_app(service: TurnService, config: "TurnConfig") -> "FastAPI":
         await asyncio.to_thread(service.close, _DRAIN_S)
 
     app = FastAPI(title="sca turn", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    door = _Door(service, config)
-    app.state.metrics = door.metrics
+    endpoints = _Endpoints(service, config)
+    app.state.metrics = endpoints.metrics
 
-    # A bare route: nothing here is for the framework to parse, and its dependency machinery costs 0.2 ms a request.
-    app.add_route("/raw", door.raw, methods=["POST"])
+    # A plain route: the framework has nothing to parse here, and its dependency injection takes 0.2 ms per request.
+    app.add_route("/raw", endpoints.raw, methods=["POST"])
 
     @app.get("/health")
     async def health() -> Response:
-        return _json(200, {"ok": True})
+        return _json_response(200, {"ok": True})
 
     @app.get("/status")
     async def status(request: Request) -> Response:
-        return door.guarded(request, lambda: _json(200, door.status()))
+        return endpoints.with_key(request, lambda: _json_response(200, endpoints.status()))
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
-        page = "text/plain; version=0.0.4; charset=utf-8"
-        return door.guarded(request, lambda: Response(door.metrics.text(), media_type=page))
+        media_type = "text/plain; version=0.0.4; charset=utf-8"
+        return endpoints.with_key(request, lambda: Response(endpoints.metrics.text(), media_type=media_type))
 
     @app.exception_handler(HTTPException)
-    async def unknown(request: Request, error: HTTPException) -> Response:
-        return _error(error.status_code, f"{request.method} {request.url.path}: {error.detail}", headers=error.headers)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        message = f"{request.method} {request.url.path}: {error.detail}"
+        return _error_response(error.status_code, message, headers=error.headers)
 
     return app
 
 
-class _Door:
-    """What the routes do, without the framework's decorators."""
+class _Endpoints:
+    """The implementation of the routes."""
 
     def __init__(self, service: TurnService, config: "TurnConfig") -> None:
         self.service, self.config = service, config
@@ -87,8 +92,7 @@ class _Door:
         self._key = config.auth_key.get_secret_value() if config.auth_key is not None else None
         self._started_s = time.monotonic()
 
-    def status(self) -> dict[str, Any]:
-        """The service's status and the server's own."""
+    def status(self) -> dict[str, object]:
         return {
             "ok": True,
             **self.service.status(),
@@ -97,63 +101,56 @@ class _Door:
             "uptime_s": round(time.monotonic() - self._started_s, 3),
         }
 
-    def guarded(self, request: "Request", answer: Any) -> "Response":
-        """`answer()` for those with the key."""
+    def with_key(self, request: "Request", respond: "Callable[[], Response]") -> "Response":
+        """Return `respond()` if the request has the key, else the rejection."""
         try:
             self._check_key(request)
         except RequestRejectedError as error:
-            return _refusal(error)
-        response: Response = answer()
-        return response
+            return _rejection(error)
+        return respond()
 
     async def raw(self, request: "Request") -> "Response":
-        """Judge a body. The one place where what can go wrong becomes a status."""
+        """Handle `POST /raw`. This is the only place that turns exceptions into statuses."""
+        from starlette.requests import ClientDisconnect
+
         started_s = time.perf_counter()
         try:
-            response = await self._judge(request, started_s)
+            response = await self._predict(request, started_s)
         except RequestRejectedError as error:
-            response = _refusal(error)
+            response = _rejection(error)
         except NpyError as error:
-            response = _error(error.status, error.what)
+            response = _error_response(error.status, error.message)
         except BusyError as error:
-            response = _refusal(RequestRejectedError(503, str(error), retry_after_s=error.retry_after_s))
+            response = _rejection(RequestRejectedError(503, str(error), retry_after_s=error.retry_after_s))
+        except ClientDisconnect:
+            response = _error_response(400, "the client disconnected")  # counted, but not received by the client
         except Exception as error:
-            from starlette.requests import ClientDisconnect
-
-            if isinstance(error, ClientDisconnect):
-                response = _error(400, "the client left")  # for the counter; nobody reads it
-            else:
-                logger.exception("a request failed")
-                response = _error(500, f"the model failed ({type(error).__name__}); the server's log says how")
-        self.metrics.finished(response.status_code, time.perf_counter() - started_s)
+            logger.exception("a request failed")
+            response = _error_response(500, f"the model failed ({type(error).__name__}); see the server's log")
+        self.metrics.count_request(response.status_code, time.perf_counter() - started_s)
         return response
 
-    async def _judge(self, request: "Request", started_s: float) -> "Response":
-        headers = request.headers
+    async def _predict(self, request: "Request", started_s: float) -> "Response":
         self._check_key(request)
         self.service.check_room()
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind not in _TYPES:
-            raise RequestRejectedError(415, f"content type {kind[:80]!r}; send application/octet-stream")
-        if headers.get("content-encoding", "identity").lower() != "identity":
-            raise RequestRejectedError(415, "compressed bodies are not read; send the bytes of np.save as they are")
-        rate_hz = _sample_rate(headers.get("x-sample-rate"))
-        threshold = _threshold(headers.get("x-threshold"))
+        rate_hz, threshold = _read_headers(request.headers)
         limit = self.config.max_body_bytes
-        length = headers.get("content-length")
+        length = request.headers.get("content-length")
         body = await read_body(request.stream(), length, limit, self.config.body_timeout_s)
-        x = read_npy(body, limit)
-        judging = self.service.judge(x, rate_hz=rate_hz, threshold=threshold)
-        judgement = await (_while_here(request, judging) if self.service.runner.queue.busy else judging)
-        self.metrics.answered(judgement)
-        return _json(
+        samples = read_npy(body, limit)
+        predicting = self.service.predict(samples, rate_hz=rate_hz, threshold=threshold)
+        # Watching for a disconnect costs time, and is only useful while other requests delay this one.
+        busy = self.service.models.queue.busy
+        result = await (_unless_disconnected(request, predicting) if busy else predicting)
+        self.metrics.count_result(result)
+        return _json_response(
             200,
             {
-                "prediction": judgement.prediction,
-                "probability": judgement.probability,
+                "prediction": result.prediction,
+                "probability": result.probability,
                 "metrics": {
-                    "inference_time": judgement.inference_s,
-                    "queue_time": judgement.queued_s,
+                    "inference_time": result.inference_s,
+                    "queue_time": result.queued_s,
                     "total_time": time.perf_counter() - started_s,
                 },
             },
@@ -161,37 +158,55 @@ class _Door:
 
     def _check_key(self, request: "Request") -> None:
         if self._key is not None and not key_matches(request.headers.get("authorization"), self._key):
-            raise RequestRejectedError(401, "the Authorization header has to be `Key …` with the server's key")
+            raise RequestRejectedError(401, "the Authorization header must be `Key …` with the server's key")
 
 
-async def _while_here(request: "Request", judging: Coroutine[Any, Any, Judgement]) -> Judgement:
-    """What is judged, unless the client leaves first; then the question is taken back, and nobody's model works for nothing."""
+async def _unless_disconnected(request: "Request", predicting: Coroutine[object, None, TurnResult]) -> TurnResult:
+    """Await a prediction, or cancel it when the client disconnects, so that no model works in vain.
+
+    Raises:
+        ClientDisconnect: The client has disconnected.
+    """
     from starlette.requests import ClientDisconnect
 
-    asking = asyncio.ensure_future(judging)
-    leaving = asyncio.ensure_future(request.receive())  # the body has been read: the next message is that it left
+    prediction = asyncio.ensure_future(predicting)
+    disconnect = asyncio.ensure_future(request.receive())  # the body has been read, so the next message is the disconnect
     try:
-        await asyncio.wait((asking, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if asking.done():
-            return asking.result()
+        await asyncio.wait((prediction, disconnect), return_when=asyncio.FIRST_COMPLETED)
+        if prediction.done():
+            return prediction.result()
         raise ClientDisconnect
     finally:
-        asking.cancel()
-        leaving.cancel()
+        prediction.cancel()
+        disconnect.cancel()
 
 
-def _sample_rate(text: str | None) -> int:
+def _read_headers(headers: Mapping[str, str]) -> tuple[int, float | None]:
+    """Return the sample rate and the threshold of a request, and check its content type.
+
+    Raises:
+        RequestRejectedError: A header is not valid.
+    """
+    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type not in _CONTENT_TYPES:
+        raise RequestRejectedError(415, f"content type {content_type[:80]!r}; send application/octet-stream")
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise RequestRejectedError(415, "compressed bodies are not supported; send the bytes of np.save as they are")
+    return _parse_rate(headers.get("x-sample-rate")), _parse_threshold(headers.get("x-threshold"))
+
+
+def _parse_rate(text: str | None) -> int:
     if text is None:
         return HEARD_HZ
     rate_hz = int(text) if text.isascii() and text.isdecimal() and len(text) <= 6 else 0
     if not _MIN_RATE_HZ <= rate_hz <= _MAX_RATE_HZ:
         raise RequestRejectedError(
-            422, f"X-Sample-Rate should be a whole number of Hz in {_MIN_RATE_HZ}-{_MAX_RATE_HZ}, got {text[:40]!r}"
+            422, f"X-Sample-Rate must be a whole number of Hz in {_MIN_RATE_HZ}-{_MAX_RATE_HZ}, got {text[:40]!r}"
         )
     return rate_hz
 
 
-def _threshold(text: str | None) -> float | None:
+def _parse_threshold(text: str | None) -> float | None:
     if text is None:
         return None
     try:
@@ -199,51 +214,54 @@ def _threshold(text: str | None) -> float | None:
     except ValueError:
         threshold = -1.0
     if not 0 <= threshold <= 1:
-        raise RequestRejectedError(422, f"X-Threshold should be a number in 0-1, got {text[:40]!r}")
+        raise RequestRejectedError(422, f"X-Threshold must be a number in 0-1, got {text[:40]!r}")
     return threshold
 
 
-def _json(status: int, document: Any, headers: dict[str, str] | None = None) -> "Response":
+def _json_response(status: int, document: object, headers: Mapping[str, str] | None = None) -> "Response":
     from starlette.responses import Response
 
     return Response(json.dumps(document), status, headers, "application/json")
 
 
-def _error(status: int, what: str, headers: Any = None) -> "Response":
-    return _json(status, {"error": {"status": status, "what": what}}, dict(headers or {}))
+def _error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> "Response":
+    return _json_response(status, error_document(status, message), headers)
 
 
-def _refusal(error: RequestRejectedError) -> "Response":
-    headers = {}
-    if error.close:
-        headers["Connection"] = "close"
-    if error.retry_after_s is not None:
-        headers["Retry-After"] = str(error.retry_after_s)
+def _rejection(error: RequestRejectedError) -> "Response":
+    headers = error.headers()
     if error.status == 401:
         headers["WWW-Authenticate"] = "Key"
-    return _error(error.status, error.message, headers)
+    return _error_response(error.status, error.message, headers)
 
 
 def run(config: "TurnConfig", *, insecure: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT; then requests that are being answered are, for up to 10 s.
+    """Serve until SIGTERM or SIGINT, then finish open requests for up to 10 s.
 
-    The line `sca turn: listening on URL` on stderr says that requests are answered from now on. Raises `ConfigError` for an
-    address that is taken, is none, or is reachable without a key, and what `load_service` raises.
+    Prints `sca turn: listening on URL` to stderr once requests are answered.
+
+    Args:
+        config: The settings.
+        insecure: Whether a server that other machines can reach may run without a key.
+
+    Raises:
+        ConfigError: The address is taken, is not an address, or is reachable without a key.
+        ScaError: The model could not be loaded.
     """
     key = config.auth_key.get_secret_value() if config.auth_key is not None else None
     check_bind(config.host, key, insecure=insecure)
     if key is None and not is_loopback(config.host):
-        sys.stderr.write(f"sca turn: --insecure: anyone who reaches {config.host} may use this server\n")
+        sys.stderr.write(f"sca turn: --insecure: anyone who can reach {config.host} may use this server\n")
     with listen(config.host, config.port) as listener:
         service = load_service(config)
         try:
             facts = service.status()
             app = make_app(service, config)
-            refused = app.state.metrics.requests.labels("503").inc
+            on_rejected = app.state.metrics.requests.labels("503").inc
             serve(
                 app,
                 listener,
-                ConnectionLimits(config.body_timeout_s, config.body_timeout_s, config.max_connections, refused),
+                ConnectionLimits(config.body_timeout_s, config.body_timeout_s, config.max_connections, on_rejected),
                 on_ready=lambda url: sys.stderr.write(
                     f"sca turn: listening on {url} ({facts['model']}, {facts['device']}, {facts['pool']} at a time)\n"
                 ),

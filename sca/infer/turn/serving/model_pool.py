@@ -1,7 +1,7 @@
-"""A bounded queue of questions, and a pool of single-threaded models that answer them.
+"""A bounded queue of jobs, and a pool of models with one thread each.
 
-Knows nothing of HTTP or of what a model is: a model is called with samples and returns a probability. Who asks too much is
-refused at once (`BusyError`); a question that nobody waits for any more is not answered; one that fails fails alone.
+A job that exceeds the limit of the queue is rejected at once (`BusyError`). A cancelled job is not run. An error of a job
+affects only that job.
 """
 
 import logging
@@ -14,17 +14,33 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
 
-__all__ = ["BusyError", "Job", "JobQueue", "Model", "ModelError", "ModelPool", "ModelThread", "Prediction", "finite"]
+__all__ = [
+    "BusyError",
+    "Job",
+    "JobQueue",
+    "Model",
+    "ModelError",
+    "ModelPool",
+    "ModelThread",
+    "Prediction",
+    "check_probability",
+]
 
 logger = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
-_END_S = 0.1  # for a thread to end when there is no time left; one that hangs is not waited for
+_JOIN_S = 0.1  # for a thread to end when no time is left; a thread that hangs is not waited for
 
 
 class BusyError(Exception):
-    """The queue is full, or closed. retry_after_s: when to ask again, in whole seconds."""
+    """The queue is full or closed.
+
+    Attributes:
+        retry_after_s: When to try again, in whole seconds.
+    """
 
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message)
@@ -32,69 +48,109 @@ class BusyError(Exception):
 
 
 class ModelError(Exception):
-    """The model gave something that is no probability."""
+    """The output of a model is not a probability."""
 
 
 class Model(Protocol):
-    """What answers a question: float32 `(n,)` at 16 kHz in, a probability out."""
+    """An end-of-turn model."""
 
     name: str
     device: str
     dtype: str
     window_samples: int
 
-    def __call__(self, x: np.ndarray) -> float:
-        """The probability that the speaker has finished."""
+    def __call__(self, x: NDArray[np.float32]) -> float:
+        """Return the probability that the speaker has finished.
+
+        Args:
+            x: Float32 `(n,)` at 16 kHz.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """probability: in [0, 1].   inference_s: in the model, features included.   queued_s: waiting for one.   batch: of how many."""
+    """The result of a job.
+
+    Attributes:
+        probability: The probability.
+        inference_s: The time in the model, including the features.
+        queued_s: The time in the queue.
+        batch_size: How many jobs were run together.
+    """
 
     probability: float
     inference_s: float
     queued_s: float
-    batch: int = 1
+    batch_size: int = 1
 
 
 @dataclass(slots=True)
 class Job:
-    """A question. prepare: gives the samples; runs where the model runs.   arrived_s: on the queue's clock."""
+    """A prediction to make.
 
-    prepare: Callable[[], np.ndarray]
+    Attributes:
+        prepare: Returns the samples. Runs in the model's thread.
+        arrived_s: When the job was submitted, on the queue's clock.
+        future: The result.
+    """
+
+    prepare: Callable[[], NDArray[np.float32]]
     arrived_s: float
     future: "Future[Prediction]" = field(default_factory=Future)
 
 
 class ModelThread(Protocol):
-    """A pool or a batcher: takes questions, answers in futures."""
+    """One or more threads that run jobs: a pool or a batcher."""
 
     queue: "JobQueue"
 
     @property
     def workers(self) -> int:
-        """How many threads answer."""
+        """The number of threads."""
         ...
 
-    def submit(self, prepare: Callable[[], np.ndarray]) -> "Future[Prediction]":
-        """Ask. Raises `BusyError` at once when too many wait."""
+    def submit(self, prepare: Callable[[], NDArray[np.float32]]) -> "Future[Prediction]":
+        """Submit a job.
+
+        Args:
+            prepare: Returns the samples. Runs in the model's thread.
+
+        Returns:
+            The result.
+
+        Raises:
+            BusyError: The queue is full or closed.
+        """
         ...
 
     def close(self, timeout_s: float) -> None:
-        """Answer what has been asked, for so long, and end the threads; the rest is refused."""
+        """Run the submitted jobs for up to `timeout_s`, reject the others, and end the threads."""
         ...
 
 
-def finite(probability: float) -> float:
-    """The probability itself; raises `ModelError` for what is none."""
-    if not 0 <= probability <= 1:  # NaN is not
-        raise ModelError("the model gave no probability")
+def check_probability(probability: float) -> float:
+    """Return the probability.
+
+    Raises:
+        ModelError: It is not a probability.
+    """
+    if not 0 <= probability <= 1:  # also true for NaN
+        raise ModelError("the output of the model is not a probability")
     return float(probability)
 
 
 class JobQueue:
-    """Questions in order of arrival, at most `limit` of them waiting or being answered. Guarded by `changed`."""
+    """The jobs in order of arrival.
+
+    Attributes:
+        limit: How many jobs may wait or run.
+        clock: The clock, in seconds.
+        changed: Guards the attributes below, and is notified when they change.
+        waiting: The jobs that wait.
+        busy: How many jobs run.
+        closed: Whether jobs are rejected.
+    """
 
     def __init__(self, limit: int, workers: int, clock: Clock) -> None:
         self.limit, self.clock = limit, clock
@@ -103,29 +159,33 @@ class JobQueue:
         self.busy = 0
         self.closed = False
         self._workers = workers
-        self._mean_s = 0.05  # of one answer; follows what is measured
+        self._mean_s = 0.05  # of a job; a running mean of the measured times
 
     @property
     def full(self) -> bool:
-        """Whether the next question is refused. Without a lock: a hint for those who want to spare themselves work."""
+        """Whether a job would be rejected. Not locked: for callers that want to avoid useless work."""
         return self.closed or len(self.waiting) + self.busy >= self.limit
 
     def retry_after_s(self) -> int:
-        """When the queue will have drained, in whole seconds, at least 1."""
+        """Return when the queue will be empty, in whole seconds, at least 1."""
         return 1 + int(len(self.waiting) * self._mean_s / self._workers)
 
     def put(self, job: Job) -> None:
-        """Add a question; raises `BusyError` when there are too many or no more are taken."""
+        """Add a job.
+
+        Raises:
+            BusyError: The queue is full or closed.
+        """
         with self.changed:
             if self.closed:
                 raise BusyError("the server is stopping", self.retry_after_s())
             if self.full:
                 raise BusyError(f"{self.limit} requests are waiting or being answered", self.retry_after_s())
             self.waiting.append(job)
-            self.changed.notify_all()
+            self.changed.notify()
 
     def done(self, jobs: int, spent_s: float) -> None:
-        """Note that `jobs` questions were answered in `spent_s` together."""
+        """Note that `jobs` jobs were run together in `spent_s`."""
         with self.changed:
             self.busy -= jobs
             if jobs:
@@ -133,7 +193,7 @@ class JobQueue:
             self.changed.notify_all()
 
     def close(self, timeout_s: float) -> None:
-        """Take no more, wait until all are answered or the time is over, then refuse the rest."""
+        """Reject new jobs, wait up to `timeout_s` for the others, then reject those that still wait."""
         with self.changed:
             self.closed = True
             self.changed.notify_all()
@@ -144,43 +204,55 @@ class JobQueue:
             if job.future.set_running_or_notify_cancel():
                 job.future.set_exception(BusyError("the server is stopping", self.retry_after_s()))
 
-    def end(self, threads: Sequence[threading.Thread], timeout_s: float) -> None:
-        """`close`, and wait for those who answer within the same time: the last answers are given when they end."""
+    def close_and_join(self, threads: Sequence[threading.Thread], timeout_s: float) -> None:
+        """Close the queue and wait for the threads, which deliver the last results before they end.
+
+        Args:
+            threads: The threads that run the jobs.
+            timeout_s: The limit for both.
+        """
         deadline_s = time.monotonic() + timeout_s
         self.close(timeout_s)
         for thread in threads:
-            thread.join(max(_END_S, deadline_s - time.monotonic()))
+            thread.join(max(_JOIN_S, deadline_s - time.monotonic()))
 
 
-class ModelPool:
-    """One thread a model, one question at a time each, no waiting for company. Models share nothing mutable."""
+class ModelPool(ModelThread):
+    """One thread per model, one job at a time in each. The models share nothing mutable."""
 
     def __init__(self, models: Sequence[Model], max_queue: int, clock: Clock = time.perf_counter) -> None:
+        """Start the threads.
+
+        Args:
+            models: The models.
+            max_queue: How many jobs may wait when all models are busy.
+            clock: The clock, in seconds.
+        """
         self.queue = JobQueue(len(models) + max_queue, len(models), clock)
         self._threads = [
-            # Daemons: a model that hangs must not keep the process from ending.
-            threading.Thread(target=self._work, args=(model,), name=f"turn-{i}", daemon=True)
+            # Daemons: a model that hangs must not prevent the process from ending.
+            threading.Thread(target=self._run, args=(model,), name=f"turn-{i}", daemon=True)
             for i, model in enumerate(models)
         ]
         for thread in self._threads:
             thread.start()
 
     @property
+    @override
     def workers(self) -> int:
-        """How many models answer."""
         return len(self._threads)
 
-    def submit(self, prepare: Callable[[], np.ndarray]) -> "Future[Prediction]":
-        """Ask. Raises `BusyError` at once when too many wait."""
+    @override
+    def submit(self, prepare: Callable[[], NDArray[np.float32]]) -> "Future[Prediction]":
         job = Job(prepare, self.queue.clock())
         self.queue.put(job)
         return job.future
 
+    @override
     def close(self, timeout_s: float) -> None:
-        """Answer what has been asked, for so long, and end the threads; the rest is refused."""
-        self.queue.end(self._threads, timeout_s)
+        self.queue.close_and_join(self._threads, timeout_s)
 
-    def _work(self, model: Model) -> None:
+    def _run(self, model: Model) -> None:
         queue = self.queue
         while True:
             with queue.changed:
@@ -190,8 +262,8 @@ class ModelPool:
                 job = queue.waiting.popleft()
                 queue.busy += 1
             started_s = queue.clock()
-            outcome = _answer(model, job, started_s, queue.clock) if job.future.set_running_or_notify_cancel() else None
-            # First out of the count, then out to the asker: who has its answer may ask again.
+            outcome = _run_job(model, job, started_s, queue.clock) if job.future.set_running_or_notify_cancel() else None
+            # Leave the count before delivering the result: a caller that has its result may submit the next job.
             queue.done(1, queue.clock() - started_s)
             if isinstance(outcome, Prediction):
                 job.future.set_result(outcome)
@@ -199,9 +271,9 @@ class ModelPool:
                 job.future.set_exception(outcome)
 
 
-def _answer(model: Model, job: Job, started_s: float, clock: Clock) -> Prediction | BaseException:
+def _run_job(model: Model, job: Job, started_s: float, clock: Clock) -> Prediction | BaseException:
     try:
-        probability = finite(model(job.prepare()))
-    except BaseException as error:  # noqa: BLE001 - belongs to the one who asked
+        probability = check_probability(model(job.prepare()))
+    except BaseException as error:  # noqa: BLE001 - delivered to the caller of `submit`
         return error
     return Prediction(probability, clock() - started_s, started_s - job.arrived_s)

@@ -1,13 +1,14 @@
-"""The turn service: a model behind a pool or a batcher, asked with samples, answering with a judgement. Knows no HTTP."""
+"""The turn service: a model behind a pool or a batcher, without HTTP."""
 
 import asyncio
 import logging
 import os
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sca.audio.resample import resample
 from sca.errors import ConfigError
@@ -16,83 +17,121 @@ from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
 from sca.infer.turn.models.weights import Weights, find_weights
 from sca.infer.turn.serving.batcher import BatchPolicy, MicroBatcher
 from sca.infer.turn.serving.model_pool import BusyError, Model, ModelPool, ModelThread
-from sca.units import HEARD_HZ
+from sca.units import HEARD_HZ, seconds_to_samples
 
 if TYPE_CHECKING:
     from sca.config import TurnConfig
+    from sca.infer.turn.models.smart_turn_v2 import SmartTurnV2
 
-__all__ = ["Judgement", "TurnService", "load_service"]
+__all__ = ["TurnResult", "TurnService", "load_service"]
 
 logger = logging.getLogger(__name__)
 
-_RESAMPLE_MARGIN_S = 0.1  # the resampler's edge, kept out of the window
+_RESAMPLE_MARGIN_S = 0.1  # the transient of the resampler, which stays outside the window
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """prediction: 1 finished, 0 not.   inference_s, queued_s: where the time went.   batch: of how many questions."""
+class TurnResult:
+    """The result of a request.
+
+    Attributes:
+        prediction: 1 if the speaker has finished, else 0.
+        probability: The probability that the speaker has finished.
+        inference_s: The time in the model.
+        queued_s: The time in the queue.
+        batch_size: How many requests were processed together.
+    """
 
     prediction: int
     probability: float
     inference_s: float
     queued_s: float
-    batch: int
+    batch_size: int
 
 
 class TurnService:
-    """Asks a runner. One service serves any number of tasks of one event loop.
+    """Runs predictions for any number of tasks of one event loop.
 
-    facts: what /status says about the model.
+    Attributes:
+        models: The threads that run the model.
+        threshold: A probability above it means that the speaker has finished.
+        window_samples: The longest input of the model, at 16 kHz.
+        max_samples: How much of the audio is used.
     """
 
     def __init__(
-        self, runner: ModelThread, *, threshold: float, window_samples: int, max_samples: int, facts: dict[str, Any]
+        self,
+        models: ModelThread,
+        *,
+        threshold: float,
+        window_samples: int,
+        max_samples: int,
+        facts: Mapping[str, object],
     ) -> None:
-        self.runner = runner
+        """Create a service.
+
+        Args:
+            models: The threads that run the model.
+            threshold: See the class.
+            window_samples: See the class.
+            max_samples: See the class.
+            facts: Additional entries of `status`. Functions are called each time.
+        """
+        self.models = models
         self.threshold = threshold
         self.window_samples = window_samples
         self.max_samples = max_samples
         self._facts = facts
 
-    @property
-    def full(self) -> bool:
-        """Whether the next question will most likely be refused."""
-        return self.runner.queue.full
-
     def check_room(self) -> None:
-        """Raise `BusyError` when the queue is full: a cheap look before a body is read."""
-        if self.full:
-            queue = self.runner.queue
+        """Check that the queue is not full, before a body is read.
+
+        Raises:
+            BusyError: The queue is full.
+        """
+        queue = self.models.queue
+        if queue.full:
             raise BusyError(f"{queue.limit} requests are waiting or being answered", queue.retry_after_s())
 
-    async def judge(self, x: np.ndarray, *, rate_hz: int = HEARD_HZ, threshold: float | None = None) -> Judgement:
-        """Judge float32 `(n,)` at `rate_hz`; its last seconds count.
+    async def predict(
+        self, x: NDArray[np.float32], *, rate_hz: int = HEARD_HZ, threshold: float | None = None
+    ) -> TurnResult:
+        """Predict whether the speaker has finished. Cancelling removes the job from the queue if it has not started.
 
-        Raises `BusyError` at once when too many wait, and what the model raises. A task that is cancelled takes its question
-        back, if it has not been begun.
+        Args:
+            x: Float32 `(n,)`. The last seconds are used.
+            rate_hz: Its sample rate.
+            threshold: Overrides the threshold of the service.
+
+        Returns:
+            The result.
+
+        Raises:
+            BusyError: The queue is full.
+            Exception: The model failed.
         """
         threshold = self.threshold if threshold is None else threshold
-        kept = self._tail(x, rate_hz)
-        answer = await asyncio.wrap_future(self.runner.submit(lambda: self._heard(kept, rate_hz)))
-        prediction = int(answer.probability > threshold)
-        return Judgement(prediction, answer.probability, answer.inference_s, answer.queued_s, answer.batch)
+        end = self._end(x, rate_hz)
+        found = await asyncio.wrap_future(self.models.submit(lambda: self._resample(end, rate_hz)))
+        prediction = int(found.probability > threshold)
+        return TurnResult(prediction, found.probability, found.inference_s, found.queued_s, found.batch_size)
 
-    def _tail(self, x: np.ndarray, rate_hz: int) -> np.ndarray:
-        """As much of the end as can matter; a copy if that is little, so that a long body is let go of."""
+    def _end(self, x: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+        """Return the part that can matter. It is copied if it is small, so that the memory of a long body is released."""
         margin = 0 if rate_hz == HEARD_HZ else int(_RESAMPLE_MARGIN_S * rate_hz) + 1
         samples = -(-self.max_samples * rate_hz // HEARD_HZ) + margin
         return x if len(x) <= 2 * samples else x[-samples:].copy()
 
-    def _heard(self, x: np.ndarray, rate_hz: int) -> np.ndarray:
+    def _resample(self, x: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
         x = resample(np.ascontiguousarray(x), rate_hz, HEARD_HZ)[-self.max_samples :]
-        return x if len(x) else last_samples(x, 1)  # a few samples at a high rate are less than one
+        return x if len(x) else last_samples(x, 1)  # a few samples at a high rate can result in none at 16 kHz
 
-    def status(self) -> dict[str, Any]:
-        """What it is and how it does, for people and for scripts."""
-        queue = self.runner.queue
+    def status(self) -> dict[str, object]:
+        """Return the configuration and the current load."""
+        queue = self.models.queue
         return {
             **{name: fact() if callable(fact) else fact for name, fact in self._facts.items()},
-            "pool": self.runner.workers,
+            "pool": self.models.workers,
             "threshold": self.threshold,
             "window_s": self.window_samples / HEARD_HZ,
             "max_secs": self.max_samples / HEARD_HZ,
@@ -102,14 +141,24 @@ class TurnService:
         }
 
     def close(self, timeout_s: float = 10.0) -> None:
-        """Answer what has been asked and end the threads."""
-        self.runner.close(timeout_s)
+        """Finish the submitted jobs for up to `timeout_s`, and end the threads."""
+        self.models.close(timeout_s)
 
 
 def load_service(config: "TurnConfig") -> TurnService:
-    """Find the weights, load them as often as needed, warm them up: when this returns, the first answer is as fast as the next.
+    """Load the model and warm it up, so that the first request is as fast as the others.
 
-    Raises `MissingToolError`, `InputError` or `UpstreamError` when there is no model, `ConfigError` for a device that is none.
+    Args:
+        config: The settings.
+
+    Returns:
+        The service.
+
+    Raises:
+        MissingToolError: A package or the model is not installed.
+        InputError: The model cannot be read.
+        UpstreamError: The model cannot be downloaded.
+        ConfigError: The device does not exist or is not supported.
     """
     weights = find_weights(config.model_id, config.revision)
     if weights.version == "v3":
@@ -122,19 +171,19 @@ def load_service(config: "TurnConfig") -> TurnService:
 
 def _load_v3(config: "TurnConfig", weights: Weights) -> TurnService:
     if config.device.startswith("cuda"):
-        raise ConfigError("smart-turn v3 runs on the CPU here", hint="turn.device=auto, or a v2 model")
+        raise ConfigError("smart-turn v3 runs only on the CPU here", hint="turn.device=auto, or a v2 model")
     for name in ("torch_compile", "cuda_graphs"):
         if getattr(config, name):
-            logger.warning("turn.%s has no meaning for smart-turn v3 and is ignored", name)
+            logger.warning("turn.%s has no effect for smart-turn v3", name)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     models = [SmartTurnV3(weights.path) for _ in range(config.pool or cores)]
-    warm_up(models)
-    return _service(
-        ModelPool(models, config.max_queue), models[0], config, weights, {"buckets": [1], "compiled": False}
-    )
+    for model in models:
+        model(np.zeros(1, np.float32))  # warm up
+    pool = ModelPool(models, config.max_queue)
+    return _new_service(pool, models[0], config, weights, {"buckets": [1], "compiled": False})
 
 
-def _load_v2(config: "TurnConfig", weights: Weights, model: Any) -> TurnService:
+def _load_v2(config: "TurnConfig", weights: Weights, model: "SmartTurnV2") -> TurnService:
     on_gpu = model.device.startswith("cuda")
     policy = BatchPolicy(config.buckets if on_gpu else (1,), config.micro_batch_window_ms / 1000 if on_gpu else 0.0)
     model.warm_up(policy.buckets)
@@ -142,22 +191,22 @@ def _load_v2(config: "TurnConfig", weights: Weights, model: Any) -> TurnService:
         model.capture_graphs(policy.buckets)
     if config.torch_compile:
         model.compile_in_background(policy.buckets)
-    runner = MicroBatcher(model, policy, config.max_queue)
+    batcher = MicroBatcher(model, policy, config.max_queue)
     facts = {
         "buckets": list(policy.buckets),
         "compiled": lambda: model.compiled,
         "cuda_graphs": lambda: model.captured,
         "notices": lambda: list(model.notices),
     }
-    return _service(runner, model, config, weights, facts)
+    return _new_service(batcher, model, config, weights, facts)
 
 
-def _service(
-    runner: ModelThread, model: Model, config: "TurnConfig", weights: Weights, facts: dict[str, Any]
+def _new_service(
+    models: ModelThread, model: Model, config: "TurnConfig", weights: Weights, facts: Mapping[str, object]
 ) -> TurnService:
     max_samples = model.window_samples
     if config.max_secs is not None:
-        max_samples = min(max_samples, max(1, round(config.max_secs * HEARD_HZ)))
+        max_samples = min(max_samples, max(1, seconds_to_samples(config.max_secs, HEARD_HZ)))
     facts = {
         "model": weights.name,
         "version": model.name,
@@ -167,17 +216,9 @@ def _service(
         **facts,
     }
     return TurnService(
-        runner,
+        models,
         threshold=config.threshold,
         window_samples=model.window_samples,
         max_samples=max_samples,
         facts=facts,
     )
-
-
-def warm_up(models: list[SmartTurnV3], clock: Any = time.perf_counter) -> float:
-    """Ask every model once; returns the seconds it took."""
-    started_s = clock()
-    for model in models:
-        model(np.zeros(1, np.float32))
-    return float(clock() - started_s)
