@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 
 from sca.cli.main import app
 from sca.errors import UsageError
-from sca.infer.turn import predictor as judge
+from sca.infer.turn import predictor
 from sca.infer.turn.client import TurnClient
 from sca.infer.turn.daemon import control
 from sca.infer.turn.daemon import process_id as process
 from sca.infer.turn.daemon.log_rotation import RotatingLog, follow, tail
-from sca.infer.turn.daemon.state_dir import Running, StateDir
+from sca.infer.turn.daemon.state_dir import ServerRecord, StateDir
 from tests.helpers.patience import PATIENCE_S
 from tests.helpers.turn_servers import free_port
 
@@ -56,7 +56,7 @@ HTTPServer(("127.0.0.1", port), Handler).serve_forever()
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """`sca` below waits for answers as long as a busy machine needs."""
-    monkeypatch.setattr(judge.open_judge, "__defaults__", (None, None, PATIENCE_S))
+    monkeypatch.setattr(predictor.open_predictor, "__defaults__", (None, None, PATIENCE_S))
 
 
 def sca(*arguments, **env):
@@ -86,7 +86,7 @@ def place(tmp_path):
     yield place
     server = place.running()
     if server is not None:
-        process.end(server.pid, server.since, 2.0)
+        process.terminate(server.pid, server.since, 2.0)
 
 
 def until(holds):
@@ -102,7 +102,7 @@ def stub(tmp_path):
     path.write_text(STUB)
 
     def service(does="serve", port=0):
-        return control.Service([sys.executable, str(path), does], "stub_server", "127.0.0.1", port)
+        return control.ServerCommand([sys.executable, str(path), does], "stub_server", "127.0.0.1", port)
 
     return service
 
@@ -115,7 +115,7 @@ def begin(service, place, ready_s=PATIENCE_S):
 
 
 def test_a_servers_life(place, tmp_path):
-    at = ("--state-dir", place.folder)
+    at = ("--state-dir", place.path)
     started = sca_process("start", *at, "--port", "0", "--pool", "1")
     assert started.returncode == 0, started.stderr
     server = place.running()
@@ -140,18 +140,18 @@ def test_a_servers_life(place, tmp_path):
     assert asked[0]["seconds"] == 8.0
 
     assert "listening on" in sca("logs", *at).stdout
-    bystander = place.folder / "notes.txt"
+    bystander = place.path / "notes.txt"
     bystander.write_text("mine")
     stopped = sca("stop", "--purge", *at)
     assert stopped.exit_code == 0
     assert f"process {server.pid} has ended" in stopped.stdout
-    assert list(place.folder.iterdir()) == [bystander], "what it made is gone, and nothing else"
-    assert process.began(server.pid) is None
+    assert list(place.path.iterdir()) == [bystander], "what it made is gone, and nothing else"
+    assert process.start_time(server.pid) is None
     assert sca("stop", *at).stdout == "no turn server runs here\n"
 
 
 def test_after_kill_9_it_starts_again_at_the_same_port(place):
-    at, port = ("--state-dir", place.folder), free_port()
+    at, port = ("--state-dir", place.path), free_port()
     options = ("--port", port, "--pool", "1", "--no-warmup")
     assert sca("start", *at, *options).exit_code == 0
     first = place.running()
@@ -159,7 +159,7 @@ def test_after_kill_9_it_starts_again_at_the_same_port(place):
     until(lambda: place.running() is None)
     down = sca("bench", *at, "--requests", "2", "--url", first.url)
     assert down.exit_code == 6
-    assert "cannot be asked" in down.stderr
+    assert "cannot reach" in down.stderr
     again = sca("start", *at, *options)
     assert again.exit_code == 0, again.stderr
     assert "is no longer running" in again.stderr
@@ -169,12 +169,12 @@ def test_after_kill_9_it_starts_again_at_the_same_port(place):
 
 
 def test_keys(place):
-    at = ("--state-dir", place.folder)
+    at = ("--state-dir", place.path)
     started = sca("start", *at, "--port", "0", "--pool", "1", AUTH_KEY="sésame 1")
     assert started.exit_code == 0, started.stderr
     assert "warm: 3 of 3" in started.stderr
     server = place.running()
-    assert "sésame" not in process.command_line(server.pid) + (place.folder / "server.json").read_text()
+    assert "sésame" not in process.command_line(server.pid) + (place.path / "server.json").read_text()
     for key, code in (("wrong", 3), (None, 3), ("sésame 1", 0)):
         env = {} if key is None else {"AUTH_KEY": key}
         done = sca("warmup", "--requests", "1", "--url", server.url, **env)
@@ -187,23 +187,23 @@ def test_keys(place):
 def test_a_port_that_is_taken(place):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        done = sca("start", "--state-dir", place.folder, "--port", port)
+        done = sca("start", "--state-dir", place.path, "--port", port)
     assert done.exit_code == 3
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
     assert place.running() is None
 
 
 def test_a_server_that_cannot_start_says_why(place, tmp_path):
-    done = sca("start", "--state-dir", place.folder, "--port", "0", "--model", tmp_path / "none.onnx")
+    done = sca("start", "--state-dir", place.path, "--port", "0", "--model", tmp_path / "none.onnx")
     assert done.exit_code == 5
     assert "ended with code 5 before it was ready" in done.stderr
-    assert "there is no turn model" in done.stderr, "the log's end is shown"
+    assert "does not exist" in done.stderr, "the log's end is shown"
     assert place.running() is None
-    assert not place.stale()
+    assert not place.is_stale()
 
 
 def test_an_option_that_serve_does_not_know(place):
-    done = sca("start", "--state-dir", place.folder, "--port", "0", "--nonsense")
+    done = sca("start", "--state-dir", place.path, "--port", "0", "--nonsense")
     assert done.exit_code == 2
     assert "nonsense" in done.stderr
 
@@ -249,15 +249,15 @@ def test_start_and_stop(place, stub):
     assert "stub says serve" in tail(place.log, 10)
     with pytest.raises(UsageError, match=f"process {server.pid}"):
         begin(stub(), place)
-    assert control.stop(place) == control.Stopped(server, killed=False)
-    assert control.stop(place) == control.Stopped(None)
-    assert process.began(server.pid) is None
+    assert control.stop(place) == control.StopResult(server, killed=False)
+    assert control.stop(place) == control.StopResult(None)
+    assert process.start_time(server.pid) is None
 
 
 def test_one_that_does_not_want_to_end_is_killed(place, stub):
     server = begin(stub("stubborn"), place)
-    assert control.stop(place, grace_s=0.3) == control.Stopped(server, killed=True)
-    assert process.began(server.pid) is None
+    assert control.stop(place, grace_s=0.3) == control.StopResult(server, killed=True)
+    assert process.start_time(server.pid) is None
 
 
 class UntilItSays:
@@ -282,28 +282,28 @@ def test_one_that_does_not_get_ready(place, stub, monkeypatch, does, code, said)
         begin(stub(does), place)
     assert caught.value.exit_code == code
     assert f"stub says {does}" in caught.value.hint
-    assert list(place.folder.glob("server.json")) == []
+    assert list(place.path.glob("server.json")) == []
     assert place.running() is None
 
 
 def test_two_starts_at_once(place, stub):
-    with place.locked(), pytest.raises(UsageError, match="under way"):
+    with place.lock(), pytest.raises(UsageError, match="in progress"):
         begin(stub(), place)
 
 
 @pytest.mark.parametrize("wrong", ["number given out again", "other command", "no JSON", "a list", "half of it"])
 def test_a_record_of_something_else_is_stale(place, wrong):
-    place.make()
-    since = process.began(os.getpid())
-    mine = Running(os.getpid(), since, "http://127.0.0.1:1", "pytest")
-    place.record(mine)
+    place.create()
+    since = process.start_time(os.getpid())
+    mine = ServerRecord(os.getpid(), since, "http://127.0.0.1:1", "pytest")
+    place.write_record(mine)
     assert place.running() == mine or "pytest" not in process.command_line(os.getpid())
-    record = place.folder / "server.json"
+    record = place.path / "server.json"
     match wrong:
         case "number given out again":
-            place.record(Running(os.getpid(), "1", mine.url, ""))
+            place.write_record(ServerRecord(os.getpid(), "1", mine.url, ""))
         case "other command":
-            place.record(Running(os.getpid(), since, mine.url, "turn serve of another kind"))
+            place.write_record(ServerRecord(os.getpid(), since, mine.url, "turn serve of another kind"))
         case "no JSON":
             record.write_text("{")
         case "a list":
@@ -311,28 +311,28 @@ def test_a_record_of_something_else_is_stale(place, wrong):
         case "half of it":
             record.write_text(json.dumps({"pid": os.getpid()}))
     assert place.running() is None
-    assert place.stale()
-    assert control.stop(place) == control.Stopped(None), "and nobody was harmed"
-    assert not place.stale()
+    assert place.is_stale()
+    assert control.stop(place) == control.StopResult(None), "and nobody was harmed"
+    assert not place.is_stale()
 
 
 def test_purge_leaves_what_it_did_not_make(place):
-    place.make()
+    place.create()
     names = ["server.json", "server.log", "server.log.1", "server.log.12", "lock"]
     others = ["server.log.old", "server.logs", "notes", "server.log.1.gz"]
     for name in names + others:
-        (place.folder / name).write_text("x")
-    (place.folder / "server.log.3").mkdir()
+        (place.path / name).write_text("x")
+    (place.path / "server.log.3").mkdir()
     assert sorted(path.name for path in place.purge()) == sorted(names)
-    assert sorted(path.name for path in place.folder.iterdir()) == sorted([*others, "server.log.3"])
+    assert sorted(path.name for path in place.path.iterdir()) == sorted([*others, "server.log.3"])
     assert place.purge() == []
-    assert StateDir(place.folder / "never").purge() == []
+    assert StateDir(place.path / "never").purge() == []
 
 
 def test_an_address_for_every_host():
-    assert control.address("0.0.0.0", 8000) == "http://127.0.0.1:8000"
-    assert control.address("::", 8000) == "http://[::1]:8000"
-    assert control.address("localhost", 80) == "http://localhost:80"
+    assert control.server_url("0.0.0.0", 8000) == "http://127.0.0.1:8000"
+    assert control.server_url("::", 8000) == "http://[::1]:8000"
+    assert control.server_url("localhost", 80) == "http://localhost:80"
 
 
 # --- the log ---
@@ -392,12 +392,12 @@ def test_the_last_words_of_a_server_are_followed_and_kept_however_slow_the_write
     server = begin(stub("polite"), place)
     until(lambda: "stub says polite" in tail(place.log, 10))
     writer = writer_of(place.log)
-    listener = Listener(place.log, place.active)
+    listener = Listener(place.log, place.is_active)
     os.kill(writer, signal.SIGSTOP)
     try:
         stopping = threading.Thread(target=control.stop, args=(place,))
         stopping.start()
-        until(lambda: process.began(server.pid) is None)
+        until(lambda: process.start_time(server.pid) is None)
         stopping.join(0.5)
         assert stopping.is_alive()
         assert listener.is_alive()
@@ -407,7 +407,7 @@ def test_the_last_words_of_a_server_are_followed_and_kept_however_slow_the_write
     assert "stub says goodbye" in tail(place.log, 10)
     listener.join(PATIENCE_S)
     assert listener.text.endswith("stub says goodbye\n")
-    assert not place.active()
+    assert not place.is_active()
 
 
 def writer_of(log):
@@ -444,7 +444,7 @@ class Listener(threading.Thread):
 
 
 def test_the_scripts_start_show_and_stop_from_anywhere(place, tmp_path):
-    at = ("--state-dir", place.folder)
+    at = ("--state-dir", place.path)
     started = script(
         "main.sh", *at, "--port=0", "--pool", "1", "--no-warmup", "--requests", "4", "--concurrency=2", cwd=tmp_path
     )
@@ -461,7 +461,7 @@ def test_the_scripts_start_show_and_stop_from_anywhere(place, tmp_path):
         assert following.communicate(timeout=60)[0].endswith("sca turn: stopped\n")
     assert stopped.returncode == 0, stopped.stderr
     assert f"process {server.pid} has ended" in stopped.stdout
-    assert not place.folder.exists()
+    assert not place.path.exists()
 
 
 def test_the_foreground_script(tmp_path):

@@ -22,7 +22,8 @@ import numpy as np
 import pytest
 
 from sca.config import load_settings
-from sca.infer.server.core.limits import RequestRejectedError, read_body
+from sca.infer.server.core.errors import RequestRejectedError
+from sca.infer.server.core.limits import read_body
 from sca.infer.turn.serving.app import make_app
 from sca.infer.turn.serving.model_pool import ModelPool
 from sca.infer.turn.serving.service import TurnService, load_service
@@ -153,11 +154,11 @@ def test_only_the_last_seconds_count(mean):
     ("body", "status", "words"),
     [
         (b"", 400, "empty"),
-        (b"RIFFxxxxWAVE", 400, "no npy file"),
+        (b"RIFFxxxxWAVE", 400, "not an npy file"),
         (level(0.5)[:-4], 400, "cut short"),
         (level(0.5) + b"1234", 400, "longer"),
         (saved(np.array([{}], object), allow_pickle=True), 400, "pickled"),
-        (saved(np.zeros(0, np.float32)), 422, "holds no samples"),
+        (saved(np.zeros(0, np.float32)), 422, "contains no samples"),
         (saved(np.zeros((9, 2), np.float32)), 422, "(9, 2)"),
         (saved(np.array([np.nan], np.float32)), 422, "NaN"),
         (TEN_GIGABYTES, 413, "10000000000 bytes"),
@@ -512,4 +513,4 @@ def test_an_open_door_and_a_taken_port_are_refused():
         done = sca("turn", "serve", "--port", str(taken.getsockname()[1]))
     assert (done.returncode, "cannot listen on 127.0.0.1" in done.stderr) == (3, True)
     done = sca("turn", "serve", "--port", "0", "--model", "/nowhere.onnx")
-    assert (done.returncode, "no turn model at /nowhere.onnx" in done.stderr) == (5, True)
+    assert (done.returncode, "the turn model /nowhere.onnx does not exist" in done.stderr) == (5, True)

@@ -108,7 +108,7 @@ def is_sound_or_refused(body: bytes) -> None:
     found = outcome(body)
     if isinstance(found, NpyError):
         assert found.status in (400, 413, 422)
-        assert len(found.what) < 300
+        assert len(found.message) < 300
     else:
         assert found.dtype == np.float32
         assert found.ndim == 1

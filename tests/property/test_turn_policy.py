@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sca.infer.turn.policy import Ask, Decision, ThresholdSchedule, TurnPolicy
+from sca.infer.turn.policy import Decision, Query, ThresholdSchedule, TurnPolicy
 
 curves = st.lists(st.integers(1, 60_000), min_size=1, max_size=5, unique=True).map(sorted)
 patiences = st.builds(
@@ -23,13 +23,13 @@ def play(patience, course, replies, delay):
     """Feed a course; an ask is answered `delay` steps later. Yields (event, how much silence there was, speech so far)."""
     policy, open_asks, given_replies = TurnPolicy(patience), [], 0
     for i, (samples, speech) in enumerate(course):
-        found = policy.heard(samples, speech=speech)
+        found = policy.advance(samples, speech=speech)
         yield found, policy
-        if isinstance(found, Ask):
+        if isinstance(found, Query):
             open_asks.append((i + delay, found))
         while open_asks and open_asks[0][0] <= i:
             _, ask = open_asks.pop(0)
-            yield policy.answered(ask, replies[given_replies % len(replies)]), policy
+            yield policy.resolve(ask, replies[given_replies % len(replies)]), policy
             given_replies += 1
 
 
@@ -40,7 +40,7 @@ def test_turns_are_counted_in_order_and_lie_in_the_past(patience, course, replie
     assert [one.turn for one in decisions] == list(range(len(decisions)))
     end = 0
     for one in decisions:
-        assert end <= one.spoke_from < one.spoke_until < one.at
+        assert end <= one.speech_start < one.speech_end < one.at
         end = one.at
         assert one.reason == "silence" or one.probability is not None
 
@@ -57,8 +57,8 @@ def test_silence_never_lasts_longer_than_it_may(patience, course, replies, delay
 @given(patiences, steps, answers, st.integers(0, 3))
 def test_asks_come_in_silence_after_enough_speech_with_thresholds_of_the_curve(patience, course, replies, delay):
     for found, policy in play(patience, course, replies, delay):
-        if isinstance(found, Ask):
-            due = [held for at, held in patience.asks if at <= found.silence]
+        if isinstance(found, Query):
+            due = [held for at, held in patience.queries if at <= found.silence]
             assert found.threshold == due[-1]
             assert policy._speech >= patience.min_speech
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sca.audio.mel import log_mel, mel_filters
-from sca.infer.turn.models.features import V3_SAMPLES, last_samples, normalized, v3_features
+from sca.infer.turn.models.features import V3_SAMPLES, last_samples, normalize, v3_features
 
 RNG = np.random.default_rng(7)
 SIGNALS = {
@@ -52,7 +52,7 @@ def test_only_the_last_eight_seconds_count():
 def test_level_does_not_matter_and_silence_stays_silence():
     x = SIGNALS["noise"]
     assert np.abs(v3_features(x * 30) - v3_features(x)).max() < 1e-3
-    assert not normalized(np.zeros(10, np.float32)).any()
+    assert not normalize(np.zeros(10, np.float32)).any()
 
 
 def test_mel_takes_any_number_of_bands():

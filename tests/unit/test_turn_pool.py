@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError
 import numpy as np
 import pytest
 
-from sca.infer.turn.serving.batcher import BatchPolicy, MicroBatcher, answer_batch
+from sca.infer.turn.serving.batcher import BatchPolicy, MicroBatcher, run_batch
 from sca.infer.turn.serving.model_pool import BusyError, Job, JobQueue, ModelError, ModelPool, Prediction
 
 
@@ -185,9 +185,9 @@ def test_a_batch_goes_when_it_is_full_or_due():
 
 
 def test_a_batch_is_padded_to_the_next_bucket():
-    assert [POLICY.size(n) for n in (1, 4, 5, 8)] == [4, 4, 8, 8]
+    assert [POLICY.padded_size(n) for n in (1, 4, 5, 8)] == [4, 4, 8, 8]
     with pytest.raises(ValueError, match="at most 8"):
-        POLICY.size(9)
+        POLICY.padded_size(9)
 
 
 def simulate(arrivals_s, policy, cost_s):
@@ -222,7 +222,7 @@ def test_a_batch_with_one_bad_question_answers_the_others():
     model = Batched()
     jobs = [Job(question(value), 0.0) for value in (0.1, -1.0, 0.9)]
     jobs.append(Job(lambda: 1 / 0, 0.0))
-    outcomes = answer_batch(model, jobs, POLICY)
+    outcomes = run_batch(model, jobs, POLICY)
     assert outcomes[0] == pytest.approx(0.1)
     assert isinstance(outcomes[1], RuntimeError)
     assert outcomes[2] == pytest.approx(0.9)
@@ -238,8 +238,8 @@ def test_those_who_wait_while_the_device_works_go_together(gate):
     rest = [batcher.submit(question(i / 10)) for i in range(6)]
     assert rest[5].cancel()
     gate.set()
-    assert first.result(60).batch == 1
-    assert [future.result(60).batch for future in rest[:5]] == [5] * 5
+    assert first.result(60).batch_size == 1
+    assert [future.result(60).batch_size for future in rest[:5]] == [5] * 5
     assert model.batches == [(1, 4), (5, 8)]
     close(batcher)
 
@@ -247,12 +247,12 @@ def test_those_who_wait_while_the_device_works_go_together(gate):
 def test_a_full_batch_does_not_wait_and_a_lone_one_waits_for_its_window():
     batcher = MicroBatcher(Batched(), BatchPolicy((2, 4), 600.0), max_queue=20)
     futures = [batcher.submit(question(0.5)) for _ in range(4)]
-    assert [future.result(60).batch for future in futures] == [4] * 4
+    assert [future.result(60).batch_size for future in futures] == [4] * 4
     lone = batcher.submit(question(0.5))
     with pytest.raises(TimeoutError):
         lone.result(0.05)
     batcher.close(60)  # and does not when the server stops
-    assert lone.result(0).batch == 1
+    assert lone.result(0).batch_size == 1
 
 
 def test_the_batcher_refuses_at_once_too(gate):

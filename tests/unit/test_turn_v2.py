@@ -169,11 +169,11 @@ def test_the_service_runs_it_from_a_folder(folder):
     overrides = {"turn.model_id": str(folder), "turn.device": "cpu", "turn.cuda_graphs": True}
     service = load_service(load_settings(overrides=overrides, env={}).turn)
     try:
-        judgement = asyncio.run(service.judge(ITEMS[0]))
+        result = asyncio.run(service.predict(ITEMS[0]))
         status = service.status()
     finally:
         service.close()
-    assert 0 < judgement.probability < 1
+    assert 0 < result.probability < 1
     assert (status["version"], status["buckets"], status["pool"]) == ("smart-turn-v2", [1], 1)
     assert "need a GPU" in status["notices"][0]
 

@@ -20,9 +20,9 @@ from sca.infer.engines.parrot import ParrotEngine
 from sca.infer.engines.turn_taking import SilenceTurnDetector
 from sca.infer.frames import AudioInput, AudioOutput
 from sca.infer.interfaces import AudioBlock
-from sca.infer.turn.detector import WINDOW_SAMPLES, Asked, ModelTurnDetector, gates
-from sca.infer.turn.monitor import TurnMonitor, document, watch_file, watch_source
-from sca.infer.turn.monitor_mic import MicChoice, watch_mic
+from sca.infer.turn.detector import WINDOW_SAMPLES, ModelTurnDetector, QueryResult, detector_factory
+from sca.infer.turn.monitor import TurnMonitor, event_document, monitor_file, monitor_source
+from sca.infer.turn.monitor_microphone import MicrophoneOptions, monitor_microphone
 from sca.infer.turn.policy import Decision, ThresholdSchedule
 from sca.infer.turn.predictor import TurnPrediction
 from sca.resources import demo_corpus
@@ -42,7 +42,7 @@ class Says:
         self.said = list(said)
         self.heard = []
 
-    def ask(self, samples, threshold=None):
+    def predict(self, samples, threshold=None):
         self.heard.append(samples)
         probability = self.said.pop(0) if len(self.said) > 1 else self.said[0]
         if isinstance(probability, Exception):
@@ -78,7 +78,7 @@ def test_a_turn_is_over_when_the_model_says_so():
 
 def test_it_asks_again_with_patience_and_ends_without_the_model():
     told = []
-    gate = ModelTurnDetector(Says(0.4, 0.2), PATIENCE, tell=told.append)
+    gate = ModelTurnDetector(Says(0.4, 0.2), PATIENCE, on_query=told.append)
     assert run(gate, "####" + "." * 25) == {23: (0, 4)}
     assert [(one.at // FRAME_SAMPLES, one.silence // FRAME_SAMPLES, one.threshold) for one in told] == [
         (7, 3, 0.5),
@@ -115,7 +115,7 @@ def test_the_judge_hears_no_more_than_a_model_does():
 def test_memory_is_bounded():
     gate = ModelTurnDetector(Says(0.1), PATIENCE)
     run(gate, "." * 3000)
-    assert sum(map(len, gate._tape)) <= WINDOW_SAMPLES + 17_000
+    assert sum(map(len, gate._audio)) <= WINDOW_SAMPLES + 17_000
 
 
 def test_a_cough_is_no_turn():
@@ -126,7 +126,7 @@ def test_a_cough_is_no_turn():
 
 def test_a_server_that_fails_leaves_it_to_silence(caplog):
     told = []
-    gate = ModelTurnDetector(Says(UpstreamError("down"), 0.9), PATIENCE, tell=told.append)
+    gate = ModelTurnDetector(Says(UpstreamError("down"), 0.9), PATIENCE, on_query=told.append)
     assert run(gate, "####" + "." * 12) == {13: (0, 4)}
     assert gate.failures == 1
     assert [(one.probability, one.failure) for one in told] == [(None, "down"), (0.9, None)]
@@ -144,7 +144,7 @@ def test_what_waiting_cannot_mend_is_raised():
 
 def test_asking_during_speech_decides_nothing():
     told = []
-    gate = ModelTurnDetector(Says(0.9), PATIENCE, tell=told.append, every=4 * FRAME_SAMPLES)
+    gate = ModelTurnDetector(Says(0.9), PATIENCE, on_query=told.append, query_interval=4 * FRAME_SAMPLES)
     assert run(gate, "." * 5 + "#" * 13 + "...") == {20: (5, 18)}
     assert [(one.at // FRAME_SAMPLES, one.silence, one.finished) for one in told] == [
         (9, 0, False),
@@ -190,7 +190,8 @@ class Gated:
 
 def test_a_parrot_answers_when_the_model_says_that_the_turn_is_over(speech):
     sure, unsure = (
-        Gated(ModelTurnDetector(Says(p), ThresholdSchedule.of(TurnConfig()))).answers(speech) for p in (0.9, 0.0)
+        Gated(ModelTurnDetector(Says(p), ThresholdSchedule.from_config(TurnConfig()))).answers(speech)
+        for p in (0.9, 0.0)
     )
     assert len(sure) >= len(unsure) >= 1
     assert sure[0][0] < unsure[0][0], "0.2 s of silence are enough when the model is sure, 3 s when it never is"
@@ -198,17 +199,17 @@ def test_a_parrot_answers_when_the_model_says_that_the_turn_is_over(speech):
 
 def test_gates_for_sessions(speech):
     with scripted(0.9) as server:
-        make = gates(TurnConfig(auth_key="secret"), server.url)
+        make = detector_factory(TurnConfig(auth_key="secret"), server.url)
         first, second = make(), make()
         assert first is not second
         assert run(first, "#" * 9 + "." * 10, np.zeros(FRAME_SAMPLES * 19, np.float32)) == {15: (0, 9)}
         assert server.asked[0][1]["Authorization"] == "Key secret"
         assert first.max_silence == 48_000
-        first._judge.close()
-    local = gates(TurnConfig())()
+        first._predictor.close()
+    local = detector_factory(TurnConfig())()
     assert Gated(local).answers(speech)
-    with pytest.raises(InputError, match="no turn model"):
-        gates(TurnConfig(), "./none.onnx")
+    with pytest.raises(InputError, match="does not exist"):
+        detector_factory(TurnConfig(), "./none.onnx")
 
 
 # --- the watch ---
@@ -226,7 +227,7 @@ def speech():
 
 
 def pushed(vad, speech, sizes, judge=None):
-    watch = TurnMonitor(judge or Says(0.1, 0.9), ThresholdSchedule.of(TurnConfig()), vad)
+    watch = TurnMonitor(judge or Says(0.1, 0.9), ThresholdSchedule.from_config(TurnConfig()), vad)
     events, at = [], 0
     while at < len(speech):
         size = next(sizes)
@@ -259,8 +260,8 @@ def test_a_file_and_a_microphone_give_the_same(vad, speech, tmp_path):
 
     path = tmp_path / "speech.wav"
     soundfile.write(path, speech, 16_000, subtype="FLOAT")
-    by_file = TurnMonitor(Says(0.1, 0.9), ThresholdSchedule.of(TurnConfig()), vad)
-    expected = list(watch_file(path, by_file))
+    by_file = TurnMonitor(Says(0.1, 0.9), ThresholdSchedule.from_config(TurnConfig()), vad)
+    expected = list(monitor_file(path, by_file))
     told = []
 
     class Microphone:
@@ -271,8 +272,8 @@ def test_a_file_and_a_microphone_give_the_same(vad, speech, tmp_path):
                 await anyio.sleep(0.02)
                 yield AudioBlock(speech[at : at + 320], (at + 320) * 3)
 
-    by_mic = TurnMonitor(Says(0.1, 0.9), ThresholdSchedule.of(TurnConfig()), vad)
-    simulate(watch_source, Microphone(), by_mic, InlineWorker(), told.append)
+    by_mic = TurnMonitor(Says(0.1, 0.9), ThresholdSchedule.from_config(TurnConfig()), vad)
+    simulate(monitor_source, Microphone(), by_mic, InlineWorker(), told.append)
     assert told == expected
     assert by_mic.summary() == by_file.summary()
 
@@ -308,7 +309,7 @@ def test_a_microphone_that_is_opened(vad, speech, monkeypatch):
         def open_input(self, device, take):
             return AudioStream(take)
 
-    monkeypatch.setattr("sca.infer.turn.monitor_mic.load_backend", lambda name: Fake())
+    monkeypatch.setattr("sca.infer.turn.monitor_microphone.load_backend", lambda name: Fake())
     told, notices = [], []
 
     limits, limit = [], anyio.move_on_after
@@ -324,21 +325,21 @@ def test_a_microphone_that_is_opened(vad, speech, monkeypatch):
             ends.deadline = anyio.current_time()
 
     monkeypatch.setattr(anyio, "move_on_after", kept)
-    watch = TurnMonitor(Says(0.9), ThresholdSchedule.of(TurnConfig()), vad, lenient=True)
-    watch_mic(watch, MicChoice(seconds=600.0), tell, notices.append)
-    assert notices == ["ready: hears Fake microphone; Ctrl-C ends it"]
+    watch = TurnMonitor(Says(0.9), ThresholdSchedule.from_config(TurnConfig()), vad, lenient=True)
+    monitor_microphone(watch, MicrophoneOptions(seconds=600.0), tell, notices.append)
+    assert notices == ["ready: listening to Fake microphone; Ctrl-C ends it"]
     assert any(isinstance(event, Decision) for event in told)
     assert closed == [True]
     with pytest.raises(UsageError, match="input device elsewhere not found"):
-        watch_mic(watch, MicChoice(device="elsewhere"), told.append, notices.append)
+        monitor_microphone(watch, MicrophoneOptions(device="elsewhere"), told.append, notices.append)
 
 
 def test_events_as_documents(vad):
-    assert document(Asked(16_000, 8_000, 0.5, 2, 0.75)) == {
+    assert event_document(QueryResult(16_000, 8_000, 0.5, 2, 0.75)) == {
         "type": "asked", "at_s": 1.0, "turn": 2, "silence_s": 0.5, "probability": 0.75, "threshold": 0.5,
         "finished": True, "failure": None,
     }  # fmt: skip
-    assert document(Decision(1, 0, 16_000, 32_000, "silence")) == {
+    assert event_document(Decision(1, 0, 16_000, 32_000, "silence")) == {
         "type": "over", "at_s": 2.0, "turn": 1, "from_s": 0.0, "until_s": 1.0, "delay_s": 1.0, "reason": "silence",
         "probability": None,
     }  # fmt: skip

@@ -47,7 +47,7 @@ def test_a_folder_with_a_config_is_v2(tmp_path):
 
 @pytest.mark.parametrize("name", ["/nowhere/model.onnx", "./nowhere", "model.onnx", "nowhere"])
 def test_a_path_to_nothing_is_refused(name):
-    with pytest.raises(InputError, match="no turn model at"):
+    with pytest.raises(InputError, match="does not exist"):
         find_weights(name)
 
 
@@ -56,7 +56,7 @@ def test_what_is_no_model_is_refused(tmp_path):
         find_weights(str(tmp_path))
     text = tmp_path / "model.txt"
     text.write_text("x")
-    with pytest.raises(InputError, match=r"an \.onnx file or a folder"):
+    with pytest.raises(InputError, match=r"an \.onnx file or a directory"):
         find_weights(str(text))
     broken = tmp_path / "broken.onnx"
     broken.write_text("x")
@@ -67,7 +67,7 @@ def test_what_is_no_model_is_refused(tmp_path):
 def test_another_onnx_model_is_refused():
     from sca.audio.vad import find_silero_model
 
-    with pytest.raises(InputError, match="not a smart-turn v3 model"):
+    with pytest.raises(InputError, match="is not a smart-turn v3 model"):
         SmartTurnV3(find_silero_model())
 
 

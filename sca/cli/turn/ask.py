@@ -29,15 +29,15 @@ def ask(
 
     Queries the server at --url; without it the model runs in this process.
     """
-    from sca.infer.turn.client.load_test import end_of
-    from sca.infer.turn.predictor import open_judge
+    from sca.infer.turn.client.load_test import last_seconds
+    from sca.infer.turn.predictor import open_predictor
     from sca.units import HEARD_HZ
 
-    samples = end_of(file)
+    samples = last_seconds(file)
     # A server has its own threshold, which only the option replaces.
     given = settings.origin("turn.threshold") == "command line --threshold"
-    with open_judge(settings.turn, url, auth_key(settings)) as predictor:
-        prediction = predictor.ask(samples, settings.turn.threshold if given else None)
+    with open_predictor(settings.turn, url, auth_key(settings)) as predictor:
+        prediction = predictor.predict(samples, settings.turn.threshold if given else None)
     if as_json:
         seconds = len(samples) / HEARD_HZ
         emit_json({"file": str(file), "seconds": seconds, **prediction.document(), "judge": predictor.name})

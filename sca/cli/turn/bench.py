@@ -13,7 +13,7 @@ from sca.textutil import counted
 
 if TYPE_CHECKING:
     from sca.config import Settings
-    from sca.infer.turn.client.load_test import LoadResult
+    from sca.infer.turn.client.load_test import LoadTestResult
 
 __all__ = ["bench"]
 
@@ -55,17 +55,17 @@ def bench(
         _show(result)
     failed = result.errors.total()
     if failed:
-        raise PartialFailure(f"{failed} of {counted(failed + len(result.latencies_s), 'request')} failed")
+        raise PartialFailure(f"{failed} of {counted(result.requests, 'request')} failed")
 
 
-def _show(result: "LoadResult") -> None:
+def _show(result: "LoadTestResult") -> None:
     document = result.document()
     sys.stdout.write(
-        f"{document['answered']} of {counted(document['requests'], 'request')} answered in {document['wall_s']:.1f} s"
-        f" over {counted(document['concurrency'], 'connection')}: {document['requests_per_s']:g} per second\n"
+        f"{result.answered} of {counted(result.requests, 'request')} answered in {result.wall_s:.1f} s"
+        f" over {counted(result.concurrency, 'connection')}: {document['requests_per_s']:g} per second\n"
         f"p50 {document['p50_ms']:g} ms, p95 {document['p95_ms']:g} ms, p99 {document['p99_ms']:g} ms,"
         f" longest {document['max_ms']:g} ms\n"
         f"probability {document['probability']:.3f}\n"
     )
-    for message, count in document["errors"].items():
+    for message, count in result.errors.items():
         sys.stdout.write(f"{count} failed: {message}\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sca.textutil import counted
 
 if TYPE_CHECKING:
-    from sca.infer.turn.client.load_test import LoadResult
+    from sca.infer.turn.client.load_test import LoadTestResult
 
 __all__ = ["WARMUP_REQUESTS", "Target", "send_requests", "warm_up"]
 
@@ -33,13 +33,13 @@ class Target:
 
 def send_requests(
     target: Target, requests: int | None, *, concurrency: int = 1, seconds: float | None = None
-) -> "LoadResult":
+) -> "LoadTestResult":
     """Send requests and return the measurements. Raises the first error if no request was answered."""
     from sca.infer.turn.client import TurnClient
-    from sca.infer.turn.client.load_test import end_of, run_load, shipped_speech
+    from sca.infer.turn.client.load_test import last_seconds, run_load_test, shipped_speech
 
-    samples = shipped_speech() if target.sample is None else end_of(target.sample)
-    result = run_load(
+    samples = shipped_speech() if target.sample is None else last_seconds(target.sample)
+    result = run_load_test(
         lambda: TurnClient(target.url, target.key, timeout_s=_TIMEOUT_S),
         samples,
         concurrency=concurrency,
@@ -53,7 +53,7 @@ def send_requests(
 
 def warm_up(url: str, key: str | None, sample: Path | None = None, requests: int = WARMUP_REQUESTS) -> None:
     """Send a few requests and print on stderr how long they took."""
-    document = send_requests(Target(url, key, sample), requests).document()
+    result = send_requests(Target(url, key, sample), requests)
     sys.stderr.write(
-        f"warm: {document['answered']} of {counted(requests, 'request')} answered, the slowest in {document['max_ms']:g} ms\n"
+        f"warm: {result.answered} of {counted(requests, 'request')} answered, the slowest in {result.percentile_ms(100):g} ms\n"
     )

@@ -15,6 +15,6 @@ def follow_log(place: "StateDir") -> None:
     from sca.infer.turn.daemon.log_rotation import follow
 
     with suppress(KeyboardInterrupt):  # the usual way to end it
-        for text in follow(place.log, place.active):
+        for text in follow(place.log, place.is_active):
             sys.stdout.write(text)
             sys.stdout.flush()

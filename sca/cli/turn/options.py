@@ -46,12 +46,12 @@ def state_dir_from(settings: "Settings", given: Path | None) -> "StateDir":
 
 def server_url(settings: "Settings", url: str | None, state_dir: Path | None) -> str:
     """Return the given address, else that of the server that `start` started, else the one in the settings."""
-    from sca.infer.turn.daemon.control import address
+    from sca.infer.turn.daemon import control
 
     if url is not None:
         return url
     running = state_dir_from(settings, state_dir).running()
-    return running.url if running is not None else address(settings.turn.host, settings.turn.port)
+    return running.url if running is not None else control.server_url(settings.turn.host, settings.turn.port)
 
 
 def auth_key(settings: "Settings") -> str | None:

@@ -42,12 +42,12 @@ def start(
     from sca.infer.turn.daemon import control
 
     place = state_dir_from(settings, state_dir)
-    if place.stale():
+    if place.is_stale():
         sys.stderr.write("the server that was started here is no longer running; its record is removed\n")
     command = [sys.executable, "-m", "sca", *_MARK.split(), *context.args]
     command += ["--config", str(context.params["config"])] if context.params["config"] is not None else []
     command += [word for pair in context.params["set_values"] or [] for word in ("--set", pair)]
-    service = control.Service(command, _MARK, settings.turn.host, settings.turn.port)
+    service = control.ServerCommand(command, _MARK, settings.turn.host, settings.turn.port)
     server = control.start(service, place, ready_s, control.LogLimits(log_bytes, log_files))
     sys.stdout.write(f"{server.url} process {server.pid}, log {place.log}\n")
     if warm:

@@ -30,7 +30,7 @@ def stop(
     from sca.infer.turn.daemon import control
 
     place = state_dir_from(settings, state_dir)
-    stopped = control.stop(place, grace_s) if place.folder.is_dir() else control.Stopped(None)
+    stopped = control.stop(place, grace_s) if place.path.is_dir() else control.StopResult(None)
     if stopped.server is None:
         sys.stdout.write("no turn server runs here\n")
     elif stopped.killed:

@@ -16,7 +16,7 @@ from sca.textutil import counted
 
 if TYPE_CHECKING:
     from sca.config import Settings
-    from sca.infer.turn.monitor import Event
+    from sca.infer.turn.monitor import TurnEvent
 
 __all__ = ["watch"]
 
@@ -66,26 +66,26 @@ def watch(
     if source.mic == (source.file is not None):
         raise UsageError("the audio source is missing or not unique", hint="give either --file FILE or --mic")
     from sca.audio.vad import SileroVad
-    from sca.infer.turn.monitor import TurnMonitor, document, watch_file
+    from sca.infer.turn.monitor import TurnMonitor, event_document, monitor_file
     from sca.infer.turn.policy import ThresholdSchedule
-    from sca.infer.turn.predictor import open_judge
+    from sca.infer.turn.predictor import open_predictor
     from sca.units import HEARD_HZ, seconds_to_samples
 
-    def show(event: "Event") -> None:
-        _print(document(event), as_json=as_json)
+    def show(event: "TurnEvent") -> None:
+        _print(event_document(event), as_json=as_json)
 
-    schedule = ThresholdSchedule.of(settings.turn)
+    schedule = ThresholdSchedule.from_config(settings.turn)
     interval = None if every is None else seconds_to_samples(every, HEARD_HZ)
-    with open_judge(settings.turn, url, auth_key(settings)) as predictor:
-        monitor = TurnMonitor(predictor, schedule, SileroVad(), every=interval, lenient=source.mic)
+    with open_predictor(settings.turn, url, auth_key(settings)) as predictor:
+        monitor = TurnMonitor(predictor, schedule, SileroVad(), query_interval=interval, lenient=source.mic)
         if source.file is not None:
-            for event in watch_file(source.file, monitor):
+            for event in monitor_file(source.file, monitor):
                 show(event)
         else:
-            from sca.infer.turn.monitor_mic import MicChoice, watch_mic
+            from sca.infer.turn.monitor_microphone import MicrophoneOptions, monitor_microphone
 
-            choice = MicChoice(source.device, source.backend, source.seconds)
-            watch_mic(monitor, choice, show, lambda notice: print(notice, file=sys.stderr, flush=True))
+            options = MicrophoneOptions(source.device, source.backend, source.seconds)
+            monitor_microphone(monitor, options, show, lambda notice: print(notice, file=sys.stderr, flush=True))
     _print(monitor.summary(), as_json=as_json)
 
 

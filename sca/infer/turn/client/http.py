@@ -1,12 +1,12 @@
 """A client of the turn server.
 
-    a failure                                              exception         exit code
-    connection refused or broken                           UpstreamError     6
-    no response in time                                    TurnTimeoutError  6
-    401, 403: the key is missing or wrong                  ConfigError       3
-    400, 413, 415, 422: the audio is not accepted          InputError        5
-    any other status, or a response that is not a turn     UpstreamError     6
-    response
+a failure                                              exception         exit code
+connection refused or broken                           UpstreamError     6
+no response in time                                    TurnTimeoutError  6
+401, 403: the key is missing or wrong                  ConfigError       3
+400, 413, 415, 422: the audio is not accepted          InputError        5
+any other status, or a response that is not a turn     UpstreamError     6
+response
 """
 
 import io

@@ -112,7 +112,9 @@ class LoadTestResult:
 class _LoadTest:
     """The state that the threads of a load test share."""
 
-    def __init__(self, samples: NDArray[np.float32], concurrency: int, requests: int | None, seconds: float | None):
+    def __init__(
+        self, samples: NDArray[np.float32], concurrency: int, requests: int | None, seconds: float | None
+    ) -> None:
         self.result = LoadTestResult(concurrency)
         self.key_error: ConfigError | None = None
         self._samples, self._left, self._seconds = samples, requests, seconds

@@ -110,7 +110,12 @@ class SmartTurnV2:
     name = "smart-turn-v2"
 
     def __init__(
-        self, network: "Wav2Vec2PreTrainedModel", device: str = "cpu", *, normalize: bool = True, window_samples: int = V2_SAMPLES
+        self,
+        network: "Wav2Vec2PreTrainedModel",
+        device: str = "cpu",
+        *,
+        normalize: bool = True,
+        window_samples: int = V2_SAMPLES,
     ) -> None:
         self._network = network.to(device).eval()
         self.device = device
@@ -192,9 +197,7 @@ class SmartTurnV2:
             result: NDArray[np.float32] = probabilities[: len(items)].cpu().numpy()
         return result
 
-    def _fill_buffers(
-        self, items: Sequence[NDArray[np.float32]], size: int
-    ) -> "tuple[torch.Tensor, torch.Tensor]":
+    def _fill_buffers(self, items: Sequence[NDArray[np.float32]], size: int) -> "tuple[torch.Tensor, torch.Tensor]":
         """Return values and mask, `(size, window)`, in page-locked memory on a GPU machine."""
         import torch
 

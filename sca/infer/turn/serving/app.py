@@ -170,7 +170,9 @@ async def _unless_disconnected(request: "Request", predicting: Coroutine[object,
     from starlette.requests import ClientDisconnect
 
     prediction = asyncio.ensure_future(predicting)
-    disconnect = asyncio.ensure_future(request.receive())  # the body has been read, so the next message is the disconnect
+    disconnect = asyncio.ensure_future(
+        request.receive()
+    )  # the body has been read, so the next message is the disconnect
     try:
         await asyncio.wait((prediction, disconnect), return_when=asyncio.FIRST_COMPLETED)
         if prediction.done():

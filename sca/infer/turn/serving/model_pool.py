@@ -262,7 +262,9 @@ class ModelPool(ModelThread):
                 job = queue.waiting.popleft()
                 queue.busy += 1
             started_s = queue.clock()
-            outcome = _run_job(model, job, started_s, queue.clock) if job.future.set_running_or_notify_cancel() else None
+            outcome = (
+                _run_job(model, job, started_s, queue.clock) if job.future.set_running_or_notify_cancel() else None
+            )
             # Leave the count before delivering the result: a caller that has its result may submit the next job.
             queue.done(1, queue.clock() - started_s)
             if isinstance(outcome, Prediction):
