@@ -449,7 +449,7 @@ def test_the_scripts_start_show_and_stop_from_anywhere(place, tmp_path):
         "main.sh", *at, "--port=0", "--pool", "1", "--no-warmup", "--requests", "4", "--concurrency=2", cwd=tmp_path
     )
     assert started.returncode == 0, started.stderr
-    assert "everything is there" in started.stderr
+    assert "everything is installed" in started.stderr
     assert "warm:" not in started.stderr
     assert "4 of 4 requests answered" in started.stdout
     server = place.running()
