@@ -14,7 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 from sca.cli.main import app
-from sca.data.datasets.arrow import iter_rows
+from sca.data.datasets.arrow import iter_batches
 from sca.data.duplex.audio import codec_targets as codec
 from sca.data.duplex.audio.codec_targets import MimiCodes, codes_column, frames_of
 from sca.data.duplex.build.dataset import build_duplex
@@ -166,7 +166,8 @@ def test_the_verifier_says_which_codes_are_broken(root, tmp_path, case):
     change, reason = BROKEN[case]
     file = broken / "storage" / "A0001_S0001_0.arrow"
     batches = [
-        dict(zip(batch.schema.names, batch.columns, strict=True)) for batch in iter_rows(root / "storage" / file.name)
+        dict(zip(batch.schema.names, batch.columns, strict=True))
+        for batch in iter_batches(root / "storage" / file.name)
     ]
     batches[0]["codes"] = codes_column(change(stored_tracks(root / "storage" / file.name)[0].codes))
     write_table(file, "storage", batches)
@@ -177,7 +178,8 @@ def test_torn_codes_are_named(root, tmp_path):
     broken = corpus.copy_of(root, tmp_path / "data")
     file = broken / "storage" / "A0001_S0001_0.arrow"
     batches = [
-        dict(zip(batch.schema.names, batch.columns, strict=True)) for batch in iter_rows(root / "storage" / file.name)
+        dict(zip(batch.schema.names, batch.columns, strict=True))
+        for batch in iter_batches(root / "storage" / file.name)
     ]
     batches[0]["codes"] = pa.array([[[1, 2], [3]]], features("storage").arrow_schema.field("codes").type)
     write_table(file, "storage", batches)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sca.audio.mel import log_mel
-from sca.data.datasets.arrow import audio_array, iter_rows
+from sca.data.datasets.arrow import audio_cells, iter_batches
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.storage.writer import write_table
 from sca.data.duplex.verify.causality import leaked_chunks
@@ -39,7 +39,7 @@ def data(intact, tmp_path):
 
 
 def rows_of(data):
-    return [row for batch in iter_rows(data / TRAIN) for row in batch.to_pylist()]
+    return [row for batch in iter_batches(data / TRAIN) for row in batch.to_pylist()]
 
 
 def put_rows(data, rows):
@@ -167,7 +167,7 @@ def break_storage(data, change):
     """Rewrite a session's storage after `change(records, cells)`; cells are the (16k, 24k) bytes of each track."""
     path = storage(data)
     records, cells = [], []
-    for batch in iter_rows(path):
+    for batch in iter_batches(path):
         for record in batch.to_pylist():
             cells.append([record.pop(name)["bytes"] for name in ("audio_16k", "audio_24k")])
             records.append(record)
@@ -178,7 +178,7 @@ def break_storage(data, change):
         for rate, content in zip(("16k", "24k"), pair, strict=True):
             files.append(data.parent / f"track{n}_{rate}.flac")
             files[-1].write_bytes(content)
-        heard, spoken = audio_array(files)
+        heard, spoken = audio_cells(files)
         batches.append({name: [value] for name, value in record.items()} | {"audio_16k": heard, "audio_24k": spoken})
     write_table(path, "storage", batches)
 

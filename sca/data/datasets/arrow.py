@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     Columns = dict[str, list[object] | Array]
     """A record batch: the values of each column."""
 
-__all__ = ["audio_array", "iter_rows", "merge_tables", "open_split", "write_dict", "write_split_files", "write_table"]
+__all__ = [
+    "audio_cells",
+    "iter_batches",
+    "merge_tables",
+    "open_split",
+    "write_dict",
+    "write_split_files",
+    "write_table",
+]
 
 _BATCHES_TO_MERGE = 128
 _FORMAT: dict[str, object] = {
@@ -32,7 +40,7 @@ _FORMAT: dict[str, object] = {
 }
 
 
-def audio_array(files: Sequence[Path]) -> "list[StructArray]":
+def audio_cells(files: Sequence[Path]) -> "list[StructArray]":
     """Create one audio cell per file. The bytes are memory-mapped, not copied.
 
     Returns:
@@ -89,7 +97,7 @@ def _column(values: "list[object] | Array", column_type: "DataType") -> "Array":
     return values if isinstance(values, pa.Array) else pa.array(values, column_type)
 
 
-def iter_rows(path: Path) -> "Iterator[RecordBatch]":
+def iter_batches(path: Path) -> "Iterator[RecordBatch]":
     """Read the record batches of an Arrow stream one at a time, memory-mapped.
 
     Raises:
@@ -122,7 +130,7 @@ def merge_tables(path: Path, features: "Features", parts: Sequence[Path]) -> int
     def merged() -> "Iterator[Columns]":
         group: list[RecordBatch] = []
         for part in parts:
-            for batch in iter_rows(part):
+            for batch in iter_batches(part):
                 group.append(batch)
                 if len(group) == _BATCHES_TO_MERGE:
                     yield _concatenated(group)

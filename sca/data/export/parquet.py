@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from sca.data.datasets.arrow import iter_rows
+from sca.data.datasets.arrow import iter_batches
 from sca.data.datasets.card import CardConfig
 from sca.data.duplex.storage.reader import DatasetReader
 from sca.data.duplex.storage.writer import features
@@ -101,6 +101,6 @@ def _batches(dataset: DatasetReader, shard: Shard) -> "Iterator[RecordBatch]":
             yield dataset.table(shard.split).slice(start, size).combine_chunks().to_batches()[0]
         return
     for session_id in shard.sessions:
-        for batch in iter_rows(dataset.sessions[session_id]):
+        for batch in iter_batches(dataset.sessions[session_id]):
             for row in range(batch.num_rows):
                 yield batch.slice(row, 1)

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from sca import __version__
 from sca.data.duplex.report.card import write_duplex_card
 from sca.data.duplex.storage.detect import EXPORT_FILE, GRID_FORMATS
 from sca.data.duplex.storage.reader import DatasetReader, open_dataset
@@ -29,6 +28,7 @@ from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.errors import InputError, OutputError, ScaError, writing
+from sca.version import __version__
 
 __all__ = ["ExportDetails", "export"]
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from sca import __version__
 from sca.config import ConvertConfig
 from sca.data.datasets.card import Card, CardConfig, RecordingSource
 from sca.data.runs.summary import RunSummary
 from sca.data.shows.model import ConvertDetails
 from sca.data.speakers.base import public_name
+from sca.version import __version__
 
 __all__ = ["show_card"]
 

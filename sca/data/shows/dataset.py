@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sca.audio.pcm import int16_to_float32
-from sca.data.datasets.arrow import iter_rows, open_split
+from sca.data.datasets.arrow import iter_batches, open_split
 from sca.data.duplex.audio.stored_samples import read_samples
 from sca.data.runs.files import read_json
 from sca.data.shows.model import TrainColumns
@@ -136,7 +136,7 @@ class ShowDataset:
         if self._rows is None:
             import pyarrow as pa
 
-            self._rows = pa.Table.from_batches([batch for file in self._row_files for batch in iter_rows(file)])
+            self._rows = pa.Table.from_batches([batch for file in self._row_files for batch in iter_batches(file)])
         return self._rows
 
     def _show(self, show_id: str) -> _ShowAudio:
@@ -151,7 +151,7 @@ class ShowDataset:
         file = self._storage_files.get(show_file_stem(show_id))
         if file is None:
             raise InputError(f"{self._root}: show {show_id} has no audio in storage", hint=f"run {MADE_BY} again")
-        batch = next(iter(iter_rows(file)))
+        batch = next(iter(iter_batches(file)))
         audio, clean_audio = (batch.column(name).field("bytes")[0].as_buffer() for name in ("audio", "clean_audio"))
         embedding = batch.column("speaker_embedding")[0].as_py()
         return _ShowAudio(audio, clean_audio, None if embedding is None else np.asarray(embedding, np.float32))

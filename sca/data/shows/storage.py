@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sca.audio.decode import BlockReader
 from sca.audio.resample import StreamResampler
-from sca.data.datasets.arrow import audio_array, write_table
+from sca.data.datasets.arrow import audio_cells, write_table
 from sca.data.duplex.audio.encode_tracks import encode_tracks
 from sca.data.media.enhance import Enhancer, enhanced_stream
 from sca.data.speakers.base import EMBEDDING_SIZE
@@ -110,7 +110,7 @@ def write_storage(
 
 def _audio_cell(file: Path, name: str) -> "StructArray":
     """Rename a file, because its name is stored too, and return its audio cell."""
-    return audio_array([file.rename(file.with_name(name))])[0]
+    return audio_cells([file.rename(file.with_name(name))])[0]
 
 
 def _read_speech(show: Show, heard: Path) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from sca.control_tokens import check_control_ids
 from sca.data.corpora.base import CorpusFormat
 from sca.data.corpora.registry import open_corpus
 from sca.data.corpora.session_source import SessionSource
-from sca.data.datasets.arrow import iter_rows, write_dict
+from sca.data.datasets.arrow import iter_batches, write_dict
 from sca.data.duplex.align.track import finder_model, word_finder
 from sca.data.duplex.audio.codec_targets import coder_of
 from sca.data.duplex.audio.speaker_embedding import embedder_of
@@ -347,7 +347,7 @@ def _finish(
     write_json(root / "report.json", report.model_dump(mode="json"))
     names = [name for name, sessions in splits.items() if sessions]
     files = [root / name / "data-00000-of-00001.arrow" for name in names]
-    counts = histograms((batch for file in files for batch in iter_rows(file)), float(settings.grid.chunk_s))
+    counts = histograms((batch for file in files for batch in iter_batches(file)), float(settings.grid.chunk_s))
     write_page(root / "report.html", report.model_dump(mode="json"), plots(report.model_dump(mode="json"), counts))
     write_duplex_card(root, report.model_dump(mode="json"), arrow_configs(names), arrow_opening())
     write_dict(root, ["storage", *names])

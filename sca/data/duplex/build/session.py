@@ -12,7 +12,7 @@ from typing import Any
 from sca.config import Settings
 from sca.data.corpora.base import Track, Utterance
 from sca.data.corpora.session_source import SessionSource
-from sca.data.datasets.arrow import audio_array
+from sca.data.datasets.arrow import audio_cells
 from sca.data.duplex.align.match import GivenWords, interpolate
 from sca.data.duplex.align.track import TrackAligner, word_finder
 from sca.data.duplex.audio.codec_targets import coder_of, codes_column
@@ -212,7 +212,7 @@ def write_storage(
             codes = coder.encode(audio[1], n_chunks) if coder is not None and learned else None
             digested = [*map(_blocks, audio), *([] if codes is None else [[codes.tobytes()]])]
             result.storage_digests.append(record_digest(record, *digested))
-            cells = [*audio_array(audio), codes_column(codes)]
+            cells = [*audio_cells(audio), codes_column(codes)]
             yield {name: [value] for name, value in record.items()} | dict(
                 zip(("audio_16k", "audio_24k", "codes"), cells, strict=True)
             )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 
-from sca.data.datasets.arrow import iter_rows
+from sca.data.datasets.arrow import iter_batches
 from sca.data.duplex.model.records import RowRecord, TrackRecord
 from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks, tracks_of_batch
 from sca.data.duplex.storage.writer import open_split
@@ -194,7 +194,7 @@ def stored_rows(
     match export:
         case None:
             for file in open_split(root, split):
-                for batch in iter_rows(file):
+                for batch in iter_batches(file):
                     yield from map(StoredRow, batch.to_pylist())
         case Export(format="parquet"):
             for file in export.shards(root, f"{split}/"):

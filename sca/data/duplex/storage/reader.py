@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sca.data.datasets.arrow import iter_rows
+from sca.data.datasets.arrow import iter_batches
 from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.storage.build_settings import read_settings, settings_of
 from sca.data.duplex.storage.detect import EXPORT_FILE, splits_of
@@ -67,7 +67,7 @@ class DatasetReader:
         import pyarrow as pa
 
         if split not in self._tables:
-            batches = [batch for file in open_split(self.root, split) for batch in iter_rows(file)]
+            batches = [batch for file in open_split(self.root, split) for batch in iter_batches(file)]
             empty = not batches
             self._tables[split] = (
                 features("rows").arrow_schema.empty_table() if empty else pa.Table.from_batches(batches)
@@ -76,7 +76,7 @@ class DatasetReader:
 
     def batches(self) -> "Iterator[pa.RecordBatch]":
         """Iterate over the rows of all splits as Arrow batches."""
-        return (batch for split in self.splits for file in open_split(self.root, split) for batch in iter_rows(file))
+        return (batch for split in self.splits for file in open_split(self.root, split) for batch in iter_batches(file))
 
     def count(self, split: str) -> int:
         """Return the number of rows in a split."""

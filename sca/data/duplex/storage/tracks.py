@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.data.datasets.arrow import iter_rows
+from sca.data.datasets.arrow import iter_batches
 from sca.data.duplex.audio.codec_targets import CODEBOOKS, NO_CODE
 from sca.data.duplex.model.records import TrackRecord
 from sca.errors import InputError
@@ -61,7 +61,7 @@ class StoredTrack:
 
 def stored_tracks(file: Path) -> list[StoredTrack]:
     """Read the tracks of a session's storage file. Audio stays on disk, mapped."""
-    return [track for batch in iter_rows(file) for track in tracks_of_batch(batch)]
+    return [track for batch in iter_batches(file) for track in tracks_of_batch(batch)]
 
 
 def tracks_of_batch(batch: "pa.RecordBatch") -> list[StoredTrack]:
