@@ -1,5 +1,6 @@
 """`easy_load` on a duplex data set, and reading it with torch's loader: workers, ranks, and resuming."""
 
+import doctest
 import json
 import pickle
 
@@ -11,6 +12,7 @@ import sca
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.dataset import load
 from sca.data.duplex.load.sampler import ResumableSampler
+from sca.data.duplex.verify.dataset import verify
 from sca.errors import UsageError
 from sca.tokenizer import load_tokenizer
 from sca.units import seconds_to_samples
@@ -25,8 +27,8 @@ CONTROLS = {"hold_id": 151_647, "start_id": 151_648, "stop_id": 151_649, "backch
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("easy")
-    build_duplex(corpus.demo(folder / "corpus"), folder / "data", corpus.settings(window="5-10", **CONTROLS))
-    return folder / "data"
+    build_duplex(corpus.demo(folder / "corpus"), folder / "my_data", corpus.settings(window="5-10", **CONTROLS))
+    return folder / "my_data"
 
 
 def test_example_contains_its_row(root):
@@ -79,6 +81,15 @@ def test_loader_workers_return_the_same_examples(root):
         np.testing.assert_array_equal(here.input_sequence, found.input_sequence)
         for a, b in zip(here.target_audios, found.target_audios, strict=True):
             np.testing.assert_array_equal(a.audio, b.audio)
+
+
+@pytest.mark.parametrize("function", [sca.load, verify], ids=["load", "verify"])
+def test_docstring_examples_run(root, monkeypatch, function):
+    monkeypatch.chdir(root.parent)
+    (example,) = doctest.DocTestFinder(recurse=False).find(function, function.__name__, globs={})
+    result = doctest.DocTestRunner().run(example)
+    assert result.failed == 0
+    assert result.attempted >= 5
 
 
 def test_rejects_a_format_of_shows(root):

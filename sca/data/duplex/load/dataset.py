@@ -77,16 +77,15 @@ def load(path: str | Path, split: str = "train") -> "DuplexDataset":
         InputError: `path` is not a duplex data set, has another schema version, or has no such split.
 
     Example:
-        ```python
-        import sca
-
-        rows = sca.load("my_data")
-        print(len(rows), "rows")
-        row = rows[0]
-        print(row.row_id, row.input_ids.shape, row.heard.shape, row.spoken.shape)
-        for segment in row.segments:
-            print(f"{segment['start_s']:.2f} s {segment['kind']}: {segment['text']}")
-        ```
+        >>> import sca
+        >>> rows = sca.load("my_data")
+        >>> row = rows[0]
+        >>> len(row.heard) == len(row.spoken)  # the same chunks, at two rates
+        True
+        >>> row.heard.shape[1:], row.spoken.shape[1:], row.heard.dtype
+        ((5120,), (7680,), dtype('float32'))
+        >>> sorted({segment["kind"] for row in rows for segment in row.segments})
+        ['backchannel', 'interruption', 'turn']
     """
     return DuplexDataset(Path(path), split)
 

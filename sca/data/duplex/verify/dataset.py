@@ -68,9 +68,13 @@ def verify(
         UpstreamError: Its tokenizer cannot be loaded.
 
     Example:
+        >>> from pathlib import Path
         >>> from sca.data.duplex.verify.dataset import verify
-        >>> verify(Path("my_data")).holds  # doctest: +SKIP
-        True
+        >>> result = verify(Path("my_data"))
+        >>> result.holds, result.problems
+        (True, [])
+        >>> [check.name for check in result.checks if not check.holds]
+        []
     """
     export = grid_export_of(root)
     build_settings = read_settings(root)
