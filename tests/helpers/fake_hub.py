@@ -1,6 +1,6 @@
-"""A hub on loopback that takes a data set: just the requests by which huggingface_hub creates a repository and commits files.
+"""A hub on the loopback interface that accepts a data set: the requests of huggingface_hub that create a repository and commit files.
 
-Every file is a "regular" one, whose content comes inside the commit; how large files travel is the library's own business.
+Every file is a "regular" one, with its content in the commit; the transfer of large files is not tested.
 """
 
 import base64
@@ -17,7 +17,14 @@ COMMIT = "a" * 40
 
 @dataclass
 class Hub:
-    """What was asked of it. status: what creating and looking at a repository are answered with."""
+    """The state of the hub.
+
+    Attributes:
+        url: Its address.
+        status: The HTTP status of requests that create or look up a repository.
+        created: The bodies of requests that create a repository.
+        files: The committed files.
+    """
 
     url: str = ""
     status: int = 200
@@ -34,23 +41,23 @@ def fake_hub() -> Iterator[Hub]:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             if self.path == "/api/repos/create":
                 hub.created.append(json.loads(body))
-                self._say({"url": f"{hub.url}/datasets/me/data", "error": "no"}, hub.status)
+                self._respond({"url": f"{hub.url}/datasets/me/data", "error": "no"}, hub.status)
             elif "/preupload/" in self.path:
                 how = {"uploadMode": "regular", "shouldIgnore": False, "oid": None}
-                self._say({"files": [{"path": file["path"], **how} for file in json.loads(body)["files"]]})
+                self._respond({"files": [{"path": file["path"], **how} for file in json.loads(body)["files"]]})
             elif "/commit/" in self.path:
                 for line in map(json.loads, body.splitlines()):
                     if line["key"] == "file":
                         hub.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
                 where = f"{hub.url}/datasets/me/data/commit/{COMMIT}"
-                self._say({"success": True, "commitOid": COMMIT, "commitUrl": where})
+                self._respond({"success": True, "commitOid": COMMIT, "commitUrl": where})
             else:
-                self._say({"errors": [], "warnings": []})
+                self._respond({"errors": [], "warnings": []})
 
         def do_GET(self):
-            self._say([] if "/tree/" in self.path else {"id": "me/data", "sha": COMMIT, "siblings": []}, hub.status)
+            self._respond([] if "/tree/" in self.path else {"id": "me/data", "sha": COMMIT, "siblings": []}, hub.status)
 
-        def _say(self, document, status=200):
+        def _respond(self, document, status=200):
             text = json.dumps(document).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")

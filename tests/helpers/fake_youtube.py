@@ -1,6 +1,6 @@
-"""A small YouTube on loopback, behind a proxy that ends TLS itself: the real yt-dlp talks to it untouched.
+"""A small YouTube on the loopback interface, behind a proxy that terminates TLS; for use with the real yt-dlp.
 
-Give yt-dlp `proxy=fake.url` and `nocheckcertificate=True`. `faults` is consumed from the front, per key: "search" (a status),
+Give yt-dlp `proxy=fake.url` and `nocheckcertificate=True`. `faults` are consumed from the front, per key: "search" (a status),
 ("player", id), ("watch", id) and ("media", id); for media also "truncate" and "stall".
 """
 
@@ -54,25 +54,32 @@ class Request:
 
 @dataclass
 class Site:
-    """What the server serves, and what it was asked. found: the ids a search gives, in order."""
+    """What the server serves, and the requests it received.
+
+    Attributes:
+        found: The ids that a search returns, in order.
+        faults: See the module.
+        log: The requests.
+        subtitles: The HTTP status of a request for subtitles; None if videos have none.
+    """
 
     videos: dict[str, Video] = field(default_factory=dict)
     found: list[str] = field(default_factory=list)
     faults: dict[object, list[object]] = field(default_factory=dict)
     log: list[Request] = field(default_factory=list)
-    subtitles: int | None = None  # the status that a request for subtitles gets; None: videos have none
+    subtitles: int | None = None
 
     def add(self, videos: Iterable[Video]) -> None:
         for video in videos:
             self.videos[video.id] = video
             self.found.append(video.id)
 
-    def asked(self, host: str, path: str = "", video: str | None = None) -> list[Request]:
+    def requests_to(self, host: str, path: str = "", video: str | None = None) -> list[Request]:
         hits = (one for one in self.log if one.host.endswith(host) and path in one.path)
         return [one for one in hits if video is None or one.video == video]
 
     def media(self, video: str | None = None) -> list[Request]:
-        return self.asked("googlevideo.com", video=video)
+        return self.requests_to("googlevideo.com", video=video)
 
     def fault(self, *key: object) -> object:
         waiting = self.faults.get(key if len(key) > 1 else key[0], [])
@@ -218,7 +225,7 @@ def search_page(site: Site, body: dict) -> dict:
 
 
 class Page(http.server.BaseHTTPRequestHandler):
-    """The site itself, on a connection whose TLS has been taken off."""
+    """The site, on a decrypted connection."""
 
     protocol_version = "HTTP/1.1"
     site: Site
@@ -285,19 +292,19 @@ class Page(http.server.BaseHTTPRequestHandler):
             self.send("no", fault, "text/plain")
             return
         size = path.stat().st_size
-        asked = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
-        first = int(asked[1]) if asked else 0
-        last = min(int(asked[2]), size - 1) if asked and asked[2] else size - 1
+        wanted = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
+        first = int(wanted[1]) if wanted else 0
+        last = min(int(wanted[2]), size - 1) if wanted and wanted[2] else size - 1
         data = path.read_bytes()[first : last + 1]
-        self.send_response(206 if asked else 200)
-        if asked:
+        self.send_response(206 if wanted else 200)
+        if wanted:
             self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
         self.send_header("Content-Type", "audio/webm")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.give(data, fault)
+        self.write_body(data, fault)
 
-    def give(self, data, fault):
+    def write_body(self, data, fault):
         if fault in ("truncate", "stall"):
             self.wfile.write(data[: len(data) // 3])
             self.wfile.flush()
@@ -314,7 +321,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     allow_reuse_address = True
 
     def handle_error(self, request, client_address):
-        pass  # clients leave in the middle on purpose
+        pass  # clients close connections on purpose
 
 
 class FakeYouTube:
@@ -350,7 +357,7 @@ class FakeYouTube:
 
     @property
     def options(self) -> list[str]:
-        """What a command needs to find this and not the real one, and to be quick about retries."""
+        """Options that make a command use this site, with short waits between retries."""
         return ["--proxy", self.url, "--ytdlp-opt", "nocheckcertificate=true", "--retry-sleep", "0.01"]
 
     def __enter__(self):
@@ -367,14 +374,14 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     made, key = folder / "certificate.pem", folder / "key.pem"
     if not made.exists():
         names = "subjectAltName=DNS:*.youtube.com,DNS:*.googlevideo.com,DNS:i.ytimg.com"
-        asked = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(made)]
-        asked += ["-days", "30", "-subj", "/CN=fake-youtube", "-addext", names]
-        subprocess.run(asked, check=True, capture_output=True)
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(made)]
+        command += ["-days", "30", "-subj", "/CN=fake-youtube", "-addext", names]
+        subprocess.run(command, check=True, capture_output=True)
     return made, key
 
 
 def make_media(path: Path, seconds: float, pitch_hz: int = 440, rate: str = "96k") -> Path:
-    """A real webm/opus or m4a/aac file: a tone with a little noise, so that its size follows its length."""
+    """Make a webm/opus or m4a/aac file: a tone with some noise, so that its size depends on its length."""
     if path.exists():
         return path
     codec = "libopus" if path.suffix == ".webm" else "aac"
@@ -389,7 +396,7 @@ def make_media(path: Path, seconds: float, pitch_hz: int = 440, rate: str = "96k
 
 
 def make_pictures(path: Path, seconds: float) -> Path:
-    """A real mp4 of moving pictures without sound, which is how the site serves pictures."""
+    """Make an mp4 with video and without sound, as the site serves it."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-y", "-f", "lavfi"]
     command += ["-i", f"testsrc=size=64x48:rate=10:duration={seconds}", "-pix_fmt", "yuv420p", str(path)]
     subprocess.run(command, check=True, capture_output=True)
@@ -400,5 +407,5 @@ def wait_until(condition, timeout_s: float = 60) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > end:
-            raise AssertionError("waited in vain")
+            raise AssertionError("the condition did not become true in time")
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""A `sca` command that stands still at a moment of its work, so that a test ends it there however busy the machine is."""
+"""Pause a `sca` command at a fixed point, so that a test can end it there, whatever the load of the machine."""
 
 import subprocess
 import sys
@@ -29,10 +29,13 @@ run()
 
 @contextmanager
 def held(*words: str | Path, at: str, after: int) -> Iterator[subprocess.Popen]:
-    """The command, once it holds: `after` files got a name like `at` in it, and the next is written and about to get its own; or
-    something was appended to such a file `after` times, and the next is about to be.
+    """Run a command, and yield its process when it is paused. It is killed at the end of the block.
 
-    It waits in the main thread of its process for a signal. At the end it is dead.
+    Args:
+        words: The arguments of `sca`.
+        at: Pattern of file names. The command is paused, in its main thread, before a file is renamed to such a name, or before
+            such a file is opened to append.
+        after: The number of such events before the pause.
     """
     command = [sys.executable, "-c", PROGRAM, at, str(after), *map(str, words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -1,4 +1,4 @@
-"""Clients that wait as long as a busy machine needs, where those of the libraries give up after seconds."""
+"""Clients with timeouts that are long enough for a busy machine; the defaults of the libraries are a few seconds."""
 
 from functools import partial
 
@@ -11,5 +11,5 @@ PATIENCE_S = 60.0
 
 connect = partial(client.connect, proxy=None, open_timeout=PATIENCE_S)
 
-for _wait in ("connect", "read", "write", "pool"):  # of every request that names no timeout
+for _wait in ("connect", "read", "write", "pool"):  # for requests without a timeout of their own
     setattr(DEFAULT_TIMEOUT_CONFIG, _wait, PATIENCE_S)

@@ -1,8 +1,8 @@
-"""A tiny Whisper from the real classes, converted to CTranslate2, that always says one known sentence.
+"""A tiny Whisper of the real classes, converted to CTranslate2, that always returns one sentence.
 
 Its residual outputs are zero and its decoder's position embeddings point at the next token of the script, so it ignores the
-sound while everything around it is real: prompt, timestamps, alignment by cross-attention (random), batching, the Silero VAD.
-Each stretch it is given gets the sentence, from 0.00 to `end_s` of that stretch.
+sound. Everything else is real: prompt, timestamps, alignment by cross-attention (random), batching, the Silero VAD. Each window
+gets the sentence, from 0.00 to `end_s` of the window.
 
 Use it with `condition_on_previous_text=False` and no `initial_prompt` (the script is indexed by position, after a prompt of three).
 """
@@ -25,10 +25,15 @@ def scripted_whisper(
     layers: int = 2,
     heads: int = 4,
 ) -> Path:
-    """The CTranslate2 folder of a Whisper that says `sentence` until `end_s`; made once a process, below `folder`.
+    """Return the CTranslate2 folder of a Whisper with one sentence. It is made once per process.
 
-    `sentence` starts with a space, as Whisper's own text does. `end_s` is a multiple of 0.02, up to 30.
-    width, layers, heads: of encoder and decoder, for benches that need a model large enough to matter.
+    Args:
+        folder: The folder to make it in.
+        sentence: The sentence; it starts with a space, as the text of Whisper does.
+        end_s: The end of the sentence, a multiple of 0.02 up to 30.
+        width: The width of encoder and decoder. Benches need a model of a realistic size.
+        layers: Their layers.
+        heads: Their attention heads.
     """
     key = (sentence, end_s, width, layers, heads)
     if key not in _made or not _made[key].exists():
@@ -48,14 +53,14 @@ def _convert(folder: Path, sentence: str, end_s: float, width: int, layers: int,
 
 
 def _bytes_as_letters() -> dict[int, str]:
-    """GPT-2's letters for the 256 bytes."""
+    """Return GPT-2's letters for the 256 bytes."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     rest = [byte for byte in range(256) if byte not in plain]
     return {byte: chr(byte) for byte in plain} | {byte: chr(256 + n) for n, byte in enumerate(rest)}
 
 
 def _tokenizer() -> tuple[Any, list[str]]:
-    """A byte-level tokenizer with Whisper's special tokens in Whisper's order, and its languages."""
+    """Make a byte-level tokenizer with Whisper's special tokens in Whisper's order; return it and its languages."""
     from faster_whisper.tokenizer import _LANGUAGE_CODES
     from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
     from tokenizers.models import BPE
@@ -65,7 +70,7 @@ def _tokenizer() -> tuple[Any, list[str]]:
     # Whisper suppresses the first token of " -", " '" and " ♪". With these merges it is not the space.
     merges = [(letters[32], letters[byte]) for byte in b"-'\xe2"]
     vocab |= {"".join(pair): len(vocab) + n for n, pair in enumerate(merges)}
-    vocab[""] = len(vocab)  # CTranslate2 takes a model for multilingual when its vocabulary has the empty string
+    vocab[""] = len(vocab)  # with the empty string in its vocabulary a model is multilingual for CTranslate2
     tokenizer = Tokenizer(BPE(vocab=vocab, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -91,7 +96,7 @@ def _save(folder: Path, sentence: str, end_s: float, width: int, layers: int, he
     number = tokenizer.token_to_id
     end, start = number("<|endoftext|>"), number("<|startoftranscript|>")
     script = [number("<|0.00|>"), *tokenizer.encode(sentence).ids, number(f"<|{end_s:.2f}|>"), end]
-    assert None not in script, f"{end_s} s is no time that Whisper can say"
+    assert None not in script, f"{end_s} s is not a timestamp of Whisper"
     ends = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end, "decoder_start_token_id": start}
     config = WhisperConfig(
         vocab_size=tokenizer.get_vocab_size(),
@@ -129,7 +134,7 @@ def _save(folder: Path, sentence: str, end_s: float, width: int, layers: int, he
 
 
 def _learn(model: Any, script: list[int]) -> None:
-    """Make position p of the decoder say script[p - 2]: the prompt takes positions 0 to 2, and 2 says the first."""
+    """Make position p of the decoder return script[p - 2]: the prompt has positions 0 to 2, and position 2 returns the first."""
     import torch
 
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The first half of the road in one pipe: search | download, then transcode; what comes out is what the site had."""
+"""Search, download and transcode in one pipe: the results are the media of the site."""
 
 import json
 import shlex

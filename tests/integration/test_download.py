@@ -1,4 +1,4 @@
-"""`sca download` against a YouTube on loopback, through the real yt-dlp: real media, every fault, second runs, kills."""
+"""`sca download` against a YouTube on the loopback interface, with the real yt-dlp: real media, faults, second runs, kills."""
 
 import gc
 import hashlib
@@ -24,13 +24,13 @@ Site, Video, wait_until = fake_youtube.Site, fake_youtube.Video, fake_youtube.wa
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# yt-dlp leaves the connection of a request it gave up on to the garbage collector, which complains.
+# yt-dlp does not close the connection of a request that timed out; the garbage collector warns.
 pytestmark = pytest.mark.filterwarnings("ignore:.*SSLSocket:pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture(autouse=True)
-def _swept():
-    """Such a complaint belongs to the test it comes from."""
+def _collect_garbage():
+    """Make such a warning appear in its own test."""
     yield
     gc.collect()
 
@@ -56,7 +56,7 @@ def served(tmp_path_factory):
 
 @pytest.fixture
 def fake(served):
-    served.site.__init__()  # every test has a site of its own behind the one address
+    served.site.__init__()  # every test has its own site at the same address
     return served
 
 
@@ -95,10 +95,10 @@ def ok(fake, media, *names, **more):
     return fake.site.found
 
 
-# --- what comes ---
+# --- results ---
 
 
-def test_files_are_whole_named_and_described(run, fake, media, out):
+def test_downloads_are_complete_named_and_described(run, fake, media, out):
     first = Video("okVideo0001", "Hello / “you” <x>: 🎙️\n" + "long " * 60, 6, files=(media["webm"], media["m4a"]))
     second = Video("-kVideo0002", "m4a only", 5, files=(media["m4a"],), licence=fake_youtube.CREATIVE_COMMONS)
     fake.site.add([first, second])
@@ -110,7 +110,7 @@ def test_files_are_whole_named_and_described(run, fake, media, out):
     assert names[1] == "m4a only [-kVideo0002].m4a"
     assert names[0].startswith("Hello _ “you” _x__ 🎙")
     assert names[0].endswith(" [okVideo0001].webm")
-    assert (out / names[0]).read_bytes() == media["webm"].read_bytes(), "the best sound, as the site has it"
+    assert (out / names[0]).read_bytes() == media["webm"].read_bytes(), "the best sound, byte for byte"
     assert (out / names[1]).read_bytes() == media["m4a"].read_bytes()
     about = json.loads((out / "m4a only [-kVideo0002].info.json").read_text())
     assert (about["license"], about["upload_date"]) == (fake_youtube.CREATIVE_COMMONS, "20230501")
@@ -125,7 +125,7 @@ def test_files_are_whole_named_and_described(run, fake, media, out):
     assert not (out / ".incomplete").exists()
 
 
-def test_a_second_run_downloads_nothing(run, fake, media, out):
+def test_second_run_downloads_nothing(run, fake, media, out):
     names = ok(fake, media, "okVideo0001", "okVideo0002")
     assert run(*names).exit_code == 0
     kept = {path: path.stat().st_mtime_ns for path in out.iterdir() if path.suffix == ".webm"}
@@ -136,10 +136,10 @@ def test_a_second_run_downloads_nothing(run, fake, media, out):
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     entry = ledger(out)["okVideo0001"]
     assert (entry["status"], entry["reason"]) == ("skipped", "already in archive.txt")
-    assert entry["extra"]["file"] == "Title of okVideo0001 [okVideo0001].webm", "what is known stays known"
+    assert entry["extra"]["file"] == "Title of okVideo0001 [okVideo0001].webm", "facts of the earlier run are kept"
 
 
-def test_an_archive_elsewhere_is_shared(run, fake, media, tmp_path, out):
+def test_archive_outside_the_folder(run, fake, media, tmp_path, out):
     ok(fake, media, "okVideo0001", "okVideo0002")
     archive = tmp_path / "shared" / "archive.txt"
     archive.parent.mkdir()
@@ -153,7 +153,7 @@ def test_an_archive_elsewhere_is_shared(run, fake, media, tmp_path, out):
     }
 
 
-def test_a_file_without_an_archive_is_proven_and_not_fetched(run, fake, media, out):
+def test_existing_file_without_archive_is_checked_not_fetched(run, fake, media, out):
     ok(fake, media, "okVideo0001")
     run("okVideo0001")
     (out / "archive.txt").unlink()
@@ -163,7 +163,7 @@ def test_a_file_without_an_archive_is_proven_and_not_fetched(run, fake, media, o
     assert (out / "archive.txt").read_text() == "youtube okVideo0001\n"
 
 
-def test_shuffle_and_count_pick_the_same_again(run, fake, media, out, tmp_path):
+def test_shuffle_and_count_select_the_same_again(run, fake, media, out, tmp_path):
     names = ok(fake, media, *(f"okVideo{n:04d}" for n in range(8)))
     saved = tmp_path / "videos.json"
     saved.write_text(results(fake.site.videos.values()))
@@ -175,7 +175,7 @@ def test_shuffle_and_count_pick_the_same_again(run, fake, media, out, tmp_path):
     assert set(ledger(out)) < set(names)
 
 
-def test_plain_lines_tell_what_happens(run, fake, media):
+def test_plain_progress_lines(run, fake, media):
     done = run(*ok(fake, media, "okVideo0001"), "privateVid1")
     lines = done.stderr.splitlines()
     assert lines[0] == "sca: 2 to download"
@@ -186,7 +186,7 @@ def test_plain_lines_tell_what_happens(run, fake, media):
     assert run("okVideo0001", "--quiet").stderr == ""
 
 
-def test_subtitles_come_along_and_never_cost_the_sound(run, fake, media, out):
+def test_subtitles_are_optional_extras(run, fake, media, out):
     fake.site.subtitles = 200
     ok(fake, media, "okVideo0001", "okVideo0002")
     assert run("okVideo0001", "--subtitles", "en").exit_code == 0
@@ -201,7 +201,7 @@ def test_subtitles_come_along_and_never_cost_the_sound(run, fake, media, out):
     assert not (out / ".incomplete").exists()
 
 
-def test_pictures_and_sound_are_joined_without_only_audio(fake, media, out, tmp_path, monkeypatch):
+def test_video_and_audio_are_merged_without_only_audio(fake, media, out, tmp_path, monkeypatch):
     monkeypatch.setenv("SCA_CACHE_DIR", str(tmp_path / "cache"))
     pictures = fake_youtube.make_pictures(tmp_path / "p.mp4", 5)
     fake.site.add([Video("pictures001", "Both", 5, files=(pictures, media["m4a"]))])
@@ -213,10 +213,10 @@ def test_pictures_and_sound_are_joined_without_only_audio(fake, media, out, tmp_
     assert not (out / ".incomplete").exists()
 
 
-def test_a_format_and_a_rate_may_be_asked_for(run, fake, media, out):
+def test_format_and_rate_limit(run, fake, media, out):
     fake.site.add([Video("okVideo0001", "t", 6, files=(media["webm"], media["m4a"]))])
     began = time.monotonic()
-    # 62 KB at 100 KiB a second for two jobs, so half of that for one file.
+    # 62 KB at 100 KiB per second for two jobs, so half of that for one file.
     assert run("okVideo0001", "--format", "140", "--rate-limit", "100K", "--jobs", "2").exit_code == 0
     assert time.monotonic() - began > 0.8
     assert files(out) == ["t [okVideo0001].m4a"]
@@ -230,30 +230,30 @@ def test_a_format_and_a_rate_may_be_asked_for(run, fake, media, out):
     [([500], 2), ([503, 500], 3), (["truncate"], 2), ([403], 2), ([404], 2), ([429], 2)],
     ids=str,
 )
-def test_faults_that_pass(run, fake, media, out, faults, requests):
+def test_temporary_faults_are_retried(run, fake, media, out, faults, requests):
     ok(fake, media, "okVideo0001")
     fake.site.faults[("media", "okVideo0001")] = list(faults)
     done = run("okVideo0001")
     assert done.exit_code == 0, done.output
     assert (out / files(out)[0]).read_bytes() == media["webm"].read_bytes()
     assert len(fake.site.media()) == requests
-    looks = len(fake.site.asked("youtube.com", "/watch"))
-    assert looks == (2 if faults[0] in (403, 404, 429) else 1), "refused media are looked up once more"
+    looks = len(fake.site.requests_to("youtube.com", "/watch"))
+    assert looks == (2 if faults[0] in (403, 404, 429) else 1), "the page of refused media is requested once more"
 
 
-def test_a_cut_body_goes_on_from_where_it_was(run, fake, media, out):
+def test_truncated_body_continues_at_its_byte(run, fake, media, out):
     ok(fake, media, "okVideo0001")
     fake.site.faults[("media", "okVideo0001")] = ["truncate"]
     assert run("okVideo0001").exit_code == 0
     first, second = (int(one.range.removeprefix("bytes=").split("-")[0]) for one in fake.site.media())
-    # What yt-dlp has written of the third that came; a block it had not finished reading is asked for again.
+    # yt-dlp wrote a part of the third that arrived; a block that it had not read completely is requested again.
     assert (first, second > 10_000, second <= media["webm"].stat().st_size // 3) == (0, True, True)
 
 
-def test_a_stalled_connection_times_out_and_goes_on(run, fake, media, out):
+def test_stalled_connection_times_out_and_continues(run, fake, media, out):
     ok(fake, media, "okVideo0001")
     fake.site.faults[("media", "okVideo0001")] = ["stall"]
-    # Longer than a busy machine takes for any other answer.
+    # Longer than a busy machine takes for any other response.
     assert run("okVideo0001", "--ytdlp-opt", "socket_timeout=4").exit_code == 0
     assert (out / files(out)[0]).read_bytes() == media["webm"].read_bytes()
     assert fake.site.media()[1].range != fake.site.media()[0].range
@@ -270,7 +270,7 @@ def test_a_stalled_connection_times_out_and_goes_on(run, fake, media, out):
     ],
     ids=["403", "404", "429", "500", "truncated"],
 )
-def test_faults_that_stay_are_failures_with_a_reason(run, fake, media, out, faults, reason, looks):
+def test_permanent_faults_are_failures_with_a_reason(run, fake, media, out, faults, reason, looks):
     ok(fake, media, "badVideo001", "okVideo0001")
     fake.site.faults[("media", "badVideo001")] = faults
     done = run("badVideo001", "okVideo0001", "--retries", "1", "--jobs", "1")
@@ -278,14 +278,14 @@ def test_faults_that_stay_are_failures_with_a_reason(run, fake, media, out, faul
     entry = ledger(out)["badVideo001"]
     assert (entry["status"], entry["retryable"]) == ("failed", True)
     assert reason in entry["reason"]
-    assert len(fake.site.asked("youtube.com", "/watch", "badVideo001")) == looks
+    assert len(fake.site.requests_to("youtube.com", "/watch", "badVideo001")) == looks
     assert ledger(out)["okVideo0001"]["status"] == "verified"
     assert (out / "archive.txt").read_text() == "youtube okVideo0001\n"
     assert "1 verified" in done.stdout
     assert "1 failed" in done.stdout
 
 
-def test_what_can_never_come_is_permanent_and_all_failed_is_7(run, fake, media, out):
+def test_unavailable_videos_fail_permanently_with_exit_7(run, fake, media, out):
     fake.site.add(
         [
             Video("privateVid1", "p", unavailable="Private video"),
@@ -318,20 +318,20 @@ def test_old_failures_are_tried_again_unless_switched_off(run, fake, out):
 
 
 @pytest.mark.parametrize(("name", "seconds"), [("broken", 6), ("text", 6), ("webm", 60)])
-def test_what_does_not_decode_to_its_length_is_not_kept(run, fake, media, out, name, seconds):
+def test_file_of_wrong_length_is_not_kept(run, fake, media, out, name, seconds):
     fake.site.add([Video("badVideo001", "bad", seconds, files=(media[name],))])
     done = run("badVideo001")
     assert done.exit_code == 7
     assert ledger(out)["badVideo001"]["retryable"]
     assert "the downloaded file" in ledger(out)["badVideo001"]["reason"]
-    assert len(fake.site.media()) == 2, "asked for once more"
+    assert len(fake.site.media()) == 2, "downloaded once more"
     assert files(out) == []
     assert not (out / "archive.txt").exists()
     assert not (out / ".incomplete").exists()
 
 
 @pytest.mark.parametrize(("promised", "passes"), [(6, True), (7.9, True), (4.1, True), (8.2, False), (3.8, False)])
-def test_the_tolerance_is_two_seconds(media, promised, passes):
+def test_length_tolerance_is_two_seconds(media, promised, passes):
     if passes:
         assert decoded_seconds(media["webm"], promised) == pytest.approx(6.0, abs=0.05)
     else:
@@ -340,7 +340,7 @@ def test_the_tolerance_is_two_seconds(media, promised, passes):
     assert decoded_seconds(media["big"], None) == pytest.approx(60.0, abs=0.05)
 
 
-def test_a_proxy_that_is_down_is_exit_6_and_in_the_ledger(run, fake, media, out):
+def test_unreachable_proxy_is_exit_6_and_recorded(run, fake, media, out):
     names = ok(fake, media, "okVideo0001", "okVideo0002", "okVideo0003")
     done = run(*names, "--proxy", "http://127.0.0.1:9", "--retries", "0", "--quiet")
     assert done.exit_code == 6
@@ -354,7 +354,7 @@ def test_a_proxy_that_is_down_is_exit_6_and_in_the_ledger(run, fake, media, out)
     assert run(*names).exit_code == 0
 
 
-def test_a_site_that_turns_us_away_ends_the_run(run, fake, media, out):
+def test_run_ends_when_the_site_refuses(run, fake, media, out):
     names = ok(fake, media, *(f"okVideo{n:04d}" for n in range(6)))
     for name in names[1:]:
         fake.site.faults[("watch", name)] = [429] * 9
@@ -366,7 +366,7 @@ def test_a_site_that_turns_us_away_ends_the_run(run, fake, media, out):
     assert [entries[name]["reason"].startswith("not tried") for name in names[1:]] == [False] * 3 + [True] * 2
 
 
-# --- what a user does ---
+# --- interrupts, limits, bad arguments ---
 
 
 def command(fake, out, *arguments):
@@ -387,10 +387,10 @@ def archived(out):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_what_was_stopped_goes_on_from_its_byte(run, fake, media, out, tmp_path, how):
+def test_stopped_download_continues_at_its_byte(run, fake, media, out, tmp_path, how):
     ok(fake, media, "okVideo0001")
     fake.site.add([Video("bigVideo001", "Big", 60, files=(media["big"],))])
-    fake.site.faults[("media", "bigVideo001")] = ["stall"]  # a third of 1.9 MB comes, and then nothing
+    fake.site.faults[("media", "bigVideo001")] = ["stall"]  # a third of 1.9 MB arrives, and then nothing
     process = subprocess.Popen(
         command(fake, out, "okVideo0001", "bigVideo001", "--jobs", "1", "--ytdlp-opt", "socket_timeout=300"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path),
@@ -398,14 +398,14 @@ def test_what_was_stopped_goes_on_from_its_byte(run, fake, media, out, tmp_path,
     try:
         wait_until(lambda: archived(out) and part(out) is not None and part(out).stat().st_size > 200_000)
         process.send_signal(how)
-        _, said = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()
     assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
     if how == signal.SIGINT:
-        assert "sca: interrupted; what is finished is kept" in said
-        assert "Traceback" not in said
+        assert "sca: interrupted; what is finished is kept" in stderr
+        assert "Traceback" not in stderr
     assert archived(out) == "youtube okVideo0001\n"
     reached = part(out).stat().st_size
     fake.site.log.clear()
@@ -413,15 +413,15 @@ def test_what_was_stopped_goes_on_from_its_byte(run, fake, media, out, tmp_path,
     assert done.exit_code == 0, done.output
     assert "1 verified" in done.stdout
     assert "1 skipped" in done.stdout
-    (asked,) = fake.site.media()
-    assert asked.range.startswith(f"bytes={reached}-")
+    (request,) = fake.site.media()
+    assert request.range.startswith(f"bytes={reached}-")
     assert (out / "Big [bigVideo001].webm").read_bytes() == media["big"].read_bytes()
 
 
-def test_a_full_disk_is_one_error_and_the_rest_is_kept(fake, media, out, tmp_path):
+def test_full_disk_is_one_error_and_finished_files_stay(fake, media, out, tmp_path):
     ok(fake, media, "okVideo0001")
     fake.site.add([Video("bigVideo001", "Big", 60, files=(media["big"],))])
-    # A limit on the size of a file is what a test can set without a disk of its own; yt-dlp meets both as a failed write.
+    # A limit on the file size stands for a full disk: both are a failed write in yt-dlp.
     done = subprocess.run(
         command(fake, out, "okVideo0001", "bigVideo001", "--jobs", "1"),
         capture_output=True, text=True, timeout=60, check=False, env=environment(tmp_path),
@@ -434,13 +434,13 @@ def test_a_full_disk_is_one_error_and_the_rest_is_kept(fake, media, out, tmp_pat
     assert ledger(out)["bigVideo001"]["retryable"]
 
 
-def test_a_process_substitution_and_the_script(fake, media, out, tmp_path):
+def test_process_substitution_and_script(fake, media, out, tmp_path):
     ok(fake, media, "okVideo0001")
     (tmp_path / "v.json").write_text(results(fake.site.videos.values()))
     script = ROOT / "scripts" / "download.py"
-    # A PATH that leads to a Python without sca, and a folder that is not the project's.
-    told = " ".join(fake.options)
-    line = f"'{script}' <(cat v.json) --output-path ./out --shuffle --download-count 50 --only-audio {told}"
+    # A PATH with a Python without sca, and a folder outside the project.
+    options = " ".join(fake.options)
+    line = f"'{script}' <(cat v.json) --output-path ./out --shuffle --download-count 50 --only-audio {options}"
     done = subprocess.run(
         ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
         env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "SCA_CACHE_DIR": str(tmp_path / "cache")},
@@ -449,7 +449,7 @@ def test_a_process_substitution_and_the_script(fake, media, out, tmp_path):
     assert files(out) == ["Title of okVideo0001 [okVideo0001].webm"]
 
 
-def test_one_run_at_a_time(run, fake, media, out):
+def test_second_run_at_the_same_time_is_refused(run, fake, media, out):
     import fcntl
 
     ok(fake, media, "okVideo0001")
@@ -462,7 +462,7 @@ def test_one_run_at_a_time(run, fake, media, out):
 
 
 @pytest.mark.parametrize(
-    ("stdin", "code", "says"),
+    ("stdin", "code", "message"),
     [
         ('{"query": "x", "count": 0, "results": []}', 0, "no videos to download"),
         ("", 5, "standard input is empty"),
@@ -471,14 +471,14 @@ def test_one_run_at_a_time(run, fake, media, out):
         ('{"results": [{"title": "t"}]}', 5, "results[0]: field `url`"),
     ],
 )
-def test_input_that_is_not_what_it_should_be(run, stdin, code, says):
+def test_invalid_input(run, stdin, code, message):
     done = run("-", stdin=stdin)
     assert done.exit_code == code
-    assert says in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "says"),
+    ("arguments", "code", "message"),
     [
         (("nothing.json",), 5, "is not a file, a URL or a video id"),
         (("okVideo0001", "--rate-limit", "fast"), 2, "--rate-limit should be bytes per second"),
@@ -486,14 +486,14 @@ def test_input_that_is_not_what_it_should_be(run, stdin, code, says):
         (("okVideo0001", "--cookies-from-browser", "mosaic"), 2, "unknown browser 'mosaic'"),
     ],
 )
-def test_arguments_that_make_no_sense(run, arguments, code, says):
+def test_invalid_arguments(run, arguments, code, message):
     done = run(*arguments)
     assert done.exit_code == code
-    assert says in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("sca: ") <= 2
 
 
-def test_an_output_that_cannot_be_written(run, fake, media, tmp_path):
+def test_unwritable_output_folder(run, fake, media, tmp_path):
     ok(fake, media, "okVideo0001")
     (tmp_path / "file").write_text("in the way")
     done = run("okVideo0001", out=tmp_path / "file" / "deeper")

@@ -1,4 +1,4 @@
-"""Worker processes: those that die, and those of a run that is killed."""
+"""Worker processes that die, and workers of a run that is killed."""
 
 import os
 import signal
@@ -113,7 +113,7 @@ def keep(item, result):
     return Outcome(LedgerEntry(item.name, item.key, "kept"))
 
 
-def test_errors_of_a_job_are_results_and_other_errors_end_the_run(tmp_path):
+def test_sca_errors_are_results_and_other_errors_end_the_run(tmp_path):
     results = dict(ProcessExecutor(2).run([1, 2, 3, 4], refuse_even))
     assert (results[1], results[3], results[2].message, results[2].hint) == (1, 3, "2 is even", "give an odd one")
     with pytest.raises(ZeroDivisionError) as caught:

@@ -1,4 +1,4 @@
-"""`sca search` against a YouTube on loopback, through the real yt-dlp: pages, filters, formats, faults."""
+"""`sca search` against a YouTube on the loopback interface, with the real yt-dlp: pages, filters, formats, faults."""
 
 import gc
 import json
@@ -16,19 +16,19 @@ Video = fake_youtube.Video
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# yt-dlp leaves the connection of a request it gave up on to the garbage collector, which complains.
+# yt-dlp does not close the connection of a request that timed out; the garbage collector warns.
 pytestmark = pytest.mark.filterwarnings("ignore:.*SSLSocket:pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture(autouse=True)
-def _swept():
-    """Such a complaint belongs to the test it comes from."""
+def _collect_garbage():
+    """Make such a warning appear in its own test."""
     yield
     gc.collect()
 
 
 def videos(media):
-    """120 of one to three minutes: every tenth is live, every tenth cannot be had, every second may be reused."""
+    """Yield 120 videos of one to three minutes: every tenth live, every tenth private, every second Creative Commons."""
     for n in range(120):
         yield Video(
             f"fakeVid{n:04d}",
@@ -51,7 +51,7 @@ def fake(tmp_path_factory):
     media.write_bytes(b"never asked for")
     site = fake_youtube.Site()
     site.add(videos(media))
-    # Sites repeat themselves: the third page begins with what the first one had.
+    # Sites repeat results: the third page begins with those of the first one.
     site.found[40:40] = site.found[:5]
     with fake_youtube.FakeYouTube(site, tmp_path_factory.mktemp("tls")) as served:
         yield served
@@ -79,15 +79,15 @@ def numbers(found):
 
 
 def pages(fake):
-    return len(fake.site.asked("youtube.com", "/search"))
+    return len(fake.site.requests_to("youtube.com", "/search"))
 
 
-def test_pages_until_enough_pass_and_no_further(run, fake):
+def test_reads_pages_until_enough_results_pass(run, fake):
     found = document(run("--output-format", "json", "--max-results", "30", "--exclude-live"))
     assert numbers(found) == [n for n in range(120) if n % 10 != 9][:30]
     assert (found["query"], found["count"]) == ("two people talk", 30)
     assert pages(fake) == 2
-    assert fake.site.asked("youtube.com", "/watch") == [], "a plain search looks at no video"
+    assert fake.site.requests_to("youtube.com", "/watch") == [], "a plain search fetches no metadata"
     one = found["results"][0]
     assert one == {
         "id": "fakeVid0000", "url": "https://www.youtube.com/watch?v=fakeVid0000", "title": "Talk 0", "length": 60,
@@ -104,39 +104,39 @@ def test_all_pages_without_duplicates(run, fake):
     assert "5 found before" in done.stderr
 
 
-def test_lengths_are_bounds_that_include_themselves(run):
+def test_length_bounds_are_inclusive(run):
     found = document(run("--output-format", "json", "--min-length", "100", "--max-length", "110"))
     assert numbers(found) == [n for n in range(40, 51) if n % 10 != 9]
 
 
 @pytest.mark.parametrize("name", ["Chan 2", "chan2", "@CHAN2", "UC0000000000000000000002"])
-def test_a_channel_by_any_of_its_names(run, name):
+def test_channel_filter_accepts_all_names(run, name):
     found = document(run("--output-format", "json", "--channel", name))
     assert numbers(found) == list(range(2, 120, 3))
 
 
 @pytest.mark.parametrize(("by", "field"), [("views", "views"), ("length", "length")])
-def test_sorts(run, by, field):
+def test_sort_order(run, by, field):
     values = [one[field] for one in document(run("--output-format", "json", "--sort", by))["results"]]
     known = [value for value in values if value is not None]
     assert known == sorted(known, reverse=True)
     assert values[: len(known)] == known
 
 
-def test_a_licence_looks_at_each_video_once_and_remembers(run, fake):
+def test_metadata_are_fetched_once_and_cached(run, fake):
     arguments = ("--output-format", "json", "--max-results", "4", "--license", "creative-commons", "--exclude-live")
     found = document(run(*arguments))
     assert numbers(found) == [1, 3, 7, 11]
     assert {one["license"] for one in found["results"]} == {fake_youtube.CREATIVE_COMMONS}
     assert found["results"][0]["publish_date"] == "2023-01-02"
-    looked = {one.video for one in fake.site.asked("youtube.com", "/watch")}
-    assert looked == {f"fakeVid{n:04d}" for n in range(12) if n % 10 != 9}, "only what passed the other filters"
+    looked = {one.video for one in fake.site.requests_to("youtube.com", "/watch")}
+    assert looked == {f"fakeVid{n:04d}" for n in range(12) if n % 10 != 9}, "only videos that pass the other filters"
     fake.site.log.clear()
     assert document(run(*arguments)) == found
-    assert fake.site.asked("youtube.com", "/watch") == []
+    assert fake.site.requests_to("youtube.com", "/watch") == []
 
 
-def test_dates_and_language_and_enrich(run):
+def test_date_and_language_filters_and_enrich(run):
     dated = document(
         run("--output-format", "json", "--since", "2023-01-03", "--until", "2023-01-08", "--max-results", "5")
     )
@@ -154,20 +154,20 @@ def test_dates_and_language_and_enrich(run):
     ]
 
 
-def test_bounds(run, monkeypatch, fake):
+def test_search_bounds(run, monkeypatch, fake):
     monkeypatch.setattr(video_metadata, "MAX_FETCHED", 4)
     done = run("--output-format", "json", "--enrich")
     assert numbers(document(done)) == [0, 1, 2, 3]
     assert "stopped before the end" in done.stderr
     again = run("--output-format", "json", "--enrich")
-    assert numbers(document(again)) == [0, 1, 2, 3, 4, 6, 7], "what is remembered is not counted"
+    assert numbers(document(again)) == [0, 1, 2, 3, 4, 6, 7], "cached metadata are not counted"
     monkeypatch.setattr(search, "MAX_CANDIDATES", 25)
     done = run("--output-format", "json")
     assert numbers(document(done)) == list(range(25))
     assert "25 results read, which is the maximum" in done.stderr
 
 
-def test_text_is_a_line_a_video_and_a_table_has_headings(run):
+def test_text_and_table_output(run):
     done = run("--max-results", "2", "--exclude-live")
     assert done.stdout.splitlines() == ["fakeVid0000\t1:00\t\tChan 0\tTalk 0", "fakeVid0001\t1:01\t\tChan 1\tTalk 1"]
     assert done.stderr.startswith("sca: 2 videos (")
@@ -177,7 +177,7 @@ def test_text_is_a_line_a_video_and_a_table_has_headings(run):
     assert run("--max-results", "2", "--quiet").stderr == ""
 
 
-def test_a_save_file_holds_the_document(run, tmp_path):
+def test_save_file_holds_the_document(run, tmp_path):
     saved = tmp_path / "new folder" / "videos.json"
     done = run("--output-format", "json", "--max-results", "3", "--save-file", str(saved))
     assert json.loads(saved.read_text()) == document(done)
@@ -188,7 +188,7 @@ def test_a_save_file_holds_the_document(run, tmp_path):
     assert done.stderr.count("sca:") == 1
 
 
-def test_nothing_found_is_no_error(run, tmp_path):
+def test_empty_result_is_not_an_error(run, tmp_path):
     done = run("--output-format", "json", words=["nothing"])
     assert document(done) == {"query": "nothing", "count": 0, "results": []}
     assert "nothing was found for 'nothing'" in done.stderr
@@ -198,24 +198,24 @@ def test_nothing_found_is_no_error(run, tmp_path):
 
 
 @pytest.mark.parametrize("faults", [[500], [503, 500]])
-def test_a_server_error_is_tried_again(run, fake, faults):
+def test_server_error_is_retried(run, fake, faults):
     fake.site.faults["search"] = list(faults)
     assert document(run("--output-format", "json", "--max-results", "1"))["count"] == 1
 
 
 @pytest.mark.parametrize(
-    ("faults", "says"), [([429], "429"), ([403], "403"), ([500] * 9, "500"), ([200, 429], "429")], ids=str
+    ("faults", "message"), [([429], "429"), ([403], "403"), ([500] * 9, "500"), ([200, 429], "429")], ids=str
 )
-def test_a_refusal_is_one_line_and_exit_6(run, fake, faults, says):
+def test_refusal_is_one_line_and_exit_6(run, fake, faults, message):
     fake.site.faults["search"] = [None if status == 200 else status for status in faults]
     done = run("--output-format", "json", "--retries", "2")
     assert (done.exit_code, done.stdout) == (6, "")
     assert done.stderr.startswith("sca: searching: ")
-    assert says in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.splitlines()) == 2, "the error and its hint"
 
 
-def test_a_refusal_while_looking_at_videos_ends_the_search(run, fake):
+def test_refusal_of_metadata_ends_the_search(run, fake):
     fake.site.faults[("watch", "fakeVid0000")] = [429] * 9
     fake.site.faults[("player", "fakeVid0000")] = [429] * 9
     done = run("--enrich")
@@ -223,14 +223,14 @@ def test_a_refusal_while_looking_at_videos_ends_the_search(run, fake):
     assert "looking at fakeVid0000" in done.stderr
 
 
-def test_a_proxy_that_is_down_is_exit_6(run):
+def test_unreachable_proxy_is_exit_6(run):
     done = run("--proxy", "http://127.0.0.1:9", "--retries", "1")
     assert done.exit_code == 6
     assert done.stderr.splitlines()[0] == "sca: searching: the proxy cannot be reached, or refuses (Connection refused)"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("--min-length", "20", "--max-length", "10"), "no length is from 20.0 to 10.0"),
         (("--since", "2024-02-01", "--until", "2024-01-01"), "no date is from 2024-02-01"),
@@ -238,15 +238,15 @@ def test_a_proxy_that_is_down_is_exit_6(run):
         (("--since", "yesterday"), "yesterday"),
     ],
 )
-def test_what_makes_no_sense_is_exit_2(run, arguments, says):
+def test_invalid_options_are_exit_2(run, arguments, message):
     done = run(*arguments)
     assert done.exit_code == 2
-    assert says in done.stderr
+    assert message in done.stderr
     assert run(words=[" "]).exit_code == 2
 
 
-def test_the_script_works_from_any_folder_and_any_python(fake, tmp_path):
-    # This PATH leads to a Python that has no sca, so the script hands over to the project's.
+def test_script_works_from_any_folder_and_any_python(fake, tmp_path):
+    # This PATH has a Python without sca, so the script starts the project's.
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "SCA_CACHE_DIR": str(tmp_path / "cache")}
     command = [str(ROOT / "scripts" / "search.py"), "StandUp", "Comedy", "English", "--output-format", "json"]
     command += [

@@ -1,4 +1,4 @@
-"""The scripted Whisper says its sentence through faster-whisper's own pipelines, with words that have times."""
+"""The scripted Whisper returns its sentence from faster-whisper's pipelines, with times of the words."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("batched", [False, True])
-def test_it_says_its_sentence_with_times(folder: Path, batched: bool) -> None:
+def test_model_transcribes_its_sentence_with_times(folder: Path, batched: bool) -> None:
     from faster_whisper import BatchedInferencePipeline, WhisperModel
 
     model = WhisperModel(str(folder), device="cpu", compute_type="float32", cpu_threads=2)
@@ -35,7 +35,7 @@ def test_it_says_its_sentence_with_times(folder: Path, batched: bool) -> None:
     assert all(0 <= word.start <= word.end <= 5.0 for word in first.words)
 
 
-def test_another_sentence_is_another_model_and_the_same_is_made_once(folder: Path, tmp_path: Path) -> None:
+def test_each_sentence_has_one_model(folder: Path, tmp_path: Path) -> None:
     from faster_whisper import WhisperModel
 
     other = scripted_whisper(tmp_path, " Good night.", 2.0)

@@ -1,4 +1,4 @@
-"""`sca transcode` on real media made by ffmpeg and PyAV: results, resuming, odd names, and every way a file can be bad."""
+"""`sca transcode` on real media made by ffmpeg and PyAV: results, resuming, unusual names, bad files."""
 
 import json
 import os
@@ -20,12 +20,14 @@ from sca.audio.decode import BlockReader, read_audio
 from sca.cli.main import app
 from sca.data.media.ffmpeg import FfmpegRunner, find_ffmpeg
 from sca.data.media.transcode import AudioFormat
+from sca.data.media.transcode import transcode as run_transcode
 from sca.data.runs.ledger import lock_dir
+from sca.data.runs.local import ProcessExecutor
 
 ROOT = Path(__file__).resolve().parents[2]
 SINE = "sine=frequency={hz}:sample_rate={rate_hz}:duration={seconds}"
 PICTURES = ["-f", "lavfi", "-i", "testsrc=duration=4:size=64x48:rate=10"]
-# name: pitch, what ffmpeg is told. Rates, layouts and containers as downloads have them.
+# name: pitch, rate, seconds, options of ffmpeg. Rates, layouts and containers are those of downloads.
 MEDIA = {
     "opus.webm": (440, 48_000, 3.0, ["-ac", "2", "-c:a", "libopus"]),
     "aac.m4a": (523, 44_100, 2.7, ["-c:a", "aac"]),
@@ -76,7 +78,7 @@ def refused(*arguments, code=5):
 
 
 def failure(*arguments):
-    """The one reason why the one file failed."""
+    """Transcode one file that fails, and return the reason."""
     ((_, reason),) = transcode(*arguments, code=7)["failed"].items()
     assert "\n" not in reason
     return reason
@@ -112,13 +114,13 @@ def visible(out):
     )
 
 
-# --- what comes out ---
+# --- results ---
 
 
 @pytest.mark.parametrize(("extension", "subtype"), [("flac", "PCM_16"), ("wav", "PCM_16"), ("opus", "OPUS")])
-def test_length_pitch_and_format_are_right(media, tmp_path, extension, subtype):
+def test_length_pitch_and_format_are_correct(media, tmp_path, extension, subtype):
     alone = [name for name in MEDIA if name not in ("film.mp4", "film.webm")]
-    for name in MEDIA:  # the two films would become one name
+    for name in MEDIA:  # the two films would have one result name
         target = tmp_path / "in" / (name if name in alone else f"{Path(name).suffix[1:]}-{name}")
         target.parent.mkdir(exist_ok=True)
         shutil.copy(media / name, target)
@@ -128,7 +130,7 @@ def test_length_pitch_and_format_are_right(media, tmp_path, extension, subtype):
         result = tmp_path / "out" / f"{source.stem}.{extension}"
         info = soundfile.info(result)
         assert (info.samplerate, info.channels, info.subtype) == (48_000, 1, subtype), result
-        # What fills up AAC's last packet is kept by one FFmpeg and dropped by another.
+        # The padding of the last AAC packet is kept by one version of FFmpeg and dropped by another.
         packet_s = 1024 / 44_100 if source.suffix in (".mp4", ".m4a") else 0.0
         assert -0.02 <= seconds_of(result) - seconds_of(source) <= 0.02 + packet_s, result
         hz = MEDIA[source.name if source.name in MEDIA else source.name.split("-", 1)[1]][0]
@@ -142,7 +144,7 @@ def test_rate_and_channels_are_options(webm, tmp_path):
     assert (info.samplerate, info.channels, info.subtype, info.frames) == (16_000, 2, "PCM_16", 48_000)
 
 
-def test_the_ledger_tells_where_a_result_comes_from(webm, tmp_path):
+def test_ledger_describes_the_source(webm, tmp_path):
     transcode(webm, tmp_path)
     entry = entries(tmp_path)["opus.webm"]
     assert entry["status"] == "kept"
@@ -151,7 +153,7 @@ def test_the_ledger_tells_where_a_result_comes_from(webm, tmp_path):
     assert entry["extra"]["seconds"] == pytest.approx(3.0, abs=0.02)
 
 
-def test_a_mix_to_mono_does_not_clip(tmp_path):
+def test_mono_mix_does_not_clip(tmp_path):
     sides = "sine=440:sample_rate=48000:duration=1,volume=17dB,aformat=channel_layouts=5.1"
     ffmpeg("-f", "lavfi", "-i", sides, tmp_path / "loud.wav")
     transcode(tmp_path / "loud.wav", tmp_path / "out")
@@ -176,7 +178,7 @@ def test_loudness_is_one_gain(tmp_path):
     assert "made as flac, 48000 Hz, mono, 16 bit, -23 LUFS" in failure(tmp_path / "speech.wav", tmp_path / "out")
 
 
-def test_loudness_leaves_peaks_and_silence_alone(tmp_path):
+def test_loudness_keeps_peaks_and_silence(tmp_path):
     click = np.full(480_000, 0.001)
     click[::48_000] = 0.9
     (tmp_path / "in").mkdir()
@@ -190,7 +192,7 @@ def test_loudness_leaves_peaks_and_silence_alone(tmp_path):
 
 
 def write_with_hole(path, gap_s):
-    """Two seconds of sound; the second one is stamped `gap_s` later."""
+    """Write two seconds of sound, with a gap of `gap_s` between them in the time line."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream("pcm_s16le", rate=16_000)
         stream.layout = "mono"
@@ -202,7 +204,7 @@ def write_with_hole(path, gap_s):
         out.mux(stream.encode(None))
 
 
-def test_a_hole_in_the_time_line_stays_silent(tmp_path):
+def test_gap_in_the_time_line_stays_silent(tmp_path):
     write_with_hole(tmp_path / "hole.mkv", 1.5)
     transcode(tmp_path / "hole.mkv", tmp_path / "out")
     samples = read_audio(tmp_path / "out" / "hole.flac", 16_000)
@@ -211,10 +213,10 @@ def test_a_hole_in_the_time_line_stays_silent(tmp_path):
     assert np.max(np.abs(samples[41_000:50_000])) > 0.25
 
 
-# --- which files, and their names ---
+# --- files and names ---
 
 
-def test_sub_folders_are_mirrored_and_hidden_files_left_out(webm, tmp_path):
+def test_subfolders_are_mirrored_and_hidden_files_ignored(webm, tmp_path):
     source = copies(tmp_path / "in", webm, "a.webm", "b/c/d.WEBM", ".hidden.webm", ".git/x.webm", "out/again.webm")
     done = transcode(source, source / "out")
     assert done["made"] == 2
@@ -236,21 +238,21 @@ def test_odd_names(webm, tmp_path):
     assert transcode(source, tmp_path / "out")["already"] == len(ODD)
 
 
-def test_a_leading_dash_as_a_relative_path(webm, tmp_path):
+def test_relative_path_with_leading_dash(webm, tmp_path):
     copies(tmp_path / "in", webm, "-n.webm")
     command = [sys.executable, "-m", "sca", "transcode", "--", "-n.webm", "-out"]
     subprocess.run(command, cwd=tmp_path / "in", check=True, capture_output=True, timeout=60)
     assert (tmp_path / "in" / "-out" / "-n.flac").exists()
 
 
-def test_a_name_too_long_fails_alone(webm, tmp_path):
+def test_too_long_name_fails_alone(webm, tmp_path):
     copies(tmp_path / "in", webm, "y" * 252 + ".ts", "fine.ts")
     done = transcode(tmp_path / "in", tmp_path / "out", "ts", code=7)
     assert done["made"] == 1
     assert "too long" in next(iter(done["failed"].values()))
 
 
-def test_a_name_that_is_no_utf8_is_told(webm, tmp_path):
+def test_name_that_is_not_utf8_is_reported(webm, tmp_path):
     (tmp_path / "in").mkdir()
     shutil.copy(webm, os.fsencode(tmp_path / "in") + b"/latin-\xe9.webm")
     shutil.copy(webm, tmp_path / "in")
@@ -260,7 +262,7 @@ def test_a_name_that_is_no_utf8_is_told(webm, tmp_path):
     assert "rename it" in done["failed"]["latin-\\udce9.webm"]
 
 
-def test_two_sources_of_one_name_do_not_meet(webm, media, tmp_path):
+def test_two_sources_with_one_result_name_fail(webm, media, tmp_path):
     source = copies(tmp_path / "in", webm, "a.webm", "b.webm")
     shutil.copy(media / "aac.m4a", source / "a.m4a")
     done = transcode(source, tmp_path / "out", "webm,m4a", code=7)
@@ -270,10 +272,10 @@ def test_two_sources_of_one_name_do_not_meet(webm, media, tmp_path):
     assert visible(tmp_path / "out") == ["b.flac", "ledger.jsonl"]
 
 
-# --- again ---
+# --- second runs ---
 
 
-def test_a_second_run_does_nothing(media, tmp_path):
+def test_second_run_does_nothing(media, tmp_path):
     first = transcode(media, tmp_path, "m4a,mp3,wav")
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
     second = transcode(media, tmp_path, "m4a,mp3,wav")
@@ -283,7 +285,7 @@ def test_a_second_run_does_nothing(media, tmp_path):
     assert (tmp_path / "ledger.jsonl").read_bytes() == before[tmp_path / "ledger.jsonl"][1]
 
 
-def test_results_without_a_ledger_are_taken_for_what_they_are(webm, tmp_path):
+def test_results_without_a_ledger_are_recognized(webm, tmp_path):
     transcode(webm, tmp_path)
     (tmp_path / "ledger.jsonl").unlink()
     assert transcode(webm, tmp_path)["already"] == 1
@@ -299,17 +301,17 @@ def test_results_without_a_ledger_are_taken_for_what_they_are(webm, tmp_path):
         (["--loudness", -23], "made as flac, 48000 Hz, mono, 16 bit"),
     ],
 )
-def test_a_result_that_differs_stays_without_force(webm, tmp_path, options, words):
+def test_different_result_stays_without_force(webm, tmp_path, options, words):
     transcode(webm, tmp_path)
     before = (tmp_path / "opus.flac").read_bytes()
     assert words in failure(webm, tmp_path, *options)
     assert (tmp_path / "opus.flac").read_bytes() == before
-    assert transcode(webm, tmp_path)["already"] == 1, "what was asked for first is still there"
+    assert transcode(webm, tmp_path)["already"] == 1, "the first result is still there"
     assert transcode(webm, tmp_path, *options, "--force")["made"] == 1
     assert transcode(webm, tmp_path, *options)["already"] == 1
 
 
-def test_another_length_another_recording_and_24_bits_stay(webm, tmp_path):
+def test_result_of_other_length_source_or_depth_stays(webm, tmp_path):
     deep, short, other = (tmp_path / name for name in ("deep", "short", "other"))
     for folder in (deep, short, other):
         folder.mkdir()
@@ -325,7 +327,7 @@ def test_another_length_another_recording_and_24_bits_stay(webm, tmp_path):
     assert pitch_of(other / "one.flac") == pytest.approx(440, abs=1)
 
 
-def test_an_unreadable_result_is_made_again(webm, tmp_path):
+def test_unreadable_result_is_replaced(webm, tmp_path):
     (tmp_path / "opus.flac").write_bytes(b"fLaC")
     assert transcode(webm, tmp_path)["made"] == 1
     half = (tmp_path / "opus.flac").read_bytes()[:9000]
@@ -347,21 +349,21 @@ def test_an_unreadable_result_is_made_again(webm, tmp_path):
         (["--channels", "6"], "--channels should be 1 or 2"),
     ],
 )
-def test_usage(webm, tmp_path, arguments, words):
+def test_usage_errors(webm, tmp_path, arguments, words):
     stderr = refused(webm.parent, tmp_path, *arguments, code=2)
     assert words in stderr
     if "unknown" in words:
-        assert "flac" in stderr, "names what is known"
+        assert "flac" in stderr, "lists what is supported"
 
 
-def test_a_folder_without_such_files_says_what_is_there(media, tmp_path):
+def test_folder_without_such_files_lists_what_it_has(media, tmp_path):
     assert "2 .mp4" in refused(media, tmp_path / "out", "avi")
     (tmp_path / "empty").mkdir()
     assert "has no .webm file" in refused(tmp_path / "empty", tmp_path / "out")
     assert "does not exist" in refused(tmp_path / "nowhere", tmp_path / "out")
 
 
-def test_nothing_is_written_over_itself(webm, tmp_path):
+def test_source_is_never_overwritten(webm, tmp_path):
     source = copies(tmp_path / "in", webm, "a.opus", "b.webm")
     assert "give another folder" in refused(source, source, "any", "opus", code=2)
     assert "over itself" in refused(source / "a.opus", source, "opus", "opus", code=2)
@@ -385,7 +387,7 @@ def bad_files(folder, webm):
     return folder
 
 
-def test_bad_files_fail_alone_each_with_its_reason(webm, tmp_path):
+def test_bad_files_fail_alone_with_their_reasons(webm, tmp_path):
     source = bad_files(tmp_path / "in", webm)
     done = transcode(source, tmp_path / "out", code=7)
     reasons = done["failed"]
@@ -415,7 +417,18 @@ def test_old_failures_are_tried_again_unless_switched_off(webm, tmp_path):
     assert transcode(source, tmp_path / "out", "--retry-failed")["made"] == 1
 
 
-def test_what_people_read(webm, tmp_path):
+def test_worker_processes_write_the_same_as_threads(webm, tmp_path):
+    source = copies(tmp_path / "in", webm, "a.webm", "b.webm", "c.webm")
+    (source / "bad.webm").write_text("this is not sound")
+    for name, executor in (("threads", None), ("processes", ProcessExecutor(2))):
+        summary = run_transcode(source, tmp_path / name, AudioFormat(), executor=executor)
+        assert (summary.made, len(summary.failed)) == (3, 1)
+    assert visible(tmp_path / "threads") == visible(tmp_path / "processes")
+    for name in visible(tmp_path / "threads"):
+        assert (tmp_path / "threads" / name).read_bytes() == (tmp_path / "processes" / name).read_bytes()
+
+
+def test_printed_text(webm, tmp_path):
     source = copies(tmp_path / "in", webm, "a.webm")
     (source / "b.webm").write_text("no recording " * 99)
     done = CliRunner().invoke(app, ["transcode", str(source), str(tmp_path / "out")])
@@ -425,7 +438,7 @@ def test_what_people_read(webm, tmp_path):
     assert "sca: 1 of 2 files failed\n     the reasons are in" in done.stderr
 
 
-def test_an_output_that_cannot_be(webm, tmp_path):
+def test_output_that_cannot_be_written(webm, tmp_path):
     (tmp_path / "file").write_text("")
     assert "cannot create" in refused(webm, tmp_path / "file")
     assert "cannot create" in refused(webm, tmp_path / "file" / "below")
@@ -436,7 +449,7 @@ def test_an_output_that_cannot_be(webm, tmp_path):
 
 
 def test_no_permission(webm, tmp_path):
-    if os.geteuid() == 0:  # root may write anywhere, but not among the kernel's own files
+    if os.geteuid() == 0:  # root may write anywhere except in the kernel's file systems
         assert "/sys/sca-out" in refused(webm, "/sys/sca-out")
         assert "/proc/sca-out" in refused(webm, "/proc/sca-out")
         return
@@ -452,8 +465,8 @@ def run_sca(*arguments, env=None, before=""):
     )  # fmt: skip
 
 
-def test_a_full_disk(tmp_path):
-    """A limit on the size of files stands in where a small disk cannot be mounted."""
+def test_full_disk(tmp_path):
+    """A limit on the file size is used where a small disk cannot be mounted."""
     source, out = tmp_path / "in", tmp_path / "out"
     out.mkdir()
     noise = np.random.default_rng(0).standard_normal((48_000 * 60, 1)) * 0.1
@@ -489,7 +502,7 @@ def test_no_ffmpeg(webm, tmp_path):
     assert "apt-get install ffmpeg" in done.stderr
 
 
-def test_the_systems_ffmpeg_comes_first(webm, tmp_path):
+def test_ffmpeg_of_the_system_is_preferred(webm, tmp_path):
     (tmp_path / "ffmpeg").symlink_to(find_ffmpeg().path)
     done = run_sca("transcode", webm, tmp_path / "out", "--json", env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     assert json.loads(done.stdout)["ffmpeg"].startswith("system ")
@@ -497,10 +510,10 @@ def test_the_systems_ffmpeg_comes_first(webm, tmp_path):
     (tmp_path / "ffmpeg").write_text("#!/bin/sh\nexit 3\n")
     (tmp_path / "ffmpeg").chmod(0o755)
     done = run_sca("transcode", webm, tmp_path / "2", "--json", env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
-    assert json.loads(done.stdout)["ffmpeg"].startswith("imageio-ffmpeg "), "one that does not start is passed over"
+    assert json.loads(done.stdout)["ffmpeg"].startswith("imageio-ffmpeg "), "one that does not start is not used"
 
 
-# --- interrupted ---
+# --- interrupts ---
 
 
 @pytest.fixture(scope="session")
@@ -516,13 +529,13 @@ def slow(tmp_path_factory):
 def children(pid):
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(FileNotFoundError):  # a thread that has ended since
+        with suppress(FileNotFoundError):  # a thread that has ended meanwhile
             found += map(int, (task / "children").read_text().split())
     return found
 
 
 def state(pid):
-    """The state of a process: R, S, T (stopped), Z …, and Z as well for one that is gone."""
+    """Return the state of a process: R, S, T (stopped), Z …; Z also for one that does not exist."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
@@ -534,7 +547,7 @@ def running(pid):
 
 
 def at_work(pid, out, slowly):
-    """Whether this is a slow ffmpeg that has begun its file; not one that finds out lengths, or Python about to become one."""
+    """Return whether this is a slow ffmpeg with a started file, not one that measures, or a Python before exec."""
     with suppress(FileNotFoundError, ProcessLookupError):
         words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
         if "ffmpeg" in Path(words[0]).name and any(word.endswith(name) for name in slowly for word in words):
@@ -543,7 +556,7 @@ def at_work(pid, out, slowly):
 
 
 def stopped(pid):
-    """Whether a process stands still now. One that has ended, or ends before it hears of this, does not."""
+    """Stop a process, and return whether it is stopped; not if it has ended."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
     while state(pid) not in "TZ":
@@ -561,9 +574,9 @@ exec "$FFMPEG" "$@"
 
 
 def started(slow, out, slowly=("a.wav", "b.wav", "c.wav")):
-    """A run with half-made files, and the ffmpegs of slow ones, stopped.
+    """Start a run; return it when it has unfinished files, with the ffmpeg processes of slow ones, stopped.
 
-    However busy the machine is, they end as a test ends them.
+    They are stopped, so that they end when the test ends them, whatever the load of the machine.
     """
     wrapped = out.with_name(f"{out.name}-bin") / "ffmpeg"
     wrapped.parent.mkdir()
@@ -583,7 +596,7 @@ def started(slow, out, slowly=("a.wav", "b.wav", "c.wav")):
     raise AssertionError(process.communicate())
 
 
-def test_an_interrupt_leaves_nothing_half_made(slow, tmp_path):
+def test_interrupt_leaves_nothing_unfinished(slow, tmp_path):
     process, ffmpegs = started(slow, tmp_path)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
@@ -594,7 +607,7 @@ def test_an_interrupt_leaves_nothing_half_made(slow, tmp_path):
     assert not list(tmp_path.glob(".sca-*"))
 
 
-def test_an_interrupt_that_reaches_ffmpeg_first_is_one(slow, tmp_path):
+def test_interrupt_of_ffmpeg_interrupts_the_run(slow, tmp_path):
     process, (ffmpeg,) = started(slow, tmp_path, ["b.wav"])
     os.kill(ffmpeg, signal.SIGINT)
     os.kill(ffmpeg, signal.SIGCONT)
@@ -603,14 +616,14 @@ def test_an_interrupt_that_reaches_ffmpeg_first_is_one(slow, tmp_path):
     assert not list(tmp_path.glob(".sca-*"))
 
 
-def test_after_a_kill_the_next_run_goes_on(slow, tmp_path):
+def test_run_after_a_kill_continues(slow, tmp_path):
     process, ffmpegs = started(slow, tmp_path)
     process.kill()
     process.communicate()
     for pid in ffmpegs:
         os.kill(pid, signal.SIGKILL)
     assert list(tmp_path.glob(".sca-*.part"))
-    assert not list(tmp_path.glob("*.opus")), "nothing half-made has its name"
+    assert not list(tmp_path.glob("*.opus")), "nothing unfinished has its final name"
     done = transcode(slow, tmp_path, "wav", "opus")
     assert done["made"] == 3
     assert not list(tmp_path.glob(".sca-*"))
@@ -618,7 +631,7 @@ def test_after_a_kill_the_next_run_goes_on(slow, tmp_path):
     assert transcode(slow, tmp_path, "wav", "opus")["already"] == 3
 
 
-def test_an_ffmpeg_that_is_killed_fails_its_file_only(slow, tmp_path):
+def test_killed_ffmpeg_fails_only_its_file(slow, tmp_path):
     process, (ffmpeg,) = started(slow, tmp_path, ["b.wav"])
     os.kill(ffmpeg, signal.SIGKILL)
     process.communicate(timeout=60)
@@ -631,7 +644,7 @@ def test_an_ffmpeg_that_is_killed_fails_its_file_only(slow, tmp_path):
 # --- the documented command ---
 
 
-def test_the_script_works_from_anywhere(webm, tmp_path):
+def test_script_works_from_any_folder(webm, tmp_path):
     copies(tmp_path / "dataset" / "video_downloads", webm, "a b.webm")
     command = [
         ROOT / "scripts" / "transcode.sh",

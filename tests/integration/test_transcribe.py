@@ -1,4 +1,4 @@
-"""`sca transcribe` with a real (tiny, scripted) Whisper: lines, resuming, guards, and every way an input can be bad."""
+"""`sca transcribe` with a real (tiny, scripted) Whisper: lines, resuming, guards, bad input."""
 
 import json
 import os
@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from sca.audio.decode import read_audio
 from sca.cli.main import app
-from sca.data.transcription.transcribe import ledger_of
-from sca.data.transcription.whisper import find_speech
+from sca.data.runs.local import ProcessExecutor
+from sca.data.transcription.transcribe import ledger_of, transcribe
+from sca.data.transcription.whisper import RecognizerOptions, find_speech
 from sca.timeline import Show, read_shows
 from tests.helpers.held import held
 from tests.helpers.tiny_tagger import write as write_tagger
@@ -66,15 +67,17 @@ def record(path, samples, rate_hz=16_000):
     return path
 
 
-def test_one_recording_is_told_as_one_and_no_file_is_named_that_was_not_written(whisper, tmp_path):
+def test_summary_has_singulars_and_names_only_written_files(whisper, tmp_path):
     tone = record(tmp_path / "tone.wav", np.sin(np.arange(32_000) / 8).astype(np.float32))
-    told = [word for word in words_for(whisper, tone, save_file=tmp_path / "out.jsonl") if word not in ("--json", "-q")]
-    done = CliRunner().invoke(app, told)
+    arguments = [
+        word for word in words_for(whisper, tone, save_file=tmp_path / "out.jsonl") if word not in ("--json", "-q")
+    ]
+    done = CliRunner().invoke(app, arguments)
     assert done.stdout.startswith("1 recording transcribed, 0.00 h, ")
     assert done.stdout.splitlines()[0].endswith(f"0 transcribed before, 0 failed; in {tmp_path}/out.jsonl")
     (tmp_path / "bad.wav").write_text("no sound")
     other = {str(tone): str(tmp_path / "bad.wav"), str(tmp_path / "out.jsonl"): str(tmp_path / "no.jsonl")}
-    done = CliRunner().invoke(app, [other.get(word, word) for word in told])
+    done = CliRunner().invoke(app, [other.get(word, word) for word in arguments])
     assert done.exit_code == 7
     assert done.stdout.splitlines() == [
         "0 recordings transcribed, 0.00 h, 0 words, no events; 0 transcribed before, 1 failed"
@@ -83,7 +86,7 @@ def test_one_recording_is_told_as_one_and_no_file_is_named_that_was_not_written(
     assert not (tmp_path / "no.jsonl").exists()
 
 
-def test_a_folder_of_real_recordings_becomes_lines(whisper, trial_data, tmp_path):
+def test_folder_of_real_recordings(whisper, trial_data, tmp_path):
     save_file = tmp_path / "out" / "lines.jsonl"
     code, summary, _ = run(whisper, trial_data / "clips", save_file=save_file)
     assert (code, summary["made"], summary["failed"]) == (0, 5, {})
@@ -103,7 +106,7 @@ def test_a_folder_of_real_recordings_becomes_lines(whisper, trial_data, tmp_path
 @pytest.mark.parametrize(
     ("clip", "seconds"), [("jfk.flac", 11), ("multilingual.mp3", 29), ("stereo_diarization.wav", 5)]
 )
-def test_the_bundled_vad_hears_real_speech_and_words_lie_in_it(whisper, trial_data, tmp_path, clip, seconds):
+def test_words_lie_in_the_speech_that_the_vad_finds(whisper, trial_data, tmp_path, clip, seconds):
     samples = read_audio(trial_data / "clips" / clip, 16_000)
     spans = [(start / 16_000, end / 16_000) for start, end in find_speech(samples)]
     assert 0.4 * seconds < sum(end - start for start, end in spans) <= len(samples) / 16_000
@@ -114,7 +117,7 @@ def test_the_bundled_vad_hears_real_speech_and_words_lie_in_it(whisper, trial_da
         assert any(low - 0.2 <= word.start and word.end <= high + 0.2 for low, high in spans), word
 
 
-def test_a_second_run_does_nothing_and_a_changed_recording_is_done_again(whisper, speech, tmp_path):
+def test_second_run_transcribes_only_changed_recordings(whisper, speech, tmp_path):
     one, two = (record(tmp_path / "in" / f"{name}.wav", speech[: 16_000 * n]) for name, n in (("a", 4), ("b", 5)))
     save_file = tmp_path / "lines.jsonl"
     run(whisper, tmp_path / "in", save_file=save_file)
@@ -131,7 +134,7 @@ def test_a_second_run_does_nothing_and_a_changed_recording_is_done_again(whisper
     assert run(whisper, tmp_path / "in", save_file=save_file)[1]["made"] == 1
 
 
-def test_other_weights_are_another_model_and_another_folder_is_not(whisper, speech, tmp_path):
+def test_model_is_identified_by_its_weights(whisper, speech, tmp_path):
     record(tmp_path / "in" / "a.wav", speech[: 3 * 16_000])
     lines, moved = tmp_path / "out.jsonl", tmp_path / "moved"
     shutil.copytree(whisper, moved)
@@ -144,7 +147,7 @@ def test_other_weights_are_another_model_and_another_folder_is_not(whisper, spee
     assert len(shows(lines)) == 1
 
 
-def test_another_tagger_under_the_same_name_hears_again(whisper, speech, tmp_path):
+def test_tagger_is_identified_by_its_weights(whisper, speech, tmp_path):
     record(tmp_path / "in" / "a.wav", speech[: 3 * 16_000])
     lines, tagger = tmp_path / "out.jsonl", write_tagger(tmp_path / "tagger.onnx")
     options = ["--reactions", str(tagger)]
@@ -154,7 +157,7 @@ def test_another_tagger_under_the_same_name_hears_again(whisper, speech, tmp_pat
     assert run(whisper, tmp_path / "in", save_file=lines, options=options)[1]["made"] == 1
 
 
-def test_killed_in_the_middle_and_gone_on_equals_unbroken(whisper, speech, tmp_path):
+def test_killed_and_continued_equals_uninterrupted(whisper, speech, tmp_path):
     for n in range(20):
         record(tmp_path / "in" / f"show{n:02}.wav", speech[800 * n : 800 * n + 24_000])
     save_file, ledger = tmp_path / "killed" / "lines.jsonl", ledger_of(tmp_path / "killed" / "lines.jsonl")
@@ -163,7 +166,7 @@ def test_killed_in_the_middle_and_gone_on_equals_unbroken(whisper, speech, tmp_p
     had = save_file.read_bytes().count(b"\n")
     assert had == 9
     with save_file.open("ab") as file:
-        file.write(b'{"video_id": "show09", "timel')  # as if the power had failed while a line was written
+        file.write(b'{"video_id": "show09", "timel')  # as after a power failure while a line was written
     code, summary, _ = run(whisper, tmp_path / "in", save_file=save_file)
     assert (code, summary["made"] + summary["already"]) == (0, 20)
     assert summary["already"] == had
@@ -173,7 +176,7 @@ def test_killed_in_the_middle_and_gone_on_equals_unbroken(whisper, speech, tmp_p
     assert ledger.read_bytes() == ledger_of(whole).read_bytes()
 
 
-def test_two_workers_write_what_one_does(whisper, speech, tmp_path):
+def test_two_workers_write_the_same_as_one(whisper, speech, tmp_path):
     for n in range(4):
         record(tmp_path / "in" / f"show{n}.wav", speech[800 * n : 800 * n + 24_000])
     for jobs in ("1", "2"):
@@ -184,7 +187,18 @@ def test_two_workers_write_what_one_does(whisper, speech, tmp_path):
     assert (tmp_path / "1" / "x.jsonl").read_bytes() == (tmp_path / "2" / "x.jsonl").read_bytes()
 
 
-def test_bad_recordings_fail_by_name_and_the_rest_is_done(whisper, speech, tmp_path):
+def test_worker_processes_write_the_same_as_threads(whisper, speech, tmp_path):
+    for n in range(3):
+        record(tmp_path / "in" / f"show{n}.wav", speech[800 * n : 800 * n + 24_000])
+    options = RecognizerOptions(str(whisper), device="cpu", language="en")
+    for name, executor in (("here", None), ("processes", ProcessExecutor(2))):
+        summary = transcribe([tmp_path / "in"], tmp_path / name / "x.jsonl", options, executor=executor)
+        assert (summary.made, summary.failed) == (3, [])
+    for name in ("x.jsonl", "x.ledger.jsonl"):
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "processes" / name).read_bytes()
+
+
+def test_bad_recordings_fail_and_the_others_are_done(whisper, speech, tmp_path):
     folder = tmp_path / "in"
     record(folder / "good.wav", speech[:64_000])
     record(folder / "short.wav", speech[:16_000])
@@ -207,7 +221,7 @@ def test_bad_recordings_fail_by_name_and_the_rest_is_done(whisper, speech, tmp_p
     assert [word.word for word in shows(save_file)["six"].words] == WORDS
     assert "Traceback" not in stderr
 
-    # What failed is not tried again unless that is asked for, and then only that.
+    # Failed recordings are tried again on request only, and then no others.
     code, again, _ = run(whisper, folder, save_file=save_file)
     assert (code, again["made"], again["already"], again["failed_before"]) == (7, 0, 4, 3)
     record(folder / "mended.wav", speech[:48_000]).replace(folder / "corrupt.flac")
@@ -225,7 +239,7 @@ def _film_without_sound(path):
         film.mux(stream.encode())
 
 
-def test_without_the_vad_whisper_reads_everything_and_silence_is_guarded(whisper, speech, tmp_path):
+def test_no_vad_decodes_everything_and_guards_silence(whisper, speech, tmp_path):
     silence = record(tmp_path / "hush.wav", np.zeros(160_000, np.float32))
     code, summary, _ = run(whisper, silence, save_file=tmp_path / "lines.jsonl", options=["--no-vad"])
     assert (code, summary["guards"]["on_silence"], summary["words"]) == (0, len(WORDS), 0)
@@ -234,14 +248,14 @@ def test_without_the_vad_whisper_reads_everything_and_silence_is_guarded(whisper
     assert summary["words"] == len(WORDS)
 
 
-def test_without_word_times_events_are_segments(whisper, speech, tmp_path):
+def test_events_are_segments_without_word_times(whisper, speech, tmp_path):
     talk = record(tmp_path / "talk.wav", speech)
     run(whisper, talk, save_file=tmp_path / "lines.jsonl", options=["--no-word-timestamps"])
     (show,) = shows(tmp_path / "lines.jsonl").values()
     assert (show.words, [event.content for event in show.timeline]) == ((), [SENTENCE.strip()])
 
 
-def test_a_loop_of_the_recogniser_is_taken_out_and_counted(speech, tmp_path):
+def test_loops_are_removed_and_counted(speech, tmp_path):
     looping = scripted_whisper(tmp_path, " Well" + " and then he said" * 5 + ".", 10.0)
     talk = record(tmp_path / "talk.wav", speech)
     _, summary, _ = run(looping, talk, save_file=tmp_path / "lines.jsonl")
@@ -251,7 +265,7 @@ def test_a_loop_of_the_recogniser_is_taken_out_and_counted(speech, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "says"),
+    ("options", "code", "message"),
     [
         (["--device", "cuda"], 4, "no CUDA device is available"),
         (["--device", "tpu"], 2, "unknown device 'tpu'"),
@@ -262,20 +276,20 @@ def test_a_loop_of_the_recogniser_is_taken_out_and_counted(speech, tmp_path):
         (["--model", "./nowhere"], 4, "is not a folder with a model"),
     ],
 )
-def test_what_cannot_be_loaded_is_said_in_a_line(whisper, speech, tmp_path, options, code, says):
+def test_model_that_cannot_be_loaded_is_one_line(whisper, speech, tmp_path, options, code, message):
     import ctranslate2
 
     if "cuda" in options and ctranslate2.get_cuda_device_count():
         options = ["--device", "cuda", "--compute-type", "float17"]
-        code, says = 2, "cannot compute in float17"
+        code, message = 2, "cannot compute in float17"
     talk = record(tmp_path / "talk.wav", speech[:32_000])
     found, _, stderr = run(whisper, talk, save_file=tmp_path / "lines.jsonl", options=options)
-    assert (found, says in stderr, "Traceback" in stderr) == (code, True, False), stderr
+    assert (found, message in stderr, "Traceback" in stderr) == (code, True, False), stderr
     assert not (tmp_path / "lines.jsonl").exists()
 
 
 @pytest.mark.parametrize("missing", ["model.bin", "config.json", "vocabulary.json", "tokenizer.json"])
-def test_an_incomplete_model_folder_says_what_it_lacks(whisper, speech, tmp_path, missing):
+def test_incomplete_model_folder_names_the_missing_file(whisper, speech, tmp_path, missing):
     shutil.copytree(whisper, tmp_path / "model")
     (tmp_path / "model" / missing).unlink()
     talk = record(tmp_path / "talk.wav", speech[:32_000])
@@ -283,14 +297,14 @@ def test_an_incomplete_model_folder_says_what_it_lacks(whisper, speech, tmp_path
     assert (code, missing in stderr, "lacks" in stderr) == (4, True, True)
 
 
-def test_nothing_to_do_is_said(whisper, tmp_path):
+def test_no_recordings_is_an_error(whisper, tmp_path):
     code, _, stderr = run(whisper, tmp_path, save_file=tmp_path / "lines.jsonl")
     assert (code, "no sound or video file" in stderr) == (5, True)
     code, _, stderr = run(whisper, tmp_path / "gone.wav", save_file=tmp_path / "lines.jsonl")
     assert (code, "does not exist" in stderr) == (5, True)
 
 
-def test_a_line_of_another_hand_stays(whisper, speech, tmp_path):
+def test_lines_of_other_programs_stay(whisper, speech, tmp_path):
     save_file = tmp_path / "lines.jsonl"
     older = '{"video_id": "zz", "timeline": [{"start": 1, "end": 2, "role": "audience", "content": "ha"}]}\n'
     save_file.write_text(older + "not json\n")

@@ -1,4 +1,4 @@
-"""Every command that writes, told to write where nothing can be written: one line that names the place, a hint, exit 5."""
+"""Commands whose output cannot be written: one line with the path, a hint, exit code 5."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ SHOW = line("show", event(4.0, 20.0, "and then it began"))
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """What the commands read: the demo's corpus and data set, a folder of recordings, a timeline, a short sound."""
+    """The input of the commands: corpus and data set of the demo, a folder of recordings, a timeline, a short sound."""
     root = tmp_path_factory.mktemp("unwritable")
     assert CliRunner().invoke(app, ["demo", "-o", str(root / "demo")]).exit_code == 0
     with demo_corpus() as corpus:
@@ -57,76 +57,76 @@ FILES = {
 
 
 def refused(arguments):
-    """What a command says that may not write: its last lines, from the one that begins with its name."""
+    """Run a command that cannot write, and return its error message."""
     done = CliRunner().invoke(app, list(map(str, arguments)))
     assert done.exit_code == 5, done.output
-    *_, said, hint = done.stderr.splitlines()
-    assert said.startswith("sca: ")
+    *_, message, hint = done.stderr.splitlines()
+    assert message.startswith("sca: ")
     assert hint.startswith("     ")
-    return said
+    return message
 
 
 @pytest.mark.parametrize("command", [*FOLDERS, *FILES])
-def test_a_place_in_no_folder(made, command):
-    """/proc takes no new names, from root neither."""
+def test_path_in_no_folder(made, command):
+    """In /proc no file can be made, not even by root."""
     arguments = (FOLDERS | FILES)[command](made, "/proc/sca")
     assert "/proc/sca" in refused(arguments)
 
 
 @pytest.mark.parametrize("command", [*FOLDERS, *FILES])
-def test_a_place_below_a_file(made, command, tmp_path):
+def test_path_below_a_file(made, command, tmp_path):
     (tmp_path / "file").write_text("mine")
-    said = refused((FOLDERS | FILES)[command](made, tmp_path / "file" / "below"))
-    assert f"{tmp_path}/file" in said
+    message = refused((FOLDERS | FILES)[command](made, tmp_path / "file" / "below"))
+    assert f"{tmp_path}/file" in message
     assert (tmp_path / "file").read_text() == "mine"
 
 
 @pytest.mark.parametrize("command", FOLDERS)
-def test_a_file_where_a_folder_is_due(made, command, tmp_path):
+def test_file_instead_of_a_folder(made, command, tmp_path):
     (tmp_path / "file").write_text("mine")
     assert f"{tmp_path}/file" in refused(FOLDERS[command](made, tmp_path / "file"))
     assert (tmp_path / "file").read_text() == "mine"
 
 
 @pytest.mark.parametrize("command", sorted(FOLDERS.keys() - {"download", "script", "transcode", "convert", "record"}))
-def test_a_folder_of_somebody_elses(made, command, tmp_path):
-    """Refused before anything is left in it."""
+def test_folder_with_other_files(made, command, tmp_path):
+    """Nothing is written to it."""
     (tmp_path / "letter").write_text("mine")
     assert "has other files in it" in refused(FOLDERS[command](made, tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["letter"]
 
 
 @pytest.mark.parametrize("command", sorted(FILES.keys() - {"inspect", "live"}))
-def test_a_folder_where_a_file_is_due(made, command, tmp_path):
+def test_folder_instead_of_a_file(made, command, tmp_path):
     (tmp_path / "folder" / "below").mkdir(parents=True)
     assert f"{tmp_path}/folder" in refused(FILES[command](made, tmp_path / "folder"))
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "below"]
 
 
 @pytest.mark.parametrize("command", sorted(FILES.keys() - {"live", "transcript"}))
-def test_a_device_is_not_replaced_by_a_file(made, command):
+def test_device_is_not_replaced_by_a_file(made, command):
     assert "is a device or pipe, not a regular file" in refused(FILES[command](made, "/dev/full"))
     assert Path("/dev/full").is_char_device()
 
 
-def test_a_transcript_may_go_to_a_device_and_a_full_one_is_told(made):
+def test_transcript_to_a_full_device(made):
     assert "the disk is full while writing /dev/full" in refused(FILES["transcript"](made, "/dev/full"))
     assert Path("/dev/full").is_char_device()
 
 
 @pytest.mark.parametrize("arguments", [("config", "default"), ("config", "show", "--json"), ("--help",)])
-def test_a_full_disk_below_standard_output(arguments):
+def test_full_standard_output(arguments):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "sca", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert done.returncode == 5
-    said, hint = done.stderr.splitlines()
-    assert said == "sca: the disk is full while writing a file or standard output"
+    message, hint = done.stderr.splitlines()
+    assert message == "sca: the disk is full while writing a file or standard output"
     assert "free some space" in hint
 
 
-def test_a_file_of_somebody_elses_is_no_place_for_timelines(made, tmp_path):
+def test_timelines_are_not_written_to_other_files(made, tmp_path):
     (tmp_path / "notes.txt").write_text("buy milk")
     assert "does not hold timelines" in refused(FILES["transcribe"](made, tmp_path / "notes.txt"))
     assert (tmp_path / "notes.txt").read_text() == "buy milk"

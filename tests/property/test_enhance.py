@@ -1,4 +1,4 @@
-"""Blocks that fade into each other: no seam, no sample lost, however the stream is cut."""
+"""Cross-faded blocks: no seam and no lost sample, for any division of the stream."""
 
 import numpy as np
 import pytest
@@ -29,26 +29,26 @@ seeds = st.integers(0, 1000)
 
 
 @given(lengths, blocks, cuts, seeds)
-def test_the_identity_gives_the_same_samples(length, sizes, cuts, seed):
+def test_identity_gives_the_same_samples(length, sizes, cuts, seed):
     x = np.random.default_rng(seed).normal(size=length).astype(np.float32)
     assert np.array_equal(run(x, lambda block: block, *sizes, cuts), x)
 
 
 @given(lengths, blocks, cuts, seeds)
-def test_the_cutting_of_the_stream_does_not_matter(length, sizes, cuts, seed):
+def test_result_does_not_depend_on_block_boundaries(length, sizes, cuts, seed):
     x = np.random.default_rng(seed).normal(size=length).astype(np.float32)
 
-    def centred(block):  # depends on the whole block, so blocks really differ
+    def centered(block):  # depends on the whole block, so different blocks give different results
         return block - block.mean(dtype=np.float32)
 
-    whole = run(x, centred, *sizes)
+    whole = run(x, centered, *sizes)
     assert len(whole) == length
-    assert np.array_equal(run(x, centred, *sizes, cuts), whole)
+    assert np.array_equal(run(x, centered, *sizes, cuts), whole)
 
 
 @given(st.integers(100, 400), seeds)
-def test_an_edge_is_no_jump(length, seed):
-    """Two blocks at different levels: the overlap goes from one to the other in steps no larger than its slope."""
+def test_cross_fade_has_no_jump(length, seed):
+    """The overlap of two blocks of different levels changes in steps no larger than its slope."""
     level = iter(np.random.default_rng(seed).choice([0.0, 1.0], size=100).astype(np.float32))
     found = run(np.zeros(length, np.float32), lambda block: np.full_like(block, next(level)), 50, 20)
     assert np.abs(np.diff(found)).max() <= 1 / 20 + 1e-6
@@ -56,7 +56,7 @@ def test_an_edge_is_no_jump(length, seed):
     assert found.max() <= 1
 
 
-def test_an_enhancer_that_loses_samples_is_found_out():
+def test_enhancer_that_loses_samples_is_an_error():
     with pytest.raises(ScaError, match=r"made float32 \(9,\) of float32 \(10,\)"):
         run(np.zeros(10, np.float32), lambda block: block[1:], 20, 5)
     with pytest.raises(ValueError, match="under half a block"):

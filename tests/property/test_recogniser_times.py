@@ -1,6 +1,7 @@
-"""Speech joined without its pauses, and times in it put back: nothing is lost, doubled or moved."""
+"""Speech joined without its pauses, and times mapped back: nothing is lost, doubled or moved."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 from hypothesis import given
@@ -18,14 +19,14 @@ spans = st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 3000)), min_size
 
 
 @given(spans, st.integers(3000, 9000))
-def test_packing_keeps_every_span_in_order_and_no_chunk_is_too_long(speech, most):
+def test_packing_keeps_order_and_maximum_length(speech, most):
     chunks = pack(speech, most)
     assert [span for chunk in chunks for span in chunk] == speech
     assert all(0 < sum(end - start for start, end in chunk) <= most for chunk in chunks)
 
 
 @given(spans, st.data())
-def test_a_word_inside_one_span_comes_back_to_where_it_was(speech, data):
+def test_word_inside_one_span_is_restored_exactly(speech, data):
     at = data.draw(st.integers(0, len(speech) - 1))
     start, end = speech[at]
     first = data.draw(st.integers(start, end - 1))
@@ -36,7 +37,7 @@ def test_a_word_inside_one_span_comes_back_to_where_it_was(speech, data):
 
 
 @given(spans, st.floats(0, 10), st.floats(0, 3))
-def test_any_word_ends_up_in_speech_and_forwards(speech, start, length):
+def test_every_word_is_restored_into_speech(speech, start, length):
     low, high = restore(start, start + length, speech)
     assert low <= high
     assert any(s / 16000 - 1e-9 <= low and high <= e / 16000 + 1e-9 for s, e in speech)
@@ -48,13 +49,11 @@ words = st.lists(
 
 
 @given(words, spans)
-def test_guarded_words_are_in_order_and_last(pieces, speech):
-    at, said = 0.0, []
+def test_guarded_words_are_ordered_and_have_duration(pieces, speech):
+    at, spoken = 0.0, []
     for text, gap, length in pieces:
-        said.append(RecognizedWord(f" {text}", at + gap, at + gap + length, 0.5))
+        spoken.append(RecognizedWord(f" {text}", at + gap, at + gap + length, 0.5))
         at += gap + length
-    from collections import Counter
-
-    kept = guard_words(said, Speech([(s / 1000, e / 1000) for s, e in speech]), Counter())
+    kept = guard_words(spoken, Speech([(s / 1000, e / 1000) for s, e in speech]), Counter())
     assert all(word.end - word.start >= 0.0189 for word in kept)
     assert all(one.end <= two.start + 1e-9 for one, two in itertools.pairwise(kept))

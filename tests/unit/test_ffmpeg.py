@@ -1,4 +1,4 @@
-"""What is read from ffmpeg's log, of several versions, and how a run ends."""
+"""Parsing the logs of several versions of ffmpeg, and the ways in which it ends."""
 
 import threading
 import time
@@ -27,7 +27,7 @@ def log(*lines):
     return made
 
 
-def test_what_was_decoded_is_counted_in_every_version():
+def test_decoded_samples_are_parsed_for_every_version():
     for line in (IN_7.format(n=0), IN_5):
         read = log(RATES, line)
         assert (read.decoded, read.in_rate_hz, read.decode_errors, read.source_s) == (480_000, 48_000, 0, 10.0)
@@ -35,7 +35,7 @@ def test_what_was_decoded_is_counted_in_every_version():
     assert log("[error] Error while decoding stream #0:0: Invalid data").decode_errors == 1
 
 
-def test_holes_count_and_what_is_not_known_stays_open():
+def test_source_length_includes_gaps():
     filled = log(RATES, IN_5, *["[Parsed_aresample_0 @ 0x7f] [verbose] adding 24000 audio samples of silence"] * 2)
     assert filled.source_s == 11.0
     assert log(RATES, IN_5, "[a @ 0x1] [verbose] discarding 48000 audio samples").source_s == 9.0
@@ -43,8 +43,8 @@ def test_holes_count_and_what_is_not_known_stays_open():
     assert log(RATES).source_s is None
 
 
-def test_tags_of_the_source_are_no_log_lines():
-    """A title may read like one; ffmpeg prints tags at the level info."""
+def test_tags_of_the_source_are_not_parsed():
+    """A title may look like a log line; ffmpeg prints tags at the level info."""
     read = log("[info]     title : " + IN_5, "[info]     title : adding 9 audio samples of silence", "no level at all")
     assert (read.decoded, read.added, read.errors) == (None, 0, [])
 
@@ -59,11 +59,11 @@ def test_tags_of_the_source_are_no_log_lines():
         ([], "it gave no reason"),
     ],
 )  # fmt: skip
-def test_the_reason_is_one_line(lines, reason):
+def test_reason_is_one_line(lines, reason):
     assert log(*lines).reason == reason
 
 
-def test_loudness_is_read():
+def test_loudness_is_parsed():
     summary = "  Integrated loudness:\n    I:         {i} LUFS\n    Threshold: -31.7 LUFS\n  True peak:\n    Peak:      {p} dBFS"
     assert log(*summary.format(i="-21.7", p="-17.8").split("\n")).loudness == (-21.7, -17.8)
     assert log(*summary.format(i="-70.0", p="-inf").split("\n")).loudness is None
@@ -88,27 +88,27 @@ def job(tmp_path):
         ("kill -9 $$", ScaError, "killed by signal 9"),
     ],
 )
-def test_how_a_run_ends(tmp_path, body, kind, words):
+def test_exit_codes_become_errors(tmp_path, body, kind, words):
     with pytest.raises(kind, match=words) as caught:
         script(tmp_path / "ffmpeg", body).run(job(tmp_path))
     assert type(caught.value) is kind
 
 
-def test_progress_is_heard(tmp_path):
-    heard = []
+def test_progress_is_reported(tmp_path):
+    reported = []
     body = "printf 'out_time_us=N/A\\nprogress=continue\\nout_time_us=1500000\\nspeed=N/A\\nprogress=end\\n'"
-    script(tmp_path / "ffmpeg", body).run(job(tmp_path), heard.append)
-    assert heard == [1.5]
+    script(tmp_path / "ffmpeg", body).run(job(tmp_path), reported.append)
+    assert reported == [1.5]
 
 
-def test_a_flood_of_complaints_is_bounded(tmp_path):
+def test_number_of_kept_errors_is_bounded(tmp_path):
     body = "i=0; while [ $i -lt 5000 ]; do echo '[error] bad packet' >&2; i=$((i+1)); done"
     read = script(tmp_path / "ffmpeg", body).run(job(tmp_path))
     assert len(read.errors) <= 20
     assert len(read.tail) <= 60
 
 
-def test_stop_ends_what_runs_and_what_comes(tmp_path):
+def test_stop_ends_running_and_later_commands(tmp_path):
     runner = script(tmp_path / "ffmpeg", "exec sleep 60")
     ended = []
 
@@ -139,17 +139,17 @@ def test_no_ffmpeg(tmp_path, monkeypatch):
 # --- formats, names ---
 
 
-def test_a_path_is_taken_literally(tmp_path):
+def test_paths_are_literal(tmp_path):
     assert url(tmp_path / "concat:a") == f"file:{tmp_path}/concat:a"
 
 
 @pytest.mark.parametrize("text", ["webm", ".WEBM", " webm ", "webm,M4A", "any"])
-def test_extensions(text):
+def test_input_extensions(text):
     assert "webm" in input_extensions(text)
 
 
 @pytest.mark.parametrize("text", ["", "webm,", "exe", "any thing"])
-def test_unknown_extensions_name_the_known(text):
+def test_unknown_extension_lists_the_supported_ones(text):
     with pytest.raises(UsageError, match="unknown extension") as caught:
         input_extensions(text)
     assert "m4a" in caught.value.hint
@@ -165,7 +165,7 @@ def test_unknown_extensions_name_the_known(text):
         {"extension": "opus", "rate_hz": 44_100},
     ],
 )
-def test_formats_that_cannot_be(wrong):
+def test_invalid_formats(wrong):
     with pytest.raises(UsageError):
         AudioFormat(**wrong)
 
@@ -179,7 +179,7 @@ def test_gain():
     assert "leave room for -28.0 LUFS" in note
 
 
-def test_what_differs():
+def test_difference_of_a_file_from_a_format():
     fits = FileProperties("flac", 48_000, 1, False, 1.0)
     assert fits.difference(AudioFormat()) is None
     assert "not opus" in fits.difference(AudioFormat("opus"))
@@ -192,7 +192,7 @@ def test_names_print_on_one_line():
     assert one_line("a\nb\tc\x1b[31m\udce9 é 😀") == "a\\nb\\tc\\x1b[31m\\udce9 é 😀"
 
 
-def test_sources_are_sorted_and_clashes_told(tmp_path):
+def test_sources_are_sorted_and_clashes_reported(tmp_path):
     for name in ("b.webm", "a.webm", "a.mka", "c/a.webm"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")

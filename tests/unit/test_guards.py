@@ -1,4 +1,4 @@
-"""Each guard on the fault it is for, and on speech that only looks like it."""
+"""Each guard on its error, and on speech that only resembles it."""
 
 import itertools
 from collections import Counter
@@ -29,7 +29,7 @@ def guarded(words, speech=EVERYWHERE):
         ("ha " * 12, "ha", 11),
     ],
 )
-def test_a_loop_is_said_once(text, left, taken):
+def test_loop_is_kept_once(text, left, taken):
     words, counts = guarded(said(text))
     assert (text_of(words), counts) == (left, {"repeated": taken})
 
@@ -37,39 +37,39 @@ def test_a_loop_is_said_once(text, left, taken):
 @pytest.mark.parametrize(
     "text", ["no no no no no", "thank you thank you thank you", "what is this what is this", "one two one three"]
 )
-def test_what_people_repeat_stays(text):
+def test_natural_repetitions_stay(text):
     words, counts = guarded(said(text))
     assert (text_of(words), counts) == (text, {})
 
 
-def test_text_on_silence_is_taken_out_by_the_phrase():
+def test_phrases_on_silence_are_removed():
     speech = Speech([(0.9, 2.0)])
     words, counts = guarded([*said("hello there"), *said("thanks for watching", start=30.0)], speech)
     assert (text_of(words), counts) == ("hello there", {"on_silence": 3})
 
 
-def test_a_vads_edge_is_not_silence():
+def test_words_near_the_edge_of_speech_stay():
     words, counts = guarded(said("hello there"), Speech([(1.7, 2.0)]))
     assert (text_of(words), counts) == ("hello there", {})
 
 
-def test_without_any_speech_nothing_was_said():
+def test_all_words_are_removed_without_speech():
     words, counts = guarded(said("you"), Speech([]))
     assert (words, counts) == ([], {"on_silence": 1})
 
 
-def test_a_first_word_in_a_long_silence_starts_where_speech_sets_in():
+def test_first_word_in_silence_moves_to_the_speech_onset():
     words = [RecognizedWord(" So", 2.0, 9.2, 0.5), RecognizedWord(" what?", 9.2, 9.6, 0.9)]
     mended, counts = guarded(words, Speech([(0.0, 1.0), (8.9, 10.0)]))
     assert ([(w.start, w.end) for w in mended], counts) == ([(8.9, 9.2), (9.2, 9.6)], {"pulled_into_silence": 1})
 
 
-def test_a_word_that_starts_in_speech_keeps_its_start():
+def test_word_that_starts_in_speech_keeps_its_start():
     words = [RecognizedWord(" So", 0.9, 2.0, 0.5)]
     assert guarded(words, Speech([(0.0, 1.0), (1.8, 3.0)])) == (words, {})
 
 
-def test_words_without_duration_get_one_and_never_overlap():
+def test_words_without_duration_get_one_without_overlap():
     words = [
         RecognizedWord(" a", 1.0, 1.0, 0.9),
         RecognizedWord(" b", 1.0, 1.0, 0.9),
@@ -83,7 +83,7 @@ def test_words_without_duration_get_one_and_never_overlap():
     assert all(one.end <= two.start for one, two in itertools.pairwise(mended))
 
 
-def test_faster_than_speech_is_no_speech():
+def test_phrases_faster_than_speech_are_removed():
     words, counts = guarded([*said("this was really said slowly"), *said("and this was certainly not said", 5.0, 0.05)])
     assert (text_of(words), counts) == ("this was really said slowly", {"too_fast": 6})
 

@@ -1,4 +1,4 @@
-"""The ledger survives what a crash can do to a file."""
+"""The ledger is readable after a crash."""
 
 import pytest
 
@@ -10,7 +10,7 @@ def entry(item, status="kept", **more):
     return LedgerEntry(item, f"key of {item}", status, **more)
 
 
-def test_the_last_word_on_an_item_counts(tmp_path):
+def test_last_entry_of_an_item_counts(tmp_path):
     ledger = Ledger(tmp_path / "ledger.jsonl")
     ledger.append(entry("a", "failed", reason="no luck", retryable=True))
     ledger.append(entry("b", notes=("one", "two"), extra={"bytes": 3}))
@@ -19,7 +19,7 @@ def test_the_last_word_on_an_item_counts(tmp_path):
 
 
 @pytest.mark.parametrize("torn", [1, 20, 60])
-def test_a_line_cut_short_by_a_crash_is_passed_over_and_not_continued(tmp_path, torn):
+def test_incomplete_last_line_is_ignored_and_removed(tmp_path, torn):
     ledger = Ledger(tmp_path / "ledger.jsonl")
     ledger.append(entry("a"))
     whole = ledger.path.read_bytes()
@@ -30,7 +30,7 @@ def test_a_line_cut_short_by_a_crash_is_passed_over_and_not_continued(tmp_path, 
     assert ledger.entries() == {"a": entry("a"), "c": entry("c")}
 
 
-def test_a_file_that_is_only_a_torn_line(tmp_path):
+def test_file_with_only_an_incomplete_line(tmp_path):
     ledger = Ledger(tmp_path / "ledger.jsonl")
     ledger.path.write_bytes(b'{"item": "a", "ke')
     assert ledger.entries() == {}
@@ -38,7 +38,7 @@ def test_a_file_that_is_only_a_torn_line(tmp_path):
     assert ledger.entries() == {"c": entry("c")}
 
 
-def test_settled_files_are_sorted_whatever_the_order_was(tmp_path):
+def test_settled_files_are_sorted(tmp_path):
     one, two = Ledger(tmp_path / "one.jsonl"), Ledger(tmp_path / "two.jsonl")
     one.settle([entry("b"), entry("a")])
     two.append(entry("x"))
@@ -47,7 +47,7 @@ def test_settled_files_are_sorted_whatever_the_order_was(tmp_path):
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
-def test_a_line_that_is_no_ledgers_is_named(tmp_path):
+def test_invalid_line_is_named(tmp_path):
     ledger = Ledger(tmp_path / "ledger.jsonl")
     ledger.path.write_text('{"item": 1}\n{"other": 2}\n')
     with pytest.raises(InputError, match=r"ledger\.jsonl:1: not a ledger line"):

@@ -1,4 +1,4 @@
-"""The seam to yt-dlp without a network: what its errors mean, its options, names of files, and how fast a site is asked."""
+"""yt-dlp without a network: its errors and options, file names, rate limits, and the videos to download."""
 
 import errno
 from itertools import pairwise
@@ -89,7 +89,7 @@ MEDIA = "unable to download video data: "
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_an_error_means(error, kind, retryable, reason):
+def test_classify_errors(error, kind, retryable, reason):
     failure = classify(error)
     assert (failure.kind, failure.retryable) == (kind, retryable)
     assert reason in failure.reason
@@ -100,7 +100,7 @@ def test_what_an_error_means(error, kind, retryable, reason):
     assert isinstance(ends, OutputError if kind is FailureKind.disk else UpstreamError)
 
 
-def test_options_for_ytdlp_are_read_as_json_where_they_are():
+def test_option_values_are_parsed_as_json_if_valid():
     assert parse_options(["a=true", "b=3", "c=text", 'd={"e": [1]}', "f=x=y", "g="]) == {
         "a": True, "b": 3, "c": "text", "d": {"e": [1]}, "f": "x=y", "g": "",
     }  # fmt: skip
@@ -108,7 +108,7 @@ def test_options_for_ytdlp_are_read_as_json_where_they_are():
         parse_options(["alone"])
 
 
-def test_a_site_turns_into_options_and_the_users_win(tmp_path):
+def test_site_options_and_overrides(tmp_path):
     options = Site(proxy="http://p", retry_sleep_s=0.5, extra={"retries": 9, "new": 1}).options()
     assert (options["proxy"], options["retries"], options["new"]) == ("http://p", 9, 1)
     pause = options["retry_sleep_functions"]["http"]
@@ -120,7 +120,7 @@ def test_a_site_turns_into_options_and_the_users_win(tmp_path):
     assert Site(cookies_from_browser="firefox:work").options()["cookiesfrombrowser"] == ("firefox", "work", None, None)
 
 
-def test_a_bad_cookie_file_is_one_error(tmp_path):
+def test_bad_cookie_file_is_one_error(tmp_path):
     bad = tmp_path / "cookies.txt"
     bad.write_text("this is no cookie file")
     with pytest.raises(UsageError, match="yt-dlp does not accept"):
@@ -142,11 +142,11 @@ def test_a_bad_cookie_file_is_one_error(tmp_path):
         ("Cafe\u0301 🎙️", "Café 🎙 [abcdefghijk].webm"),
     ],
 )
-def test_names_are_safe(title, name):
+def test_file_names_are_safe(title, name):
     assert file_name(title, "abcdefghijk", "webm") == name
 
 
-def test_names_are_short_in_bytes_and_whole_in_letters():
+def test_file_names_are_short_and_keep_whole_characters():
     for letter in ("x", "é", "語", "👩‍🚀"):
         name = file_name(letter * 300, "abcdefghijk", "info.json")
         assert len(name.encode()) <= 130
@@ -156,29 +156,29 @@ def test_names_are_short_in_bytes_and_whole_in_letters():
     assert "/" not in file_name("t", "../x" * 100, "m4a")
 
 
-def test_keys_are_those_of_ytdlps_archives():
+def test_archive_keys_are_those_of_ytdlp():
     assert archive_key({"extractor_key": "Youtube", "id": "abcdefghijk"}) == "youtube abcdefghijk"
     generic = {"extractor_key": "Generic", "id": "v0", "original_url": "https://a.example/v0.webm"}
     assert archive_key(generic) == "generic https://a.example/v0.webm"
 
 
-def test_the_language_is_that_of_the_original_track():
+def test_language_is_that_of_the_original_track():
     tracks = [{"language": "de", "language_preference": -1}, {"language": "en", "language_preference": 10}, {}]
     assert spoken_language({"formats": tracks}) == "en"
     assert spoken_language({"formats": tracks, "language": "fr"}) == "fr"
     assert spoken_language({"formats": []}) is None
 
 
-# --- pace ---
+# --- rate limits ---
 
 
-def test_a_schedule_keeps_its_gap_and_gives_lost_time_up():
+def test_schedule_keeps_its_interval():
     schedule = Schedule(5.0)
     assert [schedule.reserve(now) for now in (100.0, 100.0, 100.0, 200.0, 201.0)] == [100.0, 105.0, 110.0, 200.0, 205.0]
 
 
 @pytest.mark.parametrize("gap_s", [0.0, 1.0, 5.0, 15.0, 60.0])
-def test_no_hour_has_more_than_250(gap_s):
+def test_at_most_250_videos_per_hour(gap_s):
     schedule, now, starts = Schedule(gap_s), 0.0, []
     for _ in range(1200):
         now = schedule.reserve(now)
@@ -189,7 +189,7 @@ def test_no_hour_has_more_than_250(gap_s):
         assert starts[:VIDEOS_PER_HOUR] == [0.0] * VIDEOS_PER_HOUR
 
 
-def test_a_pacer_sleeps_what_is_left():
+def test_rate_limiter_sleeps_the_remaining_time():
     slept = []
     pacer = RateLimiter(Schedule(5.0), sleep=slept.append, clock=lambda: 10.0)
     for _ in range(3):
@@ -197,10 +197,10 @@ def test_a_pacer_sleeps_what_is_left():
     assert slept == [5.0, 10.0]
 
 
-# --- what is wanted ---
+# --- targets ---
 
 
-def test_sources_may_be_mixed_and_name_each_video_once(tmp_path):
+def test_mixed_sources_give_each_video_once(tmp_path):
     made = tmp_path / "videos.json"
     made.write_text('\ufeff{"results": [{"url": "https://youtu.be/abcdefghijk"}, {"url": "https://a.example/x"}]}')
     found = read_targets([str(made), "abcdefghijk", "https://www.youtube.com/watch?v=ABCDEFGHIJK"])
@@ -209,7 +209,7 @@ def test_sources_may_be_mixed_and_name_each_video_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("source", "says"),
+    ("source", "message"),
     [
         ("nothing.json", "is not a file, a URL or a video id"),
         ("", "is not a file|is a folder"),
@@ -217,13 +217,13 @@ def test_sources_may_be_mixed_and_name_each_video_once(tmp_path):
         ("a\0b", "is not a file"),
     ],
 )
-def test_sources_that_are_nothing(source, says, tmp_path, monkeypatch):
+def test_invalid_sources(source, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         read_targets([source])
 
 
-def test_a_result_whose_url_is_no_address_is_named(tmp_path):
+def test_result_with_an_invalid_url_is_named(tmp_path):
     (tmp_path / "v.json").write_text('{"results": [{"url": "https://a.example/x"}, {"url": "see above"}]}')
     with pytest.raises(InputError, match=r"results\[1\]: field `url` is not a URL"):
         read_targets([str(tmp_path / "v.json")])
@@ -232,7 +232,7 @@ def test_a_result_whose_url_is_no_address_is_named(tmp_path):
         read_targets([str(tmp_path / "b.json")])
 
 
-def test_a_shuffle_is_the_same_for_the_same_seed():
+def test_same_seed_gives_the_same_shuffle():
     wanted = [DownloadTarget(f"v{n}", "") for n in range(20)]
     assert choose(wanted, count=3) == wanted[:3]
     first = choose(wanted, shuffle=True, seed=1)
