@@ -404,7 +404,7 @@ def test_stopped_download_continues_at_its_byte(run, fake, media, out, tmp_path,
         process.wait()
     assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
     if how == signal.SIGINT:
-        assert "sca: interrupted; what is finished is kept" in stderr
+        assert "sca: interrupted; finished results are kept" in stderr
         assert "Traceback" not in stderr
     assert archived(out) == "youtube okVideo0001\n"
     reached = part(out).stat().st_size

@@ -601,7 +601,7 @@ def test_interrupt_leaves_nothing_unfinished(slow, tmp_path):
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted; what is finished is kept" in stderr
+    assert "interrupted; finished results are kept" in stderr
     assert ffmpegs
     assert not any(map(running, ffmpegs))
     assert not list(tmp_path.glob(".sca-*"))

@@ -60,7 +60,7 @@ def decoded_seconds(file: Path, expected_s: float | None, checkpoint: Callable[[
         checkpoint: Called for every block; an exception that it raises ends the decoding.
 
     Raises:
-        InputError: The file is damaged, ends a second before its header says, or differs from the announced length by more than
+        InputError: The file is damaged, is a second shorter than its header promises, or differs from the announced length by more than
             2 s and more than 1 %.
     """
     with BlockReader(file) as reader:

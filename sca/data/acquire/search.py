@@ -87,7 +87,7 @@ class SearchOutcome:
     Attributes:
         results: The results that passed the filters.
         candidates: Results of the site that were read.
-        fetched: Videos whose metadata were fetched.
+        fetched: The number of metadata requests.
         left_out: The number of results that were left out, by reason.
         bound: The bound that ended the search early.
     """

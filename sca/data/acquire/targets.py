@@ -38,7 +38,7 @@ def read_targets(sources: Sequence[str]) -> list[DownloadTarget]:
         sources: Files of search results, `-` for standard input, URLs and ids.
 
     Raises:
-        InputError: A source is none of these, or cannot be read.
+        InputError: A source is something else, or cannot be read.
     """
     targets: dict[str, DownloadTarget] = {}
     for source in sources:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_FETCHED", "MetadataSource", "spoken_language"]
 
 MAX_FETCHED = 250
-"""The maximum number of videos whose metadata one search fetches; cached ones are not counted."""
+"""The maximum number of metadata requests of one search; cached metadata are not counted."""
 _CACHE_S = 30 * 24 * 3600.0
 _FIELDS = ("publish_date", "license", "language", "live_status")
 

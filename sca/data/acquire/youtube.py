@@ -39,7 +39,7 @@ class Site:
         retries: Retries of a request.
         retry_sleep_s: The wait before the first retry; it doubles up to half a minute.
         timeout_s: The silence on a connection after which it is closed.
-        cache_dir: The folder for yt-dlp's cache; None is no cache.
+        cache_dir: The folder for yt-dlp's cache; None disables it.
         extra: Options of yt-dlp that override the ones set here.
     """
 
@@ -91,7 +91,7 @@ class YdlLogger:
     """Logger of yt-dlp: everything goes to `logging` at debug level. Errors are raised as exceptions.
 
     Attributes:
-        failed_request: The last request that failed; some errors of yt-dlp do not say which.
+        failed_request: The last request that failed; some errors of yt-dlp do not name it.
     """
 
     def __init__(self) -> None:

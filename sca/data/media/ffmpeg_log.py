@@ -40,7 +40,7 @@ class FfmpegLog:
         added: Samples of silence put into holes of the time line, at the input's rate.
         dropped: Samples removed where the time line goes back, at the output's rate.
         decode_errors: Packets that cannot be decoded.
-        ended_early: Whether the file ends before its header says.
+        ended_early: Whether the file is shorter than its header promises.
         errors: The first error messages.
         tail: The last lines.
     """

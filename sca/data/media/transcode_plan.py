@@ -96,7 +96,7 @@ def find_sources(source: Path, out: Path, extensions: str | None, out_extension:
 
 
 def clashes(sources: list[SourceFile]) -> dict[str, str]:
-    """Return the items whose results would have the same name, each with a message that names them."""
+    """Return the items with equal names of results, each with a message that lists them."""
     by_target: dict[Path, list[str]] = {}
     for file in sources:
         by_target.setdefault(file.target, []).append(file.item)

@@ -33,7 +33,7 @@ OnProgress = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class TranscodeJob:
-    """A file that is not known to be done, and what its header says."""
+    """A file that is not known to be done, and the facts in its header."""
 
     source: SourceFile
     info: AudioInfo

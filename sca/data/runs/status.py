@@ -160,7 +160,7 @@ def _dataset(stage: str, folder: Path, entries: Mapping[str, LedgerEntry], recor
 
 
 def _export(folder: Path) -> StageStatus:
-    """Return the status of an export, whose items are shards with one record each."""
+    """Return the status of an export, with its shards as items."""
     made = [_read_object(path).get("made") for path in sorted((folder / ".sca" / "parts").rglob("*.json"))]
     shards = [shard for shard in made if isinstance(shard, dict)]
     entries = Ledger(folder / ".sca" / _LEDGER).entries()

@@ -38,7 +38,7 @@ class RunSummary(Generic[Details]):
 
     Attributes:
         details: What else the command reports.
-        made: Items whose result this run made.
+        made: Items that this run did.
         already: Items that were done before.
         audio_s: Seconds of audio in the results of this run.
         dropped: Items that were left out, with reasons.
