@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 from sca.audio.decode import AudioInfo, BlockReader, probe
 from sca.data.media.ffmpeg import FfmpegRunner
@@ -218,7 +217,7 @@ class Transcoder:
     def _entry(
         self, job: TranscodeJob, key: str, digest: str, made: FileProperties, notes: tuple[str, ...]
     ) -> LedgerEntry:
-        extra: dict[str, Any] = {
+        extra: dict[str, object] = {
             "output": one_line(job.source.target.as_posix()),
             "format": str(self._requested),
             "seconds": round(made.seconds, 6),
