@@ -28,7 +28,7 @@ class ThresholdSchedule:
         min_speech: Samples of speech that make a turn.
 
     Raises:
-        ValueError: The silences do not increase, there are none, or a number is out of range.
+        ValueError: The silences are missing or do not increase, or a number is out of range.
     """
 
     queries: tuple[tuple[int, float], ...]
@@ -54,7 +54,7 @@ class ThresholdSchedule:
         return cls(queries, _at_least_one(config.max_silence_s), min_speech)
 
     def with_threshold(self, threshold: float) -> "ThresholdSchedule":
-        """Return a schedule whose first query has `threshold`, and no later one a higher threshold."""
+        """Return a schedule with `threshold` for the first query and at most that for the later ones."""
         (silence, _), *later = self.queries
         queries = ((silence, threshold), *((at, min(other, threshold)) for at, other in later))
         return replace(self, queries=queries)

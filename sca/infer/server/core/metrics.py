@@ -64,7 +64,7 @@ class LiveMetrics:
             ("sca_sessions", "Open sessions.", lambda: len(sessions)),
             (
                 "sca_sessions_waiting",
-                "Sessions whose connection broke.",
+                "Sessions with a broken connection.",
                 lambda: sum(slot.disconnected for slot in sessions),
             ),
             (

@@ -30,7 +30,7 @@ class ServerContext:
         sessions: The open sessions.
         metrics: The Prometheus metrics.
         public_paths: Paths that need no key. An endpoint adds its own paths if they return nothing secret.
-        signature_checks: Paths whose clients may prove their identity by a signature, with the check.
+        signature_checks: The check of each path that accepts a signature instead of the key.
     """
 
     def __init__(self, engine: Engine, settings: "Settings") -> None:

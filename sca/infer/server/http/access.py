@@ -57,7 +57,7 @@ class AccessMiddleware:
             loopback_only: Whether only this machine can reach the server. Without a key, requests for a host name of another
                 machine are then rejected; otherwise a page could use the server under a name of its own that resolves to it.
             public_paths: Paths that need no key.
-            signature_checks: Paths whose clients may send a signature instead of the key, with the check.
+            signature_checks: The check of each path that accepts a signature instead of the key.
             rate_limiter: Limits the requests of each client; None for no limit.
             on_rejected: Called with the status of every rejection.
         """

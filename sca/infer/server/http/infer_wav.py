@@ -1,6 +1,6 @@
 """`POST /infer_wav?prompt=`: runs a session over one uploaded audio file, as fast as the engine steps.
 
-The response is the spoken audio on a track parallel to the file: what the engine says after a chunk is placed after that
+The response is the spoken audio on a track parallel to the file: what the engine produces for a chunk is placed after that
 chunk. Silence is appended to the input so that the engine can detect the end of the turn, and as long as it is speaking.
 """
 
@@ -82,7 +82,7 @@ _OPENAPI = {
     "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}},
     "responses": {
         "200": {
-            "description": "What the engine said.",
+            "description": "The spoken audio and its text.",
             "content": {
                 "application/json": {"schema": _RESULT},
                 "audio/wav": {"schema": {"type": "string", "format": "binary"}},

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["add"]
 
 _encode_json = json.JSONEncoder(ensure_ascii=False).encode
-_RESUMED_ELSEWHERE = 4000  # the close code of a socket whose session was resumed on another one
+_RESUMED_ELSEWHERE = 4000  # the close code of a socket after its session was resumed on another one
 
 
 def add(app: "FastAPI", context: "ServerContext") -> None:
@@ -82,7 +82,7 @@ def add(app: "FastAPI", context: "ServerContext") -> None:
 async def _resume(
     context: "ServerContext", websocket: "WebSocket", request: ResumeRequest, connection: "_Pcm16Connection"
 ) -> None:
-    """Continue a session on another socket, until that socket is no longer used."""
+    """Continue a session on another socket, until that socket is unused."""
     from starlette.websockets import WebSocketDisconnect
 
     old = connection.attach(websocket, request.received)
@@ -146,7 +146,7 @@ class _Pcm16Connection(Connection):
             The socket that was replaced, if there was one.
 
         Raises:
-            ResumeRejectedError: The session has ended, or the messages that the client lacks are no longer kept.
+            ResumeRejectedError: The session has ended, or the messages that the client lacks have been dropped.
         """
 
         def greeting(received: int) -> str:
@@ -170,7 +170,7 @@ class _Pcm16Connection(Connection):
         return old
 
     async def wait_detached(self, websocket: "WebSocket") -> None:
-        """Wait until a socket is no longer used."""
+        """Wait until a socket is unused."""
         await self._socket.wait_detached(websocket)
 
     # Sending

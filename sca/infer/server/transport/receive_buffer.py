@@ -24,7 +24,7 @@ _OVERHEAD_BYTES = 128  # of an event, in addition to its content
 class ReceiveBuffer(asyncio.Queue[Any]):
     """The ASGI events of a connection, in order.
 
-    Consecutive binary messages may arrive as one event, whose `messages` is their number. Any other event passes on the
+    Consecutive binary messages may arrive as one event; `messages` is their number. Any other event passes on the
     binary messages before it.
 
     Attributes:

@@ -42,7 +42,7 @@ class WebSocketOptions:
 
     Attributes:
         max_message_bytes: The largest message that a client may send.
-        drain: Awaited when the server is asked to stop, before connections are closed.
+        drain: Awaited when the server has to stop, before connections are closed.
         ping_s: How often a client is pinged; 0 for never.
         ping_timeout_s: The time in which a client must respond to a ping.
     """
@@ -97,7 +97,7 @@ class ConnectionLimits:
         body_timeout_s: The time in which the body must arrive after the head.
         max_connections: The largest number of open connections.
         on_rejected: Called for each connection above that number.
-        proxies: Addresses whose X-Forwarded-For header is trusted, separated by commas.
+        proxies: Addresses of trusted proxies, separated by commas; their X-Forwarded-For header is used.
     """
 
     head_timeout_s: float

@@ -16,7 +16,7 @@ __all__ = ["websocket_protocol"]
 
 _MAX_UNSENT_BYTES = 32_768  # in this process, in addition to the kernel's buffer, before a sender waits
 _MAX_UNREAD_BYTES = 32_768  # in the receive buffer, before reading from the socket stops
-_LINGER_S = 10.0  # until a connection is cut whose peer does not read the close message
+_LINGER_S = 10.0  # until a connection is cut if the peer does not read the close message
 
 
 def websocket_protocol() -> "type[WebSocketsSansIOProtocol]":
@@ -24,7 +24,7 @@ def websocket_protocol() -> "type[WebSocketsSansIOProtocol]":
 
     - Anything that is received counts as the answer to a ping. While reading is paused, an answer cannot be received;
       then it is sufficient that the client reads what it is sent.
-    - A connection whose pings are not answered is aborted. uvicorn would wait until all written data is read.
+    - A connection is aborted if a ping is not answered. uvicorn would wait until all written data is read.
     - Received messages go into a `ReceiveBuffer`, and reading continues while little is unread. uvicorn pauses and resumes
       reading for every message, which costs two system calls.
     - Code 1006 means that the connection broke; 1005 that it was closed without a code.

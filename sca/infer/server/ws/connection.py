@@ -36,7 +36,7 @@ __all__ = ["REJECTED", "Connection", "EndReason", "accept", "add_websocket", "lo
 logger = logging.getLogger(__name__)
 
 EndReason = Literal["end", "idle", "session_limit", "stopping", "bad_message", "failed", "disconnected"]
-"""Why a connection ends. `disconnected`: the client did, so there is no close code."""
+"""Why a connection ends. `disconnected`: the client did, so no close code is sent."""
 
 REJECTED = 1013
 """The close code of a connection that got no session slot."""

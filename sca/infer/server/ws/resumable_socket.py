@@ -29,7 +29,7 @@ class ClientDisconnectedError(Exception):
 
 
 class ResumeGapError(Exception):
-    """The messages that the client lacks are no longer kept, or it acknowledges messages that were not sent."""
+    """The messages that the client lacks have been dropped, or it acknowledges messages that were not sent."""
 
 
 class ResumableSocket:
@@ -134,7 +134,7 @@ class ResumableSocket:
             The socket that was replaced, if there was one.
 
         Raises:
-            ResumeGapError: The messages that the client lacks are no longer kept. Nothing has changed.
+            ResumeGapError: The messages that the client lacks have been dropped. Nothing has changed.
             ClientDisconnectedError: The session has ended. Nothing has changed.
         """
         if self._ended or not self.resume_timeout_s:
@@ -148,7 +148,7 @@ class ResumableSocket:
         return old
 
     async def wait_detached(self, websocket: "WebSocket") -> None:
-        """Wait until a socket is no longer used."""
+        """Wait until a socket is unused."""
         while self._socket is websocket and not self._ended:
             await self._changed.wait()
 

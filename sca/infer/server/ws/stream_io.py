@@ -59,7 +59,7 @@ class NetworkSource(BaseListener):
 
     @property
     def missing_samples(self) -> int:
-        """How many samples complete the next chunk. There is no use in calling `put` with fewer."""
+        """How many samples complete the next chunk. Calling `put` with fewer has no effect on the session."""
         return self._chunk - (self._delivered + self._buffered) % self._chunk
 
     def resume(self) -> None:

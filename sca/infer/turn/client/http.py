@@ -223,7 +223,7 @@ class TurnClient:
         timeouts: dict[str, float] = {}
 
         def update_timeouts(event: str, info: Mapping[str, object]) -> None:
-            # Called at the start of each phase of a request, whose timeout is the time left: httpx alone limits every
+            # Called at the start of each phase of a request. Its timeout is the time left: httpx alone limits every
             # phase by itself, not the request as a whole.
             timeouts.update(dict.fromkeys(_PHASES, _left(deadline_s)))
 

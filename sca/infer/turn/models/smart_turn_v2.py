@@ -315,5 +315,5 @@ def _resolve_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"turn.device is {device}, and there is no GPU that torch can use", hint="turn.device=cpu")
+        raise ConfigError(f"turn.device is {device}, and torch finds no GPU", hint="turn.device=cpu")
     return device

@@ -152,11 +152,11 @@ class Response:
 
         Args:
             audio_bytes: Int16 little-endian at 24 kHz.
-            text: What is said in it.
+            text: Its words.
             turn_id: The engine's turn.
 
         Returns:
-            The event of the audio, for the caller to send; None if there is no audio to send yet.
+            The event of the audio, for the caller to send; None if the encoder has not produced any audio yet.
         """
         item = self._item
         if item is None:
