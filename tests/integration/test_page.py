@@ -113,7 +113,7 @@ def _talk(browser, server, engine, seen, folder):
     page.on("request", lambda request: seen.asked.append(request.url))
     page.goto(f"{server.url}/")
     page.locator("summary").press("Enter")
-    page.get_by_label("Sound as it is").check()
+    page.get_by_label("Unprocessed audio").check()
     until(page, "document.querySelectorAll('#microphone option').length > 1")
     seen.devices = page.locator("#microphone option").all_inner_texts()
     page.get_by_role("button", name="Start", exact=True).press("Enter")
@@ -148,7 +148,7 @@ def _talk(browser, server, engine, seen, folder):
     chunks_more(page, 3)
     seen.begun_anew = page.locator("#state").inner_text(), page.evaluate("sca.resumed")
     seen.text = page.locator("#text").inner_text()
-    seen.latency = page.locator("#latency-words").inner_text()
+    seen.latency = page.locator("#latency-text").inner_text()
     page.set_viewport_size({"width": 390, "height": 844})
     seen.phone_width = page.evaluate("document.documentElement.scrollWidth")
     page.screenshot(path=PICTURES / "phone.png", full_page=True)
@@ -161,7 +161,7 @@ def _talk(browser, server, engine, seen, folder):
     until(page, "Boolean(sca.tracks)")
     seen.stopped = page.locator("#state").inner_text()
     seen.tracks = {}
-    for name, label in (("heard", "Download your track"), ("said", "Download the answer's track")):
+    for name, label in (("heard", "Download your recording"), ("said", "Download the answer")):
         with page.expect_download() as download:
             page.get_by_role("button", name=label).click()
         download.value.save_as(folder / f"{name}.wav")
@@ -208,7 +208,7 @@ def test_the_text_of_both_sides_appears(visit):
     assert "You: spoke for" in visit.text
     assert "Answer: (says back" in visit.text
     assert "answered after" in visit.latency
-    assert "after you fell silent" in visit.latency
+    assert "after you stopped speaking" in visit.latency
 
 
 def test_interrupting_silences_the_page_and_the_engine(visit):
@@ -217,7 +217,7 @@ def test_interrupting_silences_the_page_and_the_engine(visit):
     assert visit.cut["played"] - visit.first["played"] < 3 * len(visit.phrase) * SAID_HZ // HEARD_HZ
     assert first.ended == {0}
     assert visit.after_cut["played"] == visit.cut["played"]
-    assert "(cut off)" in visit.text
+    assert "(interrupted)" in visit.text
 
 
 def test_a_broken_connection_comes_back_to_its_conversation_or_begins_another(visit):
@@ -289,14 +289,14 @@ def test_the_page_asks_for_the_key_and_keeps_it_out_of_every_address(chromium):
             page.on("request", lambda request: asked.append(request.url))
             page.on("websocket", lambda socket: asked.append(socket.url))
             page.goto(f"{server.url}/")
-            start, field = page.get_by_role("button", name="Start", exact=True), page.get_by_label("Key of the server")
+            start, field = page.get_by_role("button", name="Start", exact=True), page.get_by_label("Server key")
             start.click()
-            until(page, "document.querySelector('#error').textContent === 'the server wants its key'")
+            until(page, "document.querySelector('#error').textContent === 'the server requires a key'")
             assert field.is_visible()
             assert page.evaluate("document.activeElement.id") == "key"
             page.keyboard.type("wrong")
             start.click()
-            until(page, "document.querySelector('#error').textContent === 'this is not the key of the server'")
+            until(page, "document.querySelector('#error').textContent === 'the key is wrong'")
             assert len(server.server.sessions) == 0
             page.keyboard.type(key)  # in place of what was selected
             start.click()

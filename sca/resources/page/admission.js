@@ -1,22 +1,22 @@
-// Would the server let this page in? Asked before a connection is opened, because a browser does not say why a WebSocket was refused.
-// Knows neither protocol nor page. The key travels in a header, as bytes of UTF-8.
+// Checks whether the server accepts this page, before a WebSocket is opened: a browser does not report why a WebSocket was
+// rejected. The key is sent in a header, as UTF-8 bytes.
 
-const WORDS = {
-  403: "the server does not talk to pages from here",
-  421: "the server does not answer to this name",
+const MESSAGES = {
+  403: "the server does not accept pages from this address",
+  421: "the server does not accept this host name",
   429: "too many requests; wait a moment, then start again",
 };
 
-// null when it would; else { words, key }, where key says that the key is what is wrong.
-export async function refusal(key) {
+// Returns null if the server accepts it, else { message, key }; key: whether the key is the problem.
+export async function rejection(key) {
   const headers = key ? { Authorization: `Bearer ${String.fromCharCode(...new TextEncoder().encode(key))}` } : {};
-  let answer;
+  let response;
   try {
-    answer = await fetch("v1/models", { headers, cache: "no-store", credentials: "omit" });
+    response = await fetch("v1/models", { headers, cache: "no-store", credentials: "omit" });
   } catch {
-    return { words: "the server does not answer", key: false };
+    return { message: "the server does not respond", key: false };
   }
-  if (answer.ok) return null;
-  if (answer.status === 401) return { words: key ? "this is not the key of the server" : "the server wants its key", key: true };
-  return { words: WORDS[answer.status] ?? `the server refuses (${answer.status})`, key: false };
+  if (response.ok) return null;
+  if (response.status === 401) return { message: key ? "the key is wrong" : "the server requires a key", key: true };
+  return { message: MESSAGES[response.status] ?? `the server rejected the request (${response.status})`, key: false };
 }

@@ -1,4 +1,4 @@
-// What the microphone hears, as int16 at 16 kHz in blocks of 20 ms, with the block's level.
+// The audio of the microphone as int16 at 16 kHz in blocks of 20 ms, with the level of each block.
 
 import { HEARD_HZ, Resampler } from "./resample.js";
 
@@ -24,12 +24,12 @@ class Capture extends AudioWorkletProcessor {
       const clipped = Math.max(-1, Math.min(1, sample));
       this.energy += clipped * clipped;
       this.block[this.filled++] = Math.round(clipped * 32767);
-      if (this.filled === BLOCK) this.give();
+      if (this.filled === BLOCK) this.send();
     }
     return true;
   }
 
-  give() {
+  send() {
     const sound = this.block.slice();
     this.port.postMessage({ sound, level: Math.sqrt(this.energy / BLOCK) }, [sound.buffer]);
     this.filled = 0;

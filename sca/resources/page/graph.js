@@ -1,19 +1,19 @@
-// The latency graph: one bar a chunk, the newest at the right, a line for the median.
+// The latency graph: one bar per chunk, the latest at the right, and a line for the median.
 
 const BAR = 6;
 
 export class Graph {
-  constructor(canvas, words) {
+  constructor(canvas, text) {
     this.canvas = canvas;
-    this.words = words;
+    this.text = text;
     this.clear();
     new ResizeObserver(() => this.draw()).observe(canvas);
   }
 
   clear() {
     this.values = [];
-    this.answer = null;  // ms from the end of what you said to the begin of the answer
-    this.words.textContent = "no chunk answered yet";
+    this.answer = null;  // ms from the end of the user's speech to the start of the answer
+    this.text.textContent = "no chunk answered yet";
     this.draw();
   }
 
@@ -21,23 +21,23 @@ export class Graph {
     this.values.push(ms);
     if (this.values.length > 400) this.values.shift();
     this.draw();
-    this.tell();
+    this.describe();
   }
 
   answered(ms) {
     this.answer = ms;
-    this.tell();
+    this.describe();
   }
 
   median() {
     return [...this.values].sort((a, b) => a - b)[this.values.length >> 1];
   }
 
-  tell() {
+  describe() {
     if (!this.values.length) return;
     const last = this.values[this.values.length - 1];
-    const answer = this.answer === null ? "" : `; last answer began ${Math.round(this.answer)} ms after you fell silent`;
-    this.words.textContent =
+    const answer = this.answer === null ? "" : `; last answer started ${Math.round(this.answer)} ms after you stopped speaking`;
+    this.text.textContent =
       `last chunk answered after ${Math.round(last)} ms, half of them within ${Math.round(this.median())} ms${answer}`;
   }
 

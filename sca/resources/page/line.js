@@ -1,13 +1,12 @@
-// The connection: WS /ws/pcm16, opened again with growing pauses when it breaks. The conversation goes on where it was, if the server
-// still has it: what was sent and has not arrived is kept here and sent again, and the server does the same.
-// Knows the protocol, no sound and no page. Events: state, opened, resumed, sound (the announcement and its samples),
-// message (parsed), over.
+// The connection to WS /ws/pcm16. When it breaks, it is opened again after increasing pauses, and the session is resumed if the
+// server still has it: messages that have not arrived are kept and sent again, here and on the server.
+// Events: state, opened, resumed, sound (the announcement and its samples), message (parsed), over.
 
 const PAUSES_S = [0.25, 0.5, 1, 2, 4, 8, 8, 8];
-const NO_RETRY = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1013]);  // told why, or refused: asking again changes nothing
-const ANEW = 4001;  // any code that is no reason to stay away
+const NO_RETRY = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1013]);  // a deliberate close or a rejection: trying again is useless
+const NEW_SESSION = 4001;  // any code that is not in NO_RETRY
 const ACK_EVERY = 8;  // messages
-const MOST_KEPT_BYTES = 4 << 20;  // two minutes of sound
+const MAX_KEPT_BYTES = 4 << 20;  // two minutes of audio
 
 function keyProtocol(key) {
   const bytes = new TextEncoder().encode(key);
@@ -27,21 +26,21 @@ export class Line extends EventTarget {
     this.open();
   }
 
-  begin() {  // a new session, in which nothing was said
+  begin() {  // the state of a new session
     this.token = null;
     this.received = 0;
     this.sent = 0;
-    this.kept = [];  // the last of what was sent
+    this.kept = [];  // the latest sent messages
     this.keptBytes = 0;
     this.talking = false;
   }
 
-  tell(type, detail) {
+  emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
   open() {
-    this.tell("state", this.connections ? "reconnecting" : "connecting");
+    this.emit("state", this.connections ? "reconnecting" : "connecting");
     const url = new URL("ws/pcm16", document.baseURI);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const offers = this.token ? [...this.protocols, `sca.resume.${this.token}.${this.received}`] : this.protocols;
@@ -55,31 +54,31 @@ export class Line extends EventTarget {
   opened() {
     this.connections++;
     this.tries = 0;
-    if (this.token) return;  // the server says how to go on
+    if (this.token) return;  // the server sends `resumed` or an error
     this.begin();
     this.talking = true;
     this.send(JSON.stringify(this.settings));
-    this.tell("opened", this.connections);
-    this.tell("state", "listening");
+    this.emit("opened", this.connections);
+    this.emit("state", "listening");
   }
 
   read(data) {
     if (typeof data !== "string") {
       this.count();
-      this.tell("sound", { ...this.announced, samples: new Int16Array(data) });
+      this.emit("sound", { ...this.announced, samples: new Int16Array(data) });
       return;
     }
     const message = JSON.parse(data);
     if (message.type === "resumed") return this.resumed(message);
     if (message.type === "error" && message.code.startsWith("resume_")) {
       this.begin();
-      return;  // the close that comes next opens a new session
+      return;  // the server closes next, and a new session is opened
     }
     this.count(message.type === "bye");
     if (message.received !== undefined) this.forget(message.received);
     if (message.type === "session") this.token = message.resume_token;
     else if (message.type === "audio") this.announced = message;
-    else this.tell("message", message);
+    else this.emit("message", message);
   }
 
   count(now = false) {
@@ -88,16 +87,16 @@ export class Line extends EventTarget {
   }
 
   resumed({ resume_token: token, received }) {
-    if (received < this.sent - this.kept.length) {  // it lacks what is not kept any more
+    if (received < this.sent - this.kept.length) {  // the server lacks messages that were dropped
       this.begin();
-      return this.socket.close(ANEW);
+      return this.socket.close(NEW_SESSION);
     }
     this.token = token;
     this.forget(received);
     this.talking = true;
     for (const message of this.kept) this.put(message);
-    this.tell("resumed", this.connections);
-    this.tell("state", "listening");
+    this.emit("resumed", this.connections);
+    this.emit("state", "listening");
   }
 
   forget(received) {
@@ -109,28 +108,28 @@ export class Line extends EventTarget {
     this.put(message);
     this.kept.push(message);
     this.keptBytes += size(message);
-    while (this.keptBytes > MOST_KEPT_BYTES) this.keptBytes -= size(this.kept.shift());
+    while (this.keptBytes > MAX_KEPT_BYTES) this.keptBytes -= size(this.kept.shift());
   }
 
-  put(message) {  // a socket that breaks says so only later, and complains until then
+  put(message) {  // a broken socket is closed later, and until then logs an error for each message
     if (this.talking && this.socket.readyState === WebSocket.OPEN) this.socket.send(message);
   }
 
   closed({ code, reason }) {
     if (this.over) return;
-    const refused = this.talking === false && reason.startsWith("resume_");
+    const rejected = this.talking === false && reason.startsWith("resume_");
     this.talking = false;
-    if ((NO_RETRY.has(code) && !refused) || this.tries >= PAUSES_S.length) {
+    if ((NO_RETRY.has(code) && !rejected) || this.tries >= PAUSES_S.length) {
       this.over = true;
-      this.tell("over", { code, reason: reason || (code === 1000 ? "the server ended the conversation" : `the connection broke (${code})`) });
+      this.emit("over", { code, reason: reason || (code === 1000 ? "the server ended the conversation" : `the connection broke (${code})`) });
       return;
     }
     const pause = PAUSES_S[this.tries++];
-    this.tell("state", "reconnecting");
+    this.emit("state", "reconnecting");
     this.timer = setTimeout(() => this.open(), pause * 1000);
   }
 
-  hear(samples) {  // Int16Array at 16 kHz; returns whether it is, or will be, sent
+  hear(samples) {  // samples: Int16Array at 16 kHz. Returns whether they are, or will be, sent.
     if (!this.talking && !this.token) return false;
     this.send(samples);
     return true;

@@ -1,47 +1,47 @@
-// The page: puts the connection, the sound and what is seen together.
+// The page: connects the WebSocket, the audio and the document.
 
-import { refusal } from "./admission.js";
+import { rejection } from "./admission.js";
 import { Graph } from "./graph.js";
 import { Line } from "./line.js";
-import { SAID_HZ, Sound, devices } from "./sound.js";
+import { SPOKEN_HZ, Sound, devices } from "./sound.js";
 import { Track } from "./tracks.js";
 
 const HEARD_HZ = 16000;
-const LOUD = 10 ** (-45 / 20);  // what counts as the user's speech in the text, and for the time until an answer begins
-const QUIET_BLOCKS = 25;  // of 20 ms: as long may a pause be
-const MOST_LINES = 500;
+const LOUD = 10 ** (-45 / 20);  // the user's speech, in the transcript and for the latency of answers
+const QUIET_BLOCKS = 25;  // of 20 ms: the longest pause within speech
+const MAX_LINES = 500;
 const FLOOR_DB = -60;
 
 const get = (id) => document.getElementById(id);
-const graph = new Graph(get("latency"), get("latency-words"));
+const graph = new Graph(get("latency"), get("latency-text"));
 let talk = null;
 
-// What tests, and the curious in the console, may look at.
+// State for tests and for the console.
 const seen = (window.sca = { sent: 0, received: 0, played: 0, underruns: 0, connections: 0, resumed: 0, chunks: 0, interrupted: 0, error: null, time: 0 });
 
-function state(words) {
-  get("state").textContent = words;
+function showState(text) {
+  get("state").textContent = text;
 }
 
-function fail(words) {
-  seen.error = words;
-  get("error").textContent = words ?? "";
-  get("error").hidden = !words;
+function fail(message) {
+  seen.error = message;
+  get("error").textContent = message ?? "";
+  get("error").hidden = !message;
 }
 
-function line(who, what, kind = "") {
+function addLine(speaker, text, kind = "") {
   const item = document.createElement("li");
   const time = document.createElement("time");
   time.textContent = talk ? clock(talk.heard.samples / HEARD_HZ) : "";
   const name = document.createElement("span");
   name.className = "who";
-  name.textContent = `${who}: `;
+  name.textContent = `${speaker}: `;
   item.className = kind;
-  item.append(time, name, what);
+  item.append(time, name, text);
   const list = get("text");
   const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
   list.append(item);
-  while (list.children.length > MOST_LINES) list.firstChild.remove();
+  while (list.children.length > MAX_LINES) list.firstChild.remove();
   if (atEnd) list.scrollTop = list.scrollHeight;
   return item;
 }
@@ -52,10 +52,10 @@ function clock(seconds) {
 
 function meter(name, level) {
   const db = level > 0 ? Math.max(FLOOR_DB, 20 * Math.log10(level)) : FLOOR_DB;
-  const words = db <= FLOOR_DB ? "silent" : `${Math.round(db)} dB`;
+  const text = db <= FLOOR_DB ? "silent" : `${Math.round(db)} dB`;
   get(`${name}-level`).value = db;
-  get(`${name}-level`).textContent = words;
-  get(`${name}-db`).textContent = words;
+  get(`${name}-level`).textContent = text;
+  get(`${name}-db`).textContent = text;
 }
 
 class Talk {
@@ -63,30 +63,30 @@ class Talk {
     this.settings = settings;
     this.sound = new Sound();
     this.heard = new Track(HEARD_HZ);
-    this.said = new Track(SAID_HZ);
+    this.said = new Track(SPOKEN_HZ);
     this.reset();
-    this.speech = null;  // {start, loud}: of what the user says, in samples
-    this.quietAt = null;  // when the user fell silent, ms
+    this.speech = null;  // {start, loud, end} of the user's current speech, in samples
+    this.quietAt = null;  // when the user stopped speaking, ms
     this.playing = false;
   }
 
-  reset() {  // a new connection: the server counts from its first sample
+  reset() {  // a new session: the server counts from its first sample
     this.sent = 0;
-    this.blocks = [];  // {end, at}: when which sample was sent
+    this.blocks = [];  // {end, at}: when each sample was sent
     this.chunks = 0;
     this.turn = null;
-    this.dead = null;  // the turn that was cut off here: what still comes of it is stale
+    this.dead = null;  // the interrupted turn: audio of it that still arrives is dropped
     this.answer = null;
   }
 
   async start() {
-    state("asking for the microphone");
+    showState("requesting the microphone");
     await this.sound.start(this.settings);
     this.sound.addEventListener("heard", ({ detail }) => this.hear(detail));
     this.sound.addEventListener("played", ({ detail }) => this.play(detail));
-    this.sound.addEventListener("lost", () => stop("the microphone is gone; choose another and start again"));
+    this.sound.addEventListener("lost", () => stop("the microphone was removed; choose another and start again"));
     this.line = seen.line = new Line(this.settings);
-    this.line.addEventListener("state", ({ detail }) => this.say(detail));
+    this.line.addEventListener("state", ({ detail }) => this.showState(detail));
     this.line.addEventListener("opened", ({ detail }) => {
       seen.connections = detail;
       this.reset();
@@ -102,9 +102,9 @@ class Talk {
     await fillDevices();
   }
 
-  say(what) {
-    this.state = what;
-    state(this.playing && what === "listening" ? "listening and speaking" : what);
+  showState(text) {
+    this.state = text;
+    showState(this.playing && text === "listening" ? "listening and speaking" : text);
   }
 
   hear({ sound, level }) {
@@ -126,7 +126,7 @@ class Talk {
       this.quietAt = performance.now();
     } else if (this.speech && now - this.speech.end > QUIET_BLOCKS * 320) {
       const seconds = (this.speech.end - this.speech.start) / HEARD_HZ;
-      if (this.speech.loud >= 5) line("You", `spoke for ${seconds.toFixed(1)} s`, "you");
+      if (this.speech.loud >= 5) addLine("You", `spoke for ${seconds.toFixed(1)} s`, "you");
       this.speech = null;
     }
   }
@@ -136,11 +136,11 @@ class Talk {
     meter("say", level);
     seen.played = played;
     seen.underruns = underruns;
-    seen.time = this.sound.mouth.currentTime;
+    seen.time = this.sound.outputContext.currentTime;
     if (playing === this.playing) return;
     this.playing = playing;
     get("interrupt").disabled = !playing;
-    this.say(this.state);
+    this.showState(this.state);
   }
 
   receive({ turn_id: turn, samples }) {
@@ -154,7 +154,7 @@ class Talk {
   }
 
   write(text) {
-    this.answer ??= line("Answer", "", "answer");
+    this.answer ??= addLine("Answer", "", "answer");
     this.answer.append(text);
   }
 
@@ -163,8 +163,8 @@ class Talk {
       case undefined: return this.chunk(message);
       case "turn_end": return this.end(message.turn_id);
       case "interrupt": return this.cut(message.turn_id);
-      case "dropped": return line("Server", `${(message.samples / SAID_HZ).toFixed(1)} s of the answer were left out: the connection is too slow`, "cut");
-      case "warning": return line("Server", `this conversation ends in ${Math.round(message.seconds_left)} s (${message.reason})`, "cut");
+      case "dropped": return addLine("Server", `${(message.samples / SPOKEN_HZ).toFixed(1)} s of the answer were dropped: the connection is too slow`, "cut");
+      case "warning": return addLine("Server", `this conversation ends in ${Math.round(message.seconds_left)} s (${message.reason})`, "cut");
       case "error": return fail(message.message);
     }
   }
@@ -187,7 +187,7 @@ class Talk {
     this.sound.flush();
     seen.interrupted++;
     this.dead = turn;
-    if (this.answer) this.answer.append(" ", Object.assign(document.createElement("em"), { className: "cut", textContent: "(cut off)" }));
+    if (this.answer) this.answer.append(" ", Object.assign(document.createElement("em"), { className: "cut", textContent: "(interrupted)" }));
     this.answer = null;
   }
 
@@ -207,14 +207,14 @@ class Talk {
 async function start() {
   fail(null);
   if (!navigator.mediaDevices?.getUserMedia || !window.AudioWorkletNode) {
-    return fail("this browser gives no microphone here; use https, or http on 127.0.0.1");
+    return fail("the browser does not allow the microphone here; use https, or http on 127.0.0.1");
   }
   get("start").disabled = true;
-  const refused = await refusal(get("key").value);
-  if (refused) {
+  const rejected = await rejection(get("key").value);
+  if (rejected) {
     get("start").disabled = false;
-    fail(refused.words);
-    if (refused.key) askForKey();
+    fail(rejected.message);
+    if (rejected.key) askForKey();
     return undefined;
   }
   get("text").replaceChildren();
@@ -229,7 +229,7 @@ async function start() {
     button(true);
   } catch (error) {
     await stop(error.name === "NotAllowedError" ? "the microphone is not allowed; allow it in the browser, then start again"
-      : error.name === "NotFoundError" || error.name === "OverconstrainedError" ? "there is no such microphone; choose another"
+      : error.name === "NotFoundError" || error.name === "OverconstrainedError" ? "the microphone was not found; choose another"
       : String(error));
   }
 }
@@ -239,10 +239,10 @@ function askForKey() {
   get("key").select();
 }
 
-async function stop(why = null) {
+async function stop(error = null) {
   button(false);
-  state("stopped");
-  if (why) fail(why);
+  showState("stopped");
+  if (error) fail(error);
   await talk?.stop();
   meter("hear", 0);
   meter("say", 0);
@@ -266,8 +266,8 @@ async function fillDevices() {
     const select = get(id);
     const chosen = select.value;
     const found = await devices(kind);
-    select.replaceChildren(new Option("default", ""), ...found.map((one, i) => new Option(one.label || `${id} ${i + 1}`, one.deviceId)));
-    select.value = found.some((one) => one.deviceId === chosen) ? chosen : "";
+    select.replaceChildren(new Option("default", ""), ...found.map((device, i) => new Option(device.label || `${id} ${i + 1}`, device.deviceId)));
+    select.value = found.some((device) => device.deviceId === chosen) ? chosen : "";
     if (id === "speaker") select.disabled = !("setSinkId" in AudioContext.prototype);
   }
 }

@@ -1,22 +1,22 @@
-// The answer, int16 at the context's rate, played without gaps: after silence it waits a little, so that late packets do not
-// tear it. A gap inside a turn lengthens that wait by as much, a turn without one shortens it again.
-// In: {sound, turn}, {end: turn}, {flush: true}. Out, every 50 ms: what was played (silence too), its level and the counters.
+// Plays the answer, int16 at the context's rate, without gaps: after silence it waits a little, to compensate for late packets.
+// A gap inside a turn increases the wait by the duration of the gap, and a turn without a gap decreases it.
+// Input: {sound, turn}, {end: turn}, {flush: true}. Output, every 50 ms: the played audio with silence, its level, the counters.
 
-const LEAST_S = 0.08, MOST_S = 0.6, FADE = 96;
+const MIN_S = 0.08, MAX_S = 0.6, FADE = 96;
 
 class Playout extends AudioWorkletProcessor {
   constructor() {
     super();
     this.queue = [];
-    this.at = 0;  // in queue[0]
-    this.wait = LEAST_S * sampleRate;
-    this.left = 0;  // samples to wait before the queue is played
+    this.at = 0;  // position in queue[0]
+    this.wait = MIN_S * sampleRate;
+    this.left = 0;  // samples of silence before the queue is played
     this.turn = null;
-    this.open = false;  // more of this turn is to come
-    this.gap = 0;  // samples of silence inside the turn that is open
+    this.open = false;  // whether the turn has not ended
+    this.gap = 0;  // samples of silence inside the open turn
     this.clean = true;
     this.fade = 0;
-    this.last = 0;  // the sample played last, where a flush fades from
+    this.last = 0;  // the last played sample, from which a flush fades out
     this.played = this.underruns = 0;
     this.track = new Int16Array(Math.round(sampleRate / 20 / 128) * 128);
     this.filled = 0;
@@ -37,7 +37,7 @@ class Playout extends AudioWorkletProcessor {
       return;
     }
     if (turn !== this.turn) {
-      if (this.turn !== null && this.clean) this.wait = Math.max(LEAST_S * sampleRate, this.wait * 7 / 8);
+      if (this.turn !== null && this.clean) this.wait = Math.max(MIN_S * sampleRate, this.wait * 7 / 8);
       this.turn = turn;
       this.clean = true;
       this.gap = 0;
@@ -45,7 +45,7 @@ class Playout extends AudioWorkletProcessor {
     } else if (this.gap) {
       this.underruns++;
       this.clean = false;
-      this.wait = Math.min(MOST_S * sampleRate, this.wait + this.gap);
+      this.wait = Math.min(MAX_S * sampleRate, this.wait + this.gap);
       this.left = this.wait;
       this.gap = 0;
     }

@@ -1,10 +1,10 @@
-// Any rate to 16 kHz, block by block: a windowed-sinc low-pass evaluated at the places of the new samples.
-// However the blocks are cut, the samples are the same; the filter's delay is taken off, so the first sample stays the first.
+// Resamples any rate to 16 kHz, block by block: a windowed-sinc low-pass filter evaluated at the times of the new samples.
+// The samples do not depend on how the blocks are cut. The delay of the filter is compensated.
 
 export const HEARD_HZ = 16000;
-const CROSSINGS = 24;  // zero crossings on each side: -80 dB beyond the band with this window
+const CROSSINGS = 24;  // zero crossings on each side: -80 dB outside the band with this window
 const BETA = 8;  // of the Kaiser window
-const PASS = 0.94;  // of the narrower band is kept
+const PASS = 0.94;  // of the narrower band
 
 function bessel(x) {
   let sum = 1, term = 1;
@@ -17,21 +17,21 @@ function gcd(a, b) {
 }
 
 export class Resampler {
-  // fromHz: a whole number.
+  // fromHz: an integer.
   constructor(fromHz, toHz = HEARD_HZ) {
     const divisor = gcd(fromHz, toHz);
     this.up = toHz / divisor;
     this.down = fromHz / divisor;
     const cutoff = PASS * Math.min(1, toHz / fromHz);  // 1 is half of fromHz
     this.half = Math.ceil(CROSSINGS / cutoff);
-    this.taps = new Map();  // by phase, made when first used
+    this.taps = new Map();  // by phase, computed on first use
     this.cutoff = cutoff;
-    this.held = new Float32Array(this.half);  // the silence before the first sample
-    this.start = -this.half;  // place of held[0], in samples of fromHz
+    this.held = new Float32Array(this.half);  // silence before the first sample
+    this.start = -this.half;  // the position of held[0], in samples at fromHz
     this.made = 0;
   }
 
-  phase(rest) {  // rest / up: how far the new sample lies behind an old one
+  phase(rest) {  // rest / up: the offset of the new sample after an old one
     let taps = this.taps.get(rest);
     if (taps) return taps;
     taps = new Float32Array(2 * this.half);
@@ -48,7 +48,7 @@ export class Resampler {
     return taps;
   }
 
-  push(block) {  // Float32Array of any length; returns what can be told by now
+  push(block) {  // block: Float32Array of any length. Returns the samples that are complete.
     if (this.up === this.down) return block.slice();
     const held = new Float32Array(this.held.length + block.length);
     held.set(this.held);

@@ -1,10 +1,10 @@
-// Microphone and loudspeaker of the browser. Knows no connection and no page.
-// Events: heard ({sound, level}), played ({track, level, played, underruns, playing}), lost (the microphone is gone).
+// The microphone and the loudspeaker of the browser.
+// Events: heard ({sound, level}), played ({track, level, played, underruns, playing}), lost (the microphone was removed).
 
-export const SAID_HZ = 24000;
+export const SPOKEN_HZ = 24000;
 
 export class Sound extends EventTarget {
-  // The context of the microphone runs at the device's own rate (capture.js makes 16 kHz of it), that of the answer at 24 kHz.
+  // The context of the microphone has the rate of the device (capture.js resamples to 16 kHz), that of the answer 24 kHz.
   async start({ microphone, speaker, raw }) {
     this.stream = await navigator.mediaDevices.getUserMedia({
       audio: {
@@ -14,24 +14,24 @@ export class Sound extends EventTarget {
     });
     const [track] = this.stream.getAudioTracks();
     track.onended = () => this.dispatchEvent(new Event("lost"));
-    this.ear = new AudioContext();
-    this.mouth = new AudioContext({ sampleRate: SAID_HZ, latencyHint: "interactive" });
+    this.inputContext = new AudioContext();
+    this.outputContext = new AudioContext({ sampleRate: SPOKEN_HZ, latencyHint: "interactive" });
     await Promise.all([
-      this.ear.audioWorklet.addModule("page/capture.js"),
-      this.mouth.audioWorklet.addModule("page/playout.js"),
+      this.inputContext.audioWorklet.addModule("page/capture.js"),
+      this.outputContext.audioWorklet.addModule("page/playout.js"),
     ]);
-    await Promise.all([this.ear.resume(), this.mouth.resume()]);
+    await Promise.all([this.inputContext.resume(), this.outputContext.resume()]);
     await this.speakOn(speaker);
-    this.playout = new AudioWorkletNode(this.mouth, "playout", { numberOfInputs: 0, outputChannelCount: [1] });
+    this.playout = new AudioWorkletNode(this.outputContext, "playout", { numberOfInputs: 0, outputChannelCount: [1] });
     this.playout.port.onmessage = ({ data }) => this.dispatchEvent(new CustomEvent("played", { detail: data }));
-    this.playout.connect(this.mouth.destination);
-    this.capture = new AudioWorkletNode(this.ear, "capture", { numberOfOutputs: 0 });
+    this.playout.connect(this.outputContext.destination);
+    this.capture = new AudioWorkletNode(this.inputContext, "capture", { numberOfOutputs: 0 });
     this.capture.port.onmessage = ({ data }) => this.dispatchEvent(new CustomEvent("heard", { detail: data }));
-    this.ear.createMediaStreamSource(this.stream).connect(this.capture);
+    this.inputContext.createMediaStreamSource(this.stream).connect(this.capture);
   }
 
   async speakOn(speaker) {
-    if (speaker && this.mouth?.setSinkId) await this.mouth.setSinkId(speaker);
+    if (speaker && this.outputContext?.setSinkId) await this.outputContext.setSinkId(speaker);
   }
 
   play(turn, sound) {
@@ -48,11 +48,11 @@ export class Sound extends EventTarget {
 
   async stop() {
     this.stream?.getTracks().forEach((track) => track.stop());
-    await Promise.all([this.ear, this.mouth].map((context) => context && context.state !== "closed" && context.close()));
+    await Promise.all([this.inputContext, this.outputContext].map((context) => context && context.state !== "closed" && context.close()));
   }
 }
 
 export async function devices(kind) {
   const all = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
-  return all.filter((one) => one.kind === kind && one.deviceId);
+  return all.filter((device) => device.kind === kind && device.deviceId);
 }

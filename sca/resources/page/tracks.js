@@ -1,6 +1,6 @@
-// What was heard and what was played, kept in memory for a download. Both tracks begin together.
+// The recorded and the played audio, kept in memory for a download. Both tracks start at the same time.
 
-export const LONGEST_S = 30 * 60;
+export const MAX_S = 30 * 60;
 
 export class Track {
   constructor(rateHz) {
@@ -9,8 +9,8 @@ export class Track {
     this.samples = 0;
   }
 
-  add(piece) {  // Int16Array; what comes after half an hour is not kept
-    const room = LONGEST_S * this.rateHz - this.samples;
+  add(piece) {  // piece: Int16Array. After half an hour it is dropped.
+    const room = MAX_S * this.rateHz - this.samples;
     if (room <= 0) return;
     this.pieces.push(piece.length > room ? piece.subarray(0, room) : piece);
     this.samples += Math.min(piece.length, room);
