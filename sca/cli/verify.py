@@ -32,9 +32,7 @@ def verify(
     from sca.data.duplex.verify.dataset import verify as run
 
     with audio_progress("sessions", quiet=quiet) as progress:
-        verification = run(
-            data, cache_dir=settings.paths.resolved_cache_dir, on_start=progress.start, on_session=progress.advance
-        )
+        verification = run(data, cache_dir=settings.paths.resolved_cache_dir, listener=progress)
     if json:
         emit_json(_document(data, verification))
     else:
@@ -47,11 +45,10 @@ def verify(
 
 
 def _document(data: Path, verification: "Verification") -> dict[str, object]:
-    report = verification.report
     return {
         "data": str(data),
         "holds": verification.holds,
         "problems": verification.problems,
         "checks": [{"name": check.name, "found": check.found, "holds": check.holds} for check in verification.checks],
-        "report": None if report is None else report.model_dump(mode="json"),
+        "report": verification.report.model_dump(mode="json"),
     }

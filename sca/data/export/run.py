@@ -101,7 +101,7 @@ def export(
     with lock_dir(root):
         claim = Claim(format, shard_bytes, __version__, dataset.fingerprint, dataset.splits)
         claim_folder(root, claim, force=force)
-        dataset.check_digests(lambda session_id, audio_s: None)
+        dataset.check_digests()
         details = ExportDetails(root, format, can_verify=format in GRID_FORMATS)
         run = IncrementalRun(Ledger(root / LEDGER_FILE), details, retry_failed=retry_failed, listener=listener)
         shards = exporter.plan(dataset, shard_bytes)

@@ -4,7 +4,7 @@ Reads the Arrow folder that `sca build-duplex` writes. The audio of one session 
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -19,7 +19,7 @@ from sca.data.duplex.storage.digests import chain_digests, record_digest
 from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks
 from sca.data.duplex.storage.writer import features, open_split
 from sca.errors import InputError, VerificationError
-from sca.units import HEARD_HZ, Grid
+from sca.units import Grid
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,20 +106,15 @@ class DatasetReader:
         """Return the tracks of a session in order, with mapped audio."""
         return stored_tracks(self.sessions[session_id])
 
-    def check_digests(self, on_session: Callable[[str, float], None]) -> None:
+    def check_digests(self) -> None:
         """Compare every stored value with the digests of the report, so that no damaged data is exported.
-
-        Args:
-            on_session: Called with each session's id and length in seconds.
 
         Raises:
             VerificationError: The values are not those of the report.
         """
         track_digests: list[str] = []
         for session_id in self.sessions:
-            tracks = self.tracks(session_id)
-            track_digests += [record_digest(track.record, *track.cells) for track in tracks]
-            on_session(session_id, tracks[0].record["duration_samples"] / HEARD_HZ if tracks else 0.0)
+            track_digests += [record_digest(track.record, *track.cells) for track in self.tracks(session_id)]
         # In the order of the sessions, as the builder computed it, whatever their splits are.
         ranges = [self.row_ranges[session_id] for session_id in self.sessions if session_id in self.row_ranges]
         row_digests = (record_digest(row) for rows in ranges for row in self.rows(rows.split, rows.first, rows.last))

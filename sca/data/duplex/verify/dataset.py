@@ -5,7 +5,7 @@ checking that they belong to the tokenizer that is loaded.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,12 @@ from sca.data.duplex.storage.detect import (
 from sca.data.duplex.storage.writer import features
 from sca.data.duplex.verify.check_table import Check, Problems, Verification, make_checks
 from sca.data.duplex.verify.sessions import SessionVerifier
+from sca.data.runs.ledger import LedgerEntry
+from sca.data.runs.progress import NullProgress, ProgressListener
+from sca.data.runs.summary import Outcome
 from sca.errors import InputError
 from sca.textutil import counted, first_line
-from sca.units import HEARD_HZ
+from sca.units import HEARD_HZ, samples_to_seconds
 from sca.version import __version__
 
 __all__ = ["verify"]
@@ -45,20 +48,13 @@ _NOT_RECOMPUTED = (
 )
 
 
-def verify(
-    root: Path,
-    *,
-    cache_dir: Path | None = None,
-    on_start: Callable[[int, int], None] | None = None,
-    on_session: Callable[[str, float], None] | None = None,
-) -> Verification:
+def verify(root: Path, *, cache_dir: Path | None = None, listener: ProgressListener | None = None) -> Verification:
     """Verify the data set at `root`, an Arrow folder or an export that keeps the grid.
 
     Args:
         root: The data set.
         cache_dir: Where tokenizers are cached; by default the cache folder of the settings.
-        on_start: Called with the number of sessions, twice.
-        on_session: Called with the id and length in seconds of each session that was verified.
+        listener: Receives the progress; its items are sessions.
 
     Returns:
         The recomputed report, and everything that is broken.
@@ -89,10 +85,10 @@ def verify(
         problems.add("files", problem)
     verifier = SessionVerifier(settings, tokenizer, problems)
     sessions = stored_sessions(root, export)
-    if on_start is not None:
-        on_start(len(sessions), len(sessions))
+    listener = listener or NullProgress()
+    listener.on_start(len(sessions), len(sessions), 0.0)
     rows = {split: _RowStream(_rows(root, export, split, settings, problems)) for split in splits_of(root, export)}
-    results = list(_verify_sessions(sessions, rows, verifier, problems, on_session))
+    results = list(_verify_sessions(sessions, rows, verifier, problems, listener))
     _check_leftover_rows(rows, problems)
     _check_speakers(results, problems)
     report = make_report(settings, build_settings, __version__, results, [], verifier.causality.leak_s)
@@ -110,7 +106,7 @@ def _verify_sessions(
     rows: dict[str, "_RowStream"],
     verifier: SessionVerifier,
     problems: Problems,
-    on_session: Callable[[str, float], None] | None,
+    listener: ProgressListener,
 ) -> Iterator[SessionResult]:
     def take_rows(session_id: str) -> dict[str, list[StoredRow]]:
         return {split: taken for split, stream in rows.items() if (taken := stream.take(session_id))}
@@ -125,8 +121,8 @@ def _verify_sessions(
         if result.session_id <= before:
             problems.add("audio", f"storage: session {result.session_id} is out of order, after {before}")
         before = result.session_id
-        if on_session is not None:
-            on_session(result.session_id, result.samples / HEARD_HZ)
+        entry = LedgerEntry(result.session_id, "", "verified")
+        listener.on_item_end(Outcome(entry, samples_to_seconds(result.samples, HEARD_HZ)))
         yield result
 
 
