@@ -319,7 +319,7 @@ def test_rejects_unsuitable_folders_and_formats(data, exports, tmp_path):
             export(data, inside, "parquet", shard_bytes=SMALL)
     with pytest.raises(InputError, match="already an export"):
         export(exports["parquet"].details.root, tmp_path / "out", "lhotse", shard_bytes=SMALL)
-    with pytest.raises(UsageError, match="no export format csv"):
+    with pytest.raises(UsageError, match="csv is not an export format"):
         export(data, tmp_path / "out", "csv", shard_bytes=SMALL)
 
 
@@ -448,6 +448,9 @@ def test_moshi_round_trip(data, exports, tmp_path):
 # --- plugins ---
 
 PLUGIN = """
+import os
+import signal
+
 from sca.data.export.base import Exporter, Shard, join_file_name, shard_result
 from sca.data.runs.files import atomic_write
 
@@ -479,12 +482,19 @@ class WordListExporter(Exporter):
 
     def usage(self, splits):
         return "Read the files in `words`."
+
+
+class DyingExporter(WordListExporter):
+    def write_shard(self, dataset, root, shard):
+        if shard.sessions[0] == min(dataset.sessions):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().write_shard(dataset, root, shard)
 """
 
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    """Install a package with a valid format, two invalid ones, and one with the name of a built-in format."""
+    """Install a package with two valid formats, two invalid ones, and one with the name of a built-in format."""
     site = tmp_path / "site"
     info = site / "word_list-1.0.dist-info"
     info.mkdir(parents=True)
@@ -492,6 +502,7 @@ def plugin(tmp_path, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: word-list\nVersion: 1.0\n")
     names = [
         "words = word_list:WordListExporter",
+        "dying = word_list:DyingExporter",
         "broken = word_list:Shard",
         "invalid = word_list:INVALID",
         "parquet = word_list:WordListExporter",
@@ -518,8 +529,19 @@ def test_plugin_adds_a_format(data, plugin, tmp_path):
     assert not (root / "words").exists()
 
 
+def test_killed_workers_fail_their_shard_only(data, plugin, tmp_path):
+    root, sessions = tmp_path / "dying", sorted({track.record["session_id"] for track in tracks_of(data)})
+    done = sca("export", data, "--to", "dying", "-o", root, "--jobs", 2, "--json")
+    assert done.returncode == 7, done.stderr
+    assert json.loads(done.stdout)["failed"] == {
+        f"words/{sessions[0]}": "its worker process was killed twice (SIGKILL)"
+    }
+    assert sorted(path.stem for path in root.glob("words/*.txt")) == sessions[1:]
+    assert not (root / "export.json").exists()
+
+
 def test_plugin_cannot_replace_a_format_or_be_invalid(data, plugin, tmp_path):
-    assert exporter_names() == [*BUILT_IN_FORMATS, "broken", "invalid", "words"]
+    assert exporter_names() == [*BUILT_IN_FORMATS, "broken", "dying", "invalid", "words"]
     assert isinstance(load_exporter("parquet"), ParquetExporter)
     with pytest.raises(MissingToolError, match=r"plugin broken failed: Shard.__init__"):
         load_exporter("broken")
@@ -527,4 +549,4 @@ def test_plugin_cannot_replace_a_format_or_be_invalid(data, plugin, tmp_path):
         load_exporter("invalid")
     with pytest.raises(UsageError) as error:
         load_exporter("csv")
-    assert "broken, invalid, words" in error.value.hint
+    assert "broken, dying, invalid, words" in error.value.hint

@@ -48,7 +48,7 @@ def load_exporter(name: str) -> Exporter:
         return _BUILT_IN[name]()
     factory = load_plugin("sca.exporters", name)
     if factory is None:
-        raise UsageError(f"there is no export format {name}", hint=f"use one of: {', '.join(exporter_names())}")
+        raise UsageError(f"{name} is not an export format", hint=f"use one of: {', '.join(exporter_names())}")
     try:
         exporter = factory() if callable(factory) else None
     except Exception as error:  # code of another package can raise anything

@@ -82,7 +82,7 @@ def export(
         root: The folder of the export.
         format: The name of the format, see `sca.data.export.registry.exporter_names`.
         shard_bytes: The approximate size of a shard.
-        jobs: Worker processes; 0 is one per core for large data sets, and none for small ones.
+        jobs: Worker processes; 0 is one per core for large data sets, and this process for small ones.
         force: Overwrite another export in `root`.
         retry_failed: Whether to try shards again that failed in an earlier run.
         executor: Where shards are written; by default in `jobs` processes.
