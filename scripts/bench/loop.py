@@ -285,8 +285,12 @@ def main():
     parser.add_argument("--seconds", type=float, default=20, help="length of a paced run")
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 64])
     parser.add_argument("--simulated-hours", type=float, default=0.5)
-    parser.add_argument("--hours", type=float, default=None, help="only the long session, of this many simulated hours")
+    parser.add_argument(
+        "--hours", type=float, default=None, help="only a long session of this many simulated hours, at least 0.2"
+    )
     args = parser.parse_args()
+    if args.hours is not None and args.hours < 0.2:
+        parser.error("--hours must be at least 0.2: memory is recorded every ten minutes")
     with demo_corpus() as folder:
         sound = read_audio(folder / "WAV" / "D0001_S0001_0_G0001.flac", 16_000)
     result = {"cores": os.cpu_count(), "load_before": round(os.getloadavg()[0], 2)}
