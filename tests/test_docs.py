@@ -131,6 +131,7 @@ def folder(tmp_path_factory):
     timeline = [{"start": t, "end": t + 6.0, "role": "comedian", "content": f"Part {t}."} for t in (5.0, 15.0, 25.0)]
     line = json.dumps({"video_id": "show", "timeline": timeline})
     (root / "dataset" / "inference_outputs.jsonl").write_text(line + "\n")
+    run(root, "sca convert --input-file dataset/inference_outputs.jsonl --output-dir dataset/converted --quiet")
     return root
 
 
@@ -141,19 +142,20 @@ def run(root, script, interpreter=("bash", "-euo", "pipefail", "-c")):
     assert done.returncode == 0, f"{script}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
 
 
-def test_shell_examples_run(folder):
-    for page in PAGES:
-        if page.name not in BASH_NOT_RUN:
-            for block in markdown.blocks(page, "bash"):
-                run(folder, block.text)
+def pages_with(language, not_run):
+    return [page for page in PAGES if page.name not in not_run and markdown.blocks(page, language)]
 
 
-def test_python_examples_run(folder):
-    run(folder, "sca convert --input-file dataset/inference_outputs.jsonl --output-dir dataset/converted --quiet")
-    for page in PAGES:
-        if page.name not in PYTHON_NOT_RUN:
-            for block in markdown.blocks(page, "python"):
-                run(folder, block.text, (sys.executable, "-c"))
+@pytest.mark.parametrize("page", pages_with("bash", BASH_NOT_RUN), ids=page_name)
+def test_shell_examples_run(folder, page):
+    for block in markdown.blocks(page, "bash"):
+        run(folder, block.text)
+
+
+@pytest.mark.parametrize("page", pages_with("python", PYTHON_NOT_RUN), ids=page_name)
+def test_python_examples_run(folder, page):
+    for block in markdown.blocks(page, "python"):
+        run(folder, block.text, (sys.executable, "-c"))
 
 
 def test_pages_that_are_not_run_exist():
