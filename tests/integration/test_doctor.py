@@ -1,4 +1,4 @@
-"""`sca doctor`: what it finds here, what it says when something is missing, and that it is quick."""
+"""`sca doctor`: the checks on this machine, the messages about missing parts, and the time limits."""
 
 import http.server
 import json
@@ -31,17 +31,17 @@ NAMES = {
 }
 
 
-# With as much patience as a busy machine needs; what limits are for, a test of its own says.
-PATIENT = """
+# Long time limits for a busy machine; another test checks the real ones.
+LONG_LIMITS = """
 from sca.cli.doctor import checks as doctor_checks
-from sca.cli.doctor import network as doctor_places
-doctor_checks._ANSWER_S = doctor_places._HUB_S = 60
+from sca.cli.doctor import network as doctor_network
+doctor_checks._TIME_LIMIT_S = doctor_network._HUB_S = 60
 from sca.cli.main import run
 run()
 """
 
 
-def doctor(*arguments, how=("-c", PATIENT), **environment):
+def doctor(*arguments, how=("-c", LONG_LIMITS), **environment):
     command = [sys.executable, *how, "doctor", *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=120, env=os.environ | environment, check=False
@@ -53,12 +53,12 @@ def checks(done):
     return document["ok"], {check["name"]: check for check in document["checks"]}
 
 
-def test_everything_a_core_command_needs_is_here():
+def test_core_commands_can_run_here():
     before = os.times()
     done = doctor("--json")
     after = os.times()
     assert after.children_user - before.children_user + after.children_system - before.children_system < 10, (
-        "work for a moment"
+        "a few seconds of work"
     )
     assert (done.returncode, done.stderr) == (0, "")
     ok, found = checks(done)
@@ -70,7 +70,7 @@ def test_everything_a_core_command_needs_is_here():
     assert all(check["fix"] for check in found.values() if check["status"] != "ok" and check["name"] != "gpu")
 
 
-def test_the_table():
+def test_table():
     done = doctor()
     assert done.returncode == 0
     lines = [line.split() for line in done.stdout.splitlines()]
@@ -78,7 +78,7 @@ def test_the_table():
     assert len(lines) >= len(NAMES)
 
 
-def test_no_ffmpeg_is_exit_4(tmp_path):
+def test_missing_ffmpeg_exits_with_4(tmp_path):
     done = doctor("--json", PATH=str(tmp_path), IMAGEIO_FFMPEG_EXE=str(tmp_path / "nowhere"))
     assert done.returncode == 4
     ok, found = checks(done)
@@ -87,10 +87,10 @@ def test_no_ffmpeg_is_exit_4(tmp_path):
     assert "apt-get install ffmpeg" in found["ffmpeg"]["fix"]
     assert "what core commands need is missing: ffmpeg" in done.stderr
     assert "apt-get install ffmpeg" in done.stderr
-    assert found["js runtime"]["status"] == "ok", "deno lies beside the interpreter, on no PATH"
+    assert found["js runtime"]["status"] == "ok", "deno is beside the interpreter, not on the PATH"
 
 
-def test_the_system_ffmpeg_is_named(tmp_path):
+def test_names_the_system_ffmpeg(tmp_path):
     (tmp_path / "ffmpeg").write_text("#!/bin/sh\necho ffmpeg version 5.1.9-0 Copyright\n")
     (tmp_path / "ffmpeg").chmod(0o755)
     _, found = checks(doctor("--json", PATH=f"{tmp_path}:{os.environ['PATH']}"))
@@ -118,7 +118,7 @@ def hub():
 
 
 @pytest.mark.parametrize("answer", [200, 404])
-def test_a_hub_that_answers(hub, tmp_path, answer):
+def test_hub_that_answers(hub, tmp_path, answer):
     hub.answer = answer
     (tmp_path / "hub" / "models--Qwen--Qwen3").mkdir(parents=True)
     url = f"http://127.0.0.1:{hub.server_port}"
@@ -126,7 +126,7 @@ def test_a_hub_that_answers(hub, tmp_path, answer):
     assert found["hub"] == {"name": "hub", "status": "ok", "found": f"{url} answers; cached: Qwen/Qwen3", "fix": None}
 
 
-def test_a_hub_that_does_not_is_a_warning(tmp_path):
+def test_hub_that_does_not_answer_is_a_warning(tmp_path):
     done = doctor("--json", HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="0", HF_HOME=str(tmp_path))
     assert done.returncode == 0
     _, found = checks(done)
@@ -136,48 +136,48 @@ def test_a_hub_that_does_not_is_a_warning(tmp_path):
     assert "offline mode" in found["hub"]["found"]
 
 
-def test_a_hub_that_hangs_costs_three_seconds(tmp_path):
+def test_hub_that_hangs_takes_three_seconds(tmp_path):
     import socket
 
-    with socket.create_server(("127.0.0.1", 0)) as deaf:  # takes connections and says nothing
-        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never answers
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         done = doctor("--json", how=("-m", "sca"), HF_ENDPOINT=url, HF_HUB_OFFLINE="0", HF_HOME=str(tmp_path))
     _, found = checks(done)
     assert found["hub"]["status"] == "warn"
     assert "no answer in 3 s" in found["hub"]["found"] or "timed out" in found["hub"]["found"]
 
 
-def test_the_null_microphone_is_called_by_its_name():
-    """A machine of tests has no sound system, or a real one; either way it is no silent pretence."""
+def test_null_microphone_is_reported_as_missing():
+    """Without a sound system miniaudio offers its Null backend, which must not pass as a microphone."""
     _, found = checks(doctor("--json"))
-    said = found["microphone"]
-    assert ("Null" in said["found"]) == (said["status"] == "warn" and "no sound system" in said["found"])
+    check = found["microphone"]
+    assert ("Null" in check["found"]) == (check["status"] == "warn" and "no sound system" in check["found"])
 
 
 # --- single checks ---
 
 
-def test_an_old_ytdlp_is_told():
+def test_old_ytdlp_is_a_warning():
     version = ytdlp().found.split(",")[0]
     released = date(*map(int, version.split(".")[:3]))
     young, old = ytdlp(released + timedelta(days=90)), ytdlp(released + timedelta(days=91))
     assert (young.status, old.status) == (Status.ok, Status.warn)
     assert "91 days old" in old.found
     assert "--upgrade-package yt-dlp" in old.fix
-    assert ytdlp(released - timedelta(days=1)).found.endswith("0 days old"), "a clock that is behind"
+    assert ytdlp(released - timedelta(days=1)).found.endswith("0 days old"), "with a clock that is slow"
 
 
-def test_what_is_installed_here():
+def test_installed_tools_pass():
     assert ytdlp_ejs().status is Status.ok
     assert js_runtime().status is Status.ok
     assert ffmpeg().status is Status.ok
 
 
-def test_places(tmp_path):
-    assert cache(tmp_path / "not" / "yet").found.endswith("(made when needed)")
+def test_cache_and_disk(tmp_path):
+    assert cache(tmp_path / "not" / "yet").found.endswith("(created when needed)")
     (tmp_path / "file").write_text("")
     refused = cache(tmp_path / "file")
-    assert (refused.status, refused.fix) == (Status.warn, "name another in SCA_CACHE_DIR")
+    assert (refused.status, refused.fix) == (Status.warn, "set SCA_CACHE_DIR to another folder")
     assert "GiB free" in disk(tmp_path).found
     assert isinstance(disk(tmp_path), Check)
 
