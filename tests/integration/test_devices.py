@@ -1,4 +1,4 @@
-"""Microphone and loudspeaker for real: a PulseAudio daemon with a virtual pair, the installed `sca`, and signals compared."""
+"""Microphone and loudspeaker: `sca` on a PulseAudio daemon with virtual devices, compared by their signals."""
 
 import codecs
 import json
@@ -47,7 +47,7 @@ def sca(pulse: Pulse | None, *arguments: str, env: dict[str, str] | None = None)
 
 @contextmanager
 def talking(pulse: Pulse, folder: Path, *arguments: str):
-    """A session that is ready; it is stopped when the block ends."""
+    """Run a session that is ready at the start of the block, and stop it at the end."""
     log = folder / "log.txt"
     command = [*SCA, "live", "--mic", "--timing", str(folder / "t.json"), "--record", str(folder / "rec"), "--json"]
     # The machine may be busy with other tests; a deeper buffer keeps the sound whole.
@@ -72,7 +72,7 @@ def wait_for(log: Path, text: str, session: subprocess.Popen, timeout_s: float =
         time.sleep(0.05)
 
 
-def test_devices_are_listed(pulse):
+def test_lists_devices(pulse):
     found = json.loads(sca(pulse, "devices", "--json").stdout)
     assert {(d["name"], d["direction"]) for d in found if d["default"]} == {
         ("VirtualMic", "input"),
@@ -85,18 +85,18 @@ def test_devices_are_listed(pulse):
     assert "48000 Hz" in shown
 
 
-def converse(pulse: Pulse, folder: Path, speech: np.ndarray, *asked: str) -> dict[str, float]:
-    """Say something, hear the answer: how well capture and answer fit what was said, what was lost, the median mouth to ear in ms.
+def converse(pulse: Pulse, folder: Path, speech: np.ndarray, *required: str) -> dict[str, float]:
+    """Play speech and record the answer; return how far capture and answer differ from it, the losses and the median latency.
 
-    A machine that stops for a moment, as busy virtual ones do, tears the virtual devices' sound, or makes an answer late; then once
-    more. All that is asked has to be good in one conversation.
+    A virtual machine that stalls for a moment breaks the sound of the virtual devices or delays an answer; then the conversation is
+    repeated. All the requested measures have to be good in one conversation.
     """
     wav = write_wav(folder / "speech.wav", speech, 48_000)
     expected = resample(speech, 48_000, 24_000)
     for _ in range(ATTEMPTS):
         with pulse.listening() as listener, talking(pulse, folder, "--echo", "none") as (session, log):
             pulse.speak(wav)
-            wait_for(log, "said", session)
+            wait_for(log, "complete", session)
             listener.hear(2)  # what is in the buffers
             answer = fit(expected, listener.samples)
         assert session.returncode == 130
@@ -108,12 +108,12 @@ def converse(pulse: Pulse, folder: Path, speech: np.ndarray, *asked: str) -> dic
             "lost": document["devices"]["input"]["dropped"],
             "late_ms": document["latency_ms"]["p50"],
         }
-        if all(found[name] <= ALLOWED[name] for name in asked):
+        if all(found[name] <= ALLOWED[name] for name in required):
             break
     return found
 
 
-def test_the_parrot_is_heard_saying_back_what_was_said_to_it(pulse, speech, tmp_path, capsys):
+def test_parrot_repeats_what_it_hears(pulse, speech, tmp_path, capsys):
     found = converse(pulse, tmp_path, speech, *ALLOWED)
     with capsys.disabled():
         print(
@@ -122,7 +122,7 @@ def test_the_parrot_is_heard_saying_back_what_was_said_to_it(pulse, speech, tmp_
     assert {name: found[name] for name, most in ALLOWED.items() if found[name] > most} == {}
 
 
-def test_a_device_that_has_44100_hz_and_stereo_only(speech, tmp_path):
+def test_device_with_44100_hz_and_stereo_only(speech, tmp_path):
     with pulse_server(tmp_path, rate=44_100, channels=2) as server:
         (mic,) = [d for d in json.loads(sca(server, "devices", "--json").stdout) if d["name"] == "VirtualMic"]
         assert (mic["rate_hz"], mic["channels"]) == (44_100, 2)
@@ -131,7 +131,7 @@ def test_a_device_that_has_44100_hz_and_stereo_only(speech, tmp_path):
     assert found["unsaid"] <= ALLOWED["unsaid"]
 
 
-def test_the_session_outlives_its_sound_server(tmp_path, speech):
+def test_session_survives_a_restart_of_the_sound_server(tmp_path, speech):
     wav = write_wav(tmp_path / "speech.wav", speech, 48_000)
     with pulse_server(tmp_path) as server, talking(server, tmp_path, "--echo", "none") as (session, log):
         server.stop()
@@ -140,21 +140,21 @@ def test_the_session_outlives_its_sound_server(tmp_path, speech):
         wait_for(log, "input device VirtualMic is connected again", session)
         wait_for(log, "output device VirtualSpeaker is connected again", session)
         server.speak(wav)
-        wait_for(log, "said", session)
+        wait_for(log, "complete", session)
     document = json.loads((tmp_path / "t.json").read_text())
     assert document["devices"]["input"]["reopened"] >= 1
     assert document["devices"]["output"]["reopened"] >= 1
     assert document["turns"]
 
 
-def test_a_loudspeaker_beside_the_microphone_does_not_make_it_answer_itself(speech, tmp_path):
+def test_echo_gate_prevents_answers_to_its_own_voice(speech, tmp_path):
     wav = write_wav(tmp_path / "speech.wav", speech, 48_000)
     with pulse_server(tmp_path) as server:
         server.pactl("load-module", "module-loopback", "source=vspk.monitor", "sink=vmic_in", "latency_msec=60")
         for _ in range(ATTEMPTS):  # see converse
             with server.listening() as listener, talking(server, tmp_path, "--echo", "gate") as (session, log):
                 server.speak(wav)
-                wait_for(log, "said", session)
+                wait_for(log, "complete", session)
                 listener.hear(4)
             document = json.loads((tmp_path / "t.json").read_text())
             if document["interruptions"] == 0 and len(document["turns"]) == 1:
@@ -163,7 +163,7 @@ def test_a_loudspeaker_beside_the_microphone_does_not_make_it_answer_itself(spee
     assert len(document["turns"]) == 1
 
 
-def test_the_screen_is_drawn_and_q_ends_it(pulse, tmp_path):
+def test_screen_is_drawn_and_q_ends_the_session(pulse, tmp_path):
     primary, secondary = pty.openpty()
     before = termios.tcgetattr(secondary)
     command = [*SCA, "live", "--mic", "--echo", "none", "--timing", str(tmp_path / "t.json")]
@@ -194,7 +194,7 @@ def test_the_screen_is_drawn_and_q_ends_it(pulse, tmp_path):
     assert json.loads((tmp_path / "t.json").read_text())["interruptions"] == 1
 
 
-def test_without_a_sound_server_the_error_says_so(tmp_path):
+def test_error_without_a_sound_server(tmp_path):
     env = os.environ | {
         "PULSE_SERVER": f"unix:{tmp_path}/nobody",
         "XDG_RUNTIME_DIR": str(tmp_path),
@@ -208,14 +208,14 @@ def test_without_a_sound_server_the_error_says_so(tmp_path):
         )
 
 
-def test_a_device_that_does_not_exist_is_named_beside_those_that_do(pulse):
+def test_unknown_device_is_named_with_the_existing_ones(pulse):
     result = sca(pulse, "live", "--mic", "--input-device", "studio")
     assert result.returncode == 2
     assert "studio" in result.stderr
     assert "VirtualMic" in result.stderr
 
 
-def test_options_that_do_not_go_together(pulse):
+def test_rejects_contradicting_options(pulse):
     assert sca(pulse, "live", "--mic", "--file", "a.wav").returncode == 2
     assert sca(pulse, "live", "--mic", "--echo", "loud").returncode == 2
     assert sca(pulse, "live", "--input-device", "0").returncode == 2
