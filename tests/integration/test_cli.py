@@ -81,7 +81,8 @@ def test_importing_sca_loads_only_its_version():
 
 def test_public_names():
     assert sorted(sca.__all__) == [
-        "Grid", "ScaError", "Settings", "TextTokenizer", "__version__", "easy_load", "load", "load_settings", "load_tokenizer",
+        "Engine", "Grid", "LiveSession", "ScaError", "Settings", "TextTokenizer", "__version__", "easy_load", "load",
+        "load_engine", "load_settings", "load_tokenizer", "run_engine",
     ]  # fmt: skip
     assert dir(sca) == sorted(sca.__all__)
     assert set(sca._HOME) | {"__version__"} == set(sca.__all__)

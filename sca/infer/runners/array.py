@@ -16,6 +16,7 @@ from sca.infer.frames import AudioOutput
 from sca.infer.interfaces import AudioBlock, AudioSource, BaseListener, SessionListener
 from sca.infer.runners.offline_io import TrackSink, paced_blocks
 from sca.infer.session.loop import LiveSession
+from sca.infer.session.pacing import spoken_length
 from sca.infer.session.report import Turn, TurnTimes
 from sca.infer.session.stats import SessionStats
 from sca.infer.session.track_writer import PcmBuffer, TrackWriter
@@ -31,11 +32,16 @@ class ArraySource(AudioSource):
         samples: Float32 `(n,)` at 16 kHz in [-1, 1].
         clock: The session clock, which sets the pace.
         grid: The grid of the session.
+
+    Raises:
+        ValueError: `samples` has another dtype or shape.
     """
 
     can_wait = True
 
     def __init__(self, samples: NDArray[np.float32], clock: Clock, grid: Grid | None = None) -> None:
+        if samples.dtype != np.float32 or samples.ndim != 1:
+            raise ValueError(f"expected float32 (n,), got {samples.dtype} {samples.shape}")
         self._samples = samples
         self._clock = clock
         self._chunk_samples = (Grid() if grid is None else grid).heard_samples
@@ -145,4 +151,4 @@ async def _run(
         listeners=[turns, text, *listeners],
     )
     stats = await session.run()
-    return EngineRun(sink.samples, tuple(turns.turns), "".join(text.pieces), stats)
+    return EngineRun(sink.samples, tuple(turns.until(spoken_length(stats.heard_samples))), "".join(text.pieces), stats)

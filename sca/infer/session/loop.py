@@ -68,14 +68,16 @@ class LiveSession:
         samples = np.zeros(32_000, np.float32)  # 2 s at 16 kHz
 
 
-        async def main() -> sca.infer.session.stats.SessionStats:
+        async def main() -> np.ndarray:
             clock = LoopClock()
             source, sink = ArraySource(samples, clock), ArraySink(clock)
             session = sca.LiveSession(engine, source, sink, clock=clock, worker=InlineWorker())
-            return await session.run()
+            stats = await session.run()
+            assert stats.stepped == 7  # chunks of 0.32 s
+            return sink.samples
 
 
-        assert simulate(main).stepped == 7
+        assert simulate(main).shape == (48_000,)  # 2 s at 24 kHz
         ```
     """
 

@@ -6,7 +6,7 @@ The report contains no time of day, so the reports of two runs can be compared.
 import json
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -80,6 +80,10 @@ class TurnTimes(BaseListener):
             self.turns[-1].interrupted = frame.by
         self.turns[-1].over = isinstance(frame, Interrupt | TurnEnd)
 
+    def until(self, end: int) -> list[Turn]:
+        """Return the latest turns without the audio from sample `end` on."""
+        return [replace(turn, end=min(turn.end, end)) for turn in self.turns if turn.start < end]
+
 
 class TurnEntry(TypedDict):
     """A `Turn` in JSON; times in samples at 24 kHz and in seconds."""
@@ -107,7 +111,6 @@ class TimingReport(StatsSummary):
 
 def timing_report(info: EngineInfo, config: SessionConfig, stats: SessionStats, turns: TurnTimes) -> TimingReport:
     """Return the report of a session. Audio that would be played after the end of the input is left out of the turns."""
-    end = spoken_length(stats.heard_samples)
     return {
         "engine": info.name,
         "session_id": config.session_id,
@@ -115,20 +118,20 @@ def timing_report(info: EngineInfo, config: SessionConfig, stats: SessionStats, 
         "heard_s": stats.heard_samples / HEARD_HZ,
         **stats.summary(),
         "turns_begun": turns.begun,
-        "turns": [_turn_entry(turn, min(turn.end, end)) for turn in turns.turns if turn.start < end],
+        "turns": [_turn_entry(turn) for turn in turns.until(spoken_length(stats.heard_samples))],
     }
 
 
-def _turn_entry(turn: Turn, end: int) -> TurnEntry:
+def _turn_entry(turn: Turn) -> TurnEntry:
     return {
         "turn_id": turn.turn_id,
         "answers_chunk": turn.answers_chunk,
         "start": turn.start,
-        "end": end,
+        "end": turn.end,
         "interrupted": turn.interrupted,
         "over": turn.over,
         "start_s": turn.start / SPOKEN_HZ,
-        "end_s": end / SPOKEN_HZ,
+        "end_s": turn.end / SPOKEN_HZ,
     }
 
 
