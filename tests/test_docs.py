@@ -1,6 +1,7 @@
 """The documentation is valid: its commands and options exist, its examples run, its links lead to a file or heading."""
 
 import ast
+import importlib
 import json
 import os
 import re
@@ -186,6 +187,33 @@ def test_links_lead_to_a_file_and_a_heading(page):
 def test_every_page_is_in_the_index():
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     missing = [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "index.md" and page.name not in index]
+    assert not missing
+
+
+def exists(dotted):
+    """Whether a dotted name is a module, a name in one, or the value of a setting's section."""
+    parts = dotted.split(".")
+    for n in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:n]))
+        except ImportError:
+            continue
+        for name in parts[n:]:
+            if not hasattr(found, name):
+                return False
+            found = getattr(found, name)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_named_modules_and_files_exist(page):
+    text = page.read_text(encoding="utf-8")
+    groups = {"sca.engines", "sca.corpora", "sca.exporters", "sca.speech"}
+    names = set(re.findall(r"`(sca(?:\.\w+)+)(?:\([^`]*)?`", text)) - groups
+    missing = [name for name in sorted(names) if not name.startswith(("sca.key", "sca.resume")) and not exists(name)]
+    paths = set(re.findall(r"`((?:sca|tests|scripts|config|docs)/[\w/.-]+)`", text))
+    missing += [path for path in sorted(paths) if "NAME" not in path and not (ROOT / path).exists()]
     assert not missing
 
 
