@@ -147,7 +147,8 @@ def items(lines: list[str]) -> Iterator[str]:
 
 def example_text(text: str) -> str:
     """Fence an example as Python, unless the docstring has fenced it."""
-    return text if "```" in text else f"```python\n{text}\n```"
+    language = "pycon" if text.startswith(">>>") else "python"
+    return text if "```" in text else f"```{language}\n{text}\n```"
 
 
 def docstring_text(text: str | None) -> str:

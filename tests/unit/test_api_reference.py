@@ -111,7 +111,7 @@ def test_renders_signatures_and_sections(sample):
     assert "class Clock(rate_hz: int = 10, *, start: object = …)" in text
     assert "**Args**\n\n- `path`: where the clock is, on disk.\n- `*more`: further clocks.\n" in text
     assert "- `ValueError`: the clock stopped." in text
-    assert '```python\n>>> read("clock")\n```' in text
+    assert '```pycon\n>>> read("clock")\n```' in text
     assert "- `rate_hz`: ticks per second." in text
     assert "### VERSION\n\n`'1'`" in text
 
