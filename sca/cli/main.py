@@ -110,8 +110,8 @@ app = typer.Typer(
 )
 # In the order of use: from recordings to data, from data to checks, then the live part, then the tool itself.
 app.command("demo")(demo)
-app.command("search")(search)
-app.command("download")(download)
+app.command("search", cls=SettingsCommand)(search)
+app.command("download", cls=SettingsCommand)(download)
 app.command("transcode")(transcode)
 app.command("transcribe")(transcribe)
 app.command("convert", cls=SettingsCommand)(convert)

@@ -481,7 +481,7 @@ def test_invalid_input(run, stdin, code, message):
     ("arguments", "code", "message"),
     [
         (("nothing.json",), 5, "is not a file, a URL or a video id"),
-        (("okVideo0001", "--rate-limit", "fast"), 2, "--rate-limit should be bytes per second"),
+        (("okVideo0001", "--rate-limit", "fast"), 2, "--rate-limit should be a number of bytes"),
         (("okVideo0001", "--cookies", "nowhere.txt"), 5, "nowhere.txt does not exist"),
         (("okVideo0001", "--cookies-from-browser", "mosaic"), 2, "unknown browser 'mosaic'"),
     ],

@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from sca.cli.shared.options import parse_size
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.dataset import load
 from sca.data.duplex.storage.tracks import stored_tracks
@@ -398,13 +397,6 @@ def test_command_reports_a_full_disk_and_then_succeeds(data, tmp_path):
     document = json.loads(done.stdout)
     assert document["items"] == 8
     assert document["format"] == "moshi"
-
-
-def test_parses_sizes():
-    assert [parse_size(s, "--shard-size") for s in ("200MB", "1.5GiB", "10k", "7")] == [200_000_000, 3 << 29, 10_000, 7]
-    for wrong in ("", "0", "-5MB", "big", "1TB", "0.1"):
-        with pytest.raises(UsageError, match="--shard-size"):
-            parse_size(wrong, "--shard-size")
 
 
 def timed(record):

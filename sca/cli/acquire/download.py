@@ -1,90 +1,116 @@
 """`sca download`: download videos, check each, and record the outcome."""
 
-import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.acquire.options import Cookies, CookiesFromBrowser, Proxy, Retries, RetrySleep, YtdlpOpt, site_from
+from sca.cli.acquire.options import SiteOptions
 from sca.cli.shared.console import emit_json, out, stderr
-from sca.cli.shared.options import ConfigFile, Json, Quiet, SetValues, settings_from
+from sca.cli.shared.options import Json, Quiet, count_option, parse_size, seconds_option
 from sca.cli.shared.retry import RetryFailed
-from sca.errors import PartialFailure, UsageError
+from sca.cli.shared.settings_options import settings_options
+from sca.errors import PartialFailure
 from sca.textutil import counted
 
 if TYPE_CHECKING:
+    from sca.config import Settings
     from sca.data.acquire.download import DownloadDetails
     from sca.data.runs.summary import RunSummary
 
 __all__ = ["download"]
 
-_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+
+@dataclass(frozen=True)
+class Selection:
+    """Options that select the videos."""
+
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Shuffle the videos before --download-count.")] = False
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the shuffle; the same seed gives the same order.")] = 0
+    download_count: Annotated[
+        int | None,
+        count_option("--download-count", least=1, help="Download only the first N.", show_default=False),
+    ] = None
 
 
+@dataclass(frozen=True)
+class Media:
+    """Options of what is downloaded of a video."""
+
+    only_audio: Annotated[
+        bool, typer.Option("--only-audio", help="Download the best audio alone, in its own container (webm or m4a).")
+    ] = False
+    format: Annotated[
+        str | None, typer.Option("--format", metavar="SPEC", help="Format specification of yt-dlp.", show_default=False)
+    ] = None
+    subtitles: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LANGS", help="Languages of subtitles to download as well, such as en,de.", show_default=False
+        ),
+    ] = None
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of subtitles."""
+        return tuple(name.strip() for name in (self.subtitles or "").split(",") if name.strip())
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Options that limit the load on the site."""
+
+    jobs: Annotated[int, count_option("--jobs", "-j", least=1, most=8, help="Number of parallel downloads.")] = 2
+    rate_limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE",
+            help="Total download rate in bytes per second, such as 500K or 2M; K is 1024 bytes.",
+            show_default=False,
+        ),
+    ] = None
+    sleep_interval: Annotated[
+        float,
+        seconds_option(
+            "--sleep-interval", help="Minimum time between the starts of two videos; at most 250 start per hour."
+        ),
+    ] = 5.0
+
+    @property
+    def bytes_per_second(self) -> int | None:
+        """The rate limit of one job."""
+        if self.rate_limit is None:
+            return None
+        return max(parse_size(self.rate_limit, "--rate-limit", kilo=1024) // self.jobs, 1)
+
+
+@settings_options()
 def download(
     sources: Annotated[
         list[str],
         typer.Argument(metavar="FILE|-|URL...", help="Results of sca search, - for stdin, URLs or video ids."),
     ],
     output_path: Annotated[
-        Path, typer.Option("--output-path", "-o", metavar="DIR", help="The folder to download to.")
+        Path, typer.Option("--output-path", "-o", metavar="DIR", help="Folder to download to.")
     ] = Path("dataset/video_downloads"),
-    shuffle: Annotated[bool, typer.Option("--shuffle", help="Shuffle the videos before --download-count.")] = False,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Seed of the shuffle; the same seed gives the same order.")
-    ] = 0,
-    download_count: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Download only the first N.", show_default=False)
-    ] = None,
-    only_audio: Annotated[
-        bool, typer.Option("--only-audio", help="Download the best sound alone, in its own container (webm or m4a).")
-    ] = False,
-    format: Annotated[  # noqa: A002
-        str | None, typer.Option(metavar="SPEC", help="Format specification of yt-dlp.", show_default=False)
-    ] = None,
-    subtitles: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LANGS", help="Languages of subtitles to download as well, such as en,de.", show_default=False
-        ),
-    ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=8, metavar="N", help="Downloads at a time.")] = 2,
+    *,
+    selection: Selection,
+    media: Media,
     archive: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="List of downloaded videos; archive.txt in the folder if not given.",
-            show_default=False,
+            metavar="FILE", help="List of downloaded videos. Not set: archive.txt in the folder.", show_default=False
         ),
     ] = None,
-    rate_limit: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RATE",
-            help="Total download rate limit in bytes per second, such as 500K or 2M.",
-            show_default=False,
-        ),
-    ] = None,
-    sleep_interval: Annotated[
-        float,
-        typer.Option(
-            min=0, metavar="S", help="Minimum seconds between the starts of two videos; at most 250 start per hour."
-        ),
-    ] = 5.0,
-    cookies: Cookies = None,
-    cookies_from_browser: CookiesFromBrowser = None,
-    proxy: Proxy = None,
-    retries: Retries = 5,
-    retry_sleep: RetrySleep = 1.0,
-    ytdlp_opt: YtdlpOpt = None,
+    limits: Limits,
+    site: SiteOptions,
     retry_failed: RetryFailed = True,
-    config: ConfigFile = None,
-    set_values: SetValues = None,
+    settings: "Settings",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Download videos, or their sound alone.
+    """Download videos, or their audio alone.
 
     A file is kept if it decodes to its expected length. ledger.jsonl lists every video and what became of it; a second run
     downloads only what is missing.
@@ -94,28 +120,20 @@ def download(
     from sca.data.acquire.downloader import DownloadOptions
     from sca.data.acquire.targets import choose, read_targets
 
-    limit = None if rate_limit is None else max(_bytes_per_second(rate_limit) // jobs, 1)
-    languages = tuple(name.strip() for name in (subtitles or "").split(",") if name.strip())
-    settings = settings_from(config, set_values)
-    site = site_from(
-        settings,
-        cookies=cookies,
-        cookies_from_browser=cookies_from_browser,
-        proxy=proxy,
-        retries=retries,
-        retry_sleep=retry_sleep,
-        ytdlp_opt=ytdlp_opt,
+    options = DownloadOptions(
+        output_path.absolute(), media.only_audio, media.format, limits.bytes_per_second, media.languages
     )
-    options = DownloadOptions(output_path.absolute(), only_audio, format, limit, languages)
-    targets = choose(read_targets(sources), shuffle=shuffle, seed=seed, count=download_count)
+    targets = choose(
+        read_targets(sources), shuffle=selection.shuffle, seed=selection.seed, count=selection.download_count
+    )
     with download_progress(quiet=quiet) as listener:
         summary = run(
             targets,
             options,
-            site,
+            site.site(settings),
             archive=archive,
-            jobs=jobs,
-            sleep_interval_s=sleep_interval,
+            jobs=limits.jobs,
+            sleep_interval_s=limits.sleep_interval,
             retry_failed=retry_failed,
             listener=listener,
         )
@@ -131,17 +149,7 @@ def download(
         )
 
 
-def _bytes_per_second(text: str) -> int:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)i?B?(?:/s)?", text.strip(), re.IGNORECASE)
-    rate = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
-    if rate <= 0:
-        raise UsageError(f"--rate-limit should be bytes per second, got {text!r}", hint="such as 500K or 2M")
-    return rate
-
-
 def _document(summary: "RunSummary[DownloadDetails]", folder: Path) -> dict[str, object]:
-    from dataclasses import asdict
-
     items = [asdict(entry) for entry in summary.details.entries]
     return {
         "output": str(folder),

@@ -1,6 +1,7 @@
 """`sca search`: search YouTube and write the results for `sca download`."""
 
 import sys
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -8,15 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.acquire.options import Cookies, CookiesFromBrowser, Proxy, Retries, RetrySleep, YtdlpOpt, site_from
+from sca.cli.acquire.options import SiteOptions
 from sca.cli.shared.console import emit_json, out, stderr
-from sca.cli.shared.options import ConfigFile, Quiet, SetValues, settings_from
+from sca.cli.shared.options import Quiet, count_option, seconds_option
+from sca.cli.shared.settings_options import settings_options
 from sca.errors import check_target
 from sca.textutil import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sca.config import Settings
     from sca.data.acquire.search import Query, SearchOutcome
     from sca.schemas import SearchResult
 
@@ -47,40 +50,31 @@ class License(StrEnum):
     creative_commons = "creative-commons"
 
 
-def search(
-    words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="What to search for.")],
-    output_format: Annotated[
-        OutputFormat, typer.Option(help="text: one line per video, or a table on a terminal. json: one document.")
-    ] = OutputFormat.text,
-    max_results: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Stop after this many.")] = 50,
+@dataclass(frozen=True)
+class Filters:
+    """Options that filter the results."""
+
     min_length: Annotated[
-        float | None, typer.Option(min=0, metavar="S", help="Minimum length in seconds.", show_default=False)
-    ] = None,
+        float | None, seconds_option("--min-length", help="Minimum length in seconds.", show_default=False)
+    ] = None
     max_length: Annotated[
-        float | None, typer.Option(min=0, metavar="S", help="Maximum length in seconds.", show_default=False)
-    ] = None,
-    save_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write the JSON document to this file as well.", show_default=False),
-    ] = None,
-    sort: Annotated[
-        Sort, typer.Option(help="Order of the results; date fetches the metadata of each video.")
-    ] = Sort.relevance,
-    exclude_live: Annotated[bool, typer.Option("--exclude-live", help="Exclude live and upcoming streams.")] = False,
-    license: Annotated[  # noqa: A002
-        License, typer.Option(help="Licence filter; anything but any fetches the metadata of each video.")
-    ] = License.any,
+        float | None, seconds_option("--max-length", help="Maximum length in seconds.", show_default=False)
+    ] = None
+    exclude_live: Annotated[bool, typer.Option("--exclude-live", help="Exclude live and upcoming streams.")] = False
+    license: Annotated[
+        License, typer.Option("--license", help="Licence filter; anything but any fetches the metadata of each video.")
+    ] = License.any
     channel: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this channel: name, @handle or id.", show_default=False)
-    ] = None,
+    ] = None
     language: Annotated[
         str | None,
         typer.Option(
             metavar="CODE",
-            help="Only sound in this language, such as en; fetches the metadata of each video.",
+            help="Only audio in this language, such as en; fetches the metadata of each video.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     since: Annotated[
         datetime | None,
         typer.Option(
@@ -89,7 +83,7 @@ def search(
             help="First upload date; fetches the metadata of each video.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     until: Annotated[
         datetime | None,
         typer.Option(
@@ -98,21 +92,33 @@ def search(
             help="Last upload date; fetches the metadata of each video.",
             show_default=False,
         ),
+    ] = None
+
+
+@settings_options()
+def search(
+    words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="What to search for.")],
+    *,
+    output_format: Annotated[
+        OutputFormat, typer.Option(help="text: one line per video, or a table on a terminal. json: one document.")
+    ] = OutputFormat.text,
+    max_results: Annotated[int, count_option("--max-results", least=1, most=1000, help="Stop after this many.")] = 50,
+    save_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the JSON document to this file as well.", show_default=False),
     ] = None,
+    sort: Annotated[
+        Sort, typer.Option(help="Order of the results; date fetches the metadata of each video.")
+    ] = Sort.relevance,
+    filters: Filters,
     enrich: Annotated[
         bool, typer.Option("--enrich", help="Fetch the upload date, licence and language of each video.")
     ] = False,
     sleep_interval: Annotated[
-        float, typer.Option(min=0, metavar="S", help="Minimum seconds between two requests for metadata.")
+        float, seconds_option("--sleep-interval", help="Minimum time between two requests for metadata.")
     ] = 1.0,
-    cookies: Cookies = None,
-    cookies_from_browser: CookiesFromBrowser = None,
-    proxy: Proxy = None,
-    retries: Retries = 5,
-    retry_sleep: RetrySleep = 1.0,
-    ytdlp_opt: YtdlpOpt = None,
-    config: ConfigFile = None,
-    set_values: SetValues = None,
+    site: SiteOptions,
+    settings: "Settings",
     quiet: Quiet = False,
 ) -> None:
     """Search YouTube, and print the videos that pass the filters.
@@ -126,33 +132,23 @@ def search(
     query = Query(
         words=" ".join(words),
         max_results=max_results,
-        min_length_s=min_length,
-        max_length_s=max_length,
+        min_length_s=filters.min_length,
+        max_length_s=filters.max_length,
         sort=sort.value,
-        exclude_live=exclude_live,
-        license=license.value,
-        channel=channel,
-        language=language,
-        since=since.date() if since else None,
-        until=until.date() if until else None,
+        exclude_live=filters.exclude_live,
+        license=filters.license.value,
+        channel=filters.channel,
+        language=filters.language,
+        since=filters.since.date() if filters.since else None,
+        until=filters.until.date() if filters.until else None,
         enrich=enrich,
     )
     if save_file is not None:
         check_target(save_file)
-    settings = settings_from(config, set_values)
-    site = site_from(
-        settings,
-        cookies=cookies,
-        cookies_from_browser=cookies_from_browser,
-        proxy=proxy,
-        retries=retries,
-        retry_sleep=retry_sleep,
-        ytdlp_opt=ytdlp_opt,
-    )
     cache = settings.paths.resolved_cache_dir / "videos"
     limiter = RateLimiter(Schedule(sleep_interval))
     with _Progress(quiet=quiet) as progress:
-        outcome = run(query, site, cache=cache, rate_limiter=limiter, on_progress=progress.show)
+        outcome = run(query, site.site(settings), cache=cache, rate_limiter=limiter, on_progress=progress.show)
     _write(outcome, query, output_format, save_file, quiet=quiet)
 
 

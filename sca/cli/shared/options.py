@@ -75,7 +75,7 @@ Backend = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress; errors are still shown.")]
 
 
-def seconds_option(*names: str, help: str, least: float = 0.0, show_default: bool = True) -> Any:  # noqa: A002
+def seconds_option(*names: str, help: str, least: float = 0, show_default: bool = True) -> Any:  # noqa: A002
     """Create an option for a duration in seconds, from `least` to one day; NaN and infinity are refused."""
     return typer.Option(
         *names,
@@ -112,7 +112,7 @@ def parse_size(text: str, option: str, *, kilo: int = 1000) -> int:
         UsageError: The text is not a size, or the size is below one byte or above 1 TiB.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(I?)B?(?:/S)?", text.strip().upper())
-    if found and not (found[3] and not found[2]):
+    if found:
         size = float(found[1]) * (1024 if found[3] else kilo) ** _POWERS[found[2]]
         if 1 <= size <= _MAX_BYTES:
             return int(size)
@@ -120,10 +120,3 @@ def parse_size(text: str, option: str, *, kilo: int = 1000) -> int:
         f"{option} should be a number of bytes up to 1 TiB, got {text!r}",
         hint=f"such as 500K, 200MB or 1GiB; K is {kilo} bytes and Ki is 1024",
     )
-
-
-def settings_from(config_file: Path | None, set_values: list[str] | None = None) -> Any:
-    """Load the settings of a command that declares --config and --set itself."""
-    from sca.config import load_settings, parse_set
-
-    return load_settings(config_file, parse_set(set_values or []))
