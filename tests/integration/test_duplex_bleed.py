@@ -1,4 +1,4 @@
-"""One speaker's voice in the other's track: measured, kept, silenced or refused. Real speech is never touched."""
+"""Cross-talk is measured, kept, silenced or rejected, and the speakers' own speech is never changed."""
 
 import shutil
 
@@ -14,6 +14,7 @@ from sca.data.duplex.storage.records import speech_of
 from sca.data.duplex.storage.tracks import stored_tracks
 from sca.data.duplex.verify.dataset import verify
 from sca.errors import InputError
+from sca.units import seconds_to_samples
 from tests.helpers import corpus
 from tests.integration.test_verify import break_storage
 
@@ -22,7 +23,7 @@ SESSION = "D0001_S0001_0"
 
 
 def with_bleed(folder, level_db=None, delay=80, room=False):
-    """The shipped conversation (which has backchannels and overlap) with the first speaker in the second's track."""
+    """Copy the demo conversation (which has backchannels and overlap), with the first speaker in the second's track."""
     source = corpus.demo(folder)
     first, second = sorted((source / "WAV").iterdir())
     if level_db is not None:
@@ -30,14 +31,14 @@ def with_bleed(folder, level_db=None, delay=80, room=False):
         own, _ = sf.read(second, dtype="float32")
         n = max(len(voice), len(own))
         voice, own = (np.pad(track, (0, n - len(track))) for track in (voice, own))
-        late = np.concatenate([np.zeros(delay, np.float32), voice])[:n]
+        delayed = np.concatenate([np.zeros(delay, np.float32), voice])[:n]
         if room:
             rng = np.random.default_rng(1)
-            answer = np.exp(-np.arange(2400) / 500) * rng.normal(0, 1, 2400)
-            answer[0] = 6.0
-            late = np.convolve(late, (answer / np.linalg.norm(answer)).astype(np.float32))[:n]
+            response = np.exp(-np.arange(2400) / 500) * rng.normal(0, 1, 2400)
+            response[0] = 6.0
+            delayed = np.convolve(delayed, (response / np.linalg.norm(response)).astype(np.float32))[:n]
         second.unlink()
-        sf.write(second.with_suffix(".wav"), own + 10 ** (level_db / 20) * late, RATE, subtype="PCM_16")
+        sf.write(second.with_suffix(".wav"), own + 10 ** (level_db / 20) * delayed, RATE, subtype="PCM_16")
     return source
 
 
@@ -60,14 +61,14 @@ def heard(data):
     return [(read_samples(t.heard, 0, 1 << 30, RATE), t.record) for t in tracks]
 
 
-def test_where_there_is_no_bleed_none_is_found(clean):
+def test_finds_no_bleed_in_clean_tracks(clean):
     data, report = clean
     assert report.bleed.tried_s > 5
     assert (report.bleed.bleed_s, report.bleed.tracks, report.bleed.gated_s) == (0, 0, 0)
     assert verify(data).holds
 
 
-def test_real_recordings_without_bleed_have_none(tmp_path, trial_data):
+def test_finds_no_bleed_in_real_recordings(tmp_path, trial_data):
     report = build_duplex(trial_data / "conversation", tmp_path / "data", corpus.settings()).report
     assert report.bleed.tried_s > 10
     assert report.bleed.bleed_s == 0
@@ -76,11 +77,10 @@ def test_real_recordings_without_bleed_have_none(tmp_path, trial_data):
 @pytest.mark.parametrize(
     ("level_db", "delay", "room"), [(-12, 0, False), (-20, 80, False), (-30, 197, False), (-20, 80, True)], ids=str
 )
-def test_bleed_of_known_delay_and_level_is_measured(tmp_path, level_db, delay, room):
+def test_measures_level_and_delay_of_bleed(tmp_path, level_db, delay, room):
     source = with_bleed(tmp_path / "c", level_db, delay, room)
     report = build_duplex(source, tmp_path / "data", corpus.settings()).report
-    one, other = datasets.load_from_disk(str(tmp_path / "data"))["storage"]["bleed"]
-    (silent,), (found,) = one, other
+    (silent,), (found,) = datasets.load_from_disk(str(tmp_path / "data"))["storage"]["bleed"]
     assert silent["bleed_s"] == 0
     assert found["bleed_s"] > 0.85 * found["tried_s"]
     assert found["level_db"] == pytest.approx(level_db, abs=1.5)
@@ -90,58 +90,60 @@ def test_bleed_of_known_delay_and_level_is_measured(tmp_path, level_db, delay, r
     assert verify(tmp_path / "data").holds
 
 
-def test_the_gate_silences_bleed_and_touches_no_speech(clean, gated, tmp_path):
-    """Where the second speaker speaks, over the first too, and 0.2 s around it, not a sample differs from what was recorded."""
+def test_gate_silences_bleed_and_keeps_speech(clean, gated, tmp_path):
+    """Where the second speaker speaks, also over the first, and 0.2 s around it, all samples are as recorded."""
     data, report = gated
     assert verify(data).holds
     assert report.bleed.gated_s > 0.85 * report.bleed.bleed_s > 0
     build_duplex(with_bleed(tmp_path / "c", -20), tmp_path / "kept", corpus.settings())
     (first, first_record), (second, record) = heard(data)
-    (first_was, _), (second_was, _) = heard(tmp_path / "kept")
-    np.testing.assert_array_equal(first, first_was)
+    (first_before, _), (second_before, _) = heard(tmp_path / "kept")
+    np.testing.assert_array_equal(first, first_before)
     assert not first_record["gated"]
     own = speech_of(record)
     overlapped = [(max(a, c), min(b, d)) for a, b in own for c, d in speech_of(first_record) if a < d and c < b]
     assert overlapped, "the conversation has real overlap"
     for start, end in own:
         around = slice(max(0, start - RATE // 5), end + RATE // 5)
-        np.testing.assert_array_equal(second[around], second_was[around])
+        np.testing.assert_array_equal(second[around], second_before[around])
     touched = np.zeros(len(second), bool)
     for span in record["gated"]:
-        start, end = round(span["start"] * RATE), round(span["end"] * RATE)
+        start, end = (seconds_to_samples(span[name], RATE) for name in ("start", "end"))
         touched[start:end] = True
         assert not second[start + 160 : end - 160].any()
         steps = np.abs(np.diff(second[start - 1 : end + 1].astype(int)))
-        assert steps.max() <= np.abs(np.diff(second_was[start - 1 : end + 1].astype(int))).max() + 100, "no click"
-    np.testing.assert_array_equal(second[~touched], second_was[~touched])
+        assert steps.max() <= np.abs(np.diff(second_before[start - 1 : end + 1].astype(int))).max() + 100, "no click"
+    np.testing.assert_array_equal(second[~touched], second_before[~touched])
     alone = [(c, d) for c, d in speech_of(first_record)]
-    energy = [sum(np.square(t[a:b].astype(float)).sum() for a, b in alone) for t in (second, second_was)]
-    with_own = np.concatenate([second_was[max(a, c) : min(b, d)] for a, b in alone for c, d in own if a < d and c < b])
+    energy = [sum(np.square(t[a:b].astype(float)).sum() for a, b in alone) for t in (second, second_before)]
+    with_own = np.concatenate(
+        [second_before[max(a, c) : min(b, d)] for a, b in alone for c, d in own if a < d and c < b]
+    )
     assert energy[0] - np.square(with_own.astype(float)).sum() < 0.15 * (
         energy[1] - np.square(with_own.astype(float)).sum()
     )
 
 
-def test_the_loader_hears_what_was_silenced(gated):
+def test_loader_returns_the_silenced_track(gated):
     data, _ = gated
     rows = load(data)
     _, (_, record) = heard(data)
-    span = max(record["gated"], key=lambda one: one["end"] - one["start"])
+    span = max(record["gated"], key=lambda span: span["end"] - span["start"])
     index = next(i for i in range(len(rows)) if rows.record(i)["listener"] == record["speaker_id"])
     chunks = rows[index].heard.reshape(-1)
     first = rows.record(index)["start_chunk"] * 5120
-    start, end = (round(span[name] * RATE) - first for name in ("start", "end"))
+    start, end = (seconds_to_samples(span[name], RATE) - first for name in ("start", "end"))
     if 0 <= start < end <= len(chunks):
         assert not chunks[start + 160 : end - 160].any()
 
 
-def test_a_sound_of_his_own_that_nobody_wrote_down_is_not_silenced(tmp_path):
-    """A loud laugh in the second track while the first speaks alone: there is more in it than bleed, so it stays."""
+def test_gate_keeps_sounds_that_are_not_transcribed(tmp_path):
+    """A loud laugh in the second track while only the first speaks is louder than the bleed, so it is kept."""
     source = with_bleed(tmp_path / "c", -30)
     build_duplex(source, tmp_path / "before", corpus.settings(on_bleed="gate"))
     _, (_, record) = heard(tmp_path / "before")
-    span = max(record["gated"], key=lambda one: one["end"] - one["start"])
-    middle = round((span["start"] + span["end"]) / 2 * RATE)
+    span = max(record["gated"], key=lambda span: span["end"] - span["start"])
+    middle = seconds_to_samples((span["start"] + span["end"]) / 2, RATE)
     wav = sorted((source / "WAV").iterdir())[1]
     samples, _ = sf.read(wav, dtype="float32")
     laugh = 0.3 * np.sin(2 * np.pi * 210 * np.arange(RATE // 2) / RATE) * np.hanning(RATE // 2)
@@ -154,16 +156,16 @@ def test_a_sound_of_his_own_that_nobody_wrote_down_is_not_silenced(tmp_path):
     assert np.abs(found[around].astype(int) - recorded).max() <= 1
 
 
-def test_a_session_with_too_much_bleed_is_dropped_with_the_reason(tmp_path):
+def test_drops_a_session_with_too_much_bleed(tmp_path):
     source = with_bleed(tmp_path / "c", -20)
     for n, start in enumerate((1.0, 4.0)):
         noise = np.random.default_rng(n).normal(0, 0.1, 8 * RATE)
         corpus.write_track(source, f"Z0001_S0001_0_Z{n}", [(start, start + 2, "hello there my friend")], noise)
     summary = build_duplex(source, tmp_path / "data", corpus.settings(on_bleed="drop"))
-    ((session, why),) = summary.dropped
+    ((session, reason),) = summary.dropped
     assert session == SESSION
-    assert "is heard in the track of" in why
-    assert "-20 dB, 5.0 ms later" in why
+    assert "is also audible in the track of" in reason
+    assert "-20 dB, 5.0 ms later" in reason
     assert summary.report.sessions.dropped == 1
     assert verify(tmp_path / "data").holds
     with pytest.raises(InputError, match="no session could be used"):
@@ -171,15 +173,15 @@ def test_a_session_with_too_much_bleed_is_dropped_with_the_reason(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "problem"),
     [
         (lambda records: records[1]["bleed"][0].update(bleed_s=3.0), "recorded are 3.00 s"),
         (lambda records: records[1]["gated"].append({"start": 0.5, "end": 1.0}), "not silent from 0.500 s"),
         (lambda records: records[1]["bleed"].clear(), "instead of the other speakers"),
     ],
-    ids=["bleed", "gate", "nobody"],
+    ids=["bleed", "gate", "none"],
 )
-def test_what_is_told_of_bleed_is_measured_again(clean, tmp_path, change, said):
+def test_verify_measures_bleed_again(clean, tmp_path, change, problem):
     shutil.copytree(clean[0], tmp_path / "data")
     break_storage(tmp_path / "data", lambda records, cells: change(records))
-    assert any(said in problem for problem in verify(tmp_path / "data").problems)
+    assert any(problem in found for found in verify(tmp_path / "data").problems)

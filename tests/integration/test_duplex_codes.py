@@ -1,4 +1,4 @@
-"""Codec targets: a tiny random Mimi encodes tracks in pieces as if at once; rows, exports and the proof carry its codes."""
+"""Codec targets: a tiny random Mimi encodes in blocks as in one call; rows, exports and the verifier use its codes."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from sca.cli.main import app
 from sca.data.datasets.arrow import iter_batches
 from sca.data.duplex.audio import codec_targets as codec
-from sca.data.duplex.audio.codec_targets import MimiCodes, codes_column, frames_of
+from sca.data.duplex.audio.codec_targets import MimiEncoder, codes_column, frames_of
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.collate import DuplexCollator
 from sca.data.duplex.load.dataset import load
@@ -59,26 +59,26 @@ def at_once(mimi, samples, n_chunks):
     """The codes of a whole track by the model's own offline path."""
     whole = np.zeros(n_chunks * CHUNK, np.float32)
     whole[: len(samples)] = samples
-    model = MimiCodes(str(mimi), 4)._model
+    model = MimiEncoder(str(mimi), 4)._model
     with torch.no_grad():
         found = model.encode(torch.from_numpy(whole)[None, None], num_quantizers=16).audio_codes[0].numpy()
     return found.reshape(16, n_chunks, 4).transpose(1, 0, 2)
 
 
 @pytest.mark.parametrize("block_frames", [4, 30, 250])
-def test_in_pieces_is_as_at_once(mimi, tmp_path, monkeypatch, block_frames):
-    """Longer than the sliding window of 25 steps by far, and ending within a chunk."""
+def test_encoding_in_blocks_equals_one_call(mimi, tmp_path, monkeypatch, block_frames):
+    """The track is much longer than the sliding window of 25 steps and ends within a chunk."""
     samples = np.random.default_rng(0).normal(scale=0.3, size=40 * CHUNK - 3001).clip(-1, 1).astype(np.float32)
     sf.write(tmp_path / "a.wav", samples, 24_000, subtype="FLOAT")
     monkeypatch.setattr(codec, "_BLOCK_FRAMES", block_frames)
-    made = MimiCodes(str(mimi), 4).encode(tmp_path / "a.wav", 40)
+    made = MimiEncoder(str(mimi), 4).encode(tmp_path / "a.wav", 40)
     assert (made.shape, made.dtype) == ((40, 16, 4), np.int16)
     np.testing.assert_array_equal(made, at_once(mimi, samples, 40))
     assert len(np.unique(made)) > 500
 
 
 def test_memory_does_not_grow_with_a_track(mimi):
-    model, keys, padding, held = MimiCodes(str(mimi), 4)._model, None, None, set()
+    model, keys, padding, held = MimiEncoder(str(mimi), 4)._model, None, None, set()
     for _ in range(6):
         with torch.no_grad():
             made = model.encode(
@@ -89,7 +89,7 @@ def test_memory_does_not_grow_with_a_track(mimi):
             )
         keys, padding = made.encoder_past_key_values, made.padding_cache
         held.add(max(layer.keys.shape[-2] for layer in keys.layers))
-    assert max(held) <= 40  # the steps of one piece, or the window
+    assert max(held) <= 40  # the steps of one block, or the window
 
 
 def test_rows_have_the_codes_of_their_chunks(mimi, root):
@@ -115,7 +115,7 @@ def test_rows_have_the_codes_of_their_chunks(mimi, root):
     assert [codes.tolist() for codes in batch["target_codes"]] == [data[0].codes.tolist(), data[1].codes.tolist()]
 
 
-def test_any_number_of_jobs_gives_the_same_bytes(mimi, root, tmp_path):
+def test_bytes_do_not_depend_on_jobs(mimi, root, tmp_path):
     build_duplex(root.parent / "corpus", tmp_path / "data", settings(mimi), jobs=2)
     assert corpus.tree_bytes(tmp_path / "data") == corpus.tree_bytes(root)
 
@@ -132,7 +132,7 @@ def test_exports_carry_the_codes(root, tmp_path):
             np.testing.assert_array_equal(np.load(io.BytesIO(tar.extractfile(name).read())), row.codes)
 
 
-def test_who_is_only_heard_has_none(mimi, tmp_path):
+def test_input_only_track_has_no_codes(mimi, tmp_path):
     sound = np.stack([corpus.tone(6.0, 24_000)] * 2, 1)
     sf.write(tmp_path / "a.wav", sound, 24_000)
     (tmp_path / "a.json").write_text(json.dumps({"alignments": [["hello", [1.0, 1.5], "SPEAKER_MAIN"]]}))
@@ -142,7 +142,7 @@ def test_who_is_only_heard_has_none(mimi, tmp_path):
     assert with_codes == {"a.left": True, "a.right": False}
 
 
-def test_without_the_setting_there_are_none(tmp_path):
+def test_no_codes_without_the_setting(tmp_path):
     build_duplex(corpus.pair(tmp_path / "corpus"), tmp_path / "data", corpus.settings(window="8-12"))
     assert load(tmp_path / "data")[0].codes is None
     assert not verify(tmp_path / "data").problems
@@ -161,7 +161,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_the_verifier_says_which_codes_are_broken(root, tmp_path, case):
+def test_verify_reports_broken_codes(root, tmp_path, case):
     broken = corpus.copy_of(root, tmp_path / "data")
     change, reason = BROKEN[case]
     file = broken / "storage" / "A0001_S0001_0.arrow"
@@ -174,7 +174,7 @@ def test_the_verifier_says_which_codes_are_broken(root, tmp_path, case):
     assert any(reason in problem for problem in verify(broken).problems)
 
 
-def test_torn_codes_are_named(root, tmp_path):
+def test_verify_reports_torn_codes(root, tmp_path):
     broken = corpus.copy_of(root, tmp_path / "data")
     file = broken / "storage" / "A0001_S0001_0.arrow"
     batches = [
@@ -186,7 +186,7 @@ def test_torn_codes_are_named(root, tmp_path):
     assert any("codec codes of a track are damaged" in problem for problem in verify(broken).problems)
 
 
-def test_a_model_that_is_not_there_is_one_line_and_no_folder(tmp_path):
+def test_missing_model_makes_no_folder(tmp_path):
     source = corpus.pair(tmp_path / "corpus")
     command = ["build-duplex", str(source), "-o", str(tmp_path / "data"), "--codes", "mimi"]
     outcome = CliRunner().invoke(app, [*command, "--codes-model", str(tmp_path / "nothing")])
@@ -194,32 +194,32 @@ def test_a_model_that_is_not_there_is_one_line_and_no_folder(tmp_path):
     assert "nothing cannot be loaded" in outcome.stderr
     assert not (tmp_path / "data").exists()
     with pytest.raises(UpstreamError, match="the codec kyutai/mimi cannot be loaded"):
-        MimiCodes("kyutai/mimi", 4, str(tmp_path / "cache"))
+        MimiEncoder("kyutai/mimi", 4, str(tmp_path / "cache"))
 
 
-def test_another_model_is_refused(tmp_path):
+def test_rejects_another_model(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "encodec"}')
     with pytest.raises(InputError, match="is a encodec model, not a Mimi of 24 kHz"):
-        MimiCodes(str(tmp_path), 4)
+        MimiEncoder(str(tmp_path), 4)
     (tmp_path / "config.json").write_text('{"model_type": "mimi", "num_quantizers": 8}')
     with pytest.raises(InputError, match="has 8 codebooks of 2048, not 16 of 2048"):
-        MimiCodes(str(tmp_path), 4)
+        MimiEncoder(str(tmp_path), 4)
 
 
-def test_without_torch_it_says_what_to_install(mimi, monkeypatch):
+def test_missing_torch_is_reported(mimi, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingToolError, match=r"--codes mimi needs torch") as raised:
-        MimiCodes(str(mimi), 4)
+        MimiEncoder(str(mimi), 4)
     assert raised.value.hint == "install sca[live]"
 
 
 def test_chunks_must_be_whole_frames():
     assert frames_of(Grid()) == 4
-    with pytest.raises(ConfigError, match=r"no whole number of Mimi's frames"):
+    with pytest.raises(ConfigError, match=r"not a whole number of Mimi's frames"):
         frames_of(Grid(frame_hz=Fraction(40, 3), frames_per_chunk=4))
 
 
-def test_another_codec_under_the_same_path_makes_them_anew(tmp_path):
+def test_rebuilds_when_the_codec_changes(tmp_path):
     source, model = corpus.pair(tmp_path / "corpus"), save(tmp_path / "mimi")
     assert build_duplex(source, tmp_path / "data", settings(model)).built == 1
     before = corpus.tree_bytes(tmp_path / "data")

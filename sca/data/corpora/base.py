@@ -22,10 +22,12 @@ __all__ = [
     "TimedWord",
     "Track",
     "Utterance",
+    "WordSource",
     "require_two_tracks",
 ]
 
 IssueLevel = Literal["note", "skipped"]
+WordSource = Literal["given", "interpolated", "whisper", "ctc"]
 
 
 class CorpusFormat(StrEnum):
@@ -85,11 +87,19 @@ WHOLE = Part()
 
 @dataclass(frozen=True, slots=True)
 class TimedWord:
-    """A word with its start and end in samples at 16 kHz from the start of the session."""
+    """A word with its times.
+
+    Attributes:
+        text: The word.
+        start: First sample, at 16 kHz from the start of the session.
+        end: One past the last sample.
+        source: Where the times are from: the corpus, interpolation by letters, or an alignment model.
+    """
 
     text: str
     start: int
     end: int
+    source: WordSource = "given"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Word times for corpora that do not provide them."""
+"""Word times: given by the corpus, interpolated by letters, or found by a model."""

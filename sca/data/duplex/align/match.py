@@ -1,7 +1,7 @@
-"""When each word of an utterance is spoken: given beside the corpus, shared out by letters, or recognised and matched.
+"""Times of the words of an utterance: given by the corpus, interpolated by letters, or taken from recognised words.
 
-Pure: times in samples at 16 kHz, no audio. `source` of a word says where its times are from ("given", "interpolated",
-"whisper", "ctc").
+Pure functions over text and samples at 16 kHz. Every function returns one word per word of the utterance's text, as
+`split_words` splits it.
 """
 
 import unicodedata
@@ -11,78 +11,76 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import groupby, pairwise
 
-from sca.data.corpora.base import TimedWord
+from sca.data.corpora.base import TimedWord, WordSource
 from sca.data.duplex.model.spans import Span
-from sca.data.duplex.model.units import UnitWord
 from sca.data.duplex.rows.text import split_words
 
-__all__ = ["CTC", "GIVEN", "INTERPOLATED", "WHISPER", "GivenWords", "fill_in", "interpolate", "match_heard"]
+__all__ = ["GivenTimes", "fill_in", "interpolate", "match_recognized"]
 
-GIVEN = "given"
-INTERPOLATED = "interpolated"
-WHISPER = "whisper"
-CTC = "ctc"
+_MAX_LOOK_AHEAD = 8
 
 
-def interpolate(text: str, start: int, end: int) -> tuple[UnitWord, ...]:
-    """Share the samples `[start, end)` out among the words of `text` by their letters.
+def interpolate(text: str, start: int, end: int) -> tuple[TimedWord, ...]:
+    """Distribute the samples `[start, end)` over the words of `text` in proportion to their letters.
 
-    The k-th word starts at `start + (end - start) · letters before it / all letters`, so that long words last longer.
+    The k-th word starts at `start + (end - start) · letters before it / all letters`.
     """
-    spans = split_words(text)
-    weights = [_letters(text[a:b]) for a, b in spans]
+    texts = [text[a:b] for a, b in split_words(text)]
+    weights = [_letters(word) for word in texts]
     total = sum(weights)
-    words: list[UnitWord] = []
+    words: list[TimedWord] = []
     before = 0
-    for (a, b), weight in zip(spans, weights, strict=True):
+    for word, weight in zip(texts, weights, strict=True):
         first = start + (end - start) * before // total
         before += weight
-        words.append(UnitWord(text[a:b], a, b, first, start + (end - start) * before // total, INTERPOLATED))
+        words.append(TimedWord(word, first, start + (end - start) * before // total, "interpolated"))
     return tuple(words)
 
 
-def match_heard(text: str, heard: Sequence[TimedWord]) -> list[Span | None]:
-    """For every word of `text` the span of the recognised word that stands for it, or None where there is none.
+def match_recognized(text: str, recognized: Sequence[TimedWord]) -> list[Span | None]:
+    """Return for each word of `text` the span of the matching recognised word, or None.
 
-    The given text is what was said; what was recognised only lends its times. Words are paired in order, by spelling.
+    The text is what was said; recognised words only contribute their times. Words are paired in order, by spelling.
     """
     given = [_spelling(text[a:b]) for a, b in split_words(text)]
-    # A recogniser writes scripts without spaces in pieces of its own; cut the way ours is cut, by their letters.
-    parts = [part for word in heard for part in interpolate(word.text, word.start, word.end)]
-    found: list[Span | None] = [None] * len(given)
+    # A recogniser splits scripts without spaces in its own way; its words are split like ours, in proportion to their letters.
+    parts = [part for word in recognized for part in interpolate(word.text, word.start, word.end)]
+    spans: list[Span | None] = [None] * len(given)
     matcher = SequenceMatcher(None, given, [_spelling(part.text) for part in parts], autojunk=False)
     for block in matcher.get_matching_blocks():
         for i in range(block.size):
             part = parts[block.b + i]
-            found[block.a + i] = (part.start, part.end)
-    return found
+            spans[block.a + i] = (part.start, part.end)
+    return spans
 
 
-def fill_in(text: str, start: int, end: int, found: Sequence[Span | None], source: str) -> tuple[UnitWord, ...]:
-    """The words of `text` inside `[start, end)`: timed where `found` has a span, shared out by letters in between.
+def fill_in(text: str, start: int, end: int, found: Sequence[Span | None], source: WordSource) -> tuple[TimedWord, ...]:
+    """Return the words of `text` inside `[start, end)`: with the found spans, interpolated where no span was found.
 
-    Times outside the utterance are moved to its edge.
+    Args:
+        text: The text of the utterance.
+        start: Its first sample. Found times outside the utterance are moved to its edge.
+        end: One past its last sample.
+        found: A span for each word, or None.
+        source: The source of the found spans.
     """
-    spans = split_words(text)
-    words: list[UnitWord] = []
+    ranges = split_words(text)
+    words: list[TimedWord] = []
     earliest = start
-    for known, run in groupby(range(len(spans)), key=lambda i: found[i] is not None):
-        places = list(run)
+    for known, run in groupby(range(len(ranges)), key=lambda i: found[i] is not None):
+        indices = list(run)
         if known:
-            for i in places:
+            for i in indices:
                 span = found[i]
                 assert span is not None, "grouped by it"
                 first, last = (min(max(at, start), end) for at in span)
-                words.append(UnitWord(text[spans[i][0] : spans[i][1]], *spans[i], first, last, source))
+                words.append(TimedWord(text[ranges[i][0] : ranges[i][1]], first, last, source))
             earliest = words[-1].end
             continue
-        after = found[places[-1] + 1] if places[-1] + 1 < len(spans) else None
+        after = found[indices[-1] + 1] if indices[-1] + 1 < len(ranges) else None
         latest = end if after is None else min(max(after[0], earliest), end)
-        a, b = spans[places[0]][0], spans[places[-1]][1]
-        words += [
-            UnitWord(word.text, word.char_start + a, word.char_end + a, word.start, word.end, INTERPOLATED)
-            for word in interpolate(text[a:b], min(earliest, latest), latest)
-        ]
+        missing = text[ranges[indices[0]][0] : ranges[indices[-1]][1]]
+        words += interpolate(missing, min(earliest, latest), latest)
     return tuple(words)
 
 
@@ -91,49 +89,52 @@ def _letters(word: str) -> int:
 
 
 def _spelling(word: str) -> str:
-    """A word as two sources agree on it: no case, no punctuation."""
+    """Return a word without case and punctuation, for comparison between two sources."""
     folded = unicodedata.normalize("NFC", word).casefold()
     return "".join(c for c in folded if c.isalnum()) or folded
 
 
 @dataclass(slots=True)
-class GivenWords:
-    """One speaker's given word times, handed out utterance by utterance.
+class GivenTimes:
+    """The word times that the corpus gives for one speaker, to be taken utterance by utterance.
 
-    `tolerance` is how far, in samples, a given word may lie outside the utterance it belongs to.
+    Attributes:
+        words: The words, by start.
+        tolerance: How far, in samples, a word may lie outside its utterance.
     """
 
     words: Sequence[TimedWord]
     tolerance: int = 4_000
     _next: int = 0
 
-    def take(self, text: str, start: int, end: int) -> tuple[UnitWord, ...] | None:
-        """The timed words of an utterance `[start, end)`, or None where the given ones do not match its text.
+    def take(self, text: str, start: int, end: int) -> tuple[TimedWord, ...] | None:
+        """Return the timed words of the utterance `[start, end)`, or None if the given words do not match its text.
 
-        Words must be asked for in time order. They match when their spelling (without case and punctuation) is the same
-        and their times do not run backwards.
+        They match if they have the same spelling (without case and punctuation) and their times do not decrease. Utterances must
+        be taken in time order.
         """
-        spans = split_words(text)
-        spelled = [_spelling(text[a:b]) for a, b in spans]
-        earliest = bisect_left(self.words, start - self.tolerance, key=lambda w: w.start)
-        # Normally the next word in line is the one; a skipped line or a repeated word makes us look by time instead.
-        for at in dict.fromkeys((self._next, earliest, *range(earliest, min(earliest + 8, len(self.words))))):
-            found = self.words[at : at + len(spans)]
-            if not self._fits(found, spelled, start, end):
+        texts = [text[a:b] for a, b in split_words(text)]
+        spelled = [_spelling(word) for word in texts]
+        earliest = bisect_left(self.words, start - self.tolerance, key=lambda word: word.start)
+        # Normally the next word is the right one. After a skipped utterance or a repeated word it is searched by time.
+        by_time = range(earliest, min(earliest + _MAX_LOOK_AHEAD, len(self.words)))
+        for at in dict.fromkeys((self._next, earliest, *by_time)):
+            given = self.words[at : at + len(texts)]
+            if not self._fits(given, spelled, start, end):
                 continue
-            self._next = at + len(spans)
+            self._next = at + len(texts)
             return tuple(
-                UnitWord(text[a:b], a, b, max(0, word.start), max(0, word.end), GIVEN)
-                for (a, b), word in zip(spans, found, strict=True)
+                TimedWord(word, max(0, found.start), max(0, found.end))
+                for word, found in zip(texts, given, strict=True)
             )
         return None
 
-    def _fits(self, found: Sequence[TimedWord], spelled: list[str], start: int, end: int) -> bool:
-        if len(found) != len(spelled) or not found:
+    def _fits(self, given: Sequence[TimedWord], spelled: list[str], start: int, end: int) -> bool:
+        if len(given) != len(spelled) or not given:
             return False
-        if found[0].start < start - self.tolerance or found[-1].start > end + self.tolerance:
+        if given[0].start < start - self.tolerance or given[-1].start > end + self.tolerance:
             return False
-        if any(_spelling(word.text) != want for word, want in zip(found, spelled, strict=True)):
+        if any(_spelling(word.text) != wanted for word, wanted in zip(given, spelled, strict=True)):
             return False
-        in_order = all(a.start <= b.start for a, b in pairwise(found))
-        return in_order and all(word.start <= word.end for word in found)
+        in_order = all(a.start <= b.start for a, b in pairwise(given))
+        return in_order and all(word.start <= word.end for word in given)

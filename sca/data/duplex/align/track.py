@@ -1,96 +1,65 @@
-"""Align a track's utterances with a model: each on its own audio, believed only when it passes the gate.
-
-What fails, and why, is counted by name; those words are shared out by letters.
-"""
+"""Alignment of a track: every utterance with its own audio, accepted only if the word times are plausible."""
 
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
 from sca.audio.vad import speech_segments
-from sca.config import DuplexConfig, Settings
-from sca.data.duplex.align.ctc import CtcWords
+from sca.data.corpora.base import TimedWord, WordSource
+from sca.data.duplex.align.base import WordAligner
 from sca.data.duplex.align.match import fill_in, interpolate
-from sca.data.duplex.align.plausibility import gate_failure
-from sca.data.duplex.align.whisper import WhisperWords
+from sca.data.duplex.align.plausibility import implausibility
 from sca.data.duplex.audio.vad_spans import shared_vad
 from sca.data.duplex.model.counters import AlignmentCounters
-from sca.data.duplex.model.spans import Span
-from sca.data.duplex.model.units import UnitWord
 from sca.units import HEARD_HZ
 
-__all__ = ["TrackAligner", "WordFinder", "finder_model", "word_finder"]
+__all__ = ["TrackAligner"]
 
-_LONGEST = 120 * HEARD_HZ
-_DEFAULT_MODEL = {"whisper": "small", "ctc": "facebook/wav2vec2-base-960h"}
-
-
-class WordFinder(Protocol):
-    """A model that finds the words of a known text in a piece of audio."""
-
-    def spans(self, text: str, heard: NDArray[np.float32]) -> list[Span | None] | None:
-        """For each word its samples in `heard`, None where it was not found; None in place of the list when none was."""
-
-
-def finder_model(duplex: DuplexConfig) -> str | None:
-    """The name of the model that finds words; None for interpolation, which has none."""
-    return None if duplex.align == "interpolate" else duplex.align_model or _DEFAULT_MODEL[duplex.align]
-
-
-def word_finder(settings: Settings) -> WordFinder | None:
-    """The model that the settings ask for, loaded once a process; None for interpolation."""
-    duplex = settings.duplex
-    model = finder_model(duplex)
-    if model is None:
-        return None
-    return _load(duplex.align, model, settings.paths.resolved_cache_dir, duplex.align_language)
-
-
-@cache
-def _load(method: str, model: str, cache_dir: Path, language: str | None) -> WordFinder:
-    folder = str(cache_dir / "models")
-    return WhisperWords(model, folder, language) if method == "whisper" else CtcWords(model, folder)
+_MAX_SAMPLES = 120 * HEARD_HZ
+_MIN_SAMPLES = HEARD_HZ // 20  # shorter audio makes no frame in the front ends of the models
+_VAD_FRAME = 512
 
 
 @dataclass(slots=True)
 class TrackAligner:
-    """Times the utterances of one track. heard: its recording at 16 kHz, mono.   source: what its words' `source` says.
+    """Times the utterances of one track; those that fail are interpolated.
 
-    counts: the results, by reason for those that were not aligned.
+    Attributes:
+        aligner: The model.
+        heard: The track at 16 kHz, mono.
+        source: The source of the words that it finds.
+        counters: The utterances by result.
     """
 
-    finder: WordFinder
+    aligner: WordAligner
     heard: Path
-    source: str
-    counts: AlignmentCounters = field(default_factory=AlignmentCounters)
+    source: WordSource
+    counters: AlignmentCounters = field(default_factory=AlignmentCounters)
 
-    def __call__(self, text: str, start: int, end: int) -> tuple[UnitWord, ...]:
-        """The words of an utterance `[start, end)`: aligned, or shared out by letters where that cannot be believed."""
-        self.counts.utterances += 1
-        words, failure = self._align(text, start, end)
-        if failure is None and words is not None:
-            self.counts.aligned += 1
+    def __call__(self, text: str, start: int, end: int) -> tuple[TimedWord, ...]:
+        """Return the words of the utterance `[start, end)`."""
+        self.counters.utterances += 1
+        words, problem = self._align(text, start, end)
+        if problem is None:
+            self.counters.aligned += 1
             return words
-        self.counts.fallbacks[str(failure)] += 1
+        self.counters.fallbacks[problem] += 1
         return interpolate(text, start, end)
 
-    def _align(self, text: str, start: int, end: int) -> tuple[tuple[UnitWord, ...] | None, str | None]:
-        if end - start > _LONGEST:
-            return None, "too_long"
-        heard, _ = soundfile.read(self.heard, start=start, stop=end, dtype="float32")
-        # Shorter than this the models' own front ends have no frame to look at.
-        if len(heard) < HEARD_HZ // 20:
-            return None, "too_short"
-        spans = self.finder.spans(text, heard)
+    def _align(self, text: str, start: int, end: int) -> tuple[tuple[TimedWord, ...], str | None]:
+        """Return the words that the model found, and why they cannot be used."""
+        if end - start > _MAX_SAMPLES:
+            return (), "too_long"
+        audio, _ = soundfile.read(self.heard, start=start, stop=end, dtype="float32")
+        if len(audio) < _MIN_SAMPLES:
+            return (), "too_short"
+        spans = self.aligner.align(text, audio)
         if spans is None:
-            return None, "not_found"
-        moved = [None if span is None else (span[0] + start, span[1] + start) for span in spans]
-        words = fill_in(text, start, end, moved, self.source)
-        probabilities = shared_vad().probabilities(np.pad(heard, (0, -len(heard) % 512)))
+            return (), "not_found"
+        in_track = [None if span is None else (span[0] + start, span[1] + start) for span in spans]
+        words = fill_in(text, start, end, in_track, self.source)
+        probabilities = shared_vad().probabilities(np.pad(audio, (0, -len(audio) % _VAD_FRAME)))
         speech = [(a + start, b + start) for a, b in speech_segments(probabilities, min_speech_samples=1)]
-        return words, gate_failure(words, speech)
+        return words, implausibility(words, speech)

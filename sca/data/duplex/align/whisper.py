@@ -1,26 +1,32 @@
-"""Word times from Whisper (faster-whisper): what it hears in an utterance, word by word."""
+"""Word times from Whisper (faster-whisper): the words that it recognises are matched with the known text."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sca.data.corpora.base import TimedWord
-from sca.data.duplex.align.match import match_heard
+from sca.data.duplex.align.match import match_recognized
 from sca.data.duplex.model.spans import Span
 from sca.errors import UpstreamError
 from sca.textutil import first_line
-from sca.units import HEARD_HZ
+from sca.units import HEARD_HZ, seconds_to_samples
 
-__all__ = ["WhisperWords"]
+__all__ = ["WhisperAligner"]
 
 
-class WhisperWords:
-    """A model; `spans` finds the words of a text in a piece of audio. Raises `UpstreamError` where it cannot be loaded.
+class WhisperAligner:
+    """Aligns with a Whisper model.
 
-    suppressed: token ids it may not say; (-1,) are those of symbols that are not speech.
+    Args:
+        model: A size, a hub id or a folder.
+        cache_dir: The folder for downloaded models.
+        language: The language code; None detects it.
+        suppressed: Token ids to suppress; (-1,) are those of symbols that are not speech.
+
+    Raises:
+        UpstreamError: The model cannot be loaded.
     """
 
     def __init__(
@@ -35,26 +41,22 @@ class WhisperWords:
 
         self._language = language
         self._suppressed = list(suppressed)
+        folder = Path(model).expanduser()
         try:
-            self._model: Any = WhisperModel(
-                str(Path(model).expanduser()) if Path(model).expanduser().is_dir() else model,
-                device="cpu",
-                download_root=cache_dir,
+            self._model = WhisperModel(
+                str(folder) if folder.is_dir() else model, device="cpu", download_root=cache_dir
             )
-        except Exception as error:  # ctranslate2, the hub's client and tokenizers each raise classes of their own
+        except Exception as error:  # ctranslate2, the hub's client and tokenizers raise their own classes
             raise UpstreamError(
                 f"the Whisper model {model} cannot be loaded: {first_line(error)}",
                 hint="give a size (small), a hub id or a folder with --align-model",
             ) from error
 
-    def spans(self, text: str, heard: NDArray[np.float32]) -> list[Span | None] | None:
-        """For each word of `text` its samples in `heard` (16 kHz), None for words that were not recognised.
-
-        None in place of the list when none was.
-        """
-        # No text is carried over or prompted: an utterance stands for itself, so the order of sessions changes nothing.
+    def align(self, text: str, audio: NDArray[np.float32]) -> list[Span | None] | None:
+        """Find the words of a text, see `WordAligner.align`."""
+        # Without a prompt and earlier text, so that the result does not depend on the order of utterances.
         segments, _ = self._model.transcribe(
-            heard,
+            audio,
             language=self._language,
             word_timestamps=True,
             condition_on_previous_text=False,
@@ -62,10 +64,15 @@ class WhisperWords:
             suppress_tokens=self._suppressed,
         )
         words = [
-            TimedWord(word.word.strip(), round(word.start * HEARD_HZ), round(word.end * HEARD_HZ))
+            TimedWord(
+                word.word.strip(),
+                seconds_to_samples(word.start, HEARD_HZ),
+                seconds_to_samples(word.end, HEARD_HZ),
+                "whisper",
+            )
             for segment in segments
             for word in segment.words or ()
             if word.word.strip()
         ]
-        found = match_heard(text, words)
-        return found if any(span is not None for span in found) else None
+        spans = match_recognized(text, words)
+        return spans if any(span is not None for span in spans) else None

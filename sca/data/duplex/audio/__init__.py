@@ -1,1 +1,1 @@
-"""Audio of a conversation: tracks, voice activity, cross-talk, codec targets, speaker embeddings."""
+"""Audio of conversations: encoded tracks, voice activity, cross-talk, codec targets and speaker embeddings."""

@@ -1,14 +1,14 @@
-"""How much of one speaker is heard in another's track: a microphone that picks up both, a loudspeaker in the room.
+"""Cross-talk: how much of one speaker is audible in another's track, for example through a shared room or a loudspeaker.
 
-Looked at only where the one speaks and the other does not, so real overlapped speech is never taken for it. In windows of 0.512 s,
-at 8 kHz and with the highs raised (y[n] = x[n] - 0.95 x[n-1]), with a the one's track and b the other's:
+Only stretches in which one speaker speaks and the other does not are examined, so overlapping speech is never counted. In
+windows of 0.512 s, at 8 kHz with pre-emphasis (y[n] = x[n] - 0.95 x[n-1]), where a is the speaker's own track and b the other:
 
     rho(t)  = sum a[n] b[n+t] / sqrt(sum a[n]^2 · sum b[n+t]^2)          |t| <= 20 ms
     delay   = the t with the largest |rho|
-    level   = 10 log10 (sum b[n+delay]^2 / sum a[n]^2)                   dB, against the one's own track
+    level   = 10 log10 (sum b[n+delay]^2 / sum a[n]^2)                   dB, relative to the own track
 
-A window with |rho| of 0.25 or more is bleed. Voices that have nothing to do with each other stay below 0.2; a room that answers
-more loudly than the voice itself arrives brings rho down to about 0.3.
+A window with |rho| of 0.25 or more has cross-talk. Unrelated voices stay below 0.2; in a room whose reverberation is louder
+than the direct sound, rho is about 0.3.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,34 +26,39 @@ from sca.units import HEARD_HZ
 __all__ = ["bleed_in", "measure", "outside"]
 
 _WINDOW = HEARD_HZ * 512 // 1000
-_REACH = HEARD_HZ // 50  # 20 ms
-_LEAST_RHO = 0.25
-_TRANSFORM = 4608  # at 8 kHz a window and twice the reach are 4416 samples; this divides better
-_LOUDER_DB = 6.0  # a window this much above the others' level has more in it than bleed
-_QUIETEST = 1e-4  # -80 dBFS: nothing can be heard that is fainter
-_MARGIN = HEARD_HZ // 5  # what a speaker's own words are widened by: breath, and times that are a little off
+_MAX_DELAY = HEARD_HZ // 50  # 20 ms
+_MIN_RHO = 0.25
+_FFT_SIZE = 4608  # at 8 kHz a window and twice the delay are 4416 samples; this has smaller factors
+_LOUDER_DB = 6.0  # a window this much above the median level contains more than cross-talk
+_QUIETEST = 1e-4  # -80 dBFS: anything fainter is inaudible
+_MARGIN = HEARD_HZ // 5  # a speaker's own words are widened by this: breath, and inexact times
 _WINDOWS_AT_ONCE = 64
 
 
 def measure(
     of: str, source: Path | IO[bytes], speech: Sequence[Span], heard: Path | IO[bytes], own: Sequence[Span]
 ) -> Bleed:
-    """How much of speaker `of` is in the track `heard`.
+    """Measure how much of one speaker is audible in the track of another.
 
-    source, heard: his own track and the other's, mono at 16 kHz, equally long.   speech, own: where he speaks, and where the other.
+    Args:
+        of: The speaker.
+        source: That speaker's track. Both tracks are mono, at 16 kHz and of equal length.
+        speech: Where that speaker speaks.
+        heard: The track of the other speaker.
+        own: Where the other speaker speaks.
     """
     alone = outside(merge_spans(speech), own)
     windows: list[Span] = []
     found: list[tuple[Span, float, float]] = []
     with soundfile.SoundFile(source) as a, soundfile.SoundFile(heard) as b:
-        for starts in _groups(alone, a.frames):
-            first, last = starts[0] - _REACH, starts[-1] + _WINDOW + _REACH
-            one, other = (_half(_read(file, first, last)) for file in (a, b))
+        for starts in _window_groups(alone, a.frames):
+            first, last = starts[0] - _MAX_DELAY, starts[-1] + _WINDOW + _MAX_DELAY
+            own_track, other_track = (_half_rate(_read(file, first, last)) for file in (a, b))
             tried = [(start, start + _WINDOW) for start in starts]
             windows += tried
-            rho, level, delay = bleed_in(one, other, [(start - first) // 2 for start in starts])
-            every = zip(tried, np.abs(rho), level.tolist(), delay.tolist(), strict=True)
-            found += [(span, db, 2000 * lag / HEARD_HZ) for span, height, db, lag in every if height >= _LEAST_RHO]
+            rho, level, delay = bleed_in(own_track, other_track, [(start - first) // 2 for start in starts])
+            measured = zip(tried, np.abs(rho), level.tolist(), delay.tolist(), strict=True)
+            found += [(span, db, 2000 * lag / HEARD_HZ) for span, height, db, lag in measured if height >= _MIN_RHO]
     samples = sum(end - start for start, end in merge_spans(windows))
     if not found:
         return Bleed(of, samples, (), (), None, None)
@@ -65,7 +70,7 @@ def measure(
 
 
 def outside(spans: Sequence[Span], own: Sequence[Span]) -> list[Span]:
-    """The parts of `spans` that stay 0.2 s away from all of `own`."""
+    """Return the parts of `spans` that are at least 0.2 s away from all of `own`."""
     left: list[Span] = []
     away = merge_spans((start - _MARGIN, end + _MARGIN) for start, end in own)
     at = 0
@@ -85,16 +90,25 @@ def outside(spans: Sequence[Span], own: Sequence[Span]) -> list[Span]:
 
 
 def bleed_in(
-    one: NDArray[np.float32], other: NDArray[np.float32], starts: Sequence[int]
+    own: NDArray[np.float32], other: NDArray[np.float32], starts: Sequence[int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """The largest rho of each window, the level there in dB, and its delay in samples. All at 8 kHz; windows begin at `starts`."""
-    size, reach = _WINDOW // 2, _REACH // 2
+    """Compare windows of two tracks. All lengths and times are samples at 8 kHz.
+
+    Args:
+        own: The track of the speaker, `(n,)`.
+        other: The same stretch of the other track, `(n,)`.
+        starts: Where the windows begin.
+
+    Returns:
+        For each window the rho with the largest magnitude, the level at that delay in dB, and the delay.
+    """
+    size, reach = _WINDOW // 2, _MAX_DELAY // 2
     at = np.asarray(starts)[:, None]
-    a = one[at + np.arange(size)]
+    a = own[at + np.arange(size)]
     b = other[at - reach + np.arange(size + 2 * reach)]
-    # Circular; what wraps around lies behind the part that is looked at.
-    spectrum = np.fft.rfft(b, _TRANSFORM) * np.conj(np.fft.rfft(a, _TRANSFORM))
-    dot = np.fft.irfft(spectrum, _TRANSFORM)[:, : 2 * reach + 1]
+    # The correlation is circular; the part that wraps around lies behind the delays that are used.
+    spectrum = np.fft.rfft(b, _FFT_SIZE) * np.conj(np.fft.rfft(a, _FFT_SIZE))
+    dot = np.fft.irfft(spectrum, _FFT_SIZE)[:, : 2 * reach + 1]
     power = np.cumsum(np.pad(np.square(b, dtype=np.float64), ((0, 0), (1, 0))), axis=1)
     of_b = power[:, size:] - power[:, : 2 * reach + 1]
     of_a = np.square(a, dtype=np.float64).sum(axis=1)[:, None]
@@ -106,8 +120,12 @@ def bleed_in(
     return rho[rows, best].astype(np.float32), level.astype(np.float32), best - reach
 
 
-def _groups(alone: Sequence[Span], frames: int) -> Iterator[list[int]]:
-    """Where windows begin, in groups near to each other: side by side in what is tried, the last one at its end."""
+def _window_groups(alone: Sequence[Span], frames: int) -> Iterator[list[int]]:
+    """Yield the starts of windows in groups that are close together.
+
+    The windows of a span are adjacent, except that the last one ends where the span ends. Starts are even, because the rate is
+    halved later.
+    """
     group: list[int] = []
     for start, end in alone:
         first, last = start + start % 2, (min(end, frames) - _WINDOW) // 2 * 2
@@ -121,7 +139,7 @@ def _groups(alone: Sequence[Span], frames: int) -> Iterator[list[int]]:
 
 
 def _read(file: soundfile.SoundFile, first: int, last: int) -> NDArray[np.float32]:
-    """Samples `[first, last)`, zeros outside the file."""
+    """Read samples `[first, last)`, zeros outside the file."""
     samples = np.zeros(last - first, np.float32)
     begin = max(0, first)
     file.seek(min(begin, file.frames))
@@ -130,8 +148,8 @@ def _read(file: soundfile.SoundFile, first: int, last: int) -> NDArray[np.float3
     return samples
 
 
-def _half(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Half the rate, by the mean of each two, with the highs raised."""
+def _half_rate(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Halve the rate by averaging pairs, and apply pre-emphasis."""
     half = (samples[0::2] + samples[1::2]) * np.float32(0.5)
     half[1:] -= np.float32(0.95) * half[:-1]
     return half

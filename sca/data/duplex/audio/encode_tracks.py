@@ -1,6 +1,6 @@
-"""Audio of a session: every track on one length, heard at 16 kHz and spoken at 24 kHz, compressed as it streams through.
+"""Audio of a session: all tracks with one length, at 16 kHz for input and 24 kHz for output, encoded in a single pass.
 
-Reads and writes in blocks, so memory does not grow with a recording. Knows nothing of words or tokens.
+Reads and writes in blocks, so memory does not grow with the recordings.
 """
 
 from collections.abc import Sequence
@@ -9,32 +9,40 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from shutil import disk_usage
-from types import TracebackType
-from typing import Any, Self
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sca.audio.pcm import INT16_SCALE, float32_to_int16
 from sca.audio.resample import StreamResampler
 from sca.data.corpora.base import WHOLE, Part
 from sca.data.corpora.channel_audio import PartReader
 from sca.errors import InputError, OutputError, writing
 from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
 
-__all__ = ["WAV_HEADER_BYTES", "EncodedTrack", "encode_tracks"]
+__all__ = ["WAV_HEADER_BYTES", "EncodedTrack", "encode_tracks", "sound_file_format"]
 
-_FULL_SCALE = 32768.0
 _BLOCK_S = 4
+_MAX_SOURCE_HZ = 48_000
 WAV_HEADER_BYTES = 44
-"""Where the samples of a `pcm16` cell begin."""
+"""The offset of the samples in a `pcm16` cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedTrack:
-    """A track's two files and what was seen on the way. Samples count at 16 kHz unless a name says otherwise.
+    """The two files of a track and what was measured while they were written.
 
-    channels: of the recording that went into the track.
+    Attributes:
+        heard: The file at 16 kHz.
+        spoken: The file at 24 kHz.
+        rate_hz: The rate of the recording.
+        channels: The channels of the recording that were averaged.
+        samples: The length at 16 kHz.
+        padded: How many of those samples are silence added at the end.
+        peak: The largest magnitude in the recording.
+        clipped: Samples of the recording at full scale.
+        non_finite: NaN and infinite samples of the recording.
     """
 
     heard: Path
@@ -48,13 +56,25 @@ class EncodedTrack:
     non_finite: int
 
 
+def sound_file_format(audio_format: str) -> str:
+    """Return libsndfile's name of the setting `audio_format`: `flac`, or `pcm16` (WAV, whose samples can be mapped)."""
+    return {"flac": "FLAC", "pcm16": "WAV"}[audio_format]
+
+
 def encode_tracks(
     sources: Sequence[Path], folder: Path, audio_format: str, parts: Sequence[Part] | None = None
 ) -> list[EncodedTrack]:
-    """Write every source at both rates into `folder`; the shorter ones are padded with silence to the longest.
+    """Write every recording at both rates; shorter ones are padded with silence to the length of the longest.
 
-    audio_format: "flac", or "pcm16" (WAV, whose samples can be mapped).   parts: what of each source is meant, all by default.
-    Raises `InputError` for audio that cannot be decoded.
+    Args:
+        sources: The recordings.
+        folder: Where to write.
+        audio_format: See `sound_file_format`.
+        parts: The part of each recording to use; all of them by default.
+
+    Raises:
+        InputError: A recording cannot be decoded.
+        OutputError: A file cannot be written.
     """
     writers: list[_TrackWriter] = []
     try:
@@ -69,40 +89,42 @@ def encode_tracks(
 
 
 class _TrackWriter:
-    """One source through both resamplers into two files, kept open until the session's length is known."""
+    """Resamples one recording into two files, which stay open until the length of the session is known."""
 
     def __init__(self, source: Path, part: Part, stem: Path, audio_format: str) -> None:
         self.source, self.part = source, part
         self.samples = 0
-        self._outs = [_Out(stem, rate, audio_format) for rate in (HEARD_HZ, SPOKEN_HZ)]
+        self._outputs = [_Output(stem, rate, audio_format) for rate in (HEARD_HZ, SPOKEN_HZ)]
         self._peak, self._clipped, self._non_finite = 0.0, 0, 0
         self._rate, self._channels = 0, 0
 
     def run(self) -> None:
-        """Decode to the end."""
-        with PartReader(self.source, self.part, block_samples=_BLOCK_S * 48_000) as reader:
+        """Decode the recording to its end."""
+        with PartReader(self.source, self.part, block_samples=_BLOCK_S * _MAX_SOURCE_HZ) as reader:
             self._rate, self._channels = reader.rate_hz, reader.channels
-            for out in self._outs:
-                out.start(self._rate)
-            heard, spoken = self._outs
-            # Resampling and FLAC run outside the interpreter's lock, so a second core takes the second rate.
-            with ThreadPoolExecutor(1) as beside:
+            for output in self._outputs:
+                output.start(self._rate)
+            heard, spoken = self._outputs
+            # Resampling and FLAC release the interpreter lock, so the second rate runs on a second core.
+            with ThreadPoolExecutor(1) as second:
                 for block in reader:
-                    pending = beside.submit(spoken.push, block)
+                    pending = second.submit(spoken.push, block)
                     heard.push(block)
                     magnitude = np.abs(block)
                     self._peak = max(self._peak, float(magnitude.max(initial=0.0)))
-                    self._clipped += int(np.count_nonzero(magnitude >= 1.0 - 1.0 / _FULL_SCALE))
+                    self._clipped += int(np.count_nonzero(magnitude >= 1.0 - 1.0 / float(INT16_SCALE)))
                     pending.result()
             self._non_finite = reader.non_finite
             frames = reader.frames
         if not frames:
-            raise InputError(f"{self.source} holds no audio", hint="take the session out, or give it its recording")
+            raise InputError(
+                f"{self.source} holds no audio", hint="remove the session from the corpus, or replace the recording"
+            )
         self.samples = half_up(Fraction(frames * HEARD_HZ, self._rate))
 
     def finish(self, samples: int) -> EncodedTrack:
-        """Pad to `samples` at 16 kHz (and as long at 24 kHz) and close."""
-        heard, spoken = self._outs
+        """Pad both files to the length of `samples` at 16 kHz and close them."""
+        heard, spoken = self._outputs
         heard.finish(samples)
         spoken.finish(half_up(Fraction(samples * SPOKEN_HZ, HEARD_HZ)))
         return EncodedTrack(
@@ -118,29 +140,20 @@ class _TrackWriter:
         )
 
     def close(self) -> None:
-        for out in self._outs:
-            out.close()
+        for output in self._outputs:
+            output.close()
 
 
-class _Out:
-    """A resampler and the file behind it."""
+class _Output:
+    """A resampler and the file that it writes to."""
 
     def __init__(self, stem: Path, rate_hz: int, audio_format: str) -> None:
-        kind = {"flac": "FLAC", "pcm16": "WAV"}[audio_format]
-        self.path = stem.with_name(f"{stem.name}_{rate_hz // 1000}k.{kind.lower()}")
+        self._kind = sound_file_format(audio_format)
+        self.path = stem.with_name(f"{stem.name}_{rate_hz // 1000}k.{self._kind.lower()}")
         self._rate = rate_hz
-        self._kind = kind
-        self._file: Any = None
+        self._file: soundfile.SoundFile | None = None
         self._resampler: StreamResampler | None = None
         self._written = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def start(self, source_hz: int) -> None:
         self._resampler = StreamResampler(source_hz, self._rate)
@@ -149,13 +162,13 @@ class _Out:
 
     def push(self, block: NDArray[np.float32]) -> None:
         assert self._resampler is not None, "start() comes first"
-        self._write(_to_pcm16(self._resampler.push(block)))
+        self._write(float32_to_int16(self._resampler.push(block)))
 
     def finish(self, samples: int) -> None:
-        """Exactly `samples` in the file: the resampler's tail, cut or padded."""
+        """Write the end of the resampler's output, cut or padded so that the file has exactly `samples`."""
         assert self._resampler is not None, "start() comes first"
-        tail = _to_pcm16(self._resampler.flush())
-        # The resampler's own length can differ from ours by a sample; ours is the grid's.
+        tail = float32_to_int16(self._resampler.flush())
+        # The resampler's own length can differ by a sample from the length on the grid.
         self._write(tail[: max(0, samples - self._written)])
         while self._written < samples:
             self._write(np.zeros(min(samples - self._written, _BLOCK_S * self._rate), np.int16))
@@ -164,16 +177,17 @@ class _Out:
     def _write(self, samples: NDArray[np.int16]) -> None:
         if not len(samples):
             return
+        assert self._file is not None, "start() comes first"
         try:
             with writing(self.path):
                 self._file.write(samples)
         except (soundfile.LibsndfileError, AssertionError) as error:
-            # libsndfile writes short on a full disk and says no more than that; soundfile asserts that it did not.
+            # On a full disk libsndfile only writes fewer samples; soundfile asserts that it wrote all.
             raise _cannot_write(self.path, error) from error
         self._written += len(samples)
 
     def close(self) -> None:
-        """Close the file; what a full disk leaves unwritten shows when its bytes are read back."""
+        """Close the file. Samples that a full disk did not take are noticed when the bytes are read back."""
         if self._file is not None and not self._file.closed:
             with writing(self.path):
                 self._file.close()
@@ -182,13 +196,6 @@ class _Out:
 def _cannot_write(path: Path, error: Exception) -> OutputError:
     free = disk_usage(path.parent).free
     if free < 1 << 20:
-        hint = "free some space or give another folder; what is finished is kept and a second run goes on"
+        hint = "free some space or give another folder; finished sessions are kept and a second run continues"
         return OutputError(f"the disk is full while writing {path}", hint=hint)
     return OutputError(f"{path} cannot be written ({error})")
-
-
-def _to_pcm16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Exact for what came from 16-bit files; clips what resampling pushed past full scale."""
-    scaled = np.rint(samples * np.float32(_FULL_SCALE))
-    pcm: NDArray[np.int16] = np.clip(scaled, -32768, 32767).astype(np.int16)
-    return pcm

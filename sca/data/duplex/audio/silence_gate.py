@@ -1,4 +1,4 @@
-"""Silence in a track where it holds nothing but another speaker's voice, with ramps so that no edge clicks."""
+"""A gate that silences a track where it holds only another speaker's voice, with ramps to avoid clicks."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,22 +15,30 @@ from sca.units import HEARD_HZ
 __all__ = ["RAMP", "gate_spans", "silence"]
 
 RAMP = HEARD_HZ // 100
-"""Samples at 16 kHz that a gate takes to close and to open; they lie inside the silenced span."""
-_TAIL = HEARD_HZ // 10  # what rings on after a voice, and the rest of it that fills no window
+"""Length of the ramps at both ends, in samples at 16 kHz; they lie inside the silenced span."""
+_TAIL = HEARD_HZ // 10  # reverberation after a voice, and the remainder that does not fill a window
 _BLOCK_S = 4
 
 
 def gate_spans(only: Iterable[Span], own: Sequence[Span], samples: int) -> list[Span]:
-    """What to silence in a track of `samples`: bleed and nothing else, 0.2 s away from all its speaker says himself.
+    """Return the spans of a track to silence: those with only cross-talk, at least 0.2 s away from the speaker's own speech.
 
-    only: where there is bleed alone, of anybody.   own: where the track's own speaker speaks.
+    Args:
+        only: Where the track holds only cross-talk.
+        own: Where the track's own speaker speaks.
+        samples: The length of the track. All times are samples at 16 kHz.
     """
     wider = merge_spans((max(0, start - _TAIL), min(samples, end + _TAIL)) for start, end in only)
     return [(start, end) for start, end in outside(wider, own) if end - start > 2 * RAMP]
 
 
 def silence(path: Path, spans: Sequence[Span]) -> None:
-    """Silence these samples at 16 kHz of a mono 16-bit file of any rate; all else keeps its every bit."""
+    """Silence spans of a mono 16-bit file of any rate in place. All other samples stay bit-identical.
+
+    Args:
+        path: The file.
+        spans: Samples at 16 kHz, sorted and disjoint.
+    """
     gated = path.with_name(f"gated_{path.name}")
     with soundfile.SoundFile(path) as source, writing(gated):
         rate, kind = source.samplerate, source.format
@@ -51,10 +59,11 @@ def _blocks(source: soundfile.SoundFile) -> Iterator[tuple[int, NDArray[np.int16
 
 
 def _close(block: NDArray[np.int16], first: int, spans: Sequence[Span], ramp: int) -> None:
+    """Apply the gate to a block in place; its first sample is sample `first` of the file."""
     for start, end in spans:
         a, b = max(start - first, 0), min(end - first, len(block))
         if a >= b:
             continue
-        at = np.arange(a, b) + first
-        open_by = np.maximum(ramp - (at - start), ramp - (end - 1 - at)) / ramp
-        block[a:b] = np.rint(block[a:b] * np.clip(open_by, 0.0, 1.0))
+        samples = np.arange(a, b) + first
+        gain = np.maximum(ramp - (samples - start), ramp - (end - 1 - samples)) / ramp
+        block[a:b] = np.rint(block[a:b] * np.clip(gain, 0.0, 1.0))

@@ -1,4 +1,4 @@
-"""The voice of a track's speaker, from what he says himself. Needs the words' times; knows no tokens."""
+"""Speaker embeddings of tracks, computed from the speaker's own speech."""
 
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -14,14 +14,14 @@ from sca.data.speakers.embedder import SpeakerEmbedder
 from sca.data.speakers.registry import load_speaker
 from sca.units import HEARD_HZ
 
-__all__ = ["embed_speaker", "embedder_of"]
+__all__ = ["embed_speaker", "load_embedder"]
 
-_MOST = 600 * HEARD_HZ
-"""More speech than this does not sharpen a voice; it is taken from all over the session."""
+_MAX_SAMPLES = 600 * HEARD_HZ
+"""More speech than this does not improve an embedding. It is sampled from the whole session."""
 
 
-def embedder_of(settings: Settings) -> SpeakerEmbedder:
-    """The model that the settings name, loaded once a process. Raises what `load_speaker` does."""
+def load_embedder(settings: Settings) -> SpeakerEmbedder:
+    """Load the model that the settings name, once per process. Raises the errors of `load_speaker`."""
     return _load(settings.duplex.speaker_model, settings.paths.resolved_cache_dir)
 
 
@@ -30,18 +30,24 @@ def _load(name: str, cache_dir: Path) -> SpeakerEmbedder:
     return load_speaker(name, cache_dir)
 
 
-def embed_speaker(settings: Settings, heard: Path, units: Sequence[Span]) -> NDArray[np.float32] | None:
-    """The voice in a track at 16 kHz, float32 `(192,)`; None where no model is named or there is too little to go by.
+def embed_speaker(settings: Settings, heard: Path, speech: Sequence[Span]) -> NDArray[np.float32] | None:
+    """Compute the embedding of a track's speaker.
 
-    units: when its speaker speaks. Nothing else of the track is looked at, and of it only what the VAD takes for speech.
+    Args:
+        settings: The settings.
+        heard: The track at 16 kHz.
+        speech: Where the speaker speaks. Only these spans are read, and only the speech that the VAD finds in them is used.
+
+    Returns:
+        The embedding, float32 `(192,)`; None if the settings have no model or there is too little speech.
     """
-    embedder = embedder_of(settings)
-    if not embedder.has_model or not units:
+    embedder = load_embedder(settings)
+    if not embedder.has_model or not speech:
         return None
-    return embedder.embed(np.concatenate(list(_pieces(heard, units))))
+    return embedder.embed(np.concatenate(list(_pieces(heard, speech))))
 
 
-def _pieces(heard: Path, units: Sequence[Span]) -> Iterator[NDArray[np.float32]]:
-    every = -(-sum(end - start for start, end in units) // _MOST)
-    for start, end in units[::every]:
+def _pieces(heard: Path, speech: Sequence[Span]) -> Iterator[NDArray[np.float32]]:
+    every = -(-sum(end - start for start, end in speech) // _MAX_SAMPLES)
+    for start, end in speech[::every]:
         yield soundfile.read(heard, start=start, stop=end, dtype="float32")[0]

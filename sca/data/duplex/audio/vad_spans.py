@@ -1,4 +1,4 @@
-"""Where somebody speaks on a track, by the VAD: for tracks whose words nobody wrote down."""
+"""Speech of a track by voice activity detection, for tracks without a transcript."""
 
 from functools import cache
 from pathlib import Path
@@ -17,15 +17,15 @@ _BLOCK = 60 * HEARD_HZ
 
 @cache
 def shared_vad() -> SileroVad:
-    """The model, loaded once a process."""
+    """Return the model, loaded once per process."""
     return SileroVad()
 
 
 def spoken_spans(heard: Path) -> list[Span]:
-    """Samples `[start, end)` of speech in a mono file at 16 kHz, in order. Reads it in blocks."""
-    stream, found = shared_vad().stream(), []
+    """Return the spans of speech in a mono file at 16 kHz, in order. Reads the file in blocks."""
+    stream, probabilities = shared_vad().stream(), []
     with soundfile.SoundFile(heard) as file:
         total = file.frames
         while len(block := file.read(_BLOCK, dtype="float32")):
-            found.append(stream.push(block))
-    return speech_segments(np.concatenate(found), total_samples=total) if found else []
+            probabilities.append(stream.push(block))
+    return speech_segments(np.concatenate(probabilities), total_samples=total) if probabilities else []

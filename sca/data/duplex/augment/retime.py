@@ -1,7 +1,8 @@
-"""A conversation with other pauses, overlaps and interruptions, drawn from those of a corpus. Pure: units in, moved units out.
+"""Retiming: a conversation with other pauses, overlaps and interruptions, drawn from those of a corpus.
 
-Time is cut at turn changes. From a change on, both speakers move by the same amount, so all that is not changed stays as it was,
-nods over a turn too. Nothing comes before what its own speaker said before it, nor closer to it than two units are.
+Pure: units in, moved units out. The time line is cut at turn changes. From a changed one on, both speakers move by the same
+amount, so everything else keeps its relative time, including backchannels during a turn. No unit comes before an earlier
+unit of its speaker, or closer to it than two units may be.
 """
 
 from collections import Counter
@@ -20,15 +21,15 @@ EARLY = "early_interruption"
 GAP = "gap_jitter"
 OVERLAP = "overlap_jitter"
 
-_STEP = HEARD_HZ // 100  # 10 ms, a whole number of samples at 24 kHz too
-_FURTHEST = 5 * HEARD_HZ  # an offset beyond this is no answer to what the other said
-_DRAWS = 8
-_LEAST_LEFT = HEARD_HZ // 2  # what is left of an interrupted turn, and what is heard of it before the other begins
+_STEP = HEARD_HZ // 100  # 10 ms, which is a whole number of samples at 24 kHz too
+_MAX_OFFSET = 5 * HEARD_HZ  # beyond this a unit does not respond to the other speaker
+_MAX_DRAWS = 8
+_MIN_LEFT = HEARD_HZ // 2  # what remains of an interrupted turn, and what is heard of it before the other speaker begins
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How many of the changes of each kind are made anew, 0 to 1."""
+    """The share of the turn changes of each kind that get a new offset, 0 to 1."""
 
     early: float
     gap: float
@@ -37,7 +38,15 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A turn change that was made anew: unit `unit` of speaker `side` begins `now` after the other's end, not `was` (samples)."""
+    """A turn change with a new offset.
+
+    Attributes:
+        kind: `EARLY`, `GAP` or `OVERLAP`.
+        side: The speaker that takes the turn, 0 or 1.
+        unit: The index of that speaker's unit.
+        was: The original offset from the end of the other speaker's unit, in samples.
+        now: The new offset.
+    """
 
     kind: str
     side: int
@@ -48,9 +57,14 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Retimed:
-    """units: by speaker, with their new times, some of them cut short.   moves: for each unit how far it went.   samples: in all.
+    """A retimed conversation.
 
-    undone: changes that were drawn and left as they were, by reason.
+    Attributes:
+        units: The units of each speaker with their new times; some are shortened.
+        moves: By how many samples each unit moved.
+        samples: The new length.
+        edits: The changes, in time order.
+        undone: Changes that were drawn but not made, by reason.
     """
 
     units: tuple[tuple[Unit, ...], ...]
@@ -61,15 +75,15 @@ class Retimed:
 
 
 def offset_pool(sides: Sequence[Sequence[Unit]]) -> list[tuple[str, int]]:
-    """The floor-transfer offsets of a conversation of two as (kind, samples), those that answer what the other said."""
+    """Return the floor-transfer offsets of a conversation of two speakers as (kind, samples), without very large ones."""
     spans = [[(unit.start, unit.end) for unit in side] for side in sides]
-    found = []
-    for at, other in ((0, 1), (1, 0)):
-        for span, unit in zip(spans[at], sides[at], strict=True):
-            made = label(span, len(unit.words), spans[other])
-            if made.kind in (TURN, INTERRUPTION) and made.offset is not None and abs(made.offset) <= _FURTHEST:
-                found.append((made.kind, made.offset))
-    return found
+    pool = []
+    for side, other in ((0, 1), (1, 0)):
+        for span, unit in zip(spans[side], sides[side], strict=True):
+            found = label(span, len(unit.words), spans[other])
+            if found.kind in (TURN, INTERRUPTION) and found.offset is not None and abs(found.offset) <= _MAX_OFFSET:
+                pool.append((found.kind, found.offset))
+    return pool
 
 
 def retime(
@@ -80,11 +94,22 @@ def retime(
     gap: int,
     random: Random,
 ) -> Retimed:
-    """Draw other offsets for turn changes of a conversation of two.   gap: samples that units of one speaker are apart at least."""
+    """Draw new offsets for turn changes of a conversation.
+
+    Args:
+        sides: The units of the two speakers.
+        samples: The length of the conversation.
+        pool: The offsets to draw from, see `offset_pool`.
+        shares: How many changes get a new offset.
+        gap: The least distance between units of one speaker, in samples.
+        random: The source of randomness, which alone decides the result.
+    """
     return _Retiming(sides, pool, gap, random).run(samples, shares)
 
 
 class _Retiming:
+    """The state of one run: the units placed so far, and by how much the following ones move."""
+
     def __init__(
         self, sides: Sequence[Sequence[Unit]], pool: Sequence[tuple[str, int]], gap: int, random: Random
     ) -> None:
@@ -103,22 +128,18 @@ class _Retiming:
 
     def run(self, samples: int, shares: Shares) -> Retimed:
         order = sorted((unit.start, side, n) for side, units in enumerate(self._sides) for n, unit in enumerate(units))
-        before: tuple[int, int] | None = None
+        last_side: int | None = None
         for _, side, n in order:
-            made = label(self._spans[side][n], len(self._sides[side][n].words), self._spans[1 - side])
-            # A change of turns: the one before was the other, and what he said is what the offset counts from.
-            if (
-                made.offset is not None
-                and made.kind in (TURN, INTERRUPTION)
-                and before is not None
-                and before[0] != side
-            ):
-                kind = self._kind(made.offset, shares)
+            found = label(self._spans[side][n], len(self._sides[side][n].words), self._spans[1 - side])
+            # A turn change: the unit before is the other speaker's, and the offset counts from its end.
+            changes = last_side is not None and last_side != side
+            if changes and found.offset is not None and found.kind in (TURN, INTERRUPTION):
+                kind = self._draw_kind(found.offset, shares)
                 if kind is not None:
-                    self._change(kind, side, n, made.offset)
+                    self._change(kind, side, n, found.offset)
             self._units[side].append(_moved(self._sides[side][n], self._shift))
             self._moves[side].append(self._shift)
-            before = side, n
+            last_side = side
         length = max([samples + self._shift, *(unit.end for units in self._units for unit in units)])
         length += length % 2  # a whole number of samples at 24 kHz
         return Retimed(
@@ -129,58 +150,66 @@ class _Retiming:
             dict(sorted(self._undone.items())),
         )
 
-    def _kind(self, offset: int, shares: Shares) -> str | None:
-        # Both are always drawn, so that one share does not change what another one draws.
-        early, again = self._random.random() < shares.early, self._random.random()
+    def _draw_kind(self, offset: int, shares: Shares) -> str | None:
+        # Both numbers are always drawn, so that one share does not change the draws for another.
+        early, jitter = self._random.random() < shares.early, self._random.random()
         if offset >= 0:
-            return EARLY if early else GAP if again < shares.gap else None
-        return OVERLAP if again < shares.overlap else None
+            return EARLY if early else GAP if jitter < shares.gap else None
+        return OVERLAP if jitter < shares.overlap else None
 
     def _change(self, kind: str, side: int, n: int, was: int) -> None:
-        """Move unit `n` and all after it, where a draw leaves room."""
-        pool = self._pools[kind]
-        if not pool or abs(was) > _FURTHEST:
-            self._undone["no_such_offset" if not pool else "no_answer"] += 1
+        """Move unit `n` and all units after it, if an offset that fits is drawn."""
+        interrupted = self._units[1 - side][-1]
+        obstacle = self._obstacle(kind, side, n, was, interrupted)
+        if obstacle is not None:
+            self._undone[obstacle] += 1
             return
-        heard = self._units[1 - side][-1]
-        follows = self._sides[1 - side][len(self._units[1 - side]) :]
-        if follows and follows[0].start == self._sides[side][n].start:
-            self._undone["both_at_once"] += 1
-            return
-        if kind == EARLY and not all(word.source != "interpolated" for word in heard.words):
-            # Nobody knows where such a word ends, so it cannot be cut there.
-            self._undone["times_not_known"] += 1
-            return
-        if kind == EARLY and len(heard.words) < 2:
-            self._undone["too_short"] += 1
-            return
-        for _ in range(_DRAWS):
-            ends, cut = (heard.end, heard) if kind != EARLY else self._cut_short(heard)
-            drawn = self._random.choice(pool)
-            start = self._sides[side][n].start
-            shift = (ends + drawn - start) // _STEP * _STEP
-            begins = start + shift
-            late_enough = begins > cut.start + (_LEAST_LEFT if drawn < 0 else 0)
-            outlasts = kind != EARLY or self._sides[side][n].end + shift > ends
-            if late_enough and outlasts and self._room(side, n, shift, cut):
+        unit = self._sides[side][n]
+        for _ in range(_MAX_DRAWS):
+            ends, cut = (interrupted.end, interrupted) if kind != EARLY else self._cut_short(interrupted)
+            drawn = self._random.choice(self._pools[kind])
+            shift = (ends + drawn - unit.start) // _STEP * _STEP
+            begins = unit.start + shift
+            late_enough = begins > cut.start + (_MIN_LEFT if drawn < 0 else 0)
+            outlasts = kind != EARLY or unit.end + shift > ends
+            if late_enough and outlasts and self._has_room(side, n, shift, cut):
                 self._units[1 - side][-1] = cut
                 self._shift = shift
                 self._edits.append(Edit(kind, side, n, was, begins - ends))
                 return
         self._undone["no_room"] += 1
 
+    def _obstacle(self, kind: str, side: int, n: int, was: int, interrupted: Unit) -> str | None:
+        """Return why a turn change cannot get a new offset, or None."""
+        if not self._pools[kind]:
+            return "no_such_offset"
+        if abs(was) > _MAX_OFFSET:
+            return "no_answer"
+        follows = self._sides[1 - side][len(self._units[1 - side]) :]
+        if follows and follows[0].start == self._sides[side][n].start:
+            return "both_at_once"
+        # The end of an interpolated word is not known, so its unit cannot be cut there.
+        if kind == EARLY and any(word.source == "interpolated" for word in interrupted.words):
+            return "times_not_known"
+        if kind == EARLY and len(interrupted.words) < 2:
+            return "too_short"
+        return None
+
     def _cut_short(self, unit: Unit) -> tuple[int, Unit]:
-        """A unit without its last words, at least one of them, and where it ends then."""
+        """Return a unit without one or more of its last words, and its end."""
         most = len(unit.words) - 1
         kept = unit.words[: self._random.randint((most + 1) // 2, most)]
         cut = Unit(unit.text[: kept[-1].char_end], kept)
         return cut.end, cut
 
-    def _room(self, side: int, n: int, shift: int, cut: Unit) -> bool:
-        """Whether all that follows stays behind what its speaker said, at a distance."""
+    def _has_room(self, side: int, n: int, shift: int, cut: Unit) -> bool:
+        """Return whether all following units stay at a distance behind the earlier units of their speakers."""
         following = {side: n, 1 - side: len(self._units[1 - side])}
         for speaker, first in following.items():
-            ended = cut.end if speaker != side else self._units[side][-1].end if self._units[side] else -self._gap
+            if speaker != side:
+                ended = cut.end
+            else:
+                ended = self._units[side][-1].end if self._units[side] else -self._gap
             if first < len(self._sides[speaker]) and self._sides[speaker][first].start + shift < ended + self._gap:
                 return False
         return True

@@ -1,11 +1,11 @@
-"""The sound of a retimed track: the speaker's own units where they are now, between them the room as it sounded there.
+"""Audio of a retimed track: the units of its speaker at their new times, and the room sound of the recording between them.
 
-Nothing is made up: a pause that got longer repeats what was heard in it, forth and back; one that got shorter loses its middle.
-Joins lie in pauses, or at the edge of a word where a unit was cut short or the recording began or ended; they fade over 5 ms.
+Nothing is synthesised: a longer pause repeats its own sound, forwards and backwards; a shorter one loses its middle. Joins lie
+in pauses, or at the edge of a word where a unit was cut short or the recording starts or ends; they fade over 5 ms.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
@@ -13,51 +13,59 @@ from numpy.typing import NDArray
 
 from sca.data.duplex.audio.stored_samples import read_samples
 from sca.data.duplex.model.units import Unit
-from sca.units import HEARD_HZ
+from sca.units import HEARD_HZ, seconds_to_samples
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["TICK", "Piece", "pieces_of", "write_pieces"]
 
 TICK = 2
-"""Samples at 16 kHz that times are counted in here: 3 samples at 24 kHz."""
+"""The unit of time in this module, in samples at 16 kHz: 3 samples at 24 kHz."""
 _FADE_S = 0.005
-_ROOM = HEARD_HZ // 20 // TICK  # less than 50 ms is no room to repeat
+_MIN_ROOM = HEARD_HZ // 20 // TICK  # pauses under 50 ms are too short to be repeated
 
 Piece = tuple[int, int, int]
-"""Ticks `[start, end)` of the recorded track; 1 played as they are, -1 played backwards, 0 silence of that length."""
+"""Ticks `[start, end)` of the recorded track, and how they are played: 1 forwards, -1 backwards, 0 silence of that length."""
 
 
 def pieces_of(
     recorded: Sequence[Unit], retimed: Sequence[Unit], moves: Sequence[int], samples: int, total: int
 ) -> list[Piece]:
-    """What a track of `samples` is made of, in order, so that it has `total` samples (both less than a tick).
+    """Return the pieces of a recorded track that make the retimed one, in order.
 
-    recorded, retimed: the units as they were and as they are; some of these end earlier.   moves: of each, in samples.
+    Args:
+        recorded: The units as recorded.
+        retimed: The same units with their new times; some end earlier.
+        moves: By how many samples each unit moved.
+        samples: The length of the recorded track.
+        total: The length of the retimed track. Both lengths are exact to a tick.
     """
-    pauses = [*(unit.start for unit in recorded), samples]
-    ended = [0, *(unit.end for unit in recorded)]
-    gaps = [(-(-a // TICK), b // TICK) for a, b in zip(ended, pauses, strict=True)]
-    room = max(gaps, key=lambda gap: gap[1] - gap[0])
-    made: list[Piece] = []
+    starts = [*(unit.start for unit in recorded), samples]
+    ends = [0, *(unit.end for unit in recorded)]
+    pauses = [(-(-end // TICK), start // TICK) for end, start in zip(ends, starts, strict=True)]
+    longest = max(pauses, key=lambda pause: pause[1] - pause[0])
+    pieces: list[Piece] = []
     at = 0
-    for n, (begin, end) in enumerate(gaps):
-        goal = total // TICK if n == len(recorded) else begin_of(recorded[n], moves[n])
-        made += _pause(begin, end, goal - at, room)
+    for n, (begin, end) in enumerate(pauses):
+        goal = total // TICK if n == len(recorded) else _begin_of(recorded[n], moves[n])
+        pieces += _pause(begin, end, goal - at, longest)
         at = goal
         if n < len(recorded):
             start = recorded[n].start // TICK
             stop = -(-(retimed[n].end - moves[n]) // TICK)
-            made.append((start, stop, 1))
+            pieces.append((start, stop, 1))
             at += stop - start
-    return [piece for piece in made if piece[1] > piece[0]]
+    return [piece for piece in pieces if piece[1] > piece[0]]
 
 
-def begin_of(unit: Unit, move: int) -> int:
-    """The tick at which a unit begins once it moved."""
+def _begin_of(unit: Unit, move: int) -> int:
+    """Return the tick at which a moved unit begins."""
     return unit.start // TICK + move // TICK
 
 
-def _pause(begin: int, end: int, length: int, room: tuple[int, int]) -> Iterator[Piece]:
-    """`length` ticks of the pause `[begin, end)`: its two ends, and in the middle what is too much or too little."""
+def _pause(begin: int, end: int, length: int, longest: tuple[int, int]) -> Iterator[Piece]:
+    """Yield `length` ticks of the pause `[begin, end)`: both its ends, with the middle removed or repeated."""
     kept = min(length, end - begin)
     if kept == end - begin == length:
         yield begin, end, 1
@@ -65,11 +73,11 @@ def _pause(begin: int, end: int, length: int, room: tuple[int, int]) -> Iterator
     left = kept // 2
     yield begin, begin + left, 1
     missing = length - kept
-    a, b = (begin, end) if end - begin >= _ROOM else room
+    a, b = (begin, end) if end - begin >= _MIN_ROOM else longest
     step = -1
-    while missing > 0 and b - a >= _ROOM:
+    while missing > 0 and b - a >= _MIN_ROOM:
         take = min(missing, b - a)
-        # From where the last piece ended, back and forth.
+        # Alternately backwards and forwards, from where the last piece ended.
         yield (b - take, b, -1) if step < 0 else (a, a + take, 1)
         missing, step = missing - take, -step
     if missing > 0:
@@ -77,22 +85,29 @@ def _pause(begin: int, end: int, length: int, room: tuple[int, int]) -> Iterator
     yield end - (kept - left), end, 1
 
 
-def write_pieces(audio: Any, rate_hz: int, pieces: Sequence[Piece], out: soundfile.SoundFile) -> None:
-    """Write what `pieces` says of a stored track (a mapped cell of `rate_hz`), fading at every join."""
+def write_pieces(audio: "pa.Buffer", rate_hz: int, pieces: Sequence[Piece], out: soundfile.SoundFile) -> None:
+    """Write pieces of a stored track, with a fade at every join.
+
+    Args:
+        audio: The track's cell, mapped.
+        rate_hz: Its rate.
+        pieces: The pieces.
+        out: The file to write to.
+    """
     scale = TICK * rate_hz // HEARD_HZ
-    fade = round(_FADE_S * rate_hz)
+    fade = seconds_to_samples(_FADE_S, rate_hz)
     for n, (start, end, step) in enumerate(pieces):
         samples = _piece(audio, rate_hz, start * scale, end * scale, step)
-        joins_before = n > 0 and not _goes_on(pieces[n - 1], pieces[n])
-        joins_after = n + 1 < len(pieces) and not _goes_on(pieces[n], pieces[n + 1])
+        joins_before = n > 0 and not _continues(pieces[n - 1], pieces[n])
+        joins_after = n + 1 < len(pieces) and not _continues(pieces[n], pieces[n + 1])
         out.write(_faded(samples, fade if joins_before else 0, fade if joins_after else 0))
 
 
-def _goes_on(before: Piece, after: Piece) -> bool:
+def _continues(before: Piece, after: Piece) -> bool:
     return before[2] == after[2] == 1 and before[1] == after[0]
 
 
-def _piece(audio: Any, rate_hz: int, start: int, end: int, step: int) -> NDArray[np.int16]:
+def _piece(audio: "pa.Buffer", rate_hz: int, start: int, end: int, step: int) -> NDArray[np.int16]:
     samples = np.zeros(end - start, np.int16)
     if step:
         found = read_samples(audio, start, end - start, rate_hz)
@@ -101,6 +116,7 @@ def _piece(audio: Any, rate_hz: int, start: int, end: int, step: int) -> NDArray
 
 
 def _faded(samples: NDArray[np.int16], first: int, last: int) -> NDArray[np.int16]:
+    """Fade in over the first samples and out over the last ones."""
     if not first and not last:
         return samples
     gain = np.ones(len(samples), np.float32)

@@ -20,8 +20,8 @@ from sca.data.corpora.registry import open_corpus
 from sca.data.corpora.session_source import SessionSource
 from sca.data.datasets.arrow import iter_batches, write_dict
 from sca.data.duplex.align.track import finder_model, word_finder
-from sca.data.duplex.audio.codec_targets import coder_of
-from sca.data.duplex.audio.speaker_embedding import embedder_of
+from sca.data.duplex.audio.codec_targets import load_codec
+from sca.data.duplex.audio.speaker_embedding import load_embedder
 from sca.data.duplex.build.augment import RetimeJob, build_retimed, retime_jobs, unfit
 from sca.data.duplex.build.session import SessionJob, build_session
 from sca.data.duplex.build.splits import validation_sessions
@@ -92,8 +92,8 @@ def build_duplex(
     window_plan(settings, tokenizer)
     _refuse_source_as_target(source, root)
     word_finder(settings)  # models that cannot be loaded end the run here, not once a session
-    embedder_of(settings)
-    coder_of(settings)
+    load_embedder(settings)
+    load_codec(settings)
     ensure_owned_dir(root, Path(SETTINGS_FILE), "sca build-duplex")  # before anything of ours is in it
     with lock_dir(root):
         _claim(root, settings, tokenizer, force)

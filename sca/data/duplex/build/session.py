@@ -15,7 +15,7 @@ from sca.data.corpora.session_source import SessionSource
 from sca.data.datasets.arrow import audio_cells
 from sca.data.duplex.align.match import GivenWords, interpolate
 from sca.data.duplex.align.track import TrackAligner, word_finder
-from sca.data.duplex.audio.codec_targets import coder_of, codes_column
+from sca.data.duplex.audio.codec_targets import codes_column, load_codec
 from sca.data.duplex.audio.encode_tracks import EncodedTrack, encode_tracks
 from sca.data.duplex.audio.speaker_embedding import embed_speaker
 from sca.data.duplex.audio.vad_spans import spoken_spans
@@ -203,7 +203,7 @@ def write_storage(
     result: SessionResult,
 ) -> None:
     """Write a session's table of tracks and count them.   files: the audio of each at 16 and 24 kHz; they are taken away."""
-    coder, n_chunks = coder_of(settings), settings.grid.chunks(result.samples)
+    coder, n_chunks = load_codec(settings), settings.grid.chunks(result.samples)
 
     def batches() -> Any:
         for record, audio in zip(records, files, strict=True):
