@@ -43,7 +43,7 @@ def seconds_to_samples(seconds: float | str | Fraction, rate_hz: int) -> int:
         seconds: The time. Text and `Fraction` are exact; a float is read as the decimal number that it prints as.
         rate_hz: The sample rate, in Hz.
     """
-    exact = Fraction(repr(seconds)) if isinstance(seconds, float) else Fraction(seconds)
+    exact = Fraction(repr(float(seconds))) if isinstance(seconds, float) else Fraction(seconds)
     return half_up(exact * rate_hz)
 
 

@@ -9,14 +9,15 @@ import typer
 from sca.cli.shared.console import emit_json, out, print_notes
 from sca.cli.shared.options import Force, Jobs, Json, Quiet
 from sca.cli.shared.progress import audio_progress
+from sca.cli.shared.retry import RetryFailed
 from sca.cli.shared.settings_options import settings_options
-from sca.data.corpora.base import CorpusFormat
 from sca.errors import PartialFailure
 from sca.textutil import counted
 
 if TYPE_CHECKING:
     from sca.config import Settings
-    from sca.data.duplex.build.dataset import BuildSummary
+    from sca.data.duplex.build.dataset import BuildDetails
+    from sca.data.runs.summary import RunSummary
 
 __all__ = ["build_duplex"]
 
@@ -63,8 +64,13 @@ def build_duplex(
         Mode, typer.Option(help="dataset: rows and audio. script: one JSON file per transcript, with tokens, no audio.")
     ] = Mode.dataset,
     layout: Annotated[
-        CorpusFormat, typer.Option("--format", help="Layout of INPUT; auto detects it.")
-    ] = CorpusFormat.auto,
+        str,
+        typer.Option(
+            "--format",
+            metavar="[auto|magichub|moshi|lhotse|events|stereo|NAME]",
+            help="Layout of INPUT; auto detects it, other names are layouts of installed plugins.",
+        ),
+    ] = "auto",
     audio_dir: Annotated[
         Path | None,
         typer.Option(
@@ -75,6 +81,7 @@ def build_duplex(
     ] = None,
     settings: "Settings",
     jobs: Jobs = None,
+    retry_failed: RetryFailed = True,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -98,22 +105,21 @@ def build_duplex(
             force=force,
             layout=layout,
             audio_dir=audio_dir,
-            on_start=progress.start,
-            progress=progress.advance,
+            retry_failed=retry_failed,
+            listener=progress,
         )
     if not quiet:
         unbuilt = [f"{session}: dropped: {reason}" for session, reason in summary.dropped]
         unbuilt += [f"{session}: failed: {reason}" for session, reason in summary.failed]
         print_notes(unbuilt, " in ledger.jsonl")
-        print_notes(summary.skipped + summary.notices, " in ledger.jsonl")
+        print_notes(summary.details.skipped + summary.details.notices, " in ledger.jsonl")
     if json:
         emit_json(_document(summary))
     else:
         _show(summary)
     if summary.failed:
-        total = summary.kept + len(summary.dropped) + len(summary.failed)
         raise PartialFailure(
-            f"{len(summary.failed)} of {counted(total, 'session')} failed",
+            f"{len(summary.failed)} of {counted(summary.total, 'session')} failed",
             hint=f"the reasons are in {output / 'ledger.jsonl'}",
         )
 
@@ -140,25 +146,27 @@ def _build_script(source: Path, output: Path, settings: "Settings", *, json: boo
         )
 
 
-def _document(summary: "BuildSummary") -> dict[str, object]:
+def _document(summary: "RunSummary[BuildDetails]") -> dict[str, object]:
+    details = summary.details
     return {
-        "output": str(summary.root),
-        "built": summary.built,
+        "output": str(details.root),
+        "built": details.built,
         "failed": dict(summary.failed),
         "dropped": dict(summary.dropped),
-        "skipped": summary.skipped,
-        "notices": summary.notices,
-        "report": summary.report.model_dump(mode="json"),
+        "skipped": details.skipped,
+        "notices": details.notices,
+        "report": details.report.model_dump(mode="json"),
     }
 
 
-def _show(summary: "BuildSummary") -> None:
-    report, placement, coverage = summary.report, summary.report.placement, summary.report.coverage
+def _show(summary: "RunSummary[BuildDetails]") -> None:
+    root, report = summary.details.root, summary.details.report
+    placement, coverage = report.placement, report.coverage
     console = out()
     console.print(
         f"{counted(report.sessions.kept, 'session')}, {report.sessions.hours:.2f} h, "
-        f"{counted(report.rows, 'row')} in {summary.root} "
-        f"({summary.built} built now, {len(summary.dropped)} dropped, {len(summary.failed)} failed, "
+        f"{counted(report.rows, 'row')} in {root} "
+        f"({summary.details.built} built now, {len(summary.dropped)} dropped, {len(summary.failed)} failed, "
         f"{counted(report.skipped, 'line or file', 'lines or files')} skipped)"
     )
     console.print(
@@ -167,4 +175,4 @@ def _show(summary: "BuildSummary") -> None:
         f"token-time error {placement.mean_error_s:.3f} s mean, {placement.p95_error_s:.2f} s p95, "
         f"{placement.max_late_s:.2f} s latest"
     )
-    console.print(f"verify it:  sca verify {summary.root}")
+    console.print(f"verify it:  sca verify {root}")

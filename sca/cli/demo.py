@@ -40,7 +40,7 @@ def demo(
     summary = build_duplex(corpus, data, settings, force=True)
     verification = verify(data, cache_dir=settings.paths.resolved_cache_dir)
     if json:
-        report = summary.report.model_dump(mode="json")
+        report = summary.details.report.model_dump(mode="json")
         emit_json({"corpus": str(corpus), "data": str(data), "holds": verification.holds, "report": report})
     else:
         _show(corpus, data, load(data), verification)

@@ -155,7 +155,7 @@ def quality(source: Path, data: Path, jobs: int, **duplex: object) -> dict[str, 
         "segments_most": max(turns),
         "row_flags": report.row_flags,
         "align_source": report.align_source,
-        "build_x_real_time": round(summary.report.sessions.hours * 3600 / wall, 1),
+        "build_x_real_time": round(summary.details.report.sessions.hours * 3600 / wall, 1),
     }
 
 

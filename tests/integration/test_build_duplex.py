@@ -1,4 +1,4 @@
-"""A corpus becomes a data set: what is in it, resuming, and everything a corpus can have wrong."""
+"""Building a data set: its content, resuming, failed sessions, and problems in a corpus."""
 
 import io
 import json
@@ -14,13 +14,17 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from sca.config import load_settings
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.build.script import build_script
 from sca.data.duplex.load.dataset import load
 from sca.data.duplex.storage.writer import merge_tables, write_split_files
 from sca.data.duplex.verify.dataset import verify
+from sca.data.runs.executor import WorkerDiedError
+from sca.data.runs.ledger import Ledger
 from sca.errors import ConfigError, InputError, OutputError
 from sca.tokenizer import load_tokenizer
+from sca.units import seconds_to_samples
 from tests.helpers import corpus
 from tests.helpers.held import held
 
@@ -33,7 +37,7 @@ def demo_data(tmp_path_factory):
     return root / "data"
 
 
-def test_datasets_reads_it(demo_data):
+def test_the_datasets_library_reads_it(demo_data):
     data = datasets.load_from_disk(str(demo_data))
     assert set(data) == {"storage", "train"}
     track = data["storage"][0]
@@ -46,7 +50,7 @@ def test_datasets_reads_it(demo_data):
     assert row["input_ids"][row["prompt_tokens"] :][:4] == [-100] * 4
 
 
-def test_what_was_16_khz_16_bit_is_stored_bit_for_bit(demo_data):
+def test_stores_16_khz_16_bit_audio_bit_for_bit(demo_data):
     data = datasets.load_from_disk(str(demo_data))["storage"]
     with corpus.demo_corpus() as shipped:
         for track in data:
@@ -55,16 +59,16 @@ def test_what_was_16_khz_16_bit_is_stored_bit_for_bit(demo_data):
             np.testing.assert_array_equal(stored[: len(source)], source)
 
 
-def test_every_word_is_in_the_rows_of_its_speaker_in_order(demo_data):
+def test_rows_of_a_speaker_have_all_words_in_order(demo_data):
     data = datasets.load_from_disk(str(demo_data))
     for track in data["storage"]:
         rows = [row for row in data["train"] if row["speaker"] == track["speaker_id"]]
-        said = [word["word"] for row in rows for segment in row["segments"] for word in segment["words"]]
-        assert said == [word["word"] for word in track["words"]]
+        words = [word["word"] for row in rows for segment in row["segments"] for word in segment["words"]]
+        assert words == [word["word"] for word in track["words"]]
         assert {word["source"] for word in track["words"]} == {"given"}
 
 
-def test_rows_tile_the_session_and_their_tokens_read_as_their_text(demo_data):
+def test_tokens_of_a_row_decode_to_its_text(demo_data):
     tokenizer = load_tokenizer("builtin:qwen")
     rows = load(demo_data)
     for i in range(len(rows)):
@@ -77,8 +81,8 @@ def test_rows_tile_the_session_and_their_tokens_read_as_their_text(demo_data):
         assert (row.input_ids == -100).sum() == 4 * record["n_chunks"]
 
 
-def test_the_loader_gives_both_sides_of_the_same_moment(demo_data):
-    """The heard chunks of one side are, at 24 kHz, the spoken chunks of the other."""
+def test_input_of_one_side_is_output_of_the_other(demo_data):
+    """The input chunks of one side equal the output chunks of the other, at 24 kHz."""
     rows = load(demo_data)
     by_start = {
         (r["speaker"], r["start_chunk"], r["n_chunks"]): i for i, r in enumerate(map(rows.record, range(len(rows))))
@@ -91,43 +95,43 @@ def test_the_loader_gives_both_sides_of_the_same_moment(demo_data):
     assert np.corrcoef(energy_heard[:shared], energy_spoken[:shared])[0, 1] > 0.99
 
 
-def test_rows_start_where_their_audio_does(demo_data):
-    """Under the words of a row there is sound, and their times are the stored ones."""
+def test_words_of_a_row_have_sound(demo_data):
+    """The output audio of a row has sound at the times of its words."""
     rows = load(demo_data)
     for i in range(len(rows)):
         row = rows[i]
         wave = row.spoken.reshape(-1)
         for segment in row.segments:
             for word in segment["words"]:
-                a, b = (max(0, round(word[key] * 24_000)) for key in ("start_s", "end_s"))
+                a, b = (max(0, seconds_to_samples(word[key], 24_000)) for key in ("start_s", "end_s"))
                 if b - a > 1200:
                     assert np.abs(wave[a:b]).max() > 0.01, word["word"]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_second_run_redoes_nothing_and_any_number_of_jobs_gives_the_same_bytes(tmp_path, demo_data, jobs):
+def test_second_run_builds_nothing_with_any_number_of_jobs(tmp_path, demo_data, jobs):
     source = corpus.pair(corpus.demo(tmp_path / "corpus"))
     first = build_duplex(source, tmp_path / "a", corpus.settings(), jobs=jobs)
     once = corpus.tree_bytes(tmp_path / "a")
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "a" / "storage").iterdir() if p.suffix == ".arrow"}
     again = build_duplex(source, tmp_path / "a", corpus.settings(), jobs=jobs)
-    assert (first.built, again.built) == (2, 0)
+    assert (first.details.built, again.details.built) == (2, 0)
     assert corpus.tree_bytes(tmp_path / "a") == once
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
     build_duplex(source, tmp_path / "b", corpus.settings(), jobs=3 - jobs)
     assert corpus.tree_bytes(tmp_path / "b") == once
 
 
-def test_a_corpus_that_grows_builds_only_what_is_new(tmp_path):
+def test_builds_only_new_sessions_of_a_corpus(tmp_path):
     source = corpus.pair(tmp_path / "corpus")
     build_duplex(source, tmp_path / "data", corpus.settings())
     corpus.pair(source, "A0002_S0002_0", audio=15.0)
-    assert build_duplex(source, tmp_path / "data", corpus.settings()).built == 1
+    assert build_duplex(source, tmp_path / "data", corpus.settings()).details.built == 1
     build_duplex(source, tmp_path / "whole", corpus.settings())
     assert corpus.tree_bytes(tmp_path / "data") == corpus.tree_bytes(tmp_path / "whole")
 
 
-def test_a_changed_session_is_built_again_and_a_removed_one_leaves(tmp_path):
+def test_rebuilds_changed_and_removes_missing_sessions(tmp_path):
     source = corpus.pair(corpus.pair(tmp_path / "corpus"), "A0002_S0002_0")
     build_duplex(source, tmp_path / "data", corpus.settings())
     corpus.write_track(source, "A0001_S0001_0_G0001", [(1.0, 2.0, "something else")])
@@ -136,33 +140,96 @@ def test_a_changed_session_is_built_again_and_a_removed_one_leaves(tmp_path):
     for path in (source / "TXT").glob("A0002*"):
         path.unlink()
     summary = build_duplex(source, tmp_path / "data", corpus.settings())
-    assert (summary.built, summary.report.sessions.kept) == (1, 1)
+    assert (summary.details.built, summary.details.report.sessions.kept) == (1, 1)
     assert verify(tmp_path / "data").holds
     assert {p.stem for p in (tmp_path / "data" / "storage").glob("*.arrow")} == {"A0001_S0001_0"}
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
-def test_killed_or_interrupted_it_goes_on_and_ends_with_the_same_bytes(tmp_path, signal_number):
+def test_resumes_after_kill_or_interrupt_with_equal_bytes(tmp_path, signal_number):
     source = tmp_path / "corpus"
     for n in range(8):
         corpus.pair(source, f"A{n:04d}_S{n:04d}_0", audio=12.0)
     words = ["build-duplex", source, "-o", tmp_path / "data", "--model-path", "builtin:qwen", "--jobs", "1"]
     with held(*words, at="*/.sca/sessions/*.json", after=2) as process:
         process.send_signal(signal_number)
-        _, said = process.communicate()
+        _, stderr = process.communicate()
     done = len(list((tmp_path / "data" / ".sca" / "sessions").glob("*.json")))
     assert done == 2
     if signal_number == signal.SIGINT:
         assert process.returncode == 130
-        assert "interrupted" in said
+        assert "interrupted" in stderr
     assert not (tmp_path / "data" / "dataset_dict.json").exists(), "an unfinished folder must not look like a data set"
     summary = build_duplex(source, tmp_path / "data", corpus.settings())
-    assert summary.built == 8 - done
+    assert summary.details.built == 8 - done
     build_duplex(source, tmp_path / "whole", corpus.settings())
     assert corpus.tree_bytes(tmp_path / "data") == corpus.tree_bytes(tmp_path / "whole")
 
 
-def test_other_settings_are_refused_unless_forced(tmp_path):
+class DeadWorkers:
+    """An executor in which the worker processes of some sessions die."""
+
+    def __init__(self, *sessions):
+        self.sessions = sessions
+
+    def run(self, jobs, work):
+        for item in jobs:
+            died = WorkerDiedError("its worker process was killed twice (SIGKILL)")
+            yield item, died if item.name in self.sessions else work(item)
+
+
+def test_session_whose_worker_dies_fails_alone(tmp_path):
+    source = corpus.pair(corpus.pair(tmp_path / "corpus", audio=12.0), "A0002_S0002_0", audio=12.0)
+    executor = DeadWorkers("A0001_S0001_0")
+    summary = build_duplex(source, tmp_path / "data", corpus.settings(), executor=executor)
+    reason = "its worker process was killed twice (SIGKILL)"
+    assert (summary.made, summary.failed) == (1, [("A0001_S0001_0", reason)])
+    assert summary.details.report.sessions.failed == 1
+    entries = Ledger(tmp_path / "data" / "ledger.jsonl").entries()
+    assert {name: (entry.status, entry.reason) for name, entry in entries.items()} == {
+        "A0001_S0001_0": ("failed", reason),
+        "A0002_S0002_0": ("kept", None),
+    }
+    assert verify(tmp_path / "data").holds
+    again = build_duplex(source, tmp_path / "data", corpus.settings(), retry_failed=False)
+    assert (again.made, again.already, again.old_failures, again.failed) == (0, 1, 1, summary.failed)
+    assert again.details.report == summary.details.report
+    assert build_duplex(source, tmp_path / "data", corpus.settings()).failed == []
+    build_duplex(source, tmp_path / "whole", corpus.settings())
+    assert corpus.tree_bytes(tmp_path / "data") == corpus.tree_bytes(tmp_path / "whole")
+
+
+def test_copy_whose_worker_dies_fails_alone(tmp_path):
+    source = corpus.demo(tmp_path / "corpus")
+    settings = load_settings(overrides={"duplex.model_path": "builtin:qwen", "augment.copies": 2}, env={})
+    summary = build_duplex(source, tmp_path / "data", settings, executor=DeadWorkers("D0001_S0001_0+1"))
+    assert [name for name, _ in summary.failed] == ["D0001_S0001_0+1"]
+    assert (summary.details.kept, summary.details.report.augmented.sessions) == (2, 1)
+    assert verify(tmp_path / "data").holds
+    again = build_duplex(source, tmp_path / "data", settings, retry_failed=False)
+    assert (again.made, again.failed) == (0, summary.failed)
+    assert build_duplex(source, tmp_path / "data", settings).made == 1
+
+
+def test_failed_sessions_are_left_without_retry_failed(tmp_path):
+    source = corpus.pair(corpus.pair(tmp_path / "corpus", audio=12.0), "A0002_S0002_0", audio=12.0)
+    wav = source / "WAV" / "A0002_S0002_0_G0001.wav"
+    audio = wav.read_bytes()
+    wav.write_bytes(b"not audio")
+    command = [sys.executable, "-m", "sca", "build-duplex", str(source), "-o", str(tmp_path / "data")]
+    for option, built in ((None, 2), ("--retry-failed", 1), ("--no-retry-failed", 0)):
+        words = [*command, "--json", *([option] if option else [])]
+        finished = subprocess.run(words, capture_output=True, text=True)
+        assert finished.returncode == 7
+        assert "1 of 2 sessions failed" in finished.stderr
+        document = json.loads(finished.stdout)
+        assert (document["built"], list(document["failed"])) == (built, ["A0002_S0002_0"])
+    # Another content is not the failure of before.
+    wav.write_bytes(audio)
+    assert build_duplex(source, tmp_path / "data", load_settings(env={}), retry_failed=False).made == 1
+
+
+def test_rejects_other_settings_without_force(tmp_path):
     source = corpus.pair(tmp_path / "corpus")
     build_duplex(source, tmp_path / "data", corpus.settings())
     with pytest.raises(OutputError, match=r"duplex\.lead_chunks 1, now 0"):
@@ -171,7 +238,7 @@ def test_other_settings_are_refused_unless_forced(tmp_path):
     assert verify(tmp_path / "data").holds
 
 
-def test_a_folder_with_other_files_is_never_touched(tmp_path):
+def test_never_touches_a_folder_with_other_files(tmp_path):
     source = corpus.pair(tmp_path / "corpus")
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("dear")
@@ -199,23 +266,23 @@ def test_a_folder_with_other_files_is_never_touched(tmp_path):
     ],
     ids=str,
 )
-def test_every_setting_gives_a_data_set_that_holds(tmp_path, overrides):
+def test_settings_give_valid_data_sets(tmp_path, overrides):
     source = corpus.demo(tmp_path / "corpus")
     summary = build_duplex(source, tmp_path / "data", corpus.settings(**overrides))
     outcome = verify(tmp_path / "data")
     assert outcome.holds, outcome.problems[:3]
-    assert summary.report.coverage.tokens_dropped == 0
+    assert summary.details.report.coverage.tokens_dropped == 0
     if overrides.get("on_lag") == "drop-unit":
-        assert summary.report.coverage.units_dropped_on_request > 0
+        assert summary.details.report.coverage.units_dropped_on_request > 0
     else:
-        assert summary.report.coverage.share == 1.0
+        assert summary.details.report.coverage.share == 1.0
     if "max_tokens" in overrides:
         rows = load(tmp_path / "data")
         assert max(len(rows.record(i)["input_ids"]) for i in range(len(rows))) <= 400
 
 
-def test_the_preset_of_8_and_4(tmp_path):
-    from sca.config import apply_preset, load_settings
+def test_preset_8x4(tmp_path):
+    from sca.config import apply_preset
 
     settings = load_settings(overrides={"duplex.model_path": "builtin:qwen", **apply_preset("8x4")}, env={})
     build_duplex(corpus.demo(tmp_path / "corpus"), tmp_path / "data", settings)
@@ -227,11 +294,12 @@ def test_the_preset_of_8_and_4(tmp_path):
 
 def test_real_speech(tmp_path, trial_data):
     summary = build_duplex(trial_data / "conversation", tmp_path / "data", corpus.settings())
-    assert (summary.kept, summary.report.rows, summary.report.coverage.tokens_dropped) == (2, 4, 0)
+    report = summary.details.report
+    assert (report.sessions.kept, report.rows, report.coverage.tokens_dropped) == (2, 4, 0)
     assert verify(tmp_path / "data").holds
 
 
-def test_three_speakers_give_every_ordered_pair(tmp_path):
+def test_three_speakers_make_all_ordered_pairs(tmp_path):
     for n, text in enumerate(("one two", "three four", "five six")):
         corpus.write_track(tmp_path / "c", f"A0001_S0001_0_G000{n}", [(1 + 3 * n, 2 + 3 * n, text)], 12.0)
     build_duplex(tmp_path / "c", tmp_path / "data", corpus.settings())
@@ -242,7 +310,7 @@ def test_three_speakers_give_every_ordered_pair(tmp_path):
     assert verify(tmp_path / "data").holds
 
 
-def test_script_mode_writes_one_json_a_transcript(tmp_path):
+def test_script_mode_writes_one_json_per_transcript(tmp_path):
     source = corpus.pair(tmp_path / "corpus")
     summary = build_script(source, tmp_path / "out", corpus.settings())
     assert (summary.files, summary.events) == (2, 4)
@@ -252,7 +320,7 @@ def test_script_mode_writes_one_json_a_transcript(tmp_path):
     assert load_tokenizer("builtin:qwen").decode(event["input_ids"]) == "hello there my friend"
 
 
-def test_tokens_that_look_like_silence_or_control_are_plain_text(tmp_path):
+def test_control_tokens_in_a_transcript_are_plain_text(tmp_path):
     lines = [(1.0, 5.0, "he said <|object_ref_start|> and <|im_end|> <think> out loud")]
     corpus.write_track(tmp_path / "c", "A_S_0_G1", lines)
     corpus.write_track(tmp_path / "c", "A_S_0_G2", [(6.0, 7.0, "今天天气很好 😀 नमस्ते")])
@@ -262,7 +330,7 @@ def test_tokens_that_look_like_silence_or_control_are_plain_text(tmp_path):
     assert texts == {lines[0][2], "今天天气很好 😀 नमस्ते"}
 
 
-class TestWhatACorpusCanHaveWrong:
+class TestCorpusProblems:
     def build(self, tmp_path, **overrides):
         return build_duplex(tmp_path / "c", tmp_path / "data", corpus.settings(**overrides))
 
@@ -271,7 +339,7 @@ class TestWhatACorpusCanHaveWrong:
         with pytest.raises(InputError, match="WAV"):
             self.build(tmp_path)
 
-    def test_a_txt_without_its_wav_leaves_too_few_speakers(self, tmp_path):
+    def test_transcript_without_a_recording(self, tmp_path):
         corpus.pair(tmp_path / "c")
         (tmp_path / "c" / "WAV" / "A0001_S0001_0_G0002.wav").unlink()
         with pytest.raises(InputError, match="no session with two speakers"):
@@ -282,59 +350,59 @@ class TestWhatACorpusCanHaveWrong:
         [(b"", "is empty"), (b"not audio at all, really not", "A0002_S0002_0_G0001.wav")],
         ids=["empty", "text"],
     )
-    def test_audio_that_cannot_be_read_fails_its_session_alone(self, tmp_path, content, reason):
+    def test_unreadable_audio_fails_only_its_session(self, tmp_path, content, reason):
         corpus.pair(corpus.pair(tmp_path / "c"), "A0002_S0002_0")
         (tmp_path / "c" / "WAV" / "A0002_S0002_0_G0001.wav").write_bytes(content)
         summary = self.build(tmp_path)
-        assert summary.kept == 1
+        assert summary.details.kept == 1
         assert [session for session, _ in summary.failed] == ["A0002_S0002_0"]
         assert reason in summary.failed[0][1]
         assert verify(tmp_path / "data").holds
 
-    def test_a_truncated_wav_fails_its_session(self, tmp_path):
+    def test_truncated_wav_fails_its_session(self, tmp_path):
         corpus.pair(corpus.pair(tmp_path / "c"), "A0002_S0002_0")
         wav = tmp_path / "c" / "WAV" / "A0002_S0002_0_G0001.wav"
         wav.write_bytes(wav.read_bytes()[:300_000])
         summary = self.build(tmp_path)
         assert "truncated" in dict(summary.failed)["A0002_S0002_0"]
 
-    def test_a_wav_without_samples_fails_its_session(self, tmp_path):
+    def test_wav_without_samples_fails_its_session(self, tmp_path):
         corpus.pair(corpus.pair(tmp_path / "c"), "A0002_S0002_0")
         sf.write(tmp_path / "c" / "WAV" / "A0002_S0002_0_G0001.wav", np.zeros(0), 16_000)
         assert dict(self.build(tmp_path).failed).keys() == {"A0002_S0002_0"}
 
-    def test_a_silent_track_with_words_drops_its_session(self, tmp_path):
+    def test_silent_track_with_words_drops_its_session(self, tmp_path):
         corpus.pair(corpus.pair(tmp_path / "c"), "A0002_S0002_0")
         sf.write(tmp_path / "c" / "WAV" / "A0002_S0002_0_G0001.wav", np.zeros(16_000 * 30), 16_000)
         summary = self.build(tmp_path)
         assert "is silent" in dict(summary.dropped)["A0002_S0002_0"]
-        assert summary.kept == 1
+        assert summary.details.kept == 1
 
-    def test_a_silent_listener_is_fine(self, tmp_path):
+    def test_silent_listener_is_accepted(self, tmp_path):
         corpus.pair(tmp_path / "c")
         (tmp_path / "c" / "TXT" / "A0001_S0001_0_G0002.txt").write_bytes(b"")
         summary = self.build(tmp_path)
-        assert (summary.kept, summary.report.rows) == (1, 2)
+        assert (summary.details.kept, summary.details.report.rows) == (1, 2)
         assert verify(tmp_path / "data").holds
 
-    def test_three_channels_are_mixed_and_counted(self, tmp_path):
+    def test_counts_mixed_channels(self, tmp_path):
         corpus.pair(tmp_path / "c")
         sf.write(tmp_path / "c" / "WAV" / "A0001_S0001_0_G0001.wav", np.stack([corpus.tone(30.0)] * 3, axis=1), 16_000)
-        assert self.build(tmp_path).report.audio.tracks_mixed_down == 1
+        assert self.build(tmp_path).details.report.audio.tracks_mixed_down == 1
 
-    def test_nan_samples_become_zeros_and_are_counted(self, tmp_path):
+    def test_counts_nan_samples(self, tmp_path):
         corpus.pair(tmp_path / "c")
         samples = corpus.tone(30.0)
         samples[1000:1010] = np.nan
         sf.write(tmp_path / "c" / "WAV" / "A0001_S0001_0_G0001.wav", samples, 16_000, subtype="FLOAT")
         summary = self.build(tmp_path)
-        assert summary.report.audio.non_finite_samples == 10
+        assert summary.details.report.audio.non_finite_samples == 10
         assert verify(tmp_path / "data").holds
 
-    def test_unequal_lengths_are_padded_and_counted(self, tmp_path):
+    def test_counts_padded_tracks(self, tmp_path):
         corpus.pair(tmp_path / "c")
         corpus.write_track(tmp_path / "c", "A0001_S0001_0_G0002", [(4.0, 7.0, "are you in a hurry")], 12.5)
-        report = self.build(tmp_path).report
+        report = self.build(tmp_path).details.report
         assert (report.audio.tracks_padded, report.audio.padded_s) == (1, 17.5)
         assert verify(tmp_path / "data").holds
 
@@ -342,45 +410,45 @@ class TestWhatACorpusCanHaveWrong:
     def test_other_rates(self, tmp_path, rate):
         corpus.write_track(tmp_path / "c", "A_S_0_G1", [(1.0, 3.0, "hello there")], 10.0, rate=rate)
         corpus.write_track(tmp_path / "c", "A_S_0_G2", [(4.0, 5.0, "hi")], 10.0)
-        assert self.build(tmp_path).report.audio.tracks_padded == 0
+        assert self.build(tmp_path).details.report.audio.tracks_padded == 0
         assert verify(tmp_path / "data").holds
 
-    def test_lines_past_the_end_are_skipped_with_their_number(self, tmp_path):
+    def test_reports_lines_past_the_end(self, tmp_path):
         corpus.pair(tmp_path / "c")
         corpus.write_track(tmp_path / "c", "A0001_S0001_0_G0001", [(1.0, 3.0, "hello"), (40.0, 41.0, "late")], 30.0)
         summary = self.build(tmp_path)
-        assert any("G0001.txt:2" in note and "41.000" in note for note in summary.skipped)
-        assert summary.report.coverage.words == 1 + 7
+        assert any("G0001.txt:2" in note and "41.000" in note for note in summary.details.skipped)
+        assert summary.details.report.coverage.words == 1 + 7
 
-    def test_word_times_that_do_not_match_fall_back_and_say_so(self, tmp_path):
+    def test_notes_word_times_that_do_not_match(self, tmp_path):
         corpus.pair(tmp_path / "c")
         lines = [(1.0, 3.0, "hello there my friend"), (8.0, 10.5, "no, not at all")]
         words = [["goodbye", 1.0, 1.5], ["no", 8.1, 8.4], ["not", 8.5, 8.8], ["at", 9.0, 9.2], ["all", 9.5, 10.0]]
         corpus.write_track(tmp_path / "c", "A0001_S0001_0_G0001", lines, words=words)
         summary = self.build(tmp_path)
-        assert summary.report.align_source == {"given": 4, "interpolated": 11}
-        assert any("G0001.txt:1" in note for note in summary.notices)
+        assert summary.details.report.align_source == {"given": 4, "interpolated": 11}
+        assert any("G0001.txt:1" in note for note in summary.details.notices)
 
-    def test_a_session_without_a_word_is_dropped(self, tmp_path):
+    def test_drops_a_session_without_words(self, tmp_path):
         corpus.pair(tmp_path / "c")
         for name in ("G0001", "G0002"):
             corpus.write_track(tmp_path / "c", f"A0002_S0002_0_{name}", [(1.0, 2.0, "[SONANT]")])
         assert dict(self.build(tmp_path).dropped) == {"A0002_S0002_0": "no track has any words"}
 
-    def test_a_silence_token_that_text_can_contain_is_refused(self, tmp_path):
+    def test_rejects_a_silence_token_that_is_text(self, tmp_path):
         corpus.pair(tmp_path / "c")
         with pytest.raises(ConfigError, match="uses for the text"):
             self.build(tmp_path, silence_token_id=11)
         with pytest.raises(ConfigError, match="has the ids 0 to 151675"):
             self.build(tmp_path, silence_token_id=999_999)
 
-    def test_no_permission_to_write(self, tmp_path):
+    def test_output_folder_that_cannot_be_made(self, tmp_path):
         corpus.pair(tmp_path / "c")
         (tmp_path / "file").write_text("")
         with pytest.raises(OutputError, match="the name is already in use"):
             build_duplex(tmp_path / "c", tmp_path / "file" / "data", corpus.settings())
 
-    def test_two_runs_at_once_are_refused(self, tmp_path):
+    def test_rejects_a_second_run_at_the_same_time(self, tmp_path):
         from sca.data.runs.ledger import lock_dir
 
         corpus.pair(tmp_path / "c")
@@ -388,8 +456,8 @@ class TestWhatACorpusCanHaveWrong:
             self.build(tmp_path)
 
 
-def test_a_full_disk_keeps_what_is_finished(tmp_path):
-    """A limit on file size stands in for the disk: the kernel refuses the write the same way."""
+def test_full_disk_keeps_finished_sessions(tmp_path):
+    """A limit on the size of files has the same effect as a full disk: the kernel refuses the write."""
     source = corpus.pair(tmp_path / "c", "A0001_S0001_0", audio=2.0)
     corpus.write_track(source, "A0001_S0001_0_G0001", [(0.2, 1.0, "hello there")], 2.0)
     corpus.write_track(source, "A0001_S0001_0_G0002", [(1.1, 1.8, "hi")], 2.0)
@@ -402,16 +470,18 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path):
         "from sca.cli.main import run\nrun()\n"
     )
     command = [sys.executable, "-c", code, str(source), str(tmp_path / "data")]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
-    assert done.returncode == 5, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "cannot be written" in done.stderr or "full" in done.stderr
+    finished = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    )
+    assert finished.returncode == 5, finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert "cannot be written" in finished.stderr or "full" in finished.stderr
     assert (tmp_path / "data" / ".sca" / "sessions" / "A0001_S0001_0.json").exists()
     assert not (tmp_path / "data" / ".sca" / "scratch" / "A0002_S0002_0").exists()
-    assert build_duplex(source, tmp_path / "data", corpus.settings()).built == 1
+    assert build_duplex(source, tmp_path / "data", corpus.settings()).details.built == 1
 
 
-def test_the_command_line(tmp_path):
+def test_command_line(tmp_path):
     source = corpus.pair(tmp_path / "corpus")
     base = [sys.executable, "-m", "sca"]
     data = str(tmp_path / "data")
@@ -422,31 +492,32 @@ def test_the_command_line(tmp_path):
         check=True,
     )
     assert json.loads(built.stdout)["report"]["coverage"]["share"] == 1.0
-    proven = subprocess.run([*base, "verify", data, "--json"], capture_output=True, text=True, check=True)
-    assert json.loads(proven.stdout)["holds"] is True
+    verified = subprocess.run([*base, "verify", data, "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(verified.stdout)["holds"] is True
     (Path(data) / "report.json").unlink()
     broken = subprocess.run([*base, "verify", data], capture_output=True, text=True)
     assert broken.returncode == 5
     assert "report.json is missing" in broken.stderr
 
 
-def test_validation_shares_no_speaker_with_training(tmp_path):
+def test_validation_has_no_speaker_of_training(tmp_path):
     source = tmp_path / "corpus"
     for n in range(3):
         for speaker, start in (("a", 1.0), ("b", 4.0)):
             corpus.write_track(source, f"A000{n}_S_{speaker}{n}", [(start, start + 2, "hello there my friend")], 8.0)
     summary = build_duplex(source, tmp_path / "data", corpus.settings(validation=0.34))
     data = datasets.load_from_disk(str(tmp_path / "data"))
-    assert summary.report.splits == {"train": 4, "validation": 2}
+    assert summary.details.report.splits == {"train": 4, "validation": 2}
     heard = {
-        split: {s for row in data[split] for s in (row["listener"], row["speaker"])} for split in summary.report.splits
+        split: {s for row in data[split] for s in (row["listener"], row["speaker"])}
+        for split in ("train", "validation")
     }
     assert not heard["train"] & heard["validation"]
     assert len(load(tmp_path / "data", "validation")) == 2
     assert verify(tmp_path / "data").holds
 
 
-def test_verify_finds_a_speaker_on_both_sides(tmp_path):
+def test_verify_finds_a_speaker_in_both_splits(tmp_path):
     corpus.pair(corpus.pair(tmp_path / "c", "A0001_S0001_0", 15.0), "A0002_S0002_0", 15.0)
     build_duplex(tmp_path / "c", tmp_path / "data", corpus.settings())
     parts = sorted((tmp_path / "data" / ".sca" / "rows").glob("*.arrow"))
@@ -458,15 +529,15 @@ def test_verify_finds_a_speaker_on_both_sides(tmp_path):
     assert "A0002_S0002_0: speaker G0001 is in train and in validation" in problems
 
 
-def test_one_group_of_speakers_has_no_validation(tmp_path):
+def test_connected_speakers_have_no_validation_split(tmp_path):
     corpus.pair(corpus.pair(tmp_path / "c", "A0001_S0001_0", 15.0), "A0002_S0002_0", 15.0)
     build_duplex(tmp_path / "c", tmp_path / "data", corpus.settings(validation=0.5))
     assert not (tmp_path / "data" / "validation").exists()
     assert verify(tmp_path / "data").holds
 
 
-def test_words_shared_out_by_letters_are_near_their_true_onsets(tmp_path, demo_data):
-    """The shipped conversation with its true word times hidden: the target for utterance times alone."""
+def test_interpolated_words_are_near_their_onsets(tmp_path, demo_data):
+    """The demo conversation without its word times: the target for corpora with utterance times only."""
     source = corpus.demo(tmp_path / "c")
     shutil.rmtree(source / "WORDS")
     build_duplex(source, tmp_path / "data", corpus.settings())
@@ -478,17 +549,19 @@ def test_words_shared_out_by_letters_are_near_their_true_onsets(tmp_path, demo_d
     assert np.mean(off) <= 0.27
 
 
-def test_the_report_says_what_the_conversation_is_like(tmp_path):
-    """By hand: B begins 0.5 s after A ends; A breaks into B's speech 1 s before its end; B nods in A's."""
+def test_report_describes_the_conversation(tmp_path):
+    """Counted by hand: B begins 0.5 s after A ends; A interrupts B 1 s before B ends; B has a backchannel during A's turn."""
     source = tmp_path / "c"
     corpus.write_track(
         source, "S_A", [(1.0, 3.0, "how are you today"), (5.5, 10.5, "no no let me tell you this")], 12.0
     )
     corpus.write_track(source, "S_B", [(3.5, 6.5, "well I have been better"), (8.0, 8.5, "yeah")], 12.0)
-    talk = build_duplex(source, tmp_path / "data", corpus.settings()).report.talk
+    talk = build_duplex(source, tmp_path / "data", corpus.settings()).details.report.talk
     minutes = 2 * 38 * 0.32 / 60
-    assert talk.floor_offset_s == {"-1.0": 1, "0.5": 1}, "the first turn follows nobody, and the nod takes no floor"
-    # In overlap: A's 1.0 s at the change and 0.5 s of the nod, B's the same; of 2 + 5 + 3 + 0.5 s.
+    assert talk.floor_offset_s == {"-1.0": 1, "0.5": 1}, (
+        "the first turn has no offset, and a backchannel does not take the floor"
+    )
+    # Overlap: A's 1.0 s at the interruption and 0.5 s of the backchannel, and the same of B; of 2 + 5 + 3 + 0.5 s.
     assert talk.overlap_share == pytest.approx(3.0 / 10.5, abs=1e-4)
     assert talk.turns_a_minute == pytest.approx(2 / minutes, abs=1e-4)
     assert talk.interruptions_a_minute == pytest.approx(1 / minutes, abs=1e-4)

@@ -46,7 +46,7 @@ def listed(root, *lines):
 def test_moshi_data_becomes_valid_rows(tmp_path):
     source = listed(tmp_path / "m", recording(tmp_path / "m"))
     summary = build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
-    assert (summary.built, summary.failed, summary.dropped, summary.skipped) == (1, [], [], [])
+    assert (summary.details.built, summary.failed, summary.dropped, summary.details.skipped) == (1, [], [], [])
     assert not verify(tmp_path / "data").problems
     data = load(tmp_path / "data")
     for side, speaker in (("main", "SPEAKER_MAIN"), ("other", "SPEAKER_OTHER")):
@@ -64,7 +64,7 @@ def test_second_run_builds_nothing(tmp_path):
     build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
     first = corpus.tree_bytes(tmp_path / "data")
     again = build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
-    assert (again.built, again.kept) == (0, 1)
+    assert (again.details.built, again.details.kept) == (0, 1)
     assert corpus.tree_bytes(tmp_path / "data") == first
 
 
@@ -77,7 +77,7 @@ def test_new_words_rebuild_their_session_only(tmp_path):
     # A new line moves all others, which must not matter.
     listed(tmp_path / "m", recording(tmp_path / "m", "c"), *both)
     summary = build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
-    assert (summary.built, summary.kept) == (2, 3)
+    assert (summary.details.built, summary.details.kept) == (2, 3)
     assert load(tmp_path / "data").words("stereo-b", "stereo-b.main")[0]["word"] == "hi"
 
 
@@ -95,7 +95,7 @@ def test_removes_sessions_that_left_the_list(tmp_path):
     both = recording(tmp_path / "m"), recording(tmp_path / "m", "b")
     build_duplex(listed(tmp_path / "m", *both), tmp_path / "data", corpus.settings(window="4-20"))
     summary = build_duplex(listed(tmp_path / "m", both[0]), tmp_path / "data", corpus.settings(window="4-20"))
-    assert (summary.built, summary.kept) == (0, 1)
+    assert (summary.details.built, summary.details.kept) == (0, 1)
     assert not list((tmp_path / "data").rglob("*stereo-b*"))
     assert not verify(tmp_path / "data").problems
 
@@ -115,7 +115,7 @@ def test_side_without_words_is_input_only(tmp_path):
     only_main = [word for word in WORDS if word[2] == "SPEAKER_MAIN"]
     source = listed(tmp_path / "m", recording(tmp_path / "m", words=only_main))
     summary = build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
-    assert (summary.built, summary.failed, summary.dropped, summary.skipped) == (1, [], [], [])
+    assert (summary.details.built, summary.failed, summary.dropped, summary.details.skipped) == (1, [], [], [])
     assert not verify(tmp_path / "data").problems
     data = load(tmp_path / "data")
     assert {row.row_id.split(":")[1] for row in data} == {"stereo-a.other>stereo-a.main"}
@@ -188,7 +188,7 @@ def test_reports_words_past_the_end(tmp_path):
     late = [*WORDS, ["late", [40.0, 40.5], "SPEAKER_MAIN"]]
     source = listed(tmp_path / "m", recording(tmp_path / "m", words=late))
     summary = build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
-    (note,) = summary.skipped
+    (note,) = summary.details.skipped
     assert note.endswith("a.json: entry 6, 'late' ends at 40.500 s, the recording at 12.000 s")
     assert not verify(tmp_path / "data").problems
 

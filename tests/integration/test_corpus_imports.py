@@ -36,7 +36,7 @@ def words_of(data, session, speaker):
 
 def built(source, root, **named):
     summary = build_duplex(source, root, corpus.settings(window="4-20"), **named)
-    assert (summary.failed, summary.dropped, summary.skipped) == ([], [], [])
+    assert (summary.failed, summary.dropped, summary.details.skipped) == ([], [], [])
     assert not verify(root).problems
     return load(root)
 

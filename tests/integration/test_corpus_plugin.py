@@ -57,7 +57,7 @@ def test_builds_a_corpus_of_a_plugin_reader(tmp_path, installed):
     assert detect_format(source) == "chat"
     assert corpus_formats() == [*CorpusFormat, "chat"]
     summary = build_duplex(source, tmp_path / "data", corpus.settings(window="session"))
-    assert (summary.failed, summary.skipped, summary.kept) == ([], [], 1)
+    assert (summary.failed, summary.details.skipped, summary.details.kept) == ([], [], 1)
     assert not verify(tmp_path / "data").problems
     words = load(tmp_path / "data").words("talk", "ann")
     assert [(word["word"], word["start"], word["source"]) for word in words] == [

@@ -37,11 +37,11 @@ def test_ignores_broken_word_times(tmp_path, content, reason):
     (source / "WORDS").mkdir()
     (source / "WORDS" / "A0001_S0001_0_G0001.json").write_text(content)
     summary = build(tmp_path, source)
-    (note,) = summary.skipped
+    (note,) = summary.details.skipped
     assert "A0001_S0001_0_G0001.json" in note
     assert reason in note
     assert "word times of this track are not used" in note
-    assert summary.report.align_source == {"interpolated": 15}
+    assert summary.details.report.align_source == {"interpolated": 15}
 
 
 @pytest.mark.parametrize("moved", [-9.0, 40.0], ids=["before", "past the end"])
@@ -51,8 +51,8 @@ def test_ignores_word_times_outside_their_line(tmp_path, moved):
     corpus.write_track(tmp_path / "c", "S_A", lines, 20.0, words=words)
     corpus.write_track(tmp_path / "c", "S_B", [(4.0, 5.0, "yes")], 20.0)
     summary = build(tmp_path, tmp_path / "c")
-    assert summary.report.align_source == {"interpolated": 5}
-    assert any("S_A.txt:1" in note and "do not match this utterance" in note for note in summary.notices)
+    assert summary.details.report.align_source == {"interpolated": 5}
+    assert any("S_A.txt:1" in note and "do not match this utterance" in note for note in summary.details.notices)
 
 
 def test_clips_word_times_at_the_end_of_the_recording(tmp_path):
@@ -70,7 +70,9 @@ def test_notes_another_speaker_in_the_speaker_column(tmp_path):
     path = source / "TXT" / "A0001_S0001_0_G0001.txt"
     path.write_text(path.read_text().replace("G0001", "G0777"))
     summary = build(tmp_path, source)
-    assert any("the speaker column has 'G0777'; the file name takes precedence" in note for note in summary.notices)
+    assert any(
+        "the speaker column has 'G0777'; the file name takes precedence" in note for note in summary.details.notices
+    )
 
 
 def test_names_the_line_of_a_mono_recording(tmp_path):
@@ -97,5 +99,5 @@ def test_rebuilds_another_schema_version_with_force(tmp_path, version):
         assert ("--force" in error.value.hint) == (version < SCHEMA_VERSION)
     with pytest.raises(OutputError, match=f"schema_version {version}, now {SCHEMA_VERSION}"):
         build(tmp_path, source)
-    assert build_duplex(source, tmp_path / "data", corpus.settings(), force=True).built == 1
+    assert build_duplex(source, tmp_path / "data", corpus.settings(), force=True).details.built == 1
     assert verify(tmp_path / "data").holds

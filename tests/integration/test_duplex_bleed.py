@@ -46,14 +46,14 @@ def with_bleed(folder, level_db=None, delay=80, room=False):
 def clean(tmp_path_factory):
     root = tmp_path_factory.mktemp("clean")
     summary = build_duplex(with_bleed(root / "c"), root / "data", corpus.settings())
-    return root / "data", summary.report
+    return root / "data", summary.details.report
 
 
 @pytest.fixture(scope="module")
 def gated(tmp_path_factory):
     root = tmp_path_factory.mktemp("gated")
     summary = build_duplex(with_bleed(root / "c", -20), root / "data", corpus.settings(on_bleed="gate"))
-    return root / "data", summary.report
+    return root / "data", summary.details.report
 
 
 def heard(data):
@@ -69,7 +69,7 @@ def test_finds_no_bleed_in_clean_tracks(clean):
 
 
 def test_finds_no_bleed_in_real_recordings(tmp_path, trial_data):
-    report = build_duplex(trial_data / "conversation", tmp_path / "data", corpus.settings()).report
+    report = build_duplex(trial_data / "conversation", tmp_path / "data", corpus.settings()).details.report
     assert report.bleed.tried_s > 10
     assert report.bleed.bleed_s == 0
 
@@ -79,7 +79,7 @@ def test_finds_no_bleed_in_real_recordings(tmp_path, trial_data):
 )
 def test_measures_level_and_delay_of_bleed(tmp_path, level_db, delay, room):
     source = with_bleed(tmp_path / "c", level_db, delay, room)
-    report = build_duplex(source, tmp_path / "data", corpus.settings()).report
+    report = build_duplex(source, tmp_path / "data", corpus.settings()).details.report
     (silent,), (found,) = datasets.load_from_disk(str(tmp_path / "data"))["storage"]["bleed"]
     assert silent["bleed_s"] == 0
     assert found["bleed_s"] > 0.85 * found["tried_s"]
@@ -166,7 +166,7 @@ def test_drops_a_session_with_too_much_bleed(tmp_path):
     assert session == SESSION
     assert "is also audible in the track of" in reason
     assert "-20 dB, 5.0 ms later" in reason
-    assert summary.report.sessions.dropped == 1
+    assert summary.details.report.sessions.dropped == 1
     assert verify(tmp_path / "data").holds
     with pytest.raises(InputError, match="no session could be used"):
         build_duplex(with_bleed(tmp_path / "alone", -20), tmp_path / "none", corpus.settings(on_bleed="drop"))

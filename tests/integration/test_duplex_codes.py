@@ -221,10 +221,10 @@ def test_chunks_must_be_whole_frames():
 
 def test_rebuilds_when_the_codec_changes(tmp_path):
     source, model = corpus.pair(tmp_path / "corpus"), save(tmp_path / "mimi")
-    assert build_duplex(source, tmp_path / "data", settings(model)).built == 1
+    assert build_duplex(source, tmp_path / "data", settings(model)).details.built == 1
     before = corpus.tree_bytes(tmp_path / "data")
-    assert build_duplex(source, tmp_path / "data", settings(model)).built == 0
+    assert build_duplex(source, tmp_path / "data", settings(model)).details.built == 0
     save(tmp_path / "mimi", seed=1)
     codec._load.cache_clear()  # a process loads a model once
-    assert build_duplex(source, tmp_path / "data", settings(model)).built == 1
+    assert build_duplex(source, tmp_path / "data", settings(model)).details.built == 1
     assert corpus.tree_bytes(tmp_path / "data") != before

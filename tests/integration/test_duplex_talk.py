@@ -28,7 +28,7 @@ def marked(tmp_path_factory):
     summary = build_duplex(
         corpus.demo(root / "corpus"), root / "data", corpus.settings(**IDS, speaker_model=str(voice))
     )
-    return root / "data", summary.report
+    return root / "data", summary.details.report
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_embedding_uses_only_speech_of_the_speaker(tmp_path, marked):
     noise = np.random.default_rng(0).normal(0, 3000, len(samples)).astype(np.int16)
     sf.write(wav, np.where(outside, noise, samples), rate, subtype="PCM_16")
     other.write_text(other.read_text().splitlines()[0] + "\n")
-    report = build_duplex(source, tmp_path / "data", corpus.settings(speaker_model=voice)).report
+    report = build_duplex(source, tmp_path / "data", corpus.settings(speaker_model=voice)).details.report
     before = {t["speaker_id"]: t["speaker_embedding"] for t in datasets.load_from_disk(str(marked[0]))["storage"]}
     after = {
         t["speaker_id"]: t["speaker_embedding"] for t in datasets.load_from_disk(str(tmp_path / "data"))["storage"]
@@ -157,10 +157,10 @@ def test_embedding_uses_only_speech_of_the_speaker(tmp_path, marked):
 def test_rebuilds_when_the_embedding_model_changes(tmp_path):
     source = corpus.demo(tmp_path / "c")
     chosen = corpus.settings(speaker_model=str(write_speaker(tmp_path / "voice.onnx")))
-    assert build_duplex(source, tmp_path / "data", chosen).built == 1
-    assert build_duplex(source, tmp_path / "data", chosen).built == 0
+    assert build_duplex(source, tmp_path / "data", chosen).details.built == 1
+    assert build_duplex(source, tmp_path / "data", chosen).details.built == 0
     write_speaker(tmp_path / "voice.onnx", metadata={"window_type": "povey"})
-    assert build_duplex(source, tmp_path / "data", chosen).built == 1
+    assert build_duplex(source, tmp_path / "data", chosen).details.built == 1
 
 
 def test_rejects_unknown_speaker_model_before_any_work(tmp_path):

@@ -406,7 +406,7 @@ def timed(record):
 def imported(root, target):
     """Build a data set from an export and return its tracks."""
     summary = build_duplex(root, target, corpus.settings())
-    assert (summary.failed, summary.dropped, summary.skipped) == ([], [], [])
+    assert (summary.failed, summary.dropped, summary.details.skipped) == ([], [], [])
     return {(t.record["session_id"], t.record["speaker_id"]): t for t in tracks_of(target)}
 
 

@@ -1,13 +1,13 @@
 """Placement of hand-made cases; its properties are in tests/property/test_place.py."""
 
-from sca.data.duplex.align.match import interpolate
 from sca.data.duplex.model.units import Unit, UnitWord
 from sca.data.duplex.rows.placement import Cursor, place_tokens, token_words, wanted_chunks
+from sca.data.duplex.rows.text import split_words
 
 
 def unit(text, *starts):
-    words = interpolate(text, 0, 1000)
-    timed = [UnitWord(w.text, w.char_start, w.char_end, s, s + 10, "given") for w, s in zip(words, starts, strict=True)]
+    ranges = zip(split_words(text), starts, strict=True)
+    timed = [UnitWord(text[first:last], first, last, start, start + 10, "given") for (first, last), start in ranges]
     return Unit(text, tuple(timed))
 
 

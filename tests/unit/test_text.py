@@ -3,7 +3,7 @@
 import pytest
 
 from sca.data.corpora.base import TimedWord
-from sca.data.duplex.align.match import GivenWords, interpolate
+from sca.data.duplex.align.match import GivenTimes, interpolate
 from sca.data.duplex.rows.text import Tag, clean, make_units, split_words
 
 
@@ -68,7 +68,7 @@ def test_units_join_across_short_gaps_only():
 
 
 def given(*words):
-    return GivenWords([TimedWord(*w) for w in words])
+    return GivenTimes([TimedWord(*w) for w in words])
 
 
 def test_given_words_match_without_case_and_punctuation():

@@ -3,6 +3,7 @@
 import dataclasses
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from sca.errors import GridError
@@ -86,3 +87,7 @@ def test_floats_are_read_as_printed_decimals():
     assert seconds_to_samples(1.00003125, HEARD_HZ) == seconds_to_samples("1.00003125", HEARD_HZ) == 16_001
     assert seconds_to_samples(Fraction(1, 3), SPOKEN_HZ) == 8000
     assert samples_to_seconds(5120, HEARD_HZ) == 0.32
+
+
+def test_numpy_floats_are_floats():
+    assert seconds_to_samples(np.float64(0.1), HEARD_HZ) == 1600

@@ -55,9 +55,7 @@ def best_path(log_probs: NDArray[np.float32], labels: Sequence[int], blank: int)
     return list(zip(first, last, strict=True))
 
 
-def _viterbi(
-    log_probs: NDArray[np.float32], states: NDArray[np.int64]
-) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+def _viterbi(log_probs: NDArray[np.float32], states: NDArray[np.int64]) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
     """Return how many states the best step to each state in each frame advances, and the final score of each state."""
     may_skip = np.zeros(len(states), bool)
     may_skip[3::2] = states[3::2] != states[1:-2:2]

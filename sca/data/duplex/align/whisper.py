@@ -43,9 +43,7 @@ class WhisperAligner:
         self._suppressed = list(suppressed)
         folder = Path(model).expanduser()
         try:
-            self._model = WhisperModel(
-                str(folder) if folder.is_dir() else model, device="cpu", download_root=cache_dir
-            )
+            self._model = WhisperModel(str(folder) if folder.is_dir() else model, device="cpu", download_root=cache_dir)
         except Exception as error:  # ctranslate2, the hub's client and tokenizers raise their own classes
             raise UpstreamError(
                 f"the Whisper model {model} cannot be loaded: {first_line(error)}",

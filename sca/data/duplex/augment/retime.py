@@ -24,7 +24,9 @@ OVERLAP = "overlap_jitter"
 _STEP = HEARD_HZ // 100  # 10 ms, which is a whole number of samples at 24 kHz too
 _MAX_OFFSET = 5 * HEARD_HZ  # beyond this a unit does not respond to the other speaker
 _MAX_DRAWS = 8
-_MIN_LEFT = HEARD_HZ // 2  # what remains of an interrupted turn, and what is heard of it before the other speaker begins
+_MIN_LEFT = (
+    HEARD_HZ // 2
+)  # what remains of an interrupted turn, and what is heard of it before the other speaker begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,10 +208,8 @@ class _Retiming:
         """Return whether all following units stay at a distance behind the earlier units of their speakers."""
         following = {side: n, 1 - side: len(self._units[1 - side])}
         for speaker, first in following.items():
-            if speaker != side:
-                ended = cut.end
-            else:
-                ended = self._units[side][-1].end if self._units[side] else -self._gap
+            last = cut if speaker != side else next(iter(self._units[side][-1:]), None)
+            ended = last.end if last is not None else -self._gap
             if first < len(self._sides[speaker]) and self._sides[speaker][first].start + shift < ended + self._gap:
                 return False
         return True

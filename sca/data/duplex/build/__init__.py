@@ -1,1 +1,1 @@
-"""The builder: a corpus becomes a duplex data set."""
+"""The builder: turns a two-speaker corpus into a duplex data set."""

@@ -1,6 +1,6 @@
-"""A finished session once more, retimed: read from the data set, drawn, its sound cut and joined anew, written as one of its own.
+"""Retimed copies of finished sessions: tracks read from the data set, retimed, and written as a session of their own.
 
-The retimed session has its own tracks, words and rows, so all that is proven of a session is proven of it.
+A retimed session has its own tracks, words and rows, so it is verified like any other.
 """
 
 import shutil
@@ -9,34 +9,42 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import soundfile
 
 from sca.config import Settings
 from sca.data.duplex.audio.crosstalk import measure
+from sca.data.duplex.audio.encode_tracks import sound_file_format
 from sca.data.duplex.augment.retime import Edit, Retimed, Shares, retime
 from sca.data.duplex.augment.retime_audio import pieces_of, write_pieces
-from sca.data.duplex.build.session import write_rows, write_storage
+from sca.data.duplex.build.tables import Side, write_rows, write_storage
 from sca.data.duplex.model.records import EditRecord, TrackRecord
 from sca.data.duplex.model.rows import Row
 from sca.data.duplex.model.session import SessionPaths, SessionResult
+from sca.data.duplex.model.units import Unit
 from sca.data.duplex.storage.records import bleed_record, units_of, word_records
 from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks
 from sca.data.runs.files import write_json
 from sca.errors import writing
 from sca.textutil import counted
 from sca.tokenizer.base import TextTokenizer
-from sca.units import HEARD_HZ, SPOKEN_HZ, seconds_to_samples
+from sca.units import HEARD_HZ, SPOKEN_HZ, samples_to_seconds, seconds_to_samples
 
-__all__ = ["RetimeJob", "build_retimed", "retime_jobs", "unfit"]
+__all__ = ["RetimeJob", "build_retimed", "retime_jobs", "retiming_obstacle"]
 
 _SPEAKERS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class RetimeJob:
-    """A session to retime for the `copy`-th time, the key of what decides the result, and the offsets to draw from."""
+    """A copy to make of a session.
+
+    Attributes:
+        origin: The session.
+        copy: The number of the copy, from 1.
+        key: Digest of everything that decides the result.
+        pool: The floor-transfer offsets to draw from, as (kind, samples).
+    """
 
     origin: str
     copy: int
@@ -45,73 +53,80 @@ class RetimeJob:
 
     @property
     def session_id(self) -> str:
-        """Of the retimed session."""
+        """The name of the copy."""
         return f"{self.origin}+{self.copy}"
 
 
-def unfit(root: Path, origin: SessionResult, settings: Settings) -> str | None:
-    """Why a session cannot be retimed: its tracks cannot be moved apart."""
+def retiming_obstacle(root: Path, origin: SessionResult, settings: Settings) -> str | None:
+    """Return why the tracks of a session cannot be moved against each other, or None if they can."""
     tracks = stored_tracks(SessionPaths(root, origin.session_id).storage)
     if len(tracks) != _SPEAKERS or any(not track.record["words"] for track in tracks):
-        return "only conversations of two speakers with words can be"
+        return "only sessions with two speakers who both have words can be retimed"
     for track in tracks:
         for bleed in track.record["bleed"]:
             if not track.record["gated"] and bleed["bleed_s"] > settings.duplex.max_bleed * bleed["tried_s"]:
-                return f"{bleed['of']} is heard in the track of {track.record['speaker_id']}, and would be heard twice"
+                speaker = track.record["speaker_id"]
+                return f"{bleed['of']} is audible in the track of {speaker} too, and would be heard twice"
     return None
 
 
 def retime_jobs(origins: Sequence[SessionResult], settings: Settings) -> list[RetimeJob]:
-    """Every copy of every one of these sessions, which are for training. They draw from the offsets of them all."""
+    """Return a job for every copy of every session. They draw from the offsets of all these sessions."""
     pool = tuple((kind, offset) for origin in origins for kind, offset in origin.transfers)
-    drawn_from = blake2b(repr(pool).encode(), digest_size=16).hexdigest()
+    pool_digest = blake2b(repr(pool).encode(), digest_size=16).hexdigest()
     jobs = []
     for origin in origins:
         for copy in range(1, settings.augment.copies + 1):
-            key = blake2b(f"{origin.key} {drawn_from} {copy}".encode(), digest_size=16).hexdigest()
+            key = blake2b(f"{origin.key} {pool_digest} {copy}".encode(), digest_size=16).hexdigest()
             jobs.append(RetimeJob(origin.session_id, copy, key, pool))
     return jobs
 
 
 def build_retimed(job: RetimeJob, root: Path, settings: Settings, tokenizer: TextTokenizer) -> SessionResult:
-    """Write the retimed session's parts and its record. The seed and the two names decide what is drawn."""
+    """Write the files of a retimed session and its record. The result depends on the seed, the session and the copy."""
     paths = SessionPaths(root, job.session_id)
     result = SessionResult(job.session_id, job.key, "kept", augmented_from=job.origin)
     tracks = stored_tracks(SessionPaths(root, job.origin).storage)
-    sides = [units_of(track.record["words"]) for track in tracks]
-    augment = settings.augment
-    shares = Shares(augment.early_interruption, augment.gap_jitter, augment.overlap_jitter)
-    gap = seconds_to_samples(settings.duplex.unit_gap_s, HEARD_HZ)
-    random = Random(f"{augment.seed} {job.origin} {job.copy}")  # noqa: S311 - a reproducible draw, no secret
-    made = retime(sides, tracks[0].record["duration_samples"], job.pool, shares, gap, random)
-    result.samples, result.tracks = made.samples, len(tracks)
+    units = [units_of(track.record["words"]) for track in tracks]
+    retimed = _retime(job, units, tracks[0].record["duration_samples"], settings)
+    result.samples, result.tracks = retimed.samples, len(tracks)
     result.speakers = [track.record["speaker_id"] for track in tracks]
-    result.notices = [f"{job.session_id}: {counted(n, 'change')} not made: {why}" for why, n in made.undone.items()]
+    result.notices = [
+        f"{job.session_id}: {counted(count, 'change')} not made: {reason}" for reason, count in retimed.undone.items()
+    ]
     shutil.rmtree(paths.scratch, ignore_errors=True)
     paths.scratch.mkdir(parents=True)
     try:
-        files = [_sound(track, sides[n], made, n, paths.scratch, settings) for n, track in enumerate(tracks)]
-        talk = [[(unit.start, unit.end) for unit in side] for side in made.units]
-        records = [_record(job, track, made, n) for n, track in enumerate(tracks)]
+        files = [_write_audio(track, units[n], retimed, n, paths.scratch, settings) for n, track in enumerate(tracks)]
+        speech = [[unit.span for unit in own] for own in retimed.units]
+        records = [_record(job, track, retimed, n) for n, track in enumerate(tracks)]
         for n, record in enumerate(records):
-            found = measure(result.speakers[1 - n], files[1 - n][0], talk[1 - n], files[n][0], talk[n])
-            record["bleed"] = [bleed_record(found)]
+            bleed = measure(result.speakers[1 - n], files[1 - n][0], speech[1 - n], files[n][0], speech[n])
+            record["bleed"] = [bleed_record(bleed)]
         write_storage(paths, records, files, settings, result)
-        write_rows(
-            paths, result.speakers, made.units, talk, made.samples, settings, tokenizer, result, _flags(made, settings)
-        )
+        sides = [Side(*side) for side in zip(result.speakers, retimed.units, speech, strict=True)]
+        write_rows(paths, sides, settings, tokenizer, result, _flags(retimed, settings))
     finally:
         shutil.rmtree(paths.scratch, ignore_errors=True)
     write_json(paths.record, result.to_json())
     return result
 
 
-def _sound(
-    track: StoredTrack, units: Sequence[Any], made: Retimed, side: int, folder: Path, settings: Settings
+def _retime(job: RetimeJob, units: Sequence[Sequence[Unit]], samples: int, settings: Settings) -> Retimed:
+    augment = settings.augment
+    shares = Shares(augment.early_interruption, augment.gap_jitter, augment.overlap_jitter)
+    gap = seconds_to_samples(settings.duplex.unit_gap_s, HEARD_HZ)
+    random = Random(f"{augment.seed} {job.origin} {job.copy}")  # noqa: S311 - reproducible, not a secret
+    return retime(units, samples, job.pool, shares, gap, random)
+
+
+def _write_audio(
+    track: StoredTrack, units: Sequence[Unit], retimed: Retimed, side: int, folder: Path, settings: Settings
 ) -> tuple[Path, Path]:
-    kind = {"flac": "FLAC", "pcm16": "WAV"}[settings.duplex.audio_format]
+    """Write the retimed audio of a track at 16 and 24 kHz."""
+    kind = sound_file_format(settings.duplex.audio_format)
     samples = track.record["duration_samples"]
-    pieces = pieces_of(units, made.units[side], made.moves[side], samples, made.samples)
+    pieces = pieces_of(units, retimed.units[side], retimed.moves[side], samples, retimed.samples)
     files = []
     for cell, rate in ((track.heard, HEARD_HZ), (track.spoken, SPOKEN_HZ)):
         path = folder / f"track{side}_{rate // 1000}k.{kind.lower()}"
@@ -121,32 +136,37 @@ def _sound(
     return files[0], files[1]
 
 
-def _record(job: RetimeJob, track: StoredTrack, made: Retimed, side: int) -> TrackRecord:
+def _record(job: RetimeJob, track: StoredTrack, retimed: Retimed, side: int) -> TrackRecord:
     edits: list[EditRecord] = [
-        {"kind": e.kind, "unit": e.unit, "was_s": e.was / HEARD_HZ, "offset_s": e.now / HEARD_HZ}
-        for e in made.edits
-        if e.side == side
+        {
+            "kind": edit.kind,
+            "unit": edit.unit,
+            "was_s": samples_to_seconds(edit.was, HEARD_HZ),
+            "offset_s": samples_to_seconds(edit.now, HEARD_HZ),
+        }
+        for edit in retimed.edits
+        if edit.side == side
     ]
     return {
         **track.record,
         "session_id": job.session_id,
-        "duration_samples": made.samples,
-        "words": word_records(made.units[side]),
+        "duration_samples": retimed.samples,
+        "words": word_records(retimed.units[side]),
         "gated": [],
         "augmented": {"from": job.origin, "copy": job.copy, "edits": edits},
     }
 
 
-def _flags(made: Retimed, settings: Settings) -> Callable[[Row], list[str]]:
+def _flags(retimed: Retimed, settings: Settings) -> Callable[[Row], list[str]]:
+    """Return a function that gives the flags of a row: `augmented`, and the kinds of the edits in it."""
     chunk = settings.grid.heard_samples
+
+    def onset(edit: Edit) -> int:
+        return retimed.units[edit.side][edit.unit].start
 
     def flags(row: Row) -> list[str]:
         first, last = row.first * chunk, (row.first + row.n_chunks - row.extended) * chunk
-        here = {edit.kind for edit in made.edits if first <= _onset(made, edit) < last}
-        return ["augmented", *sorted(here)]
+        kinds = {edit.kind for edit in retimed.edits if first <= onset(edit) < last}
+        return ["augmented", *sorted(kinds)]
 
     return flags
-
-
-def _onset(made: Retimed, edit: Edit) -> int:
-    return made.units[edit.side][edit.unit].start

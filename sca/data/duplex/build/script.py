@@ -1,8 +1,8 @@
-"""`--mode script`: one JSON a transcript, its utterances with their tokens. No audio is read and nothing is placed."""
+"""`--mode script`: one JSON file per transcript, with the tokens of its utterances. No audio is read."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from sca.config import Settings
 from sca.data.corpora import magichub
@@ -12,14 +12,31 @@ from sca.data.duplex.storage.build_settings import tokenizer_of
 from sca.data.runs.files import write_json
 from sca.errors import InputError
 from sca.tokenizer.base import TextTokenizer
-from sca.units import HEARD_HZ
+from sca.units import HEARD_HZ, samples_to_seconds
 
 __all__ = ["ScriptSummary", "build_script"]
 
 
+class ScriptEvent(TypedDict):
+    """An utterance, with times in seconds."""
+
+    start: float
+    end: float
+    duration: float
+    text: str
+    input_ids: list[int]
+
+
 @dataclass(slots=True)
 class ScriptSummary:
-    """How many transcripts were written, with how many events and tokens, and what was left out."""
+    """The result of a run.
+
+    Attributes:
+        files: Files written.
+        events: Utterances in them.
+        tokens: Tokens of those.
+        skipped: Issues of the corpus.
+    """
 
     files: int = 0
     events: int = 0
@@ -28,7 +45,16 @@ class ScriptSummary:
 
 
 def build_script(source: Path, root: Path, settings: Settings) -> ScriptSummary:
-    """Write `root/<transcript>.json` = {session_id, speaker_id, events: [{start, end, duration, text, input_ids}]}."""
+    """Write `root/<transcript>.json` with `{session_id, speaker_id, events: [ScriptEvent, ...]}`.
+
+    Args:
+        source: A corpus of the MagicHub layout.
+        root: The folder to write to.
+        settings: The settings, for the tokenizer.
+
+    Raises:
+        InputError: The corpus cannot be read, or one of its sessions.
+    """
     scan = magichub.scan(source)
     if not scan.sessions:
         raise InputError(f"{source} has no session with two speakers")
@@ -47,17 +73,17 @@ def build_script(source: Path, root: Path, settings: Settings) -> ScriptSummary:
     return summary
 
 
-def _events(track: Track, tokenizer: TextTokenizer) -> list[dict[str, Any]]:
-    events: list[dict[str, Any]] = []
+def _events(track: Track, tokenizer: TextTokenizer) -> list[ScriptEvent]:
+    events: list[ScriptEvent] = []
     for utterance in track.utterances:
         text = clean(utterance.text).text
         if not text:
             continue
         events.append(
             {
-                "start": utterance.start / HEARD_HZ,
-                "end": utterance.end / HEARD_HZ,
-                "duration": (utterance.end - utterance.start) / HEARD_HZ,
+                "start": samples_to_seconds(utterance.start, HEARD_HZ),
+                "end": samples_to_seconds(utterance.end, HEARD_HZ),
+                "duration": samples_to_seconds(utterance.end - utterance.start, HEARD_HZ),
                 "text": text,
                 "input_ids": tokenizer.encode(f" {text}" if events else text),
             }

@@ -1,4 +1,4 @@
-"""Which sessions are kept apart for validation: whole groups of sessions that share no speaker with the rest. Pure."""
+"""The validation split: whole groups of sessions that share no speaker with the other sessions."""
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
@@ -7,9 +7,13 @@ __all__ = ["speaker_groups", "validation_sessions"]
 
 
 def speaker_groups(speakers: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """The sessions that are tied by a speaker, directly or over others; each group and the groups in session order.
+    """Group sessions that are connected by speakers, directly or through other sessions.
 
-    speakers: by session.
+    Args:
+        speakers: The speakers of each session.
+
+    Returns:
+        The groups, and the sessions of each group, in the order of the session ids.
     """
     parent: dict[str, str] = {}
 
@@ -25,17 +29,25 @@ def speaker_groups(speakers: Mapping[str, Sequence[str]]) -> list[list[str]]:
             parent[root(speaker)] = root(present[0])
     groups: dict[str, list[str]] = {}
     for session in sorted(speakers):
-        # A session without speakers is tied to nobody.
+        # A session without speakers is connected to no other.
         key = f"speaker {root(speakers[session][0])}" if speakers[session] else f"session {session}"
         groups.setdefault(key, []).append(session)
     return list(groups.values())
 
 
 def validation_sessions(speakers: Mapping[str, Sequence[str]], samples: Mapping[str, int], share: float) -> set[str]:
-    """The sessions of the groups that make up at most `share` of all samples, but one group where `share` is above 0.
+    """Return the sessions of the validation split.
 
-    samples: length by session. Groups come in an order drawn from their names, so nothing depends on chance or on how many
-    sessions there are. Nothing where all sessions are one group: there is no way to keep a speaker apart.
+    Groups are taken in an order that depends only on their names, as long as they fit into the share. If none fits, the shortest
+    group is taken.
+
+    Args:
+        speakers: The speakers of each session.
+        samples: The length of each session.
+        share: The share of all samples to take at most.
+
+    Returns:
+        The sessions; none if the share is 0, or if all sessions are one group.
     """
     groups = speaker_groups(speakers)
     if share <= 0 or len(groups) < 2:

@@ -6,8 +6,9 @@ Pure functions over strings and times in samples at 16 kHz.
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from sca.data.corpora.base import TimedWord
 from sca.data.duplex.model.units import Unit, UnitWord
 
 __all__ = ["Cleaned", "Tag", "clean", "make_units", "split_words"]
@@ -81,24 +82,25 @@ def split_words(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _WORD.finditer(text)]
 
 
-def make_units(utterances: Iterable[tuple[str, Sequence[UnitWord]]], gap: int) -> list[Unit]:
+def make_units(utterances: Iterable[tuple[str, Sequence[TimedWord]]], gap: int) -> list[Unit]:
     """Join the timed utterances of one speaker that are less than `gap` samples apart.
 
     Args:
-        utterances: Text and words of each utterance, in time order.
+        utterances: Text and words of each utterance, in time order; one word per word of `split_words`.
         gap: Samples at 16 kHz.
     """
     units: list[Unit] = []
     for text, words in utterances:
         if not words:
             continue
-        if units and words[0].start - units[-1].end < gap:
-            before = units.pop()
-            shift = len(before.text) + 1
-            moved = (
-                replace(word, char_start=word.char_start + shift, char_end=word.char_end + shift) for word in words
-            )
-            units.append(Unit(f"{before.text} {text}", (*before.words, *moved)))
+        before = units.pop() if units and words[0].start - units[-1].end < gap else None
+        shift = 0 if before is None else len(before.text) + 1
+        unit_words = tuple(
+            UnitWord(word.text, start + shift, end + shift, word.start, word.end, word.source)
+            for (start, end), word in zip(split_words(text), words, strict=True)
+        )
+        if before is None:
+            units.append(Unit(text, unit_words))
         else:
-            units.append(Unit(text, tuple(words)))
+            units.append(Unit(f"{before.text} {text}", before.words + unit_words))
     return units

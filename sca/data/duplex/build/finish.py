@@ -1,0 +1,114 @@
+"""The parts of a data set that are derived from all its sessions: splits, report, page and card."""
+
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from sca.config import Settings
+from sca.data.datasets.arrow import iter_batches, write_dict
+from sca.data.duplex.build.splits import validation_sessions
+from sca.data.duplex.inspect.html import write_page
+from sca.data.duplex.model.report import Report
+from sca.data.duplex.model.session import SessionPaths, SessionResult
+from sca.data.duplex.report.card import arrow_configs, arrow_opening, write_duplex_card
+from sca.data.duplex.report.distributions import histograms, plots
+from sca.data.duplex.report.summary import make_report
+from sca.data.duplex.storage.build_settings import made_with
+from sca.data.duplex.storage.writer import merge_tables, write_split_files
+from sca.data.runs.files import write_json
+from sca.errors import InputError, writing
+from sca.tokenizer.base import TextTokenizer
+from sca.version import __version__
+
+__all__ = ["finish", "remove_other_sessions", "remove_session", "validation_split"]
+
+_ROWS_FILE = "data-00000-of-00001.arrow"
+_SPLITS = ("train", "validation")
+
+
+def finish(
+    root: Path,
+    settings: Settings,
+    tokenizer: TextTokenizer,
+    results: Iterable[SessionResult],
+    skipped: Sequence[str],
+) -> Report:
+    """Write everything that is derived from the sessions.
+
+    Args:
+        root: The data set.
+        settings: The settings.
+        tokenizer: The tokenizer.
+        results: All sessions. The split of each is set.
+        skipped: What was left out of the corpus.
+
+    Raises:
+        InputError: No session was kept.
+    """
+    in_order = sorted(results, key=lambda result: result.session_id)
+    kept = [result for result in in_order if result.status == "kept"]
+    if not kept:
+        reasons = "; ".join(f"{result.session_id}: {result.reason}" for result in in_order[:3])
+        raise InputError(
+            f"no session could be used: {reasons}", hint=f"{root / 'ledger.jsonl'} has every session's reason"
+        )
+    validation = validation_split(kept, settings)
+    for result in kept:
+        result.split = "validation" if result.session_id in validation else "train"
+    report = make_report(settings, made_with(settings, tokenizer), __version__, in_order, skipped)
+    with writing(root):
+        shutil.rmtree(root / ".sca" / "scratch", ignore_errors=True)
+    splits = _write_splits(root, kept)
+    write_split_files(root / "storage", "storage", [f"{r.session_id}.arrow" for r in kept], [r.key for r in kept])
+    document = report.model_dump(mode="json")
+    write_json(root / "report.json", document)
+    files = [root / split / _ROWS_FILE for split in splits]
+    counts = histograms((batch for file in files for batch in iter_batches(file)), float(settings.grid.chunk_s))
+    write_page(root / "report.html", document, plots(document, counts))
+    write_duplex_card(root, document, arrow_configs(splits), arrow_opening())
+    write_dict(root, ["storage", *splits])
+    return report
+
+
+def validation_split(kept: Iterable[SessionResult], settings: Settings) -> set[str]:
+    """Return the sessions of the validation split. Retimed sessions are never in it, and do not influence it."""
+    origins = [result for result in kept if result.augmented_from is None]
+    return validation_sessions(
+        {result.session_id: result.speakers for result in origins},
+        {result.session_id: result.samples for result in origins},
+        settings.duplex.validation,
+    )
+
+
+def remove_session(root: Path, session_id: str) -> None:
+    """Remove the files of one session."""
+    paths = SessionPaths(root, session_id)
+    with writing(root):
+        for part in (paths.storage, paths.rows, paths.record):
+            part.unlink(missing_ok=True)
+
+
+def remove_other_sessions(root: Path, present: set[str]) -> None:
+    """Remove the files of sessions that are no longer in the corpus."""
+    for folder in (root / ".sca" / "sessions", root / ".sca" / "rows", root / "storage"):
+        for path in folder.glob("*") if folder.exists() else ():
+            is_part = folder.name == "sessions" or path.suffix == ".arrow"
+            if is_part and path.stem not in present:
+                path.unlink()
+    # Earlier versions stored the texts of some corpora here.
+    shutil.rmtree(root / ".sca" / "import", ignore_errors=True)
+
+
+def _write_splits(root: Path, kept: Sequence[SessionResult]) -> list[str]:
+    """Write the splits that have sessions, and return their names."""
+    names = []
+    for name in _SPLITS:
+        sessions = [result for result in kept if result.split == name]
+        if not sessions:
+            # A run with more sessions may have written it.
+            shutil.rmtree(root / name, ignore_errors=True)
+            continue
+        merge_tables(root / name / _ROWS_FILE, "rows", [SessionPaths(root, r.session_id).rows for r in sessions])
+        write_split_files(root / name, name, [_ROWS_FILE], [result.key for result in sessions])
+        names.append(name)
+    return names

@@ -1,0 +1,96 @@
+"""Which sessions of a corpus need work: a session is done if its record has the key of its content, settings and models."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from sca.config import DuplexConfig, Settings
+from sca.data.corpora.session_source import SessionSource
+from sca.data.duplex.align.registry import aligner_model
+from sca.data.duplex.build.session import SessionJob
+from sca.data.duplex.model.session import SessionPaths, SessionResult
+from sca.data.duplex.storage.build_settings import made_with
+from sca.data.runs.files import sha256_of
+from sca.data.runs.model_identity import model_identity
+from sca.data.speakers.base import NO_SPEAKER_MODEL
+from sca.tokenizer.base import TextTokenizer
+
+__all__ = ["Plan", "plan_sessions", "read_record"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The sessions that are done, and those to build."""
+
+    done: list[SessionResult]
+    todo: list[SessionJob]
+
+
+def plan_sessions(sources: Iterable[SessionSource], root: Path, settings: Settings, tokenizer: TextTokenizer) -> Plan:
+    """Compare the sessions of a corpus with those of a data set."""
+    models = _models(settings.duplex)
+    base = json.dumps([made_with(settings, tokenizer), *models], sort_keys=True)
+    plan = Plan([], [])
+    for source in sources:
+        stat = _stat(source) + models
+        before = read_record(SessionPaths(root, source.session_id))
+        if before is not None and before.stat == stat:
+            plan.done.append(before)
+            continue
+        key, sha256 = _key(source, base)
+        if before is not None and before.key == key:
+            plan.done.append(before)
+        else:
+            plan.todo.append(SessionJob(source, key, stat, sha256))
+    return plan
+
+
+def read_record(paths: SessionPaths) -> SessionResult | None:
+    """Return the record of a finished session, or None if there is none or the files of the session are missing."""
+    try:
+        result = SessionResult.from_json(json.loads(paths.record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if result.status == "kept" and not (paths.storage.exists() and paths.rows.exists()):
+        return None
+    return result
+
+
+def _models(duplex: DuplexConfig) -> list[list[str | int]]:
+    """Return the models of a run by their content, because the settings have only their names."""
+    models: list[list[str | int]] = []
+    if duplex.speaker_model != NO_SPEAKER_MODEL:
+        kind, _, folder = duplex.speaker_model.partition(":")
+        models.append(["voices", kind if folder else "", model_identity(folder or duplex.speaker_model)])
+    aligner = aligner_model(duplex)
+    if aligner is not None:
+        models.append(["words", duplex.align, model_identity(aligner)])
+    if duplex.codes != "none":
+        models.append(["codes", duplex.codes, model_identity(duplex.codes_model)])
+    return models
+
+
+def _stat(source: SessionSource) -> list[list[str | int]]:
+    """Return name, size and time of every file, and the digest of other content. If they are unchanged, so is the content."""
+    found = [(path, path.stat()) for path in source.files]
+    stat: list[list[str | int]] = [[str(path.resolve()), stat.st_size, stat.st_mtime_ns] for path, stat in found]
+    return stat + ([["content", source.fingerprint]] if source.fingerprint else [])
+
+
+def _key(source: SessionSource, base: str) -> tuple[str, dict[Path, str]]:
+    """Return the key of a session, and the SHA-256 of its files."""
+    sha256 = {path: _sha256(path) for path in source.files}
+    content = "".join(f"\n{path.name} {digest}" for path, digest in sha256.items())
+    if source.fingerprint:
+        content += f"\n{source.fingerprint}"
+    return blake2b((base + content).encode(), digest_size=16).hexdigest(), sha256
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError:
+        # The code that parses the file reports why it cannot be read.
+        return "unreadable"
