@@ -137,9 +137,9 @@ class Track:
     Attributes:
         speaker_id: The speaker.
         audio: The recording.
-        transcript: The file that has the utterances; None if the speech was not transcribed. Such a track is input audio
-            for the other speakers and never a training target.
-        utterances: What the speaker says, by start, without overlaps.
+        transcript: The file that has the utterances; None if the speech was not transcribed. Such a track is input
+            audio for the other speakers and never a training target.
+        utterances: The speech, by start, without overlaps.
         words: The words with their times, by start, if the corpus has them.
         part: The part of the recording that belongs to this speaker.
         origin: The file to name as the source of the transcript, if it is not `transcript`.
@@ -175,8 +175,8 @@ class Conversation:
 class CorpusReader(Protocol):
     """Reads corpora of one layout.
 
-    A package adds a layout by registering a class under the entry-point group `sca.corpora`. The class is called without
-    arguments and its instances have these two methods. The registered name is the value of `--format`.
+    A package adds a layout by registering a class under the entry-point group `sca.corpora`. The class is called
+    without arguments and its instances have these two methods. The registered name is the value of `--format`.
     """
 
     def matches(self, source: Path) -> bool:

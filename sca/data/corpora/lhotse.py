@@ -1,8 +1,9 @@
-"""Reader of lhotse cuts: a JSONL (`.gz` or not) of MultiCuts, or of consecutive MonoCuts, one per channel of a recording.
+"""Reader of lhotse cuts: a JSONL (or `.gz`) of MultiCuts, or of consecutive MonoCuts, one per channel.
 
-A cut is a conversation, its channels are the speakers, its supervisions the utterances; word alignments are used if present.
-lhotse is not needed, since it depends on torch. Format: lhotse 1.33, as `CutSet.to_file` writes it: times of supervisions and
-alignments count from the start of the cut. Recordings are looked up relative to the list, then to the working directory.
+A cut is a conversation, its channels are the speakers, its supervisions the utterances; word alignments are used if
+present. lhotse is not needed, since it depends on torch. Format: lhotse 1.33, as `CutSet.to_file` writes it: times of
+supervisions and alignments count from the start of the cut. Recordings are looked up relative to the list, then to the
+working directory.
 """
 
 import json
@@ -211,7 +212,8 @@ def _audio(source: Path, recording: _Recording, channel: int) -> tuple[Path, int
             )
         if info.duration_s is not None and info.duration_s < recording.duration - _MAX_SHORTER_S:
             raise ValueError(
-                f"{audio} lasts {info.duration_s:.3f} s, recording {recording.id} should last {recording.duration:.3f} s"
+                f"{audio} lasts {info.duration_s:.3f} s, "
+                f"recording {recording.id} should last {recording.duration:.3f} s"
             )
         return audio, file_channel
     raise ValueError(f"recording {recording.id} has no channel {channel}")

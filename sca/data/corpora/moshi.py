@@ -4,7 +4,8 @@
     stereo/a.json    {"alignments": [["hello", [0.5, 0.8], "SPEAKER_MAIN"], ...]}
 
 SPEAKER_MAIN is the left channel, the other speaker the right one. A channel without words, such as the right one in the
-output of moshi-finetune's annotate.py, is input audio only: its words are unknown, and a model must not learn silence from it.
+output of moshi-finetune's annotate.py, is input audio only: its words are unknown, and a model must not learn silence
+from it.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Overlaps between the utterances of one speaker, whose words must have one order in time."""
+"""Overlaps between the utterances of one speaker: resolved, because the words of a speaker need one order in time."""
 
 import re
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """Detection of the layout of a corpus, and one way to read every layout.
 
-The built-in readers are those of `CorpusFormat`. Installed packages add readers under the entry-point group `sca.corpora`;
-`CorpusReader` describes their interface. Built-in names take precedence.
+The built-in readers are those of `CorpusFormat`. Installed packages add readers under the entry-point group
+`sca.corpora`; `CorpusReader` describes their interface. Built-in names take precedence.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,8 +34,8 @@ _LISTS_IN: dict[str, tuple[str, ...]] = {
     CorpusFormat.lhotse: ("cuts.jsonl.gz", "cuts.jsonl"),
 }
 _EXPECTED = (
-    "give a folder with WAV/ and TXT/, a folder of stereo recordings with transcripts, or a list: moshi-finetune's data.jsonl, "
-    "lhotse's cuts.jsonl.gz, the output of sca transcribe"
+    "give a folder with WAV/ and TXT/, a folder of stereo recordings with transcripts, or a list: "
+    "moshi-finetune's data.jsonl, lhotse's cuts.jsonl.gz, the output of sca transcribe"
 )
 _MAX_REASONS = 3
 

@@ -21,7 +21,7 @@ class SessionSource:
         session_id: The name of the session.
         files: The files that decide the content of the session, in a fixed order.
         load: Returns the conversation.
-        fingerprint: A digest of the content that is not in `files`; empty if there is none.
+        fingerprint: A digest of content outside of `files`; empty if `files` has all of it.
     """
 
     session_id: str

@@ -1,9 +1,9 @@
 """Reader of the output of `sca transcribe`: shows recorded with one microphone, a comedian and an audience.
 
-The comedian is the target speaker, the audience what the model hears. One mono recording becomes two tracks that add up to
-it: one is silent where the comedian does not speak, the other where the comedian speaks, with ramps between. Laughter
-during the comedian's speech therefore stays on the comedian's track, which the model does not hear; the reactions in
-the pauses are heard. The audience is not transcribed, so its track is input audio only.
+The comedian is the target speaker, the audience what the model hears. One mono recording becomes two tracks that add up
+to it: one is silent where the comedian does not speak, the other where the comedian speaks, with ramps between.
+Laughter during the comedian's speech therefore stays on the comedian's track, which the model does not hear; reactions
+in the pauses are heard. The audience is not transcribed, so its track is input audio only.
 """
 
 from collections.abc import Iterator

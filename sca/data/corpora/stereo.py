@@ -4,8 +4,8 @@
     b.wav  b.ctm and/or b.stm            words, utterances, or utterances with word times
     c.wav  c.left.srt  c.right.srt       utterances of each channel; or .vtt
 
-A channel without a transcript is input audio only. Only STM identifies speakers; in the other formats each channel of each
-recording is a speaker of its own.
+A channel without a transcript is input audio only. Only STM identifies speakers; in the other formats each channel of
+each recording is a speaker of its own.
 """
 
 import re

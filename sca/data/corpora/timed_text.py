@@ -72,7 +72,7 @@ def split_at_end(texts: Iterable[TimedText], seconds: float) -> tuple[list[Timed
         seconds: The length of the recording.
 
     Returns:
-        What lies in the recording, sorted by start, and issues about the rest: the first few by name, then their number.
+        What lies in the recording, sorted by start, and issues about the rest, the first few by name.
     """
     kept: list[TimedText] = []
     late: list[TimedText] = []
@@ -107,8 +107,8 @@ def make_track(
     Args:
         speaker_id: The speaker.
         audio: The recording.
-        utterances: What the speaker says; empty if it was not transcribed.
-        words: The same with a time for each word, if known; sorted by start.
+        utterances: The speech; empty if it was not transcribed.
+        words: The words of the speech with their times, if known; sorted by start.
         part: The part of the recording that belongs to the speaker.
         origin: The file to name as the source of the transcript, if it is not that of the utterances.
 

@@ -3,8 +3,8 @@
     CTM   a 1 0.50 0.30 hello 0.98                       file, channel, start, duration, word[, confidence]
     STM   a 1 nora 0.50 4.42 <o,f0> hello there          file, channel, speaker, start, end[, <labels>], text
 
-Channels are 1 or A (left) and 2 or B (right). The file column is not used, because a transcript lies beside its recording.
-Formats: NIST sclite's manual, `infmts`; SRT and WebVTT cues as browsers read them.
+Channels are 1 or A (left) and 2 or B (right). The file column is not used, because a transcript lies beside its
+recording. Formats: NIST sclite's manual, `infmts`; SRT and WebVTT cues as browsers read them.
 """
 
 import re

@@ -21,6 +21,7 @@ class WordAligner(Protocol):
             audio: Its audio at 16 kHz, float32 `(n,)`.
 
         Returns:
-            For each word its samples in `audio`, None for a word that was not found; None instead of the list if no word was.
+            For each word its samples in `audio`, None for a word that was not found; None instead of the list if no
+            word was.
         """
         ...

@@ -25,8 +25,8 @@ __all__ = ["CtcAligner", "best_path"]
 def best_path(log_probs: NDArray[np.float32], labels: Sequence[int], blank: int) -> list[tuple[int, int]] | None:
     """Find the most probable CTC path of a label sequence.
 
-    Blanks are allowed between labels and at both ends, and required between equal labels. All states advance by one frame at a
-    time; memory is frames × labels × 2 bytes.
+    Blanks are allowed between labels and at both ends, and required between equal labels. All states advance by one
+    frame at a time; memory is frames × labels × 2 bytes.
 
     Args:
         log_probs: Log probabilities `(frames, vocabulary)`.
@@ -74,7 +74,7 @@ def _viterbi(log_probs: NDArray[np.float32], states: NDArray[np.int64]) -> tuple
 
 
 class CtcAligner:
-    """Aligns with a CTC model whose vocabulary is letters.
+    """Aligns with a CTC model that has letters as its vocabulary.
 
     Args:
         model: A hub id or a folder.
@@ -115,7 +115,7 @@ class CtcAligner:
         self._hop = int(self._model.config.inputs_to_logits_ratio)
 
     def align(self, text: str, audio: NDArray[np.float32]) -> list[Span | None] | None:
-        """Find the words of a text, see `WordAligner.align`. A word is not found if the vocabulary has none of its letters."""
+        """Find the words of a text, see `WordAligner.align`. Words without letters of the vocabulary are not found."""
         labels, words = self._labels(text)
         if not labels:
             return None

@@ -40,10 +40,11 @@ def interpolate(text: str, start: int, end: int) -> tuple[TimedWord, ...]:
 def match_recognized(text: str, recognized: Sequence[TimedWord]) -> list[Span | None]:
     """Return for each word of `text` the span of the matching recognised word, or None.
 
-    The text is what was said; recognised words only contribute their times. Words are paired in order, by spelling.
+    The text is the transcript; recognised words only contribute their times. Words are paired in order, by spelling.
     """
     given = [_spelling(text[a:b]) for a, b in split_words(text)]
-    # A recogniser splits scripts without spaces in its own way; its words are split like ours, in proportion to their letters.
+    # A recogniser splits scripts without spaces in its own way; its words are split like ours, in proportion to their
+    # letters.
     parts = [part for word in recognized for part in interpolate(word.text, word.start, word.end)]
     spans: list[Span | None] = [None] * len(given)
     matcher = SequenceMatcher(None, given, [_spelling(part.text) for part in parts], autojunk=False)
@@ -110,8 +111,8 @@ class GivenTimes:
     def take(self, text: str, start: int, end: int) -> tuple[TimedWord, ...] | None:
         """Return the timed words of the utterance `[start, end)`, or None if the given words do not match its text.
 
-        They match if they have the same spelling (without case and punctuation) and their times do not decrease. Utterances must
-        be taken in time order.
+        They match if they have the same spelling (without case and punctuation) and their times do not decrease.
+        Utterances must be taken in time order.
         """
         texts = [text[a:b] for a, b in split_words(text)]
         spelled = [_spelling(word) for word in texts]

@@ -1,7 +1,7 @@
 """Codec targets: the speaker's audio as Mimi codes (16 codebooks, 12.5 frames per second), for a talker to predict.
 
-A track is encoded once, from start to end, with the codec's caches carried over. The codes of a row therefore depend on the
-session before the row, and equal those of the whole track encoded at once. Needs torch (extra `live`).
+A track is encoded once, from start to end, with the codec's caches carried over. The codes of a row therefore depend on
+the session before the row, and equal those of the whole track encoded at once. Needs torch (extra `live`).
 """
 
 from functools import cache

@@ -1,14 +1,15 @@
-"""Cross-talk: how much of one speaker is audible in another's track, for example through a shared room or a loudspeaker.
+"""Cross-talk: how much of one speaker is audible in another's track, for example in a shared room.
 
-Only stretches in which one speaker speaks and the other does not are examined, so overlapping speech is never counted. In
-windows of 0.512 s, at 8 kHz with pre-emphasis (y[n] = x[n] - 0.95 x[n-1]), where a is the speaker's own track and b the other:
+Only stretches in which one speaker speaks and the other does not are examined, so overlapping speech is never counted.
+In windows of 0.512 s, at 8 kHz with pre-emphasis (y[n] = x[n] - 0.95 x[n-1]), where a is the speaker's own track and b
+the other:
 
     rho(t)  = sum a[n] b[n+t] / sqrt(sum a[n]^2 · sum b[n+t]^2)          |t| <= 20 ms
     delay   = the t with the largest |rho|
     level   = 10 log10 (sum b[n+delay]^2 / sum a[n]^2)                   dB, relative to the own track
 
-A window with |rho| of 0.25 or more has cross-talk. Unrelated voices stay below 0.2; in a room whose reverberation is louder
-than the direct sound, rho is about 0.3.
+A window with |rho| of 0.25 or more has cross-talk. Unrelated voices stay below 0.2; if the reverberation of a room is
+louder than the direct sound, rho is about 0.3.
 """
 
 from collections.abc import Iterator, Sequence
@@ -123,8 +124,8 @@ def bleed_in(
 def _window_groups(alone: Sequence[Span], frames: int) -> Iterator[list[int]]:
     """Yield the starts of windows in groups that are close together.
 
-    The windows of a span are adjacent, except that the last one ends where the span ends. Starts are even, because the rate is
-    halved later.
+    The windows of a span are adjacent, except that the last one ends where the span ends. Starts are even, because the
+    rate is halved later.
     """
     group: list[int] = []
     for start, end in alone:

@@ -57,7 +57,7 @@ class EncodedTrack:
 
 
 def sound_file_format(audio_format: str) -> str:
-    """Return libsndfile's name of the setting `audio_format`: `flac`, or `pcm16` (WAV, whose samples can be mapped)."""
+    """Return libsndfile's name of the setting `audio_format`: `flac`, or `pcm16` (WAV with samples to map)."""
     return {"flac": "FLAC", "pcm16": "WAV"}[audio_format]
 
 

@@ -21,7 +21,7 @@ _BLOCK_S = 4
 
 
 def gate_spans(only: Iterable[Span], own: Sequence[Span], samples: int) -> list[Span]:
-    """Return the spans of a track to silence: those with only cross-talk, at least 0.2 s away from the speaker's own speech.
+    """Return the spans of a track to silence: cross-talk only, at least 0.2 s away from the speaker's own speech.
 
     Args:
         only: Where the track holds only cross-talk.

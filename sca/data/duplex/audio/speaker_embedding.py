@@ -36,7 +36,8 @@ def embed_speaker(settings: Settings, heard: Path, speech: Sequence[Span]) -> ND
     Args:
         settings: The settings.
         heard: The track at 16 kHz.
-        speech: Where the speaker speaks. Only these spans are read, and only the speech that the VAD finds in them is used.
+        speech: Where the speaker speaks. Only these spans are read, and only the speech that the VAD finds in them is
+            used.
 
     Returns:
         The embedding, float32 `(192,)`; None if the settings have no model or there is too little speech.

@@ -1,8 +1,8 @@
 """Retiming: a conversation with other pauses, overlaps and interruptions, drawn from those of a corpus.
 
-Pure: units in, moved units out. The time line is cut at turn changes. From a changed one on, both speakers move by the same
-amount, so everything else keeps its relative time, including backchannels during a turn. No unit comes before an earlier
-unit of its speaker, or closer to it than two units may be.
+Pure: units in, moved units out. The time line is cut at turn changes. From a changed one on, both speakers move by the
+same amount, so everything else keeps its relative time, including backchannels during a turn. No unit comes before an
+earlier unit of its speaker, or closer to it than two units may be.
 """
 
 from collections import Counter
@@ -77,7 +77,7 @@ class Retimed:
 
 
 def offset_pool(sides: Sequence[Sequence[Unit]]) -> list[tuple[str, int]]:
-    """Return the floor-transfer offsets of a conversation of two speakers as (kind, samples), without very large ones."""
+    """Return the floor-transfer offsets of a conversation of two as (kind, samples), except very large ones."""
     spans = [[(unit.start, unit.end) for unit in side] for side in sides]
     pool = []
     for side, other in ((0, 1), (1, 0)):

@@ -1,7 +1,8 @@
-"""Audio of a retimed track: the units of its speaker at their new times, and the room sound of the recording between them.
+"""Audio of a retimed track: the units of its speaker at their new times, and recorded room sound between them.
 
-Nothing is synthesised: a longer pause repeats its own sound, forwards and backwards; a shorter one loses its middle. Joins lie
-in pauses, or at the edge of a word where a unit was cut short or the recording starts or ends; they fade over 5 ms.
+Nothing is synthesised: a longer pause repeats its own sound, forwards and backwards; a shorter one loses its middle.
+Joins lie in pauses, or at the edge of a word where a unit was cut short or the recording starts or ends; they fade over
+5 ms.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ _FADE_S = 0.005
 _MIN_ROOM = HEARD_HZ // 20 // TICK  # pauses under 50 ms are too short to be repeated
 
 Piece = tuple[int, int, int]
-"""Ticks `[start, end)` of the recorded track, and how they are played: 1 forwards, -1 backwards, 0 silence of that length."""
+"""Ticks `[start, end)` of the recorded track, played forwards (1), backwards (-1), or as silence (0)."""
 
 
 def pieces_of(

@@ -1,4 +1,4 @@
-"""Cross-talk between all tracks of a session: measured, and silenced if the settings say so."""
+"""Cross-talk between all tracks of a session: measured, and silenced if that is configured."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

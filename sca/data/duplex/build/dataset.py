@@ -1,7 +1,8 @@
-"""Builds a duplex data set: finds the sessions of a corpus, builds the missing ones, and derives splits and report from all.
+"""Builds a duplex data set: finds the sessions of a corpus, builds the missing ones, derives splits and report.
 
-The data of at most one session per worker is in memory. A session counts as done when its files are on disk, so a second run
-builds nothing and a killed one loses at most the sessions in progress. The files are the same bytes in all cases.
+The data of at most one session per worker is in memory. A session counts as done when its files are on disk, so a
+second run builds nothing and a killed one loses at most the sessions in progress. The files are the same bytes in all
+cases.
 """
 
 import json

@@ -89,7 +89,7 @@ def remove_session(root: Path, session_id: str) -> None:
 
 
 def remove_other_sessions(root: Path, present: set[str]) -> None:
-    """Remove the files of sessions that are no longer in the corpus."""
+    """Remove the files of all sessions except `present`."""
     for folder in (root / ".sca" / "sessions", root / ".sca" / "rows", root / "storage"):
         for path in folder.glob("*") if folder.exists() else ():
             is_part = folder.name == "sessions" or path.suffix == ".arrow"

@@ -1,4 +1,4 @@
-"""Which sessions of a corpus need work: a session is done if its record has the key of its content, settings and models."""
+"""The sessions that need work. A session is done if its record has the key of its content, settings and models."""
 
 import json
 from collections.abc import Iterable
@@ -48,7 +48,7 @@ def plan_sessions(sources: Iterable[SessionSource], root: Path, settings: Settin
 
 
 def read_record(paths: SessionPaths) -> SessionResult | None:
-    """Return the record of a finished session, or None if there is none or the files of the session are missing."""
+    """Return the record of a finished session, or None if the record or the files of the session are missing."""
     try:
         result = SessionResult.from_json(json.loads(paths.record.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
@@ -73,7 +73,7 @@ def _models(duplex: DuplexConfig) -> list[list[str | int]]:
 
 
 def _stat(source: SessionSource) -> list[list[str | int]]:
-    """Return name, size and time of every file, and the digest of other content. If they are unchanged, so is the content."""
+    """Return name, size and time of every file, and the digest of other content. Equal values mean equal content."""
     found = [(path, path.stat()) for path in source.files]
     stat: list[list[str | int]] = [[str(path.resolve()), stat.st_size, stat.st_mtime_ns] for path, stat in found]
     return stat + ([["content", source.fingerprint]] if source.fingerprint else [])

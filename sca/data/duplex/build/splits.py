@@ -38,8 +38,8 @@ def speaker_groups(speakers: Mapping[str, Sequence[str]]) -> list[list[str]]:
 def validation_sessions(speakers: Mapping[str, Sequence[str]], samples: Mapping[str, int], share: float) -> set[str]:
     """Return the sessions of the validation split.
 
-    Groups are taken in an order that depends only on their names, as long as they fit into the share. If none fits, the shortest
-    group is taken.
+    Groups are taken in an order that depends only on their names, as long as they fit into the share. If none fits, the
+    shortest group is taken.
 
     Args:
         speakers: The speakers of each session.

@@ -42,7 +42,7 @@ class Side:
 
     Attributes:
         speaker: The speaker.
-        units: What the speaker says; None if it was not transcribed. Such a speaker is a listener only.
+        units: The speaker's units; None if the speech was not transcribed. Such a speaker is a listener only.
         speech: Where the speaker speaks.
     """
 

@@ -35,7 +35,7 @@ def time_words(track: Track, samples: int, timer: WordTimer = interpolate) -> Ti
     Args:
         track: The track.
         samples: The length of the recording at 16 kHz.
-        timer: Times the utterances whose words the corpus does not time.
+        timer: Times the utterances without usable word times.
     """
     timed = TimedTrack()
     if track.transcript is None:
