@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import emit_json, out, say_notes
+from sca.cli.shared.console import emit_json, out, print_notes
 from sca.cli.shared.options import Force, Jobs, Json, Quiet
 from sca.cli.shared.retry import RetryFailed
 from sca.cli.shared.transcode_progress import transcode_progress
@@ -20,24 +20,26 @@ __all__ = ["transcode"]
 
 
 def transcode(
-    source: Annotated[
-        Path, typer.Argument(metavar="IN", help="A file, or a folder: its files and those of its sub-folders.")
-    ],
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write to; sub-folders are as in IN.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A file, or a folder with its subfolders.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to, with the same subfolders as IN.")],
     in_ext: Annotated[
         str | None,
         typer.Argument(
-            metavar="[IN_EXT]", help="What to read of a folder: webm, webm,m4a or any (webm).", show_default=False
+            metavar="[IN_EXT]",
+            help="Extensions to read in a folder, such as webm,m4a; any reads all. Not set: webm.",
+            show_default=False,
         ),
     ] = None,
-    out_ext: Annotated[str, typer.Argument(metavar="[OUT_EXT]", help="What to write: flac, wav or opus.")] = "flac",
-    sample_rate: Annotated[int, typer.Option(metavar="HZ", help="Samples per second.")] = 48_000,
+    out_ext: Annotated[
+        str, typer.Argument(metavar="[OUT_EXT]", help="Extension to write: flac, wav or opus.")
+    ] = "flac",
+    sample_rate: Annotated[int, typer.Option(metavar="HZ", help="Sample rate, 8000 to 192000.")] = 48_000,
     channels: Annotated[int, typer.Option(metavar="N", help="1 mixes to mono, 2 to stereo.")] = 1,
     loudness: Annotated[
         float | None,
         typer.Option(
             metavar="LUFS",
-            help="Bring each file to this loudness (EBU R128) with one gain, such as -23.",
+            help="Loudness (EBU R128) that each file is brought to with one gain, -70 to -5, such as -23.",
             show_default=False,
         ),
     ] = None,
@@ -47,10 +49,10 @@ def transcode(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Transcode downloaded sound or video to clean audio: by default 48 kHz, mono, 16 bit FLAC.
+    """Transcode downloaded audio or video to clean audio: by default 48 kHz, mono, 16 bit FLAC.
 
-    A second run makes only what is missing. A result that exists and differs (another rate, another length) is reported
-    and kept, unless --force is given. OUT/ledger.jsonl lists every file and what became of it.
+    A second run makes only what is missing. An existing result that differs (in rate or length) is reported and kept, unless
+    --force is given. OUT/ledger.jsonl records the outcome of every file.
     """
     from sca.data.media.transcode import AudioFormat
     from sca.data.media.transcode import transcode as run
@@ -68,8 +70,8 @@ def transcode(
             listener=progress,
         )
     if not quiet:
-        say_notes([f"{item}: {note}" for item, note in summary.notes], " in ledger.jsonl")
-        say_notes([f"{item}: failed: {reason}" for item, reason in summary.failed], " in ledger.jsonl")
+        print_notes([f"{item}: {note}" for item, note in summary.notes], " in ledger.jsonl")
+        print_notes([f"{item}: failed: {reason}" for item, reason in summary.failed], " in ledger.jsonl")
     if json:
         emit_json(_document(summary))
     else:

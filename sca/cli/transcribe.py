@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import emit_json, out, say_notes
-from sca.cli.shared.options import Json, Quiet
+from sca.cli.shared.console import emit_json, out, print_notes
+from sca.cli.shared.options import MAX_JOBS, Json, Quiet, count_option
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.retry import RetryFailed
 from sca.errors import PartialFailure, UsageError
@@ -21,10 +21,10 @@ __all__ = ["transcribe"]
 
 def transcribe(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="DIR|FILE…", help="Files, and folders with their sub-folders.")
+        list[Path], typer.Argument(metavar="DIR|FILE…", help="Files, and folders with their subfolders.")
     ],
     save_file: Annotated[
-        Path, typer.Option(metavar="FILE", help="The JSONL file to write: one line per recording.")
+        Path, typer.Option(metavar="FILE", help="JSONL file to write, one line per recording.")
     ] = Path("dataset/inference_outputs.jsonl"),
     model: Annotated[
         str,
@@ -39,13 +39,11 @@ def transcribe(
         str, typer.Option(metavar="TYPE", help="int8, float16, …; auto is the type that the weights are stored in.")
     ] = "auto",
     batch_size: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Stretches of 30 s that are decoded together.")
+        int, count_option("--batch-size", least=1, most=1024, help="Number of 30 s segments that are decoded together.")
     ] = 8,
     language: Annotated[
         str | None,
-        typer.Option(
-            metavar="CODE", help="Language of the speech, such as en; detected if not given.", show_default=False
-        ),
+        typer.Option(metavar="CODE", help="Language of the speech, such as en. Not set: detected.", show_default=False),
     ] = None,
     vad: Annotated[
         bool,
@@ -63,12 +61,12 @@ def transcribe(
     ] = "none",
     jobs: Annotated[
         int | None,
-        typer.Option(
+        count_option(
             "--jobs",
             "-j",
-            min=1,
-            metavar="N",
-            help="Recordings at a time; one per GPU, or one on a CPU, if not given.",
+            least=1,
+            most=MAX_JOBS,
+            help="Number of parallel jobs. Not set: one per GPU, or one on a CPU.",
             show_default=False,
         ),
     ] = None,
@@ -92,7 +90,7 @@ def transcribe(
         summary = run(sources, save_file, options, reactions=reactions, retry_failed=retry_failed, listener=progress)
     if not quiet:
         notes = [f"{item}: failed: {reason}" for item, reason in summary.failed]
-        say_notes(notes + [f"{item}: {note}" for item, note in summary.notes])
+        print_notes(notes + [f"{item}: {note}" for item, note in summary.notes])
     if json:
         emit_json(_document(summary))
     else:

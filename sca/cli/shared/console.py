@@ -44,6 +44,3 @@ def print_notes(notes: Sequence[str], rest: str = "") -> None:
         console.print(f"sca: {note}", markup=False)
     if len(notes) > _NOTES_SHOWN:
         console.print(f"sca: … and {len(notes) - _NOTES_SHOWN} more{rest}", markup=False)
-
-
-say_notes = print_notes  # until every command uses the new name

@@ -15,6 +15,7 @@ from sca.units import MAX_SECONDS
 
 __all__ = [
     "MAX_COUNT",
+    "MAX_JOBS",
     "Backend",
     "ConfigFile",
     "Force",
@@ -31,7 +32,8 @@ __all__ = [
 
 MAX_COUNT = 1_000_000
 """Upper bound of counts in options."""
-_MAX_JOBS = 1024
+MAX_JOBS = 1024
+"""Upper bound of `--jobs`."""
 _MAX_BYTES = 2**40
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3}
 
@@ -60,7 +62,7 @@ Jobs = Annotated[
         "--jobs",
         "-j",
         min=1,
-        max=_MAX_JOBS,
+        max=MAX_JOBS,
         metavar="N",
         help="Number of parallel jobs. Not set: one per core.",
         show_default=False,

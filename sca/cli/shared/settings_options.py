@@ -8,8 +8,8 @@ A command names the settings it offers and takes the resolved `Settings`:
     app.command("build", cls=SettingsCommand)(build)
 
 In place of its parameter `settings` the command then has the options of those fields (`Flag` in `sca.config.sections.base`), with
-the fields' types, defaults and descriptions, and --config and --set. A parameter whose type is a dataclass stands for the options
-that are the fields of that dataclass.
+the fields' types, defaults and descriptions, and --config and --set. A parameter of a dataclass type
+becomes one option per field of that dataclass.
 
 The settings are pydantic models, and importing pydantic takes longer than `sca --help` may. The options are therefore built when a
 command runs or prints its help, which is what `SettingsCommand` is for.
@@ -59,7 +59,7 @@ def settings_options(
     """Give a command the options of settings; to be registered with `cls=SettingsCommand`.
 
     Args:
-        names: Dotted names of settings whose fields are marked with `Flag`.
+        names: Dotted names of settings with a field that is marked with `Flag`.
         set_values: Whether the command has --set.
         preset: Whether the command has --preset.
         turn_env: Whether variables such as AUTH_KEY count without the prefix SCA_TURN_.
@@ -78,7 +78,7 @@ def settings_options(
 
 
 class SettingsCommand(TyperCommand):
-    """A command whose options are built on first use, from the fields of the settings."""
+    """A command that builds its options on first use, from the fields of the settings."""
 
     def get_params(self, ctx: Any) -> Any:
         """Return the parameters, built now if they are not built yet."""

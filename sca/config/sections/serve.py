@@ -30,7 +30,7 @@ class ServeConfig(Section):
     )
     origins: str = Field(
         "",
-        description="Other origins whose pages may connect to the server, such as https://a.example,https://b.example.",
+        description="Other origins that pages may connect to the server from, such as https://a.example,https://b.example.",
     )
     tls_cert: Annotated[Path | None, BeforeValidator(as_path), Flag("--tls-cert", "PEM")] = Field(
         None, description="Certificate chain (PEM) for https and wss. Not set: plain http."
@@ -77,7 +77,7 @@ class ServeConfig(Section):
         30.0,
         ge=0,
         le=MAX_SESSION_S,
-        description="Time that a session whose connection broke waits for its client to reconnect, in seconds; 0 does not wait.",
+        description="Time that a session waits for its client to reconnect after the connection broke, in seconds; 0 does not wait.",
     )
     resume_bytes: int = Field(
         1048576,
