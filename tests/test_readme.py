@@ -56,8 +56,11 @@ def test_next_steps_of_the_demo_run(tmp_path):
     assert sca("demo").returncode == 0, "the demo runs a second time"
 
 
-def test_every_command_is_in_the_table():
+def test_table_of_commands_agrees_with_their_help():
     group = typer.main.get_command(app)
-    shown = {name for name, command in group.commands.items() if not command.hidden}
-    table = set(re.findall(r"^\| `sca ([a-z-]+)", README, re.MULTILINE))
-    assert table == shown
+    shown = {name: command.help for name, command in group.commands.items() if not command.hidden}
+    table = dict(re.findall(r"^\| `sca ([a-z-]+)` \| (.*?)(?: \(\[.*\]\(.*\)\))? \|$", README, re.MULTILINE))
+    assert table.keys() == shown.keys()
+    for name, text in table.items():
+        summary = " ".join(shown[name].split("\n\n")[0].split())
+        assert f"{text[0].upper()}{text[1:]}." == summary, name

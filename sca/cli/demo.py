@@ -28,7 +28,10 @@ def demo(
     ),
     json: Json = False,
 ) -> None:
-    """Build, verify and show a data set from the one-minute conversation included with sca. Needs no network and no GPU."""
+    """Build, verify and show a data set from the one-minute conversation included with sca.
+
+    Needs no network and no GPU.
+    """
     from sca.config import load_settings
     from sca.data.duplex.build.dataset import build_duplex
     from sca.data.duplex.load.dataset import load

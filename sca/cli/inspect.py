@@ -53,10 +53,10 @@ def inspect(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show the speech and the tokens of a row on a timeline; `--html` makes a page with audio.
+    """Show a row or a conversation: as a timeline in the terminal, as a page with audio, or by playing it.
 
-    Without `--html` a timeline is printed: loudness, segments (─ turn, · backchannel, ━ interruption), words, and below them the
-    tokens, chunk by chunk.
+    The timeline shows loudness, segments (─ turn, · backchannel, ━ interruption), words, and below them the tokens, chunk by
+    chunk.
     """
     from sca.data.duplex.inspect.audio import mix_audio
     from sca.data.duplex.inspect.view import open_view

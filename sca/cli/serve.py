@@ -23,7 +23,7 @@ __all__ = ["serve"]
     "serve.tls_key",
 )
 def serve(*, settings: "Settings", insecure: Insecure = False) -> None:
-    """Serve full-duplex sessions over the network.
+    """Serve live sessions of an engine over the network, with keys and limits.
 
     Routes: a web page, the WebSockets /ws/pcm16, /v1/realtime and /twilio, POST /infer_wav, and GET /metrics.
     """

@@ -49,7 +49,7 @@ def transcode(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Transcode downloaded audio or video to clean audio: by default 48 kHz, mono, 16 bit FLAC.
+    """Convert downloaded audio or video to clean audio files: by default 48 kHz, mono, 16-bit FLAC.
 
     A second run makes only what is missing. An existing result that differs (in rate or length) is reported and kept, unless
     --force is given. OUT/ledger.jsonl records the outcome of every file.

@@ -74,7 +74,7 @@ def transcribe(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Transcribe recordings into timelines, one JSON line per recording.
+    """Transcribe recordings to timelines of words and audience reactions, one JSON line per recording.
 
     A second run does only what is missing: a recording is done if its content and these settings are those of its line.
     Known hallucinations of the model (text on silence, loops, impossible speed) are removed and counted.

@@ -28,7 +28,10 @@ def verify(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Recompute the checks of a duplex data set from its files; exit code 5 and a list of problems if any fails."""
+    """Check a duplex data set against its report, from its files.
+
+    If a check fails, the problems are listed and the exit code is 5.
+    """
     from sca.data.duplex.verify.dataset import verify as run
 
     with audio_progress("sessions", quiet=quiet) as progress:

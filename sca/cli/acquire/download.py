@@ -110,10 +110,9 @@ def download(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Download videos, or their audio alone.
+    """Download videos, or their audio alone, and check that each decodes to its full length.
 
-    A file is kept if it decodes to its expected length. ledger.jsonl lists every video and what became of it; a second run
-    downloads only what is missing.
+    ledger.jsonl records the outcome of every video; a second run downloads only what is missing.
     """
     from sca.cli.shared.download_progress import download_progress
     from sca.data.acquire.download import download as run

@@ -121,7 +121,7 @@ def search(
     settings: "Settings",
     quiet: Quiet = False,
 ) -> None:
-    """Search YouTube, and print the videos that pass the filters.
+    """Search YouTube for videos by words, length, channel, language, date and licence.
 
     Results go to stdout, so that `sca search WORDS --output-format json | sca download -` works.
     """

@@ -20,7 +20,10 @@ _COLOURS = {"ok": "green", "warn": "yellow", "missing": "red"}
 
 @settings_options(set_values=False)
 def doctor(*, settings: "Settings", json: Json = False) -> None:
-    """Check this machine: programs, packages, GPU, hub, microphone, disk. Exit code 4 if a core command cannot run."""
+    """Check this machine and show how to fix what is missing: programs, packages, GPU, hub, microphone, disk.
+
+    The exit code is 4 if a core command cannot run.
+    """
     checks = examine(settings.paths.resolved_cache_dir, Path.cwd())
     missing = [check for check in checks if check.status == "missing"]
     if json:

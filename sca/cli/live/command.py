@@ -25,7 +25,7 @@ def live(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Run a full-duplex session: it listens, thinks and speaks at the same time.
+    """Run a live session of an engine, with microphone and loudspeaker or on a file.
 
     With --mic it uses the microphone and the loudspeaker: q ends the session, space interrupts the engine.
 
