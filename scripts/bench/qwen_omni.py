@@ -43,9 +43,9 @@ from sca.config import DuplexConfig, QwenConfig
 from sca.infer.engine import SessionConfig
 from sca.infer.engines.qwen_omni.loading.flops import chunk_work, skeleton
 from sca.infer.engines.qwen_omni.loading.load import load_model
-from sca.infer.engines.qwen_omni.slots.audio_encoder import hear
+from sca.infer.engines.qwen_omni.slots.audio_encoder import encode
 from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
-from sca.infer.engines.qwen_omni.slots.step import Numbers
+from sca.infer.engines.qwen_omni.slots.step import SlotState
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.frames import AudioInput
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
@@ -117,9 +117,11 @@ def parts_of(engine, times, *, graphs):
     step, model, device, b = engine.chunk, engine.model, engine.device, engine.slots
     dtype = step.pad.dtype
     features = torch.randn(b, 128, GRID.mel_frames, device=device)
-    heard = hear(model.thinker.model.audio_tower, features)
-    row = Numbers(active=1, length=200, position=200, said_length=200, said_position=200, frames=200, vocoder=200).row()
-    columns = dict(zip(Numbers.__slots__, torch.tensor([row] * b, device=device).split(1, 1), strict=True))
+    heard = encode(model.thinker.model.audio_tower, features)
+    row = SlotState(
+        active=1, length=200, position=200, said_length=200, said_position=200, frames=200, vocoder=200
+    ).row()
+    columns = dict(zip(SlotState.__slots__, torch.tensor([row] * b, device=device).split(1, 1), strict=True))
     dice = torch.rand(b, GRID.frames_per_chunk, engine.books, device=device)
     first = torch.zeros(b, 1, dtype=torch.long, device=device)
     codes = torch.zeros(b, engine.books, GRID.frames_per_chunk, dtype=torch.long, device=device)
@@ -136,8 +138,8 @@ def parts_of(engine, times, *, graphs):
             step.talker.frame(text, dice[:, j], active, place + j, place + j, 256)
 
     work = {
-        "audio tower": partial(hear, model.thinker.model.audio_tower, features),
-        f"thinker, {3 - engine.shape.carry} forwards": partial(step._thought, heard, columns, 256),
+        "audio tower": partial(encode, model.thinker.model.audio_tower, features),
+        f"thinker, {3 - engine.shape.carry} forwards": partial(step._think_chunk, heard, columns, 256),
         "talker with code predictor": talker,
         "code predictor alone": predictor,
         "code2wav": partial(step.vocoder.push, codes, active, columns["frames"], columns["vocoder"]),

@@ -1,4 +1,4 @@
-"""Conversations longer than the cache: forgetting equals masking, positions never run out, memory stays, people are told."""
+"""Conversations longer than the cache: dropping equals masking, positions never run out, memory is constant, warnings appear."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from sca.config import DuplexConfig, QwenConfig
 from sca.errors import ConfigError
 from sca.infer.engine import SessionConfig
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
-from sca.infer.engines.qwen_omni.streaming.sampling import chooser
+from sca.infer.engines.qwen_omni.streaming.sampling import sampler
 from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream
 from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
 from sca.infer.frames import AudioInput, ErrorFrame
@@ -28,12 +28,12 @@ def _no_gradients():
 
 @pytest.fixture(scope="module")
 def model():
-    torch.set_num_threads(1)  # threads of a busy machine wait for each other
+    torch.set_num_threads(1)  # more threads are slower on a busy machine
     return build()
 
 
 class Masked:
-    """The same tokens for one forward of all of them: absolute positions, and a mask that hides what had left.
+    """The same tokens in one forward: absolute positions, and a mask that hides dropped tokens.
 
     Where the kept chunks move back to the first tokens, the first tokens come a second time instead, that much later: rotary
     attention knows only distances.
@@ -81,8 +81,8 @@ def close(one, other):
 
 @pytest.mark.parametrize("prompt", [(), tuple(range(100, 111))], ids=["no prompt", "prompt"])
 @pytest.mark.parametrize("positions", [65_536, 70], ids=["positions enough", "positions run out"])
-def test_what_the_thinker_forgot_is_as_if_masked(model, prompt, positions):
-    """Twenty chunks, room for six."""
+def test_dropped_thinker_tokens_are_as_if_masked(model, prompt, positions):
+    """Twenty chunks, with room for six."""
     draw = torch.Generator().manual_seed(0)
     stream = ThinkerStream(model.thinker, prompt, budget=48)
     stream.window.positions = positions
@@ -114,7 +114,7 @@ def test_what_the_thinker_forgot_is_as_if_masked(model, prompt, positions):
 
 
 @pytest.mark.parametrize("positions", [65_536, 60], ids=["positions enough", "positions run out"])
-def test_what_the_talker_forgot_is_as_if_masked(model, positions):
+def test_dropped_talker_frames_are_as_if_masked(model, positions):
     marks = model.talker.text_projection(model.thinker.get_input_embeddings()(torch.tensor([[151_671, 151_672]])))
     pad, bos = marks.chunk(2, 1)
     masked, hidden = Masked(), []
@@ -125,7 +125,7 @@ def test_what_the_talker_forgot_is_as_if_masked(model, positions):
 
     hook = model.talker.model.register_forward_hook(pushed, with_kwargs=True)
     try:
-        stream = TalkerStream(model.talker, 2302, pad, bos, chooser(0, 1, 0, "cpu"), budget=40)
+        stream = TalkerStream(model.talker, 2302, pad, bos, sampler(0, 1, 0, "cpu"), budget=40)
         stream.window.positions = positions
         opened = stream.window.open_chunk
         changes = []
@@ -136,11 +136,11 @@ def test_what_the_talker_forgot_is_as_if_masked(model, positions):
             return changes[-1]
 
         stream.window.open_chunk = watched
-        told = torch.randn(40, 1, 1, pad.shape[-1], generator=torch.Generator().manual_seed(0))
+        states = torch.randn(40, 1, 1, pad.shape[-1], generator=torch.Generator().manual_seed(0))
         for chunk in range(30):
             stream.open_chunk(4)
             for frame in range(4):
-                stream.frame(told[(4 * chunk + frame) % 40])
+                stream.frame(states[(4 * chunk + frame) % 40])
     finally:
         hook.remove()
     whole = model.talker.model(**masked.inputs(), use_cache=False).last_hidden_state[:, masked.streamed]
@@ -161,8 +161,8 @@ def chunks(n):
         yield AudioInput(log_mel(samples)[None], samples, i, i * GRID.heard_samples)
 
 
-def test_memory_stays_as_it_is(model):
-    """Thinker, talker and vocoder: as many bytes after 45 chunks as after 25, though each chunk was heard and answered."""
+def test_memory_is_constant(model):
+    """Thinker, talker and vocoder: as many bytes after 45 chunks as after 25."""
     session = session_of(model, "Be brief.", context_tokens=64, talker_context_frames=64)
     held = [session.held_bytes for one in chunks(45) if session.step(one)]
     per_token, per_frame, per_code = 4 * 2 * 2 * 16 * 4, 2 * 2 * 2 * 16 * 4, 2 * 2 * 4 * 16 * 4
@@ -170,7 +170,7 @@ def test_memory_stays_as_it_is(model):
     assert max(held[25:]) == max(held[18:25])
 
 
-def test_it_is_said_before_the_oldest_is_forgotten_and_before_positions_run_out(model, monkeypatch):
+def test_warns_before_dropping_and_before_positions_end(model, monkeypatch):
     def warnings(session, n):
         return [
             (one.chunk_index, frame.message)
@@ -180,24 +180,24 @@ def test_it_is_said_before_the_oldest_is_forgotten_and_before_positions_run_out(
         ]
 
     # 60 s are 187.5 chunks of at most 6 tokens.
-    ((at, said),) = warnings(session_of(model, context_tokens=187 * 6 + 20), 6)
+    ((at, message),) = warnings(session_of(model, context_tokens=187 * 6 + 20), 6)
     assert at == 2
-    assert said == "in 60 s the oldest of the conversation is forgotten (qwen.context_tokens is 1142)"
+    assert message == "in 60 s the oldest part of the conversation is dropped (qwen.context_tokens is 1142)"
     monkeypatch.setattr(model.config.thinker_config.text_config, "max_position_embeddings", 187 * 6 + 20)
-    (_, forgets), (at, said) = warnings(session_of(model, context_tokens=64), 6)
-    assert "is forgotten" in forgets
+    (_, drops), (at, message) = warnings(session_of(model, context_tokens=64), 6)
+    assert "is dropped" in drops
     assert at == 2
-    assert said.startswith("in 60 s the model's 1142 positions are used up")
-    assert said.endswith("the session goes on")
+    assert message.startswith("in 60 s the model's 1142 positions are used up")
+    assert message.endswith("the session continues")
 
 
 @pytest.mark.parametrize(
-    ("prompt", "qwen", "says"),
+    ("prompt", "qwen", "match"),
     [
-        ("word " * 70_000, {}, "70006 tokens, and the model's context ends at 65536"),
-        ("word " * 100, {"context_tokens": 100}, "106 tokens, and qwen.context_tokens is 100"),
+        ("word " * 70_000, {}, "70006 tokens, but the model's context ends at 65536"),
+        ("word " * 100, {"context_tokens": 100}, "106 tokens, but qwen.context_tokens is 100"),
     ],
 )
-def test_a_prompt_longer_than_the_context(model, prompt, qwen, says):
-    with pytest.raises(ConfigError, match=says):
+def test_rejects_a_prompt_longer_than_the_context(model, prompt, qwen, match):
+    with pytest.raises(ConfigError, match=match):
         session_of(model, prompt, **qwen)

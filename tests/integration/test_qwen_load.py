@@ -1,4 +1,4 @@
-"""Loading a Qwen3-Omni: from a folder, from a hub's cache at a pinned commit, with an adapter; what is said when it cannot be."""
+"""Loading Qwen3-Omni from a folder or from the hub cache at a pinned commit, with an adapter, and the errors."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ TOKENS = torch.arange(100, 120)[None]
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    torch.set_num_threads(1)  # threads of a busy machine wait for each other
+    torch.set_num_threads(1)  # more threads are slower on a busy machine
 
 
 def config_of(folder, **more):
@@ -32,7 +32,7 @@ def config_of(folder, **more):
 
 
 def linked(tiny_omni, folder, *, without=(), config=None):
-    """A copy of the tiny folder that takes no room, with changes to its config.json."""
+    """A copy of the tiny folder with links, and with changes to its config.json."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in tiny_omni.iterdir():
         if path.name not in without and not (config and path.name == "config.json"):
@@ -48,19 +48,19 @@ def linked(tiny_omni, folder, *, without=(), config=None):
 
 
 @pytest.mark.parametrize(
-    ("without", "says"),
+    ("without", "match"),
     [
-        ("config.json", "has no config.json"),
+        ("config.json", "config.json is missing"),
         ("model.safetensors", "model.safetensors missing"),
         ("tokenizer.json", "does not contain a tokenizer"),
     ],
 )
-def test_a_folder_that_lacks_a_file(tiny_omni, tmp_path, without, says):
-    with pytest.raises(InputError, match=says):
+def test_folder_that_lacks_a_file(tiny_omni, tmp_path, without, match):
+    with pytest.raises(InputError, match=match):
         load_model(config_of(linked(tiny_omni, tmp_path / "model", without=[without])))
 
 
-def test_a_shard_that_is_missing_another_model_and_damaged_weights(tiny_omni, tmp_path):
+def test_missing_shard_other_model_and_damaged_weights(tiny_omni, tmp_path):
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tiny_omni / name, tmp_path)
     config = QwenConfig(model_id=str(tmp_path), device_map="cpu")
@@ -69,14 +69,14 @@ def test_a_shard_that_is_missing_another_model_and_damaged_weights(tiny_omni, tm
         load_model(config)
     index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(InputError, match=r"no weights: model-2\.safetensors missing"):
+    with pytest.raises(InputError, match=r"lacks weights: model-2\.safetensors missing"):
         load_model(config)
     (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
-    with pytest.raises(InputError, match="of the kind qwen3"):
+    with pytest.raises(InputError, match="of type qwen3"):
         load_model(config)
 
 
-def test_a_hub_that_is_not_there_and_an_extra_that_is_not_installed(monkeypatch):
+def test_unreachable_hub_and_missing_extra(monkeypatch):
     with pytest.raises(UpstreamError, match="no-such-omni: it is not in the local cache, and HF_HUB_OFFLINE is set"):
         load_model(QwenConfig(model_id="nobody/no-such-omni"))
     monkeypatch.setitem(sys.modules, "accelerate", None)
@@ -85,8 +85,8 @@ def test_a_hub_that_is_not_there_and_an_extra_that_is_not_installed(monkeypatch)
     assert "sca[live]" in refused.value.hint
 
 
-def test_the_default_model_comes_from_the_pinned_commit(tiny_omni, tmp_path, monkeypatch):
-    """Without a network, from a cache that holds this commit under no branch's name."""
+def test_default_model_uses_the_pinned_commit(tiny_omni, tmp_path, monkeypatch):
+    """Without a network, from a cache with this commit but without a branch name."""
     assert QwenConfig(revision="main").model_revision == "main"
     assert QwenConfig(model_id="somebody/other").model_revision is None
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
@@ -97,19 +97,19 @@ def test_the_default_model_comes_from_the_pinned_commit(tiny_omni, tmp_path, mon
         load_model(QwenConfig(device_map="cpu", revision="main"))
 
 
-# Where it runs
+# Devices
 
 
 @pytest.mark.parametrize(
-    ("device_map", "says"),
+    ("device_map", "match"),
     [
-        ("banana", "there is no such device"),
+        ("banana", "which is not a device"),
         ("meta", "cannot run this engine"),
-        ("cuda:99", "and the(re is no NVIDIA GPU| last of the)"),
+        ("cuda:99", "but th(is machine does not have an NVIDIA GPU|e last of the)"),
     ],
 )
-def test_a_device_that_is_not_there(tiny_omni, device_map, says):
-    with pytest.raises(ConfigError, match=says):
+def test_missing_device(tiny_omni, device_map, match):
+    with pytest.raises(ConfigError, match=match):
         load_model(config_of(tiny_omni, device_map=device_map))
 
 
@@ -127,7 +127,7 @@ def test_attention_kernels(tiny_omni):
         load_model(config_of(tiny_omni, attn_implementation="flash_attention_2"))
 
 
-def test_a_model_that_does_not_fit_is_refused_before_its_weights_are_read(tiny_omni, tmp_path):
+def test_rejects_too_large_model_before_reading_weights(tiny_omni, tmp_path):
     def grow(document):
         document["thinker_config"]["text_config"]["vocab_size"] = 10**11
 
@@ -140,25 +140,25 @@ def test_a_model_that_does_not_fit_is_refused_before_its_weights_are_read(tiny_o
     assert "qwen.torch_dtype=bfloat16" in refused.value.hint
 
 
-def test_a_model_that_cannot_speak(tiny_omni, tmp_path):
+def test_rejects_a_model_without_talker(tiny_omni, tmp_path):
     folder = linked(tiny_omni, tmp_path / "model", config=lambda document: document.update(enable_audio_output=False))
-    with pytest.raises(InputError, match="has no talker"):
+    with pytest.raises(InputError, match="does not have a talker"):
         load_model(config_of(folder))
 
 
-def test_without_a_gpu_it_is_said_how_slow_it_is(tiny_omni, caplog):
+def test_estimates_the_speed_without_a_gpu(tiny_omni, caplog):
     load_model(config_of(tiny_omni))
-    (said,) = [record.message for record in caplog.records if "there is no GPU" in record.message]
-    assert "a chunk of 0.32 s takes about" in said
+    (message,) = [record.message for record in caplog.records if "no GPU found" in record.message]
+    assert "a chunk of 0.32 s takes about" in message
     assert pace(ChunkWork(10**9, 10**10), Speed(2e9, 1e12), torch.bfloat16, Grid()) == (
-        "a chunk of 0.32 s takes about 1 s or more on this processor, 3.1 times as long as it lasts: 2 GB of weights are read, "
+        "a chunk of 0.32 s takes about 1 s or more on this processor, 3.1 times its duration: 2 GB of weights are read, "
         "at 2 GB/s, for 10 GFLOP, at 1e+03/s in bfloat16 (measured just now)"
     )
     assert measure(torch.float32).flops > 1e6
 
 
-def test_what_a_chunk_takes_is_counted_right():
-    """The thinker's share by hand; twice the text is two forwards of one token more."""
+def test_counts_the_work_of_a_chunk():
+    """The share of the thinker computed by hand; two more text tokens are two more forwards of one token."""
     model = skeleton(tiny_config())
     assert parameters(model) == parameters(build())
     two, four = (chunk_work(model, Grid(), text) for text in (2, 4))
@@ -200,7 +200,7 @@ def logits_of(model):
     ],
     ids=["of the thinker", "of the whole model", "of the experts"],
 )
-def test_a_merged_adapter_gives_the_logits_that_peft_gives(tmp_path, lora):
+def test_merged_adapter_gives_the_logits_of_peft(tmp_path, lora):
     expected = logits_of(adapted(tmp_path, **lora))
     model = build()
     before = logits_of(model)
@@ -211,7 +211,7 @@ def test_a_merged_adapter_gives_the_logits_that_peft_gives(tmp_path, lora):
     assert (before - expected).abs().max() > 0.01 * scale
 
 
-def test_an_adapter_is_a_setting_and_may_have_the_names_of_transformers_4(tiny_omni, tmp_path):
+def test_adapter_setting_and_names_of_transformers_4(tiny_omni, tmp_path):
     expected = logits_of(adapted(tmp_path, target_modules=["q_proj", "v_proj"], whole=True))
     file = tmp_path / "adapter_model.safetensors"
     renamed = {
@@ -223,16 +223,16 @@ def test_an_adapter_is_a_setting_and_may_have_the_names_of_transformers_4(tiny_o
     assert (logits_of(model) - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
-def test_adapters_that_do_not_fit(tmp_path):
-    def refused(says):
-        with pytest.raises(InputError, match=says):
+def test_rejects_adapters_that_do_not_fit(tmp_path):
+    def refused(match):
+        with pytest.raises(InputError, match=match):
             both()
 
     def both():
         check_adapter(tmp_path)
         merge(build(), tmp_path)
 
-    refused("has no adapter_config.json")
+    refused("adapter_config.json is missing")
     adapted(tmp_path, target_modules=["q_proj"])
     file, config = tmp_path / "adapter_model.safetensors", tmp_path / "adapter_config.json"
     weights = load_file(file)
@@ -240,9 +240,9 @@ def test_adapters_that_do_not_fit(tmp_path):
     save_file(
         {**weights, first.replace("layers.0", "layers.77"): weights[first].clone()}, file, metadata={"format": "pt"}
     )
-    refused("is for another model: 1 of its weights have no place, such as .*layers.77")
+    refused("is for another model: 1 of its weights do not exist in it, such as .*layers.77")
     save_file({name: w for name, w in weights.items() if name != first}, file, metadata={"format": "pt"})
-    refused("is for another model: 1 of its weights have no place")
+    refused("is for another model: 1 of its weights do not exist in it")
     save_file({**weights, first: weights[first][:, :-1].contiguous()}, file, metadata={"format": "pt"})
     refused("cannot be used: ")
     file.write_bytes(b"not weights")
@@ -250,12 +250,12 @@ def test_adapters_that_do_not_fit(tmp_path):
     file.unlink()
     refused("adapter_model.safetensors missing")
     config.write_text(json.dumps({**json.loads(config.read_text()), "peft_type": "IA3"}))
-    refused("of the kind IA3")
+    refused("of type IA3")
     config.write_text("{")
     refused("cannot be read")
 
 
-def test_an_adapter_without_peft(tiny_omni, tmp_path, monkeypatch):
+def test_adapter_without_peft(tiny_omni, tmp_path, monkeypatch):
     adapted(tmp_path, target_modules=["q_proj"])
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingToolError, match="needs peft"):

@@ -1,4 +1,4 @@
-"""The Qwen3-Omni engine on a tiny random model: what is streamed equals what the library makes in one piece; what is refused."""
+"""The Qwen3-Omni engine on a tiny random model: streamed results equal those of the library in one call; invalid input."""
 
 import copy
 import os
@@ -18,7 +18,7 @@ from sca.errors import ConfigError
 from sca.infer.engine import SessionConfig
 from sca.infer.engines.qwen_omni.streaming.code2wav import Code2WavStream
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
-from sca.infer.engines.qwen_omni.streaming.sampling import chooser
+from sca.infer.engines.qwen_omni.streaming.sampling import sampler
 from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream, predict_residuals
 from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
 from sca.infer.frames import NO_FEATURES, AudioInput, AudioOutput, TurnEnd
@@ -27,7 +27,7 @@ from sca.units import Grid
 from tests.helpers.engine_contract import EngineContract, comparable, demo_speech, inputs_of
 
 GRID = Grid()
-GREEDY = chooser(0, 1, 0, "cpu")
+GREEDY = sampler(0, 1, 0, "cpu")
 TTS_PAD, TTS_BOS = 151671, 151672
 
 
@@ -39,13 +39,13 @@ def _no_gradients():
 
 @pytest.fixture(scope="module")
 def model(tiny_omni):
-    torch.set_num_threads(1)  # threads of a busy machine wait for each other
+    torch.set_num_threads(1)  # more threads are slower on a busy machine
     return Qwen3OmniMoeForConditionalGeneration.from_pretrained(tiny_omni, local_files_only=True).eval()
 
 
 @pytest.fixture(scope="module")
 def mels():
-    """Ten chunks of unlike sounds, `(10, 128, 32)`."""
+    """Ten chunks of different sounds, `(10, 128, 32)`."""
     speech = demo_speech(seconds=4)[: 8 * GRID.heard_samples].reshape(8, -1)
     tone = np.sin(np.arange(GRID.heard_samples) * 2 * np.pi * 300 / 16_000) * 0.3
     noise = np.random.default_rng(0).standard_normal(GRID.heard_samples) * 0.1
@@ -70,7 +70,7 @@ def steps_of(stream, mels, seed):
             yield stream.embed([token])
 
 
-def test_thinking_step_by_step_equals_one_whole_forward(model, mels):
+def test_thinking_stepwise_equals_one_forward(model, mels):
     stream = ThinkerStream(model.thinker)
     pieces = list(steps_of(stream, mels, 0))
     stepped = [stream.push(piece, hidden_layer=2) for piece in pieces]
@@ -82,12 +82,12 @@ def test_thinking_step_by_step_equals_one_whole_forward(model, mels):
     assert (hidden - whole.hidden_states[2]).abs().max() <= 1e-5 * max(1, hidden.abs().max())
 
 
-def test_two_interleaved_thinkers_equal_two_alone_whatever_the_model_remembers(model, mels):
+def test_interleaved_thinkers_equal_separate_ones(model, mels):
     halves, alone = (mels[:5], mels[5:]), []
     for seed, half in enumerate(halves):
         stream = ThinkerStream(model.thinker)
         alone.append([stream.push(piece)[0] for piece in steps_of(stream, half, seed)])
-    model.thinker.model.rope_deltas = torch.tensor([[1234]])  # as a session with a picture leaves it behind
+    model.thinker.model.rope_deltas = torch.tensor([[1234]])  # the state that a session with an image leaves
     streams = [ThinkerStream(model.thinker) for _ in halves]
     together = [[], []]
     walks = [steps_of(stream, half, seed) for seed, (stream, half) in enumerate(zip(streams, halves, strict=True))]
@@ -100,8 +100,8 @@ def test_two_interleaved_thinkers_equal_two_alone_whatever_the_model_remembers(m
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=False))
 
 
-def test_a_chunk_is_heard_alone_as_in_a_batch_of_chunks(model, mels):
-    """As the training collator gives them: one item of the encoder per chunk."""
+def test_encodes_a_chunk_alone_as_in_a_batch(model, mels):
+    """As in the training collator: one encoder item per chunk."""
     mask = torch.ones(len(mels), mels.shape[-1], dtype=torch.long)
     batch = model.thinker.get_audio_features(mels, feature_attention_mask=mask).last_hidden_state.view(10, 4, -1)
     stream = ThinkerStream(model.thinker)
@@ -112,11 +112,11 @@ def test_a_chunk_is_heard_alone_as_in_a_batch_of_chunks(model, mels):
 # The talker
 
 
-def told(model, ids):
+def project(model, ids):
     return model.talker.text_projection(model.thinker.get_input_embeddings()(torch.tensor([ids])))
 
 
-def test_the_code_predictor_by_hand_equals_its_generate(model):
+def test_code_predictor_equals_generate(model):
     draw = torch.Generator().manual_seed(0)
     hidden = torch.randn(1, 1, 48, generator=draw)
     first = torch.tensor([[77]])
@@ -131,8 +131,8 @@ def test_the_code_predictor_by_hand_equals_its_generate(model):
 
 
 def test_talker_frames_equal_generate(model):
-    pad, bos = told(model, [TTS_PAD, TTS_BOS]).chunk(2, 1)
-    text = told(model, [9707, 11, 1879, 0, 100, 2000, 30000, 4, 55555])
+    pad, bos = project(model, [TTS_PAD, TTS_BOS]).chunk(2, 1)
+    text = project(model, [9707, 11, 1879, 0, 100, 2000, 30000, 4, 55555])
     frames = text.shape[1]
     stream = TalkerStream(model.talker, 2302, pad, bos, GREEDY)
     streamed = torch.stack([stream.frame(text[:, i : i + 1]) for i in range(frames)], -1)
@@ -153,12 +153,12 @@ def test_talker_frames_equal_generate(model):
     expected = torch.stack([step[-1] for step in made.hidden_states if step[-1] is not None], -1)
     assert expected.shape == (1, 16, frames)
     assert torch.equal(streamed, expected)
-    assert len(set(streamed[0, 0].tolist())) > 2  # what it is told matters
+    assert len(set(streamed[0, 0].tolist())) > 2  # the conditioning matters
 
 
-def test_no_mark_is_ever_a_sound(model):
-    """The marks' logits are raised far above all others, and still none is chosen."""
-    pad, bos = told(model, [TTS_PAD, TTS_BOS]).chunk(2, 1)
+def test_control_codes_are_never_selected(model):
+    """The logits of control codes are far above all others, and still none is selected."""
+    pad, bos = project(model, [TTS_PAD, TTS_BOS]).chunk(2, 1)
     vocab = model.config.talker_config.text_config.vocab_size
     raise_marks = model.talker.codec_head.register_forward_hook(
         lambda _module, _inputs, logits: logits + 1e4 * (torch.arange(vocab) >= vocab - 1024)
@@ -174,8 +174,8 @@ def test_no_mark_is_ever_a_sound(model):
 # The vocoder
 
 
-def test_the_streamed_wave_equals_the_whole(model):
-    """Over 86 frames the attention window of 72 moves on; pushes of any size will do."""
+def test_streamed_wave_equals_the_whole(model):
+    """Over 86 frames the attention window of 72 moves; pushes can have any size."""
     sizes = [4, 60, 8, 4, 1, 1, 4, 4]
     codes = torch.randint(2048, (1, 16, sum(sizes)), generator=torch.Generator().manual_seed(0))
     vocoder = copy.deepcopy(model.code2wav).double()
@@ -187,8 +187,8 @@ def test_the_streamed_wave_equals_the_whole(model):
 
 
 @pytest.mark.parametrize("gain", [0.8, 1], ids=["as loud as speech", "clipping"])
-def test_the_streamed_wave_in_float32(model, gain):
-    """At full gain a fortieth of the samples clips, and what is summed in another order comes out 5e-6 apart.
+def test_streamed_wave_in_float32(model, gain):
+    """At full gain 1 of 40 samples clips, and sums in another order differ by 5e-6.
 
     Nothing is, where the kernels are those of the log's machine; other processors have others.
     """
@@ -205,15 +205,15 @@ def test_the_streamed_wave_in_float32(model, gain):
     assert 0.2 < whole.abs().max() <= 1
     assert (streamed - whole).abs().max() <= near
     assert (streamed - exact).abs().max() <= 2 * (whole - exact).abs().max()
-    # Decoding at once is not that equal to itself: the last frames round otherwise where they are no whole 16.
+    # Decoding at once is not that reproducible: the last frames round differently if they are not a multiple of 16.
     shorter = vocoder(codes[..., :86])
     ends = 80 * 1920 - 555
     assert (shorter - streamed[..., : shorter.shape[-1]])[..., :ends].abs().max() <= near
     assert (shorter - streamed[..., : shorter.shape[-1]]).abs().max() <= 1e-5
 
 
-def test_the_vocoder_never_runs_out_of_positions(model):
-    """Every hundred frames it counts from the start again; what it makes is the whole's, which counts on."""
+def test_vocoder_never_runs_out_of_positions(model):
+    """The positions start again every hundred frames; the output equals that of the whole, which continues to count."""
     sizes = [4, 60, 20, 17, 16, 4, 30, 1, 48]
     codes = torch.randint(2048, (1, 16, sum(sizes)), generator=torch.Generator().manual_seed(1))
     vocoder = copy.deepcopy(model.code2wav).double()
@@ -221,13 +221,13 @@ def test_the_vocoder_never_runs_out_of_positions(model):
     assert (streamed - vocoder(codes)).abs().max() <= 1e-5  # rotations are float32 in the model
 
 
-# Choosing
+# Sampling
 
 
-def test_a_seed_is_a_choice_and_only_the_likeliest_are_drawn():
+def test_seed_selects_the_sample_from_the_top_k():
     logits = torch.randn(200, 1, 50, generator=torch.Generator().manual_seed(0))
-    one, same, other = ([chooser(0.9, 5, seed, "cpu")(row).item() for row in logits] for seed in (3, 3, 4))
-    pick = chooser(0.9, 5, 3, "cpu")
+    one, same, other = ([sampler(0.9, 5, seed, "cpu")(row).item() for row in logits] for seed in (3, 3, 4))
+    pick = sampler(0.9, 5, 3, "cpu")
     drawn = [pick(row).item() for row in logits]
     assert one == same
     assert one != other
@@ -253,7 +253,7 @@ class TestContract(EngineContract):
     def engine(cls, omni):
         return omni
 
-    alike = 7  # it speaks from the first chunk on, and a step is slow
+    alike = 7  # it speaks from the first chunk on, and steps are slow
 
     @pytest.fixture
     def speech(self):
@@ -269,8 +269,8 @@ def heard():
     return list(inputs_of(demo_speech(seconds=1), features=True))
 
 
-def test_its_tokens_are_those_of_the_training_rows_order(omni, model, heard):
-    """Prompt, then per chunk four audio tokens and what was answered: a whole forward of that row would answer the same."""
+def test_tokens_match_the_order_of_training_rows(omni, model, heard):
+    """Prompt, then per chunk four audio tokens and the answer: one forward of that row gives the same answer."""
     session = omni.open(SessionConfig(prompt="Be brief."))
     answers = [session.step(one)[0].token_ids for one in heard]
     stream = ThinkerStream(model.thinker)
@@ -284,7 +284,7 @@ def test_its_tokens_are_those_of_the_training_rows_order(omni, model, heard):
     assert [(at, int(logits[at].argmax())) for at, _ in asked] == asked
 
 
-def test_with_nothing_to_say_it_is_one_silence_token_and_the_turn_ends(omni, model, heard):
+def test_silence_is_one_token_and_ends_the_turn(omni, model, heard):
     silent = {"now": False}
 
     def only_silence(_module, _inputs, logits):
@@ -305,7 +305,7 @@ def test_with_nothing_to_say_it_is_one_silence_token_and_the_turn_ends(omni, mod
     assert all(not f.text_log for frames in later for f in frames if isinstance(f, AudioOutput))
 
 
-def test_sound_goes_on_without_a_gap(omni, heard):
+def test_audio_is_continuous(omni, heard):
     session = omni.open(SessionConfig())
     said = [np.frombuffer(session.step(one)[1].audio_bytes, "<i2") for one in heard]
     assert [len(one) for one in said] == [7680] * len(heard)
@@ -313,7 +313,7 @@ def test_sound_goes_on_without_a_gap(omni, heard):
     assert said[0][555:].any()
 
 
-def test_features_that_come_along_are_ours_and_no_number_is_taken_as_silence(omni, heard):
+def test_uses_given_features_and_replaces_nan(omni, heard):
     samples = heard[0].samples.copy()
     samples[100:110] = np.nan
     samples[200] = np.inf
@@ -321,7 +321,7 @@ def test_features_that_come_along_are_ours_and_no_number_is_taken_as_silence(omn
     one, other, third = (omni.open(SessionConfig()) for _ in range(3))
     expected = comparable(one.step(AudioInput(log_mel(clean)[None], clean, 0, 0)))
     assert comparable(other.step(AudioInput(NO_FEATURES, clean, 0, 0))) == expected
-    with np.errstate(invalid="ignore"):  # what a careless caller would hand in
+    with np.errstate(invalid="ignore"):  # invalid input
         broken = log_mel(samples)[None]
     assert comparable(third.step(AudioInput(broken, samples, 0, 0))) == expected
     assert (one.non_finite, third.non_finite) == (0, 11)
@@ -329,7 +329,7 @@ def test_features_that_come_along_are_ours_and_no_number_is_taken_as_silence(omn
     assert comparable(fourth.step(AudioInput(np.full_like(broken, np.nan), clean, 0, 0))) == expected
 
 
-def test_what_the_talker_is_told_is_a_setting(model, omni, heard):
+def test_conditioning_is_a_setting(model, omni, heard):
     deep = engine_of(model, conditioning="hidden:2")
     by_embed, by_hidden = (engine.open(SessionConfig()).step(heard[0]) for engine in (omni, deep))
     assert by_embed[0].token_ids == by_hidden[0].token_ids
@@ -340,30 +340,30 @@ def test_what_the_talker_is_told_is_a_setting(model, omni, heard):
 
 
 @pytest.mark.parametrize(
-    ("qwen", "duplex", "says"),
+    ("qwen", "duplex", "match"),
     [
-        ({"speaker": "nobody"}, {}, "no speaker nobody"),
+        ({"speaker": "nobody"}, {}, "does not have a speaker nobody"),
         ({"conditioning": "hidden:9"}, {}, "the thinker has 4 layers"),
-        ({}, {"silence_token_id": 152_000}, "has no such token"),
+        ({}, {"silence_token_id": 152_000}, "which is not a token of"),
         ({}, {"hold_id": 151_646}, "duplex.hold_id and duplex.silence_token_id are both 151646"),
         ({}, {"start_id": 9707}, "duplex.start_id is 9707, which builtin:qwen uses for the text"),
-        ({}, {"stop_id": 151_675}, "duplex.stop_id is 151675, and that is a placeholder of the model"),
+        ({}, {"stop_id": 151_675}, "duplex.stop_id is 151675, which is a placeholder of the model"),
         ({}, {"stop_id": 151_672}, "duplex.stop_id is 151672, <tts_text_bos>, which has another meaning for the model"),
-        ({}, {"backchannel_id": 152_000}, "duplex.backchannel_id is 152000, and builtin:qwen has no such token"),
+        ({}, {"backchannel_id": 152_000}, "duplex.backchannel_id is 152000, which is not a token of builtin:qwen"),
     ],
 )
-def test_settings_that_do_not_fit_the_model(model, qwen, duplex, says):
-    with pytest.raises(ConfigError, match=says):
+def test_rejects_settings_that_do_not_fit_the_model(model, qwen, duplex, match):
+    with pytest.raises(ConfigError, match=match):
         engine_of(model, DuplexConfig(**duplex), **qwen)
 
 
-def test_a_silence_token_that_is_text_is_warned_of(model, caplog):
+def test_warns_about_a_silence_token_that_is_text(model, caplog):
     engine_of(model, DuplexConfig(silence_token_id=9707))
     assert "is a token of ordinary text" in caplog.text
 
 
-def test_the_audio_token_is_the_one_of_the_checkpoint(model, omni, monkeypatch):
-    """Another one, here a word: it is not said, and what is heard is the same. One that is the silence token is refused."""
+def test_uses_the_audio_token_of_the_checkpoint(model, omni, monkeypatch):
+    """Another audio token, here a word, is not spoken, and the input is the same. The silence token is rejected."""
     assert omni.forbidden[151_675]
     assert not omni.forbidden[9707]
     monkeypatch.setattr(model.config.thinker_config, "audio_token_id", 9707)
@@ -373,18 +373,18 @@ def test_the_audio_token_is_the_one_of_the_checkpoint(model, omni, monkeypatch):
     one, two = (engine.open(SessionConfig()).step(speech[0]) for engine in (omni, other))
     assert comparable(one) == comparable(two)
     monkeypatch.setattr(model.config.thinker_config, "audio_token_id", 151_646)  # the default of the class
-    with pytest.raises(ConfigError, match="is 151646, and that is a placeholder of the model"):
+    with pytest.raises(ConfigError, match="is 151646, which is a placeholder of the model"):
         engine_of(model)
 
 
-def test_sound_of_another_rate_is_another_length_and_refused(omni):
-    """0.32 s at 24 kHz."""
+def test_rejects_audio_of_another_rate(omni):
+    """0.32 s at 24 kHz has another length."""
     with pytest.raises(ValueError, match=r"takes float32 \(5120,\) at 16 kHz, got float32 \(7680,\)"):
         omni.open(SessionConfig()).step(AudioInput(NO_FEATURES, np.zeros(7680, np.float32), 0, 0))
 
 
-def test_a_thinker_and_a_voice_need_no_more_than_thought_packets(model, heard):
-    """As they would in two processes: what the voice makes of the packets is what the session said."""
+def test_thought_packets_are_sufficient_for_the_voice(model, heard):
+    """As in two processes: the output of the voice for the packets equals that of the session."""
     for conditioning in ("embed", "hidden:2"):
         engine = engine_of(model, conditioning=conditioning)
         session = engine.open(SessionConfig())
@@ -396,21 +396,21 @@ def test_a_thinker_and_a_voice_need_no_more_than_thought_packets(model, heard):
             assert pcm16_bytes(voice.speak(thought.token_ids, thought.hidden_states), INT16_MAX) == said.audio_bytes
 
 
-def test_the_talker_is_told_nothing_of_control_tokens(model, heard):
-    """As of silence: a word sounds the same whichever of them stands beside it."""
+def test_control_tokens_do_not_reach_the_talker(model, heard):
+    """A word sounds the same next to silence and next to each control token."""
     start, word = 151_648, 9707
     engine = engine_of(model, DuplexConfig(start_id=start))
     marks = model.thinker.get_input_embeddings()(torch.tensor([[TTS_PAD, TTS_BOS]]))
     sounds = {}
     for tokens in ((start, word), (engine.silence, word), (word, word)):
-        told = model.thinker.get_input_embeddings()(torch.tensor([tokens]))
-        sounds[tokens[0]] = engine.voice(GRID, marks).speak(tokens, told)
+        hidden = model.thinker.get_input_embeddings()(torch.tensor([tokens]))
+        sounds[tokens[0]] = engine.voice(GRID, marks).speak(tokens, hidden)
     assert np.array_equal(sounds[start], sounds[engine.silence])
     assert not np.array_equal(sounds[start], sounds[word])
 
 
-def test_the_talker_is_told_by_default_what_generate_tells_it_for_text(model, omni):
-    """What the model's own generate hands its talker for each word, caught on the way."""
+def test_default_conditioning_equals_generate(model, omni):
+    """The input of the talker in `generate` of the model, recorded by a hook."""
     tokenizer = omni.tokenizer
     start, end = (tokenizer.token_to_id(mark) for mark in ("<|im_start|>", "<|im_end|>"))
     line = tokenizer.encode("\n")
@@ -418,10 +418,10 @@ def test_the_talker_is_told_by_default_what_generate_tells_it_for_text(model, om
     prompt = torch.tensor([[*said, start, *tokenizer.encode("assistant"), *line]])
     caught = []
 
-    def told_by_generate(_module, _args, given):
+    def record_conditioning(_module, _args, given):
         caught.append(given["trailing_text_hidden"])
 
-    hook = model.talker.register_forward_pre_hook(told_by_generate, with_kwargs=True)
+    hook = model.talker.register_forward_pre_hook(record_conditioning, with_kwargs=True)
     try:
         tokens, _ = model.generate(
             input_ids=prompt,
@@ -437,7 +437,7 @@ def test_the_talker_is_told_by_default_what_generate_tells_it_for_text(model, om
     assert QwenConfig().conditioning == "embed"
     stream = ThinkerStream(model.thinker)
     _, ours = stream.push(stream.embed(words[1:]), hidden_layer=omni.layer)
-    # The first word is in the talker's prompt; the last was never fed back to the thinker, and a mark comes in its place.
+    # The first word is in the prompt of the talker. The last one was not fed back to the thinker; a marker replaces it.
     torch.testing.assert_close(model.talker.text_projection(ours)[:, :4], caught[0][:, :4])
     assert caught[0].shape[1] == 5
 
@@ -459,8 +459,8 @@ def on_file(tiny_omni, heard, out, *options):
     return done
 
 
-@pytest.mark.timeout(400)  # a process of its own that imports torch
-def test_the_command_on_a_recording(tiny_omni, trial_data, tmp_path):
+@pytest.mark.timeout(400)  # a separate process that imports torch
+def test_command_on_a_recording(tiny_omni, trial_data, tmp_path):
     options = ("--set", "qwen.torch_dtype=float32")
     done = on_file(tiny_omni, trial_data / "clips" / "jfk.flac", tmp_path / "out.wav", *options)
     assert "qwen-omni: Qwen3-Omni, " in done.stderr
@@ -471,13 +471,13 @@ def test_the_command_on_a_recording(tiny_omni, trial_data, tmp_path):
 
 
 @pytest.mark.timeout(400)
-def test_the_command_on_sound_of_another_rate_with_holes_and_a_short_memory(tiny_omni, tmp_path):
-    """44.1 kHz in stereo is heard at 16 kHz; what are no numbers is counted; what is forgotten is said. In bfloat16."""
+def test_command_with_other_rate_nan_and_short_context(tiny_omni, tmp_path):
+    """Stereo at 44.1 kHz is resampled; NaN samples are counted; dropped context is reported. In bfloat16."""
     sound = np.random.default_rng(0).uniform(-0.1, 0.1, (44_100, 2)).astype(np.float32)
     sound[1000:1005, 0] = np.nan
     soundfile.write(tmp_path / "in.wav", sound, 44_100, subtype="FLOAT")
     done = on_file(tiny_omni, tmp_path / "in.wav", tmp_path / "out.wav", "--set", "qwen.context_tokens=64")
     assert "in the input: 5 samples without a number (replaced by 0)" in done.stdout
-    assert "is forgotten (qwen.context_tokens is 64)" in done.stderr
+    assert "is dropped (qwen.context_tokens is 64)" in done.stderr
     said, rate = soundfile.read(tmp_path / "out.wav")
     assert (len(said), rate) == (24_000, 24_000)

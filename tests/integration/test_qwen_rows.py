@@ -1,4 +1,4 @@
-"""The live loop and the training rows are one thing: a row's sound, with its text said, is its tokens, its features, its logits."""
+"""The live loop and the training rows are equal: a row replayed as a session gives its tokens, features and logits."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def _no_gradients():
 
 @pytest.fixture(scope="module")
 def model():
-    torch.set_num_threads(1)  # threads of a busy machine wait for each other
+    torch.set_num_threads(1)  # more threads are slower on a busy machine
     return build()
 
 
@@ -45,7 +45,7 @@ def settings():
 
 @pytest.fixture(scope="module")
 def row(tmp_path_factory, settings):
-    """One that has text and silence."""
+    """A row with text and silence."""
     root = tmp_path_factory.mktemp("rows")
     build_duplex(corpus.demo(root / "corpus"), root / "data", settings)
     return min(load(root / "data"), key=lambda row: (abs(np.sum(row.input_ids == SILENCE) - 5), len(row.input_ids)))
@@ -58,7 +58,7 @@ def with_controls():
 
 @pytest.fixture(scope="module")
 def marked(tmp_path_factory, with_controls):
-    """Rows with control tokens, the shortest of its kind each, by what is in them."""
+    """The shortest row with control tokens of each kind, by content."""
     root = tmp_path_factory.mktemp("marked")
     build_duplex(corpus.demo(root / "corpus"), root / "data", with_controls)
     rows = sorted(load(root / "data"), key=lambda row: len(row.input_ids))
@@ -74,7 +74,7 @@ def marked(tmp_path_factory, with_controls):
 
 
 class Fed:
-    """What goes into the thinker and the audio tower, and what the thinker makes of it, while it is made to choose `choices`.
+    """Record the input of the thinker and of the audio encoder and the output of the thinker, while it selects `choices`.
 
     A choice a forward; None leaves the logits as they are.
     """
@@ -107,18 +107,18 @@ class Fed:
 
 
 def answers_of(settings, row):
-    """The tokens of each chunk of a row that are not heard."""
+    """The text tokens of each chunk of a row."""
     frames = settings.grid.frames_per_chunk
     chunks = np.split(row.input_ids, np.flatnonzero(row.input_ids == row.placeholder)[::frames])[1:]
     return [chunk[frames:].tolist() for chunk in chunks]
 
 
 def replay(model, settings, row, *, features, steps=None):
-    """The session's answers, and what was fed to the thinker. steps: takes the frames of each."""
+    """Replay a row; return the answers of the session and the input of the thinker. `steps` receives the frames of each step."""
     qwen = QwenConfig(model_id="tiny", talker_temperature=0)
     engine = QwenOmni(model, load_tokenizer("builtin:qwen"), qwen, settings.duplex)
     texts = answers_of(settings, row)
-    # The first forward is the prompt's; in a chunk each but the last chooses a token, and silence after text is not chosen.
+    # The first forward is the prompt. Every forward of a chunk but the last selects a token; silence after text is not selected.
     choices = [None]
     for text in texts:
         asked = [token for i, token in enumerate(text) if i == 0 or text[i - 1] != SILENCE]
@@ -134,7 +134,7 @@ def replay(model, settings, row, *, features, steps=None):
     return said, texts, fed
 
 
-def test_replaying_a_row_gives_its_tokens_features_and_logits(model, settings, row):
+def test_replay_gives_tokens_features_and_logits(model, settings, row):
     said, texts, fed = replay(model, settings, row, features=sca.audio.mel.log_mel)
     assert said == texts
     assert {len(text) for text in texts} == {1, 2}
@@ -142,22 +142,22 @@ def test_replaying_a_row_gives_its_tokens_features_and_logits(model, settings, r
 
 
 @pytest.mark.parametrize("kind", ["a turn", "a nod", "the end of one"])
-def test_replaying_a_row_with_control_tokens_gives_its_tokens_and_logits(model, with_controls, marked, kind):
-    """Each stands where the row has it; none is text, and a turn ends when the sound before its stop has ended."""
+def test_replay_with_control_tokens(model, with_controls, marked, kind):
+    """Each has the place of the row, none is text, and a turn ends after the audio before its stop token."""
     row, steps = marked[kind], []
     said, texts, fed = replay(model, with_controls, row, features=sca.audio.mel.log_mel, steps=steps)
     assert said == texts
     check_as_trained(model, row, fed)
     words = [token for text in texts for token in text if token not in (SILENCE, *CONTROLS.values())]
-    told = "".join(frame.text_log for frames in steps for frame in frames if isinstance(frame, AudioOutput))
-    assert told == load_tokenizer("builtin:qwen").decode(words)
-    assert told == "".join(f.text_token_str for frames in steps for f in frames if isinstance(f, ThoughtPacket))
+    text = "".join(frame.text_log for frames in steps for frame in frames if isinstance(frame, AudioOutput))
+    assert text == load_tokenizer("builtin:qwen").decode(words)
+    assert text == "".join(f.text_token_str for frames in steps for f in frames if isinstance(f, ThoughtPacket))
     ended = [chunk for chunk, frames in enumerate(steps) if any(isinstance(frame, TurnEnd) for frame in frames)]
     assert ended == [mark.chunk + 1 for mark in row.controls if mark.name == "stop"]
 
 
-def test_a_slot_replays_rows_with_control_tokens_too(model, with_controls, marked):
-    """Two rows at once; every forward chooses for both, and what comes after the end of an answer is not looked at."""
+def test_slots_replay_rows_with_control_tokens(model, with_controls, marked):
+    """Two rows at once. Every forward selects for both, and tokens after the end of an answer are ignored."""
     tokenizer, rows = load_tokenizer("builtin:qwen"), [marked["a turn"], marked["the end of one"]]
     engine = SlotOmni(model, tokenizer, QwenConfig(model_id="tiny", slots=2), with_controls.duplex)
     sessions = [engine.open(SessionConfig(grid=with_controls.grid, prompt=PROMPT)) for _ in rows]
@@ -183,18 +183,18 @@ def test_a_slot_replays_rows_with_control_tokens_too(model, with_controls, marke
 
 
 def check_as_trained(model, row, fed):
-    """What the thinker was fed is what the collator makes of the row, and what it made of it what training would make."""
+    """The input of the thinker equals the collated row, and its output equals that of training."""
     batch = DuplexCollator(load_tokenizer("builtin:qwen"))([row])
-    # Features, bit for bit. The tower gets (128, frames) of one chunk.
+    # Features, bit for bit. The encoder gets (128, frames) of one chunk.
     live = torch.stack([features.reshape(128, -1) for features in fed.features])
     assert torch.equal(live, batch["input_features"])
-    # Tokens: every embedding that was fed and is not the tower's is that of the row's token, and they are as many.
+    # Tokens: every embedding that is not from the encoder is that of the token of the row, and the counts are equal.
     embeds, ids = torch.cat(fed.embeds), batch["input_ids"][0]
     assert ids.tolist() == np.where(row.input_ids == row.placeholder, AUDIO, row.input_ids).tolist()
     assert len(embeds) == len(ids)
     words = ids != AUDIO
     assert torch.equal(embeds[words], model.thinker.get_input_embeddings().weight[ids[words]])
-    # So a model trained on the row meets in the live loop what it met then.
+    # So a model that is trained on the row gets the same input in the live loop.
     fields = ("input_ids", "attention_mask", "input_features", "feature_attention_mask")
     trained = model.thinker(**{name: batch[name] for name in fields}, use_cache=False).logits[0]
     assert (torch.cat(fed.logits) - trained).abs().max() <= 1e-5 * trained.abs().max()
@@ -207,8 +207,8 @@ def test_features_come_from_one_function():
     assert sca.infer.engines.qwen_omni.streaming.engine.log_mel is one
 
 
-def test_features_that_were_made_elsewhere_are_used(model, settings, row):
-    """As a server hands them over: what the tower hears is what came along, not the samples."""
+def test_uses_precomputed_features(model, settings, row):
+    """As from a server: the encoder gets the given features, not those of the samples."""
     other = np.random.default_rng(0).standard_normal((128, 32)).astype(np.float32)
     _, _, fed = replay(model, settings, row, features=lambda _chunk: other)
     assert all(np.array_equal(features.reshape(128, -1), other) for features in fed.features)

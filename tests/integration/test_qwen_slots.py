@@ -1,4 +1,4 @@
-"""Qwen3-Omni in fixed shapes: slots equal sessions by themselves, however they come and go, and a chunk never asks the device."""
+"""Qwen3-Omni in fixed shapes: slots equal separate sessions in any combination, and a chunk does not synchronise."""
 
 import copy
 import gc
@@ -15,10 +15,10 @@ from sca.infer.engines.qwen_omni.loading.flops import chunk_work, parameters, sk
 from sca.infer.engines.qwen_omni.slots.cuda_graphs import span_of
 from sca.infer.engines.qwen_omni.slots.decoder import Decoder, SlotCache
 from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
-from sca.infer.engines.qwen_omni.slots.step import ChunkStep, Numbers, Shape
+from sca.infer.engines.qwen_omni.slots.step import ChunkStep, Shape, SlotState
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
-from sca.infer.engines.qwen_omni.streaming.token_mask import Rules
+from sca.infer.engines.qwen_omni.streaming.token_mask import TokenMask
 from sca.infer.frames import AudioInput, AudioOutput, ThoughtPacket
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from sca.units import Grid
@@ -38,13 +38,13 @@ def _no_gradients():
 
 @pytest.fixture(scope="module")
 def model():
-    """In float64: sums in another order differ by nothing that could turn a choice, so what is not equal is wrong.
+    """In float64: sums in another order differ too little to change a selection, so a difference is an error.
 
     Of four codebooks; all 16 are in `single`.
     """
-    torch.set_num_threads(1)  # threads of a busy machine wait for each other
+    torch.set_num_threads(1)  # more threads are slower on a busy machine
     model = build(books=4).double()
-    model.set_experts_implementation("eager")  # the library's grouped products know no float64
+    model.set_experts_implementation("eager")  # the grouped products of the library do not support float64
     return model
 
 
@@ -71,7 +71,7 @@ def heard():
 
 
 def same(frames, expected, lsb=0):
-    """The same tokens, text and turns; the same states but for rounding, and sound within `lsb` of 32767."""
+    """Equal tokens, text and turns; equal states except for rounding; audio within `lsb` of 32767."""
     assert [type(one) for one in frames] == [type(one) for one in expected]
     for one, other in zip(frames, expected, strict=True):
         if isinstance(one, ThoughtPacket):
@@ -88,15 +88,17 @@ def same(frames, expected, lsb=0):
 class TestContract(EngineContract):
     @pytest.fixture(scope="class")
     @classmethod
-    def engine(cls, model, tokenizer):  # in float64: a mixture's sums round by who else is routed to an expert
+    def engine(
+        cls, model, tokenizer
+    ):  # in float64, because the sums of a mixture of experts depend on the other tokens of an expert
         return engine_of(model, tokenizer, slots=2)
 
     @pytest.fixture(autouse=True)
     def _slots_of_sessions_nobody_closed(self):
-        """An error that a test caught holds the session that raised it until the garbage collector comes."""
+        """A caught error references the session that raised it until garbage collection."""
         gc.collect()
 
-    alike = 7  # it speaks from the first chunk on, and a step is slow
+    alike = 7  # it speaks from the first chunk on, and steps are slow
 
     @pytest.fixture
     def speech(self):
@@ -107,12 +109,12 @@ class TestContract(EngineContract):
         return demo_speech(speaker=2, seconds=3)[: 7 * GRID.heard_samples]
 
 
-# One slot is a session by itself
+# One slot equals a separate session
 
 
 @pytest.fixture(scope="module")
-def by_itself(model, tokenizer, heard):
-    """What a session by itself answers, interrupted before chunk 5; worked out once for each setting."""
+def alone(model, tokenizer, heard):
+    """The answers of a separate session that is interrupted before chunk 5, computed once per setting."""
     answers: dict = {}
 
     def answer(chunks, **qwen):
@@ -147,25 +149,25 @@ def walk(session, inputs):
         (14, {"context_tokens": 64, "talker_context_frames": 64}, True),
     ],
 )
-def test_a_slot_equals_a_session_by_itself(model, tokenizer, heard, by_itself, chunks, qwen, carry):
-    """Interrupted on the way; with a small context the oldest leave. carry: the last token is thought with the next chunk."""
+def test_slot_equals_a_separate_session(model, tokenizer, heard, alone, chunks, qwen, carry):
+    """With an interruption; a small context drops the oldest chunks; `carry` processes the last token with the next chunk."""
     engine = engine_of(model, tokenizer, slots=2, carry_second_token=carry, **qwen)
-    engine.open(BRIEF)  # forgotten at once, its slot is free again
+    engine.open(BRIEF)  # deleted at once, so its slot is free again
     slot = engine.open(BRIEF)
-    for frames, expected in zip(walk(slot, heard[:chunks]), by_itself(chunks, **qwen), strict=True):
+    for frames, expected in zip(walk(slot, heard[:chunks]), alone(chunks, **qwen), strict=True):
         same(frames, expected)
     assert engine.runner.syncs == chunks, "the host waits once a chunk"
 
 
-def test_in_float32_too(single, tokenizer, heard):
+def test_slot_in_float32(single, tokenizer, heard):
     alone = engine_of(single, tokenizer, talker_temperature=0.0).open(BRIEF)
     slot = engine_of(single, tokenizer, slots=2, talker_temperature=0.0).open(BRIEF)
     for one in heard[:4]:
         same(slot.step(one), alone.step(one), lsb=1)
 
 
-def test_positions_run_out_in_slots_too(model, tokenizer, heard):
-    """All three caches move back: the model knows few positions."""
+def test_positions_run_out_in_slots(model, tokenizer, heard):
+    """All three caches move back, because the model has few positions."""
     small = copy.deepcopy(model)
     small.config.thinker_config.text_config.max_position_embeddings = 80
     small.config.talker_config.text_config.max_position_embeddings = 66
@@ -180,8 +182,8 @@ def test_positions_run_out_in_slots_too(model, tokenizer, heard):
     assert slot.window.position < 21 * 5
 
 
-def test_a_silent_thinker_in_a_slot(model, tokenizer, heard):
-    """Silence is one token, which the fixed shape has to make of two."""
+def test_silent_thinker_in_a_slot(model, tokenizer, heard):
+    """Silence is one token, although the fixed shape has two."""
     silence = 151_646
     quiet = {"now": False}
     hook = model.thinker.lm_head.register_forward_hook(
@@ -205,13 +207,13 @@ def test_a_silent_thinker_in_a_slot(model, tokenizer, heard):
 
 
 def test_control_tokens_in_a_slot(model, tokenizer, heard):
-    """All of them, chosen among each other and the words as the grammar lets them."""
+    """All control tokens, selected among each other and text as the grammar allows."""
     ids = {"hold_id": 151_647, "start_id": 151_648, "stop_id": 151_649, "backchannel_id": 151_650}
     duplex = DuplexConfig(**ids)
     marks = torch.tensor([151_646, *ids.values(), ids["hold_id"]])
 
     def louder(_module, _inputs, logits):
-        """One of them, or in two cases of eight none, by a digit of what the thinker made."""
+        """One of them, or none in two of eight cases, by a digit of the output of the thinker."""
         which = (logits[..., 9707] * 44).floor().long() % 8
         louder = torch.nn.functional.one_hot(which, 8)[..., :6].to(logits.dtype)
         return logits.index_add(-1, marks, 1e4 * louder)
@@ -238,14 +240,14 @@ def test_control_tokens_in_a_slot(model, tokenizer, heard):
 # Many slots
 
 
-def test_sessions_of_unlike_lengths_come_go_and_are_interrupted_together(model, tokenizer, heard):
+def test_sessions_start_end_and_are_interrupted_together(model, tokenizer, heard):
     engine = engine_of(model, tokenizer, slots=3)
     assert isinstance(engine, BatchEngine)
     plain = engine_of(model, tokenizer)
     prompts = ["Be brief.", "", "A prompt that is a good deal longer than that of the others, and goes on for a while."]
     pairs: dict = {}
     at = {}
-    plan = {0: [0], 1: [0, 1], 3: [0, 1, 2], 6: [1, 2], 8: [0, 2]}  # who is there from which round on
+    plan = {0: [0], 1: [0, 1], 3: [0, 1, 2], 6: [1, 2], 8: [0, 2]}  # active sessions from each round on
     there: list = []
     for round_ in range(10):
         for who in plan.get(round_, there):
@@ -260,7 +262,7 @@ def test_sessions_of_unlike_lengths_come_go_and_are_interrupted_together(model, 
         if round_ == 5:
             for one in pairs[1]:
                 one.interrupt(3)
-        # Each hears something else; who is 2 misses a round now and then.
+        # Each gets other input; session 2 skips some rounds.
         now = [who for who in there if not (who == 2 and round_ % 4 == 3)]
         inputs = []
         for who in now:
@@ -273,8 +275,8 @@ def test_sessions_of_unlike_lengths_come_go_and_are_interrupted_together(model, 
     assert engine.runner.syncs == 10
 
 
-def test_logits_of_slots_are_those_of_streams(single):
-    """Three conversations of unlike lengths in one forward after the other, held against a stream each."""
+def test_logits_of_slots_equal_those_of_streams(single):
+    """Three conversations of different lengths in joint forwards, compared with a stream each."""
     thinker = single.thinker
     cache = SlotCache(thinker.config.text_config, 3, 64, thinker.get_input_embeddings().weight)
     decoder = Decoder(thinker.model.language_model, cache)
@@ -283,7 +285,7 @@ def test_logits_of_slots_are_those_of_streams(single):
     lengths = torch.tensor([[0], [0], [0]])
     for n in (5, 1, 4, 1, 1, 4, 7):
         embeds = thinker.get_input_embeddings()(torch.randint(151_643, (3, n), generator=draw))
-        counts = torch.randint(0, n + 1, (3, 1), generator=draw)  # so many rows of each count, the first ones
+        counts = torch.randint(0, n + 1, (3, 1), generator=draw)  # number of valid rows of each, the first ones
         row = torch.arange(n)
         places = torch.where(row < counts, lengths + row, cache.trash)
         last, _ = decoder(embeds, places, lengths + row, 64)
@@ -296,7 +298,7 @@ def test_logits_of_slots_are_those_of_streams(single):
     assert len(set(lengths.flatten().tolist())) > 1
 
 
-def test_who_hands_in_something_wrong_does_not_hurt_the_others(model, tokenizer, heard):
+def test_invalid_input_does_not_affect_other_sessions(model, tokenizer, heard):
     engine = engine_of(model, tokenizer, slots=3)
     plain = engine_of(model, tokenizer).open(BRIEF)
     good, bad, closed = (engine.open(BRIEF) for _ in range(3))
@@ -310,10 +312,10 @@ def test_who_hands_in_something_wrong_does_not_hurt_the_others(model, tokenizer,
     same(second[1], engine_of(model, tokenizer).open(BRIEF).step(heard[0]))
 
 
-def test_slots_are_counted_and_come_back(model, tokenizer):
+def test_slots_are_limited_and_released(model, tokenizer):
     engine = engine_of(model, tokenizer, slots=2)
     one, _other = engine.open(BRIEF), engine.open(BRIEF)
-    with pytest.raises(ScaError, match="all 2 slots of the engine are taken"):
+    with pytest.raises(ScaError, match="all 2 slots of the engine are in use"):
         engine.open(BRIEF)
     one.close()
     one.close()
@@ -325,58 +327,58 @@ def test_slots_are_counted_and_come_back(model, tokenizer):
         with pytest.raises(ConfigError, match="the prompt has"):
             engine.open(SessionConfig(prompt="word " * 70_000))
     gc.collect()
-    assert engine.open(BRIEF)  # what was refused has given its slot back
+    assert engine.open(BRIEF)  # the rejected session released its slot
 
 
 @pytest.mark.parametrize(
-    ("qwen", "says"),
+    ("qwen", "match"),
     [
-        ({"carry_second_token": True, "conditioning": "hidden:2"}, "would come a chunk late"),
+        ({"carry_second_token": True, "conditioning": "hidden:2"}, "would arrive a chunk late"),
         ({"conditioning": "hidden:9"}, "the thinker has 4 layers"),
     ],
 )
-def test_settings_that_do_not_go_together(model, tokenizer, qwen, says):
-    with pytest.raises(ConfigError, match=says):
+def test_rejects_contradictory_settings(model, tokenizer, qwen, match):
+    with pytest.raises(ConfigError, match=match):
         engine_of(model, tokenizer, slots=1, **qwen)
 
 
-def test_one_engine_serves_one_grid_and_whole_pieces(model, tokenizer, monkeypatch):
+def test_one_grid_per_engine_and_whole_pieces(model, tokenizer, monkeypatch):
     engine = engine_of(model, tokenizer, slots=1)
     with monkeypatch.context() as patch:
         patch.setattr(model.thinker.model.audio_tower, "n_window", 10)
-        with pytest.raises(ConfigError, match="a chunk of 32 mel frames is not heard as 4 tokens"):
+        with pytest.raises(ConfigError, match="a chunk of 32 mel frames does not give 4 tokens"):
             engine.open(BRIEF)
     engine.open(BRIEF).close()
     with pytest.raises(ConfigError, match="another grid"):
         engine.open(SessionConfig(grid=Grid(frames_per_chunk=8)))
 
 
-# Nothing that a device would have to answer
+# No host synchronisation
 
 
 @pytest.mark.parametrize("size", ["tiny", "released"])
-def test_a_chunk_asks_the_device_nothing(single, size):
-    """On the meta device there are shapes and no numbers: whatever looks at one fails. Of alike layers there are two."""
+def test_chunk_does_not_synchronise(single, size):
+    """The meta device has shapes but no values, so reading one fails. Two layers of each kind."""
     ghost = copy.deepcopy(single).to("meta") if size == "tiny" else skeleton(released_config(layers=2))
     ghost = ghost.to(torch.bfloat16)
     shape = Shape(frames=4, tokens=2, most=2, layer=0, carry=size == "tiny", temperature=0.9, top_k=50)
     forbidden = torch.zeros(152_064, dtype=torch.bool, device="meta")
-    rules = Rules(Grammar(151_646, ControlTokens(hold=151_647, start=151_648)), forbidden)
-    step = ChunkStep(ghost, rules, shape, slots=3, room=512, said_room=256)
+    mask = TokenMask(Grammar(151_646, ControlTokens(hold=151_647, start=151_648)), forbidden)
+    step = ChunkStep(ghost, mask, shape, slots=3, room=512, said_room=256)
     inputs = [
         torch.zeros(3, 128, 32, device="meta"),
-        torch.zeros(3, Numbers.count(), dtype=torch.long, device="meta"),
+        torch.zeros(3, SlotState.count(), dtype=torch.long, device="meta"),
         torch.zeros(3, 4, 16, device="meta"),
     ]
-    out, told = step(inputs, 256, 256)
+    out, hidden = step(inputs, 256, 256)
     assert out.shape == (3, 7680 + 3)
-    assert told.shape == (3, 2, ghost.config.thinker_config.text_config.hidden_size)
+    assert hidden.shape == (3, 2, ghost.config.thinker_config.text_config.hidden_size)
     with pytest.raises((RuntimeError, NotImplementedError)):
         out[0, 0].item()
 
 
-def test_the_released_size_is_that_of_its_weights():
-    """What is published: 35.3 billion weights, of them a text model of 30,532,122,624 (with 151,936 rows instead of 152,064 in two
+def test_released_size_matches_its_weights():
+    """As published: 35.3 billion weights, including a text model of 30,532,122,624 (with 151,936 rows instead of 152,064 in two
     tables), 650 million of the audio tower, 540 million for pictures, 3 billion of the talker, 200 million of the vocoder.
     """
     ghost = skeleton(released_config()).to(torch.bfloat16)
@@ -396,8 +398,8 @@ def test_the_released_size_is_that_of_its_weights():
     assert ghost.code2wav.total_upsample == 1920
 
 
-def test_the_least_work_is_what_the_published_sizes_come_to():
-    """Weights read and operations of a chunk, counted once more: transformers by hand, convolutions one by one."""
+def test_minimum_work_of_the_published_size():
+    """Weights read and operations of a chunk, counted independently: transformers by hand, convolutions one by one."""
     ghost = skeleton(released_config())
     thinker = 48 * (2048 * 128 * (32 + 4 + 4 + 32) + 2 * 128 + 2 * 2048 + 128 * 2048 + 8 * 3 * 2048 * 768)
     thinker += 2048 + 152_064 * 2048
@@ -433,7 +435,7 @@ def test_spans_are_few():
 
 
 @pytest.mark.gpu
-def test_graphs_equal_the_same_code_without_them(model, tokenizer, heard):
+def test_graphs_equal_eager_execution(model, tokenizer, heard):
     on_gpu = build().to("cuda")
     engines = [engine_of(on_gpu, tokenizer, slots=3, cuda_graphs=graphs) for graphs in (True, False)]
     pairs = [[engine.open(BRIEF) for engine in engines] for _ in range(3)]
@@ -449,7 +451,7 @@ def test_graphs_equal_the_same_code_without_them(model, tokenizer, heard):
 
 
 @pytest.mark.gpu
-def test_a_graphed_chunk_waits_once(tokenizer, heard):
+def test_chunk_with_graphs_synchronises_once(tokenizer, heard):
     engine = engine_of(build().to("cuda"), tokenizer, slots=1)
     session = engine.open(BRIEF)
     session.step(heard[0])
@@ -462,8 +464,8 @@ def test_a_graphed_chunk_waits_once(tokenizer, heard):
     assert len(waited) == 1
 
 
-def test_features_that_come_along_are_used(model, tokenizer, heard):
-    """`AudioInput.features` may be computed elsewhere; samples alone will do as well."""
+def test_slots_use_given_features(model, tokenizer, heard):
+    """`AudioInput.features` can be precomputed; samples alone are sufficient too."""
     engine = engine_of(model, tokenizer, slots=2, conditioning="hidden:2")
     one, other = engine.open(BRIEF), engine.open(BRIEF)
     first = heard[0]

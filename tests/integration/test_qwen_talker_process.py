@@ -1,4 +1,4 @@
-"""The talker in a second process: the same sound, one clear error when it dies, nothing left behind."""
+"""The talker in a second process: equal audio, one clear error if it dies, no process left behind."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ BRIEF = SessionConfig(prompt="Be brief.")
 
 @pytest.fixture(scope="module")
 def model():
-    torch.set_num_threads(1)  # threads of a busy machine wait for each other
+    torch.set_num_threads(1)  # more threads are slower on a busy machine
     return build(books=4)  # a chunk takes half the time
 
 
@@ -56,7 +56,7 @@ def heard():
 
 
 class TestContract(EngineContract):
-    """What every engine must do, over two processes."""
+    """The contract of all engines, over two processes."""
 
     alike = 7
 
@@ -74,7 +74,7 @@ class TestContract(EngineContract):
         return demo_speech(speaker=2, seconds=3)[: 7 * 5120]
 
 
-def test_it_sounds_as_in_one_process_also_interrupted_and_reset(engine, plain, heard):
+def test_equals_one_process_with_interrupt_and_reset(engine, plain, heard):
     one, other = engine.open(BRIEF), plain.open(BRIEF)
     for chunk in heard[:4]:
         if chunk.chunk_index == 2:
@@ -89,11 +89,11 @@ def test_it_sounds_as_in_one_process_also_interrupted_and_reset(engine, plain, h
     one.close()
 
 
-def test_many_sessions_at_once_with_a_queue_of_one(engine, plain, heard, monkeypatch):
-    """Whoever asks waits while the queue is full; who hands in something wrong does not hurt the others."""
+def test_many_sessions_with_a_queue_of_one(engine, plain, heard, monkeypatch):
+    """A full queue blocks the caller; invalid input does not affect other sessions."""
     assert isinstance(engine, BatchEngine)
-    monkeypatch.setattr(voice_process, "_MOST_WAITING", 1)
-    monkeypatch.setattr(voice_process, "_CLOSE_S", 120)  # for it to end by itself, however busy the machine is
+    monkeypatch.setattr(voice_process, "_QUEUE_SIZE", 1)
+    monkeypatch.setattr(voice_process, "_CLOSE_S", 120)  # so that it ends without a signal on a busy machine
     small = TwoProcessOmni(engine.model, engine.tokenizer, engine.qwen, DuplexConfig())
     sessions = [small.open(SessionConfig(prompt=prompt)) for prompt in ("", "a", "b")]
     wrong = AudioInput(heard[0].features, heard[0].samples[:9], 0, 0)
@@ -105,43 +105,43 @@ def test_many_sessions_at_once_with_a_queue_of_one(engine, plain, heard, monkeyp
     assert small.voices.process.exitcode == 0, "it ended because it was asked to"
 
 
-def test_what_is_not_waited_for_any_more_is_dropped(engine, plain, heard):
+def test_discards_cancelled_results(engine, plain, heard):
     session = engine.open(BRIEF)
     with torch.inference_mode():
         for chunk in heard[:2]:
-            session.voice.say(*session.think(chunk))
-    session.interrupt(1)  # two chunks of sound are on their way
+            session.voice.submit(*session.think(chunk))
+    session.interrupt(1)  # two chunks of audio are pending
     session.reset()
     assert comparable(session.step(heard[0])) == comparable(plain.open(BRIEF).step(heard[0]))
     session.close()
-    engine.open(BRIEF).close()  # answers come in order: all that was dropped has come by now
-    assert engine.voices._early == {}
+    engine.open(BRIEF).close()  # results arrive in order, so all cancelled ones have arrived
+    assert engine.voices._results == {}
 
 
-def test_what_fails_in_the_process_is_said_here(engine):
+def test_raises_errors_of_the_process(engine):
     session = engine.open(BRIEF)
     with pytest.raises(ScaError, match="the talker failed: RuntimeError: "):
         session.voice.speak([1], torch.zeros(1, 1, 7))
     session.reset()
 
 
-def test_not_together_with_slots(model, tokenizer):
-    with pytest.raises(ConfigError, match="do not go together"):
+def test_rejects_slots(model, tokenizer):
+    with pytest.raises(ConfigError, match="cannot be combined"):
         TwoProcessOmni(model, tokenizer, QwenConfig(model_id="tiny", talker_process=True, slots=2), DuplexConfig())
 
 
-def test_its_death_is_one_clear_error(engine, heard):
-    """The last test: the others need the process."""
+def test_death_of_the_process_is_one_clear_error(engine, heard):
+    """Runs last, because the other tests need the process."""
     one, other = engine.open(BRIEF), engine.open(BRIEF)
     one.step(heard[0])
     os.kill(engine.voices.process.pid, signal.SIGKILL)
     with pytest.raises(ScaError) as died:
         one.step(heard[1])
-    assert died.value.message == "the talker's process is gone (exit code -9)"
+    assert died.value.message == "the talker process died (exit code -9)"
     assert "qwen.talker_process=false" in died.value.hint
     results = engine.step_batch([other], [heard[0]])
     assert [type(result) for result in results] == [ScaError]
-    with pytest.raises(ScaError, match="is gone"):
+    with pytest.raises(ScaError, match="died"):
         engine.open(BRIEF)
     for session in (one, other):
         session.close()
@@ -151,7 +151,7 @@ def test_its_death_is_one_clear_error(engine, heard):
 
 
 def talking(tiny_omni, heard, out, *options):
-    """`sca live` on a file, started, in a group of its own as from a terminal."""
+    """Start `sca live` on a file in its own process group, as a terminal does."""
     command = ["live", "--file", heard, "--out", out, "--engine", "qwen-omni"]
     settings = [f"qwen.model_id={tiny_omni}", "qwen.device_map=cpu", "qwen.torch_dtype=float32"]
     command += [word for value in settings for word in ("--set", value)]
@@ -176,10 +176,10 @@ TWO = ("--set", "qwen.talker_process=true")
 
 
 @pytest.mark.timeout(600)
-def test_the_command_in_two_processes_says_the_same_bytes(tiny_omni, clip, tmp_path):
+def test_command_with_two_processes_writes_equal_bytes(tiny_omni, clip, tmp_path):
     runs = [talking(tiny_omni, clip, tmp_path / f"{len(options)}.wav", *options) for options in ((), TWO)]
-    told = [run.communicate(timeout=500) for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], told
+    output = [run.communicate(timeout=500) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], output
     one, two = ((tmp_path / name).read_bytes() for name in ("0.wav", "2.wav"))
     assert one == two
     assert soundfile.info(tmp_path / "2.wav").frames == 24_000
@@ -187,7 +187,7 @@ def test_the_command_in_two_processes_says_the_same_bytes(tiny_omni, clip, tmp_p
 
 
 def people_of(run):
-    """The processes that a command started and that still live."""
+    """The child processes of a command that still run."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
@@ -213,20 +213,20 @@ def wait_for(what, seconds=240):
 
 
 @pytest.mark.timeout(600)
-def test_a_command_that_is_ended_leaves_nobody_behind(tiny_omni, tmp_path):
-    """Ctrl-C goes to every process of a terminal, here before the talker's can know what that is; SIGTERM to the command alone."""
+def test_ended_command_leaves_no_process_behind(tiny_omni, tmp_path):
+    """Ctrl-C goes to every process of the terminal, here before the talker process has started; SIGTERM only to the command."""
     heard = tmp_path / "in.wav"
-    soundfile.write(heard, np.zeros(3600 * 1600, np.int16), 1600)  # an hour: neither ends by itself
+    soundfile.write(heard, np.zeros(3600 * 1600, np.int16), 1600)  # an hour, so that the command does not end by itself
     (tmp_path / "said").mkdir()
     interrupted, killed = (talking(tiny_omni, heard, tmp_path / name, *TWO) for name in ("out.wav", "said/out.wav"))
     for run in (interrupted, killed):
         wait_for(lambda run=run: has_talker(run))
         if run is interrupted:
             os.killpg(run.pid, signal.SIGINT)
-    wait_for(lambda: list((tmp_path / "said").iterdir()))  # it has begun to speak
+    wait_for(lambda: list((tmp_path / "said").iterdir()))  # the output has begun
     killed.terminate()
     for run, code in ((interrupted, 130), (killed, -signal.SIGTERM)):
-        _, told = run.communicate(timeout=240)
+        _, output = run.communicate(timeout=240)
         assert run.returncode == code
-        assert "Traceback" not in told
+        assert "Traceback" not in output
         wait_for(lambda run=run: not people_of(run))

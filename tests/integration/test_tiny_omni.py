@@ -1,4 +1,4 @@
-"""The tiny Qwen3-Omni that other tests prove things on: it loads, has the real ids, and what goes in matters to what comes out."""
+"""The tiny Qwen3-Omni of other tests: it loads, has the real ids, and its output depends on its input."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def model(tiny_omni):
     return Qwen3OmniMoeForConditionalGeneration.from_pretrained(tiny_omni, local_files_only=True).eval()
 
 
-def test_it_loads_with_the_weights_it_was_saved_with(model):
+def test_loads_the_saved_weights(model):
     made, loaded = build().state_dict(), model.state_dict()
     assert made.keys() == loaded.keys()
     assert [name for name in made if not torch.equal(made[name], loaded[name])] == []
@@ -23,14 +23,14 @@ def test_it_loads_with_the_weights_it_was_saved_with(model):
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
 
 
-def test_another_seed_gives_other_weights_and_the_global_generator_is_left_alone():
+def test_seed_selects_weights_without_global_state():
     state = torch.get_rng_state()
     one, other = (build(seed).talker.codec_head.weight for seed in (0, 1))
     assert not torch.equal(one, other)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_the_folder_has_the_real_vocabulary_and_ids(tiny_omni):
+def test_folder_has_the_real_vocabulary_and_ids(tiny_omni):
     assert load_tokenizer(str(tiny_omni)).fingerprint == load_tokenizer(BUILTIN_QWEN).fingerprint
     assert AutoFeatureExtractor.from_pretrained(tiny_omni, local_files_only=True).feature_size == 128
     config = AutoConfig.from_pretrained(tiny_omni, local_files_only=True)
@@ -40,7 +40,7 @@ def test_the_folder_has_the_real_vocabulary_and_ids(tiny_omni):
 
 
 @torch.no_grad()
-def test_what_is_heard_and_said_before_changes_what_comes_after(model):
+def test_earlier_input_and_output_matter(model):
     tone = np.sin(np.arange(5120) * 2 * np.pi * 300 / 16_000) * 0.3
     noise = np.random.default_rng(0).standard_normal(5120) * 0.1
     heard = torch.from_numpy(log_mel(np.stack([tone, noise]).astype(np.float32)))
@@ -54,7 +54,7 @@ def test_what_is_heard_and_said_before_changes_what_comes_after(model):
 
 
 @torch.no_grad()
-def test_the_vocoder_listens_far_back_and_does_not_clip(model):
+def test_vocoder_has_a_long_context_and_does_not_clip(model):
     codes = torch.randint(2048, (1, 16, 40), generator=torch.Generator().manual_seed(0))
     wave = model.code2wav(codes)
     assert wave.shape[-1] == 40 * 1920 - 555

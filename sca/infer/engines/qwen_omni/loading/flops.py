@@ -1,25 +1,36 @@
-"""What a model takes, told from its configuration alone: bytes to hold it, and the least that a chunk must read and compute."""
+"""Estimate from the configuration alone the size of a model, and the minimum work of a chunk."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sca.infer.engines.qwen_omni.streaming.code2wav import CONTEXT_FRAMES
 from sca.units import Grid
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+    from transformers import PretrainedConfig
 
 __all__ = ["ChunkWork", "cache_values", "chunk_work", "parameters", "skeleton"]
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkWork:
-    """The least a chunk takes. weights: parameters read, each forward anew.   flops: multiplications and additions."""
+    """Lower bound of the work of a chunk.
+
+    Attributes:
+        weights: Parameters read, counted once per forward.
+        flops: Multiplications and additions.
+    """
 
     weights: int
     flops: int
 
 
-def skeleton(config: Any) -> Any:
-    """The model without weights: every parameter has its shape and no memory."""
+def skeleton(config: PretrainedConfig) -> Module:
+    """Create the model on the meta device: every parameter has a shape and uses no memory."""
     import torch
     from transformers import Qwen3OmniMoeForConditionalGeneration
 
@@ -27,13 +38,19 @@ def skeleton(config: Any) -> Any:
         return Qwen3OmniMoeForConditionalGeneration(config)
 
 
-def parameters(module: Any) -> int:
-    """How many numbers its weights are."""
+def parameters(module: Module) -> int:
+    """Return the number of parameters."""
     return sum(weight.numel() for weight in module.parameters())
 
 
-def cache_values(config: Any, context_tokens: int, talker_frames: int) -> int:
-    """Numbers of keys and values that one full conversation holds."""
+def cache_values(config: PretrainedConfig, context_tokens: int, talker_frames: int) -> int:
+    """Return the number of cached key and value elements of one conversation at full length.
+
+    Args:
+        config: The configuration of the model.
+        context_tokens: Maximum number of tokens in the cache of the thinker.
+        talker_frames: Maximum number of frames in the cache of the talker.
+    """
     thinker, talker = config.thinker_config.text_config, config.talker_config.text_config
     return sum(
         2
@@ -45,8 +62,14 @@ def cache_values(config: Any, context_tokens: int, talker_frames: int) -> int:
     )
 
 
-def chunk_work(model: Any, grid: Grid, text_tokens: int) -> ChunkWork:
-    """What a chunk with `text_tokens` of text takes at least; attention and small change are left out. model: a `skeleton`."""
+def chunk_work(model: Module, grid: Grid, text_tokens: int) -> ChunkWork:
+    """Estimate the minimum work of a chunk, without attention and small operations.
+
+    Args:
+        model: A `skeleton`.
+        grid: The grid.
+        text_tokens: Text tokens of the chunk.
+    """
     thinker, talker, frames = model.thinker, model.talker, grid.frames_per_chunk
     predictor, books = talker.code_predictor, talker.config.num_code_groups - 1
     vocoder_weights, vocoder_flops = _vocoder(model.code2wav, frames)
@@ -59,12 +82,12 @@ def chunk_work(model: Any, grid: Grid, text_tokens: int) -> ChunkWork:
     return ChunkWork(sum(read for read, _ in parts) + vocoder_weights, sum(flops for _, flops in parts) + vocoder_flops)
 
 
-def _forward(modules: Sequence[Any], tokens: int) -> tuple[int, int]:
-    """Weights read and operations of one forward of `tokens`. Of the experts only as many as one token chooses are read."""
+def _forward(modules: Sequence[Module], tokens: int) -> tuple[int, int]:
+    """Return the weights read and the operations of one forward of `tokens`, with the experts that one token selects."""
     read = per_token = 0
     for module in modules:
         for name, weight in module.named_parameters():
-            if "embed" in name:  # rows are looked up
+            if "embed" in name:  # only single rows are read
                 continue
             if ".experts." in name:
                 one = weight.numel() // weight.shape[0]
@@ -76,8 +99,8 @@ def _forward(modules: Sequence[Any], tokens: int) -> tuple[int, int]:
     return read, 2 * per_token * tokens
 
 
-def _vocoder(code2wav: Any, frames: int) -> tuple[int, int]:
-    """Weights and operations of a push: convolutions over the new frames and those before that they hear."""
+def _vocoder(code2wav: Module, frames: int) -> tuple[int, int]:
+    """Return the weights and operations of a push: convolutions run over the new frames and their receptive field."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 

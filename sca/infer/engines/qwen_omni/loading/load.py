@@ -1,8 +1,10 @@
-"""From settings to a loaded Qwen3-Omni and its tokenizer, or one clear line about what is missing."""
+"""Load Qwen3-Omni and its tokenizer."""
+
+from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sca.config import QwenConfig
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
@@ -12,19 +14,31 @@ from sca.textutil import first_line
 from sca.tokenizer import TextTokenizer, load_tokenizer
 from sca.units import Grid
 
+if TYPE_CHECKING:
+    from torch.nn import Module
+
 __all__ = ["load_model"]
 
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = "model.safetensors"
 
 
-def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2) -> tuple[Any, TextTokenizer]:
-    """The model in evaluation mode, the adapter merged, and its tokenizer. What can be refused is refused before weights are read.
+def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2) -> tuple[Module, TextTokenizer]:
+    """Load the model and its tokenizer. All checks that do not need the weights run before the weights are read.
 
-    grid, text_tokens: of a chunk; they only tell how slow it is without a GPU.
+    Args:
+        qwen: The settings of the model.
+        grid: The grid; used only to estimate the speed without a GPU.
+        text_tokens: Text tokens per chunk; used only for the same estimate.
 
-    Raises `MissingToolError` (the extra live is not installed), `InputError` (a folder lacks a file, or holds another model),
-    `UpstreamError` (the hub does not give it) and `ConfigError` (a device, attention kernel or memory that is not there).
+    Returns:
+        The model in evaluation mode, with the adapter merged, and its tokenizer.
+
+    Raises:
+        MissingToolError: The extra live is not installed.
+        InputError: A folder lacks a file, or contains another kind of model.
+        UpstreamError: The hub does not provide the model.
+        ConfigError: A device, an attention kernel or memory is missing.
     """
     check_installed("torch", "transformers", "accelerate")
     check_placement(qwen.device_map)
@@ -35,12 +49,12 @@ def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2)
     local = folder.is_dir()
     if local:
         _check_folder(folder)
-    # First: it is small, and says in seconds when the hub cannot be reached.
+    # First, because it is small: an unreachable hub is reported within seconds.
     tokenizer = load_tokenizer(qwen.model_id, revision=qwen.model_revision)
     where = str(folder) if local else qwen.model_id
     config = _loaded("Qwen3OmniMoeConfig", where, qwen, local=local)
     if not config.enable_audio_output:
-        raise InputError(f"the model {where} has no talker (enable_audio_output is false)")
+        raise InputError(f"the model {where} does not have a talker (enable_audio_output is false)")
     check_memory(config, qwen, Grid() if grid is None else grid, text_tokens)
     model = _loaded(
         "Qwen3OmniMoeForConditionalGeneration",
@@ -59,14 +73,14 @@ def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2)
 def _check_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise InputError(
-            f"{folder} holds no model: it has no config.json", hint="give the folder of a Qwen3-Omni model"
+            f"{folder} does not contain a model: config.json is missing", hint="give the folder of a Qwen3-Omni model"
         )
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{folder / 'config.json'} cannot be read: {error}") from error
     if kind != "qwen3_omni_moe":
-        raise InputError(f"{folder} holds a model of the kind {kind}, not qwen3_omni_moe")
+        raise InputError(f"{folder} contains a model of type {kind}, not qwen3_omni_moe")
     index = folder / _INDEX
     if index.is_file():
         try:
@@ -77,11 +91,11 @@ def _check_folder(folder: Path) -> None:
         needed = [_WEIGHTS]
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
-        raise InputError(f"{folder} has no weights: {', '.join(missing)} missing", hint="copy or download it again")
+        raise InputError(f"{folder} lacks weights: {', '.join(missing)} missing", hint="copy or download it again")
 
 
 def _loaded(kind: str, where: str, qwen: QwenConfig, *, local: bool, **more: Any) -> Any:
-    """What a class of transformers makes of the folder or hub id."""
+    """Call `from_pretrained` of a class of transformers, and map its exceptions."""
     import transformers
 
     try:
@@ -94,7 +108,7 @@ def _loaded(kind: str, where: str, qwen: QwenConfig, *, local: bool, **more: Any
         if local:
             raise InputError(f"the model in {where} cannot be loaded: {first_line(error)}") from error
         raise UpstreamError(f"cannot get the model {where}: {first_line(error)}") from error
-    # A damaged file makes safetensors, torch and transformers raise what has no common class.
+    # The exceptions of safetensors, torch and transformers for damaged files have no common base class.
     except Exception as error:
         if "attn_implementation" in str(error):
             raise ConfigError(f"qwen.attn_implementation {qwen.attn_implementation}: {first_line(error)}") from error

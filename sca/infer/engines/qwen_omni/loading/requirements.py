@@ -1,16 +1,23 @@
-"""Whether this machine has what a model needs, and how slow it is without a GPU: said before gigabytes are loaded."""
+"""Check that this machine meets the requirements of the model, and estimate its speed without a GPU, before loading it."""
+
+from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sca.config import QwenConfig
 from sca.errors import ConfigError, MissingToolError
 from sca.infer.engines.qwen_omni.loading.flops import ChunkWork, cache_values, chunk_work, parameters, skeleton
 from sca.units import Grid
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig
 
 __all__ = ["Speed", "check_installed", "check_memory", "check_placement", "measure", "pace"]
 
@@ -23,25 +30,44 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How fast a processor reads memory and multiplies matrices, per second."""
+    """Speed of a processor.
+
+    Attributes:
+        read_bytes: Bytes read from memory per second.
+        flops: Operations of a matrix product per second.
+    """
 
     read_bytes: float
     flops: float
 
 
 def check_installed(*packages: str) -> None:
-    """Raise `MissingToolError` for the first that is not."""
+    """Check that packages are installed.
+
+    Args:
+        *packages: Import names.
+
+    Raises:
+        MissingToolError: One of them is not installed.
+    """
     for name in packages:
         try:
             found = find_spec(name)
-        except ValueError:  # its entry among the loaded modules is None
+        except ValueError:  # its entry in sys.modules is None
             found = None
         if found is None:
             raise MissingToolError(f"the engine qwen-omni needs {name}, which is not installed", hint=_INSTALL)
 
 
 def check_placement(device_map: str) -> None:
-    """Raise `ConfigError` for a device that this machine does not have."""
+    """Check that the device exists.
+
+    Args:
+        device_map: A device, or one of the automatic placements of accelerate.
+
+    Raises:
+        ConfigError: This machine does not have the device.
+    """
     import torch
 
     if device_map in _AUTOMATIC:
@@ -50,22 +76,35 @@ def check_placement(device_map: str) -> None:
         device = torch.device(device_map)
     except RuntimeError as error:
         raise ConfigError(
-            f"qwen.device_map is {device_map}, and there is no such device",
-            hint="auto, cpu, cuda or cuda:1, for example",
+            f"qwen.device_map is {device_map}, which is not a device",
+            hint="use auto, cpu, cuda or cuda:1, for example",
         ) from error
     if device.type == "cuda":
         found = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if found <= (device.index or 0):
-            has = "there is no NVIDIA GPU" if not found else f"the last of the {found} GPUs is cuda:{found - 1}"
-            raise ConfigError(f"qwen.device_map is {device_map}, and {has}", hint="set it to auto, or to cpu (slow)")
+            has = (
+                "this machine does not have an NVIDIA GPU"
+                if not found
+                else f"the last of the {found} GPUs is cuda:{found - 1}"
+            )
+            raise ConfigError(f"qwen.device_map is {device_map}, but {has}", hint="set it to auto, or to cpu (slow)")
     elif device.type not in ("cpu", "mps") or (device.type == "mps" and not torch.backends.mps.is_available()):
-        raise ConfigError(f"qwen.device_map is {device_map}, which cannot run this engine", hint="auto, cpu or cuda")
+        raise ConfigError(
+            f"qwen.device_map is {device_map}, which cannot run this engine", hint="use auto, cpu or cuda"
+        )
 
 
-def check_memory(config: Any, qwen: QwenConfig, grid: Grid, text_tokens: int) -> None:
-    """Raise `ConfigError` when the model does not fit where it is to go; warn when it is to run without a GPU, or partly so.
+def check_memory(config: PretrainedConfig, qwen: QwenConfig, grid: Grid, text_tokens: int) -> None:
+    """Check that the model fits into memory. Warn if it runs without a GPU, or partly in main memory.
 
-    config: of the model.
+    Args:
+        config: The configuration of the model.
+        qwen: The settings.
+        grid: The grid of a session.
+        text_tokens: Text tokens per chunk.
+
+    Raises:
+        ConfigError: The model and one conversation do not fit.
     """
     dtype = _dtype(config, qwen.torch_dtype)
     model = skeleton(config)
@@ -77,7 +116,7 @@ def check_memory(config: Any, qwen: QwenConfig, grid: Grid, text_tokens: int) ->
         where = "on the GPUs and in main memory" if gpus and host else "on the GPU" if gpus else "in main memory"
         raise ConfigError(
             f"{qwen.model_id} needs {_gb(weights + talk)} in {_name(dtype)} (weights {_gb(weights)}, a conversation {_gb(talk)}), "
-            f"and {_gb(free)} are free {where}",
+            f"but {_gb(free)} are free {where}",
             hint="use a larger machine or more GPUs (qwen.device_map=auto)"
             + (", or qwen.torch_dtype=bfloat16" if dtype.itemsize > 2 else ""),
         )
@@ -85,57 +124,64 @@ def check_memory(config: Any, qwen: QwenConfig, grid: Grid, text_tokens: int) ->
         log.warning(_without_gpu(chunk_work(model, grid, text_tokens), dtype, grid))
     elif weights + talk > sum(gpus):
         log.warning(
-            "%s of the model do not fit on the GPUs and go to main memory: too slow to talk to",
+            "%s of the model do not fit on the GPUs and are placed in main memory, which is too slow for a conversation",
             _gb(weights + talk - sum(gpus)),
         )
 
 
-def _without_gpu(work: ChunkWork, dtype: Any, grid: Grid) -> str:
-    """See `pace`; and whether another number format would be faster."""
+def _without_gpu(work: ChunkWork, dtype: torch.dtype, grid: Grid) -> str:
+    """Return the line of `pace`, and whether another dtype would be faster."""
     import torch
 
     speed = measure(dtype)
-    said = "there is no GPU: " + pace(work, speed, dtype, grid)
+    message = "no GPU found: " + pace(work, speed, dtype, grid)
     if dtype is not torch.float32:
         other = _least_s(work, measure(torch.float32), torch.float32)
         if 2 * other < _least_s(work, speed, dtype):
-            said += f"; with qwen.torch_dtype=float32 it is {other:.2g} s"
-    return said
+            message += f"; with qwen.torch_dtype=float32 it is {other:.2g} s"
+    return message
 
 
-def pace(work: ChunkWork, speed: Speed, dtype: Any, grid: Grid) -> str:
-    """One line: how long a chunk takes at the very least at this speed."""
+def pace(work: ChunkWork, speed: Speed, dtype: torch.dtype, grid: Grid) -> str:
+    """Describe in one line the minimum time of a chunk.
+
+    Args:
+        work: The work of a chunk.
+        speed: The speed of the processor.
+        dtype: The dtype of the weights.
+        grid: The grid.
+    """
     least_s, chunk_s, weights = _least_s(work, speed, dtype), float(grid.chunk_s), work.weights * dtype.itemsize
     return (
-        f"a chunk of {chunk_s:g} s takes about {least_s:.2g} s or more on this processor, {least_s / chunk_s:.2g} times as long as "
-        f"it lasts: {_gb(weights)} of weights are read, at {_gb(speed.read_bytes)}/s, for "
+        f"a chunk of {chunk_s:g} s takes about {least_s:.2g} s or more on this processor, {least_s / chunk_s:.2g} times its "
+        f"duration: {_gb(weights)} of weights are read, at {_gb(speed.read_bytes)}/s, for "
         f"{work.flops / 1e9:.3g} GFLOP, at {speed.flops / 1e9:.3g}/s in {_name(dtype)} (measured just now)"
     )
 
 
-def _least_s(work: ChunkWork, speed: Speed, dtype: Any) -> float:
+def _least_s(work: ChunkWork, speed: Speed, dtype: torch.dtype) -> float:
     return float(max(work.weights * dtype.itemsize / speed.read_bytes, work.flops / speed.flops))
 
 
-def measure(dtype: Any) -> Speed:
-    """This processor's, in a fraction of a second; the best of three, since others may use it meanwhile."""
+def measure(dtype: torch.dtype) -> Speed:
+    """Measure the speed of this processor in a fraction of a second: the best of three, because other work may run."""
     import torch
 
-    numbers = torch.ones(32 * 2**20)  # 128 MiB are more than a processor keeps to itself
-    n = 256  # a processor that does not know the format takes 0.2 s
+    numbers = torch.ones(32 * 2**20)  # 128 MiB, more than the caches of a processor
+    n = 256  # takes 0.2 s on a processor without instructions for the dtype
     matrix = torch.ones(n, n, dtype=dtype)
     read, multiply = ([_seconds(do) for _ in range(3)] for do in (numbers.sum, lambda: matrix @ matrix))
     return Speed(numbers.numel() * 4 / min(read), 2 * n**3 / min(multiply))
 
 
-def _seconds(do: Any) -> float:
+def _seconds(do: Callable[[], object]) -> float:
     began = time.perf_counter()
     do()
     return time.perf_counter() - began
 
 
-def _dtype(config: Any, name: str) -> Any:
-    """The number format the weights will have. auto: what the configuration says they are stored in."""
+def _dtype(config: PretrainedConfig, name: str) -> torch.dtype:
+    """Return the dtype of the weights; for auto, the dtype in the configuration."""
     import torch
 
     found = getattr(torch, name) if name != "auto" else config.dtype
@@ -143,7 +189,7 @@ def _dtype(config: Any, name: str) -> Any:
 
 
 def _free(device_map: str) -> tuple[list[int], int]:
-    """Bytes free on the GPUs that may be used, and in main memory if that may be."""
+    """Return the free bytes of the usable GPUs, and of main memory if the placement can use it."""
     import torch
 
     if device_map.startswith("cuda"):
@@ -155,7 +201,7 @@ def _free(device_map: str) -> tuple[list[int], int]:
 
 
 def _main_memory() -> int:
-    """What is available, and no more than a container may still take."""
+    """Return the available bytes of main memory, within the limit of the container."""
     import psutil
 
     available = int(psutil.virtual_memory().available)
@@ -166,7 +212,7 @@ def _main_memory() -> int:
         return available
 
 
-def _name(dtype: Any) -> str:
+def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 

@@ -1,5 +1,5 @@
-"""The same model in fixed shapes: sessions in slots of static caches, a chunk of all of them in one call that never asks the GPU.
+"""Qwen3-Omni in fixed shapes: sessions in slots of static caches, and one call without host synchronisation per chunk of all of them.
 
-What `thinker.py`, `talker.py` and `code2wav.py` do by the library's forwards is written out here over the library's layers, so that
-sessions of unlike lengths go together and a CUDA graph can hold all of it. On a CPU the same code runs as it is.
+The forwards of the library are written out over its layers, so that sessions of different lengths can be stepped
+together and a CUDA graph can contain the whole step. The same code runs on a CPU.
 """

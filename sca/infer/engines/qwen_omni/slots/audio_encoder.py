@@ -1,17 +1,18 @@
-"""The audio tower for chunks of one length: each an item of a batch, with no lengths to look at and no lists to make."""
+"""The audio encoder for batches of chunks of one length, without host synchronisation."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
-__all__ = ["hear", "tokens_of"]
+__all__ = ["encode", "tokens_of"]
 
 
-def tokens_of(tower: Any, mel_frames: int) -> int | None:
-    """Audio tokens of a chunk: three strides of two; None when the tower would cut it into pieces."""
+def tokens_of(tower: Module, mel_frames: int) -> int | None:
+    """Return the number of audio tokens of a chunk (three strides of two), or None if the encoder would split the chunk."""
     if mel_frames > 2 * tower.n_window:
         return None
     for _ in range(3):
@@ -19,8 +20,8 @@ def tokens_of(tower: Any, mel_frames: int) -> int | None:
     return mel_frames
 
 
-def hear(tower: Any, features: Tensor) -> Tensor:
-    """Log-mel `(b, bins, frames)` to audio tokens `(b, n, dim)`; a chunk hears nothing of the others."""
+def encode(tower: Module, features: Tensor) -> Tensor:
+    """Encode log-mel `(b, bins, frames)` as audio tokens `(b, n, dim)`. The chunks do not influence each other."""
     import torch
 
     functional = torch.nn.functional
@@ -37,10 +38,10 @@ def hear(tower: Any, features: Tensor) -> Tensor:
             project(normed).view(b, n, part.num_heads, -1).transpose(1, 2)
             for project in (part.q_proj, part.k_proj, part.v_proj)
         )
-        heard = functional.scaled_dot_product_attention(query, key, value, scale=part.scaling)
-        hidden = hidden + part.out_proj(heard.transpose(1, 2).reshape(b, n, -1))
+        attended = functional.scaled_dot_product_attention(query, key, value, scale=part.scaling)
+        hidden = hidden + part.out_proj(attended.transpose(1, 2).reshape(b, n, -1))
         hidden = hidden + layer.fc2(layer.activation_fn(layer.fc1(layer.final_layer_norm(hidden))))
-        if hidden.dtype == torch.float16:  # as the library keeps it finite
+        if hidden.dtype == torch.float16:  # as in the library, so that the values stay finite
             most = torch.finfo(torch.float16).max - 1000
             hidden = hidden.clamp(-most, most)
     return tower.proj2(tower.act(tower.proj1(tower.ln_post(hidden))))

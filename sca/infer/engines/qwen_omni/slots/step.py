@@ -1,37 +1,44 @@
-"""A chunk of every slot in one call: hear, think, speak, with nothing that a host has to look at before the end.
+"""One chunk of every slot in one call: encoder, thinker, talker and vocoder, without host synchronisation before the end.
 
-What differs between sessions (who takes part, how long each cache is, a token still to be thought) are numbers in one tensor, made
-on the host, which knows them. Who has nothing to say is computed all the same, and what that would change does not count.
+The differences between sessions (whether a slot is active, the length of each cache, a pending token) are numbers in
+one tensor that the host prepares. Inactive slots are computed too, but their state does not change.
 
-    features  float32 (b, bins, mel frames)      what is heard
-    numbers   int64 (b, 9)                       `Numbers`, a column each
-    dice      float32 (b, frames, codebooks)     what sounds are drawn with
-    →         float32 (b, samples + tokens + 1)  the wave, the tokens, and how many of them count
+    features  float32 (b, bins, mel frames)      the input
+    numbers   int64 (b, 9)                       `SlotState`, one column each
+    noise     float32 (b, frames, codebooks)     random numbers for the sampling
+    →         float32 (b, samples + tokens + 1)  the wave, the tokens, and the number of valid tokens
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sca.infer.engines.qwen_omni.slots.audio_encoder import hear
+from sca.infer.engines.qwen_omni.slots.audio_encoder import encode
 from sca.infer.engines.qwen_omni.slots.decoder import Decoder, SlotCache
 from sca.infer.engines.qwen_omni.slots.talker import SlotTalker
 from sca.infer.engines.qwen_omni.slots.vocoder import SlotVocoder
-from sca.infer.engines.qwen_omni.streaming.token_mask import Rules
+from sca.infer.engines.qwen_omni.streaming.token_mask import TokenMask
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
-__all__ = ["ChunkStep", "Numbers", "Shape"]
+__all__ = ["ChunkStep", "Shape", "SlotState"]
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What is the same in every chunk.
+    """The constants of a step.
 
-    frames: of sound.   tokens: a chunk has room for.   most: text tokens at most.   layer: which hidden states the talker is told.
-    carry: the last token of a chunk is thought with the next chunk.
+    Attributes:
+        frames: Audio frames per chunk.
+        tokens: Text tokens that fit into a chunk.
+        most: Maximum number of generated text tokens.
+        layer: The layer of hidden states that condition the talker.
+        carry: Whether the last token of a chunk is processed with the next chunk.
+        temperature: The sampling temperature of the talker.
+        top_k: Number of most likely codes to sample from.
     """
 
     frames: int
@@ -44,11 +51,19 @@ class Shape:
 
 
 @dataclass(slots=True)
-class Numbers:
-    """A slot before a chunk.
+class SlotState:
+    """The state of a slot before a chunk.
 
-    active: takes part.   carried: the token still to be thought, or -1.   length, position: of the thinker's cache.
-    said_length, said_position: of the talker's.   frames: the vocoder has made.   vocoder: its position.   state: of the grammar.
+    Attributes:
+        active: 1 if the slot takes part.
+        carried: The token that is still to be processed, or -1.
+        length: Length of the thinker cache.
+        position: Position of the next thinker token.
+        said_length: Length of the talker cache.
+        said_position: Position of the next talker frame.
+        frames: Number of frames that the vocoder has decoded.
+        vocoder: Position of the next vocoder frame.
+        state: State of the grammar.
     """
 
     active: int = 0
@@ -63,21 +78,31 @@ class Numbers:
 
     @classmethod
     def count(cls) -> int:
-        """How many there are."""
+        """Return the number of columns."""
         return len(fields(cls))
 
     def row(self) -> list[int]:
-        """In order."""
+        """Return the values in column order."""
         return [getattr(self, one.name) for one in fields(self)]
 
 
 class ChunkStep:
-    """A model over slots. rules: what it may choose.   room, said_room: cells of the caches."""
+    """One step of a model over slots."""
 
-    def __init__(self, model: Any, rules: Rules, shape: Shape, slots: int, room: int, said_room: int) -> None:
+    def __init__(self, model: Module, mask: TokenMask, shape: Shape, slots: int, room: int, said_room: int) -> None:
+        """Create the caches.
+
+        Args:
+            model: The model.
+            mask: The allowed tokens.
+            shape: The constants of a step.
+            slots: Number of slots.
+            room: Cells of the thinker cache.
+            said_room: Cells of the talker cache.
+        """
         import torch
 
-        self.model, self.shape, self.rules = model, shape, rules
+        self.model, self.shape, self.mask = model, shape, mask
         thinker = model.thinker
         weight = thinker.get_input_embeddings().weight
         self.cache = SlotCache(thinker.config.text_config, slots, room, weight)
@@ -90,21 +115,21 @@ class ChunkStep:
 
     @property
     def state(self) -> list[Tensor]:
-        """What a chunk changes beside the cells it writes: who tries a chunk puts this back."""
+        """The tensors that a step changes besides the cells it writes. A trial step has to restore them."""
         return [self.talker.hidden, *self.vocoder.state]
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of keys, values and what else is remembered, all slots."""
+        """Size of keys, values and other state of all slots, in bytes."""
         state = sum(int(one.numel()) * int(one.element_size()) for one in self.state)
         return self.cache.held_bytes + self.talker.cache.held_bytes + state
 
     def take_prompt(self, slot: int, prompt: Tensor) -> None:
-        """Begin a slot with the tokens `(1, n)`, which are at positions 0 to n."""
+        """Run the prompt `(1, n)` of a slot at positions 0 to n."""
         self._prefill(self._think, slot, self.model.thinker.get_input_embeddings()(prompt))
 
     def take_opening(self, slot: int, opening: Tensor) -> None:
-        """Begin a slot's voice with `(1, n, dim)`."""
+        """Run the opening `(1, n, dim)` of the talker of a slot."""
         self.talker.hidden[slot] = self._prefill(self.talker.decoder, slot, opening)[0, -1:]
 
     @staticmethod
@@ -115,23 +140,31 @@ class ChunkStep:
         return decoder(embeds, places, places, embeds.shape[1], first_slot=slot)[0]
 
     def __call__(self, inputs: list[Tensor], span: int, said_span: int) -> tuple[Tensor, Tensor]:
-        """See the module; also what the talker was told, `(b, tokens, dim)`. span, said_span: cells that are looked at."""
+        """Run the step.
+
+        Args:
+            inputs: Features, numbers and noise; see the module.
+            span: Cells of the thinker cache that attention covers.
+            said_span: Cells of the talker cache that attention covers.
+
+        Returns:
+            The output (see the module), and the hidden states that condition the talker, `(b, tokens, dim)`.
+        """
         import torch
 
-        features, numbers, dice = inputs
-
-        columns = dict(zip((one.name for one in fields(Numbers)), numbers.split(1, 1), strict=True))
+        features, numbers, noise = inputs
+        columns = dict(zip((one.name for one in fields(SlotState)), numbers.split(1, 1), strict=True))
         active = columns["active"] > 0
-        tokens, count, told = self._thought(hear(self.model.thinker.model.audio_tower, features), columns, span)
-        codes = self._spoken(tokens, count, told, columns, dice, said_span)
+        tokens, count, hidden = self._think_chunk(encode(self.model.thinker.model.audio_tower, features), columns, span)
+        codes = self._speak_chunk(tokens, count, hidden, columns, noise, said_span)
         wave = self.vocoder.push(codes, active, columns["frames"], columns["vocoder"])
-        return torch.cat([wave.float(), tokens.float(), count.float()], 1), told
+        return torch.cat([wave.float(), tokens.float(), count.float()], 1), hidden
 
-    def _thought(self, audio: Tensor, columns: dict[str, Tensor], span: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens `(b, tokens)`, how many count `(b, 1)`, and what the talker is told of them `(b, tokens, dim)`."""
+    def _think_chunk(self, audio: Tensor, columns: dict[str, Tensor], span: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the tokens `(b, tokens)`, the number of valid ones `(b, 1)`, and their hidden states `(b, tokens, dim)`."""
         import torch
 
-        shape, rules, thinker = self.shape, self.rules, self.model.thinker
+        shape, mask, thinker = self.shape, self.mask, self.model.thinker
         table = thinker.get_input_embeddings()
         active, length, position = columns["active"] > 0, columns["length"], columns["position"]
         state = columns["state"]
@@ -142,34 +175,34 @@ class ChunkStep:
             audio = torch.cat([table(carried.clamp(min=0)), audio], 1)
             counts = torch.cat([active & (carried >= 0), counts], 1)
         last, _, length, position = self._forward(audio, counts, length, position, span)
-        silence = torch.full_like(length, rules.grammar.silence)
+        silence = torch.full_like(length, mask.grammar.silence)
         over = torch.zeros_like(active)
         tokens: list[Tensor] = []
-        told: list[Tensor] = []
+        states: list[Tensor] = []
         for i in range(shape.tokens):
             token = silence
             if i < shape.most:
                 logits = thinker.lm_head(last[:, -1])
-                token = logits.masked_fill(rules.barred(state, i), float("-inf")).argmax(-1, keepdim=True)
+                token = logits.masked_fill(mask.barred(state, i), float("-inf")).argmax(-1, keepdim=True)
                 token = torch.where(over, silence, token)
-                over = over | rules.is_whole_answer(token)
-                state = rules.after(state, i, token)
+                over = over | mask.is_whole_answer(token)
+                state = mask.after(state, i, token)
             tokens.append(token)
-            alone = rules.is_whole_answer(tokens[0])
+            alone = mask.is_whole_answer(tokens[0])
             embeds = table(token)
             if shape.carry and i + 1 == shape.tokens:
-                told.append(embeds)
+                states.append(embeds)
                 break
             counts = active if i == 0 else active & ~alone
             last, hidden, length, position = self._forward(embeds, counts, length, position, span)
-            told.append(hidden)
+            states.append(hidden)
         count = torch.where(alone, 1, shape.tokens)
-        return torch.cat(tokens, 1), count, torch.cat(told, 1)
+        return torch.cat(tokens, 1), count, torch.cat(states, 1)
 
     def _forward(
         self, embeds: Tensor, counts: Tensor, length: Tensor, position: Tensor, span: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The thinker's forward of rows of which some count `(b, n)`; what it gives, and length and position after it."""
+        """Run the thinker over rows, of which `counts` `(b, n)` are valid; return the output, the new length and position."""
         import torch
 
         before = counts.cumsum(1) - counts.long()
@@ -178,20 +211,20 @@ class ChunkStep:
         taken = counts.sum(1, keepdim=True)
         return last, hidden, length + taken, position + taken
 
-    def _spoken(
-        self, tokens: Tensor, count: Tensor, told: Tensor, columns: dict[str, Tensor], dice: Tensor, span: int
+    def _speak_chunk(
+        self, tokens: Tensor, count: Tensor, hidden: Tensor, columns: dict[str, Tensor], noise: Tensor, span: int
     ) -> Tensor:
-        """The codes of the chunk, `(b, 16, frames)`; each token is told to its share of the frames."""
+        """Generate the codes of the chunk, `(b, 16, frames)`. The frames are divided equally among the tokens."""
         import torch
 
         shape = self.shape
         active = columns["active"] > 0
-        projected = self.model.talker.text_projection(told)
-        projected = torch.where(self.rules.is_text(tokens)[..., None], projected, self.pad)
+        projected = self.model.talker.text_projection(hidden)
+        projected = torch.where(self.mask.is_text(tokens)[..., None], projected, self.pad)
         codes = []
         for j in range(shape.frames):
             which = (j * count // shape.frames)[..., None].expand(-1, 1, projected.shape[-1])
             places = torch.where(active, columns["said_length"] + j, self.talker.cache.trash)
             positions = columns["said_position"] + j
-            codes.append(self.talker.frame(projected.gather(1, which), dice[:, j], active, places, positions, span))
+            codes.append(self.talker.frame(projected.gather(1, which), noise[:, j], active, places, positions, span))
         return torch.stack(codes, -1)

@@ -1,24 +1,29 @@
-"""The talker over slots, a frame of 80 ms of all of them at a time, and its code predictor, whose cache is as long as a frame."""
+"""The talker over slots, one frame of 80 ms of all of them at a time, and its code predictor with a cache per frame."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sca.infer.engines.qwen_omni.slots.decoder import Decoder, SlotCache
 from sca.infer.engines.qwen_omni.streaming.attention import attend, heads, rotations
-from sca.infer.engines.qwen_omni.streaming.sampling import drawn
-from sca.infer.engines.qwen_omni.streaming.talker import no_sound_of
+from sca.infer.engines.qwen_omni.streaming.sampling import sample
+from sca.infer.engines.qwen_omni.streaming.talker import control_code_mask
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 __all__ = ["SlotTalker"]
 
 
 class SlotTalker:
-    """temperature, top_k: see `drawn`.   hidden: its last state of each slot, `(slots, 1, dim)`."""
+    """The talker of all slots.
 
-    def __init__(self, talker: Any, slots: int, room: int, temperature: float, top_k: int) -> None:
+    Attributes:
+        hidden: The last hidden state of each slot, `(slots, 1, dim)`.
+    """
+
+    def __init__(self, talker: Module, slots: int, room: int, temperature: float, top_k: int) -> None:
         import torch
 
         weight = talker.get_input_embeddings().weight
@@ -26,21 +31,32 @@ class SlotTalker:
         self.cache = SlotCache(talker.config.text_config, slots, room, weight)
         self.decoder = Decoder(talker.model, self.cache)
         self.hidden = torch.zeros(slots, 1, weight.shape[1], dtype=weight.dtype, device=weight.device)
-        self._no_sound = no_sound_of(talker, weight.device)
+        self._control_codes = control_code_mask(talker, weight.device)
         self._books = talker.config.num_code_groups
 
-    def frame(self, text: Tensor, dice: Tensor, active: Tensor, places: Tensor, positions: Tensor, span: int) -> Tensor:
-        """The codes `(b, 16)` of the next frame of the first b slots; what comes after is told `text`, `(b, 1, dim)`.
+    def frame(
+        self, text: Tensor, noise: Tensor, active: Tensor, places: Tensor, positions: Tensor, span: int
+    ) -> Tensor:
+        """Generate the next frame of the first b slots.
 
-        dice: what codes are drawn with, `(b, 16)`.   active: slots that go on, `(b, 1)`.   places, positions, span: as `Decoder`.
+        Args:
+            text: Projected hidden states that condition the frame after this one, `(b, 1, dim)`.
+            noise: Random numbers for the sampling, `(b, 16)`.
+            active: The slots that advance, `(b, 1)`.
+            places: See `Decoder`.
+            positions: See `Decoder`.
+            span: See `Decoder`.
+
+        Returns:
+            The codes, `(b, 16)`.
         """
         import torch
 
         b = text.shape[0]
         talker = self._talker
         before = self.hidden[:b]
-        logits = talker.codec_head(before[:, -1]).masked_fill(self._no_sound, float("-inf"))
-        codes = self._residuals(before, self._pick(logits, dice[:, :1]), dice)
+        logits = talker.codec_head(before[:, -1]).masked_fill(self._control_codes, float("-inf"))
+        codes = self._residuals(before, self._pick(logits, noise[:, :1]), noise)
         embeds = talker.get_input_embeddings()(codes[:, :1])
         for book in range(1, self._books):
             embeds = embeds + talker.code_predictor.model.codec_embedding[book - 1](codes[:, book : book + 1])
@@ -48,8 +64,8 @@ class SlotTalker:
         before.copy_(torch.where(active[..., None], after, before))
         return codes
 
-    def _residuals(self, hidden: Tensor, first: Tensor, dice: Tensor) -> Tensor:
-        """All codes of a frame, `(b, 16)`: see `predict_residuals`. Every step knows how much it sees, so nothing is masked."""
+    def _residuals(self, hidden: Tensor, first: Tensor, noise: Tensor) -> Tensor:
+        """Predict all codes of a frame, `(b, 16)`; see `predict_residuals`. Every step attends to all of its cache, without a mask."""
         import torch
 
         talker = self._talker
@@ -71,20 +87,20 @@ class SlotTalker:
                 query, keys[i, :, :, rows], values[i, :, :, rows] = heads(
                     part, normed, cos[:, :, rows], sin[:, :, rows]
                 )
-                seen = attend(
+                attended = attend(
                     query,
                     keys[i, :, :, : rows.stop],
                     values[i, :, :, : rows.stop],
                     pair if book == 0 else None,
                     part.scaling,
                 )
-                x = x + part.o_proj(seen)
+                x = x + part.o_proj(attended)
                 x = x + block.mlp(block.post_attention_layernorm(x))
             logits = talker.code_predictor.lm_head[book](predictor.norm(x)[:, -1])
-            codes.append(self._pick(logits, dice[:, book + 1 : book + 2]))
+            codes.append(self._pick(logits, noise[:, book + 1 : book + 2]))
             embeds = predictor.codec_embedding[book](codes[-1])
             at = rows.stop
         return torch.cat(codes, 1)
 
-    def _pick(self, logits: Tensor, dice: Tensor) -> Tensor:
-        return drawn(logits, self._temperature, self._top_k, dice)
+    def _pick(self, logits: Tensor, noise: Tensor) -> Tensor:
+        return sample(logits, self._temperature, self._top_k, noise)

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 __all__ = ["attend", "heads", "rotate", "rotations"]
 
 
-def heads(part: Any, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rotated queries, rotated keys and values, each `(b, heads, n, dim)`, of an attention module's input `(b, n, dim)`."""
+def heads(part: Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Project the input `(b, n, dim)` of an attention module to rotated queries, rotated keys and values: `(b, heads, n, dim)`."""
     shape = (*hidden.shape[:-1], -1, part.head_dim)
     query = part.q_norm(part.q_proj(hidden).view(shape)).transpose(1, 2)
     key = part.k_norm(part.k_proj(hidden).view(shape)).transpose(1, 2)
     return rotate(query, cos, sin), rotate(key, cos, sin), part.v_proj(hidden).view(shape).transpose(1, 2)
 
 
-def attend(query: Tensor, keys: Tensor, values: Tensor, sees: Tensor | None, scale: float) -> Tensor:
-    """Attention, `(b, n, heads · dim)`. Queries that share a key's head are rows of it, so keys are never copied for them.
+def attend(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, scale: float) -> Tensor:
+    """Compute grouped-query attention. Queries of one group become rows of their key head, so keys are not copied.
 
-    sees: `(b, n, s)`, or None when every row sees every key.
+    Args:
+        query: `(b, heads, n, dim)`.
+        keys: `(b, key heads, s, dim)`.
+        values: `(b, key heads, s, dim)`.
+        visible: The keys that each row attends to, bool `(b, n, s)`; None for all.
+        scale: Factor of the scores.
+
+    Returns:
+        `(b, n, heads · dim)`.
     """
     import torch
 
@@ -29,13 +38,19 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, sees: Tensor | None, sca
     few = keys.shape[1]
     group = many // few
     rows = query.reshape(b, few, group * n, dim)
-    mask = None if sees is None else sees[:, None, None].expand(b, 1, group, n, -1).reshape(b, 1, group * n, -1)
+    mask = None if visible is None else visible[:, None, None].expand(b, 1, group, n, -1).reshape(b, 1, group * n, -1)
     out = torch.nn.functional.scaled_dot_product_attention(rows, keys, values, attn_mask=mask, scale=scale)
     return out.view(b, many, n, dim).transpose(1, 2).reshape(b, n, many * dim)
 
 
-def rotations(rotary: Any, positions: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines for `rotate`, `(b, 1, n, dim)`. Three-row positions whose rows are equal are plain counts."""
+def rotations(rotary: Module, positions: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return cosines and sines for `rotate`, `(b, 1, n, dim)`.
+
+    Args:
+        rotary: The rotary embedding of the library.
+        positions: `(b, n)`. Three-row positions with equal rows need only one of them.
+        like: A tensor of the wanted dtype.
+    """
     import torch
 
     angle = positions[..., None].float() * rotary.inv_freq.to(positions.device).float()
@@ -45,8 +60,8 @@ def rotations(rotary: Any, positions: Tensor, like: Tensor) -> tuple[Tensor, Ten
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of `(b, heads, n, dim)`."""
+    """Apply the rotary embedding to `(b, heads, n, dim)`."""
     import torch
 
-    one, other = x.chunk(2, -1)
-    return x * cos + torch.cat([-other, one], -1) * sin
+    left, right = x.chunk(2, -1)
+    return x * cos + torch.cat([-right, left], -1) * sin

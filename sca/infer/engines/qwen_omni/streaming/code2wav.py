@@ -1,41 +1,50 @@
-"""The vocoder as a stream: codes in, exactly the samples that decoding all of them at once would give.
+"""The vocoder as a stream. Its output equals that of decoding all codes at once, sample for sample.
 
-Its transformer keeps a cache (a sliding window, so it does not grow); its convolutions are computed again over the last ten frames,
-which is as far back as they see. Transposed convolutions also look 555 samples ahead, so the first push is shorter by as much.
-Positions count frames and would run out after minutes; then the cached window moves back to where they begin.
+The transformer has a cache, a sliding window that does not grow. The convolutions are computed again over the last ten
+frames, which is their receptive field. Transposed convolutions also look 555 samples ahead, so the first output is
+shorter by 555 samples. Positions count frames and run out after minutes; the cached window then moves back to the first
+positions.
 
-The same numbers in another order round differently, and the convolutions make that louder. So the transformer is given rows and
-cells in the shapes in which decoding everything at once has them: on a CPU every frame then comes out the same to the last bit.
+Sums in another order round differently, and the convolutions amplify the difference. The transformer therefore receives
+rows and keys in the shapes that they have when everything is decoded at once; on a CPU every frame is then identical to
+the last bit.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sca.infer.engines.qwen_omni.streaming.attention import attend, heads, rotations
-from sca.infer.engines.qwen_omni.streaming.kv_cache import turn_back
+from sca.infer.engines.qwen_omni.streaming.kv_cache import rotate_back
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 __all__ = ["CONTEXT_FRAMES", "Code2WavStream"]
 
 
 CONTEXT_FRAMES = 10
-"""Frames before a new one that its convolutions still hear: with 9 the wave differs by 7e-9, with 10 by nothing."""
+"""Receptive field of the convolutions in frames before a new one: with 9 the wave differs by 7e-9, with 10 it is identical."""
 
 _ROWS = 16
-"""Fewer rows than a kernel takes at once it multiplies in another order: as many are always given, empty after the last."""
+"""A kernel multiplies fewer rows than this in another order, so there are always as many; unused rows are empty."""
 _CELLS = 512
-"""Attention takes so many keys at a time, from the first frame on: what is left of them stands where it would stand among all."""
+"""Attention processes this many keys at a time from the first frame on, so the kept keys stay at their place in such a block."""
 _FRAMES = 24
-"""For shorter pieces other convolutions are chosen: they are as long at least, empty after the last frame."""
+"""Shorter inputs select other convolution kernels, so inputs are at least this long; unused frames are empty."""
 
 
 class Code2WavStream:
-    """One session's vocoder. positions: how many it counts before it begins anew; the model's own if not given."""
+    """The vocoder of one session."""
 
-    def __init__(self, code2wav: Any, positions: int | None = None) -> None:
+    def __init__(self, code2wav: Module, positions: int | None = None) -> None:
+        """Create the stream.
+
+        Args:
+            code2wav: The vocoder of the model.
+            positions: Number of positions before the window moves back; None for that of the model.
+        """
         import torch
 
         self._model = code2wav
@@ -47,24 +56,31 @@ class Code2WavStream:
             [torch.zeros(shape, dtype=one.dtype, device=one.device) for one in weights] for _ in range(2)
         )
         self._samples_per_frame = int(code2wav.total_upsample)
-        self._context: Tensor = None  # the transformer's output for the last frames, (1, n, dim)
+        self._context: Tensor = None  # output of the transformer for the last frames, (1, n, dim)
         self._positions = int(code2wav.config.max_position_embeddings) if positions is None else positions
-        self._position = 0  # of the next frame
-        self._held = 0  # samples that were emitted of the frames in `_context`
+        self._position = 0  # position of the next frame
+        self._held = 0  # samples of the frames in `_context` that were returned already
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of keys and values in its cache."""
+        """Size of the keys and values in its cache, in bytes."""
         return sum(one.numel() * one.element_size() for one in (*self._keys, *self._values))
 
     def push(self, codes: Tensor) -> Tensor:
-        """Take codes `(1, 16, n)`; returns the samples that are now certain, `(1, 1, m)`: 1920 n, less 555 the first time."""
+        """Decode codes.
+
+        Args:
+            codes: `(1, 16, n)`.
+
+        Returns:
+            The samples that are final, `(1, 1, m)`: 1920 n, and 555 fewer the first time.
+        """
         import torch
 
         model = self._model
         n = codes.shape[-1]
         if self._position + n > self._positions:
-            self._begin_anew()
+            self._move_back()
         hidden = model.code_embedding(codes + model.code_offset).mean(1)
         hidden = self._transform(hidden)
         self._position += n
@@ -81,13 +97,13 @@ class Code2WavStream:
         return fresh
 
     def _transform(self, hidden: Tensor) -> Tensor:
-        """The transformer's output for frames `(1, n, dim)`, whose keys and values it keeps."""
+        """Run the transformer over frames `(1, n, dim)`, and store their keys and values."""
         import torch
 
         functional, transformer = torch.nn.functional, self._model.pre_transformer
         n, held = hidden.shape[1], self._keys[0].shape[2]
         rows = -(-n // _ROWS) * _ROWS
-        before = (self._position - held) % _CELLS  # cells of frames that have left
+        before = (self._position - held) % _CELLS  # places of frames that were dropped
         own = before + held + torch.arange(rows, device=hidden.device)[:, None]
         cell = torch.arange(before + held + rows, device=hidden.device)
         sees = ((cell <= own) & (cell > own - self._window) & (cell >= before))[None]
@@ -107,8 +123,8 @@ class Code2WavStream:
             states = states + block.mlp_layer_scale(block.mlp(block.post_attention_layernorm(states)))
         return transformer.norm(states)[:, :n]
 
-    def _begin_anew(self) -> None:
+    def _move_back(self) -> None:
         held = self._keys[0].shape[2]
         inv_freq = self._model.pre_transformer.rotary_emb.inv_freq
-        self._keys = [turn_back(keys, self._position - held, inv_freq) for keys in self._keys]
+        self._keys = [rotate_back(keys, self._position - held, inv_freq) for keys in self._keys]
         self._position = held

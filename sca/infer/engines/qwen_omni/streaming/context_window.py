@@ -1,8 +1,9 @@
-"""What a cache remembers, as counts: the first tokens for good (an attention sink), then the newest whole chunks.
+"""Bookkeeping of a key/value cache: the first tokens stay (an attention sink), and so do the newest whole chunks.
 
-Knows no tensors; `cache.py` does to a cache what is decided here. Tokens keep the positions they came with, so what is left of a
-conversation is attended to exactly as before. Only when positions run out are the kept chunks moved back, to stand directly after
-the first tokens: their distances among each other stay, that to the first tokens shrinks to what a fresh conversation would have.
+This module only counts; `kv_cache.py` changes the tensors. Tokens keep their positions, so the rest of the conversation
+is attended to exactly as before. Only when the positions of the model run out, the kept chunks move back to directly
+after the first tokens: the distances among them stay, and the distance to the first tokens becomes that of a new
+conversation.
 """
 
 from collections import deque
@@ -10,15 +11,17 @@ from dataclasses import dataclass
 
 __all__ = ["ContextWindow", "Eviction"]
 
-_FREED = 8  # an eighth of the budget at a time: dropping copies the cache
+_FREED = 8  # drop an eighth of the budget at a time, because dropping copies the cache
 
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """What must happen to a cache before a chunk.
+    """A change of a cache before a chunk.
 
-    first: tokens that stay as they are.   drop: tokens that leave, directly after them.   back: positions by which all that is
-    left after them is moved back.
+    Attributes:
+        first: Number of tokens that stay unchanged.
+        drop: Number of tokens to drop, directly after the first ones.
+        back: Number of positions by which the remaining tokens move back.
     """
 
     first: int
@@ -30,9 +33,14 @@ class Eviction:
 
 
 class ContextWindow:
-    """Counts of one cache.
+    """The counts of one cache.
 
-    budget: most tokens it may hold.   positions: how many the model knows.   length: tokens held.   position: of the next token.
+    Attributes:
+        budget: Maximum number of tokens.
+        positions: Number of positions of the model.
+        first: Number of tokens that are never dropped.
+        length: Current number of tokens.
+        position: Position of the next token.
     """
 
     def __init__(self, budget: int, positions: int) -> None:
@@ -42,13 +50,23 @@ class ContextWindow:
         self._chunks: deque[int] = deque()
 
     def keep(self, tokens: int) -> None:
-        """The first tokens came, which stay."""
+        """Add the first tokens, which are never dropped."""
         self.first = self.length = self.position = tokens
 
     def open_chunk(self, most: int) -> Eviction:
-        """A chunk of at most `most` tokens begins; what has to go for it. Raises ValueError when it has no place at all."""
+        """Begin a chunk.
+
+        Args:
+            most: Maximum number of tokens of the chunk.
+
+        Returns:
+            The change that makes room for it.
+
+        Raises:
+            ValueError: The first tokens and the chunk together exceed the budget.
+        """
         if not self.fits(self.first, most):
-            raise ValueError(f"{self.first} tokens that stay and {most} of a chunk are more than {self.budget}")
+            raise ValueError(f"{self.first} permanent tokens and a chunk of {most} exceed the budget of {self.budget}")
         drop = 0
         if self.length + most > self.budget:
             enough = max(self.first + most, self.budget - self.budget // _FREED)
@@ -60,8 +78,8 @@ class ContextWindow:
         self._chunks.append(0)
         return Eviction(self.first, drop, back)
 
-    def took(self, tokens: int) -> None:
-        """So many more tokens of the chunk came; of the first one, if none was opened."""
+    def add(self, tokens: int) -> None:
+        """Add tokens to the current chunk, or to a first chunk if none has begun."""
         if not self._chunks:
             self._chunks.append(0)
         self._chunks[-1] += tokens
@@ -69,9 +87,9 @@ class ContextWindow:
         self.position += tokens
 
     def fits(self, first: int, most: int) -> bool:
-        """Whether `first` tokens that stay leave room for chunks of `most`."""
+        """Return whether `first` permanent tokens leave room for chunks of `most` tokens."""
         return first + most <= self.budget
 
     def chunks_left(self, most: int) -> tuple[int, int]:
-        """Chunks of `most` tokens until the oldest leave, and until positions run out; 0 is the next one."""
+        """Return the number of chunks of `most` tokens until the oldest are dropped, and until the positions run out."""
         return (self.budget - self.length) // most, (self.positions - self.position) // most

@@ -1,14 +1,17 @@
-"""The engine: hears a chunk, thinks silence or up to two tokens, and speaks for as long as the chunk lasted.
+"""The Qwen3-Omni engine: for each chunk of input it generates a silence token or up to two text tokens, and a chunk of audio.
 
-A step: log-mel → audio tokens → thinker → a silence token, or text tokens one by one → a talker frame per 80 ms, told what each is
-to say (or nothing) → the vocoder. It speaks at the pace it hears; when it has nothing to say the talker is told the padding text.
-The interleaving is that of the training rows: the prompt, then per chunk the audio tokens and one silence token or text tokens.
-Control tokens, where the settings have them, stand where rows have them (`sca.control_tokens`); the talker is told nothing of them.
+A step: log-mel → audio tokens → thinker → one silence token, or text tokens one by one → one talker frame per 80 ms,
+conditioned on the hidden state of its token → vocoder. Without text the talker is conditioned on the padding token.
+Tokens are interleaved as in the training rows: the prompt, then per chunk the audio tokens and one silence token or the
+text tokens. Control tokens, if configured, have the same places as in the rows (`sca.control_tokens`); the talker does
+not receive them.
 """
+
+from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,24 +23,34 @@ from sca.errors import ConfigError
 from sca.infer.engine import EngineInfo, EngineSession, SessionConfig, StepGuard
 from sca.infer.engines.qwen_omni.streaming.context_window import ContextWindow
 from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
-from sca.infer.engines.qwen_omni.streaming.token_mask import Rules
+from sca.infer.engines.qwen_omni.streaming.token_mask import TokenMask
 from sca.infer.engines.qwen_omni.streaming.voice import Voice, VoiceSettings
 from sca.infer.frames import AudioInput, AudioOutput, ErrorFrame, Frame, ThoughtPacket, TurnEnd
 from sca.tokenizer import TextTokenizer, system_turn
 from sca.units import SPOKEN_HZ, Grid
 
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
 __all__ = ["QwenOmni", "QwenSession"]
 
 log = logging.getLogger(__name__)
 
-# Chunks of silence, where no token says that a turn ends: words are sparser than chunks have room for.
+# Silent chunks after which a turn ends if there is no stop token. One silent chunk is common within a turn.
 _TURN_ENDS_AFTER = 2
 
 
 class QwenOmni:
-    """A loaded model that opens sessions. They share its weights and nothing else."""
+    """A loaded model that opens sessions. The sessions share only its weights.
 
-    def __init__(self, model: Any, tokenizer: TextTokenizer, qwen: QwenConfig, duplex: DuplexConfig) -> None:
+    Attributes:
+        info: The name and the device of the engine.
+        grammar: The grammar of answers: silence, text and control tokens.
+        layer: The layer of hidden states that condition the talker; 0 for the embeddings.
+    """
+
+    def __init__(self, model: Module, tokenizer: TextTokenizer, qwen: QwenConfig, duplex: DuplexConfig) -> None:
         import torch
 
         self.model, self.tokenizer, self.qwen = model, tokenizer, qwen
@@ -53,45 +66,58 @@ class QwenOmni:
         for token, name in named.items():
             if not 0 <= token < min(vocab, tokenizer.vocab_size):
                 raise ConfigError(
-                    f"duplex.{name} is {token}, and {tokenizer.name} has no such token",
+                    f"duplex.{name} is {token}, which is not a token of {tokenizer.name}",
                     hint="151646 is the silence token of the Qwen tokenizers, 151647 to 151651 are free",
                 )
             if token in marks:
                 raise ConfigError(
-                    f"duplex.{name} is {token}, and that is a placeholder of the model (its audio_token_id is "
+                    f"duplex.{name} is {token}, which is a placeholder of the model (its audio_token_id is "
                     f"{thinker.audio_token_id})",
-                    hint="mend audio_token_id in its config.json, or give the token that it was trained with",
+                    hint="correct audio_token_id in its config.json, or set the token that it was trained with",
                 )
         check_control_ids(duplex, tokenizer, silence_may_be_text=True)
         if self.silence not in tokenizer.special_ids:
-            log.warning("duplex.silence_token_id %s is a token of ordinary text: it will never be said", self.silence)
+            log.warning("duplex.silence_token_id %s is a token of ordinary text, which is never spoken", self.silence)
         speakers = model.config.talker_config.speaker_id
         if qwen.speaker.lower() not in speakers:
             raise ConfigError(
-                f"the model has no speaker {qwen.speaker}", hint=f"qwen.speaker is one of {', '.join(sorted(speakers))}"
+                f"the model does not have a speaker {qwen.speaker}",
+                hint=f"qwen.speaker is one of {', '.join(sorted(speakers))}",
             )
         self.speaker_id = int(speakers[qwen.speaker.lower()])
-        # Marks are no words, and the table has more rows than the tokenizer has tokens.
+        # Placeholders are not text, and the embedding table has more rows than the tokenizer has tokens.
         allowed = torch.zeros(vocab, dtype=torch.bool, device=self.device)
         allowed[: min(vocab, tokenizer.vocab_size)] = True
         allowed[[token for token in marks | set(tokenizer.special_ids) if 0 <= token < vocab]] = False
         allowed[list(named)] = True
         self.forbidden = ~allowed
         self.grammar = Grammar(self.silence, controls)
-        self.rules = Rules(self.grammar, self.forbidden)
+        self.mask = TokenMask(self.grammar, self.forbidden)
         self.tokens_per_chunk, self.lead_chunks = duplex.text_tokens_per_chunk, duplex.lead_chunks
         self.layer = _layer(qwen.conditioning, model)
 
     def open(self, session_config: SessionConfig) -> EngineSession:
-        """Begin a conversation. Raises `ConfigError` when the prompt leaves no room for it in the model's context."""
+        """Begin a conversation.
+
+        Args:
+            session_config: The grid and the prompt of the session.
+
+        Raises:
+            ConfigError: The prompt leaves no room for chunks in the context.
+        """
         return QwenSession(self, session_config)
 
-    def voice(self, grid: Grid, marks: Any) -> Any:
-        """A voice as the settings have it. marks: see `Voice`."""
+    def voice(self, grid: Grid, marks: Tensor) -> Any:
+        """Create the voice of a session.
+
+        Args:
+            grid: The grid of the session.
+            marks: See `Voice`.
+        """
         return Voice(self.model, marks, self.voice_settings(grid))
 
     def voice_settings(self, grid: Grid) -> VoiceSettings:
-        """How a voice sounds."""
+        """Return the settings of a voice."""
         qwen = self.qwen
         return VoiceSettings(
             grid=grid,
@@ -104,22 +130,23 @@ class QwenOmni:
         )
 
 
-def _layer(conditioning: str, model: Any) -> int:
-    """Which hidden states the talker is told: 0, the embeddings, for `embed`."""
+def _layer(conditioning: str, model: Module) -> int:
+    """Return the layer of hidden states that condition the talker; 0, the embeddings, for `embed`."""
     if conditioning == "embed":
         return 0
     layer = int(conditioning.partition(":")[2])
     layers = model.config.thinker_config.text_config.num_hidden_layers
     if layer > layers:
-        raise ConfigError(f"qwen.conditioning is {conditioning}, and the thinker has {layers} layers")
+        raise ConfigError(f"qwen.conditioning is {conditioning}, but the thinker has {layers} layers")
     return layer
 
 
 class QwenSession:
-    """A session that is stepped by itself, with caches that grow as they must.
+    """A session with its own caches, which is stepped alone.
 
-    non_finite: samples heard that were no numbers and were taken as 0.   held_bytes: of keys and values, all three parts.
-    voice: what speaks for it, a `Voice` or one in another process.
+    Attributes:
+        non_finite: Number of input samples that were NaN or infinite and were replaced by 0.
+        voice: The voice: a `Voice`, or a `RemoteVoice` in another process.
     """
 
     voice: Any = None
@@ -140,7 +167,7 @@ class QwenSession:
             ours = ContextWindow(positions, positions).fits(len(self._prompt), 2 * self._chunk_tokens)
             limit = f"qwen.context_tokens is {window.budget}" if ours else f"the model's context ends at {positions}"
             raise ConfigError(
-                f"the prompt has {len(self._prompt)} tokens, and {limit}: no room for what is heard",
+                f"the prompt has {len(self._prompt)} tokens, but {limit}: the input does not fit",
                 hint="shorten duplex.system_prompt" + (", or raise qwen.context_tokens" if ours else ""),
             )
 
@@ -163,23 +190,23 @@ class QwenSession:
     def _begin_voice(self) -> None:
         config = self._engine.model.config
         marks = self._thinker.embed([config.tts_pad_token_id, config.tts_bos_token_id])
-        self._let_go_of_voice()
+        self._release_voice()
         self.voice = self._engine.voice(self._grid, marks)
 
-    def _let_go_of_voice(self) -> None:
+    def _release_voice(self) -> None:
         close = getattr(self.voice, "close", None)
-        if close is not None:  # it is in another process
+        if close is not None:  # the voice runs in another process
             close()
         self.voice = None
 
     @property
     def window(self) -> ContextWindow:
-        """What the thinker's cache holds."""
+        """The counts of the cache of the thinker."""
         return self._thinker.window
 
     @property
     def held_bytes(self) -> int:
-        """See the class."""
+        """Size of the keys and values of thinker, talker and vocoder, in bytes."""
         return self._thinker.held_bytes + int(self.voice.held_bytes)
 
     def step(self, heard: AudioInput) -> Sequence[Frame]:
@@ -187,35 +214,52 @@ class QwenSession:
         import torch
 
         with torch.inference_mode():
-            tokens, told = self.think(heard)
-            wave = self.voice.speak(tokens, told)
-        return self.frames(heard, tokens, told, wave)
+            tokens, hidden = self.think(heard)
+            wave = self.voice.speak(tokens, hidden)
+        return self.frames(heard, tokens, hidden, wave)
 
-    def think(self, heard: AudioInput) -> tuple[list[int], Any]:
-        """A chunk's tokens, and what the talker is told of them, `(1, n, dim)`. Raises what `step` raises for a bad one."""
+    def think(self, heard: AudioInput) -> tuple[list[int], Tensor]:
+        """Generate the tokens of a chunk.
+
+        Args:
+            heard: The chunk of input.
+
+        Returns:
+            The tokens, and their hidden states for the talker `(1, n, dim)`.
+
+        Raises:
+            ValueError: The chunk has another shape or dtype; see `step`.
+        """
         import torch
 
-        features = torch.from_numpy(self.hear(heard))
+        features = torch.from_numpy(self.features(heard))
         self._thinker.open_chunk(self._chunk_tokens)
         return self._think(self._thinker.listen(features[None]))
 
-    def hear(self, heard: AudioInput) -> np.ndarray:
-        """The features of a chunk, `(bins, frames)`. Raises what `step` raises for one that will not do."""
+    def features(self, heard: AudioInput) -> np.ndarray:
+        """Check a chunk and return its features, `(bins, frames)`. Raises like `step`."""
         self._guard.check(heard)
         features: np.ndarray = self._features(heard)[0]
         return features
 
-    def frames(self, heard: AudioInput, tokens: list[int], told: Any, wave: np.ndarray) -> list[Frame]:
-        """What comes of a chunk: its tokens, what the talker was told of them `(1, n, dim)`, and its sound."""
+    def frames(self, heard: AudioInput, tokens: list[int], hidden: Tensor, wave: np.ndarray) -> list[Frame]:
+        """Return the output frames of a chunk.
+
+        Args:
+            heard: The chunk of input.
+            tokens: The tokens of the chunk.
+            hidden: Their hidden states, `(1, n, dim)`.
+            wave: The audio, float32 at 24 kHz.
+        """
         end = heard.timestamp + len(heard.samples)
         grammar = self._engine.grammar
-        said = [token for token in tokens if token not in grammar.not_text]
-        text = self._text(said)
-        frames: list[Frame] = [ThoughtPacket(told, text, tuple(tokens), heard.chunk_index)]
+        spoken = [token for token in tokens if token not in grammar.not_text]
+        text = self._text(spoken)
+        frames: list[Frame] = [ThoughtPacket(hidden, text, tuple(tokens), heard.chunk_index)]
         frames.append(AudioOutput(pcm16_bytes(wave, INT16_MAX), SPOKEN_HZ, text, heard.chunk_index, self._turn_id))
         quiet = all(token == grammar.silence for token in tokens)
         self._silent_chunks = self._silent_chunks + 1 if quiet else 0
-        self._in_turn = self._in_turn or bool(said)
+        self._in_turn = self._in_turn or bool(spoken)
         if self._in_turn and self._turn_is_over():
             frames.append(TurnEnd(self._turn_id, end))
             self._turn_id += 1
@@ -224,19 +268,19 @@ class QwenSession:
         return frames
 
     def _turn_is_over(self) -> bool:
-        """Where there is a stop token, only it says so, as long before the last sound as training rows place it."""
+        """Return whether the turn has ended. With a stop token only that decides, `lead_chunks` after it, as in the training rows."""
         if self._engine.grammar.controls.stop is None:
             return self._silent_chunks >= _TURN_ENDS_AFTER
         return self._state is SpeakerState.LISTENING and self._silent_chunks >= self._engine.lead_chunks
 
     def _warnings(self) -> Iterator[str]:
-        """Each once: that remembering nears its end, and, every time anew, that positions do."""
+        """Yield a warning once before the oldest chunks are dropped, and each time before the positions run out."""
         window, minute = self.window, 60 / float(self._grid.chunk_s)
         oldest, positions = window.chunks_left(self._chunk_tokens)
         if oldest <= minute and not self._warned_of_budget:
             self._warned_of_budget = True
             yield (
-                f"in {round(oldest * float(self._grid.chunk_s))} s the oldest of the conversation is forgotten "
+                f"in {round(oldest * float(self._grid.chunk_s))} s the oldest part of the conversation is dropped "
                 f"(qwen.context_tokens is {window.budget})"
             )
         if positions > minute:
@@ -245,11 +289,11 @@ class QwenSession:
             self._warned_of_positions = True
             yield (
                 f"in {round(positions * float(self._grid.chunk_s))} s the model's {window.positions} positions are used up: "
-                "what is remembered then moves back to the prompt, and the session goes on"
+                "the context then moves back to the prompt, and the session continues"
             )
 
     def _features(self, heard: AudioInput) -> np.ndarray:
-        """The log-mel that came along, or our own; of samples that are numbers."""
+        """Return the log-mel of the input, or compute it. Samples that are not finite count as 0."""
         bad = int(np.count_nonzero(~np.isfinite(heard.samples)))
         self.non_finite += bad
         features = heard.features
@@ -257,38 +301,39 @@ class QwenSession:
             features = log_mel(np.nan_to_num(heard.samples, nan=0.0, posinf=0.0, neginf=0.0))[None]
         if features.dtype != np.float32 or features.shape != (1, features.shape[1], self._grid.mel_frames):
             raise ValueError(
-                f"features are float32 (1, bins, {self._grid.mel_frames}), got {features.dtype} {features.shape}"
+                f"expected float32 features (1, bins, {self._grid.mel_frames}), got {features.dtype} {features.shape}"
             )
         return np.ascontiguousarray(features)
 
-    def _think(self, audio: Any) -> tuple[list[int], Any]:
-        """The tokens of a chunk, and what the talker is told of each: `(1, n, dim)`.
+    def _think(self, audio: Tensor) -> tuple[list[int], Tensor]:
+        """Generate the tokens of a chunk and their hidden states `(1, n, dim)`.
 
-        As in training rows: one silence or hold token, or as many tokens as a chunk has room for, silence after the text.
+        As in the training rows: one silence or hold token, or as many tokens as fit into a chunk, with silence after
+        the text.
         """
         import torch
 
         engine, capacity = self._engine, self._engine.tokens_per_chunk
-        rules, state = engine.rules, torch.tensor([[self._state]], device=engine.device)
+        mask, state = engine.mask, torch.tensor([[self._state]], device=engine.device)
         logits, _ = self._thinker.push(audio)
         tokens: list[int] = []
-        told = []
+        states = []
         while not tokens or (not engine.grammar.is_whole_answer(tokens[0]) and len(tokens) < capacity):
             more = [engine.silence] * (capacity - len(tokens))
             if len(tokens) < engine.qwen.max_new_tokens and engine.silence not in tokens:
-                barred = rules.barred(state, len(tokens))
+                barred = mask.barred(state, len(tokens))
                 token = logits[:, -1].masked_fill(barred, float("-inf")).argmax(-1, keepdim=True)
-                state = rules.after(state, len(tokens), token)
+                state = mask.after(state, len(tokens), token)
                 more = [int(token)]
             tokens += more
             logits, hidden = self._thinker.push(self._thinker.embed(more), hidden_layer=engine.layer)
-            told.append(hidden)
+            states.append(hidden)
         self._state = engine.grammar.follow(self._state, tokens)
-        return tokens, torch.cat(told, 1)
+        return tokens, torch.cat(states, 1)
 
-    def _text(self, said: list[int]) -> str:
-        """What these tokens add to the text; bytes of a letter that is not finished wait for the rest of it."""
-        self._pending += said
+    def _text(self, tokens: list[int]) -> str:
+        """Decode tokens. Bytes of an incomplete character are kept until the rest of it arrives."""
+        self._pending += tokens
         text = self._engine.tokenizer.decode(self._pending)
         if text.endswith("\ufffd") and len(self._pending) < 8:
             return ""
@@ -313,6 +358,6 @@ class QwenSession:
     def close(self) -> None:
         """See `EngineSession`."""
         self._guard.close()
-        # Letting go of the caches is what counts.
+        # Releases the caches.
         self._thinker = None  # type: ignore[assignment]
-        self._let_go_of_voice()
+        self._release_voice()

@@ -1,49 +1,62 @@
-"""What happens to a cache of keys and values when a conversation outgrows it: the oldest leave, the rest may move back."""
+"""Drop the oldest entries of a key/value cache, and move the rest to earlier positions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sca.infer.engines.qwen_omni.streaming.context_window import Eviction
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
+    from transformers import Cache
 
-__all__ = ["apply", "held_bytes", "turn_back"]
+__all__ = ["apply", "held_bytes", "rotate_back"]
 
 
-def apply(change: Eviction, cache: Any, rotary: Any) -> None:
-    """Do what a `Window` decided. cache: a `DynamicCache`.   rotary: the model's rotary embedding."""
+def apply(change: Eviction, cache: Cache, rotary: Module) -> None:
+    """Apply an eviction to a cache.
+
+    Args:
+        change: The eviction.
+        cache: The `DynamicCache` of transformers.
+        rotary: The rotary embedding of the model.
+    """
     import torch
 
     if change.drop:
-        gone = change.first + change.drop
+        end = change.first + change.drop
         for layer in cache.layers:
-            layer.keys = torch.cat([layer.keys[..., : change.first, :], layer.keys[..., gone:, :]], -2)
-            layer.values = torch.cat([layer.values[..., : change.first, :], layer.values[..., gone:, :]], -2)
+            layer.keys = torch.cat([layer.keys[..., : change.first, :], layer.keys[..., end:, :]], -2)
+            layer.values = torch.cat([layer.values[..., : change.first, :], layer.values[..., end:, :]], -2)
     if change.back:
         for layer in cache.layers:
-            moved = turn_back(layer.keys[..., change.first :, :], change.back, rotary.inv_freq)
+            moved = rotate_back(layer.keys[..., change.first :, :], change.back, rotary.inv_freq)
             layer.keys = torch.cat([layer.keys[..., : change.first, :], moved], -2)
 
 
-def turn_back(keys: Tensor, positions: int, inv_freq: Tensor) -> Tensor:
-    """Keys `(..., n, dim)` as they would be `positions` earlier. In float64, rounded once.
+def rotate_back(keys: Tensor, positions: int, inv_freq: Tensor) -> Tensor:
+    """Rotate keys to earlier positions, in float64, rounded once.
 
-    For rotary embeddings of plain counts; Qwen3-Omni's three-row kind is one when the rows are equal, as they are without pictures.
+    For rotary embeddings with one position per token. The three-row positions of Qwen3-Omni are equal without images.
+
+    Args:
+        keys: `(..., n, dim)`.
+        positions: How many positions to move back.
+        inv_freq: The inverse frequencies of the rotary embedding, `(dim / 2,)`.
     """
     import torch
 
     angle = positions * inv_freq.to(keys.device).double()
     angle = torch.cat([angle, angle])
     wide = keys.double()
-    one, other = wide.chunk(2, -1)
-    turned = wide * angle.cos() + torch.cat([other, -one], -1) * angle.sin()
-    return turned.to(keys.dtype)
+    left, right = wide.chunk(2, -1)
+    rotated = wide * angle.cos() + torch.cat([right, -left], -1) * angle.sin()
+    return rotated.to(keys.dtype)
 
 
-def held_bytes(cache: Any) -> int:
-    """Bytes of its keys and values."""
+def held_bytes(cache: Cache) -> int:
+    """Return the size of the keys and values, in bytes."""
     return sum(
         tensor.numel() * tensor.element_size()
         for layer in cache.layers

@@ -1,31 +1,40 @@
-"""The talker, one frame of 80 ms at a time: 16 codes a frame, the first from the talker, 15 from its code predictor.
+"""The talker of one session, one frame of 80 ms at a time: 16 codes a frame, the first by the talker, 15 by its code predictor.
 
-The predictor's loop is written out: the library's `generate` does the same with far more Python per step, and gives the same codes
+The loop of the predictor is our own: `generate` of the library gives the same codes with far more Python per step
 (`tests/integration/test_qwen_omni.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sca.infer.engines.qwen_omni.streaming.context_window import ContextWindow
 from sca.infer.engines.qwen_omni.streaming.kv_cache import apply, held_bytes
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
+    from torch.nn import Module
 
-__all__ = ["TalkerStream", "no_sound_of", "predict_residuals"]
+__all__ = ["TalkerStream", "control_code_mask", "predict_residuals"]
 
-Pick = Callable[["Tensor"], "Tensor"]  # logits (1, n) → the chosen id (1, 1)
+Pick = Callable[["Tensor"], "Tensor"]  # logits (1, n) → the selected id (1, 1)
 
-_SPECIAL_CODES = 1024  # the last ids of the talker's vocabulary are marks, never sound
+_SPECIAL_CODES = 1024  # the last ids of the vocabulary of the talker are control codes
 
 
-def predict_residuals(talker: Any, hidden: Tensor, first: Tensor, pick: Pick) -> Tensor:
-    """All codes of a frame, `(1, codebooks)`.
+def predict_residuals(talker: Module, hidden: Tensor, first: Tensor, pick: Pick) -> Tensor:
+    """Predict all codes of a frame.
 
-    hidden: the talker's last state `(1, 1, dim)` where it predicted `first`.   first: the first code, `(1, 1)`.
+    Args:
+        talker: The talker of the model.
+        hidden: The hidden state of the talker from which it predicted `first`, `(1, 1, dim)`.
+        first: The first code, `(1, 1)`.
+        pick: Selects an id from logits.
+
+    Returns:
+        The codes, `(1, codebooks)`.
     """
     import torch
     from transformers import DynamicCache
@@ -41,8 +50,8 @@ def predict_residuals(talker: Any, hidden: Tensor, first: Tensor, pick: Pick) ->
     return torch.cat(codes, 1)
 
 
-def no_sound_of(talker: Any, device: Any) -> Tensor:
-    """Which ids of the talker are marks and no sound, bool `(vocabulary,)`."""
+def control_code_mask(talker: Module, device: torch.device) -> Tensor:
+    """Return which ids of the talker are control codes, not audio: bool `(vocabulary,)`."""
     import torch
 
     vocab = talker.config.text_config.vocab_size
@@ -50,23 +59,34 @@ def no_sound_of(talker: Any, device: Any) -> Tensor:
 
 
 class TalkerStream:
-    """One session's talker.
+    """The talker of one session.
 
-    speaker_id: the codec token of the voice.   text_pad, text_bos: what it is told in place of text, `(1, 1, dim)`, projected.
-    pick: chooses an id from logits.   budget: most frames in the cache.   window: what it holds; the opening stays for good.
+    Attributes:
+        window: The counts of its cache. The opening is never dropped.
     """
 
-    OPENING = 6  # tokens before the first frame
+    OPENING = 6
+    """Number of tokens before the first frame."""
 
     def __init__(
         self,
-        talker: Any,
+        talker: Module,
         speaker_id: int,
         text_pad: Tensor,
         text_bos: Tensor,
         pick: Pick,
         budget: int | None = None,
     ) -> None:
+        """Create the stream and run the opening.
+
+        Args:
+            talker: The talker of the model.
+            speaker_id: The codec token of the speaker.
+            text_pad: Projected embedding in place of text, `(1, 1, dim)`.
+            text_bos: Projected embedding of the beginning of text, `(1, 1, dim)`.
+            pick: Selects an id from logits.
+            budget: Maximum number of frames in the cache; None for all positions of the model.
+        """
         from transformers import DynamicCache
 
         self._talker = talker
@@ -74,13 +94,13 @@ class TalkerStream:
         self._cache = DynamicCache(config=talker.config.text_config)
         positions = int(talker.config.text_config.max_position_embeddings)
         self.window = ContextWindow(positions if budget is None else budget, positions)
-        self._no_sound = no_sound_of(talker, text_pad.device)
+        self._control_codes = control_code_mask(talker, text_pad.device)
         self._push(self.opening(talker, speaker_id, text_pad, text_bos))
         self.window.keep(self.OPENING)
 
     @staticmethod
-    def opening(talker: Any, speaker_id: int, text_pad: Tensor, text_bos: Tensor) -> Tensor:
-        """What `generate` puts before the first frame of an answer, less the text: `(1, 6, dim)`."""
+    def opening(talker: Module, speaker_id: int, text_pad: Tensor, text_bos: Tensor) -> Tensor:
+        """Return the embeddings that `generate` puts before the first frame of an answer, without the text: `(1, 6, dim)`."""
         import torch
 
         config = talker.config
@@ -97,25 +117,32 @@ class TalkerStream:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of keys and values in its cache."""
+        """Size of the keys and values in its cache, in bytes."""
         return held_bytes(self._cache)
 
     def open_chunk(self, frames: int) -> None:
-        """A chunk of so many frames begins: the oldest leave if there is no room for it."""
+        """Begin a chunk of `frames` frames, and drop the oldest chunks if it does not fit."""
         change = self.window.open_chunk(frames)
         if change:
             apply(change, self._cache, self._talker.model.rotary_emb)
 
     def frame(self, text: Tensor) -> Tensor:
-        """The codes `(1, 16)` of the next 80 ms; what comes after them is told `text`, `(1, 1, dim)`, projected."""
-        logits = self._talker.codec_head(self._hidden[:, -1]).masked_fill(self._no_sound, float("-inf"))
+        """Generate the next frame.
+
+        Args:
+            text: Projected hidden state that conditions the frame after this one, `(1, 1, dim)`.
+
+        Returns:
+            The codes of the frame, `(1, 16)`.
+        """
+        logits = self._talker.codec_head(self._hidden[:, -1]).masked_fill(self._control_codes, float("-inf"))
         codes = predict_residuals(self._talker, self._hidden, self._pick(logits), self._pick)
         embeds = self._talker.get_input_embeddings()(codes[:, :1])
         for book in range(1, codes.shape[1]):
             table = self._talker.code_predictor.model.codec_embedding[book - 1]
             embeds = embeds + table(codes[:, book : book + 1])
         self._push(embeds + text)
-        self.window.took(1)
+        self.window.add(1)
         return codes
 
     def _push(self, embeds: Tensor) -> None:

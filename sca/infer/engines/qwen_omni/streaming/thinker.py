@@ -1,8 +1,8 @@
-"""The thinker, one piece at a time: a cache of its own, and positions that are counted here and given explicitly.
+"""The thinker of one session, step by step, with its own cache and explicit positions.
 
-Explicit, because the model keeps `rope_deltas` of whoever called it last, which would leak from one session into another. Without
-pictures all three rows of M-RoPE are the same count. No attention mask: causality follows from the cache's length, and what left
-the cache is not seen.
+The positions are explicit because the model stores the `rope_deltas` of its last call, which would leak from one
+session into another. Without images all three rows of M-RoPE are equal. There is no attention mask: causality follows
+from the length of the cache.
 """
 
 from __future__ import annotations
@@ -14,17 +14,26 @@ from sca.infer.engines.qwen_omni.streaming.kv_cache import apply, held_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 __all__ = ["ThinkerStream"]
 
 
 class ThinkerStream:
-    """One session's thinker.
+    """The thinker of one session.
 
-    prompt: the tokens that stay in the cache for good, may be none.   budget: most tokens in the cache.   window: what it holds.
+    Attributes:
+        window: The counts of its cache.
     """
 
-    def __init__(self, thinker: Any, prompt: tuple[int, ...] = (), budget: int | None = None) -> None:
+    def __init__(self, thinker: Module, prompt: tuple[int, ...] = (), budget: int | None = None) -> None:
+        """Create the stream and run the prompt.
+
+        Args:
+            thinker: The thinker of the model.
+            prompt: Tokens that stay in the cache permanently; may be empty.
+            budget: Maximum number of tokens in the cache; None for all positions of the model.
+        """
         from transformers import DynamicCache
 
         config = thinker.config.text_config
@@ -38,22 +47,28 @@ class ThinkerStream:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of keys and values in its cache."""
+        """Size of the keys and values in its cache, in bytes."""
         return held_bytes(self._cache)
 
     def open_chunk(self, most: int) -> None:
-        """A chunk of at most `most` tokens begins: the oldest leave if there is no room for it."""
+        """Begin a chunk of at most `most` tokens, and drop the oldest chunks if it does not fit."""
         change = self.window.open_chunk(most)
         if change:
             apply(change, self._cache, self._thinker.model.language_model.rotary_emb)
 
     def push(self, embeds: Tensor, hidden_layer: int | None = None) -> tuple[Tensor, Tensor | None]:
-        """Take `(1, n, dim)` of the chunk; returns logits `(1, n, vocab)` and, if asked for, a layer's hidden states `(1, n, dim)`.
+        """Process embeddings of the chunk.
 
-        Layer 0 is what goes into the first layer, layer k what comes out of the k-th.
+        Args:
+            embeds: `(1, n, dim)`.
+            hidden_layer: The layer to return hidden states of: 0 is the input of the first layer, k the output of layer
+                k.
+
+        Returns:
+            Logits `(1, n, vocab)`, and the hidden states `(1, n, dim)` or None.
         """
         out = self._forward(embeds, hidden_layer)
-        self.window.took(embeds.shape[1])
+        self.window.add(embeds.shape[1])
         return out.logits, None if hidden_layer is None else out.hidden_states[hidden_layer]
 
     def _forward(self, embeds: Tensor, hidden_layer: int | None) -> Any:
@@ -70,18 +85,18 @@ class ThinkerStream:
         )
 
     def embed(self, token_ids: list[int]) -> Tensor:
-        """The embeddings of text tokens, `(1, n, dim)`."""
+        """Return the embeddings of text tokens, `(1, n, dim)`."""
         import torch
 
         table = self._thinker.get_input_embeddings()
         return table(torch.tensor([token_ids], dtype=torch.long, device=table.weight.device))
 
     def listen(self, features: Tensor) -> Tensor:
-        """The audio tokens of one chunk's log-mel `(1, 128, T)`: `(1, n, dim)`. Each chunk is an item of its own."""
+        """Encode the log-mel `(1, 128, T)` of one chunk as audio tokens `(1, n, dim)`. Each chunk is a separate item."""
         import torch
 
         weight = self._thinker.get_input_embeddings().weight
         features = features.to(weight.device, weight.dtype)
         mask = torch.ones(features.shape[0], features.shape[-1], dtype=torch.long, device=weight.device)
-        heard = self._thinker.get_audio_features(features, feature_attention_mask=mask).last_hidden_state
-        return heard.reshape(1, -1, heard.shape[-1])
+        encoded = self._thinker.get_audio_features(features, feature_attention_mask=mask).last_hidden_state
+        return encoded.reshape(1, -1, encoded.shape[-1])

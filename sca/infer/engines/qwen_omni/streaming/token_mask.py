@@ -1,7 +1,7 @@
-"""What may be chosen at each place of an answer, as tensors: a `Grammar` for many sessions at once, which no host has to look at.
+"""The allowed tokens at each place of an answer: a `Grammar` as tensors, for many sessions at once, without host synchronisation.
 
-state   int64 (b, 1)   `SpeakerState` of the grammar
-place   0 for the first token of an answer, anything else after it
+Below, `state` is an int64 `(b, 1)` of `SpeakerState` values, and `place` is 0 for the first token of an answer and larger
+after it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,19 @@ from sca.control_tokens import Grammar, SpeakerState, TokenKind
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Rules"]
+__all__ = ["TokenMask"]
 
 
-class Rules:
-    """grammar: of the answers.   never: tokens that are chosen nowhere, bool `(vocabulary,)`; all is made on its device."""
+class TokenMask:
+    """The token masks of a grammar."""
 
     def __init__(self, grammar: Grammar, never: Tensor) -> None:
+        """Build the tables.
+
+        Args:
+            grammar: The grammar of the answers.
+            never: Tokens that are never allowed, bool `(vocabulary,)`. The tables are created on its device.
+        """
         import torch
 
         self.grammar, device = grammar, never.device
@@ -38,17 +44,17 @@ class Rules:
         self._barred = barred[:, :, self._kinds] | never
 
     def barred(self, state: Tensor, place: int) -> Tensor:
-        """Which tokens may not be chosen, bool `(b, vocabulary)`."""
+        """Return the tokens that are not allowed, bool `(b, vocabulary)`."""
         return self._barred[:, int(place > 0)][state[:, 0]]
 
     def after(self, state: Tensor, place: int, token: Tensor) -> Tensor:
-        """The state after a token `(b, 1)` that may be chosen."""
+        """Return the state after an allowed token `(b, 1)`."""
         return self._after[:, int(place > 0)][state, self._kinds[token]]
 
     def is_whole_answer(self, token: Tensor) -> Tensor:
-        """Whether an answer that begins with it is over, bool `(b, 1)`."""
+        """Return whether an answer that begins with the token is complete, bool `(b, 1)`."""
         return self._kinds[token] <= int(TokenKind.HOLD)
 
     def is_text(self, token: Tensor) -> Tensor:
-        """Bool, as `token`."""
+        """Return whether tokens are text, bool of the same shape."""
         return self._kinds[token] == int(TokenKind.TEXT)

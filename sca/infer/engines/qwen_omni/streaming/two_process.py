@@ -1,7 +1,9 @@
-"""The engine with its voices in a second process: while that speaks for one session, this one thinks for the next."""
+"""The engine with its voices in a second process, which generates the audio of one session during the thinking of the next."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sca.config import DuplexConfig, QwenConfig
 from sca.errors import ConfigError
@@ -12,22 +14,30 @@ from sca.infer.frames import AudioInput, Frame
 from sca.tokenizer import TextTokenizer
 from sca.units import Grid
 
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
 __all__ = ["TwoProcessOmni"]
 
 
 class TwoProcessOmni(QwenOmni):
-    """A `QwenOmni` whose talker and vocoder run in a process of their own. voices: that process."""
+    """A `QwenOmni` with talker and vocoder in a separate process.
 
-    def __init__(self, model: Any, tokenizer: TextTokenizer, qwen: QwenConfig, duplex: DuplexConfig) -> None:
+    Attributes:
+        voices: The process.
+    """
+
+    def __init__(self, model: Module, tokenizer: TextTokenizer, qwen: QwenConfig, duplex: DuplexConfig) -> None:
         super().__init__(model, tokenizer, qwen, duplex)
         if qwen.slots:
             raise ConfigError(
-                "qwen.talker_process and qwen.slots do not go together: slots think and speak in one call",
+                "qwen.talker_process and qwen.slots cannot be combined: slots run thinker and talker in one call",
                 hint="set one of them",
             )
         self.voices = VoiceProcess(model)
 
-    def voice(self, grid: Grid, marks: Any) -> RemoteVoice:
+    def voice(self, grid: Grid, marks: Tensor) -> RemoteVoice:
         """See `QwenOmni`."""
         return RemoteVoice(self.voices, marks, self.voice_settings(grid))
 
@@ -37,16 +47,16 @@ class TwoProcessOmni(QwenOmni):
         """See `BatchEngine`."""
         import torch
 
-        thoughts: list[tuple[list[int], Any] | Exception] = []
+        thoughts: list[tuple[list[int], Tensor] | Exception] = []
         results: list[Sequence[Frame] | Exception] = []
         with torch.inference_mode():
             for session, heard in zip(sessions, inputs, strict=True):
                 assert isinstance(session, QwenSession)
                 try:
-                    tokens, told = session.think(heard)
-                    session.voice.say(tokens, told)
-                    thoughts.append((tokens, told))
-                except Exception as error:  # noqa: BLE001 - it is this session's, and handed to whoever steps it
+                    tokens, hidden = session.think(heard)
+                    session.voice.submit(tokens, hidden)
+                    thoughts.append((tokens, hidden))
+                except Exception as error:  # noqa: BLE001 - the error of this session is returned to the caller
                     thoughts.append(error)
             for session, heard, thought in zip(sessions, inputs, thoughts, strict=True):
                 assert isinstance(session, QwenSession)
@@ -54,7 +64,7 @@ class TwoProcessOmni(QwenOmni):
                     results.append(thought)
                     continue
                 try:
-                    results.append(session.frames(heard, *thought, session.voice.sound()))
-                except Exception as error:  # noqa: BLE001 - as above
+                    results.append(session.frames(heard, *thought, session.voice.result()))
+                except Exception as error:  # noqa: BLE001 - the error of this session is returned to the caller
                     results.append(error)
         return results

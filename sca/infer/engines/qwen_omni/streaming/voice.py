@@ -1,33 +1,41 @@
-"""The voice of a session: a talker and a vocoder, told token by token what to say, a chunk of sound at a time.
+"""The voice of a session: talker and vocoder, which turn the tokens of a chunk into a chunk of audio.
 
-Needs of the thinker no more than what a `ThoughtPacket` carries (`token_ids` and `hidden_states`) and the embeddings of two
-marks, so it can live in another process.
+From the thinker it needs only the content of a `ThoughtPacket` (`token_ids` and `hidden_states`) and the embeddings of
+two marker tokens, so it can run in another process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sca.infer.engines.qwen_omni.streaming.code2wav import Code2WavStream
-from sca.infer.engines.qwen_omni.streaming.sampling import chooser
+from sca.infer.engines.qwen_omni.streaming.sampling import sampler
 from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream
 from sca.units import Grid
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 __all__ = ["Voice", "VoiceSettings"]
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceSettings:
-    """How it sounds.
+    """Settings of a voice.
 
-    speaker_id: the codec token of the voice.   not_text: tokens that say nothing.   budget: frames it remembers.
+    Attributes:
+        grid: The grid of the session.
+        speaker_id: The codec token of the speaker.
+        not_text: Token ids that are not spoken.
+        temperature: The sampling temperature; 0 selects the most likely code.
+        top_k: Number of most likely codes to sample from.
+        seed: Seed of the sampling.
+        budget: Maximum number of frames in the cache of the talker.
     """
 
     grid: Grid
@@ -40,29 +48,41 @@ class VoiceSettings:
 
 
 class Voice:
-    """model: the talker and the vocoder of it are used.   marks: the thinker's embeddings of tts_pad and tts_bos, `(1, 2, dim)`."""
+    """The talker and the vocoder of one session."""
 
-    def __init__(self, model: Any, marks: Tensor, settings: VoiceSettings) -> None:
+    def __init__(self, model: Module, marks: Tensor, settings: VoiceSettings) -> None:
+        """Create the streams.
+
+        Args:
+            model: The model, of which the talker and the vocoder are used.
+            marks: Embeddings of tts_pad and tts_bos from the thinker, `(1, 2, dim)`.
+            settings: The settings of the voice.
+        """
         self._talker, self._settings = model.talker, settings
         self._pad, bos = self._talker.text_projection(marks).chunk(2, 1)
-        pick = chooser(settings.temperature, settings.top_k, settings.seed, self._pad.device)
+        pick = sampler(settings.temperature, settings.top_k, settings.seed, self._pad.device)
         self._frames = TalkerStream(self._talker, settings.speaker_id, self._pad, bos, pick, settings.budget)
         self._vocoder = Code2WavStream(model.code2wav)
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of keys and values in the caches of talker and vocoder."""
+        """Size of the keys and values in the caches of talker and vocoder, in bytes."""
         return self._frames.held_bytes + self._vocoder.held_bytes
 
-    def speak(self, tokens: Sequence[int], told: Tensor) -> np.ndarray:
-        """One chunk of sound, float32 `(spoken_samples,)`; each token is told to its share of the chunk's frames.
+    def speak(self, tokens: Sequence[int], hidden: Tensor) -> np.ndarray:
+        """Generate one chunk of audio. The frames of the chunk are divided equally among its tokens.
 
-        told: what the talker is told of each token, `(1, len(tokens), dim)`.
+        Args:
+            tokens: The tokens of the chunk.
+            hidden: The hidden states that condition the talker, one per token: `(1, len(tokens), dim)`.
+
+        Returns:
+            float32 `(spoken_samples,)` at 24 kHz.
         """
         import torch
 
         grid, frames = self._settings.grid, self._settings.grid.frames_per_chunk
-        projected = self._talker.text_projection(told)
+        projected = self._talker.text_projection(hidden)
         self._frames.open_chunk(frames)
         codes = []
         for j in range(frames):
@@ -70,5 +90,6 @@ class Voice:
             silent = tokens[i] in self._settings.not_text
             codes.append(self._frames.frame(self._pad if silent else projected[:, i : i + 1]))
         wave: np.ndarray = self._vocoder.push(torch.stack(codes, -1))[0, 0].float().cpu().numpy()
-        # The vocoder's first piece is 555 samples short for good: silence before it, or play-out would run dry.
+        # The first output of the vocoder is 555 samples shorter. Silence before it prevents an underrun of the
+        # playback.
         return np.pad(wave, (grid.spoken_samples - len(wave), 0))
