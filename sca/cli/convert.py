@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sca.cli.shared.console import emit_json, out, print_notes
-from sca.cli.shared.options import Force, Jobs, Json, Quiet
+from sca.cli.shared.options import Force, Jobs, Json, Quiet, RetryFailed
 from sca.cli.shared.progress import audio_progress
-from sca.cli.shared.retry import RetryFailed
 from sca.cli.shared.settings_options import settings_options
 from sca.errors import PartialFailure, UsageError
 from sca.textutil import counted

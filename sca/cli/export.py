@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sca.cli.shared.console import emit_json, out
-from sca.cli.shared.options import Force, Jobs, Json, Quiet, parse_size
+from sca.cli.shared.options import Force, Jobs, Json, Quiet, RetryFailed, parse_size
 from sca.cli.shared.progress import audio_progress
-from sca.cli.shared.retry import RetryFailed
 from sca.errors import PartialFailure
 from sca.textutil import counted
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sca.cli.shared.console import emit_json, out, print_notes
-from sca.cli.shared.options import Force, Jobs, Json, Quiet
-from sca.cli.shared.retry import RetryFailed
+from sca.cli.shared.options import Force, Jobs, Json, Quiet, RetryFailed
 from sca.cli.shared.transcode_progress import transcode_progress
 from sca.errors import PartialFailure
 from sca.textutil import counted

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sca.cli.shared.console import emit_json, out, print_notes
-from sca.cli.shared.options import MAX_JOBS, Json, Quiet, count_option
+from sca.cli.shared.options import MAX_JOBS, Json, Quiet, RetryFailed, count_option
 from sca.cli.shared.progress import audio_progress
-from sca.cli.shared.retry import RetryFailed
 from sca.errors import PartialFailure, UsageError
 from sca.textutil import counted
 

@@ -8,8 +8,7 @@ import typer
 
 from sca.cli.acquire.options import SiteOptions
 from sca.cli.shared.console import emit_json, out, stderr
-from sca.cli.shared.options import Json, Quiet, count_option, parse_size, seconds_option
-from sca.cli.shared.retry import RetryFailed
+from sca.cli.shared.options import Json, Quiet, RetryFailed, count_option, parse_size, seconds_option
 from sca.cli.shared.settings_options import settings_options
 from sca.errors import PartialFailure
 from sca.textutil import counted

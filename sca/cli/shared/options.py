@@ -24,6 +24,7 @@ __all__ = [
     "Json",
     "Preset",
     "Quiet",
+    "RetryFailed",
     "SetValues",
     "count_option",
     "parse_size",
@@ -73,6 +74,13 @@ Insecure = Annotated[
 ]
 Backend = Annotated[
     str, typer.Option("--backend", metavar="NAME", help="Audio device library: miniaudio or sounddevice.")
+]
+RetryFailed = Annotated[
+    bool,
+    typer.Option(
+        "--retry-failed/--no-retry-failed",
+        help="Retry items that failed in an earlier run, or report them as failed without a retry.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress; errors are still shown.")]
 

@@ -31,7 +31,7 @@ def start(
     log_bytes: Annotated[
         int, typer.Option("--log-bytes", min=1, max=2**40, metavar="BYTES", help="Size at which the log is rotated.")
     ] = 10_000_000,
-    log_files: Annotated[int, count_option("--log-files", help="Number of rotated log files to keep.")] = 4,
+    log_files: Annotated[int, count_option("--log-files", most=1000, help="Number of rotated log files to keep.")] = 4,
     state_dir: StateDirOption = None,
     settings: "Settings",
 ) -> None:

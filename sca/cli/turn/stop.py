@@ -26,7 +26,7 @@ def stop(
     state_dir: StateDirOption = None,
     settings: "Settings",
 ) -> None:
-    """Stop the server that `start` started; if none is running, succeed all the same."""
+    """Stop the server that `start` started. It is not an error if none is running."""
     from sca.infer.turn.daemon import control
 
     place = state_dir_from(settings, state_dir)

@@ -99,7 +99,7 @@ class DuplexConfig(Section):
         0.0,
         ge=0,
         lt=1,
-        description="Share of the hours in the split validation; no speaker is in both splits.",
+        description="Share of the hours that becomes the split validation; no speaker is in both splits.",
     )
     align: Annotated[Literal["interpolate", "whisper", "ctc"], Flag("--align")] = Field(
         "interpolate",

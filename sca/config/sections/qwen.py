@@ -52,7 +52,7 @@ class QwenConfig(Section):
         4096,
         ge=64,
         le=100 * MAX_COUNT,
-        description="Maximum number of its own audio frames in the talker's context, 12.5 per second.",
+        description="Maximum number of the talker's own audio frames in its context, 12.5 per second.",
     )
     speaker: str = Field("ethan", min_length=1, description="The voice, by the model's name for it.")
     conditioning: str = Field(

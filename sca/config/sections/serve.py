@@ -25,7 +25,7 @@ class ServeConfig(Section):
     )
     auth_key: Annotated[SecretStr | None, Env("SCA_AUTH_KEY"), Flag("--auth-key", "KEY")] = Field(
         None,
-        description="Key that clients send as `Authorization: Bearer …` or `Key …`; in the environment it is hidden from `ps`. "
+        description="Key that clients send as `Authorization: Bearer …` or `Key …`. An environment variable hides it from `ps`. "
         "Not set: none.",
     )
     origins: str = Field(

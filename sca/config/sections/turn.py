@@ -29,7 +29,7 @@ class TurnConfig(Section):
     )
     auth_key: Annotated[SecretStr | None, Flag("--auth-key", "KEY")] = Field(
         None,
-        description="Key that clients send as `Authorization: Key …`; in the environment it is hidden from `ps`. Not set: none.",
+        description="Key that clients send as `Authorization: Key …`. An environment variable hides it from `ps`. Not set: none.",
     )
     threshold: Annotated[float, Flag("--threshold", "P")] = Field(
         0.5, ge=0, le=1, description="A turn is finished when its probability is above this."
