@@ -1,4 +1,4 @@
-"""The log-mel of six short sounds, as transformers made it once (scripts/make_golden_mel.py)."""
+"""The log-mel of six short sounds, compared with stored results of transformers (scripts/make_golden_mel.py)."""
 
 from pathlib import Path
 
@@ -18,11 +18,11 @@ def stored():
 
 
 @pytest.mark.parametrize("name", SOUNDS)
-def test_the_log_mel_is_what_it_was(stored, name):
+def test_log_mel_is_unchanged(stored, name):
     x = (stored[f"{name}.pcm"] / np.float32(32768)).astype(np.float32)
-    # Both sides use float64 spectra; what is left is float32 rounding of the logarithm (measured: 2.4e-7).
+    # Both use float64 spectra; the difference is float32 rounding of the logarithm (measured: 2.4e-7).
     assert np.abs(log_mel(x) - stored[f"{name}.mel"]).max() < 1e-6
 
 
-def test_nothing_stored_goes_untested(stored):
+def test_every_stored_item_is_tested(stored):
     assert {name.split(".")[0] for name in stored} == set(SOUNDS)

@@ -1,4 +1,4 @@
-"""What every engine must do, as tests. An engine passes by a class of tests that inherits `EngineContract`.
+"""The contract of engines, as tests. To test an engine, inherit from `EngineContract`:
 
     class TestMine(EngineContract):
         @pytest.fixture(scope="class")
@@ -6,8 +6,8 @@
         def engine(cls):
             return MyEngine(tiny_random_weights)
 
-`speech` is two speakers' worth of conversation, enough for any engine to have something to say; an engine that needs other
-sound to speak overrides it.
+`speech` is one side of a conversation, long enough for any engine to answer. A class may override it for an engine that needs other
+audio.
 """
 
 import numpy as np
@@ -25,13 +25,13 @@ GRID = Grid()
 
 
 def demo_speech(speaker=1, seconds=24):
-    """One side of the demo conversation, float32 `(n,)` at 16 kHz."""
+    """Return one side of the demo conversation, float32 `(n,)` at 16 kHz."""
     with demo_corpus() as folder:
         return read_audio(folder / "WAV" / f"D0001_S0001_0_G000{speaker}.flac", HEARD_HZ)[: seconds * HEARD_HZ]
 
 
 def inputs_of(sound, *, features, first=0, grid=GRID):
-    """Whole chunks of `sound` as an engine gets them."""
+    """Yield the whole chunks of `sound` as engine inputs."""
     size = grid.heard_samples
     for i in range(len(sound) // size):
         samples = sound[i * size : (i + 1) * size].copy()
@@ -40,7 +40,7 @@ def inputs_of(sound, *, features, first=0, grid=GRID):
 
 
 def comparable(frames):
-    """Frames of one step as values that `==` compares."""
+    """Return the frames of one step as values that `==` compares."""
     return [
         (
             f.text_token_str,
@@ -55,7 +55,7 @@ def comparable(frames):
 
 
 class EngineContract:
-    """See the module. alike: chunks that two sessions hear alike before one of them hears something else."""
+    """See the module. `alike` is the number of equal chunks before the inputs of two sessions differ."""
 
     alike = 30
 
@@ -85,14 +85,14 @@ class EngineContract:
     def run(self, session, inputs):
         return [comparable(session.step(one)) for one in inputs]
 
-    def test_it_says_what_it_is(self, engine):
+    def test_declares_its_properties(self, engine):
         assert isinstance(engine, Engine)
         assert isinstance(engine.info, EngineInfo)
         assert engine.info.name
         assert engine.info.summary
         assert "\n" not in engine.info.summary
 
-    def test_frames_are_sound_and_belong_to_their_chunk(self, engine, session, speech):
+    def test_frames_are_valid_and_belong_to_their_chunk(self, engine, session, speech):
         spoke, last_turn = False, 0
         for one in self.chunks(engine, speech):
             frames = session.step(one)
@@ -115,7 +115,7 @@ class EngineContract:
             spoke = spoke or bool(said)
         assert spoke == engine.info.produces_audio
 
-    def test_an_interrupted_or_ended_turn_is_never_heard_again(self, engine, session, speech):
+    def test_interrupted_or_ended_turn_does_not_continue(self, engine, session, speech):
         over = -1
         for one in self.chunks(engine, np.concatenate([speech, speech])):
             for f in session.step(one):
@@ -124,14 +124,14 @@ class EngineContract:
                 elif isinstance(f, TurnEnd | Interrupt):
                     over = max(over, f.turn_id)
 
-    def test_inputs_are_left_as_they_were(self, engine, session, speech):
+    def test_inputs_are_not_modified(self, engine, session, speech):
         for one in self.chunks(engine, speech)[:3]:
             samples, features = one.samples.copy(), one.features.copy()
             session.step(one)
             np.testing.assert_array_equal(one.samples, samples)
             np.testing.assert_array_equal(one.features, features)
 
-    def test_the_past_does_not_know_the_future(self, engine, config, speech):
+    def test_past_output_does_not_depend_on_future_input(self, engine, config, speech):
         inputs = self.chunks(engine, speech)
         changed = self.chunks(
             engine, np.concatenate([speech[: self.alike * GRID.heard_samples], -speech[: 20 * GRID.heard_samples]])
@@ -142,16 +142,16 @@ class EngineContract:
         assert self.run(one, inputs[alike]) == self.run(other, changed[alike])
 
     @pytest.mark.parametrize("length", [0, 1, GRID.heard_samples - 1, GRID.heard_samples + 1, 2 * GRID.heard_samples])
-    def test_a_chunk_of_another_length_is_refused(self, session, length):
+    def test_rejects_chunks_of_another_length(self, session, length):
         with pytest.raises(ValueError, match=str(GRID.heard_samples)):
             session.step(AudioInput(NO_FEATURES, np.zeros(length, np.float32), 0, 0))
 
     @pytest.mark.parametrize("dtype", [np.float64, np.int16])
-    def test_another_dtype_is_refused(self, session, dtype):
+    def test_rejects_other_dtypes(self, session, dtype):
         with pytest.raises(ValueError, match="float32"):
             session.step(AudioInput(NO_FEATURES, np.zeros(GRID.heard_samples, dtype), 0, 0))
 
-    def test_chunks_come_in_order_and_may_leave_gaps(self, engine, session, speech):
+    def test_chunks_are_in_order_and_may_have_gaps(self, engine, session, speech):
         inputs = self.chunks(engine, speech)
         session.step(inputs[0])
         session.step(inputs[5])
@@ -160,7 +160,7 @@ class EngineContract:
                 session.step(inputs[late])
         session.step(inputs[6])
 
-    def test_a_refused_chunk_changes_nothing(self, engine, config, speech):
+    def test_rejected_chunk_has_no_effect(self, engine, config, speech):
         inputs = self.chunks(engine, speech)[:24]
         one, other = engine.open(config), engine.open(config)
         for i, heard in enumerate(inputs):
@@ -168,7 +168,7 @@ class EngineContract:
                 one.step(AudioInput(NO_FEATURES, np.zeros(7, np.float32), i, 0))
             assert comparable(one.step(heard)) == comparable(other.step(heard))
 
-    def test_two_sessions_share_nothing(self, engine, config, speech, other_speech):
+    def test_two_sessions_share_no_state(self, engine, config, speech, other_speech):
         left, right = self.chunks(engine, speech), self.chunks(engine, other_speech)
         alone = [self.run(engine.open(config), side) for side in (left, right)]
         one, other = engine.open(config), engine.open(config)
@@ -186,7 +186,7 @@ class EngineContract:
         session.reset()
         self.run(session, self.chunks(engine, speech, first=1000)[:2])
 
-    def test_interrupt_ends_the_answer_and_listening_goes_on(self, engine, session, speech):
+    def test_interrupt_ends_the_answer_only(self, engine, session, speech):
         inputs = self.chunks(engine, np.concatenate([speech, speech]))
         turn = None
         while inputs and turn is None:
@@ -200,12 +200,12 @@ class EngineContract:
         assert later
         assert min(later) >= turn + 7
 
-    def test_interrupt_with_nothing_to_say_is_fine(self, engine, session, speech):
+    def test_interrupt_without_an_answer(self, engine, session, speech):
         session.interrupt(0)
         self.run(session, self.chunks(engine, speech)[:2])
         session.interrupt(3)
 
-    def test_a_closed_session_does_nothing(self, engine, config, speech):
+    def test_closed_session_rejects_calls(self, engine, config, speech):
         session = engine.open(config)
         heard = self.chunks(engine, speech)[0]
         session.step(heard)
@@ -215,7 +215,7 @@ class EngineContract:
             with pytest.raises(RuntimeError, match="closed"):
                 refused()
 
-    def test_many_steps_at_once_equal_one_at_a_time(self, engine, config, speech, other_speech):
+    def test_batch_steps_equal_single_steps(self, engine, config, speech, other_speech):
         if not isinstance(engine, BatchEngine):
             assert not hasattr(engine, "step_batch")
             return
@@ -225,7 +225,7 @@ class EngineContract:
         steps = [engine.step_batch(sessions, pair) for pair in zip(left, right, strict=True)]
         assert [[comparable(step[side]) for step in steps] for side in (0, 1)] == alone
 
-    def test_what_one_session_raises_stands_in_its_place_and_others_are_stepped(self, engine, config, speech):
+    def test_batch_error_is_returned_for_its_session_only(self, engine, config, speech):
         if not isinstance(engine, BatchEngine):
             return
         heard = self.chunks(engine, speech)[0]
@@ -236,7 +236,7 @@ class EngineContract:
         assert isinstance(refused, ValueError)
         assert comparable(answered) == alone
 
-    def test_another_grid_is_served_or_refused(self, engine, speech):
+    def test_supports_or_rejects_another_grid(self, engine, speech):
         grid = Grid(frames_per_chunk=8)
         try:
             session = engine.open(SessionConfig(grid=grid))

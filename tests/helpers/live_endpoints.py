@@ -1,4 +1,4 @@
-"""A door of lists for tests of the live loop: what is heard comes from an array, what is said goes into a list."""
+"""Endpoints for tests of the live loop: a source that reads an array, a sink that fills a list, a listener that keeps a log."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ CHUNK_TICKS = CHUNK * 3
 
 
 class ArraySource:
-    """Hands out `samples` in blocks of the given sizes, over and over, each when its last sample is heard."""
+    """Yields `samples` in blocks of the given sizes, repeatedly, each at the time of its last sample."""
 
     def __init__(self, samples, clock, sizes=(CHUNK,), *, can_wait=True):
         self.samples, self.clock, self.sizes, self.can_wait = samples, clock, sizes, can_wait
@@ -31,7 +31,7 @@ class ArraySource:
 
 
 class ListSink:
-    """Plays into `played`: (tick of the first sample, frame). Flushes are noted with their tick."""
+    """Appends (tick of the first sample, frame) to `played`, and the ticks of flushes to `flushed`."""
 
     def __init__(self, clock, ahead_ms=960):
         self.clock, self.ahead = clock, ahead_ms * 48
@@ -53,7 +53,7 @@ class ListSink:
 
 
 class Log(BaseListener):
-    """All that a listener is told."""
+    """Keeps all events."""
 
     def __init__(self):
         self.blocks, self.frames, self.positions, self.cuts = [], [], [], []
@@ -78,7 +78,7 @@ class Log(BaseListener):
 
 
 class Run:
-    """One simulated session, and what is left of it. `during(session, clock)` runs beside it."""
+    """One simulated session and its results. `during(session, clock)` runs concurrently."""
 
     def __init__(
         self, engine, samples, live, *, sizes=(CHUNK,), can_wait=True, during=None, sink=ListSink, worker=None

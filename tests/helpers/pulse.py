@@ -1,4 +1,4 @@
-"""A PulseAudio daemon of our own: a loudspeaker that can be recorded, and a microphone that can be played into."""
+"""A private PulseAudio daemon with a virtual loudspeaker that can be recorded and a virtual microphone that can be fed."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ set-default-source vmic
 
 
 class Pulse:
-    """Start it, kill it, start it again. `env` is what a program needs to find it."""
+    """Starts, kills and restarts the daemon. `env` contains the variables with which a program finds it."""
 
     def __init__(self, folder: Path, rate: int = 48_000, channels: int = 2) -> None:
         missing = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -75,16 +75,16 @@ class Pulse:
         return subprocess.run(["pactl", *arguments], env=self.env, check=True, capture_output=True, text=True).stdout
 
     def speak(self, wav: Path) -> None:
-        """Play a file into the microphone; returns when it is over."""
+        """Play a file into the microphone and return at its end."""
         subprocess.run(self.first("paplay", "--device=vmic_in", str(wav)), env=self.env, check=True, timeout=60)
 
     def first(self, *command: str) -> list[str]:
-        """The command, run before others where that is allowed."""
+        """Return the command, with a higher priority where that is allowed."""
         return [*(["nice", "-n", "-10"] if os.geteuid() == 0 else []), *command]
 
     @contextmanager
     def listening(self) -> Iterator["Listener"]:
-        """Record what the loudspeaker plays, 24 kHz mono, while the block runs."""
+        """Record the loudspeaker, 24 kHz mono, for the duration of the block."""
         raw = self.folder / "heard.raw"
         options = [
             "--device=vspk.monitor",
@@ -113,12 +113,12 @@ class Listener:
 
     @property
     def samples(self) -> np.ndarray:
-        """Float32 at 24 kHz, what was heard until now."""
+        """The recording so far, float32 at 24 kHz."""
         pcm = self._raw.read_bytes()
         return np.frombuffer(pcm[: len(pcm) // 2 * 2], "<i2").astype(np.float32) / 32768
 
     def hear(self, seconds: float) -> None:
-        """Listen on for so much sound, by the loudspeaker's clock."""
+        """Continue to record for this many seconds of the loudspeaker's clock."""
         enough = self._raw.stat().st_size + round(seconds * 24_000) * 2
         deadline = time.monotonic() + 60 + seconds
         while self._raw.stat().st_size < enough:
@@ -142,7 +142,7 @@ def write_wav(path: Path, samples: np.ndarray, rate: int) -> Path:
 
 
 def aligned(expected: np.ndarray, heard: np.ndarray) -> tuple[float, int]:
-    """The highest correlation of `expected` with any stretch of `heard`, and the sample where that begins."""
+    """Return the highest correlation of `expected` with any part of `heard`, and the first sample of that part."""
     size = 1 << (len(expected) + len(heard)).bit_length()
     cross = np.fft.irfft(np.fft.rfft(heard, size) * np.fft.rfft(expected, size).conj(), size)[: len(heard)]
     start = int(np.argmax(cross))
@@ -151,9 +151,9 @@ def aligned(expected: np.ndarray, heard: np.ndarray) -> tuple[float, int]:
 
 
 def fit(expected: np.ndarray, heard: np.ndarray, rate: int = 24_000) -> float:
-    """How well `heard` holds `expected`: the median correlation of its pieces of 0.25 s, each aligned by itself.
+    """Return how well `heard` contains `expected`: the median correlation of pieces of 0.25 s, each aligned separately.
 
-    As a whole it would measure the virtual devices: on a busy machine they leave gaps between pieces that are perfect.
+    The correlation of the whole would measure the virtual devices, which leave gaps between perfect pieces on a busy machine.
     """
     size = rate // 4
     pieces = [expected[i : i + size] for i in range(0, len(expected) - size, size)]

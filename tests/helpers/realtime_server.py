@@ -1,7 +1,7 @@
-"""A small server of the OpenAI Realtime protocol, as vLLM-Omni's turn-based endpoint speaks it, for tests of a client.
+"""A small server for client tests, with the OpenAI Realtime protocol as in vLLM-Omni's turn-based endpoint.
 
-It reads and writes by the protocol's own types (the package openai, which vLLM-Omni validates with too), so a client's mistake is
-answered as there, and a mistake of its own is a failed test. What it does beyond the rules is one of `acts`.
+It validates all events with the protocol's own types (the package openai, which vLLM-Omni uses too), so invalid client events are
+answered as there, and invalid events of its own fail the test. `acts` scripts unusual behaviour.
 """
 
 import base64
@@ -16,16 +16,22 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve
 
 CLIENT, SERVER = TypeAdapter(RealtimeClientEvent), TypeAdapter(RealtimeServerEvent)
-PIECE = 9600  # bytes of sound a delta, 0.2 s; no divisor of a chunk, like real ones
+PIECE = 9600  # bytes of audio per delta, 0.2 s; like that of real servers, not a divisor of a chunk
 
 
 class RealtimeServer:
-    """A context: listens on a free port of 127.0.0.1. Says a turn back, with the number of its samples as text.
+    """A context manager that listens on a free port of 127.0.0.1. It repeats each turn, with the number of its samples as text.
 
-    key: what clients must send.   acts: an act for each response.create in turn, and "answer" when they run out: `answer`, `refuse`
-    (an error event), `fail` (half an answer, then failed), `silent` (nothing comes), `slow` (each piece waits for `go`), `drop`
-    (the connection ends after two pieces), `rubbish` (a piece is not base64), `once` (all at once).   deaf: never begins a session.
-    sessions: one `Conversation` for each connection.
+    Args:
+        key: The key that clients must send.
+        acts: The behaviour for each `response.create`, then "answer": `answer`, `refuse` (an error event), `fail` (half an answer,
+            then failed), `silent` (no answer), `slow` (each piece waits for `go`), `drop` (the connection ends after two pieces),
+            `rubbish` (a piece is not base64), `once` (one piece).
+        deaf: Whether the server never starts a session.
+        beta: Whether it uses the beta names of events.
+
+    Attributes:
+        sessions: One `Conversation` per connection.
     """
 
     def __init__(self, key=None, acts=(), deaf=False, beta=False):
@@ -54,7 +60,7 @@ class RealtimeServer:
         self._thread.join(10)
 
     def drop(self):
-        """Break every connection."""
+        """Break all connections."""
         for session in self.sessions:
             with contextlib.suppress(OSError):
                 session.socket.socket.shutdown(2)
@@ -84,7 +90,7 @@ class RealtimeServer:
 
 
 class Conversation:
-    """One connection. turns: the sound of every commit.   played: item id → ms that the client says it played."""
+    """One connection. `turns` has the audio of every commit, `played` the truncation in ms of each item id."""
 
     def __init__(self, server, socket):
         self.server, self.socket = server, socket

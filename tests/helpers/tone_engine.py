@@ -1,4 +1,4 @@
-"""Engines for tests of the live loop. They obey the real protocol; what they do wrong is what a test needs."""
+"""An engine for tests of the live loop, which keeps the engine contract except where a test scripts something else."""
 
 import threading
 
@@ -11,7 +11,7 @@ from sca.units import SPOKEN_HZ
 
 
 class ToneSession:
-    """Says a tone in every chunk, a turn of `turn_chunks` chunks after the other; thinks the loudest mel bin."""
+    """Returns a tone for every chunk, in turns of `turn_chunks` chunks, and a packet with the loudest mel bin."""
 
     def __init__(self, engine, config):
         self.engine, self.grid = engine, config.grid
@@ -21,7 +21,7 @@ class ToneSession:
     def start(self):
         self.turn_id = self.said = 0
         self.seen = []
-        self.told = []
+        self.interrupts = []
 
     def step(self, heard):
         self.guard.check(heard)
@@ -42,7 +42,7 @@ class ToneSession:
         return frames
 
     def interrupt(self, turn_id):
-        self.told.append(turn_id)
+        self.interrupts.append(turn_id)
         self.said, self.turn_id = 0, max(self.turn_id, turn_id)
 
     def reset(self):
@@ -55,7 +55,7 @@ class ToneSession:
 
 
 class Tone:
-    """`acts` maps a chunk index to what that step does instead: a function of session and input that returns frames or raises."""
+    """`acts` maps a chunk index to a function of session and input that replaces the step: it returns frames or raises."""
 
     def __init__(self, acts=None, *, turn_chunks=4, uses_features=True, device="cpu"):
         self.info = EngineInfo("tone", "a tone in every chunk", uses_features=uses_features, device=device)
@@ -68,24 +68,24 @@ class Tone:
 
     def step_batch(self, sessions, inputs):
         self.batches.append(len(sessions))
-        return [alone(session, one) for session, one in zip(sessions, inputs, strict=True)]
+        return [step_or_error(session, one) for session, one in zip(sessions, inputs, strict=True)]
 
 
-def alone(session, heard):
-    """What a session answers, or the exception that it ends with."""
+def step_or_error(session, heard):
+    """Return the frames of a session, or its exception."""
     try:
         return session.step(heard)
     except Exception as error:
         return error
 
 
-def raises(session, heard):
+def raise_error(session, heard):
     raise RuntimeError("the weights melted")
 
 
-def says(pcm, rate_hz=SPOKEN_HZ):
+def output(pcm, rate_hz=SPOKEN_HZ):
     return lambda session, heard: [AudioOutput(pcm, rate_hz, "", heard.chunk_index, session.turn_id)]
 
 
-def fails(session, heard):
+def fatal_error(session, heard):
     return [ErrorFrame(session.turn_id, heard.timestamp, "the engine gives up")]

@@ -1,4 +1,4 @@
-"""`sca eval`: a small folder in Full-Duplex-Bench layout, answered by the parrot and measured."""
+"""`sca eval` with the parrot on a small folder in the layout of Full-Duplex-Bench."""
 
 import json
 
@@ -18,12 +18,12 @@ TASKS = ["candor_pause_handling", "candor_turn_taking", "icc_backchannel", "synt
 def speech():
     with demo_corpus() as corpus:
         sound = read_audio(sorted(corpus.glob("WAV/*"))[0], 16_000)
-    return sound[232_000:280_000]  # one turn, with hardly a pause in it
+    return sound[232_000:280_000]  # one turn with almost no pauses
 
 
 @pytest.fixture
 def bench(tmp_path, speech):
-    """One item a task: three seconds of speech, then time to answer; the last is interrupted again while it is answered."""
+    """One item per task: three seconds of speech, then time to answer; the last answer is interrupted."""
     gap = np.zeros(16_000 * 5, np.float32)
     talk = np.concatenate([speech, gap])
     # The parrot answers about 1 s after the speech; at 4.8 s it is still speaking.
@@ -46,7 +46,7 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
-def test_every_item_is_answered_in_time_with_its_input_and_measured(bench):
+def test_runs_and_measures_every_item(bench):
     result = run("eval", "fdb", bench, "--json", "--quiet")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
@@ -64,14 +64,14 @@ def test_every_item_is_answered_in_time_with_its_input_and_measured(bench):
         0.3 < turn["response_latency_s"] < 1.7
     )  # 0.64 s of silence, up to two chunks of 0.32 s, and the play-out delay
     assert report["tasks"]["candor_pause_handling"]["spoke_in_pause_rate"] is not None
-    assert report["tasks"]["icc_backchannel"]["take_over_rate"] == 1  # it says a whole turn
+    assert report["tasks"]["icc_backchannel"]["take_over_rate"] == 1  # it repeats a whole turn
     cut = report["tasks"]["synthetic_user_interruption"]
     assert cut["take_over_rate"] == 1
     assert 0 < cut["stop_latency_s"] < 1.0
     assert "benchmark's own scripts" in report["note"]
 
 
-def test_a_second_run_keeps_what_is_there_and_other_settings_do_not(bench):
+def test_second_run_reuses_outputs_of_the_same_settings(bench):
     first = json.loads(run("eval", "fdb", bench, "--json", "-q").stdout)
     files = sorted(bench.rglob("output.wav"))
     stamps = [file.stat().st_mtime_ns for file in files]
@@ -89,7 +89,7 @@ def test_a_second_run_keeps_what_is_there_and_other_settings_do_not(bench):
     assert other["tasks"][TASKS[1]]["response_latency_s"] > first["tasks"][TASKS[1]]["response_latency_s"]
 
 
-def test_a_bad_item_fails_alone(bench):
+def test_invalid_item_does_not_affect_others(bench):
     (bench / TASKS[0] / "1" / "input.wav").write_bytes(b"no sound")
     (bench / TASKS[3] / "1" / "interrupt.json").write_text('[{"timestamp": "soon"}]')
     result = run("eval", "fdb", bench, "-q")
@@ -100,13 +100,13 @@ def test_a_bad_item_fails_alone(bench):
     assert "candor_turn_taking" in result.stdout
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path):
+def test_rejects_a_folder_without_items(tmp_path):
     result = run("eval", "fdb", tmp_path)
     assert result.exit_code == 5
     assert "input.wav" in result.stderr
 
 
-def test_turns_says_when_it_committed(bench, tmp_path):
+def test_turns_prints_the_latency_of_each_turn(bench, tmp_path):
     result = run("eval", "turns", bench / TASKS[1], bench / TASKS[3] / "1" / "input.wav", "-q")
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
@@ -120,7 +120,7 @@ def test_turns_says_when_it_committed(bench, tmp_path):
     assert len(json.loads((tmp_path / "turns.json").read_text())["files"]) == 4
 
 
-def test_turns_of_nothing(tmp_path):
+def test_turns_without_audio_files(tmp_path):
     assert run("eval", "turns", tmp_path).exit_code == 5
     (tmp_path / "a.wav").write_bytes(b"no sound")
     assert run("eval", "turns", tmp_path / "a.wav", "-q").exit_code == 7

@@ -1,4 +1,4 @@
-"""`sca live` between files: equal length, right place, the same in every run, in bounded memory; and what is refused."""
+"""`sca live` between files: length, timing, reproducibility, memory use, and invalid arguments."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ from sca.infer.interfaces import BaseListener
 from sca.infer.runners.file import OutputFiles, run_file
 from sca.resources import demo_corpus
 from tests.helpers.engine_contract import demo_speech
-from tests.helpers.tone_engine import Tone, raises
+from tests.helpers.tone_engine import Tone, raise_error
 
 SETTINGS = load_settings(env={})
 
@@ -53,7 +53,7 @@ def everything(folder):
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_the_command(demo, tmp_path):
+def test_command_writes_all_outputs(demo, tmp_path):
     done = sca("live", "--file", demo, "--out", tmp_path / "out.wav", "--json", "--transcript", tmp_path / "text.tsv",
                "--record", tmp_path / "rec", "--timing", tmp_path / "timing.json", "--set", "live.record_text=true")  # fmt: skip
     assert (done.returncode, done.stderr.splitlines()[0]) == (0, "parrot: repeats your turn when it ends; no model")
@@ -72,7 +72,7 @@ def test_the_command(demo, tmp_path):
     assert "interrupt" in {event["event"] for event in events}
 
 
-def test_the_old_name_and_plain_output(demo, tmp_path):
+def test_plain_output(demo, tmp_path):
     done = sca("run-live", "--file", demo, "--out", tmp_path / "out.wav", "-q")
     assert (done.returncode, done.stderr) == (0, "")
     assert "heard 60.67 s, spoke" in done.stdout
@@ -80,7 +80,7 @@ def test_the_old_name_and_plain_output(demo, tmp_path):
     assert done.stdout.splitlines()[-1] == str(tmp_path / "out.wav")
 
 
-def test_two_runs_are_the_same_bytes(demo, tmp_path, parrot):
+def test_two_runs_give_the_same_bytes(demo, tmp_path, parrot):
     for name in "ab":
         run(demo, tmp_path / name, parrot)
     one, other = everything(tmp_path / "a"), everything(tmp_path / "b")
@@ -88,20 +88,20 @@ def test_two_runs_are_the_same_bytes(demo, tmp_path, parrot):
     assert len(one) == 6
 
 
-def test_the_answer_lies_where_it_was_heard(demo, tmp_path, parrot):
+def test_answer_is_placed_at_its_time(demo, tmp_path, parrot):
     document, outputs = run(demo, tmp_path, parrot, settings(step_cost_ms=100.0, playout_delay_ms=60))
     said, _ = soundfile.read(outputs.output, dtype="int16")
     assert len(document["turns"]) > 2
     silent = np.ones(len(said), bool)
     for turn in document["turns"]:
-        # Heard to the end of its chunk, 100 ms in the engine, 60 ms before it plays.
+        # The end of the chunk, 100 ms in the engine, a play-out delay of 60 ms.
         assert turn["start"] == (turn["answers_chunk"] + 1) * 7680 + 160 * 24
         silent[turn["start"] : turn["end"]] = False
     assert not said[silent].any()
     assert said[~silent].any()
 
 
-def test_the_recording_is_both_tracks_as_they_were(demo, tmp_path, parrot):
+def test_recording_contains_both_tracks(demo, tmp_path, parrot):
     _, outputs = run(demo, tmp_path, parrot)
     assert (outputs.record / "said.wav").read_bytes() == outputs.output.read_bytes()
     heard, rate = soundfile.read(outputs.record / "heard.wav", dtype="float32")
@@ -111,8 +111,8 @@ def test_the_recording_is_both_tracks_as_they_were(demo, tmp_path, parrot):
     assert "text" not in (outputs.record / "events.jsonl").read_text()
 
 
-def test_real_time_says_the_same_a_little_later(tmp_path, parrot):
-    # Two seconds of a turn and its silence: the answer begins, in as much time as it takes. A machine that stops drops nothing.
+def test_real_time_gives_the_same_answer_later(tmp_path, parrot):
+    # Two seconds of a turn and its silence: the answer starts. A machine that stalls drops nothing.
     patient = settings(lag_policy="wait", hang_s=120)
     sound = np.concatenate([demo_speech(seconds=5)[8000 : 8000 + 2 * 16_000], np.zeros(4 * 16_000, np.float32)])
     soundfile.write(tmp_path / "in.wav", sound, 16_000)
@@ -121,7 +121,7 @@ def test_real_time_says_the_same_a_little_later(tmp_path, parrot):
     assert slow["stepped"] + slow["dropped"] == fast["stepped"]
     assert slow["said_samples_24k"] == fast["said_samples_24k"]
     assert [t["answers_chunk"] for t in slow["turns"]] == [t["answers_chunk"] for t in fast["turns"]] != []
-    longest_s = slow["latency_ms"]["max"] / 1000  # from mouth to ear: what this machine took
+    longest_s = slow["latency_ms"]["max"] / 1000  # mouth to ear on this machine
     for one, other in zip(slow["turns"], fast["turns"], strict=True):
         assert abs(one["start_s"] - other["start_s"]) < longest_s + 0.25
 
@@ -141,7 +141,7 @@ def test_any_rate_and_channels(tmp_path, rate, channels, suffix):
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 5119, 5120, 5121])
-def test_shorter_than_a_chunk_and_odd_ends(tmp_path, frames):
+def test_input_shorter_than_a_chunk_and_odd_lengths(tmp_path, frames):
     soundfile.write(tmp_path / "in.wav", np.full(frames, 0.1), 16_000)
     document, outputs = run(tmp_path / "in.wav", tmp_path, Tone())
     assert document["stepped"] == -(-frames // 5120)
@@ -155,7 +155,7 @@ def test_silence_is_answered_with_silence(tmp_path, parrot):
     assert not soundfile.read(outputs.output)[0].any()
 
 
-def test_no_numbers_and_clipping_are_counted(tmp_path):
+def test_non_finite_and_clipped_samples_are_counted(tmp_path):
     sound = np.full(16_000, 0.1, np.float32)
     sound[10:13] = np.nan
     sound[100:107] = 4
@@ -169,18 +169,18 @@ def test_no_numbers_and_clipping_are_counted(tmp_path):
 def test_overload_is_exact_in_simulated_time(tmp_path):
     soundfile.write(tmp_path / "in.wav", np.full(16_000 * 64, 0.1), 16_000)
     document, _ = run(tmp_path / "in.wav", tmp_path, Tone(turn_chunks=1), settings(step_cost_ms=500.0))
-    # A step takes 500 of 320 ms: 36 % of the chunks cannot be heard, whatever is done.
+    # A step takes 500 ms per 320 ms of input, so 36 % of the chunks cannot be stepped.
     assert document["stepped"] + document["dropped"] == 200
     assert document["stepped"] == pytest.approx(200 * 320 / 500, abs=4)
     assert document["lags"] > document["dropped"] / 5
     assert document["latency_ms"]["max"] < 2000
 
 
-# Refused
+# Invalid arguments
 
 
 @pytest.mark.parametrize(
-    ("heard", "out", "error", "says"),
+    ("heard", "out", "error", "message"),
     [
         ("missing.wav", "o.wav", InputError, "missing.wav does not exist"),
         ("folder.wav", "o.wav", InputError, "is a folder"),
@@ -191,34 +191,34 @@ def test_overload_is_exact_in_simulated_time(tmp_path):
         ("link.wav", "in.wav", UsageError, "is given twice; it would be overwritten"),
     ],
 )
-def test_what_cannot_be_heard_or_written(tmp_path, heard, out, error, says):
+def test_rejects_invalid_inputs_and_outputs(tmp_path, heard, out, error, message):
     soundfile.write(tmp_path / "in.wav", np.zeros(100), 16_000)
     before = (tmp_path / "in.wav").read_bytes()
     (tmp_path / "file").write_text("no sound")
     (tmp_path / "folder.wav").mkdir()
     (tmp_path / "link.wav").symlink_to(tmp_path / "in.wav")
-    with pytest.raises(error, match=says):
+    with pytest.raises(error, match=message):
         run_file(tmp_path / heard, OutputFiles(tmp_path / out), Tone(), SETTINGS)
     assert (tmp_path / "in.wav").read_bytes() == before
 
 
-def test_the_command_line_has_to_make_sense(demo, tmp_path):
-    for args, code, says in (
+def test_rejects_contradicting_arguments(demo, tmp_path):
+    for args, code, message in (
         ([], 2, "sca: --file or --out is missing"),
         (["--file", demo, "--engine", "parot"], 2, "sca: engine parot does not exist"),
         (["--file", tmp_path / "no.wav"], 5, f"sca: {tmp_path / 'no.wav'} does not exist"),
     ):
         done = sca("live", "--out", tmp_path / "o.wav", *args)
-        assert (done.returncode, done.stdout, done.stderr.splitlines()[0]) == (code, "", says)
+        assert (done.returncode, done.stdout, done.stderr.splitlines()[0]) == (code, "", message)
 
 
-def test_thresholds_that_contradict_each_other():
+def test_rejects_contradicting_thresholds():
     for given in ({"vad_offset": "0.9"}, {"vad_onset": "0.2"}):
         with pytest.raises(ConfigError, match=r"live.vad_offset should not be above live.vad_onset"):
             settings(**given)
 
 
-def test_outputs_are_files_of_their_own(tmp_path):
+def test_rejects_a_file_given_twice(tmp_path):
     heard = tmp_path / "in.wav"
     with pytest.raises(UsageError, match="given twice"):
         OutputFiles(tmp_path / "o.wav", timing=tmp_path / "o.wav").check(heard)
@@ -226,9 +226,9 @@ def test_outputs_are_files_of_their_own(tmp_path):
         OutputFiles(tmp_path / "r" / "said.wav", record=tmp_path / "r").check(heard)
 
 
-def test_an_engine_that_fails_leaves_the_recording_and_no_half_output(demo, tmp_path):
+def test_engine_error_keeps_the_recording_only(demo, tmp_path):
     with pytest.raises(ScaError, match="the weights melted"):
-        run(demo, tmp_path, Tone({20: raises}))
+        run(demo, tmp_path, Tone({20: raise_error}))
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
         "events.jsonl", "heard.wav", "said.wav", "text.tsv",
     ]  # fmt: skip
@@ -237,7 +237,7 @@ def test_an_engine_that_fails_leaves_the_recording_and_no_half_output(demo, tmp_
     assert json.loads(last)["message"] == "the engine tone failed in chunk 20: RuntimeError: the weights melted"
 
 
-def test_a_folder_nobody_may_write(demo, tmp_path, monkeypatch):
+def test_unwritable_folder(demo, tmp_path, monkeypatch):
     def refuse(self, *args, **kwargs):
         raise PermissionError(13, "Permission denied", str(self))
 
@@ -246,7 +246,7 @@ def test_a_folder_nobody_may_write(demo, tmp_path, monkeypatch):
         run_file(demo, OutputFiles(tmp_path / "x" / "o.wav"), Tone(), SETTINGS)
 
 
-def test_a_file_that_breaks_off(tmp_path):
+def test_truncated_input_leaves_no_output(tmp_path):
     soundfile.write(tmp_path / "whole.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 16_000 * 10), 16_000)
     whole = (tmp_path / "whole.flac").read_bytes()
     (tmp_path / "in.flac").write_bytes(whole[: len(whole) // 2])
@@ -255,28 +255,28 @@ def test_a_file_that_breaks_off(tmp_path):
     assert not (tmp_path / "o.wav").exists()
 
 
-# Long
+# Long input
 
 
-def test_twenty_minutes_in_the_memory_of_five(tmp_path):
+def test_memory_is_bounded_for_twenty_minutes(tmp_path):
     with soundfile.SoundFile(tmp_path / "in.wav", "w", 16_000, 1, "PCM_16") as file:
         for _ in range(20):
             file.write(np.full(16_000 * 60, 1000, np.int16))
-    weigher = Weigher()
+    meter = MemoryMeter()
     tracemalloc.start()
-    document, outputs = run(tmp_path / "in.wav", tmp_path, Frugal(), listeners=[weigher])
+    document, outputs = run(tmp_path / "in.wav", tmp_path, ConstantTone(), listeners=[meter])
     tracemalloc.stop()
     assert document["heard_samples"] == 20 * 60 * 16_000
     assert soundfile.info(outputs.output).frames == 20 * 60 * 24_000
     assert soundfile.info(outputs.record / "heard.wav").frames == 20 * 60 * 16_000
     assert document["latency_ms"]["p99"] == document["latency_ms"]["p50"] == 20
-    early, late = np.mean(weigher.bytes[4:8]), np.mean(weigher.bytes[-4:])
+    early, late = np.mean(meter.bytes[4:8]), np.mean(meter.bytes[-4:])
     assert late - early < 1e6 / 4  # a quarter of an hour
-    # The turns held for timing.json are bounded; the rest is flat.
+    # The turns kept for timing.json are bounded; everything else is constant.
 
 
-class Weigher(BaseListener):
-    """Notes what is allocated, once a minute of sound."""
+class MemoryMeter(BaseListener):
+    """Records the allocated memory once per minute of audio."""
 
     def __init__(self):
         self.bytes = []
@@ -286,17 +286,17 @@ class Weigher(BaseListener):
             self.bytes.append(tracemalloc.get_traced_memory()[0])
 
 
-class Frugal(Tone):
-    """Remembers nothing of its steps, and says the same thing every time."""
+class ConstantTone(Tone):
+    """Keeps no record of its steps, and always returns the same audio."""
 
     def __init__(self):
         super().__init__(dict.fromkeys(range(99_999), self.same), uses_features=False)
-        self.steps = Forgetful()
+        self.steps = NullList()
         self.pcm = pcm16_bytes(np.full(7680, 0.1, np.float32), INT16_MAX)
 
     def open(self, session_config):
         session = super().open(session_config)
-        session.seen = Forgetful()
+        session.seen = NullList()
         return session
 
     def same(self, session, heard):
@@ -304,13 +304,13 @@ class Frugal(Tone):
         return [AudioOutput(self.pcm, 24_000, "", heard.chunk_index, session.turn_id)]
 
 
-class Forgetful:
+class NullList:
     def append(self, value):
         pass
 
 
-def test_a_turn_model_can_say_when_a_turn_is_over(tmp_path):
-    """The same sound with silence as the judge and with the model: both reproducible, and not the same decisions."""
+def test_turn_model_decides_the_end_of_turns(tmp_path):
+    """Turn ends by silence and by the model: both reproducible, with different decisions."""
     soundfile.write(tmp_path / "in.wav", demo_speech(speaker=2, seconds=20), 16_000)
 
     def run(name, *options):

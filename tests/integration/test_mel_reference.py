@@ -1,4 +1,4 @@
-"""Our log-mel against transformers' own, on real speech, and through the real audio tower."""
+"""The log-mel compared with that of transformers, on real speech and in the real audio encoder."""
 
 import numpy as np
 import pytest
@@ -37,18 +37,18 @@ def speech(trial_data):
 
 
 def in_float64(extractor, x):
-    """transformers without torch: spectra in float64."""
+    """Return the features of transformers without torch: spectra in float64."""
     return extractor._np_extract_fbank_features(np.atleast_2d(x), "cpu")
 
 
 def as_called(extractor, x):
-    """What a processor gets: through torch, in float32, where torch is installed."""
+    """Return the features of a processor: in float32 with torch, if torch is installed."""
     options = {"sampling_rate": 16_000, "padding": True, "truncation": False, "return_tensors": "np"}
     return extractor(list(np.atleast_2d(x)), **options)["input_features"]
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_made_sounds(extractor, name):
+def test_synthetic_audio(extractor, name):
     x = MADE[name].astype(np.float32)
     assert np.abs(log_mel(x) - in_float64(extractor, x)[0]).max() < 1e-5
     assert np.abs(log_mel(x) - as_called(extractor, x)[0]).max() < 5e-5
@@ -58,7 +58,7 @@ def test_speech_chunk_by_chunk(extractor, speech):
     ours, exact, called = log_mel(speech), in_float64(extractor, speech), as_called(extractor, speech)
     assert ours.shape == called.shape == (len(speech), 128, 32)
     assert np.abs(ours - exact).max() < 1e-5
-    # The float32 path is off by up to 2.5e-5 itself, in bins 80 dB below the loudest; ours must add nothing to that.
+    # The float32 path has an error of up to 2.5e-5, in bins 80 dB below the loudest; ours must not add to it.
     assert np.abs(ours - called).max() < np.abs(exact - called).max() + 1e-6
     assert np.abs(ours - called).max() < 5e-5
 
@@ -68,7 +68,7 @@ def test_speech_in_one_piece(extractor, speech):
     assert np.abs(log_mel(x) - in_float64(extractor, x)[0]).max() < 1e-5
 
 
-def test_the_filterbank(extractor):
+def test_filterbank(extractor):
     assert np.abs(mel_filters() - extractor.mel_filters).max() < 1e-12
     theirs = transformers.audio_utils.mel_filter_bank(201, 128, 0.0, 8000.0, 16_000, norm="slaney", mel_scale="slaney")
     assert np.abs(mel_filters() - theirs).max() < 1e-12
@@ -97,7 +97,7 @@ def tower():
 
 
 def tokens(tower, mels):
-    """Token embeddings of each item of a list of `(128, T)`."""
+    """Return the token embeddings of each item of a list of `(128, T)`."""
     import torch
 
     with torch.inference_mode():
@@ -107,16 +107,16 @@ def tokens(tower, mels):
 
 
 @pytest.mark.parametrize("frames", [2, 8, 16, 32, 33, 64, 96, 100, 104, 128, 200, 800])
-def test_the_real_tower_makes_the_tokens_we_count_on(tower, frames):
+def test_real_encoder_makes_the_expected_tokens(tower, frames):
     mel = log_mel((0.1 * np.random.default_rng(frames).standard_normal(frames * 160)).astype(np.float32))
     assert len(tokens(tower, [mel])) == encoder_tokens(frames)
 
 
-def test_a_chunk_of_its_own_makes_four_tokens_whatever_is_beside_it(tower, speech):
+def test_separate_chunk_makes_four_tokens(tower, speech):
     mels = list(log_mel(speech))
     together = tokens(tower, mels)
     assert len(together) == 4 * len(speech)
     alone = np.concatenate([tokens(tower, [mel]) for mel in mels])
     assert np.abs(together - alone).max() < 1e-5
-    # Joined into one item they make more, so a loader that joins them is out of step.
+    # Chunks joined to one item make more tokens, so a loader must not join them.
     assert len(tokens(tower, [np.concatenate(mels, axis=1)])) != 4 * len(speech)

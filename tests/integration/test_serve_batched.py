@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.helpers.live_servers import Mirror, running
 from tests.helpers.patience import PATIENCE_S
-from tests.helpers.tone_engine import alone
+from tests.helpers.tone_engine import step_or_error
 
 CHUNK, CHUNKS, CLIENTS = 5120, 12, 6
 BROKEN = 2
@@ -29,7 +29,7 @@ class Many(Mirror):
         self.batches.append(len(sessions))
         self.threads.add(threading.get_ident())
         assert len(set(map(id, sessions))) == len(sessions)
-        return [alone(session, heard) for session, heard in zip(sessions, inputs, strict=True)]
+        return [step_or_error(session, heard) for session, heard in zip(sessions, inputs, strict=True)]
 
 
 async def talk(server, x):

@@ -1,4 +1,4 @@
-"""The engine `vllm-omni` against a server of its protocol, and against our own: the contract, and everything that can go wrong."""
+"""The engine `vllm-omni` with a test server and with `sca serve`: the engine contract, answers, errors, reconnects."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def engine_for(server, **settings):
 
 @pytest.fixture(scope="module")
 def turn():
-    """The demo's first turn, which ends near 4.4 s, then silence."""
+    """Return the first turn of the demo, which ends near 4.4 s, and silence."""
     return np.concatenate([demo_speech(seconds=5), LONG])
 
 
@@ -59,15 +59,15 @@ def lines(frames):
 
 
 def until(condition, seconds=60):
-    """Wait for what another thread does."""
+    """Wait until another thread makes a condition true."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it never happened"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.005)
 
 
 def step_until(session, condition, first=0):
-    """Steps of silence until a condition on all frames so far holds, and the frames."""
+    """Step silence until a condition on all frames holds; return the frames."""
     frames = []
 
     def more():
@@ -98,14 +98,14 @@ class TestVllmOmni(EngineContract):
     def other_speech(cls):
         return demo_speech(speaker=2, seconds=14)
 
-    def test_the_past_does_not_know_the_future(self, engine, config):
-        super().test_the_past_does_not_know_the_future(engine, config, demo_speech(seconds=24))
+    def test_past_output_does_not_depend_on_future_input(self, engine, config):
+        super().test_past_output_does_not_depend_on_future_input(engine, config, demo_speech(seconds=24))
 
 
-# What is said over the wire
+# Turns and answers
 
 
-def test_a_turn_goes_out_and_its_answer_comes_back_whole(turn):
+def test_turn_is_sent_and_its_answer_played_completely(turn):
     with RealtimeServer(key="secret") as server:
         engine = engine_for(server, api_key="secret", model="tiny", voice="ethan")
         frames = flat(talk(engine, turn, SessionConfig(grid=GRID, prompt="Be brief.")))
@@ -122,19 +122,19 @@ def test_a_turn_goes_out_and_its_answer_comes_back_whole(turn):
     assert session.config["instructions"] == "Be brief."
     assert session.config["audio"]["output"]["voice"] == "ethan"
     assert session.config["audio"]["input"]["turn_detection"] is None
-    # The turn is the speech of the demo, resampled.
+    # The turn is the resampled speech of the demo.
     heard = np.frombuffer(sent, "<i2").astype(np.float32) / 32768
     assert 3.5 < len(heard) / 24_000 < 5
     assert np.sqrt(np.mean(heard**2)) > 0.02
 
 
-def test_the_beta_names_of_events_do_as_well(turn):
+def test_accepts_beta_event_names(turn):
     with RealtimeServer() as now, RealtimeServer(beta=True) as before:
         assert talk(engine_for(now), turn) == talk(engine_for(before), turn)
 
 
-def test_our_own_server_is_understood(turn):
-    """Another implementation of the protocol, which knows nothing of this client: `sca serve` with the parrot behind it."""
+def test_works_with_sca_serve(turn):
+    """`sca serve` with the parrot is an independent implementation of the protocol."""
     with running(registry.load_engine("parrot", load_settings(env={}))) as server:
         engine = VllmOmniEngine(VllmConfig(base_url=f"ws://127.0.0.1:{server.port}/v1/realtime", lockstep=True))
         frames = flat(talk(engine, turn[: 8 * HEARD_HZ]))
@@ -147,7 +147,7 @@ def test_our_own_server_is_understood(turn):
 # Interruptions
 
 
-def test_spoken_over_it_falls_silent_and_says_so_to_the_server(turn):
+def test_barge_in_stops_the_answer_here_and_on_the_server(turn):
     over = turn.copy()
     speech = demo_speech(seconds=5)[16 * 512 :][: 3 * HEARD_HZ]
     over[7 * HEARD_HZ : 7 * HEARD_HZ + len(speech)] = speech
@@ -162,13 +162,13 @@ def test_spoken_over_it_falls_silent_and_says_so_to_the_server(turn):
     assert all(f.turn_id > 0 for f in frames[cut:] if isinstance(f, AudioOutput))
     said = len(sound_of(frames[:cut])) // 2
     assert list(session.played.values()) == [said * 1000 // 24_000]
-    # And what was said over it is answered in turn.
+    # The interruption is answered as well.
     assert len(session.turns) == 2
     assert sound_of(frames[cut:])[: len(session.turns[1])] == session.turns[1]
     assert lines(frames) == []
 
 
-def test_interrupt_cancels_what_the_server_still_makes(turn):
+def test_interrupt_cancels_the_response_on_the_server(turn):
     with RealtimeServer(acts=["slow"]) as server:
         session = engine_for(server, lockstep=False).open(SessionConfig(grid=GRID))
         inputs = chunks(turn)
@@ -188,7 +188,7 @@ def test_interrupt_cancels_what_the_server_still_makes(turn):
         session.close()
 
 
-# Whatever goes wrong is one clear line
+# Errors are one line
 
 
 def refusal(call):
@@ -198,7 +198,7 @@ def refusal(call):
     return refused.value
 
 
-def test_nobody_there():
+def test_no_server():
     with RealtimeServer() as gone:
         pass
     error = refusal(lambda: engine_for(gone).open(SessionConfig()))
@@ -207,36 +207,36 @@ def test_nobody_there():
     assert "--base-url" in error.hint
 
 
-@pytest.mark.parametrize(("key", "says"), [(None, "requires a key"), ("other", "refuses the key")])
-def test_a_key_that_is_missing_or_wrong(key, says):
+@pytest.mark.parametrize(("key", "message"), [(None, "requires a key"), ("other", "refuses the key")])
+def test_missing_or_wrong_key(key, message):
     with RealtimeServer(key="secret") as server:
         error = refusal(lambda: engine_for(server, api_key=key).open(SessionConfig()))
     assert error.exit_code == 3
-    assert error.message == f"ws://127.0.0.1:{server.port}/v1/realtime {says} (status 401)"
+    assert error.message == f"ws://127.0.0.1:{server.port}/v1/realtime {message} (status 401)"
     assert error.hint == "set SCA_VLLM_API_KEY to the key of that server"
     assert "other" not in str(error)
 
 
-def test_the_key_comes_from_the_environment():
+def test_key_comes_from_the_environment():
     settings = load_settings(env={"SCA_VLLM_API_KEY": "secret"}, overrides={"vllm.base_url": "http://h:1"})
     assert settings.vllm.api_key.get_secret_value() == "secret"
     assert "secret" not in repr(settings)
 
 
-def test_no_realtime_endpoint_there():
+def test_no_realtime_endpoint():
     with RealtimeServer() as server:
         there = f"{server.url}/elsewhere/realtime"
         error = refusal(lambda: VllmOmniEngine(VllmConfig(base_url=there)).open(SessionConfig()))
     assert error.message == f"ws://127.0.0.1:{server.port}/elsewhere/realtime is not a realtime endpoint: status 404"
 
 
-def test_a_server_that_never_begins():
+def test_server_that_does_not_start_a_session():
     with RealtimeServer(deaf=True) as server:
         error = refusal(lambda: engine_for(server, connect_timeout_s=1.5).open(SessionConfig()))
     assert error.message.endswith("does not start a session within 1.5 s")
 
 
-def test_a_model_that_it_does_not_have():
+def test_unknown_model():
     with RealtimeServer() as server:
         error = refusal(lambda: engine_for(server, model="none").open(SessionConfig()))
     assert error.message.endswith("refuses the session: The model `none` does not exist (model_not_found)")
@@ -252,18 +252,18 @@ def test_a_model_that_it_does_not_have():
         ("http://[::1]:80/omni", "ws://[::1]:80/omni/v1/realtime"),
     ],
 )
-def test_addresses(given, address):
+def test_urls(given, address):
     assert protocol.realtime_url(VllmConfig(base_url=given)) == address
 
 
 @pytest.mark.parametrize("given", [None, "h:8091", "ftp://h", "http://", "http://h:x", "http://me:key@h", "http://[h"])
-def test_what_is_no_address(given):
+def test_rejects_invalid_urls(given):
     error = refusal(lambda: protocol.realtime_url(VllmConfig(base_url=given)))
     assert "vllm.base_url" in error.message
     assert "me:key" not in error.message
 
 
-def test_without_websockets(monkeypatch):
+def test_missing_websockets(monkeypatch):
     monkeypatch.setitem(sys.modules, "websockets.sync.client", None)
     with pytest.raises(MissingToolError, match="needs websockets"):
         VllmOmniEngine(VllmConfig(base_url="http://127.0.0.1:1")).open(SessionConfig())
@@ -277,18 +277,18 @@ def test_without_websockets(monkeypatch):
         ("rubbish", "sent audio that is not base64"),
     ],
 )
-def test_an_answer_that_fails_is_told_and_the_session_goes_on(turn, act, line):
+def test_failed_answer_is_reported_and_the_session_continues(turn, act, line):
     two = np.concatenate([turn[: 14 * HEARD_HZ], turn[: 14 * HEARD_HZ]])
     with RealtimeServer(acts=[act]) as server:
         frames = flat(talk(engine_for(server), two))
     assert [one.partition("/v1/realtime ")[2] for one in lines(frames)] == [line]
     assert not any(frame.fatal for frame in frames if isinstance(frame, ErrorFrame))
-    # The second turn is answered as if nothing had been.
+    # The second turn is answered normally.
     said = sound_of([f for f in frames if getattr(f, "turn_id", None) == 1])
     assert said[: len(server.sessions[0].turns[1])] == server.sessions[0].turns[1]
 
 
-def test_an_answer_that_never_comes_is_given_up(turn):
+def test_missing_answer_is_cancelled(turn):
     with RealtimeServer(acts=["silent"]) as server:
         frames = flat(talk(engine_for(server, answer_timeout_s=0.3), turn))
         assert [one.partition("/v1/realtime ")[2] for one in lines(frames)] == [
@@ -298,10 +298,10 @@ def test_an_answer_that_never_comes_is_given_up(turn):
     assert sound_of(frames) == b""
 
 
-def test_a_server_slower_than_speech_leaves_gaps_and_loses_nothing(turn, caplog):
+def test_slow_server_causes_gaps_but_no_lost_audio(turn, caplog):
     with RealtimeServer(acts=["slow"]) as server:
         session = engine_for(server, lockstep=False).open(SessionConfig(grid=GRID))
-        inputs = chunks(turn)[:17]  # the turn is over with the last
+        inputs = chunks(turn)[:17]  # the turn ends with the last chunk
         frames = [frame for one in inputs for frame in session.step(one)]
         index = len(inputs)
         (conversation,) = server.sessions
@@ -316,7 +316,7 @@ def test_a_server_slower_than_speech_leaves_gaps_and_loses_nothing(turn, caplog)
     assert caplog.text.count("generates audio slower than real time") == 1
 
 
-def test_an_answer_in_one_piece_is_said_chunk_by_chunk(turn):
+def test_answer_in_one_piece_is_played_chunk_by_chunk(turn):
     with RealtimeServer(acts=["once"]) as server:
         steps = talk(engine_for(server), turn)
     sizes = [len(sound_of(frames)) for frames in steps]
@@ -324,7 +324,7 @@ def test_an_answer_in_one_piece_is_said_chunk_by_chunk(turn):
     assert sound_of(flat(steps))[: len(server.sessions[0].turns[0])] == server.sessions[0].turns[0]
 
 
-def test_a_server_that_never_stops_sending_is_cut_off(turn, monkeypatch):
+def test_server_that_sends_too_much_is_disconnected(turn, monkeypatch):
     monkeypatch.setattr(connection, "_MOST_QUEUED", 100_000)
     with RealtimeServer(acts=["once"]) as server:
         session = engine_for(server, lockstep=False, reconnects=0).open(SessionConfig(grid=GRID))
@@ -334,10 +334,10 @@ def test_a_server_that_never_stops_sending_is_cut_off(turn, monkeypatch):
             step_until(session, lambda frames: False, first=17)
 
 
-# Connections break
+# Broken connections
 
 
-def test_a_break_before_the_answer_is_asked_again(turn):
+def test_turn_is_sent_again_after_a_break(turn):
     with RealtimeServer(acts=["silent"]) as server:
         session = engine_for(server, lockstep=False).open(SessionConfig(grid=GRID))
         inputs = chunks(turn)[:17]
@@ -359,7 +359,7 @@ def ended(frames, turn_id):
     return any(isinstance(frame, TurnEnd) and frame.turn_id == turn_id for frame in frames)
 
 
-def test_a_break_within_an_answer_ends_it_with_what_is_there(turn):
+def test_break_ends_an_answer_that_is_playing(turn):
     two = np.concatenate([turn, turn])
     with RealtimeServer(acts=["drop"]) as server:
         session = engine_for(server, lockstep=False).open(SessionConfig(grid=GRID))
@@ -368,7 +368,7 @@ def test_a_break_within_an_answer_ends_it_with_what_is_there(turn):
             frames += session.step(one)
             if i == 16:  # the first turn is over
                 until(lambda: len(server.sessions) == 2 and server.sessions[1].config)
-        # The second answer comes when it comes.
+        # The second answer arrives later.
         frames += step_until(session, lambda got: ended(frames + got, 1), first=len(chunks(two)))
         session.close()
     assert len(lines(frames)) == 1
@@ -377,7 +377,7 @@ def test_a_break_within_an_answer_ends_it_with_what_is_there(turn):
     assert said[1][: len(server.sessions[1].turns[0])] == server.sessions[1].turns[0]
 
 
-def test_when_it_cannot_connect_again_the_session_ends(turn):
+def test_session_ends_if_reconnecting_fails(turn):
     with RealtimeServer() as server:
         session = engine_for(server, reconnects=2).open(SessionConfig(grid=GRID))
         session.step(chunks(turn)[0])
@@ -389,7 +389,7 @@ def test_when_it_cannot_connect_again_the_session_ends(turn):
     assert lost.value.message.endswith("(2 attempts to connect again failed)")
 
 
-def test_a_busy_server_is_tried_again(turn):
+def test_reconnects_to_a_busy_server(turn):
     with RealtimeServer() as server:
         session = engine_for(server).open(SessionConfig(grid=GRID))
         server.refuse_connections = 2
@@ -399,7 +399,7 @@ def test_a_busy_server_is_tried_again(turn):
     assert len(lines(frames)) == 1
 
 
-def test_a_turn_taken_while_there_is_no_connection_is_sent_later(turn):
+def test_turn_without_a_connection_is_sent_later(turn):
     with RealtimeServer() as server:
         session = engine_for(server, lockstep=False).open(SessionConfig(grid=GRID))
         server.refuse_connections = 1
@@ -411,14 +411,14 @@ def test_a_turn_taken_while_there_is_no_connection_is_sent_later(turn):
     assert sound_of(frames)[: len(server.sessions[1].turns[0])] == server.sessions[1].turns[0]
 
 
-# The commands
+# Commands
 
 
 def run_cli(*arguments, env=None):
     return subprocess.run([sys.executable, "-m", "sca", *map(str, arguments)], capture_output=True, text=True, env=env)
 
 
-def test_a_file_in_simulated_time(tmp_path, trial_data):
+def test_file_in_simulated_time(tmp_path, trial_data):
     clip = trial_data / "clips" / "jfk.flac"
     with RealtimeServer() as server:
         command = ("live", "--file", clip, "--out", tmp_path / "out.wav", "--engine", "vllm-omni")
@@ -430,7 +430,7 @@ def test_a_file_in_simulated_time(tmp_path, trial_data):
     assert np.abs(read_audio(tmp_path / "out.wav", 24_000)).max() > 0.1
 
 
-def test_a_file_and_no_server(tmp_path, trial_data):
+def test_file_without_a_server(tmp_path, trial_data):
     command = ("live", "--file", trial_data / "clips" / "jfk.flac", "--out", tmp_path / "o.wav")
     gone = run_cli(*command, "--engine", "vllm-omni", "--base-url", "http://127.0.0.1:9")
     assert gone.returncode == 6

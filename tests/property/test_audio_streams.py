@@ -1,4 +1,4 @@
-"""What must hold for any samples and any way of cutting them into blocks."""
+"""Properties of streaming audio functions, for any samples and any block sizes."""
 
 from fractions import Fraction
 from functools import cache
@@ -23,7 +23,7 @@ def sound(samples, seed=0):
 
 
 def cut(x, lengths):
-    """`x` in blocks of these lengths, the rest in one more."""
+    """Return `x` in blocks of these lengths, and the rest in one more."""
     ends = np.cumsum(lengths)
     return np.split(x, np.minimum(ends, len(x)))
 
@@ -55,7 +55,7 @@ def test_any_blocks_resample_to_the_same_samples(from_hz, to_hz, samples, length
 
 @settings(max_examples=30)
 @given(st.integers(2, 40), st.integers(1, 70), st.floats(1e-6, 1.0), st.randoms(use_true_random=False))
-def test_an_item_of_a_batch_gets_the_bits_it_gets_alone(frames, items, loudness, random):
+def test_batch_item_is_bit_identical_to_a_single_item(frames, items, loudness, random):
     x = sound(frames * 160 * items, seed=random.randrange(1 << 30)).reshape(items, -1) * np.float32(loudness)
     chosen = random.randrange(items)
     assert np.array_equal(log_mel(x)[chosen], log_mel(x[chosen]))
@@ -68,7 +68,7 @@ def test_long_items_are_computed_in_parts_without_a_seam(frames):
     mel = log_mel(x)
     assert mel.shape == (128, frames)
     middle = log_mel(x[2000 * 160 : 2040 * 160])
-    # Away from the reflected edges only the loudness clamp could differ, and noise does not reach it.
+    # Away from the reflected edges only the loudness clamp could differ, which noise does not reach.
     assert np.abs(mel[:, 2002:2038] - middle[:, 2:38]).max() < 1e-5
 
 
@@ -79,7 +79,7 @@ def vad():
 
 @cache
 def vad_whole():
-    """Something with onsets, so that the state matters, and its probabilities frame by frame."""
+    """Return audio with onsets, so that the state matters, and its probabilities frame by frame."""
     x = sound(20_000) * np.repeat(np.float32([0.01, 3, 0.1, 5, 0]), 4_000)
     stream = vad().stream()
     return x, np.concatenate([stream.push(x[i : i + FRAME_SAMPLES]) for i in range(0, len(x), FRAME_SAMPLES)])
@@ -102,7 +102,7 @@ def test_any_blocks_get_the_same_probabilities(lengths):
     st.integers(0, 2_000),
     st.integers(0, 1_000),
 )
-def test_segments_are_sorted_apart_and_inside(probabilities, min_speech, min_silence, pad, tail):
+def test_segments_are_sorted_disjoint_and_inside(probabilities, min_speech, min_silence, pad, tail):
     total = len(probabilities) * FRAME_SAMPLES + tail
     found = speech_segments(
         probabilities,
@@ -117,7 +117,7 @@ def test_segments_are_sorted_apart_and_inside(probabilities, min_speech, min_sil
     bare = speech_segments(probabilities, min_speech_samples=min_speech, min_silence_samples=min_silence, pad_samples=0)
     assert len(bare) == len(found)
     assert all(b - a >= min_silence for (_, a), (b, _) in pairwise(bare))
-    # Widening never loses what was found, and each frame above the onset is inside when nothing is too short.
+    # Padding never shortens a segment, and every frame above the onset is inside one if none is too short.
     assert all(a <= c and d <= b for (a, b), (c, d) in zip(found, bare, strict=True))
     if min_speech == 0:
         for i, probability in enumerate(probabilities):

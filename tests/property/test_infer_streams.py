@@ -1,4 +1,4 @@
-"""Whatever the blocks, the engine hears the same; no step knows the future; no stale turn is heard; tracks hold what was put."""
+"""Properties of the live loop: independence of block sizes, causality, no stale turns, and the contents of tracks."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -23,7 +23,7 @@ def sound(length, seed=0):
 
 
 def heard_by(samples, sizes):
-    """All that an engine gets, byte for byte."""
+    """Return all inputs of an engine as bytes."""
     got = []
 
     def note(session, heard):
@@ -46,7 +46,7 @@ def test_any_block_sizes_give_the_same_engine_inputs(length, sizes):
 
 @settings(max_examples=40)
 @given(lengths, sizes, st.data())
-def test_no_future_sample_reaches_an_earlier_step(length, sizes, data):
+def test_future_samples_do_not_reach_earlier_steps(length, sizes, data):
     samples = sound(length)
     at = data.draw(st.integers(0, length))
     changed = samples.copy()
@@ -56,7 +56,7 @@ def test_no_future_sample_reaches_an_earlier_step(length, sizes, data):
 
 
 @given(lengths, sizes)
-def test_a_chunk_is_not_heard_before_its_last_sample_and_its_time_is_exact(length, sizes):
+def test_chunk_time_is_that_of_its_last_sample(length, sizes):
     ear = InputChunker(CHUNK, SessionStats(), SampleClock())
     at = i = 0
     found = []
@@ -80,7 +80,7 @@ def test_a_chunk_is_not_heard_before_its_last_sample_and_its_time_is_exact(lengt
     st.sampled_from([0.0, 20.0, 200.0, 330.0]),
     st.sampled_from([-100, 0, 960]),
 )
-def test_interruption_never_lets_a_stale_frame_through(ticks, turn_chunks, cost_ms, ahead_ms):
+def test_interruption_drops_all_stale_frames(ticks, turn_chunks, cost_ms, ahead_ms):
     from tests.helpers.live_endpoints import ListSink
 
     alive_from = []
@@ -108,8 +108,8 @@ def test_interruption_never_lets_a_stale_frame_through(ticks, turn_chunks, cost_
 
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 30), st.integers(0, 3)), max_size=12), st.integers(0, 400))
-def test_a_track_is_what_was_put_on_it(tmp_path_factory, moves, length):
-    """Against an array: pieces in order, cuts and settlements in between."""
+def test_track_contains_what_was_placed(tmp_path_factory, moves, length):
+    """Compared with an array: pieces in order, with cuts and commits in between."""
     path = tmp_path_factory.mktemp("track") / "a.wav"
     expected = np.zeros(2000, "<i2")
     now = end = 0

@@ -1,4 +1,4 @@
-"""The log-mel on its own: shapes, silence, and what is refused. Its values are in golden/ and integration/."""
+"""The log-mel: shapes, silence and invalid input. Its values are tested in golden/ and integration/."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,13 @@ from sca.audio.mel import MEL_BINS, log_mel, mel_filters
 from sca.units import Grid
 
 
-def test_a_chunk_of_the_grid_makes_its_frames():
+def test_grid_chunk_has_its_frames():
     grid = Grid()
     mel = log_mel(np.zeros(grid.heard_samples, np.float32))
     assert (mel.shape, mel.dtype) == ((MEL_BINS, grid.mel_frames), np.float32)
 
 
-def test_a_batch_has_one_more_dimension():
+def test_batch_has_one_more_dimension():
     assert log_mel(np.zeros((3, 5120), np.float32)).shape == (3, 128, 32)
     assert log_mel(np.zeros((0, 5120), np.float32)).shape == (0, 128, 32)
 
@@ -22,19 +22,19 @@ def test_silence_is_the_floor():
     assert np.abs(log_mel(np.zeros(5120, np.float32)) + 1.5).max() < 1e-6
 
 
-def test_nothing_is_more_than_80_decibels_below_the_loudest():
+def test_range_is_80_decibels_below_the_loudest_bin():
     mel = log_mel(np.sin(2 * np.pi * 1000 * np.arange(5120) / 16_000).astype(np.float32))
     assert mel.max() - mel.min() == pytest.approx(2.0, abs=1e-6)
 
 
-def test_a_loud_item_does_not_lift_its_neighbours():
+def test_loud_item_does_not_affect_others():
     rng = np.random.default_rng(0)
     quiet = (rng.standard_normal(5120) * 1e-4).astype(np.float32)
     loud = rng.standard_normal(5120).astype(np.float32)
     assert np.array_equal(log_mel(np.stack([loud, quiet]))[1], log_mel(quiet))
 
 
-def test_the_input_is_left_alone_and_need_not_be_contiguous():
+def test_input_is_unchanged_and_may_be_strided():
     x = np.random.default_rng(0).standard_normal((5120, 2)).astype(np.float32)
     before = x.copy()
     assert np.array_equal(log_mel(x.T), log_mel(np.ascontiguousarray(x.T)))
@@ -47,13 +47,13 @@ def test_each_filter_has_unit_area():
     filters = mel_filters()
     assert filters.shape == (201, 128)
     assert (filters >= 0).all()
-    # Bins are 40 Hz apart: the narrow filters are sampled too coarsely for their area to show.
+    # Bins are 40 Hz apart, which is too coarse to sum the area of the narrow filters.
     assert np.abs(filters.sum(axis=0)[64:] * 40 - 1).max() < 0.1
 
 
 @pytest.mark.parametrize("bins", [80, 128])
 @pytest.mark.parametrize("shape", [(9, 5120), (480_000,)])
-def test_no_product_is_large_enough_for_the_threads_of_blas(monkeypatch, shape, bins):
+def test_products_are_too_small_for_blas_threads(monkeypatch, shape, bins):
     product, sizes = np.matmul, []
 
     def counted(a, b, **options):
@@ -66,18 +66,18 @@ def test_no_product_is_large_enough_for_the_threads_of_blas(monkeypatch, shape, 
 
 
 @pytest.mark.parametrize("samples", [0, 160])
-def test_too_short_for_the_edges(samples):
+def test_rejects_input_shorter_than_the_edges(samples):
     with pytest.raises(ValueError, match=f"at least 201 samples, got {samples}"):
         log_mel(np.zeros(samples, np.float32))
 
 
 @pytest.mark.parametrize("samples", [201, 5119, 5121])
-def test_no_whole_number_of_frames(samples):
+def test_rejects_partial_frames(samples):
     with pytest.raises(ValueError, match=f"a multiple of 160 samples, got {samples}"):
         log_mel(np.zeros((2, samples), np.float32))
 
 
 @pytest.mark.parametrize("wrong", [np.zeros(5120), np.zeros(5120, np.int16), np.zeros((1, 1, 5120), np.float32)])
-def test_other_types_and_shapes_are_refused(wrong):
+def test_rejects_other_dtypes_and_shapes(wrong):
     with pytest.raises(ValueError, match="expected float32"):
         log_mel(wrong)

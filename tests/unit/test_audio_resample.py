@@ -1,4 +1,4 @@
-"""Resampling: what passes through, what is refused, and that the sound stays what it was."""
+"""Resampling: preserved and removed frequencies, equal rates, invalid input."""
 
 import numpy as np
 import pytest
@@ -11,14 +11,14 @@ def tone(hz, rate_hz, seconds=1.0):
 
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), [(48_000, 16_000), (44_100, 24_000), (16_000, 24_000), (8_000, 16_000)])
-def test_a_tone_stays_itself(from_hz, to_hz):
+def test_tone_is_preserved(from_hz, to_hz):
     heard, expected = resample(tone(1000, from_hz), from_hz, to_hz), tone(1000, to_hz)
     assert (heard.dtype, len(heard)) == (np.float32, to_hz)
     assert np.abs(heard - expected)[500:-500].max() < 1e-3
 
 
-def test_what_does_not_fit_is_filtered_out():
-    # Both ends are clicks, and those have lower tones in them.
+def test_frequencies_above_nyquist_are_removed():
+    # Both ends are clicks, which contain lower frequencies.
     assert np.abs(resample(tone(10_000, 48_000), 48_000, 16_000)[500:-500]).max() < 1e-5
 
 
@@ -30,7 +30,7 @@ def test_equal_rates_pass_through():
     assert len(stream.flush()) == 0
 
 
-def test_after_a_flush_it_starts_anew():
+def test_flush_resets_the_stream():
     x = tone(440, 48_000, 0.1)
     stream = StreamResampler(48_000, 16_000)
     first = np.concatenate([stream.push(x), stream.flush()])
@@ -40,7 +40,7 @@ def test_after_a_flush_it_starts_anew():
 
 
 @pytest.mark.parametrize("rates", [(0, 16_000), (16_000, -1)])
-def test_rates_are_positive(rates):
+def test_rejects_non_positive_rates(rates):
     with pytest.raises(ValueError, match="must be positive"):
         StreamResampler(*rates)
     with pytest.raises(ValueError, match="must be positive"):
@@ -49,7 +49,7 @@ def test_rates_are_positive(rates):
 
 @pytest.mark.parametrize("wrong", [np.zeros(4), np.zeros(4, np.int16), np.zeros((4, 2), np.float32)])
 @pytest.mark.parametrize("to_hz", [16_000, 24_000])
-def test_other_types_and_shapes_are_refused(wrong, to_hz):
+def test_rejects_other_dtypes_and_shapes(wrong, to_hz):
     with pytest.raises(ValueError, match="expected float32"):
         resample(wrong, 16_000, to_hz)
     with pytest.raises(ValueError, match="expected float32"):

@@ -1,4 +1,4 @@
-"""Speech: the real model on real speech, and segments from probabilities made up to meet each rule."""
+"""The real VAD model on real speech, and segments of synthetic probabilities for each rule."""
 
 import sys
 
@@ -21,10 +21,10 @@ def seconds(segments):
     return [(start / 16_000, end / 16_000) for start, end in segments]
 
 
-# The model.
+# The model
 
 
-def test_speech_is_told_from_silence(vad, trial_data):
+def test_separates_speech_from_silence(vad, trial_data):
     speech = read_audio(trial_data / "clips" / "jfk.flac", 16_000)
     x = np.concatenate([np.zeros(32_000, np.float32), speech, np.zeros(32_000, np.float32)])
     probabilities = vad.probabilities(x)
@@ -41,17 +41,17 @@ def test_speech_is_told_from_silence(vad, trial_data):
 
 
 @pytest.mark.parametrize("loudness", [0.0, 0.001, 0.05])
-def test_noise_is_no_speech(vad, loudness):
+def test_noise_is_not_speech(vad, loudness):
     x = (np.random.default_rng(0).standard_normal(48_000) * loudness).astype(np.float32)
     assert vad.probabilities(x).max() < 0.35
 
 
-def test_a_tone_is_no_speech(vad):
+def test_tone_is_not_speech(vad):
     x = (0.3 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 16_000)).astype(np.float32)
     assert speech_segments(vad.probabilities(x)) == []
 
 
-def test_a_frame_is_answered_when_it_is_full(vad):
+def test_probability_is_returned_when_a_frame_is_complete(vad):
     stream = vad.stream()
     assert stream.push(np.zeros(511, np.float32)).shape == (0,)
     assert stream.push(np.zeros(1, np.float32)).shape == (1,)
@@ -59,7 +59,7 @@ def test_a_frame_is_answered_when_it_is_full(vad):
     assert stream.push(np.zeros(1300, np.float32)).shape == (2,)
 
 
-def test_a_long_push_is_run_in_groups_that_make_no_difference(vad, trial_data):
+def test_long_push_equals_single_frames(vad, trial_data):
     x = np.tile(read_audio(trial_data / "clips" / "jfk.flac", 16_000), 2)
     stream = vad.stream()
     one_by_one = np.concatenate([stream.push(x[i : i + 512]) for i in range(0, len(x), 512)])
@@ -67,7 +67,7 @@ def test_a_long_push_is_run_in_groups_that_make_no_difference(vad, trial_data):
     assert np.array_equal(vad.probabilities(x), one_by_one)
 
 
-def test_streams_share_the_model_and_nothing_else(vad, trial_data):
+def test_streams_share_no_state(vad, trial_data):
     x = read_audio(trial_data / "clips" / "jfk.flac", 16_000)[:32_000]
     one, other = vad.stream(), vad.stream()
     alone = vad.probabilities(x)
@@ -78,7 +78,7 @@ def test_streams_share_the_model_and_nothing_else(vad, trial_data):
     assert np.array_equal(np.concatenate(mixed), alone)
 
 
-def test_after_a_reset_it_starts_anew(vad, trial_data):
+def test_reset_returns_to_the_initial_state(vad, trial_data):
     x = read_audio(trial_data / "clips" / "jfk.flac", 16_000)[:20_100]
     stream = vad.stream()
     first = stream.push(x)
@@ -87,7 +87,7 @@ def test_after_a_reset_it_starts_anew(vad, trial_data):
     assert np.array_equal(stream.push(x), first)
 
 
-def test_the_callers_block_may_be_reused(vad):
+def test_block_may_be_reused(vad):
     block = np.ones(700, np.float32)
     stream = vad.stream()
     stream.push(block)
@@ -96,46 +96,46 @@ def test_the_callers_block_may_be_reused(vad):
 
 
 @pytest.mark.parametrize("wrong", [np.zeros(512), np.zeros(512, np.int16), np.zeros((1, 512), np.float32)])
-def test_other_types_and_shapes_are_refused(vad, wrong):
+def test_rejects_other_dtypes_and_shapes(vad, wrong):
     with pytest.raises(ValueError, match="expected float32"):
         vad.stream().push(wrong)
 
 
-# What can be missing.
+# Missing files and packages
 
 
-def test_no_model_file(tmp_path):
+def test_missing_model_file(tmp_path):
     with pytest.raises(MissingToolError, match="the Silero VAD model is missing: ") as caught:
         SileroVad(tmp_path / "silero_vad_v6.onnx")
     assert "uv sync" in caught.value.hint
 
 
-def test_a_model_file_that_is_none(tmp_path):
+def test_invalid_model_file(tmp_path):
     (tmp_path / "a.onnx").write_bytes(b"no model")
     with pytest.raises(MissingToolError, match="cannot be loaded"):
         SileroVad(tmp_path / "a.onnx")
 
 
-def test_no_faster_whisper(monkeypatch):
+def test_missing_faster_whisper(monkeypatch):
     assert "faster_whisper" not in sys.modules or monkeypatch.delitem(sys.modules, "faster_whisper") is None
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(MissingToolError, match="ships inside faster-whisper, which is not installed"):
         find_silero_model()
 
 
-def test_no_onnxruntime(monkeypatch):
+def test_missing_onnxruntime(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingToolError, match="needs onnxruntime"):
         SileroVad()
 
 
-def test_faster_whisper_is_found_without_being_imported(monkeypatch):
+def test_faster_whisper_is_located_without_import(monkeypatch):
     monkeypatch.delitem(sys.modules, "faster_whisper", raising=False)
     assert find_silero_model().is_file()
     assert "faster_whisper" not in sys.modules
 
 
-# Segments. One letter a frame: `#` speech, `-` in between, `.` silence.
+# Segments. One character per frame: `#` speech, `-` between the thresholds, `.` silence.
 
 
 def segments(picture, **rules):
@@ -151,17 +151,17 @@ def segments(picture, **rules):
         ("....", []),
         ("----", []),  # never reaches the onset
         (".##.", [(10, 30)]),
-        ("##", [(0, 20)]),  # still speaking at the end
-        (".#--.", [(10, 40)]),  # goes on between the thresholds
-        (".--#.", [(30, 40)]),  # but does not start there
+        ("##", [(0, 20)]),  # speech until the end
+        (".#--.", [(10, 40)]),  # continues between the thresholds
+        (".--#.", [(30, 40)]),  # does not start there
         ("#.-#", [(0, 10), (30, 40)]),
     ],
 )
-def test_speech_starts_at_the_onset_and_ends_below_the_offset(picture, expected):
+def test_speech_starts_at_onset_and_ends_below_offset(picture, expected):
     assert segments(picture) == expected
 
 
-def test_the_thresholds_themselves_count_as_speech():
+def test_thresholds_are_inclusive():
     assert speech_segments([0.5, 0.35, 0.3499], min_speech_samples=0, pad_samples=0) == [(0, 2 * FRAME_SAMPLES)]
 
 
@@ -170,12 +170,12 @@ def test_short_pauses_are_closed():
     assert segments("#..#", min_silence_samples=20) == [(0, 10), (30, 40)]
 
 
-def test_short_speech_is_dropped_after_pauses_are_closed():
+def test_short_speech_is_dropped_after_closing_pauses():
     assert segments("##....#.", min_speech_samples=20) == [(0, 20)]
     assert segments("#.#.....", min_speech_samples=30, min_silence_samples=11) == [(0, 30)]
 
 
-def test_segments_are_widened_but_not_into_each_other_nor_out_of_the_sound():
+def test_padding_stops_at_neighbours_and_at_the_ends():
     assert segments("..#..", pad_samples=5) == [(15, 35)]
     assert segments("#....#", pad_samples=15) == [(0, 25), (35, 60)]
     assert segments("#.#", pad_samples=15) == [(0, 15), (15, 30)]
@@ -183,11 +183,11 @@ def test_segments_are_widened_but_not_into_each_other_nor_out_of_the_sound():
     assert segments("..#", pad_samples=15, total_samples=37) == [(5, 37)]
 
 
-def test_an_odd_pause_is_shared_out_whole():
+def test_odd_pause_is_divided_completely():
     assert segments("#.#", pad_samples=9, frame_samples=3) == [(0, 4), (4, 9)]
 
 
-def test_the_defaults_are_silero_s():
+def test_defaults_are_those_of_silero():
     speech, pause = [0.9] * 8, [0.1] * 4  # 256 and 128 ms
     assert speech_segments(pause + speech + pause) == [(2048 - 480, 6144 + 480)]
     assert speech_segments(pause + speech[:7] + pause) == []
@@ -195,6 +195,6 @@ def test_the_defaults_are_silero_s():
 
 
 @pytest.mark.parametrize(("onset", "offset"), [(0.3, 0.5), (1.5, 0.5), (0.5, -0.1)])
-def test_thresholds_that_contradict_each_other(onset, offset):
+def test_rejects_contradicting_thresholds(onset, offset):
     with pytest.raises(ValueError, match="0 <= offset <= onset <= 1"):
         speech_segments([0.5], onset=onset, offset=offset)

@@ -1,4 +1,4 @@
-"""Echo: what the loudspeaker says is kept out, what a person says gets through. Signals made from real speech."""
+"""Echo suppression with signals made from real speech: the echo is removed, the voice of the user passes."""
 
 import sys
 
@@ -20,14 +20,14 @@ from sca.resources import demo_corpus
 
 @pytest.fixture(scope="module")
 def voices():
-    """Two people at 16 kHz, 20 s each; the first is the loudspeaker."""
+    """Return 20 s of two speakers at 16 kHz; the first is played on the loudspeaker."""
     with demo_corpus() as corpus:
         first, second = sorted(corpus.glob("WAV/*"))
         return read_audio(first, 16_000)[: 16_000 * 20], read_audio(second, 16_000)[: 16_000 * 20]
 
 
 def in_the_room(far, delay, gain=0.4):
-    """What comes back: late, quieter, with a few reflections."""
+    """Return an echo: delayed, quieter, with a few reflections."""
     echo = np.zeros_like(far)
     for late, loud in ((0, 1.0), (90, 0.4), (310, 0.25), (800, 0.1)):
         echo[delay + late :] += gain * loud * far[: len(far) - delay - late]
@@ -39,7 +39,7 @@ def level_db(x):
 
 
 @pytest.mark.parametrize("delay_ms", [0, 30, 120, 330])
-def test_the_gate_measures_the_delay_and_mutes_the_echo(voices, delay_ms):
+def test_gate_measures_the_delay_and_mutes_the_echo(voices, delay_ms):
     far, _ = voices
     echo = in_the_room(far, delay_ms * 16)
     gate = EchoGate()
@@ -49,7 +49,7 @@ def test_the_gate_measures_the_delay_and_mutes_the_echo(voices, delay_ms):
     assert len(out) == len(echo)
 
 
-def test_the_gate_lets_a_person_through_when_the_loudspeaker_is_silent(voices):
+def test_gate_passes_a_voice_when_nothing_is_played(voices):
     far, person = voices
     far = far.copy()
     far[16_000 * 8 :] = 0
@@ -59,7 +59,7 @@ def test_the_gate_lets_a_person_through_when_the_loudspeaker_is_silent(voices):
     assert np.array_equal(out[16_000 * 10 :], near[16_000 * 10 :])
 
 
-def test_the_gate_lets_somebody_much_louder_than_the_echo_interrupt(voices):
+def test_gate_passes_a_voice_louder_than_the_echo(voices):
     far, person = voices
     near = in_the_room(far, 1600, gain=0.05)
     quiet = EchoGate().process(near, far)
@@ -68,7 +68,7 @@ def test_the_gate_lets_somebody_much_louder_than_the_echo_interrupt(voices):
     assert level_db(out[16_000 * 10 :]) > level_db(quiet[16_000 * 10 :]) + 20
 
 
-def test_before_anything_is_measured_everything_during_play_out_is_taken_for_echo(voices):
+def test_gate_mutes_all_output_before_the_first_measurement(voices):
     far, person = voices
     start = int(np.flatnonzero(np.abs(far) > 0.05)[0]) // FRAME_SAMPLES * FRAME_SAMPLES
     far, person = far[start : start + 3200], person[16_000 * 5 : 16_000 * 5 + 3200]
@@ -76,7 +76,7 @@ def test_before_anything_is_measured_everything_during_play_out_is_taken_for_ech
     assert level_db(out[320:]) < -80
 
 
-def test_cancelling(voices):
+def test_canceller_removes_the_echo(voices):
     far, _ = voices
     if not can_cancel():
         with pytest.raises(MissingToolError, match="pywebrtc-audio"):
@@ -87,20 +87,20 @@ def test_cancelling(voices):
     assert level_db(out[32_000:]) < level_db(echo[32_000:]) - 25
 
 
-def test_cancelling_without_its_package_says_what_to_install(monkeypatch):
+def test_canceller_without_its_package_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pywebrtc_audio", None)
     with pytest.raises(MissingToolError) as refusal:
         EchoCanceller()
     assert "pip install pywebrtc-audio" in refusal.value.hint
 
 
-def test_no_echo_treatment_is_none():
+def test_mode_none_has_no_suppressor():
     assert create_echo_suppressor("none") is None
     assert isinstance(create_echo_suppressor("gate"), EchoGate)
 
 
 class Watch:
-    """Remembers what it was given."""
+    """Records its inputs."""
 
     def __init__(self):
         self.pairs = []
@@ -112,7 +112,7 @@ class Watch:
         return near
 
 
-def test_the_filter_gives_back_everything_it_was_given_in_whole_frames(voices):
+def test_filter_returns_all_samples_in_whole_frames(voices):
     _, person = voices
     filtered = EchoFilter(Watch())
     blocks = np.array_split(person, 777)
@@ -121,8 +121,8 @@ def test_the_filter_gives_back_everything_it_was_given_in_whole_frames(voices):
     assert np.array_equal(out, person[: len(out)])
 
 
-def test_the_filter_keeps_the_reference_beside_the_microphone(voices):
-    """The loudspeaker's clock is 0.5 % fast: after a minute the reference would be 300 ms away."""
+def test_filter_keeps_the_reference_aligned(voices):
+    """The clock of the loudspeaker is 0.5 % fast: after a minute the reference would be off by 300 ms."""
     watch = Watch()
     filtered = EchoFilter(watch)
     rng = np.random.default_rng(1)
@@ -136,7 +136,7 @@ def test_the_filter_keeps_the_reference_beside_the_microphone(voices):
     assert np.median(last) == pytest.approx(59, abs=0.1)
 
 
-def test_the_filter_goes_on_without_a_reference():
+def test_filter_continues_without_a_reference():
     watch = Watch()
     filtered = EchoFilter(watch)
     assert len(filtered.process(np.ones(1600, np.float32))) == 1600

@@ -1,4 +1,4 @@
-"""The telephone's codec against libsndfile's, and against what a quantiser must do, on every sample there is."""
+"""G.711 compared with libsndfile, and the error bounds of the quantiser, on every int16 sample."""
 
 import io
 
@@ -14,7 +14,7 @@ LAWS = ["ulaw", "alaw"]
 
 
 @pytest.mark.parametrize("law", LAWS)
-def test_every_byte_decodes_as_libsndfile_does(law):
+def test_decodes_every_byte_like_libsndfile(law):
     raw = {"samplerate": 8000, "channels": 1, "format": "RAW", "subtype": law.upper()}
     theirs, _ = soundfile.read(io.BytesIO(EVERY_BYTE), dtype="int16", **raw)
     np.testing.assert_array_equal(decode_g711(EVERY_BYTE, law), theirs)
@@ -29,13 +29,13 @@ def test_known_samples(law, known):
 
 
 @pytest.mark.parametrize("law", LAWS)
-def test_a_decoded_byte_encodes_to_a_byte_of_the_same_sample(law):
+def test_decoded_byte_encodes_to_the_same_sample(law):
     samples = decode_g711(EVERY_BYTE, law)
     np.testing.assert_array_equal(decode_g711(encode_g711(samples, law), law), samples)
 
 
 @pytest.mark.parametrize("law", LAWS)
-def test_samples_encode_as_libsndfile_does_and_negative_ones_as_their_mirror(law):
+def test_encodes_like_libsndfile_with_mirrored_negatives(law):
     positive = EVERY_SAMPLE[EVERY_SAMPLE >= 0]
     theirs = io.BytesIO()
     soundfile.write(theirs, positive, 8000, format="RAW", subtype=law.upper())
@@ -46,11 +46,13 @@ def test_samples_encode_as_libsndfile_does_and_negative_ones_as_their_mirror(law
 
 
 @pytest.mark.parametrize("law", LAWS)
-def test_no_sample_moves_by_more_than_half_a_step_of_its_segment(law):
+def test_error_is_at_most_half_a_step(law):
     coded = decode_g711(encode_g711(EVERY_SAMPLE, law), law).astype(np.int64)
     wide = EVERY_SAMPLE.astype(np.int64)
     size = np.where(wide < 0, ~wide, wide)
-    size = size + 132 if law == "ulaw" else np.maximum(size, 256)  # µ-law's bias; A-law's first two segments are alike
+    size = (
+        size + 132 if law == "ulaw" else np.maximum(size, 256)
+    )  # µ-law's bias; A-law's first two segments have equal steps
     step = 2.0 ** (np.floor(np.log2(size)) - 4)
     loud = (law == "ulaw") & (size >= 32768)  # beyond µ-law's largest decision value
     assert (abs(coded - wide) <= step / 2)[~loud].all()
@@ -58,6 +60,6 @@ def test_no_sample_moves_by_more_than_half_a_step_of_its_segment(law):
 
 
 @pytest.mark.parametrize("samples", [np.zeros(3, np.float32), np.zeros((2, 2), np.int16)])
-def test_what_is_no_int16_is_refused(samples):
+def test_rejects_other_dtypes_and_shapes(samples):
     with pytest.raises(ValueError, match="int16"):
         encode_g711(samples, "ulaw")

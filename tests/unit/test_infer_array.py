@@ -12,7 +12,7 @@ from sca.infer.clock import LoopClock
 from sca.infer.interfaces import BaseListener
 from sca.infer.runners.array import ArraySink, ArraySource
 from tests.helpers.engine_contract import demo_speech
-from tests.helpers.tone_engine import Tone, raises
+from tests.helpers.tone_engine import Tone, raise_error
 
 SETTINGS = load_settings(env={})
 
@@ -75,7 +75,7 @@ def test_rejects_other_dtypes_and_shapes(samples):
 
 def test_an_engine_error_is_raised():
     with pytest.raises(ScaError, match="the engine tone failed in chunk 1"):
-        sca.run_engine(Tone({1: raises}), np.zeros(16_000, np.float32), SETTINGS)
+        sca.run_engine(Tone({1: raise_error}), np.zeros(16_000, np.float32), SETTINGS)
 
 
 def test_session_creates_its_own_clock_and_worker():

@@ -1,4 +1,4 @@
-"""Simulated time, and the workers of both times."""
+"""Simulated time, and the workers of real and simulated time."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from sca.infer.clock import TICK_HZ, LoopClock, simulate
 from sca.infer.device_worker import InlineWorker, ThreadWorker
 
 
-def test_an_hour_takes_no_time_and_is_exact():
+def test_simulates_an_hour_exactly():
     async def main():
         clock = LoopClock()
         for second in range(1, 3601):
@@ -23,7 +23,7 @@ def test_an_hour_takes_no_time_and_is_exact():
     assert time.monotonic() - began < 60
 
 
-def test_tasks_wake_in_the_order_of_their_times():
+def test_tasks_wake_in_time_order():
     async def main():
         clock, order = LoopClock(), []
 
@@ -39,7 +39,7 @@ def test_tasks_wake_in_the_order_of_their_times():
     assert simulate(main) == simulate(main) == [("past", 0), ("a", 10), ("b", 20), ("b2", 20), ("c", 30)]
 
 
-def test_timeouts_are_simulated_too():
+def test_timeouts_are_simulated():
     async def main():
         with anyio.move_on_after(1000) as scope:
             await anyio.sleep_forever()
@@ -48,7 +48,7 @@ def test_timeouts_are_simulated_too():
     assert simulate(main) == (True, 1000)
 
 
-def test_the_loop_clock_runs_on_trios_mock_clock():
+def test_loop_clock_runs_on_trio_mock_clock():
     import trio.testing
 
     async def main():
@@ -60,7 +60,7 @@ def test_the_loop_clock_runs_on_trios_mock_clock():
     assert anyio.run(main, backend="trio", backend_options={"clock": clock}) == 100 * TICK_HZ
 
 
-def test_errors_leave_a_simulation():
+def test_errors_propagate_from_a_simulation():
     async def main():
         await anyio.sleep(5)
         raise KeyError("x")
@@ -69,7 +69,7 @@ def test_errors_leave_a_simulation():
         simulate(main)
 
 
-def test_inline_jobs_take_their_cost_one_after_the_other():
+def test_inline_jobs_run_one_after_the_other():
     async def main():
         worker, clock, done = InlineWorker(cost_ms=20), LoopClock(), []
 
@@ -87,7 +87,7 @@ def test_inline_jobs_take_their_cost_one_after_the_other():
     assert simulate(main) == [("a", 20, 960), ("b", 40, 960)]
 
 
-def test_a_thread_worker_is_one_thread_and_not_this_one():
+def test_thread_worker_uses_one_other_thread():
     async def main():
         worker, seen = ThreadWorker(), set()
         for _ in range(20):
@@ -101,7 +101,7 @@ def test_a_thread_worker_is_one_thread_and_not_this_one():
     assert thread != threading.get_ident()
 
 
-def test_a_job_that_raises_raises_for_who_asks():
+def test_job_result_raises_the_error():
     async def main():
         worker = ThreadWorker()
         async with worker.job(lambda: 1 / 0) as job:
@@ -114,7 +114,7 @@ def test_a_job_that_raises_raises_for_who_asks():
     anyio.run(main)
 
 
-def test_a_job_that_hangs_is_left_behind_and_the_next_one_runs():
+def test_hanging_job_is_abandoned():
     async def main():
         worker, stuck = ThreadWorker(), threading.Event()
         async with worker.job(stuck.wait) as job:
@@ -129,7 +129,7 @@ def test_a_job_that_hangs_is_left_behind_and_the_next_one_runs():
     anyio.run(main)
 
 
-def test_a_cancelled_job_ends_before_the_next_begins():
+def test_cancelled_job_ends_before_the_next_starts():
     async def main():
         worker, order = ThreadWorker(), []
         began, go_on = threading.Event(), threading.Event()
@@ -143,7 +143,7 @@ def test_a_cancelled_job_ends_before_the_next_begins():
             while not began.is_set():
                 await anyio.sleep(0.001)
             scope.cancel()
-            await anyio.sleep(0.05)  # for whoever does not wait
+            await anyio.sleep(0.05)  # a session that does not wait for its job
             go_on.set()
 
         async with anyio.create_task_group() as tasks:

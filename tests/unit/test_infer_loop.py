@@ -1,4 +1,4 @@
-"""The loop in simulated time, with an engine that says a tone in every chunk: order, pace, lag, interruption, failure."""
+"""The loop in simulated time, with an engine that outputs a tone in every chunk: order, pace, lag, interruption, failure."""
 
 import threading
 
@@ -15,7 +15,7 @@ from sca.infer.engine import SessionConfig
 from sca.infer.frames import ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd
 from sca.infer.session.loop import LiveSession
 from tests.helpers.live_endpoints import CHUNK, CHUNK_TICKS, ArraySource, ListSink, Log, Run
-from tests.helpers.tone_engine import Tone, fails, raises, says
+from tests.helpers.tone_engine import Tone, fatal_error, output, raise_error
 
 MS = 48
 
@@ -28,7 +28,7 @@ def noise(chunks, rest=0):
     return np.random.default_rng(0).uniform(-0.5, 0.5, chunks * CHUNK + rest).astype(np.float32)
 
 
-def test_every_chunk_is_stepped_once_in_order_and_answered_after_its_cost():
+def test_every_chunk_is_stepped_in_order_and_answered():
     engine = Tone()
     run = Run(engine, noise(10), live())
     assert [index for _, index, _ in engine.steps] == list(range(10))
@@ -42,7 +42,7 @@ def test_every_chunk_is_stepped_once_in_order_and_answered_after_its_cost():
     assert engine.closed == 1
 
 
-def test_observers_see_it_all_in_order():
+def test_listeners_receive_all_events_in_order():
     run = Run(Tone(), noise(10), live())
     assert [index for index, _ in run.log.blocks] == list(range(10))
     assert [f.chunk_index for f in run.log.of(ThoughtPacket)] == list(range(10))
@@ -50,7 +50,7 @@ def test_observers_see_it_all_in_order():
     assert [(f.turn_id, f.sample) for f in run.log.of(TurnEnd)] == [(0, 4 * CHUNK), (1, 8 * CHUNK)]
 
 
-def test_features_are_those_of_the_chunk_alone_or_none():
+def test_features_are_computed_from_one_chunk_or_omitted():
     sound, got = noise(2), []
 
     def look(session, heard):
@@ -65,22 +65,22 @@ def test_features_are_those_of_the_chunk_alone_or_none():
     assert (got[1].timestamp, got[1].chunk_index) == (CHUNK, 1)
 
 
-def test_the_last_chunk_is_filled_up_and_observers_see_it_as_it_was():
+def test_last_chunk_is_padded_for_the_engine_only():
     engine = Tone()
     run = Run(engine, noise(1, rest=100), live())
     assert [index for _, index, _ in engine.steps] == [0, 1]
     assert [len(samples) for _, samples in run.log.blocks] == [CHUNK, 100]
     assert run.sink.heard_samples == CHUNK + 100
-    assert run.sink.played[1][0] >= (CHUNK + 100) * 3 + 20 * MS  # stepped when the sound ended
+    assert run.sink.played[1][0] >= (CHUNK + 100) * 3 + 20 * MS  # stepped at the end of the input
 
 
-def test_nothing_heard():
+def test_empty_input():
     engine = Tone()
     run = Run(engine, noise(0), live())
     assert (run.stats.chunks_in, run.sink.heard_samples, engine.closed) == (0, 0, 1)
 
 
-def test_bad_samples_are_replaced_and_counted():
+def test_invalid_samples_are_replaced_and_counted():
     sound = noise(2)
     sound[:3] = np.nan, np.inf, -np.inf
     sound[CHUNK : CHUNK + 4] = 1, -1, 1.5, -2
@@ -91,10 +91,10 @@ def test_bad_samples_are_replaced_and_counted():
     assert got[1][:4].tolist() == [1, -1, 1, -1]
 
 
-# Behind
+# Lag
 
 
-def test_skip_drops_all_but_the_newest_and_says_so():
+def test_skip_drops_all_but_the_newest_chunk():
     engine = Tone()
     run = Run(engine, noise(40), live(step_cost_ms=500.0, lag_chunks=2, lag_policy="skip"), can_wait=False)
     indices = [index for _, index, _ in engine.steps]
@@ -104,11 +104,11 @@ def test_skip_drops_all_but_the_newest_and_says_so():
         0 < run.stats.dropped == 40 - len(indices) == sum(lag.dropped_chunks for lag in lags if lag.reason == "backlog")
     )
     assert run.stats.late > 0
-    # However long it goes on, it never falls further behind than the chunks it may have waiting.
+    # The delay stays within the allowed number of waiting chunks.
     assert run.stats.latency.percentile_ms(100) <= (3 + 1) * 320 + 500
 
 
-def test_wait_works_through_all_and_says_so_once():
+def test_wait_processes_all_chunks_and_reports_once():
     engine = Tone({k: lambda session, heard: session.speak(heard) for k in range(40)})
     run = Run(engine, noise(40), live(step_cost_ms=500.0, lag_policy="wait"))
     assert [index for _, index, _ in engine.steps] == list(range(40))
@@ -117,22 +117,22 @@ def test_wait_works_through_all_and_says_so_once():
     assert run.ended == 320 * MS + 40 * 500 * MS
 
 
-def test_a_microphone_cannot_wait_the_oldest_chunk_is_dropped_and_counted():
+def test_microphone_drops_and_counts_the_oldest_chunk():
     engine = Tone()
     run = Run(engine, noise(30), live(step_cost_ms=700.0, lag_policy="wait", listen_buffer_ms=960), can_wait=False)
     indices = [index for _, index, _ in engine.steps]
     assert run.stats.dropped == 30 - len(indices) > 0
-    assert indices[-1] == 29  # the newest is never the one that goes
-    assert [index for index, _ in run.log.blocks] == list(range(30))  # and listeners heard them all
+    assert indices[-1] == 29  # the newest chunk is never dropped
+    assert [index for index, _ in run.log.blocks] == list(range(30))  # listeners receive all of them
 
 
-def test_a_step_past_its_deadline_is_reported_while_it_runs():
+def test_missed_deadline_is_reported_during_the_step():
     run = Run(Tone(), noise(3), live(step_cost_ms=100.0, deadline_ms=60))
     assert [(f.reason, f.dropped_chunks) for f in run.log.of(Lag)] == [("deadline", 0)] * 3
     assert run.error is None
 
 
-def test_a_step_that_hangs_ends_the_session():
+def test_hanging_step_ends_the_session():
     engine = Tone()
     run = Run(engine, noise(100), live(step_cost_ms=60_000.0, hang_s=2.0))
     assert str(run.error) == "the engine tone hangs in chunk 0: no result after 2 s"
@@ -144,7 +144,7 @@ def test_a_step_that_hangs_ends_the_session():
 # Interruption
 
 
-def test_the_door_interrupts_and_nothing_stale_is_heard():
+def test_client_interrupt_drops_stale_audio():
     async def during(session, clock):
         await clock.sleep_until(5 * CHUNK_TICKS + 100 * MS)
         before = len(session._sink.played)
@@ -156,13 +156,13 @@ def test_the_door_interrupts_and_nothing_stale_is_heard():
     run = Run(engine, noise(10), live(), during=during)
     cut = run.sink.flushed[0]
     assert [(f.turn_id, f.by) for f in run.log.of(Interrupt)] == [(0, "door")]
-    assert engine.sessions[0].told == [1]
+    assert engine.sessions[0].interrupts == [1]
     assert all(frame.turn_id == 1 for start, frame in run.sink.played if start >= cut)
     assert run.stats.interruptions == 1
     assert run.log.cuts == [cut // 2]
 
 
-def test_a_step_in_flight_when_the_door_interrupts_is_not_heard():
+def test_client_interrupt_drops_the_running_step():
     async def during(session, clock):
         await clock.sleep_until(5 * CHUNK_TICKS + 100 * MS)  # chunk 4 is in the engine from 0 to 200 ms
         session.interrupt()
@@ -171,10 +171,10 @@ def test_a_step_in_flight_when_the_door_interrupts_is_not_heard():
     run = Run(engine, noise(10), live(step_cost_ms=200.0), during=during)
     assert [frame.chunk_index for _, frame in run.sink.played] == [0, 1, 2, 3, 5, 6, 7, 8, 9]
     assert run.stats.stale == 1
-    assert engine.sessions[0].told == [1]
+    assert engine.sessions[0].interrupts == [1]
 
 
-def test_a_frame_that_waits_for_room_is_not_heard_either():
+def test_client_interrupt_drops_a_frame_waiting_for_room():
     async def during(session, clock):
         await clock.sleep_until(5 * CHUNK_TICKS + 90 * MS)
         session.interrupt()
@@ -188,7 +188,7 @@ def test_a_frame_that_waits_for_room_is_not_heard_either():
     assert run.error is None
 
 
-def test_the_engine_interrupts_itself():
+def test_engine_interrupts_its_answer():
     def barge_in(session, heard):
         old = session.turn_id
         session.interrupt(old + 1)
@@ -200,14 +200,14 @@ def test_the_engine_interrupts_itself():
     assert run.sink.flushed == [6 * CHUNK_TICKS + 20 * MS]
 
 
-def test_stale_frames_from_the_engine_die():
+def test_stale_frames_of_the_engine_are_dropped():
     def old(session, heard):
         session.turn_id = 0
         return session.speak(heard)
 
     run = Run(Tone({6: old}, turn_chunks=2), noise(8), live(), during=interrupt_at(5))
     assert 6 not in [frame.chunk_index for _, frame in run.sink.played]
-    assert run.stats.stale == 2  # and chunk 7, which goes on with the old turn
+    assert run.stats.stale == 2  # and chunk 7, which continues the old turn
 
 
 def interrupt_at(chunk):
@@ -218,7 +218,7 @@ def interrupt_at(chunk):
     return during
 
 
-def test_stop_ends_it_like_the_end_of_the_sound():
+def test_stop_ends_the_session_like_the_end_of_input():
     async def during(session, clock):
         await clock.sleep_until(5 * CHUNK_TICKS + 1000)
         session.stop()
@@ -236,16 +236,16 @@ def test_stop_ends_it_like_the_end_of_the_sound():
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        (raises, "the engine tone failed in chunk 3: RuntimeError: the weights melted"),
+        (raise_error, "the engine tone failed in chunk 3: RuntimeError: the weights melted"),
         (
-            says(b"\0" * 32, 16_000),
+            output(b"\0" * 32, 16_000),
             "the engine tone answers chunk 3 with audio at 16000 Hz; output audio must have 24000 Hz",
         ),
-        (says(b"\0" * 31), "the engine tone answers chunk 3 with 31 bytes of audio, but an int16 sample has 2 bytes"),
-        (fails, "the engine gives up"),
+        (output(b"\0" * 31), "the engine tone answers chunk 3 with 31 bytes of audio, but an int16 sample has 2 bytes"),
+        (fatal_error, "the engine gives up"),
     ],
 )
-def test_an_engine_that_fails_ends_its_session_in_one_line(act, message):
+def test_engine_error_ends_the_session_with_one_line(act, message):
     engine = Tone({3: act})
     run = Run(engine, noise(10), live())
     assert type(run.error) is ScaError
@@ -254,15 +254,15 @@ def test_an_engine_that_fails_ends_its_session_in_one_line(act, message):
     assert run.stats.chunks_out == 3
 
 
-def test_errors_of_ours_keep_their_kind():
+def test_sca_errors_keep_their_type():
     def refuses(session, heard):
-        raise InputError("what came over the wire is no sound", hint="send sound")
+        raise InputError("the client did not send audio", hint="send audio")
 
     run = Run(Tone({0: refuses}), noise(2), live())
-    assert (type(run.error), run.error.hint) == (InputError, "send sound")
+    assert (type(run.error), run.error.hint) == (InputError, "send audio")
 
 
-def test_an_engine_that_does_not_open():
+def test_engine_that_fails_to_open():
     class Shut(Tone):
         def open(self, session_config):
             raise OSError("no device")
@@ -271,18 +271,18 @@ def test_an_engine_that_does_not_open():
     assert str(run.error) == "the engine tone failed to open a session: OSError: no device"
 
 
-def test_a_sink_that_breaks_ends_the_session():
+def test_sink_error_ends_the_session():
     class Broken(ListSink):
         async def play(self, frame):
-            raise InputError("the speaker is gone")
+            raise InputError("the loudspeaker is disconnected")
 
     engine = Tone()
     run = Run(engine, noise(10), live(), sink=Broken)
-    assert str(run.error) == "the speaker is gone"
+    assert str(run.error) == "the loudspeaker is disconnected"
     assert engine.closed == 1
 
 
-def test_a_bug_of_ours_is_not_dressed_up():
+def test_other_exceptions_are_not_wrapped():
     class Buggy(Log):
         def on_input(self, samples, chunk_index):
             raise KeyError("bug")
@@ -297,8 +297,8 @@ def test_a_bug_of_ours_is_not_dressed_up():
     simulate(main)
 
 
-def test_others_go_on_when_one_fails_or_hangs():
-    """Real time, one device: a session that fails and one that hangs beside one that does neither."""
+def test_other_sessions_continue_after_a_failure_or_hang():
+    """Real time, one device: a failing session, a hanging session and a working one."""
     settings = live(hang_s=60.0, deadline_ms=50, lag_policy="wait")
     over = threading.Event()
 
@@ -321,7 +321,7 @@ def test_others_go_on_when_one_fails_or_hangs():
                 found[name] = str(error)
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(one, "fails", {2: raises})
+            tasks.start_soon(one, "fails", {2: raise_error})
             tasks.start_soon(one, "hangs", {0: hangs}, live(hang_s=0.2, lag_policy="wait"))
             tasks.start_soon(one, "works", {})
         assert not over.is_set()
@@ -338,7 +338,7 @@ def test_others_go_on_when_one_fails_or_hangs():
 
 
 class Fast(ArraySource):
-    """Twelve chunks in a tenth of real time, at the tick they come."""
+    """Twelve chunks in a tenth of real time, at their ticks."""
 
     def __init__(self, samples):
         super().__init__(samples, None)
@@ -352,7 +352,7 @@ class Fast(ArraySource):
             yield AudioBlock(self.samples[at : at + CHUNK], clock.now())
 
 
-def test_steps_never_run_on_the_event_loop_in_real_time():
+def test_real_time_steps_do_not_block_the_event_loop():
     engine = Tone(uses_features=True)
 
     async def main():
@@ -369,7 +369,7 @@ def test_steps_never_run_on_the_event_loop_in_real_time():
     assert threading.get_ident() not in threads
 
 
-def test_two_sessions_on_one_simulated_device_take_turns():
+def test_two_sessions_share_a_simulated_device():
     async def main():
         worker, clock = InlineWorker(cost_ms=100), LoopClock()
         sinks = [ListSink(clock), ListSink(clock)]

@@ -1,4 +1,4 @@
-"""The play-out clock, turns, sample clocks and the histogram: times in, decisions out."""
+"""The play-out clock, turns, sample clocks, the backlog policy and the histogram."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ CHUNK = 7680 * 2
 MS = TICKS_PER_MS
 
 
-def test_pieces_follow_each_other_after_one_delay():
+def test_pieces_are_contiguous_after_one_delay():
     playout = Playout(40 * MS, 200 * MS)
     assert playout.push(CHUNK, 0, now=1000) == 1000 + 40 * MS
     assert playout.push(CHUNK, 0, now=1000 + CHUNK) == 1000 + 40 * MS + CHUNK
@@ -25,11 +25,11 @@ def test_pieces_follow_each_other_after_one_delay():
     assert playout.underruns == 0
 
 
-def test_a_start_is_a_whole_sample_at_24_khz():
+def test_start_is_a_whole_sample_at_24_khz():
     assert [Playout(0, 0).push(CHUNK, 0, now=now) for now in (1, 2, 3)] == [2, 2, 4]
 
 
-def test_a_gap_inside_a_turn_lengthens_the_delay_and_clean_turns_shorten_it():
+def test_gaps_lengthen_and_clean_turns_shorten_the_delay():
     playout = Playout(40 * MS, 200 * MS)
     first = playout.push(CHUNK, 0, now=0)
     late = first + CHUNK + 30 * MS
@@ -41,19 +41,19 @@ def test_a_gap_inside_a_turn_lengthens_the_delay_and_clean_turns_shorten_it():
         now += 2 * CHUNK
         assert playout.push(CHUNK, turn, now) == now + playout.delay
         delays.append(playout.delay // MS)
-    assert delays[0] == 70  # the turn before had the gap
+    assert delays[0] == 70  # the previous turn had the gap
     assert delays == sorted(delays, reverse=True)
     assert delays[-1] == 40
 
 
-def test_the_delay_has_a_bound():
+def test_delay_is_bounded():
     playout = Playout(40 * MS, 200 * MS)
     playout.push(CHUNK, 0, now=0)
     playout.push(CHUNK, 0, now=10 * CHUNK)
     assert playout.delay == 200 * MS
 
 
-def test_cut_falls_silent_now():
+def test_cut_discards_the_queue():
     playout = Playout(0, 0)
     playout.push(CHUNK, 0, now=0)
     playout.push(CHUNK, 0, now=0)
@@ -64,7 +64,7 @@ def test_cut_falls_silent_now():
     assert playout.underruns == 0
 
 
-def test_turns_die_by_their_id():
+def test_interrupted_turns_are_stale():
     turns = TurnTracker()
     assert turns.observe(0)
     assert turns.observe(1)
@@ -72,14 +72,14 @@ def test_turns_die_by_their_id():
     assert not turns.observe(0)
     assert not turns.observe(1)
     assert turns.observe(2)
-    turns.interrupt(0)  # says nothing about a later one
+    turns.interrupt(0)  # does not affect a later turn
     assert turns.observe(2)
     assert (turns.alive_from, turns.latest) == (2, 2)
 
 
-def test_the_sample_clock_follows_a_device_that_is_off():
+def test_sample_clock_follows_an_inaccurate_device():
     clock = SampleClock()
-    # A device that claims 16 kHz and delivers 16 008: after an hour it is 28 800 samples ahead of the wall.
+    # A device with 16008 Hz instead of 16 kHz: after an hour it is 28 800 samples ahead of the wall clock.
     for block in range(1, 3601):
         clock.advance(16_008, block * 48_000)
     assert clock.spoken_at(3600 * 48_000) == 3600 * 16_008 * 3 // 2
@@ -89,11 +89,11 @@ def test_the_sample_clock_follows_a_device_that_is_off():
 @pytest.mark.parametrize(
     ("heard", "said"), [(0, 0), (1, 2), (2, 3), (3, 5), (5120, 7680), (16_000 * 3600 * 8, 24_000 * 3600 * 8)]
 )
-def test_equally_long(heard, said):
+def test_spoken_length_matches_the_input(heard, said):
     assert spoken_length(heard) == said
 
 
-def test_percentiles_are_right_to_one_percent():
+def test_percentiles_are_accurate_to_one_percent():
     values = np.random.default_rng(0).lognormal(6, 1.5, 20_000).astype(int)
     histogram = Histogram()
     for value in values.tolist():
@@ -106,7 +106,7 @@ def test_percentiles_are_right_to_one_percent():
     assert len(histogram._buckets) < 1500
 
 
-def test_one_value_and_none():
+def test_histogram_of_one_value_and_of_none():
     histogram = Histogram()
     assert histogram.summary() == {"p50": None, "p95": None, "p99": None, "max": None, "count": 0}
     histogram.add(20 * MS)
@@ -115,7 +115,7 @@ def test_one_value_and_none():
     assert histogram.percentile_ms(50) == 0
 
 
-def test_stats_are_ready_for_json():
+def test_stats_summary_is_json():
     stats = SessionStats(chunks_in=3)
     stats.latency.add(960)
     found = stats.summary()
@@ -123,7 +123,7 @@ def test_stats_are_ready_for_json():
     assert found["latency_ms"]["p50"] == 20
 
 
-def test_a_backlog_is_skipped_or_worked_through():
+def test_backlog_is_skipped_or_processed():
     skip, wait = BacklogPolicy(2, "skip"), BacklogPolicy(2, "wait")
     assert [skip.decide(n) for n in (0, 2, 3, 5, 1)] == [(0, False), (0, False), (3, True), (5, True), (0, False)]
     assert [wait.decide(n) for n in (3, 5, 2, 4, 0, 3)] == [

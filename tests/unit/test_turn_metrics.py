@@ -1,4 +1,4 @@
-"""Turn-taking from who speaks when. Times in samples at 16 kHz."""
+"""Turn-taking metrics of speech segments. Times are samples at 16 kHz."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from sca.infer.eval.turn_metrics import (
 S = 16_000
 
 
-def test_a_second_of_speech_takes_the_turn_and_less_does_not():
+def test_one_second_of_speech_takes_the_turn():
     assert measure_turn_taking([(5 * S, 6 * S)], 4 * S) == TurnMetrics(True, 1.0)
     assert measure_turn_taking([(5 * S, 6 * S - 1)], 4 * S) == TurnMetrics(False, None)
     # From the first speech to the last, as the benchmark counts words.
@@ -26,7 +26,7 @@ def test_a_second_of_speech_takes_the_turn_and_less_does_not():
     assert measure_turn_taking([], 4 * S) == TurnMetrics(False)
 
 
-def test_an_answer_before_the_end_has_no_latency_below_zero():
+def test_latency_is_not_negative():
     assert measure_turn_taking([(3 * S, 6 * S)], 4 * S).response_s == 0.0
 
 
@@ -37,12 +37,12 @@ def test_speaking_in_a_pause():
     assert measure_pause_handling([], gaps, 6 * S) == TurnMetrics(False, spoke_in_pause=False)
 
 
-def test_an_interruption_stops_an_answer_and_gets_another():
+def test_interruption_stops_and_starts_an_answer():
     said = [(2 * S, int(5.25 * S)), (8 * S, 10 * S)]
     assert measure_interruption(said, 5 * S, 7 * S) == TurnMetrics(True, 1.0, stop_s=0.25)
     assert measure_interruption([(8 * S, 10 * S)], 5 * S, 7 * S) == TurnMetrics(True, 1.0)
     assert measure_interruption([(2 * S, 6 * S)], 5 * S, 7 * S) == TurnMetrics(False, stop_s=1.0)
-    # It talks on over the interruption: what is left of it is the answer, at once.
+    # It continues through the interruption: the rest counts as an immediate answer.
     assert measure_interruption([(2 * S, 9 * S)], 5 * S, 7 * S) == TurnMetrics(True, 0.0, stop_s=4.0)
 
 
@@ -54,7 +54,7 @@ def test_backchannels_are_short():
     assert measure_backchannels([], 0).backchannels_per_s == 0
 
 
-def test_the_summary_averages_what_there_is():
+def test_summary_averages_available_metrics():
     found = summarize([TurnMetrics(True, 1.0), TurnMetrics(False), TurnMetrics(True, 2.0, stop_s=0.5)])
     assert found == {
         "items": 3,
@@ -67,7 +67,7 @@ def test_the_summary_averages_what_there_is():
     assert summarize([])["take_over_rate"] is None
 
 
-def test_silence_is_no_speech():
+def test_silence_is_not_speech():
     assert detect_speech(SileroVad(), np.zeros(S, np.float32)) == []
     assert detect_speech(SileroVad(), np.zeros(10, np.float32)) == []
 

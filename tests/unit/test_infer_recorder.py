@@ -1,4 +1,4 @@
-"""What is kept of a session, told frame by frame."""
+"""Turn times, reports, transcripts and recordings, fed frame by frame."""
 
 import json
 
@@ -18,7 +18,7 @@ def said(turn_id, chunk, text="", samples=7680):
     return AudioOutput(b"\1\0" * samples, 24_000, text, chunk, turn_id)
 
 
-def test_turns_and_how_they_ended():
+def test_turn_times_and_interruptions():
     turns = TurnTimes()
     turns.on_output(said(0, 3), 1000)
     turns.on_output(said(0, 4), 8680)
@@ -27,27 +27,27 @@ def test_turns_and_how_they_ended():
     turns.on_output(said(1, 10), 27_680)
     turns.on_flush(25_000)
     turns.on_control(Interrupt(1, 0, "door"))
-    turns.on_control(TurnEnd(1, 0))  # too late to matter
+    turns.on_control(TurnEnd(1, 0))  # after the interruption: ignored
     first, second = turns.turns
     assert (first.start, first.end, first.answers_chunk, first.interrupted, first.over) == (1000, 16_360, 3, None, True)
     assert (second.start, second.end, second.interrupted, second.over) == (20_000, 25_000, "door", True)
 
 
-def test_a_cut_before_the_turn_was_heard_leaves_nothing_of_it():
+def test_flush_before_the_turn_leaves_it_empty():
     turns = TurnTimes()
     turns.on_output(said(0, 3), 1000)
     turns.on_flush(900)
     assert (turns.turns[0].start, turns.turns[0].end) == (1000, 1000)
 
 
-def test_the_latest_turns_are_held_and_all_are_counted():
+def test_keeps_the_latest_turns_and_counts_all():
     turns = TurnTimes()
     for turn in range(2500):
         turns.on_output(said(turn, turn), turn * 7680)
     assert (turns.begun, len(turns.turns), turns.turns[-1].turn_id) == (2500, 1000, 2499)
 
 
-def test_timing_ends_with_the_session(tmp_path):
+def test_report_leaves_out_audio_after_the_input(tmp_path):
     turns, stats = TurnTimes(), SessionStats(heard_samples=16_000)
     turns.on_output(said(0, 1), 20_000)
     turns.on_output(said(1, 2), 24_000)
@@ -61,7 +61,7 @@ def test_timing_ends_with_the_session(tmp_path):
         write_report(tmp_path / "file" / "timing.json", document)
 
 
-def test_a_transcript_has_a_line_a_turn(tmp_path):
+def test_transcript_has_one_line_per_turn(tmp_path):
     with Transcript(tmp_path / "t.tsv") as transcript:
         transcript.on_output(said(0, 0, "Hello "), 24_000)
         transcript.on_output(said(0, 1, "there\n friend"), 31_680)
@@ -78,7 +78,7 @@ def test_a_transcript_has_a_line_a_turn(tmp_path):
 
 
 @pytest.mark.parametrize("with_text", [False, True])
-def test_a_recording(tmp_path, with_text):
+def test_recording(tmp_path, with_text):
     with Recorder(tmp_path / "r", with_text=with_text) as recorder:
         recorder.on_input(np.full(5120, 0.5, np.float32), 0)
         recorder.on_output(said(0, 0, "secret"), 8000)
@@ -86,7 +86,7 @@ def test_a_recording(tmp_path, with_text):
         recorder.on_input(np.full(5121, 0.5, np.float32), 1)
         recorder.on_flush(9000)
         recorder.on_control(Interrupt(0, 10_241))
-        recorder.on_control(ErrorFrame(0, 10_241, "the speaker is gone"))
+        recorder.on_control(ErrorFrame(0, 10_241, "the loudspeaker is disconnected"))
     heard, rate = soundfile.read(tmp_path / "r" / "heard.wav", dtype="int16")
     track, said_rate = soundfile.read(tmp_path / "r" / "said.wav", dtype="int16")
     assert (rate, len(heard), said_rate, len(track)) == (16_000, 10_241, 24_000, 15_362)
@@ -97,16 +97,16 @@ def test_a_recording(tmp_path, with_text):
     assert ("secret" in text) == with_text
     assert events[0] | {"turn_id": 0, "chunk": 0, "sample": 8000, "samples": 7680} == events[0]
     assert events[3] == {"event": "interrupt", "heard_sample": 10_241, "turn_id": 0, "by": "listener"}
-    assert events[4]["message"] == "the speaker is gone"
+    assert events[4]["message"] == "the loudspeaker is disconnected"
 
 
-def test_a_recording_can_be_read_while_it_grows(tmp_path):
+def test_events_can_be_read_during_the_session(tmp_path):
     with Recorder(tmp_path) as recorder:
         recorder.on_control(TurnEnd(0, 5))
         assert json.loads((tmp_path / "events.jsonl").read_text())["event"] == "turnend"
 
 
-def test_a_recording_that_cannot_be_made_leaves_nothing_open(tmp_path):
+def test_failed_recording_leaves_no_file_open(tmp_path):
     (tmp_path / "events.jsonl").mkdir()
     with pytest.raises(OutputError):
         Recorder(tmp_path)

@@ -1,4 +1,4 @@
-"""Chunks: their shape, the zeros at the end, and what is refused."""
+"""Chunks: their shape, the padding at the end, and invalid input."""
 
 import numpy as np
 import pytest
@@ -10,11 +10,11 @@ def ramp(samples):
     return np.arange(1, samples + 1, dtype=np.float32)
 
 
-def test_the_last_chunk_is_filled_with_zeros():
+def test_last_chunk_is_padded_with_zeros():
     assert split(ramp(5), 3).tolist() == [[1, 2, 3], [4, 5, 0]]
 
 
-def test_nothing_makes_no_chunk():
+def test_empty_input_makes_no_chunk():
     assert split(ramp(0), 3).shape == (0, 3)
     assert Chunker(3).push(ramp(0)) == []
     assert Chunker(3).flush() is None
@@ -25,7 +25,7 @@ def test_whole_chunks_are_views():
     assert np.shares_memory(split(x, 3), x)
 
 
-def test_chunks_come_as_they_fill():
+def test_chunks_are_returned_when_full():
     chunker = Chunker(3)
     assert chunker.push(ramp(2)) == []
     assert chunker.pending == 2
@@ -37,14 +37,14 @@ def test_chunks_come_as_they_fill():
     assert (chunker.pending, chunker.flush()) == (0, None)
 
 
-def test_after_a_flush_it_starts_anew():
+def test_flush_resets_the_stream():
     chunker = Chunker(3)
     chunker.push(ramp(4))
     chunker.flush()
     assert chunker.push(ramp(3))[0].tolist() == [1, 2, 3]
 
 
-def test_a_reused_block_does_not_reach_into_chunks():
+def test_chunks_do_not_alias_the_block():
     block = ramp(7)
     chunker = Chunker(3)
     chunks = chunker.push(block)
@@ -56,14 +56,14 @@ def test_a_reused_block_does_not_reach_into_chunks():
 
 
 @pytest.mark.parametrize("wrong", [np.zeros(4), np.zeros(4, np.int16), np.zeros((2, 2), np.float32), np.float32(0)])
-def test_other_types_and_shapes_are_refused(wrong):
+def test_rejects_other_dtypes_and_shapes(wrong):
     with pytest.raises(ValueError, match=r"expected float32 \(n,\), got"):
         split(np.asarray(wrong), 2)
     with pytest.raises(ValueError, match=r"expected float32 \(n,\), got"):
         Chunker(2).push(np.asarray(wrong))
 
 
-def test_a_chunk_holds_something():
+def test_rejects_empty_chunks():
     with pytest.raises(ValueError, match="at least 1, got 0"):
         Chunker(0)
     with pytest.raises(ValueError, match="at least 1, got -1"):

@@ -1,4 +1,4 @@
-"""Tracks written as time passes."""
+"""WAV files and tracks that are written as time passes."""
 
 import contextlib
 import errno
@@ -22,13 +22,13 @@ def read(path):
     return samples.tolist(), rate
 
 
-def test_int16_and_back():
+def test_converts_to_symmetric_int16():
     assert np.frombuffer(pcm16_bytes(np.array([0, 1, -1, 2, -2, 0.5], np.float32), INT16_MAX), "<i2").tolist() == [
         0, 32767, -32767, 32767, -32767, 16384,
     ]  # fmt: skip
 
 
-def test_pieces_at_their_places(tmp_path):
+def test_places_audio_at_its_time(tmp_path):
     with WavWriter(tmp_path / "a.wav", 24_000) as wav:
         track = TrackWriter(wav)
         track.put(2, pcm(1, 2))
@@ -38,7 +38,7 @@ def test_pieces_at_their_places(tmp_path):
     assert read(tmp_path / "a.wav") == ([0, 0, 1, 2, 3, 0, 0, 4, 5, 0], 24_000)
 
 
-def test_a_piece_that_comes_too_early_waits_for_the_one_before(tmp_path):
+def test_overlapping_audio_is_placed_after_the_previous(tmp_path):
     with WavWriter(tmp_path / "a.wav", 24_000) as wav:
         track = TrackWriter(wav)
         track.put(1, pcm(1, 2, 3))
@@ -48,7 +48,7 @@ def test_a_piece_that_comes_too_early_waits_for_the_one_before(tmp_path):
 
 
 @pytest.mark.parametrize("settled", [0, 2, 3])
-def test_what_is_cut_is_not_heard(tmp_path, settled):
+def test_cut_audio_is_removed(tmp_path, settled):
     with WavWriter(tmp_path / "a.wav", 24_000) as wav:
         track = TrackWriter(wav)
         track.put(1, pcm(1, 2, 3, 4))
@@ -59,7 +59,7 @@ def test_what_is_cut_is_not_heard(tmp_path, settled):
     assert read(tmp_path / "a.wav")[0] == [0, 1, 2, 0, 0, 0, 9, 0]
 
 
-def test_it_is_never_longer_than_asked(tmp_path):
+def test_finish_sets_the_exact_length(tmp_path):
     with WavWriter(tmp_path / "a.wav", 24_000) as wav:
         track = TrackWriter(wav)
         track.put(0, pcm(*range(10)))
@@ -68,13 +68,13 @@ def test_it_is_never_longer_than_asked(tmp_path):
     assert read(tmp_path / "a.wav")[0] == [0, 1, 2, 3, 4]
 
 
-def test_an_empty_track_is_a_wav(tmp_path):
+def test_empty_track_is_a_valid_wav(tmp_path):
     with WavWriter(tmp_path / "a.wav", 16_000):
         pass
     assert soundfile.info(tmp_path / "a.wav").frames == 0
 
 
-def test_it_appears_when_it_is_whole_and_not_when_the_block_fails(tmp_path):
+def test_file_appears_only_when_complete(tmp_path):
     target = tmp_path / "deep" / "a.wav"
     with WavWriter(target, 16_000) as wav:
         wav.write(pcm(1))
@@ -87,14 +87,14 @@ def test_it_appears_when_it_is_whole_and_not_when_the_block_fails(tmp_path):
     assert list(target.parent.iterdir()) == []
 
 
-def test_a_recording_keeps_what_there_was(tmp_path):
+def test_keep_preserves_a_partial_recording(tmp_path):
     with contextlib.suppress(KeyError), WavWriter(tmp_path / "a.wav", 16_000, keep=True) as wav:
         wav.write(pcm(1, 2))
         raise KeyError
     assert read(tmp_path / "a.wav")[0] == [1, 2]
 
 
-def test_places_that_cannot_be_written(tmp_path):
+def test_rejects_unwritable_paths(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.wav").mkdir()
     for path in (tmp_path / "file" / "a.wav", tmp_path / "folder.wav"):
@@ -102,7 +102,7 @@ def test_places_that_cannot_be_written(tmp_path):
             WavWriter(path, 16_000)
 
 
-def test_a_full_disk_is_one_line(tmp_path):
+def test_full_disk_is_one_error_line(tmp_path):
     class Full:
         closed = False
 

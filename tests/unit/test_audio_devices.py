@@ -1,4 +1,4 @@
-"""Devices without devices: which one is meant, what errors mean, and the rings between a driver's thread and the event loop."""
+"""Audio devices without hardware: selection, errors, and the queues between the driver's thread and the event loop."""
 
 import asyncio
 import sys
@@ -32,7 +32,7 @@ MICS = [
 ]
 
 
-def test_the_default_an_index_a_name_and_a_part_of_one_are_understood():
+def test_selects_by_default_index_name_or_part_of_a_name():
     assert select_device(MICS, "input", None).index == 1
     assert select_device(MICS, "input", "0").index == 0
     assert select_device(MICS, "input", "Desk").index == 1
@@ -41,19 +41,19 @@ def test_the_default_an_index_a_name_and_a_part_of_one_are_understood():
     assert "handle" not in device_to_dict(MICS[0])
 
 
-@pytest.mark.parametrize("wanted", ["3", "7", "studio", "s"])
-def test_what_is_not_one_device_is_refused_with_those_there_are(wanted):
+@pytest.mark.parametrize("requested", ["3", "7", "studio", "s"])
+def test_ambiguous_or_unknown_device_lists_the_available(requested):
     with pytest.raises(UsageError) as refusal:
-        select_device(MICS, "input", wanted)
+        select_device(MICS, "input", requested)
     assert "Desk" in refusal.value.hint
 
 
-def test_no_device_at_all():
+def test_no_device_of_a_direction():
     with pytest.raises(MissingToolError, match="no loudspeaker"):
         select_device(MICS[:3], "output", None)
 
 
-def test_the_null_backend_is_no_sound_system(monkeypatch):
+def test_null_backend_is_an_error(monkeypatch):
     monkeypatch.setattr(miniaudio, "_SYSTEMS", ("NULL",))
     with pytest.raises(MissingToolError, match="Null backend") as refusal:
         MiniaudioBackend().devices()
@@ -61,7 +61,7 @@ def test_the_null_backend_is_no_sound_system(monkeypatch):
     assert "libasound2" in refusal.value.hint
 
 
-def test_no_client_library(monkeypatch):
+def test_missing_client_library(monkeypatch):
     monkeypatch.setattr(miniaudio, "_SYSTEMS", ("SNDIO" if sys.platform == "linux" else "ALSA",))
     with pytest.raises(MissingToolError) as refusal:
         MiniaudioBackend().devices()
@@ -69,7 +69,7 @@ def test_no_client_library(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("code", "kind", "word"),
+    ("code", "error_type", "word"),
     [
         ("MA_BUSY", InputError, "busy"),
         ("MA_ALREADY_IN_USE", InputError, "busy"),
@@ -79,29 +79,29 @@ def test_no_client_library(monkeypatch):
         ("MA_ERROR", InputError, "cannot be opened"),
     ],
 )
-def test_what_a_driver_says_when_it_refuses(code, kind, word):
+def test_opening_errors_name_the_cause(code, error_type, word):
     from miniaudio import lib
 
     error = opening_error(MICS[1], getattr(lib, code), lib)
-    assert type(error) is kind
+    assert type(error) is error_type
     assert word in error.message
     assert "Desk" in error.message
     assert error.hint
 
 
-def test_sounddevice_that_is_not_there(monkeypatch):
+def test_missing_sounddevice(monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(MissingToolError) as refusal:
         load_backend("sounddevice")
     assert "pip install sounddevice" in refusal.value.hint
 
 
-def test_an_unknown_backend():
+def test_unknown_backend():
     with pytest.raises(UsageError, match="oss"):
         load_backend("oss")
 
 
-# The rings. A thread plays the driver.
+# The queues. A thread acts as the driver.
 
 
 def in_thread(work):
@@ -110,8 +110,8 @@ def in_thread(work):
     thread.join()
 
 
-async def heard(microphone, blocks, rate_hz, samples):
-    """Push blocks as a driver would once the session listens; gives at least `samples` at 16 kHz."""
+async def captured(microphone, blocks, rate_hz, samples):
+    """Push blocks as a driver does; return at least `samples` at 16 kHz, and the ticks of their blocks."""
     got, ticks = [], []
     stream = microphone.blocks()
 
@@ -132,14 +132,14 @@ async def heard(microphone, blocks, rate_hz, samples):
     return np.concatenate(got), ticks
 
 
-def test_a_tone_survives_any_rate_and_channels():
+def test_converts_any_rate_and_channels():
     async def main(rate_hz, channels):
         microphone = MicrophoneSource(LoopClock())
         microphone.on_open(rate_hz)
         tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate_hz // 2) / rate_hz).astype(np.float32)
         sound = np.repeat(tone[:, None], channels, axis=1)
         blocks = np.array_split(sound, 37)
-        return await heard(microphone, blocks, rate_hz, 6500)
+        return await captured(microphone, blocks, rate_hz, 6500)
 
     for rate_hz, channels in ((44_100, 2), (48_000, 1), (16_000, 6), (8_000, 1), (96_000, 2)):
         samples, _ = anyio.run(main, rate_hz, channels)
@@ -147,7 +147,7 @@ def test_a_tone_survives_any_rate_and_channels():
         assert np.corrcoef(expected[500:], samples[500:])[0, 1] > 0.999
 
 
-def test_numbers_that_are_none_and_full_scale_are_counted():
+def test_counts_non_finite_and_clipped_samples():
     async def main():
         microphone = MicrophoneSource(LoopClock())
         microphone.on_open(16_000)
@@ -155,7 +155,7 @@ def test_numbers_that_are_none_and_full_scale_are_counted():
         block[:5] = np.nan
         block[5:7, 0] = np.inf
         block[10:14, 1] = 1.5
-        samples, _ = await heard(microphone, [block], 16_000, 320)
+        samples, _ = await captured(microphone, [block], 16_000, 320)
         return samples, microphone.stats
 
     samples, stats = anyio.run(main)
@@ -164,7 +164,7 @@ def test_numbers_that_are_none_and_full_scale_are_counted():
     assert (stats.non_finite, stats.clipped) == (12, 4)
 
 
-def test_a_ring_nobody_empties_drops_the_oldest_and_counts():
+def test_full_queue_drops_and_counts_the_oldest():
     async def main():
         microphone = MicrophoneSource(LoopClock())
         microphone.on_open(16_000)
@@ -172,7 +172,7 @@ def test_a_ring_nobody_empties_drops_the_oldest_and_counts():
         first = asyncio.ensure_future(anext(stream))
         await asyncio.sleep(0)
         most = 16_000 * QUEUE_MS // 1000
-        # Without a turn of the event loop, as when something else keeps it.
+        # The event loop does not run meanwhile.
         for i in range(10 + most // 320):
             in_thread(lambda i=i: microphone.on_samples(np.full((320, 1), i / 1000, np.float32)))
         block = await first
@@ -184,7 +184,7 @@ def test_a_ring_nobody_empties_drops_the_oldest_and_counts():
     assert samples[0] == pytest.approx(0.010)
 
 
-def test_the_time_of_a_block_is_when_it_was_heard():
+def test_block_time_is_the_capture_time():
     async def main():
         clock = LoopClock()
         microphone = MicrophoneSource(clock)
@@ -203,15 +203,15 @@ def test_the_time_of_a_block_is_when_it_was_heard():
         await stream.aclose()
         return block.end_tick - before, after - before
 
-    heard, most = anyio.run(main)
-    assert -TICKS_PER_HEARD_SAMPLE <= heard <= most + TICKS_PER_HEARD_SAMPLE
+    captured_at, most = anyio.run(main)
+    assert -TICKS_PER_HEARD_SAMPLE <= captured_at <= most + TICKS_PER_HEARD_SAMPLE
 
 
 def frame(turn_id, level=0.5, samples=7680):
     return AudioOutput(np.full(samples, int(level * 32767), "<i2").tobytes(), 24_000, "", 0, turn_id)
 
 
-def test_what_is_said_is_played_and_flush_silences_the_next_callback():
+def test_flush_silences_the_next_callback():
     async def main():
         speaker = LoudspeakerSink(LoopClock(), LiveConfig())
         speaker.on_open(24_000)
@@ -228,7 +228,7 @@ def test_what_is_said_is_played_and_flush_silences_the_next_callback():
     assert speaker.stats.underruns == 0
 
 
-def test_a_gap_inside_a_turn_is_an_underrun_and_between_turns_it_is_none():
+def test_only_gaps_inside_a_turn_are_underruns():
     async def main():
         speaker = LoudspeakerSink(LoopClock(), LiveConfig())
         speaker.on_open(48_000)
@@ -244,7 +244,7 @@ def test_a_gap_inside_a_turn_is_an_underrun_and_between_turns_it_is_none():
     assert simulate(main) == (1, 1)
 
 
-def test_a_turn_is_played_to_its_last_sample_at_any_rate():
+def test_plays_a_turn_to_its_last_sample_at_any_rate():
     async def main(rate_hz):
         speaker = LoudspeakerSink(LoopClock(), LiveConfig(playout_delay_ms=0))
         speaker.on_open(rate_hz)
@@ -256,7 +256,7 @@ def test_a_turn_is_played_to_its_last_sample_at_any_rate():
         assert simulate(main, rate_hz) == pytest.approx(0.32 * rate_hz, abs=4)
 
 
-def test_a_loudspeaker_that_is_gone_does_not_stop_the_session():
+def test_disconnected_loudspeaker_does_not_stop_the_session():
     async def main():
         clock = LoopClock()
         speaker = LoudspeakerSink(clock, LiveConfig())
@@ -272,7 +272,7 @@ def test_a_loudspeaker_that_is_gone_does_not_stop_the_session():
     assert ticks >= 0.1 * TICK_HZ * 0.99
 
 
-def test_it_waits_while_too_much_is_queued_and_a_cancelled_wait_takes_nothing():
+def test_waits_for_room_and_accepts_nothing_when_cancelled():
     async def main():
         speaker = LoudspeakerSink(LoopClock(), LiveConfig(speak_buffer_ms=320))
         speaker.on_open(24_000)

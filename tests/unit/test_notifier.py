@@ -1,11 +1,11 @@
-"""Waiting for a change: who waits is woken, once for each wait; a change that nobody waited for is none."""
+"""`Notifier` wakes the tasks that are waiting, once per wait."""
 
 import anyio
 
 from sca.infer.notifier import Notifier
 
 
-def test_all_who_wait_are_woken_and_nobody_else():
+def test_notify_wakes_all_current_waiters():
     change, woken = Notifier(), []
 
     async def waiter(name):
@@ -13,7 +13,7 @@ def test_all_who_wait_are_woken_and_nobody_else():
         woken.append(name)
 
     async def main():
-        change.notify_all()  # before anybody waits
+        change.notify_all()  # no task is waiting
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(waiter, "a")
             tasks.start_soon(waiter, "b")
@@ -29,7 +29,7 @@ def test_all_who_wait_are_woken_and_nobody_else():
     anyio.run(main)
 
 
-def test_a_wait_that_was_cancelled_leaves_the_others_waiting():
+def test_cancelled_wait_does_not_affect_others():
     change, woken = Notifier(), []
 
     async def main():
