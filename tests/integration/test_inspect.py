@@ -362,7 +362,7 @@ def test_page_has_the_audio_of_the_tracks(pages, source, tokenizer):
 # Playback.
 
 
-def test_plays_on_the_loudspeaker(data, source, tokenizer, tmp_path):
+def test_plays_on_the_loudspeaker(data, source, tokenizer, tmp_path, report_retry):
     what = "Z0009_S0009_0"
     wanted = np.concatenate(list(mix_audio(open_view(source, tokenizer, what), 24_000, 1)))[:, 0]
     with pulse_server(tmp_path) as pulse:
@@ -373,6 +373,7 @@ def test_plays_on_the_loudspeaker(data, source, tokenizer, tmp_path):
                 heard = fit(wanted, listener.samples)
             if heard >= 0.9:
                 break
+            report_retry(f"the correlation of the audio was {heard:.3f}")
         assert heard >= 0.9
         absent = sca("inspect", data, what, "--play", "--output-device", "no such thing", env=pulse.env)
         assert absent.returncode == 2

@@ -140,7 +140,7 @@ class SlotOmni(QwenOmni):
     def step_batch(
         self, sessions: Sequence[EngineSession], inputs: Sequence[AudioInput]
     ) -> Sequence[Sequence[Frame] | Exception]:
-        """See `BatchEngine`."""
+        """Step several sessions in one call; see `BatchEngine.step_batch`."""
         import torch
 
         results: list[Sequence[Frame] | Exception] = [()] * len(sessions)

@@ -210,7 +210,7 @@ class QwenSession:
         return self._thinker.held_bytes + int(self.voice.held_bytes)
 
     def step(self, heard: AudioInput) -> Sequence[Frame]:
-        """See `EngineSession`."""
+        """Process one chunk; see `EngineSession.step`."""
         import torch
 
         with torch.inference_mode():
@@ -341,7 +341,7 @@ class QwenSession:
         return text
 
     def interrupt(self, turn_id: int) -> None:
-        """See `EngineSession`."""
+        """Stop the current answer; see `EngineSession.interrupt`."""
         import torch
 
         self._turn_id = max(self._turn_id, turn_id)
@@ -351,12 +351,12 @@ class QwenSession:
             self._begin_voice()
 
     def reset(self) -> None:
-        """See `EngineSession`."""
+        """Begin a new conversation; see `EngineSession.reset`."""
         self._guard.reset()
         self._begin()
 
     def close(self) -> None:
-        """See `EngineSession`."""
+        """Release the session; see `EngineSession.close`."""
         self._guard.close()
         # Releases the caches.
         self._thinker = None  # type: ignore[assignment]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from sca.config import DuplexConfig, QwenConfig
 from sca.errors import ConfigError
 from sca.infer.engine import EngineSession
@@ -37,14 +39,14 @@ class TwoProcessOmni(QwenOmni):
             )
         self.voices = VoiceProcess(model)
 
+    @override
     def voice(self, grid: Grid, marks: Tensor) -> RemoteVoice:
-        """See `QwenOmni`."""
         return RemoteVoice(self.voices, marks, self.voice_settings(grid))
 
     def step_batch(
         self, sessions: Sequence[EngineSession], inputs: Sequence[AudioInput]
     ) -> Sequence[Sequence[Frame] | Exception]:
-        """See `BatchEngine`."""
+        """Step several sessions; see `BatchEngine.step_batch`. Audio is generated during the thinking of the next session."""
         import torch
 
         thoughts: list[tuple[list[int], Tensor] | Exception] = []
