@@ -1,6 +1,6 @@
-"""smart-turn v3 on fixed waveforms: the probabilities stay what they were, and are those of pipecat's own analyzer.
+"""smart-turn v3 on fixed waveforms: the probabilities do not change, and equal those of pipecat's own analyzer.
 
-No test of how good the model is. The tolerance: the weights are int8, other CPUs may round a dot product the other way.
+This does not test the accuracy of the model. The tolerance is for other CPUs, which may round int8 dot products differently.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ def tone(hz: float, samples: int) -> np.ndarray:
 
 
 def vowel(samples: int, fall: float) -> np.ndarray:
-    """A buzz whose pitch glides by a factor, through two resonances' worth of harmonics: something like a voice."""
+    """A voice-like sound: harmonics with a resonance, and a pitch that changes by the factor `fall`."""
     t = np.arange(samples) / 16_000
     phase = 2 * np.pi * np.cumsum(120 * fall ** (t / t[-1])) / 16_000
     harmonics = sum(np.sin(k * phase) / (1 + abs(k - 5)) for k in range(1, 20))
@@ -48,13 +48,13 @@ GOLDEN = {
     "cut": 0.0088,
     "long": 0.9786,
 }
-# Seconds of the clip, from its beginning, at 16 kHz.
+# Probability by the seconds of the clip, from its start.
 SPEECH_GOLDEN = {1.0: 0.0067, 2.2: 0.8341, 4.5: 0.0157, 6.0: 0.08, 8.4: 0.013, 10.5: 0.9333, 11.0: 0.8341}
 STAND_IN_GOLDEN = {1.0: 0.8935, 2.2: 0.0575, 4.5: 0.1183, 6.0: 0.0315, 8.4: 0.0111, 10.5: 0.0534, 11.0: 0.296}
 
 
 def precise(analyzer):
-    """pipecat's analyzer with products that do not saturate: its own do on processors without VNNI, and mean nothing there."""
+    """Give pipecat's analyzer a session whose int8 products do not saturate, as its own do on CPUs without VNNI."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.add_session_config_entry("session.x64quantprecision", "1")
@@ -80,7 +80,7 @@ def speech(trial_data):
     return read_audio(trial_data / "clips" / "jfk.flac", 16_000)
 
 
-def test_the_weights_are_the_known_ones():
+def test_bundled_weights_are_the_tested_ones():
     assert find_weights(None).known
 
 
@@ -90,19 +90,19 @@ def test_fixed_waveforms_give_fixed_probabilities(name, model):
 
 
 @pytest.mark.parametrize("name", WAVEFORMS)
-def test_probabilities_are_pipecats(name, model, pipecat_probability):
+def test_probabilities_equal_those_of_pipecat(name, model, pipecat_probability):
     assert model(WAVEFORMS[name]) == pytest.approx(pipecat_probability(WAVEFORMS[name]), abs=1e-5)
 
 
 @pytest.mark.parametrize("seconds", SPEECH_GOLDEN)
-def test_speech_gives_pipecats_probabilities(model, speech, pipecat_probability, seconds):
+def test_speech_probabilities_equal_those_of_pipecat(model, speech, pipecat_probability, seconds):
     x = speech[: round(seconds * 16_000)]
     assert model(x) == pytest.approx(pipecat_probability(x), abs=1e-5)
 
 
 @pytest.mark.parametrize("seconds", SPEECH_GOLDEN)
 def test_known_speech_gives_fixed_probabilities(model, stand_in, real_recordings, seconds):
-    """Synthetic speech everywhere, and that of the recording where it is."""
+    """Test the synthetic speech, and the real recording if it is available."""
     known = {stand_in: STAND_IN_GOLDEN} | ({real_recordings: SPEECH_GOLDEN} if real_recordings else {})
     for folder, golden in known.items():
         x = read_audio(folder / "clips" / "jfk.flac", 16_000)[: round(seconds * 16_000)]

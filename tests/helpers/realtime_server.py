@@ -41,7 +41,7 @@ class RealtimeServer:
         self.refuse_connections = 0
 
     def __enter__(self):
-        self._server = serve(self._talk, "127.0.0.1", 0, process_request=self._door, max_size=1 << 22)
+        self._server = serve(self._serve, "127.0.0.1", 0, process_request=self._check_request, max_size=1 << 22)
         self.port = self._server.socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -65,7 +65,7 @@ class RealtimeServer:
             with contextlib.suppress(OSError):
                 session.socket.socket.shutdown(2)
 
-    def _door(self, connection, request):
+    def _check_request(self, connection, request):
         if urlsplit(request.path).path != "/v1/realtime":
             return connection.respond(404, "no such path\n")
         if self.refuse_connections:
@@ -75,7 +75,7 @@ class RealtimeServer:
             return connection.respond(401, "no\n")
         return None
 
-    def _talk(self, socket):
+    def _serve(self, socket):
         session = Conversation(self, socket)
         self.sessions.append(session)
         try:

@@ -1,4 +1,4 @@
-"""Turn servers for tests: a scripted one that obeys the wire format, and the way into the real one."""
+"""Turn servers for tests: a scripted one, and the real one."""
 
 import io
 import json
@@ -8,23 +8,30 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import numpy as np
 
 from sca.infer.turn.client import TurnClient
-from tests.helpers.patience import PATIENCE_S
+from tests.helpers.timeouts import TIMEOUT_S
 
 
 class Scripted:
-    """What the server was asked, and what it shall answer: `reply(samples, headers)` gives (status, body, headers)."""
+    """The state of a scripted server.
+
+    Attributes:
+        requests: (samples, headers) of each request.
+        gate: The server responds while it is set.
+        close_after_answer: Whether it closes connections after a response, without announcing it.
+        reply: Returns (status, body, headers), given samples and headers.
+    """
 
     def __init__(self, probability=0.9):
-        self.asked = []  # (samples, headers)
+        self.requests = []
         self.connections = 0
-        self.gate = threading.Event()  # it answers as long as this is set
+        self.gate = threading.Event()
         self.gate.set()
         self.close_after_answer = False
         self.reply = lambda samples, headers: (200, answer(probability), {})
@@ -52,8 +59,8 @@ def scripted(probability=0.9):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             samples = np.load(io.BytesIO(body), allow_pickle=False)
-            state.asked.append((samples, dict(self.headers)))
-            state.gate.wait(PATIENCE_S)
+            state.requests.append((samples, dict(self.headers)))
+            state.gate.wait(TIMEOUT_S)
             status, document, headers = state.reply(samples, self.headers)
             self.send(document, status, headers)
 
@@ -65,7 +72,7 @@ def scripted(probability=0.9):
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
-            if state.close_after_answer:  # without having announced it, like a server that restarts
+            if state.close_after_answer:
                 self.close_connection = True
 
         def log_message(self, *_):
@@ -86,7 +93,7 @@ def scripted(probability=0.9):
 
 
 def free_port():
-    """One that nobody is given who asks for any: those begin at 32768 on Linux, at 49152 elsewhere."""
+    """Return a port below the range from which systems assign free ports: from 32768 on Linux, 49152 elsewhere."""
     for port in range(20_000 + os.getpid() % 10_000, 32_768):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
@@ -94,23 +101,22 @@ def free_port():
     raise AssertionError("no port is free")
 
 
-class Real:
+class RealServer:
     """`sca turn serve` with the real weights."""
 
     def __init__(self, port, process):
         self.url, self.process = f"http://127.0.0.1:{port}", process
 
     def answered(self):
-        """Questions it has answered, by its own count."""
+        """Return how many requests it has answered."""
         return self._count('sca_turn_requests_total{status="200"}')
 
     def inference_s(self):
-        """Seconds its model has worked for them."""
+        """Return how long its model ran for them."""
         return self._count("sca_turn_inference_seconds_sum")
 
     def _count(self, name):
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=PATIENCE_S) as response:
-            lines = response.read().decode().splitlines()
+        lines = httpx.get(f"{self.url}/metrics").text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
 
 
@@ -121,12 +127,12 @@ def real(*options):
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         with TurnClient(f"http://127.0.0.1:{port}", timeout_s=1.0) as client:
-            until = time.monotonic() + PATIENCE_S
+            until = time.monotonic() + TIMEOUT_S
             while not client.healthy():
                 assert process.poll() is None, process.stderr.read()
                 assert time.monotonic() < until
                 time.sleep(0.05)
-        yield Real(port, process)
+        yield RealServer(port, process)
     finally:
         process.kill()
         process.communicate()

@@ -1,4 +1,4 @@
-"""`WS /v1/realtime`, judged by the official client of the protocol: a conversation, interruptions, formats, errors."""
+"""`WS /v1/realtime` with the official client of the protocol: conversations, interruptions, formats, errors."""
 
 import asyncio
 import base64
@@ -13,8 +13,8 @@ from sca.audio.g711 import decode_g711, encode_g711
 from sca.audio.resample import resample
 from sca.config import LiveConfig
 from tests.helpers.live_servers import running
-from tests.helpers.overheard import Overheard
-from tests.helpers.patience import PATIENCE_S, connect
+from tests.helpers.recording_parrot import RecordingParrot
+from tests.helpers.timeouts import TIMEOUT_S, connect
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def phrase(trial_data):
 
 @pytest.fixture
 def engine():
-    return Overheard()
+    return RecordingParrot()
 
 
 @pytest.fixture
@@ -46,42 +46,42 @@ def configured(**parts):
     return {"type": "realtime", "audio": parts}
 
 
-PATIENT = {"open_timeout": PATIENCE_S}
+PATIENT = {"open_timeout": TIMEOUT_S}
 MANUAL = {"turn_detection": None}
 
 
-class Talk:
-    """The client's side: `say` sends, `until` gathers events of the SDK's own types up to a kind."""
+class RealtimeClient:
+    """A client that collects events of the SDK's own types."""
 
     def __init__(self, connection):
         self.connection, self.events = connection, []
 
-    async def until(self, kind):
+    async def read_until(self, kind):
         while True:
-            event = await asyncio.wait_for(self.connection.recv(), PATIENCE_S)
+            event = await asyncio.wait_for(self.connection.recv(), TIMEOUT_S)
             self.events.append(event)
             if event.type == kind:
                 return event
 
-    async def say(self, data, piece=9601):
+    async def send_audio(self, data, piece=9601):
         for at in range(0, len(data), piece):
             await self.connection.input_audio_buffer.append(audio=b64(data[at : at + piece]))
 
     def kinds(self):
         return [event.type for event in self.events]
 
-    def sound(self):
+    def audio(self):
         return b"".join(base64.b64decode(e.delta) for e in self.events if e.type == "response.output_audio.delta")
 
 
 def talk(server, conversation):
     async def main():
-        client = AsyncOpenAI(api_key="none", base_url=f"{server.url}/v1")
-        async with client.realtime.connect(model="parrot", websocket_connection_options=PATIENT) as connection:
-            one = Talk(connection)
-            await one.until("session.created")
-            one.result = await conversation(one, connection)
-            return one
+        openai = AsyncOpenAI(api_key="none", base_url=f"{server.url}/v1")
+        async with openai.realtime.connect(model="parrot", websocket_connection_options=PATIENT) as connection:
+            client = RealtimeClient(connection)
+            await client.read_until("session.created")
+            client.result = await conversation(client, connection)
+            return client
 
     return asyncio.run(main())
 
@@ -92,16 +92,16 @@ def similar(found, expected):
     return products.max() / np.sqrt(np.sum(found.astype(float) ** 2) * np.sum(expected.astype(float) ** 2))
 
 
-def test_a_turn_that_the_client_commits_is_answered_event_by_event(server, engine, phrase):
-    async def conversation(one, connection):
+def test_committed_turn_is_answered_with_all_events(server, engine, phrase):
+    async def conversation(client, connection):
         await connection.session.update(session=configured(input=MANUAL))
-        await one.say(pcm(phrase))
+        await client.send_audio(pcm(phrase))
         await connection.input_audio_buffer.commit()
         await connection.response.create()
-        await one.until("response.done")
+        await client.read_until("response.done")
 
-    one = talk(server, conversation)
-    kinds = [kind for i, kind in enumerate(one.kinds()) if i == 0 or kind != one.kinds()[i - 1]]
+    client = talk(server, conversation)
+    kinds = [kind for i, kind in enumerate(client.kinds()) if i == 0 or kind != client.kinds()[i - 1]]
     assert kinds == [
         "session.created", "session.updated", "input_audio_buffer.committed", "conversation.item.added",
         "conversation.item.done", "response.created", "response.output_item.added", "conversation.item.added",
@@ -109,108 +109,108 @@ def test_a_turn_that_the_client_commits_is_answered_event_by_event(server, engin
         "response.output_audio.done", "response.output_audio_transcript.done", "response.content_part.done",
         "response.output_item.done", "conversation.item.done", "response.done",
     ]  # fmt: skip
-    done = one.events[-1].response
+    done = client.events[-1].response
     assert done.status == "completed"
     assert done.output[0].content[0].transcript.startswith("(says back")
     (session,) = engine.sessions
-    assert one.sound() == session.turns[0]
+    assert client.audio() == session.turns[0]
     assert similar(session.heard, resample(phrase, 24_000, 16_000)) > 0.99
-    assert similar(np.frombuffer(one.sound(), "<i2"), phrase) > 0.9
+    assert similar(np.frombuffer(client.audio(), "<i2"), phrase) > 0.9
 
 
-def test_sound_is_kept_until_a_response_is_asked_for(server, engine, phrase):
-    async def conversation(one, connection):
+def test_audio_is_kept_until_response_create(server, engine, phrase):
+    async def conversation(client, connection):
         await connection.session.update(session=configured(input=MANUAL))
-        await one.say(pcm(phrase))
+        await client.send_audio(pcm(phrase))
         await connection.input_audio_buffer.clear()
-        await one.until("input_audio_buffer.cleared")
+        await client.read_until("input_audio_buffer.cleared")
         await connection.input_audio_buffer.commit()
-        error = await one.until("error")
+        error = await client.read_until("error")
         assert error.error.code == "input_audio_buffer_commit_empty"
 
     talk(server, conversation)
     assert engine.sessions == []
 
 
-def test_speaking_over_the_answer_cuts_it_off(server, engine, phrase):
-    async def conversation(one, connection):
-        await one.say(pcm(phrase))
-        started = await one.until("input_audio_buffer.speech_started")
-        stopped = await one.until("input_audio_buffer.speech_stopped")
+def test_speech_interrupts_the_response(server, engine, phrase):
+    async def conversation(client, connection):
+        await client.send_audio(pcm(phrase))
+        started = await client.read_until("input_audio_buffer.speech_started")
+        stopped = await client.read_until("input_audio_buffer.speech_stopped")
         assert 0 <= started.audio_start_ms < stopped.audio_end_ms <= 2400
-        committed = await one.until("input_audio_buffer.committed")
+        committed = await client.read_until("input_audio_buffer.committed")
         assert started.item_id == stopped.item_id == committed.item_id
-        delta = await one.until("response.output_audio.delta")
-        await one.say(pcm(phrase))
-        await one.until("input_audio_buffer.speech_started")
-        done = await one.until("response.done")
+        delta = await client.read_until("response.output_audio.delta")
+        await client.send_audio(pcm(phrase))
+        await client.read_until("input_audio_buffer.speech_started")
+        done = await client.read_until("response.done")
         assert (done.response.status, done.response.status_details.reason) == ("cancelled", "turn_detected")
         assert done.response.output[0].status == "incomplete"
         await connection.conversation.item.truncate(item_id=delta.item_id, content_index=0, audio_end_ms=200)
-        truncated = await one.until("conversation.item.truncated")
+        truncated = await client.read_until("conversation.item.truncated")
         assert truncated.audio_end_ms == 200
         await connection.conversation.item.truncate(item_id=delta.item_id, content_index=0, audio_end_ms=201)
-        assert "only 200 ms" in (await one.until("error")).error.message
-        again = await one.until("response.created")
+        assert "only 200 ms" in (await client.read_until("error")).error.message
+        again = await client.read_until("response.created")
         assert again.response.id != done.response.id
 
-    one = talk(server, conversation)
-    cut = one.kinds().index("response.done")
-    assert "response.output_audio.delta" not in one.kinds()[cut:]
+    client = talk(server, conversation)
+    cut = client.kinds().index("response.done")
+    assert "response.output_audio.delta" not in client.kinds()[cut:]
     assert engine.sessions[0].interrupts >= 1
 
 
-def test_the_client_cancels_and_nothing_stale_follows(server, engine, phrase):
-    async def conversation(one, connection):
-        await one.say(pcm(phrase))
-        await one.until("response.output_audio.delta")
+def test_no_audio_follows_a_cancelled_response(server, engine, phrase):
+    async def conversation(client, connection):
+        await client.send_audio(pcm(phrase))
+        await client.read_until("response.output_audio.delta")
         await connection.response.create()
-        assert (await one.until("error")).error.code == "conversation_already_has_active_response"
+        assert (await client.read_until("error")).error.code == "conversation_already_has_active_response"
         await connection.response.cancel()
-        done = await one.until("response.done")
+        done = await client.read_until("response.done")
         assert (done.response.status, done.response.status_details.reason) == ("cancelled", "client_cancelled")
         await connection.response.cancel()
-        assert (await one.until("error")).error.code == "response_cancel_not_active"
-        await one.say(bytes(48_000 * 2))
+        assert (await client.read_until("error")).error.code == "response_cancel_not_active"
+        await client.send_audio(bytes(48_000 * 2))
         await connection.conversation.item.retrieve(item_id=done.response.output[0].id)
-        await one.until("conversation.item.retrieved")
+        await client.read_until("conversation.item.retrieved")
 
-    one = talk(server, conversation)
-    assert "response.output_audio.delta" not in one.kinds()[one.kinds().index("response.done") :]
+    client = talk(server, conversation)
+    assert "response.output_audio.delta" not in client.kinds()[client.kinds().index("response.done") :]
 
 
 @pytest.mark.parametrize(("name", "law"), [("audio/pcmu", "ulaw"), ("audio/pcma", "alaw")])
-def test_telephone_sound_goes_in_and_out(server, engine, phrase, name, law):
+def test_g711_input_and_output(server, engine, phrase, name, law):
     low = resample(phrase, 24_000, 8_000)
 
-    async def conversation(one, connection):
+    async def conversation(client, connection):
         sound = {"format": {"type": name}}
         await connection.session.update(session=configured(input=MANUAL | sound, output=sound))
-        updated = await one.until("session.updated")
+        updated = await client.read_until("session.updated")
         assert updated.session.audio.output.format.type == name
-        await one.say(encode_g711(np.rint(low * 32767).astype(np.int16), law))
+        await client.send_audio(encode_g711(np.rint(low * 32767).astype(np.int16), law))
         await connection.input_audio_buffer.commit()
         await connection.response.create()
-        await one.until("response.done")
+        await client.read_until("response.done")
 
-    one = talk(server, conversation)
-    assert similar(decode_g711(one.sound(), law).astype(np.float32), low) > 0.9
-    assert len(one.sound()) == len(engine.sessions[0].turns[0]) // 6
+    client = talk(server, conversation)
+    assert similar(decode_g711(client.audio(), law).astype(np.float32), low) > 0.9
+    assert len(client.audio()) == len(engine.sessions[0].turns[0]) // 6
 
 
-def test_silence_that_no_engine_answers_ends_in_a_failed_response(server):
-    async def conversation(one, connection):
+def test_response_fails_if_the_engine_stays_silent(server):
+    async def conversation(client, connection):
         await connection.session.update(session=configured(input=MANUAL))
-        await one.say(bytes(48_000))
+        await client.send_audio(bytes(48_000))
         await connection.input_audio_buffer.commit()
         await connection.response.create()
-        done = await one.until("response.done")
+        done = await client.read_until("response.done")
         assert (done.response.status, done.response.status_details.error.code) == ("failed", "no_answer")
 
     talk(server, conversation)
 
 
-def test_the_beta_is_understood_and_answered_in_its_words(server, phrase):
+def test_beta_clients_get_beta_events(server, phrase):
     headers = {"OpenAI-Beta": "realtime=v1"}
     with connect(f"ws://127.0.0.1:{server.port}/v1/realtime", additional_headers=headers, proxy=None) as ws:
         session = {"input_audio_format": "pcm16", "output_audio_format": "g711_ulaw", "turn_detection": None}
@@ -223,7 +223,7 @@ def test_the_beta_is_understood_and_answered_in_its_words(server, phrase):
             ws.send(json.dumps(event))
         kinds = []
         while not kinds or kinds[-1] != "response.done":
-            kinds.append(json.loads(ws.recv(PATIENCE_S))["type"])
+            kinds.append(json.loads(ws.recv(TIMEOUT_S))["type"])
     assert {"conversation.item.created", "response.audio.delta", "response.audio_transcript.done"} <= set(kinds)
     assert not {kind for kind in kinds if "output_audio" in kind or kind == "conversation.item.done"}
 
@@ -233,92 +233,92 @@ def detection(**options):
 
 
 @pytest.mark.parametrize("interrupts", [True, False])
-def test_who_may_not_be_interrupted_says_all_of_it(phrase, interrupts):
-    engine = Overheard(LiveConfig(barge_in_ms=60_000))  # it does not fall silent by itself
+def test_interrupt_response_setting(phrase, interrupts):
+    engine = RecordingParrot(LiveConfig(barge_in_ms=60_000))  # the engine does not stop by itself
 
-    async def conversation(one, connection):
+    async def conversation(client, connection):
         await connection.session.update(session=detection(interrupt_response=interrupts))
-        await one.say(pcm(phrase))
-        await one.until("response.output_audio.delta")
-        await one.say(pcm(phrase))
-        await one.until("input_audio_buffer.speech_started")
-        return await one.until("response.done")
+        await client.send_audio(pcm(phrase))
+        await client.read_until("response.output_audio.delta")
+        await client.send_audio(pcm(phrase))
+        await client.read_until("input_audio_buffer.speech_started")
+        return await client.read_until("response.done")
 
     with running(engine) as server:
-        one = talk(server, conversation)
-    assert one.kinds().count("input_audio_buffer.speech_started") == 2
-    done = one.events[-1].response
+        client = talk(server, conversation)
+    assert client.kinds().count("input_audio_buffer.speech_started") == 2
+    done = client.events[-1].response
     assert done.status == ("cancelled" if interrupts else "completed")
     said = engine.sessions[0].turns[0]
     if interrupts:
-        assert len(one.sound()) < len(pcm(phrase)) // 2
+        assert len(client.audio()) < len(pcm(phrase)) // 2
     else:
-        assert one.sound() == said
+        assert client.audio() == said
         assert len(said) > len(pcm(phrase)) // 2
 
 
-def test_turns_are_told_and_nothing_is_answered_before_it_is_asked_for(server, engine, phrase):
-    async def conversation(one, connection):
+def test_create_response_false_reports_turns_only(server, engine, phrase):
+    async def conversation(client, connection):
         await connection.session.update(session=detection(create_response=False))
-        await one.say(pcm(phrase) + bytes(48_000))
-        await one.until("input_audio_buffer.speech_started")
-        await one.until("input_audio_buffer.speech_stopped")
-        await one.until("input_audio_buffer.committed")
-        await one.until("conversation.item.done")
+        await client.send_audio(pcm(phrase) + bytes(48_000))
+        await client.read_until("input_audio_buffer.speech_started")
+        await client.read_until("input_audio_buffer.speech_stopped")
+        await client.read_until("input_audio_buffer.committed")
+        await client.read_until("conversation.item.done")
         assert engine.sessions == []
-        assert "response.created" not in one.kinds()
+        assert "response.created" not in client.kinds()
         await connection.response.create()
-        done = await one.until("response.done")
+        done = await client.read_until("response.done")
         assert done.response.status == "completed"
 
-    one = talk(server, conversation)
-    assert one.sound() == engine.sessions[0].turns[0]
+    client = talk(server, conversation)
+    assert client.audio() == engine.sessions[0].turns[0]
     assert similar(engine.sessions[0].heard, resample(phrase, 24_000, 16_000)) > 0.99
 
 
-def test_formats_may_change_in_the_middle_of_the_stream(server, engine, phrase):
+def test_audio_formats_can_change_during_a_session(server, engine, phrase):
     half = len(phrase) // 2
     low = encode_g711(np.rint(resample(phrase[half:], 24_000, 8_000) * 32767).astype(np.int16), "ulaw")
     telephone = {"format": {"type": "audio/pcmu"}}
 
-    async def conversation(one, connection):
+    async def conversation(client, connection):
         await connection.session.update(session=configured(input=MANUAL))
-        await one.say(pcm(phrase[:half]))
+        await client.send_audio(pcm(phrase[:half]))
         await connection.session.update(session=configured(input=telephone))
-        await one.say(low)
+        await client.send_audio(low)
         await connection.input_audio_buffer.commit()
         await connection.response.create()
-        await one.until("response.output_audio.delta")
-        # What is being said goes on as it began; the next answer is in the new format.
+        await client.read_until("response.output_audio.delta")
+        # The current response keeps its format; the next one has the new format.
         await connection.session.update(session=configured(output=telephone))
-        await one.until("response.done")
-        first = one.sound()
-        await one.say(low)
+        await client.read_until("response.done")
+        first = client.audio()
+        await client.send_audio(low)
         await connection.input_audio_buffer.commit()
         await connection.response.create()
-        await one.until("response.done")
-        return first, one.sound()[len(first) :]
+        await client.read_until("response.done")
+        return first, client.audio()[len(first) :]
 
-    one = talk(server, conversation)
+    client = talk(server, conversation)
     heard = engine.sessions[0].heard[: len(phrase) * 2 // 3]
     assert similar(heard, resample(phrase, 24_000, 16_000)) > 0.9
-    first, second = one.result
+    first, second = client.result
     turns = engine.sessions[0].turns
     assert first == turns[0]
     assert len(second) == len(turns[1]) // 6
     assert similar(decode_g711(second, "ulaw").astype(np.float32), resample(phrase[half:], 24_000, 8_000)) > 0.8
 
 
-def test_an_answer_is_cut_to_what_was_heard_of_it(server, phrase):
-    async def conversation(one, connection):
+def test_truncates_a_response_to_what_was_heard(server, phrase):
+    async def conversation(client, connection):
         await connection.session.update(session=configured(input=MANUAL))
-        await one.say(pcm(phrase))
+        await client.send_audio(pcm(phrase))
         await connection.input_audio_buffer.commit()
-        user = await one.until("conversation.item.done")
+        user = await client.read_until("conversation.item.done")
         await connection.response.create()
-        done = await one.until("response.done")
+        done = await client.read_until("response.done")
         item, truncate = done.response.output[0], connection.conversation.item.truncate
-        whole_ms = len(one.sound()) // 48
+        whole_ms = len(client.audio()) // 48
         for item_id, index, ms, says in (
             (item.id, 0, whole_ms + 1, f"only {whole_ms} ms"),
             (item.id, 1, 100, "one content part"),
@@ -326,20 +326,20 @@ def test_an_answer_is_cut_to_what_was_heard_of_it(server, phrase):
             (user.item.id, 0, 100, "only items of the assistant"),
         ):
             await truncate(item_id=item_id, content_index=index, audio_end_ms=ms)
-            assert says in (await one.until("error")).error.message
+            assert says in (await client.read_until("error")).error.message
         await truncate(item_id=item.id, content_index=0, audio_end_ms=whole_ms)
-        await one.until("conversation.item.truncated")
+        await client.read_until("conversation.item.truncated")
         await truncate(item_id=item.id, content_index=0, audio_end_ms=700)
-        assert (await one.until("conversation.item.truncated")).audio_end_ms == 700
+        assert (await client.read_until("conversation.item.truncated")).audio_end_ms == 700
         await truncate(item_id=item.id, content_index=0, audio_end_ms=701)
-        assert "only 700 ms" in (await one.until("error")).error.message
+        assert "only 700 ms" in (await client.read_until("error")).error.message
         await connection.conversation.item.retrieve(item_id=item.id)
-        kept = (await one.until("conversation.item.retrieved")).item
+        kept = (await client.read_until("conversation.item.retrieved")).item
         assert (kept.status, kept.content[0].transcript) == ("completed", None)
         await connection.conversation.item.delete(item_id=item.id)
-        await one.until("conversation.item.deleted")
+        await client.read_until("conversation.item.deleted")
         await truncate(item_id=item.id, content_index=0, audio_end_ms=1)
-        assert (await one.until("error")).error.code == "item_not_found"
+        assert (await client.read_until("error")).error.code == "item_not_found"
 
     talk(server, conversation)
 
@@ -362,14 +362,14 @@ WRONG = [
 ]  # fmt: skip
 
 
-def test_what_cannot_be_done_is_an_error_event_and_the_session_goes_on(server):
+def test_errors_do_not_end_the_session(server):
     with connect(f"ws://127.0.0.1:{server.port}/v1/realtime", proxy=None) as ws:
-        assert json.loads(ws.recv(PATIENCE_S))["type"] == "session.created"
+        assert json.loads(ws.recv(TIMEOUT_S))["type"] == "session.created"
         for i, (message, code) in enumerate(WRONG):
             ws.send(message if isinstance(message, str | bytes) else json.dumps(message | {"event_id": f"e{i}"}))
-            answer = json.loads(ws.recv(PATIENCE_S))
+            answer = json.loads(ws.recv(TIMEOUT_S))
             assert (answer["type"], answer["error"]["code"]) == ("error", code), message
             assert answer["error"]["event_id"] == (f"e{i}" if isinstance(message, dict) else None)
         ws.send(json.dumps({"type": "session.update", "session": {"instructions": "be brief"}}))
-        assert json.loads(ws.recv(PATIENCE_S))["session"]["instructions"] == "be brief"
-    assert server.empty()
+        assert json.loads(ws.recv(TIMEOUT_S))["session"]["instructions"] == "be brief"
+    assert server.wait_empty()

@@ -1,4 +1,4 @@
-"""The live server against clients that are broken, slow, greedy or hostile: each is answered or cut off, others are served."""
+"""The live server with broken, slow, greedy or hostile clients: each gets a response or is cut off, and others are served."""
 
 import base64
 import io
@@ -17,23 +17,23 @@ import pytest
 import soundfile as sf
 from websockets.exceptions import ConnectionClosed
 
-from tests.helpers.live_servers import Mirror, process, running
-from tests.helpers.patience import PATIENCE_S, connect
+from tests.helpers.live_servers import MirrorEngine, process, running
+from tests.helpers.timeouts import TIMEOUT_S, connect
 
 CHUNK = 5120
-DOORS = ("ws/pcm16", "v1/realtime", "twilio")
+PATHS = ("ws/pcm16", "v1/realtime", "twilio")
 
 
 @pytest.fixture(scope="module")
 def mirror():
-    with running(Mirror(), requests_per_minute=None, max_wav_s=60.0) as server:
+    with running(MirrorEngine(), requests_per_minute=None, max_wav_s=60.0) as server:
         yield server
 
 
-def empty_in_time(server):
-    """Let time pass until all sessions are over."""
-    while len(server.server.sessions):
-        server.later(10)
+def advance_until_empty(server):
+    """Advance the clock until all sessions have ended."""
+    while len(server.context.sessions):
+        server.advance_clock(10)
         time.sleep(0.01)
     return True
 
@@ -48,7 +48,7 @@ def handshake(path="ws/pcm16", **headers):
 
 
 def frame(payload, first=0x82):
-    """A WebSocket frame of a client, with a mask of zeros. first: FIN, RSV bits and the opcode; binary if not given."""
+    """Return a WebSocket frame of a client, with a mask of zeros. first: FIN, RSV bits and the opcode."""
     size = len(payload)
     if size < 126:
         head = bytes([128 | size])
@@ -59,10 +59,10 @@ def frame(payload, first=0x82):
     return bytes([first]) + head + bytes(4) + payload
 
 
-def rest(raw):
-    """All that a socket still gets, until the other side closes it; a close frame is answered."""
+def read_all(raw):
+    """Read from a socket until the other side closes it, and respond to a close frame."""
     got = b""
-    raw.settimeout(PATIENCE_S)
+    raw.settimeout(TIMEOUT_S)
     with suppress(ConnectionResetError, BrokenPipeError):
         while piece := raw.recv(1 << 16):
             got += piece
@@ -72,13 +72,13 @@ def rest(raw):
     return got
 
 
-def closed(data):
-    """The code of the close frame that a connection ended with."""
+def close_code(data):
+    """Return the code of the close frame at the end."""
     at = data.rindex(b"\x88")
     return int.from_bytes(data[at + 2 : at + 4], "big")
 
 
-def opened(server, path="ws/pcm16"):
+def open_socket(server, path="ws/pcm16"):
     raw = socket.create_connection(("127.0.0.1", server.port))
     raw.sendall(handshake(path))
     got = b""
@@ -90,118 +90,116 @@ def opened(server, path="ws/pcm16"):
     return raw
 
 
-def ended(ws):
-    """The code and reason that a connection is closed with."""
+def read_close(ws):
+    """Read until the connection is closed: (code, reason)."""
     try:
         while True:
-            ws.recv(timeout=PATIENCE_S)
+            ws.recv(timeout=TIMEOUT_S)
     except ConnectionClosed as end:
         return end.rcvd.code, end.rcvd.reason
 
 
-def serves(server):
-    """Whether a whole session goes well."""
+def session_succeeds(server):
+    """Return whether a session succeeds."""
     with connect(server.ws, proxy=None) as ws:
         ws.send(bytes(2 * CHUNK))
         ws.send(json.dumps({"type": "end"}))
-        return ended(ws) == (1000, "end")
+        return read_close(ws) == (1000, "end")
 
 
-@pytest.mark.parametrize("path", DOORS)
-def test_a_half_open_connection_gives_its_place_back(mirror, path):
-    with opened(mirror, path) as raw:
-        raw.sendall(frame(bytes(100))[:50])  # and never a word more, no answer to a close frame either
-        while len(mirror.server.sessions) == 0:
+@pytest.mark.parametrize("path", PATHS)
+def test_half_open_connection_frees_its_slot(mirror, path):
+    with open_socket(mirror, path) as raw:
+        raw.sendall(frame(bytes(100))[:50])  # and nothing more, not even a response to the close frame
+        while len(mirror.context.sessions) == 0:
             time.sleep(0.01)
-        assert empty_in_time(mirror)
-    with opened(mirror, path) as raw:
+        assert advance_until_empty(mirror)
+    with open_socket(mirror, path) as raw:
         raw.shutdown(socket.SHUT_WR)
-        assert mirror.empty()
+        assert mirror.wait_empty()
 
 
-@pytest.mark.parametrize("path", DOORS)
-def test_a_client_that_is_killed_leaves_nothing_behind(mirror, path):
-    before = len(mirror.server.engine.closed)
-    with opened(mirror, path) as raw:
+@pytest.mark.parametrize("path", PATHS)
+def test_killed_client_leaves_no_session(mirror, path):
+    before = len(mirror.context.engine.closed)
+    with open_socket(mirror, path) as raw:
         if path == "ws/pcm16":
             raw.sendall(frame(bytes(6 * CHUNK)))
             got = b""
-            while b"audio" not in got:  # in the middle of its answer
+            while b"audio" not in got:  # in the middle of the response
                 got += raw.recv(1000)
-        raw.setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-        )  # a reset, as of a machine that is gone
-    assert mirror.empty()
-    assert len(mirror.server.engine.closed) - before == (path == "ws/pcm16")
-    assert serves(mirror)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+    assert mirror.wait_empty()
+    assert len(mirror.context.engine.closed) - before == (path == "ws/pcm16")
+    assert session_succeeds(mirror)
 
 
-def test_bytes_one_at_a_time_are_a_conversation(mirror):
+def test_session_from_single_bytes(mirror):
     sound = np.full(640, 7, "<i2").tobytes()
     messages = (
         frame(b'{"frames_per_chunk": 1, "frame_hz": 25.0}', 0x81) + frame(sound) + frame(b'{"type": "end"}', 0x81)
     )
-    with opened(mirror) as raw:
+    with open_socket(mirror) as raw:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for i in range(len(messages)):
             raw.send(messages[i : i + 1])
-        got = rest(raw)
+        got = read_all(raw)
     assert sound in got
-    assert closed(got) == 1000
+    assert close_code(got) == 1000
 
 
-@pytest.mark.parametrize("path", DOORS)
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("pieces", [1, 40])
-def test_a_message_of_ten_megabytes_is_refused_however_it_comes(mirror, path, pieces):
+def test_rejects_ten_megabyte_messages(mirror, path, pieces):
     size = 10 << 20
-    with opened(mirror, path) as raw:
+    with open_socket(mirror, path) as raw:
         with suppress(ConnectionResetError, BrokenPipeError):
             for i in range(pieces):
                 last = 0x80 if i == pieces - 1 else 0
                 raw.sendall(frame(bytes(size // pieces), last | (2 if i == 0 else 0)))
-        got = rest(raw)
-    # What was on its way may reset the connection before the close frame is read.
-    assert b"\x88" not in got or closed(got) == 1009
-    assert mirror.empty()
-    assert serves(mirror)
+        got = read_all(raw)
+    # Data in transit may reset the connection before the close frame is read.
+    assert b"\x88" not in got or close_code(got) == 1009
+    assert mirror.wait_empty()
+    assert session_succeeds(mirror)
 
 
-def test_a_compressed_message_is_refused_because_nobody_agreed_on_it(mirror):
+def test_rejects_compressed_messages(mirror):
     with connect(mirror.ws, proxy=None, compression="deflate") as ws:
         assert ws.protocol.extensions == []
-    with opened(mirror) as raw:
-        raw.sendall(frame(b"\xec\xc1\x01\x00" * 100, 0xC2))  # RSV1: packed
-        got = rest(raw)
-    assert closed(got) == 1002
-    assert mirror.empty()
+    with open_socket(mirror) as raw:
+        raw.sendall(frame(b"\xec\xc1\x01\x00" * 100, 0xC2))  # RSV1: compressed
+        got = read_all(raw)
+    assert close_code(got) == 1002
+    assert mirror.wait_empty()
 
 
-BROKEN = {
-    "text that is no utf-8": (frame(b"\xff\xfe", 0x81), 1007),
+INVALID = {
+    "text that is not utf-8": (frame(b"\xff\xfe", 0x81), 1007),
     "a frame without a mask": (b"\x82\x02\x00\x00", 1002),
-    "an opcode that is none": (frame(b"", 0x83), 1002),
+    "an unknown opcode": (frame(b"", 0x83), 1002),
     "a ping that is too long": (frame(bytes(200), 0x89), 1002),
     "a continuation of nothing": (frame(b"x", 0x80), 1002),
 }
 
 
-@pytest.mark.parametrize("what", BROKEN)
-@pytest.mark.parametrize("path", DOORS)
-def test_what_is_no_websocket_any_more_is_closed_with_its_code(mirror, path, what):
-    message, code = BROKEN[what]
-    with opened(mirror, path) as raw:
+@pytest.mark.parametrize("case", INVALID)
+@pytest.mark.parametrize("path", PATHS)
+def test_protocol_errors_close_with_their_code(mirror, path, case):
+    message, code = INVALID[case]
+    with open_socket(mirror, path) as raw:
         raw.sendall(message)
-        assert closed(rest(raw)) == code
-    assert mirror.empty()
+        assert close_code(read_all(raw)) == code
+    assert mirror.wait_empty()
 
 
-def test_heads_and_bodies_that_trickle_are_cut_off(mirror):
+def test_slow_heads_and_bodies_are_cut_off(mirror):
     form = "POST /infer_wav HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     cases = {
         "GET /health HTTP/1.1\r\nX: ": b"",
         form + "Content-Length: 1000\r\n\r\n": b"408",
         form + "Transfer-Encoding: chunked\r\n\r\n": b"408",
-        # Nobody reads these bodies: of an endpoint that wants none, and of a request that is refused.
+        # These bodies are not read: the endpoint has no body, or the request is rejected.
         "GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n": b"200",
         "POST /infer_wav HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 1000\r\n\r\n": b"421",
     }
@@ -215,27 +213,27 @@ def test_heads_and_bodies_that_trickle_are_cut_off(mirror):
                 raw.send(b"0")
             except (ConnectionResetError, BrokenPipeError):
                 over.add(raw)
-        mirror.later(0.5)
+        mirror.advance_clock(0.5)
         time.sleep(0.01)
-    for raw, says in zip(sockets, cases.values(), strict=True):
-        with suppress(ConnectionResetError):  # it was answered, and the answer went with the reset
-            assert says in raw.recv(1000)
+    for raw, status in zip(sockets, cases.values(), strict=True):
+        with suppress(ConnectionResetError):  # the response was lost with the reset
+            assert status in raw.recv(1000)
         raw.close()
-    assert mirror.empty()
+    assert mirror.wait_empty()
     assert httpx.get(f"{mirror.url}/health").text == "ok"
 
 
-def test_a_server_that_was_held_up_still_says_that_a_body_is_late(mirror):
-    """Then all its limits are over at once: the one that it answers, and the one that ends what nobody answers."""
+def test_stalled_server_still_answers_408(mirror):
+    """After a stall, both limits have passed: the one that is answered with 408, and the one that cuts the connection."""
     head = "POST /infer_wav HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     with socket.create_connection(("127.0.0.1", mirror.port)) as raw:
         raw.sendall(f"{head}Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n".encode())
-        assert b"100 Continue" in raw.recv(1000)  # it waits for the body
-        mirror.later(3600)
-        assert b"408" in rest(raw)
+        assert b"100 Continue" in raw.recv(1000)  # the server waits for the body
+        mirror.advance_clock(3600)
+        assert b"408" in read_all(raw)
 
 
-def test_sound_that_unpacks_to_hours_is_cut_at_the_limit(mirror):
+def test_rejects_small_files_with_hours_of_audio(mirror):
     out = io.BytesIO()
     sf.write(out, np.zeros(3 * 3600 * 8000, np.int16), 8000, format="FLAC")
     assert len(out.getvalue()) < 1 << 20
@@ -244,7 +242,7 @@ def test_sound_that_unpacks_to_hours_is_cut_at_the_limit(mirror):
     assert response.json()["error"]["what"] == "the audio is longer than 60 s"
 
 
-def test_packed_bodies_are_not_unpacked(mirror):
+def test_rejects_compressed_bodies(mirror):
     body = httpx.Request("POST", mirror.url, files={"file": ("x.wav", b"x")})
     headers = {"Content-Type": body.headers["content-type"], "Content-Encoding": "gzip"}
     response = httpx.post(f"{mirror.url}/infer_wav", content=body.read(), headers=headers)
@@ -257,11 +255,11 @@ def open_files(server):
 
 
 def flood(port, count, source="127.0.0.1"):
-    """So many WebSocket connects at once, none of which ends its session: what each was answered."""
+    """Open WebSocket connections at once, and return the result of each: a status, a close code or `served`."""
 
-    def one(_):
+    def open_one(_):
         with socket.create_connection(("127.0.0.1", port), source_address=(source, 0)) as raw:
-            raw.settimeout(PATIENCE_S)
+            raw.settimeout(TIMEOUT_S)
             raw.sendall(handshake())
             try:
                 got = raw.recv(4000)
@@ -273,20 +271,20 @@ def flood(port, count, source="127.0.0.1"):
             except ConnectionResetError:
                 return "reset"
             if got.startswith(b"HTTP/1.1 101"):
-                return closed(got)
+                return close_code(got)
             return int(got[9:12])
 
     with ThreadPoolExecutor(32) as pool:
-        return list(pool.map(one, range(count)))
+        return list(pool.map(open_one, range(count)))
 
 
-def test_a_thousand_connects_are_refused_in_words_and_leave_nothing_open():
+def test_flood_of_connections_is_rejected_without_leaks():
     with process("--max-sessions", "2", "--set", "serve.requests_per_minute=200") as (server, url):
         port = int(url.rpartition(":")[2])
         assert httpx.get(f"{url}/health").text == "ok"
         before = open_files(server)
         answers = flood(port, 1000)
-        # Places for two at a time, 200 requests for one address and 200 more a minute; all others are told.
+        # Two slots, and 200 requests per minute for an address; all others are rejected with the reason.
         assert set(answers) <= {"served", 1013, 429}
         assert answers.count(429) >= 400
         # Another client is served.
@@ -298,66 +296,68 @@ def test_a_thousand_connects_are_refused_in_words_and_leave_nothing_open():
                 time.sleep(0.05)
             assert open_files(server) <= before + 1
             metrics = ""
-            while "\nsca_sessions 0.0" not in metrics:  # nor is a place taken
+            while "\nsca_sessions 0.0" not in metrics:  # and no slot is taken
                 metrics = other.get(f"{url}/metrics").text
                 time.sleep(0.5)
         assert f'sca_refusals_total{{status="429"}} {answers.count(429)}.0' in metrics
-        _knock_and_leave(port)
+        _connect_and_reset(port)
         server.terminate()
         log = server.stderr.read()
         assert "Traceback" not in log
         assert log.endswith("sca serve: stopped\n")
 
 
-def _knock_and_leave(port):
-    """Connects, some of which find a place, whose clients are gone before they are answered."""
+def _connect_and_reset(port):
+    """Open connections, some of which get a slot, and reset them before the response."""
     for i in range(60):
         with socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.3", 0)) as raw:
-            raw.sendall(handshake(DOORS[i % 3]) + frame(b"{}", 0x81))
+            raw.sendall(handshake(PATHS[i % 3]) + frame(b"{}", 0x81))
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def test_connections_beyond_the_limit_are_told_and_none_is_lost():
-    with running(Mirror(), max_connections=8, requests_per_minute=None) as server:
+def test_connection_limit_answers_503():
+    with running(MirrorEngine(), max_connections=8, requests_per_minute=None) as server:
         idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(8)]
         with socket.create_connection(("127.0.0.1", server.port)) as ninth:
             ninth.sendall(handshake())
-            got = rest(ninth)
+            got = read_all(ninth)
         assert got.startswith(b"HTTP/1.1 503")
         assert b"8 connections are open, and that is the limit" in got
-        for one in idle:
-            one.close()
+        for connection in idle:
+            connection.close()
         until = time.monotonic() + 60
-        while not _answers(server) and time.monotonic() < until:
+        while not _is_healthy(server) and time.monotonic() < until:
             time.sleep(0.02)
-        assert serves(server)
+        assert session_succeeds(server)
 
 
-def _answers(server):
+def _is_healthy(server):
     try:
         return httpx.get(f"{server.url}/health").status_code == 200
     except httpx.HTTPError:
         return False
 
 
-def test_a_file_is_refused_over_http_when_there_is_no_place():
-    with running(Mirror(), max_sessions=1) as server:
+def test_infer_wav_answers_503_at_the_session_limit():
+    with running(MirrorEngine(), max_sessions=1) as server:
         with connect(server.ws, proxy=None) as ws:
             ws.send(bytes(2 * CHUNK))
-            ws.recv(timeout=PATIENCE_S)
+            ws.recv(timeout=TIMEOUT_S)
             response = httpx.post(f"{server.url}/infer_wav", files={"file": ("x.wav", b"x")})
             assert (response.status_code, response.headers["retry-after"]) == (503, "1")
             assert response.json()["error"]["what"] == "1 session is open, and that is the limit"
-        assert server.empty()
+        assert server.wait_empty()
         assert httpx.post(f"{server.url}/infer_wav", files={"file": ("x.wav", b"x")}).status_code == 422
 
 
-def test_who_never_stops_speaking_is_ended_when_the_server_stops():
-    with running(Mirror(), drain_s=0.2) as server, connect(server.ws, proxy=None) as ws:
+def test_drain_ends_sessions_that_keep_speaking():
+    with running(MirrorEngine(), drain_s=0.2) as server, connect(server.ws, proxy=None) as ws:
         ws.send(bytes(2 * CHUNK))
-        while not isinstance(ws.recv(timeout=PATIENCE_S), bytes):  # the mirror's turn begins and has no end
+        while not isinstance(
+            ws.recv(timeout=TIMEOUT_S), bytes
+        ):  # the turn of the mirror engine starts and does not end
             pass
-        server.stop()
-        assert ended(ws) == (1001, "stopping")
+        server.start_drain()
+        assert read_close(ws) == (1001, "stopping")
         with connect(server.ws, proxy=None) as late:
-            assert ended(late) == (1013, "the server is stopping")
+            assert read_close(late) == (1013, "the server is stopping")

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.helpers.live_servers import Mirror, running
-from tests.helpers.patience import PATIENCE_S, connect
+from tests.helpers.live_servers import MirrorEngine, running
+from tests.helpers.timeouts import TIMEOUT_S, connect
 
 CHUNK = 5120
 
 
 @pytest.fixture(scope="module")
 def mirror():
-    with running(Mirror(), max_wav_s=2.0, max_body_bytes=400_000) as server:
+    with running(MirrorEngine(), max_wav_s=2.0, max_body_bytes=400_000) as server:
         yield server
 
 
@@ -49,22 +49,22 @@ def pcm(data):
         return np.frombuffer(file.readframes(file.getnframes()), "<i2")
 
 
-def test_a_file_is_heard_and_answered_in_its_place(mirror):
+def test_infer_wav_places_the_response_after_its_chunk(mirror):
     x = noise(3)
     response = post(mirror, wav(x), prompt="Hello")
     assert response.status_code == 200
     document = response.json()
     assert document["text"].startswith("chunk 0chunk 1chunk 2")
-    said = pcm(base64.b64decode(document["audio"]))
+    spoken = pcm(base64.b64decode(document["audio"]))
     for i in range(3):
         end = (i + 2) * 7680
-        assert np.array_equal(said[end - CHUNK : end], x[i * CHUNK : (i + 1) * CHUNK])
+        assert np.array_equal(spoken[end - CHUNK : end], x[i * CHUNK : (i + 1) * CHUNK])
     assert document["timings"]["heard_s"] == 0.96
     assert document["timings"]["dropped"] == 0
-    assert mirror.server.engine.opened[-1].prompt == "Hello"
+    assert mirror.context.engine.opened[-1].prompt == "Hello"
     alone = post(mirror, wav(x), accept="audio/wav")
     assert alone.headers["content-type"] == "audio/wav"
-    assert np.array_equal(pcm(alone.content), said)
+    assert np.array_equal(pcm(alone.content), spoken)
 
 
 def broken_wav():
@@ -74,7 +74,7 @@ def broken_wav():
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "says"),
+    ("body", "status", "text"),
     [
         (b"", 422, "the file"),
         (b"no sound at all", 422, "the file"),
@@ -85,16 +85,16 @@ def broken_wav():
     ],
     ids=["empty", "text", "header-of-2-gb", "rate", "long", "large"],
 )
-def test_a_bad_file_is_named_and_shows_no_path(mirror, body, status, says):
+def test_rejects_bad_files_without_showing_paths(mirror, body, status, text):
     response = post(mirror, body)
     assert response.status_code == status
     what = response.json()["error"]["what"]
-    assert says in what
+    assert text in what
     assert "/" not in what
-    assert mirror.empty()
+    assert mirror.wait_empty()
 
 
-def test_bodies_that_are_no_form_are_refused(mirror):
+def test_rejects_bodies_that_are_not_forms(mirror):
     url = f"{mirror.url}/infer_wav"
     whole = httpx.Request("POST", url, files={"file": ("a.wav", wav(noise(1)))})
     body = whole.read()
@@ -106,7 +106,7 @@ def test_bodies_that_are_no_form_are_refused(mirror):
     assert post(mirror, wav(noise(1)), prompt="p" * 8001).status_code == 422
 
 
-def test_an_engine_that_breaks_is_one_line(mirror):
+def test_engine_failure_is_one_line(mirror):
     x = noise(1)
     x[0] = 32767
     response = post(mirror, wav(x))
@@ -119,7 +119,7 @@ def count(server, name):
     return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
 
-def test_the_metrics_count_what_happened(mirror):
+def test_metrics_count_a_request(mirror):
     names = ("sca_chunks_heard_total", "sca_chunks_stepped_total", "sca_step_seconds_count", "sca_sessions_begun")
     before = [count(mirror, name) for name in names]
     chunks = post(mirror, wav(noise(2))).json()["timings"]["stepped"]
@@ -127,8 +127,8 @@ def test_the_metrics_count_what_happened(mirror):
     assert count(mirror, "sca_sessions") == 0
 
 
-def test_every_number_of_a_session_is_counted():
-    with running(Mirror(), max_sessions=1, auth_key="k") as server:
+def test_metrics_count_a_session():
+    with running(MirrorEngine(), max_sessions=1, auth_key="k") as server:
         key = {"Authorization": "Bearer k"}
 
         def numbers():
@@ -139,15 +139,15 @@ def test_every_number_of_a_session_is_counted():
         with connect(server.ws, proxy=None, additional_headers=key) as ws:
             for _ in range(3):
                 ws.send(noise(1).tobytes())
-            for _ in range(9):  # a reply, an announcement and a chunk of sound each
-                ws.recv(timeout=PATIENCE_S)
+            for _ in range(9):  # a reply, an announcement and a chunk of audio each
+                ws.recv(timeout=TIMEOUT_S)
             ws.send(json.dumps({"type": "interrupt"}))
-            while '"interrupt"' not in str(ws.recv(timeout=PATIENCE_S)):
+            while '"interrupt"' not in str(ws.recv(timeout=TIMEOUT_S)):
                 pass
             with connect(server.ws, proxy=None, additional_headers=key) as second, pytest.raises(ConnectionClosed):
-                second.recv(timeout=PATIENCE_S)
+                second.recv(timeout=TIMEOUT_S)
             found = numbers()
-        assert server.empty()
+        assert server.wait_empty()
         over = numbers()
     for name, value in {
         "sca_sessions": 1,
@@ -169,7 +169,7 @@ def test_every_number_of_a_session_is_counted():
     assert over["sca_sessions"] == 0
 
 
-def test_the_engine_is_listed_as_a_model(mirror):
+def test_engine_is_listed_as_a_model(mirror):
     (model,) = httpx.get(f"{mirror.url}/v1/models").json()["data"]
     assert (model["id"], model["object"]) == ("mirror", "model")
     assert set(httpx.get(f"{mirror.url}/openapi.json").json()["paths"]) >= {"/infer_wav", "/metrics", "/v1/models"}

@@ -1,4 +1,4 @@
-"""The HTTP part of the live server against its own description: whatever is sent, every answer is a described one."""
+"""The HTTP endpoints of the live server conform to their OpenAPI description."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.helpers.live_servers import Mirror, running
+from tests.helpers.live_servers import MirrorEngine, running
 
 DESCRIBED = {"/health": "GET", "/infer_wav": "POST", "/metrics": "GET", "/v1/models": "GET"}
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -24,7 +24,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 @pytest.fixture(scope="module")
 def server():
-    with running(Mirror(), requests_per_minute=None, max_body_bytes=100_000) as server:
+    with running(MirrorEngine(), requests_per_minute=None, max_body_bytes=100_000) as server:
         yield server
 
 
@@ -37,22 +37,22 @@ def described(server):
     ("path", "mode"),
     [*((path, GenerationMode.POSITIVE) for path in DESCRIBED), ("/infer_wav", GenerationMode.NEGATIVE)],
 )
-def test_whatever_is_sent_is_answered_as_described(described, path, mode):
+def test_responses_conform_to_the_description(described, path, mode):
     cases = described[path][DESCRIBED[path]].as_strategy(generation_mode=mode)
 
     @settings(max_examples=25, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(cases)
-    def ask(case):
+    def send(case):
         case.call_and_validate(checks=CHECKS)
 
-    ask()
+    send()
 
 
 def test_every_http_route_is_described(server):
     assert set(httpx.get(f"{server.url}/openapi.json").json()["paths"]) == set(DESCRIBED)
 
 
-def test_a_good_answer_is_as_described(server, described):
+def test_successful_response_conforms(server, described):
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))

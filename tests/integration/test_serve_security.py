@@ -1,4 +1,4 @@
-"""What the live server keeps to itself and how it is reached: TLS, rates, headers, a log without secrets, names of this machine."""
+"""Security of the live server: TLS, rate limits, response headers, a log without secrets."""
 
 import base64
 import json
@@ -13,8 +13,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from sca.infer.server.core.limits import RateLimiter
 from sca.infer.server.core.security import twilio_signature
-from tests.helpers.live_servers import Mirror, process, running
-from tests.helpers.patience import PATIENCE_S, connect
+from tests.helpers.live_servers import MirrorEngine, process, running
+from tests.helpers.timeouts import TIMEOUT_S, connect
 
 CHUNK = 5120
 HEADERS = {
@@ -26,14 +26,14 @@ HEADERS = {
 
 
 def talk(url, **options):
-    """A whole session; its close code and texts."""
+    """Run a session, and return (close code, text messages)."""
     texts = []
     with connect(url, proxy=None, **options) as ws:
         ws.send(bytes(2 * CHUNK))
         ws.send(json.dumps({"type": "end"}))
         try:
             while True:
-                message = ws.recv(timeout=PATIENCE_S)
+                message = ws.recv(timeout=TIMEOUT_S)
                 if isinstance(message, str):
                     texts.append(message)
         except ConnectionClosed as closed:
@@ -52,7 +52,7 @@ def certificate(tmp_path_factory):
     return folder / "cert.pem", folder / "key.pem"
 
 
-def test_everything_is_served_over_tls_too(certificate):
+def test_serves_all_endpoints_over_tls(certificate):
     cert, key = certificate
     trusts = ssl.create_default_context(cafile=cert)
     with process("--tls-cert", str(cert), "--tls-key", str(key), "--auth-key", "k") as (_, url):
@@ -66,13 +66,13 @@ def test_everything_is_served_over_tls_too(certificate):
         code, texts = talk(socket_url, ssl=trusts, additional_headers={"Authorization": "Bearer k"})
         assert (code, len([text for text in texts if "chunk_ms" in text])) == (1000, 1)
         with pytest.raises(httpx.ConnectError):
-            httpx.get(f"{url}/health")  # whose certificate nobody vouches for
+            httpx.get(f"{url}/health")  # the certificate is not trusted by default
         with pytest.raises(httpx.HTTPError):
             httpx.get(url.replace("https", "http") + "/health")
 
 
-def test_who_asks_too_often_is_told_when_to_come_back():
-    with running(Mirror(), requests_per_minute=5) as server, httpx.Client() as client:
+def test_rate_limit_answers_429_with_retry_after():
+    with running(MirrorEngine(), requests_per_minute=5) as server, httpx.Client() as client:
         answers = [client.get(f"{server.url}/health") for _ in range(6)]
         assert [one.status_code for one in answers] == [200] * 5 + [429]
         assert 1 <= int(answers[-1].headers["retry-after"]) <= 12
@@ -83,7 +83,7 @@ def test_who_asks_too_often_is_told_when_to_come_back():
         assert (response.status_code, "retry-after" in response.headers) == (429, True)
         with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2")) as other:
             assert other.get(f"{server.url}/health").status_code == 200
-            # A proxy on this machine says who asks; others may say what they like.
+            # Proxies on 127.0.0.1 are trusted; the header of other clients is ignored.
             spoken = [other.get(f"{server.url}/health", headers={"X-Forwarded-For": f"192.0.2.{i}"}) for i in range(5)]
             assert [one.status_code for one in spoken] == [200] * 4 + [429]
 
@@ -94,8 +94,8 @@ def test_who_asks_too_often_is_told_when_to_come_back():
         assert through_a_proxy("192.0.2.8") == 200
 
 
-def test_a_proxy_elsewhere_is_believed_when_it_is_named():
-    with running(Mirror(), requests_per_minute=2, proxies="127.0.0.2") as server:
+def test_trusts_a_configured_proxy():
+    with running(MirrorEngine(), requests_per_minute=2, proxies="127.0.0.2") as server:
         with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2"), base_url=server.url) as proxy:
             chains = ["192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"]
             statuses = [proxy.get("/health", headers={"X-Forwarded-For": who}).status_code for who in chains]
@@ -107,22 +107,25 @@ def test_a_proxy_elsewhere_is_believed_when_it_is_named():
         assert statuses == [200, 200, 429]
 
 
-def test_rates_fill_up_again_and_are_those_of_a_network():
-    rates = RateLimiter(6)
-    assert [rates.acquire("2001:db8::1", 0.0) for _ in range(6)] == [0.0] * 6
-    assert rates.acquire("2001:db8::ffff", 0.0) == pytest.approx(10.0)
-    assert rates.acquire("2001:db8:0:1::1", 0.0) == 0.0
-    assert rates.acquire("2001:db8::1", 4.0) == pytest.approx(6.0)
-    assert rates.acquire("2001:db8::1", 10.0) == 0.0
-    assert rates.acquire("2001:db8::1", 10.0) > 0
-    assert rates.acquire("2001:db8::1", 1e6) == 0.0
+def test_rate_limiter_refills_per_network():
+    limiter = RateLimiter(6)
+    assert [limiter.acquire("2001:db8::1", 0.0) for _ in range(6)] == [0.0] * 6
+    assert limiter.acquire("2001:db8::ffff", 0.0) == pytest.approx(10.0)
+    assert limiter.acquire("2001:db8:0:1::1", 0.0) == 0.0
+    assert limiter.acquire("2001:db8::1", 4.0) == pytest.approx(6.0)
+    assert limiter.acquire("2001:db8::1", 10.0) == 0.0
+    assert limiter.acquire("2001:db8::1", 10.0) > 0
+    assert limiter.acquire("2001:db8::1", 1e6) == 0.0
     for i in range(20_000):
-        rates.acquire(f"10.0.{i >> 8}.{i & 255}", 1e6)
-    assert len(rates._buckets) == 10_000
+        limiter.acquire(f"10.0.{i >> 8}.{i & 255}", 1e6)
+    assert len(limiter._buckets) == 10_000
 
 
-def test_every_answer_carries_the_headers_of_a_page_that_trusts_nobody():
-    with running(Mirror(), auth_key="k", max_body_bytes=1000) as server, httpx.Client(base_url=server.url) as client:
+def test_every_response_has_the_security_headers():
+    with (
+        running(MirrorEngine(), auth_key="k", max_body_bytes=1000) as server,
+        httpx.Client(base_url=server.url) as client,
+    ):
         key = {"Authorization": "Bearer k"}
         paths = list(client.get("/openapi.json", headers=key).json()["paths"])
         answers = [client.get(path, headers=key) for path in ["/health", "/", "/page/page.js", "/nothing", *paths]]
@@ -138,20 +141,20 @@ def test_every_answer_carries_the_headers_of_a_page_that_trusts_nobody():
             assert "access-control-allow-origin" not in answer.headers
 
 
-SECRETS = ("s3cret-key", "12345-token", "tell-nobody", "wrong-key", "in-the-url", "name-of-a-file")
-LOUD = """
+SECRETS = ("s3cret-key", "12345-token", "private-text", "wrong-key", "in-the-url", "name-of-a-file")
+DEBUG_PROGRAM = """
 import atexit, logging, sys
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
-atexit.register(logging.debug, "over")
+atexit.register(logging.debug, "end of log")
 from sca.infer.server.__main__ import main
 sys.exit(main())
 """
 
 
-def test_the_log_holds_no_secret_and_no_speech_even_at_debug_level(tmp_path):
+def test_debug_log_contains_no_secrets(tmp_path):
     config = tmp_path / "sca.toml"
     config.write_text('[serve]\nauth_key = "s3cret-key"\ntwilio_auth_token = "12345-token"\n')
-    with process("--config", str(config), program=LOUD) as (server, url):
+    with process("--config", str(config), program=DEBUG_PROGRAM) as (server, url):
         key = {"Authorization": "Bearer s3cret-key"}
         ws = url.replace("http", "ws")
         for headers in ({"Authorization": "Bearer wrong-key"}, {}):
@@ -160,48 +163,48 @@ def test_the_log_holds_no_secret_and_no_speech_even_at_debug_level(tmp_path):
         assert httpx.get(f"{url}/v1/models?key=in-the-url").status_code == 401
         assert httpx.get(f"{url}/v1/models?key=in-the-url", headers=key).status_code == 200
         tokens = _sessions(ws, key)
-        form = {"file": ("name-of-a-file.wav", b"tell-nobody")}
-        assert httpx.post(f"{url}/infer_wav?prompt=tell-nobody", files=form, headers=key).status_code == 422
+        form = {"file": ("name-of-a-file.wav", b"private-text")}
+        assert httpx.post(f"{url}/infer_wav?prompt=private-text", files=form, headers=key).status_code == 422
         signature = twilio_signature(f"{ws.replace('ws:', 'wss:')}/twilio", "12345-token")
         with connect(f"{ws}/twilio", proxy=None, additional_headers={"X-Twilio-Signature": signature}) as call:
             call.send(
                 json.dumps(
-                    {"event": "start", "start": {"streamSid": "MZ", "customParameters": {"prompt": "tell-nobody"}}}
+                    {"event": "start", "start": {"streamSid": "MZ", "customParameters": {"prompt": "private-text"}}}
                 )
             )
-            call.send(json.dumps({"event": "dtmf", "dtmf": {"digit": "tell-nobody"}}))
-            call.send("tell-nobody")
+            call.send(json.dumps({"event": "dtmf", "dtmf": {"digit": "private-text"}}))
+            call.send("private-text")
             with pytest.raises(ConnectionClosed):
-                call.recv(timeout=PATIENCE_S)
+                call.recv(timeout=TIMEOUT_S)
         offered = base64.urlsafe_b64encode(b"s3cret-key").decode().rstrip("=")
         server.terminate()
         log = server.stderr.read()
     assert "started at twilio" in log
-    assert log.endswith("DEBUG:root:over\n")
+    assert log.endswith("DEBUG:root:end of log\n")
     for secret in (*SECRETS, *tokens, signature, offered):
         assert secret not in log, secret
 
 
 def _sessions(ws, key):
-    """A session of each kind in which something secret is said; the resume tokens it gave."""
+    """Run a session of each protocol with secrets in it, and return the resume tokens."""
     offered = base64.urlsafe_b64encode(b"s3cret-key").decode().rstrip("=")
     tokens = []
     with connect(f"{ws}/ws/pcm16", proxy=None, subprotocols=["sca", f"sca.key.{offered}"]) as one:
-        one.send(json.dumps({"prompt": "tell-nobody", "resume": True}))
+        one.send(json.dumps({"prompt": "private-text", "resume": True}))
         one.send(bytes(2 * CHUNK))
-        one.send("tell-nobody")
-        one.send(json.dumps({"type": "tell-nobody"}))
+        one.send("private-text")
+        one.send(json.dumps({"type": "private-text"}))
         one.send(json.dumps({"type": "end"}))
         try:
             while True:
-                message = one.recv(timeout=PATIENCE_S)
+                message = one.recv(timeout=TIMEOUT_S)
                 tokens += re.findall(r'"resume_token": "([^"]+)"', message) if isinstance(message, str) else []
         except ConnectionClosed:
             pass
     assert tokens
     with connect(f"{ws}/v1/realtime", proxy=None, additional_headers=key) as one:
-        one.send(json.dumps({"type": "session.update", "session": {"instructions": "tell-nobody"}}))
-        one.send(json.dumps({"type": "tell-nobody"}))
-        while json.loads(one.recv(timeout=PATIENCE_S))["type"] != "error":
+        one.send(json.dumps({"type": "session.update", "session": {"instructions": "private-text"}}))
+        one.send(json.dumps({"type": "private-text"}))
+        while json.loads(one.recv(timeout=TIMEOUT_S))["type"] != "error":
             time.sleep(0)
     return tokens

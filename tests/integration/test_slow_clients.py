@@ -1,4 +1,4 @@
-"""Clients of the live server that do not read, send too fast, or are gone without a word: bounds, what is dropped, who is told."""
+"""Clients of the live server that do not read, send too fast, or stop responding."""
 
 import asyncio
 import base64
@@ -14,23 +14,23 @@ import pytest
 from websockets.asyncio.client import connect as async_connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.helpers.live_servers import Mirror, running
-from tests.helpers.patience import PATIENCE_S, connect
+from tests.helpers.live_servers import MirrorEngine, running
+from tests.helpers.timeouts import TIMEOUT_S, connect
 
 SMALL = {"frame_hz": 25.0, "frames_per_chunk": 1}  # chunks of 40 ms
-CHUNK, SAID = 640, 960
+CHUNK, OUTPUT_CHUNK = 640, 960
 END = '{"type": "end"}'
 
 
 def sound(chunks, chunk=CHUNK):
-    """Int16; none begins with a sample that means something to the mirror."""
+    """Noise as int16. No chunk starts with a sample that has a meaning for the mirror engine."""
     x = np.random.default_rng(0).integers(-9000, 9000, (chunks, chunk)).astype("<i2")
     x[:, 0] = np.abs(x[:, 0])
     return x
 
 
 def small_socket(server):
-    """One that takes little before it is read. Small segments, or a window that holds none of them would stop everything."""
+    """A socket with small buffers. The segments are small, too: a window smaller than a segment would stop the connection."""
     near = socket.socket()
     near.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1000)
     near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
@@ -40,9 +40,9 @@ def small_socket(server):
 
 
 def narrow(server, url=None):
-    """A connection whose client takes as little as it can before it reads.
+    """A connection with a client that buffers as little as possible before it reads.
 
-    Not the blocking client, whose senders lock out its reader.
+    Not the blocking client: in that one, senders block the reader.
     """
     return async_connect(
         url or server.ws,
@@ -50,16 +50,16 @@ def narrow(server, url=None):
         proxy=None,
         max_queue=1,
         ping_interval=None,
-        open_timeout=PATIENCE_S,
+        open_timeout=TIMEOUT_S,
     )
 
 
-async def rest(ws):
-    """(documents, frames of sound, close code)."""
+async def read_all(ws):
+    """Read until the connection is closed: (documents, audio frames, close code)."""
     documents, frames = [], []
     try:
         while True:
-            message = await asyncio.wait_for(ws.recv(), PATIENCE_S)
+            message = await asyncio.wait_for(ws.recv(), TIMEOUT_S)
             if isinstance(message, bytes):
                 frames.append(message)
             else:
@@ -75,7 +75,7 @@ async def send_all(ws, x):
 
 
 async def settled(server, name):
-    """The value of a metric that has begun to grow and stands still."""
+    """Return the value of a metric once it has grown and stopped growing."""
     seen = [-1.0, 0.0]
     while seen[-1] != seen[-2] or seen[-1] == 0:
         await asyncio.sleep(0.3)
@@ -84,13 +84,13 @@ async def settled(server, name):
 
 
 def ends_well(ws):
-    """Whether a session is still there to hear a chunk and come to its end."""
+    """Return whether a session still processes a chunk and ends normally."""
     ws.send(sound(1, 5120).tobytes())
     ws.send(END)
     return json.loads([message for message in ws if isinstance(message, str)][-1]) == {"type": "bye", "reason": "end"}
 
 
-def test_a_client_in_real_time_that_does_not_read_loses_the_oldest_sound_and_is_told():
+def test_slow_reader_loses_the_oldest_audio():
     x = sound(120)
 
     async def main(server):
@@ -102,29 +102,29 @@ def test_a_client_in_real_time_that_does_not_read_loses_the_oldest_sound_and_is_
                 await ws.send(chunk.tobytes())
                 if i % 10 == 0:
                     unsent.append(await asyncio.to_thread(server.metric, "sca_unsent_seconds"))
-            while server.metric("sca_chunks_stepped_total") < len(x):  # the conversation goes on
+            while server.metric("sca_chunks_stepped_total") < len(x):  # the session continues
                 await asyncio.sleep(0.02)
             await ws.send(END)
-            return max(unsent), await rest(ws)
+            return max(unsent), await read_all(ws)
 
-    with running(Mirror(), live__speak_buffer_ms=200, live__lag_policy="skip") as server:
+    with running(MirrorEngine(), live__speak_buffer_ms=200, live__lag_policy="skip") as server:
         most_unsent_s, (documents, frames, code) = asyncio.run(main(server))
         dropped_s = server.metric("sca_sound_dropped_seconds_total")
     assert code == 1000
     assert dropped_s > 0
     assert 0.1 < most_unsent_s <= 0.2
-    told = sum(d["samples"] for d in documents if d.get("type") == "dropped")
-    assert told == round(dropped_s * 24_000)
-    assert len(frames) * SAID + told == len(x) * SAID
+    reported = sum(d["samples"] for d in documents if d.get("type") == "dropped")
+    assert reported == round(dropped_s * 24_000)
+    assert len(frames) * OUTPUT_CHUNK + reported == len(x) * OUTPUT_CHUNK
     assert [d["chunk_index"] for d in documents if "chunk_ms" in d] == list(range(len(x)))
-    said = [d["chunk_index"] for d in documents if d.get("type") == "audio"]
-    assert said == sorted(said)
-    assert said[-1] == len(x) - 1  # the newest is never the one that goes
-    for index, frame in zip(said, frames, strict=True):
+    spoken = [d["chunk_index"] for d in documents if d.get("type") == "audio"]
+    assert spoken == sorted(spoken)
+    assert spoken[-1] == len(x) - 1  # the newest is never dropped
+    for index, frame in zip(spoken, frames, strict=True):
         assert np.array_equal(np.frombuffer(frame, "<i2")[-CHUNK:], x[index])
 
 
-def test_a_realtime_client_that_does_not_read_is_told_by_an_error_event():
+def test_slow_realtime_reader_gets_an_error_event():
     audio = base64.b64encode(sound(1, 3840).tobytes()).decode()  # 160 ms at 24 kHz
 
     async def main(server):
@@ -134,44 +134,44 @@ def test_a_realtime_client_that_does_not_read_is_told_by_an_error_event():
                 await ws.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
                 await asyncio.sleep(0.16)
             while True:
-                event = json.loads(await asyncio.wait_for(ws.recv(), PATIENCE_S))
+                event = json.loads(await asyncio.wait_for(ws.recv(), TIMEOUT_S))
                 if event["type"] == "error":
-                    ws.transport.abort()  # a close would first read all the rest
+                    ws.transport.abort()  # a close would read the rest first
                     return event["error"]
 
-    with running(Mirror(), live__speak_buffer_ms=320, live__lag_policy="skip") as server:
+    with running(MirrorEngine(), live__speak_buffer_ms=320, live__lag_policy="skip") as server:
         error = asyncio.run(main(server))
     assert (error["type"], error["code"]) == ("session_warning", "output_audio_dropped")
     assert "ms of the response were dropped" in error["message"]
 
 
-def test_a_client_ahead_of_real_time_that_does_not_read_is_waited_for():
+def test_slow_reader_ahead_of_real_time_loses_nothing():
     x = sound(400, 5120)
 
     async def main(server):
         async with narrow(server) as ws:
-            server.take_little()
+            server.shrink_socket_buffers()
             sending = asyncio.create_task(send_all(ws, x))
             heard = await settled(server, "sca_chunks_heard_total")
             unsent_s = server.metric("sca_unsent_seconds")
             assert not sending.done()
-            found = await rest(ws)
+            found = await read_all(ws)
             await sending
             return heard, unsent_s, found
 
-    # The buffer is what a machine may stand still for before its clock, ahead of the sound then, calls it late.
-    with running(Mirror(), live__lag_policy="skip", live__listen_buffer_ms=12_800) as server:
+    # The buffer also covers the time that a busy machine may stall, after which the audio counts as late.
+    with running(MirrorEngine(), live__lag_policy="skip", live__listen_buffer_ms=12_800) as server:
         heard, unsent_s, (documents, frames, code) = asyncio.run(main(server))
         assert server.metric("sca_sound_dropped_seconds_total") == 0
-    assert heard < 100  # it stood still, and what had not been heard waited at the sender
+    assert heard < 100  # the sender was throttled
     assert unsent_s <= 0.96
     assert code == 1000
     assert np.array_equal(np.stack([np.frombuffer(frame, "<i2")[-5120:] for frame in frames]), x)
     assert not [d for d in documents if d.get("type") in ("dropped", "lag")]
 
 
-class Gated(Mirror):
-    """Hears only when it is let."""
+class BlockingEngine(MirrorEngine):
+    """An engine that steps only after its event is set."""
 
     def __init__(self):
         super().__init__()
@@ -180,85 +180,85 @@ class Gated(Mirror):
     def open(self, config):
         session = super().open(config)
         step = session.step
-        session.step = lambda heard: step(heard) if self.gate.wait(PATIENCE_S) else []
+        session.step = lambda heard: step(heard) if self.gate.wait(TIMEOUT_S) else []
         return session
 
 
-def test_a_client_that_sends_too_fast_is_not_taken_in_and_is_not_gone():
-    """Its answer to a ping lies behind its sound, which nobody reads yet."""
-    engine, x = Gated(), sound(400, 5120)
+def test_fast_sender_is_throttled_and_stays_connected():
+    """Its answers to pings are queued after its audio, which is not read yet."""
+    engine, x = BlockingEngine(), sound(400, 5120)
 
     async def main(server):
         async with narrow(server) as ws:
-            server.take_little()
+            server.shrink_socket_buffers()
             sending = asyncio.create_task(send_all(ws, x))
             heard = await settled(server, "sca_chunks_heard_total")
-            for _ in range(4):  # it is asked, and may not answer in time, twice
-                server.later(15)
+            for _ in range(4):  # two pings time out
+                server.advance_clock(15)
             assert not sending.done()
             engine.gate.set()
-            found = await rest(ws)
+            found = await read_all(ws)
             await sending
             return heard, found
 
-    hurried = {"live__listen_buffer_ms": 1600, "live__hang_s": 1000.0}
-    with running(engine, ping_s=10.0, ping_timeout_s=10.0, **hurried) as server:
+    limits = {"live__listen_buffer_ms": 1600, "live__hang_s": 1000.0}
+    with running(engine, ping_s=10.0, ping_timeout_s=10.0, **limits) as server:
         heard, (documents, frames, code) = asyncio.run(main(server))
-    assert heard <= 2 * 1600 / 320  # what `live.listen_buffer_ms` allows before the engine, and the chunks in it
+    assert heard <= 2 * 1600 / 320  # `live.listen_buffer_ms` before the engine, and the chunks in the engine
     assert code == 1000
     assert len(frames) == len(x)
     assert not [d for d in documents if d.get("type") in ("dropped", "error")]
 
 
-def mute(server, messages=0):
-    """A peer that shakes hands, sends so many chunks, and neither reads nor answers anything any more."""
+def unresponsive(server, messages=0):
+    """A peer that completes the handshake, sends chunks, and then neither reads nor responds."""
     near = small_socket(server)
     near.sendall(
         f"GET /ws/pcm16 HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
     )
-    while near.recv(1) != b"\n" or near.recv(2) != b"\r\n":  # the head of the answer
+    while near.recv(1) != b"\n" or near.recv(2) != b"\r\n":  # the head of the response
         pass
-    threading.Thread(target=_say, args=(near, messages)).start()
+    threading.Thread(target=_send_chunks, args=(near, messages)).start()
     return near
 
 
-def _say(near, messages):
-    with suppress(OSError):  # cut before all of it is taken
+def _send_chunks(near, messages):
+    with suppress(OSError):  # disconnected before all is sent
         for chunk in sound(messages, 5120):
             near.sendall(b"\x82\xfe" + (10_240).to_bytes(2, "big") + bytes(4) + chunk.tobytes())
 
 
 @pytest.mark.parametrize("chunks", [0, 1, 40])
-def test_a_peer_that_is_gone_without_a_word_is_dropped_and_others_stay(chunks):
+def test_unresponsive_peer_is_disconnected(chunks):
     with (
-        running(Mirror(), idle_s=1e6, session_s=1e6) as server,
+        running(MirrorEngine(), idle_s=1e6, session_s=1e6) as server,
         connect(server.ws, proxy=None) as other,
-        mute(server, chunks),
+        unresponsive(server, chunks),
     ):
-        while server.server.sessions.started < 2:
+        while server.context.sessions.started < 2:
             time.sleep(0.01)
-        while len(server.server.sessions) > 1:
-            server.later(20)  # both are asked, or their time to answer is over
-            other.ping().wait(PATIENCE_S)
+        while len(server.context.sessions) > 1:
+            server.advance_clock(20)  # pings are sent or time out
+            other.ping().wait(TIMEOUT_S)
         assert ends_well(other)
-        assert server.empty()
+        assert server.wait_empty()
 
 
-def test_a_peer_that_is_gone_and_may_come_back_is_waited_for():
-    with running(Mirror(), resume_s=1e6) as server, mute(server) as near:
+def test_unresponsive_peer_may_resume():
+    with running(MirrorEngine(), resume_s=1e6) as server, unresponsive(server) as near:
         text = b'{"resume": true}'
         near.sendall(b"\x81" + bytes([0x80 + len(text)]) + bytes(4) + text)
-        assert near.recv(1) == b"\x81"  # the answer begins
+        assert near.recv(1) == b"\x81"  # the response starts
         while not server.metric("sca_sessions_waiting"):
-            server.later(20)
-        assert len(server.server.sessions) == 1
-        server.stop().result(PATIENCE_S)
+            server.advance_clock(20)
+        assert len(server.context.sessions) == 1
+        server.start_drain().result(TIMEOUT_S)
 
 
 @pytest.mark.parametrize("path", ["ws/pcm16", "v1/realtime", "twilio"])
-def test_who_finds_no_room_is_told_at_once_and_nobody_queues(path):
-    with running(Mirror(), max_sessions=1) as server, connect(server.ws, proxy=None) as first:
+def test_session_limit_rejects_at_once(path):
+    with running(MirrorEngine(), max_sessions=1) as server, connect(server.ws, proxy=None) as first:
         url = f"ws://127.0.0.1:{server.port}/{path}"
         with connect(url, proxy=None) as second, pytest.raises(ConnectionClosed) as refused:
             second.recv(timeout=60)

@@ -1,4 +1,4 @@
-"""A turn server in the background: started once, found again, killed, replaced and cleaned up after. By command and by script."""
+"""The turn server in the background, by commands, functions and scripts."""
 
 import json
 import os
@@ -18,11 +18,10 @@ from sca.cli.main import app
 from sca.errors import UsageError
 from sca.infer.turn import predictor
 from sca.infer.turn.client import TurnClient
-from sca.infer.turn.daemon import control
-from sca.infer.turn.daemon import process_id as process
+from sca.infer.turn.daemon import control, process_id
 from sca.infer.turn.daemon.log_rotation import RotatingLog, follow, tail
 from sca.infer.turn.daemon.state_dir import ServerRecord, StateDir
-from tests.helpers.patience import PATIENCE_S
+from tests.helpers.timeouts import TIMEOUT_S
 from tests.helpers.turn_servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,11 +30,11 @@ STUB = """
 import json, os, signal, sys, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 port, does = int(sys.argv[sys.argv.index("--port") + 1]), sys.argv[1]
-print("stub says", does, flush=True)
+print("stub started", does, flush=True)
 if does == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if does == "polite":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stub says goodbye"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stub ended"))
 if does == "fail":
     sys.exit(4)
 if does == "die":
@@ -54,13 +53,13 @@ HTTPServer(("127.0.0.1", port), Handler).serve_forever()
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch):
-    """`sca` below waits for answers as long as a busy machine needs."""
-    monkeypatch.setattr(predictor.open_predictor, "__defaults__", (None, None, PATIENCE_S))
+def long_timeouts(monkeypatch):
+    """Give the commands timeouts for a busy machine."""
+    monkeypatch.setattr(predictor.open_predictor, "__defaults__", (None, None, TIMEOUT_S))
 
 
 def sca(*arguments, **env):
-    """`sca turn …` in this process, which spares a second each; what it starts is a process of its own all the same."""
+    """Run `sca turn` in this process, which is faster. The server is a process of its own all the same."""
     result = CliRunner().invoke(app, ["turn", *map(str, arguments)], env=env)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
@@ -80,17 +79,17 @@ def run(command, cwd, env):
 
 
 @pytest.fixture
-def place(tmp_path):
-    """A folder for a server; whatever runs there ends with the test."""
-    place = StateDir(tmp_path / "state")
-    yield place
-    server = place.running()
+def state_dir(tmp_path):
+    """A state directory; a server that runs there is stopped after the test."""
+    state_dir = StateDir(tmp_path / "state")
+    yield state_dir
+    server = state_dir.running()
     if server is not None:
-        process.terminate(server.pid, server.since, 2.0)
+        process_id.terminate(server.pid, server.since, 2.0)
 
 
 def until(holds):
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -107,19 +106,19 @@ def stub(tmp_path):
     return service
 
 
-def begin(service, place, ready_s=PATIENCE_S):
-    return control.start(service, place, ready_s, control.LogLimits())
+def start_stub(service, state_dir, ready_s=TIMEOUT_S):
+    return control.start(service, state_dir, ready_s, control.LogLimits())
 
 
-# --- the real server, by command ---
+# --- the real server, by commands ---
 
 
-def test_a_servers_life(place, tmp_path):
-    at = ("--state-dir", place.path)
+def test_server_life_cycle(state_dir, tmp_path):
+    at = ("--state-dir", state_dir.path)
     started = sca_process("start", *at, "--port", "0", "--pool", "1")
     assert started.returncode == 0, started.stderr
-    server = place.running()
-    assert started.stdout == f"{server.url} process {server.pid}, log {place.log}\n"
+    server = state_dir.running()
+    assert started.stdout == f"{server.url} process {server.pid}, log {state_dir.log}\n"
     assert "warm: 3 of 3 requests answered" in started.stderr
 
     again = sca("start", *at)
@@ -140,41 +139,41 @@ def test_a_servers_life(place, tmp_path):
     assert asked[0]["seconds"] == 8.0
 
     assert "listening on" in sca("logs", *at).stdout
-    bystander = place.path / "notes.txt"
+    bystander = state_dir.path / "notes.txt"
     bystander.write_text("mine")
     stopped = sca("stop", "--purge", *at)
     assert stopped.exit_code == 0
     assert f"process {server.pid} has ended" in stopped.stdout
-    assert list(place.path.iterdir()) == [bystander], "what it made is gone, and nothing else"
-    assert process.start_time(server.pid) is None
+    assert list(state_dir.path.iterdir()) == [bystander], "only its own files are removed"
+    assert process_id.start_time(server.pid) is None
     assert sca("stop", *at).stdout == "no turn server runs here\n"
 
 
-def test_after_kill_9_it_starts_again_at_the_same_port(place):
-    at, port = ("--state-dir", place.path), free_port()
+def test_restarts_at_the_same_port_after_a_kill(state_dir):
+    at, port = ("--state-dir", state_dir.path), free_port()
     options = ("--port", port, "--pool", "1", "--no-warmup")
     assert sca("start", *at, *options).exit_code == 0
-    first = place.running()
+    first = state_dir.running()
     os.kill(first.pid, signal.SIGKILL)
-    until(lambda: place.running() is None)
+    until(lambda: state_dir.running() is None)
     down = sca("bench", *at, "--requests", "2", "--url", first.url)
     assert down.exit_code == 6
     assert "cannot reach" in down.stderr
     again = sca("start", *at, *options)
     assert again.exit_code == 0, again.stderr
     assert "is no longer running" in again.stderr
-    second = place.running()
+    second = state_dir.running()
     assert (second.url, second.pid != first.pid) == (first.url, True)
     assert sca("stop", *at).exit_code == 0
 
 
-def test_keys(place):
-    at = ("--state-dir", place.path)
+def test_keys(state_dir):
+    at = ("--state-dir", state_dir.path)
     started = sca("start", *at, "--port", "0", "--pool", "1", AUTH_KEY="sésame 1")
     assert started.exit_code == 0, started.stderr
     assert "warm: 3 of 3" in started.stderr
-    server = place.running()
-    assert "sésame" not in process.command_line(server.pid) + (place.path / "server.json").read_text()
+    server = state_dir.running()
+    assert "sésame" not in process_id.command_line(server.pid) + (state_dir.path / "server.json").read_text()
     for key, code in (("wrong", 3), (None, 3), ("sésame 1", 0)):
         env = {} if key is None else {"AUTH_KEY": key}
         done = sca("warmup", "--requests", "1", "--url", server.url, **env)
@@ -184,34 +183,34 @@ def test_keys(place):
     assert sca("ask", sound, "--url", server.url).exit_code == 3
 
 
-def test_a_port_that_is_taken(place):
+def test_start_at_a_port_in_use(state_dir):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        done = sca("start", "--state-dir", place.path, "--port", port)
+        done = sca("start", "--state-dir", state_dir.path, "--port", port)
     assert done.exit_code == 3
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
-    assert place.running() is None
+    assert state_dir.running() is None
 
 
-def test_a_server_that_cannot_start_says_why(place, tmp_path):
-    done = sca("start", "--state-dir", place.path, "--port", "0", "--model", tmp_path / "none.onnx")
+def test_start_shows_why_the_server_failed(state_dir, tmp_path):
+    done = sca("start", "--state-dir", state_dir.path, "--port", "0", "--model", tmp_path / "none.onnx")
     assert done.exit_code == 5
     assert "ended with code 5 before it was ready" in done.stderr
     assert "does not exist" in done.stderr, "the log's end is shown"
-    assert place.running() is None
-    assert not place.is_stale()
+    assert state_dir.running() is None
+    assert not state_dir.is_stale()
 
 
-def test_an_option_that_serve_does_not_know(place):
-    done = sca("start", "--state-dir", place.path, "--port", "0", "--nonsense")
+def test_start_with_an_unknown_option(state_dir):
+    done = sca("start", "--state-dir", state_dir.path, "--port", "0", "--nonsense")
     assert done.exit_code == 2
     assert "nonsense" in done.stderr
 
 
-# --- what `ask` and `watch` say when there is nobody ---
+# --- commands without a server ---
 
 
-def test_a_server_that_is_down():
+def test_commands_without_a_server():
     sound = next((ROOT / "sca/resources/demo/WAV").glob("*1.flac"))
     url = f"http://127.0.0.1:{free_port()}"
     for command in (("ask", sound), ("watch", "--file", sound), ("warmup",)):
@@ -220,7 +219,7 @@ def test_a_server_that_is_down():
         assert "Connection refused" in done.stderr
 
 
-def test_watching_a_file_gives_the_same_lines_every_time(tmp_path):
+def test_watch_file_is_deterministic(tmp_path):
     import soundfile
 
     from sca.infer.turn.client.load_test import shipped_speech
@@ -239,29 +238,29 @@ def test_watching_a_file_gives_the_same_lines_every_time(tmp_path):
     assert sca("watch").exit_code == sca("watch", "--mic", "--file", path).exit_code == 2
 
 
-# --- a stub, by call ---
+# --- a stub server, by functions ---
 
 
-def test_start_and_stop(place, stub):
-    server = begin(stub(), place)
-    assert place.running() == server
+def test_start_and_stop(state_dir, stub):
+    server = start_stub(stub(), state_dir)
+    assert state_dir.running() == server
     assert TurnClient(server.url).healthy()
-    assert "stub says serve" in tail(place.log, 10)
+    assert "stub started serve" in tail(state_dir.log, 10)
     with pytest.raises(UsageError, match=f"process {server.pid}"):
-        begin(stub(), place)
-    assert control.stop(place) == control.StopResult(server, killed=False)
-    assert control.stop(place) == control.StopResult(None)
-    assert process.start_time(server.pid) is None
+        start_stub(stub(), state_dir)
+    assert control.stop(state_dir) == control.StopResult(server, killed=False)
+    assert control.stop(state_dir) == control.StopResult(None)
+    assert process_id.start_time(server.pid) is None
 
 
-def test_one_that_does_not_want_to_end_is_killed(place, stub):
-    server = begin(stub("stubborn"), place)
-    assert control.stop(place, grace_s=0.3) == control.StopResult(server, killed=True)
-    assert process.start_time(server.pid) is None
+def test_kills_a_server_that_ignores_sigterm(state_dir, stub):
+    server = start_stub(stub("stubborn"), state_dir)
+    assert control.stop(state_dir, grace_s=0.3) == control.StopResult(server, killed=True)
+    assert process_id.start_time(server.pid) is None
 
 
-class UntilItSays:
-    """A clock on which a server has all the time it needs until something is in its log, and none after."""
+class ClockAfterLog:
+    """Replaces the module `time`: time passes only once there is something in the log."""
 
     sleep = staticmethod(time.sleep)
 
@@ -275,61 +274,61 @@ class UntilItSays:
 @pytest.mark.parametrize(
     ("does", "code", "said"), [("fail", 4, "with code 4"), ("die", 6, "by signal 9"), ("slow", 6, "not ready within")]
 )
-def test_one_that_does_not_get_ready(place, stub, monkeypatch, does, code, said):
+def test_start_fails_if_the_server_is_not_ready(state_dir, stub, monkeypatch, does, code, said):
     if does == "slow":
-        monkeypatch.setattr(control, "time", UntilItSays(place.log))
+        monkeypatch.setattr(control, "time", ClockAfterLog(state_dir.log))
     with pytest.raises(Exception, match=said) as caught:
-        begin(stub(does), place)
+        start_stub(stub(does), state_dir)
     assert caught.value.exit_code == code
-    assert f"stub says {does}" in caught.value.hint
-    assert list(place.path.glob("server.json")) == []
-    assert place.running() is None
+    assert f"stub started {does}" in caught.value.hint
+    assert list(state_dir.path.glob("server.json")) == []
+    assert state_dir.running() is None
 
 
-def test_two_starts_at_once(place, stub):
-    with place.lock(), pytest.raises(UsageError, match="in progress"):
-        begin(stub(), place)
+def test_rejects_a_concurrent_start(state_dir, stub):
+    with state_dir.lock(), pytest.raises(UsageError, match="in progress"):
+        start_stub(stub(), state_dir)
 
 
 @pytest.mark.parametrize("wrong", ["number given out again", "other command", "no JSON", "a list", "half of it"])
-def test_a_record_of_something_else_is_stale(place, wrong):
-    place.create()
-    since = process.start_time(os.getpid())
+def test_detects_stale_records(state_dir, wrong):
+    state_dir.create()
+    since = process_id.start_time(os.getpid())
     mine = ServerRecord(os.getpid(), since, "http://127.0.0.1:1", "pytest")
-    place.write_record(mine)
-    assert place.running() == mine or "pytest" not in process.command_line(os.getpid())
-    record = place.path / "server.json"
+    state_dir.write_record(mine)
+    assert state_dir.running() == mine or "pytest" not in process_id.command_line(os.getpid())
+    record = state_dir.path / "server.json"
     match wrong:
         case "number given out again":
-            place.write_record(ServerRecord(os.getpid(), "1", mine.url, ""))
+            state_dir.write_record(ServerRecord(os.getpid(), "1", mine.url, ""))
         case "other command":
-            place.write_record(ServerRecord(os.getpid(), since, mine.url, "turn serve of another kind"))
+            state_dir.write_record(ServerRecord(os.getpid(), since, mine.url, "another turn serve"))
         case "no JSON":
             record.write_text("{")
         case "a list":
             record.write_text("[]")
         case "half of it":
             record.write_text(json.dumps({"pid": os.getpid()}))
-    assert place.running() is None
-    assert place.is_stale()
-    assert control.stop(place) == control.StopResult(None), "and nobody was harmed"
-    assert not place.is_stale()
+    assert state_dir.running() is None
+    assert state_dir.is_stale()
+    assert control.stop(state_dir) == control.StopResult(None), "and the other process is still running"
+    assert not state_dir.is_stale()
 
 
-def test_purge_leaves_what_it_did_not_make(place):
-    place.create()
+def test_purge_removes_only_its_own_files(state_dir):
+    state_dir.create()
     names = ["server.json", "server.log", "server.log.1", "server.log.12", "lock"]
     others = ["server.log.old", "server.logs", "notes", "server.log.1.gz"]
     for name in names + others:
-        (place.path / name).write_text("x")
-    (place.path / "server.log.3").mkdir()
-    assert sorted(path.name for path in place.purge()) == sorted(names)
-    assert sorted(path.name for path in place.path.iterdir()) == sorted([*others, "server.log.3"])
-    assert place.purge() == []
-    assert StateDir(place.path / "never").purge() == []
+        (state_dir.path / name).write_text("x")
+    (state_dir.path / "server.log.3").mkdir()
+    assert sorted(path.name for path in state_dir.purge()) == sorted(names)
+    assert sorted(path.name for path in state_dir.path.iterdir()) == sorted([*others, "server.log.3"])
+    assert state_dir.purge() == []
+    assert StateDir(state_dir.path / "never").purge() == []
 
 
-def test_an_address_for_every_host():
+def test_server_urls():
     assert control.server_url("0.0.0.0", 8000) == "http://127.0.0.1:8000"
     assert control.server_url("::", 8000) == "http://[::1]:8000"
     assert control.server_url("localhost", 80) == "http://localhost:80"
@@ -338,11 +337,11 @@ def test_an_address_for_every_host():
 # --- the log ---
 
 
-def test_the_log_is_bounded_and_lines_stay_whole(tmp_path):
+def test_log_is_bounded_and_keeps_lines_whole(tmp_path):
     path = tmp_path / "server.log"
     lines = [f"line {n} {'x' * (n % 50)}" for n in range(2000)]
     command = [sys.executable, "-m", "sca.infer.turn.daemon.log_rotation", str(path), "2000", "3"]
-    subprocess.run(command, input="\n".join(lines) + "\n", text=True, check=True, timeout=PATIENCE_S, cwd=ROOT)
+    subprocess.run(command, input="\n".join(lines) + "\n", text=True, check=True, timeout=TIMEOUT_S, cwd=ROOT)
     files = [path, *(Path(f"{path}.{n}") for n in (1, 2, 3))]
     assert sorted(tmp_path.iterdir()) == sorted(files)
     assert all(file.stat().st_size <= 2000 for file in files)
@@ -353,7 +352,7 @@ def test_the_log_is_bounded_and_lines_stay_whole(tmp_path):
     assert tail(tmp_path / "none", 3) == []
 
 
-def test_a_line_longer_than_a_file_and_no_old_ones(tmp_path):
+def test_log_without_old_files_and_with_long_lines(tmp_path):
     log = RotatingLog(tmp_path / "log", 10, 0)
     log.write(b"0123456789" * 3 + b"\nab\n")
     log.close()
@@ -361,7 +360,7 @@ def test_a_line_longer_than_a_file_and_no_old_ones(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_disk_that_is_full_does_not_stop_the_log(tmp_path):
+def test_log_survives_a_full_disk(tmp_path):
     (tmp_path / "log").symlink_to("/dev/full")
     log = RotatingLog(tmp_path / "log", 1000, 2)
     for _ in range(3):
@@ -372,79 +371,79 @@ def test_a_disk_that_is_full_does_not_stop_the_log(tmp_path):
     assert (tmp_path / "log").read_bytes() == b"kept\n"
 
 
-def test_following_goes_across_rotation_and_ends_with_the_server(tmp_path):
+def test_follow_continues_across_rotation(tmp_path):
     path, over = tmp_path / "log", threading.Event()
     log = RotatingLog(path, 40, 3)
     log.write(b"before\n")
-    listener = Listener(path, lambda: not over.is_set())
+    follower = LogFollower(path, lambda: not over.is_set())
     for n in range(6):
-        log.write(f"said number {n}\n".encode())
-        until(lambda n=n: listener.text.endswith(f"said number {n}\n"))
-    log.write(b"last words\n")
+        log.write(f"line number {n}\n".encode())
+        until(lambda n=n: follower.text.endswith(f"line number {n}\n"))
+    log.write(b"last line\n")
     over.set()
-    listener.join(PATIENCE_S)
+    follower.join(TIMEOUT_S)
     log.close()
-    assert not listener.is_alive()
-    assert listener.text == "".join(f"said number {n}\n" for n in range(6)) + "last words\n"
+    assert not follower.is_alive()
+    assert follower.text == "".join(f"line number {n}\n" for n in range(6)) + "last line\n"
 
 
-def test_the_last_words_of_a_server_are_followed_and_kept_however_slow_the_writer_of_its_log_is(place, stub):
-    server = begin(stub("polite"), place)
-    until(lambda: "stub says polite" in tail(place.log, 10))
-    writer = writer_of(place.log)
-    listener = Listener(place.log, place.is_active)
+def test_last_output_is_kept_if_the_log_writer_is_slow(state_dir, stub):
+    server = start_stub(stub("polite"), state_dir)
+    until(lambda: "stub started polite" in tail(state_dir.log, 10))
+    writer = writer_of(state_dir.log)
+    follower = LogFollower(state_dir.log, state_dir.is_active)
     os.kill(writer, signal.SIGSTOP)
     try:
-        stopping = threading.Thread(target=control.stop, args=(place,))
+        stopping = threading.Thread(target=control.stop, args=(state_dir,))
         stopping.start()
-        until(lambda: process.start_time(server.pid) is None)
+        until(lambda: process_id.start_time(server.pid) is None)
         stopping.join(0.5)
         assert stopping.is_alive()
-        assert listener.is_alive()
+        assert follower.is_alive()
     finally:
         os.kill(writer, signal.SIGCONT)
-    stopping.join(PATIENCE_S)
-    assert "stub says goodbye" in tail(place.log, 10)
-    listener.join(PATIENCE_S)
-    assert listener.text.endswith("stub says goodbye\n")
-    assert not place.is_active()
+    stopping.join(TIMEOUT_S)
+    assert "stub ended" in tail(state_dir.log, 10)
+    follower.join(TIMEOUT_S)
+    assert follower.text.endswith("stub ended\n")
+    assert not state_dir.is_active()
 
 
 def writer_of(log):
-    """The process that writes this log."""
+    """Return the process that writes a log."""
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             words = (folder / "cmdline").read_text().split("\0")
             if "sca.infer.turn.daemon.log_rotation" in words and str(log) in words:
                 return int(folder.name)
-    raise AssertionError(f"nobody writes {log}")
+    raise AssertionError(f"no process writes {log}")
 
 
-class Listener(threading.Thread):
-    """Follows a log; has begun to when it is made."""
+class LogFollower(threading.Thread):
+    """A thread that follows a log. It has started when the constructor returns."""
 
-    def __init__(self, path, alive):
+    def __init__(self, path, active):
         super().__init__()
-        self.text, self._begun, self._args = "", threading.Event(), (path, alive)
+        self.text, self._started, self._args = "", threading.Event(), (path, active)
         self.start()
-        assert self._begun.wait(PATIENCE_S)
+        assert self._started.wait(TIMEOUT_S)
 
     def run(self):
-        path, alive = self._args
+        path, active = self._args
 
-        def lives():
-            self._begun.set()  # it is at the end of the file
-            return alive()
+        def is_active():
+            self._started.set()  # it has opened the file and moved to its end
+            return active()
 
-        for said in follow(path, lives):
-            self.text += said
+        for text in follow(path, is_active):
+            self.text += text
 
 
 # --- the scripts ---
 
 
-def test_the_scripts_start_show_and_stop_from_anywhere(place, tmp_path):
-    at = ("--state-dir", place.path)
+def test_scripts_work_from_any_folder(state_dir, tmp_path):
+    at = ("--state-dir", state_dir.path)
     started = script(
         "main.sh", *at, "--port=0", "--pool", "1", "--no-warmup", "--requests", "4", "--concurrency=2", cwd=tmp_path
     )
@@ -452,7 +451,7 @@ def test_the_scripts_start_show_and_stop_from_anywhere(place, tmp_path):
     assert "everything is installed" in started.stderr
     assert "warm:" not in started.stderr
     assert "4 of 4 requests answered" in started.stdout
-    server = place.running()
+    server = state_dir.running()
     assert script("start_bg.sh", *at, cwd=tmp_path).returncode == 2
     command = ["bash", str(ROOT / "scripts/tail_bg_logs.sh"), *map(str, at), "--lines", "5"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as following:
@@ -461,21 +460,21 @@ def test_the_scripts_start_show_and_stop_from_anywhere(place, tmp_path):
         assert following.communicate(timeout=60)[0].endswith("sca turn: stopped\n")
     assert stopped.returncode == 0, stopped.stderr
     assert f"process {server.pid} has ended" in stopped.stdout
-    assert not place.path.exists()
+    assert not state_dir.path.exists()
 
 
-def test_the_foreground_script(tmp_path):
+def test_foreground_script(tmp_path):
     command = ["bash", str(ROOT / "scripts/start.sh"), "--port", "0", "--pool", "1"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert "listening on http://127.0.0.1:" in server.stderr.readline()
             server.terminate()
-            assert server.wait(PATIENCE_S) == 0
+            assert server.wait(TIMEOUT_S) == 0
         finally:
             server.kill()
 
 
-def test_every_script_can_be_run_and_reads_as_bash():
+def test_scripts_are_executable_and_valid():
     for name in ("setup", "start", "start_bg", "stop", "tail_bg_logs", "main"):
         path = ROOT / "scripts" / f"{name}.sh"
         assert os.access(path, os.X_OK)

@@ -1,4 +1,4 @@
-"""The turn server, through its ASGI application and as a real process: answers, refusals, bounds, overload, a clean end."""
+"""The turn server, as an ASGI application and as a real process."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ from sca.infer.turn.serving.app import make_app
 from sca.infer.turn.serving.model_pool import ModelPool
 from sca.infer.turn.serving.service import TurnService, load_service
 from tests.golden.test_smart_turn import GOLDEN, TOLERANCE, WAVEFORMS
-from tests.helpers.patience import PATIENCE_S
+from tests.helpers.timeouts import TIMEOUT_S
 
 WAVE = WAVEFORMS["falling"]
 
@@ -43,8 +43,8 @@ def config(**overrides):
     return load_settings(overrides={f"turn.{name}": value for name, value in overrides.items()}, env={}).turn
 
 
-class Mean:
-    """A model that says the mean of what it hears, when it may; below 0 it fails."""
+class MeanModel:
+    """A model that returns the mean of its input after its event is set, and fails if that is below 0."""
 
     name, device, dtype, window_samples = "mean", "cpu", "float32", 16_000
 
@@ -53,7 +53,7 @@ class Mean:
 
     def __call__(self, x):
         if self.gate is not None:
-            self.gate.wait(PATIENCE_S)
+            self.gate.wait(TIMEOUT_S)
         mean = float(x.mean())
         if mean < 0:
             raise RuntimeError("cannot")
@@ -67,7 +67,7 @@ def client(app, **headers):
 
 @contextlib.contextmanager
 def app_of(models, **overrides):
-    """The application over models of ours, and a function that runs a coroutine function with a client for it."""
+    """Run the application with models. Yields a function that runs a coroutine function with a client."""
     settings = config(**overrides)
     pool = ModelPool(models, settings.max_queue)
     service = TurnService(
@@ -85,14 +85,14 @@ def app_of(models, **overrides):
     try:
         yield run
     finally:
-        service.close(PATIENCE_S)
+        service.close(TIMEOUT_S)
 
 
 def level(value, samples=1600):
     return saved(np.full(samples, value, np.float32))
 
 
-# As many bytes of header as before, so that it is a good one.
+# The header keeps its length, so that it is valid.
 TEN_GIGABYTES = level(0.5).replace(b"(1600,), }      ", b"(2500000000,), }")
 
 
@@ -104,7 +104,7 @@ def post(run, body, **headers):
 
 @pytest.fixture(scope="module")
 def mean():
-    with app_of([Mean()]) as run:
+    with app_of([MeanModel()]) as run:
         yield run
 
 
@@ -115,7 +115,7 @@ def what(response):
     return document["error"]["what"]
 
 
-def test_an_answer_has_the_known_form(mean):
+def test_response_format(mean):
     response = post(mean, level(0.75))
     assert response.status_code == 200
     document = response.json()
@@ -125,7 +125,7 @@ def test_an_answer_has_the_known_form(mean):
     assert post(mean, level(0.25)).json()["prediction"] == 0
 
 
-def test_the_threshold_is_the_requests_own(mean):
+def test_threshold_header(mean):
     assert post(mean, level(0.75), X_Threshold="0.8").json()["prediction"] == 0
     assert post(mean, level(0.25), X_Threshold="0").json()["prediction"] == 1
     for bad in ("x", "nan", "-0.1", "1.1", ""):
@@ -133,7 +133,7 @@ def test_the_threshold_is_the_requests_own(mean):
         assert (response.status_code, "X-Threshold" in what(response)) == (422, True)
 
 
-def test_another_rate_is_resampled(mean):
+def test_sample_rate_header(mean):
     for rate_hz in (1000, 8000, 44_100, 48_000, 192_000):
         response = post(mean, level(0.5, rate_hz), X_Sample_Rate=str(rate_hz))
         assert response.json()["probability"] == pytest.approx(0.5, abs=0.01), rate_hz
@@ -143,10 +143,10 @@ def test_another_rate_is_resampled(mean):
         assert (response.status_code, "X-Sample-Rate" in what(response)) == (422, True)
 
 
-def test_only_the_last_seconds_count(mean):
+def test_uses_only_the_last_seconds(mean):
     x = np.concatenate([np.full(50_000, 0.9, np.float32), np.full(16_000, 0.25, np.float32)])
     assert post(mean, saved(x)).json()["probability"] == pytest.approx(0.25, abs=1e-3)
-    with app_of([Mean()]) as run:
+    with app_of([MeanModel()]) as run:
         assert post(run, saved(x.astype(">f8"))).json()["probability"] == pytest.approx(0.25, abs=1e-3)
 
 
@@ -164,13 +164,13 @@ def test_only_the_last_seconds_count(mean):
         (TEN_GIGABYTES, 413, "10000000000 bytes"),
     ],
 )
-def test_a_bad_body_is_refused_with_what_is_wrong(mean, body, status, words):
+def test_rejects_bad_bodies_with_the_reason(mean, body, status, words):
     response = post(mean, body)
     assert (response.status_code, words in what(response)) == (status, True)
 
 
 @pytest.mark.parametrize("x", [np.full(100, 0.5), np.full(100, 1 << 14, np.int16), np.full((1, 100), 0.5, ">f4")])
-def test_other_number_formats_are_the_same_sound(mean, x):
+def test_accepts_other_number_formats(mean, x):
     assert post(mean, saved(x)).json()["probability"] == pytest.approx(0.5)
 
 
@@ -183,7 +183,7 @@ def test_content_types(mean):
     assert post(mean, level(0.5), Content_Encoding="gzip").status_code == 415
 
 
-def test_a_chunked_body_is_a_body(mean):
+def test_chunked_body(mean):
     async def pieces():
         body = level(0.75)
         for i in range(0, len(body), 100):
@@ -193,12 +193,12 @@ def test_a_chunked_body_is_a_body(mean):
     assert response.json()["probability"] == 0.75
 
 
-def test_a_body_that_is_too_large_is_refused_announced_or_not():
+def test_rejects_large_bodies_declared_or_not():
     async def pieces():
         for _ in range(5):
             yield bytes(1000)
 
-    with app_of([Mean()], max_body_bytes=4096) as run:
+    with app_of([MeanModel()], max_body_bytes=4096) as run:
         assert post(run, level(0.5, 900)).status_code == 200
         response = post(run, level(0.5, 1100))
         assert (response.status_code, "4096 bytes" in what(response)) == (413, True)
@@ -206,7 +206,7 @@ def test_a_body_that_is_too_large_is_refused_announced_or_not():
         assert run(lambda http: http.post("/raw", content=pieces())).status_code == 413
 
 
-def test_a_body_that_does_not_come_ends_in_408_and_memory_stays_bounded():
+def test_read_body_times_out_in_bounded_memory():
     async def trickle():
         while True:
             yield b"x"
@@ -221,7 +221,7 @@ def test_a_body_that_does_not_come_ends_in_408_and_memory_stays_bounded():
             await read_body(trickle(), None, 1000, 0.1)
         assert (late.value.status, late.value.close) == (408, True)
         with pytest.raises(RequestRejectedError) as large:
-            await read_body(flood(), "99", 1000, PATIENCE_S)
+            await read_body(flood(), "99", 1000, TIMEOUT_S)
         assert large.value.status == 413
 
     tracemalloc.start()
@@ -233,7 +233,7 @@ def test_a_body_that_does_not_come_ends_in_408_and_memory_stays_bounded():
 
 
 def test_keys():
-    with app_of([Mean()], auth_key="k1") as run:
+    with app_of([MeanModel()], auth_key="k1") as run:
         for path in ("/status", "/metrics"):
             assert run(lambda http, path=path: http.get(path)).status_code == 401
         assert run(lambda http: http.get("/health")).json() == {"ok": True}
@@ -245,14 +245,14 @@ def test_keys():
             assert run(lambda http: http.get("/status"), authorization=header).json()["auth"] is True
 
 
-def test_a_model_that_fails_is_a_500_and_no_zero(mean, caplog):
+def test_model_failure_is_a_500(mean, caplog):
     response = post(mean, level(-0.5))
     assert (response.status_code, "RuntimeError" in what(response)) == (500, True)
     assert "Traceback" in caplog.text
-    assert post(mean, level(float(np.float32(1.5)))).status_code == 500  # no probability
+    assert post(mean, level(float(np.float32(1.5)))).status_code == 500  # not a probability
 
 
-def test_one_failure_among_many_is_alone(mean):
+def test_a_failure_does_not_affect_other_requests(mean):
     async def all_at_once(http):
         values = [0.5, -0.5, 0.25, 0.75]
         return await asyncio.gather(*(http.post("/raw", content=level(value)) for value in values))
@@ -266,45 +266,46 @@ def test_unknown_paths_and_methods(mean):
     assert mean(lambda http: http.get("/docs")).status_code == 404
 
 
-def test_overload_is_refused_at_once_and_those_accepted_are_answered():
+def test_overload_is_rejected_at_once(monkeypatch):
     gate = threading.Event()
+
+    def no_timer(*_, **__):
+        raise AssertionError("a timer was started")
 
     async def storm(http):
         accepted = [asyncio.create_task(http.post("/raw", content=level(0.5))) for _ in range(4)]
         while (await http.get("/status")).json()["queue_depth"] < 3:
             await asyncio.sleep(0.01)
-        took_ms, refused = [], []
-        for _ in range(40):
-            started_s = time.perf_counter()
-            refused.append(await http.post("/raw", content=level(0.5)))
-            took_ms.append((time.perf_counter() - started_s) * 1000)
-        assert not any(one.done() for one in accepted)
+        # Rejected without waiting: no timer is started.
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio.get_running_loop(), "call_at", no_timer)
+            refused = [await http.post("/raw", content=level(0.5)) for _ in range(40)]
+        assert not any(task.done() for task in accepted)
         gate.set()
-        return refused, min(took_ms), await asyncio.gather(*accepted)
+        return refused, await asyncio.gather(*accepted)
 
-    with app_of([Mean(gate)], max_queue=3) as run:
-        refused, least_ms, accepted = run(storm)
+    with app_of([MeanModel(gate)], max_queue=3) as run:
+        refused, accepted = run(storm)
         page = run(lambda http: http.get("/metrics")).text
     assert {response.status_code for response in refused} == {503}
     assert "4 requests" in what(refused[0])
     assert int(refused[0].headers["retry-after"]) >= 1
-    assert least_ms <= 5  # a machine that is held up makes some of them slow, and a wait in the server all
     assert [response.json()["probability"] for response in accepted] == [0.5] * 4
     assert 'sca_turn_requests_total{status="503"} 40.0' in page
     assert 'sca_turn_requests_total{status="200"} 4.0' in page
 
 
-def test_a_client_that_leaves_takes_its_question_back():
+def test_disconnect_cancels_the_request():
     gate = threading.Event()
-    heard = []
+    means = []
 
-    class Remembering(Mean):
+    class RecordingModel(MeanModel):
         def __call__(self, x):
-            heard.append(round(float(x.mean()), 2))
+            means.append(round(float(x.mean()), 2))
             return super().__call__(x)
 
     settings = config()
-    pool = ModelPool([Remembering(gate)], 8)
+    pool = ModelPool([RecordingModel(gate)], 8)
     service = TurnService(pool, threshold=0.5, window_samples=16_000, max_samples=16_000, facts={})
     app = make_app(service, settings)
 
@@ -337,11 +338,11 @@ def test_a_client_that_leaves_takes_its_question_back():
     try:
         assert asyncio.run(main()) == [200, 200]
     finally:
-        service.close(PATIENCE_S)
-    assert heard == [0.5, 0.25]
+        service.close(TIMEOUT_S)
+    assert means == [0.5, 0.25]
 
 
-def test_metrics_and_status_tell(mean):
+def test_metrics_and_status(mean):
     post(mean, level(0.75))
     page = mean(lambda http: http.get("/metrics")).text
     for name in ("sca_turn_decisions_total", "sca_turn_inference_seconds_bucket", "sca_turn_waiting 0.0"):
@@ -350,7 +351,7 @@ def test_metrics_and_status_tell(mean):
     assert {"ok", "model", "pool", "queue_depth", "busy", "queue_limit", "threshold", "uptime_s"} <= set(status)
 
 
-def test_the_real_model_behind_the_door():
+def test_real_model():
     settings = config(pool=1)
     service = load_service(settings)
     app = make_app(service, settings)
@@ -370,19 +371,19 @@ def test_the_real_model_behind_the_door():
     assert (status["buckets"], status["compiled"], status["pool"]) == ([1], False, 1)
 
 
-class Loudness(Mean):
-    """A model that has a probability for every sound."""
+class PeakModel(MeanModel):
+    """A model that returns a probability for any input."""
 
     def __call__(self, x):
         return min(1.0, float(np.abs(x).max()))
 
 
-def test_hundreds_of_bad_requests_are_no_5xx_and_leave_nothing_behind():
-    with app_of([Loudness()]) as run:
-        ask_badly(run)
+def test_bad_requests_cause_no_5xx_and_no_leaks():
+    with app_of([PeakModel()]) as run:
+        send_bad_requests(run)
 
 
-def ask_badly(run):
+def send_bad_requests(run):
     chance = random.Random(5)
 
     def request():
@@ -421,7 +422,7 @@ def ask_badly(run):
     assert after - before < 100_000
 
 
-# As a process.
+# --- the process ---
 
 
 @contextlib.contextmanager
@@ -438,16 +439,16 @@ def server(*options, env=None):
             process.kill()
 
 
-def test_a_process_serves_survives_rude_clients_and_ends_cleanly():
+def test_process_survives_bad_clients_and_ends_cleanly():
     body = saved(WAVE)
     with server("--set", "turn.body_timeout_s=4", env={"AUTH_KEY": "hush", "THRESHOLD": "0.001"}) as (process, url):
         host, port = url.removeprefix("http://").split(":")
         headers = {"Authorization": "Key hush"}
-        with httpx.Client(base_url=url, headers=headers, timeout=PATIENCE_S) as http:
+        with httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S) as http:
             assert http.get("/health").json() == {"ok": True}
             document = http.post("/raw", content=body).json()
             assert document["probability"] == pytest.approx(GOLDEN["falling"], abs=TOLERANCE)
-            assert document["prediction"] == 1  # THRESHOLD from the environment
+            assert document["prediction"] == 1  # the THRESHOLD of the environment
             assert http.post("/raw", content=body, headers={"Authorization": "Key x"}).status_code == 401
             assert http.post("/raw", content=bytes(9_000_000)).status_code == 413
 
@@ -455,58 +456,58 @@ def test_a_process_serves_survives_rude_clients_and_ends_cleanly():
                 socket.create_connection((host, int(port))) as silent,
                 socket.create_connection((host, int(port))) as slow,
             ):
-                silent.settimeout(PATIENCE_S)
-                slow.settimeout(PATIENCE_S)
+                silent.settimeout(TIMEOUT_S)
+                slow.settimeout(TIMEOUT_S)
                 slow.sendall(
                     b"POST /raw HTTP/1.1\r\nHost: x\r\nAuthorization: Key hush\r\nContent-Length: 100\r\n\r\nabc"
                 )
-                assert silent.recv(100) == b""  # a head that never comes
-                assert b"408" in slow.recv(1000)  # a body that stops coming
+                assert silent.recv(100) == b""  # its head did not arrive
+                assert b"408" in slow.recv(1000)  # its body did not arrive
             assert http.post("/raw", content=body).status_code == 200
 
         assert process.poll() is None
 
 
-def test_a_request_that_has_begun_when_the_server_is_told_to_stop_is_answered():
+def test_open_request_is_answered_during_shutdown():
     body = saved(WAVE)
     with server() as (process, url):
         host, port = url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port))) as begun:
-            begun.settimeout(PATIENCE_S)
-            begun.sendall(
+        with socket.create_connection((host, int(port))) as open_request:
+            open_request.settimeout(TIMEOUT_S)
+            open_request.sendall(
                 f"POST /raw HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:1000]
             )
-            # A later connection is answered: the earlier one has been read.
+            # A later connection was answered, so the earlier one has been read.
             assert httpx.get(f"{url}/health").status_code == 200
             process.send_signal(signal.SIGTERM)
-            with pytest.raises(OSError, match="refused"):  # noqa: PT012 - until it takes no more
+            with pytest.raises(OSError, match="refused"):  # noqa: PT012 - until connections are refused
                 while True:
-                    socket.create_connection((host, int(port)), timeout=PATIENCE_S).close()
+                    socket.create_connection((host, int(port)), timeout=TIMEOUT_S).close()
                     time.sleep(0.01)
-            begun.sendall(body[1000:])
-            assert begun.recv(1000).startswith(b"HTTP/1.1 200")
-        assert process.wait(PATIENCE_S) == 0
+            open_request.sendall(body[1000:])
+            assert open_request.recv(1000).startswith(b"HTTP/1.1 200")
+        assert process.wait(TIMEOUT_S) == 0
         assert process.stderr.read().splitlines()[-1] == "sca turn: stopped"
 
 
-def test_too_many_connections_are_told_so():
+def test_connection_limit_answers_503():
     with server("--set", "turn.max_connections=2") as (process, url):
         host, port = url.removeprefix("http://").split(":")
         connected = partial(socket.create_connection, (host, int(port)))
         with connected(), connected(), connected() as third:
-            third.settimeout(PATIENCE_S)
+            third.settimeout(TIMEOUT_S)
             head, _, rest = third.recv(1000).partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 503")
             assert "2 connections" in json.loads(rest)["error"]["what"]
         process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE_S) == 0
+        assert process.wait(TIMEOUT_S) == 0
 
 
 def sca(*arguments):
     return subprocess.run([sys.executable, "-m", "sca", *arguments], capture_output=True, text=True, timeout=60)
 
 
-def test_an_open_door_and_a_taken_port_are_refused():
+def test_startup_errors():
     done = sca("turn", "serve", "--host", "0.0.0.0")
     assert (done.returncode, "without a key" in done.stderr, "--insecure" in done.stderr) == (3, True, True)
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -1,4 +1,4 @@
-"""`WS /twilio`, called by a client that behaves as Twilio's media streams do, against the parrot."""
+"""`WS /twilio` with a client that behaves like Twilio's media streams, and the parrot."""
 
 import base64
 import json
@@ -13,20 +13,22 @@ from sca.audio.decode import read_audio
 from sca.audio.g711 import decode_g711, encode_g711
 from sca.infer.server.core.security import twilio_signature
 from tests.helpers.live_servers import running
-from tests.helpers.overheard import Overheard
-from tests.helpers.patience import PATIENCE_S, connect
+from tests.helpers.recording_parrot import RecordingParrot
+from tests.helpers.timeouts import TIMEOUT_S, connect
 
 FRAME, HZ = 160, 8000
 SID = "MZ18ad3ab5a668481ce02b83e7395059f0"
 QUIET = b"\xff" * FRAME
-SPEED = 4  # times real time, at most
-AHEAD = 40  # frames that a caller may be ahead of what the engine has heard
+SPEED = 4  # the maximum, times real time
+AHEAD = 40  # frames that a call may be ahead of the engine
 
 
 class Call:
-    """Twilio's side of a call. What comes is played on a clock that counts the frames sent; then its mark goes back.
+    """Twilio's side of a call. Received audio is played on a clock that counts the sent frames; then its mark is returned.
 
-    engine: where the caller looks how much was heard, so as not to speak into a server that is held up.   plays: or it waits.
+    Attributes:
+        engine: If given, the call waits while the engine is behind, as on a busy machine.
+        plays: Whether received audio is played.
     """
 
     def __init__(self, ws, engine=None):
@@ -47,7 +49,7 @@ class Call:
         self.ws.send(json.dumps({"event": event, "sequenceNumber": str(self.sequence), "streamSid": SID, **values}))
 
     def speak(self, ulaw):
-        """Send sound in frames of 20 ms, and do what came meanwhile."""
+        """Send audio in frames of 20 ms, and process the events that arrive meanwhile."""
         for at in range(0, len(ulaw), FRAME):
             self.frames += 1
             payload = base64.b64encode(ulaw[at : at + FRAME].ljust(FRAME, b"\xff")).decode()
@@ -56,14 +58,14 @@ class Call:
             time.sleep(0.02 / SPEED)
             while self.engine is not None and self.frames - self.heard() > AHEAD:
                 time.sleep(0.001)
-            self.take()
+            self.receive()
             self.play()
 
     def heard(self):
-        """Frames that the engine has heard."""
+        """How many frames the engine has processed."""
         return sum(len(session.heard) for session in self.engine.sessions) // (2 * FRAME)
 
-    def take(self):
+    def receive(self):
         while True:
             try:
                 message = self.ws.recv(timeout=0)
@@ -87,17 +89,17 @@ class Call:
             self.events.append("played")
 
     def until(self, event):
-        """Silence until something happened."""
-        late = time.monotonic() + PATIENCE_S
+        """Send silence until an event arrives."""
+        late = time.monotonic() + TIMEOUT_S
         while event not in self.events:
             assert time.monotonic() < late, f"no {event}: {self.events}"
             self.speak(QUIET)
 
     def closed(self):
-        """The rest; code and reason of the end."""
+        """Read until the connection is closed: (code, reason)."""
         try:
             while True:
-                self.ws.recv(timeout=PATIENCE_S)
+                self.ws.recv(timeout=TIMEOUT_S)
         except ConnectionClosed as closed:
             return closed.rcvd.code, closed.rcvd.reason
 
@@ -124,15 +126,15 @@ def similar(found, expected):
     return products.max() / np.sqrt(np.sum(found.astype(float) ** 2) * np.sum(expected.astype(float) ** 2))
 
 
-def test_a_call_is_heard_answered_and_played_to_its_end(phrase):
-    engine = Overheard()
+def test_call_is_answered_and_played_to_its_end(phrase):
+    engine = RecordingParrot()
     with running(engine) as server, calling(f"ws://127.0.0.1:{server.port}/twilio", engine) as call:
         call.plays = False
         call.start(prompt="Be brief.")
         call.send("dtmf", dtmf={"track": "inbound_track", "digit": "1"})
         call.speak(ulaw(phrase))
         call.until("mark")
-        (slot,) = server.server.sessions
+        (slot,) = server.context.sessions
         assert slot.speaking
         call.plays = True
         call.until("played")
@@ -140,21 +142,21 @@ def test_a_call_is_heard_answered_and_played_to_its_end(phrase):
             call.speak(QUIET)
         call.send("stop", stop={"accountSid": "AC", "callSid": "CA"})
         assert call.closed() == (1000, "end")
-        assert server.empty()
+        assert server.wait_empty()
     (session,) = engine.sessions
     assert session.config.prompt == "Be brief."
     assert similar(session.heard[::2], phrase) > 0.9
     assert {len(frame) for frame in call.media} == {FRAME}
-    said = decode_g711(b"".join(call.media), "ulaw").astype(np.float32)
-    assert similar(said, phrase) > 0.9
+    spoken = decode_g711(b"".join(call.media), "ulaw").astype(np.float32)
+    assert similar(spoken, phrase) > 0.9
     turn = len(session.turns[0]) // 2 // 3
-    assert turn <= len(said) < turn + FRAME
+    assert turn <= len(spoken) < turn + FRAME
     assert call.events.count("mark") == call.events.count("played") == 1
     assert "clear" not in call.events
 
 
-def test_speaking_over_the_answer_clears_what_was_sent(phrase):
-    engine = Overheard()
+def test_speech_clears_the_sent_audio(phrase):
+    engine = RecordingParrot()
     with running(engine) as server, calling(f"ws://127.0.0.1:{server.port}/twilio", engine) as call:
         call.start()
         call.speak(ulaw(phrase))
@@ -169,24 +171,24 @@ def test_speaking_over_the_answer_clears_what_was_sent(phrase):
         assert call.closed()[0] == 1000
     kinds = [event for event in call.events if event != "played"]
     assert kinds[-1] == "mark"
-    # After `clear` comes the answer to the second turn, whole, and nothing of the first.
+    # After `clear` comes the whole answer to the second turn, and nothing of the first.
     after = b"".join(call.media[before.count("media") :])
     turns = engine.sessions[0].turns
     assert len(turns) == 2
     assert len(after) == -(-len(turns[1]) // 2 // 3 // FRAME) * FRAME
 
 
-def test_a_server_that_stops_lets_an_answer_be_played(phrase):
-    engine = Overheard()
+def test_drain_waits_for_the_end_of_the_answer(phrase):
+    engine = RecordingParrot()
     with (
-        running(engine, drain_s=PATIENCE_S) as server,
+        running(engine, drain_s=TIMEOUT_S) as server,
         calling(f"ws://127.0.0.1:{server.port}/twilio", engine) as call,
     ):
         call.plays = False
         call.start()
         call.speak(ulaw(phrase))
         call.until("mark")
-        server.stop()
+        server.start_drain()
         call.plays = True
         call.until("played")
         assert call.closed() == (1001, "stopping")
@@ -197,7 +199,7 @@ START = {"event": "start", "start": {"streamSid": SID}}
 
 
 @pytest.mark.parametrize(
-    ("messages", "says"),
+    ("messages", "text"),
     [
         (["{"], "the message is not JSON"),
         ([b"\x00"], "text messages only"),
@@ -214,35 +216,35 @@ START = {"event": "start", "start": {"streamSid": SID}}
         ([START, {"event": "media", "media": {}}], "payload: field required"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_ends_the_call_and_says_why(server, messages, says):
+def test_bad_messages_end_the_call_with_the_reason(server, messages, text):
     with connect(f"ws://127.0.0.1:{server.port}/twilio", proxy=None) as ws:
         for message in messages:
             ws.send(message if isinstance(message, str | bytes) else json.dumps(message))
         with pytest.raises(ConnectionClosed) as closed:
-            ws.recv(timeout=PATIENCE_S)
+            ws.recv(timeout=TIMEOUT_S)
     assert closed.value.rcvd.code == 1008
-    assert says in closed.value.rcvd.reason
-    assert server.empty()
+    assert text in closed.value.rcvd.reason
+    assert server.wait_empty()
 
 
-def test_events_that_are_not_known_are_passed_over(server):
+def test_ignores_unknown_events(server):
     with connect(f"ws://127.0.0.1:{server.port}/twilio", proxy=None) as ws:
         for message in ({"event": "weather"}, START, MEDIA | {"later": 1}, {"event": "mark", "mark": {"name": "?"}}):
             ws.send(json.dumps(message))
         ws.send(json.dumps({"event": "stop"}))
         with pytest.raises(ConnectionClosed) as closed:
-            ws.recv(timeout=PATIENCE_S)
+            ws.recv(timeout=TIMEOUT_S)
     assert closed.value.rcvd.code == 1000
 
 
 @pytest.fixture(scope="module")
 def server():
-    with running(Overheard()) as server:
+    with running(RecordingParrot()) as server:
         yield server
 
 
-def test_a_signature_opens_this_door_and_no_other():
-    with running(Overheard(), auth_key="s3cret", twilio_auth_token="12345") as server:
+def test_signature_is_valid_for_this_endpoint_only():
+    with running(RecordingParrot(), auth_key="s3cret", twilio_auth_token="12345") as server:
         host = f"127.0.0.1:{server.port}"
 
         def refused(path="twilio", **headers):
@@ -263,9 +265,9 @@ def test_a_signature_opens_this_door_and_no_other():
                 assert call.closed()[0] == 1000
 
 
-def test_behind_a_proxy_the_public_address_is_what_is_signed():
+def test_signature_covers_the_public_url():
     url = "wss://voice.example.com/twilio"
-    with running(Overheard(), twilio_auth_token="12345", twilio_url=url) as server:
+    with running(RecordingParrot(), twilio_auth_token="12345", twilio_url=url) as server:
         here = f"ws://127.0.0.1:{server.port}/twilio"
         with pytest.raises(InvalidStatus):
             connect(here, proxy=None)

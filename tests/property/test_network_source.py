@@ -1,4 +1,4 @@
-"""Sound from a network, however it is cut: handed over by the chunk, none of it lost; the sender waits when too much is held."""
+"""`NetworkSource` delivers whole chunks of any input without loss, and the sender waits while too much is buffered."""
 
 import anyio
 import numpy as np
@@ -13,17 +13,17 @@ from sca.units import Grid
 CHUNK = 5120
 
 
-async def handed_over(cuts, live):
-    """(blocks, most samples held) when the sender sends as fast as it may and every chunk is stepped at once."""
+async def deliver(cuts, live):
+    """Send as fast as possible, step every chunk at once, and return (blocks, maximum buffered ms)."""
     source = NetworkSource(LoopClock(), Grid(), live)
-    sound = np.arange(sum(cuts), dtype=np.float32)
-    blocks, held = [], [0.0]
+    audio = np.arange(sum(cuts), dtype=np.float32)
+    blocks, buffered_ms = [], [0.0]
 
     async def send():
         at = 0
         for cut in cuts:
-            await source.put(sound[at : at + cut])
-            held.append(source.buffered_ms)
+            await source.put(audio[at : at + cut])
+            buffered_ms.append(source.buffered_ms)
             at += cut
         source.close()
 
@@ -33,14 +33,14 @@ async def handed_over(cuts, live):
             blocks.append(block.samples)
             source.on_step(len(blocks) - 1, ())
             await anyio.sleep(0)
-    return blocks, max(held)
+    return blocks, max(buffered_ms)
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.integers(1, 3 * CHUNK), min_size=1, max_size=40), st.sampled_from([100, 640, 5000]))
-def test_sound_is_handed_over_by_the_chunk_however_it_is_cut(cuts, buffer_ms):
-    blocks, most_ms = simulate(handed_over, cuts, LiveConfig(listen_buffer_ms=buffer_ms))
+def test_delivers_whole_chunks_of_any_input(cuts, buffer_ms):
+    blocks, max_ms = simulate(deliver, cuts, LiveConfig(listen_buffer_ms=buffer_ms))
     assert {len(block) for block in blocks[:-1]} <= {CHUNK}
     assert 0 < len(blocks[-1]) <= CHUNK
     assert np.array_equal(np.concatenate(blocks), np.arange(sum(cuts)))
-    assert most_ms <= max(2 * 320, buffer_ms)
+    assert max_ms <= max(2 * 320, buffer_ms)

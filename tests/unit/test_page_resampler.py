@@ -1,4 +1,4 @@
-"""The page's resampler, JavaScript run by the deno that comes with sca: the samples of soxr, no aliases, any cutting of blocks."""
+"""The JavaScript resampler of the page, run by the deno that sca installs, compared with soxr."""
 
 import json
 import os
@@ -59,21 +59,21 @@ def results(tmp_path_factory):
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_a_tone_is_what_soxr_makes_of_it(results, rate):
+def test_tone_equals_that_of_soxr(results, rate):
     found = results["tone", rate]
     expected = resample(tone(700, rate), rate, 16000)
     held_back = 16000 * 60 // min(rate, 16000)
     assert len(expected) - held_back <= len(found) <= len(expected)
-    inner = slice(400, len(found) - 50)  # both filters ring where the tone begins
+    inner = slice(400, len(found) - 50)  # both filters ring at the start of the tone
     assert np.abs(found[inner] - expected[inner]).max() < 1e-3
 
 
 @pytest.mark.parametrize("rate", [rate for rate in RATES if rate > 19000])
-def test_what_lies_beyond_the_band_does_not_come_back_as_an_alias(results, rate):
+def test_no_aliasing(results, rate):
     assert np.abs(results["alias", rate][400:]).max() < 0.5 * 10 ** (-70 / 20)
 
 
-def test_the_blocks_may_be_cut_anywhere(results):
+def test_result_does_not_depend_on_block_sizes(results):
     whole = results["cut", 0]
     for i in (1, 2, 3):
         np.testing.assert_array_equal(results["cut", i][: len(whole)], whole[: len(results["cut", i])])

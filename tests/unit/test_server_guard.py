@@ -1,4 +1,4 @@
-"""The first thing a request passes."""
+"""The access middleware."""
 
 import anyio
 import pytest
@@ -7,13 +7,13 @@ from starlette.websockets import WebSocketDisconnect
 from sca.infer.server.http.access import AccessMiddleware
 
 
-def asked(app):
-    """Ask, as uvicorn would, for a WebSocket."""
+def open_websocket(app):
+    """Open a WebSocket, as uvicorn does."""
 
     async def nothing(*_):
         return {"type": "websocket.connect"}
 
-    guard = AccessMiddleware(
+    middleware = AccessMiddleware(
         app, key=None, allowed_origins=(), loopback_only=True, public_paths=(), signature_checks={}
     )
     scope = {
@@ -22,23 +22,23 @@ def asked(app):
         "headers": [(b"host", b"127.0.0.1:8000")],
         "client": ("127.0.0.1", 5),
     }
-    anyio.run(guard, scope, nothing, nothing)
+    anyio.run(middleware, scope, nothing, nothing)
 
 
-def test_a_client_that_leaves_before_it_is_let_in_is_nobodys_mistake():
+def test_disconnect_before_the_response_is_ignored():
     reached = []
 
     async def app(*_):
         reached.append(True)
         raise WebSocketDisconnect(1006)
 
-    asked(app)
+    open_websocket(app)
     assert reached == [True]
 
 
-def test_our_own_mistakes_come_out():
+def test_other_exceptions_propagate():
     async def app(*_):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        asked(app)
+        open_websocket(app)

@@ -1,4 +1,4 @@
-"""What a WebSocket holds that nobody took yet: when the server stops reading and goes on, and sound that is put together."""
+"""The receive buffer of a WebSocket: when reading pauses and resumes, and how messages are joined."""
 
 import asyncio
 
@@ -15,8 +15,8 @@ HELLO = (
 )
 
 
-class Wire(asyncio.Transport):
-    """Counts how often reading was stopped and begun again."""
+class FakeTransport(asyncio.Transport):
+    """A transport that counts how often reading was paused and resumed."""
 
     def __init__(self):
         super().__init__()
@@ -49,8 +49,8 @@ def message(size):
     return head + bytes(4 + size)
 
 
-def visit(use):
-    """`use(protocol, wire, take)` within an accepted connection; `await take()` is what the application reads next."""
+def with_connection(use):
+    """Call `use(protocol, transport, receive)` within an accepted connection. `await receive()` returns the next ASGI event."""
     from uvicorn import Config
     from uvicorn.server import ServerState
 
@@ -66,12 +66,12 @@ def visit(use):
         config = Config(app, ws=websocket_protocol(), log_config=None, lifespan="off", ws_ping_interval=None)
         config.load()
         state = ServerState()
-        protocol, wire = config.ws_protocol_class(config=config, server_state=state, app_state={}), Wire()
-        protocol.connection_made(wire)
+        protocol, transport = config.ws_protocol_class(config=config, server_state=state, app_state={}), FakeTransport()
+        protocol.connection_made(transport)
         protocol.data_received(HELLO)
         await asyncio.wait_for(accepted.wait(), 60)
         try:
-            await use(protocol, wire, protocol.receive)
+            await use(protocol, transport, protocol.receive)
         finally:
             over.set()
             await asyncio.gather(*state.tasks)
@@ -80,78 +80,81 @@ def visit(use):
     asyncio.run(main())
 
 
-def text(words):
-    return bytes([0x81, 128 | len(words)]) + bytes(4) + words.encode()
+def text_frame(text):
+    return bytes([0x81, 128 | len(text)]) + bytes(4) + text.encode()
 
 
-def test_sound_that_is_read_at_once_never_stops_the_reading():
-    async def use(protocol, wire, take):
+def test_messages_read_at_once_do_not_pause_reading():
+    async def use(protocol, transport, receive):
         for _ in range(100):
             protocol.data_received(message(640))
-            assert len((await take())["bytes"]) == 640
-        assert (wire.paused, wire.resumed) == (0, 0)
+            assert len((await receive())["bytes"]) == 640
+        assert (transport.paused, transport.resumed) == (0, 0)
 
-    visit(use)
+    with_connection(use)
 
 
 @pytest.mark.parametrize("size", [1, 640, 100_000])
-def test_reading_stops_when_much_waits_and_goes_on_when_it_is_taken(size):
-    async def use(protocol, wire, take):
+def test_reading_pauses_while_much_is_unread(size):
+    async def use(protocol, transport, receive):
         sent = 0
-        while not wire.paused:
+        while not transport.paused:
             protocol.data_received(message(size))
             sent += 1
             assert sent < 400
         assert protocol.queue.qsize() == sent
         for _ in range(sent):
-            assert wire.resumed == 0
-            await take()
-        assert (wire.paused, wire.resumed) == (1, 1)
+            assert transport.resumed == 0
+            await receive()
+        assert (transport.paused, transport.resumed) == (1, 1)
 
-    visit(use)
+    with_connection(use)
 
 
-def test_sound_is_put_together_until_there_is_as_much_as_is_waited_for():
-    async def use(protocol, wire, take):
+def test_joins_binary_messages_to_the_wanted_size():
+    async def use(protocol, transport, receive):
         receive_buffer_of(protocol.scope).wanted_bytes = 1600
         for _ in range(6):
             protocol.data_received(message(640))
         assert protocol.queue.qsize() == 2
-        assert [(len(one["bytes"]), one["messages"]) for one in (await take(), await take())] == [(1920, 3), (1920, 3)]
+        assert [(len(event["bytes"]), event["messages"]) for event in (await receive(), await receive())] == [
+            (1920, 3),
+            (1920, 3),
+        ]
 
-    visit(use)
+    with_connection(use)
 
 
-def test_other_messages_and_the_end_let_what_was_said_before_them_through():
-    async def use(protocol, wire, take):
+def test_other_events_pass_on_joined_messages():
+    async def use(protocol, transport, receive):
         receive_buffer_of(protocol.scope).wanted_bytes = 10_000
-        protocol.data_received(message(640) + text("stop") + message(2))
-        assert len((await take())["bytes"]) == 640
-        assert (await take())["text"] == "stop"
+        protocol.data_received(message(640) + text_frame("stop") + message(2))
+        assert len((await receive())["bytes"]) == 640
+        assert (await receive())["text"] == "stop"
         assert protocol.queue.empty()
         protocol.data_received(bytes([0x88, 0x82]) + bytes(4) + (1000).to_bytes(2, "big"))
-        assert len((await take())["bytes"]) == 2
-        assert await take() == {"type": "websocket.disconnect", "code": 1000, "reason": ""}
+        assert len((await receive())["bytes"]) == 2
+        assert await receive() == {"type": "websocket.disconnect", "code": 1000, "reason": ""}
 
-    visit(use)
+    with_connection(use)
 
 
 @given(sizes=st.lists(st.integers(0, 3000), max_size=40), wanted=st.lists(st.integers(0, 9000), min_size=1, max_size=5))
-def test_every_byte_and_every_message_comes_through_in_order(sizes, wanted):
-    """However much is waited for, and whenever that changes."""
+def test_loses_no_byte_and_no_message(sizes, wanted):
+    """For any wanted size, and any change of it."""
 
     async def main():
-        inbox, sent, came, messages = ReceiveBuffer(), bytearray(), bytearray(), 0
+        buffer, sent, received, messages = ReceiveBuffer(), bytearray(), bytearray(), 0
         for i, size in enumerate(sizes):
-            inbox.wanted_bytes = wanted[i % len(wanted)]
+            buffer.wanted_bytes = wanted[i % len(wanted)]
             piece = bytes([i]) * size
             sent += piece
-            inbox.put_nowait({"type": "websocket.receive", "bytes": piece})
-        inbox.put_nowait({"type": "websocket.disconnect"})
-        while (event := inbox.get_nowait())["type"] == "websocket.receive":
-            came += event["bytes"]
+            buffer.put_nowait({"type": "websocket.receive", "bytes": piece})
+        buffer.put_nowait({"type": "websocket.disconnect"})
+        while (event := buffer.get_nowait())["type"] == "websocket.receive":
+            received += event["bytes"]
             messages += event["messages"]
-        assert (came, messages, inbox.empty()) == (sent, len(sizes), True)
-        assert inbox.unread_bytes == 0
+        assert (received, messages, buffer.empty()) == (sent, len(sizes), True)
+        assert buffer.unread_bytes == 0
 
     asyncio.run(main())

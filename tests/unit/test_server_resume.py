@@ -1,4 +1,4 @@
-"""Offers to resume are read or refused, and tokens lead to one session of one client."""
+"""Resume requests, client identities and resume tokens."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from sca.infer.server.ws.resume import (
 
 
 @pytest.mark.parametrize(
-    ("offered", "offer"),
+    ("subprotocols", "request_"),
     [
         ([], None),
         (["sca.pcm16", "sca.key.abc"], None),
@@ -24,15 +24,15 @@ from sca.infer.server.ws.resume import (
         (["sca.resume.abc.١"], ResumeRequest("", 0)),
     ],
 )
-def test_offers(offered, offer):
-    assert parse_resume_request(offered) == offer
+def test_parses_resume_requests(subprotocols, request_):
+    assert parse_resume_request(subprotocols) == request_
 
 
 def scope(*headers, offered=()):
     return {"headers": [(name.encode(), value.encode()) for name, value in headers], "subprotocols": list(offered)}
 
 
-def test_a_client_is_its_key_and_its_page_however_it_sends_them():
+def test_client_identity_is_key_and_origin():
     bearer = client_identity(scope(("authorization", "Bearer k")))
     assert client_identity(scope(("authorization", "Key k"))) == bearer
     assert client_identity(scope(offered=["sca", "sca.key.aw"])) == bearer
@@ -50,7 +50,7 @@ def code(tokens, token, identity=b"me"):
     return refused.value.code
 
 
-def test_tokens_are_unlike_each_other_and_end_with_a_reason():
+def test_tokens_are_unique_and_end_with_a_reason():
     tokens, session, other = ResumeTokens(), object(), object()
     first, second, third = (tokens.issue(session, b"me") for _ in range(3))
     foreign = tokens.issue(other, b"you")
@@ -66,7 +66,7 @@ def test_tokens_are_unlike_each_other_and_end_with_a_reason():
     assert tokens.find(foreign, b"you") is other
 
 
-def test_what_is_remembered_of_tokens_is_bounded():
+def test_invalid_tokens_are_bounded():
     tokens = ResumeTokens()
     sessions = [object() for _ in range(1500)]
     old = [tokens.issue(session, b"me") for session in sessions]

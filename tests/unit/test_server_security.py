@@ -1,4 +1,4 @@
-"""Who may ask a server: a key carried by a WebSocket subprotocol, and pages from elsewhere."""
+"""Keys in WebSocket subprotocols, allowed origins and signatures."""
 
 import base64
 
@@ -12,7 +12,7 @@ def offer(key):
 
 
 @pytest.mark.parametrize("key", ["k", "a longer key", "?>~~\xff", "ключ"])
-def test_a_key_travels_in_a_subprotocol(key):
+def test_key_in_a_subprotocol(key):
     given = protocol_key(["realtime", offer(key)])
     assert key_matches(given, key)
     assert not key_matches(given, key + "x")
@@ -21,13 +21,13 @@ def test_a_key_travels_in_a_subprotocol(key):
 @pytest.mark.parametrize(
     "offered", [[], ["realtime"], [KEY_PROTOCOL + "a"], [KEY_PROTOCOL + "!!!!"], [KEY_PROTOCOL + "é"]]
 )
-def test_what_holds_no_key_gives_none(offered):
+def test_subprotocols_without_a_key(offered):
     assert protocol_key(offered) is None
     assert not key_matches(protocol_key(offered), "k")
 
 
 @pytest.mark.parametrize(
-    ("origin", "may"),
+    ("origin", "allowed"),
     [
         (None, True),
         ("http://127.0.0.1:8000", True),
@@ -42,17 +42,17 @@ def test_what_holds_no_key_gives_none(offered):
         ("http://[", False),
     ],
 )
-def test_pages_from_elsewhere_are_kept_out(origin, may):
-    assert origin_allowed(origin, "127.0.0.1:8000", ["https://friend.example"]) is may
+def test_allowed_origins(origin, allowed):
+    assert origin_allowed(origin, "127.0.0.1:8000", ["https://friend.example"]) is allowed
 
 
-def test_an_origin_without_a_host_to_compare_is_kept_out():
+def test_rejects_an_origin_without_a_host():
     assert not origin_allowed("http://", "")
     assert not origin_allowed("http://a", None)
 
 
-def test_signatures_are_those_of_twilio():
-    # The example of its documentation: a URL, then the form's fields in order.
+def test_twilio_signature_equals_the_documented_one():
+    # The example of Twilio's documentation: a URL, then the fields of the form in order.
     fields = "CallSidCA1234567890ABCDECaller+14158675309Digits1234From+14158675309To+18005551212"
     signed = "https://mycompany.com/myapp.php?foo=1&bar=2" + fields
     assert twilio_signature(signed, "12345") == "RSOYDt4T1cUTdK1PDd93/VVr8B8="

@@ -1,4 +1,4 @@
-"""What smart-turn hears: the same numbers as Whisper's extractor and pipecat's copy of it."""
+"""The input features of smart-turn equal those of Whisper's feature extractor."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def extractor():
 
 
 @pytest.mark.parametrize("name", SIGNALS)
-def test_features_are_those_of_the_whisper_extractor(name, extractor):
+def test_features_equal_those_of_whisper(name, extractor):
     x = last_samples(SIGNALS[name], V3_SAMPLES)
     options = {"padding": "max_length", "max_length": V3_SAMPLES, "truncation": True, "do_normalize": True}
     expected = extractor(x, sampling_rate=16_000, return_tensors="np", **options).input_features[0]
@@ -37,25 +37,25 @@ def test_features_are_those_of_the_whisper_extractor(name, extractor):
     assert np.abs(features - expected).max() <= 1e-4
 
 
-def test_zeros_go_in_front():
+def test_pads_with_zeros_at_the_start():
     x = np.arange(1, 4, dtype=np.float32)
     assert last_samples(x, 5).tolist() == [0, 0, 1, 2, 3]
     assert last_samples(x, 2).tolist() == [2, 3]
     assert last_samples(x, 3) is not None
 
 
-def test_only_the_last_eight_seconds_count():
+def test_uses_only_the_last_eight_seconds():
     long = SIGNALS["long"]
     assert np.array_equal(v3_features(long), v3_features(long[-V3_SAMPLES:]))
 
 
-def test_level_does_not_matter_and_silence_stays_silence():
+def test_features_do_not_depend_on_the_level():
     x = SIGNALS["noise"]
     assert np.abs(v3_features(x * 30) - v3_features(x)).max() < 1e-3
     assert not normalize(np.zeros(10, np.float32)).any()
 
 
-def test_mel_takes_any_number_of_bands():
+def test_mel_with_any_number_of_bins():
     x = SIGNALS["noise"][:16_000]
     assert log_mel(x).shape == (128, 100)
     assert log_mel(x, 80).shape == (80, 100)

@@ -1,4 +1,4 @@
-"""Sound out of np.save bytes: what is taken, what is refused, and by what name."""
+"""Audio from the bytes of np.save: accepted formats, and rejections with their reasons."""
 
 import io
 import pickle
@@ -29,31 +29,31 @@ WAVE = np.linspace(-1, 1, 321).astype(np.float32)
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
-def test_float32_is_read_as_it_is(version):
+def test_reads_float32_unchanged(version):
     x = read_npy(saved(WAVE, version), LIMIT)
     assert np.array_equal(x, WAVE)
     assert x.dtype == np.float32
 
 
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", ">f8"])
-def test_floats_of_either_order(dtype):
+def test_reads_floats_of_both_byte_orders(dtype):
     assert np.array_equal(read_npy(saved(WAVE.astype(dtype)), LIMIT), WAVE)
 
 
 @pytest.mark.parametrize(("dtype", "scale"), [("<i2", 2**15), (">i2", 2**15), ("<i4", 2**31), (">i4", 2**31)])
-def test_integers_are_scaled(dtype, scale):
+def test_scales_integers(dtype, scale):
     x = np.array([-scale, 0, scale // 2], dtype)
     assert read_npy(saved(x), LIMIT).tolist() == [-1.0, 0.0, 0.5]
 
 
 @pytest.mark.parametrize("shape", [(321,), (1, 321), (321, 1)])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_mono_has_one_long_side(shape, order):
+def test_accepts_mono_shapes(shape, order):
     x = np.asarray(WAVE.reshape(shape), order=order)
     assert np.array_equal(read_npy(saved(x), LIMIT), WAVE)
 
 
-def test_headers_of_other_writers_are_read():
+def test_reads_headers_of_other_writers():
     for text in (
         "{'shape': (3,), 'fortran_order': False, 'descr': '<f4'}",
         "{'descr':'<f4','fortran_order':False,'shape':(3,)}",
@@ -62,7 +62,7 @@ def test_headers_of_other_writers_are_read():
         assert read_npy(with_header(text, bytes(12)), LIMIT).tolist() == [0, 0, 0]
 
 
-REFUSED = {
+REJECTED = {
     "empty": (b"", 400, "empty"),
     "not npy": (b"RIFF" + bytes(100), 400, "not an npy file"),
     "bare pickle": (pickle.dumps(WAVE), 400, "not an npy file"),
@@ -78,7 +78,7 @@ REFUSED = {
         400,
         "cannot be read",
     ),
-    "no header": (with_header("[]"), 400, "cannot be read"),
+    "not a header": (with_header("[]"), 400, "cannot be read"),
     "key twice": (
         with_header("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (3,)}", bytes(12)),
         400,
@@ -90,13 +90,13 @@ REFUSED = {
         "cannot be read",
     ),
     "negative": (with_header("{'descr': '<f4', 'fortran_order': False, 'shape': (-3,)}"), 400, "cannot be read"),
-    "no text": (with_header("{'descr': '\xff'}", version=(3, 0)), 400, "cannot be read"),
+    "not utf-8": (with_header("{'descr': '\xff'}", version=(3, 0)), 400, "cannot be read"),
     "10 GB": (
         with_header("{'descr': '<f4', 'fortran_order': False, 'shape': (2500000000,)}", bytes(12)),
         413,
         "10000000000 bytes",
     ),
-    "more than there is": (
+    "more than any body": (
         with_header("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999, 9999999999)}"),
         413,
         "limit",
@@ -117,17 +117,17 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_is_wrong_is_refused_by_name(name):
-    body, status, what = REFUSED[name]
-    with pytest.raises(NpyError) as refused:
+@pytest.mark.parametrize("name", REJECTED)
+def test_rejects_other_bodies_with_the_reason(name):
+    body, status, text = REJECTED[name]
+    with pytest.raises(NpyError) as rejected:
         read_npy(body, LIMIT)
-    assert refused.value.status == status
-    assert what in refused.value.message
+    assert rejected.value.status == status
+    assert text in rejected.value.message
 
 
-def test_a_large_claim_allocates_nothing():
-    body = REFUSED["10 GB"][0]
+def test_large_declared_size_allocates_nothing():
+    body = REJECTED["10 GB"][0]
     tracemalloc.start()
     try:
         with pytest.raises(NpyError):

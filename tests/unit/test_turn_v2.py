@@ -1,4 +1,4 @@
-"""smart-turn v2 with tiny random weights of the real classes: the published network, batches, files, compiling, devices."""
+"""smart-turn v2 with tiny random weights: the published network, batches, files, compilation, devices."""
 
 import threading
 
@@ -54,18 +54,18 @@ def folder(network, tmp_path_factory):
     return path
 
 
-def test_a_batch_gives_what_single_ones_give(model):
+def test_batch_equals_single_runs(model):
     together = model.batch(ITEMS, 4)
     assert together == pytest.approx([model(item) for item in ITEMS], abs=1e-5)
     assert len(set(together.round(4))) > 1
     assert model.batch(ITEMS[:3], 16) == pytest.approx(together[:3], abs=1e-5)
 
 
-def test_of_a_long_item_the_end_counts(model):
+def test_uses_the_end_of_long_audio(model):
     assert model(ITEMS[2]) == model(ITEMS[2][-WINDOW:])
 
 
-def test_it_is_the_published_network(network, folder):
+def test_network_equals_the_published_one(network, folder):
     from pipecat.audio.turn.smart_turn.local_smart_turn_v2 import _Wav2Vec2ForEndpointing
 
     theirs = _Wav2Vec2ForEndpointing(network.config).eval()
@@ -88,22 +88,22 @@ def test_it_is_the_published_network(network, folder):
         assert ours(item) == pytest.approx(expected, abs=1e-5)
 
 
-def test_saved_and_loaded_it_says_the_same(network, folder):
+def test_loaded_model_equals_the_saved_one(network, folder):
     loaded = SmartTurnV2.load(folder, device="cpu", dtype="float32")
     assert loaded.dtype == "float32"
     again = loaded._network.state_dict()
     assert all(torch.equal(again[name], weight) for name, weight in network.state_dict().items())
-    # The weights are the same to the bit; a sum of float32 depends on how they lie in memory, on some processors by 1e-6.
+    # The weights are identical. A float32 sum depends on their memory layout, on some processors by 1e-6.
     assert loaded(ITEMS[0]) == pytest.approx(SmartTurnV2(network)(ITEMS[0]), abs=1e-5)
 
 
-def test_bfloat16_says_nearly_the_same(folder):
+def test_bfloat16_is_close_to_float32(folder):
     half, full = (SmartTurnV2.load(folder, "cpu", dtype) for dtype in ("bfloat16", "float32"))
     assert half.dtype == "bfloat16"
     assert half(ITEMS[0]) == pytest.approx(full(ITEMS[0]), abs=0.05)
 
 
-def test_other_weights_are_refused(tmp_path, network):
+def test_rejects_other_weights(tmp_path, network):
     network.wav2vec2.save_pretrained(tmp_path)
     with pytest.raises(InputError, match="weights are missing, such as classifier"):
         SmartTurnV2.load(tmp_path, "cpu")
@@ -112,8 +112,8 @@ def test_other_weights_are_refused(tmp_path, network):
         SmartTurnV2.load(tmp_path, "cpu")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
-def test_without_a_gpu_one_is_refused_and_graphs_are_a_notice(folder, model):
+@pytest.mark.skipif(torch.cuda.is_available(), reason="tests the behavior without a GPU")
+def test_without_a_gpu(folder, model):
     with pytest.raises(ConfigError, match="no GPU"):
         SmartTurnV2.load(folder, "cuda")
     model.capture_graphs([1, 2])
@@ -121,7 +121,7 @@ def test_without_a_gpu_one_is_refused_and_graphs_are_a_notice(folder, model):
     assert "need a GPU" in model.notices[0]
 
 
-def test_the_old_serves_until_the_compiled_one_is_warm(model):
+def test_uncompiled_model_serves_during_compilation(model):
     gate, warmed = threading.Event(), []
 
     def compiler(network):
@@ -143,16 +143,16 @@ def test_the_old_serves_until_the_compiled_one_is_warm(model):
     assert model(ITEMS[0]) == 0.125
 
 
-@pytest.mark.filterwarnings("ignore:Dynamo detected")  # of torch, about torch
-@pytest.mark.filterwarnings("ignore:Guards may run slower")  # the same, of Python 3.13.0
-def test_the_real_compiler_front_end_gives_the_same(model):
+@pytest.mark.filterwarnings("ignore:Dynamo detected")  # torch, about itself
+@pytest.mark.filterwarnings("ignore:Guards may run slower")  # the same, with Python 3.13.0
+def test_compiler_front_end_gives_the_same(model):
     before = model.batch(ITEMS, 4)
     model.compile_in_background([4], lambda net: torch.compile(net, dynamic=False, backend="eager")).join(60)
     assert model.compiled is True, model.notices
     assert model.batch(ITEMS, 4) == pytest.approx(before, abs=1e-5)
 
 
-def test_compiling_that_fails_leaves_what_runs(model):
+def test_failed_compilation_keeps_the_model(model):
     def compiler(network):
         raise RuntimeError("no C++ here")
 
@@ -163,7 +163,7 @@ def test_compiling_that_fails_leaves_what_runs(model):
     assert "no C++ here" in model.notices[0]
 
 
-def test_the_service_runs_it_from_a_folder(folder):
+def test_service_loads_a_folder(folder):
     import asyncio
 
     overrides = {"turn.model_id": str(folder), "turn.device": "cpu", "turn.cuda_graphs": True}
@@ -179,7 +179,7 @@ def test_the_service_runs_it_from_a_folder(folder):
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_graphs_and_the_compiler_give_the_same(folder):
+def test_cuda_graphs_and_compiler_give_the_same(folder):
     model = SmartTurnV2.load(folder, "cuda", "float32")
     before = model.batch(ITEMS, 4)
     model.warm_up([4, 8])

@@ -1,4 +1,4 @@
-"""Which model a name stands for, and what is said when it stands for none; who may listen where; keys."""
+"""Finding the weights of a turn model, settings of the turn server, loopback addresses and keys."""
 
 import shutil
 
@@ -12,7 +12,7 @@ from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
 from sca.infer.turn.models.weights import bundled_file, find_weights
 
 
-def test_without_a_name_it_is_the_file_inside_pipecat():
+def test_default_is_the_file_inside_pipecat():
     import sys
 
     loaded = "pipecat" in sys.modules
@@ -22,14 +22,14 @@ def test_without_a_name_it_is_the_file_inside_pipecat():
     assert ("pipecat" in sys.modules) == loaded
 
 
-def test_without_pipecat_the_extra_is_named(monkeypatch):
+def test_error_without_pipecat_names_the_extra(monkeypatch):
     monkeypatch.setattr(weights, "find_spec", lambda name: None)
     with pytest.raises(MissingToolError, match="pipecat-ai") as missing:
         find_weights(None)
     assert "sca[pipecat]" in missing.value.hint
 
 
-def test_a_file_and_a_folder_by_path(tmp_path, caplog):
+def test_finds_a_file_and_a_folder(tmp_path, caplog):
     copy = tmp_path / "smart-turn-v3.2-cpu.onnx"
     shutil.copy(bundled_file(), copy)
     assert find_weights(str(copy)).known
@@ -40,18 +40,18 @@ def test_a_file_and_a_folder_by_path(tmp_path, caplog):
     assert "sha256 differs" in caplog.text
 
 
-def test_a_folder_with_a_config_is_v2(tmp_path):
+def test_folder_with_a_config_is_v2(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     assert find_weights(str(tmp_path)).version == "v2"
 
 
 @pytest.mark.parametrize("name", ["/nowhere/model.onnx", "./nowhere", "model.onnx", "nowhere"])
-def test_a_path_to_nothing_is_refused(name):
+def test_rejects_missing_paths(name):
     with pytest.raises(InputError, match="does not exist"):
         find_weights(name)
 
 
-def test_what_is_no_model_is_refused(tmp_path):
+def test_rejects_other_files(tmp_path):
     with pytest.raises(InputError, match=r"neither an \.onnx file nor"):
         find_weights(str(tmp_path))
     text = tmp_path / "model.txt"
@@ -64,14 +64,14 @@ def test_what_is_no_model_is_refused(tmp_path):
         SmartTurnV3(broken)
 
 
-def test_another_onnx_model_is_refused():
+def test_rejects_another_onnx_model():
     from sca.audio.vad import find_silero_model
 
     with pytest.raises(InputError, match="is not a smart-turn v3 model"):
         SmartTurnV3(find_silero_model())
 
 
-def test_a_hub_that_does_not_answer():
+def test_unreachable_hub():
     with pytest.raises(UpstreamError, match="pipecat-ai/smart-turn-v9"):
         find_weights("pipecat-ai/smart-turn-v9")
 
@@ -83,7 +83,7 @@ def turn(env, **overrides):
     return load_settings(overrides={f"turn.{k}": v for k, v in overrides.items()}, env=env, plain_env=TURN_ENV)
 
 
-def test_names_without_prefix_count_and_those_with_it_beat_them():
+def test_plain_names_apply_and_prefixed_names_override():
     env = {
         "AUTH_KEY": "a",
         "THRESHOLD": "0.7",
@@ -102,44 +102,44 @@ def test_names_without_prefix_count_and_those_with_it_beat_them():
     assert turn(env, threshold=0.9).turn.threshold == 0.9
 
 
-def test_names_without_prefix_mean_nothing_elsewhere():
+def test_plain_names_apply_to_turn_commands_only():
     assert load_settings(env={"THRESHOLD": "0.7", "MODEL_ID": "x"}).turn.threshold == 0.5
 
 
-def test_a_wrong_value_names_its_variable():
+def test_invalid_value_names_its_variable():
     with pytest.raises(ConfigError, match=r"environment DTYPE: turn\.dtype should be one of auto, float32, bfloat16"):
         turn({"DTYPE": "float8"})
 
 
 @pytest.mark.parametrize("buckets", ["", "0", "4,2", "2,2", "a", "2;4"])
-def test_buckets_rise(buckets):
+def test_buckets_must_increase(buckets):
     with pytest.raises(ConfigError, match="rising whole numbers"):
         turn({}, batch_buckets=buckets)
 
 
 @pytest.mark.parametrize("patience", ["1", "1:2", "2:0.5,1:0.4", "1:0.5,1:0.4", "a:b"])
-def test_patience_rises(patience):
+def test_patience_must_increase(patience):
     with pytest.raises(ConfigError, match="SECONDS:THRESHOLD"):
         turn({}, patience=patience)
 
 
-def test_the_key_is_shown_nowhere():
+def test_key_is_not_shown():
     settings = turn({"AUTH_KEY": "hush"})
     assert "hush" not in repr(settings)
     assert "hush" not in str(settings.model_dump(mode="json"))
 
 
-# Doors.
+# Addresses and keys.
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost", "LOCALHOST"])
-def test_loopback(host):
+def test_loopback_addresses(host):
     assert is_loopback(host)
     check_bind(host, None, insecure=False)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", "localhost.example.org", ""])
-def test_an_open_door_needs_a_key_or_a_word(host):
+def test_reachable_server_needs_a_key_or_insecure(host):
     with pytest.raises(ConfigError, match="without a key"):
         check_bind(host, None, insecure=False)
     check_bind(host, "key", insecure=False)

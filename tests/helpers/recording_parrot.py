@@ -1,14 +1,18 @@
-"""The parrot for tests of the live server's doors, with ears and a mouth that can be read."""
+"""The parrot engine with a record of its input and output."""
 
 import numpy as np
 
+from sca.audio.pcm import pcm16_samples
 from sca.infer.engines.parrot import ParrotEngine
 from sca.infer.frames import AudioOutput, TurnEnd
 
 
-class Overheard:
-    """A parrot of which everything is written down: per session what it heard, said (by turn), which turns it said to their end,
-    and how often it was interrupted."""
+class RecordingParrot:
+    """A parrot engine that keeps its sessions.
+
+    Attributes:
+        sessions: One `RecordedSession` for each opened session.
+    """
 
     info = ParrotEngine.info
 
@@ -16,11 +20,19 @@ class Overheard:
         self.parrot, self.sessions = ParrotEngine(live), []
 
     def open(self, config):
-        self.sessions.append(_OverheardSession(self.parrot.open(config), config))
+        self.sessions.append(RecordedSession(self.parrot.open(config), config))
         return self.sessions[-1]
 
 
-class _OverheardSession:
+class RecordedSession:
+    """A session of the parrot.
+
+    Attributes:
+        turns: The spoken audio as bytes, by turn.
+        ended: The turns that were spoken to their end.
+        interrupts: How often the session was interrupted.
+    """
+
     def __init__(self, session, config):
         self._session, self.config = session, config
         self.pieces, self.turns, self.ended, self.interrupts = [], {}, set(), 0
@@ -42,7 +54,9 @@ class _OverheardSession:
 
     @property
     def heard(self):
+        """The input, float32 at 16 kHz."""
         return np.concatenate(self.pieces) if self.pieces else np.zeros(0, np.float32)
 
-    def said(self, turn_id):
-        return np.frombuffer(self.turns[turn_id], "<i2").astype(np.float32) / 32768
+    def spoken(self, turn_id):
+        """The audio of a turn, float32 at 24 kHz."""
+        return pcm16_samples(self.turns[turn_id])

@@ -1,4 +1,4 @@
-"""A client of `WS /ws/pcm16` that keeps what it sent and counts what it got, so that it can come back when a connection breaks."""
+"""A client of `WS /ws/pcm16` that keeps sent messages and counts received ones, to resume after a broken connection."""
 
 import json
 import socket
@@ -6,15 +6,18 @@ from contextlib import suppress
 
 from websockets.exceptions import ConnectionClosed
 
-from tests.helpers.patience import PATIENCE_S, connect
+from tests.helpers.timeouts import TIMEOUT_S, connect
 
-__all__ = ["Caller"]
+__all__ = ["ResumableClient"]
 
 
-class Caller:
-    """Sends with `send`, reads with `read`.
+class ResumableClient:
+    """A client with one session.
 
-    documents, frames: what came, in order.   code: of the last close, None for a break.
+    Attributes:
+        documents: The received JSON documents, in order.
+        frames: The received binary messages, in order.
+        code: The code of the last close; None if the connection broke.
     """
 
     def __init__(self, server, *, acks=True, **options):
@@ -24,14 +27,14 @@ class Caller:
         self.token = self.code = None
         self.ws = self.open()
         self.send({"resume": True})
-        self.until("session")
+        self.read_until("session")
 
     def open(self, token=None, received=0, **options):
-        offers = ["sca.pcm16"] if token is None else ["sca.pcm16", f"sca.resume.{token}.{received}"]
-        return connect(self.server.ws, proxy=None, subprotocols=offers, **self.options | options).__enter__()
+        subprotocols = ["sca.pcm16"] if token is None else ["sca.pcm16", f"sca.resume.{token}.{received}"]
+        return connect(self.server.ws, proxy=None, subprotocols=subprotocols, **self.options | options).__enter__()
 
     def send(self, message):
-        """Send, and keep it in case that it does not arrive."""
+        """Send a message and keep it in case it does not arrive."""
         self.sent.append(message if isinstance(message, bytes) else json.dumps(message))
         self._put(self.sent[-1])
 
@@ -39,8 +42,8 @@ class Caller:
         with suppress(ConnectionClosed):
             self.ws.send(message)
 
-    def read(self, timeout=PATIENCE_S):
-        """The next message; None when the connection is over."""
+    def read(self, timeout=TIMEOUT_S):
+        """Return the next message; None when the connection is closed or broken."""
         try:
             message = self.ws.recv(timeout=timeout)
         except ConnectionClosed as closed:
@@ -64,26 +67,27 @@ class Caller:
             self.send({"type": "ack", "received": self.received})
         return document
 
-    def until(self, kind):
+    def read_until(self, kind):
+        """Return the next document of a type."""
         while True:
             message = self.read()
             assert message is not None, f"closed with {self.code} before {kind}"
             if isinstance(message, dict) and message.get("type") == kind:
                 return message
 
-    def hang_up(self):
-        """Break the connection from this side, without a close."""
+    def break_connection(self):
+        """Break the connection from this side, without a close message."""
         self.ws.socket.shutdown(socket.SHUT_RDWR)
 
     def resume(self):
-        """Come back; what was not read until now on the old connection is not counted."""
+        """Resume on a new connection. Unread messages of the old one are not counted as received."""
         old, self.ws = self.ws, self.open(self.token, self.received)
-        resumed = self.until("resumed")
+        resumed = self.read_until("resumed")
         old.close_socket()
         return resumed
 
     def finish(self):
-        """End, and read all there is, coming back as often as it takes."""
+        """End the session, read the remaining messages, resume if necessary, and return the close code."""
         self.send({"type": "end"})
         while True:
             while self.read() is not None:
