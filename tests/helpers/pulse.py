@@ -122,7 +122,7 @@ class Listener:
         enough = self._raw.stat().st_size + round(seconds * 24_000) * 2
         deadline = time.monotonic() + 60 + seconds
         while self._raw.stat().st_size < enough:
-            assert time.monotonic() < deadline, "the loudspeaker stands still"
+            assert time.monotonic() < deadline, "the loudspeaker does not play"
             time.sleep(0.02)
 
 

@@ -4,13 +4,16 @@ import re
 
 import numpy as np
 import pytest
+import soundfile
 
 import sca
+from sca.audio.decode import read_audio
 from sca.config import load_settings
 from sca.errors import ScaError
 from sca.infer.clock import LoopClock
 from sca.infer.interfaces import BaseListener
 from sca.infer.runners.array import ArraySink, ArraySource
+from sca.infer.runners.file import OutputFiles, run_file
 from tests.helpers.engine_contract import demo_speech
 from tests.helpers.tone_engine import Tone, raise_error
 
@@ -52,6 +55,15 @@ def test_two_runs_are_equal():
     assert first.turns == second.turns
     assert first.turns
     assert "(says back" in first.text
+
+
+def test_output_equals_that_of_a_file(tmp_path):
+    engine, speech = sca.load_engine("parrot", SETTINGS), demo_speech(seconds=8)
+    soundfile.write(tmp_path / "in.wav", speech, 16_000, subtype="FLOAT")
+    report = run_file(tmp_path / "in.wav", OutputFiles(tmp_path / "out.wav"), engine, SETTINGS)
+    run = sca.run_engine(engine, speech, SETTINGS)
+    assert np.array_equal(run.output, read_audio(tmp_path / "out.wav"))
+    assert [(turn["start"], turn["end"]) for turn in report["turns"]] == [(turn.start, turn.end) for turn in run.turns]
 
 
 def test_listeners_receive_the_events():

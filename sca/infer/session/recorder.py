@@ -53,7 +53,23 @@ class _LineWriter:
             self._file.close()
 
 
-class Transcript(BaseListener):
+class _FileListener(BaseListener):
+    """A listener that writes files, as a context manager that closes them."""
+
+    def close(self) -> None:
+        """Complete and close the files."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Transcript(_FileListener):
     """A text file with one line per turn of the engine: its start in seconds, a tab, the text.
 
     The text of an interrupted turn ends with an ellipsis.
@@ -84,6 +100,7 @@ class Transcript(BaseListener):
         self._turn = None
         self._text.clear()
 
+    @override
     def close(self) -> None:
         """Write the current turn and close the file."""
         try:
@@ -91,16 +108,8 @@ class Transcript(BaseListener):
         finally:
             self._lines.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class Recorder(BaseListener):
+class Recorder(_FileListener):
     """Records a session to a folder: `heard.wav` (16 kHz), `said.wav` (24 kHz) and `events.jsonl`.
 
     The two tracks have the same duration, and the output is recorded at the time it was played. If the session fails, the
@@ -153,15 +162,8 @@ class Recorder(BaseListener):
     def _log(self, event: str, **values: object) -> None:
         self._events.add(json.dumps({"event": event, **values}, ensure_ascii=False))
 
+    @override
     def close(self) -> None:
         """Make both tracks equally long and make the files visible."""
         self._output.finish(spoken_length(self._heard_samples))
         self._files.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
