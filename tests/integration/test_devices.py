@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,7 +86,9 @@ def test_lists_devices(pulse):
     assert "48000 Hz" in shown
 
 
-def converse(pulse: Pulse, folder: Path, speech: np.ndarray, *required: str) -> dict[str, float]:
+def converse(
+    pulse: Pulse, folder: Path, speech: np.ndarray, report_retry: Callable[[str], None], *required: str
+) -> dict[str, float]:
     """Play speech and record the answer; return how far capture and answer differ from it, the losses and the median latency.
 
     A virtual machine that stalls for a moment breaks the sound of the virtual devices or delays an answer; then the conversation is
@@ -110,11 +113,12 @@ def converse(pulse: Pulse, folder: Path, speech: np.ndarray, *required: str) -> 
         }
         if all(found[name] <= ALLOWED[name] for name in required):
             break
+        report_retry(", ".join(f"{name} {value:.3f}" for name, value in found.items()))
     return found
 
 
-def test_parrot_repeats_what_it_hears(pulse, speech, tmp_path, capsys):
-    found = converse(pulse, tmp_path, speech, *ALLOWED)
+def test_parrot_repeats_what_it_hears(pulse, speech, tmp_path, capsys, report_retry):
+    found = converse(pulse, tmp_path, speech, report_retry, *ALLOWED)
     with capsys.disabled():
         print(
             f"\ncapture {1 - found['unheard']:.4f}, answer {1 - found['unsaid']:.4f}, mouth to ear {found['late_ms']} ms"
@@ -122,11 +126,11 @@ def test_parrot_repeats_what_it_hears(pulse, speech, tmp_path, capsys):
     assert {name: found[name] for name, most in ALLOWED.items() if found[name] > most} == {}
 
 
-def test_device_with_44100_hz_and_stereo_only(speech, tmp_path):
+def test_device_with_44100_hz_and_stereo_only(speech, tmp_path, report_retry):
     with pulse_server(tmp_path, rate=44_100, channels=2) as server:
         (mic,) = [d for d in json.loads(sca(server, "devices", "--json").stdout) if d["name"] == "VirtualMic"]
         assert (mic["rate_hz"], mic["channels"]) == (44_100, 2)
-        found = converse(server, tmp_path, speech, "unheard", "unsaid")
+        found = converse(server, tmp_path, speech, report_retry, "unheard", "unsaid")
     assert found["unheard"] <= ALLOWED["unheard"]
     assert found["unsaid"] <= ALLOWED["unsaid"]
 
