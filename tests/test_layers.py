@@ -36,6 +36,7 @@ LAYERS = {
     "sca.infer": 2,
     "sca.infer.server": 3,
     "sca.infer.turn.serving": 3,
+    "sca.api": 3,
     "sca": 4,  # the public API: names of every layer below, loaded on first use
     "sca.cli": 5,
     "sca.__main__": 5,

@@ -81,11 +81,12 @@ def test_importing_sca_loads_only_its_version():
 
 def test_public_names():
     assert sorted(sca.__all__) == [
-        "Engine", "Grid", "LiveSession", "ScaError", "Settings", "TextTokenizer", "__version__", "easy_load", "load",
-        "load_engine", "load_settings", "load_tokenizer", "run_engine",
+        "Conversation", "Engine", "Grid", "Issue", "LiveSession", "RunSummary", "ScaError", "Settings", "TextTokenizer",
+        "Verification", "__version__", "build", "easy_load", "export", "load", "load_engine", "load_settings",
+        "load_tokenizer", "read_corpus", "run_engine", "transcribe", "verify",
     ]  # fmt: skip
     assert dir(sca) == sorted(sca.__all__)
-    assert set(sca._HOME) | {"__version__"} == set(sca.__all__)
+    assert set(sca._MODULES) | {"__version__"} == set(sca.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = sca.nonsense
 

@@ -1,0 +1,269 @@
+"""The data half of the public API: functions with plain arguments over the packages of `sca.data`.
+
+Every function does what the command of the same name does, and raises the same errors. Use the names from `sca`, not from
+this module.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sca.config import Settings, load_settings
+
+if TYPE_CHECKING:
+    from sca.data.corpora.base import Conversation, Issue
+    from sca.data.duplex.build.dataset import BuildDetails
+    from sca.data.duplex.verify.check_table import Verification
+    from sca.data.export.run import ExportDetails
+    from sca.data.runs.progress import ProgressListener
+    from sca.data.runs.summary import RunSummary
+    from sca.data.transcription.transcribe import TranscribeDetails
+
+__all__ = ["build", "export", "read_corpus", "transcribe", "verify"]
+
+AnyPath = str | PathLike[str]
+SettingsLike = Settings | Mapping[str, object] | None
+
+
+def read_corpus(
+    source: AnyPath, *, layout: str = "auto", audio_dir: AnyPath | None = None
+) -> "Iterator[Conversation | Issue]":
+    """Read a two-speaker corpus of any known layout, one conversation at a time.
+
+    Args:
+        source: The file or folder of the corpus.
+        layout: The layout: `auto`, `magichub`, `moshi`, `lhotse`, `events`, `stereo`, or the name of a plugin.
+        audio_dir: Folder of the recordings, if the layout is `events` and they are not beside it.
+
+    Yields:
+        Each conversation, without its audio, and an `Issue` for each item that does not make one.
+
+    Raises:
+        InputError: The corpus does not exist, has an unknown layout, or cannot be read at all.
+
+    Example:
+        >>> import sca
+        >>> from sca.resources import demo_corpus
+        >>> with demo_corpus() as folder:
+        ...     conversations = list(sca.read_corpus(folder))
+        >>> [track.speaker_id for track in conversations[0].tracks]
+        ['G0001', 'G0002']
+    """
+    from sca.data.corpora.registry import open_corpus
+
+    return open_corpus(Path(source), layout, _path(audio_dir)).conversations()
+
+
+def build(
+    source: AnyPath,
+    output: AnyPath,
+    *,
+    settings: SettingsLike = None,
+    layout: str = "auto",
+    audio_dir: AnyPath | None = None,
+    jobs: int = 0,
+    force: bool = False,
+    retry_failed: bool = True,
+    listener: "ProgressListener | None" = None,
+) -> "RunSummary[BuildDetails]":
+    """Build a duplex data set from a two-speaker corpus. A second call builds only the sessions that are missing.
+
+    Args:
+        source: The file or folder of the corpus; see `read_corpus`.
+        output: The folder of the data set.
+        settings: Settings, or a mapping such as `{"duplex.lead_chunks": 2}`. The environment and the configuration file apply
+            to settings that the mapping does not name.
+        layout: The layout of the corpus.
+        audio_dir: Folder of the recordings of an `events` file.
+        jobs: Worker processes; 0 uses one per core for large corpora.
+        force: Rebuild a folder that was built with other settings.
+        retry_failed: Whether to try sessions again that failed in an earlier run.
+        listener: Receives the progress.
+
+    Returns:
+        The summary of the run. `details.report` is the report of the data set.
+
+    Raises:
+        ConfigError: A setting is invalid.
+        InputError: The corpus cannot be read, or none of its sessions can be used.
+        OutputError: The folder cannot be written to, or contains something else.
+
+    Example:
+        >>> import tempfile, sca
+        >>> from sca.resources import demo_corpus
+        >>> with demo_corpus() as folder, tempfile.TemporaryDirectory() as output:
+        ...     summary = sca.build(folder, output, settings={"duplex.window": "session"})
+        >>> summary.made, len(summary.failed)
+        (1, 0)
+    """
+    from sca.data.duplex.build.dataset import build_duplex
+
+    return build_duplex(
+        Path(source),
+        Path(output),
+        _settings(settings),
+        jobs=jobs,
+        force=force,
+        layout=layout,
+        audio_dir=_path(audio_dir),
+        retry_failed=retry_failed,
+        listener=listener,
+    )
+
+
+def verify(data: AnyPath, *, settings: SettingsLike = None) -> "Verification":
+    """Recompute the report of a data set from its files.
+
+    Args:
+        data: A data set of `build`, or an export that keeps its rows.
+        settings: As in `build`; only `paths.cache_dir` is used.
+
+    Returns:
+        The recomputed report, and a list of everything that is broken; `holds` is true if that list is empty.
+
+    Raises:
+        InputError: The folder is not a data set.
+        UpstreamError: The tokenizer of the data set cannot be loaded.
+
+    Example:
+        >>> import tempfile, sca
+        >>> from sca.resources import demo_corpus
+        >>> with demo_corpus() as folder, tempfile.TemporaryDirectory() as output:
+        ...     _ = sca.build(folder, output)
+        ...     verification = sca.verify(output)
+        >>> verification.holds
+        True
+    """
+    from sca.data.duplex.verify.dataset import verify as verify_dataset
+
+    return verify_dataset(Path(data), cache_dir=_settings(settings).paths.resolved_cache_dir)
+
+
+def export(
+    data: AnyPath,
+    output: AnyPath,
+    format: str,  # noqa: A002 - the name of the concept
+    *,
+    shard_bytes: int = 500_000_000,
+    jobs: int = 0,
+    force: bool = False,
+    retry_failed: bool = True,
+    listener: "ProgressListener | None" = None,
+) -> "RunSummary[ExportDetails]":
+    """Export a data set of `build` in another format. The data set is verified first.
+
+    Args:
+        data: The data set.
+        output: The folder of the export.
+        format: `parquet`, `webdataset`, `moshi`, `lhotse`, or the name of a plugin.
+        shard_bytes: Approximate maximum size of a shard, in bytes.
+        jobs: Worker processes; 0 uses one per core for large data sets.
+        force: Overwrite another export.
+        retry_failed: Whether to try shards again that failed in an earlier run.
+        listener: Receives the progress.
+
+    Returns:
+        The summary of the run.
+
+    Raises:
+        UsageError: The format is unknown.
+        InputError: The folder is not a data set.
+        VerificationError: The data set does not match its report.
+        OutputError: The output folder cannot be written to, or contains something else.
+
+    Example:
+        >>> import tempfile, sca
+        >>> from pathlib import Path
+        >>> from sca.resources import demo_corpus
+        >>> with demo_corpus() as folder, tempfile.TemporaryDirectory() as output:
+        ...     _ = sca.build(folder, Path(output, "data"))
+        ...     summary = sca.export(Path(output, "data"), Path(output, "parquet"), "parquet")
+        >>> summary.made > 0
+        True
+    """
+    from sca.data.export.run import export as export_dataset
+
+    return export_dataset(
+        Path(data),
+        Path(output),
+        format,
+        shard_bytes=shard_bytes,
+        jobs=jobs,
+        force=force,
+        retry_failed=retry_failed,
+        listener=listener,
+    )
+
+
+def transcribe(
+    sources: AnyPath | Sequence[AnyPath],
+    save_file: AnyPath,
+    *,
+    model: str = "large-v3-turbo",
+    device: str = "auto",
+    compute_type: str = "auto",
+    batch_size: int = 8,
+    language: str | None = None,
+    vad: bool = True,
+    word_timestamps: bool = True,
+    reactions: str = "none",
+    jobs: int = 0,
+    retry_failed: bool = False,
+    listener: "ProgressListener | None" = None,
+) -> "RunSummary[TranscribeDetails]":
+    """Transcribe recordings into a JSONL file of timelines, one line per recording.
+
+    A second call transcribes only the recordings that are missing or changed.
+
+    Args:
+        sources: Files and folders, or one of them.
+        save_file: The file to write or to update.
+        model: A Whisper model: a size, a hub id, or a folder in the format of CTranslate2.
+        device: `auto`, `cpu` or `cuda`.
+        compute_type: A type of CTranslate2, or `auto` for the type of the weights.
+        batch_size: Segments of 30 s that are decoded together.
+        language: The language code, such as `en`; None detects it.
+        vad: Whether to decode only speech.
+        word_timestamps: Whether words get times.
+        reactions: The detector of audience reactions: `none`, `energy`, or an audio tagging model.
+        jobs: Recordings at a time; 0 is one per GPU, or one on a CPU.
+        retry_failed: Whether to try recordings again that failed in an earlier run.
+        listener: Receives the progress.
+
+    Returns:
+        The summary of the run. Failures of single recordings are in it and are not raised.
+
+    Raises:
+        InputError: No recording was found.
+        OutputError: The file cannot be written.
+        MissingToolError: The model or a package is not installed.
+        UpstreamError: The hub does not provide the model.
+
+    Example:
+        >>> import sca
+        >>> summary = sca.transcribe("shows", "shows.jsonl", model="small")  # doctest: +SKIP
+        >>> summary.details.words  # doctest: +SKIP
+        1234
+    """
+    from sca.data.transcription.transcribe import transcribe as transcribe_files
+    from sca.data.transcription.whisper import RecognizerOptions
+
+    paths = [sources] if isinstance(sources, str | PathLike) else sources
+    options = RecognizerOptions(model, device, compute_type, batch_size, language, vad, word_timestamps, jobs)
+    return transcribe_files(
+        [Path(path) for path in paths],
+        Path(save_file),
+        options,
+        reactions=reactions,
+        retry_failed=retry_failed,
+        listener=listener,
+    )
+
+
+def _settings(settings: SettingsLike) -> Settings:
+    return settings if isinstance(settings, Settings) else load_settings(None, settings)
+
+
+def _path(path: AnyPath | None) -> Path | None:
+    return None if path is None else Path(path)
