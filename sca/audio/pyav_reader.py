@@ -48,7 +48,7 @@ def open_av(path: Path, header: WavHeader | None) -> "PyAvReader":
 
     Args:
         path: The file.
-        header: The header of a WAV file whose size libsndfile does not understand.
+        header: The header of the file, if it is a WAV file with a size that libsndfile does not understand.
 
     Raises:
         InputError: FFmpeg cannot read the file, or it contains no audio.
@@ -57,7 +57,7 @@ def open_av(path: Path, header: WavHeader | None) -> "PyAvReader":
 
     try:
         container = open_container(path)
-    except av.EOFError as error:  # a webm whose recording was stopped immediately
+    except av.EOFError as error:  # a webm recording that was stopped immediately
         raise empty_error(path) from error
     except (av.FFmpegError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -102,7 +102,7 @@ class PyAvReader(AudioReader):
     def _header_seconds(self) -> float | None:
         if self._stream.duration is not None and self._stream.time_base is not None:
             return float(self._stream.duration * self._stream.time_base)
-        # Matroska states only the length of the whole file, which is that of the audio if there is no other stream.
+        # Matroska states only the length of the whole file, which is that of the audio if it is the only stream.
         if len(self._container.streams) == 1 and self._container.duration is not None:
             return float(self._container.duration / 1e6)
         return None
@@ -138,7 +138,7 @@ class PyAvReader(AudioReader):
         """Yield the decoded packets as float32 `(n, channels)` at the rate of `info`, with gaps filled."""
         import av
 
-        # Resampling to the rate of the header handles streams whose frames have another rate (HE-AAC).
+        # Resampling to the rate of the header handles frames with another rate than the stream (HE-AAC).
         planar = av.AudioResampler(format="fltp", rate=self.info.rate_hz)
         done, first_s = 0, None
         try:

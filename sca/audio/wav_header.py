@@ -1,7 +1,7 @@
 """WAV headers: how much audio a file promises, and how much it contains.
 
-libsndfile silently reads what is left of a truncated file, and nothing at all from a file whose writer could not seek back to
-fill in the sizes; this module detects both. It supports RIFF, RIFX (big-endian) and RF64 (64-bit sizes).
+libsndfile silently reads what is left of a truncated file, and nothing at all from a file without sizes,
+which a writer leaves that cannot seek back; this module detects both. It supports RIFF, RIFX (big-endian) and RF64 (64-bit sizes).
 """
 
 import struct

@@ -144,5 +144,5 @@ class ReconnectingDevice:
             return
         with anyio.CancelScope(shield=True):
             async with self._worker.job(stream.close) as job:
-                # A driver whose server has died may never return; its thread is abandoned.
+                # A driver without its server may never return; its thread is abandoned.
                 job.abandoned = not await job.wait(_CALLBACK_TIMEOUT_S)

@@ -163,7 +163,7 @@ def run_items(
         items: The items.
         engine: The engine.
         settings: The settings of the session.
-        force: Run items again whose output exists, made by the same settings.
+        force: Run items again that have an output made by the same settings.
         on_item: Called with each result and the duration of its input in seconds.
     """
     vad = SileroVad()

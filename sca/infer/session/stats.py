@@ -12,7 +12,7 @@ _LOG_BUCKET_WIDTH = math.log(1.01)
 
 
 class HistogramSummary(TypedDict):
-    """Percentiles in ms, None if there are no values, and the number of values."""
+    """Percentiles in ms (None without values) and the number of values."""
 
     p50: float | None
     p95: float | None
@@ -39,7 +39,7 @@ class Histogram:
         self.count += 1
 
     def percentile_ms(self, percent: float) -> float | None:
-        """Return the duration in ms, accurate to 1 %, that `percent` of the values do not exceed; None if there are no values."""
+        """Return the duration in ms, accurate to 1 %, that `percent` of the values do not exceed; None without values."""
         if self.count == 0:
             return None
         rank = max(1, math.ceil(self.count * percent / 100))
