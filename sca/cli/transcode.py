@@ -50,8 +50,8 @@ def transcode(
 ) -> None:
     """Convert downloaded audio or video to clean audio files: by default 48 kHz, mono, 16-bit FLAC.
 
-    A second run makes only what is missing. An existing result that differs (in rate or length) is reported and kept, unless
-    --force is given. OUT/ledger.jsonl records the outcome of every file.
+    A second run makes only what is missing. An existing result that differs (in rate or length) is reported and kept,
+    unless --force is given. OUT/ledger.jsonl records the outcome of every file.
     """
     from sca.data.media.transcode import AudioFormat
     from sca.data.media.transcode import transcode as run

@@ -1,5 +1,6 @@
-"""A hub on the loopback interface that accepts a data set: the requests of huggingface_hub that create a repository and commit files.
+"""A hub on the loopback interface that accepts a data set.
 
+It serves the requests of huggingface_hub that create a repository and commit files.
 Every file is a "regular" one, with its content in the commit; the transfer of large files is not tested.
 """
 

@@ -1,7 +1,7 @@
 """A small YouTube on the loopback interface, behind a proxy that terminates TLS; for use with the real yt-dlp.
 
-Give yt-dlp `proxy=fake.url` and `nocheckcertificate=True`. `faults` are consumed from the front, per key: "search" (a status),
-("player", id), ("watch", id) and ("media", id); for media also "truncate" and "stall".
+Give yt-dlp `proxy=fake.url` and `nocheckcertificate=True`. `faults` are consumed from the front, per key: "search" (a
+status), ("player", id), ("watch", id) and ("media", id); for media also "truncate" and "stall".
 """
 
 import http.server

@@ -33,8 +33,8 @@ def held(*words: str | Path, at: str, after: int) -> Iterator[subprocess.Popen]:
 
     Args:
         words: The arguments of `sca`.
-        at: Pattern of file names. The command is paused, in its main thread, before a file is renamed to such a name, or before
-            such a file is opened to append.
+        at: Pattern of file names. The command is paused, in its main thread, before a file is renamed to such a name,
+            or before such a file is opened to append.
         after: The number of such events before the pause.
     """
     command = [sys.executable, "-c", PROGRAM, at, str(after), *map(str, words)]

@@ -1,10 +1,11 @@
 """A tiny Whisper of the real classes, converted to CTranslate2, that always returns one sentence.
 
-Its residual outputs are zero and its decoder's position embeddings point at the next token of the script, so it ignores the
-sound. Everything else is real: prompt, timestamps, alignment by cross-attention (random), batching, the Silero VAD. Each window
-gets the sentence, from 0.00 to `end_s` of the window.
+Its residual outputs are zero and its decoder's position embeddings point at the next token of the script, so it ignores
+the sound. Everything else is real: prompt, timestamps, alignment by cross-attention (random), batching, the Silero VAD.
+Each window gets the sentence, from 0.00 to `end_s` of the window.
 
-Use it with `condition_on_previous_text=False` and no `initial_prompt` (the script is indexed by position, after a prompt of three).
+Use it with `condition_on_previous_text=False` and no `initial_prompt` (the script is indexed by position, after a
+prompt of three).
 """
 
 from pathlib import Path
@@ -134,7 +135,7 @@ def _save(folder: Path, sentence: str, end_s: float, width: int, layers: int, he
 
 
 def _learn(model: Any, script: list[int]) -> None:
-    """Make position p of the decoder return script[p - 2]: the prompt has positions 0 to 2, and position 2 returns the first."""
+    """Make position p of the decoder return script[p - 2]; the prompt has positions 0 to 2."""
     import torch
 
     with torch.no_grad():

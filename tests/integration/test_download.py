@@ -1,4 +1,4 @@
-"""`sca download` against a YouTube on the loopback interface, with the real yt-dlp: real media, faults, second runs, kills."""
+"""`sca download` against a YouTube on the loopback interface, with the real yt-dlp."""
 
 import gc
 import hashlib

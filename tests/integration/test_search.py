@@ -28,7 +28,7 @@ def _collect_garbage():
 
 
 def videos(media):
-    """Yield 120 videos of one to three minutes: every tenth live, every tenth private, every second Creative Commons."""
+    """Yield 120 videos: every tenth live, every tenth private, every second Creative Commons."""
     for n in range(120):
         yield Video(
             f"fakeVid{n:04d}",

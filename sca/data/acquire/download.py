@@ -1,7 +1,7 @@
 """Download many videos, a few at a time and with limited rate.
 
-Every requested video is in `ledger.jsonl` as verified, skipped (it is in the archive) or failed with a reason. The main thread
-writes the ledger and the archive; worker threads only download.
+Every requested video is in `ledger.jsonl` as verified, skipped (it is in the archive) or failed with a reason. The main
+thread writes the ledger and the archive; worker threads only download.
 """
 
 import threading

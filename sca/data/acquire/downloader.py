@@ -1,7 +1,7 @@
 """Download one video: fetch its metadata, download its media, check that they decode to their length, and publish them.
 
-Media are downloaded to a hidden folder under names made of the id alone. A later run finds them there even if the title has
-changed, and continues at the byte they reached.
+Media are downloaded to a hidden folder under names made of the id alone. A later run finds them there even if the title
+has changed, and continues at the byte they reached.
 """
 
 import shutil

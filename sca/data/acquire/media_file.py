@@ -25,7 +25,10 @@ _KEPT_FIELDS = (
 
 
 def archive_key(info: VideoInfo) -> str:
-    """Return the line of a video in an archive of yt-dlp. For a site that yt-dlp does not support it holds the whole URL."""
+    """Return the line of a video in an archive of yt-dlp.
+
+    For a site that yt-dlp does not support it holds the whole URL.
+    """
     extractor = str(info.get("extractor_key") or "unknown").lower()
     return f"{extractor} {info['original_url' if extractor == 'generic' else 'id']}"
 
@@ -36,7 +39,7 @@ def info_path(file: Path) -> Path:
 
 
 def file_name(title: str, name: str, extension: str) -> str:
-    """Return `<title> [<id>].<ext>`: readable, allowed on every common file system, and at most about 130 bytes long."""
+    """Return `<title> [<id>].<ext>`: readable, at most about 130 bytes, and allowed on every common file system."""
     # A name does not begin with a dot (hidden) or a dash (an option).
     readable = _safe(title, _MAX_TITLE_BYTES).lstrip(" .-~") or "untitled"
     return f"{readable} [{_safe(name, _MAX_ID_BYTES)}].{extension}"
@@ -60,8 +63,8 @@ def decoded_seconds(file: Path, expected_s: float | None, checkpoint: Callable[[
         checkpoint: Called for every block; an exception that it raises ends the decoding.
 
     Raises:
-        InputError: The file is damaged, is a second shorter than its header promises, or differs from the announced length by more than
-            2 s and more than 1 %.
+        InputError: The file is damaged, is a second shorter than its header promises, or differs from the announced
+            length by more than 2 s and more than 1 %.
     """
     with BlockReader(file) as reader:
         for _ in reader:

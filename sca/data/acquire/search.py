@@ -1,7 +1,8 @@
 """Search a video site: read pages until enough results pass the filters, the results end, or a bound is reached.
 
 A search returns titles, lengths, channels and views. Upload date, licence and language need a request per video
-(`sca.data.acquire.video_metadata`), so they are fetched only when needed, and only for results that pass the other filters.
+(`sca.data.acquire.video_metadata`), so they are fetched only when needed, and only for results that pass the other
+filters.
 """
 
 from collections import Counter

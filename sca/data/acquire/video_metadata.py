@@ -1,6 +1,7 @@
 """Video metadata that search results lack: upload date, licence, language.
 
-Fetching them takes one request per video, so requests are rate limited and bounded, and the metadata are cached on disk.
+Fetching them takes one request per video, so requests are rate limited and bounded, and the metadata are cached on
+disk.
 """
 
 import json

@@ -1,6 +1,7 @@
 """Set-up of yt-dlp, through which all requests to video sites go.
 
-Only this module and `sca.data.acquire.youtube_errors`, which interprets the errors of yt-dlp, depend on how yt-dlp works.
+Only this module and `sca.data.acquire.youtube_errors`, which interprets the errors of yt-dlp, depend on how yt-dlp
+works.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Speech enhancement of a stream, in overlapping blocks that are cross-faded, so that no seam is audible.
 
-An enhancer processes one block; this module processes the stream. With an enhancer that changes nothing the output equals the input,
-bit for bit. The default `none` disables enhancement.
+An enhancer processes one block; this module processes the stream. With an enhancer that changes nothing the output
+equals the input, bit for bit. The default `none` disables enhancement.
 """
 
 from collections.abc import Callable, Iterable, Iterator

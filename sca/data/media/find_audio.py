@@ -39,8 +39,8 @@ class AudioFolder:
     def of(self, show: Show) -> Path:
         """Return the recording of a show.
 
-        A file belongs to a show if its name without extension is the show's id or the show's `source`, or ends in `[id]` as the
-        names of downloads do.
+        A file belongs to a show if its name without extension is the show's id or the show's `source`, or ends in
+        `[id]` as the names of downloads do.
 
         Raises:
             InputError: No file belongs to the show, or several do.

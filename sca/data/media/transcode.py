@@ -1,6 +1,7 @@
 """Transcode folders of downloaded sound or video to clean audio, on all cores.
 
-ffmpeg does the work. A second run makes only what is missing. Every file is in the ledger of the output folder as kept or failed.
+ffmpeg does the work. A second run makes only what is missing. Every file is in the ledger of the output folder as kept
+or failed.
 """
 
 from dataclasses import dataclass
@@ -100,7 +101,10 @@ def _plan(
     threads: ThreadExecutor,
     run: IncrementalRun[TranscodeDetails],
 ) -> list[Item[TranscodeJob]]:
-    """Count the files that are done or cannot be read. Returns the others, longest first, so that no core waits at the end."""
+    """Count the files that are done or cannot be read.
+
+    Returns the others, longest first, so that no core waits at the end.
+    """
     clash = clashes(sources)
     for source in sources:
         if source.item in clash:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["LENGTH_SLACK_S", "AudioFormat", "FileProperties", "inspect"]
 
 LENGTH_SLACK_S = 0.02
-"""A result may differ in length from its source by this much: resamplers round, and coded packets do not end on a sample."""
+"""Allowed difference in length of a result: resamplers round, and coded packets do not end on a sample."""
 
 OPUS_RATES_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
 _CODECS = {"flac": "flac", "wav": "pcm_s16le", "opus": "libopus"}
@@ -78,7 +78,7 @@ class AudioFormat:
         return track.output(url(target), format=self.extension, acodec=_CODECS[self.extension], **options)
 
     def gain_db(self, loudness_lufs: float, peak_dbtp: float) -> tuple[float, str | None]:
-        """Return the gain for the whole file that gives it the requested loudness, and a note if its peaks limit the gain."""
+        """Return the gain that gives a file the requested loudness, and a note if its peaks limit the gain."""
         assert self.loudness_lufs is not None
         gain, max_gain = self.loudness_lufs - loudness_lufs, _PEAK_LIMIT_DBTP - peak_dbtp
         if gain <= max_gain:
@@ -91,8 +91,8 @@ class AudioFormat:
         import ffmpeg
 
         track = ffmpeg.input(url(source), protocol_whitelist="file")["a:0"]
-        # Holes in the time line become silence, so that nothing after them moves; nothing is stretched. In a filter of its own:
-        # with soxr in the same one, ffmpeg (7 and 9) adds silence again and again, and lengths come out wrong.
+        # Gaps in the time line become silence, so that nothing after them moves; nothing is stretched. The filter is a
+        # separate one: with soxr in the same filter, ffmpeg (7 and 9) adds silence repeatedly, and lengths are wrong.
         track = track.filter("aresample", **{"async": 1})
         track = track.filter("aresample", self.rate_hz, **({"resampler": "soxr"} if soxr else {}))
         return track.filter("aformat", sample_rates=self.rate_hz, channel_layouts=_LAYOUTS[self.channels])

@@ -1,6 +1,7 @@
 """Transcode one file: check whether it is done; if not, transcode it, check the result, and publish it.
 
-A result that can be read is never overwritten without `force`. A new result gets its name when it is complete, checked and synced.
+A result that can be read is never overwritten without `force`. A new result gets its name when it is complete, checked
+and synced.
 """
 
 import os
@@ -82,7 +83,10 @@ class Transcoder:
         return Outcome(LedgerEntry(source.item, key, "failed", one_line(reason), retryable, extra=extra), made=False)
 
     def check(self, source: SourceFile) -> TranscodeJob | Outcome:
-        """Check headers and the ledger only. Returns the outcome of a file that is done or cannot be read, else its job."""
+        """Check headers and the ledger only.
+
+        Returns the outcome of a file that is done or cannot be read, else its job.
+        """
         before = self._recorded(source)
         if before is not None and before.extra["stat"] == file_stat(source.path) and not self._force:
             try:
@@ -235,7 +239,8 @@ class Transcoder:
 def _has_length(result_s: float, source_s: float, source: AudioInfo) -> bool:
     """Return whether a result is as long as its source.
 
-    It may be longer by the padding of the last AAC packet: the ffmpeg program keeps it, PyAV drops it from version 19 on.
+    It may be longer by the padding of the last AAC packet: the ffmpeg program keeps it, PyAV drops it from version 19
+    on.
     """
     padding_s = _AAC_PACKET_SAMPLES / source.rate_hz if source.codec == "aac" else 0.0
     return -LENGTH_SLACK_S <= result_s - source_s <= LENGTH_SLACK_S + padding_s

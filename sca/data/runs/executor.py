@@ -23,11 +23,13 @@ class Executor(Protocol):
 
         Args:
             jobs: What `work` is called with. Picklable if the executor runs in other processes.
-            work: The function. Its result must not depend on where it runs. Picklable if the executor runs in other processes.
+            work: The function. Its result must not depend on where it runs. Picklable if the executor runs in other
+                processes.
 
         Yields:
-            `(job, result)` in the order of completion. A `ScaError` that `work` raised is the result of its job, and so is the
-            `WorkerDiedError` of a job that ended its worker process twice. Any other exception of `work` is raised here.
+            `(job, result)` in the order of completion. A `ScaError` that `work` raised is the result of its job, and so
+            is the `WorkerDiedError` of a job that ended its worker process twice. Any other exception of `work` is
+            raised here.
         """
         ...
 

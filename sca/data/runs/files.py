@@ -39,7 +39,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         OutputError: `path` is something that no file can replace, see `check_target`, or cannot be written.
     """
     check_target(path)
-    # Cut to the length that a file name may have. The same in every run, so that the next run overwrites what a killed one left.
+    # Cut to the length of a file name. The name is the same in every run, so that the next run overwrites what
+    # a killed one left.
     stem = path.name.encode()[:240].decode(errors="ignore")
     temporary = path.with_name(f".{stem}.tmp")
     with writing(path):
@@ -118,7 +119,10 @@ def _truncate_incomplete_line(file: BinaryIO) -> None:
 
 
 def write_json_lines(path: Path, documents: Iterable[object]) -> None:
-    """Write one JSON document per line with `atomic_write`; compressed if the name ends in .gz. The same bytes every time."""
+    """Write one JSON document per line with `atomic_write`; compressed if the name ends in .gz.
+
+    The same documents give the same bytes every time.
+    """
     with atomic_write(path) as temporary, temporary.open("wb") as plain:
         # The header of gzip holds a name and a time, which would differ between runs.
         out = gzip.GzipFile("", "wb", fileobj=plain, mtime=0) if path.suffix == ".gz" else None

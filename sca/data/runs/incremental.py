@@ -1,9 +1,10 @@
-"""An incremental run: do what is missing of a list of items, record every item in a ledger, and summarise the run.
+"""An incremental run: do what is missing of a list of items, record every item in a ledger, and summarize the run.
 
-A command describes its items, how to recognise finished ones, and the work; this module does the rest: which items are left,
-progress, the ledger, failures, the summary. Where the work is done is an argument, see `sca.data.runs.executor.Executor`.
+A command describes its items, how to recognize finished ones, and the work; this module does the rest: which items are
+left, progress, the ledger, failures, the summary. Where the work is done is an argument, see
+`sca.data.runs.executor.Executor`.
 
-    run = IncrementalRun(Ledger(folder / "ledger.jsonl"), retry_failed=retry_failed, listener=listener)
+    run = IncrementalRun(Ledger(folder / "ledger.jsonl"), details, retry_failed=retry_failed, listener=listener)
     todo = run.plan(items, output_exists)
     run.execute(todo, work, record, executor=ProcessExecutor(jobs))
     run.settle()
@@ -90,8 +91,8 @@ class IncrementalRun(Generic[Details]):
     def plan(self, items: Iterable[Item[Job]], output_exists: Callable[[Item[Job]], bool]) -> list[Item[Job]]:
         """Count the items that need no work, and return the others.
 
-        An item needs no work if the ledger has its key and its output exists, if it was dropped under its key, or if it failed
-        before (see `leave_old_failure`).
+        An item needs no work if the ledger has its key and its output exists, if it was dropped under its key, or if it
+        failed before (see `leave_old_failure`).
 
         Args:
             items: All items of the run.
@@ -193,7 +194,9 @@ class IncrementalRun(Generic[Details]):
                 yield outcome
 
     def settle(self, *, keep_others: bool = True) -> None:
-        """Rewrite the ledger with the last entry of every item, sorted, so that interrupted and unbroken runs leave the same bytes.
+        """Rewrite the ledger with the last entry of every item, sorted.
+
+        Interrupted and uninterrupted runs leave the same bytes.
 
         Args:
             keep_others: Whether entries of items that are not part of this run stay in the ledger.

@@ -1,7 +1,7 @@
 """The ledger of a run: one JSON line per item, with its status and the reason.
 
-Lines are appended complete and synced, so a crash loses at most the item in progress. `settle` rewrites the file with the last
-entry of each item, sorted, so that interrupted and unbroken runs leave the same bytes.
+Lines are appended complete and synced, so a crash loses at most the item in progress. `settle` rewrites the file with
+the last entry of each item, sorted, so that interrupted and uninterrupted runs leave the same bytes.
 """
 
 import json
@@ -24,7 +24,8 @@ class LedgerEntry:
     Attributes:
         item: The name of the item.
         key: Hash of the item's content and the settings, or another identity; an item with another key is not the same.
-        status: "kept", "dropped" or "failed". Downloads have "verified" for kept, and "skipped" for kept in an earlier run.
+        status: "kept", "dropped" or "failed". Downloads have "verified" for kept, and "skipped" for kept in an earlier
+            run.
         reason: Why it was dropped or failed.
         retryable: Whether the cause of a failure may pass.
         notes: Remarks.

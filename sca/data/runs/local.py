@@ -34,7 +34,10 @@ class SerialExecutor:
 
 
 class ProcessExecutor:
-    """Runs jobs in worker processes. A job that ends its worker process gets one more attempt, in a worker of its own."""
+    """Runs jobs in worker processes.
+
+    A job that ends its worker process gets one more attempt, in a worker of its own.
+    """
 
     def __init__(self, workers: int = 0) -> None:
         """Create an executor.
@@ -63,8 +66,8 @@ class ThreadExecutor:
         Args:
             workers: Threads.
             on_stop: Called when the run ends early, so that jobs in progress end soon.
-            grace_s: How long to wait for jobs in progress when the run ends early; None is until they end. Threads that are
-                still busy then are abandoned and end with the process.
+            grace_s: How long to wait for jobs in progress when the run ends early; None is until they end. Threads that
+                are still busy then are abandoned and end with the process.
         """
         self.workers, self.on_stop, self.grace_s = workers, on_stop, grace_s
 

@@ -16,8 +16,8 @@ _SAMPLE_BYTES = 1 << 20
 def model_identity(name: str) -> str:
     """Return a hash of a model's files, wherever they are; for a hub id or a keyword, the name itself.
 
-    Of a file over 64 MiB, the length and 16 blocks of 1 MiB are hashed, spread evenly from the first to the last byte: training
-    changes weights everywhere, and reading gigabytes at every start would be slow.
+    Of a file over 64 MiB, the length and 16 blocks of 1 MiB are hashed, spread evenly from the first to the last byte:
+    training changes weights everywhere, and reading gigabytes at every start would be slow.
 
     Args:
         name: A file, a folder, a hub id or a keyword.

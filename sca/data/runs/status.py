@@ -1,6 +1,7 @@
 """The state of output folders: which stage wrote them, items by status, reasons with counts, hours of audio.
 
-Everything is read from the ledgers and the records that the stages leave; nothing is written, and no model or audio is loaded.
+Everything is read from the ledgers and the records that the stages leave; nothing is written, and no model or audio is
+loaded.
 """
 
 import json
@@ -198,7 +199,7 @@ def _reasons(entries: Iterable[LedgerEntry]) -> list[ReasonCount]:
 
 
 def _generalized(entry: LedgerEntry) -> str:
-    """Return a reason with the name of its item and with lengths replaced, so that equal causes are counted together."""
+    """Return a reason without the name of its item and without lengths, so that equal causes are counted together."""
     reason = re.sub(rf"\S*{re.escape(entry.item)}\S*", "…", entry.reason or "")
     return re.sub(r"\d+\.\d+", "…", reason)
 

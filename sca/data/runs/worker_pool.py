@@ -1,7 +1,7 @@
 """Worker processes that each hold one job at a time, so that a process that dies costs its own job and no other.
 
-`concurrent.futures.ProcessPoolExecutor` cannot be used: when one of its processes dies, every job in progress fails and the
-one that was at fault is unknown.
+`concurrent.futures.ProcessPoolExecutor` cannot be used: when one of its processes dies, every job in progress fails and
+the one that was at fault is unknown.
 """
 
 import os
@@ -35,8 +35,8 @@ def run_in_workers(
 ) -> Generator[tuple[Job, Result | ScaError], None, None]:
     """Apply `work` to every job in `workers` processes. See `Executor.run`.
 
-    A job that ends its process is tried once more when all others are done, alone in one process: what had too little memory
-    beside others may have enough then. If it ends that process as well, its result is a `WorkerDiedError`.
+    A job that ends its process is tried once more when all others are done, alone in one process: what had too little
+    memory beside others may have enough then. If it ends that process as well, its result is a `WorkerDiedError`.
 
     Raises:
         ScaError: Worker processes cannot be started.
@@ -213,7 +213,7 @@ def _send(connection: Connection, message: tuple[bool, object]) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is killed: it would wait for jobs forever, or write where a second run writes."""
+    """End this process when its parent is killed; it might write to the folder of the next run."""
     parent = parent_process()
     if parent is not None:
         parent.join()

@@ -1,7 +1,7 @@
 """Guards against the known errors of Whisper. They are pure functions on words and speech spans; none adds text.
 
-Whisper repeats itself on music and noise, writes text where no speech is, starts the first word of a phrase long before the speech
-begins, and gives words no duration. Each guard counts how often it acted. Times are seconds, sorted.
+Whisper repeats itself on music and noise, writes text where no speech is, starts the first word of a phrase long before
+the speech begins, and gives words no duration. Each guard counts how often it acted. Times are seconds, sorted.
 """
 
 from collections import Counter
@@ -13,11 +13,14 @@ import numpy as np
 __all__ = ["GUARDS", "RecognizedWord", "Speech", "guard_words", "phrases", "text_of"]
 
 GUARDS = ("repeated", "on_silence", "too_fast", "pulled_into_silence", "no_duration")
-"""The counters: words removed as repetitions, on silence, and in phrases faster than speech; starts moved, durations given."""
+"""The counters: words removed as repetitions, on silence and as too fast; starts moved; durations given."""
 
 MAX_CHARS_PER_S = 25.0
 MAX_REPEATS = {1: 5, 2: 3, 3: 3, 4: 2, 5: 2, 6: 2, 7: 2, 8: 2}
-"""How often in a row an n-gram of so many words may occur. People do repeat `no no no no`, but not five words three times."""
+"""How often in a row an n-gram of so many words may occur.
+
+People do repeat `no no no no`, but not five words three times.
+"""
 LONG_SILENCE_S = 0.5
 SHORTEST_WORD_S = 0.02
 LONGEST_GIVEN_S = 0.1
@@ -52,7 +55,10 @@ class Speech:
         self.ends = np.asarray([end for _, end in spans], np.float64)
 
     def overlaps(self, start: float, end: float) -> bool:
-        """Return whether speech is within 0.2 s of the span. The edges that a VAD finds are not more precise than that."""
+        """Return whether speech is within 0.2 s of the span.
+
+        The edges that a VAD finds are not more precise than that.
+        """
         first = int(np.searchsorted(self.ends, start - _VAD_TOLERANCE_S, "right"))
         return first < len(self.starts) and bool(self.starts[first] < end + _VAD_TOLERANCE_S)
 
@@ -98,7 +104,7 @@ def text_of(words: Sequence[RecognizedWord]) -> str:
 
 
 def _without_loops(words: Sequence[RecognizedWord], counts: Counter[str]) -> list[RecognizedWord]:
-    """Keep the first of an n-gram that is repeated more often than people do: the rest comes from a decoder in a loop."""
+    """Keep the first of an n-gram that is repeated more often than in speech: the decoder was in a loop."""
     normalized = [word.text.strip().lower().strip(".,!?…-") for word in words]
     kept: list[RecognizedWord] = []
     at = 0
@@ -123,7 +129,10 @@ def _loop_at(normalized: Sequence[str], at: int) -> tuple[int, int]:
 
 
 def _with_durations(words: Sequence[RecognizedWord], counts: Counter[str]) -> list[RecognizedWord]:
-    """Make words disjoint. A word without a duration gets the time until the next one, at least 0.02 and at most 0.1 s."""
+    """Make words disjoint.
+
+    A word without a duration gets the time until the next one, at least 0.02 and at most 0.1 s.
+    """
     corrected: list[RecognizedWord] = []
     for i, word in enumerate(words):
         start = max(word.start, corrected[-1].end) if corrected else word.start

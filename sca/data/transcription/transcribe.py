@@ -1,7 +1,8 @@
 """Transcribe recordings into a file of timelines, one JSON line per recording.
 
-A line is appended as soon as it is known, so a crash loses at most the recordings in progress. The ledger beside the file holds the
-settings of each line and the reasons of failures. A recording is done if its content and the settings are those of its line.
+A line is appended as soon as it is known, so a crash loses at most the recordings in progress. The ledger beside the
+file holds the settings of each line and the reasons of failures. A recording is done if its content and the settings
+are those of its line.
 """
 
 import json

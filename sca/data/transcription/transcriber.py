@@ -1,4 +1,4 @@
-"""Transcribe one recording: recognize the speech, remove hallucinations, detect reactions, and join both in a timeline."""
+"""Transcribe one recording: recognize the speech, remove hallucinations, detect reactions, and make a timeline."""
 
 import threading
 from collections import Counter
@@ -37,7 +37,10 @@ class Transcribed:
 
 
 class Transcriber:
-    """The work of a transcription run. Several threads may share it; a worker process gets a copy that loads its own models."""
+    """The work of a transcription run.
+
+    Several threads may share it; a worker process gets a copy that loads its own models.
+    """
 
     def __init__(self, options: RecognizerOptions, reactions: str, recognizer: Recognizer | None = None) -> None:
         """Create a transcriber; models are loaded on first use.

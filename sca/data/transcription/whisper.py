@@ -1,7 +1,7 @@
 """faster-whisper, run so that the VAD is called once: words on the time line of the recording.
 
-The batched pipeline gets the speech of a recording joined without its pauses, as it would join it itself. The times it returns
-are mapped back to the time line of the recording here, because the speech spans are needed here anyway.
+The batched pipeline gets the speech of a recording joined without its pauses, as it would join it itself. The times it
+returns are mapped back to the time line of the recording here, because the speech spans are needed here anyway.
 """
 
 import threading
@@ -225,7 +225,7 @@ def _rounded(times: tuple[float, float]) -> tuple[float, float]:
 
 
 def _clips(chunks: Sequence[Sequence[Span]]) -> list[dict[str, float]]:
-    """Return the places of the chunks in the joined speech in seconds, from which faster-whisper computes samples again."""
+    """Return the places of the chunks in the joined speech, in seconds as faster-whisper requires."""
     clips = []
     at = 0
     for chunk in chunks:

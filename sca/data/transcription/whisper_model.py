@@ -72,7 +72,7 @@ def _gpu_count(device: str) -> int:
 
 
 def _check_folder(name: str) -> None:
-    """Check that a model folder is complete: CTranslate2 and the tokenizer would fail late, or download what is missing."""
+    """Check that a model folder is complete; otherwise loading fails late, or downloads what is missing."""
     path = Path(name).expanduser()
     if not path.is_dir():
         if path.exists() or name.startswith((".", "/", "~")):
