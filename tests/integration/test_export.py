@@ -526,7 +526,7 @@ def test_killed_workers_fail_their_shard_only(data, plugin, tmp_path):
     done = sca("export", data, "--to", "dying", "-o", root, "--jobs", 2, "--json")
     assert done.returncode == 7, done.stderr
     assert json.loads(done.stdout)["failed"] == {
-        f"words/{sessions[0]}": "its worker process was killed twice (SIGKILL)"
+        f"words/{sessions[0]}": "its worker process was killed twice (SIGKILL), often for lack of memory: try fewer --jobs"
     }
     assert sorted(path.stem for path in root.glob("words/*.txt")) == sessions[1:]
     assert not (root / "export.json").exists()

@@ -75,7 +75,7 @@ def test_worker_killed_twice_fails_only_its_own_job(tmp_path, deadly):
     results = dict(ProcessExecutor(3).run(jobs, work))
     error = results.pop(deadly)
     assert isinstance(error, WorkerDiedError)
-    assert error.message == "its worker process was killed twice (SIGKILL)"
+    assert error.message == "its worker process was killed twice (SIGKILL), often for lack of memory: try fewer --jobs"
     assert results == {job: job for job in jobs if job != deadly}
     assert [attempts(tmp_path, job) for job in jobs] == [1 + (job == deadly) for job in jobs]
 
@@ -105,7 +105,7 @@ def test_dead_worker_is_a_failed_entry_of_its_item(tmp_path):
     assert {name: entry.status for name, entry in entries.items()} == {
         f"item{n}": "failed" if n == 3 else "kept" for n in range(5)
     }
-    reason = "its worker process was killed twice (SIGKILL)"
+    reason = "its worker process was killed twice (SIGKILL), often for lack of memory: try fewer --jobs"
     assert entries["item3"] == LedgerEntry("item3", "key3", "failed", reason, retryable=True)
 
 

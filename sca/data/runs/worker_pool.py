@@ -70,9 +70,8 @@ class _Death:
             name = signal.Signals(-self.exit_code).name
         except ValueError:
             name = f"signal {-self.exit_code}"
-        return WorkerDiedError(
-            f"its worker process was killed twice ({name})", hint="often out of memory: try fewer --jobs"
-        )
+        advice = ", often for lack of memory: try fewer --jobs" if name == "SIGKILL" else ""
+        return WorkerDiedError(f"its worker process was killed twice ({name}){advice}")
 
 
 @dataclass(slots=True)
