@@ -9,7 +9,7 @@ import pytest
 import soundfile as sf
 
 from sca.data.corpora.base import Conversation, CorpusFormat, Issue
-from sca.data.corpora.registry import corpus_formats, detect_format, open_corpus
+from sca.data.corpora.registry import corpus_formats, detect_format, open_corpus, read_corpus
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.dataset import load
 from sca.data.duplex.verify.dataset import verify
@@ -76,6 +76,18 @@ def test_reads_conversations_of_a_plugin_reader(tmp_path, installed):
     assert list(opened.conversations()) == [Issue("skipped", tmp_path / "talk.chat", None, "has no recording")]
     with pytest.raises(InputError, match=r"has no session with two speakers: .*has no recording"):
         open_corpus(tmp_path / "talk.chat", "chat")
+
+
+def test_reads_conversations_of_a_builtin_layout(tmp_path):
+    source = corpus.pair(corpus.pair(tmp_path / "corpus"), "A0002_S0002_0")
+    (source / "TXT" / "A0002_S0002_0_G0002.txt").write_text("not a transcript\n")
+    first, issue = read_corpus(str(source))
+    assert isinstance(first, Conversation)
+    assert [track.speaker_id for track in first.tracks] == ["G0001", "G0002"]
+    assert [utterance.text for utterance in first.tracks[1].utterances] == ["are you in a hurry today", "good"]
+    assert isinstance(issue, Issue)
+    assert (issue.level, issue.path.name) == ("skipped", "A0002_S0002_0_G0001.wav")
+    assert "fewer than two speakers can be read" in issue.reason
 
 
 def test_builtin_layouts_take_precedence(tmp_path, installed):

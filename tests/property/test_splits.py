@@ -1,4 +1,4 @@
-"""Validation shares no speaker with training, whoever spoke with whom."""
+"""The validation split shares no speaker with the training split."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +10,7 @@ corpora = st.dictionaries(st.text("0123456789", min_size=1, max_size=4), speaker
 
 
 @given(corpora)
-def test_groups_hold_every_session_once_and_share_no_speaker(corpus):
+def test_groups_partition_the_sessions_by_speaker(corpus):
     groups = speaker_groups(corpus)
     assert sorted(session for group in groups for session in group) == sorted(corpus)
     present = [{speaker for session in group for speaker in corpus[session]} for group in groups]
@@ -18,7 +18,7 @@ def test_groups_hold_every_session_once_and_share_no_speaker(corpus):
 
 
 @given(corpora)
-def test_a_group_cannot_be_split_further(corpus):
+def test_groups_cannot_be_split_further(corpus):
     for group in speaker_groups(corpus):
         reached, new = set(corpus[group[0]]), True
         while new:
@@ -28,15 +28,15 @@ def test_a_group_cannot_be_split_further(corpus):
 
 
 @given(corpora, st.floats(0, 0.99), st.data())
-def test_no_speaker_is_on_both_sides_and_training_keeps_something(corpus, share, data):
+def test_splits_share_no_speaker_and_training_is_not_empty(corpus, share, data):
     samples = {session: data.draw(st.integers(1, 1000)) for session in corpus}
-    apart = validation_sessions(corpus, samples, share)
-    inside = {speaker for session in apart for speaker in corpus[session]}
-    outside = {speaker for session in corpus.keys() - apart for speaker in corpus[session]}
+    validation = validation_sessions(corpus, samples, share)
+    inside = {speaker for session in validation for speaker in corpus[session]}
+    outside = {speaker for session in corpus.keys() - validation for speaker in corpus[session]}
     assert not inside & outside
-    assert apart < corpus.keys()
+    assert validation < corpus.keys()
     groups = speaker_groups(corpus)
-    assert bool(apart) == (share > 0 and len(groups) > 1)
-    taken = sum(samples[session] for session in apart)
-    one_group = any(set(group) == apart for group in groups)
+    assert bool(validation) == (share > 0 and len(groups) > 1)
+    taken = sum(samples[session] for session in validation)
+    one_group = any(set(group) == validation for group in groups)
     assert taken <= share * sum(samples.values()) or one_group

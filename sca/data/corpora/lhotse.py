@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
+from typing_extensions import override
 
 from sca.audio.decode import probe
-from sca.data.corpora.base import Conversation, Issue, Part, Track
+from sca.data.corpora.base import Conversation, CorpusReader, Issue, Part, Track
 from sca.data.corpora.json_lines import first_objects, lines_in, validation_message
 from sca.data.corpora.timed_text import TimedText, file_safe_name, make_track, split_at_end
 from sca.errors import InputError
@@ -82,15 +83,15 @@ class _Supervised(NamedTuple):
     supervision: _Supervision
 
 
-class LhotseReader:
+class LhotseReader(CorpusReader):
     """The `CorpusReader` of this layout."""
 
+    @override
     def matches(self, source: Path) -> bool:
-        """Return whether a file is a list of cuts."""
         return any("recording" in line and "supervisions" in line for line in first_objects(source))
 
+    @override
     def read(self, source: Path) -> Iterator[Conversation | Issue]:
-        """Read the cuts of a list; see `CorpusReader.read`."""
         for _, group in groupby(_cuts(source), key=lambda listed: listed.key):
             lines = list(group)
             number, first = lines[0].number, lines[0].cut

@@ -18,14 +18,16 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from sca.data.corpora.base import Conversation, Issue, TimedWord, Track, Utterance, require_two_tracks
+from typing_extensions import override
+
+from sca.data.corpora.base import Conversation, CorpusReader, Issue, TimedWord, Track, Utterance, require_two_tracks
 from sca.data.corpora.exact_times import excerpt, is_utf8, read_word_times, samples_of
 from sca.data.corpora.overlaps import has_words, resolve_overlaps
 from sca.data.corpora.session_source import SessionSource
 from sca.errors import InputError
 from sca.textutil import counted
 
-__all__ = ["MagicHubReader", "Scan", "SessionFiles", "TrackFiles", "is_corpus", "read", "scan"]
+__all__ = ["MagicHubReader", "Scan", "SessionFiles", "TrackFiles", "read", "scan"]
 
 _AUDIO = (".wav", ".flac")  # the first of two that share a name is taken
 _EXPECTED = "expected ROOT/WAV/SESSION_SPEAKER.wav (or .flac) and ROOT/TXT/SESSION_SPEAKER.txt"
@@ -59,15 +61,15 @@ class Scan:
     issues: tuple[Issue, ...]
 
 
-class MagicHubReader:
+class MagicHubReader(CorpusReader):
     """The `CorpusReader` of this layout; it can also list the sessions without reading them."""
 
+    @override
     def matches(self, source: Path) -> bool:
-        """Return whether a folder has the two folders of this layout."""
-        return is_corpus(source)
+        return _is_corpus(source)
 
+    @override
     def read(self, source: Path) -> Iterator[Conversation | Issue]:
-        """Read all sessions; see `CorpusReader.read`."""
         found = scan(source)
         yield from found.issues
         for files in found.sessions:
@@ -112,7 +114,7 @@ def read(files: SessionFiles) -> Conversation:
     return require_two_tracks(_read(files))
 
 
-def is_corpus(folder: Path) -> bool:
+def _is_corpus(folder: Path) -> bool:
     """Return whether a folder has the two folders of this layout."""
     try:
         return _subfolder(folder, "WAV") is not None and _subfolder(folder, "TXT") is not None
@@ -187,9 +189,9 @@ def _not_a_corpus(root: Path, missing: list[str]) -> InputError:
     what = f"{root} has no {' and '.join(missing)} folder"
     # Users give the WAV folder of the corpus, or the folder into which they unpacked the archive.
     above = root.absolute().parent
-    if root.absolute().name.upper() in ("WAV", "TXT", "WORDS") and is_corpus(above):
+    if root.absolute().name.upper() in ("WAV", "TXT", "WORDS") and _is_corpus(above):
         return InputError(what, hint=f"give the folder that holds it: {above}")
-    inside = [path for path in sorted(root.iterdir()) if path.is_dir() and is_corpus(path)]
+    inside = [path for path in sorted(root.iterdir()) if path.is_dir() and _is_corpus(path)]
     if len(inside) == 1:
         return InputError(what, hint=f"the corpus seems to be {inside[0]}")
     if inside:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
+from typing_extensions import override
 
-from sca.data.corpora.base import Conversation, Issue
+from sca.data.corpora.base import Conversation, CorpusReader, Issue
 from sca.data.corpora.json_lines import first_objects, lines_in, validation_message
 from sca.data.corpora.stereo_pair import Side, pair_of, two_channels
 from sca.data.corpora.timed_text import TimedText, file_safe_name
@@ -37,15 +38,15 @@ class _Sidecar(BaseModel):
     alignments: list[tuple[str, tuple[_Seconds, _Seconds], str]]
 
 
-class MoshiReader:
+class MoshiReader(CorpusReader):
     """The `CorpusReader` of this layout."""
 
+    @override
     def matches(self, source: Path) -> bool:
-        """Return whether a file is a list of recordings."""
         return any("path" in line for line in first_objects(source))
 
+    @override
     def read(self, source: Path) -> Iterator[Conversation | Issue]:
-        """Read the recordings of a list; see `CorpusReader.read`."""
         for number, line in lines_in(source, _SHAPE):
             try:
                 conversation, issues = _conversation(source, number, line)

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from typing_extensions import override
+
 from sca.audio.decode import probe
-from sca.data.corpora.base import Conversation, Issue, Part
+from sca.data.corpora.base import Conversation, CorpusReader, Issue, Part
 from sca.data.corpora.json_lines import first_objects
 from sca.data.corpora.timed_text import TimedText, file_safe_name, make_track, split_at_end
 from sca.data.media.find_audio import AudioFolder
@@ -26,7 +28,7 @@ _MAX_DIFFERENCE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class ShowReader:
+class ShowReader(CorpusReader):
     """The `CorpusReader` of this layout.
 
     Attributes:
@@ -35,12 +37,12 @@ class ShowReader:
 
     audio_dir: Path | None = None
 
+    @override
     def matches(self, source: Path) -> bool:
-        """Return whether a file has timelines of shows."""
         return any("video_id" in line and "timeline" in line for line in first_objects(source))
 
+    @override
     def read(self, source: Path) -> Iterator[Conversation | Issue]:
-        """Read the shows of a file; see `CorpusReader.read`."""
         folder = AudioFolder(self.audio_dir or source.parent)
         for number, show in read_shows(source):
             if isinstance(show, BrokenLine):

@@ -12,8 +12,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from typing_extensions import override
+
 from sca.data.corpora import moshi
-from sca.data.corpora.base import Conversation, Issue
+from sca.data.corpora.base import Conversation, CorpusReader, Issue
 from sca.data.corpora.stereo_pair import SIDES, Side, pair_of, two_channels
 from sca.data.corpora.timed_text import TimedText, file_safe_name
 from sca.data.corpora.transcripts import ChannelText, read_ctm, read_cues, read_stm
@@ -28,15 +30,15 @@ _EXPECTED = "expected NAME.wav with NAME.json, NAME.ctm, NAME.stm, or NAME.left.
 _HIDDEN = re.compile(r"(^|/)\.")
 
 
-class StereoReader:
+class StereoReader(CorpusReader):
     """The `CorpusReader` of this layout."""
 
+    @override
     def matches(self, source: Path) -> bool:
-        """Return whether a folder, or one in it, has a recording with a transcript of its name."""
         return any(_transcripts(audio) for audio in _recordings(source))
 
+    @override
     def read(self, source: Path) -> Iterator[Conversation | Issue]:
-        """Read the recordings below a folder; see `CorpusReader.read`."""
         recordings = _recordings(source)
         if not recordings:
             raise InputError(f"no recordings found in {source}", hint=_EXPECTED)
