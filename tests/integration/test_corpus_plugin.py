@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+import sca
 from sca.data.corpora.base import Conversation, CorpusFormat, Issue
-from sca.data.corpora.registry import corpus_formats, detect_format, open_corpus, read_corpus
+from sca.data.corpora.registry import corpus_formats, detect_format, open_corpus
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.dataset import load
 from sca.data.duplex.verify.dataset import verify
@@ -81,7 +82,7 @@ def test_reads_conversations_of_a_plugin_reader(tmp_path, installed):
 def test_reads_conversations_of_a_builtin_layout(tmp_path):
     source = corpus.pair(corpus.pair(tmp_path / "corpus"), "A0002_S0002_0")
     (source / "TXT" / "A0002_S0002_0_G0002.txt").write_text("not a transcript\n")
-    first, issue = read_corpus(str(source))
+    first, issue = sca.read_corpus(str(source))
     assert isinstance(first, Conversation)
     assert [track.speaker_id for track in first.tracks] == ["G0001", "G0002"]
     assert [utterance.text for utterance in first.tracks[1].utterances] == ["are you in a hurry today", "good"]

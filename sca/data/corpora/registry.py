@@ -19,7 +19,7 @@ from sca.data.corpora.timed_text import file_safe_name
 from sca.errors import InputError, MissingToolError, UsageError
 from sca.plugins import load_plugin, plugin_names
 
-__all__ = ["Corpus", "Sessions", "corpus_formats", "detect_format", "open_corpus", "read_corpus"]
+__all__ = ["Corpus", "Sessions", "corpus_formats", "detect_format", "open_corpus"]
 
 # In the order in which the layout is detected.
 _READERS: dict[str, Callable[[], CorpusReader]] = {
@@ -146,34 +146,6 @@ def open_corpus(source: Path, layout: str = CorpusFormat.auto, audio_dir: Path |
     corpus = Corpus(source, reader)
     corpus.require_session()
     return corpus
-
-
-def read_corpus(
-    source: Path | str, layout: str = CorpusFormat.auto, audio_dir: Path | None = None
-) -> Iterator[Conversation | Issue]:
-    """Read the conversations of a two-speaker corpus one at a time, without their audio.
-
-        for conversation in sca.read_corpus("my_corpus"):
-            if isinstance(conversation, sca.Issue):
-                print("left out:", conversation)
-            else:
-                print(conversation.session_id, [track.speaker_id for track in conversation.tracks])
-
-    Args:
-        source: A file or folder.
-        layout: A name of `corpus_formats`; `auto` detects the layout.
-        audio_dir: The folder of the recordings of an events file; by default the file's own.
-
-    Returns:
-        Each conversation, and an `Issue` for each item of the corpus that does not make one. What was left out of a
-        conversation is in its `issues`.
-
-    Raises:
-        InputError: The source does not have that layout, or has no session that can be used.
-        UsageError: The layout is unknown, or has no use for `audio_dir`.
-        MissingToolError: A package that provides the layout does not work.
-    """
-    return open_corpus(Path(source), layout, audio_dir).conversations()
 
 
 def detect_format(source: Path) -> str:
