@@ -26,6 +26,7 @@ from sca.errors import InputError, UsageError
 from sca.resources import demo_corpus
 from tests.helpers.fake_hub import fake_hub
 from tests.helpers.held import held
+from tests.helpers.show_lines import event, line
 from tests.helpers.tiny_speaker import write_speaker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,14 +37,6 @@ def run(*arguments, code=0):
     done = CliRunner().invoke(app, ["convert", *map(str, arguments)])
     assert done.exit_code == code, done.output
     return done
-
-
-def event(start, end, content, role="comedian", **more):
-    return {"start": start, "end": end, "role": role, "content": content, **more}
-
-
-def line(name, *events, **more):
-    return json.dumps({"video_id": name, "timeline": list(events), **more})
 
 
 @pytest.fixture(scope="module")

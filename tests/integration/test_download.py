@@ -8,11 +8,11 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
+from yt_dlp.downloader.common import FileDownloader
 
 from sca.audio.decode import probe
 from sca.cli.main import app
@@ -213,12 +213,18 @@ def test_video_and_audio_are_merged_without_only_audio(fake, media, out, tmp_pat
     assert not (out / ".incomplete").exists()
 
 
-def test_format_and_rate_limit(run, fake, media, out):
+def test_format_and_rate_limit(run, fake, media, out, monkeypatch):
     fake.site.add([Video("okVideo0001", "t", 6, files=(media["webm"], media["m4a"]))])
-    began = time.monotonic()
-    # 62 KB at 100 KiB per second for two jobs, so half of that for one file.
+    limits = set()
+    slow_down = FileDownloader.slow_down
+
+    def record(downloader, *state):
+        limits.add(downloader.params["ratelimit"])
+        slow_down(downloader, *state)
+
+    monkeypatch.setattr(FileDownloader, "slow_down", record)
     assert run("okVideo0001", "--format", "140", "--rate-limit", "100K", "--jobs", "2").exit_code == 0
-    assert time.monotonic() - began > 0.8
+    assert limits == {50 * 1024}  # 100 KiB per second, shared by two jobs
     assert files(out) == ["t [okVideo0001].m4a"]
 
 

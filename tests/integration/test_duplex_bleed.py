@@ -16,7 +16,7 @@ from sca.data.duplex.verify.dataset import verify
 from sca.errors import InputError
 from sca.units import seconds_to_samples
 from tests.helpers import corpus
-from tests.integration.test_verify import break_storage
+from tests.helpers.duplex_files import break_storage
 
 RATE = 16_000
 SESSION = "D0001_S0001_0"

@@ -14,8 +14,8 @@ from sca.data.duplex.load.dataset import load
 from sca.data.duplex.verify.dataset import verify
 from sca.errors import ConfigError, UsageError
 from tests.helpers import corpus
+from tests.helpers.duplex_files import put_rows, rows_of
 from tests.helpers.tiny_speaker import write_speaker
-from tests.integration.test_verify import put_rows, rows_of
 
 IDS = {"hold_id": 151647, "start_id": 151648, "stop_id": 151649, "backchannel_id": 151650}
 

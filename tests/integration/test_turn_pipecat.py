@@ -13,7 +13,7 @@ from sca.audio.decode import read_audio
 from sca.errors import InputError, UpstreamError, UsageError
 from sca.resources import demo_corpus
 from sca.units import HEARD_HZ
-from tests.golden.test_smart_turn import precise
+from tests.helpers.smart_turn import precise
 from tests.helpers.timeouts import TIMEOUT_S
 from tests.helpers.turn_servers import free_port, real, scripted
 

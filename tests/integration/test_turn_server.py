@@ -27,7 +27,7 @@ from sca.infer.server.core.limits import read_body
 from sca.infer.turn.serving.app import make_app
 from sca.infer.turn.serving.model_pool import ModelPool
 from sca.infer.turn.serving.service import TurnService, load_service
-from tests.golden.test_smart_turn import GOLDEN, TOLERANCE, WAVEFORMS
+from tests.helpers.smart_turn import GOLDEN, TOLERANCE, WAVEFORMS
 from tests.helpers.timeouts import TIMEOUT_S
 
 WAVE = WAVEFORMS["falling"]

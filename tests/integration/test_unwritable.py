@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from sca.cli.main import app
 from sca.resources import demo_corpus
-from tests.integration.test_convert import event, line
+from tests.helpers.show_lines import event, line
 
 SHOW = line("show", event(4.0, 20.0, "and then it began"))
 

@@ -4,22 +4,18 @@ import json
 import random
 import shutil
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sca.audio.mel import log_mel
-from sca.data.datasets.arrow import audio_cells, iter_batches
 from sca.data.duplex.build.dataset import build_duplex
-from sca.data.duplex.storage.writer import write_table
 from sca.data.duplex.verify.causality import leaked_chunks
 from sca.data.duplex.verify.dataset import verify
 from sca.errors import InputError
 from sca.tokenizer import load_tokenizer
 from tests.helpers import corpus
-
-TRAIN = Path("train") / "data-00000-of-00001.arrow"
+from tests.helpers.duplex_files import break_storage, put_rows, rows_of, storage
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +32,6 @@ def data(intact, tmp_path):
     """A copy to break."""
     shutil.copytree(intact, tmp_path / "data")
     return tmp_path / "data"
-
-
-def rows_of(data):
-    return [row for batch in iter_batches(data / TRAIN) for row in batch.to_pylist()]
-
-
-def put_rows(data, rows):
-    write_table(data / TRAIN, "rows", [{name: [row[name] for row in rows] for name in rows[0]}])
 
 
 def problems_of(data):
@@ -157,30 +145,6 @@ def test_finds_word_with_changed_times(data):
     word["start_s"] += 0.5
     put_rows(data, rows)
     assert any("does not match the stored word" in p for p in problems_of(data))
-
-
-def storage(data, session="D0001_S0001_0"):
-    return data / "storage" / f"{session}.arrow"
-
-
-def break_storage(data, change):
-    """Rewrite a session's storage after `change(records, cells)`; cells are the (16k, 24k) bytes of each track."""
-    path = storage(data)
-    records, cells = [], []
-    for batch in iter_batches(path):
-        for record in batch.to_pylist():
-            cells.append([record.pop(name)["bytes"] for name in ("audio_16k", "audio_24k")])
-            records.append(record)
-    change(records, cells)
-    batches = []
-    for n, (record, pair) in enumerate(zip(records, cells, strict=True)):
-        files = []
-        for rate, content in zip(("16k", "24k"), pair, strict=True):
-            files.append(data.parent / f"track{n}_{rate}.flac")
-            files[-1].write_bytes(content)
-        heard, spoken = audio_cells(files)
-        batches.append({name: [value] for name, value in record.items()} | {"audio_16k": heard, "audio_24k": spoken})
-    write_table(path, "storage", batches)
 
 
 def test_rewriting_the_same_storage_changes_nothing(data):
