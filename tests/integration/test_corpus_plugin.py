@@ -116,3 +116,30 @@ def test_skips_session_ids_that_are_not_file_names(tmp_path, installed):
     installed(code=example().replace("source.stem, (ann", "'../' + source.stem, (ann"))
     with pytest.raises(InputError, match=r"session id '\.\./talk' cannot be the name of a file"):
         open_corpus(chat(tmp_path), "chat")
+
+
+def test_orders_and_checks_what_a_plugin_reads(tmp_path, installed):
+    code = example()
+    code = code.replace('(Utterance(8_000, 20_000, "hello there", line=1),)', UTTERANCES)
+    code = code.replace("(ann, ben)", "(ben, ann)")
+    installed(code=code)
+    (conversation,) = open_corpus(chat(tmp_path), "chat").conversations()
+    assert [track.speaker_id for track in conversation.tracks] == ["ann", "ben"]
+    assert [utterance.text for utterance in conversation.tracks[0].utterances] == ["hello there", "again"]
+    assert [(issue.level, issue.line, issue.reason) for issue in conversation.issues] == [
+        ("skipped", 3, "lasts from sample 9000 to 9000, which is not a length of time"),
+        ("skipped", 4, "lasts from sample -5 to 10, which is not a length of time"),
+        ("skipped", 5, "overlaps line 2 by 0.688 s"),
+    ]
+    installed("twice", code.replace('Track("ben"', 'Track("ann"'))
+    with pytest.raises(InputError, match="session talk has two tracks of ann"):
+        open_corpus(tmp_path / "talk.chat", "twice")
+
+
+UTTERANCES = """(
+            Utterance(30_000, 40_000, "again", line=1),
+            Utterance(8_000, 20_000, "hello there", line=2),
+            Utterance(9_000, 9_000, "empty", line=3),
+            Utterance(-5, 10, "negative", line=4),
+            Utterance(9_000, 20_000, "over it", line=5),
+        )"""

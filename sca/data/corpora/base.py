@@ -156,11 +156,11 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A session of two or more tracks on one time line, ordered by speaker.
+    """A session of two or more tracks on one time line.
 
     Attributes:
         session_id: The name of the session; it can be the name of a file.
-        tracks: The speakers.
+        tracks: The speakers, in order.
         issues: What the reader left out of the session or changed in it.
         line: The line of the list that names the session, from 1, if the corpus is a list.
     """
@@ -185,6 +185,9 @@ class CorpusReader(Protocol):
 
     def read(self, source: Path) -> Iterator[Conversation | Issue]:
         """Read the conversations of a corpus one at a time, without their audio.
+
+        Tracks, utterances and words need not be in order, and utterances of a speaker may overlap: `Corpus` sorts them
+        and resolves overlaps.
 
         Args:
             source: The file or folder that the user gave.

@@ -165,7 +165,6 @@ def _conversation(source: Path, cuts: list[tuple[int, _Cut]]) -> tuple[Conversat
     _check_channels(first, channels, [supervision for _, supervision in supervised])
     if not transcribed:
         raise ValueError(f"cut {first.id} has no supervision with words in it")
-    tracks.sort(key=lambda track: track.speaker_id)
     return Conversation(name, tuple(tracks), tuple(left_out), number), issues
 
 

@@ -15,7 +15,7 @@ from sca.data.corpora.moshi import MoshiReader
 from sca.data.corpora.session_source import SessionSource, packed_source
 from sca.data.corpora.shows import ShowReader
 from sca.data.corpora.stereo import StereoReader
-from sca.data.corpora.timed_text import file_safe_name
+from sca.data.corpora.validation import validated
 from sca.errors import InputError, MissingToolError, UsageError
 from sca.plugins import load_plugin, plugin_names
 
@@ -106,15 +106,18 @@ class Corpus:
             if isinstance(found, Issue):
                 yield found
                 continue
-            name = found.session_id
-            if name in seen:
-                which = f"{found.tracks[0].audio.name} is in the list already, or named like one that is"
-                yield Issue("skipped", self.source, found.line, f"{which}: session {name}")
-            elif name != file_safe_name(name):
-                yield Issue("skipped", self.source, found.line, f"session id {name!r} cannot be the name of a file")
+            try:
+                conversation = validated(found)
+            except ValueError as error:
+                yield Issue("skipped", self.source, found.line, str(error))
+                continue
+            if conversation.session_id in seen:
+                audio = conversation.tracks[0].audio.name
+                reason = f"{audio} is in the list already, or named like one that is: session {conversation.session_id}"
+                yield Issue("skipped", self.source, conversation.line, reason)
             else:
-                seen.add(name)
-                yield packed_source(found)
+                seen.add(conversation.session_id)
+                yield packed_source(conversation)
 
 
 def corpus_formats() -> list[str]:

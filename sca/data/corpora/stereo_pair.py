@@ -73,5 +73,4 @@ def pair_of(
     if not transcribed:
         why = f": {late[0].reason}" if late else ""
         raise ValueError(f"{origin} has no words in the recording{why}")
-    tracks.sort(key=lambda track: track.speaker_id)
     return Conversation(name, tuple(tracks), tuple(left_out), line), late
