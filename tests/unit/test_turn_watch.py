@@ -60,7 +60,7 @@ def run(detector, speech, samples=None):
     samples = ramp(len(speech)) if samples is None else samples
     found = {}
     for frame, letter in enumerate(speech):
-        detector.hear(samples[frame * FRAME_SAMPLES : (frame + 1) * FRAME_SAMPLES])
+        detector.add_audio(samples[frame * FRAME_SAMPLES : (frame + 1) * FRAME_SAMPLES])
         turn = detector.push(0.9 if letter == "#" else 0.1)
         if turn is not None:
             found[frame] = turn
@@ -164,7 +164,7 @@ def test_agrees_with_the_silence_detector_about_speech():
     probabilities = np.random.default_rng(3).choice([0.1, 0.4, 0.9], 4000, p=[0.45, 0.3, 0.25])
     probabilities[np.arange(4000) % 200 > 150] = 0.1
     for probability in probabilities:
-        detector.hear(np.zeros(FRAME_SAMPLES, np.float32))
+        detector.add_audio(np.zeros(FRAME_SAMPLES, np.float32))
         detector.push(probability)
         detector.push(probability)
         assert detector.run == detector.run

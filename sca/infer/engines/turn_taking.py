@@ -144,7 +144,7 @@ class TurnSegmenter:
         """Add a chunk, float32 `(n,)` at 16 kHz."""
         self._history.add(samples)
         if self._model_detector is not None:
-            self._model_detector.hear(samples)
+            self._model_detector.add_audio(samples)
         ended: tuple[int, int] | None = None
         longest_run = 0
         for probability in self._vad.push(samples).tolist():

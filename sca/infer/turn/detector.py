@@ -1,6 +1,6 @@
 """A turn detector that queries an end-of-turn model.
 
-It has the interface of `SilenceTurnDetector` (`push`, `run`, `reset`) and `hear`, which must get the audio before `push`.
+It has the interface of `SilenceTurnDetector` (`push`, `run`, `reset`) and `add_audio`, which must get the audio before `push`.
 Synchronous: the model runs inside `push`. Time is counted in samples, so a file gives the same decisions at any speed.
 """
 
@@ -107,7 +107,7 @@ class ModelTurnDetector:
         self._turns = self.run = 0
         self.last: Decision | None = None
 
-    def hear(self, samples: NDArray[np.float32]) -> None:
+    def add_audio(self, samples: NDArray[np.float32]) -> None:
         """Add the audio of the frames that are pushed next, at most a second ahead of them.
 
         Args:

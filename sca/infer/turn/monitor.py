@@ -77,7 +77,7 @@ class TurnMonitor:
         return events
 
     def _push_second(self, samples: NDArray[np.float32]) -> None:
-        self._detector.hear(samples)
+        self._detector.add_audio(samples)
         self.samples += len(samples)
         for probability in self._vad.push(samples).tolist():
             decision = self._detector.decide(probability)

@@ -229,12 +229,7 @@ def _draining_server(
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             self._loop = asyncio.get_running_loop()
-            # The objects of the loaded process live as long as it does. Exclude them from garbage collection: a full
-            # collection would pause every session.
-            gc.collect()
-            gc.freeze()
-            # A step takes the interpreter lock again after every call into a model, and waits up to this interval each time.
-            sys.setswitchinterval(_SWITCH_S)
+            _tune_interpreter()
             on_ready()
             sys.stderr.flush()
 
@@ -258,6 +253,15 @@ def _draining_server(
                 self.should_exit = True
 
     return DrainingServer(config)
+
+
+def _tune_interpreter() -> None:
+    # The objects of the loaded process live as long as it does. Exclude them from garbage collection: a full collection would
+    # pause every session.
+    gc.collect()
+    gc.freeze()
+    # A step takes the interpreter lock again after every call into a model, and waits up to this interval each time.
+    sys.setswitchinterval(_SWITCH_S)
 
 
 def _limit_uvicorn_log() -> None:

@@ -123,7 +123,7 @@ class TurnClient:
             self._headers.append((b"Authorization", f"Key {auth_key}".encode()))
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
-        self._http: httpx.Client | None = None
+        self._http = self._new_http_client()  # here, because it takes longer than a request
         self._connected = False  # whether a connection is kept open
 
     def predict(
@@ -179,9 +179,8 @@ class TurnClient:
         self.close()
 
     def _disconnect(self) -> None:
-        if self._http is not None:
-            self._http.close()
-        self._http, self._connected = None, False
+        self._http.close()
+        self._connected = False
 
     def _request(
         self, method: str, path: str, body: bytes | None = None, headers: Sequence[tuple[str, str]] = ()
@@ -218,8 +217,8 @@ class TurnClient:
     def _send(
         self, method: str, path: str, body: bytes | None, headers: Sequence[tuple[str, str]], deadline_s: float
     ) -> _HttpResponse:
-        if self._http is None:
-            self._http = self._connect()
+        if self._http.is_closed:
+            self._http = self._new_http_client()
         timeouts: dict[str, float] = {}
 
         def update_timeouts(event: str, info: Mapping[str, object]) -> None:
@@ -249,7 +248,7 @@ class TurnClient:
         shown = bytes(text[:_MAX_RESPONSE_BYTES]).decode("utf-8", "replace")
         return _HttpResponse(response.status_code, response.reason_phrase, shown, response.headers.get("Retry-After"))
 
-    def _connect(self) -> httpx.Client:
+    def _new_http_client(self) -> httpx.Client:
         return httpx.Client(
             headers=self._headers,
             # The certificates of the system, not those of httpx.
