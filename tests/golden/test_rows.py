@@ -9,7 +9,6 @@ from dataclasses import replace
 from hashlib import sha256
 
 from sca.control_tokens import ControlTokens
-from sca.data.duplex.align.match import GIVEN
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.dataset import load
 from sca.data.duplex.model.labels import Label
@@ -40,7 +39,7 @@ def unit(text, *starts):
     words, at = [], 0
     for word, start in zip(text.split(), starts, strict=True):
         at = text.index(word, at)
-        words.append(UnitWord(word, at, at + len(word), start, start + 1000, GIVEN))
+        words.append(UnitWord(word, at, at + len(word), start, start + 1000, "given"))
         at += len(word)
     return Unit(text, tuple(words))
 
