@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.models import OptionInfo
 
 from sca.cli.acquire.options import SiteOptions
 from sca.cli.shared.console import emit_json, out, stderr
@@ -50,6 +51,11 @@ class License(StrEnum):
     creative_commons = "creative-commons"
 
 
+def _date_option(help: str) -> OptionInfo:  # noqa: A002
+    option: OptionInfo = typer.Option(formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help=help, show_default=False)
+    return option
+
+
 @dataclass(frozen=True)
 class Filters:
     """Options that filter the results."""
@@ -77,21 +83,11 @@ class Filters:
     ] = None
     since: Annotated[
         datetime | None,
-        typer.Option(
-            formats=["%Y-%m-%d"],
-            metavar="YYYY-MM-DD",
-            help="First upload date; fetches the metadata of each video.",
-            show_default=False,
-        ),
+        _date_option("First upload date; fetches the metadata of each video."),
     ] = None
     until: Annotated[
         datetime | None,
-        typer.Option(
-            formats=["%Y-%m-%d"],
-            metavar="YYYY-MM-DD",
-            help="Last upload date; fetches the metadata of each video.",
-            show_default=False,
-        ),
+        _date_option("Last upload date; fetches the metadata of each video."),
     ] = None
 
 

@@ -6,9 +6,10 @@ Options of settings are not here: `sca.cli.shared.settings_options` builds them 
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from typer.models import OptionInfo
 
 from sca.errors import UsageError
 from sca.units import MAX_SECONDS
@@ -85,9 +86,9 @@ RetryFailed = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress; errors are still shown.")]
 
 
-def seconds_option(*names: str, help: str, least: float = 0, show_default: bool = True) -> Any:  # noqa: A002
+def seconds_option(*names: str, help: str, least: float = 0, show_default: bool = True) -> OptionInfo:  # noqa: A002
     """Create an option for a duration in seconds, from `least` to one day; NaN and infinity are refused."""
-    return typer.Option(
+    option: OptionInfo = typer.Option(
         *names,
         min=least,
         max=MAX_SECONDS,
@@ -96,11 +97,15 @@ def seconds_option(*names: str, help: str, least: float = 0, show_default: bool 
         callback=_refuse_nan,
         show_default=show_default,
     )
+    return option
 
 
-def count_option(*names: str, help: str, least: int = 0, most: int = MAX_COUNT, show_default: bool = True) -> Any:  # noqa: A002
+def count_option(
+    *names: str, help: str, least: int = 0, most: int = MAX_COUNT, show_default: bool = True
+) -> OptionInfo:  # noqa: A002
     """Create an option for a whole number from `least` to `most`."""
-    return typer.Option(*names, min=least, max=most, metavar="N", help=help, show_default=show_default)
+    option: OptionInfo = typer.Option(*names, min=least, max=most, metavar="N", help=help, show_default=show_default)
+    return option
 
 
 def _refuse_nan(value: float | None) -> float | None:

@@ -8,8 +8,8 @@ A command names the settings it offers and takes the resolved `Settings`:
     app.command("build", cls=SettingsCommand)(build)
 
 In place of its parameter `settings` the command then has the options of those fields (`Flag` in `sca.config.sections.base`), with
-the fields' types, defaults and descriptions, and --config and --set. A parameter of a dataclass type
-becomes one option per field of that dataclass.
+the fields' types, defaults and descriptions, and --config and --set. A parameter of a dataclass type becomes one option per field
+of that dataclass.
 
 The settings are pydantic models, and importing pydantic takes longer than `sca --help` may. The options are therefore built when a
 command runs or prints its help, which is what `SettingsCommand` is for.
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+from typing_extensions import override
 
 from sca.cli.shared.options import ConfigFile, Preset, SetValues
 
@@ -80,20 +81,15 @@ def settings_options(
 class SettingsCommand(TyperCommand):
     """A command that builds its options on first use, from the fields of the settings."""
 
+    @override
     def get_params(self, ctx: Any) -> Any:
-        """Return the parameters, built now if they are not built yet."""
         spec: _Spec | None = getattr(self.callback, _SPEC, None)
         if spec is not None:
-            built = _build(spec, markup=self.rich_markup_mode is not None)
-            self.params, self.callback = built.params, built.callback
+            app = typer.Typer(add_completion=False)
+            app.command()(_with_signature(spec, markup=self.rich_markup_mode is not None))
+            complete = typer.main.get_command(app)
+            self.params, self.callback = complete.params, complete.callback
         return super().get_params(ctx)
-
-
-def _build(spec: _Spec, *, markup: bool) -> Any:
-    """Let Typer build a command with the complete parameters."""
-    app = typer.Typer(add_completion=False)
-    app.command()(_with_signature(spec, markup=markup))
-    return typer.main.get_command(app)
 
 
 def _with_signature(spec: _Spec, *, markup: bool) -> Callable[..., None]:
