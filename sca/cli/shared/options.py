@@ -101,8 +101,12 @@ def seconds_option(*names: str, help: str, least: float = 0, show_default: bool 
 
 
 def count_option(
-    *names: str, help: str, least: int = 0, most: int = MAX_COUNT, show_default: bool = True
-) -> OptionInfo:  # noqa: A002
+    *names: str,
+    help: str,  # noqa: A002
+    least: int = 0,
+    most: int = MAX_COUNT,
+    show_default: bool = True,
+) -> OptionInfo:
     """Create an option for a whole number from `least` to `most`."""
     option: OptionInfo = typer.Option(*names, min=least, max=most, metavar="N", help=help, show_default=show_default)
     return option
