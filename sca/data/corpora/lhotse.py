@@ -17,8 +17,8 @@ from typing_extensions import override
 
 from sca.audio.decode import probe
 from sca.data.corpora.base import Conversation, CorpusReader, Issue, Part, Track
-from sca.data.corpora.json_lines import first_objects, lines_in, validation_message
 from sca.data.corpora.timed_text import TimedText, file_safe_name, make_track, split_at_end
+from sca.data.runs.json_lines import first_objects, lines_in, validation_message
 from sca.errors import InputError
 
 __all__ = ["LhotseReader"]

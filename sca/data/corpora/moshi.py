@@ -17,9 +17,9 @@ from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import override
 
 from sca.data.corpora.base import Conversation, CorpusReader, Issue
-from sca.data.corpora.json_lines import first_objects, lines_in, validation_message
 from sca.data.corpora.stereo_pair import Side, pair_of, two_channels
 from sca.data.corpora.timed_text import TimedText, file_safe_name
+from sca.data.runs.json_lines import first_objects, lines_in, validation_message
 from sca.errors import InputError
 
 __all__ = ["MAIN", "MoshiReader", "sides_of"]

@@ -14,9 +14,9 @@ from typing_extensions import override
 
 from sca.audio.decode import probe
 from sca.data.corpora.base import Conversation, CorpusReader, Issue, Part
-from sca.data.corpora.json_lines import first_objects
 from sca.data.corpora.timed_text import TimedText, file_safe_name, make_track, split_at_end
 from sca.data.media.find_audio import AudioFolder
+from sca.data.runs.json_lines import first_objects
 from sca.errors import InputError
 from sca.timeline import AudienceEvent, BrokenLine, ComedianEvent, Show, read_shows
 
