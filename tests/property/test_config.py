@@ -160,7 +160,7 @@ def test_extreme_allowed_values_can_be_converted(overrides):
         assert 1 <= plan.min_chunks <= plan.max_chunks
         assert proof_context(settings, TOKENIZER).gap >= 0
         assert plan.min_silence >= 1
-    schedule = ThresholdSchedule.of(turn)
+    schedule = ThresholdSchedule.from_config(turn)
     assert schedule.asks[0][0] >= 1
     assert len(schedule.asks) == 1 + sum(silence_s > turn.ask_after_s for silence_s, _ in turn.curve)
     assert turn.max_secs is None or seconds_to_samples(turn.max_secs, HEARD_HZ) >= 1

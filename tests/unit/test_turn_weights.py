@@ -113,7 +113,7 @@ def test_invalid_value_names_its_variable():
 
 @pytest.mark.parametrize("buckets", ["", "0", "4,2", "2,2", "a", "2;4"])
 def test_buckets_must_increase(buckets):
-    with pytest.raises(ConfigError, match="rising whole numbers"):
+    with pytest.raises(ConfigError, match="ascending whole numbers"):
         turn({}, batch_buckets=buckets)
 
 
