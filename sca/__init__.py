@@ -1,6 +1,7 @@
 """sca: training data for full-duplex speech models, and a live loop that runs them, on one grid of 0.32 s.
 
-The public names are listed in `__all__` and described in docs/api.md. They are imported on first use, so `import sca` is cheap.
+The public names are listed in `__all__` and described in docs/api.md. They are imported on first use, so `import sca`
+is cheap.
 """
 
 from importlib import import_module

@@ -1,7 +1,7 @@
 """The data half of the public API: functions with plain arguments over the packages of `sca.data`.
 
-Every function does what the command of the same name does, and raises the same errors. Use the names from `sca`, not from
-this module.
+Every function does what the command of the same name does, and raises the same errors. Use the names from `sca`, not
+from this module.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,8 +72,8 @@ def build(
     Args:
         source: The file or folder of the corpus; see `read_corpus`.
         output: The folder of the data set.
-        settings: Settings, or a mapping such as `{"duplex.lead_chunks": 2}`. The environment and the configuration file apply
-            to settings that the mapping does not name.
+        settings: Settings, or a mapping such as `{"duplex.lead_chunks": 2}`. The environment and the configuration file
+            apply to settings that the mapping does not name.
         layout: The layout of the corpus.
         audio_dir: Folder of the recordings of an `events` file.
         jobs: Worker processes; 0 uses one per core for large corpora.

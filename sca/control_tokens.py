@@ -1,7 +1,7 @@
 """The tokens of an answer that are not text, and the grammar of answers. Training rows and live sessions follow the same rules.
 
-An answer is what the model outputs for one chunk. Silence means that the speaker does not speak. The other control tokens are
-optional, each is enabled by an id in the settings:
+An answer is what the model outputs for one chunk. Silence means that the speaker does not speak. The other control
+tokens are optional, each is enabled by an id in the settings:
 
     hold           the chunk has no text, but the speaker is still speaking
     start, stop    before the first and after the last token of a segment
@@ -147,7 +147,10 @@ class Grammar:
         return None
 
     def _after_silence(self, state: SpeakerState) -> SpeakerState | None:
-        """Return the state after an answer of silence. With hold enabled, silence means that the speaker does not speak."""
+        """Return the state after an answer of silence.
+
+        With hold enabled, silence means that the speaker does not speak.
+        """
         controls = self.controls
         if state in (SpeakerState.HOLDING, SpeakerState.OPENED):
             return None

@@ -11,8 +11,8 @@
     ├── UpstreamError            6   the network, a hub or a site did not answer
     └── PartialFailure           7   the run finished, and some items failed
 
-An interrupt has exit code 130. Each error has a message (what and where) and a hint (what to do). `sca.cli.main` is the one module
-that prints them and converts them to exit codes.
+An interrupt has exit code 130. Each error has a message (what and where) and a hint (what to do). `sca.cli.main` is the
+one module that prints them and converts them to exit codes.
 """
 
 import errno
@@ -126,7 +126,8 @@ def check_target(path: Path) -> None:
     """Check before the work begins that a file can be created at `path`; create its folder.
 
     Raises:
-        OutputError: The path is a folder, a device or a pipe (which a file must not replace), or no file can be created there.
+        OutputError: The path is a folder, a device or a pipe (which a file must not replace), or no file can be created
+            there.
     """
     with writing(path):
         if path.is_dir():

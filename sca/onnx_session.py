@@ -20,7 +20,8 @@ def open_session(path: Path, *, threads: int = 1, config: Mapping[str, str] | No
 
     Raises:
         ImportError: onnxruntime is not installed.
-        Exception: The file is not a model. The exception classes of onnxruntime are private, so the caller catches all of them.
+        Exception: The file is not a model. The exception classes of onnxruntime are private, so the caller catches all
+            of them.
     """
     import onnxruntime
 

@@ -5,8 +5,8 @@ A package registers an object under an entry-point group and a name, in its own 
     [project.entry-points."sca.engines"]
     my-engine = "my_package.engine:create"
 
-The registry of each kind (`sca.infer.engines.registry`, `sca.data.corpora.registry`, `sca.data.export.registry`) documents the
-interface that the object must have. Names that ship with sca take precedence over plugins.
+The registry of each kind (`sca.infer.engines.registry`, `sca.data.corpora.registry`, `sca.data.export.registry`)
+documents the interface that the object must have. Names that ship with sca take precedence over plugins.
 """
 
 from importlib.metadata import EntryPoint, entry_points

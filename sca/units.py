@@ -1,7 +1,7 @@
 """The grid: exact conversion between seconds, samples, mel frames, encoder tokens and chunks.
 
-All code in sca counts time in these units. A `Grid` can only be created if its chunk is a whole number of samples at both rates
-and a whole number of mel frames.
+All code in sca counts time in these units. A `Grid` can only be created if its chunk is a whole number of samples at
+both rates and a whole number of mel frames.
 """
 
 from dataclasses import dataclass
@@ -55,7 +55,8 @@ def samples_to_seconds(samples: int, rate_hz: int) -> float:
 def encoder_tokens(mel_frames: int) -> int:
     """Return the number of tokens that the Qwen3-Omni audio encoder produces for one item.
 
-    Three stride-2 convolutions (each halves the length, rounded up) run over pieces of 100 frames: 32 → 4, 64 → 8, 100 → 13, 3000 → 390.
+    Three stride-2 convolutions (each halves the length, rounded up) run over pieces of 100 frames: 32 → 4, 64 → 8, 100
+    → 13, 3000 → 390.
     Source: `_get_feat_extract_output_lengths` in transformers' modeling_qwen3_omni_moe.py.
 
     Args:

@@ -16,7 +16,10 @@ from transformers import MimiConfig, MimiModel
 
 
 def build(seed: int = 0) -> MimiModel:
-    """Build the model in evaluation mode, float32 on the CPU. The seed determines the weights; the global generator is not used."""
+    """Build the model in evaluation mode, float32 on the CPU.
+
+    The seed determines the weights; the global generator is not used.
+    """
     config = MimiConfig(
         hidden_size=32,
         num_filters=4,

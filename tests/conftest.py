@@ -21,7 +21,8 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_OFFL
 for _name in [name for name in os.environ if name.startswith("SCA_")]:
     del os.environ[_name]
 
-# A shell that runs the tests in the background makes them and their child processes ignore Ctrl-C, which some tests send.
+# A shell that runs the tests in the background makes them and their child processes ignore Ctrl-C, which some tests
+# send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -30,7 +31,10 @@ settings.load_profile("sca")
 
 
 class NetworkBlockedError(RuntimeError):
-    """A test tried to reach another machine. Not an OSError, so that code that handles network failures does not hide it."""
+    """A test tried to reach another machine.
+
+    Not an OSError, so that code that handles network failures does not hide it.
+    """
 
 
 def _is_local(host: object) -> bool:
@@ -45,7 +49,8 @@ def _is_local(host: object) -> bool:
 
 
 def _guard(event: str, args: tuple[object, ...]) -> None:
-    # An audit hook covers every socket of the interpreter, also those of asyncio and of C extensions. It cannot be removed.
+    # An audit hook covers every socket of the interpreter, also those of asyncio and of C extensions. It cannot be
+    # removed.
     if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
         address = args[1]
         if isinstance(address, tuple) and not _is_local(address[0]):
@@ -106,7 +111,10 @@ RECORDINGS = TESTS.parents[1] / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def trial_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of recordings: `clips`, and `conversation` in the MagicHub layout. A synthetic replacement where they are missing."""
+    """Folder of recordings: `clips`, and `conversation` in the MagicHub layout.
+
+    A synthetic replacement where they are missing.
+    """
     if RECORDINGS.is_dir():
         return RECORDINGS
     if os.environ.get("CI"):
@@ -134,7 +142,10 @@ def stand_in(trial_data: Path, real_recordings: Path | None, tmp_path_factory: p
 
 @pytest.fixture(scope="session")
 def tiny_omni(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a tiny random float32 Qwen3-Omni with the real vocabulary (`scripts.make_tiny_omni`). Tests must not write into it."""
+    """Folder of a tiny random float32 Qwen3-Omni with the real vocabulary (`scripts.make_tiny_omni`).
+
+    Tests must not write into it.
+    """
     from scripts.make_tiny_omni import save
 
     return save(tmp_path_factory.mktemp("omni") / "tiny")

@@ -2,8 +2,8 @@
 
     errors, units → config, schemas, tokenizer, audio → data | infer → infer.server → cli
 
-Layers, module cycles and package cycles count every import: those inside functions and under TYPE_CHECKING too. A module that
-must not depend on a layer must not depend on its types either.
+Layers, module cycles and package cycles count every import: those inside functions and under TYPE_CHECKING too. A
+module that must not depend on a layer must not depend on its types either.
 """
 
 import ast
@@ -129,7 +129,10 @@ def _allowed(found: Import) -> bool:
 
 
 def package_of(module: str, modules: Iterable[str]) -> str:
-    """Return the folder of a module. The modules directly in `sca/` are leaves, so each counts as a package of its own."""
+    """Return the folder of a module.
+
+    The modules directly in `sca/` are leaves, so each counts as a package of its own.
+    """
     if module.count(".") <= 1 or any(other.startswith(f"{module}.") for other in modules):
         return module
     return module.rpartition(".")[0]

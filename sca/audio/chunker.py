@@ -17,7 +17,8 @@ def split(x: NDArray[np.float32], chunk_samples: int) -> NDArray[np.float32]:
         chunk_samples: The length of a chunk.
 
     Returns:
-        Float32 `(ceil(n / chunk_samples), chunk_samples)`: a view of `x` if `n` is a multiple of the chunk length, else a copy.
+        Float32 `(ceil(n / chunk_samples), chunk_samples)`: a view of `x` if `n` is a multiple of the chunk length, else
+        a copy.
 
     Raises:
         ValueError: `x` has another dtype or shape, or the chunk length is not positive.

@@ -1,7 +1,7 @@
 """Read audio files of any format as float32 mono blocks in [-1, 1], at the rate of the file and in bounded memory.
 
-libsndfile reads the formats it supports and FFmpeg reads the rest. Every problem with a file is an `InputError` that names the
-file.
+libsndfile reads the formats it supports and FFmpeg reads the rest. Every problem with a file is an `InputError` that
+names the file.
 """
 
 import os
@@ -35,8 +35,8 @@ def probe(path: Path) -> AudioInfo:
     """Read the header of an audio file without decoding it.
 
     Raises:
-        InputError: The file does not exist, is a folder, is empty, is not audio, has no audio track, has zero length, or is a
-            WAV file shorter than its header states.
+        InputError: The file does not exist, is a folder, is empty, is not audio, has no audio track, has zero length,
+            or is a WAV file shorter than its header states.
     """
     reader = _open(path)
     reader.close()
@@ -46,8 +46,8 @@ def probe(path: Path) -> AudioInfo:
 class BlockReader:
     """Iterate once over an audio file, in float32 mono blocks `(n,)` at the rate of the file.
 
-    Channels are averaged, or one is selected. Samples outside [-1, 1], which float files and lossy codecs can contain, are
-    clipped. Memory use is a few blocks, for any file length.
+    Channels are averaged, or one is selected. Samples outside [-1, 1], which float files and lossy codecs can contain,
+    are clipped. Memory use is a few blocks, for any file length.
 
     Args:
         path: The file.
@@ -154,8 +154,8 @@ def _open(path: Path) -> AudioReader:
             if 0 < sound.frames < _UNKNOWN_FRAMES:
                 return SoundFileReader(path, sound)
             sound.close()
-            # libsndfile fails on the last block of a FLAC of unknown length and finds nothing in a WAV of size 0; FFmpeg
-            # reads both.
+            # libsndfile fails on the last block of a FLAC of unknown length and finds nothing in a WAV of size 0;
+            # FFmpeg reads both.
             open_ended = sound.frames > 0 or (
                 header is not None and header.promised_bytes is None and header.present_bytes > 0
             )

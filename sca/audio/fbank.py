@@ -1,7 +1,7 @@
 """Kaldi's log-mel filterbank: the features of WeSpeaker, CAM++ and other ONNX speaker models.
 
-Computed with transformers' numpy functions at 16 kHz, in frames of 25 ms every 10 ms. Dither is off, so the same audio gives the
-same features. Mean subtraction and scaling depend on the model and are left to the caller.
+Computed with transformers' numpy functions at 16 kHz, in frames of 25 ms every 10 ms. Dither is off, so the same audio
+gives the same features. Mean subtraction and scaling depend on the model and are left to the caller.
 """
 
 from functools import cache

@@ -1,7 +1,7 @@
 """G.711: 8-bit µ-law and A-law telephone audio, converted to and from int16 with lookup tables.
 
-The encoders follow ITU-T G.191's reference (`ulaw_compress`, `alaw_compress`): the magnitude of a negative sample is its one's
-complement, so -1 and 0 fall into mirrored first steps.
+The encoders follow ITU-T G.191's reference (`ulaw_compress`, `alaw_compress`): the magnitude of a negative sample is
+its one's complement, so -1 and 0 fall into mirrored first steps.
 """
 
 from typing import Literal

@@ -1,12 +1,14 @@
 """The log-mel spectrogram of Whisper and Qwen3-Omni, in numpy, vectorised over a batch.
 
-The input is 16 kHz audio; there is no padding to 30 s and no attention mask. Each item of a batch is computed independently (with
-its own reflected edges and its own loudness clamp), so a training row and the live loop get the same features.
+The input is 16 kHz audio; there is no padding to 30 s and no attention mask. Each item of a batch is computed
+independently (with its own reflected edges and its own loudness clamp), so a training row and the live loop get the
+same features.
 
-Sources: `log_mel_spectrogram` in openai/whisper `whisper/audio.py`, `WhisperFeatureExtractor` in huggingface/transformers
-`feature_extraction_whisper.py`; the filterbank is M. Slaney's Auditory Toolbox (1998) as in librosa's `filters.mel(htk=False,
-norm="slaney")`. Spectra are computed in float64, like transformers' numpy path, and agree with it to 1e-6. Its torch path works in
-float32 and differs from its numpy path by up to 2.5e-5 in the quietest bins.
+Sources: `log_mel_spectrogram` in openai/whisper `whisper/audio.py`, `WhisperFeatureExtractor` in
+huggingface/transformers `feature_extraction_whisper.py`; the filterbank is M. Slaney's Auditory Toolbox (1998) as in
+librosa's `filters.mel(htk=False, norm="slaney")`. Spectra are computed in float64, like transformers' numpy path, and
+agree with it to 1e-6. Its torch path works in float32 and differs from its numpy path by up to 2.5e-5 in the quietest
+bins.
 """
 
 from functools import cache
@@ -19,7 +21,10 @@ from sca.units import HEARD_HZ, MEL_HOP_SAMPLES
 __all__ = ["MEL_BINS", "log_mel", "mel_filters"]
 
 MEL_BINS = 128
-"""Mel bands of a frame in Whisper large-v3 and Qwen3-Omni. Earlier Whisper models, and models derived from them, use 80."""
+"""Mel bands of a frame in Whisper large-v3 and Qwen3-Omni.
+
+Earlier Whisper models, and models derived from them, use 80.
+"""
 
 _WINDOW_SAMPLES = 400
 _EDGE_SAMPLES = _WINDOW_SAMPLES // 2
@@ -37,12 +42,12 @@ def log_mel(chunks: NDArray[np.float32], bins: int = MEL_BINS) -> NDArray[np.flo
         bins: Number of mel bands.
 
     Returns:
-        Float32 `(bins, T)` or `(batch, bins, T)` with T = n_samples // 160. An item of a batch is bit-identical to the same item
-        alone.
+        Float32 `(bins, T)` or `(batch, bins, T)` with T = n_samples // 160. An item of a batch is bit-identical to the
+        same item alone.
 
     Raises:
-        ValueError: `chunks` has another dtype or shape, or a length that is not a multiple of 160 or is less than 201 (the edges
-            are reflected over 200 samples).
+        ValueError: `chunks` has another dtype or shape, or a length that is not a multiple of 160 or is less than 201
+            (the edges are reflected over 200 samples).
     """
     _check(chunks)
     batch = np.atleast_2d(chunks)
@@ -72,7 +77,10 @@ def _check(chunks: NDArray[np.float32]) -> None:
 
 
 def _frames(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return windows of 400 samples every 160, with reflected edges: a view `(batch, T, 400)`. Whisper drops the last frame too."""
+    """Return windows of 400 samples every 160, with reflected edges: a view `(batch, T, 400)`.
+
+    Whisper drops the last frame too.
+    """
     before = batch[:, _EDGE_SAMPLES:0:-1]
     after = batch[:, -2 : -_EDGE_SAMPLES - 2 : -1]
     padded = np.concatenate([before, batch, after], axis=1)
@@ -91,7 +99,8 @@ def _mel_power(frames: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32).swapaxes(1, 2)
     mel = np.empty((len(power), bins, power.shape[2]), np.float32)
     for first, low, filters in _filter_groups(bins):
-        # One product per item: BLAS gets the same shape for any batch size, so the bits of an item do not depend on the batch.
+        # One product per item: BLAS gets the same shape for any batch size, so the bits of an item do not depend on the
+        # batch.
         np.matmul(filters, power[:, low : low + filters.shape[1]], out=mel[:, first : first + len(filters)])
     return mel
 
@@ -106,9 +115,9 @@ def _window() -> NDArray[np.float64]:
 def _filter_groups(bins: int) -> list[tuple[int, int, NDArray[np.float32]]]:
     """Return the filters in groups of bands: (first band, first frequency, float32 `(bands, frequencies)`).
 
-    A band is narrow, so most of the whole matrix is zero. Small groups also keep OpenBLAS on one thread: it distributes a product
-    of more than 65536 x 4 multiplications over threads that then spin. On two busy cores that took twenty times as long as the
-    product itself, and each loader worker has its own threads.
+    A band is narrow, so most of the whole matrix is zero. Small groups also keep OpenBLAS on one thread: it distributes
+    a product of more than 65536 x 4 multiplications over threads that then spin. On two busy cores that took twenty
+    times as long as the product itself, and each loader worker has its own threads.
     """
     whole = mel_filters(bins).T.astype(np.float32)
     groups = []

@@ -9,7 +9,10 @@ INT16_SCALE = np.float32(32768)
 """The int16 value of an amplitude of 1.0. It is a power of two, so int16 → float32 → int16 is exact."""
 
 INT16_MAX = 32767
-"""The scale at which full scale is symmetric: 1.0 becomes 32767 and -1.0 becomes -32767. The live loop writes audio this way."""
+"""The scale at which full scale is symmetric: 1.0 becomes 32767 and -1.0 becomes -32767.
+
+The live loop writes audio this way.
+"""
 
 
 def int16_to_float32(pcm: NDArray[np.int16]) -> NDArray[np.float32]:
@@ -22,7 +25,8 @@ def float32_to_int16(samples: NDArray[np.float32], scale: float = 32768) -> NDAr
 
     Args:
         samples: Samples in [-1, 1]. Values outside that range are clipped.
-        scale: The int16 value of an amplitude of 1.0: 32768, which is the inverse of `int16_to_float32`, or `INT16_MAX`.
+        scale: The int16 value of an amplitude of 1.0: 32768, which is the inverse of `int16_to_float32`, or
+            `INT16_MAX`.
     """
     pcm: NDArray[np.int16] = np.clip(np.rint(samples * np.float32(scale)), -scale, INT16_MAX).astype(np.int16)
     return pcm

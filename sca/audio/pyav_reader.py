@@ -23,7 +23,8 @@ __all__ = ["PyAvReader", "open_av", "open_container"]
 
 # A coded stream can end a packet early or late. A file that is shorter than stated by more than this is truncated.
 _SLACK_S = 1.0
-# Timestamps are rounded to milliseconds and shifted by the delay of a codec. A gap of this length means missing packets.
+# Timestamps are rounded to milliseconds and shifted by the delay of a codec. A gap of this length means missing
+# packets.
 _GAP_S = 0.1
 # If the header states no length, a longer gap means a damaged timestamp.
 _LONGEST_GAP_S = 60.0
@@ -35,8 +36,9 @@ def open_container(path: Path) -> "InputContainer":
     """Open a file for reading. Raises the exceptions of PyAV, mostly `av.FFmpegError`."""
     import av
 
-    # The prefix `file:` makes the rest of the name literal, so that a file may be called `concat:…`. The whitelist prevents
-    # playlists from opening network addresses. From PyAV 19 on, tags that are not UTF-8 are accepted without an option.
+    # The prefix `file:` makes the rest of the name literal, so that a file may be called `concat:…`. The whitelist
+    # prevents playlists from opening network addresses. From PyAV 19 on, tags that are not UTF-8 are accepted without
+    # an option.
     tags = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
     url = f"file:{path.absolute()}"
     container: InputContainer = av.open(url, options={"protocol_whitelist": "file"}, **tags)

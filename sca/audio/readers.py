@@ -26,8 +26,8 @@ class AudioInfo:
     Attributes:
         rate_hz: Sample rate.
         channels: Number of channels.
-        frames: Samples per channel: exact for files that libsndfile reads, within one codec packet for coded containers, None
-            if the header does not state a length (a recording streamed to disk).
+        frames: Samples per channel: exact for files that libsndfile reads, within one codec packet for coded
+            containers, None if the header does not state a length (a recording streamed to disk).
         codec: Lower-case codec name, in the spelling of the library that reads the file.
         container: Lower-case container name, in the same spelling.
     """

@@ -1,7 +1,7 @@
 """Sample-rate conversion with soxr HQ: for a whole array, or block by block with the same result.
 
-Alternatives were measured once: swresample and polyphase filters pass aliases at -12 to -22 dB near the band edge, where soxr HQ
-reaches -131 dB, and are not faster.
+Alternatives were measured once: swresample and polyphase filters pass aliases at -12 to -22 dB near the band edge,
+where soxr HQ reaches -131 dB, and are not faster.
 """
 
 import numpy as np
@@ -22,8 +22,8 @@ def resample(x: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.flo
         to_hz: The rate of the result.
 
     Returns:
-        Float32 with floor(n * to_hz / from_hz + 1/2) samples; `x` itself if the rates are equal. The result is not clipped: a
-        band-limited signal can exceed [-1, 1] by a few percent.
+        Float32 with floor(n * to_hz / from_hz + 1/2) samples; `x` itself if the rates are equal. The result is not
+        clipped: a band-limited signal can exceed [-1, 1] by a few percent.
 
     Raises:
         ValueError: `x` has another dtype or shape, or a rate is not positive.
@@ -38,8 +38,8 @@ def resample(x: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.flo
 class StreamResampler:
     """Streaming `resample`: the concatenated results of the pushes and the flush are bit-identical to one call.
 
-    soxr holds back a few hundred samples (up to 30 ms at 16 kHz), so a single push may return nothing. With equal rates, blocks
-    are returned uncopied. A new stream may follow after `flush`.
+    soxr holds back a few hundred samples (up to 30 ms at 16 kHz), so a single push may return nothing. With equal
+    rates, blocks are returned uncopied. A new stream may follow after `flush`.
     """
 
     def __init__(self, from_hz: int, to_hz: int) -> None:

@@ -1,7 +1,8 @@
 """Voice activity detection with the Silero VAD (v6) that ships inside faster-whisper, and speech segments from its output.
 
-The model file is located without importing faster-whisper and runs in onnxruntime on one thread. Audio is 16 kHz, in frames of 512
-samples (32 ms). Source of the model and of its input layout (64 samples of context before each frame): snakers4/silero-vad, MIT.
+The model file is located without importing faster-whisper and runs in onnxruntime on one thread. Audio is 16 kHz, in
+frames of 512 samples (32 ms). Source of the model and of its input layout (64 samples of context before each frame):
+snakers4/silero-vad, MIT.
 """
 
 from collections.abc import Sequence
@@ -71,7 +72,10 @@ class SileroVad:
         return VadStream(self)
 
     def probabilities(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the speech probabilities, float32 `(n // 512,)`, of float32 `(n,)` at 16 kHz. An unfinished frame has none."""
+        """Return the speech probabilities, float32 `(n // 512,)`, of float32 `(n,)` at 16 kHz.
+
+        An unfinished frame has none.
+        """
         return self.stream().push(x)
 
     def run(
@@ -151,9 +155,9 @@ def speech_segments(
 ) -> list[tuple[int, int]]:
     """Convert frame probabilities to speech segments.
 
-    Speech starts at a frame with a probability of at least `onset` and ends before a frame below `offset` (hysteresis). The other
-    rules then apply in this order: short pauses are closed, short segments are dropped, segments are padded. The defaults are
-    Silero's: 250, 100 and 30 ms at 16 kHz.
+    Speech starts at a frame with a probability of at least `onset` and ends before a frame below `offset` (hysteresis).
+    The other rules then apply in this order: short pauses are closed, short segments are dropped, segments are padded.
+    The defaults are Silero's: 250, 100 and 30 ms at 16 kHz.
 
     Args:
         probabilities: One speech probability per frame.
@@ -161,7 +165,8 @@ def speech_segments(
         offset: The probability below which speech ends.
         min_speech_samples: Shorter segments are dropped.
         min_silence_samples: Shorter pauses are closed.
-        pad_samples: Added to both sides of a segment; if a pause is too short for both pads, the segments meet in its middle.
+        pad_samples: Added to both sides of a segment; if a pause is too short for both pads, the segments meet in its
+            middle.
         frame_samples: Samples per frame.
         total_samples: The length of the audio, which no segment exceeds; None is the length of all frames.
 

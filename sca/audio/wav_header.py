@@ -1,7 +1,8 @@
 """WAV headers: how much audio a file promises, and how much it contains.
 
 libsndfile silently reads what is left of a truncated file, and nothing at all from a file without sizes,
-which a writer leaves that cannot seek back; this module detects both. It supports RIFF, RIFX (big-endian) and RF64 (64-bit sizes).
+which a writer leaves that cannot seek back; this module detects both. It supports RIFF, RIFX (big-endian) and RF64
+(64-bit sizes).
 """
 
 import struct
@@ -13,8 +14,8 @@ __all__ = ["WavHeader", "read_wav_header"]
 _UNKNOWN_64 = 0xFFFFFFFF
 _FMT_BYTES = 16
 
-# Sizes that mean "unknown": 0 and 0xFFFFFFFF (ffmpeg to a pipe), and the largest signed sizes that sox (0x7FFFF000, rounded
-# down to a whole frame) and arecord (0x7FFFFF00) write when they cannot seek back.
+# Sizes that mean "unknown": 0 and 0xFFFFFFFF (ffmpeg to a pipe), and the largest signed sizes that sox (0x7FFFF000,
+# rounded down to a whole frame) and arecord (0x7FFFFF00) write when they cannot seek back.
 _SIGNED_PLACEHOLDERS = range(0x7FFFF000 - 64, 0x80000000 + 1)
 
 

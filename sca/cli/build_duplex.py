@@ -87,8 +87,9 @@ def build_duplex(
 ) -> None:
     """Turn a two-speaker corpus into a full-duplex training data set.
 
-    Each row is a stretch of a conversation from the perspective of one speaker: the other speaker is the input and this speaker the
-    output, both on a grid of 0.32 s. A second run builds only what is missing. Check the result with `sca verify`.
+    Each row is a stretch of a conversation from the perspective of one speaker: the other speaker is the input and this
+    speaker the output, both on a grid of 0.32 s. A second run builds only what is missing. Check the result with `sca
+    verify`.
     """
     if mode is Mode.script:
         _build_script(source, output, settings, json=json)

@@ -81,8 +81,8 @@ def convert(
 ) -> None:
     """Turn timelines and their recordings into a data set for chat and talker training.
 
-    Each row is a stretch of a show: the audio so far as input, the comedian's next words as target. A second run encodes only what
-    is missing. Open the result with `sca.easy_load`, or with `datasets`.
+    Each row is a stretch of a show: the audio so far as input, the comedian's next words as target. A second run
+    encodes only what is missing. Open the result with `sca.easy_load`, or with `datasets`.
     """
     if hub.private and hub.push_to_hub is None:
         raise UsageError("--private needs --push-to-hub", hint="add --push-to-hub REPO, or remove --private")

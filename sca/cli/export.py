@@ -45,8 +45,8 @@ def export(
 ) -> None:
     """Write a data set as Parquet, WebDataset, moshi-finetune or lhotse.
 
-    The source is first checked against its own report. An interrupted export continues where it stopped, and every run writes the
-    same bytes.
+    The source is first checked against its own report. An interrupted export continues where it stopped, and every run
+    writes the same bytes.
     """
     from sca.data.export.run import export as run
 

@@ -55,8 +55,8 @@ def inspect(
 ) -> None:
     """Show a row or a conversation: as a timeline in the terminal, as a page with audio, or by playing it.
 
-    The timeline shows loudness, segments (─ turn, · backchannel, ━ interruption), words, and below them the tokens, chunk by
-    chunk.
+    The timeline shows loudness, segments (─ turn, · backchannel, ━ interruption), words, and below them the tokens,
+    chunk by chunk.
     """
     from sca.data.duplex.inspect.audio import mix_audio
     from sca.data.duplex.inspect.view import open_view

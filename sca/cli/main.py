@@ -48,8 +48,8 @@ class Boundary(TyperGroup):
 
     @override
     def invoke(self, ctx: Any) -> Any:
-        # Here and not around `app()`, which is too late: Typer ends an interrupt and a closed pipe on its own, silently.
-        # `except*`, because a task group wraps even a single error.
+        # Here and not around `app()`, which is too late: Typer ends an interrupt and a closed pipe on its own,
+        # silently. `except*`, because a task group wraps even a single error.
         exit_ = typer.Exit()
         try:
             with _system_errors_converted():

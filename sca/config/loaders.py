@@ -1,7 +1,7 @@
 """Sources of settings: a TOML file, the environment and the command line. Each returns raw values and problems.
 
-This module knows the names of the settings (`Key`), not their meaning. `sca.config.settings` checks the values with the models;
-`sca.config.describe` words the problems.
+This module knows the names of the settings (`Key`), not their meaning. `sca.config.settings` checks the values with the
+models; `sca.config.describe` words the problems.
 """
 
 import difflib
@@ -64,7 +64,8 @@ class Given:
     Attributes:
         value: The value.
         origin: The source, as `sca config show` prints it.
-        is_text: Whether the value is text from the environment or the command line, to be converted to the field's type.
+        is_text: Whether the value is text from the environment or the command line, to be converted to the field's
+            type.
     """
 
     value: object

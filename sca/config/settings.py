@@ -1,7 +1,8 @@
 """Settings and their sources: command line > `SCA_*` environment > TOML file > the defaults of the models.
 
-A new subsystem adds a module with its model, such as `sca/config/sections/live.py`, and a field to `Settings`. Its TOML section,
-environment variables, documentation and spelling check follow from that. No other module reads the environment.
+A new subsystem adds a module with its model, such as `sca/config/sections/live.py`, and a field to `Settings`. Its TOML
+section, environment variables, documentation and spelling check follow from that. No other module reads the
+environment.
 """
 
 import os
@@ -80,7 +81,8 @@ class Settings(BaseModel):
     def origin(self, name: str) -> str:
         """Return the source of a setting.
 
-        It is `default`, `file PATH`, `environment SCA_X`, `command line` (`--set` or `--preset`) or `command line --option`.
+        It is `default`, `file PATH`, `environment SCA_X`, `command line` (`--set` or `--preset`) or `command line
+        --option`.
         """
         self.value(name)
         return self._origins.get(name, "default")
@@ -135,8 +137,8 @@ def load_settings(
 
     Args:
         config_file: The TOML file; SCA_CONFIG if not given.
-        overrides: Values of `--set` and `--preset`, by dotted name. Text is converted like the environment's; None counts as not
-            given.
+        overrides: Values of `--set` and `--preset`, by dotted name. Text is converted like the environment's; None
+            counts as not given.
         env: The environment; the process's own if not given.
         plain_env: Variables without our prefix and their settings, such as `TURN_ENV`; variables with the prefix win.
         options: Values of a command's own options, by dotted name; they win over `overrides`.

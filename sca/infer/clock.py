@@ -1,8 +1,9 @@
 """Session time in ticks of 1/48000 s, read from the event loop, and an event loop with simulated time.
 
-A sample lasts exactly 3 ticks at 16 kHz and 2 ticks at 24 kHz, so sample clocks are compared as integers and do not drift. No
-other clock is used in `sca.infer`: under `simulate`, a whole session including its timeouts runs in virtual time. `simulate` uses
-a plain asyncio event loop that, when idle, advances its clock to the next timer instead of waiting (as trio's mock clock does).
+A sample lasts exactly 3 ticks at 16 kHz and 2 ticks at 24 kHz, so sample clocks are compared as integers and do not
+drift. No other clock is used in `sca.infer`: under `simulate`, a whole session including its timeouts runs in virtual
+time. `simulate` uses a plain asyncio event loop that, when idle, advances its clock to the next timer instead of
+waiting (as trio's mock clock does).
 """
 
 import asyncio

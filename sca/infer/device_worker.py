@@ -1,7 +1,8 @@
 """Workers that run the steps of engines: one thread per device, or inline in simulated time with a declared cost.
 
-`anyio.to_thread` is unsuitable: it uses arbitrary threads, and a hanging thread keeps the process from exiting. Here all jobs of a
-device run in the same thread (CUDA contexts and thread-local model state require that), and a hanging thread is abandoned.
+`anyio.to_thread` is unsuitable: it uses arbitrary threads, and a hanging thread keeps the process from exiting. Here
+all jobs of a device run in the same thread (CUDA contexts and thread-local model state require that), and a hanging
+thread is abandoned.
 """
 
 import asyncio

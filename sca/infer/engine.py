@@ -1,8 +1,8 @@
 """The interface of an engine: a model that opens sessions, each of which is stepped one chunk at a time.
 
-An engine and its sessions are called from one thread at a time (the worker of their device), never from the event loop. A session
-receives exactly one chunk per step, in the order of `chunk_index`. Sessions share no mutable state. Every engine must pass the
-tests in `tests/helpers/engine_contract.py`.
+An engine and its sessions are called from one thread at a time (the worker of their device), never from the event loop.
+A session receives exactly one chunk per step, in the order of `chunk_index`. Sessions share no mutable state. Every
+engine must pass the tests in `tests/helpers/engine_contract.py`.
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,10 @@ class EngineInfo:
         summary: A one-line description for users.
         uses_features: Whether the engine reads `AudioInput.features`. If not, they are not computed.
         produces_audio: Whether the engine ever returns `AudioOutput`.
-        device: The device of the engine. Engines with the same device share a worker thread, which runs one step at a time.
-        benefits_from_batching: For a `BatchEngine`: whether one call for many sessions is cheaper than one call for each, so that
-            it is worth waiting briefly for other sessions.
+        device: The device of the engine. Engines with the same device share a worker thread, which runs one step at a
+            time.
+        benefits_from_batching: For a `BatchEngine`: whether one call for many sessions is cheaper than one call for
+            each, so that it is worth waiting briefly for other sessions.
     """
 
     name: str
@@ -92,8 +93,8 @@ class EngineSession(Protocol):
 class Engine(Protocol):
     """A loaded model, or anything that behaves like one: the interface to implement for a new engine.
 
-    `sca.infer.engines.registry` describes how a package registers its engine. Any object with these members is an engine; a
-    subclass is not required.
+    `sca.infer.engines.registry` describes how a package registers its engine. Any object with these members is an
+    engine; a subclass is not required.
 
     Example:
         An engine that answers every chunk with a quarter of a second of silence:

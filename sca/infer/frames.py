@@ -1,7 +1,7 @@
 """The data that flows through a live session: input chunks, thoughts, output audio and control frames.
 
-Times in frames are integer sample counts at 16 kHz since the start of the session (the sample clock of the session). The length of
-output audio is counted at its own rate.
+Times in frames are integer sample counts at 16 kHz since the start of the session (the sample clock of the session).
+The length of output audio is counted at its own rate.
 """
 
 from dataclasses import dataclass
@@ -114,8 +114,8 @@ class Interrupt:
     Attributes:
         turn_id: The turn.
         sample: The time.
-        by: The cause: the person who listens ("listener") or the transport of the client ("door"). The values are part of the
-            file format of recordings and of the metrics.
+        by: The cause: the person who listens ("listener") or the transport of the client ("door"). The values are part
+            of the file format of recordings and of the metrics.
     """
 
     turn_id: int

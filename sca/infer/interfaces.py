@@ -1,8 +1,8 @@
 """The interfaces that a transport implements for a live session: audio source, audio sink and event listener.
 
-A microphone, a file and a socket are each an `AudioSource`; a loudspeaker, a file and a socket are each an `AudioSink`; a recorder,
-a terminal UI and the text channel of a protocol are each a `SessionListener`. All of them are called on the event loop and must
-not block it. Ticks are those of `sca.infer.clock`: 48000 per second since the start of the session.
+A microphone, a file and a socket are each an `AudioSource`; a loudspeaker, a file and a socket are each an `AudioSink`;
+a recorder, a terminal UI and the text channel of a protocol are each a `SessionListener`. All of them are called on the
+event loop and must not block it. Ticks are those of `sca.infer.clock`: 48000 per second since the start of the session.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -38,8 +38,8 @@ class AudioSource(Protocol):
     def can_wait(self) -> bool:
         """What happens if the session cannot keep up.
 
-        True (files, networks): the next block is requested when there is room. False (microphones): the oldest chunk is dropped
-        and counted.
+        True (files, networks): the next block is requested when there is room. False (microphones): the oldest chunk
+        is dropped and counted.
         """
         ...
 
@@ -77,7 +77,10 @@ class AudioSink(Protocol):
 
 
 class SessionListener(Protocol):
-    """Receives the events of a session. An exception in a callback ends the session. `BaseListener` has no-op callbacks."""
+    """Receives the events of a session.
+
+    An exception in a callback ends the session. `BaseListener` has no-op callbacks.
+    """
 
     def on_input(self, samples: NDArray[np.float32], chunk_index: int) -> None:
         """Called with each chunk of input, before any chunk is dropped.
@@ -106,7 +109,10 @@ class SessionListener(Protocol):
         ...
 
     def on_step(self, chunk_index: int, frames: Sequence[Frame]) -> None:
-        """Called after each step of the engine, with all its frames, before they are processed. Dropped chunks are not stepped."""
+        """Called after each step of the engine, with all its frames, before they are processed.
+
+        Dropped chunks are not stepped.
+        """
         ...
 
     def on_control(self, frame: ControlFrame) -> None:

@@ -6,7 +6,10 @@ __all__ = ["Notifier"]
 
 
 class Notifier:
-    """Wakes the tasks that wait for a state change. A woken task must re-check the state and wait again if necessary."""
+    """Wakes the tasks that wait for a state change.
+
+    A woken task must re-check the state and wait again if necessary.
+    """
 
     __slots__ = ("_event",)
 

@@ -1,8 +1,8 @@
 """Convert text to token ids and back, with a tokenizer from a folder, from the hub, or `builtin:qwen`.
 
-`builtin:qwen` is the real Qwen vocabulary (151643 ranks) with the control tokens of Qwen3-Omni. It is built from the rank file
-in the dashscope package, so it needs no network, and is cached on disk. `TextTokenizer.encode` never produces a control token
-from text that only looks like one.
+`builtin:qwen` is the real Qwen vocabulary (151643 ranks) with the control tokens of Qwen3-Omni. It is built from the
+rank file in the dashscope package, so it needs no network, and is cached on disk. `TextTokenizer.encode` never produces
+a control token from text that only looks like one.
 """
 
 import hashlib
@@ -28,10 +28,10 @@ def load_tokenizer(model_path: str, *, revision: str | None = None, cache_dir: P
 
     Args:
         model_path: `builtin:qwen`, a folder, or a hub id.
-        revision: Branch, tag or commit of a hub id. Without one, a copy in the local Hugging Face cache is used as it is, and
-            the hub is contacted only if there is no copy.
-        cache_dir: Folder in which the built `builtin:qwen` is cached, by default `default_cache_dir()`. A folder that cannot be
-            written to is not an error.
+        revision: Branch, tag or commit of a hub id. Without one, a copy in the local Hugging Face cache is used as it
+            is, and the hub is contacted only if there is no copy.
+        cache_dir: Folder in which the built `builtin:qwen` is cached, by default `default_cache_dir()`. A folder that
+            cannot be written to is not an error.
 
     Returns:
         The tokenizer.
@@ -73,8 +73,8 @@ def load_tokenizer(model_path: str, *, revision: str | None = None, cache_dir: P
 class TextTokenizer:
     """A tokenizer whose `encode` treats all text as ordinary text.
 
-    Text should be in Unicode normalization form C; some tokenizers, such as that of Qwen, normalize it themselves. Pickling
-    stores `builtin:qwen` by name and every other tokenizer with its vocabulary.
+    Text should be in Unicode normalization form C; some tokenizers, such as that of Qwen, normalize it themselves.
+    Pickling stores `builtin:qwen` by name and every other tokenizer with its vocabulary.
 
     Attributes:
         name: The name under which the tokenizer was loaded.
@@ -88,8 +88,9 @@ class TextTokenizer:
         self.name = name
         self._full = tokenizer
         self._builtin_cache = _builtin_cache
-        # `Tokenizer.encode_special_tokens` covers only added tokens that are marked special, so `<think>` would still be
-        # encoded as a control token. The same model without added tokens cannot do that. The model is shared, not copied.
+        # `Tokenizer.encode_special_tokens` covers only added tokens that are marked special, so `<think>` would still
+        # be encoded as a control token. The same model without added tokens cannot do that. The model is shared, not
+        # copied.
         self._plain = Tokenizer(tokenizer.model)
         if tokenizer.normalizer is not None:
             self._plain.normalizer = tokenizer.normalizer
@@ -119,8 +120,8 @@ class TextTokenizer:
         """Encode text and locate each token in it.
 
         Returns:
-            The ids, and for each id the `(start, end)` range of its characters. Tokens that share a character (the bytes of an
-            emoji) each cover all of it. A leading space belongs to the token that follows it.
+            The ids, and for each id the `(start, end)` range of its characters. Tokens that share a character (the
+            bytes of an emoji) each cover all of it. A leading space belongs to the token that follows it.
 
         Raises:
             InputError: The text contains half of a surrogate pair.

@@ -115,8 +115,8 @@ def _quiet() -> Iterator[None]:
 def from_hub(model_id: str, revision: str | None, timeout_s: float = _HUB_TIMEOUT_S) -> Path:
     """Return the folder with the tokenizer files of a hub id, from the local cache or downloaded.
 
-    Before a download, one request with a timeout and without retries checks that the hub responds, so an unreachable hub is
-    reported within seconds. `huggingface_hub` itself sets no timeout on that request.
+    Before a download, one request with a timeout and without retries checks that the hub responds, so an unreachable
+    hub is reported within seconds. `huggingface_hub` itself sets no timeout on that request.
 
     Args:
         model_id: The hub id.

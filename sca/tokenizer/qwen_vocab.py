@@ -157,8 +157,8 @@ def merges_of(ranks: dict[str, int]) -> list[tuple[str, str]]:
 def _stays_apart(ranks: dict[str, int], halves: dict[str, tuple[str, str]], left: str, right: str, limit: int) -> bool:
     """Return whether byte-pair encoding completes `left` and `right` before it merges across their border.
 
-    Splits both in the reverse order of their merges (the higher rank was merged last; of equal ranks the right one, because
-    merging proceeds from the left) and checks whether a merge across the border would have come first. Source:
+    Splits both in the reverse order of their merges (the higher rank was merged last; of equal ranks the right one,
+    because merging proceeds from the left) and checks whether a merge across the border would have come first. Source:
     `is_valid_token_pair` in github/rust-gems `crates/bpe/src/byte_pair_encoding.rs`.
     """
     while True:

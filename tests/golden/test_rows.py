@@ -1,7 +1,7 @@
 """One row, token by token, worked out by hand: the grid's definition in numbers.
 
-Lead 1, two tokens per chunk. " there" and " my" begin in chunk 1 and want chunk 0, which already contains "hello" (its wanted chunk
-is -1, so 0). One of them fits chunk 0, the other lags a chunk.
+Lead 1, two tokens per chunk. " there" and " my" begin in chunk 1 and want chunk 0, which already contains "hello" (its
+wanted chunk is -1, so 0). One of them fits chunk 0, the other lags a chunk.
 """
 
 import json

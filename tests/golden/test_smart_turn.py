@@ -1,6 +1,7 @@
 """smart-turn v3 on fixed waveforms: the probabilities do not change, and equal those of pipecat's own analyzer.
 
-This does not test the accuracy of the model. The tolerance is for other CPUs, which may round int8 dot products differently.
+This does not test the accuracy of the model. The tolerance is for other CPUs, which may round int8 dot products
+differently.
 """
 
 import pytest

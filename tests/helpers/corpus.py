@@ -36,7 +36,10 @@ def tone(seconds: float, rate: int = RATE, level: float = 0.2) -> np.ndarray:
 def write_track(
     root: Path, name: str, lines, audio=None, *, words=None, rate: int = RATE, subtype: str = "PCM_16"
 ) -> Path:
-    """Write one speaker: lines of (start, end, text), audio as samples or its length in seconds. Return the recording."""
+    """Write one speaker: lines of (start, end, text), audio as samples or its length in seconds.
+
+    Return the recording.
+    """
     for kind in ("WAV", "TXT"):
         (root / kind).mkdir(parents=True, exist_ok=True)
     samples = tone(30.0 if audio is None else audio, rate) if audio is None or np.isscalar(audio) else audio

@@ -6,8 +6,8 @@
         def engine(cls):
             return MyEngine(tiny_random_weights)
 
-`speech` is one side of a conversation, long enough for any engine to answer. A class may override it for an engine that needs other
-audio.
+`speech` is one side of a conversation, long enough for any engine to answer. A class may override it for an engine that
+needs other audio.
 """
 
 import numpy as np

@@ -34,7 +34,8 @@ RELAXED = {
 class MirrorEngine:
     """An engine that repeats every chunk at once, as the end of a chunk of output that is otherwise silent.
 
-    A chunk that starts with the sample 1.0 makes its session fail; one that starts with a negative sample ends the turn.
+    A chunk that starts with the sample 1.0 makes its session fail; one that starts with a negative sample ends the
+    turn.
 
     Attributes:
         opened: The configurations of the opened sessions.

@@ -153,7 +153,8 @@ def aligned(expected: np.ndarray, heard: np.ndarray) -> tuple[float, int]:
 def fit(expected: np.ndarray, heard: np.ndarray, rate: int = 24_000) -> float:
     """Return how well `heard` contains `expected`: the median correlation of pieces of 0.25 s, each aligned separately.
 
-    The correlation of the whole would measure the virtual devices, which leave gaps between perfect pieces on a busy machine.
+    The correlation of the whole would measure the virtual devices, which leave gaps between perfect pieces on a busy
+    machine.
     """
     size = rate // 4
     pieces = [expected[i : i + size] for i in range(0, len(expected) - size, size)]

@@ -1,7 +1,7 @@
 """A small server for client tests, with the OpenAI Realtime protocol as in vLLM-Omni's turn-based endpoint.
 
-It validates all events with the protocol's own types (the package openai, which vLLM-Omni uses too), so invalid client events are
-answered as there, and invalid events of its own fail the test. `acts` scripts unusual behaviour.
+It validates all events with the protocol's own types (the package openai, which vLLM-Omni uses too), so invalid client
+events are answered as there, and invalid events of its own fail the test. `acts` scripts unusual behaviour.
 """
 
 import base64
@@ -24,9 +24,9 @@ class RealtimeServer:
 
     Args:
         key: The key that clients must send.
-        acts: The behaviour for each `response.create`, then "answer": `answer`, `refuse` (an error event), `fail` (half an answer,
-            then failed), `silent` (no answer), `slow` (each piece waits for `go`), `drop` (the connection ends after two pieces),
-            `rubbish` (a piece is not base64), `once` (one piece).
+        acts: The behaviour for each `response.create`, then "answer": `answer`, `refuse` (an error event), `fail` (half
+            an answer, then failed), `silent` (no answer), `slow` (each piece waits for `go`), `drop` (the connection
+            ends after two pieces), `rubbish` (a piece is not base64), `once` (one piece).
         deaf: Whether the server never starts a session.
         beta: Whether it uses the beta names of events.
 

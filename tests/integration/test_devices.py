@@ -91,8 +91,8 @@ def converse(
 ) -> dict[str, float]:
     """Play speech and record the answer; return how far capture and answer differ from it, the losses and the median latency.
 
-    A virtual machine that stalls for a moment breaks the sound of the virtual devices or delays an answer; then the conversation is
-    repeated. All the requested measures have to be good in one conversation.
+    A virtual machine that stalls for a moment breaks the sound of the virtual devices or delays an answer; then the
+    conversation is repeated. All the requested measures have to be good in one conversation.
     """
     wav = write_wav(folder / "speech.wav", speech, 48_000)
     expected = resample(speech, 48_000, 24_000)

@@ -51,7 +51,10 @@ def position(found, expected, after=0):
 
 
 def until(page, expression):
-    """Wait until an expression is true, and return it. The page's policy forbids `wait_for_function`, which evaluates text."""
+    """Wait until an expression is true, and return it.
+
+    The page's policy forbids `wait_for_function`, which evaluates text.
+    """
     deadline = time.monotonic() + 120
     while not (found := page.evaluate(expression)):
         state = page.evaluate("({...sca, line: null, tracks: null})")
@@ -79,10 +82,11 @@ def chromium():
 def visit(trial_data, tmp_path_factory, chromium):
     """Run one visit: speech and its answer, longer speech and an interrupted answer, three broken connections.
 
-    After the first the session is resumed; after the second the token is wrong; after the third too many messages are lost.
+    After the first the session is resumed; after the second the token is wrong; after the third too many messages are
+    lost.
 
-    On a busy machine the fake microphone has gaps. So the turn ends after a longer silence than usual, the answers have time
-    before the next speech and before the key press, and no chunk is dropped.
+    On a busy machine the fake microphone has gaps. So the turn ends after a longer silence than usual, the answers have
+    time before the next speech and before the key press, and no chunk is dropped.
     """
     folder = tmp_path_factory.mktemp("visit")
     phrase = read_audio(trial_data / "clips" / "jfk.flac", HEARD_HZ)[: int(2.3 * HEARD_HZ)]

@@ -35,8 +35,8 @@ def model():
 class Masked:
     """The same tokens in one forward: absolute positions, and a mask that hides dropped tokens.
 
-    Where the kept chunks move back to the first tokens, the first tokens come a second time instead, that much later: rotary
-    attention knows only distances.
+    Where the kept chunks move back to the first tokens, the first tokens come a second time instead, that much later:
+    rotary attention knows only distances.
     """
 
     def __init__(self):

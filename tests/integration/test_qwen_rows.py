@@ -114,11 +114,15 @@ def answers_of(settings, row):
 
 
 def replay(model, settings, row, *, features, steps=None):
-    """Replay a row; return the answers of the session and the input of the thinker. `steps` receives the frames of each step."""
+    """Replay a row; return the answers of the session and the input of the thinker.
+
+    `steps` receives the frames of each step.
+    """
     qwen = QwenConfig(model_id="tiny", talker_temperature=0)
     engine = QwenOmni(model, load_tokenizer("builtin:qwen"), qwen, settings.duplex)
     texts = answers_of(settings, row)
-    # The first forward is the prompt. Every forward of a chunk but the last selects a token; silence after text is not selected.
+    # The first forward is the prompt. Every forward of a chunk but the last selects a token; silence after text is not
+    # selected.
     choices = [None]
     for text in texts:
         asked = [token for i, token in enumerate(text) if i == 0 or text[i - 1] != SILENCE]

@@ -379,7 +379,8 @@ def test_chunk_does_not_synchronise(single, size):
 
 def test_released_size_matches_its_weights():
     """As published: 35.3 billion weights, including a text model of 30,532,122,624 (with 151,936 rows instead of 152,064 in two
-    tables), 650 million of the audio tower, 540 million for pictures, 3 billion of the talker, 200 million of the vocoder.
+    tables), 650 million of the audio tower, 540 million for pictures, 3 billion of the talker, 200 million of the
+    vocoder.
     """
     ghost = skeleton(released_config()).to(torch.bfloat16)
     thinker, talker = ghost.thinker, ghost.talker

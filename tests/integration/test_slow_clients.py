@@ -30,7 +30,10 @@ def sound(chunks, chunk=CHUNK):
 
 
 def small_socket(server):
-    """A socket with small buffers. The segments are small, too: a window smaller than a segment would stop the connection."""
+    """A socket with small buffers.
+
+    The segments are small, too: a window smaller than a segment would stop the connection.
+    """
     near = socket.socket()
     near.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1000)
     near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)

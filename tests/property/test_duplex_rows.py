@@ -184,11 +184,13 @@ def any_side(draw):
 QUICK = "the man in the blue coat started singing, quite well in fact"
 CONVERSATIONS = [
     *((any_side(draw), any_side(draw)) for draw in map(np.random.default_rng, range(6))),
-    # Fast and slow speech that is longer than a row, so that rows begin inside it, with and without a token in their first chunk.
+    # Fast and slow speech that is longer than a row, so that rows begin inside it, with and without a token in their
+    # first chunk.
     (in_samples((f"{QUICK} " * 40, 0, 100), (QUICK, 110, 75)), []),
     # Two units so close together that the end of one and the start of the other share a chunk.
     (in_samples((QUICK, 1, 0.2), ("yes", 1.8, 0.2)), []),
-    # Backchannels: at the start, after fast speech, and with so many tokens that the start token is alone in the chunk before.
+    # Backchannels: at the start, after fast speech, and with so many tokens that the start token is alone in the chunk
+    # before.
     (in_samples(("mm", 0.5, 0.2)), in_samples((QUICK, 0, 25))),
     (in_samples((QUICK, 20, 0.2), ("yes yes yes", 20.8, 0.2)), in_samples((QUICK, 0, 25))),
     (in_samples(("well I never", 1, 1.23), ("yes yes yes", 2.75, 0.15), ("mm", 7, 0.2)), in_samples((QUICK, 0, 25))),

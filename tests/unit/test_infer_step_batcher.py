@@ -22,7 +22,10 @@ def noise(seed):
 
 
 class Batched:
-    """Concurrent sessions; session i starts `offset_ms * i` later. `sinks`, `found` (stats or error) and `ended` are per session."""
+    """Concurrent sessions; session i starts `offset_ms * i` later.
+
+    `sinks`, `found` (stats or error) and `ended` are per session.
+    """
 
     def __init__(
         self, engine, *, together=True, offset_ms=0, wait_ms=10, cost_ms=20, sessions=SESSIONS, during=None, **live

@@ -50,7 +50,10 @@ def message(size):
 
 
 def with_connection(use):
-    """Call `use(protocol, transport, receive)` within an accepted connection. `await receive()` returns the next ASGI event."""
+    """Call `use(protocol, transport, receive)` within an accepted connection.
+
+    `await receive()` returns the next ASGI event.
+    """
     from uvicorn import Config
     from uvicorn.server import ServerState
 

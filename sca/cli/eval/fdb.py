@@ -41,8 +41,8 @@ def fdb(
 ) -> None:
     """Run an engine on a folder in Full-Duplex-Bench layout, in virtual time, and measure its turn-taking.
 
-    Writes output.wav, as long as the input and in time with it, and timing.json beside each input.wav. A second run processes only
-    items that are missing or were made with other settings.
+    Writes output.wav, as long as the input and in time with it, and timing.json beside each input.wav. A second run
+    processes only items that are missing or were made with other settings.
     """
     from sca.infer.engines.registry import load_engine
     from sca.infer.eval.full_duplex_bench import NEEDS_MORE, find_items, run_items

@@ -29,7 +29,8 @@ def live(
 
     With --mic it uses the microphone and the loudspeaker: q ends the session, space interrupts the engine.
 
-    With --file and --out it processes a file in simulated time, much faster than real time and with the same result in every run.
+    With --file and --out it processes a file in simulated time, much faster than real time and with the same result in
+    every run.
     """
     if devices.mic:
         if files.file is not None or files.out is not None or files.realtime:

@@ -1,6 +1,7 @@
 """Display of a live session: a full-screen view in a terminal, plain lines elsewhere.
 
-Both displays are listeners of the session and print to stderr. They read the state of the devices from `MicSessionHandle.status`.
+Both displays are listeners of the session and print to stderr. They read the state of the devices from
+`MicSessionHandle.status`.
 """
 
 import math

@@ -14,7 +14,10 @@ _NOTES_SHOWN = 8
 
 
 def stderr() -> "Console":
-    """Return a console for progress, notices and errors. Created at each call, so that a redirected stream is respected."""
+    """Return a console for progress, notices and errors.
+
+    Created at each call, so that a redirected stream is respected.
+    """
     from rich.console import Console
 
     return Console(stderr=True, soft_wrap=True, highlight=False)

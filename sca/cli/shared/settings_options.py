@@ -7,12 +7,12 @@ A command names the settings it offers and takes the resolved `Settings`:
 
     app.command("build", cls=SettingsCommand)(build)
 
-In place of its parameter `settings` the command then has the options of those fields (`Flag` in `sca.config.sections.base`), with
-the fields' types, defaults and descriptions, and --config and --set. A parameter of a dataclass type becomes one option per field
-of that dataclass.
+In place of its parameter `settings` the command then has the options of those fields (`Flag` in
+`sca.config.sections.base`), with the fields' types, defaults and descriptions, and --config and --set. A parameter of a
+dataclass type becomes one option per field of that dataclass.
 
-The settings are pydantic models, and importing pydantic takes longer than `sca --help` may. The options are therefore built when a
-command runs or prints its help, which is what `SettingsCommand` is for.
+The settings are pydantic models, and importing pydantic takes longer than `sca --help` may. The options are therefore
+built when a command runs or prints its help, which is what `SettingsCommand` is for.
 """
 
 import inspect

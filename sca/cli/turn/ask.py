@@ -27,7 +27,8 @@ def ask(
 ) -> None:
     """Predict whether the speaker has finished at the end of an audio file.
 
-    Queries the server at --url, with its own threshold unless --threshold is given. Without --url the model runs in this process.
+    Queries the server at --url, with its own threshold unless --threshold is given. Without --url the model runs in
+    this process.
     """
     from sca.infer.turn.client.load_test import last_seconds
     from sca.infer.turn.predictor import open_predictor

@@ -1,8 +1,8 @@
 """Base class, markers and bounds shared by the sections of the settings.
 
-A field states everything about its setting once: type, bounds, default, description, and with `Env` and `Flag` its names outside
-Python. The settings file, the documentation, the error messages and the options of the commands are made from that.
-Validators look at values only, never at the disk or the network.
+A field states everything about its setting once: type, bounds, default, description, and with `Env` and `Flag` its
+names outside Python. The settings file, the documentation, the error messages and the options of the commands are made
+from that. Validators look at values only, never at the disk or the network.
 """
 
 from dataclasses import dataclass

@@ -77,7 +77,8 @@ class ServeConfig(Section):
         30.0,
         ge=0,
         le=MAX_SESSION_S,
-        description="Time that a session waits for its client to reconnect after the connection broke, in seconds; 0 does not wait.",
+        description="Time that a session waits for its client to reconnect after the connection broke, in seconds; "
+        "0 does not wait.",
     )
     resume_bytes: int = Field(
         1048576,

@@ -1,7 +1,7 @@
 """Audio devices and the interface of the backends that open them.
 
-There are two backends: miniaudio, which is installed with sca, and sounddevice, on request. Samples are float32 `(n, channels)` at the
-rate of the device. Callbacks run in a thread of the driver and must not block.
+There are two backends: miniaudio, which is installed with sca, and sounddevice, on request. Samples are float32 `(n,
+channels)` at the rate of the device. Callbacks run in a thread of the driver and must not block.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """A microphone as an `AudioSource`: converts the blocks of the driver's thread to timestamped 16 kHz mono on the event loop.
 
-The driver's callback only appends its block to a bounded queue and wakes the event loop. If the loop does not empty the queue in
-time, the oldest blocks are dropped and counted.
+The driver's callback only appends its block to a bounded queue and wakes the event loop. If the loop does not empty the
+queue in time, the oldest blocks are dropped and counted.
 """
 
 import asyncio
@@ -99,7 +99,10 @@ class MicrophoneSource(AudioSource):
         self._rate_hz = rate_hz
 
     def on_samples(self, samples: NDArray[np.float32]) -> None:
-        """Append float32 `(n, channels)`, captured up to now. Called in the driver's thread; takes some microseconds."""
+        """Append float32 `(n, channels)`, captured up to now.
+
+        Called in the driver's thread; takes some microseconds.
+        """
         now_s = self._loop.time()
         block = _CapturedBlock(samples, now_s, self._rate_hz, self._opening)
         most_samples = self._rate_hz * QUEUE_MS // 1000

@@ -1,8 +1,9 @@
 """Echo suppression: removes the output of the loudspeaker from the input of the microphone, with the output as reference.
 
-There are three modes. `cancel` subtracts the echo (WebRTC's AEC3, in the optional package pywebrtc-audio), so the user can interrupt.
-`gate` needs no package: it measures the delay and the level of the echo and mutes the microphone where the echo explains the input;
-only a clearly louder voice passes. `none` is for headphones. All audio here is at 16 kHz, and all functions are synchronous.
+There are three modes. `cancel` subtracts the echo (WebRTC's AEC3, in the optional package pywebrtc-audio), so the user
+can interrupt. `gate` needs no package: it measures the delay and the level of the echo and mutes the microphone where
+the echo explains the input; only a clearly louder voice passes. `none` is for headphones. All audio here is at 16 kHz,
+and all functions are synchronous.
 """
 
 import importlib
@@ -116,8 +117,8 @@ class EchoCanceller(EchoSuppressor):
 class EchoGate(EchoSuppressor):
     """Mutes the input where the output explains it.
 
-    Until the delay is measured (within the first second of output), all input during the output and half a second after it is
-    treated as echo.
+    Until the delay is measured (within the first second of output), all input during the output and half a second after
+    it is treated as echo.
 
     Attributes:
         delay_samples: The measured delay, None before the first measurement.
@@ -187,14 +188,16 @@ class EchoGate(EchoSuppressor):
             return
         self.delay_samples = _LONGEST_DELAY - best
         ratio = near_level * _WINDOW_SAMPLES / max(float(far_energy[best]), 1e-12)
-        # If the echo dominates the input, all of the input counts as echo (the room smears it); else only the correlated part.
+        # If the echo dominates the input, all of the input counts as echo (the room smears it); else only the
+        # correlated part.
         self.gain = float(np.sqrt(ratio if correlation[best] > 0.5 else ratio * correlation[best] ** 2))
 
 
 class EchoFilter:
     """Feeds an `EchoSuppressor` from two streams with any block sizes: whole frames, and a reference aligned with the microphone.
 
-    The two devices have independent clocks: missing reference is replaced by silence, and excess reference is discarded.
+    The two devices have independent clocks: missing reference is replaced by silence, and excess reference is
+    discarded.
 
     Args:
         suppressor: Processes the aligned frames.

@@ -1,7 +1,7 @@
 """Audio devices through miniaudio. Its wheel needs no system package: it loads the client library of the sound system if present.
 
-Without any such library miniaudio would silently select its Null backend. The real backends are therefore listed explicitly, and the
-absence of all of them is an error.
+Without any such library miniaudio would silently select its Null backend. The real backends are therefore listed
+explicitly, and the absence of all of them is an error.
 """
 
 from collections.abc import Callable, Generator
@@ -35,8 +35,8 @@ _NO_SYSTEM = (
 )
 _NO_SERVER = "start the sound server (PulseAudio or PipeWire with pipewire-pulse), or set PULSE_SERVER to its address"
 
-# The driver's input buffer, in blocks. A large one adds no latency and bridges moments in which this process does not run (with the
-# default of 3, 40 ms were lost on a loaded machine). In the output buffer, every block is latency.
+# The driver's input buffer, in blocks. A large one adds no latency and bridges moments in which this process does not
+# run (with the default of 3, 40 ms were lost on a loaded machine). In the output buffer, every block is latency.
 _INPUT_PERIODS = 50
 _DEFAULT_RATE_HZ = 48_000
 

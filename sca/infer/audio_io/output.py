@@ -1,7 +1,7 @@
 """A loudspeaker as an `AudioSink`: converts frames at 24 kHz to the device's rate and queues them for the driver's thread.
 
-`flush` empties the queue, so that the next callback of the driver plays silence. The samples that were played are kept for a moment
-as the reference of echo suppression.
+`flush` empties the queue, so that the next callback of the driver plays silence. The samples that were played are kept
+for a moment as the reference of echo suppression.
 """
 
 import asyncio
@@ -54,7 +54,8 @@ class LoudspeakerSink(BaseListener, AudioSink):
     Args:
         clock: The session clock.
         live: Delays and buffer sizes.
-        buffer_ms: How much the driver may request at once. Audio waits that much longer in the queue, so that it does not run dry.
+        buffer_ms: How much the driver may request at once. Audio waits that much longer in the queue, so that it does
+            not run dry.
         keep_reference: Whether to keep the played samples for `take_reference`.
 
     Attributes:
@@ -176,7 +177,8 @@ class LoudspeakerSink(BaseListener, AudioSink):
             self._turn = frame.turn_id
         resampled = self._resampler.push(pcm)
         if pause_samples:
-            # The resampler holds some samples back. Without this, the queue would run dry that much before the next frame.
+            # The resampler holds some samples back. Without this, the queue would run dry that much before the next
+            # frame.
             pause_samples += max(0, len(pcm) * self.rate_hz // SPOKEN_HZ - len(resampled))
             self._append(np.zeros(pause_samples, np.float32))
         self._append(resampled)

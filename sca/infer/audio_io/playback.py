@@ -1,4 +1,7 @@
-"""Play finished audio on a loudspeaker to its end. Live sessions use `LoudspeakerSink`, which is paced and interruptible."""
+"""Play finished audio on a loudspeaker to its end.
+
+Live sessions use `LoudspeakerSink`, which is paced and interruptible.
+"""
 
 import threading
 import time

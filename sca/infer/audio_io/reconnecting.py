@@ -1,6 +1,7 @@
 """One audio device that is kept open: detects that it has failed, and reopens it when it is available again.
 
-Drivers differ in how they report a disconnected device, and some do not report it, so a missing callback counts as a failure.
+Drivers differ in how they report a disconnected device, and some do not report it, so a missing callback counts as a
+failure.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,8 @@
 """The parrot: an engine without a model that repeats each turn of the user when it ends.
 
-It detects turns with the Silero VAD, continues to listen while it speaks, and stops within a chunk when the user interrupts it. It
-exercises devices, turn-taking and latency for real, without weights and without a GPU. It is the reference for the engine contract.
+It detects turns with the Silero VAD, continues to listen while it speaks, and stops within a chunk when the user
+interrupts it. It exercises devices, turn-taking and latency for real, without weights and without a GPU. It is the
+reference for the engine contract.
 """
 
 from collections.abc import Callable, Sequence

@@ -5,9 +5,9 @@ Another package adds an engine by an entry point in the group `sca.engines`, in 
     [project.entry-points."sca.engines"]
     my-engine = "my_package.engine:load"
 
-The object is a function that takes the `sca.config.Settings` of the session and returns an `sca.infer.engine.Engine`. It raises a
-`ScaError` if the engine cannot be loaded. After installation of the package, `--engine my-engine` uses it everywhere, and error
-messages list its name. The names of engines that ship with sca take precedence.
+The object is a function that takes the `sca.config.Settings` of the session and returns an `sca.infer.engine.Engine`.
+It raises a `ScaError` if the engine cannot be loaded. After installation of the package, `--engine my-engine` uses it
+everywhere, and error messages list its name. The names of engines that ship with sca take precedence.
 """
 
 import difflib

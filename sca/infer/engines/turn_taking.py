@@ -36,8 +36,8 @@ def turn_detector_factory(settings: Settings) -> "Callable[[], ModelTurnDetector
 class SilenceTurnDetector:
     """Detects the start and the end of turns from one speech probability per frame of 32 ms.
 
-    Speech starts at `vad_onset` and ends below `vad_offset`. Uninterrupted speech of `min_speech_ms` starts a turn, and silence of
-    `end_of_turn_ms` ends it.
+    Speech starts at `vad_onset` and ends below `vad_offset`. Uninterrupted speech of `min_speech_ms` starts a turn, and
+    silence of `end_of_turn_ms` ends it.
 
     Args:
         live: The thresholds.

@@ -1,8 +1,9 @@
 """Full-Duplex-Bench: run an engine over the items of the benchmark and compute the metrics that need no transcripts.
 
-Layout (v1.0 and v1.5): `<task>/<id>/input.wav`, with `pause.json`, `turn_taking.json`, `interrupt.json` or `metadata.json` beside it.
-Written beside it: `output.wav`, synchronous with the input and of the same duration, and `timing.json`. Time is simulated, so two runs
-give the same bytes. Metrics about the content of a response need the benchmark's own scripts.
+Layout (v1.0 and v1.5): `<task>/<id>/input.wav`, with `pause.json`, `turn_taking.json`, `interrupt.json` or
+`metadata.json` beside it. Written beside it: `output.wav`, synchronous with the input and of the same duration, and
+`timing.json`. Time is simulated, so two runs give the same bytes. Metrics about the content of a response need the
+benchmark's own scripts.
 Source: github.com/DanielLin94144/Full-Duplex-Bench.
 """
 

@@ -1,8 +1,8 @@
 """Turn-taking metrics from audio alone: speech is detected with the Silero VAD.
 
 The metrics are those of Full-Duplex-Bench (Lin et al., arXiv 2503.04721 and 2507.23159; evaluation/eval_*.py of
-github.com/DanielLin94144/Full-Duplex-Bench) that need no transcript. There, a response takes the turn if it lasts 1 s or longer or has
-more than 3 words; here, without words, if it lasts 1 s or longer. All times are samples at 16 kHz.
+github.com/DanielLin94144/Full-Duplex-Bench) that need no transcript. There, a response takes the turn if it lasts 1 s
+or longer or has more than 3 words; here, without words, if it lasts 1 s or longer. All times are samples at 16 kHz.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,8 @@ class TurnMetrics:
 
     Attributes:
         took_over: Whether the response took the turn.
-        response_s: From the end of the user's turn to the first speech of the response, at least 0, if it took the turn.
+        response_s: From the end of the user's turn to the first speech of the response, at least 0, if it took the
+            turn.
         spoke_in_pause: Whether speech began between the pause and the end of the user's turn.
         stop_s: From the user's interruption to silence, if the engine was speaking.
         backchannels_per_s: Short responses per second.
@@ -105,7 +106,8 @@ def measure_pause_handling(response: Segments, gaps: Segments, user_end: int) ->
 def measure_interruption(response: Segments, start: int, end: int) -> TurnMetrics:
     """Measure a user interruption in [start, end); speech after `end` counts as the response.
 
-    Source: asr.py (cropping) and eval_user_interruption.py. In addition, the stop latency of v1.5 is measured: how long a response
+    Source: asr.py (cropping) and eval_user_interruption.py. In addition, the stop latency of v1.5 is measured: how long
+        a response
     that was in progress continued.
 
     Args:

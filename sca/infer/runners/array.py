@@ -74,7 +74,8 @@ class EngineRun:
     """The result of `run_engine`.
 
     Attributes:
-        output: What the engine answered, at the time it would have been played: float32 `(n,)` at 24 kHz, as long as the input.
+        output: What the engine answered, at the time it would have been played: float32 `(n,)` at 24 kHz, as long as
+            the input.
         turns: The times of the latest turns of the engine.
         text: The words that the engine spoke.
         stats: The counters of the session.
@@ -104,8 +105,8 @@ def run_engine(
 ) -> EngineRun:
     """Run an engine over an array, as `sca live --file` does over a file, and return what it answered.
 
-    Time is simulated: the run takes as long as the engine computes, and two runs give the same samples. Must not be called inside
-    a running event loop.
+    Time is simulated: the run takes as long as the engine computes, and two runs give the same samples. Must not be
+    called inside a running event loop.
 
     Args:
         engine: The engine, for example from `sca.load_engine`.

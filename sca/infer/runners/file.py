@@ -1,7 +1,8 @@
 """A session between files: the input is an audio file, the output is a WAV file of the same duration.
 
-The answer lies in the output at the time it would have been played. In simulated time every step takes `live.step_cost_ms` and
-two runs give the same bytes; in real time a run takes as long as the input. Memory use does not depend on the length of the input.
+The answer lies in the output at the time it would have been played. In simulated time every step takes
+`live.step_cost_ms` and two runs give the same bytes; in real time a run takes as long as the input. Memory use does not
+depend on the length of the input.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence

@@ -1,7 +1,8 @@
 """A session on a microphone and a loudspeaker: opens the devices, keeps them open, and reports the status.
 
-`MicrophoneSource` and `LoudspeakerSink` are the source and the sink of the session, `ReconnectingDevice` reopens a device that failed,
-and `EchoFilter` removes the output from the input. Devices run at their own sample rate and number of channels.
+`MicrophoneSource` and `LoudspeakerSink` are the source and the sink of the session, `ReconnectingDevice` reopens a
+device that failed, and `EchoFilter` removes the output from the input. Devices run at their own sample rate and number
+of channels.
 """
 
 import signal
@@ -361,7 +362,10 @@ class _AnnouncingSource(MicrophoneSource):
 
 @asynccontextmanager
 async def _signals() -> AsyncIterator[AsyncIterator[signal.Signals]]:
-    """Yield a stream of SIGINT and SIGTERM. Outside the main thread, where signals cannot be received, it stays empty."""
+    """Yield a stream of SIGINT and SIGTERM.
+
+    Outside the main thread, where signals cannot be received, it stays empty.
+    """
     with ExitStack() as opened:
         received: AsyncIterator[signal.Signals] = _no_signals()
         with suppress(ValueError, RuntimeError):

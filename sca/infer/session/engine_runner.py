@@ -41,7 +41,8 @@ class EngineRunner:
         name: The name of the engine.
 
     Raises:
-        ScaError: From every method: what the engine raises if it is a `ScaError`, else an error that names engine and chunk.
+        ScaError: From every method: what the engine raises if it is a `ScaError`, else an error that names engine and
+            chunk.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """Turns blocks of input audio into the numbered, timestamped chunks that an engine receives.
 
-Synchronous. The same samples give the same chunks for any block sizes, and no chunk contains a sample captured after its own tick.
+Synchronous. The same samples give the same chunks for any block sizes, and no chunk contains a sample captured after
+its own tick.
 """
 
 from collections.abc import Iterator

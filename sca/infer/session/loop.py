@@ -1,6 +1,7 @@
 """One live session: input, engine and output run concurrently in one task group, connected by bounded streams.
 
-    source → _read_input ─(chunks)→ _run_engine: features and engine step in the device worker ─(output)→ _write_output → sink
+    source → _read_input ─(chunks)→ _run_engine: features and engine step in the device worker ─(output)→ _write_output
+    → sink
 
 The loop only moves frames. `sca.infer.session.pacing` decides when audio is played and which turns are stale.
 """
@@ -35,8 +36,8 @@ Output = tuple[AudioOutput | TurnEnd, int]
 class LiveSession:
     """A full-duplex session between an audio source, an engine and an audio sink.
 
-    Create it inside a running event loop, then await `run`. All other methods may be called at any time on the event loop.
-    `sca.run_engine` is a shortcut for audio in memory.
+    Create it inside a running event loop, then await `run`. All other methods may be called at any time on the event
+    loop. `sca.run_engine` is a shortcut for audio in memory.
 
     Args:
         engine: The engine.
@@ -121,7 +122,8 @@ class LiveSession:
             The counters of the session.
 
         Raises:
-            ScaError: The first error of the source, the engine or the sink. Listeners receive it as an `ErrorFrame` before.
+            ScaError: The first error of the source, the engine or the sink. Listeners receive it as an `ErrorFrame`
+                before.
         """
         with self._resources:
             try:

@@ -13,8 +13,8 @@ __all__ = ["BacklogPolicy", "Playout", "SampleClock", "TurnTracker", "spoken_len
 class Playout:
     """The play-out clock. Audio is played piece after piece; after silence, with a short delay that absorbs jitter.
 
-    A gap inside a turn (a piece arrives after the previous one has ended) lengthens the delay by the length of the gap, up to
-    `max_delay`. Each turn without a gap shortens it by an eighth, down to the initial delay.
+    A gap inside a turn (a piece arrives after the previous one has ended) lengthens the delay by the length of the gap,
+    up to `max_delay`. Each turn without a gap shortens it by an eighth, down to the initial delay.
 
     Args:
         delay: The initial delay in ticks.
@@ -126,8 +126,8 @@ class BacklogPolicy:
         """Decide for `waiting` chunks behind the one that is about to be stepped.
 
         Returns:
-            How many of the oldest chunks to drop, including the one that is about to be stepped, and whether to report a lag.
-            "skip" reports every time, "wait" reports once until no chunk is waiting any more.
+            How many of the oldest chunks to drop, including the one that is about to be stepped, and whether to report
+            a lag. "skip" reports every time, "wait" reports once until no chunk is waiting any more.
         """
         if waiting <= self._most:
             self._behind = self._behind and waiting > 0

@@ -1,7 +1,7 @@
 """Recordings of a session: both audio tracks, the events with their times, and the transcript.
 
-All recordings are written while the session runs, in bounded memory. Text is recorded only on request. No time of day is recorded,
-so two runs can be compared.
+All recordings are written while the session runs, in bounded memory. Text is recorded only on request. No time of day
+is recorded, so two runs can be compared.
 """
 
 import json
@@ -112,8 +112,8 @@ class Transcript(_FileListener):
 class Recorder(_FileListener):
     """Records a session to a folder: `heard.wav` (16 kHz), `said.wav` (24 kHz) and `events.jsonl`.
 
-    The two tracks have the same duration, and the output is recorded at the time it was played. If the session fails, the
-    recording up to that point is kept. Times in events are samples: `heard_sample` at 16 kHz, `sample` at 24 kHz.
+    The two tracks have the same duration, and the output is recorded at the time it was played. If the session fails,
+    the recording up to that point is kept. Times in events are samples: `heard_sample` at 16 kHz, `sample` at 24 kHz.
 
     Args:
         folder: The folder.

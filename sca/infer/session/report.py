@@ -110,7 +110,10 @@ class TimingReport(StatsSummary):
 
 
 def timing_report(info: EngineInfo, config: SessionConfig, stats: SessionStats, turns: TurnTimes) -> TimingReport:
-    """Return the report of a session. Audio that would be played after the end of the input is left out of the turns."""
+    """Return the report of a session.
+
+    Audio that would be played after the end of the input is left out of the turns.
+    """
     return {
         "engine": info.name,
         "session_id": config.session_id,

@@ -22,7 +22,10 @@ class HistogramSummary(TypedDict):
 
 
 class Histogram:
-    """Durations in ticks, in buckets 1 % wide: percentiles in constant memory. Exact at 0, at the minimum and at the maximum."""
+    """Durations in ticks, in buckets 1 % wide: percentiles in constant memory.
+
+    Exact at 0, at the minimum and at the maximum.
+    """
 
     def __init__(self) -> None:
         self.count = 0
@@ -98,10 +101,11 @@ class SessionStats:
         said_samples: Output samples at 24 kHz accepted by the sink.
         non_finite: Input samples that were NaN or infinite and were replaced by 0.
         clipped: Input samples at or beyond full scale.
-        latency: Mouth to ear: from the last sample of an input chunk to the time at which the sink accepts the first sample of
-            the answer to it.
+        latency: Mouth to ear: from the last sample of an input chunk to the time at which the sink accepts the first
+            sample of the answer to it.
         step: Time in the engine.
-        overhead: From the end of a chunk to the time at which its frames have been processed, without the time in the engine.
+        overhead: From the end of a chunk to the time at which its frames have been processed, without the time in the
+            engine.
     """
 
     chunks_in: int = 0

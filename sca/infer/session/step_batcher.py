@@ -29,7 +29,8 @@ class _Step:
     Attributes:
         session: The session.
         prepare: Makes the input of the step, in the worker.
-        ready: Set when the step is part of a batch (`batch` and `position` are set), or when it must start the next batch.
+        ready: Set when the step is part of a batch (`batch` and `position` are set), or when it must start the next
+            batch.
         batch: The job of the batch.
         position: The position of the step in the batch.
         cancelled: No task waits for the result any more.
@@ -49,7 +50,8 @@ class StepBatcher:
     Args:
         engine: The engine.
         worker: The worker of its device.
-        wait_s: How long the first due chunk waits for other sessions. It stops waiting when every session has a due chunk.
+        wait_s: How long the first due chunk waits for other sessions. It stops waiting when every session has a due
+            chunk.
     """
 
     def __init__(self, engine: BatchEngine, worker: DeviceWorker, wait_s: float) -> None:
@@ -80,8 +82,8 @@ class StepBatcher:
             prepare: Makes the input of the step; called in the worker.
 
         Yields:
-            The started job of the batch, and the position of the session in its results. A result is the frames of a session,
-            or the exception that ends it.
+            The started job of the batch, and the position of the session in its results. A result is the frames of a
+            session, or the exception that ends it.
         """
         step = _Step(session, prepare)
         self._pending.append(step)

@@ -1,6 +1,7 @@
 """A turn detector that queries an end-of-turn model.
 
-It has the interface of `SilenceTurnDetector` (`push`, `run`, `reset`) and `add_audio`, which must get the audio before `push`.
+It has the interface of `SilenceTurnDetector` (`push`, `run`, `reset`) and `add_audio`, which must get the audio before
+`push`.
 Synchronous: the model runs inside `push`. Time is counted in samples, so a file gives the same decisions at any speed.
 """
 

@@ -1,7 +1,7 @@
 """Monitors a speaker: the model's probability at every pause, and the turns.
 
-Synchronous and counted in samples, so that a file gives the same result in every run. With a microphone the models run in a
-thread.
+Synchronous and counted in samples, so that a file gives the same result in every run. With a microphone the models run
+in a thread.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,8 +1,9 @@
 """The end-of-turn policy: when to query the model, and when a turn is over.
 
-Synchronous and independent of models, clocks and audio. Its caller reports speech and silence with `advance`, runs the model
-when that returns a `Query`, and passes the result to `resolve`. A turn ends when the model is certain enough, and less
-certainty is enough the longer the silence lasts (the threshold schedule); or when the silence has reached its maximum.
+Synchronous and independent of models, clocks and audio. Its caller reports speech and silence with `advance`, runs the
+model when that returns a `Query`, and passes the result to `resolve`. A turn ends when the model is certain enough, and
+less certainty is enough the longer the silence lasts (the threshold schedule); or when the silence has reached its
+maximum.
 
 Times are samples at 16 kHz since the start of the session.
 """
@@ -180,7 +181,8 @@ class TurnPolicy:
         due = [i for i, (at, _) in enumerate(schedule.queries) if i >= self._next_query and at <= silence]
         if not due or self._open is not None:
             return None
-        # If several queries are due, because the model was slow or blocks are long, the last one has the lowest threshold.
+        # If several queries are due, because the model was slow or blocks are long, the last one has the lowest
+        # threshold.
         self._next_query = due[-1] + 1
         self._open = Query(self._now, silence, schedule.queries[due[-1]][1], self._turn)
         return self._open

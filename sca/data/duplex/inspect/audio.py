@@ -20,7 +20,10 @@ _LEVEL_BLOCK_S = 60
 
 
 def peak_levels(view: View, track: StoredTrack, bins_per_s: int) -> NDArray[np.uint8]:
-    """Return the largest absolute sample of every bin over the whole view, 0 to 255. Audio is read a minute at a time."""
+    """Return the largest absolute sample of every bin over the whole view, 0 to 255.
+
+    Audio is read a minute at a time.
+    """
     size = HEARD_HZ // bins_per_s
     count = round(view.duration_s * bins_per_s)
     peaks = np.zeros(count, np.uint8)

@@ -1,7 +1,8 @@
 """Write `report.html` and the page of `sca inspect --html`: one file without external resources or libraries.
 
-Text from transcripts goes into a JSON block in which `<`, `>` and `&` are escaped, and the script only makes text nodes of it. A
-content security policy names the script and the style by their hashes, so nothing else runs, whatever a transcript contains.
+Text from transcripts goes into a JSON block in which `<`, `>` and `&` are escaped, and the script only makes text nodes
+of it. A content security policy names the script and the style by their hashes, so nothing else runs, whatever a
+transcript contains.
 """
 
 import base64

@@ -1,4 +1,7 @@
-"""Collate rows to a padded batch for a Qwen3-Omni thinker. Every chunk is a separate encoder item, as in the live loop."""
+"""Collate rows to a padded batch for a Qwen3-Omni thinker.
+
+Every chunk is a separate encoder item, as in the live loop.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypedDict
@@ -43,7 +46,8 @@ class DuplexBatch(TypedDict):
         labels: int64 `(B, L)`, -100 on prompt, audio and padding. Not shifted: the model shifts them.
         input_features: float32 `(N, 128, T)`.
         feature_attention_mask: int64 `(N, T)`.
-        target_codes: int16 `(n_chunks, 16, frames)` per row, -1 past the end of the recording; None for rows without codes.
+        target_codes: int16 `(n_chunks, 16, frames)` per row, -1 past the end of the recording; None for rows without
+            codes.
         target_audio: float32 `(n_chunks, 7680)` per row, 24 kHz.
         segment_info: Segments of each row, as stored.
         speaker_embeddings: float32 `(B, 192)`, zeros for rows without one.
@@ -63,13 +67,17 @@ class DuplexBatch(TypedDict):
 
 
 class DuplexCollator:
-    """Makes a `DuplexBatch` of rows: `DataLoader(data, collate_fn=DuplexCollator(tokenizer))`. Can be pickled to loader workers."""
+    """Makes a `DuplexBatch` of rows: `DataLoader(data, collate_fn=DuplexCollator(tokenizer))`.
+
+    Can be pickled to loader workers.
+    """
 
     def __init__(self, tokenizer: TextTokenizer | HasVocabulary | HasTokenizer) -> None:
         """Look up the ids of the audio and padding tokens.
 
         Args:
-            tokenizer: The tokenizer of the model to train: an `sca.TextTokenizer`, or a tokenizer or processor of transformers.
+            tokenizer: The tokenizer of the model to train: an `sca.TextTokenizer`, or a tokenizer or processor of
+                transformers.
 
         Raises:
             ConfigError: The tokenizer has no audio or padding token of Qwen3-Omni.

@@ -40,13 +40,14 @@ class DuplexRow:
         row_id: `SESSION:LISTENER>SPEAKER:START_CHUNK`.
         input_ids: int32 `(tokens,)`; audio tokens are `placeholder`.
         heard: float32 `(n_chunks, 5120)`: the audio of the listener, 16 kHz.
-        spoken: float32 `(n_chunks, 7680)`: the audio of the speaker in the same chunks, 24 kHz. Zeros past the end of the recording.
+        spoken: float32 `(n_chunks, 7680)`: the audio of the speaker in the same chunks, 24 kHz. Zeros past the end of
+            the recording.
         segments: Segments of the speaker as stored; times count from the start of the row.
         speaker_embedding: float32 `(192,)`; None if the data set has none for the speaker.
         placeholder: Id of the audio tokens.
         controls: Control tokens in `input_ids`, in order; silence is not a control token.
-        codes: int16 `(n_chunks, 16, frames)`: `spoken` as codec codes, -1 past the end of the recording; None if the data set has
-            no codes.
+        codes: int16 `(n_chunks, 16, frames)`: `spoken` as codec codes, -1 past the end of the recording; None if the
+            data set has no codes.
     """
 
     row_id: str
@@ -63,8 +64,8 @@ class DuplexRow:
 def load(path: str | Path, split: str = "train") -> "DuplexDataset":
     """Open a split of a duplex data set that `sca build-duplex` wrote.
 
-    The result is a map-style data set of `DuplexRow`, for iteration and for `torch.utils.data.DataLoader`. Audio is read from
-    disk only for the rows that are accessed.
+    The result is a map-style data set of `DuplexRow`, for iteration and for `torch.utils.data.DataLoader`. Audio is
+    read from disk only for the rows that are accessed.
 
     Args:
         path: Folder of the data set.
@@ -159,7 +160,10 @@ class DuplexDataset:
         return self._tracks(session_id)[speaker_id].record["words"]
 
     def _thread(self) -> ThreadPoolExecutor:
-        """Return the thread of the second decoder. It is one per process: a forked worker has no threads of its parent."""
+        """Return the thread of the second decoder.
+
+        It is one per process: a forked worker has no threads of its parent.
+        """
         if self._decoder is None or self._decoder[0] != os.getpid():
             self._decoder = (os.getpid(), ThreadPoolExecutor(1, "sca-decode"))
         return self._decoder[1]

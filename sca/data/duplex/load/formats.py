@@ -1,7 +1,7 @@
 """The formats in which `sca.easy_load` returns the rows of a duplex data set.
 
-`duplex` is the input of a model with a talker: one sequence of tokens, the audio of every chunk heard, and the audio of every segment
-spoken with the positions of its tokens. `raw` is the stored row with its audio.
+`duplex` is the input of a model with a talker: one sequence of tokens, the audio of every chunk heard, and the audio of
+every segment spoken with the positions of its tokens. `raw` is the stored row with its audio.
 """
 
 from collections.abc import Container
@@ -49,8 +49,8 @@ class DuplexExample:
 
     Attributes:
         row_id: Id of the row.
-        input_sequence: int32 `(tokens,)`. Each run of placeholders (`duplex.audio_placeholder` of the settings) represents one of
-            `input_audios`, in order.
+        input_sequence: int32 `(tokens,)`. Each run of placeholders (`duplex.audio_placeholder` of the settings)
+            represents one of `input_audios`, in order.
         input_audios: The audio heard, one per chunk.
         target_audios: The audio spoken, one per segment.
         speaker_embedding: float32 `(192,)`, or None.

@@ -1,6 +1,7 @@
 """The order in which a training run reads rows: shuffled by a seed, divided among ranks, and resumable.
 
-Plain integers without torch: `torch.utils.data.DataLoader(data, sampler=ResumableSampler(len(data)))` accepts it as it is.
+Plain integers without torch: `torch.utils.data.DataLoader(data, sampler=ResumableSampler(len(data)))` accepts it as it
+is.
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ class SamplerState(TypedDict):
 class ResumableSampler:
     """Row numbers of one rank for one epoch. `set_epoch` starts the next order.
 
-    Every rank gets the same number of rows: if they do not divide evenly, the last ranks get rows from the start of the epoch.
+    Every rank gets the same number of rows: if they do not divide evenly, the last ranks get rows from the start of the
+    epoch.
     """
 
     def __init__(self, n_rows: int, *, seed: int = 0, shuffle: bool = True, rank: int = 0, world: int = 1) -> None:

@@ -1,7 +1,7 @@
 """Counters of verified rows and recordings, summed over rows, sides and sessions.
 
-`sca build-duplex` counts while it writes and keeps the counters of each session; `sca verify` counts while it reads. The
-report is derived from the counters alone, so that both arrive at the same report.
+`sca build-duplex` counts while it writes and keeps the counters of each session; `sca verify` counts while it reads.
+The report is derived from the counters alone, so that both arrive at the same report.
 """
 
 from collections import Counter

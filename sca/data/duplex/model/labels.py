@@ -16,8 +16,9 @@ class Label:
     Attributes:
         kind: `turn`, `backchannel` or `interruption`.
         overlap: Share of the unit during which the other speaker speaks too.
-        offset: Floor-transfer offset in samples at 16 kHz: from the end of the unit that the other speaker last began to the
-            start of this one. Negative if this unit begins during that speech; None if the other speaker has not spoken yet.
+        offset: Floor-transfer offset in samples at 16 kHz: from the end of the unit that the other speaker last began
+            to the start of this one. Negative if this unit begins during that speech; None if the other speaker has not
+            spoken yet.
     """
 
     kind: str

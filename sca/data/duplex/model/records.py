@@ -1,7 +1,8 @@
 """Records as stored: the columns of a data set as plain values.
 
-A track is a record of `storage`, a row is a record of a split. Times in a track count from the start of the session, times
-and chunks in a row from the start of the row; times are seconds. The Arrow types are in `sca.data.duplex.storage.writer`.
+A track is a record of `storage`, a row is a record of a split. Times in a track count from the start of the session,
+times and chunks in a row from the start of the row; times are seconds. The Arrow types are in
+`sca.data.duplex.storage.writer`.
 """
 
 from typing import TypedDict

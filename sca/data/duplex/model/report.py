@@ -41,8 +41,8 @@ class AlignmentReport(_Section):
         method: Alignment method of the settings.
         utterances: Utterances given to the model.
         aligned: Utterances with accepted word times.
-        fallbacks: The other utterances by reason: not_found, too_long, too_short, order, empty_words, long_word, too_fast,
-            not_in_speech. Their words were interpolated.
+        fallbacks: The other utterances by reason: not_found, too_long, too_short, order, empty_words, long_word,
+            too_fast, not_in_speech. Their words were interpolated.
     """
 
     method: str
@@ -79,9 +79,10 @@ class LeakReport(_Section):
     """Information that reaches a token too early.
 
     Attributes:
-        structural_s: How far back audio after a chunk changed the features at or before it, in the rows that were tested. None
-            in the builder's report: only `sca verify` measures it.
-        placement_tokens: Tokens without lag that are placed after the onset of their word is audible (lead of 1 or more).
+        structural_s: How far back audio after a chunk changed the features at or before it, in the rows that were
+            tested. None in the builder's report: only `sca verify` measures it.
+        placement_tokens: Tokens without lag that are placed after the onset of their word is audible (lead of 1 or
+            more).
         lagged_tokens: Tokens placed after it because they lag.
         lagged_s: By how much, summed over those tokens.
     """
@@ -120,8 +121,9 @@ class TalkReport(_Section):
         turns_a_minute: Turns of one speaker per minute of a row.
         backchannels_a_minute: Backchannels of one speaker per minute of a row.
         interruptions_a_minute: Interruptions by one speaker per minute of a row.
-        floor_offset_s: Turns and interruptions by floor-transfer offset, in bins of 0.1 s named after their lower edge. The
-            outermost bins, -5.0 and 5.0, also contain everything beyond. Negative: the segment begins during the other's speech.
+        floor_offset_s: Turns and interruptions by floor-transfer offset, in bins of 0.1 s named after their lower edge.
+            The outermost bins, -5.0 and 5.0, also contain everything beyond. Negative: the segment begins during the
+            other's speech.
     """
 
     overlap_share: float

@@ -33,8 +33,8 @@ class PlacedToken(NamedTuple):
 class PlacedWord:
     """A word of a segment and the place of its first token.
 
-    In scripts without spaces a token can span two words. It then counts for the first of them, and the second has no token
-    of its own: `n_tokens` is 0 and the place is that of the next token.
+    In scripts without spaces a token can span two words. It then counts for the first of them, and the second has no
+    token of its own: `n_tokens` is 0 and the place is that of the next token.
     """
 
     word: UnitWord

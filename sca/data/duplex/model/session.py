@@ -54,7 +54,8 @@ class SessionResult:
         row_digests: Digest of each row.
         storage_digests: Digest of each track.
         counters: Counts over the rows and tracks.
-        stat: Path, size and modification time of each input, and the models used. If unchanged, the inputs are not read again.
+        stat: Path, size and modification time of each input, and the models used. If unchanged, the inputs are not read
+            again.
         speakers: Speaker ids in order.
         split: Split of its rows. Decided when all sessions of the data set are known.
         transfers: Floor-transfer offsets as (kind, samples), of sessions with two speakers.

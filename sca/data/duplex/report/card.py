@@ -91,6 +91,6 @@ All numbers are in `report.json`. `sca verify` recomputes them from the files.
 
 ## Before sharing
 
-The recordings and words are those of the corpus that this data set was made from: its licence and the consent of its speakers apply.
-Add `license:` and `language:` to the lines at the top.
+The recordings and words are those of the corpus that this data set was made from: its licence and the consent of its
+speakers apply. Add `license:` and `language:` to the lines at the top.
 """

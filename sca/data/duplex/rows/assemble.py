@@ -1,8 +1,9 @@
 """Build training rows: the windows of one side of a session, with their tokens on the grid.
 
-Pure. A row contains chunks and tokens, not audio: `input_ids` is the system prompt, then for every chunk the audio placeholders and
-either one silence token or `capacity` tokens, of which those after the text are silence. With control tokens enabled, hold replaces
-the single silence token of a chunk while the speaker is speaking, and start and stop are placed like text.
+Pure. A row contains chunks and tokens, not audio: `input_ids` is the system prompt, then for every chunk the audio
+placeholders and either one silence token or `capacity` tokens, of which those after the text are silence. With control
+tokens enabled, hold replaces the single silence token of a chunk while the speaker is speaking, and start and stop are
+placed like text.
 """
 
 from bisect import bisect_left
@@ -65,8 +66,8 @@ class TokenizedUnit:
         unit: The unit.
         ids: Its tokens.
         owners: Index of the word that each token belongs to.
-        anchors: For each word the sample that decides which row it falls into: its start, or the anchor of the word before if a
-            token spans both (scripts without spaces). So no row ends inside a token or a character.
+        anchors: For each word the sample that decides which row it falls into: its start, or the anchor of the word
+            before if a token spans both (scripts without spaces). So no row ends inside a token or a character.
         first_word: Words of the speaker before this unit.
         leading_space: Whether the tokens begin with a space.
         label: Label of the unit.
@@ -189,7 +190,8 @@ def _place_part(
     opening = layout.controls.opening(backchannel=unit.label.kind == BACKCHANNEL) if begins else None
     closing = layout.controls.stop if ends else None
     speech_end = max(word.end for word in unit.unit.words[first:end])
-    # Speech that ends in the lead of the next window, or before its last token, ends with this window or with that token.
+    # Speech that ends in the lead of the next window, or before its last token, ends with this window or with that
+    # token.
     last_spoken = max(min(_chunk_of_end(speech_end, layout), window.last - 1), wanted[-1])
     ids = [opening, *(unit.ids[i] for i in picked), closing]
     targets = [wanted[0], *wanted, last_spoken]
@@ -218,7 +220,10 @@ def _chunk_of_end(end: int, layout: Layout) -> int:
 
 
 def _placed_tokens(ids: Sequence[int], chunks: Sequence[int], cursor: Cursor, origin: int) -> list[PlacedToken]:
-    """Return tokens with their places. `cursor` gives the places taken in its chunk; chunks are counted from `origin`."""
+    """Return tokens with their places.
+
+    `cursor` gives the places taken in its chunk; chunks are counted from `origin`.
+    """
     tokens: list[PlacedToken] = []
     chunk, k = cursor.chunk, cursor.used
     for token, at in zip(ids, chunks, strict=True):

@@ -1,9 +1,9 @@
 """Placement of text tokens on the grid. Pure: integers in, integers out.
 
-A token belongs to the word it is part of. It should be in the chunk `lead` before the one in which its word starts; with a lead of
-one chunk the model produces it before the word is audible. A chunk has room for `capacity` tokens and the order is kept, so fast
-words push their neighbours: first backwards by at most `pull` chunks (a token must not run ahead of its sound), then forwards, first
-in first out. No token is dropped.
+A token belongs to the word it is part of. It should be in the chunk `lead` before the one in which its word starts;
+with a lead of one chunk the model produces it before the word is audible. A chunk has room for `capacity` tokens and
+the order is kept, so fast words push their neighbours: first backwards by at most `pull` chunks (a token must not run
+ahead of its sound), then forwards, first in first out. No token is dropped.
 """
 
 from collections.abc import Sequence
@@ -33,8 +33,8 @@ class Placement:
 def token_words(unit: Unit, offsets: Sequence[tuple[int, int]], shift: int) -> list[int]:
     """Return for each token the index of the word it belongs to.
 
-    A token belongs to the word that contains its first character that is not a space; a token of spaces only belongs to the word
-    after it. The parts of a character that takes several tokens all have the range of that character.
+    A token belongs to the word that contains its first character that is not a space; a token of spaces only belongs to
+    the word after it. The parts of a character that takes several tokens all have the range of that character.
 
     Args:
         unit: The unit.

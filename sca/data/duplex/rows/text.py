@@ -16,7 +16,8 @@ __all__ = ["Cleaned", "Tag", "clean", "make_units", "split_words"]
 # Corpora mark what is not speech in capitals or stars: [SONANT], [ENS], [LAUGH/], [*]. Lower case in brackets is text.
 _TAG = re.compile(r"\[(?:/?[A-Z][A-Z0-9_/ -]{0,30}|\*{1,4})\]")
 _SPACES = re.compile(r"\s+")
-# Control and format characters have no sound. Joiners stay: they change how emoji and Indic or Persian words are written.
+# Control and format characters have no sound. Joiners stay: they change how emoji and Indic or Persian words are
+# written.
 _SILENT_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _JOINERS = frozenset("\u200c\u200d")
 # Scripts written without spaces: every character is a word, with the punctuation attached to it.

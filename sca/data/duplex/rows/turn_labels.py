@@ -9,9 +9,9 @@ from sca.units import HEARD_HZ
 
 __all__ = ["label"]
 
-# A backchannel has at most one second and three words. The other speaker is speaking when it begins (or stopped less than
-# 0.2 s ago) and speaks again within half a second after it. Bounds after Heldner & Edlund (2010), "Pauses, gaps and
-# overlaps in conversations", which separates very short utterances of up to a second from turns.
+# A backchannel has at most one second and three words. The other speaker is speaking when it begins (or stopped less
+# than 0.2 s ago) and speaks again within half a second after it. Bounds after Heldner & Edlund (2010), "Pauses, gaps
+# and overlaps in conversations", which separates very short utterances of up to a second from turns.
 _MAX_BACKCHANNEL = HEARD_HZ
 _MAX_BACKCHANNEL_WORDS = 3
 _JUST_STOPPED = HEARD_HZ // 5

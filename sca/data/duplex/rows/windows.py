@@ -1,8 +1,8 @@
 """Cut a session into windows, one training row each. Pure: spans in samples at 16 kHz and chunk numbers in, chunk ranges out.
 
-The windows of one side tile its session, so together they contain all of its speech. The best place for a cut is where both speakers
-are silent and no token of the speaker belongs before the cut while its sound follows it. Where a window's length offers no such
-place, the next best kind of cut is used and the row gets a flag.
+The windows of one side tile its session, so together they contain all of its speech. The best place for a cut is where
+both speakers are silent and no token of the speaker belongs before the cut while its sound follows it. Where a window's
+length offers no such place, the next best kind of cut is used and the row gets a flag.
 """
 
 from bisect import bisect_left, bisect_right
@@ -132,7 +132,10 @@ def _long_stretches(kinds: dict[int, str], n_chunks: int, parts: "_Parts", plan:
 def _cheapest_tiling(
     cuts: Sequence[Cut], parts: "_Parts", turn_starts: Sequence[int], plan: WindowPlan
 ) -> list[Window]:
-    """Find the shortest path over the cuts. Bad cuts, unusual lengths, too many segments and too few turns have costs."""
+    """Find the shortest path over the cuts.
+
+    Bad cuts, unusual lengths, too many segments and too few turns have costs.
+    """
     chunks = np.array([cut.chunk for cut in cuts])
     samples = (chunks * plan.chunk_samples).tolist()
     first, last = map(np.array, parts.around(samples))
@@ -209,7 +212,10 @@ class _Timeline:
         self.ends = [end for _, end in self.spans]
 
     def silence_around(self, at: int) -> int:
-        """Return the samples of silence around `at`, 0 inside a span. Silence before the first and after the last is endless."""
+        """Return the samples of silence around `at`, 0 inside a span.
+
+        Silence before the first and after the last is endless.
+        """
         i = bisect_right(self.starts, at)
         if i and self.ends[i - 1] > at:
             return 0

@@ -1,7 +1,7 @@
 """Find the sessions and rows of a data set: in the Arrow folder that was built, or in an export that keeps the grid.
 
-Sessions are read one at a time, so memory does not grow with the data set. This module locates data; `sca.data.duplex.verify`
-decides whether they are correct.
+Sessions are read one at a time, so memory does not grow with the data set. This module locates data;
+`sca.data.duplex.verify` decides whether they are correct.
 """
 
 import io

@@ -1,7 +1,7 @@
 """The tables of a data set: their columns, and the files they are written to.
 
-`storage/` contains one file per session, written once and never copied. A split such as `train/` is merged from the row files of
-its sessions at the end of a build. Every file appears under its name only when it is complete.
+`storage/` contains one file per session, written once and never copied. A split such as `train/` is merged from the row
+files of its sessions at the end of a build. Every file appears under its name only when it is complete.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,8 +31,8 @@ SCHEMA_VERSION = 5
 
 - 5: a session can be a retimed copy of another one.
 - 4: tracks can have codec codes.
-- 3: words have the number of their unit and whether a space precedes them; tracks have their cross-talk, and speech that is not
-  transcribed.
+- 3: words have the number of their unit and whether a space precedes them; tracks have their cross-talk, and speech
+  that is not transcribed.
 """
 
 
@@ -61,7 +61,8 @@ def _track_features() -> "Features":
             "speech": List({"start": real, "end": real}),
             "bleed": List({"of": text, "tried_s": real, "bleed_s": real, "level_db": real, "delay_ms": real}),
             "gated": List({"start": real, "end": real}),
-            # One list per chunk: all its frames of the first codebook, then of the second, and so on. Null without codes.
+            # One list per chunk: all its frames of the first codebook, then of the second, and so on. Null without
+            # codes.
             "codes": List(List(Value("int16"))),
             "augmented": {
                 "from": text,
@@ -154,7 +155,10 @@ def write_table(path: Path, table: str, batches: "Iterable[Columns]") -> int:
 
 
 def merge_tables(path: Path, table: str, parts: Sequence[Path]) -> int:
-    """Merge files into one, in their order, and return the number of records. Batches become larger, so readers find few."""
+    """Merge files into one, in their order, and return the number of records.
+
+    Batches become larger, so readers find few.
+    """
     return arrow.merge_tables(path, features(table), parts)
 
 

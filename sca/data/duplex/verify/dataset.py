@@ -1,7 +1,7 @@
 """Verify a data set: recompute every row, every track, every digest and the report from its files.
 
-Sessions are verified one at a time, so memory does not grow with the data set. Only the settings beside the data are trusted, after
-checking that they belong to the tokenizer that is loaded.
+Sessions are verified one at a time, so memory does not grow with the data set. Only the settings beside the data are
+trusted, after checking that they belong to the tokenizer that is loaded.
 """
 
 import json
@@ -40,8 +40,8 @@ from sca.version import __version__
 
 __all__ = ["verify"]
 
-# Fields that cannot be recomputed: the version of the builder, what was skipped, the results of alignment models. The structural
-# leak is measured by the verification only.
+# Fields that cannot be recomputed: the version of the builder, what was skipped, the results of alignment models. The
+# structural leak is measured by the verification only.
 _NOT_RECOMPUTED = (
     *("sca_version", "leak.structural_s", "skipped", "notices", "sessions.dropped", "sessions.failed"),
     *("alignment.utterances", "alignment.aligned", "alignment.fallbacks"),

@@ -12,8 +12,8 @@ def parse_input_ids(ids: Sequence[int], context: ProofContext) -> tuple[list[lis
     """Split the tokens of a row into chunks.
 
     Returns:
-        The tokens of each chunk without silence, and a message if the pattern is broken somewhere; the chunks are then those
-        before that place. Hold is the only token of its chunk.
+        The tokens of each chunk without silence, and a message if the pattern is broken somewhere; the chunks are then
+        those before that place. Hold is the only token of its chunk.
     """
     at, end = len(context.prompt_ids), len(ids)
     if tuple(ids[:at]) != context.prompt_ids:

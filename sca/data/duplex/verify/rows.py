@@ -1,7 +1,8 @@
 """Verify rows: read their tokens back, compare them with the words of the session, and count what they contain.
 
-Independent of how rows are made: the input is stored rows and the stored words of the speaker. `sca build-duplex` verifies every row
-that it writes and `sca verify` every row that it reads, so that the report of one can be checked by the other.
+Independent of how rows are made: the input is stored rows and the stored words of the speaker. `sca build-duplex`
+verifies every row that it writes and `sca verify` every row that it reads, so that the report of one can be checked by
+the other.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
 """A connection to a realtime server that reconnects, read and written by its own threads.
 
-A session never waits for the network: events to send are queued, and received events are queued until the session takes them. Changes
-of the connection arrive in the same order as events (`ConnectionBroken`, `ConnectionRestored`, `ConnectionLost`).
+A session never waits for the network: events to send are queued, and received events are queued until the session takes
+them. Changes of the connection arrive in the same order as events (`ConnectionBroken`, `ConnectionRestored`,
+`ConnectionLost`).
 
     failure                                        exception              exit code
     no server, no answer in time                   UpstreamError          6

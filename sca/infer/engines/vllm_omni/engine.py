@@ -1,8 +1,8 @@
 """The engine `vllm-omni`: detects turns, sends each to the server, and plays the answer on the grid.
 
-Turns are detected as in the parrot (by silence, or by the model of `live.turn_model`). The server receives a turn when it is over. An
-answer that the user interrupts is cut here immediately, then on the server. A step never waits for the network, unless
-`vllm.lockstep` is set.
+Turns are detected as in the parrot (by silence, or by the model of `live.turn_model`). The server receives a turn when
+it is over. An answer that the user interrupts is cut here immediately, then on the server. A step never waits for the
+network, unless `vllm.lockstep` is set.
 """
 
 import logging

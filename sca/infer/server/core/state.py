@@ -44,7 +44,10 @@ class ServerContext:
 
     @property
     def worker(self) -> ThreadWorker:
-        """The thread of the engine's device, which all sessions share. It is started on first use, on the event loop."""
+        """The thread of the engine's device, which all sessions share.
+
+        It is started on first use, on the event loop.
+        """
         if self._worker is None:
             self._worker = ThreadWorker(self.engine.info.device)
         return self._worker

@@ -54,8 +54,9 @@ class AccessMiddleware:
             app: The application.
             key: The key that clients have to send; None for no key.
             allowed_origins: Origins of pages that may use the server, besides its own.
-            loopback_only: Whether only this machine can reach the server. Without a key, requests for a host name of another
-                machine are then rejected; otherwise a page could use the server under a name of its own that resolves to it.
+            loopback_only: Whether only this machine can reach the server. Without a key, requests for a host name of
+                another machine are then rejected; otherwise a page could use the server under a name of its own that
+                resolves to it.
             public_paths: Paths that need no key.
             signature_checks: The check of each path that accepts a signature instead of the key.
             rate_limiter: Limits the requests of each client; None for no limit.

@@ -1,7 +1,8 @@
 """`POST /infer_wav?prompt=`: runs a session over one uploaded audio file, as fast as the engine steps.
 
-The response is the spoken audio on a track parallel to the file: what the engine produces for a chunk is placed after that
-chunk. Silence is appended to the input so that the engine can detect the end of the turn, and as long as it is speaking.
+The response is the spoken audio on a track parallel to the file: what the engine produces for a chunk is placed after
+that chunk. Silence is appended to the input so that the engine can detect the end of the turn, and as long as it is
+speaking.
 """
 
 import asyncio
@@ -245,7 +246,10 @@ class _Upload(BaseListener):
         return 0
 
     def flush(self) -> None:
-        """Do nothing: at one chunk of audio per step, everything sent so far has been played. Implements `AudioSink`."""
+        """Do nothing: at one chunk of audio per step, everything sent so far has been played.
+
+        Implements `AudioSink`.
+        """
 
     async def finish(self, heard_samples: int) -> None:
         """Do nothing. Implements `AudioSink`."""

@@ -1,8 +1,8 @@
 """`WS /ws/pcm16`: raw PCM16 in, JSON and PCM16 out.
 
 A client may first send JSON options, in one message or several: `{"prompt"}`, `{"frames_per_chunk"}`, `{"frame_hz"}`,
-`{"resume"}`. It then sends audio as binary messages of any size, int16 little-endian mono at 16 kHz. Later text messages are
-`{"type": "interrupt"}`, `{"type": "end"}` and `{"type": "ack"}`.
+`{"resume"}`. It then sends audio as binary messages of any size, int16 little-endian mono at 16 kHz. Later text
+messages are `{"type": "interrupt"}`, `{"type": "end"}` and `{"type": "ack"}`.
 """
 
 import json

@@ -1,7 +1,7 @@
 """`WS /twilio`: a telephone call in the protocol of Twilio's media streams (`<Connect><Stream>`).
 
-Received events: `connected`, `start`, `media`, `mark`, `dtmf`, `stop`. Sent events: `media`, `mark`, `clear`. The audio is µ-law
-at 8 kHz in base64, sent in frames of 20 ms. https://www.twilio.com/docs/voice/media-streams/websocket-messages
+Received events: `connected`, `start`, `media`, `mark`, `dtmf`, `stop`. Sent events: `media`, `mark`, `clear`. The audio
+is µ-law at 8 kHz in base64, sent in frames of 20 ms. https://www.twilio.com/docs/voice/media-streams/websocket-messages
 """
 
 import base64

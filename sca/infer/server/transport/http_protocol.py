@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol with a limit on connections and on the time for the head and the body of a request.
 
-uvicorn alone waits for the first request head without a limit, and for a body that no code reads, such as that of a rejected
-request.
+uvicorn alone waits for the first request head without a limit, and for a body that no code reads, such as that of a
+rejected request.
 """
 
 from collections.abc import Callable
@@ -99,8 +99,8 @@ def http_protocol(
                 self._body_timer = None
 
         def _on_body_timeout(self) -> None:
-            # Two timers instead of a longer one: if the event loop stalls, the reader of the body would otherwise be cut off
-            # before it can answer 408.
+            # Two timers instead of a longer one: if the event loop stalls, the reader of the body would otherwise be
+            # cut off before it can answer 408.
             self._body_timer = self.loop.call_later(_BODY_SLACK_S, self.transport.close)
 
         def _on_head_timeout(self) -> None:

@@ -1,7 +1,7 @@
 """The messages of a WebSocket that were received and not yet read.
 
-Clients send audio in small messages. The buffer joins them until there is as much as the session needs next, so that the
-session wakes up once per chunk and not once per message.
+Clients send audio in small messages. The buffer joins them until there is as much as the session needs next, so that
+the session wakes up once per chunk and not once per message.
 """
 
 import asyncio

@@ -256,8 +256,8 @@ def _draining_server(
 
 
 def _tune_interpreter() -> None:
-    # The objects of the loaded process live as long as it does. Exclude them from garbage collection: a full collection would
-    # pause every session.
+    # The objects of the loaded process live as long as it does. Exclude them from garbage collection: a full collection
+    # would pause every session.
     gc.collect()
     gc.freeze()
     # A step takes the interpreter lock again after every call into a model, and waits up to this interval each time.
@@ -267,8 +267,8 @@ def _tune_interpreter() -> None:
 def _limit_uvicorn_log() -> None:
     """Limit uvicorn's log to warnings, whatever the level of the root logger.
 
-    Below that level it logs request heads and messages, which contain keys. The error it logs when a WebSocket is rejected
-    is not an error here.
+    Below that level it logs request heads and messages, which contain keys. The error it logs when a WebSocket is
+    rejected is not an error here.
     """
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").addFilter(

@@ -25,8 +25,8 @@ def websocket_protocol() -> "type[WebSocketsSansIOProtocol]":
     - Anything that is received counts as the answer to a ping. While reading is paused, an answer cannot be received;
       then it is sufficient that the client reads what it is sent.
     - A connection is aborted if a ping is not answered. uvicorn would wait until all written data is read.
-    - Received messages go into a `ReceiveBuffer`, and reading continues while little is unread. uvicorn pauses and resumes
-      reading for every message, which costs two system calls.
+    - Received messages go into a `ReceiveBuffer`, and reading continues while little is unread. uvicorn pauses and
+      resumes reading for every message, which costs two system calls.
     - Code 1006 means that the connection broke; 1005 that it was closed without a code.
     """
     from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol

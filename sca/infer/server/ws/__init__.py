@@ -1,1 +1,4 @@
-"""WebSocket sessions: resumable connections, send queues, audio codecs. Independent of the protocols of `protocols/`."""
+"""WebSocket sessions: resumable connections, send queues, audio codecs.
+
+Independent of the protocols of `protocols/`.
+"""

@@ -1,7 +1,7 @@
 """Conversion between the audio formats of clients and those of a session.
 
-Formats: `pcm` (int16 little-endian at 24 kHz), `pcmu` and `pcma` (G.711 at 8 kHz), all mono. Both directions are streams: the
-samples do not depend on how the bytes are cut.
+Formats: `pcm` (int16 little-endian at 24 kHz), `pcmu` and `pcma` (G.711 at 8 kHz), all mono. Both directions are
+streams: the samples do not depend on how the bytes are cut.
 """
 
 from typing import Literal

@@ -1,7 +1,7 @@
 """The base class of WebSocket sessions: one client with a live session, from the first message to the close code.
 
-A protocol derives from `Connection`, reads the client's messages and encodes the session's events. Messages leave through a
-send queue.
+A protocol derives from `Connection`, reads the client's messages and encodes the session's events. Messages leave
+through a send queue.
 """
 
 import logging
@@ -209,7 +209,10 @@ class Connection(BaseListener, ABC):
 
 
 async def accept(websocket: "WebSocket") -> None:
-    """Accept a connection with the first offered subprotocol that holds no secret. Browsers require one of their own."""
+    """Accept a connection with the first offered subprotocol that holds no secret.
+
+    Browsers require one of their own.
+    """
     offered = websocket.scope.get("subprotocols", [])
     public = [subprotocol for subprotocol in offered if not subprotocol.startswith(_SECRET_PROTOCOLS)]
     await websocket.accept(subprotocol=public[0] if public else None)

@@ -1,7 +1,7 @@
 """The connection of a session: one WebSocket, or several in succession if the session may be resumed.
 
-Both sides count the messages they receive. Sent messages are kept until the client acknowledges them; on a new socket, the
-messages that the client lacks are sent again, and the client gets the number of its own messages that have arrived.
+Both sides count the messages they receive. Sent messages are kept until the client acknowledges them; on a new socket,
+the messages that the client lacks are sent again, and the client gets the number of its own messages that have arrived.
 """
 
 from collections import deque
@@ -74,7 +74,10 @@ class ResumableSocket:
         return self._kept_bytes
 
     def set_wanted_bytes(self, size: int) -> None:
-        """Set how many bytes of audio `receive` needs next; fewer need not be returned. Applies to the current socket."""
+        """Set how many bytes of audio `receive` needs next; fewer need not be returned.
+
+        Applies to the current socket.
+        """
         receive_buffer = None if self._socket is None else receive_buffer_of(self._socket.scope)
         if receive_buffer is not None:
             receive_buffer.wanted_bytes = size

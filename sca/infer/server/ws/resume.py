@@ -1,7 +1,7 @@
 """Resume tokens: which client may resume which session, and how a client requests it.
 
-A client offers the subprotocol `sca.resume.TOKEN.RECEIVED`: a token that the server issued, and how many messages the client
-has received. So the server gets the request before it takes a session slot, and no token appears in a URL.
+A client offers the subprotocol `sca.resume.TOKEN.RECEIVED`: a token that the server issued, and how many messages the
+client has received. So the server gets the request before it takes a session slot, and no token appears in a URL.
 """
 
 import hmac
@@ -90,7 +90,10 @@ def client_identity(scope: "Scope") -> bytes:
 
 
 class ResumeTokens(Generic[T]):
-    """The resume tokens of all sessions. They are stored as digests, so that timing reveals nothing about other tokens."""
+    """The resume tokens of all sessions.
+
+    They are stored as digests, so that timing reveals nothing about other tokens.
+    """
 
     def __init__(self) -> None:
         self._valid: dict[bytes, tuple[T, bytes]] = {}

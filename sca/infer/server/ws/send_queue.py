@@ -110,7 +110,10 @@ class SendQueue:
         self._changed.notify_all()
 
     async def take(self) -> Message | None:
-        """Wait for the next message and remove it. None once the queue is closed and empty. Cancelling loses no message."""
+        """Wait for the next message and remove it.
+
+        None once the queue is closed and empty. Cancelling loses no message.
+        """
         while not self._started:
             while not self._groups and not self._closed:
                 await self._changed.wait()

@@ -1,7 +1,7 @@
 """The audio source and sink of a session over a network, each bounded in ms of audio.
 
-A connection puts received audio into a `NetworkSource` and sends what it takes out of a `SendQueue`. Both make the faster side
-wait.
+A connection puts received audio into a `NetworkSource` and sends what it takes out of a `SendQueue`. Both make the
+faster side wait.
 """
 
 from collections import deque
@@ -26,9 +26,9 @@ __all__ = ["NetworkSink", "NetworkSource"]
 class NetworkSource(BaseListener):
     """An `AudioSource` that is fed with `put`. It is also a listener of its session.
 
-    Audio is delivered in whole chunks, because a session can use nothing less. Audio that is ahead of real time is delivered as
-    fast as the engine steps, so that none of it is dropped for lag; audio that is on time is delivered at once. At most
-    `live.listen_buffer_ms` are buffered; then `put` waits.
+    Audio is delivered in whole chunks, because a session can use nothing less. Audio that is ahead of real time is
+    delivered as fast as the engine steps, so that none of it is dropped for lag; audio that is on time is delivered at
+    once. At most `live.listen_buffer_ms` are buffered; then `put` waits.
     """
 
     can_wait = True
@@ -165,7 +165,8 @@ class NetworkSource(BaseListener):
 class NetworkSink:
     """An `AudioSink` that puts audio into a `SendQueue`.
 
-    Audio is sent as soon as the engine produces it. The client plays it; the estimate of when assumes a network without delay.
+    Audio is sent as soon as the engine produces it. The client plays it; the estimate of when assumes a network without
+    delay.
     """
 
     def __init__(
@@ -187,8 +188,8 @@ class NetworkSink:
             live: The settings of the live loop.
             encode: Returns the messages of a frame.
             on_flush: Called when the client should stop playing what it has received.
-            may_drop: Returns whether the oldest unsent audio is dropped when the client reads too slowly. If not, the session
-                waits.
+            may_drop: Returns whether the oldest unsent audio is dropped when the client reads too slowly. If not, the
+                session waits.
             on_dropped: Called with the dropped audio in ms.
         """
         self._queue, self._clock, self._encode = queue, clock, encode

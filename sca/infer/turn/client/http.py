@@ -96,8 +96,8 @@ class _HttpResponse:
 class TurnClient:
     """A client with one connection, which is kept open between requests.
 
-    Thread-safe: threads take turns, so a thread that must not wait for others needs its own client. After `close`, the next
-    request opens a new connection.
+    Thread-safe: threads take turns, so a thread that must not wait for others needs its own client. After `close`, the
+    next request opens a new connection.
 
     Attributes:
         url: The address of the server.

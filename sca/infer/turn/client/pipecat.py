@@ -1,11 +1,13 @@
 """A turn analyzer for pipecat (1.14 or newer) that queries a turn server. Import it from `sca.infer.turn.client`.
 
-pipecat's own `HttpSmartTurnAnalyzer` (1.14.0) fails before it sends a request, because it requires the running event loop in a
-thread without one, ignores that error and returns "not finished". This one sends the request in pipecat's model thread.
+pipecat's own `HttpSmartTurnAnalyzer` (1.14.0) fails before it sends a request, because it requires the running event
+loop in a thread without one, ignores that error and returns "not finished". This one sends the request in pipecat's
+model thread.
 
     response: finished, not finished        COMPLETE, INCOMPLETE, with metrics
     no response within `params.stop_secs`   COMPLETE (pipecat's SmartTurnTimeoutException)
-    any other failure                       logged and counted in `errors`; INCOMPLETE without metrics, and pipecat ends the turn
+    any other failure                       logged and counted in `errors`; INCOMPLETE without metrics, and pipecat ends
+    the turn
                                             after `params.stop_secs` of silence
 """
 

@@ -1,8 +1,9 @@
 """A log of bounded size, written by a process of its own, and functions to read it.
 
-`python -m sca.infer.turn.daemon.log_rotation FILE BYTES OLD` copies its standard input to FILE. Before FILE would exceed BYTES,
-it is renamed to FILE.1, FILE.1 to FILE.2, and so on; at most OLD of them are kept. The process ends with its input, so a full
-disk never blocks the server that writes to the pipe, and the last output of a crashing server is kept.
+`python -m sca.infer.turn.daemon.log_rotation FILE BYTES OLD` copies its standard input to FILE. Before FILE would
+exceed BYTES, it is renamed to FILE.1, FILE.1 to FILE.2, and so on; at most OLD of them are kept. The process ends with
+its input, so a full disk never blocks the server that writes to the pipe, and the last output of a crashing server is
+kept.
 """
 
 import logging

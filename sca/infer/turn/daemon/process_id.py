@@ -24,7 +24,8 @@ def start_time(pid: int) -> str | None:
             return None
         if not psutil.LINUX:
             return f"{process.create_time():.6f}"
-        # Linux counts from its boot time, which changes when the clock is set. The difference does not: it is in clock ticks.
+        # Linux counts from its boot time, which changes when the clock is set. The difference does not: it is in clock
+        # ticks.
         boot_s = psutil.boot_time()
         return str(round((process.create_time() - boot_s) * os.sysconf("SC_CLK_TCK")))
     except psutil.Error:

@@ -1,8 +1,8 @@
 """The state directory of a background turn server: its record, its log, and a lock for starting and stopping it.
 
-Files: `server.json` (the record), `server.log` and its rotated predecessors, `lock`. A lock on the directory itself indicates
-that the log is being written, which continues for a moment after the server has ended. A record that a crash left behind is
-detected by the start time and the command line of the process.
+Files: `server.json` (the record), `server.log` and its rotated predecessors, `lock`. A lock on the directory itself
+indicates that the log is being written, which continues for a moment after the server has ended. A record that a crash
+left behind is detected by the start time and the command line of the process.
 """
 
 import fcntl
@@ -98,7 +98,8 @@ class StateDir:
         """Hold the lock that indicates that the log is being written.
 
         Yields:
-            A file descriptor to pass on to the process that writes the log. The lock is held until all copies are closed.
+            A file descriptor to pass on to the process that writes the log. The lock is held until all copies are
+            closed.
         """
         # Not filelock: its locks cannot be inherited by a child process.
         descriptor = os.open(self.path, os.O_RDONLY)

@@ -4,8 +4,8 @@ v3 takes 8 s, padded with zeros at the START: padded at the end, the same audio 
 Sources: `LocalSmartTurnAnalyzerV3` and `_whisper_features.py` of pipecat-ai 1.14, which copy `WhisperFeatureExtractor(
 chunk_length=8)` with `do_normalize=True` of huggingface/transformers.
 
-Spectra are computed in float64, although float32 is faster and within 2e-5: the weights are int8, and a bin that rounds to the
-other side changed a probability by 0.03.
+Spectra are computed in float64, although float32 is faster and within 2e-5: the weights are int8, and a bin that rounds
+to the other side changed a probability by 0.03.
 """
 
 import numpy as np

@@ -1,11 +1,11 @@
 """smart-turn v2 in torch: a wav2vec2 encoder, attention pooling and a small classifier over 16 s, in batches.
 
-The network has the parameter names of the published one, so that the weights of the hub can be loaded: `Wav2Vec2ForEndpointing`
-of pipecat-ai/smart-turn, as in `local_smart_turn_v2.py` of pipecat-ai 1.14 (BSD-2-Clause). As there, shorter audio is padded at
-the end and masked, and of longer audio the end is used.
+The network has the parameter names of the published one, so that the weights of the hub can be loaded:
+`Wav2Vec2ForEndpointing` of pipecat-ai/smart-turn, as in `local_smart_turn_v2.py` of pipecat-ai 1.14 (BSD-2-Clause). As
+there, shorter audio is padded at the end and masked, and of longer audio the end is used.
 
-A `_Stage` is a way to run the network: directly, compiled, or as CUDA graphs. The stage is replaced by one assignment, so a
-batch that runs meanwhile uses either the old or the new one, and both are warmed up.
+A `_Stage` is a way to run the network: directly, compiled, or as CUDA graphs. The stage is replaced by one assignment,
+so a batch that runs meanwhile uses either the old or the new one, and both are warmed up.
 """
 
 import json

@@ -1,7 +1,8 @@
 """smart-turn v3 in onnxruntime: a Whisper-tiny encoder that returns the probability that a turn is over.
 
-An instance is a session with one thread; parallelism is up to the caller. On a CPU a batch takes as long as its items in
-sequence (44, 95 and 175 ms for 1, 2 and 4), so batches are not supported. The output named `logits` is a probability.
+An instance is a session with one thread; parallelism is up to the caller. On a CPU a batch takes as long as its items
+in sequence (44, 95 and 175 ms for 1, 2 and 4), so batches are not supported. The output named `logits` is a
+probability.
 """
 
 from pathlib import Path
@@ -30,8 +31,9 @@ class SmartTurnV3:
     window_samples = V3_SAMPLES
 
     def __init__(self, path: Path, threads: int = 1) -> None:
-        # Otherwise the int8 products saturate on x86 processors without VNNI, and an unfinished turn is "finished" at 0.99.
-        # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html ("When and why do I need to try U8U8?")
+        # Otherwise the int8 products saturate on x86 processors without VNNI, and an unfinished turn is "finished" at
+        # 0.99. https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
+        # ("When and why do I need to try U8U8?")
         config = {"session.x64quantprecision": "1"}
         try:
             self._session = open_session(path, threads=threads, config=config)

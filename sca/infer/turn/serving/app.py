@@ -1,7 +1,8 @@
 """The turn server: `POST /raw`, `GET /health`, `/status` and `/metrics`.
 
 The wire format is that of pipecat's `HttpSmartTurnAnalyzer`: the bytes of `np.save` (float32 mono) in, and
-`{"prediction", "probability", "metrics"}` out. A failure is always an error status, never a response with a probability of 0.
+`{"prediction", "probability", "metrics"}` out. A failure is always an error status, never a response with a probability
+of 0.
 """
 
 import asyncio

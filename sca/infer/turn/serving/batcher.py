@@ -1,7 +1,7 @@
 """A micro-batcher, for models that run a batch as fast as a single input, as on a GPU.
 
-`BatchPolicy` decides when a batch is run and how large it is. `MicroBatcher` is the thread that applies it: it waits for a job,
-collects more until the largest batch or the deadline, pads to a bucket and delivers each result.
+`BatchPolicy` decides when a batch is run and how large it is. `MicroBatcher` is the thread that applies it: it waits
+for a job, collects more until the largest batch or the deadline, pads to a bucket and delivers each result.
 """
 
 import threading

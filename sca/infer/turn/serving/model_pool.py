@@ -1,7 +1,7 @@
 """A bounded queue of jobs, and a pool of models with one thread each.
 
-A job that exceeds the limit of the queue is rejected at once (`BusyError`). A cancelled job is not run. An error of a job
-affects only that job.
+A job that exceeds the limit of the queue is rejected at once (`BusyError`). A cancelled job is not run. An error of a
+job affects only that job.
 """
 
 import logging

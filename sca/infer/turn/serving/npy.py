@@ -1,6 +1,7 @@
 """Reads audio from the bytes of `np.save`, strictly: anything but one small numeric array is rejected with the reason.
 
-Pickled objects are never read, the size of the header is bounded, and nothing is allocated that the body does not contain.
+Pickled objects are never read, the size of the header is bounded, and nothing is allocated that the body does not
+contain.
 """
 
 import io
@@ -44,8 +45,8 @@ class _Header:
 def read_npy(body: bytes | bytearray, max_bytes: int) -> NDArray[np.float32]:
     """Read mono audio from the bytes of `np.save`.
 
-    Accepts float32 and float64 as they are, int16 and int32 scaled to [-1, 1), in either byte order, with the shape (n,),
-    (1, n) or (n, 1).
+    Accepts float32 and float64 as they are, int16 and int32 scaled to [-1, 1), in either byte order, with the shape
+    (n,), (1, n) or (n, 1).
 
     Args:
         body: The bytes.

@@ -117,7 +117,10 @@ class TurnService:
         return TurnResult(prediction, found.probability, found.inference_s, found.queued_s, found.batch_size)
 
     def _end(self, x: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
-        """Return the part that can matter. It is copied if it is small, so that the memory of a long body is released."""
+        """Return the part that can matter.
+
+        It is copied if it is small, so that the memory of a long body is released.
+        """
         margin = 0 if rate_hz == HEARD_HZ else int(_RESAMPLE_MARGIN_S * rate_hz) + 1
         samples = -(-self.max_samples * rate_hz // HEARD_HZ) + margin
         return x if len(x) <= 2 * samples else x[-samples:].copy()

@@ -74,7 +74,8 @@ def merge(model: Module, folder: Path) -> None:
         unplaced = [*loaded.unexpected_keys, *loaded.missing_keys]
         if unplaced:
             raise InputError(
-                f"the adapter in {folder} is for another model: {len(unplaced)} of its weights do not exist in it, such as {unplaced[0]}"
+                f"the adapter in {folder} is for another model: {len(unplaced)} of its weights do not exist in it, "
+                f"such as {unplaced[0]}"
             )
         adapted.merge_and_unload(safe_merge=True)
     except InputError:

@@ -65,7 +65,10 @@ class SlotTalker:
         return codes
 
     def _residuals(self, hidden: Tensor, first: Tensor, noise: Tensor) -> Tensor:
-        """Predict all codes of a frame, `(b, 16)`; see `predict_residuals`. Every step attends to all of its cache, without a mask."""
+        """Predict all codes of a frame, `(b, 16)`; see `predict_residuals`.
+
+        Every step attends to all of its cache, without a mask.
+        """
         import torch
 
         talker = self._talker

@@ -118,7 +118,10 @@ def _zero_before(wave: Tensor, begins: Tensor) -> Tensor:
 
 
 def _convolve(block: Module, wave: Tensor, begins: Tensor, rate: int) -> tuple[Tensor, int]:
-    """Run a block of the vocoder; return its output and the samples per frame after it. The conversation starts at frame `begins`."""
+    """Run a block of the vocoder; return its output and the samples per frame after it.
+
+    The conversation starts at frame `begins`.
+    """
     kind = type(block).__name__.removeprefix("Qwen3OmniMoe")
     first = begins * rate
     if kind == "CausalConvNet":

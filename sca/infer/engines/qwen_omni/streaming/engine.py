@@ -268,7 +268,10 @@ class QwenSession:
         return frames
 
     def _turn_is_over(self) -> bool:
-        """Return whether the turn has ended. With a stop token only that decides, `lead_chunks` after it, as in the training rows."""
+        """Return whether the turn has ended.
+
+        With a stop token only that decides, `lead_chunks` after it, as in the training rows.
+        """
         if self._engine.grammar.controls.stop is None:
             return self._silent_chunks >= _TURN_ENDS_AFTER
         return self._state is SpeakerState.LISTENING and self._silent_chunks >= self._engine.lead_chunks

@@ -92,7 +92,10 @@ class ThinkerStream:
         return table(torch.tensor([token_ids], dtype=torch.long, device=table.weight.device))
 
     def listen(self, features: Tensor) -> Tensor:
-        """Encode the log-mel `(1, 128, T)` of one chunk as audio tokens `(1, n, dim)`. Each chunk is a separate item."""
+        """Encode the log-mel `(1, 128, T)` of one chunk as audio tokens `(1, n, dim)`.
+
+        Each chunk is a separate item.
+        """
         import torch
 
         weight = self._thinker.get_input_embeddings().weight

@@ -1,7 +1,7 @@
 """The allowed tokens at each place of an answer: a `Grammar` as tensors, for many sessions at once, without host synchronisation.
 
-Below, `state` is an int64 `(b, 1)` of `SpeakerState` values, and `place` is 0 for the first token of an answer and larger
-after it.
+Below, `state` is an int64 `(b, 1)` of `SpeakerState` values, and `place` is 0 for the first token of an answer and
+larger after it.
 """
 
 from __future__ import annotations

@@ -46,7 +46,10 @@ class TwoProcessOmni(QwenOmni):
     def step_batch(
         self, sessions: Sequence[EngineSession], inputs: Sequence[AudioInput]
     ) -> Sequence[Sequence[Frame] | Exception]:
-        """Step several sessions; see `BatchEngine.step_batch`. Audio is generated during the thinking of the next session."""
+        """Step several sessions; see `BatchEngine.step_batch`.
+
+        Audio is generated during the thinking of the next session.
+        """
         import torch
 
         thoughts: list[tuple[list[int], Tensor] | Exception] = []

@@ -1,7 +1,8 @@
 """The events of the OpenAI Realtime protocol and its session object.
 
-The names are those of the GA version; the spellings of the beta are accepted. Fields without a meaning here (tools, voices,
-tracing, ...) are ignored where standard clients send them; requests that cannot be fulfilled raise `RealtimeError`.
+The names are those of the GA version; the spellings of the beta are accepted. Fields without a meaning here (tools,
+voices, tracing, ...) are ignored where standard clients send them; requests that cannot be fulfilled raise
+`RealtimeError`.
 """
 
 import json

@@ -1,9 +1,9 @@
 """`WS /v1/realtime`: the OpenAI Realtime protocol over a live session, for standard clients.
 
-The engine listens continuously and decides when to speak. With turn detection it gets appended audio at once, and the client
-gets the events of the server's VAD. With `turn_detection: null` or `create_response: false`, audio is kept until
-`response.create`. An engine advances only with its input: while a response is expected and the client sends nothing, the
-engine gets silence.
+The engine listens continuously and decides when to speak. With turn detection it gets appended audio at once, and the
+client gets the events of the server's VAD. With `turn_detection: null` or `create_response: false`, audio is kept until
+`response.create`. An engine advances only with its input: while a response is expected and the client sends nothing,
+the engine gets silence.
 """
 
 from collections.abc import Callable, Coroutine, Sequence
