@@ -161,8 +161,8 @@ def test_extreme_allowed_values_can_be_converted(overrides):
         assert proof_context(settings, TOKENIZER).gap >= 0
         assert plan.min_silence >= 1
     schedule = ThresholdSchedule.from_config(turn)
-    assert schedule.asks[0][0] >= 1
-    assert len(schedule.asks) == 1 + sum(silence_s > turn.ask_after_s for silence_s, _ in turn.curve)
+    assert schedule.queries[0][0] >= 1
+    assert len(schedule.queries) == 1 + sum(silence_s > turn.ask_after_s for silence_s, _ in turn.curve)
     assert turn.max_secs is None or seconds_to_samples(turn.max_secs, HEARD_HZ) >= 1
     assert rules_of(convert).max_duration >= 1
     assert seconds_to_samples(live.max_turn_s, HEARD_HZ) >= 1
