@@ -226,8 +226,8 @@ class Conversation:
                 return self.socket.socket.shutdown(2)
             if words:
                 self.send("response.output_audio_transcript.delta", **part, delta=words.pop(0) + " ")
-            said = "?" if act == "rubbish" and i == 1 else base64.b64encode(piece).decode()
-            self.send("response.output_audio.delta", **part, delta=said)
+            delta = "?" if act == "rubbish" and i == 1 else base64.b64encode(piece).decode()
+            self.send("response.output_audio.delta", **part, delta=delta)
         if cancelled.is_set():
             details = {"type": "cancelled", "reason": "client_cancelled"}
             return self.end("cancelled", status_details=details)

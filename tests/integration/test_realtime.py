@@ -249,12 +249,12 @@ def test_interrupt_response_setting(phrase, interrupts):
     assert client.kinds().count("input_audio_buffer.speech_started") == 2
     done = client.events[-1].response
     assert done.status == ("cancelled" if interrupts else "completed")
-    said = engine.sessions[0].turns[0]
+    spoken = engine.sessions[0].turns[0]
     if interrupts:
         assert len(client.audio()) < len(pcm(phrase)) // 2
     else:
-        assert client.audio() == said
-        assert len(said) > len(pcm(phrase)) // 2
+        assert client.audio() == spoken
+        assert len(spoken) > len(pcm(phrase)) // 2
 
 
 def test_create_response_false_reports_turns_only(server, engine, phrase):

@@ -98,7 +98,7 @@ def test_trusts_a_configured_proxy():
     with running(MirrorEngine(), requests_per_minute=2, proxies="127.0.0.2") as server:
         with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2"), base_url=server.url) as proxy:
             chains = ["192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"]
-            statuses = [proxy.get("/health", headers={"X-Forwarded-For": who}).status_code for who in chains]
+            statuses = [proxy.get("/health", headers={"X-Forwarded-For": chain}).status_code for chain in chains]
         assert statuses == [200, 200, 429, 200]
         with httpx.Client(base_url=server.url) as client:
             statuses = [

@@ -133,10 +133,10 @@ def test_server_life_cycle(state_dir, tmp_path):
     assert 0 < document["p50_ms"] <= document["p99_ms"]
 
     sound = next((ROOT / "sca/resources/demo/WAV").glob("*1.flac"))
-    asked = [json.loads(sca("ask", sound, "--json", *url).stdout) for url in (("--url", server.url), ())]
-    assert asked[0]["probability"] == pytest.approx(asked[1]["probability"], abs=1e-6)
-    assert asked[0]["finished"] == asked[1]["finished"] == (asked[0]["probability"] > 0.5)
-    assert asked[0]["seconds"] == 8.0
+    answers = [json.loads(sca("ask", sound, "--json", *url).stdout) for url in (("--url", server.url), ())]
+    assert answers[0]["probability"] == pytest.approx(answers[1]["probability"], abs=1e-6)
+    assert answers[0]["finished"] == answers[1]["finished"] == (answers[0]["probability"] > 0.5)
+    assert answers[0]["seconds"] == 8.0
 
     assert "listening on" in sca("logs", *at).stdout
     bystander = state_dir.path / "notes.txt"
@@ -272,12 +272,12 @@ class ClockAfterLog:
 
 
 @pytest.mark.parametrize(
-    ("does", "code", "said"), [("fail", 4, "with code 4"), ("die", 6, "by signal 9"), ("slow", 6, "not ready within")]
+    ("does", "code", "text"), [("fail", 4, "with code 4"), ("die", 6, "by signal 9"), ("slow", 6, "not ready within")]
 )
-def test_start_fails_if_the_server_is_not_ready(state_dir, stub, monkeypatch, does, code, said):
+def test_start_fails_if_the_server_is_not_ready(state_dir, stub, monkeypatch, does, code, text):
     if does == "slow":
         monkeypatch.setattr(control, "time", ClockAfterLog(state_dir.log))
-    with pytest.raises(Exception, match=said) as caught:
+    with pytest.raises(Exception, match=text) as caught:
         start_stub(stub(does), state_dir)
     assert caught.value.exit_code == code
     assert f"stub started {does}" in caught.value.hint
@@ -424,15 +424,15 @@ class LogFollower(threading.Thread):
 
     def __init__(self, path, active):
         super().__init__()
-        self.text, self._started, self._args = "", threading.Event(), (path, active)
+        self.text, self._following, self._args = "", threading.Event(), (path, active)
         self.start()
-        assert self._started.wait(TIMEOUT_S)
+        assert self._following.wait(TIMEOUT_S)
 
     def run(self):
         path, active = self._args
 
         def is_active():
-            self._started.set()  # it has opened the file and moved to its end
+            self._following.set()  # it has opened the file and moved to its end
             return active()
 
         for text in follow(path, is_active):
