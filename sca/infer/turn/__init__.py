@@ -1,1 +1,1 @@
-"""End-of-turn detection: has the speaker finished? Models, a server for them, a client, and a policy that queries them."""
+"""End-of-turn detection: models, a server and a client for them, and a policy that queries them."""

@@ -1,4 +1,4 @@
-"""ASGI middleware that checks rate, host, origin and key of every request and adds the security headers to every response."""
+"""ASGI middleware that checks rate, host, origin and key of each request, and adds security headers to each response."""
 
 import json
 import logging

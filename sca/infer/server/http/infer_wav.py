@@ -208,7 +208,7 @@ def _decode(data: bytes, max_s: float) -> NDArray[np.float32]:
 
 
 class _Upload(BaseListener):
-    """The source, the sink and a listener of the session. Each chunk is sent when the engine has stepped the one before.
+    """The source, the sink and a listener of the session. A chunk is sent once the engine has stepped the one before.
 
     Attributes:
         text: The text of the spoken frames.

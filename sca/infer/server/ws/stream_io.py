@@ -63,7 +63,7 @@ class NetworkSource(BaseListener):
         return self._chunk - (self._delivered + self._buffered) % self._chunk
 
     def resume(self) -> None:
-        """Note that the client reconnected and sends what it recorded meanwhile: that audio is ahead of time, not late."""
+        """Note that the client reconnected. The audio that it recorded meanwhile counts as ahead of time, not as late."""
         if self._origin_tick is not None:
             self._origin_tick = self._now() - self._delivered * TICKS_PER_HEARD_SAMPLE
 
