@@ -5,6 +5,7 @@ is recorded, so two runs can be compared.
 """
 
 import json
+from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -53,12 +54,12 @@ class _LineWriter:
             self._file.close()
 
 
-class _FileListener(BaseListener):
+class _FileListener(BaseListener, ABC):
     """A listener that writes files, as a context manager that closes them."""
 
+    @abstractmethod
     def close(self) -> None:
         """Complete and close the files."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self
