@@ -9,7 +9,7 @@ from sca.config.sections.base import MAX_COUNT, Env, Section
 __all__ = ["DEFAULT_MODEL", "DEFAULT_REVISION", "QwenConfig"]
 
 DEFAULT_MODEL = "Qwen/Qwen3-Omni-30B-A3B-Instruct"
-# The commit of that model on the hub whose configuration the engine was written for.
+# The commit of that model on the hub that the engine was written for.
 DEFAULT_REVISION = "26291f793822fb6be9555850f06dfe95f2d7e695"
 
 
