@@ -193,6 +193,20 @@ def test_reports_words_past_the_end(tmp_path):
     assert not verify(tmp_path / "data").problems
 
 
+def test_word_without_times_is_interpolated(tmp_path):
+    words = [["in", [1.0, 1.2], "SPEAKER_MAIN"], ["2019", [None, None], "SPEAKER_MAIN"]]
+    words += [["we", [1.6, 1.8], "SPEAKER_MAIN"], ["yes", [3.0, 3.4], "SPEAKER_OTHER"]]
+    source = listed(tmp_path / "m", recording(tmp_path / "m", words=words))
+    build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
+    spoken = load(tmp_path / "data").words("stereo-a", "stereo-a.main")
+    assert [(w["word"], w["start"], w["end"], w["source"]) for w in spoken] == [
+        ("in", 1.0, 1.2, "given"),
+        ("2019", 1.2, 1.52, "interpolated"),
+        ("we", 1.6, 1.8, "given"),
+    ]
+    assert not verify(tmp_path / "data").problems
+
+
 def test_unusable_corpus_makes_no_folder(tmp_path):
     source = listed(tmp_path / "m", mono(tmp_path / "m"))
     with pytest.raises(InputError, match="two are needed"):

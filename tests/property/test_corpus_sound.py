@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sca.data.corpora.base import Part
-from sca.data.corpora.channel_audio import RAMP_S, PartReader
+from sca.data.duplex.audio.channel_audio import RAMP_S, PartReader
 from sca.units import seconds_to_samples
 
 RATE = 8_000

@@ -3,6 +3,7 @@
 import pytest
 
 from sca.data.corpora.base import Issue
+from sca.data.corpora.timed_text import UntimedText, with_times
 from sca.data.corpora.transcripts import read_ctm, read_cues, read_stm
 
 
@@ -20,6 +21,41 @@ def test_ctm_words(tmp_path):
     spoken = found(tmp_path / "a.ctm", text, read_ctm)
     assert plain(spoken) == [(0, "hello", 0.5, 0.75, None), (1, "you", 1.0, 1.5, None)]
     assert [found_text.text.line for found_text in spoken] == [2, 4]
+
+
+def test_channels_that_count_from_zero(tmp_path):
+    spoken = found(tmp_path / "a.ctm", "a 0 1.00 0.25 so\na 1 3.00 0.25 oh\na 1 4.00 0.25 really\n", read_ctm)
+    assert [words[:2] for words in plain(spoken)] == [(0, "so"), (1, "oh"), (1, "really")]
+    with pytest.raises(ValueError, match="has channels 0 and 2"):
+        found(tmp_path / "b.ctm", "a 0 1.00 0.25 so\na 2 3.00 0.25 oh\n", read_ctm)
+
+
+def test_cues_in_latin_1(tmp_path):
+    raw = "1\r\n00:00:01,000 --> 00:00:02,000\r\nça va, Zoé\r\n".encode("latin-1")
+    (tmp_path / "a.left.srt").write_bytes(raw)
+    note, cue = read_cues(tmp_path / "a.left.srt", 0)
+    assert note == Issue("note", tmp_path / "a.left.srt", None, "read as Latin-1, because it is not UTF-8")
+    assert cue.text.text == "ça va, Zoé"
+
+
+def test_words_without_times_lie_between_their_neighbours(tmp_path):
+    def word(text, start=None, end=None):
+        return UntimedText(text, start, end, tmp_path)
+
+    words = [word("in"), word("the", 1.0, 1.2), word("19"), word("90s"), word("we", 1.4, 1.5), word("sang")]
+    timed = [(w.text, round(w.start_s, 3), round(w.end_s, 3)) for w in with_times(words)]
+    assert timed == [
+        ("in", 0.84, 1.0),
+        ("the", 1.0, 1.2),
+        ("19", 1.2, 1.28),
+        ("90s", 1.28, 1.4),
+        ("we", 1.4, 1.5),
+        ("sang", 1.5, 1.82),
+    ]
+    assert [w.given for w in with_times(words)] == [False, True, False, False, True, False]
+    assert with_times([]) == []
+    with pytest.raises(ValueError, match="'all': no word of the speaker has times"):
+        with_times([word("all"), word("of")])
 
 
 def test_stm_utterances(tmp_path):
@@ -90,5 +126,5 @@ def test_reports_an_invalid_line(tmp_path, read, line, reason):
 
 def test_rejects_a_binary_file(tmp_path):
     (tmp_path / "a.ctm").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"a\.ctm cannot be read"):
+    with pytest.raises(ValueError, match=r"a\.ctm is not text"):
         list(read_ctm(tmp_path / "a.ctm"))

@@ -316,7 +316,6 @@ def test_lines_are_sorted_by_start(tmp_path):
         ("[1,1e99999999] G1 m hi", "'1e99999999' is not a number of seconds"),
         ("[1,0:02] G1 m hi", "'0:02' is not a number of seconds"),
         ("[١,٢] G1 m hi", "'١' is not a number of seconds"),
-        (b"[1,2] G1 m caf\xe9", "not UTF-8: '[1,2] G1 m caf\ufffd'"),
         (b"[1,2] G1 m \xed\xa0\x80", "not UTF-8: '[1,2] G1 m \ufffd\ufffd\ufffd'"),
     ],
 )
@@ -332,12 +331,43 @@ def test_skips_lines_with_nul_bytes_and_binary_files(tmp_path):
     conversation, issues = transcript(tmp_path / "a", good + b"[20,21] G1 m h\0i\n")
     assert len(lines_of(conversation)) == 10
     assert [(s.line, s.reason) for s in skipped(issues)] == [(11, r"holds NUL bytes: '[20,21] G1 m h\x00i'")]
-    for raw in (good + bytes(1000), "[0,1] G1 m hi\n".encode("utf-16"), "[0,1] G1 m hi\n".encode("utf-16-le")):
-        conversation, issues = transcript(tmp_path / "b", raw)
-        assert [t.speaker_id for t in conversation.tracks] == ["G2", "G3"]
-        assert [(s.line, s.reason) for s in skipped(issues)] == [
-            (None, "not UTF-8 text (UTF-16, or binary); the track is left out")
-        ]
+    conversation, issues = transcript(tmp_path / "b", good + bytes(1000))
+    assert [t.speaker_id for t in conversation.tracks] == ["G2", "G3"]
+    assert [(s.line, s.reason) for s in skipped(issues)] == [(None, "not text (binary); the track is left out")]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"), [("gbk", "GBK"), ("utf-16", "UTF-16"), ("utf-16-le", "UTF-16"), ("gb18030", "GBK")]
+)
+def test_other_encodings_are_detected_and_noted(tmp_path, encoding, name):
+    text = "[1.000,2.400]\tG1\t女,普通话\t我坐了夜班车\n"
+    conversation, issues = transcript(tmp_path, text.encode(encoding))
+    assert [u.text for u in conversation.tracks[0].utterances] == ["我坐了夜班车"]
+    assert [(s.level, s.line, s.reason) for s in issues] == [("note", None, f"read as {name}, because it is not UTF-8")]
+
+
+def test_transcript_of_both_speakers_is_read_by_its_column(tmp_path):
+    both = "[1,2] G1 m so I took the night bus\n[3,4] G2 f oh really\n[5,6] G2 f no\n[7,8] G1 m yes\n"
+    conversation, issues = transcript(tmp_path, both)
+    assert [u.text for u in conversation.tracks[0].utterances] == ["so I took the night bus", "yes"]
+    reason = "the transcript of G1 has lines of G2; they are left out (on 2 lines; this is the first)"
+    assert [(s.level, s.line, s.reason) for s in issues] == [("note", 2, reason)]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "[1,2]\tG1\tso I took the night bus\n[4,5]\tG1\tyes and it stopped\n",
+        "[1,2] G1 so I took the night bus\n[4,5] G1 yes and it stopped\n",
+        "[1,2]\tG1\tso I took the night bus\n",
+        "[1,2]\tG1\tnone of it\n[4,5]\tG1\tI took the bus\n[6,7]\tG1\tyes\n",
+    ],
+)
+def test_without_gender_column_the_text_is_whole(tmp_path, lines):
+    conversation, issues = transcript(tmp_path, lines)
+    texts = [line.split(maxsplit=2)[2] for line in lines.splitlines()]
+    assert [u.text for u in conversation.tracks[0].utterances] == texts
+    assert issues == []
 
 
 def test_notes_a_different_speaker_column_once(tmp_path):
@@ -349,11 +379,11 @@ def test_notes_a_different_speaker_column_once(tmp_path):
     ]
 
 
-def test_notes_a_gender_column_that_may_be_a_word(tmp_path):
-    conversation, issues = transcript(tmp_path, "[0,1] G1 hello there\n[2,3] G1 hello again\n")
-    assert [u[2] for u in lines_of(conversation)] == ["there", "again"]
+def test_notes_an_unknown_value_of_the_gender_column(tmp_path):
+    conversation, issues = transcript(tmp_path, "[0,1] G1 w,x there\n[2,3] G1 w,x again\n[4,5] G1 w,x then\n")
+    assert [u[2] for u in lines_of(conversation)] == ["there", "again", "then"]
     assert [(s.level, s.line, s.reason) for s in issues] == [
-        ("note", 1, "'hello' was read as the gender column (on 2 lines; this is the first)")
+        ("note", 1, "'w,x' was read as the gender column (on 3 lines; this is the first)")
     ]
 
 

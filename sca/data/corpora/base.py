@@ -23,6 +23,7 @@ __all__ = [
     "Track",
     "Utterance",
     "WordSource",
+    "encoding_note",
     "require_two_tracks",
 ]
 
@@ -60,6 +61,11 @@ class Issue:
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}" if self.line is not None else str(self.path)
         return f"{where}: {'kept: ' if self.level == 'note' else ''}{self.reason}"
+
+
+def encoding_note(path: Path, encoding: str) -> Issue:
+    """Return the note that a file was read in an encoding that is not UTF-8."""
+    return Issue("note", path, None, f"read as {encoding}, because it is not UTF-8")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,6 @@ recording is checked when the session is built.
 """
 
 import os
-import re
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,20 +17,16 @@ from typing import NamedTuple
 
 from typing_extensions import override
 
-from sca.data.corpora.base import Conversation, CorpusReader, Issue, TimedWord, Track, Utterance, require_two_tracks
-from sca.data.corpora.exact_times import excerpt, is_utf8, read_word_times, samples_of
-from sca.data.corpora.overlaps import has_words, resolve_overlaps
+from sca.data.corpora.base import Conversation, CorpusReader, Issue, TimedWord, Track, require_two_tracks
+from sca.data.corpora.exact_times import is_utf8, read_word_times
+from sca.data.corpora.magichub_lines import read_transcript
 from sca.data.corpora.session_source import SessionSource
 from sca.errors import InputError
-from sca.textutil import counted
 
 __all__ = ["MagicHubReader", "Scan", "SessionFiles", "TrackFiles", "read", "scan"]
 
 _AUDIO = (".wav", ".flac")  # the first of two that share a name is taken
 _EXPECTED = "expected ROOT/WAV/SESSION_SPEAKER.wav (or .flac) and ROOT/TXT/SESSION_SPEAKER.txt"
-_LINE = re.compile(r"\[([^\[\],]*),([^\[\],]*)\](.*)", re.DOTALL)
-_NO_SPEAKER = {"0", "none", "system"}  # the speaker column of lines such as [SYSTEM], which belong to no speaker
-_GENDERS = {"male", "female", "m", "f", "none", "unknown", "男", "女", "无"}
 
 
 class TrackFiles(NamedTuple):
@@ -125,8 +118,9 @@ def _is_corpus(folder: Path) -> bool:
 def _read(files: SessionFiles) -> Conversation:
     tracks: list[Track] = []
     issues: list[Issue] = []
+    speakers = {track.speaker_id for track in files.tracks}
     for speaker_id, audio, transcript, words_file in files.tracks:
-        utterances, found = _read_transcript(transcript, speaker_id)
+        utterances, found = read_transcript(transcript, speaker_id, speakers)
         issues += sorted(found, key=lambda issue: issue.line or 0)
         if utterances is None:
             continue
@@ -233,89 +227,3 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return entry.is_file()
     except OSError:  # a link in a circle, or into a folder without permission
         return False
-
-
-def _read_transcript(path: Path, speaker_id: str) -> tuple[tuple[Utterance, ...] | None, list[Issue]]:
-    """Return the utterances of a transcript and the issues; None as utterances if the track cannot be used."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        return None, [_file_issue(path, f"cannot be read ({error.strerror or error}); the track is left out")]
-    if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or raw.count(0) * 100 > len(raw):
-        return None, [_file_issue(path, "not UTF-8 text (UTF-16, or binary); the track is left out")]
-    text = raw.decode("utf-8-sig", errors="surrogateescape")  # so that an invalid byte costs one line only
-    lines = [(number, line.strip()) for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1) if line.strip()]
-    if not lines:
-        return (), [Issue("note", path, None, "empty; its speaker is treated as silent throughout")]
-    parsed: list[Utterance] = []
-    issues: list[Issue] = []
-    notes: defaultdict[str, list[int]] = defaultdict(list)
-    for number, line in lines:
-        try:
-            start, end, speaker, gender, content = _columns(line)
-        except ValueError as error:
-            issues.append(Issue("skipped", path, number, str(error)))
-            continue
-        parsed.append(Utterance(start, end, content, number))
-        for note in _odd_columns(speaker, gender, content, speaker_id):
-            notes[note].append(number)
-    for note, numbers in notes.items():  # a wrong column is wrong on every line, so it is reported once
-        more = f" (on {len(numbers)} lines; this is the first)" if len(numbers) > 1 else ""
-        issues.append(Issue("note", path, numbers[0], note + more))
-    if not parsed:
-        reason = f"none of its {counted(len(lines), 'line')} can be read; the track is left out"
-        return None, [*issues, _file_issue(path, reason)]
-    utterances, overlaps = resolve_overlaps(parsed, path)
-    return utterances, issues + overlaps
-
-
-def _file_issue(path: Path, reason: str) -> Issue:
-    return Issue("skipped", path, None, reason)
-
-
-def _columns(line: str) -> tuple[int, int, str, str | None, str]:
-    """Return start and end (in samples), speaker, gender and text of a line.
-
-    The gender is None if the line has tabs that show an empty column.
-
-    Raises:
-        ValueError: The line cannot be used; the message is the reason.
-    """
-    if not is_utf8(line):
-        raise ValueError(f"not UTF-8: {excerpt(line.encode(errors='surrogateescape').decode(errors='replace'))}")
-    if "\0" in line:
-        raise ValueError(f"holds NUL bytes: {excerpt(line)}")
-    match = _LINE.fullmatch(line)
-    rest = match[3].strip() if match else ""
-    if match is None or len(rest.split(maxsplit=2)) < 2:
-        raise ValueError(f"not '[start,end] speaker gender text': {excerpt(line)}")
-    start, end = samples_of(match[1].strip()), samples_of(match[2].strip())
-    if start >= end:
-        raise ValueError(f"starts at {match[1].strip()}, which is not before its end at {match[2].strip()}")
-    return start, end, *_speaker_gender_text(rest)
-
-
-def _speaker_gender_text(rest: str) -> tuple[str, str | None, str]:
-    """Split the part after the times. Tabs, if there are enough of them, are more reliable than spaces."""
-    by_tab = [part.strip() for part in re.split(r"\t+", rest)]
-    if len(by_tab[0].split()) == 1:
-        if len(by_tab) > 2:
-            return by_tab[0], by_tab[1], " ".join(by_tab[2:])
-        if len(by_tab) == 2 and "\t\t" in rest and not _is_gender(by_tab[1]):
-            return by_tab[0], None, by_tab[1]
-    speaker, gender, *text = rest.split(maxsplit=2)
-    return speaker, gender, "".join(text)
-
-
-def _odd_columns(speaker: str, gender: str | None, text: str, speaker_id: str) -> list[str]:
-    """Return what is unexpected in the columns of a line, in the same words for every such line of a file."""
-    notes = []
-    if speaker != speaker_id and (has_words(text) or speaker.casefold() not in _NO_SPEAKER):
-        notes.append(f"the speaker column has {excerpt(speaker)}; the file name takes precedence")
-    if gender is not None and not _is_gender(gender):
-        notes.append(f"{excerpt(gender)} was read as the gender column")
-    return notes
-
-
-def _is_gender(column: str) -> bool:
-    return column.partition(",")[0].strip().casefold() in _GENDERS

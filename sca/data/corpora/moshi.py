@@ -5,7 +5,7 @@
 
 SPEAKER_MAIN is the left channel, the other speaker the right one. A channel without words, such as the right one in the
 output of moshi-finetune's annotate.py, is input audio only: its words are unknown, and a model must not learn silence
-from it.
+from it. A word without times is placed between the words before and after it.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from sca.data.corpora.base import Conversation, CorpusReader, Issue
 from sca.data.corpora.stereo_pair import Side, pair_of, two_channels
-from sca.data.corpora.timed_text import TimedText, file_safe_name
+from sca.data.corpora.timed_text import UntimedText, file_safe_name, with_times
 from sca.data.runs.json_lines import first_objects, lines_in, validation_message
 from sca.errors import InputError
 
@@ -35,7 +35,7 @@ class _Line(BaseModel):
 
 
 class _Sidecar(BaseModel):
-    alignments: list[tuple[str, tuple[_Seconds, _Seconds], str]]
+    alignments: list[tuple[str, tuple[_Seconds | None, _Seconds | None], str]]
 
 
 class MoshiReader(CorpusReader):
@@ -90,11 +90,11 @@ def sides_of(path: Path) -> tuple[Side, Side]:
     if MAIN not in names or len(names) > 2:
         found = ", ".join(sorted(names)) or "no speaker"
         raise ValueError(f"{path} has words of {found}; words of {MAIN} are needed, and of at most one other speaker")
-    sides: tuple[list[TimedText], list[TimedText]] = ([], [])
+    sides: tuple[list[UntimedText], list[UntimedText]] = ([], [])
     for number, (text, (start, end), speaker) in enumerate(sidecar.alignments, 1):
-        if end < start:
+        if start is not None and end is not None and end < start:
             raise ValueError(f"{path}: entry {number} ends at {end:g}, before it starts at {start:g}")
         # A text of several words would be timed as one.
         if word := "".join(text.split()):
-            sides[speaker != MAIN].append(TimedText(word, start, end, path, label=f"entry {number}"))
-    return Side(sides[0]), Side(sides[1])
+            sides[speaker != MAIN].append(UntimedText(word, start, end, path, label=f"entry {number}"))
+    return Side(with_times(sides[0])), Side(with_times(sides[1]))

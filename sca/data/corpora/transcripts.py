@@ -3,21 +3,23 @@
     CTM   a 1 0.50 0.30 hello 0.98                       file, channel, start, duration, word[, confidence]
     STM   a 1 nora 0.50 4.42 <o,f0> hello there          file, channel, speaker, start, end[, <labels>], text
 
-Channels are 1 or A (left) and 2 or B (right). The file column is not used, because a transcript lies beside its
-recording. Formats: NIST sclite's manual, `infmts`; SRT and WebVTT cues as browsers read them.
+Channels are 1 or A (left) and 2 or B (right); in a file with a channel 0, as lhotse's `write_alignment_to_ctm` writes
+it, 0 is left and 1 is right. The file column is not used, because a transcript lies beside its recording. Formats: NIST sclite's manual, `infmts`; SRT and WebVTT cues as browsers read them.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from sca.data.corpora.base import Issue
+from sca.data.corpora.base import Issue, encoding_note
+from sca.data.corpora.text.encoding import read_text
 from sca.data.corpora.timed_text import TimedText
 
 __all__ = ["ChannelText", "read_ctm", "read_cues", "read_stm"]
 
-_CHANNELS = {"1": 0, "a": 0, "2": 1, "b": 1}
+_FROM_ONE: Mapping[str, int] = {"1": 0, "a": 0, "2": 1, "b": 1}
+_FROM_ZERO: Mapping[str, int] = {"0": 0, "a": 0, "1": 1, "b": 1}
 _NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
 _TIME = r"(?:([0-9]{1,4}):)?([0-9]{1,2}):([0-9]{2})[.,]([0-9]{1,3})"
 _CUE = re.compile(rf"{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
@@ -38,7 +40,10 @@ def read_ctm(path: Path) -> Iterator[ChannelText | Issue]:
     Raises:
         ValueError: The file cannot be read.
     """
-    for number, line in _lines(path):
+    lines, notes = _lines(path)
+    yield from notes
+    channels = _channels(line for _, line in lines)
+    for number, line in lines:
         fields = line.split()
         try:
             if len(fields) < 5:
@@ -46,7 +51,8 @@ def read_ctm(path: Path) -> Iterator[ChannelText | Issue]:
             start, duration = _seconds(fields[2]), _seconds(fields[3])
             # <eps>, <ALT_BEGIN> and the like are notes of the tool that wrote the file.
             if not (fields[4].startswith("<") and fields[4].endswith(">")):
-                yield ChannelText(_channel(fields[1]), TimedText(fields[4], start, start + duration, path, number))
+                text = TimedText(fields[4], start, start + duration, path, number)
+                yield ChannelText(_channel(fields[1], channels), text)
         except ValueError as error:
             yield Issue("skipped", path, number, str(error))
 
@@ -57,7 +63,10 @@ def read_stm(path: Path) -> Iterator[ChannelText | Issue]:
     Raises:
         ValueError: The file cannot be read.
     """
-    for number, line in _lines(path):
+    lines, notes = _lines(path)
+    yield from notes
+    channels = _channels(line for _, line in lines)
+    for number, line in lines:
         fields = line.split(maxsplit=5)
         try:
             if len(fields) < 5:
@@ -67,7 +76,7 @@ def read_stm(path: Path) -> Iterator[ChannelText | Issue]:
             if end <= start:
                 raise ValueError(f"starts at {start:g}, which is not before its end at {end:g}")
             if text and text.lower() != "ignore_time_segment_in_scoring":
-                yield ChannelText(_channel(fields[1]), TimedText(text, start, end, path, number), fields[2])
+                yield ChannelText(_channel(fields[1], channels), TimedText(text, start, end, path, number), fields[2])
         except ValueError as error:
             yield Issue("skipped", path, number, str(error))
 
@@ -84,8 +93,10 @@ def read_cues(path: Path, channel: int) -> Iterator[ChannelText | Issue]:
     """
     lines: list[str] = []
     times: tuple[float, float, int] | None = None
+    written, notes = _lines(path, skip_comments=False)
+    yield from notes
     # The empty line after the last one ends the last cue.
-    for number, line in [*_lines(path, skip_comments=False), (0, "")]:
+    for number, line in [*written, (0, "")]:
         match = _CUE.fullmatch(line)
         if match is None and line:
             if "-->" in line:
@@ -106,20 +117,33 @@ def read_cues(path: Path, channel: int) -> Iterator[ChannelText | Issue]:
             times = (_clock(match.groups()[:4]), _clock(match.groups()[4:]), number)
 
 
-def _lines(path: Path, *, skip_comments: bool = True) -> list[tuple[int, str]]:
-    """Return the stripped lines with their numbers, without comments and empty lines if `skip_comments` is true."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read ({error})") from error
+def _lines(path: Path, *, skip_comments: bool = True) -> tuple[list[tuple[int, str]], list[Issue]]:
+    """Return the stripped lines with their numbers, and a note if the encoding is not UTF-8.
+
+    Comments and empty lines are left out if `skip_comments` is true.
+    """
+    text, encoding = read_text(path)
     lines = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
-    return [(number, line) for number, line in lines if not skip_comments or (line and not line.startswith(";;"))]
+    kept = [(number, line) for number, line in lines if not skip_comments or (line and not line.startswith(";;"))]
+    return kept, [encoding_note(path, encoding)] if encoding else []
 
 
-def _channel(name: str) -> int:
-    if name.lower() not in _CHANNELS:
+def _channels(lines: Iterable[str]) -> Mapping[str, int]:
+    """Return the channels by their names in a file: they count from 1, or from 0 if there is a channel 0.
+
+    Raises:
+        ValueError: There are channels 0 and 2, so that the numbers do not say which one is the left channel.
+    """
+    names = {fields[1] for line in lines if len(fields := line.split(maxsplit=2)) > 1}
+    if {"0", "2"} <= names:
+        raise ValueError("has channels 0 and 2; channels are 0 and 1, or 1 and 2")
+    return _FROM_ZERO if "0" in names else _FROM_ONE
+
+
+def _channel(name: str, channels: Mapping[str, int]) -> int:
+    if name.lower() not in channels:
         raise ValueError(f"channel {name!r} is not one of 1, 2, A and B")
-    return _CHANNELS[name.lower()]
+    return channels[name.lower()]
 
 
 def _seconds(text: str) -> float:

@@ -125,7 +125,7 @@ class GivenTimes:
                 continue
             self._next = at + len(texts)
             return tuple(
-                TimedWord(word, max(0, found.start), max(0, found.end))
+                TimedWord(word, max(0, found.start), max(0, found.end), found.source)
                 for word, found in zip(texts, given, strict=True)
             )
         return None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sca.audio.pcm import INT16_SCALE, float32_to_int16
 from sca.audio.resample import StreamResampler
 from sca.data.corpora.base import WHOLE, Part
-from sca.data.corpora.channel_audio import PartReader
+from sca.data.duplex.audio.channel_audio import PartReader
 from sca.errors import InputError, OutputError, writing
 from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
 

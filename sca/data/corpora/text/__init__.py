@@ -1,0 +1,1 @@
+"""Text of transcripts: encodings, tags, and how words are joined."""
