@@ -20,8 +20,9 @@ from typing_extensions import override
 from sca.data.datasets.card import CardConfig
 from sca.data.duplex.audio.stored_samples import read_samples
 from sca.data.duplex.model.records import RowRecord
-from sca.data.duplex.storage.detect import SESSIONS_FILE
+from sca.data.duplex.storage.detect import ROWS_FILE, SESSIONS_FILE
 from sca.data.duplex.storage.reader import DatasetReader
+from sca.data.duplex.storage.tar_index import index_tar
 from sca.data.duplex.storage.tracks import StoredTrack
 from sca.data.export.base import Exporter, Shard, ShardResult, pack, shard_result
 from sca.data.runs.files import atomic_write
@@ -34,9 +35,12 @@ __all__ = ["WebDatasetExporter"]
 
 
 class WebDatasetExporter(Exporter):
-    """Writes `SPLIT-*.tar` for every split of rows, and `sessions.jsonl` with the words of whole sessions."""
+    """Writes `SPLIT-*.tar` for every split of rows.
 
-    index_files = (SESSIONS_FILE,)
+    `sessions.jsonl` has the words of whole sessions, `rows.jsonl` has the place of each row in the tar files.
+    """
+
+    index_files = (SESSIONS_FILE, ROWS_FILE)
 
     @override
     def plan(self, dataset: DatasetReader, shard_bytes: int) -> list[Shard]:
@@ -77,6 +81,7 @@ class WebDatasetExporter(Exporter):
             for session_id in dataset.sessions:
                 for track in dataset.tracks(session_id):
                     out.write(json.dumps(track.record, ensure_ascii=False) + "\n")
+        _write_rows_file(root, dataset.splits, [file.name for result in results for file in result.files])
         return [CardConfig("default", {split: f"{split}-*.tar" for split in dataset.splits}, default=True)]
 
     @override
@@ -90,8 +95,18 @@ rows = webdataset.WebDataset("PATH/{split}-000000.tar", shardshuffle=False).deco
 ```
 
 `json` is the row, `input_ids.npy` its tokens, `heard.flac` (16 kHz) and `spoken.flac` (24 kHz) the audio of its chunks.
-`sessions.jsonl` has the words of whole conversations. `sca verify PATH` verifies the rows.
+`sessions.jsonl` has the words of whole conversations. `sca.load("PATH")` reads the rows in any order, `sca verify PATH`
+verifies them.
 """
+
+
+def _write_rows_file(root: Path, splits: Sequence[str], names: Sequence[str]) -> None:
+    """Write where each row is, so that `sca.load` reads single rows, also from a URL."""
+    with atomic_write(root / ROWS_FILE) as temporary, temporary.open("w", encoding="utf-8") as out:
+        for name in names:
+            split = next(split for split in splits if name.startswith(f"{split}-"))
+            with (root / name).open("rb") as tar_file:
+                out.writelines(row.to_line() for row in index_tar(tar_file, name, split))
 
 
 def _sample(row: RowRecord, listener: StoredTrack, speaker: StoredTrack, grid: Grid) -> Iterator[tuple[str, bytes]]:

@@ -14,7 +14,16 @@ from sca.errors import InputError
 from sca.textutil import first_line
 from sca.tokenizer import TextTokenizer, load_tokenizer
 
-__all__ = ["NAME", "differences", "made_with", "read_settings", "settings_of", "tokenizer_of"]
+__all__ = [
+    "NAME",
+    "differences",
+    "made_with",
+    "not_a_dataset",
+    "parse_settings",
+    "read_settings",
+    "settings_of",
+    "tokenizer_of",
+]
 
 NAME = "settings.json"
 
@@ -50,14 +59,34 @@ def read_settings(root: Path) -> dict[str, object]:
     """
     path = root / NAME
     try:
-        document: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
-        version = document.get("schema_version")
+        text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(
-            f"{root} is not a duplex data set: it has no {NAME}", hint="sca build-duplex makes one"
-        ) from error
-    except (OSError, ValueError, AttributeError) as error:
+        raise not_a_dataset(root) from error
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
+    return parse_settings(text, root)
+
+
+def not_a_dataset(root: object) -> InputError:
+    """Return the error for a folder without `settings.json`."""
+    return InputError(f"{root} is not a duplex data set: it has no {NAME}", hint="sca build-duplex makes one")
+
+
+def parse_settings(text: str | bytes, root: object) -> dict[str, object]:
+    """Parse the content of a `settings.json`.
+
+    Args:
+        text: The content.
+        root: The folder or URL of the data set, for messages.
+
+    Raises:
+        InputError: The content is broken, or has another schema version.
+    """
+    try:
+        document: dict[str, object] = json.loads(text)
+        version = document.get("schema_version")
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{root}/{NAME} cannot be read: {error}") from error
     if version != SCHEMA_VERSION:
         older = isinstance(version, int) and version < SCHEMA_VERSION
         raise InputError(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXPORT_FILE",
+    "ROWS_FILE",
     "SESSIONS_FILE",
     "Export",
     "StoredRow",
@@ -39,6 +40,7 @@ __all__ = [
     "broken_files",
     "export_of",
     "grid_export_of",
+    "parse_export",
     "splits_of",
     "stored_rows",
     "stored_sessions",
@@ -49,6 +51,8 @@ GRID_FORMATS = ("parquet", "webdataset")
 """Export formats that keep the rows, and so can be verified."""
 SESSIONS_FILE = "sessions.jsonl"
 """The tracks of a webdataset without audio: one JSON line per record of `storage`."""
+ROWS_FILE = "rows.jsonl"
+"""Where each row of a webdataset is in its tar files: one JSON line per row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +110,24 @@ def export_of(root: Path) -> Export | None:
     """
     path = root / EXPORT_FILE
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        return parse_export(path.read_bytes(), path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}", hint="export it again with --force") from error
+
+
+def parse_export(text: bytes, path: object) -> Export:
+    """Parse the content of an `export.json`. `path` names it in messages. Raises `InputError` if it is broken."""
+    try:
+        document = json.loads(text)
         files = {
             file["name"]: (int(file["bytes"]), str(file["sha256"]))
             for shard in document["shards"]
             for file in shard["files"]
         }
         return Export(str(document["format"]), list(document["splits"]), files)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} cannot be read: {error}", hint="export it again with --force") from error
 
 

@@ -1,0 +1,99 @@
+"""The interface of the places that rows are read from."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from sca.data.duplex.model.records import RowRecord
+from sca.data.duplex.storage.tracks import StoredTrack
+
+__all__ = ["PerProcess", "Recent", "RowSource", "Sides"]
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The two tracks of a row.
+
+    Attributes:
+        listener: The track with the audio heard.
+        speaker: The track with the audio spoken.
+        first_chunk: Where the row starts in the audio of both.
+    """
+
+    listener: StoredTrack
+    speaker: StoredTrack
+    first_chunk: int
+
+
+class RowSource(Protocol):
+    """A split of a data set: records of rows by their number, and tracks. Used by one process only."""
+
+    def session_ids(self) -> list[str]:
+        """Return the session of each row. The rows of a session are consecutive."""
+        ...
+
+    def lengths(self) -> list[int]:
+        """Return the number of tokens of each row."""
+        ...
+
+    def record(self, index: int) -> RowRecord:
+        """Return a row as stored."""
+        ...
+
+    def sides(self, index: int, row: RowRecord) -> Sides:
+        """Return the tracks of a row with their audio. `row` is its record."""
+        ...
+
+    def track(self, session_id: str, speaker_id: str) -> StoredTrack:
+        """Return a track. Its audio can be empty (WebDataset)."""
+        ...
+
+
+class Recent(Generic[Key, Value]):
+    """The values that were made last, by their keys."""
+
+    def __init__(self, make: Callable[[Key], Value], size: int) -> None:
+        """Create an empty store.
+
+        Args:
+            make: Makes the value of a key.
+            size: Number of values to keep.
+        """
+        self._make = make
+        self._size = size
+        self._values: OrderedDict[Key, Value] = OrderedDict()
+
+    def __getitem__(self, key: Key) -> Value:
+        if key not in self._values:
+            self._values[key] = self._make(key)
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
+        self._values.move_to_end(key)
+        return self._values[key]
+
+
+class PerProcess(Generic[Value]):
+    """An object that every process makes for itself: files and threads are not shared after a fork or a pickle."""
+
+    def __init__(self, make: Callable[[], Value]) -> None:
+        """Store how the object is made.
+
+        Args:
+            make: Makes the object. Must be picklable.
+        """
+        self._make = make
+        self._made: tuple[int, Value] | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_make": self._make, "_made": None}
+
+    def get(self) -> Value:
+        """Return the object of this process."""
+        if self._made is None or self._made[0] != os.getpid():
+            self._made = (os.getpid(), self._make())
+        return self._made[1]

@@ -1,0 +1,124 @@
+"""Where the rows of a WebDataset are in its tar files, so that one row is read by one range of bytes."""
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sca.data.duplex.model.records import RowRecord
+from sca.errors import InputError
+from sca.textutil import first_line
+
+__all__ = ["TarRow", "TarSample", "index_tar", "read_sample"]
+
+
+@dataclass(frozen=True, slots=True)
+class TarRow:
+    """A row in a tar file.
+
+    Attributes:
+        split: Its split.
+        row_id: Its id.
+        session_id: Its session.
+        n_tokens: Number of its tokens.
+        file: Name of the tar file.
+        offset: Where its first member starts.
+        size: Bytes of its members with their headers.
+    """
+
+    split: str
+    row_id: str
+    session_id: str
+    n_tokens: int
+    file: str
+    offset: int
+    size: int
+
+    def to_line(self) -> str:
+        """Return the row as a line of JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class TarSample:
+    """The content of a row in a tar file.
+
+    Attributes:
+        record: The row as stored.
+        heard: FLAC file of its chunks at 16 kHz.
+        spoken: FLAC file of its chunks at 24 kHz.
+        codes: int16 `(n_chunks, 16, frames)`; None without codes.
+    """
+
+    record: RowRecord
+    heard: bytes
+    spoken: bytes
+    codes: NDArray[np.int16] | None
+
+
+def index_tar(tar_file: IO[bytes], name: str, split: str) -> Iterator[TarRow]:
+    """Find the rows of a tar file. Audio is skipped.
+
+    Args:
+        tar_file: The file, seekable.
+        name: Its name.
+        split: The split of its rows.
+
+    Raises:
+        InputError: The file is not a WebDataset that `sca export` wrote.
+    """
+    try:
+        with tarfile.open(fileobj=tar_file, mode="r:") as tar:
+            for _, group in groupby((member for member in tar if member.isfile()), key=_key):
+                members = {_field(member): member for member in group}
+                record = json.loads(_content(tar, members["json"]))
+                n_tokens = len(np.load(io.BytesIO(_content(tar, members["input_ids.npy"]))))
+                start = min(member.offset for member in members.values())
+                end = max(member.offset_data + -(-member.size // 512) * 512 for member in members.values())
+                yield TarRow(split, record["row_id"], record["session_id"], n_tokens, name, start, end - start)
+    except (OSError, tarfile.TarError, KeyError, ValueError, TypeError) as error:
+        raise _damaged(name, error) from error
+
+
+def read_sample(content: bytes, name: str) -> TarSample:
+    """Parse the bytes of one row.
+
+    Args:
+        content: The bytes `[offset, offset + size)` of the tar file.
+        name: Name of the tar file, for messages.
+
+    Raises:
+        InputError: The bytes are not a row.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
+            parts = {_field(member): _content(tar, member) for member in tar if member.isfile()}
+        record: RowRecord = json.loads(parts["json"])
+        record["input_ids"] = np.load(io.BytesIO(parts["input_ids.npy"])).tolist()
+        codes = np.load(io.BytesIO(parts["codes.npy"])) if "codes.npy" in parts else None
+        return TarSample(record, parts["heard.flac"], parts["spoken.flac"], codes)
+    except (OSError, tarfile.TarError, KeyError, ValueError, TypeError) as error:
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> InputError:
+    return InputError(f"{name} cannot be read: {first_line(error)}", hint="export it again with --force")
+
+
+def _key(member: tarfile.TarInfo) -> str:
+    return member.name.partition(".")[0]
+
+
+def _field(member: tarfile.TarInfo) -> str:
+    return member.name.partition(".")[2]
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    return b"" if file is None else file.read()

@@ -1,0 +1,154 @@
+"""Rows of a data set, of its exports and of their copies at a URL are equal."""
+
+import pickle
+import shutil
+import sys
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader
+
+import sca
+from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.load.collate import DuplexCollator
+from sca.data.duplex.verify.dataset import verify
+from sca.data.export.run import export
+from sca.errors import InputError, MissingToolError
+from sca.tokenizer import load_tokenizer
+from tests.helpers import corpus
+
+FORMATS = ("arrow", "parquet", "webdataset")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Make a data set of several sessions and splits, and its exports in several shards, all in one folder."""
+    folder = tmp_path_factory.mktemp("sources")
+    source = corpus.demo(folder / "corpus")
+    for number in (7, 8):
+        lines = {f"G00{number}1": [(1.0, 3.0, "hello there my friend"), (8.0, 10.5, "no, not at all")]}
+        lines |= {f"G00{number}2": [(4.0, 7.0, "are you in a hurry today")]}
+        for speaker, utterances in lines.items():
+            corpus.write_track(source, f"A000{number}_S000{number}_0_{speaker}", utterances, 30.0)
+    build_duplex(source, folder / "arrow", corpus.settings(validation=0.3, window="5-10"))
+    for kind in ("parquet", "webdataset"):
+        export(folder / "arrow", folder / kind, kind, shard_bytes=1_000_000)
+    return folder
+
+
+@pytest.fixture
+def memory(root):
+    """Copy the data sets to the file system in memory, and return its URL."""
+    system = fsspec.filesystem("memory")
+    for kind in FORMATS:
+        for file in (root / kind).rglob("*"):
+            if file.is_file() and ".sca" not in file.parts:
+                system.pipe(f"/bucket/{file.relative_to(root)}", file.read_bytes())
+    yield "memory://bucket"
+    system.rm("/bucket", recursive=True)
+
+
+def assert_equal(found, expected):
+    assert found.row_id == expected.row_id
+    assert found.segments == expected.segments
+    assert found.controls == expected.controls
+    assert found.placeholder == expected.placeholder
+    for name in ("input_ids", "heard", "spoken", "codes", "speaker_embedding"):
+        a, b = getattr(found, name), getattr(expected, name)
+        assert (a is None) == (b is None), name
+        if a is not None:
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("where", ["disk", "url"])
+def test_rows_are_equal_everywhere(root, memory, where, kind, split):
+    expected = sca.load(root / "arrow", split)
+    found = sca.load(root / kind if where == "disk" else f"{memory}/{kind}", split)
+    assert found.sessions == expected.sessions
+    assert found.lengths == expected.lengths == [len(row.input_ids) for row in expected]
+    for index in reversed(range(len(expected))):
+        assert_equal(found[index], expected[index])
+        assert found.record(index) == expected.record(index)
+        for side in ("listener", "speaker"):
+            record = expected.record(index)
+            session, speaker = record["session_id"], record[side]
+            assert found.words(session, speaker) == expected.words(session, speaker)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_batches_of_loader_workers_are_equal(root, memory, kind):
+    collate = DuplexCollator(load_tokenizer("builtin:qwen"))
+    expected = sca.load(root / "arrow")
+    for data in (sca.load(root / kind), sca.load(f"{memory}/{kind}")):
+        data = pickle.loads(pickle.dumps(data))
+        assert_equal(data[0], expected[0])  # opened in this process before the workers are forked
+        loader = DataLoader(data, batch_size=2, num_workers=2, collate_fn=collate)
+        for batch, whole in zip(loader, DataLoader(expected, batch_size=2, collate_fn=collate), strict=True):
+            for name in ("input_ids", "labels", "input_features"):
+                assert batch[name].equal(whole[name])
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_slices_and_negative_numbers(root, kind):
+    data = sca.load(root / kind)
+    assert [row.row_id for row in data[1:4]] == [data[i].row_id for i in (1, 2, 3)]
+    assert data[::-1][0].row_id == data[-1].row_id == data[len(data) - 1].row_id
+    for index in (len(data), -len(data) - 1):
+        with pytest.raises(IndexError):
+            data[index]
+
+
+def test_webdataset_without_a_list_of_rows(root, tmp_path):
+    """Exports of earlier versions have none."""
+    old = shutil.copytree(root / "webdataset", tmp_path / "old")
+    (old / "rows.jsonl").unlink()
+    expected = sca.load(root / "arrow")
+    found = sca.load(old)
+    assert found.lengths == expected.lengths
+    for a, b in zip(found, expected, strict=True):
+        assert_equal(a, b)
+    assert verify(old).holds
+
+
+@pytest.mark.parametrize("path", ["memory://nothing/here", Path("nothing")])
+def test_rejects_what_is_no_data_set(path):
+    with pytest.raises(InputError, match="is not a duplex data set"):
+        sca.load(path)
+
+
+def test_rejects_exports_without_rows(root, tmp_path):
+    export(root / "arrow", tmp_path / "moshi", "moshi", shard_bytes=1_000_000)
+    with pytest.raises(InputError, match="a moshi export: audio and words without the grid"):
+        sca.load(tmp_path / "moshi")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_rejects_missing_splits(root, memory, kind):
+    for path in (root / kind, f"{memory}/{kind}"):
+        with pytest.raises(InputError, match="test"):
+            sca.load(path, "test")
+
+
+def test_names_the_missing_package_of_a_url(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # importing it fails
+    with pytest.raises(MissingToolError) as raised:
+        sca.load("s3://bucket/data")
+    assert raised.value.hint == "s3:// needs s3fs, gs:// needs gcsfs"
+    with pytest.raises(InputError, match="Protocol not known: nowhere"):
+        sca.load("nowhere://bucket/data")
+
+
+def test_reports_damaged_files(root, tmp_path):
+    damaged = shutil.copytree(root / "webdataset", tmp_path / "webdataset")
+    (damaged / "rows.jsonl").write_text((damaged / "rows.jsonl").read_text().replace('"offset": 0', '"offset": 512'))
+    with pytest.raises(InputError, match=r"train-000000\.tar"):
+        sca.load(damaged)[0]
+    damaged = shutil.copytree(root / "parquet", tmp_path / "parquet")
+    (damaged / "train" / "part-00000.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        sca.load(damaged)
