@@ -193,6 +193,20 @@ def test_reports_words_past_the_end(tmp_path):
     assert not verify(tmp_path / "data").problems
 
 
+def test_chinese_words_keep_their_times_without_spaces(tmp_path):
+    words = [["今天", [1.0, 1.3], "SPEAKER_MAIN"], ["天气", [1.35, 1.7], "SPEAKER_MAIN"]]
+    words += [["很好", [1.7, 2.1], "SPEAKER_MAIN"], ["好的", [3.0, 3.4], "SPEAKER_OTHER"]]
+    source = listed(tmp_path / "m", recording(tmp_path / "m", words=words))
+    build_duplex(source, tmp_path / "data", corpus.settings(window="4-20"))
+    data = load(tmp_path / "data")
+    spoken = data.words("stereo-a", "stereo-a.main")
+    assert [(w["word"], w["start"]) for w in spoken] == list(
+        zip("今天天气很好", (1.0, 1.15, 1.35, 1.525, 1.7, 1.9), strict=True)
+    )
+    assert {w["source"] for w in spoken} == {"given"}
+    assert not verify(tmp_path / "data").problems
+
+
 def test_word_without_times_is_interpolated(tmp_path):
     words = [["in", [1.0, 1.2], "SPEAKER_MAIN"], ["2019", [None, None], "SPEAKER_MAIN"]]
     words += [["we", [1.6, 1.8], "SPEAKER_MAIN"], ["yes", [3.0, 3.4], "SPEAKER_OTHER"]]

@@ -122,6 +122,29 @@ def test_reads_cuts_that_lhotse_wrote(tmp_path):
     ]
 
 
+def test_truncated_cut_keeps_its_word_times(tmp_path):
+    from lhotse import CutSet, Recording, RecordingSet, SupervisionSegment, SupervisionSet
+    from lhotse.supervision import AlignmentItem
+
+    wav = stereo(tmp_path / "l" / "r.wav")
+    words = [AlignmentItem(word, 3.0 + 0.25 * n, 0.25) for n, word in enumerate(["so", "here", "we", "are"])]
+    supervisions = [
+        SupervisionSegment("a", "r", 3.0, 1.0, 0, "So here we are.", speaker="Max").with_alignment("word", words),
+        SupervisionSegment("b", "r", 5.0, 1.0, 1, "are we", speaker="Nora"),
+    ]
+    recordings = RecordingSet.from_recordings([Recording.from_file(wav, recording_id="r")])
+    whole = CutSet.from_manifests(recordings, SupervisionSet.from_segments(supervisions))[0]
+    for name, offset, expected in (
+        ("early", 1.0, [("So", 2.0), ("here", 2.25), ("we", 2.5), ("are.", 2.75)]),
+        ("inside", 3.4, [("we", 0.1), ("are.", 0.35)]),
+    ):
+        cut = whole.truncate(offset=offset, duration=6.0).with_id(name)
+        CutSet.from_cuts([cut]).to_file(tmp_path / "l" / f"{name}.jsonl.gz")
+        data = built(tmp_path / "l" / f"{name}.jsonl.gz", tmp_path / name)
+        found = words_of(data, name, "Max")
+        assert [(word[0], round(word[1], 3), word[3]) for word in found] == [(*word, "given") for word in expected]
+
+
 _ONE, _TWO = cut()["supervisions"]
 BAD_CUTS = {
     "not JSON": ("{", "not a cut"),
@@ -310,6 +333,22 @@ def test_reports_invalid_stereo_files(tmp_path, case):
 
 
 # Detection of the layout
+
+
+def test_hyphen_keeps_the_times_of_the_other_words(tmp_path):
+    stereo(tmp_path / "s" / "a.wav")
+    given = ["so 1.00 0.20", "night 1.75 0.25", "bus 2.05 0.35", "yes 4.40 0.30", "and 4.75 0.15", "stopped 5.10 0.50"]
+    lines = [f"a 1 {' '.join(word.split()[1:])} {word.split()[0]}\n" for word in given]
+    (tmp_path / "s" / "a.ctm").write_text("".join([*lines, "a 2 3.00 0.20 oh\n"]))
+    (tmp_path / "s" / "a.stm").write_text("a 1 x 1.00 5.60 so night-bus yes and stopped\na 2 y 3.00 3.70 oh\n")
+    data = built(tmp_path / "s", tmp_path / "data")
+    assert words_of(data, "a", "x") == [
+        ("so", 1.0, 1.2, "given"),
+        ("night-bus", 1.75, 2.4, "given"),
+        ("yes", 4.4, 4.7, "given"),
+        ("and", 4.75, 4.9, "given"),
+        ("stopped", 5.1, 5.6, "given"),
+    ]
 
 
 def test_detects_layouts_by_content(tmp_path):

@@ -101,3 +101,13 @@ def test_rebuilds_another_schema_version_with_force(tmp_path, version):
         build(tmp_path, source)
     assert build_duplex(source, tmp_path / "data", corpus.settings(), force=True).details.built == 1
     assert verify(tmp_path / "data").holds
+
+
+def test_line_after_the_end_of_its_own_recording_is_left_out(tmp_path):
+    lines = [(1.0, 2.4, "so I took the night bus"), (4.4, 5.6, "yes and it stopped")]
+    corpus.write_track(tmp_path / "c", "A_S_G1", lines, 3.0)
+    corpus.write_track(tmp_path / "c", "A_S_G2", [(3.0, 3.7, "oh really")], 7.0)
+    summary = build_duplex(tmp_path / "c", tmp_path / "data", corpus.settings())
+    (reason,) = summary.details.skipped
+    assert reason.endswith("A_S_G1.txt:2: ends at 5.600 s, the recording at 3.000 s")
+    assert verify(tmp_path / "data").holds

@@ -3,6 +3,7 @@
 import pytest
 
 from sca.data.corpora.base import TimedWord
+from sca.data.corpora.text.joining import join_words
 from sca.data.duplex.align.match import GivenTimes, interpolate
 from sca.data.duplex.rows.text import Tag, clean, make_units, split_words
 
@@ -93,3 +94,45 @@ def test_rejects_given_words_that_run_backwards():
 def test_repeated_word_gets_the_times_of_its_utterance():
     source = given(("yeah", 1000, 2000), ("yeah", 100_000, 101_000))
     assert source.take("yeah", 99_000, 102_000)[0].start == 100_000
+
+
+def times(words):
+    return [(word.text, word.start, word.end, word.source) for word in words]
+
+
+def test_words_that_are_divided_differently_keep_their_times():
+    source = given(("so", 0, 10), ("night", 20, 30), ("bus", 40, 50), ("yes", 90_000, 90_010))
+    assert times(source.take("so night-bus yes", 0, 90_010)) == [
+        ("so", 0, 10, "given"),
+        ("night-bus", 20, 50, "given"),
+        ("yes", 90_000, 90_010, "given"),
+    ]
+    chinese = given(("今天", 1000, 1200), ("天气", 1300, 1500), ("很好", 1500, 1900))
+    assert [word[1:] for word in times(chinese.take("今天天气很好", 900, 2000))] == [
+        (1000, 1100, "given"),
+        (1100, 1200, "given"),
+        (1300, 1400, "given"),
+        (1400, 1500, "given"),
+        (1500, 1700, "given"),
+        (1700, 1900, "given"),
+    ]
+    thai = given(("ผม", 100, 300), ("นั่ง", 400, 600))
+    assert times(thai.take("ผมนั่ง", 0, 700)) == [("ผมนั่ง", 100, 600, "given")]
+
+
+def test_words_without_given_times_are_interpolated():
+    source = given(("one", 0, 10), ("tvo", 20, 30), ("three", 40, 50), ("four", 60, 70))
+    assert times(source.take("one two three", 0, 50)) == [
+        ("one", 0, 10, "given"),
+        ("two", 10, 40, "interpolated"),
+        ("three", 40, 50, "given"),
+    ]
+    assert times(source.take("four", 60, 70)) == [("four", 60, 70, "given")]
+
+
+def test_words_join_without_spaces_in_scripts_that_have_none():
+    assert join_words(["今天", "天气", "很好，", "谢谢"]) == "今天天气很好，谢谢"
+    assert join_words(["ผม", "นั่ง"]) == "ผมนั่ง"
+    assert join_words(["用", "Python", "写", "代码"]) == "用 Python 写代码"
+    assert join_words(["안녕", "하세요"]) == "안녕 하세요"
+    assert join_words([]) == ""

@@ -2,7 +2,8 @@
 
 A cut is a conversation, its channels are the speakers, its supervisions the utterances; word alignments are used if
 present. lhotse is not needed, since it depends on torch. Format: lhotse 1.33, as `CutSet.to_file` writes it: times of
-supervisions and alignments count from the start of the cut. Recordings are looked up relative to the list, then to the
+supervisions count from the start of the cut, those of alignments from the start of the recording if the cut was
+truncated by lhotse (`SupervisionSegment.with_offset` leaves them), and from the start of the cut otherwise. Recordings are looked up relative to the list, then to the
 working directory.
 """
 
@@ -68,6 +69,14 @@ class _Cut(BaseModel):
         return [self.channel] if isinstance(self.channel, int) else self.channel
 
 
+class _Word(NamedTuple):
+    """A word of an alignment, in seconds from the start of the cut."""
+
+    text: str
+    start: float
+    end: float
+
+
 class _Listed(NamedTuple):
     """A line of the list; lines with the same key make one conversation."""
 
@@ -77,10 +86,11 @@ class _Listed(NamedTuple):
 
 
 class _Supervised(NamedTuple):
-    """A supervision and the line of the cut that has it."""
+    """A supervision, its words with times in the cut, and the line of the cut that has it."""
 
     line: int
     supervision: _Supervision
+    words: tuple[_Word, ...]
 
 
 class LhotseReader(CorpusReader):
@@ -139,13 +149,13 @@ def _conversation(source: Path, cuts: list[tuple[int, _Cut]]) -> tuple[Conversat
     if len(channels) < 2:
         raise ValueError(f"cut {first.id} has one channel; two are needed, one per speaker")
     name = file_safe_name(first.id if len(cuts) == 1 else recording.id)
-    supervised = [_Supervised(line, supervision) for line, cut in cuts for supervision in cut.supervisions]
+    supervised = [_inside(line, supervision, cut) for line, cut in cuts for supervision in cut.supervisions]
     issues = [
-        Issue("skipped", source, line, f"supervision {supervision.id} has no text")
-        for line, supervision in supervised
-        if not (supervision.text or "").strip()
+        Issue("skipped", source, found.line, f"supervision {found.supervision.id} has no text")
+        for found in supervised
+        if not (found.supervision.text or "").strip()
     ]
-    speakers = _speakers(first, name, channels, [supervision for _, supervision in supervised])
+    speakers = _speakers(first, name, channels, [found.supervision for found in supervised])
     tracks: list[Track] = []
     left_out: list[Issue] = []
     transcribed = False
@@ -162,7 +172,7 @@ def _conversation(source: Path, cuts: list[tuple[int, _Cut]]) -> tuple[Conversat
         left_out += found
         if track is not None:
             tracks.append(track)
-    _check_channels(first, channels, [supervision for _, supervision in supervised])
+    _check_channels(first, channels, [found.supervision for found in supervised])
     if not transcribed:
         raise ValueError(f"cut {first.id} has no supervision with words in it")
     return Conversation(name, tuple(tracks), tuple(left_out), number), issues
@@ -219,8 +229,39 @@ def _audio(source: Path, recording: _Recording, channel: int) -> tuple[Path, int
     raise ValueError(f"recording {recording.id} has no channel {channel}")
 
 
+def _inside(line: int, supervision: _Supervision, cut: _Cut) -> _Supervised:
+    """Return the part of a supervision that lies in the cut.
+
+    The text is cut only if its words have times; a supervision without them keeps its whole text.
+    """
+    words = _aligned_words(supervision, cut)
+    kept = [i for i, word in enumerate(words) if 0 <= (word.start + word.end) / 2 < cut.duration]
+    texts = (supervision.text or "").split()
+    if len(kept) < len(words) == len(texts):
+        end = min(supervision.start + supervision.duration, cut.duration)
+        start = max(0.0, supervision.start)
+        part = {"text": " ".join(texts[i] for i in kept), "start": start, "duration": max(0.0, end - start)}
+        supervision = supervision.model_copy(update=part)
+    return _Supervised(line, supervision, tuple(words[i] for i in kept))
+
+
+def _aligned_words(supervision: _Supervision, cut: _Cut) -> list[_Word]:
+    """Return the aligned words. Their times count from the origin with which they lie in the supervision."""
+    items = [item for item in (supervision.alignment or {}).get("word", ()) if item[0].strip()]
+    if not items:
+        return []
+    first, last = items[0][1], items[-1][1] + items[-1][2]
+
+    def outside(origin: float) -> float:
+        end = supervision.start + supervision.duration
+        return max(0.0, supervision.start - (first - origin)) + max(0.0, last - origin - end)
+
+    origin = min((cut.start, 0.0), key=outside)
+    return [_Word("".join(text.split()), start - origin, start - origin + length) for text, start, length, *_ in items]
+
+
 def _utterances(source: Path, supervised: list[_Supervised]) -> Iterator[TimedText]:
-    for line, supervision in supervised:
+    for line, supervision, _ in supervised:
         if (supervision.text or "").strip():
             start = max(0.0, supervision.start)
             end = max(start, supervision.start + supervision.duration)
@@ -228,8 +269,6 @@ def _utterances(source: Path, supervised: list[_Supervised]) -> Iterator[TimedTe
 
 
 def _words(source: Path, supervised: list[_Supervised]) -> Iterator[TimedText]:
-    for line, supervision in supervised:
-        for symbol, start, duration, *_ in (supervision.alignment or {}).get("word", ()):
-            if symbol.strip():
-                first = max(0.0, start)
-                yield TimedText("".join(symbol.split()), first, first + duration, source, line)
+    for line, _, words in supervised:
+        for word in words:
+            yield TimedText(word.text, max(0.0, word.start), max(0.0, word.end), source, line)

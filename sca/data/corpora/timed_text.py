@@ -10,6 +10,7 @@ from pathlib import Path
 from sca.data.corpora.base import WHOLE, Issue, Part, TimedWord, Track, Utterance
 from sca.data.corpora.exact_times import excerpt
 from sca.data.corpora.overlaps import resolve_overlaps
+from sca.data.corpora.text.joining import join_words
 from sca.textutil import counted
 from sca.units import HEARD_HZ, seconds_to_samples
 
@@ -104,7 +105,7 @@ def group_words(words: Sequence[TimedText]) -> list[TimedText]:
             groups[-1].append(word)
     return [
         TimedText(
-            " ".join(word.text for word in group),
+            join_words(word.text for word in group),
             group[0].start_s,
             _end(group),
             group[0].path,

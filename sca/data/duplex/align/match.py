@@ -5,11 +5,11 @@ Pure functions over text and samples at 16 kHz. Every function returns one word 
 """
 
 import unicodedata
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 
 from sca.data.corpora.base import TimedWord, WordSource
 from sca.data.duplex.model.spans import Span
@@ -41,6 +41,7 @@ def match_recognized(text: str, recognized: Sequence[TimedWord]) -> list[Span | 
     """Return for each word of `text` the span of the matching recognised word, or None.
 
     The text is the transcript; recognised words only contribute their times. Words are paired in order, by spelling.
+    Words that are divided in another way ("night-bus" and "night bus") are paired if they have the same letters.
     """
     given = [_spelling(text[a:b]) for a, b in split_words(text)]
     # A recogniser splits scripts without spaces in its own way; its words are split like ours, in proportion to their
@@ -48,11 +49,29 @@ def match_recognized(text: str, recognized: Sequence[TimedWord]) -> list[Span | 
     parts = [part for word in recognized for part in interpolate(word.text, word.start, word.end)]
     spans: list[Span | None] = [None] * len(given)
     matcher = SequenceMatcher(None, given, [_spelling(part.text) for part in parts], autojunk=False)
-    for block in matcher.get_matching_blocks():
-        for i in range(block.size):
-            part = parts[block.b + i]
-            spans[block.a + i] = (part.start, part.end)
+    for kind, first, last, first_part, last_part in matcher.get_opcodes():
+        if kind == "equal":
+            spans[first:last] = [(part.start, part.end) for part in parts[first_part:last_part]]
+        elif kind == "replace":
+            spans[first:last] = _spans_by_letters(given[first:last], parts[first_part:last_part])
     return spans
+
+
+def _spans_by_letters(words: Sequence[str], parts: Sequence[TimedWord]) -> list[Span | None]:
+    """Return the spans of words that have the same letters as `parts` together, else None for each."""
+    spellings = [_spelling(part.text) for part in parts]
+    if "".join(words) != "".join(spellings):
+        return [None] * len(words)
+    letters = [
+        (
+            part.start + (part.end - part.start) * i // len(spelled),
+            part.start + (part.end - part.start) * (i + 1) // len(spelled),
+        )
+        for part, spelled in zip(parts, spellings, strict=True)
+        for i in range(len(spelled))
+    ]
+    ends = list(accumulate(len(word) for word in words))
+    return [(letters[end - len(word)][0], letters[end - 1][1]) for word, end in zip(words, ends, strict=True)]
 
 
 def fill_in(text: str, start: int, end: int, found: Sequence[Span | None], source: WordSource) -> tuple[TimedWord, ...]:
@@ -111,9 +130,13 @@ class GivenTimes:
     def take(self, text: str, start: int, end: int) -> tuple[TimedWord, ...] | None:
         """Return the timed words of the utterance `[start, end)`, or None if the given words do not match its text.
 
-        They match if they have the same spelling (without case and punctuation) and their times do not decrease.
-        Utterances must be taken in time order.
+        They match if most of them have the same spelling (without case and punctuation) and their times do not
+        decrease. The other words of the utterance are interpolated. Utterances must be taken in time order.
         """
+        return self._take_all(text, start, end) or self._take_most(text, start, end)
+
+    def _take_all(self, text: str, start: int, end: int) -> tuple[TimedWord, ...] | None:
+        """Return the words if each of them is given."""
         texts = [text[a:b] for a, b in split_words(text)]
         spelled = [_spelling(word) for word in texts]
         earliest = bisect_left(self.words, start - self.tolerance, key=lambda word: word.start)
@@ -129,6 +152,19 @@ class GivenTimes:
                 for word, found in zip(texts, given, strict=True)
             )
         return None
+
+    def _take_most(self, text: str, start: int, end: int) -> tuple[TimedWord, ...] | None:
+        """Return the words if more than half of them are given."""
+        first = bisect_left(self.words, start - self.tolerance, key=lambda word: word.start)
+        last = bisect_right(self.words, end + self.tolerance, key=lambda word: word.start)
+        spans = match_recognized(text, self.words[max(first, self._next) : last])
+        found = [span for span in spans if span is not None]
+        if 2 * len(found) <= len(spans) or any(a > b for a, b in found):
+            return None
+        if any(a[0] > b[0] for a, b in pairwise(found)):
+            return None
+        self._next = bisect_right(self.words, found[-1][0], key=lambda word: word.start)
+        return fill_in(text, max(0, min(start, found[0][0])), max(end, found[-1][1]), spans, "given")
 
     def _fits(self, given: Sequence[TimedWord], spelled: list[str], start: int, end: int) -> bool:
         if len(given) != len(spelled) or not given:

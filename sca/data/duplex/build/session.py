@@ -131,11 +131,12 @@ def _units(track: Track, audio: EncodedTrack, settings: Settings, result: Sessio
     """Return the units of a track with the times of their words."""
     gap = seconds_to_samples(settings.duplex.unit_gap_s, HEARD_HZ)
     method, model = settings.duplex.align, load_aligner(settings)
+    recorded = audio.samples - audio.padded  # padding has no speech
     if model is None or method == "interpolate":
-        timed = time_words(track, audio.samples)
+        timed = time_words(track, recorded)
     else:
         aligner = TrackAligner(model, audio.heard, method)
-        timed = time_words(track, audio.samples, aligner)
+        timed = time_words(track, recorded, aligner)
         result.counters.alignment.add(aligner.counters)
     _add_issues(timed.issues, result)
     return make_units(timed.utterances, gap)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from sca.data.corpora.base import Issue, TimedWord, Track, Utterance
 from sca.data.duplex.align.match import GivenTimes, interpolate
 from sca.data.duplex.rows.text import clean
+from sca.textutil import counted
 from sca.units import HEARD_HZ, samples_to_seconds
 
 __all__ = ["TimedTrack", "WordTimer", "time_words"]
@@ -43,6 +44,7 @@ def time_words(track: Track, samples: int, timer: WordTimer = interpolate) -> Ti
     given = GivenTimes(track.words) if track.words is not None else None
     earliest = 0
     mismatched: list[Utterance] = []
+    untimed: list[int] = []
     for utterance in track.utterances:
         text = clean(utterance.text).text
         if not text:
@@ -56,12 +58,19 @@ def time_words(track: Track, samples: int, timer: WordTimer = interpolate) -> Ti
             if given is not None:
                 mismatched.append(utterance)
             words = timer(text, utterance.start, min(utterance.end, samples))
+        elif missing := sum(word.source == "interpolated" for word in words):
+            untimed.append(missing)
         words = _in_order(words, earliest, samples)
         earliest = words[-1].start
         timed.utterances.append((text, words))
     how = "interpolated" if timer is interpolate else "aligned"
     reason = f"the given word times do not match this utterance, so its words are {how}"
     timed.issues += [utterance.issue("note", track.transcript, reason) for utterance in mismatched]
+    if untimed:
+        reason = (
+            f"{counted(sum(untimed), 'word')} of {counted(len(untimed), 'utterance')} without given times: interpolated"
+        )
+        timed.issues.append(Issue("note", track.transcript, None, reason))
     return timed
 
 
