@@ -314,6 +314,7 @@ def test_page_shows_transcripts_as_text(opened, data):
     for part in ("</script>", "onerror=window.hacked=2", "{{audio}}", "<!--"):
         assert part in text, "shown as written"
     assert page.locator("#segments img").count() == 0
+    assert page.locator("#segments .text").first.get_attribute("dir") == "auto"
     assert page.evaluate("document.scripts.length") == 3, "the script and the two data blocks"
 
 

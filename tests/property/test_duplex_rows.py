@@ -23,7 +23,15 @@ from tests.helpers import corpus
 
 TOKENIZER = load_tokenizer("builtin:qwen")
 CHUNK = 5120
-PIECES = ("yes", "well I never", "the man in the blue coat started singing, quite well in fact", "今天天气很好", "mm")
+PIECES = (
+    "yes",
+    "well I never",
+    "the man in the blue coat started singing, quite well in fact",
+    "今天天气很好",
+    "mm",
+    "ไม่มาสักที",
+    "आई ही नहीं",
+)
 
 
 @st.composite

@@ -90,7 +90,7 @@
       const name = make("span", { class: "speaker" }, view.speakers[segment.speaker].id);
       name.style.color = `var(--${"abcd"[segment.speaker % 4]})`;
       const button = make("button", { type: "button" }, make("time", {}, clock(segment.start_s)), name,
-        make("span", { class: "text" }, segment.text, " ", make("em", {}, facts.filter(Boolean).join(", "))));
+        make("span", { class: "text", dir: "auto" }, segment.text, " ", make("em", { dir: "ltr" }, facts.filter(Boolean).join(", "))));
       button.addEventListener("click", () => { seek(segment.start_s); sound.play(); });
       list.append(make("li", {}, button));
       return button;

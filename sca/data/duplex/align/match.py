@@ -7,12 +7,13 @@ Pure functions over text and samples at 16 kHz. Every function returns one word 
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import accumulate, groupby, pairwise
 
 from sca.data.corpora.base import TimedWord, WordSource
 from sca.data.duplex.model.spans import Span
+from sca.data.duplex.rows.scripts import weight
 from sca.data.duplex.rows.text import split_words
 
 __all__ = ["GivenTimes", "fill_in", "interpolate", "match_recognized"]
@@ -23,16 +24,17 @@ _MAX_LOOK_AHEAD = 8
 def interpolate(text: str, start: int, end: int) -> tuple[TimedWord, ...]:
     """Distribute the samples `[start, end)` over the words of `text` in proportion to their letters.
 
-    The k-th word starts at `start + (end - start) · letters before it / all letters`.
+    The k-th word starts at `start + (end - start) · letters before it / all letters`. A sign for a syllable counts as
+    several letters, see `sca.data.duplex.rows.scripts.weight`.
     """
     texts = [text[a:b] for a, b in split_words(text)]
-    weights = [_letters(word) for word in texts]
+    weights = [weight(word) for word in texts]
     total = sum(weights)
     words: list[TimedWord] = []
     before = 0
-    for word, weight in zip(texts, weights, strict=True):
+    for word, share in zip(texts, weights, strict=True):
         first = start + (end - start) * before // total
-        before += weight
+        before += share
         words.append(TimedWord(word, first, start + (end - start) * before // total, "interpolated"))
     return tuple(words)
 
@@ -104,14 +106,17 @@ def fill_in(text: str, start: int, end: int, found: Sequence[Span | None], sourc
     return tuple(words)
 
 
-def _letters(word: str) -> int:
-    return max(1, sum(c.isalnum() for c in word))
-
-
 def _spelling(word: str) -> str:
     """Return a word without case and punctuation, for comparison between two sources."""
     folded = unicodedata.normalize("NFC", word).casefold()
     return "".join(c for c in folded if c.isalnum()) or folded
+
+
+def _parts(word: TimedWord) -> Sequence[TimedWord]:
+    """Return the words of the text of a given word: several if it is a word of a script without spaces."""
+    if word.text.isascii() or len(split_words(word.text)) < 2:
+        return (word,)
+    return [replace(part, source=word.source) for part in interpolate(word.text, word.start, word.end)]
 
 
 @dataclass(slots=True)
@@ -119,13 +124,16 @@ class GivenTimes:
     """The word times that the corpus gives for one speaker, to be taken utterance by utterance.
 
     Attributes:
-        words: The words, by start.
+        words: The words, by start. Words that `split_words` splits further get times in proportion to their letters.
         tolerance: How far, in samples, a word may lie outside its utterance.
     """
 
     words: Sequence[TimedWord]
     tolerance: int = 4_000
     _next: int = 0
+
+    def __post_init__(self) -> None:
+        self.words = [part for word in self.words for part in _parts(word)]
 
     def take(self, text: str, start: int, end: int) -> tuple[TimedWord, ...] | None:
         """Return the timed words of the utterance `[start, end)`, or None if the given words do not match its text.

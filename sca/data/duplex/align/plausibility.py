@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from sca.data.corpora.base import TimedWord
 from sca.data.duplex.model.spans import Span
+from sca.data.duplex.rows.scripts import counts_as_syllable
 from sca.units import HEARD_HZ
 
 __all__ = ["implausibility"]
@@ -16,6 +17,8 @@ __all__ = ["implausibility"]
 _MAX_EMPTY = 0.1
 _MAX_WORD = HEARD_HZ * 3 // 2
 _MAX_WORDS_PER_SECOND = 8
+# Scripts without spaces have a word per character or syllable: fast Japanese has over 10 kana a second.
+_MAX_SYLLABLES_PER_SECOND = 16
 _MIN_IN_SPEECH = 0.8
 
 
@@ -28,7 +31,7 @@ def implausibility(words: Sequence[TimedWord], speech: Sequence[Span]) -> str | 
 
     Returns:
         `order`; `empty_words` (over 10 % have no length); `long_word` (over 1.5 s); `too_fast` (over 8 words per
-        second); `not_in_speech` (under 80 % of the words have their middle in speech); or None.
+        second, or 16 characters or syllables of a script without spaces); `not_in_speech` (under 80 % of the words have their middle in speech); or None.
     """
     if any(a.start > b.start or a.end > b.end for a, b in pairwise(words)) or any(w.end < w.start for w in words):
         return "order"
@@ -38,7 +41,7 @@ def implausibility(words: Sequence[TimedWord], speech: Sequence[Span]) -> str | 
         return "long_word"
     length = words[-1].end - words[0].start
     # A single word has no rate; its length was checked above.
-    if len(words) > 1 and len(words) * HEARD_HZ > _MAX_WORDS_PER_SECOND * length:
+    if len(words) > 1 and _shortest(words) > length:
         return "too_fast"
     starts = [start for start, _ in speech]
     inside = 0
@@ -47,3 +50,10 @@ def implausibility(words: Sequence[TimedWord], speech: Sequence[Span]) -> str | 
         at = bisect_right(starts, middle) - 1
         inside += at >= 0 and middle < speech[at][1]
     return "not_in_speech" if inside < _MIN_IN_SPEECH * len(words) else None
+
+
+def _shortest(words: Sequence[TimedWord]) -> float:
+    """Return the samples that the words take at the highest plausible rate."""
+    syllables = sum(counts_as_syllable(word.text) for word in words)
+    seconds = syllables / _MAX_SYLLABLES_PER_SECOND + (len(words) - syllables) / _MAX_WORDS_PER_SECOND
+    return seconds * HEARD_HZ

@@ -7,6 +7,7 @@ from typing import TypedDict
 from sca.config import Settings
 from sca.data.corpora import magichub
 from sca.data.corpora.base import Track
+from sca.data.duplex.rows.scripts import starts_with_space
 from sca.data.duplex.rows.text import clean
 from sca.data.duplex.storage.build_settings import tokenizer_of
 from sca.data.runs.files import write_json
@@ -85,7 +86,7 @@ def _events(track: Track, tokenizer: TextTokenizer) -> list[ScriptEvent]:
                 "end": samples_to_seconds(utterance.end, HEARD_HZ),
                 "duration": samples_to_seconds(utterance.end - utterance.start, HEARD_HZ),
                 "text": text,
-                "input_ids": tokenizer.encode(f" {text}" if events else text),
+                "input_ids": tokenizer.encode(f" {text}" if events and starts_with_space(text) else text),
             }
         )
     return events

@@ -19,6 +19,7 @@ from sca.data.duplex.model.labels import BACKCHANNEL, Label
 from sca.data.duplex.model.rows import DroppedSegment, PlacedToken, PlacedWord, Row, Segment
 from sca.data.duplex.model.units import Unit
 from sca.data.duplex.rows.placement import Cursor, place_tokens, token_words, wanted_chunks
+from sca.data.duplex.rows.scripts import starts_with_space
 from sca.data.duplex.rows.windows import Window
 from sca.tokenizer import TextTokenizer
 
@@ -83,11 +84,14 @@ class TokenizedUnit:
 
 
 def tokenize_units(units: Sequence[Unit], labels: Sequence[Label], tokenizer: TextTokenizer) -> list[TokenizedUnit]:
-    """Tokenize each unit as a whole, with a leading space except for the first unit of the speaker."""
+    """Tokenize each unit as a whole.
+
+    It has a leading space, except for the first unit of the speaker and for scripts without spaces.
+    """
     tokenized: list[TokenizedUnit] = []
     first_word = 0
     for n, (unit, label) in enumerate(zip(units, labels, strict=True)):
-        space = n > 0
+        space = n > 0 and starts_with_space(unit.text)
         ids, offsets = tokenizer.encode_with_offsets(f" {unit.text}" if space else unit.text)
         owners = token_words(unit, offsets, int(space))
         anchors = _anchors(unit, offsets, owners, int(space))

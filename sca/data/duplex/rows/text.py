@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sca.data.corpora.base import TimedWord
 from sca.data.duplex.model.units import Unit, UnitWord
+from sca.data.duplex.rows.scripts import WORD, joint
 
 __all__ = ["Cleaned", "Tag", "clean", "make_units", "split_words"]
 
@@ -20,9 +21,6 @@ _SPACES = re.compile(r"\s+")
 # written.
 _SILENT_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _JOINERS = frozenset("\u200c\u200d")
-# Scripts written without spaces: every character is a word, with the punctuation attached to it.
-_CJK = "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003ffff"
-_WORD = re.compile(rf"[^\w\s]*[{_CJK}][^\w\s]*|[^\s{_CJK}]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +77,17 @@ def _spoken(text: str) -> str:
 
 
 def split_words(text: str) -> list[tuple[int, int]]:
-    """Return the character ranges of the words of cleaned text. Together they cover everything except spaces."""
-    return [match.span() for match in _WORD.finditer(text)]
+    """Return the character ranges of the words of cleaned text. Together they cover everything except spaces.
+
+    In scripts without spaces a word is a character (Chinese, Japanese) or a syllable (Thai, Lao, Burmese, Khmer).
+    """
+    return [match.span() for match in WORD.finditer(text)]
 
 
 def make_units(utterances: Iterable[tuple[str, Sequence[TimedWord]]], gap: int) -> list[Unit]:
     """Join the timed utterances of one speaker that are less than `gap` samples apart.
+
+    A space separates their texts, except between Chinese or Japanese texts.
 
     Args:
         utterances: Text and words of each utterance, in time order; one word per word of `split_words`.
@@ -95,7 +98,8 @@ def make_units(utterances: Iterable[tuple[str, Sequence[TimedWord]]], gap: int) 
         if not words:
             continue
         before = units.pop() if units and words[0].start - units[-1].end < gap else None
-        shift = 0 if before is None else len(before.text) + 1
+        between = "" if before is None else joint(before.text, text)
+        shift = 0 if before is None else len(before.text) + len(between)
         unit_words = tuple(
             UnitWord(word.text, start + shift, end + shift, word.start, word.end, word.source)
             for (start, end), word in zip(split_words(text), words, strict=True)
@@ -103,5 +107,5 @@ def make_units(utterances: Iterable[tuple[str, Sequence[TimedWord]]], gap: int) 
         if before is None:
             units.append(Unit(text, unit_words))
         else:
-            units.append(Unit(f"{before.text} {text}", before.words + unit_words))
+            units.append(Unit(f"{before.text}{between}{text}", before.words + unit_words))
     return units
