@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import override
 
 from sca.data.corpora.base import Conversation, CorpusReader, Issue
-from sca.data.corpora.stereo_pair import Side, pair_of, two_channels
+from sca.data.corpora.stereo_pair import Side, pair_of, recordings_of
 from sca.data.corpora.timed_text import UntimedText, file_safe_name, with_times
 from sca.data.runs.json_lines import first_objects, lines_in, validation_message
 from sca.errors import InputError
@@ -63,13 +63,13 @@ def _conversation(source: Path, number: int, line: bytes) -> tuple[Conversation,
     except ValidationError as error:
         raise ValueError(f"{validation_message(error)}; {_SHAPE}") from error
     audio = source.parent / listed.path
-    seconds = two_channels(audio)
+    channels = recordings_of([audio])
     sidecar = audio.with_suffix(".json")
     name = file_safe_name(str(Path(listed.path).with_suffix("")))
     # The format does not identify speakers across recordings, so their names include that of the recording.
     sides = zip(sides_of(sidecar), ("main", "other"), strict=True)
     named = [side._replace(speaker=f"{name}.{role}") for side, role in sides]
-    return pair_of(name, audio, seconds, sidecar, named, number)
+    return pair_of(name, channels, sidecar, named, number)
 
 
 def sides_of(path: Path) -> tuple[Side, Side]:

@@ -1,10 +1,11 @@
-"""Transcripts of stereo recordings: CTM (words), STM (utterances), SRT and WebVTT (utterances, one file per channel).
+"""Transcripts of stereo recordings by channel: CTM (words) and STM (utterances).
 
     CTM   a 1 0.50 0.30 hello 0.98                       file, channel, start, duration, word[, confidence]
     STM   a 1 nora 0.50 4.42 <o,f0> hello there          file, channel, speaker, start, end[, <labels>], text
 
 Channels are 1 or A (left) and 2 or B (right); in a file with a channel 0, as lhotse's `write_alignment_to_ctm` writes
-it, 0 is left and 1 is right. The file column is not used, because a transcript lies beside its recording. Formats: NIST sclite's manual, `infmts`; SRT and WebVTT cues as browsers read them.
+it, 0 is left and 1 is right. The file column is not used, because a transcript lies beside its recording. Formats: NIST
+sclite's manual, `infmts`.
 """
 
 import re
@@ -16,14 +17,11 @@ from sca.data.corpora.base import Issue, encoding_note
 from sca.data.corpora.text.encoding import read_text
 from sca.data.corpora.timed_text import TimedText
 
-__all__ = ["ChannelText", "read_ctm", "read_cues", "read_stm"]
+__all__ = ["ChannelText", "read_ctm", "read_stm"]
 
 _FROM_ONE: Mapping[str, int] = {"1": 0, "a": 0, "2": 1, "b": 1}
 _FROM_ZERO: Mapping[str, int] = {"0": 0, "a": 0, "1": 1, "b": 1}
 _NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
-_TIME = r"(?:([0-9]{1,4}):)?([0-9]{1,2}):([0-9]{2})[.,]([0-9]{1,3})"
-_CUE = re.compile(rf"{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
-_MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|<[0-9:.]+>|\{\\[^{}]*\}")
 
 
 class ChannelText(NamedTuple):
@@ -81,50 +79,11 @@ def read_stm(path: Path) -> Iterator[ChannelText | Issue]:
             yield Issue("skipped", path, number, str(error))
 
 
-def read_cues(path: Path, channel: int) -> Iterator[ChannelText | Issue]:
-    """Read the cues of an SRT or WebVTT file.
-
-    Args:
-        path: The file.
-        channel: The channel of all its cues.
-
-    Raises:
-        ValueError: The file cannot be read.
-    """
-    lines: list[str] = []
-    times: tuple[float, float, int] | None = None
-    written, notes = _lines(path, skip_comments=False)
-    yield from notes
-    # The empty line after the last one ends the last cue.
-    for number, line in [*written, (0, "")]:
-        match = _CUE.fullmatch(line)
-        if match is None and line:
-            if "-->" in line:
-                yield Issue("skipped", path, number, f"not the times of a cue: {line[:40]!r}")
-            elif times is not None:
-                lines.append(_MARKUP.sub("", line))
-            continue
-        # Some writers omit the empty line that ends a cue; the number of the next cue then ends the text.
-        text = " ".join(" ".join(lines[:-1] if match and lines and lines[-1].isdigit() else lines).split())
-        if times is not None and text:
-            start, end, at = times
-            if end <= start:
-                yield Issue("skipped", path, at, f"starts at {start:g}, which is not before its end at {end:g}")
-            else:
-                yield ChannelText(channel, TimedText(text, start, end, path, at))
-        lines, times = [], None
-        if match is not None:
-            times = (_clock(match.groups()[:4]), _clock(match.groups()[4:]), number)
-
-
-def _lines(path: Path, *, skip_comments: bool = True) -> tuple[list[tuple[int, str]], list[Issue]]:
-    """Return the stripped lines with their numbers, and a note if the encoding is not UTF-8.
-
-    Comments and empty lines are left out if `skip_comments` is true.
-    """
+def _lines(path: Path) -> tuple[list[tuple[int, str]], list[Issue]]:
+    """Return the stripped lines without comments and empty ones, and a note if the encoding is not UTF-8."""
     text, encoding = read_text(path)
     lines = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
-    kept = [(number, line) for number, line in lines if not skip_comments or (line and not line.startswith(";;"))]
+    kept = [(number, line) for number, line in lines if line and not line.startswith(";;")]
     return kept, [encoding_note(path, encoding)] if encoding else []
 
 
@@ -150,8 +109,3 @@ def _seconds(text: str) -> float:
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"{text[:40]!r} is not a number of seconds")
     return float(text)
-
-
-def _clock(parts: tuple[str | None, ...]) -> float:
-    hours, minutes, seconds, fraction = parts
-    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0) + float(f"0.{fraction}")

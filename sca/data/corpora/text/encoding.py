@@ -9,7 +9,7 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["DecodedText", "decode_text", "read_text"]
+__all__ = ["DecodedText", "decode_text", "lines_of", "read_text"]
 
 _MAX_NULS = 0.01
 _UTF16_NULS = 0.3  # the share of zero bytes on one side of the pairs, if a fair part of the text is ASCII
@@ -45,6 +45,16 @@ def read_text(path: Path) -> DecodedText:
     except UnicodeEncodeError as error:
         raise ValueError(f"{path} is not UTF-8, UTF-16, GBK or Latin-1") from error
     return decoded
+
+
+def lines_of(path: Path) -> list[tuple[int, str]]:
+    """Return the lines of a text file with their numbers from 1, stripped on the right.
+
+    Raises:
+        ValueError: The file cannot be read, or is not text.
+    """
+    lines = read_text(path).text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return [(number, line.rstrip()) for number, line in enumerate(lines, 1)]
 
 
 def decode_text(raw: bytes) -> DecodedText | None:

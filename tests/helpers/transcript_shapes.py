@@ -1,0 +1,328 @@
+"""One small conversation of two speakers in the file formats of the field, as the tools of the field write them.
+
+Each shape is a function that writes a folder. `SHAPES` has the shapes that are read, by name; `ERRORS` those that are
+not, with a part of the error.
+"""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+
+RATE = 16_000
+SECONDS = 8.0
+WORDS = (
+    (
+        ("Guess", 0.5, 0.8),
+        ("what,", 0.85, 1.2),
+        ("Ben.", 1.3, 1.7),
+        ("So", 4.0, 4.2),
+        ("I", 4.3, 4.4),
+        ("won.", 4.5, 5.0),
+    ),
+    (("No", 2.0, 2.3), ("way!", 2.4, 2.9), ("really?", 4.35, 4.8)),
+)
+LINES = (
+    ((0.5, 1.7, "Guess what, Ben."), (4.0, 5.0, "So I won.")),
+    ((2.0, 2.9, "No way!"), (4.35, 4.8, "really?")),
+)
+NAMES = ("spk0", "spk1")
+TURNS = sorted((start, end, text, side) for side in (0, 1) for start, end, text in LINES[side])
+
+
+def channels() -> np.ndarray:
+    """Return the sound, of shape `(n, 2)`: a tone of its own for each speaker in that speaker's words."""
+    time = np.arange(int(SECONDS * RATE)) / RATE
+    sound = np.full((len(time), 2), 1e-4, np.float32)
+    for side, words in enumerate(WORDS):
+        for _, start, end in words:
+            inside = (time >= start) & (time < end)
+            sound[inside, side] += 0.2 * np.sin(2 * np.pi * (200 + 100 * side) * time[inside])
+    return sound
+
+
+def stereo(folder: Path, name: str = "a", rate: int = RATE) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    sf.write(folder / f"{name}.wav", channels()[:: RATE // rate], rate)
+
+
+def mono_pair(folder: Path, names: tuple[str, str] = ("a_1", "a_2")) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for side, name in enumerate(names):
+        sf.write(folder / f"{name}.wav", channels()[:, side], RATE)
+
+
+def with_stereo(name: str, content: str | bytes | dict | list, audio: str = "a", rate: int = RATE):
+    """Return a shape: a stereo recording with one transcript."""
+
+    def write(folder: Path) -> None:
+        stereo(folder, audio, rate)
+        put(folder / name, content)
+
+    return write
+
+
+def put(path: Path, content: str | bytes | dict | list) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+
+
+def per_channel(suffix: str, content: Callable[[int], str | dict], *, sides=("left", "right")):
+    def write(folder: Path) -> None:
+        stereo(folder)
+        for side, name in enumerate(sides):
+            put(folder / f"a.{name}{suffix}", content(side))
+
+    return write
+
+
+def per_speaker(suffix: str, content: Callable[[int], str | dict], names: tuple[str, str] = ("a_1", "a_2")):
+    def write(folder: Path) -> None:
+        mono_pair(folder, names)
+        for side, name in enumerate(names):
+            put(folder / f"{name}{suffix}", content(side))
+
+    return write
+
+
+def pair_with(name: str, content: str | dict):
+    def write(folder: Path) -> None:
+        mono_pair(folder)
+        put(folder / name, content)
+
+    return write
+
+
+# Contents
+
+
+def whisper(side: int, speaker: str | None = None, *, gaps: bool = False) -> list[dict]:
+    segments = []
+    for start, end, text in LINES[side]:
+        words = [{"word": f" {w}", "start": a, "end": b, "score": 0.9} for w, a, b in WORDS[side] if start <= a < end]
+        if gaps:
+            words[1] = {"word": words[1]["word"]}  # whisperX has no times for what it cannot align
+        named = {"speaker": speaker} if speaker else {}
+        segments.append({"start": start, "end": end, "text": f" {text}", "words": words, **named})
+    return segments
+
+
+def whisperx() -> dict:
+    both = whisper(0, "SPEAKER_00", gaps=True) + whisper(1, "SPEAKER_01")
+    return {"segments": sorted(both, key=lambda segment: segment["start"]), "language": "en"}
+
+
+def whisper_cpp(side: int) -> dict:
+    rows = [{"offsets": {"from": int(a * 1000), "to": int(b * 1000)}, "text": f" {t}"} for a, b, t in LINES[side]]
+    return {"systeminfo": "", "transcription": rows}
+
+
+def deepgram(*, diarized: bool = False) -> dict:
+    def word(text, start, end, side):
+        who = {"speaker": side} if diarized else {}
+        return {"word": text.lower(), "punctuated_word": text, "start": start, "end": end, "confidence": 0.9, **who}
+
+    sides = [[word(*entry, side) for entry in WORDS[side]] for side in (0, 1)]
+    if diarized:
+        sides = [sorted(sides[0] + sides[1], key=lambda entry: entry["start"])]
+    return {"results": {"channels": [{"alternatives": [{"transcript": "", "words": words}]} for words in sides]}}
+
+
+def assemblyai() -> dict:
+    def row(start, end, text, side):
+        words = [
+            {"text": w, "start": int(a * 1000), "end": int(b * 1000)} for w, a, b in WORDS[side] if start <= a < end
+        ]
+        times = {"start": int(start * 1000), "end": int(end * 1000)}
+        return {"speaker": "AB"[side], **times, "text": text, "words": words}
+
+    return {"id": "1", "language_code": "en_us", "utterances": [row(*turn) for turn in TURNS]}
+
+
+def spokenwoz() -> dict:
+    def word(text, start, end, side):
+        times = {"BeginTime": int(start * 1000), "EndTime": int(end * 1000)}
+        return {"Word": text, **times, "ChannelId": side, "SpeakerId": side}
+
+    turns = [
+        {
+            "tag": ("system", "user")[side],
+            "text": text,
+            "words": [word(*entry, side) for entry in WORDS[side] if start <= entry[1] < end],
+        }
+        for start, end, text, side in TURNS
+    ]
+    return {"log": turns}
+
+
+def textgrid(tiers: dict[str, list[tuple[float, float, str]]], *, short: bool = False) -> str:
+    key = (lambda _: "") if short else (lambda name: f"{name} = ")
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", f"{key('xmin')}0", f"{key('xmax')}{SECONDS}"]
+    lines += [
+        "<exists>" if short else "tiers? <exists>",
+        f"{key('size')}{len(tiers)}",
+        *([] if short else ["item []:"]),
+    ]
+    for number, (name, spoken) in enumerate(tiers.items(), 1):
+        filled, at = [], 0.0
+        for start, end, text in spoken:
+            filled += [(at, start, "")] * (start > at) + [(start, end, text)]
+            at = end
+        filled.append((at, SECONDS, ""))
+        lines += [] if short else [f"item [{number}]:"]
+        lines += [
+            f'{key("class")}"IntervalTier"',
+            f'{key("name")}"{name}"',
+            f"{key('xmin')}0",
+            f"{key('xmax')}{SECONDS}",
+        ]
+        lines.append(f"{'' if short else 'intervals: size = '}{len(filled)}")
+        for index, (start, end, text) in enumerate(filled, 1):
+            lines += [] if short else [f"intervals [{index}]:"]
+            lines += [f"{key('xmin')}{start}", f"{key('xmax')}{end}", f'{key("text")}"{text}"']
+    return "\n".join(lines) + "\n"
+
+
+def line_tiers() -> dict[str, list[tuple[float, float, str]]]:
+    return {NAMES[side]: list(LINES[side]) for side in (0, 1)}
+
+
+def word_tiers() -> dict[str, list[tuple[float, float, str]]]:
+    """The Montreal Forced Aligner writes words and phones of each speaker."""
+    tiers: dict[str, list[tuple[float, float, str]]] = {}
+    for side, name in enumerate(NAMES):
+        tiers[f"{name} - words"] = [(start, end, text) for text, start, end in WORDS[side]]
+        tiers[f"{name} - phones"] = [(start, end, "AH0") for _, start, end in WORDS[side]]
+    return tiers
+
+
+def elan(folder: Path) -> None:
+    import pympi
+
+    stereo(folder)
+    eaf = pympi.Eaf()
+    for side, name in enumerate(NAMES):
+        eaf.add_tier(f"tier{side}", part=name)
+        for start, end, text in LINES[side]:
+            eaf.add_annotation(f"tier{side}", int(start * 1000), int(end * 1000), text)
+    eaf.to_file(str(folder / "a.eaf"))
+
+
+def ctm(channel: Callable[[int], object]) -> str:
+    return "".join(
+        f"a {channel(side)} {start:.2f} {end - start:.2f} {text} 0.9\n"
+        for side in (0, 1)
+        for text, start, end in WORDS[side]
+    )
+
+
+def stm(channel: Callable[[int], object]) -> str:
+    return "".join(f"a {channel(s)} {NAMES[s]} {a:.2f} {b:.2f} <o,f0> {t}\n" for a, b, t, s in TURNS)
+
+
+def rttm() -> str:
+    return "".join(f"SPEAKER a 1 {a:.2f} {b - a:.2f} <NA> <NA> {NAMES[s]} <NA> <NA>\n" for a, b, _, s in TURNS)
+
+
+def clock(seconds: float, mark: str) -> str:
+    return f"00:00:{seconds:06.3f}".replace(".", mark)
+
+
+def srt(side: int) -> str:
+    cues = enumerate(LINES[side], 1)
+    return "".join(f"{n}\n{clock(a, ',')} --> {clock(b, ',')}\n{t}\n\n" for n, (a, b, t) in cues)
+
+
+def vtt(voice: str = "<v {}>{}</v>") -> str:
+    cues = "".join(f"{clock(a, '.')} --> {clock(b, '.')}\n{voice.format(NAMES[s], t)}\n\n" for a, b, t, s in TURNS)
+    return f"WEBVTT\n\n{cues}"
+
+
+def table(header: list[str], delimiter: str = ",", scale: float = 1) -> str:
+    import io
+
+    text = io.StringIO()
+    rows = csv.writer(text, delimiter=delimiter)
+    rows.writerow(header)
+    rows.writerows([n, NAMES[s], a * scale, b * scale, t] for n, (a, b, t, s) in enumerate(TURNS))
+    return text.getvalue()
+
+
+def whisper_tsv(side: int) -> str:
+    return "start\tend\ttext\n" + "".join(f"{int(a * 1000)}\t{int(b * 1000)}\t{t}\n" for a, b, t in LINES[side])
+
+
+def labels(side: int) -> str:
+    return "".join(f"{a:.6f}\t{b:.6f}\t{t}\n" for a, b, t in LINES[side])
+
+
+def fisher() -> str:
+    lines = "".join(f"{a:.2f} {b:.2f} {'AB'[s]}: {t}\n\n" for a, b, t, s in TURNS)
+    return f"# fe_03_00001.sph\n# Transcribed at the LDC\n\n{lines}"
+
+
+def switchboard(folder: Path) -> None:
+    stereo(folder / "audio", "sw02001", 8000)
+    for side, letter in enumerate("AB"):
+        turns = [(0.0, LINES[side][0][0], "[silence]"), *LINES[side]]
+        words = [(start, end, text) for text, start, end in WORDS[side]]
+        for kind, rows in (("trans", turns), ("word", words)):
+            text = "".join(f"sw2001{letter}-ms98-a-{n:04d} {a:.6f} {b:.6f} {t}\n" for n, (a, b, t) in enumerate(rows))
+            put(folder / "transcriptions" / "20" / f"sw2001{letter}-ms98-a-{kind}.text", text)
+
+
+def chat() -> str:
+    turns = "".join(f"*{'AB'[s]}:\t&-um {t} [//] .\x15{int(a * 1000)}_{int(b * 1000)}\x15\n" for a, b, t, s in TURNS)
+    return f"@UTF8\n@Begin\n@Participants:\tA Adult, B Adult\n{turns.replace('&-um ', '&=laughs ')}@End\n"
+
+
+SHAPES: dict[str, Callable[[Path], None]] = {
+    "whisperX": with_stereo("a.json", whisperx()),
+    "whisper, per channel": per_channel(".json", lambda side: {"text": "", "segments": whisper(side)}),
+    "whisper, per speaker": per_speaker(".json", lambda side: {"text": "", "segments": whisper(side)}),
+    "whisper.cpp, per channel": per_channel(".json", whisper_cpp),
+    "whisper TSV, per channel": per_channel(".tsv", whisper_tsv),
+    "Deepgram, multichannel": with_stereo("a.json", deepgram()),
+    "Deepgram, diarized": with_stereo("a.json", deepgram(diarized=True)),
+    "AssemblyAI": with_stereo("a.json", assemblyai()),
+    "SpokenWOZ": with_stereo("MUL0001.json", spokenwoz(), "MUL0001", 8000),
+    "list of turns": with_stereo(
+        "a.json", [{"speaker": NAMES[s], "start": a, "end": b, "text": t} for a, b, t, s in TURNS]
+    ),
+    "TextGrid": with_stereo("a.TextGrid", textgrid(line_tiers())),
+    "TextGrid, UTF-16": with_stereo("a.TextGrid", textgrid(line_tiers()).encode("utf-16")),
+    "TextGrid, short": with_stereo("a.TextGrid", textgrid(line_tiers(), short=True)),
+    "TextGrid of MFA": with_stereo("a.TextGrid", textgrid(word_tiers())),
+    "TextGrid, turns and words": with_stereo("a.TextGrid", textgrid(line_tiers() | word_tiers())),
+    "ELAN": elan,
+    "CTM": with_stereo("a.ctm", ctm(lambda side: side + 1)),
+    "CTM of the mix, RTTM": lambda folder: (
+        with_stereo("a.ctm", ctm(lambda _: 1))(folder),
+        put(folder / "a.rttm", rttm()),
+    )[0],
+    "STM": with_stereo("a.stm", stm(lambda side: "AB"[side])),
+    "STM of the mix": with_stereo("a.stm", stm(lambda _: 1)),
+    "SRT, per channel": per_channel(".srt", srt),
+    "SRT, per speaker": per_speaker(".srt", srt),
+    "SRT, per speaker by name": per_speaker(".srt", srt, ("ann", "ben")),
+    "VTT, per channel": per_channel(
+        ".vtt", lambda side: "WEBVTT\n\n" + srt(side).replace(",0", ".0").replace(",3", ".3")
+    ),
+    "VTT with voices": with_stereo("a.vtt", vtt()),
+    "VTT of whisperX": with_stereo("a.vtt", vtt("[{}]: {}").replace("spk", "SPEAKER_0")),
+    "VTT with voices, per speaker": pair_with("a.vtt", vtt()),
+    "CSV": with_stereo("a.csv", table(["turn_id", "speaker", "start", "stop", "utterance"])),
+    "CSV in milliseconds": with_stereo("a.csv", table(["n", "speaker", "start_ms", "end_ms", "text"], ";", 1000)),
+    "TSV, per speaker": pair_with("a.tsv", table(["n", "Speaker", "Begin", "End", "Transcript"], "\t")),
+    "Audacity labels": per_speaker(".txt", labels),
+    "Audacity labels, per channel": per_channel(".txt", labels, sides=("1", "2")),
+    "Fisher": with_stereo("fe_03_00001.txt", fisher(), "fe_03_00001", 8000),
+    "Switchboard MS98": switchboard,
+    "CHAT": with_stereo("4065.cha", chat(), "4065"),
+}
