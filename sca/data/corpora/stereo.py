@@ -249,9 +249,10 @@ def _side(session: str, entries: Sequence[_Entry], recording: str | None) -> Sid
         for path, segment in entries
         if segment.text
     ]
-    name = next((segment.speaker for _, segment in entries if segment.speaker), None)
-    if name is None:
+    named = next((entry for entry in entries if entry.segment.speaker), None)
+    if named is None:
         return Side(words, utterances, recording)
+    name = named.segment.speaker or ""
     # STM identifies speakers across recordings; other files have names such as SPEAKER_00 for each recording again.
-    is_local = entries[0].path.suffix != ".stm" and _LOCAL_NAME.fullmatch(name)
+    is_local = named.path.suffix != ".stm" and _LOCAL_NAME.fullmatch(name)
     return Side(words, utterances, file_safe_name(f"{session}.{name}" if is_local else name))
