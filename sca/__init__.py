@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sca.config import Settings, load_settings
     from sca.data.corpora.base import Conversation, Issue
     from sca.data.duplex.load.dataset import load
+    from sca.data.duplex.load.stream import DuplexRows
     from sca.data.duplex.verify.check_table import Verification
     from sca.data.easy_load import easy_load
     from sca.data.runs.summary import RunSummary
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Conversation": "sca.data.corpora.base",
+    "DuplexRows": "sca.data.duplex.load.stream",
     "Engine": "sca.infer.engine",
     "Grid": "sca.units",
     "Issue": "sca.data.corpora.base",
@@ -52,6 +54,7 @@ _MODULES = {
 
 __all__ = [
     "Conversation",
+    "DuplexRows",
     "Engine",
     "Grid",
     "Issue",

@@ -83,7 +83,7 @@ def test_loader_workers_return_the_same_examples(root):
             np.testing.assert_array_equal(a.audio, b.audio)
 
 
-@pytest.mark.parametrize("function", [sca.load, verify], ids=["load", "verify"])
+@pytest.mark.parametrize("function", [sca.load, verify, sca.DuplexRows], ids=["load", "verify", "DuplexRows"])
 def test_docstring_examples_run(root, monkeypatch, function):
     monkeypatch.chdir(root.parent)
     (example,) = doctest.DocTestFinder(recurse=False).find(function, function.__name__, globs={})

@@ -15,7 +15,7 @@ from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.collate import DuplexCollator
 from sca.data.duplex.verify.dataset import verify
 from sca.data.export.run import export
-from sca.errors import InputError, MissingToolError
+from sca.errors import InputError, MissingToolError, UsageError
 from sca.tokenizer import load_tokenizer
 from tests.helpers import corpus
 
@@ -91,6 +91,39 @@ def test_batches_of_loader_workers_are_equal(root, memory, kind):
         for batch, whole in zip(loader, DataLoader(expected, batch_size=2, collate_fn=collate), strict=True):
             for name in ("input_ids", "labels", "input_features"):
                 assert batch[name].equal(whole[name])
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_streams_of_all_storages_have_equal_batches(root, memory, kind):
+    collate = DuplexCollator(load_tokenizer("builtin:qwen"))
+
+    def batches(path, **arguments):
+        rows = sca.DuplexRows(path, seed=5, batch_size=2, **arguments)
+        rows.set_epoch(1)
+        return list(DataLoader(rows, batch_size=2, num_workers=arguments.get("workers", 0), collate_fn=collate))
+
+    for rank in range(2):
+        expected = batches(root / "arrow", rank=rank, world=2, workers=2)
+        for path in (root / kind, f"{memory}/{kind}"):
+            for batch, whole in zip(batches(path, rank=rank, world=2, workers=2), expected, strict=True):
+                assert batch["segment_info"] == whole["segment_info"]
+                for name in ("input_ids", "attention_mask", "labels", "input_features", "feature_attention_mask"):
+                    assert batch[name].equal(whole[name])
+                assert all(a.equal(b) for a, b in zip(batch["target_audio"], whole["target_audio"], strict=True))
+
+
+def test_streams_reject_what_does_not_fit(root):
+    rows = sca.DuplexRows(root / "parquet", workers=2)
+    with pytest.raises(UsageError, match="the loader has 1 workers, these rows are divided among 2"):
+        next(iter(DataLoader(rows, batch_size=None, num_workers=1)))
+    with pytest.raises(UsageError, match="rank 2 is not in a world of 2"):
+        sca.DuplexRows(root / "parquet", rank=2, world=2)
+    with pytest.raises(UsageError, match="batch_size must be at least 1"):
+        sca.DuplexRows(root / "parquet", batch_size=0)
+    with pytest.raises(UsageError, match="rows used, but this rank has"):
+        rows.state_dict(10_000)
+    with pytest.raises(InputError, match="seed = 0, this run has 1"):
+        sca.DuplexRows(root / "parquet", seed=1).load_state_dict(rows.state_dict(2))
 
 
 @pytest.mark.parametrize("kind", FORMATS)
