@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build_duplex"]
 
+_MAX_TAGS = 5  # that many kinds of tags are printed
+
 
 class Mode(StrEnum):
     """The kind of output."""
@@ -34,6 +36,7 @@ class Mode(StrEnum):
     "duplex.window",
     "duplex.on_lag",
     "duplex.validation",
+    "duplex.tags",
     "duplex.align",
     "duplex.align_model",
     "duplex.hold_id",
@@ -116,7 +119,7 @@ def build_duplex(
     if json:
         emit_json(_document(summary))
     else:
-        _show(summary)
+        _show(summary, settings)
     if summary.failed:
         raise PartialFailure(
             f"{len(summary.failed)} of {counted(summary.total, 'session')} failed",
@@ -159,7 +162,7 @@ def _document(summary: "RunSummary[BuildDetails]") -> dict[str, object]:
     }
 
 
-def _show(summary: "RunSummary[BuildDetails]") -> None:
+def _show(summary: "RunSummary[BuildDetails]", settings: "Settings") -> None:
     root, report = summary.details.root, summary.details.report
     placement, coverage = report.placement, report.coverage
     console = out()
@@ -175,4 +178,12 @@ def _show(summary: "RunSummary[BuildDetails]") -> None:
         f"token-time error {placement.mean_error_s:.3f} s mean, {placement.p95_error_s:.2f} s p95, "
         f"{placement.max_late_s:.2f} s latest"
     )
+    if report.tags:
+        handling = "kept" if settings.duplex.tags == "keep" else "removed"
+        most = sorted(report.tags, key=lambda tag: (-report.tags[tag], tag))[:_MAX_TAGS]
+        console.print(
+            f"{counted(sum(report.tags.values()), 'tag')} {handling}: "
+            f"{', '.join(f'{tag} {report.tags[tag]}' for tag in most)}{', …' if len(report.tags) > _MAX_TAGS else ''}",
+            markup=False,
+        )
     console.print(f"verify it:  sca verify {root}")

@@ -320,14 +320,43 @@ def test_script_mode_writes_one_json_per_transcript(tmp_path):
     assert load_tokenizer("builtin:qwen").decode(event["input_ids"]) == "hello there my friend"
 
 
+@pytest.mark.parametrize(
+    ("tags", "text"),
+    [("strip", "so I took it"), ("keep", "so [+] I <noise> took it [++]")],
+)
+def test_tags_are_removed_or_kept_and_counted(tmp_path, tags, text):
+    corpus.write_track(tmp_path / "c", "A_S_0_G1", [(1.0, 5.0, "so [+] I <noise> took it [++]")])
+    corpus.write_track(tmp_path / "c", "A_S_0_G2", [(6.0, 7.0, "[+] yes"), (8.0, 9.0, "[*]")])
+    summary = build_duplex(tmp_path / "c", tmp_path / "data", corpus.settings(tags=tags))
+    kept = {"strip": {"yes"}, "keep": {"[+] yes", "[*]"}}[tags]
+    texts = {s["text"] for row in datasets.load_from_disk(str(tmp_path / "data"))["train"] for s in row["segments"]}
+    assert texts == {text, *kept}
+    assert summary.details.report.tags == {"[*]": 1, "[++]": 1, "[+]": 2, "<noise>": 1}
+    assert verify(tmp_path / "data").holds
+
+
+def test_data_set_from_before_a_setting_existed_is_continued(tmp_path):
+    source = corpus.pair(tmp_path / "corpus")
+    build_duplex(source, tmp_path / "data", corpus.settings())
+    path = tmp_path / "data" / "settings.json"
+    document = json.loads(path.read_text())
+    del document["duplex"]["tags"]
+    path.write_text(json.dumps(document))
+    build_duplex(source, tmp_path / "data", corpus.settings())
+    assert json.loads(path.read_text())["duplex"]["tags"] == "strip"
+    assert verify(tmp_path / "data").holds
+    with pytest.raises(OutputError, match=r"duplex\.tags 'strip', now 'keep'"):
+        build_duplex(source, tmp_path / "data", corpus.settings(tags="keep"))
+
+
 def test_control_tokens_in_a_transcript_are_plain_text(tmp_path):
-    lines = [(1.0, 5.0, "he said <|object_ref_start|> and <|im_end|> <think> out loud")]
+    lines = [(1.0, 5.0, "he said <|object_ref_start|> and <|im_end|> out loud")]
     corpus.write_track(tmp_path / "c", "A_S_0_G1", lines)
-    corpus.write_track(tmp_path / "c", "A_S_0_G2", [(6.0, 7.0, "今天天气很好 😀 नमस्ते")])
+    corpus.write_track(tmp_path / "c", "A_S_0_G2", [(6.0, 7.0, "今天天气很好 नमस्ते")])
     build_duplex(tmp_path / "c", tmp_path / "data", corpus.settings())
     assert verify(tmp_path / "data").holds
     texts = {s["text"] for row in datasets.load_from_disk(str(tmp_path / "data"))["train"] for s in row["segments"]}
-    assert texts == {lines[0][2], "今天天气很好 😀 नमस्ते"}
+    assert texts == {lines[0][2], "今天天气很好 नमस्ते"}
 
 
 class TestCorpusProblems:

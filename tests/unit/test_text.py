@@ -17,6 +17,17 @@ from sca.data.duplex.rows.text import Tag, clean, make_units, split_words
         ("word[MUSIC]word", "word word"),
         ("[LAUGH/] ha", "ha"),
         ("keep [this] please", "keep [this] please"),
+        ("so I [+] took the <noise> night bus [++]", "so I took the night bus"),
+        ("[laughter] yes (coughs) and it stopped 【笑声】", "yes and it stopped"),
+        ("{breath} well (clears throat) I <unk> [UNK] [unk] did", "well I did"),
+        ("♪ la la ♪ 😀 good 👍🏽 👩\u200d💻", "la la good"),
+        ("it was [laughter-really] ((maybe)) late (( ))", "it was really maybe late"),
+        ("[background noise] [Laughter] 好的[笑声]（咳嗽）", "好的"),
+        (
+            "(I think) {1, 2} 3 < 4 <|im_end|> (see music theory now)",
+            "(I think) {1, 2} 3 < 4 <|im_end|> (see music theory now)",
+        ),
+        ("21 °C, №5 ™", "21 °C, №5 ™"),
         ("  two\t\tspaces\u00a0here ", "two spaces here"),
         ("zero\u200bwidth", "zerowidth"),
         ("bom\ufeff", "bom"),
@@ -33,6 +44,12 @@ def test_clean_returns_tags_with_their_offsets():
     cleaned = clean("[SONANT] so [ENS] tell me [*]")
     assert cleaned.text == "so tell me"
     assert cleaned.tags == (Tag("[SONANT]", 0), Tag("[ENS]", 2), Tag("[*]", 10))
+
+
+def test_clean_can_keep_tags():
+    cleaned = clean("so [+] took<noise> it", keep_tags=True)
+    assert cleaned.text == "so [+] took <noise> it"
+    assert cleaned.tags == (Tag("[+]", 2), Tag("<noise>", 11))
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,10 @@ class DuplexConfig(Section):
         pattern=r"^[a-z]{2,3}$",
         description="Language code for Whisper, such as en. Not set: detected for each utterance.",
     )
+    tags: Annotated[Literal["strip", "keep"], Flag("--tags")] = Field(
+        "strip",
+        description="Tags in transcripts, such as [laughter] or <noise>: strip removes them, keep leaves them in the text.",
+    )
     speaker_model: Annotated[str, Flag("--speaker", "MODEL")] = Field(
         "none",
         min_length=1,

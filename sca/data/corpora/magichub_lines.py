@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from sca.data.corpora.base import Issue, Utterance, encoding_note
 from sca.data.corpora.exact_times import excerpt, is_utf8, samples_of
-from sca.data.corpora.overlaps import has_words, resolve_overlaps
+from sca.data.corpora.overlaps import resolve_overlaps
 from sca.data.corpora.text.encoding import decode_text
+from sca.data.corpora.text.tags import has_words
 from sca.textutil import counted
 
 __all__ = ["read_transcript"]

@@ -1,21 +1,14 @@
 """Overlaps between the utterances of one speaker: resolved, because the words of a speaker need one order in time."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from sca.data.corpora.base import Issue, Utterance
+from sca.data.corpora.text.tags import has_words
 from sca.units import HEARD_HZ
 
-__all__ = ["has_words", "resolve_overlaps"]
-
-_TAG = re.compile(r"\[/?[A-Z][A-Z0-9_/ -]*\]")  # [*] and [+] contain no letters
-
-
-def has_words(text: str) -> bool:
-    """Return whether a text has a letter or digit outside tags such as [SONANT]."""
-    return any(character.isalnum() for character in _TAG.sub(" ", text))
+__all__ = ["resolve_overlaps"]
 
 
 def resolve_overlaps(utterances: Iterable[Utterance], path: Path) -> tuple[tuple[Utterance, ...], list[Issue]]:

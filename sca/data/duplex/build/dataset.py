@@ -27,7 +27,7 @@ from sca.data.duplex.model.report import Report
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.rows.params import window_plan
 from sca.data.duplex.storage.build_settings import NAME as SETTINGS_FILE
-from sca.data.duplex.storage.build_settings import differences, made_with, tokenizer_of
+from sca.data.duplex.storage.build_settings import differences, made_with, tokenizer_of, with_new_settings
 from sca.data.runs.executor import Executor
 from sca.data.runs.files import ensure_owned_dir, write_json
 from sca.data.runs.incremental import IncrementalRun, Item, failure
@@ -132,16 +132,22 @@ def _claim(root: Path, settings: Settings, tokenizer: TextTokenizer, force: bool
             found = {}
         if found == wanted:
             return
-        if not force:
+        others = differences(with_new_settings(found), wanted)
+        if others and not force:
             raise OutputError(
-                f"{root} was made with other settings ({', '.join(differences(found, wanted)[:4])})",
+                f"{root} was made with other settings ({', '.join(others[:4])})",
                 hint="give another --output, or --force to rebuild it",
             )
-        for name in ("storage", "train", "validation", ".sca"):
-            shutil.rmtree(root / name, ignore_errors=True)
-        for name in ("dataset_dict.json", "report.json", "report.html", "ledger.jsonl", "README.md"):
-            (root / name).unlink(missing_ok=True)
+        if others:
+            _remove_built(root)
     write_json(path, wanted)
+
+
+def _remove_built(root: Path) -> None:
+    for name in ("storage", "train", "validation", ".sca"):
+        shutil.rmtree(root / name, ignore_errors=True)
+    for name in ("dataset_dict.json", "report.json", "report.html", "ledger.jsonl", "README.md"):
+        (root / name).unlink(missing_ok=True)
 
 
 class _Build:

@@ -65,7 +65,7 @@ def build_script(source: Path, root: Path, settings: Settings) -> ScriptSummary:
         conversation = magichub.read(files)
         summary.skipped += map(str, conversation.issues)
         for track in conversation.tracks:
-            events = _events(track, tokenizer)
+            events = _events(track, tokenizer, keep_tags=settings.duplex.tags == "keep")
             document = {"session_id": conversation.session_id, "speaker_id": track.speaker_id, "events": events}
             write_json(root / f"{conversation.session_id}_{track.speaker_id}.json", document)
             summary.files += 1
@@ -74,10 +74,10 @@ def build_script(source: Path, root: Path, settings: Settings) -> ScriptSummary:
     return summary
 
 
-def _events(track: Track, tokenizer: TextTokenizer) -> list[ScriptEvent]:
+def _events(track: Track, tokenizer: TextTokenizer, *, keep_tags: bool) -> list[ScriptEvent]:
     events: list[ScriptEvent] = []
     for utterance in track.utterances:
-        text = clean(utterance.text).text
+        text = clean(utterance.text, keep_tags=keep_tags).text
         if not text:
             continue
         events.append(

@@ -131,13 +131,15 @@ def _units(track: Track, audio: EncodedTrack, settings: Settings, result: Sessio
     """Return the units of a track with the times of their words."""
     gap = seconds_to_samples(settings.duplex.unit_gap_s, HEARD_HZ)
     method, model = settings.duplex.align, load_aligner(settings)
+    keep_tags = settings.duplex.tags == "keep"
     recorded = audio.samples - audio.padded  # padding has no speech
     if model is None or method == "interpolate":
-        timed = time_words(track, recorded)
+        timed = time_words(track, recorded, keep_tags=keep_tags)
     else:
         aligner = TrackAligner(model, audio.heard, method)
-        timed = time_words(track, recorded, aligner)
+        timed = time_words(track, recorded, aligner, keep_tags=keep_tags)
         result.counters.alignment.add(aligner.counters)
+    result.counters.tags.update(timed.tags)
     _add_issues(timed.issues, result)
     return make_units(timed.utterances, gap)
 

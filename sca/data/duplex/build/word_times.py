@@ -1,5 +1,6 @@
 """Word times of a track: given by the corpus where they match the transcript, else interpolated or aligned."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -24,19 +25,22 @@ class TimedTrack:
     Attributes:
         utterances: The cleaned text of each utterance and its words.
         issues: Utterances that were left out, and given word times that were not used.
+        tags: The tags of the utterances, by their text.
     """
 
     utterances: list[tuple[str, tuple[TimedWord, ...]]] = field(default_factory=list)
     issues: list[Issue] = field(default_factory=list)
+    tags: Counter[str] = field(default_factory=Counter)
 
 
-def time_words(track: Track, samples: int, timer: WordTimer = interpolate) -> TimedTrack:
+def time_words(track: Track, samples: int, timer: WordTimer = interpolate, *, keep_tags: bool = False) -> TimedTrack:
     """Time the words of every utterance that lies in the recording.
 
     Args:
         track: The track.
         samples: The length of the recording at 16 kHz.
         timer: Times the utterances without usable word times.
+        keep_tags: Whether tags remain in the text.
     """
     timed = TimedTrack()
     if track.transcript is None:
@@ -46,7 +50,9 @@ def time_words(track: Track, samples: int, timer: WordTimer = interpolate) -> Ti
     mismatched: list[Utterance] = []
     untimed: list[int] = []
     for utterance in track.utterances:
-        text = clean(utterance.text).text
+        cleaned = clean(utterance.text, keep_tags=keep_tags)
+        text = cleaned.text
+        timed.tags.update(tag.text for tag in cleaned.tags)
         if not text:
             continue
         if utterance.start >= samples or utterance.end > samples + _PAST_END:

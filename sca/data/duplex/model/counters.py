@@ -83,6 +83,7 @@ class ProofCounters:
     bleed_samples: int = 0
     gated_samples: int = 0
     edits: Counter[str] = field(default_factory=Counter)
+    tags: Counter[str] = field(default_factory=Counter)
     alignment: AlignmentCounters = field(default_factory=AlignmentCounters)
 
     rows: int = 0
@@ -177,6 +178,7 @@ class ProofCounters:
 # The JSON document has one flat mapping: counters by name get a prefix. Files of earlier builds have these names.
 _PREFIXES: Mapping[str, str] = {
     "edits": "edit_",
+    "tags": "tag_",
     "controls": "control_",
     "row_flags": "rows_",
     "segments_by_kind": "segments_",

@@ -204,6 +204,7 @@ class Report(_Section):
         bleed: Cross-talk between tracks.
         augmented: Retimed sessions.
         row_flags: Rows by flag.
+        tags: Tags in the transcripts, removed or kept by the setting `tags`. Counted by the builder only.
         skipped: Number of skipped files and lines.
         notices: Number of notices.
         storage_digest: Digest of every value of every track, in order.
@@ -228,6 +229,7 @@ class Report(_Section):
     bleed: CrosstalkReport
     augmented: AugmentationReport
     row_flags: dict[str, int]
+    tags: dict[str, int] = {}
     skipped: int
     notices: int
     storage_digest: str

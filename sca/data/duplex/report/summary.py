@@ -119,6 +119,7 @@ def make_report(
             sessions=sum(result.augmented_from is not None for result in kept), edits=_by_name(counters.edits)
         ),
         row_flags=_by_name(counters.row_flags),
+        tags=_by_name(counters.tags),
         skipped=len(skipped) + sum(len(result.skipped) for result in results),
         notices=sum(len(result.notices) for result in results),
         storage_digest=chain_digests(digest for result in kept for digest in result.storage_digests),

@@ -9,13 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sca.data.corpora.base import TimedWord
+from sca.data.corpora.text.tags import find_tags
 from sca.data.duplex.model.units import Unit, UnitWord
 from sca.data.duplex.rows.scripts import WORD, joint
 
 __all__ = ["Cleaned", "Tag", "clean", "make_units", "split_words"]
 
-# Corpora mark what is not speech in capitals or stars: [SONANT], [ENS], [LAUGH/], [*]. Lower case in brackets is text.
-_TAG = re.compile(r"\[(?:/?[A-Z][A-Z0-9_/ -]{0,30}|\*{1,4})\]")
 _SPACES = re.compile(r"\s+")
 # Control and format characters have no sound. Joiners stay: they change how emoji and Indic or Persian words are
 # written.
@@ -25,7 +24,7 @@ _JOINERS = frozenset("\u200c\u200d")
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A tag that was removed: its text, and its offset in the cleaned text."""
+    """A tag: its text, and its offset in the cleaned text."""
 
     text: str
     offset: int
@@ -33,14 +32,19 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """Spoken text (NFC, single spaces, no tags) and the tags that were removed from it."""
+    """Spoken text (NFC, single spaces), and the tags that were removed from it or kept in it."""
 
     text: str
     tags: tuple[Tag, ...]
 
 
-def clean(raw: str) -> Cleaned:
-    """Remove tags and characters without sound, and normalise to NFC, because the tokenizer returns NFC."""
+def clean(raw: str, *, keep_tags: bool = False) -> Cleaned:
+    """Remove tags and characters without sound, and normalise to NFC, because the tokenizer returns NFC.
+
+    Args:
+        raw: The text of an utterance.
+        keep_tags: Whether tags remain in the text, as words.
+    """
     pieces: list[str] = []
     tags: list[Tag] = []
     length = 0
@@ -55,10 +59,11 @@ def clean(raw: str) -> Cleaned:
 
     at = 0
     text = _spoken(unicodedata.normalize("NFC", raw))
-    for match in _TAG.finditer(text):
-        add(text[at : match.start()])
-        tags.append(Tag(match.group(), length))
-        at = match.end()
+    for tag in find_tags(text):
+        add(text[at : tag.start])
+        tags.append(Tag(tag.text, length))
+        add(tag.text if keep_tags else tag.spoken)
+        at = tag.end
     add(text[at:])
     # A letter and a combining mark on both sides of a tag are separated by a space, so the text is still NFC.
     return Cleaned("".join(pieces), tuple(tags))

@@ -23,6 +23,7 @@ __all__ = [
     "read_settings",
     "settings_of",
     "tokenizer_of",
+    "with_new_settings",
 ]
 
 NAME = "settings.json"
@@ -112,6 +113,23 @@ def settings_of(document: Mapping[str, object]) -> Settings:
         )
     except (ValidationError, KeyError) as error:
         raise InputError(f"the {NAME} of the data set does not contain valid settings: {first_line(error)}") from error
+
+
+def with_new_settings(document: Mapping[str, object]) -> dict[str, object]:
+    """Return the content of a `settings.json` with the defaults of settings that are newer than the file.
+
+    The content is unchanged if it is not valid.
+    """
+    try:
+        settings = settings_of(document)
+    except InputError:
+        return dict(document)
+    return {
+        **document,
+        "audio": settings.audio.model_dump(mode="json"),
+        "duplex": settings.duplex.model_dump(mode="json"),
+        "augment": settings.augment.model_dump(mode="json"),
+    }
 
 
 def differences(found: object, wanted: object, prefix: str = "") -> list[str]:

@@ -40,11 +40,11 @@ from sca.version import __version__
 
 __all__ = ["verify"]
 
-# Fields that cannot be recomputed: the version of the builder, what was skipped, the results of alignment models. The
-# structural leak is measured by the verification only.
+# Fields that cannot be recomputed: the version of the builder, what was skipped, the results of alignment models, the
+# tags of the transcripts. The structural leak is measured by the verification only.
 _NOT_RECOMPUTED = (
     *("sca_version", "leak.structural_s", "skipped", "notices", "sessions.dropped", "sessions.failed"),
-    *("alignment.utterances", "alignment.aligned", "alignment.fallbacks"),
+    *("alignment.utterances", "alignment.aligned", "alignment.fallbacks", "tags"),
 )
 
 
