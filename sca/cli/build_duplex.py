@@ -56,8 +56,8 @@ def build_duplex(
         Path,
         typer.Argument(
             metavar="INPUT",
-            help="A corpus: a folder with WAV/ and TXT/, a folder of stereo recordings with transcripts, or a list "
-            "(moshi-finetune, lhotse cuts, the output of sca transcribe).",
+            help="A corpus: a folder with WAV/ and TXT/, a folder of recordings with transcripts, Kaldi's data "
+            "folder, or a list (moshi-finetune, lhotse cuts, NeMo's manifest, the output of sca transcribe).",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the data set to.")],
@@ -69,7 +69,7 @@ def build_duplex(
         str,
         typer.Option(
             "--format",
-            metavar="[auto|magichub|moshi|lhotse|events|stereo|NAME]",
+            metavar="[auto|magichub|moshi|lhotse|events|stereo|kaldi|nemo|NAME]",
             help="Layout of INPUT; auto detects it, other names are layouts of installed plugins.",
         ),
     ] = "auto",

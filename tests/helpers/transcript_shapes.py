@@ -326,3 +326,132 @@ SHAPES: dict[str, Callable[[Path], None]] = {
     "Switchboard MS98": switchboard,
     "CHAT": with_stereo("4065.cha", chat(), "4065"),
 }
+
+
+def kaldi(folder: Path) -> None:
+    stereo(folder)
+    rows = [(f"{NAMES[s]}-{n}", f"a-{'AB'[s]}", a, b, t) for n, (a, b, t, s) in enumerate(TURNS)]
+    put(folder / "wav.scp", "a a.wav\n")
+    put(folder / "segments", "".join(f"{key} {talk} {a:.2f} {b:.2f}\n" for key, talk, a, b, _ in rows))
+    put(folder / "text", "".join(f"{key} {t}\n" for key, *_, t in rows))
+
+
+def kaldi_sides(folder: Path) -> None:
+    """Kaldi's Switchboard recipe: a call of sph2pipe for each side."""
+    kaldi(folder)
+    calls = [f"a-{side} sph2pipe -f wav -p -c {n} a.wav |\n" for n, side in ((1, "A"), (2, "B"))]
+    put(folder / "wav.scp", "".join(calls))
+    put(folder / "reco2file_and_channel", "a-A a A\na-B a B\n")
+    put(folder / "utt2spk", "".join(f"{NAMES[s]}-{n} a-{'AB'[s]}\n" for n, (_, _, _, s) in enumerate(TURNS)))
+
+
+def nemo(folder: Path) -> None:
+    stereo(folder)
+    rows = [
+        {"audio_filepath": "a.wav", "offset": a, "duration": b - a, "text": t, "speaker": NAMES[s]}
+        for a, b, t, s in TURNS
+    ]
+    put(folder / "manifest.json", "".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def supervisions(channel: Callable[[int], int] = int, names: tuple[str, str] = NAMES):
+    from lhotse import SupervisionSegment, SupervisionSet
+
+    return SupervisionSet.from_segments(
+        SupervisionSegment(f"s{n}", "a", a, round(b - a, 4), channel(s), text=t, speaker=names[s])
+        for n, (a, b, t, s) in enumerate(TURNS)
+    )
+
+
+def recordings(folder: Path, *names: str):
+    from lhotse import Recording, RecordingSet
+
+    return RecordingSet.from_recordings(
+        Recording.from_file(folder / f"{name}.wav", recording_id=name) for name in names
+    )
+
+
+def lhotse_manifests(folder: Path) -> None:
+    stereo(folder)
+    recordings(folder, "a").to_file(folder / "recordings.jsonl.gz")
+    supervisions().to_file(folder / "supervisions.jsonl.gz")
+
+
+def lhotse_padded(folder: Path) -> None:
+    from lhotse import CutSet
+
+    stereo(folder)
+    (cut,) = CutSet.from_manifests(recordings(folder, "a"), supervisions())
+    CutSet.from_cuts([cut.pad(duration=20)]).to_file(folder / "cuts.jsonl.gz")
+
+
+def nemo_duplex(folder: Path) -> None:
+    from lhotse import CutSet, MonoCut
+
+    mono_pair(folder, ("agent", "user"))
+    agent, user = recordings(folder, "agent", "user")
+    cut = MonoCut("a", 0, SECONDS, 0, list(supervisions(lambda _: 0, ("agent", "user"))), recording=user)
+    cut.target_audio = agent
+    CutSet.from_cuts([cut]).to_file(folder / "cuts.jsonl.gz")
+
+
+LISTS: dict[str, Callable[[Path], None]] = {
+    "Kaldi": kaldi,
+    "Kaldi, a recording of each side": kaldi_sides,
+    "NeMo manifest": nemo,
+    "NeMo duplex cuts": nemo_duplex,
+    "lhotse manifests without cuts": lhotse_manifests,
+    "lhotse, padded cut": lhotse_padded,
+}
+
+
+def mono(folder: Path) -> None:
+    mono_pair(folder, ("a", "unused"))
+    (folder / "unused.wav").unlink()
+    put(folder / "a.json", whisperx())
+
+
+def mix_on_both_channels(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    sf.write(folder / "a.wav", channels().mean(1, keepdims=True).repeat(2, 1), RATE)
+    put(folder / "a.json", whisperx())
+
+
+def parquet(folder: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table({"speaker0_audio": [b"x"], "speaker1_audio": [b"y"]}), folder / "train.parquet")
+
+
+def shar(folder: Path) -> None:
+    put(folder / "shar" / "cuts.000000.jsonl.gz", b"")
+    put(folder / "shar" / "recording.000000.tar", b"")
+
+
+ERRORS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "one mono recording": (mono, "has 1 channel(s); two are needed, one per speaker"),
+    "the mix on both channels": (mix_on_both_channels, "the sound does not show which channel each has"),
+    "no names of speakers": (
+        with_stereo("a.srt", srt(0)),
+        "does not name the speaker of each segment; add the speakers",
+    ),
+    "a transcript of three": (
+        with_stereo(
+            "a.json", [*whisper(0, "A"), *whisper(1, "B"), {"start": 6, "end": 7, "text": "hm", "speaker": "C"}]
+        ),
+        "has 3 speaker(s): A, B, C; two are needed",
+    ),
+    "RTTM alone": (with_stereo("a.rttm", rttm()), "has turns without words; add a transcript"),
+    "JSON of another kind": (with_stereo("a.json", {"title": "x"}), "has title; expected one of whisper's segments"),
+    "CSV without times": (with_stereo("a.csv", "speaker,text\nA,hi\n"), "none of them named start or end"),
+    "ELAN, empty": (with_stereo("a.eaf", "<ANNOTATION_DOCUMENT/>"), "is not an ELAN file that pympi can read"),
+    "TextGrid, truncated": (with_stereo("a.TextGrid", 'File type = "ooTextFile"\n'), "is not a TextGrid that praatio"),
+    "table of Hugging Face": (parquet, "is a table, and its recordings are not files"),
+    "lhotse Shar": (shar, "is a lhotse Shar, which has its recordings in archives"),
+    "Kaldi, a command": (
+        lambda folder: (kaldi(folder), put(folder / "wav.scp", "a flac -dc a.flac |\n"))[0],
+        "has the command 'flac -dc a.flac |'; save its output as files",
+    ),
+}

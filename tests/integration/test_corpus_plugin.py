@@ -103,7 +103,7 @@ def test_rejects_unknown_layouts_and_broken_plugins(tmp_path, installed):
     source = chat(tmp_path)
     with pytest.raises(UsageError, match="chat is not a corpus format") as error:
         open_corpus(source, "chat")
-    assert "auto, magichub, moshi, lhotse, events, stereo" in (error.value.hint or "")
+    assert "auto, magichub, moshi, lhotse, events, stereo, kaldi, nemo" in (error.value.hint or "")
     installed("empty", "ChatReader = object")
     with pytest.raises(MissingToolError, match="does not have the methods matches and read"):
         open_corpus(source, "empty")

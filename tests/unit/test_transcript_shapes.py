@@ -6,6 +6,7 @@ import pytest
 from sca.data.corpora.base import Conversation, Issue
 from sca.data.corpora.registry import detect_format, open_corpus
 from sca.data.duplex.audio.channel_audio import PartReader
+from sca.errors import InputError
 from tests.helpers import transcript_shapes as shapes
 
 
@@ -19,10 +20,13 @@ def loudest_side(track):
         )
 
 
-@pytest.mark.parametrize("shape", shapes.SHAPES)
+ALL = shapes.SHAPES | shapes.LISTS
+
+
+@pytest.mark.parametrize("shape", ALL)
 def test_reads_words_times_and_channels(shape, tmp_path):
     folder = tmp_path / "corpus"
-    shapes.SHAPES[shape](folder)
+    ALL[shape](folder)
     found = list(open_corpus(folder).conversations())
     assert [str(issue) for issue in found if isinstance(issue, Issue)] == []
     (conversation,) = found
@@ -42,3 +46,12 @@ def test_each_shape_is_detected(tmp_path):
     for shape, write in shapes.SHAPES.items():
         write(tmp_path / shape)
         assert detect_format(tmp_path / shape) == "stereo"
+
+
+@pytest.mark.parametrize("shape", shapes.ERRORS)
+def test_error_names_what_to_do(shape, tmp_path):
+    write, reason = shapes.ERRORS[shape]
+    write(tmp_path / "corpus")
+    with pytest.raises(InputError) as raised:
+        open_corpus(tmp_path / "corpus")
+    assert reason in raised.value.message

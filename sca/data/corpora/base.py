@@ -40,6 +40,8 @@ class CorpusFormat(StrEnum):
     lhotse = "lhotse"
     events = "events"
     stereo = "stereo"
+    kaldi = "kaldi"
+    nemo = "nemo"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from typing_extensions import override
 
 from sca.audio.decode import probe
 from sca.data.corpora.base import Conversation, CorpusReader, Issue, Part, Track
+from sca.data.corpora.segments.lhotse_forms import cut_lines, is_recordings, plain_cut
 from sca.data.corpora.timed_text import TimedText, file_safe_name, make_track, split_at_end
-from sca.data.runs.json_lines import first_objects, lines_in, validation_message
+from sca.data.runs.json_lines import first_objects, validation_message
 from sca.errors import InputError
 
 __all__ = ["LhotseReader"]
@@ -98,7 +99,9 @@ class LhotseReader(CorpusReader):
 
     @override
     def matches(self, source: Path) -> bool:
-        return any("recording" in line and "supervisions" in line for line in first_objects(source))
+        return is_recordings(source) or any(
+            "supervisions" in cut and "recording" in cut for cut in map(plain_cut, first_objects(source))
+        )
 
     @override
     def read(self, source: Path) -> Iterator[Conversation | Issue]:
@@ -120,9 +123,9 @@ class LhotseReader(CorpusReader):
 
 def _cuts(source: Path) -> Iterator[_Listed]:
     """Read every line. MonoCuts of one section of a recording have the same key, all other lines one of their own."""
-    for number, line in lines_in(source, _SHAPE):
+    for number, line in cut_lines(source, _SHAPE):
         try:
-            plain = json.loads(line)
+            plain = plain_cut(json.loads(line))
             kind = plain.get("type") if isinstance(plain, dict) else type(plain).__name__
             if kind not in _KINDS:
                 raise ValueError(f"a {kind} is not one of {', '.join(_KINDS)}, which have one channel per speaker")

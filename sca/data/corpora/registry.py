@@ -14,7 +14,7 @@ from sca.data.corpora.magichub import MagicHubReader
 from sca.data.corpora.moshi import MoshiReader
 from sca.data.corpora.session_source import SessionSource, packed_source
 from sca.data.corpora.shows import ShowReader
-from sca.data.corpora.stereo import StereoReader
+from sca.data.corpora.stereo import KaldiReader, NemoReader, StereoReader
 from sca.data.corpora.validation import validated
 from sca.errors import InputError, MissingToolError, UsageError
 from sca.plugins import load_plugin, plugin_names
@@ -23,19 +23,26 @@ __all__ = ["Corpus", "Sessions", "corpus_formats", "detect_format", "open_corpus
 
 # In the order in which the layout is detected.
 _READERS: dict[str, Callable[[], CorpusReader]] = {
+    CorpusFormat.kaldi: KaldiReader,
     CorpusFormat.stereo: StereoReader,
     CorpusFormat.magichub: MagicHubReader,
     CorpusFormat.moshi: MoshiReader,
     CorpusFormat.lhotse: LhotseReader,
     CorpusFormat.events: ShowReader,
+    CorpusFormat.nemo: NemoReader,
 }
 _LISTS_IN: dict[str, tuple[str, ...]] = {
     CorpusFormat.moshi: ("data.jsonl",),
     CorpusFormat.lhotse: ("cuts.jsonl.gz", "cuts.jsonl"),
 }
+# Names that other files can have too: their content decides.
+_OTHER_LISTS_IN: dict[str, tuple[str, ...]] = {
+    CorpusFormat.lhotse: ("recordings.jsonl.gz", "recordings.jsonl"),
+    CorpusFormat.nemo: ("manifest.json", "manifest.jsonl"),
+}
 _EXPECTED = (
-    "give a folder with WAV/ and TXT/, a folder of stereo recordings with transcripts, or a list: "
-    "moshi-finetune's data.jsonl, lhotse's cuts.jsonl.gz, the output of sca transcribe"
+    "give a folder with WAV/ and TXT/, a folder of recordings with transcripts, Kaldi's data folder, or a list: "
+    "moshi-finetune's data.jsonl, lhotse's cuts.jsonl.gz, NeMo's manifest.json, the output of sca transcribe"
 )
 _MAX_REASONS = 3
 
@@ -169,6 +176,7 @@ def detect_format(source: Path) -> str:
             if name not in _READERS and _reader(name).matches(source):
                 return name
     if fallback:
+        _refuse_archives(source)
         return CorpusFormat.magichub
     raise InputError(f"{source} is neither a folder nor a list that names recordings", hint=_EXPECTED)
 
@@ -193,4 +201,32 @@ def _list_in(source: Path, layout: str) -> Path:
     formats = _LISTS_IN if layout == CorpusFormat.auto else [layout]
     names = [name for known in formats for name in _LISTS_IN.get(known, ())]
     lists = [source / name for name in names if (source / name).is_file()]
-    return lists[0] if len(lists) == 1 else source
+    if lists:
+        return lists[0] if len(lists) == 1 else source
+    formats = _OTHER_LISTS_IN if layout == CorpusFormat.auto else [layout]
+    others = [(known, source / name) for known in formats for name in _OTHER_LISTS_IN.get(known, ())]
+    return next((path for known, path in others if path.is_file() and _has_layout(known, path)), source)
+
+
+def _has_layout(name: str, path: Path) -> bool:
+    try:
+        return _READERS[name]().matches(path)
+    except InputError:
+        return False
+
+
+def _refuse_archives(folder: Path) -> None:
+    """Raise an `InputError` for a folder of files that hold recordings and are no recordings themselves."""
+    if not folder.is_dir():
+        return
+    if shar := next(folder.rglob("cuts.*.jsonl.gz"), None):
+        raise InputError(
+            f"{shar.parent} is a lhotse Shar, which has its recordings in archives",
+            hint="save them: CutSet.from_shar(in_dir=...).save_audios('audio').to_file('cuts.jsonl.gz')",
+        )
+    if table := next(folder.rglob("*.parquet"), None):
+        raise InputError(
+            f"{table} is a table, and its recordings are not files",
+            hint="save the audio of each speaker of a row as NAME_1.wav and NAME_2.wav, and the text as NAME.csv with "
+            "the columns speaker, start, end, text",
+        )

@@ -11,7 +11,7 @@ decides.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -22,6 +22,7 @@ from sca.data.corpora import moshi
 from sca.data.corpora.base import Conversation, CorpusReader, Issue, encoding_note
 from sca.data.corpora.segments.by_sound import Channel, Loudness
 from sca.data.corpora.segments.companions import Group, find_groups
+from sca.data.corpora.segments.manifests import Dialogue, is_kaldi, read_kaldi, read_nemo
 from sca.data.corpora.segments.model import Parsed, Problem, Segment, Word
 from sca.data.corpora.segments.parse import read_segments
 from sca.data.corpora.segments.recogniser_json import is_moshi
@@ -31,9 +32,10 @@ from sca.data.corpora.text.encoding import read_text
 from sca.data.corpora.timed_text import TimedText, file_safe_name
 from sca.data.corpora.transcripts import read_ctm, read_stm
 from sca.data.media.find_audio import SOUND
+from sca.data.runs.json_lines import first_objects
 from sca.errors import InputError
 
-__all__ = ["StereoReader"]
+__all__ = ["KaldiReader", "NemoReader", "StereoReader"]
 
 _EXPECTED = (
     "expected NAME.wav with NAME.json, .ctm, .stm, .TextGrid, .eaf, .vtt, .csv or another transcript of its speakers, or "
@@ -80,6 +82,56 @@ class StereoReader(CorpusReader):
                 continue
             yield from issues
             yield conversation
+
+
+class KaldiReader(CorpusReader):
+    """The `CorpusReader` of Kaldi's data folders."""
+
+    @override
+    def matches(self, source: Path) -> bool:
+        return is_kaldi(source)
+
+    @override
+    def read(self, source: Path) -> Iterator[Conversation | Issue]:
+        if not is_kaldi(source):
+            raise InputError(f"{source} is not a data folder of Kaldi", hint="expected wav.scp, segments and text")
+        yield from _dialogues(source, read_kaldi(source))
+
+
+class NemoReader(CorpusReader):
+    """The `CorpusReader` of NeMo's manifests of segments."""
+
+    @override
+    def matches(self, source: Path) -> bool:
+        return any("audio_filepath" in line for line in first_objects(source))
+
+    @override
+    def read(self, source: Path) -> Iterator[Conversation | Issue]:
+        yield from _dialogues(source, read_nemo(source))
+
+
+def _dialogues(source: Path, dialogues: Iterator[Dialogue]) -> Iterator[Conversation | Issue]:
+    try:
+        for dialogue in dialogues:
+            try:
+                conversation, issues = _listed(dialogue)
+            except (ValueError, InputError) as error:
+                yield Issue("skipped", dialogue.audio[0], None, str(error))
+                continue
+            yield from issues
+            yield conversation
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _listed(dialogue: Dialogue) -> tuple[Conversation, list[Issue]]:
+    name = file_safe_name(dialogue.name)
+    channels = recordings_of(dialogue.audio)
+    issues: list[Issue] = []
+    entries = _by_channel(_kept(dialogue.origin, dialogue.found, issues), channels)
+    sides = [_side(name, side, None) for side in entries]
+    conversation, late = pair_of(name, channels, dialogue.origin, sides)
+    return conversation, issues + late
 
 
 def _recordings(folder: Path) -> list[Path]:
@@ -151,11 +203,18 @@ def _entries(files: Sequence[Path], turns: Sequence[Turn], issues: list[Issue]) 
         # Praat and ELAN declare their encodings.
         if path.suffix.lower() not in (".textgrid", ".eaf") and (encoding := read_text(path).encoding):
             issues.append(encoding_note(path, encoding))
-        for segment in named_segments(found, turns) if turns else found:
-            if isinstance(segment, Problem):
-                issues.append(Issue("skipped", path, segment.line, segment.reason))
-            else:
-                entries.append(_Entry(path, segment))
+        entries += _kept(path, named_segments(found, turns) if turns else found, issues)
+    return entries
+
+
+def _kept(path: Path, found: Iterable[Segment | Problem], issues: list[Issue]) -> list[_Entry]:
+    """Return the segments of a file; `issues` gets the problems."""
+    entries: list[_Entry] = []
+    for segment in found:
+        if isinstance(segment, Problem):
+            issues.append(Issue("skipped", path, segment.line, segment.reason))
+        else:
+            entries.append(_Entry(path, segment))
     return entries
 
 
