@@ -19,7 +19,11 @@ FORMATS: dict[str, dict[str, str]] = {
         "chat": "sca.data.shows.formats:chat",
         "talker_chat": "sca.data.shows.formats:talker_chat",
     },
-    "duplex": {"raw": "sca.data.duplex.load.formats:raw", "duplex": "sca.data.duplex.load.formats:duplex"},
+    "duplex": {
+        "raw": "sca.data.duplex.load.formats:raw",
+        "duplex": "sca.data.duplex.load.formats:duplex",
+        "duplex_with_embeddings": "sca.data.duplex.load.formats:duplex_with_embeddings",
+    },
 }
 """The formats of each kind of data set: `module:function` of a function of `(root: Path, split: str)`."""
 
@@ -36,8 +40,9 @@ def easy_load(path: str | Path, format: str = "raw", split: str = "train") -> Se
         path: The folder of the data set.
         format: For data sets of `sca convert`: `raw` (a dict of the columns and the audio), `chat` (a dict with
             messages of text and audio, for transformers' chat templates) or `talker_chat` (the same with the target's
-            audio and the speaker embedding). For data sets of `sca build-duplex`: `raw` or `duplex` (tokens, the audio
-            of each chunk and the audio of each segment).
+            audio and the speaker embedding). For data sets of `sca build-duplex` and their exports to Parquet and
+            WebDataset: `raw`, `duplex` (tokens, the audio of each chunk and the audio of each segment) or
+            `duplex_with_embeddings` (the same with zeros in place of missing speaker embeddings).
         split: The name of the split.
 
     Returns:
@@ -75,6 +80,8 @@ def dataset_kind(root: Path) -> str:
     Raises:
         InputError: `root` is not a finished data set of sca.
     """
+    if (root / "export.json").is_file():
+        return "duplex"
     if not (root / "dataset_dict.json").is_file():
         raise InputError(f"{root} is not a finished data set of sca", hint=f"create one with {_MADE_BY}")
     settings = read_json(root / "settings.json")

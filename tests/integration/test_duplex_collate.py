@@ -1,5 +1,8 @@
 """Rows of the demo set in a padded batch: every audio token has an encoder item, and only the speaker's tokens have labels."""
 
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from torch.utils.data import DataLoader
@@ -57,3 +60,52 @@ def test_loader_workers_return_the_same_batches(data, collator):
 def test_rejects_an_empty_batch(collator):
     with pytest.raises(UsageError, match="at least one row"):
         collator([])
+
+
+def test_weights_of_silence(data):
+    batch = DuplexCollator(load_tokenizer("builtin:qwen"), silence_weight=0.25)(list(data))
+    labels, weights = batch["labels"].numpy(), batch["label_weights"].numpy()
+    silence = data.silence_id
+    assert (weights[labels == -100] == 0).all()
+    assert (weights[labels == silence] == 0.25).all()
+    assert (weights[(labels != -100) & (labels != silence)] == 1).all()
+    assert (labels == silence).any()
+    assert batch["listener_labels"] is None
+    with pytest.raises(UsageError, match="silence_weight"):
+        DuplexCollator(load_tokenizer("builtin:qwen"), silence_weight=-1)
+
+
+def test_labels_of_the_listener(data):
+    """Every word is labelled after it was heard, and the labels are the words of the other speaker."""
+    tokenizer = load_tokenizer("builtin:qwen")
+    batch = pickle.loads(pickle.dumps(DuplexCollator(tokenizer, listener_text=True)))(list(data))
+    found_words = 0
+    for i, row in enumerate(data):
+        labels = batch["listener_labels"][i].numpy()
+        audio = np.flatnonzero(row.input_ids == row.placeholder)
+        assert (np.delete(labels, audio) == -100).all()
+        assert (batch["labels"][i].numpy()[audio] == -100).all()
+        heard = labels[audio]
+        text = tokenizer.decode([int(token) for token in heard if token != row.silence_id])
+        words = " ".join(word["word"] for word in row.listener_words)
+        assert words.startswith(text.strip())
+        record = data.record(i)
+        start_s = record["start_chunk"] * float(data.grid.chunk_s)
+        stored = data.words(record["session_id"], record["listener"])
+        within = [
+            word for word in stored if word["start"] >= start_s and word["end"] <= start_s + 0.32 * len(row.heard)
+        ]
+        assert [word["word"] for word in row.listener_words] == [word["word"] for word in within]
+        # Before the audio of chunk c, no more words than ended before it.
+        for chunk in range(len(row.heard)):
+            ended = " ".join(word["word"] for word in row.listener_words if word["end"] <= 0.32 * chunk + 1e-6)
+            so_far = tokenizer.decode([int(t) for t in heard[: 4 * (chunk + 1)] if t != row.silence_id]).strip()
+            assert ended.startswith(so_far)
+        found_words += len(text.split())
+    assert found_words > 20
+
+
+def test_unknown_words_of_the_listener_have_no_labels(data):
+    row = replace(data[0], listener_words=None)
+    batch = DuplexCollator(load_tokenizer("builtin:qwen"), listener_text=True)([row])
+    assert (batch["listener_labels"] == -100).all()

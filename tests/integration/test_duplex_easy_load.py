@@ -37,23 +37,42 @@ def test_example_contains_its_row(root):
     assert len(examples) == len(rows) > 10
     for row, example in zip(rows, examples, strict=True):
         assert example.row_id == row.row_id
-        np.testing.assert_array_equal(example.input_sequence, row.input_ids)
+        assert example.input_sequence == row.input_ids.tolist()
         # One input audio for each run of four placeholders.
-        assert 4 * len(example.input_audios) == (example.input_sequence == -100).sum()
+        assert 4 * len(example.input_audios) == example.input_sequence.count(-100)
         assert {audio.sampling_rate for audio in example.input_audios} == {16_000}
         np.testing.assert_array_equal([audio.waveform for audio in example.input_audios], row.heard)
         assert len(example.target_audios) == len(row.segments)
         for target, segment in zip(example.target_audios, row.segments, strict=True):
-            text = tokenizer.decode(example.input_sequence[target.text_token_idxs].tolist())
+            text = tokenizer.decode([example.input_sequence[at] for at in target.text_token_idxs])
             assert text == (" " if segment["leading_space"] else "") + segment["text"]
             assert target.text_token_idxs == sorted(set(target.text_token_idxs))
             start = seconds_to_samples(segment["start_s"], SPOKEN_HZ)
-            spoken = row.spoken.reshape(-1)[start:][: len(target.audio)]
-            np.testing.assert_array_equal(target.audio, spoken)
-            assert target.sampling_rate == SPOKEN_HZ
-            assert len(target.audio) == pytest.approx((segment["end_s"] - segment["start_s"]) * SPOKEN_HZ, abs=1)
-            assert np.abs(target.audio).max() > 0.01
+            spoken = row.spoken.reshape(-1)[start:][: len(target.audio.waveform)]
+            np.testing.assert_array_equal(target.audio.waveform, spoken)
+            assert target.audio.sampling_rate == SPOKEN_HZ
+            assert len(target.audio.waveform) == pytest.approx(
+                (segment["end_s"] - segment["start_s"]) * SPOKEN_HZ, abs=1
+            )
+            assert np.abs(target.audio.waveform).max() > 0.01
         assert example.speaker_embedding is None
+
+
+def test_collators_of_dicts_take_the_examples(root):
+    """Earlier collators read `feature["dataset_row_obj"]`, ints, objects with a waveform, and an embedding."""
+    features = sca.easy_load(root, format="duplex_with_embeddings")[:2]
+    rows = [feature["dataset_row_obj"] for feature in features]
+    for row in rows:
+        assert {type(token) for token in row.input_sequence} == {int}
+        prompt = row.input_sequence[: row.input_sequence.index(-100)]
+        assert prompt
+        assert all(audio.waveform.shape == (5120,) for audio in row.input_audios)
+        assert all(len(target.audio.waveform) > 0 for target in row.target_audios)
+        assert row.speaker_embedding.shape == (192,)
+        assert row.speaker_embedding.dtype == np.float32
+    assert np.stack([row.speaker_embedding for row in rows]).sum() == 0
+    with pytest.raises(KeyError):
+        features[0]["row"]
 
 
 def test_targets_contain_all_text_of_a_row(root):
@@ -80,7 +99,7 @@ def test_loader_workers_return_the_same_examples(root):
     for here, found in zip(examples, there, strict=True):
         np.testing.assert_array_equal(here.input_sequence, found.input_sequence)
         for a, b in zip(here.target_audios, found.target_audios, strict=True):
-            np.testing.assert_array_equal(a.audio, b.audio)
+            np.testing.assert_array_equal(a.audio.waveform, b.audio.waveform)
 
 
 @pytest.mark.parametrize("function", [sca.load, verify, sca.DuplexRows], ids=["load", "verify", "DuplexRows"])
@@ -95,7 +114,7 @@ def test_docstring_examples_run(root, monkeypatch, function):
 def test_rejects_a_format_of_shows(root):
     with pytest.raises(UsageError, match="a duplex data set, which has no format 'chat'") as raised:
         sca.easy_load(root, format="chat")
-    assert raised.value.hint == "its formats: raw, duplex"
+    assert raised.value.hint == "its formats: raw, duplex, duplex_with_embeddings"
 
 
 def row_ids(rows):

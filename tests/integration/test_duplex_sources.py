@@ -185,3 +185,10 @@ def test_reports_damaged_files(root, tmp_path):
     (damaged / "train" / "part-00000.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         sca.load(damaged)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "webdataset"])
+def test_easy_load_opens_exports(root, kind):
+    found, expected = (sca.easy_load(root / name, format="duplex") for name in (kind, "arrow"))
+    assert [example.row_id for example in found] == [example.row_id for example in expected]
+    assert found[1].input_sequence == expected[1].input_sequence

@@ -3,6 +3,7 @@
 Every chunk is a separate encoder item, as in the live loop.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from sca.audio.mel import log_mel
 from sca.data.duplex.load.dataset import DuplexRow
+from sca.data.duplex.load.listener_labels import listener_labels
 from sca.data.duplex.model.records import SegmentRecord
 from sca.data.speakers.base import EMBEDDING_SIZE
 from sca.errors import ConfigError, UsageError
@@ -30,6 +32,10 @@ class HasVocabulary(Protocol):
         """Return the ids of all tokens."""
         ...
 
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """Return the tokens of a text."""
+        ...
+
 
 class HasTokenizer(Protocol):
     """A processor of transformers."""
@@ -44,6 +50,9 @@ class DuplexBatch(TypedDict):
         input_ids: int64 `(B, L)`, padded on the right.
         attention_mask: int64 `(B, L)`.
         labels: int64 `(B, L)`, -100 on prompt, audio and padding. Not shifted: the model shifts them.
+        label_weights: float32 `(B, L)`: 0 where `labels` are -100, the weight of silence at silence tokens, 1 elsewhere.
+        listener_labels: int64 `(B, L)`: the words of the listener on the audio tokens, -100 elsewhere; see
+            `sca.data.duplex.load.listener_labels`. None if the collator does not make them.
         input_features: float32 `(N, 128, T)`.
         feature_attention_mask: int64 `(N, T)`.
         target_codes: int16 `(n_chunks, 16, frames)` per row, -1 past the end of the recording; None for rows without
@@ -57,6 +66,8 @@ class DuplexBatch(TypedDict):
     input_ids: "torch.Tensor"
     attention_mask: "torch.Tensor"
     labels: "torch.Tensor"
+    label_weights: "torch.Tensor"
+    listener_labels: "torch.Tensor | None"
     input_features: "torch.Tensor"
     feature_attention_mask: "torch.Tensor"
     target_codes: "list[torch.Tensor | None]"
@@ -72,16 +83,30 @@ class DuplexCollator:
     Can be pickled to loader workers.
     """
 
-    def __init__(self, tokenizer: TextTokenizer | HasVocabulary | HasTokenizer) -> None:
+    def __init__(
+        self,
+        tokenizer: TextTokenizer | HasVocabulary | HasTokenizer,
+        *,
+        silence_weight: float = 1.0,
+        listener_text: bool = False,
+    ) -> None:
         """Look up the ids of the audio and padding tokens.
 
         Args:
             tokenizer: The tokenizer of the model to train: an `sca.TextTokenizer`, or a tokenizer or processor of
                 transformers.
+            silence_weight: Weight of silence tokens in `label_weights`.
+            listener_text: Whether to make `listener_labels`.
 
         Raises:
             ConfigError: The tokenizer has no audio or padding token of Qwen3-Omni.
+            UsageError: The weight is negative.
         """
+        if not 0 <= silence_weight < math.inf:
+            raise UsageError(f"silence_weight must be a number from 0, got {silence_weight}")
+        self.silence_weight = silence_weight
+        self.listener_text = listener_text
+        self._tokenizer = tokenizer if listener_text else None  # pickled to every worker
         self.audio_id = _token_id(tokenizer, "<|audio_pad|>")
         self.pad_id = _token_id(tokenizer, "<|endoftext|>")
 
@@ -97,7 +122,8 @@ class DuplexCollator:
             raise UsageError("a batch needs at least one row")
         shape = (len(rows), max(len(row.input_ids) for row in rows))
         ids, labels = np.full(shape, self.pad_id, np.int64), np.full(shape, _IGNORED, np.int64)
-        attended = np.zeros(shape, np.int64)
+        attended, weights = np.zeros(shape, np.int64), np.zeros(shape, np.float32)
+        heard_words = np.full(shape, _IGNORED, np.int64)
         embeddings, known = np.zeros((len(rows), EMBEDDING_SIZE), np.float32), np.zeros(len(rows), bool)
         for i, row in enumerate(rows):
             n, audio = len(row.input_ids), row.input_ids == row.placeholder
@@ -105,6 +131,9 @@ class DuplexCollator:
             attended[i, :n] = 1
             answer = ~audio & (np.cumsum(audio) > 0)  # everything before the first audio token is the prompt
             labels[i, :n][answer] = row.input_ids[answer]
+            weights[i, :n][answer] = np.where(row.input_ids[answer] == row.silence_id, self.silence_weight, 1)
+            if self.listener_text:
+                heard_words[i, :n] = listener_labels(row, self._encode, _IGNORED)
             if row.speaker_embedding is not None:
                 embeddings[i], known[i] = row.speaker_embedding, True
         features = log_mel(np.concatenate([row.heard for row in rows]))
@@ -112,6 +141,8 @@ class DuplexCollator:
             "input_ids": torch.from_numpy(ids),
             "attention_mask": torch.from_numpy(attended),
             "labels": torch.from_numpy(labels),
+            "label_weights": torch.from_numpy(weights),
+            "listener_labels": torch.from_numpy(heard_words) if self.listener_text else None,
             "input_features": torch.from_numpy(features),
             "feature_attention_mask": torch.ones(len(features), features.shape[-1], dtype=torch.int64),
             "target_codes": [None if row.codes is None else torch.from_numpy(row.codes) for row in rows],
@@ -120,6 +151,13 @@ class DuplexCollator:
             "speaker_embeddings": torch.from_numpy(embeddings),
             "speaker_embedding_mask": torch.from_numpy(known),
         }
+
+    def _encode(self, text: str) -> list[int]:
+        if isinstance(self._tokenizer, TextTokenizer):
+            return self._tokenizer.encode(text)
+        assert self._tokenizer is not None, "kept for listener_text"
+        inner = self._tokenizer.tokenizer if hasattr(self._tokenizer, "tokenizer") else self._tokenizer
+        return inner.encode(text, add_special_tokens=False)
 
 
 def _token_id(tokenizer: TextTokenizer | HasVocabulary | HasTokenizer, token: str) -> int:

@@ -22,6 +22,7 @@ from sca.data.duplex.load.sources import open_source, read_build_settings
 from sca.data.duplex.model.records import RowRecord, SegmentRecord, WordRecord
 from sca.data.duplex.storage.build_settings import settings_of
 from sca.data.duplex.storage.control_tokens import PlacedControlToken, decode_controls
+from sca.data.duplex.storage.tracks import StoredTrack
 from sca.units import HEARD_HZ, SPOKEN_HZ, Grid
 
 __all__ = ["DuplexDataset", "DuplexRow", "load"]
@@ -40,6 +41,9 @@ class DuplexRow:
         segments: Segments of the speaker as stored; times count from the start of the row.
         speaker_embedding: float32 `(192,)`; None if the data set has none for the speaker.
         placeholder: Id of the audio tokens.
+        silence_id: Id of the silence token.
+        listener_words: Words of the listener that start and end within the row; times count from its start. None if the
+            words of the listener are unknown.
         controls: Control tokens in `input_ids`, in order; silence is not a control token.
         codes: int16 `(n_chunks, 16, frames)`: `spoken` as codec codes, -1 past the end of the recording; None if the
             data set has no codes.
@@ -52,6 +56,8 @@ class DuplexRow:
     segments: list[SegmentRecord]
     speaker_embedding: NDArray[np.float32] | None
     placeholder: int
+    silence_id: int
+    listener_words: list[WordRecord] | None
     controls: tuple[PlacedControlToken, ...] = ()
     codes: NDArray[np.int16] | None = None
 
@@ -102,6 +108,7 @@ class DuplexDataset:
         split: The split.
         grid: The grid of the rows.
         placeholder: Id of the audio tokens in `input_ids`.
+        silence_id: Id of the silence token.
         not_text: Ids of silence and of the control tokens.
         sessions: Session of each row. The rows of a session are consecutive.
     """
@@ -112,8 +119,9 @@ class DuplexDataset:
         self.split = split
         self.grid: Grid = settings.grid
         self.placeholder: int = settings.duplex.audio_placeholder
+        self.silence_id: int = settings.duplex.silence_token_id
         self._control_names = control_tokens_of(settings.duplex).names
-        self.not_text = frozenset({settings.duplex.silence_token_id, *self._control_names})
+        self.not_text = frozenset({self.silence_id, *self._control_names})
         self._source = PerProcess(partial(open_source, folder, split))
         # Decoding runs outside the interpreter's lock, so a second core decodes the second track.
         self._decoder = PerProcess(partial(ThreadPoolExecutor, 1, "sca-decode"))
@@ -146,6 +154,8 @@ class DuplexDataset:
             segments=row["segments"],
             speaker_embedding=None if embedding is None else np.asarray(embedding, np.float32),
             placeholder=self.placeholder,
+            silence_id=self.silence_id,
+            listener_words=self._words_within(listener, row) if listener.has_transcript else None,
             controls=tuple(decode_controls(row["input_ids"], self._control_names, self.placeholder, self.grid)),
             codes=speaker.chunk_codes(first, n),
         )
@@ -166,3 +176,10 @@ class DuplexDataset:
     def words(self, session_id: str, speaker_id: str) -> list[WordRecord]:
         """Return the words of a speaker in a session, as stored; times count from the start of the session."""
         return self._source.get().track(session_id, speaker_id).record["words"]
+
+    def _words_within(self, track: StoredTrack, row: RowRecord) -> list[WordRecord]:
+        """Return the words of a track that start and end within a row, with times from its start."""
+        start_s = float(row["start_chunk"] * self.grid.chunk_s)
+        end_s = float((row["start_chunk"] + row["n_chunks"]) * self.grid.chunk_s)
+        words = (word for word in track.record["words"] if start_s <= word["start"] and word["end"] <= end_s)
+        return [{**word, "start": word["start"] - start_s, "end": word["end"] - start_s} for word in words]

@@ -5,7 +5,7 @@ every segment spoken with the positions of its tokens. `raw` is the stored row w
 """
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -15,14 +15,25 @@ from numpy.typing import NDArray
 from sca.data.datasets.lazy_map import LazyMap
 from sca.data.duplex.load.dataset import DuplexDataset, DuplexRow, load
 from sca.data.duplex.model.records import RowRecord
+from sca.data.speakers.base import EMBEDDING_SIZE
 from sca.units import HEARD_HZ, SPOKEN_HZ, seconds_to_samples
 
-__all__ = ["DuplexExample", "InputAudio", "RawAudio", "RawRow", "TargetAudio", "duplex", "raw", "token_positions"]
+__all__ = [
+    "DuplexExample",
+    "ExampleAudio",
+    "RawAudio",
+    "RawRow",
+    "TargetAudio",
+    "duplex",
+    "duplex_with_embeddings",
+    "raw",
+    "token_positions",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class InputAudio:
-    """The audio heard during one chunk, to be encoded on its own: float32 `(n,)`."""
+class ExampleAudio:
+    """Audio of an example: float32 `(n,)` and its sample rate."""
 
     waveform: NDArray[np.float32]
     sampling_rate: int
@@ -34,33 +45,38 @@ class TargetAudio:
 
     Attributes:
         text_token_idxs: Positions of its text tokens in `DuplexExample.input_sequence`, in order.
-        audio: float32 `(n,)`.
-        sampling_rate: Sample rate of `audio`.
+        audio: The audio, 24 kHz.
     """
 
     text_token_idxs: list[int]
-    audio: NDArray[np.float32]
-    sampling_rate: int
+    audio: ExampleAudio
 
 
 @dataclass(frozen=True, slots=True)
 class DuplexExample:
     """A row as input of a model with a talker.
 
+    `example["dataset_row_obj"]` is the example itself, so that collators that expect dicts with this key can use it.
+
     Attributes:
         row_id: Id of the row.
-        input_sequence: int32 `(tokens,)`. Each run of placeholders (`duplex.audio_placeholder` of the settings)
-            represents one of `input_audios`, in order.
-        input_audios: The audio heard, one per chunk.
+        input_sequence: The tokens. Each run of placeholders (`duplex.audio_placeholder` of the settings) represents one
+            of `input_audios`, in order.
+        input_audios: The audio heard, one per chunk, each to be encoded on its own; 16 kHz.
         target_audios: The audio spoken, one per segment.
         speaker_embedding: float32 `(192,)`, or None.
     """
 
     row_id: str
-    input_sequence: NDArray[np.int32]
-    input_audios: list[InputAudio]
+    input_sequence: list[int]
+    input_audios: list[ExampleAudio]
     target_audios: list[TargetAudio]
     speaker_embedding: NDArray[np.float32] | None
+
+    def __getitem__(self, key: str) -> "DuplexExample":
+        if key != "dataset_row_obj":
+            raise KeyError(key)
+        return self
 
 
 class RawAudio(TypedDict):
@@ -87,6 +103,11 @@ class RawRow(RowRecord):
 def duplex(root: Path, split: str) -> LazyMap[DuplexDataset, DuplexExample]:
     """Open a split as a sequence of `DuplexExample`."""
     return LazyMap(load(root, split), _example)
+
+
+def duplex_with_embeddings(root: Path, split: str) -> LazyMap[DuplexDataset, DuplexExample]:
+    """Open a split as a sequence of `DuplexExample`, with zeros in place of missing speaker embeddings."""
+    return LazyMap(load(root, split), _example_with_embedding)
 
 
 def raw(root: Path, split: str) -> LazyMap[DuplexDataset, RawRow]:
@@ -119,14 +140,21 @@ def _example(data: DuplexDataset, index: int) -> DuplexExample:
     positions = token_positions(row, data.grid.frames_per_chunk, data.not_text)
     return DuplexExample(
         row_id=row.row_id,
-        input_sequence=row.input_ids,
-        input_audios=[InputAudio(chunk, HEARD_HZ) for chunk in row.heard],
+        input_sequence=row.input_ids.tolist(),
+        input_audios=[ExampleAudio(chunk, HEARD_HZ) for chunk in row.heard],
         target_audios=[
-            TargetAudio(idxs, _between(spoken, segment["start_s"], segment["end_s"]), SPOKEN_HZ)
+            TargetAudio(idxs, ExampleAudio(_between(spoken, segment["start_s"], segment["end_s"]), SPOKEN_HZ))
             for idxs, segment in zip(positions, row.segments, strict=True)
         ],
         speaker_embedding=row.speaker_embedding,
     )
+
+
+def _example_with_embedding(data: DuplexDataset, index: int) -> DuplexExample:
+    example = _example(data, index)
+    if example.speaker_embedding is not None:
+        return example
+    return replace(example, speaker_embedding=np.zeros(EMBEDDING_SIZE, np.float32))
 
 
 def _between(spoken: NDArray[np.float32], start_s: float, end_s: float) -> NDArray[np.float32]:
