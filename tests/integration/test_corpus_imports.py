@@ -389,6 +389,26 @@ def test_rejects_a_file_of_another_kind(tmp_path, text):
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize(
+    ("names", "found", "hint"),
+    [
+        ([], "no files", "the folder is empty"),
+        (["a.wav", "b/c.wav"], "2 .wav files", "the transcripts are missing"),
+        (["a.docx", "b.docx"], "2 .docx files", "the recordings are missing"),
+        (["a.tar", "notes"], "1 other file, 1 .tar file", "unpack the archives"),
+        (["a.wav", "a.docx", ".hidden"], "1 .docx file, 1 .wav file", "in a format that is read"),
+    ],
+)
+def test_names_what_an_unknown_folder_has(tmp_path, names, found, hint):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(InputError) as caught:
+        open_corpus(tmp_path)
+    assert str(caught.value) == f"{tmp_path} has the layout of no corpus that sca reads; found {found}"
+    assert hint in caught.value.hint
+
+
 def test_rejects_a_truncated_list(tmp_path):
     source = cuts(tmp_path, *[cut(str(n)) for n in range(40)])
     source.write_bytes(source.read_bytes()[:200])

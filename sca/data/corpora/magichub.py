@@ -23,7 +23,7 @@ from sca.data.corpora.magichub_lines import read_transcript
 from sca.data.corpora.session_source import SessionSource
 from sca.errors import InputError
 
-__all__ = ["MagicHubReader", "Scan", "SessionFiles", "TrackFiles", "read", "scan"]
+__all__ = ["MagicHubReader", "Scan", "SessionFiles", "TrackFiles", "is_nearest_layout", "read", "scan"]
 
 _AUDIO = (".wav", ".flac")  # the first of two that share a name is taken
 _EXPECTED = "expected ROOT/WAV/SESSION_SPEAKER.wav (or .flac) and ROOT/TXT/SESSION_SPEAKER.txt"
@@ -107,6 +107,14 @@ def read(files: SessionFiles) -> Conversation:
     return require_two_tracks(_read(files))
 
 
+def is_nearest_layout(folder: Path) -> bool:
+    """Return whether a folder has a part of this layout, or is beside or above a corpus of it."""
+    try:
+        return any(_subfolder(folder, name) for name in ("WAV", "TXT")) or bool(_place_of_corpus(folder))
+    except OSError:
+        return True
+
+
 def _is_corpus(folder: Path) -> bool:
     """Return whether a folder has the two folders of this layout."""
     try:
@@ -180,17 +188,19 @@ def _not_a_corpus(root: Path, missing: list[str]) -> InputError:
     if not root.is_dir():
         what = f"{root} is not a folder" if root.exists() else f"{root} does not exist"
         return InputError(what, hint=_EXPECTED)
-    what = f"{root} has no {' and '.join(missing)} folder"
+    return InputError(f"{root} has no {' and '.join(missing)} folder", hint=_place_of_corpus(root) or _EXPECTED)
+
+
+def _place_of_corpus(root: Path) -> str:
+    """Return a hint for a folder beside or above a corpus, else an empty string."""
     # Users give the WAV folder of the corpus, or the folder into which they unpacked the archive.
     above = root.absolute().parent
     if root.absolute().name.upper() in ("WAV", "TXT", "WORDS") and _is_corpus(above):
-        return InputError(what, hint=f"give the folder that holds it: {above}")
+        return f"give the folder that holds it: {above}"
     inside = [path for path in sorted(root.iterdir()) if path.is_dir() and _is_corpus(path)]
     if len(inside) == 1:
-        return InputError(what, hint=f"the corpus seems to be {inside[0]}")
-    if inside:
-        return InputError(what, hint=f"it holds {len(inside)} corpora; give one of them, for example {inside[0]}")
-    return InputError(what, hint=_EXPECTED)
+        return f"the corpus seems to be {inside[0]}"
+    return f"it holds {len(inside)} corpora; give one of them, for example {inside[0]}" if inside else ""
 
 
 def _tracks_in(folder: Path, suffixes: Sequence[str], issues: list[Issue]) -> dict[tuple[str, str], Path]:

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from sca.data.corpora.base import Conversation, CorpusFormat, CorpusReader, Issue
 from sca.data.corpora.lhotse import LhotseReader
-from sca.data.corpora.magichub import MagicHubReader
+from sca.data.corpora.magichub import MagicHubReader, is_nearest_layout
 from sca.data.corpora.moshi import MoshiReader
 from sca.data.corpora.session_source import SessionSource, packed_source
 from sca.data.corpora.shows import ShowReader
 from sca.data.corpora.stereo import KaldiReader, NemoReader, StereoReader
 from sca.data.corpora.validation import validated
+from sca.data.media.find_audio import SOUND
+from sca.data.media.folder_contents import describe_files, suffixes_in
 from sca.errors import InputError, MissingToolError, UsageError
 from sca.plugins import load_plugin, plugin_names
 
@@ -44,6 +46,7 @@ _EXPECTED = (
     "give a folder with WAV/ and TXT/, a folder of recordings with transcripts, Kaldi's data folder, or a list: "
     "moshi-finetune's data.jsonl, lhotse's cuts.jsonl.gz, NeMo's manifest.json, the output of sca transcribe"
 )
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 _MAX_REASONS = 3
 
 
@@ -162,7 +165,7 @@ def detect_format(source: Path) -> str:
     """Return the name of the layout of a folder or a file, by its content.
 
     Raises:
-        InputError: It is a file with none of the layouts.
+        InputError: It has none of the layouts.
     """
     # The MagicHub reader's error describes what a corpus looks like.
     fallback = source.is_dir() or (not source.exists() and not source.suffix)
@@ -175,10 +178,29 @@ def detect_format(source: Path) -> str:
         for name in plugin_names("sca.corpora"):
             if name not in _READERS and _reader(name).matches(source):
                 return name
+    if source.is_dir() and not is_nearest_layout(source):
+        raise _unknown_layout(source)
     if fallback:
         _refuse_archives(source)
         return CorpusFormat.magichub
     raise InputError(f"{source} is neither a folder nor a list that names recordings", hint=_EXPECTED)
+
+
+def _unknown_layout(folder: Path) -> InputError:
+    """Return the error for a folder that no reader knows: the files in it, and the layout that is nearest to them."""
+    suffixes = suffixes_in(folder)
+    what = f"{folder} has the layout of no corpus that sca reads; found {describe_files(suffixes)}"
+    if not suffixes:
+        hint = "the folder is empty"
+    elif any(suffixes[suffix] for suffix in _ARCHIVES) and not suffixes.keys() & SOUND:
+        hint = "unpack the archives, and give the folder with the recordings and transcripts"
+    elif not suffixes.keys() & SOUND:
+        hint = f"the recordings are missing: put each beside its transcript, with the same name; or {_EXPECTED}"
+    elif len(suffixes) == 1:
+        hint = f"the transcripts are missing: put each beside its recording, with the same name; or {_EXPECTED}"
+    else:
+        hint = f"give each recording a transcript of the same name in a format that is read; or {_EXPECTED}"
+    return InputError(what, hint=hint)
 
 
 def _reader(name: str) -> CorpusReader:
