@@ -10,6 +10,7 @@ from sca.cli.shared.console import emit_json, out, print_notes
 from sca.cli.shared.options import Force, Jobs, Json, Quiet, RetryFailed
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
+from sca.cli.shared.verification import show_findings
 from sca.errors import PartialFailure
 from sca.textutil import counted
 
@@ -186,4 +187,10 @@ def _show(summary: "RunSummary[BuildDetails]", settings: "Settings") -> None:
             f"{', '.join(f'{tag} {report.tags[tag]}' for tag in most)}{', …' if len(report.tags) > _MAX_TAGS else ''}",
             markup=False,
         )
+    if report.evidence is not None:
+        found = len(report.evidence.findings)
+        console.print(
+            f"words against sound: look here, {counted(found, 'place')}" if found else "words against sound: ok"
+        )
+        show_findings(report.evidence.findings)
     console.print(f"verify it:  sca verify {root}")

@@ -1,5 +1,6 @@
 """`sca verify`: check a data set against its report, from its files."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,13 +25,18 @@ __all__ = ["verify"]
 def verify(
     data: Annotated[Path, typer.Argument(metavar="DIR", help="Data set made by sca build-duplex.")],
     *,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Exit with 5 also if there are places to look at, not only if data is broken."),
+    ] = False,
     settings: "Settings",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Check a duplex data set against its report, from its files.
 
-    If a check fails, the problems are listed and the exit code is 5.
+    If a check fails, the problems are listed and the exit code is 5. Where words and sound do not belong together, the
+    places to look at are listed; the exit code stays 0, or is 5 with --strict.
     """
     from sca.data.duplex.verify.dataset import verify as run
 
@@ -45,6 +51,11 @@ def verify(
             f"{data} is broken in {counted(len(verification.problems), 'place')}: {verification.problems[0]}",
             hint="build it again with sca build-duplex --force, or restore the files",
         )
+    if strict and verification.findings:
+        raise VerificationError(
+            f"{data} has {counted(len(verification.findings), 'place')} to look at: {verification.findings[0]}",
+            hint="sca inspect shows the place; correct the corpus and build it again",
+        )
 
 
 def _document(data: Path, verification: "Verification") -> dict[str, object]:
@@ -52,6 +63,7 @@ def _document(data: Path, verification: "Verification") -> dict[str, object]:
         "data": str(data),
         "holds": verification.holds,
         "problems": verification.problems,
-        "checks": [{"name": check.name, "found": check.found, "holds": check.holds} for check in verification.checks],
+        "findings": [finding.model_dump() for finding in verification.findings],
+        "checks": [asdict(check) for check in verification.checks],
         "report": verification.report.model_dump(mode="json"),
     }

@@ -146,6 +146,33 @@ class DuplexConfig(Section):
     audio_format: Annotated[Literal["flac", "pcm16"], Flag("--audio-format")] = Field(
         "flac", description="Audio storage: flac is small, pcm16 needs no decoding."
     )
+    min_words_in_speech: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="A track is reported if less than this share of its words, by time, lies in its own speech.",
+    )
+    max_unlabelled_speech: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="A track is reported if more than this share of its speech is outside the utterances of all speakers.",
+    )
+    max_word_offset_s: float = Field(
+        0.4, ge=0, le=5, description="A track is reported if its words are more than this many seconds off its speech."
+    )
+    max_drift: float = Field(
+        0.002,
+        ge=0,
+        le=0.1,
+        description="A track is reported if the clock of its words differs by more than this share from its speech.",
+    )
+    max_same_speech: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="A session is reported if its tracks have at least this share of their speech at the same time.",
+    )
     system_prompt: str = Field(
         DEFAULT_PROMPT, description="Text at the start of every row and every live session; may be empty."
     )

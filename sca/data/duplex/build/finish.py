@@ -7,6 +7,7 @@ from pathlib import Path
 from sca.config import Settings
 from sca.data.datasets.arrow import iter_batches, write_dict
 from sca.data.duplex.build.splits import validation_sessions
+from sca.data.duplex.evidence.measure import measure_session
 from sca.data.duplex.inspect.html import write_page
 from sca.data.duplex.model.report import Report
 from sca.data.duplex.model.session import SessionPaths, SessionResult
@@ -14,6 +15,7 @@ from sca.data.duplex.report.card import arrow_configs, arrow_opening, write_dupl
 from sca.data.duplex.report.distributions import histograms, plots
 from sca.data.duplex.report.summary import make_report
 from sca.data.duplex.storage.build_settings import made_with
+from sca.data.duplex.storage.tracks import stored_tracks
 from sca.data.duplex.storage.writer import merge_tables, write_split_files
 from sca.data.runs.files import write_json
 from sca.errors import InputError, writing
@@ -55,6 +57,7 @@ def finish(
     validation = validation_split(kept, settings)
     for result in kept:
         result.split = "validation" if result.session_id in validation else "train"
+    _measure_earlier_sessions(root, kept)
     report = make_report(settings, made_with(settings, tokenizer), __version__, in_order, skipped)
     with writing(root):
         shutil.rmtree(root / ".sca" / "scratch", ignore_errors=True)
@@ -68,6 +71,16 @@ def finish(
     write_duplex_card(root, document, arrow_configs(splits), arrow_opening())
     write_dict(root, ["storage", *splits])
     return report
+
+
+def _measure_earlier_sessions(root: Path, kept: Iterable[SessionResult]) -> None:
+    """Measure the sessions of an earlier version, which have no evidence."""
+    for result in kept:
+        if result.evidence is None and result.augmented_from is None:
+            paths = SessionPaths(root, result.session_id)
+            tracks = stored_tracks(paths.storage)
+            result.evidence = measure_session([track.record for track in tracks], [track.heard for track in tracks])
+            write_json(paths.record, result.to_json())
 
 
 def validation_split(kept: Iterable[SessionResult], settings: Settings) -> set[str]:

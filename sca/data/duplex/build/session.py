@@ -20,6 +20,7 @@ from sca.data.duplex.augment.retime import offset_pool
 from sca.data.duplex.build.crosstalk import excess_bleed, process_crosstalk
 from sca.data.duplex.build.tables import Side, write_rows, write_storage
 from sca.data.duplex.build.word_times import time_words
+from sca.data.duplex.evidence.measure import measure_session
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.model.units import Unit
 from sca.data.duplex.rows.text import make_units
@@ -113,6 +114,7 @@ def _write_tables(
         embedding = embed_speaker(settings, audio.heard, spans)
         sha256 = job.sha256[track.audio]
         records.append(track_record(paths.session_id, track, audio, sha256, own, spans, found, embedding))
+    result.evidence = measure_session(records, [audio.heard for audio in encoded])
     result.transfers = offset_pool(units) if len(units) == 2 else []
     write_storage(paths, records, [(audio.heard, audio.spoken) for audio in encoded], settings, result)
     sides = [

@@ -14,11 +14,13 @@ from dataclasses import asdict
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import soundfile
 
 from sca.data.duplex.inspect.audio import mix_audio, peak_levels
 from sca.data.duplex.inspect.view import SegmentView, View, WordView
+from sca.data.duplex.report.card import verdict
 from sca.data.duplex.report.distributions import Plot
 from sca.data.runs.files import atomic_write
 from sca.errors import OutputError
@@ -29,6 +31,8 @@ __all__ = ["PEAKS_PER_S", "write_page"]
 PEAKS_PER_S = 100
 # libsndfile's Ogg encoders keep whole blocks on the stack, so blocks are small.
 _OPUS_BLOCK = 4800
+# Findings at the top of the page.
+_WORST = 5
 
 # Section and field of the report, label and format.
 _TILES = (
@@ -52,7 +56,7 @@ _TILES = (
 
 def write_page(
     path: Path,
-    report: Mapping[str, object],
+    report: Mapping[str, Any],
     plots: Sequence[Plot],
     view: View | None = None,
     on_audio: Callable[[float], None] | None = None,
@@ -70,7 +74,7 @@ def write_page(
     audio = player = ""
     title, subtitle = (
         "A full-duplex data set",
-        "sca inspect DATA ROW --html shows one of its conversations, with audio.",
+        f"{_verdict(report)} sca inspect DATA ROW --html shows one of its conversations, with audio.",
     )
     if view is not None:
         data["view"] = _view_data(view)
@@ -95,6 +99,13 @@ def write_page(
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return len(text.encode())
+
+
+def _verdict(report: Mapping[str, Any]) -> str:
+    """Return the verdict about words and sound, and the worst places."""
+    found = (report.get("evidence") or {}).get("findings", [])
+    worst = [f"{one['session']} {one['speaker']} at {one['at_s']:.2f} s: {one['message']}" for one in found[:_WORST]]
+    return f"Words against sound: {'; '.join([verdict(report), *worst])}."
 
 
 def _subtitle(view: View) -> str:

@@ -5,6 +5,8 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from sca.data.duplex.model.evidence import EvidenceReport
+
 __all__ = [
     "AlignmentReport",
     "AudioReport",
@@ -203,6 +205,7 @@ class Report(_Section):
         audio: Properties of the recordings.
         bleed: Cross-talk between tracks.
         augmented: Retimed sessions.
+        evidence: Words against sound; None if it was not measured.
         row_flags: Rows by flag.
         tags: Tags in the transcripts, removed or kept by the setting `tags`. Counted by the builder only.
         skipped: Number of skipped files and lines.
@@ -228,6 +231,7 @@ class Report(_Section):
     audio: AudioReport
     bleed: CrosstalkReport
     augmented: AugmentationReport
+    evidence: EvidenceReport | None = None
     row_flags: dict[str, int]
     tags: dict[str, int] = {}
     skipped: int

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sca.data.duplex.model.counters import ProofCounters
+from sca.data.duplex.model.evidence import TrackEvidence
 
 __all__ = ["SessionPaths", "SessionResult"]
 
@@ -60,6 +61,7 @@ class SessionResult:
         split: Split of its rows. Decided when all sessions of the data set are known.
         transfers: Floor-transfer offsets as (kind, samples), of sessions with two speakers.
         augmented_from: The session that this one is a retimed copy of.
+        evidence: Measurements of the tracks; None if they were not measured.
     """
 
     session_id: str
@@ -79,11 +81,14 @@ class SessionResult:
     split: str = "train"
     transfers: list[tuple[str, int]] = field(default_factory=list)
     augmented_from: str | None = None
+    evidence: list[TrackEvidence] | None = None
 
     def to_json(self) -> dict[str, object]:
         """Convert to JSON-ready values."""
         values: dict[str, object] = {one.name: getattr(self, one.name) for one in fields(self)}
         values["counters"] = self.counters.to_json()
+        if self.evidence is not None:
+            values["evidence"] = [track.model_dump() for track in self.evidence]
         # "tally" is the name of the counters in the files of all versions.
         return {"tally" if name == "counters" else name: value for name, value in values.items()}
 
@@ -96,4 +101,6 @@ class SessionResult:
         """
         values = dict(document)
         counters = ProofCounters.from_json(values.pop("tally"))
+        if values.get("evidence") is not None:
+            values["evidence"] = [TrackEvidence.model_validate(track) for track in values["evidence"]]
         return cls(**values, counters=counters)

@@ -7,7 +7,7 @@ from typing import Any
 from sca.data.datasets.card import CardConfig, hub_configs, save_readme
 from sca.textutil import counted
 
-__all__ = ["arrow_configs", "arrow_opening", "write_duplex_card"]
+__all__ = ["arrow_configs", "arrow_opening", "verdict", "write_duplex_card"]
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -33,6 +33,15 @@ both = datasets.load_from_disk("PATH")  # the same, mapped from the local folder
 
 With sca installed, `sca.load("PATH")` returns the rows with their audio, and `sca verify PATH` verifies them.
 """
+
+
+def verdict(report: Mapping[str, Any]) -> str:
+    """Return the verdict about words and sound in the content of a `report.json`."""
+    evidence = report.get("evidence")
+    if evidence is None:
+        return "not measured"
+    found = evidence["findings"]
+    return f"look here: {counted(len(found), 'place')}" if found else "ok"
 
 
 def write_duplex_card(root: Path, report: Mapping[str, Any], configs: Sequence[CardConfig], opening: str) -> None:
@@ -81,6 +90,7 @@ Per chunk `input_ids` contains {placeholders} for audio tokens, then one silence
 |---|---|
 | tokenizer | `{report["made_with"]["tokenizer"]["name"]}` |
 | words in rows | {coverage["words_in_rows"]} of {coverage["words"]} |
+| words against sound | {verdict(report)} |
 | tokens, dropped | {placement["tokens"]}, {coverage["tokens_dropped"]} |
 | token-time error, mean / p95 / latest | {error} |
 | segments | {kinds} |

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sca.config import Settings
+from sca.data.duplex.evidence.judge import judge
 from sca.data.duplex.model.counters import ProofCounters
+from sca.data.duplex.model.evidence import EvidenceReport
 from sca.data.duplex.model.report import (
     AlignmentReport,
     AudioReport,
@@ -118,6 +120,7 @@ def make_report(
         augmented=AugmentationReport(
             sessions=sum(result.augmented_from is not None for result in kept), edits=_by_name(counters.edits)
         ),
+        evidence=_evidence(settings, kept),
         row_flags=_by_name(counters.row_flags),
         tags=_by_name(counters.tags),
         skipped=len(skipped) + sum(len(result.skipped) for result in results),
@@ -125,6 +128,14 @@ def make_report(
         storage_digest=chain_digests(digest for result in kept for digest in result.storage_digests),
         rows_digest=chain_digests(digest for result in kept for digest in result.row_digests),
     )
+
+
+def _evidence(settings: Settings, kept: Sequence[SessionResult]) -> EvidenceReport | None:
+    """Judge the sessions as recorded. A retimed copy has the recordings and words of its source."""
+    recorded = [result for result in kept if result.augmented_from is None]
+    if any(result.evidence is None for result in recorded):
+        return None
+    return judge([track for result in recorded for track in result.evidence or ()], settings.duplex)
 
 
 def _sessions(results: Sequence[SessionResult], kept: Sequence[SessionResult]) -> SessionReport:

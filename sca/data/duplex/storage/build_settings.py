@@ -28,6 +28,11 @@ __all__ = [
 
 NAME = "settings.json"
 
+# They decide what is reported and no byte of the rows, so data sets of earlier versions have none of them.
+_LIMITS = frozenset(
+    {"min_words_in_speech", "max_unlabelled_speech", "max_word_offset_s", "max_drift", "max_same_speech"}
+)
+
 
 def tokenizer_of(settings: Settings) -> TextTokenizer:
     """Return the tokenizer of a data set. Loaded once per process, because every session uses it."""
@@ -45,11 +50,17 @@ def made_with(settings: Settings, tokenizer: TextTokenizer) -> dict[str, object]
     return {
         "schema_version": SCHEMA_VERSION,
         "audio": settings.audio.model_dump(mode="json"),
-        "duplex": settings.duplex.model_dump(mode="json")
-        | {"speaker_model": public_name(settings.duplex.speaker_model)},
+        "duplex": _duplex_settings(settings.duplex) | {"speaker_model": public_name(settings.duplex.speaker_model)},
         "augment": settings.augment.model_dump(mode="json"),
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
     }
+
+
+def _duplex_settings(duplex: DuplexConfig) -> dict[str, object]:
+    """Return the settings that decide the rows, and the limits of the evidence that are not the default."""
+    values = duplex.model_dump(mode="json")
+    fields = DuplexConfig.model_fields
+    return {name: value for name, value in values.items() if name not in _LIMITS or value != fields[name].default}
 
 
 def read_settings(root: Path) -> dict[str, object]:
@@ -127,7 +138,7 @@ def with_new_settings(document: Mapping[str, object]) -> dict[str, object]:
     return {
         **document,
         "audio": settings.audio.model_dump(mode="json"),
-        "duplex": settings.duplex.model_dump(mode="json"),
+        "duplex": _duplex_settings(settings.duplex),
         "augment": settings.augment.model_dump(mode="json"),
     }
 

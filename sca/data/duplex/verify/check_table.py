@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from sca.data.duplex.model.evidence import Finding
 from sca.data.duplex.model.report import Report
 from sca.textutil import counted
 from sca.units import Grid, encoder_tokens
@@ -22,11 +23,13 @@ class Check:
         name: What was checked.
         found: What was found.
         holds: Whether it is correct.
+        look: Whether it is something to look at. Only of lines that hold.
     """
 
     name: str
     found: str
     holds: bool
+    look: bool = False
 
 
 @dataclass(slots=True)
@@ -63,6 +66,11 @@ class Verification:
         """Whether nothing is broken."""
         return not self.problems
 
+    @property
+    def findings(self) -> list[Finding]:
+        """What to look at: places where words and sound do not belong together, the worst first."""
+        return [] if self.report.evidence is None else self.report.evidence.findings
+
 
 def make_checks(report: Report, problems: Problems, grid: Grid, causal_rows: int) -> list[Check]:
     """Return the table.
@@ -85,6 +93,7 @@ def make_checks(report: Report, problems: Problems, grid: Grid, causal_rows: int
         Check("rows: pattern, ids, text, words", rows, not broken["rows"]),
         Check("tokens dropped", str(coverage.tokens_dropped), coverage.tokens_dropped == 0),
         _coverage_check(report),
+        *_evidence_checks(report),
         Check("encoder parity", encoder, same_tokens),
         Check("leak, structural", structural, not broken["causality"]),
         _placement_leak_check(report),
@@ -98,6 +107,25 @@ def _coverage_check(report: Report) -> Check:
     found = f"{coverage.share:.2%} ({coverage.words_in_rows} of {counted(coverage.words, 'word')})"
     left_out = coverage.words - coverage.words_in_rows
     return Check("speech covered", found, left_out == 0 or coverage.units_dropped_on_request > 0)
+
+
+def _evidence_checks(report: Report) -> list[Check]:
+    """Return the line about words and sound: none for an export without the audio of tracks."""
+    evidence = report.evidence
+    if evidence is None:
+        return []
+    words = sum(track.words_s for track in evidence.tracks)
+    heard = sum(track.words_s * (track.words_in_own or 0.0) for track in evidence.tracks)
+    speech = sum(track.speech_s for track in evidence.tracks if track.speech_without_words is not None)
+    unlabelled = sum(track.unlabelled_s for track in evidence.tracks)
+    found = f"{_share(heard, words)} of word time in speech, {_share(unlabelled, speech)} of speech without words"
+    if evidence.findings:
+        found += f"; {counted(len(evidence.findings), 'place')} to look at"
+    return [Check("words against sound", found, holds=True, look=evidence.verdict == "look")]
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole else "none"
 
 
 def _placement_leak_check(report: Report) -> Check:

@@ -29,6 +29,7 @@ from sca.data.duplex.storage.detect import (
 )
 from sca.data.duplex.storage.writer import features
 from sca.data.duplex.verify.check_table import Check, Problems, Verification, make_checks
+from sca.data.duplex.verify.evidence import evidence_problems
 from sca.data.duplex.verify.sessions import SessionVerifier
 from sca.data.runs.ledger import LedgerEntry
 from sca.data.runs.progress import NullProgress, ProgressListener
@@ -45,6 +46,7 @@ __all__ = ["verify"]
 _NOT_RECOMPUTED = (
     *("sca_version", "leak.structural_s", "skipped", "notices", "sessions.dropped", "sessions.failed"),
     *("alignment.utterances", "alignment.aligned", "alignment.fallbacks", "tags"),
+    "evidence",  # compared with a tolerance
 )
 
 
@@ -188,6 +190,8 @@ def _check_report(root: Path, found: Report, problems: Problems, *, has_audio: b
     except (OSError, ValueError, ValidationError) as error:
         problems.add("report", f"report.json cannot be read: {first_line(error)}")
         return
+    for problem in evidence_problems(stored.evidence, found.evidence):
+        problems.add("report", f"report.json: {problem}")
     ignored = _NOT_RECOMPUTED if has_audio else (*_NOT_RECOMPUTED, "storage_digest")
     for difference in differences(_without(stored, ignored), _without(found, ignored)):
         problems.add("report", f"report.json: {difference}")

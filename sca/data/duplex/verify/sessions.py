@@ -7,6 +7,7 @@ import numpy as np
 
 from sca.config import Settings
 from sca.data.duplex.audio.codec_targets import broken_codes, frames_of
+from sca.data.duplex.evidence.measure import measure_session
 from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.model.session import SessionResult
 from sca.data.duplex.storage.detect import StoredRow, StoredSession
@@ -71,18 +72,21 @@ class SessionVerifier:
         result = SessionResult(session_id, "", "kept", samples=first["duration_samples"], tracks=len(tracks))
         if session.name != session_id:
             self._problems.add("audio", f"{session.location} contains session {session_id}")
-        self._check_tracks(tracks, result, has_audio=session.has_audio)
+        measurable = self._check_tracks(tracks, result, has_audio=session.has_audio)
         rows = take_rows(session_id)
         result.split = next(iter(rows), "train")
         if len(rows) > 1:
             self._problems.add("rows", f"{session_id}: has rows in {' and in '.join(rows)}")
+        if measurable and not first["augmented"]:
+            result.evidence = measure_session([track.record for track in tracks], [track.heard for track in tracks])
         result.augmented_from = first["augmented"]["from"] if first["augmented"] else None
         for problem in retimed_problems(tracks, result.split):
             self._problems.add("rows", f"{session_id}: {problem}")
         self._check_rows(tracks, [row for part in rows.values() for row in part], result)
         return result
 
-    def _check_tracks(self, tracks: Sequence[StoredTrack], result: SessionResult, *, has_audio: bool) -> None:
+    def _check_tracks(self, tracks: Sequence[StoredTrack], result: SessionResult, *, has_audio: bool) -> bool:
+        """Verify the tracks. Returns whether there is audio and all of it is correct."""
         result.speakers = [track.record["speaker_id"] for track in tracks]
         if sorted(set(result.speakers)) != result.speakers:
             self._problems.add(
@@ -95,6 +99,7 @@ class SessionVerifier:
                 decodable &= self._check_audio(track, result)
         for problem in bleed_problems(tracks) if decodable else ():
             self._problems.add("audio", f"{result.session_id}: {problem}")
+        return decodable
 
     def _check_track(self, track: StoredTrack, result: SessionResult) -> None:
         record, name = track.record, f"{result.session_id} {track.record['speaker_id']}"

@@ -1,0 +1,1 @@
+"""Words against sound: measurements per track, and findings derived from them."""

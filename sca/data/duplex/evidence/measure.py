@@ -1,0 +1,101 @@
+"""Measure the tracks of a session: where their words are, and where their sound has speech."""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sca.data.duplex.audio.vad_spans import Listened, listen
+from sca.data.duplex.evidence.overlap import intersect, length_of, longest, subtract, widen
+from sca.data.duplex.evidence.timing import find_timing
+from sca.data.duplex.model.evidence import TrackEvidence
+from sca.data.duplex.model.records import TrackRecord
+from sca.data.duplex.model.spans import Span, merge_spans
+from sca.data.duplex.storage.records import span_of, units_of
+from sca.units import HEARD_HZ, seconds_to_samples
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["measure_session"]
+
+# An utterance's first and last sounds are often a little outside of its times.
+_EDGE = seconds_to_samples(0.25, HEARD_HZ)
+# Shorter sounds outside the utterances are breaths, laughter and remains of cross-talk.
+_SHORTEST = seconds_to_samples(0.3, HEARD_HZ)
+
+
+def measure_session(records: Sequence[TrackRecord], audio: "Sequence[Path | pa.Buffer]") -> list[TrackEvidence]:
+    """Measure every track of a session.
+
+    Args:
+        records: The tracks.
+        audio: The 16 kHz audio of each, as a file or as the content of one.
+    """
+    # Decoding and the model release the interpreter lock, so the next track runs on a second core.
+    with ThreadPoolExecutor(2) as pool:
+        heard = list(pool.map(listen, audio))
+    speech = [merge_spans(found.speech) for found in heard]
+    utterances = [merge_spans(unit.span for unit in units_of(record["words"])) for record in records]
+    anyone = widen(merge_spans(span for own in utterances for span in own), _EDGE)
+    found = []
+    for number, record in enumerate(records):
+        others = merge_spans(span for other, spans in enumerate(speech) if other != number for span in spans)
+        found.append(_measure(record, heard[number], speech[number], others, utterances[number], anyone))
+    return found
+
+
+def _measure(
+    record: TrackRecord,
+    heard: Listened,
+    own: Sequence[Span],
+    others: Sequence[Span],
+    utterances: Sequence[Span],
+    anyone: Sequence[Span],
+) -> TrackEvidence:
+    words = merge_spans(span_of(word) for word in record["words"])
+    samples = record["duration_samples"]
+    recorded = samples - record["provenance"]["padded_samples"]
+    timing = find_timing(words, own, samples)
+    transcribed = record["provenance"]["transcript"] is not None
+    outside = [span for span in subtract(own, widen(utterances, _EDGE)) if span[1] - span[0] >= _SHORTEST]
+    unlabelled = [span for span in subtract(own, anyone) if span[1] - span[0] >= _SHORTEST] if transcribed else []
+    either = length_of(merge_spans([*own, *others]))
+    return TrackEvidence(
+        session=record["session_id"],
+        speaker=record["speaker_id"],
+        words_s=_seconds(length_of(words)),
+        words_in_own=_share(length_of(intersect(words, own)), length_of(words)),
+        words_in_other=_share(length_of(intersect(words, others)), length_of(words)),
+        words_gap_at_s=_seconds(longest(subtract(words, own))[0]),
+        past_end_s=_seconds(length_of(intersect(words, [(recorded, samples)])) if recorded < samples else 0),
+        speech_s=_seconds(length_of(own)),
+        speech_without_words=_share(length_of(outside), length_of(own)) if transcribed else None,
+        unlabelled_s=_seconds(length_of(unlabelled)),
+        unlabelled_at_s=_seconds(longest(unlabelled)[0]),
+        same_speech=_share(length_of(intersect(own, others)), either) or 0.0,
+        peak=round(heard.peak, 4),
+        fit=round(timing.fit, 4),
+        best_fit=round(timing.best_fit, 4),
+        offset_s=round(timing.offset_s, 3),
+        drift=round(timing.drift, 5),
+        audio=heard.digest,
+        words=_words_digest(record),
+    )
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
+def _seconds(samples: int) -> float:
+    return round(samples / HEARD_HZ, 3)
+
+
+def _words_digest(record: TrackRecord) -> str:
+    if not record["words"]:
+        return ""
+    content = [[word["word"], word["start"], word["end"]] for word in record["words"]]
+    return blake2b(json.dumps(content, ensure_ascii=False).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,52 @@
+"""Compare the evidence of a report with that of the stored audio and words."""
+
+from collections.abc import Iterator
+
+from sca.data.duplex.model.evidence import EvidenceReport, TrackEvidence
+
+__all__ = ["evidence_problems"]
+
+# Processors can differ in the last bits of a speech probability, which can move the edge of a few spans by a frame.
+_TOLERANCE_SHARE = 0.02
+_TOLERANCE_S = 0.6
+_SECONDS = frozenset({"words_s", "past_end_s", "speech_s", "unlabelled_s"})
+_SHARES = frozenset(
+    {"words_in_own", "words_in_other", "speech_without_words", "same_speech", "peak", "fit", "best_fit"}
+)
+_TEXTS = frozenset({"session", "speaker", "audio", "words"})
+
+
+def evidence_problems(recorded: EvidenceReport | None, found: EvidenceReport | None) -> Iterator[str]:
+    """Yield where recorded measurements differ from new ones by more than processors can.
+
+    Args:
+        recorded: The evidence in the report; None in data sets of earlier versions, which are not compared.
+        found: The evidence of the stored data; None if it has no audio.
+    """
+    if recorded is None or found is None:
+        return
+    tracks = {(track.session, track.speaker): track for track in recorded.tracks}
+    for track in found.tracks:
+        before = tracks.pop((track.session, track.speaker), None)
+        if before is None:
+            yield f"evidence: {track.session} {track.speaker} is missing"
+            continue
+        for name in sorted(_SECONDS | _SHARES | _TEXTS):
+            if _differs(name, getattr(before, name), getattr(track, name), track):
+                yield (
+                    f"evidence: {track.session} {track.speaker}: {name} {getattr(before, name)!r}, "
+                    f"now {getattr(track, name)!r}"
+                )
+    for session, speaker in tracks:
+        yield f"evidence: {session} {speaker} is not in the data set"
+    if [finding.kind for finding in recorded.findings] != [finding.kind for finding in found.findings]:
+        yield f"evidence: has {len(recorded.findings)} findings, now {len(found.findings)}"
+
+
+def _differs(name: str, before: float | str | None, now: float | str | None, track: TrackEvidence) -> bool:
+    if not isinstance(before, float) or not isinstance(now, float):
+        return before != now
+    if name in _SECONDS:
+        return abs(before - now) > max(_TOLERANCE_S, _TOLERANCE_SHARE * track.speech_s)
+    # A short track has few frames, so one frame is a large share of it.
+    return abs(before - now) > max(_TOLERANCE_SHARE, 0.2 / max(track.words_s, track.speech_s, 0.2))
