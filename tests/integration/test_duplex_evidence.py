@@ -181,7 +181,12 @@ def test_settings_of_earlier_data_sets_are_unchanged(data):
     assert "max_drift" not in duplex
 
 
-def test_page_and_card_open_with_the_verdict(data, tmp_path):
+def test_page_and_card_open_with_the_verdict(data):
     card = (data / "README.md").read_text()
     assert "| words against sound | ok |" in card
     assert "Words against sound: ok." in (data / "report.html").read_text()
+
+
+def test_a_second_build_keeps_the_data_set(data):
+    summary = build_duplex(data.parent / "corpus", data, corpus.settings())
+    assert (summary.details.built, summary.details.report.evidence.verdict) == (0, "ok")
