@@ -176,7 +176,8 @@ def _show(summary: "RunSummary[BuildDetails]", settings: "Settings") -> None:
     console.print(
         f"{coverage.words_in_rows} of {counted(coverage.words, 'word')}, {counted(placement.tokens, 'token')}, "
         f"{coverage.tokens_dropped} dropped; "
-        f"token-time error {placement.mean_error_s:.3f} s mean, {placement.p95_error_s:.2f} s p95, "
+        f"{'placement against the times used' if report.interpolated_share else 'token-time error'} "
+        f"{placement.mean_error_s:.3f} s mean, {placement.p95_error_s:.2f} s p95, "
         f"{placement.max_late_s:.2f} s latest"
     )
     if report.tags:

@@ -190,3 +190,13 @@ def test_page_and_card_open_with_the_verdict(data):
 def test_a_second_build_keeps_the_data_set(data):
     summary = build_duplex(data.parent / "corpus", data, corpus.settings())
     assert (summary.details.built, summary.details.report.evidence.verdict) == (0, "ok")
+
+
+def test_interpolated_times_are_named(tmp_path):
+    source = corpus.demo(tmp_path / "corpus")
+    shutil.rmtree(source / "WORDS")
+    build_duplex(source, tmp_path / "data", corpus.settings())
+    table = {check.name: check.found for check in verify(tmp_path / "data").checks}
+    assert "placement against the times used" in table
+    assert table["leak, by placement"].startswith("not known for 100% of the words")
+    assert "placement against the times used" in (tmp_path / "data" / "README.md").read_text()

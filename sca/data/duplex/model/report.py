@@ -238,3 +238,9 @@ class Report(_Section):
     notices: int
     storage_digest: str
     rows_digest: str
+
+    @property
+    def interpolated_share(self) -> float:
+        """Share of the words with interpolated times. Placement is exact against these times, not against the sound."""
+        words = sum(self.align_source.values())
+        return self.align_source.get("interpolated", 0) / words if words else 0.0

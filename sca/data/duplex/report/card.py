@@ -71,6 +71,8 @@ def _body(report: Mapping[str, Any], opening: str) -> str:
     frames, text = audio["frames_per_chunk"], duplex["text_tokens_per_chunk"]
     kinds = ", ".join(counted(count, kind) for kind, count in sorted(report["segments"].items())) or "none"
     sources = ", ".join(f"{name} {count}" for name, count in sorted(report["align_source"].items())) or "none"
+    # Interpolated times are estimates, so the distance to them is not an error against the sound.
+    measured = "placement against the times used" if report["align_source"].get("interpolated") else "token-time error"
     chunk_s = frames / audio["frame_hz"]
     conversations, rows = counted(sessions["kept"], "conversation"), counted(report["rows"], "training row")
     placeholders, tokens = counted(frames, "placeholder"), counted(text, "token")
@@ -92,7 +94,7 @@ Per chunk `input_ids` contains {placeholders} for audio tokens, then one silence
 | words in rows | {coverage["words_in_rows"]} of {coverage["words"]} |
 | words against sound | {verdict(report)} |
 | tokens, dropped | {placement["tokens"]}, {coverage["tokens_dropped"]} |
-| token-time error, mean / p95 / latest | {error} |
+| {measured}, mean / p95 / latest | {error} |
 | segments | {kinds} |
 | word times from | {sources} |
 | silent chunks | {report["chunks"]["silent_share"]:.1%} |
