@@ -354,7 +354,7 @@ def nemo(folder: Path) -> None:
     put(folder / "manifest.json", "".join(f"{json.dumps(row)}\n" for row in rows))
 
 
-def supervisions(channel: Callable[[int], int] = int, names: tuple[str, str] = NAMES):
+def supervisions(channel: Callable[[int], int | list[int]] = int, names: tuple[str, str] = NAMES):
     from lhotse import SupervisionSegment, SupervisionSet
 
     return SupervisionSet.from_segments(
@@ -375,6 +375,19 @@ def lhotse_manifests(folder: Path) -> None:
     stereo(folder)
     recordings(folder, "a").to_file(folder / "recordings.jsonl.gz")
     supervisions().to_file(folder / "supervisions.jsonl.gz")
+
+
+def lhotse_both_channels(folder: Path) -> None:
+    from lhotse import CutSet
+
+    stereo(folder)
+    CutSet.from_manifests(recordings(folder, "a"), supervisions(lambda _: [0, 1])).to_file(folder / "cuts.jsonl.gz")
+
+
+def moshi_with_speakers(folder: Path) -> None:
+    words = [[text, [a, b], f"SPEAKER_0{1 - side}"] for side in (0, 1) for text, a, b in WORDS[side]]
+    with_stereo("a.json", {"alignments": words})(folder)
+    put(folder / "data.jsonl", json.dumps({"path": "a.wav", "duration": SECONDS}))
 
 
 def lhotse_padded(folder: Path) -> None:
@@ -402,6 +415,8 @@ LISTS: dict[str, Callable[[Path], None]] = {
     "NeMo duplex cuts": nemo_duplex,
     "lhotse manifests without cuts": lhotse_manifests,
     "lhotse, padded cut": lhotse_padded,
+    "lhotse, supervisions on both channels": lhotse_both_channels,
+    "moshi-finetune, speakers without SPEAKER_MAIN": moshi_with_speakers,
 }
 
 

@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from sca.audio.decode import probe
 from sca.data.corpora.base import Conversation, CorpusReader, Issue, Part, Track
+from sca.data.corpora.segments.by_sound import Channel, Loudness
 from sca.data.corpora.segments.lhotse_forms import cut_lines, is_recordings, plain_cut
 from sca.data.corpora.timed_text import TimedText, file_safe_name, make_track, split_at_end
 from sca.data.runs.json_lines import first_objects, validation_message
@@ -158,6 +159,7 @@ def _conversation(source: Path, cuts: list[tuple[int, _Cut]]) -> tuple[Conversat
         for found in supervised
         if not (found.supervision.text or "").strip()
     ]
+    supervised = _on_own_channels(source, first, channels, supervised)
     speakers = _speakers(first, name, channels, [found.supervision for found in supervised])
     tracks: list[Track] = []
     left_out: list[Issue] = []
@@ -179,6 +181,31 @@ def _conversation(source: Path, cuts: list[tuple[int, _Cut]]) -> tuple[Conversat
     if not transcribed:
         raise ValueError(f"cut {first.id} has no supervision with words in it")
     return Conversation(name, tuple(tracks), tuple(left_out), number), issues
+
+
+def _on_own_channels(source: Path, cut: _Cut, channels: list[int], supervised: list[_Supervised]) -> list[_Supervised]:
+    """Return supervisions that are on both channels on the one of their speaker, which the sound shows."""
+    if not supervised or len(channels) != 2 or not all(found.supervision.channel == channels for found in supervised):
+        return supervised
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for found in supervised:
+        start = cut.start + found.supervision.start
+        spans.setdefault(found.supervision.speaker or "", []).append((start, start + found.supervision.duration))
+    loudness = Loudness([Channel(*_audio(source, cut.recording, channel)) for channel in channels])
+    try:
+        side_of = loudness.channels_of(spans)
+    except ValueError as error:
+        raise ValueError(
+            f"supervision {supervised[0].supervision.id} is on several channels; each speaker needs a separate one: {error}"
+        ) from error
+    return [
+        found._replace(
+            supervision=found.supervision.model_copy(
+                update={"channel": channels[side_of[found.supervision.speaker or ""]]}
+            )
+        )
+        for found in supervised
+    ]
 
 
 def _speakers(cut: _Cut, name: str, channels: list[int], supervisions: list[_Supervision]) -> dict[int, str]:

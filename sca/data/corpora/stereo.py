@@ -159,7 +159,7 @@ def _conversation(folder: Path, group: Group) -> tuple[Conversation, list[Issue]
     stem = group.stem.relative_to(folder) if group.stem != folder else Path(folder.name)
     name = file_safe_name(str(stem))
     if files[0].suffix == ".json" and files[0] in group.whole and is_moshi(files[0]):
-        return pair_of(name, channels, files[0], moshi.sides_of(files[0]))
+        return pair_of(name, channels, files[0], moshi.sides_of(files[0], channels))
     issues: list[Issue] = []
     if files[0] in group.whole:
         turns = [turn for path in group.whole if path.suffix == ".rttm" for turn in read_rttm(path)]
