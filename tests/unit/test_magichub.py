@@ -346,6 +346,23 @@ def test_other_encodings_are_detected_and_noted(tmp_path, encoding, name):
     assert [(s.level, s.line, s.reason) for s in issues] == [("note", None, f"read as {name}, because it is not UTF-8")]
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        "[1.500,62.250]",
+        "［1.500，62.250］",
+        "[1.5;62.25]",
+        "[1,500,62,250]",
+        "[1,500, 62,250]",
+        "[00:00:01.500,0:01:02.25]",
+    ],
+)
+def test_notations_of_times(tmp_path, times):
+    conversation, issues = transcript(tmp_path, f"{times}\tG1\tmale,none\tcosts 1,5 to [2,5,3,5]\n")
+    assert lines_of(conversation) == [(24_000, 996_000, "costs 1,5 to [2,5,3,5]", 1)]
+    assert issues == []
+
+
 def test_transcript_of_both_speakers_is_read_by_its_column(tmp_path):
     both = "[1,2] G1 m so I took the night bus\n[3,4] G2 f oh really\n[5,6] G2 f no\n[7,8] G1 m yes\n"
     conversation, issues = transcript(tmp_path, both)

@@ -21,6 +21,9 @@ from sca.textutil import counted
 __all__ = ["read_transcript"]
 
 _LINE = re.compile(r"[\[［]([^\[\],;［］，；]*)[,;，；]([^\[\],;［］，；]*)[\]］](.*)", re.DOTALL)
+# Decimal commas: four numbers instead of two.
+_DECIMAL_COMMAS = re.compile(r"^[\[［] *([0-9]{1,9}),([0-9]{1,9}), *([0-9]{1,9}),([0-9]{1,9}) *[\]］]")
+_CLOCK = re.compile(r"([0-9]{1,3}):([0-5][0-9]):([0-5][0-9])((?:\.[0-9]{1,9})?)")
 _NO_SPEAKER = {"0", "none", "system"}  # the speaker column of lines such as [SYSTEM], which belong to no speaker
 _GENDERS = {
     *("male", "female", "m", "f", "none", "unknown", "男", "女", "无"),
@@ -127,14 +130,21 @@ def _line(number: int, line: str) -> _Line:
         raise ValueError(f"not UTF-8: {excerpt(line.encode(errors='surrogateescape').decode(errors='replace'))}")
     if "\0" in line:
         raise ValueError(f"holds NUL bytes: {excerpt(line)}")
-    match = _LINE.fullmatch(line)
+    match = _LINE.fullmatch(_DECIMAL_COMMAS.sub(r"[\1.\2,\3.\4]", line, count=1))
     rest = match[3].strip() if match else ""
     if match is None or len(rest.split(maxsplit=2)) < 2:
         raise ValueError(f"not '[start,end] speaker gender text': {excerpt(line)}")
-    start, end = samples_of(match[1].strip()), samples_of(match[2].strip())
+    start, end = _time(match[1].strip()), _time(match[2].strip())
     if start >= end:
         raise ValueError(f"starts at {match[1].strip()}, which is not before its end at {match[2].strip()}")
     return _Line(number, start, end, rest)
+
+
+def _time(text: str) -> int:
+    """Return the sample of a time in seconds or as `hours:minutes:seconds`."""
+    if clock := _CLOCK.fullmatch(text):
+        return samples_of(f"{int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3])}{clock[4]}")
+    return samples_of(text)
 
 
 def _has_gender_column(lines: Sequence[_Line]) -> bool:
