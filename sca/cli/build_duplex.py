@@ -17,6 +17,7 @@ from sca.textutil import counted
 if TYPE_CHECKING:
     from sca.config import Settings
     from sca.data.duplex.build.dataset import BuildDetails
+    from sca.data.duplex.model.report import TextRateReport
     from sca.data.runs.summary import RunSummary
 
 __all__ = ["build_duplex"]
@@ -33,6 +34,7 @@ class Mode(StrEnum):
 
 @settings_options(
     "duplex.model_path",
+    "duplex.text_tokens_per_chunk",
     "duplex.lead_chunks",
     "duplex.window",
     "duplex.on_lag",
@@ -175,7 +177,7 @@ def _show(summary: "RunSummary[BuildDetails]", settings: "Settings") -> None:
     )
     console.print(
         f"{coverage.words_in_rows} of {counted(coverage.words, 'word')}, {counted(placement.tokens, 'token')}, "
-        f"{coverage.tokens_dropped} dropped; "
+        f"{coverage.tokens_dropped + coverage.tokens_dropped_on_request} dropped; "
         f"{'placement against the times used' if report.interpolated_share else 'token-time error'} "
         f"{placement.mean_error_s:.3f} s mean, {placement.p95_error_s:.2f} s p95, "
         f"{placement.max_late_s:.2f} s latest"
@@ -194,4 +196,22 @@ def _show(summary: "RunSummary[BuildDetails]", settings: "Settings") -> None:
             f"words against sound: look here, {counted(found, 'place')}" if found else "words against sound: ok"
         )
         show_findings(report.evidence.findings)
+    if coverage.units_dropped_on_request:
+        console.print(
+            f"left out because they lag: {counted(coverage.units_dropped_on_request, 'segment')} with "
+            f"{counted(coverage.tokens_dropped_on_request, 'token')}"
+        )
+    rate = report.text_rate
+    if rate is not None and not rate.sufficient:
+        console.print(_rate_warning(rate))
     console.print(f"verify it:  sca verify {root}")
+
+
+def _rate_warning(rate: "TextRateReport") -> str:
+    found = (
+        f"warning: {rate.tokens_a_second:.2f} tokens per second of speech, room for {rate.room_a_second:.2f}: "
+        f"{rate.late_share:.0%} are late; "
+    )
+    if rate.advised_tokens_per_chunk is None:
+        return f"{found}no number of tokens per chunk prevents that, check the word times"
+    return f"{found}use --text-tokens {rate.advised_tokens_per_chunk} (or auto)"

@@ -14,7 +14,16 @@ from pydantic.fields import FieldInfo
 from sca.config.loaders import Key, Problem
 from sca.errors import ConfigError
 
-__all__ = ["default_toml", "documentation_table", "expected", "problems_of", "raise_for", "toml_value", "value_type"]
+__all__ = [
+    "default_toml",
+    "documentation_table",
+    "expected",
+    "problems_of",
+    "raise_for",
+    "special_words",
+    "toml_value",
+    "value_type",
+]
 
 _KINDS = {
     bool: "true or false",
@@ -37,10 +46,17 @@ def value_type(field: FieldInfo) -> tuple[object, tuple[str, ...], bool]:
     return kind, choices, NoneType in parts
 
 
+def special_words(field: FieldInfo) -> tuple[str, ...]:
+    """Return the words that a field accepts beside its numbers, such as `auto`."""
+    parts = get_args(field.annotation) if get_origin(field.annotation) in (Union, UnionType) else ()
+    return tuple(str(word) for part in parts[1:] if get_origin(part) is Literal for word in get_args(part))
+
+
 def expected(field: FieldInfo) -> str:
     """Describe what a field accepts: `a whole number from 1 to 99`, `one of keep, drop-unit`, `text or none`."""
     kind, choices, optional = value_type(field)
     words = "one of " + ", ".join(choices) if choices else _KINDS.get(kind, str(kind))  # type: ignore[call-overload]
+    words += "".join(f" or {word}" for word in special_words(field))
     limits = _limits(field)
     if any(getattr(mark, "min_length", None) for mark in field.metadata):
         limits += ", not empty"

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, PrivateAttr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from sca.config.describe import expected, problems_of, raise_for, value_type
+from sca.config.describe import expected, problems_of, raise_for, special_words, value_type
 from sca.config.loaders import Given, Key, Problem, from_environment, from_file, from_overrides, unknown
 from sca.config.sections.audio import AudioConfig
 from sca.config.sections.augment import AugmentConfig
@@ -115,7 +115,7 @@ def known_keys() -> Iterator[Key]:
                 default=info.default,
                 description=info.description or "",
                 expected=expected(info),
-                kind=kind if isinstance(kind, type) and kind in (bool, int, float) else str,
+                kind=kind if isinstance(kind, type) and kind in (bool, int, float) and not special_words(info) else str,
                 choices=choices,
                 optional=optional,
                 flag=_mark(info, Flag),

@@ -170,7 +170,7 @@ def least_error_mean_s(rows: DuplexDataset) -> float:
     Every token takes a slot after that of the previous one; dynamic programming over the slots finds the minimum.
     """
     chunk_s = float(rows.grid.chunk_s)
-    capacity = settings_of(read_settings(rows.root)).duplex.text_tokens_per_chunk
+    capacity = settings_of(read_settings(rows.root)).duplex.tokens_per_chunk
     total, tokens = 0.0, 0
     for row in map(rows.record, range(len(rows))):
         words = [word for segment in row["segments"] for word in segment["words"]]

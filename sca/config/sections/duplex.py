@@ -3,9 +3,10 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from sca.config.sections.base import MAX_COUNT, MAX_TOKEN_ID, MIN_SECONDS, Flag, Section
+from sca.errors import ConfigError
 from sca.units import MAX_SECONDS
 
 __all__ = ["DuplexConfig"]
@@ -15,6 +16,16 @@ DEFAULT_PROMPT = (
     "You are in a spoken conversation. You hear the other person all the time, also while you speak. "
     "Speak naturally and briefly, and stay silent while it is their turn."
 )
+
+
+_MAX_TEXT_TOKENS = 1000
+
+
+def _number_or_auto(value: object) -> object:
+    number = int(value) if isinstance(value, str) and value.isascii() and value.strip().isdigit() else value
+    if number == "auto" or (type(number) is int and 1 <= number <= _MAX_TEXT_TOKENS):
+        return number
+    raise ValueError(f"should be a whole number from 1 to {_MAX_TEXT_TOKENS} or auto, got {value!r}")
 
 
 class DuplexConfig(Section):
@@ -28,7 +39,13 @@ class DuplexConfig(Section):
     revision: str | None = Field(
         None, description="Branch, tag or commit of model_path on the hub. Not set: its main branch."
     )
-    text_tokens_per_chunk: int = Field(2, ge=1, le=1000, description="Output text tokens per chunk.")
+    text_tokens_per_chunk: Annotated[
+        int | Literal["auto"], BeforeValidator(_number_or_auto), Flag("--text-tokens", "N|auto")
+    ] = Field(
+        2,
+        description="Output text tokens per chunk, up to 1000. auto: the smallest number that keeps nearly all tokens "
+        "in time, measured by sca build-duplex.",
+    )
     silence_token_id: int = Field(
         151646, ge=0, le=MAX_TOKEN_ID, description="Token id of a chunk without output: keep listening."
     )
@@ -187,6 +204,20 @@ class DuplexConfig(Section):
     def window_s(self) -> tuple[float, float] | None:
         """Shortest and longest row in seconds; None for whole sessions."""
         return _parse_window(self.window)
+
+    @property
+    def tokens_per_chunk(self) -> int:
+        """`text_tokens_per_chunk` as a number.
+
+        Raises:
+            ConfigError: It is `auto`, which only `sca build-duplex` resolves.
+        """
+        if isinstance(self.text_tokens_per_chunk, str):
+            raise ConfigError(
+                "duplex.text_tokens_per_chunk is auto, which is only for sca build-duplex",
+                hint="give the number that settings.json of the data set has",
+            )
+        return self.text_tokens_per_chunk
 
     @property
     def pull_chunks(self) -> int:

@@ -23,6 +23,7 @@ from sca.data.duplex.build.augment import RetimeJob, build_retimed, retime_jobs,
 from sca.data.duplex.build.finish import finish, remove_other_sessions, remove_session, validation_split
 from sca.data.duplex.build.plan import plan_sessions, read_record
 from sca.data.duplex.build.session import SessionJob, build_session
+from sca.data.duplex.build.text_rate import resolve_text_tokens
 from sca.data.duplex.model.report import Report
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.rows.params import window_plan
@@ -104,6 +105,8 @@ def build_duplex(
     """
     corpus = open_corpus(source, layout, audio_dir)
     tokenizer = tokenizer_of(settings)
+    if settings.duplex.text_tokens_per_chunk == "auto":
+        settings = resolve_text_tokens(settings, root, corpus.sessions().sources, tokenizer, force=force)
     check_control_ids(settings.duplex, tokenizer)
     window_plan(settings, tokenizer)
     if root.resolve() == source.resolve():

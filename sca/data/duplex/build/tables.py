@@ -18,6 +18,7 @@ from sca.data.duplex.model.spans import Span
 from sca.data.duplex.model.units import Unit
 from sca.data.duplex.rows.assemble import TokenizedUnit, make_row, tokenize_units
 from sca.data.duplex.rows.params import layout_of, window_plan
+from sca.data.duplex.rows.text_rate import measure_text_rate
 from sca.data.duplex.rows.turn_labels import label
 from sca.data.duplex.rows.windows import plan_windows
 from sca.data.duplex.storage.digests import record_digest
@@ -156,6 +157,7 @@ class _RowWriter:
             # The tokens do not depend on the labels, so the units are tokenized once.
             if tokenized is None:
                 tokenized = tokenize_units(side.units, labels, self._tokenizer)
+                self._result.text_rate.add(measure_text_rate(tokenized, self._layout))
             labelled = [replace(unit, label=found) for unit, found in zip(tokenized, labels, strict=True)]
             yield from self._view(side, side.units, listener, labelled)
 

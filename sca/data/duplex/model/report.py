@@ -19,6 +19,7 @@ __all__ = [
     "Report",
     "SessionReport",
     "TalkReport",
+    "TextRateReport",
 ]
 
 
@@ -115,6 +116,25 @@ class CoverageReport(_Section):
     units_dropped_on_request: int
 
 
+class TextRateReport(_Section):
+    """Text tokens per second against the room for them. Counted by the builder only.
+
+    Attributes:
+        tokens_a_second: Text tokens per second of speech.
+        room_a_second: Text tokens per second that the rows have room for.
+        late_share: Share of tokens that are late with the room of the settings.
+        sufficient: Whether at most 5 % are late, and at most 1 % by more than a chunk.
+        advised_tokens_per_chunk: Smallest `duplex.text_tokens_per_chunk` that is sufficient, with a mean error of at most
+            0.06 s. None if none up to 16 is.
+    """
+
+    tokens_a_second: float
+    room_a_second: float
+    late_share: float
+    sufficient: bool
+    advised_tokens_per_chunk: int | None
+
+
 class TalkReport(_Section):
     """Turn-taking over the segments of all rows. A segment that a window cuts counts in both rows.
 
@@ -201,6 +221,7 @@ class Report(_Section):
         leak: Information that reaches a token too early.
         coverage: Words in the rows.
         talk: Turn-taking.
+        text_rate: Text tokens against the room for them; None from `sca verify`, and in reports of earlier versions.
         chunks: Chunks of the rows.
         audio: Properties of the recordings.
         bleed: Cross-talk between tracks.
@@ -227,6 +248,7 @@ class Report(_Section):
     leak: LeakReport
     coverage: CoverageReport
     talk: TalkReport
+    text_rate: TextRateReport | None = None
     chunks: ChunkReport
     audio: AudioReport
     bleed: CrosstalkReport

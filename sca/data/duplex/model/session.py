@@ -6,6 +6,7 @@ from typing import Any
 
 from sca.data.duplex.model.counters import ProofCounters
 from sca.data.duplex.model.evidence import TrackEvidence
+from sca.data.duplex.model.text_rate import TextRateCounters
 
 __all__ = ["SessionPaths", "SessionResult"]
 
@@ -62,6 +63,7 @@ class SessionResult:
         transfers: Floor-transfer offsets as (kind, samples), of sessions with two speakers.
         augmented_from: The session that this one is a retimed copy of.
         evidence: Measurements of the tracks; None if they were not measured.
+        text_rate: Counts of the tokens that are late for every number of tokens per chunk.
     """
 
     session_id: str
@@ -82,6 +84,7 @@ class SessionResult:
     transfers: list[tuple[str, int]] = field(default_factory=list)
     augmented_from: str | None = None
     evidence: list[TrackEvidence] | None = None
+    text_rate: TextRateCounters = field(default_factory=TextRateCounters)
 
     def to_json(self) -> dict[str, object]:
         """Convert to JSON-ready values."""
@@ -89,6 +92,7 @@ class SessionResult:
         values["counters"] = self.counters.to_json()
         if self.evidence is not None:
             values["evidence"] = [track.model_dump() for track in self.evidence]
+        values["text_rate"] = self.text_rate.to_json()
         # "tally" is the name of the counters in the files of all versions.
         return {"tally" if name == "counters" else name: value for name, value in values.items()}
 
@@ -103,4 +107,8 @@ class SessionResult:
         counters = ProofCounters.from_json(values.pop("tally"))
         if values.get("evidence") is not None:
             values["evidence"] = [TrackEvidence.model_validate(track) for track in values["evidence"]]
-        return cls(**values, counters=counters)
+        # Earlier versions did not measure it.
+        rate = values.pop("text_rate", None)
+        return cls(
+            **values, counters=counters, text_rate=TextRateCounters.from_json(rate) if rate else TextRateCounters()
+        )

@@ -23,8 +23,10 @@ from sca.data.duplex.model.report import (
     Report,
     SessionReport,
     TalkReport,
+    TextRateReport,
 )
 from sca.data.duplex.model.session import SessionResult
+from sca.data.duplex.model.text_rate import TextRateCounters
 from sca.data.duplex.storage.digests import chain_digests
 from sca.units import HEARD_HZ
 
@@ -114,6 +116,7 @@ def make_report(
         leak=_leak(counters, structural_s),
         coverage=_coverage(counters),
         talk=_talk(counters, chunk_s),
+        text_rate=_text_rate(kept, settings),
         chunks=_chunks(counters, settings.grid.frames_per_chunk),
         audio=_audio(counters),
         bleed=_crosstalk(counters),
@@ -211,6 +214,22 @@ def _talk(counters: ProofCounters, chunk_s: float) -> TalkReport:
         backchannels_a_minute=a_minute("backchannel"),
         interruptions_a_minute=a_minute("interruption"),
         floor_offset_s={f"{tenths / 10:.1f}": count for tenths, count in sorted(counters.floor_offsets.items())},
+    )
+
+
+def _text_rate(kept: Sequence[SessionResult], settings: Settings) -> TextRateReport | None:
+    counters = TextRateCounters()
+    for result in kept:
+        counters.add(result.text_rate)
+    if not counters.tokens or not counters.spoken_samples:
+        return None
+    number, chunk_s = settings.duplex.tokens_per_chunk, float(settings.grid.chunk_s)
+    return TextRateReport(
+        tokens_a_second=round(counters.tokens * HEARD_HZ / counters.spoken_samples, 6),
+        room_a_second=round(number / chunk_s, 6),
+        late_share=round(counters.late_share(number), 6),
+        sufficient=counters.in_time(number),
+        advised_tokens_per_chunk=counters.advised(chunk_s),
     )
 
 

@@ -22,7 +22,7 @@ def layout_of(settings: Settings, tokenizer: TextTokenizer) -> Layout:
     return Layout(
         chunk_samples=grid.heard_samples,
         frames=grid.frames_per_chunk,
-        capacity=duplex.text_tokens_per_chunk,
+        capacity=duplex.tokens_per_chunk,
         lead=duplex.lead_chunks,
         pull=duplex.pull_chunks,
         max_lag=duplex.max_lag_chunks,
@@ -43,7 +43,7 @@ def window_plan(settings: Settings, tokenizer: TextTokenizer) -> WindowPlan:
     grid, duplex = settings.grid, settings.duplex
     # A row is longest if every chunk is full of text.
     room = duplex.max_tokens - len(prompt_ids(settings, tokenizer))
-    most = room // (grid.frames_per_chunk + duplex.text_tokens_per_chunk)
+    most = room // (grid.frames_per_chunk + duplex.tokens_per_chunk)
     if duplex.window_s is None:
         low, high, segments, turns = most, most, None, 0
     else:

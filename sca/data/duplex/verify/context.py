@@ -59,7 +59,7 @@ def proof_context(settings: Settings, tokenizer: TextTokenizer) -> ProofContext:
         chunk_samples=grid.heard_samples,
         mel_frames=grid.mel_frames,
         frames=grid.frames_per_chunk,
-        capacity=duplex.text_tokens_per_chunk,
+        capacity=duplex.tokens_per_chunk,
         lead=duplex.lead_chunks,
         pull=duplex.pull_chunks,
         max_lag=duplex.max_lag_chunks,

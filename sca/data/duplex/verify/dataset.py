@@ -46,7 +46,7 @@ __all__ = ["verify"]
 _NOT_RECOMPUTED = (
     *("sca_version", "leak.structural_s", "skipped", "notices", "sessions.dropped", "sessions.failed"),
     *("alignment.utterances", "alignment.aligned", "alignment.fallbacks", "tags"),
-    "evidence",  # compared with a tolerance
+    *("evidence", "text_rate"),  # evidence is compared with a tolerance
 )
 
 

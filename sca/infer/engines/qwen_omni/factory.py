@@ -22,7 +22,7 @@ def load(settings: Settings) -> QwenOmni:
         ScaError: See `load_model`.
         ConfigError: The settings do not fit the model.
     """
-    model, tokenizer = load_model(settings.qwen, settings.grid, settings.duplex.text_tokens_per_chunk)
+    model, tokenizer = load_model(settings.qwen, settings.grid, settings.duplex.tokens_per_chunk)
     if settings.qwen.talker_process:
         return TwoProcessOmni(model, tokenizer, settings.qwen, settings.duplex)
     if settings.qwen.slots:

@@ -93,7 +93,7 @@ class QwenOmni:
         self.forbidden = ~allowed
         self.grammar = Grammar(self.silence, controls)
         self.mask = TokenMask(self.grammar, self.forbidden)
-        self.tokens_per_chunk, self.lead_chunks = duplex.text_tokens_per_chunk, duplex.lead_chunks
+        self.tokens_per_chunk, self.lead_chunks = duplex.tokens_per_chunk, duplex.lead_chunks
         self.layer = _layer(qwen.conditioning, model)
 
     def open(self, session_config: SessionConfig) -> EngineSession:
