@@ -1,12 +1,14 @@
 """Every transcript format of the table in docs/corpora.md: the words, times and channel of each speaker."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from sca.data.corpora.base import Conversation, Issue
 from sca.data.corpora.registry import detect_format, open_corpus
 from sca.data.duplex.audio.channel_audio import PartReader
-from sca.errors import InputError
+from sca.errors import InputError, MissingToolError
 from tests.helpers import transcript_shapes as shapes
 
 
@@ -55,3 +57,12 @@ def test_error_names_what_to_do(shape, tmp_path):
     with pytest.raises(InputError) as raised:
         open_corpus(tmp_path / "corpus")
     assert reason in raised.value.message
+
+
+@pytest.mark.parametrize(("shape", "module"), [("TextGrid", "praatio.textgrid"), ("ELAN", "pympi.Elan")])
+def test_missing_library_names_the_extra(shape, module, tmp_path, monkeypatch):
+    shapes.SHAPES[shape](tmp_path / "corpus")
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingToolError) as raised:
+        open_corpus(tmp_path / "corpus")
+    assert "sca[corpora]" in (raised.value.hint or "")
