@@ -1,8 +1,9 @@
 """The parts of a data set that are derived from all its sessions: splits, report, page and card."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sca.config import Settings
 from sca.data.datasets.arrow import iter_batches, write_dict
@@ -22,7 +23,7 @@ from sca.errors import InputError, writing
 from sca.tokenizer.base import TextTokenizer
 from sca.version import __version__
 
-__all__ = ["finish", "remove_other_sessions", "remove_session", "validation_split"]
+__all__ = ["finish", "remove_other_sessions", "remove_session", "validation_split", "write_derived_files"]
 
 _ROWS_FILE = "data-00000-of-00001.arrow"
 _SPLITS = ("train", "validation")
@@ -63,12 +64,7 @@ def finish(
         shutil.rmtree(root / ".sca" / "scratch", ignore_errors=True)
     splits = _write_splits(root, kept)
     write_split_files(root / "storage", "storage", [f"{r.session_id}.arrow" for r in kept], [r.key for r in kept])
-    document = report.model_dump(mode="json")
-    write_json(root / "report.json", document)
-    files = [root / split / _ROWS_FILE for split in splits]
-    counts = histograms((batch for file in files for batch in iter_batches(file)), float(settings.grid.chunk_s))
-    write_page(root / "report.html", document, plots(document, counts))
-    write_duplex_card(root, document, arrow_configs(splits), arrow_opening())
+    write_derived_files(root, report.model_dump(mode="json"), splits)
     write_dict(root, ["storage", *splits])
     return report
 
@@ -81,6 +77,22 @@ def _measure_earlier_sessions(root: Path, kept: Iterable[SessionResult]) -> None
             tracks = stored_tracks(paths.storage)
             result.evidence = measure_session([track.record for track in tracks], [track.heard for track in tracks])
             write_json(paths.record, result.to_json())
+
+
+def write_derived_files(root: Path, report: Mapping[str, Any], splits: Sequence[str]) -> None:
+    """Write report, page and card.
+
+    Args:
+        root: The data set.
+        report: The content of `report.json`.
+        splits: The splits of rows, which are written already.
+    """
+    write_json(root / "report.json", report)
+    audio = report["made_with"]["audio"]
+    batches = (batch for split in splits for batch in iter_batches(root / split / _ROWS_FILE))
+    counts = histograms(batches, audio["frames_per_chunk"] / audio["frame_hz"])
+    write_page(root / "report.html", report, plots(report, counts))
+    write_duplex_card(root, report, arrow_configs(splits), arrow_opening())
 
 
 def validation_split(kept: Iterable[SessionResult], settings: Settings) -> set[str]:

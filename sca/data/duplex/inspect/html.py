@@ -26,7 +26,7 @@ from sca.data.runs.files import atomic_write
 from sca.errors import OutputError
 from sca.units import SPOKEN_HZ
 
-__all__ = ["PEAKS_PER_S", "write_page"]
+__all__ = ["PEAKS_PER_S", "tiles", "write_page"]
 
 PEAKS_PER_S = 100
 # libsndfile's Ogg encoders keep whole blocks on the stack, so blocks are small.
@@ -73,7 +73,7 @@ def write_page(
         view: A row or conversation to show. Its audio is embedded as Ogg Opus.
         on_audio: Called with the seconds of audio that were encoded, a part at a time. Encoding takes most of the time.
     """
-    data: dict[str, object] = {"tiles": _tiles(report), "plots": [asdict(plot) for plot in plots], "view": None}
+    data: dict[str, object] = {"tiles": tiles(report), "plots": [asdict(plot) for plot in plots], "view": None}
     audio = player = ""
     title, subtitle = (
         "A full-duplex data set",
@@ -140,15 +140,15 @@ def _json(document: object) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _tiles(report: Mapping[str, object]) -> list[tuple[str, str]]:
+def tiles(report: Mapping[str, object]) -> list[tuple[str, str]]:
     """Return the main numbers as (label, text). Fields that the report does not have are left out."""
-    tiles = []
+    found = []
     for label, section, name, template in _TILES:
         values = report if section is None else report.get(section)
         value = values.get(name) if isinstance(values, Mapping) else None
         if isinstance(value, int | float):
-            tiles.append((label, template.format(value)))
-    return tiles
+            found.append((label, template.format(value)))
+    return found
 
 
 def _view_data(view: View) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import Any
 from sca.data.datasets.card import CardConfig, hub_configs, save_readme
 from sca.textutil import counted
 
-__all__ = ["arrow_configs", "arrow_opening", "verdict", "write_duplex_card"]
+__all__ = ["arrow_configs", "arrow_opening", "card_body", "verdict", "write_duplex_card"]
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -62,10 +62,10 @@ def write_duplex_card(root: Path, report: Mapping[str, Any], configs: Sequence[C
         size_categories=[next((name for most, name in _SIZES if report["rows"] < most), "n>1M")],
         configs=hub_configs(configs) or None,
     )
-    save_readme(root, metadata, _body(report, opening).lstrip())
+    save_readme(root, metadata, card_body(report, opening).lstrip())
 
 
-def _body(report: Mapping[str, Any], opening: str) -> str:
+def card_body(report: Mapping[str, Any], opening: str) -> str:
     sessions, placement, coverage = report["sessions"], report["placement"], report["coverage"]
     duplex, audio = report["made_with"]["duplex"], report["made_with"]["audio"]
     frames, text = audio["frames_per_chunk"], duplex["text_tokens_per_chunk"]

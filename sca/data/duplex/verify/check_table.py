@@ -102,6 +102,7 @@ def make_checks(report: Report, problems: Problems, grid: Grid, causal_rows: int
         _placement_leak_check(report),
         *_placement_checks(report, holds=not broken["rows"]),
         Check("report and digests", report.rows_digest[:12], not broken["report"]),
+        Check("files, card and page", f"{counted(len(report.splits) + 1, 'table')}", not broken["files"]),
     ]
 
 

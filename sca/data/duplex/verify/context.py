@@ -25,6 +25,7 @@ class ProofContext:
         lead: Chunks that a token precedes the chunk of its word's onset.
         pull: Most chunks that a token precedes the chunk it should be in.
         max_lag: Chunks of lag above which a segment is flagged.
+        drops_units: Whether segments that lag more are left out.
         silence_id: Silence token.
         placeholder: Audio placeholder.
         prompt_ids: Tokens of the system prompt.
@@ -42,6 +43,7 @@ class ProofContext:
     lead: int
     pull: int
     max_lag: int
+    drops_units: bool
     silence_id: int
     placeholder: int
     prompt_ids: tuple[int, ...]
@@ -63,6 +65,7 @@ def proof_context(settings: Settings, tokenizer: TextTokenizer) -> ProofContext:
         lead=duplex.lead_chunks,
         pull=duplex.pull_chunks,
         max_lag=duplex.max_lag_chunks,
+        drops_units=duplex.on_lag == "drop-unit",
         silence_id=duplex.silence_token_id,
         placeholder=duplex.audio_placeholder,
         prompt_ids=prompt_ids(settings, tokenizer),

@@ -30,6 +30,7 @@ from sca.data.duplex.storage.detect import (
 from sca.data.duplex.storage.writer import features
 from sca.data.duplex.verify.check_table import Check, Problems, Verification, make_checks
 from sca.data.duplex.verify.evidence import evidence_problems
+from sca.data.duplex.verify.folder.derived_files import folder_problems
 from sca.data.duplex.verify.sessions import SessionVerifier
 from sca.data.runs.ledger import LedgerEntry
 from sca.data.runs.progress import NullProgress, ProgressListener
@@ -96,6 +97,9 @@ def verify(root: Path, *, cache_dir: Path | None = None, listener: ProgressListe
     report = make_report(settings, build_settings, __version__, results, [], verifier.causality.leak_s)
     has_audio = all(session.has_audio for session in sessions)
     _check_report(root, report, problems, has_audio=has_audio)
+    chunk_s = float(settings.grid.chunk_s)
+    for problem in folder_problems(root, export, report, chunk_s, [session.name for session in sessions]):
+        problems.add("files", problem)
     checks = make_checks(report, problems, settings.grid, verifier.causality.rows)
     if settings.duplex.codes != "none" and has_audio:
         frames = f"{verifier.codec_frames} frames × {CODEBOOKS} codebooks"

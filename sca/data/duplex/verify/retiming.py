@@ -1,19 +1,20 @@
 """Verify how the tracks of an augmented session were retimed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from sca.data.duplex.augment.retime import EARLY
 from sca.data.duplex.model.labels import INTERRUPTION
-from sca.data.duplex.model.records import EditRecord
+from sca.data.duplex.model.records import EditRecord, RowRecord
 from sca.data.duplex.model.spans import Span
 from sca.data.duplex.model.units import Unit
 from sca.data.duplex.rows.turn_labels import label
 from sca.data.duplex.storage.records import speech_of, units_of
 from sca.data.duplex.storage.tracks import StoredTrack
+from sca.data.duplex.verify.row_fields import ROW_FLAGS
 from sca.units import HEARD_HZ
 
-__all__ = ["retimed_problems"]
+__all__ = ["retimed_flag_problems", "retimed_problems"]
 
 _SPEAKERS = 2
 _TOLERANCE_S = 1e-6
@@ -42,6 +43,31 @@ def retimed_problems(tracks: Sequence[StoredTrack], split: str) -> list[str]:
         if any(a > b for a, b in pairwise(edit["unit"] for edit in retiming["edits"])):
             problems.append(f"{name}: its edits are not in order")
     return problems
+
+
+def retimed_flag_problems(
+    rows: Iterable[RowRecord], tracks: Sequence[StoredTrack], chunk_samples: int
+) -> Iterator[str]:
+    """Yield rows with other flags of retiming than their edits give, or with unknown flags.
+
+    Args:
+        rows: The rows of a session.
+        tracks: Its tracks.
+        chunk_samples: Samples of a chunk at 16 kHz.
+    """
+    edits: list[tuple[int, str]] = []
+    for track in tracks:
+        units = units_of(track.record["words"]) if track.record["augmented"] else []
+        made = track.record["augmented"]["edits"] if track.record["augmented"] else []
+        edits += [(units[edit["unit"]].span[0], edit["kind"]) for edit in made if edit["unit"] < len(units)]
+    augmented = {"augmented"} if any(track.record["augmented"] for track in tracks) else set()
+    for row in rows:
+        first = row["start_chunk"] * chunk_samples
+        last = first + (row["n_chunks"] - row["extended_chunks"]) * chunk_samples
+        expected = augmented | {kind for onset, kind in edits if first <= onset < last}
+        if (found := set(row["flags"]) - ROW_FLAGS) != expected:
+            names = (", ".join(sorted(flags)) or "none" for flags in (found, expected))
+            yield "{}: has the flags {}, the retiming of its session gives {}".format(row["row_id"], *names)
 
 
 def _edit_problem(edit: EditRecord, units: Sequence[Unit], other: Sequence[Span]) -> str | None:

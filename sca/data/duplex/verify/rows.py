@@ -13,6 +13,7 @@ from sca.data.duplex.model.rows import PlacedToken
 from sca.data.duplex.model.spans import Span
 from sca.data.duplex.verify.context import ProofContext
 from sca.data.duplex.verify.control_tokens import control_problems
+from sca.data.duplex.verify.row_fields import field_problems
 from sca.data.duplex.verify.row_tokens import parse_input_ids
 from sca.data.duplex.verify.segments import SegmentVerifier
 from sca.data.duplex.verify.turn_taking import TurnVerifier
@@ -50,7 +51,7 @@ class RowVerifier:
         self._context = context
         self._next_word = 0
         self._next_chunk = 0
-        self._turns = TurnVerifier(words, other, context.gap, context.windows)
+        self._turns = TurnVerifier(words, other, context.gap, context.windows, session_chunks)
         self.problems += [f"{name}: {problem}" for problem in self._turns.unit_problems()]
 
     def add(self, row: RowRecord) -> None:
@@ -72,6 +73,8 @@ class RowVerifier:
         elif control_names:
             for problem in control_problems(row, tokens, self._turns, self._context):
                 self._report(row, problem)
+        for problem in field_problems(row, self._words, tokens, self._context):
+            self._report(row, problem)
         for problem in self._turns.row_problems(row):
             self._report(row, problem)
         self._count(row, len(text_tokens))

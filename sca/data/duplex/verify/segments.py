@@ -1,6 +1,7 @@
 """Verify one segment of a row: its text, its words and the places of its tokens."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from sca.data.duplex.model.counters import ProofCounters
@@ -82,8 +83,35 @@ class SegmentVerifier:
         self._counters.units_decoded += 1
         if decoded != text:
             self.problems.append(f"its tokens decode to {decoded!r}, its text is {text!r}")
-        elif "split_unit" not in self._row["flags"] and tokenizer.encode(text) != ids:
-            self.problems.append(f"its tokens are not those that the tokenizer makes of {text!r}")
+        elif "split_unit" not in self._row["flags"]:
+            encoded, offsets = tokenizer.encode_with_offsets(text)
+            if encoded != ids:
+                self.problems.append(f"its tokens are not those that the tokenizer makes of {text!r}")
+            else:
+                self._check_owners(offsets)
+
+    def _check_owners(self, offsets: Sequence[tuple[int, int]]) -> None:
+        """Verify that each word has the tokens that begin in it or in the space before it."""
+        if not self._words or "".join(self._spaced_words()) != self._segment["text"]:
+            return  # reported by the verification of the words
+        ends: list[int] = []
+        at = int(self._segment["leading_space"])
+        for spaced in self._spaced_words():
+            at += len(spaced)
+            ends.append(at)
+        counts = [0] * len(ends)
+        for start, _ in offsets:
+            counts[min(bisect_right(ends, start), len(ends) - 1)] += 1
+        for word, count in zip(self._segment["words"], counts, strict=False):
+            if word["n_tokens"] != count:
+                self.problems.append(
+                    f"word {word['word']!r} has {counted(word['n_tokens'], 'token')}, its text has {count}"
+                )
+                return
+
+    def _spaced_words(self) -> list[str]:
+        """Return the stored words, each after the first with the space before it."""
+        return [(" " if word["space"] and n else "") + word["word"] for n, word in enumerate(self._words)]
 
     def _check_words(self) -> None:
         segment, words = self._segment, self._segment["words"]

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-import numpy as np
-
 from sca.config import Settings
 from sca.data.duplex.audio.codec_targets import broken_codes, frames_of
 from sca.data.duplex.evidence.measure import measure_session
@@ -14,13 +12,16 @@ from sca.data.duplex.storage.detect import StoredRow, StoredSession
 from sca.data.duplex.storage.digests import record_digest
 from sca.data.duplex.storage.records import speech_of
 from sca.data.duplex.storage.tracks import StoredTrack
+from sca.data.duplex.verify.audio.embedding import EmbeddingCheck
+from sca.data.duplex.verify.audio.provenance import provenance_problems
+from sca.data.duplex.verify.audio.stored_audio import decode_track
+from sca.data.duplex.verify.audio.two_rates import rates_problem
 from sca.data.duplex.verify.causality import CausalityCheck
 from sca.data.duplex.verify.check_table import Problems
 from sca.data.duplex.verify.context import proof_context
 from sca.data.duplex.verify.crosstalk import bleed_problems
-from sca.data.duplex.verify.retiming import retimed_problems
+from sca.data.duplex.verify.retiming import retimed_flag_problems, retimed_problems
 from sca.data.duplex.verify.rows import RowVerifier
-from sca.data.duplex.verify.stored_audio import audio_problems
 from sca.data.duplex.verify.track_counts import SILENT_PEAK, count_track
 from sca.errors import InputError
 from sca.textutil import counted
@@ -28,8 +29,6 @@ from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
 
 __all__ = ["SessionVerifier"]
-
-_UNIT_LENGTH_TOLERANCE = 1e-3
 
 Side = tuple[str, str]
 """Listener and speaker of a row."""
@@ -50,6 +49,7 @@ class SessionVerifier:
         self._context = proof_context(settings, tokenizer)
         self._problems = problems
         self._row_ids: set[str] = set()
+        self._embeddings = EmbeddingCheck(settings.duplex.speaker_model)
 
     def verify(self, session: StoredSession, take_rows: Callable[[str], dict[str, list[StoredRow]]]) -> SessionResult:
         """Verify a session.
@@ -82,7 +82,11 @@ class SessionVerifier:
         result.augmented_from = first["augmented"]["from"] if first["augmented"] else None
         for problem in retimed_problems(tracks, result.split):
             self._problems.add("rows", f"{session_id}: {problem}")
-        self._check_rows(tracks, [row for part in rows.values() for row in part], result)
+        in_order = [row for part in rows.values() for row in part]
+        records = [row.record for row in in_order]
+        for problem in retimed_flag_problems(records, tracks, self._settings.grid.heard_samples):
+            self._problems.add("rows", problem)
+        self._check_rows(tracks, in_order, result)
         return result
 
     def _check_tracks(self, tracks: Sequence[StoredTrack], result: SessionResult, *, has_audio: bool) -> bool:
@@ -112,20 +116,27 @@ class SessionVerifier:
             )
         if record["words"] and record["provenance"]["peak"] < SILENT_PEAK:
             self._problems.add("audio", f"{name}: silent, but has {counted(len(record['words']), 'word')}")
-        embedding = record["speaker_embedding"]
-        if embedding is not None and not abs(float(np.linalg.norm(embedding)) - 1) < _UNIT_LENGTH_TOLERANCE:
-            self._problems.add("audio", f"{name}: its speaker embedding is not a vector of length 1")
+        if problem := self._embeddings.problem(record["speaker_id"], record["speaker_embedding"]):
+            self._problems.add("audio", f"{name}: {problem}")
         count_track(record, result.counters)
 
     def _check_audio(self, track: StoredTrack, result: SessionResult) -> bool:
         """Verify the audio and codec codes of a track. Returns whether the audio is correct."""
         name = f"{result.session_id} {track.record['speaker_id']}"
         samples = track.record["duration_samples"]
-        correct = True
-        for audio, rate_hz in ((track.heard, HEARD_HZ), (track.spoken, SPOKEN_HZ)):
-            for problem in audio_problems(audio, rate_hz, half_up(Fraction(samples * rate_hz, HEARD_HZ))):
-                correct = False
-                self._problems.add("audio", f"{name}: the {rate_hz // 1000} kHz track {problem}")
+        heard, spoken = (
+            decode_track(audio, rate_hz, half_up(Fraction(samples * rate_hz, HEARD_HZ)))
+            for audio, rate_hz in ((track.heard, HEARD_HZ), (track.spoken, SPOKEN_HZ))
+        )
+        found = [f"the {HEARD_HZ // 1000} kHz track {problem}" for problem in heard.problems]
+        found += [f"the {SPOKEN_HZ // 1000} kHz track {problem}" for problem in spoken.problems]
+        correct = not found
+        if correct:
+            difference = rates_problem(heard.means, spoken.means)
+            found += [difference] if difference else []
+            found += provenance_problems(track.record, heard, spoken)
+        for problem in found:
+            self._problems.add("audio", f"{name}: {problem}")
         result.storage_digests.append(record_digest(track.record, *track.cells))
         wanted = self._settings.duplex.codes != "none" and track.has_transcript
         frames = frames_of(self._settings.grid) if wanted else 0

@@ -17,16 +17,19 @@ from sca.data.duplex.storage.records import span_of, units_of
 from sca.textutil import counted
 from sca.units import HEARD_HZ
 
-__all__ = ["TurnVerifier"]
+__all__ = ["CUT_FLAGS", "TurnVerifier"]
 
-_CUT_FLAGS = {"listener_cut", "word_cut", "forced_cut"}
+CUT_FLAGS = frozenset({"listener_cut", "word_cut", "forced_cut"})
+"""The flags of cuts that are not in the silence of both speakers."""
 _FAR = 1 << 62
 
 
 class TurnVerifier:
     """Verifies the units, labels and cuts of one side of a session."""
 
-    def __init__(self, words: Sequence[WordRecord], other: Sequence[Span], gap: int, plan: WindowPlan) -> None:
+    def __init__(
+        self, words: Sequence[WordRecord], other: Sequence[Span], gap: int, plan: WindowPlan, session_chunks: int
+    ) -> None:
         """Prepare the verification.
 
         Args:
@@ -34,11 +37,13 @@ class TurnVerifier:
             other: Where the listener speaks.
             gap: Samples at 16 kHz that separate two units at least.
             plan: Bounds of the windows.
+            session_chunks: Chunks of the session.
         """
-        self._words, self._gap, self._plan = words, gap, plan
+        self._words, self._gap, self._plan, self._session_chunks = words, gap, plan, session_chunks
         self._units = units_of(words)
         self._labels = [label(unit.span, len(unit.words), other) for unit in self._units]
-        self._speech = merge_spans([*map(span_of, words), *other])
+        self._own_speech = merge_spans(map(span_of, words))
+        self._speech = merge_spans([*self._own_speech, *other])
         self._last_cut: tuple[int, frozenset[str]] | None = None
 
     def unit_problems(self) -> Iterator[str]:
@@ -70,7 +75,12 @@ class TurnVerifier:
         if length > plan.max_chunks:
             yield f"{counted(length, 'chunk')} long, at most {plan.max_chunks} are allowed"
         yield from self._cut_problems(row)
-        self._last_cut = row["start_chunk"] + length, frozenset(row["flags"]) & _CUT_FLAGS
+        ends = (row["start_chunk"], row["start_chunk"] + length)
+        kinds = {kind for chunk in ends if 0 < chunk < self._session_chunks and (kind := self._cut_kind(chunk))}
+        if kinds != (flagged := CUT_FLAGS & set(row["flags"])):
+            found, expected = (", ".join(sorted(names)) or "none" for names in (flagged, kinds))
+            yield f"its flags name the cuts {found}, its words give {expected}"
+        self._last_cut = row["start_chunk"] + length, frozenset(row["flags"]) & CUT_FLAGS
         for n, segment in enumerate(row["segments"]):
             yield from (f"segment {n}: {problem}" for problem in self._segment_problems(segment))
 
@@ -85,6 +95,18 @@ class TurnVerifier:
                 f"begins in {silence / HEARD_HZ:.3f} s of silence of both speakers, {plan.min_silence / HEARD_HZ:g} s are "
                 "needed, and no flag names the cut"
             )
+
+    def _cut_kind(self, chunk: int) -> str | None:
+        """Return the flag of a cut at the start of a chunk; None for a cut in the silence of both speakers."""
+        plan, at = self._plan, chunk * self._plan.chunk_samples
+        if _silence(self._speech, at) >= plan.min_silence:
+            return None
+        own = _silence(self._own_speech, at)
+        if own >= plan.min_silence:
+            return "listener_cut"
+        half = plan.chunk_samples // 2
+        near = any(at - half <= start < at + half for start, _ in self._own_speech)
+        return "word_cut" if own >= 1 or near else "forced_cut"
 
     def _segment_problems(self, segment: SegmentRecord) -> Iterator[str]:
         first, count = segment["first_word"], segment["n_words"]

@@ -1,0 +1,1 @@
+"""Verification of stored audio: format and length, the two rates against each other, and the recorded origin."""
