@@ -10,6 +10,10 @@ With workers, torch's DataLoader makes batches of four with `DuplexCollator`, in
 are rows per second, processor time per row, and `core_use`: the share of the cores' time that went into rows, at the
 processor time that one process needs per row.
 
+`storages`: `DuplexRows` reads every row of the folder and of its exports, on disk and at a URL of memory (which costs
+the copies of a network, not its latency), in one process. The storages are measured in turn, `--rounds` times; reported
+is the median of milliseconds per row, wall time.
+
 The corpus generator is a separate program that is not part of this repository.
 
     uv run --extra live python scripts/bench/duplex_loader.py [--workers 1,2,4,8] [--tool PATH_TO_make_corpus.py]
@@ -36,8 +40,10 @@ from sca.data.duplex.audio.stored_samples import read_samples
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.collate import DuplexCollator
 from sca.data.duplex.load.dataset import DuplexDataset, load
+from sca.data.duplex.load.stream import DuplexRows
 from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks
 from sca.data.duplex.storage.writer import open_split
+from sca.data.export.run import export
 from sca.data.runs.local import cores
 from sca.tokenizer import load_tokenizer
 
@@ -131,6 +137,30 @@ def _cpu_s() -> float:
     return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
+def storages(data: Path, rounds: int) -> dict[str, float]:
+    """Return milliseconds per row of each storage of a data set."""
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    places: dict[str, DuplexRows] = {}
+    for kind in ("arrow", "parquet", "webdataset"):
+        root = data if kind == "arrow" else data.parent / f"{data.name}_{kind}"
+        if kind != "arrow":
+            export(data, root, kind, shard_bytes=500_000_000, jobs=1)
+        for file in (path for path in root.rglob("*") if path.is_file() and ".sca" not in path.parts):
+            memory.pipe(f"/{root.name}/{file.relative_to(root)}", file.read_bytes())
+        places[kind] = DuplexRows(root)
+        places[f"{kind} at a URL"] = DuplexRows(f"memory://{root.name}")
+    times: dict[str, list[float]] = {name: [] for name in places}
+    for turn in range(rounds + 1):
+        for name, rows in places.items():
+            spent = spent_ms(lambda rows=rows: sum(1 for _ in rows)) / len(rows)
+            if turn:  # the first round opens the files
+                times[name].append(spent)
+    memory.store.clear()
+    return {name: round(statistics.median(values), 2) for name, values in times.items()}
+
+
 def main() -> None:
     """Print the table and the JSON document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -157,6 +187,9 @@ def main() -> None:
                 print(
                     f"{kind}: a row of 30 s, {name:7} {value:7.2f} ms ≤ {target:g} {'reached' if value <= target else 'MISSED'}"
                 )
+            numbers["storages"] = storages(work / kind, given.rounds)
+            for name, value in numbers["storages"].items():
+                print(f"{kind}: {name}, {value:.2f} ms per row")
             alone, price = working(work / kind, 0, given.rounds, collator)
             numbers["workers"] = {"0": {"rows_a_second": round(alone, 1), "cpu_ms_a_row": round(price, 2)}}
             for count in map(int, given.workers.split(",")):

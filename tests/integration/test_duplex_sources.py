@@ -1,5 +1,6 @@
 """Rows of a data set, of its exports and of their copies at a URL are equal."""
 
+import json
 import pickle
 import shutil
 import sys
@@ -11,6 +12,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 import sca
+from sca.data.datasets.hub import push
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.collate import DuplexCollator
 from sca.data.duplex.verify.dataset import verify
@@ -18,6 +20,7 @@ from sca.data.export.run import export
 from sca.errors import InputError, MissingToolError, UsageError
 from sca.tokenizer import load_tokenizer
 from tests.helpers import corpus
+from tests.helpers.fake_hub import fake_hub
 
 FORMATS = ("arrow", "parquet", "webdataset")
 
@@ -192,3 +195,51 @@ def test_easy_load_opens_exports(root, kind):
     found, expected = (sca.easy_load(root / name, format="duplex") for name in (kind, "arrow"))
     assert [example.row_id for example in found] == [example.row_id for example in expected]
     assert found[1].input_sequence == expected[1].input_sequence
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """Start a hub, and let this process use the network for it."""
+    with fake_hub() as started:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_TOKEN", "hf_test")
+        yield started
+
+
+def options(hub):
+    return {"endpoint": hub.url, "token": False, "skip_instance_cache": True}
+
+
+def hub_files(root):
+    return {
+        str(file.relative_to(root)): file.read_bytes()
+        for file in root.rglob("*")
+        if file.is_file() and ".sca" not in file.parts
+    }
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_reads_rows_from_a_hub(root, hub, kind):
+    expected = sca.load(root / "arrow")
+    hub.files.update(hub_files(root / kind))
+    found = sca.load("hf://datasets/me/data", storage_options=options(hub))
+    assert_equal(found[0], expected[0])
+    if kind == "webdataset":  # one range of bytes, and not the tar file
+        sizes = [size for name, size in hub.read if name.endswith(".tar")]
+        assert sizes == [json.loads(hub.files["rows.jsonl"].splitlines()[0])["size"]]
+    for a, b in zip(found, expected, strict=True):
+        assert_equal(a, b)
+
+
+def test_a_pushed_data_set_returns_from_the_hub(root, hub, monkeypatch):
+    with monkeypatch.context() as pushing:
+        pushing.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+        push(root / "arrow", "me/data", private=False)
+    found = sca.load("hf://datasets/me/data", storage_options=options(hub))
+    for a, b in zip(found, sca.load(root / "arrow"), strict=True):
+        assert_equal(a, b)
+
+
+def test_reports_an_empty_hub_repository(hub):
+    with pytest.raises(InputError, match="is not a duplex data set"):
+        sca.load("hf://datasets/me/data", storage_options=options(hub))

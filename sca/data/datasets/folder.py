@@ -65,7 +65,9 @@ class DataFolder:
                     file.seek(offset)
                     return file.read(size)
             system, root = self._connect()
-            content: bytes = system.cat_file(f"{root}/{name}", start=offset, end=offset + size)
+            # File systems without asynchronous requests would read 5 MB ahead.
+            options = {} if system.async_impl else {"cache_type": "none"}
+            content: bytes = system.cat_file(f"{root}/{name}", start=offset, end=offset + size, **options)
             return content
 
     def open(self, name: str) -> IO[bytes]:
