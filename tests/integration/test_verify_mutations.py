@@ -288,7 +288,7 @@ FILES = [
     Mutation("the card mixes the tables", replace_text("README.md", "path: train/*.arrow", "path: '*/*.arrow'"), "not the listed files of train", "README.md", False),
     Mutation("the card names another split", replace_text("README.md", "split: train", "split: test"), "has a split test", "README.md", False),
     Mutation("words in the card", replace_text("README.md", "| words in rows | ", "| words in rows | 9"), "words in rows is", "README.md", False),
-    Mutation("error in the card", replace_text("README.md", "latest | 0.0", "latest | 0.00"), "token-time error", "README.md", False),
+    Mutation("error in the card", replace_text("README.md", "latest | 0.0", "latest | 0.00"), "mean / p95 / latest is 0.00", "README.md", False),
     Mutation("tokenizer in the card", replace_text("README.md", "`builtin:qwen`", "`other/model`"), "tokenizer is", "README.md", False),
     Mutation("hours in the card", replace_text("README.md", " hours, ", "9 hours, "), "it describes 2 conversations", "README.md", False),
     Mutation("the card is missing", remove("README.md"), "is missing", "README.md", False),
