@@ -1,8 +1,9 @@
 """Measure the token-time error in nine languages and in chat text with emoji, with 2 tokens per chunk and as advised.
 
-One conversation of a minute per language and tempo: four sentences in turn, at the natural syllable rate and 25 % faster,
-with exact word times in `WORDS`. The audio is noise, because the placement depends on the times only. Targets after the
-advice (`--text-tokens auto`): a mean error of at most 0.06 s, and at most 5 % of the tokens past their own onset.
+One conversation of a minute per language and tempo: four sentences in turn, at the natural syllable rate and 25 %
+faster, with exact word times in `WORDS`. The audio is noise, because the placement depends on the times only. Targets
+after the advice (`--text-tokens auto`): a mean error of at most 0.06 s, and at most 5 % of the tokens past their own
+onset.
 
     uv run python scripts/bench/languages.py [--work DIR]
 """

@@ -11,7 +11,8 @@ import pytest
 
 import sca
 
-# The examples of `load`, `DuplexRows` and `easy_load` need a data set; test_duplex_easy_load.py and test_convert.py run them.
+# The examples of `load`, `DuplexRows` and `easy_load` need a data set; test_duplex_easy_load.py and test_convert.py run
+# them.
 WITH_EXAMPLES = ("Engine", "LiveSession", "build", "export", "read_corpus", "run_engine", "transcribe", "verify")
 
 

@@ -3,8 +3,8 @@
 A cut is a conversation, its channels are the speakers, its supervisions the utterances; word alignments are used if
 present. lhotse is not needed, since it depends on torch. Format: lhotse 1.33, as `CutSet.to_file` writes it: times of
 supervisions count from the start of the cut, those of alignments from the start of the recording if the cut was
-truncated by lhotse (`SupervisionSegment.with_offset` leaves them), and from the start of the cut otherwise. Recordings are looked up relative to the list, then to the
-working directory.
+truncated by lhotse (`SupervisionSegment.with_offset` leaves them), and from the start of the cut otherwise. Recordings
+are looked up relative to the list, then to the working directory.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The channel of each speaker, found by sound: where only one speaker talks, the own channel is the louder one.
 
-Measured on the demo conversation: 96 dB between clean channels, 35 dB with a tenth of the amplitude of the other speaker
-in each, 19 dB with three tenths. A mix on both channels gives 0 dB.
+Measured on the demo conversation: 96 dB between clean channels, 35 dB with a tenth of the amplitude of the other
+speaker in each, 19 dB with three tenths. A mix on both channels gives 0 dB.
 """
 
 import math

@@ -2,7 +2,8 @@
 
     recordings.jsonl.gz  supervisions.jsonl.gz      manifests without cuts: a cut for each recording
     a padded cut                                    a MixedCut of one cut and padding
-    a duplex cut of NeMo                            a MonoCut with the recording of the user, and `target_audio` with that
+    a duplex cut of NeMo                            a MonoCut with the recording of the user, and `target_audio` with
+    that
                                                     of the agent; its supervisions have the speakers `user` and `agent`
 
 The documents are plain JSON, because their fields are checked by the reader.

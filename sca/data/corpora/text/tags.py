@@ -6,8 +6,8 @@
     (coughs) （笑） [笑声] 【笑声】         subtitles
     music notes and emoji                   subtitles, chat
 
-Text in round or square brackets is a tag only if it names a sound, with at most one more word: "[this]" and "(I think)" are text. The
-marks `((` and `))` around uncertain words are tags, the words are text.
+Text in round or square brackets is a tag only if it names a sound, with at most one more word: "[this]" and "(I think)"
+are text. The marks `((` and `))` around uncertain words are tags, the words are text.
 """
 
 import re
@@ -23,7 +23,10 @@ _SOUNDS = (
     r"|silence|sil|pauses?|cross[ _-]?talk|overlap\w*|unk|unknown|unintelligible|inaudible|indistinct|unclear|beeps?"
     r"|beeping|rings|ringing|static|spn|nsn|eps|no[ _-]speech|hesitation"
 )
-_SOUNDS_CJK = "笑|咳|噪|音乐|音樂|音楽|掌声|拍手|鼓掌|叹气|嘆氣|呼吸|喘|听不清|聽不清|聞き取れ|停顿|静音|雑音|웃음|기침|음악|박수|소음"
+_SOUNDS_CJK = (
+    "笑|咳|噪|音乐|音樂|音楽|掌声|拍手|鼓掌|叹气|嘆氣|呼吸|喘"
+    "|听不清|聽不清|聞き取れ|停顿|静音|雑音|웃음|기침|음악|박수|소음"
+)
 _NAMED = (
     rf"(?i:/?(?:[a-z]+[ _-])?(?:{_SOUNDS})/?|(?:{_SOUNDS})[ _-][a-z]+)"
     rf"|[^\[\]()（）]{{0,8}}(?:{_SOUNDS_CJK})[^\[\]()（）]{{0,8}}"

@@ -31,7 +31,8 @@ def implausibility(words: Sequence[TimedWord], speech: Sequence[Span]) -> str | 
 
     Returns:
         `order`; `empty_words` (over 10 % have no length); `long_word` (over 1.5 s); `too_fast` (over 8 words per
-        second, or 16 characters or syllables of a script without spaces); `not_in_speech` (under 80 % of the words have their middle in speech); or None.
+        second, or 16 characters or syllables of a script without spaces); `not_in_speech` (under 80 % of the words have
+        their middle in speech); or None.
     """
     if any(a.start > b.start or a.end > b.end for a, b in pairwise(words)) or any(w.end < w.start for w in words):
         return "order"

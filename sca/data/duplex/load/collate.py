@@ -50,7 +50,8 @@ class DuplexBatch(TypedDict):
         input_ids: int64 `(B, L)`, padded on the right.
         attention_mask: int64 `(B, L)`.
         labels: int64 `(B, L)`, -100 on prompt, audio and padding. Not shifted: the model shifts them.
-        label_weights: float32 `(B, L)`: 0 where `labels` are -100, the weight of silence at silence tokens, 1 elsewhere.
+        label_weights: float32 `(B, L)`: 0 where `labels` are -100, the weight of silence at silence tokens, 1
+            elsewhere.
         listener_labels: int64 `(B, L)`: the words of the listener on the audio tokens, -100 elsewhere; see
             `sca.data.duplex.load.listener_labels`. None if the collator does not make them.
         input_features: float32 `(N, 128, T)`.

@@ -124,8 +124,8 @@ class TextRateReport(_Section):
         room_a_second: Text tokens per second that the rows have room for.
         late_share: Share of tokens that are late with the room of the settings.
         sufficient: Whether at most 5 % are late, and at most 1 % by more than a chunk.
-        advised_tokens_per_chunk: Smallest `duplex.text_tokens_per_chunk` that is sufficient, with a mean error of at most
-            0.06 s. None if none up to 16 is.
+        advised_tokens_per_chunk: Smallest `duplex.text_tokens_per_chunk` that is sufficient, with a mean error of at
+            most 0.06 s. None if none up to 16 is.
     """
 
     tokens_a_second: float

@@ -66,6 +66,12 @@ def write_duplex_card(root: Path, report: Mapping[str, Any], configs: Sequence[C
 
 
 def card_body(report: Mapping[str, Any], opening: str) -> str:
+    """Return the text of the card below its metadata.
+
+    Args:
+        report: The report of the data set.
+        opening: The first paragraph.
+    """
     sessions, placement, coverage = report["sessions"], report["placement"], report["coverage"]
     duplex, audio = report["made_with"]["duplex"], report["made_with"]["audio"]
     frames, text = audio["frames_per_chunk"], duplex["text_tokens_per_chunk"]
