@@ -1,4 +1,4 @@
-"""Plugins: engines, corpus readers, exporters and voices that other installed packages provide.
+"""Plugins: engines, corpus readers and exporters that other installed packages provide.
 
 A package registers an object under an entry-point group and a name, in its own `pyproject.toml`:
 
@@ -6,7 +6,8 @@ A package registers an object under an entry-point group and a name, in its own 
     my-engine = "my_package.engine:create"
 
 The registry of each kind (`sca.infer.engines.registry`, `sca.data.corpora.registry`, `sca.data.export.registry`)
-documents the interface that the object must have. Names that ship with sca take precedence over plugins.
+documents the interface that the object must have. Names that ship with sca take precedence over plugins. The group
+`sca.speech` is reserved for voices.
 """
 
 from importlib.metadata import EntryPoint, entry_points
