@@ -50,7 +50,7 @@ def data(tmp_path_factory):
     lines = {"G0071": [(0.2, 2.0, NASTY)], "G0072": [(1.5, 2.5, "so I hear")], "G0073": [(2.8, 3.6, "me too")]}
     for speaker, track_lines in lines.items():
         corpus.write_track(source, f"Z0009_S0009_0_{speaker}", track_lines, 4.0)
-    build_duplex(source, root / "data", corpus.settings())
+    build_duplex(source, root / "data", corpus.settings(tags="keep"))
     return root / "data"
 
 

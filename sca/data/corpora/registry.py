@@ -178,10 +178,11 @@ def detect_format(source: Path) -> str:
         for name in plugin_names("sca.corpora"):
             if name not in _READERS and _reader(name).matches(source):
                 return name
+    if fallback:
+        _refuse_archives(source)
     if source.is_dir() and not is_nearest_layout(source):
         raise _unknown_layout(source)
     if fallback:
-        _refuse_archives(source)
         return CorpusFormat.magichub
     raise InputError(f"{source} is neither a folder nor a list that names recordings", hint=_EXPECTED)
 
