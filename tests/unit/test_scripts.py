@@ -3,10 +3,10 @@
 import pytest
 
 from sca.data.corpora.base import TimedWord
+from sca.data.corpora.text.scripts import joint, starts_with_space, weight
 from sca.data.duplex.align.match import GivenTimes, interpolate
 from sca.data.duplex.align.plausibility import implausibility
 from sca.data.duplex.rows.assemble import tokenize_units
-from sca.data.duplex.rows.scripts import joint, starts_with_space, weight
 from sca.data.duplex.rows.text import make_units, split_words
 from sca.data.duplex.rows.turn_labels import label
 from sca.tokenizer import load_tokenizer

@@ -3,7 +3,7 @@
 import pytest
 
 from sca.data.corpora.base import TimedWord
-from sca.data.corpora.text.joining import join_words
+from sca.data.corpora.text.scripts import join_words
 from sca.data.duplex.align.match import GivenTimes, interpolate
 from sca.data.duplex.rows.text import Tag, clean, make_units, split_words
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from sca.data.corpora.base import WHOLE, Issue, Part, TimedWord, Track, Utterance
 from sca.data.corpora.exact_times import excerpt
 from sca.data.corpora.overlaps import resolve_overlaps
-from sca.data.corpora.text.joining import join_words
+from sca.data.corpora.text.scripts import join_words
 from sca.textutil import counted
 from sca.units import HEARD_HZ, seconds_to_samples
 

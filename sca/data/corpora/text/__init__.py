@@ -1,1 +1,1 @@
-"""Text of transcripts: encodings, tags, and how words are joined."""
+"""Text of transcripts: encodings, tags, and what differs between writing systems."""

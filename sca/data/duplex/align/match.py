@@ -12,8 +12,8 @@ from difflib import SequenceMatcher
 from itertools import accumulate, groupby, pairwise
 
 from sca.data.corpora.base import TimedWord, WordSource
+from sca.data.corpora.text.scripts import weight
 from sca.data.duplex.model.spans import Span
-from sca.data.duplex.rows.scripts import weight
 from sca.data.duplex.rows.text import split_words
 
 __all__ = ["GivenTimes", "fill_in", "interpolate", "match_recognized"]
@@ -25,7 +25,7 @@ def interpolate(text: str, start: int, end: int) -> tuple[TimedWord, ...]:
     """Distribute the samples `[start, end)` over the words of `text` in proportion to their letters.
 
     The k-th word starts at `start + (end - start) · letters before it / all letters`. A sign for a syllable counts as
-    several letters, see `sca.data.duplex.rows.scripts.weight`.
+    several letters, see `sca.data.corpora.text.scripts.weight`.
     """
     texts = [text[a:b] for a, b in split_words(text)]
     weights = [weight(word) for word in texts]

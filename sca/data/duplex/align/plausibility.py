@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from sca.data.corpora.base import TimedWord
+from sca.data.corpora.text.scripts import counts_as_syllable
 from sca.data.duplex.model.spans import Span
-from sca.data.duplex.rows.scripts import counts_as_syllable
 from sca.units import HEARD_HZ
 
 __all__ = ["implausibility"]

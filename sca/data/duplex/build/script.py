@@ -7,7 +7,7 @@ from typing import TypedDict
 from sca.config import Settings
 from sca.data.corpora import magichub
 from sca.data.corpora.base import Track
-from sca.data.duplex.rows.scripts import starts_with_space
+from sca.data.corpora.text.scripts import starts_with_space
 from sca.data.duplex.rows.text import clean
 from sca.data.duplex.storage.build_settings import tokenizer_of
 from sca.data.runs.files import write_json

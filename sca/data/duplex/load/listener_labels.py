@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.data.corpora.text.scripts import starts_with_space
 from sca.data.duplex.load.dataset import DuplexRow
 from sca.data.duplex.model.records import WordRecord
-from sca.data.duplex.rows.scripts import starts_with_space
 from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = ["listener_labels"]

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sca.control_tokens import NO_CONTROLS, ControlTokens
+from sca.data.corpora.text.scripts import starts_with_space
 from sca.data.duplex.model.labels import BACKCHANNEL, Label
 from sca.data.duplex.model.rows import DroppedSegment, PlacedToken, PlacedWord, Row, Segment
 from sca.data.duplex.model.units import Unit
 from sca.data.duplex.rows.placement import Cursor, place_tokens, token_words, wanted_chunks
-from sca.data.duplex.rows.scripts import starts_with_space
 from sca.data.duplex.rows.windows import Window
 from sca.tokenizer import TextTokenizer
 

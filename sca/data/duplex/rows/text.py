@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sca.data.corpora.base import TimedWord
+from sca.data.corpora.text.scripts import WORD, joint
 from sca.data.corpora.text.tags import find_tags
 from sca.data.duplex.model.units import Unit, UnitWord
-from sca.data.duplex.rows.scripts import WORD, joint
 
 __all__ = ["Cleaned", "Tag", "clean", "make_units", "split_words"]
 

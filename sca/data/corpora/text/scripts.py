@@ -5,8 +5,9 @@ syllable is a finer unit of time than the word.
 """
 
 import re
+from collections.abc import Iterable
 
-__all__ = ["WORD", "counts_as_syllable", "joint", "starts_with_space", "weight"]
+__all__ = ["WORD", "counts_as_syllable", "join_words", "joint", "starts_with_space", "weight"]
 
 # Chinese characters and kana. Texts in these scripts have no spaces at all.
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -38,6 +39,7 @@ WORD = re.compile(rf"[^\w\s]*(?:{_THAI}|{_BURMESE}|{_KHMER}|[{_CJK}{_PHRASE}])[^
 """A word of text: between spaces, or a character or syllable of a script without spaces, with its punctuation."""
 
 _UNSPACED = re.compile(rf"[{_CJK}{_PHRASE}]")
+_BETWEEN = re.compile(rf"(?<=[{_CJK}{_CJK_MARKS}{_PHRASE}]) (?=[{_CJK}{_CJK_MARKS}{_PHRASE}])")
 _CJK_JOINT = re.compile(rf"[{_CJK}{_CJK_MARKS}]{{2}}")
 _SYLLABLE = re.compile(rf"(?:{_THAI}|{_BURMESE}|{_KHMER})(?P<phrase>)|{_INDIC}|[^\W_]")
 _IS_INDIC = re.compile(r"[\u0900-\u0dff]")
@@ -72,6 +74,11 @@ def _part_weight(part: str, phrase_script: bool) -> int:
 def counts_as_syllable(word: str) -> bool:
     """Return whether a word is a character or syllable of a script that is written without spaces."""
     return _UNSPACED.search(word) is not None
+
+
+def join_words(words: Iterable[str]) -> str:
+    """Join words by spaces, but not between two characters of a script that is written without spaces."""
+    return _BETWEEN.sub("", " ".join(words))
 
 
 def joint(before: str, after: str) -> str:
