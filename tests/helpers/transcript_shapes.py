@@ -45,7 +45,7 @@ def channels() -> np.ndarray:
 
 
 def stereo(folder: Path, name: str = "a", rate: int = RATE) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     sf.write(folder / f"{name}.wav", channels()[:: RATE // rate], rate)
 
 
@@ -390,6 +390,25 @@ def moshi_with_speakers(folder: Path) -> None:
     put(folder / "data.jsonl", json.dumps({"path": "a.wav", "duration": SECONDS}))
 
 
+def moshi_milliseconds(folder: Path) -> None:
+    words = [
+        [text, [a * 1000, b * 1000], ("SPEAKER_MAIN", "SPEAKER_OTHER")[side]]
+        for side in (0, 1)
+        for text, a, b in WORDS[side]
+    ]
+    with_stereo("stereo/a.json", {"alignments": words}, "stereo/a")(folder)
+    put(folder / "data.jsonl", json.dumps({"path": "stereo/a.wav", "duration": SECONDS}))
+
+
+def nemo_milliseconds(folder: Path) -> None:
+    stereo(folder)
+    rows = [
+        {"audio_filepath": "a.wav", "offset": a * 1000, "duration": (b - a) * 1000, "text": t, "speaker": NAMES[s]}
+        for a, b, t, s in TURNS
+    ]
+    put(folder / "manifest.json", "".join(f"{json.dumps(row)}\n" for row in rows))
+
+
 def lhotse_padded(folder: Path) -> None:
     from lhotse import CutSet
 
@@ -461,7 +480,7 @@ ERRORS: dict[str, tuple[Callable[[Path], None], str]] = {
     "RTTM alone": (with_stereo("a.rttm", rttm()), "has turns without words; add a transcript"),
     "JSON of another kind": (with_stereo("a.json", {"title": "x"}), "has title; expected one of whisper's segments"),
     "CSV without times": (with_stereo("a.csv", "speaker,text\nA,hi\n"), "none of them named start or end"),
-    "ELAN, empty": (with_stereo("a.eaf", "<ANNOTATION_DOCUMENT/>"), "is not an ELAN file that pympi can read"),
+    "ELAN, truncated": (with_stereo("a.eaf", "<ANNOTATION_DOCUMENT>"), "is not an ELAN file that pympi can read"),
     "TextGrid, truncated": (with_stereo("a.TextGrid", 'File type = "ooTextFile"\n'), "is not a TextGrid that praatio"),
     "table of Hugging Face": (parquet, "is a table, and its recordings are not files"),
     "lhotse Shar": (shar, "is a lhotse Shar, which has its recordings in archives"),

@@ -129,7 +129,10 @@ BROKEN = {
     "missing audio": (lambda root: '{"path": "no.wav"}', "does not exist"),
     "mono": (lambda root: mono(root), "two are needed"),
     "no sidecar": (lambda root: without_words(root), "does not exist"),
-    "alignments of another shape": (lambda root: recording(root, "x", [["hello", 1.0]]), "alignments.0"),
+    "alignments of another shape": (
+        lambda root: recording(root, "x", [["hello", 1.0]]),
+        "entry 1 is not [word, [start, end], speaker]",
+    ),
     "no words": (lambda root: recording(root, "x", []), "words of no speaker"),
     "an unknown speaker": (
         lambda root: recording(root, "x", [*WORDS, ["hm", [5, 6], "A"]]),
@@ -142,8 +145,7 @@ BROKEN = {
     ),
     "not a sound file": (lambda root: noise(root), "x.wav"),
     "broken JSON": (lambda root: broken(root), "x.json is not JSON"),
-    "reversed time": (lambda root: recording(root, "x", [*WORDS, ["no", [5, 4], "SPEAKER_MAIN"]]), "entry 6 ends at 4"),
-    "negative time": (lambda root: recording(root, "x", [["no", [-1, 4], "SPEAKER_MAIN"]]), "greater than or equal"),
+    "negative time": (lambda root: recording(root, "x", [["no", [-1, 4], "SPEAKER_MAIN"]]), "times -1 and 4, which"),
     "the same again": (lambda root: recording(root, "good"), "in the list already"),
 }
 
@@ -219,6 +221,18 @@ def test_word_without_times_is_interpolated(tmp_path):
         ("we", 1.6, 1.8, "given"),
     ]
     assert not verify(tmp_path / "data").problems
+
+
+def test_one_word_with_invalid_times_is_interpolated(tmp_path):
+    words = [*WORDS, ["no", [5, 4], "SPEAKER_MAIN"], ["hm", "?", "SPEAKER_MAIN"]]
+    source = listed(tmp_path / "m", recording(tmp_path / "m", words=words))
+    found = list(open_corpus(source).conversations())
+    assert [str(issue).rpartition(": ")[2] for issue in found[:-1]] == [
+        f"entry {len(WORDS) + 1} has the times 5 and 4, which are not used",
+        f"entry {len(WORDS) + 2} is not [word, [start, end], speaker]",
+    ]
+    spoken = next(track.words for track in found[-1].tracks if track.speaker_id == "stereo-a.main")
+    assert (spoken[-1].text, spoken[-1].source) == ("no", "interpolated")
 
 
 def test_unusable_corpus_makes_no_folder(tmp_path):

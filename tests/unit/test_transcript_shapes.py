@@ -41,7 +41,60 @@ def test_reads_words_times_and_channels(shape, tmp_path):
         assert track.utterances[0].start == pytest.approx(lines[0][0] * 16_000, abs=16)
         assert track.utterances[-1].end == pytest.approx(lines[-1][1] * 16_000, abs=16)
         given = {(word, round(start, 2)) for word, start, _ in words}
-        assert {(word.text, round(word.start / 16_000, 2)) for word in track.words or ()} <= given
+        assert {
+            (word.text, round(word.start / 16_000, 2)) for word in track.words or () if word.source == "given"
+        } <= given
+
+
+def test_words_without_times_are_interpolated(tmp_path):
+    shapes.SHAPES["whisperX"](tmp_path / "corpus")
+    (conversation,) = open_corpus(tmp_path / "corpus").conversations()
+    words = next(track.words for track in conversation.tracks if track.speaker_id == "a.SPEAKER_00")
+    between = [(word.text, word.start / 16_000, word.end / 16_000) for word in words if word.source == "interpolated"]
+    assert between == [("what,", 0.8, pytest.approx(1.2)), ("I", 4.2, pytest.approx(4.28))]
+    assert len(words) == len(shapes.WORDS[0])
+
+
+def test_times_in_milliseconds_are_noted(tmp_path):
+    for write in (shapes.moshi_milliseconds, shapes.nemo_milliseconds):
+        folder = tmp_path / write.__name__
+        write(folder)
+        note, conversation = open_corpus(folder).conversations()
+        assert (note.level, "times are milliseconds: as seconds, they would end at 5000 s" in note.reason) == (
+            "note",
+            True,
+        )
+        assert sorted(track.utterances[0].start for track in conversation.tracks) == [8_000, 32_000]
+
+
+def test_transcript_of_a_longer_recording_is_not_in_milliseconds(tmp_path):
+    late = [[text, [a + 3000, b + 3000], "SPEAKER_MAIN"] for text, a, b in shapes.WORDS[0]]
+    shapes.with_stereo("a.json", {"alignments": late})(tmp_path / "corpus")
+    with pytest.raises(InputError, match=r"ends at 3000\.800 s, the recording at 8\.000 s"):
+        open_corpus(tmp_path / "corpus")
+
+
+@pytest.mark.parametrize(("name", "empty"), [("a.eaf", "<ANNOTATION_DOCUMENT/>"), ("a.srt", ""), ("a.json", "[]")])
+def test_empty_transcript_is_a_conversation_without_speech(name, empty, tmp_path):
+    shapes.with_stereo(name, empty)(tmp_path / "corpus")
+    *notes, conversation = open_corpus(tmp_path / "corpus").conversations()
+    sides = ("left", "right")
+    assert [note.reason for note in notes] == [f"has no words; a.{side} is silent throughout" for side in sides]
+    assert [(track.transcript.name, track.utterances) for track in conversation.tracks] == [(name, ())] * 2
+
+
+def test_empty_transcript_of_a_channel_is_a_silent_speaker(tmp_path):
+    shapes.per_channel(".srt", lambda side: "" if side else shapes.srt(0))(tmp_path / "corpus")
+    note, conversation = open_corpus(tmp_path / "corpus").conversations()
+    assert note.reason == "has no words; a.right is silent throughout"
+    assert [bool(track.utterances) for track in conversation.tracks] == [True, False]
+    assert all(track.transcript for track in conversation.tracks)
+
+
+def test_single_speaker_has_the_louder_channel(tmp_path):
+    shapes.with_stereo("a.json", shapes.whisper(1, "SPEAKER_00"))(tmp_path / "corpus")
+    (conversation,) = open_corpus(tmp_path / "corpus").conversations()
+    assert [bool(track.transcript) for track in sorted(conversation.tracks, key=loudest_side)] == [False, True]
 
 
 def test_each_shape_is_detected(tmp_path):

@@ -8,8 +8,7 @@ output of moshi-finetune's annotate.py, is input audio only: its words are unkno
 from it. A word without times is placed between the words before and after it.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -17,15 +16,15 @@ from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import override
 
 from sca.data.corpora.base import Conversation, CorpusReader, Issue
-from sca.data.corpora.segments.by_sound import Channel, Loudness
-from sca.data.corpora.stereo_pair import Recording, Side, pair_of, recordings_of
-from sca.data.corpora.timed_text import UntimedText, file_safe_name, with_times
+from sca.data.corpora.dialogue import by_channel, in_seconds, kept, pair_of, recordings_of, side_of
+from sca.data.corpora.segments.recogniser_json import read_json
+from sca.data.corpora.timed_text import file_safe_name
 from sca.data.runs.json_lines import first_objects, lines_in, validation_message
 from sca.errors import InputError
 
-__all__ = ["MAIN", "MoshiReader", "sides_of"]
+__all__ = ["MoshiReader"]
 
-MAIN = "SPEAKER_MAIN"
+_ADVICE = "transcribe the recording, with annotate.py of moshi-finetune or another recogniser, or take the line out"
 _SHAPE = 'expected lines of {"path": ..., "duration": ...}'
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -33,10 +32,6 @@ _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class _Line(BaseModel):
     path: str = Field(min_length=1)
     duration: _Seconds | None = None
-
-
-class _Sidecar(BaseModel):
-    alignments: list[tuple[str, tuple[_Seconds | None, _Seconds | None], str]]
 
 
 class MoshiReader(CorpusReader):
@@ -66,56 +61,18 @@ def _conversation(source: Path, number: int, line: bytes) -> tuple[Conversation,
     audio = source.parent / listed.path
     channels = recordings_of([audio])
     sidecar = audio.with_suffix(".json")
+    if not sidecar.exists():
+        failed = audio.with_suffix(".json.err")
+        why = f", and {failed.name} shows that annotate.py failed" if failed.exists() else ""
+        raise ValueError(f"{sidecar}, which should have its words, does not exist{why}; {_ADVICE}")
+    issues: list[Issue] = []
+    entries = in_seconds(kept(sidecar, read_json(sidecar), issues), channels, issues)
+    if not entries:
+        why = f": {issues[0].reason}" if issues else ""
+        raise ValueError(f"{sidecar} has no words{why}")
     name = file_safe_name(str(Path(listed.path).with_suffix("")))
     # The format does not identify speakers across recordings, so their names include that of the recording.
-    sides = zip(sides_of(sidecar, channels), ("main", "other"), strict=True)
-    named = [side._replace(speaker=f"{name}.{role}") for side, role in sides]
-    return pair_of(name, channels, sidecar, named, number)
-
-
-def sides_of(path: Path, channels: Sequence[Recording]) -> tuple[Side, Side]:
-    """Read the words of the left and the right channel from the JSON beside a recording.
-
-    Args:
-        path: The JSON.
-        channels: The channels; where neither of two speakers is `MAIN`, their sound decides.
-
-    Raises:
-        ValueError: The file cannot be used; the message is the first reason.
-    """
-    try:
-        sidecar = _Sidecar.model_validate(json.loads(path.read_bytes()))
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}, which should have its words, does not exist") from error
-    except ValidationError as error:
-        raise ValueError(f"{path}: {validation_message(error)}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON ({error})") from error
-    side_of = _sides_of_speakers(path, sidecar, channels)
-    sides: tuple[list[UntimedText], list[UntimedText]] = ([], [])
-    for number, (text, (start, end), speaker) in enumerate(sidecar.alignments, 1):
-        if start is not None and end is not None and end < start:
-            raise ValueError(f"{path}: entry {number} ends at {end:g}, before it starts at {start:g}")
-        # A text of several words would be timed as one.
-        if word := "".join(text.split()):
-            sides[side_of[speaker]].append(UntimedText(word, start, end, path, label=f"entry {number}"))
-    return Side(with_times(sides[0])), Side(with_times(sides[1]))
-
-
-def _sides_of_speakers(path: Path, sidecar: _Sidecar, channels: Sequence[Recording]) -> dict[str, int]:
-    """Return the channel of each speaker."""
-    names = {speaker for _, _, speaker in sidecar.alignments}
-    if MAIN in names and len(names) <= 2:
-        return {name: int(name != MAIN) for name in names}
-    found = ", ".join(sorted(names)) or "no speaker"
-    reason = f"{path} has words of {found}; words of {MAIN} are needed, and of at most one other speaker"
-    if len(names) != 2:
-        raise ValueError(reason)
-    spans: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    for _, (start, end), speaker in sidecar.alignments:
-        if start is not None and end is not None:
-            spans[speaker].append((start, end))
-    try:
-        return Loudness([Channel(recording.audio, recording.part.channel) for recording in channels]).channels_of(spans)
-    except ValueError as error:
-        raise ValueError(f"{reason}: {error}") from error
+    sides = zip(by_channel(entries, channels), ("main", "other"), strict=True)
+    named = [side_of(name, side, None)._replace(speaker=f"{name}.{role}") for side, role in sides]
+    conversation, late = pair_of(name, channels, sidecar, named, number)
+    return conversation, issues + late

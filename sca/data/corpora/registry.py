@@ -10,11 +10,12 @@ from pathlib import Path
 
 from sca.data.corpora.base import Conversation, CorpusFormat, CorpusReader, Issue
 from sca.data.corpora.lhotse import LhotseReader
+from sca.data.corpora.listed import KaldiReader, NemoReader
 from sca.data.corpora.magichub import MagicHubReader, is_nearest_layout
 from sca.data.corpora.moshi import MoshiReader
 from sca.data.corpora.session_source import SessionSource, packed_source
 from sca.data.corpora.shows import ShowReader
-from sca.data.corpora.stereo import KaldiReader, NemoReader, StereoReader
+from sca.data.corpora.stereo import StereoReader
 from sca.data.corpora.validation import validated
 from sca.data.media.find_audio import SOUND
 from sca.data.media.folder_contents import describe_files, suffixes_in

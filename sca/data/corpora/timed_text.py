@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from sca.data.corpora.base import WHOLE, Issue, Part, TimedWord, Track, Utterance
@@ -14,13 +14,12 @@ from sca.data.corpora.text.scripts import join_words
 from sca.textutil import counted
 from sca.units import HEARD_HZ, seconds_to_samples
 
-__all__ = ["TimedText", "UntimedText", "file_safe_name", "group_words", "make_track", "split_at_end", "with_times"]
+__all__ = ["TimedText", "file_safe_name", "group_words", "make_track", "split_at_end"]
 
 _NEW_UTTERANCE_S = 0.8  # a pause of this length begins a new utterance
 _SHORTEST_S = 0.01
 _PAST_END_S = 0.5  # how far the end of a word may lie after the end of its recording
 _MAX_NAMED = 3
-_LETTER_S = 0.08  # about the length of a spoken letter
 _MAX_NAME_BYTES = 100
 
 
@@ -45,54 +44,6 @@ class TimedText:
     line: int | None = None
     label: str = ""
     given: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class UntimedText:
-    """A word of a file that may lack its times; see `TimedText`."""
-
-    text: str
-    start_s: float | None
-    end_s: float | None
-    path: Path
-    line: int | None = None
-    label: str = ""
-
-
-def with_times(words: Sequence[UntimedText]) -> list[TimedText]:
-    """Return the words of one speaker, in the order of speech, with times.
-
-    Words without times share the time between the words before and after them in proportion to their letters, at most
-    `_LETTER_S` a letter. Aligners such as whisperX return no times for words like numbers.
-
-    Raises:
-        ValueError: No word has times.
-    """
-    timed: list[TimedText] = []
-    known = [word.start_s is not None and word.end_s is not None for word in words]
-    if words and not any(known):
-        raise ValueError(f"{words[0].path}: {words[0].label or repr(words[0].text)}: no word of the speaker has times")
-    for has_times, run in groupby(range(len(words)), key=lambda i: known[i]):
-        indices = list(run)
-        if has_times:
-            timed += [_timed(words[i], words[i].start_s or 0.0, words[i].end_s or 0.0, given=True) for i in indices]
-            continue
-        letters = [max(1, len(words[i].text)) for i in indices]
-        length = _LETTER_S * sum(letters)
-        after = words[indices[-1] + 1].start_s if indices[-1] + 1 < len(words) else None
-        first = timed[-1].end_s if timed else max(0.0, (after or 0.0) - length)
-        last = first + length if after is None else max(first, min(first + length, after))
-        done = 0
-        for i, count in zip(indices, letters, strict=True):
-            start = first + (last - first) * done / sum(letters)
-            done += count
-            end = first + (last - first) * done / sum(letters)
-            timed.append(_timed(words[i], start, end, given=False))
-    return timed
-
-
-def _timed(word: UntimedText, start_s: float, end_s: float, *, given: bool) -> TimedText:
-    return TimedText(word.text, start_s, end_s, word.path, word.line, word.label, given)
 
 
 def group_words(words: Sequence[TimedText]) -> list[TimedText]:

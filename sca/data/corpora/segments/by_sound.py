@@ -49,28 +49,28 @@ class Loudness:
         return int(bool(len(own)) and float(own.mean()) < 0)
 
     def channels_of(self, spans: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, int]:
-        """Return the channel, 0 or 1, of each of two speakers.
+        """Return the channel, 0 or 1, of each of two speakers, or of one while the other says nothing.
 
         Args:
             spans: The start and end of each speaker's segments, in seconds.
 
         Raises:
-            ValueError: There are not two speakers, or the sound does not show the channels clearly.
+            ValueError: There are more than two speakers, or none, or the sound does not show the channels clearly.
         """
         names = sorted(spans)
-        if len(names) != 2:
+        if len(names) not in (1, 2):
             listed = ", ".join(names)[:80] or "none"
             raise ValueError(f"has {len(names)} speaker(s): {listed}; two are needed, each on a channel of its own")
         own = [_frames(spans[name], len(self._difference)) for name in names]
-        alone = [own[0] & ~own[1], own[1] & ~own[0]]
+        alone = [own[0] & ~own[1], own[1] & ~own[0]] if len(own) == 2 else own
         louder = [float(self._difference[frames].mean()) if frames.any() else math.nan for frames in alone]
-        margin = louder[0] - louder[1]
+        margin = louder[0] - louder[1] if len(own) == 2 else louder[0]
         if not abs(margin) >= _CLEAR_DB:
             raise ValueError(
                 f"{' and '.join(names)} share a channel or have none in the transcript, and the sound does not show "
                 "which channel each has; name the channels, and check that each speaker has a separate one"
             )
-        return {names[0]: int(margin < 0), names[1]: int(margin > 0)}
+        return dict(zip(names, (int(margin < 0), int(margin > 0)), strict=False))
 
 
 def _levels_db(channel: Channel) -> NDArray[np.float32]:

@@ -13,31 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sca.data.corpora.segments.model import Problem, Segment, checked, seconds_of
+from sca.data.corpora.segments.model import Dialogue, Problem, Segment, checked, seconds_of
 from sca.data.corpora.text.encoding import lines_of
 from sca.data.runs.json_lines import lines_in
 
-__all__ = ["Dialogue", "is_kaldi", "read_kaldi", "read_nemo"]
+__all__ = ["is_kaldi", "read_kaldi", "read_nemo"]
 
 _SPH2PIPE = re.compile(r"\S*sph2pipe\b.*?(?:-c\s*([12])\b.*?)?(\S+)\s*\|")
 _CHANNEL_ENDING = re.compile(r"(.+)[-_]([AB12])")
 _CHANNELS = {"A": 0, "B": 1, "1": 0, "2": 1}
-
-
-class Dialogue(NamedTuple):
-    """A recording, or one of each channel, and its segments.
-
-    Attributes:
-        name: The name of the conversation.
-        audio: The recordings.
-        origin: The file that has the texts.
-        found: The segments and problems.
-    """
-
-    name: str
-    audio: tuple[Path, ...]
-    origin: Path
-    found: list[Segment | Problem]
 
 
 class _Recording(NamedTuple):
@@ -73,7 +57,11 @@ def read_kaldi(source: Path) -> Iterator[Dialogue]:
             continue
         audio[recording.name][recording.audio] = None
         if text := texts.get(fields[0], ""):
-            times = seconds_of(fields[2]), seconds_of(fields[3])
+            try:
+                times = seconds_of(fields[2]), seconds_of(fields[3])
+            except ValueError as error:
+                found[recording.name].append(Problem(number, str(error)))
+                continue
             segment = Segment(*times, text, speakers.get(fields[0]), recording.channel, line=number)
             found[recording.name].append(checked(segment))
     for name, files in audio.items():

@@ -1,21 +1,23 @@
 """What every transcript parser returns: segments of speech, and the problems of entries that cannot be used."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-__all__ = ["Parsed", "Problem", "Segment", "Word", "checked", "seconds_of"]
+__all__ = ["Dialogue", "Parsed", "Problem", "Segment", "Word", "checked", "seconds_of"]
 
 _CLOCK = re.compile(r"(?:([0-9]{1,4}):)?([0-9]{1,4}):([0-9]{1,2}(?:[.,][0-9]{1,9})?)")
 _NUMBER = re.compile(r"[0-9]{1,12}(?:[.,][0-9]{0,18})?|[.,][0-9]{1,18}")
 
 
 class Word(NamedTuple):
-    """A word with its times in seconds."""
+    """A word with its times in seconds, and whether the file has them."""
 
     text: str
     start_s: float
     end_s: float
+    given: bool = True
 
 
 class Segment(NamedTuple):
@@ -50,6 +52,22 @@ class Problem(NamedTuple):
 
 
 Parsed: TypeAlias = Iterator[Segment | Problem]
+
+
+class Dialogue(NamedTuple):
+    """A recording, or one of each channel, and its segments.
+
+    Attributes:
+        name: The name of the conversation.
+        audio: The recordings.
+        origin: The file that has the texts.
+        found: The segments and problems.
+    """
+
+    name: str
+    audio: tuple[Path, ...]
+    origin: Path
+    found: Iterable[Segment | Problem]
 
 
 def seconds_of(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sca.data.corpora.segments.channel_lines import read_ctm, read_stm
 from sca.data.corpora.segments.cues import read_cues
 from sca.data.corpora.segments.model import Parsed
 from sca.data.corpora.segments.recogniser_json import read_json
@@ -20,6 +21,8 @@ _READERS = {
     ".tsv": read_table,
     ".json": read_json,
     ".cha": read_chat,
+    ".ctm": read_ctm,
+    ".stm": read_stm,
 }
 
 

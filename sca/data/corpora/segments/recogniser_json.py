@@ -2,26 +2,21 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
 from sca.data.corpora.segments.model import Parsed, Problem, Segment, Word, checked
 from sca.data.corpora.segments.tables import value_of
+from sca.data.corpora.segments.word_times import WrittenWord, time_of, with_times
 from sca.data.corpora.text.encoding import read_text
 
-__all__ = ["is_moshi", "read_json"]
+__all__ = ["MAIN", "entries_of", "read_json"]
+
+MAIN = "SPEAKER_MAIN"
+"""The speaker of moshi-finetune on the left channel."""
 
 _KNOWN = "whisper's segments, Deepgram's results, AssemblyAI's utterances, SpokenWOZ's log, moshi's alignments"
-
-
-def is_moshi(path: Path) -> bool:
-    """Return whether a JSON file has the alignments of moshi-finetune."""
-    try:
-        document = json.loads(read_text(path).text)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(document, dict) and "alignments" in document
 
 
 def read_json(path: Path) -> Parsed:
@@ -34,15 +29,25 @@ def read_json(path: Path) -> Parsed:
         document = json.loads(read_text(path).text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error})") from error
-    found = _entries(document)
+    try:
+        found = entries_of(document)
+    except ValueError as error:
+        raise ValueError(f"{path} has {error}") from error
     if found is None:
         keys = ", ".join(map(str, document))[:80] if isinstance(document, dict) else type(document).__name__
         raise ValueError(f"{path} has {keys or 'nothing'}; expected one of {_KNOWN}, or a list of start, end, text")
     return found
 
 
-def _entries(document: Any) -> Parsed | None:
+def entries_of(document: Any) -> Parsed | None:
+    """Return the segments of a JSON document, or None if it is none of the known shapes.
+
+    Raises:
+        ValueError: It has alignments of moshi-finetune without the speakers that they need.
+    """
     match document:
+        case {"alignments": list(alignments)}:
+            return _moshi(alignments)
         case {"results": {"channels": list(channels)}}:
             return _deepgram(channels)
         case {"log": list(turns)}:
@@ -52,7 +57,9 @@ def _entries(document: Any) -> Parsed | None:
         # AssemblyAI has the text, its id and its model beside the utterances, and times in milliseconds.
         case {"utterances": list(turns)}:
             return _segments(turns, 1000 if "audio_url" in document or "language_code" in document else _unit(turns))
-        case {"segments": list(turns)} | list(turns) if all(isinstance(turn, dict) for turn in turns):
+        case {"segments": list(turns)} | {"chunks": list(turns)} | list(turns) if all(
+            isinstance(turn, dict) for turn in turns
+        ):
             return _segments(turns, 1)
     return None
 
@@ -67,9 +74,9 @@ def _segments(turns: Iterator[Any] | Sequence[Any], unit: int) -> Parsed:
     for number, turn in enumerate(turns, 1):
         label = f"segment {number}"
         try:
-            words = tuple(_words(turn.get("words") or (), unit))
-            start, end = value_of(turn, "start"), value_of(turn, "end")
-            if not isinstance(start, float) or not isinstance(end, float):
+            words = with_times(list(_words(turn.get("words") or (), unit)))
+            start, end = _times(turn)
+            if start is None or end is None:
                 if not words:
                     raise ValueError("no start and end")
                 start, end = words[0].start_s * unit, words[-1].end_s * unit
@@ -77,19 +84,59 @@ def _segments(turns: Iterator[Any] | Sequence[Any], unit: int) -> Parsed:
             yield Problem(None, f"{label}: {error}")
             continue
         text, speaker, channel = value_of(turn, "text"), value_of(turn, "speaker"), value_of(turn, "channel")
-        if str(text or "").strip():
+        if text is None and str(turn.get("word") or "").strip():  # a list of words
+            words = (Word("".join(str(turn["word"]).split()), start / unit, end / unit),)
+        if str(text or "").strip() or words:
             named = None if speaker is None else str(speaker)
             side = channel if isinstance(channel, int) else None
-            yield checked(Segment(start / unit, end / unit, str(text).strip(), named, side, words, label=label))
+            yield checked(Segment(start / unit, end / unit, str(text or "").strip(), named, side, words, label=label))
 
 
-def _words(words: Sequence[Any], unit: int) -> Iterator[Word]:
-    """Yield the words that have times; recognisers leave the times of numbers out."""
+def _times(turn: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    match turn.get("timestamp"):  # the chunks of transformers' pipeline
+        case [first, last]:
+            return time_of(first), time_of(last)
+    start, end = value_of(turn, "start"), value_of(turn, "end")
+    return start if isinstance(start, float) else None, end if isinstance(end, float) else None
+
+
+def _words(words: Sequence[Any], unit: int) -> Iterator[WrittenWord]:
+    """Yield the words; recognisers leave the times of numbers out."""
     for word in words:
         text = word.get("punctuated_word") or word.get("word") or word.get("text") if isinstance(word, dict) else None
-        if not text or word.get("start") is None or word.get("end") is None:
-            continue
-        yield Word("".join(str(text).split()), float(word["start"]) / unit, float(word["end"]) / unit)
+        if isinstance(word, dict) and (plain := "".join(str(text or "").split())):
+            yield WrittenWord(plain, time_of(word.get("start"), unit), time_of(word.get("end"), unit))
+
+
+def _moshi(alignments: Sequence[Any]) -> Parsed:
+    """Return the words of moshi-finetune. `MAIN` is the left channel; the channels of two other names are not known."""
+    problems: list[Problem] = []
+    words: dict[str, list[tuple[int, WrittenWord]]] = {}
+    for number, entry in enumerate(alignments):
+        match entry:
+            case [str(text), [start, end], str(speaker)]:
+                word = WrittenWord("".join(text.split()), time_of(start), time_of(end))
+                words.setdefault(speaker, []).extend([(number + 1, word)] if word.text else [])
+                if (start, end) != (None, None) and not word.is_timed:
+                    reason = f"entry {number + 1} has the times {start} and {end}, which are not used"
+                    problems.append(Problem(None, reason))
+            case _:
+                problems.append(Problem(None, f"entry {number + 1} is not [word, [start, end], speaker]"))
+    if not (MAIN in words and len(words) <= 2) and len(words) != 2:
+        found = ", ".join(sorted(words)) or "no speaker"
+        why = f": {problems[0].reason}" if problems else ""
+        raise ValueError(f"words of {found}; words of {MAIN} are needed, and of at most one other speaker{why}")
+    return chain(problems, _moshi_words(words))
+
+
+def _moshi_words(words: Mapping[str, Sequence[tuple[int, WrittenWord]]]) -> Parsed:
+    for speaker, numbered in words.items():
+        timed = with_times([word for _, word in numbered])
+        if numbered and not timed:
+            yield Problem(None, f"no word of {speaker} has times")
+        side = (None if MAIN in words else speaker), (int(speaker != MAIN) if MAIN in words else None)
+        for (number, _), word in zip(numbered, timed, strict=False):
+            yield Segment(word.start_s, word.end_s, "", *side, (word,), label=f"entry {number}")
 
 
 def _deepgram(channels: Sequence[Any]) -> Parsed:
@@ -98,7 +145,7 @@ def _deepgram(channels: Sequence[Any]) -> Parsed:
         try:
             spoken = content["alternatives"][0]["words"]
             by_speaker = groupby(spoken, key=lambda word: word.get("speaker"))
-            turns = [(speaker, tuple(_words(list(words), 1))) for speaker, words in by_speaker]
+            turns = [(speaker, with_times(list(_words(list(words), 1)))) for speaker, words in by_speaker]
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             yield Problem(None, f"channel {channel} has no alternative with words ({error!r})")
             continue

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from xml.etree import ElementTree
 
 from sca.data.corpora.segments.model import Parsed, Segment, Word, checked
 from sca.errors import MissingToolError
@@ -48,6 +49,8 @@ def read_eaf(path: Path) -> Parsed:
     """
     pympi = _library("pympi.Elan", "pympi-ling")
     try:
+        if ElementTree.parse(path).find(".//ANNOTATION") is None:  # noqa: S314 - pympi parses it so as well
+            return iter(())  # pympi cannot read a document without attributes
         eaf = pympi.Eaf(str(path), suppress_version_warning=True)
         tiers: list[tuple[str, list[_Interval]]] = []
         for name in eaf.get_tier_names():

@@ -9,37 +9,27 @@ sclite's manual, `infmts`.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
-from sca.data.corpora.base import Issue, encoding_note
-from sca.data.corpora.text.encoding import read_text
-from sca.data.corpora.timed_text import TimedText
+from sca.data.corpora.segments.model import Parsed, Problem, Segment, Word, checked
+from sca.data.corpora.text.encoding import lines_of
 
-__all__ = ["ChannelText", "read_ctm", "read_stm"]
+__all__ = ["read_ctm", "read_stm"]
 
 _FROM_ONE: Mapping[str, int] = {"1": 0, "a": 0, "2": 1, "b": 1}
 _FROM_ZERO: Mapping[str, int] = {"0": 0, "a": 0, "1": 1, "b": 1}
 _NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
+_LABELS = re.compile(r"^<[^<>\s]*>\s*")
 
 
-class ChannelText(NamedTuple):
-    """A word or an utterance of a channel, 0 or 1, and its speaker if the format has names."""
-
-    channel: int
-    text: TimedText
-    speaker: str | None = None
-
-
-def read_ctm(path: Path) -> Iterator[ChannelText | Issue]:
+def read_ctm(path: Path) -> Parsed:
     """Read the words of a CTM file.
 
     Raises:
         ValueError: The file cannot be read.
     """
-    lines, notes = _lines(path)
-    yield from notes
+    lines = _lines(path)
     channels = _channels(line for _, line in lines)
     for number, line in lines:
         fields = line.split()
@@ -49,42 +39,37 @@ def read_ctm(path: Path) -> Iterator[ChannelText | Issue]:
             start, duration = _seconds(fields[2]), _seconds(fields[3])
             # <eps>, <ALT_BEGIN> and the like are notes of the tool that wrote the file.
             if not (fields[4].startswith("<") and fields[4].endswith(">")):
-                text = TimedText(fields[4], start, start + duration, path, number)
-                yield ChannelText(_channel(fields[1], channels), text)
+                words = (Word(fields[4], start, start + duration),)
+                yield Segment(start, start + duration, "", None, _channel(fields[1], channels), words, number)
         except ValueError as error:
-            yield Issue("skipped", path, number, str(error))
+            yield Problem(number, str(error))
 
 
-def read_stm(path: Path) -> Iterator[ChannelText | Issue]:
+def read_stm(path: Path) -> Parsed:
     """Read the utterances of an STM file.
 
     Raises:
         ValueError: The file cannot be read.
     """
-    lines, notes = _lines(path)
-    yield from notes
+    lines = _lines(path)
     channels = _channels(line for _, line in lines)
     for number, line in lines:
         fields = line.split(maxsplit=5)
         try:
             if len(fields) < 5:
                 raise ValueError(f"not 'file channel speaker start end text': {line[:40]!r}")
-            start, end = _seconds(fields[3]), _seconds(fields[4])
-            text = re.sub(r"^<[^<>\s]*>\s*", "", fields[5]) if len(fields) > 5 else ""
-            if end <= start:
-                raise ValueError(f"starts at {start:g}, which is not before its end at {end:g}")
-            if text and text.lower() != "ignore_time_segment_in_scoring":
-                yield ChannelText(_channel(fields[1], channels), TimedText(text, start, end, path, number), fields[2])
+            start, end, channel = _seconds(fields[3]), _seconds(fields[4]), _channel(fields[1], channels)
+            text = _LABELS.sub("", fields[5]) if len(fields) > 5 else ""
+            if text.lower() != "ignore_time_segment_in_scoring" and (text or end <= start):
+                yield checked(Segment(start, end, text, fields[2], channel, line=number))
         except ValueError as error:
-            yield Issue("skipped", path, number, str(error))
+            yield Problem(number, str(error))
 
 
-def _lines(path: Path) -> tuple[list[tuple[int, str]], list[Issue]]:
-    """Return the stripped lines without comments and empty ones, and a note if the encoding is not UTF-8."""
-    text, encoding = read_text(path)
-    lines = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
-    kept = [(number, line) for number, line in lines if line and not line.startswith(";;")]
-    return kept, [encoding_note(path, encoding)] if encoding else []
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """Return the stripped lines without comments and empty ones."""
+    lines = ((number, line.strip()) for number, line in lines_of(path))
+    return [(number, line) for number, line in lines if line and not line.startswith(";;")]
 
 
 def _channels(lines: Iterable[str]) -> Mapping[str, int]:
