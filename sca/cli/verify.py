@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sca.cli.shared.console import emit_json
-from sca.cli.shared.options import Json, Quiet
+from sca.cli.shared.options import Jobs, Json, Quiet
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.shared.verification import show_verification
@@ -30,6 +30,7 @@ def verify(
         typer.Option("--strict", help="Exit with 5 also if there are places to look at, not only if data is broken."),
     ] = False,
     settings: "Settings",
+    jobs: Jobs = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -41,7 +42,7 @@ def verify(
     from sca.data.duplex.verify.dataset import verify as run
 
     with audio_progress("sessions", quiet=quiet) as progress:
-        verification = run(data, cache_dir=settings.paths.resolved_cache_dir, listener=progress)
+        verification = run(data, cache_dir=settings.paths.resolved_cache_dir, jobs=jobs or 0, listener=progress)
     if json:
         emit_json(_document(data, verification))
     else:

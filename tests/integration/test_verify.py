@@ -10,7 +10,7 @@ import pytest
 
 from sca.audio.mel import log_mel
 from sca.data.duplex.build.dataset import build_duplex
-from sca.data.duplex.verify.causality import leaked_chunks
+from sca.data.duplex.verify.audio.causality import leaked_chunks
 from sca.data.duplex.verify.dataset import verify
 from sca.errors import InputError
 from sca.tokenizer import load_tokenizer
@@ -195,6 +195,27 @@ def test_finds_changed_report(data):
     report["placement"]["mean_error_s"] = 0.0
     path.write_text(json.dumps(report))
     assert any("placement.mean_error_s" in p for p in problems_of(data))
+
+
+def test_worker_processes_find_the_same(data):
+    """The sessions are verified in any order, the problems are listed in that of the sessions."""
+    rows = rows_of(data)
+    for row in rows:
+        row["flags"].append("lag")
+    put_rows(data, rows)
+    alone, together = verify(data, jobs=1), verify(data, jobs=2)
+    assert alone.problems == together.problems != []
+    assert alone.report == together.report
+
+
+def test_unreadable_session_hides_no_other(data):
+    rows = rows_of(data)
+    rows[0]["flags"].append("lag")
+    put_rows(data, rows)
+    storage(data).unlink()
+    found = problems_of(data)
+    assert any("D0001_S0001_0" in problem and "cannot be read" in problem for problem in found)
+    assert any(problem.startswith(f"{rows[0]['row_id']}: has the flag lag") for problem in found)
 
 
 @pytest.mark.parametrize("name", ["settings.json", "train/state.json", "storage/state.json"])

@@ -29,6 +29,14 @@ def test_text_and_float_are_equal(seconds, rate_hz):
     assert seconds_to_samples(seconds, rate_hz) == seconds_to_samples(repr(seconds), rate_hz)
 
 
+@given(st.integers(-2, 48_000 * 3600 * 24), st.integers(-3, 3), rates)
+def test_floats_near_the_middle_of_two_samples_are_exact(count, steps, rate_hz):
+    seconds = (count + 0.5) / rate_hz
+    for _ in range(abs(steps)):
+        seconds = math.nextafter(seconds, math.copysign(math.inf, steps))
+    assert seconds_to_samples(seconds, rate_hz) == half_up(Fraction(repr(seconds)) * rate_hz)
+
+
 @given(st.floats(0, 1e5), st.floats(0, 1e5), rates)
 def test_conversion_is_monotonic(one, other, rate_hz):
     first, last = sorted((one, other))

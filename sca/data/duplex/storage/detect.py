@@ -64,12 +64,14 @@ class StoredSession:
         location: Where it is stored, for messages.
         has_audio: Whether its tracks have audio.
         read: Reads its tracks.
+        file: The file it is in.
     """
 
     name: str
     location: str
     has_audio: bool
     read: Callable[[], list[StoredTrack]]
+    file: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,7 @@ def stored_sessions(root: Path, export: Export | None) -> list[StoredSession]:
     match export:
         case None:
             files = open_split(root, "storage")
-            return [StoredSession(file.stem, file.name, True, partial(stored_tracks, file)) for file in files]
+            return [StoredSession(file.stem, file.name, True, partial(stored_tracks, file), file) for file in files]
         case Export(format="parquet"):
             return [session for file in export.shards(root, "storage/") for session in _parquet_sessions(file)]
         case _:
@@ -250,7 +252,7 @@ def _parquet_sessions(file: Path) -> list[StoredSession]:
         return [track for batch in _parquet_batches(file, groups) for track in tracks_of_batch(batch)]
 
     return [
-        StoredSession(session_id, f"{file.name} {session_id}", True, partial(read, list(groups)))
+        StoredSession(session_id, f"{file.name} {session_id}", True, partial(read, list(groups)), file)
         for session_id, groups in groupby(range(len(ids)), key=ids.__getitem__)
     ]
 
@@ -270,7 +272,7 @@ def _listed_sessions(file: Path) -> list[StoredSession]:
         no_audio = pa.py_buffer(b"")
         return [StoredTrack(no_audio, no_audio, record) for record in members]
 
-    return [StoredSession(key, f"{file.name} {key}", False, partial(read, members)) for key, members in grouped]
+    return [StoredSession(key, f"{file.name} {key}", False, partial(read, members), file) for key, members in grouped]
 
 
 def _tar_rows(file: Path, grid: Grid, on_problem: Callable[[str], None]) -> Iterator[StoredRow]:

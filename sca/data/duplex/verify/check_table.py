@@ -47,6 +47,11 @@ class Problems:
         self.messages.append(message)
         self.by_kind[kind] += 1
 
+    def extend(self, others: "Problems") -> None:
+        """Add other problems after these."""
+        self.messages += others.messages
+        self.by_kind.update(others.by_kind)
+
 
 @dataclass(frozen=True, slots=True)
 class Verification:

@@ -1,11 +1,13 @@
 """Verify a data set: recompute every row, every track, every digest and the report from its files.
 
-Sessions are verified one at a time, so memory does not grow with the data set. Only the settings beside the data are
+A worker has one session at a time, so memory does not grow with the data set. Only the settings beside the data are
 trusted, after checking that they belong to the tokenizer that is loaded.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +21,24 @@ from sca.data.duplex.report.summary import make_report
 from sca.data.duplex.storage.build_settings import differences, made_with, read_settings, settings_of, tokenizer_of
 from sca.data.duplex.storage.detect import (
     Export,
-    StoredRow,
     StoredSession,
     broken_files,
     grid_export_of,
     splits_of,
-    stored_rows,
     stored_sessions,
 )
-from sca.data.duplex.storage.writer import features
+from sca.data.duplex.verify.audio.embedding import shared_embeddings
 from sca.data.duplex.verify.check_table import Check, Problems, Verification, make_checks
 from sca.data.duplex.verify.evidence import evidence_problems
 from sca.data.duplex.verify.folder.derived_files import folder_problems
-from sca.data.duplex.verify.sessions import SessionVerifier
+from sca.data.duplex.verify.session_rows import arrow_rows, exported_rows
+from sca.data.duplex.verify.sessions import SessionJob, VerifiedSession, verify_session
+from sca.data.runs.executor import Executor, WorkerDiedError
 from sca.data.runs.ledger import LedgerEntry
+from sca.data.runs.local import ProcessExecutor, SerialExecutor
 from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.data.runs.summary import Outcome
-from sca.errors import InputError
+from sca.errors import InputError, ScaError
 from sca.textutil import counted, first_line
 from sca.units import HEARD_HZ, samples_to_seconds
 from sca.version import __version__
@@ -50,13 +53,26 @@ _NOT_RECOMPUTED = (
     *("evidence", "text_rate"),  # evidence is compared with a tolerance
 )
 
+# Starting worker processes takes longer than verifying less audio than this.
+_WORKERS_FROM_BYTES = 64 << 20
+_Ended = VerifiedSession | ScaError
 
-def verify(root: Path, *, cache_dir: Path | None = None, listener: ProgressListener | None = None) -> Verification:
+
+def verify(
+    root: Path,
+    *,
+    cache_dir: Path | None = None,
+    jobs: int = 1,
+    executor: Executor | None = None,
+    listener: ProgressListener | None = None,
+) -> Verification:
     """Verify the data set at `root`, an Arrow folder or an export that keeps the grid.
 
     Args:
         root: The data set.
         cache_dir: Where tokenizers are cached; by default the cache folder of the settings.
+        jobs: Processes; 0 is one per core for data sets that are large enough. Exports are read in one process.
+        executor: Where the sessions are verified; by default in `jobs` processes.
         listener: Receives the progress; its items are sessions.
 
     Returns:
@@ -86,90 +102,85 @@ def verify(root: Path, *, cache_dir: Path | None = None, listener: ProgressListe
         problems.add("files", f"settings.json: {difference}")
     for problem in broken_files(root, export):
         problems.add("files", problem)
-    verifier = SessionVerifier(settings, tokenizer, problems)
     sessions = stored_sessions(root, export)
-    listener = listener or NullProgress()
-    listener.on_start(len(sessions), len(sessions), 0.0)
-    rows = {split: _RowStream(_rows(root, export, split, settings, problems)) for split in splits_of(root, export)}
-    results = list(_verify_sessions(sessions, rows, verifier, problems, listener))
-    _check_leftover_rows(rows, problems)
+    verified = _verify_sessions(root, export, sessions, settings, problems, _Runner(jobs, executor, listener))
+    results = [session.result for session in verified]
     _check_speakers(results, problems)
-    report = make_report(settings, build_settings, __version__, results, [], verifier.causality.leak_s)
+    leak_s = max((session.leak_s for session in verified), default=0.0)
+    report = make_report(settings, build_settings, __version__, results, [], leak_s)
     has_audio = all(session.has_audio for session in sessions)
     _check_report(root, report, problems, has_audio=has_audio)
     chunk_s = float(settings.grid.chunk_s)
     for problem in folder_problems(root, export, report, chunk_s, [session.name for session in sessions]):
         problems.add("files", problem)
-    checks = make_checks(report, problems, settings.grid, verifier.causality.rows)
+    checks = make_checks(report, problems, settings.grid, sum(session.causal_rows for session in verified))
     if settings.duplex.codes != "none" and has_audio:
-        frames = f"{verifier.codec_frames} frames × {CODEBOOKS} codebooks"
+        frames = f"{sum(session.codec_frames for session in verified)} frames × {CODEBOOKS} codebooks"
         checks.insert(1, Check("codec targets", frames, not problems.by_kind["codes"]))
     return Verification(root, report, problems.messages, checks)
 
 
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    """Where sessions are verified, and who is told about it."""
+
+    jobs: int
+    executor: Executor | None
+    listener: ProgressListener | None
+
+    def run(self, jobs: Sequence[SessionJob], settings: Settings, *, parallel: bool) -> dict[str, _Ended]:
+        """Verify sessions, and return what was found by the name of the session."""
+        size = sum(job.session.file.stat().st_size for job in jobs if job.session.file.exists())
+        workers = self.jobs or (0 if size > _WORKERS_FROM_BYTES else 1)
+        executor = (self.executor or ProcessExecutor(workers)) if parallel else SerialExecutor()
+        listener = self.listener or NullProgress()
+        listener.on_start(len(jobs), len(jobs), 0.0)
+        ended: dict[str, _Ended] = {}
+        for job, found in executor.run(jobs, partial(verify_session, settings=settings)):
+            if isinstance(found, ScaError) and not isinstance(found, InputError | WorkerDiedError):
+                raise found
+            ended[job.session.name] = found
+            if isinstance(found, VerifiedSession):
+                entry = LedgerEntry(job.session.name, "", "verified")
+                listener.on_item_end(Outcome(entry, samples_to_seconds(found.result.samples, HEARD_HZ)))
+        return ended
+
+
 def _verify_sessions(
-    sessions: list[StoredSession],
-    rows: dict[str, "_RowStream"],
-    verifier: SessionVerifier,
+    root: Path,
+    export: Export | None,
+    sessions: Sequence[StoredSession],
+    settings: Settings,
     problems: Problems,
-    listener: ProgressListener,
-) -> Iterator[SessionResult]:
-    def take_rows(session_id: str) -> dict[str, list[StoredRow]]:
-        return {split: taken for split, stream in rows.items() if (taken := stream.take(session_id))}
-
+    runner: _Runner,
+) -> list[VerifiedSession]:
+    """Verify all sessions, and what must hold between them. Returns those that can be read, in order."""
+    names, splits = [session.name for session in sessions], splits_of(root, export)
+    rows = arrow_rows(root, splits, names) if export is None else exported_rows(root, export, splits, names, settings)
+    jobs = [SessionJob(session, rows.of[session.name]) for session in sessions]
+    ended = runner.run(jobs, settings, parallel=export is None)
+    verified: list[VerifiedSession] = []
     before = ""
-    for session in sessions:
-        try:
-            result = verifier.verify(session, take_rows)
-        except InputError as error:
-            problems.add("audio", error.message)
+    for name in names:
+        found = ended[name]
+        if isinstance(found, ScaError):
+            problems.add("audio", found.message if isinstance(found, InputError) else f"{name}: {found.message}")
             continue
-        if result.session_id <= before:
-            problems.add("audio", f"storage: session {result.session_id} is out of order, after {before}")
-        before = result.session_id
-        entry = LedgerEntry(result.session_id, "", "verified")
-        listener.on_item_end(Outcome(entry, samples_to_seconds(result.samples, HEARD_HZ)))
-        yield result
-
-
-def _rows(root: Path, export: Export | None, split: str, settings: Settings, problems: Problems) -> Iterator[StoredRow]:
-    columns = list(features("rows"))
-    for row in stored_rows(root, export, split, settings.grid, lambda message: problems.add("audio", message)):
-        if list(row.record) != columns:
-            raise InputError(
-                f"{root}: {split} does not have the columns of a duplex data set", hint="build the data set again"
-            )
-        yield row
-
-
-class _RowStream:
-    """The rows of a split in file order, taken session by session."""
-
-    def __init__(self, rows: Iterator[StoredRow]) -> None:
-        self._rows = rows
-        self._next = next(rows, None)
-
-    def take(self, session_id: str) -> list[StoredRow]:
-        """Return the next rows if they belong to this session."""
-        taken = []
-        while self._next is not None and self._next.record["session_id"] == session_id:
-            taken.append(self._next)
-            self._next = next(self._rows, None)
-        return taken
-
-    def rest(self) -> list[str]:
-        """Return the ids of all rows that were not taken."""
-        rest = [] if self._next is None else [self._next.record["row_id"]]
-        return rest + [row.record["row_id"] for row in self._rows]
-
-
-def _check_leftover_rows(rows: dict[str, _RowStream], problems: Problems) -> None:
-    left = [row_id for stream in rows.values() for row_id in stream.rest()]
-    if left:
+        problems.extend(found.problems)
+        if found.result.session_id <= before:
+            problems.add("audio", f"storage: session {found.result.session_id} is out of order, after {before}")
+        before = found.result.session_id
+        verified.append(found)
+    for problem in rows.problems:
+        problems.add("audio", problem)
+    if left := rows.rest():
         problems.add(
             "rows",
             f"{counted(len(left), 'row')} of no session in storage, or out of order; the first is {left[0]}",
         )
+    for problem in shared_embeddings((session.result.session_id, session.embeddings) for session in verified):
+        problems.add("audio", problem)
+    return verified
 
 
 def _check_speakers(results: list[SessionResult], problems: Problems) -> None:

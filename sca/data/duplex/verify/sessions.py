@@ -1,25 +1,29 @@
 """Verify one session: its tracks, and the rows of every pair of speakers."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sca.config import Settings
 from sca.data.duplex.audio.codec_targets import broken_codes, frames_of
 from sca.data.duplex.evidence.measure import measure_session
 from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.model.session import SessionResult
+from sca.data.duplex.storage.build_settings import tokenizer_of
 from sca.data.duplex.storage.detect import StoredRow, StoredSession
 from sca.data.duplex.storage.digests import record_digest
 from sca.data.duplex.storage.records import speech_of
 from sca.data.duplex.storage.tracks import StoredTrack
-from sca.data.duplex.verify.audio.embedding import EmbeddingCheck
+from sca.data.duplex.verify.audio.causality import CausalityCheck
+from sca.data.duplex.verify.audio.crosstalk import bleed_problems
+from sca.data.duplex.verify.audio.embedding import embedding_problem, embeddings_of
 from sca.data.duplex.verify.audio.provenance import provenance_problems
-from sca.data.duplex.verify.audio.stored_audio import decode_track
+from sca.data.duplex.verify.audio.stored_audio import DecodedAudio, decode_track
 from sca.data.duplex.verify.audio.two_rates import rates_problem
-from sca.data.duplex.verify.causality import CausalityCheck
 from sca.data.duplex.verify.check_table import Problems
 from sca.data.duplex.verify.context import proof_context
-from sca.data.duplex.verify.crosstalk import bleed_problems
 from sca.data.duplex.verify.retiming import retimed_flag_problems, retimed_problems
 from sca.data.duplex.verify.rows import RowVerifier
 from sca.data.duplex.verify.track_counts import SILENT_PEAK, count_track
@@ -28,42 +32,75 @@ from sca.textutil import counted
 from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
 
-__all__ = ["SessionVerifier"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["SessionJob", "VerifiedSession", "verify_session"]
 
 Side = tuple[str, str]
 """Listener and speaker of a row."""
 
 
-class SessionVerifier:
-    """Verifies the sessions of a data set, one after the other.
+@dataclass(frozen=True, slots=True)
+class SessionJob:
+    """A session to verify.
 
     Attributes:
-        causality: The test of rows for causality.
-        codec_frames: Codec frames verified.
+        session: The session.
+        rows: Reads its rows by split, without splits that have none.
     """
 
-    def __init__(self, settings: Settings, tokenizer: TextTokenizer, problems: Problems) -> None:
-        self.causality = CausalityCheck(settings.grid)
-        self.codec_frames = 0
+    session: StoredSession
+    rows: Callable[[], dict[str, list[StoredRow]]]
+
+
+@dataclass(slots=True)
+class VerifiedSession:
+    """What was found in a session.
+
+    Attributes:
+        result: Its counts and digests.
+        problems: What is broken.
+        causal_rows: Rows that were tested for causality.
+        leak_s: The largest leak found in them, in seconds.
+        codec_frames: Codec frames verified.
+        embeddings: The speaker embeddings with their speakers.
+    """
+
+    result: SessionResult
+    problems: Problems = field(default_factory=Problems)
+    causal_rows: int = 0
+    leak_s: float = 0.0
+    codec_frames: int = 0
+    embeddings: list[tuple[str, bytes]] = field(default_factory=list)
+
+
+def verify_session(job: SessionJob, settings: Settings) -> VerifiedSession:
+    """Verify a session, in this process or in a worker.
+
+    Args:
+        job: The session.
+        settings: The settings of the data set.
+
+    Raises:
+        InputError: The session cannot be read.
+    """
+    return _SessionVerifier(settings, tokenizer_of(settings)).verify(job)
+
+
+class _SessionVerifier:
+    """Verifies one session."""
+
+    def __init__(self, settings: Settings, tokenizer: TextTokenizer) -> None:
         self._settings = settings
         self._context = proof_context(settings, tokenizer)
-        self._problems = problems
+        self._causality = CausalityCheck(settings.grid)
+        self._problems = Problems()
         self._row_ids: set[str] = set()
-        self._embeddings = EmbeddingCheck(settings.duplex.speaker_model)
+        self._codec_frames = 0
 
-    def verify(self, session: StoredSession, take_rows: Callable[[str], dict[str, list[StoredRow]]]) -> SessionResult:
-        """Verify a session.
-
-        Args:
-            session: The session.
-            take_rows: Returns the rows of a session id by split, without splits that have none.
-
-        Returns:
-            The counts and digests of the session.
-
-        Raises:
-            InputError: The session cannot be read.
-        """
+    def verify(self, job: SessionJob) -> VerifiedSession:
+        session = job.session
         tracks = session.read()
         if not tracks:
             raise InputError(f"{session.location} contains no track")
@@ -72,13 +109,11 @@ class SessionVerifier:
         result = SessionResult(session_id, "", "kept", samples=first["duration_samples"], tracks=len(tracks))
         if session.name != session_id:
             self._problems.add("audio", f"{session.location} contains session {session_id}")
-        measurable = self._check_tracks(tracks, result, has_audio=session.has_audio)
-        rows = take_rows(session_id)
+        self._check_tracks(tracks, result, has_audio=session.has_audio)
+        rows = job.rows()
         result.split = next(iter(rows), "train")
         if len(rows) > 1:
             self._problems.add("rows", f"{session_id}: has rows in {' and in '.join(rows)}")
-        if measurable and not first["augmented"]:
-            result.evidence = measure_session([track.record for track in tracks], [track.heard for track in tracks])
         result.augmented_from = first["augmented"]["from"] if first["augmented"] else None
         for problem in retimed_problems(tracks, result.split):
             self._problems.add("rows", f"{session_id}: {problem}")
@@ -87,23 +122,35 @@ class SessionVerifier:
         for problem in retimed_flag_problems(records, tracks, self._settings.grid.heard_samples):
             self._problems.add("rows", problem)
         self._check_rows(tracks, in_order, result)
-        return result
+        return VerifiedSession(
+            result,
+            self._problems,
+            self._causality.rows,
+            self._causality.leak_s,
+            self._codec_frames,
+            embeddings_of(track.record for track in tracks),
+        )
 
-    def _check_tracks(self, tracks: Sequence[StoredTrack], result: SessionResult, *, has_audio: bool) -> bool:
-        """Verify the tracks. Returns whether there is audio and all of it is correct."""
+    def _check_tracks(self, tracks: Sequence[StoredTrack], result: SessionResult, *, has_audio: bool) -> None:
+        """Verify the tracks, and measure their words against their sound if all audio is correct."""
         result.speakers = [track.record["speaker_id"] for track in tracks]
         if sorted(set(result.speakers)) != result.speakers:
             self._problems.add(
                 "audio", f"{result.session_id}: speakers {result.speakers} are not in order, or one appears twice"
             )
-        decodable = has_audio
         for track in tracks:
             self._check_track(track, result)
-            if has_audio:
-                decodable &= self._check_audio(track, result)
-        for problem in bleed_problems(tracks) if decodable else ():
-            self._problems.add("audio", f"{result.session_id}: {problem}")
-        return decodable
+        if not has_audio:
+            return
+        with DecodedAudio() as decoded:
+            audio = [self._check_audio(track, result, decoded) for track in tracks]
+            heard = [file for file in audio if file is not None]
+            if len(heard) != len(tracks):
+                return
+            for problem in bleed_problems(tracks, heard):
+                self._problems.add("audio", f"{result.session_id}: {problem}")
+            if not tracks[0].record["augmented"]:
+                result.evidence = measure_session([track.record for track in tracks], heard)
 
     def _check_track(self, track: StoredTrack, result: SessionResult) -> None:
         record, name = track.record, f"{result.session_id} {track.record['speaker_id']}"
@@ -116,18 +163,18 @@ class SessionVerifier:
             )
         if record["words"] and record["provenance"]["peak"] < SILENT_PEAK:
             self._problems.add("audio", f"{name}: silent, but has {counted(len(record['words']), 'word')}")
-        if problem := self._embeddings.problem(record["speaker_id"], record["speaker_embedding"]):
+        if problem := embedding_problem(record["speaker_embedding"], self._settings.duplex.speaker_model):
             self._problems.add("audio", f"{name}: {problem}")
         count_track(record, result.counters)
 
-    def _check_audio(self, track: StoredTrack, result: SessionResult) -> bool:
-        """Verify the audio and codec codes of a track. Returns whether the audio is correct."""
+    def _check_audio(
+        self, track: StoredTrack, result: SessionResult, decoded: DecodedAudio
+    ) -> "Path | pa.Buffer | None":
+        """Verify the audio and codec codes of a track. Returns its decoded 16 kHz audio; None if it is broken."""
         name = f"{result.session_id} {track.record['speaker_id']}"
         samples = track.record["duration_samples"]
-        heard, spoken = (
-            decode_track(audio, rate_hz, half_up(Fraction(samples * rate_hz, HEARD_HZ)))
-            for audio, rate_hz in ((track.heard, HEARD_HZ), (track.spoken, SPOKEN_HZ))
-        )
+        heard = decoded.decode(track.heard, samples)
+        spoken = decode_track(track.spoken, SPOKEN_HZ, half_up(Fraction(samples * SPOKEN_HZ, HEARD_HZ)))
         found = [f"the {HEARD_HZ // 1000} kHz track {problem}" for problem in heard.problems]
         found += [f"the {SPOKEN_HZ // 1000} kHz track {problem}" for problem in spoken.problems]
         correct = not found
@@ -145,8 +192,8 @@ class SessionVerifier:
         if broken is not None:
             self._problems.add("codes", f"{name}: {broken}")
         elif wanted:
-            self.codec_frames += n_chunks * frames
-        return correct
+            self._codec_frames += n_chunks * frames
+        return heard.file if correct else None
 
     def _check_rows(self, tracks: Sequence[StoredTrack], rows: Sequence[StoredRow], result: SessionResult) -> None:
         by_speaker = {track.record["speaker_id"]: track for track in tracks}
@@ -209,13 +256,16 @@ class SessionVerifier:
         import pyarrow as pa
 
         if row.heard is not None:
-            problems = self.causality.problems(row.record, pa.py_buffer(row.heard), row.record["start_chunk"])
+            problems = self._causality.problems(row.record, pa.py_buffer(row.heard), row.record["start_chunk"])
         elif listener.heard.size:
-            problems = self.causality.problems(row.record, listener.heard, 0)
+            problems = self._causality.problems(row.record, listener.heard, 0)
         else:
             return
-        for problem in problems:
-            self._problems.add("causality", problem)
+        try:
+            for problem in problems:
+                self._problems.add("causality", problem)
+        except InputError as error:
+            self._problems.add("audio", f"{row.record['row_id']}: {error.message}")
 
 
 def _side(row: RowRecord) -> Side:

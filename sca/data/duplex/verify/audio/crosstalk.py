@@ -1,6 +1,8 @@
 """Verify the cross-talk of stored tracks: measure it again in the stored audio, and check that silenced spans are silent."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from sca.data.duplex.storage.records import bleed_record, span_of, speech_of
 from sca.data.duplex.storage.tracks import StoredTrack
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 __all__ = ["bleed_problems"]
 
 # Processors can differ in the last bit of a correlation, which can move a window or two across the threshold.
@@ -20,29 +25,37 @@ _TOLERANCE_SHARE = 0.02
 _TOLERANCE_DB = 0.5
 
 
-def bleed_problems(tracks: Sequence[StoredTrack]) -> Iterator[str]:
-    """Yield what is wrong with the recorded cross-talk between the tracks of a session."""
-    for track in tracks:
+def bleed_problems(tracks: Sequence[StoredTrack], heard: "Sequence[Path | pa.Buffer]") -> Iterator[str]:
+    """Yield what is wrong with the recorded cross-talk between the tracks of a session.
+
+    Args:
+        tracks: The tracks.
+        heard: The 16 kHz audio of each, as a file or as the content of one.
+    """
+    speech = [speech_of(track.record) for track in tracks]
+    for n, track in enumerate(tracks):
         name = track.record["speaker_id"]
         yield from (f"{name}: {problem}" for problem in _gate_problems(track))
-        others = [other for other in tracks if other is not track]
+        others = [other for other in range(len(tracks)) if other != n]
         recorded = track.record["bleed"]
         speakers = [bleed["of"] for bleed in recorded]
-        if speakers != [other.record["speaker_id"] for other in others]:
+        if speakers != [tracks[other].record["speaker_id"] for other in others]:
             yield f"{name}: has cross-talk of {speakers} instead of the other speakers"
             continue
         for other, bleed in zip(others, recorded, strict=True):
-            problem = _difference(bleed, _measure(other, track), gated=bool(track.record["gated"]))
+            found = measure(bleed["of"], _opened(heard[other]), speech[other], _opened(heard[n]), speech[n])
+            problem = _difference(bleed, bleed_record(found), gated=bool(track.record["gated"]))
             if problem:
                 yield f"{name}: {problem}"
 
 
-def _measure(other: StoredTrack, track: StoredTrack) -> BleedRecord:
+def _opened(audio: "Path | pa.Buffer") -> Path | IO[bytes]:
     import pyarrow as pa
 
-    source, heard = pa.BufferReader(other.heard), pa.BufferReader(track.heard)
-    speech, own = speech_of(other.record), speech_of(track.record)
-    return bleed_record(measure(other.record["speaker_id"], source, speech, heard, own))
+    if isinstance(audio, Path):
+        return audio
+    content: IO[bytes] = pa.BufferReader(audio)
+    return content
 
 
 def _difference(recorded: BleedRecord, found: BleedRecord, *, gated: bool) -> str | None:
