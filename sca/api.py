@@ -33,8 +33,8 @@ def read_corpus(
 
     Args:
         source: The file or folder of the corpus.
-        layout: The layout: `auto`, `magichub`, `moshi`, `lhotse`, `events`, `stereo`, `kaldi`, `nemo`, or the name of a
-            plugin.
+        layout: The layout: `auto`, `magichub`, `moshi`, `lhotse`, `events`, `stereo`, `kaldi`, `nemo`, `table`, or the name
+            of a plugin.
         audio_dir: Folder of the recordings, if the layout is `events` and they are not beside it.
 
     Yields:
@@ -53,7 +53,7 @@ def read_corpus(
     """
     from sca.data.corpora.registry import open_corpus
 
-    return open_corpus(Path(source), layout, _path(audio_dir)).conversations()
+    return open_corpus(Path(source), layout, _path(audio_dir), _settings(None).paths.resolved_cache_dir).conversations()
 
 
 def build(

@@ -72,7 +72,7 @@ def build_duplex(
         str,
         typer.Option(
             "--format",
-            metavar="[auto|magichub|moshi|lhotse|events|stereo|kaldi|nemo|NAME]",
+            metavar="[auto|magichub|moshi|lhotse|events|stereo|kaldi|nemo|table|NAME]",
             help="Layout of INPUT; auto detects it, other names are layouts of installed plugins.",
         ),
     ] = "auto",

@@ -451,19 +451,6 @@ def mix_on_both_channels(folder: Path) -> None:
     put(folder / "a.json", whisperx())
 
 
-def parquet(folder: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    folder.mkdir(parents=True)
-    pq.write_table(pa.table({"speaker0_audio": [b"x"], "speaker1_audio": [b"y"]}), folder / "train.parquet")
-
-
-def shar(folder: Path) -> None:
-    put(folder / "shar" / "cuts.000000.jsonl.gz", b"")
-    put(folder / "shar" / "recording.000000.tar", b"")
-
-
 ERRORS: dict[str, tuple[Callable[[Path], None], str]] = {
     "one mono recording": (mono, "has 1 channel(s); two are needed, one per speaker"),
     "the mix on both channels": (mix_on_both_channels, "the sound does not show which channel each has"),
@@ -482,8 +469,6 @@ ERRORS: dict[str, tuple[Callable[[Path], None], str]] = {
     "CSV without times": (with_stereo("a.csv", "speaker,text\nA,hi\n"), "none of them named start or end"),
     "ELAN, truncated": (with_stereo("a.eaf", "<ANNOTATION_DOCUMENT>"), "is not an ELAN file that pympi can read"),
     "TextGrid, truncated": (with_stereo("a.TextGrid", 'File type = "ooTextFile"\n'), "is not a TextGrid that praatio"),
-    "table of Hugging Face": (parquet, "is a table, and its recordings are not files"),
-    "lhotse Shar": (shar, "is a lhotse Shar, which has its recordings in archives"),
     "Kaldi, a command": (
         lambda folder: (kaldi(folder), put(folder / "wav.scp", "a flac -dc a.flac |\n"))[0],
         "has the command 'flac -dc a.flac |'; save its output as files",

@@ -148,7 +148,9 @@ def _conversation(dialogue: Dialogue) -> tuple[Conversation, list[Issue]]:
     if not entries:
         why = f": {issues[0]}" if issues else ""
         raise ValueError(f"no words in {dialogue.origin.name}{why}")
-    sides = [side_of(name, side, None) for side in by_channel(entries, channels)]
+    names = [f"{name}.{speaker}" for speaker in dialogue.speakers] if dialogue.speakers else [None, None]
+    split = by_channel(entries, channels)
+    sides = [side_of(name, side, default) for side, default in zip(split, names, strict=True)]
     conversation, late = pair_of(name, channels, dialogue.origin, sides)
     return conversation, issues + late
 

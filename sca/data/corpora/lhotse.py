@@ -1,10 +1,10 @@
-"""Reader of lhotse cuts: a JSONL (or `.gz`) of MultiCuts, or of consecutive MonoCuts, one per channel.
+"""Reader of lhotse cuts: a JSONL (or `.gz`) of MultiCuts, or of consecutive MonoCuts, one per channel; and of Shar.
 
 A cut is a conversation, its channels are the speakers, its supervisions the utterances; word alignments are used if
-present. lhotse is not needed, since it depends on torch. Format: lhotse 1.33, as `CutSet.to_file` writes it: times of
-supervisions count from the start of the cut, those of alignments from the start of the recording if the cut was
-truncated by lhotse (`SupervisionSegment.with_offset` leaves them), and from the start of the cut otherwise. Recordings
-are looked up relative to the list, then to the working directory.
+present. lhotse is needed for Shar archives only, since it depends on torch. Format: lhotse 1.33, as `CutSet.to_file`
+writes it: times of supervisions count from the start of the cut, those of alignments from the start of the recording if
+the cut was truncated by lhotse (`SupervisionSegment.with_offset` leaves them), and from the start of the cut otherwise.
+Recordings are looked up relative to the list, then to the working directory.
 """
 
 import json
@@ -18,6 +18,8 @@ from typing_extensions import override
 
 from sca.audio.decode import probe
 from sca.data.corpora.base import Conversation, CorpusReader, Issue, Part, Track
+from sca.data.corpora.packed.recordings import RecordingFiles
+from sca.data.corpora.packed.shar import shar_cuts, shar_folders
 from sca.data.corpora.segments.by_sound import Channel, Loudness
 from sca.data.corpora.segments.lhotse_forms import cut_lines, is_recordings, plain_cut
 from sca.data.corpora.timed_text import TimedText, file_safe_name, make_track, split_at_end
@@ -96,17 +98,28 @@ class _Supervised(NamedTuple):
 
 
 class LhotseReader(CorpusReader):
-    """The `CorpusReader` of this layout."""
+    """The `CorpusReader` of this layout.
+
+    Args:
+        cache_dir: The cache folder, where the recordings of Shar archives are written.
+    """
+
+    def __init__(self, cache_dir: Path | None = None) -> None:
+        self._cache_dir = cache_dir
 
     @override
     def matches(self, source: Path) -> bool:
-        return is_recordings(source) or any(
-            "supervisions" in cut and "recording" in cut for cut in map(plain_cut, first_objects(source))
+        return (
+            bool(shar_folders(source))
+            or is_recordings(source)
+            or any("supervisions" in cut and "recording" in cut for cut in map(plain_cut, first_objects(source)))
         )
 
     @override
     def read(self, source: Path) -> Iterator[Conversation | Issue]:
-        for _, group in groupby(_cuts(source), key=lambda listed: listed.key):
+        is_shar = bool(shar_folders(source))
+        listed = shar_cuts(source, RecordingFiles(source, self._cache_dir)) if is_shar else cut_lines(source, _SHAPE)
+        for _, group in groupby(_cuts(source, listed), key=lambda listed: listed.key):
             lines = list(group)
             number, first = lines[0].number, lines[0].cut
             if isinstance(first, Issue):
@@ -122,9 +135,9 @@ class LhotseReader(CorpusReader):
             yield conversation
 
 
-def _cuts(source: Path) -> Iterator[_Listed]:
+def _cuts(source: Path, listed: Iterator[tuple[int, bytes]]) -> Iterator[_Listed]:
     """Read every line. MonoCuts of one section of a recording have the same key, all other lines one of their own."""
-    for number, line in cut_lines(source, _SHAPE):
+    for number, line in listed:
         try:
             plain = plain_cut(json.loads(line))
             kind = plain.get("type") if isinstance(plain, dict) else type(plain).__name__

@@ -1,4 +1,4 @@
-"""Readers of lists of recordings with their segments: Kaldi's data folders and NeMo's manifests."""
+"""Readers of lists of recordings with their segments: Kaldi's data folders, NeMo's manifests, Hugging Face's tables."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,11 +7,15 @@ from typing_extensions import override
 
 from sca.data.corpora.base import Conversation, CorpusReader, Issue
 from sca.data.corpora.dialogue import conversations
+from sca.data.corpora.packed.conversations import read_tables
+from sca.data.corpora.packed.recordings import RecordingFiles
+from sca.data.corpora.packed.rows import tables_in
 from sca.data.corpora.segments.manifests import is_kaldi, read_kaldi, read_nemo
+from sca.data.corpora.segments.model import Problem
 from sca.data.runs.json_lines import first_objects
 from sca.errors import InputError
 
-__all__ = ["KaldiReader", "NemoReader"]
+__all__ = ["KaldiReader", "NemoReader", "TableReader"]
 
 
 class KaldiReader(CorpusReader):
@@ -38,3 +42,26 @@ class NemoReader(CorpusReader):
     @override
     def read(self, source: Path) -> Iterator[Conversation | Issue]:
         yield from conversations(read_nemo(source))
+
+
+class TableReader(CorpusReader):
+    """The `CorpusReader` of tables of Hugging Face with a recording of each speaker, or stereo recordings.
+
+    Args:
+        cache_dir: The cache folder, where the recordings are written.
+    """
+
+    def __init__(self, cache_dir: Path | None = None) -> None:
+        self._cache_dir = cache_dir
+
+    @override
+    def matches(self, source: Path) -> bool:
+        return bool(tables_in(source))
+
+    @override
+    def read(self, source: Path) -> Iterator[Conversation | Issue]:
+        for found in read_tables(source, RecordingFiles(source, self._cache_dir)):
+            if isinstance(found, Problem):
+                yield Issue("skipped", source, None, found.reason)
+            else:
+                yield from conversations([found])

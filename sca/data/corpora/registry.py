@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sca.data.corpora.base import Conversation, CorpusFormat, CorpusReader, Issue
 from sca.data.corpora.lhotse import LhotseReader
-from sca.data.corpora.listed import KaldiReader, NemoReader
+from sca.data.corpora.listed import KaldiReader, NemoReader, TableReader
 from sca.data.corpora.magichub import MagicHubReader, is_nearest_layout
 from sca.data.corpora.moshi import MoshiReader
 from sca.data.corpora.session_source import SessionSource, packed_source
@@ -33,6 +33,11 @@ _READERS: dict[str, Callable[[], CorpusReader]] = {
     CorpusFormat.lhotse: LhotseReader,
     CorpusFormat.events: ShowReader,
     CorpusFormat.nemo: NemoReader,
+    CorpusFormat.table: TableReader,
+}
+_PACKED: dict[str, Callable[[Path | None], CorpusReader]] = {
+    CorpusFormat.lhotse: LhotseReader,
+    CorpusFormat.table: TableReader,
 }
 _LISTS_IN: dict[str, tuple[str, ...]] = {
     CorpusFormat.moshi: ("data.jsonl",),
@@ -45,7 +50,8 @@ _OTHER_LISTS_IN: dict[str, tuple[str, ...]] = {
 }
 _EXPECTED = (
     "give a folder with WAV/ and TXT/, a folder of recordings with transcripts, Kaldi's data folder, or a list: "
-    "moshi-finetune's data.jsonl, lhotse's cuts.jsonl.gz, NeMo's manifest.json, the output of sca transcribe"
+    "moshi-finetune's data.jsonl, lhotse's cuts.jsonl.gz, NeMo's manifest.json, the output of sca transcribe; "
+    "or a table of Hugging Face"
 )
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 _MAX_REASONS = 3
@@ -137,13 +143,16 @@ def corpus_formats() -> list[str]:
     return builtin + [name for name in plugin_names("sca.corpora") if name not in builtin]
 
 
-def open_corpus(source: Path, layout: str = CorpusFormat.auto, audio_dir: Path | None = None) -> Corpus:
+def open_corpus(
+    source: Path, layout: str = CorpusFormat.auto, audio_dir: Path | None = None, cache_dir: Path | None = None
+) -> Corpus:
     """Open a corpus.
 
     Args:
         source: A file or folder.
         layout: A name of `corpus_formats`.
         audio_dir: The folder of the recordings of an events file; by default the file's own.
+        cache_dir: The folder where recordings from tables and archives are written; by default that of the user.
 
     Raises:
         InputError: The source does not have that layout, or has no session that can be used.
@@ -156,7 +165,7 @@ def open_corpus(source: Path, layout: str = CorpusFormat.auto, audio_dir: Path |
         raise UsageError(
             f"{source} is a {name} corpus, and those contain the paths of their recordings: leave --audio-dir out"
         )
-    reader = ShowReader(audio_dir) if name == CorpusFormat.events else _reader(name)
+    reader = ShowReader(audio_dir) if name == CorpusFormat.events else _reader(name, cache_dir)
     corpus = Corpus(source, reader)
     corpus.require_session()
     return corpus
@@ -179,8 +188,6 @@ def detect_format(source: Path) -> str:
         for name in plugin_names("sca.corpora"):
             if name not in _READERS and _reader(name).matches(source):
                 return name
-    if fallback:
-        _refuse_archives(source)
     if source.is_dir() and not is_nearest_layout(source):
         raise _unknown_layout(source)
     if fallback:
@@ -205,7 +212,9 @@ def _unknown_layout(folder: Path) -> InputError:
     return InputError(what, hint=hint)
 
 
-def _reader(name: str) -> CorpusReader:
+def _reader(name: str, cache_dir: Path | None = None) -> CorpusReader:
+    if name in _PACKED:
+        return _PACKED[name](cache_dir)
     if name in _READERS:
         return _READERS[name]()
     plugin = load_plugin("sca.corpora", name)
@@ -237,20 +246,3 @@ def _has_layout(name: str, path: Path) -> bool:
         return _READERS[name]().matches(path)
     except InputError:
         return False
-
-
-def _refuse_archives(folder: Path) -> None:
-    """Raise an `InputError` for a folder of files that hold recordings and are no recordings themselves."""
-    if not folder.is_dir():
-        return
-    if shar := next(folder.rglob("cuts.*.jsonl.gz"), None):
-        raise InputError(
-            f"{shar.parent} is a lhotse Shar, which has its recordings in archives",
-            hint="save them: CutSet.from_shar(in_dir=...).save_audios('audio').to_file('cuts.jsonl.gz')",
-        )
-    if table := next(folder.rglob("*.parquet"), None):
-        raise InputError(
-            f"{table} is a table, and its recordings are not files",
-            hint="save the audio of each speaker of a row as NAME_1.wav and NAME_2.wav, and the text as NAME.csv with "
-            "the columns speaker, start, end, text",
-        )

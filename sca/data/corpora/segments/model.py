@@ -62,12 +62,14 @@ class Dialogue(NamedTuple):
         audio: The recordings.
         origin: The file that has the texts.
         found: The segments and problems.
+        speakers: The names of the speakers of two recordings, for segments that name none.
     """
 
     name: str
     audio: tuple[Path, ...]
     origin: Path
     found: Iterable[Segment | Problem]
+    speakers: tuple[str, str] | None = None
 
 
 def seconds_of(text: str) -> float:
