@@ -27,6 +27,7 @@ LAYERS = {
     "sca.audio": 1,
     "sca.config": 1,
     "sca.control_tokens": 1,
+    "sca.models": 1,
     "sca.plugins": 1,
     "sca.resources": 1,
     "sca.schemas": 1,
@@ -50,6 +51,7 @@ MAX_MODULES = 15
 ENVIRONMENT_READERS = {
     "sca.config.settings": "the one reader of settings",
     "sca.tokenizer.base": "finds the cache folder (XDG_CACHE_HOME is not one of our settings) for callers without settings",
+    "sca.models.packages": "adds a temporary folder to the environment of pip, uv and npm",
     "sca.data.runs.ray": "Ray reads its switches from the environment only, before it is imported",
 }
 

@@ -23,6 +23,7 @@ from sca.cli.eval.app import app as eval_app
 from sca.cli.export import export
 from sca.cli.inspect import inspect
 from sca.cli.live.command import live
+from sca.cli.models.app import app as models_app
 from sca.cli.serve import serve
 from sca.cli.shared.settings_options import SettingsCommand
 from sca.cli.status import status
@@ -127,6 +128,7 @@ app.command("serve", cls=SettingsCommand)(serve)
 app.add_typer(turn_app, name="turn")
 app.add_typer(eval_app, name="eval")
 app.command("devices")(devices)
+app.add_typer(models_app, name="models")
 app.command("doctor", cls=SettingsCommand)(doctor)
 app.add_typer(config_app, name="config")
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from sca.data.reactions.base import Detector
 from sca.data.reactions.tagger import TaggerDetector
 from sca.errors import InputError, MissingToolError, UpstreamError, UsageError
+from sca.models import resolve
 
 __all__ = ["load_detector"]
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _AST = "audio-spectrogram-transformer"
-_HINT = "give none, energy, an .onnx file, a folder with a model, or a hub id such as owner/name"
+_HINT = "give none, energy, an .onnx file, a folder with a model, a name that sca models lists, or a hub id such as owner/name"
 _DOWNLOADED_FILES = ("*.onnx", "*.json", "*.csv", "labels.txt", "model.safetensors")
 
 
@@ -21,7 +22,8 @@ def load_detector(name: str) -> Detector | None:
 
     Args:
         name: `none`; `energy` for loud bursts outside speech, which needs no model (`sca.data.reactions.energy`); or an
-            AudioSet tagger: an .onnx file, a folder with an .onnx file or an AST model, or a hub id.
+            AudioSet tagger: an .onnx file, a folder with an .onnx file or an AST model, a model of `sca.models`, or a
+            hub id.
 
     Returns:
         The detector, or None for `none`.
@@ -42,7 +44,7 @@ def load_detector(name: str) -> Detector | None:
 
 
 def _find_model(name: str) -> Path:
-    path = Path(name).expanduser()
+    path = resolve(name) or Path(name).expanduser()
     if path.exists():
         return path
     if name.startswith(("/", ".", "~")) or name.endswith(".onnx"):

@@ -5,6 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from sca.errors import InputError
+from sca.models import identity
 
 __all__ = ["model_identity"]
 
@@ -16,6 +17,8 @@ _SAMPLE_BYTES = 1 << 20
 def model_identity(name: str) -> str:
     """Return a hash of a model's files, wherever they are; for a hub id or a keyword, the name itself.
 
+    For a model of the catalogue (`sca.models`), it is the name with the hash that the catalogue has.
+
     Of a file over 64 MiB, the length and 16 blocks of 1 MiB are hashed, spread evenly from the first to the last byte:
     training changes weights everywhere, and reading gigabytes at every start would be slow.
 
@@ -24,7 +27,11 @@ def model_identity(name: str) -> str:
 
     Raises:
         InputError: A file cannot be read.
+        UsageError: It is `pkg:NAME`, and the catalogue has no such model.
     """
+    catalogued = identity(name)
+    if catalogued is not None:
+        return catalogued
     path = Path(name).expanduser()
     if not path.exists():
         return name

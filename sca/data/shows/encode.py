@@ -11,13 +11,12 @@ from pydantic import TypeAdapter
 from sca.config import ConvertConfig, Settings
 from sca.data.media.enhance import Enhancer, load_enhancer
 from sca.data.runs.files import sha256_of, write_json
-from sca.data.runs.model_identity import model_identity
 from sca.data.shows.model import ShowRecord
 from sca.data.shows.paths import record_file, storage_file
 from sca.data.shows.storage import SCHEMA_VERSION, write_storage
 from sca.data.speakers.base import NO_SPEAKER_MODEL
 from sca.data.speakers.embedder import SpeakerEmbedder
-from sca.data.speakers.registry import load_speaker
+from sca.data.speakers.registry import load_speaker, speaker_identity
 from sca.errors import InputError, writing
 from sca.timeline import Show
 
@@ -122,13 +121,13 @@ def read_record(root: Path, show_id: str) -> ShowRecord | None:
 
 def _key(show: Show, sha256: str, config: ConvertConfig) -> str:
     """Hash everything that determines the bytes of a show's audio file: its audio, and the speech that is embedded."""
-    kind, _, source = config.speaker_model.partition(":")
+    kind, speaker = speaker_identity(config.speaker_model)
     parts: dict[str, object] = {
         "schema": SCHEMA_VERSION,
         "id": show.video_id,
         "audio": sha256,
         "enhance": config.enhance,
-        "speaker": f"{kind}:{model_identity(source)}" if source else model_identity(config.speaker_model),
+        "speaker": f"{kind}:{speaker}" if kind else speaker,
     }
     if config.speaker_model != NO_SPEAKER_MODEL:
         parts["speech"] = [

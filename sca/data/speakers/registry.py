@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from sca.data.runs.model_identity import model_identity
 from sca.data.speakers.base import NO_SPEAKER_MODEL
 from sca.data.speakers.embedder import SpeakerEmbedder
 from sca.errors import UsageError
+from sca.models import resolve
 
-__all__ = ["load_speaker"]
+__all__ = ["load_speaker", "speaker_identity"]
 
 
 def load_speaker(name: str | None, cache_dir: Path | None = None) -> SpeakerEmbedder:
@@ -14,8 +16,8 @@ def load_speaker(name: str | None, cache_dir: Path | None = None) -> SpeakerEmbe
 
     Args:
         name: None or `none` for an embedder that always returns None; `ecapa`, `ecapa:FOLDER` or `ecapa:HUB_ID` for
-            speechbrain's ECAPA-TDNN; or the path of an .onnx file (WeSpeaker, CAM++).
-        cache_dir: Where speechbrain stores its downloads.
+            speechbrain's ECAPA-TDNN; the path of an .onnx file (WeSpeaker, CAM++); or a model of `sca.models`.
+        cache_dir: Where speechbrain stores its downloads, and where fetched models are.
 
     Raises:
         UsageError: The name has another form.
@@ -30,11 +32,19 @@ def load_speaker(name: str | None, cache_dir: Path | None = None) -> SpeakerEmbe
         from sca.data.speakers.ecapa import EcapaModel
 
         return SpeakerEmbedder(EcapaModel(source or None, cache_dir))
-    if name.lower().endswith(".onnx"):
+    fetched = resolve(name, cache_dir)
+    file = next(iter(sorted(fetched.glob("*.onnx"))), fetched) if fetched else Path(name).expanduser()
+    if fetched or name.lower().endswith(".onnx"):
         from sca.data.speakers.onnx import OnnxSpeakerModel
 
-        return SpeakerEmbedder(OnnxSpeakerModel(Path(name).expanduser()))
+        return SpeakerEmbedder(OnnxSpeakerModel(file))
     raise UsageError(
         f"a speaker model is none, ecapa, ecapa:FOLDER-OR-HUB-ID or an .onnx file, got {name!r}",
         hint="use none to store no embeddings",
     )
+
+
+def speaker_identity(name: str) -> tuple[str, str]:
+    """Return the kind of a named model (`ecapa` if it has a source, else empty) and the identity of its files."""
+    kind, _, source = name.partition(":")
+    return (kind, model_identity(source)) if kind == "ecapa" and source else ("", model_identity(name))

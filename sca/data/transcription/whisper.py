@@ -35,7 +35,7 @@ class RecognizerOptions:
     """How speech is recognized.
 
     Attributes:
-        model: A size that faster-whisper has, a hub id, or a folder in CTranslate2's format.
+        model: A size that faster-whisper has, a hub id, a folder in CTranslate2's format, or a model of `sca.models`.
         device: "auto", "cpu" or "cuda".
         compute_type: CTranslate2's name, or "auto" for the type that the weights are stored in.
         batch_size: Stretches of 30 s that are decoded together.

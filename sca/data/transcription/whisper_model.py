@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sca.errors import MissingToolError, ScaError, UpstreamError, UsageError
+from sca.models import resolve
 from sca.textutil import first_line
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def load_model(name: str, device: str, compute_type: str, workers: int, cpu_thre
     """Load a model.
 
     Args:
-        name: A size that faster-whisper has, a hub id, or a folder in CTranslate2's format.
+        name: A size that faster-whisper has, a hub id, a folder in CTranslate2's format, or a model of `sca.models`.
         device: "auto", "cpu" or "cuda".
         compute_type: CTranslate2's name, or "auto" for the type that the weights are stored in.
         workers: Calls at a time; 0 is one per GPU, or one on a CPU.
@@ -28,7 +29,7 @@ def load_model(name: str, device: str, compute_type: str, workers: int, cpu_thre
         The model and the number of workers.
 
     Raises:
-        MissingToolError: A model folder is incomplete, or CUDA was requested and no CUDA device is available.
+        MissingToolError: A model folder is incomplete or not fetched, or CUDA was requested and there is no CUDA device.
         UpstreamError: The model cannot be downloaded.
         UsageError: The model does not exist, or the device does not support the compute type.
     """
@@ -44,6 +45,7 @@ def load_model(name: str, device: str, compute_type: str, workers: int, cpu_thre
             f"this {used} cannot compute in {compute_type}",
             hint=f"it can in {', '.join(sorted(supported))}; auto chooses",
         )
+    name = str(resolve(name) or name)
     _check_folder(name)
     try:
         model = WhisperModel(

@@ -15,6 +15,7 @@ from sca.data.duplex.storage.build_settings import made_with
 from sca.data.runs.files import sha256_of
 from sca.data.runs.model_identity import model_identity
 from sca.data.speakers.base import NO_SPEAKER_MODEL
+from sca.data.speakers.registry import speaker_identity
 from sca.tokenizer.base import TextTokenizer
 
 __all__ = ["Plan", "plan_sessions", "read_record"]
@@ -62,8 +63,7 @@ def _models(duplex: DuplexConfig) -> list[list[str | int]]:
     """Return the models of a run by their content, because the settings have only their names."""
     models: list[list[str | int]] = []
     if duplex.speaker_model != NO_SPEAKER_MODEL:
-        kind, _, folder = duplex.speaker_model.partition(":")
-        models.append(["voices", kind if folder else "", model_identity(folder or duplex.speaker_model)])
+        models.append(["voices", *speaker_identity(duplex.speaker_model)])
     aligner = aligner_model(duplex)
     if aligner is not None:
         models.append(["words", duplex.align, model_identity(aligner)])

@@ -1,0 +1,1 @@
+"""The commands `sca models …`."""

@@ -1,0 +1,144 @@
+"""The catalogue: `catalog.toml`, read and checked.
+
+A model is a set of files, each with its SHA-256, and the archives of package indexes that contain them.
+"""
+
+import tomllib
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files as package_files
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from sca.errors import UsageError
+
+__all__ = ["Archive", "Model", "ModelFile", "by_name", "find", "models", "parse"]
+
+_PREFIX = "pkg:"
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _relative(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or ".." in parts or path.startswith("/") or "\\" in path:
+        raise ValueError(f"{path!r} is not a path inside a folder")
+    return path
+
+
+InnerPath = Annotated[str, AfterValidator(_relative)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Archive(_Entry):
+    """A package: a wheel of the Python index or a tarball of npm."""
+
+    index: Literal["python", "npm"]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    version: Annotated[str, Field(pattern=r"^[0-9][0-9A-Za-z.]*$")]
+    size: int = Field(alias="bytes", gt=0)
+    sha256: Sha256
+
+    @property
+    def requirement(self) -> str:
+        """The name and version, as npm or pip take it."""
+        return f"{self.name}{'@' if self.index == 'npm' else '=='}{self.version}"
+
+
+class ModelFile(_Entry):
+    """A file of a model.
+
+    Attributes:
+        path: Where it is in the folder of the model.
+        size: Its bytes.
+        sha256: Its hash.
+        sources: The parts that are joined to it: `ARCHIVE:MEMBER`, or `ARCHIVE:ZIP:MEMBER` for a zip file inside.
+    """
+
+    path: InnerPath
+    size: int = Field(alias="bytes", gt=0)
+    sha256: Sha256
+    sources: tuple[InnerPath, ...] = Field(alias="from", min_length=1)
+
+
+class Model(_Entry):
+    """A model of the catalogue.
+
+    Attributes:
+        name: Its name in the catalogue.
+        job: What it does.
+        title: One line about it.
+        hub: The official repository on the Hugging Face hub, if there is one.
+        platform: The only platform that it works on, such as `linux-x86_64`.
+        licence: The licence of the weights.
+        origin: Who made it.
+        archives: The packages that contain it.
+        files: The files that are taken from them.
+    """
+
+    name: str
+    job: Literal["asr", "tts", "llm", "tagger", "vad", "embedder", "ocr", "denoise", "quality"]
+    title: str
+    hub: str | None = None
+    platform: str | None = None
+    licence: str
+    origin: str
+    archives: tuple[Archive, ...]
+    files: tuple[ModelFile, ...]
+
+    @property
+    def digest(self) -> str:
+        """A hash of the names and hashes of all files: the identity of the content."""
+        lines = "".join(f"{file.path} {file.sha256}\n" for file in sorted(self.files, key=lambda file: file.path))
+        return sha256(lines.encode()).hexdigest()
+
+    @property
+    def download_bytes(self) -> int:
+        """The size of the archives."""
+        return sum(archive.size for archive in self.archives)
+
+    def members(self, archive: Archive) -> list[str]:
+        """Return the members of an archive that the files come from."""
+        sources = [source.split(":") for file in self.files for source in file.sources]
+        return sorted({source[1] for source in sources if source[0] == archive.name})
+
+
+def parse(text: str) -> dict[str, Model]:
+    """Read a catalogue in TOML."""
+    return {name: Model.model_validate({"name": name, **entry}) for name, entry in tomllib.loads(text).items()}
+
+
+@cache
+def models() -> dict[str, Model]:
+    """Return the models that can be fetched, by name."""
+    return parse((package_files("sca.models") / "catalog.toml").read_text(encoding="utf-8"))
+
+
+def find(reference: str) -> Model | None:
+    """Return the model that a reference names; None if it is a path, a hub id or another word.
+
+    Args:
+        reference: `NAME` or `pkg:NAME`. A file or folder called NAME in the current folder wins over the first form.
+
+    Raises:
+        UsageError: `pkg:NAME` names no model.
+    """
+    if reference.startswith(_PREFIX):
+        return by_name(reference)
+    return None if reference not in models() or Path(reference).exists() else models()[reference]
+
+
+def by_name(name: str) -> Model:
+    """Return the model NAME or `pkg:NAME`.
+
+    Raises:
+        UsageError: There is no such model.
+    """
+    name = name.removeprefix(_PREFIX)
+    if name not in models():
+        raise UsageError(f"there is no model {name!r} in the catalogue", hint=f"one of {', '.join(models())}")
+    return models()[name]
