@@ -105,6 +105,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(f"{nodeid}: {reason}")
 
 
+@pytest.fixture(scope="session")
+def weights() -> Callable[[str], Path]:
+    """Return the folder of a model that `scripts/test --prepare` fetched. Without it, the test is skipped, or fails in CI."""
+    from sca.errors import MissingToolError
+    from sca.models import resolve
+    from sca.models.catalog import by_name
+
+    def folder(name: str) -> Path:
+        try:
+            found = resolve(f"pkg:{by_name(name).name}")
+        except MissingToolError as error:
+            if os.environ.get("CI"):
+                pytest.fail(f"{error.message}; scripts/test --prepare fetches it, with a network")
+            pytest.skip(f"{error.message}; scripts/test --prepare fetches it")
+        assert found is not None
+        return found
+
+    return folder
+
+
 RECORDINGS = TESTS.parents[1] / "shared" / "data"
 """Recordings of real people. They exist beside a developer's checkout and are not part of the project."""
 

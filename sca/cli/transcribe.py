@@ -28,7 +28,9 @@ def transcribe(
     model: Annotated[
         str,
         typer.Option(
-            "--model", metavar="MODEL", help="Whisper model: a size, a hub id, or a folder in CTranslate2's format."
+            "--model",
+            metavar="MODEL",
+            help="Whisper model: a size, a hub id, a folder in CTranslate2's format, or a name that sca models lists.",
         ),
     ] = "large-v3-turbo",
     device: Annotated[

@@ -8,9 +8,9 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import files as package_files
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from sca.errors import UsageError
 
@@ -62,7 +62,7 @@ class ModelFile(_Entry):
     path: InnerPath
     size: int = Field(alias="bytes", gt=0)
     sha256: Sha256
-    sources: tuple[InnerPath, ...] = Field(alias="from", min_length=1)
+    sources: tuple[str, ...] = Field(alias="from", min_length=1)
 
 
 class Model(_Entry):
@@ -100,6 +100,15 @@ class Model(_Entry):
     def download_bytes(self) -> int:
         """The size of the archives."""
         return sum(archive.size for archive in self.archives)
+
+    @model_validator(mode="after")
+    def _check_sources(self) -> Self:
+        names = {archive.name for archive in self.archives}
+        for source in (source for file in self.files for source in file.sources):
+            archive, _, member = source.partition(":")
+            if archive not in names or not all(_relative(part) for part in member.split(":")):
+                raise ValueError(f"{source!r} is not ARCHIVE:MEMBER of an archive of {self.name}")
+        return self
 
     def members(self, archive: Archive) -> list[str]:
         """Return the members of an archive that the files come from."""

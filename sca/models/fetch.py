@@ -19,7 +19,7 @@ from typing import IO
 from sca.errors import InputError, UsageError, writing
 from sca.models.catalog import Model, ModelFile
 from sca.models.packages import fetch_members
-from sca.models.store import folder_of, is_present, lock_of
+from sca.models.store import damaged_files, folder_of, is_present, lock_of
 
 __all__ = ["STALL_S", "Progress", "fetch", "here"]
 
@@ -40,7 +40,7 @@ def fetch(
     progress: Progress = lambda done: None,
     waiting: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Fetch a model, unless it is there. Of two processes, one fetches and the other waits.
+    """Fetch a model, unless all its files are there with their SHA-256. Of two processes, one fetches and the other waits.
 
     Args:
         model: The model.
@@ -70,17 +70,19 @@ def fetch(
         except Timeout:
             waiting()
             stack.enter_context(lock.acquire())
-        if is_present(model, folder):
+        if is_present(model, folder) and not damaged_files(model, folder):
             return False
         parts = folder.with_name(f".{folder.name}.part")
         _fetch_archives(model, parts, stall_s, progress)
         try:
             _join(model, parts)
+            shutil.rmtree(folder, ignore_errors=True)  # an incomplete or damaged one
+            (parts / "model").replace(folder)
         except InputError:
             shutil.rmtree(parts)  # the archives do not have what the catalogue says
             raise
-        shutil.rmtree(folder, ignore_errors=True)  # an incomplete one
-        (parts / "model").replace(folder)
+        finally:
+            shutil.rmtree(parts / "model", ignore_errors=True)
         shutil.rmtree(parts)
     return True
 
@@ -104,10 +106,13 @@ def _fetch_archives(model: Model, parts: Path, stall_s: float, progress: Progres
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             listener = partial(_report, progress, before, archive.size)
-            fetch_members(archive, model.members(archive), temporary, stall_s=stall_s, listener=listener)
-            for rest in ("tmp", "out"):
-                shutil.rmtree(temporary / rest)
-            temporary.replace(unpacked)
+            try:
+                fetch_members(archive, model.members(archive), temporary, stall_s=stall_s, listener=listener)
+                for rest in ("tmp", "out"):
+                    shutil.rmtree(temporary / rest)
+                temporary.replace(unpacked)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
         before += archive.size
         progress(before)
 

@@ -19,17 +19,19 @@ from contextlib import suppress
 from hashlib import file_digest
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import IO
 
 from sca.errors import InputError, MissingToolError, OutputError, ScaError, UpstreamError
 from sca.models.catalog import Archive
 
-__all__ = ["BytesListener", "fetch_members"]
+__all__ = ["BytesListener", "failure", "fetch_members"]
 
 BytesListener = Callable[[int], None]
 """Receives the bytes that are there so far, several times per second."""
 
 _POLL_S = 0.2
+_LAST_LINES_S = 10.0
 _WHEELS_ONLY = ("--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", "requirements.txt")
 
 
@@ -93,37 +95,52 @@ def _program(*names: str) -> list[str] | None:
 def _run(
     archive: Archive, tool: str, command: Sequence[str], folder: Path, stall_s: float, listener: BytesListener
 ) -> None:
-    log = folder / "log"
     environment = os.environ | {"TMPDIR": str(folder / "tmp"), "PIP_NO_COLOR": "1", "NO_COLOR": "1"}
-    with log.open("wb") as stderr:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
-        )
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    # Read by a thread, because a file for it could not be written on a full disk.
+    log: list[str] = []
+    reader = Thread(target=_read_into, args=(process.stderr, log), daemon=True)
+    reader.start()
     try:
         status = _wait(process, folder, stall_s, listener)
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
+    reader.join(_LAST_LINES_S)  # a process that the program left behind may hold the pipe
     if status is None:
         raise UpstreamError(
             f"cannot fetch {archive.requirement}: nothing arrived for {stall_s:g} s",
             hint="run the command again, or give more time with --timeout",
         )
     if status != 0:
-        raise _failure(archive, tool, status, log.read_text(encoding="utf-8", errors="replace"), folder)
+        raise failure(archive, tool, status, "".join(log), folder)
 
 
-def _wait(process: "subprocess.Popen[bytes]", folder: Path, stall_s: float, listener: BytesListener) -> int | None:
+def _read_into(stream: IO[str], lines: list[str]) -> None:
+    with stream:
+        lines.extend(stream)
+
+
+def _wait(process: "subprocess.Popen[str]", folder: Path, stall_s: float, listener: BytesListener) -> int | None:
     """Return the exit status of the process; None if what it writes does not grow for `stall_s`."""
-    size, since = -1, time.monotonic()
+    size, most, since = -1, 0, time.monotonic()
     while True:
         with suppress(subprocess.TimeoutExpired):
             return process.wait(_POLL_S)
         now = _bytes_in(folder)
         if now != size:
-            size, since = now, time.monotonic()
-            listener(size)
+            size, most, since = now, max(most, now), time.monotonic()
+            listener(most)  # temporary files are deleted in between
         elif time.monotonic() - since > stall_s:
             return None
 
@@ -137,7 +154,7 @@ def _bytes_in(folder: Path) -> int:
     return total
 
 
-def _failure(archive: Archive, tool: str, status: int, log: str, folder: Path) -> ScaError:
+def failure(archive: Archive, tool: str, status: int, log: str, folder: Path) -> ScaError:
     """Describe in one line why a download failed, from what the program wrote to stderr."""
     text = log.lower()
     if "no space left" in text or "os error 28" in text or "enospc" in text or "quota" in text:

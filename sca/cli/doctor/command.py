@@ -42,12 +42,13 @@ def examine(cache_dir: Path, work_dir: Path) -> list["Check"]:
     from functools import partial
 
     from sca.cli.doctor.checks import CHECKS, Check
-    from sca.cli.doctor.network import cache, disk, hub
+    from sca.cli.doctor.network import cache, disk, fetched_models, hub
 
     functions: list[Callable[[], Check | list[Check]]] = [
         *CHECKS,
         hub,
         partial(cache, cache_dir),
+        partial(fetched_models, cache_dir),
         partial(disk, work_dir),
     ]
     with ThreadPoolExecutor(len(functions)) as pool:

@@ -1,4 +1,4 @@
-"""Checks of `sca doctor` outside the installation: the hub and its cache, the cache folder, the disk."""
+"""Checks of `sca doctor` outside the installation: the hub and its cache, the cache folder, the models in it, the disk."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sca.cli.doctor.checks import Check, Status
 
-__all__ = ["cache", "disk", "hub"]
+__all__ = ["cache", "disk", "fetched_models", "hub"]
 
 _HUB_S = 3.0
 _LOW_BYTES = 5 << 30
@@ -40,6 +40,15 @@ def cache(folder: Path) -> Check:
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         return Check("cache", Status.warn, f"{folder} cannot be written", "set SCA_CACHE_DIR to another folder")
     return Check("cache", Status.ok, f"{folder}{'' if folder.exists() else ' (created when needed)'}")
+
+
+def fetched_models(folder: Path) -> Check:
+    """List the models of the catalogue that are in the cache folder."""
+    from sca.models import models
+    from sca.models.store import folder_of, is_present
+
+    found = [model.name for model in models().values() if is_present(model, folder_of(model, folder))]
+    return Check("models", Status.ok, f"{', '.join(found) or 'none'} ({len(found)} of {len(models())}, see sca models)")
 
 
 def disk(folder: Path) -> Check:

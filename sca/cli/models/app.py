@@ -60,7 +60,7 @@ def check(names: Names = None, *, settings: "Settings", json: Json = False) -> N
         state = "damaged" if problems else "ok" if folder.is_dir() else "missing"
         rows.append({"name": model.name, "state": state, "folder": str(folder), "problems": problems})
         if state == "damaged" or (state == "missing" and names):
-            bad.append(model.name)
+            bad.append(f"{model.name}: {state}")
     if json:
         emit_json(rows)
     else:
@@ -70,8 +70,8 @@ def check(names: Names = None, *, settings: "Settings", json: Json = False) -> N
                 out().print(f"    {problem}", markup=False)
     if bad:
         raise InputError(
-            f"{', '.join(bad)}: not complete on this machine",
-            hint=f"sca models remove {bad[0]}, then sca models get {bad[0]}",
+            "; ".join(bad),
+            hint="sca models get NAME fetches it again",
         )
 
 
