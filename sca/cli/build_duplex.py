@@ -166,8 +166,10 @@ def _document(summary: "RunSummary[BuildDetails]") -> dict[str, object]:
 
 
 def _show(summary: "RunSummary[BuildDetails]", settings: "Settings") -> None:
+    from sca.data.duplex.report.wording import interpolated_share, placement_name, word_times
+
     root, report = summary.details.root, summary.details.report
-    placement, coverage = report.placement, report.coverage
+    placement, coverage, share = report.placement, report.coverage, interpolated_share(report.align_source)
     console = out()
     console.print(
         f"{counted(report.sessions.kept, 'session')}, {report.sessions.hours:.2f} h, "
@@ -178,10 +180,12 @@ def _show(summary: "RunSummary[BuildDetails]", settings: "Settings") -> None:
     console.print(
         f"{coverage.words_in_rows} of {counted(coverage.words, 'word')}, {counted(placement.tokens, 'token')}, "
         f"{coverage.tokens_dropped + coverage.tokens_dropped_on_request} dropped; "
-        f"{'placement against the times used' if report.interpolated_share else 'token-time error'} "
+        f"{placement_name(share)} "
         f"{placement.mean_error_s:.3f} s mean, {placement.p95_error_s:.2f} s p95, "
         f"{placement.max_late_s:.2f} s latest"
     )
+    if share:
+        console.print(f"word times: {word_times(share)}", markup=False)
     if report.tags:
         handling = "kept" if settings.duplex.tags == "keep" else "removed"
         most = sorted(report.tags, key=lambda tag: (-report.tags[tag], tag))[:_MAX_TAGS]

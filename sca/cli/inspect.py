@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sca.config import Settings
     from sca.data.duplex.inspect.view import View
     from sca.data.duplex.storage.reader import DatasetReader
+    from sca.tokenizer import TextTokenizer
 
 __all__ = ["inspect"]
 
@@ -42,6 +43,17 @@ def inspect(
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write a self-contained page with audio.", show_default=False),
+    ] = None,
+    pages: Annotated[
+        int | None,
+        typer.Option(
+            "--pages",
+            metavar="N",
+            min=1,
+            max=1000,
+            help="Write pages with audio of the N rows to look at to DATA/inspect, and link them in report.html.",
+            show_default=False,
+        ),
     ] = None,
     play: Annotated[bool, typer.Option("--play", help="Play the audio, with all speakers mixed.")] = False,
     output_device: Annotated[
@@ -70,6 +82,11 @@ def inspect(
         check_target(html)
     source = open_dataset(data)
     tokenizer = tokenizer_of(settings_of(source.build_settings).model_copy(update={"paths": settings.paths}))
+    if pages is not None:
+        if row is not None or html is not None or play:
+            raise UsageError("--pages chooses the rows itself", hint="give --pages without ROW, --html and --play")
+        _write_pages(source, tokenizer, pages, quiet=quiet, as_json=as_json)
+        return
     view = open_view(source, tokenizer, row)
     if html is not None:
         size = _write_page(html, source, view, quiet=quiet)
@@ -88,11 +105,26 @@ def inspect(
         play_audio(blocks, SPOKEN_HZ, backend=backend, device=output_device)
 
 
+def _write_pages(
+    source: "DatasetReader", tokenizer: "TextTokenizer", count: int, *, quiet: bool, as_json: bool
+) -> None:
+    from sca.data.duplex.inspect.row_pages import write_row_pages
+
+    with audio_progress("pages", quiet=quiet) as progress:
+        pages = write_row_pages(source, tokenizer, count, on_start=progress.start, on_page=progress.advance)
+    report = source.root / "report.html"
+    if as_json:
+        emit_json({"pages": {row: str(source.root / page) for row, page in pages.items()}, "report": str(report)})
+    else:
+        out().print(f"{counted(len(pages), 'page')} in {source.root / 'inspect'}, linked in {report}", markup=False)
+
+
 def _write_page(html: Path, source: "DatasetReader", view: "View", *, quiet: bool) -> int:
     """Write the page and return its size in bytes."""
     from sca.data.duplex.inspect.audio import BLOCK_S
     from sca.data.duplex.inspect.html import write_page
-    from sca.data.duplex.report.distributions import histograms, plots
+    from sca.data.duplex.report.distributions import plots
+    from sca.data.duplex.report.survey import survey
 
     if view.duration_s > _LONG_PAGE_S and not quiet:
         stderr().print(
@@ -100,7 +132,7 @@ def _write_page(html: Path, source: "DatasetReader", view: "View", *, quiet: boo
             "give a row for a small page",
             markup=False,
         )
-    counts = histograms(source.batches(), float(source.grid.chunk_s))
+    counts = survey(source.batches(), float(source.grid.chunk_s), source.report).histograms
     # A row is encoded at once; a conversation of ten minutes takes half a minute.
     with audio_progress("parts of the audio", quiet=quiet or view.duration_s < _SHORT_S) as progress:
         parts = math.ceil(view.duration_s / BLOCK_S)

@@ -184,7 +184,10 @@ def test_settings_of_earlier_data_sets_are_unchanged(data):
 def test_page_and_card_open_with_the_verdict(data):
     card = (data / "README.md").read_text()
     assert "| words against sound | ok |" in card
-    assert "Words against sound: ok." in (data / "report.html").read_text()
+    assert "**ok**: Words and sound belong together in 2 tracks" in card
+    page = (data / "report.html").read_text()
+    assert "</span> ok</strong>" in page
+    assert "Words and sound belong together in 2 tracks" in page
 
 
 def test_a_second_build_keeps_the_data_set(data):

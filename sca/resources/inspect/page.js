@@ -15,9 +15,48 @@
   };
 
   for (const [name, value] of data.tiles) byId("tiles").append(make("div", {}, make("dt", {}, name), make("dd", {}, value)));
+  drawTables(data.tables || []);
   drawPlots(data.plots);
   if (data.view) showView(data.view);
   document.documentElement.dataset.ready = "true";
+
+  function drawTables(tables) {
+    const words = { ok: ["✓", "ok"], look: ["▲", "look here"], broken: ["✗", "broken"], unknown: ["?", "not known"] };
+    const mark = (level) => make("span", { class: `mark ${level}` }, make("span", { "aria-hidden": "true" }, words[level][0]), ` ${words[level][1]}`);
+    const cell = ({ text, level, target }) => {
+      const filled = make("td", { dir: "auto" }, text);
+      if (level) filled.append(text ? " " : "", mark(level));
+      if (target !== null) filled.append(...show(target));
+      return filled;
+    };
+    for (const table of tables) {
+      const section = make("section", { class: "report" }, make("h2", {}, table.title, ...(table.level ? [mark(table.level)] : [])));
+      section.append(make("p", { class: "soft", dir: "auto" }, table.note));
+      if (table.rows.length) {
+        const head = make("tr", {}, ...table.columns.map((name) => make("th", { scope: "col" }, name)));
+        const body = table.rows.map((row) => make("tr", {}, ...row.map(cell)));
+        section.append(make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": table.title },
+          make("table", table.columns.length > 3 ? { class: "wide" } : {}, make("thead", {}, head), make("tbody", {}, ...body))));
+      }
+      byId("tables").append(section);
+    }
+  }
+
+  // A link only to a page that was there when this page was written; otherwise the command that displays the row.
+  function show(target) {
+    if (Object.hasOwn(data.pages, target)) {
+      return [make("a", { href: data.pages[target].split("/").map(encodeURIComponent).join("/") }, "page with audio")];
+    }
+    return [make("code", { dir: "ltr" }, `sca inspect ${quoted(folder())} ${quoted(target)}`)];
+  }
+  function folder() {
+    if (location.protocol !== "file:") return "DATA";
+    const path = decodeURIComponent(location.pathname).replace(/\/[^/]*$/, "") || "/";
+    return path.replace(/^\/([A-Za-z]:)/, "$1");
+  }
+  function quoted(text) { // as shlex.quote
+    return /^[\w@%+=:,.\/-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\"'\"'")}'`;
+  }
 
   function drawPlots(plots) {
     const svgNs = "http://www.w3.org/2000/svg";

@@ -1,6 +1,7 @@
 """The parts of a data set that are derived from all its sessions: splits, report, page and card."""
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ from sca.config import Settings
 from sca.data.datasets.arrow import iter_batches, write_dict
 from sca.data.duplex.build.splits import validation_sessions
 from sca.data.duplex.evidence.measure import measure_session
-from sca.data.duplex.inspect.html import write_page
+from sca.data.duplex.inspect.report_page import write_report_page
 from sca.data.duplex.model.report import Report
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.report.card import arrow_configs, arrow_opening, write_duplex_card
-from sca.data.duplex.report.distributions import histograms, plots
 from sca.data.duplex.report.summary import make_report
+from sca.data.duplex.report.survey import survey
 from sca.data.duplex.storage.build_settings import made_with
 from sca.data.duplex.storage.tracks import stored_tracks
 from sca.data.duplex.storage.writer import merge_tables, write_split_files
@@ -58,7 +59,7 @@ def finish(
     validation = validation_split(kept, settings)
     for result in kept:
         result.split = "validation" if result.session_id in validation else "train"
-    _measure_earlier_sessions(root, kept)
+    _complete_earlier_sessions(root, kept)
     report = make_report(settings, made_with(settings, tokenizer), __version__, in_order, skipped)
     with writing(root):
         shutil.rmtree(root / ".sca" / "scratch", ignore_errors=True)
@@ -69,14 +70,18 @@ def finish(
     return report
 
 
-def _measure_earlier_sessions(root: Path, kept: Iterable[SessionResult]) -> None:
-    """Measure the sessions of an earlier version, which have no evidence."""
+def _complete_earlier_sessions(root: Path, kept: Iterable[SessionResult]) -> None:
+    """Add what the sessions of an earlier version lack: their evidence, and the sample rates of their recordings."""
     for result in kept:
-        if result.evidence is None and result.augmented_from is None:
-            paths = SessionPaths(root, result.session_id)
-            tracks = stored_tracks(paths.storage)
-            result.evidence = measure_session([track.record for track in tracks], [track.heard for track in tracks])
-            write_json(paths.record, result.to_json())
+        if result.augmented_from is not None or (result.evidence is not None and result.counters.rates):
+            continue
+        paths = SessionPaths(root, result.session_id)
+        tracks = stored_tracks(paths.storage)
+        records = [track.record for track in tracks]
+        result.counters.rates = Counter(str(record["provenance"]["rate_hz"]) for record in records)
+        if result.evidence is None:
+            result.evidence = measure_session(records, [track.heard for track in tracks])
+        write_json(paths.record, result.to_json())
 
 
 def write_derived_files(root: Path, report: Mapping[str, Any], splits: Sequence[str]) -> None:
@@ -90,8 +95,8 @@ def write_derived_files(root: Path, report: Mapping[str, Any], splits: Sequence[
     write_json(root / "report.json", report)
     audio = report["made_with"]["audio"]
     batches = (batch for split in splits for batch in iter_batches(root / split / _ROWS_FILE))
-    counts = histograms(batches, audio["frames_per_chunk"] / audio["frame_hz"])
-    write_page(root / "report.html", report, plots(report, counts))
+    found = survey(batches, audio["frames_per_chunk"] / audio["frame_hz"], report)
+    write_report_page(root, report, found)
     write_duplex_card(root, report, arrow_configs(splits), arrow_opening())
 
 

@@ -1,4 +1,6 @@
-"""Write `report.html` and the page of `sca inspect --html`: one file without external resources or libraries.
+"""Write the page of `sca inspect --html`, and the frame that `report.html` shares with it.
+
+A page is one file without external resources or libraries.
 
 Text from transcripts goes into a JSON block in which `<`, `>` and `&` are escaped, and the script only makes text nodes
 of it. A content security policy names the script and the style by their hashes, so nothing else runs, whatever a
@@ -20,20 +22,17 @@ import soundfile
 
 from sca.data.duplex.inspect.audio import mix_audio, peak_levels
 from sca.data.duplex.inspect.view import SegmentView, View, WordView
-from sca.data.duplex.report.card import verdict
 from sca.data.duplex.report.distributions import Plot
+from sca.data.duplex.report.wording import interpolated_share, placement_name
 from sca.data.runs.files import atomic_write
 from sca.errors import OutputError
 from sca.units import SPOKEN_HZ
 
-__all__ = ["PEAKS_PER_S", "tiles", "write_page"]
+__all__ = ["PEAKS_PER_S", "tiles", "write_frame", "write_page"]
 
 PEAKS_PER_S = 100
 # libsndfile's Ogg encoders keep whole blocks on the stack, so blocks are small.
 _OPUS_BLOCK = 4800
-# Findings at the top of the page.
-_WORST = 5
-
 # Section and field of the report, label and format.
 _TILES = (
     ("conversations", "sessions", "kept", "{}"),
@@ -42,13 +41,7 @@ _TILES = (
     ("words in rows", "coverage", "share", "{:.2%}"),
     ("tokens", "placement", "tokens", "{}"),
     ("tokens dropped", "coverage", "tokens_dropped", "{}"),
-    ("placement against the times used, mean", "placement", "mean_error_s", "{:.3f} s"),
-    ("placement against the times used, p95", "placement", "p95_error_s", "{:.2f} s"),
-    ("tokens per second of speech", "text_rate", "tokens_a_second", "{:.2f}"),
-    ("room for tokens per second", "text_rate", "room_a_second", "{:.2f}"),
-    ("advised tokens per chunk", "text_rate", "advised_tokens_per_chunk", "{}"),
     ("silent chunks", "chunks", "silent_share", "{:.1%}"),
-    ("leak by placement, by the times used", "leak", "placement_tokens", "{} tokens"),
     ("tokens after their onset", "leak", "lagged_tokens", "{}"),
     ("speech in overlap", "talk", "overlap_share", "{:.1%}"),
     ("backchannels per minute", "talk", "backchannels_a_minute", "{:.2f}"),
@@ -61,29 +54,40 @@ def write_page(
     path: Path,
     report: Mapping[str, Any],
     plots: Sequence[Plot],
-    view: View | None = None,
+    view: View,
     on_audio: Callable[[float], None] | None = None,
 ) -> int:
-    """Write the page and return its size in bytes.
+    """Write the page of a row or conversation and return its size in bytes.
 
     Args:
         path: The file.
         report: The content of `report.json`.
         plots: Plots of the data set.
-        view: A row or conversation to show. Its audio is embedded as Ogg Opus.
+        view: The row or conversation. Its audio is embedded as Ogg Opus.
         on_audio: Called with the seconds of audio that were encoded, a part at a time. Encoding takes most of the time.
     """
-    data: dict[str, object] = {"tiles": tiles(report), "plots": [asdict(plot) for plot in plots], "view": None}
-    audio = player = ""
-    title, subtitle = (
-        "A full-duplex data set",
-        f"{_verdict(report)} sca inspect DATA ROW --html shows one of its conversations, with audio.",
-    )
-    if view is not None:
-        data["view"] = _view_data(view)
-        title, subtitle = view.title, _subtitle(view)
-        player = _resource("player.html")
-        audio = f'<script type="application/ogg" id="audio">{_opus(view, on_audio)}</script>'
+    data: dict[str, object] = {
+        "tiles": tiles(report),
+        "plots": [asdict(plot) for plot in plots],
+        "view": _view_data(view),
+    }
+    audio = f'<script type="application/ogg" id="audio">{_opus(view, on_audio)}</script>'
+    return write_frame(path, view.title, html.escape(_subtitle(view)), data, _resource("player.html"), audio)
+
+
+def write_frame(
+    path: Path, title: str, subtitle: str, data: Mapping[str, object], body: str = "", audio: str = ""
+) -> int:
+    """Write a page and return its size in bytes.
+
+    Args:
+        path: The file.
+        title: The title.
+        subtitle: HTML below the title.
+        data: What the script of the page draws.
+        body: HTML before the numbers of the data set.
+        audio: The element with the audio.
+    """
     style, script = _resource("page.css"), _resource("page.js")
     parts = {
         "policy": (
@@ -91,10 +95,10 @@ def write_page(
             "base-uri 'none'; form-action 'none'"
         ),
         "title": html.escape(title),
-        "subtitle": html.escape(subtitle),
+        "subtitle": subtitle,
         "style": style,
         "script": script,
-        "player": player,
+        "player": body,
         "audio": audio,
         "data": _json(data),
     }
@@ -102,13 +106,6 @@ def write_page(
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return len(text.encode())
-
-
-def _verdict(report: Mapping[str, Any]) -> str:
-    """Return the verdict about words and sound, and the worst places."""
-    found = (report.get("evidence") or {}).get("findings", [])
-    worst = [f"{one['session']} {one['speaker']} at {one['at_s']:.2f} s: {one['message']}" for one in found[:_WORST]]
-    return f"Words against sound: {'; '.join([verdict(report), *worst])}."
 
 
 def _subtitle(view: View) -> str:
@@ -140,7 +137,7 @@ def _json(document: object) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def tiles(report: Mapping[str, object]) -> list[tuple[str, str]]:
+def tiles(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the main numbers as (label, text). Fields that the report does not have are left out."""
     found = []
     for label, section, name, template in _TILES:
@@ -148,7 +145,8 @@ def tiles(report: Mapping[str, object]) -> list[tuple[str, str]]:
         value = values.get(name) if isinstance(values, Mapping) else None
         if isinstance(value, int | float):
             found.append((label, template.format(value)))
-    return found
+    error = f"{report['placement']['mean_error_s']:.3f} s"
+    return [*found, (f"{placement_name(interpolated_share(report['align_source']))}, mean", error)]
 
 
 def _view_data(view: View) -> dict[str, object]:

@@ -50,6 +50,7 @@ class ProofCounters:
         bleed_tried_samples: Samples examined for cross-talk.
         bleed_samples: Samples with cross-talk.
         gated_samples: Samples that were silenced.
+        rates: Recordings by sample rate in Hz; retimed copies are not counted.
         edits: Retimed turn changes by kind.
         input_ids: Tokens of any kind.
         text_tokens: Text tokens.
@@ -82,6 +83,7 @@ class ProofCounters:
     bleed_tried_samples: int = 0
     bleed_samples: int = 0
     gated_samples: int = 0
+    rates: Counter[str] = field(default_factory=Counter)
     edits: Counter[str] = field(default_factory=Counter)
     tags: Counter[str] = field(default_factory=Counter)
     alignment: AlignmentCounters = field(default_factory=AlignmentCounters)
@@ -177,6 +179,7 @@ class ProofCounters:
 
 # The JSON document has one flat mapping: counters by name get a prefix. Files of earlier builds have these names.
 _PREFIXES: Mapping[str, str] = {
+    "rates": "rate_",
     "edits": "edit_",
     "tags": "tag_",
     "controls": "control_",

@@ -17,7 +17,10 @@ __all__ = [
     "LeakReport",
     "PlacementReport",
     "Report",
+    "SessionBleed",
     "SessionReport",
+    "SourceReport",
+    "SplitReport",
     "TalkReport",
     "TextRateReport",
 ]
@@ -166,6 +169,16 @@ class ChunkReport(_Section):
     extended: int
 
 
+class SessionBleed(_Section):
+    """Cross-talk between the tracks of one session, with the fields of `CrosstalkReport`."""
+
+    session: str
+    tried_s: float
+    bleed_s: float
+    share: float
+    gated_s: float
+
+
 class CrosstalkReport(_Section):
     """Cross-talk between tracks, as recorded.
 
@@ -175,6 +188,7 @@ class CrosstalkReport(_Section):
         share: Share of it with cross-talk.
         tracks: Tracks with cross-talk.
         gated_s: Time that was silenced because a track contained nothing but cross-talk.
+        sessions: Sessions with cross-talk, the largest share first; None in reports of earlier versions.
     """
 
     tried_s: float
@@ -182,6 +196,47 @@ class CrosstalkReport(_Section):
     share: float
     tracks: int
     gated_s: float
+    sessions: list[SessionBleed] | None = None
+
+
+class SourceReport(_Section):
+    """Sample rates of the recordings, without retimed copies.
+
+    Attributes:
+        rates: Recordings by sample rate in Hz.
+        upsampled_heard: Recordings below 16 kHz, whose heard audio has less bandwidth than its rate.
+        upsampled_spoken: Recordings below 24 kHz, whose spoken audio has less bandwidth than its rate.
+    """
+
+    rates: dict[str, int]
+    upsampled_heard: int
+    upsampled_spoken: int
+
+
+class SplitReport(_Section):
+    """Numbers of one split; the fields are those of the whole data set.
+
+    Attributes:
+        rows: Rows.
+        sessions: Sessions, also retimed ones.
+        speakers: Different speakers.
+        hours: Length of the sessions.
+        tokens: Text tokens in the rows.
+        mean_error_s: Mean absolute placement error.
+        max_late_s: Largest delay.
+        silent_share: Share of chunks without text.
+        align_source: Words by the origin of their times.
+    """
+
+    rows: int
+    sessions: int
+    speakers: int
+    hours: float
+    tokens: int
+    mean_error_s: float
+    max_late_s: float
+    silent_share: float
+    align_source: dict[str, int]
 
 
 class AugmentationReport(_Section):
@@ -223,6 +278,8 @@ class Report(_Section):
         talk: Turn-taking.
         text_rate: Text tokens against the room for them; None from `sca verify`, and in reports of earlier versions.
         chunks: Chunks of the rows.
+        sources: Sample rates of the recordings; None in reports of earlier versions, like `by_split`.
+        by_split: Numbers of each split.
         audio: Properties of the recordings.
         bleed: Cross-talk between tracks.
         augmented: Retimed sessions.
@@ -230,6 +287,7 @@ class Report(_Section):
         row_flags: Rows by flag.
         tags: Tags in the transcripts, removed or kept by the setting `tags`. Counted by the builder only.
         skipped: Number of skipped files and lines.
+        skipped_first: The first of them, with file, line and reason. The ledger has all.
         notices: Number of notices.
         storage_digest: Digest of every value of every track, in order.
         rows_digest: Digest of every value of every row, in order.
@@ -250,6 +308,8 @@ class Report(_Section):
     talk: TalkReport
     text_rate: TextRateReport | None = None
     chunks: ChunkReport
+    sources: SourceReport | None = None
+    by_split: dict[str, SplitReport] | None = None
     audio: AudioReport
     bleed: CrosstalkReport
     augmented: AugmentationReport
@@ -257,12 +317,7 @@ class Report(_Section):
     row_flags: dict[str, int]
     tags: dict[str, int] = {}
     skipped: int
+    skipped_first: list[str] = []
     notices: int
     storage_digest: str
     rows_digest: str
-
-    @property
-    def interpolated_share(self) -> float:
-        """Share of the words with interpolated times. Placement is exact against these times, not against the sound."""
-        words = sum(self.align_source.values())
-        return self.align_source.get("interpolated", 0) / words if words else 0.0

@@ -3,7 +3,7 @@
 Rows are read a batch at a time as Arrow columns, which costs little compared with building them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Histograms", "Plot", "histograms", "plots"]
+__all__ = ["Histograms", "Plot", "add_batch", "empty_histograms", "plots"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,36 +56,38 @@ Histograms = Mapping[str, NDArray[np.int64]]
 """Counts per bin by the name of a histogram."""
 
 
-def histograms(batches: "Iterable[pa.RecordBatch]", chunk_s: float) -> Histograms:
-    """Count the rows of Arrow record batches.
+def empty_histograms() -> dict[str, NDArray[np.int64]]:
+    """Return histograms without counts."""
+    return {name: np.zeros(bins.count, np.int64) for name, bins in _HISTOGRAMS.items()}
+
+
+def add_batch(counts: Histograms, batch: "pa.RecordBatch", chunk_s: float) -> None:
+    """Count the rows of an Arrow record batch.
 
     Args:
-        batches: The rows.
+        counts: The histograms, changed in place.
+        batch: The rows.
         chunk_s: Length of a chunk in seconds.
     """
-    counts = {name: np.zeros(bins.count, np.int64) for name, bins in _HISTOGRAMS.items()}
 
     def add(name: str, values: ArrayLike) -> None:
         bins = _HISTOGRAMS[name]
         inside = np.clip(values, bins.low, np.nextafter(bins.high, bins.low))
-        counts[name] += np.histogram(inside, bins.count, (bins.low, bins.high))[0]
+        counts[name][:] += np.histogram(inside, bins.count, (bins.low, bins.high))[0]
 
-    for batch in batches:
-        add("row_s", batch.column("n_chunks").to_numpy(zero_copy_only=False) * chunk_s)
-        segments = batch.column("segments").flatten()
-        if not len(segments):
-            continue
-        start_s, end_s, overlap, lag = (
-            segments.field(name).to_numpy(zero_copy_only=False)
-            for name in ("start_s", "end_s", "overlap", "lag_chunks")
-        )
-        add("segment_s", end_s - start_s)
-        add("overlap", overlap[overlap > 0])
-        add("lag", lag.astype(float))
-        row_of = np.repeat(np.arange(batch.num_rows), np.diff(batch.column("segments").offsets.to_numpy()))
-        pauses = (start_s[1:] - end_s[:-1])[row_of[1:] == row_of[:-1]]
-        add("pause_s", pauses[pauses > 0])
-    return counts
+    add("row_s", batch.column("n_chunks").to_numpy(zero_copy_only=False) * chunk_s)
+    segments = batch.column("segments").flatten()
+    if not len(segments):
+        return
+    start_s, end_s, overlap, lag = (
+        segments.field(name).to_numpy(zero_copy_only=False) for name in ("start_s", "end_s", "overlap", "lag_chunks")
+    )
+    add("segment_s", end_s - start_s)
+    add("overlap", overlap[overlap > 0])
+    add("lag", lag.astype(float))
+    row_of = np.repeat(np.arange(batch.num_rows), np.diff(batch.column("segments").offsets.to_numpy()))
+    pauses = (start_s[1:] - end_s[:-1])[row_of[1:] == row_of[:-1]]
+    add("pause_s", pauses[pauses > 0])
 
 
 def plots(report: Mapping[str, object], counts: Histograms) -> list[Plot]:

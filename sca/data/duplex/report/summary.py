@@ -6,6 +6,8 @@ The report depends on nothing but counters, so that `sca verify` can recompute i
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import PurePath
 
 from sca.config import Settings
 from sca.data.duplex.evidence.judge import judge
@@ -21,16 +23,22 @@ from sca.data.duplex.model.report import (
     LeakReport,
     PlacementReport,
     Report,
+    SessionBleed,
     SessionReport,
+    SourceReport,
+    SplitReport,
     TalkReport,
     TextRateReport,
 )
 from sca.data.duplex.model.session import SessionResult
 from sca.data.duplex.model.text_rate import TextRateCounters
 from sca.data.duplex.storage.digests import chain_digests
-from sca.units import HEARD_HZ
+from sca.units import HEARD_HZ, SPOKEN_HZ
 
 __all__ = ["PlacementErrors", "make_report", "placement_errors"]
+
+
+_SKIPPED_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +126,10 @@ def make_report(
         talk=_talk(counters, chunk_s),
         text_rate=_text_rate(kept, settings),
         chunks=_chunks(counters, settings.grid.frames_per_chunk),
+        sources=_sources(counters),
+        by_split={split: _split([r for r in kept if r.split == split], chunk_s) for split in _splits(kept)},
         audio=_audio(counters),
-        bleed=_crosstalk(counters),
+        bleed=_crosstalk(counters, kept),
         augmented=AugmentationReport(
             sessions=sum(result.augmented_from is not None for result in kept), edits=_by_name(counters.edits)
         ),
@@ -127,6 +137,7 @@ def make_report(
         row_flags=_by_name(counters.row_flags),
         tags=_by_name(counters.tags),
         skipped=len(skipped) + sum(len(result.skipped) for result in results),
+        skipped_first=_first_skipped(results, skipped),
         notices=sum(len(result.notices) for result in results),
         storage_digest=chain_digests(digest for result in kept for digest in result.storage_digests),
         rows_digest=chain_digests(digest for result in kept for digest in result.row_digests),
@@ -147,13 +158,50 @@ def _sessions(results: Sequence[SessionResult], kept: Sequence[SessionResult]) -
         dropped=sum(result.status == "dropped" for result in results),
         failed=sum(result.status == "failed" for result in results),
         tracks=sum(result.tracks for result in kept),
-        hours=round(sum(result.samples for result in kept) / HEARD_HZ / 3600, 6),
+        hours=_hours(kept),
     )
 
 
 def _rows_by_split(kept: Sequence[SessionResult]) -> dict[str, int]:
-    splits = sorted({result.split for result in kept} | {"train"})
-    return {split: sum(result.rows for result in kept if result.split == split) for split in splits}
+    return {split: sum(result.rows for result in kept if result.split == split) for split in _splits(kept)}
+
+
+def _splits(kept: Sequence[SessionResult]) -> list[str]:
+    return sorted({result.split for result in kept} | {"train"})
+
+
+def _split(kept: Sequence[SessionResult], chunk_s: float) -> SplitReport:
+    """Return the numbers of the sessions of a split."""
+    counters = ProofCounters()
+    for result in kept:
+        counters.add(result.counters)
+    placement, chunks = _placement(counters, chunk_s), _chunks(counters, 0)
+    return SplitReport(
+        rows=counters.rows,
+        sessions=len(kept),
+        speakers=len({speaker for result in kept for speaker in result.speakers}),
+        hours=_hours(kept),
+        tokens=placement.tokens,
+        mean_error_s=placement.mean_error_s,
+        max_late_s=placement.max_late_s,
+        silent_share=chunks.silent_share,
+        align_source=_by_name(counters.words_by_source),
+    )
+
+
+def _hours(kept: Sequence[SessionResult]) -> float:
+    return round(sum(result.samples for result in kept) / HEARD_HZ / 3600, 6)
+
+
+def _first_skipped(results: Sequence[SessionResult], skipped: Sequence[str]) -> list[str]:
+    """Return the first lines and files that were skipped, by the names of their files without folders."""
+    lines = chain(skipped, (line for result in results for line in result.skipped))
+    return [_without_folder(line) for line in islice(lines, _SKIPPED_SHOWN)]
+
+
+def _without_folder(line: str) -> str:
+    path, colon, reason = line.partition(": ")
+    return f"{PurePath(path).name}{colon}{reason}"
 
 
 def _alignment(counters: ProofCounters, method: str) -> AlignmentReport:
@@ -257,12 +305,34 @@ def _audio(counters: ProofCounters) -> AudioReport:
     )
 
 
-def _crosstalk(counters: ProofCounters) -> CrosstalkReport:
+def _sources(counters: ProofCounters) -> SourceReport:
+    rates = sorted(counters.rates.items(), key=lambda item: int(item[0]))
+    return SourceReport(
+        rates=dict(rates),
+        upsampled_heard=sum(count for rate, count in rates if int(rate) < HEARD_HZ),
+        upsampled_spoken=sum(count for rate, count in rates if int(rate) < SPOKEN_HZ),
+    )
+
+
+def _crosstalk(counters: ProofCounters, kept: Sequence[SessionResult]) -> CrosstalkReport:
+    sessions = [_session_bleed(result) for result in kept if result.counters.bleed_samples]
     return CrosstalkReport(
         tried_s=_seconds(counters.bleed_tried_samples),
         bleed_s=_seconds(counters.bleed_samples),
         share=round(counters.bleed_samples / max(1, counters.bleed_tried_samples), 6),
         tracks=counters.tracks_with_bleed,
+        gated_s=_seconds(counters.gated_samples),
+        sessions=sorted(sessions, key=lambda bleed: (-bleed.share, bleed.session)),
+    )
+
+
+def _session_bleed(result: SessionResult) -> SessionBleed:
+    counters = result.counters
+    return SessionBleed(
+        session=result.session_id,
+        tried_s=_seconds(counters.bleed_tried_samples),
+        bleed_s=_seconds(counters.bleed_samples),
+        share=round(counters.bleed_samples / max(1, counters.bleed_tried_samples), 6),
         gated_s=_seconds(counters.gated_samples),
     )
 

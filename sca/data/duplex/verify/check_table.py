@@ -7,13 +7,11 @@ from typing import Literal
 
 from sca.data.duplex.model.evidence import Finding
 from sca.data.duplex.model.report import Report
+from sca.data.duplex.report.wording import interpolated_share, placement_leak, placement_name, word_times
 from sca.textutil import counted
 from sca.units import Grid, encoder_tokens
 
 __all__ = ["Check", "ProblemKind", "Problems", "Verification", "make_checks"]
-
-_INTERPOLATION_ERROR = "0.07-0.09"
-"""Mean error of interpolated onsets in seconds, measured on generated conversations with known times."""
 
 ProblemKind = Literal["files", "audio", "codes", "rows", "causality", "report"]
 
@@ -140,18 +138,15 @@ def _share(part: float, whole: float) -> str:
 def _placement_leak_check(report: Report) -> Check:
     leak = report.leak
     found = f"{counted(leak.placement_tokens, 'token')}; {leak.lagged_tokens} that lag ({leak.lagged_s:.2f} s)"
-    if share := report.interpolated_share:
-        found = f"not known for {share:.0%} of the words (interpolated times); by the times used: {found}"
+    found = placement_leak(found, interpolated_share(report.align_source))
     return Check("leak, by placement", found, leak.placement_tokens == 0)
 
 
 def _placement_checks(report: Report, *, holds: bool) -> list[Check]:
-    placement, share = report.placement, report.interpolated_share
+    placement, share = report.placement, interpolated_share(report.align_source)
     error = f"{placement.mean_error_s:.3f} s mean, {placement.p95_error_s:.2f} s p95"
     extremes = f"{placement.max_late_s:.2f} s late, {placement.max_early_s:.2f} s early at most"
-    name = "placement against the times used" if share else "token-time error"
-    checks = [Check(name, error, holds), Check("", extremes, holds)]
+    checks = [Check(placement_name(share), error, holds), Check("", extremes, holds)]
     if share:
-        found = f"{share:.0%} interpolated: {_INTERPOLATION_ERROR} s off on average in clear speech, more in real talk"
-        checks.append(Check("word times", found, holds))
+        checks.append(Check("word times", word_times(share), holds))
     return checks

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,10 @@ __all__ = ["verify"]
 _NOT_RECOMPUTED = (
     *("sca_version", "leak.structural_s", "skipped", "notices", "sessions.dropped", "sessions.failed"),
     *("alignment.utterances", "alignment.aligned", "alignment.fallbacks", "tags"),
-    *("evidence", "text_rate"),  # evidence is compared with a tolerance
+    *("evidence", "text_rate", "skipped_first"),  # evidence is compared with a tolerance
 )
+# Reports of earlier versions do not have them.
+_ADDED = ("sources", "by_split", "bleed.sessions")
 
 # Starting worker processes takes longer than verifying less audio than this.
 _WORKERS_FROM_BYTES = 64 << 20
@@ -207,12 +210,13 @@ def _check_report(root: Path, found: Report, problems: Problems, *, has_audio: b
         return
     for problem in evidence_problems(stored.evidence, found.evidence):
         problems.add("report", f"report.json: {problem}")
-    ignored = _NOT_RECOMPUTED if has_audio else (*_NOT_RECOMPUTED, "storage_digest")
+    ignored = [*_NOT_RECOMPUTED, *([] if has_audio else ["storage_digest"])]
+    ignored += [name for name in _ADDED if attrgetter(name)(stored) is None]
     for difference in differences(_without(stored, ignored), _without(found, ignored)):
         problems.add("report", f"report.json: {difference}")
 
 
-def _without(report: Report, names: tuple[str, ...]) -> dict[str, Any]:
+def _without(report: Report, names: Sequence[str]) -> dict[str, Any]:
     """Return a report as a JSON document, without the fields of these dotted names."""
     document: dict[str, Any] = report.model_dump(mode="json")
     for name in names:

@@ -20,7 +20,9 @@ def count_track(record: TrackRecord, counters: ProofCounters) -> None:
         counters.bleed_tried_samples += seconds_to_samples(bleed["tried_s"], HEARD_HZ)
         counters.bleed_samples += seconds_to_samples(bleed["bleed_s"], HEARD_HZ)
     counters.tracks_with_bleed += any(bleed["bleed_s"] for bleed in record["bleed"])
-    if record["augmented"]:
+    if not record["augmented"]:
+        counters.rates[str(provenance["rate_hz"])] += 1
+    else:
         counters.edits.update(edit["kind"] for edit in record["augmented"]["edits"])
     for start, end in map(span_of, record["gated"]):
         counters.gated_samples += end - start

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 from sca.data.datasets.arrow import iter_batches
 from sca.data.duplex.model.report import Report
-from sca.data.duplex.report.distributions import histograms, plots
+from sca.data.duplex.report.survey import survey
 from sca.data.duplex.storage.detect import Export, splits_of
 from sca.data.duplex.storage.writer import open_split
 from sca.data.duplex.verify.folder.arrow_folder import arrow_folder_problems
@@ -17,7 +18,7 @@ from sca.errors import InputError
 
 __all__ = ["folder_problems"]
 
-_OF_STORED_REPORT = ("alignment", "evidence", "notices", "skipped", "tags")
+_OF_STORED_REPORT = ("alignment", "evidence", "notices", "skipped", "skipped_first", "tags", "text_rate")
 """Sections that the card and the page show as `report.json` has them."""
 
 
@@ -37,6 +38,9 @@ def folder_problems(
     document = report.model_dump(mode="json")
     # Measurements can differ in the last digit on other processors; report.json is verified by itself.
     document |= {name: stored[name] for name in _OF_STORED_REPORT if stored and name in stored}
+    if stored:
+        # The sessions that are not in the data set are known to its builder only.
+        document["sessions"] |= {name: stored["sessions"][name] for name in ("dropped", "failed")}
     splits = splits_of(root, export)
     if export is None:
         yield from arrow_folder_problems(root, splits)
@@ -44,10 +48,10 @@ def folder_problems(
         tables = {split: open_split(root, split) for split in ("storage", *splits)}
         try:
             batches = (batch for split in splits for file in tables[split] for batch in iter_batches(file))
-            counts = histograms(batches, chunk_s)
+            found = survey(batches, chunk_s, document)
         except InputError:
             return  # reported by the verification of the rows
-        yield from page_problems(root, document, plots(document, counts))
+        yield from page_problems(root, document, found)
     elif export.format == "parquet":
         tables = {split: export.shards(root, f"{split}/") for split in ("storage", *splits)}
     else:
@@ -55,10 +59,10 @@ def folder_problems(
     yield from card_problems(root, document, tables)
 
 
-def _stored_report(root: Path) -> dict[str, object] | None:
+def _stored_report(root: Path) -> dict[str, Any] | None:
     """Return the content of `report.json`; None if it cannot be read, which another check reports."""
     try:
-        document: dict[str, object] = json.loads((root / "report.json").read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads((root / "report.json").read_text(encoding="utf-8"))
         Report.model_validate(document)
     except (OSError, ValueError):
         return None

@@ -1,0 +1,58 @@
+"""Write pages with audio of the rows to look at beside `report.html`, and link them there."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from sca.data.duplex.inspect.html import write_page
+from sca.data.duplex.inspect.page_files import FOLDER, page_name, record_pages, remove_outdated_pages
+from sca.data.duplex.inspect.report_page import write_report_page
+from sca.data.duplex.inspect.view import open_view
+from sca.data.duplex.report.distributions import plots
+from sca.data.duplex.report.survey import Survey, survey
+from sca.data.duplex.storage.reader import DatasetReader
+from sca.tokenizer import TextTokenizer
+
+__all__ = ["write_row_pages"]
+
+
+def write_row_pages(
+    reader: DatasetReader,
+    tokenizer: TextTokenizer,
+    count: int,
+    *,
+    on_start: Callable[[int, int], None],
+    on_page: Callable[[str, float], None],
+) -> dict[str, str]:
+    """Write pages of the rows with findings, then of the worst rows, then of the first rows, and `report.html` with links.
+
+    Args:
+        reader: The data set.
+        tokenizer: The tokenizer of the data set.
+        count: Number of pages.
+        on_start: Called with the number of pages, twice.
+        on_page: Called after each page with the id of its row and the seconds of its audio.
+
+    Returns:
+        The pages by id of their row, as paths from the data set.
+    """
+    found = survey(reader.batches(), float(reader.grid.chunk_s), reader.report)
+    rows = list(islice(_rows(reader, found), count))
+    remove_outdated_pages(reader.root, reader.report)
+    on_start(len(rows), len(rows))
+    shown = plots(reader.report, found.histograms)
+    for row in rows:
+        view = open_view(reader, tokenizer, row)
+        write_page(reader.root / FOLDER / page_name(row), reader.report, shown, view)
+        on_page(row, view.duration_s)
+    record_pages(reader.root, reader.report, rows)
+    write_report_page(reader.root, reader.report, found)
+    return {row: f"{FOLDER}/{page_name(row)}" for row in rows}
+
+
+def _rows(reader: DatasetReader, found: Survey) -> Iterator[str]:
+    """Yield the ids of all rows once, the most interesting first."""
+    wanted = [row for _, row in sorted(found.rows_of_findings.items())] + [row.row_id for row in found.worst]
+    seen = set(wanted)
+    yield from dict.fromkeys(wanted)
+    for batch in reader.batches():
+        yield from (row for row in batch.column("row_id").to_pylist() if row not in seen)

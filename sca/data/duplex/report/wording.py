@@ -1,0 +1,53 @@
+"""How numbers that depend on the word times are named, the same in the summary, the card, the page and the proof.
+
+Interpolated times are estimates. The distance to them is not an error against the sound, and a token before them can
+still be after the onset of its word.
+"""
+
+from collections.abc import Mapping
+
+__all__ = ["interpolated_share", "placement_leak", "placement_name", "word_times"]
+
+_INTERPOLATION_ERROR = "0.07-0.09"
+"""Mean error of interpolated onsets in seconds, measured on generated conversations with known times."""
+
+
+def interpolated_share(align_source: Mapping[str, int]) -> float:
+    """Return the share of words with interpolated times.
+
+    Args:
+        align_source: Words by the origin of their times.
+    """
+    words = sum(align_source.values())
+    return align_source.get("interpolated", 0) / words if words else 0.0
+
+
+def placement_name(share: float) -> str:
+    """Return the name of the placement error if this share of the times is interpolated."""
+    return "placement against the times used" if share else "token-time error"
+
+
+def placement_leak(found: str, share: float) -> str:
+    """Return what is known about the leak by placement.
+
+    Args:
+        found: What was counted by the times used.
+        share: Share of the times that is interpolated.
+    """
+    return (
+        f"not known for {_percent(share)} of the words (interpolated times); by the times used: {found}"
+        if share
+        else found
+    )
+
+
+def word_times(share: float) -> str:
+    """Return the estimated error of the word times; empty if none is interpolated."""
+    if not share:
+        return ""
+    return f"{_percent(share)} interpolated: {_INTERPOLATION_ERROR} s off on average in clear speech, more in real talk"
+
+
+def _percent(share: float) -> str:
+    """Return a share that is not 0 so that it does not look like 0."""
+    return f"{share:.0%}" if share >= 0.005 else "less than 1%"
