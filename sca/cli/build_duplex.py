@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sca.cli.shared.console import emit_json, out, print_notes
+from sca.cli.shared.hub import Hub
 from sca.cli.shared.options import Force, Jobs, Json, Quiet, RetryFailed
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.shared.verification import show_findings
-from sca.errors import PartialFailure
+from sca.errors import PartialFailure, UsageError
 from sca.textutil import counted
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def build_duplex(
         ),
     ] = None,
     settings: "Settings",
+    hub: Hub,
     jobs: Jobs = None,
     retry_failed: RetryFailed = True,
     force: Force = False,
@@ -97,7 +99,10 @@ def build_duplex(
     speaker the output, both on a grid of 0.32 s. A second run builds only what is missing. Check the result with `sca
     verify`.
     """
+    hub.check()
     if mode is Mode.script:
+        if hub.push_to_hub is not None:
+            raise UsageError("--push-to-hub needs --mode dataset", hint="scripts are not a data set")
         _build_script(source, output, settings, json=json)
         return
     from sca.data.duplex.build.dataset import build_duplex as build
@@ -119,10 +124,14 @@ def build_duplex(
         unbuilt += [f"{session}: failed: {reason}" for session, reason in summary.failed]
         print_notes(unbuilt, " in ledger.jsonl")
         print_notes(summary.details.skipped + summary.details.notices, " in ledger.jsonl")
-    if json:
-        emit_json(_document(summary))
-    else:
-        _show(summary, settings)
+    url = None
+    try:
+        url = hub.push(output)
+    finally:  # the data set exists even if the upload fails
+        if json:
+            emit_json(_document(summary, url))
+        else:
+            _show(summary, settings, url)
     if summary.failed:
         raise PartialFailure(
             f"{len(summary.failed)} of {counted(summary.total, 'session')} failed",
@@ -152,7 +161,7 @@ def _build_script(source: Path, output: Path, settings: "Settings", *, json: boo
         )
 
 
-def _document(summary: "RunSummary[BuildDetails]") -> dict[str, object]:
+def _document(summary: "RunSummary[BuildDetails]", url: str | None) -> dict[str, object]:
     details = summary.details
     return {
         "output": str(details.root),
@@ -162,10 +171,11 @@ def _document(summary: "RunSummary[BuildDetails]") -> dict[str, object]:
         "skipped": details.skipped,
         "notices": details.notices,
         "report": details.report.model_dump(mode="json"),
+        "hub": url,
     }
 
 
-def _show(summary: "RunSummary[BuildDetails]", settings: "Settings") -> None:
+def _show(summary: "RunSummary[BuildDetails]", settings: "Settings", url: str | None) -> None:
     from sca.data.duplex.report.wording import interpolated_share, placement_name, word_times
 
     root, report = summary.details.root, summary.details.report
@@ -208,6 +218,8 @@ def _show(summary: "RunSummary[BuildDetails]", settings: "Settings") -> None:
     rate = report.text_rate
     if rate is not None and not rate.sufficient:
         console.print(_rate_warning(rate))
+    if url is not None:
+        console.print(f"uploaded to {url}", markup=False)
     console.print(f"verify it:  sca verify {root}")
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sca.cli.shared.console import emit_json, out, print_notes
+from sca.cli.shared.hub import Hub
 from sca.cli.shared.options import Force, Jobs, Json, Quiet, RetryFailed
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
-from sca.errors import PartialFailure, UsageError
+from sca.errors import PartialFailure
 from sca.textutil import counted
 
 if TYPE_CHECKING:
@@ -46,17 +47,6 @@ class Folders:
     ] = None
 
 
-@dataclass(frozen=True)
-class Hub:
-    """Options of the upload."""
-
-    push_to_hub: Annotated[
-        str | None,
-        typer.Option(metavar="REPO", help="Upload the finished data set to this hub repository.", show_default=False),
-    ] = None
-    private: Annotated[bool, typer.Option("--private", help="Make that repository private.")] = False
-
-
 @settings_options(
     "convert.merge_threshold_s",
     "convert.min_duration_s",
@@ -84,8 +74,7 @@ def convert(
     Each row is a stretch of a show: the audio so far as input, the comedian's next words as target. A second run
     encodes only what is missing. Open the result with `sca.easy_load`, or with `datasets`.
     """
-    if hub.private and hub.push_to_hub is None:
-        raise UsageError("--private needs --push-to-hub", hint="add --push-to-hub REPO, or remove --private")
+    hub.check()
     from sca.data.shows.convert import convert as run
 
     with audio_progress("shows", quiet=quiet) as progress:
@@ -104,8 +93,7 @@ def convert(
         _print_notes(summary)
     url = None
     try:
-        if hub.push_to_hub is not None:
-            url = _push(folders.output_dir, hub.push_to_hub, private=hub.private)
+        url = hub.push(folders.output_dir)
     finally:  # the data set exists even if the upload fails
         if json:
             emit_json(_document(summary, url))
@@ -117,12 +105,6 @@ def convert(
             f"{len(summary.failed)} of {counted(total, 'line')} failed",
             hint=f"the reasons are in {folders.output_dir / 'ledger.jsonl'}",
         )
-
-
-def _push(root: Path, repo: str, *, private: bool) -> str:
-    from sca.data.datasets.hub import push
-
-    return push(root, repo, private=private)
 
 
 def _print_notes(summary: "RunSummary[ConvertDetails]") -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sca.cli.shared.console import emit_json, out
+from sca.cli.shared.hub import Hub, Private, PushToHub
 from sca.cli.shared.options import Force, Jobs, Json, Quiet, RetryFailed, parse_size
 from sca.cli.shared.progress import audio_progress
 from sca.errors import PartialFailure
@@ -37,6 +38,8 @@ def export(
             "K is 1000 bytes, Ki is 1024.",
         ),
     ] = "500MB",
+    push_to_hub: PushToHub = None,
+    private: Private = False,
     jobs: Jobs = None,
     retry_failed: RetryFailed = True,
     force: Force = False,
@@ -50,6 +53,8 @@ def export(
     """
     from sca.data.export.run import export as run
 
+    hub = Hub(push_to_hub, private)
+    hub.check()
     size = parse_size(shard_size, "--shard-size")
     with audio_progress("shards", quiet=quiet) as progress:
         summary = run(
@@ -62,10 +67,15 @@ def export(
             retry_failed=retry_failed,
             listener=progress,
         )
-    if as_json:
-        emit_json(_document(summary))
-    else:
-        _print_summary(summary)
+    url = None
+    try:
+        if not summary.failed:
+            url = hub.push(output)
+    finally:  # the export exists even if the upload fails
+        if as_json:
+            emit_json(_document(summary, url))
+        else:
+            _print_summary(summary, url)
     if summary.failed:
         name, reason = summary.failed[0]
         raise PartialFailure(
@@ -74,7 +84,7 @@ def export(
         )
 
 
-def _document(summary: "RunSummary[ExportDetails]") -> dict[str, object]:
+def _document(summary: "RunSummary[ExportDetails]", url: str | None) -> dict[str, object]:
     details = summary.details
     return {
         "output": str(details.root),
@@ -86,15 +96,18 @@ def _document(summary: "RunSummary[ExportDetails]") -> dict[str, object]:
         "bytes": details.bytes,
         "audio_s": round(details.audio_s, 3),
         "failed": dict(summary.failed),
+        "hub": url,
     }
 
 
-def _print_summary(summary: "RunSummary[ExportDetails]") -> None:
+def _print_summary(summary: "RunSummary[ExportDetails]", url: str | None) -> None:
     console, details = out(), summary.details
     console.print(
         f"{counted(details.items, 'item')} in {counted(details.shards, 'shard')} ({summary.made} made now), "
         f"{counted(details.files, 'file')}, {details.bytes / 1e6:.1f} MB in {details.root}",
         markup=False,
     )
+    if url is not None:
+        console.print(f"uploaded to {url}", markup=False)
     if details.can_verify and not summary.failed:
         console.print(f"verify it:  sca verify {details.root}", markup=False)

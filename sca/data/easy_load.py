@@ -3,12 +3,14 @@
 Each format is a function of a folder and a split, in a module that is imported on use.
 """
 
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-from sca.data.runs.files import read_json
+from sca.data.datasets.folder import DataFolder
+from sca.data.duplex.storage.detect import EXPORT_FILE
 from sca.errors import InputError, UsageError
 
 __all__ = ["FORMATS", "dataset_kind", "easy_load"]
@@ -25,25 +27,34 @@ FORMATS: dict[str, dict[str, str]] = {
         "duplex_with_embeddings": "sca.data.duplex.load.formats:duplex_with_embeddings",
     },
 }
-"""The formats of each kind of data set: `module:function` of a function of `(root: Path, split: str)`."""
+"""The formats of each kind of data set: `module:function` of a function of `(folder: DataFolder, split: str)`."""
 
 _MADE_BY = "sca convert or sca build-duplex"
 
 
-def easy_load(path: str | Path, format: str = "raw", split: str = "train") -> Sequence[Any]:  # noqa: A002 - public name
+def easy_load(
+    path: str | os.PathLike[str],
+    format: str = "raw",  # noqa: A002 - public name
+    split: str = "train",
+    *,
+    storage_options: Mapping[str, object] | None = None,
+) -> Sequence[Any]:
     """Open a split of a data set that `sca convert` or `sca build-duplex` made.
 
     The result has `len`, indices, slices and iteration. An item is computed on access and costs the decoding of its own
     audio, not of the whole recording. The result can be pickled to data-loader workers.
 
     Args:
-        path: The folder of the data set.
+        path: The folder of the data set, its URL (`hf://datasets/owner/name`, `s3://bucket/name`, any other URL of
+            fsspec), or its id `owner/name` on the hub, if no folder has this name. Of a data set of shows at a URL, a
+            copy is made in the cache.
         format: For data sets of `sca convert`: `raw` (a dict of the columns and the audio), `chat` (a dict with
             messages of text and audio, for transformers' chat templates) or `talker_chat` (the same with the target's
             audio and the speaker embedding). For data sets of `sca build-duplex` and their exports to Parquet and
             WebDataset: `raw`, `duplex` (tokens, the audio of each chunk and the audio of each segment) or
             `duplex_with_embeddings` (the same with zeros in place of missing speaker embeddings).
         split: The name of the split.
+        storage_options: Arguments of the file system of a URL, such as keys and endpoints.
 
     Returns:
         The rows of the split. Audio is float32 in [-1, 1], at 16 kHz for what the model hears and at 24 kHz for what it
@@ -52,6 +63,8 @@ def easy_load(path: str | Path, format: str = "raw", split: str = "train") -> Se
     Raises:
         InputError: `path` is not a finished data set of sca, or has no such split.
         UsageError: This kind of data set does not have the format.
+        MissingToolError: The package of the URL's file system is not installed.
+        UpstreamError: The URL cannot be read.
 
     Example:
         >>> import sca
@@ -62,32 +75,44 @@ def easy_load(path: str | Path, format: str = "raw", split: str = "train") -> Se
         >>> context["type"], context["sampling_rate"], context["audio"].dtype
         ('audio', 16000, dtype('float32'))
     """
-    root = Path(path)
-    kind = dataset_kind(root)
+    folder = DataFolder(path, storage_options)
+    kind = dataset_kind(folder)
     formats = FORMATS[kind]
     if format not in formats:
         raise UsageError(
-            f"{root} is a {kind} data set, which has no format {format!r}", hint=f"its formats: {', '.join(formats)}"
+            f"{folder} is a {kind} data set, which has no format {format!r}", hint=f"its formats: {', '.join(formats)}"
         )
     module, _, function = formats[format].partition(":")
-    rows: Sequence[Any] = getattr(import_module(module), function)(root, split)
+    rows: Sequence[Any] = getattr(import_module(module), function)(folder, split)
     return rows
 
 
-def dataset_kind(root: Path) -> str:
+def dataset_kind(folder: DataFolder) -> str:
     """Return the kind of a data set, a key of `FORMATS`.
 
     Raises:
-        InputError: `root` is not a finished data set of sca.
+        InputError: The folder is not a finished data set of sca.
     """
-    if (root / "export.json").is_file():
+    if _exists(folder, EXPORT_FILE):
         return "duplex"
-    if not (root / "dataset_dict.json").is_file():
-        raise InputError(f"{root} is not a finished data set of sca", hint=f"create one with {_MADE_BY}")
-    settings = read_json(root / "settings.json")
+    if not _exists(folder, "dataset_dict.json"):
+        raise InputError(f"{folder} is not a finished data set of sca", hint=f"create one with {_MADE_BY}")
+    try:
+        settings = json.loads(folder.read("settings.json"))
+    except (FileNotFoundError, ValueError):
+        settings = None
     kind = settings.get("kind", "duplex" if "duplex" in settings else None) if isinstance(settings, dict) else None
     if kind not in FORMATS:
         raise InputError(
-            f"{root} is not a data set of sca: settings.json does not name its kind", hint=f"create one with {_MADE_BY}"
+            f"{folder} is not a data set of sca: settings.json does not name its kind",
+            hint=f"create one with {_MADE_BY}",
         )
     return str(kind)
+
+
+def _exists(folder: DataFolder, name: str) -> bool:
+    try:
+        folder.read(name)
+    except FileNotFoundError:
+        return False
+    return True

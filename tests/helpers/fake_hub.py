@@ -1,7 +1,7 @@
 """A hub on the loopback interface that accepts a data set, and returns its files.
 
-It serves the requests of huggingface_hub that create a repository, commit files, list folders and read files.
-Every file is a "regular" one, with its content in the commit; the transfer of large files is not tested.
+It serves the requests of huggingface_hub that create a repository, commit files, list folders and read files. Large
+files are sent before the commit, as git-lfs does ("basic" transfer), the others are in the commit.
 """
 
 import base64
@@ -27,6 +27,11 @@ class Hub:
         created: The bodies of requests that create a repository.
         files: The committed files.
         read: The parts of files that were read: name and number of bytes.
+        large_bytes: The size from which a file is a large one.
+        objects: The large files that were sent, by the SHA-256 of their content.
+        sent: The SHA-256 of each large file, in the order in which they were received.
+        most_sent: The number of large files to receive; the answers to later ones are held back.
+        held: Set when an answer is held back.
     """
 
     url: str = ""
@@ -34,16 +39,22 @@ class Hub:
     created: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     read: list[tuple[str, int]] = field(default_factory=list)
+    large_bytes: int = 1 << 40
+    objects: dict[str, bytes] = field(default_factory=dict)
+    sent: list[str] = field(default_factory=list)
+    most_sent: int | None = None
+    held: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
 
 
-def _listing(files: dict[str, bytes], folder: str) -> list[dict[str, Any]]:
+def _listing(files: dict[str, bytes], folder: str, *, recursive: bool) -> list[dict[str, Any]]:
     """Return the files and folders in a folder, as the hub lists them."""
     prefix = f"{folder}/" if folder else ""
     inside = {name.removeprefix(prefix): content for name, content in files.items() if name.startswith(prefix)}
     folders = sorted({name.partition("/")[0] for name in inside if "/" in name})
     listed = [{"type": "directory", "path": prefix + name, "oid": "0" * 40, "size": 0} for name in folders]
     for name, content in inside.items():
-        if "/" not in name:
+        if recursive or "/" not in name:
             oid = sha1(content, usedforsecurity=False).hexdigest()
             listed.append({"type": "file", "path": prefix + name, "oid": oid, "size": len(content)})
     return listed
@@ -51,7 +62,7 @@ def _listing(files: dict[str, bytes], folder: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def fake_hub() -> Iterator[Hub]:
-    hub = Hub()
+    hub, lock = Hub(), threading.Lock()
 
     class Answer(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -60,21 +71,62 @@ def fake_hub() -> Iterator[Hub]:
                 hub.created.append(json.loads(body))
                 self._respond({"url": f"{hub.url}/datasets/me/data", "error": "no"}, hub.status)
             elif "/preupload/" in self.path:
-                how = {"uploadMode": "regular", "shouldIgnore": False, "oid": None}
-                self._respond({"files": [{"path": file["path"], **how} for file in json.loads(body)["files"]]})
+                self._respond({"files": [self._preupload(file) for file in json.loads(body)["files"]]})
+            elif self.path.endswith("/info/lfs/objects/batch"):
+                self._respond({"transfer": "basic", "objects": list(map(self._lfs, json.loads(body)["objects"]))})
             elif "/commit/" in self.path:
                 for line in map(json.loads, body.splitlines()):
-                    if line["key"] == "file":
-                        hub.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                    self._commit(line["key"], line["value"])
                 where = f"{hub.url}/datasets/me/data/commit/{COMMIT}"
                 self._respond({"success": True, "commitOid": COMMIT, "commitUrl": where})
             else:
                 self._respond({"errors": [], "warnings": []})
 
+        def _preupload(self, file):
+            mode = "lfs" if file["size"] >= hub.large_bytes else "regular"
+            return {"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": None}
+
+        def _lfs(self, wanted):
+            upload = {"actions": {"upload": {"href": f"{hub.url}/objects/{wanted['oid']}"}}}
+            return {**wanted, **({} if wanted["oid"] in hub.objects else upload)}
+
+        def _commit(self, key, value):
+            if key == "file":
+                hub.files[value["path"]] = base64.b64decode(value["content"])
+            elif key == "lfsFile":
+                hub.files[value["path"]] = hub.objects[value["oid"]]
+            elif key == "deletedFile":
+                del hub.files[value["path"]]
+
+        def do_PUT(self):
+            oid = self.path.rpartition("/")[2]
+            content = self._body()
+            with lock:
+                is_held = hub.most_sent is not None and len(hub.sent) >= hub.most_sent
+                if not is_held:
+                    hub.objects[oid] = content
+                    hub.sent.append(oid)
+            if is_held:
+                hub.held.set()
+                hub.ended.wait()
+                return
+            self._respond({})
+
+        def _body(self):
+            if self.headers.get("transfer-encoding") != "chunked":
+                return self.rfile.read(int(self.headers.get("content-length") or 0))
+            parts = []
+            while size := int(self.rfile.readline(), 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
+
         def do_GET(self):
-            path = self.path.partition("?")[0]
+            path, _, query = self.path.partition("?")
             if "/tree/" in path:
-                self._respond(_listing(hub.files, path.partition("/tree/")[2].partition("/")[2]))
+                folder = path.partition("/tree/")[2].partition("/")[2]
+                self._respond(_listing(hub.files, folder, recursive="recursive=true" in query.lower()))
             elif "/resolve/" in path:
                 self._send_file(path.partition("/resolve/")[2].partition("/")[2])
             else:
@@ -115,6 +167,7 @@ def fake_hub() -> Iterator[Hub]:
     try:
         yield hub
     finally:
+        hub.ended.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -473,3 +473,30 @@ def test_push_failure_exits_with_6(inputs, plain):
         assert "Traceback" not in done.stderr
         assert "2 shows" in done.stdout  # the data set is reported nevertheless
     assert files_of(plain) == before
+
+
+READ = """
+import sys
+import sca
+for format in ("raw", "chat", "talker_chat"):
+    rows = sca.easy_load("me/data", format=format)
+    print(format, len(rows), [row["session_id"] for row in rows])
+print(sca.easy_load("hf://datasets/me/data", "raw")[0]["audio"]["array"].sum())
+print(sca.easy_load(sys.argv[1], "raw")[0]["audio"]["array"].sum())
+"""
+
+
+def test_shows_are_read_from_the_hub_and_copied_once(inputs, plain, tmp_path):
+    with fake_hub() as hub:
+        done = push(inputs, plain, hub.url)
+        assert done.returncode == 0, done.stderr
+        env = os.environ | {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_test", "HF_HUB_OFFLINE": "0"}
+        env |= {"SCA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(Path.cwd())}
+        command = [sys.executable, "-c", READ, str(plain)]
+        read = subprocess.run(command, capture_output=True, text=True, env=env, timeout=250, cwd=tmp_path)
+    assert read.returncode == 0, read.stderr
+    *formats, there, here = read.stdout.splitlines()
+    assert there == here
+    sessions = [row["session_id"] for row in sca.easy_load(plain, "raw")]
+    assert formats == [f"{name} {len(sessions)} {sessions}" for name in ("raw", "chat", "talker_chat")]
+    assert len([name for name, _ in hub.read if name.startswith("storage/") and name.endswith(".arrow")]) == 2

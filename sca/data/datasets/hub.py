@@ -1,22 +1,35 @@
-"""Uploads a finished data set to the Hugging Face hub, without ledgers and hidden files."""
+"""Uploads a finished data set or export to the Hugging Face hub, without ledgers and hidden files.
+
+Large files are sent one by one before the commit that names them, and the hub is asked first which it already has. So
+an interrupted upload continues with the missing files, and readers never see half a data set.
+"""
 
 from pathlib import Path
 
+from sca.data.datasets.remote import is_network_error
 from sca.errors import InputError, UpstreamError, UsageError
 from sca.textutil import first_line
 
 __all__ = ["push"]
 
+_LAST_FILES = ("dataset_dict.json", "export.json")
+"""One of them is written when a data set is finished."""
 _EXCLUDED = [".*", "**/.*", "ledger.jsonl"]
+# Files of an earlier upload that are not part of this one. A data set has either dataset_dict.json or export.json.
+_REPLACED = [
+    *("dataset_dict.json", "export.json", "rows.jsonl", "sessions.jsonl", "report.html"),
+    *("storage/*", "train/*", "validation/*", "train-*.tar", "validation-*.tar"),
+]
+_ADDED = ("license", "language", "extra_gated")
+"""The metadata of a card that people add on the hub, by the beginnings of its names."""
 _RETRY_HINT = "the data set on this disk is complete; run the same command again"
-_HTTP_PACKAGES = ("httpx", "httpx2", "httpcore", "httpcore2")
 
 
 def push(root: Path, repo: str, *, private: bool) -> str:
     """Create the repository if it does not exist, and upload the data set. Unchanged files are not uploaded again.
 
     Args:
-        root: The data set.
+        root: The data set, or an export.
         repo: The name of the repository, such as `owner/name`.
         private: Whether a new repository is private.
 
@@ -30,7 +43,7 @@ def push(root: Path, repo: str, *, private: bool) -> str:
     """
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    if not (root / "dataset_dict.json").is_file():
+    if not any((root / name).is_file() for name in _LAST_FILES):
         raise InputError(f"{root} is not a finished data set", hint="create it before the upload")
     try:
         return _upload(root, repo, private)
@@ -42,10 +55,8 @@ def push(root: Path, repo: str, *, private: bool) -> str:
         status = error.response.status_code if error.response is not None else None
         hint = "log in with `hf auth login` and a token with write access" if status in (401, 403) else _RETRY_HINT
         raise UpstreamError(f"the hub rejected {repo}: {first_line(error)}", hint=hint) from error
-    except (OSError, RuntimeError) as error:  # offline mode, or no connection
-        raise UpstreamError(f"cannot reach the hub to upload {repo}: {first_line(error)}", hint=_RETRY_HINT) from error
-    except Exception as error:  # the HTTP library depends on the version of huggingface_hub
-        if type(error).__module__.partition(".")[0] not in _HTTP_PACKAGES:
+    except Exception as error:
+        if not (is_network_error(error) or isinstance(error, RuntimeError)):  # RuntimeError: a closed client
             raise
         raise UpstreamError(f"cannot reach the hub to upload {repo}: {first_line(error)}", hint=_RETRY_HINT) from error
 
@@ -55,12 +66,38 @@ def _upload(root: Path, repo: str, private: bool) -> str:
 
     api = HfApi()
     url = api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
+    card = _card_with_additions(root, url.repo_id)
     api.upload_folder(
         repo_id=url.repo_id,
         repo_type="dataset",
         folder_path=root,
-        ignore_patterns=_EXCLUDED,
-        delete_patterns=["storage/*.arrow", "train/*.arrow"],
+        ignore_patterns=[*_EXCLUDED, *(["README.md"] if card else [])],
+        delete_patterns=_REPLACED,
         commit_message="Data set made by sca",
     )
+    if card:
+        api.upload_file(
+            path_or_fileobj=card,
+            path_in_repo="README.md",
+            repo_id=url.repo_id,
+            repo_type="dataset",
+            commit_message="Card of the data set, with the licence and languages that were added here",
+        )
     return str(url)
+
+
+def _card_with_additions(root: Path, repo_id: str) -> bytes | None:
+    """Return the card with the metadata that a person added to it on the hub; None if nothing was added."""
+    from huggingface_hub import DatasetCard, HfFileSystem
+
+    try:
+        there = HfFileSystem(skip_instance_cache=True).cat_file(f"datasets/{repo_id}/README.md")
+        added = vars(DatasetCard(there.decode(), ignore_metadata_errors=True).data)
+        card = DatasetCard((root / "README.md").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # no card, or one that is not made of text and YAML
+        return None
+    here = vars(card.data)
+    kept = {name: value for name, value in added.items() if name.startswith(_ADDED) and here.get(name) is None}
+    for name, value in kept.items():
+        setattr(card.data, name, value)
+    return str(card).encode() if any(kept.values()) else None

@@ -4,13 +4,15 @@ Messages have the structure of transformers' chat templates for audio models: a 
 contents that are text or audio. Audio is a float32 array, at 16 kHz for the model's input and at 24 kHz for its output.
 """
 
-from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.config import load_settings
+from sca.data.datasets.folder import DataFolder
 from sca.data.datasets.lazy_map import LazyMap
+from sca.data.datasets.local_copy import local_copy
 from sca.data.shows.dataset import ShowDataset, ShowExample
 from sca.data.shows.model import TrainColumns
 from sca.units import HEARD_HZ, SPOKEN_HZ
@@ -88,19 +90,23 @@ class ChatExample(TypedDict):
     speaker_embedding: NotRequired[NDArray[np.float32] | None]
 
 
-def raw(root: Path, split: str) -> LazyMap[ShowDataset, RawExample]:
+def raw(folder: DataFolder, split: str) -> LazyMap[ShowDataset, RawExample]:
     """Open a split as dicts of columns and audio."""
-    return LazyMap(ShowDataset(root, split), _raw)
+    return LazyMap(_open(folder, split), _raw)
 
 
-def chat(root: Path, split: str) -> LazyMap[ShowDataset, ChatExample]:
+def chat(folder: DataFolder, split: str) -> LazyMap[ShowDataset, ChatExample]:
     """Open a split as chats with an answer of text."""
-    return LazyMap(ShowDataset(root, split), _chat)
+    return LazyMap(_open(folder, split), _chat)
 
 
-def talker_chat(root: Path, split: str) -> LazyMap[ShowDataset, ChatExample]:
+def talker_chat(folder: DataFolder, split: str) -> LazyMap[ShowDataset, ChatExample]:
     """Open a split as chats with an answer of text and speech, and with the speaker embedding."""
-    return LazyMap(ShowDataset(root, split), _talker_chat)
+    return LazyMap(_open(folder, split), _talker_chat)
+
+
+def _open(folder: DataFolder, split: str) -> ShowDataset:
+    return ShowDataset(local_copy(folder, load_settings().paths.resolved_cache_dir), split)
 
 
 def _raw(data: ShowDataset, index: int) -> RawExample:

@@ -6,14 +6,14 @@ every segment spoken with the positions of its tokens. `raw` is the stored row w
 
 from collections.abc import Container
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.data.datasets.folder import DataFolder
 from sca.data.datasets.lazy_map import LazyMap
-from sca.data.duplex.load.dataset import DuplexDataset, DuplexRow, load
+from sca.data.duplex.load.dataset import DuplexDataset, DuplexRow
 from sca.data.duplex.model.records import RowRecord
 from sca.data.speakers.base import EMBEDDING_SIZE
 from sca.units import HEARD_HZ, SPOKEN_HZ, seconds_to_samples
@@ -100,19 +100,19 @@ class RawRow(RowRecord):
     speaker_embedding: NDArray[np.float32] | None
 
 
-def duplex(root: Path, split: str) -> LazyMap[DuplexDataset, DuplexExample]:
+def duplex(folder: DataFolder, split: str) -> LazyMap[DuplexDataset, DuplexExample]:
     """Open a split as a sequence of `DuplexExample`."""
-    return LazyMap(load(root, split), _example)
+    return LazyMap(DuplexDataset(folder, split), _example)
 
 
-def duplex_with_embeddings(root: Path, split: str) -> LazyMap[DuplexDataset, DuplexExample]:
+def duplex_with_embeddings(folder: DataFolder, split: str) -> LazyMap[DuplexDataset, DuplexExample]:
     """Open a split as a sequence of `DuplexExample`, with zeros in place of missing speaker embeddings."""
-    return LazyMap(load(root, split), _example_with_embedding)
+    return LazyMap(DuplexDataset(folder, split), _example_with_embedding)
 
 
-def raw(root: Path, split: str) -> LazyMap[DuplexDataset, RawRow]:
+def raw(folder: DataFolder, split: str) -> LazyMap[DuplexDataset, RawRow]:
     """Open a split as a sequence of `RawRow`."""
-    return LazyMap(load(root, split), _raw)
+    return LazyMap(DuplexDataset(folder, split), _raw)
 
 
 def token_positions(row: DuplexRow, n_frames: int, not_text: Container[int]) -> list[list[int]]:

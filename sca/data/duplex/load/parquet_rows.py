@@ -92,12 +92,19 @@ class ParquetRows(RowSource):
         """The row groups of each session."""
         found: dict[str, list[Group]] = {}
         for name in self._audio_files:
-            ids = self._column([name], "session_id")
-            first = 0
-            for group in range(self._files[name].num_row_groups):
-                found.setdefault(str(ids[first]), []).append((name, group))
-                first += self._files[name].metadata.row_group(group).num_rows
+            for group, session_id in enumerate(self._sessions_of_groups(name)):
+                found.setdefault(session_id, []).append((name, group))
         return found
+
+    def _sessions_of_groups(self, name: str) -> list[str]:
+        """Return the session of each row group of a file, from its footer if it has statistics."""
+        metadata = self._files[name].metadata
+        named = [_only_session(metadata.row_group(group)) for group in range(metadata.num_row_groups)]
+        if None not in named:
+            return [str(session_id) for session_id in named]
+        ids = self._column([name], "session_id")  # exports of earlier versions have no statistics
+        sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        return [str(ids[end - size]) for size, end in zip(sizes, accumulate(sizes), strict=True)]
 
     def _column(self, files: list[str], column: str) -> list[object]:
         return [value for file in files for value in self._files[file].read([column]).column(0).to_pylist()]
@@ -131,3 +138,13 @@ class ParquetRows(RowSource):
 
 def _groups_of(files: "dict[str, pq.ParquetFile]") -> list[Group]:
     return [(name, group) for name, file in files.items() for group in range(file.num_row_groups)]
+
+
+def _only_session(group: "pq.RowGroupMetaData") -> str | None:
+    """Return the session of a row group, or None if its statistics do not name exactly one."""
+    for number in range(group.num_columns):
+        column = group.column(number)
+        if column.path_in_schema == "session_id":
+            found = column.statistics if column.is_stats_set else None
+            return found.min if found is not None and found.has_min_max and found.min == found.max else None
+    return None

@@ -21,6 +21,7 @@ __all__ = ["TarRows"]
 
 _SAMPLES = 2
 _TRACKS = 64
+_HEADER_BYTES = 64 << 10  # what a search for headers requests at a time
 
 
 class TarRows(RowSource):
@@ -85,7 +86,7 @@ class TarRows(RowSource):
         return [row for row in rows if row.split == self._split]
 
     def _search(self, name: str) -> list[TarRow]:
-        with self._folder.open(name) as file:
+        with self._folder.open(name, ahead=_HEADER_BYTES) as file:
             return list(index_tar(file, name, self._split))
 
     @cached_property

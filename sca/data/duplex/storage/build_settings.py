@@ -81,7 +81,10 @@ def read_settings(root: Path) -> dict[str, object]:
 
 def not_a_dataset(root: object) -> InputError:
     """Return the error for a folder without `settings.json`."""
-    return InputError(f"{root} is not a duplex data set: it has no {NAME}", hint="sca build-duplex makes one")
+    hint = "sca build-duplex makes one"
+    if "://" in str(root):  # servers answer 404 to strangers for what is private
+        hint = "check the name; what is private needs your credentials"
+    return InputError(f"{root} is not a duplex data set: it has no {NAME}", hint=hint)
 
 
 def parse_settings(text: str | bytes, root: object) -> dict[str, object]:
