@@ -113,18 +113,22 @@ def build(
     )
 
 
-def verify(data: AnyPath, *, settings: SettingsLike = None) -> "Verification":
+def verify(
+    data: AnyPath, *, source: AnyPath | None = None, settings: SettingsLike = None, jobs: int = 1
+) -> "Verification":
     """Recompute the report of a data set from its files.
 
     Args:
         data: A data set of `build`, or an export that keeps its rows.
+        source: Its corpus, to compare words and samples with; in a layout that is detected.
         settings: As in `build`; only `paths.cache_dir` is used.
+        jobs: Worker processes; 0 uses one per core for large data sets.
 
     Returns:
         The recomputed report, and a list of everything that is broken; `holds` is true if that list is empty.
 
     Raises:
-        InputError: The folder is not a data set.
+        InputError: The folder is not a data set, or the source is not a corpus.
         UpstreamError: The tokenizer of the data set cannot be loaded.
 
     Example:
@@ -136,9 +140,12 @@ def verify(data: AnyPath, *, settings: SettingsLike = None) -> "Verification":
         >>> verification.holds
         True
     """
+    from sca.data.duplex.origin.rebuild import sessions_of_corpus
     from sca.data.duplex.verify.dataset import verify as verify_dataset
 
-    return verify_dataset(Path(data), cache_dir=_settings(settings).paths.resolved_cache_dir)
+    origin = None if source is None else sessions_of_corpus(Path(source))
+    cache_dir = _settings(settings).paths.resolved_cache_dir
+    return verify_dataset(Path(data), cache_dir=cache_dir, origin=origin, jobs=jobs)
 
 
 def export(

@@ -8,7 +8,7 @@ import typer
 
 from sca.cli.shared.console import emit_json, out, print_notes
 from sca.cli.shared.hub import Hub
-from sca.cli.shared.options import Force, Jobs, Json, Quiet, RetryFailed
+from sca.cli.shared.options import AudioDir, CorpusLayout, Force, Jobs, Json, Quiet, RetryFailed
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.shared.verification import show_findings
@@ -69,22 +69,8 @@ def build_duplex(
     mode: Annotated[
         Mode, typer.Option(help="dataset: rows and audio. script: one JSON file per transcript, with tokens, no audio.")
     ] = Mode.dataset,
-    layout: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            metavar="[auto|magichub|moshi|lhotse|events|stereo|kaldi|nemo|table|NAME]",
-            help="Layout of INPUT; auto detects it, other names are layouts of installed plugins.",
-        ),
-    ] = "auto",
-    audio_dir: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder of the recordings of an events file. Not set: the folder of INPUT and its subfolders.",
-            show_default=False,
-        ),
-    ] = None,
+    layout: CorpusLayout = "auto",
+    audio_dir: AudioDir = None,
     settings: "Settings",
     hub: Hub,
     jobs: Jobs = None,

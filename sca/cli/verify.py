@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sca.cli.shared.console import emit_json
-from sca.cli.shared.options import Jobs, Json, Quiet
+from sca.cli.shared.options import AudioDir, CorpusLayout, Jobs, Json, Quiet
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.shared.verification import show_verification
-from sca.errors import VerificationError
+from sca.errors import UsageError, VerificationError
 from sca.textutil import counted
 
 if TYPE_CHECKING:
@@ -29,6 +29,16 @@ def verify(
         bool,
         typer.Option("--strict", help="Exit with 5 also if there are places to look at, not only if data is broken."),
     ] = False,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CORPUS",
+            help="The corpus of DIR: its sessions are built again and compared word for word and sample for sample.",
+            show_default=False,
+        ),
+    ] = None,
+    layout: CorpusLayout = "auto",
+    audio_dir: AudioDir = None,
     settings: "Settings",
     jobs: Jobs = None,
     json: Json = False,
@@ -39,10 +49,15 @@ def verify(
     If a check fails, the problems are listed and the exit code is 5. Where words and sound do not belong together, the
     places to look at are listed; the exit code stays 0, or is 5 with --strict.
     """
+    from sca.data.duplex.origin.rebuild import sessions_of_corpus
     from sca.data.duplex.verify.dataset import verify as run
 
+    if source is None and (layout != "auto" or audio_dir is not None):
+        raise UsageError("--format and --audio-dir are about the corpus", hint="give it with --source CORPUS")
+    origin = None if source is None else sessions_of_corpus(source, layout, audio_dir)
+    cache_dir = settings.paths.resolved_cache_dir
     with audio_progress("sessions", quiet=quiet) as progress:
-        verification = run(data, cache_dir=settings.paths.resolved_cache_dir, jobs=jobs or 0, listener=progress)
+        verification = run(data, cache_dir=cache_dir, origin=origin, jobs=jobs or 0, listener=progress)
     if json:
         emit_json(_document(data, verification))
     else:

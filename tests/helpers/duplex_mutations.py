@@ -151,6 +151,26 @@ def borrow_audio(*rates: int) -> Change:
     return changed
 
 
+def rewrite_provenance(records: list[dict[str, Any]], cells: list[list[bytes]]) -> None:
+    """Rewrite what the provenance says about the sound, with the values of the stored audio."""
+    for record, cell in zip(records, cells, strict=True):
+        provenance = record["provenance"]
+        rate = SPOKEN if provenance["rate_hz"] == RATES[SPOKEN] else HEARD
+        samples = soundfile.read(io.BytesIO(cell[rate]), dtype="int16")[0].astype(np.int32)
+        provenance["peak"] = float(np.abs(samples).max() / 32768)
+        provenance["clipped_samples"] = int(np.count_nonzero(np.abs(samples) >= 32767))
+
+
+def and_provenance(change: Change) -> Change:
+    """Return a change of audio that is followed by a rewriting of the provenance."""
+
+    def changed(data: Path) -> None:
+        change(data)
+        break_storage(data, rewrite_provenance)
+
+    return changed
+
+
 def measure_bleed(records: list[dict[str, Any]], cells: list[list[bytes]]) -> None:
     for n, record in enumerate(records):
         source, own = io.BytesIO(cells[1 - n][HEARD]), io.BytesIO(cells[n][HEARD])

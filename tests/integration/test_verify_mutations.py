@@ -322,7 +322,7 @@ UNKNOWABLE = {
     "the ledger is missing": "an export and a copy from the hub have none",
     "a licence in the card": "a person adds it",
 }
-"""Mutations that no verification of the folder alone can find, with the reason."""
+"""Mutations that no verification of the folder alone can find, with the reason. `--source` finds the first three."""
 
 
 @pytest.fixture(scope="module")

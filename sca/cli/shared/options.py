@@ -17,8 +17,10 @@ from sca.units import MAX_SECONDS
 __all__ = [
     "MAX_COUNT",
     "MAX_JOBS",
+    "AudioDir",
     "Backend",
     "ConfigFile",
+    "CorpusLayout",
     "Force",
     "Insecure",
     "Jobs",
@@ -75,6 +77,22 @@ Insecure = Annotated[
 ]
 Backend = Annotated[
     str, typer.Option("--backend", metavar="NAME", help="Audio device library: miniaudio or sounddevice.")
+]
+CorpusLayout = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="[auto|magichub|moshi|lhotse|events|stereo|kaldi|nemo|table|NAME]",
+        help="Layout of the corpus; auto detects it, other names are layouts of installed plugins.",
+    ),
+]
+AudioDir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder of the recordings of an events file. Not set: the folder of the file and its subfolders.",
+        show_default=False,
+    ),
 ]
 RetryFailed = Annotated[
     bool,

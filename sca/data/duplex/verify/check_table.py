@@ -13,7 +13,7 @@ from sca.units import Grid, encoder_tokens
 
 __all__ = ["Check", "ProblemKind", "Problems", "Verification", "make_checks"]
 
-ProblemKind = Literal["files", "audio", "codes", "rows", "causality", "report"]
+ProblemKind = Literal["files", "audio", "codes", "rows", "causality", "report", "source"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ trusted, after checking that they belong to the tokenizer that is loaded.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -29,17 +29,18 @@ from sca.data.duplex.storage.detect import (
     stored_sessions,
 )
 from sca.data.duplex.verify.audio.embedding import shared_embeddings
+from sca.data.duplex.verify.audio.recordings import RecordingsFound
 from sca.data.duplex.verify.check_table import Check, Problems, Verification, make_checks
 from sca.data.duplex.verify.evidence import evidence_problems
 from sca.data.duplex.verify.folder.derived_files import folder_problems
 from sca.data.duplex.verify.session_rows import arrow_rows, exported_rows
-from sca.data.duplex.verify.sessions import SessionJob, VerifiedSession, verify_session
+from sca.data.duplex.verify.sessions import SessionJob, SessionOrigin, VerifiedSession, verify_session
 from sca.data.runs.executor import Executor, WorkerDiedError
-from sca.data.runs.ledger import LedgerEntry
+from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.local import ProcessExecutor, SerialExecutor
 from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.data.runs.summary import Outcome
-from sca.errors import InputError, ScaError
+from sca.errors import InputError, OutputError, ScaError
 from sca.textutil import counted, first_line
 from sca.units import HEARD_HZ, samples_to_seconds
 from sca.version import __version__
@@ -65,6 +66,7 @@ def verify(
     root: Path,
     *,
     cache_dir: Path | None = None,
+    origin: Mapping[str, SessionOrigin] | None = None,
     jobs: int = 1,
     executor: Executor | None = None,
     listener: ProgressListener | None = None,
@@ -74,6 +76,8 @@ def verify(
     Args:
         root: The data set.
         cache_dir: Where tokenizers are cached; by default the cache folder of the settings.
+        origin: The sessions of its corpus by id, see `sca.data.duplex.origin.rebuild.sessions_of_corpus`. Without it, the
+            recordings that are still where the build found them are compared by their SHA-256.
         jobs: Processes; 0 is one per core for data sets that are large enough. Exports are read in one process.
         executor: Where the sessions are verified; by default in `jobs` processes.
         listener: Receives the progress; its items are sessions.
@@ -106,7 +110,7 @@ def verify(
     for problem in broken_files(root, export):
         problems.add("files", problem)
     sessions = stored_sessions(root, export)
-    verified = _verify_sessions(root, export, sessions, settings, problems, _Runner(jobs, executor, listener))
+    verified = _verify_sessions(root, export, sessions, settings, problems, _Runner(jobs, executor, listener, origin))
     results = [session.result for session in verified]
     _check_speakers(results, problems)
     leak_s = max((session.leak_s for session in verified), default=0.0)
@@ -117,6 +121,7 @@ def verify(
     for problem in folder_problems(root, export, report, chunk_s, [session.name for session in sessions]):
         problems.add("files", problem)
     checks = make_checks(report, problems, settings.grid, sum(session.causal_rows for session in verified))
+    checks.append(_source_check(root, verified, problems, origin))
     if settings.duplex.codes != "none" and has_audio:
         frames = f"{sum(session.codec_frames for session in verified)} frames × {CODEBOOKS} codebooks"
         checks.insert(1, Check("codec targets", frames, not problems.by_kind["codes"]))
@@ -125,11 +130,17 @@ def verify(
 
 @dataclass(frozen=True, slots=True)
 class _Runner:
-    """Where sessions are verified, and who is told about it."""
+    """Where sessions are verified, who is told about it, and what they are compared with."""
 
     jobs: int
     executor: Executor | None
     listener: ProgressListener | None
+    origin: Mapping[str, SessionOrigin] | None
+
+    def origin_of(self, session: str) -> SessionOrigin | None:
+        """Return the session in the corpus; for a retimed copy, the session that it is made from."""
+        origin = self.origin or {}
+        return origin.get(session) or origin.get(session.rpartition("+")[0])
 
     def run(self, jobs: Sequence[SessionJob], settings: Settings, *, parallel: bool) -> dict[str, _Ended]:
         """Verify sessions, and return what was found by the name of the session."""
@@ -140,7 +151,9 @@ class _Runner:
         listener.on_start(len(jobs), len(jobs), 0.0)
         ended: dict[str, _Ended] = {}
         for job, found in executor.run(jobs, partial(verify_session, settings=settings)):
-            if isinstance(found, ScaError) and not isinstance(found, InputError | WorkerDiedError):
+            # An output is a temporary file here: without space for it nothing is known about the data.
+            about_data = isinstance(found, InputError | WorkerDiedError) and not isinstance(found, OutputError)
+            if isinstance(found, ScaError) and not about_data:
                 raise found
             ended[job.session.name] = found
             if isinstance(found, VerifiedSession):
@@ -160,7 +173,10 @@ def _verify_sessions(
     """Verify all sessions, and what must hold between them. Returns those that can be read, in order."""
     names, splits = [session.name for session in sessions], splits_of(root, export)
     rows = arrow_rows(root, splits, names) if export is None else exported_rows(root, export, splits, names, settings)
-    jobs = [SessionJob(session, rows.of[session.name]) for session in sessions]
+    jobs = [SessionJob(root, session, rows.of[session.name], runner.origin_of(session.name)) for session in sessions]
+    for job in jobs if runner.origin is not None else ():
+        if job.origin is None:
+            problems.add("source", f"{job.session.name} is not in the corpus")
     ended = runner.run(jobs, settings, parallel=export is None)
     verified: list[VerifiedSession] = []
     before = ""
@@ -184,6 +200,36 @@ def _verify_sessions(
     for problem in shared_embeddings((session.result.session_id, session.embeddings) for session in verified):
         problems.add("audio", problem)
     return verified
+
+
+def _source_check(
+    root: Path, verified: Sequence[VerifiedSession], problems: Problems, origin: Mapping[str, SessionOrigin] | None
+) -> Check:
+    """Return the line about recordings and transcripts."""
+    holds = not problems.by_kind["source"]
+    if origin is None:
+        found = RecordingsFound()
+        for session in verified:
+            found.add(session.recordings)
+        text = f"{found.at_hand or 'none'} of {counted(found.tracks, 'recording')} at hand"
+        if found.changed:
+            text += f", {found.changed} changed since the build"
+        elif found.at_hand:
+            text += ", as recorded (SHA-256)"
+        return Check("source", f"{text}; --source compares all" if holds else text, holds, look=found.changed > 0)
+    names = {session.result.session_id for session in verified}
+    other = len(origin.keys() - names - _not_kept(root))
+    text = f"words and samples of {counted(len(names), 'session')} as in the corpus"
+    return Check("source", f"{text}, {other} more not built" if other else text, holds, look=other > 0)
+
+
+def _not_kept(root: Path) -> set[str]:
+    """Return the sessions that the build dropped, and those that failed."""
+    ledger = Ledger(root / "ledger.jsonl")
+    try:
+        return set(ledger.entries()) if ledger.path.exists() else set()
+    except InputError:
+        return set()  # reported by the verification of the ledger
 
 
 def _check_speakers(results: list[SessionResult], problems: Problems) -> None:

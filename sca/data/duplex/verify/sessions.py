@@ -1,10 +1,10 @@
 """Verify one session: its tracks, and the rows of every pair of speakers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sca.config import Settings
 from sca.data.duplex.audio.codec_targets import broken_codes, frames_of
@@ -20,6 +20,7 @@ from sca.data.duplex.verify.audio.causality import CausalityCheck
 from sca.data.duplex.verify.audio.crosstalk import bleed_problems
 from sca.data.duplex.verify.audio.embedding import embedding_problem, embeddings_of
 from sca.data.duplex.verify.audio.provenance import provenance_problems
+from sca.data.duplex.verify.audio.recordings import RecordingsFound, find_recordings
 from sca.data.duplex.verify.audio.stored_audio import DecodedAudio, decode_track
 from sca.data.duplex.verify.audio.two_rates import rates_problem
 from sca.data.duplex.verify.check_table import Problems
@@ -35,10 +36,23 @@ from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["SessionJob", "VerifiedSession", "verify_session"]
+__all__ = ["SessionJob", "SessionOrigin", "VerifiedSession", "verify_session"]
 
 Side = tuple[str, str]
 """Listener and speaker of a row."""
+
+
+class SessionOrigin(Protocol):
+    """A session of a corpus, to compare stored tracks with. Picklable."""
+
+    def __call__(self, tracks: Sequence[StoredTrack], settings: Settings) -> Iterable[str]:
+        """Return where stored tracks differ from the session, or from the session that they are retimed from.
+
+        Args:
+            tracks: The tracks.
+            settings: The settings of the data set.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +60,16 @@ class SessionJob:
     """A session to verify.
 
     Attributes:
+        root: The data set.
         session: The session.
         rows: Reads its rows by split, without splits that have none.
+        origin: The session in its corpus; None to verify the data set alone.
     """
 
+    root: Path
     session: StoredSession
     rows: Callable[[], dict[str, list[StoredRow]]]
+    origin: SessionOrigin | None = None
 
 
 @dataclass(slots=True)
@@ -65,6 +83,7 @@ class VerifiedSession:
         leak_s: The largest leak found in them, in seconds.
         codec_frames: Codec frames verified.
         embeddings: The speaker embeddings with their speakers.
+        recordings: The recordings that are at hand.
     """
 
     result: SessionResult
@@ -73,6 +92,7 @@ class VerifiedSession:
     leak_s: float = 0.0
     codec_frames: int = 0
     embeddings: list[tuple[str, bytes]] = field(default_factory=list)
+    recordings: RecordingsFound = field(default_factory=RecordingsFound)
 
 
 def verify_session(job: SessionJob, settings: Settings) -> VerifiedSession:
@@ -129,7 +149,16 @@ class _SessionVerifier:
             self._causality.leak_s,
             self._codec_frames,
             embeddings_of(track.record for track in tracks),
+            self._check_origin(job, tracks),
         )
+
+    def _check_origin(self, job: SessionJob, tracks: Sequence[StoredTrack]) -> RecordingsFound:
+        """Compare the tracks with their corpus if it is given, or else with the recordings that are at hand."""
+        found = RecordingsFound(tracks=len(tracks)) if job.origin else find_recordings(job.root, tracks)
+        problems = job.origin(tracks, self._settings) if job.origin else found.problems
+        for problem in problems:
+            self._problems.add("source", f"{job.session.name} {problem}")
+        return found
 
     def _check_tracks(self, tracks: Sequence[StoredTrack], result: SessionResult, *, has_audio: bool) -> None:
         """Verify the tracks, and measure their words against their sound if all audio is correct."""

@@ -1,0 +1,1 @@
+"""A data set against the corpus that it was made from."""
