@@ -2,12 +2,20 @@
 
 import json
 import re
+import shutil
 
+import numpy as np
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
+from sca.audio.decode import read_audio
 from sca.cli.main import app
+from sca.data.reactions.registry import load_detector
+from sca.data.reactions.yamnet import YamnetTagger
+from sca.errors import InputError
 from sca.resources import demo_corpus
+from sca.units import HEARD_HZ
 
 pytestmark = pytest.mark.weights
 
@@ -38,8 +46,6 @@ def spoken(real_recordings, tmp_path_factory):
     if real_recordings is not None:
         text = "And so, my fellow Americans, ask not what your country can do for you, ask what you can do for your country."
         return real_recordings / "clips" / "jfk.flac", words_of(text), 0.1
-    import soundfile
-
     path = tmp_path_factory.mktemp("spoken") / "demo.wav"
     with demo_corpus() as corpus:
         recording, transcript = (sorted((corpus / folder).iterdir())[0] for folder in ("WAV", "TXT"))
@@ -71,3 +77,62 @@ def test_transcribes_with_a_fetched_model(weights, spoken, name, tmp_path):
     other = name.removeprefix("pkg:") if name.startswith("pkg:") else f"pkg:{name}"
     again = sca("transcribe", recording, "--model", other, "--language", "en", "--save-file", save, "--json")
     assert json.loads(again.stdout)["made"] == 0
+
+
+def seconds(count):
+    return np.arange(count * HEARD_HZ) / HEARD_HZ
+
+
+def chords(count):
+    """Struck chords of four tones, twice a second."""
+    t = seconds(count)
+    tones = sum(np.sin(2 * np.pi * hz * t) for hz in (261.6, 329.6, 392.0, 523.2))
+    return (0.1 * tones * np.exp(-(t % 0.5) * 5)).astype(np.float32)
+
+
+SOUNDS = {
+    "Beep, bleep": 0.3 * np.sin(2 * np.pi * 1000 * seconds(4)) * (seconds(4) % 0.5 < 0.25),
+    "Music": chords(4),
+    "Silence": np.zeros(4 * HEARD_HZ),
+}
+
+
+@pytest.mark.parametrize("label", SOUNDS)
+def test_yamnet_names_sounds(weights, label):
+    tagger = YamnetTagger(weights("yamnet") / "model.onnx")
+    starts = range(0, 4 * HEARD_HZ - tagger.window_samples, 8000)
+    scores = tagger.scores(SOUNDS[label].astype(np.float32), starts)
+    assert scores.shape == (len(starts), 521)
+    high = {name for name in SOUNDS if np.median(scores[:, tagger.labels.index(name)]) >= 0.5}
+    assert high == {label}
+
+
+def test_yamnet_hears_speech(weights, spoken):
+    tagger = YamnetTagger(weights("yamnet") / "model.onnx")
+    speech = read_audio(spoken[0], HEARD_HZ)[: 10 * HEARD_HZ]
+    scores = tagger.scores(speech, range(0, len(speech) - tagger.window_samples, 8000))
+    assert np.median(scores[:, tagger.labels.index("Speech")]) > 0.5
+
+
+def test_transcribe_writes_the_sounds_of_yamnet(weights, spoken, tmp_path):
+    """Speech, two seconds of silence, then six seconds of chords."""
+    weights("yamnet")
+    weights("whisper-tiny-en")
+    speech = read_audio(spoken[0], HEARD_HZ)[: 6 * HEARD_HZ]
+    sound = np.concatenate([speech, np.zeros(2 * HEARD_HZ, np.float32), chords(6)])
+    soundfile.write(tmp_path / "show.wav", sound, HEARD_HZ)
+    save = tmp_path / "shows.jsonl"
+    sca("transcribe", tmp_path / "show.wav", "--model", "whisper-tiny-en", "--reactions", "yamnet", "--save-file", save)
+    show = json.loads(save.read_text())
+    assert show["reactions"] == "yamnet"
+    (music,) = [event for event in show["timeline"] if event.get("sound_category") == "music"]
+    assert music["start"] == pytest.approx(8.0, abs=1.0)
+    assert music["end"] == pytest.approx(14.0, abs=1.0)
+
+
+def test_yamnet_without_its_weights_is_refused(weights, tmp_path):
+    shutil.copytree(weights("yamnet"), tmp_path / "copy")
+    (tmp_path / "copy" / "model.data").unlink()
+    with pytest.raises(InputError, match="cannot be loaded") as caught:
+        load_detector(str(tmp_path / "copy"))
+    assert "sca models get yamnet" in caught.value.hint

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from sca.data.reactions.base import Detector
+from sca.data.reactions.base import Detector, Tagger
 from sca.data.reactions.tagger import TaggerDetector
 from sca.errors import InputError, MissingToolError, UpstreamError, UsageError
 from sca.models import resolve
@@ -55,15 +55,13 @@ def _find_model(name: str) -> Path:
 
 
 def _load_tagger(name: str, path: Path) -> TaggerDetector:
-    from sca.data.reactions.onnx import OnnxTagger
-
     if path.is_file():
         if path.suffix != ".onnx":
             raise InputError(f"a tagger is an .onnx file or a folder, got {path}", hint=_HINT)
-        return TaggerDetector(name, OnnxTagger(path))
+        return TaggerDetector(name, _load_onnx(path))
     files = sorted(path.glob("*.onnx"), key=lambda file: (file.name != "model.onnx", file.name))
     if files:
-        return TaggerDetector(name, OnnxTagger(files[0]))
+        return TaggerDetector(name, _load_onnx(files[0]))
     model_type = _model_type(path / "config.json")
     if model_type == _AST:
         from sca.data.reactions.ast import AstTagger
@@ -72,6 +70,13 @@ def _load_tagger(name: str, path: Path) -> TaggerDetector:
     if model_type is None:
         raise MissingToolError(f"no tagger in {path}: neither an .onnx file nor a config.json", hint=_HINT)
     raise InputError(f"{path} contains a model of type {model_type!r}, not {_AST}", hint=_HINT)
+
+
+def _load_onnx(path: Path) -> Tagger:
+    from sca.data.reactions.onnx import OnnxTagger
+    from sca.data.reactions.yamnet import YamnetTagger, is_yamnet
+
+    return YamnetTagger(path) if is_yamnet(path) else OnnxTagger(path)
 
 
 def _model_type(config: Path) -> str | None:
