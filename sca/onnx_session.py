@@ -7,11 +7,11 @@ from typing import Any
 __all__ = ["open_session"]
 
 
-def open_session(path: Path, *, threads: int = 1, config: Mapping[str, str] | None = None) -> Any:
+def open_session(model: Path | bytes, *, threads: int = 1, config: Mapping[str, str] | None = None) -> Any:
     """Open an ONNX model with onnxruntime on the CPU.
 
     Args:
-        path: The model file.
+        model: The model file, or its content.
         threads: Threads inside one operator. With one thread the results are the same on any number of cores.
         config: Additional session configuration entries.
 
@@ -31,4 +31,4 @@ def open_session(path: Path, *, threads: int = 1, config: Mapping[str, str] | No
     options.log_severity_level = 4
     for name, value in (config or {}).items():
         options.add_session_config_entry(name, value)
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

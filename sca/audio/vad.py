@@ -19,12 +19,21 @@ from sca.onnx_session import open_session
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-__all__ = ["FRAME_SAMPLES", "SileroVad", "VadStream", "find_silero_model", "speech_segments"]
+__all__ = [
+    "CONTEXT_SAMPLES",
+    "FRAME_SAMPLES",
+    "SileroVad",
+    "VadStream",
+    "find_silero_model",
+    "speech_segments",
+    "with_context",
+]
 
 FRAME_SAMPLES = 512
 """Samples at 16 kHz per speech probability: 32 ms."""
 
-_CONTEXT_SAMPLES = 64
+CONTEXT_SAMPLES = 64
+"""Samples before a frame that the model sees with it."""
 _STATE_SHAPE = (1, 1, 128)
 _FRAMES_AT_ONCE = 512  # bounds the memory of a long push; the state carries over, so the result does not depend on it
 _REINSTALL = "reinstall sca's dependencies: uv sync, or pip install --force-reinstall faster-whisper onnxruntime"
@@ -107,7 +116,7 @@ class VadStream:
         self._h = np.zeros(_STATE_SHAPE, np.float32)
         self._c = np.zeros(_STATE_SHAPE, np.float32)
         # The context, then the samples of an unfinished frame. The context of the first frame is digital silence.
-        self._held = np.zeros(_CONTEXT_SAMPLES, np.float32)
+        self._held = np.zeros(CONTEXT_SAMPLES, np.float32)
 
     def push(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
         """Add float32 `(n,)` at 16 kHz and return the speech probabilities of the completed frames.
@@ -120,25 +129,25 @@ class VadStream:
         if block.dtype != np.float32 or block.ndim != 1:
             raise ValueError(f"expected float32 (n,), got {block.dtype} {block.shape}")
         held = np.concatenate([self._held, block])
-        complete = (len(held) - _CONTEXT_SAMPLES) // FRAME_SAMPLES
+        complete = (len(held) - CONTEXT_SAMPLES) // FRAME_SAMPLES
         self._held = held[complete * FRAME_SAMPLES :].copy()
         if complete == 0:
             return np.zeros(0, np.float32)
         found = []
         for start in range(0, complete, _FRAMES_AT_ONCE):
             stop = min(start + _FRAMES_AT_ONCE, complete)
-            piece = held[start * FRAME_SAMPLES : stop * FRAME_SAMPLES + _CONTEXT_SAMPLES]
-            probabilities, self._h, self._c = self._vad.run(_with_context(piece), self._h, self._c)
+            piece = held[start * FRAME_SAMPLES : stop * FRAME_SAMPLES + CONTEXT_SAMPLES]
+            probabilities, self._h, self._c = self._vad.run(with_context(piece), self._h, self._c)
             found.append(probabilities)
         return np.concatenate(found)
 
 
-def _with_context(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def with_context(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Convert `(64 + 512 n,)` to `(n, 576)`: each frame preceded by the last 64 samples before it."""
-    frames = np.empty((len(samples) // FRAME_SAMPLES, _CONTEXT_SAMPLES + FRAME_SAMPLES), np.float32)
-    frames[:, _CONTEXT_SAMPLES:] = samples[_CONTEXT_SAMPLES:].reshape(-1, FRAME_SAMPLES)
-    frames[0, :_CONTEXT_SAMPLES] = samples[:_CONTEXT_SAMPLES]
-    frames[1:, :_CONTEXT_SAMPLES] = frames[:-1, FRAME_SAMPLES:]
+    frames = np.empty((len(samples) // FRAME_SAMPLES, CONTEXT_SAMPLES + FRAME_SAMPLES), np.float32)
+    frames[:, CONTEXT_SAMPLES:] = samples[CONTEXT_SAMPLES:].reshape(-1, FRAME_SAMPLES)
+    frames[0, :CONTEXT_SAMPLES] = samples[:CONTEXT_SAMPLES]
+    frames[1:, :CONTEXT_SAMPLES] = frames[:-1, FRAME_SAMPLES:]
     return frames
 
 

@@ -3,7 +3,7 @@
 Reads and writes in blocks, so memory does not grow with the recordings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,6 +27,9 @@ _BLOCK_S = 4
 _MAX_SOURCE_HZ = 48_000
 WAV_HEADER_BYTES = 44
 """The offset of the samples in a `pcm16` cell."""
+
+SampleListener = Callable[[NDArray[np.int16]], None]
+"""Gets samples in blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,11 @@ def sound_file_format(audio_format: str) -> str:
 
 
 def encode_tracks(
-    sources: Sequence[Path], folder: Path, audio_format: str, parts: Sequence[Part] | None = None
+    sources: Sequence[Path],
+    folder: Path,
+    audio_format: str,
+    parts: Sequence[Part] | None = None,
+    listeners: Sequence[SampleListener] | None = None,
 ) -> list[EncodedTrack]:
     """Write every recording at both rates; shorter ones are padded with silence to the length of the longest.
 
@@ -71,6 +78,7 @@ def encode_tracks(
         folder: Where to write.
         audio_format: See `sound_file_format`.
         parts: The part of each recording to use; all of them by default.
+        listeners: One per recording, which gets all samples of its 16 kHz file in order.
 
     Raises:
         InputError: A recording cannot be decoded.
@@ -80,6 +88,8 @@ def encode_tracks(
     try:
         for n, (source, part) in enumerate(zip(sources, parts or [WHOLE] * len(sources), strict=True)):
             writers.append(_TrackWriter(source, part, folder / f"track{n}", audio_format))
+            if listeners is not None:
+                writers[-1].listen(listeners[n])
             writers[-1].run()
         longest = max(writer.samples for writer in writers)
         return [writer.finish(longest) for writer in writers]
@@ -97,6 +107,10 @@ class _TrackWriter:
         self._outputs = [_Output(stem, rate, audio_format) for rate in (HEARD_HZ, SPOKEN_HZ)]
         self._peak, self._clipped, self._non_finite = 0.0, 0, 0
         self._rate, self._channels = 0, 0
+
+    def listen(self, listener: SampleListener) -> None:
+        """Pass all samples of the file at 16 kHz to `listener`."""
+        self._outputs[0].listener = listener
 
     def run(self) -> None:
         """Decode the recording to its end."""
@@ -150,6 +164,7 @@ class _Output:
     def __init__(self, stem: Path, rate_hz: int, audio_format: str) -> None:
         self._kind = sound_file_format(audio_format)
         self.path = stem.with_name(f"{stem.name}_{rate_hz // 1000}k.{self._kind.lower()}")
+        self.listener: SampleListener | None = None
         self._rate = rate_hz
         self._file: soundfile.SoundFile | None = None
         self._resampler: StreamResampler | None = None
@@ -185,6 +200,8 @@ class _Output:
             # On a full disk libsndfile only writes fewer samples; soundfile asserts that it wrote all.
             raise _cannot_write(self.path, error) from error
         self._written += len(samples)
+        if self.listener is not None:
+            self.listener(samples)
 
     def close(self) -> None:
         """Close the file. Samples that a full disk did not take are noticed when the bytes are read back."""

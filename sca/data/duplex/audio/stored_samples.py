@@ -1,5 +1,7 @@
 """Samples of stored audio, read by seeking: the cost is that of the samples read, not of the recording."""
 
+from hashlib import md5
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +16,9 @@ from sca.textutil import counted
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["chunked", "read_samples"]
+__all__ = ["chunked", "read_samples", "samples_digest"]
+
+_BLOCK = 1 << 20
 
 
 def chunked(audio: "pa.Buffer", first: int, n_chunks: int, chunk_samples: int, rate_hz: int) -> NDArray[np.float32]:
@@ -58,3 +62,26 @@ def read_samples(audio: "pa.Buffer", start: int, count: int, rate_hz: int) -> ND
             return samples
     except soundfile.LibsndfileError as error:
         raise InputError(f"a stored track cannot be decoded: {error}", hint="sca verify shows which one") from error
+
+
+def samples_digest(audio: "Path | pa.Buffer") -> str:
+    """Return the MD5 of the 16-bit samples of a mono file, in hexadecimal digits. The header of a FLAC file has it.
+
+    Args:
+        audio: The file, or its content.
+    """
+    import pyarrow as pa
+
+    stored = pa.memory_map(str(audio)) if isinstance(audio, Path) else pa.BufferReader(audio)
+    with stored:
+        # "fLaC", a header of 4 bytes, and STREAMINFO of 34 bytes, which ends with the MD5; 0 if there is none.
+        # Source: RFC 9639, section 8.2.
+        start = stored.read(42)
+        if start[:4] == b"fLaC" and any(start[26:42]):
+            return bytes(start[26:42]).hex()
+        stored.seek(0)
+        digest = md5(usedforsecurity=False)
+        with soundfile.SoundFile(stored) as file:
+            while len(block := file.read(_BLOCK, dtype="int16")):
+                digest.update(block.astype("<i2", copy=False).tobytes())
+    return digest.hexdigest()

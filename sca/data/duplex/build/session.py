@@ -15,7 +15,7 @@ from sca.data.duplex.align.registry import load_aligner
 from sca.data.duplex.align.track import TrackAligner
 from sca.data.duplex.audio.encode_tracks import EncodedTrack, encode_tracks
 from sca.data.duplex.audio.speaker_embedding import embed_speaker
-from sca.data.duplex.audio.vad_spans import spoken_spans
+from sca.data.duplex.audio.vad_spans import TrackListener, listen
 from sca.data.duplex.augment.retime import offset_pool
 from sca.data.duplex.build.crosstalk import excess_bleed, process_crosstalk
 from sca.data.duplex.build.tables import Side, write_rows, write_storage
@@ -95,16 +95,23 @@ def _write_tables(
     result: SessionResult,
 ) -> None:
     tracks, duplex = conversation.tracks, settings.duplex
+    # The speech of a track without transcript is stored, so it is that of every frame.
+    listeners = [TrackListener(every_frame=track.transcript is None) for track in tracks]
     encoded = encode_tracks(
-        [track.audio for track in tracks], paths.scratch, duplex.audio_format, [track.part for track in tracks]
+        [track.audio for track in tracks],
+        paths.scratch,
+        duplex.audio_format,
+        [track.part for track in tracks],
+        [listener.push for listener in listeners],
     )
     units = [_units(track, audio, settings, result) for track, audio in zip(tracks, encoded, strict=True)]
     _check_audible(tracks, encoded, units)
     result.samples, result.tracks = encoded[0].samples, len(encoded)
     result.speakers = [track.speaker_id for track in tracks]
+    heard = [listener.finish() for listener in listeners]
     speech = [
-        spoken_spans(audio.heard) if track.transcript is None else [unit.span for unit in own]
-        for track, audio, own in zip(tracks, encoded, units, strict=True)
+        found.speech if track.transcript is None else [unit.span for unit in own]
+        for track, found, own in zip(tracks, heard, units, strict=True)
     ]
     crosstalk = process_crosstalk(result.speakers, encoded, speech, duplex.on_bleed)
     if duplex.on_bleed == "drop" and (reason := excess_bleed(result.speakers, crosstalk, duplex.max_bleed)):
@@ -114,7 +121,12 @@ def _write_tables(
         embedding = embed_speaker(settings, audio.heard, spans)
         sha256 = job.sha256[track.audio]
         records.append(track_record(paths.session_id, track, audio, sha256, own, spans, found, embedding))
-    result.evidence = measure_session(records, [audio.heard for audio in encoded])
+    # The gate has changed the files of its tracks.
+    heard = [
+        listen(audio.heard) if found.gated else before
+        for audio, found, before in zip(encoded, crosstalk, heard, strict=True)
+    ]
+    result.evidence = measure_session(records, [audio.heard for audio in encoded], heard)
     result.transfers = offset_pool(units) if len(units) == 2 else []
     write_storage(paths, records, [(audio.heard, audio.spoken) for audio in encoded], settings, result)
     sides = [

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sca.data.duplex.audio.stored_samples import samples_digest
 from sca.data.duplex.audio.vad_spans import Listened, listen
 from sca.data.duplex.evidence.overlap import intersect, length_of, longest, subtract, widen
 from sca.data.duplex.evidence.timing import find_timing
@@ -27,29 +28,37 @@ _EDGE = seconds_to_samples(0.25, HEARD_HZ)
 _SHORTEST = seconds_to_samples(0.3, HEARD_HZ)
 
 
-def measure_session(records: Sequence[TrackRecord], audio: "Sequence[Path | pa.Buffer]") -> list[TrackEvidence]:
+def measure_session(
+    records: Sequence[TrackRecord], audio: "Sequence[Path | pa.Buffer]", heard: Sequence[Listened] | None = None
+) -> list[TrackEvidence]:
     """Measure every track of a session.
 
     Args:
         records: The tracks.
         audio: The 16 kHz audio of each, as a file or as the content of one.
+        heard: What was found in each, if that is known. By default the audio is decoded.
     """
-    # Decoding and the model release the interpreter lock, so the next track runs on a second core.
-    with ThreadPoolExecutor(2) as pool:
-        heard = list(pool.map(listen, audio))
+    if heard is None:
+        # Decoding and the model release the interpreter lock, so the next track runs on a second core.
+        with ThreadPoolExecutor(2) as pool:
+            heard = list(pool.map(listen, audio))
+    digests = [samples_digest(content) for content in audio]
     speech = [merge_spans(found.speech) for found in heard]
     utterances = [merge_spans(unit.span for unit in units_of(record["words"])) for record in records]
     anyone = widen(merge_spans(span for own in utterances for span in own), _EDGE)
     found = []
     for number, record in enumerate(records):
         others = merge_spans(span for other, spans in enumerate(speech) if other != number for span in spans)
-        found.append(_measure(record, heard[number], speech[number], others, utterances[number], anyone))
+        found.append(
+            _measure(record, heard[number], digests[number], speech[number], others, utterances[number], anyone)
+        )
     return found
 
 
 def _measure(
     record: TrackRecord,
     heard: Listened,
+    digest: str,
     own: Sequence[Span],
     others: Sequence[Span],
     utterances: Sequence[Span],
@@ -81,7 +90,7 @@ def _measure(
         best_fit=round(timing.best_fit, 4),
         offset_s=round(timing.offset_s, 3),
         drift=round(timing.drift, 5),
-        audio=heard.digest,
+        audio=digest,
         words=_words_digest(record),
     )
 
