@@ -33,8 +33,8 @@ def read_corpus(
 
     Args:
         source: The file or folder of the corpus.
-        layout: The layout: `auto`, `magichub`, `moshi`, `lhotse`, `events`, `stereo`, `kaldi`, `nemo`, `table`, or the name
-            of a plugin.
+        layout: The layout: `auto`, `magichub`, `moshi`, `lhotse`, `events`, `stereo`, `kaldi`, `nemo`, `spokenwoz`,
+            `table`, or the name of a plugin.
         audio_dir: Folder of the recordings, if the layout is `events` and they are not beside it.
 
     Yields:

@@ -84,6 +84,9 @@ class PyAvReader(AudioReader):
                 raise InputError(f"{path} is not a sound file")
             raise InputError(f"{path} has no sound track, only video ({name})")
         self._stream = container.streams.audio[0]
+        if getattr(self._stream, "codec_context", None) is None:  # such as Shorten in NIST SPHERE
+            hint = "convert it to WAV with sph2pipe -f wav" if container.format.name == "nistsphere" else None
+            raise InputError(f"{path} has sound in a coding that FFmpeg cannot decode", hint=hint)
         rate_hz, channels = self._stream.rate, self._stream.channels
         if not rate_hz or not channels:
             raise InputError(f"{path} is not a sound file, or its beginning is damaged (no sample rate)")

@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
+from sca.data.corpora.base import Conversation, Track
+from sca.data.duplex.audio.channel_audio import PartReader
+
 RATE = 16_000
 SECONDS = 8.0
 WORDS = (
@@ -42,6 +45,34 @@ def channels() -> np.ndarray:
             inside = (time >= start) & (time < end)
             sound[inside, side] += 0.2 * np.sin(2 * np.pi * (200 + 100 * side) * time[inside])
     return sound
+
+
+def loudest_side(track: Track) -> int:
+    """Return the speaker whose sound a track has."""
+    with PartReader(track.audio, track.part) as reader:
+        sound = np.concatenate(list(reader))
+        times = [(words[0][1], words[0][2]) for words in WORDS]
+        return int(
+            np.argmax([np.abs(sound[int(a * reader.rate_hz) : int(b * reader.rate_hz)]).max() for a, b in times])
+        )
+
+
+def by_side(conversation: Conversation) -> list[Track]:
+    """Return the tracks in the order of `WORDS`, by their sound."""
+    tracks = sorted(conversation.tracks, key=loudest_side)
+    assert [loudest_side(track) for track in tracks] == [0, 1]
+    return tracks
+
+
+def assert_says(track: Track, side: int, other_words: dict[str, str] | None = None) -> None:
+    """Check the text and the times of a track. Words that are interpolated may lie elsewhere."""
+    lines, words = LINES[side], WORDS[side]
+    text = " ".join(line[2] for line in lines).split()
+    assert " ".join(u.text for u in track.utterances).split() == [(other_words or {}).get(word, word) for word in text]
+    assert abs(track.utterances[0].start - lines[0][0] * 16_000) <= 16
+    assert abs(track.utterances[-1].end - lines[-1][1] * 16_000) <= 16
+    given = {(word, round(start, 2)) for word, start, _ in words}
+    assert {(w.text, round(w.start / 16_000, 2)) for w in track.words or () if w.source == "given"} <= given
 
 
 def stereo(folder: Path, name: str = "a", rate: int = RATE) -> None:
@@ -267,6 +298,16 @@ def fisher() -> str:
     return f"# fe_03_00001.sph\n# Transcribed at the LDC\n\n{lines}"
 
 
+def telephone(suffix: str):
+    """Return a shape: Fisher with a recording in the container or coding of `suffix`."""
+
+    def write(folder: Path) -> None:
+        put(folder / "fe_03_00001.txt", fisher())
+        sf.write(folder / f"fe_03_00001.{suffix}", channels(), RATE, format={"sph": "NIST"}.get(suffix))
+
+    return write
+
+
 def switchboard(folder: Path) -> None:
     stereo(folder / "audio", "sw02001", 8000)
     for side, letter in enumerate("AB"):
@@ -322,6 +363,26 @@ SHAPES: dict[str, Callable[[Path], None]] = {
     "TSV, per speaker": pair_with("a.tsv", table(["n", "Speaker", "Begin", "End", "Transcript"], "\t")),
     "Audacity labels": per_speaker(".txt", labels),
     "Audacity labels, per channel": per_channel(".txt", labels, sides=("1", "2")),
+    "Fisher, SPHERE": telephone("sph"),
+    "Fisher, MP3": telephone("mp3"),
+    "AssemblyAI, channels": with_stereo(
+        "a.json",
+        {
+            "audio_channels": 2,
+            "language_code": "en_us",
+            "utterances": [
+                {"channel": f"{s + 1}", "speaker": f"{s + 1}", "start": int(a * 1000), "end": int(b * 1000), "text": t}
+                for a, b, t, s in TURNS
+            ],
+        },
+    ),
+    "transformers' pipeline, per channel": per_channel(
+        ".json",
+        lambda side: {"text": "", "chunks": [{"timestamp": [a, b], "text": f" {t}"} for a, b, t in LINES[side]]},
+    ),
+    "CSV, channels from 1": with_stereo(
+        "a.csv", "start,end,text,channel\n" + "".join(f'{a},{b},"{t}",{s + 1}\n' for a, b, t, s in TURNS)
+    ),
     "Fisher": with_stereo("fe_03_00001.txt", fisher(), "fe_03_00001", 8000),
     "Switchboard MS98": switchboard,
     "CHAT": with_stereo("4065.cha", chat(), "4065"),
@@ -385,19 +446,32 @@ def lhotse_both_channels(folder: Path) -> None:
 
 
 def moshi_with_speakers(folder: Path) -> None:
-    words = [[text, [a, b], f"SPEAKER_0{1 - side}"] for side in (0, 1) for text, a, b in WORDS[side]]
-    with_stereo("a.json", {"alignments": words})(folder)
-    put(folder / "data.jsonl", json.dumps({"path": "a.wav", "duration": SECONDS}))
+    moshi(alignments(names=("SPEAKER_01", "SPEAKER_00")))(folder)
+
+
+def alignments(scale: float = 1, names: tuple[str, str] = ("SPEAKER_MAIN", "SPEAKER_OTHER")) -> list[list]:
+    """Return the words as moshi-finetune writes them, in the order of their starts."""
+    words = [[text, [a * scale, b * scale], names[side]] for side in (0, 1) for text, a, b in WORDS[side]]
+    return sorted(words, key=lambda word: word[1][0])
+
+
+def moshi(words: list[list] | None, sound: np.ndarray | None = None, *, duration=SECONDS, rate=RATE, **keys):
+    """Return a shape: moshi-finetune's list of one recording; without words, its annotate.py failed."""
+
+    def write(folder: Path) -> None:
+        (folder / "stereo").mkdir(parents=True)
+        sf.write(folder / "stereo" / "a.wav", channels() if sound is None else sound, rate)
+        put(folder / "data.jsonl", json.dumps({"path": "stereo/a.wav", "duration": duration}) + "\n")
+        if words is None:
+            put(folder / "stereo" / "a.json.err", "")
+        else:
+            put(folder / "stereo" / "a.json", {"alignments": words, **keys})
+
+    return write
 
 
 def moshi_milliseconds(folder: Path) -> None:
-    words = [
-        [text, [a * 1000, b * 1000], ("SPEAKER_MAIN", "SPEAKER_OTHER")[side]]
-        for side in (0, 1)
-        for text, a, b in WORDS[side]
-    ]
-    with_stereo("stereo/a.json", {"alignments": words}, "stereo/a")(folder)
-    put(folder / "data.jsonl", json.dumps({"path": "stereo/a.wav", "duration": SECONDS}))
+    moshi(alignments(1000))(folder)
 
 
 def nemo_milliseconds(folder: Path) -> None:
@@ -417,6 +491,44 @@ def lhotse_padded(folder: Path) -> None:
     CutSet.from_cuts([cut.pad(duration=20)]).to_file(folder / "cuts.jsonl.gz")
 
 
+def lhotse_cuts(*extra: tuple[float, float, str, int], symbols: bool = False):
+    """Return a shape: a MultiCut with word alignments, more utterances, or symbols of an aligner."""
+
+    def write(folder: Path) -> None:
+        from lhotse import CutSet, SupervisionSegment, SupervisionSet
+        from lhotse.supervision import AlignmentItem
+
+        stereo(folder)
+        spoken = []
+        for n, (a, b, text, side) in enumerate([*TURNS, *extra]):
+            items = [AlignmentItem(w, s, round(e - s, 4)) for w, s, e in WORDS[side] if a <= s < b]
+            if symbols:
+                items = [AlignmentItem("<eps>", 0.0, 0.3), *items]
+            plain = SupervisionSegment(f"s{n}", "a", a, round(b - a, 4), side, text=text, speaker=NAMES[side])
+            spoken.append(plain if n >= len(TURNS) else plain.with_alignment("word", items))
+        cuts = CutSet.from_manifests(recordings(folder, "a"), SupervisionSet.from_segments(spoken))
+        cuts.to_file(folder / "cuts.jsonl.gz")
+
+    return write
+
+
+def ramc(folder: Path, sound: np.ndarray | None = None, encoding: str = "utf-8") -> None:
+    """MagicData-RAMC: one recording and one transcript for each conversation, and lines of no speaker."""
+    name, (ann, ben) = "CTS-CN-F2F-2019-11-15-1", ("G00000016", "G00000015")
+    (folder / "WAV").mkdir(parents=True)
+    sf.write(folder / "WAV" / f"{name}.wav", channels() if sound is None else sound, RATE)
+    lines = [f"[{a:.3f},{b:.3f}]\t{(ann, ben)[s]}\t女,普通话\t{t}\n" for a, b, t, s in TURNS]
+    text = "".join(["[0.000,0.500]\t0\tnone\t[SYSTEM]\n", *lines])
+    put(folder / "TXT" / f"{name}.txt", text.encode(encoding))
+    put(folder / "SPKINFO.txt", "CHANNEL\tSPEAKER_ID\tGENDER\n")
+
+
+def spokenwoz_list(folder: Path) -> None:
+    """SpokenWOZ as it is distributed: one JSON of all dialogues, and a folder of recordings."""
+    stereo(folder / "audio_5700_train_dev", "MUL0001", 8000)
+    put(folder / "text_5700_train_dev" / "data.json", {"MUL0001": {"goal": {"train": {}}, **spokenwoz()}})
+
+
 def nemo_duplex(folder: Path) -> None:
     from lhotse import CutSet, MonoCut
 
@@ -428,6 +540,8 @@ def nemo_duplex(folder: Path) -> None:
 
 
 LISTS: dict[str, Callable[[Path], None]] = {
+    "MagicData-RAMC": ramc,
+    "SpokenWOZ, data.json": spokenwoz_list,
     "Kaldi": kaldi,
     "Kaldi, a recording of each side": kaldi_sides,
     "NeMo manifest": nemo,
@@ -463,6 +577,10 @@ ERRORS: dict[str, tuple[Callable[[Path], None], str]] = {
             "a.json", [*whisper(0, "A"), *whisper(1, "B"), {"start": 6, "end": 7, "text": "hm", "speaker": "C"}]
         ),
         "has 3 speaker(s): A, B, C; two are needed",
+    ),
+    "MagicData-RAMC, mono": (
+        lambda folder: ramc(folder, channels().mean(1)),
+        "has 1 channel(s); two are needed, one per speaker. Speakers that were mixed cannot be separated",
     ),
     "RTTM alone": (with_stereo("a.rttm", rttm()), "has turns without words; add a transcript"),
     "JSON of another kind": (with_stereo("a.json", {"title": "x"}), "has title; expected one of whisper's segments"),

@@ -162,7 +162,8 @@ def test_every_file_is_in_a_session_or_reported(recordings, transcripts):
         except InputError:
             assert not any(p.parent.name == "WAV" for p in there)
             return
-    used = {path for s in found.sessions for t in s.tracks for path in (t.audio, t.transcript)}
+    used = {path for talk in found.dialogues for path in (*talk.audio, talk.origin)}
+    used |= {path for s in found.sessions for t in s.tracks for path in (t.audio, t.transcript)}
     reported = {s.path for s in found.issues}
     assert used | reported | {root / "TXT" / f"{p.stem}.txt" for p in reported} >= there
     assert not used & reported

@@ -145,6 +145,17 @@ def test_reads_mp3_with_another_extension(tmp_path):
     assert (probe(path).codec, len(read_audio(path))) == ("mp3", pytest.approx(2 * RATE_HZ, abs=2000))
 
 
+def test_coding_that_cannot_be_decoded_is_an_error(tmp_path):
+    """Shorten in NIST SPHERE, as LDC distributes some corpora, is read neither by libsndfile nor by FFmpeg."""
+    path = tmp_path / "a.sph"
+    soundfile.write(path, tone(), RATE_HZ, format="NIST", subtype="ULAW")
+    plain, coded = b"sample_coding -s4 ulaw", b"sample_coding -s26 ulaw,embedded-shorten-v2.00"
+    path.write_bytes(path.read_bytes().replace(plain, coded))
+    with pytest.raises(InputError, match="in a coding that FFmpeg cannot decode") as raised:
+        probe(path)
+    assert "sph2pipe" in (raised.value.hint or "")
+
+
 def test_reads_wav_with_the_extension_raw(tmp_path, wav):
     assert probe(wav.rename(tmp_path / "a.raw")).frames == 2 * RATE_HZ
 

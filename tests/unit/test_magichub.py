@@ -277,6 +277,19 @@ def test_separators_tags_and_missing_text(tmp_path, line, text):
     assert issues == []
 
 
+def test_times_in_milliseconds_are_noted(tmp_path):
+    conversation, _ = transcript(
+        tmp_path, "[500,4422]\tG1\tmale,none\tguess what\n[7008,7358]\tG1\tmale,none\tmm hmm\n"
+    )
+    assert [line[:2] for line in lines_of(conversation)] == [(8_000, 70_752), (112_128, 117_728)]
+    assert "its times are milliseconds" in [issue.reason for issue in conversation.issues]
+
+
+def test_long_lines_in_whole_seconds_are_seconds(tmp_path):
+    conversation, _ = transcript(tmp_path, "[0,10]\tG1\tmale,none\tso\n[20,50]\tG1\tmale,none\tguess what\n")
+    assert [line[:2] for line in lines_of(conversation)] == [(0, 160_000), (320_000, 800_000)]
+
+
 @pytest.mark.parametrize("bom", [b"", codecs.BOM_UTF8])
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("last", [True, False])

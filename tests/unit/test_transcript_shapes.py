@@ -2,25 +2,12 @@
 
 import sys
 
-import numpy as np
 import pytest
 
 from sca.data.corpora.base import Conversation, Issue
 from sca.data.corpora.registry import detect_format, open_corpus
-from sca.data.duplex.audio.channel_audio import PartReader
 from sca.errors import InputError, MissingToolError
 from tests.helpers import transcript_shapes as shapes
-
-
-def loudest_side(track):
-    """Return the speaker whose sound a track has."""
-    with PartReader(track.audio, track.part) as reader:
-        sound = np.concatenate(list(reader))
-        times = [(words[0][1], words[0][2]) for words in shapes.WORDS]
-        return int(
-            np.argmax([np.abs(sound[int(a * reader.rate_hz) : int(b * reader.rate_hz)]).max() for a, b in times])
-        )
-
 
 ALL = shapes.SHAPES | shapes.LISTS
 
@@ -34,16 +21,8 @@ def test_reads_words_times_and_channels(shape, tmp_path):
     (conversation,) = found
     assert isinstance(conversation, Conversation)
     assert conversation.issues == ()
-    tracks = sorted(conversation.tracks, key=loudest_side)
-    assert [loudest_side(track) for track in tracks] == [0, 1]
-    for track, lines, words in zip(tracks, shapes.LINES, shapes.WORDS, strict=True):
-        assert " ".join(u.text for u in track.utterances).split() == " ".join(line[2] for line in lines).split()
-        assert track.utterances[0].start == pytest.approx(lines[0][0] * 16_000, abs=16)
-        assert track.utterances[-1].end == pytest.approx(lines[-1][1] * 16_000, abs=16)
-        given = {(word, round(start, 2)) for word, start, _ in words}
-        assert {
-            (word.text, round(word.start / 16_000, 2)) for word in track.words or () if word.source == "given"
-        } <= given
+    for side, track in enumerate(shapes.by_side(conversation)):
+        shapes.assert_says(track, side)
 
 
 def test_words_without_times_are_interpolated(tmp_path):
@@ -94,7 +73,14 @@ def test_empty_transcript_of_a_channel_is_a_silent_speaker(tmp_path):
 def test_single_speaker_has_the_louder_channel(tmp_path):
     shapes.with_stereo("a.json", shapes.whisper(1, "SPEAKER_00"))(tmp_path / "corpus")
     (conversation,) = open_corpus(tmp_path / "corpus").conversations()
-    assert [bool(track.transcript) for track in sorted(conversation.tracks, key=loudest_side)] == [False, True]
+    assert [bool(track.transcript) for track in sorted(conversation.tracks, key=shapes.loudest_side)] == [False, True]
+
+
+def test_encoding_of_one_file_a_dialogue_is_noted(tmp_path):
+    shapes.ramc(tmp_path, encoding="gbk")
+    note, conversation = open_corpus(tmp_path).conversations()
+    assert (note.level, note.reason) == ("note", "read as GBK, because it is not UTF-8")
+    assert len(shapes.by_side(conversation)) == 2
 
 
 def test_each_shape_is_detected(tmp_path):

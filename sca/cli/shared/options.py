@@ -82,7 +82,7 @@ CorpusLayout = Annotated[
     str,
     typer.Option(
         "--format",
-        metavar="[auto|magichub|moshi|lhotse|events|stereo|kaldi|nemo|table|NAME]",
+        metavar="[auto|magichub|moshi|lhotse|events|stereo|kaldi|nemo|spokenwoz|table|NAME]",
         help="Layout of the corpus; auto detects it, other names are layouts of installed plugins.",
     ),
 ]

@@ -42,6 +42,7 @@ class CorpusFormat(StrEnum):
     stereo = "stereo"
     kaldi = "kaldi"
     nemo = "nemo"
+    spokenwoz = "spokenwoz"
     table = "table"
 
 

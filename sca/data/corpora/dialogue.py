@@ -146,8 +146,8 @@ def _conversation(dialogue: Dialogue) -> tuple[Conversation, list[Issue]]:
     issues: list[Issue] = []
     entries = in_seconds(kept(dialogue.origin, dialogue.found, issues), channels, issues)
     if not entries:
-        why = f": {issues[0]}" if issues else ""
-        raise ValueError(f"no words in {dialogue.origin.name}{why}")
+        first = next((issue for issue in issues if issue.level == "skipped"), None)
+        raise ValueError(f"no words in {dialogue.origin.name}{f': {first}' if first else ''}")
     names = [f"{name}.{speaker}" for speaker in dialogue.speakers] if dialogue.speakers else [None, None]
     split = by_channel(entries, channels)
     sides = [side_of(name, side, default) for side, default in zip(split, names, strict=True)]
@@ -160,7 +160,7 @@ def kept(path: Path, found: Iterable[Segment | Problem], issues: list[Issue]) ->
     entries: list[Entry] = []
     for segment in found:
         if isinstance(segment, Problem):
-            issues.append(Issue("skipped", path, segment.line, segment.reason))
+            issues.append(Issue(segment.level, path, segment.line, segment.reason))
         else:
             entries.append(Entry(path, segment))
     return entries
@@ -206,6 +206,9 @@ def by_channel(entries: Sequence[Entry], channels: Sequence[Recording]) -> Sides
         return [], []
     names = sorted({entry.segment.speaker for entry in entries if entry.segment.speaker})
     given = {entry.segment.channel for entry in entries}
+    if 2 in given and None not in given:  # channels that count from 1
+        entries = [Entry(path, segment._replace(channel=(segment.channel or 0) - 1)) for path, segment in entries]
+        given = {entry.segment.channel for entry in entries}
     if (None in given and given != {None}) or not given <= {None, 0, 1}:
         raise ValueError(f"{entries[0].path.name} has channels {given}; each segment needs one of two channels")
     if given and None not in given and not (len(given) == 1 and len(names) > 1):

@@ -8,6 +8,7 @@ Recordings are looked up relative to the list, then to the working directory.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -30,6 +31,7 @@ __all__ = ["LhotseReader"]
 
 _SHAPE = "expected lhotse cuts: lines with a recording and supervisions, as CutSet.to_file writes them"
 _KINDS = ("MonoCut", "MultiCut")
+_SYMBOL = re.compile(r"<[^<>]+>")
 _MAX_SHORTER_S = 0.5
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Item = tuple[str, float, _Seconds]
@@ -290,7 +292,9 @@ def _inside(line: int, supervision: _Supervision, cut: _Cut) -> _Supervised:
 
 def _aligned_words(supervision: _Supervision, cut: _Cut) -> list[_Word]:
     """Return the aligned words. Their times count from the origin with which they lie in the supervision."""
-    items = [item for item in (supervision.alignment or {}).get("word", ()) if item[0].strip()]
+    # Symbols such as <eps> are silence.
+    listed = (supervision.alignment or {}).get("word", ())
+    items = [item for item in listed if item[0].strip() and not _SYMBOL.fullmatch(item[0].strip())]
     if not items:
         return []
     first, last = items[0][1], items[-1][1] + items[-1][2]

@@ -1,4 +1,4 @@
-"""Readers of lists of recordings with their segments: Kaldi's data folders, NeMo's manifests, Hugging Face's tables."""
+"""Readers of lists of recordings with their segments: data folders of Kaldi, manifests of NeMo, SpokenWOZ, tables."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +10,12 @@ from sca.data.corpora.dialogue import conversations
 from sca.data.corpora.packed.conversations import read_tables
 from sca.data.corpora.packed.recordings import RecordingFiles
 from sca.data.corpora.packed.rows import tables_in
-from sca.data.corpora.segments.manifests import is_kaldi, read_kaldi, read_nemo
+from sca.data.corpora.segments.manifests import is_kaldi, is_spokenwoz, read_kaldi, read_nemo, read_spokenwoz
 from sca.data.corpora.segments.model import Problem
 from sca.data.runs.json_lines import first_objects
 from sca.errors import InputError
 
-__all__ = ["KaldiReader", "NemoReader", "TableReader"]
+__all__ = ["KaldiReader", "NemoReader", "SpokenWozReader", "TableReader"]
 
 
 class KaldiReader(CorpusReader):
@@ -42,6 +42,18 @@ class NemoReader(CorpusReader):
     @override
     def read(self, source: Path) -> Iterator[Conversation | Issue]:
         yield from conversations(read_nemo(source))
+
+
+class SpokenWozReader(CorpusReader):
+    """The `CorpusReader` of SpokenWOZ as it is distributed, with all dialogues in one file."""
+
+    @override
+    def matches(self, source: Path) -> bool:
+        return is_spokenwoz(source)
+
+    @override
+    def read(self, source: Path) -> Iterator[Conversation | Issue]:
+        yield from conversations(read_spokenwoz(source))
 
 
 class TableReader(CorpusReader):

@@ -4,6 +4,10 @@
     ROOT/TXT/A0001_S0001_0_G0001.txt     [start,end] speaker gender text, in seconds, one utterance per line
     ROOT/WORDS/A0001_S0001_0_G0001.json  optional: [[word, start, end], ...], in seconds
 
+MagicData-RAMC has one recording and one transcript for each conversation; their names have no `_`:
+
+    ROOT/WAV/CTS-CN-F2F-2019-11-15-1.wav ROOT/TXT/CTS-CN-F2F-2019-11-15-1.txt
+
 `scan` reads file names only, `read` the transcripts of one session. No audio is opened: whether a time lies inside the
 recording is checked when the session is built.
 """
@@ -18,14 +22,18 @@ from typing import NamedTuple
 from typing_extensions import override
 
 from sca.data.corpora.base import Conversation, CorpusReader, Issue, TimedWord, Track, require_two_tracks
+from sca.data.corpora.dialogue import conversations
 from sca.data.corpora.exact_times import is_utf8, read_word_times
-from sca.data.corpora.magichub_lines import read_transcript
-from sca.data.corpora.session_source import SessionSource
+from sca.data.corpora.magichub_lines import read_dialogue, read_transcript
+from sca.data.corpora.segments.model import Dialogue
+from sca.data.corpora.session_source import SessionSource, packed_source
+from sca.data.corpora.validation import validated
 from sca.errors import InputError
 
 __all__ = ["MagicHubReader", "Scan", "SessionFiles", "TrackFiles", "is_nearest_layout", "read", "scan"]
 
 _AUDIO = (".wav", ".flac")  # the first of two that share a name is taken
+_NAMED_ALONE = ", and the name is not SESSION_SPEAKER"
 _EXPECTED = "expected ROOT/WAV/SESSION_SPEAKER.wav (or .flac) and ROOT/TXT/SESSION_SPEAKER.txt"
 
 
@@ -48,10 +56,14 @@ class SessionFiles:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The sessions of a corpus by their file names, sorted by id, and the files that belong to none."""
+    """The sessions of a corpus by their file names, sorted by id, and the files that belong to none.
+
+    `dialogues` are sessions with one recording and transcript of both speakers.
+    """
 
     sessions: tuple[SessionFiles, ...]
     issues: tuple[Issue, ...]
+    dialogues: tuple[Dialogue, ...] = ()
 
 
 class MagicHubReader(CorpusReader):
@@ -70,6 +82,7 @@ class MagicHubReader(CorpusReader):
                 yield read(files)
             except InputError as error:
                 yield Issue("skipped", files.tracks[0].audio, None, error.message)
+        yield from conversations(found.dialogues)
 
     def sources(self, source: Path) -> Iterator[SessionSource | Issue]:
         """Find all sessions by their file names.
@@ -82,6 +95,8 @@ class MagicHubReader(CorpusReader):
         for files in found.sessions:
             paths = [path for track in files.tracks for path in (track.audio, track.transcript, track.words) if path]
             yield SessionSource(files.session_id, tuple(paths), partial(_read, files))
+        for conversation in conversations(found.dialogues):
+            yield conversation if isinstance(conversation, Issue) else packed_source(validated(conversation))
 
 
 def scan(root: Path) -> Scan:
@@ -155,23 +170,26 @@ def _scan(root: Path) -> Scan:
     texts = _tracks_in(txt, (".txt",), issues)
     words = _tracks_in(folders["WORDS"], (".json",), issues) if folders["WORDS"] is not None else {}
     sessions: dict[str, list[TrackFiles]] = {}
-    for key in sorted(audio.keys() & texts.keys()):
+    both = sorted(audio.keys() & texts.keys())
+    dialogues = (Dialogue(key[0], (audio[key],), texts[key], read_dialogue(texts[key])) for key in both if not key[1])
+    for key in [key for key in both if key[1]]:
         sessions.setdefault(key[0], []).append(TrackFiles(key[1], audio[key], texts[key], words.get(key)))
 
     def skip(path: Path, reason: str) -> None:
         issues.append(Issue("skipped", path, None, reason))
 
     for key in audio.keys() - texts.keys():
-        skip(audio[key], "no transcript of that name in TXT")
+        skip(audio[key], "no transcript of that name in TXT" + ("" if key[1] else _NAMED_ALONE))
     for key in texts.keys() - audio.keys():
-        skip(texts[key], "no recording of that name in WAV")
+        skip(texts[key], "no recording of that name in WAV" + ("" if key[1] else _NAMED_ALONE))
     for key in words.keys() - (audio.keys() & texts.keys()):
         skip(words[key], "word times without a recording and a transcript")
     for tracks in sessions.values():
         if len(tracks) == 1:
             skip(tracks[0].audio, "the only speaker of its session; a conversation needs two")
     found = (SessionFiles(name, tuple(tracks)) for name, tracks in sessions.items() if len(tracks) > 1)
-    return Scan(tuple(found), tuple(sorted(issues, key=lambda issue: (str(issue.path), issue.reason))))
+    in_order = sorted(issues, key=lambda issue: (str(issue.path), issue.reason))
+    return Scan(tuple(found), tuple(in_order), tuple(dialogues))
 
 
 def _subfolder(root: Path, name: str) -> Path | None:
@@ -204,16 +222,20 @@ def _place_of_corpus(root: Path) -> str:
 
 
 def _tracks_in(folder: Path, suffixes: Sequence[str], issues: list[Issue]) -> dict[tuple[str, str], Path]:
-    """Return the files of a folder by (session, speaker); `issues` gets the matching files that cannot be used."""
+    """Return the files of a folder by (session, speaker), or by (session, "") if the name has no `_`.
+
+    `issues` gets the matching files that cannot be used.
+    """
     found: dict[tuple[str, str], Path] = {}
     with os.scandir(folder) as entries:
         files = [(entry.name, _is_file(entry)) for entry in entries if _suffix(entry.name) in suffixes]
     for name, is_file in sorted(files, key=lambda file: (suffixes.index(_suffix(file[0])), file[0])):
         path, reason = folder / name, ""
-        session, _, speaker = os.path.splitext(name)[0].rpartition("_")  # noqa: PTH122 - see _suffix
+        stem = os.path.splitext(name)[0]  # noqa: PTH122 - see _suffix
+        session, mark, speaker = stem.rpartition("_") if "_" in stem else (stem, "", "")
         if not is_utf8(name):
             path, reason = folder, f"the file name {name!a} is not UTF-8"
-        elif not session or not speaker:
+        elif mark and not (session and speaker):
             reason = "the name is not SESSION_SPEAKER: no '_' with something on both sides"
         elif not is_file:
             reason = "not a file, or a link to nothing"

@@ -7,18 +7,20 @@ apart.
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from sca.data.corpora.base import Issue, Utterance, encoding_note
 from sca.data.corpora.exact_times import excerpt, is_utf8, samples_of
 from sca.data.corpora.overlaps import resolve_overlaps
+from sca.data.corpora.segments.model import Problem, Segment
 from sca.data.corpora.text.encoding import decode_text
 from sca.data.corpora.text.tags import has_words
 from sca.textutil import counted
+from sca.units import HEARD_HZ
 
-__all__ = ["read_transcript"]
+__all__ = ["read_dialogue", "read_transcript"]
 
 _LINE = re.compile(r"[\[［]([^\[\],;［］，；]*)[,;，；]([^\[\],;［］，；]*)[\]］](.*)", re.DOTALL)
 # Decimal commas: four numbers instead of two.
@@ -29,6 +31,7 @@ _GENDERS = {
     *("male", "female", "m", "f", "none", "unknown", "男", "女", "无"),
     *("男性", "女性", "여", "남", "여자", "남자", "여성", "남성"),
 }
+_FEWEST_LETTERS_A_S = 0.2
 _MIN_EQUAL_LINES = 3  # that many lines with one unknown value in the gender column have such a column
 
 
@@ -63,30 +66,77 @@ def read_transcript(
         The utterances, or None if the track cannot be used, and the issues.
     """
     try:
-        decoded = decode_text(path.read_bytes())
-    except OSError as error:
-        return None, [_file_issue(path, f"cannot be read ({error.strerror or error}); the track is left out")]
-    if decoded is None:
-        return None, [_file_issue(path, "not text (binary); the track is left out")]
-    issues: list[Issue] = []
-    if decoded.encoding is not None:
-        issues.append(encoding_note(path, decoded.encoding))
-    numbered = enumerate(re.split(r"\r\n|\n|\r", decoded.text), 1)
-    written = [(number, line.strip()) for number, line in numbered if line.strip()]
+        encoding, written = _written(path)
+    except ValueError as error:
+        return None, [_file_issue(path, f"{error}; the track is left out")]
+    issues = [encoding_note(path, encoding)] if encoding is not None else []
     if not written:
         return (), [*issues, Issue("note", path, None, "empty; its speaker is treated as silent throughout")]
+    lines, problems = _parsed(written)
+    issues += [Issue("skipped", path, number, reason) for number, reason in problems]
+    if not lines:
+        reason = f"none of its {counted(len(written), 'line')} can be read; the track is left out"
+        return None, [*issues, _file_issue(path, reason)]
+    if _are_milliseconds(lines):
+        lines = [line._replace(start=line.start // 1000, end=line.end // 1000) for line in lines]
+        issues.append(Issue("note", path, None, "its times are milliseconds"))
+    parsed, notes = _utterances(path, lines, speaker_id, speakers)
+    utterances, overlaps = resolve_overlaps(parsed, path)
+    return utterances, issues + notes + overlaps
+
+
+def read_dialogue(path: Path) -> Iterator[Segment | Problem]:
+    """Read the transcript of a whole conversation, whose speaker column names the speakers.
+
+    Raises:
+        ValueError: The file cannot be read.
+    """
+    encoding, written = _written(path)
+    if encoding is not None:
+        yield Problem(None, encoding_note(path, encoding).reason, "note")
+    lines, problems = _parsed(written)
+    yield from (Problem(number, reason) for number, reason in problems)
+    with_gender = _has_gender_column(lines)
+    for line in lines:
+        columns = _columns(line.rest, with_gender)
+        if has_words(columns.text) or columns.speaker.casefold() not in _NO_SPEAKER:
+            times = line.start / HEARD_HZ, line.end / HEARD_HZ
+            yield Segment(*times, columns.text, columns.speaker, line=line.number)
+
+
+def _written(path: Path) -> tuple[str | None, list[tuple[int, str]]]:
+    """Return the encoding of a file, if it is not UTF-8, and its lines that are not empty, with their numbers.
+
+    Raises:
+        ValueError: The file cannot be read; the message is the reason.
+    """
+    try:
+        decoded = decode_text(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror or error})") from error
+    if decoded is None:
+        raise ValueError("not text (binary)")
+    numbered = enumerate(re.split(r"\r\n|\n|\r", decoded.text), 1)
+    return decoded.encoding, [(number, line.strip()) for number, line in numbered if line.strip()]
+
+
+def _parsed(written: Iterable[tuple[int, str]]) -> tuple[list[_Line], list[tuple[int, str]]]:
+    """Return the lines that can be used, and the numbers of the others with the reasons."""
     lines: list[_Line] = []
+    problems: list[tuple[int, str]] = []
     for number, line in written:
         try:
             lines.append(_line(number, line))
         except ValueError as error:
-            issues.append(Issue("skipped", path, number, str(error)))
-    if not lines:
-        reason = f"none of its {counted(len(written), 'line')} can be read; the track is left out"
-        return None, [*issues, _file_issue(path, reason)]
-    parsed, notes = _utterances(path, lines, speaker_id, speakers)
-    utterances, overlaps = resolve_overlaps(parsed, path)
-    return utterances, issues + notes + overlaps
+            problems.append((number, str(error)))
+    return lines, problems
+
+
+def _are_milliseconds(lines: Sequence[_Line]) -> bool:
+    """Return whether times are milliseconds: as whole seconds, they would leave less than a letter to five seconds."""
+    whole = all(line.start % HEARD_HZ == line.end % HEARD_HZ == 0 for line in lines)
+    spoken_s = sum(line.end - line.start for line in lines) / HEARD_HZ
+    return whole and sum(len(line.rest) for line in lines) < _FEWEST_LETTERS_A_S * spoken_s
 
 
 def _utterances(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sca.data.corpora.base import Conversation, CorpusFormat, CorpusReader, Issue
 from sca.data.corpora.lhotse import LhotseReader
-from sca.data.corpora.listed import KaldiReader, NemoReader, TableReader
+from sca.data.corpora.listed import KaldiReader, NemoReader, SpokenWozReader, TableReader
 from sca.data.corpora.magichub import MagicHubReader, is_nearest_layout
 from sca.data.corpora.moshi import MoshiReader
 from sca.data.corpora.session_source import SessionSource, packed_source
@@ -27,6 +27,7 @@ __all__ = ["Corpus", "Sessions", "corpus_formats", "detect_format", "open_corpus
 # In the order in which the layout is detected.
 _READERS: dict[str, Callable[[], CorpusReader]] = {
     CorpusFormat.kaldi: KaldiReader,
+    CorpusFormat.spokenwoz: SpokenWozReader,
     CorpusFormat.stereo: StereoReader,
     CorpusFormat.magichub: MagicHubReader,
     CorpusFormat.moshi: MoshiReader,

@@ -9,7 +9,7 @@ from sca.timeline import Show
 
 __all__ = ["SOUND", "AudioFolder", "info_files"]
 
-_AUDIO_EXTENSIONS = ("flac", "wav", "opus", "ogg", "oga", "mp3", "m4a", "aac", "aiff", "aif", "wma", "mka")
+_AUDIO_EXTENSIONS = ("flac", "wav", "opus", "ogg", "oga", "mp3", "m4a", "aac", "aiff", "aif", "wma", "mka", "sph")
 _VIDEO_EXTENSIONS = ("webm", "mp4", "m4v", "mkv", "mov", "avi", "3gp")
 SOUND = frozenset(f".{extension}" for extension in (*_AUDIO_EXTENSIONS, *_VIDEO_EXTENSIONS))
 """The suffixes of files that hold sound."""

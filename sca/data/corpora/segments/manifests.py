@@ -1,9 +1,11 @@
-"""Lists of recordings with segments: Kaldi's data folder, and NeMo's manifest of segments with speakers.
+"""Lists of recordings with segments: Kaldi's data folder, NeMo's manifest of segments, SpokenWOZ's data.json.
 
 wav.scp   a a.wav                         segments  a-A-0001 a-A 0.50 4.42          text  a-A-0001 guess what
 reco2file_and_channel   a-A a A           utt2spk   a-A-0001 nora
 
 {"audio_filepath": "a.wav", "offset": 0.5, "duration": 3.92, "text": "guess what", "speaker": "nora"}
+
+{"MUL0001": {"goal": ..., "log": [{"tag": "user", "text": "guess what", "words": [{"BeginTime": 500, ...}]}]}}
 """
 
 import json
@@ -14,13 +16,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sca.data.corpora.segments.model import Dialogue, Problem, Segment, checked, seconds_of
-from sca.data.corpora.text.encoding import lines_of
+from sca.data.corpora.segments.recogniser_json import entries_of
+from sca.data.corpora.text.encoding import lines_of, read_text
 from sca.data.runs.json_lines import lines_in
 
-__all__ = ["is_kaldi", "read_kaldi", "read_nemo"]
+__all__ = ["is_kaldi", "is_spokenwoz", "read_kaldi", "read_nemo", "read_spokenwoz"]
 
 _SPH2PIPE = re.compile(r"\S*sph2pipe\b.*?(?:-c\s*([12])\b.*?)?(\S+)\s*\|")
 _CHANNEL_ENDING = re.compile(r"(.+)[-_]([AB12])")
+_SPOKENWOZ_AUDIO = (".wav", ".flac")
+_HEAD_BYTES = 1 << 18  # the goal of the first dialogue is before its log
 _CHANNELS = {"A": 0, "B": 1, "1": 0, "2": 1}
 
 
@@ -133,3 +138,43 @@ def read_nemo(source: Path) -> Iterator[Dialogue]:
         path = next((path for path in (source.parent / audio, Path(audio)) if path.is_file()), source.parent / audio)
         yield Dialogue(Path(audio).with_suffix("").as_posix(), (path,), source, problems + segments)
         problems = []
+
+
+def is_spokenwoz(source: Path) -> bool:
+    """Return whether a folder has SpokenWOZ's `data.json`, in itself or in a subfolder."""
+    return bool(_spokenwoz_lists(source))
+
+
+def read_spokenwoz(source: Path) -> Iterator[Dialogue]:
+    """Read the dialogues of SpokenWOZ that have a recording in the folder.
+
+    Raises:
+        ValueError: A list cannot be read.
+    """
+    audio = {path.stem: path for path in sorted(source.rglob("*")) if path.suffix.lower() in _SPOKENWOZ_AUDIO}
+    for listed in _spokenwoz_lists(source):
+        try:
+            document = json.loads(read_text(listed).text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{listed} is not JSON ({error})") from error
+        for name, dialogue in document.items():
+            found = entries_of(dialogue)
+            missing = audio.get(name) is None
+            yield Dialogue(
+                name, (audio.get(name, listed.parent / f"{name}.wav"),), listed, () if missing else found or ()
+            )
+
+
+def _spokenwoz_lists(source: Path) -> list[Path]:
+    if not source.is_dir():
+        return []
+    return [path for path in sorted(source.rglob("data.json")) if _has_logs(path)]
+
+
+def _has_logs(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return False
+    return head.lstrip().startswith(b"{") and b'"log"' in head and b'"goal"' in head

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 __all__ = ["Dialogue", "Parsed", "Problem", "Segment", "Word", "checked", "seconds_of"]
 
@@ -45,10 +45,11 @@ class Segment(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """An entry that was left out: its line, from 1, and the reason."""
+    """An entry that was left out, or a note about one that is used: its line, from 1, and the reason."""
 
     line: int | None
     reason: str
+    level: Literal["note", "skipped"] = "skipped"
 
 
 Parsed: TypeAlias = Iterator[Segment | Problem]

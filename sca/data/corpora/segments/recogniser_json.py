@@ -88,8 +88,16 @@ def _segments(turns: Iterator[Any] | Sequence[Any], unit: int) -> Parsed:
             words = (Word("".join(str(turn["word"]).split()), start / unit, end / unit),)
         if str(text or "").strip() or words:
             named = None if speaker is None else str(speaker)
-            side = channel if isinstance(channel, int) else None
-            yield checked(Segment(start / unit, end / unit, str(text or "").strip(), named, side, words, label=label))
+            yield checked(
+                Segment(start / unit, end / unit, str(text or "").strip(), named, _channel(channel), words, label=label)
+            )
+
+
+def _channel(channel: object) -> int | None:
+    """Return a channel; AssemblyAI writes "1" and "2"."""
+    if isinstance(channel, str) and channel in ("1", "2"):
+        return int(channel) - 1
+    return channel if isinstance(channel, int) else None
 
 
 def _times(turn: Mapping[str, Any]) -> tuple[float | None, float | None]:
@@ -119,7 +127,7 @@ def _moshi(alignments: Sequence[Any]) -> Parsed:
                 words.setdefault(speaker, []).extend([(number + 1, word)] if word.text else [])
                 if (start, end) != (None, None) and not word.is_timed:
                     reason = f"entry {number + 1} has the times {start} and {end}, which are not used"
-                    problems.append(Problem(None, reason))
+                    problems.append(Problem(None, reason, "note"))
             case _:
                 problems.append(Problem(None, f"entry {number + 1} is not [word, [start, end], speaker]"))
     if not (MAIN in words and len(words) <= 2) and len(words) != 2:

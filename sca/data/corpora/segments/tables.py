@@ -26,8 +26,10 @@ _NAMES: Mapping[str, Sequence[str]] = {
     "end": ("end", "end_time", "endtime", "stop", "stop_time", "offset", "tmax", "to", "end_s", "end_ms"),
     "text": ("text", "utterance", "transcript", "transcription", "sentence", "content"),
     "speaker": ("speaker", "speaker_id", "spk", "speaker_label", "participant", "tier"),
-    "channel": ("channel", "channel_id"),
+    "channel": ("channel", "channel_id", "channel_index"),
 }
+# Numbers count from 0 unless there is a channel 2, which the reader of conversations resolves.
+_CHANNELS: Mapping[str, int] = {"0": 0, "1": 1, "2": 2, "a": 0, "b": 1, "left": 0, "right": 1, "l": 0, "r": 1}
 
 
 def value_of(row: Mapping[str, object], kind: str) -> object | None:
@@ -73,8 +75,9 @@ def read_table(path: Path) -> Parsed:
         # whisper --output_format tsv writes these three columns, in milliseconds.
         scale = 1000 if delimiter == "\t" and columns == ["start", "end", "text"] else 1
         content, speaker = str(value_of(row, "text") or "").strip(), str(value_of(row, "speaker") or "").strip()
+        channel = _CHANNELS.get(str(value_of(row, "channel") or "").strip().casefold())
         if content:
-            yield checked(Segment(start / scale, end / scale, content, speaker or None, line=line))
+            yield checked(Segment(start / scale, end / scale, content, speaker or None, channel, line=line))
 
 
 def read_labels(path: Path) -> Parsed:
