@@ -293,7 +293,7 @@ def test_resumes_after_kill_with_the_same_bytes(inputs, made, tmp_path):
         (["--speaker", "nowhere.onnx"], 4, "the speaker model nowhere.onnx does not exist"),
         (["--speaker", "xvector"], 2, "got 'xvector'"),
         (["--enhance", "deepfilter"], 4, "needs DeepFilterNet"),
-        (["--enhance", "magic"], 2, "--enhance is none, deepfilter, got 'magic'"),
+        (["--enhance", "magic"], 2, "--enhance is none, deepfilter, dtln, got 'magic'"),
         (["--audio-dir", "nowhere"], 5, "the audio folder nowhere does not exist"),
         (["--input-file", "nowhere.jsonl"], 5, "cannot read nowhere.jsonl"),
         (["--private"], 2, "--private needs --push-to-hub"),

@@ -11,11 +11,13 @@ from typer.testing import CliRunner
 
 from sca.audio.decode import read_audio
 from sca.cli.main import app
+from sca.data.media.enhancers import load_enhancer
 from sca.data.reactions.registry import load_detector
 from sca.data.reactions.yamnet import YamnetTagger
 from sca.errors import InputError
 from sca.resources import demo_corpus
 from sca.units import HEARD_HZ
+from tests.helpers.show_lines import event, line
 
 pytestmark = pytest.mark.weights
 
@@ -55,7 +57,7 @@ def spoken(real_recordings, tmp_path_factory):
     return path, words_of(" ".join(line[-1] for line in lines)), 0.4
 
 
-@pytest.mark.parametrize("name", ["whisper-tiny-en", "whisper-base", "yamnet"])
+@pytest.mark.parametrize("name", ["whisper-tiny-en", "whisper-base", "yamnet", "dtln"])
 def test_fetched_files_have_their_hashes(weights, name):
     weights(name)
     assert sca("models", "check", name).stdout.split() == [name, "ok"]
@@ -136,3 +138,41 @@ def test_yamnet_without_its_weights_is_refused(weights, tmp_path):
     with pytest.raises(InputError, match="cannot be loaded") as caught:
         load_detector(str(tmp_path / "copy"))
     assert "sca models get yamnet" in caught.value.hint
+
+
+def snr_db(clean, other):
+    return 10 * np.log10(np.sum(clean**2) / np.sum((clean - other) ** 2))
+
+
+def test_dtln_removes_noise_and_keeps_the_time_line(weights, spoken):
+    weights("dtln")
+    speech = read_audio(spoken[0], HEARD_HZ)[: 10 * HEARD_HZ]
+    noise = np.random.default_rng(0).normal(0, 1, len(speech)) * np.sqrt(np.mean(speech**2))
+    noisy = (speech + noise).astype(np.float32)
+    enhancer = load_enhancer("dtln")
+    assert enhancer.rate_hz == HEARD_HZ
+    clean = enhancer.enhance(noisy)
+    assert snr_db(speech, noisy) == pytest.approx(0, abs=0.1)
+    assert snr_db(speech, clean) > 5
+    late = [snr_db(speech[100:-100], np.roll(clean, shift)[100:-100]) for shift in (-8, 8)]
+    assert snr_db(speech, clean) > max(late)
+
+
+@pytest.mark.parametrize("length", [1, 127, 128, 129, 512, 3000])
+def test_dtln_keeps_every_length(weights, length):
+    weights("dtln")
+    block = np.random.default_rng(length).normal(0, 0.1, length).astype(np.float32)
+    result = load_enhancer("pkg:dtln").enhance(block)
+    assert (result.shape, result.dtype) == (block.shape, np.float32)
+
+
+def test_convert_enhances_with_dtln(weights, spoken, tmp_path):
+    weights("dtln")
+    (tmp_path / "audio").mkdir()
+    speech = np.tile(read_audio(spoken[0], 24_000)[: 10 * 24_000], 4)
+    soundfile.write(tmp_path / "audio" / "show.wav", speech, 24_000)
+    lines = [event(t, t + 6.0, f"Part {t}.") for t in (5.0, 15.0, 25.0)]
+    (tmp_path / "shows.jsonl").write_text(line("show", *lines) + "\n")
+    arguments = ["-i", tmp_path / "shows.jsonl", "--audio-dir", tmp_path / "audio", "-o", tmp_path / "out"]
+    sca("convert", *arguments, "--enhance", "dtln")
+    assert "dtln" in (tmp_path / "out" / "README.md").read_text()

@@ -3,8 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
+from sca.data.media.enhancers import load_enhancer
 from sca.data.runs.model_identity import model_identity
-from sca.data.speakers.registry import speaker_identity
+from sca.data.speakers.registry import load_speaker, speaker_identity
 from sca.errors import MissingToolError, UsageError
 from sca.models import find, identity, models, resolve
 from sca.models.catalog import parse
@@ -55,6 +56,14 @@ def test_missing_model_names_the_command(tmp_path):
         resolve("pkg:whisper-base", tmp_path)
     assert caught.value.hint.startswith("sca models get whisper-base ")
     assert caught.value.exit_code == 4
+
+
+def test_missing_models_are_named_wherever_they_are_used(tmp_path):
+    for load, name in ((load_enhancer, "dtln"), (load_enhancer, "pkg:dtln"), (load_speaker, "dvector")):
+        with pytest.raises(MissingToolError, match=f"the model {name.removeprefix('pkg:')} is not on this machine"):
+            load(name, tmp_path)
+    with pytest.raises(UsageError, match="--enhance is none, deepfilter, dtln, got 'dvector'"):
+        load_enhancer("dvector", tmp_path)
 
 
 def test_default_folder_is_that_of_the_settings(tmp_path, monkeypatch):

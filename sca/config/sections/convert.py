@@ -43,8 +43,10 @@ class ConvertConfig(Section):
     keep_audience: Annotated[bool, Flag("--keep-audience")] = Field(
         False, description="Keep audience reactions in the text, as tags such as [laughter]."
     )
-    enhance: Annotated[str, Flag("--enhance", "none|deepfilter")] = Field(
-        "none", min_length=1, description="Speech enhancement of the target audio: none or deepfilter."
+    enhance: Annotated[str, Flag("--enhance", "none|deepfilter|dtln")] = Field(
+        "none",
+        min_length=1,
+        description="Speech enhancement of the target audio: none, deepfilter, or dtln (sca models get dtln; up to 8 kHz).",
     )
     speaker_model: Annotated[str, Flag("--speaker", "MODEL")] = Field(
         "none",

@@ -1,26 +1,20 @@
 """Speech enhancement of a stream, in overlapping blocks that are cross-faded, so that no seam is audible.
 
 An enhancer processes one block; this module processes the stream. With an enhancer that changes nothing the output
-equals the input, bit for bit. The default `none` disables enhancement.
+equals the input, bit for bit.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import override
 
-from sca.errors import MissingToolError, ScaError, UsageError
-from sca.textutil import first_line
+from sca.errors import ScaError
 from sca.units import seconds_to_samples
 
-if TYPE_CHECKING:
-    import torch
+__all__ = ["Enhancer", "enhanced", "enhanced_stream"]
 
-__all__ = ["NO_ENHANCER", "Enhancer", "enhanced", "enhanced_stream", "load_enhancer"]
-
-NO_ENHANCER = "none"
 _BLOCK_S = 20
 _OVERLAP_S = 0.5
 EnhanceBlock = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -88,59 +82,6 @@ def _cross_faded(
     block = block.copy()
     block[:n] = tail[:n] + rise[:n] * (block[:n] - tail[:n])
     return block
-
-
-class DeepFilter(Enhancer):
-    """DeepFilterNet 3 with its own package, at 48 kHz on the CPU."""
-
-    def __init__(self) -> None:
-        """Load the model.
-
-        Raises:
-            MissingToolError: The package is not installed, or its weights cannot be loaded.
-        """
-        try:
-            from df.enhance import enhance, init_df
-        except (ImportError, OSError) as error:
-            raise MissingToolError(
-                "--enhance deepfilter needs DeepFilterNet, which is not installed",
-                hint="pip install deepfilternet, in an environment with numpy below 2; or --enhance none",
-            ) from error
-        try:
-            self._model, self._state, _ = init_df(log_level="ERROR")
-        except Exception as error:  # it downloads its weights itself, and raises errors of any class
-            raise MissingToolError(
-                f"DeepFilterNet does not start: {first_line(error)}",
-                hint="it downloads its weights the first time; run it once with a network",
-            ) from error
-        self._enhance: Callable[..., torch.Tensor] = enhance
-        self.rate_hz = int(self._state.sr())
-
-    @override
-    def enhance(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        import torch
-
-        # `pad` removes the delay of the model.
-        result = self._enhance(self._model, self._state, torch.from_numpy(block.copy())[None], pad=True)
-        clean: NDArray[np.float32] = np.asarray(result[0].numpy(), np.float32)
-        return clean[: len(block)]
-
-
-_ENHANCERS: dict[str, Callable[[], Enhancer]] = {"deepfilter": DeepFilter}
-
-
-def load_enhancer(name: str) -> Enhancer | None:
-    """Load an enhancer by name; None for `none`.
-
-    Raises:
-        UsageError: No enhancer has this name.
-        MissingToolError: It is not installed.
-    """
-    if name == NO_ENHANCER:
-        return None
-    if name not in _ENHANCERS:
-        raise UsageError(f"--enhance is {', '.join([NO_ENHANCER, *_ENHANCERS])}, got {name!r}")
-    return _ENHANCERS[name]()
 
 
 def enhanced_stream(blocks: Iterable[NDArray[np.float32]], enhancer: Enhancer) -> Iterator[NDArray[np.float32]]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from sca.config import ConvertConfig, Settings
-from sca.data.media.enhance import Enhancer, load_enhancer
+from sca.data.media.enhance import Enhancer
+from sca.data.media.enhancers import load_enhancer
 from sca.data.runs.files import sha256_of, write_json
 from sca.data.shows.model import ShowRecord
 from sca.data.shows.paths import record_file, storage_file
@@ -18,6 +19,7 @@ from sca.data.speakers.base import NO_SPEAKER_MODEL
 from sca.data.speakers.embedder import SpeakerEmbedder
 from sca.data.speakers.registry import load_speaker, speaker_identity
 from sca.errors import InputError, writing
+from sca.models import identity
 from sca.timeline import Show
 
 __all__ = ["EncodeJob", "encode_show", "load_models", "plan_encoding", "read_record"]
@@ -96,7 +98,7 @@ def load_models(settings: Settings) -> tuple[SpeakerEmbedder, Enhancer | None]:
 
 @cache
 def _load_models(speaker: str, enhancer: str, cache_dir: Path) -> tuple[SpeakerEmbedder, Enhancer | None]:
-    return load_speaker(speaker, cache_dir), load_enhancer(enhancer)
+    return load_speaker(speaker, cache_dir), load_enhancer(enhancer, cache_dir)
 
 
 def read_record(root: Path, show_id: str) -> ShowRecord | None:
@@ -126,7 +128,7 @@ def _key(show: Show, sha256: str, config: ConvertConfig) -> str:
         "schema": SCHEMA_VERSION,
         "id": show.video_id,
         "audio": sha256,
-        "enhance": config.enhance,
+        "enhance": identity(config.enhance) or config.enhance,
         "speaker": f"{kind}:{speaker}" if kind else speaker,
     }
     if config.speaker_model != NO_SPEAKER_MODEL:
