@@ -325,6 +325,10 @@ def chat() -> str:
 
 SHAPES: dict[str, Callable[[Path], None]] = {
     "whisperX": with_stereo("a.json", whisperx()),
+    "whisperX, a segment without a speaker": with_stereo(
+        "a.json",
+        [{k: v for k, v in turn.items() if n != 2 or k != "speaker"} for n, turn in enumerate(whisperx()["segments"])],
+    ),
     "whisper, per channel": per_channel(".json", lambda side: {"text": "", "segments": whisper(side)}),
     "whisper, per speaker": per_speaker(".json", lambda side: {"text": "", "segments": whisper(side)}),
     "whisper.cpp, per channel": per_channel(".json", whisper_cpp),

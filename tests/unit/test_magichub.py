@@ -533,6 +533,12 @@ def test_word_times_accept_bom_and_small_exponents(tmp_path):
     assert issues == []
 
 
+def test_word_without_times_is_left_out(tmp_path):
+    conversation, issues = words_file(tmp_path, [["in", 0, 1], ["2019", None, None], ["we", 2, 3]])
+    assert [word.text for word in conversation.tracks[0].words] == ["in", "we"]
+    assert issues == []
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -76,6 +76,21 @@ def test_single_speaker_has_the_louder_channel(tmp_path):
     assert [bool(track.transcript) for track in sorted(conversation.tracks, key=shapes.loudest_side)] == [False, True]
 
 
+def test_command_in_a_list_of_kaldi_costs_its_recording_only(tmp_path):
+    shapes.kaldi(tmp_path)
+    with (tmp_path / "wav.scp").open("a") as file:
+        file.write("b touch made-by-a-command |\n")
+    with (tmp_path / "segments").open("a") as file:
+        file.write("x-0 b-A 0.5 1.0\nx-1 b-B 1.0 1.5\nx-2 a-A zero 1.5\nx-3 c 1 2\n")
+    with (tmp_path / "text").open("a") as file:
+        file.write("x-2 hm\n")
+    *issues, conversation = open_corpus(tmp_path).conversations()
+    assert conversation.session_id == "a"
+    assert [issue.line for issue in issues] == [5, 8, 7]
+    assert "wav.scp has the command 'touch made-by-a-command |'; save its output as files" in issues[0].reason
+    assert not list(tmp_path.rglob("made-by*"))
+
+
 def test_encoding_of_one_file_a_dialogue_is_noted(tmp_path):
     shapes.ramc(tmp_path, encoding="gbk")
     note, conversation = open_corpus(tmp_path).conversations()

@@ -218,7 +218,9 @@ def by_channel(entries: Sequence[Entry], channels: Sequence[Recording]) -> Sides
         )
         _check_speakers(sides)
         return sides
-    if any(entry.segment.speaker is None for entry in entries):
+    # Diarization leaves single segments without a speaker, in which the louder channel speaks.
+    entries = [Entry(path, _or_unclear(segment)) for path, segment in entries]
+    if not names:
         raise ValueError(
             f"{entries[0].path.name} does not name the speaker of each segment; add the speakers, an .rttm file, or give "
             "each channel a transcript of its own: NAME.left.srt and NAME.right.srt"
@@ -235,11 +237,15 @@ def _by_sound(entries: Sequence[Entry], names: Sequence[str], channels: Sequence
         if segment.speaker != UNCLEAR:
             sides[channel_of[segment.speaker or ""]].append(Entry(path, segment))
             continue
-        for word in words_of(segment):
-            part = segment._replace(start_s=word.start_s, end_s=word.end_s, speaker=None)
-            part = part._replace(words=(word,)) if segment.words else part
-            sides[loudness.louder(word.start_s, word.end_s)].append(Entry(path, part))
+        words = [()] if segment.text else [(word,) for word in segment.words]
+        for own in words:
+            part = segment._replace(start_s=own[0].start_s, end_s=own[0].end_s, words=own) if own else segment
+            sides[loudness.louder(part.start_s, part.end_s)].append(Entry(path, part._replace(speaker=None)))
     return sides
+
+
+def _or_unclear(segment: Segment) -> Segment:
+    return segment._replace(speaker=UNCLEAR) if segment.speaker is None else segment
 
 
 def _spans(segment: Segment) -> list[tuple[float, float]]:

@@ -52,6 +52,8 @@ class _Literal:
 def read_word_times(path: Path) -> tuple[TimedWord, ...]:
     """Read a JSON list of `[word, start, end]`, in seconds, sorted by start.
 
+    A word whose times are null is left out; it is interpolated when the words are matched with the text.
+
     Raises:
         ValueError: The file cannot be read or has another content; the message is the reason.
     """
@@ -66,6 +68,8 @@ def read_word_times(path: Path) -> tuple[TimedWord, ...]:
         raise ValueError("not a list of [word, start, end]")
     words: list[TimedWord] = []
     for number, entry in enumerate(document, 1):
+        if isinstance(entry, list) and len(entry) == 3 and isinstance(entry[0], str) and entry[1:] == [None, None]:
+            continue
         try:
             words.append(_word(entry))
         except ValueError as error:

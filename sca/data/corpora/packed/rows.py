@@ -18,7 +18,8 @@ __all__ = ["Row", "columns_of", "rows_of", "tables_in"]
 
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _SHARD = re.compile(r"[-_.]\d{4,5}([-_]of[-_]\d{4,5})?.*$")
-_BATCH_ROWS = 8
+_BATCH_ROWS = 4
+_BUFFER_BYTES = 1 << 20  # without it, pyarrow reads whole row groups, of which one can have gigabytes of recordings
 
 
 class Row(NamedTuple):
@@ -82,7 +83,7 @@ class _Opened:
         self._table: Any = None
         try:
             if self._path.suffix == ".parquet":
-                self._table = pyarrow.parquet.ParquetFile(self._path)
+                self._table = pyarrow.parquet.ParquetFile(self._path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
                 self.schema = self._table.schema_arrow
             elif self._path.suffix == ".arrow":
                 self._table = _arrow(self._path)

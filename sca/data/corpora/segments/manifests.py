@@ -11,7 +11,8 @@ reco2file_and_channel   a-A a A           utt2spk   a-A-0001 nora
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,48 +47,65 @@ def read_kaldi(source: Path) -> Iterator[Dialogue]:
     """Read a data folder of Kaldi, one conversation at a time.
 
     Raises:
-        ValueError: A file cannot be read, or `wav.scp` has a command other than sph2pipe.
+        ValueError: A file cannot be read, or no line has a recording that can be read.
     """
     recordings = _kaldi_recordings(source)
     texts, speakers = _table(source / "text"), _table(source / "utt2spk")
     found: defaultdict[str, list[Segment | Problem]] = defaultdict(list)
     audio: defaultdict[str, dict[Path, None]] = defaultdict(dict)
+    problems: dict[str, Problem] = {}  # a recording that cannot be read is reported once
     for number, line in lines_of(source / "segments"):
         fields = line.split()
         if not fields:
             continue
-        recording = recordings(fields[1]) if len(fields) == 4 else None
+        try:
+            recording = recordings(fields[1]) if len(fields) == 4 else None
+        except ValueError as error:
+            problems.setdefault(str(error), Problem(number, str(error)))
+            continue
         if recording is None:
-            found[""].append(Problem(number, f"not 'utterance recording start end' of wav.scp: {line[:40]!r}"))
+            problems[line] = Problem(number, f"not 'utterance recording start end' of wav.scp: {line[:40]!r}")
             continue
         audio[recording.name][recording.audio] = None
         if text := texts.get(fields[0], ""):
-            try:
-                times = seconds_of(fields[2]), seconds_of(fields[3])
-            except ValueError as error:
-                found[recording.name].append(Problem(number, str(error)))
-                continue
-            segment = Segment(*times, text, speakers.get(fields[0]), recording.channel, line=number)
-            found[recording.name].append(checked(segment))
+            found[recording.name].append(_kaldi_segment(fields, text, speakers, recording, number))
+    if problems and not audio:
+        raise ValueError(next(iter(problems.values())).reason)
+    first = list(problems.values())
     for name, files in audio.items():
-        yield Dialogue(name, tuple(files), source / "segments", found[name])
+        yield Dialogue(name, tuple(files), source / "segments", [*first, *found[name]])
+        first = []
+
+
+def _kaldi_segment(
+    fields: Sequence[str], text: str, speakers: Mapping[str, str], recording: _Recording, number: int
+) -> Segment | Problem:
+    try:
+        times = seconds_of(fields[2]), seconds_of(fields[3])
+    except ValueError as error:
+        return Problem(number, str(error))
+    return checked(Segment(*times, text, speakers.get(fields[0]), recording.channel, line=number))
 
 
 def _kaldi_recordings(source: Path) -> Callable[[str], _Recording | None]:
-    """Return a function from a recording id of `segments` to the recording."""
-    files = {name: _kaldi_file(source, value) for name, value in _table(source / "wav.scp").items()}
+    """Return a function from a recording id of `segments` to the recording.
+
+    It returns None for an unknown id, and raises `ValueError` for one whose sound is the output of a command.
+    """
+    files = _table(source / "wav.scp")
     sides = _table(source / "reco2file_and_channel")
 
+    @cache
     def find(name: str) -> _Recording | None:
         ending = _CHANNEL_ENDING.fullmatch(name)
         listed = sides.get(name, "").split()
         talk, side = listed if len(listed) == 2 else (ending[1], ending[2]) if ending else (name, "")
         channel = _CHANNELS.get(side.upper())
         if name in files:
-            audio, own_channel = files[name]
+            audio, own_channel = _kaldi_file(source, files[name])
             # A file of its own for each side has one channel, unless sph2pipe takes a channel of a common file.
             return _Recording(talk, audio, channel if own_channel is None else own_channel)
-        return _Recording(talk, files[talk][0], channel) if talk in files else None
+        return _Recording(talk, _kaldi_file(source, files[talk])[0], channel) if talk in files else None
 
     return find
 
