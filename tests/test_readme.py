@@ -53,6 +53,8 @@ def test_next_steps_of_the_demo_run(tmp_path):
     for step in next_steps:
         tried = sca(*shlex.split(step)[1:])
         assert tried.returncode == 0, f"{step}\n{tried.stderr}"
+    built = sca("build-duplex", "dataset/demo/corpus", "--output", "dataset/demo/duplex")
+    assert "(0 built now" in built.stdout, "the demo is what a build with the default settings makes"
     assert sca("demo").returncode == 0, "the demo runs a second time"
 
 

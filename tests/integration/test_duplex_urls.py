@@ -240,8 +240,8 @@ def test_a_push_replaces_the_files_of_another_form(root, hub, tmp_path):
 def test_a_push_keeps_the_licence_that_was_added_on_the_hub(root, hub):
     push(root / "arrow", "me/data", private=False)
     card = hub.files["README.md"].decode()
-    assert "| rows of train |" in card
-    assert "| rows of validation |" in card
+    assert "| split train |" in card
+    assert "| split validation |" in card
     hub.files["README.md"] = card.replace("---\n", "---\nlicense: cc-by-4.0\nlanguage:\n- en\n", 1).encode()
     push(root / "parquet", "me/data", private=False)
     there, here = (

@@ -75,7 +75,6 @@ def card_body(report: Mapping[str, Any], opening: str) -> str:
     chunk_s = frames / audio["frame_hz"]
     conversations, rows = counted(sessions["kept"], "conversation"), counted(report["rows"], "training row")
     placeholders, tokens = counted(frames, "placeholder"), counted(text, "token")
-    splits = "".join(f"\n| rows of {name} | {count} |" for name, count in report.get("splits", {}).items())
     error = f"{placement['mean_error_s']:.3f} / {placement['p95_error_s']:.2f} / {placement['max_late_s']:.2f} s"
     return f"""
 # Full-duplex conversations
@@ -91,7 +90,7 @@ Per chunk `input_ids` contains {placeholders} for audio tokens, then one silence
 ## Verification
 
 | | |
-|---|---|{splits}
+|---|---|
 | tokenizer | `{report["made_with"]["tokenizer"]["name"]}` |
 | words in rows | {coverage["words_in_rows"]} of {coverage["words"]} |
 | words against sound | {words_against_sound(report)} |

@@ -19,7 +19,14 @@ from sca.data.duplex.audio.codec_targets import CODEBOOKS
 from sca.data.duplex.model.report import Report
 from sca.data.duplex.model.session import SessionResult
 from sca.data.duplex.report.summary import make_report
-from sca.data.duplex.storage.build_settings import differences, made_with, read_settings, settings_of, tokenizer_of
+from sca.data.duplex.storage.build_settings import (
+    differences,
+    made_with,
+    read_settings,
+    settings_of,
+    tokenizer_of,
+    with_new_settings,
+)
 from sca.data.duplex.storage.detect import (
     Export,
     StoredSession,
@@ -105,7 +112,7 @@ def verify(
         settings = settings.model_copy(update={"paths": PathsConfig(cache_dir=cache_dir)})
     tokenizer = tokenizer_of(settings)
     problems = Problems()
-    for difference in differences(build_settings, made_with(settings, tokenizer)):
+    for difference in differences(with_new_settings(build_settings), made_with(settings, tokenizer)):
         problems.add("files", f"settings.json: {difference}")
     for problem in broken_files(root, export):
         problems.add("files", problem)

@@ -1,6 +1,5 @@
 """Verify the files of a data set that are derived from its tables."""
 
-import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ def folder_problems(
     stored = _stored_report(root)
     document = report.model_dump(mode="json")
     # Measurements can differ in the last digit on other processors; report.json is verified by itself.
-    document |= {name: stored[name] for name in _OF_STORED_REPORT if stored and name in stored}
+    document |= {name: stored[name] for name in _OF_STORED_REPORT if stored}
     if stored:
         # The sessions that are not in the data set are known to its builder only.
         document["sessions"] |= {name: stored["sessions"][name] for name in ("dropped", "failed")}
@@ -60,10 +59,12 @@ def folder_problems(
 
 
 def _stored_report(root: Path) -> dict[str, Any] | None:
-    """Return the content of `report.json`; None if it cannot be read, which another check reports."""
+    """Return the content of `report.json`; None if it cannot be read, which another check reports.
+
+    What a report of an earlier version does not have, such as the evidence, was not measured.
+    """
     try:
-        document: dict[str, Any] = json.loads((root / "report.json").read_text(encoding="utf-8"))
-        Report.model_validate(document)
+        report = Report.model_validate_json((root / "report.json").read_bytes())
     except (OSError, ValueError):
         return None
-    return document
+    return report.model_dump(mode="json")
