@@ -39,6 +39,7 @@ class Mode(StrEnum):
     "duplex.lead_chunks",
     "duplex.window",
     "duplex.on_lag",
+    "duplex.unlabelled_speech",
     "duplex.validation",
     "duplex.tags",
     "duplex.align",
@@ -162,7 +163,7 @@ def _document(summary: "RunSummary[BuildDetails]", url: str | None) -> dict[str,
 
 
 def _show(summary: "RunSummary[BuildDetails]", settings: "Settings", url: str | None) -> None:
-    from sca.data.duplex.report.wording import interpolated_share, placement_name, word_times
+    from sca.data.duplex.report.wording import interpolated_share, placement_name, unlabelled_text, word_times
 
     root, report = summary.details.root, summary.details.report
     placement, coverage, share = report.placement, report.coverage, interpolated_share(report.align_source)
@@ -196,6 +197,8 @@ def _show(summary: "RunSummary[BuildDetails]", settings: "Settings", url: str | 
             f"words against sound: look here, {counted(found, 'place')}" if found else "words against sound: ok"
         )
         show_findings(report.evidence.findings)
+    if report.unlabelled.speech_s or report.unlabelled.chunks:
+        console.print(f"unlabelled speech: {unlabelled_text(report.model_dump(mode='json'))}")
     if coverage.units_dropped_on_request:
         console.print(
             f"left out because they lag: {counted(coverage.units_dropped_on_request, 'segment')} with "

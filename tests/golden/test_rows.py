@@ -98,6 +98,23 @@ def test_control_tokens_equal_those_placed_by_hand():
     ]  # fmt: skip
 
 
+def test_chunks_about_unknown_words():
+    """Speech without words at 1.0-1.7 s (chunks 3 to 5) and from 2.55 s on: silence a chunk before is no label.
+
+    Chunk 2 has " friend" and chunk 6 has " no", so they keep their labels.
+    """
+    units = [unit("hello there my friend", 0, 5120, 5200, 15_400), unit("no", 40_000)]
+    spoken = tokenize_units(units, [TURN, TURN], load_tokenizer("builtin:qwen"))
+    unknown = [(16_000, 27_200), (40_800, 9 * 5120)]
+    row = make_row(Window(0, 9), True, spoken, LAYOUT, unknown)
+    assert row.unlabelled == ((3, 5), (7, 8))
+    assert row.input_ids.tolist() == make_row(Window(0, 9), True, spoken, LAYOUT).input_ids.tolist()
+    later = make_row(Window(5, 9), True, spoken, LAYOUT, unknown)
+    # Its first chunk would have the words of its own chunk and of the next.
+    assert later.unlabelled == ((0, 1), (2, 3))
+    assert make_row(Window(0, 9), True, spoken, replace(LAYOUT, masks_unlabelled=False), unknown).unlabelled == ()
+
+
 def test_leftover_tokens_extend_the_row():
     spoken = tokenize_units([unit("one two three four five", *[9000] * 5)], [TURN], load_tokenizer("builtin:qwen"))
     row = make_row(Window(0, 2), True, spoken, LAYOUT)

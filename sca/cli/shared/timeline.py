@@ -140,12 +140,19 @@ class _Strip:
         return line
 
     def tokens(self, side: "SideView") -> Iterator[str]:
-        """Yield a line for each position in a chunk; a dot marks a chunk without tokens."""
+        """Yield a line for each position in a chunk.
+
+        A dot marks a chunk without tokens, a question mark one that is not a label, because the words are not known.
+        """
+        unknown = {chunk for first, end in side.unlabelled for chunk in range(first, end)}
         placed = {
             (token.chunk, token.k): printable(token.text.strip()) or "␣"
             for token in side.tokens
             if self.first <= token.chunk < self.last
         }
         for k in range(max([k for _, k in placed] + [0]) + 1):
-            cells = (placed.get((chunk, k), "·" if k == 0 else "") for chunk in range(self.first, self.last))
+            empty = (
+                {chunk: "?" if chunk in unknown else "·" for chunk in range(self.first, self.last)} if k == 0 else {}
+            )
+            cells = (placed.get((chunk, k), empty.get(chunk, "")) for chunk in range(self.first, self.last))
             yield "".join(set_cell_size(_cut(text, self.cell - 1), self.cell) for text in cells)

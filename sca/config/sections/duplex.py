@@ -90,6 +90,11 @@ class DuplexConfig(Section):
     on_lag: Annotated[Literal["keep", "drop-unit"], Flag("--on-lag")] = Field(
         "keep", description="Handling of units that are flagged because a token is more than max_lag_chunks late."
     )
+    unlabelled_speech: Annotated[Literal["mask", "keep"], Flag("--unlabelled-speech")] = Field(
+        "mask",
+        description="Labels where a speaker says words that are not known: mask leaves these chunks out of the labels, "
+        "keep labels them as silence.",
+    )
     unit_gap_s: float = Field(
         0.5,
         ge=0,

@@ -4,7 +4,7 @@ The columns are defined by the caller's `datasets.Features`. Every file is writt
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
@@ -115,13 +115,19 @@ def iter_batches(path: Path) -> "Iterator[RecordBatch]":
         ) from error
 
 
-def merge_tables(path: Path, features: "Features", parts: Sequence[Path]) -> int:
+def merge_tables(
+    path: Path,
+    features: "Features",
+    parts: Sequence[Path],
+    complete: "Callable[[RecordBatch], RecordBatch]" = lambda batch: batch,
+) -> int:
     """Concatenate Arrow streams into one file. 128 batches become one, so that readers find few batches.
 
     Args:
         path: The merged file.
         features: The columns.
         parts: The streams, in order.
+        complete: Adds the columns that a batch lacks.
 
     Returns:
         The number of records.
@@ -131,7 +137,7 @@ def merge_tables(path: Path, features: "Features", parts: Sequence[Path]) -> int
         group: list[RecordBatch] = []
         for part in parts:
             for batch in iter_batches(part):
-                group.append(batch)
+                group.append(complete(batch))
                 if len(group) == _BATCHES_TO_MERGE:
                     yield _concatenated(group)
                     group = []

@@ -12,7 +12,7 @@ from typing_extensions import override
 from sca.data.datasets.arrow import iter_batches
 from sca.data.datasets.card import CardConfig
 from sca.data.duplex.storage.reader import DatasetReader
-from sca.data.duplex.storage.writer import features
+from sca.data.duplex.storage.writer import complete, features
 from sca.data.export.base import STORAGE, Exporter, Shard, ShardResult, pack, shard_result
 from sca.data.runs.files import atomic_write
 from sca.units import HEARD_HZ, samples_to_seconds
@@ -103,5 +103,6 @@ def _batches(dataset: DatasetReader, shard: Shard) -> "Iterator[RecordBatch]":
         return
     for session_id in shard.sessions:
         for batch in iter_batches(dataset.sessions[session_id]):
+            batch = complete(batch, STORAGE)
             for row in range(batch.num_rows):
                 yield batch.slice(row, 1)

@@ -122,6 +122,7 @@
     view.sides.forEach((each, i) => sides.append(make("option", { value: i }, `${each.speaker} speaks, ${each.listener} is heard`)));
     byId("side-label").hidden = view.sides.length < 2;
     byId("control-label").hidden = !view.sides.some((each) => each.tokens.some((token) => token.control));
+    byId("unlabelled-label").hidden = !view.sides.some((each) => each.unlabelled.length);
 
     const list = byId("segments");
     const items = view.segments.map((segment) => {
@@ -260,6 +261,18 @@
         if (wide > 16) {
           pen.fillStyle = token.control ? c.soft : c.ink;
           pen.fillText(fitted(token.text.trim() || "␣", wide - 4), x + 3, y + 9);
+        }
+      }
+      for (const [first, end] of shown ? shown.unlabelled : []) {
+        for (let i = first; i < end; i++) {
+          if ((i + 1) * chunk < from || i * chunk > to) continue;
+          pen.strokeStyle = c.soft;
+          pen.lineWidth = 1;
+          pen.setLineDash([2, 2]);
+          pen.strokeRect(at(i * chunk) + 1.5, top + 18.5, Math.max(1, wide - 3), 15);
+          pen.setLineDash([]);
+          pen.fillStyle = c.soft;
+          if (wide > 16) pen.fillText("?", at(i * chunk) + wide / 2 - 3, top + 27);
         }
       }
       for (const [, first] of shown ? shown.rows : []) {

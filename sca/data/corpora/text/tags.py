@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["FoundTag", "find_tags", "has_words"]
+__all__ = ["FoundTag", "find_tags", "has_unintelligible", "has_words"]
 
 _SOUNDS = (
     r"noises?|laugh(?:s|ter|ing|ed)?|chuckl\w*|giggl\w*|cough\w*|breath\w*|inhal\w*|exhal\w*|sigh\w*|sneez\w*|sniff\w*"
@@ -30,6 +30,11 @@ _SOUNDS_CJK = (
 _NAMED = (
     rf"(?i:/?(?:[a-z]+[ _-])?(?:{_SOUNDS})/?|(?:{_SOUNDS})[ _-][a-z]+)"
     rf"|[^\[\]()（）]{{0,8}}(?:{_SOUNDS_CJK})[^\[\]()（）]{{0,8}}"
+)
+_UNINTELLIGIBLE = re.compile(
+    r"\[\*{1,4}\]|\(\(\s*\)\)|[\[<{(（【][^\[\]<>{}()（）【】]*"
+    r"(?:unintelligible|inaudible|indistinct|unclear|unknown|\bunk\b|听不清|聽不清|聞き取れ)",
+    re.IGNORECASE,
 )
 _EMOJI = "\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f\u20e3"
 _TAG = re.compile(
@@ -57,6 +62,11 @@ def find_tags(text: str) -> Iterator[FoundTag]:
     """Return the tags of a text in order."""
     for match in _TAG.finditer(text):
         yield FoundTag(match.start(), match.end(), match.group(), match["spoken"] or "")
+
+
+def has_unintelligible(text: str) -> bool:
+    """Return whether a text has a tag for speech that could not be understood, such as `[*]`, `<unk>` or `(( ))`."""
+    return _UNINTELLIGIBLE.search(text) is not None
 
 
 def has_words(text: str) -> bool:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from sca.data.duplex.audio.stored_samples import read_samples
 from sca.data.duplex.model.units import Unit
+from sca.data.duplex.model.unlabelled import UnlabelledSpan
 from sca.units import HEARD_HZ, seconds_to_samples
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["TICK", "Piece", "pieces_of", "write_pieces"]
+__all__ = ["TICK", "Piece", "moved_spans", "pieces_of", "write_pieces"]
 
 TICK = 2
 """The unit of time in this module, in samples at 16 kHz: 3 samples at 24 kHz."""
@@ -84,6 +85,19 @@ def _pause(begin: int, end: int, length: int, longest: tuple[int, int]) -> Itera
     if missing > 0:
         yield 0, missing, 0
     yield end - (kept - left), end, 1
+
+
+def moved_spans(spans: Sequence[UnlabelledSpan], pieces: Sequence[Piece]) -> Iterator[UnlabelledSpan]:
+    """Yield where parts of a recorded track are in the retimed one."""
+    at = 0
+    for first, last, direction in pieces:
+        since, until = first * TICK, last * TICK
+        for span in spans if direction else ():
+            start, end = max(span.start, since), min(span.end, until)
+            if start < end:
+                moved = at + (start - since if direction > 0 else until - end)
+                yield UnlabelledSpan(moved, moved + end - start, span.reason)
+        at += until - since
 
 
 def write_pieces(audio: "pa.Buffer", rate_hz: int, pieces: Sequence[Piece], out: soundfile.SoundFile) -> None:

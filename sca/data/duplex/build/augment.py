@@ -16,13 +16,21 @@ from sca.config import Settings
 from sca.data.duplex.audio.crosstalk import measure
 from sca.data.duplex.audio.encode_tracks import sound_file_format
 from sca.data.duplex.augment.retime import Edit, Retimed, Shares, retime
-from sca.data.duplex.augment.retime_audio import pieces_of, write_pieces
+from sca.data.duplex.augment.retime_audio import Piece, moved_spans, pieces_of, write_pieces
 from sca.data.duplex.build.tables import Side, write_rows, write_storage
+from sca.data.duplex.evidence.measure import listen_to_tracks
+from sca.data.duplex.evidence.unlabelled import set_unlabelled
 from sca.data.duplex.model.records import EditRecord, TrackRecord
 from sca.data.duplex.model.rows import Row
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.model.units import Unit
-from sca.data.duplex.storage.records import bleed_record, units_of, word_records
+from sca.data.duplex.storage.records import (
+    bleed_record,
+    units_of,
+    unlabelled_of,
+    unlabelled_records,
+    word_records,
+)
 from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks
 from sca.data.runs.files import write_json
 from sca.errors import writing
@@ -97,14 +105,22 @@ def build_retimed(job: RetimeJob, root: Path, settings: Settings, tokenizer: Tex
     shutil.rmtree(paths.scratch, ignore_errors=True)
     paths.scratch.mkdir(parents=True)
     try:
-        files = [_write_audio(track, units[n], retimed, n, paths.scratch, settings) for n, track in enumerate(tracks)]
+        pieces = [
+            pieces_of(own, retimed.units[n], retimed.moves[n], tracks[n].record["duration_samples"], retimed.samples)
+            for n, own in enumerate(units)
+        ]
+        files = [_write_audio(track, pieces[n], n, paths.scratch, settings) for n, track in enumerate(tracks)]
         speech = [[unit.span for unit in own] for own in retimed.units]
-        records = [_record(job, track, retimed, n) for n, track in enumerate(tracks)]
+        records = [_record(job, track, pieces[n], retimed, n) for n, track in enumerate(tracks)]
         for n, record in enumerate(records):
             bleed = measure(result.speakers[1 - n], files[1 - n][0], speech[1 - n], files[n][0], speech[n])
             record["bleed"] = [bleed_record(bleed)]
+        if settings.duplex.unlabelled_speech == "mask":
+            heard = listen_to_tracks([heard for heard, _ in files])
+            set_unlabelled(records, [one.speech for one in heard], settings.duplex.max_bleed)
         write_storage(paths, records, files, settings, result)
-        sides = [Side(*side) for side in zip(result.speakers, retimed.units, speech, strict=True)]
+        unlabelled = map(unlabelled_of, records)
+        sides = [Side(*side) for side in zip(result.speakers, retimed.units, speech, unlabelled, strict=True)]
         write_rows(paths, sides, settings, tokenizer, result, _flags(retimed, settings))
     finally:
         shutil.rmtree(paths.scratch, ignore_errors=True)
@@ -121,12 +137,10 @@ def _retime(job: RetimeJob, units: Sequence[Sequence[Unit]], samples: int, setti
 
 
 def _write_audio(
-    track: StoredTrack, units: Sequence[Unit], retimed: Retimed, side: int, folder: Path, settings: Settings
+    track: StoredTrack, pieces: Sequence[Piece], side: int, folder: Path, settings: Settings
 ) -> tuple[Path, Path]:
     """Write the retimed audio of a track at 16 and 24 kHz."""
     kind = sound_file_format(settings.duplex.audio_format)
-    samples = track.record["duration_samples"]
-    pieces = pieces_of(units, retimed.units[side], retimed.moves[side], samples, retimed.samples)
     files = []
     for cell, rate in ((track.heard, HEARD_HZ), (track.spoken, SPOKEN_HZ)):
         path = folder / f"track{side}_{rate // 1000}k.{kind.lower()}"
@@ -136,7 +150,9 @@ def _write_audio(
     return files[0], files[1]
 
 
-def _record(job: RetimeJob, track: StoredTrack, retimed: Retimed, side: int) -> TrackRecord:
+def _record(job: RetimeJob, track: StoredTrack, pieces: Sequence[Piece], retimed: Retimed, side: int) -> TrackRecord:
+    """Return the record of a retimed track. What the VAD finds in its audio is not in it yet."""
+    said = [span for span in unlabelled_of(track.record) if span.reason != "speech"]
     edits: list[EditRecord] = [
         {
             "kind": edit.kind,
@@ -154,6 +170,7 @@ def _record(job: RetimeJob, track: StoredTrack, retimed: Retimed, side: int) -> 
         "words": word_records(retimed.units[side]),
         "gated": [],
         "augmented": {"from": job.origin, "copy": job.copy, "edits": edits},
+        "unlabelled": unlabelled_records(moved_spans(said, pieces)),
     }
 
 

@@ -135,7 +135,7 @@ def _claim(root: Path, settings: Settings, tokenizer: TextTokenizer, force: bool
             found = {}
         if found == wanted:
             return
-        others = differences(with_new_settings(found), wanted)
+        others = differences(with_new_settings(found), with_new_settings(wanted))
         if others and not force:
             raise OutputError(
                 f"{root} was made with other settings ({', '.join(others[:4])})",

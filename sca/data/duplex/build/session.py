@@ -19,12 +19,13 @@ from sca.data.duplex.audio.vad_spans import TrackListener, listen
 from sca.data.duplex.augment.retime import offset_pool
 from sca.data.duplex.build.crosstalk import excess_bleed, process_crosstalk
 from sca.data.duplex.build.tables import Side, write_rows, write_storage
-from sca.data.duplex.build.word_times import time_words
+from sca.data.duplex.build.word_times import TimedTrack, time_words
 from sca.data.duplex.evidence.measure import measure_session
+from sca.data.duplex.evidence.unlabelled import set_unlabelled, within_session
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.model.units import Unit
 from sca.data.duplex.rows.text import make_units
-from sca.data.duplex.storage.records import track_record
+from sca.data.duplex.storage.records import track_record, unlabelled_of, unlabelled_records
 from sca.data.duplex.verify.track_counts import SILENT_PEAK
 from sca.data.runs.files import write_json
 from sca.textutil import counted
@@ -104,7 +105,8 @@ def _write_tables(
         [track.part for track in tracks],
         [listener.push for listener in listeners],
     )
-    units = [_units(track, audio, settings, result) for track, audio in zip(tracks, encoded, strict=True)]
+    timed = [_timed(track, audio, settings, result) for track, audio in zip(tracks, encoded, strict=True)]
+    units = [make_units(one.utterances, seconds_to_samples(duplex.unit_gap_s, HEARD_HZ)) for one in timed]
     _check_audible(tracks, encoded, units)
     result.samples, result.tracks = encoded[0].samples, len(encoded)
     result.speakers = [track.speaker_id for track in tracks]
@@ -127,11 +129,15 @@ def _write_tables(
         for audio, found, before in zip(encoded, crosstalk, heard, strict=True)
     ]
     result.evidence = measure_session(records, [audio.heard for audio in encoded], heard)
+    if duplex.unlabelled_speech == "mask":
+        for record, one in zip(records, timed, strict=True):
+            record["unlabelled"] = unlabelled_records(within_session(one.unlabelled, result.samples))
+        set_unlabelled(records, [one.speech for one in heard], duplex.max_bleed)
     result.transfers = offset_pool(units) if len(units) == 2 else []
     write_storage(paths, records, [(audio.heard, audio.spoken) for audio in encoded], settings, result)
     sides = [
-        Side(track.speaker_id, own if track.transcript is not None else None, spans)
-        for track, own, spans in zip(tracks, units, speech, strict=True)
+        Side(record["speaker_id"], own if track.transcript is not None else None, spans, unlabelled_of(record))
+        for track, record, own, spans in zip(tracks, records, units, speech, strict=True)
     ]
     write_rows(paths, sides, settings, tokenizer, result)
 
@@ -141,9 +147,8 @@ def _add_issues(issues: Iterable[Issue], result: SessionResult) -> None:
         (result.notices if issue.level == "note" else result.skipped).append(str(issue))
 
 
-def _units(track: Track, audio: EncodedTrack, settings: Settings, result: SessionResult) -> list[Unit]:
-    """Return the units of a track with the times of their words."""
-    gap = seconds_to_samples(settings.duplex.unit_gap_s, HEARD_HZ)
+def _timed(track: Track, audio: EncodedTrack, settings: Settings, result: SessionResult) -> TimedTrack:
+    """Return the utterances of a track with the times of their words."""
     method, model = settings.duplex.align, load_aligner(settings)
     keep_tags = settings.duplex.tags == "keep"
     recorded = audio.samples - audio.padded  # padding has no speech
@@ -155,7 +160,7 @@ def _units(track: Track, audio: EncodedTrack, settings: Settings, result: Sessio
         result.counters.alignment.add(aligner.counters)
     result.counters.tags.update(timed.tags)
     _add_issues(timed.issues, result)
-    return make_units(timed.utterances, gap)
+    return timed
 
 
 def _check_audible(tracks: Sequence[Track], encoded: Sequence[EncodedTrack], units: Sequence[list[Unit]]) -> None:

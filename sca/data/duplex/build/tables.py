@@ -16,6 +16,7 @@ from sca.data.duplex.model.rows import Row
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.model.spans import Span
 from sca.data.duplex.model.units import Unit
+from sca.data.duplex.model.unlabelled import UnlabelledSpan
 from sca.data.duplex.rows.assemble import TokenizedUnit, make_row, tokenize_units
 from sca.data.duplex.rows.params import layout_of, window_plan
 from sca.data.duplex.rows.text_rate import measure_text_rate
@@ -45,11 +46,13 @@ class Side:
         speaker: The speaker.
         units: The speaker's units; None if the speech was not transcribed. Such a speaker is a listener only.
         speech: Where the speaker speaks.
+        unlabelled: Where the speaker says words that are not known.
     """
 
     speaker: str
     units: Sequence[Unit] | None
     speech: Sequence[Span]
+    unlabelled: Sequence[UnlabelledSpan] = ()
 
 
 def write_storage(
@@ -167,9 +170,10 @@ class _RowWriter:
         words = [(word.start, word.end) for unit in units for word in unit.words]
         windows = plan_windows(self._n_chunks, words, side.speech, listener.speech, self._plan)
         name = f"{self._session_id}:{listener.speaker}>{side.speaker}"
-        verifier = RowVerifier(name, word_records(units), listener.speech, self._n_chunks, self._context)
+        unlabelled = [(span.start, span.end) for span in side.unlabelled]
+        verifier = RowVerifier(name, word_records(units), listener.speech, unlabelled, self._n_chunks, self._context)
         for window in windows:
-            row = make_row(window, window is windows[-1], tokenized, self._layout)
+            row = make_row(window, window is windows[-1], tokenized, self._layout, unlabelled)
             record = row_record(self._session_id, listener.speaker, side.speaker, row, self._layout, self._flags(row))
             verifier.add(record)
             self._result.row_digests.append(record_digest(record))

@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sca.data.corpora.base import Issue, TimedWord, Track, Utterance
+from sca.data.corpora.text.tags import has_unintelligible
 from sca.data.duplex.align.match import GivenTimes, interpolate
+from sca.data.duplex.model.unlabelled import UnlabelledSpan
 from sca.data.duplex.rows.text import clean
 from sca.textutil import counted
 from sca.units import HEARD_HZ, samples_to_seconds
@@ -26,11 +28,13 @@ class TimedTrack:
         utterances: The cleaned text of each utterance and its words.
         issues: Utterances that were left out, and given word times that were not used.
         tags: The tags of the utterances, by their text.
+        unlabelled: Where the transcript says that the speaker speaks, without words that can be used.
     """
 
     utterances: list[tuple[str, tuple[TimedWord, ...]]] = field(default_factory=list)
     issues: list[Issue] = field(default_factory=list)
     tags: Counter[str] = field(default_factory=Counter)
+    unlabelled: list[UnlabelledSpan] = field(default_factory=list)
 
 
 def time_words(track: Track, samples: int, timer: WordTimer = interpolate, *, keep_tags: bool = False) -> TimedTrack:
@@ -53,9 +57,12 @@ def time_words(track: Track, samples: int, timer: WordTimer = interpolate, *, ke
         cleaned = clean(utterance.text, keep_tags=keep_tags)
         text = cleaned.text
         timed.tags.update(tag.text for tag in cleaned.tags)
+        if not keep_tags and has_unintelligible(utterance.text):
+            timed.unlabelled.append(UnlabelledSpan(utterance.start, utterance.end, "unintelligible"))
         if not text:
             continue
         if utterance.start >= samples or utterance.end > samples + _PAST_END:
+            timed.unlabelled.append(UnlabelledSpan(min(utterance.start, samples), utterance.end, "past_end"))
             reason = f"ends at {_seconds(utterance.end)} s, the recording at {_seconds(samples)} s"
             timed.issues.append(utterance.issue("skipped", track.transcript, reason))
             continue

@@ -9,23 +9,26 @@ from typing import TYPE_CHECKING
 
 from sca.data.duplex.audio.stored_samples import samples_digest
 from sca.data.duplex.audio.vad_spans import Listened, listen
-from sca.data.duplex.evidence.overlap import intersect, length_of, longest, subtract, widen
+from sca.data.duplex.evidence.overlap import intersect, length_of, longest, subtract
 from sca.data.duplex.evidence.timing import find_timing
+from sca.data.duplex.evidence.unlabelled import outside
 from sca.data.duplex.model.evidence import TrackEvidence
 from sca.data.duplex.model.records import TrackRecord
 from sca.data.duplex.model.spans import Span, merge_spans
 from sca.data.duplex.storage.records import span_of, units_of
-from sca.units import HEARD_HZ, seconds_to_samples
+from sca.units import HEARD_HZ
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["measure_session"]
+__all__ = ["listen_to_tracks", "measure_session"]
 
-# An utterance's first and last sounds are often a little outside of its times.
-_EDGE = seconds_to_samples(0.25, HEARD_HZ)
-# Shorter sounds outside the utterances are breaths, laughter and remains of cross-talk.
-_SHORTEST = seconds_to_samples(0.3, HEARD_HZ)
+
+def listen_to_tracks(audio: "Sequence[Path | pa.Buffer]") -> list[Listened]:
+    """Find the speech of several tracks. `audio` is the 16 kHz audio of each, as a file or as the content of one."""
+    # Decoding and the model release the interpreter lock, so the next track runs on a second core.
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(listen, audio))
 
 
 def measure_session(
@@ -39,13 +42,11 @@ def measure_session(
         heard: What was found in each, if that is known. By default the audio is decoded.
     """
     if heard is None:
-        # Decoding and the model release the interpreter lock, so the next track runs on a second core.
-        with ThreadPoolExecutor(2) as pool:
-            heard = list(pool.map(listen, audio))
+        heard = listen_to_tracks(audio)
     digests = [samples_digest(content) for content in audio]
     speech = [merge_spans(found.speech) for found in heard]
     utterances = [merge_spans(unit.span for unit in units_of(record["words"])) for record in records]
-    anyone = widen(merge_spans(span for own in utterances for span in own), _EDGE)
+    anyone = [span for own in utterances for span in own]
     found = []
     for number, record in enumerate(records):
         others = merge_spans(span for other, spans in enumerate(speech) if other != number for span in spans)
@@ -69,8 +70,7 @@ def _measure(
     recorded = samples - record["provenance"]["padded_samples"]
     timing = find_timing(words, own, samples)
     transcribed = record["provenance"]["transcript"] is not None
-    outside = [span for span in subtract(own, widen(utterances, _EDGE)) if span[1] - span[0] >= _SHORTEST]
-    unlabelled = [span for span in subtract(own, anyone) if span[1] - span[0] >= _SHORTEST] if transcribed else []
+    unlabelled = outside(own, anyone) if transcribed else []
     either = length_of(merge_spans([*own, *others]))
     return TrackEvidence(
         session=record["session_id"],
@@ -81,7 +81,7 @@ def _measure(
         words_gap_at_s=_seconds(longest(subtract(words, own))[0]),
         past_end_s=_seconds(length_of(intersect(words, [(recorded, samples)])) if recorded < samples else 0),
         speech_s=_seconds(length_of(own)),
-        speech_without_words=_share(length_of(outside), length_of(own)) if transcribed else None,
+        speech_without_words=_share(length_of(outside(own, utterances)), length_of(own)) if transcribed else None,
         unlabelled_s=_seconds(length_of(unlabelled)),
         unlabelled_at_s=_seconds(longest(unlabelled)[0]),
         same_speech=_share(length_of(intersect(own, others)), either) or 0.0,

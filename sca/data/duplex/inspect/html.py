@@ -33,14 +33,16 @@ __all__ = ["PEAKS_PER_S", "tiles", "write_frame", "write_page"]
 PEAKS_PER_S = 100
 # libsndfile's Ogg encoders keep whole blocks on the stack, so blocks are small.
 _OPUS_BLOCK = 4800
-# Section and field of the report, label and format.
+# Label, section and field of the report (or fields to add, with +), and format.
 _TILES = (
     ("conversations", "sessions", "kept", "{}"),
     ("hours", "sessions", "hours", "{:.2f}"),
     ("rows", None, "rows", "{}"),
     ("words in rows", "coverage", "share", "{:.2%}"),
     ("tokens", "placement", "tokens", "{}"),
-    ("tokens dropped", "coverage", "tokens_dropped", "{}"),
+    ("tokens dropped or left out", "coverage", "tokens_dropped+tokens_dropped_on_request", "{}"),
+    ("unlabelled speech", "unlabelled", "speech_s", "{:.1f} s"),
+    ("chunks without labels", "unlabelled", "chunks", "{}"),
     ("silent chunks", "chunks", "silent_share", "{:.1%}"),
     ("tokens after their onset", "leak", "lagged_tokens", "{}"),
     ("speech in overlap", "talk", "overlap_share", "{:.1%}"),
@@ -142,9 +144,9 @@ def tiles(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = []
     for label, section, name, template in _TILES:
         values = report if section is None else report.get(section)
-        value = values.get(name) if isinstance(values, Mapping) else None
-        if isinstance(value, int | float):
-            found.append((label, template.format(value)))
+        numbers = [values.get(part) if isinstance(values, Mapping) else None for part in name.split("+")]
+        if all(isinstance(number, int | float) for number in numbers):
+            found.append((label, template.format(sum(filter(None, numbers)))))
     error = f"{report['placement']['mean_error_s']:.3f} s"
     return [*found, (f"{placement_name(interpolated_share(report['align_source']))}, mean", error)]
 

@@ -80,12 +80,14 @@ class SideView:
         speaker: Id of the speaker of the tokens.
         tokens: The tokens.
         rows: Id, first chunk and number of chunks of each row.
+        unlabelled: Ranges `[first, end)` of chunks of the view that are not labels.
     """
 
     listener: str
     speaker: str
     tokens: tuple[TokenView, ...]
     rows: tuple[tuple[str, int, int], ...]
+    unlabelled: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +306,12 @@ def _sides(
                     text = tokenizer.decode([token.id]) if control is None else f"‹{control}›"
                     tokens.append(TokenView(row["start_chunk"] - first + token.chunk, token.k, token.id, text, control))
         places = tuple((row["row_id"], row["start_chunk"] - first, row["n_chunks"]) for row in members)
-        yield SideView(listener, speaker, tuple(tokens), places)
+        unlabelled = tuple(
+            (row["start_chunk"] - first + part["first"], row["start_chunk"] - first + part["end"])
+            for row in members
+            for part in row["unlabelled"]
+        )
+        yield SideView(listener, speaker, tuple(tokens), places, unlabelled)
 
 
 def _placed_tokens(row: RowRecord, placeholder: int) -> Iterator[PlacedToken]:

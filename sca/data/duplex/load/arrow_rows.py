@@ -57,6 +57,7 @@ class ArrowRows(RowSource):
     @override
     def record(self, index: int) -> RowRecord:
         record: RowRecord = self._table.slice(index, 1).to_pylist()[0]
+        record.setdefault("unlabelled", [])
         return record
 
     @override

@@ -12,6 +12,7 @@ import numpy as np
 from sca.audio.mel import log_mel
 from sca.data.duplex.load.dataset import DuplexRow
 from sca.data.duplex.load.listener_labels import listener_labels
+from sca.data.duplex.load.speaker_labels import speaker_labels
 from sca.data.duplex.model.records import SegmentRecord
 from sca.data.speakers.base import EMBEDDING_SIZE
 from sca.errors import ConfigError, UsageError
@@ -49,7 +50,8 @@ class DuplexBatch(TypedDict):
     Attributes:
         input_ids: int64 `(B, L)`, padded on the right.
         attention_mask: int64 `(B, L)`.
-        labels: int64 `(B, L)`, -100 on prompt, audio and padding. Not shifted: the model shifts them.
+        labels: int64 `(B, L)`, -100 on prompt, audio and padding, and where the speaker says words that are not known.
+            Not shifted: the model shifts them.
         label_weights: float32 `(B, L)`: 0 where `labels` are -100, the weight of silence at silence tokens, 1
             elsewhere.
         listener_labels: int64 `(B, L)`: the words of the listener on the audio tokens, -100 elsewhere; see
@@ -130,9 +132,9 @@ class DuplexCollator:
             n, audio = len(row.input_ids), row.input_ids == row.placeholder
             ids[i, :n] = np.where(audio, self.audio_id, row.input_ids)
             attended[i, :n] = 1
-            answer = ~audio & (np.cumsum(audio) > 0)  # everything before the first audio token is the prompt
-            labels[i, :n][answer] = row.input_ids[answer]
-            weights[i, :n][answer] = np.where(row.input_ids[answer] == row.silence_id, self.silence_weight, 1)
+            labels[i, :n] = speaker_labels(row, _IGNORED)
+            labelled = labels[i, :n] != _IGNORED
+            weights[i, :n][labelled] = np.where(row.input_ids[labelled] == row.silence_id, self.silence_weight, 1)
             if self.listener_text:
                 heard_words[i, :n] = listener_labels(row, self._encode, _IGNORED)
             if row.speaker_embedding is not None:

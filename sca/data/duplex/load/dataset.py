@@ -47,6 +47,9 @@ class DuplexRow:
         controls: Control tokens in `input_ids`, in order; silence is not a control token.
         codes: int16 `(n_chunks, 16, frames)`: `spoken` as codec codes, -1 past the end of the recording; None if the
             data set has no codes.
+        unlabelled: Ranges `[first, end)` of chunks whose tokens are not labels, because the speaker says words there
+            that are not known.
+        listener_unlabelled: Where the listener says words that are not known, in seconds from the start of the row.
     """
 
     row_id: str
@@ -60,6 +63,8 @@ class DuplexRow:
     listener_words: list[WordRecord] | None
     controls: tuple[PlacedControlToken, ...] = ()
     codes: NDArray[np.int16] | None = None
+    unlabelled: tuple[tuple[int, int], ...] = ()
+    listener_unlabelled: tuple[tuple[float, float], ...] = ()
 
 
 def load(
@@ -158,6 +163,8 @@ class DuplexDataset:
             listener_words=self._words_within(listener, row) if listener.has_transcript else None,
             controls=tuple(decode_controls(row["input_ids"], self._control_names, self.placeholder, self.grid)),
             codes=speaker.chunk_codes(first, n),
+            unlabelled=tuple((part["first"], part["end"]) for part in row["unlabelled"]),
+            listener_unlabelled=self._unlabelled_within(listener, row),
         )
 
     @property
@@ -179,7 +186,20 @@ class DuplexDataset:
 
     def _words_within(self, track: StoredTrack, row: RowRecord) -> list[WordRecord]:
         """Return the words of a track that start and end within a row, with times from its start."""
-        start_s = float(row["start_chunk"] * self.grid.chunk_s)
-        end_s = float((row["start_chunk"] + row["n_chunks"]) * self.grid.chunk_s)
+        start_s, end_s = self._times(row)
         words = (word for word in track.record["words"] if start_s <= word["start"] and word["end"] <= end_s)
         return [{**word, "start": word["start"] - start_s, "end": word["end"] - start_s} for word in words]
+
+    def _unlabelled_within(self, track: StoredTrack, row: RowRecord) -> tuple[tuple[float, float], ...]:
+        """Return the speech without words of a track that is within a row, with times from its start."""
+        start_s, end_s = self._times(row)
+        return tuple(
+            (max(span["start"], start_s) - start_s, min(span["end"], end_s) - start_s)
+            for span in track.record["unlabelled"]
+            if span["start"] < end_s and span["end"] > start_s
+        )
+
+    def _times(self, row: RowRecord) -> tuple[float, float]:
+        """Return where a row starts and ends in its session, in seconds."""
+        first, n_chunks = row["start_chunk"], row["n_chunks"]
+        return float(first * self.grid.chunk_s), float((first + n_chunks) * self.grid.chunk_s)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sca.data.datasets.folder import DataFolder
 from sca.data.datasets.lazy_map import LazyMap
 from sca.data.duplex.load.dataset import DuplexDataset, DuplexRow
+from sca.data.duplex.load.speaker_labels import unlabelled_positions
 from sca.data.duplex.model.records import RowRecord
 from sca.data.speakers.base import EMBEDDING_SIZE
 from sca.units import HEARD_HZ, SPOKEN_HZ, seconds_to_samples
@@ -65,6 +66,8 @@ class DuplexExample:
         input_audios: The audio heard, one per chunk, each to be encoded on its own; 16 kHz.
         target_audios: The audio spoken, one per segment.
         speaker_embedding: float32 `(192,)`, or None.
+        unlabelled_idxs: Positions in `input_sequence` that must not be labels, in order: the speaker says words there
+            that are not known, and the token is silence.
     """
 
     row_id: str
@@ -72,6 +75,7 @@ class DuplexExample:
     input_audios: list[ExampleAudio]
     target_audios: list[TargetAudio]
     speaker_embedding: NDArray[np.float32] | None
+    unlabelled_idxs: list[int]
 
     def __getitem__(self, key: str) -> "DuplexExample":
         if key != "dataset_row_obj":
@@ -147,6 +151,7 @@ def _example(data: DuplexDataset, index: int) -> DuplexExample:
             for idxs, segment in zip(positions, row.segments, strict=True)
         ],
         speaker_embedding=row.speaker_embedding,
+        unlabelled_idxs=unlabelled_positions(row).tolist(),
     )
 
 

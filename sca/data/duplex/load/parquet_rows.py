@@ -69,6 +69,7 @@ class ParquetRows(RowSource):
         at = bisect_right(ends, index)
         first = ends[at - 1] if at else 0
         record: RowRecord = self._groups[groups[at]].slice(index - first, 1).to_pylist()[0]
+        record.setdefault("unlabelled", [])
         return record
 
     @override

@@ -115,6 +115,7 @@ class TarRows(RowSource):
         if key not in self._session_lines:
             raise InputError(f"{self._folder}/{SESSIONS_FILE} has no track of {key[1]} in {key[0]}")
         record: TrackRecord = json.loads(self._session_lines[key])
+        record.setdefault("unlabelled", [])
         return StoredTrack(_buffer(b""), _buffer(b""), record)
 
 

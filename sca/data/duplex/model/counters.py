@@ -52,6 +52,9 @@ class ProofCounters:
         gated_samples: Samples that were silenced.
         rates: Recordings by sample rate in Hz; retimed copies are not counted.
         edits: Retimed turn changes by kind.
+        unlabelled: Samples of speech without words by the reason why the words are not known.
+        unlabelled_samples: Samples of speech without words.
+        unlabelled_chunks: Chunks of rows that are not labels because of it.
         input_ids: Tokens of any kind.
         text_tokens: Text tokens.
         controls: Control tokens by name.
@@ -86,11 +89,14 @@ class ProofCounters:
     rates: Counter[str] = field(default_factory=Counter)
     edits: Counter[str] = field(default_factory=Counter)
     tags: Counter[str] = field(default_factory=Counter)
+    unlabelled: Counter[str] = field(default_factory=Counter)
+    unlabelled_samples: int = 0
     alignment: AlignmentCounters = field(default_factory=AlignmentCounters)
 
     rows: int = 0
     chunks: int = 0
     extended_chunks: int = 0
+    unlabelled_chunks: int = 0
     input_ids: int = 0
     text_tokens: int = 0
     controls: Counter[str] = field(default_factory=Counter)
@@ -182,6 +188,7 @@ _PREFIXES: Mapping[str, str] = {
     "rates": "rate_",
     "edits": "edit_",
     "tags": "tag_",
+    "unlabelled": "unlabelled_",
     "controls": "control_",
     "row_flags": "rows_",
     "segments_by_kind": "segments_",

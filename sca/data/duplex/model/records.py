@@ -7,6 +7,8 @@ times and chunks in a row from the start of the row; times are seconds. The Arro
 
 from typing import TypedDict
 
+from sca.data.duplex.model.unlabelled import UnlabelledReason
+
 __all__ = [
     "BleedRecord",
     "DroppedRecord",
@@ -18,6 +20,8 @@ __all__ = [
     "SegmentRecord",
     "SpanRecord",
     "TrackRecord",
+    "UnlabelledRange",
+    "UnlabelledRecord",
     "WordRecord",
 ]
 
@@ -47,6 +51,21 @@ class SpanRecord(TypedDict):
 
     start: float
     end: float
+
+
+class UnlabelledRecord(TypedDict):
+    """Speech of a speaker without words, see `sca.data.duplex.model.unlabelled`."""
+
+    start: float
+    end: float
+    reason: UnlabelledReason
+
+
+class UnlabelledRange(TypedDict):
+    """Chunks `[first, end)` of a row whose tokens are not labels, because the speaker says unknown words there."""
+
+    first: int
+    end: int
 
 
 class BleedRecord(TypedDict):
@@ -120,6 +139,7 @@ class TrackRecord(TypedDict):
         augmented: How the track was retimed; None for a track as recorded.
         speaker_embedding: Speaker embedding of length 1; None without a model, or with too little speech.
         provenance: Origin of the track.
+        unlabelled: Speech of the speaker without words. Empty in data sets of earlier versions.
     """
 
     session_id: str
@@ -132,6 +152,7 @@ class TrackRecord(TypedDict):
     augmented: RetimingRecord | None
     speaker_embedding: list[float] | None
     provenance: ProvenanceRecord
+    unlabelled: list[UnlabelledRecord]
 
 
 class RowWordRecord(TypedDict):
@@ -213,6 +234,7 @@ class RowRecord(TypedDict):
         dropped: Segments left out on request.
         flags: Exceptional cuts and placements.
         align_source: Origin of all word times, `mixed` for several origins, `none` for a row without words.
+        unlabelled: Chunks that are not labels, in order. Empty in data sets of earlier versions.
     """
 
     row_id: str
@@ -228,3 +250,4 @@ class RowRecord(TypedDict):
     dropped: list[DroppedRecord]
     flags: list[str]
     align_source: str
+    unlabelled: list[UnlabelledRange]

@@ -23,6 +23,7 @@ __all__ = [
     "SplitReport",
     "TalkReport",
     "TextRateReport",
+    "UnlabelledReport",
 ]
 
 
@@ -246,6 +247,22 @@ class AugmentationReport(_Section):
     edits: dict[str, int]
 
 
+class UnlabelledReport(_Section):
+    """Speech without words, which the rows do not teach as silence.
+
+    Attributes:
+        speech_s: Its length in the tracks.
+        by_reason: The same by the reason why the words are not known; see `sca.data.duplex.model.unlabelled`.
+        chunks: Chunks of the rows whose tokens are not labels because of it, or because of a segment left out.
+        chunks_s: Their length.
+    """
+
+    speech_s: float = 0.0
+    by_reason: dict[str, float] = {}
+    chunks: int = 0
+    chunks_s: float = 0.0
+
+
 class AudioReport(_Section):
     """Properties of the recordings."""
 
@@ -280,6 +297,7 @@ class Report(_Section):
         chunks: Chunks of the rows.
         sources: Sample rates of the recordings; None in reports of earlier versions, like `by_split`.
         by_split: Numbers of each split.
+        unlabelled: Speech without words. Zero in reports of earlier versions, which had no such labels.
         audio: Properties of the recordings.
         bleed: Cross-talk between tracks.
         augmented: Retimed sessions.
@@ -310,6 +328,7 @@ class Report(_Section):
     chunks: ChunkReport
     sources: SourceReport | None = None
     by_split: dict[str, SplitReport] | None = None
+    unlabelled: UnlabelledReport = UnlabelledReport()
     audio: AudioReport
     bleed: CrosstalkReport
     augmented: AugmentationReport

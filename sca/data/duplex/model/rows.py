@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sca.data.duplex.model.labels import Label
+from sca.data.duplex.model.spans import Span
 from sca.data.duplex.model.units import UnitWord
 
 __all__ = ["DroppedSegment", "PlacedToken", "PlacedWord", "Row", "Segment"]
@@ -101,6 +102,7 @@ class Row:
         segments: Segments in time order.
         dropped: Segments left out on request.
         flags: Exceptional cuts and placements, without duplicates.
+        unlabelled: Ranges `[first, end)` of chunks that are not labels: the words of the speech there are not known.
     """
 
     first: int
@@ -110,3 +112,4 @@ class Row:
     segments: tuple[Segment, ...]
     dropped: tuple[DroppedSegment, ...]
     flags: tuple[str, ...]
+    unlabelled: tuple[Span, ...] = ()

@@ -6,7 +6,13 @@ from typing import Any
 
 from sca.data.datasets.card import CardConfig, hub_configs, save_readme
 from sca.data.duplex.report.verdict import verdict_of, words_against_sound
-from sca.data.duplex.report.wording import interpolated_share, placement_leak, placement_name, word_times
+from sca.data.duplex.report.wording import (
+    interpolated_share,
+    placement_leak,
+    placement_name,
+    unlabelled_text,
+    word_times,
+)
 from sca.textutil import counted
 
 __all__ = ["arrow_configs", "arrow_opening", "card_body", "write_duplex_card"]
@@ -94,7 +100,8 @@ Per chunk `input_ids` contains {placeholders} for audio tokens, then one silence
 | tokenizer | `{report["made_with"]["tokenizer"]["name"]}` |
 | words in rows | {coverage["words_in_rows"]} of {coverage["words"]} |
 | words against sound | {words_against_sound(report)} |
-| tokens, dropped | {placement["tokens"]}, {coverage["tokens_dropped"]} |
+| tokens, dropped or left out | {placement["tokens"]}, {coverage["tokens_dropped"] + coverage["tokens_dropped_on_request"]} |
+| unlabelled speech | {unlabelled_text(report)} |
 | {placement_name(share)}, mean / p95 / latest | {error} |
 | leak, by placement | {leak} |
 | segments | {kinds} |

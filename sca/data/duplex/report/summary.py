@@ -29,6 +29,7 @@ from sca.data.duplex.model.report import (
     SplitReport,
     TalkReport,
     TextRateReport,
+    UnlabelledReport,
 )
 from sca.data.duplex.model.session import SessionResult
 from sca.data.duplex.model.text_rate import TextRateCounters
@@ -128,6 +129,7 @@ def make_report(
         chunks=_chunks(counters, settings.grid.frames_per_chunk),
         sources=_sources(counters),
         by_split={split: _split([r for r in kept if r.split == split], chunk_s) for split in _splits(kept)},
+        unlabelled=_unlabelled(counters, chunk_s),
         audio=_audio(counters),
         bleed=_crosstalk(counters, kept),
         augmented=AugmentationReport(
@@ -289,6 +291,15 @@ def _chunks(counters: ProofCounters, encoder_tokens: int) -> ChunkReport:
         used={str(tokens): chunks for tokens, chunks in sorted(counters.used.items())},
         encoder_tokens_per_chunk=encoder_tokens,
         extended=counters.extended_chunks,
+    )
+
+
+def _unlabelled(counters: ProofCounters, chunk_s: float) -> UnlabelledReport:
+    return UnlabelledReport(
+        speech_s=_seconds(counters.unlabelled_samples),
+        by_reason={reason: _seconds(samples) for reason, samples in sorted(counters.unlabelled.items())},
+        chunks=counters.unlabelled_chunks,
+        chunks_s=round(counters.unlabelled_chunks * chunk_s, 6),
     )
 
 

@@ -5,8 +5,11 @@ still be after the onset of its word.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["interpolated_share", "placement_leak", "placement_name", "word_times"]
+from sca.textutil import counted
+
+__all__ = ["interpolated_share", "placement_leak", "placement_name", "unlabelled_text", "word_times"]
 
 _INTERPOLATION_ERROR = "0.07-0.09"
 """Mean error of interpolated onsets in seconds, measured on generated conversations with known times."""
@@ -39,6 +42,19 @@ def placement_leak(found: str, share: float) -> str:
         if share
         else found
     )
+
+
+def unlabelled_text(report: Mapping[str, Any]) -> str:
+    """Return how much speech has no words, and how many chunks have no label because of it or of segments left out.
+
+    Args:
+        report: The content of a `report.json`.
+    """
+    found = report.get("unlabelled")  # reports of earlier versions have none
+    if found is None or not (found["speech_s"] or found["chunks"]):
+        return "none"
+    chunks = f"{counted(found['chunks'], 'chunk')} ({found['chunks_s']:.2f} s)"
+    return f"{found['speech_s']:.2f} s, {chunks} not in the labels"
 
 
 def word_times(share: float) -> str:

@@ -8,7 +8,7 @@ placed like text.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,10 @@ from sca.control_tokens import NO_CONTROLS, ControlTokens
 from sca.data.corpora.text.scripts import starts_with_space
 from sca.data.duplex.model.labels import BACKCHANNEL, Label
 from sca.data.duplex.model.rows import DroppedSegment, PlacedToken, PlacedWord, Row, Segment
+from sca.data.duplex.model.spans import Span
 from sca.data.duplex.model.units import Unit
 from sca.data.duplex.rows.placement import Cursor, place_tokens, token_words, wanted_chunks
+from sca.data.duplex.rows.unlabelled import unlabelled_chunks
 from sca.data.duplex.rows.windows import Window
 from sca.tokenizer import TextTokenizer
 
@@ -44,6 +46,7 @@ class Layout:
         placeholder: Audio placeholder.
         prompt_ids: Tokens of the system prompt.
         controls: Control tokens.
+        masks_unlabelled: Whether chunks with unknown words are left out of the labels.
     """
 
     chunk_samples: int
@@ -57,6 +60,7 @@ class Layout:
     placeholder: int
     prompt_ids: tuple[int, ...]
     controls: ControlTokens = NO_CONTROLS
+    masks_unlabelled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,9 @@ def _anchors(unit: Unit, offsets: Sequence[tuple[int, int]], owners: Sequence[in
     return tuple(anchors)
 
 
-def make_row(window: Window, last: bool, units: Sequence[TokenizedUnit], layout: Layout) -> Row:
+def make_row(
+    window: Window, last: bool, units: Sequence[TokenizedUnit], layout: Layout, unlabelled: Sequence[Span] = ()
+) -> Row:
     """Build the row of a window from the words that start in it.
 
     Args:
@@ -121,6 +127,7 @@ def make_row(window: Window, last: bool, units: Sequence[TokenizedUnit], layout:
         last: Whether it is the last window of the session. It also gets the words that start after it.
         units: All units of the speaker, in time order.
         layout: The parameters of row building.
+        unlabelled: Speech of the speaker without words, in samples of the session.
     """
     cursor = Cursor(window.first)
     segments: list[Segment] = []
@@ -142,14 +149,18 @@ def make_row(window: Window, last: bool, units: Sequence[TokenizedUnit], layout:
     n_chunks = max(planned, tokens[-1].chunk + 1 if tokens else 0)
     if n_chunks > planned:
         flags.append("extended")
+    held = _held_chunks(tokens, n_chunks, [segment.spoken_chunks for segment in segments], layout)
+    used = {token.chunk for token in tokens} | held
+    spans = [*unlabelled, *((segment.start, segment.end) for segment in dropped)] if layout.masks_unlabelled else []
     return Row(
         first=window.first,
         n_chunks=n_chunks,
         extended=n_chunks - planned,
-        input_ids=_input_ids(tokens, n_chunks, [segment.spoken_chunks for segment in segments], layout),
+        input_ids=_input_ids(tokens, n_chunks, held, layout),
         segments=tuple(segments),
         dropped=tuple(dropped),
         flags=tuple(dict.fromkeys(flags)),
+        unlabelled=tuple(unlabelled_chunks(spans, window.first, planned, layout.lead, layout.chunk_samples, used)),
     )
 
 
@@ -263,15 +274,25 @@ def _has_leading_space(unit: TokenizedUnit, first: int) -> bool:
     return words[first].char_start > words[first - 1].char_end
 
 
-def _input_ids(
+def _held_chunks(
     tokens: Sequence[PlacedToken], n_chunks: int, spoken: Sequence[tuple[int, int]], layout: Layout
+) -> set[int]:
+    """Return the chunks without tokens during which a segment is spoken: those with the hold token, if it is enabled."""
+    if layout.controls.hold is None:
+        return set()
+    speaking = {chunk for first, last in spoken for chunk in range(first, min(last + 1, n_chunks))}
+    return speaking - {token.chunk for token in tokens}
+
+
+def _input_ids(
+    tokens: Sequence[PlacedToken], n_chunks: int, held: Collection[int], layout: Layout
 ) -> NDArray[np.int32]:
     """Return the tokens of a row.
 
     Args:
         tokens: Text and control tokens in order.
         n_chunks: Chunks of the row.
-        spoken: First and last chunk of each segment. Its chunks without tokens get the hold token, if it is enabled.
+        held: Chunks that get the hold token.
         layout: The parameters of row building.
 
     Returns:
@@ -284,9 +305,7 @@ def _input_ids(
     body = np.full(int(starts[-1]), layout.silence_id, np.int32)
     body[starts[:-1, None] + np.arange(layout.frames)] = layout.placeholder
     if layout.controls.hold is not None:
-        for first, last in spoken:
-            empty = [chunk for chunk in range(first, min(last + 1, n_chunks)) if not used[chunk]]
-            body[starts[empty] + layout.frames] = layout.controls.hold
+        body[starts[sorted(held)] + layout.frames] = layout.controls.hold
     places = np.array([token.k for token in tokens], np.int64)
     body[starts[chunks] + layout.frames + places] = [token.id for token in tokens]
     return np.concatenate((np.asarray(layout.prompt_ids, np.int32), body))

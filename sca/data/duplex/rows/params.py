@@ -31,6 +31,7 @@ def layout_of(settings: Settings, tokenizer: TextTokenizer) -> Layout:
         placeholder=duplex.audio_placeholder,
         prompt_ids=prompt_ids(settings, tokenizer),
         controls=control_tokens_of(duplex),
+        masks_unlabelled=duplex.unlabelled_speech == "mask",
     )
 
 

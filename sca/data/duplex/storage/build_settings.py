@@ -34,6 +34,10 @@ _LIMITS = frozenset(
 )
 
 
+# What earlier versions did. It is not written, so that their settings.json and a new one for it are equal.
+_EARLIER: dict[str, object] = {"unlabelled_speech": "keep"}
+
+
 def tokenizer_of(settings: Settings) -> TextTokenizer:
     """Return the tokenizer of a data set. Loaded once per process, because every session uses it."""
     duplex = settings.duplex
@@ -60,7 +64,11 @@ def _duplex_settings(duplex: DuplexConfig) -> dict[str, object]:
     """Return the settings that decide the rows, and the limits of the evidence that are not the default."""
     values = duplex.model_dump(mode="json")
     fields = DuplexConfig.model_fields
-    return {name: value for name, value in values.items() if name not in _LIMITS or value != fields[name].default}
+    return {
+        name: value
+        for name, value in values.items()
+        if not (name in _LIMITS and value == fields[name].default) and (name, value) not in _EARLIER.items()
+    }
 
 
 def read_settings(root: Path) -> dict[str, object]:
@@ -122,11 +130,16 @@ def settings_of(document: Mapping[str, object]) -> Settings:
     try:
         return Settings(
             audio=AudioConfig.model_validate(document["audio"]),
-            duplex=DuplexConfig.model_validate(document["duplex"]),
+            duplex=_duplex_of(document["duplex"]),
             augment=AugmentConfig.model_validate(document["augment"]),
         )
     except (ValidationError, KeyError) as error:
         raise InputError(f"the {NAME} of the data set does not contain valid settings: {first_line(error)}") from error
+
+
+def _duplex_of(values: object) -> DuplexConfig:
+    """Return the duplex settings of a data set. Speech without words was labelled as silence before it was a setting."""
+    return DuplexConfig.model_validate(_EARLIER | values if isinstance(values, dict) else values)
 
 
 def with_new_settings(document: Mapping[str, object]) -> dict[str, object]:
@@ -141,7 +154,7 @@ def with_new_settings(document: Mapping[str, object]) -> dict[str, object]:
     return {
         **document,
         "audio": settings.audio.model_dump(mode="json"),
-        "duplex": _duplex_settings(settings.duplex),
+        "duplex": _EARLIER | _duplex_settings(settings.duplex),
         "augment": settings.augment.model_dump(mode="json"),
     }
 

@@ -20,7 +20,7 @@ import soundfile
 from sca.data.datasets.arrow import iter_batches
 from sca.data.duplex.model.records import RowRecord, TrackRecord
 from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks, tracks_of_batch
-from sca.data.duplex.storage.writer import open_split
+from sca.data.duplex.storage.writer import complete, open_split
 from sca.data.runs.files import sha256_of
 from sca.errors import InputError
 from sca.textutil import counted
@@ -209,11 +209,11 @@ def stored_rows(
         case None:
             for file in open_split(root, split):
                 for batch in iter_batches(file):
-                    yield from map(StoredRow, batch.to_pylist())
+                    yield from map(StoredRow, complete(batch, "rows").to_pylist())
         case Export(format="parquet"):
             for file in export.shards(root, f"{split}/"):
                 for batch in _parquet_batches(file, None):
-                    yield from map(StoredRow, batch.to_pylist())
+                    yield from map(StoredRow, complete(batch, "rows").to_pylist())
         case _:
             for file in export.shards(root, f"{split}-"):
                 yield from _tar_rows(file, grid, on_problem)
@@ -270,6 +270,8 @@ def _listed_sessions(file: Path) -> list[StoredSession]:
         import pyarrow as pa
 
         no_audio = pa.py_buffer(b"")
+        for record in members:
+            record.setdefault("unlabelled", [])
         return [StoredTrack(no_audio, no_audio, record) for record in members]
 
     return [StoredSession(key, f"{file.name} {key}", False, partial(read, members), file) for key, members in grouped]
@@ -284,6 +286,7 @@ def _tar_rows(file: Path, grid: Grid, on_problem: Callable[[str], None]) -> Iter
                 parts = {name[2]: data.read() for name, data in group if data is not None}
                 try:
                     row: RowRecord = json.loads(parts["json"])
+                    row.setdefault("unlabelled", [])
                     row["input_ids"] = np.load(io.BytesIO(parts["input_ids.npy"])).tolist()
                     n_chunks = int(row["n_chunks"])
                 except (KeyError, ValueError, TypeError) as error:

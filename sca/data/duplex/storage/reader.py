@@ -17,7 +17,7 @@ from sca.data.duplex.storage.build_settings import read_settings, settings_of
 from sca.data.duplex.storage.detect import EXPORT_FILE, splits_of
 from sca.data.duplex.storage.digests import chain_digests, record_digest
 from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks
-from sca.data.duplex.storage.writer import features, open_split
+from sca.data.duplex.storage.writer import complete, features, open_split
 from sca.errors import InputError, VerificationError
 from sca.units import Grid
 
@@ -67,7 +67,8 @@ class DatasetReader:
         import pyarrow as pa
 
         if split not in self._tables:
-            batches = [batch for file in open_split(self.root, split) for batch in iter_batches(file)]
+            files = open_split(self.root, split)
+            batches = [complete(batch, "rows") for file in files for batch in iter_batches(file)]
             empty = not batches
             self._tables[split] = (
                 features("rows").arrow_schema.empty_table() if empty else pa.Table.from_batches(batches)

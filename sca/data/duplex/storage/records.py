@@ -18,15 +18,27 @@ from sca.data.duplex.model.records import (
     SegmentRecord,
     SpanRecord,
     TrackRecord,
+    UnlabelledRecord,
     WordRecord,
 )
 from sca.data.duplex.model.rows import DroppedSegment, Row, Segment
 from sca.data.duplex.model.spans import Span
 from sca.data.duplex.model.units import Unit, UnitWord
+from sca.data.duplex.model.unlabelled import UnlabelledSpan
 from sca.data.duplex.rows.assemble import Layout
 from sca.units import HEARD_HZ, samples_to_seconds, seconds_to_samples
 
-__all__ = ["bleed_record", "row_record", "span_of", "speech_of", "track_record", "units_of", "word_records"]
+__all__ = [
+    "bleed_record",
+    "row_record",
+    "span_of",
+    "speech_of",
+    "track_record",
+    "units_of",
+    "unlabelled_of",
+    "unlabelled_records",
+    "word_records",
+]
 
 
 def word_records(units: Sequence[Unit]) -> list[WordRecord]:
@@ -64,7 +76,7 @@ def units_of(words: Iterable[WordRecord]) -> list[Unit]:
     return units
 
 
-def span_of(record: WordRecord | SpanRecord) -> Span:
+def span_of(record: WordRecord | SpanRecord | UnlabelledRecord) -> Span:
     """Return the samples at 16 kHz of a stored word or span."""
     return seconds_to_samples(record["start"], HEARD_HZ), seconds_to_samples(record["end"], HEARD_HZ)
 
@@ -72,6 +84,16 @@ def span_of(record: WordRecord | SpanRecord) -> Span:
 def speech_of(record: TrackRecord) -> list[Span]:
     """Return where the speaker of a track speaks: the units, or the speech found by the VAD without a transcript."""
     return [span_of(span) for span in record["speech"]] or [unit.span for unit in units_of(record["words"])]
+
+
+def unlabelled_records(spans: Iterable[UnlabelledSpan]) -> list[UnlabelledRecord]:
+    """Convert speech without words, in time order; `unlabelled_of` converts back."""
+    return [{"start": _seconds(span.start), "end": _seconds(span.end), "reason": span.reason} for span in sorted(spans)]
+
+
+def unlabelled_of(record: TrackRecord) -> list[UnlabelledSpan]:
+    """Return the speech without words of a track."""
+    return [UnlabelledSpan(*span_of(one), one["reason"]) for one in record["unlabelled"]]
 
 
 def bleed_record(bleed: Bleed) -> BleedRecord:
@@ -118,6 +140,7 @@ def track_record(
         "augmented": None,
         "speaker_embedding": None if embedding is None else embedding.tolist(),
         "provenance": _provenance(track, audio, sha256),
+        "unlabelled": [],
     }
 
 
@@ -166,6 +189,7 @@ def row_record(
         "dropped": [_dropped_record(segment, origin) for segment in row.dropped],
         "flags": [*row.flags, *flags],
         "align_source": "none" if not sources else sources.pop() if len(sources) == 1 else "mixed",
+        "unlabelled": [{"first": first, "end": end} for first, end in row.unlabelled],
     }
 
 

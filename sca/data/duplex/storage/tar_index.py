@@ -100,6 +100,7 @@ def read_sample(content: bytes, name: str) -> TarSample:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
             parts = {_field(member): _content(tar, member) for member in tar if member.isfile()}
         record: RowRecord = json.loads(parts["json"])
+        record.setdefault("unlabelled", [])
         record["input_ids"] = np.load(io.BytesIO(parts["input_ids.npy"])).tolist()
         codes = np.load(io.BytesIO(parts["codes.npy"])) if "codes.npy" in parts else None
         return TarSample(record, parts["heard.flac"], parts["spoken.flac"], codes)

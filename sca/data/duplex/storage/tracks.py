@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sca.data.datasets.arrow import iter_batches
 from sca.data.duplex.audio.codec_targets import CODEBOOKS, NO_CODE
 from sca.data.duplex.model.records import TrackRecord
+from sca.data.duplex.storage.writer import complete
 from sca.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def stored_tracks(file: Path) -> list[StoredTrack]:
 def tracks_of_batch(batch: "pa.RecordBatch") -> list[StoredTrack]:
     """Return the tracks of an Arrow batch of `storage`. Their audio refers to the batch's buffers, without a copy."""
     tracks: list[StoredTrack] = []
+    batch = complete(batch, "storage")
     names = [name for name in batch.schema.names if not name.startswith("audio_") and name != "codes"]
     for i, record in enumerate(batch.select(names).to_pylist()):
         heard, spoken = (batch.column(name).field("bytes")[i].as_buffer() for name in ("audio_16k", "audio_24k"))

@@ -5,7 +5,7 @@ files of its sessions at the end of a build. Every file appears under its name o
 """
 
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,14 @@ from sca.data.datasets import arrow
 from sca.data.speakers.base import EMBEDDING_SIZE
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Features
 
     from sca.data.datasets.arrow import Columns
 
 __all__ = [
     "SCHEMA_VERSION",
+    "complete",
     "features",
     "merge_tables",
     "open_split",
@@ -26,10 +28,12 @@ __all__ = [
     "write_table",
 ]
 
+_NEW_COLUMNS = ("unlabelled",)
+
 SCHEMA_VERSION = 5
 """Version of the columns.
 
-- 5: a session can be a retimed copy of another one.
+- 5: a session can be a retimed copy of another one. `unlabelled` was added later, so data sets can lack it.
 - 4: tracks can have codec codes.
 - 3: words have the number of their unit and whether a space precedes them; tracks have their cross-talk, and speech
   that is not transcribed.
@@ -81,6 +85,7 @@ def _track_features() -> "Features":
                 "clipped_samples": Value("int64"),
                 "non_finite_samples": Value("int64"),
             },
+            "unlabelled": List({"start": real, "end": real, "reason": text}),
         }
     )
 
@@ -114,6 +119,7 @@ def _row_features() -> "Features":
             ),
             "flags": List(text),
             "align_source": text,
+            "unlabelled": List({"first": number, "end": number}),
         }
     )
 
@@ -143,6 +149,18 @@ def _segment_features() -> dict[str, object]:
     }
 
 
+def complete(batch: "pa.RecordBatch", table: str) -> "pa.RecordBatch":
+    """Return a batch of `storage` or `rows` with the columns that are newer than its file, as empty lists."""
+    import pyarrow as pa
+
+    schema = features(table).arrow_schema
+    missing = [name for name in _NEW_COLUMNS if name not in batch.schema.names]
+    if not missing:
+        return batch
+    empty = [pa.array([[]] * batch.num_rows, schema.field(name).type) for name in missing]
+    return pa.RecordBatch.from_arrays([*batch.columns, *empty], [*batch.schema.names, *missing])
+
+
 def write_table(path: Path, table: str, batches: "Iterable[Columns]") -> int:
     """Write an Arrow stream and return the number of its records.
 
@@ -159,7 +177,7 @@ def merge_tables(path: Path, table: str, parts: Sequence[Path]) -> int:
 
     Batches become larger, so readers find few.
     """
-    return arrow.merge_tables(path, features(table), parts)
+    return arrow.merge_tables(path, features(table), parts, partial(complete, table=table))
 
 
 def write_split_files(folder: Path, split: str, files: Sequence[str], fingerprint_of: Iterable[str]) -> None:

@@ -7,7 +7,13 @@ from typing import Literal
 
 from sca.data.duplex.model.evidence import Finding
 from sca.data.duplex.model.report import Report
-from sca.data.duplex.report.wording import interpolated_share, placement_leak, placement_name, word_times
+from sca.data.duplex.report.wording import (
+    interpolated_share,
+    placement_leak,
+    placement_name,
+    unlabelled_text,
+    word_times,
+)
 from sca.textutil import counted
 from sca.units import Grid, encoder_tokens
 
@@ -97,9 +103,10 @@ def make_checks(report: Report, problems: Problems, grid: Grid, causal_rows: int
     return [
         Check("audio", tracks, not broken["audio"]),
         Check("rows: pattern, ids, text, words", rows, not broken["rows"]),
-        Check("tokens dropped", str(coverage.tokens_dropped), coverage.tokens_dropped == 0),
+        Check("tokens dropped", _dropped(report), coverage.tokens_dropped == 0),
         _coverage_check(report),
         *_evidence_checks(report),
+        *_unlabelled_checks(report, holds=not (broken["rows"] or broken["audio"])),
         Check("encoder parity", encoder, same_tokens),
         Check("leak, structural", structural, not broken["causality"]),
         _placement_leak_check(report),
@@ -113,7 +120,7 @@ def _coverage_check(report: Report) -> Check:
     coverage = report.coverage
     found = f"{coverage.share:.2%} ({coverage.words_in_rows} of {counted(coverage.words, 'word')})"
     left_out = coverage.words - coverage.words_in_rows
-    return Check("speech covered", found, left_out == 0 or coverage.units_dropped_on_request > 0)
+    return Check("words covered", found, left_out == 0 or coverage.units_dropped_on_request > 0)
 
 
 def _evidence_checks(report: Report) -> list[Check]:
@@ -129,6 +136,21 @@ def _evidence_checks(report: Report) -> list[Check]:
     if evidence.findings:
         found += f"; {counted(len(evidence.findings), 'place')} to look at"
     return [Check("words against sound", found, holds=True, look=evidence.verdict == "look")]
+
+
+def _unlabelled_checks(report: Report, *, holds: bool) -> list[Check]:
+    """Return the line about speech without words: none if there is none."""
+    found = unlabelled_text(report.model_dump(mode="json"))
+    return [Check("unlabelled speech", found, holds)] if found != "none" else []
+
+
+def _dropped(report: Report) -> str:
+    coverage = report.coverage
+    if not coverage.units_dropped_on_request:
+        return str(coverage.tokens_dropped)
+    segments = counted(coverage.units_dropped_on_request, "segment")
+    total = coverage.tokens_dropped + coverage.tokens_dropped_on_request
+    return f"{total}, {coverage.tokens_dropped_on_request} of them on request, with {segments} that lag"
 
 
 def _share(part: float, whole: float) -> str:

@@ -31,6 +31,7 @@ class ProofContext:
         prompt_ids: Tokens of the system prompt.
         max_tokens: Most tokens of a row.
         controls: Control tokens.
+        masks_unlabelled: Whether chunks with unknown words are left out of the labels.
         gap: Samples at 16 kHz that separate two units of one speaker at least.
         windows: Bounds of the windows.
     """
@@ -49,6 +50,7 @@ class ProofContext:
     prompt_ids: tuple[int, ...]
     max_tokens: int
     controls: ControlTokens
+    masks_unlabelled: bool
     gap: int
     windows: WindowPlan
 
@@ -71,6 +73,7 @@ def proof_context(settings: Settings, tokenizer: TextTokenizer) -> ProofContext:
         prompt_ids=prompt_ids(settings, tokenizer),
         max_tokens=duplex.max_tokens,
         controls=control_tokens_of(duplex),
+        masks_unlabelled=duplex.unlabelled_speech == "mask",
         gap=seconds_to_samples(duplex.unit_gap_s, HEARD_HZ),
         windows=window_plan(settings, tokenizer),
     )

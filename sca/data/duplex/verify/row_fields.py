@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from sca.data.duplex.model.records import DroppedRecord, RowRecord, WordRecord
 from sca.data.duplex.model.rows import PlacedToken
+from sca.data.duplex.model.spans import Span
+from sca.data.duplex.rows.unlabelled import unlabelled_chunks
 from sca.data.duplex.verify.context import ProofContext
 from sca.data.duplex.verify.turn_taking import CUT_FLAGS
 from sca.textutil import counted
@@ -17,7 +19,11 @@ ROW_FLAGS = frozenset({*_OWN_FLAGS, *CUT_FLAGS})
 
 
 def field_problems(
-    row: RowRecord, words: Sequence[WordRecord], tokens: Sequence[PlacedToken], context: ProofContext
+    row: RowRecord,
+    words: Sequence[WordRecord],
+    tokens: Sequence[PlacedToken],
+    unlabelled: Sequence[Span],
+    context: ProofContext,
 ) -> Iterator[str]:
     """Yield what is wrong with the derived fields of a row.
 
@@ -25,11 +31,13 @@ def field_problems(
         row: The row.
         words: The stored words of its speaker.
         tokens: Its text and control tokens.
+        unlabelled: Where its speaker says words that are not known.
         context: The settings of the data set.
     """
     yield from _time_problems(row)
     yield from _extension_problems(row, tokens)
     yield from _flag_problems(row, words, context)
+    yield from _unlabelled_problems(row, tokens, unlabelled, context)
     expected = _align_source(row, words)
     if row["align_source"] != expected:
         yield f"align_source is {row['align_source']}, its words are {expected}"
@@ -58,6 +66,34 @@ def _extension_problems(row: RowRecord, tokens: Sequence[PlacedToken]) -> Iterat
             f"{counted(row['extended_chunks'], 'chunk')} past its window, "
             f"its last token is in chunk {last - 1} of {row['n_chunks']}"
         )
+
+
+def _unlabelled_problems(
+    row: RowRecord, tokens: Sequence[PlacedToken], unlabelled: Sequence[Span], context: ProofContext
+) -> Iterator[str]:
+    origin = row["start_chunk"] * context.chunk_samples
+    dropped = [
+        (seconds_to_samples(part["start_s"], HEARD_HZ) + origin, seconds_to_samples(part["end_s"], HEARD_HZ) + origin)
+        for part in row["dropped"]
+    ]
+    expected = unlabelled_chunks(
+        [*unlabelled, *dropped] if context.masks_unlabelled else [],
+        row["start_chunk"],
+        row["n_chunks"] - row["extended_chunks"],
+        context.lead,
+        context.chunk_samples,
+        {token.chunk for token in tokens},
+    )
+    found = [(part["first"], part["end"]) for part in row["unlabelled"]]
+    if found != expected:
+        yield (
+            f"{counted(_length(found), 'chunk')} without labels, speech without words and the segments left out "
+            f"are in {_length(expected)}"
+        )
+
+
+def _length(ranges: Sequence[Span]) -> int:
+    return sum(end - first for first, end in ranges)
 
 
 def _flag_problems(row: RowRecord, words: Sequence[WordRecord], context: ProofContext) -> Iterator[str]:

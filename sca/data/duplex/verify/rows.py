@@ -32,7 +32,13 @@ class RowVerifier:
     """
 
     def __init__(
-        self, name: str, words: Sequence[WordRecord], other: Sequence[Span], session_chunks: int, context: ProofContext
+        self,
+        name: str,
+        words: Sequence[WordRecord],
+        other: Sequence[Span],
+        unlabelled: Sequence[Span],
+        session_chunks: int,
+        context: ProofContext,
     ) -> None:
         """Prepare the verification.
 
@@ -40,6 +46,7 @@ class RowVerifier:
             name: Name of the side, for messages.
             words: Words of the speaker, as stored.
             other: Where the listener speaks.
+            unlabelled: Where the speaker says words that are not known.
             session_chunks: Chunks of the session.
             context: The settings of the data set.
         """
@@ -47,6 +54,7 @@ class RowVerifier:
         self.problems: list[str] = []
         self._name = name
         self._words = words
+        self._unlabelled = unlabelled
         self._chunks = session_chunks
         self._context = context
         self._next_word = 0
@@ -73,7 +81,7 @@ class RowVerifier:
         elif control_names:
             for problem in control_problems(row, tokens, self._turns, self._context):
                 self._report(row, problem)
-        for problem in field_problems(row, self._words, tokens, self._context):
+        for problem in field_problems(row, self._words, tokens, self._unlabelled, self._context):
             self._report(row, problem)
         for problem in self._turns.row_problems(row):
             self._report(row, problem)
@@ -157,3 +165,4 @@ class RowVerifier:
         counters.input_ids += len(row["input_ids"])
         counters.text_tokens += text_tokens
         counters.row_flags.update(row["flags"])
+        counters.unlabelled_chunks += sum(part["end"] - part["first"] for part in row["unlabelled"])

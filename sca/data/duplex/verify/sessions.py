@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from sca.config import Settings
 from sca.data.duplex.audio.codec_targets import broken_codes, frames_of
-from sca.data.duplex.evidence.measure import measure_session
+from sca.data.duplex.evidence.measure import listen_to_tracks, measure_session
+from sca.data.duplex.evidence.unlabelled import unlabelled_problems
 from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.model.session import SessionResult
 from sca.data.duplex.storage.build_settings import tokenizer_of
 from sca.data.duplex.storage.detect import StoredRow, StoredSession
 from sca.data.duplex.storage.digests import record_digest
-from sca.data.duplex.storage.records import speech_of
+from sca.data.duplex.storage.records import speech_of, unlabelled_of
 from sca.data.duplex.storage.tracks import StoredTrack
 from sca.data.duplex.verify.audio.causality import CausalityCheck
 from sca.data.duplex.verify.audio.crosstalk import bleed_problems
@@ -178,8 +179,22 @@ class _SessionVerifier:
                 return
             for problem in bleed_problems(tracks, heard):
                 self._problems.add("audio", f"{result.session_id}: {problem}")
-            if not tracks[0].record["augmented"]:
-                result.evidence = measure_session([track.record for track in tracks], heard)
+            self._check_speech(tracks, heard, result)
+
+    def _check_speech(
+        self, tracks: Sequence[StoredTrack], audio: "Sequence[Path | pa.Buffer]", result: SessionResult
+    ) -> None:
+        """Measure the words of the tracks against their sound, and verify the speech without words."""
+        records = [track.record for track in tracks]
+        augmented = records[0]["augmented"] is not None
+        if augmented and not self._context.masks_unlabelled:
+            return
+        heard = listen_to_tracks(audio)
+        if not augmented:
+            result.evidence = measure_session(records, audio, heard)
+        for record, own in zip(records, heard, strict=True) if self._context.masks_unlabelled else ():
+            for problem in unlabelled_problems(record, records, own.speech, self._settings.duplex.max_bleed):
+                self._problems.add("audio", f"{result.session_id} {record['speaker_id']}: {problem}")
 
     def _check_track(self, track: StoredTrack, result: SessionResult) -> None:
         record, name = track.record, f"{result.session_id} {track.record['speaker_id']}"
@@ -194,6 +209,8 @@ class _SessionVerifier:
             self._problems.add("audio", f"{name}: silent, but has {counted(len(record['words']), 'word')}")
         if problem := embedding_problem(record["speaker_embedding"], self._settings.duplex.speaker_model):
             self._problems.add("audio", f"{name}: {problem}")
+        if record["unlabelled"] and not self._context.masks_unlabelled:
+            self._problems.add("audio", f"{name}: has unlabelled speech, but unlabelled_speech is keep")
         count_track(record, result.counters)
 
     def _check_audio(
@@ -277,6 +294,7 @@ class _SessionVerifier:
             f"{result.session_id}:{listener}>{speaker}",
             tracks[speaker].record["words"],
             speech_of(tracks[listener].record),
+            [(span.start, span.end) for span in unlabelled_of(tracks[speaker].record)],
             self._settings.grid.chunks(result.samples),
             self._context,
         )

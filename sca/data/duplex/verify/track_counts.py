@@ -2,7 +2,8 @@
 
 from sca.data.duplex.model.counters import ProofCounters
 from sca.data.duplex.model.records import TrackRecord
-from sca.data.duplex.storage.records import span_of
+from sca.data.duplex.model.spans import merge_spans
+from sca.data.duplex.storage.records import span_of, unlabelled_of
 from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = ["SILENT_PEAK", "count_track"]
@@ -26,6 +27,12 @@ def count_track(record: TrackRecord, counters: ProofCounters) -> None:
         counters.edits.update(edit["kind"] for edit in record["augmented"]["edits"])
     for start, end in map(span_of, record["gated"]):
         counters.gated_samples += end - start
+    unlabelled = unlabelled_of(record)
+    for span in unlabelled:
+        counters.unlabelled[span.reason] += span.end - span.start
+    counters.unlabelled_samples += sum(
+        end - start for start, end in merge_spans((span.start, span.end) for span in unlabelled)
+    )
     counters.padded_samples += provenance["padded_samples"]
     counters.clipped_samples += provenance["clipped_samples"]
     counters.non_finite_samples += provenance["non_finite_samples"]

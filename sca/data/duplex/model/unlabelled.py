@@ -1,0 +1,21 @@
+"""Speech of a speaker whose words are not known. The rows do not teach that the speaker is silent there."""
+
+from typing import Literal, NamedTuple
+
+__all__ = ["UnlabelledReason", "UnlabelledSpan"]
+
+UnlabelledReason = Literal["speech", "unintelligible", "past_end"]
+"""How it is known:
+
+- `speech`: the VAD finds speech outside of the utterances;
+- `unintelligible`: the transcript marks an utterance or a part of it as unintelligible;
+- `past_end`: the transcript continues after the end of the speaker's own recording.
+"""
+
+
+class UnlabelledSpan(NamedTuple):
+    """Samples `[start, end)` at 16 kHz from the start of the session, and how it is known that words are missing."""
+
+    start: int
+    end: int
+    reason: UnlabelledReason
