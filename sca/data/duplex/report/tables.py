@@ -18,6 +18,11 @@ from sca.units import HEARD_HZ, SPOKEN_HZ
 __all__ = ["Cell", "Table", "tables"]
 
 _SHOWN_SESSIONS = 20
+_REASONS = {
+    "speech": "of it, outside the utterances",
+    "unintelligible": "of it, marked as unintelligible",
+    "past_end": "of it, after the end of the recording",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,7 @@ def tables(report: Mapping[str, Any], found: Survey) -> list[Table]:
             _findings(report, found),
             _worst_rows(found),
             _placement(report),
+            _unlabelled(report),
             _crosstalk(report),
             _text_rate(report),
             _skipped(report),
@@ -140,6 +146,25 @@ def _placement(report: Mapping[str, Any]) -> Table:
         (Cell("tokens that lag past the onset of their word"), Cell(lagged)),
     )
     return Table("Placement of tokens", known, "Text tokens against the chunk of their word.", ("what", "found"), rows)
+
+
+def _unlabelled(report: Mapping[str, Any]) -> Table | None:
+    found = report.get("unlabelled")
+    if found is None:
+        return None
+    title = "Unlabelled speech"
+    if not (found["speech_s"] or found["chunks"]):
+        return Table(title, "ok", "None: no chunk is without labels.")
+    rows = (
+        (Cell("speech without words"), Cell(f"{found['speech_s']:.2f} s")),
+        *(
+            (Cell(_REASONS.get(reason, reason)), Cell(f"{seconds:.2f} s"))
+            for reason, seconds in found["by_reason"].items()
+        ),
+        (Cell("chunks without labels"), Cell(f"{found['chunks']} ({found['chunks_s']:.2f} s)")),
+    )
+    note = "Words that are not known, so silence is not taught there. Segments left out count as chunks only."
+    return Table(title, None, note, ("what", "found"), rows)
 
 
 def _crosstalk(report: Mapping[str, Any]) -> Table | None:

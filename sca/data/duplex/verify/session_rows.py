@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sca.config import Settings
 from sca.data.datasets.arrow import iter_batches
 from sca.data.duplex.storage.detect import Export, StoredRow, stored_rows
-from sca.data.duplex.storage.writer import features, open_split
+from sca.data.duplex.storage.writer import complete, features, open_split
 from sca.errors import InputError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _table(root: Path, split: str, stamp: _Stamp) -> "pa.Table":
     """Open a split as a mapped table, once per process."""
     import pyarrow as pa
 
-    batches = [batch for file in open_split(root, split) for batch in iter_batches(file)]
+    batches = [complete(batch, "rows") for file in open_split(root, split) for batch in iter_batches(file)]
     return pa.Table.from_batches(batches) if batches else features("rows").arrow_schema.empty_table()
 
 
