@@ -8,20 +8,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sca.config import Settings
+from sca.config import DuplexConfig, Settings
 from sca.data.corpora.base import Conversation, Issue, Track
 from sca.data.corpora.session_source import SessionSource
 from sca.data.duplex.align.registry import load_aligner
 from sca.data.duplex.align.track import TrackAligner
 from sca.data.duplex.audio.encode_tracks import EncodedTrack, encode_tracks
 from sca.data.duplex.audio.speaker_embedding import embed_speaker
-from sca.data.duplex.audio.vad_spans import TrackListener, listen
+from sca.data.duplex.audio.vad_spans import Listened, TrackListener, listen
 from sca.data.duplex.augment.retime import offset_pool
 from sca.data.duplex.build.crosstalk import excess_bleed, process_crosstalk
 from sca.data.duplex.build.tables import Side, write_rows, write_storage
 from sca.data.duplex.build.word_times import TimedTrack, time_words
 from sca.data.duplex.evidence.measure import measure_session
 from sca.data.duplex.evidence.unlabelled import set_unlabelled, within_session
+from sca.data.duplex.model.records import TrackRecord
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.model.units import Unit
 from sca.data.duplex.rows.text import make_units
@@ -118,21 +119,20 @@ def _write_tables(
     crosstalk = process_crosstalk(result.speakers, encoded, speech, duplex.on_bleed)
     if duplex.on_bleed == "drop" and (reason := excess_bleed(result.speakers, crosstalk, duplex.max_bleed)):
         raise _DropError(reason)
-    records = []
-    for track, audio, own, spans, found in zip(tracks, encoded, units, speech, crosstalk, strict=True):
-        embedding = embed_speaker(settings, audio.heard, spans)
-        sha256 = job.sha256[track.audio]
-        records.append(track_record(paths.session_id, track, audio, sha256, own, spans, found, embedding))
+    embeddings = [embed_speaker(settings, audio.heard, spans) for audio, spans in zip(encoded, speech, strict=True)]
+    records = [
+        track_record(paths.session_id, track, audio, job.sha256[track.audio], own, spans, found, embedding)
+        for track, audio, own, spans, found, embedding in zip(
+            tracks, encoded, units, speech, crosstalk, embeddings, strict=True
+        )
+    ]
     # The gate has changed the files of its tracks.
     heard = [
         listen(audio.heard) if found.gated else before
         for audio, found, before in zip(encoded, crosstalk, heard, strict=True)
     ]
     result.evidence = measure_session(records, [audio.heard for audio in encoded], heard)
-    if duplex.unlabelled_speech == "mask":
-        for record, one in zip(records, timed, strict=True):
-            record["unlabelled"] = unlabelled_records(within_session(one.unlabelled, result.samples))
-        set_unlabelled(records, [one.speech for one in heard], duplex.max_bleed)
+    _add_unlabelled(records, timed, heard, duplex)
     result.transfers = offset_pool(units) if len(units) == 2 else []
     write_storage(paths, records, [(audio.heard, audio.spoken) for audio in encoded], settings, result)
     sides = [
@@ -140,6 +140,18 @@ def _write_tables(
         for track, record, own, spans in zip(tracks, records, units, speech, strict=True)
     ]
     write_rows(paths, sides, settings, tokenizer, result)
+
+
+def _add_unlabelled(
+    records: Sequence[TrackRecord], timed: Sequence[TimedTrack], heard: Sequence[Listened], duplex: DuplexConfig
+) -> None:
+    """Add the speech without words to the records of the tracks: what the transcript says, and what the VAD finds."""
+    if duplex.unlabelled_speech == "keep":
+        return
+    for record, one in zip(records, timed, strict=True):
+        spans = within_session(one.unlabelled, record["duration_samples"])
+        record["unlabelled"] = unlabelled_records(spans)
+    set_unlabelled(records, [one.speech for one in heard], duplex.max_bleed)
 
 
 def _add_issues(issues: Iterable[Issue], result: SessionResult) -> None:
