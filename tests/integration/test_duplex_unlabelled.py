@@ -11,6 +11,7 @@ import pytest
 import soundfile as sf
 from typer.testing import CliRunner
 
+import sca
 from sca.cli.main import app
 from sca.config import load_settings
 from sca.data.datasets.arrow import iter_batches
@@ -19,7 +20,6 @@ from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.evidence.overlap import intersect
 from sca.data.duplex.load.collate import DuplexCollator
 from sca.data.duplex.load.dataset import load
-from sca.data.duplex.load.formats import duplex
 from sca.data.duplex.model.spans import merge_spans
 from sca.data.duplex.storage.reader import open_dataset
 from sca.data.duplex.verify.dataset import verify
@@ -309,7 +309,7 @@ def test_exports_have_the_same_labels(built, tmp_path, kind):
     assert [row.unlabelled for row in here] == [row.unlabelled for row in there]
     assert [row.listener_unlabelled for row in here] == [row.listener_unlabelled for row in there]
     assert (labels_of(list(here)) == labels_of(list(there))).all()
-    positions = [example.unlabelled_idxs for example in duplex(tmp_path / kind, "train")]
+    positions = [example.unlabelled_idxs for example in sca.easy_load(tmp_path / kind, format="duplex")]
     assert [len(found) for found in positions] == [sum(end - a for a, end in row.unlabelled) for row in here]
 
 

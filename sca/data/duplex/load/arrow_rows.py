@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from sca.data.datasets.folder import DataFolder
-from sca.data.duplex.load.row_source import Recent, RowSource, Sides
+from sca.data.duplex.load.row_source import Recent, SessionRows
 from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks, tracks_of_batch
 from sca.data.duplex.storage.writer import features, open_split
@@ -23,7 +23,7 @@ _MAPPED_SESSIONS = 32
 _FETCHED_SESSIONS = 8
 
 
-class ArrowRows(RowSource):
+class ArrowRows(SessionRows):
     """A split of an Arrow folder."""
 
     def __init__(self, folder: DataFolder, split: str) -> None:
@@ -59,15 +59,6 @@ class ArrowRows(RowSource):
         record: RowRecord = self._table.slice(index, 1).to_pylist()[0]
         record.setdefault("unlabelled", [])
         return record
-
-    @override
-    def sides(self, index: int, row: RowRecord) -> Sides:
-        tracks = self._sessions[row["session_id"]]
-        return Sides(tracks[row["listener"]], tracks[row["speaker"]], row["start_chunk"])
-
-    @override
-    def track(self, session_id: str, speaker_id: str) -> StoredTrack:
-        return self._sessions[session_id][speaker_id]
 
     @cached_property
     def _table(self) -> "pa.Table":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from sca.data.datasets.folder import DataFolder
-from sca.data.duplex.load.row_source import Recent, RowSource, Sides
+from sca.data.duplex.load.row_source import Recent, SessionRows
 from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.storage.detect import Export
 from sca.data.duplex.storage.tracks import StoredTrack, tracks_of_batch
@@ -31,7 +31,7 @@ Group = tuple[str, int]
 """A file and the number of a row group in it."""
 
 
-class ParquetRows(RowSource):
+class ParquetRows(SessionRows):
     """A split of a Parquet export."""
 
     def __init__(self, folder: DataFolder, export: Export, split: str) -> None:
@@ -71,15 +71,6 @@ class ParquetRows(RowSource):
         record: RowRecord = self._groups[groups[at]].slice(index - first, 1).to_pylist()[0]
         record.setdefault("unlabelled", [])
         return record
-
-    @override
-    def sides(self, index: int, row: RowRecord) -> Sides:
-        tracks = self._sessions[row["session_id"]]
-        return Sides(tracks[row["listener"]], tracks[row["speaker"]], row["start_chunk"])
-
-    @override
-    def track(self, session_id: str, speaker_id: str) -> StoredTrack:
-        return self._sessions[session_id][speaker_id]
 
     @cached_property
     def _row_groups(self) -> tuple[list[Group], list[int]]:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from typing_extensions import override
+
 from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.storage.tracks import StoredTrack
 
-__all__ = ["PerProcess", "Recent", "RowSource", "Sides"]
+__all__ = ["PerProcess", "Recent", "RowSource", "SessionRows", "Sides"]
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -75,6 +77,22 @@ class Recent(Generic[Key, Value]):
                 self._values.popitem(last=False)
         self._values.move_to_end(key)
         return self._values[key]
+
+
+class SessionRows(RowSource):
+    """A split whose tracks are read session by session."""
+
+    _sessions: Recent[str, dict[str, StoredTrack]]
+    """The tracks of a session by their speakers."""
+
+    @override
+    def sides(self, index: int, row: RowRecord) -> Sides:
+        tracks = self._sessions[row["session_id"]]
+        return Sides(tracks[row["listener"]], tracks[row["speaker"]], row["start_chunk"])
+
+    @override
+    def track(self, session_id: str, speaker_id: str) -> StoredTrack:
+        return self._sessions[session_id][speaker_id]
 
 
 class PerProcess(Generic[Value]):
