@@ -110,9 +110,23 @@ def test_error_names_the_columns(tmp_path):
         open_corpus(tmp_path / "x.parquet")
 
 
+def test_refuses_a_data_set_of_sca(tmp_path, settings):
+    build_duplex(corpus.pair(tmp_path / "corpus"), tmp_path / "data", settings)
+    with pytest.raises(InputError, match="is a data set that sca build-duplex wrote"):
+        open_corpus(tmp_path / "data")
+
+
+def test_table_with_other_columns_is_left_out(tmp_path):
+    SHAPES["user and assistant, bytes"](tmp_path / "corpus")
+    packed_shapes.parquet({"question": ["a"]}, "other.parquet")(tmp_path / "corpus")
+    found = conversations(tmp_path / "corpus")
+    assert [entry.session_id for entry in found if isinstance(entry, Conversation)] == ["train-0"]
+    assert [("other.parquet has the columns question; expected" in str(entry)) for entry in found] == [True, False]
+
+
 def test_reads_few_rows_at_a_time(tmp_path):
     source = table(tmp_path, audio=[packed_shapes.audio(None)] * 20, text=[str(n) for n in range(20)])
-    rows = rows_of(tables_in(source), ["text"])
+    rows = rows_of(tables_in(source), lambda _: ["text"])
     assert next(rows).values == {"text": "0"}
     assert [row.name for row in rows][-1] == "train-19"
 

@@ -31,16 +31,27 @@ def read_tables(source: Path, files: RecordingFiles) -> Iterator[Dialogue | Prob
     Raises:
         InputError: A table cannot be read, or has no columns of conversations.
     """
+    if (source / "storage").is_dir() and (source / "report.json").is_file():
+        raise InputError(
+            f"{source} is a data set that sca build-duplex wrote",
+            hint="give the corpus that it was built from; sca export --to lhotse or moshi writes one",
+        )
     paths = tables_in(source)
     if not paths:
         raise InputError(f"{source} has no table", hint="expected Parquet, a folder of save_to_disk, or metadata.csv")
-    try:
-        columns = find_columns(columns_of(paths[0]))
-    except ValueError as error:
-        raise InputError(f"{paths[0]} {error}") from error
-    for row in rows_of(paths, columns.used):
+    columns: dict[Path, Columns] = {}
+    reasons: list[str] = []
+    for path in paths:
         try:
-            yield _dialogue(row, columns, files)
+            columns[path] = find_columns(columns_of(path))
+        except ValueError as error:
+            reasons.append(f"{path} {error}")
+    if not columns:
+        raise InputError(reasons[0])
+    yield from (Problem(None, reason) for reason in reasons)
+    for row in rows_of(columns, lambda path: columns[path].used):
+        try:
+            yield _dialogue(row, columns[row.path], files)
         except (ValueError, InputError) as error:
             yield Problem(None, f"row {row.name} of {row.path.name}: {error}")
 

@@ -7,7 +7,7 @@ metadata.csv, metadata.jsonl           the table of an audio folder; its columns
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,18 +52,24 @@ def columns_of(path: Path) -> Any:
         return table.schema
 
 
-def rows_of(paths: Iterable[Path], columns: Iterable[str]) -> Iterator[Row]:
+def rows_of(paths: Iterable[Path], columns: Callable[[Path], list[str]]) -> Iterator[Row]:
     """Read the rows of tables with some of their columns. Rows are named by their split and their place in it.
+
+    Args:
+        paths: The tables.
+        columns: Returns the columns to read of a table.
+
+    Yields:
+        The rows in order.
 
     Raises:
         InputError: A file cannot be read.
     """
-    wanted = list(columns)
     for split, files in groupby(paths, key=_split):
         number = 0
         for path in files:
             with _Opened(path) as table:
-                for batch in table.batches(wanted):
+                for batch in table.batches(columns(path)):
                     for at in range(batch.num_rows):
                         (values,) = batch.slice(at, 1).to_pylist()
                         yield Row(path, f"{split}-{number}", values)
