@@ -275,3 +275,18 @@ class TestCommand:
 
     def test_source_that_is_no_corpus(self, data, tmp_path):
         assert CliRunner().invoke(app, ["verify", str(data), "--source", str(tmp_path / "none")]).exit_code == 5
+
+    def test_json_document_is_stable(self, data):
+        document = json.loads(CliRunner().invoke(app, ["verify", str(data), "--json", "--quiet"]).stdout)
+        assert list(document) == ["data", "holds", "problems", "findings", "checks", "report"]
+        assert {frozenset(check) for check in document["checks"]} == {frozenset({"name", "found", "holds", "look"})}
+
+    @pytest.mark.parametrize(
+        ("name", "message"), [("none", "does not exist"), ("file", "is a file"), ("empty", "is not a duplex data set")]
+    )
+    def test_path_that_is_no_data_set(self, tmp_path, name, message):
+        (tmp_path / "file").write_text("x")
+        (tmp_path / "empty").mkdir()
+        result = CliRunner().invoke(app, ["verify", str(tmp_path / name)])
+        assert result.exit_code == 5
+        assert message in str(result.exception)

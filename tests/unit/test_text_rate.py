@@ -111,3 +111,4 @@ def test_build_warns_and_counts_dropped_segments(hindi, tmp_path):
     assert f"{dropped} dropped" in result.output
     assert "left out because they lag" in result.output
     assert f"use --text-tokens {report['text_rate']['advised_tokens_per_chunk']} (or auto)" in result.output
+    assert verify(tmp_path / "data").report.text_rate.model_dump() == report["text_rate"], "left-out segments count too"

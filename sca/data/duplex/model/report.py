@@ -121,7 +121,7 @@ class CoverageReport(_Section):
 
 
 class TextRateReport(_Section):
-    """Text tokens per second against the room for them. Counted by the builder only.
+    """Text tokens per second against the room for them, whatever the windows of the rows are.
 
     Attributes:
         tokens_a_second: Text tokens per second of speech.
@@ -293,7 +293,7 @@ class Report(_Section):
         leak: Information that reaches a token too early.
         coverage: Words in the rows.
         talk: Turn-taking.
-        text_rate: Text tokens against the room for them; None from `sca verify`, and in reports of earlier versions.
+        text_rate: Text tokens against the room for them; None in reports of earlier versions, and without text tokens.
         chunks: Chunks of the rows.
         sources: Sample rates of the recordings; None in reports of earlier versions, like `by_split`.
         by_split: Numbers of each split.

@@ -81,6 +81,11 @@ def read_settings(root: Path) -> dict[str, object]:
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
+        if not root.is_dir():
+            what = "is a file, not the folder of a data set" if root.exists() else "does not exist"
+            raise InputError(
+                f"{root} {what}", hint="give the folder that sca build-duplex or sca export wrote"
+            ) from error
         raise not_a_dataset(root) from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error

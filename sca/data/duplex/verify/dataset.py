@@ -59,10 +59,10 @@ __all__ = ["verify"]
 _NOT_RECOMPUTED = (
     *("sca_version", "leak.structural_s", "skipped", "notices", "sessions.dropped", "sessions.failed"),
     *("alignment.utterances", "alignment.aligned", "alignment.fallbacks", "tags"),
-    *("evidence", "text_rate", "skipped_first"),  # evidence is compared with a tolerance
+    *("evidence", "skipped_first"),  # evidence is compared with a tolerance
 )
 # Reports of earlier versions do not have them.
-_ADDED = ("sources", "by_split", "bleed.sessions")
+_ADDED = ("sources", "by_split", "bleed.sessions", "text_rate")
 
 # Starting worker processes takes longer than verifying less audio than this.
 _WORKERS_FROM_BYTES = 64 << 20
@@ -116,8 +116,11 @@ def verify(
         problems.add("files", f"settings.json: {difference}")
     for problem in broken_files(root, export):
         problems.add("files", problem)
+    splits = splits_of(root, export)
     sessions = stored_sessions(root, export)
-    verified = _verify_sessions(root, export, sessions, settings, problems, _Runner(jobs, executor, listener, origin))
+    verified = _verify_sessions(
+        root, export, splits, sessions, settings, problems, _Runner(jobs, executor, listener, origin)
+    )
     results = [session.result for session in verified]
     _check_speakers(results, problems)
     leak_s = max((session.leak_s for session in verified), default=0.0)
@@ -172,13 +175,14 @@ class _Runner:
 def _verify_sessions(
     root: Path,
     export: Export | None,
+    splits: Sequence[str],
     sessions: Sequence[StoredSession],
     settings: Settings,
     problems: Problems,
     runner: _Runner,
 ) -> list[VerifiedSession]:
     """Verify all sessions, and what must hold between them. Returns those that can be read, in order."""
-    names, splits = [session.name for session in sessions], splits_of(root, export)
+    names = [session.name for session in sessions]
     rows = arrow_rows(root, splits, names) if export is None else exported_rows(root, export, splits, names, settings)
     jobs = [SessionJob(root, session, rows.of[session.name], runner.origin_of(session.name)) for session in sessions]
     for job in jobs if runner.origin is not None else ():

@@ -1,6 +1,6 @@
 """Verify one session: its tracks, and the rows of every pair of speakers."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +12,7 @@ from sca.data.duplex.evidence.measure import listen_to_tracks, measure_session
 from sca.data.duplex.evidence.unlabelled import unlabelled_problems
 from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.model.session import SessionResult
+from sca.data.duplex.rows.params import layout_of
 from sca.data.duplex.storage.build_settings import tokenizer_of
 from sca.data.duplex.storage.detect import StoredRow, StoredSession
 from sca.data.duplex.storage.digests import record_digest
@@ -28,6 +29,7 @@ from sca.data.duplex.verify.check_table import Problems
 from sca.data.duplex.verify.context import proof_context
 from sca.data.duplex.verify.retiming import retimed_flag_problems, retimed_problems
 from sca.data.duplex.verify.rows import RowVerifier
+from sca.data.duplex.verify.text_rate import text_rate_of
 from sca.data.duplex.verify.track_counts import SILENT_PEAK, count_track
 from sca.errors import InputError
 from sca.textutil import counted
@@ -252,6 +254,7 @@ class _SessionVerifier:
         self._check_sides([_side(row.record) for row in rows], sides, result.session_id)
         verifiers = {side: self._row_verifier(side, by_speaker, result) for side in sides}
         tested: dict[Side, StoredRow] = {}
+        self._count_text_rate(rows, sides, by_speaker, result)
         for row in rows:
             record, side = row.record, _side(row.record)
             if record["row_id"] in self._row_ids:
@@ -269,6 +272,21 @@ class _SessionVerifier:
             result.counters.add(verifier.counters)
             if side in tested:
                 self._check_causality(tested[side], by_speaker[side[0]])
+
+    def _count_text_rate(
+        self,
+        rows: Sequence[StoredRow],
+        sides: Sequence[Side],
+        by_speaker: Mapping[str, StoredTrack],
+        result: SessionResult,
+    ) -> None:
+        """Count the tokens of each speaker once, whatever the number of listeners."""
+        first_sides = {speaker: (listener, speaker) for listener, speaker in reversed(sides)}
+        layout, tokenizer = layout_of(self._settings, self._context.tokenizer), self._context.tokenizer
+        for speaker, side in first_sides.items():
+            own = [row.record for row in rows if _side(row.record) == side]
+            words = by_speaker[speaker].record["words"]
+            result.text_rate.add(text_rate_of(words, own, layout, tokenizer))
 
     def _check_sides(self, found: Sequence[Side], expected: list[Side], session_id: str) -> None:
         """Verify that the rows of each side are together, and the sides in order."""
