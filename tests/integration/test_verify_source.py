@@ -289,4 +289,4 @@ class TestCommand:
         (tmp_path / "empty").mkdir()
         result = CliRunner().invoke(app, ["verify", str(tmp_path / name)])
         assert result.exit_code == 5
-        assert message in str(result.exception)
+        assert message in result.output
