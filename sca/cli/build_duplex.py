@@ -18,7 +18,6 @@ from sca.textutil import counted
 if TYPE_CHECKING:
     from sca.config import Settings
     from sca.data.duplex.build.dataset import BuildDetails
-    from sca.data.duplex.model.report import TextRateReport
     from sca.data.runs.summary import RunSummary
 
 __all__ = ["build_duplex"]
@@ -163,7 +162,13 @@ def _document(summary: "RunSummary[BuildDetails]", url: str | None) -> dict[str,
 
 
 def _show(summary: "RunSummary[BuildDetails]", settings: "Settings", url: str | None) -> None:
-    from sca.data.duplex.report.wording import interpolated_share, placement_name, unlabelled_text, word_times
+    from sca.data.duplex.report.wording import (
+        interpolated_share,
+        placement_name,
+        text_rate_warning,
+        unlabelled_text,
+        word_times,
+    )
 
     root, report = summary.details.root, summary.details.report
     placement, coverage, share = report.placement, report.coverage, interpolated_share(report.align_source)
@@ -206,17 +211,7 @@ def _show(summary: "RunSummary[BuildDetails]", settings: "Settings", url: str | 
         )
     rate = report.text_rate
     if rate is not None and not rate.sufficient:
-        console.print(_rate_warning(rate))
+        console.print(text_rate_warning(rate))
     if url is not None:
         console.print(f"uploaded to {url}", markup=False)
     console.print(f"verify it:  sca verify {root}")
-
-
-def _rate_warning(rate: "TextRateReport") -> str:
-    found = (
-        f"warning: {rate.tokens_a_second:.2f} tokens per second of speech, room for {rate.room_a_second:.2f}: "
-        f"{rate.late_share:.0%} are late; "
-    )
-    if rate.advised_tokens_per_chunk is None:
-        return f"{found}no number of tokens per chunk prevents that, check the word times"
-    return f"{found}use --text-tokens {rate.advised_tokens_per_chunk} (or auto)"

@@ -9,11 +9,14 @@ from typer.testing import CliRunner
 
 from sca.cli.main import app
 from sca.config import load_settings
+from sca.data.corpora.session_source import SessionSource
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.model.session import SessionResult
 from sca.data.duplex.model.text_rate import TextRateCounters
 from sca.data.duplex.verify.dataset import verify
+from sca.data.runs.progress import NullProgress
 from sca.errors import ConfigError
+from tests.helpers import corpus
 
 DEMO = Path(__file__).resolve().parents[2] / "sca" / "resources" / "demo"
 HINDI = "मैं कल बस का इंतज़ार कर रहा था लेकिन वह आई ही नहीं"
@@ -112,3 +115,47 @@ def test_build_warns_and_counts_dropped_segments(hindi, tmp_path):
     assert "left out because they lag" in result.output
     assert f"use --text-tokens {report['text_rate']['advised_tokens_per_chunk']} (or auto)" in result.output
     assert verify(tmp_path / "data").report.text_rate.model_dump() == report["text_rate"], "left-out segments count too"
+
+
+class Events(NullProgress):
+    """Records the order of warnings and finished items."""
+
+    def __init__(self):
+        self.events = []
+
+    def on_warning(self, message):
+        self.events.append(message)
+
+    def on_item_end(self, outcome):
+        self.events.append(outcome.entry.item)
+
+
+def fast_talk(root):
+    text = "antidisestablishmentarianism notwithstanding incomprehensibilities uncharacteristically"
+    corpus.write_track(root, "A0001_S0001_0_G0001", [(0.5, 2.0, text)], 4.0)
+    corpus.write_track(root, "A0001_S0001_0_G0002", [(2.5, 3.0, "yes")], 4.0)
+    return root
+
+
+def test_the_warning_comes_before_the_work(tmp_path):
+    listener = Events()
+    source, settings = fast_talk(tmp_path / "corpus"), corpus.settings()
+    report = build_duplex(source, tmp_path / "data", settings, listener=listener).details.report
+    warning, built = listener.events
+    assert built == "A0001_S0001_0"
+    assert f"use --text-tokens {report.text_rate.advised_tokens_per_chunk} (or auto)" in warning
+
+
+def test_a_run_without_work_reads_no_transcript_again(tmp_path, monkeypatch):
+    source = fast_talk(tmp_path / "corpus")
+    build_duplex(source, tmp_path / "data", corpus.settings())
+    monkeypatch.setattr(SessionSource, "read", lambda self: pytest.fail("a transcript was read"))
+    listener = Events()
+    summary = build_duplex(source, tmp_path / "data", corpus.settings(), listener=listener)
+    assert (summary.details.built, listener.events) == (0, [])
+
+
+def test_text_that_fits_has_no_warning(tmp_path):
+    listener = Events()
+    build_duplex(corpus.pair(tmp_path / "corpus"), tmp_path / "data", corpus.settings(), listener=listener)
+    assert listener.events == ["A0001_S0001_0"]

@@ -46,6 +46,11 @@ class AudioProgress(NullProgress):
     def on_item_end(self, outcome: "Outcome") -> None:
         self.advance(outcome.entry.item, outcome.audio_s)
 
+    @override
+    def on_warning(self, message: str) -> None:
+        if not self._quiet:
+            stderr().print(f"sca: {message}", markup=False)
+
     def start(self, total: int, todo: int) -> None:
         """Start a run of `total` items."""
         self.on_start(total, todo, 0.0)

@@ -50,6 +50,10 @@ class ProgressListener(Protocol):
         """Handle the end of an item of this run."""
         ...
 
+    def on_warning(self, message: str) -> None:
+        """Handle a warning about the whole run, which is given before its work starts. Ignored by default."""
+        return
+
 
 class NullProgress(ProgressListener):
     """Ignores all callbacks. The base class of listeners that handle only some."""

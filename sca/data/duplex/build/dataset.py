@@ -23,7 +23,7 @@ from sca.data.duplex.build.augment import RetimeJob, build_retimed, retime_jobs,
 from sca.data.duplex.build.finish import finish, remove_other_sessions, remove_session, validation_split
 from sca.data.duplex.build.plan import plan_sessions, read_record
 from sca.data.duplex.build.session import SessionJob, build_session
-from sca.data.duplex.build.text_rate import resolve_text_tokens
+from sca.data.duplex.build.text_rate import rate_warning, resolve_text_tokens
 from sca.data.duplex.model.report import Report
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.rows.params import window_plan
@@ -34,7 +34,7 @@ from sca.data.runs.files import ensure_owned_dir, write_json
 from sca.data.runs.incremental import IncrementalRun, Item, failure
 from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.local import ProcessExecutor
-from sca.data.runs.progress import ProgressListener
+from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.errors import InputError, OutputError, ScaError
 from sca.tokenizer.base import TextTokenizer
@@ -121,7 +121,7 @@ def build_duplex(
         run = IncrementalRun(
             Ledger(root / "ledger.jsonl"), BuildDetails(root), retry_failed=retry_failed, listener=listener
         )
-        return _Build(settings, tokenizer, run, jobs, executor).run(corpus)
+        return _Build(settings, tokenizer, run, jobs, executor, listener or NullProgress()).run(corpus)
 
 
 def _claim(root: Path, settings: Settings, tokenizer: TextTokenizer, force: bool) -> None:
@@ -163,8 +163,9 @@ class _Build:
         run: IncrementalRun[BuildDetails],
         jobs: int,
         executor: Executor | None,
+        listener: ProgressListener,
     ) -> None:
-        self._settings, self._tokenizer = settings, tokenizer
+        self._settings, self._tokenizer, self._listener = settings, tokenizer, listener
         self._run, self._jobs, self._executor = run, jobs, executor
         self._root = run.summary.details.root
         self.results: dict[str, SessionResult] = {}
@@ -175,6 +176,9 @@ class _Build:
         plan = plan_sessions(sessions.sources, self._root, self._settings, self._tokenizer)
         for done in plan.done:
             self._count_done(done)
+        warning = rate_warning([job.source for job in plan.todo], plan.done, self._settings, self._tokenizer)
+        if warning is not None:
+            self._listener.on_warning(warning)
         details.built = self._build_sessions(plan.todo)
         not_retimed = self._retime_sessions() if self._settings.augment.copies else []
         present = {source.session_id for source in sessions.sources}

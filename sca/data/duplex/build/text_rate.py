@@ -1,14 +1,17 @@
-"""The number of text tokens per chunk of `--text-tokens auto`: measured on the corpus, once per data set."""
+"""Text tokens per second of a corpus, measured before the build: the number of `--text-tokens auto`, or a warning."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sca.config import Settings
 from sca.data.corpora.base import Track
 from sca.data.corpora.session_source import SessionSource
 from sca.data.duplex.build.word_times import time_words
+from sca.data.duplex.model.session import SessionResult
 from sca.data.duplex.model.text_rate import TextRateCounters
+from sca.data.duplex.report.summary import text_rate_report
+from sca.data.duplex.report.wording import text_rate_warning
 from sca.data.duplex.rows.assemble import tokenize_units
 from sca.data.duplex.rows.params import layout_of
 from sca.data.duplex.rows.text import make_units
@@ -19,7 +22,7 @@ from sca.errors import InputError
 from sca.tokenizer import TextTokenizer
 from sca.units import HEARD_HZ, seconds_to_samples
 
-__all__ = ["measure_corpus", "resolve_text_tokens", "with_text_tokens"]
+__all__ = ["measure_corpus", "rate_warning", "resolve_text_tokens", "with_text_tokens"]
 
 _DEFAULT = 2
 _MAX_SESSIONS = 200
@@ -43,6 +46,28 @@ def resolve_text_tokens(
         # Without a sufficient number the cause is not the rate but the word times.
         number = measure_corpus(sources, settings, tokenizer).advised(chunk_s) or _DEFAULT
     return with_text_tokens(settings, number)
+
+
+def rate_warning(
+    todo: Sequence[SessionSource], done: Iterable[SessionResult], settings: Settings, tokenizer: TextTokenizer
+) -> str | None:
+    """Return a warning if the text of a corpus does not fit the tokens per chunk of the settings.
+
+    Only transcripts are read, and only of sessions to build: those that are done have their counts.
+
+    Args:
+        todo: The sessions to build.
+        done: The sessions that are built.
+        settings: The settings.
+        tokenizer: The tokenizer.
+    """
+    if not todo:
+        return None
+    counters = measure_corpus(todo, settings, tokenizer)
+    for result in done:
+        counters.add(result.text_rate)
+    rate = text_rate_report(counters, settings)
+    return None if rate is None or rate.sufficient else text_rate_warning(rate)
 
 
 def with_text_tokens(settings: Settings, number: int) -> Settings:

@@ -36,7 +36,7 @@ from sca.data.duplex.model.text_rate import TextRateCounters
 from sca.data.duplex.storage.digests import chain_digests
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
-__all__ = ["PlacementErrors", "make_report", "placement_errors"]
+__all__ = ["PlacementErrors", "make_report", "placement_errors", "text_rate_report"]
 
 
 _SKIPPED_SHOWN = 10
@@ -271,6 +271,16 @@ def _text_rate(kept: Sequence[SessionResult], settings: Settings) -> TextRateRep
     counters = TextRateCounters()
     for result in kept:
         counters.add(result.text_rate)
+    return text_rate_report(counters, settings)
+
+
+def text_rate_report(counters: TextRateCounters, settings: Settings) -> TextRateReport | None:
+    """Return the tokens per second of speech against the room for them; None without speech.
+
+    Args:
+        counters: Counts over the units of speakers.
+        settings: The settings with the number of text tokens per chunk.
+    """
     if not counters.tokens or not counters.spoken_samples:
         return None
     number, chunk_s = settings.duplex.tokens_per_chunk, float(settings.grid.chunk_s)

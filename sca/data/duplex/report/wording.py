@@ -7,9 +7,17 @@ still be after the onset of its word.
 from collections.abc import Mapping
 from typing import Any
 
+from sca.data.duplex.model.report import TextRateReport
 from sca.textutil import counted
 
-__all__ = ["interpolated_share", "placement_leak", "placement_name", "unlabelled_text", "word_times"]
+__all__ = [
+    "interpolated_share",
+    "placement_leak",
+    "placement_name",
+    "text_rate_warning",
+    "unlabelled_text",
+    "word_times",
+]
 
 _INTERPOLATION_ERROR = "0.07-0.09"
 """Mean error of interpolated onsets in seconds, measured on generated conversations with known times."""
@@ -62,6 +70,17 @@ def word_times(share: float) -> str:
     if not share:
         return ""
     return f"{_percent(share)} interpolated: {_INTERPOLATION_ERROR} s off on average in clear speech, more in real talk"
+
+
+def text_rate_warning(rate: TextRateReport) -> str:
+    """Return the warning about a text rate that is not sufficient, with the number of tokens per chunk that is."""
+    found = (
+        f"warning: {rate.tokens_a_second:.2f} tokens per second of speech, room for {rate.room_a_second:.2f}: "
+        f"{rate.late_share:.0%} are late; "
+    )
+    if rate.advised_tokens_per_chunk is None:
+        return f"{found}no number of tokens per chunk prevents that, check the word times"
+    return f"{found}use --text-tokens {rate.advised_tokens_per_chunk} (or auto)"
 
 
 def _percent(share: float) -> str:
