@@ -1,6 +1,7 @@
 """Words against sound: every kind of defect is reported as itself, and good data gives no finding."""
 
 import copy
+import io
 import json
 import shutil
 
@@ -136,6 +137,62 @@ def test_one_conversation_under_two_names(tmp_path):
     found = [(finding.kind, finding.session) for finding in report.evidence.findings]
     assert found == [("same_recording", "D0002_S0001_0")] * 2
     assert "two names" in report.evidence.findings[0].message
+
+
+def renamed_copy(source, change):
+    """Add the demo conversation under other names, with recordings that `change` makes of the samples."""
+    for path in sorted(source.rglob("D0001*")):
+        other = path.name.replace("D0001", "D0002").replace("G0001", "G0003").replace("G0002", "G0004")
+        target = path.with_name(other)
+        if path.parent.name == "WAV":
+            samples, rate = sf.read(path, dtype="float32")
+            mp3 = io.BytesIO()
+            sf.write(mp3, change(samples), rate, format="MP3", subtype="MPEG_LAYER_III")
+            mp3.seek(0)
+            sf.write(target.with_suffix(".wav"), *sf.read(mp3, dtype="float32"), subtype="PCM_16")
+        else:
+            target.write_text(path.read_text().replace("G0001", "G0003").replace("G0002", "G0004"))
+
+
+def test_a_conversation_encoded_again_under_two_names(tmp_path):
+    source = corpus.demo(tmp_path / "corpus")
+    renamed_copy(source, lambda samples: samples[1600:] * np.float32(0.4))
+    report = build_duplex(source, tmp_path / "data", corpus.settings()).details.report
+    found = [(finding.kind, finding.session, finding.speaker) for finding in report.evidence.findings]
+    assert found == [("same_sound", "D0002_S0001_0", "G0003"), ("same_sound", "D0002_S0001_0", "G0004")]
+    assert "0.10 s earlier, the same speaker under two names" in report.evidence.findings[0].message
+    assert verify(tmp_path / "data").holds
+
+
+def test_a_transcript_at_other_times_with_another_recording(tmp_path):
+    source = corpus.demo(tmp_path / "corpus")
+    renamed_copy(source, lambda samples: samples[::-1])
+    for path in source.rglob("WORDS/D0002*"):
+        words = json.loads(path.read_text())
+        path.write_text(json.dumps([[word, start + 0.05, end + 0.05] for word, start, end in words]))
+    report = build_duplex(source, tmp_path / "data", corpus.settings()).details.report
+    found = [finding for finding in report.evidence.findings if finding.kind == "same_transcript"]
+    assert len(found) == 2
+    assert all("at other times, with another recording" in finding.message for finding in found)
+
+
+def test_a_report_without_fingerprints_verifies_and_is_completed(tmp_path):
+    source = corpus.demo(tmp_path / "corpus")
+    renamed_copy(source, lambda samples: samples)
+    wanted = build_duplex(source, tmp_path / "data", corpus.settings()).details.report
+    for path in [tmp_path / "data" / "report.json", *(tmp_path / "data" / ".sca" / "sessions").iterdir()]:
+        document = json.loads(path.read_text())
+        tracks = document["evidence"] if path.name != "report.json" else document["evidence"]["tracks"]
+        for track in tracks:
+            del track["sound"], track["text"], track["voice"]
+        if path.name == "report.json":
+            document["evidence"]["findings"] = []
+        path.write_text(json.dumps(document))
+    problems = verify(tmp_path / "data").problems
+    assert all(problem.startswith(("report.html", "README.md")) for problem in problems), problems
+    summary = build_duplex(source, tmp_path / "data", corpus.settings())
+    assert (summary.details.built, summary.details.report) == (0, wanted)
+    assert verify(tmp_path / "data").holds
 
 
 def test_a_setting_moves_the_limit(tracks):

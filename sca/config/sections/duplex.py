@@ -195,6 +195,13 @@ class DuplexConfig(Section):
         le=1,
         description="A session is reported if its tracks have at least this share of their speech at the same time.",
     )
+    min_same_voice: float = Field(
+        0.75,
+        ge=0,
+        le=1,
+        description="A speaker is reported if the speaker embedding has at least this cosine with that of another name in "
+        "other sessions.",
+    )
     system_prompt: str = Field(
         DEFAULT_PROMPT, description="Text at the start of every row and every live session; may be empty."
     )

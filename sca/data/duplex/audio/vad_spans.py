@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from sca.audio.pcm import int16_to_float32
 from sca.audio.vad import SileroVad, speech_segments
 from sca.audio.vad_scan import ScanVad, VadScan
+from sca.data.duplex.audio.fingerprint import Fingerprinter
 from sca.data.duplex.model.spans import Span
 from sca.units import HEARD_HZ
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Listened", "TrackListener", "listen", "shared_vad"]
+__all__ = ["Listened", "TrackListener", "fingerprint_of", "listen", "shared_vad"]
 
 _BLOCK = 60 * HEARD_HZ
 
@@ -30,10 +31,12 @@ class Listened:
     Attributes:
         speech: The spans of speech, in order.
         peak: Largest magnitude.
+        fingerprint: Its fingerprint, see `sca.data.duplex.audio.fingerprint`.
     """
 
     speech: list[Span]
     peak: float
+    fingerprint: str
 
 
 @cache
@@ -61,12 +64,14 @@ class TrackListener:
         self._stream = shared_vad().stream() if every_frame else None
         self._scan = VadScan(shared_scan())
         self._found: list[NDArray[np.float32]] = []
+        self._prints = Fingerprinter()
 
     def push(self, block: NDArray[np.int16]) -> None:
         """Add samples `(n,)`."""
         self._samples += len(block)
         self._peak = max(self._peak, int(block.max(initial=0)), -int(block.min(initial=0)))
         samples = int16_to_float32(block)
+        self._prints.push(samples)
         if self._stream is not None:
             self._found.append(self._stream.push(samples))
         else:
@@ -75,11 +80,12 @@ class TrackListener:
     def finish(self) -> Listened:
         """Return what was found in all samples."""
         probabilities = np.concatenate([*self._found, self._scan.finish()])
-        return Listened(speech_segments(probabilities, total_samples=self._samples), self._peak / 32768)
+        speech = speech_segments(probabilities, total_samples=self._samples)
+        return Listened(speech, self._peak / 32768, self._prints.finish())
 
 
 def listen(heard: "Path | pa.Buffer") -> Listened:
-    """Find the speech and the peak of a mono file at 16 kHz. Reads it in blocks.
+    """Find the speech, the peak and the fingerprint of a mono file at 16 kHz. Reads it in blocks.
 
     Args:
         heard: The file, or its content.
@@ -91,3 +97,14 @@ def listen(heard: "Path | pa.Buffer") -> Listened:
         while len(block := file.read(_BLOCK, dtype="int16")):
             listener.push(block)
     return listener.finish()
+
+
+def fingerprint_of(heard: "Path | pa.Buffer") -> str:
+    """Return the fingerprint of a mono file at 16 kHz, as `listen` does, without finding its speech."""
+    import pyarrow as pa
+
+    prints = Fingerprinter()
+    with soundfile.SoundFile(heard if isinstance(heard, Path) else pa.BufferReader(heard)) as file:
+        while len(block := file.read(_BLOCK, dtype="int16")):
+            prints.push(int16_to_float32(block))
+    return prints.finish()

@@ -9,7 +9,7 @@ from typing import Any
 from sca.config import Settings
 from sca.data.datasets.arrow import iter_batches, write_dict
 from sca.data.duplex.build.splits import validation_sessions
-from sca.data.duplex.evidence.measure import measure_session
+from sca.data.duplex.evidence.measure import add_fingerprints, measure_session
 from sca.data.duplex.inspect.report_page import write_report_page
 from sca.data.duplex.model.report import Report
 from sca.data.duplex.model.session import SessionPaths, SessionResult
@@ -73,14 +73,18 @@ def finish(
 def _complete_earlier_sessions(root: Path, kept: Iterable[SessionResult]) -> None:
     """Add what the sessions of an earlier version lack: their evidence, and the sample rates of their recordings."""
     for result in kept:
-        if result.augmented_from is not None or (result.evidence is not None and result.counters.rates):
+        complete = result.counters.rates and all(track.sound is not None for track in result.evidence or [])
+        if result.augmented_from is not None or (result.evidence is not None and complete):
             continue
         paths = SessionPaths(root, result.session_id)
         tracks = stored_tracks(paths.storage)
         records = [track.record for track in tracks]
         result.counters.rates = Counter(str(record["provenance"]["rate_hz"]) for record in records)
+        heard = [track.heard for track in tracks]
         if result.evidence is None:
-            result.evidence = measure_session(records, [track.heard for track in tracks])
+            result.evidence = measure_session(records, heard)
+        else:
+            result.evidence = add_fingerprints(result.evidence, records, heard)
         write_json(paths.record, result.to_json())
 
 

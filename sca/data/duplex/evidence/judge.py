@@ -1,10 +1,11 @@
 """Derive findings from the measurements of all tracks. The evidence for the limits is in docs/duplex.md."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import get_args
 
 from sca.config import DuplexConfig
+from sca.data.duplex.evidence.duplicates import duplicates, make_finding
 from sca.data.duplex.model.evidence import EvidenceReport, Finding, FindingKind, TrackEvidence
 
 __all__ = ["judge"]
@@ -28,7 +29,7 @@ def judge(tracks: Sequence[TrackEvidence], limits: DuplexConfig) -> EvidenceRepo
     findings: list[Finding] = []
     for _, session in groupby(tracks, key=lambda track: track.session):
         findings += _of_session(list(session), limits)
-    findings += _duplicates(tracks)
+    findings += duplicates(tracks, limits)
     findings.sort(key=lambda finding: _ORDER.index(finding.kind))
     return EvidenceReport(verdict="look" if findings else "ok", findings=findings, tracks=list(tracks))
 
@@ -42,12 +43,12 @@ def _of_session(tracks: Sequence[TrackEvidence], limits: DuplexConfig) -> list[F
             f"{_percent(track.words_in_other)} in the other's"
             for track in with_words
         )
-        return [_finding("swapped", first, 0.0, found, speaker="")]
+        return [make_finding("swapped", first, 0.0, found, speaker="")]
     if len(tracks) > 1 and first.same_speech >= limits.max_same_speech and first.speech_s >= _LEAST_SPEECH_S:
         found = (
             f"the tracks have the same speech ({first.same_speech:.0%} of it at the same time): is it one mix twice?"
         )
-        return [_finding("same_speech", first, 0.0, found, speaker="")]
+        return [make_finding("same_speech", first, 0.0, found, speaker="")]
     return [finding for track in tracks for finding in _of_track(track, limits)]
 
 
@@ -56,13 +57,13 @@ def _of_track(track: TrackEvidence, limits: DuplexConfig) -> Iterator[Finding]:
     yield from moved
     if track.past_end_s > 0:
         found = f"{track.past_end_s:.2f} s of words after the end of this speaker's recording"
-        yield _finding("past_end", track, track.words_gap_at_s, found)
+        yield make_finding("past_end", track, track.words_gap_at_s, found)
     share = track.unlabelled_s / track.speech_s if track.speech_s else 0.0
     # Words in other places leave their speech without words, which is then no finding of its own.
     transcribed = track.speech_without_words is not None and not moved
     if transcribed and share > limits.max_unlabelled_speech and track.unlabelled_s >= _LEAST_SPEECH_S:
         found = f"{track.unlabelled_s:.2f} s of speech without words ({share:.0%} of the track's speech)"
-        yield _finding("unlabelled_speech", track, track.unlabelled_at_s, found)
+        yield make_finding("unlabelled_speech", track, track.unlabelled_at_s, found)
 
 
 def _of_words(track: TrackEvidence, limits: DuplexConfig) -> Iterator[Finding]:
@@ -70,7 +71,7 @@ def _of_words(track: TrackEvidence, limits: DuplexConfig) -> Iterator[Finding]:
     own = track.words_in_own or 0.0
     if not track.speech_s:
         found = f"no speech in the recording, but {track.words_s:.2f} s of words"
-        yield _finding("no_speech", track, track.words_gap_at_s, found)
+        yield make_finding("no_speech", track, track.words_gap_at_s, found)
         return
     explained = track.best_fit >= _EXPLAINED and track.best_fit - track.fit >= _GAIN
     if explained and abs(track.drift) > limits.max_drift:
@@ -78,51 +79,23 @@ def _of_words(track: TrackEvidence, limits: DuplexConfig) -> Iterator[Finding]:
             f"the clock of the words differs by {track.drift:+.1%} from the recording's "
             f"(and {track.offset_s:+.2f} s at the start): {_percent(own)} of the words lie in speech"
         )
-        yield _finding("drift", track, track.words_gap_at_s, found)
+        yield make_finding("drift", track, track.words_gap_at_s, found)
     elif explained and abs(track.offset_s) > limits.max_word_offset_s:
         direction = "later" if track.offset_s > 0 else "earlier"
         found = f"the speech is {abs(track.offset_s):.2f} s {direction} than its words: {_percent(own)} of them lie in speech"
-        yield _finding("offset", track, track.words_gap_at_s, found)
+        yield make_finding("offset", track, track.words_gap_at_s, found)
     elif own < limits.min_words_in_speech:
         found = (
             f"{_percent(own)} of the words lie in this track's speech, {_percent(track.words_in_other)} in another's: "
             "do recording and transcript belong together?"
         )
-        yield _finding("mismatch", track, track.words_gap_at_s, found)
+        yield make_finding("mismatch", track, track.words_gap_at_s, found)
 
 
 def _is_elsewhere(track: TrackEvidence, limits: DuplexConfig) -> bool:
     """Whether the words of a track lie in the speech of others and not in its own."""
     own, other = track.words_in_own or 0.0, track.words_in_other or 0.0
     return own < limits.min_words_in_speech and other - own > 0.3
-
-
-def _duplicates(tracks: Sequence[TrackEvidence]) -> Iterator[Finding]:
-    for track, first in _repeated(tracks, "audio"):
-        if track.speech_s < _LEAST_SPEECH_S:
-            continue  # recordings of silence are equal without being copies
-        other = f"{first.session} {first.speaker}"
-        names = ", the same speaker under two names" if first.speaker != track.speaker else ""
-        yield _finding("same_recording", track, 0.0, f"the same recording as {other}{names}")
-    for track, first in _repeated(tracks, "words"):
-        if track.audio != first.audio:
-            found = f"the same transcript as {first.session} {first.speaker}, with another recording"
-            yield _finding("same_transcript", track, 0.0, found)
-
-
-def _repeated(tracks: Iterable[TrackEvidence], name: str) -> Iterator[tuple[TrackEvidence, TrackEvidence]]:
-    """Yield every track whose digest an earlier one has, with the earliest."""
-    seen: dict[str, TrackEvidence] = {}
-    for track in tracks:
-        digest = getattr(track, name)
-        if digest and digest in seen:
-            yield track, seen[digest]
-        seen.setdefault(digest, track)
-
-
-def _finding(kind: FindingKind, track: TrackEvidence, at_s: float, message: str, speaker: str | None = None) -> Finding:
-    speaker = track.speaker if speaker is None else speaker
-    return Finding(kind=kind, session=track.session, speaker=speaker, at_s=at_s, message=message)
 
 
 def _percent(share: float | None) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sca.data.duplex.audio.stored_samples import samples_digest
-from sca.data.duplex.audio.vad_spans import Listened, listen
+from sca.data.duplex.audio.vad_spans import Listened, fingerprint_of, listen
+from sca.data.duplex.evidence.copies import encode_voice
 from sca.data.duplex.evidence.overlap import intersect, length_of, longest, subtract
 from sca.data.duplex.evidence.timing import find_timing
 from sca.data.duplex.evidence.unlabelled import outside
@@ -21,7 +22,10 @@ from sca.units import HEARD_HZ
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["listen_to_tracks", "measure_session"]
+__all__ = ["add_fingerprints", "listen_to_tracks", "measure_session"]
+
+# Fewer words are equal in many conversations.
+_LEAST_WORDS = 10
 
 
 def listen_to_tracks(audio: "Sequence[Path | pa.Buffer]") -> list[Listened]:
@@ -54,6 +58,28 @@ def measure_session(
             _measure(record, heard[number], digests[number], speech[number], others, utterances[number], anyone)
         )
     return found
+
+
+def add_fingerprints(
+    measured: Sequence[TrackEvidence], records: Sequence[TrackRecord], audio: "Sequence[Path | pa.Buffer]"
+) -> list[TrackEvidence]:
+    """Add what measurements of earlier versions do not have, without finding the speech again.
+
+    Args:
+        measured: The measurements.
+        records: The tracks, in the same order.
+        audio: The 16 kHz audio of each, as a file or as the content of one.
+    """
+    return [
+        track.model_copy(
+            update={
+                "sound": fingerprint_of(heard),
+                "text": _text_digest(record),
+                "voice": encode_voice(record["speaker_embedding"]),
+            }
+        )
+        for track, record, heard in zip(measured, records, audio, strict=True)
+    ]
 
 
 def _measure(
@@ -92,6 +118,9 @@ def _measure(
         drift=round(timing.drift, 5),
         audio=digest,
         words=_words_digest(record),
+        sound=heard.fingerprint,
+        text=_text_digest(record),
+        voice=encode_voice(record["speaker_embedding"]),
     )
 
 
@@ -108,3 +137,10 @@ def _words_digest(record: TrackRecord) -> str:
         return ""
     content = [[word["word"], word["start"], word["end"]] for word in record["words"]]
     return blake2b(json.dumps(content, ensure_ascii=False).encode(), digest_size=16).hexdigest()
+
+
+def _text_digest(record: TrackRecord) -> str:
+    """Return the digest of the words without times, case and punctuation; empty for fewer than 10 words."""
+    words = ["".join(filter(str.isalnum, word["word"].casefold())) for word in record["words"]]
+    words = [word for word in words if word]
+    return blake2b(" ".join(words).encode(), digest_size=16).hexdigest() if len(words) >= _LEAST_WORDS else ""

@@ -16,7 +16,9 @@ FindingKind = Literal[
     "past_end",
     "unlabelled_speech",
     "same_recording",
+    "same_sound",
     "same_transcript",
+    "same_voice",
 ]
 """Kinds of findings, the worst first."""
 
@@ -50,6 +52,10 @@ class TrackEvidence(_Section):
         drift: The drift that gives it, for example 0.01 if the speech takes 1 % longer than its words.
         audio: MD5 of the samples of the stored 16 kHz audio.
         words: Digest of the words and their times; empty without words.
+        sound: Fingerprint of the audio, which re-encoding does not change; empty without peaks. None in reports of
+            earlier versions, like `text` and `voice`.
+        text: Digest of the words without times, case and punctuation; empty for fewer than 10 words.
+        voice: Speaker embedding, one byte per number; empty without one.
     """
 
     session: str
@@ -71,6 +77,9 @@ class TrackEvidence(_Section):
     drift: float
     audio: str
     words: str
+    sound: str | None = None
+    text: str | None = None
+    voice: str | None = None
 
 
 class Finding(_Section):

@@ -11,7 +11,7 @@ __all__ = ["BAD_FLAGS", "Level", "Verdict", "verdict_of", "words_against_sound"]
 BAD_FLAGS = ("lag", "forced_cut", "word_cut")
 """Flags of rows to look at, the worst first: late tokens, and cuts where a speaker speaks."""
 
-_TWICE = frozenset({"same_recording", "same_transcript"})
+_TWICE = frozenset({"same_recording", "same_sound", "same_transcript", "same_voice"})
 
 Level = Literal["ok", "look", "broken", "unknown"]
 """How a number is marked: fine, something to look at, wrong, or not measured."""

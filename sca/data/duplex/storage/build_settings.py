@@ -30,7 +30,14 @@ NAME = "settings.json"
 
 # They decide what is reported and no byte of the rows, so data sets of earlier versions have none of them.
 _LIMITS = frozenset(
-    {"min_words_in_speech", "max_unlabelled_speech", "max_word_offset_s", "max_drift", "max_same_speech"}
+    {
+        "min_words_in_speech",
+        "max_unlabelled_speech",
+        "max_word_offset_s",
+        "max_drift",
+        "max_same_speech",
+        "min_same_voice",
+    }
 )
 
 
