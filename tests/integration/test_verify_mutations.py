@@ -295,7 +295,7 @@ FILES = [
     Mutation("a number of the page", replace_text("report.html", '"100.00%"', '"99.00%"'), "words in rows is 99.00%", "report.html", False),
     Mutation("a plot of the page", replace_text("report.html", '"values":[', '"values":[9'), "has other values", "report.html", False),
     Mutation("a table of the page", replace_text("report.html", '"text":"as recorded"', '"text":"resampled"'), "has other values", "report.html", False),
-    Mutation("the verdict of the page", replace_text("report.html", "Words and sound belong", "Nothing belongs"), "the verdict is not", "report.html", False),
+    Mutation("the verdict of the page", replace_text("report.html", '<span dir="auto">', '<span dir="auto">Nothing: '), "the verdict is not", "report.html", False),
     Mutation("a page of a row is missing", replace_text("report.html", '"pages":{}', '"pages":{"a":"inspect/a.html"}'), "links to inspect/a.html", "report.html", False),
     Mutation("the page is missing", remove("report.html"), "is missing", "report.html", False),
     Mutation("the ledger drops a session", replace_text("ledger.jsonl", '"status": "kept"', '"status": "dropped"'), "but it is in storage", "ledger.jsonl", False),

@@ -137,7 +137,7 @@ def test_one_voice_under_two_names():
     assert list(find_same_voices(tracks, 0.75)) == []
 
 
-def test_two_sides_of_a_session_and_names_of_several_speakers_are_not_compared():
+def test_sides_of_a_session_and_mixed_names_are_not_compared():
     one = encode_voice(voice(1))
     assert list(find_same_voices([track("a", "Ann", voice=one), track("a", "Bob", voice=one)], 0.75)) == []
     left = [track(name, "left", voice=encode_voice(voice(seed))) for seed, name in enumerate("abc", 1)]
