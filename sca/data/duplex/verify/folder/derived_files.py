@@ -36,7 +36,7 @@ def folder_problems(
     stored = _stored_report(root)
     document = report.model_dump(mode="json")
     # Measurements can differ in the last digit on other processors; report.json is verified by itself.
-    document |= {name: stored[name] for name in _OF_STORED_REPORT if stored}
+    document |= {name: stored[name] for name in _OF_STORED_REPORT if stored and stored[name] is not None}
     if stored:
         # The sessions that are not in the data set are known to its builder only.
         document["sessions"] |= {name: stored["sessions"][name] for name in ("dropped", "failed")}
