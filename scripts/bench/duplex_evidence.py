@@ -1,15 +1,18 @@
-"""Inject defects into a good corpus and print which findings each gives, as a table and one JSON document.
+"""Inject defects into good corpora and print which findings each gives, and what the measurement costs a build.
 
-The corpus is built once; a defect changes the words or the audio of the stored tracks, which are then measured again as
-`sca verify` does. The good data must give no finding (`false_alarms` 0), and every defect its own kind.
+A corpus is built once; a defect changes the words or the audio of the stored tracks, which are then measured again as
+`sca verify` does. The good data must give no finding (`false_alarms` 0), and every defect its own kind. The cost is the
+processor time of building each corpus with and without the measurement: one process each, in turn, medians, without
+what a run loads once. Prints a table and one JSON document.
 
-    uv run python scripts/bench/duplex_evidence.py CORPUS
+    uv run python scripts/bench/duplex_evidence.py CORPUS ... [--rounds 5]
 """
 
 import argparse
 import copy
 import io
 import json
+import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import soundfile as sf
+from build_duplex import build
 
 from sca.config import load_settings
 from sca.data.duplex.build.dataset import build_duplex
@@ -84,30 +88,74 @@ DEFECTS: dict[str, tuple[Callable[[Tracks], Tracks], str | None]] = {
 }
 
 
-def main() -> None:
-    """Print the table and the JSON document."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path)
-    corpus = parser.parse_args().corpus
+Found = dict[str, dict[str, list[str]]]
+"""The kinds of findings of every session, by defect."""
+
+
+def findings(corpus: Path, data: Path) -> Found:
+    """Build a corpus, and return what is found with every defect."""
     settings = load_settings(overrides={"duplex.model_path": "builtin:qwen"}, env={})
-    found: dict[str, dict[str, list[str]]] = {name: {} for name in DEFECTS}
-    with tempfile.TemporaryDirectory() as folder:
-        build_duplex(corpus, Path(folder) / "data", settings)
-        data = open_dataset(Path(folder) / "data")
-        for session in data.sessions:
-            stored = data.tracks(session)
-            for name, (change, _) in DEFECTS.items():
-                records = [copy.deepcopy(track.record) for track in stored]
-                measured = measure_session(*change((records, [track.heard for track in stored])))
-                found[name][session] = [finding.kind for finding in judge(measured, settings.duplex).findings]
-    missed = 0
+    found: Found = {name: {} for name in DEFECTS}
+    build_duplex(corpus, data, settings)
+    stored_data = open_dataset(data)
+    for session in stored_data.sessions:
+        stored = stored_data.tracks(session)
+        for name, (change, _) in DEFECTS.items():
+            records = [copy.deepcopy(track.record) for track in stored]
+            measured = measure_session(*change((records, [track.heard for track in stored])))
+            found[name][session] = [finding.kind for finding in judge(measured, settings.duplex).findings]
+    return found
+
+
+def mistakes(found: Found) -> dict[str, int]:
+    """Return the number of findings in good data, and of defects that were not reported as themselves."""
+    missed = sum(
+        wanted is not None and wanted not in kinds
+        for name, (_, wanted) in DEFECTS.items()
+        for kinds in found[name].values()
+    )
+    return {"false_alarms": sum(map(len, found["good"].values())), "missed": missed}
+
+
+def print_findings(found: Found) -> None:
+    """Print the table of defects and findings."""
     for name, (_, wanted) in DEFECTS.items():
         for session, kinds in found[name].items():
             right = not kinds if wanted is None else wanted in kinds
-            missed += not right and wanted is not None
             print(f"{name:28} {session:20} {', '.join(kinds) or 'no finding':40} {'' if right else 'MISSED'}")
-    false_alarms = sum(map(len, found["good"].values()))
-    print(json.dumps({"bench": "duplex_evidence", "false_alarms": false_alarms, "missed": missed, "found": found}))
+
+
+def cost(corpus: Path, data: Path, rounds: int) -> dict[str, float]:
+    """Return the processor seconds of building a corpus without and with the measurement, and their ratio less 1."""
+    spent: dict[bool, list[float]] = {False: [], True: []}
+    for number in range(rounds + 1):
+        for evidence, times in spent.items():
+            built = build(corpus, data, evidence=evidence)["build_cpu_s"]
+            if number:  # the first round fills the caches of tokenizer and pages
+                times.append(built)
+    without, with_evidence = (statistics.median(spent[evidence]) for evidence in (False, True))
+    return {
+        "build_cpu_s_without": round(without, 3),
+        "build_cpu_s_with": round(with_evidence, 3),
+        "more": round(with_evidence / without - 1, 3),
+    }
+
+
+def main() -> None:
+    """Print the table and the JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpora", metavar="CORPUS", nargs="+", type=Path)
+    parser.add_argument("--rounds", type=int, default=5, help="builds of each kind for the cost; 0 skips it")
+    arguments = parser.parse_args()
+    result: dict[str, dict[str, object]] = {}
+    for corpus in arguments.corpora:
+        with tempfile.TemporaryDirectory() as folder:
+            found = findings(corpus, Path(folder) / "data")
+            print_findings(found)
+            spent = cost(corpus, Path(folder) / "timed", arguments.rounds) if arguments.rounds else {}
+        print(f"{corpus}: {mistakes(found) | spent}")
+        result[corpus.name] = mistakes(found) | spent | {"found": found}
+    print(json.dumps({"bench": "duplex_evidence", "corpora": result}))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ which does not measure quality: it is printed as `believed_…`, without a targe
 times. `least_error_mean_s` is the lower bound for any placement that preserves the order of tokens and the capacity
 of chunks. Both exports that keep the grid are made from `given` and verified.
 
+Two more tables follow: the findings of words against sound, with the defects of `duplex_evidence.py` injected into a
+generated conversation of 6 minutes, where good data must give none, and the nine languages of `languages.py`.
+
     uv run python scripts/bench/duplex_quality.py [--hours 2] [--jobs 2] [--work DIR]
 
 With `--work` the folder is kept, and an interrupted run continues in it. `duplex_loader.py` measures reading.
@@ -27,6 +30,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import duplex_evidence
+import languages
 import numpy as np
 import soundfile as sf
 import soxr
@@ -55,8 +60,16 @@ TARGETS = {
     "tracks_a_speaker": 1.0,
     "parquet_problems": 0,
     "webdataset_problems": 0,
+    "false_alarms": 0,
+    "missed": 0,
+    "languages_missed": 0,
 }
 AT_LEAST = {"coverage"}
+# Numbers that are printed as tables of their own.
+TABLES: dict[str, Callable[[Any], None]] = {
+    "found": duplex_evidence.print_findings,
+    "rows_of_languages": languages.print_rows,
+}
 
 
 def settings(**duplex: object) -> Settings:
@@ -200,6 +213,7 @@ def made_corpus(work: Path, hours: float, tool: Path) -> Path:
     """Generate the corpus, unless it exists."""
     made, minutes = work / "made", min(10.0, hours * 60)
     if not made.exists():
+        work.mkdir(parents=True, exist_ok=True)
         half = work / "made.half"
         shutil.rmtree(half, ignore_errors=True)
         sessions = max(1, round(hours * 60 / minutes))
@@ -231,10 +245,22 @@ def measure(work: Path, hours: float, jobs: int, tool: Path) -> dict[str, dict[s
         numbers = quality(tempo(made, source, rate / found["given"]["tokens_a_second"]), data, jobs)
         return numbers | {"least_error_mean_s": least_error_mean_s(load(data))}
 
+    def evidence() -> dict[str, Any]:
+        source = made_corpus(work / "evidence", 0.1, tool)
+        shutil.rmtree(work / "evidence" / "data", ignore_errors=True)
+        kinds = duplex_evidence.findings(source, work / "evidence" / "data")
+        return duplex_evidence.mistakes(kinds) | {"found": kinds}
+
+    def nine_languages() -> dict[str, Any]:
+        shutil.rmtree(work / "languages", ignore_errors=True)
+        rows = [languages.row_of(name, t, work / "languages") for name in languages.LANGUAGES for t in languages.TEMPOS]
+        return {"languages_missed": sum(not row["reached"] for row in rows), "rows_of_languages": rows}
+
     parts: dict[str, Callable[[], dict[str, Any]]] = {"given": given, "hidden": without_times}
     parts |= {f"given, {rate} tokens/s": partial(squeezed, rate) for rate in (5, 6)}
     if (SHARED / "data" / "conversation").is_dir():
         parts["real conversation"] = lambda: quality(SHARED / "data" / "conversation", work / "real", jobs)
+    parts |= {"words against sound": evidence, "languages": nine_languages}
     for name, part in parts.items():
         if name not in found:
             began = time.perf_counter()
@@ -272,7 +298,10 @@ def main() -> None:
     for corpus, numbers in found.items():
         print(f"\n{corpus}")
         for name, value in numbers.items():
-            print(f"  {name:24} {value!s:42} {verdict(name, numbers)}")
+            if name not in TABLES:
+                print(f"  {name:24} {value!s:42} {verdict(name, numbers)}")
+            else:
+                TABLES[name](value)
     print(json.dumps({"bench": "duplex_quality", "hours": given.hours, "corpora": found}))
 
 

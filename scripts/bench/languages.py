@@ -210,14 +210,8 @@ def row_of(name: str, tempo: float, work: Path) -> dict[str, object]:
     return row
 
 
-def main() -> None:
-    """Print the table and one JSON document."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--work", type=Path, help="folder for the corpora and data sets; kept")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        work = arguments.work or Path(temporary)
-        rows = [row_of(name, tempo, work) for name in LANGUAGES for tempo in TEMPOS]
+def print_rows(rows: list[dict[str, object]]) -> None:
+    """Print the table of all languages and tempos."""
     print(f"{'language':12}tempo tokens/s  K  mean s  past  warned |  K  mean s  past  target")
     for row in rows:
         print(
@@ -226,6 +220,17 @@ def main() -> None:
             f"{row['after_k']:2} {row['after_error_s']:7.3f} {row['after_past_onset']:5.1%}  "
             f"{'reached' if row['reached'] else 'MISSED'}"
         )
+
+
+def main() -> None:
+    """Print the table and one JSON document."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--work", type=Path, help="folder for the corpora and data sets; kept")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = arguments.work or Path(temporary)
+        rows = [row_of(name, tempo, work) for name in LANGUAGES for tempo in TEMPOS]
+    print_rows(rows)
     print(json.dumps({"rows": rows, "missed": sum(not row["reached"] for row in rows)}, ensure_ascii=False))
 
 
