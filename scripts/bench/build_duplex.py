@@ -41,10 +41,11 @@ if sys.argv[5] == "with":
     shared_scan()
 else:
     # The build as it was before words were compared with sound.
+    from sca.data.duplex.audio.vad_spans import Listened
     class Deaf:
         def __init__(self, every_frame): pass
         def push(self, block): pass
-        def finish(self): return None
+        def finish(self): return Listened([], 0.0, "")
     session.TrackListener, session.measure_session = Deaf, lambda *given: []
 loaded = time.process_time()
 began = time.perf_counter()

@@ -19,7 +19,7 @@ from sca.units import HEARD_HZ
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Listened", "TrackListener", "fingerprint_of", "listen", "shared_vad"]
+__all__ = ["Listened", "TrackListener", "fingerprint_of", "listen", "shared_scan", "shared_vad"]
 
 _BLOCK = 60 * HEARD_HZ
 
