@@ -49,6 +49,7 @@ class Mode(StrEnum):
     "duplex.backchannel_id",
     "duplex.speaker_model",
     "duplex.on_bleed",
+    "duplex.repair",
     "duplex.codes",
     "duplex.codes_model",
     "augment.copies",
@@ -165,6 +166,7 @@ def _show(summary: "RunSummary[BuildDetails]", settings: "Settings", url: str | 
     from sca.data.duplex.report.wording import (
         interpolated_share,
         placement_name,
+        repairs_made,
         text_rate_warning,
         unlabelled_text,
         word_times,
@@ -204,6 +206,8 @@ def _show(summary: "RunSummary[BuildDetails]", settings: "Settings", url: str | 
         show_findings(report.evidence.findings)
     if report.unlabelled.speech_s or report.unlabelled.chunks:
         console.print(f"unlabelled speech: {unlabelled_text(report.model_dump(mode='json'))}")
+    if made := repairs_made(report.model_dump()):
+        console.print(made, markup=False)
     if coverage.units_dropped_on_request:
         console.print(
             f"left out because they lag: {counted(coverage.units_dropped_on_request, 'segment')} with "

@@ -39,6 +39,8 @@ def show_findings(findings: "Sequence[Finding]") -> None:
     console = out()
     for finding in findings[:_FINDINGS_SHOWN]:
         console.print(f"look here: {finding}", markup=False)
+        if finding.repair:
+            console.print(f"  repair: {finding.repair} (build again with --repair apply)", markup=False)
     if len(findings) > _FINDINGS_SHOWN:
         console.print(f"… and {len(findings) - _FINDINGS_SHOWN} more (report.json has all)", markup=False)
 

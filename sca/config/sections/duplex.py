@@ -168,6 +168,11 @@ class DuplexConfig(Section):
     audio_format: Annotated[Literal["flac", "pcm16"], Flag("--audio-format")] = Field(
         "flac", description="Audio storage: flac is small, pcm16 needs no decoding."
     )
+    repair: Annotated[Literal["off", "suggest", "apply"], Flag("--repair")] = Field(
+        "suggest",
+        description="Handling of swapped recordings, shifted words and drifting clocks where the sound leaves no doubt: off, "
+        "suggest (print the repair), or apply (make it, and keep it if the words then follow the speech).",
+    )
     min_words_in_speech: float = Field(
         0.6,
         ge=0,

@@ -85,7 +85,7 @@ def retime_jobs(origins: Sequence[SessionResult], settings: Settings) -> list[Re
     jobs = []
     for origin in origins:
         for copy in range(1, settings.augment.copies + 1):
-            key = blake2b(f"{origin.key} {pool_digest} {copy}".encode(), digest_size=16).hexdigest()
+            key = blake2b(f"{origin.content_key} {pool_digest} {copy}".encode(), digest_size=16).hexdigest()
             jobs.append(RetimeJob(origin.session_id, copy, key, pool))
     return jobs
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sca.config import Settings
 from sca.control_tokens import check_control_ids
@@ -28,7 +29,13 @@ from sca.data.duplex.model.report import Report
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.rows.params import window_plan
 from sca.data.duplex.storage.build_settings import NAME as SETTINGS_FILE
-from sca.data.duplex.storage.build_settings import differences, made_with, tokenizer_of, with_new_settings
+from sca.data.duplex.storage.build_settings import (
+    differences,
+    made_with,
+    tokenizer_of,
+    with_new_settings,
+    without_repair,
+)
 from sca.data.runs.executor import Executor
 from sca.data.runs.files import ensure_owned_dir, write_json
 from sca.data.runs.incremental import IncrementalRun, Item, failure
@@ -135,7 +142,9 @@ def _claim(root: Path, settings: Settings, tokenizer: TextTokenizer, force: bool
             found = {}
         if found == wanted:
             return
-        others = differences(with_new_settings(found), with_new_settings(wanted))
+        # Another choice about repairs needs no other folder: the sessions that it affects are built again.
+        same_repair = with_new_settings(made_with(without_repair(settings), tokenizer))
+        others = differences(with_new_settings(_with_default_repair(found)), same_repair)
         if others and not force:
             raise OutputError(
                 f"{root} was made with other settings ({', '.join(others[:4])})",
@@ -144,6 +153,13 @@ def _claim(root: Path, settings: Settings, tokenizer: TextTokenizer, force: bool
         if others:
             _remove_built(root)
     write_json(path, wanted)
+
+
+def _with_default_repair(document: dict[str, Any]) -> dict[str, Any]:
+    duplex = document.get("duplex")
+    if not isinstance(duplex, dict):
+        return document
+    return {**document, "duplex": {name: value for name, value in duplex.items() if name != "repair"}}
 
 
 def _remove_built(root: Path) -> None:

@@ -18,6 +18,7 @@ from sca.data.duplex.report.summary import make_report
 from sca.data.duplex.report.survey import survey
 from sca.data.duplex.storage.build_settings import made_with
 from sca.data.duplex.storage.tracks import stored_tracks
+from sca.data.duplex.storage.upgrade import upgrade_storage
 from sca.data.duplex.storage.writer import merge_tables, write_split_files
 from sca.data.runs.files import write_json
 from sca.errors import InputError, writing
@@ -64,7 +65,11 @@ def finish(
     with writing(root):
         shutil.rmtree(root / ".sca" / "scratch", ignore_errors=True)
     splits = _write_splits(root, kept)
-    write_split_files(root / "storage", "storage", [f"{r.session_id}.arrow" for r in kept], [r.key for r in kept])
+    for result in kept:
+        upgrade_storage(SessionPaths(root, result.session_id).storage)
+    write_split_files(
+        root / "storage", "storage", [f"{r.session_id}.arrow" for r in kept], [r.content_key for r in kept]
+    )
     write_derived_files(root, report.model_dump(mode="json"), splits)
     write_dict(root, ["storage", *splits])
     return report
@@ -143,6 +148,6 @@ def _write_splits(root: Path, kept: Sequence[SessionResult]) -> list[str]:
             shutil.rmtree(root / name, ignore_errors=True)
             continue
         merge_tables(root / name / _ROWS_FILE, "rows", [SessionPaths(root, r.session_id).rows for r in sessions])
-        write_split_files(root / name, name, [_ROWS_FILE], [result.key for result in sessions])
+        write_split_files(root / name, name, [_ROWS_FILE], [result.content_key for result in sessions])
         names.append(name)
     return names

@@ -1,7 +1,7 @@
 """The sessions that need work. A session is done if its record has the key of its content, settings and models."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -10,8 +10,11 @@ from sca.config import DuplexConfig, Settings
 from sca.data.corpora.session_source import SessionSource
 from sca.data.duplex.align.registry import aligner_model
 from sca.data.duplex.build.session import SessionJob
+from sca.data.duplex.evidence.judge import judge
+from sca.data.duplex.evidence.repair import REPAIRABLE, wanted_repairs
+from sca.data.duplex.model.evidence import TrackEvidence
 from sca.data.duplex.model.session import SessionPaths, SessionResult
-from sca.data.duplex.storage.build_settings import made_with
+from sca.data.duplex.storage.build_settings import made_with, without_repair
 from sca.data.runs.files import sha256_of
 from sca.data.runs.model_identity import model_identity
 from sca.data.speakers.base import NO_SPEAKER_MODEL
@@ -32,11 +35,14 @@ class Plan:
 def plan_sessions(sources: Iterable[SessionSource], root: Path, settings: Settings, tokenizer: TextTokenizer) -> Plan:
     """Compare the sessions of a corpus with those of a data set."""
     models = _models(settings.duplex)
-    base = json.dumps([made_with(settings, tokenizer), *models], sort_keys=True)
+    # Whether sessions are repaired is not in their keys, so that another choice leaves good sessions as they are.
+    base = json.dumps([made_with(without_repair(settings), tokenizer), *models], sort_keys=True)
     plan = Plan([], [])
     for source in sources:
         stat = _stat(source) + models
         before = read_record(SessionPaths(root, source.session_id))
+        if before is not None and _is_affected(before, settings.duplex):
+            before = None
         if before is not None and before.stat == stat:
             plan.done.append(before)
             continue
@@ -46,6 +52,24 @@ def plan_sessions(sources: Iterable[SessionSource], root: Path, settings: Settin
         else:
             plan.todo.append(SessionJob(source, key, stat, sha256))
     return plan
+
+
+def _is_affected(before: SessionResult, duplex: DuplexConfig) -> bool:
+    """Whether a finished session can become another one by the setting `repair`."""
+    if duplex.repair != "apply":
+        return before.repair_state in ("made", "refused")
+    if before.repair_state:
+        return False
+    if duplex.on_bleed == "gate":
+        return True  # the record has no evidence of the audio before the gate
+    # Records of earlier versions do not tell what explains a finding.
+    if before.evidence is None or any("explained" not in track.model_fields_set for track in before.evidence):
+        return before.evidence is None or _may_be_repaired(before.evidence, duplex)
+    return bool(wanted_repairs(before.evidence, judge(before.evidence, duplex).findings))
+
+
+def _may_be_repaired(evidence: Sequence[TrackEvidence], duplex: DuplexConfig) -> bool:
+    return any(finding.kind in REPAIRABLE for finding in judge(evidence, duplex).findings)
 
 
 def read_record(paths: SessionPaths) -> SessionResult | None:

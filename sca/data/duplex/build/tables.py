@@ -22,7 +22,7 @@ from sca.data.duplex.rows.params import layout_of, window_plan
 from sca.data.duplex.rows.text_rate import measure_text_rate
 from sca.data.duplex.rows.turn_labels import label
 from sca.data.duplex.rows.windows import plan_windows
-from sca.data.duplex.storage.digests import record_digest
+from sca.data.duplex.storage.digests import record_digest, track_digest
 from sca.data.duplex.storage.records import row_record, word_records
 from sca.data.duplex.storage.writer import write_table
 from sca.data.duplex.verify.context import proof_context
@@ -80,7 +80,7 @@ def write_storage(
             is_target = record["provenance"]["transcript"] is not None
             codes = codec.encode(audio[1], n_chunks) if codec is not None and is_target else None
             digested = [*map(_blocks, audio), *([] if codes is None else [[codes.tobytes()]])]
-            result.storage_digests.append(record_digest(record, *digested))
+            result.storage_digests.append(track_digest(record, *digested))
             yield _track_columns(record, audio, codes)
             # As soon as a track is in the table, its files need no space any more.
             for file in audio:

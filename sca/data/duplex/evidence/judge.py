@@ -6,6 +6,7 @@ from typing import get_args
 
 from sca.config import DuplexConfig
 from sca.data.duplex.evidence.duplicates import duplicates, make_finding
+from sca.data.duplex.evidence.repair import with_suggestions
 from sca.data.duplex.model.evidence import EvidenceReport, Finding, FindingKind, TrackEvidence
 
 __all__ = ["judge"]
@@ -28,7 +29,9 @@ def judge(tracks: Sequence[TrackEvidence], limits: DuplexConfig) -> EvidenceRepo
     """
     findings: list[Finding] = []
     for _, session in groupby(tracks, key=lambda track: track.session):
-        findings += _of_session(list(session), limits)
+        in_session = list(session)
+        of_session = _of_session(in_session, limits)
+        findings += with_suggestions(in_session, of_session) if limits.repair == "suggest" else of_session
     findings += duplicates(tracks, limits)
     findings.sort(key=lambda finding: _ORDER.index(finding.kind))
     return EvidenceReport(verdict="look" if findings else "ok", findings=findings, tracks=list(tracks))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sca.data.duplex.audio.stored_samples import samples_digest
 from sca.data.duplex.audio.vad_spans import Listened, fingerprint_of, listen
 from sca.data.duplex.evidence.copies import encode_voice
+from sca.data.duplex.evidence.explain import explain
 from sca.data.duplex.evidence.overlap import intersect, length_of, longest, subtract
 from sca.data.duplex.evidence.timing import find_timing
 from sca.data.duplex.evidence.unlabelled import outside
@@ -57,7 +58,7 @@ def measure_session(
         found.append(
             _measure(record, heard[number], digests[number], speech[number], others, utterances[number], anyone)
         )
-    return found
+    return explain(found, records, speech)
 
 
 def add_fingerprints(

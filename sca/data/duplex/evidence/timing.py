@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sca.data.duplex.model.spans import Span
 from sca.units import HEARD_HZ
 
-__all__ = ["Timing", "find_timing"]
+__all__ = ["Timing", "correlation", "find_timing"]
 
 _FRAME = HEARD_HZ // 20
 _MOST_OFFSET = 5 * HEARD_HZ // _FRAME
@@ -65,6 +65,13 @@ def find_timing(words: Sequence[Span], speech: Sequence[Span], samples: int) -> 
         if best > found.best_fit + (0.02 if found.drift == 0 else 0.0):
             found = Timing(fit, best, offset, drift)
     return found
+
+
+def correlation(words: Sequence[Span], speech: Sequence[Span], samples: int) -> float:
+    """Return the correlation over time of words as they are and speech. Words before 0 are counted from 0."""
+    frames = int(samples * (1 + _MOST_DRIFT)) // _FRAME + 2 * _MOST_OFFSET + 2
+    inside = [(max(0, start), max(0, end)) for start, end in words]
+    return float(_centred(_occupancy(inside, frames)) @ _centred(_occupancy(speech, frames)))
 
 
 def _drifts(end: int) -> Iterator[float]:

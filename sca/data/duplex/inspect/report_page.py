@@ -12,7 +12,7 @@ from sca.data.duplex.report.distributions import plots
 from sca.data.duplex.report.survey import Survey
 from sca.data.duplex.report.tables import tables
 from sca.data.duplex.report.verdict import verdict_of
-from sca.data.duplex.report.wording import interpolated_share, word_times
+from sca.data.duplex.report.wording import interpolated_share, repairs_made, word_times
 
 __all__ = ["NAME", "verdict_html", "write_report_page"]
 
@@ -38,7 +38,8 @@ def write_report_page(root: Path, report: Mapping[str, Any], found: Survey) -> i
         "view": None,
     }
     times = word_times(interpolated_share(report["align_source"]))
-    subtitle = verdict_html(report) + (f'<p class="soft">Word times: {html.escape(times)}.</p>' if times else "")
+    notes = [f"Word times: {times}"] * bool(times) + [made for made in (repairs_made(report),) if made]
+    subtitle = verdict_html(report) + "".join(f'<p class="soft">{html.escape(note)}.</p>' for note in notes)
     body = '<div id="tables"></div>'
     return write_frame(root / NAME, "A full-duplex data set", subtitle, data, body)
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["EvidenceReport", "Finding", "FindingKind", "TrackEvidence"]
+__all__ = ["EvidenceReport", "Explanation", "Finding", "FindingKind", "TrackEvidence"]
 
 FindingKind = Literal[
     "swapped",
@@ -25,6 +25,24 @@ FindingKind = Literal[
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Explanation(_Section):
+    """What brings the words of a track to speech, beyond doubt. A time t becomes `t * (1 + drift) + offset_s`.
+
+    Attributes:
+        exchanged: Whether it is the speech in the recording of the other speaker.
+        offset_s: Seconds by which the words are to be moved.
+        drift: Share by which their times are to be stretched.
+        words_in_own: Share of the words, by time, that lie in the speech then.
+        fit: Correlation over time of words and speech then.
+    """
+
+    exchanged: bool
+    offset_s: float
+    drift: float
+    words_in_own: float
+    fit: float
 
 
 class TrackEvidence(_Section):
@@ -56,6 +74,7 @@ class TrackEvidence(_Section):
             earlier versions, like `text` and `voice`.
         text: Digest of the words without times, case and punctuation; empty for fewer than 10 words.
         voice: Speaker embedding, one byte per number; empty without one.
+        explained: What brings the words back to their speech, if they are elsewhere and there is no doubt about it.
     """
 
     session: str
@@ -80,6 +99,7 @@ class TrackEvidence(_Section):
     sound: str | None = None
     text: str | None = None
     voice: str | None = None
+    explained: Explanation | None = None
 
 
 class Finding(_Section):
@@ -91,6 +111,7 @@ class Finding(_Section):
         speaker: Id of the speaker; empty if the finding is about the whole session.
         at_s: Where to look, in seconds from the start of the session.
         message: What was found.
+        repair: What repairs it beyond doubt; empty if nothing does, or if repairs are not to be suggested.
     """
 
     kind: FindingKind
@@ -98,6 +119,7 @@ class Finding(_Section):
     speaker: str
     at_s: float
     message: str
+    repair: str = ""
 
     def __str__(self) -> str:
         """Return the finding as one line."""

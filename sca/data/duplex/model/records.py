@@ -5,7 +5,7 @@ times and chunks in a row from the start of the row; times are seconds. The Arro
 `sca.data.duplex.storage.writer`.
 """
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from sca.data.duplex.model.unlabelled import UnlabelledReason
 
@@ -14,6 +14,7 @@ __all__ = [
     "DroppedRecord",
     "EditRecord",
     "ProvenanceRecord",
+    "RepairRecord",
     "RetimingRecord",
     "RowRecord",
     "RowWordRecord",
@@ -99,6 +100,20 @@ RetimingRecord = TypedDict("RetimingRecord", {"from": str, "copy": int, "edits":
 """How a track was retimed: the session it is made from, the number of the copy, and the edits of this speaker."""
 
 
+class RepairRecord(TypedDict):
+    """How a track was repaired. A time t of the transcript became `t * (1 + drift) + offset_s`.
+
+    Attributes:
+        audio_of: The speaker whose recording the corpus gave this speaker's name, if the recordings were exchanged.
+        offset_s: Seconds that the words were moved.
+        drift: Share by which the times of the words were stretched.
+    """
+
+    audio_of: str | None
+    offset_s: float
+    drift: float
+
+
 class ProvenanceRecord(TypedDict):
     """Origin of a track.
 
@@ -112,6 +127,7 @@ class ProvenanceRecord(TypedDict):
         peak: Largest absolute sample, 1.0 is full scale.
         clipped_samples: Samples at full scale.
         non_finite_samples: Samples that were NaN or infinite.
+        repair: How the track was repaired; None for a track as given, absent in data sets of earlier versions.
     """
 
     audio: str
@@ -123,6 +139,7 @@ class ProvenanceRecord(TypedDict):
     peak: float
     clipped_samples: int
     non_finite_samples: int
+    repair: NotRequired[RepairRecord | None]
 
 
 class TrackRecord(TypedDict):

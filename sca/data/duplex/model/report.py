@@ -16,6 +16,7 @@ __all__ = [
     "CrosstalkReport",
     "LeakReport",
     "PlacementReport",
+    "RepairedTrack",
     "Report",
     "SessionBleed",
     "SessionReport",
@@ -276,6 +277,24 @@ class AudioReport(_Section):
     missing_embeddings: int
 
 
+class RepairedTrack(_Section):
+    """A track that was repaired. A time t of its transcript became `t * (1 + drift) + offset_s`.
+
+    Attributes:
+        session: Id of the session.
+        speaker: Id of the speaker.
+        audio_of: The speaker whose recording it had, if the recordings were exchanged.
+        offset_s: Seconds that the words were moved.
+        drift: Share by which their times were stretched.
+    """
+
+    session: str
+    speaker: str
+    audio_of: str | None
+    offset_s: float
+    drift: float
+
+
 class Report(_Section):
     """`report.json`.
 
@@ -302,6 +321,7 @@ class Report(_Section):
         bleed: Cross-talk between tracks.
         augmented: Retimed sessions.
         evidence: Words against sound; None if it was not measured.
+        repaired: Tracks that were repaired, without retimed copies of them.
         row_flags: Rows by flag.
         tags: Tags in the transcripts, removed or kept by the setting `tags`. Counted by the builder only.
         skipped: Number of skipped files and lines.
@@ -333,6 +353,7 @@ class Report(_Section):
     bleed: CrosstalkReport
     augmented: AugmentationReport
     evidence: EvidenceReport | None = None
+    repaired: list[RepairedTrack] = []
     row_flags: dict[str, int]
     tags: dict[str, int] = {}
     skipped: int

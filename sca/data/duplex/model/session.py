@@ -1,11 +1,13 @@
 """The result of building one session, and the files it consists of."""
 
+import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from sca.data.duplex.model.counters import ProofCounters
 from sca.data.duplex.model.evidence import TrackEvidence
+from sca.data.duplex.model.records import RepairRecord
 from sca.data.duplex.model.text_rate import TextRateCounters
 
 __all__ = ["SessionPaths", "SessionResult"]
@@ -64,6 +66,9 @@ class SessionResult:
         augmented_from: The session that this one is a retimed copy of.
         evidence: Measurements of the tracks; None if they were not measured.
         text_rate: Counts of the tokens that are late for every number of tokens per chunk.
+        repairs: Repairs that were made, by speaker.
+        repair_state: With `--repair apply`: `none` if nothing was to be repaired, `made`, or `refused` if the session is as
+            given because the repair did not help. Empty without.
     """
 
     session_id: str
@@ -85,6 +90,13 @@ class SessionResult:
     augmented_from: str | None = None
     evidence: list[TrackEvidence] | None = None
     text_rate: TextRateCounters = field(default_factory=TextRateCounters)
+    repairs: dict[str, RepairRecord] = field(default_factory=dict)
+    repair_state: str = ""
+
+    @property
+    def content_key(self) -> str:
+        """The key, different for a session that is repaired."""
+        return f"{self.key} {json.dumps(self.repairs)}" if self.repairs else self.key
 
     def to_json(self) -> dict[str, object]:
         """Convert to JSON-ready values."""

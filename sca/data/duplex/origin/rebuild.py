@@ -64,7 +64,8 @@ class RebuiltSession:
             yield from _recording_problems(tracks, sha256)
             return
         with TemporaryDirectory(prefix="sca-verify-", ignore_cleanup_errors=True) as folder:
-            job = SessionJob(self.source, "", [], sha256)
+            repairs = {track.record["speaker_id"]: track.record["provenance"].get("repair") for track in tracks}
+            job = SessionJob(self.source, "", [], sha256, {name: made for name, made in repairs.items() if made})
             made = _rebuilding(settings)
             try:
                 result = build_session(job, Path(folder), made, tokenizer_of(made))
@@ -92,4 +93,5 @@ def _recording_problems(tracks: Sequence[StoredTrack], sha256: dict[Path, str]) 
 def _rebuilding(settings: Settings) -> Settings:
     """Return settings that give the same words and samples, without models that may not be at hand."""
     changes = {"audio_format": "pcm16", "codes": "none", "speaker_model": NO_SPEAKER_MODEL, "align": "interpolate"}
+    changes["repair"] = "off"  # the recorded repairs are made, because with other word times others could be found
     return settings.model_copy(update={"duplex": settings.duplex.model_copy(update=changes)})

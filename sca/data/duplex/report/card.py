@@ -10,6 +10,7 @@ from sca.data.duplex.report.wording import (
     interpolated_share,
     placement_leak,
     placement_name,
+    repairs_made,
     unlabelled_text,
     word_times,
 )
@@ -81,6 +82,7 @@ def card_body(report: Mapping[str, Any], opening: str) -> str:
     chunk_s = frames / audio["frame_hz"]
     conversations, rows = counted(sessions["kept"], "conversation"), counted(report["rows"], "training row")
     placeholders, tokens = counted(frames, "placeholder"), counted(text, "token")
+    repairs = f"\n| repairs | {made.replace('|', ' ')} |" if (made := repairs_made(report)) else ""
     error = f"{placement['mean_error_s']:.3f} / {placement['p95_error_s']:.2f} / {placement['max_late_s']:.2f} s"
     return f"""
 # Full-duplex conversations
@@ -99,7 +101,7 @@ Per chunk `input_ids` contains {placeholders} for audio tokens, then one silence
 |---|---|
 | tokenizer | `{report["made_with"]["tokenizer"]["name"]}` |
 | words in rows | {coverage["words_in_rows"]} of {coverage["words"]} |
-| words against sound | {words_against_sound(report)} |
+| words against sound | {words_against_sound(report)} |{repairs}
 | tokens, dropped or left out | {placement["tokens"]}, {coverage["tokens_dropped"] + coverage["tokens_dropped_on_request"]} |
 | unlabelled speech | {unlabelled_text(report)} |
 | {placement_name(share)}, mean / p95 / latest | {error} |

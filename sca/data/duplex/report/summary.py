@@ -22,6 +22,7 @@ from sca.data.duplex.model.report import (
     CrosstalkReport,
     LeakReport,
     PlacementReport,
+    RepairedTrack,
     Report,
     SessionBleed,
     SessionReport,
@@ -136,6 +137,12 @@ def make_report(
             sessions=sum(result.augmented_from is not None for result in kept), edits=_by_name(counters.edits)
         ),
         evidence=_evidence(settings, kept),
+        repaired=[
+            RepairedTrack(session=result.session_id, speaker=speaker, **repair)
+            for result in kept
+            if result.augmented_from is None
+            for speaker, repair in result.repairs.items()
+        ],
         row_flags=_by_name(counters.row_flags),
         tags=_by_name(counters.tags),
         skipped=len(skipped) + sum(len(result.skipped) for result in results),

@@ -1,12 +1,15 @@
-"""How numbers that depend on the word times are named, the same in the summary, the card, the page and the proof.
+"""How repairs, and numbers that depend on the word times, are named, the same in the summary, the card, the page and the proof.
 
 Interpolated times are estimates. The distance to them is not an error against the sound, and a token before them can
 still be after the onset of its word.
 """
 
 from collections.abc import Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
+from sca.data.duplex.evidence.repair import describe_repairs
 from sca.data.duplex.model.report import TextRateReport
 from sca.textutil import counted
 
@@ -14,11 +17,13 @@ __all__ = [
     "interpolated_share",
     "placement_leak",
     "placement_name",
+    "repairs_made",
     "text_rate_warning",
     "unlabelled_text",
     "word_times",
 ]
 
+_MOST_REPAIRS = 5
 _INTERPOLATION_ERROR = "0.07-0.09"
 """Mean error of interpolated onsets in seconds, measured on generated conversations with known times."""
 
@@ -31,6 +36,22 @@ def interpolated_share(align_source: Mapping[str, int]) -> float:
     """
     words = sum(align_source.values())
     return align_source.get("interpolated", 0) / words if words else 0.0
+
+
+def repairs_made(report: Mapping[str, Any]) -> str:
+    """Return which sessions were repaired, and how; empty if none was.
+
+    Args:
+        report: The content of `report.json`, also of an earlier version.
+    """
+    sessions = [
+        f"{session}: {describe_repairs(session, {track['speaker']: track for track in members}, 'done')}"
+        for session, members in groupby(report.get("repaired") or [], key=itemgetter("session"))
+    ]
+    if not sessions:
+        return ""
+    more = f"; and {len(sessions) - _MOST_REPAIRS} more" if len(sessions) > _MOST_REPAIRS else ""
+    return f"{counted(len(sessions), 'session')} repaired: {'; '.join(sessions[:_MOST_REPAIRS])}{more}"
 
 
 def placement_name(share: float) -> str:

@@ -24,13 +24,15 @@ __all__ = [
     "settings_of",
     "tokenizer_of",
     "with_new_settings",
+    "without_repair",
 ]
 
 NAME = "settings.json"
 
-# They decide what is reported and no byte of the rows, so data sets of earlier versions have none of them.
+# They decide what is reported and no byte of good data, so data sets of earlier versions have none of them.
 _LIMITS = frozenset(
     {
+        "repair",
         "min_words_in_speech",
         "max_unlabelled_speech",
         "max_word_offset_s",
@@ -76,6 +78,12 @@ def _duplex_settings(duplex: DuplexConfig) -> dict[str, object]:
         for name, value in values.items()
         if not (name in _LIMITS and value == fields[name].default) and (name, value) not in _EARLIER.items()
     }
+
+
+def without_repair(settings: Settings) -> Settings:
+    """Return the settings with the default of `repair`, which decides sessions one by one."""
+    default = DuplexConfig.model_fields["repair"].default
+    return settings.model_copy(update={"duplex": settings.duplex.model_copy(update={"repair": default})})
 
 
 def read_settings(root: Path) -> dict[str, object]:

@@ -15,7 +15,7 @@ from sca.data.datasets.arrow import iter_batches
 from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.storage.build_settings import read_settings, settings_of
 from sca.data.duplex.storage.detect import EXPORT_FILE, splits_of
-from sca.data.duplex.storage.digests import chain_digests, record_digest
+from sca.data.duplex.storage.digests import chain_digests, record_digest, track_digest
 from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks
 from sca.data.duplex.storage.writer import complete, features, open_split
 from sca.errors import InputError, VerificationError
@@ -115,7 +115,7 @@ class DatasetReader:
         """
         track_digests: list[str] = []
         for session_id in self.sessions:
-            track_digests += [record_digest(track.record, *track.cells) for track in self.tracks(session_id)]
+            track_digests += [track_digest(track.record, *track.cells) for track in self.tracks(session_id)]
         # In the order of the sessions, as the builder computed it, whatever their splits are.
         ranges = [self.row_ranges[session_id] for session_id in self.sessions if session_id in self.row_ranges]
         row_digests = (record_digest(row) for rows in ranges for row in self.rows(rows.split, rows.first, rows.last))

@@ -13,6 +13,7 @@ from sca.data.duplex.model.records import (
     BleedRecord,
     DroppedRecord,
     ProvenanceRecord,
+    RepairRecord,
     RowRecord,
     RowWordRecord,
     SegmentRecord,
@@ -116,6 +117,7 @@ def track_record(
     speech: Sequence[Span],
     crosstalk: CrosstalkResult,
     embedding: NDArray[np.float32] | None,
+    repair: RepairRecord | None = None,
 ) -> TrackRecord:
     """Return the record of a track.
 
@@ -128,6 +130,7 @@ def track_record(
         speech: Where the speaker speaks. Stored for tracks without transcript only.
         crosstalk: Cross-talk in the track.
         embedding: Speaker embedding `(192,)`.
+        repair: How the track was repaired.
     """
     return {
         "session_id": session_id,
@@ -139,12 +142,12 @@ def track_record(
         "gated": _span_records(crosstalk.gated),
         "augmented": None,
         "speaker_embedding": None if embedding is None else embedding.tolist(),
-        "provenance": _provenance(track, audio, sha256),
+        "provenance": _provenance(track, audio, sha256, repair),
         "unlabelled": [],
     }
 
 
-def _provenance(track: Track, audio: EncodedTrack, sha256: str) -> ProvenanceRecord:
+def _provenance(track: Track, audio: EncodedTrack, sha256: str, repair: RepairRecord | None) -> ProvenanceRecord:
     transcript = None if track.transcript is None else (track.origin or track.transcript).name
     return {
         # File names without folders: a data set does not reveal the paths of the machine that built it.
@@ -157,6 +160,7 @@ def _provenance(track: Track, audio: EncodedTrack, sha256: str) -> ProvenanceRec
         "peak": _float32(audio.peak),
         "clipped_samples": audio.clipped,
         "non_finite_samples": audio.non_finite,
+        "repair": repair,
     }
 
 

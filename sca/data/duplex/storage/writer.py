@@ -84,6 +84,7 @@ def _track_features() -> "Features":
                 "peak": real32,
                 "clipped_samples": Value("int64"),
                 "non_finite_samples": Value("int64"),
+                "repair": {"audio_of": text, "offset_s": real, "drift": real},
             },
             "unlabelled": List({"start": real, "end": real, "reason": text}),
         }
@@ -150,10 +151,14 @@ def _segment_features() -> dict[str, object]:
 
 
 def complete(batch: "pa.RecordBatch", table: str) -> "pa.RecordBatch":
-    """Return a batch of `storage` or `rows` with the columns that are newer than its file, as empty lists."""
+    """Return a batch of `storage` or `rows` with what is newer than its file: empty lists, and null as repair."""
     import pyarrow as pa
 
     schema = features(table).arrow_schema
+    if table == "storage" and not batch.schema.field("provenance").type.equals(schema.field("provenance").type):
+        number = batch.schema.get_field_index("provenance")
+        provenance = pa.array(batch.column(number).to_pylist(), schema.field("provenance").type)
+        batch = batch.set_column(number, schema.field("provenance"), provenance)
     missing = [name for name in _NEW_COLUMNS if name not in batch.schema.names]
     if not missing:
         return batch

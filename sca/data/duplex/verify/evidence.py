@@ -1,16 +1,24 @@
 """Compare the evidence of a report with that of the stored audio and words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
+from sca.config import DuplexConfig
 from sca.data.duplex.audio.fingerprint import decode_fingerprint
 from sca.data.duplex.evidence.copies import compare
+from sca.data.duplex.evidence.judge import judge
+from sca.data.duplex.evidence.repair import remaining
 from sca.data.duplex.model.evidence import EvidenceReport, TrackEvidence
+from sca.data.duplex.model.records import RepairRecord
 
-__all__ = ["evidence_problems"]
+__all__ = ["evidence_problems", "repair_problems"]
 
 # Processors can differ in the last bits of a speech probability, which can move the edge of a few spans by a frame.
 _TOLERANCE_SHARE = 0.02
 _TOLERANCE_S = 0.6
+# Larger ones are not searched; the offset counts from time 0, also with a drift.
+_MOST_OFFSET_S = 6.0
+_MOST_DRIFT = 0.11
+_SPEAKERS = 2
 _SECONDS = frozenset({"words_s", "past_end_s", "speech_s", "unlabelled_s"})
 _SHARES = frozenset(
     {"words_in_own", "words_in_other", "speech_without_words", "same_speech", "peak", "fit", "best_fit"}
@@ -64,6 +72,38 @@ def _sound_differs(before: str | None, now: str | None) -> bool:
     except ValueError:
         return True
     return compare(first, second).shared < len(second.hashes) / 2
+
+
+def repair_problems(
+    repairs: Mapping[str, RepairRecord],
+    evidence: Sequence[TrackEvidence] | None,
+    speakers: Sequence[str],
+    limits: DuplexConfig,
+) -> Iterator[str]:
+    """Yield what is wrong with the recorded repairs of a session.
+
+    Args:
+        repairs: The repairs by speaker.
+        evidence: The measurements of the tracks as stored; None if they cannot be measured.
+        speakers: The speakers of the session.
+        limits: The settings of the data set.
+    """
+    if not repairs:
+        return
+    if limits.repair != "apply":
+        yield "is recorded as repaired, but its settings have repair = " + limits.repair
+    sources = {speaker: repair["audio_of"] for speaker, repair in repairs.items()}
+    exchanged = dict(zip(speakers, reversed(speakers), strict=True))
+    if len(speakers) != _SPEAKERS or (any(sources.values()) and sources != exchanged):
+        yield f"has recordings of {sources}, only those of two speakers can be exchanged"
+    for speaker, repair in repairs.items():
+        offset, drift = repair["offset_s"], repair["drift"]
+        if not (abs(offset) <= _MOST_OFFSET_S and abs(drift) <= _MOST_DRIFT):
+            yield f"{speaker}: no repair moves words by {offset} s and stretches them by {drift}"
+        elif not (offset or drift or repair["audio_of"]):
+            yield f"{speaker}: is recorded as repaired, without a change"
+    for finding in remaining(judge(evidence, limits).findings, repairs) if evidence else ():
+        yield f"{finding.speaker}: is recorded as repaired, but {finding.message}".removeprefix(": ")
 
 
 def _differs(name: str, before: float | str | None, now: float | str | None, track: TrackEvidence) -> bool:

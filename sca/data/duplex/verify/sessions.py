@@ -15,7 +15,7 @@ from sca.data.duplex.model.session import SessionResult
 from sca.data.duplex.rows.params import layout_of
 from sca.data.duplex.storage.build_settings import tokenizer_of
 from sca.data.duplex.storage.detect import StoredRow, StoredSession
-from sca.data.duplex.storage.digests import record_digest
+from sca.data.duplex.storage.digests import record_digest, track_digest
 from sca.data.duplex.storage.records import speech_of, unlabelled_of
 from sca.data.duplex.storage.tracks import StoredTrack
 from sca.data.duplex.verify.audio.causality import CausalityCheck
@@ -27,6 +27,7 @@ from sca.data.duplex.verify.audio.stored_audio import DecodedAudio, decode_track
 from sca.data.duplex.verify.audio.two_rates import rates_problem
 from sca.data.duplex.verify.check_table import Problems
 from sca.data.duplex.verify.context import proof_context
+from sca.data.duplex.verify.evidence import repair_problems
 from sca.data.duplex.verify.retiming import retimed_flag_problems, retimed_problems
 from sca.data.duplex.verify.rows import RowVerifier
 from sca.data.duplex.verify.text_rate import text_rate_of
@@ -133,6 +134,7 @@ class _SessionVerifier:
         if session.name != session_id:
             self._problems.add("audio", f"{session.location} contains session {session_id}")
         self._check_tracks(tracks, result, has_audio=session.has_audio)
+        self._check_repairs(tracks, result)
         rows = job.rows()
         result.split = next(iter(rows), "train")
         if len(rows) > 1:
@@ -198,6 +200,13 @@ class _SessionVerifier:
             for problem in unlabelled_problems(record, records, own.speech, self._settings.duplex.max_bleed):
                 self._problems.add("audio", f"{result.session_id} {record['speaker_id']}: {problem}")
 
+    def _check_repairs(self, tracks: Sequence[StoredTrack], result: SessionResult) -> None:
+        for track in tracks:
+            if repair := track.record["provenance"].get("repair"):
+                result.repairs[track.record["speaker_id"]] = repair
+        for problem in repair_problems(result.repairs, result.evidence, result.speakers, self._settings.duplex):
+            self._problems.add("audio", f"{result.session_id}: {problem}")
+
     def _check_track(self, track: StoredTrack, result: SessionResult) -> None:
         record, name = track.record, f"{result.session_id} {track.record['speaker_id']}"
         samples = record["duration_samples"]
@@ -232,7 +241,7 @@ class _SessionVerifier:
             found += provenance_problems(track.record, heard, spoken)
         for problem in found:
             self._problems.add("audio", f"{name}: {problem}")
-        result.storage_digests.append(record_digest(track.record, *track.cells))
+        result.storage_digests.append(track_digest(track.record, *track.cells))
         wanted = self._settings.duplex.codes != "none" and track.has_transcript
         frames = frames_of(self._settings.grid) if wanted else 0
         n_chunks = self._settings.grid.chunks(samples)
