@@ -112,7 +112,8 @@ def verify(
         settings = settings.model_copy(update={"paths": PathsConfig(cache_dir=cache_dir)})
     tokenizer = tokenizer_of(settings)
     problems = Problems()
-    for difference in differences(with_new_settings(build_settings), made_with(settings, tokenizer)):
+    expected = with_new_settings(made_with(settings, tokenizer))
+    for difference in differences(with_new_settings(build_settings), expected):
         problems.add("files", f"settings.json: {difference}")
     for problem in broken_files(root, export):
         problems.add("files", problem)
