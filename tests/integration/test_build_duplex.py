@@ -15,10 +15,12 @@ import pytest
 import soundfile as sf
 
 from sca.config import load_settings
+from sca.data.duplex.build import dataset
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.build.script import build_script
 from sca.data.duplex.load.dataset import load
 from sca.data.duplex.storage.writer import merge_tables, write_split_files
+from sca.data.duplex.verify import dataset as proof
 from sca.data.duplex.verify.dataset import verify
 from sca.data.runs.executor import WorkerDiedError
 from sca.data.runs.ledger import Ledger
@@ -26,6 +28,7 @@ from sca.errors import ConfigError, InputError, OutputError
 from sca.tokenizer import load_tokenizer
 from sca.units import seconds_to_samples
 from tests.helpers import corpus
+from tests.helpers.broken import REASON, break_for
 from tests.helpers.held import held
 
 
@@ -197,6 +200,27 @@ def test_session_whose_worker_dies_fails_alone(tmp_path):
     assert build_duplex(source, tmp_path / "data", corpus.settings()).failed == []
     build_duplex(source, tmp_path / "whole", corpus.settings())
     assert corpus.tree_bytes(tmp_path / "data") == corpus.tree_bytes(tmp_path / "whole")
+
+
+def test_unexpected_exception_fails_its_session_only(tmp_path, monkeypatch):
+    source = corpus.pair(corpus.pair(tmp_path / "corpus", audio=12.0), "A0002_S0002_0", audio=12.0)
+    break_for(monkeypatch, dataset, "build_session", "A0001_S0001_0")
+    summary = build_duplex(source, tmp_path / "data", corpus.settings())
+    assert (summary.made, summary.failed) == (1, [("A0001_S0001_0", REASON)])
+    assert "ZeroDivisionError: injected" in (tmp_path / "data" / "ledger.jsonl").read_text()
+    monkeypatch.undo()
+    assert build_duplex(source, tmp_path / "data", corpus.settings()).failed == []
+    build_duplex(source, tmp_path / "whole", corpus.settings())
+    assert corpus.tree_bytes(tmp_path / "data") == corpus.tree_bytes(tmp_path / "whole")
+
+
+def test_unexpected_exception_of_the_proof_is_about_its_session(tmp_path, monkeypatch):
+    source = corpus.pair(corpus.pair(tmp_path / "corpus", audio=12.0), "A0002_S0002_0", audio=12.0)
+    build_duplex(source, tmp_path / "data", corpus.settings())
+    break_for(monkeypatch, proof, "verify_session", "A0001_S0001_0")
+    result = verify(tmp_path / "data")
+    assert not result.holds
+    assert REASON in repr(result.checks)
 
 
 def test_copy_whose_worker_dies_fails_alone(tmp_path):

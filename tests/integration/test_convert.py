@@ -21,9 +21,11 @@ import sca
 from sca.cli.main import app
 from sca.config import load_settings
 from sca.data.runs.executor import WorkerDiedError
+from sca.data.shows import storage
 from sca.data.shows.convert import convert
 from sca.errors import InputError, UsageError
 from sca.resources import demo_corpus
+from tests.helpers.broken import REASON, break_for
 from tests.helpers.fake_hub import fake_hub
 from tests.helpers.held import held
 from tests.helpers.show_lines import event, line
@@ -257,6 +259,16 @@ def test_dead_worker_fails_its_show_only(inputs, tmp_path):
     assert [(entry["item"], entry["status"]) for entry in entries] == [("abcdefghij1", "kept"), ("second", "failed")]
     again = convert(*files, load_settings(), jobs=1)
     assert (again.failed, again.made, again.already) == ([], 1, 1)
+
+
+def test_unexpected_exception_fails_its_show_only(inputs, tmp_path, monkeypatch):
+    break_for(monkeypatch, storage, "encode_tracks", "second.wav")
+    files = inputs / "good.jsonl", inputs / "audio_outputs", tmp_path / "data"
+    summary = convert(*files, load_settings(), jobs=1)
+    assert (summary.failed, summary.details.shows) == ([("second", REASON)], 1)
+    assert "ZeroDivisionError: injected" in (tmp_path / "data" / "ledger.jsonl").read_text()
+    monkeypatch.undo()
+    assert convert(*files, load_settings(), jobs=1).failed == []
 
 
 def test_encoded_audio_survives_a_missing_recording(inputs, made, tmp_path):

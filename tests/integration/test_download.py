@@ -16,9 +16,11 @@ from yt_dlp.downloader.common import FileDownloader
 
 from sca.audio.decode import probe
 from sca.cli.main import app
+from sca.data.acquire import downloader
 from sca.data.acquire.media_file import decoded_seconds
 from sca.errors import InputError
 from tests.helpers import fake_youtube
+from tests.helpers.broken import REASON, break_for
 
 Site, Video, wait_until = fake_youtube.Site, fake_youtube.Video, fake_youtube.wait_until
 
@@ -289,6 +291,19 @@ def test_permanent_faults_are_failures_with_a_reason(run, fake, media, out, faul
     assert (out / "archive.txt").read_text() == "youtube okVideo0001\n"
     assert "1 verified" in done.stdout
     assert "1 failed" in done.stdout
+
+
+def test_unexpected_exception_fails_its_video_only(run, fake, media, out, monkeypatch):
+    videos = ok(fake, media, "okVideo0001", "odVideo0002")
+    break_for(monkeypatch, downloader, "decoded_seconds", "odVideo0002")
+    done = run("-", stdin=results(videos))
+    assert done.exit_code == 7, done.output
+    entries = ledger(out)
+    assert (entries["okVideo0001"]["status"], entries["odVideo0002"]["reason"]) == ("verified", REASON)
+    assert "ZeroDivisionError: injected" in entries["odVideo0002"]["extra"]["traceback"]
+    monkeypatch.undo()
+    assert run("-", stdin=results(videos)).exit_code == 0
+    assert ledger(out)["odVideo0002"]["status"] == "verified"
 
 
 def test_unavailable_videos_fail_permanently_with_exit_7(run, fake, media, out):

@@ -23,6 +23,7 @@ from sca.data.duplex.load.dataset import load
 from sca.data.duplex.storage.tracks import stored_tracks
 from sca.data.duplex.storage.writer import open_split
 from sca.data.duplex.verify.dataset import verify
+from sca.data.export import run as export_run
 from sca.data.export.base import join_file_name
 from sca.data.export.parquet import ParquetExporter
 from sca.data.export.registry import BUILT_IN_FORMATS, exporter_names, load_exporter
@@ -31,6 +32,7 @@ from sca.data.runs.executor import WorkerDiedError
 from sca.data.runs.progress import NullProgress
 from sca.errors import InputError, MissingToolError, OutputError, UsageError, VerificationError
 from tests.helpers import corpus
+from tests.helpers.broken import REASON, break_for
 
 SMALL = 1_000_000  # even these few minutes of audio are several shards
 
@@ -277,6 +279,17 @@ def test_dead_worker_leaves_the_export_unfinished(data, exports, tmp_path):
     done = sca("export", data, "--to", "moshi", "-o", root, "--shard-size", SMALL, "--no-retry-failed")
     assert done.returncode == 7
     assert "so the export is unfinished; audio/00000: the worker died twice" in done.stderr
+    assert export(data, root, "moshi", shard_bytes=SMALL).made == 1
+    assert exported_files(root) == exported_files(exports["moshi"].details.root)
+
+
+def test_unexpected_exception_fails_its_shard_only(data, exports, tmp_path, monkeypatch):
+    root = tmp_path / "odd"
+    break_for(monkeypatch, export_run, "write_result", "audio/00000")
+    summary = export(data, root, "moshi", shard_bytes=SMALL)
+    assert summary.failed == [("audio/00000", REASON)]
+    assert summary.made == exports["moshi"].details.shards - 1
+    monkeypatch.undo()
     assert export(data, root, "moshi", shard_bytes=SMALL).made == 1
     assert exported_files(root) == exported_files(exports["moshi"].details.root)
 

@@ -18,11 +18,13 @@ from typer.testing import CliRunner
 
 from sca.audio.decode import BlockReader, read_audio
 from sca.cli.main import app
+from sca.data.media import transcoder
 from sca.data.media.ffmpeg import FfmpegRunner, find_ffmpeg
 from sca.data.media.transcode import AudioFormat
 from sca.data.media.transcode import transcode as run_transcode
 from sca.data.runs.ledger import lock_dir
 from sca.data.runs.local import ProcessExecutor
+from tests.helpers.broken import REASON, break_for
 
 ROOT = Path(__file__).resolve().parents[2]
 SINE = "sine=frequency={hz}:sample_rate={rate_hz}:duration={seconds}"
@@ -404,6 +406,18 @@ def test_bad_files_fail_alone_with_their_reasons(webm, tmp_path):
     assert visible(tmp_path / "out") == ["fine.flac", "ledger.jsonl"]
     statuses = {item: entry["status"] for item, entry in entries(tmp_path / "out").items()}
     assert statuses == dict.fromkeys(reasons, "failed") | {"fine.webm": "kept"}
+
+
+@pytest.mark.parametrize("function", ["probe", "input_sha256"])
+def test_unexpected_exception_fails_its_file_only(webm, tmp_path, monkeypatch, function):
+    source = copies(tmp_path / "in", webm, "fine.webm", "odd.webm")
+    break_for(monkeypatch, transcoder, function, "odd.webm")
+    done = transcode(source, tmp_path / "out", code=7)
+    assert (done["made"], done["failed"]) == (1, {"odd.webm": REASON})
+    assert "ZeroDivisionError: injected" in entries(tmp_path / "out")["odd.webm"]["extra"]["traceback"]
+    monkeypatch.undo()
+    assert transcode(source, tmp_path / "out")["made"] == 1
+    assert "traceback" not in entries(tmp_path / "out")["odd.webm"]["extra"]
 
 
 def test_old_failures_are_tried_again_unless_switched_off(webm, tmp_path):

@@ -16,9 +16,11 @@ from typer.testing import CliRunner
 from sca.audio.decode import read_audio
 from sca.cli.main import app
 from sca.data.runs.local import ProcessExecutor
+from sca.data.transcription import transcriber
 from sca.data.transcription.transcribe import ledger_of, transcribe
 from sca.data.transcription.whisper import RecognizerOptions, find_speech
 from sca.timeline import Show, read_shows
+from tests.helpers.broken import REASON, break_for
 from tests.helpers.held import held
 from tests.helpers.tiny_tagger import write as write_tagger
 from tests.helpers.tiny_whisper import SENTENCE, scripted_whisper
@@ -228,6 +230,21 @@ def test_bad_recordings_fail_and_the_others_are_done(whisper, speech, tmp_path):
     code, mended, _ = run(whisper, folder, save_file=save_file, options=["--retry-failed"])
     assert (mended["made"], mended["already"], mended["failed_before"]) == (1, 4, 0)
     assert "corrupt" in shows(save_file)
+
+
+def test_unexpected_exception_fails_its_recording_only(whisper, speech, tmp_path, monkeypatch):
+    for name in ("good", "odd"):
+        record(tmp_path / "in" / f"{name}.wav", speech[:48_000])
+    break_for(monkeypatch, transcriber, "read_audio", "odd.wav")
+    save_file = tmp_path / "lines.jsonl"
+    code, summary, stderr = run(whisper, tmp_path / "in", save_file=save_file)
+    assert (code, list(shows(save_file)), summary["failed"]) == (7, ["good"], {"odd": REASON})
+    assert "Traceback" not in stderr
+    assert "ZeroDivisionError: injected" in ledger_of(save_file).read_text()
+    monkeypatch.undo()
+    code, again, _ = run(whisper, tmp_path / "in", save_file=save_file, options=["--retry-failed"])
+    assert (code, again["made"]) == (0, 1)
+    assert "traceback" not in ledger_of(save_file).read_text()
 
 
 def _film_without_sound(path):

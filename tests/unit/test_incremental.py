@@ -1,5 +1,6 @@
 """An incremental run: what is left to do, what is recorded, and how it ends."""
 
+import errno
 import threading
 
 import pytest
@@ -146,6 +147,37 @@ def fill_disk(job):
     if job == 2:
         raise OutputError("the disk is full")
     return job
+
+
+def divide(job):
+    return 1 // (job - 2)
+
+
+@pytest.mark.parametrize("fatal", [(OutputError,), (ScaError,)])
+@pytest.mark.parametrize("executor", EXECUTORS, ids=lambda executor: type(executor).__name__)
+def test_unexpected_exception_is_the_failure_of_its_item(ledger, executor, fatal):
+    run = start(ledger)
+    run.execute(ITEMS, divide, keep, executor=executor, fatal=fatal)
+    assert run.summary.made == 5
+    ((name, reason),) = run.summary.failed
+    assert name == "item2"
+    assert reason.startswith("unexpected ZeroDivisionError: integer division or modulo by zero (a bug of sca")
+    entry = ledger.entries()["item2"]
+    assert entry.retryable
+    assert entry.extra["traceback"].startswith("Traceback (most recent call last):")
+    assert "in divide\n" in entry.extra["traceback"]
+
+
+def full_disk(job):
+    if job == 2:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    return job
+
+
+@pytest.mark.parametrize("executor", EXECUTORS, ids=lambda executor: type(executor).__name__)
+def test_full_disk_without_a_file_name_ends_the_run(ledger, executor):
+    with pytest.raises(OutputError, match="disk is full"):
+        start(ledger).execute(ITEMS, full_disk, keep, executor=executor)
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,8 @@ class _Downloads:
 
     def _skipped(self, name: str, key: str) -> Outcome:
         before = self._run.before.get(name)
-        extra = before.extra if before is not None else {}
+        extra = dict(before.extra) if before is not None else {}
+        extra.pop("traceback", None)
         entry = LedgerEntry(name, key, "skipped", f"already in {self.archive.path.name}", extra=extra)
         return Outcome(entry, made=False)
 

@@ -12,8 +12,8 @@ from sca.data.media.ffmpeg import FfmpegRunner, FfmpegStopped, find_ffmpeg
 from sca.data.media.transcode_formats import AudioFormat
 from sca.data.media.transcode_plan import SourceFile, clashes, find_sources
 from sca.data.media.transcoder import TranscodeJob, Transcoder
-from sca.data.runs.executor import Executor
-from sca.data.runs.incremental import IncrementalRun, Item
+from sca.data.runs.executor import Executor, guarded
+from sca.data.runs.incremental import IncrementalRun, Item, with_traceback
 from sca.data.runs.ledger import Ledger, lock_dir
 from sca.data.runs.local import ThreadExecutor, cores
 from sca.data.runs.progress import ItemProgress, ProgressListener
@@ -110,12 +110,12 @@ def _plan(
         if source.item in clash:
             run.count(transcoder.failed(source, clash[source.item]))
     unclear = [source for source in sources if source.item not in clash]
-    checked = {source.item: result for source, result in threads.run(unclear, transcoder.check)}
+    checked = {source.item: result for source, result in threads.run(unclear, partial(guarded, transcoder.check))}
     todo = []
     for source in unclear:
         result = checked[source.item]
         if isinstance(result, ScaError):
-            result = transcoder.failed(source, result.message)
+            result = with_traceback(transcoder.failed(source, result.message), result)
         if isinstance(result, Outcome):
             run.count(result)
         elif not run.leave_old_failure(source.item):

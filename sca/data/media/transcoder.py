@@ -79,7 +79,8 @@ class Transcoder:
     def failed(self, source: SourceFile, reason: str, *, retryable: bool = False) -> Outcome:
         """Return the outcome of a file that could not be transcoded. Facts about an earlier result are kept."""
         before = self._before.get(source.item)
-        key, extra = ("", {}) if before is None else (before.key, before.extra)
+        key, extra = ("", {}) if before is None else (before.key, dict(before.extra))
+        extra.pop("traceback", None)
         return Outcome(LedgerEntry(source.item, key, "failed", one_line(reason), retryable, extra=extra), made=False)
 
     def check(self, source: SourceFile) -> TranscodeJob | Outcome:
@@ -155,7 +156,7 @@ class Transcoder:
         if difference := found.difference(self._requested):
             raise InputError(f"{target.name} exists and {difference}: {_FORCE_HINT}")
         before = self._before.get(job.source.item)
-        if before is not None and before.extra and before.key != key:
+        if before is not None and "format" in before.extra and before.key != key:
             other = before.extra.get("format")
             origin = f"as {other}" if other != str(self._requested) else "from another recording"
             raise InputError(f"{target.name} exists and was made {origin}: {_FORCE_HINT}")

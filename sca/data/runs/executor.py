@@ -1,11 +1,15 @@
 """Where the work of a run is done: the protocol that this process, threads, worker processes and clusters implement."""
 
+import traceback
 from collections.abc import Callable, Generator, Sequence
 from typing import Protocol, TypeVar
 
-from sca.errors import ScaError
+from typing_extensions import override
 
-__all__ = ["Executor", "WorkerDiedError", "call"]
+from sca.errors import ScaError, error_of_system
+from sca.textutil import first_line
+
+__all__ = ["Executor", "UnexpectedError", "WorkerDiedError", "call", "guarded"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -36,6 +40,49 @@ class Executor(Protocol):
 
 class WorkerDiedError(ScaError):
     """A job ended its worker process, in the first attempt and in the second."""
+
+
+class UnexpectedError(ScaError):
+    """The work of a job raised an exception that is a bug of sca or of a library.
+
+    Attributes:
+        traceback: The traceback, with several lines.
+    """
+
+    def __init__(self, message: str, *, traceback: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.traceback = traceback
+
+    @override
+    def __reduce__(self) -> tuple[object, ...]:
+        return _unexpected, (self.message, self.traceback, self.hint)
+
+
+def _unexpected(message: str, trace: str, hint: str | None) -> UnexpectedError:
+    return UnexpectedError(message, traceback=trace, hint=hint)
+
+
+def guarded(work: Callable[[Job], Result], job: Job) -> Result:
+    """Call `work(job)`, so that an unexpected exception costs this job and not the run.
+
+    Raises:
+        ScaError: `work` raised it, or a system error that a user can act on, such as a full disk.
+        UnexpectedError: `work` raised any other exception.
+    """
+    try:
+        return work(job)
+    except ScaError:
+        raise
+    except Exception as error:
+        known = error_of_system(error) if isinstance(error, OSError) else None
+        if known is not None:
+            raise known from error
+        name, reason = type(error).__name__, first_line(error)
+        reason = name if reason == name else f"{name}: {reason}"
+        raise UnexpectedError(
+            f"unexpected {reason} (a bug of sca; please report it with the traceback)",
+            traceback=traceback.format_exc(),
+        ) from error
 
 
 def call(work: Callable[[Job], Result], job: Job) -> Result | ScaError:

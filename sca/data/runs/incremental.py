@@ -13,18 +13,18 @@ left, progress, the ledger, failures, the summary. Where the work is done is an 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
 
-from sca.data.runs.executor import Executor, WorkerDiedError
+from sca.data.runs.executor import Executor, UnexpectedError, WorkerDiedError, guarded
 from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.errors import InputError, OutputError, ScaError
 from sca.textutil import one_line
 
-__all__ = ["IncrementalRun", "Item", "failure"]
+__all__ = ["IncrementalRun", "Item", "failure", "with_traceback"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -167,7 +167,8 @@ class IncrementalRun(Generic[Details]):
     ) -> Iterator[Outcome]:
         """Do the work of `items`, and yield every outcome after it was recorded.
 
-        A `ScaError` that `work` raises is the failure of its item and does not end the run, except for `fatal` ones.
+        An exception that `work` raises is the failure of its item and does not end the run, except for `fatal` ones.
+        The ledger entry has the traceback of an unexpected one.
 
         Args:
             items: The items to do, in the order in which they are begun.
@@ -175,7 +176,7 @@ class IncrementalRun(Generic[Details]):
             record: Makes a result durable, in this thread, before the ledger has the item; returns the outcome.
             executor: Where the work is done.
             fail: Describes the failure of an item.
-            fatal: Errors that end the run. A worker process that died never does.
+            fatal: Errors that end the run. A worker process that died and an unexpected exception never do.
             show_progress: Whether the listener gets these items; not for a second stage of the run.
         """
         listener = self._listener if show_progress else NullProgress()
@@ -185,10 +186,10 @@ class IncrementalRun(Generic[Details]):
             for item, result in results:
                 if not isinstance(result, ScaError):
                     outcome = record(item, result)
-                elif isinstance(result, fatal) and not isinstance(result, WorkerDiedError):
+                elif isinstance(result, fatal) and not isinstance(result, WorkerDiedError | UnexpectedError):
                     raise result
                 else:
-                    outcome = fail(item, result)
+                    outcome = with_traceback(fail(item, result), result)
                 self.record(outcome)
                 listener.on_item_end(outcome)
                 yield outcome
@@ -208,4 +209,12 @@ class IncrementalRun(Generic[Details]):
 
 
 def _work_on(work: Callable[[Job], Result], item: Item[Job]) -> Result:
-    return work(item.job)
+    return guarded(work, item.job)
+
+
+def with_traceback(outcome: Outcome, error: ScaError) -> Outcome:
+    """Return the outcome of an item that failed, with the traceback of an unexpected error in its ledger entry."""
+    if not isinstance(error, UnexpectedError):
+        return outcome
+    entry = outcome.entry
+    return replace(outcome, entry=replace(entry, extra=entry.extra | {"traceback": error.traceback}))

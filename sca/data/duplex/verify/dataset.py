@@ -42,7 +42,7 @@ from sca.data.duplex.verify.evidence import evidence_problems
 from sca.data.duplex.verify.folder.derived_files import folder_problems
 from sca.data.duplex.verify.session_rows import arrow_rows, exported_rows
 from sca.data.duplex.verify.sessions import SessionJob, SessionOrigin, VerifiedSession, verify_session
-from sca.data.runs.executor import Executor, WorkerDiedError
+from sca.data.runs.executor import Executor, UnexpectedError, WorkerDiedError, guarded
 from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.local import ProcessExecutor, SerialExecutor
 from sca.data.runs.progress import NullProgress, ProgressListener
@@ -161,9 +161,10 @@ class _Runner:
         listener = self.listener or NullProgress()
         listener.on_start(len(jobs), len(jobs), 0.0)
         ended: dict[str, _Ended] = {}
-        for job, found in executor.run(jobs, partial(verify_session, settings=settings)):
+        for job, found in executor.run(jobs, partial(guarded, partial(verify_session, settings=settings))):
             # An output is a temporary file here: without space for it nothing is known about the data.
-            about_data = isinstance(found, InputError | WorkerDiedError) and not isinstance(found, OutputError)
+            about_data = isinstance(found, InputError | WorkerDiedError | UnexpectedError)
+            about_data = about_data and not isinstance(found, OutputError)
             if isinstance(found, ScaError) and not about_data:
                 raise found
             ended[job.session.name] = found
