@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sca.audio.coded.joined import is_joined
 from sca.audio.pyav_reader import open_av
 from sca.audio.readers import AudioInfo, AudioReader, SoundFileReader, empty_error, truncated_error
 from sca.audio.resample import StreamResampler
@@ -22,11 +23,12 @@ from sca.audio.wav_header import WavHeader, read_wav_header
 from sca.errors import InputError
 from sca.textutil import counted
 
-__all__ = ["BLOCK_SAMPLES", "AudioInfo", "BlockReader", "probe", "read_audio"]
+__all__ = ["BLOCK_SAMPLES", "AudioInfo", "BlockReader", "length_s", "probe", "read_audio", "read_with_notes"]
 
 BLOCK_SAMPLES = 1 << 16
 """Default block size: 1.4 s at 48 kHz, 256 KiB per channel."""
 
+_MAX_TIMES = 5
 # libsndfile reports an unknown length as the largest sf_count_t.
 _UNKNOWN_FRAMES = 1 << 62
 
@@ -46,6 +48,8 @@ def probe(path: Path) -> AudioInfo:
 class BlockReader:
     """Iterate once over an audio file, in float32 mono blocks `(n,)` at the rate of the file.
 
+    Files that consist of joined recordings are read to their end.
+
     Channels are averaged, or one is selected. Samples outside [-1, 1], which float files and lossy codecs can contain,
     are clipped. Memory use is a few blocks, for any file length.
 
@@ -53,6 +57,7 @@ class BlockReader:
         path: The file.
         block_samples: The length of every block except the last.
         channel: The channel to read, from 0; None averages all of them.
+        mono: False keeps all channels, and blocks are `(n, channels)`.
 
     Attributes:
         info: What the header states.
@@ -63,14 +68,16 @@ class BlockReader:
         InputError: As in `probe`; also during iteration, if the file is damaged or truncated.
     """
 
-    def __init__(self, path: Path, block_samples: int = BLOCK_SAMPLES, channel: int | None = None) -> None:
+    def __init__(
+        self, path: Path, block_samples: int = BLOCK_SAMPLES, channel: int | None = None, *, mono: bool = True
+    ) -> None:
         if block_samples < 1:
             raise ValueError(f"block_samples must be at least 1, got {block_samples}")
         self._reader = _open(path)
         self.info = self._reader.info
         self.frames = 0
         self.non_finite = 0
-        self._channel = channel
+        self._channel, self._mix = channel, mono
         channels = self.info.channels
         if channel is not None and not 0 <= channel < channels:
             self.close()
@@ -89,20 +96,38 @@ class BlockReader:
         """Samples of silence returned so far in place of missing packets, so that later audio keeps its time."""
         return self._reader.filled_samples
 
+    @property
+    def joins(self) -> list[float]:
+        """The seconds at which other recordings begin that were joined to the first one, found so far."""
+        return self._reader.joins
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks about what was read so far."""
+        notes = []
+        if joins := self._reader.joins:
+            times = ", ".join(f"{join:.2f}" for join in joins[:_MAX_TIMES]) + ", …" * (len(joins) > _MAX_TIMES)
+            notes.append(f"{counted(len(joins) + 1, 'recording')} joined: others begin at {times} s")
+        return tuple(notes)
+
     def _mono(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Convert `(n, channels)` to finite, clipped `(n,)`."""
+        """Convert `(n, channels)` to finite and clipped samples, `(n,)` unless all channels are kept."""
         if self._channel is not None:
             block = block[:, self._channel : self._channel + 1]
         finite = np.isfinite(block)
         if not finite.all():
             self.non_finite += int(finite.size - np.count_nonzero(finite))
             block = np.where(finite, block, np.float32(0))
-        mono = block[:, 0].copy()
-        # Column by column: `mean(axis=1)` is several times slower on two columns.
-        for channel in range(1, block.shape[1]):
-            mono += block[:, channel]
-        if block.shape[1] > 1:
-            mono /= np.float32(block.shape[1])
+        mono: NDArray[np.float32]
+        if not self._mix:
+            return np.clip(block, -1, 1)
+        if block.shape[1] > 2:
+            mono = block @ self._reader.mono_weights
+        else:
+            mono = block[:, 0].copy()
+            if block.shape[1] == 2:  # `mean(axis=1)` is several times slower on two columns
+                mono += block[:, 1]
+                mono /= np.float32(2)
         return np.clip(mono, -1, 1, out=mono)
 
     def close(self) -> None:
@@ -132,26 +157,47 @@ def read_audio(path: Path, rate_hz: int | None = None, *, channel: int | None = 
     Raises:
         InputError: The file cannot be read. See `BlockReader`.
     """
+    return read_with_notes(path, rate_hz, channel=channel)[0]
+
+
+def read_with_notes(
+    path: Path, rate_hz: int | None = None, *, channel: int | None = None
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Read a whole audio file as `read_audio` does; return the samples, and remarks about what was read."""
     with BlockReader(path, channel=channel) as reader:
         if rate_hz is None or rate_hz == reader.info.rate_hz:
-            return np.concatenate(list(reader))
+            return np.concatenate(list(reader)), reader.notes
         resampler = StreamResampler(reader.info.rate_hz, rate_hz)
         pieces = [resampler.push(block) for block in reader]
-        joined = np.concatenate([*pieces, resampler.flush()])
+        joined, notes = np.concatenate([*pieces, resampler.flush()]), reader.notes
     # The band-limited version of a loud signal can exceed its peaks.
-    return np.clip(joined, -1, 1, out=joined)
+    return np.clip(joined, -1, 1, out=joined), notes
+
+
+def length_s(path: Path) -> float:
+    """Return the length of a file in seconds: as its header states, else by decoding all of it.
+
+    Raises:
+        InputError: As in `BlockReader`.
+    """
+    with BlockReader(path) as reader:
+        stated = reader.info.duration_s
+        return sum(map(len, reader)) / reader.info.rate_hz if stated is None else stated
 
 
 def _open(path: Path) -> AudioReader:
     header, is_mpeg = _inspect(path)
     # libsndfile's MP3 decoder prints messages about damaged files to stderr, so FFmpeg reads MPEG audio.
-    if not is_mpeg:
+    joined = not is_mpeg and is_joined(path)
+    if not is_mpeg and not joined:
         try:
             sound = soundfile.SoundFile(os.fsencode(path))
         except (soundfile.LibsndfileError, TypeError):
             pass  # TypeError: soundfile requires an explicit format for files named *.raw
         else:
-            if 0 < sound.frames < _UNKNOWN_FRAMES:
+            # FFmpeg knows the layout of more than two channels. MPEG audio in a WAV file has an estimated length.
+            is_plain = sound.channels <= 2 and not sound.subtype.startswith("MPEG")
+            if 0 < sound.frames < _UNKNOWN_FRAMES and is_plain:
                 return SoundFileReader(path, sound)
             sound.close()
             # libsndfile fails on the last block of a FLAC of unknown length and finds nothing in a WAV of size 0;
@@ -161,7 +207,7 @@ def _open(path: Path) -> AudioReader:
             )
             if not open_ended:
                 raise empty_error(path)
-    return open_av(path, header)
+    return open_av(path, header, joined=joined)
 
 
 def _inspect(path: Path) -> tuple[WavHeader | None, bool]:

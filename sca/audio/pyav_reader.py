@@ -1,9 +1,11 @@
-"""Audio files that FFmpeg reads through PyAV: webm, m4a, mp4, mp3, and other formats that libsndfile does not support.
+"""Audio files that FFmpeg reads through PyAV: webm, m4a, mp4, mp3, transport streams, and joined files of any format.
 
-Only local files are read. A URL is never opened, not even one that a playlist contains.
+A file may change its layout, rate or sample format, and its clock may start again, where recordings were joined; it is
+read to its end. Only local files are read. A URL is never opened, not even one that a playlist contains.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from sca.audio.coded.layouts import fitted, mono_weights
+from sca.audio.coded.stated_length import stated_seconds
 from sca.audio.readers import AudioInfo, AudioReader, damaged_error, empty_error, truncated_error
 from sca.audio.wav_header import WavHeader
 from sca.errors import InputError
 from sca.units import seconds_to_samples
 
 if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.layout import AudioChannel
+    from av.audio.resampler import AudioResampler
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
+    from av.packet import Packet
 
 __all__ = ["PyAvReader", "open_av", "open_container"]
 
@@ -28,6 +37,12 @@ _SLACK_S = 1.0
 _GAP_S = 0.1
 # If the header states no length, a longer gap means a damaged timestamp.
 _LONGEST_GAP_S = 60.0
+# A clock that goes back by more starts again: another recording was joined.
+_BACK_S = 0.5
+# A transport stream that is cut together from broadcasts has a new clock at each cut.
+_NEW_CLOCKS = frozenset({"mpegts"})
+# Tags that other programs leave between joined parts. A demuxer returns them as packets, and they hold no sound.
+_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
 # FFmpeg has a demuxer for almost any file; these demux text and images.
 _NOT_MEDIA = frozenset({"image2", "lrc", "srt", "tty", "webvtt"})
 
@@ -45,12 +60,13 @@ def open_container(path: Path) -> "InputContainer":
     return container
 
 
-def open_av(path: Path, header: WavHeader | None) -> "PyAvReader":
+def open_av(path: Path, header: WavHeader | None, *, joined: bool = False) -> "PyAvReader":
     """Open an audio file with FFmpeg.
 
     Args:
         path: The file.
         header: The header of the file, if it is a WAV file with a size that libsndfile does not understand.
+        joined: Whether the headers are known to describe only the first of several parts.
 
     Raises:
         InputError: FFmpeg cannot read the file, or it contains no audio.
@@ -65,19 +81,49 @@ def open_av(path: Path, header: WavHeader | None) -> "PyAvReader":
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} is not a sound file, or its beginning is damaged ({reason})") from error
     try:
-        return PyAvReader(path, container, header)
+        return PyAvReader(path, container, header, joined=joined)
     except BaseException:
         container.close()
         raise
 
 
+@dataclass(slots=True)
+class _Clock:
+    """Maps timestamps to samples that were returned.
+
+    Attributes:
+        rate_hz: The rate of the result.
+        done: Samples returned.
+        base_s: The timestamp of sample 0; None before the first timestamp.
+        restarts: Whether the next timestamp is that of the next sample, whatever it is.
+    """
+
+    rate_hz: int
+    done: int = 0
+    base_s: float | None = None
+    restarts: bool = True
+
+    @property
+    def done_s(self) -> float:
+        return self.done / self.rate_hz
+
+    def missing(self, time_s: float) -> int:
+        """Return the samples between those returned and a timestamp, negative if it goes back."""
+        if self.base_s is None or self.restarts:
+            self.base_s, self.restarts = time_s - self.done_s, False
+        return seconds_to_samples(time_s - self.base_s, self.rate_hz) - self.done
+
+
 class PyAvReader(AudioReader):
     """A file that FFmpeg reads."""
 
-    def __init__(self, path: Path, container: "InputContainer", header: WavHeader | None) -> None:
+    def __init__(
+        self, path: Path, container: "InputContainer", header: WavHeader | None, *, joined: bool = False
+    ) -> None:
         self._path = path
         self._container = container
         self.filled_samples = 0
+        self.joins: list[float] = []
         if not container.streams.audio:
             name = container.format.name
             if name in _NOT_MEDIA or name.endswith("_pipe") or not container.streams.video:
@@ -90,27 +136,20 @@ class PyAvReader(AudioReader):
         rate_hz, channels = self._stream.rate, self._stream.channels
         if not rate_hz or not channels:
             raise InputError(f"{path} is not a sound file, or its beginning is damaged (no sample rate)")
-        self._promised_s = self._header_seconds()
+        self._promised_s = stated_seconds(container, self._stream, path)
         frames = None if self._promised_s is None else seconds_to_samples(self._promised_s, rate_hz)
         if frames is None and header is not None and header.promised_bytes is None:
             frames = header.present_bytes // header.block_bytes
         if not frames and not self._has_packets():
             raise empty_error(path)
+        self.mono_weights = mono_weights(_names(self._stream.layout.channels))
         self.info = AudioInfo(
             rate_hz=rate_hz,
             channels=channels,
-            frames=frames or None,
+            frames=None if joined else frames or None,
             codec=self._stream.codec_context.codec.canonical_name,
             container=container.format.name,
         )
-
-    def _header_seconds(self) -> float | None:
-        if self._stream.duration is not None and self._stream.time_base is not None:
-            return float(self._stream.duration * self._stream.time_base)
-        # Matroska states only the length of the whole file, which is that of the audio if it is the only stream.
-        if len(self._container.streams) == 1 and self._container.duration is not None:
-            return float(self._container.duration / 1e6)
-        return None
 
     def _has_packets(self) -> bool:
         import av
@@ -143,52 +182,119 @@ class PyAvReader(AudioReader):
         """Yield the decoded packets as float32 `(n, channels)` at the rate of `info`, with gaps filled."""
         import av
 
-        # Resampling to the rate of the header handles frames with another rate than the stream (HE-AAC).
-        planar = av.AudioResampler(format="fltp", rate=self.info.rate_hz)
-        done, first_s = 0, None
+        clock = _Clock(self.info.rate_hz)
         try:
-            for frame in self._container.decode(self._stream):
-                if frame.time is not None:
-                    first_s = frame.time if first_s is None else first_s
-                    gap = self._gap_samples(frame.time - first_s, done)
-                    self.filled_samples, done = self.filled_samples + gap, done + gap
-                    # A second at a time, so that a long gap needs no memory.
-                    for start in range(0, gap, self.info.rate_hz):
-                        yield np.zeros((min(self.info.rate_hz, gap - start), self.info.channels), np.float32)
-                for out in planar.resample(frame):
-                    done += out.samples
-                    yield np.ascontiguousarray(out.to_ndarray().T)
-            for out in planar.resample(None) if done else []:
-                done += out.samples
-                yield np.ascontiguousarray(out.to_ndarray().T)
+            for piece in self._decoded(clock):
+                clock.done += len(piece)
+                yield piece
         except (av.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise damaged_error(self._path, done / self.info.rate_hz, reason) from error
-        if done == 0:
+            raise damaged_error(self._path, clock.done_s, reason) from error
+        if clock.done == 0:
             raise empty_error(self._path)
-        if self._promised_s is not None and self._promised_s - done / self.info.rate_hz > _SLACK_S:
-            raise truncated_error(self._path, self._promised_s, done / self.info.rate_hz)
+        if self._promised_s is not None and self._promised_s - clock.done_s > _SLACK_S:
+            raise truncated_error(self._path, self._promised_s, clock.done_s)
 
-    def _gap_samples(self, time_s: float, done: int) -> int:
-        """Return the samples missing before a frame: lost packets, or pauses that were not recorded.
+    def _decoded(self, clock: _Clock) -> Iterator[NDArray[np.float32]]:
+        converter = _Converter(self.info)
+        for packet in self._container.demux(self._stream):
+            if _is_tag(packet) and self.info.container == "mp3":
+                clock.restarts = True
+                self._note_join(clock)
+                continue
+            for frame in packet.decode():
+                if converter.differs(frame):  # another recording begins
+                    yield from converter.flush()
+                    self._note_join(clock)
+                if frame.time is not None:
+                    yield from self._silence_before(frame.time, clock)
+                yield from converter.convert(frame)
+        yield from converter.flush()
 
-        Filling them keeps the audio that follows at its time.
+    def _note_join(self, clock: _Clock) -> None:
+        """Record where a part begins. Several signs of the same seam are one."""
+        if clock.done and not (self.joins and clock.done_s - self.joins[-1] < _SLACK_S):
+            self.joins.append(clock.done_s)
+
+    def _silence_before(self, time_s: float, clock: _Clock) -> Iterator[NDArray[np.float32]]:
+        """Yield silence for samples missing before a frame: lost packets, or pauses that were not recorded.
+
+        Filling them keeps the audio that follows at its time. A clock that starts again is that of another recording.
 
         Args:
             time_s: The timestamp of the frame.
-            done: Samples returned before it.
+            clock: The clock.
 
         Raises:
             InputError: The timestamp lies beyond the end of the file.
         """
-        missing = seconds_to_samples(time_s, self.info.rate_hz) - done
-        if missing < _GAP_S * self.info.rate_hz:
-            return 0
-        end_s = done / self.info.rate_hz + _LONGEST_GAP_S if self._promised_s is None else self._promised_s + _SLACK_S
-        if time_s > end_s:
-            raise damaged_error(self._path, done / self.info.rate_hz, f"its clock jumps to second {time_s:.0f}")
-        return missing
+        rate_hz = self.info.rate_hz
+        missing = clock.missing(time_s)
+        if missing < -_BACK_S * rate_hz or (missing > _LONGEST_GAP_S * rate_hz and self.info.container in _NEW_CLOCKS):
+            clock.restarts = True
+            self._note_join(clock)
+            missing = clock.missing(time_s)
+        if missing < _GAP_S * rate_hz:
+            return
+        # After a join, the length in the header is that of the first part.
+        longest_s = _LONGEST_GAP_S
+        if self._promised_s is not None and not self.joins:
+            longest_s = self._promised_s + _SLACK_S - clock.done_s
+        if missing > longest_s * rate_hz:
+            raise damaged_error(self._path, clock.done_s, f"its clock jumps to second {time_s:.0f}")
+        self.filled_samples += missing
+        # A second at a time, so that a long gap needs no memory.
+        for start in range(0, missing, rate_hz):
+            yield np.zeros((min(rate_hz, missing - start), self.info.channels), np.float32)
 
     @override
     def close(self) -> None:
         self._container.close()
+
+
+class _Converter:
+    """Converts frames to float32 at one rate and number of channels, also where their format changes."""
+
+    def __init__(self, info: AudioInfo) -> None:
+        self._info = info
+        self._format: tuple[str, str, int] | None = None
+        self._resampler: AudioResampler | None = None
+        self._channels: tuple[str, ...] = ()
+
+    def differs(self, frame: "AudioFrame") -> bool:
+        """Return whether a frame has another format than the ones before it."""
+        return self._format is not None and self._format != _format_of(frame)
+
+    def convert(self, frame: "AudioFrame") -> Iterator[NDArray[np.float32]]:
+        """Convert a frame. Call `flush` first if its format differs."""
+        import av
+
+        if self._resampler is None:
+            # Resampling to the rate of the header handles frames with another rate than the stream (HE-AAC).
+            self._resampler = av.AudioResampler(format="fltp", rate=self._info.rate_hz)
+            self._format, self._channels = _format_of(frame), _names(frame.layout.channels)
+        yield from self._results(frame)
+
+    def flush(self) -> Iterator[NDArray[np.float32]]:
+        """Return what the resampler holds."""
+        if self._resampler is not None:
+            yield from self._results(None)
+        self._resampler = None
+
+    def _results(self, frame: "AudioFrame | None") -> Iterator[NDArray[np.float32]]:
+        assert self._resampler is not None
+        for out in self._resampler.resample(frame):
+            samples = fitted(np.asarray(out.to_ndarray(), np.float32).T, self._channels, self._info.channels)
+            yield np.ascontiguousarray(samples)
+
+
+def _format_of(frame: "AudioFrame") -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
+
+
+def _names(channels: "tuple[AudioChannel, ...]") -> tuple[str, ...]:
+    return tuple(channel.name for channel in channels)
+
+
+def _is_tag(packet: "Packet[AudioStream]") -> bool:
+    return packet.size >= 8 and bytes(memoryview(packet)[:8]).startswith(_TAGS)

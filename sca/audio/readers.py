@@ -27,7 +27,8 @@ class AudioInfo:
         rate_hz: Sample rate.
         channels: Number of channels.
         frames: Samples per channel: exact for files that libsndfile reads, within one codec packet for coded
-            containers, None if the header does not state a length (a recording streamed to disk).
+            containers, None if the header does not state the length: a recording streamed to disk, joined files, and
+            formats without a length, such as ADTS and MP3 without a Xing header.
         codec: Lower-case codec name, in the spelling of the library that reads the file.
         container: Lower-case container name, in the same spelling.
     """
@@ -50,10 +51,14 @@ class AudioReader(Protocol):
     Attributes:
         info: What the header states.
         filled_samples: Samples of silence inserted so far where packets are missing.
+        joins: The seconds at which other recordings begin that were joined to the first one, found so far.
+        mono_weights: The weight of each channel in the mono mix; float32 `(channels,)`.
     """
 
     info: AudioInfo
     filled_samples: int
+    joins: list[float]
+    mono_weights: NDArray[np.float32]
 
     def blocks(self, block_samples: int) -> Iterator[NDArray[np.float32]]:
         """Yield float32 `(n, channels)`, with n = `block_samples` except for the last block.
@@ -94,6 +99,8 @@ class SoundFileReader(AudioReader):
         self._path = path
         self._sound = sound
         self.filled_samples = 0
+        self.joins: list[float] = []
+        self.mono_weights = np.full(sound.channels, 1 / sound.channels, np.float32)
         self.info = AudioInfo(
             rate_hz=sound.samplerate,
             channels=sound.channels,

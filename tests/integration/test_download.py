@@ -294,15 +294,15 @@ def test_permanent_faults_are_failures_with_a_reason(run, fake, media, out, faul
 
 
 def test_unexpected_exception_fails_its_video_only(run, fake, media, out, monkeypatch):
-    videos = ok(fake, media, "okVideo0001", "odVideo0002")
+    names = ok(fake, media, "okVideo0001", "odVideo0002")
     break_for(monkeypatch, downloader, "decoded_seconds", "odVideo0002")
-    done = run("-", stdin=results(videos))
+    done = run(*names)
     assert done.exit_code == 7, done.output
     entries = ledger(out)
     assert (entries["okVideo0001"]["status"], entries["odVideo0002"]["reason"]) == ("verified", REASON)
     assert "ZeroDivisionError: injected" in entries["odVideo0002"]["extra"]["traceback"]
     monkeypatch.undo()
-    assert run("-", stdin=results(videos)).exit_code == 0
+    assert run(*names).exit_code == 0
     assert ledger(out)["odVideo0002"]["status"] == "verified"
 
 

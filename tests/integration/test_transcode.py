@@ -19,12 +19,13 @@ from typer.testing import CliRunner
 from sca.audio.decode import BlockReader, read_audio
 from sca.cli.main import app
 from sca.data.media import transcoder
-from sca.data.media.ffmpeg import FfmpegRunner, find_ffmpeg
+from sca.data.media.ffmpeg import FfmpegCrashedError, FfmpegProgram, FfmpegRunner, find_ffmpeg
 from sca.data.media.transcode import AudioFormat
 from sca.data.media.transcode import transcode as run_transcode
 from sca.data.runs.ledger import lock_dir
 from sca.data.runs.local import ProcessExecutor
 from tests.helpers.broken import REASON, break_for
+from tests.helpers.coded_parts import CONTAINERS, Part, join
 
 ROOT = Path(__file__).resolve().parents[2]
 SINE = "sine=frequency={hz}:sample_rate={rate_hz}:duration={seconds}"
@@ -418,6 +419,26 @@ def test_unexpected_exception_fails_its_file_only(webm, tmp_path, monkeypatch, f
     monkeypatch.undo()
     assert transcode(source, tmp_path / "out")["made"] == 1
     assert "traceback" not in entries(tmp_path / "out")["odd.webm"]["extra"]
+
+
+@pytest.mark.parametrize("extension", CONTAINERS)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_joined_recordings_are_transcoded_whole(tmp_path, extension, channels):
+    path, _ = join(tmp_path / "in" / f"a.{extension}", extension, Part(), Part(hz=880.0))
+    done = transcode(path, tmp_path / "out", "any", "wav", "--channels", str(channels))
+    assert done["made"] == 1
+    x = soundfile.read(tmp_path / "out" / "a.wav", always_2d=True)[0]
+    assert x.shape == (pytest.approx(len(read_audio(path)), abs=1_000), channels)
+    assert np.abs(x[-40_000:-10_000]).max() == pytest.approx(0.3 / channels**0.5, abs=0.05)
+
+
+def test_crash_of_ffmpeg_is_not_a_fault_of_the_file(tmp_path):
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    program.chmod(0o755)
+    command = AudioFormat().transcode_command(tmp_path / "a", tmp_path / "b", soxr=False)
+    with pytest.raises(FfmpegCrashedError, match="crashed with signal 11"):
+        FfmpegRunner(FfmpegProgram(str(program), "system", "0", soxr=False)).run(command)
 
 
 def test_old_failures_are_tried_again_unless_switched_off(webm, tmp_path):

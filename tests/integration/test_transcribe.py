@@ -235,7 +235,7 @@ def test_bad_recordings_fail_and_the_others_are_done(whisper, speech, tmp_path):
 def test_unexpected_exception_fails_its_recording_only(whisper, speech, tmp_path, monkeypatch):
     for name in ("good", "odd"):
         record(tmp_path / "in" / f"{name}.wav", speech[:48_000])
-    break_for(monkeypatch, transcriber, "read_audio", "odd.wav")
+    break_for(monkeypatch, transcriber, "read_with_notes", "odd.wav")
     save_file = tmp_path / "lines.jsonl"
     code, summary, stderr = run(whisper, tmp_path / "in", save_file=save_file)
     assert (code, list(shows(save_file)), summary["failed"]) == (7, ["good"], {"odd": REASON})

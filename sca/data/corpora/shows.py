@@ -12,7 +12,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from sca.audio.decode import probe
+from sca.audio.decode import length_s
 from sca.data.corpora.base import Conversation, CorpusReader, Issue, Part
 from sca.data.corpora.timed_text import TimedText, file_safe_name, make_track, split_at_end
 from sca.data.media.find_audio import AudioFolder
@@ -78,9 +78,7 @@ def speech_spans(show: Show, seconds: float) -> tuple[tuple[float, float], ...]:
 
 def _conversation(source: Path, number: int, show: Show, audio: Path) -> tuple[Conversation, list[Issue]]:
     """Make the conversation of one show; `ValueError` has the reason why it cannot be used."""
-    seconds = probe(audio).duration_s
-    if seconds is None:
-        raise ValueError(f"the header of {audio} has no length; transcode it first")
+    seconds = length_s(audio)
     if show.duration_s is not None and abs(show.duration_s - seconds) > _MAX_DIFFERENCE_S:
         raise ValueError(
             f"{audio} lasts {seconds:.3f} s, {show.video_id} was transcribed from one of {show.duration_s:.3f} s"

@@ -16,13 +16,19 @@ from sca.errors import InputError, MissingToolError, OutputError, ScaError
 if TYPE_CHECKING:
     from ffmpeg.nodes import OutputStream
 
-__all__ = ["INSTALL", "FfmpegProgram", "FfmpegRunner", "FfmpegStopped", "find_ffmpeg", "url"]
+__all__ = ["INSTALL", "FfmpegCrashedError", "FfmpegProgram", "FfmpegRunner", "FfmpegStopped", "find_ffmpeg", "url"]
 
 # `level` puts the level before every message; at `verbose` ffmpeg counts what it decoded.
 _LOG_OPTIONS = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+verbose")
 _PROGRESS_OPTIONS = ("-progress", "pipe:1", "-stats_period", "0.25")
 INSTALL = "install ffmpeg (apt-get install ffmpeg, brew install ffmpeg), or: pip install imageio-ffmpeg"
 _SIGINT = 2
+_CRASHES = frozenset({4, 6, 7, 8, 11})
+"""SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV."""
+
+
+class FfmpegCrashedError(ScaError):
+    """ffmpeg crashed: a fault of its build in a format, which says nothing about the file."""
 
 
 class FfmpegStopped(Exception):  # noqa: N818 - not an error: the work was to end
@@ -148,6 +154,11 @@ class FfmpegRunner:
         self._check_exit(code, log)
         return log
 
+    def check_stop(self) -> None:
+        """Raise `FfmpegStopped` if the runner was stopped."""
+        if self._is_stopped:
+            raise FfmpegStopped
+
     def stop(self) -> None:
         """Kill every running ffmpeg, and start no more. Unfinished files are left to the callers of `run`."""
         with self._lock:
@@ -159,6 +170,10 @@ class FfmpegRunner:
         was_interrupted = code == -_SIGINT or (code and any(f"signal {_SIGINT}" in line for line in log.tail))
         if self._is_stopped or was_interrupted:
             raise FfmpegStopped
+        if -code in _CRASHES:
+            raise FfmpegCrashedError(
+                f"ffmpeg crashed with signal {-code}", hint=f"another build may not: {INSTALL}; see sca doctor"
+            )
         if code < 0:
             raise ScaError(
                 f"ffmpeg was killed by signal {-code}", hint="out of memory, or over a limit: try fewer --jobs"

@@ -11,7 +11,8 @@ from hashlib import blake2b
 from pathlib import Path
 
 from sca.audio.decode import AudioInfo, BlockReader, probe
-from sca.data.media.ffmpeg import FfmpegRunner
+from sca.data.media.decoded_copy import DecodedCopy, write_decoded
+from sca.data.media.ffmpeg import FfmpegCrashedError, FfmpegRunner
 from sca.data.media.ffmpeg_log import FfmpegLog
 from sca.data.media.transcode_formats import LENGTH_SLACK_S, AudioFormat, FileProperties, inspect
 from sca.data.media.transcode_plan import SourceFile
@@ -28,7 +29,21 @@ _MAX_HEADER_EXCESS_S = 1.0
 _AAC_PACKET_SAMPLES = 2048
 """Samples of a packet of HE-AAC; other AAC has 1024."""
 _FORCE_HINT = "--force writes it again"
+_MAX_DROPPED_S = 0.1
+"""Sound that ffmpeg may leave out where timestamps are rounded. It drops all of a part whose clock starts again."""
 OnProgress = Callable[[float], None]
+
+
+class _NotWholeError(Exception):
+    """ffmpeg did not read all of the source, or could not decode a part of it.
+
+    Attributes:
+        damage: What could not be decoded.
+    """
+
+    def __init__(self, damage: str | None) -> None:
+        super().__init__(damage)
+        self.damage = damage
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,21 +189,36 @@ class Transcoder:
     ) -> tuple[FileProperties, tuple[str, ...]]:
         """Transcode into a temporary file beside the target, check it, and rename it."""
         part = target.with_name(part_name(target))
-        soxr = self._runner.program.soxr
+        decoded = target.with_name(part_name(Path(f"{target}.decoded")))
         try:
-            gain_db, notes = self._gain_db(job)
-            command = self._requested.transcode_command(job.source.path, part, soxr=soxr, gain_db=gain_db)
-            made = self._checked(job, part, self._runner.run(command, on_progress))
+            try:
+                log, notes = self._convert(job.source.path, part, on_progress)
+                made = self._checked(job, part, log)
+            except (_NotWholeError, FfmpegCrashedError) as error:
+                channels, check_stop = self._requested.channels, self._runner.check_stop
+                copy = write_decoded(job.source.path, decoded, channels, check_stop)
+                if isinstance(error, _NotWholeError) and error.damage and not copy.notes:
+                    raise InputError(f"{job.source.path} is damaged: {error.damage}") from error
+                _, notes = self._convert(decoded, part, on_progress)
+                made, notes = self._checked_copy(job, part, copy), (*notes, *copy.notes)
             publish(part, target)
         finally:
             part.unlink(missing_ok=True)
+            decoded.unlink(missing_ok=True)
         return made, notes
 
-    def _gain_db(self, job: TranscodeJob) -> tuple[float, tuple[str, ...]]:
+    def _convert(self, source: Path, part: Path, on_progress: OnProgress | None) -> tuple[FfmpegLog, tuple[str, ...]]:
+        """Run ffmpeg, and return its log and remarks about the loudness."""
+        gain_db, notes = self._gain_db(source)
+        soxr = self._runner.program.soxr
+        command = self._requested.transcode_command(source, part, soxr=soxr, gain_db=gain_db)
+        return self._runner.run(command, on_progress), notes
+
+    def _gain_db(self, source: Path) -> tuple[float, tuple[str, ...]]:
         """Return the gain to apply, and remarks about it."""
         if self._requested.loudness_lufs is None:
             return 0.0, ()
-        command = self._requested.loudness_command(job.source.path, soxr=self._runner.program.soxr)
+        command = self._requested.loudness_command(source, soxr=self._runner.program.soxr)
         measured = self._runner.run(command).loudness
         if measured is None:
             return 0.0, ("silent: loudness left alone",)
@@ -199,16 +229,14 @@ class Transcoder:
         """Return the properties of a result in the requested format that is as long as its source.
 
         Raises:
-            InputError: The source is damaged or cut short, or the result differs.
+            InputError: The source is cut short, or the format of the result differs.
+            _NotWholeError: ffmpeg did not read all of the source.
         """
         path = job.source.path
-        if log.decode_errors:
-            raise InputError(
-                f"{path} is damaged: {counted(log.decode_errors, 'packet')} cannot be decoded ({log.reason})"
-            )
-        made = inspect(part)
-        if difference := made.difference(self._requested):
-            raise InputError(f"ffmpeg made a file that {difference}")
+        made = self._in_format(part)
+        if log.decode_errors or log.dropped > _MAX_DROPPED_S * (log.out_rate_hz or 0):
+            packets = counted(log.decode_errors, "packet")
+            raise _NotWholeError(f"{packets} cannot be decoded ({log.reason})" if log.decode_errors else None)
         source_s = log.source_s
         if source_s is None or not _has_length(made.seconds, source_s, job.info):
             source_s = _decoded_s(path)
@@ -216,7 +244,24 @@ class Transcoder:
             promised = "" if job.expected_s is None else f" of {job.expected_s:.2f} s"
             raise InputError(f"{path} is cut short after {source_s:.2f} s{promised}")
         if not _has_length(made.seconds, source_s, job.info):
-            raise InputError(f"ffmpeg made {made.seconds:.3f} s of sound, {path} has {source_s:.3f} s")
+            raise _NotWholeError(None)
+        return made
+
+    def _checked_copy(self, job: TranscodeJob, part: Path, copy: DecodedCopy) -> FileProperties:
+        """Return the properties of a result in the requested format that is as long as the decoded copy.
+
+        Raises:
+            InputError: The result differs.
+        """
+        made = self._in_format(part)
+        if abs(made.seconds - copy.seconds) > LENGTH_SLACK_S:
+            raise InputError(f"ffmpeg made {made.seconds:.3f} s of sound, {job.source.path} has {copy.seconds:.3f} s")
+        return made
+
+    def _in_format(self, part: Path) -> FileProperties:
+        made = inspect(part)
+        if difference := made.difference(self._requested):
+            raise InputError(f"ffmpeg made a file that {difference}")
         return made
 
     def _entry(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from typing_extensions import override
 
-from sca.audio.decode import read_audio
+from sca.audio.decode import read_with_notes
 from sca.data.reactions.base import Detector, SoundEvent
 from sca.data.runs.local import cores
 from sca.data.transcription.hallucinations import GUARDS, RecognizedWord, Speech, guard_words, phrases, text_of
@@ -86,7 +86,7 @@ class Transcriber:
             ScaError: The recognizer failed.
         """
         recognizer, detector = self.load(), self._detector
-        samples = read_audio(job.recording.path, HEARD_HZ)
+        samples, notes = read_with_notes(job.recording.path, HEARD_HZ)
         transcription = recognizer.transcribe(samples)
         reactions = [] if detector is None else detector.find(samples, transcription.speech)
         duration_s = round(len(samples) / HEARD_HZ, 3)
@@ -106,8 +106,8 @@ class Transcriber:
             guards={name: counts[name] for name in GUARDS},
         )
         if show.words or show.timeline:
-            return Transcribed(show)
-        return Transcribed(show, ("nothing was recognised" if transcription.speech else "no speech was heard",))
+            return Transcribed(show, notes)
+        return Transcribed(show, (*notes, "nothing was recognised" if transcription.speech else "no speech was heard"))
 
 
 def timeline_of(

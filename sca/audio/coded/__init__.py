@@ -1,0 +1,1 @@
+"""What is particular to coded files: stated lengths, joined streams, channel layouts."""

@@ -1,0 +1,48 @@
+"""Channel layouts: how several channels become one, and how the parts of a file get the same number of channels."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["fitted", "mono_weights"]
+
+_CENTRE = frozenset({"FC"})
+_FRONT = frozenset({"FL", "FR"})
+_UNHEARD = frozenset({"LFE", "LFE2"})
+_BEHIND = 0.5 * 2**-0.5
+"""A surround channel: half of what ITU-R BS.775 gives it in each channel of a stereo mix."""
+
+
+def mono_weights(channels: tuple[str, ...]) -> NDArray[np.float32]:
+    """Return the weight of each channel in the mono mix, float32 `(n,)`.
+
+    A layout with a centre and front channels is mixed as film sound: the centre, which has the speech, keeps its level;
+    left and right count half each, as in a stereo file; surround channels are 9 dB lower; the low-frequency channel is
+    left out (ITU-R BS.775). All others are averaged: microphones, mono, stereo.
+
+    Args:
+        channels: The names of the channels in FFmpeg's spelling, such as `("FL", "FR", "FC")`.
+    """
+    names = set(channels)
+    if not (names & _CENTRE and names >= _FRONT):
+        return np.full(len(channels), 1 / max(1, len(channels)), np.float32)
+    weights = [
+        1.0 if name in _CENTRE else 0.5 if name in _FRONT else 0.0 if name in _UNHEARD else _BEHIND for name in channels
+    ]
+    return np.array(weights, np.float32)
+
+
+def fitted(samples: NDArray[np.float32], channels: tuple[str, ...], count: int) -> NDArray[np.float32]:
+    """Convert samples to another number of channels: a mono mix on every channel.
+
+    Args:
+        samples: Float32 `(n, channels)`.
+        channels: The names of its channels.
+        count: The number of channels of the result.
+
+    Returns:
+        Float32 `(n, count)`; the samples themselves if they have that many channels.
+    """
+    if samples.shape[1] == count:
+        return samples
+    mono = samples[:, :1] if samples.shape[1] == 1 else (samples @ mono_weights(channels))[:, None]
+    return np.repeat(mono, count, axis=1)

@@ -1,0 +1,56 @@
+"""A decoded copy of a file for ffmpeg: of files that the ffmpeg program cannot read to their end, and `sca.audio` can.
+
+These are joined files, of which ffmpeg drops every part whose clock starts again; files with packets that cannot be
+decoded; and formats in which the program crashes (static builds of version 7 do on every MPEG transport stream).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+from sca.audio.decode import BlockReader, probe
+from sca.errors import writing
+
+__all__ = ["DecodedCopy", "write_decoded"]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedCopy:
+    """What was written.
+
+    Attributes:
+        path: A WAV file with float samples at the rate of the source.
+        seconds: Its length.
+        notes: Remarks about the source.
+    """
+
+    path: Path
+    seconds: float
+    notes: tuple[str, ...]
+
+
+def write_decoded(source: Path, target: Path, channels: int, checkpoint: Callable[[], None]) -> DecodedCopy:
+    """Decode a file into a WAV file, which may have any name.
+
+    Args:
+        source: The file.
+        target: The copy.
+        channels: The channels that are wanted, 1 or 2; the copy of a mono source has one.
+        checkpoint: Called for every block; an exception that it raises ends the decoding.
+
+    Raises:
+        InputError: The source cannot be read to its end.
+        OutputError: The copy cannot be written.
+    """
+    # ffmpeg makes stereo of mono; of more than two channels, it is a mono mix on both.
+    mono = channels == 1 or probe(source).channels != 2
+    with BlockReader(source, mono=mono) as reader:
+        rate_hz = reader.info.rate_hz
+        options = {"format": "RF64", "subtype": "FLOAT"}
+        with writing(target), soundfile.SoundFile(target, "w", rate_hz, 1 if mono else 2, **options) as file:
+            for block in reader:
+                checkpoint()
+                file.write(block)
+        return DecodedCopy(target, reader.frames / rate_hz, reader.notes)

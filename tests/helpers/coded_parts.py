@@ -1,0 +1,84 @@
+"""Small recordings in many codings, to join byte by byte."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+CONTAINERS = {
+    "mp3": ("libmp3lame", "mp3"),
+    "ogg": ("vorbis", "ogg"),
+    "opus": ("libopus", "ogg"),
+    "flac": ("flac", "flac"),
+    "webm": ("libopus", "webm"),
+    "mka": ("flac", "matroska"),
+    "aac": ("aac", "adts"),
+    "ts": ("aac", "mpegts"),
+}
+"""Extension: codec and format of FFmpeg. Files of these formats can be joined with `cat`."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One recording: a tone.
+
+    Attributes:
+        layout: FFmpeg's name of the layout.
+        rate_hz: The sample rate.
+        hz: The pitch.
+        seconds: The length.
+    """
+
+    layout: str = "mono"
+    rate_hz: int = 48_000
+    hz: float = 440.0
+    seconds: float = 1.0
+
+
+def tone(part: Part) -> NDArray[np.float32]:
+    """Return the tone of a part, float32 `(n,)`."""
+    times = np.arange(round(part.seconds * part.rate_hz)) / part.rate_hz
+    return (0.3 * np.sin(2 * np.pi * part.hz * times)).astype(np.float32)
+
+
+def write_part(path: Path, extension: str, part: Part, bit_rate: int | None = None, **options: str) -> Path:
+    """Write a part with the same tone on every channel.
+
+    Args:
+        path: The file.
+        extension: A key of `CONTAINERS`.
+        part: The part.
+        bit_rate: Bits per second.
+        options: Options of FFmpeg's muxer.
+    """
+    codec, container = CONTAINERS[extension]
+    channels = av.AudioLayout(part.layout).nb_channels
+    if codec == "vorbis":  # FFmpeg's own encoder is experimental
+        soundfile.write(path, np.repeat(tone(part)[:, None], channels, axis=1), part.rate_hz, format="OGG")
+        return path
+    x = np.ascontiguousarray(np.repeat(tone(part)[None], channels, axis=0))
+    with av.open(str(path), "w", format=container, options=options) as out:
+        stream = out.add_stream(codec, rate=part.rate_hz)
+        stream.layout = part.layout
+        if bit_rate is not None:
+            stream.codec_context.bit_rate = bit_rate
+        out.start_encoding()
+        context = stream.codec_context
+        fifo = av.AudioResampler(context.format.name, part.layout, part.rate_hz, frame_size=context.frame_size or 1024)
+        frame = av.AudioFrame.from_ndarray(x, "fltp", part.layout)
+        frame.sample_rate, frame.pts = part.rate_hz, 0
+        for ready in [*fifo.resample(frame), *fifo.resample(None)]:
+            out.mux(stream.encode(ready))
+        out.mux(stream.encode(None))
+    return path
+
+
+def join(path: Path, extension: str, *parts: Part) -> tuple[Path, list[Path]]:
+    """Write parts and join their bytes; return the whole file, and the parts as files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = [write_part(path.with_name(f"{path.stem}.{n}.{extension}"), extension, p) for n, p in enumerate(parts)]
+    path.write_bytes(b"".join(file.read_bytes() for file in files))
+    return path, files
