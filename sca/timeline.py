@@ -24,11 +24,13 @@ __all__ = [
     "ReactionType",
     "Show",
     "SpokenWord",
+    "is_unsure",
     "read_shows",
 ]
 
 ReactionType = Literal["laughter", "applause", "cheer", "heckle", "crowd_answer", "booing", "groan", "gasp", "other"]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Span(BaseModel):
@@ -48,16 +50,25 @@ class SpokenWord(_Span):
     """One recognized word, without the space before it."""
 
     word: str
-    probability: Annotated[float, Field(ge=0, le=1)] | None = None
+    probability: Probability | None = None
 
 
 class ComedianEvent(_Span):
-    """Speech or another action of the person on stage."""
+    """Speech or another action of the person on stage.
+
+    An event of the type `unsure` is speech whose text may be wrong or, if `content` is empty, is not known. It is no
+    target, and its sound belongs to nobody else.
+    """
 
     role: Literal["comedian"] = "comedian"
     content: str
     event_type: str = "speech"
     delivery_tag: str | None = None
+    doubt: str | None = Field(None, description="why an unsure event may be wrong")
+    probability: Probability | None = Field(None, description="mean probability of the words")
+    avg_logprob: float | None = Field(None, description="mean log probability of the tokens, of the worst segment")
+    no_speech_prob: Probability | None = Field(None, description="probability of no speech, of the worst segment")
+    compression_ratio: float | None = Field(None, description="compression ratio of the text, of the worst segment")
 
 
 class AudienceEvent(_Span):
@@ -74,6 +85,11 @@ class EnvironmentEvent(_Span):
     role: Literal["environment"] = "environment"
     content: str
     sound_category: str | None = None
+
+
+def is_unsure(event: BaseModel) -> bool:
+    """Return whether an event is speech whose text is not certain."""
+    return isinstance(event, ComedianEvent) and event.event_type == "unsure"
 
 
 Event = Annotated[ComedianEvent | AudienceEvent | EnvironmentEvent, Field(discriminator="role")]
@@ -94,6 +110,10 @@ class Show(BaseModel):
     sha256: str | None = Field(None, description="SHA-256 of the audio file")
     reactions: str | None = Field(None, description="name of the reaction detector")
     guards: dict[str, int] = Field(default_factory=dict, description="how often each hallucination guard acted")
+    language_probability: Probability | None = None
+    speech: tuple[tuple[Seconds, Seconds], ...] | None = Field(
+        None, description="where the VAD finds speech, without the margins that are decoded with it"
+    )
 
     @model_validator(mode="before")
     @classmethod

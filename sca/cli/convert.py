@@ -124,6 +124,7 @@ def _document(summary: "RunSummary[ConvertDetails]", url: str | None) -> dict[st
         "seconds": round(details.audio_s, 3),
         "target_seconds": round(details.target_s, 3),
         "without_embedding": details.without_embedding,
+        "speech": details.speech.document() | {"shows_without": details.without_speech_spans},
         "counts": {name: count for name, count in sorted(details.counts.items()) if count},
         "dropped": dict(summary.dropped),
         "failed": dict(summary.failed),
@@ -144,5 +145,7 @@ def _print_summary(summary: "RunSummary[ConvertDetails]", url: str | None) -> No
     console.print(
         f"events: {counts or 'all became targets'}; shows without a speaker embedding: {details.without_embedding}"
     )
+    if details.without_speech_spans < details.shows:
+        console.print(str(details.speech), markup=False)
     if url is not None:
         console.print(f"uploaded to {url}", markup=False)

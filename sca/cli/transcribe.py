@@ -78,7 +78,7 @@ def transcribe(
     """Transcribe recordings to timelines of words and audience reactions, one JSON line per recording.
 
     A second run does only what is missing: a recording is done if its content and these settings are those of its line.
-    Known hallucinations of the model (text on silence, loops, impossible speed) are removed and counted.
+    Doubtful text (loops, impossible speed, low probability) is marked as unsure; improbable text on silence is removed.
     """
     from sca.data.transcription.transcribe import ledger_of
     from sca.data.transcription.transcribe import transcribe as run

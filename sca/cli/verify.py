@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import emit_json
+from sca.cli.shared.console import emit_json, out
 from sca.cli.shared.options import AudioDir, CorpusLayout, Jobs, Json, Quiet
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
@@ -23,7 +23,12 @@ __all__ = ["verify"]
 
 @settings_options()
 def verify(
-    data: Annotated[Path, typer.Argument(metavar="DIR", help="Data set made by sca build-duplex.")],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR|FILE", help="Data set made by sca build-duplex, or timelines made by sca transcribe."
+        ),
+    ],
     *,
     strict: Annotated[
         bool,
@@ -44,16 +49,20 @@ def verify(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check a duplex data set against its report, from its files.
+    """Check a duplex data set against its report, from its files; or that timelines account for all speech.
 
     If a check fails, the problems are listed and the exit code is 5. Where words and sound do not belong together, the
     places to look at are listed; the exit code stays 0, or is 5 with --strict.
     """
+    from sca.data.corpora.shows import ShowReader
     from sca.data.duplex.origin.rebuild import sessions_of_corpus
     from sca.data.duplex.verify.dataset import verify as run
 
     if source is None and (layout != "auto" or audio_dir is not None):
         raise UsageError("--format and --audio-dir are about the corpus", hint="give it with --source CORPUS")
+    if data.is_file() and ShowReader().matches(data):
+        _verify_timelines(data, json=json)
+        return
     origin = None if source is None else sessions_of_corpus(source, layout, audio_dir)
     cache_dir = settings.paths.resolved_cache_dir
     with audio_progress("sessions", quiet=quiet) as progress:
@@ -71,6 +80,32 @@ def verify(
         raise VerificationError(
             f"{data} has {counted(len(verification.findings), 'place')} to look at: {verification.findings[0]}",
             hint="sca inspect shows the place; correct the corpus and build it again",
+        )
+
+
+def _verify_timelines(file: Path, *, json: bool) -> None:
+    from sca.data.shows.verify import verify_timelines
+
+    proof = verify_timelines(file)
+    if json:
+        emit_json(
+            {
+                "data": str(file),
+                "holds": not proof.problems,
+                "problems": list(proof.problems),
+                "shows": proof.shows,
+                "speech": proof.speech.document() | {"shows_without": proof.without_speech_spans},
+            }
+        )
+    else:
+        older = (
+            f"; {proof.without_speech_spans} of an older version, without proof" if proof.without_speech_spans else ""
+        )
+        out().print(f"{counted(proof.shows, 'recording')}{older}: {proof.speech}", markup=False)
+    if proof.problems:
+        raise VerificationError(
+            f"{file} is broken in {counted(len(proof.problems), 'place')}: {proof.problems[0]}",
+            hint="transcribe the recording again, without its line in the file",
         )
 
 

@@ -240,6 +240,21 @@ def test_show_becomes_comedian_and_audience(tmp_path):
     np.testing.assert_array_equal(room[laughed], whole[laughed])
 
 
+def test_unsure_speech_is_in_no_room_and_has_no_words(tmp_path):
+    plain = show()
+    unsure = {"role": "comedian", "start": 9.0, "end": 10.0, "content": "exactly right", "event_type": "unsure"}
+    words = [*plain["words"], {"word": "exactly", "start": 9.0, "end": 9.6}, {"word": "right", "start": 9.6, "end": 10}]
+    source = events(tmp_path / "s", plain | {"timeline": [*plain["timeline"], unsure], "words": words})
+    data = built(source, tmp_path / "data", audio_dir=tmp_path / "s" / "audio")
+    assert words_of(data, "show1", "show1.comedian")[-1][0] == "night"
+    comedian, room = (
+        read_samples(track.spoken, 0, 12 * RATE, RATE).astype(int)
+        for track in stored_tracks(tmp_path / "data" / "storage" / "show1.arrow")
+    )
+    assert not room[9 * RATE : 10 * RATE].any()
+    assert comedian[9 * RATE : 10 * RATE].any()
+
+
 def test_notes_reactions_during_speech(tmp_path):
     (issue,) = open_corpus(events(tmp_path, show())).sessions().issues
     assert (issue.level, issue.line) == ("note", 1)

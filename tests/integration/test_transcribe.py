@@ -1,4 +1,4 @@
-"""`sca transcribe` with a real (tiny, scripted) Whisper: lines, resuming, guards, bad input."""
+"""`sca transcribe` with a real (tiny, scripted) Whisper: lines, resuming, doubts, bad input."""
 
 import json
 import os
@@ -17,8 +17,10 @@ from sca.audio.decode import read_audio
 from sca.cli.main import app
 from sca.data.runs.local import ProcessExecutor
 from sca.data.transcription import transcriber
+from sca.data.transcription.coverage import coverage_of
+from sca.data.transcription.speech import find_speech
 from sca.data.transcription.transcribe import ledger_of, transcribe
-from sca.data.transcription.whisper import RecognizerOptions, find_speech
+from sca.data.transcription.whisper import RecognizerOptions
 from sca.timeline import Show, read_shows
 from tests.helpers.broken import REASON, break_for
 from tests.helpers.held import held
@@ -59,6 +61,12 @@ def run(whisper, *sources, save_file, options=()):
     return done.exit_code, summary, done.stderr
 
 
+def runner_json(*words):
+    done = CliRunner().invoke(app, [*map(str, words), "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
 def shows(path):
     return {show.video_id: show for _, show in read_shows(path) if isinstance(show, Show)}
 
@@ -97,11 +105,21 @@ def test_folder_of_real_recordings(whisper, trial_data, tmp_path):
     jfk = found["jfk"]
     assert (jfk.language, jfk.duration_s, jfk.source, jfk.model) == ("en", 11.0, "jfk.flac", str(whisper))
     assert [word.word for word in jfk.words] == WORDS
-    assert " ".join(event.content for event in jfk.timeline) == SENTENCE.strip()
+    assert " ".join(event.content for event in jfk.timeline if event.event_type == "speech") == SENTENCE.strip()
+    # The scripted words do not cover all speech. The rest has no text, and the line says so.
+    assert {event.doubt for event in jfk.timeline if event.event_type == "unsure"} == {"no_words"}
+    assert all(event.avg_logprob <= 0 < event.probability for event in jfk.timeline if event.event_type == "speech")
+    assert jfk.language_probability == 1.0
+    assert len(jfk.speech) == 5
+    assert runner_json("verify", save_file)["problems"] == []
     assert {event.role for event in jfk.timeline} == {"comedian"}
     for show in found.values():
         starts = [event.start for event in show.timeline]
         assert starts == sorted(starts)
+        coverage = coverage_of(show)
+        assert coverage.omitted == ()
+        parts = (coverage.labelled_s, coverage.unsure_s, coverage.reactions_s, coverage.edges_s)
+        assert sum(parts) == pytest.approx(coverage.speech_s) == pytest.approx(sum(b - a for a, b in show.speech))
         assert all(0 <= word.start < word.end <= show.duration_s for word in show.words)
 
 
@@ -259,7 +277,9 @@ def _film_without_sound(path):
 def test_no_vad_decodes_everything_and_guards_silence(whisper, speech, tmp_path):
     silence = record(tmp_path / "hush.wav", np.zeros(160_000, np.float32))
     code, summary, _ = run(whisper, silence, save_file=tmp_path / "lines.jsonl", options=["--no-vad"])
-    assert (code, summary["guards"]["on_silence"], summary["words"]) == (0, len(WORDS), 0)
+    assert (code, summary["guards"]["no_speech_found"], summary["words"]) == (0, len(WORDS), len(WORDS))
+    (show,) = shows(tmp_path / "lines.jsonl").values()
+    assert {(event.event_type, event.doubt) for event in show.timeline} == {("unsure", "no_speech_found")}
     talk = record(tmp_path / "talk.wav", speech)
     _, summary, _ = run(whisper, talk, save_file=tmp_path / "lines.jsonl", options=["--no-vad"])
     assert summary["words"] == len(WORDS)
@@ -269,7 +289,7 @@ def test_events_are_segments_without_word_times(whisper, speech, tmp_path):
     talk = record(tmp_path / "talk.wav", speech)
     run(whisper, talk, save_file=tmp_path / "lines.jsonl", options=["--no-word-timestamps"])
     (show,) = shows(tmp_path / "lines.jsonl").values()
-    assert (show.words, [event.content for event in show.timeline]) == ((), [SENTENCE.strip()])
+    assert (show.words, [event.content for event in show.timeline if event.content]) == ((), [SENTENCE.strip()])
 
 
 def test_loops_are_removed_and_counted(speech, tmp_path):
@@ -277,7 +297,11 @@ def test_loops_are_removed_and_counted(speech, tmp_path):
     talk = record(tmp_path / "talk.wav", speech)
     _, summary, _ = run(looping, talk, save_file=tmp_path / "lines.jsonl")
     (show,) = shows(tmp_path / "lines.jsonl").values()
-    assert [word.word.strip(".") for word in show.words] == ["Well", "and", "then", "he", "said"]
+    certain = [event.content for event in show.timeline if event.event_type == "speech"]
+    assert " ".join(certain) == "Well and then he said"
+    repeated = [event.content for event in show.timeline if event.doubt == "repeated"]
+    assert " ".join(repeated).count("and then he said") == 4
+    assert len(show.words) == 21
     assert summary["guards"]["repeated"] == show.guards["repeated"] == 16
 
 

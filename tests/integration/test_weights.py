@@ -81,6 +81,23 @@ def test_transcribes_with_a_fetched_model(weights, spoken, name, tmp_path):
     assert json.loads(again.stdout)["made"] == 0
 
 
+@pytest.mark.parametrize("options", [[], ["--no-word-timestamps"]])
+def test_transcription_accounts_for_all_speech(weights, spoken, options, tmp_path):
+    weights("whisper-tiny-en")
+    recording, truth, most = spoken
+    save = tmp_path / "shows.jsonl"
+    sca("transcribe", recording, "--model", "whisper-tiny-en", "--language", "en", "--save-file", save, *options)
+    (show,) = map(json.loads, save.read_text().splitlines())
+    texts = [event["content"] for event in show["timeline"]]
+    assert errors(truth, words_of(" ".join(texts))) <= most * len(truth)
+    if not options:  # every word of the recogniser is in an event
+        assert words_of(" ".join(texts)) == words_of(" ".join(word["word"] for word in show["words"]))
+    assert show["guards"]["on_silence"] == 0
+    proof = json.loads(sca("verify", save, "--json").stdout)
+    assert (proof["holds"], proof["speech"]["omitted_s"]) == (True, 0)
+    assert proof["speech"]["labelled_s"] > 0.8 * proof["speech"]["speech_s"] > 1
+
+
 def seconds(count):
     return np.arange(count * HEARD_HZ) / HEARD_HZ
 

@@ -4,11 +4,12 @@ import itertools
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sca.data.transcription.hallucinations import RecognizedWord, Speech, guard_words
-from sca.data.transcription.whisper import pack, restore
+from sca.data.transcription.speech import pack, restore
 
 spans = st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 3000)), min_size=1, max_size=20).map(
     lambda pieces: [
@@ -41,6 +42,21 @@ def test_every_word_is_restored_into_speech(speech, start, length):
     low, high = restore(start, start + length, speech)
     assert low <= high
     assert any(s / 16000 - 1e-9 <= low and high <= e / 16000 + 1e-9 for s, e in speech)
+
+
+@given(spans, st.floats(0, 10), st.floats(0, 3))
+def test_segment_times_are_restored_one_by_one(speech, start, length):
+    low, high = restore(start, start + length, speech, across=True)
+    as_word = restore(start, start + length, speech)
+    assert low <= as_word[0] + 1e-9
+    assert high >= as_word[1] - 1e-9
+    assert low <= high
+
+
+def test_segment_over_pauses_keeps_its_times():
+    speech = [(0, 41_600), (46_400, 62_400), (80_000, 126_400), (126_400, 174_400)]  # 2.6, 1.0, 2.9 and 3.0 s of speech
+    assert restore(0.0, 9.3, speech, across=True) == pytest.approx((0.0, 10.7))
+    assert restore(2.6, 3.6, speech, across=True) == pytest.approx((2.9, 3.9))
 
 
 words = st.lists(

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from sca.data.shows.rows import make_rows
 from sca.data.shows.targets import TargetRules, find_targets, join_text
-from sca.timeline import AudienceEvent, ComedianEvent, Show
+from sca.timeline import AudienceEvent, ComedianEvent, Show, is_unsure
+from sca.units import seconds_to_samples
 
 RATE = 16_000
 TOTAL = 120 * RATE
@@ -20,11 +21,20 @@ def shows(draw):
     for n in range(draw(st.integers(0, 12))):
         start = draw(st.integers(0, 1100)) / 10
         end = start + draw(st.integers(0, 200)) / 10
-        if draw(st.booleans()):
-            events.append(ComedianEvent(start=start, end=end, content=f" w{n}q "))
+        kind = draw(st.sampled_from(["speech", "unsure", "laughter"]))
+        if kind != "laughter":
+            events.append(ComedianEvent(start=start, end=end, content=f" w{n}q ", event_type=kind))
         else:
             events.append(AudienceEvent(start=start, end=end, content="ha", reaction_type="laughter"))
     return Show(video_id="a", timeline=events)
+
+
+def unsure_spans(show):
+    return [
+        (seconds_to_samples(event.start, RATE), seconds_to_samples(event.end, RATE))
+        for event in show.timeline
+        if is_unsure(event) and event.end > event.start
+    ]
 
 
 rules = st.builds(
@@ -44,7 +54,9 @@ def test_every_event_is_in_a_target_or_counted(show, rules):
     targets, counts = find_targets(show, TOTAL, rules)
     words = [word for target in targets for word in target.text.split() if word.startswith("w")]
     spoken = [event for event in show.timeline if event.role == "comedian"]
-    left_out = sum(counts[reason] for reason in ("empty", "no_duration", "past_end", "cut", "not_speech", "duplicates"))
+    reasons = ("empty", "no_duration", "past_end", "cut", "not_speech", "duplicates", "unsure", "over_unsure")
+    left_out = sum(counts[reason] for reason in reasons)
+    assert counts["unsure"] == sum(event.event_type == "unsure" for event in spoken)
     assert len(words) == len(set(words)) == len(spoken) - left_out
     audience = len(show.timeline) - len(spoken)
     assert counts["extras"] == (0 if rules.keep_audience else audience)
@@ -60,7 +72,15 @@ def test_targets_are_disjoint_and_inside_the_cuts(show, rules):
     for one, other in pairwise(targets):
         gap = other.start - one.end
         assert gap >= 0
-        assert gap > rules.merge_threshold or other.end - one.start > rules.max_duration
+        is_between = any(one.end < end and start < other.start for start, end in unsure_spans(show))
+        assert gap > rules.merge_threshold or other.end - one.start > rules.max_duration or is_between
+
+
+@given(shows(), rules)
+def test_no_target_spans_unsure_speech(show, rules):
+    targets, _ = find_targets(show, TOTAL, rules)
+    for start, end in unsure_spans(show):
+        assert not any(target.start < end and start < target.end for target in targets)
 
 
 @given(shows(), rules)

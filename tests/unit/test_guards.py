@@ -5,15 +5,37 @@ from collections import Counter
 
 import pytest
 
-from sca.data.transcription.hallucinations import RecognizedWord, Speech, guard_words, phrases, text_of
+from sca.data.transcription.hallucinations import (
+    Evidence,
+    RecognizedWord,
+    Speech,
+    guard_words,
+    phrases,
+    text_of,
+)
 
 EVERYWHERE = Speech([(0.0, 1000.0)])
 
 
-def said(text, start=1.0, step=0.3):
+def said(text, start=1.0, step=0.3, probability=0.9, evidence=None):
     return [
-        RecognizedWord(f" {word}", start + i * step, start + (i + 1) * step, 0.9) for i, word in enumerate(text.split())
+        RecognizedWord(f" {word}", start + i * step, start + (i + 1) * step, probability, evidence)
+        for i, word in enumerate(text.split())
     ]
+
+
+def spoken_at(text, start, letters_per_s):
+    """Words with the times of a steady rate, as real recognisers give them for fast speech."""
+    words, at = [], start
+    for word in text.split():
+        seconds = (len(word) + 1) / letters_per_s
+        words.append(RecognizedWord(f" {word}", round(at, 3), round(at + seconds, 3), 0.9))
+        at += seconds
+    return words
+
+
+def certain(words):
+    return text_of([word for word in words if word.doubt is None])
 
 
 def guarded(words, speech=EVERYWHERE):
@@ -22,16 +44,16 @@ def guarded(words, speech=EVERYWHERE):
 
 
 @pytest.mark.parametrize(
-    ("text", "left", "taken"),
+    ("text", "left", "doubtful"),
     [
         ("thank you thank you thank you thank you thank you", "thank you", 8),
         ("so and then he said it " + "and then he said it " * 3 + "bye", "so and then he said it bye", 15),
         ("ha " * 12, "ha", 11),
     ],
 )
-def test_loop_is_kept_once(text, left, taken):
+def test_only_the_first_of_a_loop_is_certain(text, left, doubtful):
     words, counts = guarded(said(text))
-    assert (text_of(words), counts) == (left, {"repeated": taken})
+    assert (certain(words), text_of(words), counts) == (left, text.strip(), {"repeated": doubtful})
 
 
 @pytest.mark.parametrize(
@@ -42,10 +64,17 @@ def test_natural_repetitions_stay(text):
     assert (text_of(words), counts) == (text, {})
 
 
-def test_phrases_on_silence_are_removed():
+def test_improbable_phrases_on_silence_are_removed():
     speech = Speech([(0.9, 2.0)])
-    words, counts = guarded([*said("hello there"), *said("thanks for watching", start=30.0)], speech)
-    assert (text_of(words), counts) == ("hello there", {"on_silence": 3})
+    improbable = said("thanks for watching", start=30.0, probability=0.5)
+    silent = said("bye", start=40.0, evidence=Evidence(-0.2, 0.9, 0.8))
+    words, counts = guarded([*said("hello there"), *improbable, *silent], speech)
+    assert (text_of(words), counts) == ("hello there", {"on_silence": 4})
+
+
+def test_probable_phrases_on_silence_are_in_doubt():
+    words, counts = guarded([*said("hello there"), *said("and me too", start=30.0)], Speech([(0.9, 2.0)]))
+    assert (certain(words), text_of(words), counts) == ("hello there", "hello there and me too", {"no_speech_found": 3})
 
 
 def test_words_near_the_edge_of_speech_stay():
@@ -53,8 +82,8 @@ def test_words_near_the_edge_of_speech_stay():
     assert (text_of(words), counts) == ("hello there", {})
 
 
-def test_all_words_are_removed_without_speech():
-    words, counts = guarded(said("you"), Speech([]))
+def test_improbable_words_are_removed_without_speech():
+    words, counts = guarded(said("you", probability=0.4), Speech([]))
     assert (words, counts) == ([], {"on_silence": 1})
 
 
@@ -83,9 +112,59 @@ def test_words_without_duration_get_one_without_overlap():
     assert all(one.end <= two.start for one, two in itertools.pairwise(mended))
 
 
-def test_phrases_faster_than_speech_are_removed():
-    words, counts = guarded([*said("this was really said slowly"), *said("and this was certainly not said", 5.0, 0.05)])
-    assert (text_of(words), counts) == ("this was really said slowly", {"too_fast": 6})
+def test_phrases_faster_than_speech_are_in_doubt():
+    fast = said("and this was certainly not said", 5.0, 0.05)
+    words, counts = guarded([*said("this was really said slowly"), *fast])
+    assert (certain(words), len(words), counts) == ("this was really said slowly", 11, {"too_fast": 6})
+
+
+@pytest.mark.parametrize("letters_per_s", [20, 24, 26, 29, 33])
+def test_fast_speech_is_certain(letters_per_s):
+    words = spoken_at("I told her she could stay with us until she feels better.", 1.0, letters_per_s)
+    assert guarded(words) == (words, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Absolutely.", 0.42),
+        ("Exactly!", 0.30),
+        ("Right?", 0.20),
+        ("Okay.", 0.18),
+        ("Seriously?", 0.38),
+        ("please?", 0.24),
+        ("Congratulations!", 0.6),
+        ("Strengths?", 0.38),
+    ],
+)
+def test_short_words_are_certain(text, seconds):
+    words = [RecognizedWord(f" {text}", 1.0, 1.0 + seconds, 0.95)]
+    assert guarded(words) == (words, {})
+
+
+def test_words_between_neighbours_have_only_their_time():
+    words = [
+        RecognizedWord(" Yes.", 1.0, 1.4, 0.9),
+        *said("and this was certainly not said!", 1.4, 0.05),
+        RecognizedWord(" No.", 1.7, 2.0, 0.9),
+    ]
+    assert certain(guarded(words)[0]) == "Yes. No."
+
+
+@pytest.mark.parametrize(
+    ("probability", "evidence", "doubt"),
+    [
+        (0.2, None, "improbable"),
+        (0.5, Evidence(-0.3, 0.1, 1.5), None),
+        (0.5, Evidence(-1.2, 0.1, 1.5), "improbable"),
+        (0.5, Evidence(-0.3, 0.1, 2.6), "improbable"),
+        (0.9, Evidence(-1.2, 0.9, 2.6), None),
+    ],
+)
+def test_doubt_needs_low_probability(probability, evidence, doubt):
+    words, _ = guarded(said("what did you say", probability=probability, evidence=evidence))
+    assert {word.doubt for word in words} == {doubt}
+    assert text_of(words) == "what did you say"
 
 
 def test_phrases_end_at_pauses_and_sentences():

@@ -34,7 +34,7 @@ def test_field_names_in_the_file() -> None:
     plain = show.model_dump()
     assert [event["start"] for event in plain["timeline"]] == [0, 1, 3]
     assert [set(event) - {"start", "end", "role", "content"} for event in plain["timeline"]] == [
-        {"event_type", "delivery_tag"},
+        {"event_type", "delivery_tag", "doubt", "probability", "avg_logprob", "no_speech_prob", "compression_ratio"},
         {"reaction_type"},
         {"sound_category"},
     ]

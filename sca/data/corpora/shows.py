@@ -1,12 +1,14 @@
 """Reader of the output of `sca transcribe`: shows recorded with one microphone, a comedian and an audience.
 
 The comedian is the target speaker, the audience what the model hears. One mono recording becomes two tracks that add up
-to it: one is silent where the comedian does not speak, the other where the comedian speaks, with ramps between.
+to it: one is silent where the comedian does not speak, the other where the comedian speaks, with ramps between. Unsure
+speech is on the comedian's track too, without text: on the other track, the model would hear its own voice.
 Laughter during the comedian's speech therefore stays on the comedian's track, which the model does not hear; reactions
 in the pauses are heard. The audience is not transcribed, so its track is input audio only.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from sca.data.corpora.timed_text import TimedText, file_safe_name, make_track, s
 from sca.data.media.find_audio import AudioFolder
 from sca.data.runs.json_lines import first_objects
 from sca.errors import InputError
-from sca.timeline import AudienceEvent, BrokenLine, ComedianEvent, Show, read_shows
+from sca.timeline import AudienceEvent, BrokenLine, ComedianEvent, Show, is_unsure, read_shows
 
 __all__ = ["ShowReader", "speech_spans"]
 
@@ -94,11 +96,12 @@ def _conversation(source: Path, number: int, show: Show, audio: Path) -> tuple[C
     )
     if not utterances:
         raise ValueError(f"{show.video_id} has no speech of the comedian")
+    unsure = [(event.start, event.end) for event in show.timeline if is_unsure(event)]
     words, _ = split_at_end(
         (
             TimedText("".join(word.word.split()), word.start, word.end, source, number)
             for word in show.words
-            if word.word.strip()
+            if word.word.strip() and not _is_inside((word.start + word.end) / 2, unsure)
         ),
         seconds,
     )
@@ -113,6 +116,12 @@ def _conversation(source: Path, number: int, show: Show, audio: Path) -> tuple[C
         issues.append(Issue("note", source, number, lost))
     tracks = tuple(track for track in (comedian, audience) if track is not None)
     return Conversation(name, tracks, tuple(left_out), number), issues
+
+
+def _is_inside(time_s: float, spans: Sequence[tuple[float, float]]) -> bool:
+    """Return whether a time is in one of the spans, which are sorted."""
+    at = bisect_right(spans, (time_s, float("inf"))) - 1
+    return at >= 0 and time_s <= spans[at][1]
 
 
 def _seconds_under_speech(show: Show, spans: tuple[tuple[float, float], ...]) -> tuple[float, float]:

@@ -44,6 +44,8 @@ def show_card(
     details = summary.details
     counts = ", ".join(f"{name} {count}" for name, count in sorted(details.counts.items()) if count)
     model = public_name(config.speaker_model)
+    older = f"; not known for {details.without_speech_spans} of the shows" if details.without_speech_spans else ""
+    speech = f"{details.speech}{older}"
     facts = {
         "shows": str(details.shows),
         "rows": str(details.rows),
@@ -52,6 +54,7 @@ def show_card(
         "without a speaker embedding": f"{details.without_embedding} of {details.shows} (model: {model})",
         "enhancement of clean_audio": config.enhance,
         "events merged, changed or left out": counts or "none",
+        "speech, by the VAD of the transcription": speech,
         "shows left out": f"{len(summary.dropped)} dropped, {len(summary.failed)} failed",
         "made by": f"sca {__version__}, settings in settings.json",
     }

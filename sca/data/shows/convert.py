@@ -25,6 +25,7 @@ from sca.data.shows.encode import EncodeJob, encode_show, load_models, plan_enco
 from sca.data.shows.model import ConvertDetails, ShowRecord
 from sca.data.shows.rows import ShowRow, make_rows
 from sca.data.shows.targets import find_targets, rules_of
+from sca.data.transcription.coverage import coverage_of
 from sca.errors import InputError, ScaError
 from sca.timeline import BrokenLine, Show, read_shows
 from sca.units import HEARD_HZ, samples_to_seconds
@@ -213,6 +214,7 @@ class _Conversion:
             raise InputError(f"no show could be used: {reasons}", hint=f"all reasons are in {self._run.ledger.path}")
         rows = {show.video_id: self._rows[show.video_id] for show in used}  # in the order of the shows
         self._add_totals(rows)
+        self._add_speech(used)
         sources = [self._source(show, infos) for show in used]
         languages = [show.language for show in used if show.language]
         write_dataset(summary, self._records, rows, sources, languages, self._config)
@@ -226,6 +228,20 @@ class _Conversion:
             details.audio_s += samples_to_seconds(record.samples, HEARD_HZ)
             details.target_s += sum(row.end - row.target_start for row in rows_of_show) / HEARD_HZ
             details.without_embedding += not record.embedding
+
+    def _add_speech(self, used: Sequence[Show]) -> None:
+        """Add up how the timelines account for the speech of their shows."""
+        details, notes = self._run.summary.details, self._run.summary.notes
+        for show in used:
+            coverage = coverage_of(show)
+            if coverage is None:
+                details.without_speech_spans += 1
+                continue
+            details.speech += coverage
+            if coverage.omitted:
+                start, end = coverage.omitted[0]
+                omitted = f"{coverage.omitted_s:.1f} s of speech have no text and are not marked as unsure"
+                notes.append(ItemReason(show.video_id, f"{omitted}, the first at {start:.2f}-{end:.2f} s"))
 
     def _source(self, show: Show, infos: Mapping[str, Path]) -> RecordingSource:
         return read_source(show.video_id, infos.get(self._folder.of(show).stem))

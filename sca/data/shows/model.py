@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
+from sca.data.transcription.coverage import NOTHING, Coverage
+
 __all__ = ["ConvertDetails", "ShowRecord", "TrainColumns"]
 
 
@@ -63,6 +65,8 @@ class ConvertDetails:
         target_s: Seconds of target speech.
         without_embedding: Shows without a speaker embedding.
         counts: Events that were merged, changed or left out, by reason.
+        speech: Seconds of speech that the VAD found in the shows, and what the timelines have for it.
+        without_speech_spans: Shows whose lines do not say where speech is, as those of older versions.
     """
 
     root: Path
@@ -73,3 +77,5 @@ class ConvertDetails:
     target_s: float = 0.0
     without_embedding: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    speech: Coverage = NOTHING
+    without_speech_spans: int = 0

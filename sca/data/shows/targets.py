@@ -3,12 +3,13 @@
 Every event that does not end in a target is counted by reason. Times are samples at 16 kHz, so thresholds are exact.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sca.config import ConvertConfig
-from sca.timeline import AudienceEvent, ComedianEvent, Show
+from sca.timeline import AudienceEvent, ComedianEvent, Show, is_unsure
 from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = ["Target", "TargetRules", "find_targets", "join_text", "rules_of"]
@@ -86,15 +87,39 @@ def find_targets(show: Show, total: int, rules: TargetRules) -> tuple[list[Targe
         rules: The thresholds.
 
     Returns:
-        The targets, sorted and disjoint; and the counts of other events: extras, not_speech, empty, no_duration,
-        past_end, cut, overlaps, duplicates, merged.
+        The targets, sorted and disjoint; and the counts of other events: extras, unsure, not_speech, empty, no_duration,
+        past_end, cut, over_unsure, overlaps, duplicates, merged. No target overlaps an unsure event.
     """
     counts: Counter[str] = Counter()
-    speech = _speech_events(show, total, rules, counts)
-    merged = _merge_close(_resolve_overlaps(speech, counts), rules, counts)
+    unsure = _unsure_spans(show)
+    speech = []
+    for target in _speech_events(show, total, rules, counts):
+        if _overlaps(unsure, target.start, target.end):
+            counts["over_unsure"] += 1
+        else:
+            speech.append(target)
+    merged = _merge_close(_resolve_overlaps(speech, counts), unsure, rules, counts)
     if rules.keep_audience:
         merged = _add_reaction_tags(merged, show, rules)
     return merged, counts
+
+
+def _unsure_spans(show: Show) -> list[tuple[int, int]]:
+    """Return the unsure events in samples, sorted and disjoint."""
+    spans: list[tuple[int, int]] = []
+    for event in filter(is_unsure, show.timeline):
+        start, end = seconds_to_samples(event.start, HEARD_HZ), seconds_to_samples(event.end, HEARD_HZ)
+        if spans and start <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], end))
+        else:
+            spans.append((start, end))
+    return spans
+
+
+def _overlaps(spans: Sequence[tuple[int, int]], start: int, end: int) -> bool:
+    """Return whether one of the sorted, disjoint spans has a sample in `[start, end)`."""
+    at = bisect_left(spans, (end, 0)) - 1
+    return at >= 0 and spans[at][1] > start
 
 
 def _speech_events(show: Show, total: int, rules: TargetRules, counts: Counter[str]) -> list[Target]:
@@ -106,7 +131,9 @@ def _speech_events(show: Show, total: int, rules: TargetRules, counts: Counter[s
             continue
         start, end = seconds_to_samples(event.start, HEARD_HZ), seconds_to_samples(event.end, HEARD_HZ)
         text = " ".join(event.content.split())
-        if event.event_type != "speech":
+        if is_unsure(event):
+            counts["unsure"] += 1
+        elif event.event_type != "speech":
             counts["not_speech"] += 1
         elif not text:
             counts["empty"] += 1
@@ -142,12 +169,18 @@ def _resolve_overlaps(speech: Sequence[Target], counts: Counter[str]) -> list[Ta
     return disjoint
 
 
-def _merge_close(disjoint: Sequence[Target], rules: TargetRules, counts: Counter[str]) -> list[Target]:
-    """Merge events with at most `merge_threshold` between them, up to the longest row."""
+def _merge_close(
+    disjoint: Sequence[Target], unsure: Sequence[tuple[int, int]], rules: TargetRules, counts: Counter[str]
+) -> list[Target]:
+    """Merge events with at most `merge_threshold` and no unsure speech between them, up to the longest row."""
     merged: list[Target] = []
     for event in disjoint:
         last = merged[-1] if merged else None
-        is_close = last is not None and event.start - last.end <= rules.merge_threshold
+        is_close = (
+            last is not None
+            and event.start - last.end <= rules.merge_threshold
+            and not _overlaps(unsure, last.end, event.start)
+        )
         if last is not None and is_close and event.end - last.start <= rules.max_duration:
             merged[-1] = Target(last.start, event.end, last.pieces + event.pieces)
             counts["merged"] += 1

@@ -1,4 +1,4 @@
-"""Transcribe one recording: recognize the speech, remove hallucinations, detect reactions, and make a timeline."""
+"""Transcribe one recording: recognize the speech, mark what is doubtful, detect reactions, and make a timeline."""
 
 import threading
 from collections import Counter
@@ -10,7 +10,16 @@ from typing_extensions import override
 from sca.audio.decode import read_with_notes
 from sca.data.reactions.base import Detector, SoundEvent
 from sca.data.runs.local import cores
-from sca.data.transcription.hallucinations import GUARDS, RecognizedWord, Speech, guard_words, phrases, text_of
+from sca.data.transcription.coverage import remainders
+from sca.data.transcription.hallucinations import (
+    GUARDS,
+    RecognizedWord,
+    Speech,
+    guard_words,
+    mean_probability,
+    phrases,
+    text_of,
+)
 from sca.data.transcription.recordings import Recording
 from sca.data.transcription.whisper import Recognizer, RecognizerOptions, Transcription
 from sca.textutil import one_line
@@ -18,6 +27,8 @@ from sca.timeline import ComedianEvent, Show, SpokenWord
 from sca.units import HEARD_HZ
 
 __all__ = ["Transcribed", "Transcriber", "TranscriptionJob", "timeline_of"]
+
+_COUNTERS = ("no_words", "decoded_again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +102,7 @@ class Transcriber:
         reactions = [] if detector is None else detector.find(samples, transcription.speech)
         duration_s = round(len(samples) / HEARD_HZ, 3)
         with_words = self._options.word_timestamps
-        counts: Counter[str] = Counter()
+        counts: Counter[str] = Counter(decoded_again=transcription.decoded_again)
         words, timeline = timeline_of(transcription, reactions, duration_s, counts, with_words=with_words)
         show = Show(
             video_id=job.recording.video_id,
@@ -103,7 +114,9 @@ class Transcriber:
             source=one_line(job.recording.path.name),
             sha256=job.sha256,
             reactions="none" if detector is None else detector.name,
-            guards={name: counts[name] for name in GUARDS},
+            guards={name: counts[name] for name in (*GUARDS, *_COUNTERS)},
+            language_probability=round(transcription.language_probability, 4),
+            speech=tuple(_seconds(transcription.voiced)),
         )
         if show.words or show.timeline:
             return Transcribed(show, notes)
@@ -118,13 +131,14 @@ def timeline_of(
     *,
     with_words: bool,
 ) -> tuple[list[RecognizedWord], list[ComedianEvent | SoundEvent]]:
-    """Remove hallucinations, cut the words into phrases, and merge these with the reactions.
+    """Apply the guards, cut the words into phrases, and merge these with the reactions and with speech without words.
 
     Args:
         transcription: What was recognized.
         reactions: Events of the audience and the environment.
         duration_s: The length of the recording.
-        counts: Counter to which the actions of each guard are added, by the names of `GUARDS`.
+        counts: Counter to which the actions of each guard are added, by the names of `GUARDS`, and `no_words`: stretches
+            of speech for which the recognizer has no words.
         with_words: Whether words have times of their own; otherwise each "word" is a segment and becomes one event.
 
     Returns:
@@ -132,11 +146,34 @@ def timeline_of(
     """
     speech = Speech([(start / HEARD_HZ, end / HEARD_HZ) for start, end in transcription.speech])
     words = guard_words([word for segment in transcription.segments for word in segment], speech, counts)
-    spoken = [
-        ComedianEvent(start=phrase[0].start, end=min(phrase[-1].end, duration_s), content=text_of(phrase))
-        for phrase in (phrases(words) if with_words else ([word] for word in words))
+    spoken = [_event(phrase, duration_s) for phrase in (phrases(words) if with_words else ([word] for word in words))]
+    wordless = [
+        ComedianEvent(start=start, end=end, content="", event_type="unsure", doubt="no_words")
+        for start, end in remainders(_seconds(transcription.voiced), [*spoken, *reactions])
     ]
-    return words, sorted([*spoken, *reactions], key=lambda event: (event.start, event.end, event.role))
+    counts["no_words"] += len(wordless)
+    return words, sorted([*spoken, *wordless, *reactions], key=lambda event: (event.start, event.end, event.role))
+
+
+def _event(phrase: Sequence[RecognizedWord], duration_s: float) -> ComedianEvent:
+    evidence = [word.evidence for word in phrase if word.evidence is not None]
+    doubt = phrase[0].doubt
+    start = min(phrase[0].start, duration_s)
+    return ComedianEvent(
+        start=start,
+        end=max(start, min(phrase[-1].end, duration_s)),
+        content=text_of(phrase),
+        event_type="speech" if doubt is None else "unsure",
+        doubt=doubt,
+        probability=round(mean_probability(phrase), 4),
+        avg_logprob=min((one.avg_logprob for one in evidence), default=None),
+        no_speech_prob=max((one.no_speech_prob for one in evidence), default=None),
+        compression_ratio=max((one.compression_ratio for one in evidence), default=None),
+    )
+
+
+def _seconds(spans: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
+    return [(round(start / HEARD_HZ, 3), round(end / HEARD_HZ, 3)) for start, end in spans]
 
 
 def _spoken_word(word: RecognizedWord, duration_s: float) -> SpokenWord:

@@ -2,17 +2,28 @@
 
 The batched pipeline gets the speech of a recording joined without its pauses, as it would join it itself. The times it
 returns are mapped back to the time line of the recording here, because the speech spans are needed here anyway.
+
+The batched pipeline decodes once, at temperature 0. A window that the thresholds of Whisper reject is decoded again, one
+segment after another and with the fallback temperatures, and the better result is kept.
 """
 
+import math
 import threading
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.data.transcription.hallucinations import RecognizedWord
+from sca.data.transcription.hallucinations import (
+    MAX_COMPRESSION_RATIO,
+    MIN_AVG_LOGPROB,
+    Evidence,
+    RecognizedWord,
+)
+from sca.data.transcription.speech import Span, clips, detect_speech, pack, padded, restore
 from sca.data.transcription.whisper_model import load_model
 from sca.errors import ScaError, UsageError
 from sca.units import HEARD_HZ
@@ -20,14 +31,11 @@ from sca.units import HEARD_HZ
 if TYPE_CHECKING:
     from faster_whisper.transcribe import Segment
 
-__all__ = ["Recognizer", "RecognizerOptions", "Transcription", "find_speech", "pack", "restore"]
+__all__ = ["Recognizer", "RecognizerOptions", "Transcription"]
 
 DEFAULT_MODEL = "large-v3-turbo"
 _WINDOW_SAMPLES = 30 * HEARD_HZ
-_MIN_SILENCE_MS = 160
-"""The VAD option of faster-whisper's own batched pipeline (faster_whisper/transcribe.py, version 1.2)."""
-
-Span = tuple[int, int]
+_SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +74,19 @@ class Transcription:
 
     Attributes:
         segments: The words of each segment. Without word times, one `RecognizedWord` is a whole segment.
-        speech: Where the VAD found speech: `(start, end)` in samples at 16 kHz.
+        speech: What is decoded as speech: `(start, end)` in samples at 16 kHz, with margins of up to 0.4 s.
         language: The language code; empty if unknown.
         language_probability: Its probability.
+        voiced: Where the VAD found speech, without margins.
+        decoded_again: Windows that were decoded a second time.
     """
 
     segments: list[list[RecognizedWord]]
     speech: list[Span]
     language: str
     language_probability: float = field(default=1.0)
+    voiced: list[Span] = field(default_factory=list)
+    decoded_again: int = 0
 
 
 class Recognizer:
@@ -92,8 +104,10 @@ class Recognizer:
             UpstreamError: The model cannot be downloaded.
             UsageError: The model or its language does not exist, or the device does not support the compute type.
         """
+        import ctranslate2
         from faster_whisper import BatchedInferencePipeline
 
+        ctranslate2.set_random_seed(_SEED)  # for the fallback temperatures, which sample
         self.options = options
         self._model, self.workers = load_model(
             options.model, options.device, options.compute_type, options.workers, cpu_threads
@@ -120,29 +134,69 @@ class Recognizer:
             ScaError: The recognizer failed.
             InterruptedError: `stop` was called.
         """
-        speech = find_speech(samples)
+        voiced = detect_speech(samples)
+        speech = padded(voiced, len(samples))
         try:
-            return self._in_batches(samples, speech) if self.options.vad else self._in_sequence(samples, speech)
+            found = self._in_batches(samples, speech) if self.options.vad else self._in_sequence(samples, speech)
         except RuntimeError as error:  # CTranslate2's only class: out of memory, a lost device, a broken model
             raise ScaError(f"the recognizer failed: {error}") from error
+        return replace(found, voiced=voiced)
 
     def _in_batches(self, samples: NDArray[np.float32], speech: list[Span]) -> Transcription:
-        """Decode only the speech, several windows together."""
+        """Decode only the speech, several windows together, and doubtful windows again."""
         if not speech:
             return Transcription([], [], self.options.language or "", 0.0)
         chunks = pack(speech, _WINDOW_SAMPLES)
         joined = np.concatenate([samples[start:end] for chunk in chunks for start, end in chunk])
+        places = clips(chunks)
         segments, info = self._batched.transcribe(
             joined,
-            clip_timestamps=_clips(chunks),
+            clip_timestamps=places,
             language=self.options.language,
             batch_size=self.options.batch_size,
             word_timestamps=self.options.word_timestamps,
             without_timestamps=self.options.word_timestamps,
         )
+        windows: list[list[list[RecognizedWord]]] = [[] for _ in chunks]
+        starts = [place["start"] for place in places]
+        for words in self._words_of(segments):
+            middle = (words[0].start + words[-1].end) / 2
+            windows[max(0, bisect_right(starts, middle) - 1)].append(words)
         spans = [span for chunk in chunks for span in chunk]
-        restored = [_restored(words, spans) for words in self._words_of(segments)]
-        return Transcription(restored, speech, info.language, float(info.language_probability))
+        restored: list[list[RecognizedWord]] = []
+        again = 0
+        for place, window in zip(places, windows, strict=True):
+            if _is_doubtful(window):
+                again += 1
+                window = _better(window, self._again(joined, place, info.language))
+            restored += [self._restored(words, spans) for words in window]
+        return Transcription(restored, speech, info.language, float(info.language_probability), decoded_again=again)
+
+    def _again(self, joined: NDArray[np.float32], place: dict[str, float], language: str) -> list[list[RecognizedWord]]:
+        """Decode one window of the joined speech with the fallback temperatures of Whisper."""
+        first, last = int(place["start"] * HEARD_HZ), int(place["end"] * HEARD_HZ)
+        segments, _ = self._model.transcribe(
+            joined[first:last],
+            language=language,
+            word_timestamps=self.options.word_timestamps,
+            condition_on_previous_text=False,
+            compression_ratio_threshold=MAX_COMPRESSION_RATIO,
+            log_prob_threshold=MIN_AVG_LOGPROB,
+            no_speech_threshold=None,  # the VAD found speech; what is heard there is judged, not skipped
+            vad_filter=False,
+        )
+        return [
+            [replace(word, start=word.start + first / HEARD_HZ, end=word.end + first / HEARD_HZ) for word in words]
+            for words in self._words_of(segments)
+        ]
+
+    def _restored(self, words: list[RecognizedWord], speech: Sequence[Span]) -> list[RecognizedWord]:
+        """Map words to the recording. Without word times, a word is a segment, which may reach over pauses."""
+        restored = []
+        for word in words:
+            start, end = restore(word.start, word.end, speech, across=not self.options.word_timestamps)
+            restored.append(replace(word, start=round(start, 3), end=round(end, 3)))
+        return restored
 
     def _in_sequence(self, samples: NDArray[np.float32], speech: list[Span]) -> Transcription:
         """Decode everything, one window after another."""
@@ -165,82 +219,40 @@ class Recognizer:
                 yield words
 
 
-def find_speech(samples: NDArray[np.float32]) -> list[Span]:
-    """Find speech as faster-whisper's batched pipeline does.
-
-    Args:
-        samples: float32 mono `(n,)` at 16 kHz.
-
-    Returns:
-        Spans `(start, end)` of at most 30 s, in samples.
-    """
-    from faster_whisper.vad import VadOptions, get_speech_timestamps
-
-    if not len(samples):
-        return []
-    options = VadOptions(max_speech_duration_s=_WINDOW_SAMPLES / HEARD_HZ, min_silence_duration_ms=_MIN_SILENCE_MS)
-    return [(int(span["start"]), int(span["end"])) for span in get_speech_timestamps(samples, options)]
+def _is_doubtful(window: Sequence[Sequence[RecognizedWord]]) -> bool:
+    """Return whether a window is to be decoded again: it has no words, or the thresholds of Whisper reject a segment."""
+    evidence = [words[0].evidence for words in window]
+    return not evidence or any(one is not None and one.in_doubt for one in evidence)
 
 
-def pack(speech: Sequence[Span], max_samples: int) -> list[list[Span]]:
-    """Group consecutive spans, each group as large as `max_samples` allows."""
-    packed: list[list[Span]] = []
-    size = max_samples + 1
-    for start, end in speech:
-        if size + end - start > max_samples:
-            packed.append([])
-            size = 0
-        packed[-1].append((start, end))
-        size += end - start
-    return packed
+def _better(first: list[list[RecognizedWord]], second: list[list[RecognizedWord]]) -> list[list[RecognizedWord]]:
+    """Return the result that the thresholds accept, or else the more probable one."""
+    if not first or not second:
+        return first or second
+    return max(first, second, key=lambda window: (not _is_doubtful(window), _mean_logprob(window)))
 
 
-def restore(start_s: float, end_s: float, speech: Sequence[Span]) -> tuple[float, float]:
-    """Map the times of a word from the joined speech to the recording.
-
-    Args:
-        start_s: The start in the joined speech.
-        end_s: The end in the joined speech.
-        speech: The spans that were joined, in samples at 16 kHz. The word belongs to the span that its middle is in.
-
-    Returns:
-        The start and the end in the recording, within that span.
-    """
-    lengths = np.asarray([end - start for start, end in speech], np.int64)
-    joined = np.concatenate([[0], np.cumsum(lengths)])
-    at = int(np.searchsorted(joined, (start_s + end_s) / 2 * HEARD_HZ, "right")) - 1
-    at = min(max(at, 0), len(lengths) - 1)
-    first, last = speech[at]
-    shift = (first - int(joined[at])) / HEARD_HZ
-    low, high = first / HEARD_HZ, last / HEARD_HZ
-    return min(max(start_s + shift, low), high), min(max(end_s + shift, low), high)
-
-
-def _restored(words: list[RecognizedWord], speech: Sequence[Span]) -> list[RecognizedWord]:
-    return [RecognizedWord(w.text, *_rounded(restore(w.start, w.end, speech)), w.probability) for w in words]
+def _mean_logprob(window: Sequence[Sequence[RecognizedWord]]) -> float:
+    values = [word.evidence.avg_logprob for words in window for word in words if word.evidence is not None]
+    return sum(values) / len(values) if values else -math.inf
 
 
 def _rounded(times: tuple[float, float]) -> tuple[float, float]:
     return round(times[0], 3), round(times[1], 3)
 
 
-def _clips(chunks: Sequence[Sequence[Span]]) -> list[dict[str, float]]:
-    """Return the places of the chunks in the joined speech, in seconds as faster-whisper requires."""
-    clips = []
-    at = 0
-    for chunk in chunks:
-        length = sum(end - start for start, end in chunk)
-        # Half a sample is added because faster-whisper rounds down.
-        clips.append({"start": (at + 0.5) / HEARD_HZ, "end": (at + length + 0.5) / HEARD_HZ})
-        at += length
-    return clips
-
-
 def _words(segment: "Segment") -> list[RecognizedWord]:
+    evidence = Evidence(
+        round(float(segment.avg_logprob), 4),
+        round(min(max(float(segment.no_speech_prob), 0.0), 1.0), 4),
+        round(float(segment.compression_ratio), 4),
+    )
     if segment.words is None:
         text = segment.text if segment.text.startswith(" ") else f" {segment.text}"
-        return [RecognizedWord(text, float(segment.start), float(segment.end), 1.0)] if text.strip() else []
+        probability = min(1.0, math.exp(evidence.avg_logprob))
+        times = _rounded((float(segment.start), float(segment.end)))
+        return [RecognizedWord(text, *times, probability, evidence)] if text.strip() else []
     return [
-        RecognizedWord(word.word, *_rounded((float(word.start), float(word.end))), float(word.probability))
+        RecognizedWord(word.word, *_rounded((float(word.start), float(word.end))), float(word.probability), evidence)
         for word in segment.words
     ]
