@@ -571,6 +571,10 @@ def mix_on_both_channels(folder: Path) -> None:
 
 ERRORS: dict[str, tuple[Callable[[Path], None], str]] = {
     "one mono recording": (mono, "has 1 channel(s); two are needed, one per speaker"),
+    "a TextGrid that is cut off": (
+        with_stereo("a.TextGrid", textgrid({"nora": []})[:50]),
+        "can read (list index out of range); open and save it in Praat",
+    ),
     "the mix on both channels": (mix_on_both_channels, "the sound does not show which channel each has"),
     "no names of speakers": (
         with_stereo("a.srt", srt(0)),

@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import re
 import shutil
 
 import numpy as np
@@ -16,6 +17,7 @@ from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.evidence.judge import judge
 from sca.data.duplex.evidence.measure import measure_session
 from sca.data.duplex.storage.reader import open_dataset
+from sca.data.duplex.verify.check_table import evidence_checks
 from sca.data.duplex.verify.dataset import verify
 from tests.helpers import corpus
 
@@ -65,6 +67,20 @@ def test_good_data_has_no_finding(tracks):
 def test_swapped_recordings(tracks):
     records, audio = tracks
     assert kinds(records, audio[::-1]) == ["swapped"]
+
+
+def test_the_table_tells_good_tracks_from_swapped_ones(tracks):
+    records, audio = tracks
+    (good,), (swapped,) = (
+        evidence_checks(judge(measure_session(records, order), corpus.settings().duplex))
+        for order in (audio, audio[::-1])
+    )
+    shares = [[float(share) for share in re.findall(r"([\d.]+)%", check.found)] for check in (good, swapped)]
+    assert "in own speech" in good.found
+    own, other, without = zip(*shares, strict=True)
+    assert own[0] > 75 > own[1]
+    assert other[0] < 50 < other[1]
+    assert without[0] < 25 < without[1]
 
 
 @pytest.mark.parametrize("seconds", [1.0, -0.8, 3.0])

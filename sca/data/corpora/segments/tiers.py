@@ -33,7 +33,9 @@ def read_textgrid(path: Path) -> Parsed:
     try:
         grid = praatio.openTextgrid(str(path), False, reportingMode="silence", duplicateNamesMode="rename")
     except Exception as error:  # praatio raises what its parser meets: IndexError, ValueError, its own
-        raise ValueError(f"{path} is not a TextGrid that praatio can read ({error})") from error
+        raise ValueError(
+            f"{path} is not a TextGrid that praatio can read ({error}); open and save it in Praat"
+        ) from error
     tiers = [tier for tier in grid.tiers if tier.entries and len(tier.entries[0]) == 3]
     return _segments(
         (tier.name, [(float(start), float(end), label) for start, end, label in tier.entries]) for tier in tiers
@@ -61,7 +63,9 @@ def read_eaf(path: Path) -> Parsed:
             timed = [entry for entry in entries if entry[0] is not None and entry[1] is not None]
             tiers.append((named, [(start / 1000, end / 1000, text or "") for start, end, text in timed]))
     except Exception as error:  # pympi raises what it meets in the XML: KeyError, ParseError and others
-        raise ValueError(f"{path} is not an ELAN file that pympi can read ({error})") from error
+        raise ValueError(
+            f"{path} is not an ELAN file that pympi can read ({error}); open and save it in ELAN"
+        ) from error
     return _segments(tiers)
 
 

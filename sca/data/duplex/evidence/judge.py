@@ -42,8 +42,8 @@ def _of_session(tracks: Sequence[TrackEvidence], limits: DuplexConfig) -> list[F
     first = tracks[0]
     if with_words and all(_is_elsewhere(track, limits) for track in with_words):
         found = "the recordings look swapped: " + "; ".join(
-            f"{track.speaker} has {_percent(track.words_in_own)} of the words in the own track's speech and "
-            f"{_percent(track.words_in_other)} in the other's"
+            f"{track.speaker} has {_percent(track.words_in_own)} of the words in the speech of the own track and "
+            f"{_percent(track.words_in_other)} in that of the other"
             for track in with_words
         )
         return [make_finding("swapped", first, 0.0, found, speaker="")]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from sca.data.duplex.model.evidence import Finding
+from sca.data.duplex.model.evidence import EvidenceReport, Finding
 from sca.data.duplex.model.report import Report
 from sca.data.duplex.report.wording import (
     interpolated_share,
@@ -17,7 +17,7 @@ from sca.data.duplex.report.wording import (
 from sca.textutil import counted
 from sca.units import Grid, encoder_tokens
 
-__all__ = ["Check", "ProblemKind", "Problems", "Verification", "make_checks"]
+__all__ = ["Check", "ProblemKind", "Problems", "Verification", "evidence_checks", "make_checks"]
 
 ProblemKind = Literal["files", "audio", "codes", "rows", "causality", "report", "source"]
 
@@ -105,7 +105,7 @@ def make_checks(report: Report, problems: Problems, grid: Grid, causal_rows: int
         Check("rows: pattern, ids, text, words", rows, not broken["rows"]),
         Check("tokens dropped", _dropped(report), coverage.tokens_dropped == 0),
         _coverage_check(report),
-        *_evidence_checks(report),
+        *evidence_checks(report.evidence),
         *_unlabelled_checks(report, holds=not (broken["rows"] or broken["audio"])),
         Check("encoder parity", encoder, same_tokens),
         Check("leak, structural", structural, not broken["causality"]),
@@ -123,16 +123,19 @@ def _coverage_check(report: Report) -> Check:
     return Check("words covered", found, left_out == 0 or coverage.units_dropped_on_request > 0)
 
 
-def _evidence_checks(report: Report) -> list[Check]:
+def evidence_checks(evidence: EvidenceReport | None) -> list[Check]:
     """Return the line about words and sound: none for an export without the audio of tracks."""
-    evidence = report.evidence
     if evidence is None:
         return []
     words = sum(track.words_s for track in evidence.tracks)
-    heard = sum(track.words_s * (track.words_in_own or 0.0) for track in evidence.tracks)
+    own = sum(track.words_s * (track.words_in_own or 0.0) for track in evidence.tracks)
+    other = sum(track.words_s * (track.words_in_other or 0.0) for track in evidence.tracks)
     speech = sum(track.speech_s for track in evidence.tracks if track.speech_without_words is not None)
-    unlabelled = sum(track.unlabelled_s for track in evidence.tracks)
-    found = f"{_share(heard, words)} of word time in speech, {_share(unlabelled, speech)} of speech without words"
+    wordless = sum(track.speech_s * (track.speech_without_words or 0.0) for track in evidence.tracks)
+    found = (
+        f"{_share(own, words)} of word time in own speech, {_share(other, words)} in the other's; "
+        f"{_share(wordless, speech)} of speech without own words"
+    )
     if evidence.findings:
         found += f"; {counted(len(evidence.findings), 'place')} to look at"
     return [Check("words against sound", found, holds=True, look=evidence.verdict == "look")]
