@@ -106,7 +106,7 @@ class Show(BaseModel):
     language: str | None = None
     duration_s: Seconds | None = None
     model: str | None = None
-    source: str | None = Field(None, description="file name of the audio")
+    source: str | None = Field(None, description="path of the audio within the input; in older files its name")
     sha256: str | None = Field(None, description="SHA-256 of the audio file")
     reactions: str | None = Field(None, description="name of the reaction detector")
     guards: dict[str, int] = Field(default_factory=dict, description="how often each hallucination guard acted")

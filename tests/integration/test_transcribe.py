@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from sca.audio.decode import read_audio
 from sca.cli.main import app
+from sca.data.corpora.registry import open_corpus
+from sca.data.media.find_audio import AudioFolder
 from sca.data.runs.local import ProcessExecutor
 from sca.data.transcription import transcriber
 from sca.data.transcription.coverage import coverage_of
@@ -232,9 +234,8 @@ def test_bad_recordings_fail_and_the_others_are_done(whisper, speech, tmp_path):
     save_file = tmp_path / "lines.jsonl"
     code, summary, stderr = run(whisper, folder, save_file=save_file)
     assert code == 7
-    assert sorted(shows(save_file)) == ["good", "short", "silent", "six"]
-    assert set(summary["failed"]) == {"corrupt", "empty", "mute", "twin"}
-    assert "both called twin" in summary["failed"]["twin"]
+    assert sorted(shows(save_file)) == ["good", "short", "silent", "six", "x/twin", "y/twin"]
+    assert set(summary["failed"]) == {"corrupt", "empty", "mute"}
     assert "sound" in summary["failed"]["mute"]
     assert ["silent", "no speech was heard"] in summary["notes"]
     assert shows(save_file)["silent"].timeline == ()
@@ -243,10 +244,10 @@ def test_bad_recordings_fail_and_the_others_are_done(whisper, speech, tmp_path):
 
     # Failed recordings are tried again on request only, and then no others.
     code, again, _ = run(whisper, folder, save_file=save_file)
-    assert (code, again["made"], again["already"], again["failed_before"]) == (7, 0, 4, 3)
+    assert (code, again["made"], again["already"], again["failed_before"]) == (7, 0, 6, 3)
     record(folder / "mended.wav", speech[:48_000]).replace(folder / "corrupt.flac")
     code, mended, _ = run(whisper, folder, save_file=save_file, options=["--retry-failed"])
-    assert (mended["made"], mended["already"], mended["failed_before"]) == (1, 4, 0)
+    assert (mended["made"], mended["already"], mended["failed_before"]) == (1, 6, 0)
     assert "corrupt" in shows(save_file)
 
 
@@ -336,6 +337,50 @@ def test_incomplete_model_folder_names_the_missing_file(whisper, speech, tmp_pat
     talk = record(tmp_path / "talk.wav", speech[:32_000])
     code, _, stderr = run(tmp_path / "model", talk, save_file=tmp_path / "lines.jsonl")
     assert (code, missing in stderr, "lacks" in stderr) == (4, True, True)
+
+
+def test_recordings_of_one_name_keep_their_lines(whisper, speech, tmp_path):
+    folder, save_file = tmp_path / "in", tmp_path / "lines.jsonl"
+    for season, start in (("season1", 0), ("season2", 8_000)):
+        record(folder / season / "01.wav", speech[start : start + 48_000])
+        assert run(whisper, folder / season, save_file=save_file)[1]["made"] == 1
+    assert sorted(shows(save_file)) == ["01", "season2/01"]
+    # As folders of one input, they are still the recordings of these lines.
+    code, summary, _ = run(whisper, folder, save_file=save_file)
+    assert (code, summary["made"], summary["already"]) == (0, 0, 2)
+    record(folder / "season1" / "01.wav", speech[16_000:80_000])  # other content at the same place replaces the line
+    assert run(whisper, folder / "season1", save_file=save_file)[1]["made"] == 1
+    assert sorted(shows(save_file)) == ["01", "season2/01"]
+    assert shows(save_file)["01"].duration_s == 4.0
+    both = tmp_path / "both.jsonl"
+    run(whisper, folder, save_file=both)
+    assert {name: show.source for name, show in shows(both).items()} == {
+        "season1/01": "season1/01.wav",
+        "season2/01": "season2/01.wav",
+    }
+    for lines in (save_file, both):
+        found = AudioFolder(folder)
+        paths = {name: found.of(show).relative_to(folder).as_posix() for name, show in shows(lines).items()}
+        assert sorted(paths.values()) == ["season1/01.wav", "season2/01.wav"]
+        assert all(path.startswith("season2") == name.startswith("season2") for name, path in paths.items())
+
+
+def test_names_with_unprintable_characters_are_found(whisper, speech, tmp_path):
+    names = [
+        "👨\u200d👩\u200d👧 [abcdefghijk]",
+        "全角\u3000空白",
+        "nbsp\u00a0name",
+        "stand\u00adup",
+        "rtl \u200f mark",
+        "a\nb",
+    ]
+    for name in names:
+        record(tmp_path / "in" / f"{name}.wav", speech[:48_000])
+    save_file = tmp_path / "lines.jsonl"
+    assert run(whisper, tmp_path / "in", save_file=save_file)[1]["made"] == len(names)
+    folder = AudioFolder(tmp_path / "in")
+    assert {folder.of(show).stem for show in shows(save_file).values()} == set(names)
+    assert len(open_corpus(save_file, audio_dir=tmp_path / "in").sessions().sources) == len(names)
 
 
 def test_no_recordings_is_an_error(whisper, tmp_path):

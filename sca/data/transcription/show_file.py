@@ -1,9 +1,10 @@
 """The JSONL file that a transcription writes: one line per recording, appended when it is known, sorted at the end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sca.data.runs.files import append_line, atomic_write
+from sca.data.transcription.recordings import KnownLine
 from sca.errors import OutputError, check_target, writing
 from sca.timeline import BrokenLine, Show, read_shows
 
@@ -29,9 +30,17 @@ class ShowFile:
         if beginning and not beginning.startswith(b"{"):
             raise OutputError(f"{path} does not hold timelines", hint="give another name with --save-file")
 
-    def ids(self) -> set[str]:
-        """Return the ids of the recordings in the file."""
-        return {show.video_id for _, show in self._lines() if isinstance(show, Show)}
+    def lines(self, origins: Mapping[str, str]) -> dict[str, KnownLine]:
+        """Return what identifies the recordings in the file, by id.
+
+        Args:
+            origins: Where recordings were found when they were transcribed, by id.
+        """
+        return {
+            show.video_id: KnownLine(show.source, show.sha256, origins.get(show.video_id))
+            for _, show in self._lines()
+            if isinstance(show, Show)
+        }
 
     def append(self, show: Show) -> None:
         """Append a line, synced."""

@@ -1,13 +1,13 @@
 """Transcribe recordings into a file of timelines, one JSON line per recording.
 
 A line is appended as soon as it is known, so a crash loses at most the recordings in progress. The ledger beside the
-file holds the settings of each line and the reasons of failures. A recording is done if its content and the settings
-are those of its line.
+file holds the settings of each line and the reasons of failures. A recording is done if its content, its path within the
+input and the settings are those of its line.
 """
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -20,7 +20,7 @@ from sca.data.runs.local import SerialExecutor, ThreadExecutor
 from sca.data.runs.model_identity import model_identity
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.summary import ItemReason, Outcome, RunSummary
-from sca.data.transcription.recordings import Recording, find_recordings
+from sca.data.transcription.recordings import FoundFile, KnownLine, find_recordings, name_recordings
 from sca.data.transcription.show_file import ShowFile
 from sca.data.transcription.transcriber import Transcribed, Transcriber, TranscriptionJob
 from sca.data.transcription.whisper import Recognizer, RecognizerOptions
@@ -92,24 +92,25 @@ def transcribe(
         OutputError: The file cannot be written.
         ScaError: The model cannot be loaded.
     """
-    recordings, clashes = find_recordings(sources)
+    files = find_recordings(sources)
     shows = ShowFile(save_file)
     with lock_dir(save_file.parent):
         run = IncrementalRun(
             Ledger(ledger_of(save_file)), TranscribeDetails(save_file), retry_failed=retry_failed, listener=listener
         )
         summary = run.summary
-        summary.failed += [ItemReason(*clash) for clash in clashes.items()]
+        origins = {name: str(entry.extra["origin"]) for name, entry in run.before.items() if "origin" in entry.extra}
+        lines = shows.lines(origins)
         models = {"model": model_identity(options.model), "reactions": model_identity(reactions)}
-        items, unreadable = _items(recordings, json.dumps(options.identity() | models, sort_keys=True))
+        items, unreadable = _items(files, lines, json.dumps(options.identity() | models, sort_keys=True))
         summary.failed += unreadable
-        transcribed = shows.ids()
-        todo = run.plan(items, lambda item: item.name in transcribed)
+        todo = run.plan(items, lambda item: item.name in lines)
 
         def record(item: Item[TranscriptionJob], result: Transcribed) -> Outcome:
             shows.append(result.show)
             summary.details.add(result.show)
-            entry = LedgerEntry(item.name, item.key, "kept", notes=result.notes)
+            extra = {"origin": item.job.recording.file.origin}
+            entry = LedgerEntry(item.name, item.key, "kept", notes=result.notes, extra=extra)
             return Outcome(entry, result.show.duration_s or 0.0)
 
         transcriber = Transcriber(options, reactions, recognizer)
@@ -121,18 +122,27 @@ def transcribe(
     return summary
 
 
-def _items(recordings: Sequence[Recording], settings: str) -> tuple[list[Item[TranscriptionJob]], list[ItemReason]]:
+def _items(
+    files: Sequence[FoundFile], lines: Mapping[str, KnownLine], settings: str
+) -> tuple[list[Item[TranscriptionJob]], list[ItemReason]]:
     """Return the items of a run with these settings, and the recordings that cannot be read, with reasons."""
-    items, unreadable = [], []
-    for recording in recordings:
+    readable, digests, unreadable = [], [], []
+    for file in files:
         try:
-            digest = input_sha256(recording.path)
+            digests.append(input_sha256(file.path))
+            readable.append(file)
         except InputError as error:
-            unreadable.append(ItemReason(recording.video_id, error.message))
-            continue
-        key = sha256(f"{digest} {settings}".encode()).hexdigest()
-        items.append(Item(recording.video_id, TranscriptionJob(recording, digest), key))
-    return items, unreadable
+            unreadable.append(ItemReason(file.source, error.message))
+    recordings = name_recordings(readable, digests, lines)
+    items = [
+        Item(
+            recording.video_id,
+            TranscriptionJob(recording, digest),
+            sha256(f"{digest} {settings}".encode()).hexdigest(),
+        )
+        for recording, digest in zip(recordings, digests, strict=True)
+    ]
+    return sorted(items, key=lambda item: item.name), unreadable
 
 
 def _threads(recognizer: Recognizer) -> Executor:

@@ -22,7 +22,6 @@ from sca.data.transcription.hallucinations import (
 )
 from sca.data.transcription.recordings import Recording
 from sca.data.transcription.whisper import Recognizer, RecognizerOptions, Transcription
-from sca.textutil import one_line
 from sca.timeline import ComedianEvent, Show, SpokenWord
 from sca.units import HEARD_HZ
 
@@ -111,7 +110,7 @@ class Transcriber:
             language=transcription.language or None,
             duration_s=duration_s,
             model=self._options.model,
-            source=one_line(job.recording.path.name),
+            source=job.recording.file.source,
             sha256=job.sha256,
             reactions="none" if detector is None else detector.name,
             guards={name: counts[name] for name in (*GUARDS, *_COUNTERS)},
