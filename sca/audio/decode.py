@@ -4,6 +4,7 @@ libsndfile reads the formats it supports and FFmpeg reads the rest. Every proble
 names the file.
 """
 
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -16,19 +17,33 @@ import soundfile
 from numpy.typing import NDArray
 
 from sca.audio.coded.joined import is_joined
-from sca.audio.pyav_reader import open_av
-from sca.audio.readers import AudioInfo, AudioReader, SoundFileReader, empty_error, truncated_error
+from sca.audio.pyav_reader import ACCEPT_DAMAGE_S, open_av
+from sca.audio.readers import AudioInfo, AudioReader, SoundFileReader, Stretch, empty_error, reblocked, truncated_error
 from sca.audio.resample import StreamResampler
 from sca.audio.wav_header import WavHeader, read_wav_header
 from sca.errors import InputError
 from sca.textutil import counted
 
-__all__ = ["BLOCK_SAMPLES", "AudioInfo", "BlockReader", "length_s", "probe", "read_audio", "read_with_notes"]
+__all__ = [
+    "ACCEPT_DAMAGE_S",
+    "BLOCK_SAMPLES",
+    "AudioInfo",
+    "BlockReader",
+    "length_s",
+    "probe",
+    "read_audio",
+    "read_with_notes",
+]
 
 BLOCK_SAMPLES = 1 << 16
 """Default block size: 1.4 s at 48 kHz, 256 KiB per channel."""
 
-_MAX_TIMES = 5
+_NOTED_PEAK = 10 ** (1 / 20)
+"""1 dB above full scale. Lossy codecs exceed it by less."""
+_CANCELLED = 0.01
+"""-20 dB: the power of the sum of two channels to the sum of their powers; it is 1 if they are unrelated."""
+_SPARSE = 16
+_INAUDIBLE = 1e-6  # -60 dBFS
 # libsndfile reports an unknown length as the largest sf_count_t.
 _UNKNOWN_FRAMES = 1 << 62
 
@@ -50,7 +65,8 @@ class BlockReader:
 
     Files that consist of joined recordings are read to their end.
 
-    Channels are averaged, or one is selected. Samples outside [-1, 1], which float files and lossy codecs can contain,
+    Channels are mixed, or one is selected. Two channels that cancel each other, because one is inverted, are not averaged:
+    the first one is used. Samples outside [-1, 1], which float files and lossy codecs can contain,
     are clipped. Memory use is a few blocks, for any file length.
 
     Args:
@@ -58,6 +74,7 @@ class BlockReader:
         block_samples: The length of every block except the last.
         channel: The channel to read, from 0; None averages all of them.
         mono: False keeps all channels, and blocks are `(n, channels)`.
+        accept_damage_s: Seconds of an hour that may be undecodable in files that FFmpeg reads; they become silence.
 
     Attributes:
         info: What the header states.
@@ -69,11 +86,17 @@ class BlockReader:
     """
 
     def __init__(
-        self, path: Path, block_samples: int = BLOCK_SAMPLES, channel: int | None = None, *, mono: bool = True
+        self,
+        path: Path,
+        block_samples: int = BLOCK_SAMPLES,
+        channel: int | None = None,
+        *,
+        mono: bool = True,
+        accept_damage_s: float = ACCEPT_DAMAGE_S,
     ) -> None:
         if block_samples < 1:
             raise ValueError(f"block_samples must be at least 1, got {block_samples}")
-        self._reader = _open(path)
+        self._reader = _open(path, accept_damage_s)
         self.info = self._reader.info
         self.frames = 0
         self.non_finite = 0
@@ -83,13 +106,18 @@ class BlockReader:
             self.close()
             numbers = "0" if channels == 1 else f"0 to {channels - 1}"
             raise InputError(f"{path} has {counted(channels, 'channel')} ({numbers}); channel {channel} does not exist")
-        self._blocks = self._reader.blocks(block_samples)
+        self._inverted_samples, self._peak = 0, 0.0
+        if mono and channel is None and channels == 2:
+            # In stretches of one length, so that the samples do not depend on the length of the blocks.
+            stretches = map(self._mono, self._reader.blocks(BLOCK_SAMPLES))
+            self._blocks = stretches if block_samples == BLOCK_SAMPLES else reblocked(stretches, block_samples)
+        else:
+            self._blocks = map(self._mono, self._reader.blocks(block_samples))
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         for block in self._blocks:
-            mono = self._mono(block)
-            self.frames += len(mono)
-            yield mono
+            self.frames += len(block)
+            yield block
 
     @property
     def filled_samples(self) -> int:
@@ -99,15 +127,23 @@ class BlockReader:
     @property
     def joins(self) -> list[float]:
         """The seconds at which other recordings begin that were joined to the first one, found so far."""
-        return self._reader.joins
+        return self._reader.findings.joins
+
+    @property
+    def holes(self) -> list[Stretch]:
+        """Silence in place of packets that cannot be decoded, found so far."""
+        return self._reader.findings.holes
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Remarks about what was read so far."""
-        notes = []
-        if joins := self._reader.joins:
-            times = ", ".join(f"{join:.2f}" for join in joins[:_MAX_TIMES]) + ", …" * (len(joins) > _MAX_TIMES)
-            notes.append(f"{counted(len(joins) + 1, 'recording')} joined: others begin at {times} s")
+        notes = self._reader.findings.notes()
+        if self._inverted_samples:
+            seconds = self._inverted_samples / self.info.rate_hz
+            notes.append(f"left and right cancel each other in {seconds:.0f} s; the left channel is used there")
+        if self._peak > _NOTED_PEAK:
+            above_db = 20 * math.log10(self._peak)
+            notes.append(f"samples above full scale are clipped: the peak is {above_db:.1f} dB above it")
         return tuple(notes)
 
     def _mono(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -127,8 +163,14 @@ class BlockReader:
             mono = block[:, 0].copy()
             if block.shape[1] == 2:  # `mean(axis=1)` is several times slower on two columns
                 mono += block[:, 1]
-                mono /= np.float32(2)
-        return np.clip(mono, -1, 1, out=mono)
+                if _cancels(block, mono):
+                    self._inverted_samples += len(block)
+                    mono = block[:, 0].copy()
+                else:
+                    mono /= np.float32(2)
+        peak = max(float(mono.max(initial=0)), -float(mono.min(initial=0)))
+        self._peak = max(self._peak, peak)
+        return np.clip(mono, -1, 1, out=mono) if peak > 1 else mono
 
     def close(self) -> None:
         """Close the file. Blocks that were returned stay valid. A second call has no effect."""
@@ -141,6 +183,17 @@ class BlockReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _cancels(block: NDArray[np.float32], total: NDArray[np.float32]) -> bool:
+    """Return whether the sum of two channels, `(n,)`, has lost the sound of both: one of them is inverted."""
+    # Every 16th sample, and all of them only if these cancel each other: the check of ordinary files takes no time.
+    for step in (_SPARSE, 1):
+        some, sums = block[::step], total[::step]
+        power = np.vdot(some, some)
+        if power <= 2 * len(some) * _INAUDIBLE or np.vdot(sums, sums) >= _CANCELLED * power:
+            return False
+    return True
 
 
 def read_audio(path: Path, rate_hz: int | None = None, *, channel: int | None = None) -> NDArray[np.float32]:
@@ -185,7 +238,7 @@ def length_s(path: Path) -> float:
         return sum(map(len, reader)) / reader.info.rate_hz if stated is None else stated
 
 
-def _open(path: Path) -> AudioReader:
+def _open(path: Path, accept_damage_s: float = ACCEPT_DAMAGE_S) -> AudioReader:
     header, is_mpeg = _inspect(path)
     # libsndfile's MP3 decoder prints messages about damaged files to stderr, so FFmpeg reads MPEG audio.
     joined = not is_mpeg and is_joined(path)
@@ -207,7 +260,7 @@ def _open(path: Path) -> AudioReader:
             )
             if not open_ended:
                 raise empty_error(path)
-    return open_av(path, header, joined=joined)
+    return open_av(path, header, joined=joined, accept_damage_s=accept_damage_s)
 
 
 def _inspect(path: Path) -> tuple[WavHeader | None, bool]:

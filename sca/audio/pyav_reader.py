@@ -15,7 +15,17 @@ from typing_extensions import override
 
 from sca.audio.coded.layouts import fitted, mono_weights
 from sca.audio.coded.stated_length import stated_seconds
-from sca.audio.readers import AudioInfo, AudioReader, damaged_error, empty_error, truncated_error
+from sca.audio.coded.tracks import track_index, track_note
+from sca.audio.readers import (
+    AudioInfo,
+    AudioReader,
+    Findings,
+    Stretch,
+    damaged_error,
+    empty_error,
+    reblocked,
+    truncated_error,
+)
 from sca.audio.wav_header import WavHeader
 from sca.errors import InputError
 from sca.units import seconds_to_samples
@@ -28,8 +38,10 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
 
-__all__ = ["PyAvReader", "open_av", "open_container"]
+__all__ = ["ACCEPT_DAMAGE_S", "PyAvReader", "open_av", "open_container", "selected_track"]
 
+ACCEPT_DAMAGE_S = 1.0
+"""Seconds of an hour that may be undecodable by default."""
 # A coded stream can end a packet early or late. A file that is shorter than stated by more than this is truncated.
 _SLACK_S = 1.0
 # Timestamps are rounded to milliseconds and shifted by the delay of a codec. A gap of this length means missing
@@ -60,13 +72,16 @@ def open_container(path: Path) -> "InputContainer":
     return container
 
 
-def open_av(path: Path, header: WavHeader | None, *, joined: bool = False) -> "PyAvReader":
+def open_av(
+    path: Path, header: WavHeader | None, *, joined: bool = False, accept_damage_s: float = ACCEPT_DAMAGE_S
+) -> "PyAvReader":
     """Open an audio file with FFmpeg.
 
     Args:
         path: The file.
         header: The header of the file, if it is a WAV file with a size that libsndfile does not understand.
         joined: Whether the headers are known to describe only the first of several parts.
+        accept_damage_s: How many seconds of an hour may be undecodable; they become silence.
 
     Raises:
         InputError: FFmpeg cannot read the file, or it contains no audio.
@@ -81,10 +96,17 @@ def open_av(path: Path, header: WavHeader | None, *, joined: bool = False) -> "P
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} is not a sound file, or its beginning is damaged ({reason})") from error
     try:
-        return PyAvReader(path, container, header, joined=joined)
+        return PyAvReader(path, container, header, joined=joined, accept_damage_s=accept_damage_s)
     except BaseException:
         container.close()
         raise
+
+
+def selected_track(path: Path) -> tuple[int, str | None]:
+    """Return the index of the audio track that is read of a file, and a remark if there are several tracks."""
+    with open_container(path) as container:
+        index = track_index(container)
+        return index, track_note(container, index)
 
 
 @dataclass(slots=True)
@@ -96,12 +118,14 @@ class _Clock:
         done: Samples returned.
         base_s: The timestamp of sample 0; None before the first timestamp.
         restarts: Whether the next timestamp is that of the next sample, whatever it is.
+        follows_hole: Whether a packet before the next frame could not be decoded.
     """
 
     rate_hz: int
     done: int = 0
     base_s: float | None = None
     restarts: bool = True
+    follows_hole: bool = False
 
     @property
     def done_s(self) -> float:
@@ -118,18 +142,26 @@ class PyAvReader(AudioReader):
     """A file that FFmpeg reads."""
 
     def __init__(
-        self, path: Path, container: "InputContainer", header: WavHeader | None, *, joined: bool = False
+        self,
+        path: Path,
+        container: "InputContainer",
+        header: WavHeader | None,
+        *,
+        joined: bool = False,
+        accept_damage_s: float = ACCEPT_DAMAGE_S,
     ) -> None:
-        self._path = path
+        self._path, self._accept_damage_s = path, accept_damage_s
         self._container = container
         self.filled_samples = 0
-        self.joins: list[float] = []
+        self.findings = Findings()
+        self._reason: object = None
         if not container.streams.audio:
             name = container.format.name
             if name in _NOT_MEDIA or name.endswith("_pipe") or not container.streams.video:
                 raise InputError(f"{path} is not a sound file")
             raise InputError(f"{path} has no sound track, only video ({name})")
-        self._stream = container.streams.audio[0]
+        track = track_index(container)
+        self._stream, self.findings.track = container.streams.audio[track], track_note(container, track)
         if getattr(self._stream, "codec_context", None) is None:  # such as Shorten in NIST SPHERE
             hint = "convert it to WAV with sph2pipe -f wav" if container.format.name == "nistsphere" else None
             raise InputError(f"{path} has sound in a coding that FFmpeg cannot decode", hint=hint)
@@ -163,20 +195,7 @@ class PyAvReader(AudioReader):
 
     @override
     def blocks(self, block_samples: int) -> Iterator[NDArray[np.float32]]:
-        pending: list[NDArray[np.float32]] = []
-        held = 0
-        for piece in self._pieces():
-            pending.append(piece)
-            held += len(piece)
-            if held < block_samples:
-                continue
-            joined = np.concatenate(pending)
-            whole = held - held % block_samples
-            for start in range(0, whole, block_samples):
-                yield joined[start : start + block_samples]
-            pending, held = [joined[whole:]], held - whole
-        if held:
-            yield np.concatenate(pending)
+        yield from reblocked(self._pieces(), block_samples)
 
     def _pieces(self) -> Iterator[NDArray[np.float32]]:
         """Yield the decoded packets as float32 `(n, channels)` at the rate of `info`, with gaps filled."""
@@ -190,19 +209,33 @@ class PyAvReader(AudioReader):
         except (av.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise damaged_error(self._path, clock.done_s, reason) from error
-        if clock.done == 0:
+        holes = self.findings.holes
+        if clock.done == 0 and not holes:
             raise empty_error(self._path)
         if self._promised_s is not None and self._promised_s - clock.done_s > _SLACK_S:
             raise truncated_error(self._path, self._promised_s, clock.done_s)
+        lost_s = sum(hole.seconds for hole in holes)
+        if lost_s > self._accept_damage_s * clock.done_s / 3600:
+            raise damaged_error(self._path, holes[0].start_s, f"{self._reason} ({lost_s:.2f} s cannot be decoded)")
 
     def _decoded(self, clock: _Clock) -> Iterator[NDArray[np.float32]]:
+        import av
+
         converter = _Converter(self.info)
         for packet in self._container.demux(self._stream):
             if _is_tag(packet) and self.info.container == "mp3":
                 clock.restarts = True
                 self._note_join(clock)
                 continue
-            for frame in packet.decode():
+            try:
+                frames = packet.decode()
+            except av.InvalidDataError as error:
+                self._reason = self._reason or error.strerror
+                seconds = float((packet.duration or 0) * (packet.time_base or 0))
+                self.findings.add_hole(clock.done_s, seconds)
+                clock.follows_hole = True
+                continue
+            for frame in frames:
                 if converter.differs(frame):  # another recording begins
                     yield from converter.flush()
                     self._note_join(clock)
@@ -213,8 +246,9 @@ class PyAvReader(AudioReader):
 
     def _note_join(self, clock: _Clock) -> None:
         """Record where a part begins. Several signs of the same seam are one."""
-        if clock.done and not (self.joins and clock.done_s - self.joins[-1] < _SLACK_S):
-            self.joins.append(clock.done_s)
+        joins = self.findings.joins
+        if clock.done and not (joins and clock.done_s - joins[-1] < _SLACK_S):
+            joins.append(clock.done_s)
 
     def _silence_before(self, time_s: float, clock: _Clock) -> Iterator[NDArray[np.float32]]:
         """Yield silence for samples missing before a frame: lost packets, or pauses that were not recorded.
@@ -234,15 +268,18 @@ class PyAvReader(AudioReader):
             clock.restarts = True
             self._note_join(clock)
             missing = clock.missing(time_s)
-        if missing < _GAP_S * rate_hz:
+        follows_hole, clock.follows_hole = clock.follows_hole, False
+        if missing < (1 if follows_hole else _GAP_S * rate_hz):
             return
         # After a join, the length in the header is that of the first part.
         longest_s = _LONGEST_GAP_S
-        if self._promised_s is not None and not self.joins:
+        if self._promised_s is not None and not self.findings.joins:
             longest_s = self._promised_s + _SLACK_S - clock.done_s
         if missing > longest_s * rate_hz:
             raise damaged_error(self._path, clock.done_s, f"its clock jumps to second {time_s:.0f}")
         self.filled_samples += missing
+        if not follows_hole:
+            self.findings.gaps.append(Stretch(clock.done_s, missing / rate_hz))
         # A second at a time, so that a long gap needs no memory.
         for start in range(0, missing, rate_hz):
             yield np.zeros((min(rate_hz, missing - start), self.info.channels), np.float32)

@@ -4,8 +4,8 @@ libsndfile (through soundfile) reads wav, flac, ogg, aiff and related formats; `
 `sca.audio.decode` selects the implementation, mixes to mono and removes invalid samples.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -15,8 +15,77 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sca.errors import InputError
+from sca.textutil import counted
 
-__all__ = ["AudioInfo", "AudioReader", "SoundFileReader", "damaged_error", "empty_error", "truncated_error"]
+__all__ = [
+    "AudioInfo",
+    "AudioReader",
+    "Findings",
+    "SoundFileReader",
+    "Stretch",
+    "damaged_error",
+    "empty_error",
+    "reblocked",
+    "truncated_error",
+]
+
+_MAX_TIMES = 5
+_SAME_HOLE_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of a file without its sound.
+
+    Attributes:
+        start_s: Where it begins.
+        seconds: Its length.
+    """
+
+    start_s: float
+    seconds: float
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a reader has found in a file so far.
+
+    Attributes:
+        joins: The seconds at which other recordings begin that were joined to the first one.
+        gaps: Silence in place of packets that are missing.
+        holes: Silence in place of packets that cannot be decoded.
+        track: A remark about the track that is read, if there are several.
+    """
+
+    joins: list[float] = field(default_factory=list)
+    gaps: list[Stretch] = field(default_factory=list)
+    holes: list[Stretch] = field(default_factory=list)
+    track: str | None = None
+
+    def add_hole(self, start_s: float, seconds: float) -> None:
+        """Add a hole, or lengthen the last one if this one follows it."""
+        last = self.holes[-1] if self.holes else None
+        if last is not None and start_s - last.start_s - last.seconds < _SAME_HOLE_S:
+            self.holes[-1] = Stretch(last.start_s, last.seconds + seconds)
+        else:
+            self.holes.append(Stretch(start_s, seconds))
+
+    def notes(self) -> list[str]:
+        """Return remarks for the user."""
+        notes = [] if self.track is None else [self.track]
+        if self.joins:
+            joined = counted(len(self.joins) + 1, "recording")
+            notes.append(f"{joined} joined: others begin at {_times(self.joins)}")
+        for stretches, what in ((self.gaps, "missing"), (self.holes, "damaged")):
+            if stretches:
+                seconds = sum(stretch.seconds for stretch in stretches)
+                starts = _times([stretch.start_s for stretch in stretches])
+                notes.append(f"{seconds:.2f} s of silence in place of {what} packets, at {starts}")
+        return notes
+
+
+def _times(seconds: list[float]) -> str:
+    return ", ".join(f"{second:.2f}" for second in seconds[:_MAX_TIMES]) + ", …" * (len(seconds) > _MAX_TIMES) + " s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +120,13 @@ class AudioReader(Protocol):
     Attributes:
         info: What the header states.
         filled_samples: Samples of silence inserted so far where packets are missing.
-        joins: The seconds at which other recordings begin that were joined to the first one, found so far.
+        findings: What was found so far.
         mono_weights: The weight of each channel in the mono mix; float32 `(channels,)`.
     """
 
     info: AudioInfo
     filled_samples: int
-    joins: list[float]
+    findings: Findings
     mono_weights: NDArray[np.float32]
 
     def blocks(self, block_samples: int) -> Iterator[NDArray[np.float32]]:
@@ -71,6 +140,24 @@ class AudioReader(Protocol):
     def close(self) -> None:
         """Close the file. A second call has no effect."""
         ...
+
+
+def reblocked(pieces: Iterable[NDArray[np.float32]], block_samples: int) -> Iterator[NDArray[np.float32]]:
+    """Yield arrays of `block_samples` rows, except for the last one, from arrays of any number of rows."""
+    pending: list[NDArray[np.float32]] = []
+    held = 0
+    for piece in pieces:
+        pending.append(piece)
+        held += len(piece)
+        if held < block_samples:
+            continue
+        joined = np.concatenate(pending)
+        whole = held - held % block_samples
+        for start in range(0, whole, block_samples):
+            yield joined[start : start + block_samples]
+        pending, held = [joined[whole:]], held - whole
+    if held:
+        yield np.concatenate(pending)
 
 
 def truncated_error(path: Path, promised_s: float, present_s: float) -> InputError:
@@ -99,7 +186,7 @@ class SoundFileReader(AudioReader):
         self._path = path
         self._sound = sound
         self.filled_samples = 0
-        self.joins: list[float] = []
+        self.findings = Findings()
         self.mono_weights = np.full(sound.channels, 1 / sound.channels, np.float32)
         self.info = AudioInfo(
             rate_hz=sound.samplerate,

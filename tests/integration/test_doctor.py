@@ -10,7 +10,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from sca.cli.doctor.checks import Check, Status, ffmpeg, js_runtime, ytdlp, ytdlp_ejs
+from sca.cli.doctor.checks import Check, Status, ffmpeg, js_runtime, transport_streams, ytdlp, ytdlp_ejs
 from sca.cli.doctor.network import cache, disk
 
 NAMES = {
@@ -18,6 +18,7 @@ NAMES = {
         "python",
         "packages",
         "ffmpeg",
+        "transport streams",
         "ffprobe",
         "yt-dlp",
         "yt-dlp-ejs",
@@ -171,6 +172,23 @@ def test_installed_tools_pass():
     assert ytdlp_ejs().status is Status.ok
     assert js_runtime().status is Status.ok
     assert ffmpeg().status is Status.ok
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "found"),
+    [
+        ("kill -SEGV $$", Status.warn, "decoded by PyAV: ffmpeg crashed with signal 11"),
+        ("exit 0", Status.warn, "decoded by PyAV: ffmpeg wrote no file"),
+        ("for a; do case $a in file:*.flac) touch ${a#file:};; esac; done", Status.ok, "read by ffmpeg"),
+    ],
+)
+def test_transport_streams_are_tried(tmp_path, monkeypatch, script, status, found):
+    program = tmp_path / "ffmpeg"
+    program.write_text(f"#!/bin/sh\nif [ $1 = -version ]; then echo ffmpeg version 5.1.9; exit; fi\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    check = transport_streams()
+    assert (check.status, check.found) == (status, found)
 
 
 def test_cache_and_disk(tmp_path):

@@ -432,6 +432,16 @@ def test_joined_recordings_are_transcoded_whole(tmp_path, extension, channels):
     assert np.abs(x[-40_000:-10_000]).max() == pytest.approx(0.3 / channels**0.5, abs=0.05)
 
 
+@pytest.mark.parametrize("default", [0, 1])
+def test_default_track_is_transcoded(tmp_path, default):
+    inputs = [argument for hz in (440, 880) for argument in ("-f", "lavfi", "-i", f"sine={hz}:duration=1")]
+    flags = ["-disposition:a:0", "0", "-disposition:a:1", "0", f"-disposition:a:{default}", "default"]
+    ffmpeg(*inputs, "-map", 0, "-map", 1, *flags, tmp_path / "a.mka")
+    done = transcode(tmp_path / "a.mka", tmp_path / "out")
+    assert pitch_of(tmp_path / "out" / "a.flac") == pytest.approx(880 if default else 440, abs=3)
+    assert done["notes"] == [["a.mka", f"track {default + 1} of 2 audio tracks is read"]]
+
+
 def test_crash_of_ffmpeg_is_not_a_fault_of_the_file(tmp_path):
     program = tmp_path / "ffmpeg"
     program.write_text("#!/bin/sh\nkill -SEGV $$\n")

@@ -10,6 +10,7 @@ from sca.audio.coded.joined import is_joined
 from sca.audio.coded.layouts import fitted, mono_weights
 from sca.audio.coded.stated_length import xing_seconds
 from sca.audio.decode import BlockReader, length_s, probe, read_audio
+from sca.errors import InputError
 from tests.helpers.coded_parts import CONTAINERS, Part, join, tone, write_part
 
 LOW, HIGH = Part(hz=440.0), Part(hz=880.0)
@@ -147,6 +148,80 @@ def test_centre_of_film_sound_keeps_its_level(tmp_path):
         soundfile.write(tmp_path / "a.flac", x, 48_000)  # FLAC defines the layout of six channels
         assert np.abs(read_audio(tmp_path / "a.flac") - gain * speech).max() < 1e-3
         assert np.abs(read_audio(tmp_path / "a.flac", channel=names.index(name)) - speech).max() < 1e-3
+
+
+def test_inverted_channel_does_not_cancel_the_other(tmp_path):
+    rate_hz, speech = 65_536, np.random.default_rng(0).normal(0, 0.1, 65_536 * 3).astype(np.float32)
+    inverted = np.column_stack([speech, -speech])
+    inverted[rate_hz : 2 * rate_hz, 1] *= -1  # one second is not inverted
+    soundfile.write(tmp_path / "a.wav", inverted, rate_hz, subtype="FLOAT")
+    for block_samples in (1_000, 48_000, 1 << 20):
+        x, reader = read(tmp_path / "a.wav", block_samples=block_samples)
+        assert np.array_equal(x, speech)
+        assert reader.notes == ("left and right cancel each other in 2 s; the left channel is used there",)
+    assert np.array_equal(read_audio(tmp_path / "a.wav", channel=1), inverted[:, 1])
+
+
+@pytest.mark.parametrize("similarity", [-0.9, -0.5, 0.0, 1.0])
+def test_wide_stereo_is_averaged(tmp_path, similarity):
+    rng = np.random.default_rng(0)
+    left, other = rng.normal(0, 0.1, (2, 48_000)).astype(np.float32)
+    right = (similarity * left + np.sqrt(1 - similarity**2) * other).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", np.column_stack([left, right]), 48_000, subtype="FLOAT")
+    x, reader = read(tmp_path / "a.wav")
+    assert np.array_equal(x, (left + right) / np.float32(2))
+    assert reader.notes == ()
+
+
+def test_clipping_is_noted(tmp_path):
+    soundfile.write(tmp_path / "a.wav", 6 * tone(Part()), 48_000, subtype="FLOAT")
+    x, reader = read(tmp_path / "a.wav")
+    assert x.max() == 1.0
+    assert reader.notes == ("samples above full scale are clipped: the peak is 5.1 dB above it",)
+
+
+def two_tracks(path, default):
+    with av.open(str(path), "w") as out:
+        tracks = [out.add_stream("pcm_s16le", rate=48_000) for _ in range(2)]
+        for n, track in enumerate(tracks):
+            track.layout = "mono"
+            track.disposition = av.stream.Disposition.default if n == default else av.stream.Disposition(0)
+        for track, part in zip(tracks, (LOW, HIGH), strict=True):
+            frame = av.AudioFrame.from_ndarray((tone(part) * 32767).astype(np.int16)[None], "s16", "mono")
+            frame.sample_rate = 48_000
+            out.mux([*track.encode(frame), *track.encode(None)])
+    return path
+
+
+@pytest.mark.parametrize("default", [0, 1])
+def test_default_track_is_read(tmp_path, default):
+    x, reader = read(two_tracks(tmp_path / "a.mka", default))
+    assert pitch(x[:40_000], 48_000) == pytest.approx(880 if default else 440, abs=5)
+    assert reader.notes == (f"track {default + 1} of 2 audio tracks is read",)
+
+
+def damaged_mp3(path, seconds, packets):
+    """Write a long MP3 file with the headers of some packets overwritten."""
+    write_part(path, "mp3", Part(seconds=seconds))
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(container.streams.audio[0]) if packet.size]
+    for n in packets:
+        # The header stays, so that the packet is found; the side information after it makes no sense.
+        content[places[n] + 4 : places[n] + 36] = b"\xff" * 32
+    path.write_bytes(content)
+    return path
+
+
+def test_little_damage_becomes_silence_of_the_same_length(tmp_path):
+    path = damaged_mp3(tmp_path / "a.mp3", 20.0, [200, 201, 400])
+    with pytest.raises(InputError, match=r"is damaged near second 4\.\d+: .*cannot be decoded"):
+        read(path)
+    x, reader = read(path, accept_damage_s=60.0)
+    assert len(x) / 48_000 == pytest.approx(20.0, abs=0.06)
+    (note,) = reader.notes
+    assert note.startswith("0.07 s of silence in place of damaged packets, at 4.")
+    assert pitch(x[-200_000:-10_000], 48_000) == pytest.approx(440, abs=5)
 
 
 def test_channels_without_names_are_averaged():

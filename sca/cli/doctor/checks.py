@@ -86,6 +86,21 @@ def ffmpeg() -> Check:
     return Check("ffmpeg", Status.ok, f"{program.version}, {program.origin}{lacking} ({program.path})")
 
 
+def transport_streams() -> Check:
+    """Check whether ffmpeg reads a second of an MPEG transport stream, as HLS streams and broadcasts have."""
+    from sca.data.media.ffmpeg import INSTALL, find_ffmpeg
+    from sca.data.media.ffmpeg_trial import transport_stream_fault
+    from sca.errors import MissingToolError
+
+    try:
+        fault = transport_stream_fault(find_ffmpeg())
+    except (MissingToolError, ImportError):
+        return Check("transport streams", Status.warn, "not tried: no ffmpeg", INSTALL)
+    if fault is None:
+        return Check("transport streams", Status.ok, "read by ffmpeg")
+    return Check("transport streams", Status.warn, f"decoded by PyAV: {fault}", f"for speed, another build: {INSTALL}")
+
+
 def ffprobe() -> Check:
     """Check ffprobe, which is optional: sca does not need it."""
     path = shutil.which("ffprobe")
@@ -252,5 +267,18 @@ def _constant(package: str, file: str, name: str) -> str | None:
     return None
 
 
-CHECKS = (python, core, ffmpeg, ffprobe, ytdlp, ytdlp_ejs, js_runtime, torch, gpu, extras, microphone)
+CHECKS = (
+    python,
+    core,
+    ffmpeg,
+    transport_streams,
+    ffprobe,
+    ytdlp,
+    ytdlp_ejs,
+    js_runtime,
+    torch,
+    gpu,
+    extras,
+    microphone,
+)
 """The checks in the order of the table."""

@@ -24,11 +24,13 @@ class DecodedCopy:
         path: A WAV file with float samples at the rate of the source.
         seconds: Its length.
         notes: Remarks about the source.
+        explains_damage: Whether packets that ffmpeg cannot decode are known: tags between joined parts, accepted holes.
     """
 
     path: Path
     seconds: float
     notes: tuple[str, ...]
+    explains_damage: bool
 
 
 def write_decoded(source: Path, target: Path, channels: int, checkpoint: Callable[[], None]) -> DecodedCopy:
@@ -53,4 +55,4 @@ def write_decoded(source: Path, target: Path, channels: int, checkpoint: Callabl
             for block in reader:
                 checkpoint()
                 file.write(block)
-        return DecodedCopy(target, reader.frames / rate_hz, reader.notes)
+        return DecodedCopy(target, reader.frames / rate_hz, reader.notes, bool(reader.joins or reader.holes))

@@ -61,21 +61,23 @@ class AudioFormat:
         loudness = "" if self.loudness_lufs is None else f", {self.loudness_lufs:g} LUFS"
         return f"{self.extension}, {self.rate_hz} Hz, {_LAYOUTS[self.channels]}, 16 bit{loudness}"
 
-    def loudness_command(self, source: Path, *, soxr: bool) -> "OutputStream":
+    def loudness_command(self, source: Path, *, soxr: bool, track: int = 0) -> "OutputStream":
         """Return the command that measures loudness and peak, and writes no file."""
         # The meter of ffmpeg's loudnorm, which would run it at 192 kHz and take four times as long.
-        measured = self._converted(source, soxr=soxr).filter("ebur128", peak="true", framelog="quiet")
+        measured = self._converted(source, soxr=soxr, track=track).filter("ebur128", peak="true", framelog="quiet")
         return measured.output("-", f="null")
 
-    def transcode_command(self, source: Path, target: Path, *, soxr: bool, gain_db: float = 0.0) -> "OutputStream":
+    def transcode_command(
+        self, source: Path, target: Path, *, soxr: bool, track: int = 0, gain_db: float = 0.0
+    ) -> "OutputStream":
         """Return the command that writes `target`, which may have any extension."""
-        track = self._converted(source, soxr=soxr)
+        sound = self._converted(source, soxr=soxr, track=track)
         if gain_db:
-            track = track.filter("volume", f"{gain_db}dB", precision="double")
+            sound = sound.filter("volume", f"{gain_db}dB", precision="double")
         # Opus decodes to floats, of which ffmpeg's flac encoder makes 24 bits by default.
-        track = track.filter("aformat", sample_fmts="s16")
+        sound = sound.filter("aformat", sample_fmts="s16")
         options = {"rf64": "auto"} if self.extension == "wav" else {}
-        return track.output(url(target), format=self.extension, acodec=_CODECS[self.extension], **options)
+        return sound.output(url(target), format=self.extension, acodec=_CODECS[self.extension], **options)
 
     def gain_db(self, loudness_lufs: float, peak_dbtp: float) -> tuple[float, str | None]:
         """Return the gain that gives a file the requested loudness, and a note if its peaks limit the gain."""
@@ -86,16 +88,16 @@ class AudioFormat:
         reached = loudness_lufs + max_gain
         return round(max_gain, 2), f"peaks at {_PEAK_LIMIT_DBTP:g} dBTP leave room for {reached:.1f} LUFS only"
 
-    def _converted(self, source: Path, *, soxr: bool) -> "FilterableStream":
-        """Return the first sound track at the requested rate and layout."""
+    def _converted(self, source: Path, *, soxr: bool, track: int) -> "FilterableStream":
+        """Return an audio track at the requested rate and layout."""
         import ffmpeg
 
-        track = ffmpeg.input(url(source), protocol_whitelist="file")["a:0"]
+        sound = ffmpeg.input(url(source), protocol_whitelist="file")[f"a:{track}"]
         # Gaps in the time line become silence, so that nothing after them moves; nothing is stretched. The filter is a
         # separate one: with soxr in the same filter, ffmpeg (7 and 9) adds silence repeatedly, and lengths are wrong.
-        track = track.filter("aresample", **{"async": 1})
-        track = track.filter("aresample", self.rate_hz, **({"resampler": "soxr"} if soxr else {}))
-        return track.filter("aformat", sample_rates=self.rate_hz, channel_layouts=_LAYOUTS[self.channels])
+        sound = sound.filter("aresample", **{"async": 1})
+        sound = sound.filter("aresample", self.rate_hz, **({"resampler": "soxr"} if soxr else {}))
+        return sound.filter("aformat", sample_rates=self.rate_hz, channel_layouts=_LAYOUTS[self.channels])
 
 
 @dataclass(frozen=True, slots=True)

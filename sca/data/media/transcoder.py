@@ -11,6 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from sca.audio.decode import AudioInfo, BlockReader, probe
+from sca.audio.pyav_reader import selected_track
 from sca.data.media.decoded_copy import DecodedCopy, write_decoded
 from sca.data.media.ffmpeg import FfmpegCrashedError, FfmpegRunner
 from sca.data.media.ffmpeg_log import FfmpegLog
@@ -197,7 +198,7 @@ class Transcoder:
             except (_NotWholeError, FfmpegCrashedError) as error:
                 channels, check_stop = self._requested.channels, self._runner.check_stop
                 copy = write_decoded(job.source.path, decoded, channels, check_stop)
-                if isinstance(error, _NotWholeError) and error.damage and not copy.notes:
+                if isinstance(error, _NotWholeError) and error.damage and not copy.explains_damage:
                     raise InputError(f"{job.source.path} is damaged: {error.damage}") from error
                 _, notes = self._convert(decoded, part, on_progress)
                 made, notes = self._checked_copy(job, part, copy), (*notes, *copy.notes)
@@ -208,17 +209,18 @@ class Transcoder:
         return made, notes
 
     def _convert(self, source: Path, part: Path, on_progress: OnProgress | None) -> tuple[FfmpegLog, tuple[str, ...]]:
-        """Run ffmpeg, and return its log and remarks about the loudness."""
-        gain_db, notes = self._gain_db(source)
-        soxr = self._runner.program.soxr
-        command = self._requested.transcode_command(source, part, soxr=soxr, gain_db=gain_db)
+        """Run ffmpeg, and return its log and remarks about the track and the loudness."""
+        soxr, (track, note) = self._runner.program.soxr, selected_track(source)
+        gain_db, notes = self._gain_db(source, track)
+        notes = notes if note is None else (note, *notes)
+        command = self._requested.transcode_command(source, part, soxr=soxr, track=track, gain_db=gain_db)
         return self._runner.run(command, on_progress), notes
 
-    def _gain_db(self, source: Path) -> tuple[float, tuple[str, ...]]:
+    def _gain_db(self, source: Path, track: int) -> tuple[float, tuple[str, ...]]:
         """Return the gain to apply, and remarks about it."""
         if self._requested.loudness_lufs is None:
             return 0.0, ()
-        command = self._requested.loudness_command(source, soxr=self._runner.program.soxr)
+        command = self._requested.loudness_command(source, soxr=self._runner.program.soxr, track=track)
         measured = self._runner.run(command).loudness
         if measured is None:
             return 0.0, ("silent: loudness left alone",)
