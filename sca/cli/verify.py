@@ -44,6 +44,15 @@ def verify(
     ] = None,
     layout: CorpusLayout = "auto",
     audio_dir: AudioDir = None,
+    speaker: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="The speaker model of DIR: its embeddings are computed again from the audio. Not needed if it is still "
+            "where the build found it.",
+            show_default=False,
+        ),
+    ] = None,
     settings: "Settings",
     jobs: Jobs = None,
     json: Json = False,
@@ -66,7 +75,7 @@ def verify(
     origin = None if source is None else sessions_of_corpus(source, layout, audio_dir)
     cache_dir = settings.paths.resolved_cache_dir
     with audio_progress("sessions", quiet=quiet) as progress:
-        verification = run(data, cache_dir=cache_dir, origin=origin, jobs=jobs or 0, listener=progress)
+        verification = run(data, cache_dir=cache_dir, origin=origin, speaker=speaker, jobs=jobs or 0, listener=progress)
     if json:
         emit_json(_document(data, verification))
     else:
@@ -74,7 +83,7 @@ def verify(
     if not verification.holds:
         raise VerificationError(
             f"{data} is broken in {counted(len(verification.problems), 'place')}: {verification.problems[0]}",
-            hint="build it again with sca build-duplex --force, or restore the files",
+            hint="restore the files, or delete them and run the same sca build-duplex again: it makes what is missing",
         )
     if strict and verification.findings:
         raise VerificationError(

@@ -206,6 +206,27 @@ def replace_text(name: str, old: str, new: str) -> Change:
     return changed
 
 
+def append_bytes(name: str, content: bytes) -> Change:
+    """Return a change that adds bytes to the end of a file."""
+
+    def changed(data: Path) -> None:
+        with (data / name).open("ab") as file:
+            file.write(content)
+
+    return changed
+
+
+def list_file(name: str, new: str) -> Change:
+    """Return a change that copies an Arrow file and lists the copy in the `state.json` beside it."""
+
+    def changed(data: Path) -> None:
+        copy(name, new)(data)
+        listed = {"filename": Path(new).name}
+        change_json(f"{Path(new).parent}/state.json", lambda d: d["_data_files"].append(listed))(data)
+
+    return changed
+
+
 def remove(name: str) -> Change:
     return lambda data: (data / name).unlink()
 

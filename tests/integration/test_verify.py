@@ -218,11 +218,21 @@ def test_unreadable_session_hides_no_other(data):
     assert any(problem.startswith(f"{rows[0]['row_id']}: has the flag lag") for problem in found)
 
 
-@pytest.mark.parametrize("name", ["settings.json", "train/state.json", "storage/state.json"])
-def test_rejects_folder_that_is_not_a_data_set(data, name):
-    (data / name).unlink()
+def test_rejects_folder_that_is_not_a_data_set(data):
+    (data / "settings.json").unlink()
     with pytest.raises(InputError, match="not a duplex data set"):
         verify(data)
+
+
+@pytest.mark.parametrize("name", ["train/state.json", "storage/state.json"])
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_damaged_list_of_files_names_the_command(data, name, damage):
+    (data / name).write_bytes((data / name).read_bytes()[:20])
+    if damage == "missing":
+        (data / name).unlink()
+    with pytest.raises(InputError, match=name) as caught:
+        verify(data)
+    assert caught.value.hint == "run the same sca build-duplex again"
 
 
 def test_rejects_other_schema_version(data):

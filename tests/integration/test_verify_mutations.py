@@ -16,6 +16,7 @@ from tests.helpers.duplex_mutations import (
     SESSION,
     SPOKEN,
     Mutation,
+    append_bytes,
     borrow_audio,
     change_audio,
     change_json,
@@ -25,6 +26,7 @@ from tests.helpers.duplex_mutations import (
     change_track,
     change_words,
     copy,
+    list_file,
     remove,
     replace_text,
     rewrite_report,
@@ -158,6 +160,10 @@ def add_speech(record):
     record["speech"].append({"start": 1.0, "end": 2.0})
 
 
+def append_table(data):
+    append_bytes(str(TRAIN), (data / TRAIN).read_bytes())(data)
+
+
 def unit_vector(record):
     record["speaker_embedding"] = [1.0] + [0.0] * 191
 
@@ -276,6 +282,15 @@ TRACKS = [
 FILES = [
     Mutation("a stray Arrow file of rows", copy(str(TRAIN), "train/more.arrow"), "is not listed", "train/more.arrow", False),
     Mutation("a stray Arrow file of tracks", copy(STORAGE, "storage/Z.arrow"), "is not listed", "storage/Z.arrow", False),
+    Mutation("bytes after the rows", append_bytes(str(TRAIN), b"x" * 9), "has 9 bytes after the end", str(TRAIN), False),
+    Mutation("bytes after the tracks", append_bytes(STORAGE, b"x"), "has 1 byte after the end", STORAGE, False),
+    Mutation("a table after the rows", append_table, "after the end of its Arrow stream", str(TRAIN), False),
+    Mutation("a second file of the same rows", list_file(str(TRAIN), "train/more.arrow"), "out of order; the first is", OTHER_SESSION, False),
+    Mutation("a second file of the same tracks", list_file(STORAGE, "storage/Z.arrow"), "contains session", "Z.arrow", False),
+    Mutation("a session is not listed", change_json("storage/state.json", lambda d: d["_data_files"].pop()), "is not listed", STORAGE, False),
+    Mutation("the rows are not listed", change_json("train/state.json", lambda d: d["_data_files"].pop()), "is not listed", str(TRAIN), False),
+    Mutation("sessions in another order", change_json("storage/state.json", lambda d: d["_data_files"].reverse()), "is out of order", OTHER_SESSION, False),
+    Mutation("a listed file of another folder", change_json("train/state.json", lambda d: d["_data_files"].append({"filename": "../storage/x.arrow"})), "", "x.arrow", False),
     Mutation("a stray Parquet file", copy(str(TRAIN), "train/more.parquet"), "is not listed", "train/more.parquet", False),
     Mutation("a column is lost", change_json("train/dataset_info.json", lambda d: d["features"].pop("flags")), "column flags is missing", "train/dataset_info.json", False),
     Mutation("a column is invented", change_json("train/dataset_info.json", lambda d: d["features"].update(score=d["features"]["n_chunks"])), "column score is not", "train/dataset_info.json", False),

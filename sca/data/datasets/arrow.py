@@ -111,7 +111,7 @@ def iter_batches(path: Path) -> "Iterator[RecordBatch]":
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(
             f"{path} cannot be read as an Arrow file: {first_line(error)}",
-            hint="build the data set again with --force",
+            hint="delete what is left of it, and run the same command again: it makes what is missing",
         ) from error
 
 
@@ -202,9 +202,15 @@ def open_split(root: Path, split: str, *, kind: str, made_by: str) -> list[Path]
     try:
         names = [entry["filename"] for entry in json.loads(state.read_text(encoding="utf-8"))["_data_files"]]
     except (FileNotFoundError, NotADirectoryError) as error:
+        if (root / "settings.json").is_file():
+            raise InputError(
+                f"{root} is a damaged {kind} data set: {state} is missing", hint=f"run the same {made_by} again"
+            ) from error
         raise InputError(
             f"{root} is not a {kind} data set: {state} is missing", hint=f"create one with {made_by}"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{state} cannot be read: {first_line(error)}") from error
+        raise InputError(
+            f"{state} cannot be read: {first_line(error)}", hint=f"run the same {made_by} again"
+        ) from error
     return [root / split / name for name in names]

@@ -6,9 +6,9 @@ from sca.data.runs.model_identity import model_identity
 from sca.data.speakers.base import NO_SPEAKER_MODEL
 from sca.data.speakers.embedder import SpeakerEmbedder
 from sca.errors import UsageError
-from sca.models import resolve
+from sca.models import find, resolve
 
-__all__ = ["load_speaker", "speaker_identity"]
+__all__ = ["full_reference", "load_speaker", "speaker_digest", "speaker_identity"]
 
 
 def load_speaker(name: str | None, cache_dir: Path | None = None) -> SpeakerEmbedder:
@@ -48,3 +48,22 @@ def speaker_identity(name: str) -> tuple[str, str]:
     """Return the kind of a named model (`ecapa` if it has a source, else empty) and the identity of its files."""
     kind, _, source = name.partition(":")
     return (kind, model_identity(source)) if kind == "ecapa" and source else ("", model_identity(name))
+
+
+def speaker_digest(name: str) -> str:
+    """Return the identity of a named model in one string, `KIND:IDENTITY` if it has a kind."""
+    kind, identity = speaker_identity(name)
+    return f"{kind}:{identity}" if kind else identity
+
+
+def full_reference(name: str) -> str:
+    """Return a name that is valid in any working folder: paths are made absolute, other names are as they were."""
+    kind, _, source = name.partition(":")
+    if kind == "ecapa" and source:
+        return f"ecapa:{_absolute(source)}"
+    return name if find(name) else _absolute(name)
+
+
+def _absolute(name: str) -> str:
+    path = Path(name).expanduser()
+    return str(path.resolve()) if path.exists() else name

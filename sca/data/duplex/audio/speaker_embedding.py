@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
@@ -14,7 +15,10 @@ from sca.data.speakers.embedder import SpeakerEmbedder
 from sca.data.speakers.registry import load_speaker
 from sca.units import HEARD_HZ
 
-__all__ = ["embed_speaker", "load_embedder"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["embed_speaker", "embed_speech", "load_embedder"]
 
 _MAX_SAMPLES = 600 * HEARD_HZ
 """More speech than this does not improve an embedding. It is sampled from the whole session."""
@@ -42,13 +46,23 @@ def embed_speaker(settings: Settings, heard: Path, speech: Sequence[Span]) -> ND
     Returns:
         The embedding, float32 `(192,)`; None if the settings have no model or there is too little speech.
     """
-    embedder = load_embedder(settings)
+    return embed_speech(load_embedder(settings), heard, speech)
+
+
+def embed_speech(
+    embedder: SpeakerEmbedder, heard: "Path | pa.Buffer", speech: Sequence[Span]
+) -> NDArray[np.float32] | None:
+    """Do as `embed_speaker` with a loaded model. `heard` is a file, or the content of one."""
     if not embedder.has_model or not speech:
         return None
     return embedder.embed(np.concatenate(list(_pieces(heard, speech))))
 
 
-def _pieces(heard: Path, speech: Sequence[Span]) -> Iterator[NDArray[np.float32]]:
+def _pieces(heard: "Path | pa.Buffer", speech: Sequence[Span]) -> Iterator[NDArray[np.float32]]:
+    import pyarrow as pa
+
     every = -(-sum(end - start for start, end in speech) // _MAX_SAMPLES)
-    for start, end in speech[::every]:
-        yield soundfile.read(heard, start=start, stop=end, dtype="float32")[0]
+    with soundfile.SoundFile(heard if isinstance(heard, Path) else pa.BufferReader(heard)) as file:
+        for start, end in speech[::every]:
+            file.seek(start)
+            yield file.read(end - start, dtype="float32")

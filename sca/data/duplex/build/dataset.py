@@ -19,6 +19,7 @@ from sca.data.corpora.base import CorpusFormat, Issue
 from sca.data.corpora.registry import Corpus, open_corpus
 from sca.data.duplex.align.registry import load_aligner
 from sca.data.duplex.audio.codec_targets import load_codec
+from sca.data.duplex.audio.speaker_at_hand import remember_speaker
 from sca.data.duplex.audio.speaker_embedding import load_embedder
 from sca.data.duplex.build.augment import RetimeJob, build_retimed, retime_jobs, retiming_obstacle
 from sca.data.duplex.build.finish import finish, remove_other_sessions, remove_session, validation_split
@@ -32,6 +33,7 @@ from sca.data.duplex.storage.build_settings import NAME as SETTINGS_FILE
 from sca.data.duplex.storage.build_settings import (
     differences,
     made_with,
+    recorded_speaker,
     tokenizer_of,
     with_new_settings,
     without_repair,
@@ -43,6 +45,8 @@ from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
+from sca.data.speakers.base import NO_SPEAKER_MODEL
+from sca.data.speakers.registry import speaker_digest
 from sca.errors import InputError, OutputError, ScaError
 from sca.tokenizer.base import TextTokenizer
 from sca.units import HEARD_HZ, samples_to_seconds
@@ -125,6 +129,7 @@ def build_duplex(
     ensure_owned_dir(root, Path(SETTINGS_FILE), "sca build-duplex")  # before any file is written
     with lock_dir(root):
         _claim(root, settings, tokenizer, force)
+        remember_speaker(root, settings.duplex.speaker_model)
         run = IncrementalRun(
             Ledger(root / "ledger.jsonl"), BuildDetails(root), retry_failed=retry_failed, listener=listener
         )
@@ -133,7 +138,9 @@ def build_duplex(
 
 def _claim(root: Path, settings: Settings, tokenizer: TextTokenizer, force: bool) -> None:
     """Make sure that the folder is empty or was built with these settings; with `force`, remove what was built."""
-    wanted = made_with(settings, tokenizer)
+    model = settings.duplex.speaker_model
+    digest = None if model == NO_SPEAKER_MODEL else speaker_digest(model)
+    wanted = made_with(settings, tokenizer, digest)
     path = root / SETTINGS_FILE
     if path.exists():
         try:
@@ -142,8 +149,9 @@ def _claim(root: Path, settings: Settings, tokenizer: TextTokenizer, force: bool
             found = {}
         if found == wanted:
             return
-        # Another choice about repairs needs no other folder: the sessions that it affects are built again.
-        same_repair = with_new_settings(made_with(without_repair(settings), tokenizer))
+        # Another choice about repairs, or other weights of the speaker model, need no other folder: the sessions that they
+        # affect are built again.
+        same_repair = with_new_settings(made_with(without_repair(settings), tokenizer, recorded_speaker(found)))
         others = differences(with_new_settings(_with_default_repair(found)), same_repair)
         if others and not force:
             raise OutputError(
@@ -201,7 +209,7 @@ class _Build:
         remove_other_sessions(self._root, present | self.results.keys())
         self._run.settle(keep_others=False)
         skipped = _texts(sessions.issues, "skipped")
-        details.report = finish(self._root, self._settings, self._tokenizer, self.results.values(), skipped)
+        details.report = finish(self._root, self._settings, self.results.values(), skipped)
         in_order = [self.results[name] for name in sorted(self.results)]
         details.skipped = skipped + [note for result in in_order for note in result.skipped]
         details.notices = not_retimed + _texts(sessions.issues, "note")

@@ -16,13 +16,12 @@ from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.report.card import arrow_configs, arrow_opening, write_duplex_card
 from sca.data.duplex.report.summary import make_report
 from sca.data.duplex.report.survey import survey
-from sca.data.duplex.storage.build_settings import made_with
+from sca.data.duplex.storage.build_settings import read_settings
 from sca.data.duplex.storage.tracks import stored_tracks
 from sca.data.duplex.storage.upgrade import upgrade_storage
 from sca.data.duplex.storage.writer import merge_tables, write_split_files
 from sca.data.runs.files import write_json
 from sca.errors import InputError, writing
-from sca.tokenizer.base import TextTokenizer
 from sca.version import __version__
 
 __all__ = ["finish", "remove_other_sessions", "remove_session", "validation_split", "write_derived_files"]
@@ -34,7 +33,6 @@ _SPLITS = ("train", "validation")
 def finish(
     root: Path,
     settings: Settings,
-    tokenizer: TextTokenizer,
     results: Iterable[SessionResult],
     skipped: Sequence[str],
 ) -> Report:
@@ -43,7 +41,6 @@ def finish(
     Args:
         root: The data set.
         settings: The settings.
-        tokenizer: The tokenizer.
         results: All sessions. The split of each is set.
         skipped: What was left out of the corpus.
 
@@ -61,7 +58,7 @@ def finish(
     for result in kept:
         result.split = "validation" if result.session_id in validation else "train"
     _complete_earlier_sessions(root, kept)
-    report = make_report(settings, made_with(settings, tokenizer), __version__, in_order, skipped)
+    report = make_report(settings, read_settings(root), __version__, in_order, skipped)
     with writing(root):
         shutil.rmtree(root / ".sca" / "scratch", ignore_errors=True)
     splits = _write_splits(root, kept)

@@ -21,6 +21,7 @@ __all__ = [
     "not_a_dataset",
     "parse_settings",
     "read_settings",
+    "recorded_speaker",
     "settings_of",
     "tokenizer_of",
     "with_new_settings",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 NAME = "settings.json"
+_SPEAKER = "speaker_digest"
 
 # They decide what is reported and no byte of good data, so data sets of earlier versions have none of them.
 _LIMITS = frozenset(
@@ -58,15 +60,28 @@ def _load(model_path: str, revision: str | None, cache_dir: Path) -> TextTokeniz
     return load_tokenizer(model_path, revision=revision, cache_dir=cache_dir)
 
 
-def made_with(settings: Settings, tokenizer: TextTokenizer) -> dict[str, object]:
-    """Return the content of `settings.json`: schema version, settings, and the tokenizer by its content."""
-    return {
+def made_with(settings: Settings, tokenizer: TextTokenizer, speaker: str | None = None) -> dict[str, object]:
+    """Return the content of `settings.json`: schema version, settings, and the models by their content.
+
+    Args:
+        settings: The settings.
+        tokenizer: The tokenizer.
+        speaker: The digest of the speaker model (`sca.data.speakers.registry.speaker_digest`); None without one.
+    """
+    document: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
         "audio": settings.audio.model_dump(mode="json"),
         "duplex": _duplex_settings(settings.duplex) | {"speaker_model": public_name(settings.duplex.speaker_model)},
         "augment": settings.augment.model_dump(mode="json"),
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
     }
+    return document if speaker is None else document | {_SPEAKER: speaker}
+
+
+def recorded_speaker(document: Mapping[str, object]) -> str | None:
+    """Return the digest of the speaker model in the content of a `settings.json`; None without one."""
+    digest = document.get(_SPEAKER)
+    return digest if isinstance(digest, str) else None
 
 
 def _duplex_settings(duplex: DuplexConfig) -> dict[str, object]:

@@ -19,7 +19,7 @@ from sca.units import Grid, encoder_tokens
 
 __all__ = ["Check", "ProblemKind", "Problems", "Verification", "evidence_checks", "make_checks"]
 
-ProblemKind = Literal["files", "audio", "codes", "rows", "causality", "report", "source"]
+ProblemKind = Literal["files", "audio", "embeddings", "codes", "rows", "causality", "report", "source"]
 
 
 @dataclass(frozen=True, slots=True)

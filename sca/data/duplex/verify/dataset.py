@@ -23,6 +23,7 @@ from sca.data.duplex.storage.build_settings import (
     differences,
     made_with,
     read_settings,
+    recorded_speaker,
     settings_of,
     tokenizer_of,
     with_new_settings,
@@ -35,9 +36,10 @@ from sca.data.duplex.storage.detect import (
     splits_of,
     stored_sessions,
 )
-from sca.data.duplex.verify.audio.embedding import shared_embeddings
+from sca.data.duplex.verify.audio.embedding import SpeakerModelUsed, shared_embeddings
 from sca.data.duplex.verify.audio.recordings import RecordingsFound
 from sca.data.duplex.verify.check_table import Check, Problems, Verification, make_checks
+from sca.data.duplex.verify.embeddings import embeddings_check, speaker_model_of
 from sca.data.duplex.verify.evidence import evidence_problems
 from sca.data.duplex.verify.folder.derived_files import folder_problems
 from sca.data.duplex.verify.session_rows import arrow_rows, exported_rows
@@ -47,6 +49,7 @@ from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.local import ProcessExecutor, SerialExecutor
 from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.data.runs.summary import Outcome
+from sca.data.speakers.base import NO_SPEAKER_MODEL
 from sca.errors import InputError, OutputError, ScaError
 from sca.textutil import counted, first_line
 from sca.units import HEARD_HZ, samples_to_seconds
@@ -74,6 +77,7 @@ def verify(
     *,
     cache_dir: Path | None = None,
     origin: Mapping[str, SessionOrigin] | None = None,
+    speaker: str | None = None,
     jobs: int = 1,
     executor: Executor | None = None,
     listener: ProgressListener | None = None,
@@ -85,6 +89,8 @@ def verify(
         cache_dir: Where tokenizers are cached; by default the cache folder of the settings.
         origin: The sessions of its corpus by id, see `sca.data.duplex.origin.rebuild.sessions_of_corpus`. Without it, the
             recordings that are still where the build found them are compared by their SHA-256.
+        speaker: The speaker model of the data set, to compute its embeddings again. By default, the one that the build
+            used if it is still on this machine.
         jobs: Processes; 0 is one per core for data sets that are large enough. Exports are read in one process.
         executor: Where the sessions are verified; by default in `jobs` processes.
         listener: Receives the progress; its items are sessions.
@@ -93,7 +99,9 @@ def verify(
         The recomputed report, and everything that is broken.
 
     Raises:
-        InputError: `root` is not a data set.
+        InputError: `root` is not a data set, or `speaker` is not a speaker model.
+        UsageError: `speaker` is given for a data set without embeddings, or has another form.
+        MissingToolError: `speaker` does not exist.
         UpstreamError: Its tokenizer cannot be loaded.
 
     Example:
@@ -112,15 +120,16 @@ def verify(
         settings = settings.model_copy(update={"paths": PathsConfig(cache_dir=cache_dir)})
     tokenizer = tokenizer_of(settings)
     problems = Problems()
-    expected = with_new_settings(made_with(settings, tokenizer))
+    expected = with_new_settings(made_with(settings, tokenizer, recorded_speaker(build_settings)))
     for difference in differences(with_new_settings(build_settings), expected):
         problems.add("files", f"settings.json: {difference}")
     for problem in broken_files(root, export):
         problems.add("files", problem)
+    model = speaker_model_of(root, settings, build_settings, speaker, problems)
     splits = splits_of(root, export)
     sessions = stored_sessions(root, export)
     verified = _verify_sessions(
-        root, export, splits, sessions, settings, problems, _Runner(jobs, executor, listener, origin)
+        root, export, splits, sessions, settings, problems, _Runner(jobs, executor, listener, origin, model)
     )
     results = [session.result for session in verified]
     _check_speakers(results, problems)
@@ -133,6 +142,9 @@ def verify(
         problems.add("files", problem)
     checks = make_checks(report, problems, settings.grid, sum(session.causal_rows for session in verified))
     checks.append(_source_check(root, verified, problems, origin))
+    if settings.duplex.speaker_model != NO_SPEAKER_MODEL:
+        tracks = [track for session in verified for track in session.embeddings]
+        checks.insert(1, embeddings_check(settings, tracks, model, problems, has_audio=has_audio))
     if settings.duplex.codes != "none" and has_audio:
         frames = f"{sum(session.codec_frames for session in verified)} frames × {CODEBOOKS} codebooks"
         checks.insert(1, Check("codec targets", frames, not problems.by_kind["codes"]))
@@ -147,6 +159,7 @@ class _Runner:
     executor: Executor | None
     listener: ProgressListener | None
     origin: Mapping[str, SessionOrigin] | None
+    speaker: SpeakerModelUsed | None
 
     def origin_of(self, session: str) -> SessionOrigin | None:
         """Return the session in the corpus; for a retimed copy, the session that it is made from."""
@@ -186,7 +199,10 @@ def _verify_sessions(
     """Verify all sessions, and what must hold between them. Returns those that can be read, in order."""
     names = [session.name for session in sessions]
     rows = arrow_rows(root, splits, names) if export is None else exported_rows(root, export, splits, names, settings)
-    jobs = [SessionJob(root, session, rows.of[session.name], runner.origin_of(session.name)) for session in sessions]
+    jobs = [
+        SessionJob(root, session, rows.of[session.name], runner.origin_of(session.name), runner.speaker)
+        for session in sessions
+    ]
     for job in jobs if runner.origin is not None else ():
         if job.origin is None:
             problems.add("source", f"{job.session.name} is not in the corpus")
@@ -211,7 +227,7 @@ def _verify_sessions(
             f"{counted(len(left), 'row')} of no session in storage, or out of order; the first is {left[0]}",
         )
     for problem in shared_embeddings((session.result.session_id, session.embeddings) for session in verified):
-        problems.add("audio", problem)
+        problems.add("embeddings", problem)
     return verified
 
 

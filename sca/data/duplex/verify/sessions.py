@@ -20,7 +20,13 @@ from sca.data.duplex.storage.records import speech_of, unlabelled_of
 from sca.data.duplex.storage.tracks import StoredTrack
 from sca.data.duplex.verify.audio.causality import CausalityCheck
 from sca.data.duplex.verify.audio.crosstalk import bleed_problems
-from sca.data.duplex.verify.audio.embedding import embedding_problem, embeddings_of
+from sca.data.duplex.verify.audio.embedding import (
+    EmbeddedTrack,
+    SpeakerModelUsed,
+    embedded_tracks,
+    embedding_problem,
+    recomputed_problems,
+)
 from sca.data.duplex.verify.audio.provenance import provenance_problems
 from sca.data.duplex.verify.audio.recordings import RecordingsFound, find_recordings
 from sca.data.duplex.verify.audio.stored_audio import DecodedAudio, decode_track
@@ -68,12 +74,14 @@ class SessionJob:
         session: The session.
         rows: Reads its rows by split, without splits that have none.
         origin: The session in its corpus; None to verify the data set alone.
+        speaker: The model to compute its embeddings with; None to compare them with each other only.
     """
 
     root: Path
     session: StoredSession
     rows: Callable[[], dict[str, list[StoredRow]]]
     origin: SessionOrigin | None = None
+    speaker: SpeakerModelUsed | None = None
 
 
 @dataclass(slots=True)
@@ -86,7 +94,7 @@ class VerifiedSession:
         causal_rows: Rows that were tested for causality.
         leak_s: The largest leak found in them, in seconds.
         codec_frames: Codec frames verified.
-        embeddings: The speaker embeddings with their speakers.
+        embeddings: The speaker embeddings with what they are computed from.
         recordings: The recordings that are at hand.
     """
 
@@ -95,7 +103,7 @@ class VerifiedSession:
     causal_rows: int = 0
     leak_s: float = 0.0
     codec_frames: int = 0
-    embeddings: list[tuple[str, bytes]] = field(default_factory=list)
+    embeddings: list[EmbeddedTrack] = field(default_factory=list)
     recordings: RecordingsFound = field(default_factory=RecordingsFound)
 
 
@@ -133,7 +141,7 @@ class _SessionVerifier:
         result = SessionResult(session_id, "", "kept", samples=first["duration_samples"], tracks=len(tracks))
         if session.name != session_id:
             self._problems.add("audio", f"{session.location} contains session {session_id}")
-        self._check_tracks(tracks, result, has_audio=session.has_audio)
+        self._check_tracks(tracks, result, job.speaker, has_audio=session.has_audio)
         self._check_repairs(tracks, result)
         rows = job.rows()
         result.split = next(iter(rows), "train")
@@ -153,7 +161,7 @@ class _SessionVerifier:
             self._causality.rows,
             self._causality.leak_s,
             self._codec_frames,
-            embeddings_of(track.record for track in tracks),
+            embedded_tracks(tracks),
             self._check_origin(job, tracks),
         )
 
@@ -165,7 +173,14 @@ class _SessionVerifier:
             self._problems.add("source", f"{job.session.name} {problem}")
         return found
 
-    def _check_tracks(self, tracks: Sequence[StoredTrack], result: SessionResult, *, has_audio: bool) -> None:
+    def _check_tracks(
+        self,
+        tracks: Sequence[StoredTrack],
+        result: SessionResult,
+        speaker: SpeakerModelUsed | None,
+        *,
+        has_audio: bool,
+    ) -> None:
         """Verify the tracks, and measure their words against their sound if all audio is correct."""
         result.speakers = [track.record["speaker_id"] for track in tracks]
         if sorted(set(result.speakers)) != result.speakers:
@@ -183,6 +198,8 @@ class _SessionVerifier:
                 return
             for problem in bleed_problems(tracks, heard):
                 self._problems.add("audio", f"{result.session_id}: {problem}")
+            for problem in recomputed_problems(tracks, heard, speaker) if speaker else ():
+                self._problems.add("embeddings", f"{result.session_id} {problem}")
             self._check_speech(tracks, heard, result)
 
     def _check_speech(
@@ -219,7 +236,7 @@ class _SessionVerifier:
         if record["words"] and record["provenance"]["peak"] < SILENT_PEAK:
             self._problems.add("audio", f"{name}: silent, but has {counted(len(record['words']), 'word')}")
         if problem := embedding_problem(record["speaker_embedding"], self._settings.duplex.speaker_model):
-            self._problems.add("audio", f"{name}: {problem}")
+            self._problems.add("embeddings", f"{name}: {problem}")
         if record["unlabelled"] and not self._context.masks_unlabelled:
             self._problems.add("audio", f"{name}: has unlabelled speech, but unlabelled_speech is keep")
         count_track(record, result.counters)

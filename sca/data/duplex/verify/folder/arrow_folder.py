@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sca.data.duplex.storage.writer import open_split
 from sca.errors import InputError
-from sca.textutil import first_line
+from sca.textutil import counted, first_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,12 +54,28 @@ def _file_problems(root: Path, split: str, listed: Sequence[Path]) -> Iterator[s
     names = [str(path.relative_to(root / split)) for path in listed]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"{split}/state.json: lists {name} twice"
+    for path in listed:
+        if extra := _bytes_after(path):
+            yield f"{split}/{path.name}: has {counted(extra, 'byte')} after the end of its Arrow stream"
     for name in names:
         if Path(name).name != name:
             yield f"{split}/state.json: lists {name}, which is not in the folder"
     tables = (path.name for path in (root / split).iterdir() if path.suffix in _TABLE_SUFFIXES)
     for name in sorted(set(tables) - set(names) - set(_OWN_JSON)):
         yield f"{split}/{name}: is not listed in {split}/state.json, but load_dataset reads it"
+
+
+def _bytes_after(file: Path) -> int:
+    """Return the number of bytes after the end of an Arrow stream; 0 if it cannot be read, which is reported elsewhere."""
+    import pyarrow as pa
+
+    try:
+        with pa.memory_map(str(file), "r") as source, pa.ipc.open_stream(source) as reader:
+            for _ in reader:
+                pass
+            return int(source.size() - source.tell())
+    except (pa.ArrowInvalid, OSError):
+        return 0
 
 
 def _state_problems(path: Path, split: str) -> Iterator[str]:
