@@ -336,7 +336,7 @@ UNKNOWABLE = {
     "a word in storage and in its row, with the matching tokens": "the words are the truth; only the transcript differs",
     "the SHA-256 of a recording, replaced by another one": "the recording is not in the data set",
     "clipped samples 7 instead of 9": "only the recording has samples at its own rate",
-    "an embedding of length 1 where a model made another": "the model is not in the data set",
+    "an embedding of length 1 where a model made another": "the model is not in the data set; with it, it is found",
     "the ledger is missing": "an export and a copy from the hub have none",
     "a licence in the card": "a person adds it",
 }
