@@ -1,6 +1,7 @@
 """The result of a verification: problems, and a table with one line per kind of check."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,10 +15,20 @@ from sca.data.duplex.report.wording import (
     unlabelled_text,
     word_times,
 )
+from sca.data.duplex.verify.audio.embedding import EmbeddedTrack, SpeakerModelUsed
+from sca.data.speakers.base import public_name
 from sca.textutil import counted
 from sca.units import Grid, encoder_tokens
 
-__all__ = ["Check", "ProblemKind", "Problems", "Verification", "evidence_checks", "make_checks"]
+__all__ = [
+    "Check",
+    "ProblemKind",
+    "Problems",
+    "Verification",
+    "embeddings_check",
+    "evidence_checks",
+    "make_checks",
+]
 
 ProblemKind = Literal["files", "audio", "embeddings", "codes", "rows", "causality", "report", "source"]
 
@@ -175,3 +186,30 @@ def _placement_checks(report: Report, *, holds: bool) -> list[Check]:
     if share:
         checks.append(Check("word times", word_times(share), holds))
     return checks
+
+
+def embeddings_check(
+    made_with: str,
+    tracks: Sequence[EmbeddedTrack],
+    model: SpeakerModelUsed | None,
+    problems: Problems,
+    *,
+    has_audio: bool,
+) -> Check:
+    """Return the line about embeddings.
+
+    Args:
+        made_with: The name of the model in the settings of the data set.
+        tracks: The tracks of all sessions.
+        model: The model with which the embeddings were computed again.
+        problems: The problems found.
+        has_audio: Whether the tracks have their audio, which the model needs.
+    """
+    count = sum(track.values is not None for track in tracks)
+    found = f"{count} of {counted(len(tracks), 'track')}"
+    if model is not None and has_audio:
+        found += f", computed again with {public_name(model.name)}"
+    else:
+        found += ", compared with each other"
+        found += f"; --speaker {made_with} computes them again" if has_audio else ""
+    return Check("speaker embeddings", found, not problems.by_kind["embeddings"])

@@ -38,8 +38,8 @@ from sca.data.duplex.storage.detect import (
 )
 from sca.data.duplex.verify.audio.embedding import SpeakerModelUsed, shared_embeddings
 from sca.data.duplex.verify.audio.recordings import RecordingsFound
-from sca.data.duplex.verify.check_table import Check, Problems, Verification, make_checks
-from sca.data.duplex.verify.embeddings import embeddings_check, speaker_model_of
+from sca.data.duplex.verify.audio.speaker_model import speaker_model_of
+from sca.data.duplex.verify.check_table import Check, Problems, Verification, embeddings_check, make_checks
 from sca.data.duplex.verify.evidence import evidence_problems
 from sca.data.duplex.verify.folder.derived_files import folder_problems
 from sca.data.duplex.verify.session_rows import arrow_rows, exported_rows
@@ -125,7 +125,7 @@ def verify(
         problems.add("files", f"settings.json: {difference}")
     for problem in broken_files(root, export):
         problems.add("files", problem)
-    model = speaker_model_of(root, settings, build_settings, speaker, problems)
+    model = speaker_model_of(root, settings, build_settings, speaker, partial(problems.add, "files"))
     splits = splits_of(root, export)
     sessions = stored_sessions(root, export)
     verified = _verify_sessions(
@@ -144,7 +144,7 @@ def verify(
     checks.append(_source_check(root, verified, problems, origin))
     if settings.duplex.speaker_model != NO_SPEAKER_MODEL:
         tracks = [track for session in verified for track in session.embeddings]
-        checks.insert(1, embeddings_check(settings, tracks, model, problems, has_audio=has_audio))
+        checks.insert(1, embeddings_check(settings.duplex.speaker_model, tracks, model, problems, has_audio=has_audio))
     if settings.duplex.codes != "none" and has_audio:
         frames = f"{sum(session.codec_frames for session in verified)} frames × {CODEBOOKS} codebooks"
         checks.insert(1, Check("codec targets", frames, not problems.by_kind["codes"]))
