@@ -124,6 +124,11 @@ def test_a_stored_voice_keeps_its_cosines():
     assert encode_voice(None) == ""
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+def test_a_vector_without_direction_is_no_voice(value):
+    assert encode_voice([value] * 192) == ""
+
+
 def test_one_voice_under_two_names():
     one = voice(1)
     texts = {

@@ -150,11 +150,14 @@ def _tracks_by_hash(prints: Sequence[Fingerprint | None]) -> Iterator[list[int]]
 
 
 def encode_voice(embedding: Sequence[float] | None) -> str:
-    """Return an embedding of length 1 as text, one byte per number; empty without one."""
+    """Return an embedding of length 1 as text, one byte per number; empty without one, or if it is no direction."""
     if embedding is None:
         return ""
     values = np.asarray(embedding, np.float32)
-    scaled = np.round(values / np.abs(values).max() * 127).astype(np.int8)
+    largest = np.abs(values).max()
+    if not np.isfinite(largest) or not largest:
+        return ""  # the check of embeddings reports it
+    scaled = np.round(values / largest * 127).astype(np.int8)
     return base64.b64encode(scaled.tobytes()).decode()
 
 
