@@ -1,13 +1,13 @@
-"""Plugins: engines, corpus readers and exporters that other installed packages provide.
+"""Plugins: engines, corpus readers, exporters and speech engines that other installed packages provide.
 
 A package registers an object under an entry-point group and a name, in its own `pyproject.toml`:
 
     [project.entry-points."sca.engines"]
     my-engine = "my_package.engine:create"
 
-The registry of each kind (`sca.infer.engines.registry`, `sca.data.corpora.registry`, `sca.data.export.registry`)
-documents the interface that the object must have. Names that ship with sca take precedence over plugins. The group
-`sca.speech` is reserved for voices.
+The registry of each kind (`sca.infer.engines.registry`, `sca.data.corpora.registry`, `sca.data.export.registry`,
+`sca.infer.speech.registry`) documents the interface that the object must have. Names that ship with sca take precedence
+over plugins.
 """
 
 from importlib.metadata import EntryPoint, entry_points

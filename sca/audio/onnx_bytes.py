@@ -1,4 +1,4 @@
-"""Reading the weights of an ONNX file and writing a small ONNX model, without the package onnx, which imports slowly.
+"""Read and divide an ONNX file, and write a small one, without the package onnx, which imports slowly.
 
 Both are messages of Protocol Buffers. Source of the field numbers: onnx/onnx.proto3 of onnx 1.17, which never change.
 """
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Node", "model_bytes", "read_weights"]
+__all__ = ["Node", "divide", "model_bytes", "read_weights"]
 
 _FLOAT, _INT64 = 1, 7
 _IR_VERSION, _OPSET = 8, 18
@@ -16,6 +16,7 @@ _VARINT, _BYTES = 0, 2
 # ModelProto, GraphProto, TensorProto
 _GRAPH, _INITIALIZER = 7, 5
 _DIMS, _TYPE, _FLOATS, _NAME, _RAW = 1, 2, 4, 8, 9
+_NODE, _GRAPH_NAME, _INPUT, _OUTPUT, _OPSETS = 1, 2, 11, 12, 8
 
 Node = tuple[str, Sequence[str], Sequence[str], Mapping[str, int]]
 """Operator, inputs, outputs, and integer attributes."""
@@ -58,6 +59,75 @@ def model_bytes(
     graph += b"".join(_message(11, _value(name, shape)) for name, shape in inputs.items())
     graph += b"".join(_message(12, _value(name, None)) for name in outputs)
     return _integer(1, _IR_VERSION) + _message(_GRAPH, graph) + _message(8, _text(1, "") + _integer(2, _OPSET))
+
+
+def divide(model: bytes, at: str, noise: str, kept: Sequence[str]) -> tuple[bytes, bytes]:
+    """Divide a model into the part before an operator and the part after it.
+
+    All random operators are removed: their results become inputs, so that the result depends on the inputs alone.
+
+    Args:
+        model: The content of the file. Its operators are in the order in which they run, as ONNX requires.
+        at: The output of the random operator that is the border.
+        noise: The type of the random operators.
+        kept: Outputs of the first part, besides what the second part needs.
+
+    Returns:
+        The first part: the inputs of the model and the noise. The second part: its inputs are the float32 tensors that
+        the first part returns after `kept`, and the noise.
+
+    Raises:
+        ValueError: No operator `noise` has the output `at`.
+    """
+    (graph,) = _fields(model, _GRAPH)
+    nodes = [_ReadNode(raw) for raw in _fields(graph, _NODE)]
+    border = next((n for n, node in enumerate(nodes) if node.operator == noise and at in node.outputs), None)
+    if border is None:
+        raise ValueError(f"the model has no operator {noise} with the output {at}")
+    weights = {b"".join(_fields(raw, _NAME)).decode(): raw for raw in _fields(graph, _INITIALIZER)}
+    first, second = nodes[:border], nodes[border + 1 :]
+    made = {name for node in second for name in node.outputs} | set(weights)
+    wanted = {name for node in second for name in node.inputs if name and name not in made}
+    constants = [node for node in first if node.operator == "Constant" and wanted & set(node.outputs)]
+    wanted -= {name for node in constants for name in node.outputs}
+    shared = sorted(wanted - {at})
+    head = _part(model, graph, first, weights, noise, None, [*kept, *shared])
+    tail = _part(model, graph, [*constants, *second], weights, noise, [*shared, at], None)
+    return head, tail
+
+
+class _ReadNode:
+    """A NodeProto: its bytes, and the names in it."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.inputs = [name.decode() for name in _fields(raw, 1)]
+        self.outputs = [name.decode() for name in _fields(raw, 2)]
+        self.operator = b"".join(_fields(raw, 4)).decode()
+
+
+def _part(
+    model: bytes,
+    graph: bytes,
+    nodes: Sequence[_ReadNode],
+    weights: Mapping[str, bytes],
+    noise: str,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+) -> bytes:
+    """Return a model of some operators. Inputs or outputs that are None are those of the whole model."""
+    used = {name for node in nodes for name in node.inputs}
+    kept = b"".join(_message(_NODE, node.raw) for node in nodes if node.operator != noise) + _text(_GRAPH_NAME, "part")
+    kept += b"".join(_message(_INITIALIZER, raw) for name, raw in weights.items() if name in used)
+    drawn = [node.outputs[0] for node in nodes if node.operator == noise]
+    if inputs is None:
+        kept += b"".join(_message(_INPUT, raw) for raw in _fields(graph, _INPUT))
+    kept += b"".join(_message(_INPUT, _value(name, None)) for name in [*(inputs or ()), *drawn])
+    if outputs is None:
+        kept += b"".join(_message(_OUTPUT, raw) for raw in _fields(graph, _OUTPUT))
+    kept += b"".join(_message(_OUTPUT, _value(name, None)) for name in outputs or ())
+    opsets = b"".join(_message(_OPSETS, raw) for raw in _fields(model, _OPSETS))
+    return _integer(1, _IR_VERSION) + opsets + _message(_GRAPH, kept)
 
 
 def _fields(message: bytes, wanted: int) -> Iterator[bytes]:

@@ -24,6 +24,7 @@ from sca.cli.export import export
 from sca.cli.inspect import inspect
 from sca.cli.live.command import live
 from sca.cli.models.app import app as models_app
+from sca.cli.say.command import say
 from sca.cli.serve import serve
 from sca.cli.shared.settings_options import SettingsCommand
 from sca.cli.status import status
@@ -127,6 +128,7 @@ app.command("run-live", cls=SettingsCommand, hidden=True)(live)
 app.command("serve", cls=SettingsCommand)(serve)
 app.add_typer(turn_app, name="turn")
 app.add_typer(eval_app, name="eval")
+app.command("say")(say)
 app.command("devices")(devices)
 app.add_typer(models_app, name="models")
 app.command("doctor", cls=SettingsCommand)(doctor)

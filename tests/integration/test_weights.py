@@ -1,7 +1,6 @@
 """Real weights: the models that `scripts/test --prepare` fetches, checked and used."""
 
 import json
-import re
 import shutil
 
 import numpy as np
@@ -18,6 +17,7 @@ from sca.errors import InputError
 from sca.resources import demo_corpus
 from sca.units import HEARD_HZ
 from tests.helpers.show_lines import event, line
+from tests.helpers.word_errors import errors, words_of
 
 pytestmark = pytest.mark.weights
 
@@ -26,20 +26,6 @@ def sca(*words):
     done = CliRunner().invoke(app, [*map(str, words)])
     assert done.exit_code == 0, done.output
     return done
-
-
-def words_of(text):
-    return re.findall(r"[a-z']+", text.lower())
-
-
-def errors(truth, heard):
-    """The smallest number of words that are replaced, left out or added."""
-    costs = list(range(len(heard) + 1))
-    for n, word in enumerate(truth, 1):
-        before, costs[0] = costs[0], n
-        for i, other in enumerate(heard, 1):
-            before, costs[i] = costs[i], min(before + (word != other), costs[i] + 1, costs[i - 1] + 1)
-    return costs[-1]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +43,7 @@ def spoken(real_recordings, tmp_path_factory):
     return path, words_of(" ".join(line[-1] for line in lines)), 0.4
 
 
-@pytest.mark.parametrize("name", ["whisper-tiny-en", "whisper-base", "yamnet", "dtln"])
+@pytest.mark.parametrize("name", ["whisper-tiny-en", "whisper-base", "yamnet", "dtln", "piper-joe"])
 def test_fetched_files_have_their_hashes(weights, name):
     weights(name)
     assert sca("models", "check", name).stdout.split() == [name, "ok"]

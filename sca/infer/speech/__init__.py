@@ -1,0 +1,1 @@
+"""Speech from text: the interface of the engines, their registry, and the engines espeak and piper."""

@@ -1,0 +1,231 @@
+"""The interface of a speech engine: text in, in any pieces; audio with word times out, as soon as it is there.
+
+Positions in audio are samples since the start of the speech, positions in text are characters since its start. An
+engine whose model works on whole clauses derives its voice from `UnitVoice`, which cuts text and audio; an engine that
+streams on its own implements `SpeechVoice`.
+"""
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from sca.infer.speech.clauses import ClauseCutter, Unit
+
+__all__ = ["CHUNK_MS", "SpeechChunk", "SpeechEngine", "SpeechVoice", "UnitSound", "UnitVoice", "VoiceInfo", "WordTime"]
+
+CHUNK_MS = 100
+"""The length of a chunk of a `UnitVoice`; the last one of a clause is shorter."""
+
+
+@dataclass(frozen=True, slots=True)
+class WordTime:
+    """A spoken word.
+
+    Attributes:
+        text: The word as it is written, with its punctuation: a stretch without white space.
+        start_char: Where it starts in the text.
+        end_char: Where it ends in the text, exclusive.
+        start_sample: Where its sound starts.
+        end_sample: Where its sound ends, exclusive.
+    """
+
+    text: str
+    start_char: int
+    end_char: int
+    start_sample: int
+    end_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechChunk:
+    """A piece of speech.
+
+    Attributes:
+        samples: Float32 mono `(n,)` in [-1, 1].
+        sample_rate: The rate in Hz, the same in all chunks.
+        words: The words whose sound starts in this chunk. Their ends may be in a later chunk.
+        skipped: Words of the text that the voice cannot speak, found since the chunk before.
+    """
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+    words: tuple[WordTime, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceInfo:
+    """A voice of an engine.
+
+    Attributes:
+        name: The name that `SpeechEngine.open` accepts.
+        language: The language code, such as `en-us`.
+        title: One line about it.
+    """
+
+    name: str
+    language: str
+    title: str
+
+
+class SpeechVoice(Protocol):
+    """An open voice. It speaks one text at a time; another thread may call `cancel`.
+
+    Attributes:
+        sample_rate: The rate of the audio, in Hz.
+    """
+
+    @property
+    def sample_rate(self) -> int:
+        """The rate of the audio, in Hz."""
+        ...
+
+    def speak(self, text: str | Iterable[str]) -> Iterator[SpeechChunk]:
+        """Speak a text.
+
+        The chunks do not depend on how the text is divided into pieces, nor on when the pieces arrive.
+
+        Args:
+            text: The text, or its pieces in order. An iterator may block until more text is known; what is complete
+                is spoken before the next piece is requested.
+
+        Yields:
+            The audio in order. Closing the iterator, or `cancel`, ends the speech after the current chunk.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """End the speech that is in progress: at most the chunk in hand is still returned."""
+        ...
+
+    def close(self) -> None:
+        """Release what the voice holds. A second call has no effect."""
+        ...
+
+
+@runtime_checkable
+class SpeechEngine(Protocol):
+    """A program or model that speaks.
+
+    Attributes:
+        name: The name in the registry.
+    """
+
+    name: str
+
+    def voices(self) -> Sequence[VoiceInfo]:
+        """Return the voices that can be opened.
+
+        Raises:
+            MissingToolError: The engine needs something that is not installed.
+        """
+        ...
+
+    def open(self, voice: str | None = None) -> SpeechVoice:
+        """Open a voice.
+
+        Args:
+            voice: The name of a voice; None opens the default voice.
+
+        Raises:
+            UsageError: The voice does not exist.
+            MissingToolError: The engine needs something that is not installed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSound:
+    """The speech of one unit of text.
+
+    Attributes:
+        samples: Float32 mono `(n,)`.
+        words: The words, with positions in the unit and in its samples, in order.
+        skipped: Words that were not spoken.
+    """
+
+    samples: NDArray[np.float32]
+    words: tuple[WordTime, ...]
+    skipped: tuple[str, ...] = ()
+
+
+class UnitVoice(SpeechVoice, ABC):
+    """A voice that synthesises one unit of text (a clause or a sentence) at a time, and returns it in chunks.
+
+    Args:
+        sample_rate: The rate of the audio, in Hz.
+        sentences: Whether units after the first one are whole sentences; otherwise every unit is a clause.
+    """
+
+    def __init__(self, sample_rate: int, *, sentences: bool) -> None:
+        self._rate_hz = sample_rate
+        self._sentences = sentences
+        self._speech = threading.Event()  # set when the speech in progress is cancelled
+
+    @property
+    @override
+    def sample_rate(self) -> int:
+        return self._rate_hz
+
+    @abstractmethod
+    def synthesise(self, text: str) -> UnitSound:
+        """Return the speech of a unit, including the pause after it. The result depends on the text alone."""
+
+    @override
+    def cancel(self) -> None:
+        self._speech.set()
+
+    @override
+    def close(self) -> None:
+        self.cancel()
+
+    @override
+    def speak(self, text: str | Iterable[str]) -> Iterator[SpeechChunk]:
+        self._speech = cancelled = threading.Event()
+        return self._chunks([text] if isinstance(text, str) else text, cancelled)
+
+    def _chunks(self, pieces: Iterable[str], cancelled: threading.Event) -> Iterator[SpeechChunk]:
+        at = 0
+        for unit in _units(pieces, ClauseCutter(sentences=self._sentences)):
+            if cancelled.is_set():
+                return
+            sound = self.synthesise(unit.text)
+            words = tuple(_moved(word, unit.start_char, at) for word in sound.words)
+            for chunk in _cut(sound, words, at, self._rate_hz):
+                if cancelled.is_set():
+                    return
+                yield chunk
+            at += len(sound.samples)
+
+
+def _units(pieces: Iterable[str], cutter: ClauseCutter) -> Iterator[Unit]:
+    for piece in pieces:
+        yield from cutter.push(piece)
+    yield from cutter.flush()
+
+
+def _moved(word: WordTime, characters: int, samples: int) -> WordTime:
+    return replace(
+        word,
+        start_char=word.start_char + characters,
+        end_char=word.end_char + characters,
+        start_sample=word.start_sample + samples,
+        end_sample=word.end_sample + samples,
+    )
+
+
+def _cut(sound: UnitSound, words: Sequence[WordTime], first: int, rate_hz: int) -> Iterator[SpeechChunk]:
+    """Divide the sound of a unit that starts at the sample `first`. A unit without sound still reports its words."""
+    size = rate_hz * CHUNK_MS // 1000
+    skipped = sound.skipped
+    for at in range(0, len(sound.samples) or int(bool(skipped)), size):
+        starts = range(first + at, first + at + size)
+        inside = tuple(word for word in words if word.start_sample in starts)
+        yield SpeechChunk(sound.samples[at : at + size], rate_hz, inside, skipped)
+        skipped = ()

@@ -1,0 +1,220 @@
+"""libespeak-ng, through its C API: the speech of a short text with its phonemes, and the list of voices.
+
+espeak-ng is free software under GPL-3. sca uses the library of the system, if there is one, and does not contain it.
+The library has one global state, so calls are serialised by a lock of the process; a call takes some milliseconds. The
+state also carries over: how a text sounds differs by a few samples with what was spoken before, and the first speech
+of a process is always the same.
+Source of the constants and structures: speak_lib.h of espeak-ng 1.51, which are unchanged since 1.48.
+"""
+
+import ctypes
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sca.audio.pcm import pcm16_samples
+from sca.errors import MissingToolError, UsageError
+
+__all__ = ["EspeakLibrary", "EspeakVoice", "Phone", "Utterance", "load_library"]
+
+_FILES = ("libespeak-ng.so.1", "libespeak-ng.so", "libespeak-ng.1.dylib", "libespeak-ng.dylib", "libespeak-ng.dll")
+_SYNCHRONOUS = 2
+_OPTIONS = 0x1 | 0x2 | 0x8000  # phoneme events, in IPA; do not end the process if the data is missing
+_BUFFER_MS = 60
+_CHARS_UTF8, _END_PAUSE = 0x1, 0x1000
+_IPA = 0x2
+_WORD, _PHONEME = 1, 7
+
+
+class _Id(ctypes.Union):
+    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
+
+
+class _Event(ctypes.Structure):
+    """`espeak_EVENT`."""
+
+    _fields_ = (
+        ("kind", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),  # in characters, from 1
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", _Id),
+    )
+
+
+class _Voice(ctypes.Structure):
+    """The first fields of `espeak_VOICE`."""
+
+    _fields_ = (("name", ctypes.c_char_p), ("languages", ctypes.c_void_p), ("identifier", ctypes.c_char_p))
+
+
+_OnAudio = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+
+
+@dataclass(frozen=True, slots=True)
+class EspeakVoice:
+    """A voice of the library: its language code, its name in words, and its file."""
+
+    language: str
+    title: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Phone:
+    """A spoken phoneme.
+
+    Attributes:
+        symbol: The phoneme in IPA, without stress.
+        start_char: Where the word that it belongs to starts in the text. For a number, a position inside it.
+        start_sample: Where it starts in the sound.
+    """
+
+    symbol: str
+    start_char: int
+    start_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """The speech of a text: float32 mono `(n,)`, and its phonemes in order."""
+
+    samples: NDArray[np.float32]
+    phones: tuple[Phone, ...]
+
+
+class EspeakLibrary:
+    """The loaded library. Use `load_library`, because there can be only one in a process.
+
+    Args:
+        handle: The library.
+
+    Attributes:
+        rate_hz: The rate of its speech.
+    """
+
+    def __init__(self, handle: ctypes.CDLL) -> None:
+        self._library = handle
+        self._lock = threading.Lock()
+        self._voice: str | None = None
+        self._pcm: list[bytes] = []
+        self._phones: list[Phone] = []
+        self._callback = _OnAudio(self._on_audio)  # stored, because the library does not hold a reference to it
+        uint, pointer = ctypes.c_uint, ctypes.c_void_p
+        handle.espeak_Synth.argtypes = (
+            ctypes.c_char_p,
+            ctypes.c_size_t,
+            uint,
+            ctypes.c_int,
+            uint,
+            uint,
+            pointer,
+            pointer,
+        )
+        handle.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        handle.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_Voice))
+        self.rate_hz = int(handle.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, None, _OPTIONS))
+        if self.rate_hz <= 0:
+            raise MissingToolError("libespeak-ng does not find its data", hint="install espeak-ng-data")
+        handle.espeak_SetSynthCallback(self._callback)
+        self._voices = list(_read_voices(handle.espeak_ListVoices(None)))
+        self._files = {voice.language: voice.file for voice in reversed(self._voices)}
+
+    def _on_audio(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, events: "ctypes.Array[_Event]") -> int:
+        if samples and count > 0:
+            self._pcm.append(ctypes.string_at(samples, 2 * count))
+        at = 0
+        while events[at].kind:
+            event = events[at]
+            if event.kind == _PHONEME:
+                symbol = bytes(event.id.string).decode(errors="ignore")
+                self._phones.append(Phone(symbol, event.text_position - 1, event.sample))
+            at += 1
+        return 0
+
+    def _select(self, voice: str) -> None:
+        if voice != self._voice:
+            language, plus, variant = voice.partition("+")
+            # The library finds some languages ("en-gb") only by the file of their voice.
+            name = f"{self._files.get(language, language)}{plus}{variant}"
+            if self._library.espeak_SetVoiceByName(name.encode(errors="replace")) != 0:
+                raise UsageError(f"espeak-ng has no voice {voice}")
+            self._voice = voice
+
+    def has_voice(self, voice: str) -> bool:
+        """Return whether a name is accepted: a language code, with `+VARIANT` after it or not."""
+        with self._lock:
+            try:
+                self._select(voice)
+            except UsageError:
+                return False
+            return True
+
+    def voices(self) -> list[EspeakVoice]:
+        """Return one voice per language."""
+        return self._voices
+
+    def speak(self, text: str, voice: str) -> Utterance:
+        """Return the speech of a text with its final pause.
+
+        Args:
+            text: The text. It should be short, because nothing else is spoken meanwhile.
+            voice: A name that `has_voice` accepts.
+        """
+        raw = _encoded(text)
+        with self._lock:
+            self._select(voice)
+            self._pcm, self._phones = [], []
+            self._library.espeak_Synth(raw, len(raw) + 1, 0, 1, 0, _CHARS_UTF8 | _END_PAUSE, None, None)
+            return Utterance(pcm16_samples(b"".join(self._pcm)), tuple(self._phones))
+
+    def phonemes(self, text: str, voice: str) -> str:
+        """Return the phonemes of a text in IPA with stress marks, with a space between words."""
+        raw = ctypes.create_string_buffer(_encoded(text))
+        at = ctypes.c_void_p(ctypes.addressof(raw))
+        clauses = []
+        with self._lock:
+            self._select(voice)
+            while at.value:
+                found = self._library.espeak_TextToPhonemes(ctypes.byref(at), _CHARS_UTF8, _IPA)
+                clauses.append((found or b"").decode(errors="ignore").strip())
+        return " ".join(clause for clause in clauses if clause)
+
+
+def _encoded(text: str) -> bytes:
+    # A zero ends the text for the library; a lone surrogate is not text.
+    return text.replace("\0", " ").encode(errors="replace")
+
+
+def _read_voices(found: "ctypes._Pointer[ctypes._Pointer[_Voice]]") -> Iterator[EspeakVoice]:
+    at = 0
+    while found[at]:
+        voice = found[at].contents
+        language = ctypes.string_at(voice.languages + 1).decode(errors="replace")  # after one byte of priority
+        name, file = ((raw or b"").decode(errors="replace") for raw in (voice.name, voice.identifier))
+        yield EspeakVoice(language, name, file)
+        at += 1
+
+
+@cache
+def load_library() -> EspeakLibrary:
+    """Return the library of this process.
+
+    Raises:
+        MissingToolError: It is not installed.
+    """
+    for file in _FILES:
+        with suppress(OSError):
+            return EspeakLibrary(ctypes.CDLL(file))
+    raise MissingToolError(
+        "espeak-ng is not installed",
+        hint="apt-get install espeak-ng (Debian, Ubuntu) or brew install espeak-ng (macOS)",
+    )

@@ -1,0 +1,96 @@
+"""Piper and espeak with real weights: what a recogniser understands, and where the words are."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from sca.audio.resample import resample
+from sca.infer.speech.registry import open_voice
+from sca.units import HEARD_HZ
+from tests.helpers.spoken import onset_errors, whole
+from tests.helpers.word_errors import errors, words_of
+
+pytestmark = pytest.mark.weights
+
+SENTENCES = (
+    "The train to London leaves at nine in the morning.",
+    "Please close the window before you go to bed.",
+    "My brother bought a new bicycle for his birthday.",
+    "We had dinner with our neighbours last Saturday evening.",
+    "The weather was cold, but the sky was clear.",
+    "Could you tell me where the nearest station is?",
+    "She opened the letter and began to read it aloud.",
+    "There are seven days in a week and twelve months in a year.",
+    "I would like a cup of coffee and a glass of water.",
+    "The children played in the garden until it was dark.",
+    "He forgot his keys, so he had to wait outside.",
+    "Thank you very much for helping us with the boxes.",
+)
+TEXT = "Dr. Smith paid 3.14 dollars, at the end of the day. Did the U.S.A. pay 2,500?"
+
+
+@pytest.fixture(scope="module")
+def recogniser(weights):
+    from faster_whisper import WhisperModel
+
+    return WhisperModel(str(weights("whisper-tiny-en")), device="cpu", compute_type="int8", cpu_threads=1)
+
+
+@pytest.fixture(scope="module")
+def piper(weights):
+    weights("piper-joe")
+    return open_voice("piper")[1]
+
+
+@pytest.mark.parametrize(("engine", "most"), [("piper", 0.10), ("espeak", 0.25)])
+def test_a_recogniser_understands_the_voice(weights, recogniser, engine, most):
+    weights("piper-joe")
+    name, voice = open_voice(None if engine == "piper" else engine)
+    assert name == engine
+    wrong = total = 0
+    for sentence in SENTENCES:
+        samples = resample(whole(voice, sentence)[0], voice.sample_rate, HEARD_HZ)
+        segments, _ = recogniser.transcribe(samples, language="en", beam_size=1)
+        truth = words_of(sentence)
+        wrong += errors(truth, words_of(" ".join(segment.text for segment in segments)))
+        total += len(truth)
+    assert wrong <= most * total
+
+
+def test_piper_gives_every_word_its_time(piper):
+    samples, words = whole(piper, TEXT)
+    assert [word.text for word in words] == TEXT.split()
+    assert all(TEXT[word.start_char : word.end_char] == word.text for word in words)
+    assert all(first.end_sample <= second.start_sample for first, second in pairwise(words))
+    assert words[-1].end_sample <= len(samples)
+
+
+def test_piper_words_start_where_the_sound_does(piper):
+    text = "Bread. Tomatoes. Butter. Garlic. Potatoes. Carrots. Dinner. Breakfast. Kitchen. Table."
+    samples, words = whole(piper, " ".join(f"{word[:-1]} and {word}" for word in text.split()))
+    found = onset_errors(samples, words, piper.sample_rate, quiet_s=0.15)
+    assert np.median(np.abs(found)) < 0.05
+
+
+def test_piper_sounds_the_same_in_pieces(piper):
+    blocking, words = whole(piper, TEXT)
+    chunks = list(piper.speak(iter([TEXT[:7], TEXT[7:40], TEXT[40:]])))
+    streamed = np.concatenate([chunk.samples for chunk in chunks])
+    assert len(streamed) == len(blocking)
+    assert np.abs(streamed - blocking).max() <= 1e-5
+    assert [word for chunk in chunks for word in chunk.words] == words
+
+
+def test_piper_speaks_the_first_clause_first(piper):
+    asked = []
+
+    def pieces():
+        for piece in ("Good morning, everyone", ". And", " now the news."):
+            asked.append(piece)
+            yield piece
+
+    speech = piper.speak(pieces())
+    assert len(next(speech).samples)
+    assert len(asked) == 1
+    speech.close()
