@@ -53,6 +53,18 @@ def transcribe(
     word_timestamps: Annotated[
         bool, typer.Option("--word-timestamps/--no-word-timestamps", help="Give every word its times.")
     ] = True,
+    beam_size: Annotated[
+        int,
+        count_option("--beam-size", least=1, most=100, help="Hypotheses of the beam search; 1 is greedy and faster."),
+    ] = 5,
+    hotwords: Annotated[
+        str | None,
+        typer.Option(metavar="WORDS", help="Words that are likely to occur, such as names.", show_default=False),
+    ] = None,
+    initial_prompt: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Text whose style and spelling the result follows.", show_default=False),
+    ] = None,
     reactions: Annotated[
         str,
         typer.Option(
@@ -86,7 +98,19 @@ def transcribe(
 
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"unknown device {device!r}", hint="auto, cpu or cuda")
-    options = RecognizerOptions(model, device, compute_type, batch_size, language, vad, word_timestamps, jobs or 0)
+    options = RecognizerOptions(
+        model,
+        device,
+        compute_type,
+        batch_size,
+        language,
+        vad,
+        word_timestamps,
+        jobs or 0,
+        beam_size,
+        hotwords,
+        initial_prompt,
+    )
     with audio_progress("transcribe", quiet=quiet) as progress:
         summary = run(sources, save_file, options, reactions=reactions, retry_failed=retry_failed, listener=progress)
     if not quiet:

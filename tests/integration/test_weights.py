@@ -84,6 +84,20 @@ def test_transcription_accounts_for_all_speech(weights, spoken, options, tmp_pat
     assert proof["speech"]["labelled_s"] > 0.8 * proof["speech"]["speech_s"] > 1
 
 
+def test_options_of_the_decoder_change_the_settings(weights, spoken, tmp_path):
+    weights("whisper-tiny-en")
+    recording, truth, most = spoken
+    save = tmp_path / "shows.jsonl"
+    plain = ["transcribe", recording, "--model", "whisper-tiny-en", "--save-file", save, "--json"]
+    decoders = ([], ["--beam-size", "1"], ["--hotwords", "Kennedy"], ["--initial-prompt", "A speech."])
+    for options in decoders:
+        assert json.loads(sca(*plain, *options).stdout)["made"] == 1
+        show = json.loads(save.read_text())
+        heard = words_of(" ".join(word["word"] for word in show["words"]))
+        assert errors(truth, heard) <= most * len(truth)
+        assert json.loads(sca(*plain, *options).stdout)["already"] == 1
+
+
 def seconds(count):
     return np.arange(count * HEARD_HZ) / HEARD_HZ
 

@@ -51,6 +51,9 @@ class RecognizerOptions:
         vad: Whether only speech is decoded.
         word_timestamps: Whether words get times.
         workers: Recordings at a time; 0 is one per GPU, or one on a CPU.
+        beam_size: Hypotheses of the beam search.
+        hotwords: Words that are likely to occur, such as names.
+        initial_prompt: Text before each window, whose style and spelling the text follows.
     """
 
     model: str = DEFAULT_MODEL
@@ -61,11 +64,19 @@ class RecognizerOptions:
     vad: bool = True
     word_timestamps: bool = True
     workers: int = 0
+    beam_size: int = 5
+    hotwords: str | None = None
+    initial_prompt: str | None = None
 
     def identity(self) -> dict[str, object]:
         """Return the options that decide the result: all except the device and the number of workers."""
         names = ("model", "compute_type", "batch_size", "language", "vad", "word_timestamps")
-        return {name: getattr(self, name) for name in names}
+        decided = {name: getattr(self, name) for name in names}
+        # A default is left out, so that lines of versions without the option stay finished.
+        newer = ("beam_size", "hotwords", "initial_prompt")
+        defaults = RecognizerOptions()
+        changed = {name for name in newer if getattr(self, name) != getattr(defaults, name)}
+        return decided | {name: getattr(self, name) for name in newer if name in changed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +166,9 @@ class Recognizer:
             language=self.options.language,
             batch_size=self.options.batch_size,
             word_timestamps=self.options.word_timestamps,
+            beam_size=self.options.beam_size,
+            hotwords=self.options.hotwords,
+            initial_prompt=self.options.initial_prompt,
             without_timestamps=self.options.word_timestamps,
         )
         windows: list[list[list[RecognizedWord]]] = [[] for _ in chunks]
@@ -179,6 +193,9 @@ class Recognizer:
             joined[first:last],
             language=language,
             word_timestamps=self.options.word_timestamps,
+            beam_size=self.options.beam_size,
+            hotwords=self.options.hotwords,
+            initial_prompt=self.options.initial_prompt,
             condition_on_previous_text=False,
             compression_ratio_threshold=MAX_COMPRESSION_RATIO,
             log_prob_threshold=MIN_AVG_LOGPROB,
@@ -204,6 +221,9 @@ class Recognizer:
             samples,
             language=self.options.language,
             word_timestamps=self.options.word_timestamps,
+            beam_size=self.options.beam_size,
+            hotwords=self.options.hotwords,
+            initial_prompt=self.options.initial_prompt,
             condition_on_previous_text=False,  # a wrong text would be repeated in the next window
             vad_filter=False,
         )
