@@ -1,4 +1,4 @@
-"""Speech probabilities of whole recordings at a tenth of the cost of a stream: the model runs only where sound changes.
+"""Speech probabilities of whole recordings at less cost than a stream: the model runs only where the sound changes.
 
 Most of a speaker's track is the pause in which the other one speaks. Where the sound stays at its quietest level and
 the model has just found no speech in it, the frames have a probability of 0 without running the model. The state of the

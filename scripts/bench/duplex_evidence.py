@@ -2,8 +2,9 @@
 
 A corpus is built once; a defect changes the words or the audio of the stored tracks, which are then measured again as
 `sca verify` does. The good data must give no finding (`false_alarms` 0), and every defect its own kind. The cost is the
-processor time of building each corpus with and without the measurement: one process each, in turn, medians, without
-what a run loads once. Prints a table and one JSON document.
+processor time of building each corpus with and without the measurement: one process each, in turn, medians, first of
+the build alone (`build_cpu_s`, without what a run loads once), then of the whole process (`process_cpu_s`, as a user
+sees it). Prints a table and one JSON document.
 
     uv run python scripts/bench/duplex_evidence.py CORPUS ... [--rounds 5]
 """
@@ -126,19 +127,20 @@ def print_findings(found: Found) -> None:
 
 
 def cost(corpus: Path, data: Path, rounds: int) -> dict[str, float]:
-    """Return the processor seconds of building a corpus without and with the measurement, and their ratio less 1."""
-    spent: dict[bool, list[float]] = {False: [], True: []}
+    """Return the processor seconds of a build and its process without and with the measurement, and how much more."""
+    spent: dict[bool, list[dict[str, float]]] = {False: [], True: []}
     for number in range(rounds + 1):
         for evidence, times in spent.items():
-            built = build(corpus, data, evidence=evidence)["build_cpu_s"]
+            built = build(corpus, data, evidence=evidence)
             if number:  # the first round fills the caches of tokenizer and pages
                 times.append(built)
-    without, with_evidence = (statistics.median(spent[evidence]) for evidence in (False, True))
-    return {
-        "build_cpu_s_without": round(without, 3),
-        "build_cpu_s_with": round(with_evidence, 3),
-        "more": round(with_evidence / without - 1, 3),
-    }
+    result = {}
+    for name, key in (("build", "build_cpu_s"), ("process", "cpu_s")):
+        without, with_evidence = (statistics.median(one[key] for one in spent[evidence]) for evidence in (False, True))
+        result[f"{name}_cpu_s_without"] = round(without, 3)
+        result[f"{name}_cpu_s_with"] = round(with_evidence, 3)
+        result[f"{name}_more"] = round(with_evidence / without - 1, 3)
+    return result
 
 
 def main() -> None:

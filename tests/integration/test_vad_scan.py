@@ -155,6 +155,26 @@ def test_every_frame_is_that_of_a_stream(vads, voices):
     assert found.peak == np.abs(samples.astype(np.int32)).max() / 32768
 
 
+@pytest.mark.parametrize("peak_db", [-35, -60])
+def test_a_quiet_voice_is_found(tmp_path, peak_db):
+    for samples, words in demo(tmp_path):
+        found = []
+        for peak in (0.5, 10 ** (peak_db / 20)):
+            sf.write(tmp_path / "voice.flac", samples / np.abs(samples).max() * peak, RATE, "PCM_16")
+            found.append(np.zeros(len(samples), bool))
+            for start, end in listen(tmp_path / "voice.flac").speech:
+                found[-1][start:end] = True
+        assert found[1][words].mean() >= 0.9
+        assert (found[0] == found[1]).mean() >= 0.98
+
+
+@pytest.mark.parametrize("level", [0.4, 1.0, 30.0])
+def test_faint_noise_has_no_speech(tmp_path, level):
+    noise = np.random.default_rng(0).normal(0, level / 32768, 60 * RATE)
+    sf.write(tmp_path / "noise.flac", noise, RATE, "PCM_16")
+    assert listen(tmp_path / "noise.flac").speech == []
+
+
 def test_a_short_recording_has_no_speech():
     assert TrackListener().finish().speech == []
     listener = TrackListener()

@@ -1,7 +1,7 @@
 """Acoustic fingerprints: the same recording has the same ones after re-encoding, resampling, another gain or a cut start.
 
 Landmarks as in A. Wang, "An industrial-strength audio search algorithm" (ISMIR 2003), with three peaks instead of two:
-the peaks of a spectrogram of 36 bands from 250 to 3500 Hz, and of each peak and two of the four that follow it a hash
+the peaks of a spectrogram of 32 bands from 250 to 1900 Hz, and of each peak and two of the four that follow it a hash
 of their bands and distances. Neither the gain nor the place in the recording changes a hash. Of all hashes that occur
 once in a recording, the 64 smallest are kept (a bottom-k sketch, A. Broder 1997), so that a fingerprint has the same
 size for a recording of any length, and copies keep the same ones.
@@ -18,20 +18,25 @@ from sca.units import HEARD_HZ
 
 __all__ = ["FRAME_S", "Fingerprint", "Fingerprinter", "decode_fingerprint"]
 
-_BANDS, _LOWEST_HZ, _HIGHEST_HZ = 36, 250.0, 3500.0
-_RATE = HEARD_HZ // 2
-_WINDOW = 512  # 64 ms at 8 kHz
-_HOP = 128
-_GROUP = 256  # frames that are computed at once: 4 s
+_BANDS, _LOWEST_HZ, _HIGHEST_HZ = 32, 250.0, 1900.0
+_DECIMATION = 4
+_RATE = HEARD_HZ // _DECIMATION
+_WINDOW = 256  # 64 ms at 4 kHz
+_HOP = 96
+_GROUP = 256  # frames that are computed at once: 6 s
+_OVERLAP = _WINDOW - _HOP
 FRAME_S = _HOP / _RATE
-"""Seconds per frame, the unit of the times of landmarks: 16 ms."""
-_REACH_FRAMES, _REACH_BANDS = 6, 4  # a peak is the largest value so far around it
+"""Seconds per frame, the unit of the times of landmarks: 24 ms."""
+_REACH_FRAMES, _REACH_BANDS = 4, 4  # a peak is the largest value so far around it
 _FLOOR_DB = 40.0  # a peak is not further below the largest value of the recording
 _QUIETEST_DB = -80.0  # below this is the noise of quantization
 _STEPS_PER_DB = 2
 _FAN = 4
-_SHORTEST, _LONGEST = 4, 126  # frames between the first and the third peak
+_COARSE = 2  # frames of a step of a distance: 48 ms
+_SHORTEST, _LONGEST = 3, 84  # frames between the first and the third peak
 _KEPT = 64
+_SOFT = 2e-4  # -37 dB: a frame with less of the energy of the loudest one has no peak
+_FIRST_BIN, _LAST_BIN = 12, 124  # those of the bands
 _RECORD = np.dtype([("hash", "<u4"), ("frame", "<u4")])
 
 
@@ -40,7 +45,7 @@ class Fingerprint(NamedTuple):
 
     Attributes:
         hashes: uint32 `(n,)`, ascending, without duplicates; n is at most 64.
-        frames: int64 `(n,)`, their times in frames of 16 ms.
+        frames: int64 `(n,)`, their times in frames of 24 ms.
     """
 
     hashes: NDArray[np.uint32]
@@ -48,28 +53,27 @@ class Fingerprint(NamedTuple):
 
 
 class Fingerprinter:
-    """Computes the fingerprint of a recording that is read in blocks. Keeps 2 kB per second of it."""
+    """Computes the fingerprint of a recording that is read in blocks. Keeps 1.3 kB per second of it."""
 
     def __init__(self) -> None:
         self._rest = np.zeros(0, np.float32)
         self._levels: list[NDArray[np.uint8]] = []
+        self._loudest = 0.0
 
     def push(self, block: NDArray[np.float32]) -> None:
         """Add samples, float32 `(n,)` at 16 kHz."""
         samples = np.concatenate([self._rest, block])
         # Groups of one size, so that blocks of any length give the same rounding.
-        step = 2 * _GROUP * _HOP
-        groups = max(0, (len(samples) - 2 * (_WINDOW - _HOP)) // step)
-        for number in range(groups):
-            start = number * step
-            self._levels.append(_band_levels(samples[start : start + step + 2 * (_WINDOW - _HOP)], _GROUP))
+        step = _DECIMATION * _GROUP * _HOP
+        groups = max(0, (len(samples) - _DECIMATION * _OVERLAP) // step)
+        for start in range(0, groups * step, step):
+            self._add(samples[start : start + step + _DECIMATION * _OVERLAP])
         self._rest = samples[groups * step :]
 
     def finish(self) -> str:
         """Return the fingerprint as text; empty for a recording without peaks, such as silence."""
-        left = (len(self._rest) // 2 - _WINDOW) // _HOP + 1
-        if left > 0:
-            self._levels.append(_band_levels(self._rest, left))
+        if len(self._rest) >= _DECIMATION * _WINDOW:
+            self._add(self._rest)
         if not self._levels:
             return ""
         hashes, frames = _landmarks(*_peaks(np.concatenate(self._levels)))
@@ -79,6 +83,18 @@ class Fingerprinter:
         record = np.zeros(len(once), _RECORD)
         record["hash"], record["frame"] = found[once], frames[first[once]]
         return base64.b64encode(record.tobytes()).decode()
+
+    def _add(self, samples: NDArray[np.float32]) -> None:
+        """Add the levels of the frames in samples; 0 for soft frames."""
+        frames = np.lib.stride_tricks.sliding_window_view(_decimated(samples), _WINDOW)[::_HOP]
+        energy = np.einsum("ij,ij->i", frames, frames)
+        # The loudest frame so far: what is soft against it is soft against the loudest one of the recording.
+        self._loudest = max(self._loudest, float(energy.max()))
+        heard = np.flatnonzero(energy > self._loudest * _SOFT)
+        levels = np.zeros((len(frames), _BANDS), np.uint8)
+        if len(heard):
+            levels[heard] = _band_levels(frames[heard])
+        self._levels.append(levels)
 
 
 def decode_fingerprint(text: str) -> Fingerprint:
@@ -104,34 +120,42 @@ def _filters() -> NDArray[np.float32]:
     return result
 
 
-_FILTERS = _filters()
+_FILTERS = _filters()[_FIRST_BIN:_LAST_BIN] / np.float32(_WINDOW / 4)
+_MEAN = np.full(_DECIMATION, 1 / _DECIMATION, np.float32)
 _HANN = np.hanning(_WINDOW).astype(np.float32)
 
 
-def _band_levels(samples: NDArray[np.float32], count: int) -> NDArray[np.uint8]:
-    """Return the levels above -80 dB of samples at 16 kHz in steps of half a dB, `(count, bands)`."""
-    size = len(samples) // 2
-    half = (samples[: 2 * size : 2] + samples[1 : 2 * size : 2]) * np.float32(0.5)
-    frames = np.lib.stride_tricks.sliding_window_view(half, _WINDOW)[::_HOP][:count] * _HANN
-    spectrum = np.fft.rfft(frames).astype(np.complex64)
-    power = (np.square(spectrum.real) + np.square(spectrum.imag)) @ _FILTERS / (_WINDOW / 4)
-    level = (10 * np.log10(power + 1e-12) - _QUIETEST_DB) * _STEPS_PER_DB
+def _decimated(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the means of 4 samples at 16 kHz. What they alias is the same in copies."""
+    used = samples[: len(samples) // _DECIMATION * _DECIMATION]
+    means: NDArray[np.float32] = used.reshape(-1, _DECIMATION) @ _MEAN
+    return means
+
+
+def _band_levels(frames: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the levels above -80 dB of frames in steps of half a dB, `(n, bands)`."""
+    spectrum = np.fft.rfft(frames * _HANN)[:, _FIRST_BIN:_LAST_BIN]
+    power = (np.square(spectrum.real) + np.square(spectrum.imag)) @ _FILTERS
+    decibels = np.log10(power + np.float32(1e-12)) * np.float32(10)
+    level = (decibels - np.float32(_QUIETEST_DB)) * np.float32(_STEPS_PER_DB)
     levels: NDArray[np.uint8] = np.clip(level, 0, 255).astype(np.uint8)
     return levels
 
 
 def _peaks(levels: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return frames and bands of the peaks, by frame."""
-    around = _largest_around(_largest_around(levels, _REACH_BANDS, 1), _REACH_FRAMES, 0)
+    rows = np.ascontiguousarray(levels.T)  # neighbouring frames in neighbouring bytes
+    around = _largest_around(_largest_around(rows.T, _REACH_BANDS, 1), _REACH_FRAMES, 0).T
     floor = max(1, int(levels.max()) - int(_FLOOR_DB * _STEPS_PER_DB))
-    frames, bands = np.nonzero((levels == around) & (levels >= floor))
-    return frames, bands
+    bands, frames = np.divmod(np.flatnonzero((rows == around) & (rows >= floor)), rows.shape[1])
+    by_frame = np.lexsort((bands, frames))
+    return frames[by_frame], bands[by_frame]
 
 
 def _largest_around(levels: NDArray[np.uint8], reach: int, axis: int) -> NDArray[np.uint8]:
     """Return the largest value within `reach` of each place along an axis."""
     values = np.moveaxis(levels, axis, 0)
-    found = values.copy()
+    found = values.copy(order="K")
     for shift in range(1, min(reach, len(values) - 1) + 1):
         np.maximum(found[:-shift], values[shift:], out=found[:-shift])
         np.maximum(found[shift:], values[:-shift], out=found[shift:])
@@ -145,7 +169,7 @@ def _landmarks(frames: NDArray[np.int64], bands: NDArray[np.int64]) -> tuple[NDA
         first = np.arange(max(0, len(frames) - third))
         near, far = frames[first + second] - frames[first], frames[first + third] - frames[first]
         wide = (far >= _SHORTEST) & (far <= _LONGEST)
-        first, near, far = first[wide], near[wide] // 3, far[wide] // 3
+        first, near, far = first[wide], near[wide] // _COARSE, far[wide] // _COARSE
         parts = (bands[first], bands[first + second], bands[first + third], near, far)
         packed = np.zeros(len(first), np.uint64)
         for part in parts:

@@ -10,7 +10,7 @@ from sca.data.duplex.align.registry import load_aligner
 from sca.data.duplex.align.track import TrackAligner
 from sca.data.duplex.audio.encode_tracks import EncodedTrack, encode_tracks
 from sca.data.duplex.audio.speaker_embedding import embed_speaker
-from sca.data.duplex.audio.vad_spans import Listened, TrackListener, listen
+from sca.data.duplex.audio.vad_spans import Listened, TrackListener, amplified, listen
 from sca.data.duplex.build.crosstalk import excess_bleed, process_crosstalk
 from sca.data.duplex.build.repair import confirmed, repaired
 from sca.data.duplex.build.word_times import TimedTrack, time_words
@@ -110,6 +110,7 @@ class Preparer:
             for n, track in enumerate(tracks)
         ]
         files, recorded = [audio.heard for audio in encoded], [audio.samples - audio.padded for audio in encoded]
+        heard = [amplified(found, file) for found, file in zip(heard, files, strict=True)]
         evidence = as_recorded = confirmed(measure_session(records, files, heard), conversation, recorded)
         if any(found.gated for found in crosstalk):
             # The gate has changed the files of its tracks.

@@ -27,7 +27,7 @@ __all__ = [
 # in different recordings, also in generated talk with phrases that the same voices repeat (docs/duplex.md).
 _LEAST_SHARED = 6
 _LEAST_SPAN, _LEAST_SPAN_S = 0.5, 2.0
-_TOLERANCE_FRAMES = 6
+_TOLERANCE_FRAMES = 4
 # A hash in more recordings than this tells none of them apart.
 _MOST_TRACKS = 50
 # The tracks of a name whose voices are less alike have several speakers, for example "left" in a corpus.

@@ -74,6 +74,7 @@ def add_fingerprints(
     return [
         track.model_copy(
             update={
+                "audio": samples_digest(heard),  # reports without fingerprints have another digest of it
                 "sound": fingerprint_of(heard),
                 "text": _text_digest(record),
                 "voice": encode_voice(record["speaker_embedding"]),

@@ -68,7 +68,7 @@ class TrackEvidence(_Section):
         best_fit: The largest correlation over all offsets and drifts that were tried.
         offset_s: The offset that gives it: how much later than their words the speech is.
         drift: The drift that gives it, for example 0.01 if the speech takes 1 % longer than its words.
-        audio: MD5 of the samples of the stored 16 kHz audio.
+        audio: MD5 of the samples of the stored 16 kHz audio; another digest if `sound` is None.
         words: Digest of the words and their times; empty without words.
         sound: Fingerprint of the audio, which re-encoding does not change; empty without peaks. None in reports of
             earlier versions, like `text` and `voice`.
