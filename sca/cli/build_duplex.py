@@ -39,6 +39,7 @@ class Mode(StrEnum):
     "duplex.window",
     "duplex.on_lag",
     "duplex.unlabelled_speech",
+    "duplex.others",
     "duplex.validation",
     "duplex.tags",
     "duplex.align",

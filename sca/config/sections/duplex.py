@@ -95,6 +95,11 @@ class DuplexConfig(Section):
         description="Labels where a speaker says words that are not known: mask leaves these chunks out of the labels, "
         "keep labels them as silence.",
     )
+    others: Annotated[Literal["mix", "leave"], Flag("--others")] = Field(
+        "mix",
+        description="Conversations of more than two speakers: mix gives every speaker one side that hears all others "
+        "mixed, leave gives a side per ordered pair that hears one other speaker.",
+    )
     unit_gap_s: float = Field(
         0.5,
         ge=0,

@@ -1,13 +1,12 @@
 """moshi-finetune: a stereo WAV file per side of a conversation, a JSON file of its words, and a JSONL list of both.
 
-The left channel is the speaker to learn (SPEAKER_MAIN), the right channel the other speaker. Paths in the list
-are relative to it.
+The left channel is the speaker to learn (SPEAKER_MAIN), the right channel the other speaker, or the mix of all others,
+as in the rows. Paths in the list are relative to it.
 Format: kyutai-labs/moshi-finetune, README "Prepare your dataset" and annotate.py.
 """
 
 import wave
 from collections.abc import Sequence
-from itertools import permutations
 from pathlib import Path
 from typing import TypedDict
 
@@ -15,6 +14,9 @@ import numpy as np
 from typing_extensions import override
 
 from sca.data.datasets.card import CardConfig
+from sca.data.duplex.audio.stored_samples import mix
+from sca.data.duplex.model.heard import heard_groups
+from sca.data.duplex.storage.build_settings import settings_of
 from sca.data.duplex.storage.reader import DatasetReader
 from sca.data.duplex.storage.tracks import StoredTrack
 from sca.data.export.base import STORAGE, Exporter, Shard, ShardResult, join_file_name, pack, shard_result
@@ -45,7 +47,7 @@ class MoshiExporter(Exporter):
 
     @override
     def plan(self, dataset: DatasetReader, shard_bytes: int) -> list[Shard]:
-        sizes = {session_id: _wav_bytes(dataset.tracks(session_id)) for session_id in dataset.sessions}
+        sizes = {session_id: _wav_bytes(dataset, session_id) for session_id in dataset.sessions}
         groups = pack(dataset.sessions, sizes.__getitem__, shard_bytes)
         return [Shard(f"audio/{n:05d}", STORAGE, tuple(sessions)) for n, sessions in enumerate(groups)]
 
@@ -54,13 +56,13 @@ class MoshiExporter(Exporter):
         paths: list[Path] = []
         lines: list[_ListLine] = []
         for session_id in shard.sessions:
-            for speaker, listener in permutations(dataset.tracks(session_id), 2):
-                if not speaker.has_transcript:
-                    continue
-                name = join_file_name(session_id, speaker.record["speaker_id"], listener.record["speaker_id"])
+            for speaker, listeners in _sides(dataset, session_id):
+                # All others are not named: there can be many, and the name of a file is short.
+                heard = [listeners[0].record["speaker_id"]] if len(listeners) == 1 else []
+                name = join_file_name(session_id, speaker.record["speaker_id"], *heard)
                 wav = root / shard.name / f"{name}.wav"
-                _write_stereo(wav, speaker, listener)
-                write_json(wav.with_suffix(".json"), {"alignments": _alignments(speaker, listener)})
+                _write_stereo(wav, speaker, listeners)
+                write_json(wav.with_suffix(".json"), {"alignments": _alignments(speaker, listeners)})
                 paths += [wav, wav.with_suffix(".json")]
                 duration = samples_to_seconds(track_samples(speaker), SPOKEN_HZ)
                 lines.append({"path": str(wav.relative_to(root)), "duration": duration})
@@ -76,32 +78,41 @@ class MoshiExporter(Exporter):
     def usage(self, splits: Sequence[str]) -> str:
         return """
 For moshi-finetune: `data.train_data` is `data.jsonl`. The left channel is the speaker to learn (`SPEAKER_MAIN`), the
-right channel the other speaker (`SPEAKER_OTHER`); every conversation is there once per side. The words are in the JSON
+right channel the other speaker or speakers (`SPEAKER_OTHER`); every conversation is there once per side. The words are in the JSON
 file beside each WAV file. The export does not contain the grid.
 """
 
 
-def _wav_bytes(tracks: Sequence[StoredTrack]) -> int:
+def _sides(dataset: DatasetReader, session_id: str) -> list[tuple[StoredTrack, list[StoredTrack]]]:
+    """Return each speaker of a session with those that are heard, as in the rows."""
+    tracks = {track.record["speaker_id"]: track for track in dataset.tracks(session_id)}
+    mixes = settings_of(dataset.build_settings).duplex.others == "mix"
+    return [
+        (speaker, [tracks[other] for other in heard])
+        for name, speaker in tracks.items()
+        for heard in heard_groups(name, list(tracks), mixes=mixes)
+        if speaker.has_transcript
+    ]
+
+
+def _wav_bytes(dataset: DatasetReader, session_id: str) -> int:
     """Return the size of the WAV files of a session."""
-    if not tracks:
-        return 0
-    sides = sum(track.has_transcript for track in tracks) * (len(tracks) - 1)
-    return sides * _BYTES_PER_FRAME * track_samples(tracks[0])
+    return sum(_BYTES_PER_FRAME * track_samples(speaker) for speaker, _ in _sides(dataset, session_id))
 
 
-def _alignments(speaker: StoredTrack, listener: StoredTrack) -> list[Alignment]:
-    """Return the words of both tracks, sorted by start, because moshi-finetune searches them by bisection."""
+def _alignments(speaker: StoredTrack, listeners: Sequence[StoredTrack]) -> list[Alignment]:
+    """Return the words of all tracks, sorted by start, because moshi-finetune searches them by bisection."""
     alignments: list[Alignment] = [
         (word["word"], (word["start"], word["end"]), label)
-        for track, label in ((speaker, MAIN), (listener, OTHER))
+        for track, label in ((speaker, MAIN), *((listener, OTHER) for listener in listeners))
         for word in track.record["words"]
     ]
     return sorted(alignments, key=lambda alignment: alignment[1][0])
 
 
-def _write_stereo(path: Path, left: StoredTrack, right: StoredTrack) -> None:
+def _write_stereo(path: Path, left: StoredTrack, right: Sequence[StoredTrack]) -> None:
     # Not through libsndfile: its errors do not contain the reason, such as a full disk.
     with atomic_write(path) as temporary, wave.open(str(temporary), "wb") as out:
         out.setparams((2, 2, SPOKEN_HZ, 0, "NONE", "not compressed"))
-        for left_block, right_block in zip(track_blocks(left), track_blocks(right), strict=True):
-            out.writeframes(np.stack((left_block, right_block), axis=1).astype("<i2").tobytes())
+        for left_block, *heard in zip(track_blocks(left), *map(track_blocks, right), strict=True):
+            out.writeframes(np.stack((left_block, mix(heard)), axis=1).astype("<i2").tobytes())

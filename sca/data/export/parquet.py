@@ -90,8 +90,9 @@ rows = datasets.load_dataset("PATH")  # splits of rows
 storage = datasets.load_dataset("PATH", "storage")  # audio and words, one row per speaker of a conversation
 ```
 
-A row names its `session_id`, `listener` and `speaker`; its audio is in `storage`, starting at `start_chunk`. `sca
-verify PATH` verifies the data.
+A row names its `session_id`, `listener` and `speaker`; its audio is in `storage`, starting at `start_chunk`. A
+`listener` such as `a+b` is all other speakers: what is heard is the clipped sum of their tracks, which `sca.load`
+makes. `sca verify PATH` verifies the data.
 """
 
 

@@ -1,8 +1,9 @@
 """WebDataset: one self-contained sample per row, in tar files that are read sequentially.
 
 `KEY.json` is the row, `KEY.input_ids.npy` its tokens, `KEY.heard.flac` and `KEY.spoken.flac` the audio of its chunks
-(zeros past the end of the recording), `KEY.codes.npy` its codec targets if the data set has any. The rows of both sides
-of a conversation contain its audio, so it is stored twice; this is the price of sequential reading.
+(zeros past the end of the recording), `KEY.codes.npy` its codec targets if the data set has any. If a row hears several
+speakers, `KEY.heard.flac` is their mix. The rows of all sides of a conversation contain its audio, so it is stored
+twice; this is the price of sequential reading.
 """
 
 import io
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sca.data.datasets.card import CardConfig
-from sca.data.duplex.audio.stored_samples import read_samples
+from sca.data.duplex.audio.stored_samples import mixed_samples
+from sca.data.duplex.model.heard import heard_speakers
 from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.storage.detect import ROWS_FILE, SESSIONS_FILE
 from sca.data.duplex.storage.reader import DatasetReader
@@ -66,8 +68,8 @@ class WebDatasetExporter(Exporter):
                 if row["session_id"] != session_id:
                     session_id = row["session_id"]
                     tracks = {track.record["speaker_id"]: track for track in dataset.tracks(session_id)}
-                heard, spoken = tracks[row["listener"]], tracks[row["speaker"]]
-                for name, data in _sample(row, heard, spoken, dataset.grid):
+                heard = [tracks[name] for name in heard_speakers(row["listener"], row["speaker"], list(tracks))]
+                for name, data in _sample(row, heard, tracks[row["speaker"]], dataset.grid):
                     member = tarfile.TarInfo(f"{index:09d}.{name}")
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
@@ -109,17 +111,19 @@ def _write_rows_file(root: Path, splits: Sequence[str], names: Sequence[str]) ->
                 out.writelines(row.to_line() for row in index_tar(tar_file, name, split))
 
 
-def _sample(row: RowRecord, listener: StoredTrack, speaker: StoredTrack, grid: Grid) -> Iterator[tuple[str, bytes]]:
+def _sample(
+    row: RowRecord, listeners: Sequence[StoredTrack], speaker: StoredTrack, grid: Grid
+) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the content of each file of a sample."""
     # `input_ids` stays as an empty field, so that the columns keep their order.
     yield "json", json.dumps({**row, "input_ids": None}, ensure_ascii=False).encode()
     yield "input_ids.npy", _npy(np.asarray(row["input_ids"], np.int32))
     first, n_chunks = row["start_chunk"], row["n_chunks"]
-    yield "heard.flac", _flac(listener.heard, first, n_chunks, grid.heard_samples, HEARD_HZ)
+    yield "heard.flac", _flac([track.heard for track in listeners], first, n_chunks, grid.heard_samples, HEARD_HZ)
     codes = speaker.chunk_codes(first, n_chunks)
     if codes is not None:
         yield "codes.npy", _npy(codes)
-    yield "spoken.flac", _flac(speaker.spoken, first, n_chunks, grid.spoken_samples, SPOKEN_HZ)
+    yield "spoken.flac", _flac([speaker.spoken], first, n_chunks, grid.spoken_samples, SPOKEN_HZ)
 
 
 def _npy(array: NDArray[np.int32] | NDArray[np.int16]) -> bytes:
@@ -128,10 +132,10 @@ def _npy(array: NDArray[np.int32] | NDArray[np.int16]) -> bytes:
     return out.getvalue()
 
 
-def _flac(audio: "Buffer", first: int, n_chunks: int, chunk_samples: int, rate_hz: int) -> bytes:
-    """Encode the chunks `[first, first + n_chunks)` of a stored track."""
+def _flac(tracks: "Sequence[Buffer]", first: int, n_chunks: int, chunk_samples: int, rate_hz: int) -> bytes:
+    """Encode the chunks `[first, first + n_chunks)` of a stored track, or of the mix of several."""
     samples = np.zeros(n_chunks * chunk_samples, np.int16)
-    stored = read_samples(audio, first * chunk_samples, len(samples), rate_hz)
+    stored = mixed_samples(tracks, first * chunk_samples, len(samples), rate_hz)
     samples[: len(stored)] = stored
     out = io.BytesIO()
     soundfile.write(out, samples, rate_hz, "PCM_16", format="FLAC")

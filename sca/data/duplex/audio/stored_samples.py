@@ -1,5 +1,6 @@
 """Samples of stored audio, read by seeking: the cost is that of the samples read, not of the recording."""
 
+from collections.abc import Sequence
 from hashlib import md5
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,21 +17,58 @@ from sca.textutil import counted
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["chunked", "read_samples", "samples_digest"]
+__all__ = ["chunked", "mix", "mixed_samples", "read_samples", "samples_digest"]
 
 _BLOCK = 1 << 20
 
 
-def chunked(audio: "pa.Buffer", first: int, n_chunks: int, chunk_samples: int, rate_hz: int) -> NDArray[np.float32]:
-    """Read chunks `[first, first + n_chunks)` of a stored track.
+def chunked(
+    tracks: "Sequence[pa.Buffer]", first: int, n_chunks: int, chunk_samples: int, rate_hz: int
+) -> NDArray[np.float32]:
+    """Read chunks `[first, first + n_chunks)` of a stored track, or of the mix of several.
 
     Returns:
-        float32 `(n_chunks, chunk_samples)`, zeros past the end of the track.
+        float32 `(n_chunks, chunk_samples)`, zeros past the end of the tracks.
     """
-    found = read_samples(audio, first * chunk_samples, n_chunks * chunk_samples, rate_hz)
+    found = mixed_samples(tracks, first * chunk_samples, n_chunks * chunk_samples, rate_hz)
     chunks = np.zeros(n_chunks * chunk_samples, np.float32)
     chunks[: len(found)] = int16_to_float32(found)
     return chunks.reshape(n_chunks, chunk_samples)
+
+
+def mixed_samples(tracks: "Sequence[pa.Buffer]", start: int, count: int, rate_hz: int) -> NDArray[np.int16]:
+    """Read samples `[start, start + count)` of the mix of stored tracks, fewer at their end.
+
+    Args:
+        tracks: FLAC or WAV files in memory, mono.
+        start: First sample.
+        count: Number of samples.
+        rate_hz: The sample rate that the files must have.
+
+    Raises:
+        InputError: A file cannot be decoded, or has another rate or several channels.
+    """
+    return mix([read_samples(audio, start, count, rate_hz) for audio in tracks])
+
+
+def mix(parts: Sequence[NDArray[np.int16]]) -> NDArray[np.int16]:
+    """Mix sounds: the sum of their samples as one ear hears it, without a change of level, clipped to full scale.
+
+    16-bit samples are summed, so that a file of the mix holds exactly what is mixed when rows are loaded.
+
+    Args:
+        parts: int16 `(n,)` each; shorter ones end earlier.
+
+    Returns:
+        int16 `(n,)`, as long as the longest part; a single part as it is.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    mixed = np.zeros(max(map(len, parts)), np.int32)
+    for part in parts:
+        mixed[: len(part)] += part
+    full_scale = np.iinfo(np.int16)
+    return np.clip(mixed, full_scale.min, full_scale.max).astype(np.int16)
 
 
 def read_samples(audio: "pa.Buffer", start: int, count: int, rate_hz: int) -> NDArray[np.int16]:

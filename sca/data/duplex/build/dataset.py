@@ -7,7 +7,7 @@ cases.
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,10 +32,12 @@ from sca.data.duplex.rows.params import window_plan
 from sca.data.duplex.storage.build_settings import NAME as SETTINGS_FILE
 from sca.data.duplex.storage.build_settings import (
     differences,
+    earlier_options,
     made_with,
     recorded_speaker,
     tokenizer_of,
     with_new_settings,
+    without_others,
     without_repair,
 )
 from sca.data.runs.executor import Executor
@@ -55,6 +57,7 @@ __all__ = ["BuildDetails", "build_duplex"]
 
 # Starting worker processes takes longer than building less audio than this.
 _WORKERS_FROM_BYTES = 64 << 20
+_PAIR = 2  # speakers
 
 
 @dataclass(slots=True)
@@ -151,16 +154,33 @@ def _claim(root: Path, settings: Settings, tokenizer: TextTokenizer, force: bool
             return
         # Another choice about repairs, or other weights of the speaker model, need no other folder: the sessions that they
         # affect are built again.
-        same_repair = with_new_settings(made_with(without_repair(settings), tokenizer, recorded_speaker(found)))
-        others = differences(with_new_settings(_with_default_repair(found)), same_repair)
-        if others and not force:
+        before = with_new_settings(_with_default_repair(found))
+        now = with_new_settings(made_with(without_repair(settings), tokenizer, recorded_speaker(found)))
+        changed = differences(before, now)
+        if changed and not differences(without_others(before), without_others(now)) and not _has_groups(root):
+            changed = []
+        if changed and not force:
             raise OutputError(
-                f"{root} was made with other settings ({', '.join(others[:4])})",
-                hint="give another --output, or --force to rebuild it",
+                f"{root} was made with other settings ({', '.join(changed[:4])})",
+                hint=_hint(earlier_options(before, now)),
             )
-        if others:
+        if changed:
             _remove_built(root)
     write_json(path, wanted)
+
+
+def _has_groups(root: Path) -> bool:
+    """Return whether a session of more than two speakers is built."""
+    for file in SessionPaths(root, "any").record.parent.glob("*.json"):
+        result = read_record(SessionPaths(root, file.stem))
+        if result is not None and result.status == "kept" and result.tracks > _PAIR:
+            return True
+    return False
+
+
+def _hint(options: Sequence[str]) -> str:
+    keep = f"give {' '.join(options)} to continue it as it is, " if options else "give "
+    return f"{keep}another --output, or --force to rebuild it"
 
 
 def _with_default_repair(document: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sca.data.duplex.evidence.judge import judge
 from sca.data.duplex.evidence.repair import REPAIRABLE, wanted_repairs
 from sca.data.duplex.model.evidence import TrackEvidence
 from sca.data.duplex.model.session import SessionPaths, SessionResult
-from sca.data.duplex.storage.build_settings import made_with, without_repair
+from sca.data.duplex.storage.build_settings import made_with, without_others, without_repair
 from sca.data.runs.files import sha256_of
 from sca.data.runs.model_identity import model_identity
 from sca.data.speakers.base import NO_SPEAKER_MODEL
@@ -36,7 +36,8 @@ def plan_sessions(sources: Iterable[SessionSource], root: Path, settings: Settin
     """Compare the sessions of a corpus with those of a data set."""
     models = _models(settings.duplex)
     # Whether sessions are repaired is not in their keys, so that another choice leaves good sessions as they are.
-    base = json.dumps([made_with(without_repair(settings), tokenizer), *models], sort_keys=True)
+    # Nor is `others`: two speakers need no other rows, and sessions of more are built with one value.
+    base = json.dumps([without_others(made_with(without_repair(settings), tokenizer)), *models], sort_keys=True)
     plan = Plan([], [])
     for source in sources:
         stat = _stat(source) + models

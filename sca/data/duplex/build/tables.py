@@ -1,4 +1,4 @@
-"""The two tables of a session: its tracks, and the training rows of every ordered pair of its speakers."""
+"""The two tables of a session: its tracks, and the training rows of every speaker with those that are heard."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sca.config import Settings
 from sca.data.datasets.arrow import audio_cells
 from sca.data.duplex.audio.codec_targets import codes_column, load_codec
+from sca.data.duplex.model.heard import heard_groups, joint_speech, listener_name
 from sca.data.duplex.model.records import RowRecord, TrackRecord
 from sca.data.duplex.model.rows import Row
 from sca.data.duplex.model.session import SessionPaths, SessionResult
@@ -109,7 +110,7 @@ def write_rows(
     result: SessionResult,
     flags: Callable[[Row], list[str]] = lambda row: [],
 ) -> None:
-    """Write the rows of every ordered pair of speakers, and verify them.
+    """Write the rows of every speaker with those that are heard, and verify them.
 
     Args:
         paths: Where to write.
@@ -123,10 +124,25 @@ def write_rows(
 
     def batches() -> "Iterator[Columns]":
         for side in sides:
-            for record in writer.rows_of(side, [other for other in sides if other is not side]):
+            for record in writer.rows_of(side, _listeners(side, sides, settings)):
                 yield {name: [value] for name, value in record.items()}
 
     write_table(paths.rows, "rows", batches())
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    """What rows hear: the name of one or several speakers, and where one of them speaks."""
+
+    name: str
+    speech: Sequence[Span]
+
+
+def _listeners(side: Side, sides: Sequence[Side], settings: Settings) -> list[_Listener]:
+    """Return what the rows of a speaker hear, one for every view."""
+    speech = {one.speaker: one.speech for one in sides}
+    groups = heard_groups(side.speaker, list(speech), mixes=settings.duplex.others == "mix")
+    return [_Listener(listener_name(heard), joint_speech([speech[name] for name in heard])) for heard in groups]
 
 
 class _RowWriter:
@@ -147,8 +163,8 @@ class _RowWriter:
         self._context = proof_context(settings, tokenizer)
         self._n_chunks = settings.grid.chunks(result.samples)
 
-    def rows_of(self, side: Side, listeners: Sequence[Side]) -> Iterator[RowRecord]:
-        """Yield the rows with one speaker, for every listener."""
+    def rows_of(self, side: Side, listeners: Sequence[_Listener]) -> Iterator[RowRecord]:
+        """Yield the rows with one speaker, for all that they hear."""
         if side.units is None:
             return
         tokenized: list[TokenizedUnit] | None = None
@@ -165,16 +181,16 @@ class _RowWriter:
             yield from self._view(side, side.units, listener, labelled)
 
     def _view(
-        self, side: Side, units: Sequence[Unit], listener: Side, tokenized: Sequence[TokenizedUnit]
+        self, side: Side, units: Sequence[Unit], listener: _Listener, tokenized: Sequence[TokenizedUnit]
     ) -> Iterator[RowRecord]:
         words = [(word.start, word.end) for unit in units for word in unit.words]
         windows = plan_windows(self._n_chunks, words, side.speech, listener.speech, self._plan)
-        name = f"{self._session_id}:{listener.speaker}>{side.speaker}"
+        name = f"{self._session_id}:{listener.name}>{side.speaker}"
         unlabelled = [(span.start, span.end) for span in side.unlabelled]
         verifier = RowVerifier(name, word_records(units), listener.speech, unlabelled, self._n_chunks, self._context)
         for window in windows:
             row = make_row(window, window is windows[-1], tokenized, self._layout, unlabelled)
-            record = row_record(self._session_id, listener.speaker, side.speaker, row, self._layout, self._flags(row))
+            record = row_record(self._session_id, listener.name, side.speaker, row, self._layout, self._flags(row))
             verifier.add(record)
             self._result.row_digests.append(record_digest(record))
             self._result.rows += 1

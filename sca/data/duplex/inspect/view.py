@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from sca.control_tokens import control_tokens_of
+from sca.data.duplex.model.heard import heard_speakers
 from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.model.rows import PlacedToken
 from sca.data.duplex.storage.build_settings import settings_of
@@ -73,10 +74,10 @@ class TokenView:
 
 @dataclass(frozen=True, slots=True)
 class SideView:
-    """The tokens of one speaker while another is heard.
+    """The tokens of one speaker while others are heard.
 
     Attributes:
-        listener: Id of the speaker that is heard.
+        listener: Who is heard, as the rows name it.
         speaker: Id of the speaker of the tokens.
         tokens: The tokens.
         rows: Id, first chunk and number of chunks of each row.
@@ -190,19 +191,20 @@ def _similar_names(reader: DatasetReader, target: str) -> list[str]:
 
 def _session_view(reader: DatasetReader, tokenizer: TextTokenizer, session_id: str, split: str) -> View:
     tracks = _tracks(reader, session_id)
-    rows = _rows(reader, session_id, tracks)
+    rows = _rows(reader, session_id, list(tracks), tracks)
     samples = next(iter(tracks.values())).record["duration_samples"]
     n_chunks = max([reader.grid.chunks(samples), *(row["start_chunk"] + row["n_chunks"] for row in rows)])
     return _view(reader, tokenizer, session_id, None, split, (0, n_chunks), tracks, rows, rows)
 
 
 def _row_view(reader: DatasetReader, tokenizer: TextTokenizer, row: RowRecord, split: str) -> View:
-    tracks = _tracks(reader, row["session_id"])
-    missing = {row["listener"], row["speaker"]} - tracks.keys()
-    if missing:
-        raise InputError(f"{row['row_id']}: {', '.join(sorted(missing))} has no track", hint="see sca verify")
-    tracks = {name: tracks[name] for name in (row["listener"], row["speaker"])}
-    rows = _rows(reader, row["session_id"], tracks)
+    present = _tracks(reader, row["session_id"])
+    try:
+        heard = heard_speakers(row["listener"], row["speaker"], list(present))
+    except InputError as error:
+        raise InputError(f"{row['row_id']}: {error.message}", hint="see sca verify") from error
+    tracks = {name: present[name] for name in (*heard, row["speaker"])}
+    rows = _rows(reader, row["session_id"], list(present), tracks)
     chunks = row["start_chunk"], row["n_chunks"]
     return _view(reader, tokenizer, row["session_id"], row["row_id"], split, chunks, tracks, rows, [row])
 
@@ -211,11 +213,21 @@ def _tracks(reader: DatasetReader, session_id: str) -> dict[str, StoredTrack]:
     return {track.record["speaker_id"]: track for track in reader.tracks(session_id)}
 
 
-def _rows(reader: DatasetReader, session_id: str, tracks: Mapping[str, StoredTrack]) -> list[RowRecord]:
-    """Return the rows of a session between the speakers of these tracks."""
+def _rows(
+    reader: DatasetReader, session_id: str, speakers: Sequence[str], shown: Mapping[str, StoredTrack]
+) -> list[RowRecord]:
+    """Return the rows of a session between the speakers shown. `speakers` are all of the session."""
     place = reader.row_ranges.get(session_id)
     rows = list(reader.rows(place.split, place.first, place.last)) if place is not None else []
-    return [row for row in rows if row["listener"] in tracks and row["speaker"] in tracks]
+    return [row for row in rows if _names_in(row, speakers) <= shown.keys()]
+
+
+def _names_in(row: RowRecord, speakers: Sequence[str]) -> set[str]:
+    """Return the speakers of a row, also if they have no track."""
+    try:
+        return {row["speaker"], *heard_speakers(row["listener"], row["speaker"], speakers)}
+    except InputError:
+        return {row["speaker"], row["listener"]}
 
 
 def _view(

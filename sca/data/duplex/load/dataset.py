@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from sca.control_tokens import control_tokens_of
 from sca.data.datasets.folder import DataFolder
 from sca.data.duplex.audio.stored_samples import chunked
+from sca.data.duplex.load.heard_words import unlabelled_within, words_within
 from sca.data.duplex.load.row_source import PerProcess
 from sca.data.duplex.load.sources import open_source, read_build_settings
 from sca.data.duplex.model.records import RowRecord, SegmentRecord, WordRecord
 from sca.data.duplex.storage.build_settings import settings_of
 from sca.data.duplex.storage.control_tokens import PlacedControlToken, decode_controls
-from sca.data.duplex.storage.tracks import StoredTrack
 from sca.units import HEARD_HZ, SPOKEN_HZ, Grid
 
 __all__ = ["DuplexDataset", "DuplexRow", "load"]
@@ -33,23 +33,24 @@ class DuplexRow:
     """A training row with its audio.
 
     Attributes:
-        row_id: `SESSION:LISTENER>SPEAKER:START_CHUNK`.
+        row_id: `SESSION:LISTENER>SPEAKER:START_CHUNK`. The listener of a mix is the names of all others, joined by `+`.
         input_ids: int32 `(tokens,)`; audio tokens are `placeholder`.
-        heard: float32 `(n_chunks, 5120)`: the audio of the listener, 16 kHz.
+        heard: float32 `(n_chunks, 5120)`: the audio of the listener, 16 kHz; the sum of the tracks of several
+            listeners, clipped to [-1, 1].
         spoken: float32 `(n_chunks, 7680)`: the audio of the speaker in the same chunks, 24 kHz. Zeros past the end of
             the recording.
         segments: Segments of the speaker as stored; times count from the start of the row.
         speaker_embedding: float32 `(192,)`; None if the data set has none for the speaker.
         placeholder: Id of the audio tokens.
         silence_id: Id of the silence token.
-        listener_words: Words of the listener that start and end within the row; times count from its start. None if the
-            words of the listener are unknown.
+        listener_words: Words of the listener that start and end within the row; times count from its start. Those of
+            several listeners are in the order in which they end. None if the words of all listeners are unknown.
         controls: Control tokens in `input_ids`, in order; silence is not a control token.
         codes: int16 `(n_chunks, 16, frames)`: `spoken` as codec codes, -1 past the end of the recording; None if the
             data set has no codes.
         unlabelled: Ranges `[first, end)` of chunks whose tokens are not labels, because the speaker says words there
             that are not known.
-        listener_unlabelled: Where the listener says words that are not known, in seconds from the start of the row.
+        listener_unlabelled: Where a listener says words that are not known, in seconds from the start of the row.
     """
 
     row_id: str
@@ -148,23 +149,24 @@ class DuplexDataset:
             return [self[i] for i in range(*index.indices(len(self)))]
         row = self.record(index)
         sides = self._source.get().sides(index % len(self), row)
-        listener, speaker, first, n = sides.listener, sides.speaker, sides.first_chunk, row["n_chunks"]
+        speaker, first, n = sides.speaker, sides.first_chunk, row["n_chunks"]
+        start_s, end_s = (float(chunk * self.grid.chunk_s) for chunk in (row["start_chunk"], row["start_chunk"] + n))
         embedding = speaker.record["speaker_embedding"]
-        spoken = self._decoder.get().submit(chunked, speaker.spoken, first, n, self.grid.spoken_samples, SPOKEN_HZ)
+        spoken = self._decoder.get().submit(chunked, [speaker.spoken], first, n, self.grid.spoken_samples, SPOKEN_HZ)
         return DuplexRow(
             row_id=row["row_id"],
             input_ids=np.asarray(row["input_ids"], np.int32),
-            heard=chunked(listener.heard, first, n, self.grid.heard_samples, HEARD_HZ),
+            heard=chunked(sides.heard, first, n, self.grid.heard_samples, HEARD_HZ),
             spoken=spoken.result(),
             segments=row["segments"],
             speaker_embedding=None if embedding is None else np.asarray(embedding, np.float32),
             placeholder=self.placeholder,
             silence_id=self.silence_id,
-            listener_words=self._words_within(listener, row) if listener.has_transcript else None,
+            listener_words=words_within(sides.listeners, start_s, end_s),
             controls=tuple(decode_controls(row["input_ids"], self._control_names, self.placeholder, self.grid)),
             codes=speaker.chunk_codes(first, n),
             unlabelled=tuple((part["first"], part["end"]) for part in row["unlabelled"]),
-            listener_unlabelled=self._unlabelled_within(listener, row),
+            listener_unlabelled=unlabelled_within(sides.listeners, start_s, end_s),
         )
 
     @property
@@ -183,23 +185,3 @@ class DuplexDataset:
     def words(self, session_id: str, speaker_id: str) -> list[WordRecord]:
         """Return the words of a speaker in a session, as stored; times count from the start of the session."""
         return self._source.get().track(session_id, speaker_id).record["words"]
-
-    def _words_within(self, track: StoredTrack, row: RowRecord) -> list[WordRecord]:
-        """Return the words of a track that start and end within a row, with times from its start."""
-        start_s, end_s = self._times(row)
-        words = (word for word in track.record["words"] if start_s <= word["start"] and word["end"] <= end_s)
-        return [{**word, "start": word["start"] - start_s, "end": word["end"] - start_s} for word in words]
-
-    def _unlabelled_within(self, track: StoredTrack, row: RowRecord) -> tuple[tuple[float, float], ...]:
-        """Return the speech without words of a track that is within a row, with times from its start."""
-        start_s, end_s = self._times(row)
-        return tuple(
-            (max(span["start"], start_s) - start_s, min(span["end"], end_s) - start_s)
-            for span in track.record["unlabelled"]
-            if span["start"] < end_s and span["end"] > start_s
-        )
-
-    def _times(self, row: RowRecord) -> tuple[float, float]:
-        """Return where a row starts and ends in its session, in seconds."""
-        first, n_chunks = row["start_chunk"], row["n_chunks"]
-        return float(first * self.grid.chunk_s), float((first + n_chunks) * self.grid.chunk_s)

@@ -4,12 +4,16 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from typing_extensions import override
 
+from sca.data.duplex.model.heard import heard_speakers
 from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.storage.tracks import StoredTrack
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["PerProcess", "Recent", "RowSource", "SessionRows", "Sides"]
 
@@ -19,15 +23,17 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """The two tracks of a row.
+    """The tracks of a row.
 
     Attributes:
-        listener: The track with the audio heard.
+        listeners: The tracks of the speakers that are heard.
+        heard: Audio files at 16 kHz, whose mix is heard.
         speaker: The track with the audio spoken.
-        first_chunk: Where the row starts in the audio of both.
+        first_chunk: Where the row starts in the audio of all.
     """
 
-    listener: StoredTrack
+    listeners: tuple[StoredTrack, ...]
+    heard: "tuple[pa.Buffer, ...]"
     speaker: StoredTrack
     first_chunk: int
 
@@ -88,7 +94,9 @@ class SessionRows(RowSource):
     @override
     def sides(self, index: int, row: RowRecord) -> Sides:
         tracks = self._sessions[row["session_id"]]
-        return Sides(tracks[row["listener"]], tracks[row["speaker"]], row["start_chunk"])
+        listeners = tuple(tracks[name] for name in heard_speakers(row["listener"], row["speaker"], list(tracks)))
+        heard = tuple(track.heard for track in listeners)
+        return Sides(listeners, heard, tracks[row["speaker"]], row["start_chunk"])
 
     @override
     def track(self, session_id: str, speaker_id: str) -> StoredTrack:

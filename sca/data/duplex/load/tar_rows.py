@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from sca.data.datasets.folder import DataFolder
 from sca.data.duplex.load.row_source import Recent, RowSource, Sides
+from sca.data.duplex.model.heard import heard_speakers
 from sca.data.duplex.model.records import RowRecord, TrackRecord
 from sca.data.duplex.storage.detect import ROWS_FILE, SESSIONS_FILE, Export
 from sca.data.duplex.storage.tar_index import TarRow, TarSample, index_tar, read_sample
@@ -57,11 +58,16 @@ class TarRows(RowSource):
     def sides(self, index: int, row: RowRecord) -> Sides:
         sample = self._samples[index]
         codes = sample.codes
-        listener, speaker = (self._tracks[row["session_id"], row[side]].record for side in ("listener", "speaker"))
+        session = row["session_id"]
+        heard = heard_speakers(row["listener"], row["speaker"], self._speakers[session])
         return Sides(
-            listener=StoredTrack(_buffer(sample.heard), _buffer(b""), listener),
+            listeners=tuple(self._tracks[session, name] for name in heard),
+            heard=(_buffer(sample.heard),),
             speaker=StoredTrack(
-                _buffer(b""), _buffer(sample.spoken), speaker, None if codes is None else codes.reshape(len(codes), -1)
+                _buffer(b""),
+                _buffer(sample.spoken),
+                self._tracks[session, row["speaker"]].record,
+                None if codes is None else codes.reshape(len(codes), -1),
             ),
             first_chunk=0,
         )
@@ -100,6 +106,14 @@ class TarRows(RowSource):
             raise InputError(
                 f"{self._folder}/{SESSIONS_FILE} cannot be read: {error}", hint="export it again with --force"
             ) from error
+
+    @cached_property
+    def _speakers(self) -> dict[str, list[str]]:
+        """The speakers of each session, in order."""
+        found: dict[str, list[str]] = {}
+        for session, speaker in self._session_lines:
+            found.setdefault(session, []).append(speaker)
+        return found
 
     def _read_sample(self, index: int) -> TarSample:
         row = self._rows[index]

@@ -192,8 +192,8 @@ class SegmentRecord(TypedDict):
         start_s: Start of its first word.
         end_s: Latest end of its words.
         kind: `turn`, `backchannel` or `interruption`.
-        overlap: Share of its unit during which the listener speaks too.
-        floor_offset_s: Floor-transfer offset of its unit, None if the listener has not spoken before.
+        overlap: Share of its unit during which a listener speaks too.
+        floor_offset_s: Floor-transfer offset of its unit, None if no listener has spoken before.
         lag_chunks: Most chunks that a token is placed after the chunk it should be in.
         first_chunk: Chunk of its first token.
         first_k: Place of its first token in that chunk.
@@ -238,9 +238,10 @@ class RowRecord(TypedDict):
     """A training row.
 
     Attributes:
-        row_id: `SESSION:LISTENER>SPEAKER:START_CHUNK`.
+        row_id: `SESSION:LISTENER>SPEAKER:START_CHUNK`, with the columns of these names.
         session_id: Id of the session.
-        listener: Speaker that is heard in the row.
+        listener: Speaker that is heard in the row, or all other speakers of the session joined by `+`, if they are
+            heard mixed; see `sca.data.duplex.model.heard`.
         speaker: Speaker that the row teaches to speak.
         start_chunk: First chunk, counted in the session.
         n_chunks: Chunks in the row.

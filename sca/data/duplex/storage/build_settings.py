@@ -17,6 +17,7 @@ from sca.tokenizer import TextTokenizer, load_tokenizer
 __all__ = [
     "NAME",
     "differences",
+    "earlier_options",
     "made_with",
     "not_a_dataset",
     "parse_settings",
@@ -25,6 +26,7 @@ __all__ = [
     "settings_of",
     "tokenizer_of",
     "with_new_settings",
+    "without_others",
     "without_repair",
 ]
 
@@ -46,7 +48,7 @@ _LIMITS = frozenset(
 
 
 # What earlier versions did. It is not written, so that their settings.json and a new one for it are equal.
-_EARLIER: dict[str, object] = {"unlabelled_speech": "keep"}
+_EARLIER: dict[str, object] = {"unlabelled_speech": "keep", "others": "leave"}
 
 
 def tokenizer_of(settings: Settings) -> TextTokenizer:
@@ -99,6 +101,31 @@ def without_repair(settings: Settings) -> Settings:
     """Return the settings with the default of `repair`, which decides sessions one by one."""
     default = DuplexConfig.model_fields["repair"].default
     return settings.model_copy(update={"duplex": settings.duplex.model_copy(update={"repair": default})})
+
+
+def without_others(document: dict[str, object]) -> dict[str, object]:
+    """Return the content of a `settings.json` without `others`, which decides nothing for two speakers."""
+    duplex = document.get("duplex")
+    if not isinstance(duplex, dict):
+        return document
+    return {**document, "duplex": {name: value for name, value in duplex.items() if name != "others"}}
+
+
+def earlier_options(found: Mapping[str, object], wanted: Mapping[str, object]) -> list[str]:
+    """Return the options that continue a data set of an earlier version, if they settle all differences.
+
+    Args:
+        found: The content of its `settings.json`, with new settings.
+        wanted: The content that is wanted.
+    """
+    before, now = (document.get("duplex") for document in (found, wanted))
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return []
+    named = [name for name, value in _EARLIER.items() if before.get(name) == value != now.get(name)]
+    same = {**wanted, "duplex": now | {name: before[name] for name in named}}
+    if differences(found, same):
+        return []
+    return [f"--{name.replace('_', '-')} {_EARLIER[name]}" for name in named]
 
 
 def read_settings(root: Path) -> dict[str, object]:
@@ -173,7 +200,7 @@ def settings_of(document: Mapping[str, object]) -> Settings:
 
 
 def _duplex_of(values: object) -> DuplexConfig:
-    """Return the duplex settings of a data set. Speech without words was labelled as silence before it was a setting."""
+    """Return the duplex settings of a data set. Settings that it does not have are as earlier versions did it."""
     return DuplexConfig.model_validate(_EARLIER | values if isinstance(values, dict) else values)
 
 

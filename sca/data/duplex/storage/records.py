@@ -171,7 +171,7 @@ def row_record(
 
     Args:
         session_id: Id of the session.
-        listener: Speaker that is heard.
+        listener: Who is heard, a speaker or several joined by `+`.
         speaker: Speaker that the row teaches to speak.
         row: The row.
         layout: How the row was built.

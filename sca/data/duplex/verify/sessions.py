@@ -1,4 +1,4 @@
-"""Verify one session: its tracks, and the rows of every pair of speakers."""
+"""Verify one session: its tracks, and the rows of every speaker."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +10,7 @@ from sca.config import Settings
 from sca.data.duplex.audio.codec_targets import broken_codes, frames_of
 from sca.data.duplex.evidence.measure import listen_to_tracks, measure_session
 from sca.data.duplex.evidence.unlabelled import unlabelled_problems
+from sca.data.duplex.model.heard import heard_groups, heard_speakers, joint_speech, listener_name
 from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.model.session import SessionResult
 from sca.data.duplex.rows.params import layout_of
@@ -271,11 +272,12 @@ class _SessionVerifier:
 
     def _check_rows(self, tracks: Sequence[StoredTrack], rows: Sequence[StoredRow], result: SessionResult) -> None:
         by_speaker = {track.record["speaker_id"]: track for track in tracks}
+        mixes = self._settings.duplex.others == "mix"
         sides = [
-            (listener, speaker)
+            (listener_name(heard), speaker)
             for speaker, track in by_speaker.items()
-            for listener in by_speaker
-            if listener != speaker and track.has_transcript
+            for heard in heard_groups(speaker, list(by_speaker), mixes=mixes)
+            if track.has_transcript
         ]
         self._check_sides([_side(row.record) for row in rows], sides, result.session_id)
         verifiers = {side: self._row_verifier(side, by_speaker, result) for side in sides}
@@ -297,7 +299,7 @@ class _SessionVerifier:
                 self._problems.add("rows", problem)
             result.counters.add(verifier.counters)
             if side in tested:
-                self._check_causality(tested[side], by_speaker[side[0]])
+                self._check_causality(tested[side], _heard_tracks(side, by_speaker))
 
     def _count_text_rate(
         self,
@@ -337,19 +339,19 @@ class _SessionVerifier:
         return RowVerifier(
             f"{result.session_id}:{listener}>{speaker}",
             tracks[speaker].record["words"],
-            speech_of(tracks[listener].record),
+            joint_speech([speech_of(track.record) for track in _heard_tracks(side, tracks)]),
             [(span.start, span.end) for span in unlabelled_of(tracks[speaker].record)],
             self._settings.grid.chunks(result.samples),
             self._context,
         )
 
-    def _check_causality(self, row: StoredRow, listener: StoredTrack) -> None:
+    def _check_causality(self, row: StoredRow, listeners: Sequence[StoredTrack]) -> None:
         import pyarrow as pa
 
         if row.heard is not None:
-            problems = self._causality.problems(row.record, pa.py_buffer(row.heard), row.record["start_chunk"])
-        elif listener.heard.size:
-            problems = self._causality.problems(row.record, listener.heard, 0)
+            problems = self._causality.problems(row.record, [pa.py_buffer(row.heard)], row.record["start_chunk"])
+        elif all(track.heard.size for track in listeners):
+            problems = self._causality.problems(row.record, [track.heard for track in listeners], 0)
         else:
             return
         try:
@@ -361,3 +363,7 @@ class _SessionVerifier:
 
 def _side(row: RowRecord) -> Side:
     return row["listener"], row["speaker"]
+
+
+def _heard_tracks(side: Side, tracks: Mapping[str, StoredTrack]) -> list[StoredTrack]:
+    return [tracks[name] for name in heard_speakers(*side, list(tracks))]

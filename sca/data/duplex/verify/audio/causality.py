@@ -1,6 +1,6 @@
 """Verify causality: changing the audio after a chunk must not change the features up to that chunk by a single bit."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,13 +34,13 @@ class CausalityCheck:
         self.rows = 0
         self.leak_s = 0.0
 
-    def problems(self, row: RowRecord, audio: "pa.Buffer", origin: int) -> Iterator[str]:
+    def problems(self, row: RowRecord, audio: "Sequence[pa.Buffer]", origin: int) -> Iterator[str]:
         """Test a row and yield what is wrong.
 
         Args:
             row: The row.
-            audio: Audio file at 16 kHz with the audio of the listener.
-            origin: Chunk of the session with which the file begins.
+            audio: Audio files at 16 kHz, whose mix is heard.
+            origin: Chunk of the session with which the files begin.
         """
         grid = self._grid
         first = row["start_chunk"] + max(0, row["n_chunks"] - _MAX_CHUNKS) // 2
