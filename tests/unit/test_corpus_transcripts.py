@@ -5,6 +5,7 @@ import pytest
 from sca.data.corpora.segments.channel_lines import read_ctm, read_stm
 from sca.data.corpora.segments.cues import read_cues
 from sca.data.corpora.segments.model import Problem
+from sca.data.corpora.segments.telephone import read_chat
 from sca.data.corpora.segments.word_times import WrittenWord, with_times
 
 
@@ -32,6 +33,21 @@ def test_channels_that_count_from_zero(tmp_path):
     assert [words[:2] for words in plain(spoken)] == [(0, "so"), (1, "oh"), (1, "really")]
     with pytest.raises(ValueError, match="has channels 0 and 2"):
         found(tmp_path / "b.ctm", "a 0 1.00 0.25 so\na 2 3.00 0.25 oh\n", read_ctm)
+
+
+@pytest.mark.parametrize(
+    ("turn", "text"),
+    [
+        ("xxx .", "<unk>"),
+        ("well xxx said [/] it .", "well <unk> said it."),
+        ("yyy@s:spa xxx, ok ?", "<unk> <unk> ok?"),
+        ("www", "<unk>"),
+        ("an xxxl size .", "an xxxl size."),
+    ],
+)
+def test_chat_marks_of_unknown_speech(tmp_path, turn, text):
+    spoken = found(tmp_path / "a.cha", f"@Begin\n*A:\t{turn}\x15500_2000\x15\n@End\n", read_chat)
+    assert plain(spoken) == [(None, text, 0.5, 2.0, "A")]
 
 
 def test_words_without_times_lie_between_their_neighbours():

@@ -16,6 +16,10 @@ _SILENCE = "[silence]"
 # Annotations of CHAT that are not speech: [//], &=laughs, (0.5), +/., and the angle brackets of a scope.
 _CODES = re.compile(r"\[[^\]]*\]|&=\S+|\([0-9.:]*\)|\+[/<^,!?\"]\S*|[<>‹›]")
 _WORD_CODES = re.compile(r"@\S+|[()]|^&[-+~]")
+# Unintelligible speech, speech given only in phonetic letters, and speech that is not transcribed. The CHAT manual,
+# "Unidentifiable Material": https://talkbank.org/0info/manuals/CHAT.html
+_UNKNOWN = re.compile(r"(?:xxx|yyy|www)[,;.?!]*")
+_UNK = "<unk>"
 _ENDS = {".": ".", "?": "?", "!": "!", "+...": "…"}
 
 
@@ -74,6 +78,8 @@ def _channel_segment(start: str, end: str, side: str, text: str, line: int) -> S
 def read_chat(path: Path) -> Parsed:
     """Read a CHAT transcript: turns with times in milliseconds, without the annotations of the words.
 
+    Its marks of speech that is not known become `<unk>`.
+
     Raises:
         ValueError: The file cannot be read.
     """
@@ -98,6 +104,7 @@ def read_chat(path: Path) -> Parsed:
 def _chat_text(marked: str) -> str:
     words = _CODES.sub(" ", marked).split()
     last = _ENDS.get(words.pop(), "") if words and words[-1] in _ENDS else ""
-    plain = [_WORD_CODES.sub("", word) for word in words if word not in ("0", "xxx", "yyy", "www", "‡", "„")]
-    text = " ".join(word.replace("_", " ") for word in plain if word)
-    return text if not text or text[-1] in ".?!…" else text + last
+    plain = [_WORD_CODES.sub("", word) for word in words if word not in ("0", "‡", "„")]
+    known = [_UNK if _UNKNOWN.fullmatch(word) else word.replace("_", " ") for word in plain if word]
+    text = " ".join(known)
+    return text if set(known) <= {_UNK} or text[-1] in ".?!…" else text + last
