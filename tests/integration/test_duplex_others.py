@@ -83,7 +83,7 @@ def test_each_speaker_hears_all_others(data):
     assert "others" in json.loads((data / "settings.json").read_text())["duplex"]
 
 
-def test_what_is_heard_is_the_clipped_sum_in_every_window(data):
+def test_every_window_hears_the_clipped_sum(data):
     loaded = load(data)
     clipped = 0
     for row, stored in zip(loaded, rows_of(data), strict=True):
@@ -94,9 +94,7 @@ def test_what_is_heard_is_the_clipped_sum_in_every_window(data):
 
 
 def test_turns_are_labelled_against_anyone_of_the_others(data):
-    kinds = {
-        (row["speaker"], segment["text"]): segment["kind"] for row in rows_of(data) for segment in row["segments"]
-    }
+    kinds = {(row["speaker"], segment["text"]): segment["kind"] for row in rows_of(data) for segment in row["segments"]}
     assert kinds["G2", "yes"] == "backchannel"  # while G1 speaks
     assert kinds["G3", "wait, which boats do you mean"] == "interruption"  # of G2
     assert kinds["G1", "it was closed of course"] == "turn"
@@ -180,7 +178,7 @@ def test_an_earlier_data_set_of_two_speakers_is_continued(tmp_path):
     assert verify(tmp_path / "data").holds
 
 
-def test_an_earlier_data_set_of_more_speakers_is_continued_with_leave(tmp_path):
+def test_an_earlier_data_set_of_more_is_continued_with_leave(tmp_path):
     group(tmp_path / "c", "G1 G2 G3")
     build_duplex(tmp_path / "c", tmp_path / "data", settings(others="leave"))
     as_earlier(tmp_path / "data")
@@ -229,7 +227,7 @@ def test_verify_finds_a_changed_track_of_the_mix(data, tmp_path):
     assert any(f"{SESSION} G3" in problem for problem in found)
 
 
-def test_verify_finds_turns_that_are_labelled_against_one_of_the_others(data, tmp_path):
+def test_verify_finds_labels_made_against_one_of_the_others(data, tmp_path):
     """A backchannel to G1 would be a turn if only G3 were heard."""
 
     def change(data):

@@ -29,6 +29,7 @@ from sca.tokenizer import load_tokenizer
 from tests.helpers import corpus
 from tests.helpers.duplex_files import TRAIN, put_rows, rows_of
 from tests.helpers.duplex_mutations import change_rows, change_track, rewrite_report
+from tests.helpers.transcript_shapes import chat, with_stereo
 
 SESSION, SPEAKER, OTHER = "D0001_S0001_0", "G0001", "G0002"
 CHUNK = 5120
@@ -195,6 +196,21 @@ def test_keep_labels_it_as_silence(tmp_path):
     assert report.evidence.findings
     assert verify(tmp_path / "data").holds
     assert "unlabelled_speech" not in (tmp_path / "data" / "settings.json").read_text()
+
+
+def test_unknown_speech_in_chat_is_not_labelled(tmp_path):
+    first = next(line for line in chat().splitlines() if line.startswith("*A:"))
+    start_ms, end_ms = map(int, first.split("\x15")[1].split("_"))
+    with_stereo("a.cha", chat().replace(first, f"*A:\txxx .\x15{start_ms}_{end_ms}\x15"))(tmp_path / "c")
+    build_duplex(tmp_path / "c", tmp_path / "data", corpus.settings())
+    reader = open_dataset(tmp_path / "data")
+    tracks = [track.record for session in reader.sessions for track in reader.tracks(session)]
+    (own,) = [track for track in tracks if any(span["reason"] == "unintelligible" for span in track["unlabelled"])]
+    marks = [span for span in own["unlabelled"] if span["reason"] == "unintelligible"]
+    assert marks == [{"start": start_ms / 1000, "end": end_ms / 1000, "reason": "unintelligible"}]
+    (row,) = [row for row in rows_of(tmp_path / "data") if row["speaker"] == own["speaker_id"]]
+    assert row["unlabelled"][0]["first"] * CHUNK <= start_ms * 16 < row["unlabelled"][0]["end"] * CHUNK
+    assert verify(tmp_path / "data").holds
 
 
 def test_transcript_that_continues_after_the_recording(tmp_path):

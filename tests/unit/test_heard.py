@@ -80,7 +80,7 @@ def test_words_of_several_tracks():
     assert [w["unit"] for w in words_within([one, other], 8.0, 10.0)] == [2]
 
 
-def test_speech_of_a_track_without_words_among_others_is_unlabelled():
+def test_speech_of_a_track_without_transcript_is_unlabelled():
     one = track([("so", 1.0, 1.2, 0, False)], unlabelled=[(3.0, 4.0)])
     silent = track([], transcript=None, speech=[(0.5, 2.0), (7.0, 9.0)])
     assert unlabelled_within([one, silent], 1.0, 8.0) == ((0.0, 1.0), (2.0, 3.0), (6.0, 7.0))
