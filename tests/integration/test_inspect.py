@@ -117,7 +117,7 @@ def test_audio_and_levels_equal_those_of_the_row(data, source, tokenizer):
 def test_session_has_all_speakers_sides_and_rows(source, tokenizer):
     view = open_view(source, tokenizer, "Z0009_S0009_0")
     assert view.speakers == ("G0071", "G0072", "G0073")
-    assert len(view.sides) == 6
+    assert len(view.sides) == 3
     assert {row[0] for side in view.sides for row in side.rows} == {
         row["row_id"] for row in rows_of(source) if row["session_id"] == "Z0009_S0009_0"
     }
@@ -162,7 +162,7 @@ def test_printable_removes_control_characters():
 
 
 def test_prints_a_timeline_or_a_json_document(data):
-    shown = sca("inspect", data, "Z0009_S0009_0:G0072>G0071:000000")
+    shown = sca("inspect", data, "Z0009_S0009_0:G0072+G0073>G0071:000000")
     assert shown.returncode == 0, shown.stderr
     assert "onerror=window.hacked=2" in sca("inspect", data, "Z0009_S0009_0", "--json").stdout
     document = json.loads(sca("inspect", data, "0", "--json").stdout)
