@@ -149,7 +149,8 @@ def test_one_conversation_under_two_names(tmp_path):
         shutil.copy(path, path.with_name(other))
     for path in source.rglob("TXT/D0002*"):
         path.write_text(path.read_text().replace("G0001", "G0003").replace("G0002", "G0004"))
-    report = build_duplex(source, tmp_path / "data", corpus.settings()).details.report
+    report = build_duplex(source, tmp_path / "data", corpus.settings(validation=0.5)).details.report
+    assert set(report.splits) == {"train"}  # the copy would be in the validation split
     found = [(finding.kind, finding.session) for finding in report.evidence.findings]
     assert found == [("same_recording", "D0002_S0001_0")] * 2
     assert "two names" in report.evidence.findings[0].message
@@ -173,7 +174,8 @@ def renamed_copy(source, change):
 def test_a_conversation_encoded_again_under_two_names(tmp_path):
     source = corpus.demo(tmp_path / "corpus")
     renamed_copy(source, lambda samples: samples[1600:] * np.float32(0.4))
-    report = build_duplex(source, tmp_path / "data", corpus.settings()).details.report
+    report = build_duplex(source, tmp_path / "data", corpus.settings(validation=0.5)).details.report
+    assert set(report.splits) == {"train"}  # the copy would be in the validation split
     found = [(finding.kind, finding.session, finding.speaker) for finding in report.evidence.findings]
     assert found == [("same_sound", "D0002_S0001_0", "G0003"), ("same_sound", "D0002_S0001_0", "G0004")]
     assert "0.10 s earlier, the same speaker under two names" in report.evidence.findings[0].message

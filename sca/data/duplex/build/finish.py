@@ -9,6 +9,7 @@ from typing import Any
 from sca.config import Settings
 from sca.data.datasets.arrow import iter_batches, write_dict
 from sca.data.duplex.build.splits import validation_sessions
+from sca.data.duplex.evidence.duplicates import sessions_with_the_same_content
 from sca.data.duplex.evidence.measure import add_fingerprints, measure_session
 from sca.data.duplex.inspect.report_page import write_report_page
 from sca.data.duplex.model.report import Report
@@ -109,8 +110,15 @@ def write_derived_files(root: Path, report: Mapping[str, Any], splits: Sequence[
 def validation_split(kept: Iterable[SessionResult], settings: Settings) -> set[str]:
     """Return the sessions of the validation split. Retimed sessions are never in it, and do not influence it."""
     origins = [result for result in kept if result.augmented_from is None]
+    if settings.duplex.validation <= 0:
+        return set()
+    connected = {result.session_id: list(result.speakers) for result in origins}
+    evidence = [track for result in origins for track in result.evidence or ()]
+    for number, pair in enumerate(sessions_with_the_same_content(evidence)):
+        for session in pair:
+            connected[session].append(f"\0{number}")  # no speaker has such a name
     return validation_sessions(
-        {result.session_id: result.speakers for result in origins},
+        connected,
         {result.session_id: result.samples for result in origins},
         settings.duplex.validation,
     )

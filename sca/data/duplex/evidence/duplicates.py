@@ -6,7 +6,7 @@ from sca.config import DuplexConfig
 from sca.data.duplex.evidence.copies import find_copies, find_same_voices
 from sca.data.duplex.model.evidence import Finding, FindingKind, TrackEvidence
 
-__all__ = ["duplicates", "make_finding"]
+__all__ = ["duplicates", "make_finding", "sessions_with_the_same_content"]
 
 # Recordings with less speech can be equal without being copies: silence, a single "yeah".
 _LEAST_SPEECH_S = 0.5
@@ -37,6 +37,23 @@ def duplicates(tracks: Sequence[TrackEvidence], limits: DuplexConfig) -> Iterato
         if (voice.track.session, voice.track.speaker) not in copied:
             found = f"the voice of {voice.other} in {voice.session} (cosine {voice.cosine:.2f}): one speaker under two names?"
             yield make_finding("same_voice", voice.track, 0.0, found)
+
+
+def sessions_with_the_same_content(tracks: Sequence[TrackEvidence]) -> Iterator[tuple[str, str]]:
+    """Yield pairs of sessions that share a recording, or a transcript with its times.
+
+    Args:
+        tracks: All tracks.
+    """
+    for track, first in _repeated(tracks, "audio"):
+        if track.speech_s >= _LEAST_SPEECH_S:
+            yield track.session, first.session
+    for copy in find_copies(tracks):
+        if copy.track.speech_s >= _LEAST_SPEECH_S:
+            yield copy.track.session, copy.first.session
+    for track, first in _repeated(tracks, "words"):
+        if track.text:  # a few words can be equal by chance
+            yield track.session, first.session
 
 
 def make_finding(
