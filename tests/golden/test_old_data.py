@@ -10,6 +10,7 @@ import sca
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.verify.dataset import verify
 from sca.data.export.run import export
+from sca.errors import OutputError
 from tests.helpers import corpus
 
 ARCHIVE = Path(__file__).parent / "duplex-schema5.tar.xz"  # scripts/make_old_duplex.py
@@ -55,10 +56,16 @@ def test_it_is_exported(old):
 
 
 def test_a_build_continues_it(old):
-    """Settings that the old version did not have count as their defaults, so the folder is not refused."""
+    """Settings that the old version did not have count as what it did, so the folder is not refused."""
     before = contents(sca.load(old / "data"))
-    summary = build_duplex(old / "corpus", old / "data", corpus.settings())
+    settings = corpus.settings(unlabelled_speech="keep")
+    summary = build_duplex(old / "corpus", old / "data", settings)
     assert not summary.failed
     assert contents(sca.load(old / "data")) == before
     assert verify(old / "data").problems == []
-    assert build_duplex(old / "corpus", old / "data", corpus.settings()).details.built == 0
+    assert build_duplex(old / "corpus", old / "data", settings).details.built == 0
+
+
+def test_a_build_with_other_labels_is_refused(old):
+    with pytest.raises(OutputError, match="unlabelled_speech 'keep', now 'mask'"):
+        build_duplex(old / "corpus", old / "data", corpus.settings())
