@@ -231,7 +231,7 @@ def transcribe(
         device: `auto`, `cpu` or `cuda`.
         compute_type: A type of CTranslate2, or `auto` for the type of the weights.
         batch_size: Segments of 30 s that are decoded together.
-        language: The language code, such as `en`; None detects it.
+        language: The language, such as `en` or `English`; None detects it.
         vad: Whether to decode only speech.
         word_timestamps: Whether words get times.
         reactions: The detector of audience reactions: `none`, `energy`, or an audio tagging model.
@@ -254,11 +254,13 @@ def transcribe(
         >>> summary.details.words  # doctest: +SKIP
         1234
     """
+    from sca.data.transcription.languages import language_code
     from sca.data.transcription.transcribe import transcribe as transcribe_files
     from sca.data.transcription.whisper import RecognizerOptions
 
     paths = [sources] if isinstance(sources, str | PathLike) else sources
-    options = RecognizerOptions(model, device, compute_type, batch_size, language, vad, word_timestamps, jobs)
+    code = None if language is None else language_code(language)
+    options = RecognizerOptions(model, device, compute_type, batch_size, code, vad, word_timestamps, jobs)
     return transcribe_files(
         [Path(path) for path in paths],
         Path(save_file),

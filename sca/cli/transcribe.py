@@ -25,6 +25,18 @@ def transcribe(
     save_file: Annotated[
         Path, typer.Option(metavar="FILE", help="JSONL file to write, one line per recording.")
     ] = Path("dataset/inference_outputs.jsonl"),
+    output_format: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="jsonl|srt|vtt|tsv|txt|json",
+            help="Further files per recording; may be repeated, or separated by commas. jsonl is always written.",
+            show_default=False,
+        ),
+    ] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of these files. Not set: that of the JSONL file.", show_default=False),
+    ] = None,
     model: Annotated[
         str,
         typer.Option(
@@ -44,8 +56,15 @@ def transcribe(
     ] = 8,
     language: Annotated[
         str | None,
-        typer.Option(metavar="CODE", help="Language of the speech, such as en. Not set: detected.", show_default=False),
+        typer.Option(
+            metavar="CODE|NAME",
+            help="Language of the speech, such as en or English. Not set: detected.",
+            show_default=False,
+        ),
     ] = None,
+    multilingual: Annotated[
+        bool, typer.Option("--multilingual", help="Detect the language anew in every segment of 30 s.")
+    ] = False,
     vad: Annotated[
         bool,
         typer.Option("--vad/--no-vad", help="Decode only speech, in batches; or everything, one window after another."),
@@ -92,6 +111,8 @@ def transcribe(
     A second run does only what is missing: a recording is done if its content and these settings are those of its line.
     Doubtful text (loops, impossible speed, low probability) is marked as unsure; improbable text on silence is removed.
     """
+    from sca.data.transcription.languages import language_code
+    from sca.data.transcription.text_files import TextFiles, parse_formats
     from sca.data.transcription.transcribe import ledger_of
     from sca.data.transcription.transcribe import transcribe as run
     from sca.data.transcription.whisper import RecognizerOptions
@@ -103,16 +124,30 @@ def transcribe(
         device,
         compute_type,
         batch_size,
-        language,
+        None if language is None else language_code(language),
         vad,
         word_timestamps,
         jobs or 0,
         beam_size,
         hotwords,
         initial_prompt,
+        multilingual,
     )
+    texts = TextFiles(output_dir or save_file.parent, parse_formats(output_format or ()))
+    if output_dir is not None and not texts.formats:
+        raise UsageError(
+            "--output-dir was given without a format for its files", hint="add --output-format, such as srt"
+        )
     with audio_progress("transcribe", quiet=quiet) as progress:
-        summary = run(sources, save_file, options, reactions=reactions, retry_failed=retry_failed, listener=progress)
+        summary = run(
+            sources,
+            save_file,
+            options,
+            reactions=reactions,
+            retry_failed=retry_failed,
+            listener=progress,
+            texts=texts,
+        )
     if not quiet:
         notes = [f"{item}: failed: {reason}" for item, reason in summary.failed]
         print_notes(notes + [f"{item}: {note}" for item, note in summary.notes])
@@ -137,6 +172,7 @@ def _document(summary: "RunSummary[TranscribeDetails]") -> dict[str, object]:
         "words": details.words,
         "events": dict(details.events),
         "guards": dict(details.guards),
+        "text_files": details.text_files,
         "failed": dict(summary.failed),
         "failed_before": summary.old_failures,
         "notes": [list(note) for note in summary.notes],
@@ -154,5 +190,7 @@ def _print_summary(summary: "RunSummary[TranscribeDetails]") -> None:
         f"{summary.already} transcribed before, {len(summary.failed)} failed{location}",
         markup=False,
     )
+    if details.text_files:
+        out().print(f"{counted(details.text_files, 'file')} in other formats written", markup=False)
     if acted:
         out().print(f"guards: {acted}", markup=False)

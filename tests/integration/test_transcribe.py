@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from sca.audio.decode import read_audio
 from sca.cli.main import app
 from sca.data.corpora.registry import open_corpus
+from sca.data.corpora.segments.cues import read_cues
 from sca.data.media.find_audio import AudioFolder
 from sca.data.runs.local import ProcessExecutor
 from sca.data.transcription import transcriber
@@ -286,6 +287,108 @@ def test_no_vad_decodes_everything_and_guards_silence(whisper, speech, tmp_path)
     assert summary["words"] == len(WORDS)
 
 
+def test_other_formats_are_written_per_recording(whisper, speech, tmp_path):
+    for name in ("a.wav", "x/twin.wav", "y/twin.wav"):
+        record(tmp_path / "in" / name, speech[: 16_000 * (4 + len(name))])
+    save_file, texts = tmp_path / "lines.jsonl", tmp_path / "texts"
+    formats = ["--output-format", "srt,vtt", "--output-format", "tsv,txt,json"]
+    options = [*formats, "--output-dir", str(texts), "--reactions", "energy"]
+    code, summary, _ = run(whisper, tmp_path / "in", save_file=save_file, options=options)
+    assert (code, summary["made"], summary["text_files"]) == (0, 3, 15)
+    found = shows(save_file)
+    files = {path.relative_to(texts).as_posix(): path.read_bytes() for path in texts.rglob("*") if path.is_file()}
+    assert set(files) == {f"{name}.{kind}" for name in found for kind in ("srt", "vtt", "tsv", "txt", "json")}
+    assert set(found) == {"a", "x/twin", "y/twin"}
+    for name, show in found.items():
+        assert " ".join(files[f"{name}.txt"].decode().split()) == SENTENCE.strip()
+        document = json.loads(files[f"{name}.json"])
+        assert (document["text"], document["language"]) == (SENTENCE, "en")
+        words = [word["word"].strip() for one in document["segments"] for word in one["words"]]
+        assert words == [word.word for word in show.words]
+        assert [one["doubt"] for one in document["segments"]] == [
+            event.doubt for event in show.timeline if event.role == "comedian"
+        ]
+        cues = [one.text for one in read_cues(texts / f"{name}.srt")]
+        assert " ".join(text for text in cues if not text.startswith("[")) == SENTENCE.strip()
+        assert cues == [one.text for one in read_cues(texts / f"{name}.vtt")]
+
+
+def test_files_of_finished_recordings_are_completed(whisper, speech, tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        record(tmp_path / "in" / f"{name}.wav", speech[:64_000])
+    save_file = tmp_path / "lines.jsonl"
+    assert run(whisper, tmp_path / "in", save_file=save_file)[1]["text_files"] == 0
+    break_for(monkeypatch, transcriber, "read_with_notes", "a.wav")  # a second transcription would fail
+    options = ["--output-format", "jsonl,srt"]
+    code, summary, _ = run(whisper, tmp_path / "in", save_file=save_file, options=options)
+    assert (code, summary["made"], summary["already"], summary["text_files"]) == (0, 0, 2, 2)
+    whole = (tmp_path / "a.srt").read_bytes()
+    (tmp_path / "a.srt").unlink()
+    (tmp_path / "b.srt").write_text("corrected by hand")
+    code, summary, _ = run(whisper, tmp_path / "in", save_file=save_file, options=options)
+    assert (code, summary["text_files"], (tmp_path / "a.srt").read_bytes()) == (0, 1, whole)
+    assert (tmp_path / "b.srt").read_text() == "corrected by hand"
+    ((name, note),) = summary["notes"]
+    assert (name, "b.srt" in note, "was kept" in note) == ("b", True, True)
+    monkeypatch.undo()
+    record(tmp_path / "in" / "b.wav", speech[16_000:80_000])  # a new recording has new files
+    code, summary, _ = run(whisper, tmp_path / "in", save_file=save_file, options=options)
+    assert (code, summary["made"], summary["text_files"], summary["notes"]) == (0, 1, 1, [])
+    assert (tmp_path / "b.srt").read_text().startswith("1\n00:00:0")
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_killed_before_its_line_writes_its_files_again(whisper, speech, tmp_path):
+    for n in range(3):
+        record(tmp_path / "in" / f"show{n}.wav", speech[800 * n : 800 * n + 48_000])
+    options = ["--output-format", "srt,json"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    words = words_for(whisper, tmp_path / "in", save_file=killed / "lines.jsonl", options=options)
+    with held(*words, at="*/killed/lines.jsonl", after=1) as child:
+        child.kill()
+    run(whisper, tmp_path / "in", save_file=killed / "lines.jsonl", options=options)
+    run(whisper, tmp_path / "in", save_file=whole / "lines.jsonl", options=options)
+    names = sorted(path.name for path in whole.iterdir())
+    assert len([name for name in names if name.endswith((".srt", ".json"))]) == 6
+    for name in names:
+        assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_output_dir_that_is_a_file_is_refused_first(whisper, speech, tmp_path):
+    talk = record(tmp_path / "talk.wav", speech[:32_000])
+    options = ["--output-format", "srt", "--output-dir", str(talk)]
+    code, _, stderr = run(whisper, talk, save_file=tmp_path / "lines.jsonl", options=options)
+    assert (code, "is not a folder" in stderr, (tmp_path / "lines.jsonl").exists()) == (5, True, False), stderr
+
+
+def test_language_names_are_codes_and_defaults_stay_finished(whisper, speech, tmp_path):
+    talk = record(tmp_path / "talk.wav", speech[:64_000])
+    save_file = tmp_path / "lines.jsonl"
+    assert run(whisper, talk, save_file=save_file, options=["--language", "English"])[1]["made"] == 1
+    assert run(whisper, talk, save_file=save_file, options=["--language", "en"])[1]["already"] == 1
+    assert shows(save_file)["talk"].language == "en"
+    assert "multilingual" not in RecognizerOptions().identity()
+
+
+@pytest.mark.parametrize("vad", ["--vad", "--no-vad"])
+def test_multilingual_is_passed_to_faster_whisper(whisper, speech, tmp_path, monkeypatch, vad):
+    import faster_whisper
+
+    owner = faster_whisper.BatchedInferencePipeline if vad == "--vad" else faster_whisper.WhisperModel
+    original, given = owner.transcribe, []
+
+    def spy(self, *arguments, **options):
+        given.append(options["multilingual"])
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(owner, "transcribe", spy)
+    talk = record(tmp_path / "talk.wav", speech[:64_000])
+    for options, value in (([], False), (["--multilingual"], True)):
+        assert run(whisper, talk, save_file=tmp_path / "lines.jsonl", options=[vad, *options])[1]["made"] == 1
+        assert given.pop() is value
+    assert [word.word for word in shows(tmp_path / "lines.jsonl")["talk"].words] == WORDS
+
+
 def test_events_are_segments_without_word_times(whisper, speech, tmp_path):
     talk = record(tmp_path / "talk.wav", speech)
     run(whisper, talk, save_file=tmp_path / "lines.jsonl", options=["--no-word-timestamps"])
@@ -312,7 +415,10 @@ def test_loops_are_removed_and_counted(speech, tmp_path):
         (["--device", "cuda"], 4, "no CUDA device is available"),
         (["--device", "tpu"], 2, "unknown device 'tpu'"),
         (["--compute-type", "float17"], 2, "cannot compute in float17"),
-        (["--language", "xx"], 2, "does not support the language 'xx'"),
+        (["--language", "xx"], 2, "does not have the language 'xx'"),
+        (["--language", "Germann"], 2, "did you mean German (de)?"),
+        (["--output-format", "srt,lrc"], 2, "the output format 'lrc' does not exist"),
+        (["--output-dir", "subtitles"], 2, "without a format for its files"),
         (["--model", "small"], 6, "the model small cannot be downloaded"),
         (["--model", "no such thing"], 2, "the model no such thing does not exist"),
         (["--model", "./nowhere"], 4, "is not a folder with a model"),

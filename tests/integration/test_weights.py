@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from sca.audio.decode import read_audio
 from sca.cli.main import app
+from sca.data.corpora.segments.cues import read_cues
 from sca.data.media.enhancers import load_enhancer
 from sca.data.reactions.registry import load_detector
 from sca.data.reactions.yamnet import YamnetTagger
@@ -96,6 +97,21 @@ def test_options_of_the_decoder_change_the_settings(weights, spoken, tmp_path):
         heard = words_of(" ".join(word["word"] for word in show["words"]))
         assert errors(truth, heard) <= most * len(truth)
         assert json.loads(sca(*plain, *options).stdout)["already"] == 1
+
+
+def test_subtitles_of_a_fetched_model(weights, spoken, tmp_path):
+    weights("whisper-tiny-en")
+    recording, truth, most = spoken
+    plain = ["transcribe", recording, "--model", "whisper-tiny-en", "--save-file", tmp_path / "shows.jsonl"]
+    sca(*plain, "--language", "English", "--output-format", "srt,json")
+    cues = list(read_cues(tmp_path / f"{recording.stem}.srt"))
+    assert errors(truth, words_of(" ".join(cue.text for cue in cues))) <= most * len(truth)
+    assert all(cue.start_s < cue.end_s for cue in cues)
+    segments = json.loads((tmp_path / f"{recording.stem}.json").read_text())["segments"]
+    for segment in segments:
+        assert "".join(word["word"] for word in segment["words"]) == segment["text"]
+    done = CliRunner().invoke(app, [*map(str, plain), "--multilingual"])
+    assert (done.exit_code, "knows only English" in done.stderr) == (2, True)
 
 
 def seconds(count):

@@ -36,11 +36,11 @@ class ShowFile:
         Args:
             origins: Where recordings were found when they were transcribed, by id.
         """
-        return {
-            show.video_id: KnownLine(show.source, show.sha256, origins.get(show.video_id))
-            for _, show in self._lines()
-            if isinstance(show, Show)
-        }
+        return {show.video_id: KnownLine(show.source, show.sha256, origins.get(show.video_id)) for show in self.shows()}
+
+    def shows(self) -> Iterator[Show]:
+        """Yield the lines that can be parsed."""
+        return (show for _, show in self._lines() if isinstance(show, Show))
 
     def append(self, show: Show) -> None:
         """Append a line, synced."""

@@ -7,7 +7,7 @@ input and the settings are those of its line.
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +22,7 @@ from sca.data.runs.progress import ProgressListener
 from sca.data.runs.summary import ItemReason, Outcome, RunSummary
 from sca.data.transcription.recordings import FoundFile, KnownLine, find_recordings, name_recordings
 from sca.data.transcription.show_file import ShowFile
+from sca.data.transcription.text_files import TextFiles
 from sca.data.transcription.transcriber import Transcribed, Transcriber, TranscriptionJob
 from sca.data.transcription.whisper import Recognizer, RecognizerOptions
 from sca.errors import InputError, MissingToolError, OutputError, UpstreamError, UsageError
@@ -42,12 +43,14 @@ class TranscribeDetails:
         words: Words of this run.
         events: Events of this run, by role.
         guards: How often each hallucination guard acted in this run.
+        text_files: Files in other formats that this run wrote.
     """
 
     save_file: Path
     words: int = 0
     events: Counter[str] = field(default_factory=Counter)
     guards: Counter[str] = field(default_factory=Counter)
+    text_files: int = 0
 
     def add(self, show: Show) -> None:
         """Count a line."""
@@ -71,6 +74,7 @@ def transcribe(
     listener: ProgressListener | None = None,
     recognizer: Recognizer | None = None,
     executor: Executor | None = None,
+    texts: TextFiles | None = None,
 ) -> RunSummary[TranscribeDetails]:
     """Transcribe files, and the files of folders, into the JSONL `save_file`.
 
@@ -83,6 +87,7 @@ def transcribe(
         listener: Receives the progress.
         recognizer: A recognizer that was loaded with these options.
         executor: Where recordings are transcribed; by default in `options.workers` threads that share the model.
+        texts: Files in other formats to write for each recording.
 
     Returns:
         The summary. The failure of a recording is in it, and is not raised.
@@ -94,6 +99,8 @@ def transcribe(
     """
     files = find_recordings(sources)
     shows = ShowFile(save_file)
+    texts = texts or TextFiles(save_file.parent)
+    texts.check()
     with lock_dir(save_file.parent):
         run = IncrementalRun(
             Ledger(ledger_of(save_file)), TranscribeDetails(save_file), retry_failed=retry_failed, listener=listener
@@ -107,6 +114,8 @@ def transcribe(
         todo = run.plan(items, lambda item: item.name in lines)
 
         def record(item: Item[TranscriptionJob], result: Transcribed) -> Outcome:
+            # The files come first: a recording with a line is finished, and its files are not written again.
+            summary.details.text_files += texts.write(result.show)
             shows.append(result.show)
             summary.details.add(result.show)
             extra = {"origin": item.job.recording.file.origin}
@@ -118,8 +127,23 @@ def transcribe(
             executor = executor or _threads(transcriber.load())
             run.execute(todo, transcriber.transcribe, record, executor=executor, fatal=_FATAL)
         shows.settle()
+        _complete_texts(summary, shows, texts, {item.name for item in items} - {item.name for item in todo})
         run.settle()
     return summary
+
+
+def _complete_texts(
+    summary: RunSummary[TranscribeDetails], shows: ShowFile, texts: TextFiles, finished: Set[str]
+) -> None:
+    """Write the files that recordings of earlier runs lack."""
+    names = finished - {reason.item for reason in summary.failed}
+    if not texts.formats or not names:
+        return
+    for show in shows.shows():
+        if show.video_id in names:
+            written, notes = texts.complete(show)
+            summary.details.text_files += written
+            summary.notes += [ItemReason(show.video_id, note) for note in notes]
 
 
 def _items(

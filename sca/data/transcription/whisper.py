@@ -54,6 +54,7 @@ class RecognizerOptions:
         beam_size: Hypotheses of the beam search.
         hotwords: Words that are likely to occur, such as names.
         initial_prompt: Text before each window, whose style and spelling the text follows.
+        multilingual: Whether the language is detected anew in every window.
     """
 
     model: str = DEFAULT_MODEL
@@ -67,13 +68,14 @@ class RecognizerOptions:
     beam_size: int = 5
     hotwords: str | None = None
     initial_prompt: str | None = None
+    multilingual: bool = False
 
     def identity(self) -> dict[str, object]:
         """Return the options that decide the result: all except the device and the number of workers."""
         names = ("model", "compute_type", "batch_size", "language", "vad", "word_timestamps")
         decided = {name: getattr(self, name) for name in names}
         # A default is left out, so that lines of versions without the option stay finished.
-        newer = ("beam_size", "hotwords", "initial_prompt")
+        newer = ("beam_size", "hotwords", "initial_prompt", "multilingual")
         defaults = RecognizerOptions()
         changed = {name for name in newer if getattr(self, name) != getattr(defaults, name)}
         return decided | {name: getattr(self, name) for name in newer if name in changed}
@@ -128,6 +130,10 @@ class Recognizer:
                 f"the model {options.model} does not support the language {options.language!r}",
                 hint=f"one of {', '.join(self._model.supported_languages[:12])}, …; leave --language out to detect it",
             )
+        if options.multilingual and not self._model.model.is_multilingual:
+            raise UsageError(
+                f"the model {options.model} knows only English", hint="leave --multilingual out, or give another model"
+            )
         self._batched = BatchedInferencePipeline(self._model)
         self._stopped = threading.Event()
 
@@ -169,6 +175,7 @@ class Recognizer:
             beam_size=self.options.beam_size,
             hotwords=self.options.hotwords,
             initial_prompt=self.options.initial_prompt,
+            multilingual=self.options.multilingual,
             without_timestamps=self.options.word_timestamps,
         )
         windows: list[list[list[RecognizedWord]]] = [[] for _ in chunks]
@@ -196,6 +203,7 @@ class Recognizer:
             beam_size=self.options.beam_size,
             hotwords=self.options.hotwords,
             initial_prompt=self.options.initial_prompt,
+            multilingual=self.options.multilingual,
             condition_on_previous_text=False,
             compression_ratio_threshold=MAX_COMPRESSION_RATIO,
             log_prob_threshold=MIN_AVG_LOGPROB,
@@ -224,6 +232,7 @@ class Recognizer:
             beam_size=self.options.beam_size,
             hotwords=self.options.hotwords,
             initial_prompt=self.options.initial_prompt,
+            multilingual=self.options.multilingual,
             condition_on_previous_text=False,  # a wrong text would be repeated in the next window
             vad_filter=False,
         )
