@@ -361,6 +361,21 @@ def test_output_dir_that_is_a_file_is_refused_first(whisper, speech, tmp_path):
     assert (code, "is not a folder" in stderr, (tmp_path / "lines.jsonl").exists()) == (5, True, False), stderr
 
 
+def test_folder_in_the_place_of_a_file_loses_no_line(whisper, speech, tmp_path):
+    for name in ("a", "b"):
+        record(tmp_path / "in" / f"{name}.wav", speech[:48_000])
+    save_file, options = tmp_path / "lines.jsonl", ["--output-format", "txt"]
+    run(whisper, tmp_path / "in", save_file=save_file)
+    before = save_file.read_bytes(), ledger_of(save_file).read_bytes()
+    (tmp_path / "a.txt").mkdir()
+    code, _, stderr = run(whisper, tmp_path / "in", save_file=save_file, options=options)
+    assert (code, str(tmp_path / "a.txt") in stderr, "Traceback" in stderr) == (5, True, False), stderr
+    assert (save_file.read_bytes(), ledger_of(save_file).read_bytes()) == before
+    (tmp_path / "a.txt").rmdir()
+    code, summary, _ = run(whisper, tmp_path / "in", save_file=save_file, options=options)
+    assert (code, summary["already"], summary["text_files"]) == (0, 2, 2)
+
+
 def test_language_names_are_codes_and_defaults_stay_finished(whisper, speech, tmp_path):
     talk = record(tmp_path / "talk.wav", speech[:64_000])
     save_file = tmp_path / "lines.jsonl"

@@ -127,8 +127,8 @@ def transcribe(
             executor = executor or _threads(transcriber.load())
             run.execute(todo, transcriber.transcribe, record, executor=executor, fatal=_FATAL)
         shows.settle()
-        _complete_texts(summary, shows, texts, {item.name for item in items} - {item.name for item in todo})
         run.settle()
+        _complete_texts(summary, shows, texts, {item.name for item in items} - {item.name for item in todo})
     return summary
 
 
