@@ -218,6 +218,7 @@ def transcribe(
     reactions: str = "none",
     jobs: int = 0,
     retry_failed: bool = False,
+    accept_damage_s: float = 1.0,
     listener: "ProgressListener | None" = None,
 ) -> "RunSummary[TranscribeDetails]":
     """Transcribe recordings into a JSONL file of timelines, one line per recording.
@@ -237,6 +238,7 @@ def transcribe(
         reactions: The detector of audience reactions: `none`, `energy`, or an audio tagging model.
         jobs: Recordings at a time; 0 is one per GPU, or one on a CPU.
         retry_failed: Whether to try recordings again that failed in an earlier run.
+        accept_damage_s: Seconds of an hour of a recording that may be undecodable; they become silence.
         listener: Receives the progress.
 
     Returns:
@@ -267,6 +269,7 @@ def transcribe(
         options,
         reactions=reactions,
         retry_failed=retry_failed,
+        accept_damage_s=accept_damage_s,
         listener=listener,
     )
 

@@ -6,6 +6,7 @@
     │   └── GridError            3   frames, chunks and sample rates do not divide evenly
     ├── MissingToolError         4   a required program, extra or model file is not installed
     ├── InputError               5   the input is not what it should be
+    │   ├── DamageError          5   a part of a recording cannot be decoded
     │   ├── VerificationError    5   a data set does not match its report
     │   └── OutputError          5   the output cannot be written (permission, full disk, other settings)
     ├── UpstreamError            6   the network, a hub or a site did not answer
@@ -21,8 +22,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from typing_extensions import override
+
 __all__ = [
     "ConfigError",
+    "DamageError",
     "GridError",
     "InputError",
     "MissingToolError",
@@ -86,6 +90,23 @@ class InputError(ScaError):
     exit_code = 5
 
 
+class DamageError(InputError):
+    """A part of a recording cannot be decoded.
+
+    Attributes:
+        needed_s: The limit in seconds of an hour (`audio.accept_damage_s`) from which on the recording is accepted; None
+            if no limit accepts it.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, needed_s: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.needed_s = needed_s
+
+    @override
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_damage, (self.message, self.hint, self.needed_s)
+
+
 class VerificationError(InputError):
     """A data set does not match its report."""
 
@@ -108,6 +129,10 @@ class PartialFailure(ScaError):  # noqa: N818 - not an error of the run, which h
 
 def _rebuild(kind: type[ScaError], message: str, hint: str | None) -> ScaError:
     return kind(message, hint=hint)
+
+
+def _rebuild_damage(message: str, hint: str | None, needed_s: float | None) -> DamageError:
+    return DamageError(message, hint=hint, needed_s=needed_s)
 
 
 @contextmanager

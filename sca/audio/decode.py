@@ -17,14 +17,25 @@ import soundfile
 from numpy.typing import NDArray
 
 from sca.audio.coded.joined import is_joined
-from sca.audio.pyav_reader import ACCEPT_DAMAGE_S, open_av
-from sca.audio.readers import AudioInfo, AudioReader, SoundFileReader, Stretch, empty_error, reblocked, truncated_error
+from sca.audio.pyav_reader import open_av
+from sca.audio.readers import (
+    ACCEPT_ANY_DAMAGE_S,
+    ACCEPT_DAMAGE_S,
+    AudioInfo,
+    AudioReader,
+    SoundFileReader,
+    Stretch,
+    empty_error,
+    reblocked,
+    truncated_error,
+)
 from sca.audio.resample import StreamResampler
 from sca.audio.wav_header import WavHeader, read_wav_header
 from sca.errors import InputError
 from sca.textutil import counted
 
 __all__ = [
+    "ACCEPT_ANY_DAMAGE_S",
     "ACCEPT_DAMAGE_S",
     "BLOCK_SAMPLES",
     "AudioInfo",
@@ -135,6 +146,11 @@ class BlockReader:
         return self._reader.findings.holes
 
     @property
+    def damage(self) -> str | None:
+        """A remark about the packets found so far that cannot be decoded; None if there are none."""
+        return self._reader.findings.damage()
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Remarks about what was read so far."""
         notes = self._reader.findings.notes()
@@ -214,10 +230,14 @@ def read_audio(path: Path, rate_hz: int | None = None, *, channel: int | None = 
 
 
 def read_with_notes(
-    path: Path, rate_hz: int | None = None, *, channel: int | None = None
+    path: Path,
+    rate_hz: int | None = None,
+    *,
+    channel: int | None = None,
+    accept_damage_s: float = ACCEPT_DAMAGE_S,
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """Read a whole audio file as `read_audio` does; return the samples, and remarks about what was read."""
-    with BlockReader(path, channel=channel) as reader:
+    with BlockReader(path, channel=channel, accept_damage_s=accept_damage_s) as reader:
         if rate_hz is None or rate_hz == reader.info.rate_hz:
             return np.concatenate(list(reader)), reader.notes
         resampler = StreamResampler(reader.info.rate_hz, rate_hz)
@@ -230,10 +250,12 @@ def read_with_notes(
 def length_s(path: Path) -> float:
     """Return the length of a file in seconds: as its header states, else by decoding all of it.
 
+    Damage does not matter: what cannot be decoded has a length too.
+
     Raises:
         InputError: As in `BlockReader`.
     """
-    with BlockReader(path) as reader:
+    with BlockReader(path, accept_damage_s=ACCEPT_ANY_DAMAGE_S) as reader:
         stated = reader.info.duration_s
         return sum(map(len, reader)) / reader.info.rate_hz if stated is None else stated
 

@@ -17,10 +17,13 @@ from sca.audio.coded.layouts import fitted, mono_weights
 from sca.audio.coded.stated_length import stated_seconds
 from sca.audio.coded.tracks import track_index, track_note
 from sca.audio.readers import (
+    ACCEPT_DAMAGE_S,
     AudioInfo,
     AudioReader,
     Findings,
     Stretch,
+    accepted_damage_s,
+    damage_over_limit,
     damaged_error,
     empty_error,
     reblocked,
@@ -38,10 +41,8 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
 
-__all__ = ["ACCEPT_DAMAGE_S", "PyAvReader", "open_av", "open_container", "selected_track"]
+__all__ = ["PyAvReader", "open_av", "open_container", "selected_track"]
 
-ACCEPT_DAMAGE_S = 1.0
-"""Seconds of an hour that may be undecodable by default."""
 # A coded stream can end a packet early or late. A file that is shorter than stated by more than this is truncated.
 _SLACK_S = 1.0
 # Timestamps are rounded to milliseconds and shifted by the delay of a codec. A gap of this length means missing
@@ -215,8 +216,8 @@ class PyAvReader(AudioReader):
         if self._promised_s is not None and self._promised_s - clock.done_s > _SLACK_S:
             raise truncated_error(self._path, self._promised_s, clock.done_s)
         lost_s = sum(hole.seconds for hole in holes)
-        if lost_s > self._accept_damage_s * clock.done_s / 3600:
-            raise damaged_error(self._path, holes[0].start_s, f"{self._reason} ({lost_s:.2f} s cannot be decoded)")
+        if lost_s > accepted_damage_s(self._accept_damage_s, clock.done_s):
+            raise damage_over_limit(self._path, holes, clock.done_s, self._reason)
 
     def _decoded(self, clock: _Clock) -> Iterator[NDArray[np.float32]]:
         import av

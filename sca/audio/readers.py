@@ -4,6 +4,7 @@ libsndfile (through soundfile) reads wav, flac, ogg, aiff and related formats; `
 `sca.audio.decode` selects the implementation, mixes to mono and removes invalid samples.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,21 +15,32 @@ import soundfile
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from sca.errors import InputError
+from sca.errors import DamageError, InputError
 from sca.textutil import counted
 
 __all__ = [
+    "ACCEPT_ANY_DAMAGE_S",
+    "ACCEPT_DAMAGE_S",
     "AudioInfo",
     "AudioReader",
     "Findings",
     "SoundFileReader",
     "Stretch",
+    "accepted_damage_s",
+    "damage_over_limit",
     "damaged_error",
     "empty_error",
     "reblocked",
     "truncated_error",
 ]
 
+ACCEPT_DAMAGE_S = 1.0
+"""Seconds of an hour that may be undecodable by default."""
+ACCEPT_ANY_DAMAGE_S = 3600.0
+"""The limit that accepts all damage."""
+# A frame of MP3 lasts 26 ms. A single one is accepted in a file of any length, if the file is not much shorter itself.
+_LEAST_DAMAGE_S = 0.1
+_LEAST_DAMAGE_SHARE = 0.1
 _MAX_TIMES = 5
 _SAME_HOLE_S = 0.1
 
@@ -70,18 +82,26 @@ class Findings:
         else:
             self.holes.append(Stretch(start_s, seconds))
 
+    def damage(self) -> str | None:
+        """Return a remark about the packets that cannot be decoded, or None if there are none."""
+        return _silence(self.holes, "damaged") if self.holes else None
+
     def notes(self) -> list[str]:
         """Return remarks for the user."""
         notes = [] if self.track is None else [self.track]
         if self.joins:
             joined = counted(len(self.joins) + 1, "recording")
             notes.append(f"{joined} joined: others begin at {_times(self.joins)}")
-        for stretches, what in ((self.gaps, "missing"), (self.holes, "damaged")):
-            if stretches:
-                seconds = sum(stretch.seconds for stretch in stretches)
-                starts = _times([stretch.start_s for stretch in stretches])
-                notes.append(f"{seconds:.2f} s of silence in place of {what} packets, at {starts}")
-        return notes
+        if self.gaps:
+            notes.append(_silence(self.gaps, "missing"))
+        damage = self.damage()
+        return notes if damage is None else [*notes, damage]
+
+
+def _silence(stretches: list[Stretch], what: str) -> str:
+    seconds = sum(stretch.seconds for stretch in stretches)
+    starts = _times([stretch.start_s for stretch in stretches])
+    return f"{seconds:.2f} s of silence in place of {what} packets, at {starts}"
 
 
 def _times(seconds: list[float]) -> str:
@@ -177,6 +197,40 @@ def damaged_error(path: Path, second: float, reason: object) -> InputError:
     """Return the error for a file that cannot be decoded beyond `second`."""
     why = str(reason).strip() or "the decoder gave no reason"
     return InputError(f"{path} is damaged near second {second:.2f}: {why}", hint="fetch or copy it again")
+
+
+def accepted_damage_s(accept_damage_s: float, length_s: float) -> float:
+    """Return how many seconds of a file may be undecodable.
+
+    Args:
+        accept_damage_s: The limit for an hour; 0 accepts none.
+        length_s: The length of the file.
+    """
+    if accept_damage_s <= 0:
+        return 0.0
+    least_s = min(_LEAST_DAMAGE_S, _LEAST_DAMAGE_SHARE * length_s)
+    return max(least_s, accept_damage_s * length_s / 3600)
+
+
+def damage_over_limit(path: Path, holes: list[Stretch], length_s: float, reason: object) -> DamageError:
+    """Return the error for a file of which more cannot be decoded than is accepted.
+
+    Args:
+        path: The file.
+        holes: What cannot be decoded.
+        length_s: The length of the file.
+        reason: What the decoder says.
+    """
+    lost_s = sum(hole.seconds for hole in holes)
+    needed_s: float
+    error = damaged_error(path, holes[0].start_s, f"{reason} ({lost_s:.2f} s cannot be decoded)")
+    needed_s = math.ceil(3600 * lost_s / length_s) if length_s else math.inf
+    if accepted_damage_s(1e-9, length_s) >= lost_s:  # any limit above 0 accepts it
+        needed_s = 1
+    if needed_s > ACCEPT_ANY_DAMAGE_S:
+        return DamageError(error.message, hint=error.hint)
+    hint = f"fetch or copy it again, or accept silence there with --accept-damage {needed_s}"
+    return DamageError(error.message, hint=hint, needed_s=float(needed_s))
 
 
 class SoundFileReader(AudioReader):

@@ -55,6 +55,7 @@ class Mode(StrEnum):
     "duplex.codes_model",
     "augment.copies",
     "duplex.audio_format",
+    "audio.accept_damage_s",
     preset=True,
 )
 def build_duplex(

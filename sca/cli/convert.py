@@ -57,6 +57,7 @@ class Folders:
     "convert.keep_audience",
     "convert.enhance",
     "convert.speaker_model",
+    "audio.accept_damage_s",
 )
 def convert(
     *,

@@ -7,17 +7,20 @@ import typer
 
 from sca.cli.shared.console import emit_json, out, print_notes
 from sca.cli.shared.options import Force, Jobs, Json, Quiet, RetryFailed
+from sca.cli.shared.settings_options import settings_options
 from sca.cli.shared.transcode_progress import transcode_progress
 from sca.errors import PartialFailure
 from sca.textutil import counted
 
 if TYPE_CHECKING:
+    from sca.config import Settings
     from sca.data.media.transcode import TranscodeDetails
     from sca.data.runs.summary import RunSummary
 
 __all__ = ["transcode"]
 
 
+@settings_options("audio.accept_damage_s")
 def transcode(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A file, or a folder with its subfolders.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to, with the same subfolders as IN.")],
@@ -42,6 +45,8 @@ def transcode(
             show_default=False,
         ),
     ] = None,
+    *,
+    settings: "Settings",
     jobs: Jobs = None,
     force: Force = False,
     retry_failed: RetryFailed = True,
@@ -66,6 +71,7 @@ def transcode(
             jobs=jobs or 0,
             force=force,
             retry_failed=retry_failed,
+            accept_damage_s=settings.audio.accept_damage_s,
             listener=progress,
         )
     if not quiet:

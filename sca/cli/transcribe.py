@@ -8,16 +8,19 @@ import typer
 from sca.cli.shared.console import emit_json, out, print_notes
 from sca.cli.shared.options import MAX_JOBS, Json, Quiet, RetryFailed, count_option
 from sca.cli.shared.progress import audio_progress
+from sca.cli.shared.settings_options import settings_options
 from sca.errors import PartialFailure, UsageError
 from sca.textutil import counted
 
 if TYPE_CHECKING:
+    from sca.config import Settings
     from sca.data.runs.summary import RunSummary
     from sca.data.transcription.transcribe import TranscribeDetails
 
 __all__ = ["transcribe"]
 
 
+@settings_options("audio.accept_damage_s")
 def transcribe(
     sources: Annotated[
         list[Path], typer.Argument(metavar="DIR|FILE…", help="Files, and folders with their subfolders.")
@@ -102,6 +105,8 @@ def transcribe(
             show_default=False,
         ),
     ] = None,
+    *,
+    settings: "Settings",
     retry_failed: RetryFailed = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -145,6 +150,7 @@ def transcribe(
             options,
             reactions=reactions,
             retry_failed=retry_failed,
+            accept_damage_s=settings.audio.accept_damage_s,
             listener=progress,
             texts=texts,
         )

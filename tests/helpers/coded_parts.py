@@ -1,5 +1,6 @@
 """Small recordings in many codings, to join byte by byte."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,3 +83,16 @@ def join(path: Path, extension: str, *parts: Part) -> tuple[Path, list[Path]]:
     files = [write_part(path.with_name(f"{path.stem}.{n}.{extension}"), extension, p) for n, p in enumerate(parts)]
     path.write_bytes(b"".join(file.read_bytes() for file in files))
     return path, files
+
+
+def damaged_mp3(path: Path, seconds: float, packets: Iterable[int]) -> Path:
+    """Write a long MP3 file with the headers of some packets overwritten."""
+    write_part(path, "mp3", Part(seconds=seconds))
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(container.streams.audio[0]) if packet.size]
+    for n in packets:
+        # The header stays, so that the packet is found; the side information after it makes no sense.
+        content[places[n] + 4 : places[n] + 36] = b"\xff" * 32
+    path.write_bytes(content)
+    return path

@@ -1,5 +1,7 @@
 """Joined files: every part is read, lengths are not believed where they are estimates, and layouts may change."""
 
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ from sca.audio.coded.joined import is_joined
 from sca.audio.coded.layouts import fitted, mono_weights
 from sca.audio.coded.stated_length import xing_seconds
 from sca.audio.decode import BlockReader, length_s, probe, read_audio
-from sca.errors import InputError
-from tests.helpers.coded_parts import CONTAINERS, Part, join, tone, write_part
+from sca.audio.readers import Stretch, accepted_damage_s, damage_over_limit
+from sca.errors import DamageError
+from tests.helpers.coded_parts import CONTAINERS, Part, damaged_mp3, join, tone, write_part
 
 LOW, HIGH = Part(hz=440.0), Part(hz=880.0)
 
@@ -200,28 +203,54 @@ def test_default_track_is_read(tmp_path, default):
     assert reader.notes == (f"track {default + 1} of 2 audio tracks is read",)
 
 
-def damaged_mp3(path, seconds, packets):
-    """Write a long MP3 file with the headers of some packets overwritten."""
-    write_part(path, "mp3", Part(seconds=seconds))
-    content = bytearray(path.read_bytes())
-    with av.open(str(path)) as container:
-        places = [packet.pos for packet in container.demux(container.streams.audio[0]) if packet.size]
-    for n in packets:
-        # The header stays, so that the packet is found; the side information after it makes no sense.
-        content[places[n] + 4 : places[n] + 36] = b"\xff" * 32
-    path.write_bytes(content)
-    return path
-
-
 def test_little_damage_becomes_silence_of_the_same_length(tmp_path):
-    path = damaged_mp3(tmp_path / "a.mp3", 20.0, [200, 201, 400])
-    with pytest.raises(InputError, match=r"is damaged near second 4\.\d+: .*cannot be decoded"):
+    path = damaged_mp3(tmp_path / "a.mp3", 20.0, [*range(200, 205), 400])
+    with pytest.raises(DamageError, match=r"is damaged near second 4\.\d+: .*0\.14 s cannot be decoded") as refused:
         read(path)
-    x, reader = read(path, accept_damage_s=60.0)
+    assert refused.value.needed_s == 26.0
+    assert "--accept-damage 26" in refused.value.hint
+    with pytest.raises(DamageError):
+        read(path, accept_damage_s=25.0)
+    x, reader = read(path, accept_damage_s=26.0)
     assert len(x) / 48_000 == pytest.approx(20.0, abs=0.06)
     (note,) = reader.notes
-    assert note.startswith("0.07 s of silence in place of damaged packets, at 4.")
+    assert note.startswith("0.14 s of silence in place of damaged packets, at 4.")
+    assert note == reader.damage
+    assert [round(hole.seconds, 3) for hole in reader.holes] == [0.12, 0.024]
     assert pitch(x[-200_000:-10_000], 48_000) == pytest.approx(440, abs=5)
+
+
+def test_single_lost_frame_is_accepted_in_a_short_file(tmp_path):
+    path = damaged_mp3(tmp_path / "a.mp3", 5.0, [100])
+    x, reader = read(path)
+    assert len(x) / 48_000 == pytest.approx(5.0, abs=0.06)
+    assert [round(hole.seconds, 3) for hole in reader.holes] == [0.024]
+    with pytest.raises(DamageError) as refused:
+        read(path, accept_damage_s=0.0)
+    assert refused.value.needed_s == 1.0
+    assert length_s(path) == pytest.approx(5.0, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("accept_s", "length_s", "expected_s"),
+    [
+        (1.0, 3600.0, 1.0),
+        (1.0, 7200.0, 2.0),
+        (1.0, 20.0, 0.1),
+        (60.0, 20.0, 1 / 3),
+        (1.0, 0.5, 0.05),
+        (0.0, 3600.0, 0.0),
+        (1.0, 0.0, 0.0),
+        (3600.0, 10.0, 10.0),
+    ],
+)
+def test_accepted_damage_grows_with_the_length(accept_s, length_s, expected_s):
+    assert accepted_damage_s(accept_s, length_s) == pytest.approx(expected_s)
+
+
+def test_recording_without_sound_is_refused_at_any_limit():
+    error = damage_over_limit(Path("a.mp3"), [Stretch(0.0, 5.0)], 0.0, "no reason")
+    assert (error.needed_s, error.hint) == (None, "fetch or copy it again")
 
 
 def test_channels_without_names_are_averaged():

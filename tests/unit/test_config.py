@@ -386,6 +386,7 @@ def test_names_are_unique_and_described():
     assert {key.name: key.env for key in keys if key.section == "audio"} == {
         "audio.frame_hz": "SCA_FRAME_HZ",
         "audio.frames_per_chunk": "SCA_FRAMES_PER_CHUNK",
+        "audio.accept_damage_s": "SCA_AUDIO_ACCEPT_DAMAGE_S",
     }
 
 

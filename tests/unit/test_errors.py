@@ -10,6 +10,7 @@ import pytest
 
 from sca import errors
 from sca.errors import (
+    DamageError,
     GridError,
     InputError,
     OutputError,
@@ -44,6 +45,11 @@ def test_message_and_hint():
 def test_pickling_keeps_class_message_and_hint(kind):
     copy = pickle.loads(pickle.dumps(kind("what", hint="do this")))
     assert (type(copy), copy.message, copy.hint) == (kind, "what", "do this")
+
+
+def test_pickling_keeps_the_limit_of_damage():
+    copy = pickle.loads(pickle.dumps(DamageError("what", hint="do this", needed_s=26.0)))
+    assert (copy.message, copy.hint, copy.needed_s) == ("what", "do this", 26.0)
 
 
 @pytest.mark.parametrize(

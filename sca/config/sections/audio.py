@@ -1,24 +1,30 @@
-"""Settings of the grid."""
+"""Settings of the grid, and of reading audio files."""
 
 from fractions import Fraction
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from sca.config.sections.base import Env, Section
+from sca.config.sections.base import Env, Flag, Section
 from sca.units import Grid
 
 __all__ = ["AudioConfig"]
 
 
 class AudioConfig(Section):
-    """Frame rate and chunk length. Values that do not divide evenly raise `GridError`."""
+    """Frame rate, chunk length, and reading of files. Rates that do not divide evenly raise `GridError`."""
 
     frame_hz: Annotated[float, Env("SCA_FRAME_HZ")] = Field(
         12.5, ge=0.01, le=1000, description="Encoder frames (audio tokens) per second, in Hz."
     )
     frames_per_chunk: Annotated[int, Env("SCA_FRAMES_PER_CHUNK")] = Field(
         4, ge=1, le=1000, description="Input audio tokens per chunk; 4 at 12.5 Hz make a chunk of 0.32 s."
+    )
+    accept_damage_s: Annotated[float, Flag("--accept-damage", "SECONDS")] = Field(
+        1.0,
+        ge=0,
+        le=3600,
+        description="Seconds per hour of a recording that may be undecodable and become silence; 0 accepts none.",
     )
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import soundfile
 
-from sca.audio.decode import BlockReader, probe
+from sca.audio.decode import ACCEPT_DAMAGE_S, BlockReader, probe
 from sca.errors import writing
 
 __all__ = ["DecodedCopy", "write_decoded"]
@@ -33,7 +33,14 @@ class DecodedCopy:
     explains_damage: bool
 
 
-def write_decoded(source: Path, target: Path, channels: int, checkpoint: Callable[[], None]) -> DecodedCopy:
+def write_decoded(
+    source: Path,
+    target: Path,
+    channels: int,
+    checkpoint: Callable[[], None],
+    *,
+    accept_damage_s: float = ACCEPT_DAMAGE_S,
+) -> DecodedCopy:
     """Decode a file into a WAV file, which may have any name.
 
     Args:
@@ -41,6 +48,7 @@ def write_decoded(source: Path, target: Path, channels: int, checkpoint: Callabl
         target: The copy.
         channels: The channels that are wanted, 1 or 2; the copy of a mono source has one.
         checkpoint: Called for every block; an exception that it raises ends the decoding.
+        accept_damage_s: Seconds of an hour of the source that may be undecodable.
 
     Raises:
         InputError: The source cannot be read to its end.
@@ -48,7 +56,7 @@ def write_decoded(source: Path, target: Path, channels: int, checkpoint: Callabl
     """
     # ffmpeg makes stereo of mono; of more than two channels, it is a mono mix on both.
     mono = channels == 1 or probe(source).channels != 2
-    with BlockReader(source, mono=mono) as reader:
+    with BlockReader(source, mono=mono, accept_damage_s=accept_damage_s) as reader:
         rate_hz = reader.info.rate_hz
         options = {"format": "RF64", "subtype": "FLOAT"}
         with writing(target), soundfile.SoundFile(target, "w", rate_hz, 1 if mono else 2, **options) as file:

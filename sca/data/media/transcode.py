@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from sca.audio.decode import ACCEPT_DAMAGE_S
 from sca.data.media.ffmpeg import FfmpegRunner, FfmpegStopped, find_ffmpeg
 from sca.data.media.transcode_formats import AudioFormat
 from sca.data.media.transcode_plan import SourceFile, clashes, find_sources
@@ -47,6 +48,7 @@ def transcode(
     jobs: int = 0,
     force: bool = False,
     retry_failed: bool = True,
+    accept_damage_s: float = ACCEPT_DAMAGE_S,
     listener: ProgressListener | None = None,
     executor: Executor | None = None,
 ) -> RunSummary[TranscodeDetails]:
@@ -60,6 +62,7 @@ def transcode(
         jobs: ffmpeg processes at a time, 0 for one per core.
         force: Whether to overwrite results.
         retry_failed: Whether to try files again that failed before.
+        accept_damage_s: Seconds of an hour of a file that may be undecodable; they become silence.
         listener: Receives the progress.
         executor: Where files are transcoded; by default in threads, which report the progress of each file.
 
@@ -82,12 +85,18 @@ def transcode(
     with lock_dir(out):
         _remove_unfinished(out)
         details = TranscodeDetails(out, f"{runner.program.origin} {runner.program.version}")
-        run = IncrementalRun(Ledger(out / LEDGER), details, retry_failed=retry_failed or force, listener=listener)
-        transcoder = Transcoder(runner, requested, out, run.before, force=force)
+        run = IncrementalRun(
+            Ledger(out / LEDGER),
+            details,
+            retry_failed=retry_failed or force,
+            listener=listener,
+            accept_damage_s=accept_damage_s,
+        )
+        transcoder = Transcoder(runner, requested, out, run.before, force=force, accept_damage_s=accept_damage_s)
         todo = _plan(sources, transcoder, threads, run)
 
         def fail(item: Item[TranscodeJob], error: ScaError) -> Outcome:
-            return transcoder.failed(item.job.source, error.message, retryable=True)
+            return transcoder.failed(item.job.source, error, retryable=True)
 
         work = partial(_transcode_one, transcoder=transcoder, listener=None if executor else listener)
         run.execute(todo, work, _keep, executor=executor or threads, fail=fail)
@@ -115,7 +124,7 @@ def _plan(
     for source in unclear:
         result = checked[source.item]
         if isinstance(result, ScaError):
-            result = with_traceback(transcoder.failed(source, result.message), result)
+            result = with_traceback(transcoder.failed(source, result), result)
         if isinstance(result, Outcome):
             run.count(result)
         elif not run.leave_old_failure(source.item):

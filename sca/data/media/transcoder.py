@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
-from sca.audio.decode import AudioInfo, BlockReader, probe
+from sca.audio.decode import ACCEPT_ANY_DAMAGE_S, ACCEPT_DAMAGE_S, AudioInfo, BlockReader, probe
 from sca.audio.pyav_reader import selected_track
 from sca.data.media.decoded_copy import DecodedCopy, write_decoded
 from sca.data.media.ffmpeg import FfmpegCrashedError, FfmpegRunner
@@ -18,6 +18,7 @@ from sca.data.media.ffmpeg_log import FfmpegLog
 from sca.data.media.transcode_formats import LENGTH_SLACK_S, AudioFormat, FileProperties, inspect
 from sca.data.media.transcode_plan import SourceFile
 from sca.data.runs.files import file_stat, input_sha256, publish
+from sca.data.runs.incremental import NEEDED, damage_facts, failure_reason
 from sca.data.runs.ledger import LedgerEntry
 from sca.data.runs.summary import Outcome
 from sca.errors import InputError, OutputError, ScaError, writing
@@ -76,6 +77,7 @@ class Transcoder:
         before: Mapping[str, LedgerEntry],
         *,
         force: bool,
+        accept_damage_s: float = ACCEPT_DAMAGE_S,
     ) -> None:
         """Create a transcoder.
 
@@ -85,19 +87,24 @@ class Transcoder:
             out: The output folder.
             before: The entries of earlier runs, by item.
             force: Whether to overwrite results.
+            accept_damage_s: Seconds of an hour of a file that may be undecodable.
         """
         self._runner = runner
+        self._accept_damage_s = accept_damage_s
         self._requested = requested
         self._out = out
         self._before = before
         self._force = force
 
-    def failed(self, source: SourceFile, reason: str, *, retryable: bool = False) -> Outcome:
+    def failed(self, source: SourceFile, error: ScaError | str, *, retryable: bool = False) -> Outcome:
         """Return the outcome of a file that could not be transcoded. Facts about an earlier result are kept."""
+        reason = one_line(error) if isinstance(error, str) else failure_reason(error)
+        facts = {} if isinstance(error, str) else damage_facts(error)
         before = self._before.get(source.item)
         key, extra = ("", {}) if before is None else (before.key, dict(before.extra))
-        extra.pop("traceback", None)
-        return Outcome(LedgerEntry(source.item, key, "failed", one_line(reason), retryable, extra=extra), made=False)
+        for outdated in ("traceback", NEEDED):
+            extra.pop(outdated, None)
+        return Outcome(LedgerEntry(source.item, key, "failed", reason, retryable, extra=extra | facts), made=False)
 
     def check(self, source: SourceFile) -> TranscodeJob | Outcome:
         """Check headers and the ledger only.
@@ -122,7 +129,7 @@ class Transcoder:
         try:
             return TranscodeJob(source, probe(source.path))
         except InputError as error:
-            return self.failed(source, error.message)
+            return self.failed(source, error)
 
     def transcode(self, job: TranscodeJob, on_progress: OnProgress | None = None) -> Outcome:
         """Transcode a file unless its result is there. Nothing unfinished is left.
@@ -148,7 +155,7 @@ class Transcoder:
             return Outcome(self._entry(job, key, digest, made, notes), made.seconds)
         except ScaError as error:
             retryable = isinstance(error, OutputError) or error.exit_code == 1
-            return self.failed(job.source, error.message, retryable=retryable)
+            return self.failed(job.source, error, retryable=retryable)
         except OSError as error:
             return self.failed(job.source, f"{job.source.item}: {error.strerror or error}", retryable=True)
 
@@ -197,7 +204,9 @@ class Transcoder:
                 made = self._checked(job, part, log)
             except (_NotWholeError, FfmpegCrashedError) as error:
                 channels, check_stop = self._requested.channels, self._runner.check_stop
-                copy = write_decoded(job.source.path, decoded, channels, check_stop)
+                copy = write_decoded(
+                    job.source.path, decoded, channels, check_stop, accept_damage_s=self._accept_damage_s
+                )
                 if isinstance(error, _NotWholeError) and error.damage and not copy.explains_damage:
                     raise InputError(f"{job.source.path} is damaged: {error.damage}") from error
                 _, notes = self._convert(decoded, part, on_progress)
@@ -296,5 +305,5 @@ def _has_length(result_s: float, source_s: float, source: AudioInfo) -> bool:
 
 def _decoded_s(path: Path) -> float:
     """Return the seconds of sound in a file, by decoding all of it."""
-    with BlockReader(path) as reader:
+    with BlockReader(path, accept_damage_s=ACCEPT_ANY_DAMAGE_S) as reader:
         return sum(map(len, reader)) / reader.info.rate_hz

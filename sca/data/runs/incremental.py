@@ -11,6 +11,7 @@ left, progress, the ledger, failures, the summary. Where the work is done is an 
     return run.summary
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -21,11 +22,13 @@ from sca.data.runs.executor import Executor, UnexpectedError, WorkerDiedError, g
 from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
-from sca.errors import InputError, OutputError, ScaError
+from sca.errors import DamageError, InputError, OutputError, ScaError
 from sca.textutil import one_line
 
-__all__ = ["IncrementalRun", "Item", "failure", "with_traceback"]
+__all__ = ["NEEDED", "IncrementalRun", "Item", "damage_facts", "failure", "failure_reason", "with_traceback"]
 
+NEEDED = "needs_accept_damage_s"
+"""What the ledger calls the limit that accepts a damaged recording."""
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 Details = TypeVar("Details")
@@ -51,7 +54,20 @@ class Item(Generic[Job]):
 def failure(item: Item[Job], error: ScaError) -> Outcome:
     """Describe the failure of an item. It is marked as retryable unless the item's own input is at fault."""
     retryable = isinstance(error, OutputError) or not isinstance(error, InputError)
-    return Outcome(LedgerEntry(item.name, item.key, "failed", one_line(error.message), retryable))
+    extra = damage_facts(error)
+    return Outcome(LedgerEntry(item.name, item.key, "failed", failure_reason(error), retryable, extra=extra))
+
+
+def failure_reason(error: ScaError) -> str:
+    """Return the reason of a failure in one line. That of a damaged recording has the option that accepts it."""
+    hinted = isinstance(error, DamageError) and error.needed_s is not None
+    return one_line(f"{error.message} ({error.hint})" if hinted else error.message)
+
+
+def damage_facts(error: ScaError) -> dict[str, object]:
+    """Return what the ledger records of a damaged recording besides the reason: the limit that accepts it."""
+    needed_s = error.needed_s if isinstance(error, DamageError) else None
+    return {} if needed_s is None else {NEEDED: needed_s}
 
 
 class IncrementalRun(Generic[Details]):
@@ -72,6 +88,7 @@ class IncrementalRun(Generic[Details]):
         *,
         retry_failed: bool,
         listener: ProgressListener | None = None,
+        accept_damage_s: float = 0.0,
     ) -> None:
         """Read the ledger.
 
@@ -80,7 +97,10 @@ class IncrementalRun(Generic[Details]):
             details: What the command reports besides the counts.
             retry_failed: Whether to try items again that failed in an earlier run with the same key.
             listener: Receives the progress.
+            accept_damage_s: Recordings that failed because of damage, and that this limit accepts, are tried again in
+                any case.
         """
+        self._accept_damage_s = accept_damage_s
         self.ledger = ledger
         self.before = ledger.entries()
         self.entries: dict[str, LedgerEntry] = {}
@@ -122,6 +142,8 @@ class IncrementalRun(Generic[Details]):
         if self._retry_failed or before is None or before.status != "failed":
             return False
         if key and before.key and key != before.key:
+            return False
+        if before.extra.get(NEEDED, math.inf) <= self._accept_damage_s:
             return False
         self.summary.old_failures += 1
         self.count(Outcome(before, made=False))

@@ -15,7 +15,7 @@ from sca.config import Settings
 from sca.data.datasets.card import RecordingSource, read_source
 from sca.data.media.find_audio import AudioFolder, info_files
 from sca.data.runs.executor import Executor
-from sca.data.runs.incremental import IncrementalRun, Item
+from sca.data.runs.incremental import IncrementalRun, Item, damage_facts
 from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.progress import ProgressListener
@@ -74,7 +74,11 @@ def convert(
         for scratch in root.rglob(".scratch-*"):  # of a run that was killed; the lock is held
             shutil.rmtree(scratch, ignore_errors=True)
         run = IncrementalRun(
-            Ledger(root / "ledger.jsonl"), ConvertDetails(root), retry_failed=retry_failed, listener=listener
+            Ledger(root / "ledger.jsonl"),
+            ConvertDetails(root),
+            retry_failed=retry_failed,
+            listener=listener,
+            accept_damage_s=settings.audio.accept_damage_s,
         )
         conversion = _Conversion(run, settings, folder, force=force)
         todo = conversion.plan(timelines)
@@ -184,7 +188,7 @@ class _Conversion:
         self._run.summary.details.counts += counts
         self._records[show.video_id], self._rows[show.video_id] = record, rows
         audio_s = samples_to_seconds(record.samples, HEARD_HZ)
-        return Outcome(LedgerEntry(show.video_id, record.key, "kept"), audio_s, made=made)
+        return Outcome(LedgerEntry(show.video_id, record.key, "kept", notes=record.notes), audio_s, made=made)
 
     def _dropped(self, show: Show, counts: Counter[str]) -> Outcome:
         self._run.summary.details.counts += counts
@@ -254,4 +258,4 @@ def _failure(item: Item[EncodeJob], error: ScaError) -> Outcome:
 def _failed(item: str, error: ScaError) -> Outcome:
     """Describe a failure. The reason contains the hint, because the ledger and the JSON output have no other field."""
     reason = f"{error.message} ({error.hint})" if error.hint else error.message
-    return Outcome(LedgerEntry(item, "", "failed", reason), made=False)
+    return Outcome(LedgerEntry(item, "", "failed", reason, extra=damage_facts(error)), made=False)

@@ -78,9 +78,14 @@ def encode_show(job: EncodeJob, root: Path, settings: Settings) -> ShowRecord:
     record_path = record_file(root, job.show.video_id)
     record_path.unlink(missing_ok=True)
     storage = storage_file(root, job.show.video_id)
-    samples, has_embedding = write_storage(storage, job.show, job.audio, embedder, enhancer)
-    record = ShowRecord(job.key, job.sha256, job.stat, samples, has_embedding)
-    write_json(record_path, asdict(record))
+    accept_damage_s = settings.audio.accept_damage_s
+    track, has_embedding = write_storage(
+        storage, job.show, job.audio, embedder, enhancer, accept_damage_s=accept_damage_s
+    )
+    notes = () if track.damage is None else (track.damage,)
+    record = ShowRecord(job.key, job.sha256, job.stat, track.samples, has_embedding, notes)
+    # Without remarks, the file is that of earlier versions.
+    write_json(record_path, {name: value for name, value in asdict(record).items() if name != "notes" or value})
     return record
 
 

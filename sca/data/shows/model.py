@@ -43,6 +43,7 @@ class ShowRecord:
             is not hashed again.
         samples: Length at 16 kHz.
         embedding: Whether the show has a speaker embedding.
+        notes: Remarks about the recording.
     """
 
     key: str
@@ -50,6 +51,7 @@ class ShowRecord:
     stat: tuple[int, int]
     samples: int
     embedding: bool
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -15,10 +15,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sca.audio.decode import BlockReader
+from sca.audio.decode import ACCEPT_DAMAGE_S, BlockReader
 from sca.audio.resample import StreamResampler
 from sca.data.datasets.arrow import audio_cells, write_table
-from sca.data.duplex.audio.encode_tracks import encode_tracks
+from sca.data.duplex.audio.encode_tracks import EncodedTrack, encode_tracks
 from sca.data.media.enhance import Enhancer, enhanced_stream
 from sca.data.speakers.base import EMBEDDING_SIZE
 from sca.data.speakers.embedder import SpeakerEmbedder
@@ -69,8 +69,14 @@ def features(split: str) -> "Features":
 
 
 def write_storage(
-    path: Path, show: Show, audio: Path, embedder: SpeakerEmbedder, enhancer: Enhancer | None
-) -> tuple[int, bool]:
+    path: Path,
+    show: Show,
+    audio: Path,
+    embedder: SpeakerEmbedder,
+    enhancer: Enhancer | None,
+    *,
+    accept_damage_s: float = ACCEPT_DAMAGE_S,
+) -> tuple[EncodedTrack, bool]:
     """Encode the audio of one show into its Arrow file.
 
     Args:
@@ -79,9 +85,10 @@ def write_storage(
         audio: Its recording.
         embedder: Computes the speaker embedding of its speech.
         enhancer: Enhances the audio at 24 kHz; None leaves it as it is.
+        accept_damage_s: Seconds of an hour of the recording that may be undecodable.
 
     Returns:
-        The length in samples at 16 kHz, and whether the show has an embedding.
+        What was measured of the recording, and whether the show has an embedding.
 
     Raises:
         InputError: The audio cannot be decoded.
@@ -94,8 +101,8 @@ def write_storage(
         folder = Path(name)
         sources = [audio]
         if enhancer is not None:
-            sources.append(_write_enhanced(audio, folder / "enhanced.wav", enhancer))
-        tracks = encode_tracks(sources, folder, "flac")
+            sources.append(_write_enhanced(audio, folder / "enhanced.wav", enhancer, accept_damage_s))
+        tracks = encode_tracks(sources, folder, "flac", accept_damage_s=accept_damage_s)
         original, clean = tracks[0], tracks[-1]
         embedding = embedder.embed(_read_speech(show, original.heard))
         row = {
@@ -105,7 +112,7 @@ def write_storage(
             "speaker_embedding": [None if embedding is None else embedding.tolist()],
         }
         write_table(path, features("storage"), [row])
-    return original.samples, embedding is not None
+    return original, embedding is not None
 
 
 def _audio_cell(file: Path, name: str) -> "StructArray":
@@ -131,9 +138,9 @@ def _read_speech(show: Show, heard: Path) -> NDArray[np.float32]:
     return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
 
 
-def _write_enhanced(audio: Path, target: Path, enhancer: Enhancer) -> Path:
+def _write_enhanced(audio: Path, target: Path, enhancer: Enhancer, accept_damage_s: float) -> Path:
     """Write the enhanced audio at the enhancer's rate to a WAV file."""
-    with BlockReader(audio) as reader:
+    with BlockReader(audio, accept_damage_s=accept_damage_s) as reader:
         resampler = StreamResampler(reader.info.rate_hz, enhancer.rate_hz)
 
         def blocks() -> Iterator[NDArray[np.float32]]:

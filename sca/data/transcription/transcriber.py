@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from typing_extensions import override
 
-from sca.audio.decode import read_with_notes
+from sca.audio.decode import ACCEPT_DAMAGE_S, read_with_notes
 from sca.data.reactions.base import Detector, SoundEvent
 from sca.data.runs.local import cores
 from sca.data.transcription.coverage import remainders
@@ -52,22 +52,30 @@ class Transcriber:
     Several threads may share it; a worker process gets a copy that loads its own models.
     """
 
-    def __init__(self, options: RecognizerOptions, reactions: str, recognizer: Recognizer | None = None) -> None:
+    def __init__(
+        self,
+        options: RecognizerOptions,
+        reactions: str,
+        recognizer: Recognizer | None = None,
+        accept_damage_s: float = ACCEPT_DAMAGE_S,
+    ) -> None:
         """Create a transcriber; models are loaded on first use.
 
         Args:
             options: How speech is recognized.
             reactions: The reaction detector, see `sca.data.reactions.registry.load_detector`.
             recognizer: A recognizer that was loaded with these options.
+            accept_damage_s: Seconds of an hour of a recording that may be undecodable.
         """
+        self._accept_damage_s = accept_damage_s
         self._options, self._reactions, self._recognizer = options, reactions, recognizer
         self._detector: Detector | None = None
         self._is_loaded = False
         self._lock = threading.Lock()
 
     @override
-    def __reduce__(self) -> tuple[type["Transcriber"], tuple[RecognizerOptions, str]]:
-        return Transcriber, (self._options, self._reactions)
+    def __reduce__(self) -> tuple[type["Transcriber"], tuple[RecognizerOptions, str, None, float]]:
+        return Transcriber, (self._options, self._reactions, None, self._accept_damage_s)
 
     def load(self) -> Recognizer:
         """Load the models, unless they are loaded, and return the recognizer.
@@ -96,7 +104,7 @@ class Transcriber:
             ScaError: The recognizer failed.
         """
         recognizer, detector = self.load(), self._detector
-        samples, notes = read_with_notes(job.recording.path, HEARD_HZ)
+        samples, notes = read_with_notes(job.recording.path, HEARD_HZ, accept_damage_s=self._accept_damage_s)
         transcription = recognizer.transcribe(samples)
         reactions = [] if detector is None else detector.find(samples, transcription.speech)
         duration_s = round(len(samples) / HEARD_HZ, 3)

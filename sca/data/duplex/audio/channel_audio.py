@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.audio.decode import BLOCK_SAMPLES, BlockReader
+from sca.audio.decode import ACCEPT_DAMAGE_S, BLOCK_SAMPLES, BlockReader
 from sca.data.corpora.base import WHOLE, Part
 from sca.units import seconds_to_samples
 
@@ -28,6 +28,7 @@ class PartReader:
         path: The recording.
         part: The part of it.
         block_samples: The length of a block, except where the part starts and ends.
+        accept_damage_s: Seconds of an hour of the recording that may be undecodable.
 
     Attributes:
         rate_hz: The rate of the recording.
@@ -38,8 +39,15 @@ class PartReader:
         InputError: The recording cannot be read or lacks the channel.
     """
 
-    def __init__(self, path: Path, part: Part = WHOLE, block_samples: int = BLOCK_SAMPLES) -> None:
-        self._reader = BlockReader(path, block_samples, part.channel)
+    def __init__(
+        self,
+        path: Path,
+        part: Part = WHOLE,
+        block_samples: int = BLOCK_SAMPLES,
+        *,
+        accept_damage_s: float = ACCEPT_DAMAGE_S,
+    ) -> None:
+        self._reader = BlockReader(path, block_samples, part.channel, accept_damage_s=accept_damage_s)
         self.rate_hz = self._reader.info.rate_hz
         self.channels = self._reader.info.channels if part.channel is None else 1
         self.frames = 0
@@ -53,6 +61,11 @@ class PartReader:
     def non_finite(self) -> int:
         """NaN and infinite samples read so far, each replaced by 0."""
         return self._reader.non_finite
+
+    @property
+    def damage(self) -> str | None:
+        """A remark about the packets read so far that cannot be decoded; None if there are none."""
+        return self._reader.damage
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         position = 0

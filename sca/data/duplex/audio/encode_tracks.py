@@ -14,6 +14,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sca.audio.decode import ACCEPT_DAMAGE_S
 from sca.audio.pcm import INT16_SCALE, float32_to_int16
 from sca.audio.resample import StreamResampler
 from sca.data.corpora.base import WHOLE, Part
@@ -46,6 +47,7 @@ class EncodedTrack:
         peak: The largest magnitude in the recording.
         clipped: Samples of the recording at full scale.
         non_finite: NaN and infinite samples of the recording.
+        damage: A remark about what cannot be decoded and is silence, or None.
     """
 
     heard: Path
@@ -57,6 +59,7 @@ class EncodedTrack:
     peak: float
     clipped: int
     non_finite: int
+    damage: str | None = None
 
 
 def sound_file_format(audio_format: str) -> str:
@@ -70,6 +73,8 @@ def encode_tracks(
     audio_format: str,
     parts: Sequence[Part] | None = None,
     listeners: Sequence[SampleListener] | None = None,
+    *,
+    accept_damage_s: float = ACCEPT_DAMAGE_S,
 ) -> list[EncodedTrack]:
     """Write every recording at both rates; shorter ones are padded with silence to the length of the longest.
 
@@ -79,6 +84,7 @@ def encode_tracks(
         audio_format: See `sound_file_format`.
         parts: The part of each recording to use; all of them by default.
         listeners: One per recording, which gets all samples of its 16 kHz file in order.
+        accept_damage_s: Seconds of an hour of a recording that may be undecodable.
 
     Raises:
         InputError: A recording cannot be decoded.
@@ -87,7 +93,7 @@ def encode_tracks(
     writers: list[_TrackWriter] = []
     try:
         for n, (source, part) in enumerate(zip(sources, parts or [WHOLE] * len(sources), strict=True)):
-            writers.append(_TrackWriter(source, part, folder / f"track{n}", audio_format))
+            writers.append(_TrackWriter(source, part, folder / f"track{n}", audio_format, accept_damage_s))
             if listeners is not None:
                 writers[-1].listen(listeners[n])
             writers[-1].run()
@@ -101,8 +107,9 @@ def encode_tracks(
 class _TrackWriter:
     """Resamples one recording into two files, which stay open until the length of the session is known."""
 
-    def __init__(self, source: Path, part: Part, stem: Path, audio_format: str) -> None:
-        self.source, self.part = source, part
+    def __init__(self, source: Path, part: Part, stem: Path, audio_format: str, accept_damage_s: float) -> None:
+        self.source, self.part, self._accept_damage_s = source, part, accept_damage_s
+        self._damage: str | None = None
         self.samples = 0
         self._outputs = [_Output(stem, rate, audio_format) for rate in (HEARD_HZ, SPOKEN_HZ)]
         self._peak, self._clipped, self._non_finite = 0.0, 0, 0
@@ -114,7 +121,8 @@ class _TrackWriter:
 
     def run(self) -> None:
         """Decode the recording to its end."""
-        with PartReader(self.source, self.part, block_samples=_BLOCK_S * _MAX_SOURCE_HZ) as reader:
+        block_samples = _BLOCK_S * _MAX_SOURCE_HZ
+        with PartReader(self.source, self.part, block_samples, accept_damage_s=self._accept_damage_s) as reader:
             self._rate, self._channels = reader.rate_hz, reader.channels
             for output in self._outputs:
                 output.start(self._rate)
@@ -128,7 +136,7 @@ class _TrackWriter:
                     self._peak = max(self._peak, float(magnitude.max(initial=0.0)))
                     self._clipped += int(np.count_nonzero(magnitude >= 1.0 - 1.0 / float(INT16_SCALE)))
                     pending.result()
-            self._non_finite = reader.non_finite
+            self._non_finite, self._damage = reader.non_finite, reader.damage
             frames = reader.frames
         if not frames:
             raise InputError(
@@ -151,6 +159,7 @@ class _TrackWriter:
             peak=self._peak,
             clipped=self._clipped,
             non_finite=self._non_finite,
+            damage=self._damage,
         )
 
     def close(self) -> None:

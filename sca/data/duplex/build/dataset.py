@@ -42,7 +42,7 @@ from sca.data.duplex.storage.build_settings import (
 )
 from sca.data.runs.executor import Executor
 from sca.data.runs.files import ensure_owned_dir, write_json
-from sca.data.runs.incremental import IncrementalRun, Item, failure
+from sca.data.runs.incremental import IncrementalRun, Item, failure, failure_reason
 from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.progress import NullProgress, ProgressListener
@@ -134,7 +134,11 @@ def build_duplex(
         _claim(root, settings, tokenizer, force)
         remember_speaker(root, settings.duplex.speaker_model)
         run = IncrementalRun(
-            Ledger(root / "ledger.jsonl"), BuildDetails(root), retry_failed=retry_failed, listener=listener
+            Ledger(root / "ledger.jsonl"),
+            BuildDetails(root),
+            retry_failed=retry_failed,
+            listener=listener,
+            accept_damage_s=settings.audio.accept_damage_s,
         )
         return _Build(settings, tokenizer, run, jobs, executor, listener or NullProgress()).run(corpus)
 
@@ -303,13 +307,13 @@ class _Build:
 
     def _fail(self, item: Item[SessionJob], error: ScaError) -> Outcome:
         remove_session(self._root, item.name)
-        self.results[item.name] = SessionResult(item.name, item.key, "failed", reason=error.message)
+        self.results[item.name] = SessionResult(item.name, item.key, "failed", reason=failure_reason(error))
         return failure(item, error)
 
     def _fail_retimed(self, item: Item[RetimeJob], error: ScaError) -> Outcome:
         remove_session(self._root, item.name)
         self.results[item.name] = SessionResult(
-            item.name, item.key, "failed", reason=error.message, augmented_from=item.job.origin
+            item.name, item.key, "failed", reason=failure_reason(error), augmented_from=item.job.origin
         )
         return failure(item, error)
 

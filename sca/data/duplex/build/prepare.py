@@ -93,7 +93,11 @@ class Preparer:
         conversation = repaired(self.conversation, repairs) if repairs else self.conversation
         tracks, duplex = conversation.tracks, self.settings.duplex
         add_issues(conversation.issues, result)
-        encoded, heard = _encode(tracks, self.scratch / name, duplex.audio_format)
+        encoded, heard = _encode(tracks, self.scratch / name, self.settings)
+        damage = {
+            f"{track.audio}: {audio.damage}" for track, audio in zip(tracks, encoded, strict=True) if audio.damage
+        }
+        result.notices += sorted(damage)
         timed = [_timed(track, audio, self.settings, result) for track, audio in zip(tracks, encoded, strict=True)]
         units = [make_units(one.utterances, seconds_to_samples(duplex.unit_gap_s, HEARD_HZ)) for one in timed]
         _check_audible(tracks, encoded, units)
@@ -139,13 +143,20 @@ class Preparer:
         return track_record(session_id, track, audio, sha256, units, speech, crosstalk, embedding, repair)
 
 
-def _encode(tracks: Sequence[Track], folder: Path, audio_format: str) -> tuple[list[EncodedTrack], list[Listened]]:
+def _encode(tracks: Sequence[Track], folder: Path, settings: Settings) -> tuple[list[EncodedTrack], list[Listened]]:
     """Write the audio of the tracks, and return it with the speech in it."""
     folder.mkdir(parents=True)
     # The speech of a track without transcript is stored, so it is that of every frame.
     listeners = [TrackListener(every_frame=track.transcript is None) for track in tracks]
     sources, parts = [track.audio for track in tracks], [track.part for track in tracks]
-    encoded = encode_tracks(sources, folder, audio_format, parts, [listener.push for listener in listeners])
+    encoded = encode_tracks(
+        sources,
+        folder,
+        settings.duplex.audio_format,
+        parts,
+        [listener.push for listener in listeners],
+        accept_damage_s=settings.audio.accept_damage_s,
+    )
     return encoded, [listener.finish() for listener in listeners]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from sca.audio.decode import ACCEPT_ANY_DAMAGE_S
 from sca.config import AudioConfig, AugmentConfig, DuplexConfig, Settings
 from sca.data.duplex.storage.writer import SCHEMA_VERSION
 from sca.data.speakers.base import public_name
@@ -72,7 +73,7 @@ def made_with(settings: Settings, tokenizer: TextTokenizer, speaker: str | None 
     """
     document: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
-        "audio": settings.audio.model_dump(mode="json"),
+        "audio": _audio_settings(settings.audio),
         "duplex": _duplex_settings(settings.duplex) | {"speaker_model": public_name(settings.duplex.speaker_model)},
         "augment": settings.augment.model_dump(mode="json"),
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
@@ -95,6 +96,16 @@ def _duplex_settings(duplex: DuplexConfig) -> dict[str, object]:
         for name, value in values.items()
         if not (name in _LIMITS and value == fields[name].default) and (name, value) not in _EARLIER.items()
     }
+
+
+def _audio_settings(audio: AudioConfig) -> dict[str, object]:
+    """Return the settings of the grid. The limit of damage decides which sessions are built, and no byte of these."""
+    return audio.model_dump(mode="json", exclude={"accept_damage_s"})
+
+
+def _audio_of(values: object) -> AudioConfig:
+    """Return the settings of the grid of a data set, whose recordings were all accepted."""
+    return AudioConfig.model_validate(values).model_copy(update={"accept_damage_s": ACCEPT_ANY_DAMAGE_S})
 
 
 def without_repair(settings: Settings) -> Settings:
@@ -191,7 +202,7 @@ def settings_of(document: Mapping[str, object]) -> Settings:
     """
     try:
         return Settings(
-            audio=AudioConfig.model_validate(document["audio"]),
+            audio=_audio_of(document["audio"]),
             duplex=_duplex_of(document["duplex"]),
             augment=AugmentConfig.model_validate(document["augment"]),
         )
@@ -215,7 +226,7 @@ def with_new_settings(document: Mapping[str, object]) -> dict[str, object]:
         return dict(document)
     return {
         **document,
-        "audio": settings.audio.model_dump(mode="json"),
+        "audio": _audio_settings(settings.audio),
         "duplex": _EARLIER | _duplex_settings(settings.duplex),
         "augment": settings.augment.model_dump(mode="json"),
     }

@@ -1,0 +1,115 @@
+"""`--accept-damage` of every command that reads recordings: a damaged file fails, and a higher limit accepts it."""
+
+import hashlib
+import json
+
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from sca.cli.main import app
+from tests.helpers import corpus
+from tests.helpers.coded_parts import damaged_mp3
+from tests.helpers.show_lines import event, line
+from tests.helpers.tiny_whisper import scripted_whisper
+
+SECONDS = 30.0
+LOST = range(500, 510)  # 0.24 s in the middle, more than 0.1 s
+NEEDED = 29  # 0.24 s of 30 s is 28.8 s of an hour
+NOTE = "0.24 s of silence in place of damaged packets, at 11.98 s"
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory):
+    return damaged_mp3(tmp_path_factory.mktemp("damaged") / "night.mp3", SECONDS, LOST)
+
+
+def transcode_arguments(damaged, folder):
+    return ["transcode", damaged.parent, folder / "out", "mp3"]
+
+
+def transcribe_arguments(damaged, folder):
+    model = scripted_whisper(folder)
+    return ["transcribe", damaged, "--save-file", folder / "lines.jsonl", "--model", model, "--device", "cpu"]
+
+
+def convert_arguments(damaged, folder):
+    shows, audio = folder / "lines.jsonl", folder / "audio"
+    audio.mkdir()
+    (audio / "night.mp3").write_bytes(damaged.read_bytes())
+    soundfile.write(audio / "other.wav", corpus.tone(SECONDS), corpus.RATE)
+    talk = event(5.0, 15.0, "Ten seconds of talk.")
+    shows.write_text(f"{line('night', talk)}\n{line('other', talk)}\n")
+    return ["convert", "--input-file", shows, "--audio-dir", audio, "--output-dir", folder / "out"]
+
+
+def build_arguments(damaged, folder):
+    source = corpus.pair(folder / "corpus")
+    corpus.pair(source, "A0002_S0002_0")
+    (source / "WAV" / "A0001_S0001_0_G0001.wav").write_bytes(damaged.read_bytes())
+    return ["build-duplex", source, "--output", folder / "out", "--set", "duplex.model_path=builtin:qwen"]
+
+
+COMMANDS = [transcode_arguments, transcribe_arguments, convert_arguments, build_arguments]
+
+
+def run(arguments, *options, code=0):
+    done = CliRunner().invoke(app, [*map(str, arguments), "--json", *options])
+    assert done.exit_code == code, done.output
+    return json.loads(done.stdout), done.stderr
+
+
+def remarks(document):
+    return [text for note in document["notes"] for text in note] if "notes" in document else document["notices"]
+
+
+@pytest.mark.parametrize("arguments_of", COMMANDS)
+def test_higher_limit_retries_and_accepts_a_damaged_recording(arguments_of, damaged, tmp_path):
+    arguments = arguments_of(damaged, tmp_path)
+    refused, stderr = run(arguments, code=7)
+    (reason,) = refused["failed"].values()
+    assert "is damaged near second 11.98" in reason
+    assert f"--accept-damage {NEEDED}" in reason
+    assert f"--accept-damage {NEEDED}" in stderr
+    # A limit that does not accept the recording leaves the failure.
+    for limit in ("1", f"{NEEDED - 1}"):
+        left, _ = run(arguments, "--no-retry-failed", "--accept-damage", limit, code=7)
+        assert list(left["failed"].values()) == [reason]
+    accepted, _ = run(arguments, "--no-retry-failed", "--accept-damage", str(NEEDED))
+    assert accepted["failed"] == {}
+    assert any(NOTE in text for text in remarks(accepted))
+
+
+@pytest.mark.parametrize("arguments_of", COMMANDS)
+def test_finished_recordings_stay_finished_at_any_limit(arguments_of, damaged, tmp_path):
+    arguments = arguments_of(damaged, tmp_path)
+    run(arguments, "--accept-damage", str(NEEDED))
+    before = digest(tmp_path)
+    for limit in ("3600", "1", "0"):
+        again, _ = run(arguments, "--accept-damage", limit)
+        assert again["failed"] == {}
+        assert again.get("made", again.get("built", again.get("encoded"))) == 0
+        assert digest(tmp_path) == before
+
+
+def digest(folder):
+    """Return a hash of all results; a second run may word its report differently."""
+    suffixes = {".flac", ".arrow", ".jsonl"}
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix in suffixes]
+    assert files
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def test_data_set_with_damage_is_verified_against_its_corpus(damaged, tmp_path):
+    arguments = build_arguments(damaged, tmp_path)
+    run(arguments, "--accept-damage", str(NEEDED))
+    assert "accept_damage_s" not in (tmp_path / "out" / "settings.json").read_text()
+    done = CliRunner().invoke(app, ["verify", str(tmp_path / "out"), "--source", str(tmp_path / "corpus")])
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("value", ["-1", "3601", "nan", "some"])
+def test_limit_has_bounds(value, damaged, tmp_path):
+    done = CliRunner().invoke(app, ["transcode", str(damaged), str(tmp_path / "out"), "--accept-damage", value])
+    assert done.exit_code in (2, 3)
+    assert not (tmp_path / "out").exists()
