@@ -58,7 +58,7 @@ def verify(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check a duplex data set against its report, from its files; or that timelines account for all speech.
+    """Check a duplex data set against its report, from its files; check that timelines account for all speech.
 
     If a check fails, the problems are listed and the exit code is 5. Where words and sound do not belong together, the
     places to look at are listed; the exit code stays 0, or is 5 with --strict.
