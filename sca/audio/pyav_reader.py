@@ -5,6 +5,7 @@ read to its end. Only local files are read. A URL is never opened, not even one 
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,11 +97,11 @@ def open_av(
     except (av.FFmpegError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} is not a sound file, or its beginning is damaged ({reason})") from error
-    try:
-        return PyAvReader(path, container, header, joined=joined, accept_damage_s=accept_damage_s)
-    except BaseException:
-        container.close()
-        raise
+    with ExitStack() as stack:
+        stack.callback(container.close)
+        reader = PyAvReader(path, container, header, joined=joined, accept_damage_s=accept_damage_s)
+        stack.pop_all()
+    return reader
 
 
 def selected_track(path: Path) -> tuple[int, str | None]:

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from sca.units import HEARD_HZ
 
-__all__ = ["CED_BINS", "MEL_STEP", "ced_mel", "limit_range"]
+__all__ = ["BANDS", "FFT", "FRAMES_PER_BLOCK", "MEL_STEP", "ced_mel", "hann_and_filters", "limit_range"]
 
-CED_BINS = 64
+BANDS = 64
 MEL_STEP = 160
 """Samples from one frame to the next."""
 
-_FFT = 512
+FFT = 512
 _FLOOR = 1e-10
 _RANGE_DB = np.float32(120)
-_FRAMES_PER_BLOCK = 4096  # bounds the memory of the spectra
+FRAMES_PER_BLOCK = 4096  # bounds the memory of the spectra
 
 
 def ced_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -33,14 +33,14 @@ def ced_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         Decibels, float32 `(1 + n // 160, 64)`; frame i is centred on sample 160 i.
     """
-    padded = np.pad(samples, _FFT // 2, mode="reflect")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT)[::MEL_STEP]
-    window, filters = _window_and_filters()
-    mel = np.empty((len(frames), CED_BINS), np.float32)
-    for i in range(0, len(frames), _FRAMES_PER_BLOCK):
-        spectrum = np.fft.rfft(frames[i : i + _FRAMES_PER_BLOCK] * window, axis=-1)
+    padded = np.pad(samples, FFT // 2, mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, FFT)[::MEL_STEP]
+    window, filters = hann_and_filters(FFT, 0.0, HEARD_HZ / 2)
+    mel = np.empty((len(frames), BANDS), np.float32)
+    for i in range(0, len(frames), FRAMES_PER_BLOCK):
+        spectrum = np.fft.rfft(frames[i : i + FRAMES_PER_BLOCK] * window, axis=-1)
         power = (spectrum.real**2 + spectrum.imag**2) @ filters
-        mel[i : i + _FRAMES_PER_BLOCK] = 10 * np.log10(np.maximum(power, _FLOOR))
+        mel[i : i + FRAMES_PER_BLOCK] = 10 * np.log10(np.maximum(power, _FLOOR))
     return mel
 
 
@@ -52,18 +52,31 @@ def limit_range(windows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @cache
-def _window_and_filters() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a periodic Hann window `(512,)` and HTK's triangular filters `(257, 64)`."""
+def hann_and_filters(
+    window: int, low_hz: float, high_hz: float, *, triangles_in_mel: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a periodic Hann window and HTK's triangular filters.
+
+    Args:
+        window: Samples of the window.
+        low_hz: The lower edge of the lowest band.
+        high_hz: The upper edge of the highest band.
+        triangles_in_mel: Whether the filters are triangles on the mel scale, and not in Hz.
+
+    Returns:
+        Float64 `(window,)` and `(257, 64)`.
+    """
     from transformers.audio_utils import mel_filter_bank
 
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_FFT) / _FFT)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
     filters = mel_filter_bank(
-        num_frequency_bins=_FFT // 2 + 1,
-        num_mel_filters=CED_BINS,
-        min_frequency=0.0,
-        max_frequency=HEARD_HZ / 2,
+        num_frequency_bins=FFT // 2 + 1,
+        num_mel_filters=BANDS,
+        min_frequency=low_hz,
+        max_frequency=high_hz,
         sampling_rate=HEARD_HZ,
         norm=None,
         mel_scale="htk",
+        triangularize_in_mel_space=triangles_in_mel,
     )
     return hann, filters

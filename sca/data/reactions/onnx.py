@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from sca.data.reactions.base import WINDOW_SAMPLES, Tagger
 from sca.data.reactions.labels import find_labels
-from sca.data.reactions.mel import CED_BINS, MEL_STEP, ced_mel, limit_range
+from sca.data.reactions.mel import BANDS, MEL_STEP, ced_mel, limit_range
 from sca.errors import InputError
 from sca.onnx_session import open_session
 from sca.textutil import first_line
@@ -110,9 +110,9 @@ def _input_layout(shape: Sequence[int | str | None]) -> InputLayout | None:
     match shape:
         case [_, _]:
             return "waveform"
-        case [_, bins, _] if bins == CED_BINS:
+        case [_, bins, _] if bins == BANDS:
             return "bins first"
-        case [_, _, bins] if bins == CED_BINS:
+        case [_, _, bins] if bins == BANDS:
             return "frames first"
         case _:
             return None

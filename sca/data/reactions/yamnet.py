@@ -6,7 +6,6 @@ bits. The features are those of YAMNet itself (tensorflow/models `research/audio
 """
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +14,19 @@ from typing_extensions import override
 
 from sca.data.reactions.base import Tagger
 from sca.data.reactions.labels import find_labels
+from sca.data.reactions.mel import BANDS, FFT, FRAMES_PER_BLOCK, MEL_STEP, hann_and_filters
 from sca.data.runs.files import sha256_of
 from sca.errors import InputError
 from sca.models import models
 from sca.onnx_session import open_session
 from sca.textutil import first_line
-from sca.units import HEARD_HZ
 
 __all__ = ["YamnetTagger", "is_yamnet", "yamnet_mel"]
 
 _HINT = "sca models get yamnet fetches the whole model"
-_FRAMES, _BANDS = 96, 64
-_HOP, _WINDOW, _FFT = 160, 400, 512
+_FRAMES = 96
+_WINDOW = 400
 _LOG_OFFSET = 0.001
-_FRAMES_AT_ONCE = 4096  # bounds the memory of the spectra
 # Constants in the graph of the file: `audio_scale`, `audio_zero_point`, `class_scores_scale`, `class_scores_zero_point`.
 # The smallest input, -144 x 0.0479 = -6.90, is log(0.001): the features that the file was calibrated with.
 _INPUT_SCALE, _INPUT_ZERO = 0.047937885, 144
@@ -49,7 +47,7 @@ class YamnetTagger(Tagger):
         MissingToolError: The names of its classes were not found.
     """
 
-    window_samples = (_FRAMES + 2) * _HOP  # 96 windows of 25 ms take 15,600 samples; a multiple of 160 is required
+    window_samples = (_FRAMES + 2) * MEL_STEP  # 96 windows of 25 ms take 15,600 samples; a multiple of 160 is required
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -68,7 +66,7 @@ class YamnetTagger(Tagger):
         mel = np.round(yamnet_mel(samples) / _INPUT_SCALE + _INPUT_ZERO).clip(0, 255).astype(np.uint8)
         logits = np.empty((len(starts), len(self.labels)), np.float32)
         for i, start in enumerate(starts):
-            patch = mel[start // _HOP :][:_FRAMES].reshape(1, 1, _FRAMES, _BANDS)
+            patch = mel[start // MEL_STEP :][:_FRAMES].reshape(1, 1, _FRAMES, BANDS)
             try:
                 output = self._session.run(None, {self._input: patch})[0]
             except Exception as error:  # the exception classes of onnxruntime are private
@@ -86,29 +84,10 @@ def yamnet_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         Float32 `(1 + (n - 400) // 160, 64)`; frame i is the window of 400 samples from sample 160 i on.
     """
-    frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::_HOP]
-    window, filters = _window_and_filters()
-    mel = np.empty((len(frames), _BANDS), np.float32)
-    for i in range(0, len(frames), _FRAMES_AT_ONCE):
-        magnitude = np.abs(np.fft.rfft(frames[i : i + _FRAMES_AT_ONCE] * window, n=_FFT, axis=-1))
-        mel[i : i + _FRAMES_AT_ONCE] = np.log(magnitude @ filters + _LOG_OFFSET)
+    frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::MEL_STEP]
+    window, filters = hann_and_filters(_WINDOW, 125.0, 7500.0, triangles_in_mel=True)
+    mel = np.empty((len(frames), BANDS), np.float32)
+    for i in range(0, len(frames), FRAMES_PER_BLOCK):
+        magnitude = np.abs(np.fft.rfft(frames[i : i + FRAMES_PER_BLOCK] * window, n=FFT, axis=-1))
+        mel[i : i + FRAMES_PER_BLOCK] = np.log(magnitude @ filters + _LOG_OFFSET)
     return mel
-
-
-@cache
-def _window_and_filters() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a periodic Hann window `(400,)` and HTK's filters `(257, 64)`, triangles on the mel scale."""
-    from transformers.audio_utils import mel_filter_bank
-
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_WINDOW) / _WINDOW)
-    filters = mel_filter_bank(
-        num_frequency_bins=_FFT // 2 + 1,
-        num_mel_filters=_BANDS,
-        min_frequency=125.0,
-        max_frequency=7500.0,
-        sampling_rate=HEARD_HZ,
-        norm=None,
-        mel_scale="htk",
-        triangularize_in_mel_space=True,
-    )
-    return hann, filters
