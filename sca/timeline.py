@@ -57,7 +57,7 @@ class ComedianEvent(_Span):
     """Speech or another action of the person on stage.
 
     An event of the type `unsure` is speech whose text may be wrong or, if `content` is empty, is not known. It is no
-    target, and its sound belongs to nobody else.
+    target, and its sound belongs to no other speaker.
     """
 
     role: Literal["comedian"] = "comedian"

@@ -68,7 +68,7 @@ def inspect(
     """Show a row or a conversation: as a timeline in the terminal, as a page with audio, or by playing it.
 
     The timeline shows loudness, segments (─ turn, · backchannel, ━ interruption), words, and below them the tokens,
-    chunk by chunk (· silence, ? no label, because the speaker says words that are not known).
+    chunk by chunk (· silence, ? no label, because the words of the speaker are unknown).
     """
     from sca.data.duplex.inspect.audio import mix_audio
     from sca.data.duplex.inspect.view import open_view

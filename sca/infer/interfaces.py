@@ -59,7 +59,7 @@ class AudioSink(Protocol):
         """Accept a frame; wait while too much audio is queued. A cancelled wait must not have accepted the frame.
 
         Returns:
-            The tick at which its first sample is played, as far as the sink can tell.
+            The tick at which its first sample is played, as far as the sink knows.
         """
         ...
 

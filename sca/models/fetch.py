@@ -79,7 +79,7 @@ def fetch(
             shutil.rmtree(folder, ignore_errors=True)  # an incomplete or damaged one
             (parts / "model").replace(folder)
         except InputError:
-            shutil.rmtree(parts)  # the archives do not have what the catalogue says
+            shutil.rmtree(parts)  # the archives do not match the catalogue
             raise
         finally:
             shutil.rmtree(parts / "model", ignore_errors=True)

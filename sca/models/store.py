@@ -102,7 +102,7 @@ def remove(model: Model, cache_dir: Path) -> list[Path]:
 
 
 def lock_of(model: Model, cache_dir: Path) -> "FileLock":
-    """Return the lock of whoever changes the folder of a model; makes the folder of the models."""
+    """Return the lock that guards changes of a model's folder; creates the folder of the models."""
     from filelock import FileLock
 
     root = cache_dir / "models"

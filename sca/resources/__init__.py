@@ -19,5 +19,5 @@ def demo_corpus() -> Iterator[Path]:
 
 
 def reaction_table() -> str:
-    """The TOML text that says which classes of an AudioSet tagger are which reaction."""
+    """The TOML text that maps classes of an AudioSet tagger to reactions."""
     return (files("sca.resources") / "reactions.toml").read_text(encoding="utf-8")

@@ -92,7 +92,7 @@ class DuplexConfig(Section):
     )
     unlabelled_speech: Annotated[Literal["mask", "keep"], Flag("--unlabelled-speech")] = Field(
         "mask",
-        description="Labels where a speaker says words that are not known: mask leaves these chunks out of the labels, "
+        description="Labels where the words of a speaker are unknown: mask leaves these chunks out of the labels, "
         "keep labels them as silence.",
     )
     others: Annotated[Literal["mix", "leave"], Flag("--others")] = Field(

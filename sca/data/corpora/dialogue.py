@@ -1,4 +1,4 @@
-"""Who said what when: conversations of two speakers from segments of speech and two channels.
+"""Conversations of two speakers from segments of speech and two channels.
 
 The channels are those of a stereo recording, or two mono recordings. Segments that name speakers and not their channels
 are assigned by sound. Every reader of transcripts ends here.
@@ -65,7 +65,7 @@ class Side(NamedTuple):
         words: The words.
         utterances: The utterances; empty if there are only words.
         speaker: The name of the speaker where it is known.
-        transcript: The file of the speaker, if it has nothing that was said.
+        transcript: The file of the speaker, if it has no segments.
     """
 
     words: Sequence[TimedText] = ()
@@ -269,7 +269,7 @@ def side_of(session: str, entries: Sequence[Entry], default: str | None, transcr
         session: The name of the session.
         entries: The segments of the speaker.
         default: The name of a speaker whose segments have none; None names the speaker after the channel.
-        transcript: The file of the speaker; without segments in it, the speaker says nothing.
+        transcript: The file of the speaker; without segments in it, the speaker is silent.
     """
     words = [
         TimedText(word.text, word.start_s, word.end_s, path, segment.line, segment.label, word.given)

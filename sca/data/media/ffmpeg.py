@@ -28,7 +28,7 @@ _CRASHES = frozenset({4, 6, 7, 8, 11})
 
 
 class FfmpegCrashedError(ScaError):
-    """ffmpeg crashed: a fault of its build in a format, which says nothing about the file."""
+    """ffmpeg crashed: a fault of its build in a format, not of the file."""
 
 
 class FfmpegStopped(Exception):  # noqa: N818 - not an error: the work was to end

@@ -68,7 +68,7 @@ class ConvertDetails:
         without_embedding: Shows without a speaker embedding.
         counts: Events that were merged, changed or left out, by reason.
         speech: Seconds of speech that the VAD found in the shows, and what the timelines have for it.
-        without_speech_spans: Shows whose lines do not say where speech is, as those of older versions.
+        without_speech_spans: Shows with lines of older versions, which lack the speech spans.
     """
 
     root: Path

@@ -20,7 +20,7 @@ class TimelineProof:
 
     Attributes:
         shows: Lines that can be read.
-        without_speech_spans: Those that do not say where speech is, as lines of older versions.
+        without_speech_spans: Those with lines of older versions, which lack the speech spans.
         speech: Seconds of speech in the other lines, by what the timelines have for it.
         problems: What does not hold, one sentence each.
     """

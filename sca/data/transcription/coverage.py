@@ -1,8 +1,8 @@
-"""The speech of a recording against its timeline: which speech has a text, which is unsure, and which nobody accounts for.
+"""The speech of a recording against its timeline: which speech has a text, which is unsure, and which is missing from it.
 
 Speech is what the VAD found when the recording was transcribed. The edges of recognised words are not exact, so an event
 covers 0.15 s more on both sides, and a remainder of less than 0.2 s is called an edge. Every longer remainder is an
-omission: its sound has no text, and nothing says so.
+omission: its sound has no text, and no event marks it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -74,7 +74,7 @@ NOTHING = Coverage(0.0, 0.0, 0.0, 0.0, 0.0, ())
 
 
 def coverage_of(show: Show) -> Coverage | None:
-    """Return how the timeline of a show accounts for its speech; None if the line does not say where speech is."""
+    """Return how the timeline of a show accounts for its speech; None if the line lacks the speech spans."""
     if show.speech is None:
         return None
     unsure = [event for event in show.timeline if is_unsure(event)]

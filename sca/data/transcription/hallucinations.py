@@ -2,7 +2,7 @@
 
 Whisper repeats itself on music and noise, writes text where no speech is, starts the first word of a phrase long before
 the speech begins, and gives words no duration. Times are corrected. A text that may be wrong is marked with its doubt
-and stays, because its sound stays too: a text that is removed leaves speech that nobody accounts for. Only a text of low
+and stays, because its sound stays too: a text that is removed leaves speech without an event. Only a text of low
 probability where the VAD finds no speech is removed. Each guard counts how often it acted. Times are seconds, sorted.
 """
 

@@ -147,7 +147,7 @@ def _known_ids(files: Sequence[FoundFile], digests: Sequence[str], lines: Mappin
         claim(n, [name for name in by_content.get(digest, ()) if _is_part_of(lines[name].source, file.source)])
     for n, (file, _) in pairs:
         claim(n, by_origin.get(file.origin, ()))
-    for n, (file, _) in pairs:  # a line of another program, which does not say what it is the line of
+    for n, (file, _) in pairs:  # a line of another program, without the path of its recording
         claim(n, [file.stem] if file.stem in by_content.get("", ()) else ())
     return ids
 

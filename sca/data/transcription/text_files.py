@@ -75,7 +75,7 @@ class TextFiles:
         return sum(self._write(self.path_of(show.video_id, name), TEXT_FORMATS[name](show)) for name in self.formats)
 
     def complete(self, show: Show) -> tuple[int, list[str]]:
-        """Write the files of a recording that do not exist, and keep the others, which somebody may have corrected.
+        """Write the files of a recording that do not exist, and keep the others, which may have been corrected by hand.
 
         Returns:
             How many were written, and remarks on files that differ from the line.

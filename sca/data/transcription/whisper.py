@@ -53,8 +53,8 @@ class RecognizerOptions:
         workers: Recordings at a time; 0 is one per GPU, or one on a CPU.
         beam_size: Hypotheses of the beam search.
         hotwords: Words that are likely to occur, such as names.
-        initial_prompt: Text before each window, whose style and spelling the text follows.
-        multilingual: Whether the language is detected anew in every window.
+        initial_prompt: Text before each window; the transcript follows its style and spelling.
+        multilingual: Whether the language is detected in every window.
     """
 
     model: str = DEFAULT_MODEL

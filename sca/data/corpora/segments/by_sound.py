@@ -49,7 +49,7 @@ class Loudness:
         return int(bool(len(own)) and float(own.mean()) < 0)
 
     def channels_of(self, spans: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, int]:
-        """Return the channel, 0 or 1, of each of two speakers, or of one while the other says nothing.
+        """Return the channel, 0 or 1, of each of two speakers, or of one while the other is silent.
 
         Args:
             spans: The start and end of each speaker's segments, in seconds.
@@ -75,7 +75,7 @@ class Loudness:
 
 def _levels_db(channel: Channel) -> NDArray[np.float32]:
     """Return the level of each hop of a channel in dB."""
-    # Whoever uses the recording decides how much damage is accepted.
+    # The user of the recording decides how much damage is accepted.
     with BlockReader(channel.audio, channel=channel.channel, accept_damage_s=ACCEPT_ANY_DAMAGE_S) as reader:
         hop = seconds_to_samples(_HOP_S, reader.info.rate_hz)
         rest = np.zeros(0, np.float32)

@@ -76,7 +76,7 @@ def _channels(lines: Iterable[str]) -> Mapping[str, int]:
     """Return the channels by their names in a file: they count from 1, or from 0 if there is a channel 0.
 
     Raises:
-        ValueError: There are channels 0 and 2, so that the numbers do not say which one is the left channel.
+        ValueError: There are channels 0 and 2, so the numbers do not identify the left channel.
     """
     names = {fields[1] for line in lines if len(fields := line.split(maxsplit=2)) > 1}
     if {"0", "2"} <= names:

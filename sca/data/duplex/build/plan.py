@@ -63,7 +63,7 @@ def _is_affected(before: SessionResult, duplex: DuplexConfig) -> bool:
         return False
     if duplex.on_bleed == "gate":
         return True  # the record has no evidence of the audio before the gate
-    # Records of earlier versions do not tell what explains a finding.
+    # Records of earlier versions lack what explains a finding.
     if before.evidence is None or any("explained" not in track.model_fields_set for track in before.evidence):
         return before.evidence is None or _may_be_repaired(before.evidence, duplex)
     return bool(wanted_repairs(before.evidence, judge(before.evidence, duplex).findings))

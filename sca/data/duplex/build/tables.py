@@ -47,7 +47,7 @@ class Side:
         speaker: The speaker.
         units: The speaker's units; None if the speech was not transcribed. Such a speaker is a listener only.
         speech: Where the speaker speaks.
-        unlabelled: Where the speaker says words that are not known.
+        unlabelled: Where the words of the speaker are unknown.
     """
 
     speaker: str

@@ -28,7 +28,7 @@ class TimedTrack:
         utterances: The cleaned text of each utterance and its words.
         issues: Utterances that were left out, and given word times that were not used.
         tags: The tags of the utterances, by their text.
-        unlabelled: Where the transcript says that the speaker speaks, without words that can be used.
+        unlabelled: Speech in the transcript without usable words.
     """
 
     utterances: list[tuple[str, tuple[TimedWord, ...]]] = field(default_factory=list)

@@ -28,7 +28,7 @@ __all__ = [
 _LEAST_SHARED = 6
 _LEAST_SPAN, _LEAST_SPAN_S = 0.5, 2.0
 _TOLERANCE_FRAMES = 4
-# A hash in more recordings than this tells none of them apart.
+# A hash in more recordings than this distinguishes none of them.
 _MOST_TRACKS = 50
 # The tracks of a name whose voices are less alike have several speakers, for example "left" in a corpus.
 _ONE_VOICE = 0.8

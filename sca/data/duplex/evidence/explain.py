@@ -1,7 +1,7 @@
 """Find what would bring the words of a session back to their speech: an exchange of recordings, an offset, a drift.
 
 It is tried on the spans of words and speech, and kept only if it explains what good data has, so that nothing remains
-to be decided by whoever applies it.
+for the user to decide.
 """
 
 from collections.abc import Iterator, Sequence
@@ -72,7 +72,7 @@ def is_better(before: TrackEvidence, after: TrackEvidence) -> bool:
 
 
 def _is_off(track: TrackEvidence) -> bool:
-    """Whether the words of a track are in other places than its speech, as far as its measurements tell."""
+    """Whether the words of a track are in other places than its speech, according to its measurements."""
     return track.words_s >= _LEAST_WORDS_S and (track.best_fit - track.fit >= _GAIN or _fits_nowhere(track))
 
 

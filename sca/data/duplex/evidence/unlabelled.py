@@ -60,7 +60,7 @@ def set_unlabelled(records: Sequence[TrackRecord], speech: Sequence[Sequence[Spa
     """Add the speech that the VAD finds without words to the records of the tracks of a session.
 
     Args:
-        records: The tracks. Their `unlabelled` has what the transcript says.
+        records: The tracks. Their `unlabelled` holds the spans of the transcript.
         speech: Speech in each track.
         max_bleed: Largest share of cross-talk that counts as none.
     """

@@ -50,7 +50,7 @@ class DuplexBatch(TypedDict):
     Attributes:
         input_ids: int64 `(B, L)`, padded on the right.
         attention_mask: int64 `(B, L)`.
-        labels: int64 `(B, L)`, -100 on prompt, audio and padding, and where the speaker says words that are not known.
+        labels: int64 `(B, L)`, -100 on prompt, audio and padding, and where the words of the speaker are unknown.
             Not shifted: the model shifts them.
         label_weights: float32 `(B, L)`: 0 where `labels` are -100, the weight of silence at silence tokens, 1
             elsewhere.

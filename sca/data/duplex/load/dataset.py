@@ -48,9 +48,9 @@ class DuplexRow:
         controls: Control tokens in `input_ids`, in order; silence is not a control token.
         codes: int16 `(n_chunks, 16, frames)`: `spoken` as codec codes, -1 past the end of the recording; None if the
             data set has no codes.
-        unlabelled: Ranges `[first, end)` of chunks whose tokens are not labels, because the speaker says words there
-            that are not known.
-        listener_unlabelled: Where a listener says words that are not known, in seconds from the start of the row.
+        unlabelled: Ranges `[first, end)` of chunks whose tokens are not labels, because the words of the
+            speaker are unknown there.
+        listener_unlabelled: Where the words of a listener are unknown, in seconds from the start of the row.
     """
 
     row_id: str

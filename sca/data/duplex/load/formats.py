@@ -66,8 +66,8 @@ class DuplexExample:
         input_audios: The audio heard, one per chunk, each to be encoded on its own; 16 kHz.
         target_audios: The audio spoken, one per segment.
         speaker_embedding: float32 `(192,)`, or None.
-        unlabelled_idxs: Positions in `input_sequence` that must not be labels, in order: the speaker says words there
-            that are not known, and the token is silence.
+        unlabelled_idxs: Positions in `input_sequence` that must not be labels, in order: the words of the speaker
+            are unknown there, and the token is silence.
     """
 
     row_id: str

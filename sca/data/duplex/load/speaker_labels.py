@@ -13,7 +13,7 @@ def speaker_labels(row: DuplexRow, ignored: int) -> NDArray[np.int64]:
 
     Args:
         row: The row.
-        ignored: The label of the prompt, of the audio, and of chunks in which the speaker says unknown words.
+        ignored: The label of the prompt, of the audio, and of chunks in which the words of the speaker are unknown.
 
     Returns:
         int64 `(tokens,)`.

@@ -63,7 +63,7 @@ class UnlabelledRecord(TypedDict):
 
 
 class UnlabelledRange(TypedDict):
-    """Chunks `[first, end)` of a row whose tokens are not labels, because the speaker says unknown words there."""
+    """Chunks `[first, end)` of a row whose tokens are not labels, because the words of the speaker are unknown there."""
 
     first: int
     end: int

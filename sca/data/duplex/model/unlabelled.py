@@ -1,4 +1,4 @@
-"""Speech of a speaker whose words are not known. The rows do not teach that the speaker is silent there."""
+"""Speech of a speaker with unknown words. The rows do not teach that the speaker is silent there."""
 
 from typing import Literal, NamedTuple
 

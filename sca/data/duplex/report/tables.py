@@ -1,6 +1,6 @@
 """The tables of `report.html`: what to look at, and numbers by session, split and sample rate.
 
-A table has a level, as has a cell where a number alone does not tell whether it is good. The page shows a level with a
+A table has a level, as has a cell where a number alone does not show whether it is good. The page shows a level with a
 colour, a sign and a word. A cell can name a row or a session: the page links it to its view if there is one, and shows
 the command that displays it otherwise.
 """

@@ -1,4 +1,4 @@
-"""The chunks of a row that say nothing about the speaker, because the words of the speech there are not known."""
+"""The chunks of a row without labels, because the words of the speech there are unknown."""
 
 from collections.abc import Collection, Iterable
 

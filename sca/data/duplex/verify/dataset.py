@@ -153,7 +153,7 @@ def verify(
 
 @dataclass(frozen=True, slots=True)
 class _Runner:
-    """Where sessions are verified, who is told about it, and what they are compared with."""
+    """Where sessions are verified, who receives the progress, and what they are compared with."""
 
     jobs: int
     executor: Executor | None

@@ -31,7 +31,7 @@ def field_problems(
         row: The row.
         words: The stored words of its speaker.
         tokens: Its text and control tokens.
-        unlabelled: Where its speaker says words that are not known.
+        unlabelled: Where the words of its speaker are unknown.
         context: The settings of the data set.
     """
     yield from _time_problems(row)

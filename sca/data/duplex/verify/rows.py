@@ -46,7 +46,7 @@ class RowVerifier:
             name: Name of the side, for messages.
             words: Words of the speaker, as stored.
             other: Where the listener speaks.
-            unlabelled: Where the speaker says words that are not known.
+            unlabelled: Where the words of the speaker are unknown.
             session_chunks: Chunks of the session.
             context: The settings of the data set.
         """

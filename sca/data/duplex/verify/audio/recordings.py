@@ -17,10 +17,10 @@ class RecordingsFound:
     """The recordings of tracks.
 
     Attributes:
-        tracks: Tracks whose recording was looked for.
-        at_hand: Tracks whose recording is at hand.
-        changed: Tracks whose recording is another one since the build.
-        problems: Recordings with another SHA-256 than their tracks, although nobody changed them.
+        tracks: Tracks with a recording that was looked for.
+        at_hand: Tracks with a recording that still exists.
+        changed: Tracks with a recording that was replaced after the build.
+        problems: Recordings with another SHA-256 than their tracks, although the files did not change.
     """
 
     tracks: int = 0

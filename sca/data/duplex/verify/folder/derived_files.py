@@ -39,7 +39,7 @@ def folder_problems(
     document |= {name: stored[name] for name in _OF_STORED_REPORT if stored and stored[name] is not None}
     if stored:
         if export is not None:
-            # An export of a data set of an earlier version has a card of today, which says that it was not measured.
+            # An export of a data set of an earlier version has a new card, which states that it was not measured.
             document["evidence"] = stored["evidence"]
         # The sessions that are not in the data set are known to its builder only.
         document["sessions"] |= {name: stored["sessions"][name] for name in ("dropped", "failed")}
