@@ -209,7 +209,7 @@ def exists(dotted):
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_named_modules_and_files_exist(page):
     text = page.read_text(encoding="utf-8")
-    groups = {"sca.engines", "sca.corpora", "sca.exporters", "sca.speech"}
+    groups = {"sca.engines", "sca.corpora", "sca.exporters", "sca.recognizers", "sca.speech"}
     names = set(re.findall(r"`(sca(?:\.\w+)+)(?:\([^`]*)?`", text)) - groups
     missing = [name for name in sorted(names) if not name.startswith(("sca.key", "sca.resume")) and not exists(name)]
     paths = set(re.findall(r"`((?:sca|tests|scripts|config|docs)/[\w/.-]+)`", text))

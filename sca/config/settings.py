@@ -24,6 +24,7 @@ from sca.config.sections.duplex import DuplexConfig
 from sca.config.sections.live import LiveConfig
 from sca.config.sections.paths import PathsConfig
 from sca.config.sections.qwen import QwenConfig
+from sca.config.sections.recognition import RecognitionConfig
 from sca.config.sections.serve import ServeConfig
 from sca.config.sections.turn import TurnConfig
 from sca.config.sections.vllm import VllmConfig
@@ -68,6 +69,7 @@ class Settings(BaseModel):
     augment: AugmentConfig = AugmentConfig()
     convert: ConvertConfig = ConvertConfig()
     live: LiveConfig = LiveConfig()
+    recognition: RecognitionConfig = RecognitionConfig()
     turn: TurnConfig = TurnConfig()
     serve: ServeConfig = ServeConfig()
     paths: PathsConfig = PathsConfig()

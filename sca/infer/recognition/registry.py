@@ -1,0 +1,69 @@
+"""Load a recognizer by name.
+
+Another package adds a recognizer by an entry point in the group `sca.recognizers`, in its `pyproject.toml`:
+
+    [project.entry-points."sca.recognizers"]
+    my-recognizer = "my_package.recognition:load"
+
+The object is a function that takes the `sca.config.Settings` and returns a
+`sca.infer.recognition.base.RecognizerEngine`. It raises a `ScaError` if the recognizer cannot be loaded. After
+installation of the package, `recognition.engine = "my-recognizer"` selects it. The names of recognizers that ship with
+sca take precedence.
+"""
+
+import difflib
+from collections.abc import Callable
+from importlib import import_module
+
+from sca.config import Settings, load_settings
+from sca.errors import UsageError
+from sca.infer.recognition.base import Recognizer, RecognizerEngine
+from sca.plugins import load_plugin, plugin_names
+
+__all__ = ["load_recognizer", "open_recognizer", "recognizer_names"]
+
+_BUILTIN_MODULES: dict[str, str] = {}
+"""The modules of the recognizers that ship with sca. Each has a function `load`."""
+
+
+def recognizer_names() -> list[str]:
+    """Return every name that `load_recognizer` accepts, sorted."""
+    return sorted({*_BUILTIN_MODULES, *plugin_names("sca.recognizers")})
+
+
+def load_recognizer(name: str | None = None, settings: Settings | None = None) -> RecognizerEngine:
+    """Load a recognizer.
+
+    Args:
+        name: The name of the recognizer; None is the setting `recognition.engine`.
+        settings: The settings; None uses `sca.load_settings()`.
+
+    Raises:
+        UsageError: The name is unknown, or a plugin does not provide a recognizer.
+        MissingToolError: The recognizer cannot be imported, or its model is not on this machine.
+        ConfigError: A setting that it needs is not set.
+    """
+    used = load_settings() if settings is None else settings
+    chosen = name or used.recognition.engine
+    engine = _loader(chosen)(used)
+    if not isinstance(engine, RecognizerEngine):
+        raise UsageError(f"the plugin {chosen} does not provide a recognizer: it returned a {type(engine).__name__}")
+    return engine
+
+
+def open_recognizer(name: str | None = None, settings: Settings | None = None) -> Recognizer:
+    """Load a recognizer and open one stream of it; see `load_recognizer`."""
+    return load_recognizer(name, settings).open()
+
+
+def _loader(name: str) -> Callable[[Settings], object]:
+    module = _BUILTIN_MODULES.get(name)
+    loader: object = load_plugin("sca.recognizers", name) if module is None else import_module(module).load
+    if loader is None:
+        names = recognizer_names()
+        similar = difflib.get_close_matches(name, names, 1)
+        suggestion = f"did you mean {similar[0]}? " if similar else ""
+        raise UsageError(f"recognizer {name} does not exist", hint=f"{suggestion}available: {', '.join(names)}")
+    if not callable(loader):
+        raise UsageError(f"the plugin {name} does not provide a recognizer: {loader!r} is not a function")
+    return loader
