@@ -3,9 +3,11 @@
 from sca.config.loaders import Key
 from sca.config.sections.audio import AudioConfig
 from sca.config.sections.augment import AugmentConfig
+from sca.config.sections.chat import ChatConfig
 from sca.config.sections.convert import ConvertConfig
 from sca.config.sections.duplex import DuplexConfig
 from sca.config.sections.live import LiveConfig
+from sca.config.sections.llm import LlmConfig
 from sca.config.sections.paths import PathsConfig
 from sca.config.sections.qwen import QwenConfig
 from sca.config.sections.serve import ServeConfig
@@ -18,10 +20,12 @@ __all__ = [
     "TURN_ENV",
     "AudioConfig",
     "AugmentConfig",
+    "ChatConfig",
     "ConvertConfig",
     "DuplexConfig",
     "Key",
     "LiveConfig",
+    "LlmConfig",
     "PathsConfig",
     "QwenConfig",
     "ServeConfig",

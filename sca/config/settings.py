@@ -19,9 +19,11 @@ from sca.config.loaders import Given, Key, Problem, from_environment, from_file,
 from sca.config.sections.audio import AudioConfig
 from sca.config.sections.augment import AugmentConfig
 from sca.config.sections.base import Env, Flag
+from sca.config.sections.chat import ChatConfig
 from sca.config.sections.convert import ConvertConfig
 from sca.config.sections.duplex import DuplexConfig
 from sca.config.sections.live import LiveConfig
+from sca.config.sections.llm import LlmConfig
 from sca.config.sections.paths import PathsConfig
 from sca.config.sections.qwen import QwenConfig
 from sca.config.sections.recognition import RecognitionConfig
@@ -70,6 +72,8 @@ class Settings(BaseModel):
     convert: ConvertConfig = ConvertConfig()
     live: LiveConfig = LiveConfig()
     recognition: RecognitionConfig = RecognitionConfig()
+    llm: LlmConfig = LlmConfig()
+    chat: ChatConfig = ChatConfig()
     turn: TurnConfig = TurnConfig()
     serve: ServeConfig = ServeConfig()
     paths: PathsConfig = PathsConfig()

@@ -44,7 +44,7 @@ def spoken(real_recordings, tmp_path_factory):
     return path, words_of(" ".join(line[-1] for line in lines)), 0.4
 
 
-@pytest.mark.parametrize("name", ["whisper-tiny-en", "whisper-base", "yamnet", "dtln", "piper-joe"])
+@pytest.mark.parametrize("name", ["whisper-tiny-en", "whisper-base", "yamnet", "dtln", "piper-joe", "smollm2"])
 def test_fetched_files_have_their_hashes(weights, name):
     weights(name)
     assert sca("models", "check", name).stdout.split() == [name, "ok"]

@@ -1,0 +1,325 @@
+"""A client of servers with the chat API of OpenAI: `POST /v1/chat/completions`, streamed.
+
+    failure                                             exception        exit code
+    no server, no answer in time, a broken connection   UpstreamError    6
+    401, 403: missing or wrong key                      ConfigError      3
+    404: no such endpoint or model                      UpstreamError    6
+    429, 5xx (tried again before the first text)        UpstreamError    6
+    another status, or something else than the API      UpstreamError    6
+
+A thread reads the response, and the reply takes the pieces from a queue. So limits on time are exact, and `cancel` ends
+a wait at once, whatever the network does.
+"""
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+from typing_extensions import override
+
+from sca.errors import ConfigError, ScaError, UpstreamError, UsageError
+from sca.infer.language.base import LanguageModel, Message, Reply, ToolCall, ToolSchema
+from sca.infer.language.chat_events import ToolCallParts, WireError, error_text, parse_chunk, sse_data, wire_message
+from sca.textutil import first_line
+
+if TYPE_CHECKING:
+    from sca.config import LlmConfig
+
+__all__ = ["ChatApi", "ChatServer", "chat_url"]
+
+_CONNECT_S = 5.0
+_MAX_TEXT_CHARS = 1 << 20
+_MAX_ERROR_BYTES = 1 << 16
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
+_RETRY_STATUS = (408, 425, 429, 500, 502, 503, 504, 529)
+
+
+def chat_url(base_url: str) -> str:
+    """Return the address of the endpoint.
+
+    Args:
+        base_url: The address of the server, with or without `/v1` and `/chat/completions`.
+
+    Raises:
+        UsageError: It is not an address.
+    """
+    try:
+        parts = urlsplit(base_url if "://" in base_url else f"http://{base_url}")
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is not a number, or unbalanced brackets
+        valid = False
+    if not valid or parts.query or parts.fragment or parts.username is not None:
+        raise UsageError(
+            f"{base_url!r} is not the address of a language model server", hint="such as http://127.0.0.1:8080/v1"
+        )
+    path = parts.path.rstrip("/").removesuffix("/chat/completions")
+    return f"{parts.scheme}://{parts.netloc}{path or '/v1'}/chat/completions"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatServer:
+    """A server.
+
+    Attributes:
+        url: The address of the endpoint.
+        key: The key that is sent as `Authorization: Bearer …`.
+        model: The name of the model; None leaves it to the server.
+        context_tokens: The length of the context; None if it is not known.
+    """
+
+    url: str
+    key: str | None = None
+    model: str | None = None
+    context_tokens: int | None = None
+
+
+class ChatApi(LanguageModel):
+    """A language model on a server.
+
+    Args:
+        server: The server.
+        llm: Temperature, length and time limits of an answer.
+
+    Raises:
+        ConfigError: The key cannot be sent in an HTTP header.
+    """
+
+    def __init__(self, server: ChatServer, llm: "LlmConfig") -> None:
+        self._server, self._llm = server, llm
+        if server.key and not (server.key.isascii() and server.key.isprintable()):
+            raise ConfigError("llm.api_key contains characters that are not allowed in an HTTP header")
+        headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
+        if server.key:
+            headers["Authorization"] = f"Bearer {server.key}"
+        is_local = urlsplit(server.url).hostname in ("localhost", "127.0.0.1", "::1")
+        read_s = max(llm.first_token_timeout_s, llm.stall_timeout_s) + 1.0  # the reply gives up first
+        self._http = httpx.Client(
+            headers=headers,
+            timeout=httpx.Timeout(read_s, connect=min(_CONNECT_S, llm.first_token_timeout_s)),
+            trust_env=not is_local,  # no proxy for a server on this machine
+            limits=httpx.Limits(max_connections=64),
+        )
+
+    @property
+    @override
+    def name(self) -> str:
+        where = self._server.url.removesuffix("/chat/completions")
+        return where if self._server.model is None else f"{self._server.model} at {where}"
+
+    @property
+    @override
+    def context_tokens(self) -> int | None:
+        return self._server.context_tokens
+
+    @override
+    def reply(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> Reply:
+        body: dict[str, object] = {
+            "messages": [wire_message(message) for message in messages],
+            "stream": True,
+            "temperature": self._llm.temperature,
+            "max_tokens": self._llm.max_tokens,
+        }
+        if self._server.model is not None:
+            body["model"] = self._server.model
+        if tools:
+            body["tools"] = list(tools)
+        return _HttpReply(self._http, self._server.url, json.dumps(body).encode(), self._llm)
+
+    @override
+    def close(self) -> None:
+        self._http.close()
+
+
+class _RetryableError(Exception):
+    """A failure before the first text that may pass.
+
+    Attributes:
+        error: What to raise if it does not.
+        after_s: The pause that the server asks for.
+    """
+
+    def __init__(self, error: ScaError, after_s: float | None = None) -> None:
+        super().__init__(error.message)
+        self.error, self.after_s = error, after_s
+
+
+class _HttpReply(Reply):
+    """One request. Items of the queue are pieces, the exception that ended the answer, or None at its end."""
+
+    def __init__(self, http: httpx.Client, url: str, body: bytes, llm: "LlmConfig") -> None:
+        self._http, self._url, self._body, self._llm = http, url, body, llm
+        self._where = url.removesuffix("/chat/completions")
+        self._items: queue.SimpleQueue[str | ToolCall | ScaError | None] = queue.SimpleQueue()
+        self._cancelled = threading.Event()
+        self._has_text = False
+        self._started_s = time.monotonic()
+        threading.Thread(target=self._run, name="sca language model", daemon=True).start()
+
+    @override
+    def cancel(self) -> None:
+        self._cancelled.set()
+        self._items.put(None)
+
+    # The reading side
+
+    @override
+    def __iter__(self) -> Iterator[str | ToolCall]:
+        limit_s, deadline_s = self._llm.first_token_timeout_s, self._started_s + self._llm.answer_timeout_s
+        waits_until_s = self._started_s + limit_s
+        while not self._cancelled.is_set():
+            try:
+                item = self._items.get(timeout=max(0.0, min(waits_until_s, deadline_s) - time.monotonic()))
+            except queue.Empty:
+                self.cancel()
+                raise self._timeout(limit_s, is_whole=deadline_s <= waits_until_s) from None
+            if isinstance(item, ScaError):
+                raise item
+            if item is None:
+                return
+            if not self._cancelled.is_set():
+                yield item
+            limit_s = self._llm.stall_timeout_s
+            waits_until_s = time.monotonic() + limit_s
+
+    def _timeout(self, limit_s: float, *, is_whole: bool) -> UpstreamError:
+        if is_whole:
+            return UpstreamError(
+                f"the answer of {self._where} is not complete after {self._llm.answer_timeout_s:g} s",
+                hint="llm.max_tokens shortens answers, llm.answer_timeout_s gives more time",
+            )
+        if self._has_text:
+            return UpstreamError(
+                f"{self._where} stopped in the middle of an answer: nothing arrived for {limit_s:g} s",
+                hint="llm.stall_timeout_s gives more time",
+            )
+        return UpstreamError(
+            f"{self._where} does not begin an answer within {limit_s:g} s",
+            hint="llm.first_token_timeout_s gives more time",
+        )
+
+    # The thread
+
+    def _run(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        for attempt in range(self._llm.retries + 1):
+            try:
+                self._request()
+            except _RetryableError as failure:
+                if attempt == self._llm.retries:
+                    self._items.put(failure.error)
+                    return
+                wait_s = min(pause_s if failure.after_s is None else failure.after_s, _LONGEST_PAUSE_S)
+                if self._cancelled.wait(wait_s):
+                    return
+                pause_s *= 2
+            except ScaError as error:
+                self._items.put(error)
+                return
+            else:
+                self._items.put(None)
+                return
+
+    def _request(self) -> None:
+        """Send the request and queue the pieces of the answer."""
+        headers = {"Content-Type": "application/json"}
+        try:
+            with self._http.stream("POST", self._url, content=self._body, headers=headers) as response:
+                if response.status_code != 200:
+                    raise self._refusal(response)
+                if "json" in response.headers.get("content-type", ""):
+                    self._read_whole(response)
+                else:
+                    self._read_stream(response)
+        except httpx.HTTPError as error:
+            raise self._broken(error) from error
+        except RuntimeError as error:  # the client was closed
+            raise UpstreamError(f"the connection to {self._where} was closed") from error
+        except WireError as error:
+            raise UpstreamError(f"{self._where} sent {error}") from error
+
+    def _broken(self, error: httpx.HTTPError) -> Exception:
+        hint = "is the server running, and is llm.base_url its address?"
+        if self._has_text:
+            return UpstreamError(
+                f"the connection to {self._where} broke in the middle of an answer: {first_line(error)}"
+            )
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            return _RetryableError(UpstreamError(f"cannot connect to {self._where}: {first_line(error)}", hint=hint))
+        return _RetryableError(UpstreamError(f"{self._where} does not answer: {first_line(error)}", hint=hint))
+
+    def _refusal(self, response: httpx.Response) -> Exception:
+        body = b""
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > _MAX_ERROR_BYTES:
+                break
+        status, text = response.status_code, error_text(body.decode(errors="replace"))
+        if status in (401, 403):
+            return ConfigError(
+                f"{self._where} refuses the key (status {status}): {text}", hint="set SCA_LLM_API_KEY to its key"
+            )
+        if status == 404:
+            return UpstreamError(
+                f"{self._where} has no chat endpoint or no such model (status 404): {text}",
+                hint="llm.base_url is the address before /chat/completions, llm.model a model of the server",
+            )
+        error = UpstreamError(f"{self._where} answers with status {status}: {text}")
+        return _RetryableError(error, _retry_after_s(response)) if status in _RETRY_STATUS else error
+
+    def _read_whole(self, response: httpx.Response) -> None:
+        """Read the answer of a server that does not stream."""
+        body = b""
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > _MAX_TEXT_CHARS:
+                raise WireError("more than 1 MiB of text")
+        chunk_ = parse_chunk(body.decode(errors="replace"))
+        if not chunk_.choices:
+            raise WireError("an answer without a choice")
+        calls = ToolCallParts()
+        self._put(chunk_.delta.content)
+        calls.add(chunk_.delta.tool_calls or ())
+        self._put_calls(calls)
+
+    def _read_stream(self, response: httpx.Response) -> None:
+        calls, complete, length = ToolCallParts(), False, 0
+        for data in sse_data(response.iter_bytes()):
+            if self._cancelled.is_set():
+                return
+            if data == "[DONE]":
+                complete = True
+                break
+            chunk = parse_chunk(data)
+            self._put(chunk.delta.content)
+            calls.add(chunk.delta.tool_calls or ())
+            length += len(chunk.delta.content or "")
+            complete = complete or chunk.is_last
+            if length > _MAX_TEXT_CHARS:
+                raise WireError("more than 1 MiB of text")
+        if not complete:
+            problem = UpstreamError(f"{self._where} closed the connection before the answer was complete")
+            raise problem if self._has_text else _RetryableError(problem)
+        self._put_calls(calls)
+
+    def _put(self, text: str | None) -> None:
+        if text:
+            self._has_text = True
+            self._items.put(text)
+
+    def _put_calls(self, calls: ToolCallParts) -> None:
+        for call in calls.calls():
+            self._items.put(call)
+
+
+def _retry_after_s(response: httpx.Response) -> float | None:
+    """Return the pause that the server asks for, in seconds; None if it names none, or a date."""
+    try:
+        return max(0.0, float(response.headers.get("retry-after", "")))
+    except ValueError:
+        return None
