@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Node", "divide", "model_bytes", "read_weights"]
+__all__ = ["Node", "divide", "model_bytes", "read_weights", "with_outputs"]
 
 _FLOAT, _INT64 = 1, 7
 _IR_VERSION, _OPSET = 8, 18
@@ -94,6 +94,17 @@ def divide(model: bytes, at: str, noise: str, kept: Sequence[str]) -> tuple[byte
     head = _part(model, graph, first, weights, noise, None, [*kept, *shared])
     tail = _part(model, graph, [*constants, *second], weights, noise, [*shared, at], None)
     return head, tail
+
+
+def with_outputs(model: bytes, names: Sequence[str]) -> bytes:
+    """Return a model that also returns some of its inner float32 tensors, after its other outputs.
+
+    Args:
+        model: The content of the file.
+        names: The names of the tensors.
+    """
+    # Parts of one message may follow each other: readers of Protocol Buffers merge them, and append lists.
+    return model + _message(_GRAPH, b"".join(_message(_OUTPUT, _value(name, None)) for name in names))
 
 
 class _ReadNode:

@@ -229,7 +229,7 @@ class _Tone:
 def test_plugins_add_engines(monkeypatch):
     monkeypatch.setattr(registry, "plugin_names", lambda group: ["tone"])
     monkeypatch.setattr(registry, "load_plugin", lambda group, name: _Tone if name == "tone" else None)
-    assert speech_engine_names() == ["espeak", "piper", "tone"]
+    assert speech_engine_names() == ["espeak", "kokoro", "piper", "tone"]
     assert load_speech_engine("tone").open().sample_rate == 8000
     monkeypatch.setattr(registry, "load_plugin", lambda group, name: dict)
     with pytest.raises(UsageError, match="does not provide a speech engine"):

@@ -2,12 +2,13 @@
 
 Positions in audio are samples since the start of the speech, positions in text are characters since its start. An
 engine whose model works on whole clauses derives its voice from `UnitVoice`, which cuts text and audio; an engine that
-streams on its own implements `SpeechVoice`.
+returns the audio of a clause piece by piece derives it from `PieceVoice`; others implement `SpeechVoice`.
 """
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -17,10 +18,21 @@ from typing_extensions import override
 
 from sca.infer.speech.clauses import ClauseCutter, Unit
 
-__all__ = ["CHUNK_MS", "SpeechChunk", "SpeechEngine", "SpeechVoice", "UnitSound", "UnitVoice", "VoiceInfo", "WordTime"]
+__all__ = [
+    "CHUNK_MS",
+    "CheckedEngine",
+    "PieceVoice",
+    "SpeechChunk",
+    "SpeechEngine",
+    "SpeechVoice",
+    "UnitSound",
+    "UnitVoice",
+    "VoiceInfo",
+    "WordTime",
+]
 
 CHUNK_MS = 100
-"""The length of a chunk of a `UnitVoice`; the last one of a clause is shorter."""
+"""The length of a chunk of a `PieceVoice`; the last one of a clause is shorter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,7 @@ class WordTime:
         end_char: Where it ends in the text, exclusive.
         start_sample: Where its sound starts.
         end_sample: Where its sound ends, exclusive.
+        is_estimated: Whether both are estimates, because the model does not report them (`estimated_words`).
     """
 
     text: str
@@ -40,6 +53,7 @@ class WordTime:
     end_char: int
     start_sample: int
     end_sample: int
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +154,26 @@ class SpeechEngine(Protocol):
         ...
 
 
+@runtime_checkable
+class CheckedEngine(Protocol):
+    """An engine that can tell whether it is ready, before a voice is opened."""
+
+    def check(self) -> None:
+        """Return if a voice can be opened.
+
+        Raises:
+            ScaError: Something is missing; the hint names the command or the setting that provides it.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class UnitSound:
-    """The speech of one unit of text.
+    """The speech of one unit of text, or a piece of it.
 
     Attributes:
         samples: Float32 mono `(n,)`.
-        words: The words, with positions in the unit and in its samples, in order.
+        words: The words that start in these samples, with positions in the unit and its samples, in order.
         skipped: Words that were not spoken.
     """
 
@@ -155,8 +182,8 @@ class UnitSound:
     skipped: tuple[str, ...] = ()
 
 
-class UnitVoice(SpeechVoice, ABC):
-    """A voice that synthesises one unit of text (a clause or a sentence) at a time, and returns it in chunks.
+class PieceVoice(SpeechVoice, ABC):
+    """A voice that synthesises one unit of text (a clause or a sentence) at a time, in one or several pieces.
 
     Args:
         sample_rate: The rate of the audio, in Hz.
@@ -174,8 +201,13 @@ class UnitVoice(SpeechVoice, ABC):
         return self._rate_hz
 
     @abstractmethod
-    def synthesise(self, text: str) -> UnitSound:
-        """Return the speech of a unit, including the pause after it. The result depends on the text alone."""
+    def pieces(self, text: str, cancelled: threading.Event) -> Generator[UnitSound, None, None]:
+        """Yield the speech of a unit, including the pause after it.
+
+        Args:
+            text: The unit.
+            cancelled: Set when the speech was cancelled. The generator should then return soon; it is also closed.
+        """
 
     @override
     def cancel(self) -> None:
@@ -195,13 +227,32 @@ class UnitVoice(SpeechVoice, ABC):
         for unit in _units(pieces, ClauseCutter(sentences=self._sentences)):
             if cancelled.is_set():
                 return
-            sound = self.synthesise(unit.text)
-            words = tuple(_moved(word, unit.start_char, at) for word in sound.words)
-            for chunk in _cut(sound, words, at, self._rate_hz):
-                if cancelled.is_set():
-                    return
-                yield chunk
-            at += len(sound.samples)
+            unit_at = at
+            with closing(self.pieces(unit.text, cancelled)) as sounds:
+                for sound in sounds:
+                    words = tuple(_moved(word, unit.start_char, unit_at) for word in sound.words)
+                    for chunk in _cut(sound, words, at, self._rate_hz):
+                        if cancelled.is_set():
+                            return
+                        yield chunk
+                    at += len(sound.samples)
+
+
+class UnitVoice(PieceVoice):
+    """A voice that synthesises one unit of text at a time, as a whole.
+
+    Args:
+        sample_rate: The rate of the audio, in Hz.
+        sentences: Whether units after the first one are whole sentences; otherwise every unit is a clause.
+    """
+
+    @abstractmethod
+    def synthesise(self, text: str) -> UnitSound:
+        """Return the speech of a unit, including the pause after it. The result depends on the text alone."""
+
+    @override
+    def pieces(self, text: str, cancelled: threading.Event) -> Generator[UnitSound, None, None]:
+        yield self.synthesise(text)
 
 
 def _units(pieces: Iterable[str], cutter: ClauseCutter) -> Iterator[Unit]:

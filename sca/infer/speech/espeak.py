@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from sca.config import Settings
 from sca.errors import UsageError
 from sca.infer.speech.base import SpeechEngine, SpeechVoice, UnitSound, UnitVoice, VoiceInfo, WordTime
 from sca.infer.speech.espeak_library import EspeakLibrary, Phone, load_library
@@ -19,7 +20,7 @@ _SILENT = 0.003
 """Share of full scale below which the end of a word is a pause."""
 
 
-def load() -> "EspeakEngine":
+def load(settings: Settings) -> "EspeakEngine":
     """Return the engine; the library is loaded when a voice is opened or listed."""
     return EspeakEngine()
 
@@ -32,6 +33,10 @@ class EspeakEngine(SpeechEngine):
     @override
     def voices(self) -> Sequence[VoiceInfo]:
         return [VoiceInfo(voice.language, voice.language, voice.title) for voice in load_library().voices()]
+
+    def check(self) -> None:
+        """Return if espeak-ng is installed; raise `MissingToolError` otherwise."""
+        load_library()
 
     @override
     def open(self, voice: str | None = None) -> SpeechVoice:

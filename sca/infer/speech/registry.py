@@ -6,27 +6,49 @@ Another package adds an engine by an entry point in the group `sca.speech`, in i
     my-voices = "my_package.speech:load"
 
 The object is a function without arguments that returns an `sca.infer.speech.base.SpeechEngine`. After installation of
-the package, `sca say --engine my-voices` uses it. The names of engines that ship with sca take precedence.
+the package, `sca say --engine my-voices` uses it. The names of engines that ship with sca take precedence. An engine
+with a method `check` (`CheckedEngine`) has its state in `sca say --list`.
 """
 
 import difflib
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 
-from sca.errors import MissingToolError, UsageError
-from sca.infer.speech.base import SpeechEngine, SpeechVoice
+from sca.config import Settings, load_settings
+from sca.errors import MissingToolError, ScaError, UsageError
+from sca.infer.speech.base import CheckedEngine, SpeechEngine, SpeechVoice
 from sca.plugins import load_plugin, plugin_names
 
-__all__ = ["DEFAULT_ENGINES", "load_speech_engine", "open_voice", "speech_engine_names"]
+__all__ = ["DEFAULT_ENGINES", "EngineState", "engine_state", "load_speech_engine", "open_voice", "speech_engine_names"]
 
 DEFAULT_ENGINES = ("piper", "espeak")
 """The engines that are tried without `--engine`, the best first. The last one needs no model."""
 
+_NAMED_VOICES = ("piper", "kokoro")
+"""The engines that are searched for the voice of `--voice` without `--engine`, before espeak."""
+
 _BUILTIN_MODULES = {
     "espeak": "sca.infer.speech.espeak",
+    "kokoro": "sca.infer.speech.kokoro",
     "piper": "sca.infer.speech.piper",
 }
-"""The modules of the engines that ship with sca. Each has a function `load`."""
+"""The modules of the engines that ship with sca. Each has a function `load` that takes the settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """Whether an engine can speak on this machine.
+
+    Attributes:
+        name: The name of the engine.
+        problem: What is missing, in one line; None if it is ready.
+        hint: The command or setting that provides it.
+    """
+
+    name: str
+    problem: str | None = None
+    hint: str | None = None
 
 
 def speech_engine_names() -> list[str]:
@@ -34,18 +56,22 @@ def speech_engine_names() -> list[str]:
     return sorted({*_BUILTIN_MODULES, *plugin_names("sca.speech")})
 
 
-def load_speech_engine(name: str) -> SpeechEngine:
+def load_speech_engine(name: str, settings: Settings | None = None) -> SpeechEngine:
     """Load an engine.
 
     Args:
         name: The name of the engine.
+        settings: The settings; by default those of the environment.
 
     Raises:
         UsageError: The name is unknown, or a plugin does not provide an engine.
         MissingToolError: The plugin cannot be imported.
     """
     module = _BUILTIN_MODULES.get(name)
-    loader = load_plugin("sca.speech", name) if module is None else import_module(module).load
+    if module is not None:
+        builtin: SpeechEngine = import_module(module).load(load_settings() if settings is None else settings)
+        return builtin
+    loader = load_plugin("sca.speech", name)
     if loader is None:
         names = speech_engine_names()
         near = difflib.get_close_matches(name, names, 1)
@@ -57,13 +83,37 @@ def load_speech_engine(name: str) -> SpeechEngine:
     return engine
 
 
-def open_voice(engine: str | None = None, voice: str | None = None) -> tuple[str, SpeechVoice]:
+def engine_state(name: str, settings: Settings | None = None) -> EngineState:
+    """Return whether an engine is ready, without loading its model.
+
+    Args:
+        name: The name of the engine.
+        settings: The settings; by default those of the environment.
+
+    Raises:
+        UsageError: The name is unknown.
+    """
+    try:
+        engine = load_speech_engine(name, settings)
+        if isinstance(engine, CheckedEngine):
+            engine.check()
+    except UsageError:
+        raise
+    except ScaError as error:
+        return EngineState(name, error.message, error.hint)
+    return EngineState(name)
+
+
+def open_voice(
+    engine: str | None = None, voice: str | None = None, settings: Settings | None = None
+) -> tuple[str, SpeechVoice]:
     """Open a voice of an engine.
 
     Args:
         engine: The name of the engine. None selects the one that has the voice; without a voice, the first engine of
             `DEFAULT_ENGINES` whose model is on this machine.
         voice: The name of the voice; None is the default of the engine.
+        settings: The settings; by default those of the environment.
 
     Returns:
         The name of the engine, and the voice.
@@ -73,13 +123,14 @@ def open_voice(engine: str | None = None, voice: str | None = None) -> tuple[str
         MissingToolError: The engine needs something that is not installed.
     """
     if engine is not None:
-        return engine, load_speech_engine(engine).open(voice)
+        return engine, load_speech_engine(engine, settings).open(voice)
     *first, last = DEFAULT_ENGINES
-    for name in first:
-        candidate = load_speech_engine(name)
-        if voice is None:
+    if voice is None:
+        for name in first:
             with suppress(MissingToolError):
-                return name, candidate.open()
-        elif any(info.name == voice for info in candidate.voices()):
+                return name, load_speech_engine(name, settings).open()
+    for name in _NAMED_VOICES if voice is not None else ():
+        candidate = load_speech_engine(name, settings)
+        if any(info.name == voice for info in candidate.voices()):
             return name, candidate.open(voice)
-    return last, load_speech_engine(last).open(voice)
+    return last, load_speech_engine(last, settings).open(voice)
