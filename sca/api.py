@@ -219,6 +219,8 @@ def transcribe(
     jobs: int = 0,
     retry_failed: bool = False,
     accept_damage_s: float = 1.0,
+    track: int | None = None,
+    audio_language: str | None = None,
     listener: "ProgressListener | None" = None,
 ) -> "RunSummary[TranscribeDetails]":
     """Transcribe recordings into a JSONL file of timelines, one line per recording.
@@ -239,6 +241,8 @@ def transcribe(
         jobs: Recordings at a time; 0 is one per GPU, or one on a CPU.
         retry_failed: Whether to try recordings again that failed in an earlier run.
         accept_damage_s: Seconds of an hour of a recording that may be undecodable; they become silence.
+        track: The audio track to read, from 1; None reads the default track.
+        audio_language: The language of the audio track to read, in recordings with several tracks.
         listener: Receives the progress.
 
     Returns:
@@ -256,6 +260,7 @@ def transcribe(
         >>> summary.details.words  # doctest: +SKIP
         1234
     """
+    from sca.audio.decode import Reading
     from sca.data.transcription.languages import language_code
     from sca.data.transcription.transcribe import transcribe as transcribe_files
     from sca.data.transcription.whisper import RecognizerOptions
@@ -269,7 +274,7 @@ def transcribe(
         options,
         reactions=reactions,
         retry_failed=retry_failed,
-        accept_damage_s=accept_damage_s,
+        reading=Reading(accept_damage_s, track, audio_language),
         listener=listener,
     )
 

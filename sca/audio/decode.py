@@ -17,10 +17,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from sca.audio.coded.joined import is_joined
+from sca.audio.coded.reading import ACCEPT_ANY_DAMAGE_S, ACCEPT_DAMAGE_S, AS_DEFAULT, Reading
+from sca.audio.coded.tracks import check_only_track
 from sca.audio.pyav_reader import open_av
 from sca.audio.readers import (
-    ACCEPT_ANY_DAMAGE_S,
-    ACCEPT_DAMAGE_S,
     AudioInfo,
     AudioReader,
     SoundFileReader,
@@ -37,9 +37,11 @@ from sca.textutil import counted
 __all__ = [
     "ACCEPT_ANY_DAMAGE_S",
     "ACCEPT_DAMAGE_S",
+    "AS_DEFAULT",
     "BLOCK_SAMPLES",
     "AudioInfo",
     "BlockReader",
+    "Reading",
     "length_s",
     "probe",
     "read_audio",
@@ -59,14 +61,18 @@ _INAUDIBLE = 1e-6  # -60 dBFS
 _UNKNOWN_FRAMES = 1 << 62
 
 
-def probe(path: Path) -> AudioInfo:
+def probe(path: Path, reading: Reading = AS_DEFAULT) -> AudioInfo:
     """Read the header of an audio file without decoding it.
 
+    Args:
+        path: The file.
+        reading: The track.
+
     Raises:
-        InputError: The file does not exist, is a folder, is empty, is not audio, has no audio track, has zero length,
-            or is a WAV file shorter than its header states.
+        InputError: The file does not exist, is a folder, is empty, is not audio, has no audio track or not the chosen
+            one, has zero length, or is a WAV file shorter than its header states.
     """
-    reader = _open(path)
+    reader = _open(path, reading)
     reader.close()
     return reader.info
 
@@ -85,7 +91,7 @@ class BlockReader:
         block_samples: The length of every block except the last.
         channel: The channel to read, from 0; None averages all of them.
         mono: False keeps all channels, and blocks are `(n, channels)`.
-        accept_damage_s: Seconds of an hour that may be undecodable in files that FFmpeg reads; they become silence.
+        reading: The track to read, and the damage to accept; what cannot be decoded becomes silence.
 
     Attributes:
         info: What the header states.
@@ -103,11 +109,11 @@ class BlockReader:
         channel: int | None = None,
         *,
         mono: bool = True,
-        accept_damage_s: float = ACCEPT_DAMAGE_S,
+        reading: Reading = AS_DEFAULT,
     ) -> None:
         if block_samples < 1:
             raise ValueError(f"block_samples must be at least 1, got {block_samples}")
-        self._reader = _open(path, accept_damage_s)
+        self._reader = _open(path, reading)
         self.info = self._reader.info
         self.frames = 0
         self.non_finite = 0
@@ -144,11 +150,6 @@ class BlockReader:
     def holes(self) -> list[Stretch]:
         """Silence in place of packets that cannot be decoded, found so far."""
         return self._reader.findings.holes
-
-    @property
-    def damage(self) -> str | None:
-        """A remark about the packets found so far that cannot be decoded; None if there are none."""
-        return self._reader.findings.damage()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -234,10 +235,10 @@ def read_with_notes(
     rate_hz: int | None = None,
     *,
     channel: int | None = None,
-    accept_damage_s: float = ACCEPT_DAMAGE_S,
+    reading: Reading = AS_DEFAULT,
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """Read a whole audio file as `read_audio` does; return the samples, and remarks about what was read."""
-    with BlockReader(path, channel=channel, accept_damage_s=accept_damage_s) as reader:
+    with BlockReader(path, channel=channel, reading=reading) as reader:
         if rate_hz is None or rate_hz == reader.info.rate_hz:
             return np.concatenate(list(reader)), reader.notes
         resampler = StreamResampler(reader.info.rate_hz, rate_hz)
@@ -255,12 +256,12 @@ def length_s(path: Path) -> float:
     Raises:
         InputError: As in `BlockReader`.
     """
-    with BlockReader(path, accept_damage_s=ACCEPT_ANY_DAMAGE_S) as reader:
+    with BlockReader(path, reading=Reading(ACCEPT_ANY_DAMAGE_S)) as reader:
         stated = reader.info.duration_s
         return sum(map(len, reader)) / reader.info.rate_hz if stated is None else stated
 
 
-def _open(path: Path, accept_damage_s: float = ACCEPT_DAMAGE_S) -> AudioReader:
+def _open(path: Path, reading: Reading) -> AudioReader:
     header, is_mpeg = _inspect(path)
     # libsndfile's MP3 decoder prints messages about damaged files to stderr, so FFmpeg reads MPEG audio.
     joined = not is_mpeg and is_joined(path)
@@ -273,6 +274,7 @@ def _open(path: Path, accept_damage_s: float = ACCEPT_DAMAGE_S) -> AudioReader:
             # FFmpeg knows the layout of more than two channels. MPEG audio in a WAV file has an estimated length.
             is_plain = sound.channels <= 2 and not sound.subtype.startswith("MPEG")
             if 0 < sound.frames < _UNKNOWN_FRAMES and is_plain:
+                check_only_track(path, reading)
                 return SoundFileReader(path, sound)
             sound.close()
             # libsndfile fails on the last block of a FLAC of unknown length and finds nothing in a WAV of size 0;
@@ -282,7 +284,7 @@ def _open(path: Path, accept_damage_s: float = ACCEPT_DAMAGE_S) -> AudioReader:
             )
             if not open_ended:
                 raise empty_error(path)
-    return open_av(path, header, joined=joined, accept_damage_s=accept_damage_s)
+    return open_av(path, header, joined=joined, reading=reading)
 
 
 def _inspect(path: Path) -> tuple[WavHeader | None, bool]:

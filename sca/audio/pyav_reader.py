@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sca.audio.coded.layouts import fitted, mono_weights
+from sca.audio.coded.reading import AS_DEFAULT, Reading
 from sca.audio.coded.stated_length import stated_seconds
 from sca.audio.coded.tracks import track_index, track_note
 from sca.audio.readers import (
-    ACCEPT_DAMAGE_S,
     AudioInfo,
     AudioReader,
     Findings,
@@ -75,7 +75,7 @@ def open_container(path: Path) -> "InputContainer":
 
 
 def open_av(
-    path: Path, header: WavHeader | None, *, joined: bool = False, accept_damage_s: float = ACCEPT_DAMAGE_S
+    path: Path, header: WavHeader | None, *, joined: bool = False, reading: Reading = AS_DEFAULT
 ) -> "PyAvReader":
     """Open an audio file with FFmpeg.
 
@@ -83,7 +83,7 @@ def open_av(
         path: The file.
         header: The header of the file, if it is a WAV file with a size that libsndfile does not understand.
         joined: Whether the headers are known to describe only the first of several parts.
-        accept_damage_s: How many seconds of an hour may be undecodable; they become silence.
+        reading: The track to read, and the damage to accept.
 
     Raises:
         InputError: FFmpeg cannot read the file, or it contains no audio.
@@ -99,15 +99,19 @@ def open_av(
         raise InputError(f"{path} is not a sound file, or its beginning is damaged ({reason})") from error
     with ExitStack() as stack:
         stack.callback(container.close)
-        reader = PyAvReader(path, container, header, joined=joined, accept_damage_s=accept_damage_s)
+        reader = PyAvReader(path, container, header, joined=joined, reading=reading)
         stack.pop_all()
     return reader
 
 
-def selected_track(path: Path) -> tuple[int, str | None]:
-    """Return the index of the audio track that is read of a file, and a remark if there are several tracks."""
+def selected_track(path: Path, reading: Reading = AS_DEFAULT) -> tuple[int, str | None]:
+    """Return the index of the audio track that is read of a file, and a remark if there are several tracks.
+
+    Raises:
+        InputError: The chosen track does not exist.
+    """
     with open_container(path) as container:
-        index = track_index(container)
+        index = track_index(container, path, reading)
         return index, track_note(container, index)
 
 
@@ -150,9 +154,9 @@ class PyAvReader(AudioReader):
         header: WavHeader | None,
         *,
         joined: bool = False,
-        accept_damage_s: float = ACCEPT_DAMAGE_S,
+        reading: Reading = AS_DEFAULT,
     ) -> None:
-        self._path, self._accept_damage_s = path, accept_damage_s
+        self._path, self._accept_damage_s = path, reading.accept_damage_s
         self._container = container
         self.filled_samples = 0
         self.findings = Findings()
@@ -162,7 +166,7 @@ class PyAvReader(AudioReader):
             if name in _NOT_MEDIA or name.endswith("_pipe") or not container.streams.video:
                 raise InputError(f"{path} is not a sound file")
             raise InputError(f"{path} has no sound track, only video ({name})")
-        track = track_index(container)
+        track = track_index(container, path, reading)
         self._stream, self.findings.track = container.streams.audio[track], track_note(container, track)
         if getattr(self._stream, "codec_context", None) is None:  # such as Shorten in NIST SPHERE
             hint = "convert it to WAV with sph2pipe -f wav" if container.format.name == "nistsphere" else None

@@ -15,12 +15,11 @@ import soundfile
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from sca.audio.coded.reading import ACCEPT_ANY_DAMAGE_S
 from sca.errors import DamageError, InputError
 from sca.textutil import counted
 
 __all__ = [
-    "ACCEPT_ANY_DAMAGE_S",
-    "ACCEPT_DAMAGE_S",
     "AudioInfo",
     "AudioReader",
     "Findings",
@@ -34,10 +33,6 @@ __all__ = [
     "truncated_error",
 ]
 
-ACCEPT_DAMAGE_S = 1.0
-"""Seconds of an hour that may be undecodable by default."""
-ACCEPT_ANY_DAMAGE_S = 3600.0
-"""The limit that accepts all damage."""
 # A frame of MP3 lasts 26 ms. A single one is accepted in a file of any length, if the file is not much shorter itself.
 _LEAST_DAMAGE_S = 0.1
 _LEAST_DAMAGE_SHARE = 0.1
@@ -82,10 +77,6 @@ class Findings:
         else:
             self.holes.append(Stretch(start_s, seconds))
 
-    def damage(self) -> str | None:
-        """Return a remark about the packets that cannot be decoded, or None if there are none."""
-        return _silence(self.holes, "damaged") if self.holes else None
-
     def notes(self) -> list[str]:
         """Return remarks for the user."""
         notes = [] if self.track is None else [self.track]
@@ -94,8 +85,9 @@ class Findings:
             notes.append(f"{joined} joined: others begin at {_times(self.joins)}")
         if self.gaps:
             notes.append(_silence(self.gaps, "missing"))
-        damage = self.damage()
-        return notes if damage is None else [*notes, damage]
+        if self.holes:
+            notes.append(_silence(self.holes, "damaged"))
+        return notes
 
 
 def _silence(stretches: list[Stretch], what: str) -> str:

@@ -56,6 +56,8 @@ class Mode(StrEnum):
     "augment.copies",
     "duplex.audio_format",
     "audio.accept_damage_s",
+    "audio.track",
+    "audio.language",
     preset=True,
 )
 def build_duplex(

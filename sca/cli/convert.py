@@ -58,6 +58,8 @@ class Folders:
     "convert.enhance",
     "convert.speaker_model",
     "audio.accept_damage_s",
+    "audio.track",
+    "audio.language",
 )
 def convert(
     *,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["transcode"]
 
 
-@settings_options("audio.accept_damage_s")
+@settings_options("audio.accept_damage_s", "audio.track", "audio.language")
 def transcode(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A file, or a folder with its subfolders.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to, with the same subfolders as IN.")],
@@ -71,7 +71,7 @@ def transcode(
             jobs=jobs or 0,
             force=force,
             retry_failed=retry_failed,
-            accept_damage_s=settings.audio.accept_damage_s,
+            reading=settings.audio.reading,
             listener=progress,
         )
     if not quiet:

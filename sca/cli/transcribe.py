@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["transcribe"]
 
 
-@settings_options("audio.accept_damage_s")
+@settings_options("audio.accept_damage_s", "audio.track", "audio.language")
 def transcribe(
     sources: Annotated[
         list[Path], typer.Argument(metavar="DIR|FILE…", help="Files, and folders with their subfolders.")
@@ -150,7 +150,7 @@ def transcribe(
             options,
             reactions=reactions,
             retry_failed=retry_failed,
-            accept_damage_s=settings.audio.accept_damage_s,
+            reading=settings.audio.reading,
             listener=progress,
             texts=texts,
         )

@@ -1,12 +1,13 @@
 """Small recordings in many codings, to join byte by byte."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import numpy as np
 import soundfile
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 CONTAINERS = {
@@ -96,3 +97,29 @@ def damaged_mp3(path: Path, seconds: float, packets: Iterable[int]) -> Path:
         content[places[n] + 4 : places[n] + 36] = b"\xff" * 32
     path.write_bytes(content)
     return path
+
+
+def write_tracks(path: Path, tracks: Mapping[str, Part], default: int) -> Path:
+    """Write a file with one audio track per language.
+
+    Args:
+        path: The file, of a format with any number of PCM tracks, such as Matroska.
+        tracks: A mono part per language.
+        default: The index of the track that is flagged as default.
+    """
+    with av.open(str(path), "w") as out:
+        streams = [out.add_stream("pcm_s16le", rate=part.rate_hz) for part in tracks.values()]
+        for n, (stream, language) in enumerate(zip(streams, tracks, strict=True)):
+            stream.layout = "mono"
+            stream.metadata["language"] = language
+            stream.disposition = Disposition.default if n == default else Disposition(0)
+        for stream, part in zip(streams, tracks.values(), strict=True):
+            frame = av.AudioFrame.from_ndarray((tone(part) * 32767).astype(np.int16)[None], "s16", "mono")
+            frame.sample_rate = part.rate_hz
+            out.mux([*stream.encode(frame), *stream.encode(None)])
+    return path
+
+
+def pitch(x: NDArray[np.float32], rate_hz: int) -> float:
+    """Return the strongest frequency in Hz."""
+    return float(np.argmax(np.abs(np.fft.rfft(x * np.hanning(len(x))))) * rate_hz / len(x))

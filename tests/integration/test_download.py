@@ -17,7 +17,7 @@ from yt_dlp.downloader.common import FileDownloader
 from sca.audio.decode import probe
 from sca.cli.main import app
 from sca.data.acquire import downloader
-from sca.data.acquire.media_file import decoded_seconds
+from sca.data.acquire.media_file import decoded_sound
 from sca.errors import InputError
 from tests.helpers import fake_youtube
 from tests.helpers.broken import REASON, break_for
@@ -211,7 +211,7 @@ def test_video_and_audio_are_merged_without_only_audio(fake, media, out, tmp_pat
     done = CliRunner().invoke(app, plain)
     assert done.exit_code == 0, done.output
     assert [path.name for path in out.glob("*.mp4")] == ["Both [pictures001].mp4"]
-    assert decoded_seconds(out / "Both [pictures001].mp4", 5) == pytest.approx(5, abs=0.1)
+    assert decoded_sound(out / "Both [pictures001].mp4", 5)[0] == pytest.approx(5, abs=0.1)
     assert not (out / ".incomplete").exists()
 
 
@@ -295,7 +295,7 @@ def test_permanent_faults_are_failures_with_a_reason(run, fake, media, out, faul
 
 def test_unexpected_exception_fails_its_video_only(run, fake, media, out, monkeypatch):
     names = ok(fake, media, "okVideo0001", "odVideo0002")
-    break_for(monkeypatch, downloader, "decoded_seconds", "odVideo0002")
+    break_for(monkeypatch, downloader, "decoded_sound", "odVideo0002")
     done = run(*names)
     assert done.exit_code == 7, done.output
     entries = ledger(out)
@@ -354,11 +354,11 @@ def test_file_of_wrong_length_is_not_kept(run, fake, media, out, name, seconds):
 @pytest.mark.parametrize(("promised", "passes"), [(6, True), (7.9, True), (4.1, True), (8.2, False), (3.8, False)])
 def test_length_tolerance_is_two_seconds(media, promised, passes):
     if passes:
-        assert decoded_seconds(media["webm"], promised) == pytest.approx(6.0, abs=0.05)
+        assert decoded_sound(media["webm"], promised)[0] == pytest.approx(6.0, abs=0.05)
     else:
         with pytest.raises(InputError, match="the site announced"):
-            decoded_seconds(media["webm"], promised)
-    assert decoded_seconds(media["big"], None) == pytest.approx(60.0, abs=0.05)
+            decoded_sound(media["webm"], promised)
+    assert decoded_sound(media["big"], None)[0] == pytest.approx(60.0, abs=0.05)
 
 
 def test_unreachable_proxy_is_exit_6_and_recorded(run, fake, media, out):

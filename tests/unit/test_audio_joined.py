@@ -11,10 +11,10 @@ from sca.audio.coded import joined
 from sca.audio.coded.joined import is_joined
 from sca.audio.coded.layouts import fitted, mono_weights
 from sca.audio.coded.stated_length import xing_seconds
-from sca.audio.decode import BlockReader, length_s, probe, read_audio
+from sca.audio.decode import BlockReader, Reading, length_s, probe, read_audio
 from sca.audio.readers import Stretch, accepted_damage_s, damage_over_limit
 from sca.errors import DamageError
-from tests.helpers.coded_parts import CONTAINERS, Part, damaged_mp3, join, tone, write_part
+from tests.helpers.coded_parts import CONTAINERS, Part, damaged_mp3, join, pitch, tone, write_part, write_tracks
 
 LOW, HIGH = Part(hz=440.0), Part(hz=880.0)
 
@@ -22,10 +22,6 @@ LOW, HIGH = Part(hz=440.0), Part(hz=880.0)
 def read(path, **options):
     with BlockReader(path, **options) as reader:
         return np.concatenate(list(reader)), reader
-
-
-def pitch(x, rate_hz):
-    return np.argmax(np.abs(np.fft.rfft(x * np.hanning(len(x))))) * rate_hz / len(x)
 
 
 @pytest.mark.parametrize("extension", CONTAINERS)
@@ -183,24 +179,11 @@ def test_clipping_is_noted(tmp_path):
     assert reader.notes == ("samples above full scale are clipped: the peak is 5.1 dB above it",)
 
 
-def two_tracks(path, default):
-    with av.open(str(path), "w") as out:
-        tracks = [out.add_stream("pcm_s16le", rate=48_000) for _ in range(2)]
-        for n, track in enumerate(tracks):
-            track.layout = "mono"
-            track.disposition = av.stream.Disposition.default if n == default else av.stream.Disposition(0)
-        for track, part in zip(tracks, (LOW, HIGH), strict=True):
-            frame = av.AudioFrame.from_ndarray((tone(part) * 32767).astype(np.int16)[None], "s16", "mono")
-            frame.sample_rate = 48_000
-            out.mux([*track.encode(frame), *track.encode(None)])
-    return path
-
-
 @pytest.mark.parametrize("default", [0, 1])
 def test_default_track_is_read(tmp_path, default):
-    x, reader = read(two_tracks(tmp_path / "a.mka", default))
+    x, reader = read(write_tracks(tmp_path / "a.mka", {"eng": LOW, "deu": HIGH}, default))
     assert pitch(x[:40_000], 48_000) == pytest.approx(880 if default else 440, abs=5)
-    assert reader.notes == (f"track {default + 1} of 2 audio tracks is read",)
+    assert reader.notes == (f"track {default + 1} of 2 audio tracks is read ({('eng', 'deu')[default]})",)
 
 
 def test_little_damage_becomes_silence_of_the_same_length(tmp_path):
@@ -210,12 +193,11 @@ def test_little_damage_becomes_silence_of_the_same_length(tmp_path):
     assert refused.value.needed_s == 26.0
     assert "--accept-damage 26" in refused.value.hint
     with pytest.raises(DamageError):
-        read(path, accept_damage_s=25.0)
-    x, reader = read(path, accept_damage_s=26.0)
+        read(path, reading=Reading(25.0))
+    x, reader = read(path, reading=Reading(26.0))
     assert len(x) / 48_000 == pytest.approx(20.0, abs=0.06)
     (note,) = reader.notes
     assert note.startswith("0.14 s of silence in place of damaged packets, at 4.")
-    assert note == reader.damage
     assert [round(hole.seconds, 3) for hole in reader.holes] == [0.12, 0.024]
     assert pitch(x[-200_000:-10_000], 48_000) == pytest.approx(440, abs=5)
 
@@ -226,7 +208,7 @@ def test_single_lost_frame_is_accepted_in_a_short_file(tmp_path):
     assert len(x) / 48_000 == pytest.approx(5.0, abs=0.06)
     assert [round(hole.seconds, 3) for hole in reader.holes] == [0.024]
     with pytest.raises(DamageError) as refused:
-        read(path, accept_damage_s=0.0)
+        read(path, reading=Reading(0.0))
     assert refused.value.needed_s == 1.0
     assert length_s(path) == pytest.approx(5.0, abs=0.06)
 

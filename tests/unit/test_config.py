@@ -387,6 +387,8 @@ def test_names_are_unique_and_described():
         "audio.frame_hz": "SCA_FRAME_HZ",
         "audio.frames_per_chunk": "SCA_FRAMES_PER_CHUNK",
         "audio.accept_damage_s": "SCA_AUDIO_ACCEPT_DAMAGE_S",
+        "audio.track": "SCA_AUDIO_TRACK",
+        "audio.language": "SCA_AUDIO_LANGUAGE",
     }
 
 

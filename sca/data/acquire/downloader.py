@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from sca.data.acquire.media_file import archive_key, decoded_seconds, file_name, info_path, provenance
+from sca.data.acquire.media_file import archive_key, decoded_sound, file_name, info_path, provenance
 from sca.data.acquire.youtube import Site, VideoInfo, ffmpeg_program, open_ydl
 from sca.data.acquire.youtube_errors import Failure, FailureKind, classify
 from sca.data.runs.files import sha256_of, write_json
@@ -167,7 +167,7 @@ class VideoDownloader:
             target = target.with_name(file_name(self._title, str(info["id"]), downloaded.suffix[1:]))
         else:
             downloaded = target  # published by a run that was killed before it could record it
-        seconds = self._checked_seconds(downloaded, info.get("duration"))
+        seconds, notes = self._checked_sound(downloaded, info.get("duration"))
         with writing(target):
             digest = sha256_of(downloaded)
         size = downloaded.stat().st_size
@@ -175,7 +175,8 @@ class VideoDownloader:
         write_json(info_path(target), provenance(info) | {"sca": facts})
         with writing(target):
             downloaded.replace(target)
-        return DownloadedVideo(key, target, self._title, size, seconds, self._download_subtitles(info, target))
+        notes += self._download_subtitles(info, target)
+        return DownloadedVideo(key, target, self._title, size, seconds, notes)
 
     def _request(self, request: Callable[[], VideoInfo]) -> VideoInfo:
         """Call yt-dlp and convert its exceptions."""
@@ -193,11 +194,11 @@ class VideoDownloader:
                 raise failure.as_error(f"writing to {self._options.folder}") from error
             raise DownloadFailedError(failure) from error
 
-    def _checked_seconds(self, file: Path, expected_s: float | None) -> float:
+    def _checked_sound(self, file: Path, expected_s: float | None) -> tuple[float, tuple[str, ...]]:
         """Decode the whole file. A broken one is removed, because the download cannot continue from it."""
         self._report("checking")
         try:
-            return decoded_seconds(file, expected_s, self._check_stop)
+            return decoded_sound(file, expected_s, self._check_stop)
         except InputError as error:
             file.unlink(missing_ok=True)
             reason = error.message.replace(str(file), "the downloaded file")

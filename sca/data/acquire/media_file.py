@@ -10,7 +10,7 @@ from sca.data.acquire.video_metadata import spoken_language
 from sca.data.acquire.youtube import VideoInfo
 from sca.errors import InputError
 
-__all__ = ["archive_key", "decoded_seconds", "file_name", "info_path", "provenance"]
+__all__ = ["archive_key", "decoded_sound", "file_name", "info_path", "provenance"]
 
 _MAX_TITLE_BYTES = 100
 _MAX_ID_BYTES = 60
@@ -54,8 +54,10 @@ def _safe(text: str, max_bytes: int) -> str:
     return text.encode("utf-8")[:max_bytes].decode("utf-8", "ignore").rstrip(" .\u200d\ufe0f")
 
 
-def decoded_seconds(file: Path, expected_s: float | None, checkpoint: Callable[[], object] = lambda: None) -> float:
-    """Return the seconds of sound that PyAV decodes from a file, without missing packets.
+def decoded_sound(
+    file: Path, expected_s: float | None, checkpoint: Callable[[], object] = lambda: None
+) -> tuple[float, tuple[str, ...]]:
+    """Return the seconds of sound that are decoded from a file, without missing packets, and remarks about it.
 
     Args:
         file: The file.
@@ -70,11 +72,12 @@ def decoded_seconds(file: Path, expected_s: float | None, checkpoint: Callable[[
         for _ in reader:
             checkpoint()
         seconds = (reader.frames - reader.filled_samples) / reader.info.rate_hz
+        notes = reader.notes
     if expected_s is not None:
         allowed_s = max(_MAX_DIFFERENCE_S, _MAX_DIFFERENCE_SHARE * expected_s)
         if abs(seconds - expected_s) > allowed_s:
             raise InputError(f"{file} decodes to {seconds:.1f} s, and the site announced {expected_s:.0f} s")
-    return seconds
+    return seconds, notes
 
 
 def provenance(info: VideoInfo) -> VideoInfo:

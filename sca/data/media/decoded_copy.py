@@ -10,7 +10,7 @@ from pathlib import Path
 
 import soundfile
 
-from sca.audio.decode import ACCEPT_DAMAGE_S, BlockReader, probe
+from sca.audio.decode import AS_DEFAULT, BlockReader, Reading, probe
 from sca.errors import writing
 
 __all__ = ["DecodedCopy", "write_decoded"]
@@ -39,7 +39,7 @@ def write_decoded(
     channels: int,
     checkpoint: Callable[[], None],
     *,
-    accept_damage_s: float = ACCEPT_DAMAGE_S,
+    reading: Reading = AS_DEFAULT,
 ) -> DecodedCopy:
     """Decode a file into a WAV file, which may have any name.
 
@@ -48,15 +48,15 @@ def write_decoded(
         target: The copy.
         channels: The channels that are wanted, 1 or 2; the copy of a mono source has one.
         checkpoint: Called for every block; an exception that it raises ends the decoding.
-        accept_damage_s: Seconds of an hour of the source that may be undecodable.
+        reading: How recordings are read.
 
     Raises:
         InputError: The source cannot be read to its end.
         OutputError: The copy cannot be written.
     """
     # ffmpeg makes stereo of mono; of more than two channels, it is a mono mix on both.
-    mono = channels == 1 or probe(source).channels != 2
-    with BlockReader(source, mono=mono, accept_damage_s=accept_damage_s) as reader:
+    mono = channels == 1 or probe(source, reading).channels != 2
+    with BlockReader(source, mono=mono, reading=reading) as reader:
         rate_hz = reader.info.rate_hz
         options = {"format": "RF64", "subtype": "FLOAT"}
         with writing(target), soundfile.SoundFile(target, "w", rate_hz, 1 if mono else 2, **options) as file:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sca.audio.decode import ACCEPT_DAMAGE_S
+from sca.audio.decode import AS_DEFAULT, Reading
 from sca.data.media.ffmpeg import FfmpegRunner, FfmpegStopped, find_ffmpeg
 from sca.data.media.transcode_formats import AudioFormat
 from sca.data.media.transcode_plan import SourceFile, clashes, find_sources
@@ -48,7 +48,7 @@ def transcode(
     jobs: int = 0,
     force: bool = False,
     retry_failed: bool = True,
-    accept_damage_s: float = ACCEPT_DAMAGE_S,
+    reading: Reading = AS_DEFAULT,
     listener: ProgressListener | None = None,
     executor: Executor | None = None,
 ) -> RunSummary[TranscodeDetails]:
@@ -62,7 +62,7 @@ def transcode(
         jobs: ffmpeg processes at a time, 0 for one per core.
         force: Whether to overwrite results.
         retry_failed: Whether to try files again that failed before.
-        accept_damage_s: Seconds of an hour of a file that may be undecodable; they become silence.
+        reading: The track to read, and the damage to accept.
         listener: Receives the progress.
         executor: Where files are transcoded; by default in threads, which report the progress of each file.
 
@@ -90,9 +90,9 @@ def transcode(
             details,
             retry_failed=retry_failed or force,
             listener=listener,
-            accept_damage_s=accept_damage_s,
+            accept_damage_s=reading.accept_damage_s,
         )
-        transcoder = Transcoder(runner, requested, out, run.before, force=force, accept_damage_s=accept_damage_s)
+        transcoder = Transcoder(runner, requested, out, run.before, force=force, reading=reading)
         todo = _plan(sources, transcoder, threads, run)
 
         def fail(item: Item[TranscodeJob], error: ScaError) -> Outcome:

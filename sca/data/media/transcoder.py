@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
-from sca.audio.decode import ACCEPT_ANY_DAMAGE_S, ACCEPT_DAMAGE_S, AudioInfo, BlockReader, probe
+from sca.audio.decode import ACCEPT_ANY_DAMAGE_S, AS_DEFAULT, AudioInfo, BlockReader, Reading, probe
 from sca.audio.pyav_reader import selected_track
 from sca.data.media.decoded_copy import DecodedCopy, write_decoded
 from sca.data.media.ffmpeg import FfmpegCrashedError, FfmpegRunner
@@ -77,7 +77,7 @@ class Transcoder:
         before: Mapping[str, LedgerEntry],
         *,
         force: bool,
-        accept_damage_s: float = ACCEPT_DAMAGE_S,
+        reading: Reading = AS_DEFAULT,
     ) -> None:
         """Create a transcoder.
 
@@ -87,14 +87,17 @@ class Transcoder:
             out: The output folder.
             before: The entries of earlier runs, by item.
             force: Whether to overwrite results.
-            accept_damage_s: Seconds of an hour of a file that may be undecodable.
+            reading: How recordings are read.
         """
         self._runner = runner
-        self._accept_damage_s = accept_damage_s
+        self._reading = reading
         self._requested = requested
         self._out = out
         self._before = before
         self._force = force
+        choice = reading.choice().items()
+        self._made_as = str(requested) + "".join(f", {name} {value}" for name, value in choice)
+        """The format in the ledger, with the track if one is chosen."""
 
     def failed(self, source: SourceFile, error: ScaError | str, *, retryable: bool = False) -> Outcome:
         """Return the outcome of a file that could not be transcoded. Facts about an earlier result are kept."""
@@ -127,7 +130,7 @@ class Transcoder:
         except UnicodeEncodeError:
             return self.failed(source, f"{source.item}: its name is not valid UTF-8: rename it")
         try:
-            return TranscodeJob(source, probe(source.path))
+            return TranscodeJob(source, probe(source.path, self._reading))
         except InputError as error:
             return self.failed(source, error)
 
@@ -143,7 +146,7 @@ class Transcoder:
         """
         try:
             digest = input_sha256(job.source.path)
-            key = blake2b(f"{self._requested}\n{digest}".encode(), digest_size=16).hexdigest()
+            key = blake2b(f"{self._made_as}\n{digest}".encode(), digest_size=16).hexdigest()
             target = self._out / job.source.target
             if target.is_symlink() or target.exists():
                 found = None if self._force else self._existing(job, key, target)
@@ -164,7 +167,7 @@ class Transcoder:
         before = self._before.get(source.item)
         if before is None or not {"stat", "seconds"} <= set(before.extra):
             return None
-        return before if before.extra.get("format") == str(self._requested) else None
+        return before if before.extra.get("format") == self._made_as else None
 
     def _existing(self, job: TranscodeJob, key: str, target: Path) -> FileProperties | None:
         """Return the properties of `target` if it is the requested result, None if it cannot be read.
@@ -181,11 +184,11 @@ class Transcoder:
         before = self._before.get(job.source.item)
         if before is not None and "format" in before.extra and before.key != key:
             other = before.extra.get("format")
-            origin = f"as {other}" if other != str(self._requested) else "from another recording"
+            origin = f"as {other}" if other != self._made_as else "from another recording"
             raise InputError(f"{target.name} exists and was made {origin}: {_FORCE_HINT}")
         if self._requested.loudness_lufs is not None and (before is None or before.key != key):
             raise InputError(f"{target.name} exists and its loudness is not known: {_FORCE_HINT}")
-        source_s = _decoded_s(job.source.path)
+        source_s = self._decoded_s(job.source.path)
         if not _has_length(found.seconds, source_s, job.info):
             raise InputError(
                 f"{target.name} exists and lasts {found.seconds:.2f} s, not {source_s:.2f} s: {_FORCE_HINT}"
@@ -200,16 +203,14 @@ class Transcoder:
         decoded = target.with_name(part_name(Path(f"{target}.decoded")))
         try:
             try:
-                log, notes = self._convert(job.source.path, part, on_progress)
+                log, notes = self._convert(job.source.path, part, self._reading, on_progress)
                 made = self._checked(job, part, log)
             except (_NotWholeError, FfmpegCrashedError) as error:
                 channels, check_stop = self._requested.channels, self._runner.check_stop
-                copy = write_decoded(
-                    job.source.path, decoded, channels, check_stop, accept_damage_s=self._accept_damage_s
-                )
+                copy = write_decoded(job.source.path, decoded, channels, check_stop, reading=self._reading)
                 if isinstance(error, _NotWholeError) and error.damage and not copy.explains_damage:
                     raise InputError(f"{job.source.path} is damaged: {error.damage}") from error
-                _, notes = self._convert(decoded, part, on_progress)
+                _, notes = self._convert(decoded, part, AS_DEFAULT, on_progress)
                 made, notes = self._checked_copy(job, part, copy), (*notes, *copy.notes)
             publish(part, target)
         finally:
@@ -217,9 +218,11 @@ class Transcoder:
             decoded.unlink(missing_ok=True)
         return made, notes
 
-    def _convert(self, source: Path, part: Path, on_progress: OnProgress | None) -> tuple[FfmpegLog, tuple[str, ...]]:
+    def _convert(
+        self, source: Path, part: Path, reading: Reading, on_progress: OnProgress | None
+    ) -> tuple[FfmpegLog, tuple[str, ...]]:
         """Run ffmpeg, and return its log and remarks about the track and the loudness."""
-        soxr, (track, note) = self._runner.program.soxr, selected_track(source)
+        soxr, (track, note) = self._runner.program.soxr, selected_track(source, reading)
         gain_db, notes = self._gain_db(source, track)
         notes = notes if note is None else (note, *notes)
         command = self._requested.transcode_command(source, part, soxr=soxr, track=track, gain_db=gain_db)
@@ -250,7 +253,7 @@ class Transcoder:
             raise _NotWholeError(f"{packets} cannot be decoded ({log.reason})" if log.decode_errors else None)
         source_s = log.source_s
         if source_s is None or not _has_length(made.seconds, source_s, job.info):
-            source_s = _decoded_s(path)
+            source_s = self._decoded_s(path)
         if log.ended_early or (job.expected_s or 0.0) - source_s > _MAX_HEADER_EXCESS_S:
             promised = "" if job.expected_s is None else f" of {job.expected_s:.2f} s"
             raise InputError(f"{path} is cut short after {source_s:.2f} s{promised}")
@@ -269,6 +272,11 @@ class Transcoder:
             raise InputError(f"ffmpeg made {made.seconds:.3f} s of sound, {job.source.path} has {copy.seconds:.3f} s")
         return made
 
+    def _decoded_s(self, path: Path) -> float:
+        """Return the seconds of sound in a file, by decoding all of it."""
+        with BlockReader(path, reading=replace(self._reading, accept_damage_s=ACCEPT_ANY_DAMAGE_S)) as reader:
+            return sum(map(len, reader)) / reader.info.rate_hz
+
     def _in_format(self, part: Path) -> FileProperties:
         made = inspect(part)
         if difference := made.difference(self._requested):
@@ -280,7 +288,7 @@ class Transcoder:
     ) -> LedgerEntry:
         extra: dict[str, object] = {
             "output": one_line(job.source.target.as_posix()),
-            "format": str(self._requested),
+            "format": self._made_as,
             "seconds": round(made.seconds, 6),
             "source": {
                 "codec": job.info.codec,
@@ -301,9 +309,3 @@ def _has_length(result_s: float, source_s: float, source: AudioInfo) -> bool:
     """
     padding_s = _AAC_PACKET_SAMPLES / source.rate_hz if source.codec == "aac" else 0.0
     return -LENGTH_SLACK_S <= result_s - source_s <= LENGTH_SLACK_S + padding_s
-
-
-def _decoded_s(path: Path) -> float:
-    """Return the seconds of sound in a file, by decoding all of it."""
-    with BlockReader(path, accept_damage_s=ACCEPT_ANY_DAMAGE_S) as reader:
-        return sum(map(len, reader)) / reader.info.rate_hz

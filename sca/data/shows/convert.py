@@ -141,7 +141,7 @@ class _Conversion:
         self, run: IncrementalRun[ConvertDetails], settings: Settings, folder: AudioFolder, *, force: bool
     ) -> None:
         self._run, self._folder, self._force = run, folder, force
-        self._config = settings.convert
+        self._settings, self._config = settings, settings.convert
         self._rules = rules_of(settings.convert)
         self._root = run.summary.details.root
         self._records: dict[str, ShowRecord] = {}
@@ -162,7 +162,7 @@ class _Conversion:
         try:
             audio = self._folder.of(show)
             before = read_record(self._root, show.video_id)
-            job = plan_encoding(show, audio, before, self._config)
+            job = plan_encoding(show, audio, before, self._settings)
         except InputError as error:
             self._run.count(_failed(show.video_id, error))
             return None

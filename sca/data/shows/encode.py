@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from sca.config import ConvertConfig, Settings
+from sca.config import Settings
 from sca.data.media.enhance import Enhancer
 from sca.data.media.enhancers import load_enhancer
 from sca.data.runs.files import sha256_of, write_json
@@ -46,14 +46,14 @@ class EncodeJob:
     stat: tuple[int, int]
 
 
-def plan_encoding(show: Show, audio: Path, before: ShowRecord | None, config: ConvertConfig) -> EncodeJob:
+def plan_encoding(show: Show, audio: Path, before: ShowRecord | None, settings: Settings) -> EncodeJob:
     """Create the job of a show.
 
     Args:
         show: The show.
         audio: Its recording.
         before: The record of an earlier run.
-        config: The settings.
+        settings: The settings.
 
     Raises:
         InputError: The recording cannot be read.
@@ -64,7 +64,7 @@ def plan_encoding(show: Show, audio: Path, before: ShowRecord | None, config: Co
         sha256 = before.sha256 if before is not None and before.stat == size_and_time else sha256_of(audio)
     except OSError as error:
         raise InputError(f"{audio} cannot be read: {error.strerror or error}") from error
-    return EncodeJob(show, audio, _key(show, sha256, config), sha256, size_and_time)
+    return EncodeJob(show, audio, _key(show, sha256, settings), sha256, size_and_time)
 
 
 def encode_show(job: EncodeJob, root: Path, settings: Settings) -> ShowRecord:
@@ -78,12 +78,9 @@ def encode_show(job: EncodeJob, root: Path, settings: Settings) -> ShowRecord:
     record_path = record_file(root, job.show.video_id)
     record_path.unlink(missing_ok=True)
     storage = storage_file(root, job.show.video_id)
-    accept_damage_s = settings.audio.accept_damage_s
-    track, has_embedding = write_storage(
-        storage, job.show, job.audio, embedder, enhancer, accept_damage_s=accept_damage_s
-    )
-    notes = () if track.damage is None else (track.damage,)
-    record = ShowRecord(job.key, job.sha256, job.stat, track.samples, has_embedding, notes)
+    reading = settings.audio.reading
+    track, has_embedding = write_storage(storage, job.show, job.audio, embedder, enhancer, reading=reading)
+    record = ShowRecord(job.key, job.sha256, job.stat, track.samples, has_embedding, track.notes)
     # Without remarks, the file is that of earlier versions.
     write_json(record_path, {name: value for name, value in asdict(record).items() if name != "notes" or value})
     return record
@@ -126,8 +123,9 @@ def read_record(root: Path, show_id: str) -> ShowRecord | None:
     return record if storage.is_file() else None
 
 
-def _key(show: Show, sha256: str, config: ConvertConfig) -> str:
+def _key(show: Show, sha256: str, settings: Settings) -> str:
     """Hash everything that determines the bytes of a show's audio file: its audio, and the speech that is embedded."""
+    config = settings.convert
     kind, speaker = speaker_identity(config.speaker_model)
     parts: dict[str, object] = {
         "schema": SCHEMA_VERSION,
@@ -135,6 +133,7 @@ def _key(show: Show, sha256: str, config: ConvertConfig) -> str:
         "audio": sha256,
         "enhance": identity(config.enhance) or config.enhance,
         "speaker": f"{kind}:{speaker}" if kind else speaker,
+        **settings.audio.reading.choice(),
     }
     if config.speaker_model != NO_SPEAKER_MODEL:
         parts["speech"] = [

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sca.audio.decode import ACCEPT_DAMAGE_S, BlockReader
+from sca.audio.decode import AS_DEFAULT, BlockReader, Reading
 from sca.audio.resample import StreamResampler
 from sca.data.datasets.arrow import audio_cells, write_table
 from sca.data.duplex.audio.encode_tracks import EncodedTrack, encode_tracks
@@ -75,7 +75,7 @@ def write_storage(
     embedder: SpeakerEmbedder,
     enhancer: Enhancer | None,
     *,
-    accept_damage_s: float = ACCEPT_DAMAGE_S,
+    reading: Reading = AS_DEFAULT,
 ) -> tuple[EncodedTrack, bool]:
     """Encode the audio of one show into its Arrow file.
 
@@ -85,7 +85,7 @@ def write_storage(
         audio: Its recording.
         embedder: Computes the speaker embedding of its speech.
         enhancer: Enhances the audio at 24 kHz; None leaves it as it is.
-        accept_damage_s: Seconds of an hour of the recording that may be undecodable.
+        reading: How recordings are read.
 
     Returns:
         What was measured of the recording, and whether the show has an embedding.
@@ -101,8 +101,8 @@ def write_storage(
         folder = Path(name)
         sources = [audio]
         if enhancer is not None:
-            sources.append(_write_enhanced(audio, folder / "enhanced.wav", enhancer, accept_damage_s))
-        tracks = encode_tracks(sources, folder, "flac", accept_damage_s=accept_damage_s)
+            sources.append(_write_enhanced(audio, folder / "enhanced.wav", enhancer, reading))
+        tracks = encode_tracks(sources, folder, "flac", reading=reading)
         original, clean = tracks[0], tracks[-1]
         embedding = embedder.embed(_read_speech(show, original.heard))
         row = {
@@ -138,9 +138,9 @@ def _read_speech(show: Show, heard: Path) -> NDArray[np.float32]:
     return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
 
 
-def _write_enhanced(audio: Path, target: Path, enhancer: Enhancer, accept_damage_s: float) -> Path:
+def _write_enhanced(audio: Path, target: Path, enhancer: Enhancer, reading: Reading) -> Path:
     """Write the enhanced audio at the enhancer's rate to a WAV file."""
-    with BlockReader(audio, accept_damage_s=accept_damage_s) as reader:
+    with BlockReader(audio, reading=reading) as reader:
         resampler = StreamResampler(reader.info.rate_hz, enhancer.rate_hz)
 
         def blocks() -> Iterator[NDArray[np.float32]]:

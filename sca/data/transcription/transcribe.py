@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from sca.audio.decode import ACCEPT_DAMAGE_S
+from sca.audio.decode import AS_DEFAULT, Reading
 from sca.data.runs.executor import Executor
 from sca.data.runs.files import input_sha256
 from sca.data.runs.incremental import IncrementalRun, Item
@@ -72,7 +72,7 @@ def transcribe(
     *,
     reactions: str = "none",
     retry_failed: bool = False,
-    accept_damage_s: float = ACCEPT_DAMAGE_S,
+    reading: Reading = AS_DEFAULT,
     listener: ProgressListener | None = None,
     recognizer: Recognizer | None = None,
     executor: Executor | None = None,
@@ -86,8 +86,8 @@ def transcribe(
         options: How speech is recognized.
         reactions: The reaction detector, see `sca.data.reactions.registry.load_detector`.
         retry_failed: Whether to try recordings again that failed before with the same content and settings.
-        accept_damage_s: Seconds of an hour of a recording that may be undecodable; they become silence. Recordings that
-            failed because of damage and that this limit accepts are tried again.
+        reading: The track to read, and the damage to accept. Recordings that failed because of damage and that the limit
+            accepts are tried again.
         listener: Receives the progress.
         recognizer: A recognizer that was loaded with these options.
         executor: Where recordings are transcribed; by default in `options.workers` threads that share the model.
@@ -111,13 +111,15 @@ def transcribe(
             TranscribeDetails(save_file),
             retry_failed=retry_failed,
             listener=listener,
-            accept_damage_s=accept_damage_s,
+            accept_damage_s=reading.accept_damage_s,
         )
         summary = run.summary
         origins = {name: str(entry.extra["origin"]) for name, entry in run.before.items() if "origin" in entry.extra}
         lines = shows.lines(origins)
         models = {"model": model_identity(options.model), "reactions": model_identity(reactions)}
-        items, unreadable = _items(files, lines, json.dumps(options.identity() | models, sort_keys=True))
+        items, unreadable = _items(
+            files, lines, json.dumps(options.identity() | models | reading.choice(), sort_keys=True)
+        )
         summary.failed += unreadable
         todo = run.plan(items, lambda item: item.name in lines)
 
@@ -130,7 +132,7 @@ def transcribe(
             entry = LedgerEntry(item.name, item.key, "kept", notes=result.notes, extra=extra)
             return Outcome(entry, result.show.duration_s or 0.0)
 
-        transcriber = Transcriber(options, reactions, recognizer, accept_damage_s)
+        transcriber = Transcriber(options, reactions, recognizer, reading)
         if todo:
             executor = executor or _threads(transcriber.load())
             run.execute(todo, transcriber.transcribe, record, executor=executor, fatal=_FATAL)

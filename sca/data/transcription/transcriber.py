@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from typing_extensions import override
 
-from sca.audio.decode import ACCEPT_DAMAGE_S, read_with_notes
+from sca.audio.decode import AS_DEFAULT, Reading, read_with_notes
 from sca.data.reactions.base import Detector, SoundEvent
 from sca.data.runs.local import cores
 from sca.data.transcription.coverage import remainders
@@ -57,7 +57,7 @@ class Transcriber:
         options: RecognizerOptions,
         reactions: str,
         recognizer: Recognizer | None = None,
-        accept_damage_s: float = ACCEPT_DAMAGE_S,
+        reading: Reading = AS_DEFAULT,
     ) -> None:
         """Create a transcriber; models are loaded on first use.
 
@@ -65,17 +65,17 @@ class Transcriber:
             options: How speech is recognized.
             reactions: The reaction detector, see `sca.data.reactions.registry.load_detector`.
             recognizer: A recognizer that was loaded with these options.
-            accept_damage_s: Seconds of an hour of a recording that may be undecodable.
+            reading: How recordings are read.
         """
-        self._accept_damage_s = accept_damage_s
+        self._reading = reading
         self._options, self._reactions, self._recognizer = options, reactions, recognizer
         self._detector: Detector | None = None
         self._is_loaded = False
         self._lock = threading.Lock()
 
     @override
-    def __reduce__(self) -> tuple[type["Transcriber"], tuple[RecognizerOptions, str, None, float]]:
-        return Transcriber, (self._options, self._reactions, None, self._accept_damage_s)
+    def __reduce__(self) -> tuple[type["Transcriber"], tuple[RecognizerOptions, str, None, Reading]]:
+        return Transcriber, (self._options, self._reactions, None, self._reading)
 
     def load(self) -> Recognizer:
         """Load the models, unless they are loaded, and return the recognizer.
@@ -104,7 +104,7 @@ class Transcriber:
             ScaError: The recognizer failed.
         """
         recognizer, detector = self.load(), self._detector
-        samples, notes = read_with_notes(job.recording.path, HEARD_HZ, accept_damage_s=self._accept_damage_s)
+        samples, notes = read_with_notes(job.recording.path, HEARD_HZ, reading=self._reading)
         transcription = recognizer.transcribe(samples)
         reactions = [] if detector is None else detector.find(samples, transcription.speech)
         duration_s = round(len(samples) / HEARD_HZ, 3)

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.audio.decode import ACCEPT_DAMAGE_S, BLOCK_SAMPLES, BlockReader
+from sca.audio.decode import AS_DEFAULT, BLOCK_SAMPLES, BlockReader, Reading
 from sca.data.corpora.base import WHOLE, Part
 from sca.units import seconds_to_samples
 
@@ -28,7 +28,7 @@ class PartReader:
         path: The recording.
         part: The part of it.
         block_samples: The length of a block, except where the part starts and ends.
-        accept_damage_s: Seconds of an hour of the recording that may be undecodable.
+        reading: How recordings are read.
 
     Attributes:
         rate_hz: The rate of the recording.
@@ -45,9 +45,9 @@ class PartReader:
         part: Part = WHOLE,
         block_samples: int = BLOCK_SAMPLES,
         *,
-        accept_damage_s: float = ACCEPT_DAMAGE_S,
+        reading: Reading = AS_DEFAULT,
     ) -> None:
-        self._reader = BlockReader(path, block_samples, part.channel, accept_damage_s=accept_damage_s)
+        self._reader = BlockReader(path, block_samples, part.channel, reading=reading)
         self.rate_hz = self._reader.info.rate_hz
         self.channels = self._reader.info.channels if part.channel is None else 1
         self.frames = 0
@@ -63,9 +63,9 @@ class PartReader:
         return self._reader.non_finite
 
     @property
-    def damage(self) -> str | None:
-        """A remark about the packets read so far that cannot be decoded; None if there are none."""
-        return self._reader.damage
+    def notes(self) -> tuple[str, ...]:
+        """Remarks about what was read so far."""
+        return self._reader.notes
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         position = 0

@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sca.audio.decode import ACCEPT_DAMAGE_S
+from sca.audio.decode import AS_DEFAULT, Reading
 from sca.audio.pcm import INT16_SCALE, float32_to_int16
 from sca.audio.resample import StreamResampler
 from sca.data.corpora.base import WHOLE, Part
@@ -47,7 +47,7 @@ class EncodedTrack:
         peak: The largest magnitude in the recording.
         clipped: Samples of the recording at full scale.
         non_finite: NaN and infinite samples of the recording.
-        damage: A remark about what cannot be decoded and is silence, or None.
+        notes: Remarks about the recording: damage, joined parts, the track that is read.
     """
 
     heard: Path
@@ -59,7 +59,7 @@ class EncodedTrack:
     peak: float
     clipped: int
     non_finite: int
-    damage: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def sound_file_format(audio_format: str) -> str:
@@ -74,7 +74,7 @@ def encode_tracks(
     parts: Sequence[Part] | None = None,
     listeners: Sequence[SampleListener] | None = None,
     *,
-    accept_damage_s: float = ACCEPT_DAMAGE_S,
+    reading: Reading = AS_DEFAULT,
 ) -> list[EncodedTrack]:
     """Write every recording at both rates; shorter ones are padded with silence to the length of the longest.
 
@@ -84,7 +84,7 @@ def encode_tracks(
         audio_format: See `sound_file_format`.
         parts: The part of each recording to use; all of them by default.
         listeners: One per recording, which gets all samples of its 16 kHz file in order.
-        accept_damage_s: Seconds of an hour of a recording that may be undecodable.
+        reading: How recordings are read.
 
     Raises:
         InputError: A recording cannot be decoded.
@@ -93,7 +93,7 @@ def encode_tracks(
     writers: list[_TrackWriter] = []
     try:
         for n, (source, part) in enumerate(zip(sources, parts or [WHOLE] * len(sources), strict=True)):
-            writers.append(_TrackWriter(source, part, folder / f"track{n}", audio_format, accept_damage_s))
+            writers.append(_TrackWriter(source, part, folder / f"track{n}", audio_format, reading))
             if listeners is not None:
                 writers[-1].listen(listeners[n])
             writers[-1].run()
@@ -107,9 +107,9 @@ def encode_tracks(
 class _TrackWriter:
     """Resamples one recording into two files, which stay open until the length of the session is known."""
 
-    def __init__(self, source: Path, part: Part, stem: Path, audio_format: str, accept_damage_s: float) -> None:
-        self.source, self.part, self._accept_damage_s = source, part, accept_damage_s
-        self._damage: str | None = None
+    def __init__(self, source: Path, part: Part, stem: Path, audio_format: str, reading: Reading) -> None:
+        self.source, self.part, self._reading = source, part, reading
+        self._notes: tuple[str, ...] = ()
         self.samples = 0
         self._outputs = [_Output(stem, rate, audio_format) for rate in (HEARD_HZ, SPOKEN_HZ)]
         self._peak, self._clipped, self._non_finite = 0.0, 0, 0
@@ -122,7 +122,7 @@ class _TrackWriter:
     def run(self) -> None:
         """Decode the recording to its end."""
         block_samples = _BLOCK_S * _MAX_SOURCE_HZ
-        with PartReader(self.source, self.part, block_samples, accept_damage_s=self._accept_damage_s) as reader:
+        with PartReader(self.source, self.part, block_samples, reading=self._reading) as reader:
             self._rate, self._channels = reader.rate_hz, reader.channels
             for output in self._outputs:
                 output.start(self._rate)
@@ -136,7 +136,7 @@ class _TrackWriter:
                     self._peak = max(self._peak, float(magnitude.max(initial=0.0)))
                     self._clipped += int(np.count_nonzero(magnitude >= 1.0 - 1.0 / float(INT16_SCALE)))
                     pending.result()
-            self._non_finite, self._damage = reader.non_finite, reader.damage
+            self._non_finite, self._notes = reader.non_finite, reader.notes
             frames = reader.frames
         if not frames:
             raise InputError(
@@ -159,7 +159,7 @@ class _TrackWriter:
             peak=self._peak,
             clipped=self._clipped,
             non_finite=self._non_finite,
-            damage=self._damage,
+            notes=self._notes,
         )
 
     def close(self) -> None:

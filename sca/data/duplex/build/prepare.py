@@ -94,10 +94,11 @@ class Preparer:
         tracks, duplex = conversation.tracks, self.settings.duplex
         add_issues(conversation.issues, result)
         encoded, heard = _encode(tracks, self.scratch / name, self.settings)
-        damage = {
-            f"{track.audio}: {audio.damage}" for track, audio in zip(tracks, encoded, strict=True) if audio.damage
+        # Two tracks may be channels of one recording.
+        remarks = {
+            f"{track.audio}: {note}" for track, audio in zip(tracks, encoded, strict=True) for note in audio.notes
         }
-        result.notices += sorted(damage)
+        result.notices += sorted(remarks)
         timed = [_timed(track, audio, self.settings, result) for track, audio in zip(tracks, encoded, strict=True)]
         units = [make_units(one.utterances, seconds_to_samples(duplex.unit_gap_s, HEARD_HZ)) for one in timed]
         _check_audible(tracks, encoded, units)
@@ -155,7 +156,7 @@ def _encode(tracks: Sequence[Track], folder: Path, settings: Settings) -> tuple[
         settings.duplex.audio_format,
         parts,
         [listener.push for listener in listeners],
-        accept_damage_s=settings.audio.accept_damage_s,
+        reading=settings.audio.reading,
     )
     return encoded, [listener.finish() for listener in listeners]
 

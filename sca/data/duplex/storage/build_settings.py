@@ -99,8 +99,12 @@ def _duplex_settings(duplex: DuplexConfig) -> dict[str, object]:
 
 
 def _audio_settings(audio: AudioConfig) -> dict[str, object]:
-    """Return the settings of the grid. The limit of damage decides which sessions are built, and no byte of these."""
-    return audio.model_dump(mode="json", exclude={"accept_damage_s"})
+    """Return the settings of the grid, and the choice of a track if there is one.
+
+    The limit of damage decides which sessions are built, and no byte of these.
+    """
+    unset = {name for name in ("track", "language") if getattr(audio, name) is None}
+    return audio.model_dump(mode="json", exclude={"accept_damage_s", *unset})
 
 
 def _audio_of(values: object) -> AudioConfig:
