@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import emit_json, out, print_notes
+from sca.cli.shared.console import emit_json, out, print_notes, stderr
 from sca.cli.shared.hub import Hub
 from sca.cli.shared.options import AudioDir, CorpusLayout, Force, Jobs, Json, Quiet, RetryFailed
 from sca.cli.shared.progress import audio_progress
@@ -30,6 +30,9 @@ class Mode(StrEnum):
 
     dataset = "dataset"
     script = "script"
+
+
+_OUTPUTS = {Mode.dataset: Path("dataset/duplex"), Mode.script: Path("dataset/parsed_json")}
 
 
 @settings_options(
@@ -62,14 +65,25 @@ class Mode(StrEnum):
 )
 def build_duplex(
     source: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            metavar="INPUT",
+            metavar="[INPUT]",
             help="A corpus: a folder with WAV/ and TXT/, a folder of recordings with transcripts, Kaldi's data "
-            "folder, or a list (moshi-finetune, lhotse cuts, NeMo's manifest, the output of sca transcribe).",
+            "folder, or a list (moshi-finetune, lhotse cuts, NeMo's manifest, the output of sca transcribe). "
+            "Not set: the only folder with WAV/ and TXT/ in this one.",
+            show_default=False,
         ),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the data set to.")],
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder to write to. Not set: dataset/duplex, or dataset/parsed_json with --mode script.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     mode: Annotated[
         Mode, typer.Option(help="dataset: rows and audio. script: one JSON file per transcript, with tokens, no audio.")
@@ -91,6 +105,8 @@ def build_duplex(
     verify`.
     """
     hub.check()
+    source = _source(source)
+    output = output or _OUTPUTS[mode]
     if mode is Mode.script:
         if hub.push_to_hub is not None:
             raise UsageError("--push-to-hub needs --mode dataset", hint="scripts are not a data set")
@@ -128,6 +144,17 @@ def build_duplex(
             f"{len(summary.failed)} of {counted(summary.total, 'session')} failed",
             hint=f"the reasons are in {output / 'ledger.jsonl'}",
         )
+
+
+def _source(given: Path | None) -> Path:
+    """Return the corpus: the given one, or the only one in the working folder."""
+    if given is not None:
+        return given
+    from sca.data.corpora.magichub import find_corpus
+
+    found = find_corpus(Path())
+    stderr().print(f"sca: reading {found}", markup=False)
+    return found
 
 
 def _build_script(source: Path, output: Path, settings: "Settings", *, json: bool) -> None:

@@ -100,6 +100,11 @@ def _discard_stdout() -> None:
         os.close(nowhere)
 
 
+def _with_dashes(name: str) -> str:
+    """Accept options with underscores (`--model_path`), as programs with argparse often have them."""
+    return name.replace("_", "-")
+
+
 app = typer.Typer(
     name="sca",
     cls=Boundary,
@@ -108,7 +113,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _with_dashes},
 )
 # In the order of use: from recordings to data, from data to checks, then the live part, then the tool itself.
 app.command("demo")(demo)

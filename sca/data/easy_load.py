@@ -13,7 +13,7 @@ from sca.data.datasets.folder import DataFolder
 from sca.data.duplex.storage.detect import EXPORT_FILE
 from sca.errors import InputError, UsageError
 
-__all__ = ["FORMATS", "dataset_kind", "easy_load"]
+__all__ = ["FORMATS", "WITH_PROMPTS", "dataset_kind", "easy_load"]
 
 FORMATS: dict[str, dict[str, str]] = {
     "shows": {
@@ -28,6 +28,8 @@ FORMATS: dict[str, dict[str, str]] = {
     },
 }
 """The formats of each kind of data set: `module:function` of a function of `(folder: DataFolder, split: str)`."""
+WITH_PROMPTS = ("chat", "talker_chat")
+"""The formats whose functions take `system_prompt` and `instruction_prompt` too."""
 
 _MADE_BY = "sca convert or sca build-duplex"
 
@@ -37,6 +39,8 @@ def easy_load(
     format: str = "raw",  # noqa: A002 - public name
     split: str = "train",
     *,
+    system_prompt: str | None = None,
+    instruction_prompt: str | None = None,
     storage_options: Mapping[str, object] | None = None,
 ) -> Sequence[Any]:
     """Open a split of a data set that `sca convert` or `sca build-duplex` made.
@@ -54,6 +58,10 @@ def easy_load(
             WebDataset: `raw`, `duplex` (tokens, the audio of each chunk and the audio of each segment) or
             `duplex_with_embeddings` (the same with zeros in place of missing speaker embeddings).
         split: The name of the split.
+        system_prompt: For `chat` and `talker_chat`: the text of the system message; if it is empty, there is none. Not
+            given: the one that the data set was made with.
+        instruction_prompt: For `chat` and `talker_chat`: the text of the user's turn, after the audio. Not given: as
+            above.
         storage_options: Arguments of the file system of a URL, such as keys and endpoints.
 
     Returns:
@@ -62,7 +70,7 @@ def easy_load(
 
     Raises:
         InputError: `path` is not a finished data set of sca, or has no such split.
-        UsageError: This kind of data set does not have the format.
+        UsageError: This kind of data set does not have the format, or the format has no prompts.
         MissingToolError: The package of the URL's file system is not installed.
         UpstreamError: The URL cannot be read.
 
@@ -82,8 +90,14 @@ def easy_load(
         raise UsageError(
             f"{folder} is a {kind} data set, which has no format {format!r}", hint=f"its formats: {', '.join(formats)}"
         )
+    prompts = {"system_prompt": system_prompt, "instruction_prompt": instruction_prompt}
+    given = {name: text for name, text in prompts.items() if text is not None}
+    if given and format not in WITH_PROMPTS:
+        raise UsageError(
+            f"the format {format!r} has no {' and no '.join(given)}", hint=f"give it with {' or '.join(WITH_PROMPTS)}"
+        )
     module, _, function = formats[format].partition(":")
-    rows: Sequence[Any] = getattr(import_module(module), function)(folder, split)
+    rows: Sequence[Any] = getattr(import_module(module), function)(folder, split, **given)
     return rows
 
 

@@ -376,6 +376,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
         names = "subjectAltName=DNS:*.youtube.com,DNS:*.googlevideo.com,DNS:i.ytimg.com"
         command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(made)]
         command += ["-days", "30", "-subj", "/CN=fake-youtube", "-addext", names]
+        command += ["-addext", "keyUsage=critical,digitalSignature,keyCertSign"]
         subprocess.run(command, check=True, capture_output=True)
     return made, key
 

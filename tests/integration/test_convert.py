@@ -381,6 +381,17 @@ def test_chat_rows_are_messages(made):
     assert "speaker_embedding" not in line
 
 
+def test_prompts_of_a_chat_can_be_replaced(made):
+    rows = sca.easy_load(made, format="talker_chat", system_prompt="Be brief.", instruction_prompt="Go on.")
+    system, user, _ = rows[0]["messages"]
+    assert system["content"] == [{"type": "text", "text": "Be brief."}]
+    assert user["content"][-1] == {"type": "text", "text": "Go on."}
+    roles = [message["role"] for message in sca.easy_load(made, format="chat", system_prompt="")[0]["messages"]]
+    assert roles == ["user", "assistant"]
+    with pytest.raises(UsageError, match="has no instruction_prompt"):
+        sca.easy_load(made, instruction_prompt="Go on.")
+
+
 def test_talker_rows_have_target_audio_and_embedding(made):
     line = sca.easy_load(made, format="talker_chat")[2]
     text, sound = line["messages"][-1]["content"]

@@ -196,6 +196,16 @@ def test_sources_are_sorted_and_clashes_reported(tmp_path):
     for name in ("b.webm", "a.webm", "a.mka", "c/a.webm"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    found = find_sources(tmp_path, tmp_path / "out", "any", "flac")
+    found = find_sources(tmp_path, tmp_path / "out", "any", "flac").files
     assert [one.item for one in found] == ["a.mka", "a.webm", "b.webm", "c/a.webm"]
     assert set(clashes(found)) == {"a.mka", "a.webm"}
+
+
+def test_files_of_other_types_are_counted(tmp_path):
+    for name in ("a.webm", "b.mp4", "c.m4a", "d/e.MP4", "a.info.json", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    found = find_sources(tmp_path, tmp_path / "out", None, "flac")
+    assert [one.item for one in found.files] == ["a.webm"]
+    assert found.left == {"mp4": 2, "m4a": 1}
+    assert find_sources(tmp_path / "b.mp4", tmp_path / "out", None, "flac").left == {}

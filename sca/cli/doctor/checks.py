@@ -163,8 +163,7 @@ def torch() -> Check:
 
 def gpu() -> Check:
     """Check the graphics card, without loading torch."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    lines = [line.strip() for line in _output_of(query).splitlines() if line.count(",") == 2]
+    lines = _gpus()
     if not lines:
         return Check("gpu", Status.warn, "no NVIDIA GPU: `sca live` uses the parrot engine, transcription is slow")
     found = "; ".join(lines)
@@ -174,11 +173,30 @@ def gpu() -> Check:
     return Check("gpu", Status.ok, found)
 
 
+def _gpus() -> list[str]:
+    """Return the name, memory and driver of each NVIDIA GPU."""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    return [line.strip() for line in _output_of(query).splitlines() if line.count(",") == 2]
+
+
+def cuda_libraries() -> list[Check]:
+    """Check the CUDA libraries of transcription; no check without a GPU."""
+    if not _gpus():
+        return []
+    from sca.data.transcription.cuda_libraries import CUDA_LIBRARIES, FIX, missing_cuda_libraries
+
+    missing = missing_cuda_libraries()
+    if missing:
+        found = f"missing: {', '.join(missing)}; sca transcribe needs --device cpu"
+        return [Check("cuda libraries", Status.warn, found, FIX)]
+    return [Check("cuda libraries", Status.ok, f"{', '.join(CUDA_LIBRARIES)}, for transcription")]
+
+
 def extras() -> list[Check]:
     """Check the packages of each optional extra."""
     by_extra: dict[str, list[str]] = {}
     for name, extra in _requirements():
-        if extra is not None:
+        if extra is not None and name != "sca":  # an extra that consists of others
             by_extra.setdefault(extra, []).append(name)
     checks = []
     for extra, names in by_extra.items():
@@ -278,6 +296,7 @@ CHECKS = (
     js_runtime,
     torch,
     gpu,
+    cuda_libraries,
     extras,
     microphone,
 )

@@ -28,9 +28,18 @@ from sca.data.corpora.magichub_lines import read_dialogue, read_transcript
 from sca.data.corpora.segments.model import Dialogue
 from sca.data.corpora.session_source import SessionSource, packed_source
 from sca.data.corpora.validation import validated
-from sca.errors import InputError
+from sca.errors import InputError, UsageError
 
-__all__ = ["MagicHubReader", "Scan", "SessionFiles", "TrackFiles", "is_nearest_layout", "read", "scan"]
+__all__ = [
+    "MagicHubReader",
+    "Scan",
+    "SessionFiles",
+    "TrackFiles",
+    "find_corpus",
+    "is_nearest_layout",
+    "read",
+    "scan",
+]
 
 _AUDIO = (".wav", ".flac")  # the first of two that share a name is taken
 _NAMED_ALONE = ", and the name is not SESSION_SPEAKER"
@@ -128,6 +137,36 @@ def is_nearest_layout(folder: Path) -> bool:
         return any(_subfolder(folder, name) for name in ("WAV", "TXT")) or bool(_place_of_corpus(folder))
     except OSError:
         return True
+
+
+def find_corpus(folder: Path) -> Path:
+    """Return the only corpus of this layout in a folder: the folder itself, one in it, or one in a folder in it.
+
+    Raises:
+        UsageError: There is none, or there are several.
+    """
+    if _is_corpus(folder):
+        return folder
+    inside = _folders_in(folder)
+    found = [path for path in inside if _is_corpus(path)]
+    # An archive is often unpacked into a folder of its name, which holds the folder of the corpus.
+    found = found or [path for above in inside for path in _folders_in(above) if _is_corpus(path)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(str(path) for path in found)
+        raise UsageError(f"no input was given, and there are {len(found)} corpora here: {names}", hint="give one")
+    raise UsageError(
+        "no input was given, and there is no folder with WAV/ and TXT/ here",
+        hint="give the corpus, or run the command in the folder that holds it",
+    )
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError:
+        return []
 
 
 def _is_corpus(folder: Path) -> bool:

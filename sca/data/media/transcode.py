@@ -4,7 +4,8 @@ ffmpeg does the work. A second run makes only what is missing. Every file is in 
 or failed.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -33,10 +34,14 @@ class TranscodeDetails:
     Attributes:
         out: The output folder.
         ffmpeg: Origin and version of the program.
+        wanted: The extensions that were read.
+        left: Sound and video files with other extensions: their number by extension.
     """
 
     out: Path
     ffmpeg: str
+    wanted: tuple[str, ...] = ()
+    left: dict[str, int] = field(default_factory=dict)
 
 
 def transcode(
@@ -84,7 +89,9 @@ def transcode(
         out.mkdir(parents=True, exist_ok=True)
     with lock_dir(out):
         _remove_unfinished(out)
-        details = TranscodeDetails(out, f"{runner.program.origin} {runner.program.version}")
+        details = TranscodeDetails(
+            out, f"{runner.program.origin} {runner.program.version}", sources.wanted, sources.left
+        )
         run = IncrementalRun(
             Ledger(out / LEDGER),
             details,
@@ -93,7 +100,7 @@ def transcode(
             accept_damage_s=reading.accept_damage_s,
         )
         transcoder = Transcoder(runner, requested, out, run.before, force=force, reading=reading)
-        todo = _plan(sources, transcoder, threads, run)
+        todo = _plan(sources.files, transcoder, threads, run)
 
         def fail(item: Item[TranscodeJob], error: ScaError) -> Outcome:
             return transcoder.failed(item.job.source, error, retryable=True)
@@ -105,7 +112,7 @@ def transcode(
 
 
 def _plan(
-    sources: list[SourceFile],
+    sources: Sequence[SourceFile],
     transcoder: Transcoder,
     threads: ThreadExecutor,
     run: IncrementalRun[TranscodeDetails],

@@ -2,14 +2,24 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sca.errors import InputError, UsageError
 from sca.textutil import one_line
 
-__all__ = ["ANY", "INPUTS", "OUTPUTS", "SourceFile", "clashes", "find_sources", "input_extensions", "walk"]
+__all__ = [
+    "ANY",
+    "INPUTS",
+    "OUTPUTS",
+    "SourceFile",
+    "Sources",
+    "clashes",
+    "find_sources",
+    "input_extensions",
+    "walk",
+]
 
 ANY = "any"
 OUTPUTS = ("flac", "wav", "opus")
@@ -36,6 +46,21 @@ class SourceFile:
     target: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The files of an input.
+
+    Attributes:
+        files: The files to transcode, sorted.
+        wanted: The extensions that were read.
+        left: Sound and video files of a folder with other extensions: their number by extension, most first.
+    """
+
+    files: tuple[SourceFile, ...]
+    wanted: tuple[str, ...]
+    left: dict[str, int]
+
+
 def input_extensions(text: str) -> frozenset[str]:
     """Parse `webm`, `.webm`, `webm,m4a` or `any` into a set of extensions.
 
@@ -54,8 +79,8 @@ def input_extensions(text: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def find_sources(source: Path, out: Path, extensions: str | None, out_extension: str) -> list[SourceFile]:
-    """Find the files to transcode, sorted; of a folder also those of its sub-folders, except hidden ones.
+def find_sources(source: Path, out: Path, extensions: str | None, out_extension: str) -> Sources:
+    """Find the files to transcode; of a folder also those of its sub-folders, except hidden ones.
 
     Args:
         source: A file or a folder.
@@ -75,14 +100,15 @@ def find_sources(source: Path, out: Path, extensions: str | None, out_extension:
         chosen = [path for path in files if _extension(path) in wanted]
         if not chosen:
             raise _no_file_error(source, wanted, files)
-        names = [path.relative_to(source) for path in chosen]
+        names, left = [path.relative_to(source) for path in chosen], _media_in(files, wanted)
     elif source.exists() or source.is_symlink():
         extension = _extension(source)
-        if extension not in input_extensions(extensions or extension or source.name):
+        wanted = input_extensions(extensions or extension or source.name)
+        if extension not in wanted:
             raise UsageError(
                 f"{source} is not a .{extensions} file", hint="leave the extension out: a single file needs none"
             )
-        chosen, names = [source], [Path(source.name)]
+        chosen, names, left = [source], [Path(source.name)], {}
     else:
         raise InputError(f"{source} does not exist")
     found = [
@@ -92,10 +118,10 @@ def find_sources(source: Path, out: Path, extensions: str | None, out_extension:
     for file in found:
         if (out / file.target).resolve() == file.path.resolve():
             raise UsageError(f"{file.item} would be written over itself", hint="give another folder to write to")
-    return found
+    return Sources(tuple(found), tuple(sorted(wanted)), left)
 
 
-def clashes(sources: list[SourceFile]) -> dict[str, str]:
+def clashes(sources: Sequence[SourceFile]) -> dict[str, str]:
     """Return the items with equal names of results, each with a message that lists them."""
     by_target: dict[Path, list[str]] = {}
     for file in sources:
@@ -128,9 +154,14 @@ def _extension(path: Path) -> str:
     return path.suffix.lower().removeprefix(".")
 
 
+def _media_in(files: list[Path], wanted: frozenset[str]) -> dict[str, int]:
+    """Count the sound and video files whose extension is not wanted, most first."""
+    counts = Counter(_extension(path) for path in files)
+    return {name: n for name, n in counts.most_common() if name in INPUTS and name not in wanted}
+
+
 def _no_file_error(source: Path, wanted: frozenset[str], files: list[Path]) -> InputError:
     names = f".{', .'.join(sorted(wanted))}" if len(wanted) < len(INPUTS) else "sound or video"
-    counts = Counter(_extension(path) for path in files)
-    others = [f"{n} .{extension}" for extension, n in counts.most_common() if extension in INPUTS][:_MAX_SHOWN]
+    others = [f"{n} .{extension}" for extension, n in _media_in(files, wanted).items()][:_MAX_SHOWN]
     hint = f"it has {', '.join(others)}: give the extension after the folders" if others else None
     return InputError(f"{source} has no {names} file", hint=hint)

@@ -13,7 +13,7 @@ from sca.config import load_settings
 from sca.data.datasets.folder import DataFolder
 from sca.data.datasets.lazy_map import LazyMap
 from sca.data.datasets.local_copy import local_copy
-from sca.data.shows.dataset import ShowDataset, ShowExample
+from sca.data.shows.dataset import Prompts, ShowDataset, ShowExample
 from sca.data.shows.model import TrainColumns
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
@@ -95,18 +95,30 @@ def raw(folder: DataFolder, split: str) -> LazyMap[ShowDataset, RawExample]:
     return LazyMap(_open(folder, split), _raw)
 
 
-def chat(folder: DataFolder, split: str) -> LazyMap[ShowDataset, ChatExample]:
+def chat(
+    folder: DataFolder, split: str, *, system_prompt: str | None = None, instruction_prompt: str | None = None
+) -> LazyMap[ShowDataset, ChatExample]:
     """Open a split as chats with an answer of text."""
-    return LazyMap(_open(folder, split), _chat)
+    return LazyMap(_open(folder, split, system_prompt, instruction_prompt), _chat)
 
 
-def talker_chat(folder: DataFolder, split: str) -> LazyMap[ShowDataset, ChatExample]:
+def talker_chat(
+    folder: DataFolder, split: str, *, system_prompt: str | None = None, instruction_prompt: str | None = None
+) -> LazyMap[ShowDataset, ChatExample]:
     """Open a split as chats with an answer of text and speech, and with the speaker embedding."""
-    return LazyMap(_open(folder, split), _talker_chat)
+    return LazyMap(_open(folder, split, system_prompt, instruction_prompt), _talker_chat)
 
 
-def _open(folder: DataFolder, split: str) -> ShowDataset:
-    return ShowDataset(local_copy(folder, load_settings().paths.resolved_cache_dir), split)
+def _open(
+    folder: DataFolder, split: str, system_prompt: str | None = None, instruction: str | None = None
+) -> ShowDataset:
+    data = ShowDataset(local_copy(folder, load_settings().paths.resolved_cache_dir), split)
+    stored = data.prompts
+    data.prompts = Prompts(
+        stored.system_prompt if system_prompt is None else system_prompt,
+        stored.instruction if instruction is None else instruction,
+    )
+    return data
 
 
 def _raw(data: ShowDataset, index: int) -> RawExample:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sca.data.transcription.cuda_libraries import check_cuda_libraries
 from sca.errors import MissingToolError, ScaError, UpstreamError, UsageError
 from sca.models import resolve
 from sca.textutil import first_line
@@ -29,7 +30,8 @@ def load_model(name: str, device: str, compute_type: str, workers: int, cpu_thre
         The model and the number of workers.
 
     Raises:
-        MissingToolError: A model folder is incomplete or not fetched, or CUDA was requested and there is no CUDA device.
+        MissingToolError: A model folder is incomplete or not fetched, or CUDA was requested and there is no CUDA device
+            or no CUDA library.
         UpstreamError: The model cannot be downloaded.
         UsageError: The model does not exist, or the device does not support the compute type.
     """
@@ -37,6 +39,8 @@ def load_model(name: str, device: str, compute_type: str, workers: int, cpu_thre
     from faster_whisper import WhisperModel
 
     gpus = _gpu_count(device)
+    if gpus:
+        check_cuda_libraries()
     workers = workers or max(gpus, 1)
     used = "cuda" if gpus else "cpu"
     supported = ctranslate2.get_supported_compute_types(used)
