@@ -32,7 +32,10 @@ class ConvertConfig(Section):
         0.0, ge=0, le=MAX_SECONDS, validate_default=True, description="Shortest row, in seconds."
     )
     cut_start_s: Annotated[float, Flag("--cut-start", "SECONDS")] = Field(
-        3.0, ge=0, le=MAX_SECONDS, description="Length of the start of a show that no row includes, in seconds (not in events)."
+        3.0,
+        ge=0,
+        le=MAX_SECONDS,
+        description="Length of the start of a show that no row includes, in seconds (not in events).",
     )
     cut_end_s: Annotated[float, Flag("--cut-end", "SECONDS")] = Field(
         1.0, ge=0, le=MAX_SECONDS, description="Length of the end of a show that no target includes, in seconds."
