@@ -215,7 +215,7 @@ def transcribe(
     language: str | None = None,
     vad: bool = True,
     word_timestamps: bool = True,
-    reactions: str = "none",
+    reactions: str = "auto",
     jobs: int = 0,
     retry_failed: bool = False,
     accept_damage_s: float = 1.0,
@@ -237,7 +237,8 @@ def transcribe(
         language: The language, such as `en` or `English`; None detects it.
         vad: Whether to decode only speech.
         word_timestamps: Whether words get times.
-        reactions: The detector of audience reactions: `none`, `energy`, or an audio tagging model.
+        reactions: The detector of audience reactions: `auto` for `yamnet` if it is on this machine and `none` otherwise,
+            `none`, `energy`, or an audio tagging model.
         jobs: Recordings at a time; 0 is one per GPU, or one on a CPU.
         retry_failed: Whether to try recordings again that failed in an earlier run.
         accept_damage_s: Seconds of an hour of a recording that may be undecodable; they become silence.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["transcribe"]
 
 
-@settings_options("audio.accept_damage_s", "audio.track", "audio.language")
+@settings_options("transcribe.reactions", "audio.accept_damage_s", "audio.track", "audio.language")
 def transcribe(
     sources: Annotated[
         list[Path], typer.Argument(metavar="DIR|FILE…", help="Files, and folders with their subfolders.")
@@ -87,13 +87,6 @@ def transcribe(
         str | None,
         typer.Option(metavar="TEXT", help="Text whose style and spelling the result follows.", show_default=False),
     ] = None,
-    reactions: Annotated[
-        str,
-        typer.Option(
-            metavar="none|energy|MODEL",
-            help="Detector of audience reactions: none, energy (loud crowd noise), or an audio tagging model.",
-        ),
-    ] = "none",
     jobs: Annotated[
         int | None,
         count_option(
@@ -148,7 +141,7 @@ def transcribe(
             sources,
             save_file,
             options,
-            reactions=reactions,
+            reactions=settings.transcribe.reactions,
             retry_failed=retry_failed,
             reading=settings.audio.reading,
             listener=progress,

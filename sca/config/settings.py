@@ -28,6 +28,7 @@ from sca.config.sections.paths import PathsConfig
 from sca.config.sections.qwen import QwenConfig
 from sca.config.sections.recognition import RecognitionConfig
 from sca.config.sections.serve import ServeConfig
+from sca.config.sections.transcribe import TranscribeConfig
 from sca.config.sections.turn import TurnConfig
 from sca.config.sections.vllm import VllmConfig
 from sca.errors import ConfigError, GridError, UsageError
@@ -69,6 +70,7 @@ class Settings(BaseModel):
     vllm: VllmConfig = VllmConfig()
     duplex: DuplexConfig = DuplexConfig()
     augment: AugmentConfig = AugmentConfig()
+    transcribe: TranscribeConfig = TranscribeConfig()
     convert: ConvertConfig = ConvertConfig()
     live: LiveConfig = LiveConfig()
     recognition: RecognitionConfig = RecognitionConfig()

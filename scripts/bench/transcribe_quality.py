@@ -103,7 +103,7 @@ def main() -> None:
                 "\n".join(LINES),
             ]
             subprocess.run(command, check=True)
-        transcribe([folder], folder / "lines.jsonl", options, recognizer=Recognizer(options))
+        transcribe([folder], folder / "lines.jsonl", options, reactions="none", recognizer=Recognizer(options))
         shows = [show for _, show in read_shows(folder / "lines.jsonl") if isinstance(show, Show)]
     rows = [measure(show, truth, int(show.video_id)) for show in shows]
     print(json.dumps({"bench": "transcribe_quality", "model": given.model, "voice": "espeak-ng en-us", "rates": rows}))

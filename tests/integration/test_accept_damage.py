@@ -30,7 +30,8 @@ def transcode_arguments(damaged, folder):
 
 def transcribe_arguments(damaged, folder):
     model = scripted_whisper(folder)
-    return ["transcribe", damaged, "--save-file", folder / "lines.jsonl", "--model", model, "--device", "cpu"]
+    options = ["--model", model, "--device", "cpu", "--reactions", "none"]
+    return ["transcribe", damaged, "--save-file", folder / "lines.jsonl", *options]
 
 
 def convert_arguments(damaged, folder):

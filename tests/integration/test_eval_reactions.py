@@ -74,6 +74,22 @@ def test_f1_of_a_known_case(known):
     assert document["all"]["f1"] == pytest.approx(2 * 3 / (5 + 5))
     assert (document["shows"], document["not_predicted"], document["not_in_truth"]) == (2, [], ["c"])
     assert document["collar_s"] == 0.5
+    assert document["any"] == document["all"] | {"found": 3}
+
+
+def test_any_matches_events_of_different_reactions(tmp_path):
+    truth = file(tmp_path / "t.jsonl", show("a", ("laughter", 0, 2), ("cheer", 5, 6)))
+    predicted = file(tmp_path / "p.jsonl", show("a", ("other", 0.2, 2), ("cheer", 5, 6)))
+    document = json.loads(run(predicted, truth, "--json").stdout)
+    assert (document["all"]["found"], document["any"]["found"], document["any"]["true"]) == (1, 2, 2)
+
+
+def test_tolerance_is_an_option(known):
+    document = json.loads(run(*known, "--tolerance", "0.7", "--json").stdout)
+    assert (document["collar_s"], document["classes"]["laughter"]["found"]) == (0.7, 3)
+    for bad in ("-1", "nan", "inf"):
+        done = run(*known, "--tolerance", bad)
+        assert (done.exit_code, "not a number of seconds" in done.stderr) == (2, True)
 
 
 def test_prints_a_table(known):
@@ -109,7 +125,7 @@ def test_reports_broken_lines_and_compares_the_others(tmp_path):
     done = run(file(tmp_path / "p.jsonl", '{"video_id": "x", "tim', show("a", ("laughter", 0, 1))), truth)
     assert done.exit_code == 7
     assert "p.jsonl: line 1: not JSON" in done.stderr
-    assert done.stdout.splitlines()[-1].split() == ["all", "1.000", "1.000", "1.000", "1", "1", "1"]
+    assert done.stdout.splitlines()[-2].split() == ["all", "1.000", "1.000", "1.000", "1", "1", "1"]
 
 
 def test_rejects_files_without_timelines(tmp_path):

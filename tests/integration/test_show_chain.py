@@ -34,7 +34,21 @@ def made(tmp_path_factory, trial_data):
     run("transcode", downloads, audio, "wav", "flac", "--quiet")
     whisper = scripted_whisper(tmp_path_factory.getbasetemp())
     lines = root / "inference_outputs.jsonl"
-    run("transcribe", audio, "--save-file", lines, "--model", whisper, "--device", "cpu", "--language", "en", "-q")
+    run(
+        "transcribe",
+        audio,
+        "--save-file",
+        lines,
+        "--model",
+        whisper,
+        "--device",
+        "cpu",
+        "--language",
+        "en",
+        "--reactions",
+        "none",
+        "-q",
+    )
     voice = write_speaker(root / "voice.onnx")
     folders = ["--input-file", lines, "--audio-dir", audio, "--output-dir", data]
     run("convert", *folders, "--speaker", voice, "--min-speech-duration", "1", "-q")

@@ -55,7 +55,8 @@ def words_for(whisper, *sources, save_file, options=()):
         "--device",
         "cpu",
     ]
-    return [*plain, "--language", "en", "--json", "-q", *options]
+    # The default, `auto`, depends on the models of the machine.
+    return [*plain, "--language", "en", "--reactions", "none", "--json", "-q", *options]
 
 
 def run(whisper, *sources, save_file, options=()):
@@ -215,7 +216,9 @@ def test_worker_processes_write_the_same_as_threads(whisper, speech, tmp_path):
         record(tmp_path / "in" / f"show{n}.wav", speech[800 * n : 800 * n + 24_000])
     options = RecognizerOptions(str(whisper), device="cpu", language="en")
     for name, executor in (("here", None), ("processes", ProcessExecutor(2))):
-        summary = transcribe([tmp_path / "in"], tmp_path / name / "x.jsonl", options, executor=executor)
+        summary = transcribe(
+            [tmp_path / "in"], tmp_path / name / "x.jsonl", options, reactions="none", executor=executor
+        )
         assert (summary.made, summary.failed) == (3, [])
     for name in ("x.jsonl", "x.ledger.jsonl"):
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "processes" / name).read_bytes()
@@ -527,3 +530,26 @@ def test_main_py_is_the_same_command(whisper, speech, tmp_path):
     assert done.returncode == 0, done.stderr
     run(whisper, talk, save_file=tmp_path / "b.jsonl")
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+
+
+def test_auto_without_a_tagger_is_none_and_says_how_to_get_one(whisper, speech, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCA_CACHE_DIR", str(tmp_path / "cache"))
+    record(tmp_path / "in" / "a.wav", speech[: 3 * 16_000])
+    lines = {name: tmp_path / name / "out.jsonl" for name in ("auto", "none")}
+    for name, path in lines.items():
+        code, summary, _ = run(whisper, tmp_path / "in", save_file=path, options=["--reactions", name])
+        assert code == 0
+        assert ["sca models get yamnet" in note for _, note in summary["notes"]] == [True] * (name == "auto")
+    assert lines["auto"].read_bytes() == lines["none"].read_bytes()
+    assert run(whisper, tmp_path / "in", save_file=lines["auto"])[1]["made"] == 0
+
+
+def test_change_of_the_tagger_is_not_silent(whisper, speech, tmp_path):
+    record(tmp_path / "in" / "a.wav", speech[: 3 * 16_000])
+    lines = tmp_path / "out.jsonl"
+    run(whisper, tmp_path / "in", save_file=lines)
+    _, summary, _ = run(whisper, tmp_path / "in", save_file=lines, options=["--reactions", "energy"])
+    note = "1 line with reactions by none made again with energy; --reactions none would not"
+    assert (summary["made"], summary["notes"]) == (1, [["out.jsonl", note]])
+    assert shows(lines)["a"].reactions == "energy"
+    assert json.loads(ledger_of(lines).read_text())["extra"]["reactions"] == "energy"

@@ -53,10 +53,13 @@ class Tagger(Protocol):
     Attributes:
         labels: The names of the classes.
         window_samples: The length of a window in samples at 16 kHz, a multiple of 160.
+        own_table: Its own classes and thresholds in the class table (`sca/resources/reactions.toml`); empty for those
+            of every tagger.
     """
 
     labels: Sequence[str]
     window_samples: int
+    own_table: str = ""
 
     def scores(self, samples: NDArray[np.float32], starts: Sequence[int]) -> NDArray[np.float32]:
         """Compute the probabilities of the windows `[start, start + window_samples)`.

@@ -1,13 +1,15 @@
 """Evaluation of a detector: event F1 per reaction, against timelines that a person marked.
 
-A predicted event is correct if an event of the same reaction in the same show starts and ends within 0.5 s of it. Each
-event is matched at most once, by a maximum matching, so the order of the events does not matter. Only events of the
-audience count.
+A predicted event is correct if an event of the same reaction in the same show starts and ends within the tolerance, by
+default 0.5 s, of it. Each event is matched at most once, by a maximum matching, so the order of the events does not
+matter. Only events of the audience count. A second count, `any`, matches events of whatever reaction: it shows whether
+a detector finds that the room reacts, as one that does not name reactions does.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TypedDict
 
@@ -49,6 +51,12 @@ class Counts:
     predicted: int = 0
     true: int = 0
 
+    def add(self, guesses: Sequence[Span], true: Sequence[Span], collar_s: float) -> None:
+        """Count the events of a show."""
+        self.found += count_matches(guesses, true, collar_s)
+        self.predicted += len(guesses)
+        self.true += len(true)
+
     def measures(self) -> Measures:
         """Compute precision, recall and F1."""
         return {
@@ -81,6 +89,7 @@ class Evaluation:
     Attributes:
         classes: Counts by reaction type, for the types that occur.
         total: The sum of `classes`.
+        any: Counts without regard to the reaction.
         shows: Number of shows in the truth.
         missed: Shows of the truth without a prediction; their events count as not found.
         unmarked: Predicted shows that are not in the truth; they are ignored.
@@ -88,6 +97,7 @@ class Evaluation:
 
     classes: dict[str, Counts]
     total: Counts
+    any: Counts
     shows: int
     missed: list[str]
     unmarked: list[str]
@@ -111,23 +121,23 @@ def read_timelines(path: Path) -> Timelines:
     return timelines
 
 
-def compare(predicted: Mapping[str, Show], truth: Mapping[str, Show]) -> Evaluation:
+def compare(predicted: Mapping[str, Show], truth: Mapping[str, Show], *, collar_s: float = COLLAR_S) -> Evaluation:
     """Count the matching events of all shows.
 
     Args:
         predicted: Shows with the events that a detector found, by `video_id`.
         truth: Shows with the events that a person marked, by `video_id`.
+        collar_s: The tolerance: largest difference of starts and of ends.
     """
     classes: dict[str, Counts] = {}
+    whole = Counts()
     for video_id, show in truth.items():
         true_spans = _spans_by_reaction(show)
         predicted_spans = _spans_by_reaction(predicted[video_id]) if video_id in predicted else {}
         for reaction in true_spans.keys() | predicted_spans.keys():
             counts = classes.setdefault(reaction, Counts())
-            guesses, true = predicted_spans.get(reaction, []), true_spans.get(reaction, [])
-            counts.found += count_matches(guesses, true)
-            counts.predicted += len(guesses)
-            counts.true += len(true)
+            counts.add(predicted_spans.get(reaction, []), true_spans.get(reaction, []), collar_s)
+        whole.add(list(chain(*predicted_spans.values())), list(chain(*true_spans.values())), collar_s)
     all_counts = classes.values()
     return Evaluation(
         classes=dict(sorted(classes.items())),
@@ -136,6 +146,7 @@ def compare(predicted: Mapping[str, Show], truth: Mapping[str, Show]) -> Evaluat
             predicted=sum(counts.predicted for counts in all_counts),
             true=sum(counts.true for counts in all_counts),
         ),
+        any=whole,
         shows=len(truth),
         missed=sorted(truth.keys() - predicted.keys()),
         unmarked=sorted(predicted.keys() - truth.keys()),

@@ -40,7 +40,7 @@ def load_detector(name: str) -> Detector | None:
         from sca.data.reactions.energy import EnergyDetector
 
         return EnergyDetector()
-    return _load_tagger(name, _find_model(name))
+    return _load_tagger(name.removeprefix("pkg:"), _find_model(name))
 
 
 def _find_model(name: str) -> Path:

@@ -71,11 +71,16 @@ class _TableEntry(TypedDict):
 
 
 @cache
-def event_classes() -> tuple[EventClass, ...]:
-    """Read the class table that ships with sca (sca/resources/reactions.toml)."""
+def event_classes(own_table: str = "") -> tuple[EventClass, ...]:
+    """Read the class table that ships with sca (sca/resources/reactions.toml).
+
+    Args:
+        own_table: The table of a tagger, whose values replace those of every tagger; empty for none.
+    """
     table = tomllib.loads(reaction_table())
+    replaced = table.get(own_table, {})
     return tuple(
-        _event_class(role, kind, table["default"] | own)
+        _event_class(role, kind, table["default"] | own | replaced.get(kind, {}))
         for role in ("audience", "environment")
         for kind, own in table[role].items()
     )
@@ -127,7 +132,7 @@ class TaggerDetector(Detector):
         self._name = name
         self._tagger = tagger
         self._columns: dict[EventClass, list[int]] = {}
-        for entry in event_classes():
+        for entry in event_classes(tagger.own_table):
             columns = [i for i, label in enumerate(tagger.labels) if label in entry.classes]
             if columns:
                 self._columns[entry] = columns

@@ -47,6 +47,7 @@ class YamnetTagger(Tagger):
         MissingToolError: The names of its classes were not found.
     """
 
+    own_table = "yamnet"
     window_samples = (_FRAMES + 2) * MEL_STEP  # 96 windows of 25 ms take 15,600 samples; a multiple of 160 is required
 
     def __init__(self, path: Path) -> None:
@@ -72,7 +73,7 @@ class YamnetTagger(Tagger):
             except Exception as error:  # the exception classes of onnxruntime are private
                 raise InputError(f"{self._path} failed: {first_line(error)}") from error
             logits[i] = (np.asarray(output[0], np.float32) - _OUTPUT_ZERO) * np.float32(_OUTPUT_SCALE)
-        return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+        return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))), np.float32)
 
 
 def yamnet_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:

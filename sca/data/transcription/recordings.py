@@ -68,11 +68,13 @@ class KnownLine:
         source: Its path within the input, or its name in lines of older versions; None if unknown.
         sha256: Hash of its content; None if unknown.
         origin: `FoundFile.origin` when it was transcribed; None if unknown.
+        reactions: The name of the reaction detector; None if unknown.
     """
 
     source: str | None
     sha256: str | None
     origin: str | None
+    reactions: str | None = None
 
 
 def find_recordings(sources: Sequence[Path]) -> list[FoundFile]:

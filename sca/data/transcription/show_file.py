@@ -36,7 +36,10 @@ class ShowFile:
         Args:
             origins: Where recordings were found when they were transcribed, by id.
         """
-        return {show.video_id: KnownLine(show.source, show.sha256, origins.get(show.video_id)) for show in self.shows()}
+        return {
+            show.video_id: KnownLine(show.source, show.sha256, origins.get(show.video_id), show.reactions)
+            for show in self.shows()
+        }
 
     def shows(self) -> Iterator[Show]:
         """Yield the lines that can be parsed."""

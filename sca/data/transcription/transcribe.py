@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from sca.audio.decode import AS_DEFAULT, Reading
+from sca.data.reactions.choice import Choice, choose_detector
 from sca.data.runs.executor import Executor
 from sca.data.runs.files import input_sha256
 from sca.data.runs.incremental import IncrementalRun, Item
@@ -27,6 +28,7 @@ from sca.data.transcription.text_files import TextFiles
 from sca.data.transcription.transcriber import Transcribed, Transcriber, TranscriptionJob
 from sca.data.transcription.whisper import Recognizer, RecognizerOptions
 from sca.errors import InputError, MissingToolError, OutputError, UpstreamError, UsageError
+from sca.textutil import counted
 from sca.timeline import Show
 
 __all__ = ["TranscribeDetails", "ledger_of", "transcribe"]
@@ -70,7 +72,7 @@ def transcribe(
     save_file: Path,
     options: RecognizerOptions,
     *,
-    reactions: str = "none",
+    reactions: str = "auto",
     retry_failed: bool = False,
     reading: Reading = AS_DEFAULT,
     listener: ProgressListener | None = None,
@@ -84,7 +86,7 @@ def transcribe(
         sources: Files and folders.
         save_file: The file of timelines to write or bring up to date.
         options: How speech is recognized.
-        reactions: The reaction detector, see `sca.data.reactions.registry.load_detector`.
+        reactions: The reaction detector: `auto`, or see `sca.data.reactions.registry.load_detector`.
         retry_failed: Whether to try recordings again that failed before with the same content and settings.
         reading: The track to read, and the damage to accept. Recordings that failed because of damage and that the limit
             accepts are tried again.
@@ -105,6 +107,7 @@ def transcribe(
     shows = ShowFile(save_file)
     texts = texts or TextFiles(save_file.parent)
     texts.check()
+    choice = choose_detector(reactions)
     with lock_dir(save_file.parent):
         run = IncrementalRun(
             Ledger(ledger_of(save_file)),
@@ -116,7 +119,7 @@ def transcribe(
         summary = run.summary
         origins = {name: str(entry.extra["origin"]) for name, entry in run.before.items() if "origin" in entry.extra}
         lines = shows.lines(origins)
-        models = {"model": model_identity(options.model), "reactions": model_identity(reactions)}
+        models = {"model": model_identity(options.model), "reactions": choice.identity}
         items, unreadable = _items(
             files, lines, json.dumps(options.identity() | models | reading.choice(), sort_keys=True)
         )
@@ -128,18 +131,33 @@ def transcribe(
             summary.details.text_files += texts.write(result.show)
             shows.append(result.show)
             summary.details.add(result.show)
-            extra = {"origin": item.job.recording.file.origin}
+            extra = {"origin": item.job.recording.file.origin, "reactions": choice.identity}
             entry = LedgerEntry(item.name, item.key, "kept", notes=result.notes, extra=extra)
             return Outcome(entry, result.show.duration_s or 0.0)
 
-        transcriber = Transcriber(options, reactions, recognizer, reading)
+        transcriber = Transcriber(options, choice.name, recognizer, reading)
         if todo:
+            summary.notes += _notes_on_detector(choice, todo, lines, save_file)
             executor = executor or _threads(transcriber.load())
             run.execute(todo, transcriber.transcribe, record, executor=executor, fatal=_FATAL)
         shows.settle()
         run.settle()
         _complete_texts(summary, shows, texts, {item.name for item in items} - {item.name for item in todo})
     return summary
+
+
+def _notes_on_detector(
+    choice: Choice, todo: Sequence[Item[TranscriptionJob]], lines: Mapping[str, KnownLine], save_file: Path
+) -> list[ItemReason]:
+    """Return the remark of a choice, and how many lines are replaced that were made with another detector."""
+    notes = [choice.note] if choice.note else []
+    known = Counter(lines[item.name].reactions for item in todo if item.name in lines)
+    for name, count in sorted((name, count) for name, count in known.items() if name not in (None, choice.label)):
+        notes.append(
+            f"{counted(count, 'line')} with reactions by {name} made again with {choice.label}; "
+            f"--reactions {name} would not"
+        )
+    return [ItemReason(save_file.name, note) for note in notes]
 
 
 def _complete_texts(
