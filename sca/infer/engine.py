@@ -7,12 +7,12 @@ engine must pass the tests in `tests/helpers/engine_contract.py`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from sca.infer.frames import AudioInput, Frame
 from sca.units import Grid
 
-__all__ = ["BatchEngine", "Engine", "EngineInfo", "EngineSession", "SessionConfig", "StepGuard"]
+__all__ = ["BatchEngine", "Engine", "EngineInfo", "EngineSession", "HearsPlayback", "SessionConfig", "StepGuard"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,15 @@ class SessionConfig:
         session_id: An identifier for logs and recordings.
         grid: The length of a chunk, in samples and in frames.
         prompt: The system prompt.
+        pace: How chunks arrive. "realtime": as they are spoken; a step must not wait for anything outside the device.
+            "lockstep": as fast as steps are made, from a file or an array; a step waits for what belongs to its time,
+            such as the answer of a server, so that two runs give the same result.
     """
 
     session_id: str = "0"
     grid: Grid = field(default_factory=Grid)
     prompt: str = ""
+    pace: Literal["realtime", "lockstep"] = "realtime"
 
 
 class EngineSession(Protocol):
@@ -86,6 +90,20 @@ class EngineSession(Protocol):
 
     def close(self) -> None:
         """Release all resources. A second call has no effect."""
+        ...
+
+
+@runtime_checkable
+class HearsPlayback(Protocol):
+    """A session that is told how much of an interrupted answer was played, to remember no more than that."""
+
+    def set_played(self, turn_id: int, samples: int) -> None:
+        """Receive how much of a turn was played. Called before the step after the interruption.
+
+        Args:
+            turn_id: The turn.
+            samples: Samples at 24 kHz since its start.
+        """
         ...
 
 

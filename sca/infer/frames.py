@@ -24,6 +24,7 @@ __all__ = [
     "Lag",
     "ThoughtPacket",
     "TurnEnd",
+    "UserText",
 ]
 
 NO_FEATURES: NDArray[np.float32] = np.zeros((1, MEL_BINS, 0), np.float32)
@@ -152,5 +153,20 @@ class ErrorFrame:
     fatal: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class UserText:
+    """What the user said, from an engine that recognizes it.
+
+    Attributes:
+        text: The text of the turn so far.
+        sample: The time.
+        is_final: Whether the turn is over and its text will not change.
+    """
+
+    text: str
+    sample: int
+    is_final: bool = True
+
+
 ControlFrame = TurnEnd | Interrupt | Lag | ErrorFrame
-Frame = ThoughtPacket | AudioOutput | ControlFrame
+Frame = ThoughtPacket | AudioOutput | UserText | ControlFrame

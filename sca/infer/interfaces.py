@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from sca.infer.frames import AudioOutput, ControlFrame, Frame, ThoughtPacket
+from sca.infer.frames import AudioOutput, ControlFrame, Frame, ThoughtPacket, UserText
 
 __all__ = ["AudioBlock", "AudioSink", "AudioSource", "BaseListener", "SessionListener"]
 
@@ -108,6 +108,10 @@ class SessionListener(Protocol):
         """Called with the text that the engine generated for a chunk."""
         ...
 
+    def on_user_text(self, frame: UserText) -> None:
+        """Called with the words of the user, from an engine that recognizes them."""
+        ...
+
     def on_step(self, chunk_index: int, frames: Sequence[Frame]) -> None:
         """Called after each step of the engine, with all its frames, before they are processed.
 
@@ -137,6 +141,10 @@ class BaseListener(SessionListener):
 
     @override
     def on_packet(self, packet: ThoughtPacket) -> None:
+        pass
+
+    @override
+    def on_user_text(self, frame: UserText) -> None:
         pass
 
     @override

@@ -17,7 +17,17 @@ from sca.audio.decode import read_audio
 from sca.audio.mel import log_mel
 from sca.errors import ConfigError
 from sca.infer.engine import BatchEngine, Engine, EngineInfo, SessionConfig
-from sca.infer.frames import NO_FEATURES, AudioInput, AudioOutput, ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd
+from sca.infer.frames import (
+    NO_FEATURES,
+    AudioInput,
+    AudioOutput,
+    ErrorFrame,
+    Interrupt,
+    Lag,
+    ThoughtPacket,
+    TurnEnd,
+    UserText,
+)
 from sca.resources import demo_corpus
 from sca.units import HEARD_HZ, SPOKEN_HZ, Grid
 
@@ -106,11 +116,11 @@ class EngineContract:
                     assert f.hidden_states is None or (
                         len(f.hidden_states.shape) == 3 and f.hidden_states.shape[0] == 1
                     )
-                else:
+                elif not isinstance(f, UserText):
                     assert isinstance(f, AudioOutput | TurnEnd | Interrupt | Lag | ErrorFrame)
                     assert f.turn_id >= last_turn
                     last_turn = f.turn_id
-                if isinstance(f, TurnEnd | Interrupt | Lag | ErrorFrame):
+                if isinstance(f, TurnEnd | Interrupt | Lag | ErrorFrame | UserText):
                     assert f.sample == one.timestamp + len(one.samples)
             spoke = spoke or bool(said)
         assert spoke == engine.info.produces_audio

@@ -62,7 +62,7 @@ def third_party(monkeypatch):
 
 def test_loads_an_engine_of_a_package(third_party):
     third_party("tests.integration.test_engines:their_engine")
-    assert registry.engine_names() == ["parrot", "qwen-omni", "theirs", "vllm-omni"]
+    assert registry.engine_names() == ["cascade", "parrot", "qwen-omni", "theirs", "vllm-omni"]
     assert registry.load_engine("theirs", SETTINGS).info.name == "tone"
 
 

@@ -48,8 +48,6 @@ def run_on_file(
     from sca.infer.engines.registry import load_engine
     from sca.infer.runners.file import run_file
 
-    if not realtime:  # simulated time must not pass while a server computes
-        settings = settings.model_copy(update={"vllm": settings.vllm.model_copy(update={"lockstep": True})})
     outputs.check(file)
     duration_s = probe(file).duration_s
     engine = load_engine(settings.live.engine, settings)

@@ -36,5 +36,5 @@ class VllmConfig(Section):
     )
     lockstep: bool = Field(
         False,
-        description="Let every step wait for its part of the answer: for files in simulated time (set by sca live --file).",
+        description="Let every step wait for its part of the answer. Sessions in simulated time always do.",
     )

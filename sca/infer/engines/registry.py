@@ -23,6 +23,7 @@ from sca.textutil import first_line
 __all__ = ["engine_names", "load_engine"]
 
 _BUILTIN_MODULES = {
+    "cascade": "sca.infer.engines.cascade.engine",
     "parrot": "sca.infer.engines.parrot",
     "qwen-omni": "sca.infer.engines.qwen_omni.factory",
     "vllm-omni": "sca.infer.engines.vllm_omni.engine",

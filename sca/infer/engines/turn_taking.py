@@ -57,6 +57,11 @@ class SilenceTurnDetector:
         self.run = self._frames_seen = self._silent = 0
         self._start: int | None = None
 
+    @property
+    def in_turn(self) -> bool:
+        """Whether a turn is in progress, or speech that may become one."""
+        return self._start is not None or self.run > 0
+
     def push(self, probability: float) -> tuple[int, int] | None:
         """Add one frame.
 
@@ -110,10 +115,14 @@ class TurnUpdate:
     Attributes:
         turn: The audio of the turn that the chunk ends, float32 `(n,)`; None if no turn ends.
         barge_in: Whether the user's speech interrupts an answer.
+        in_turn: Whether a turn of the user is in progress after the chunk; it may turn out to be too short for one.
+        silence_samples: How long the silence after the turn that ends was.
     """
 
     turn: NDArray[np.float32] | None
     barge_in: bool
+    in_turn: bool = False
+    silence_samples: int = 0
 
 
 class TurnSegmenter:
@@ -139,6 +148,7 @@ class TurnSegmenter:
         silence = _frames(live.end_of_turn_ms) * FRAME_SAMPLES if detector is None else detector.max_silence
         self._slack = silence + _PAD_FRAMES * FRAME_SAMPLES + config.grid.heard_samples
         self._history = _AudioHistory(self._most_samples + self._slack)
+        self._frames_seen = 0
 
     def push(self, samples: NDArray[np.float32]) -> TurnUpdate:
         """Add a chunk, float32 `(n,)` at 16 kHz."""
@@ -147,11 +157,16 @@ class TurnSegmenter:
             self._model_detector.add_audio(samples)
         ended: tuple[int, int] | None = None
         longest_run = 0
+        silence = 0
         for probability in self._vad.push(samples).tolist():
-            ended = self._detector.push(probability) or ended
+            self._frames_seen += 1
+            over = self._detector.push(probability)
+            if over is not None:
+                ended, silence = over, (self._frames_seen - over[1]) * FRAME_SAMPLES
             longest_run = max(longest_run, self._detector.run)
         turn = None if ended is None else self._turn_audio(*ended)
-        return TurnUpdate(turn, barge_in=longest_run >= self._barge_in_frames or ended is not None)
+        barge_in = longest_run >= self._barge_in_frames or ended is not None
+        return TurnUpdate(turn, barge_in, self._detector.in_turn, silence)
 
     def _turn_audio(self, first_frame: int, end_frame: int) -> NDArray[np.float32]:
         end = (end_frame + _PAD_FRAMES) * FRAME_SAMPLES
@@ -162,4 +177,5 @@ class TurnSegmenter:
         """Discard all audio and return to the initial state."""
         self._vad.reset()
         self._detector.reset()
+        self._frames_seen = 0
         self._history = _AudioHistory(self._most_samples + self._slack)

@@ -147,7 +147,7 @@ async def _run(
         sink,
         clock=clock,
         worker=InlineWorker(settings.live.step_cost_ms),
-        config=SessionConfig(grid=settings.grid, prompt=settings.duplex.system_prompt),
+        config=SessionConfig(grid=settings.grid, prompt=settings.duplex.system_prompt, pace="lockstep"),
         live=settings.live,
         listeners=[turns, text, *listeners],
     )

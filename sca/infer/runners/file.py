@@ -160,7 +160,9 @@ async def _run(
     listeners: Sequence[SessionListener],
 ) -> FileReport:
     live, clock, turns = settings.live, LoopClock(), TurnTimes()
-    config = SessionConfig(grid=settings.grid, prompt=settings.duplex.system_prompt)
+    config = SessionConfig(
+        grid=settings.grid, prompt=settings.duplex.system_prompt, pace="realtime" if realtime else "lockstep"
+    )
     worker = ThreadWorker(engine.info.device) if realtime else InlineWorker(live.step_cost_ms)
     with ExitStack() as opened:
         opened.callback(worker.close)

@@ -16,9 +16,10 @@ from sca.audio.mel import log_mel
 from sca.config import LiveConfig
 from sca.errors import ScaError
 from sca.infer.device_worker import DeviceJob, DeviceWorker
-from sca.infer.engine import Engine, EngineSession, SessionConfig
+from sca.infer.engine import Engine, EngineSession, HearsPlayback, SessionConfig
 from sca.infer.frames import NO_FEATURES, AudioInput, Frame
 from sca.infer.session.input_chunker import AudioChunk
+from sca.infer.session.played import PlayedTurn
 from sca.infer.session.step_batcher import StepBatcher
 
 __all__ = ["EngineRunner"]
@@ -62,12 +63,15 @@ class EngineRunner:
         self._membership = ExitStack()
         self.name = engine.info.name
 
-    async def step(self, chunk: AudioChunk, interrupt_turn_id: int | None) -> tuple[Sequence[Frame], int]:
+    async def step(
+        self, chunk: AudioChunk, interrupt_turn_id: int | None, played: Sequence[PlayedTurn] = ()
+    ) -> tuple[Sequence[Frame], int]:
         """Step the session.
 
         Args:
             chunk: The input.
             interrupt_turn_id: Interrupt the session first and continue with this turn id; None does not interrupt it.
+            played: What was played of turns that were interrupted since the last step.
 
         Returns:
             The frames, and the ticks spent in the engine.
@@ -75,11 +79,11 @@ class EngineRunner:
         assert self._session is not None
         what = f"in chunk {chunk.index}"
         if self._batcher is None:
-            work = partial(self._step, self._session, chunk, interrupt_turn_id)
+            work = partial(self._step, self._session, chunk, interrupt_turn_id, played)
             async with self._worker.job(work) as job:
                 await self._wait(job, what, self._hang_s, self._deadline_s)
             return self._result(job, what), job.ticks
-        prepare = partial(self._prepare, self._session, chunk, interrupt_turn_id)
+        prepare = partial(self._prepare, self._session, chunk, interrupt_turn_id, played)
         async with self._batcher.job(self._session, prepare) as (batch_job, position):
             await self._wait(batch_job, what, self._hang_s, self._deadline_s)
         frames = self._result(batch_job, what)[position]
@@ -87,16 +91,23 @@ class EngineRunner:
             raise self._as_sca_error(frames, what) from frames
         return frames, batch_job.ticks
 
-    def _prepare(self, session: EngineSession, chunk: AudioChunk, interrupt_turn_id: int | None) -> AudioInput:
+    def _prepare(
+        self, session: EngineSession, chunk: AudioChunk, interrupt_turn_id: int | None, played: Sequence[PlayedTurn]
+    ) -> AudioInput:
         """Apply an interrupt and make the input of a step. Runs in the worker."""
         if interrupt_turn_id is not None:
             session.interrupt(interrupt_turn_id)
+        if isinstance(session, HearsPlayback):
+            for turn in played:
+                session.set_played(turn.turn_id, turn.samples)
         features = log_mel(chunk.samples)[None] if self._engine.info.uses_features else NO_FEATURES
         return AudioInput(features, chunk.samples, chunk.index, chunk.timestamp)
 
-    def _step(self, session: EngineSession, chunk: AudioChunk, interrupt_turn_id: int | None) -> Sequence[Frame]:
+    def _step(
+        self, session: EngineSession, chunk: AudioChunk, interrupt_turn_id: int | None, played: Sequence[PlayedTurn]
+    ) -> Sequence[Frame]:
         """Step the session. Runs in the worker."""
-        return session.step(self._prepare(session, chunk, interrupt_turn_id))
+        return session.step(self._prepare(session, chunk, interrupt_turn_id, played))
 
     async def _wait(self, job: DeviceJob[T], what: str, hang_s: float, deadline_s: float | None) -> None:
         # A job that another session has abandoned is not waited for again.

@@ -19,11 +19,22 @@ from sca.errors import ScaError
 from sca.infer.clock import TICKS_PER_HEARD_SAMPLE, Clock, LoopClock
 from sca.infer.device_worker import DeviceWorker, ThreadWorker
 from sca.infer.engine import Engine, SessionConfig
-from sca.infer.frames import AudioOutput, ControlFrame, ErrorFrame, Frame, Interrupt, Lag, ThoughtPacket, TurnEnd
+from sca.infer.frames import (
+    AudioOutput,
+    ControlFrame,
+    ErrorFrame,
+    Frame,
+    Interrupt,
+    Lag,
+    ThoughtPacket,
+    TurnEnd,
+    UserText,
+)
 from sca.infer.interfaces import AudioSink, AudioSource, SessionListener
 from sca.infer.session.engine_runner import EngineRunner
 from sca.infer.session.input_chunker import AudioChunk, InputChunker
 from sca.infer.session.pacing import BacklogPolicy, SampleClock, TurnTracker
+from sca.infer.session.played import PlayedTurn, PlayoutLog
 from sca.infer.session.stats import SessionStats
 from sca.infer.session.step_batcher import StepBatcher
 
@@ -109,6 +120,8 @@ class LiveSession:
         self._play_scope: anyio.CancelScope | None = None
         self._interrupts = 0  # requested by the client
         self._acknowledged_interrupts = 0  # of these, the ones that the engine has received
+        self._playout_log = PlayoutLog()
+        self._cut_turns: list[PlayedTurn] = []  # since the last step
         self._backlog = BacklogPolicy(
             min(self._live.lag_chunks, self._chunks(self._live.listen_buffer_ms) - 1), self._live.lag_policy
         )
@@ -203,7 +216,9 @@ class LiveSession:
             async for oldest in chunks:
                 chunk = self._skip_backlog(oldest, chunks)
                 interrupts = self._interrupts
-                frames, ticks = await self._runner.step(chunk, self._take_interrupt())
+                interrupt, played = self._take_interrupt(), tuple(self._cut_turns)
+                self._cut_turns.clear()
+                frames, ticks = await self._runner.step(chunk, interrupt, played)
                 for listener in self._listeners:
                     listener.on_step(chunk.index, frames)
                 for frame in frames:
@@ -254,6 +269,9 @@ class LiveSession:
             case ThoughtPacket():
                 for listener in self._listeners:
                     listener.on_packet(frame)
+            case UserText():
+                for listener in self._listeners:
+                    listener.on_user_text(frame)
             case ErrorFrame(fatal=True):
                 raise ScaError(frame.message)
             case _:
@@ -278,6 +296,7 @@ class LiveSession:
         if start is None:  # cancelled by an interrupt
             self.stats.stale += 1
             return
+        self._playout_log.add(frame.turn_id, start, frame.num_samples)
         self.stats.chunks_out += 1
         self.stats.said_samples += frame.num_samples
         self.stats.latency.add(self._clock.now() - input_tick)
@@ -290,7 +309,9 @@ class LiveSession:
         if self._play_scope is not None:
             self._play_scope.cancel()
         self._sink.flush()
-        at = self._sample_clock.spoken_at(self._clock.now())
+        now = self._clock.now()
+        self._cut_turns.append(self._playout_log.cut(frame.turn_id, now))
+        at = self._sample_clock.spoken_at(now)
         for listener in self._listeners:
             listener.on_flush(at)
         self._notify(frame)

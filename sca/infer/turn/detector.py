@@ -159,6 +159,11 @@ class ModelTurnDetector:
         return self._schedule.max_silence
 
     @property
+    def in_turn(self) -> bool:
+        """Whether a turn is in progress, or speech that may become one."""
+        return self._turn_start is not None
+
+    @property
     def open_since(self) -> int | None:
         """Where the current turn started; None between turns."""
         return self._turn_start

@@ -2,7 +2,7 @@
 
 Turns are detected as in the parrot (by silence, or by the model of `live.turn_model`). The server receives a turn when
 it is over. An answer that the user interrupts is cut here immediately, then on the server. A step never waits for the
-network, unless `vllm.lockstep` is set.
+network, unless the session runs in lockstep (`SessionConfig.pace`, or `vllm.lockstep`).
 """
 
 import logging
@@ -119,6 +119,7 @@ class _VllmSession:
 
     def __init__(self, engine: VllmOmniEngine, config: SessionConfig, segmenter: TurnSegmenter) -> None:
         self._vllm, self._config = engine.vllm, config
+        self._lockstep = engine.vllm.lockstep or config.pace == "lockstep"
         self._url = engine.url
         self._guard = StepGuard(config.grid.heard_samples)
         self._chunk_bytes = 2 * config.grid.spoken_samples
@@ -170,7 +171,7 @@ class _VllmSession:
                 wait_s = self._time_left_s()
                 if wait_s <= 0 and self._answer is not None:
                     problems.append(self._give_up(self._answer))
-                elif self._vllm.lockstep and self._answer is not None:
+                elif self._lockstep and self._answer is not None:
                     event = self._connection.take(wait_s)
                     if event is None:
                         continue

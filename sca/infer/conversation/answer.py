@@ -1,0 +1,266 @@
+"""One answer in the making: recognizer, language model and voice at work in threads, their results in a queue.
+
+The voice gets the text piece by piece and speaks the first clause while the model still writes. Who takes the results
+never waits for a part, unless it asks to.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from sca.audio.pcm import INT16_MAX, pcm16_bytes
+from sca.audio.resample import StreamResampler
+from sca.errors import ScaError
+from sca.infer.conversation.history import with_user_text
+from sca.infer.conversation.parts import ConversationParts
+from sca.infer.conversation.spoken import at_output_rate
+from sca.infer.language.base import Message, Reply, ToolCall
+from sca.infer.speech.base import SpeechVoice, WordTime
+from sca.textutil import first_line
+from sca.units import SPOKEN_HZ
+
+__all__ = ["Answer", "AnswerEvent", "AnswerTimes", "Done", "Failed", "Heard", "Sound", "Text", "ToolsUsed", "VoiceLine"]
+
+_MAX_TOOL_ROUNDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the user said."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A piece of the answer's sound.
+
+    Attributes:
+        pcm: Int16 little-endian mono at 24 kHz.
+        words: The words whose sound starts in it, with times at 24 kHz since the start of the answer.
+    """
+
+    pcm: bytes
+    words: tuple[WordTime, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolsUsed:
+    """The model has called tools: its message, and the results."""
+
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A part failed, and the answer ends with what is there."""
+
+    error: ScaError
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The answer is complete. It is the last event."""
+
+
+AnswerEvent = Heard | Text | Sound | ToolsUsed | Failed | Done
+
+
+@dataclass(slots=True)
+class AnswerTimes:
+    """When the parts of an answer were ready, in seconds of `time.monotonic`; None if that has not happened.
+
+    Attributes:
+        started_s: The user's turn was over, or the text was there.
+        heard_s: The text of the user was recognized.
+        first_text_s: The first piece of the answer arrived.
+        first_clause_s: The voice had the text of its first sound.
+        first_sound_s: The first sound was there.
+        done_s: Everything was there.
+    """
+
+    started_s: float = field(default_factory=time.monotonic)
+    heard_s: float | None = None
+    first_text_s: float | None = None
+    first_clause_s: float | None = None
+    first_sound_s: float | None = None
+    done_s: float | None = None
+
+    def stages_ms(self) -> dict[str, float]:
+        """Return the time of each part until the first sound, in ms; empty if there is no sound."""
+        if self.heard_s is None or self.first_clause_s is None or self.first_sound_s is None:
+            return {}
+        stages = (
+            ("recognizer", self.started_s, self.heard_s),
+            ("language_model", self.heard_s, self.first_clause_s),
+            ("voice", self.first_clause_s, self.first_sound_s),
+        )
+        return {name: (end - start) * 1000 for name, start, end in stages}
+
+
+class VoiceLine:
+    """The voice of a conversation. One answer speaks at a time: the next one waits until the last one has stopped."""
+
+    def __init__(self, voice: SpeechVoice) -> None:
+        self._voice = voice
+        self._lock = threading.Lock()
+
+    def speak(self, pieces: Iterator[str], cancelled: threading.Event) -> Iterator[Sound]:
+        """Speak text that arrives in pieces.
+
+        Args:
+            pieces: The text.
+            cancelled: Ends the speech.
+
+        Yields:
+            The sound at 24 kHz.
+        """
+        with self._lock:
+            if cancelled.is_set():
+                return
+            rate_hz = self._voice.sample_rate
+            resampler = StreamResampler(rate_hz, SPOKEN_HZ)
+            for chunk in self._voice.speak(pieces):
+                if cancelled.is_set():
+                    self._voice.cancel()
+                    return
+                words = tuple(at_output_rate(word, rate_hz) for word in chunk.words)
+                yield Sound(pcm16_bytes(resampler.push(chunk.samples), INT16_MAX), words)
+            yield Sound(pcm16_bytes(resampler.flush(), INT16_MAX), ())
+
+    def close(self) -> None:
+        """Close the voice."""
+        self._voice.close()
+
+
+class Answer:
+    """An answer that is being made. Events are in order: `Heard`, then text, sound and tools, at last `Done`.
+
+    Args:
+        parts: Recognizer, language model, voice, tools.
+        voice: The voice; None makes an answer of text.
+        hear: Waits for the text of the user. It is called in a thread, with an event that ends the wait.
+        history: The messages before the text of the user.
+
+    Attributes:
+        times: When the parts were ready.
+    """
+
+    def __init__(
+        self,
+        parts: ConversationParts,
+        voice: VoiceLine | None,
+        hear: Callable[[threading.Event], str],
+        history: Sequence[Message],
+    ) -> None:
+        self._parts, self._voice, self._hear, self._history = parts, voice, hear, history
+        self._events: queue.SimpleQueue[AnswerEvent] = queue.SimpleQueue()
+        self._pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._cancelled = threading.Event()
+        self._reply: Reply | None = None
+        self.times = AnswerTimes()
+        threading.Thread(target=self._think, name="sca answer", daemon=True).start()
+
+    def take(self, wait_s: float = 0.0) -> AnswerEvent | None:
+        """Return the next event; None if there is none within `wait_s`."""
+        try:
+            return self._events.get(timeout=wait_s) if wait_s > 0 else self._events.get_nowait()
+        except queue.Empty:
+            return None
+
+    def cancel(self) -> None:
+        """End the answer. Its threads end as soon as their parts let them."""
+        self._cancelled.set()
+        self._pieces.put(None)
+        if self._reply is not None:
+            self._reply.cancel()
+
+    # The thread of recognizer and language model
+
+    def _think(self) -> None:
+        speaking: threading.Thread | None = None
+        try:
+            text = self._hear(self._cancelled)
+            if self._cancelled.is_set():
+                return
+            self.times.heard_s = time.monotonic()
+            self._events.put(Heard(text))
+            if text and self._voice is not None:
+                speaking = threading.Thread(target=self._speak, args=(self._voice,), name="sca voice", daemon=True)
+                speaking.start()
+            if text:
+                self._converse(with_user_text(self._history, text))
+        except ScaError as error:
+            self._events.put(Failed(error))
+        except Exception as error:  # noqa: BLE001 - a part of another package; it ends this answer only
+            self._events.put(Failed(_as_sca_error(error)))
+        finally:
+            self._pieces.put(None)
+            if speaking is not None:
+                speaking.join()
+            self.times.done_s = time.monotonic()
+            self._events.put(Done())
+
+    def _converse(self, messages: Sequence[Message]) -> None:
+        """Let the model answer, and call its tools, until it calls none."""
+        parts = self._parts
+        for _ in range(_MAX_TOOL_ROUNDS):
+            text, calls = "", list[ToolCall]()
+            self._reply = parts.language.reply(messages, parts.tools)
+            if self._cancelled.is_set():
+                self._reply.cancel()
+            for piece in self._reply:
+                if isinstance(piece, ToolCall):
+                    calls.append(piece)
+                elif not self._cancelled.is_set():
+                    text += piece
+                    self._add_text(piece)
+            if not calls or parts.call_tool is None or self._cancelled.is_set():
+                return
+            used = [Message("assistant", text, tuple(calls))]
+            used += [Message("tool", parts.call_tool(call), tool_call_id=call.id) for call in calls]
+            self._events.put(ToolsUsed(tuple(used)))
+            messages = [*messages, *used]
+        raise ScaError(
+            f"the language model calls tools again and again; it was stopped after {_MAX_TOOL_ROUNDS} rounds"
+        )
+
+    def _add_text(self, piece: str) -> None:
+        self.times.first_text_s = self.times.first_text_s or time.monotonic()
+        self._events.put(Text(piece))
+        self._pieces.put(piece)
+
+    # The thread of the voice
+
+    def _speak(self, voice: VoiceLine) -> None:
+        try:
+            for sound in voice.speak(self._text_pieces(), self._cancelled):
+                if sound.pcm and self.times.first_sound_s is None:
+                    self.times.first_sound_s = time.monotonic()
+                self._events.put(sound)
+        except ScaError as error:
+            self._events.put(Failed(error))
+        except Exception as error:  # noqa: BLE001 - a voice of another package; it ends this answer only
+            self._events.put(Failed(_as_sca_error(error)))
+
+    def _text_pieces(self) -> Iterator[str]:
+        """Yield the text as it arrives. The last one taken before the first sound completes the first clause."""
+        while (piece := self._pieces.get()) is not None and not self._cancelled.is_set():
+            if self.times.first_sound_s is None:
+                self.times.first_clause_s = time.monotonic()
+            yield piece
+        if self.times.first_sound_s is None:
+            self.times.first_clause_s = time.monotonic()
+
+
+def _as_sca_error(error: Exception) -> ScaError:
+    return ScaError(f"a part of the conversation failed: {type(error).__name__}: {first_line(error)}")

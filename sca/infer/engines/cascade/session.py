@@ -1,0 +1,180 @@
+"""A session of the engine `cascade`: one conversation, stepped on the grid."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from sca.config import LiveConfig
+from sca.errors import ScaError
+from sca.infer.conversation.answer import Failed, Heard
+from sca.infer.conversation.latency import LatencyLog
+from sca.infer.conversation.talk import Talk, Turn
+from sca.infer.engine import EngineSession, HearsPlayback, SessionConfig, StepGuard
+from sca.infer.engines.cascade.hearing import Hearing, Utterance, text_of
+from sca.infer.engines.turn_taking import TurnSegmenter, TurnUpdate
+from sca.infer.frames import AudioInput, AudioOutput, ErrorFrame, Frame, Interrupt, TurnEnd, UserText
+from sca.units import HEARD_HZ, SPOKEN_HZ
+
+__all__ = ["CascadeSession"]
+
+_POLL_S = 0.2
+_LOCKSTEP_LIMIT_S = 300.0
+
+
+class CascadeSession(EngineSession, HearsPlayback):
+    """One conversation.
+
+    Args:
+        talk: History and voice.
+        segmenter: Cuts the input into turns.
+        config: Grid and pace.
+        live: The delay of the output.
+        latency: Receives the latency of every answer.
+
+    Attributes:
+        talk: History and voice.
+        starved: Steps in which the next piece of an answer that had started was not there.
+    """
+
+    def __init__(
+        self, talk: Talk, segmenter: TurnSegmenter, config: SessionConfig, live: LiveConfig, latency: LatencyLog
+    ) -> None:
+        self.talk, self._segmenter, self._latency = talk, segmenter, latency
+        assert talk.parts.recognizer is not None
+        self._recognizer = talk.parts.recognizer
+        self._waits = config.pace == "lockstep"
+        self._chunk_samples = config.grid.spoken_samples
+        self._delay_samples = live.playout_delay_ms * SPOKEN_HZ // 1000
+        self._guard = StepGuard(config.grid.heard_samples)
+        self._unheard: list[Utterance] = []  # turns of the user whose text is not known yet
+        self._turn: Turn | None = None
+        self._start()
+
+    def _start(self) -> None:
+        self._hearing = Hearing(self._recognizer)
+        self._latest: tuple[int, Turn] | None = None  # the turn that was played last
+        self._is_due = False  # whether the user waits for an answer that has not been started
+        self._endpoint_ms = 0.0
+        self._turn_id = self.starved = 0
+
+    @override
+    def step(self, audio: AudioInput) -> Sequence[Frame]:
+        self._guard.check(audio)
+        now = audio.timestamp + len(audio.samples)
+        frames: list[Frame] = []
+        update = self._segmenter.push(audio.samples)
+        was_playing = False
+        if self._turn is not None and update.barge_in:
+            was_playing = self._turn.spoken.taken_samples > 0
+            self._cut(self._turn)
+            if was_playing:
+                frames.append(Interrupt(self._turn_id, now))
+                self._turn_id += 1
+        frames += self._hear(audio.samples, update, now)
+        # What was played of an interrupted answer is reported before the next step, and the model should know it.
+        if self._is_due and not was_playing:
+            self._answer()
+        if self._turn is not None:
+            frames += self._receive(self._turn, now)
+            frames += self._speak(self._turn, audio.chunk_index, now)
+        return frames
+
+    def _hear(self, samples: NDArray[np.float32], update: TurnUpdate, now: int) -> list[Frame]:
+        try:
+            over = self._hearing.push(samples, update)
+            words = None if self._waits else self._hearing.partial()
+        except ScaError as error:
+            self._hearing.skip_turn()
+            return [ErrorFrame(self._turn_id, now, error.message, fatal=False)]
+        if over is not None:
+            self._unheard.append(over)
+            self._is_due = True
+            self._endpoint_ms = update.silence_samples * 1000 / HEARD_HZ
+        return [UserText(words, now, is_final=False)] if words else []
+
+    def _answer(self) -> None:
+        """Start the answer to everything that the user said since the last one."""
+        self._is_due = False
+        self._turn = self.talk.start(partial(text_of, tuple(self._unheard)))
+
+    def _receive(self, turn: Turn, now: int) -> list[Frame]:
+        """Take what the parts have made, until this step has its piece of the answer."""
+        frames: list[Frame] = []
+        deadline_s = time.monotonic() + _LOCKSTEP_LIMIT_S
+        while not turn.done and turn.spoken.waiting_samples <= self._chunk_samples:
+            event = self.talk.receive(turn, _POLL_S if self._waits else 0.0)
+            match event:
+                case None if self._waits and time.monotonic() < deadline_s:
+                    continue
+                case None:
+                    break
+                case Heard(text):
+                    self._unheard.clear()
+                    frames.append(UserText(text, now))
+                case Failed(error):
+                    self._unheard.clear()
+                    frames.append(ErrorFrame(self._turn_id, now, error.message, fatal=False))
+        return frames
+
+    def _speak(self, turn: Turn, chunk_index: int, now: int) -> list[Frame]:
+        """Return the next chunk of the answer, if it is there."""
+        frames: list[Frame] = []
+        spoken, size = turn.spoken, self._chunk_samples
+        is_first = spoken.taken_samples == 0
+        if spoken.waiting_samples > size or (turn.done and not spoken.is_taken):
+            pcm, text = spoken.take(size)
+            if pcm or text.strip():  # without sound: a text that the voice cannot speak
+                frames.append(AudioOutput(pcm.ljust(2 * size, b"\0"), SPOKEN_HZ, text, chunk_index, self._turn_id))
+            if is_first and pcm:
+                self._latency.add({"endpoint": self._endpoint_ms, **turn.answer.times.stages_ms()})
+        elif not is_first and not turn.done:
+            self.starved += 1
+        if turn.done and spoken.is_taken:
+            if frames or spoken.taken_samples:
+                frames.append(TurnEnd(self._turn_id, now))
+            self._latest, self._turn = (self._turn_id, turn), None
+            self._turn_id += bool(frames)
+        return frames
+
+    def _cut(self, turn: Turn) -> None:
+        """End an answer. Until the live loop reports what was played, it is what could be played by now."""
+        self.talk.cut(turn, max(0, turn.spoken.taken_samples - self._delay_samples))
+        self._latest, self._turn = (self._turn_id, turn), None
+
+    @override
+    def set_played(self, turn_id: int, samples: int) -> None:
+        if self._latest is not None and self._latest[0] == turn_id:
+            self._latest[1].spoken.set_played(samples)
+
+    @override
+    def interrupt(self, turn_id: int) -> None:
+        if self._turn is not None:
+            self._cut(self._turn)
+        self._is_due = False
+        self._turn_id = max(self._turn_id, turn_id)
+
+    @override
+    def reset(self) -> None:
+        self._guard.reset()
+        self._discard()
+        self._segmenter.reset()
+        self.talk.restart()
+        self._start()
+
+    @override
+    def close(self) -> None:
+        self._guard.close()
+        self._discard()
+        self.talk.close()
+
+    def _discard(self) -> None:
+        if self._turn is not None:
+            self._cut(self._turn)
+        self._hearing.reset()
+        for utterance in self._unheard:
+            utterance.close()
+        self._unheard.clear()
