@@ -40,6 +40,8 @@ class Video:
     language: str | None = None
     live: bool = False
     unavailable: str | None = None
+    status: str = "ERROR"
+    sabr: bool = False
     files: tuple[Path, ...] = ()
 
 
@@ -130,6 +132,8 @@ def formats(video: Video) -> list[dict]:
                 "approxDurationMs": str(int(video.seconds * 1000)),
             }
         )
+        if video.sabr:
+            del found[-1]["url"]
         if path.suffix == ".mp4":
             for name in ("audioSampleRate", "audioChannels", "audioQuality"):
                 del found[-1][name]
@@ -142,7 +146,7 @@ def formats(video: Video) -> list[dict]:
 def player(video: Video | None, subtitles: bool) -> dict:
     if video is None or video.unavailable:
         reason = "Video unavailable" if video is None else video.unavailable
-        return {"playabilityStatus": {"status": "ERROR", "reason": reason}}
+        return {"playabilityStatus": {"status": video.status if video else "ERROR", "reason": reason}}
     made = {
         "playabilityStatus": {"status": "OK", "playableInEmbed": True},
         "videoDetails": {
@@ -282,7 +286,7 @@ class Page(http.server.BaseHTTPRequestHandler):
         elif self.host == "i.ytimg.com":
             self.send("no", 404, "text/plain")
         else:
-            self.send("<html><script>ytcfg.set({});</script></html>", kind="text/html")
+            self.send(f"<html><script>ytcfg.set({json.dumps(CONFIG)});</script></html>", kind="text/html")
 
     def media(self, query):
         video = self.site.videos[query["id"]]

@@ -320,9 +320,36 @@ def test_unavailable_videos_fail_permanently_with_exit_7(run, fake, media, out):
     assert {one["status"] for one in entries.values()} == {"failed"}
     assert len(entries) == 5
     assert "retryable" not in entries["privateVid1"]
-    assert entries["privateVid1"]["reason"] == "Private video"
+    assert entries["privateVid1"]["reason"].startswith("Private video (an account that may see it is needed: give its")
     assert entries["liveVideo01"]["retryable"]
     assert files(out) == []
+
+
+def test_explanations_of_ytdlp_reach_the_reason(run, fake, media, out):
+    fake.site.add(
+        [
+            Video("sabrVideo01", "s", 6, files=(media["webm"],), sabr=True),
+            Video("membersVid1", "m", unavailable="Join this channel to get access to members-only content"),
+            Video("adultsVid01", "a", unavailable="Sign in to confirm your age", status="LOGIN_REQUIRED"),
+        ]
+    )
+    done = run(*fake.site.found)
+    assert done.exit_code == 7, done.output
+    reasons = {name: entry["reason"] for name, entry in ledger(out).items()}
+    assert "SABR" in reasons["sabrVideo01"]
+    assert "SABR" not in reasons["membersVid1"]
+    for name in ("membersVid1", "adultsVid01"):
+        assert "--cookies-from-browser or --cookies" in reasons[name]
+        assert reasons[name] in done.stderr
+    assert "[debug]" not in done.stderr
+
+
+def test_verbose_shows_the_messages_of_ytdlp(run, fake, media):
+    ok(fake, media, "okVideo0001")
+    done = run("okVideo0001", "--verbose")
+    assert done.exit_code == 0, done.output
+    assert "yt-dlp: [debug] yt-dlp version" in done.stderr
+    assert "okVideo0001: Downloading webpage" in done.stderr
 
 
 def test_old_failures_are_tried_again_unless_switched_off(run, fake, out):

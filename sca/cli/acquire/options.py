@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sca.cli.shared.console import stderr
 from sca.cli.shared.options import count_option, seconds_option
 
 if TYPE_CHECKING:
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from sca.data.acquire.youtube import Site
 
 __all__ = ["SiteOptions"]
+
+
+def _show(message: str) -> None:
+    stderr().print(f"yt-dlp: {message}", markup=False)
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,9 @@ class SiteOptions:
             show_default=False,
         ),
     ] = None
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show the messages of yt-dlp, with its debugging output.")
+    ] = False
 
     def site(self, settings: "Settings") -> "Site":
         """Return the site that the options describe."""
@@ -63,4 +71,5 @@ class SiteOptions:
             retry_sleep_s=self.retry_sleep,
             cache_dir=settings.paths.resolved_cache_dir,
             extra=parse_options(self.ytdlp_opt or []),
+            on_message=_show if self.verbose else None,
         )

@@ -143,6 +143,7 @@ class VideoDownloader:
             ScaError: No video can be downloaded.
         """
         self._item, self._title = item, item
+        self._ydl.params["logger"].begin()
         try:
             return self._download_once(url, is_done)
         except DownloadFailedError as error:

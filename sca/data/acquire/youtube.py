@@ -7,7 +7,7 @@ works.
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,7 @@ class Site:
         timeout_s: The silence on a connection after which it is closed.
         cache_dir: The folder for yt-dlp's cache; None disables it.
         extra: Options of yt-dlp that override the ones set here.
+        on_message: Called with each message of yt-dlp, of which there are then more; not called for None.
     """
 
     proxy: str | None = None
@@ -52,6 +53,7 @@ class Site:
     timeout_s: float = 20.0
     cache_dir: Path | None = None
     extra: YdlOptions = field(default_factory=dict)
+    on_message: Callable[[str], None] | None = None
 
     def options(self) -> dict[str, object]:
         """Return the options for `yt_dlp.YoutubeDL`.
@@ -68,10 +70,11 @@ class Site:
             raise InputError(f"--cookies: {self.cookies} does not exist")
         options: dict[str, object] = {
             "quiet": True,
+            "verbose": self.on_message is not None,
             "no_warnings": False,
             "noprogress": True,
             "color": "never",
-            "logger": YdlLogger(),
+            "logger": YdlLogger(self.on_message),
             "noplaylist": True,
             "cachedir": str(self.cache_dir / "yt-dlp") if self.cache_dir else False,
             "proxy": self.proxy,
@@ -93,18 +96,28 @@ class YdlLogger:
 
     Attributes:
         failed_request: The last request that failed; some errors of yt-dlp do not name it.
+        warnings: The warnings since `begin`, which explain some errors.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_message: Callable[[str], None] | None = None) -> None:
         self.failed_request: str | None = None
+        self.warnings: list[str] = []
+        self._on_message = on_message
+
+    def begin(self) -> None:
+        """Forget the warnings of the video before."""
+        self.warnings.clear()
 
     def debug(self, text: str) -> None:
         """Log a message."""
         _log.debug("%s", text)
+        if self._on_message is not None:
+            self._on_message(text)
 
     def warning(self, text: str) -> None:
         """Log a warning."""
-        _log.debug("%s", text)
+        self.debug(text)
+        self.warnings.append(text)
         if "Unable to download" in text:
             self.failed_request = clean_message(text)
 

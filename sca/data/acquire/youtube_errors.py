@@ -2,7 +2,8 @@
 
 import errno
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,20 @@ _LATER = re.compile(
     r"premieres? in|will begin in|live event has ended|no video formats found|failed to extract|unable to extract|processing",
     re.I,
 )
+# The site shows the video to certain accounts only.
+_NEEDS_ACCOUNT = re.compile(
+    r"\bprivate\b|members?.only|join this channel|(confirm|verify) your age|age.?restricted|sign in|log ?in\b|logged.in"
+    r"|registered users|requires payment|\bpremium\b",
+    re.I,
+)
+_ACCOUNT_HINT = "an account that may see it is needed: give its cookies with --cookies-from-browser or --cookies"
+_ROBOT_HINT = "wait a while, or give --cookies-from-browser or --cookies"
+# Warnings that explain why no format is left, or why a page was refused.
+_EXPLAINS = re.compile(
+    r"\bSABR\b|cookies|PO Token|\bDRM\b|missing a url|challenge|sign in|age.?restricted|your country", re.I
+)
+_CLIENT = re.compile(r"\S+ client")
+_MAX_EXPLANATIONS = 2
 _GAVE_UP = re.compile(r"giving up after", re.IGNORECASE)
 _DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -79,12 +94,32 @@ class Failure:
 
 
 def classify(error: BaseException, ydl: "YoutubeDL | None" = None) -> Failure:
-    """Classify an exception of yt-dlp.
+    """Classify an exception of yt-dlp. The reason includes what yt-dlp warned about, and the options that may help.
 
     Args:
         error: The exception.
         ydl: The object that raised it; its logger has details of some errors.
     """
+    failure = _classify(error, ydl)
+    details = [] if ydl is None else _explanations(failure, ydl.params["logger"].warnings)
+    if _REFUSED.search(failure.reason) and "not a bot" in failure.reason:
+        details.append(_ROBOT_HINT)
+    elif failure.kind is FailureKind.gone and _NEEDS_ACCOUNT.search("; ".join([failure.reason, *details])):
+        details.append(_ACCOUNT_HINT)
+    return replace(failure, reason=f"{failure.reason} ({'; '.join(details)})") if details else failure
+
+
+def _explanations(failure: Failure, warnings: Sequence[str]) -> list[str]:
+    """Return the warnings that may explain a failure of one video, without repetitions."""
+    if failure.kind not in (FailureKind.gone, FailureKind.broken, FailureKind.media):
+        return []
+    cleaned = (clean_message(text).rstrip(".") for text in warnings)
+    # yt-dlp repeats a warning for every client of the site that it tries.
+    found = {_CLIENT.sub("", text): text for text in cleaned if _EXPLAINS.search(text) and text not in failure.reason}
+    return list(found.values())[:_MAX_EXPLANATIONS]
+
+
+def _classify(error: BaseException, ydl: "YoutubeDL | None") -> Failure:
     chain = _chain(error)
     text = _message(error)
     disk = next((e for e in chain if isinstance(e, OSError) and e.errno in _DISK_ERRNOS), None)
