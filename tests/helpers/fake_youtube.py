@@ -212,6 +212,34 @@ def watch_page(video: Video, subtitles: bool) -> str:
     )
 
 
+def playlist_page(site: Site) -> dict:
+    """A playlist of all videos that a search finds."""
+    rows = [
+        {"playlistVideoRenderer": {"videoId": name, "title": runs(site.videos[name].title), "lengthSeconds": "6"}}
+        for name in site.found
+    ]
+    return tab_page(
+        [{"itemSectionRenderer": {"contents": [{"playlistVideoListRenderer": {"contents": rows}}]}}], "List"
+    )
+
+
+def channel_page(site: Site) -> dict:
+    """The tab of the videos of a channel."""
+    rows = [{"richItemRenderer": {"content": renderer(site.videos[name])}} for name in site.found]
+    return tab_page(rows, "Channel", grid=True)
+
+
+def tab_page(rows: list[dict], title: str, *, grid: bool = False) -> dict:
+    content = {"richGridRenderer" if grid else "sectionListRenderer": {"contents": rows}}
+    tab = {"selected": True, "title": "Videos", "content": content}
+    tab |= {"endpoint": {"commandMetadata": {"webCommandMetadata": {"url": "/@chan0/videos"}}}} if grid else {}
+    metadata = {"channelMetadataRenderer": {"title": title, "externalId": "UC" + "0" * 22}} if grid else {}
+    return {
+        "contents": {"twoColumnBrowseResultsRenderer": {"tabs": [{"tabRenderer": tab}]}},
+        "metadata": metadata or {"playlistMetadataRenderer": {"title": title}},
+    }
+
+
 def search_page(site: Site, body: dict) -> dict:
     token = body.get("continuation")
     start = int(token.split(":")[1]) if token else 0
@@ -278,6 +306,10 @@ class Page(http.server.BaseHTTPRequestHandler):
                 self.send("no", status, "text/html")
             else:
                 self.send(watch_page(video, self.site.subtitles is not None), kind="text/html; charset=utf-8")
+        elif parts.path == "/playlist" and "list" in query:
+            self.send_data(playlist_page(self.site))
+        elif parts.path.startswith("/@chan0"):
+            self.send_data(channel_page(self.site))
         elif parts.path == "/api/timedtext":
             status = self.site.subtitles or 404
             self.send("WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n", status, "text/vtt")
@@ -287,6 +319,10 @@ class Page(http.server.BaseHTTPRequestHandler):
             self.send("no", 404, "text/plain")
         else:
             self.send(f"<html><script>ytcfg.set({json.dumps(CONFIG)});</script></html>", kind="text/html")
+
+    def send_data(self, data):
+        scripts = f"ytcfg.set({json.dumps(CONFIG)});</script><script>var ytInitialData = {json.dumps(data)};"
+        self.send(f"<html><body><script>{scripts}</script></body></html>", kind="text/html; charset=utf-8")
 
     def media(self, query):
         video = self.site.videos[query["id"]]

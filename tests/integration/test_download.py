@@ -325,6 +325,46 @@ def test_unavailable_videos_fail_permanently_with_exit_7(run, fake, media, out):
     assert files(out) == []
 
 
+@pytest.mark.parametrize(
+    "url", ["https://www.youtube.com/playlist?list=PL0123456789", "https://www.youtube.com/@chan0"]
+)
+def test_lists_of_videos_are_downloaded_once_each(run, fake, media, out, url):
+    names = ok(fake, media, "okVideo0001", "okVideo0002", "okVideo0003")
+    done = run(url, "okVideo0002", "--download-count", "2")
+    assert done.exit_code == 0, done.output
+    assert f"sca: {url}: 2 videos" in done.stderr
+    assert sorted(ledger(out)) == names[:2]
+    assert f"{url}: 3 videos" in run("okVideo0003", url).stderr
+    assert sorted(ledger(out)) == names
+    assert len(fake.site.media("okVideo0003")) == 1
+
+
+LIST = """\
+# two videos of one evening
+
+https://www.youtube.com/watch?v=okVideo0001  # the first
+okVideo0002\t0:06\t2023-05-01\tChan 0\ta line of sca search
+https://youtu.be/okVideo0001?t=30#t=30
+"""
+
+
+@pytest.mark.parametrize("source", ["list.txt", "-"])
+def test_text_with_a_video_per_line(run, fake, media, out, tmp_path, source):
+    names = ok(fake, media, "okVideo0001", "okVideo0002")
+    (tmp_path / "list.txt").write_text(LIST)
+    done = run(source if source == "-" else tmp_path / source, stdin=LIST)
+    assert done.exit_code == 0, done.output
+    assert sorted(ledger(out)) == names
+
+
+def test_text_output_of_search_is_accepted(run, fake, media, out):
+    names = ok(fake, media, "okVideo0001", "okVideo0002")
+    text = CliRunner().invoke(app, ["search", "evening", *fake.options]).stdout
+    assert text.count("\t") == 8
+    assert run("-", stdin=text).exit_code == 0
+    assert sorted(ledger(out)) == names
+
+
 def test_explanations_of_ytdlp_reach_the_reason(run, fake, media, out):
     fake.site.add(
         [
@@ -517,6 +557,8 @@ def test_second_run_at_the_same_time_is_refused(run, fake, media, out):
         ('{"results": [', 5, "standard input is not JSON"),
         ('{"items": []}', 5, "has no field `results`"),
         ('{"results": [{"title": "t"}]}', 5, "results[0]: field `url`"),
+        ("# none\n\n", 0, "no videos to download"),
+        ("okVideo0001\nnot a video\n", 5, "standard input: line 2: 'not a video' is not a URL"),
     ],
 )
 def test_invalid_input(run, stdin, code, message):

@@ -88,7 +88,11 @@ class Limits:
 def download(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="FILE|-|URL...", help="Results of sca search, - for stdin, URLs or video ids."),
+        typer.Argument(
+            metavar="FILE|-|URL...",
+            help="Results of sca search or a text file with a URL per line, - for stdin, URLs of videos, playlists "
+            "and channels, or video ids.",
+        ),
     ],
     output_path: Annotated[
         Path, typer.Option("--output-path", "-o", metavar="DIR", help="Folder to download to.")
@@ -116,19 +120,26 @@ def download(
     from sca.cli.shared.download_progress import download_progress
     from sca.data.acquire.download import download as run
     from sca.data.acquire.downloader import DownloadOptions
+    from sca.data.acquire.playlists import expand_playlists
     from sca.data.acquire.targets import choose, read_targets
 
     options = DownloadOptions(
         output_path.absolute(), media.only_audio, media.format, limits.bytes_per_second, media.languages
     )
+    youtube = site.site(settings)
+    # A shuffle needs the whole lists; without one, reading ends with the last video that is wanted.
+    limit = None if selection.shuffle else selection.download_count
     targets = choose(
-        read_targets(sources), shuffle=selection.shuffle, seed=selection.seed, count=selection.download_count
+        expand_playlists(read_targets(sources), youtube, limit=limit, on_list=None if quiet else _print_list),
+        shuffle=selection.shuffle,
+        seed=selection.seed,
+        count=selection.download_count,
     )
     with download_progress(quiet=quiet) as listener:
         summary = run(
             targets,
             options,
-            site.site(settings),
+            youtube,
             archive=archive,
             jobs=limits.jobs,
             sleep_interval_s=limits.sleep_interval,
@@ -145,6 +156,10 @@ def download(
             f"{len(summary.failed)} of {counted(summary.total, 'video')} failed, {retryable} of them may succeed later",
             hint=f"the reasons are in {output_path / 'ledger.jsonl'}; the same command again tries what is missing",
         )
+
+
+def _print_list(url: str, count: int) -> None:
+    stderr().print(f"sca: {url}: {counted(count, 'video')}", markup=False)
 
 
 def _document(summary: "RunSummary[DownloadDetails]", folder: Path) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The videos to download: search results from a file or a pipe, URLs and ids; each once, in order or shuffled."""
+"""The videos to download: search results or lists from a file or a pipe, URLs and ids; each once, in order or shuffled."""
 
 import random
 import sys
@@ -10,7 +10,7 @@ from sca.data.acquire.youtube import watch_url
 from sca.errors import InputError
 from sca.schemas import read_results, video_id
 
-__all__ = ["DownloadTarget", "choose", "read_targets"]
+__all__ = ["DownloadTarget", "choose", "parse_target", "read_targets"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def read_targets(sources: Sequence[str]) -> list[DownloadTarget]:
     """Read all videos that the sources name, each once.
 
     Args:
-        sources: Files of search results, `-` for standard input, URLs and ids.
+        sources: Files of search results or with a URL or an id per line, `-` for standard input, URLs and ids.
 
     Raises:
         InputError: A source is something else, or cannot be read.
@@ -73,17 +73,23 @@ def _read(source: str) -> Iterator[DownloadTarget]:
     except (OSError, ValueError) as error:
         if path.suffix == ".json":
             raise InputError(f"{source} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    yield _parse(source)
+    yield parse_target(source)
 
 
-def _parse(source: str) -> DownloadTarget:
+def parse_target(source: str) -> DownloadTarget:
+    """Return the video or the list that a URL or an id names.
+
+    Raises:
+        InputError: It is neither.
+    """
     name = video_id(source)
     if name is not None:
         return DownloadTarget(name, watch_url(name))
     if source.startswith(("http://", "https://")):
         return DownloadTarget(source, source)
     raise InputError(
-        f"{source} is not a file, a URL or a video id", hint="sca search … --save-file videos.json makes a file"
+        f"{source} is not a file, a URL or a video id",
+        hint="sca search … --save-file videos.json makes a file; a list has a URL per line",
     )
 
 
@@ -92,10 +98,30 @@ def _read_results(data: bytes, source: str) -> Iterator[DownloadTarget]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{source} is not text ({error.reason} at byte {error.start})") from error
+    if text.strip() and not text.lstrip().startswith(("{", "[")):
+        yield from _read_lines(text, source)
+        return
     for number, result in enumerate(read_results(text, source).results):
         try:
-            yield _parse(result.url)
+            yield parse_target(result.url)
         except InputError as error:
             raise InputError(
                 f"{source}: results[{number}]: field `url` is not a URL, got {result.url[:80]!r}"
+            ) from error
+
+
+def _read_lines(text: str, source: str) -> Iterator[DownloadTarget]:
+    """Yield the target of each line: its first field, as the text output of a search has tabs; # begins a comment."""
+    for number, line in enumerate(text.splitlines(), 1):
+        field = line.strip().split("\t", 1)[0].strip()
+        if not field or field.startswith("#"):
+            continue
+        # A fragment (#t=30) belongs to its URL, a comment follows a space.
+        field = field.split(" #", 1)[0].strip()
+        try:
+            yield parse_target(field)
+        except InputError as error:
+            raise InputError(
+                f"{source}: line {number}: {field[:80]!r} is not a URL or a video id",
+                hint="a list has one URL or id per line; # begins a comment",
             ) from error
