@@ -7,7 +7,7 @@ probability where the VAD finds no speech is removed. Each guard counts how ofte
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -25,8 +25,9 @@ __all__ = [
     "text_of",
 ]
 
-Doubt = Literal["repeated", "too_fast", "improbable", "no_speech_found"]
-"""Why a text may be wrong: a loop of the decoder; faster than speech; low probability; the VAD finds no speech."""
+Doubt = Literal["repeated", "too_fast", "improbable", "no_speech_found", "over_reaction"]
+"""Why a text may be wrong: a loop of the decoder; faster than speech; low probability; the VAD finds no speech; the sound
+of the audience (`sca.data.transcription.over_reactions`)."""
 
 GUARDS = (*get_args(Doubt), "on_silence", "pulled_into_silence", "no_duration")
 """The counters: words with each doubt, words removed on silence, starts moved, durations given."""
@@ -123,18 +124,24 @@ class Speech:
         return start if at == len(self.starts) else max(start, float(self.starts[at]))
 
 
-def guard_words(words: Sequence[RecognizedWord], speech: Speech, counts: Counter[str]) -> list[RecognizedWord]:
+def guard_words(
+    words: Sequence[RecognizedWord],
+    speech: Speech,
+    counts: Counter[str],
+    judge: Callable[[list[RecognizedWord]], list[RecognizedWord]] = list,
+) -> list[RecognizedWord]:
     """Apply every guard to the words of one recording.
 
     Args:
         words: The words, sorted by time.
         speech: Where speech is.
         counts: Counter to which the actions are added, by the names of `GUARDS`.
+        judge: A further guard, which returns the words with its doubts. What it marks is not removed.
 
     Returns:
         The words with corrected times and their doubts. Words of low probability without speech are left out.
     """
-    kept = _with_durations(_marked_loops(words), counts)
+    kept = judge(_with_durations(_marked_loops(words), counts))
     kept = _from_onset(_judged_by_speech(kept, speech, counts), speech, counts)
     kept = _judged_by_text(kept)
     counts.update(word.doubt for word in kept if word.doubt is not None)
@@ -213,7 +220,7 @@ def _judged_by_speech(words: Sequence[RecognizedWord], speech: Speech, counts: C
     """Judge phrases during which the VAD finds no speech: remove those of low probability, mark the others."""
     kept: list[RecognizedWord] = []
     for phrase in phrases(words):
-        if speech.overlaps(phrase[0].start, phrase[-1].end):
+        if phrase[0].doubt == "over_reaction" or speech.overlaps(phrase[0].start, phrase[-1].end):
             kept += phrase
         elif _is_improbable_on_silence(phrase):
             counts["on_silence"] += len(phrase)

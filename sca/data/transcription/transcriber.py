@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from typing_extensions import override
 
@@ -20,6 +21,7 @@ from sca.data.transcription.hallucinations import (
     phrases,
     text_of,
 )
+from sca.data.transcription.over_reactions import marked_over_reactions, reaction_spans
 from sca.data.transcription.recordings import Recording
 from sca.data.transcription.whisper import Recognizer, RecognizerOptions, Transcription
 from sca.timeline import ComedianEvent, Show, SpokenWord
@@ -152,7 +154,8 @@ def timeline_of(
         The words that are left, and the events sorted by time.
     """
     speech = Speech([(start / HEARD_HZ, end / HEARD_HZ) for start, end in transcription.speech])
-    words = guard_words([word for segment in transcription.segments for word in segment], speech, counts)
+    judge = partial(marked_over_reactions, reactions=reaction_spans(reactions), voiced=_seconds(transcription.voiced))
+    words = guard_words([word for segment in transcription.segments for word in segment], speech, counts, judge)
     spoken = [_event(phrase, duration_s) for phrase in (phrases(words) if with_words else ([word] for word in words))]
     wordless = [
         ComedianEvent(start=start, end=end, content="", event_type="unsure", doubt="no_words")
