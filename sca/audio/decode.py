@@ -4,7 +4,6 @@ libsndfile reads the formats it supports and FFmpeg reads the rest. Every proble
 names the file.
 """
 
-import math
 import os
 import stat
 from collections.abc import Iterator
@@ -17,7 +16,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from sca.audio.coded.joined import is_joined
+from sca.audio.coded.layouts import cancels
 from sca.audio.coded.reading import ACCEPT_ANY_DAMAGE_S, ACCEPT_DAMAGE_S, AS_DEFAULT, Reading
+from sca.audio.coded.remarks import clipped, mixed
 from sca.audio.coded.tracks import check_only_track
 from sca.audio.pyav_reader import open_av
 from sca.audio.readers import (
@@ -51,12 +52,7 @@ __all__ = [
 BLOCK_SAMPLES = 1 << 16
 """Default block size: 1.4 s at 48 kHz, 256 KiB per channel."""
 
-_NOTED_PEAK = 10 ** (1 / 20)
-"""1 dB above full scale. Lossy codecs exceed it by less."""
-_CANCELLED = 0.01
-"""-20 dB: the power of the sum of two channels to the sum of their powers; it is 1 if they are unrelated."""
 _SPARSE = 16
-_INAUDIBLE = 1e-6  # -60 dBFS
 # libsndfile reports an unknown length as the largest sf_count_t.
 _UNKNOWN_FRAMES = 1 << 62
 
@@ -158,10 +154,8 @@ class BlockReader:
         if self._inverted_samples:
             seconds = self._inverted_samples / self.info.rate_hz
             notes.append(f"left and right cancel each other in {seconds:.0f} s; the left channel is used there")
-        if self._peak > _NOTED_PEAK:
-            above_db = 20 * math.log10(self._peak)
-            notes.append(f"samples above full scale are clipped: the peak is {above_db:.1f} dB above it")
-        return tuple(notes)
+        mix = mixed(self._reader.mono_weights) if self._mix and self._channel is None else None
+        return (*notes, *(note for note in (mix, clipped(self._peak)) if note is not None))
 
     def _mono(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
         """Convert `(n, channels)` to finite and clipped samples, `(n,)` unless all channels are kept."""
@@ -208,7 +202,7 @@ def _cancels(block: NDArray[np.float32], total: NDArray[np.float32]) -> bool:
     for step in (_SPARSE, 1):
         some, sums = block[::step], total[::step]
         power = np.vdot(some, some)
-        if power <= 2 * len(some) * _INAUDIBLE or np.vdot(sums, sums) >= _CANCELLED * power:
+        if not cancels(float(power) / len(some), float(np.vdot(sums, sums)) / len(some)):
             return False
     return True
 

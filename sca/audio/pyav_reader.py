@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
 
-__all__ = ["PyAvReader", "open_av", "open_container", "selected_track"]
+__all__ = ["PyAvReader", "SelectedTrack", "open_av", "open_container", "selected_track"]
 
 # A coded stream can end a packet early or late. A file that is shorter than stated by more than this is truncated.
 _SLACK_S = 1.0
@@ -104,15 +104,31 @@ def open_av(
     return reader
 
 
-def selected_track(path: Path, reading: Reading = AS_DEFAULT) -> tuple[int, str | None]:
-    """Return the index of the audio track that is read of a file, and a remark if there are several tracks.
+@dataclass(frozen=True, slots=True)
+class SelectedTrack:
+    """The audio track that is read of a file.
+
+    Attributes:
+        index: Its index among the audio tracks.
+        mono_weights: The weight of each of its channels in the mono mix.
+        note: A remark if there are several tracks.
+    """
+
+    index: int
+    mono_weights: tuple[float, ...]
+    note: str | None
+
+
+def selected_track(path: Path, reading: Reading = AS_DEFAULT) -> SelectedTrack:
+    """Return the audio track that is read of a file.
 
     Raises:
         InputError: The chosen track does not exist.
     """
     with open_container(path) as container:
         index = track_index(container, path, reading)
-        return index, track_note(container, index)
+        weights = mono_weights(_names(container.streams.audio[index].layout.channels))
+        return SelectedTrack(index, tuple(weights.tolist()), track_note(container, index))
 
 
 @dataclass(slots=True)

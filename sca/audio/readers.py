@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sca.audio.coded.reading import ACCEPT_ANY_DAMAGE_S
+from sca.audio.coded.remarks import silence, times
 from sca.errors import DamageError, InputError
 from sca.textutil import counted
 
@@ -36,7 +37,6 @@ __all__ = [
 # A frame of MP3 lasts 26 ms. A single one is accepted in a file of any length, if the file is not much shorter itself.
 _LEAST_DAMAGE_S = 0.1
 _LEAST_DAMAGE_SHARE = 0.1
-_MAX_TIMES = 5
 _SAME_HOLE_S = 0.1
 
 
@@ -82,7 +82,7 @@ class Findings:
         notes = [] if self.track is None else [self.track]
         if self.joins:
             joined = counted(len(self.joins) + 1, "recording")
-            notes.append(f"{joined} joined: others begin at {_times(self.joins)}")
+            notes.append(f"{joined} joined: others begin at {times(self.joins)}")
         if self.gaps:
             notes.append(_silence(self.gaps, "missing"))
         if self.holes:
@@ -91,13 +91,8 @@ class Findings:
 
 
 def _silence(stretches: list[Stretch], what: str) -> str:
-    seconds = sum(stretch.seconds for stretch in stretches)
-    starts = _times([stretch.start_s for stretch in stretches])
-    return f"{seconds:.2f} s of silence in place of {what} packets, at {starts}"
-
-
-def _times(seconds: list[float]) -> str:
-    return ", ".join(f"{second:.2f}" for second in seconds[:_MAX_TIMES]) + ", …" * (len(seconds) > _MAX_TIMES) + " s"
+    starts = [stretch.start_s for stretch in stretches]
+    return silence(sum(stretch.seconds for stretch in stretches), what, starts)
 
 
 @dataclass(frozen=True, slots=True)

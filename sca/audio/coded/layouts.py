@@ -3,13 +3,29 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["fitted", "mono_weights"]
+__all__ = ["cancels", "fitted", "mono_weights"]
 
 _CENTRE = frozenset({"FC"})
 _FRONT = frozenset({"FL", "FR"})
 _UNHEARD = frozenset({"LFE", "LFE2"})
 _BEHIND = 0.5 * 2**-0.5
 """A surround channel: half of what ITU-R BS.775 gives it in each channel of a stereo mix."""
+
+_CANCELLED = 0.01
+"""-20 dB: the power of the sum of two channels to the sum of their powers; it is 1 if they are unrelated."""
+_INAUDIBLE = 1e-6
+"""-60 dBFS."""
+
+
+def cancels(power: float, power_of_sum: float, tolerance: float = 1.0) -> bool:
+    """Return whether the sum of two channels has lost the sound of both: one of them is inverted.
+
+    Args:
+        power: The sum of their mean powers.
+        power_of_sum: The mean power of their sum.
+        tolerance: A factor above 1 also finds sums that are this much stronger.
+    """
+    return power * tolerance > 2 * _INAUDIBLE and power_of_sum < _CANCELLED * tolerance * power
 
 
 def mono_weights(channels: tuple[str, ...]) -> NDArray[np.float32]:

@@ -1,12 +1,16 @@
 """Parse the log of ffmpeg: how much was decoded, how loud it is, and the reason of a failure on one line."""
 
+import math
 import re
 from collections import deque
 from dataclasses import dataclass, field
 
+from sca.audio.coded.layouts import cancels
+
 __all__ = ["FfmpegLog", "is_system_error"]
 
 _MAX_ERRORS = 20
+_RIGHT = 3
 _LEVEL = re.compile(r"(?:\[[^\]]* @ [^\]]*\] )*\[(?P<level>[a-z]+)\] (?P<text>.*)", re.DOTALL)
 _DECODED = re.compile(
     r"Input stream #0:\d+ \(audio\): .*frames decoded(?:; (?P<errors>\d+) decode errors)? \((?P<samples>\d+) samples\)"
@@ -18,6 +22,9 @@ _LOUDNESS = re.compile(r"^\s*I:\s+(-?[\d.]+) LUFS", re.MULTILINE)
 _PEAK = re.compile(r"^\s*Peak:\s+(-?(?:[\d.]+|inf)) dBFS", re.MULTILINE)
 _GATE_LUFS = -70.0
 """The absolute gate of ITU-R BS.1770: everything below counts as silence."""
+_STATISTIC = re.compile(r"lavfi\.astats\.(?P<channel>\d)\.(?P<name>RMS|Peak)_level=(?P<db>-?(?:[\d.]+|inf|nan))$")
+_TOLERANCE = 1.25
+"""1 dB: a sum that is this much stronger may still be one that `BlockReader` finds."""
 _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
 _SYSTEM_ERROR = re.compile(
     r"No space left|quota exceeded|Permission denied|Read-only file system|File too large|Input/output"
@@ -43,6 +50,8 @@ class FfmpegLog:
         ended_early: Whether the file is shorter than its header promises.
         errors: The first error messages.
         tail: The last lines.
+        peak: The largest magnitude of a sample before clipping.
+        cancelled: Stretches in which left and right cancel each other, or almost.
     """
 
     decoded: int | None = None
@@ -54,9 +63,15 @@ class FfmpegLog:
     ended_early: bool = False
     errors: list[str] = field(default_factory=list)
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=60))
+    peak: float = 0.0
+    cancelled: int = 0
+    _powers: dict[int, float] = field(default_factory=dict)
 
     def add_line(self, line: str) -> None:
         """Parse one line."""
+        if "_ametadata_" in line:
+            self._parse_statistic(line)
+            return
         self.tail.append(line)
         match = _LEVEL.match(line)
         if not match:
@@ -69,6 +84,21 @@ class FfmpegLog:
         self.ended_early |= "ended prematurely" in text or text.endswith("partial file")
         if level == "verbose":
             self._parse_counts(text)
+
+    def _parse_statistic(self, line: str) -> None:
+        """Parse a level in dB: the peak of a channel, or the power of the average of two channels, of left, or of right."""
+        match = _STATISTIC.search(line)
+        if match is None:
+            return
+        channel, level_db = int(match["channel"]), float(match["db"])
+        amplitude = 10 ** (level_db / 20) if math.isfinite(level_db) else 0.0
+        if match["name"] == "Peak":
+            self.peak = max(self.peak, amplitude)
+            return
+        self._powers[channel] = amplitude**2
+        if channel == _RIGHT:
+            average, left, right = (self._powers.get(n, 0.0) for n in (1, 2, 3))
+            self.cancelled += cancels(left + right, 4 * average, _TOLERANCE)
 
     def _parse_counts(self, text: str) -> None:
         if decoded := _DECODED.match(text):

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sca.audio.pyav_reader import open_container
+from sca.audio.decode import BLOCK_SAMPLES
+from sca.audio.pyav_reader import SelectedTrack, open_container
 from sca.data.media.ffmpeg import url
 from sca.data.media.transcode_plan import OUTPUTS
 from sca.errors import InputError, UsageError
@@ -61,17 +62,17 @@ class AudioFormat:
         loudness = "" if self.loudness_lufs is None else f", {self.loudness_lufs:g} LUFS"
         return f"{self.extension}, {self.rate_hz} Hz, {_LAYOUTS[self.channels]}, 16 bit{loudness}"
 
-    def loudness_command(self, source: Path, *, soxr: bool, track: int = 0) -> "OutputStream":
+    def loudness_command(self, source: Path, track: SelectedTrack, *, soxr: bool) -> "OutputStream":
         """Return the command that measures loudness and peak, and writes no file."""
         # The meter of ffmpeg's loudnorm, which would run it at 192 kHz and take four times as long.
-        measured = self._converted(source, soxr=soxr, track=track).filter("ebur128", peak="true", framelog="quiet")
+        measured = self._converted(source, track, soxr=soxr).filter("ebur128", peak="true", framelog="quiet")
         return measured.output("-", f="null")
 
     def transcode_command(
-        self, source: Path, target: Path, *, soxr: bool, track: int = 0, gain_db: float = 0.0
+        self, source: Path, target: Path, track: SelectedTrack, *, soxr: bool, gain_db: float = 0.0
     ) -> "OutputStream":
-        """Return the command that writes `target`, which may have any extension."""
-        sound = self._converted(source, soxr=soxr, track=track)
+        """Return the command that writes `target`, which may have any extension, and measures the source."""
+        sound = self._converted(source, track, soxr=soxr, measured=True)
         if gain_db:
             sound = sound.filter("volume", f"{gain_db}dB", precision="double")
         # Opus decodes to floats, of which ffmpeg's flac encoder makes 24 bits by default.
@@ -88,16 +89,33 @@ class AudioFormat:
         reached = loudness_lufs + max_gain
         return round(max_gain, 2), f"peaks at {_PEAK_LIMIT_DBTP:g} dBTP leave room for {reached:.1f} LUFS only"
 
-    def _converted(self, source: Path, *, soxr: bool, track: int) -> "FilterableStream":
+    def _converted(
+        self, source: Path, track: SelectedTrack, *, soxr: bool, measured: bool = False
+    ) -> "FilterableStream":
         """Return an audio track at the requested rate and layout."""
         import ffmpeg
 
-        sound = ffmpeg.input(url(source), protocol_whitelist="file")[f"a:{track}"]
+        sound = ffmpeg.input(url(source), protocol_whitelist="file")[f"a:{track.index}"]
         # Gaps in the time line become silence, so that nothing after them moves; nothing is stretched. The filter is a
         # separate one: with soxr in the same filter, ffmpeg (7 and 9) adds silence repeatedly, and lengths are wrong.
-        sound = sound.filter("aresample", **{"async": 1})
+        sound = sound.filter("aresample", **{"async": 1}).filter("aformat", sample_fmts="fltp")
+        if self.channels == 1 and len(track.mono_weights) > 1:
+            mix = "+".join(f"{weight:.6f}*c{n}" for n, weight in enumerate(track.mono_weights))
+            if measured and len(track.mono_weights) == 2:
+                sound = _measured(sound.filter("pan", args=f"3.0|c0={mix}|c1=c0|c2=c1"), "RMS_level")
+                mix = "c0"
+            sound = sound.filter("pan", args=f"mono|c0={mix}")
+        if measured:
+            sound = _measured(sound, "Peak_level")
         sound = sound.filter("aresample", self.rate_hz, **({"resampler": "soxr"} if soxr else {}))
         return sound.filter("aformat", sample_rates=self.rate_hz, channel_layouts=_LAYOUTS[self.channels])
+
+
+def _measured(sound: "FilterableStream", value: str) -> "FilterableStream":
+    """Return a stream of which ffmpeg logs a value for each stretch in which `BlockReader` compares channels."""
+    sound = sound.filter("asetnsamples", n=BLOCK_SAMPLES, p=0)
+    options = {"metadata": 1, "reset": 1, "measure_perchannel": value, "measure_overall": "none"}
+    return sound.filter("astats", **options).filter("ametadata", "print")
 
 
 @dataclass(frozen=True, slots=True)

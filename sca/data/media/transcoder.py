@@ -10,8 +10,11 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
+import numpy as np
+
+from sca.audio.coded.remarks import clipped, mixed, silence
 from sca.audio.decode import ACCEPT_ANY_DAMAGE_S, AS_DEFAULT, AudioInfo, BlockReader, Reading, probe
-from sca.audio.pyav_reader import selected_track
+from sca.audio.pyav_reader import SelectedTrack, selected_track
 from sca.data.media.decoded_copy import DecodedCopy, write_decoded
 from sca.data.media.ffmpeg import FfmpegCrashedError, FfmpegRunner
 from sca.data.media.ffmpeg_log import FfmpegLog
@@ -36,8 +39,10 @@ _MAX_DROPPED_S = 0.1
 OnProgress = Callable[[float], None]
 
 
-class _NotWholeError(Exception):
-    """ffmpeg did not read all of the source, or could not decode a part of it.
+class _DecodeFirstError(Exception):
+    """ffmpeg cannot make the result of this source by itself: a decoded copy is needed.
+
+    It did not read all of the source, could not decode a part of it, or averaged channels that cancel each other.
 
     Attributes:
         damage: What could not be decoded.
@@ -205,10 +210,10 @@ class Transcoder:
             try:
                 log, notes = self._convert(job.source.path, part, self._reading, on_progress)
                 made = self._checked(job, part, log)
-            except (_NotWholeError, FfmpegCrashedError) as error:
+            except (_DecodeFirstError, FfmpegCrashedError) as error:
                 channels, check_stop = self._requested.channels, self._runner.check_stop
                 copy = write_decoded(job.source.path, decoded, channels, check_stop, reading=self._reading)
-                if isinstance(error, _NotWholeError) and error.damage and not copy.explains_damage:
+                if isinstance(error, _DecodeFirstError) and error.damage and not copy.explains_damage:
                     raise InputError(f"{job.source.path} is damaged: {error.damage}") from error
                 _, notes = self._convert(decoded, part, AS_DEFAULT, on_progress)
                 made, notes = self._checked_copy(job, part, copy), (*notes, *copy.notes)
@@ -222,17 +227,20 @@ class Transcoder:
         self, source: Path, part: Path, reading: Reading, on_progress: OnProgress | None
     ) -> tuple[FfmpegLog, tuple[str, ...]]:
         """Run ffmpeg, and return its log and remarks about the track and the loudness."""
-        soxr, (track, note) = self._runner.program.soxr, selected_track(source, reading)
-        gain_db, notes = self._gain_db(source, track)
-        notes = notes if note is None else (note, *notes)
-        command = self._requested.transcode_command(source, part, soxr=soxr, track=track, gain_db=gain_db)
-        return self._runner.run(command, on_progress), notes
+        soxr, track = self._runner.program.soxr, selected_track(source, reading)
+        gain_db, loudness = self._gain_db(source, track)
+        command = self._requested.transcode_command(source, part, track, soxr=soxr, gain_db=gain_db)
+        log = self._runner.run(command, on_progress)
+        added_s = log.added / (log.in_rate_hz or 1)
+        mix = mixed(np.array(track.mono_weights)) if self._requested.channels == 1 else None
+        notes = (track.note, silence(added_s, "missing") if added_s else None, mix, clipped(log.peak), *loudness)
+        return log, tuple(note for note in notes if note is not None)
 
-    def _gain_db(self, source: Path, track: int) -> tuple[float, tuple[str, ...]]:
+    def _gain_db(self, source: Path, track: SelectedTrack) -> tuple[float, tuple[str, ...]]:
         """Return the gain to apply, and remarks about it."""
         if self._requested.loudness_lufs is None:
             return 0.0, ()
-        command = self._requested.loudness_command(source, soxr=self._runner.program.soxr, track=track)
+        command = self._requested.loudness_command(source, track, soxr=self._runner.program.soxr)
         measured = self._runner.run(command).loudness
         if measured is None:
             return 0.0, ("silent: loudness left alone",)
@@ -244,13 +252,15 @@ class Transcoder:
 
         Raises:
             InputError: The source is cut short, or the format of the result differs.
-            _NotWholeError: ffmpeg did not read all of the source.
+            _DecodeFirstError: ffmpeg did not read all of the source.
         """
         path = job.source.path
         made = self._in_format(part)
         if log.decode_errors or log.dropped > _MAX_DROPPED_S * (log.out_rate_hz or 0):
             packets = counted(log.decode_errors, "packet")
-            raise _NotWholeError(f"{packets} cannot be decoded ({log.reason})" if log.decode_errors else None)
+            raise _DecodeFirstError(f"{packets} cannot be decoded ({log.reason})" if log.decode_errors else None)
+        if log.cancelled:
+            raise _DecodeFirstError(None)
         source_s = log.source_s
         if source_s is None or not _has_length(made.seconds, source_s, job.info):
             source_s = self._decoded_s(path)
@@ -258,7 +268,7 @@ class Transcoder:
             promised = "" if job.expected_s is None else f" of {job.expected_s:.2f} s"
             raise InputError(f"{path} is cut short after {source_s:.2f} s{promised}")
         if not _has_length(made.seconds, source_s, job.info):
-            raise _NotWholeError(None)
+            raise _DecodeFirstError(None)
         return made
 
     def _checked_copy(self, job: TranscodeJob, part: Path, copy: DecodedCopy) -> FileProperties:

@@ -1,0 +1,51 @@
+"""Remarks about what was read of a recording, in the words of every command."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["clipped", "mixed", "silence", "times"]
+
+_NOTED_PEAK = 10 ** (1 / 20)
+"""1 dB above full scale. Lossy codecs exceed it by less."""
+_MAX_TIMES = 5
+
+
+def clipped(peak: float) -> str | None:
+    """Return a remark about samples above full scale, or None if there are none.
+
+    Args:
+        peak: The largest magnitude, 1 at full scale.
+    """
+    if peak <= _NOTED_PEAK:
+        return None
+    return f"samples above full scale are clipped: the peak is {20 * math.log10(peak):.1f} dB above it"
+
+
+def mixed(weights: NDArray[np.float32]) -> str | None:
+    """Return a remark about a mono mix that is no average, or None if it is one.
+
+    Args:
+        weights: The weight of each channel.
+    """
+    if len(set(weights.tolist())) < 2:
+        return None
+    return f"{len(weights)} channels of film sound are mixed, with the centre channel at full level"
+
+
+def silence(seconds: float, what: str, starts_s: list[float] | None = None) -> str:
+    """Return a remark about silence in place of packets.
+
+    Args:
+        seconds: Its length.
+        what: What the packets are: `missing` or `damaged`.
+        starts_s: Where it begins, if that is known.
+    """
+    places = f", at {times(starts_s)}" if starts_s else ""
+    return f"{seconds:.2f} s of silence in place of {what} packets{places}"
+
+
+def times(seconds: list[float]) -> str:
+    """Return the first few of some times, as text."""
+    return ", ".join(f"{second:.2f}" for second in seconds[:_MAX_TIMES]) + ", …" * (len(seconds) > _MAX_TIMES) + " s"
