@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sca.audio.coded.joined import is_joined
+from sca.audio.coded.joined import joined_spans
 from sca.audio.coded.layouts import cancels
 from sca.audio.coded.reading import ACCEPT_ANY_DAMAGE_S, ACCEPT_DAMAGE_S, AS_DEFAULT, Reading
 from sca.audio.coded.remarks import clipped, mixed
@@ -258,8 +258,8 @@ def length_s(path: Path) -> float:
 def _open(path: Path, reading: Reading) -> AudioReader:
     header, is_mpeg = _inspect(path)
     # libsndfile's MP3 decoder prints messages about damaged files to stderr, so FFmpeg reads MPEG audio.
-    joined = not is_mpeg and is_joined(path)
-    if not is_mpeg and not joined:
+    spans = [] if is_mpeg else joined_spans(path)
+    if not is_mpeg and not spans:
         try:
             sound = soundfile.SoundFile(os.fsencode(path))
         except (soundfile.LibsndfileError, TypeError):
@@ -278,7 +278,7 @@ def _open(path: Path, reading: Reading) -> AudioReader:
             )
             if not open_ended:
                 raise empty_error(path)
-    return open_av(path, header, joined=joined, reading=reading)
+    return open_av(path, header, spans, reading)
 
 
 def _inspect(path: Path) -> tuple[WavHeader | None, bool]:

@@ -4,7 +4,7 @@ A file may change its layout, rate or sample format, and its clock may start aga
 read to its end. Only local files are read. A URL is never opened, not even one that a playlist contains.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from sca.audio.coded.containers import channel_names, open_container
+from sca.audio.coded.joined import Span
 from sca.audio.coded.layouts import fitted, mono_weights
 from sca.audio.coded.reading import AS_DEFAULT, Reading
 from sca.audio.coded.stated_length import stated_seconds
@@ -36,13 +38,12 @@ from sca.units import seconds_to_samples
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
-    from av.audio.layout import AudioChannel
     from av.audio.resampler import AudioResampler
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.packet import Packet
 
-__all__ = ["PyAvReader", "SelectedTrack", "open_av", "open_container", "selected_track"]
+__all__ = ["PyAvReader", "open_av"]
 
 # A coded stream can end a packet early or late. A file that is shorter than stated by more than this is truncated.
 _SLACK_S = 1.0
@@ -61,28 +62,15 @@ _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
 _NOT_MEDIA = frozenset({"image2", "lrc", "srt", "tty", "webvtt"})
 
 
-def open_container(path: Path) -> "InputContainer":
-    """Open a file for reading. Raises the exceptions of PyAV, mostly `av.FFmpegError`."""
-    import av
-
-    # The prefix `file:` makes the rest of the name literal, so that a file may be called `concat:…`. The whitelist
-    # prevents playlists from opening network addresses. From PyAV 19 on, tags that are not UTF-8 are accepted without
-    # an option.
-    tags = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
-    url = f"file:{path.absolute()}"
-    container: InputContainer = av.open(url, options={"protocol_whitelist": "file"}, **tags)
-    return container
-
-
 def open_av(
-    path: Path, header: WavHeader | None, *, joined: bool = False, reading: Reading = AS_DEFAULT
+    path: Path, header: WavHeader | None, spans: Sequence[Span] = (), reading: Reading = AS_DEFAULT
 ) -> "PyAvReader":
     """Open an audio file with FFmpeg.
 
     Args:
         path: The file.
         header: The header of the file, if it is a WAV file with a size that libsndfile does not understand.
-        joined: Whether the headers are known to describe only the first of several parts.
+        spans: The bytes of the parts, if the file is known to have several.
         reading: The track to read, and the damage to accept.
 
     Raises:
@@ -91,7 +79,7 @@ def open_av(
     import av
 
     try:
-        container = open_container(path)
+        container = open_container(path, spans[0] if spans else None)
     except av.EOFError as error:  # a webm recording that was stopped immediately
         raise empty_error(path) from error
     except (av.FFmpegError, UnicodeError) as error:
@@ -99,36 +87,9 @@ def open_av(
         raise InputError(f"{path} is not a sound file, or its beginning is damaged ({reason})") from error
     with ExitStack() as stack:
         stack.callback(container.close)
-        reader = PyAvReader(path, container, header, joined=joined, reading=reading)
+        reader = PyAvReader(path, container, header, spans, reading)
         stack.pop_all()
     return reader
-
-
-@dataclass(frozen=True, slots=True)
-class SelectedTrack:
-    """The audio track that is read of a file.
-
-    Attributes:
-        index: Its index among the audio tracks.
-        mono_weights: The weight of each of its channels in the mono mix.
-        note: A remark if there are several tracks.
-    """
-
-    index: int
-    mono_weights: tuple[float, ...]
-    note: str | None
-
-
-def selected_track(path: Path, reading: Reading = AS_DEFAULT) -> SelectedTrack:
-    """Return the audio track that is read of a file.
-
-    Raises:
-        InputError: The chosen track does not exist.
-    """
-    with open_container(path) as container:
-        index = track_index(container, path, reading)
-        weights = mono_weights(_names(container.streams.audio[index].layout.channels))
-        return SelectedTrack(index, tuple(weights.tolist()), track_note(container, index))
 
 
 @dataclass(slots=True)
@@ -168,11 +129,10 @@ class PyAvReader(AudioReader):
         path: Path,
         container: "InputContainer",
         header: WavHeader | None,
-        *,
-        joined: bool = False,
+        spans: Sequence[Span] = (),
         reading: Reading = AS_DEFAULT,
     ) -> None:
-        self._path, self._accept_damage_s = path, reading.accept_damage_s
+        self._path, self._spans, self._reading = path, spans, reading
         self._container = container
         self.filled_samples = 0
         self.findings = Findings()
@@ -196,11 +156,11 @@ class PyAvReader(AudioReader):
             frames = header.present_bytes // header.block_bytes
         if not frames and not self._has_packets():
             raise empty_error(path)
-        self.mono_weights = mono_weights(_names(self._stream.layout.channels))
+        self.mono_weights = mono_weights(channel_names(self._stream.layout.channels))
         self.info = AudioInfo(
             rate_hz=rate_hz,
             channels=channels,
-            frames=None if joined else frames or None,
+            frames=None if spans else frames or None,
             codec=self._stream.codec_context.codec.canonical_name,
             container=container.format.name,
         )
@@ -237,14 +197,32 @@ class PyAvReader(AudioReader):
         if self._promised_s is not None and self._promised_s - clock.done_s > _SLACK_S:
             raise truncated_error(self._path, self._promised_s, clock.done_s)
         lost_s = sum(hole.seconds for hole in holes)
-        if lost_s > accepted_damage_s(self._accept_damage_s, clock.done_s):
+        if lost_s > accepted_damage_s(self._reading.accept_damage_s, clock.done_s):
             raise damage_over_limit(self._path, holes, clock.done_s, self._reason)
 
     def _decoded(self, clock: _Clock) -> Iterator[NDArray[np.float32]]:
+        converter = _Converter(self.info)
+        yield from self._decoded_part(self._container, self._stream, converter, clock)
+        # A demuxer that meets the headers of another part may refuse them, so each part is opened.
+        for span in self._spans[1:]:
+            with open_container(self._path, span) as container:
+                if not container.streams.audio:
+                    continue
+                stream = container.streams.audio[track_index(container, self._path, self._reading)]
+                stated_s = stated_seconds(container, stream, self._path)
+                known = self._promised_s is not None and stated_s is not None
+                self._promised_s = (self._promised_s or 0.0) + (stated_s or 0.0) if known else None
+                clock.restarts = True
+                self._note_join(clock)
+                yield from self._decoded_part(container, stream, converter, clock)
+        yield from converter.flush()
+
+    def _decoded_part(
+        self, container: "InputContainer", stream: "AudioStream", converter: "_Converter", clock: _Clock
+    ) -> Iterator[NDArray[np.float32]]:
         import av
 
-        converter = _Converter(self.info)
-        for packet in self._container.demux(self._stream):
+        for packet in container.demux(stream):
             if _is_tag(packet) and self.info.container == "mp3":
                 clock.restarts = True
                 self._note_join(clock)
@@ -264,7 +242,6 @@ class PyAvReader(AudioReader):
                 if frame.time is not None:
                     yield from self._silence_before(frame.time, clock)
                 yield from converter.convert(frame)
-        yield from converter.flush()
 
     def _note_join(self, clock: _Clock) -> None:
         """Record where a part begins. Several signs of the same seam are one."""
@@ -331,7 +308,7 @@ class _Converter:
         if self._resampler is None:
             # Resampling to the rate of the header handles frames with another rate than the stream (HE-AAC).
             self._resampler = av.AudioResampler(format="fltp", rate=self._info.rate_hz)
-            self._format, self._channels = _format_of(frame), _names(frame.layout.channels)
+            self._format, self._channels = _format_of(frame), channel_names(frame.layout.channels)
         yield from self._results(frame)
 
     def flush(self) -> Iterator[NDArray[np.float32]]:
@@ -349,10 +326,6 @@ class _Converter:
 
 def _format_of(frame: "AudioFrame") -> tuple[str, str, int]:
     return frame.format.name, frame.layout.name, frame.sample_rate
-
-
-def _names(channels: "tuple[AudioChannel, ...]") -> tuple[str, ...]:
-    return tuple(channel.name for channel in channels)
 
 
 def _is_tag(packet: "Packet[AudioStream]") -> bool:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from sca.audio.coded.containers import open_container
 from sca.audio.decode import AudioInfo, BlockReader, probe, read_audio
-from sca.audio.pyav_reader import open_container
 from sca.audio.resample import resample
 from sca.errors import InputError
 

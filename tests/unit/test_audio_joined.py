@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from sca.audio.coded import joined
-from sca.audio.coded.joined import is_joined
+from sca.audio.coded.joined import joined_spans
 from sca.audio.coded.layouts import fitted, mono_weights
 from sca.audio.coded.stated_length import xing_seconds
 from sca.audio.decode import BlockReader, Reading, length_s, probe, read_audio
@@ -22,6 +22,11 @@ LOW, HIGH = Part(hz=440.0), Part(hz=880.0)
 def read(path, **options):
     with BlockReader(path, **options) as reader:
         return np.concatenate(list(reader)), reader
+
+
+def spans_of(files):
+    ends = np.cumsum([file.stat().st_size for file in files]).tolist()
+    return list(zip([0, *ends], ends, strict=False))
 
 
 @pytest.mark.parametrize("extension", CONTAINERS)
@@ -79,7 +84,7 @@ def test_blocks_of_joined_files_have_the_requested_size(tmp_path, block_samples)
 @pytest.mark.parametrize("extension", CONTAINERS)
 def test_one_stream_is_not_joined(tmp_path, extension):
     path = write_part(tmp_path / f"one.{extension}", extension, LOW)
-    assert not is_joined(path)
+    assert joined_spans(path) == []
     _, reader = read(path)
     assert (reader.joins, reader.notes) == ([], ())
 
@@ -87,7 +92,7 @@ def test_one_stream_is_not_joined(tmp_path, extension):
 @pytest.mark.parametrize("extension", ["ogg", "opus", "flac", "webm", "mka"])
 def test_joined_streams_state_no_length(tmp_path, extension):
     path, files = join(tmp_path / f"whole.{extension}", extension, LOW, HIGH)
-    assert is_joined(path)
+    assert joined_spans(path) == spans_of(files)
     assert probe(path).frames is None
     assert probe(files[0]).frames is not None
 
@@ -96,9 +101,9 @@ def test_joined_streams_state_no_length(tmp_path, extension):
 def test_joined_flac_is_found_across_blocks(tmp_path, monkeypatch, cut):
     path, files = join(tmp_path / "whole.flac", "flac", LOW, HIGH)
     monkeypatch.setattr(joined, "_SCAN_BYTES", files[0].stat().st_size - 4 + cut)
-    assert is_joined(path)
+    assert joined_spans(path) == spans_of(files)
     path.write_bytes(files[0].read_bytes() + b"fLaC and no stream")
-    assert not is_joined(path)
+    assert joined_spans(path) == []
 
 
 def test_estimated_lengths_are_not_promises(tmp_path):

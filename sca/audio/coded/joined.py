@@ -1,14 +1,18 @@
-"""Find out whether a file holds one stream, or several that were joined byte by byte.
+"""Find the parts of a file that holds several streams, joined byte by byte.
 
 The headers of joined files describe the first part only: libsndfile reads that part and reports no error. Inserted
 advertisements, recorders that start again, and `cat a.ogg b.ogg` make such files.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["is_joined"]
+__all__ = ["Span", "joined_spans"]
+
+Span = tuple[int, int]
+"""The first byte of a part of a file, and the byte after its last one."""
 
 _SCAN_BYTES = 1 << 20
 _FLAC = b"fLaC"
@@ -19,8 +23,8 @@ _OGG_PAGE_BYTES = 27
 _OGG_BEGINS = 2  # bit of the flags: first page of a logical stream (RFC 3533)
 
 
-def is_joined(path: Path) -> bool:
-    """Return whether another stream follows the first one: chained Ogg, joined FLAC or Matroska.
+def joined_spans(path: Path) -> list[Span]:
+    """Return the parts of chained Ogg, joined FLAC or Matroska; an empty list if there is only one.
 
     Other formats state no length that ends the reading, so their parts are found while they are read.
 
@@ -30,45 +34,40 @@ def is_joined(path: Path) -> bool:
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(4)
-        if head == b"OggS":
-            return _is_chained(file, size)
-        if head == b"fLaC":
-            return _has_second_flac(file)
-        if head == _EBML:
-            return _ends_before(file, size)
-    return False
+        find = {b"OggS": _chained, b"fLaC": _later_flac, _EBML: _later_matroska}.get(head)
+        starts = [] if find is None else list(find(file, size))
+    return list(zip([0, *starts], [*starts, size], strict=True)) if starts else []
 
 
-def _is_chained(file: BinaryIO, size: int) -> bool:
-    """Return whether a logical stream of an Ogg file begins after the data of another one."""
+def _chained(file: BinaryIO, size: int) -> Iterator[int]:
+    """Yield where a logical stream of an Ogg file begins after the data of another one."""
     position, has_data = 0, False
     while position + _OGG_PAGE_BYTES <= size:
         file.seek(position)
         page = file.read(_OGG_PAGE_BYTES)
         if page[:4] != b"OggS":
-            return False  # damaged: the decoder reports it
+            return  # damaged: the decoder reports it
         begins = bool(page[5] & _OGG_BEGINS)
         if begins and has_data:
-            return True
-        has_data |= not begins
+            yield position
+        has_data = not begins
         lengths = file.read(page[26])
         position += _OGG_PAGE_BYTES + len(lengths) + sum(lengths)
-    return False
 
 
-def _has_second_flac(file: BinaryIO) -> bool:
+def _later_flac(file: BinaryIO, size: int) -> Iterator[int]:
+    """Yield where FLAC streams begin after the first one."""
     start, seam = file.tell(), b""  # after the first marker
     while block := file.read(_SCAN_BYTES):
         at = block.find(_FLAC)
         while at >= 0:
             if _is_start(file, start + at):
-                return True
+                yield start + at
             at = block.find(_FLAC, at + 1)
         if (across := (seam + block[:3]).find(_FLAC)) >= 0 and _is_start(file, start - len(seam) + across):
-            return True
+            yield start - len(seam) + across
         start, seam = start + len(block), block[-3:]
         file.seek(start)
-    return False
 
 
 def _is_start(file: BinaryIO, position: int) -> bool:
@@ -77,19 +76,20 @@ def _is_start(file: BinaryIO, position: int) -> bool:
     return file.read(4) in _STREAMINFO
 
 
-def _ends_before(file: BinaryIO, size: int) -> bool:
-    """Return whether the segment of a Matroska file states a size, and another file follows it."""
-    header_bytes = _ebml_size(file)
-    if header_bytes is None:
-        return False
-    file.seek(header_bytes, 1)
-    if file.read(4) != _SEGMENT:
-        return False
-    segment_bytes = _ebml_size(file)
-    if segment_bytes is None or file.tell() + segment_bytes >= size:
-        return False
-    file.seek(segment_bytes, 1)
-    return file.read(4) == _EBML
+def _later_matroska(file: BinaryIO, size: int) -> Iterator[int]:
+    """Yield where Matroska files begin after the first one, if the segments before them state their size."""
+    while (header_bytes := _ebml_size(file)) is not None:
+        file.seek(header_bytes, 1)
+        if file.read(4) != _SEGMENT:
+            return
+        segment_bytes = _ebml_size(file)
+        if segment_bytes is None or file.tell() + segment_bytes >= size:
+            return
+        start = file.tell() + segment_bytes
+        file.seek(start)
+        if file.read(4) != _EBML:
+            return
+        yield start
 
 
 def _ebml_size(file: BinaryIO) -> int | None:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sca.audio.coded.containers import SelectedTrack, open_container
 from sca.audio.decode import BLOCK_SAMPLES
-from sca.audio.pyav_reader import SelectedTrack, open_container
 from sca.data.media.ffmpeg import url
 from sca.data.media.transcode_plan import OUTPUTS
 from sca.errors import InputError, UsageError

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from sca.audio.coded.containers import SelectedTrack, selected_track
+from sca.audio.coded.joined import joined_spans
 from sca.audio.coded.remarks import clipped, mixed, silence
 from sca.audio.decode import ACCEPT_ANY_DAMAGE_S, AS_DEFAULT, AudioInfo, BlockReader, Reading, probe
-from sca.audio.pyav_reader import SelectedTrack, selected_track
 from sca.data.media.decoded_copy import DecodedCopy, write_decoded
 from sca.data.media.ffmpeg import FfmpegCrashedError, FfmpegRunner
 from sca.data.media.ffmpeg_log import FfmpegLog
@@ -208,6 +209,8 @@ class Transcoder:
         decoded = target.with_name(part_name(Path(f"{target}.decoded")))
         try:
             try:
+                if joined_spans(job.source.path):
+                    raise _DecodeFirstError(None)
                 log, notes = self._convert(job.source.path, part, self._reading, on_progress)
                 made = self._checked(job, part, log)
             except (_DecodeFirstError, FfmpegCrashedError) as error:
