@@ -16,6 +16,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from sca.audio.coded.containers import SelectedTrack, selected_track
 from sca.audio.decode import BlockReader, read_audio
 from sca.cli.main import app
 from sca.data.media import transcoder
@@ -172,7 +173,11 @@ def test_loudness_is_one_gain(tmp_path):
     done = transcode(tmp_path / "speech.wav", tmp_path / "out", "--loudness", -23)
     assert done["notes"] == []
     result = tmp_path / "out" / "speech.flac"
-    loudness, _ = FfmpegRunner(find_ffmpeg()).run(AudioFormat().loudness_command(result, soxr=False)).loudness
+    loudness, _ = (
+        FfmpegRunner(find_ffmpeg())
+        .run(AudioFormat().loudness_command(result, selected_track(result), soxr=False))
+        .loudness
+    )
     assert loudness == pytest.approx(-23, abs=0.15)
     made, source = read_audio(result), read_audio(tmp_path / "speech.wav")
     gain = np.dot(made, source) / np.dot(source, source)
@@ -432,6 +437,43 @@ def test_joined_recordings_are_transcoded_whole(tmp_path, extension, channels):
     assert np.abs(x[-40_000:-10_000]).max() == pytest.approx(0.3 / channels**0.5, abs=0.05)
 
 
+def mixes():
+    """Return film sound, stereo that is inverted in its second half, wide stereo, and sound above full scale."""
+    rng, times = np.random.default_rng(0), np.arange(4 * 65_536) / 48_000
+    speech = 0.2 * np.sin(2 * np.pi * 440 * times)
+    sides, halves = 0.1 * rng.standard_normal((2, len(speech))), np.repeat([1, -1], len(speech) // 2)
+    film = np.zeros((len(speech), 6))
+    film[:, 2], film[:, 0], film[:, 3] = speech, sides[0], sides[1]
+    return {
+        "film.flac": (film, ["6 channels of film sound are mixed, with the centre channel at full level"]),
+        "inverted.wav": (
+            np.column_stack([speech, halves * speech]),
+            ["left and right cancel each other in 3 s; the left channel is used there"],
+        ),
+        "wide.flac": (sides.T, []),
+        "loud.wav": (6 * speech, ["samples above full scale are clipped: the peak is 1.6 dB above it"]),
+        "both loud.wav": (
+            6 * np.column_stack([speech, speech]),
+            ["samples above full scale are clipped: the peak is 1.6 dB above it"],
+        ),
+    }
+
+
+def test_channels_are_mixed_and_noted_as_the_reader_does(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, (samples, _) in mixes().items():
+        subtype = "FLOAT" if name.endswith("wav") else "PCM_16"
+        soundfile.write(tmp_path / "in" / name, samples, 48_000, subtype=subtype)
+    notes = transcode(tmp_path / "in", tmp_path / "out", "any", "flac")["notes"]
+    for name, (_, expected) in mixes().items():
+        assert [text for item, text in notes if item == name] == expected
+        with BlockReader(tmp_path / "in" / name) as reader:
+            read = np.concatenate(list(reader))
+        assert list(reader.notes) == expected
+        made = read_audio((tmp_path / "out" / name).with_suffix(".flac"))
+        assert np.abs(made - read).max() < 2 / 32768
+
+
 @pytest.mark.parametrize("default", [0, 1])
 def test_default_track_is_transcoded(tmp_path, default):
     inputs = [argument for hz in (440, 880) for argument in ("-f", "lavfi", "-i", f"sine={hz}:duration=1")]
@@ -446,7 +488,9 @@ def test_crash_of_ffmpeg_is_not_a_fault_of_the_file(tmp_path):
     program = tmp_path / "ffmpeg"
     program.write_text("#!/bin/sh\nkill -SEGV $$\n")
     program.chmod(0o755)
-    command = AudioFormat().transcode_command(tmp_path / "a", tmp_path / "b", soxr=False)
+    command = AudioFormat().transcode_command(
+        tmp_path / "a", tmp_path / "b", SelectedTrack(0, (1.0,), None), soxr=False
+    )
     with pytest.raises(FfmpegCrashedError, match="crashed with signal 11"):
         FfmpegRunner(FfmpegProgram(str(program), "system", "0", soxr=False)).run(command)
 

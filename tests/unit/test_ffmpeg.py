@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from sca.audio.coded.containers import SelectedTrack
 from sca.data.media.ffmpeg import FfmpegProgram, FfmpegRunner, FfmpegStopped, find_ffmpeg, url
 from sca.data.media.ffmpeg_log import FfmpegLog
 from sca.data.media.transcode_formats import AudioFormat, FileProperties
@@ -77,7 +78,9 @@ def script(path, body):
 
 
 def job(tmp_path):
-    return AudioFormat().transcode_command(tmp_path / "in", tmp_path / "out", soxr=False)
+    return AudioFormat().transcode_command(
+        tmp_path / "in", tmp_path / "out", SelectedTrack(0, (1.0,), None), soxr=False
+    )
 
 
 @pytest.mark.parametrize(

@@ -250,8 +250,9 @@ def _ydl_options(options: DownloadOptions) -> dict[str, object]:
         "playlist_items": "1",
         "updatetime": False,
         "ffmpeg_location": ffmpeg_program(),
-        # Sound alone stays byte for byte what the site serves.
-        "fixup": "never" if options.only_audio else "detect_or_warn",
+        # A file stays byte for byte what the site serves. The repair of HLS streams needs an ffmpeg that reads transport
+        # streams, and some builds crash on them.
+        "fixup": "never",
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from sca.data.acquire.media_file import file_name, info_path
+from sca.data.media.transcode_plan import INPUTS
 from sca.data.runs.files import input_sha256
 from sca.errors import InputError
 from sca.textutil import one_line
@@ -11,9 +12,7 @@ from sca.timeline import Show
 
 __all__ = ["SOUND", "AudioFolder", "info_files"]
 
-_AUDIO_EXTENSIONS = ("flac", "wav", "opus", "ogg", "oga", "mp3", "m4a", "aac", "aiff", "aif", "wma", "mka", "sph")
-_VIDEO_EXTENSIONS = ("webm", "mp4", "m4v", "mkv", "mov", "avi", "3gp")
-SOUND = frozenset(f".{extension}" for extension in (*_AUDIO_EXTENSIONS, *_VIDEO_EXTENSIONS))
+SOUND = frozenset(f".{extension}" for extension in INPUTS)
 """The suffixes of files that hold sound."""
 
 
