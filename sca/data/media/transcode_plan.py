@@ -25,8 +25,8 @@ ANY = "any"
 OUTPUTS = ("flac", "wav", "opus")
 INPUTS = (
     *("3gp", "aac", "ac3", "aif", "aiff", "amr", "au", "avi", "caf", "eac3", "flac", "flv", "m4a", "m4b", "m4v", "mka"),
-    *("mkv", "mov", "mp2", "mp3", "mp4", "mpeg", "mpg", "mpga", "oga", "ogg", "opus", "sph", "ts", "w64", "wav", "weba"),
-    *("webm", "wma", "wmv", "wv"),
+    *("mkv", "mov", "mp2", "mp3", "mp4", "mpeg", "mpg", "mpga", "oga", "ogg", "opus", "sph", "ts", "w64", "wav"),
+    *("weba", "webm", "wma", "wmv", "wv"),
 )
 """The extensions of files that hold sound."""
 _MAX_SHOWN = 6
