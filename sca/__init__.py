@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sca.data.easy_load import easy_load
     from sca.data.runs.summary import RunSummary
     from sca.errors import ScaError
+    from sca.infer.conversation.streaming import StreamingConversation, StreamingConversationalChatbot
     from sca.infer.engine import Engine
     from sca.infer.engines.registry import load_engine
     from sca.infer.runners.array import run_engine
@@ -36,6 +37,8 @@ _MODULES = {
     "RunSummary": "sca.data.runs.summary",
     "ScaError": "sca.errors",
     "Settings": "sca.config",
+    "StreamingConversation": "sca.infer.conversation.streaming",
+    "StreamingConversationalChatbot": "sca.infer.conversation.streaming",
     "TextTokenizer": "sca.tokenizer",
     "Verification": "sca.data.duplex.verify.check_table",
     "build": "sca.api",
@@ -62,6 +65,8 @@ __all__ = [
     "RunSummary",
     "ScaError",
     "Settings",
+    "StreamingConversation",
+    "StreamingConversationalChatbot",
     "TextTokenizer",
     "Verification",
     "__version__",

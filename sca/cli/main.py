@@ -14,6 +14,7 @@ from typing_extensions import override
 from sca.cli.acquire.download import download
 from sca.cli.acquire.search import search
 from sca.cli.build_duplex import build_duplex
+from sca.cli.chat.command import chat
 from sca.cli.config import app as config_app
 from sca.cli.convert import convert
 from sca.cli.demo import demo
@@ -26,6 +27,7 @@ from sca.cli.live.command import live
 from sca.cli.models.app import app as models_app
 from sca.cli.say.command import say
 from sca.cli.serve import serve
+from sca.cli.shared.console import report
 from sca.cli.shared.settings_options import SettingsCommand
 from sca.cli.status import status
 from sca.cli.transcode import transcode
@@ -35,14 +37,6 @@ from sca.cli.verify import verify
 from sca.errors import ScaError, error_of_system
 
 __all__ = ["Boundary", "app", "report", "run"]
-
-
-def report(error: ScaError) -> int:
-    """Print an error as one line and its hint, and return its exit code."""
-    sys.stderr.write(f"sca: {error.message}\n")
-    if error.hint:
-        sys.stderr.write(f"     {error.hint}\n")
-    return error.exit_code
 
 
 class Boundary(TyperGroup):
@@ -134,6 +128,7 @@ app.command("serve", cls=SettingsCommand)(serve)
 app.add_typer(turn_app, name="turn")
 app.add_typer(eval_app, name="eval")
 app.command("say")(say)
+app.command("chat", cls=SettingsCommand)(chat)
 app.command("devices")(devices)
 app.add_typer(models_app, name="models")
 app.command("doctor", cls=SettingsCommand)(doctor)

@@ -13,6 +13,7 @@ from sca.textutil import counted
 
 if TYPE_CHECKING:
     from sca.config import Settings
+    from sca.infer.engine import Engine
     from sca.infer.interfaces import SessionListener
     from sca.infer.runners.mic import MicOptions, MicSessionHandle
 
@@ -39,14 +40,24 @@ def mic_options(devices: DeviceOptions, records: RecordOptions) -> "MicOptions":
     raise UsageError(f"--echo should be cancel, gate or none, got {devices.echo!r}")
 
 
-def run_on_mic(options: "MicOptions", settings: "Settings", *, quiet: bool) -> Mapping[str, Any]:
-    """Run the session and return the contents of `timing.json`. Raises KeyboardInterrupt if a signal ended it."""
+def run_on_mic(
+    options: "MicOptions", settings: "Settings", *, quiet: bool, engine: "Engine | None" = None
+) -> Mapping[str, Any]:
+    """Run the session and return the contents of `timing.json`. Raises KeyboardInterrupt if a signal ended it.
+
+    Args:
+        options: Devices and recordings.
+        settings: The settings, which name the engine.
+        quiet: Whether nothing is shown.
+        engine: The engine, instead of that of the settings.
+    """
     from sca.cli.live.screen import LiveScreen, PlainLog, screen
     from sca.infer.engines.registry import load_engine
     from sca.infer.interfaces import BaseListener
     from sca.infer.runners.mic import run_mic
 
-    engine = load_engine(settings.live.engine, settings)
+    if engine is None:
+        engine = load_engine(settings.live.engine, settings)
     interactive = not quiet and sys.stderr.isatty() and sys.stdout.isatty()
     view = LiveScreen(engine.info.name, time.monotonic) if interactive else PlainLog()
 

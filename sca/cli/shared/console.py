@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["emit_json", "out", "print_notes", "stderr"]
+    from sca.errors import ScaError
+
+__all__ = ["emit_json", "out", "print_notes", "report", "stderr"]
 
 _NOTES_SHOWN = 8
 
@@ -33,6 +35,14 @@ def out() -> "Console":
 def emit_json(document: object) -> None:
     """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def report(error: "ScaError") -> int:
+    """Print an error as one line and its hint, and return its exit code."""
+    sys.stderr.write(f"sca: {error.message}\n")
+    if error.hint:
+        sys.stderr.write(f"     {error.hint}\n")
+    return error.exit_code
 
 
 def print_notes(notes: Sequence[str], rest: str = "") -> None:

@@ -40,7 +40,12 @@ class LlmConfig(Section):
         le=MAX_COUNT,
         description="Context of the local model, in tokens. The oldest exchanges that do not fit are left out.",
     )
-    threads: int = Field(0, ge=0, le=1024, description="Threads of the local model; 0: one for each core.")
+    threads: int = Field(
+        1,
+        ge=0,
+        le=1024,
+        description="Threads of the local model; 0: one for each core. More than one help a large model on idle cores only.",
+    )
     start_timeout_s: float = Field(
         60.0, gt=0, le=MAX_SECONDS, description="Time limit until the local model is loaded, in seconds."
     )

@@ -1,8 +1,8 @@
 """The parts of a conversation, loaded from the settings."""
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sca.infer.language.base import LanguageModel, ToolCall, ToolSchema
@@ -39,6 +39,16 @@ class ConversationParts:
     answer_tokens: int = 256
     tools: tuple[ToolSchema, ...] = ()
     call_tool: Callable[[ToolCall], str] | None = None
+
+    def with_tools(
+        self, tools: Sequence[ToolSchema], call_tool: Callable[[ToolCall], str] | None
+    ) -> "ConversationParts":
+        """Return the same parts with other tools."""
+        return replace(self, tools=tuple(tools), call_tool=call_tool)
+
+    def with_recognizer(self, recognizer: RecognizerEngine) -> "ConversationParts":
+        """Return the same parts with a recognizer."""
+        return replace(self, recognizer=recognizer)
 
     @property
     def summary(self) -> str:

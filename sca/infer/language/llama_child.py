@@ -60,8 +60,10 @@ def _start(options: ChildOptions) -> Any:
     params.endpoint_slots = params.endpoint_props = params.ui = False
     params.n_ctx, params.n_parallel = options["context_tokens"], 1
     params.n_gpu_layers = 0
-    threads = options["threads"] or os.cpu_count() or 1
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = options["threads"] or cores
+    for cpu in (params.cpuparams, params.cpuparams_batch):
+        cpu.n_threads, cpu.poll = threads, 0  # threads that wait without sleeping take the cores from the voice
     return xllamacpp.Server(params)
 
 

@@ -25,7 +25,7 @@ from sca.models import resolve
 if TYPE_CHECKING:
     from sca.config import LlmConfig
 
-__all__ = ["DEFAULT_MODEL", "LlamaModel", "model_file"]
+__all__ = ["DEFAULT_MODEL", "LlamaModel", "check_local", "model_file"]
 
 DEFAULT_MODEL = "smollm2"
 """The model of the catalogue that is used unless another one is named."""
@@ -54,6 +54,19 @@ def model_file(model: str, cache_dir: Path | None = None) -> Path:
     return path
 
 
+def check_local(model: str | None, cache_dir: Path | None = None) -> Path:
+    """Return the file of a model after a check that it can run here; None is the default model.
+
+    Raises:
+        MissingToolError: The package `xllamacpp` or the model is not on this machine.
+        InputError: There is no such file.
+    """
+    path = model_file(model or DEFAULT_MODEL, cache_dir)
+    if find_spec("xllamacpp") is None:
+        raise MissingToolError("a local language model needs xllamacpp", hint="pip install 'sca[llm]'")
+    return path
+
+
 class LlamaModel(ChatApi):
     """A model that runs on this machine.
 
@@ -69,9 +82,7 @@ class LlamaModel(ChatApi):
 
     def __init__(self, llm: "LlmConfig", cache_dir: Path | None = None) -> None:
         model = llm.model or DEFAULT_MODEL
-        path = model_file(model, cache_dir)
-        if find_spec("xllamacpp") is None:
-            raise MissingToolError("a local language model needs xllamacpp", hint="pip install 'sca[llm]'")
+        path = check_local(llm.model, cache_dir)
         key = secrets.token_urlsafe(32)
         options: ChildOptions = {
             "model": str(path.resolve()),

@@ -1,83 +1,20 @@
-"""The user's side of the cascade: when a recognizer is opened, what it hears, and the text of a turn.
+"""The user's side of the cascade: when a recognizer is opened, and what it hears.
 
 A recognizer gets the audio of a turn while the user speaks, so that little is left to do when the turn ends.
 """
 
-import threading
-import time
-from collections.abc import Sequence
-from contextlib import suppress
-
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.errors import ScaError
+from sca.infer.conversation.utterance import Utterance
 from sca.infer.engines.turn_taking import TurnUpdate
-from sca.infer.recognition.base import Recognizer, RecognizerEngine
+from sca.infer.recognition.base import RecognizerEngine
 from sca.units import HEARD_HZ
 
-__all__ = ["Hearing", "Utterance", "text_of"]
+__all__ = ["Hearing"]
 
 _LEAD_SAMPLES = HEARD_HZ * 3 // 10
 """Audio before the speech that the VAD detects, because it is late at soft onsets."""
-_POLL_S = 0.05
-_FINAL_S = 30.0
-
-
-class Utterance:
-    """A turn of the user, in a recognizer of its own.
-
-    Attributes:
-        partial: The text so far.
-    """
-
-    def __init__(self, recognizer: Recognizer) -> None:
-        self._recognizer = recognizer
-        self._recognizer.start_processing()
-        self._text: str | None = None
-        self._lock = threading.Lock()  # an answer that is cancelled and the next one may wait at the same time
-        self.partial = ""
-
-    def hear(self, samples: NDArray[np.float32]) -> None:
-        """Add audio. Raises `ScaError` if the recognizer failed or is too slow."""
-        if len(samples):
-            self._recognizer.put_audio_chunk(samples)
-
-    def finish(self) -> None:
-        """Declare that the turn is over."""
-        self._recognizer.finish()
-
-    def new_partial(self) -> str | None:
-        """Return the text so far if it has changed."""
-        newest = self._recognizer.get_latest_partial()
-        text = f"{newest.text} {newest.tail}".strip()
-        if text == self.partial:
-            return None
-        self.partial = text
-        return text
-
-    def wait(self, cancelled: threading.Event) -> str:
-        """Wait for the final text, unless `cancelled` is set; for another thread. Closes the recognizer."""
-        deadline_s = time.monotonic() + _FINAL_S
-        while not cancelled.is_set():
-            with self._lock, suppress(TimeoutError):
-                if self._text is None:
-                    self._text = self._recognizer.get_final(_POLL_S).text.strip()
-                    self.close()
-                return self._text
-            if time.monotonic() > deadline_s:
-                raise ScaError(f"the recognizer does not finish within {_FINAL_S:g} s")
-        return ""
-
-    def close(self) -> None:
-        """Release the recognizer."""
-        self._recognizer.close()
-
-
-def text_of(utterances: Sequence[Utterance], cancelled: threading.Event) -> str:
-    """Wait for the text of some utterances; see `Utterance.wait`."""
-    texts = [utterance.wait(cancelled) for utterance in utterances]
-    return " ".join(text for text in texts if text)
 
 
 class Hearing:

@@ -13,8 +13,9 @@ from sca.errors import ScaError
 from sca.infer.conversation.answer import Failed, Heard
 from sca.infer.conversation.latency import LatencyLog
 from sca.infer.conversation.talk import Talk, Turn
+from sca.infer.conversation.utterance import Utterance, text_of
 from sca.infer.engine import EngineSession, HearsPlayback, SessionConfig, StepGuard
-from sca.infer.engines.cascade.hearing import Hearing, Utterance, text_of
+from sca.infer.engines.cascade.hearing import Hearing
 from sca.infer.engines.turn_taking import TurnSegmenter, TurnUpdate
 from sca.infer.frames import AudioInput, AudioOutput, ErrorFrame, Frame, Interrupt, TurnEnd, UserText
 from sca.units import HEARD_HZ, SPOKEN_HZ

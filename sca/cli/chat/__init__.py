@@ -1,0 +1,1 @@
+"""The command `sca chat`: a conversation by typed text or by voice."""
