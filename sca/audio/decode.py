@@ -7,6 +7,7 @@ names the file.
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from sca.audio.coded.joined import joined_spans
 from sca.audio.coded.layouts import cancels
-from sca.audio.coded.reading import ACCEPT_ANY_DAMAGE_S, ACCEPT_DAMAGE_S, AS_DEFAULT, Reading
+from sca.audio.coded.reading import ACCEPT_ANY_DAMAGE_S, ACCEPT_DAMAGE_S, ANY_DAMAGE, AS_DEFAULT, Reading
 from sca.audio.coded.remarks import clipped, mixed
 from sca.audio.coded.tracks import check_only_track
 from sca.audio.pyav_reader import open_av
@@ -26,9 +27,9 @@ from sca.audio.readers import (
     AudioReader,
     SoundFileReader,
     Stretch,
+    accepted_cut,
     empty_error,
     reblocked,
-    truncated_error,
 )
 from sca.audio.resample import StreamResampler
 from sca.audio.wav_header import WavHeader, read_wav_header
@@ -38,6 +39,7 @@ from sca.textutil import counted
 __all__ = [
     "ACCEPT_ANY_DAMAGE_S",
     "ACCEPT_DAMAGE_S",
+    "ANY_DAMAGE",
     "AS_DEFAULT",
     "BLOCK_SAMPLES",
     "AudioInfo",
@@ -148,6 +150,12 @@ class BlockReader:
         return self._reader.findings.holes
 
     @property
+    def explains_damage(self) -> bool:
+        """Whether damage was found that the limit accepts, or a seam between recordings."""
+        found = self._reader.findings
+        return bool(found.joins or found.holes or found.cut)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Remarks about what was read so far."""
         notes = self._reader.findings.notes()
@@ -250,13 +258,25 @@ def length_s(path: Path) -> float:
     Raises:
         InputError: As in `BlockReader`.
     """
-    with BlockReader(path, reading=Reading(ACCEPT_ANY_DAMAGE_S)) as reader:
+    with BlockReader(path, reading=ANY_DAMAGE) as reader:
         stated = reader.info.duration_s
         return sum(map(len, reader)) / reader.info.rate_hz if stated is None else stated
 
 
 def _open(path: Path, reading: Reading) -> AudioReader:
     header, is_mpeg = _inspect(path)
+    cut: str | None = None
+    if header is not None and header.truncated:
+        assert header.promised_bytes is not None
+        promised_s, present_s = (n / (header.bytes_per_s or 1) for n in (header.promised_bytes, header.present_bytes))
+        cut = accepted_cut(path, promised_s, present_s, reading.accept_damage_s)
+    reader = _opened(path, header, reading, is_mpeg=is_mpeg)
+    if cut is not None:
+        reader.findings.cut, reader.info = cut, replace(reader.info, is_cut=True)
+    return reader
+
+
+def _opened(path: Path, header: WavHeader | None, reading: Reading, *, is_mpeg: bool) -> AudioReader:
     # libsndfile's MP3 decoder prints messages about damaged files to stderr, so FFmpeg reads MPEG audio.
     spans = [] if is_mpeg else joined_spans(path)
     if not is_mpeg and not spans:
@@ -269,7 +289,7 @@ def _open(path: Path, reading: Reading) -> AudioReader:
             is_plain = sound.channels <= 2 and not sound.subtype.startswith("MPEG")
             if 0 < sound.frames < _UNKNOWN_FRAMES and is_plain:
                 check_only_track(path, reading)
-                return SoundFileReader(path, sound)
+                return SoundFileReader(path, sound, lambda: open_av(path, header, reading=reading))
             sound.close()
             # libsndfile fails on the last block of a FLAC of unknown length and finds nothing in a WAV of size 0;
             # FFmpeg reads both.
@@ -298,9 +318,5 @@ def _inspect(path: Path) -> tuple[WavHeader | None, bool]:
         raise InputError(f"{path} does not exist") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    if header is not None and header.truncated:
-        assert header.promised_bytes is not None
-        bytes_per_s = header.bytes_per_s or 1
-        raise truncated_error(path, header.promised_bytes / bytes_per_s, header.present_bytes / bytes_per_s)
     sync = len(head) >= 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0
     return header, head == b"ID3" or sync or path.suffix.lower() in (".mp1", ".mp2", ".mp3", ".mpga")

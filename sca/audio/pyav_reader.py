@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sca.audio.coded.containers import channel_names, open_container
+from sca.audio.coded.flac_frames import FLAC_OPTIONS, split_frames
 from sca.audio.coded.joined import Span
 from sca.audio.coded.layouts import fitted, mono_weights
 from sca.audio.coded.reading import AS_DEFAULT, Reading
@@ -25,12 +26,12 @@ from sca.audio.readers import (
     AudioReader,
     Findings,
     Stretch,
+    accepted_cut,
     accepted_damage_s,
     damage_over_limit,
     damaged_error,
     empty_error,
     reblocked,
-    truncated_error,
 )
 from sca.audio.wav_header import WavHeader
 from sca.errors import InputError
@@ -147,9 +148,13 @@ class PyAvReader(AudioReader):
         if getattr(self._stream, "codec_context", None) is None:  # such as Shorten in NIST SPHERE
             hint = "convert it to WAV with sph2pipe -f wav" if container.format.name == "nistsphere" else None
             raise InputError(f"{path} has sound in a coding that FFmpeg cannot decode", hint=hint)
+        if self._stream.codec_context.name == "flac":
+            self._stream.codec_context.options = FLAC_OPTIONS
         rate_hz, channels = self._stream.rate, self._stream.channels
         if not rate_hz or not channels:
             raise InputError(f"{path} is not a sound file, or its beginning is damaged (no sample rate)")
+        # Only FLAC states its length to the sample.
+        self._slack_s = 0.5 / rate_hz if container.format.name == "flac" else _SLACK_S
         self._promised_s = stated_seconds(container, self._stream, path)
         frames = None if self._promised_s is None else seconds_to_samples(self._promised_s, rate_hz)
         if frames is None and header is not None and header.promised_bytes is None:
@@ -194,8 +199,9 @@ class PyAvReader(AudioReader):
         holes = self.findings.holes
         if clock.done == 0 and not holes:
             raise empty_error(self._path)
-        if self._promised_s is not None and self._promised_s - clock.done_s > _SLACK_S:
-            raise truncated_error(self._path, self._promised_s, clock.done_s)
+        if self._promised_s is not None and self._promised_s - clock.done_s > self._slack_s:
+            limit_s = self._reading.accept_damage_s
+            self.findings.cut = accepted_cut(self._path, self._promised_s, clock.done_s, limit_s)
         lost_s = sum(hole.seconds for hole in holes)
         if lost_s > accepted_damage_s(self._reading.accept_damage_s, clock.done_s):
             raise damage_over_limit(self._path, holes, clock.done_s, self._reason)
@@ -222,25 +228,30 @@ class PyAvReader(AudioReader):
     ) -> Iterator[NDArray[np.float32]]:
         import av
 
+        is_flac = container.format.name == "flac"
+        if stream.codec_context.name == "flac":
+            stream.codec_context.options = FLAC_OPTIONS
         for packet in container.demux(stream):
             if _is_tag(packet) and self.info.container == "mp3":
                 clock.restarts = True
                 self._note_join(clock)
                 continue
             try:
-                frames = packet.decode()
+                frames = list(_flac_frames(packet, stream) if is_flac else _frames(packet))
             except av.InvalidDataError as error:
                 self._reason = self._reason or error.strerror
                 seconds = float((packet.duration or 0) * (packet.time_base or 0))
                 self.findings.add_hole(clock.done_s, seconds)
                 clock.follows_hole = True
                 continue
-            for frame in frames:
+            for time_s, frame in frames:
                 if converter.differs(frame):  # another recording begins
                     yield from converter.flush()
                     self._note_join(clock)
-                if frame.time is not None:
-                    yield from self._silence_before(frame.time, clock)
+                # FLAC has no pauses: what is missing was damaged.
+                clock.follows_hole |= is_flac
+                if time_s is not None:
+                    yield from self._silence_before(time_s, clock, is_hole=is_flac)
                 yield from converter.convert(frame)
 
     def _note_join(self, clock: _Clock) -> None:
@@ -249,7 +260,7 @@ class PyAvReader(AudioReader):
         if clock.done and not (joins and clock.done_s - joins[-1] < _SLACK_S):
             joins.append(clock.done_s)
 
-    def _silence_before(self, time_s: float, clock: _Clock) -> Iterator[NDArray[np.float32]]:
+    def _silence_before(self, time_s: float, clock: _Clock, *, is_hole: bool = False) -> Iterator[NDArray[np.float32]]:
         """Yield silence for samples missing before a frame: lost packets, or pauses that were not recorded.
 
         Filling them keeps the audio that follows at its time. A clock that starts again is that of another recording.
@@ -257,6 +268,7 @@ class PyAvReader(AudioReader):
         Args:
             time_s: The timestamp of the frame.
             clock: The clock.
+            is_hole: Whether missing samples were damaged.
 
         Raises:
             InputError: The timestamp lies beyond the end of the file.
@@ -277,7 +289,10 @@ class PyAvReader(AudioReader):
         if missing > longest_s * rate_hz:
             raise damaged_error(self._path, clock.done_s, f"its clock jumps to second {time_s:.0f}")
         self.filled_samples += missing
-        if not follows_hole:
+        if is_hole:
+            self.findings.add_hole(clock.done_s, missing / rate_hz)
+            self._reason = self._reason or "frames with wrong checksums"
+        elif not follows_hole:
             self.findings.gaps.append(Stretch(clock.done_s, missing / rate_hz))
         # A second at a time, so that a long gap needs no memory.
         for start in range(0, missing, rate_hz):
@@ -326,6 +341,30 @@ class _Converter:
 
 def _format_of(frame: "AudioFrame") -> tuple[str, str, int]:
     return frame.format.name, frame.layout.name, frame.sample_rate
+
+
+def _frames(packet: "Packet[AudioStream]") -> "Iterator[tuple[float | None, AudioFrame]]":
+    """Yield the decoded frames of a packet, with their times."""
+    for frame in packet.decode():
+        yield frame.time, frame
+
+
+def _flac_frames(packet: "Packet[AudioStream]", stream: "AudioStream") -> "Iterator[tuple[float | None, AudioFrame]]":
+    """Yield the frames of FLAC that can be decoded, with the times in their headers."""
+    import av
+
+    if not packet.size:
+        yield from _frames(packet)
+        return
+    stream_info = stream.codec_context.extradata or b""
+    block_samples = int.from_bytes(stream_info[:2], "big")  # the smallest one, and the only one if it is fixed
+    for first, data in split_frames(bytes(packet), block_samples):
+        try:
+            frames = stream.codec_context.decode(av.Packet(data))
+        except av.InvalidDataError:
+            continue  # the time of the next frame shows what is missing
+        for frame in frames:
+            yield None if first is None else first / stream.rate, frame
 
 
 def _is_tag(packet: "Packet[AudioStream]") -> bool:

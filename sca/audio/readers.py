@@ -5,7 +5,7 @@ libsndfile (through soundfile) reads wav, flac, ogg, aiff and related formats; `
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sca.audio.coded.reading import ACCEPT_ANY_DAMAGE_S
-from sca.audio.coded.remarks import silence, times
+from sca.audio.coded.remarks import cut, silence, times
 from sca.errors import DamageError, InputError
 from sca.textutil import counted
 
@@ -26,18 +26,20 @@ __all__ = [
     "Findings",
     "SoundFileReader",
     "Stretch",
+    "accepted_cut",
     "accepted_damage_s",
     "damage_over_limit",
     "damaged_error",
     "empty_error",
     "reblocked",
-    "truncated_error",
 ]
 
 # A frame of MP3 lasts 26 ms. A single one is accepted in a file of any length, if the file is not much shorter itself.
 _LEAST_DAMAGE_S = 0.1
 _LEAST_DAMAGE_SHARE = 0.1
 _SAME_HOLE_S = 0.1
+_PIECE_SAMPLES = 1 << 16
+_AGAIN = "fetch or copy it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,14 @@ class Findings:
         gaps: Silence in place of packets that are missing.
         holes: Silence in place of packets that cannot be decoded.
         track: A remark about the track that is read, if there are several.
+        cut: A remark about the end of the recording, if it is missing.
     """
 
     joins: list[float] = field(default_factory=list)
     gaps: list[Stretch] = field(default_factory=list)
     holes: list[Stretch] = field(default_factory=list)
     track: str | None = None
+    cut: str | None = None
 
     def add_hole(self, start_s: float, seconds: float) -> None:
         """Add a hole, or lengthen the last one if this one follows it."""
@@ -87,7 +91,7 @@ class Findings:
             notes.append(_silence(self.gaps, "missing"))
         if self.holes:
             notes.append(_silence(self.holes, "damaged"))
-        return notes
+        return notes if self.cut is None else [*notes, self.cut]
 
 
 def _silence(stretches: list[Stretch], what: str) -> str:
@@ -107,6 +111,7 @@ class AudioInfo:
             formats without a length, such as ADTS and MP3 without a Xing header.
         codec: Lower-case codec name, in the spelling of the library that reads the file.
         container: Lower-case container name, in the same spelling.
+        is_cut: Whether a WAV file is shorter than its header states.
     """
 
     rate_hz: int
@@ -114,6 +119,7 @@ class AudioInfo:
     frames: int | None
     codec: str
     container: str
+    is_cut: bool = False
 
     @property
     def duration_s(self) -> float | None:
@@ -167,12 +173,33 @@ def reblocked(pieces: Iterable[NDArray[np.float32]], block_samples: int) -> Iter
         yield np.concatenate(pending)
 
 
-def truncated_error(path: Path, promised_s: float, present_s: float) -> InputError:
-    """Return the error for a file that is shorter than its header states."""
-    return InputError(
-        f"{path} is cut short: its header promises {promised_s:.2f} s, the file has {present_s:.2f} s",
-        hint="fetch or copy it again",
-    )
+def accepted_cut(path: Path, promised_s: float, present_s: float, accept_damage_s: float) -> str:
+    """Return a remark about a file that is shorter than its header states.
+
+    Args:
+        path: The file.
+        promised_s: The length in the header.
+        present_s: The length of the sound.
+        accept_damage_s: The limit of damage for an hour, which the missing end counts as.
+
+    Raises:
+        DamageError: More is missing than is accepted.
+    """
+    missing_s = promised_s - present_s
+    if missing_s <= accepted_damage_s(accept_damage_s, promised_s):
+        return cut(missing_s, promised_s)
+    message = f"{path} is cut short: its header promises {promised_s:.2f} s, the file has {present_s:.2f} s"
+    needed_s = _needed_s(missing_s, promised_s)
+    if present_s <= 0 or needed_s > ACCEPT_ANY_DAMAGE_S:
+        raise DamageError(message, hint=_AGAIN)
+    raise DamageError(message, hint=f"{_AGAIN}, or accept that with --accept-damage {needed_s}", needed_s=needed_s)
+
+
+def _needed_s(lost_s: float, length_s: float) -> float:
+    """Return the lowest limit in whole seconds that accepts damage."""
+    if accepted_damage_s(1e-9, length_s) >= lost_s:  # any limit above 0 accepts it
+        return 1
+    return math.ceil(3600 * lost_s / length_s) if length_s else math.inf
 
 
 def empty_error(path: Path) -> InputError:
@@ -183,7 +210,7 @@ def empty_error(path: Path) -> InputError:
 def damaged_error(path: Path, second: float, reason: object) -> InputError:
     """Return the error for a file that cannot be decoded beyond `second`."""
     why = str(reason).strip() or "the decoder gave no reason"
-    return InputError(f"{path} is damaged near second {second:.2f}: {why}", hint="fetch or copy it again")
+    return InputError(f"{path} is damaged near second {second:.2f}: {why}", hint=_AGAIN)
 
 
 def accepted_damage_s(accept_damage_s: float, length_s: float) -> float:
@@ -209,23 +236,26 @@ def damage_over_limit(path: Path, holes: list[Stretch], length_s: float, reason:
         reason: What the decoder says.
     """
     lost_s = sum(hole.seconds for hole in holes)
-    needed_s: float
     error = damaged_error(path, holes[0].start_s, f"{reason} ({lost_s:.2f} s cannot be decoded)")
-    needed_s = math.ceil(3600 * lost_s / length_s) if length_s else math.inf
-    if accepted_damage_s(1e-9, length_s) >= lost_s:  # any limit above 0 accepts it
-        needed_s = 1
+    needed_s = _needed_s(lost_s, length_s)
     if needed_s > ACCEPT_ANY_DAMAGE_S:
         return DamageError(error.message, hint=error.hint)
-    hint = f"fetch or copy it again, or accept silence there with --accept-damage {needed_s}"
+    hint = f"{_AGAIN}, or accept silence there with --accept-damage {needed_s}"
     return DamageError(error.message, hint=hint, needed_s=float(needed_s))
 
 
 class SoundFileReader(AudioReader):
-    """A file that libsndfile reads."""
+    """A file that libsndfile reads, and another reader where it cannot continue.
 
-    def __init__(self, path: Path, sound: soundfile.SoundFile) -> None:
-        self._path = path
-        self._sound = sound
+    Args:
+        path: The file.
+        sound: The open file.
+        other: Opens the other reader, which finds out what is damaged.
+    """
+
+    def __init__(self, path: Path, sound: soundfile.SoundFile, other: Callable[[], AudioReader]) -> None:
+        self._path, self._sound, self._other = path, sound, other
+        self._opened: AudioReader | None = None
         self.filled_samples = 0
         self.findings = Findings()
         self.mono_weights = np.full(sound.channels, 1 / sound.channels, np.float32)
@@ -243,15 +273,29 @@ class SoundFileReader(AudioReader):
         while True:
             try:
                 block: NDArray[np.float32] = self._sound.read(block_samples, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                raise damaged_error(self._path, done / self.info.rate_hz, error.error_string) from error
+            except soundfile.LibsndfileError:
+                yield from reblocked(self._rest(done), block_samples)
+                return
             if len(block) == 0:
                 break
             done += len(block)
             yield block
         if done < self._sound.frames:
-            raise truncated_error(self._path, self._sound.frames / self.info.rate_hz, done / self.info.rate_hz)
+            yield from reblocked(self._rest(done), block_samples)
+
+    def _rest(self, done: int) -> Iterator[NDArray[np.float32]]:
+        """Yield what follows the first samples, from the other reader."""
+        self._opened = self._other()
+        found, self.findings = self.findings, self._opened.findings
+        self.findings.cut = self.findings.cut or found.cut
+        for piece in self._opened.blocks(_PIECE_SAMPLES):
+            self.filled_samples = self._opened.filled_samples
+            skipped = min(done, len(piece))
+            done -= skipped
+            yield piece[skipped:]
 
     @override
     def close(self) -> None:
         self._sound.close()
+        if self._opened is not None:
+            self._opened.close()

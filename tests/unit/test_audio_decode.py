@@ -428,7 +428,7 @@ def test_truncated_wav(wav, tmp_path):
     assert refused(short) == message
     assert refused(short, reading=True) == message
     short.write_bytes(content[:-1])
-    assert refused(short).startswith("is cut short")
+    assert len(read_audio(short)) == 2 * RATE_HZ - 1
 
 
 @pytest.mark.parametrize("options", [{"format": "RF64"}, {"format": "WAVEX"}, {"endian": "BIG"}])
@@ -490,10 +490,8 @@ def test_damaged_flac_names_the_second(tmp_path, damage):
     path.write_bytes(content[:middle] if damage == "cut" else content[:middle] + bytes(5000) + content[middle + 5000 :])
     assert probe(path).duration_s == 10.0
     message = refused(path, reading=True, block_samples=4000)
-    assert message.startswith(("is damaged near second 4.", "is damaged near second 5."))
-    with pytest.raises(InputError) as caught:
-        read_audio(path)
-    assert isinstance(caught.value.__cause__, soundfile.LibsndfileError)
+    place = "its header promises 10.00 s, the file has" if damage == "cut" else "near second"
+    assert f"{place} 4." in message or f"{place} 5." in message
 
 
 @pytest.mark.parametrize(("name", "codec", "container", "rate_hz"), [CODED[0], CODED[3], CODED[4]])

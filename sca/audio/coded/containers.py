@@ -47,11 +47,13 @@ class SelectedTrack:
         index: Its index among the audio tracks.
         mono_weights: The weight of each of its channels in the mono mix.
         note: A remark if there are several tracks.
+        codec: The name of its codec.
     """
 
     index: int
     mono_weights: tuple[float, ...]
     note: str | None
+    codec: str = ""
 
 
 def selected_track(path: Path, reading: Reading = AS_DEFAULT) -> SelectedTrack:
@@ -62,8 +64,9 @@ def selected_track(path: Path, reading: Reading = AS_DEFAULT) -> SelectedTrack:
     """
     with open_container(path) as container:
         index = track_index(container, path, reading)
-        weights = mono_weights(channel_names(container.streams.audio[index].layout.channels))
-        return SelectedTrack(index, tuple(weights.tolist()), track_note(container, index))
+        context = container.streams.audio[index].codec_context
+        weights = mono_weights(channel_names(context.layout.channels))
+        return SelectedTrack(index, tuple(weights.tolist()), track_note(container, index), context.name)
 
 
 def channel_names(channels: "tuple[AudioChannel, ...]") -> tuple[str, ...]:

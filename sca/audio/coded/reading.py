@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["ACCEPT_ANY_DAMAGE_S", "ACCEPT_DAMAGE_S", "AS_DEFAULT", "Reading"]
+__all__ = ["ACCEPT_ANY_DAMAGE_S", "ACCEPT_DAMAGE_S", "ANY_DAMAGE", "AS_DEFAULT", "Reading"]
 
 ACCEPT_DAMAGE_S = 1.0
 """Seconds of an hour that may be undecodable by default."""
@@ -32,3 +32,5 @@ class Reading:
 
 AS_DEFAULT = Reading()
 """The default track, and a second of damage per hour."""
+ANY_DAMAGE = Reading(ACCEPT_ANY_DAMAGE_S)
+"""The default track, for those who leave it to others how much damage is accepted."""

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["clipped", "mixed", "silence", "times"]
+__all__ = ["clipped", "cut", "mixed", "silence", "times"]
 
 _NOTED_PEAK = 10 ** (1 / 20)
 """1 dB above full scale. Lossy codecs exceed it by less."""
@@ -44,6 +44,16 @@ def silence(seconds: float, what: str, starts_s: list[float] | None = None) -> s
     """
     places = f", at {times(starts_s)}" if starts_s else ""
     return f"{seconds:.2f} s of silence in place of {what} packets{places}"
+
+
+def cut(seconds: float, promised_s: float) -> str:
+    """Return a remark about a recording that ends early.
+
+    Args:
+        seconds: What is missing at its end.
+        promised_s: The length that its header states.
+    """
+    return f"cut short: the last {seconds:.2f} s of {promised_s:.2f} s are missing"
 
 
 def times(seconds: list[float]) -> str:

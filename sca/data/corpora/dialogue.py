@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from sca.audio.decode import probe
+from sca.audio.decode import ANY_DAMAGE, probe
 from sca.data.corpora.base import WHOLE, Conversation, Issue, Part, Track
 from sca.data.corpora.segments.by_sound import Channel, Loudness
 from sca.data.corpora.segments.model import Dialogue, Problem, Segment, Word
@@ -92,7 +92,7 @@ def recordings_of(audio: Sequence[Path]) -> tuple[Recording, Recording]:
     if len(audio) == 1:
         seconds = _two_channels(audio[0])
         return Recording(audio[0], Part(0), seconds), Recording(audio[0], Part(1), seconds)
-    lengths = [probe(path).duration_s for path in audio]
+    lengths = [probe(path, ANY_DAMAGE).duration_s for path in audio]
     first, second = (
         Recording(path, WHOLE, math.inf if length is None else length)
         for path, length in zip(audio, lengths, strict=True)
@@ -112,7 +112,7 @@ def _two_channels(audio: Path) -> float:
         InputError: The recording cannot be read.
         ValueError: It does not have two channels.
     """
-    info = probe(audio)
+    info = probe(audio, ANY_DAMAGE)
     if info.channels != 2:
         raise ValueError(
             f"{audio} has {info.channels} channel(s); two are needed, one per speaker. Speakers that were mixed "

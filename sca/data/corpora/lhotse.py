@@ -17,7 +17,7 @@ from typing import Annotated, NamedTuple
 from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import override
 
-from sca.audio.decode import probe
+from sca.audio.decode import ANY_DAMAGE, probe
 from sca.data.corpora.base import Conversation, CorpusReader, Issue, Part, Track
 from sca.data.corpora.packed.recordings import RecordingFiles
 from sca.data.corpora.packed.shar import shar_cuts, shar_folders
@@ -259,7 +259,7 @@ def _audio(source: Path, recording: _Recording, channel: int) -> tuple[Path, int
             raise ValueError(f"recording {recording.id} is a {listed.type}, not a file; save its audio first")
         candidates = [source.parent / listed.source, Path(listed.source)]
         audio = next((path for path in candidates if path.is_file()), candidates[0])
-        info = probe(audio)
+        info = probe(audio, ANY_DAMAGE)
         file_channel = listed.channels.index(channel)
         if file_channel >= info.channels:
             raise ValueError(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from sca.audio.decode import probe
+from sca.audio.decode import ANY_DAMAGE, probe
 from sca.data.corpora.base import Conversation, CorpusReader, Issue, encoding_note
 from sca.data.corpora.dialogue import (
     Entry,
@@ -82,7 +82,7 @@ def _recordings(folder: Path) -> list[Path]:
 
 def _is_mono(audio: Path) -> bool:
     try:
-        return probe(audio).channels == 1
+        return probe(audio, ANY_DAMAGE).channels == 1
     except InputError:  # reported when the recording is read
         return False
 

@@ -24,7 +24,8 @@ class DecodedCopy:
         path: A WAV file with float samples at the rate of the source.
         seconds: Its length.
         notes: Remarks about the source.
-        explains_damage: Whether packets that ffmpeg cannot decode are known: tags between joined parts, accepted holes.
+        explains_damage: Whether packets that ffmpeg cannot decode are known: tags between joined parts, accepted holes,
+            a missing end.
     """
 
     path: Path
@@ -63,4 +64,4 @@ def write_decoded(
             for block in reader:
                 checkpoint()
                 file.write(block)
-        return DecodedCopy(target, reader.frames / rate_hz, reader.notes, bool(reader.joins or reader.holes))
+        return DecodedCopy(target, reader.frames / rate_hz, reader.notes, reader.explains_damage)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sca.audio.coded.containers import SelectedTrack, open_container
+from sca.audio.coded.flac_frames import FLAC_OPTIONS
 from sca.audio.decode import BLOCK_SAMPLES
 from sca.data.media.ffmpeg import url
 from sca.data.media.transcode_plan import OUTPUTS
@@ -95,7 +96,8 @@ class AudioFormat:
         """Return an audio track at the requested rate and layout."""
         import ffmpeg
 
-        sound = ffmpeg.input(url(source), protocol_whitelist="file")[f"a:{track.index}"]
+        options = FLAC_OPTIONS if track.codec == "flac" else {}
+        sound = ffmpeg.input(url(source), protocol_whitelist="file", **options)[f"a:{track.index}"]
         # Gaps in the time line become silence, so that nothing after them moves; nothing is stretched. The filter is a
         # separate one: with soxr in the same filter, ffmpeg (7 and 9) adds silence repeatedly, and lengths are wrong.
         sound = sound.filter("aresample", **{"async": 1}).filter("aformat", sample_fmts="fltp")

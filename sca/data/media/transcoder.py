@@ -46,12 +46,12 @@ class _DecodeFirstError(Exception):
     It did not read all of the source, could not decode a part of it, or averaged channels that cancel each other.
 
     Attributes:
-        damage: What could not be decoded.
+        fault: What is wrong with the source, if the reader does not find it.
     """
 
-    def __init__(self, damage: str | None) -> None:
-        super().__init__(damage)
-        self.damage = damage
+    def __init__(self, fault: str | None = None) -> None:
+        super().__init__(fault)
+        self.fault = fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,15 +209,15 @@ class Transcoder:
         decoded = target.with_name(part_name(Path(f"{target}.decoded")))
         try:
             try:
-                if joined_spans(job.source.path):
-                    raise _DecodeFirstError(None)
+                if job.info.is_cut or joined_spans(job.source.path):
+                    raise _DecodeFirstError
                 log, notes = self._convert(job.source.path, part, self._reading, on_progress)
                 made = self._checked(job, part, log)
             except (_DecodeFirstError, FfmpegCrashedError) as error:
                 channels, check_stop = self._requested.channels, self._runner.check_stop
                 copy = write_decoded(job.source.path, decoded, channels, check_stop, reading=self._reading)
-                if isinstance(error, _DecodeFirstError) and error.damage and not copy.explains_damage:
-                    raise InputError(f"{job.source.path} is damaged: {error.damage}") from error
+                if isinstance(error, _DecodeFirstError) and error.fault and not copy.explains_damage:
+                    raise InputError(f"{job.source.path} {error.fault}") from error
                 _, notes = self._convert(decoded, part, AS_DEFAULT, on_progress)
                 made, notes = self._checked_copy(job, part, copy), (*notes, *copy.notes)
             publish(part, target)
@@ -254,24 +254,26 @@ class Transcoder:
         """Return the properties of a result in the requested format that is as long as its source.
 
         Raises:
-            InputError: The source is cut short, or the format of the result differs.
-            _DecodeFirstError: ffmpeg did not read all of the source.
+            InputError: The format of the result differs.
+            _DecodeFirstError: A decoded copy is needed.
         """
         path = job.source.path
         made = self._in_format(part)
         if log.decode_errors or log.dropped > _MAX_DROPPED_S * (log.out_rate_hz or 0):
-            packets = counted(log.decode_errors, "packet")
-            raise _DecodeFirstError(f"{packets} cannot be decoded ({log.reason})" if log.decode_errors else None)
-        if log.cancelled:
-            raise _DecodeFirstError(None)
+            fault = f"is damaged: {counted(log.decode_errors, 'packet')} cannot be decoded ({log.reason})"
+            raise _DecodeFirstError(fault if log.decode_errors else None)
+        # ffmpeg drops damaged frames of FLAC without an error.
+        is_exact = job.info.codec == "flac" and job.info.frames is not None and log.decoded is not None
+        if log.cancelled or (is_exact and job.info.frames != log.decoded):
+            raise _DecodeFirstError
         source_s = log.source_s
         if source_s is None or not _has_length(made.seconds, source_s, job.info):
             source_s = self._decoded_s(path)
         if log.ended_early or (job.expected_s or 0.0) - source_s > _MAX_HEADER_EXCESS_S:
             promised = "" if job.expected_s is None else f" of {job.expected_s:.2f} s"
-            raise InputError(f"{path} is cut short after {source_s:.2f} s{promised}")
+            raise _DecodeFirstError(f"is cut short after {source_s:.2f} s{promised}")
         if not _has_length(made.seconds, source_s, job.info):
-            raise _DecodeFirstError(None)
+            raise _DecodeFirstError
         return made
 
     def _checked_copy(self, job: TranscodeJob, part: Path, copy: DecodedCopy) -> FileProperties:

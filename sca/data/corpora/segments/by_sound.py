@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.audio.decode import ACCEPT_ANY_DAMAGE_S, BlockReader, Reading
+from sca.audio.decode import ANY_DAMAGE, BlockReader
 from sca.units import seconds_to_samples
 
 __all__ = ["Channel", "Loudness"]
@@ -76,7 +76,7 @@ class Loudness:
 def _levels_db(channel: Channel) -> NDArray[np.float32]:
     """Return the level of each hop of a channel in dB."""
     # The user of the recording decides how much damage is accepted.
-    with BlockReader(channel.audio, channel=channel.channel, reading=Reading(ACCEPT_ANY_DAMAGE_S)) as reader:
+    with BlockReader(channel.audio, channel=channel.channel, reading=ANY_DAMAGE) as reader:
         hop = seconds_to_samples(_HOP_S, reader.info.rate_hz)
         rest = np.zeros(0, np.float32)
         powers: list[NDArray[np.float32]] = []
