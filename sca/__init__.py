@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sca.version import __version__
 
 if TYPE_CHECKING:
-    from sca.api import build, export, read_corpus, transcribe, verify
+    from sca.api import build, export, read_corpus, synthesize, transcribe, verify
     from sca.config import Settings, load_settings
     from sca.data.corpora.base import Conversation, Issue
     from sca.data.duplex.load.dataset import load
@@ -50,6 +50,7 @@ _MODULES = {
     "load_tokenizer": "sca.tokenizer",
     "read_corpus": "sca.api",
     "run_engine": "sca.infer.runners.array",
+    "synthesize": "sca.api",
     "transcribe": "sca.api",
     "verify": "sca.api",
 }
@@ -79,6 +80,7 @@ __all__ = [
     "load_tokenizer",
     "read_corpus",
     "run_engine",
+    "synthesize",
     "transcribe",
     "verify",
 ]

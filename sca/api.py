@@ -1,4 +1,4 @@
-"""The data half of the public API: functions with plain arguments over the packages of `sca.data`.
+"""The data half of the public API: functions with plain arguments over the packages of `sca.data` and `sca.synth`.
 
 Every function does what the command of the same name does, and raises the same errors. Use the names from `sca`, not
 from this module.
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from sca.data.runs.progress import ProgressListener
     from sca.data.runs.summary import RunSummary
     from sca.data.transcription.transcribe import TranscribeDetails
+    from sca.synth.run import SynthDetails
 
-__all__ = ["build", "export", "read_corpus", "transcribe", "verify"]
+__all__ = ["build", "export", "read_corpus", "synthesize", "transcribe", "verify"]
 
 AnyPath = str | PathLike[str]
 SettingsLike = Settings | Mapping[str, object] | None
@@ -276,6 +277,67 @@ def transcribe(
         reactions=reactions,
         retry_failed=retry_failed,
         reading=Reading(accept_damage_s, track, audio_language),
+        listener=listener,
+    )
+
+
+def synthesize(
+    scripts: AnyPath | Sequence[AnyPath],
+    output: AnyPath,
+    *,
+    settings: SettingsLike = None,
+    conversations: int | None = None,
+    hours: float | None = None,
+    jobs: int = 0,
+    force: bool = False,
+    retry_failed: bool = True,
+    listener: "ProgressListener | None" = None,
+) -> "RunSummary[SynthDetails]":
+    """Speak scripts with two voices, as a corpus of conversations with exact word times and labels.
+
+    A second call makes only the conversations that are missing, and the same settings give the same bytes.
+
+    Args:
+        scripts: Files of scripts, names of scripts that ship with sca, or one of them.
+        output: The folder of the corpus, which `build` reads.
+        settings: Settings, or a mapping such as `{"synth.seed": 2}`.
+        conversations: How many conversations; None is one of each script.
+        hours: Or how many hours of conversation, at least.
+        jobs: Worker processes; 0 is one per core.
+        force: Replace conversations that other settings made.
+        retry_failed: Whether to try conversations again that failed in an earlier run.
+        listener: Receives the progress.
+
+    Returns:
+        The summary of the run. `details` has the timing and the number of words and turns.
+
+    Raises:
+        UsageError: A voice, a timing or a script does not exist.
+        InputError: A script is not one of two speakers.
+        OutputError: The folder has other files in it, or a corpus of other settings.
+        MissingToolError: An engine needs something that is not installed.
+
+    Example:
+        >>> import tempfile, sca
+        >>> with tempfile.TemporaryDirectory() as output:
+        ...     summary = sca.synthesize("lost-keys", output, settings={"synth.seed": 1})
+        ...     conversations = list(sca.read_corpus(output))
+        >>> summary.made, len(conversations[0].tracks)
+        (1, 2)
+    """
+    from sca.synth.run import synthesize as make
+    from sca.synth.script import find_script
+
+    names = [scripts] if isinstance(scripts, str | PathLike) else scripts
+    return make(
+        [find_script(name) for name in names],
+        Path(output),
+        _settings(settings).synth,
+        conversations=conversations,
+        hours=hours,
+        jobs=jobs,
+        force=force,
+        retry_failed=retry_failed,
         listener=listener,
     )
 

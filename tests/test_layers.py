@@ -37,6 +37,7 @@ LAYERS = {
     "sca.infer": 2,
     "sca.infer.server": 3,
     "sca.infer.turn.serving": 3,
+    "sca.synth": 3,  # above both halves: speech engines make what the data half reads
     "sca.api": 3,
     "sca": 4,  # the public API: names of every layer below, loaded on first use
     "sca.cli": 5,

@@ -11,6 +11,7 @@ from sca.config.sections.llm import LlmConfig
 from sca.config.sections.paths import PathsConfig
 from sca.config.sections.qwen import QwenConfig
 from sca.config.sections.serve import ServeConfig
+from sca.config.sections.synth import SynthConfig
 from sca.config.sections.turn import TurnConfig
 from sca.config.sections.vllm import VllmConfig
 from sca.config.settings import RESERVED_ENV, TURN_ENV, Settings, apply_preset, known_keys, load_settings, parse_set
@@ -30,6 +31,7 @@ __all__ = [
     "QwenConfig",
     "ServeConfig",
     "Settings",
+    "SynthConfig",
     "TurnConfig",
     "VllmConfig",
     "apply_preset",

@@ -28,6 +28,7 @@ from sca.config.sections.paths import PathsConfig
 from sca.config.sections.qwen import QwenConfig
 from sca.config.sections.recognition import RecognitionConfig
 from sca.config.sections.serve import ServeConfig
+from sca.config.sections.synth import SynthConfig
 from sca.config.sections.transcribe import TranscribeConfig
 from sca.config.sections.turn import TurnConfig
 from sca.config.sections.vllm import VllmConfig
@@ -76,6 +77,7 @@ class Settings(BaseModel):
     recognition: RecognitionConfig = RecognitionConfig()
     llm: LlmConfig = LlmConfig()
     chat: ChatConfig = ChatConfig()
+    synth: SynthConfig = SynthConfig()
     turn: TurnConfig = TurnConfig()
     serve: ServeConfig = ServeConfig()
     paths: PathsConfig = PathsConfig()

@@ -8,7 +8,7 @@ returns the audio of a clause piece by piece derives it from `PieceVoice`; other
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -22,6 +22,7 @@ __all__ = [
     "CHUNK_MS",
     "CheckedEngine",
     "PieceVoice",
+    "RepeatableEngine",
     "SpeechChunk",
     "SpeechEngine",
     "SpeechVoice",
@@ -164,6 +165,15 @@ class CheckedEngine(Protocol):
         Raises:
             ScaError: Something is missing; the hint names the command or the setting that provides it.
         """
+        ...
+
+
+@runtime_checkable
+class RepeatableEngine(Protocol):
+    """A `SpeechEngine` whose speech depends on what it spoke before, unless it begins anew."""
+
+    def repeatable(self) -> AbstractContextManager[SpeechEngine]:
+        """Return an engine without a history: the same texts in the same order give the same samples every time."""
         ...
 
 

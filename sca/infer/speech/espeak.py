@@ -1,7 +1,8 @@
 """The engine espeak: formant voices of espeak-ng in many languages, some milliseconds after the text."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +10,16 @@ from typing_extensions import override
 
 from sca.config import Settings
 from sca.errors import UsageError
-from sca.infer.speech.base import SpeechEngine, SpeechVoice, UnitSound, UnitVoice, VoiceInfo, WordTime
-from sca.infer.speech.espeak_library import EspeakLibrary, Phone, load_library
+from sca.infer.speech.base import (
+    RepeatableEngine,
+    SpeechEngine,
+    SpeechVoice,
+    UnitSound,
+    UnitVoice,
+    VoiceInfo,
+    WordTime,
+)
+from sca.infer.speech.espeak_library import EspeakLibrary, Phone, load_library, private_library
 from sca.infer.speech.spoken_words import TextWord, assign_phones, is_latin_language, only_latin
 
 __all__ = ["EspeakEngine", "load"]
@@ -25,14 +34,27 @@ def load(settings: Settings) -> "EspeakEngine":
     return EspeakEngine()
 
 
-class EspeakEngine(SpeechEngine):
-    """Voices of libespeak-ng."""
+class EspeakEngine(SpeechEngine, RepeatableEngine):
+    """Voices of libespeak-ng.
+
+    Args:
+        library: Returns the library to use.
+    """
 
     name = "espeak"
 
+    def __init__(self, library: Callable[[], EspeakLibrary] = load_library) -> None:
+        self._library = library
+
+    @contextmanager
+    @override
+    def repeatable(self) -> Iterator[SpeechEngine]:
+        with private_library() as library:
+            yield EspeakEngine(lambda: library)
+
     @override
     def voices(self) -> Sequence[VoiceInfo]:
-        return [VoiceInfo(voice.language, voice.language, voice.title) for voice in load_library().voices()]
+        return [VoiceInfo(voice.language, voice.language, voice.title) for voice in self._library().voices()]
 
     def check(self) -> None:
         """Return if espeak-ng is installed; raise `MissingToolError` otherwise."""
@@ -40,7 +62,7 @@ class EspeakEngine(SpeechEngine):
 
     @override
     def open(self, voice: str | None = None) -> SpeechVoice:
-        library, name = load_library(), voice or _DEFAULT_VOICE
+        library, name = self._library(), voice or _DEFAULT_VOICE
         if not library.has_voice(name):
             names = [info.name for info in self.voices()]
             near = difflib.get_close_matches(name, names, 3, 0.5)

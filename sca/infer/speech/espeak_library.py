@@ -2,15 +2,18 @@
 
 espeak-ng is free software under GPL-3. sca uses the library of the system, if there is one, and does not contain it.
 The library has one global state, so calls are serialised by a lock of the process; a call takes some milliseconds. The
-state also carries over: how a text sounds differs by a few samples with what was spoken before, and the first speech
-of a process is always the same.
+state also carries over: how a text sounds differs by a few samples with what was spoken before. `private_library` loads
+a second copy with a state of its own, for speech that must be the same in every run.
 Source of the constants and structures: speak_lib.h of espeak-ng 1.51, which are unchanged since 1.48.
 """
 
+import _ctypes
 import ctypes
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -20,7 +23,7 @@ from numpy.typing import NDArray
 from sca.audio.pcm import pcm16_samples
 from sca.errors import MissingToolError, UsageError
 
-__all__ = ["EspeakLibrary", "EspeakVoice", "Phone", "Utterance", "load_library"]
+__all__ = ["EspeakLibrary", "EspeakVoice", "Phone", "Utterance", "load_library", "private_library"]
 
 _FILES = ("libespeak-ng.so.1", "libespeak-ng.so", "libespeak-ng.1.dylib", "libespeak-ng.dylib", "libespeak-ng.dll")
 _SYNCHRONOUS = 2
@@ -47,6 +50,17 @@ class _Event(ctypes.Structure):
         ("sample", ctypes.c_int),
         ("user_data", ctypes.c_void_p),
         ("id", _Id),
+    )
+
+
+class _Symbol(ctypes.Structure):
+    """`Dl_info` of dladdr(3)."""
+
+    _fields_ = (
+        ("file", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("name", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
     )
 
 
@@ -211,9 +225,40 @@ def load_library() -> EspeakLibrary:
     Raises:
         MissingToolError: It is not installed.
     """
+    return EspeakLibrary(_open())
+
+
+@contextmanager
+def private_library() -> Iterator[EspeakLibrary]:
+    """Load a copy of the library with a state of its own, which ends with the block.
+
+    The same calls in the same order return the same speech in every block, process and run of the same espeak-ng, as
+    long as no other thread calls `rand` of the C library meanwhile: breathy voices draw their noise from it.
+
+    Yields:
+        The library.
+
+    Raises:
+        MissingToolError: It is not installed.
+    """
+    symbol, process = _Symbol(), ctypes.CDLL(None)
+    process.dladdr(ctypes.cast(_open().espeak_Initialize, ctypes.c_void_p), ctypes.byref(symbol))
+    # The loader recognises a library by its file, so only a copy of the file gets variables of its own.
+    with tempfile.NamedTemporaryFile(suffix=".so") as copy:
+        shutil.copyfile(symbol.file.decode(), copy.name)
+        handle = ctypes.CDLL(copy.name)
+    process.srand(1)
+    try:
+        yield EspeakLibrary(handle)
+    finally:
+        handle.espeak_Terminate()  # ends its thread, whose code is unloaded next
+        _ctypes.dlclose(handle._handle)
+
+
+def _open() -> ctypes.CDLL:
     for file in _FILES:
         with suppress(OSError):
-            return EspeakLibrary(ctypes.CDLL(file))
+            return ctypes.CDLL(file)
     raise MissingToolError(
         "espeak-ng is not installed",
         hint="apt-get install espeak-ng (Debian, Ubuntu) or brew install espeak-ng (macOS)",
