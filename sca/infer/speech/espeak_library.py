@@ -12,7 +12,7 @@ import ctypes
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -110,13 +110,15 @@ class EspeakLibrary:
 
     Args:
         handle: The library.
+        before: Called before every text.
 
     Attributes:
         rate_hz: The rate of its speech.
     """
 
-    def __init__(self, handle: ctypes.CDLL) -> None:
+    def __init__(self, handle: ctypes.CDLL, before: Callable[[], object] | None = None) -> None:
         self._library = handle
+        self._before = before
         self._lock = threading.Lock()
         self._voice: str | None = None
         self._pcm: list[bytes] = []
@@ -187,6 +189,8 @@ class EspeakLibrary:
         with self._lock:
             self._select(voice)
             self._pcm, self._phones = [], []
+            if self._before is not None:
+                self._before()
             self._library.espeak_Synth(raw, len(raw) + 1, 0, 1, 0, _CHARS_UTF8 | _END_PAUSE, None, None)
             return Utterance(pcm16_samples(b"".join(self._pcm)), tuple(self._phones))
 
@@ -232,8 +236,9 @@ def load_library() -> EspeakLibrary:
 def private_library() -> Iterator[EspeakLibrary]:
     """Load a copy of the library with a state of its own, which ends with the block.
 
-    The same calls in the same order return the same speech in every block, process and run of the same espeak-ng, as
-    long as no other thread calls `rand` of the C library meanwhile: breathy voices draw their noise from it.
+    The same calls in the same order return the same speech in every block, process and run of the same espeak-ng.
+    Breathy voices draw their noise from `rand` of the C library, which is seeded before every text; another thread
+    should not call it meanwhile.
 
     Yields:
         The library.
@@ -247,9 +252,8 @@ def private_library() -> Iterator[EspeakLibrary]:
     with tempfile.NamedTemporaryFile(suffix=".so") as copy:
         shutil.copyfile(symbol.file.decode(), copy.name)
         handle = ctypes.CDLL(copy.name)
-    process.srand(1)
     try:
-        yield EspeakLibrary(handle)
+        yield EspeakLibrary(handle, before=lambda: process.srand(1))
     finally:
         handle.espeak_Terminate()  # ends its thread, whose code is unloaded next
         _ctypes.dlclose(handle._handle)
