@@ -2,16 +2,16 @@
 
 from sca.config.loaders import Key
 from sca.config.sections.audio import AudioConfig
-from sca.config.sections.augment import AugmentConfig
 from sca.config.sections.chat import ChatConfig
-from sca.config.sections.convert import ConvertConfig
+from sca.config.sections.data.augment import AugmentConfig
+from sca.config.sections.data.convert import ConvertConfig
+from sca.config.sections.data.synth import SynthConfig
 from sca.config.sections.duplex import DuplexConfig
 from sca.config.sections.live import LiveConfig
 from sca.config.sections.llm import LlmConfig
 from sca.config.sections.paths import PathsConfig
 from sca.config.sections.qwen import QwenConfig
 from sca.config.sections.serve import ServeConfig
-from sca.config.sections.synth import SynthConfig
 from sca.config.sections.turn import TurnConfig
 from sca.config.sections.vllm import VllmConfig
 from sca.config.settings import RESERVED_ENV, TURN_ENV, Settings, apply_preset, known_keys, load_settings, parse_set

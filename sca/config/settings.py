@@ -17,10 +17,12 @@ from pydantic.fields import FieldInfo
 from sca.config.describe import expected, problems_of, raise_for, special_words, value_type
 from sca.config.loaders import Given, Key, Problem, from_environment, from_file, from_overrides, unknown
 from sca.config.sections.audio import AudioConfig
-from sca.config.sections.augment import AugmentConfig
 from sca.config.sections.base import Env, Flag
 from sca.config.sections.chat import ChatConfig
-from sca.config.sections.convert import ConvertConfig
+from sca.config.sections.data.augment import AugmentConfig
+from sca.config.sections.data.convert import ConvertConfig
+from sca.config.sections.data.synth import SynthConfig
+from sca.config.sections.data.transcribe import TranscribeConfig
 from sca.config.sections.duplex import DuplexConfig
 from sca.config.sections.live import LiveConfig
 from sca.config.sections.llm import LlmConfig
@@ -28,8 +30,6 @@ from sca.config.sections.paths import PathsConfig
 from sca.config.sections.qwen import QwenConfig
 from sca.config.sections.recognition import RecognitionConfig
 from sca.config.sections.serve import ServeConfig
-from sca.config.sections.synth import SynthConfig
-from sca.config.sections.transcribe import TranscribeConfig
 from sca.config.sections.turn import TurnConfig
 from sca.config.sections.vllm import VllmConfig
 from sca.errors import ConfigError, GridError, UsageError

@@ -1,0 +1,1 @@
+"""Settings of the commands that make training data."""
