@@ -217,6 +217,7 @@ def transcribe(
     vad: bool = True,
     word_timestamps: bool = True,
     reactions: str = "auto",
+    captions: str = "auto",
     jobs: int = 0,
     retry_failed: bool = False,
     accept_damage_s: float = 1.0,
@@ -240,6 +241,8 @@ def transcribe(
         word_timestamps: Whether words get times.
         reactions: The detector of audience reactions: `auto` for `yamnet` if it is on this machine and `none` otherwise,
             `none`, `energy`, or an audio tagging model.
+        captions: Downloaded captions to compare the result with: `auto` for those beside the recordings, `none`, or a
+            folder to search too.
         jobs: Recordings at a time; 0 is one per GPU, or one on a CPU.
         retry_failed: Whether to try recordings again that failed in an earlier run.
         accept_damage_s: Seconds of an hour of a recording that may be undecodable; they become silence.
@@ -275,6 +278,7 @@ def transcribe(
         Path(save_file),
         options,
         reactions=reactions,
+        captions=captions,
         retry_failed=retry_failed,
         reading=Reading(accept_damage_s, track, audio_language),
         listener=listener,

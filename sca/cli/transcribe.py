@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["transcribe"]
 
 
-@settings_options("transcribe.reactions", "audio.accept_damage_s", "audio.track", "audio.language")
+@settings_options(
+    "transcribe.reactions", "transcribe.captions", "audio.accept_damage_s", "audio.track", "audio.language"
+)
 def transcribe(
     sources: Annotated[
         list[Path], typer.Argument(metavar="DIR|FILE…", help="Files, and folders with their subfolders.")
@@ -142,6 +144,7 @@ def transcribe(
             save_file,
             options,
             reactions=settings.transcribe.reactions,
+            captions=settings.transcribe.captions,
             retry_failed=retry_failed,
             reading=settings.audio.reading,
             listener=progress,
@@ -172,6 +175,7 @@ def _document(summary: "RunSummary[TranscribeDetails]") -> dict[str, object]:
         "events": dict(details.events),
         "guards": dict(details.guards),
         "text_files": details.text_files,
+        "captions": details.captions.document() if details.captions.recordings else None,
         "failed": dict(summary.failed),
         "failed_before": summary.old_failures,
         "notes": [list(note) for note in summary.notes],
@@ -191,5 +195,7 @@ def _print_summary(summary: "RunSummary[TranscribeDetails]") -> None:
     )
     if details.text_files:
         out().print(f"{counted(details.text_files, 'file')} in other formats written", markup=False)
+    if details.captions.recordings:
+        out().print(str(details.captions), markup=False)
     if acted:
         out().print(f"guards: {acted}", markup=False)

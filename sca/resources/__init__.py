@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 
-__all__ = ["demo_corpus", "reaction_table"]
+__all__ = ["caption_marks", "demo_corpus", "reaction_table"]
 
 
 @contextmanager
@@ -21,3 +21,8 @@ def demo_corpus() -> Iterator[Path]:
 def reaction_table() -> str:
     """The TOML text that maps classes of an AudioSet tagger to reactions."""
     return (files("sca.resources") / "reactions.toml").read_text(encoding="utf-8")
+
+
+def caption_marks() -> str:
+    """Return the table of how captions spell sounds, TOML."""
+    return (files("sca.resources") / "caption_marks.toml").read_text(encoding="utf-8")

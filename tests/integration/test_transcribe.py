@@ -27,6 +27,7 @@ from sca.data.transcription.whisper import RecognizerOptions
 from sca.timeline import Show, read_shows
 from tests.helpers.broken import REASON, break_for
 from tests.helpers.held import held
+from tests.helpers.tiny_tagger import noise as laughter_noise
 from tests.helpers.tiny_tagger import write as write_tagger
 from tests.helpers.tiny_whisper import SENTENCE, scripted_whisper
 
@@ -553,3 +554,60 @@ def test_change_of_the_tagger_is_not_silent(whisper, speech, tmp_path):
     assert (summary["made"], summary["notes"]) == (1, [["out.jsonl", note]])
     assert shows(lines)["a"].reactions == "energy"
     assert json.loads(ledger_of(lines).read_text())["extra"]["reactions"] == "energy"
+
+
+def captions_of(show, shift_s=0.0):
+    """Return the words of a line as WebVTT, one cue each."""
+    cue = "00:{:02}:{:06.3f} --> 00:{:02}:{:06.3f}\n{}\n\n".format
+    times = [(*divmod(word.start + shift_s, 60), *divmod(word.end + shift_s, 60), word.word) for word in show.words]
+    return "WEBVTT\n\n" + "".join(cue(int(a), b, int(c), d, text) for a, b, c, d, text in times)
+
+
+def test_captions_are_a_second_witness(whisper, speech, tmp_path):
+    folder, lines = tmp_path / "in", tmp_path / "lines.jsonl"
+    for name in ("good", "other", "empty", "binary", "without"):
+        record(folder / f"{name}.wav", np.roll(speech, 100 * len(name)))
+    _, summary, _ = run(whisper, folder, save_file=lines)
+    assert (summary["captions"], summary["notes"]) == (None, [])
+    before = lines.read_bytes()
+    (folder / "good.en.vtt").write_text(captions_of(shows(lines)["good"]) + "00:10.000 --> 00:11.000\n[Applause]\n")
+    strangers = "".join(f"00:{n:02}.000 --> 00:{n:02}.900\nstranger{n}\n\n" for n in range(40))
+    (folder / "other.en.vtt").write_text("WEBVTT\n\n" + strangers)
+    (folder / "empty.en.srt").touch()
+    (folder / "binary.en.vtt").write_bytes(bytes(range(256)) * 8)
+
+    code, summary, _ = run(whisper, folder, save_file=lines)  # captions that come later count too
+    assert (code, summary["made"], lines.read_bytes()) == (0, 0, before)
+    assert (summary["captions"]["recordings"], summary["captions"]["words"]) == (1, 1.0)
+    notes = dict(summary["notes"])
+    assert set(notes) == {"other", "empty", "binary"}
+    assert notes["other"].startswith("other.en.vtt does not fit: 0% of the words agree")
+    assert notes["empty"] == "empty.en.srt has no captions; it was not used"
+    assert notes["binary"].startswith("binary.en.vtt cannot be read: ")
+    entries = {one["item"]: one.get("extra", {}) for one in map(json.loads, ledger_of(lines).read_text().splitlines())}
+    assert entries["good"]["captions"] == {
+        "file": "good.en.vtt",
+        "words": 1.0,
+        "of_words": 2 * len(WORDS),
+        "windows": [1.0],
+    }
+    assert "unusable" in entries["other"]["captions"]
+    assert "captions" not in entries["without"]
+    arguments = [word for word in words_for(whisper, folder, save_file=lines) if word not in ("--json", "-q")]
+    assert "captions of 1 recording: 100% of the words agree" in CliRunner().invoke(app, arguments).stdout
+
+    code, summary, _ = run(whisper, folder, save_file=lines, options=["--captions", "none"])
+    assert (code, summary["captions"], summary["notes"]) == (0, None, [])
+    code, _, stderr = run(whisper, folder, save_file=lines, options=["--captions", str(tmp_path / "no")])
+    assert (code, "the folder of captions" in stderr) == (5, True)
+
+
+def test_reactions_are_compared_with_the_marks_of_captions(whisper, speech, tmp_path):
+    sound = np.concatenate([speech, np.zeros(16_000, np.float32), laughter_noise(3), np.zeros(16_000, np.float32)])
+    record(tmp_path / "in" / "a.wav", sound)
+    marks = "00:12.000 --> 00:15.000\n[Laughter]\n\n00:01.000 --> 00:02.000\n(audience laughs)\n"
+    (tmp_path / "in" / "a.en.vtt").write_text("WEBVTT\n\n" + marks)
+    options = ["--reactions", str(write_tagger(tmp_path / "tagger.onnx"))]
+    _, summary, _ = run(whisper, tmp_path / "in", save_file=tmp_path / "lines.jsonl", options=options)
+    counts = {"marked": 2, "marked_found": 1, "found": 1, "found_marked": 1}
+    assert summary["captions"]["reactions"] == {"laughter": counts}

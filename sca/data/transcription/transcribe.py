@@ -8,7 +8,7 @@ input and the settings are those of its line.
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from sca.data.runs.local import SerialExecutor, ThreadExecutor
 from sca.data.runs.model_identity import model_identity
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.summary import ItemReason, Outcome, RunSummary
+from sca.data.transcription.captions.witness import CaptionTotals, CaptionWitness
 from sca.data.transcription.recordings import FoundFile, KnownLine, find_recordings, name_recordings
 from sca.data.transcription.show_file import ShowFile
 from sca.data.transcription.text_files import TextFiles
@@ -47,6 +48,7 @@ class TranscribeDetails:
         events: Events of this run, by role.
         guards: How often each hallucination guard acted in this run.
         text_files: Files in other formats that this run wrote.
+        captions: How the recordings of this run and of earlier ones agree with their captions.
     """
 
     save_file: Path
@@ -54,6 +56,7 @@ class TranscribeDetails:
     events: Counter[str] = field(default_factory=Counter)
     guards: Counter[str] = field(default_factory=Counter)
     text_files: int = 0
+    captions: CaptionTotals = field(default_factory=CaptionTotals)
 
     def add(self, show: Show) -> None:
         """Count a line."""
@@ -73,6 +76,7 @@ def transcribe(
     options: RecognizerOptions,
     *,
     reactions: str = "auto",
+    captions: str = "auto",
     retry_failed: bool = False,
     reading: Reading = AS_DEFAULT,
     listener: ProgressListener | None = None,
@@ -87,6 +91,7 @@ def transcribe(
         save_file: The file of timelines to write or bring up to date.
         options: How speech is recognized.
         reactions: The reaction detector: `auto`, or see `sca.data.reactions.registry.load_detector`.
+        captions: Captions to compare with: `auto` for those beside the recordings, `none`, or a folder to search too.
         retry_failed: Whether to try recordings again that failed before with the same content and settings.
         reading: The track to read, and the damage to accept. Recordings that failed because of damage and that the limit
             accepts are tried again.
@@ -108,6 +113,9 @@ def transcribe(
     texts = texts or TextFiles(save_file.parent)
     texts.check()
     choice = choose_detector(reactions)
+    witness = (
+        None if captions == "none" else CaptionWitness(None if captions == "auto" else Path(captions).expanduser())
+    )
     with lock_dir(save_file.parent):
         run = IncrementalRun(
             Ledger(ledger_of(save_file)),
@@ -141,6 +149,8 @@ def transcribe(
             executor = executor or _threads(transcriber.load())
             run.execute(todo, transcriber.transcribe, record, executor=executor, fatal=_FATAL)
         shows.settle()
+        if witness is not None:
+            _compare_captions(run, shows, witness, items)
         run.settle()
         _complete_texts(summary, shows, texts, {item.name for item in items} - {item.name for item in todo})
     return summary
@@ -158,6 +168,25 @@ def _notes_on_detector(
             f"--reactions {name} would not"
         )
     return [ItemReason(save_file.name, note) for note in notes]
+
+
+def _compare_captions(
+    run: IncrementalRun[TranscribeDetails],
+    shows: ShowFile,
+    witness: CaptionWitness,
+    items: Sequence[Item[TranscriptionJob]],
+) -> None:
+    """Record in the ledger how the lines of this run and of earlier ones agree with the captions that are there now."""
+    recordings = {item.name: item.job.recording.path for item in items}
+    for show in shows.shows():
+        entry = run.entries.get(show.video_id)
+        if entry is None or entry.status != "kept" or show.video_id not in recordings:
+            continue
+        facts, notes = witness.compare(recordings[show.video_id], show)
+        extra = {name: value for name, value in entry.extra.items() if name != "captions"}
+        run.entries[show.video_id] = replace(entry, extra=extra | ({"captions": facts} if facts else {}))
+        run.summary.notes += [ItemReason(show.video_id, note) for note in notes]
+    run.summary.details.captions = witness.totals
 
 
 def _complete_texts(

@@ -18,3 +18,9 @@ class TranscribeConfig(Section):
         description="Detector of audience reactions: auto (yamnet if it is on this machine, otherwise none), none, "
         "energy (loud crowd noise), or an audio tagging model.",
     )
+    captions: Annotated[str, Flag("--captions", "auto|none|DIR")] = Field(
+        "auto",
+        min_length=1,
+        description="Downloaded captions (.vtt, .srt) that the result is compared with: auto (beside the recordings), "
+        "none, or a folder to search too.",
+    )

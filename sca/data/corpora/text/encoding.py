@@ -9,7 +9,7 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["DecodedText", "decode_text", "lines_of", "read_text"]
+__all__ = ["DecodedText", "decode_text", "lines_of", "raw_lines_of", "read_text"]
 
 _MAX_NULS = 0.01
 _UTF16_NULS = 0.3  # the share of zero bytes on one side of the pairs, if a fair part of the text is ASCII
@@ -53,8 +53,17 @@ def lines_of(path: Path) -> list[tuple[int, str]]:
     Raises:
         ValueError: The file cannot be read, or is not text.
     """
+    return [(number, line.rstrip()) for number, line in raw_lines_of(path)]
+
+
+def raw_lines_of(path: Path) -> list[tuple[int, str]]:
+    """Return the lines of a text file with their numbers from 1, without the marks of their ends.
+
+    Raises:
+        ValueError: The file cannot be read, or is not text.
+    """
     lines = read_text(path).text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return [(number, line.rstrip()) for number, line in enumerate(lines, 1)]
+    return list(enumerate(lines, 1))
 
 
 def decode_text(raw: bytes) -> DecodedText | None:
