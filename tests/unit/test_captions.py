@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.data.transcription.captions.agreement import compare_captions, is_other_recording
-from sca.data.transcription.captions.find import CaptionFolder
-from sca.data.transcription.captions.marks import kinds_of, split_marks
-from sca.data.transcription.captions.read import read_captions
+from sca.data.captions.agreement import compare_captions, is_other_recording
+from sca.data.captions.find import CaptionFolder
+from sca.data.captions.marks import kinds_of, split_marks
+from sca.data.captions.read import read_captions
 from sca.data.transcription.text_formats import TEXT_FORMATS
 from sca.timeline import AudienceEvent, ComedianEvent, Show, SpokenWord
 

@@ -10,7 +10,7 @@ from sca.data.transcription.text_formats import TEXT_FORMATS
 from sca.errors import UsageError, check_target, writing
 from sca.timeline import Show
 
-__all__ = ["JSONL", "TextFiles", "parse_formats"]
+__all__ = ["JSONL", "TextFiles", "is_text_of", "parse_formats"]
 
 JSONL = "jsonl"
 """The format of the save file, which is always written."""
@@ -30,6 +30,15 @@ def parse_formats(values: Iterable[str]) -> tuple[str, ...]:
                 f"the output format {name!r} does not exist", hint=f"one or more of {', '.join((JSONL, *TEXT_FORMATS))}"
             )
     return tuple(name for name in TEXT_FORMATS if name in names)
+
+
+def is_text_of(path: Path, show: Show) -> bool:
+    """Return whether a file is what a timeline gives in the format of its extension."""
+    write = TEXT_FORMATS.get(path.suffix.lower().removeprefix("."))
+    try:
+        return write is not None and path.read_bytes() == write(show).encode()
+    except OSError:  # who reads it next names the reason
+        return False
 
 
 @dataclass(frozen=True, slots=True)

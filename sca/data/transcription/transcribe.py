@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from sca.audio.decode import AS_DEFAULT, Reading
+from sca.data.captions.witness import CaptionTotals, CaptionWitness
 from sca.data.reactions.choice import Choice, choose_detector
 from sca.data.runs.executor import Executor
 from sca.data.runs.files import input_sha256
@@ -22,7 +23,6 @@ from sca.data.runs.local import SerialExecutor, ThreadExecutor
 from sca.data.runs.model_identity import model_identity
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.summary import ItemReason, Outcome, RunSummary
-from sca.data.transcription.captions.witness import CaptionTotals, CaptionWitness
 from sca.data.transcription.recordings import FoundFile, KnownLine, find_recordings, name_recordings
 from sca.data.transcription.show_file import ShowFile
 from sca.data.transcription.text_files import TextFiles

@@ -2,11 +2,10 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sca.data.transcription.text_formats import TEXT_FORMATS
 from sca.errors import InputError
 from sca.textutil import one_line
 from sca.timeline import Show
@@ -32,24 +31,26 @@ class CaptionFile:
 class CaptionFolder:
     """The captions beside recordings, and below a further folder."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path | None = None, is_ours: Callable[[Path, Show], bool] = lambda path, show: False
+    ) -> None:
         """List the files.
 
         Args:
             folder: A folder that is searched too, with its subfolders, for recordings without captions beside them.
+            is_ours: Returns whether a file was written from the timeline itself, so that it is no second witness.
 
         Raises:
             InputError: The folder does not exist.
         """
         if folder is not None and not folder.is_dir():
             raise InputError(f"the folder of captions {folder} does not exist")
+        self._is_ours = is_ours
         self._elsewhere = _by_stem(folder.rglob("*")) if folder is not None else {}
         self._beside: dict[Path, Mapping[str, list[CaptionFile]]] = {}
 
     def of(self, recording: Path, show: Show) -> CaptionFile | None:
         """Return the captions of a recording: those in its language, otherwise the first by name.
-
-        Files that `sca transcribe --output-format` wrote are no second witness, so they do not count.
 
         Args:
             recording: The recording.
@@ -60,7 +61,7 @@ class CaptionFolder:
             self._beside[parent] = _by_stem(parent.iterdir())
         stem = one_line(recording.stem)
         found = self._beside[parent].get(stem) or self._elsewhere.get(stem, [])
-        others = [file for file in found if not _is_ours(file.path, show)]
+        others = [file for file in found if not self._is_ours(file.path, show)]
         return min(
             others, key=lambda file: (not file.speaks(show.language), not file.language, file.path), default=None
         )
@@ -77,13 +78,6 @@ def _by_stem(paths: Iterable[Path]) -> dict[str, list[CaptionFile]]:
             found[one_line(stem)].append(CaptionFile(path, language))
         found[one_line(path.stem)].append(CaptionFile(path, ""))
     return dict(found)
-
-
-def _is_ours(path: Path, show: Show) -> bool:
-    try:
-        return path.read_bytes() == TEXT_FORMATS[path.suffix.lower().removeprefix(".")](show).encode()
-    except OSError:  # reading it again names the reason
-        return False
 
 
 def _base(language: str) -> str:

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sca.data.captions.marks import split_marks
 from sca.data.corpora.segments.cues import Cue, cues_of, plain_text
 from sca.data.corpora.segments.model import Problem, Word, seconds_of
 from sca.data.corpora.text.scripts import WORD, weight
-from sca.data.transcription.captions.marks import split_marks
 
 __all__ = ["Captions", "Mark", "read_captions"]
 

@@ -1,12 +1,12 @@
 """The captions of all recordings of a run: what the ledger records of each, and the totals for the report."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sca.data.transcription.captions.agreement import Agreement, ReactionCounts, compare_captions, is_other_recording
-from sca.data.transcription.captions.find import CaptionFile, CaptionFolder
-from sca.data.transcription.captions.read import Captions, read_captions
+from sca.data.captions.agreement import Agreement, ReactionCounts, compare_captions, is_other_recording
+from sca.data.captions.find import CaptionFile, CaptionFolder
+from sca.data.captions.read import Captions, read_captions
 from sca.textutil import counted, first_line
 from sca.timeline import Show
 
@@ -76,16 +76,17 @@ class CaptionWitness:
         totals: The sums so far.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None, is_ours: Callable[[Path, Show], bool]) -> None:
         """Create a witness.
 
         Args:
             folder: A folder with captions of recordings that have none beside them.
+            is_ours: Returns whether a file was written from the timeline itself.
 
         Raises:
             InputError: The folder does not exist.
         """
-        self._folder = CaptionFolder(folder)
+        self._folder = CaptionFolder(folder, is_ours)
         self.totals = CaptionTotals()
 
     def compare(self, recording: Path, show: Show) -> tuple[Mapping[str, object], list[str]]:

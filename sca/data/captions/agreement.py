@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
+from sca.data.captions.read import Captions
 from sca.data.corpora.segments.model import Word
 from sca.data.corpora.text.scripts import WORD
-from sca.data.transcription.captions.read import Captions
 from sca.timeline import AudienceEvent, ComedianEvent, EnvironmentEvent, Show
 
 __all__ = [
