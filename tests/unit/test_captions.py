@@ -8,6 +8,7 @@ from sca.data.captions.agreement import compare_captions, is_other_recording
 from sca.data.captions.find import CaptionFolder
 from sca.data.captions.marks import kinds_of, split_marks
 from sca.data.captions.read import read_captions
+from sca.data.transcription.text_files import is_text_of
 from sca.data.transcription.text_formats import TEXT_FORMATS
 from sca.timeline import AudienceEvent, ComedianEvent, Show, SpokenWord
 
@@ -221,8 +222,7 @@ def test_words_without_times_are_those_of_the_events(tmp_path):
 def test_own_language_is_preferred_and_own_files_do_not_count(tmp_path):
     spoken = show([], ComedianEvent(start=0, end=4, content="So here we are."))
     written(tmp_path / "a.vtt", TEXT_FORMATS["vtt"](spoken))
-    folder = CaptionFolder()
-    assert folder.of(tmp_path / "a.flac", spoken) is None
+    assert CaptionFolder(is_ours=is_text_of).of(tmp_path / "a.flac", spoken) is None
     for language in ("de", "en-US", "en-orig"):
         written(tmp_path / f"a.{language}.vtt", vtt([(0, 1, "x")]))
     written(tmp_path / "a.b.en.vtt", vtt([(0, 1, "x")]))

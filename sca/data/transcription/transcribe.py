@@ -25,7 +25,7 @@ from sca.data.runs.progress import ProgressListener
 from sca.data.runs.summary import ItemReason, Outcome, RunSummary
 from sca.data.transcription.recordings import FoundFile, KnownLine, find_recordings, name_recordings
 from sca.data.transcription.show_file import ShowFile
-from sca.data.transcription.text_files import TextFiles
+from sca.data.transcription.text_files import TextFiles, is_text_of
 from sca.data.transcription.transcriber import Transcribed, Transcriber, TranscriptionJob
 from sca.data.transcription.whisper import Recognizer, RecognizerOptions
 from sca.errors import InputError, MissingToolError, OutputError, UpstreamError, UsageError
@@ -113,9 +113,7 @@ def transcribe(
     texts = texts or TextFiles(save_file.parent)
     texts.check()
     choice = choose_detector(reactions)
-    witness = (
-        None if captions == "none" else CaptionWitness(None if captions == "auto" else Path(captions).expanduser())
-    )
+    witness = _witness(captions)
     with lock_dir(save_file.parent):
         run = IncrementalRun(
             Ledger(ledger_of(save_file)),
@@ -168,6 +166,12 @@ def _notes_on_detector(
             f"--reactions {name} would not"
         )
     return [ItemReason(save_file.name, note) for note in notes]
+
+
+def _witness(captions: str) -> CaptionWitness | None:
+    if captions == "none":
+        return None
+    return CaptionWitness(None if captions == "auto" else Path(captions).expanduser(), is_text_of)
 
 
 def _compare_captions(
