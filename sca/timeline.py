@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from sca.errors import InputError
 
@@ -21,8 +29,11 @@ __all__ = [
     "ComedianEvent",
     "EnvironmentEvent",
     "Event",
+    "OtherSpeakerEvent",
     "ReactionType",
     "Show",
+    "SpeakerTurn",
+    "SpeechEvent",
     "SpokenWord",
     "is_unsure",
     "read_shows",
@@ -46,21 +57,39 @@ class _Span(BaseModel):
         return self
 
 
-class SpokenWord(_Span):
+class _OfSpeaker(_Span):
+    """What a speaker says. Lines without diarization do not have the field `speaker`."""
+
+    speaker: str | None = Field(None, description="the speaker, such as SPEAKER_00, who speaks most")
+
+    @model_serializer(mode="wrap")
+    def _without_unknown_speaker(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        fields: dict[str, object] = handler(self)
+        if fields.get("speaker", "") is None:
+            del fields["speaker"]
+        return fields
+
+
+class SpokenWord(_OfSpeaker):
     """One recognized word, without the space before it."""
 
     word: str
     probability: Probability | None = None
 
 
-class ComedianEvent(_Span):
-    """Speech or another action of the person on stage.
+class SpeakerTurn(_Span):
+    """A stretch in which a speaker talks. Turns of several speakers overlap where they talk at the same time."""
+
+    speaker: str
+
+
+class SpeechEvent(_OfSpeaker):
+    """Speech or another action of a person.
 
     An event of the type `unsure` is speech whose text may be wrong or, if `content` is empty, is not known. It is no
     target, and its sound belongs to no other speaker.
     """
 
-    role: Literal["comedian"] = "comedian"
     content: str
     event_type: str = "speech"
     delivery_tag: str | None = None
@@ -69,6 +98,18 @@ class ComedianEvent(_Span):
     avg_logprob: float | None = Field(None, description="mean log probability of the tokens, of the worst segment")
     no_speech_prob: Probability | None = Field(None, description="probability of no speech, of the worst segment")
     compression_ratio: float | None = Field(None, description="compression ratio of the text, of the worst segment")
+
+
+class ComedianEvent(SpeechEvent):
+    """Speech of the person on stage: with diarization, of the speaker who speaks most."""
+
+    role: Literal["comedian"] = "comedian"
+
+
+class OtherSpeakerEvent(SpeechEvent):
+    """Speech of another speaker, found by diarization. It is never a target of the comedian."""
+
+    role: Literal["other_speaker"] = "other_speaker"
 
 
 class AudienceEvent(_Span):
@@ -89,10 +130,10 @@ class EnvironmentEvent(_Span):
 
 def is_unsure(event: BaseModel) -> bool:
     """Return whether an event is speech whose text is not certain."""
-    return isinstance(event, ComedianEvent) and event.event_type == "unsure"
+    return isinstance(event, SpeechEvent) and event.event_type == "unsure"
 
 
-Event = Annotated[ComedianEvent | AudienceEvent | EnvironmentEvent, Field(discriminator="role")]
+Event = Annotated[ComedianEvent | OtherSpeakerEvent | AudienceEvent | EnvironmentEvent, Field(discriminator="role")]
 
 
 class Show(BaseModel):
@@ -114,6 +155,14 @@ class Show(BaseModel):
     speech: tuple[tuple[Seconds, Seconds], ...] | None = Field(
         None, description="where the VAD finds speech, without the margins that are decoded with it"
     )
+    turns: tuple[SpeakerTurn, ...] | None = Field(None, description="who speaks when; only with diarization")
+
+    @model_serializer(mode="wrap")
+    def _without_unknown_turns(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        fields: dict[str, object] = handler(self)
+        if fields.get("turns", "") is None:
+            del fields["turns"]
+        return fields
 
     @model_validator(mode="before")
     @classmethod
@@ -182,6 +231,7 @@ def _parse_line(number: int, line: bytes) -> Show | BrokenLine:
 
 _EVENT_TYPES: dict[str, type[BaseModel]] = {
     "comedian": ComedianEvent,
+    "other_speaker": OtherSpeakerEvent,
     "audience": AudienceEvent,
     "environment": EnvironmentEvent,
 }

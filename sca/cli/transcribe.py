@@ -1,5 +1,6 @@
 """`sca transcribe`: transcribe recordings into timelines."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,15 @@ __all__ = ["transcribe"]
 
 
 @settings_options(
-    "transcribe.reactions", "transcribe.captions", "audio.accept_damage_s", "audio.track", "audio.language"
+    "transcribe.reactions",
+    "transcribe.captions",
+    "audio.accept_damage_s",
+    "audio.track",
+    "audio.language",
+    "diarization.model",
+    "diarization.min_speakers",
+    "diarization.max_speakers",
+    "diarization.threshold",
 )
 def transcribe(
     sources: Annotated[
@@ -33,7 +42,7 @@ def transcribe(
     output_format: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="jsonl|srt|vtt|tsv|txt|json",
+            metavar="jsonl|srt|vtt|tsv|txt|json|rttm",
             help="Further files per recording; may be repeated, or separated by commas. jsonl is always written.",
             show_default=False,
         ),
@@ -89,6 +98,9 @@ def transcribe(
         str | None,
         typer.Option(metavar="TEXT", help="Text whose style and spelling the result follows.", show_default=False),
     ] = None,
+    diarize: Annotated[
+        bool, typer.Option("--diarize", help="Tell speakers apart; the one who speaks most is the comedian.")
+    ] = False,
     jobs: Annotated[
         int | None,
         count_option(
@@ -133,6 +145,7 @@ def transcribe(
         initial_prompt,
         multilingual,
     )
+    _check_diarization(settings, output_format or (), diarize=diarize)
     texts = TextFiles(output_dir or save_file.parent, parse_formats(output_format or ()))
     if output_dir is not None and not texts.formats:
         raise UsageError(
@@ -149,6 +162,7 @@ def transcribe(
             reading=settings.audio.reading,
             listener=progress,
             texts=texts,
+            diarization=settings.diarization if diarize else None,
         )
     if not quiet:
         notes = [f"{item}: failed: {reason}" for item, reason in summary.failed]
@@ -162,6 +176,18 @@ def transcribe(
             f"{counted(len(summary.failed), 'recording')} failed",
             hint=f"the reasons are in {ledger_of(save_file)}; --retry-failed tries them again",
         )
+
+
+def _check_diarization(settings: "Settings", formats: Sequence[str], *, diarize: bool) -> None:
+    """Check that options of diarization are not given without it."""
+    if diarize:
+        return
+    for field in ("model", "min_speakers", "max_speakers", "threshold"):
+        _, _, option = settings.origin(f"diarization.{field}").partition("command line --")
+        if option and option != "set":
+            raise UsageError(f"--{option} was given without --diarize", hint="add --diarize")
+    if any("rttm" in value.lower().split(",") for value in formats):
+        raise UsageError("RTTM has the turns of speakers, which only --diarize finds", hint="add --diarize")
 
 
 def _document(summary: "RunSummary[TranscribeDetails]") -> dict[str, object]:

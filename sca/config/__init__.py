@@ -5,6 +5,7 @@ from sca.config.sections.audio import AudioConfig
 from sca.config.sections.chat import ChatConfig
 from sca.config.sections.data.augment import AugmentConfig
 from sca.config.sections.data.convert import ConvertConfig
+from sca.config.sections.data.diarization import DiarizationConfig
 from sca.config.sections.data.synth import SynthConfig
 from sca.config.sections.duplex import DuplexConfig
 from sca.config.sections.live import LiveConfig
@@ -23,6 +24,7 @@ __all__ = [
     "AugmentConfig",
     "ChatConfig",
     "ConvertConfig",
+    "DiarizationConfig",
     "DuplexConfig",
     "Key",
     "LiveConfig",

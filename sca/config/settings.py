@@ -21,6 +21,7 @@ from sca.config.sections.base import Env, Flag
 from sca.config.sections.chat import ChatConfig
 from sca.config.sections.data.augment import AugmentConfig
 from sca.config.sections.data.convert import ConvertConfig
+from sca.config.sections.data.diarization import DiarizationConfig
 from sca.config.sections.data.synth import SynthConfig
 from sca.config.sections.data.transcribe import TranscribeConfig
 from sca.config.sections.duplex import DuplexConfig
@@ -73,6 +74,7 @@ class Settings(BaseModel):
     augment: AugmentConfig = AugmentConfig()
     transcribe: TranscribeConfig = TranscribeConfig()
     convert: ConvertConfig = ConvertConfig()
+    diarization: DiarizationConfig = DiarizationConfig()
     live: LiveConfig = LiveConfig()
     recognition: RecognitionConfig = RecognitionConfig()
     llm: LlmConfig = LlmConfig()

@@ -20,7 +20,7 @@ from sca.data.speakers.embedder import SpeakerEmbedder
 from sca.data.speakers.registry import load_speaker, speaker_identity
 from sca.errors import InputError, writing
 from sca.models import identity
-from sca.timeline import Show
+from sca.timeline import ComedianEvent, Show
 
 __all__ = ["EncodeJob", "encode_show", "load_models", "plan_encoding", "read_record"]
 
@@ -137,6 +137,8 @@ def _key(show: Show, sha256: str, settings: Settings) -> str:
     }
     if config.speaker_model != NO_SPEAKER_MODEL:
         parts["speech"] = [
-            (event.start, event.end) for event in show.timeline if getattr(event, "event_type", None) == "speech"
+            (event.start, event.end)
+            for event in show.timeline
+            if isinstance(event, ComedianEvent) and event.event_type == "speech"
         ]
     return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sca.config import ConvertConfig
-from sca.timeline import AudienceEvent, ComedianEvent, Show, is_unsure
+from sca.timeline import AudienceEvent, ComedianEvent, Event, OtherSpeakerEvent, Show, is_unsure
 from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = ["Target", "TargetRules", "find_targets", "join_text", "rules_of"]
@@ -87,27 +87,29 @@ def find_targets(show: Show, total: int, rules: TargetRules) -> tuple[list[Targe
         rules: The thresholds.
 
     Returns:
-        The targets, sorted and disjoint; and the counts of other events: extras, unsure, not_speech, empty, no_duration,
-        past_end, cut, over_unsure, overlaps, duplicates, merged. No target overlaps an unsure event.
+        The targets, sorted and disjoint; and the counts of other events: extras, other_speaker, unsure, not_speech, empty,
+        no_duration, past_end, cut, over_unsure, over_others, overlaps, duplicates, merged. No target overlaps an unsure
+        event or another speaker.
     """
     counts: Counter[str] = Counter()
-    unsure = _unsure_spans(show)
+    unsure = _spans(filter(is_unsure, show.timeline))
+    blocked = _spans(event for event in show.timeline if is_unsure(event) or isinstance(event, OtherSpeakerEvent))
     speech = []
     for target in _speech_events(show, total, rules, counts):
-        if _overlaps(unsure, target.start, target.end):
-            counts["over_unsure"] += 1
-        else:
+        if not _overlaps(blocked, target.start, target.end):
             speech.append(target)
-    merged = _merge_close(_resolve_overlaps(speech, counts), unsure, rules, counts)
+        else:
+            counts["over_unsure" if _overlaps(unsure, target.start, target.end) else "over_others"] += 1
+    merged = _merge_close(_resolve_overlaps(speech, counts), blocked, rules, counts)
     if rules.keep_audience:
         merged = _add_reaction_tags(merged, show, rules)
     return merged, counts
 
 
-def _unsure_spans(show: Show) -> list[tuple[int, int]]:
-    """Return the unsure events in samples, sorted and disjoint."""
+def _spans(events: Iterable[Event]) -> list[tuple[int, int]]:
+    """Return events, which are sorted, in samples, sorted and disjoint."""
     spans: list[tuple[int, int]] = []
-    for event in filter(is_unsure, show.timeline):
+    for event in events:
         start, end = seconds_to_samples(event.start, HEARD_HZ), seconds_to_samples(event.end, HEARD_HZ)
         if spans and start <= spans[-1][1]:
             spans[-1] = (spans[-1][0], max(spans[-1][1], end))
@@ -125,6 +127,9 @@ def _overlaps(spans: Sequence[tuple[int, int]], start: int, end: int) -> bool:
 def _speech_events(show: Show, total: int, rules: TargetRules, counts: Counter[str]) -> list[Target]:
     targets = []
     for event in show.timeline:
+        if isinstance(event, OtherSpeakerEvent):
+            counts["other_speaker"] += 1
+            continue
         if not isinstance(event, ComedianEvent):
             kept = rules.keep_audience and isinstance(event, AudienceEvent)
             counts["extras"] += not kept
@@ -170,16 +175,16 @@ def _resolve_overlaps(speech: Sequence[Target], counts: Counter[str]) -> list[Ta
 
 
 def _merge_close(
-    disjoint: Sequence[Target], unsure: Sequence[tuple[int, int]], rules: TargetRules, counts: Counter[str]
+    disjoint: Sequence[Target], blocked: Sequence[tuple[int, int]], rules: TargetRules, counts: Counter[str]
 ) -> list[Target]:
-    """Merge events with at most `merge_threshold` and no unsure speech between them, up to the longest row."""
+    """Merge events with at most `merge_threshold` and no unsure or other speech between them, up to the longest row."""
     merged: list[Target] = []
     for event in disjoint:
         last = merged[-1] if merged else None
         is_close = (
             last is not None
             and event.start - last.end <= rules.merge_threshold
-            and not _overlaps(unsure, last.end, event.start)
+            and not _overlaps(blocked, last.end, event.start)
         )
         if last is not None and is_close and event.end - last.start <= rules.max_duration:
             merged[-1] = Target(last.start, event.end, last.pieces + event.pieces)

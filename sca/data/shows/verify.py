@@ -6,7 +6,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 from sca.data.transcription.coverage import NOTHING, Coverage, coverage_of
-from sca.timeline import BrokenLine, ComedianEvent, Show, is_unsure, read_shows
+from sca.timeline import BrokenLine, Show, SpeechEvent, is_unsure, read_shows
 
 __all__ = ["TimelineProof", "verify_timelines"]
 
@@ -63,7 +63,7 @@ def verify_timelines(path: Path) -> TimelineProof:
 
 def _lost_words(show: Show) -> list[str]:
     """Return the words that are in no event, the first few by name, and events that overlap unsure ones."""
-    events = [event for event in show.timeline if isinstance(event, ComedianEvent)]
+    events = [event for event in show.timeline if isinstance(event, SpeechEvent)]
     starts = [event.start for event in events]
     latest_ends = list(accumulate((event.end for event in events), max))
     problems = []

@@ -29,12 +29,17 @@ _HINT = "give an ECAPA-TDNN or CAM++ model with 192 outputs, or none"
 class OnnxSpeakerModel(SpeakerModel):
     """A speaker model in one ONNX file.
 
+    Args:
+        path: The file.
+        size: How many numbers the model has to return; None accepts any.
+
     Raises:
         MissingToolError: The file does not exist.
-        InputError: The file is not a speaker model that takes 80 features per frame and returns 192 numbers.
+        InputError: The file is not a speaker model that takes 80 features per frame and returns `size` numbers.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, size: int | None = EMBEDDING_SIZE) -> None:
+        self._size = size
         if not path.is_file():
             raise MissingToolError(
                 f"the speaker model {path} does not exist",
@@ -72,8 +77,8 @@ class OnnxSpeakerModel(SpeakerModel):
             output = np.asarray(self._session.run(None, {self._input: features[None]})[0], np.float32)
         except Exception as error:  # the exception classes of onnxruntime are private
             raise InputError(f"{self._path} failed on {len(features)} frames: {first_line(error)}") from error
-        if output.size != EMBEDDING_SIZE:
+        if self._size is not None and output.size != self._size:
             raise InputError(
-                f"{self._path} returns {output.size} numbers per voice, and sca stores {EMBEDDING_SIZE}", hint=_HINT
+                f"{self._path} returns {output.size} numbers per voice, and sca stores {self._size}", hint=_HINT
             )
-        return output.reshape(EMBEDDING_SIZE)
+        return output.reshape(-1)

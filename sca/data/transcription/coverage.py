@@ -8,7 +8,7 @@ omission: its sound has no text, and no event marks it.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sca.timeline import AudienceEvent, ComedianEvent, Event, Show, is_unsure
+from sca.timeline import AudienceEvent, Event, Show, SpeechEvent, is_unsure
 
 __all__ = ["MARGIN_S", "NOTHING", "SHORTEST_S", "Coverage", "coverage_of", "remainders"]
 
@@ -78,7 +78,7 @@ def coverage_of(show: Show) -> Coverage | None:
     if show.speech is None:
         return None
     unsure = [event for event in show.timeline if is_unsure(event)]
-    other = [event for event in show.timeline if isinstance(event, ComedianEvent) and not is_unsure(event)]
+    other = [event for event in show.timeline if isinstance(event, SpeechEvent) and not is_unsure(event)]
     reactions = [event for event in show.timeline if isinstance(event, AudienceEvent)]
     speech = [(start, end) for start, end in show.speech]
     # An unsure event counts first: where it is next to a text, the margin of the text does not make it certain.
@@ -102,7 +102,7 @@ def remainders(speech: Sequence[tuple[float, float]], events: Iterable[Event]) -
         events: The timeline.
     """
     events = list(events)
-    left = _without(speech, _widened(event for event in events if isinstance(event, ComedianEvent)))
+    left = _without(speech, _widened(event for event in events if isinstance(event, SpeechEvent)))
     left = _without(left, _exact(event for event in events if isinstance(event, AudienceEvent)))
     return [(round(start, 3), round(end, 3)) for start, end in left if end - start >= SHORTEST_S]
 

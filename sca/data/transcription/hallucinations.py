@@ -15,6 +15,7 @@ import numpy as np
 
 __all__ = [
     "GUARDS",
+    "OVERLAPPING",
     "Doubt",
     "Evidence",
     "RecognizedWord",
@@ -25,11 +26,18 @@ __all__ = [
     "text_of",
 ]
 
-Doubt = Literal["repeated", "too_fast", "improbable", "no_speech_found", "over_reaction"]
+Doubt = Literal["repeated", "too_fast", "improbable", "no_speech_found", "over_reaction", "overlapping"]
 """Why a text may be wrong: a loop of the decoder; faster than speech; low probability; the VAD finds no speech; the sound
-of the audience (`sca.data.transcription.over_reactions`)."""
+of the audience (`sca.data.transcription.over_reactions`); two speakers talk, which only diarization finds."""
+OVERLAPPING: Literal["overlapping"] = "overlapping"
+"""The doubt that is counted with diarization only."""
 
-GUARDS = (*get_args(Doubt), "on_silence", "pulled_into_silence", "no_duration")
+GUARDS = (
+    *(doubt for doubt in get_args(Doubt) if doubt != OVERLAPPING),
+    "on_silence",
+    "pulled_into_silence",
+    "no_duration",
+)
 """The counters: words with each doubt, words removed on silence, starts moved, durations given."""
 
 MAX_CHARS_PER_S = 40.0
@@ -92,6 +100,7 @@ class RecognizedWord:
         probability: The probability that the word is right.
         evidence: What the recognizer knows about the segment of the word.
         doubt: Why the word may be wrong.
+        speaker: The speaker, 0 being the one who speaks most; None without diarization.
     """
 
     text: str
@@ -100,6 +109,7 @@ class RecognizedWord:
     probability: float
     evidence: Evidence | None = None
     doubt: Doubt | None = None
+    speaker: int | None = None
 
 
 class Speech:
@@ -149,7 +159,7 @@ def guard_words(
 
 
 def phrases(words: Sequence[RecognizedWord]) -> Iterator[list[RecognizedWord]]:
-    """Cut words into phrases: at pauses of 0.3 s, after the end of a sentence, and where a doubt begins or ends."""
+    """Cut words into phrases: at pauses of 0.3 s, after the end of a sentence, and where a doubt or a speaker changes."""
     phrase: list[RecognizedWord] = []
     for word in words:
         if phrase and _begins_phrase(phrase[-1], word):
@@ -161,7 +171,8 @@ def phrases(words: Sequence[RecognizedWord]) -> Iterator[list[RecognizedWord]]:
 
 
 def _begins_phrase(last: RecognizedWord, word: RecognizedWord) -> bool:
-    return word.start - last.end >= PAUSE_S or last.text.rstrip().endswith(_SENTENCE_ENDS) or word.doubt != last.doubt
+    ends = word.start - last.end >= PAUSE_S or last.text.rstrip().endswith(_SENTENCE_ENDS)
+    return ends or word.doubt != last.doubt or word.speaker != last.speaker
 
 
 def mean_probability(words: Sequence[RecognizedWord]) -> float:

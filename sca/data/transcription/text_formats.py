@@ -6,11 +6,11 @@ JSON. Reactions and other sounds are in the formats that people read with the so
 
 import json
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from types import MappingProxyType
 
-from sca.timeline import AudienceEvent, ComedianEvent, EnvironmentEvent, Show, SpokenWord, is_unsure
+from sca.timeline import AudienceEvent, EnvironmentEvent, Show, SpeechEvent, SpokenWord, is_unsure
 
 __all__ = ["TEXT_FORMATS"]
 
@@ -19,7 +19,7 @@ _WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 
 
 def _txt(show: Show) -> str:
-    return "".join(f"{_line(event.content)}\n" for event in _spoken(show))
+    return "".join(f"{_named(event)}\n" for event in _spoken(show))
 
 
 def _tsv(show: Show) -> str:
@@ -47,7 +47,7 @@ def _vtt(show: Show) -> str:
 
 def _json(show: Show) -> str:
     """Return Whisper's JSON: `text`, `segments` and `language`; and `doubt` of a segment, and `reactions`."""
-    spoken = [event for event in show.timeline if isinstance(event, ComedianEvent)]
+    spoken = [event for event in show.timeline if isinstance(event, SpeechEvent)]
     words = _words_of(show, spoken)
     space = "" if show.language in _WITHOUT_SPACES else " "
     segments: list[dict[str, object]] = []
@@ -58,36 +58,53 @@ def _json(show: Show) -> str:
         segment |= evidence
         if show.words:
             segment["words"] = _spaced(words[number], text)
+        if event.speaker is not None:
+            segment["speaker"] = event.speaker
         segment["doubt"] = (event.doubt or "unsure") if is_unsure(event) else None
         segments.append(segment)
     reactions = [
         {"start": event.start, "end": event.end, "sound": _sound(event)}
         for event in show.timeline
-        if not isinstance(event, ComedianEvent)
+        if not isinstance(event, SpeechEvent)
     ]
     whole = "".join(str(segment["text"]) for segment in segments)
     document = {"text": whole, "segments": segments, "language": show.language, "reactions": reactions}
     return json.dumps(document, ensure_ascii=False) + "\n"
 
 
+def _rttm(show: Show) -> str:
+    """Return the turns of the speakers (NIST, RT-09 evaluation plan, appendix A)."""
+    name = "_".join(show.video_id.split())
+    return "".join(
+        f"SPEAKER {name} 1 {turn.start:.3f} {turn.end - turn.start:.3f} <NA> <NA> {turn.speaker} <NA> <NA>\n"
+        for turn in show.turns or ()
+    )
+
+
 TEXT_FORMATS = MappingProxyType[str, Callable[[Show], str]](
-    {"srt": _srt, "vtt": _vtt, "tsv": _tsv, "txt": _txt, "json": _json}
+    {"srt": _srt, "vtt": _vtt, "tsv": _tsv, "txt": _txt, "json": _json, "rttm": _rttm}
 )
 """The function of each format, which is also the extension of its files."""
 
 
-def _spoken(show: Show) -> Iterator[ComedianEvent]:
+def _spoken(show: Show) -> Iterator[SpeechEvent]:
     """Yield the events with text, certain or not. Speech whose text is not known has none."""
-    return (event for event in show.timeline if isinstance(event, ComedianEvent) and event.content.strip())
+    return (event for event in show.timeline if isinstance(event, SpeechEvent) and event.content.strip())
 
 
 def _cues(show: Show) -> Iterator[tuple[int, int, str]]:
     """Yield start and end in milliseconds, and the text, of everything that subtitles show. No cue is empty."""
     for event in show.timeline:
-        text = _line(event.content) if isinstance(event, ComedianEvent) else f"[{_sound(event)}]"
+        text = _named(event) if isinstance(event, SpeechEvent) else f"[{_sound(event)}]"
         if text:
             start = _ms(event.start)
             yield start, max(_ms(event.end), start + 1), text.replace("-->", "->")
+
+
+def _named(event: SpeechEvent) -> str:
+    """Return the text on one line, after the speaker as whisperX writes it."""
+    text = _line(event.content)
+    return text if not text or event.speaker is None else f"[{event.speaker}]: {text}"
 
 
 def _sound(event: AudienceEvent | EnvironmentEvent) -> str:
@@ -98,7 +115,7 @@ def _sound(event: AudienceEvent | EnvironmentEvent) -> str:
     return event.reaction_type.replace("_", " ")
 
 
-def _words_of(show: Show, spoken: list[ComedianEvent]) -> list[list[SpokenWord]]:
+def _words_of(show: Show, spoken: Sequence[SpeechEvent]) -> list[list[SpokenWord]]:
     """Return the words of each event: those that start in it or, by the rounding of times, right after it."""
     words: list[list[SpokenWord]] = [[] for _ in spoken]
     places = [number for number, event in enumerate(spoken) if event.content]

@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from sca.audio.decode import AS_DEFAULT, Reading
+from sca.config import DiarizationConfig
 from sca.data.captions.witness import CaptionTotals, CaptionWitness
 from sca.data.reactions.choice import Choice, choose_detector
 from sca.data.runs.executor import Executor
@@ -23,6 +24,7 @@ from sca.data.runs.local import SerialExecutor, ThreadExecutor
 from sca.data.runs.model_identity import model_identity
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.summary import ItemReason, Outcome, RunSummary
+from sca.data.transcription.diarized import diarization_identity
 from sca.data.transcription.recordings import FoundFile, KnownLine, find_recordings, name_recordings
 from sca.data.transcription.show_file import ShowFile
 from sca.data.transcription.text_files import TextFiles, is_text_of
@@ -83,6 +85,7 @@ def transcribe(
     recognizer: Recognizer | None = None,
     executor: Executor | None = None,
     texts: TextFiles | None = None,
+    diarization: DiarizationConfig | None = None,
 ) -> RunSummary[TranscribeDetails]:
     """Transcribe files, and the files of folders, into the JSONL `save_file`.
 
@@ -99,6 +102,7 @@ def transcribe(
         recognizer: A recognizer that was loaded with these options.
         executor: Where recordings are transcribed; by default in `options.workers` threads that share the model.
         texts: Files in other formats to write for each recording.
+        diarization: How speakers are told apart; None for no speakers.
 
     Returns:
         The summary. The failure of a recording is in it, and is not raised.
@@ -126,9 +130,10 @@ def transcribe(
         origins = {name: str(entry.extra["origin"]) for name, entry in run.before.items() if "origin" in entry.extra}
         lines = shows.lines(origins)
         models = {"model": model_identity(options.model), "reactions": choice.identity}
-        items, unreadable = _items(
-            files, lines, json.dumps(options.identity() | models | reading.choice(), sort_keys=True)
-        )
+        settings: dict[str, object] = options.identity() | models | reading.choice()
+        if diarization is not None:  # left out otherwise, so that lines of earlier versions stay finished
+            settings["diarization"] = diarization_identity(diarization)
+        items, unreadable = _items(files, lines, json.dumps(settings, sort_keys=True))
         summary.failed += unreadable
         todo = run.plan(items, lambda item: item.name in lines)
 
@@ -141,7 +146,7 @@ def transcribe(
             entry = LedgerEntry(item.name, item.key, "kept", notes=result.notes, extra=extra)
             return Outcome(entry, result.show.duration_s or 0.0)
 
-        transcriber = Transcriber(options, choice.name, recognizer, reading)
+        transcriber = Transcriber(options, choice.name, recognizer, reading, diarization)
         if todo:
             summary.notes += _notes_on_detector(choice, todo, lines, save_file)
             executor = executor or _threads(transcriber.load())

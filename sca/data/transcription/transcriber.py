@@ -9,11 +9,16 @@ from functools import partial
 from typing_extensions import override
 
 from sca.audio.decode import AS_DEFAULT, Reading, read_with_notes
+from sca.config import DiarizationConfig
+from sca.data.diarization.diarizer import Diarizer
+from sca.data.diarization.timeline import speaker_name
 from sca.data.reactions.base import Detector, SoundEvent
 from sca.data.runs.local import cores
 from sca.data.transcription.coverage import remainders
+from sca.data.transcription.diarized import Speakers, find_speakers, load_diarizer, speech_event
 from sca.data.transcription.hallucinations import (
     GUARDS,
+    OVERLAPPING,
     RecognizedWord,
     Speech,
     guard_words,
@@ -24,7 +29,7 @@ from sca.data.transcription.hallucinations import (
 from sca.data.transcription.over_reactions import marked_over_reactions, reaction_spans
 from sca.data.transcription.recordings import Recording
 from sca.data.transcription.whisper import Recognizer, RecognizerOptions, Transcription
-from sca.timeline import ComedianEvent, Show, SpokenWord
+from sca.timeline import ComedianEvent, OtherSpeakerEvent, Show, SpokenWord
 from sca.units import HEARD_HZ
 
 __all__ = ["Transcribed", "Transcriber", "TranscriptionJob", "timeline_of"]
@@ -60,6 +65,7 @@ class Transcriber:
         reactions: str,
         recognizer: Recognizer | None = None,
         reading: Reading = AS_DEFAULT,
+        diarization: DiarizationConfig | None = None,
     ) -> None:
         """Create a transcriber; models are loaded on first use.
 
@@ -68,16 +74,21 @@ class Transcriber:
             reactions: The reaction detector, see `sca.data.reactions.registry.load_detector`.
             recognizer: A recognizer that was loaded with these options.
             reading: How recordings are read.
+            diarization: How speakers are told apart; None for no speakers.
         """
         self._reading = reading
+        self._diarization = diarization
+        self._diarizer: Diarizer | None = None
         self._options, self._reactions, self._recognizer = options, reactions, recognizer
         self._detector: Detector | None = None
         self._is_loaded = False
         self._lock = threading.Lock()
 
     @override
-    def __reduce__(self) -> tuple[type["Transcriber"], tuple[RecognizerOptions, str, None, Reading]]:
-        return Transcriber, (self._options, self._reactions, None, self._reading)
+    def __reduce__(
+        self,
+    ) -> tuple[type["Transcriber"], tuple[RecognizerOptions, str, None, Reading, DiarizationConfig | None]]:
+        return Transcriber, (self._options, self._reactions, None, self._reading, self._diarization)
 
     def load(self) -> Recognizer:
         """Load the models, unless they are loaded, and return the recognizer.
@@ -91,6 +102,8 @@ class Transcriber:
                     from sca.data.reactions.registry import load_detector
 
                     self._detector = load_detector(self._reactions)
+                if self._diarization is not None:
+                    self._diarizer = load_diarizer(self._diarization)
                 if self._recognizer is None:
                     threads = max(1, cores() // max(1, self._options.workers))
                     self._recognizer = Recognizer(self._options, cpu_threads=threads)
@@ -109,10 +122,18 @@ class Transcriber:
         samples, notes = read_with_notes(job.recording.path, HEARD_HZ, reading=self._reading)
         transcription = recognizer.transcribe(samples)
         reactions = [] if detector is None else detector.find(samples, transcription.speech)
+        speakers = None
+        if self._diarizer is not None and self._diarization is not None:
+            least = self._diarization.min_speakers
+            speakers = find_speakers(self._diarizer, samples, transcription.voiced, least)
+            notes = (*notes, *speakers.notes)
         duration_s = round(len(samples) / HEARD_HZ, 3)
         with_words = self._options.word_timestamps
         counts: Counter[str] = Counter(decoded_again=transcription.decoded_again)
-        words, timeline = timeline_of(transcription, reactions, duration_s, counts, with_words=with_words)
+        words, timeline = timeline_of(
+            transcription, reactions, duration_s, counts, with_words=with_words, speakers=speakers
+        )
+        counters = (*GUARDS, *_COUNTERS) if speakers is None else (*GUARDS, *_COUNTERS, OVERLAPPING)
         show = Show(
             video_id=job.recording.video_id,
             timeline=tuple(timeline),
@@ -123,9 +144,10 @@ class Transcriber:
             source=job.recording.file.source,
             sha256=job.sha256,
             reactions="none" if detector is None else detector.name,
-            guards={name: counts[name] for name in (*GUARDS, *_COUNTERS)},
+            guards={name: counts[name] for name in counters},
             language_probability=round(transcription.language_probability, 4),
             speech=tuple(_seconds(transcription.voiced)),
+            turns=None if speakers is None else speakers.turns(words),
         )
         if show.words or show.timeline:
             return Transcribed(show, notes)
@@ -139,7 +161,8 @@ def timeline_of(
     counts: Counter[str],
     *,
     with_words: bool,
-) -> tuple[list[RecognizedWord], list[ComedianEvent | SoundEvent]]:
+    speakers: Speakers | None = None,
+) -> tuple[list[RecognizedWord], list[ComedianEvent | OtherSpeakerEvent | SoundEvent]]:
     """Apply the guards, cut the words into phrases, and merge these with the reactions and with speech without words.
 
     Args:
@@ -149,6 +172,7 @@ def timeline_of(
         counts: Counter to which the actions of each guard are added, by the names of `GUARDS`, and `no_words`: stretches
             of speech for which the recognizer has no words.
         with_words: Whether words have times of their own; otherwise each "word" is a segment and becomes one event.
+        speakers: Who speaks when; None for no speakers.
 
     Returns:
         The words that are left, and the events sorted by time.
@@ -156,20 +180,31 @@ def timeline_of(
     speech = Speech([(start / HEARD_HZ, end / HEARD_HZ) for start, end in transcription.speech])
     judge = partial(marked_over_reactions, reactions=reaction_spans(reactions), voiced=_seconds(transcription.voiced))
     words = guard_words([word for segment in transcription.segments for word in segment], speech, counts, judge)
+    if speakers is not None:
+        words = speakers.named(words)
+        counts[OVERLAPPING] += sum(word.doubt == OVERLAPPING for word in words)
     spoken = [_event(phrase, duration_s) for phrase in (phrases(words) if with_words else ([word] for word in words))]
     wordless = [
-        ComedianEvent(start=start, end=end, content="", event_type="unsure", doubt="no_words")
+        speech_event(
+            None if speakers is None else speakers.speaker_of(start, end),
+            start=start,
+            end=end,
+            content="",
+            event_type="unsure",
+            doubt="no_words",
+        )
         for start, end in remainders(_seconds(transcription.voiced), [*spoken, *reactions])
     ]
     counts["no_words"] += len(wordless)
     return words, sorted([*spoken, *wordless, *reactions], key=lambda event: (event.start, event.end, event.role))
 
 
-def _event(phrase: Sequence[RecognizedWord], duration_s: float) -> ComedianEvent:
+def _event(phrase: Sequence[RecognizedWord], duration_s: float) -> ComedianEvent | OtherSpeakerEvent:
     evidence = [word.evidence for word in phrase if word.evidence is not None]
     doubt = phrase[0].doubt
     start = min(phrase[0].start, duration_s)
-    return ComedianEvent(
+    return speech_event(
+        phrase[0].speaker,
         start=start,
         end=max(start, min(phrase[-1].end, duration_s)),
         content=text_of(phrase),
@@ -188,4 +223,7 @@ def _seconds(spans: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
 
 def _spoken_word(word: RecognizedWord, duration_s: float) -> SpokenWord:
     end = max(word.start, min(word.end, duration_s))
-    return SpokenWord(word=word.text.strip(), start=word.start, end=end, probability=round(word.probability, 4))
+    speaker = None if word.speaker is None else speaker_name(word.speaker)
+    return SpokenWord(
+        word=word.text.strip(), start=word.start, end=end, probability=round(word.probability, 4), speaker=speaker
+    )
