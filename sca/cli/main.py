@@ -5,7 +5,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from typer.core import TyperGroup
@@ -27,7 +27,7 @@ from sca.cli.live.command import live
 from sca.cli.models.app import app as models_app
 from sca.cli.say.command import say
 from sca.cli.serve import serve
-from sca.cli.shared.console import report
+from sca.cli.shared.console import CommandInterrupt, report
 from sca.cli.shared.settings_options import SettingsCommand
 from sca.cli.status import status
 from sca.cli.transcode import transcode
@@ -37,6 +37,8 @@ from sca.cli.verify import verify
 from sca.errors import ScaError, error_of_system
 
 __all__ = ["Boundary", "app", "report", "run"]
+
+Raised = TypeVar("Raised", bound=BaseException)
 
 
 class Boundary(TyperGroup):
@@ -56,15 +58,20 @@ class Boundary(TyperGroup):
         except* ScaError as errors:
             codes = [report(error) for error in _leaves(errors)]
             exit_ = typer.Exit(codes[0])
-        except* KeyboardInterrupt:
-            sys.stderr.write("sca: interrupted; finished results are kept, and the same command continues from there\n")
+        except* KeyboardInterrupt as interrupts:
+            sys.stderr.write(f"sca: interrupted; {_what_remains(interrupts)}\n")
             exit_ = typer.Exit(130)
         except* BrokenPipeError:
             _discard_stdout()
         raise exit_
 
 
-def _leaves(errors: BaseExceptionGroup[ScaError]) -> Iterator[ScaError]:
+def _what_remains(interrupts: BaseExceptionGroup[KeyboardInterrupt]) -> str:
+    told = next((error.remains for error in _leaves(interrupts) if isinstance(error, CommandInterrupt)), None)
+    return told or "finished results are kept, and the same command continues from there"
+
+
+def _leaves(errors: BaseExceptionGroup[Raised]) -> Iterator[Raised]:
     for error in errors.exceptions:
         if isinstance(error, BaseExceptionGroup):
             yield from _leaves(error)
@@ -127,7 +134,7 @@ app.command("run-live", cls=SettingsCommand, hidden=True)(live)
 app.command("serve", cls=SettingsCommand)(serve)
 app.add_typer(turn_app, name="turn")
 app.add_typer(eval_app, name="eval")
-app.command("say")(say)
+app.command("say", cls=SettingsCommand)(say)
 app.command("chat", cls=SettingsCommand)(chat)
 app.command("devices")(devices)
 app.add_typer(models_app, name="models")

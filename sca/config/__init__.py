@@ -13,6 +13,8 @@ from sca.config.sections.llm import LlmConfig
 from sca.config.sections.paths import PathsConfig
 from sca.config.sections.qwen import QwenConfig
 from sca.config.sections.serve import ServeConfig
+from sca.config.sections.speech.csm import CsmConfig
+from sca.config.sections.speech.server import SpeechConfig
 from sca.config.sections.turn import TurnConfig
 from sca.config.sections.vllm import VllmConfig
 from sca.config.settings import RESERVED_ENV, TURN_ENV, Settings, apply_preset, known_keys, load_settings, parse_set
@@ -24,6 +26,7 @@ __all__ = [
     "AugmentConfig",
     "ChatConfig",
     "ConvertConfig",
+    "CsmConfig",
     "DiarizationConfig",
     "DuplexConfig",
     "Key",
@@ -33,6 +36,7 @@ __all__ = [
     "QwenConfig",
     "ServeConfig",
     "Settings",
+    "SpeechConfig",
     "SynthConfig",
     "TurnConfig",
     "VllmConfig",

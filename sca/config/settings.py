@@ -31,6 +31,8 @@ from sca.config.sections.paths import PathsConfig
 from sca.config.sections.qwen import QwenConfig
 from sca.config.sections.recognition import RecognitionConfig
 from sca.config.sections.serve import ServeConfig
+from sca.config.sections.speech.csm import CsmConfig
+from sca.config.sections.speech.server import SpeechConfig
 from sca.config.sections.turn import TurnConfig
 from sca.config.sections.vllm import VllmConfig
 from sca.errors import ConfigError, GridError, UsageError
@@ -81,6 +83,8 @@ class Settings(BaseModel):
     chat: ChatConfig = ChatConfig()
     synth: SynthConfig = SynthConfig()
     turn: TurnConfig = TurnConfig()
+    speech: SpeechConfig = SpeechConfig()
+    csm: CsmConfig = CsmConfig()
     serve: ServeConfig = ServeConfig()
     paths: PathsConfig = PathsConfig()
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)

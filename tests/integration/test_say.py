@@ -1,6 +1,7 @@
 """`sca say` with espeak-ng, and the voices behind it."""
 
 import json
+import signal
 import subprocess
 import sys
 import tracemalloc
@@ -14,7 +15,7 @@ from sca.cli.main import app
 from sca.errors import UsageError
 from sca.infer.speech import espeak_library, registry
 from sca.infer.speech.base import SpeechChunk, VoiceInfo
-from sca.infer.speech.registry import load_speech_engine, open_voice, speech_engine_names
+from sca.infer.speech.registry import engine_state, load_speech_engine, open_voice, speech_engine_names
 from tests.helpers.spoken import onset_errors, whole
 
 TEXT = "Dr. Smith paid 3.14 dollars, at the end of the day. Did the U.S.A. pay 2,500? It's well-known!"
@@ -188,9 +189,43 @@ def test_without_its_model_piper_names_the_command(monkeypatch, tmp_path):
 
 
 def test_lists_voices():
-    rows = json.loads(say("--list", "--json").stdout)
+    rows = json.loads(say("--list", "--json").stdout)["voices"]
     assert {"engine": "espeak", "voice": "en-us", "language": "en-us", "title": "English (America)"} in rows
-    assert "piper-joe" in {row["voice"] for row in rows}
+    assert {"piper-joe", "af_heart", "alloy"} <= {row["voice"] for row in rows}
+
+
+def test_list_has_the_state_of_every_engine(monkeypatch, tmp_path):
+    monkeypatch.setenv("SCA_CACHE_DIR", str(tmp_path / "cache"))
+    engines = {row["engine"]: row for row in json.loads(say("--list", "--json").stdout)["engines"]}
+    assert engines["espeak"]["ready"]
+    hints = {name: row["hint"] for name, row in engines.items() if not row["ready"]}
+    assert "sca models get piper-joe" in hints["piper"]
+    assert "sca models get kokoro" in hints["kokoro"]
+    assert "SCA_SPEECH_BASE_URL" in hints["openai"]
+    assert "hf download sesame/csm-1b" in hints["csm"]
+    text = say("--list").stdout
+    assert "espeak   ready\n" in text
+    assert "openai   not ready: the engine openai needs the address of a server; set SCA_SPEECH_BASE_URL" in text
+
+
+def test_list_of_one_engine():
+    text = say("--list", "--engine", "kokoro").stdout
+    assert "bf_emma" in text
+    assert "espeak" not in text
+
+
+def test_interrupt_says_what_remains(tmp_path):
+    path = tmp_path / "o.wav"
+    command = [sys.executable, "-m", "sca", "say", "--engine", "espeak", "-", "--out", str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdin.write(b"A sentence of words, which goes on. " * 20)
+        process.stdin.flush()
+        while not list(tmp_path.iterdir()):  # the temporary file: it is speaking
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read().decode() == f"sca: interrupted; {path} not written\n"
+    assert process.returncode == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_closed_pipe_is_quiet():
@@ -229,7 +264,8 @@ class _Tone:
 def test_plugins_add_engines(monkeypatch):
     monkeypatch.setattr(registry, "plugin_names", lambda group: ["tone"])
     monkeypatch.setattr(registry, "load_plugin", lambda group, name: _Tone if name == "tone" else None)
-    assert speech_engine_names() == ["espeak", "kokoro", "piper", "tone"]
+    assert speech_engine_names() == ["csm", "espeak", "kokoro", "openai", "piper", "tone"]
+    assert engine_state("tone").problem is None
     assert load_speech_engine("tone").open().sample_rate == 8000
     monkeypatch.setattr(registry, "load_plugin", lambda group, name: dict)
     with pytest.raises(UsageError, match="does not provide a speech engine"):

@@ -1,26 +1,28 @@
 """`sca say`: speak a text, to a loudspeaker, a file or standard output."""
 
-import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sca.cli.say.target import Target
-from sca.cli.shared.console import emit_json, out, print_notes
+from sca.cli.shared.console import CommandInterrupt, emit_json, out, print_notes
 from sca.cli.shared.options import Backend, Json, Quiet
-from sca.errors import InputError, MissingToolError, UsageError
+from sca.cli.shared.settings_options import settings_options
+from sca.errors import InputError, UsageError
 from sca.textutil import counted
 
 if TYPE_CHECKING:
     from sca.cli.say.output import Spoken
-    from sca.infer.speech.base import VoiceInfo
+    from sca.config import Settings
 
 __all__ = ["say"]
 
 _MIN_RATE_HZ, _MAX_RATE_HZ = 4000, 192_000
 
 
+@settings_options("speech.base_url", "csm.first_chunk_frames")
 def say(
     text: Annotated[
         str | None, typer.Argument(metavar="TEXT|-", help="The text; - reads it from standard input.")
@@ -54,11 +56,15 @@ def say(
     words: Annotated[
         Path | None, typer.Option(metavar="FILE", help="JSON file for the times of the words.", show_default=False)
     ] = None,
-    list_voices: Annotated[bool, typer.Option("--list", help="List the voices, and speak nothing.")] = False,
+    list_voices: Annotated[
+        bool, typer.Option("--list", help="List the engines with their state and their voices, and speak nothing.")
+    ] = False,
     backend: Backend = "miniaudio",
     output_device: Annotated[
         str | None, typer.Option(metavar="NAME", help="Loudspeaker; see sca devices.", show_default=False)
     ] = None,
+    *,
+    settings: "Settings",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -67,18 +73,22 @@ def say(
     The text is spoken clause by clause, so that the sound starts before the whole text is known or synthesised.
     """
     if list_voices:
-        _list(engine, json=json)
+        from sca.cli.say.listing import list_voices as write_list
+
+        write_list(engine, settings, json=json)
         return
     target = Target(output, play or not (output or stream or words), stream, words)
     _check(text, target, json=json)
     from sca.cli.say.output import speak, text_pieces
     from sca.infer.speech.registry import open_voice
 
-    name, opened = open_voice(engine, voice)
     try:
-        spoken = speak(opened, text_pieces(text or ""), target, rate, backend=backend, device=output_device)
-    finally:
-        opened.close()
+        name, opened = open_voice(engine, voice, settings)
+        with closing(opened):
+            spoken = speak(opened, text_pieces(text or ""), target, rate, backend=backend, device=output_device)
+    except KeyboardInterrupt:
+        files = [str(path) for path in (target.file, target.words) if path is not None]
+        raise CommandInterrupt(f"{' and '.join(files)} not written" if files else "the speech was cut off") from None
     _report(name, spoken, target, json=json, quiet=quiet)
 
 
@@ -107,21 +117,3 @@ def _report(engine: str, spoken: "Spoken", target: Target, *, json: bool, quiet:
     elif target.file is not None and not target.stream and not quiet:
         seconds = spoken.samples / spoken.rate_hz
         out().print(f"{target.file}: {counted(len(spoken.words), 'word')}, {seconds:.2f} s, {engine}", markup=False)
-
-
-def _list(engine: str | None, *, json: bool) -> None:
-    from sca.infer.speech.registry import load_speech_engine, speech_engine_names
-
-    rows: list[tuple[str, VoiceInfo]] = []
-    for name in [engine] if engine else speech_engine_names():
-        try:
-            rows += [(name, voice) for voice in load_speech_engine(name).voices()]
-        except MissingToolError as error:
-            if engine:
-                raise
-            print_notes([f"{name}: {error.message}; {error.hint}"])
-    if json:
-        emit_json([{"engine": n, "voice": v.name, "language": v.language, "title": v.title} for n, v in rows])
-        return
-    for name, info in rows:
-        sys.stdout.write(f"{name:<8} {info.name:<22} {info.language:<16} {info.title}\n")

@@ -42,18 +42,19 @@ class Spoken:
 
     def document(self) -> dict[str, object]:
         """Return the JSON document: times in seconds, positions in characters of the text."""
-        words = [
-            {
-                "word": word.text,
-                "start": round(word.start_sample / self.voice_hz, 5),
-                "end": round(word.end_sample / self.voice_hz, 5),
-                "start_char": word.start_char,
-                "end_char": word.end_char,
-            }
-            for word in self.words
-        ]
+        words = [self._word(word) for word in self.words]
         seconds = round(self.samples / self.rate_hz, 5)
         return {"sample_rate": self.rate_hz, "seconds": seconds, "words": words, "skipped": self.skipped}
+
+    def _word(self, word: WordTime) -> dict[str, object]:
+        entry: dict[str, object] = {
+            "word": word.text,
+            "start": round(word.start_sample / self.voice_hz, 5),
+            "end": round(word.end_sample / self.voice_hz, 5),
+            "start_char": word.start_char,
+            "end_char": word.end_char,
+        }
+        return entry | {"estimated": True} if word.is_estimated else entry
 
 
 def text_pieces(text: str) -> Iterator[str]:

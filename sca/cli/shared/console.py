@@ -10,9 +10,21 @@ if TYPE_CHECKING:
 
     from sca.errors import ScaError
 
-__all__ = ["emit_json", "out", "print_notes", "report", "stderr"]
+__all__ = ["CommandInterrupt", "emit_json", "out", "print_notes", "report", "stderr"]
 
 _NOTES_SHOWN = 8
+
+
+class CommandInterrupt(KeyboardInterrupt):
+    """An interrupt of a command that does not continue where it was.
+
+    Attributes:
+        remains: What the interrupt leaves, for the line on stderr.
+    """
+
+    def __init__(self, remains: str) -> None:
+        super().__init__(remains)
+        self.remains = remains
 
 
 def stderr() -> "Console":

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from sca.audio.pcm import pcm16_samples
 from sca.errors import MissingToolError, UsageError
 
 __all__ = ["EspeakLibrary", "EspeakVoice", "Phone", "Utterance", "load_library", "private_library"]
+
+T = TypeVar("T")
 
 _FILES = ("libespeak-ng.so.1", "libespeak-ng.so", "libespeak-ng.1.dylib", "libespeak-ng.dylib", "libespeak-ng.dll")
 _SYNCHRONOUS = 2
@@ -185,7 +188,9 @@ class EspeakLibrary:
             text: The text. It should be short, because nothing else is spoken meanwhile.
             voice: A name that `has_voice` accepts.
         """
-        raw = _encoded(text)
+        return _outside_main_thread(lambda: self._speak(_encoded(text), voice))
+
+    def _speak(self, raw: bytes, voice: str) -> Utterance:
         with self._lock:
             self._select(voice)
             self._pcm, self._phones = [], []
@@ -205,6 +210,30 @@ class EspeakLibrary:
                 found = self._library.espeak_TextToPhonemes(ctypes.byref(at), _CHARS_UTF8, _IPA)
                 clauses.append((found or b"").decode(errors="ignore").strip())
         return " ".join(clause for clause in clauses if clause)
+
+
+def _outside_main_thread(work: Callable[[], T]) -> T:
+    """Return the result of a call. Its callbacks must not run in the main thread, where an interrupt would raise in them.
+
+    ctypes prints an exception of a callback and continues, so the interrupt would be lost.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised below
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="sca espeak", daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def _encoded(text: str) -> bytes:

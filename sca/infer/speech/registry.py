@@ -29,8 +29,10 @@ _NAMED_VOICES = ("piper", "kokoro")
 """The engines that are searched for the voice of `--voice` without `--engine`, before espeak."""
 
 _BUILTIN_MODULES = {
+    "csm": "sca.infer.speech.csm.engine",
     "espeak": "sca.infer.speech.espeak",
     "kokoro": "sca.infer.speech.kokoro",
+    "openai": "sca.infer.speech.openai.engine",
     "piper": "sca.infer.speech.piper",
 }
 """The modules of the engines that ship with sca. Each has a function `load` that takes the settings."""

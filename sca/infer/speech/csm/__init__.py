@@ -1,0 +1,1 @@
+"""The engine csm: Sesame's conversational speech model, streamed frame by frame."""

@@ -1,0 +1,1 @@
+"""The engine openai: voices of servers with the speech API of OpenAI."""
