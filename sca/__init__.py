@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sca.infer.conversation.streaming import StreamingConversation, StreamingConversationalChatbot
     from sca.infer.engine import Engine
     from sca.infer.engines.registry import load_engine
+    from sca.infer.recognition.whisper import StreamingRecognizer, StreamingWhisperASR
     from sca.infer.runners.array import run_engine
     from sca.infer.session.loop import LiveSession
     from sca.tokenizer import TextTokenizer, load_tokenizer
@@ -39,6 +40,8 @@ _MODULES = {
     "Settings": "sca.config",
     "StreamingConversation": "sca.infer.conversation.streaming",
     "StreamingConversationalChatbot": "sca.infer.conversation.streaming",
+    "StreamingRecognizer": "sca.infer.recognition.whisper",
+    "StreamingWhisperASR": "sca.infer.recognition.whisper",
     "TextTokenizer": "sca.tokenizer",
     "Verification": "sca.data.duplex.verify.check_table",
     "build": "sca.api",
@@ -68,6 +71,8 @@ __all__ = [
     "Settings",
     "StreamingConversation",
     "StreamingConversationalChatbot",
+    "StreamingRecognizer",
+    "StreamingWhisperASR",
     "TextTokenizer",
     "Verification",
     "__version__",

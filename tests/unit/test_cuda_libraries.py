@@ -9,10 +9,10 @@ from pathlib import Path
 
 import ctranslate2
 import pytest
+from sca.data.transcription.whisper_model import load_model
 
 from sca.cli.doctor import checks
 from sca.data.transcription import cuda_libraries
-from sca.data.transcription.whisper_model import load_model
 from sca.errors import MissingToolError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -27,9 +27,27 @@ class RecognitionConfig(Section):
         max_length=8,
         description="Language code, such as en. Not set: detected at the first speech.",
     )
-    device: str = Field("auto", pattern="^(auto|cpu|cuda)$", description="Device of the recognizer: auto, cpu or cuda.")
-    cpu_threads: int = Field(1, ge=0, le=1024, description="Threads of the recognizer on a CPU; 0: one for each core.")
-    step_ms: int = Field(960, ge=32, le=30_000, description="Audio between two results of the recognizer, in ms.")
+    device: str = Field(
+        "auto", pattern="^(auto|cpu|cuda)$", description="Device of the recognizer whisper: auto, cpu or cuda."
+    )
+    cpu_threads: int = Field(
+        1, ge=0, le=1024, description="Threads of the recognizer whisper on a CPU; 0: one for each core."
+    )
+    compute_type: str = Field(
+        "auto",
+        min_length=1,
+        description="Arithmetic of the recognizer whisper, by CTranslate2's name. auto: int8 on a CPU, the type of the "
+        "weights on a GPU.",
+    )
+    nice: int = Field(
+        10,
+        ge=0,
+        le=19,
+        description="Priority of the recognizer on Linux: 0 is normal, 19 the lowest. Playing speech comes first.",
+    )
+    step_ms: int = Field(
+        1280, ge=32, le=20_000, description="Speech between two results of the recognizer whisper, in ms."
+    )
     margin_ms: int = Field(
         400,
         ge=0,
@@ -47,5 +65,5 @@ class RecognitionConfig(Section):
     api_key: SecretStr | None = Field(None, description="Key sent to that server as `Authorization: Bearer …`.")
     api_model: str = Field("whisper-1", min_length=1, description="Name of the model on that server.")
     answer_timeout_s: float = Field(
-        30.0, gt=0, le=MAX_SECONDS, description="Time limit of a request to that server, in seconds."
+        30.0, gt=0, le=MAX_SECONDS, description="Time limit of an answer of that server, in seconds."
     )

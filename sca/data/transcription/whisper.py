@@ -24,8 +24,8 @@ from sca.data.transcription.hallucinations import (
     RecognizedWord,
 )
 from sca.data.transcription.speech import Span, clips, detect_speech, pack, padded, restore
-from sca.data.transcription.whisper_model import load_model
 from sca.errors import ScaError, UsageError
+from sca.models.whisper import load_model
 from sca.units import HEARD_HZ
 
 if TYPE_CHECKING:

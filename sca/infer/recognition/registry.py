@@ -22,7 +22,10 @@ from sca.plugins import load_plugin, plugin_names
 
 __all__ = ["load_recognizer", "open_recognizer", "recognizer_names"]
 
-_BUILTIN_MODULES: dict[str, str] = {}
+_BUILTIN_MODULES = {
+    "openai": "sca.infer.recognition.openai",
+    "whisper": "sca.infer.recognition.whisper",
+}
 """The modules of the recognizers that ship with sca. Each has a function `load`."""
 
 
