@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sca.data.transcription.cuda_libraries import check_cuda_libraries
 from sca.errors import MissingToolError, ScaError, UpstreamError, UsageError
 from sca.models import resolve
+from sca.models.cuda_libraries import check_cuda_libraries
 from sca.textutil import first_line
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ OPTIONS = StreamOptions(step_samples=960 * MS)
 def scripts(draw):
     """Return `(start, end)` of words with pauses between them, short and long."""
     at, words = draw(st.integers(0, 1500)) * MS, []
-    for _ in range(draw(st.integers(0, 40))):
+    for _ in range(draw(st.integers(0, 16))):
         end = at + draw(st.integers(130, 600)) * MS
         words.append((at, end))
         at = end + draw(st.sampled_from([0, 0, 0, 50, 200, 900])) * MS

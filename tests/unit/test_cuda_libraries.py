@@ -9,11 +9,11 @@ from pathlib import Path
 
 import ctranslate2
 import pytest
-from sca.data.transcription.whisper_model import load_model
 
 from sca.cli.doctor import checks
-from sca.data.transcription import cuda_libraries
 from sca.errors import MissingToolError
+from sca.models import cuda_libraries
+from sca.models.whisper import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("libsca-test-a.so.12", "libsca-test-b.so.12")

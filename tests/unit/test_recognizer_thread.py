@@ -120,11 +120,13 @@ def test_an_empty_utterance_has_a_result(opened):
 
 def test_the_caller_gets_the_error_of_the_model(opened):
     recognizer = opened(ScriptedDecoder(WORDS, error=ScaError("the recognizer failed: no memory")))
-    put_all(recognizer)
+    recognizer.put_audio_chunk(SOUND)
     recognizer.finish()
     for call in (recognizer.get_final, recognizer.get_latest_partial):
         with pytest.raises(ScaError, match="no memory"):
             call()
+    recognizer.start_processing()
+    recognizer.put_audio_chunk(SOUND)
     recognizer.start_processing()
     assert recognizer.get_latest_partial() == Recognition()
 

@@ -183,7 +183,7 @@ def cuda_libraries() -> list[Check]:
     """Check the CUDA libraries of transcription; no check without a GPU."""
     if not _gpus():
         return []
-    from sca.data.transcription.cuda_libraries import CUDA_LIBRARIES, FIX, missing_cuda_libraries
+    from sca.models.cuda_libraries import CUDA_LIBRARIES, FIX, missing_cuda_libraries
 
     missing = missing_cuda_libraries()
     if missing:

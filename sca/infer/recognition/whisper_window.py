@@ -28,7 +28,9 @@ _PAD_SAMPLES = HEARD_HZ // 2
 """Silence after the window, without which the last word is often lost."""
 _MAX_TOKENS = 448  # of the decoder, with its prompt
 _TOKENS_PER_S, _FREE_TOKENS = 7, 6
-"""The most tokens of new audio: fast speech has 5 per second. A loop of the decoder ends there."""
+"""The most tokens of new audio: fast English has 5 per second. A loop of the decoder ends there."""
+_MORE_TOKENS = 4
+"""The factor for speech that has more: a syllable of some scripts is several tokens."""
 _SHORTEST_WORD_S = 0.12
 """A repetition is spoken if there is this much sound for each of its words."""
 _MIN_LANGUAGE_SAMPLES = HEARD_HZ
@@ -84,28 +86,35 @@ class WhisperWindowDecoder(WindowDecoder):
         padded = np.concatenate([window, np.zeros(_PAD_SAMPLES, np.float32)])
         encoded = self._model.encode(self._model.feature_extractor(padded)[..., :-1])
         tokenizer = self._tokenizer or self._detected(encoded, len(window))
-        tokens = [*prompt.prefix, *self._generated(encoded, tokenizer, prompt)]
-        words = self._aligned(encoded, tokenizer, tokens, len(window))
-        first = _word_at(words, len(prompt.prefix))
-        count = repeat_start([word.text for word in words], first)
+        for more in (1, _MORE_TOKENS):  # languages differ in their tokens per second
+            generated, is_cut = self._generated(encoded, tokenizer, prompt, more)
+            tokens = [*prompt.prefix, *generated]
+            words = self._aligned(encoded, tokenizer, tokens, len(window))
+            first = _word_at(words, len(prompt.prefix))
+            count = repeat_start([word.text for word in words], first)
+            if count < len(words) or not is_cut:
+                break
         if count < len(words):
             kept = self._aligned(encoded, tokenizer, [*chain(*(word.tokens for word in words[:count]))], len(window))
             spoken_s = (prompt.speech_end_sample - max(word.end_sample for word in kept)) / HEARD_HZ
             if spoken_s < _SHORTEST_WORD_S * (len(words) - count):
-                words = kept
-        return Hypothesis(words[first:])
+                return Hypothesis(kept[first:])
+        return Hypothesis(words[first:-1] if is_cut else words[first:])  # the last word may be incomplete
 
-    def _generated(self, encoded: "ctranslate2.StorageView", tokenizer: "Tokenizer", prompt: WindowPrompt) -> list[int]:
-        """Return the tokens after the prefix."""
+    def _generated(
+        self, encoded: "ctranslate2.StorageView", tokenizer: "Tokenizer", prompt: WindowPrompt, more: int
+    ) -> tuple[list[int], bool]:
+        """Return the tokens after the prefix, and whether there are more than the limit allows, which `more` widens."""
         before = [tokenizer.sot_prev, *prompt.context] if prompt.context else []
         special = [*before, *tokenizer.sot_sequence, tokenizer.no_timestamps]
-        length = len(prompt.prefix) + _FREE_TOKENS + prompt.open_samples * _TOKENS_PER_S // HEARD_HZ
+        limit = len(prompt.prefix) + more * (_FREE_TOKENS + prompt.open_samples * _TOKENS_PER_S // HEARD_HZ)
+        limit = min(limit, (_MAX_TOKENS - len(prompt.context)) // 2)
         results: list[_Generated] = self._model.model.generate(
             encoded,
             [[*special, *prompt.prefix]],
             beam_size=1,
             # CTranslate2 generates min(max_length / 2, max_length - special tokens), of which the prefix is a part.
-            max_length=min(max(2 * length, len(special) + length), _MAX_TOKENS),
+            max_length=max(2 * limit, len(special) + limit),
             return_scores=True,
             return_no_speech_prob=True,
             suppress_blank=not prompt.prefix,
@@ -113,8 +122,9 @@ class WhisperWindowDecoder(WindowDecoder):
         )
         found = results[0]
         if found.no_speech_prob > _MAX_NO_SPEECH and found.scores[0] < _MIN_AVG_LOGPROB:
-            return []
-        return [token for token in found.sequences_ids[0][len(prompt.prefix) :] if token < tokenizer.eot]
+            return [], False
+        tokens = found.sequences_ids[0]
+        return [token for token in tokens[len(prompt.prefix) :] if token < tokenizer.eot], len(tokens) >= limit
 
     def _aligned(
         self, encoded: "ctranslate2.StorageView", tokenizer: "Tokenizer", tokens: list[int], samples: int
