@@ -28,6 +28,8 @@ class EngineInfo:
             time.
         benefits_from_batching: For a `BatchEngine`: whether one call for many sessions is cheaper than one call for
             each, so that it is worth waiting briefly for other sessions.
+        answers_in_background: Whether answers are made outside of steps, by a server or in threads, so that they take
+            time and not steps.
     """
 
     name: str
@@ -36,6 +38,7 @@ class EngineInfo:
     produces_audio: bool = True
     device: str = "cpu"
     benefits_from_batching: bool = True
+    answers_in_background: bool = False
 
 
 @dataclass(frozen=True, slots=True)

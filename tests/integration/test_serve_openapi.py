@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.helpers.live_servers import MirrorEngine, running
 
 DESCRIBED = {"/health": "GET", "/infer_wav": "POST", "/metrics": "GET", "/v1/models": "GET"}
+ENDLESS = "/api/audio-stream"
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
@@ -49,7 +50,13 @@ def test_responses_conform_to_the_description(described, path, mode):
 
 
 def test_every_http_route_is_described(server):
-    assert set(httpx.get(f"{server.url}/openapi.json").json()["paths"]) == set(DESCRIBED)
+    assert set(httpx.get(f"{server.url}/openapi.json").json()["paths"]) == {*DESCRIBED, ENDLESS}
+
+
+def test_stream_is_described(server, described):
+    described_codes = described[ENDLESS]["GET"].definition.raw["responses"]
+    assert {"200", "404"} <= set(described_codes)
+    assert httpx.get(f"{server.url}{ENDLESS}", params={"session": "x"}).status_code == 404
 
 
 def test_successful_response_conforms(server, described):

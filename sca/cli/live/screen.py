@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from sca.cli.shared.console import stderr
-from sca.infer.frames import AudioOutput, ControlFrame, ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd
+from sca.infer.frames import AudioOutput, ControlFrame, ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd, UserText
 from sca.infer.interfaces import BaseListener
 from sca.textutil import counted
 from sca.units import SPOKEN_HZ
@@ -91,7 +91,7 @@ class LiveScreen(BaseListener):
         self._engine = engine
         self._now_s = now_s
         self._notices: deque[str] = deque(maxlen=_NOTICES)
-        self._thoughts = self._speech = ""
+        self._thoughts = self._speech = self._user_text = ""
         self._turn: int | None = None
         self._interrupted_s = -math.inf
         self._session: MicSessionHandle | None = None
@@ -109,6 +109,10 @@ class LiveScreen(BaseListener):
         if frame.turn_id != self._turn:
             self._turn, self._speech = frame.turn_id, ""
         self._speech = (self._speech + frame.text_log)[-_TEXT_KEPT:]
+
+    @override
+    def on_user_text(self, frame: UserText) -> None:
+        self._user_text = frame.text[-_TEXT_KEPT:] + ("" if frame.is_final else " …")
 
     @override
     def on_packet(self, packet: ThoughtPacket) -> None:
@@ -161,13 +165,14 @@ class LiveScreen(BaseListener):
             ),
             ("input", meter(status.input_level) + ("  CLIPPED" if status.clipped else "")),
             ("output", meter(status.output_level)),
+            ("you", self._user_text),
             ("thinks", self._thoughts),
             ("speaks", self._speech),
             ("mouth to ear", latency),
             ("dropped", lost),
             ("devices", f"{status.input_name} → {status.output_name} ({status.backend}, echo {status.echo})"),
         ]
-        return [row for row in rows if row[0] != "thinks" or row[1]]
+        return [row for row in rows if row[0] not in ("you", "thinks") or row[1]]
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """Settings of `sca serve`: address, access and limits."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from sca.config.sections.base import MAX_BYTES, MAX_COUNT, MIN_SECONDS, Env, Flag, Section, as_path
+from sca.config.sections.base import MAX_BYTES, MAX_COUNT, MAX_MS, MIN_SECONDS, Env, Flag, Section, as_path
 from sca.units import MAX_SECONDS
 
 __all__ = ["ServeConfig"]
@@ -91,6 +91,16 @@ class ServeConfig(Section):
         ge=0,
         le=MAX_SECONDS,
         description="Time that sessions have to finish speaking when the server stops, in seconds.",
+    )
+    stream_buffer_ms: int = Field(
+        2000,
+        ge=100,
+        le=MAX_MS,
+        description="Audio that may wait for a subscriber of GET /api/audio-stream, in ms.",
+    )
+    stream_when_slow: Literal["drop", "close"] = Field(
+        "drop",
+        description="Handling of a subscriber that reads too slowly: drop its oldest audio, or close its stream.",
     )
     max_message_bytes: int = Field(
         1048576, ge=1024, le=MAX_BYTES, description="Largest WebSocket message, in bytes (close 1009)."

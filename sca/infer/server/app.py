@@ -11,7 +11,7 @@ from sca.infer.server.core.errors import error_document
 from sca.infer.server.core.limits import RateLimiter
 from sca.infer.server.core.security import check_bind, is_loopback
 from sca.infer.server.core.state import ServerContext
-from sca.infer.server.http import infer_wav, monitoring, page
+from sca.infer.server.http import audio_stream, infer_wav, monitoring, page
 from sca.infer.server.http.access import AccessMiddleware
 from sca.infer.server.protocols import pcm16, twilio
 from sca.infer.server.protocols.realtime import session as realtime
@@ -32,6 +32,7 @@ ENDPOINTS: tuple[Callable[["FastAPI", ServerContext], None], ...] = (
     realtime.add,
     twilio.add,
     infer_wav.add,
+    audio_stream.add,
 )
 
 

@@ -156,6 +156,15 @@ class LiveSession:
         self._interrupts += 1
         self._flush_output(Interrupt(self.turns.latest, self.stats.heard_samples, "door"))
 
+    def set_played(self, turn_id: int, samples: int) -> None:
+        """Tell the engine how much of a turn was played, if the client knows it better than the sink.
+
+        Args:
+            turn_id: The turn.
+            samples: Samples at 24 kHz since its start.
+        """
+        self._cut_turns.append(PlayedTurn(turn_id, samples))
+
     def stop(self) -> None:
         """End the session as if the source had ended."""
         self._input_scope.cancel()

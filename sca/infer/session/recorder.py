@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from sca.audio.pcm import INT16_MAX, pcm16_bytes
 from sca.errors import writing
-from sca.infer.frames import AudioOutput, ControlFrame, ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd
+from sca.infer.frames import AudioOutput, ControlFrame, ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd, UserText
 from sca.infer.interfaces import BaseListener
 from sca.infer.session.pacing import spoken_length
 from sca.infer.session.track_writer import TrackWriter
@@ -154,6 +154,11 @@ class Recorder(_FileListener):
     def on_packet(self, packet: ThoughtPacket) -> None:
         text = {"text": packet.text_token_str, "tokens": packet.token_ids} if self._with_text else {}
         self._log("thought", chunk=packet.chunk_index, n_tokens=len(packet.token_ids), **text)
+
+    @override
+    def on_user_text(self, frame: UserText) -> None:
+        text = {"text": frame.text} if self._with_text else {}
+        self._log("user", heard_sample=frame.sample, is_final=frame.is_final, **text)
 
     @override
     def on_control(self, frame: ControlFrame) -> None:

@@ -161,12 +161,21 @@ class Talk {
   read(message) {
     switch (message.type) {
       case undefined: return this.chunk(message);
+      case "user_text": return this.hear(message);
       case "turn_end": return this.end(message.turn_id);
       case "interrupt": return this.cut(message.turn_id);
       case "dropped": return addLine("Server", `${(message.samples / SPOKEN_HZ).toFixed(1)} s of the answer were dropped: the connection is too slow`, "cut");
       case "warning": return addLine("Server", `this conversation ends in ${Math.round(message.seconds_left)} s (${message.reason})`, "cut");
       case "error": return fail(message.message);
     }
+  }
+
+  hear({ text, is_final: final }) {
+    if (!text && !this.question) return;
+    this.question ??= addLine("You", "", "question");
+    this.question.lastChild.remove();
+    this.question.append(text);
+    if (final) this.question = null;
   }
 
   end(turn) {

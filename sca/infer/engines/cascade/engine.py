@@ -69,7 +69,9 @@ class CascadeEngine(Engine):
     ) -> None:
         if parts.recognizer is None or parts.open_voice is None:
             raise ValueError("the engine needs a recognizer and a voice")
-        self._info = EngineInfo("cascade", parts.summary, uses_features=False, benefits_from_batching=False)
+        self._info = EngineInfo(
+            "cascade", parts.summary, uses_features=False, benefits_from_batching=False, answers_in_background=True
+        )
         self.parts = parts
         self.live = LiveConfig() if live is None else live
         self._make_detector = make_detector

@@ -70,8 +70,9 @@ class VllmOmniEngine:
         self.url = protocol.realtime_url(vllm)
         where = self.url.partition("?")[0]
         self.info = EngineInfo(
-            "vllm-omni", f"answers of the server at {where}", uses_features=False, device=f"network {where}"
-        )
+            "vllm-omni", f"answers of the server at {where}", uses_features=False, device=f"network {where}",
+            answers_in_background=True,
+        )  # fmt: skip
         self._live = LiveConfig() if live is None else live
         self._make_detector = make_detector
         self._vad = SileroVad()

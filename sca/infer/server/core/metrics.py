@@ -10,6 +10,7 @@ from sca.errors import MissingToolError
 from sca.infer.frames import AudioOutput, ControlFrame, Frame, Interrupt, Lag
 from sca.infer.interfaces import BaseListener
 from sca.infer.server.core.sessions import SessionRegistry
+from sca.infer.session.broadcast import STREAM_HZ, AudioBroadcast
 
 __all__ = ["LiveMetrics", "SessionMeter"]
 
@@ -24,13 +25,13 @@ class LiveMetrics:
         MissingToolError: prometheus-client is not installed.
     """
 
-    def __init__(self, sessions: SessionRegistry) -> None:
+    def __init__(self, sessions: SessionRegistry, broadcast: AudioBroadcast) -> None:
         try:
             from prometheus_client import CollectorRegistry, Counter, Histogram
         except ImportError as error:
             raise MissingToolError("the server needs prometheus-client", hint="pip install 'sca[serve]'") from error
         self.registry = registry = CollectorRegistry()
-        self._add_gauges(sessions)
+        self._add_gauges(sessions, broadcast)
         self.rejections = Counter(
             "sca_refusals",
             "Requests and connections rejected before they reached an endpoint.",
@@ -57,7 +58,7 @@ class LiveMetrics:
             registry=registry,
         )
 
-    def _add_gauges(self, sessions: SessionRegistry) -> None:
+    def _add_gauges(self, sessions: SessionRegistry, broadcast: AudioBroadcast) -> None:
         from prometheus_client import Gauge
 
         for name, text, value in (
@@ -76,6 +77,17 @@ class LiveMetrics:
                 "sca_kept_bytes",
                 "Messages kept until clients acknowledge them.",
                 lambda: sum(slot.unacknowledged_bytes() for slot in sessions),
+            ),
+            ("sca_stream_subscribers", "Open audio streams.", lambda: len(broadcast)),
+            (
+                "sca_stream_dropped_seconds",
+                "Audio that slow subscribers of audio streams did not get.",
+                lambda: broadcast.stats.dropped_samples / STREAM_HZ,
+            ),
+            (
+                "sca_stream_closed",
+                "Audio streams that were closed because their subscribers were slow.",
+                lambda: broadcast.stats.closed_subscribers,
             ),
             ("sca_sessions_begun", "Sessions started so far.", lambda: sessions.started),
             ("sca_sessions_refused", "Sessions rejected at the session limit.", lambda: sessions.rejected),

@@ -7,6 +7,7 @@ from sca.infer.device_worker import ThreadWorker
 from sca.infer.engine import BatchEngine, Engine, SessionConfig
 from sca.infer.server.core.metrics import LiveMetrics, SessionMeter
 from sca.infer.server.core.sessions import SessionRegistry
+from sca.infer.session.broadcast import AudioBroadcast
 from sca.infer.session.loop import LiveSession
 from sca.infer.session.step_batcher import StepBatcher
 
@@ -28,6 +29,7 @@ class ServerContext:
         engine: The engine of all sessions.
         settings: The settings of the process.
         sessions: The open sessions.
+        broadcast: The spoken audio of all sessions, for `GET /api/audio-stream`.
         metrics: The Prometheus metrics.
         public_paths: Paths that need no key. An endpoint adds its own paths if they return nothing secret.
         signature_checks: The check of each path that accepts a signature instead of the key.
@@ -36,7 +38,8 @@ class ServerContext:
     def __init__(self, engine: Engine, settings: "Settings") -> None:
         self.engine, self.settings = engine, settings
         self.sessions = SessionRegistry(settings.serve)
-        self.metrics = LiveMetrics(self.sessions)
+        self.broadcast = AudioBroadcast(settings.serve.stream_buffer_ms, settings.serve.stream_when_slow)
+        self.metrics = LiveMetrics(self.sessions, self.broadcast)
         self.public_paths = {"/health"}
         self.signature_checks: dict[str, SignatureCheck] = {}
         self._worker: ThreadWorker | None = None

@@ -14,7 +14,7 @@ import anyio
 from typing_extensions import override
 
 from sca.audio.pcm import pcm16_samples
-from sca.infer.frames import AudioOutput, ControlFrame, ErrorFrame, Frame, Interrupt, ThoughtPacket, TurnEnd
+from sca.infer.frames import AudioOutput, ControlFrame, ErrorFrame, Frame, Interrupt, ThoughtPacket, TurnEnd, UserText
 from sca.infer.server.core.errors import RequestRejectedError
 from sca.infer.server.protocols.pcm16_messages import (
     Acknowledgement,
@@ -207,6 +207,10 @@ class _Pcm16Connection(Connection):
             text = "".join(frame.text_token_str for frame in frames if isinstance(frame, ThoughtPacket))
         document = chunk_reply(text, self._grid, chunk_index)
         self._send(document | ({"received": self._socket.received} if self._resumable else {}))
+
+    @override
+    def on_user_text(self, frame: UserText) -> None:
+        self._send({"type": "user_text", "text": frame.text, "is_final": frame.is_final})
 
     @override
     def on_output(self, frame: AudioOutput, sample: int) -> None:

@@ -22,6 +22,7 @@ from sca.infer.server.ws.resumable_socket import ClientDisconnectedError, Resuma
 from sca.infer.server.ws.resume import RESUME_PROTOCOL
 from sca.infer.server.ws.send_queue import Message, SendQueue
 from sca.infer.server.ws.stream_io import NetworkSink, NetworkSource
+from sca.infer.session.broadcast import BroadcastListener
 from sca.infer.session.loop import LiveSession
 
 if TYPE_CHECKING:
@@ -176,7 +177,8 @@ class Connection(BaseListener, ABC):
             may_drop=self._may_drop,
             on_dropped=self._context.metrics.count_dropped_audio,
         )
-        self._session = self._context.new_session(source, sink, clock, config, [source, self])
+        published = BroadcastListener(self._context.broadcast, self._slot.id)
+        self._session = self._context.new_session(source, sink, clock, config, [source, self, published])
         self._tasks.start_soon(self._run_session, self._session)
         return source
 
@@ -205,6 +207,7 @@ class Connection(BaseListener, ABC):
             self._on_failure("the server failed; see its log")
         if self._source is not None:
             self._source.close()  # wakes a task that waits for room in the source
+        self._context.broadcast.end_session(self._slot.id)
         self._end(reason)
 
 

@@ -5,6 +5,7 @@ Events are passed to a `send` function.
 
 import base64
 import secrets
+from collections import deque
 from collections.abc import Callable
 from typing import Literal, TypedDict
 
@@ -16,6 +17,7 @@ __all__ = ["ConversationItem", "ConversationItems", "Response", "new_item_id", "
 
 Send = Callable[[Event], None]
 _MAX_ITEMS = 1000
+_MAX_UNTRANSCRIBED = 16
 
 
 class ConversationItem(TypedDict):
@@ -53,6 +55,9 @@ class ConversationItems:
         self._send = send
         self._items: dict[str, ConversationItem] = {}
         self._audio_ms: dict[str, float] = {}
+        self._turn_ids: dict[str, int] = {}
+        self._untranscribed: deque[str] = deque(maxlen=_MAX_UNTRANSCRIBED)
+        self._transcript: str | None = None  # of a turn whose item is not there yet
         self._last_id: str | None = None
 
     def add(self, item: ConversationItem) -> str | None:
@@ -63,8 +68,37 @@ class ConversationItems:
             oldest = next(iter(self._items))
             del self._items[oldest]
             self._audio_ms.pop(oldest, None)
+            self._turn_ids.pop(oldest, None)
         self._send({"type": "conversation.item.added", "previous_item_id": previous, "item": item})
         return previous
+
+    def add_user_item(self, item_id: str) -> None:
+        """Add the complete item of a turn of the user."""
+        item = user_item(item_id)
+        self.complete(item, self.add(item))
+        self._untranscribed.append(item_id)
+        if self._transcript is not None:
+            text, self._transcript = self._transcript, None
+            self.transcribe(text)
+
+    def transcribe(self, text: str) -> None:
+        """Set what the user said in the turns since the last call, and send the event for their last item.
+
+        The engine may know it before the item is there; then it is sent with the item.
+        """
+        if not self._untranscribed:
+            self._transcript = text
+            return
+        item_id = self._untranscribed.pop()
+        self._untranscribed.clear()
+        if item_id in self._items:
+            self._items[item_id]["content"] = [{"type": "input_audio", "transcript": text}]
+        kind = "conversation.item.input_audio_transcription.completed"
+        self._send({"type": kind, "item_id": item_id, "content_index": 0, "transcript": text})
+
+    def set_turn(self, item_id: str, turn_id: int) -> None:
+        """Note which turn of the engine an item is."""
+        self._turn_ids[item_id] = turn_id
 
     def complete(self, item: ConversationItem, previous_id: str | None) -> None:
         """Send the event that an item is complete.
@@ -79,13 +113,16 @@ class ConversationItems:
         """Count audio of an item that was sent."""
         self._audio_ms[item_id] = self._audio_ms.get(item_id, 0.0) + ms
 
-    def truncate(self, item_id: object, content_index: object, audio_end_ms: object) -> None:
+    def truncate(self, item_id: object, content_index: object, audio_end_ms: object) -> int | None:
         """Shorten a response to what the user heard. Its transcript is removed, because its words have no times.
 
         Args:
             item_id: The item of the response, as received.
             content_index: The content part, as received; must be 0.
             audio_end_ms: The new length, as received.
+
+        Returns:
+            The turn of the engine, if it is known.
 
         Raises:
             RealtimeError: An argument is not valid.
@@ -110,6 +147,7 @@ class ConversationItems:
                 "audio_end_ms": audio_end_ms,
             }
         )
+        return self._turn_ids.get(item["id"])
 
     def retrieve(self, item_id: object) -> None:
         """Send an item to the client."""
@@ -120,6 +158,7 @@ class ConversationItems:
         item = self._get(item_id)
         del self._items[item["id"]]
         self._audio_ms.pop(item["id"], None)
+        self._turn_ids.pop(item["id"], None)
         self._send({"type": "conversation.item.deleted", "item_id": item["id"]})
 
     def _get(self, item_id: object) -> ConversationItem:
@@ -162,6 +201,7 @@ class Response:
         if item is None:
             self.turn_id = turn_id
             item = self._start_item()
+            self._items.set_turn(item["id"], turn_id)
         if text:
             self._transcript += text
             self._send_part(item, "response.output_audio_transcript.delta", delta=text)

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sca.audio.vad import SileroVad
-from sca.infer.frames import AudioOutput, ControlFrame, Interrupt, TurnEnd
+from sca.infer.frames import AudioOutput, ControlFrame, Interrupt, TurnEnd, UserText
 from sca.infer.notifier import Notifier
 from sca.infer.server.protocols.realtime.events import Event, RealtimeError, RealtimeSession, encode_event, parse_event
 from sca.infer.server.protocols.realtime.input_buffer import InputBuffer
-from sca.infer.server.protocols.realtime.response import ConversationItems, Response, new_item_id, user_item
+from sca.infer.server.protocols.realtime.response import ConversationItems, Response, new_item_id
 from sca.infer.server.protocols.realtime.speech_detector import SpeechDetector, SpeechEvent
 from sca.infer.server.ws.connection import Connection, add_websocket
-from sca.units import HEARD_HZ
+from sca.units import HEARD_HZ, SPOKEN_HZ
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["add"]
 
 _MAX_SILENCE_S = 8.0  # that the engine gets before an expected response is given up
+_MAX_BACKGROUND_S = 30.0  # the same for an engine whose answers take time
+_TURN_END_S = 2.0  # of silence, after which an engine has found the end of a turn
 _FAST_INTERVAL_S = 0.02  # between two chunks of silence until the response starts; then the duration of a chunk
 
 
@@ -118,7 +120,7 @@ class _RealtimeConnection(Connection):
             case "response.cancel":
                 self._cancel_response(event.get("response_id"))
             case "conversation.item.truncate":
-                self._items.truncate(event.get("item_id"), event.get("content_index"), event.get("audio_end_ms"))
+                self._truncate(event.get("item_id"), event.get("content_index"), event.get("audio_end_ms"))
             case "conversation.item.retrieve":
                 self._items.retrieve(event.get("item_id"))
             case "conversation.item.delete":
@@ -127,6 +129,11 @@ class _RealtimeConnection(Connection):
                 raise RealtimeError("the engine takes audio, not text; append it", "unsupported_item", "item")
             case _:
                 raise RealtimeError(f"unknown client event {kind[:80]!r}", "unknown_event", "type")
+
+    def _truncate(self, item_id: object, content_index: object, audio_end_ms: object) -> None:
+        turn_id = self._items.truncate(item_id, content_index, audio_end_ms)
+        if turn_id is not None and self._session is not None and isinstance(audio_end_ms, int):
+            self._session.set_played(turn_id, audio_end_ms * SPOKEN_HZ // 1000)
 
     def _update(self, session: object) -> None:
         new = self._config.updated(session)
@@ -161,10 +168,9 @@ class _RealtimeConnection(Connection):
         self._add_user_item()
 
     def _add_user_item(self) -> None:
-        item = user_item(self._user_item_id)
-        self._user_item_id = new_item_id()
-        self._send({"type": "input_audio_buffer.committed", "item_id": item["id"]})
-        self._items.complete(item, self._items.add(item))
+        item_id, self._user_item_id = self._user_item_id, new_item_id()
+        self._send({"type": "input_audio_buffer.committed", "item_id": item_id})
+        self._items.add_user_item(item_id)
 
     def _create_response(self) -> None:
         if self._response is not None:
@@ -199,7 +205,7 @@ class _RealtimeConnection(Connection):
     async def _feed_engine(self) -> None:
         chunk = self._grid.heard_samples
         while True:
-            if self._silent_samples > _MAX_SILENCE_S * HEARD_HZ:
+            if self._silent_samples > self._most_silence_s * HEARD_HZ:
                 self._give_up_response()
             if self._has_undetected:
                 await self._detect(self._buffer.take_new(chunk))
@@ -225,9 +231,15 @@ class _RealtimeConnection(Connection):
         return user_speaking or self._response_expected or self._response is not None
 
     @property
+    def _most_silence_s(self) -> float:
+        return _MAX_BACKGROUND_S if self._context.engine.info.answers_in_background else _MAX_SILENCE_S
+
+    @property
     def _silence_interval_s(self) -> float:
         started = self._response is not None and self._response.turn_id is not None
-        return float(self._grid.chunk_s) if started or self._is_streaming else _FAST_INTERVAL_S
+        # Silence ends the turn of the user; what the engine then does in the background takes time and not silence.
+        thinks = self._context.engine.info.answers_in_background and self._silent_samples > _TURN_END_S * HEARD_HZ
+        return float(self._grid.chunk_s) if started or thinks or self._is_streaming else _FAST_INTERVAL_S
 
     async def _feed_silence(self, silence: NDArray[np.float32]) -> None:
         if self._is_streaming:
@@ -245,7 +257,7 @@ class _RealtimeConnection(Connection):
         if response.turn_id is not None:
             response.finish("completed")
         else:
-            message = f"the engine did not respond within {_MAX_SILENCE_S:g} s"
+            message = f"the engine did not respond within {self._most_silence_s:g} s"
             response.finish("failed", error={"type": "server_error", "code": "no_answer", "message": message})
         self._slot.speaking = False
 
@@ -302,6 +314,11 @@ class _RealtimeConnection(Connection):
         self._silent_samples = 0
         event = response.add_audio(frame.audio_bytes, frame.text_log, frame.turn_id)
         return () if event is None else self._messages(event)
+
+    @override
+    def on_user_text(self, frame: UserText) -> None:
+        if frame.is_final and frame.text:
+            self._items.transcribe(frame.text)
 
     @override
     def on_control(self, frame: ControlFrame) -> None:
