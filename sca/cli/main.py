@@ -30,6 +30,7 @@ from sca.cli.serve import serve
 from sca.cli.shared.console import CommandInterrupt, report
 from sca.cli.shared.settings_options import SettingsCommand
 from sca.cli.status import status
+from sca.cli.synth import synth
 from sca.cli.transcode import transcode
 from sca.cli.transcribe import transcribe
 from sca.cli.turn.app import app as turn_app
@@ -123,6 +124,7 @@ app.command("download", cls=SettingsCommand)(download)
 app.command("transcode", cls=SettingsCommand)(transcode)
 app.command("transcribe", cls=SettingsCommand)(transcribe)
 app.command("convert", cls=SettingsCommand)(convert)
+app.command("synth", cls=SettingsCommand)(synth)
 app.command("build-duplex", cls=SettingsCommand)(build_duplex)
 app.command("build-duplex-dataset", cls=SettingsCommand, hidden=True)(build_duplex)
 app.command("verify", cls=SettingsCommand)(verify)

@@ -24,9 +24,10 @@ from sca.synth.timing import Timing
 from sca.synth.voices import Voices, parse_voices
 from sca.version import __version__
 
-__all__ = ["SynthDetails", "synthesize"]
+__all__ = ["CLAIM_FILE", "SynthDetails", "synthesize"]
 
-_CLAIM = Path(".sca") / "synth.json"
+CLAIM_FILE = Path(".sca") / "synth.json"
+"""Marks a folder of `sca synth`, and has the settings of its conversations."""
 _LEDGER = "ledger.jsonl"
 _WORDS_A_S = 2.5
 """Words per second of conversation, to estimate how many conversations make an hour."""
@@ -41,12 +42,14 @@ class SynthDetails:
         timing: The distributions.
         words: Words of the finished conversations.
         turns: Their turns by kind.
+        audio_s: Their length in seconds.
     """
 
     root: Path
     timing: Timing
     words: int = 0
     turns: dict[str, int] = field(default_factory=dict)
+    audio_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ def synthesize(
         raise UsageError("there is no script", hint="give a script, or --shipped NAME")
     timing = find_timing(settings.timing)
     _check_voices(settings)
-    ensure_owned_dir(root, _CLAIM, "sca synth")
+    ensure_owned_dir(root, CLAIM_FILE, "sca synth")
     with lock_dir(root):
         _claim(root, scripts, settings, timing, force=force)
         details = SynthDetails(root, timing)
@@ -137,7 +140,7 @@ def _claim(root: Path, scripts: Sequence[Script], settings: SynthConfig, timing:
         "timing": repr(timing),
         "scripts": [[script.name, script.sha256] for script in scripts],
     }
-    path = root / _CLAIM
+    path = root / CLAIM_FILE
     if path.is_file() and (found := read_json(path)) != claim:
         changed = next(
             (key for key in ("settings", "timing", "scripts") if found.get(key) != claim[key]), "sca_version"
@@ -163,7 +166,7 @@ def _item(root: Path, number: int, scripts: Sequence[Script], settings: SynthCon
 
 def _sound_of(settings: SynthConfig) -> dict[str, object]:
     """Return the settings that change conversations: not those of the language model, which wrote a script."""
-    return {name: value for name, value in settings.model_dump(mode="json").items() if not name.startswith("llm_")}
+    return {name: value for name, value in settings.model_dump(mode="json").items() if not name.startswith("script_")}
 
 
 def _estimate_s(script: Script) -> float:
@@ -217,6 +220,7 @@ def _facts(entry: LedgerEntry, name: str) -> float:
 def _add_totals(run: IncrementalRun[SynthDetails]) -> None:
     details = run.summary.details
     for entry in run.entries.values():
+        details.audio_s += _facts(entry, "seconds")
         details.words += int(_facts(entry, "words"))
         for kind, count in entry.extra.get("turns", {}).items():
             details.turns[kind] = details.turns.get(kind, 0) + count

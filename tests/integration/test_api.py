@@ -13,7 +13,17 @@ import sca
 
 # The examples of `load`, `DuplexRows` and `easy_load` need a data set; test_duplex_easy_load.py and test_convert.py run
 # them.
-WITH_EXAMPLES = ("Engine", "LiveSession", "build", "export", "read_corpus", "run_engine", "transcribe", "verify")
+WITH_EXAMPLES = (
+    "Engine",
+    "LiveSession",
+    "build",
+    "export",
+    "read_corpus",
+    "run_engine",
+    "synthesize",
+    "transcribe",
+    "verify",
+)
 
 
 @pytest.mark.parametrize("name", [name for name in sca.__all__ if name != "__version__"])

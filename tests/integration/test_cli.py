@@ -84,7 +84,7 @@ def test_public_names():
         "Conversation", "DuplexRows", "Engine", "Grid", "Issue", "LiveSession", "RunSummary", "ScaError", "Settings",
         "StreamingConversation", "StreamingConversationalChatbot",
         "TextTokenizer", "Verification", "__version__", "build", "easy_load", "export", "load", "load_engine", "load_settings",
-        "load_tokenizer", "read_corpus", "run_engine", "transcribe", "verify",
+        "load_tokenizer", "read_corpus", "run_engine", "synthesize", "transcribe", "verify",
     ]  # fmt: skip
     assert dir(sca) == sorted(sca.__all__)
     assert set(sca._MODULES) | {"__version__"} == set(sca.__all__)

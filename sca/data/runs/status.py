@@ -18,7 +18,7 @@ from sca.units import HEARD_HZ
 
 __all__ = ["FailedItem", "ReasonCount", "StageStatus", "read_status"]
 
-STAGES = ("download", "transcode", "transcribe", "convert", "build-duplex", "export")
+STAGES = ("download", "transcode", "transcribe", "convert", "synth", "build-duplex", "export")
 _LEDGER = "ledger.jsonl"
 _LEDGER_SUFFIX = ".ledger.jsonl"
 _STATUSES = ("kept", "verified", "skipped", "dropped", "failed")
@@ -109,6 +109,10 @@ def _read_folder(folder: Path) -> list[StageStatus]:
     entries = Ledger(folder / _LEDGER).entries()
     if (folder / ".sca" / "shows").is_dir():
         return [*found, _dataset("convert", folder, entries, folder / ".sca" / "shows")]
+    if (folder / ".sca" / "synth.json").is_file():
+        kept = [entry.item for entry in entries.values() if entry.status == "kept"]
+        is_complete = all((folder / "LABELS" / f"{item}.json").is_file() for item in kept)
+        return [*found, _status("synth", folder, entries, _recorded_s(entries), is_complete=is_complete)]
     if (folder / "settings.json").is_file():
         return [*found, _dataset("build-duplex", folder, entries, folder / ".sca" / "sessions")]
     if any(entry.status in ("verified", "skipped") for entry in entries.values()) or _has_downloads(folder):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sca.config.sections.base import MAX_MS, Flag, Section
+from sca.config.sections.base import Flag, Section
 
 __all__ = ["SynthConfig"]
 
@@ -59,12 +59,9 @@ class SynthConfig(Section):
     stereo: Annotated[bool, Flag("--stereo")] = Field(
         False, description="Also write each conversation as one stereo recording, to STEREO."
     )
-    llm_timeout_ms: int = Field(
-        120_000, ge=1, le=MAX_MS, description="How long a language model may take to write a script."
-    )
-    llm_turns: Annotated[int, Flag("--llm-turns", "N")] = Field(
+    script_turns: Annotated[int, Flag("--turns", "N")] = Field(
         20, ge=2, le=500, description="Turns of a script that a language model writes."
     )
-    llm_attempts: int = Field(
+    script_attempts: int = Field(
         3, ge=1, le=20, description="Answers of the language model that are tried until one is a script."
     )
