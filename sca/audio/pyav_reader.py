@@ -51,6 +51,7 @@ _SLACK_S = 1.0
 # Timestamps are rounded to milliseconds and shifted by the delay of a codec. A gap of this length means missing
 # packets.
 _GAP_S = 0.1
+_RESAMPLER_S = 0.002
 # If the header states no length, a longer gap means a damaged timestamp.
 _LONGEST_GAP_S = 60.0
 # A clock that goes back by more starts again: another recording was joined.
@@ -207,7 +208,7 @@ class PyAvReader(AudioReader):
             raise damage_over_limit(self._path, holes, clock.done_s, self._reason)
 
     def _decoded(self, clock: _Clock) -> Iterator[NDArray[np.float32]]:
-        converter = _Converter(self.info)
+        converter = _Converter(self.info, self.mono_weights)
         yield from self._decoded_part(self._container, self._stream, converter, clock)
         # A demuxer that meets the headers of another part may refuse them, so each part is opened.
         for span in self._spans[1:]:
@@ -238,7 +239,9 @@ class PyAvReader(AudioReader):
                 continue
             try:
                 frames = list(_flac_frames(packet, stream) if is_flac else _frames(packet))
-            except av.InvalidDataError as error:
+            except av.FFmpegError as error:  # at a seam, FFmpeg has a dozen names for bytes that are no packet
+                if isinstance(error, MemoryError):
+                    raise
                 self._reason = self._reason or error.strerror
                 seconds = float((packet.duration or 0) * (packet.time_base or 0))
                 self.findings.add_hole(clock.done_s, seconds)
@@ -248,10 +251,11 @@ class PyAvReader(AudioReader):
                 if converter.differs(frame):  # another recording begins
                     yield from converter.flush()
                     self._note_join(clock)
-                # FLAC has no pauses: what is missing was damaged.
+                # FLAC has no pauses: what is missing was damaged. A resampler holds back less than this.
                 clock.follows_hole |= is_flac
+                least = 1 if frame.sample_rate == self.info.rate_hz else round(_RESAMPLER_S * self.info.rate_hz)
                 if time_s is not None:
-                    yield from self._silence_before(time_s, clock, is_hole=is_flac)
+                    yield from self._silence_before(time_s, clock, least, is_hole=is_flac)
                 yield from converter.convert(frame)
 
     def _note_join(self, clock: _Clock) -> None:
@@ -260,7 +264,9 @@ class PyAvReader(AudioReader):
         if clock.done and not (joins and clock.done_s - joins[-1] < _SLACK_S):
             joins.append(clock.done_s)
 
-    def _silence_before(self, time_s: float, clock: _Clock, *, is_hole: bool = False) -> Iterator[NDArray[np.float32]]:
+    def _silence_before(
+        self, time_s: float, clock: _Clock, least: int, *, is_hole: bool = False
+    ) -> Iterator[NDArray[np.float32]]:
         """Yield silence for samples missing before a frame: lost packets, or pauses that were not recorded.
 
         Filling them keeps the audio that follows at its time. A clock that starts again is that of another recording.
@@ -268,6 +274,7 @@ class PyAvReader(AudioReader):
         Args:
             time_s: The timestamp of the frame.
             clock: The clock.
+            least: Fewer samples are not missing after a packet that could not be decoded.
             is_hole: Whether missing samples were damaged.
 
         Raises:
@@ -280,7 +287,7 @@ class PyAvReader(AudioReader):
             self._note_join(clock)
             missing = clock.missing(time_s)
         follows_hole, clock.follows_hole = clock.follows_hole, False
-        if missing < (1 if follows_hole else _GAP_S * rate_hz):
+        if missing < (least if follows_hole else _GAP_S * rate_hz):
             return
         # After a join, the length in the header is that of the first part.
         longest_s = _LONGEST_GAP_S
@@ -306,8 +313,8 @@ class PyAvReader(AudioReader):
 class _Converter:
     """Converts frames to float32 at one rate and number of channels, also where their format changes."""
 
-    def __init__(self, info: AudioInfo) -> None:
-        self._info = info
+    def __init__(self, info: AudioInfo, weights: NDArray[np.float32]) -> None:
+        self._info, self._weights = info, weights
         self._format: tuple[str, str, int] | None = None
         self._resampler: AudioResampler | None = None
         self._channels: tuple[str, ...] = ()
@@ -335,7 +342,7 @@ class _Converter:
     def _results(self, frame: "AudioFrame | None") -> Iterator[NDArray[np.float32]]:
         assert self._resampler is not None
         for out in self._resampler.resample(frame):
-            samples = fitted(np.asarray(out.to_ndarray(), np.float32).T, self._channels, self._info.channels)
+            samples = fitted(np.asarray(out.to_ndarray(), np.float32).T, self._channels, self._weights)
             yield np.ascontiguousarray(samples)
 
 
@@ -361,7 +368,7 @@ def _flac_frames(packet: "Packet[AudioStream]", stream: "AudioStream") -> "Itera
     for first, data in split_frames(bytes(packet), block_samples):
         try:
             frames = stream.codec_context.decode(av.Packet(data))
-        except av.InvalidDataError:
+        except av.FFmpegError:
             continue  # the time of the next frame shows what is missing
         for frame in frames:
             yield None if first is None else first / stream.rate, frame

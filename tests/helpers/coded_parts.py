@@ -19,8 +19,11 @@ CONTAINERS = {
     "mka": ("flac", "matroska"),
     "aac": ("aac", "adts"),
     "ts": ("aac", "mpegts"),
+    "m4a": ("aac", "ipod"),
 }
-"""Extension: codec and format of FFmpeg. Files of these formats can be joined with `cat`."""
+"""Extension: codec and format of FFmpeg."""
+JOINABLE = tuple(extension for extension in CONTAINERS if extension != "m4a")
+"""Formats whose files can be joined with `cat`."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,14 @@ class Part:
         rate_hz: The sample rate.
         hz: The pitch.
         seconds: The length.
+        start_s: The first timestamp.
     """
 
     layout: str = "mono"
     rate_hz: int = 48_000
     hz: float = 440.0
     seconds: float = 1.0
+    start_s: float = 0.0
 
 
 def tone(part: Part) -> NDArray[np.float32]:
@@ -71,10 +76,21 @@ def write_part(path: Path, extension: str, part: Part, bit_rate: int | None = No
         context = stream.codec_context
         fifo = av.AudioResampler(context.format.name, part.layout, part.rate_hz, frame_size=context.frame_size or 1024)
         frame = av.AudioFrame.from_ndarray(x, "fltp", part.layout)
-        frame.sample_rate, frame.pts = part.rate_hz, 0
+        frame.sample_rate, frame.pts = part.rate_hz, round(part.start_s * part.rate_hz)
         for ready in [*fifo.resample(frame), *fifo.resample(None)]:
             out.mux(stream.encode(ready))
         out.mux(stream.encode(None))
+    return path
+
+
+def remuxed(source: Path, path: Path, container: str) -> Path:
+    """Copy the packets of a file into another container."""
+    with av.open(str(source)) as given, av.open(str(path), "w", format=container) as out:
+        stream = out.add_stream_from_template(given.streams.audio[0])
+        for packet in given.demux(given.streams.audio[0]):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
     return path
 
 

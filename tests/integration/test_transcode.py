@@ -26,7 +26,7 @@ from sca.data.media.transcode import transcode as run_transcode
 from sca.data.runs.ledger import lock_dir
 from sca.data.runs.local import ProcessExecutor
 from tests.helpers.broken import REASON, break_for
-from tests.helpers.coded_parts import CONTAINERS, Part, join
+from tests.helpers.coded_parts import JOINABLE, Part, join
 
 ROOT = Path(__file__).resolve().parents[2]
 SINE = "sine=frequency={hz}:sample_rate={rate_hz}:duration={seconds}"
@@ -426,7 +426,7 @@ def test_unexpected_exception_fails_its_file_only(webm, tmp_path, monkeypatch, f
     assert "traceback" not in entries(tmp_path / "out")["odd.webm"]["extra"]
 
 
-@pytest.mark.parametrize("extension", CONTAINERS)
+@pytest.mark.parametrize("extension", JOINABLE)
 @pytest.mark.parametrize("channels", [1, 2])
 def test_joined_recordings_are_transcoded_whole(tmp_path, extension, channels):
     path, _ = join(tmp_path / "in" / f"a.{extension}", extension, Part(), Part(hz=880.0))

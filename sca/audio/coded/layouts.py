@@ -47,18 +47,23 @@ def mono_weights(channels: tuple[str, ...]) -> NDArray[np.float32]:
     return np.array(weights, np.float32)
 
 
-def fitted(samples: NDArray[np.float32], channels: tuple[str, ...], count: int) -> NDArray[np.float32]:
+def fitted(
+    samples: NDArray[np.float32], channels: tuple[str, ...], weights: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Convert samples to another number of channels: a mono mix on every channel.
 
     Args:
         samples: Float32 `(n, channels)`.
         channels: The names of its channels.
-        count: The number of channels of the result.
+        weights: The weights with which the channels of the result will be mixed. The mix of the result equals that of
+            the samples.
 
     Returns:
-        Float32 `(n, count)`; the samples themselves if they have that many channels.
+        Float32 `(n, len(weights))`; the samples themselves if they have that many channels.
     """
+    count = len(weights)
     if samples.shape[1] == count:
         return samples
     mono = samples[:, :1] if samples.shape[1] == 1 else (samples @ mono_weights(channels))[:, None]
-    return np.repeat(mono, count, axis=1)
+    total = np.float32(weights.sum())
+    return np.repeat(mono if total == 1 else mono / total, count, axis=1)
