@@ -19,6 +19,7 @@ from sca.audio.coded.flac_frames import FLAC_OPTIONS, split_frames
 from sca.audio.coded.joined import Span
 from sca.audio.coded.layouts import fitted, mono_weights
 from sca.audio.coded.reading import AS_DEFAULT, Reading
+from sca.audio.coded.remarks import estimated
 from sca.audio.coded.stated_length import stated_seconds
 from sca.audio.coded.tracks import track_index, track_note
 from sca.audio.readers import (
@@ -197,6 +198,8 @@ class PyAvReader(AudioReader):
         except (av.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise damaged_error(self._path, clock.done_s, reason) from error
+        if self._promised_s is None and self.info.frames is None and not self.findings.joins:
+            self.findings.estimate = estimated(self._container.duration, clock.done_s)
         holes = self.findings.holes
         if clock.done == 0 and not holes:
             raise empty_error(self._path)
@@ -248,15 +251,21 @@ class PyAvReader(AudioReader):
                 clock.follows_hole = True
                 continue
             for time_s, frame in frames:
-                if converter.differs(frame):  # another recording begins
-                    yield from converter.flush()
-                    self._note_join(clock)
-                # FLAC has no pauses: what is missing was damaged. A resampler holds back less than this.
-                clock.follows_hole |= is_flac
-                least = 1 if frame.sample_rate == self.info.rate_hz else round(_RESAMPLER_S * self.info.rate_hz)
-                if time_s is not None:
-                    yield from self._silence_before(time_s, clock, least, is_hole=is_flac)
-                yield from converter.convert(frame)
+                yield from self._placed(frame, time_s, converter, clock, is_flac=is_flac)
+
+    def _placed(
+        self, frame: "AudioFrame", time_s: float | None, converter: "_Converter", clock: _Clock, *, is_flac: bool
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield the samples of a frame, after silence for what is missing before it."""
+        if converter.differs(frame):  # another recording begins
+            yield from converter.flush()
+            self._note_join(clock)
+        # FLAC has no pauses: what is missing was damaged. A resampler holds back less than this.
+        clock.follows_hole |= is_flac
+        least = 1 if frame.sample_rate == self.info.rate_hz else seconds_to_samples(_RESAMPLER_S, self.info.rate_hz)
+        if time_s is not None:
+            yield from self._silence_before(time_s, clock, least, is_hole=is_flac)
+        yield from converter.convert(frame)
 
     def _note_join(self, clock: _Clock) -> None:
         """Record where a part begins. Several signs of the same seam are one."""

@@ -65,6 +65,7 @@ class Findings:
         holes: Silence in place of packets that cannot be decoded.
         track: A remark about the track that is read, if there are several.
         cut: A remark about the end of the recording, if it is missing.
+        estimate: A remark about the length that other programs display, if it is wrong.
     """
 
     joins: list[float] = field(default_factory=list)
@@ -72,6 +73,7 @@ class Findings:
     holes: list[Stretch] = field(default_factory=list)
     track: str | None = None
     cut: str | None = None
+    estimate: str | None = None
 
     def add_hole(self, start_s: float, seconds: float) -> None:
         """Add a hole, or lengthen the last one if this one follows it."""
@@ -91,7 +93,7 @@ class Findings:
             notes.append(_silence(self.gaps, "missing"))
         if self.holes:
             notes.append(_silence(self.holes, "damaged"))
-        return notes if self.cut is None else [*notes, self.cut]
+        return [*notes, *(note for note in (self.cut, self.estimate) if note is not None)]
 
 
 def _silence(stretches: list[Stretch], what: str) -> str:

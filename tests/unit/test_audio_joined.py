@@ -117,6 +117,7 @@ def test_estimated_lengths_are_not_promises(tmp_path):
         estimate_s = container.duration / 1e6
     assert xing_seconds(path) is None
     assert (probe(path).frames, len(read_audio(path)) / 48_000) == (None, pytest.approx(10.0, abs=0.1))
+    assert length_s(path) == pytest.approx(10.0, abs=0.1)
     assert abs(estimate_s - 10.0) > 1.0, "the estimate is wrong by more than the tolerance for cut files"
 
 

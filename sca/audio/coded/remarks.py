@@ -5,11 +5,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["clipped", "cut", "mixed", "silence", "times"]
+__all__ = ["clipped", "cut", "estimated", "mixed", "silence", "times"]
 
 _NOTED_PEAK = 10 ** (1 / 20)
 """1 dB above full scale. Lossy codecs exceed it by less."""
 _MAX_TIMES = 5
+_ESTIMATE_S, _ESTIMATE_SHARE = 1.0, 0.02
 
 
 def clipped(peak: float) -> str | None:
@@ -21,6 +22,18 @@ def clipped(peak: float) -> str | None:
     if peak <= _NOTED_PEAK:
         return None
     return f"samples above full scale are clipped: the peak is {20 * math.log10(peak):.1f} dB above it"
+
+
+def estimated(duration_us: int | None, length_s: float) -> str | None:
+    """Return a remark about the length of a file whose header states none, or None if the estimate is about right.
+
+    Args:
+        duration_us: What FFmpeg estimates from the bit rate, in microseconds.
+        length_s: The length of the sound.
+    """
+    if duration_us is None or abs(duration_us / 1e6 - length_s) <= max(_ESTIMATE_S, _ESTIMATE_SHARE * length_s):
+        return None
+    return f"no length in its header: {duration_us / 1e6:.0f} s by its bit rate, {length_s:.2f} s of sound"
 
 
 def mixed(weights: NDArray[np.float32]) -> str | None:
