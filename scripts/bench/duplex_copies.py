@@ -20,8 +20,8 @@ import numpy as np
 import soundfile as sf
 import soxr
 
-from sca.data.duplex.audio.fingerprint import Fingerprint, Fingerprinter, decode_fingerprint
-from sca.data.duplex.evidence.copies import compare
+from sca.data.quality.fingerprint import Fingerprint, Fingerprinter, decode_fingerprint
+from sca.data.quality.matching import compare
 from sca.units import HEARD_HZ
 
 _BLOCK = 4 * HEARD_HZ  # as in a build

@@ -8,9 +8,10 @@ import pytest
 import soundfile as sf
 import soxr
 
-from sca.data.duplex.audio.fingerprint import Fingerprinter, decode_fingerprint
-from sca.data.duplex.evidence.copies import compare, decode_voice, encode_voice, find_copies, find_same_voices
+from sca.data.duplex.evidence.copies import decode_voice, encode_voice, find_copies, find_same_voices
 from sca.data.duplex.model.evidence import TrackEvidence
+from sca.data.quality.fingerprint import Fingerprinter, decode_fingerprint
+from sca.data.quality.matching import compare
 from sca.resources import demo_corpus
 
 RATE = 16_000

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sca.audio.pcm import int16_to_float32
 from sca.audio.vad import SileroVad, speech_segments
 from sca.audio.vad_scan import ScanVad, VadScan
-from sca.data.duplex.audio.fingerprint import Fingerprinter
 from sca.data.duplex.model.spans import Span
+from sca.data.quality.fingerprint import Fingerprinter
 from sca.units import HEARD_HZ
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Listened:
     Attributes:
         speech: The spans of speech, in order.
         peak: Largest magnitude.
-        fingerprint: Its fingerprint, see `sca.data.duplex.audio.fingerprint`.
+        fingerprint: Its fingerprint, see `sca.data.quality.fingerprint`.
     """
 
     speech: list[Span]

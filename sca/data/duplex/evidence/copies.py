@@ -4,32 +4,23 @@ import base64
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.data.duplex.audio.fingerprint import FRAME_S, Fingerprint, decode_fingerprint
 from sca.data.duplex.model.evidence import TrackEvidence
+from sca.data.quality.fingerprint import decode_fingerprint
+from sca.data.quality.matching import find_matches
 
 __all__ = [
     "Copy",
-    "Match",
     "SameVoice",
-    "compare",
     "decode_voice",
     "encode_voice",
     "find_copies",
     "find_same_voices",
 ]
 
-# Landmarks that two recordings have at the same offset, of the 64 that a fingerprint has: 8 to 64 in copies, at most 2
-# in different recordings, also in generated talk with phrases that the same voices repeat (docs/duplex.md).
-_LEAST_SHARED = 6
-_LEAST_SPAN, _LEAST_SPAN_S = 0.5, 2.0
-_TOLERANCE_FRAMES = 4
-# A hash in more recordings than this distinguishes none of them.
-_MOST_TRACKS = 50
 # The tracks of a name whose voices are less alike have several speakers, for example "left" in a corpus.
 _ONE_VOICE = 0.8
 _BLOCK = 1024
@@ -67,86 +58,19 @@ class SameVoice:
     cosine: float
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """What two recordings have in common.
-
-    Attributes:
-        shared: Landmarks that both have at one offset.
-        offset_s: How much later these are in the second recording.
-        span: The time over which they are spread, as a share of that of the landmarks of the shorter recording.
-        span_s: The same in seconds.
-    """
-
-    shared: int = 0
-    offset_s: float = 0.0
-    span: float = 0.0
-    span_s: float = 0.0
-
-    @property
-    def is_copy(self) -> bool:
-        """Whether the recordings are the same. A single phrase that both have, as generated speech can, is not enough."""
-        return self.shared >= _LEAST_SHARED and self.span >= _LEAST_SPAN and self.span_s >= _LEAST_SPAN_S
-
-
-def compare(first: Fingerprint, second: Fingerprint) -> Match:
-    """Return the landmarks that two recordings have at the most frequent offset."""
-    _, a, b = np.intersect1d(first.hashes, second.hashes, assume_unique=True, return_indices=True)
-    if not len(a):
-        return Match()
-    offsets = second.frames[b] - first.frames[a]
-    ordered = np.sort(offsets)
-    counts = np.searchsorted(ordered, ordered + _TOLERANCE_FRAMES, "right") - np.arange(len(ordered))
-    best = int(np.argmax(counts))
-    inside = (offsets >= ordered[best]) & (offsets <= ordered[best] + _TOLERANCE_FRAMES)
-    common = int(np.ptp(second.frames[b][inside]))
-    shorter = min(int(np.ptp(first.frames)), int(np.ptp(second.frames)))
-    return Match(
-        shared=int(counts[best]),
-        offset_s=round(float(np.median(offsets[inside])) * FRAME_S, 2),
-        span=common / max(1, shorter),
-        span_s=common * FRAME_S,
-    )
-
-
 def find_copies(tracks: Sequence[TrackEvidence]) -> Iterator[Copy]:
     """Yield every track whose recording is that of a track of an earlier session, with another encoding.
 
-    Tracks of one session are not compared: cross-talk makes them similar. Only pairs that share a hash are compared, so
-    the time grows with the number of tracks and not with its square.
+    Tracks of one session are not compared: cross-talk makes them similar.
     """
+
+    def is_pair(second: int, first: int) -> bool:
+        one, other = tracks[second], tracks[first]
+        return one.session != other.session and one.audio != other.audio
+
     prints = [decode_fingerprint(track.sound) if track.sound else None for track in tracks]
-    common: dict[tuple[int, int], int] = defaultdict(int)
-    for group in _tracks_by_hash(prints):
-        for place, second in enumerate(group):
-            for first in group[:place]:
-                common[first, second] += 1
-    found: set[int] = set()
-    for (first, second), count in sorted(common.items(), key=lambda item: (item[0][1], item[0][0])):
-        a, b = prints[first], prints[second]
-        if count < _LEAST_SHARED or second in found or tracks[first].session == tracks[second].session:
-            continue
-        if a is None or b is None or tracks[first].audio == tracks[second].audio:
-            continue
-        match = compare(a, b)
-        if match.is_copy:
-            found.add(second)
-            yield Copy(tracks[second], tracks[first], match.offset_s)
-
-
-def _tracks_by_hash(prints: Sequence[Fingerprint | None]) -> Iterator[list[int]]:
-    """Yield the tracks that have a hash in common, in order, from one sorted array."""
-    sizes = [0 if one is None else len(one.hashes) for one in prints]
-    if not any(sizes):
-        return
-    hashes = np.concatenate([one.hashes for one in prints if one is not None])
-    owners = np.repeat(np.arange(len(prints), dtype=np.uint32), sizes)
-    order = np.argsort(hashes, kind="stable")
-    hashes, owners = hashes[order], owners[order]
-    edges = np.flatnonzero(np.diff(hashes)) + 1
-    for start, end in pairwise([0, *edges.tolist(), len(hashes)]):
-        if 2 <= end - start <= _MOST_TRACKS:
-            yield owners[start:end].tolist()
+    for second, first, match in find_matches(prints, is_pair):
+        yield Copy(tracks[second], tracks[first], match.offset_s)
 
 
 def encode_voice(embedding: Sequence[float] | None) -> str:

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from sca.config import DuplexConfig
-from sca.data.duplex.audio.fingerprint import decode_fingerprint
-from sca.data.duplex.evidence.copies import compare
 from sca.data.duplex.evidence.judge import judge
 from sca.data.duplex.evidence.repair import remaining
 from sca.data.duplex.model.evidence import EvidenceReport, TrackEvidence
 from sca.data.duplex.model.records import RepairRecord
+from sca.data.quality.fingerprint import decode_fingerprint
+from sca.data.quality.matching import compare
 
 __all__ = ["evidence_problems", "repair_problems"]
 

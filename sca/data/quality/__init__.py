@@ -1,0 +1,1 @@
+"""The quality of recordings: level, noise, clipping, bandwidth, and copies."""
