@@ -31,6 +31,13 @@ __all__ = ["transcribe"]
     "diarization.min_speakers",
     "diarization.max_speakers",
     "diarization.threshold",
+    "quality.min_snr_db",
+    "quality.max_clipping",
+    "quality.min_bandwidth_hz",
+    "quality.max_music",
+    "quality.language_is",
+    "quality.min_language_probability",
+    "quality.copies",
 )
 def transcribe(
     sources: Annotated[
@@ -163,9 +170,11 @@ def transcribe(
             listener=progress,
             texts=texts,
             diarization=settings.diarization if diarize else None,
+            filters=settings.quality,
         )
     if not quiet:
         notes = [f"{item}: failed: {reason}" for item, reason in summary.failed]
+        notes += [f"{item}: left out: {reason}" for item, reason in summary.dropped]
         print_notes(notes + [f"{item}: {note}" for item, note in summary.notes])
     if json:
         emit_json(_document(summary))
@@ -202,6 +211,8 @@ def _document(summary: "RunSummary[TranscribeDetails]") -> dict[str, object]:
         "guards": dict(details.guards),
         "text_files": details.text_files,
         "captions": details.captions.document() if details.captions.recordings else None,
+        "left_out": dict(summary.dropped),
+        "filters": details.left_out,
         "failed": dict(summary.failed),
         "failed_before": summary.old_failures,
         "notes": [list(note) for note in summary.notes],
@@ -219,6 +230,9 @@ def _print_summary(summary: "RunSummary[TranscribeDetails]") -> None:
         f"{summary.already} transcribed before, {len(summary.failed)} failed{location}",
         markup=False,
     )
+    if details.left_out:
+        filters = ", ".join(f"{name} {count}" for name, count in details.left_out.items())
+        out().print(f"{counted(len(summary.dropped), 'recording')} left out by quality: {filters}", markup=False)
     if details.text_files:
         out().print(f"{counted(details.text_files, 'file')} in other formats written", markup=False)
     if details.captions.recordings:

@@ -7,6 +7,7 @@ from sca.config.sections.data.augment import AugmentConfig
 from sca.config.sections.data.convert import ConvertConfig
 from sca.config.sections.data.diarization import DiarizationConfig
 from sca.config.sections.data.synth import SynthConfig
+from sca.config.sections.data.transcribe import QualityConfig
 from sca.config.sections.duplex import DuplexConfig
 from sca.config.sections.live import LiveConfig
 from sca.config.sections.llm import LlmConfig
@@ -33,6 +34,7 @@ __all__ = [
     "LiveConfig",
     "LlmConfig",
     "PathsConfig",
+    "QualityConfig",
     "QwenConfig",
     "ServeConfig",
     "Settings",

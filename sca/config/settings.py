@@ -23,7 +23,7 @@ from sca.config.sections.data.augment import AugmentConfig
 from sca.config.sections.data.convert import ConvertConfig
 from sca.config.sections.data.diarization import DiarizationConfig
 from sca.config.sections.data.synth import SynthConfig
-from sca.config.sections.data.transcribe import TranscribeConfig
+from sca.config.sections.data.transcribe import QualityConfig, TranscribeConfig
 from sca.config.sections.duplex import DuplexConfig
 from sca.config.sections.live import LiveConfig
 from sca.config.sections.llm import LlmConfig
@@ -75,6 +75,7 @@ class Settings(BaseModel):
     duplex: DuplexConfig = DuplexConfig()
     augment: AugmentConfig = AugmentConfig()
     transcribe: TranscribeConfig = TranscribeConfig()
+    quality: QualityConfig = QualityConfig()
     convert: ConvertConfig = ConvertConfig()
     diarization: DiarizationConfig = DiarizationConfig()
     live: LiveConfig = LiveConfig()

@@ -337,7 +337,8 @@ def test_files_of_finished_recordings_are_completed(whisper, speech, tmp_path, m
     monkeypatch.undo()
     record(tmp_path / "in" / "b.wav", speech[16_000:80_000])  # a new recording has new files
     code, summary, _ = run(whisper, tmp_path / "in", save_file=save_file, options=options)
-    assert (code, summary["made"], summary["text_files"], summary["notes"]) == (0, 1, 1, [])
+    notes = [["b", "the same recording as a"]]  # a part of the same speech
+    assert (code, summary["made"], summary["text_files"], summary["notes"]) == (0, 1, 1, notes)
     assert (tmp_path / "b.srt").read_text().startswith("1\n00:00:0")
     assert not list(tmp_path.glob(".*.tmp"))
 

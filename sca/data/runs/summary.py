@@ -61,6 +61,20 @@ class RunSummary(Generic[Details]):
         """The number of items."""
         return self.made + self.already + len(self.dropped) + len(self.failed)
 
+    def drop(self, item: str, reason: str, *, made: bool) -> None:
+        """Count an item as dropped that was counted as done.
+
+        Args:
+            item: The item.
+            reason: Why it is left out.
+            made: Whether this run did it.
+        """
+        self.dropped.append(ItemReason(item, reason))
+        if made:
+            self.made -= 1
+        else:
+            self.already -= 1
+
     def add(self, outcome: Outcome) -> None:
         """Count an item."""
         entry = outcome.entry

@@ -25,21 +25,18 @@ class FoundFile:
         path: The file.
         source: Its path within the input, by which later steps find it.
         parent: The name of the folder that `source` begins in.
+        origin: A hash of the place of the file on this machine.
     """
 
     path: Path
     source: str
     parent: str
+    origin: str
 
     @property
     def stem(self) -> str:
         """The name of the file without its extension, on one line."""
         return one_line(self.path.stem)
-
-    @property
-    def origin(self) -> str:
-        """A hash of the place of the file on this machine."""
-        return sha256(str(self.path.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +91,12 @@ def find_recordings(sources: Sequence[Path]) -> list[FoundFile]:
             paths, root = [source], source.parent
         else:
             raise InputError(f"{source} does not exist")
+        parent = one_line(root.resolve().name)
         for path in paths:
             within = one_line(path.relative_to(root).as_posix())
-            found.setdefault(path.resolve(), FoundFile(path, within, one_line(root.resolve().name)))
+            place = path.resolve()
+            origin = sha256(str(place).encode(errors="surrogateescape")).hexdigest()[:16]
+            found.setdefault(place, FoundFile(path, within, parent, origin))
     if not found:
         raise InputError(f"no sound or video file found in {', '.join(map(str, sources))}")
     return sorted(found.values(), key=lambda file: (file.source, file.parent, file.origin))

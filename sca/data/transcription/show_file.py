@@ -1,6 +1,6 @@
 """The JSONL file that a transcription writes: one line per recording, appended when it is known, sorted at the end."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 from sca.data.runs.files import append_line, atomic_write
@@ -48,6 +48,31 @@ class ShowFile:
     def append(self, show: Show) -> None:
         """Append a line, synced."""
         append_line(self.path, show.model_dump_json().encode() + b"\n")
+
+    def hand_over(self, names: Set[str], other: "ShowFile") -> None:
+        """Move lines to another file, which gets them before this one loses them. A line that is there already wins.
+
+        Args:
+            names: The recordings of the lines.
+            other: The other file.
+        """
+        moved = {show.video_id: line for line, show in self._lines() if isinstance(show, Show)}
+        moved = {name: line for name, line in moved.items() if name in names}
+        if not moved:
+            return
+        there = {show.video_id for show in other.shows()}
+        for name, line in moved.items():
+            if name not in there:
+                append_line(other.path, line + b"\n")
+        other.settle()
+        kept = [
+            line for line, show in self._lines() if line and not (isinstance(show, Show) and show.video_id in moved)
+        ]
+        if kept:
+            with atomic_write(self.path) as temporary:
+                temporary.write_bytes(b"".join(line + b"\n" for line in kept))
+        else:
+            self.path.unlink()
 
     def settle(self) -> None:
         """Keep the last line of each recording, sorted by id. Lines that cannot be parsed move to the end."""

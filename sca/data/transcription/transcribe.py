@@ -13,11 +13,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from sca.audio.decode import AS_DEFAULT, Reading
-from sca.config import DiarizationConfig
+from sca.config import DiarizationConfig, QualityConfig
 from sca.data.captions.witness import CaptionTotals, CaptionWitness
 from sca.data.reactions.choice import Choice, choose_detector
 from sca.data.runs.executor import Executor
-from sca.data.runs.files import input_sha256
 from sca.data.runs.incremental import IncrementalRun, Item
 from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.local import SerialExecutor, ThreadExecutor
@@ -26,6 +25,7 @@ from sca.data.runs.progress import ProgressListener
 from sca.data.runs.summary import ItemReason, Outcome, RunSummary
 from sca.data.transcription.diarized import diarization_identity
 from sca.data.transcription.recordings import FoundFile, KnownLine, find_recordings, name_recordings
+from sca.data.transcription.selection import KnownFiles, left_out_file, plan_left_out, select
 from sca.data.transcription.show_file import ShowFile
 from sca.data.transcription.text_files import TextFiles, is_text_of
 from sca.data.transcription.transcriber import Transcribed, Transcriber, TranscriptionJob
@@ -51,6 +51,7 @@ class TranscribeDetails:
         guards: How often each hallucination guard acted in this run.
         text_files: Files in other formats that this run wrote.
         captions: How the recordings of this run and of earlier ones agree with their captions.
+        left_out: How many recordings each quality filter leaves out.
     """
 
     save_file: Path
@@ -59,6 +60,7 @@ class TranscribeDetails:
     guards: Counter[str] = field(default_factory=Counter)
     text_files: int = 0
     captions: CaptionTotals = field(default_factory=CaptionTotals)
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def add(self, show: Show) -> None:
         """Count a line."""
@@ -86,6 +88,7 @@ def transcribe(
     executor: Executor | None = None,
     texts: TextFiles | None = None,
     diarization: DiarizationConfig | None = None,
+    filters: QualityConfig | None = None,
 ) -> RunSummary[TranscribeDetails]:
     """Transcribe files, and the files of folders, into the JSONL `save_file`.
 
@@ -103,6 +106,8 @@ def transcribe(
         executor: Where recordings are transcribed; by default in `options.workers` threads that share the model.
         texts: Files in other formats to write for each recording.
         diarization: How speakers are told apart; None for no speakers.
+        filters: Which recordings are left out because of their quality: their lines are in
+            `STEM.left_out.jsonl`, and return when a later run accepts them. None leaves out none.
 
     Returns:
         The summary. The failure of a recording is in it, and is not raised.
@@ -113,7 +118,7 @@ def transcribe(
         ScaError: The model cannot be loaded.
     """
     files = find_recordings(sources)
-    shows = ShowFile(save_file)
+    shows, left_out = ShowFile(save_file), ShowFile(left_out_file(save_file))
     texts = texts or TextFiles(save_file.parent)
     texts.check()
     choice = choose_detector(reactions)
@@ -128,12 +133,14 @@ def transcribe(
         )
         summary = run.summary
         origins = {name: str(entry.extra["origin"]) for name, entry in run.before.items() if "origin" in entry.extra}
-        lines = shows.lines(origins)
+        lines = left_out.lines(origins) | shows.lines(origins)
+        plan_left_out(run)
+        known = KnownFiles(run.before)
         models = {"model": model_identity(options.model), "reactions": choice.identity}
         settings: dict[str, object] = options.identity() | models | reading.choice()
         if diarization is not None:  # left out otherwise, so that lines of earlier versions stay finished
             settings["diarization"] = diarization_identity(diarization)
-        items, unreadable = _items(files, lines, json.dumps(settings, sort_keys=True))
+        items, unreadable = _items(files, known, lines, json.dumps(settings, sort_keys=True))
         summary.failed += unreadable
         todo = run.plan(items, lambda item: item.name in lines)
 
@@ -142,7 +149,8 @@ def transcribe(
             summary.details.text_files += texts.write(result.show)
             shows.append(result.show)
             summary.details.add(result.show)
-            extra = {"origin": item.job.recording.file.origin, "reactions": choice.identity}
+            extra = known.facts(item.job.recording.file) | {"reactions": choice.identity}
+            extra["quality"] = result.quality.document()
             entry = LedgerEntry(item.name, item.key, "kept", notes=result.notes, extra=extra)
             return Outcome(entry, result.show.duration_s or 0.0)
 
@@ -152,6 +160,11 @@ def transcribe(
             executor = executor or _threads(transcriber.load())
             run.execute(todo, transcriber.transcribe, record, executor=executor, fatal=_FATAL)
         shows.settle()
+        for item in items:
+            entry = run.entries[item.name]
+            run.entries[item.name] = replace(entry, extra=entry.extra | known.facts(item.job.recording.file))
+        made = frozenset(item.name for item in todo)
+        summary.details.left_out = select(run, items, made, (shows, left_out), filters or QualityConfig(), reading)
         if witness is not None:
             _compare_captions(run, shows, witness, items)
         run.settle()
@@ -213,13 +226,13 @@ def _complete_texts(
 
 
 def _items(
-    files: Sequence[FoundFile], lines: Mapping[str, KnownLine], settings: str
+    files: Sequence[FoundFile], known: KnownFiles, lines: Mapping[str, KnownLine], settings: str
 ) -> tuple[list[Item[TranscriptionJob]], list[ItemReason]]:
     """Return the items of a run with these settings, and the recordings that cannot be read, with reasons."""
     readable, digests, unreadable = [], [], []
     for file in files:
         try:
-            digests.append(input_sha256(file.path))
+            digests.append(known.sha256(file))
             readable.append(file)
         except InputError as error:
             unreadable.append(ItemReason(file.source, error.message))

@@ -12,6 +12,7 @@ from sca.audio.decode import AS_DEFAULT, Reading, read_with_notes
 from sca.config import DiarizationConfig
 from sca.data.diarization.diarizer import Diarizer
 from sca.data.diarization.timeline import speaker_name
+from sca.data.quality.measure import Quality, measure_quality
 from sca.data.reactions.base import Detector, SoundEvent
 from sca.data.runs.local import cores
 from sca.data.transcription.coverage import remainders
@@ -47,9 +48,10 @@ class TranscriptionJob:
 
 @dataclass(frozen=True, slots=True)
 class Transcribed:
-    """The line of a recording, and remarks about it."""
+    """The line of a recording, its quality, and remarks about it."""
 
     show: Show
+    quality: Quality
     notes: tuple[str, ...] = ()
 
 
@@ -149,9 +151,12 @@ class Transcriber:
             speech=tuple(_seconds(transcription.voiced)),
             turns=None if speakers is None else speakers.turns(words),
         )
+        quality = measure_quality(job.recording.path, show, self._reading)
         if show.words or show.timeline:
-            return Transcribed(show, notes)
-        return Transcribed(show, (*notes, "nothing was recognised" if transcription.speech else "no speech was heard"))
+            return Transcribed(show, quality, notes)
+        return Transcribed(
+            show, quality, (*notes, "nothing was recognised" if transcription.speech else "no speech was heard")
+        )
 
 
 def timeline_of(

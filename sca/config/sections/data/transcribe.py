@@ -1,12 +1,12 @@
-"""Settings of `sca transcribe`: what is found in a recording besides the words."""
+"""Settings of `sca transcribe`: what is found in a recording besides the words, and which recordings are left out."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from sca.config.sections.base import Flag, Section
 
-__all__ = ["TranscribeConfig"]
+__all__ = ["QualityConfig", "TranscribeConfig"]
 
 
 class TranscribeConfig(Section):
@@ -23,4 +23,40 @@ class TranscribeConfig(Section):
         min_length=1,
         description="Downloaded captions (.vtt, .srt) that the result is compared with: auto (beside the recordings), "
         "none, or a folder to search too.",
+    )
+
+
+class QualityConfig(Section):
+    """Which recordings are left out because of their quality. A value that is unknown never leaves one out."""
+
+    min_snr_db: Annotated[float | None, Flag("--min-snr", "DB")] = Field(
+        None,
+        ge=-20,
+        le=100,
+        description="Lowest level of the speech against the noise between it, in dB. Not set: any.",
+    )
+    max_clipping: Annotated[float | None, Flag("--max-clipping", "SHARE")] = Field(
+        None, ge=0, le=1, description="Largest share of clipped samples, such as 0.001. Not set: any."
+    )
+    min_bandwidth_hz: Annotated[int | None, Flag("--min-bandwidth", "HZ")] = Field(
+        None,
+        ge=0,
+        le=192_000,
+        description="Lowest frequency at which the spectrum may end, such as 7000, which excludes telephone audio. "
+        "Not set: any.",
+    )
+    max_music: Annotated[float | None, Flag("--max-music", "SHARE")] = Field(
+        None, ge=0, le=1, description="Largest share of the time with music, found by a tagger. Not set: any."
+    )
+    language_is: Annotated[str | None, Flag("--language-is", "CODES")] = Field(
+        None,
+        pattern=r"^[a-z]{2,3}(,[a-z]{2,3})*$",
+        description="Languages of the recordings to keep, as found by the transcription, such as en,de. Not set: any.",
+    )
+    min_language_probability: Annotated[float | None, Flag("--min-language-probability", "P")] = Field(
+        None, ge=0, le=1, description="Lowest probability of the language, as found by the transcription. Not set: any."
+    )
+    copies: Annotated[Literal["keep", "drop"], Flag("--copies")] = Field(
+        "keep",
+        description="Recordings with the sound of another one of the run: keep notes them, drop leaves them out.",
     )

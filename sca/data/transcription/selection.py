@@ -1,0 +1,139 @@
+"""What a run knows of its recordings beside their lines: their files, their quality, and which of them are left out.
+
+Lines of recordings that the quality filters leave out are moved to a file of their own, and back when a later run with
+other filters accepts them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from sca.audio.coded.reading import Reading
+from sca.config import QualityConfig
+from sca.data.quality.filters import find_copies_of, is_filtering, reasons_to_drop
+from sca.data.quality.measure import Quality, measure_quality
+from sca.data.runs.files import file_stat, input_sha256
+from sca.data.runs.incremental import IncrementalRun, Item
+from sca.data.runs.ledger import LedgerEntry
+from sca.data.runs.summary import ItemReason
+from sca.data.transcription.recordings import FoundFile
+from sca.data.transcription.show_file import ShowFile
+from sca.data.transcription.transcriber import TranscriptionJob
+from sca.errors import InputError
+
+__all__ = ["KnownFiles", "left_out_file", "plan_left_out", "select"]
+
+Details = TypeVar("Details")
+_FILE, _ORIGIN, _QUALITY, _COPY_OF = "file", "origin", "quality", "copy_of"
+
+
+def left_out_file(save_file: Path) -> Path:
+    """Return the file of the lines that filters left out."""
+    return save_file.with_name(f"{save_file.stem}.left_out.jsonl")
+
+
+class KnownFiles:
+    """Digests of files, from the ledger for those whose size and time of change are the same as in the run before."""
+
+    def __init__(self, entries: Mapping[str, LedgerEntry]) -> None:
+        """Create the digests that a ledger has.
+
+        Args:
+            entries: The entries of the ledger.
+        """
+        extras = [entry.extra for entry in entries.values() if entry.extra.get(_FILE) and entry.extra.get(_ORIGIN)]
+        self._known: dict[str, list[object]] = {str(extra[_ORIGIN]): list(extra[_FILE]) for extra in extras}
+
+    def sha256(self, file: FoundFile) -> str:
+        """Return the SHA-256 of a file.
+
+        Raises:
+            InputError: The file cannot be read.
+        """
+        stat = file_stat(file.path)
+        known = self._known.get(file.origin, [None, None, None])
+        digest = str(known[2]) if known[:2] == stat else input_sha256(file.path)
+        self._known[file.origin] = [*stat, digest]
+        return digest
+
+    def facts(self, file: FoundFile) -> dict[str, object]:
+        """Return what the ledger records of a file whose digest was computed or known."""
+        return {_ORIGIN: file.origin, _FILE: self._known[file.origin]}
+
+
+def plan_left_out(run: IncrementalRun[Details]) -> None:
+    """Plan recordings that earlier filters left out as transcribed ones; `select` decides again."""
+    for name, entry in run.before.items():
+        if entry.status == "dropped":
+            run.before[name] = replace(entry, status="kept", reason=None)
+
+
+def select(
+    run: IncrementalRun[Details],
+    items: Sequence[Item[TranscriptionJob]],
+    made: frozenset[str],
+    files: tuple[ShowFile, ShowFile],
+    filters: QualityConfig,
+    reading: Reading,
+) -> dict[str, int]:
+    """Decide which of the finished recordings of a run are left out, and move their lines.
+
+    Args:
+        run: The run; its entries and its summary are completed.
+        items: All items of the run.
+        made: The names of those that this run transcribed.
+        files: The file of timelines, and that of the lines that are left out.
+        filters: The quality filters.
+        reading: How recordings are read.
+
+    Returns:
+        How many recordings each filter leaves out.
+    """
+    kept = {item.name: item for item in items if item.name in run.entries and run.entries[item.name].status == "kept"}
+    qualities = {name: quality for name in kept if (quality := Quality.of(run.entries[name].extra.get(_QUALITY)))}
+    if is_filtering(filters):
+        qualities |= _measured(run, {name: kept[name] for name in kept if name not in qualities}, files, reading)
+    copies = find_copies_of(qualities)
+    counts: dict[str, int] = {}
+    dropped = set()
+    for name, quality in qualities.items():
+        entry, first = run.entries[name], copies.get(name)
+        reasons = reasons_to_drop(quality, filters, first)
+        extra = {key: value for key, value in entry.extra.items() if key != _COPY_OF}
+        extra |= {_QUALITY: quality.document()} | ({_COPY_OF: first} if first else {})
+        reason = "; ".join(reasons.values()) or None
+        run.entries[name] = replace(entry, status="dropped" if reason else "kept", reason=reason, extra=extra)
+        if reason:
+            dropped.add(name)
+            run.summary.drop(name, reason, made=name in made)
+            counts |= {filter_name: counts.get(filter_name, 0) + 1 for filter_name in reasons}
+        elif first and name in made:
+            run.summary.notes.append(ItemReason(name, f"the same recording as {first}"))
+    shows, left_out = files
+    left_out.hand_over(kept.keys() - dropped, shows)
+    shows.hand_over(dropped, left_out)
+    shows.settle()
+    return dict(sorted(counts.items()))
+
+
+def _measured(
+    run: IncrementalRun[Details],
+    items: Mapping[str, Item[TranscriptionJob]],
+    files: tuple[ShowFile, ShowFile],
+    reading: Reading,
+) -> dict[str, Quality]:
+    """Measure recordings that were transcribed before their quality was."""
+    if not items:
+        return {}
+    found = {}
+    for file in files:
+        for show in file.shows():
+            item = items.get(show.video_id)
+            if item is None or show.video_id in found:
+                continue
+            try:
+                found[show.video_id] = measure_quality(item.job.recording.path, show, reading)
+            except InputError as error:
+                run.summary.notes.append(ItemReason(show.video_id, f"its quality is unknown: {error.message}"))
+    return found
