@@ -178,7 +178,7 @@ def test_unknown_key_in_a_file(toml):
     ("text", "message", "hint"),
     [
         ("[duplx]\nlead_chunks = 2\n", "[duplx] is not a setting", "did you mean [duplex]?"),
-        ("[quagga]\nx = 2\n", "[quagga] is not a setting", "`sca config show` lists every setting"),
+        ("[zzzzzz]\nx = 2\n", "[zzzzzz] is not a setting", "`sca config show` lists every setting"),
         ("lead_chunks = 2\n", "lead_chunks is not a setting", "did you mean duplex.lead_chunks?"),
         ("duplex = 2\n", "duplex is a section, not a setting", "write [duplex] above its settings"),
         ("[duplex.window]\nmin = 2\n", "duplex.window should be text, got {'min': 2}", None),

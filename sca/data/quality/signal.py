@@ -37,12 +37,12 @@ class Signal:
         levels: Mean square of each frame of 20 ms, float64 `(frames,)`.
         clipping: Share of the samples that are clipped: three or more in a row within 0.1 % of full scale.
         bandwidth_hz: The frequency above which the spectrum ends, such as 4000 for telephone audio at any rate; the
-            Nyquist frequency if it does not end earlier, 0 for silence.
+            Nyquist frequency if it does not end earlier, None for silence and for less than 4096 samples.
     """
 
     levels: NDArray[np.float64]
     clipping: float
-    bandwidth_hz: int
+    bandwidth_hz: int | None
 
 
 class SignalMeter:
@@ -115,13 +115,13 @@ def _in_runs(is_clipped: NDArray[np.bool_]) -> int:
     return int(lengths[lengths >= _LEAST_RUN].sum())
 
 
-def _bandwidth_hz(power: NDArray[np.float64], rate_hz: int) -> int:
+def _bandwidth_hz(power: NDArray[np.float64], rate_hz: int) -> int | None:
     """Return where a long-term power spectrum ends: at a cliff of 18 dB, above which all is lower.
 
     Speech falls by a few decibels over this distance, a low-pass filter or an earlier lower rate by more.
     """
     if not power.any():
-        return 0
+        return None
     nyquist = rate_hz / 2
     hz = np.linspace(0, nyquist, len(power))
     decibels = 10 * np.log10(power / power.max() + 1e-12)

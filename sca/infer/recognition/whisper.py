@@ -84,6 +84,7 @@ class StreamingRecognizer(ThreadedRecognizer):
         ```python
         import sca
 
+
         def text_of(audio, model):  # float32 (n,) at 16 kHz
             recognizer = sca.StreamingRecognizer(model, language="en")
             recognizer.start_processing()
