@@ -10,7 +10,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -73,7 +73,11 @@ def fetch(
         if is_present(model, folder) and not damaged_files(model, folder):
             return False
         parts = folder.with_name(f".{folder.name}.part")
-        _fetch_archives(model, parts, stall_s, progress)
+        try:
+            _fetch_archives(model, parts, stall_s, progress)
+        finally:
+            with suppress(OSError):
+                parts.rmdir()  # if it is empty: no archive was complete
         try:
             _join(model, parts)
             shutil.rmtree(folder, ignore_errors=True)  # an incomplete or damaged one

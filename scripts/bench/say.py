@@ -1,23 +1,36 @@
-"""Speech engines: time to the first audio and real-time factor, streaming against blocking in the same run.
+"""Speech engines: first audio, real-time factor, word starts, and the words that a recogniser gets wrong, in one run.
 
-    python scripts/bench/say.py [--repeat N] [--engine espeak --engine piper]
+    python scripts/bench/say.py [--repeat N] [--engine espeak --engine piper] [--no-recogniser]
 
 Each engine speaks the same paragraph, loaded before, after one text of warm-up. Streaming: until the first chunk of the
-iterator. Blocking: until the last one, which is what a caller of a blocking interface would wait for. Word starts after
-pauses are compared with the first sample above 2 % of the peak. Medians; one thread. Run it on an idle machine, or read
-the load in the result. Engines that need something that is not here are left out.
+iterator. Blocking: until the last one, which is what a caller of a blocking interface would wait for; the ratio is
+stated for the first 8 s as well. Word starts after pauses are compared with the first sample above 2 % of the peak.
+Intelligibility: 12 sentences, heard by whisper-tiny-en (`sca models get whisper-tiny-en`). Medians; one thread. Run it
+on an idle machine, or read the load in the result. Engines that need something that is not here are left out; csm runs
+with a tiny random model (`scripts/make_tiny_csm.py`), whose speech is noise.
 """
 
 import argparse
 import json
 import os
 import statistics
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from sca.audio.resample import resample
+from sca.config import CsmConfig, Settings
 from sca.errors import MissingToolError
 from sca.infer.speech.registry import load_speech_engine
+from sca.models import resolve
+from sca.units import HEARD_HZ
+from tests.helpers.spoken import SENTENCES, onset_errors, whole
+from tests.helpers.word_errors import errors, words_of
 
 TEXT = (
     "Good morning, and welcome to the show. Today we talk about the weather, the trains, and the price of bread. "
@@ -25,19 +38,27 @@ TEXT = (
 )
 WORDS = "Bread. Tomatoes. Butter. Garlic. Potatoes. Carrots. Dinner. Breakfast. Kitchen. Table."
 PAUSE_S = 0.15
+ENGINES = ("espeak", "piper", "kokoro", "csm")
+LONG_S = 8.0
 
 
 def measure(voice, repeat):
-    firsts, alls, seconds = [], [], 0.0
+    firsts, longs, alls, seconds = [], [], [], 0.0
     for _ in range(repeat):
         began = time.perf_counter()
-        speech = voice.speak(TEXT)
-        samples = len(next(speech).samples)
-        firsts.append(time.perf_counter() - began)
-        samples += sum(len(chunk.samples) for chunk in speech)
+        samples, long_s = 0, None
+        for chunk in voice.speak(TEXT):
+            if not samples:
+                firsts.append(time.perf_counter() - began)
+            samples += len(chunk.samples)
+            if long_s is None and samples >= LONG_S * voice.sample_rate:
+                long_s = time.perf_counter() - began
         alls.append(time.perf_counter() - began)
+        longs.append(alls[-1] if long_s is None else long_s)
         seconds = samples / voice.sample_rate
+    ratios = [long_s / first_s for long_s, first_s in zip(longs, firsts, strict=True)]
     return {
+        "ratio_8_s": round(statistics.median(ratios), 1),
         "first_audio_ms_streaming": round(1000 * statistics.median(firsts), 1),
         "first_audio_ms_blocking": round(1000 * statistics.median(alls), 1),
         "real_time_factor": round(statistics.median(alls) / seconds, 4),
@@ -46,36 +67,63 @@ def measure(voice, repeat):
 
 
 def onsets(voice):
-    chunks = list(voice.speak(WORDS))
-    samples = np.concatenate([chunk.samples for chunk in chunks])
-    starts = np.array([word.start_sample for chunk in chunks for word in chunk.words])
-    loud = np.flatnonzero(np.abs(samples) > 0.02 * np.abs(samples).max())
-    found = [loud[0], *loud[1:][np.diff(loud) > PAUSE_S * voice.sample_rate]]
-    errors = [(starts[np.abs(starts - at).argmin()] - at) / voice.sample_rate for at in found]
+    found = 1000 * onset_errors(*whole(voice, WORDS), voice.sample_rate, PAUSE_S)
     return {
-        "onset_bias_ms": round(1000 * float(np.mean(errors)), 1),
-        "onset_abs_ms": round(1000 * float(np.mean(np.abs(errors))), 1),
-        "onset_max_ms": round(1000 * float(np.max(np.abs(errors))), 1),
+        "onset_bias_ms": round(float(found.mean()), 1),
+        "onset_abs_ms": round(float(np.abs(found).mean()), 1),
+        "onset_max_ms": round(float(np.abs(found).max()), 1),
     }
+
+
+def intelligibility(voice, recogniser):
+    wrong = total = 0
+    for sentence in SENTENCES:
+        samples = resample(whole(voice, sentence)[0], voice.sample_rate, HEARD_HZ)
+        segments, _ = recogniser.transcribe(samples, language="en", beam_size=1)
+        truth = words_of(sentence)
+        wrong += errors(truth, words_of(" ".join(segment.text for segment in segments)))
+        total += len(truth)
+    return {"words_wrong": wrong, "words": total, "word_error_rate": round(wrong / total, 4)}
+
+
+def load_recogniser():
+    from faster_whisper import WhisperModel
+
+    folder = resolve("pkg:whisper-tiny-en")
+    return WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
+
+
+def settings_of(name, folder):
+    if name != "csm":
+        return Settings()
+    from scripts.make_tiny_csm import save
+
+    return Settings(csm=CsmConfig(model_id=str(save(Path(folder) / "csm")), max_audio_length_ms=8000))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--engine", action="append")
+    parser.add_argument("--no-recogniser", action="store_true")
     options = parser.parse_args()
+    recogniser = None if options.no_recogniser else load_recogniser()
     result = {"load": round(os.getloadavg()[0], 1)}
-    for name in options.engine or ("espeak", "piper"):
-        began = time.perf_counter()
-        try:
-            voice = load_speech_engine(name).open()
-        except MissingToolError as error:
-            print(f"{name}: {error.message}; left out")
-            continue
-        load_s = round(time.perf_counter() - began, 2)
-        list(voice.speak("This is a text to warm up."))
-        result[name] = {"load_s": load_s, **measure(voice, options.repeat), **onsets(voice)}
-        print(name, result[name])
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.engine or ENGINES:
+            engine = load_speech_engine(name, settings_of(name, folder))
+            began = time.perf_counter()
+            try:
+                voice = engine.open()
+            except MissingToolError as error:
+                print(f"{name}: {error.message}; left out")
+                continue
+            load_s = round(time.perf_counter() - began, 2)
+            list(voice.speak("This is a text to warm up."))
+            result[name] = {"load_s": load_s, **measure(voice, options.repeat)}
+            if name != "csm":  # its random weights speak noise
+                result[name] |= onsets(voice) | ({} if recogniser is None else intelligibility(voice, recogniser))
+            print(name, result[name])
     print(json.dumps(result))
 
 

@@ -16,7 +16,8 @@ from sca.errors import UsageError
 from sca.infer.speech import espeak_library, registry
 from sca.infer.speech.base import SpeechChunk, VoiceInfo
 from sca.infer.speech.registry import engine_state, load_speech_engine, open_voice, speech_engine_names
-from tests.helpers.spoken import onset_errors, whole
+from tests.helpers.pulse import fit, pulse_server
+from tests.helpers.spoken import inner_errors, onset_errors, whole
 
 TEXT = "Dr. Smith paid 3.14 dollars, at the end of the day. Did the U.S.A. pay 2,500? It's well-known!"
 
@@ -45,6 +46,15 @@ def test_words_start_where_the_sound_does(voice):
     errors = onset_errors(samples, words, voice.sample_rate)
     assert len(errors) == len(words)
     assert np.abs(errors).max() < 0.05
+
+
+def test_words_inside_sentences_start_where_they_are_found(voice):
+    errors = inner_errors(
+        voice, ["The train to London leaves at nine in the morning.", "My brother bought a new bicycle."]
+    )
+    assert len(errors) == 7
+    assert np.median(np.abs(errors)) < 0.02
+    assert np.abs(errors).max() < 0.08
 
 
 def test_words_come_with_the_chunk_in_which_they_start(voice):
@@ -110,6 +120,42 @@ def test_long_text_needs_no_more_memory(voice):
     (few, small), (many, large) = peak(37), peak(370)
     assert many > 9 * few
     assert large < 1.5 * small + 100_000
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken", "skipped"),
+    [
+        ("Great 👍👍 work 🎉!", ["Great", "work"], []),
+        ("Hello 世界 and привет.", ["Hello", "and"], ["世界", "привет."]),
+        ("\x00 zero \ud800 and\u200b joiner", None, None),
+        ("a" * 10_000, None, None),
+        ("1234567890" * 60, None, None),
+    ],
+)
+def test_strange_texts_end_or_are_skipped(voice, text, spoken, skipped):
+    chunks = list(voice.speak(text))
+    assert chunks
+    if spoken is not None:
+        assert [word.text for chunk in chunks for word in chunk.words if word.text[0].isalpha()] == spoken
+        assert [word for chunk in chunks for word in chunk.skipped] == skipped
+
+
+def test_plays_on_the_loudspeaker(tmp_path, report_retry):
+    with pulse_server(tmp_path) as pulse:
+        for _ in range(4):
+            command = [sys.executable, "-m", "sca", "say", "Good morning, everyone.", "--engine", "espeak", "--play"]
+            with pulse.listening() as listener:
+                path = tmp_path / "o.wav"
+                options = ["--out", str(path), "--rate", "24000", "--json"]
+                done = subprocess.run(pulse.first(*command, *options), env=pulse.env, capture_output=True, timeout=60)
+                listener.hear(1)
+                heard = listener.samples
+            assert done.returncode == 0, done.stderr
+            fitting = fit(soundfile.read(path, dtype="float32")[0], heard)
+            if fitting > 0.95:
+                break
+            report_retry(f"heard {fitting:.2f}")
+        assert fitting > 0.95
 
 
 def run(*words, **options):

@@ -6,27 +6,15 @@ import numpy as np
 import pytest
 
 from sca.audio.resample import resample
+from sca.errors import MissingToolError
+from sca.infer.speech.base import UnitSound
 from sca.infer.speech.registry import open_voice
 from sca.units import HEARD_HZ
-from tests.helpers.spoken import onset_errors, whole
+from tests.helpers.spoken import SENTENCES, inner_errors, onset_errors, whole
 from tests.helpers.word_errors import errors, words_of
 
 pytestmark = pytest.mark.weights
 
-SENTENCES = (
-    "The train to London leaves at nine in the morning.",
-    "Please close the window before you go to bed.",
-    "My brother bought a new bicycle for his birthday.",
-    "We had dinner with our neighbours last Saturday evening.",
-    "The weather was cold, but the sky was clear.",
-    "Could you tell me where the nearest station is?",
-    "She opened the letter and began to read it aloud.",
-    "There are seven days in a week and twelve months in a year.",
-    "I would like a cup of coffee and a glass of water.",
-    "The children played in the garden until it was dark.",
-    "He forgot his keys, so he had to wait outside.",
-    "Thank you very much for helping us with the boxes.",
-)
 TEXT = "Dr. Smith paid 3.14 dollars, at the end of the day. Did the U.S.A. pay 2,500?"
 
 
@@ -71,6 +59,44 @@ def test_piper_words_start_where_the_sound_does(piper):
     samples, words = whole(piper, " ".join(f"{word[:-1]} and {word}" for word in text.split()))
     found = onset_errors(samples, words, piper.sample_rate, quiet_s=0.15)
     assert np.median(np.abs(found)) < 0.05
+
+
+def test_piper_words_inside_sentences_start_where_they_are_found(piper):
+    errors = inner_errors(piper, SENTENCES[:6])
+    assert np.median(np.abs(errors)) < 0.06
+
+
+def test_piper_speaks_a_long_text_sentence_by_sentence(piper, monkeypatch):
+    units = []
+
+    def synthesise(text):
+        units.append(text)
+        return UnitSound(np.zeros(100, np.float32), ())
+
+    monkeypatch.setattr(piper, "synthesise", synthesise)
+    text = "The weather is fine today. " * 370
+    assert len(list(piper.speak(text))) == 370
+    assert "".join(units) == text
+    assert max(map(len, units)) < 60
+
+
+def test_kokoro_is_understood_and_times_its_words(recogniser):
+    """Kokoro is not fetched for the tests, because of its 90 MB and its 0.7 s of processor time per second of speech."""
+    try:
+        voice = open_voice("kokoro")[1]
+    except MissingToolError as error:
+        pytest.skip(error.message)
+    wrong = total = 0
+    for sentence in SENTENCES[:2]:
+        samples, words = whole(voice, sentence)
+        assert [word.text for word in words] == sentence.split()
+        segments, _ = recogniser.transcribe(resample(samples, voice.sample_rate, HEARD_HZ), language="en", beam_size=1)
+        truth = words_of(sentence)
+        wrong += errors(truth, words_of(" ".join(segment.text for segment in segments)))
+        total += len(truth)
+    assert wrong <= 0.10 * total
+    samples, words = whole(voice, "Bread. Tomatoes. Butter.")
+    assert np.abs(onset_errors(samples, words, voice.sample_rate, 0.15)).max() < 0.08
 
 
 def test_piper_sounds_the_same_in_pieces(piper):

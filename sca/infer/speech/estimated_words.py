@@ -107,7 +107,7 @@ class UnitClock:
         self._at += len(samples)
         found: list[tuple[_Word, int]] = []
         for word in self._words[self._given :]:
-            place = int(np.searchsorted(loud, max(word.letters_before / self._letters_per_frame, 1)))
+            place = int(np.searchsorted(loud, word.letters_before / self._letters_per_frame, "right"))
             if place == len(loud):
                 break
             found.append((word, max(begun + place * self._frame, first)))
