@@ -43,6 +43,7 @@ _OUTPUTS = {Mode.dataset: Path("dataset/duplex"), Mode.script: Path("dataset/par
     "duplex.on_lag",
     "duplex.unlabelled_speech",
     "duplex.others",
+    "diarization.separate",
     "duplex.validation",
     "duplex.tags",
     "duplex.align",

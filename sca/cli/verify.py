@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["verify"]
 
 
-@settings_options()
+@settings_options("diarization.separate")
 def verify(
     data: Annotated[
         Path,
@@ -72,8 +72,9 @@ def verify(
     if data.is_file() and ShowReader().matches(data):
         _verify_timelines(data, json=json)
         return
-    origin = None if source is None else sessions_of_corpus(source, layout, audio_dir)
     cache_dir = settings.paths.resolved_cache_dir
+    separate = settings.diarization.separation
+    origin = None if source is None else sessions_of_corpus(source, layout, audio_dir, cache_dir, separate)
     with audio_progress("sessions", quiet=quiet) as progress:
         verification = run(data, cache_dir=cache_dir, origin=origin, speaker=speaker, jobs=jobs or 0, listener=progress)
     if json:

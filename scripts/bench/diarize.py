@@ -73,9 +73,9 @@ class Speaker:
         self.name, self._command = name, command
         self._spoken: dict[str, NDArray[np.float32]] = {}
         if command is None:
-            from sca.infer.speech.piper import load
+            from sca.infer.speech.registry import load_speech_engine
 
-            self._piper = load().open()
+            self._piper = load_speech_engine("piper").open()
 
     def speak(self, text: str) -> NDArray[np.float32]:
         if text not in self._spoken:

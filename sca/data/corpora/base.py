@@ -153,6 +153,8 @@ class Track:
         words: The words with their times, by start, if the corpus has them.
         part: The part of the recording that belongs to this speaker.
         origin: The file to name as the source of the transcript, if it is not `transcript`.
+        unlabelled: Samples `[start, end)` at 16 kHz in which the speaker talks and the track is silent, because others
+            talk at the same time on the same channel.
     """
 
     speaker_id: str
@@ -162,6 +164,7 @@ class Track:
     words: tuple[TimedWord, ...] | None = None
     part: Part = WHOLE
     origin: Path | None = None
+    unlabelled: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

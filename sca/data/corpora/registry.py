@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sca.data.corpora.base import Conversation, CorpusFormat, CorpusReader, Issue
+from sca.data.corpora.diarized.separate import Separation
 from sca.data.corpora.lhotse import LhotseReader
 from sca.data.corpora.listed import KaldiReader, NemoReader, SpokenWozReader, TableReader
 from sca.data.corpora.magichub import MagicHubReader, is_nearest_layout
@@ -145,7 +146,11 @@ def corpus_formats() -> list[str]:
 
 
 def open_corpus(
-    source: Path, layout: str = CorpusFormat.auto, audio_dir: Path | None = None, cache_dir: Path | None = None
+    source: Path,
+    layout: str = CorpusFormat.auto,
+    audio_dir: Path | None = None,
+    cache_dir: Path | None = None,
+    separate: Path | None = None,
 ) -> Corpus:
     """Open a corpus.
 
@@ -154,11 +159,12 @@ def open_corpus(
         layout: A name of `corpus_formats`.
         audio_dir: The folder of the recordings of an events file; by default the file's own.
         cache_dir: The folder where recordings from tables and archives are written; by default that of the user.
+        separate: The model that separates overlapping speech of an events file; None leaves it out.
 
     Raises:
         InputError: The source does not have that layout, or has no session that can be used.
-        UsageError: The layout is unknown, or has no use for `audio_dir`.
-        MissingToolError: A package that provides the layout does not work.
+        UsageError: The layout is unknown, or has no use for `audio_dir` or `separate`.
+        MissingToolError: A package that provides the layout does not work, or the separation model does not exist.
     """
     source = _list_in(source, layout)
     name = detect_format(source) if layout == CorpusFormat.auto else layout
@@ -166,7 +172,10 @@ def open_corpus(
         raise UsageError(
             f"{source} is a {name} corpus, and those contain the paths of their recordings: leave --audio-dir out"
         )
-    reader = ShowReader(audio_dir) if name == CorpusFormat.events else _reader(name, cache_dir)
+    if separate is not None and name != CorpusFormat.events:
+        raise UsageError(f"{source} is a {name} corpus with a recording or channel per speaker: leave --separate out")
+    separation = None if separate is None else Separation(separate, cache_dir)
+    reader = ShowReader(audio_dir, separation) if name == CorpusFormat.events else _reader(name, cache_dir)
     corpus = Corpus(source, reader)
     corpus.require_session()
     return corpus

@@ -70,4 +70,6 @@ def _track_content(track: Track) -> tuple[object, ...]:
     texts = [(utterance.start, utterance.end, utterance.text) for utterance in track.utterances]
     words = None if track.words is None else [(word.start, word.end, word.text) for word in track.words]
     named = track.origin or track.transcript
-    return track.speaker_id, track.audio.name, named and named.name, part, texts, words
+    content = (track.speaker_id, track.audio.name, named and named.name, part, texts, words)
+    # Left out if empty, so that sessions of earlier versions are not built again.
+    return (*content, track.unlabelled) if track.unlabelled else content

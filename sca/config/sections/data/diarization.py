@@ -1,5 +1,6 @@
-"""Settings of speaker diarization: the model, and how many speakers a recording may have."""
+"""Settings of speaker diarization: the model, how many speakers a recording may have, and overlapping speech."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -12,7 +13,7 @@ _MOST = 100
 
 
 class DiarizationConfig(Section):
-    """How `sca transcribe --diarize` finds the speakers of a recording."""
+    """How `sca transcribe --diarize` finds the speakers of a recording, and what `sca build-duplex` does with them."""
 
     model: Annotated[str, Flag("--diarize-model", "MODEL")] = Field(
         "dvector",
@@ -31,6 +32,18 @@ class DiarizationConfig(Section):
         le=1,
         description="Voices whose mean embeddings have a higher cosine are one speaker. Not set: 0.77 for dvector, else 0.5.",
     )
+
+    separate: Annotated[str, Flag("--separate", "MODEL")] = Field(
+        "none",
+        min_length=1,
+        description="Separation of overlapping speech of diarized lines: none, or an .onnx file or folder that maps "
+        "(1, n) to (1, 2, n) at 16 kHz.",
+    )
+
+    @property
+    def separation(self) -> Path | None:
+        """The separation model; None without one."""
+        return None if self.separate == "none" else Path(self.separate).expanduser()
 
     @field_validator("max_speakers")
     @classmethod

@@ -117,7 +117,8 @@ def build_duplex(
         ConfigError: The settings contradict each other or the tokenizer.
         MissingToolError, UpstreamError: A model of the settings cannot be loaded.
     """
-    corpus = open_corpus(source, layout, audio_dir, settings.paths.resolved_cache_dir)
+    separate = settings.diarization.separation
+    corpus = open_corpus(source, layout, audio_dir, settings.paths.resolved_cache_dir, separate)
     tokenizer = tokenizer_of(settings)
     if settings.duplex.text_tokens_per_chunk == "auto":
         settings = resolve_text_tokens(settings, root, corpus.sessions().sources, tokenizer, force=force)

@@ -49,6 +49,7 @@ def time_words(track: Track, samples: int, timer: WordTimer = interpolate, *, ke
     timed = TimedTrack()
     if track.transcript is None:
         return timed
+    timed.unlabelled += [UnlabelledSpan(start, end, "overlap") for start, end in track.unlabelled]
     given = GivenTimes(track.words) if track.words is not None else None
     earliest = 0
     mismatched: list[Utterance] = []

@@ -4,12 +4,13 @@ from typing import Literal, NamedTuple
 
 __all__ = ["UnlabelledReason", "UnlabelledSpan"]
 
-UnlabelledReason = Literal["speech", "unintelligible", "past_end"]
+UnlabelledReason = Literal["speech", "unintelligible", "past_end", "overlap"]
 """How it is known:
 
 - `speech`: the VAD finds speech outside of the utterances;
 - `unintelligible`: the transcript marks an utterance or a part of it as unintelligible;
-- `past_end`: the transcript continues after the end of the speaker's own recording.
+- `past_end`: the transcript continues after the end of the speaker's own recording;
+- `overlap`: several speakers talk on one channel, so the sound is on no track.
 """
 
 

@@ -22,7 +22,11 @@ __all__ = ["RebuiltSession", "sessions_of_corpus"]
 
 
 def sessions_of_corpus(
-    source: Path, layout: str = CorpusFormat.auto, audio_dir: Path | None = None
+    source: Path,
+    layout: str = CorpusFormat.auto,
+    audio_dir: Path | None = None,
+    cache_dir: Path | None = None,
+    separate: Path | None = None,
 ) -> "dict[str, RebuiltSession]":
     """Return the sessions of a corpus by id, for the `origin` of a verification.
 
@@ -30,12 +34,14 @@ def sessions_of_corpus(
         source: The corpus.
         layout: Its layout, a name of `sca.data.corpora.registry.corpus_formats`.
         audio_dir: The folder of the recordings of an events file; by default the file's own.
+        cache_dir: The folder where recordings from tables and archives are written; by default that of the user.
+        separate: The model that separated overlapping speech of an events file; None if none did.
 
     Raises:
         InputError: The source does not have that layout, or has no session that can be used.
         UsageError: The layout is unknown, or has no use for `audio_dir`.
     """
-    sources = open_corpus(source, layout, audio_dir).sessions().sources
+    sources = open_corpus(source, layout, audio_dir, cache_dir, separate).sessions().sources
     return {session.session_id: RebuiltSession(session) for session in sources}
 
 

@@ -22,6 +22,7 @@ _REASONS = {
     "speech": "of it, outside the utterances",
     "unintelligible": "of it, marked as unintelligible",
     "past_end": "of it, after the end of the recording",
+    "overlap": "of it, several speakers on one channel",
 }
 
 
