@@ -1,1 +1,1 @@
-"""Speaker diarization: who speaks when in a recording, from voice activity, speaker embeddings and clustering."""
+"""Speaker diarization: the speaker of each moment of a recording, from voice activity, speaker embeddings and clustering."""

@@ -36,7 +36,7 @@ def find_voices(
     Args:
         vectors: Embeddings of windows, float32 `(n, size)` with norm 1.
         threshold: Voices whose means have a higher cosine are one speaker.
-        weights: How much speech a window stands for, `(n,)`; 1 is one hop between windows. All are 1 by default.
+        weights: The speech of a window, `(n,)`; 1 is one hop between windows. All are 1 by default.
         least: At least so many speakers are returned, if there are as many windows.
         most: At most so many.
 

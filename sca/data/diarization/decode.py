@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 __all__ = ["NOBODY", "best_path", "decode"]
 
 NOBODY = -1
-"""No speaker."""
+"""The value for no speaker."""
 _CHANGE = 0.45
 _CHANGE_AT_PAUSE = 0.15
 _MIXED = 0.2
@@ -34,12 +34,12 @@ def decode(
 
     Args:
         cosines: Those of windows with the means of the speakers, float32 `(n, speakers)`, n at least 1.
-        weights: How much speech a window stands for, `(n,)`; 1 is one hop between windows.
+        weights: The speech of a window, `(n,)`; 1 is one hop between windows.
         after_gap: Whether there is no speech between the window before and this one, `(n,)`.
         after_pause: Whether a change of speakers is likely before a window, because there is a pause, `(n,)`.
 
     Returns:
-        int16 `(n, 2)`: the speaker; and another one who speaks at the same time, or `NOBODY`.
+        int16 `(n, 2)`: the speaker; and a second one at the same time, or `NOBODY`.
     """
     path = best_path(cosines * weights[:, None], np.where(np.asarray(after_pause, bool), _CHANGE_AT_PAUSE, _CHANGE))
     found = np.full((len(cosines), 2), NOBODY, np.int16)
@@ -52,7 +52,7 @@ def decode(
 def _second_speakers(
     cosines: NDArray[np.float32], path: NDArray[np.int64], after_gap: NDArray[np.bool_]
 ) -> NDArray[np.int16]:
-    """Return the speaker who speaks in a window besides that of the path, or `NOBODY`."""
+    """Return the second speaker of a window, besides that of the path, or `NOBODY`."""
     count = cosines.shape[1]
     usual = np.stack(
         [np.median(cosines[path == n], axis=0) if (path == n).any() else cosines.max(axis=0) for n in range(count)]

@@ -1,4 +1,4 @@
-"""Diarize a recording: embed the windows of its speech, find the speakers, and decide who speaks when.
+"""Diarize a recording: embed the windows of its speech, find the speakers, and decode the speakers of each moment.
 
 Only embeddings of windows are held besides the samples: 5 vectors of 256 numbers per second of speech, 37 MB for two
 hours.
@@ -50,12 +50,12 @@ class _Window:
 
 
 class Diarizer:
-    """Finds who speaks when.
+    """Finds the speakers of each moment.
 
     Args:
         model: The embedding model.
         count: How many speakers a recording may have.
-        threshold: Voices whose mean embeddings have a cosine above this are one speaker; that of the model if None.
+        threshold: Voices with mean embeddings of a higher cosine are one speaker; that of the model if None.
     """
 
     def __init__(self, model: WindowModel, count: SpeakerCount, threshold: float | None = None) -> None:
@@ -63,7 +63,7 @@ class Diarizer:
         self._threshold = model.threshold if threshold is None else threshold
 
     def diarize(self, samples: NDArray[np.float32], speech: Sequence[Span]) -> SpeakerFrames:
-        """Find who speaks when.
+        """Find the speakers of each moment.
 
         Args:
             samples: float32 mono `(n,)` at 16 kHz.
@@ -129,7 +129,7 @@ class Diarizer:
 
 
 def _by_time(found: NDArray[np.int16], windows: Sequence[_Window], count: int) -> list[int]:
-    """Return the speakers who speak at all, the one who speaks longest first."""
+    """Return the speakers that have windows, the one with most speech first."""
     spoken = np.zeros(count, np.int64)
     for window, speakers in zip(windows, found, strict=True):
         for speaker in speakers[speakers != NOBODY]:

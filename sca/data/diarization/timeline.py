@@ -1,4 +1,4 @@
-"""Who speaks in each hundredth of a second, the speakers of words, and the turns of a recording."""
+"""The speakers of each hundredth of a second, the speakers of words, and the turns of a recording."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class SpokenSpan(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """A stretch of speech of one speaker, in seconds. Where turns overlap, people speak at the same time."""
+    """A stretch of speech of one speaker, in seconds. Overlapping turns are simultaneous speech."""
 
     start_s: float
     end_s: float
@@ -41,7 +41,7 @@ class Turn(NamedTuple):
 
 
 def speaker_name(speaker: int) -> str:
-    """Return the name of a speaker in files, such as `SPEAKER_00`, who speaks most."""
+    """Return the name of a speaker in files, such as `SPEAKER_00`. That one speaks most."""
     return f"SPEAKER_{speaker:02}"
 
 
@@ -50,7 +50,7 @@ class SpeakerFrames:
     """The speakers of a recording.
 
     Attributes:
-        frames: int16 `(frames, 2)`, a frame being 10 ms: the speaker, and another one who speaks at the same time;
+        frames: int16 `(frames, 2)`, a frame being 10 ms: the speaker, and a second one at the same time;
             `NOBODY` for none.
         scores: Cosines of each window with each speaker, float32 `(windows, speakers)`.
         middles: The middle of each window, in samples at 16 kHz, sorted.
@@ -142,7 +142,7 @@ class SpeakerFrames:
 
 
 def _assign(part: NDArray[np.int16], speaker: int) -> None:
-    """Give the frames in which somebody speaks to a speaker. Whom they belonged to speaks on where both spoke."""
+    """Give the frames with speech to a speaker. Where both spoke, the earlier speaker becomes the second one."""
     spoken = part[:, 0] != NOBODY
     was_second = spoken & (part[:, 1] == speaker)
     part[was_second, 1] = part[was_second, 0]

@@ -26,7 +26,7 @@ class Speakers:
     """The speakers of a recording.
 
     Attributes:
-        frames: Who speaks when.
+        frames: The speakers of each moment.
         notes: Remarks about the number of speakers.
     """
 

@@ -1,1 +1,1 @@
-"""What turns say about a recording of one channel: who talks alone, and overlaps separated by a model."""
+"""The turns of a recording of one channel: speech alone, overlaps, and their separation by a model."""

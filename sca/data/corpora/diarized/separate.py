@@ -2,9 +2,9 @@
 
 The model is an ONNX file with one input, float32 `(1, n)`, mono at 16 kHz, and one output, float32 `(1, 2, n)`: two
 voices whose sum is about the input, in any order. ConvTasNet and SepFormer for two speakers have that form. It is run on
-each overlap with 2 s of the recording before and after it. There one of the two speakers talks alone, which shows which
-voice is whose: the one with more energy while a speaker talks alone is that speaker's. Where nobody talks alone around an
-overlap, or the difference is below 3 dB, the overlap is left out.
+each overlap with 2 s of the recording before and after it. There one of the two speakers talks alone, which assigns
+the voices: the one with more energy while a speaker talks alone is that speaker's. Without such speech around an overlap,
+or if the difference is below 3 dB, the overlap is left out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -108,7 +108,7 @@ class Separation:
         Args:
             audio: The recording.
             show: Its line.
-            stretches: Who talks when.
+            stretches: The speakers of each stretch.
             spans: Where each speaker talks alone.
 
         Raises:
@@ -143,7 +143,7 @@ class Separation:
     def _of_speakers(
         self, samples: NDArray[np.float32], overlap: Speaking, stretches: Sequence[Speaking]
     ) -> dict[str, NDArray[np.float32]] | None:
-        """Return the voice of each speaker in an overlap; None if it is not clear which is whose."""
+        """Return the voice of each speaker in an overlap; None if they cannot be assigned."""
         first = max(0, seconds_to_samples(overlap.start_s - _CONTEXT_S, HEARD_HZ))
         last = min(len(samples), seconds_to_samples(overlap.end_s + _CONTEXT_S, HEARD_HZ))
         voices = self._voices(samples[first:last])

@@ -1,4 +1,4 @@
-"""Who speaks alone and who speaks at the same time, from turns that may overlap. Times are seconds."""
+"""Speech of one speaker alone and overlapping speech, from turns that may overlap. Times are seconds."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
@@ -14,7 +14,7 @@ _SHORTEST_GAP_S = 0.1
 
 
 class Speaking(NamedTuple):
-    """A stretch, and the speakers who talk during all of it."""
+    """A stretch, and the speakers that talk during all of it."""
 
     start_s: float
     end_s: float
@@ -22,7 +22,7 @@ class Speaking(NamedTuple):
 
 
 def speaking(turns: Iterable[SpeakerTurn], seconds: float) -> list[Speaking]:
-    """Return the stretches in which somebody talks, sorted and disjoint.
+    """Return the stretches with speech, sorted and disjoint.
 
     Args:
         turns: The turns.
@@ -49,7 +49,7 @@ def speaking(turns: Iterable[SpeakerTurn], seconds: float) -> list[Speaking]:
 
 
 def alone(stretches: Sequence[Speaking], speaker: str, seconds: float) -> Spans:
-    """Return where a speaker talks alone, a little wider where nobody talks before or after.
+    """Return where a speaker talks alone, a little wider next to silence.
 
     Args:
         stretches: What `speaking` returned.
