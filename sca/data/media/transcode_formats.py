@@ -23,6 +23,10 @@ LENGTH_SLACK_S = 0.02
 OPUS_RATES_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
 _CODECS = {"flac": "flac", "wav": "pcm_s16le", "opus": "libopus"}
 _LAYOUTS = {1: "mono", 2: "stereo"}
+_PAIR = 2
+_LOW_HZ = 6_000
+_LOW_SAMPLES = 1024
+"""0.17 s, a quarter of the shortest stretch of `BlockReader`, at 96 kHz; the stretches are longer at lower rates."""
 _PEAK_LIMIT_DBTP = -1.0
 """The highest true peak that EBU R128 allows."""
 
@@ -73,13 +77,20 @@ class AudioFormat:
         self, source: Path, target: Path, track: SelectedTrack, *, soxr: bool, gain_db: float = 0.0
     ) -> "OutputStream":
         """Return the command that writes `target`, which may have any extension, and measures the source."""
-        sound = self._converted(source, track, soxr=soxr, measured=True)
+        import ffmpeg
+
+        sound, pair = _read(source, track), None
+        if self.channels == 1 and len(track.mono_weights) == _PAIR:
+            both = sound.asplit()
+            sound, pair = both[0], both[1]
+        sound = self._resampled(_measured(self._mixed(sound, track), "Peak_level", BLOCK_SAMPLES), soxr=soxr)
         if gain_db:
             sound = sound.filter("volume", f"{gain_db}dB", precision="double")
         # Opus decodes to floats, of which ffmpeg's flac encoder makes 24 bits by default.
         sound = sound.filter("aformat", sample_fmts="s16")
         options = {"rf64": "auto"} if self.extension == "wav" else {}
-        return sound.output(url(target), format=self.extension, acodec=_CODECS[self.extension], **options)
+        made = sound.output(url(target), format=self.extension, acodec=_CODECS[self.extension], **options)
+        return made if pair is None else ffmpeg.merge_outputs(made, _compared(pair).output("-", f="null"))
 
     def gain_db(self, loudness_lufs: float, peak_dbtp: float) -> tuple[float, str | None]:
         """Return the gain that gives a file the requested loudness, and a note if its peaks limit the gain."""
@@ -90,32 +101,45 @@ class AudioFormat:
         reached = loudness_lufs + max_gain
         return round(max_gain, 2), f"peaks at {_PEAK_LIMIT_DBTP:g} dBTP leave room for {reached:.1f} LUFS only"
 
-    def _converted(
-        self, source: Path, track: SelectedTrack, *, soxr: bool, measured: bool = False
-    ) -> "FilterableStream":
+    def _converted(self, source: Path, track: SelectedTrack, *, soxr: bool) -> "FilterableStream":
         """Return an audio track at the requested rate and layout."""
-        import ffmpeg
+        return self._resampled(self._mixed(_read(source, track), track), soxr=soxr)
 
-        options = FLAC_OPTIONS if track.codec == "flac" else {}
-        sound = ffmpeg.input(url(source), protocol_whitelist="file", **options)[f"a:{track.index}"]
-        # Gaps in the time line become silence, so that nothing after them moves; nothing is stretched. The filter is a
-        # separate one: with soxr in the same filter, ffmpeg (7 and 9) adds silence repeatedly, and lengths are wrong.
-        sound = sound.filter("aresample", **{"async": 1}).filter("aformat", sample_fmts="fltp")
-        if self.channels == 1 and len(track.mono_weights) > 1:
-            mix = "+".join(f"{weight:.6f}*c{n}" for n, weight in enumerate(track.mono_weights))
-            if measured and len(track.mono_weights) == 2:
-                sound = _measured(sound.filter("pan", args=f"3.0|c0={mix}|c1=c0|c2=c1"), "RMS_level")
-                mix = "c0"
-            sound = sound.filter("pan", args=f"mono|c0={mix}")
-        if measured:
-            sound = _measured(sound, "Peak_level")
+    def _mixed(self, sound: "FilterableStream", track: SelectedTrack) -> "FilterableStream":
+        if self.channels != 1 or len(track.mono_weights) == 1:
+            return sound
+        mix = "+".join(f"{weight:.6f}*c{n}" for n, weight in enumerate(track.mono_weights))
+        return sound.filter("pan", args=f"mono|c0={mix}")
+
+    def _resampled(self, sound: "FilterableStream", *, soxr: bool) -> "FilterableStream":
         sound = sound.filter("aresample", self.rate_hz, **({"resampler": "soxr"} if soxr else {}))
         return sound.filter("aformat", sample_rates=self.rate_hz, channel_layouts=_LAYOUTS[self.channels])
 
 
-def _measured(sound: "FilterableStream", value: str) -> "FilterableStream":
-    """Return a stream of which ffmpeg logs a value for each stretch in which `BlockReader` compares channels."""
-    sound = sound.filter("asetnsamples", n=BLOCK_SAMPLES, p=0)
+def _read(source: Path, track: SelectedTrack) -> "FilterableStream":
+    """Return an audio track on its time line."""
+    import ffmpeg
+
+    options = FLAC_OPTIONS if track.codec == "flac" else {}
+    sound = ffmpeg.input(url(source), protocol_whitelist="file", **options)[f"a:{track.index}"]
+    # Gaps in the time line become silence, so that nothing after them moves; nothing is stretched. The filter is a
+    # separate one: with soxr in the same filter, ffmpeg (7 and 9) adds silence repeatedly, and lengths are wrong.
+    return sound.filter("aresample", **{"async": 1}).filter("aformat", sample_fmts="fltp")
+
+
+def _compared(pair: "FilterableStream") -> "FilterableStream":
+    """Return two channels whose powers, and that of their average, ffmpeg logs.
+
+    Powers take as long as the rest of the work, so they are measured at a low rate. Three of the short stretches lie
+    in each stretch in which `BlockReader` compares channels.
+    """
+    low = pair.filter("aresample", _LOW_HZ).filter("pan", args="3.0|c0=0.5*c0+0.5*c1|c1=c0|c2=c1")
+    return _measured(low, "RMS_level", _LOW_SAMPLES)
+
+
+def _measured(sound: "FilterableStream", value: str, samples: int) -> "FilterableStream":
+    """Return a stream of which ffmpeg logs a value for each stretch of so many samples."""
+    sound = sound.filter("asetnsamples", n=samples, p=0)
     options = {"metadata": 1, "reset": 1, "measure_perchannel": value, "measure_overall": "none"}
     return sound.filter("astats", **options).filter("ametadata", "print")
 
