@@ -98,7 +98,7 @@ class EngineSession(Protocol):
 
 @runtime_checkable
 class HearsPlayback(Protocol):
-    """A session that is told how much of an interrupted answer was played, to remember no more than that."""
+    """A session that receives how much of an interrupted answer was played, and remembers that part only."""
 
     def set_played(self, turn_id: int, samples: int) -> None:
         """Receive how much of a turn was played. Called before the step after the interruption.

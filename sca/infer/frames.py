@@ -155,7 +155,7 @@ class ErrorFrame:
 
 @dataclass(frozen=True, slots=True)
 class UserText:
-    """What the user said, from an engine that recognizes it.
+    """The words of the user, from an engine that recognizes them.
 
     Attributes:
         text: The text of the turn so far.

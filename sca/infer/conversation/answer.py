@@ -1,7 +1,7 @@
 """One answer in the making: recognizer, language model and voice at work in threads, their results in a queue.
 
-The voice gets the text piece by piece and speaks the first clause while the model still writes. Who takes the results
-never waits for a part, unless it asks to.
+The voice gets the text piece by piece and speaks the first clause while the model still writes. Taking results
+never waits for a part, unless a time to wait is given.
 """
 
 import queue
@@ -28,7 +28,7 @@ _MAX_TOOL_ROUNDS = 8
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the user said."""
+    """The text of the user."""
 
     text: str
 
@@ -46,7 +46,7 @@ class Sound:
 
     Attributes:
         pcm: Int16 little-endian mono at 24 kHz.
-        words: The words whose sound starts in it, with times at 24 kHz since the start of the answer.
+        words: The words that start in it, with times at 24 kHz since the start of the answer.
     """
 
     pcm: bytes
@@ -96,7 +96,7 @@ class AnswerTimes:
     done_s: float | None = None
 
     def stages_ms(self) -> dict[str, float]:
-        """Return the time of each part until the first sound, in ms; empty if there is no sound."""
+        """Return the time of each part until the first sound, in ms; empty without sound."""
         if self.heard_s is None or self.first_clause_s is None or self.first_sound_s is None:
             return {}
         stages = (
@@ -171,7 +171,7 @@ class Answer:
         threading.Thread(target=self._think, name="sca answer", daemon=True).start()
 
     def take(self, wait_s: float = 0.0) -> AnswerEvent | None:
-        """Return the next event; None if there is none within `wait_s`."""
+        """Return the next event; None without one within `wait_s`."""
         try:
             return self._events.get(timeout=wait_s) if wait_s > 0 else self._events.get_nowait()
         except queue.Empty:

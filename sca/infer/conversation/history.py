@@ -1,4 +1,4 @@
-"""The memory of a conversation: what the user said, and what of the answers the user heard.
+"""The memory of a conversation: the texts of the user, and the parts of the answers that were heard.
 
 An answer that was interrupted counts as far as it was played, so the model does not believe that the user knows the
 rest.
@@ -40,7 +40,7 @@ class History:
         self._entries: list[Message | SpokenAnswer] = []
 
     def add_user(self, text: str) -> None:
-        """Add what the user said."""
+        """Add a text of the user."""
         last = self._entries[-1] if self._entries else None
         if isinstance(last, SpokenAnswer) and not last.heard_text:
             self._entries.pop()  # nothing of it was heard

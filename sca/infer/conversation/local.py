@@ -36,7 +36,7 @@ class PartStatus:
 
 
 def offline_settings(settings: "Settings") -> "Settings":
-    """Return settings whose recognizer, language model, voice and turn model need no network.
+    """Return settings with a recognizer, a language model, a voice and a turn model that work without a network.
 
     Models that the settings name are used if they are in the catalogue or are paths; otherwise those of the catalogue
     that are on this machine.

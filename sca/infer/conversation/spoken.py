@@ -59,7 +59,7 @@ class SpokenAnswer:
         self.text += piece
 
     def add_sound(self, pcm: bytes, words: Sequence[WordTime]) -> None:
-        """Add sound, and the words whose sound starts in it."""
+        """Add sound, and the words that start in it."""
         self._sound += pcm
         self._words += words
 

@@ -89,7 +89,7 @@ class StreamingConversation:
         settings: Recognizer, language model and voice; None uses `sca.load_settings()`.
         parts: The parts, instead of those of the settings. They are not closed.
         prompt: The system prompt; None is that of the settings.
-        speaks: Whether answers are spoken; otherwise there are no `audio_chunk` events.
+        speaks: Whether answers are spoken; otherwise `audio_chunk` events do not occur.
         tools: Tools that the model may call, in the JSON format of the chat API.
         call_tool: Calls a tool and returns its result as text.
 
@@ -149,7 +149,7 @@ class StreamingConversation:
             save_audio_path: A WAV file for the answer.
 
         Yields:
-            For audio input, `partial_text` while it is recognized; `final_text`, what the user said; then
+            For audio input, `partial_text` while it is recognized; `final_text`, the words of the user; then
             `llm_response` and `audio_chunk` as they are made; at last `complete`.
 
         Raises:

@@ -17,7 +17,7 @@ class Turn:
     Attributes:
         answer: The answer in the making.
         spoken: Its text and sound so far.
-        user_text: What the user said; None while it is not known.
+        user_text: The text of the user; None while it is not known.
         done: Whether nothing will be added.
     """
 
@@ -42,7 +42,7 @@ class Talk:
         self._voice = None if parts.open_voice is None else VoiceLine(parts.open_voice())
 
     def restart(self) -> None:
-        """Forget everything that was said."""
+        """Forget all turns."""
         context = self.parts.language.context_tokens
         self.history = History(self._prompt, None if context is None else max(0, context - self.parts.answer_tokens))
 
@@ -50,12 +50,12 @@ class Talk:
         """Start an answer.
 
         Args:
-            hear: Waits for the text of the user, in another thread. Its argument is set if nobody waits any more.
+            hear: Waits for the text of the user, in another thread. Its argument is set when the answer is cancelled.
         """
         return Turn(Answer(self.parts, self._voice, hear, self.history.messages()))
 
     def receive(self, turn: Turn, wait_s: float = 0.0) -> AnswerEvent | None:
-        """Take the next event of a turn and add it to the turn and the history; None if there is none within `wait_s`."""
+        """Take the next event of a turn and add it to the turn and the history; None without one within `wait_s`."""
         event = turn.answer.take(wait_s)
         match event:
             case Heard(text):

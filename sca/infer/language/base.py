@@ -30,7 +30,7 @@ class Message:
     """A message of a conversation.
 
     Attributes:
-        role: Who wrote it.
+        role: Its author.
         text: Its text.
         tool_calls: The tool calls of a message of the assistant.
         tool_call_id: The call that a message of a tool answers.

@@ -17,7 +17,7 @@ _MAX_SHOWN_CHARS = 200
 
 
 class WireError(Exception):
-    """What a server sent is not the chat API; the message says what it is."""
+    """A response is not in the format of the chat API; the message describes it."""
 
 
 class _Wire(BaseModel):

@@ -42,7 +42,7 @@ def model_file(model: str, cache_dir: Path | None = None) -> Path:
 
     Raises:
         MissingToolError: The model was not fetched.
-        InputError: There is no such file.
+        InputError: The file does not exist.
     """
     folder = resolve(model, cache_dir)
     path = Path(model) if folder is None else next(iter(sorted(folder.glob("*.gguf"))), folder)
@@ -59,7 +59,7 @@ def check_local(model: str | None, cache_dir: Path | None = None) -> Path:
 
     Raises:
         MissingToolError: The package `xllamacpp` or the model is not on this machine.
-        InputError: There is no such file.
+        InputError: The file does not exist.
     """
     path = model_file(model or DEFAULT_MODEL, cache_dir)
     if find_spec("xllamacpp") is None:

@@ -157,7 +157,7 @@ class LiveSession:
         self._flush_output(Interrupt(self.turns.latest, self.stats.heard_samples, "door"))
 
     def set_played(self, turn_id: int, samples: int) -> None:
-        """Tell the engine how much of a turn was played, if the client knows it better than the sink.
+        """Report to the engine how much of a turn was played, if the client knows it better than the sink.
 
         Args:
             turn_id: The turn.

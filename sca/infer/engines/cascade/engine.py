@@ -5,8 +5,8 @@ step takes what they have made, without waiting for it. In a session in lockstep
 its piece of the answer, because time does not pass there while the parts work.
 
 When the user interrupts, the answer ends in the same step; the history is cut to the words that were played when the
-live loop reports them (`HearsPlayback`). An answer whose user text is not known yet is asked for again together with
-the next turn, so no word of the user is lost.
+live loop reports them (`HearsPlayback`). If an answer is cancelled before the text of the
+user is known, that turn is answered together with the next one.
 """
 
 from collections.abc import Callable

@@ -82,7 +82,7 @@ class ConversationItems:
             self.transcribe(text)
 
     def transcribe(self, text: str) -> None:
-        """Set what the user said in the turns since the last call, and send the event for their last item.
+        """Set the text of the turns since the last call, and send the event for their last item.
 
         The engine may know it before the item is there; then it is sent with the item.
         """
