@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sca.audio.pcm import INT16_MAX, pcm16_bytes
@@ -108,11 +109,31 @@ class AnswerTimes:
 
 
 class VoiceLine:
-    """The voice of a conversation. One answer speaks at a time: the next one waits until the last one has stopped."""
+    """The voice of a conversation. One answer speaks at a time: the next one waits until the last one has stopped.
 
-    def __init__(self, voice: SpeechVoice) -> None:
-        self._voice = voice
+    The voice is opened in the background, because that may load a model.
+
+    Args:
+        open_voice: Opens the voice.
+    """
+
+    def __init__(self, open_voice: Callable[[], SpeechVoice]) -> None:
+        self._open_voice = open_voice
+        self._voice: SpeechVoice | None = None
+        self._closed = False
         self._lock = threading.Lock()
+        threading.Thread(target=self._prepare, name="sca voice", daemon=True).start()
+
+    def _prepare(self) -> None:
+        with suppress(Exception), self._lock:  # the first answer opens it again, and reports the error
+            self._opened()
+
+    def _opened(self) -> SpeechVoice:
+        if self._voice is None:
+            self._voice = self._open_voice()
+        if self._closed:
+            self._voice.close()
+        return self._voice
 
     def speak(self, pieces: Iterator[str], cancelled: threading.Event) -> Iterator[Sound]:
         """Speak text that arrives in pieces.
@@ -127,19 +148,22 @@ class VoiceLine:
         with self._lock:
             if cancelled.is_set():
                 return
-            rate_hz = self._voice.sample_rate
+            voice = self._opened()
+            rate_hz = voice.sample_rate
             resampler = StreamResampler(rate_hz, SPOKEN_HZ)
-            for chunk in self._voice.speak(pieces):
+            for chunk in voice.speak(pieces):
                 if cancelled.is_set():
-                    self._voice.cancel()
+                    voice.cancel()
                     return
                 words = tuple(at_output_rate(word, rate_hz) for word in chunk.words)
                 yield Sound(pcm16_bytes(resampler.push(chunk.samples), INT16_MAX), words)
             yield Sound(pcm16_bytes(resampler.flush(), INT16_MAX), ())
 
     def close(self) -> None:
-        """Close the voice."""
-        self._voice.close()
+        """Close the voice, now or when it is open."""
+        self._closed = True
+        if self._voice is not None:
+            self._voice.close()
 
 
 class Answer:

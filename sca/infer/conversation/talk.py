@@ -39,7 +39,7 @@ class Talk:
     def __init__(self, parts: ConversationParts, prompt: str) -> None:
         self.parts, self._prompt = parts, prompt
         self.restart()
-        self._voice = None if parts.open_voice is None else VoiceLine(parts.open_voice())
+        self._voice = None if parts.open_voice is None else VoiceLine(parts.open_voice)
 
     def restart(self) -> None:
         """Forget all turns."""
