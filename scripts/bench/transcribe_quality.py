@@ -5,7 +5,11 @@ recording per rate; `--model` on the CPU with word times. "Before" emulates the 
 25 letters a second, on the same recognised words. WER counts replaced, missing and added words against the text;
 "lost" are recognised words that are not in the certain text.
 
-    uv run python scripts/bench/transcribe_quality.py [--model whisper-tiny-en] [--rates 160 240 320]
+With `--reactions FOLDER`, the set of `scripts/make_reaction_set.py`, also the F1 of the audience's reactions, at ± 0.5 and
+± 1 s, next to the WER of the same recordings, by each detector of `--detectors`: `none` (the earlier default), `energy`
+and `auto`. "invented" are certain words that no line has at their time: at least 0.5 s from all speech.
+
+    uv run python scripts/bench/transcribe_quality.py [--model whisper-tiny-en] [--rates 160 240 320] [--reactions FOLDER]
 """
 
 import argparse
@@ -19,10 +23,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sca.data.reactions.evaluate import compare, read_timelines
 from sca.data.transcription.hallucinations import RecognizedWord, phrases, text_of
 from sca.data.transcription.transcribe import transcribe
 from sca.data.transcription.whisper import Recognizer, RecognizerOptions
-from sca.timeline import Show, read_shows
+from sca.timeline import ComedianEvent, Show, read_shows
 
 LINES = (
     "I told her she could stay with us until she feels better.",
@@ -82,12 +87,57 @@ def measure(show: Show, truth: Sequence[str], words_per_minute: int) -> dict[str
     }
 
 
+def measure_reactions(folder: Path, recognizer: Recognizer, detector: str, save_file: Path) -> dict[str, object]:
+    """Transcribe a set with a detector; return the event scores and the word errors."""
+    transcribe(
+        [folder / "sounds"],
+        save_file,
+        recognizer.options,
+        reactions=detector,
+        captions="none",
+        recognizer=recognizer,
+    )
+    found, truth = (read_timelines(path).shows for path in (save_file, folder / "truth.jsonl"))
+    scores = {}
+    for tolerance_s in (0.5, 1.0):
+        result = compare(found, truth, collar_s=tolerance_s)
+        counts = {**result.classes, "any": result.any}
+        scores[f"f1_{tolerance_s:g}s"] = {
+            name: None if (f1 := one.measures()["f1"]) is None else round(f1, 3) for name, one in counts.items()
+        }
+    wrong = words = invented = 0
+    for name, show in truth.items():
+        said = words_of(spoken(show))
+        wrong += errors(said, words_of(spoken(found[name])))
+        words += len(said)
+        invented += sum(
+            len(words_of(event.content)) for event in certain_events(found[name]) if far_from_speech(event, show)
+        )
+    used = next(iter(found.values())).reactions
+    return {"detector": detector, "used": used, **scores, "wer_certain": round(wrong / words, 4), "invented": invented}
+
+
+def certain_events(show: Show) -> list[ComedianEvent]:
+    return [event for event in show.timeline if isinstance(event, ComedianEvent) and event.event_type == "speech"]
+
+
+def spoken(show: Show) -> str:
+    return " ".join(event.content for event in certain_events(show))
+
+
+def far_from_speech(event: ComedianEvent, truth: Show) -> bool:
+    return all(event.end < line.start - 0.5 or event.start > line.end + 0.5 for line in certain_events(truth))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="whisper-tiny-en")
-    parser.add_argument("--rates", type=int, nargs="+", default=[160, 240, 320])
+    parser.add_argument("--rates", type=int, nargs="*", default=[160, 240, 320])
+    parser.add_argument("--reactions", type=Path, metavar="FOLDER")
+    parser.add_argument("--detectors", nargs="+", default=["none", "energy", "auto"])
     given = parser.parse_args()
     options = RecognizerOptions(given.model, device="cpu", language="en")
+    recognizer = Recognizer(options)
     truth = words_of(" ".join(LINES))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -103,10 +153,17 @@ def main() -> None:
                 "\n".join(LINES),
             ]
             subprocess.run(command, check=True)
-        transcribe([folder], folder / "lines.jsonl", options, reactions="none", recognizer=Recognizer(options))
-        shows = [show for _, show in read_shows(folder / "lines.jsonl") if isinstance(show, Show)]
-    rows = [measure(show, truth, int(show.video_id)) for show in shows]
-    print(json.dumps({"bench": "transcribe_quality", "model": given.model, "voice": "espeak-ng en-us", "rates": rows}))
+        lines = folder / "lines.jsonl"
+        if given.rates:
+            transcribe([folder], lines, options, reactions="none", recognizer=recognizer)
+        shows = [show for _, show in read_shows(lines) if isinstance(show, Show)] if given.rates else []
+        rows = [measure(show, truth, int(show.video_id)) for show in shows]
+        reactions = [
+            measure_reactions(given.reactions, recognizer, detector, folder / f"{detector}.jsonl")
+            for detector in (given.detectors if given.reactions else ())
+        ]
+    result = {"bench": "transcribe_quality", "model": given.model, "voice": "espeak-ng en-us", "rates": rows}
+    print(json.dumps(result | ({"reactions": reactions} if reactions else {})))
 
 
 if __name__ == "__main__":

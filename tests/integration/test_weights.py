@@ -157,7 +157,7 @@ def test_transcribe_writes_the_sounds_of_yamnet(weights, spoken, tmp_path):
     sound = np.concatenate([speech, np.zeros(2 * HEARD_HZ, np.float32), chords(6)])
     soundfile.write(tmp_path / "show.wav", sound, HEARD_HZ)
     save = tmp_path / "shows.jsonl"
-    sca("transcribe", tmp_path / "show.wav", "--model", "whisper-tiny-en", "--reactions", "yamnet", "--save-file", save)
+    sca("transcribe", tmp_path / "show.wav", "--model", "whisper-tiny-en", "--save-file", save)  # by default
     show = json.loads(save.read_text())
     assert show["reactions"] == "yamnet"
     (music,) = [event for event in show["timeline"] if event.get("sound_category") == "music"]
