@@ -36,6 +36,11 @@ def doubts(words, reactions=LAUGH, voiced=SILENT):
         ("Thank you.", 0.4, SPOKEN, "over_reaction"),
         ("ご視聴ありがとうございました", 0.5, SPOKEN, "over_reaction"),
         ("and so we", 0.4, SILENT, "over_reaction"),
+        ("hahahahaha", 0.34, SPOKEN, "over_reaction"),
+        ("Ha, ha, ha!", 0.9, SILENT, "over_reaction"),
+        ("哈哈哈", 0.4, SPOKEN, "over_reaction"),
+        ("Ha ha, very funny.", 0.4, SPOKEN, None),
+        ("He had to", 0.4, SPOKEN, None),
         ("Thank you.", 0.95, SPOKEN, None),  # the comedian thanks the audience
         ("and then he fell off", 0.9, SPOKEN, None),
         ("and then he fell off", 0.4, SPOKEN, None),
@@ -99,3 +104,16 @@ def test_timeline_has_the_reaction_and_the_unsure_words():
         ("Thank you.", "unsure", "over_reaction"),
     ]
     assert (laugh in timeline, len(words), counts["no_words"], counts["over_reaction"]) == (True, 5, 0, 2)
+
+
+def test_edges_of_a_laugh_are_no_unknown_speech():
+    """A tagger gives a score every 0.24 s, so the VAD may find the laugh 0.24 s earlier and end it later."""
+    laugh = AudienceEvent(start=9.0, end=13.0, content="laughter", reaction_type="laughter")
+    hz = 16_000
+    for edge_s, unknown in ((0.24, 0), (0.6, 2)):
+        span = (int((9 - edge_s) * hz), int((13 + edge_s) * hz))
+        counts = Counter()
+        _, timeline = timeline_of(
+            Transcription([], [span], "en", voiced=[span]), [laugh], 20.0, counts, with_words=True
+        )
+        assert (len(timeline) - 1, counts["no_words"]) == (unknown, unknown)

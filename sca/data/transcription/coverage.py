@@ -1,8 +1,8 @@
 """The speech of a recording against its timeline: which speech has a text, which is unsure, and which is missing from it.
 
 Speech is what the VAD found when the recording was transcribed. The edges of recognised words are not exact, so an event
-covers 0.15 s more on both sides, and a remainder of less than 0.2 s is called an edge. Every longer remainder is an
-omission: its sound has no text, and no event marks it.
+covers 0.15 s more on both sides, and a reaction of the audience 0.25 s. A remainder of less than 0.2 s is called an edge.
+Every longer remainder is an omission: its sound has no text, and no event accounts for it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,6 +14,8 @@ __all__ = ["MARGIN_S", "NOTHING", "SHORTEST_S", "Coverage", "coverage_of", "rema
 
 MARGIN_S = 0.15
 """About the error of recognised word times."""
+REACTION_MARGIN_S = 0.25
+"""About the precision of a reaction's start and end: a tagger gives a score every 0.24 s."""
 SHORTEST_S = 0.2
 """A shorter remainder of speech is an edge of a word."""
 
@@ -88,7 +90,7 @@ def coverage_of(show: Show) -> Coverage | None:
     labelled_s, before = _length(before) - _length(left), left
     left = _without(left, _widened(unsure))
     unsure_s, before = unsure_s + _length(before) - _length(left), left
-    left = _without(left, _exact(reactions))
+    left = _without(left, _widened(reactions, REACTION_MARGIN_S))
     reactions_s = _length(before) - _length(left)
     omitted = tuple((start, end) for start, end in left if end - start >= SHORTEST_S)
     return Coverage(_length(speech), labelled_s, unsure_s, reactions_s, _length(left) - _length(omitted), omitted)
@@ -103,7 +105,7 @@ def remainders(speech: Sequence[tuple[float, float]], events: Iterable[Event]) -
     """
     events = list(events)
     left = _without(speech, _widened(event for event in events if isinstance(event, SpeechEvent)))
-    left = _without(left, _exact(event for event in events if isinstance(event, AudienceEvent)))
+    left = _without(left, _widened((event for event in events if isinstance(event, AudienceEvent)), REACTION_MARGIN_S))
     return [(round(start, 3), round(end, 3)) for start, end in left if end - start >= SHORTEST_S]
 
 
@@ -111,8 +113,8 @@ def _exact(events: Iterable[Event]) -> Spans:
     return sorted((event.start, event.end) for event in events)
 
 
-def _widened(events: Iterable[Event]) -> Spans:
-    return sorted((event.start - MARGIN_S, event.end + MARGIN_S) for event in events)
+def _widened(events: Iterable[Event], margin_s: float = MARGIN_S) -> Spans:
+    return sorted((event.start - margin_s, event.end + margin_s) for event in events)
 
 
 def _without(spans: Sequence[tuple[float, float]], taken: Sequence[tuple[float, float]]) -> Spans:

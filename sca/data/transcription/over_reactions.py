@@ -2,9 +2,11 @@
 
 Whisper was trained on subtitles and often writes "Thank you." or "Thanks for watching!" over applause. Real words over a
 laugh are frequent too, so laughter alone is no doubt. A phrase is in doubt if a reaction covers most of it and two of
-three signs agree: the VAD finds little speech, the words are improbable, or they are a stock phrase of subtitles.
+three signs agree: the VAD finds little speech; the words are improbable; they are a stock phrase of subtitles, or a laugh
+that is written down.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -56,6 +58,10 @@ _STOCK = frozenset(
         "시청해주셔서 감사합니다",
     }
 )
+# A laugh that is written down: "hahaha", "ha ha", "jajaja", "хаха", "哈哈", "ㅋㅋ".
+_LAUGH = re.compile(
+    r"(?:a?(?:[hj][aeoiä]+h? ?){2,}|(?:х[аео]х? ?){2,}|[哈呵嘿]{2,}|[ㅋㅎ]{2,}|あはは+|はは+|laugh(?:s|ing|ter)?)"
+)
 _REACTIONS = ("laughter", "applause", "cheer")
 
 Spans = Sequence[tuple[float, float]]
@@ -101,7 +107,7 @@ def _is_room(phrase: Sequence[RecognizedWord], reactions: Spans, voiced: Spans) 
     signs = (
         shared_s(start, end, voiced) < MAX_SPEECH * length,
         mean_probability(phrase) < MAX_PROBABILITY,
-        _letters(text_of(phrase)) in _STOCK,
+        _letters(text_of(phrase)) in _STOCK or _LAUGH.fullmatch(_letters(text_of(phrase))) is not None,
     )
     return sum(signs) >= 2
 
