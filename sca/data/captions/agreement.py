@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 from sca.data.captions.read import Captions
 from sca.data.corpora.segments.model import Word
 from sca.data.corpora.text.scripts import WORD
-from sca.timeline import AudienceEvent, ComedianEvent, EnvironmentEvent, Show
+from sca.timeline import AudienceEvent, EnvironmentEvent, Show, SpeechEvent
 
 __all__ = [
     "OTHER_RECORDING",
@@ -168,7 +168,7 @@ def _words_of(show: Show) -> list[Word]:
         return [Word(text, word.start, word.end) for word in show.words for text in WORD.findall(word.word)]
     words: list[Word] = []
     for event in show.timeline:
-        if isinstance(event, ComedianEvent):
+        if isinstance(event, SpeechEvent):
             texts = WORD.findall(event.content)
             step = (event.end - event.start) / max(1, len(texts))
             words += [Word(text, event.start + n * step, event.start + (n + 1) * step) for n, text in enumerate(texts)]
