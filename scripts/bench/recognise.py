@@ -1,6 +1,6 @@
 """Streaming recognition against `sca transcribe`'s recognizer: errors, commit lag and processor time, in one run.
 
-    python scripts/bench/recognise.py [--model NAME] [--chunks-ms N ...] [--compute-type TYPE] [--voice]
+    python scripts/bench/recognise.py [--model NAME] [--chunks-ms N ...] [--compute-type TYPE] [--voice ROUNDS]
 
 Data: about a minute of speech by the voice piper with its exact word times, per text. The recognizer gets it in chunks,
 without a thread and without waiting, so the result does not depend on the machine. WER counts replaced, missing and
@@ -128,11 +128,15 @@ def compared(engine, recognizer, clips, chunk_ms):
     }
 
 
-def beside_a_voice(engine, voice, sound, rounds=5):
-    """Return the real-time factors of the synthesis alone and beside a recognizer, and the slowdown in percent."""
-    factors = {False: [], True: []}
+def beside_a_voice(engine, voice, sound, rounds):
+    """Return the real-time factors of the synthesis alone and beside a recognizer, and the slowdown in percent.
+
+    They are measured by the clock on the wall, and by the processor time of the thread that synthesises. The second one
+    does not count the time in which another program has the processor.
+    """
+    factors = {(beside, clock): [] for beside in (False, True) for clock in ("wall", "processor")}
     for n in range(2 * rounds):
-        with_recognizer = n % 2 == 1
+        beside = n % 2 == 1
         stop = threading.Event()
         recognizer = StreamingRecognizer(engine)
         recognizer.start_processing()
@@ -144,21 +148,23 @@ def beside_a_voice(engine, voice, sound, rounds=5):
                 recognizer.put_audio_chunk(sound[start : start + 5120])
 
         feeder = threading.Thread(target=feed)
-        if with_recognizer:
+        if beside:
             feeder.start()
-        began = time.perf_counter()
+        wall_s, processor_s = time.perf_counter(), time.thread_time()
         samples = sum(len(chunk.samples) for chunk in voice.speak(" ".join(DOCTOR.split())))
-        factors[with_recognizer].append((time.perf_counter() - began) / (samples / voice.sample_rate))
+        seconds = samples / voice.sample_rate
+        factors[beside, "wall"].append((time.perf_counter() - wall_s) / seconds)
+        factors[beside, "processor"].append((time.thread_time() - processor_s) / seconds)
         stop.set()
-        if with_recognizer:
+        if beside:
             feeder.join()
         recognizer.close()
-    alone, beside = (statistics.median(factors[key]) for key in (False, True))
-    return {
-        "alone": round(alone, 4),
-        "beside": round(beside, 4),
-        "slower_percent": round(100 * (beside / alone - 1), 1),
-    }
+    result = {}
+    for clock in ("wall", "processor"):
+        alone, together = (statistics.median(factors[beside, clock]) for beside in (False, True))
+        slower = round(100 * (together / alone - 1), 1)
+        result[clock] = {"alone": round(alone, 4), "beside": round(together, 4), "slower_percent": slower}
+    return result
 
 
 def main():
@@ -168,13 +174,15 @@ def main():
     parser.add_argument("--chunks-ms", type=int, nargs="+", default=[320])
     parser.add_argument("--step-ms", type=int, default=RecognitionConfig().step_ms)
     parser.add_argument("--margin-ms", type=int, default=RecognitionConfig().margin_ms)
-    parser.add_argument("--voice", action="store_true")
+    parser.add_argument("--nice", type=int, default=RecognitionConfig().nice)
+    parser.add_argument("--voice", type=int, metavar="ROUNDS")
     options = parser.parse_args()
     _, voice = open_voice("piper")
     config = RecognitionConfig(
         model=options.model,
         language="en",
         compute_type=options.compute_type,
+        nice=options.nice,
         step_ms=options.step_ms,
         margin_ms=options.margin_ms,
     )
@@ -182,7 +190,7 @@ def main():
     result = {"model": options.model, "compute_type": options.compute_type, "load": round(os.getloadavg()[0], 1)}
     if options.voice:
         sound, _ = spoken(voice, LIBRARY)
-        result["voice_real_time_factor"] = beside_a_voice(engine, voice, sound)
+        result["voice_real_time_factor"] = beside_a_voice(engine, voice, sound, options.voice)
     else:
         offline_options = RecognizerOptions(model=options.model, language="en", compute_type=options.compute_type)
         recognizer = Recognizer(offline_options, cpu_threads=1)

@@ -1,5 +1,8 @@
 """The streaming recognizer with a real model, on speech with known words and times."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -95,6 +98,25 @@ def test_silence_and_noise_have_no_words(engine):
 def test_names_a_model_that_cannot_be_loaded(tmp_path):
     with pytest.raises(MissingToolError, match="lacks"):
         sca.StreamingWhisperASR(str(tmp_path))
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("last", ["pass", "recognizer.close()"])
+def test_a_process_can_exit_while_the_model_works(weights, spoken, last, tmp_path):
+    weights("whisper-tiny-en")
+    np.save(tmp_path / "sound.npy", spoken[0])
+    program = f"""
+import numpy, sca
+recognizer = sca.StreamingRecognizer("whisper-tiny-en", language="en")
+recognizer.start_processing()
+recognizer.put_audio_chunk(numpy.load({str(tmp_path / "sound.npy")!r}))
+while not recognizer.get_latest_partial().words:
+    pass
+recognizer.put_audio_chunk(numpy.load({str(tmp_path / "sound.npy")!r}))
+{last}
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.weights

@@ -4,7 +4,9 @@ A thread that falls behind takes all audio that is waiting and decodes once, so 
 audio. On Linux the thread has a low priority, so that a voice that speaks at the same time is not slowed down.
 """
 
+import atexit
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ __all__ = ["ThreadedRecognizer", "UtteranceStream"]
 
 _MAX_WAITING_SAMPLES = 600 * HEARD_HZ
 _TAKEN_SAMPLES = 8 * HEARD_HZ
+_EXIT_S = 10.0
 
 
 class UtteranceStream(Protocol):
@@ -102,6 +105,7 @@ class ThreadedRecognizer(Recognizer):
                 # A daemon: a model that hangs must not keep the process from exiting.
                 self._thread = threading.Thread(target=self._run, name="sca recognizer", daemon=True)
                 self._thread.start()
+                _close_at_exit(self, self._thread)
             self._changed.notify_all()
 
     @override
@@ -233,3 +237,22 @@ class ThreadedRecognizer(Recognizer):
         if is_last:
             stream.finish()
         return stream.result
+
+
+_started: "weakref.WeakKeyDictionary[threading.Thread, weakref.ref[ThreadedRecognizer]]" = weakref.WeakKeyDictionary()
+
+
+def _close_at_exit(recognizer: ThreadedRecognizer, thread: threading.Thread) -> None:
+    """Wait for a call of the model when the process exits: CTranslate2 aborts the process if it ends during a call."""
+    if not _started:
+        atexit.unregister(_close_all)
+        atexit.register(_close_all)
+    _started[thread] = weakref.ref(recognizer)
+
+
+def _close_all() -> None:
+    for thread, reference in list(_started.items()):
+        recognizer = reference()
+        if recognizer is not None:
+            recognizer.close()
+        thread.join(_EXIT_S)
