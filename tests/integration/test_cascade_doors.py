@@ -2,12 +2,14 @@
 
 import asyncio
 import base64
+import io
 import json
 import threading
 
 import httpx
 import numpy as np
 import pytest
+import soundfile
 from openai import AsyncOpenAI
 
 from sca.audio.pcm import INT16_MAX, pcm16_bytes
@@ -97,6 +99,15 @@ def test_realtime_sends_transcripts_and_tells_what_was_heard(engine, question):
     assert 0 < len(held) < len(ANSWER)
     assert ANSWER.startswith(held)
     assert words[-1].text in (ANSWER, held)
+
+
+def test_uploaded_question_is_answered(engine, question):
+    out = io.BytesIO()
+    soundfile.write(out, question, HEARD_HZ, format="WAV")
+    with running(engine) as server:
+        response = httpx.post(f"{server.url}/infer_wav", files={"file": out.getvalue()}, timeout=TIMEOUT_S)
+    assert response.status_code == 200
+    assert response.json()["text"] == ANSWER
 
 
 # GET /api/audio-stream

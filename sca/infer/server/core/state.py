@@ -81,18 +81,19 @@ class ServerContext:
             listeners: Session listeners besides the one that updates the metrics.
 
         Returns:
-            The session.
+            The session. In lockstep it has a thread of its own, because its steps wait.
         """
+        waits = config.pace == "lockstep"
         return LiveSession(
             self.engine,
             source,
             sink,
             clock=clock,
-            worker=self.worker,
+            worker=None if waits else self.worker,
             config=config,
             live=self.settings.live,
             listeners=[SessionMeter(self.metrics), *listeners],
-            batcher=self.batcher,
+            batcher=None if waits else self.batcher,
         )
 
     def close(self) -> None:

@@ -120,6 +120,7 @@ async def _run_session(context: "ServerContext", request: "Request", session_id:
         session_id=session_id,
         grid=settings.grid,
         prompt=settings.duplex.system_prompt if prompt is None else prompt,
+        pace="lockstep" if context.engine.info.answers_in_background else "realtime",
     )
     upload = _Upload(samples, settings.grid.heard_samples)
     session = context.new_session(upload, upload, LoopClock(), config, [upload])
