@@ -1,4 +1,4 @@
-"""The prompt of CSM: segments that were said, with their audio, and the text to say.
+"""The prompt of CSM: earlier segments with their audio, and the text to speak.
 
 Format, as `CsmProcessor` of transformers makes it: for every segment the tokens of `[SPEAKER]TEXT` between the marks of a
 text, then the codes of its audio, one position per frame, and a frame of end codes.
@@ -29,7 +29,7 @@ _MIN_RATE_HZ, _MAX_RATE_HZ = 4000, 384_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segment:
-    """Something that was said, and by whom.
+    """An earlier utterance of a speaker.
 
     Attributes:
         speaker: The number of the speaker, 0 to 99.
@@ -50,9 +50,9 @@ def embed_prompt(model: Module, tokenizer: Any, segments: Sequence[Segment], tex
     Args:
         model: A `CsmForConditionalGeneration`.
         tokenizer: Its tokenizer.
-        segments: What was said before, in order.
-        text: The text to say.
-        speaker: Who says it.
+        segments: The earlier utterances, in order.
+        text: The text to speak.
+        speaker: The number of its speaker.
 
     Raises:
         InputError: A speaker, a text or the audio of a segment cannot be used.

@@ -93,8 +93,8 @@ def reader_of(speech: SpeechConfig, content_type: str) -> AudioReader:
     """Return the reader of a response.
 
     Args:
-        speech: What was requested.
-        content_type: What the server states.
+        speech: The requested formats.
+        content_type: The header `content-type`.
     """
     if speech.stream_format == "audio":
         return _Samples(speech.sample_rate, is_wav=speech.response_format == "wav")
