@@ -209,3 +209,31 @@ def test_convert_enhances_with_dtln(weights, spoken, tmp_path):
     arguments = ["-i", tmp_path / "shows.jsonl", "--audio-dir", tmp_path / "audio", "-o", tmp_path / "out"]
     sca("convert", *arguments, "--enhance", "dtln")
     assert "dtln" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_dvector_finds_the_speakers_of_one_channel(weights, tmp_path):
+    weights("dvector")
+    weights("whisper-tiny-en")
+    with demo_corpus() as corpus:
+        tracks = [soundfile.read(path, dtype="float32") for path in sorted((corpus / "WAV").iterdir())]
+        lines = [path.read_text(encoding="utf-8").splitlines() for path in sorted((corpus / "TXT").iterdir())]
+    rate = tracks[0][1]
+    samples = [track[: 24 * rate] for track, _ in tracks]
+    soundfile.write(tmp_path / "talk.wav", sum(samples), rate)
+    soundfile.write(tmp_path / "one.wav", samples[0], rate)
+    save = tmp_path / "shows.jsonl"
+    options = ["--model", "whisper-tiny-en", "--language", "en", "--diarize", "--reactions", "none"]
+    sca("transcribe", tmp_path / "talk.wav", tmp_path / "one.wav", *options, "--save-file", save)
+    found = {show["video_id"]: show for show in map(json.loads, save.read_text(encoding="utf-8").splitlines())}
+    assert {turn["speaker"] for turn in found["one"]["turns"]} == {"SPEAKER_00"}
+    assert {turn["speaker"] for turn in found["talk"]["turns"]} == {"SPEAKER_00", "SPEAKER_01"}
+    spans = [[tuple(map(float, row.split("]")[0][1:].split(","))) for row in track] for track in lines]
+
+    def speaker_of(word):
+        middle = (word["start"] + word["end"]) / 2
+        return next((n for n, own in enumerate(spans) if any(start <= middle < end for start, end in own)), None)
+
+    judged = [(speaker_of(word), int(word["speaker"][-1])) for word in found["talk"]["words"]]
+    right = [true == named for true, named in judged if true is not None]
+    assert len(right) > 40
+    assert sum(right) / len(right) > 0.9
