@@ -1,5 +1,9 @@
 """A spoken question is recognized, answered and spoken with real models on this machine."""
 
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -12,7 +16,9 @@ from sca.infer.interfaces import BaseListener
 from sca.infer.recognition.registry import load_recognizer
 from sca.infer.speech.registry import load_speech_engine
 from sca.units import HEARD_HZ, SPOKEN_HZ
+from tests.helpers.pulse import pulse_server, write_wav
 from tests.helpers.spoken import whole
+from tests.helpers.timeouts import TIMEOUT_S
 
 pytestmark = pytest.mark.weights
 
@@ -65,3 +71,36 @@ def test_spoken_question_gets_a_spoken_answer(settings):
     recognizer.close()
     assert "Paris" in again
     assert set(engine.latency.document()) == {"endpoint", "recognizer", "language_model", "voice", "total"}
+
+
+def read_until(stream, words):
+    """Read lines of a process until one has the words."""
+    for line in stream:
+        if words in line:
+            return
+    pytest.fail(f"the process ended before {words!r}")
+
+
+def test_microphone_is_answered_on_the_loudspeaker(settings, tmp_path):
+    voice = load_speech_engine("piper").open()
+    question, _ = whole(voice, "What is the capital of France?")
+    recording = write_wav(tmp_path / "question.wav", question, voice.sample_rate)
+    names = ("recognition.model", "llm.max_tokens", "llm.context_tokens", "chat.voice")
+    chosen = [part for name in names for part in ("--set", f"{name}={settings.value(name)}")]
+    command = [sys.executable, "-m", "sca", "chat", "--mic", "--offline", "--echo", "none", *chosen]
+    with pulse_server(tmp_path) as pulse, pulse.listening() as loudspeaker:
+        env = pulse.env | {"SCA_CACHE_DIR": str(settings.paths.resolved_cache_dir)}
+        with subprocess.Popen(
+            command, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        ) as process:
+            read_until(process.stderr, "ready: listens on")
+            pulse.speak(recording)
+            read_until(process.stderr, "turn 0: complete")
+            loudspeaker.hear(3)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == 130
+        answer = resample(loudspeaker.samples, SPOKEN_HZ, HEARD_HZ)
+    recognizer = load_recognizer(settings=settings).open()
+    assert "Paris" in recognized(recognizer, answer)
+    recognizer.close()
