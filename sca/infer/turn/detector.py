@@ -2,10 +2,12 @@
 
 It has the interface of `SilenceTurnDetector` (`push`, `run`, `reset`) and `add_audio`, which must get the audio before
 `push`.
-Synchronous: the model runs inside `push`. Time is counted in samples, so a file gives the same decisions at any speed.
+The model runs inside `push`, and time is counted in samples, so a file gives the same decisions at any speed. For
+sessions in real time, `run_in_background` limits how long `push` takes.
 """
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,6 +97,7 @@ class ModelTurnDetector:
         self._predictor, self._schedule = predictor, schedule
         self._onset, self._offset = onset, offset
         self._on_query, self._query_interval, self._lenient = on_query, query_interval, lenient
+        self._wait_s: float | None = None
         self.failures = 0
         self.reset()
 
@@ -106,7 +109,18 @@ class ModelTurnDetector:
         self._turn_start: int | None = None
         self._last_query_at = 0
         self._turns = self.run = 0
+        self._running: tuple[Query, _Prediction] | None = None
         self.last: Decision | None = None
+
+    def run_in_background(self, wait_s: float) -> None:
+        """Let `push` wait for the model no longer than this; a later result is used by a later `push`.
+
+        Results then depend on the speed of the machine.
+
+        Args:
+            wait_s: The longest wait, in seconds.
+        """
+        self._wait_s = wait_s
 
     def add_audio(self, samples: NDArray[np.float32]) -> None:
         """Add the audio of the frames that are pushed next, at most a second ahead of them.
@@ -145,11 +159,18 @@ class ModelTurnDetector:
         elif self._turn_start is None:
             self._turn_start = self._last_query_at = now - FRAME_SAMPLES
         if isinstance(outcome, Query):
-            outcome = self._policy.resolve(outcome, self._query(outcome.at, outcome.silence, outcome.threshold))
-        elif speech and self._query_interval is not None and now - self._last_query_at >= self._query_interval:
+            outcome = self._resolve(outcome)
+        elif outcome is None and self._running is not None:
+            outcome = self._late_result(*self._running)
+        if (
+            outcome is None
+            and speech
+            and self._query_interval is not None
+            and now - self._last_query_at >= self._query_interval
+        ):
             self._query(now, 0, self._schedule.queries[0][1])
         if outcome is not None:
-            self._turn_start, self.last = None, outcome
+            self._turn_start, self.last, self._running = None, outcome, None
             self._turns += 1
         return outcome
 
@@ -168,11 +189,32 @@ class ModelTurnDetector:
         """Where the current turn started; None between turns."""
         return self._turn_start
 
+    def _resolve(self, query: Query) -> Decision | None:
+        if self._wait_s is None:
+            return self._policy.resolve(query, self._query(query.at, query.silence, query.threshold))
+        self._last_query_at = query.at
+        self._running = query, _Prediction(self._predictor, self._turn_audio(query.at))
+        self._running[1].wait(self._wait_s)
+        return self._late_result(*self._running)
+
+    def _late_result(self, query: Query, prediction: "_Prediction") -> Decision | None:
+        """Use the result of the background if it is there; the policy ignores it if the silence has ended meanwhile."""
+        if not prediction.wait(0.0):
+            return None
+        self._running = None
+        probability = self._noted(query.at, query.silence, query.threshold, prediction.result)
+        return self._policy.resolve(query, probability)
+
     def _query(self, at: int, silence: int, threshold: float) -> float | None:
         self._last_query_at = at
+        audio = self._turn_audio(at)
+        return self._noted(at, silence, threshold, lambda: self._predictor.predict(audio).probability)
+
+    def _noted(self, at: int, silence: int, threshold: float, predict: Callable[[], float]) -> float | None:
+        """Return the probability and report the query; None if the model failed."""
         probability = failure = None
         try:
-            probability = self._predictor.predict(self._turn_audio(at)).probability
+            probability = predict()
         except UpstreamError as error:
             if not self._lenient:
                 raise
@@ -188,6 +230,35 @@ class ModelTurnDetector:
         start = max(self._turn_start - _LEAD_SAMPLES, end - WINDOW_SAMPLES, self._audio_start)
         audio = np.concatenate(self._audio) if self._audio else np.zeros(0, np.float32)
         return audio[start - self._audio_start : end - self._audio_start]
+
+
+class _Prediction:
+    """A prediction in a thread."""
+
+    def __init__(self, predictor: TurnPredictor, audio: NDArray[np.float32]) -> None:
+        self._predictor, self._audio = predictor, audio
+        self._probability: float | None = None
+        self._error: Exception | None = None
+        self._done = threading.Event()
+        threading.Thread(target=self._run, name="sca turn model", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._probability = self._predictor.predict(self._audio).probability
+        except Exception as error:  # noqa: BLE001 - raised by `result`
+            self._error = error
+        self._done.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the result; return whether it is there."""
+        return self._done.wait(timeout_s)
+
+    def result(self) -> float:
+        """Return the probability, or raise the error of the model."""
+        if self._error is not None:
+            raise self._error
+        assert self._probability is not None
+        return self._probability
 
 
 def detector_factory(
