@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CascadeEngine", "load"]
 
-_TURN_MODEL_S = 0.05
-"""How long a step waits for the end-of-turn model, which takes 30 ms on an idle core. A later result counts in the next
-step, which costs 0.32 s of latency."""
+_TURN_MODEL_S = 0.15
+"""How long a step waits for the end-of-turn model. A later result counts in the next step, which costs up to 0.32 s of
+latency."""
 
 
 def load(settings: Settings) -> "CascadeEngine":
