@@ -58,7 +58,7 @@ class _Span(BaseModel):
 
 
 class _OfSpeaker(_Span):
-    """What a speaker says. Lines without diarization do not have the field `speaker`."""
+    """Speech of a speaker. Lines without diarization do not have the field `speaker`."""
 
     speaker: str | None = Field(None, description="the speaker, such as SPEAKER_00, who speaks most")
 
@@ -137,7 +137,7 @@ Event = Annotated[ComedianEvent | OtherSpeakerEvent | AudienceEvent | Environmen
 
 
 class Show(BaseModel):
-    """One line of the file. `timeline` is always sorted by start; a field that older files lack is None or empty."""
+    """One line of the file. `timeline` is always sorted by start; a field that older files do not have is empty or None."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -51,7 +51,7 @@ def model_bytes(
     Args:
         nodes: The operators in order.
         weights: The constants by name, float32 or int64.
-        inputs: The float32 inputs and their shapes; a name stands for any size.
+        inputs: The float32 inputs and their shapes; a name means any size.
         outputs: The names of the float32 outputs.
     """
     graph = b"".join(_message(1, _node(*node)) for node in nodes) + _text(2, "graph")
@@ -126,7 +126,7 @@ def _part(
     inputs: Sequence[str] | None,
     outputs: Sequence[str] | None,
 ) -> bytes:
-    """Return a model of some operators. Inputs or outputs that are None are those of the whole model."""
+    """Return a model of some operators. If inputs or outputs are None, those of the whole model are used."""
     used = {name for node in nodes for name in node.inputs}
     kept = b"".join(_message(_NODE, node.raw) for node in nodes if node.operator != noise) + _text(_GRAPH_NAME, "part")
     kept += b"".join(_message(_INITIALIZER, raw) for name, raw in weights.items() if name in used)

@@ -242,7 +242,7 @@ class PyAvReader(AudioReader):
                 continue
             try:
                 frames = list(_flac_frames(packet, stream) if is_flac else _frames(packet))
-            except av.FFmpegError as error:  # at a seam, FFmpeg has a dozen names for bytes that are no packet
+            except av.FFmpegError as error:  # at a seam, FFmpeg raises a dozen errors for bytes that are not a packet
                 if isinstance(error, MemoryError):
                     raise
                 self._reason = self._reason or error.strerror

@@ -235,7 +235,7 @@ def damage_over_limit(path: Path, holes: list[Stretch], length_s: float, reason:
         path: The file.
         holes: What cannot be decoded.
         length_s: The length of the file.
-        reason: What the decoder says.
+        reason: The message of the decoder.
     """
     lost_s = sum(hole.seconds for hole in holes)
     error = damaged_error(path, holes[0].start_s, f"{reason} ({lost_s:.2f} s cannot be decoded)")

@@ -114,7 +114,7 @@ def synth(
 
 
 def _scripts(paths: list[Path], names: list[str], *, quiet: bool) -> "list[Script]":
-    """Read the scripts. Files that are none are reported and left out, unless all of them are."""
+    """Read the scripts. Files that are not scripts are reported and left out; if no script is left, it is an error."""
     from sca.synth.script import read_script, shipped_names, shipped_script
 
     wanted = [name for given in names for name in (shipped_names() if given == "all" else [given])]

@@ -58,7 +58,7 @@ def easy_load(
             WebDataset: `raw`, `duplex` (tokens, the audio of each chunk and the audio of each segment) or
             `duplex_with_embeddings` (the same with zeros in place of missing speaker embeddings).
         split: The name of the split.
-        system_prompt: For `chat` and `talker_chat`: the text of the system message; if it is empty, there is none. Not
+        system_prompt: For `chat` and `talker_chat`: the text of the system message; empty for no message. Not
             given: the one that the data set was made with.
         instruction_prompt: For `chat` and `talker_chat`: the text of the user's turn, after the audio. Not given: as
             above.

@@ -192,4 +192,4 @@ class InlineWorker(DeviceWorker):
             yield job
 
     def close(self) -> None:
-        """Do nothing: there is no thread to end."""
+        """Do nothing, because this worker has no thread."""

@@ -75,7 +75,7 @@ class Model(_Entry):
         hub: The official repository on the Hugging Face hub, if there is one.
         platform: The only platform that it works on, such as `linux-x86_64`.
         licence: The licence of the weights.
-        origin: Who made it.
+        origin: Its author.
         archives: The packages that contain it.
         files: The files that are taken from them.
     """
@@ -145,7 +145,7 @@ def by_name(name: str) -> Model:
     """Return the model NAME or `pkg:NAME`.
 
     Raises:
-        UsageError: There is no such model.
+        UsageError: The model does not exist.
     """
     name = name.removeprefix(_PREFIX)
     if name not in models():

@@ -3,7 +3,7 @@
 WAV/SESSION_SPEAKER.wav     one 16-bit recording per speaker, of one length
 TXT/SESSION_SPEAKER.txt     [start,end] speaker gender text, in seconds, one turn per line
 WORDS/SESSION_SPEAKER.json  [[word, start, end], ...] in seconds
-STEREO/SESSION.wav          both speakers, if asked for
+STEREO/SESSION.wav          both speakers (with the option)
 LABELS/SESSION.json         every turn with its kind, and how the conversation was made; the last file
 """
 

@@ -18,7 +18,7 @@ class WordScore:
 
     Attributes:
         words: Words of the truth.
-        replaced: Words in whose place another one was recognized.
+        replaced: Words that were recognized as another word.
         missing: Words that were not recognized.
         added: Recognized words that are not in the truth.
         starts_s: Errors of the starts of equal words.

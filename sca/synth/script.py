@@ -110,7 +110,7 @@ def shipped_script(name: str) -> Script:
     """Return a script that ships with sca.
 
     Raises:
-        UsageError: There is none of that name.
+        UsageError: No script has that name.
     """
     if name not in shipped_names():
         raise UsageError(f"no script named {name} ships with sca", hint=f"available: {', '.join(shipped_names())}")

@@ -101,7 +101,7 @@ def assign_voices(
 class Voices:
     """Open voices, for the length of one conversation.
 
-    Engines that have a history begin anew, so that the speech of a conversation does not depend on earlier ones.
+    The history of an engine is cleared, so the speech of a conversation does not depend on earlier ones.
 
     Args:
         rate_hz: The rate of the speech.

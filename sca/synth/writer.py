@@ -32,7 +32,7 @@ class Request:
 
     Attributes:
         topic: The topic.
-        personas: Who talks, in the words of the user; None leaves it to the model.
+        personas: Descriptions of the speakers by the user; None leaves them to the model.
         turns: About how many turns.
         model: The name of the model, because another model writes another script.
     """
@@ -56,7 +56,7 @@ def write_scripts(root: Path, count: int, request: Request, model: LanguageModel
         root: The folder of the corpus; scripts are in `.sca/scripts`.
         count: How many scripts.
         request: What they are about.
-        model: The model. It is asked only for scripts that do not exist.
+        model: The model. It is called only for scripts that do not exist yet.
         attempts: Answers per script, until one is a script.
 
     Raises:
@@ -79,7 +79,7 @@ def write_scripts(root: Path, count: int, request: Request, model: LanguageModel
 
 
 def _written(request: Request, number: int, path: Path, model: LanguageModel, attempts: int) -> str:
-    """Return the text of a script; an answer that is none is corrected in the next attempt."""
+    """Return the text of a script. After an answer that is not a script, the model gets the error and tries again."""
     messages = [Message("system", _SYSTEM), Message("user", _prompt(request, number))]
     reason = answer = ""
     for _ in range(attempts):

@@ -28,8 +28,8 @@ def load_tokenizer(model_path: str, *, revision: str | None = None, cache_dir: P
 
     Args:
         model_path: `builtin:qwen`, a folder, or a hub id.
-        revision: Branch, tag or commit of a hub id. Without one, a copy in the local Hugging Face cache is used as it
-            is, and the hub is contacted only if there is no copy.
+        revision: Branch, tag or commit of a hub id. Without one, a copy in the local Hugging Face cache is used, and
+            the hub is contacted only if the cache does not have a copy.
         cache_dir: Folder in which the built `builtin:qwen` is cached, by default `default_cache_dir()`. A folder that
             cannot be written to is not an error.
 
@@ -223,7 +223,7 @@ def _of_files(folder: Path, named: str, name: str) -> TextTokenizer:
 def _cache_folder(cache_dir: Path | None) -> Path | None:
     try:
         return default_cache_dir() if cache_dir is None else cache_dir
-    except RuntimeError:  # no home directory, so there is no cache
+    except RuntimeError:  # without a home directory there cannot be a cache
         return None
 
 

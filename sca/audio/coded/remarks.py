@@ -14,7 +14,7 @@ _ESTIMATE_S, _ESTIMATE_SHARE = 1.0, 0.02
 
 
 def clipped(peak: float) -> str | None:
-    """Return a remark about samples above full scale, or None if there are none.
+    """Return a remark about samples above full scale, or None.
 
     Args:
         peak: The largest magnitude, 1 at full scale.
@@ -25,7 +25,7 @@ def clipped(peak: float) -> str | None:
 
 
 def estimated(duration_us: int | None, length_s: float) -> str | None:
-    """Return a remark about the length of a file whose header states none, or None if the estimate is about right.
+    """Return a remark about the length of a file without one in its header, or None if the estimate is about right.
 
     Args:
         duration_us: What FFmpeg estimates from the bit rate, in microseconds.
@@ -37,7 +37,7 @@ def estimated(duration_us: int | None, length_s: float) -> str | None:
 
 
 def mixed(weights: NDArray[np.float32]) -> str | None:
-    """Return a remark about a mono mix that is no average, or None if it is one.
+    """Return a remark about a mono mix that is not an average; otherwise None.
 
     Args:
         weights: The weight of each channel.

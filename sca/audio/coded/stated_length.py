@@ -47,7 +47,7 @@ def stated_seconds(container: "InputContainer", stream: "AudioStream", path: Pat
 
 
 def xing_seconds(path: Path) -> float | None:
-    """Return the length in the Xing, Info or VBRI header of an MP3 file; None if there is none.
+    """Return the length in the Xing, Info or VBRI header of an MP3 file; None without such a header.
 
     Source: "MPEG Audio Frame Header" by K. Windszus, codeproject.com, and `mp3dec.c` of FFmpeg.
     """

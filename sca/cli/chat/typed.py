@@ -70,7 +70,7 @@ def run_typed(
 
 
 def _lines(*, show_prompt: bool) -> Iterator[str]:
-    """Yield the lines of standard input that have text. In a terminal, each one is asked for."""
+    """Yield the lines of standard input that have text. A terminal shows a prompt before each."""
     asks = show_prompt and sys.stdin.isatty()
     while True:
         if asks:

@@ -1,1 +1,1 @@
-"""Downloaded captions as a second witness: what they mark and say, against what was recognised."""
+"""Downloaded captions as a second source: their marks and words, compared with the recognized ones."""

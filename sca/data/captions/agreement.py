@@ -36,7 +36,7 @@ MIN_WORDS = 8
 """With fewer words on one side, nothing is said about the recording."""
 
 _LETTERS = re.compile(r"[^\w]+")
-# Captions and taggers do not tell these apart reliably.
+# Captions and taggers do not distinguish these reliably.
 _SAME = {"cheer": "applause"}
 
 

@@ -38,7 +38,7 @@ class CaptionFolder:
 
         Args:
             folder: A folder that is searched too, with its subfolders, for recordings without captions beside them.
-            is_ours: Returns whether a file was written from the timeline itself, so that it is no second witness.
+            is_ours: Returns whether a file was written from the timeline itself; such a file is not a second source.
 
         Raises:
             InputError: The folder does not exist.

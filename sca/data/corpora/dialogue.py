@@ -268,7 +268,7 @@ def side_of(session: str, entries: Sequence[Entry], default: str | None, transcr
     Args:
         session: The name of the session.
         entries: The segments of the speaker.
-        default: The name of a speaker whose segments have none; None names the speaker after the channel.
+        default: The name of a speaker without a name in the segments; None names the speaker after the channel.
         transcript: The file of the speaker; without segments in it, the speaker is silent.
     """
     words = [

@@ -143,7 +143,7 @@ def find_corpus(folder: Path) -> Path:
     """Return the only corpus of this layout in a folder: the folder itself, one in it, or one in a folder in it.
 
     Raises:
-        UsageError: There is none, or there are several.
+        UsageError: No file was found, or several were.
     """
     if _is_corpus(folder):
         return folder

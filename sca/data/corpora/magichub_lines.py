@@ -45,7 +45,7 @@ class _Line(NamedTuple):
 
 
 class _Columns(NamedTuple):
-    """The columns after the times; the gender is None if the line has none."""
+    """The columns after the times; the gender is None if it is missing."""
 
     speaker: str
     gender: str | None

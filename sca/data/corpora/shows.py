@@ -7,7 +7,7 @@ Laughter during the comedian's speech therefore stays on the comedian's track, w
 in the pauses are heard. The audience is not transcribed, so its track is input audio only.
 
 A line with turns of several speakers is a conversation instead: a speaker's track is the recording where this speaker
-talks alone, and silence elsewhere. Overlapping speech is on no track, and no label says that its speakers are silent; with
+talks alone, and silence elsewhere. Overlapping speech is on no track, and its speakers are not labelled as silent; with
 a separation model, each voice is on its track. If the line has reactions, the sound of the room is a track without words.
 """
 

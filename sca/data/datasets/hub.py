@@ -1,6 +1,6 @@
 """Uploads a finished data set or export to the Hugging Face hub, without ledgers and hidden files.
 
-Large files are sent one by one before the commit that names them, and the hub is asked first which it already has. So
+Large files are sent one by one before the commit that names them, and the files that the hub already has are looked up first. So
 an interrupted upload continues with the missing files, and readers never see half a data set.
 """
 

@@ -99,7 +99,7 @@ def is_network_error(error: Exception) -> bool:
 
 
 class RangeFile(io.RawIOBase):
-    """A file at a URL whose every read is one request."""
+    """A file at a URL; every read is one request."""
 
     def __init__(self, read_range: Callable[[int, int], bytes], size: int) -> None:
         """Create the file at its start.

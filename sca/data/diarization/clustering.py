@@ -163,7 +163,7 @@ def _refined(vectors: NDArray[np.float32], voices: NDArray[np.float32]) -> NDArr
 def _without_closest(
     vectors: NDArray[np.float32], voices: NDArray[np.float32], threshold: float
 ) -> NDArray[np.float32] | None:
-    """Return the means without one that is no voice of its own; None if there is none.
+    """Return the means without the first that is not a separate voice; None if all are separate.
 
     That is one of two that came closer than the threshold when they moved, or the mixture of two that speak at the
     same time, which is as close to their sum.

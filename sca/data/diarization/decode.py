@@ -35,7 +35,7 @@ def decode(
     Args:
         cosines: Those of windows with the means of the speakers, float32 `(n, speakers)`, n at least 1.
         weights: The speech of a window, `(n,)`; 1 is one hop between windows.
-        after_gap: Whether there is no speech between the window before and this one, `(n,)`.
+        after_gap: Whether the time between the previous window and this one is silent, `(n,)`.
         after_pause: Whether a change of speakers is likely before a window, because there is a pause, `(n,)`.
 
     Returns:

@@ -58,7 +58,7 @@ class ParquetExporter(Exporter):
             # FLAC cannot be compressed further.
             "compression": dict.fromkeys(_AUDIO_COLUMNS, "NONE") if is_storage else "zstd",
             "use_dictionary": not is_storage,  # a dictionary of whole recordings would only take memory
-            # A track is a row group, so the statistics say whose it is, and a reader finds it without reading columns.
+            # A track is a row group: its statistics name the speaker, and a reader finds it without reading columns.
             "write_statistics": ["session_id"] if is_storage else False,
         }
         items, samples = 0, 0

@@ -78,7 +78,7 @@ class Fingerprinter:
             return ""
         hashes, frames = _landmarks(*_peaks(np.concatenate(self._levels)))
         found, first, count = np.unique(hashes, return_index=True, return_counts=True)
-        # What repeats (a tone, hum) does not tell recordings apart, nor where they are.
+        # Repeating sound (a tone, hum) neither distinguishes recordings nor shows their position.
         once = np.flatnonzero(count == 1)[:_KEPT]
         record = np.zeros(len(once), _RECORD)
         record["hash"], record["frame"] = found[once], frames[first[once]]

@@ -84,7 +84,7 @@ def measure_quality(path: Path, show: Show, reading: Reading = AS_DEFAULT) -> Qu
 
 
 def _music(show: Show) -> float | None:
-    """Return the share of a recording with music, which is None if no tagger looked for it."""
+    """Return the share of a recording with music, or None without a tagger."""
     if show.reactions in _NO_TAGGER or not show.duration_s:
         return None
     spans = sorted(

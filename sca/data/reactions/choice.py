@@ -23,7 +23,7 @@ class Choice:
 
     Attributes:
         name: Its name, as `sca.data.reactions.registry.load_detector` takes it.
-        note: A remark about the choice; empty if there is none.
+        note: A remark about the choice, or empty.
     """
 
     name: str

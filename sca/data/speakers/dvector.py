@@ -82,7 +82,7 @@ def is_dvector(path: Path) -> bool:
         return False
     try:
         inputs = open_session(path).get_inputs()
-    except Exception:  # noqa: BLE001 - not a model; the loader of the other kinds says so
+    except Exception:  # noqa: BLE001 - not a model; the loader of the other kinds reports it
         return False
     return len(inputs) == 1 and inputs[0].shape[1:] == [_PIECE_FRAMES, _BANDS]
 

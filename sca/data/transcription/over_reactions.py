@@ -1,7 +1,7 @@
-"""Words that a recogniser writes over the laughter or applause of a room, in which nobody says them.
+"""Words that a recogniser writes over the laughter or applause of a room, although they were not spoken.
 
 Whisper was trained on subtitles and often writes "Thank you." or "Thanks for watching!" over applause. Real words over a
-laugh are frequent too, so laughter alone is no doubt. A phrase is in doubt if a reaction covers most of it and two of
+laugh are frequent too, so laughter alone is not a reason for doubt. A phrase is in doubt if a reaction covers most of it and two of
 three signs agree: the VAD finds little speech; the words are improbable; they are a stock phrase of subtitles, or a laugh
 that is written down.
 """

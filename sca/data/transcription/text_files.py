@@ -37,7 +37,7 @@ def is_text_of(path: Path, show: Show) -> bool:
     write = TEXT_FORMATS.get(path.suffix.lower().removeprefix("."))
     try:
         return write is not None and path.read_bytes() == write(show).encode()
-    except OSError:  # who reads it next names the reason
+    except OSError:  # the next reader of the file reports the reason
         return False
 
 

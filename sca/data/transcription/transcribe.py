@@ -105,7 +105,7 @@ def transcribe(
         recognizer: A recognizer that was loaded with these options.
         executor: Where recordings are transcribed; by default in `options.workers` threads that share the model.
         texts: Files in other formats to write for each recording.
-        diarization: How speakers are told apart; None for no speakers.
+        diarization: The method to find the speakers; None for no speakers.
         filters: Which recordings are left out because of their quality: their lines are in
             `STEM.left_out.jsonl`, and return when a later run accepts them. None leaves out none.
 

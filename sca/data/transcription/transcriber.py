@@ -76,7 +76,7 @@ class Transcriber:
             reactions: The reaction detector, see `sca.data.reactions.registry.load_detector`.
             recognizer: A recognizer that was loaded with these options.
             reading: How recordings are read.
-            diarization: How speakers are told apart; None for no speakers.
+            diarization: The method to find the speakers; None for no speakers.
         """
         self._reading = reading
         self._diarization = diarization

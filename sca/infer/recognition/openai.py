@@ -7,7 +7,7 @@
     429, 5xx, another status, not the expected JSON      UpstreamError    6
 
 The audio of an utterance is sent as one WAV when the utterance ends, without the silence around the speech; silence is
-not sent. Servers that give the times of words are asked for them; otherwise the times are spread over the speech in
+not sent. The times of words are requested from servers that have them; otherwise the times are spread over the speech in
 proportion to the letters.
 """
 

@@ -85,7 +85,7 @@ class Subscription:
                 yield b""
 
     def put(self, block: bytes, *, may_drop: bool) -> int:
-        """Add audio. If there is no room, drop the oldest audio, or end the subscription.
+        """Add audio. If the queue is full, drop the oldest audio, or end the subscription.
 
         Returns:
             How many samples were dropped.

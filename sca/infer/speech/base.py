@@ -157,7 +157,7 @@ class SpeechEngine(Protocol):
 
 @runtime_checkable
 class CheckedEngine(Protocol):
-    """An engine that can tell whether it is ready, before a voice is opened."""
+    """An engine that can be checked before a voice is opened."""
 
     def check(self) -> None:
         """Return if a voice can be opened.
@@ -170,7 +170,7 @@ class CheckedEngine(Protocol):
 
 @runtime_checkable
 class RepeatableEngine(Protocol):
-    """A `SpeechEngine` whose speech depends on what it spoke before, unless it begins anew."""
+    """A `SpeechEngine` whose speech depends on the texts that it spoke before."""
 
     def repeatable(self) -> AbstractContextManager[SpeechEngine]:
         """Return an engine without a history: the same texts in the same order give the same samples every time."""

@@ -1,4 +1,4 @@
-"""Estimated word times for speech whose model reports none, while the audio arrives.
+"""Word times, estimated while the audio arrives, for models that do not report them.
 
 Sound is heard in frames of 10 ms that are loud or quiet. The letters of the unit are spread over the loud time: a word
 starts when as much loud time has passed as the letters before it take at the rate of this voice. The rate is a constant

@@ -2,7 +2,7 @@
 
 Source of the replacements: `EspeakFallback` and `EspeakG2P` in `misaki/espeak.py` of hexgrad/misaki 0.9.4, the
 phonemiser of Kokoro's training. There a tie joins the two letters of a sound; espeak-ng's phonemes without ties are
-read as one sound where the two letters stand together in one word.
+read as one sound where the two letters are adjacent in one word.
 """
 
 from collections.abc import Mapping, Sequence

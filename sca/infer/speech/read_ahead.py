@@ -59,7 +59,7 @@ def read_ahead(source: Callable[[threading.Event], Iterator[T]], most: int) -> G
                 return
             if error is not None:
                 raise error
-            yield item  # type: ignore[misc]  # an item, because there is no error
+            yield item  # type: ignore[misc]  # an item, because `error` is not set
     finally:
         closed.set()
         thread.join()

@@ -188,7 +188,7 @@ class TurnPolicy:
         return self._open
 
     def resolve(self, query: Query, probability: float | None) -> Decision | None:
-        """Process the result of a query. A result is ignored if the query is no longer open.
+        """Process the result of a query. A result is ignored after the query was closed.
 
         Args:
             query: The query.

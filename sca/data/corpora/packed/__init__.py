@@ -1,1 +1,1 @@
-"""Corpora whose recordings are not files: tables of Hugging Face and lhotse's Shar archives."""
+"""Corpora with recordings in tables (Hugging Face) or archives (lhotse Shar) instead of files."""

@@ -68,7 +68,7 @@ def find_columns(schema: Any) -> Columns:
         schema: The schema of pyarrow.
 
     Raises:
-        ValueError: There are none; the message names the columns.
+        ValueError: The table does not have such a column; the message names its columns.
     """
     others = _other_features(schema)
     found = [entry.name for entry in schema if entry.name not in others and _has_sound(entry)]

@@ -31,7 +31,7 @@ class Row(NamedTuple):
 
 
 def tables_in(source: Path) -> list[Path]:
-    """Return the tables of a file or folder in order; nothing if there are none."""
+    """Return the tables of a file or folder in order; an empty list without any."""
     if source.is_file():
         return [source] if source.suffix in (".parquet", ".arrow") or source.name in _METADATA else []
     if not source.is_dir():
@@ -46,7 +46,7 @@ def columns_of(path: Path) -> Any:
     """Return the schema of a table.
 
     Raises:
-        InputError: The file is no table.
+        InputError: The file is not a table.
     """
     with _Opened(path) as table:
         return table.schema

@@ -46,7 +46,7 @@ class Group(NamedTuple):
         stem: The path without its suffix, which names the conversation.
         audio: One recording of all speakers, or one for each.
         whole: Transcripts of all speakers, the preferred one first.
-        own: Transcripts of each speaker; empty if there are none.
+        own: Transcripts of each speaker; may be empty.
     """
 
     stem: Path

@@ -1,6 +1,6 @@
 """SRT and WebVTT: cues with the voice of a WebVTT cue as its speaker, read as browsers do.
 
-`read_cues` returns what is said, `cues_of` the cues with their lines and markup, for captions with times inside.
+`read_cues` returns the spoken text, `cues_of` the cues with their lines and markup, for captions with times inside.
 """
 
 import re

@@ -30,7 +30,7 @@ def read_segments(path: Path) -> Parsed:
     """Read the segments of a transcript, one at a time.
 
     Raises:
-        ValueError: The file cannot be read, or is none of the formats of its suffix.
+        ValueError: The file cannot be read, or its format does not match its suffix.
         MissingToolError: The library that reads the format is not installed.
     """
     if reader := _READERS.get(path.suffix.lower()):

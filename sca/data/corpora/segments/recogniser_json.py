@@ -40,7 +40,7 @@ def read_json(path: Path) -> Parsed:
 
 
 def entries_of(document: Any) -> Parsed | None:
-    """Return the segments of a JSON document, or None if it is none of the known shapes.
+    """Return the segments of a JSON document, or None if its shape is unknown.
 
     Raises:
         ValueError: It has alignments of moshi-finetune without the speakers that they need.

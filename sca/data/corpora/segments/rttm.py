@@ -72,7 +72,7 @@ def _named(segment: Segment, speaker: str | None) -> Segment | Problem:
 
 
 class _Speakers:
-    """Finds the speaker of words that are asked for in the order of their file."""
+    """Finds the speakers of words. Words must be passed in the order of their file."""
 
     def __init__(self, turns: Sequence[Turn]) -> None:
         self._turns = turns

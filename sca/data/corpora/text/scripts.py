@@ -1,4 +1,4 @@
-"""What differs between writing systems: words without spaces, and the length of what a character stands for.
+"""What differs between writing systems: words without spaces, and the spoken length of a character.
 
 Pure functions over strings. There is no dictionary: the same text gives the same words on every machine, and the
 syllable is a finer unit of time than the word.
@@ -18,7 +18,7 @@ _CJK_MARKS = "\u3000-\u303f\uff00-\uff65"  # punctuation and full-width forms
 _PHRASE = "\u0e00-\u0eff\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f\u1780-\u17ff"
 
 # A syllable as it is written: a consonant with the vowels and marks around it. A final consonant of Thai, Lao and Khmer
-# is a part of its own, because only a dictionary can tell it from an initial one.
+# is a part of its own, because only a dictionary can distinguish it from an initial one.
 _THAI_MARKS = "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece"
 _THAI_LETTERS = "\u0e01-\u0e2e\u0e81-\u0eae\u0edc-\u0edf"
 _THAI = (

@@ -112,7 +112,7 @@ def samples_digest(audio: "Path | pa.Buffer") -> str:
 
     stored = pa.memory_map(str(audio)) if isinstance(audio, Path) else pa.BufferReader(audio)
     with stored:
-        # "fLaC", a header of 4 bytes, and STREAMINFO of 34 bytes, which ends with the MD5; 0 if there is none.
+        # "fLaC", a header of 4 bytes, and STREAMINFO of 34 bytes, which ends with the MD5; 0 without one.
         # Source: RFC 9639, section 8.2.
         start = stored.read(42)
         if start[:4] == b"fLaC" and any(start[26:42]):

@@ -170,7 +170,7 @@ def add_issues(issues: Iterable[Issue], result: SessionResult) -> None:
 def _add_unlabelled(
     records: Sequence[TrackRecord], timed: Sequence[TimedTrack], heard: Sequence[Listened], duplex: DuplexConfig
 ) -> None:
-    """Add the speech without words to the records of the tracks: what the transcript says, and what the VAD finds."""
+    """Add the speech without words to the records of the tracks: that of the transcript, and that found by the VAD."""
     if duplex.unlabelled_speech == "keep":
         return
     for record, one in zip(records, timed, strict=True):

@@ -21,7 +21,7 @@ __all__ = [
     "find_same_voices",
 ]
 
-# The tracks of a name whose voices are less alike have several speakers, for example "left" in a corpus.
+# If the voices of a name's tracks are less alike, the name has several speakers, for example "left" in a corpus.
 _ONE_VOICE = 0.8
 _BLOCK = 1024
 
@@ -74,7 +74,7 @@ def find_copies(tracks: Sequence[TrackEvidence]) -> Iterator[Copy]:
 
 
 def encode_voice(embedding: Sequence[float] | None) -> str:
-    """Return an embedding of length 1 as text, one byte per number; empty without one, or if it is no direction."""
+    """Return an embedding of length 1 as text, one byte per number; empty without an embedding, or if its length is 0."""
     if embedding is None:
         return ""
     values = np.asarray(embedding, np.float32)

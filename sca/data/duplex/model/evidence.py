@@ -74,7 +74,7 @@ class TrackEvidence(_Section):
             earlier versions, like `text` and `voice`.
         text: Digest of the words without times, case and punctuation; empty for fewer than 10 words.
         voice: Speaker embedding, one byte per number; empty without one.
-        explained: What brings the words back to their speech, if they are elsewhere and there is no doubt about it.
+        explained: What brings the words back to their speech, if they are certainly elsewhere.
     """
 
     session: str

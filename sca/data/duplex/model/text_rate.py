@@ -49,7 +49,7 @@ class TextRateCounters:
         return self.late_share(number) <= _MAX_LATE and self.very_late[number] <= _MAX_VERY_LATE * self.tokens
 
     def advised(self, chunk_s: float) -> int | None:
-        """Return the smallest number that is in time with a mean error of at most 0.06 s; None if there is none."""
+        """Return the smallest number that is in time with a mean error of at most 0.06 s, or None."""
         for number in range(1, MAX_TOKENS_PER_CHUNK + 1):
             if self.in_time(number) and self.off[number] * chunk_s <= _MAX_MEAN_ERROR_S * self.tokens:
                 return number

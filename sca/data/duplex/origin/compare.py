@@ -66,7 +66,7 @@ def _record_problems(stored: TrackRecord, given: TrackRecord, settings: Settings
 
 
 def _words_problem(stored: Sequence[WordRecord], given: Sequence[WordRecord], method: str) -> str | None:
-    """Return the first difference between stored words and those of the transcript; None if there is none."""
+    """Return the first difference between stored words and those of the transcript, or None."""
     earliest = 0.0
     for number, (word, expected) in enumerate(zip_longest(stored, given)):
         if word is None or expected is None:

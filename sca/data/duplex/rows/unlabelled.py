@@ -13,7 +13,7 @@ def unlabelled_chunks(
     """Return the chunks of a row whose silence token is not a label.
 
     A word that starts in chunk c of the session has its tokens in chunk `max(c - lead, first)` of the row, so that is
-    the chunk in which silence would say that no word starts in c. Chunks with text or control tokens are labelled.
+    the chunk in which silence would mean that no word starts in c. Chunks with text or control tokens are labelled.
 
     Args:
         spans: Speech without words, in samples of the session.

@@ -153,7 +153,7 @@ def evidence_checks(evidence: EvidenceReport | None) -> list[Check]:
 
 
 def _unlabelled_checks(report: Report, *, holds: bool) -> list[Check]:
-    """Return the line about speech without words: none if there is none."""
+    """Return the line about speech without words, or an empty list."""
     found = unlabelled_text(report.model_dump(mode="json"))
     return [Check("unlabelled speech", found, holds)] if found != "none" else []
 

@@ -98,7 +98,7 @@ class CascadeSession(EngineSession, HearsPlayback):
         return [UserText(words, now, is_final=False)] if words else []
 
     def _answer(self) -> None:
-        """Start the answer to everything that the user said since the last one."""
+        """Start the answer to all speech of the user since the last answer."""
         self._is_due = False
         self._turn = self.talk.start(partial(text_of, tuple(self._unheard)))
 

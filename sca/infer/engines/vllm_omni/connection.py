@@ -110,7 +110,7 @@ class RealtimeConnection:
                 self._outgoing.put(event)
 
     def take(self, timeout_s: float = 0.0) -> ConnectionEvent | None:
-        """Return the next event, waiting up to `timeout_s`; None if there is none."""
+        """Return the next event, waiting up to `timeout_s`; None after that."""
         try:
             event, size = self._received.get(timeout=timeout_s) if timeout_s > 0 else self._received.get_nowait()
         except queue.Empty:

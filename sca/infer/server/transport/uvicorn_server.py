@@ -68,7 +68,7 @@ class TlsFiles:
     """A certificate chain and its private key as PEM files, checked on creation.
 
     Attributes:
-        cert: The certificate chain, with the key if there is no `key`.
+        cert: The certificate chain, with the key unless `key` is set.
         key: The private key.
 
     Raises:

@@ -103,7 +103,7 @@ class FrameLoop:
     def _step(self, noise: Tensor, span: int, sampling: Sampling) -> Tensor:
         codes = self._codes(noise, sampling)
         embedded = self._model.backbone_model.embed_tokens(codes[None, None])
-        # The last possible frame has no place for its successor, whose result nobody reads.
+        # The last possible frame has no place for its successor; that result would not be used.
         place = self._position.clamp(max=self.positions - 1)
         self._hidden.copy_(self._backbone(embedded, place, span)[:, -1])
         self._position.add_(1)

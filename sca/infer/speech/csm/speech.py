@@ -76,7 +76,7 @@ class CsmSpeech:
         Args:
             text: The text.
             speaker: The number of the speaker, 0 to 99.
-            context: What was said before, in order, by this and other speakers. The model continues these voices.
+            context: Earlier speech, in order, of this and other speakers. The model continues these voices.
             max_audio_length_ms: The speech ends after so many ms, whatever the model does.
             temperature: The sampling temperature; 0 always takes the likeliest code.
             topk: Number of likeliest codes to sample from.

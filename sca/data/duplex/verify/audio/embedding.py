@@ -88,7 +88,7 @@ def embedding_problem(embedding: Sequence[float] | None, model: str) -> str | No
 def recomputed_problems(
     tracks: Sequence[StoredTrack], audio: "Sequence[Path | pa.Buffer]", model: SpeakerModelUsed
 ) -> Iterator[str]:
-    """Yield the tracks of a session whose embedding is not what the model gives for their audio.
+    """Yield the tracks of a session with another embedding than the model returns for their audio.
 
     Args:
         tracks: The tracks. Those of a retimed session have the embeddings of its source, see `shared_embeddings`.

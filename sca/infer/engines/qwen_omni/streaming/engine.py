@@ -37,7 +37,7 @@ __all__ = ["QwenOmni", "QwenSession"]
 
 log = logging.getLogger(__name__)
 
-# Silent chunks after which a turn ends if there is no stop token. One silent chunk is common within a turn.
+# Silent chunks after which a turn ends without a stop token. One silent chunk is common within a turn.
 _TURN_ENDS_AFTER = 2
 
 

@@ -1,7 +1,7 @@
 """The thinker of one session, step by step, with its own cache and explicit positions.
 
 The positions are explicit because the model stores the `rope_deltas` of its last call, which would leak from one
-session into another. Without images all three rows of M-RoPE are equal. There is no attention mask: causality follows
+session into another. Without images all three rows of M-RoPE are equal. It does not use an attention mask: causality follows
 from the length of the cache.
 """
 
