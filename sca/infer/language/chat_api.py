@@ -18,26 +18,22 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import httpx
 from typing_extensions import override
 
-from sca.errors import ConfigError, ScaError, UpstreamError, UsageError
+from sca.errors import ScaError, UpstreamError, UsageError
 from sca.infer.language.base import LanguageModel, Message, Reply, ToolCall, ToolSchema
-from sca.infer.language.chat_events import ToolCallParts, WireError, error_text, parse_chunk, sse_data, wire_message
-from sca.textutil import first_line
+from sca.infer.language.chat_events import ToolCallParts, WireError, parse_chunk, sse_data, wire_message
+from sca.infer.openai_server import Failures, RetryableError, auth_headers, open_client, send_again, split_address
 
 if TYPE_CHECKING:
     from sca.config import LlmConfig
 
 __all__ = ["ChatApi", "ChatServer", "chat_url"]
 
-_CONNECT_S = 5.0
+_ENDPOINT = "/chat/completions"
 _MAX_TEXT_CHARS = 1 << 20
-_MAX_ERROR_BYTES = 1 << 16
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
-_RETRY_STATUS = (408, 425, 429, 500, 502, 503, 504, 529)
 
 
 def chat_url(base_url: str) -> str:
@@ -49,17 +45,12 @@ def chat_url(base_url: str) -> str:
     Raises:
         UsageError: It is not an address.
     """
-    try:
-        parts = urlsplit(base_url if "://" in base_url else f"http://{base_url}")
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is not a number, or unbalanced brackets
-        valid = False
-    if not valid or parts.query or parts.fragment or parts.username is not None:
+    address = split_address(base_url, _ENDPOINT)
+    if address is None:
         raise UsageError(
             f"{base_url!r} is not the address of a language model server", hint="such as http://127.0.0.1:8080/v1"
         )
-    path = parts.path.rstrip("/").removesuffix("/chat/completions")
-    return f"{parts.scheme}://{parts.netloc}{path or '/v1'}/chat/completions"
+    return "".join([*address, _ENDPOINT])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,24 +83,19 @@ class ChatApi(LanguageModel):
 
     def __init__(self, server: ChatServer, llm: "LlmConfig") -> None:
         self._server, self._llm = server, llm
-        if server.key and not (server.key.isascii() and server.key.isprintable()):
-            raise ConfigError("llm.api_key contains characters that are not allowed in an HTTP header")
         headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
-        if server.key:
-            headers["Authorization"] = f"Bearer {server.key}"
-        is_local = urlsplit(server.url).hostname in ("localhost", "127.0.0.1", "::1")
         read_s = max(llm.first_token_timeout_s, llm.stall_timeout_s) + 1.0  # the reply gives up first
-        self._http = httpx.Client(
-            headers=headers,
-            timeout=httpx.Timeout(read_s, connect=min(_CONNECT_S, llm.first_token_timeout_s)),
-            trust_env=not is_local,  # no proxy for a server on this machine
-            limits=httpx.Limits(max_connections=64),
+        self._http = open_client(
+            server.url,
+            headers | auth_headers(server.key, "llm"),
+            connect_s=llm.first_token_timeout_s,
+            read_s=read_s,
         )
 
     @property
     @override
     def name(self) -> str:
-        where = self._server.url.removesuffix("/chat/completions")
+        where = self._server.url.removesuffix(_ENDPOINT)
         return where if self._server.model is None else f"{self._server.model} at {where}"
 
     @property
@@ -136,25 +122,19 @@ class ChatApi(LanguageModel):
         self._http.close()
 
 
-class _RetryableError(Exception):
-    """A failure before the first text that may pass.
-
-    Attributes:
-        error: What to raise if it does not.
-        after_s: The pause that the server asks for.
-    """
-
-    def __init__(self, error: ScaError, after_s: float | None = None) -> None:
-        super().__init__(error.message)
-        self.error, self.after_s = error, after_s
-
-
 class _HttpReply(Reply):
     """One request. Items of the queue are pieces, the exception that ended the answer, or None at its end."""
 
     def __init__(self, http: httpx.Client, url: str, body: bytes, llm: "LlmConfig") -> None:
         self._http, self._url, self._body, self._llm = http, url, body, llm
-        self._where = url.removesuffix("/chat/completions")
+        self._where = url.removesuffix(_ENDPOINT)
+        self._failures = Failures(
+            self._where,
+            "llm",
+            "an answer",
+            "has no chat endpoint or no such model",
+            "llm.base_url is the address before /chat/completions, llm.model a model of the server",
+        )
         self._items: queue.SimpleQueue[str | ToolCall | ScaError | None] = queue.SimpleQueue()
         self._cancelled = threading.Event()
         self._has_text = False
@@ -206,24 +186,12 @@ class _HttpReply(Reply):
     # The thread
 
     def _run(self) -> None:
-        pause_s = _FIRST_PAUSE_S
-        for attempt in range(self._llm.retries + 1):
-            try:
-                self._request()
-            except _RetryableError as failure:
-                if attempt == self._llm.retries:
-                    self._items.put(failure.error)
-                    return
-                wait_s = min(pause_s if failure.after_s is None else failure.after_s, _LONGEST_PAUSE_S)
-                if self._cancelled.wait(wait_s):
-                    return
-                pause_s *= 2
-            except ScaError as error:
-                self._items.put(error)
-                return
-            else:
-                self._items.put(None)
-                return
+        try:
+            send_again(self._request, retries=self._llm.retries, wait=self._cancelled.wait)
+        except ScaError as error:
+            self._items.put(error)
+        else:
+            self._items.put(None)
 
     def _request(self) -> None:
         """Send the request and queue the pieces of the answer."""
@@ -231,46 +199,17 @@ class _HttpReply(Reply):
         try:
             with self._http.stream("POST", self._url, content=self._body, headers=headers) as response:
                 if response.status_code != 200:
-                    raise self._refusal(response)
+                    raise self._failures.refused(response)
                 if "json" in response.headers.get("content-type", ""):
                     self._read_whole(response)
                 else:
                     self._read_stream(response)
         except httpx.HTTPError as error:
-            raise self._broken(error) from error
+            raise self._failures.broken(error, has_begun=self._has_text) from error
         except RuntimeError as error:  # the client was closed
             raise UpstreamError(f"the connection to {self._where} was closed") from error
         except WireError as error:
             raise UpstreamError(f"{self._where} sent {error}") from error
-
-    def _broken(self, error: httpx.HTTPError) -> Exception:
-        hint = "is the server running, and is llm.base_url its address?"
-        if self._has_text:
-            return UpstreamError(
-                f"the connection to {self._where} broke in the middle of an answer: {first_line(error)}"
-            )
-        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            return _RetryableError(UpstreamError(f"cannot connect to {self._where}: {first_line(error)}", hint=hint))
-        return _RetryableError(UpstreamError(f"{self._where} does not answer: {first_line(error)}", hint=hint))
-
-    def _refusal(self, response: httpx.Response) -> Exception:
-        body = b""
-        for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) > _MAX_ERROR_BYTES:
-                break
-        status, text = response.status_code, error_text(body.decode(errors="replace"))
-        if status in (401, 403):
-            return ConfigError(
-                f"{self._where} refuses the key (status {status}): {text}", hint="set SCA_LLM_API_KEY to its key"
-            )
-        if status == 404:
-            return UpstreamError(
-                f"{self._where} has no chat endpoint or no such model (status 404): {text}",
-                hint="llm.base_url is the address before /chat/completions, llm.model a model of the server",
-            )
-        error = UpstreamError(f"{self._where} answers with status {status}: {text}")
-        return _RetryableError(error, _retry_after_s(response)) if status in _RETRY_STATUS else error
 
     def _read_whole(self, response: httpx.Response) -> None:
         """Read the answer of a server that does not stream."""
@@ -304,7 +243,7 @@ class _HttpReply(Reply):
                 raise WireError("more than 1 MiB of text")
         if not complete:
             problem = UpstreamError(f"{self._where} closed the connection before the answer was complete")
-            raise problem if self._has_text else _RetryableError(problem)
+            raise problem if self._has_text else RetryableError(problem)
         self._put_calls(calls)
 
     def _put(self, text: str | None) -> None:
@@ -315,11 +254,3 @@ class _HttpReply(Reply):
     def _put_calls(self, calls: ToolCallParts) -> None:
         for call in calls.calls():
             self._items.put(call)
-
-
-def _retry_after_s(response: httpx.Response) -> float | None:
-    """Return the pause that the server asks for, in seconds; None if it names none, or a date."""
-    try:
-        return max(0.0, float(response.headers.get("retry-after", "")))
-    except ValueError:
-        return None

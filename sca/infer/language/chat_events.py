@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sca.infer.language.base import Message, ToolCall
+from sca.infer.openai_server import error_message, shortened
 
-__all__ = ["ChatChunk", "ToolCallParts", "WireError", "error_text", "parse_chunk", "sse_data", "wire_message"]
+__all__ = ["ChatChunk", "ToolCallParts", "WireError", "parse_chunk", "sse_data", "wire_message"]
 
 _MAX_EVENT_BYTES = 1 << 20
-_MAX_SHOWN_CHARS = 200
 
 
 class WireError(Exception):
@@ -133,31 +133,9 @@ def parse_chunk(text: str) -> ChatChunk:
     try:
         chunk = ChatChunk.model_validate(json.loads(text))
     except ValidationError as error:
-        raise WireError(f"something else than a chunk of an answer: {_shown(text)}") from error
+        raise WireError(f"something else than a chunk of an answer: {shortened(text)}") from error
     except (ValueError, RecursionError) as error:
-        raise WireError(f"JSON that is cut off or damaged: {_shown(text)}") from error
+        raise WireError(f"JSON that is cut off or damaged: {shortened(text)}") from error
     if chunk.error is not None:
-        raise WireError(f"an error: {_error_message(chunk.error)}")
+        raise WireError(f"an error: {error_message(chunk.error)}")
     return chunk
-
-
-def error_text(body: str) -> str:
-    """Return the message of an error response: that of the API, or the first line of the body."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return _shown(body)
-    if isinstance(document, dict):
-        return _error_message(document.get("error") or document.get("detail") or document)
-    return _shown(body)
-
-
-def _error_message(error: object) -> str:
-    if isinstance(error, dict) and isinstance(error.get("message"), str):
-        return _shown(error["message"])
-    return _shown(error if isinstance(error, str) else json.dumps(error))
-
-
-def _shown(text: str) -> str:
-    line = (text.strip().splitlines() or ["an empty response"])[0]
-    return line if len(line) <= _MAX_SHOWN_CHARS else f"{line[:_MAX_SHOWN_CHARS]}…"

@@ -26,7 +26,7 @@ from typing_extensions import override
 
 from sca.audio.vad import SileroVad, speech_segments
 from sca.errors import ConfigError, InputError, ScaError, UpstreamError
-from sca.infer.language.chat_events import error_text
+from sca.infer.openai_server import auth_headers, error_text, open_client, split_address
 from sca.infer.recognition.base import CommittedWord, Recognition, Recognizer, RecognizerEngine
 from sca.infer.recognition.threaded import ThreadedRecognizer, UtteranceStream
 from sca.textutil import first_line
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAiEngine", "load"]
 
-_CONNECT_S = 5.0
 _MAX_ANSWER_BYTES = 1 << 22
 _MARGIN_SAMPLES = HEARD_HZ // 5
 _ENDPOINT = "/audio/transcriptions"
@@ -64,10 +63,8 @@ class OpenAiEngine(RecognizerEngine):
     def __init__(self, config: "RecognitionConfig") -> None:
         self._config = config
         self._url = _endpoint(config.base_url)
-        key = config.api_key.get_secret_value() if config.api_key is not None else ""
-        if not (key.isascii() and (key.isprintable())):
-            raise ConfigError("recognition.api_key contains characters that are not allowed in an HTTP header")
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        key = None if config.api_key is None else config.api_key.get_secret_value()
+        self._headers = auth_headers(key, "recognition")
         self._vad = SileroVad()
 
     @override
@@ -154,13 +151,12 @@ class _Upload(UtteranceStream):
         body = bytearray()
         try:
             with (
-                httpx.Client(timeout=httpx.Timeout(limit_s, connect=min(limit_s, _CONNECT_S))) as client,
+                open_client(self._url, self._headers, connect_s=limit_s, read_s=limit_s) as client,
                 client.stream(
                     "POST",
                     self._url,
                     data=fields,
                     files={"file": ("speech.wav", wav.getvalue(), "audio/wav")},
-                    headers=self._headers,
                 ) as response,
             ):
                 for chunk in response.iter_bytes():
@@ -207,17 +203,13 @@ def _endpoint(base_url: str | None) -> str:
             "the recognizer openai needs the address of a server",
             hint="set recognition.base_url, such as http://127.0.0.1:8000/v1",
         )
-    try:
-        url = httpx.URL(base_url if "://" in base_url else f"http://{base_url}")
-    except httpx.InvalidURL:
-        url = httpx.URL()
-    if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment or url.userinfo:
+    address = split_address(base_url, _ENDPOINT)
+    if address is None:
         raise ConfigError(
             f"recognition.base_url is not the address of a server: {base_url!r}",
             hint="such as http://127.0.0.1:8000/v1",
         )
-    path = url.path.rstrip("/").removesuffix(_ENDPOINT)
-    return f"{url.scheme}://{url.netloc.decode()}{path or '/v1'}{_ENDPOINT}"
+    return "".join([*address, _ENDPOINT])
 
 
 def _words(answer: _Answer, start: int, end: int, first: int, total: int) -> tuple[CommittedWord, ...]:

@@ -7,14 +7,13 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from urllib.parse import urlsplit
 
-import httpx
 import numpy as np
 from typing_extensions import override
 
 from sca.config import Settings, SpeechConfig
-from sca.errors import ConfigError, MissingToolError, UsageError
+from sca.errors import MissingToolError, UsageError
+from sca.infer.openai_server import auth_headers, open_client, split_address
 from sca.infer.speech.base import PieceVoice, SpeechEngine, SpeechVoice, UnitSound, VoiceInfo, WordTime
 from sca.infer.speech.estimated_words import UnitClock, WordClock
 from sca.infer.speech.openai.audio import Heard
@@ -23,7 +22,6 @@ from sca.infer.speech.openai.request import SpeechRequest, hear
 
 __all__ = ["OpenAiSpeechEngine", "load", "speech_url"]
 
-_CONNECT_S = 5.0
 _PAUSE_MS = 40
 _ENDPOINT, _CAPTIONS = "/audio/speech", "/dev/captioned_speech"
 _VOICES = ("alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse")
@@ -50,17 +48,13 @@ def speech_url(speech: SpeechConfig) -> str:
             "the engine openai needs the address of a server",
             hint="set SCA_SPEECH_BASE_URL or --set speech.base_url=URL",
         )
-    try:
-        parts = urlsplit(given if "://" in given else f"http://{given}")
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is not a number, or unbalanced brackets
-        valid = False
-    if not valid or parts.query or parts.fragment or parts.username is not None:
+    address = split_address(given, _ENDPOINT)
+    if address is None:
         raise UsageError(f"{given!r} is not the address of a speech server", hint="such as http://127.0.0.1:8880/v1")
-    origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/").removesuffix(_ENDPOINT)
+    origin, path = address
     if speech.stream_format == "captions":
         return f"{origin}{path.removesuffix('/v1')}{_CAPTIONS}"
-    return f"{origin}{path or '/v1'}{_ENDPOINT}"
+    return f"{origin}{path}{_ENDPOINT}"
 
 
 class OpenAiSpeechEngine(SpeechEngine):
@@ -105,14 +99,9 @@ class OpenAiVoice(PieceVoice):
         super().__init__(speech.sample_rate, sentences=True)
         self._config, self._url, self._voice = speech, url, voice
         key = None if speech.api_key is None else speech.api_key.get_secret_value()
-        if key and not (key.isascii() and key.isprintable()):
-            raise ConfigError("speech.api_key contains characters that are not allowed in an HTTP header")
         read_s = max(speech.first_audio_timeout_s, speech.stall_timeout_s) + 1.0  # the reader gives up first
-        self._http = httpx.Client(
-            headers={"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {key}"} if key else {}),
-            timeout=httpx.Timeout(read_s, connect=min(_CONNECT_S, speech.first_audio_timeout_s)),
-            trust_env=urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1"),  # no proxy for this machine
-        )
+        headers = {"Accept-Encoding": "identity"} | auth_headers(key, "speech")
+        self._http = open_client(url, headers, connect_s=speech.first_audio_timeout_s, read_s=read_s)
         self._clock = WordClock(self.sample_rate)
 
     @override

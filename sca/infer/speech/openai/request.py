@@ -21,16 +21,12 @@ from dataclasses import dataclass
 import httpx
 
 from sca.config import SpeechConfig
-from sca.errors import ConfigError, ScaError, UpstreamError
-from sca.infer.language.chat_events import error_text
+from sca.errors import ScaError, UpstreamError
+from sca.infer.openai_server import Failures, send_again
 from sca.infer.speech.openai.audio import AudioError, AudioReader, Heard, reader_of
-from sca.textutil import first_line
 
 __all__ = ["SpeechRequest", "hear"]
 
-_MAX_ERROR_BYTES = 1 << 16
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
-_RETRY_STATUS = (408, 425, 429, 500, 502, 503, 504, 529)
 _MOST_PIECES = 64
 _PUT_S = 0.1
 
@@ -48,19 +44,6 @@ class SpeechRequest:
     url: str
     text: str
     voice: str
-
-
-class _RetryableError(Exception):
-    """A failure before the first audio that may pass.
-
-    Attributes:
-        error: What to raise if it does not.
-        after_s: The pause that the server asks for.
-    """
-
-    def __init__(self, error: ScaError, after_s: float | None = None) -> None:
-        super().__init__(error.message)
-        self.error, self.after_s = error, after_s
 
 
 def hear(
@@ -91,6 +74,13 @@ class _Reading:
         self, http: httpx.Client, request: SpeechRequest, speech: SpeechConfig, cancelled: threading.Event
     ) -> None:
         self._http, self._request, self._speech, self._cancelled = http, request, speech, cancelled
+        self._failures = Failures(
+            request.url,
+            "speech",
+            "the audio",
+            "does not exist, or has no such model or voice",
+            "speech.base_url is the address before /audio/speech; speech.model and --voice are names of the server",
+        )
         self._items: queue.Queue[Heard | ScaError | None] = queue.Queue(_MOST_PIECES)
         self._closed = threading.Event()
         self._has_audio = False
@@ -145,33 +135,24 @@ class _Reading:
                 return
 
     def _run(self) -> None:
-        pause_s = _FIRST_PAUSE_S
-        for attempt in range(self._speech.retries + 1):
-            try:
-                self._send()
-            except _RetryableError as failure:
-                if attempt == self._speech.retries:
-                    return self._put(failure.error)
-                if self._closed.wait(min(pause_s if failure.after_s is None else failure.after_s, _LONGEST_PAUSE_S)):
-                    return None
-                pause_s *= 2
-            except ScaError as error:
-                return self._put(error)
-            else:
-                return self._put(None)
-        return None
+        try:
+            send_again(self._send, retries=self._speech.retries, wait=self._closed.wait)
+        except ScaError as error:
+            self._put(error)
+        else:
+            self._put(None)
 
     def _send(self) -> None:
         """Send the request and queue the pieces of the answer."""
         try:
             with self._http.stream("POST", self._request.url, json=self._body()) as response:
                 if response.status_code != 200:
-                    raise self._refusal(response)
+                    raise self._failures.refused(response)
                 self._read(response)
         except AudioError as error:
             raise UpstreamError(f"{self._request.url} sent {error}", hint=error.hint) from error
         except httpx.HTTPError as error:
-            raise self._broken(error) from error
+            raise self._failures.broken(error, has_begun=self._has_audio) from error
         except RuntimeError as error:  # the client was closed
             raise UpstreamError(f"the connection to {self._request.url} was closed") from error
 
@@ -203,37 +184,3 @@ class _Reading:
         for piece in pieces:
             self._has_audio = self._has_audio or len(piece.samples) > 0
             self._put(piece)
-
-    def _broken(self, error: httpx.HTTPError) -> Exception:
-        where, hint = self._request.url, "is the server running, and is speech.base_url its address?"
-        if self._has_audio:
-            return UpstreamError(f"the connection to {where} broke in the middle of the audio: {first_line(error)}")
-        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            return _RetryableError(UpstreamError(f"cannot connect to {where}: {first_line(error)}", hint=hint))
-        return _RetryableError(UpstreamError(f"{where} does not answer: {first_line(error)}", hint=hint))
-
-    def _refusal(self, response: httpx.Response) -> Exception:
-        body = b""
-        for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) > _MAX_ERROR_BYTES:
-                break
-        where, status, text = self._request.url, response.status_code, error_text(body.decode(errors="replace"))
-        if status in (401, 403):
-            return ConfigError(
-                f"{where} refuses the key (status {status}): {text}", hint="set SCA_SPEECH_API_KEY to its key"
-            )
-        if status == 404:
-            return UpstreamError(
-                f"{where} does not exist, or has no such model or voice (status 404): {text}",
-                hint="speech.base_url is the address before /audio/speech; speech.model and --voice are names of the server",
-            )
-        error = UpstreamError(f"{where} answers with status {status}: {text}")
-        return _RetryableError(error, _retry_after_s(response)) if status in _RETRY_STATUS else error
-
-
-def _retry_after_s(response: httpx.Response) -> float | None:
-    """Return the pause that the server asks for, in seconds; None if it names none, or a date."""
-    with suppress(ValueError):
-        return max(0.0, float(response.headers.get("retry-after", "")))
-    return None
