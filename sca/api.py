@@ -142,9 +142,12 @@ def verify(
         True
     """
     from sca.data.duplex.origin.rebuild import sessions_of_corpus
+    from sca.data.duplex.storage.build_settings import read_settings, settings_of
     from sca.data.duplex.verify.dataset import verify as verify_dataset
 
-    origin = None if source is None else sessions_of_corpus(Path(source))
+    origin = None
+    if source is not None:
+        origin = sessions_of_corpus(Path(source), reading=settings_of(read_settings(Path(data))).audio.reading)
     cache_dir = _settings(settings).paths.resolved_cache_dir
     return verify_dataset(Path(data), cache_dir=cache_dir, origin=origin, jobs=jobs)
 

@@ -250,15 +250,17 @@ def read_with_notes(
     return np.clip(joined, -1, 1, out=joined), notes
 
 
-def length_s(path: Path) -> float:
+def length_s(path: Path, reading: Reading = ANY_DAMAGE) -> float:
     """Return the length of a file in seconds: as its header states, else by decoding all of it.
 
-    Damage does not matter: what cannot be decoded has a length too.
+    Args:
+        path: The file.
+        reading: The track, and the damage to accept. By default any: what cannot be decoded has a length too.
 
     Raises:
         InputError: As in `BlockReader`.
     """
-    with BlockReader(path, reading=ANY_DAMAGE) as reader:
+    with BlockReader(path, reading=reading) as reader:
         stated = reader.info.duration_s
         return sum(map(len, reader)) / reader.info.rate_hz if stated is None else stated
 

@@ -65,6 +65,7 @@ def verify(
     """
     from sca.data.corpora.shows import ShowReader
     from sca.data.duplex.origin.rebuild import sessions_of_corpus
+    from sca.data.duplex.storage.build_settings import read_settings, settings_of
     from sca.data.duplex.verify.dataset import verify as run
 
     if source is None and (layout != "auto" or audio_dir is not None):
@@ -74,7 +75,10 @@ def verify(
         return
     cache_dir = settings.paths.resolved_cache_dir
     separate = settings.diarization.separation
-    origin = None if source is None else sessions_of_corpus(source, layout, audio_dir, cache_dir, separate)
+    origin = None
+    if source is not None:
+        reading = settings_of(read_settings(data)).audio.reading
+        origin = sessions_of_corpus(source, layout, audio_dir, cache_dir, separate, reading)
     with audio_progress("sessions", quiet=quiet) as progress:
         verification = run(data, cache_dir=cache_dir, origin=origin, speaker=speaker, jobs=jobs or 0, listener=progress)
     if json:

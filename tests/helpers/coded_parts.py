@@ -120,17 +120,18 @@ def write_tracks(path: Path, tracks: Mapping[str, Part], default: int) -> Path:
 
     Args:
         path: The file, of a format with any number of PCM tracks, such as Matroska.
-        tracks: A mono part per language.
+        tracks: A part per language.
         default: The index of the track that is flagged as default.
     """
     with av.open(str(path), "w") as out:
         streams = [out.add_stream("pcm_s16le", rate=part.rate_hz) for part in tracks.values()]
-        for n, (stream, language) in enumerate(zip(streams, tracks, strict=True)):
-            stream.layout = "mono"
+        for n, (stream, (language, part)) in enumerate(zip(streams, tracks.items(), strict=True)):
+            stream.layout = part.layout
             stream.metadata["language"] = language
             stream.disposition = Disposition.default if n == default else Disposition(0)
         for stream, part in zip(streams, tracks.values(), strict=True):
-            frame = av.AudioFrame.from_ndarray((tone(part) * 32767).astype(np.int16)[None], "s16", "mono")
+            samples = np.repeat((tone(part) * 32767).astype(np.int16), av.AudioLayout(part.layout).nb_channels)
+            frame = av.AudioFrame.from_ndarray(samples[None], "s16", part.layout)
             frame.sample_rate = part.rate_hz
             out.mux([*stream.encode(frame), *stream.encode(None)])
     return path

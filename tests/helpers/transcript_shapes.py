@@ -588,7 +588,7 @@ ERRORS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "MagicData-RAMC, mono": (
         lambda folder: ramc(folder, channels().mean(1)),
-        "has 1 channel(s); two are needed, one per speaker. Speakers that were mixed cannot be separated",
+        "has 1 channel(s); two are needed, one per speaker: record each on a channel",
     ),
     "RTTM alone": (with_stereo("a.rttm", rttm()), "has turns without words; add a transcript"),
     "JSON of another kind": (with_stereo("a.json", {"title": "x"}), "has title; expected one of whisper's segments"),

@@ -112,6 +112,39 @@ def test_every_command_reads_the_chosen_track(arguments_of, several, tmp_path):
     assert "give one of them" in done.stderr
 
 
+SRT = "1\n00:00:0{},000 --> 00:00:0{},500\n{}\n"
+
+
+def test_readers_of_corpora_look_at_the_chosen_track(tmp_path):
+    """The default track is mono and too short, the second one is the conversation."""
+    source, out = tmp_path / "corpus", tmp_path / "out"
+    source.mkdir()
+    tracks = {"eng": Part(seconds=2.0), "ger": Part("stereo", hz=880.0, seconds=SECONDS)}
+    write_tracks(source / "talk.mka", tracks, default=0)
+    (source / "talk.left.srt").write_text(SRT.format(4, 6, "How are you?"))
+    (source / "talk.right.srt").write_text(SRT.format(7, 8, "Very well."))
+    arguments = ["build-duplex", source, "--output", out, "--set", "duplex.model_path=builtin:qwen"]
+    done = CliRunner().invoke(app, [*map(str, arguments)])
+    assert done.exit_code == 5
+    assert "has 1 channel(s); two are needed" in done.stderr
+    document, _ = run(arguments, "--track", "2")
+    assert document["built"] == 1
+    # What the build recorded decides, not an option.
+    verified = CliRunner().invoke(app, ["verify", str(out), "--source", str(source)])
+    assert verified.exit_code == 0, verified.output
+
+
+def test_length_of_a_show_is_that_of_the_chosen_track(tmp_path):
+    write_tracks(tmp_path / "talk.mka", {"eng": Part(seconds=2.0), "ger": Part(seconds=SECONDS)}, default=0)
+    shows = tmp_path / "lines.jsonl"
+    laugh = event(6.0, 8.0, "[laughter]", "environment")
+    shows.write_text(line("talk", event(2.0, 5.5, "Three seconds of talk."), laugh, duration_s=SECONDS) + "\n")
+    arguments = ["build-duplex", shows, "--output", tmp_path / "out", "--set", "duplex.model_path=builtin:qwen"]
+    done = CliRunner().invoke(app, [*map(str, arguments)])
+    assert "lasts 2.000 s, talk was transcribed from one of 12.000 s" in done.stderr
+    assert run(arguments, "--track", "2")[0]["built"] == 1
+
+
 def test_result_of_another_track_stays_without_force(several, tmp_path):
     arguments = transcode_arguments(several, tmp_path)
     run(arguments)

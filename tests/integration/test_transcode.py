@@ -434,7 +434,7 @@ def test_joined_recordings_are_transcoded_whole(tmp_path, extension, channels):
     assert done["made"] == 1
     x = soundfile.read(tmp_path / "out" / "a.wav", always_2d=True)[0]
     assert x.shape == (pytest.approx(len(read_audio(path)), abs=1_000), channels)
-    assert np.abs(x[-40_000:-10_000]).max() == pytest.approx(0.3 / channels**0.5, abs=0.05)
+    assert np.abs(x[-40_000:-10_000]).max() == pytest.approx(0.3, abs=0.05)
 
 
 def mixes():
@@ -472,6 +472,30 @@ def test_channels_are_mixed_and_noted_as_the_reader_does(tmp_path):
         assert list(reader.notes) == expected
         made = read_audio((tmp_path / "out" / name).with_suffix(".flac"))
         assert np.abs(made - read).max() < 2 / 32768
+
+
+@pytest.mark.parametrize("name", ["film.flac", "joined.mka", "mono.wav"])
+def test_stereo_keeps_the_level_of_the_centre_and_of_mono(name, tmp_path):
+    tones = np.zeros((48_000, 6))
+    for channel, hz in ((0, 300), (1, 700), (2, 1100), (3, 1500)):
+        tones[:, channel] = 0.2 * np.sin(2 * np.pi * hz * np.arange(48_000) / 48_000)
+    if name == "joined.mka":
+        join(tmp_path / name, "mka", Part("5.1", hz=1100.0), Part("5.1", hz=1100.0))
+    else:
+        soundfile.write(tmp_path / name, tones if name == "film.flac" else tones[:, 2], 48_000)
+    transcode(tmp_path / name, tmp_path / "out", "any", "wav", "--channels", "2")
+    x = soundfile.read(tmp_path / "out" / f"{name.split('.')[0]}.wav")[0][:48_000]
+    levels = np.abs(np.fft.rfft(x, axis=0))[[300, 700, 1100, 1500]] / 24_000
+    expected = {
+        "film.flac": [[0.2, 0], [0, 0.2], [0.2, 0.2], [0, 0]],
+        "mono.wav": [[0, 0], [0, 0], [0.2, 0.2], [0, 0]],
+        # The same tone of 0.3 on every channel: a front, the centre, and one behind.
+        "joined.mka": None,
+    }[name]
+    if expected is None:
+        assert np.abs(x).max() == pytest.approx(0.3 * (2 + 2**-0.5), abs=0.02)
+    else:
+        assert np.allclose(levels, expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("default", [0, 1])

@@ -9,7 +9,7 @@ import soundfile
 
 from sca.audio.coded import joined
 from sca.audio.coded.joined import joined_spans
-from sca.audio.coded.layouts import fitted, mono_weights
+from sca.audio.coded.layouts import fitted, mono_weights, stereo_weights
 from sca.audio.coded.stated_length import xing_seconds
 from sca.audio.decode import BlockReader, Reading, length_s, probe, read_audio
 from sca.audio.readers import Stretch, accepted_damage_s, damage_over_limit
@@ -234,6 +234,22 @@ def test_accepted_damage_grows_with_the_length(accept_s, length_s, expected_s):
 def test_recording_without_sound_is_refused_at_any_limit():
     error = damage_over_limit(Path("a.mp3"), [Stretch(0.0, 5.0)], 0.0, "no reason")
     assert (error.needed_s, error.hint) == (None, "fetch or copy it again")
+
+
+@pytest.mark.parametrize(
+    ("channels", "left", "right"),
+    [
+        (("FL", "FR", "FC", "LFE", "BL", "BR"), [1, 0, 1, 0, 0.7071, 0], [0, 1, 1, 0, 0, 0.7071]),
+        (("FL", "FR", "BL", "BR"), [0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5]),
+        (("FL", "FR", "FLC", "FRC", "BC"), [0.4, 0, 0.4, 0, 0.2], [0, 0.4, 0, 0.4, 0.2]),
+        (("FC",), [1], [1]),
+        (("NONE",) * 4, [0.25] * 4, [0.25] * 4),
+    ],
+)
+def test_stereo_mix_averages_to_the_mono_mix(channels, left, right):
+    weights = stereo_weights(channels)
+    assert np.allclose(weights, [left, right], atol=1e-4)
+    assert np.allclose(weights.mean(axis=0), mono_weights(channels))
 
 
 def test_channels_without_names_are_averaged():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sca.audio.coded.joined import Span
-from sca.audio.coded.layouts import mono_weights
+from sca.audio.coded.layouts import mono_weights, stereo_weights
 from sca.audio.coded.reading import AS_DEFAULT, Reading
 from sca.audio.coded.tracks import track_index, track_note
 
@@ -48,12 +48,14 @@ class SelectedTrack:
         mono_weights: The weight of each of its channels in the mono mix.
         note: A remark if there are several tracks.
         codec: The name of its codec.
+        stereo_weights: The weights of its channels in the left and in the right of the stereo mix.
     """
 
     index: int
     mono_weights: tuple[float, ...]
     note: str | None
     codec: str = ""
+    stereo_weights: tuple[tuple[float, ...], ...] = ()
 
 
 def selected_track(path: Path, reading: Reading = AS_DEFAULT) -> SelectedTrack:
@@ -65,8 +67,14 @@ def selected_track(path: Path, reading: Reading = AS_DEFAULT) -> SelectedTrack:
     with open_container(path) as container:
         index = track_index(container, path, reading)
         context = container.streams.audio[index].codec_context
-        weights = mono_weights(channel_names(context.layout.channels))
-        return SelectedTrack(index, tuple(weights.tolist()), track_note(container, index), context.name)
+        names = channel_names(context.layout.channels)
+        return SelectedTrack(
+            index,
+            tuple(mono_weights(names).tolist()),
+            track_note(container, index),
+            context.name,
+            tuple(map(tuple, stereo_weights(names).tolist())),
+        )
 
 
 def channel_names(channels: "tuple[AudioChannel, ...]") -> tuple[str, ...]:

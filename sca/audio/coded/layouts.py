@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["cancels", "fitted", "mono_weights"]
+__all__ = ["cancels", "fitted", "mono_weights", "stereo_weights"]
 
 _CENTRE = frozenset({"FC"})
 _FRONT = frozenset({"FL", "FR"})
@@ -45,6 +45,24 @@ def mono_weights(channels: tuple[str, ...]) -> NDArray[np.float32]:
         1.0 if name in _CENTRE else 0.5 if name in _FRONT else 0.0 if name in _UNHEARD else _BEHIND for name in channels
     ]
     return np.array(weights, np.float32)
+
+
+def stereo_weights(channels: tuple[str, ...]) -> NDArray[np.float32]:
+    """Return the weight of each channel in the left and the right of the stereo mix, float32 `(2, n)`.
+
+    The average of both is the mono mix: a channel of one side counts twice on it, and one of neither side, such as the
+    centre, is on both. Channels without sides, such as several microphones, are mixed on both.
+
+    Args:
+        channels: The names of the channels, as in `mono_weights`.
+    """
+    sides = [None if name in _UNHEARD else "L" if "L" in name else "R" if "R" in name else None for name in channels]
+    weights = mono_weights(channels)
+    if not {"L", "R"} <= set(sides):
+        return np.stack([weights, weights])
+    return np.stack([weights * [2 if side == own else side is None for side in sides] for own in "LR"]).astype(
+        np.float32
+    )
 
 
 def fitted(

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from sca.audio.coded.reading import ANY_DAMAGE, Reading
 from sca.errors import InputError
 
 __all__ = [
@@ -212,6 +213,16 @@ class CorpusReader(Protocol):
             InputError: The corpus cannot be read at all.
         """
         ...
+
+
+class BuiltinReader(CorpusReader):
+    """A `CorpusReader` that looks at recordings before they are read: at their lengths, channels and levels.
+
+    Attributes:
+        reading: The track to look at; any damage is accepted, because the settings of a build decide about it.
+    """
+
+    reading: Reading = ANY_DAMAGE
 
 
 def require_two_tracks(conversation: Conversation) -> Conversation:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from sca.audio.decode import ANY_DAMAGE, probe
+from sca.audio.decode import ANY_DAMAGE, Reading, probe
 from sca.data.corpora.base import WHOLE, Conversation, Issue, Part, Track
 from sca.data.corpora.segments.by_sound import Channel, Loudness
 from sca.data.corpora.segments.model import Dialogue, Problem, Segment, Word
@@ -75,26 +75,38 @@ class Side(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """A channel of a recording with one speaker: the file, the part, and the length in seconds, infinite if unknown."""
+    """A channel of a recording with one speaker.
+
+    Attributes:
+        audio: The file.
+        part: The part.
+        seconds: The length, infinite if unknown.
+        reading: The track that was looked at.
+    """
 
     audio: Path
     part: Part
     seconds: float
+    reading: Reading = ANY_DAMAGE
 
 
-def recordings_of(audio: Sequence[Path]) -> tuple[Recording, Recording]:
+def recordings_of(audio: Sequence[Path], reading: Reading = ANY_DAMAGE) -> tuple[Recording, Recording]:
     """Return the two channels of a stereo recording, or two mono recordings.
+
+    Args:
+        audio: The recording, or one of each speaker.
+        reading: The track to look at.
 
     Raises:
         InputError: A recording cannot be read.
         ValueError: One recording does not have two channels, or two recordings do not have the same length.
     """
     if len(audio) == 1:
-        seconds = _two_channels(audio[0])
-        return Recording(audio[0], Part(0), seconds), Recording(audio[0], Part(1), seconds)
-    lengths = [probe(path, ANY_DAMAGE).duration_s for path in audio]
+        seconds = _two_channels(audio[0], reading)
+        return Recording(audio[0], Part(0), seconds, reading), Recording(audio[0], Part(1), seconds, reading)
+    lengths = [probe(path, reading).duration_s for path in audio]
     first, second = (
-        Recording(path, WHOLE, math.inf if length is None else length)
+        Recording(path, WHOLE, math.inf if length is None else length, reading)
         for path, length in zip(audio, lengths, strict=True)
     )
     if abs(first.seconds - second.seconds) > max(_MAX_DIFFERENCE_S, _MAX_DIFFERENCE * first.seconds):
@@ -105,24 +117,28 @@ def recordings_of(audio: Sequence[Path]) -> tuple[Recording, Recording]:
     return first, second
 
 
-def _two_channels(audio: Path) -> float:
+def _two_channels(audio: Path, reading: Reading) -> float:
     """Return the length of a stereo recording in seconds, infinite if its header does not have it.
 
     Raises:
         InputError: The recording cannot be read.
         ValueError: It does not have two channels.
     """
-    info = probe(audio, ANY_DAMAGE)
+    info = probe(audio, reading)
     if info.channels != 2:
         raise ValueError(
-            f"{audio} has {info.channels} channel(s); two are needed, one per speaker. Speakers that were mixed "
-            "cannot be separated: record each on a channel, or give each a recording"
+            f"{audio} has {info.channels} channel(s); two are needed, one per speaker: record each on a channel, or "
+            "give each a recording; for speakers on one channel, build from the output of sca transcribe --diarize"
         )
     return math.inf if info.duration_s is None else info.duration_s
 
 
-def conversations(dialogues: Iterable[Dialogue]) -> Iterator[Conversation | Issue]:
+def conversations(dialogues: Iterable[Dialogue], reading: Reading) -> Iterator[Conversation | Issue]:
     """Make a conversation of each dialogue of a list, or an issue with the reason why it cannot be used.
+
+    Args:
+        dialogues: The list.
+        reading: The track of the recordings to look at.
 
     Raises:
         InputError: The list cannot be read.
@@ -130,7 +146,7 @@ def conversations(dialogues: Iterable[Dialogue]) -> Iterator[Conversation | Issu
     try:
         for dialogue in dialogues:
             try:
-                conversation, issues = _conversation(dialogue)
+                conversation, issues = _conversation(dialogue, reading)
             except (ValueError, InputError) as error:
                 yield Issue("skipped", dialogue.audio[0], None, str(error))
                 continue
@@ -140,9 +156,9 @@ def conversations(dialogues: Iterable[Dialogue]) -> Iterator[Conversation | Issu
         raise InputError(str(error)) from error
 
 
-def _conversation(dialogue: Dialogue) -> tuple[Conversation, list[Issue]]:
+def _conversation(dialogue: Dialogue, reading: Reading) -> tuple[Conversation, list[Issue]]:
     name = file_safe_name(dialogue.name)
-    channels = recordings_of(dialogue.audio)
+    channels = recordings_of(dialogue.audio, reading)
     issues: list[Issue] = []
     entries = in_seconds(kept(dialogue.origin, dialogue.found, issues), channels, issues)
     if not entries:
@@ -229,7 +245,8 @@ def by_channel(entries: Sequence[Entry], channels: Sequence[Recording]) -> Sides
 
 
 def _by_sound(entries: Sequence[Entry], names: Sequence[str], channels: Sequence[Recording]) -> Sides:
-    loudness = Loudness([Channel(recording.audio, recording.part.channel) for recording in channels])
+    both = [Channel(recording.audio, recording.part.channel) for recording in channels]
+    loudness = Loudness(both, channels[0].reading)
     spans = {name: [span for e in entries if e.segment.speaker == name for span in _spans(e.segment)] for name in names}
     channel_of = loudness.channels_of(spans)
     sides: tuple[list[Entry], list[Entry]] = [], []
@@ -312,7 +329,7 @@ def pair_of(
     left_out: list[Issue] = []
     tracks: list[Track] = []
     transcribed = False
-    for side, (audio, part, seconds), given in zip(SIDES, channels, sides, strict=True):
+    for side, (audio, part, seconds, _), given in zip(SIDES, channels, sides, strict=True):
         words, late_words = split_at_end(given.words, seconds)
         utterances, late_utterances = split_at_end(given.utterances, seconds)
         late += late_words + late_utterances

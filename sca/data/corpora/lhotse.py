@@ -17,8 +17,8 @@ from typing import Annotated, NamedTuple
 from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import override
 
-from sca.audio.decode import ANY_DAMAGE, probe
-from sca.data.corpora.base import Conversation, CorpusReader, Issue, Part, Track
+from sca.audio.decode import Reading, probe
+from sca.data.corpora.base import BuiltinReader, Conversation, Issue, Part, Track
 from sca.data.corpora.packed.recordings import RecordingFiles
 from sca.data.corpora.packed.shar import shar_cuts, shar_folders
 from sca.data.corpora.segments.by_sound import Channel, Loudness
@@ -99,7 +99,7 @@ class _Supervised(NamedTuple):
     words: tuple[_Word, ...]
 
 
-class LhotseReader(CorpusReader):
+class LhotseReader(BuiltinReader):
     """The `CorpusReader` of this layout.
 
     Args:
@@ -129,7 +129,7 @@ class LhotseReader(CorpusReader):
                 continue
             cuts = [(listed.number, listed.cut) for listed in lines if isinstance(listed.cut, _Cut)]
             try:
-                conversation, issues = _conversation(source, cuts)
+                conversation, issues = _conversation(source, cuts, self.reading)
             except (ValueError, InputError) as error:
                 yield Issue("skipped", source, number, str(error))
                 continue
@@ -156,7 +156,7 @@ def _cuts(source: Path, listed: Iterator[tuple[int, bytes]]) -> Iterator[_Listed
             yield _Listed(number, cut, section if kind == "MonoCut" else (number,))
 
 
-def _conversation(source: Path, cuts: list[tuple[int, _Cut]]) -> tuple[Conversation, list[Issue]]:
+def _conversation(source: Path, cuts: list[tuple[int, _Cut]], reading: Reading) -> tuple[Conversation, list[Issue]]:
     """Make one conversation; `ValueError` and `InputError` have the reason why the cuts cannot be used."""
     number, first = cuts[0]
     recording = first.recording
@@ -174,13 +174,13 @@ def _conversation(source: Path, cuts: list[tuple[int, _Cut]]) -> tuple[Conversat
         for found in supervised
         if not (found.supervision.text or "").strip()
     ]
-    supervised = _on_own_channels(source, first, channels, supervised)
+    supervised = _on_own_channels(source, first, channels, supervised, reading)
     speakers = _speakers(first, name, channels, [found.supervision for found in supervised])
     tracks: list[Track] = []
     left_out: list[Issue] = []
     transcribed = False
     for channel, speaker in speakers.items():
-        audio, file_channel = _audio(source, recording, channel)
+        audio, file_channel = _audio(source, recording, channel, reading)
         own = [found for found in supervised if found.supervision.channel in (channel, [channel])]
         utterances, late = split_at_end(_utterances(source, own), first.duration)
         words, _ = split_at_end(_words(source, own), first.duration)
@@ -198,7 +198,9 @@ def _conversation(source: Path, cuts: list[tuple[int, _Cut]]) -> tuple[Conversat
     return Conversation(name, tuple(tracks), tuple(left_out), number), issues
 
 
-def _on_own_channels(source: Path, cut: _Cut, channels: list[int], supervised: list[_Supervised]) -> list[_Supervised]:
+def _on_own_channels(
+    source: Path, cut: _Cut, channels: list[int], supervised: list[_Supervised], reading: Reading
+) -> list[_Supervised]:
     """Return supervisions that are on both channels on the one of their speaker, which the sound shows."""
     if not supervised or len(channels) != 2 or not all(found.supervision.channel == channels for found in supervised):
         return supervised
@@ -206,7 +208,7 @@ def _on_own_channels(source: Path, cut: _Cut, channels: list[int], supervised: l
     for found in supervised:
         start = cut.start + found.supervision.start
         spans.setdefault(found.supervision.speaker or "", []).append((start, start + found.supervision.duration))
-    loudness = Loudness([Channel(*_audio(source, cut.recording, channel)) for channel in channels])
+    loudness = Loudness([Channel(*_audio(source, cut.recording, channel, reading)) for channel in channels], reading)
     try:
         side_of = loudness.channels_of(spans)
     except ValueError as error:
@@ -250,7 +252,7 @@ def _check_channels(cut: _Cut, channels: list[int], supervisions: list[_Supervis
             )
 
 
-def _audio(source: Path, recording: _Recording, channel: int) -> tuple[Path, int]:
+def _audio(source: Path, recording: _Recording, channel: int, reading: Reading) -> tuple[Path, int]:
     """Return the file that has a channel of a recording, and the index of the channel in that file."""
     for listed in recording.sources:
         if channel not in listed.channels:
@@ -259,7 +261,7 @@ def _audio(source: Path, recording: _Recording, channel: int) -> tuple[Path, int
             raise ValueError(f"recording {recording.id} is a {listed.type}, not a file; save its audio first")
         candidates = [source.parent / listed.source, Path(listed.source)]
         audio = next((path for path in candidates if path.is_file()), candidates[0])
-        info = probe(audio, ANY_DAMAGE)
+        info = probe(audio, reading)
         file_channel = listed.channels.index(channel)
         if file_channel >= info.channels:
             raise ValueError(

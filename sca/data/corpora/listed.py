@@ -5,7 +5,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from sca.data.corpora.base import Conversation, CorpusReader, Issue
+from sca.data.corpora.base import BuiltinReader, Conversation, Issue
 from sca.data.corpora.dialogue import conversations
 from sca.data.corpora.packed.conversations import read_tables
 from sca.data.corpora.packed.recordings import RecordingFiles
@@ -18,7 +18,7 @@ from sca.errors import InputError
 __all__ = ["KaldiReader", "NemoReader", "SpokenWozReader", "TableReader"]
 
 
-class KaldiReader(CorpusReader):
+class KaldiReader(BuiltinReader):
     """The `CorpusReader` of Kaldi's data folders."""
 
     @override
@@ -29,10 +29,10 @@ class KaldiReader(CorpusReader):
     def read(self, source: Path) -> Iterator[Conversation | Issue]:
         if not is_kaldi(source):
             raise InputError(f"{source} is not a data folder of Kaldi", hint="expected wav.scp, segments and text")
-        yield from conversations(read_kaldi(source))
+        yield from conversations(read_kaldi(source), self.reading)
 
 
-class NemoReader(CorpusReader):
+class NemoReader(BuiltinReader):
     """The `CorpusReader` of NeMo's manifests of segments."""
 
     @override
@@ -41,10 +41,10 @@ class NemoReader(CorpusReader):
 
     @override
     def read(self, source: Path) -> Iterator[Conversation | Issue]:
-        yield from conversations(read_nemo(source))
+        yield from conversations(read_nemo(source), self.reading)
 
 
-class SpokenWozReader(CorpusReader):
+class SpokenWozReader(BuiltinReader):
     """The `CorpusReader` of SpokenWOZ as it is distributed, with all dialogues in one file."""
 
     @override
@@ -53,10 +53,10 @@ class SpokenWozReader(CorpusReader):
 
     @override
     def read(self, source: Path) -> Iterator[Conversation | Issue]:
-        yield from conversations(read_spokenwoz(source))
+        yield from conversations(read_spokenwoz(source), self.reading)
 
 
-class TableReader(CorpusReader):
+class TableReader(BuiltinReader):
     """The `CorpusReader` of tables of Hugging Face with a recording of each speaker, or stereo recordings.
 
     Args:
@@ -76,4 +76,4 @@ class TableReader(CorpusReader):
             if isinstance(found, Problem):
                 yield Issue("skipped", source, None, found.reason)
             else:
-                yield from conversations([found])
+                yield from conversations([found], self.reading)

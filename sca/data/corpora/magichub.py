@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from typing_extensions import override
 
-from sca.data.corpora.base import Conversation, CorpusReader, Issue, TimedWord, Track, require_two_tracks
+from sca.data.corpora.base import BuiltinReader, Conversation, Issue, TimedWord, Track, require_two_tracks
 from sca.data.corpora.dialogue import conversations
 from sca.data.corpora.exact_times import is_utf8, read_word_times
 from sca.data.corpora.magichub_lines import read_dialogue, read_transcript
@@ -75,7 +75,7 @@ class Scan:
     dialogues: tuple[Dialogue, ...] = ()
 
 
-class MagicHubReader(CorpusReader):
+class MagicHubReader(BuiltinReader):
     """The `CorpusReader` of this layout; it can also list the sessions without reading them."""
 
     @override
@@ -91,7 +91,7 @@ class MagicHubReader(CorpusReader):
                 yield read(files)
             except InputError as error:
                 yield Issue("skipped", files.tracks[0].audio, None, error.message)
-        yield from conversations(found.dialogues)
+        yield from conversations(found.dialogues, self.reading)
 
     def sources(self, source: Path) -> Iterator[SessionSource | Issue]:
         """Find all sessions by their file names.
@@ -104,7 +104,7 @@ class MagicHubReader(CorpusReader):
         for files in found.sessions:
             paths = [path for track in files.tracks for path in (track.audio, track.transcript, track.words) if path]
             yield SessionSource(files.session_id, tuple(paths), partial(_read, files))
-        for conversation in conversations(found.dialogues):
+        for conversation in conversations(found.dialogues, self.reading):
             yield conversation if isinstance(conversation, Issue) else packed_source(validated(conversation))
 
 

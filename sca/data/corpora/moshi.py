@@ -15,7 +15,8 @@ from typing import Annotated
 from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import override
 
-from sca.data.corpora.base import Conversation, CorpusReader, Issue
+from sca.audio.coded.reading import Reading
+from sca.data.corpora.base import BuiltinReader, Conversation, Issue
 from sca.data.corpora.dialogue import by_channel, in_seconds, kept, pair_of, recordings_of, side_of
 from sca.data.corpora.segments.recogniser_json import read_json
 from sca.data.corpora.timed_text import file_safe_name
@@ -34,7 +35,7 @@ class _Line(BaseModel):
     duration: _Seconds | None = None
 
 
-class MoshiReader(CorpusReader):
+class MoshiReader(BuiltinReader):
     """The `CorpusReader` of this layout."""
 
     @override
@@ -45,7 +46,7 @@ class MoshiReader(CorpusReader):
     def read(self, source: Path) -> Iterator[Conversation | Issue]:
         for number, line in lines_in(source, _SHAPE):
             try:
-                conversation, issues = _conversation(source, number, line)
+                conversation, issues = _conversation(source, number, line, self.reading)
             except (ValueError, InputError) as error:
                 yield Issue("skipped", source, number, str(error))
                 continue
@@ -53,13 +54,13 @@ class MoshiReader(CorpusReader):
             yield conversation
 
 
-def _conversation(source: Path, number: int, line: bytes) -> tuple[Conversation, list[Issue]]:
+def _conversation(source: Path, number: int, line: bytes, reading: Reading) -> tuple[Conversation, list[Issue]]:
     try:
         listed = _Line.model_validate_json(line)
     except ValidationError as error:
         raise ValueError(f"{validation_message(error)}; {_SHAPE}") from error
     audio = source.parent / listed.path
-    channels = recordings_of([audio])
+    channels = recordings_of([audio], reading)
     sidecar = audio.with_suffix(".json")
     if not sidecar.exists():
         failed = audio.with_suffix(".json.err")

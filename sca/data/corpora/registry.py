@@ -5,10 +5,11 @@ The built-in readers are those of `CorpusFormat`. Installed packages add readers
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sca.data.corpora.base import Conversation, CorpusFormat, CorpusReader, Issue
+from sca.audio.coded.reading import ACCEPT_ANY_DAMAGE_S, ANY_DAMAGE, Reading
+from sca.data.corpora.base import BuiltinReader, Conversation, CorpusFormat, CorpusReader, Issue
 from sca.data.corpora.diarized.separate import Separation
 from sca.data.corpora.lhotse import LhotseReader
 from sca.data.corpora.listed import KaldiReader, NemoReader, SpokenWozReader, TableReader
@@ -151,6 +152,7 @@ def open_corpus(
     audio_dir: Path | None = None,
     cache_dir: Path | None = None,
     separate: Path | None = None,
+    reading: Reading = ANY_DAMAGE,
 ) -> Corpus:
     """Open a corpus.
 
@@ -160,6 +162,7 @@ def open_corpus(
         audio_dir: The folder of the recordings of an events file; by default the file's own.
         cache_dir: The folder where recordings from tables and archives are written; by default that of the user.
         separate: The model that separates overlapping speech of an events file; None leaves it out.
+        reading: The track of the recordings to look at. Damage matters later, when they are read.
 
     Raises:
         InputError: The source does not have that layout, or has no session that can be used.
@@ -175,7 +178,10 @@ def open_corpus(
     if separate is not None and name != CorpusFormat.events:
         raise UsageError(f"{source} is a {name} corpus with a recording or channel per speaker: leave --separate out")
     separation = None if separate is None else Separation(separate, cache_dir)
-    reader = ShowReader(audio_dir, separation) if name == CorpusFormat.events else _reader(name, cache_dir)
+    reading = replace(reading, accept_damage_s=ACCEPT_ANY_DAMAGE_S)
+    reader = ShowReader(audio_dir, separation, reading) if name == CorpusFormat.events else _reader(name, cache_dir)
+    if isinstance(reader, BuiltinReader):
+        reader.reading = reading
     corpus = Corpus(source, reader)
     corpus.require_session()
     return corpus

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from sca.audio.decode import length_s
+from sca.audio.decode import ANY_DAMAGE, Reading, length_s
 from sca.data.corpora.base import Conversation, CorpusReader, Issue, Part, Track
 from sca.data.corpora.diarized.separate import Separated, Separation
 from sca.data.corpora.diarized.spans import Spans, alone, overlaps, speaking, within
@@ -54,10 +54,12 @@ class ShowReader(CorpusReader):
     Attributes:
         audio_dir: The folder of the recordings; None for the folder of the file.
         separation: Separates overlapping speech of diarized lines; None leaves it out.
+        reading: The track of the recordings to look at.
     """
 
     audio_dir: Path | None = None
     separation: Separation | None = None
+    reading: Reading = ANY_DAMAGE
 
     @override
     def matches(self, source: Path) -> bool:
@@ -71,7 +73,9 @@ class ShowReader(CorpusReader):
                 yield Issue("skipped", source, number, show.reason)
                 continue
             try:
-                conversation, issues = _conversation(source, number, show, folder.of(show), self.separation)
+                audio = folder.of(show)
+                seconds = length_s(audio, self.reading)
+                conversation, issues = _conversation(source, number, show, audio, seconds, self.separation)
             except (ValueError, InputError) as error:
                 yield Issue("skipped", source, number, str(error))
                 continue
@@ -99,10 +103,9 @@ def speech_spans(show: Show, seconds: float) -> tuple[tuple[float, float], ...]:
 
 
 def _conversation(
-    source: Path, number: int, show: Show, audio: Path, separation: Separation | None
+    source: Path, number: int, show: Show, audio: Path, seconds: float, separation: Separation | None
 ) -> tuple[Conversation, list[Issue]]:
     """Make the conversation of one show; `ValueError` has the reason why it cannot be used."""
-    seconds = length_s(audio)
     if show.duration_s is not None and abs(show.duration_s - seconds) > _MAX_DIFFERENCE_S:
         raise ValueError(
             f"{audio} lasts {seconds:.3f} s, {show.video_id} was transcribed from one of {show.duration_s:.3f} s"

@@ -12,12 +12,13 @@ decides.
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from typing_extensions import override
 
-from sca.audio.decode import ANY_DAMAGE, probe
-from sca.data.corpora.base import Conversation, CorpusReader, Issue, encoding_note
+from sca.audio.decode import Reading, probe
+from sca.data.corpora.base import BuiltinReader, Conversation, Issue, encoding_note
 from sca.data.corpora.dialogue import (
     Entry,
     Recording,
@@ -47,23 +48,25 @@ _CHANNEL_KINDS = (".json", ".ctm", ".stm")
 _HIDDEN = re.compile(r"(^|/)\.")
 
 
-class StereoReader(CorpusReader):
+class StereoReader(BuiltinReader):
     """The `CorpusReader` of this layout."""
 
     @override
     def matches(self, source: Path) -> bool:
         is_magichub = (source / "WAV").is_dir() and (source / "TXT").is_dir()
         recordings = [] if is_magichub else _recordings(source)
-        return any(group.whole or group.own for group in find_groups(source, recordings, _is_mono))
+        return any(
+            group.whole or group.own for group in find_groups(source, recordings, partial(_is_mono, self.reading))
+        )
 
     @override
     def read(self, source: Path) -> Iterator[Conversation | Issue]:
         recordings = _recordings(source)
         if not recordings:
             raise InputError(f"no recordings found in {source}", hint=_EXPECTED)
-        for group in find_groups(source, recordings, _is_mono):
+        for group in find_groups(source, recordings, partial(_is_mono, self.reading)):
             try:
-                conversation, issues = _conversation(source, group)
+                conversation, issues = _conversation(source, group, self.reading)
             except (ValueError, InputError) as error:
                 yield Issue("skipped", group.audio[0], None, str(error))
                 continue
@@ -80,19 +83,19 @@ def _recordings(folder: Path) -> list[Path]:
     ]
 
 
-def _is_mono(audio: Path) -> bool:
+def _is_mono(reading: Reading, audio: Path) -> bool:
     try:
-        return probe(audio, ANY_DAMAGE).channels == 1
+        return probe(audio, reading).channels == 1
     except InputError:  # reported when the recording is read
         return False
 
 
-def _conversation(folder: Path, group: Group) -> tuple[Conversation, list[Issue]]:
+def _conversation(folder: Path, group: Group, reading: Reading) -> tuple[Conversation, list[Issue]]:
     """Read one conversation; `ValueError` and `InputError` have the reason why it cannot be used."""
     if not group.whole and not any(group.own):
         raise ValueError(f"no transcript of that name; {_EXPECTED}")
     files = _chosen(group)
-    channels = recordings_of(group.audio)
+    channels = recordings_of(group.audio, reading)
     stem = group.stem.relative_to(folder) if group.stem != folder else Path(folder.name)
     name = file_safe_name(str(stem))
     issues: list[Issue] = []

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import soundfile
 
+from sca.audio.coded.containers import selected_track
 from sca.audio.decode import AS_DEFAULT, BlockReader, Reading, probe
 from sca.errors import writing
 
@@ -55,13 +57,13 @@ def write_decoded(
         InputError: The source cannot be read to its end.
         OutputError: The copy cannot be written.
     """
-    # ffmpeg makes stereo of mono; of more than two channels, it is a mono mix on both.
-    mono = channels == 1 or probe(source, reading).channels != 2
+    mono = channels == 1 or probe(source, reading).channels == 1
     with BlockReader(source, mono=mono, reading=reading) as reader:
-        rate_hz = reader.info.rate_hz
+        rate_hz, several = reader.info.rate_hz, not mono and reader.info.channels > 2
+        weights = np.array(selected_track(source, reading).stereo_weights, np.float32).T if several else None
         options = {"format": "RF64", "subtype": "FLOAT"}
         with writing(target), soundfile.SoundFile(target, "w", rate_hz, 1 if mono else 2, **options) as file:
             for block in reader:
                 checkpoint()
-                file.write(block)
+                file.write(block if weights is None else block @ weights)
         return DecodedCopy(target, reader.frames / rate_hz, reader.notes, reader.explains_damage)

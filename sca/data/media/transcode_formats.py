@@ -106,10 +106,14 @@ class AudioFormat:
         return self._resampled(self._mixed(_read(source, track), track), soxr=soxr)
 
     def _mixed(self, sound: "FilterableStream", track: SelectedTrack) -> "FilterableStream":
-        if self.channels != 1 or len(track.mono_weights) == 1:
+        if self.channels == len(track.mono_weights):
             return sound
-        mix = "+".join(f"{weight:.6f}*c{n}" for n, weight in enumerate(track.mono_weights))
-        return sound.filter("pan", args=f"mono|c0={mix}")
+        # The stereo mixes of ffmpeg lower mono by 3 dB, and the centre of film sound by 11 dB.
+        rows = [track.mono_weights] if self.channels == 1 else track.stereo_weights
+        mixes = ["+".join(f"{weight:.6f}*c{n}" for n, weight in enumerate(row)) for row in rows]
+        return sound.filter(
+            "pan", args="|".join([_LAYOUTS[self.channels], *(f"c{n}={m}" for n, m in enumerate(mixes))])
+        )
 
     def _resampled(self, sound: "FilterableStream", *, soxr: bool) -> "FilterableStream":
         sound = sound.filter("aresample", self.rate_hz, **({"resampler": "soxr"} if soxr else {}))

@@ -235,7 +235,8 @@ class Transcoder:
         command = self._requested.transcode_command(source, part, track, soxr=soxr, gain_db=gain_db)
         log = self._runner.run(command, on_progress)
         added_s = log.added / (log.in_rate_hz or 1)
-        mix = mixed(np.array(track.mono_weights)) if self._requested.channels == 1 else None
+        weights = np.array(track.mono_weights)
+        mix = mixed(weights) if self._requested.channels < len(weights) else None
         notes = (track.note, silence(added_s, "missing") if added_s else None, mix, clipped(log.peak), *loudness)
         return log, tuple(note for note in notes if note is not None)
 

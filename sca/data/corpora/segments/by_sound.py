@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.audio.decode import ANY_DAMAGE, BlockReader
+from sca.audio.decode import ANY_DAMAGE, BlockReader, Reading
 from sca.units import seconds_to_samples
 
 __all__ = ["Channel", "Loudness"]
@@ -33,13 +33,14 @@ class Loudness:
 
     Args:
         channels: The two channels; both are read once.
+        reading: The track to read.
 
     Raises:
         InputError: A recording cannot be read.
     """
 
-    def __init__(self, channels: Sequence[Channel]) -> None:
-        left, right = (_levels_db(channel) for channel in channels)
+    def __init__(self, channels: Sequence[Channel], reading: Reading = ANY_DAMAGE) -> None:
+        left, right = (_levels_db(channel, reading) for channel in channels)
         count = min(len(left), len(right))
         self._difference = left[:count] - right[:count]
 
@@ -73,10 +74,9 @@ class Loudness:
         return dict(zip(names, (int(margin < 0), int(margin > 0)), strict=False))
 
 
-def _levels_db(channel: Channel) -> NDArray[np.float32]:
+def _levels_db(channel: Channel, reading: Reading) -> NDArray[np.float32]:
     """Return the level of each hop of a channel in dB."""
-    # The user of the recording decides how much damage is accepted.
-    with BlockReader(channel.audio, channel=channel.channel, reading=ANY_DAMAGE) as reader:
+    with BlockReader(channel.audio, channel=channel.channel, reading=reading) as reader:
         hop = seconds_to_samples(_HOP_S, reader.info.rate_hz)
         rest = np.zeros(0, np.float32)
         powers: list[NDArray[np.float32]] = []

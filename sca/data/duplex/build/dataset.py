@@ -118,7 +118,7 @@ def build_duplex(
         MissingToolError, UpstreamError: A model of the settings cannot be loaded.
     """
     separate = settings.diarization.separation
-    corpus = open_corpus(source, layout, audio_dir, settings.paths.resolved_cache_dir, separate)
+    corpus = open_corpus(source, layout, audio_dir, settings.paths.resolved_cache_dir, separate, settings.audio.reading)
     tokenizer = tokenizer_of(settings)
     if settings.duplex.text_tokens_per_chunk == "auto":
         settings = resolve_text_tokens(settings, root, corpus.sessions().sources, tokenizer, force=force)

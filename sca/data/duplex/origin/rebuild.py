@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from sca.audio.coded.reading import ANY_DAMAGE, Reading
 from sca.config import Settings
 from sca.data.corpora.base import CorpusFormat
 from sca.data.corpora.registry import open_corpus
@@ -27,6 +28,7 @@ def sessions_of_corpus(
     audio_dir: Path | None = None,
     cache_dir: Path | None = None,
     separate: Path | None = None,
+    reading: Reading = ANY_DAMAGE,
 ) -> "dict[str, RebuiltSession]":
     """Return the sessions of a corpus by id, for the `origin` of a verification.
 
@@ -36,12 +38,13 @@ def sessions_of_corpus(
         audio_dir: The folder of the recordings of an events file; by default the file's own.
         cache_dir: The folder where recordings from tables and archives are written; by default that of the user.
         separate: The model that separated overlapping speech of an events file; None if none did.
+        reading: The track of the recordings to look at, that of the build.
 
     Raises:
         InputError: The source does not have that layout, or has no session that can be used.
         UsageError: The layout is unknown, or has no use for `audio_dir`.
     """
-    sources = open_corpus(source, layout, audio_dir, cache_dir, separate).sessions().sources
+    sources = open_corpus(source, layout, audio_dir, cache_dir, separate, reading).sessions().sources
     return {session.session_id: RebuiltSession(session) for session in sources}
 
 
