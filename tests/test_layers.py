@@ -38,6 +38,7 @@ LAYERS = {
     "sca.infer.server": 3,
     "sca.infer.turn.serving": 3,
     "sca.synth": 3,  # above both halves: speech engines make what the data half reads
+    "sca.simulate": 3,  # a synthetic user of the live loop
     "sca.api": 3,
     "sca": 4,  # the public API: names of every layer below, loaded on first use
     "sca.cli": 5,

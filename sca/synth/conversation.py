@@ -20,13 +20,13 @@ from sca.synth.timing import Timing
 from sca.synth.voices import SpokenTurn, VoiceName, Voices, assign_voices, parse_voices
 from sca.units import seconds_to_samples
 
-__all__ = ["Event", "SyntheticConversation", "Word", "make_conversation"]
+__all__ = ["BACKCHANNELS", "FLOOR", "Event", "SyntheticConversation", "Word", "make_conversation"]
 
 _LEAD_OUT_S = 0.8
 _PEAK = 0.6
-_FLOOR = 6e-5
+FLOOR = 6e-5
 """RMS of the noise floor, -84 dBFS: recordings are never digitally silent."""
-_BACKCHANNELS = {"yeah": 36, "uh-huh": 24, "right": 12, "mm-hmm": 10, "oh": 6, "okay": 6, "really": 3, "wow": 3}
+BACKCHANNELS = {"yeah": 36, "uh-huh": 24, "right": 12, "mm-hmm": 10, "oh": 6, "okay": 6, "really": 3, "wow": 3}
 """Backchannels that are added, with weights in about the order of the frequencies in Switchboard."""
 
 
@@ -108,7 +108,7 @@ def make_conversation(script: Script, settings: SynthConfig, timing: Timing, num
     names = assign_voices(parse_voices(settings.voices), script.speakers, random)
 
     def backchannel(speaker: int) -> SpokenTurn:
-        text = random.choices(list(_BACKCHANNELS), list(_BACKCHANNELS.values()))[0]
+        text = random.choices(list(BACKCHANNELS), list(BACKCHANNELS.values()))[0]
         return voices.speak(names[speaker], ScriptTurn(speaker, text, Kind.backchannel))
 
     with Voices(settings.rate_hz) as voices:
@@ -182,7 +182,7 @@ def _treated(tracks: Tracks, placed: Sequence[Placed[SpokenTurn]], settings: Syn
     result = []
     for side, track in enumerate(tracks):
         if settings.snr_db is None:
-            noisy = track + white_noise(len(track), _FLOOR, seeds[2 + side])
+            noisy = track + white_noise(len(track), FLOOR, seeds[2 + side])
         else:
             noisy = track + pink_noise(len(track), levels[side] * 10 ** (-settings.snr_db / 20), seeds[2 + side])
         result.append(coded(np.clip(noisy, -1, 1), rate_hz, settings.codec))

@@ -18,7 +18,14 @@ from sca.audio.pcm import float32_to_int16
 from sca.data.runs.files import atomic_write, write_json
 from sca.synth.conversation import Event, SyntheticConversation
 
-__all__ = ["conversation_files", "is_written", "remove_conversation", "speaker_ids", "write_conversation"]
+__all__ = [
+    "conversation_files",
+    "is_written",
+    "remove_conversation",
+    "speaker_ids",
+    "write_audio",
+    "write_conversation",
+]
 
 _DIGITS = 6
 """Decimals of a time: a sample at 48 kHz is 21 µs."""
@@ -50,7 +57,7 @@ def write_conversation(root: Path, session: str, conversation: SyntheticConversa
     for side, speaker in enumerate(speakers):
         name = f"{session}_{speaker}"
         events = [event for event in conversation.events if event.speaker == side]
-        _write_audio(root / "WAV" / f"{name}.wav", tracks[side], rate_hz)
+        write_audio(root / "WAV" / f"{name}.wav", tracks[side], rate_hz)
         _write_text(root / "TXT" / f"{name}.txt", "".join(_lines(events, speaker, rate_hz)))
         words = (
             json.dumps([word.text, _seconds(word.start, rate_hz), _seconds(word.end, rate_hz)], ensure_ascii=False)
@@ -59,7 +66,7 @@ def write_conversation(root: Path, session: str, conversation: SyntheticConversa
         )
         _write_text(root / "WORDS" / f"{name}.json", "[\n" + ",\n".join(words) + "\n]\n")
     if made.get("stereo"):
-        _write_audio(root / "STEREO" / f"{session}.wav", np.stack(tracks, axis=1), rate_hz)
+        write_audio(root / "STEREO" / f"{session}.wav", np.stack(tracks, axis=1), rate_hz)
     write_json(root / "LABELS" / f"{session}.json", _labels(session, speakers, conversation, made))
 
 
@@ -82,7 +89,17 @@ def remove_conversation(root: Path, session: str) -> None:
         path.unlink()
 
 
-def _write_audio(path: Path, samples: NDArray[np.int16], rate_hz: int) -> None:
+def write_audio(path: Path, samples: NDArray[np.int16], rate_hz: int) -> None:
+    """Write a WAV file, complete or not at all.
+
+    Args:
+        path: The file.
+        samples: Int16 `(n,)`, or `(n, channels)`.
+        rate_hz: The rate.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     import soundfile
 
     with atomic_write(path) as temporary:

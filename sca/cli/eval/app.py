@@ -4,6 +4,7 @@ import typer
 
 from sca.cli.eval.fdb import fdb
 from sca.cli.eval.reactions import reactions
+from sca.cli.eval.talk import talk
 from sca.cli.eval.turns import turns
 from sca.cli.shared.settings_options import SettingsCommand
 
@@ -13,4 +14,5 @@ app = typer.Typer(help="Measure an engine's turn-taking and the detection of aud
 
 app.command(cls=SettingsCommand)(fdb)
 app.command(cls=SettingsCommand)(turns)
+app.command(cls=SettingsCommand)(talk)
 app.command()(reactions)
