@@ -62,6 +62,7 @@ def test_help_loads_nothing_heavy(arguments):
         ("inspect",),
         ("turn", "serve"),
         ("eval", "fdb"),
+        ("eval", "talk"),
         ("demo",),
     ],
 )
