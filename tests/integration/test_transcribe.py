@@ -259,7 +259,7 @@ def test_bad_recordings_fail_and_the_others_are_done(whisper, speech, tmp_path):
 def test_unexpected_exception_fails_its_recording_only(whisper, speech, tmp_path, monkeypatch):
     for name in ("good", "odd"):
         record(tmp_path / "in" / f"{name}.wav", speech[:48_000])
-    break_for(monkeypatch, transcriber, "read_with_notes", "odd.wav")
+    break_for(monkeypatch, transcriber, "read_samples", "odd.wav")
     save_file = tmp_path / "lines.jsonl"
     code, summary, stderr = run(whisper, tmp_path / "in", save_file=save_file)
     assert (code, list(shows(save_file)), summary["failed"]) == (7, ["good"], {"odd": REASON})
@@ -322,7 +322,7 @@ def test_files_of_finished_recordings_are_completed(whisper, speech, tmp_path, m
         record(tmp_path / "in" / f"{name}.wav", speech[:64_000])
     save_file = tmp_path / "lines.jsonl"
     assert run(whisper, tmp_path / "in", save_file=save_file)[1]["text_files"] == 0
-    break_for(monkeypatch, transcriber, "read_with_notes", "a.wav")  # a second transcription would fail
+    break_for(monkeypatch, transcriber, "read_samples", "a.wav")  # a second transcription would fail
     options = ["--output-format", "jsonl,srt"]
     code, summary, _ = run(whisper, tmp_path / "in", save_file=save_file, options=options)
     assert (code, summary["made"], summary["already"], summary["text_files"]) == (0, 0, 2, 2)

@@ -1,6 +1,7 @@
 """Progress displays of long commands: a live bar on a terminal, else a plain line every few seconds."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from sca.cli.shared.console import stderr
-from sca.data.runs.progress import NullProgress
+from sca.data.runs.progress import ItemProgress, NullProgress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -24,7 +25,10 @@ _PLAIN_EVERY_S = 10.0
 
 
 class AudioProgress(NullProgress):
-    """Counts items and seconds of audio; shows the rate and the time left."""
+    """Counts items and seconds of audio; shows the rate and the time left.
+
+    Where a run knows the length of its audio, the bar and the time left count audio, also that of items in progress.
+    """
 
     def __init__(self, noun: str, bar: "RichProgress | None", *, quiet: bool) -> None:
         self._noun = noun
@@ -33,14 +37,23 @@ class AudioProgress(NullProgress):
         self._task: TaskID | None = None
         self._start_s = self._printed_s = time.monotonic()
         self._todo = self._done = 0
-        self._audio_s = 0.0
+        self._audio_s = self._total_s = 0.0
+        self._parts: dict[str, float] = {}
+        self._lock = threading.Lock()
 
     @override
     def on_start(self, total: int, todo: int, audio_s: float) -> None:
-        self._todo = todo
+        self._todo, self._total_s = todo, audio_s
         self._start_s = self._printed_s = time.monotonic()
         if self._bar is not None:
-            self._task = self._bar.add_task(self._noun, total=max(todo, 1), rate="", left="")
+            self._task = self._bar.add_task(self._noun, total=audio_s or max(todo, 1), count="", rate="", left="")
+            self._show("")
+
+    @override
+    def on_progress(self, progress: "ItemProgress") -> None:
+        with self._lock:
+            self._parts[progress.item] = progress.done
+            self._show(progress.item)
 
     @override
     def on_item_end(self, outcome: "Outcome") -> None:
@@ -57,18 +70,28 @@ class AudioProgress(NullProgress):
 
     def advance(self, item: str, audio_s: float) -> None:
         """Count one more item, which holds this much audio."""
-        self._done += 1
-        self._audio_s += audio_s
+        with self._lock:
+            self._parts.pop(item, None)
+            self._done += 1
+            self._audio_s += audio_s
+            self._show(item)
+
+    def _show(self, item: str) -> None:
+        audio_s = self._audio_s + sum(self._parts.values())
+        total_s = max(self._total_s, audio_s)
         elapsed = max(time.monotonic() - self._start_s, 1e-6)
-        rate = f"{self._audio_s / 3600:.2f} h of audio, {self._audio_s / elapsed:.0f} × real time"
-        left_s = elapsed / self._done * (self._todo - self._done)
+        length = f"{audio_s / 3600:.2f} of {total_s / 3600:.2f} h" if self._total_s else f"{audio_s / 3600:.2f} h"
+        rate = f"{length} of audio, {audio_s / elapsed:.0f} × real time"
+        done, whole = (audio_s, total_s) if self._total_s else (self._done, self._todo)
+        left_s = elapsed / done * (whole - done) if done else None
         if self._bar is not None and self._task is not None:
-            left = f"about {timedelta(seconds=round(left_s))} left"
-            self._bar.update(self._task, completed=self._done, rate=rate, left=left)
+            left = "" if left_s is None else f"about {timedelta(seconds=round(left_s))} left"
+            count = f"{self._done}/{self._todo}"
+            self._bar.update(self._task, completed=done, total=max(whole, 1e-6), count=count, rate=rate, left=left)
         elif not self._quiet and (time.monotonic() - self._printed_s > _PLAIN_EVERY_S or self._done == self._todo):
             self._printed_s = time.monotonic()
-            line = f"{self._noun}: {self._done} of {self._todo} done ({item}), {rate}, about {left_s:.0f} s left\n"
-            sys.stderr.write(line)
+            left = "" if left_s is None else f", about {left_s:.0f} s left"
+            sys.stderr.write(f"{self._noun}: {self._done} of {self._todo} done ({item}), {rate}{left}\n")
 
 
 @contextmanager
@@ -79,7 +102,6 @@ def audio_progress(noun: str, *, quiet: bool = False) -> Iterator[AudioProgress]
         return
     from rich.progress import (
         BarColumn,
-        MofNCompleteColumn,
         Progress,
         TextColumn,
         TimeElapsedColumn,
@@ -88,7 +110,7 @@ def audio_progress(noun: str, *, quiet: bool = False) -> Iterator[AudioProgress]
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}"),
         TextColumn("{task.fields[rate]}"),
         TextColumn("{task.fields[left]}"),
         TimeElapsedColumn(),

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.audio.samples import Samples
 from sca.data.diarization.clustering import find_voices
 from sca.data.diarization.decode import NOBODY, decode
 from sca.data.diarization.timeline import FRAME_SAMPLES, SpeakerFrames
@@ -62,7 +63,7 @@ class Diarizer:
         self._model, self._count = model, count
         self._threshold = model.threshold if threshold is None else threshold
 
-    def diarize(self, samples: NDArray[np.float32], speech: Sequence[Span]) -> SpeakerFrames:
+    def diarize(self, samples: Samples, speech: Sequence[Span]) -> SpeakerFrames:
         """Find the speakers of each moment.
 
         Args:
@@ -113,7 +114,7 @@ class Diarizer:
         edges = [start, *((one + other) // 2 for one, other in pairwise(middles)), end]
         return [_Window(edges[n], edges[n + 1], first, first + size) for n, first in enumerate(firsts)]
 
-    def _embed(self, samples: NDArray[np.float32], windows: Sequence[_Window]) -> NDArray[np.float32]:
+    def _embed(self, samples: Samples, windows: Sequence[_Window]) -> NDArray[np.float32]:
         """Return the normalized embeddings of windows. A shorter one is repeated until it is long enough."""
         size = self._model.window_samples
         whole = [n for n, window in enumerate(windows) if window.last - window.first == size]

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.audio.samples import Samples
 from sca.timeline import AudienceEvent, EnvironmentEvent
 from sca.units import HEARD_HZ
 
@@ -31,11 +32,11 @@ class Detector(Protocol):
     def name(self) -> str:
         """The name that transcriptions record in their field `reactions`."""
 
-    def find(self, samples: NDArray[np.float32], speech: Sequence[tuple[int, int]]) -> list[SoundEvent]:
+    def find(self, samples: Samples, speech: Sequence[tuple[int, int]]) -> list[SoundEvent]:
         """Find the events of a recording.
 
         Args:
-            samples: The whole mix, float32 `(n,)` at 16 kHz.
+            samples: The whole mix, float32 `(n,)` at 16 kHz, of which slices are read.
             speech: Where the VAD found speech: `(start, end)` in samples, sorted and disjoint. A detector may ignore
                 it, because laughter over a punchline is a reaction too.
 

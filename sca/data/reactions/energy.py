@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from sca.audio.samples import Samples
 from sca.audio.vad import speech_segments
 from sca.data.reactions.base import Detector, SoundEvent
 from sca.timeline import AudienceEvent
@@ -20,6 +21,7 @@ __all__ = ["CONTENT", "EnergyDetector"]
 CONTENT = "crowd noise (by loudness only)"
 
 _HOP = HEARD_HZ * 8 // 100  # 80 ms
+_HOPS_AT_ONCE = 4096  # 5 minutes: bounds the memory
 _SPEECH_MARGIN = HEARD_HZ // 10  # the end of a word that the VAD cut off must not count as audience
 _MIN_EVENT = HEARD_HZ * 4 // 10
 _MERGE_GAP = HEARD_HZ * 3 // 10
@@ -41,15 +43,16 @@ class EnergyDetector(Detector):
         return "energy"
 
     @override
-    def find(self, samples: NDArray[np.float32], speech: Sequence[tuple[int, int]]) -> list[SoundEvent]:
-        if samples.dtype != np.float32 or samples.ndim != 1:
-            raise ValueError(f"expected float32 (n,), got {samples.dtype} {samples.shape}")
+    def find(self, samples: Samples, speech: Sequence[tuple[int, int]]) -> list[SoundEvent]:
+        beginning = samples[:1]
+        if beginning.dtype != np.float32 or beginning.ndim != 1:
+            raise ValueError(f"expected float32 (n,), got {beginning.dtype} with {beginning.ndim} axes")
         if len(samples) < _HOP:
             return []
-        quiet_db = max(_MIN_QUIET_DB, float(np.percentile(_levels_db(samples), _QUIET_PERCENTILE)))
+        quiet_db = max(_MIN_QUIET_DB, float(np.percentile(_levels_db(samples, 0, len(samples)), _QUIET_PERCENTILE)))
         events: list[SoundEvent] = []
         for first, last in _spans_without_speech(speech, len(samples)):
-            level = (_levels_db(samples[first:last]) - quiet_db) / _MAX_DB
+            level = (_levels_db(samples, first, last) - quiet_db) / _MAX_DB
             bursts = speech_segments(
                 np.clip(level, 0, 1),
                 onset=_ON_DB / _MAX_DB,
@@ -78,9 +81,12 @@ def _spans_without_speech(speech: Sequence[tuple[int, int]], total: int) -> Iter
         first = max(first, end + _SPEECH_MARGIN)
 
 
-def _levels_db(samples: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Compute the level of each whole hop in dB of full scale, `(n // 1280,)`."""
-    hops = samples[: len(samples) // _HOP * _HOP].reshape(-1, _HOP)
-    power = np.einsum("ij,ij->i", hops, hops, dtype=np.float64) / _HOP
-    levels: NDArray[np.float64] = 10 * np.log10(np.maximum(power, 1e-12))
+def _levels_db(samples: Samples, first: int, last: int) -> NDArray[np.float64]:
+    """Compute the level of each whole hop of `[first, last)` in dB of full scale, part by part."""
+    power = [np.zeros(0)]
+    for start in range(first, last - _HOP + 1, _HOPS_AT_ONCE * _HOP):
+        part = samples[start : min(last, start + _HOPS_AT_ONCE * _HOP)]
+        hops = part[: len(part) // _HOP * _HOP].reshape(-1, _HOP)
+        power.append(np.einsum("ij,ij->i", hops, hops, dtype=np.float64) / _HOP)
+    levels: NDArray[np.float64] = 10 * np.log10(np.maximum(np.concatenate(power), 1e-12))
     return levels

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from sca.audio.samples import Samples
 from sca.audio.vad import speech_segments
 from sca.data.reactions.base import HOP_SAMPLES, Detector, SoundEvent, Tagger
 from sca.errors import InputError
@@ -24,6 +25,8 @@ from sca.units import HEARD_HZ, samples_to_seconds, seconds_to_samples
 __all__ = ["EventClass", "TaggerDetector", "event_classes", "event_spans"]
 
 _WINDOW_STEP = 160  # windows start on whole mel frames
+_MARGIN = 4 * _WINDOW_STEP  # what spectra at the border of a part include of its neighbours
+_HOPS_AT_ONCE = 2500  # 10 minutes: bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,25 +151,38 @@ class TaggerDetector(Detector):
         return self._name
 
     @override
-    def find(self, samples: NDArray[np.float32], speech: Sequence[tuple[int, int]]) -> list[SoundEvent]:
-        if samples.dtype != np.float32 or samples.ndim != 1:
-            raise ValueError(f"expected float32 (n,), got {samples.dtype} {samples.shape}")
+    def find(self, samples: Samples, speech: Sequence[tuple[int, int]]) -> list[SoundEvent]:
+        first = samples[:1]
+        if first.dtype != np.float32 or first.ndim != 1:
+            raise ValueError(f"expected float32 (n,), got {first.dtype} with {first.ndim} axes")
         if len(samples) == 0:
             return []
-        scores = self._tagger.scores(*_windows(samples, self._tagger.window_samples))
+        scores = self._scores(samples)
         events = [
             entry.event(start, end)
-            for entry, columns in self._columns.items()
-            for start, end in event_spans(scores[:, columns].max(axis=1), entry, len(samples))
+            for column, entry in enumerate(self._columns)
+            for start, end in event_spans(scores[:, column], entry, len(samples))
         ]
         return sorted(events, key=lambda event: (event.start, event.end))
 
+    def _scores(self, samples: Samples) -> NDArray[np.float32]:
+        """Return the score of each entry of the table at each hop, `(hops, entries)`, computed part by part."""
+        window = self._tagger.window_samples
+        starts = _window_starts(len(samples), window)
+        found = []
+        for n in range(0, len(starts), _HOPS_AT_ONCE):
+            some = starts[n : n + _HOPS_AT_ONCE]
+            first = max(0, some[0] - _MARGIN)
+            part = samples[first : some[-1] + window + _MARGIN]
+            part = np.pad(part, (0, max(0, window - len(part))))
+            scores = self._tagger.scores(part, [start - first for start in some])
+            found.append(np.stack([scores[:, columns].max(axis=1) for columns in self._columns.values()], axis=1))
+        return np.concatenate(found)
 
-def _windows(samples: NDArray[np.float32], window: int) -> tuple[NDArray[np.float32], list[int]]:
-    """Return the samples, padded with silence to at least one window, and the start of the window of each hop."""
-    hops = -(-len(samples) // HOP_SAMPLES)
-    if len(samples) < window:
-        samples = np.pad(samples, (0, window - len(samples)))
-    last = (len(samples) - window) // _WINDOW_STEP * _WINDOW_STEP
+
+def _window_starts(total: int, window: int) -> list[int]:
+    """Return the start of the window of each hop of a recording; shorter ones are padded to one window."""
+    hops = -(-total // HOP_SAMPLES)
+    last = max(0, total - window) // _WINDOW_STEP * _WINDOW_STEP
     before = (window - HOP_SAMPLES) // 2 // _WINDOW_STEP * _WINDOW_STEP
-    return samples, [min(max(0, hop * HOP_SAMPLES - before), last) for hop in range(hops)]
+    return [min(max(0, hop * HOP_SAMPLES - before), last) for hop in range(hops)]

@@ -6,6 +6,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.audio.samples import Samples
+
 __all__ = ["EMBEDDING_SIZE", "NO_SPEAKER_MODEL", "SpeakerModel", "WindowModel", "normalized", "public_name"]
 
 EMBEDDING_SIZE = 192
@@ -61,7 +63,7 @@ class WindowModel(Protocol):
         """Voices whose mean embeddings have a cosine above this are one speaker."""
         ...
 
-    def embed_windows(self, samples: NDArray[np.float32], starts: Sequence[int]) -> NDArray[np.float32]:
+    def embed_windows(self, samples: Samples, starts: Sequence[int]) -> NDArray[np.float32]:
         """Embed windows.
 
         Args:

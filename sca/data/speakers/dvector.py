@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from sca.audio.samples import Samples
 from sca.data.speakers.base import WindowModel, normalized
 from sca.errors import InputError
 from sca.onnx_session import open_session
@@ -50,7 +51,7 @@ class DVectorWindows(WindowModel):
         self._input = str(self._session.get_inputs()[0].name)
 
     @override
-    def embed_windows(self, samples: NDArray[np.float32], starts: Sequence[int]) -> NDArray[np.float32]:
+    def embed_windows(self, samples: Samples, starts: Sequence[int]) -> NDArray[np.float32]:
         wanted = [[start + n * _STEP_SAMPLES for n in range(_PIECES)] for start in starts]
         places = sorted({start for group in wanted for start in group})
         pieces = np.concatenate(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from sca.audio.samples import Samples
 from sca.data.speakers.base import SpeakerModel, WindowModel
 from sca.errors import UsageError
 from sca.models import resolve
@@ -31,7 +32,7 @@ class PieceWindows(WindowModel):
         self._model = model
 
     @override
-    def embed_windows(self, samples: NDArray[np.float32], starts: Sequence[int]) -> NDArray[np.float32]:
+    def embed_windows(self, samples: Samples, starts: Sequence[int]) -> NDArray[np.float32]:
         return np.stack([self._model.embed_speech(samples[start : start + _PIECE_SAMPLES]) for start in starts])
 
 

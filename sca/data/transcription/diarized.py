@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from sca.audio.samples import Samples
 from sca.config import DiarizationConfig
 from sca.data.diarization.diarizer import Diarizer, SpeakerCount
 from sca.data.diarization.timeline import SpeakerFrames, SpokenSpan, speaker_name
@@ -75,7 +73,7 @@ def diarization_identity(config: DiarizationConfig) -> dict[str, object]:
     return {**config.model_dump(mode="json"), "model": model}
 
 
-def find_speakers(diarizer: Diarizer, samples: NDArray[np.float32], voiced: Sequence[Span], least: int) -> Speakers:
+def find_speakers(diarizer: Diarizer, samples: Samples, voiced: Sequence[Span], least: int) -> Speakers:
     """Find the speakers of a recording.
 
     Args:

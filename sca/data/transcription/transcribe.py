@@ -7,12 +7,13 @@ input and the settings are those of its line.
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from sca.audio.decode import AS_DEFAULT, Reading
+from sca.audio.decode import AS_DEFAULT, Reading, probe
 from sca.config import DiarizationConfig, QualityConfig
 from sca.data.captions.witness import CaptionTotals, CaptionWitness
 from sca.data.reactions.choice import Choice, choose_detector
@@ -30,7 +31,8 @@ from sca.data.transcription.show_file import ShowFile
 from sca.data.transcription.text_files import TextFiles, is_text_of
 from sca.data.transcription.transcriber import Transcribed, Transcriber, TranscriptionJob
 from sca.data.transcription.whisper import Recognizer, RecognizerOptions
-from sca.errors import InputError, MissingToolError, OutputError, UpstreamError, UsageError
+from sca.data.transcription.windows import partial_dir
+from sca.errors import InputError, MissingToolError, OutputError, ScaError, UpstreamError, UsageError
 from sca.textutil import counted
 from sca.timeline import Show
 
@@ -118,9 +120,7 @@ def transcribe(
         ScaError: The model cannot be loaded.
     """
     files = find_recordings(sources)
-    shows, left_out = ShowFile(save_file), ShowFile(left_out_file(save_file))
-    texts = texts or TextFiles(save_file.parent)
-    texts.check()
+    store = _Files(save_file, texts or TextFiles(save_file.parent))
     choice = choose_detector(reactions)
     witness = _witness(captions)
     with lock_dir(save_file.parent):
@@ -131,45 +131,124 @@ def transcribe(
             listener=listener,
             accept_damage_s=reading.accept_damage_s,
         )
-        summary = run.summary
-        origins = {name: str(entry.extra["origin"]) for name, entry in run.before.items() if "origin" in entry.extra}
-        lines = left_out.lines(origins) | shows.lines(origins)
+        lines = store.lines(run.before)
         plan_left_out(run)
         known = KnownFiles(run.before)
-        models = {"model": model_identity(options.model), "reactions": choice.identity}
-        settings: dict[str, object] = options.identity() | models | reading.choice()
-        if diarization is not None:  # left out otherwise, so that lines of earlier versions stay finished
-            settings["diarization"] = diarization_identity(diarization)
-        items, unreadable = _items(files, known, lines, json.dumps(settings, sort_keys=True))
-        summary.failed += unreadable
+        settings = _settings_key(options, choice, reading, diarization)
+        items, unreadable = _items(files, known, lines, settings, partial_dir(save_file))
+        run.summary.failed += unreadable
         todo = run.plan(items, lambda item: item.name in lines)
-
-        def record(item: Item[TranscriptionJob], result: Transcribed) -> Outcome:
-            # The files come first: a recording with a line is finished, and its files are not written again.
-            summary.details.text_files += texts.write(result.show)
-            shows.append(result.show)
-            summary.details.add(result.show)
-            extra = known.facts(item.job.recording.file) | {"reactions": choice.identity}
-            extra["quality"] = result.quality.document()
-            entry = LedgerEntry(item.name, item.key, "kept", notes=result.notes, extra=extra)
-            return Outcome(entry, result.show.duration_s or 0.0)
-
-        transcriber = Transcriber(options, choice.name, recognizer, reading, diarization)
         if todo:
-            summary.notes += _notes_on_detector(choice, todo, lines, save_file)
+            store.keep_partial(todo)
+            run.summary.notes += _notes_on_detector(choice, todo, lines, save_file)
+            transcriber = Transcriber(
+                options, choice.name, recognizer, reading, diarization, save_file.parent, listener
+            )
             executor = executor or _threads(transcriber.load())
-            run.execute(todo, transcriber.transcribe, record, executor=executor, fatal=_FATAL)
-        shows.settle()
-        for item in items:
-            entry = run.entries[item.name]
-            run.entries[item.name] = replace(entry, extra=entry.extra | known.facts(item.job.recording.file))
-        made = frozenset(item.name for item in todo)
-        summary.details.left_out = select(run, items, made, (shows, left_out), filters or QualityConfig(), reading)
-        if witness is not None:
-            _compare_captions(run, shows, witness, items)
-        run.settle()
-        _complete_texts(summary, shows, texts, {item.name for item in items} - {item.name for item in todo})
-    return summary
+            record = _recorder(run, store, known, choice)
+            run.execute(_with_lengths(todo, reading), transcriber.transcribe, record, executor=executor, fatal=_FATAL)
+        _finish(run, store, known, items, todo, filters or QualityConfig(), reading, witness)
+    return run.summary
+
+
+class _Files:
+    """The files that a run writes."""
+
+    def __init__(self, save_file: Path, texts: TextFiles) -> None:
+        """Check them, before a model is loaded.
+
+        Raises:
+            OutputError: One cannot be written.
+        """
+        self.shows, self.left_out = ShowFile(save_file), ShowFile(left_out_file(save_file))
+        self.texts = texts
+        self._partial = partial_dir(save_file)
+        texts.check()
+
+    def lines(self, before: Mapping[str, LedgerEntry]) -> dict[str, KnownLine]:
+        """Return the lines of earlier runs, with those that filters left out."""
+        origins = {name: str(entry.extra["origin"]) for name, entry in before.items() if "origin" in entry.extra}
+        return self.left_out.lines(origins) | self.shows.lines(origins)
+
+    def keep_partial(self, todo: Sequence[Item[TranscriptionJob]]) -> None:
+        """Delete the windows of recordings that are not to do: they were made with other settings."""
+        wanted = {item.job.partial for item in todo}
+        for path in self._partial.glob("*"):
+            if path not in wanted:
+                path.unlink()
+
+    def drop_partial(self, job: TranscriptionJob) -> None:
+        """Delete the windows of a recording that has a line."""
+        if job.partial is not None:
+            job.partial.unlink(missing_ok=True)
+            with suppress(OSError):  # others are in progress, or it does not exist
+                self._partial.rmdir()
+
+
+def _settings_key(
+    options: RecognizerOptions, choice: Choice, reading: Reading, diarization: DiarizationConfig | None
+) -> str:
+    """Return what decides a line besides the recording, as JSON."""
+    models = {"model": model_identity(options.model), "reactions": choice.identity}
+    settings: dict[str, object] = options.identity() | models | reading.choice()
+    if diarization is not None:  # left out otherwise, so that lines of earlier versions stay finished
+        settings["diarization"] = diarization_identity(diarization)
+    return json.dumps(settings, sort_keys=True)
+
+
+def _recorder(
+    run: IncrementalRun[TranscribeDetails], store: _Files, known: KnownFiles, choice: Choice
+) -> Callable[[Item[TranscriptionJob], Transcribed], Outcome]:
+    """Return the function that writes the result of a recording."""
+    details = run.summary.details
+
+    def record(item: Item[TranscriptionJob], result: Transcribed) -> Outcome:
+        # The files come first: a recording with a line is finished, and its files are not written again.
+        details.text_files += store.texts.write(result.show)
+        store.shows.append(result.show)
+        store.drop_partial(item.job)
+        details.add(result.show)
+        extra = known.facts(item.job.recording.file) | {"reactions": choice.identity}
+        extra["quality"] = result.quality.document()
+        entry = LedgerEntry(item.name, item.key, "kept", notes=result.notes, extra=extra)
+        return Outcome(entry, result.show.duration_s or 0.0)
+
+    return record
+
+
+def _with_lengths(todo: Sequence[Item[TranscriptionJob]], reading: Reading) -> list[Item[TranscriptionJob]]:
+    """Return items with the lengths of their recordings, as the headers state them."""
+    found = []
+    for item in todo:
+        try:
+            length_s = probe(item.job.recording.path, reading=reading).duration_s or 0.0
+        except ScaError:  # the work on the item fails with it
+            length_s = 0.0
+        found.append(replace(item, audio_s=length_s))
+    return found
+
+
+def _finish(
+    run: IncrementalRun[TranscribeDetails],
+    store: _Files,
+    known: KnownFiles,
+    items: Sequence[Item[TranscriptionJob]],
+    todo: Sequence[Item[TranscriptionJob]],
+    filters: QualityConfig,
+    reading: Reading,
+    witness: CaptionWitness | None,
+) -> None:
+    """Complete the files and the ledger when every recording has its line."""
+    store.shows.settle()
+    for item in items:
+        entry = run.entries[item.name]
+        run.entries[item.name] = replace(entry, extra=entry.extra | known.facts(item.job.recording.file))
+    made = frozenset(item.name for item in todo)
+    run.summary.details.left_out = select(run, items, made, (store.shows, store.left_out), filters, reading)
+    if witness is not None:
+        _compare_captions(run, store.shows, witness, items)
+    run.settle()
+    _complete_texts(run.summary, store.shows, store.texts, {item.name for item in items} - made)
 
 
 def _notes_on_detector(
@@ -226,7 +305,7 @@ def _complete_texts(
 
 
 def _items(
-    files: Sequence[FoundFile], known: KnownFiles, lines: Mapping[str, KnownLine], settings: str
+    files: Sequence[FoundFile], known: KnownFiles, lines: Mapping[str, KnownLine], settings: str, partial: Path
 ) -> tuple[list[Item[TranscriptionJob]], list[ItemReason]]:
     """Return the items of a run with these settings, and the recordings that cannot be read, with reasons."""
     readable, digests, unreadable = [], [], []
@@ -236,15 +315,10 @@ def _items(
             readable.append(file)
         except InputError as error:
             unreadable.append(ItemReason(file.source, error.message))
-    recordings = name_recordings(readable, digests, lines)
-    items = [
-        Item(
-            recording.video_id,
-            TranscriptionJob(recording, digest),
-            sha256(f"{digest} {settings}".encode()).hexdigest(),
-        )
-        for recording, digest in zip(recordings, digests, strict=True)
-    ]
+    items = []
+    for recording, digest in zip(name_recordings(readable, digests, lines), digests, strict=True):
+        key = sha256(f"{digest} {settings}".encode()).hexdigest()
+        items.append(Item(recording.video_id, TranscriptionJob(recording, digest, partial / f"{key}.jsonl"), key))
     return sorted(items, key=lambda item: item.name), unreadable
 
 

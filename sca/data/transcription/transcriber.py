@@ -2,19 +2,22 @@
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from typing_extensions import override
 
-from sca.audio.decode import AS_DEFAULT, Reading, read_with_notes
+from sca.audio.decode import AS_DEFAULT, Reading
+from sca.audio.samples import SampleFile, Samples, read_samples
 from sca.config import DiarizationConfig
 from sca.data.diarization.diarizer import Diarizer
 from sca.data.diarization.timeline import speaker_name
 from sca.data.quality.measure import Quality, measure_quality
 from sca.data.reactions.base import Detector, SoundEvent
 from sca.data.runs.local import cores
+from sca.data.runs.progress import ItemProgress, NullProgress, ProgressListener
 from sca.data.transcription.coverage import remainders
 from sca.data.transcription.diarized import Speakers, find_speakers, load_diarizer, speech_event
 from sca.data.transcription.hallucinations import (
@@ -29,7 +32,9 @@ from sca.data.transcription.hallucinations import (
 )
 from sca.data.transcription.over_reactions import marked_over_reactions, reaction_spans
 from sca.data.transcription.recordings import Recording
+from sca.data.transcription.speech import Span, SpeechDetector
 from sca.data.transcription.whisper import Recognizer, RecognizerOptions, Transcription
+from sca.data.transcription.windows import PartialWork
 from sca.timeline import ComedianEvent, OtherSpeakerEvent, Show, SpokenWord
 from sca.units import HEARD_HZ
 
@@ -40,10 +45,17 @@ _COUNTERS = ("no_words", "decoded_again")
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionJob:
-    """A recording to transcribe, and the SHA-256 of its file."""
+    """A recording to transcribe.
+
+    Attributes:
+        recording: The recording.
+        sha256: The SHA-256 of its file.
+        partial: Where the windows of a long recording are kept until it is finished; None does not keep them.
+    """
 
     recording: Recording
     sha256: str
+    partial: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,8 @@ class Transcriber:
         recognizer: Recognizer | None = None,
         reading: Reading = AS_DEFAULT,
         diarization: DiarizationConfig | None = None,
+        scratch: Path | None = None,
+        listener: ProgressListener | None = None,
     ) -> None:
         """Create a transcriber; models are loaded on first use.
 
@@ -77,8 +91,11 @@ class Transcriber:
             recognizer: A recognizer that was loaded with these options.
             reading: How recordings are read.
             diarization: The method to find the speakers; None for no speakers.
+            scratch: The folder of temporary files, see `SampleFile`.
+            listener: Receives the seconds of each recording that are done. Not in worker processes.
         """
-        self._reading = reading
+        self._reading, self._scratch = reading, scratch
+        self._listener = listener or NullProgress()
         self._diarization = diarization
         self._diarizer: Diarizer | None = None
         self._options, self._reactions, self._recognizer = options, reactions, recognizer
@@ -87,10 +104,15 @@ class Transcriber:
         self._lock = threading.Lock()
 
     @override
-    def __reduce__(
-        self,
-    ) -> tuple[type["Transcriber"], tuple[RecognizerOptions, str, None, Reading, DiarizationConfig | None]]:
-        return Transcriber, (self._options, self._reactions, None, self._reading, self._diarization)
+    def __reduce__(self) -> tuple[type["Transcriber"], tuple[object, ...]]:
+        return Transcriber, (
+            self._options,
+            self._reactions,
+            None,
+            self._reading,
+            self._diarization,
+            self._scratch,
+        )
 
     def load(self) -> Recognizer:
         """Load the models, unless they are loaded, and return the recognizer.
@@ -120,20 +142,45 @@ class Transcriber:
             InputError: The recording cannot be decoded.
             ScaError: The recognizer failed.
         """
-        recognizer, detector = self.load(), self._detector
-        samples, notes = read_with_notes(job.recording.path, HEARD_HZ, reading=self._reading)
-        transcription = recognizer.transcribe(samples)
-        reactions = [] if detector is None else detector.find(samples, transcription.speech)
-        speakers = None
-        if self._diarizer is not None and self._diarization is not None:
-            least = self._diarization.min_speakers
-            speakers = find_speakers(self._diarizer, samples, transcription.voiced, least)
-            notes = (*notes, *speakers.notes)
-        duration_s = round(len(samples) / HEARD_HZ, 3)
+        self.load()
+        listen = self._listener.on_progress
+        name = job.recording.video_id
+        with SampleFile(self._scratch) as samples:
+            speech = SpeechDetector()
+            notes = read_samples(job.recording.path, HEARD_HZ, samples, reading=self._reading, heard=speech.push)
+            total_s = len(samples) / HEARD_HZ
+            heard = self._heard(
+                samples,
+                speech.finish(),
+                PartialWork(job.partial),
+                lambda done: listen(ItemProgress(name, done / HEARD_HZ, total_s)),
+            )
+        show, more_notes = self._line(job, heard, round(total_s, 3))
+        notes = (*notes, *more_notes)
+        quality = measure_quality(job.recording.path, show, self._reading)
+        if show.words or show.timeline:
+            return Transcribed(show, quality, notes)
+        reason = "nothing was recognised" if heard.transcription.speech else "no speech was heard"
+        return Transcribed(show, quality, (*notes, reason))
+
+    def _heard(
+        self, samples: Samples, voiced: list[Span], partial: PartialWork, progress: Callable[[int], None]
+    ) -> "_Heard":
+        """Run the models over a recording."""
+        transcription = self.load().transcribe(samples, voiced, partial, progress)
+        reactions = [] if self._detector is None else self._detector.find(samples, transcription.speech)
+        if self._diarizer is None or self._diarization is None:
+            return _Heard(transcription, reactions)
+        least = self._diarization.min_speakers
+        return _Heard(transcription, reactions, find_speakers(self._diarizer, samples, voiced, least))
+
+    def _line(self, job: TranscriptionJob, heard: "_Heard", duration_s: float) -> tuple[Show, tuple[str, ...]]:
+        """Return the line of a recording, and remarks about its speakers."""
+        transcription, speakers = heard.transcription, heard.speakers
         with_words = self._options.word_timestamps
         counts: Counter[str] = Counter(decoded_again=transcription.decoded_again)
         words, timeline = timeline_of(
-            transcription, reactions, duration_s, counts, with_words=with_words, speakers=speakers
+            transcription, heard.reactions, duration_s, counts, with_words=with_words, speakers=speakers
         )
         counters = (*GUARDS, *_COUNTERS) if speakers is None else (*GUARDS, *_COUNTERS, OVERLAPPING)
         show = Show(
@@ -145,18 +192,22 @@ class Transcriber:
             model=self._options.model,
             source=job.recording.file.source,
             sha256=job.sha256,
-            reactions="none" if detector is None else detector.name,
+            reactions="none" if self._detector is None else self._detector.name,
             guards={name: counts[name] for name in counters},
             language_probability=round(transcription.language_probability, 4),
             speech=tuple(_seconds(transcription.voiced)),
             turns=None if speakers is None else speakers.turns(words),
         )
-        quality = measure_quality(job.recording.path, show, self._reading)
-        if show.words or show.timeline:
-            return Transcribed(show, quality, notes)
-        return Transcribed(
-            show, quality, (*notes, "nothing was recognised" if transcription.speech else "no speech was heard")
-        )
+        return show, () if speakers is None else speakers.notes
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What the models found in a recording."""
+
+    transcription: Transcription
+    reactions: list[SoundEvent]
+    speakers: Speakers | None = None
 
 
 def timeline_of(

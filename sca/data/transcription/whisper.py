@@ -10,20 +10,19 @@ segment after another and with the fallback temperatures, and the better result 
 import math
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
+from sca.audio.samples import Samples
 from sca.data.transcription.hallucinations import (
     MAX_COMPRESSION_RATIO,
     MIN_AVG_LOGPROB,
     Evidence,
     RecognizedWord,
 )
-from sca.data.transcription.speech import Span, clips, detect_speech, pack, padded, restore
+from sca.data.transcription.speech import JoinedSpeech, Span, clips, detect_speech, pack, padded, restore
+from sca.data.transcription.windows import PartialWork, WindowResult, cut_at_pauses
 from sca.errors import ScaError, UsageError
 from sca.models.whisper import load_model
 from sca.units import HEARD_HZ
@@ -35,6 +34,7 @@ __all__ = ["Recognizer", "RecognizerOptions", "Transcription"]
 
 DEFAULT_MODEL = "large-v3-turbo"
 _WINDOW_SAMPLES = 30 * HEARD_HZ
+_LEAST_STRETCHES = 8
 _SEED = 0
 
 
@@ -118,7 +118,6 @@ class Recognizer:
             UsageError: The model or its language does not exist, or the device does not support the compute type.
         """
         import ctranslate2
-        from faster_whisper import BatchedInferencePipeline
 
         ctranslate2.set_random_seed(_SEED)  # for the fallback temperatures, which sample
         self.options = options
@@ -134,42 +133,89 @@ class Recognizer:
             raise UsageError(
                 f"the model {options.model} knows only English", hint="leave --multilingual out, or give another model"
             )
-        self._batched = BatchedInferencePipeline(self._model)
         self._stopped = threading.Event()
 
     def stop(self) -> None:
         """Make every running `transcribe` raise `InterruptedError` after its current batch."""
         self._stopped.set()
 
-    def transcribe(self, samples: NDArray[np.float32]) -> Transcription:
-        """Recognize the speech of a recording.
+    def transcribe(
+        self,
+        samples: Samples,
+        voiced: list[Span] | None = None,
+        partial: PartialWork | None = None,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> Transcription:
+        """Recognize the speech of a recording, window by window.
+
+        A window is some batches of stretches of up to 30 s, and the result is that of all batches at once. Without the
+        VAD, it is 8 to 10 minutes between two pauses.
 
         Args:
             samples: float32 mono `(n,)` at 16 kHz.
+            voiced: Where `detect_speech` finds speech in them; None detects it.
+            partial: The windows that an earlier run recognized, and the place of new ones.
+            progress: Called with the number of samples of the recording that are done.
 
         Raises:
             ScaError: The recognizer failed.
             InterruptedError: `stop` was called.
         """
-        voiced = detect_speech(samples)
+        voiced = detect_speech(samples) if voiced is None else voiced
         speech = padded(voiced, len(samples))
+        recognize = self._in_batches if self.options.vad else self._in_sequence
         try:
-            found = self._in_batches(samples, speech) if self.options.vad else self._in_sequence(samples, speech)
+            results = list(recognize(samples, speech, partial or PartialWork(), progress))
         except RuntimeError as error:  # CTranslate2's only class: out of memory, a lost device, a broken model
             raise ScaError(f"the recognizer failed: {error}") from error
-        return replace(found, voiced=voiced)
+        return Transcription(
+            [words for result in results for words in result.segments],
+            speech,
+            results[0].language if results else self.options.language or "",
+            results[0].language_probability if results else 0.0,
+            voiced,
+            sum(result.decoded_again for result in results),
+        )
 
-    def _in_batches(self, samples: NDArray[np.float32], speech: list[Span]) -> Transcription:
-        """Decode only the speech, several windows together, and doubtful windows again."""
-        if not speech:
-            return Transcription([], [], self.options.language or "", 0.0)
+    def _in_batches(
+        self, samples: Samples, speech: list[Span], partial: PartialWork, progress: Callable[[int], None]
+    ) -> Iterator[WindowResult]:
+        """Decode only the speech, several stretches together, and doubtful stretches again."""
         chunks = pack(speech, _WINDOW_SAMPLES)
-        joined = np.concatenate([samples[start:end] for chunk in chunks for start, end in chunk])
         places = clips(chunks)
-        segments, info = self._batched.transcribe(
-            joined,
-            clip_timestamps=places,
-            language=self.options.language,
+        size = self.options.batch_size * max(1, _LEAST_STRETCHES // self.options.batch_size)
+        starts = range(0, len(chunks), size)
+        joined = JoinedSpeech(samples, speech)
+        before: WindowResult | None = None
+        for window, first in enumerate(starts):
+            result = partial.known(window)
+            if result is None:
+                result = self._batch(joined, places[first : first + size], before)
+                if len(starts) > 1:
+                    partial.add(result)
+            before = before or result
+            before = replace(before, last_end_s=result.last_end_s)
+            progress(chunks[min(first + size, len(chunks)) - 1][-1][1])
+            yield result
+
+    def _batch(self, joined: JoinedSpeech, places: list[dict[str, float]], before: WindowResult | None) -> WindowResult:
+        """Decode some stretches of the joined speech.
+
+        Args:
+            joined: The joined speech.
+            places: Where the stretches are in it, in seconds.
+            before: The language, and where the last word ended.
+        """
+        from faster_whisper import BatchedInferencePipeline
+
+        base, sound = joined.part(places[0]["start"], places[-1]["end"])
+        base_s = base / HEARD_HZ
+        pipeline = BatchedInferencePipeline(self._model)  # its state is that of one recording
+        pipeline.last_speech_timestamp = 0.0 if before is None else before.last_end_s - base_s
+        segments, info = pipeline.transcribe(
+            sound,
+            clip_timestamps=[{side: at - base_s for side, at in place.items()} for place in places],
+            language=self.options.language if before is None else before.language,
             batch_size=self.options.batch_size,
             word_timestamps=self.options.word_timestamps,
             beam_size=self.options.beam_size,
@@ -178,26 +224,28 @@ class Recognizer:
             multilingual=self.options.multilingual,
             without_timestamps=self.options.word_timestamps,
         )
-        windows: list[list[list[RecognizedWord]]] = [[] for _ in chunks]
+        found: list[list[list[RecognizedWord]]] = [[] for _ in places]
         starts = [place["start"] for place in places]
-        for words in self._words_of(segments):
+        last_end_s = 0.0 if before is None else before.last_end_s
+        for words in self._words_of(segments, base_s):
+            last_end_s = base_s + pipeline.last_speech_timestamp
             middle = (words[0].start + words[-1].end) / 2
-            windows[max(0, bisect_right(starts, middle) - 1)].append(words)
-        spans = [span for chunk in chunks for span in chunk]
+            found[max(0, bisect_right(starts, middle) - 1)].append(words)
         restored: list[list[RecognizedWord]] = []
         again = 0
-        for place, window in zip(places, windows, strict=True):
-            if _is_doubtful(window):
+        for place, stretch in zip(places, found, strict=True):
+            if _is_doubtful(stretch):
                 again += 1
-                window = _better(window, self._again(joined, place, info.language))
-            restored += [self._restored(words, spans) for words in window]
-        return Transcription(restored, speech, info.language, float(info.language_probability), decoded_again=again)
+                stretch = _better(stretch, self._again(joined, place, info.language))
+            restored += [self._restored(words, joined.speech) for words in stretch]
+        probability = float(info.language_probability) if before is None else before.language_probability
+        return WindowResult(restored, info.language, probability, last_end_s, again)
 
-    def _again(self, joined: NDArray[np.float32], place: dict[str, float], language: str) -> list[list[RecognizedWord]]:
-        """Decode one window of the joined speech with the fallback temperatures of Whisper."""
+    def _again(self, joined: JoinedSpeech, place: dict[str, float], language: str) -> list[list[RecognizedWord]]:
+        """Decode one stretch of the joined speech with the fallback temperatures of Whisper."""
         first, last = int(place["start"] * HEARD_HZ), int(place["end"] * HEARD_HZ)
         segments, _ = self._model.transcribe(
-            joined[first:last],
+            joined.between(first, last),
             language=language,
             word_timestamps=self.options.word_timestamps,
             beam_size=self.options.beam_size,
@@ -223,27 +271,46 @@ class Recognizer:
             restored.append(replace(word, start=round(start, 3), end=round(end, 3)))
         return restored
 
-    def _in_sequence(self, samples: NDArray[np.float32], speech: list[Span]) -> Transcription:
-        """Decode everything, one window after another."""
-        segments, info = self._model.transcribe(
-            samples,
-            language=self.options.language,
-            word_timestamps=self.options.word_timestamps,
-            beam_size=self.options.beam_size,
-            hotwords=self.options.hotwords,
-            initial_prompt=self.options.initial_prompt,
-            multilingual=self.options.multilingual,
-            condition_on_previous_text=False,  # a wrong text would be repeated in the next window
-            vad_filter=False,
-        )
-        return Transcription(list(self._words_of(segments)), speech, info.language, float(info.language_probability))
+    def _in_sequence(
+        self, samples: Samples, speech: list[Span], partial: PartialWork, progress: Callable[[int], None]
+    ) -> Iterator[WindowResult]:
+        """Decode everything, one stretch after another."""
+        windows = cut_at_pauses(speech, len(samples))
+        language, probability = self.options.language, 0.0
+        for window, (first, last) in enumerate(windows):
+            result = partial.known(window)
+            if result is None:
+                segments, info = self._model.transcribe(
+                    samples[first:last],
+                    language=language,
+                    word_timestamps=self.options.word_timestamps,
+                    beam_size=self.options.beam_size,
+                    hotwords=self.options.hotwords,
+                    initial_prompt=None if window else self.options.initial_prompt,
+                    multilingual=self.options.multilingual,
+                    condition_on_previous_text=False,  # a wrong text would be repeated in the next stretch
+                    vad_filter=False,
+                )
+                probability = probability if window else float(info.language_probability)
+                words = list(self._words_of(segments, first / HEARD_HZ))
+                result = WindowResult(words, info.language, probability)
+                if len(windows) > 1:
+                    partial.add(result)
+            language, probability = result.language, result.language_probability
+            progress(last)
+            yield result
 
-    def _words_of(self, segments: "Iterable[Segment]") -> Iterator[list[RecognizedWord]]:
-        """Yield the words of each segment. The model works while `segments` is read."""
+    def _words_of(self, segments: "Iterable[Segment]", base_s: float = 0.0) -> Iterator[list[RecognizedWord]]:
+        """Yield the words of each segment, `base_s` later. The model works while `segments` is read."""
         for segment in segments:
             if self._stopped.is_set():
                 raise InterruptedError("the run was stopped")
             words = _words(segment)
+            if words and base_s:
+                words = [
+                    replace(word, start=round(word.start + base_s, 3), end=round(word.end + base_s, 3))
+                    for word in words
+                ]
             if words:
                 yield words
 
