@@ -10,13 +10,15 @@ The registry of each kind (`sca.infer.engines.registry`, `sca.data.corpora.regis
 that ship with sca take precedence over plugins.
 """
 
+from collections.abc import Mapping
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Literal
 
 from sca.errors import MissingToolError, UsageError
-from sca.textutil import first_line
+from sca.textutil import did_you_mean, first_line
 
-__all__ = ["PluginGroup", "load_plugin", "plugin_names"]
+__all__ = ["PluginGroup", "find_loader", "load_plugin", "plugin_names"]
 
 PluginGroup = Literal["sca.engines", "sca.corpora", "sca.exporters", "sca.recognizers", "sca.speech"]
 
@@ -54,6 +56,35 @@ def load_plugin(group: PluginGroup, name: str) -> object | None:
             hint=f"repair or uninstall {package}",
         ) from error
     return plugin
+
+
+def find_loader(group: PluginGroup, name: str, modules: Mapping[str, str], kind: str) -> object:
+    """Return the function `load` of a module that ships with sca, or the object of a plugin.
+
+    Args:
+        group: The entry-point group.
+        name: The name.
+        modules: The modules that ship with sca, by name. They are imported here at the earliest.
+        kind: The noun of messages, such as "recognizer".
+
+    Raises:
+        UsageError: The name is unknown.
+        MissingToolError: The module or the plugin cannot be imported.
+    """
+    if name not in modules:
+        plugin = load_plugin(group, name)
+        if plugin is None:
+            names = sorted({*modules, *plugin_names(group)})
+            hint = f"{did_you_mean(name, names)}available: {', '.join(names)}"
+            raise UsageError(f"{kind} {name} does not exist", hint=hint)
+        return plugin
+    try:
+        loader: object = import_module(modules[name]).load
+    except ImportError as error:
+        raise MissingToolError(
+            f"the {kind} {name} cannot be imported: {first_line(error)}", hint="install the packages that it needs"
+        ) from error
+    return loader
 
 
 def _find(group: PluginGroup, name: str) -> EntryPoint | None:

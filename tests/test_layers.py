@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = {
     "sca.errors": 0,
     "sca.onnx_session": 0,
+    "sca.spans": 0,
     "sca.textutil": 0,
     "sca.units": 0,
     "sca.version": 0,

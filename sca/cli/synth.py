@@ -56,10 +56,12 @@ def synth(
     ] = None,
     list_shipped: Annotated[bool, typer.Option("--list", help="List the scripts that ship with sca.")] = False,
     topic: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Let a language model write about this.", show_default=False)
+        str | None,
+        typer.Option(metavar="TEXT", help="Topic of scripts that a language model writes.", show_default=False),
     ] = None,
     personas: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Who talks, for the language model.", show_default=False)
+        str | None,
+        typer.Option(metavar="TEXT", help="Descriptions of the speakers, for the language model.", show_default=False),
     ] = None,
     conversations: Annotated[
         int | None,
@@ -73,7 +75,13 @@ def synth(
     ] = None,
     hours: Annotated[
         float | None,
-        typer.Option(min=0.001, max=1e5, metavar="H", help="Or hours of conversation.", show_default=False),
+        typer.Option(
+            min=0.001,
+            max=1e5,
+            metavar="H",
+            help="Hours of conversation, instead of --conversations.",
+            show_default=False,
+        ),
     ] = None,
     settings: "Settings",
     jobs: Jobs = None,

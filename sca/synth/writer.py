@@ -65,7 +65,7 @@ def write_scripts(root: Path, count: int, request: Request, model: LanguageModel
         OutputError: The folder has other files in it, or cannot be written to.
     """
     if not request.topic.strip():
-        raise UsageError("the topic is empty", hint='--topic "the weather" says what a script is about')
+        raise UsageError("the topic is empty", hint='--topic "the weather" is what a script is about')
     ensure_owned_dir(root, CLAIM_FILE, "sca synth")
     scripts: list[Script] = []
     for number in range(count):

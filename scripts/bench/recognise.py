@@ -18,10 +18,14 @@ import json
 import os
 import re
 import statistics
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sca.audio.resample import resample
 from sca.config.sections.recognition import RecognitionConfig
@@ -29,6 +33,7 @@ from sca.data.transcription.whisper import Recognizer, RecognizerOptions
 from sca.infer.recognition.whisper import StreamingRecognizer, WhisperEngine
 from sca.infer.speech.registry import open_voice
 from sca.units import HEARD_HZ
+from tests.helpers import word_errors
 
 LIBRARY = """Thank you for calling the city library, this is the front desk. I would like to know whether the reading
 room is open on Sunday afternoon, because my daughter has to finish a project about the history of the harbour. The
@@ -62,16 +67,6 @@ def spoken(voice, text):
     sound = resample(np.concatenate([chunk.samples for chunk in chunks]), voice.sample_rate, HEARD_HZ)
     ends = [(word.text, word.end_sample * HEARD_HZ // voice.sample_rate) for chunk in chunks for word in chunk.words]
     return sound.astype(np.float32), [(part, end) for word, end in ends for part in words_of(word)]
-
-
-def wrong(truth, heard):
-    """Return how many words are replaced, missing or added."""
-    costs = list(range(len(heard) + 1))
-    for n, word in enumerate(truth, 1):
-        before, costs[0] = costs[0], n
-        for i, other in enumerate(heard, 1):
-            before, costs[i] = costs[i], min(before + (word != other), costs[i] + 1, costs[i - 1] + 1)
-    return costs[-1]
 
 
 def streamed(engine, sound, chunk_samples):
@@ -110,7 +105,10 @@ def compared(engine, recognizer, clips, chunk_ms):
         texts = [word for word, _ in truth]
         plain, plain_s = offline(recognizer, sound)
         heard, stream_s, decoded = streamed(engine, sound, chunk_ms * HEARD_HZ // 1000)
-        errors = [errors[0] + wrong(texts, plain), errors[1] + wrong(texts, [word for word, _ in heard])]
+        errors = [
+            errors[0] + word_errors.errors(texts, plain),
+            errors[1] + word_errors.errors(texts, [word for word, _ in heard]),
+        ]
         cpu_s = [cpu_s[0] + plain_s, cpu_s[1] + stream_s]
         counts, decodings = counts + len(texts), decodings + decoded
         lags += lags_s(truth, heard)

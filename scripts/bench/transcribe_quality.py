@@ -14,7 +14,6 @@ and `auto`. "invented" are certain words that no line has at their time: at leas
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from sca.data.transcription.hallucinations import RecognizedWord, phrases, text_
 from sca.data.transcription.transcribe import transcribe
 from sca.data.transcription.whisper import Recognizer, RecognizerOptions
 from sca.timeline import ComedianEvent, Show, read_shows
+from tests.helpers.word_errors import errors, words_of
 
 LINES = (
     "I told her she could stay with us until she feels better.",
@@ -42,20 +42,6 @@ LINES = (
     "We tried the new restaurant on the corner and it was terrible.",
 )
 OLD_LETTERS_PER_S = 25.0
-
-
-def words_of(text: str) -> list[str]:
-    return re.findall(r"[a-z']+", text.lower())
-
-
-def errors(truth: Sequence[str], heard: Sequence[str]) -> int:
-    """The smallest number of words that are replaced, left out or added."""
-    costs = list(range(len(heard) + 1))
-    for n, word in enumerate(truth, 1):
-        before, costs[0] = costs[0], n
-        for i, other in enumerate(heard, 1):
-            before, costs[i] = costs[i], min(before + (word != other), costs[i] + 1, costs[i - 1] + 1)
-    return costs[-1]
 
 
 def with_old_guard(show: Show) -> list[str]:

@@ -20,11 +20,11 @@ from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.evidence.overlap import intersect
 from sca.data.duplex.load.collate import DuplexCollator
 from sca.data.duplex.load.dataset import load
-from sca.data.duplex.model.spans import merge_spans
 from sca.data.duplex.storage.reader import open_dataset
 from sca.data.duplex.verify.dataset import verify
 from sca.data.export.run import export
 from sca.errors import OutputError
+from sca.spans import merge_spans
 from sca.tokenizer import load_tokenizer
 from tests.helpers import corpus
 from tests.helpers.duplex_files import TRAIN, put_rows, rows_of

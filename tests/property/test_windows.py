@@ -6,8 +6,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.data.duplex.model.spans import merge_spans
 from sca.data.duplex.rows.windows import WindowPlan, plan_windows
+from sca.spans import merge_spans
 
 CHUNK = 5120
 PLAN = WindowPlan(min_chunks=63, max_chunks=187, max_segments=8, min_silence=CHUNK, chunk_samples=CHUNK, lead=1)

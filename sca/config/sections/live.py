@@ -1,4 +1,4 @@
-"""Settings of a live session: the engine, the buffers, and the turn-taking of `parrot`."""
+"""Settings of a live session: the engine, the buffers, and the turn-taking of `parrot` and `cascade`."""
 
 from typing import Annotated, Literal
 
@@ -75,19 +75,22 @@ class LiveConfig(Section):
         description="Speech ends at a frame with a speech probability below this.",
     )
     min_speech_ms: int = Field(
-        160, ge=1, le=MAX_MS, description="Continuous speech shorter than this, in ms, is not a turn (parrot)."
+        160, ge=1, le=MAX_MS, description="Continuous speech shorter than this, in ms, is not a turn (parrot, cascade)."
     )
     end_of_turn_ms: int = Field(
-        640, ge=1, le=MAX_MS, description="A turn ends after this much silence, in ms (parrot)."
+        640, ge=1, le=MAX_MS, description="A turn ends after this much silence, in ms (parrot, cascade)."
     )
     barge_in_ms: int = Field(
-        96, ge=1, le=MAX_MS, description="Continuous speech of this length, in ms, interrupts an answer (parrot)."
+        96,
+        ge=1,
+        le=MAX_MS,
+        description="Continuous speech of this length, in ms, interrupts an answer (parrot, cascade).",
     )
     turn_model: Annotated[str | None, Flag("--turn-model", "auto|MODEL|URL")] = Field(
         None,
         min_length=1,
-        description="End-of-turn model (parrot): auto (the model of turn.model_id), an .onnx file, a folder, a hub id, or the "
-        "http(s) address of a turn server. Not set: a turn ends by silence alone.",
+        description="End-of-turn model (parrot, cascade): auto (the model of turn.model_id), an .onnx file, a folder, a hub "
+        "id, or the http(s) address of a turn server. Not set: a turn ends by silence alone.",
     )
     max_turn_s: float = Field(
         30.0,

@@ -1,7 +1,7 @@
 """How well a timeline and downloaded captions agree: on the words, per window of 30 s, and on the reactions of the room.
 
-Captions are a witness, not the truth: editors shorten sentences and mark only some laughs. So nothing in a timeline is
-changed by them. A low value shows where one of the two is wrong.
+Captions are evidence, not the truth: editors shorten sentences and mark only some laughs. So they do not change a
+timeline. A low value shows where one of the two is wrong.
 """
 
 import re
@@ -33,7 +33,7 @@ MARGIN_S = 3.0
 OTHER_RECORDING = 0.2
 """If fewer words agree, the captions are of another recording: unrelated English texts agree by 0.07 to 0.12."""
 MIN_WORDS = 8
-"""With fewer words on one side, nothing is said about the recording."""
+"""With fewer words on one side, captions are never rejected as those of another recording."""
 
 _LETTERS = re.compile(r"[^\w]+")
 # Captions and taggers do not distinguish these reliably.

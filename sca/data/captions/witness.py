@@ -77,7 +77,7 @@ class CaptionWitness:
     """
 
     def __init__(self, folder: Path | None, is_ours: Callable[[Path, Show], bool]) -> None:
-        """Create a witness.
+        """List the captions.
 
         Args:
             folder: A folder with captions of recordings that have none beside them.

@@ -26,6 +26,7 @@ from sca.data.corpora.timed_text import TimedText, file_safe_name, make_track, s
 from sca.data.media.find_audio import AudioFolder
 from sca.data.runs.json_lines import first_objects
 from sca.errors import InputError
+from sca.spans import merge_spans
 from sca.timeline import (
     AudienceEvent,
     BrokenLine,
@@ -205,7 +206,7 @@ def _diarized(
         raise ValueError(f"{show.video_id} has no words of its speakers")
     if any(isinstance(event, AudienceEvent | EnvironmentEvent) for event in show.timeline):
         silenced = tuple(sorted({span for name in names for span in spans[name]} | set(both)))
-        room, _ = make_track(f"{name}.room", audio, (), part=Part(spans=_merged(silenced), inside=False))
+        room, _ = make_track(f"{name}.room", audio, (), part=Part(spans=tuple(merge_spans(silenced)), inside=False))
         tracks += [room] if room is not None else []
     return Conversation(name, tuple(tracks), (), number), issues
 
@@ -254,16 +255,6 @@ def _samples_of(turns: tuple[SpeakerTurn, ...], speaker: str, left_out: Spans) -
         for start, end in left_out
         if any(turn.start < end and start < turn.end for turn in own)
     )
-
-
-def _merged(spans: Spans) -> Spans:
-    merged: list[tuple[float, float]] = []
-    for start, end in spans:
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        else:
-            merged.append((start, end))
-    return tuple(merged)
 
 
 def _overlap_note(source: Path, number: int, both: Spans, left_out: Spans) -> Issue:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sca.data.transcription.hallucinations import RecognizedWord, mean_probability, phrases, text_of
+from sca.spans import merge_spans
 from sca.timeline import AudienceEvent, Event
 
 __all__ = ["MAX_PROBABILITY", "MAX_SPEECH", "MIN_COVERED", "marked_over_reactions", "reaction_spans", "shared_s"]
@@ -69,14 +70,8 @@ Spans = Sequence[tuple[float, float]]
 
 def reaction_spans(events: Sequence[Event]) -> list[tuple[float, float]]:
     """Return where the room laughs, applauds or cheers, in seconds, sorted and disjoint."""
-    found: list[tuple[float, float]] = []
-    named = [event for event in events if isinstance(event, AudienceEvent) and event.reaction_type in _REACTIONS]
-    for event in sorted(named, key=lambda event: event.start):
-        if found and event.start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], event.end))
-        else:
-            found.append((event.start, event.end))
-    return found
+    named = (event for event in events if isinstance(event, AudienceEvent) and event.reaction_type in _REACTIONS)
+    return merge_spans((event.start, event.end) for event in named)
 
 
 def marked_over_reactions(words: Sequence[RecognizedWord], reactions: Spans, voiced: Spans) -> list[RecognizedWord]:

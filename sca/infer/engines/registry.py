@@ -10,15 +10,10 @@ It raises a `ScaError` if the engine cannot be loaded. After installation of the
 everywhere, and error messages list its name. The names of engines that ship with sca take precedence.
 """
 
-import difflib
-from collections.abc import Callable
-from importlib import import_module
-
 from sca.config import Settings, load_settings
-from sca.errors import MissingToolError, UsageError
+from sca.errors import UsageError
 from sca.infer.engine import Engine
-from sca.plugins import load_plugin, plugin_names
-from sca.textutil import first_line
+from sca.plugins import find_loader, plugin_names
 
 __all__ = ["engine_names", "load_engine"]
 
@@ -56,31 +51,10 @@ def load_engine(name: str, settings: Settings | None = None) -> Engine:
         assert engine.info.name == "parrot"
         ```
     """
-    loader = _builtin_loader(name) if name in _BUILTIN_MODULES else _plugin_loader(name)
-    engine = loader(load_settings() if settings is None else settings)
+    loader = find_loader("sca.engines", name, _BUILTIN_MODULES, "engine")
+    if not callable(loader):
+        raise UsageError(f"the plugin {name} does not provide an engine: {loader!r} is not a function")
+    engine: object = loader(load_settings() if settings is None else settings)
     if not isinstance(engine, Engine):
         raise UsageError(f"the plugin {name} does not provide an engine: it returned a {type(engine).__name__}")
     return engine
-
-
-def _builtin_loader(name: str) -> Callable[[Settings], object]:
-    try:
-        module = import_module(_BUILTIN_MODULES[name])
-    except ImportError as error:
-        raise MissingToolError(
-            f"the engine {name} cannot be imported: {first_line(error)}", hint="install the packages that it needs"
-        ) from error
-    loader: Callable[[Settings], object] = module.load
-    return loader
-
-
-def _plugin_loader(name: str) -> Callable[[Settings], object]:
-    loader = load_plugin("sca.engines", name)
-    if loader is None:
-        names = engine_names()
-        similar = difflib.get_close_matches(name, names, 1)
-        suggestion = f"did you mean {similar[0]}? " if similar else ""
-        raise UsageError(f"engine {name} does not exist", hint=f"{suggestion}available: {', '.join(names)}")
-    if not callable(loader):
-        raise UsageError(f"the plugin {name} does not provide an engine: {loader!r} is not a function")
-    return loader

@@ -11,14 +11,10 @@ installation of the package, `recognition.engine = "my-recognizer"` selects it. 
 sca take precedence.
 """
 
-import difflib
-from collections.abc import Callable
-from importlib import import_module
-
 from sca.config import Settings, load_settings
 from sca.errors import UsageError
 from sca.infer.recognition.base import Recognizer, RecognizerEngine
-from sca.plugins import load_plugin, plugin_names
+from sca.plugins import find_loader, plugin_names
 
 __all__ = ["load_recognizer", "open_recognizer", "recognizer_names"]
 
@@ -48,7 +44,10 @@ def load_recognizer(name: str | None = None, settings: Settings | None = None) -
     """
     used = load_settings() if settings is None else settings
     chosen = name or used.recognition.engine
-    engine = _loader(chosen)(used)
+    loader = find_loader("sca.recognizers", chosen, _BUILTIN_MODULES, "recognizer")
+    if not callable(loader):
+        raise UsageError(f"the plugin {chosen} does not provide a recognizer: {loader!r} is not a function")
+    engine: object = loader(used)
     if not isinstance(engine, RecognizerEngine):
         raise UsageError(f"the plugin {chosen} does not provide a recognizer: it returned a {type(engine).__name__}")
     return engine
@@ -57,16 +56,3 @@ def load_recognizer(name: str | None = None, settings: Settings | None = None) -
 def open_recognizer(name: str | None = None, settings: Settings | None = None) -> Recognizer:
     """Load a recognizer and open one stream of it; see `load_recognizer`."""
     return load_recognizer(name, settings).open()
-
-
-def _loader(name: str) -> Callable[[Settings], object]:
-    module = _BUILTIN_MODULES.get(name)
-    loader: object = load_plugin("sca.recognizers", name) if module is None else import_module(module).load
-    if loader is None:
-        names = recognizer_names()
-        similar = difflib.get_close_matches(name, names, 1)
-        suggestion = f"did you mean {similar[0]}? " if similar else ""
-        raise UsageError(f"recognizer {name} does not exist", hint=f"{suggestion}available: {', '.join(names)}")
-    if not callable(loader):
-        raise UsageError(f"the plugin {name} does not provide a recognizer: {loader!r} is not a function")
-    return loader

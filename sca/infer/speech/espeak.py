@@ -1,6 +1,5 @@
 """The engine espeak: formant voices of espeak-ng in many languages, some milliseconds after the text."""
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -21,6 +20,7 @@ from sca.infer.speech.base import (
 )
 from sca.infer.speech.espeak_library import EspeakLibrary, Phone, load_library, private_library
 from sca.infer.speech.spoken_words import TextWord, assign_phones, is_latin_language, only_latin
+from sca.textutil import did_you_mean
 
 __all__ = ["EspeakEngine", "load"]
 
@@ -65,8 +65,7 @@ class EspeakEngine(SpeechEngine, RepeatableEngine):
         library, name = self._library(), voice or _DEFAULT_VOICE
         if not library.has_voice(name):
             names = [info.name for info in self.voices()]
-            near = difflib.get_close_matches(name, names, 3, 0.5)
-            hint = f"did you mean {' or '.join(near)}? " if near else ""
+            hint = did_you_mean(name, names, most=3, cutoff=0.5)
             raise UsageError(f"the engine espeak has no voice {name}", hint=f"{hint}sca say --list lists the voices")
         return _EspeakVoice(library, name)
 

@@ -5,7 +5,6 @@ Phonemes of espeak-ng are converted to their notation. Japanese and Chinese are 
 espeak-ng's phonemes of these languages differ more.
 """
 
-import difflib
 from collections.abc import Sequence
 
 from typing_extensions import override
@@ -18,6 +17,7 @@ from sca.infer.speech.kokoro_model import MARKS, RATE_HZ, KokoroModel
 from sca.infer.speech.kokoro_symbols import notation
 from sca.infer.speech.phoneme_voice import PhonemeVoice, Rendered
 from sca.models import models, resolve
+from sca.textutil import did_you_mean
 
 __all__ = ["KokoroEngine", "load"]
 
@@ -66,8 +66,7 @@ class KokoroEngine(SpeechEngine):
         name = voice or _DEFAULT_VOICE
         known = {info.name: info.language for info in self.voices()}
         if name not in known:
-            near = difflib.get_close_matches(name, known, 3)
-            hint = f"did you mean {' or '.join(near)}? " if near else ""
+            hint = did_you_mean(name, known, most=3)
             raise UsageError(f"the engine kokoro has no voice {name}", hint=f"{hint}sca say --list lists the voices")
         library = load_library()
         folder = resolve(f"pkg:{_MODEL}")

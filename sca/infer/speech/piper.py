@@ -4,7 +4,6 @@ The code of Piper (GPL-3) is not used. A voice is a model of the catalogue (`sca
 ONNX file in the format of Piper.
 """
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from sca.infer.speech.espeak_library import EspeakLibrary, load_library
 from sca.infer.speech.phoneme_voice import PhonemeVoice, Rendered
 from sca.infer.speech.piper_model import PiperModel
 from sca.models import models, resolve
+from sca.textutil import did_you_mean
 
 __all__ = ["PiperEngine", "load"]
 
@@ -55,8 +55,7 @@ class PiperEngine(SpeechEngine):
             return _PiperVoice(library, PiperModel(Path(name)))
         names = [info.name for info in self.voices()]
         if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            hint = f"did you mean {near[0]}? " if near else ""
+            hint = did_you_mean(name, names)
             raise UsageError(f"the engine piper has no voice {name}", hint=f"{hint}available: {', '.join(names)}")
         folder = resolve(f"pkg:{name}")
         assert folder is not None

@@ -10,15 +10,13 @@ the package, `sca say --engine my-voices` uses it. The names of engines that shi
 with a method `check` (`CheckedEngine`) has its state in `sca say --list`.
 """
 
-import difflib
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 
 from sca.config import Settings, load_settings
 from sca.errors import MissingToolError, ScaError, UsageError
 from sca.infer.speech.base import CheckedEngine, SpeechEngine, SpeechVoice
-from sca.plugins import load_plugin, plugin_names
+from sca.plugins import find_loader, plugin_names
 
 __all__ = ["DEFAULT_ENGINES", "EngineState", "engine_state", "load_speech_engine", "open_voice", "speech_engine_names"]
 
@@ -69,17 +67,11 @@ def load_speech_engine(name: str, settings: Settings | None = None) -> SpeechEng
         UsageError: The name is unknown, or a plugin does not provide an engine.
         MissingToolError: The plugin cannot be imported.
     """
-    module = _BUILTIN_MODULES.get(name)
-    if module is not None:
-        builtin: SpeechEngine = import_module(module).load(load_settings() if settings is None else settings)
-        return builtin
-    loader = load_plugin("sca.speech", name)
-    if loader is None:
-        names = speech_engine_names()
-        near = difflib.get_close_matches(name, names, 1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"speech engine {name} does not exist", hint=f"{hint}available: {', '.join(names)}")
-    engine = loader() if callable(loader) else loader
+    loader = find_loader("sca.speech", name, _BUILTIN_MODULES, "speech engine")
+    engine: object = loader
+    if callable(loader):
+        given = load_settings() if settings is None else settings
+        engine = loader(given) if name in _BUILTIN_MODULES else loader()
     if not isinstance(engine, SpeechEngine):
         raise UsageError(f"the plugin {name} does not provide a speech engine: it is a {type(engine).__name__}")
     return engine

@@ -21,7 +21,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from sca.data.duplex.model.crosstalk import Bleed
-from sca.data.duplex.model.spans import Span, merge_spans
+from sca.data.duplex.model.spans import Span
+from sca.spans import merge_spans
 from sca.units import HEARD_HZ
 
 __all__ = ["bleed_in", "measure", "outside"]

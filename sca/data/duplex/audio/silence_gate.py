@@ -8,8 +8,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from sca.data.duplex.audio.crosstalk import outside
-from sca.data.duplex.model.spans import Span, merge_spans
+from sca.data.duplex.model.spans import Span
 from sca.errors import writing
+from sca.spans import merge_spans
 from sca.units import HEARD_HZ
 
 __all__ = ["RAMP", "gate_spans", "silence"]

@@ -11,8 +11,9 @@ from sca.data.duplex.evidence.refine import TimeMap, refine
 from sca.data.duplex.evidence.timing import Timing, correlation, find_timing
 from sca.data.duplex.model.evidence import Explanation, TrackEvidence
 from sca.data.duplex.model.records import TrackRecord
-from sca.data.duplex.model.spans import Span, merge_spans
+from sca.data.duplex.model.spans import Span
 from sca.data.duplex.storage.records import span_of
+from sca.spans import merge_spans
 from sca.units import HEARD_HZ
 
 __all__ = ["explain", "is_better"]

@@ -16,8 +16,9 @@ from sca.data.duplex.evidence.timing import find_timing
 from sca.data.duplex.evidence.unlabelled import outside
 from sca.data.duplex.model.evidence import TrackEvidence
 from sca.data.duplex.model.records import TrackRecord
-from sca.data.duplex.model.spans import Span, merge_spans
+from sca.data.duplex.model.spans import Span
 from sca.data.duplex.storage.records import span_of, units_of
+from sca.spans import merge_spans
 from sca.units import HEARD_HZ
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from sca.data.duplex.model.spans import Span, merge_spans
+from sca.data.duplex.model.spans import Span
+from sca.spans import merge_spans
 
 __all__ = ["intersect", "length_of", "longest", "subtract", "widen"]
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from sca.data.duplex.evidence.overlap import length_of, subtract, widen
 from sca.data.duplex.model.records import TrackRecord
-from sca.data.duplex.model.spans import Span, merge_spans
+from sca.data.duplex.model.spans import Span
 from sca.data.duplex.model.unlabelled import UnlabelledSpan
 from sca.data.duplex.storage.records import speech_of, unlabelled_of, unlabelled_records
+from sca.spans import merge_spans
 from sca.units import HEARD_HZ, samples_to_seconds, seconds_to_samples
 
 __all__ = ["outside", "set_unlabelled", "unlabelled_problems", "within_session"]

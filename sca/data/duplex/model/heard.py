@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from itertools import chain
 
-from sca.data.duplex.model.spans import Span, merge_spans
+from sca.data.duplex.model.spans import Span
 from sca.errors import InputError
+from sca.spans import merge_spans
 
 __all__ = ["heard_groups", "heard_speakers", "joint_speech", "listener_name"]
 

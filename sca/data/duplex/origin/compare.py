@@ -10,9 +10,9 @@ import soundfile
 from sca.config import Settings
 from sca.data.duplex.evidence.overlap import length_of, subtract
 from sca.data.duplex.model.records import TrackRecord, WordRecord
-from sca.data.duplex.model.spans import merge_spans
 from sca.data.duplex.storage.records import span_of
 from sca.data.duplex.storage.tracks import StoredTrack
+from sca.spans import merge_spans
 from sca.textutil import counted
 from sca.units import HEARD_HZ, SPOKEN_HZ, seconds_to_samples
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.data.duplex.model.spans import Span, merge_spans
+from sca.data.duplex.model.spans import Span
+from sca.spans import merge_spans
 
 __all__ = ["Cut", "Window", "WindowPlan", "plan_windows"]
 

@@ -2,8 +2,8 @@
 
 from sca.data.duplex.model.counters import ProofCounters
 from sca.data.duplex.model.records import TrackRecord
-from sca.data.duplex.model.spans import merge_spans
 from sca.data.duplex.storage.records import span_of, unlabelled_of
+from sca.spans import merge_spans
 from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = ["SILENT_PEAK", "count_track"]

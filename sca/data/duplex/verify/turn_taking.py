@@ -10,10 +10,11 @@ from itertools import pairwise
 import numpy as np
 
 from sca.data.duplex.model.records import RowRecord, SegmentRecord, WordRecord
-from sca.data.duplex.model.spans import Span, merge_spans
+from sca.data.duplex.model.spans import Span
 from sca.data.duplex.rows.turn_labels import label
 from sca.data.duplex.rows.windows import WindowPlan
 from sca.data.duplex.storage.records import span_of, units_of
+from sca.spans import merge_spans
 from sca.textutil import counted
 from sca.units import HEARD_HZ
 
