@@ -43,6 +43,7 @@ FOLDERS = {
         for kind in ("parquet", "webdataset", "moshi", "lhotse")
     },
     "record": lambda made, to: ["live", "--file", made / "short.wav", "--out", made / "o.wav", "--record", to],
+    "talk": lambda made, to: ["eval", "talk", "--talks", "1", "--scenarios", "answer", "-o", to],
 }
 FILES = {
     "inspect": lambda made, to: ["inspect", made / "demo" / "duplex", "--html", to],
