@@ -48,11 +48,11 @@ def site(tmp_path, monkeypatch):
 
 def test_loads_the_engine_of_a_package(site):
     install(site)
-    assert engine_names() == ["echo", "parrot", "qwen-omni", "vllm-omni"]
+    assert engine_names() == ["cascade", "echo", "parrot", "qwen-omni", "vllm-omni"]
     assert load_engine("echo", SETTINGS).info.summary == "repeats every chunk immediately"
     with pytest.raises(UsageError, match="engine ecco does not exist") as error:
         load_engine("ecco", SETTINGS)
-    assert error.value.hint == "did you mean echo? available: echo, parrot, qwen-omni, vllm-omni"
+    assert error.value.hint == "did you mean echo? available: cascade, echo, parrot, qwen-omni, vllm-omni"
 
 
 def test_rejects_packages_that_do_not_provide_an_engine(site):
@@ -90,7 +90,7 @@ def test_commands_accept_and_list_the_engine(tmp_path, site):
     done = live("ecco")
     assert done.returncode == 2
     assert "sca: engine ecco does not exist" in done.stderr
-    assert "available: echo, parrot, qwen-omni, vllm-omni" in done.stderr.replace("\n", " ")
+    assert "available: cascade, echo, parrot, qwen-omni, vllm-omni" in done.stderr.replace("\n", " ")
 
 
 class TestDocumentedEngine(EngineContract):
