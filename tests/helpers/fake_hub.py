@@ -1,4 +1,4 @@
-"""A hub on the loopback interface that accepts a data set, and returns its files.
+"""A hub on the loopback interface that accepts a data set, and returns its files; or that has the files of models.
 
 It serves the requests of huggingface_hub that create a repository, commit files, list folders and read files. Large
 files are sent before the commit, as git-lfs does ("basic" transfer), the others are in the commit.
@@ -8,11 +8,12 @@ import base64
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from hashlib import sha1
+from hashlib import sha1, sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 COMMIT = "a" * 40
 
@@ -32,6 +33,12 @@ class Hub:
         sent: The SHA-256 of each large file, in the order in which they were received.
         most_sent: The number of large files to receive; the answers to later ones are held back.
         held: Set when an answer is held back.
+        silent: Whether requests for a repository get no answer.
+        file_status: The HTTP status of requests for a file.
+        held_file: The file of which only the first half is sent, until `release`.
+        release: Ends the waiting of the held file.
+        tokens: The authorization of each request that reads.
+        revisions: The revisions of the files that were read.
     """
 
     url: str = ""
@@ -45,6 +52,12 @@ class Hub:
     most_sent: int | None = None
     held: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
+    silent: bool = False
+    file_status: int = 200
+    held_file: str | None = None
+    release: threading.Event = field(default_factory=threading.Event)
+    tokens: list[str | None] = field(default_factory=list)
+    revisions: list[str] = field(default_factory=list)
 
 
 def _listing(files: dict[str, bytes], folder: str, *, recursive: bool) -> list[dict[str, Any]]:
@@ -58,6 +71,16 @@ def _listing(files: dict[str, bytes], folder: str, *, recursive: bool) -> list[d
             oid = sha1(content, usedforsecurity=False).hexdigest()
             listed.append({"type": "file", "path": prefix + name, "oid": oid, "size": len(content)})
     return listed
+
+
+def _siblings(hub: Hub) -> list[dict[str, Any]]:
+    """Return the files as the description of a repository has them. Large ones have their SHA-256."""
+    found = []
+    for name, content in hub.files.items():
+        large = {"size": len(content), "sha256": sha256(content).hexdigest(), "pointerSize": 130}
+        is_large = len(content) >= hub.large_bytes
+        found.append({"rfilename": name, "size": len(content)} | ({"lfs": large} if is_large else {}))
+    return found
 
 
 @contextmanager
@@ -122,31 +145,52 @@ def fake_hub() -> Iterator[Hub]:
             self.rfile.readline()
             return b"".join(parts)
 
+        def do_HEAD(self):
+            self.do_GET()
+
         def do_GET(self):
             path, _, query = self.path.partition("?")
+            hub.tokens.append(self.headers.get("authorization"))
             if "/tree/" in path:
                 folder = path.partition("/tree/")[2].partition("/")[2]
                 self._respond(_listing(hub.files, folder, recursive="recursive=true" in query.lower()))
             elif "/resolve/" in path:
-                self._send_file(path.partition("/resolve/")[2].partition("/")[2])
+                revision, _, name = path.partition("/resolve/")[2].partition("/")
+                hub.revisions.append(revision)
+                self._send_file(unquote(name))
+            elif hub.silent:
+                hub.ended.wait()
             else:
-                self._respond({"id": "me/data", "sha": COMMIT, "siblings": []}, hub.status)
+                siblings = _siblings(hub) if path.startswith("/api/models/") else []
+                self._respond({"id": "me/data", "sha": COMMIT, "siblings": siblings}, hub.status)
 
         def _send_file(self, name):
             content, wanted = hub.files.get(name), self.headers.get("range")
-            if content is None:
-                self._respond({"error": "no such file"}, 404)
+            if content is None or hub.file_status != 200:
+                self._respond({"error": "no such file"}, 404 if content is None else hub.file_status)
                 return
             first, last = 0, len(content) - 1
             if wanted:
                 start, _, end = wanted.removeprefix("bytes=").partition("-")
                 first, last = int(start), min(int(end or last), last)
             part = content[first : last + 1]
-            hub.read.append((name, len(part)))
+            if self.command == "GET":
+                hub.read.append((name, len(part)))
             self.send_response(206 if wanted else 200)
             self.send_header("content-range", f"bytes {first}-{last}/{len(content)}")
             self.send_header("content-length", str(len(part)))
+            self.send_header("etag", f'"{sha1(content, usedforsecurity=False).hexdigest()}"')
+            self.send_header("x-repo-commit", COMMIT)
             self.end_headers()
+            if self.command == "HEAD":
+                return
+            if name == hub.held_file:
+                half = len(part) // 2
+                self.wfile.write(part[:half])
+                self.wfile.flush()
+                hub.held.set()
+                hub.release.wait()
+                part = part[half:]
             self.wfile.write(part)
 
         def _respond(self, document, status=200):
@@ -154,8 +198,15 @@ def fake_hub() -> Iterator[Hub]:
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(text)))
+            if status in (401, 404) and self.path.startswith("/api/models/"):
+                self.send_header("x-error-code", "RepoNotFound")
             self.end_headers()
-            self.wfile.write(text)
+            if self.command != "HEAD":
+                self.wfile.write(text)
+
+        def handle(self):
+            with suppress(ConnectionError):  # the client was ended
+                super().handle()
 
         def log_message(self, *_):
             pass
@@ -168,6 +219,7 @@ def fake_hub() -> Iterator[Hub]:
         yield hub
     finally:
         hub.ended.set()
+        hub.release.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -137,6 +137,16 @@ def test_hub_that_does_not_answer_is_a_warning(tmp_path):
     assert "offline mode" in found["hub"]["found"]
 
 
+def test_models_of_defaults_are_named(tmp_path):
+    done = doctor("--json", SCA_CACHE_DIR=str(tmp_path))
+    assert done.returncode == 0
+    _, found = checks(done)
+    for name in ("whisper-base", "yamnet", "dvector", "piper-joe", "smollm2"):
+        assert found[name]["status"] == "ok"
+        assert found[name]["found"].startswith("not here: ")
+        assert found[name]["found"].endswith(f"(sca models get {name})")
+
+
 def test_hub_that_hangs_takes_three_seconds(tmp_path):
     import socket
 

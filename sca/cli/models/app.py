@@ -16,6 +16,7 @@ from sca.errors import InputError
 if TYPE_CHECKING:
     from sca.config import Settings
     from sca.models import Model
+    from sca.models.store import Installed
 
 __all__ = ["app"]
 
@@ -51,23 +52,24 @@ def check(names: Names = None, *, settings: "Settings", json: Json = False) -> N
 
     Without names, all models are checked. The exit code is 5 if a file is damaged, or if a named model is missing.
     """
-    from sca.models.store import damaged_files, folder_of
+    from sca.models.store import folder_of, installed
 
-    rows, bad = [], []
+    rows: list[dict[str, object]] = []
+    bad = []
+    cache_dir = settings.paths.resolved_cache_dir
     for model in _named(names):
-        folder = folder_of(model, settings.paths.resolved_cache_dir)
-        problems = damaged_files(model, folder) if folder.is_dir() else []
-        state = "damaged" if problems else "ok" if folder.is_dir() else "missing"
-        rows.append({"name": model.name, "state": state, "folder": str(folder), "problems": problems})
+        found = installed(model, cache_dir, complete=False)
+        problems = found.damage() if found else []
+        state = "damaged" if problems else "ok" if found else "missing"
+        folder = found.folder if found else folder_of(model, cache_dir)
+        row = {"name": model.name, "state": state, "folder": str(folder), "problems": problems}
+        rows.append({**row, **_origin(found)})
+        if not json:
+            _print_state(model.name, state, found, problems)
         if state == "damaged" or (state == "missing" and names):
             bad.append(f"{model.name}: {state}")
     if json:
         emit_json(rows)
-    else:
-        for row in rows:
-            out().print(f"{row['name']:<16} {row['state']}", markup=False)
-            for problem in row["problems"]:
-                out().print(f"    {problem}", markup=False)
     if bad:
         raise InputError(
             "; ".join(bad),
@@ -75,17 +77,31 @@ def check(names: Names = None, *, settings: "Settings", json: Json = False) -> N
         )
 
 
+def _print_state(name: str, state: str, found: "Installed | None", problems: Sequence[str]) -> None:
+    out().print(f"{name:<16} {state:<8} {found.origin.line if found else ''}".rstrip(), markup=False)
+    for text in sorted(found.origin.documents) if found else ():
+        out().print(f"    {text}: compared with the SHA-256 that it had when it was fetched", markup=False)
+    for problem in problems:
+        out().print(f"    {problem}", markup=False)
+
+
 @app.command(cls=SettingsCommand)
 @settings_options(set_values=False)
 def path(name: Name, *, settings: "Settings", json: Json = False) -> None:
     """Print the folder of a fetched model."""
     from sca.models import resolve
+    from sca.models.catalog import by_name
+    from sca.models.store import installed
 
-    folder = resolve(f"pkg:{name.removeprefix('pkg:')}", settings.paths.resolved_cache_dir)
+    cache_dir = settings.paths.resolved_cache_dir
+    folder = resolve(f"pkg:{name.removeprefix('pkg:')}", cache_dir)
+    found = installed(by_name(name), cache_dir)
     if json:
-        emit_json({"name": name, "folder": str(folder)})
-    else:
-        sys.stdout.write(f"{folder}\n")
+        emit_json({"name": name, "folder": str(folder)} | _origin(found))
+        return
+    sys.stdout.write(f"{folder}\n")
+    if found is not None:
+        sys.stderr.write(f"sca: {found.content.name} is from {found.origin.line}\n")
 
 
 @app.command(cls=SettingsCommand)
@@ -114,25 +130,35 @@ def _named(names: Sequence[str] | None) -> "list[Model]":
     return [by_name(name) for name in names] if names else list(models().values())
 
 
+def _origin(found: "Installed | None") -> dict[str, object]:
+    """Return where a model came from, and the texts whose hash was recorded when they arrived."""
+    if found is None:
+        return {"source": None, "revision": None, "recorded": []}
+    origin = found.origin
+    return {"source": origin.source, "revision": origin.revision, "recorded": sorted(origin.documents)}
+
+
 def _list(cache_dir: Path, *, json: bool) -> None:
     from sca.models import models
-    from sca.models.store import folder_of, is_present
+    from sca.models.store import installed
 
-    present = {model.name: is_present(model, folder_of(model, cache_dir)) for model in models().values()}
+    found = {model.name: installed(model, cache_dir) for model in models().values()}
     if json:
-        emit_json([_document(model, cache_dir, present=present[model.name]) for model in models().values()])
+        emit_json([_document(model, cache_dir, found[model.name]) for model in models().values()])
         return
-    lines = [("NAME", "JOB", "MB", "HERE", "")]
+    lines = [("NAME", "JOB", "MB", "HERE", "FROM", "")]
     for model in models().values():
+        here = found[model.name]
         megabytes = f"{model.download_bytes / 1e6:.0f}"
-        lines.append((model.name, model.job, megabytes, "yes" if present[model.name] else "no", model.title))
-    widths = [max(len(line[column]) for line in lines) for column in range(4)]
-    for name, job, megabytes, here, title in lines:
-        columns = f"{name:<{widths[0]}}  {job:<{widths[1]}}  {megabytes:>{widths[2]}}  {here:<{widths[3]}}"
-        sys.stdout.write(f"{columns}  {title}".rstrip() + "\n")
+        source = here.origin.source if here else ", ".join(model.contents())
+        lines.append((model.name, model.job, megabytes, "yes" if here else "no", source, model.title))
+    widths = [max(len(line[column]) for line in lines) for column in range(5)]
+    for name, job, megabytes, is_here, source, title in lines:
+        columns = f"{name:<{widths[0]}}  {job:<{widths[1]}}  {megabytes:>{widths[2]}}  {is_here:<{widths[3]}}"
+        sys.stdout.write(f"{columns}  {source:<{widths[4]}}  {title}".rstrip() + "\n")
 
 
-def _document(model: "Model", cache_dir: Path, *, present: bool) -> dict[str, object]:
+def _document(model: "Model", cache_dir: Path, found: "Installed | None") -> dict[str, object]:
     from sca.models.store import folder_of
 
     return {
@@ -140,12 +166,13 @@ def _document(model: "Model", cache_dir: Path, *, present: bool) -> dict[str, ob
         "job": model.job,
         "title": model.title,
         "bytes": model.download_bytes,
-        "present": present,
-        "folder": str(folder_of(model, cache_dir)),
-        "hub": model.hub,
+        "present": found is not None,
+        "folder": str(found.folder if found else folder_of(model, cache_dir)),
+        "hub": model.hub.repository if model.hub else None,
+        "hub_revision": model.hub.revision if model.hub else None,
         "platform": model.platform,
         "licence": model.licence,
         "origin": model.origin,
         "packages": [f"{archive.index}:{archive.requirement}" for archive in model.archives],
-        "sha256": model.digest,
-    }
+        "sha256": (found.content if found else model).digest,
+    } | _origin(found)

