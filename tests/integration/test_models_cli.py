@@ -65,7 +65,8 @@ def test_path_and_remove(cache):
     assert sca("path", "dtln").stderr == "sca: dtln is from package\n"
     row = json.loads(sca("path", "dtln", "--json").stdout)
     assert row == {"name": "dtln", "folder": str(folder), "source": "package", "revision": None, "recorded": []}
-    assert next(line.split()[3:5] for line in sca().stdout.splitlines() if line.startswith("dtln")) == ["yes", "package"]
+    (line,) = [line for line in sca().stdout.splitlines() if line.startswith("dtln")]
+    assert line.split()[3:5] == ["yes", "package"]
     assert json.loads(sca("remove", "dtln", "yamnet", "--json").stdout) == {"dtln": [str(folder)], "yamnet": []}
     assert not folder.exists()
     assert sca("remove", "dtln").stdout == "dtln: was not here\n"
