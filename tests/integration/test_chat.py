@@ -10,10 +10,12 @@ import pytest
 import soundfile
 
 import sca
-from sca.config import Settings
+from sca.config import Settings, load_settings
 from sca.errors import InputError, UpstreamError, UsageError
 from sca.infer.conversation.local import offline_settings
+from sca.infer.conversation.parts import load_parts
 from sca.infer.language.base import ToolCall
+from sca.infer.speech.openai.engine import OpenAiSpeechEngine
 from sca.units import HEARD_HZ, SPOKEN_HZ
 from tests.helpers.chat_server import Answer, ChatServer, chunk, streamed
 from tests.helpers.scripted_parts import ScriptedRecognizers, scripted_parts
@@ -146,6 +148,24 @@ def test_conversation_without_a_voice_has_text_only():
         assert roles(conversation)[-1] == ("assistant", "Hello.")
     assert by_type(events, "audio_chunk") == []
     assert events[-1]["time_to_first_audio"] is None
+
+
+def test_voices_of_all_conversations_share_an_engine_with_the_settings(monkeypatch):
+    opened = []
+    monkeypatch.setattr(OpenAiSpeechEngine, "open", lambda self, voice=None: opened.append((self, voice)))
+    address = "http://127.0.0.1:9/v1"
+    settings = load_settings(
+        overrides={"speech.base_url": address, "llm.base_url": address, "llm.model": "m", "chat.voice": "openai:nova"}
+    )
+    parts = load_parts(settings, hears=False)
+    assert parts.open_voice is not None
+    parts.open_voice()
+    parts.open_voice()
+    parts.close()
+    (first, voice), (second, _) = opened
+    assert first is second
+    assert voice == "nova"
+    first.check()  # has the address
 
 
 def test_offline_settings_name_nothing_in_a_network():

@@ -40,6 +40,12 @@ def test_every_word_has_its_time_and_place(voice):
     assert all(word.start_sample < word.end_sample <= len(samples) for word in words)
 
 
+def test_a_clause_after_a_longer_one_is_spoken(voice):
+    text = "It starts with the first clause, while more text arrives."
+    _, words = whole(voice, text)
+    assert [word.text for word in words] == text.split()
+
+
 def test_words_start_where_the_sound_does(voice):
     text = "Bread. Tomatoes. Butter. Garlic. Potatoes. Carrots. Dinner. Breakfast. Kitchen. Table."
     samples, words = whole(voice, text)

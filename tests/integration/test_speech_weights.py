@@ -8,7 +8,7 @@ import pytest
 from sca.audio.resample import resample
 from sca.errors import MissingToolError
 from sca.infer.speech.base import UnitSound
-from sca.infer.speech.registry import open_voice
+from sca.infer.speech.registry import load_speech_engine, open_voice
 from sca.units import HEARD_HZ
 from tests.helpers.spoken import SENTENCES, inner_errors, onset_errors, whole
 from tests.helpers.word_errors import errors, words_of
@@ -120,3 +120,12 @@ def test_piper_speaks_the_first_clause_first(piper):
     assert len(next(speech).samples)
     assert len(asked) == 1
     speech.close()
+
+
+def test_voices_of_an_engine_share_the_model(piper, monkeypatch):
+    engine = load_speech_engine("piper")
+    voices = [engine.open()]
+    monkeypatch.setattr("sca.infer.speech.piper.PiperModel", None)  # not loaded again
+    voices.append(engine.open())
+    first, second = (whole(voice, "Good morning.")[0] for voice in voices)
+    assert np.array_equal(first, second)

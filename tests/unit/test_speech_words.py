@@ -46,6 +46,13 @@ def test_joined_words_are_divided_where_the_second_starts():
     assert spans(words) == {"of": (0, 2), "the": (2, 4), "day": (4, 6)}
 
 
+def test_a_pause_with_a_position_in_an_earlier_text_takes_no_word():
+    text = "while it"
+    found = phones(text, [("w", "while"), ("aɪ", "while"), ("l", "while"), ("ɪ", "it"), ("t", "it")])
+    words = assign_phones(text, [Phone("", 32, 0), *found, Phone("", 32, 600)], alone({}))
+    assert spans(words) == {"while": (1, 4), "it": (4, 6)}
+
+
 def test_words_without_sound_are_skipped_or_punctuation():
     text = "well – 世界 👍"
     words = assign_phones(text, phones(text, [("w", "well"), ("ɛ", "well"), ("l", "well")]), alone({}))

@@ -108,7 +108,7 @@ def _check_voice(settings: "Settings") -> None:
     from sca.infer.speech.registry import open_voice
 
     engine, _, voice = (settings.chat.voice or "").partition(":")
-    open_voice(engine or None, voice or None)[1].close()
+    open_voice(engine or None, voice or None, settings)[1].close()
 
 
 def _check_turns(settings: "Settings") -> None:

@@ -10,7 +10,7 @@ from sca.infer.language.registry import load_language_model
 from sca.infer.recognition.base import RecognizerEngine
 from sca.infer.recognition.registry import load_recognizer
 from sca.infer.speech.base import SpeechVoice
-from sca.infer.speech.registry import load_speech_engine, open_voice
+from sca.infer.speech.registry import open_engine
 
 if TYPE_CHECKING:
     from sca.config import Settings
@@ -20,7 +20,7 @@ __all__ = ["ConversationParts", "load_parts"]
 
 @dataclass(frozen=True, slots=True)
 class ConversationParts:
-    """The parts. All conversations share recognizer and language model; each one opens its own voice.
+    """The parts. All conversations share them; each one opens its own voice, of a shared engine.
 
     Attributes:
         recognizer: Opens a recognizer for each utterance; None if all input is text.
@@ -74,21 +74,24 @@ def load_parts(settings: "Settings", *, hears: bool = True, speaks: bool = True)
         ScaError: A part cannot be loaded.
     """
     recognizer = load_recognizer(settings=settings) if hears else None
-    voice, name = _voice(settings.chat.voice) if speaks else (None, "")
+    voice, name = _voice(settings) if speaks else (None, "")
     language = load_language_model(settings.llm, settings.paths.resolved_cache_dir)
     return ConversationParts(recognizer, language, voice, name, settings.llm.max_tokens)
 
 
-def _voice(wanted: str | None) -> tuple[Callable[[], SpeechVoice], str]:
-    """Return what opens the voice, and its name. It is opened once, so that errors come early."""
-    engine, _, voice = (wanted or "").partition(":")
-    name, opened = open_voice(engine or None, voice or None)
+def _voice(settings: "Settings") -> tuple[Callable[[], SpeechVoice], str]:
+    """Return what opens the voice, and its name. It is opened once, so that errors come early.
+
+    The voices of all conversations are of one engine, so they share its model.
+    """
+    wanted, _, voice = (settings.chat.voice or "").partition(":")
+    name, engine, opened = open_engine(wanted or None, voice or None, settings)
     ready = deque([opened])  # for the first conversation
 
     def open_next() -> SpeechVoice:
         try:
             return ready.pop()
         except IndexError:
-            return load_speech_engine(name).open(voice or None)
+            return engine.open(voice or None)
 
     return open_next, f"{name}:{voice}" if voice else name

@@ -31,9 +31,12 @@ def load(settings: Settings) -> "PiperEngine":
 
 
 class PiperEngine(SpeechEngine):
-    """Voices in the format of Piper."""
+    """Voices in the format of Piper. Voices that are open at the same time share the model."""
 
     name = "piper"
+
+    def __init__(self) -> None:
+        self._models: dict[Path, PiperModel] = {}
 
     @override
     def voices(self) -> Sequence[VoiceInfo]:
@@ -52,14 +55,19 @@ class PiperEngine(SpeechEngine):
         if name.endswith(_SUFFIX):
             if not Path(name).is_file():
                 raise InputError(f"{name} does not exist", hint="give the path of a Piper voice in ONNX")
-            return _PiperVoice(library, PiperModel(Path(name)))
+            return _PiperVoice(library, self._model(Path(name)))
         names = [info.name for info in self.voices()]
         if name not in names:
             hint = did_you_mean(name, names)
             raise UsageError(f"the engine piper has no voice {name}", hint=f"{hint}available: {', '.join(names)}")
         folder = resolve(f"pkg:{name}")
         assert folder is not None
-        return _PiperVoice(library, PiperModel(next(folder.glob(f"*{_SUFFIX}"))))
+        return _PiperVoice(library, self._model(next(folder.glob(f"*{_SUFFIX}"))))
+
+    def _model(self, path: Path) -> PiperModel:
+        if path not in self._models:
+            self._models[path] = PiperModel(path)
+        return self._models[path]
 
 
 class _PiperVoice(PhonemeVoice):

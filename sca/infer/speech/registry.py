@@ -18,7 +18,15 @@ from sca.errors import MissingToolError, ScaError, UsageError
 from sca.infer.speech.base import CheckedEngine, SpeechEngine, SpeechVoice
 from sca.plugins import find_loader, plugin_names
 
-__all__ = ["DEFAULT_ENGINES", "EngineState", "engine_state", "load_speech_engine", "open_voice", "speech_engine_names"]
+__all__ = [
+    "DEFAULT_ENGINES",
+    "EngineState",
+    "engine_state",
+    "load_speech_engine",
+    "open_engine",
+    "open_voice",
+    "speech_engine_names",
+]
 
 DEFAULT_ENGINES = ("piper", "espeak")
 """The engines that are tried without `--engine`, the best first. The last one needs no model."""
@@ -101,7 +109,19 @@ def engine_state(name: str, settings: Settings | None = None) -> EngineState:
 def open_voice(
     engine: str | None = None, voice: str | None = None, settings: Settings | None = None
 ) -> tuple[str, SpeechVoice]:
-    """Open a voice of an engine.
+    """Open a voice of an engine, as `open_engine` does.
+
+    Returns:
+        The name of the engine, and the voice.
+    """
+    name, _, opened = open_engine(engine, voice, settings)
+    return name, opened
+
+
+def open_engine(
+    engine: str | None = None, voice: str | None = None, settings: Settings | None = None
+) -> tuple[str, SpeechEngine, SpeechVoice]:
+    """Load an engine and open a voice of it. More voices that are opened of this engine share its model.
 
     Args:
         engine: The name of the engine. None selects the one that has the voice; without a voice, the first engine of
@@ -110,21 +130,23 @@ def open_voice(
         settings: The settings; by default those of the environment.
 
     Returns:
-        The name of the engine, and the voice.
+        The name of the engine, the engine, and the voice.
 
     Raises:
         UsageError: The engine or the voice does not exist.
         MissingToolError: The engine needs something that is not installed.
     """
-    if engine is not None:
-        return engine, load_speech_engine(engine, settings).open(voice)
     *first, last = DEFAULT_ENGINES
-    if voice is None:
+    if engine is None and voice is None:
         for name in first:
             with suppress(MissingToolError):
-                return name, load_speech_engine(name, settings).open()
-    for name in _NAMED_VOICES if voice is not None else ():
-        candidate = load_speech_engine(name, settings)
-        if any(info.name == voice for info in candidate.voices()):
-            return name, candidate.open(voice)
-    return last, load_speech_engine(last, settings).open(voice)
+                return _opened(name, None, settings)
+    for name in _NAMED_VOICES if engine is None and voice is not None else ():
+        if any(info.name == voice for info in load_speech_engine(name, settings).voices()):
+            return _opened(name, voice, settings)
+    return _opened(engine or last, voice, settings)
+
+
+def _opened(name: str, voice: str | None, settings: Settings | None) -> tuple[str, SpeechEngine, SpeechVoice]:
+    engine = load_speech_engine(name, settings)
+    return name, engine, engine.open(voice)

@@ -77,7 +77,8 @@ def assign_phones(text: str, phones: Sequence[Phone], phonemes: Callable[[str], 
     ends, at = [], 0
     for number in range(len(words)):
         until = words[number + 1][1] if number + 1 < len(words) else len(text) + 1
-        while at < len(phones) and phones[at].start_char < until:
+        # A pause before the first word can have a position in the text that was spoken before.
+        while at < len(phones) and (_is_pause(phones[at]) or phones[at].start_char < until):
             at += 1
         ends.append(at)
     firsts = [0, *ends[:-1]]
@@ -112,8 +113,12 @@ def _divide(
 
 def _trimmed(phones: Sequence[Phone], first: int, end: int) -> tuple[int, int]:
     """Leave out the pauses around the phonemes of a word."""
-    while first < end and not phones[first].symbol.strip("_ "):
+    while first < end and _is_pause(phones[first]):
         first += 1
-    while end > first and not phones[end - 1].symbol.strip("_ "):
+    while end > first and _is_pause(phones[end - 1]):
         end -= 1
     return first, end
+
+
+def _is_pause(phone: Phone) -> bool:
+    return not phone.symbol.strip("_ ")
