@@ -66,14 +66,14 @@ def test_sound_begins_before_the_text_is_complete():
     assert texts == [("The first clause is here, and", False), (" so on.", True)]
 
 
-@pytest.mark.parametrize("kind", ["array", "file"])
+@pytest.mark.parametrize("kind", ["array", "file", "path as text"])
 def test_audio_is_recognized_first(kind, tmp_path):
     samples = np.linspace(-0.5, 0.5, HEARD_HZ, dtype=np.float32)
     path = tmp_path / "question.wav"
     soundfile.write(path, samples, HEARD_HZ, subtype="FLOAT")
     recognizer = ScriptedRecognizers()
     with conversation_with(lambda messages: ["Yes."], recognizer=recognizer) as conversation:
-        events = list(conversation.process_streaming(samples if kind == "array" else path))
+        events = list(conversation.process_streaming({"array": samples, "file": path}.get(kind, str(path))))
     assert by_type(events, "final_text")[0]["text"] == "16000 samples"
     assert by_type(events, "partial_text")[0]["text"] == "5120 samples"
     np.testing.assert_allclose(np.concatenate(recognizer.opened[0].samples), samples, atol=1e-6)
@@ -150,7 +150,7 @@ def test_conversation_without_a_voice_has_text_only():
     assert events[-1]["time_to_first_audio"] is None
 
 
-def test_voices_of_all_conversations_share_an_engine_with_the_settings(monkeypatch):
+def test_voices_of_conversations_share_an_engine(monkeypatch):
     opened = []
     monkeypatch.setattr(OpenAiSpeechEngine, "open", lambda self, voice=None: opened.append((self, voice)))
     address = "http://127.0.0.1:9/v1"

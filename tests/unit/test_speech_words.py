@@ -46,7 +46,7 @@ def test_joined_words_are_divided_where_the_second_starts():
     assert spans(words) == {"of": (0, 2), "the": (2, 4), "day": (4, 6)}
 
 
-def test_a_pause_with_a_position_in_an_earlier_text_takes_no_word():
+def test_a_pause_of_an_earlier_text_takes_no_word():
     text = "while it"
     found = phones(text, [("w", "while"), ("aɪ", "while"), ("l", "while"), ("ɪ", "it"), ("t", "it")])
     words = assign_phones(text, [Phone("", 32, 0), *found, Phone("", 32, 600)], alone({}))

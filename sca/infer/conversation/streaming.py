@@ -1,5 +1,6 @@
 """A conversation for programs: text or audio in, events out, as the parts make them."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -145,7 +146,8 @@ class StreamingConversation:
         """Answer one turn of the user.
 
         Args:
-            user_input: Text; or the path (a `pathlib.Path`) of an audio file; or float32 mono `(n,)` at 16 kHz.
+            user_input: Text; or an audio file, as a `pathlib.Path` or as the text of the path of a file that exists; or
+                float32 mono `(n,)` at 16 kHz.
             save_audio_path: A WAV file for the answer.
 
         Yields:
@@ -161,6 +163,8 @@ class StreamingConversation:
             raise UsageError("an answer is in progress", hint="take its events to the end, or call interrupt()")
         if isinstance(user_input, str) and not user_input.strip():
             raise UsageError("there is no text to answer")
+        if isinstance(user_input, str) and os.path.isfile(user_input):  # noqa: PTH113 - Path raises for a long text
+            user_input = Path(user_input)
         return self._process(user_input, save_audio_path)
 
     def _process(
