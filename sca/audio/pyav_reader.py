@@ -59,6 +59,8 @@ _LONGEST_GAP_S = 60.0
 _BACK_S = 0.5
 # A transport stream that is cut together from broadcasts has a new clock at each cut.
 _NEW_CLOCKS = frozenset({"mpegts"})
+# A raw stream has no clock: its demuxer counts packets at the rate of the first one, whatever follows.
+_NO_CLOCK = frozenset({"aac"})
 # Tags that other programs leave between joined parts. A demuxer returns them as packets, and they hold no sound.
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
 # FFmpeg has a demuxer for almost any file; these demux text and images.
@@ -260,6 +262,8 @@ class PyAvReader(AudioReader):
         if converter.differs(frame):  # another recording begins
             yield from converter.flush()
             self._note_join(clock)
+        if self.info.container in _NO_CLOCK and self.findings.joins and not clock.follows_hole:
+            clock.restarts = True
         # FLAC has no pauses: what is missing was damaged. A resampler holds back less than this.
         clock.follows_hole |= is_flac
         least = 1 if frame.sample_rate == self.info.rate_hz else seconds_to_samples(_RESAMPLER_S, self.info.rate_hz)

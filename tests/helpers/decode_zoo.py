@@ -52,9 +52,7 @@ def random_case(rng: random.Random) -> Case:
     count = rng.choice((1, 2, 3)) if extension in JOINABLE else 1
     is_mp3 = extension.startswith("mp3")
     layouts = LAYOUTS[: 2 if is_mp3 else 3]
-    # A demuxer of a raw stream states the rate that it finds first, after some seconds of sound.
-    one_rate = rng.choice(RATES_HZ)
-    rates = [one_rate if extension in ("ts", "mp3", "aac") else rng.choice(RATES_HZ) for _ in range(count)]
+    rates = [rng.choice(RATES_HZ) for _ in range(count)]
     if extension in ("opus", "webm"):
         rates = [48_000] * count
     parts = tuple(
