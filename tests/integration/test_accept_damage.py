@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import NamedTuple
 
 import pytest
 import soundfile
@@ -9,23 +10,65 @@ from typer.testing import CliRunner
 
 from sca.cli.main import app
 from tests.helpers import corpus
-from tests.helpers.coded_parts import damaged_mp3
+from tests.helpers.coded_parts import Part, damaged_mp3, tone, write_part
 from tests.helpers.show_lines import event, line
 from tests.helpers.tiny_whisper import scripted_whisper
 
 SECONDS = 30.0
 LOST = range(500, 510)  # 0.24 s in the middle, more than 0.1 s
 NEEDED = 29  # 0.24 s of 30 s is 28.8 s of an hour
-NOTE = "0.24 s of silence in place of damaged packets, at 11.98 s"
+
+
+class Damage(NamedTuple):
+    """What is reported about a damaged recording: the fault, the limit that accepts it, and the note it leaves."""
+
+    fault: str
+    needed: int
+    note: str
+
+
+DAMAGES = {
+    "mp3": Damage("is damaged near second 11.98", NEEDED, "0.24 s of silence in place of damaged packets, at 11.98 s"),
+    "flac": Damage("is damaged near second 14.69", 35, "0.29 s of silence in place of damaged packets, at 14.69 s"),
+    "wav": Damage("is cut short", 60, "cut short: the last 0.50 s of 30.00 s are missing"),
+}
+
+
+def damaged_flac(path):
+    """Write FLAC with 3000 bytes in its middle overwritten."""
+    content = bytearray(write_part(path, "flac", Part(seconds=SECONDS)).read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 3000] = b"\xff" * 3000
+    path.write_bytes(content)
+    return path
+
+
+def cut_wav(path):
+    """Write WAV without its last half second."""
+    soundfile.write(path, tone(Part(seconds=SECONDS)), 48_000)
+    path.write_bytes(path.read_bytes()[:-48_000])
+    return path
 
 
 @pytest.fixture(scope="module")
-def damaged(tmp_path_factory):
-    return damaged_mp3(tmp_path_factory.mktemp("damaged") / "night.mp3", SECONDS, LOST)
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("damaged")
+    for kind in DAMAGES:
+        (folder / kind).mkdir()
+    return {
+        "mp3": damaged_mp3(folder / "mp3" / "night.mp3", SECONDS, LOST),
+        "flac": damaged_flac(folder / "flac" / "night.flac"),
+        "wav": cut_wav(folder / "wav" / "night.wav"),
+    }
+
+
+@pytest.fixture
+def damaged(recordings):
+    return recordings["mp3"]
 
 
 def transcode_arguments(damaged, folder):
-    return ["transcode", damaged.parent, folder / "out", "mp3"]
+    return ["transcode", damaged.parent, folder / "out", damaged.suffix[1:], "opus"]
 
 
 def transcribe_arguments(damaged, folder):
@@ -37,7 +80,7 @@ def transcribe_arguments(damaged, folder):
 def convert_arguments(damaged, folder):
     shows, audio = folder / "lines.jsonl", folder / "audio"
     audio.mkdir()
-    (audio / "night.mp3").write_bytes(damaged.read_bytes())
+    (audio / damaged.name).write_bytes(damaged.read_bytes())
     soundfile.write(audio / "other.wav", corpus.tone(SECONDS), corpus.RATE)
     talk = event(5.0, 15.0, "Ten seconds of talk.")
     shows.write_text(f"{line('night', talk)}\n{line('other', talk)}\n")
@@ -64,21 +107,22 @@ def remarks(document):
     return [text for note in document["notes"] for text in note] if "notes" in document else document["notices"]
 
 
+@pytest.mark.parametrize("kind", DAMAGES)
 @pytest.mark.parametrize("arguments_of", COMMANDS)
-def test_higher_limit_retries_and_accepts_a_damaged_recording(arguments_of, damaged, tmp_path):
-    arguments = arguments_of(damaged, tmp_path)
+def test_higher_limit_retries_and_accepts_a_damaged_recording(arguments_of, kind, recordings, tmp_path):
+    arguments, (fault, needed, note) = arguments_of(recordings[kind], tmp_path), DAMAGES[kind]
     refused, stderr = run(arguments, code=7)
     (reason,) = refused["failed"].values()
-    assert "is damaged near second 11.98" in reason
-    assert f"--accept-damage {NEEDED}" in reason
-    assert f"--accept-damage {NEEDED}" in stderr
+    assert fault in reason
+    assert f"--accept-damage {needed}" in reason
+    assert f"--accept-damage {needed}" in stderr
     # A limit that does not accept the recording leaves the failure.
-    for limit in ("1", f"{NEEDED - 1}"):
+    for limit in ("1", f"{needed - 1}"):
         left, _ = run(arguments, "--no-retry-failed", "--accept-damage", limit, code=7)
         assert list(left["failed"].values()) == [reason]
-    accepted, _ = run(arguments, "--no-retry-failed", "--accept-damage", str(NEEDED))
+    accepted, _ = run(arguments, "--no-retry-failed", "--accept-damage", str(needed))
     assert accepted["failed"] == {}
-    assert any(NOTE in text for text in remarks(accepted))
+    assert any(note in text for text in remarks(accepted))
 
 
 @pytest.mark.parametrize("arguments_of", COMMANDS)
@@ -95,7 +139,7 @@ def test_finished_recordings_stay_finished_at_any_limit(arguments_of, damaged, t
 
 def digest(folder):
     """Return a hash of all results; a second run may word its report differently."""
-    suffixes = {".flac", ".arrow", ".jsonl"}
+    suffixes = {".flac", ".opus", ".arrow", ".jsonl"}
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix in suffixes]
     assert files
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

@@ -21,6 +21,7 @@ import sca
 from sca.cli.main import app
 from sca.config import load_settings
 from sca.data.runs.executor import WorkerDiedError
+from sca.data.shows import convert as convert_module
 from sca.data.shows import storage
 from sca.data.shows.convert import convert
 from sca.errors import InputError, UsageError
@@ -261,8 +262,9 @@ def test_dead_worker_fails_its_show_only(inputs, tmp_path):
     assert (again.failed, again.made, again.already) == ([], 1, 1)
 
 
-def test_unexpected_exception_fails_its_show_only(inputs, tmp_path, monkeypatch):
-    break_for(monkeypatch, storage, "encode_tracks", "second.wav")
+@pytest.mark.parametrize(("module", "function"), [(storage, "encode_tracks"), (convert_module, "plan_encoding")])
+def test_unexpected_exception_fails_its_show_only(inputs, tmp_path, monkeypatch, module, function):
+    break_for(monkeypatch, module, function, "second.wav")
     files = inputs / "good.jsonl", inputs / "audio_outputs", tmp_path / "data"
     summary = convert(*files, load_settings(), jobs=1)
     assert (summary.failed, summary.details.shows) == ([("second", REASON)], 1)

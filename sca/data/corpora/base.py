@@ -4,13 +4,16 @@ A `Conversation` refers to recordings and holds no audio. Times are samples at 1
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from traceback import extract_tb
 from typing import Literal, Protocol, runtime_checkable
 
 from sca.audio.coded.reading import ANY_DAMAGE, Reading
-from sca.errors import InputError
+from sca.errors import InputError, ScaError
+from sca.textutil import first_line
 
 __all__ = [
     "WHOLE",
@@ -26,6 +29,7 @@ __all__ = [
     "WordSource",
     "encoding_note",
     "require_two_tracks",
+    "unexpected_fails_item",
 ]
 
 IssueLevel = Literal["note", "skipped"]
@@ -223,6 +227,20 @@ class BuiltinReader(CorpusReader):
     """
 
     reading: Reading = ANY_DAMAGE
+
+
+@contextmanager
+def unexpected_fails_item() -> Iterator[None]:
+    """Convert an unexpected exception to an `InputError`, so that it costs one item of a corpus and not the run."""
+    try:
+        yield
+    except (ValueError, OSError, MemoryError, ScaError):
+        raise
+    except Exception as error:
+        at = extract_tb(error.__traceback__)[-1]
+        where = f"{Path(at.filename).name}, line {at.lineno}"
+        reason = f"unexpected {type(error).__name__}: {first_line(error)} in {where} (a bug of sca; please report it)"
+        raise InputError(reason) from error
 
 
 def require_two_tracks(conversation: Conversation) -> Conversation:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from sca.audio.decode import ANY_DAMAGE, Reading, probe
-from sca.data.corpora.base import WHOLE, Conversation, Issue, Part, Track
+from sca.data.corpora.base import WHOLE, Conversation, Issue, Part, Track, unexpected_fails_item
 from sca.data.corpora.segments.by_sound import Channel, Loudness
 from sca.data.corpora.segments.model import Dialogue, Problem, Segment, Word
 from sca.data.corpora.segments.rttm import UNCLEAR
@@ -146,7 +146,8 @@ def conversations(dialogues: Iterable[Dialogue], reading: Reading) -> Iterator[C
     try:
         for dialogue in dialogues:
             try:
-                conversation, issues = _conversation(dialogue, reading)
+                with unexpected_fails_item():
+                    conversation, issues = _conversation(dialogue, reading)
             except (ValueError, InputError) as error:
                 yield Issue("skipped", dialogue.audio[0], None, str(error))
                 continue

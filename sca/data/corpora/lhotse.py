@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import override
 
 from sca.audio.decode import Reading, probe
-from sca.data.corpora.base import BuiltinReader, Conversation, Issue, Part, Track
+from sca.data.corpora.base import BuiltinReader, Conversation, Issue, Part, Track, unexpected_fails_item
 from sca.data.corpora.packed.recordings import RecordingFiles
 from sca.data.corpora.packed.shar import shar_cuts, shar_folders
 from sca.data.corpora.segments.by_sound import Channel, Loudness
@@ -129,7 +129,8 @@ class LhotseReader(BuiltinReader):
                 continue
             cuts = [(listed.number, listed.cut) for listed in lines if isinstance(listed.cut, _Cut)]
             try:
-                conversation, issues = _conversation(source, cuts, self.reading)
+                with unexpected_fails_item():
+                    conversation, issues = _conversation(source, cuts, self.reading)
             except (ValueError, InputError) as error:
                 yield Issue("skipped", source, number, str(error))
                 continue

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import override
 
 from sca.audio.coded.reading import Reading
-from sca.data.corpora.base import BuiltinReader, Conversation, Issue
+from sca.data.corpora.base import BuiltinReader, Conversation, Issue, unexpected_fails_item
 from sca.data.corpora.dialogue import by_channel, in_seconds, kept, pair_of, recordings_of, side_of
 from sca.data.corpora.segments.recogniser_json import read_json
 from sca.data.corpora.timed_text import file_safe_name
@@ -46,7 +46,8 @@ class MoshiReader(BuiltinReader):
     def read(self, source: Path) -> Iterator[Conversation | Issue]:
         for number, line in lines_in(source, _SHAPE):
             try:
-                conversation, issues = _conversation(source, number, line, self.reading)
+                with unexpected_fails_item():
+                    conversation, issues = _conversation(source, number, line, self.reading)
             except (ValueError, InputError) as error:
                 yield Issue("skipped", source, number, str(error))
                 continue

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from sca.audio.decode import ANY_DAMAGE, Reading, length_s
-from sca.data.corpora.base import Conversation, CorpusReader, Issue, Part, Track
+from sca.data.corpora.base import Conversation, CorpusReader, Issue, Part, Track, unexpected_fails_item
 from sca.data.corpora.diarized.separate import Separated, Separation
 from sca.data.corpora.diarized.spans import Spans, alone, overlaps, speaking, within
 from sca.data.corpora.timed_text import TimedText, file_safe_name, make_track, split_at_end
@@ -74,9 +74,10 @@ class ShowReader(CorpusReader):
                 yield Issue("skipped", source, number, show.reason)
                 continue
             try:
-                audio = folder.of(show)
-                seconds = length_s(audio, self.reading)
-                conversation, issues = _conversation(source, number, show, audio, seconds, self.separation)
+                with unexpected_fails_item():
+                    audio = folder.of(show)
+                    seconds = length_s(audio, self.reading)
+                    conversation, issues = _conversation(source, number, show, audio, seconds, self.separation)
             except (ValueError, InputError) as error:
                 yield Issue("skipped", source, number, str(error))
                 continue

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from sca.audio.decode import Reading, probe
-from sca.data.corpora.base import BuiltinReader, Conversation, Issue, encoding_note
+from sca.data.corpora.base import BuiltinReader, Conversation, Issue, encoding_note, unexpected_fails_item
 from sca.data.corpora.dialogue import (
     Entry,
     Recording,
@@ -66,7 +66,8 @@ class StereoReader(BuiltinReader):
             raise InputError(f"no recordings found in {source}", hint=_EXPECTED)
         for group in find_groups(source, recordings, partial(_is_mono, self.reading)):
             try:
-                conversation, issues = _conversation(source, group, self.reading)
+                with unexpected_fails_item():
+                    conversation, issues = _conversation(source, group, self.reading)
             except (ValueError, InputError) as error:
                 yield Issue("skipped", group.audio[0], None, str(error))
                 continue

@@ -14,8 +14,8 @@ from pathlib import Path
 from sca.config import Settings
 from sca.data.datasets.card import RecordingSource, read_source
 from sca.data.media.find_audio import AudioFolder, info_files
-from sca.data.runs.executor import Executor
-from sca.data.runs.incremental import IncrementalRun, Item, damage_facts
+from sca.data.runs.executor import Executor, UnexpectedError, guarded
+from sca.data.runs.incremental import IncrementalRun, Item, damage_facts, with_traceback
 from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.progress import ProgressListener
@@ -155,6 +155,13 @@ class _Conversion:
         return [item for show in timelines.shows if (item := self._plan_show(show)) is not None]
 
     def _plan_show(self, show: Show) -> Item[EncodeJob] | None:
+        try:
+            return guarded(self._planned, show)
+        except UnexpectedError as error:
+            self._run.count(with_traceback(_failed(show.video_id, error), error))
+            return None
+
+    def _planned(self, show: Show) -> Item[EncodeJob] | None:
         rows, counts = self._make_rows(show, _ANY_LENGTH)
         if not rows:
             self._run.count(self._dropped(show, counts))
