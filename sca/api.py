@@ -217,15 +217,23 @@ def transcribe(
     compute_type: str = "auto",
     batch_size: int = 8,
     language: str | None = None,
+    multilingual: bool = False,
     vad: bool = True,
     word_timestamps: bool = True,
-    reactions: str = "auto",
-    captions: str = "auto",
+    beam_size: int = 5,
+    hotwords: str | None = None,
+    initial_prompt: str | None = None,
+    diarize: bool = False,
+    reactions: str | None = None,
+    captions: str | None = None,
+    output_format: str | Sequence[str] = (),
+    output_dir: AnyPath | None = None,
     jobs: int = 0,
     retry_failed: bool = False,
-    accept_damage_s: float = 1.0,
+    accept_damage_s: float | None = None,
     track: int | None = None,
     audio_language: str | None = None,
+    settings: SettingsLike = None,
     listener: "ProgressListener | None" = None,
 ) -> "RunSummary[TranscribeDetails]":
     """Transcribe recordings into a JSONL file of timelines, one line per recording.
@@ -240,23 +248,35 @@ def transcribe(
         compute_type: A type of CTranslate2, or `auto` for the type of the weights.
         batch_size: Segments of 30 s that are decoded together.
         language: The language, such as `en` or `English`; None detects it.
+        multilingual: Whether the language is detected anew in every segment of 30 s.
         vad: Whether to decode only speech.
         word_timestamps: Whether words get times.
+        beam_size: Hypotheses of the beam search; 1 is greedy and faster.
+        hotwords: Words that are likely to occur, such as names.
+        initial_prompt: Text whose style and spelling the result follows.
+        diarize: Whether to find the speakers, with the settings `diarization.*`.
         reactions: The detector of audience reactions: `auto` for `yamnet` if it is on this machine and `none` otherwise,
-            `none`, `energy`, or an audio tagging model.
+            `none`, `energy`, or an audio tagging model. None is the setting `transcribe.reactions`.
         captions: Downloaded captions to compare the result with: `auto` for those beside the recordings, `none`, or a
-            folder to search too.
+            folder to search too. None is the setting `transcribe.captions`.
+        output_format: Further files per recording: `srt`, `vtt`, `tsv`, `txt`, `json`, and `rttm` with `diarize`.
+        output_dir: The folder of these files; None is that of the JSONL file.
         jobs: Recordings at a time; 0 is one per GPU, or one on a CPU.
         retry_failed: Whether to try recordings again that failed in an earlier run.
-        accept_damage_s: Seconds of an hour of a recording that may be undecodable; they become silence.
-        track: The audio track to read, from 1; None reads the default track.
+        accept_damage_s: Seconds of an hour of a recording that may be undecodable; they become silence. None is the
+            setting `audio.accept_damage_s`.
+        track: The audio track to read, from 1. None is the setting `audio.track`, or the default track.
         audio_language: The language of the audio track to read, in recordings with several tracks.
+        settings: Settings, or a mapping such as `{"quality.min_snr_db": 15}`, as in `build`: the sections `transcribe`,
+            `quality`, `diarization` and `audio`.
         listener: Receives the progress.
 
     Returns:
         The summary of the run. Failures of single recordings are in it and are not raised.
 
     Raises:
+        ConfigError: A setting is invalid.
+        UsageError: A language, a format or a model does not exist.
         InputError: No recording was found.
         OutputError: The file cannot be written.
         MissingToolError: The model or a package is not installed.
@@ -264,27 +284,52 @@ def transcribe(
 
     Example:
         >>> import sca
-        >>> summary = sca.transcribe("shows", "shows.jsonl", model="small")  # doctest: +SKIP
+        >>> filters = {"quality.min_snr_db": 15, "quality.copies": "drop"}
+        >>> summary = sca.transcribe(
+        ...     "shows", "shows.jsonl", model="small", output_format="srt", settings=filters
+        ... )  # doctest: +SKIP
         >>> summary.details.words  # doctest: +SKIP
         1234
     """
     from sca.audio.decode import Reading
     from sca.data.transcription.languages import language_code
+    from sca.data.transcription.text_files import TextFiles, parse_formats
     from sca.data.transcription.transcribe import transcribe as transcribe_files
     from sca.data.transcription.whisper import RecognizerOptions
 
+    chosen = _settings(settings)
+    default = chosen.audio.reading
     paths = [sources] if isinstance(sources, str | PathLike) else sources
-    code = None if language is None else language_code(language)
-    options = RecognizerOptions(model, device, compute_type, batch_size, code, vad, word_timestamps, jobs)
+    formats = parse_formats([output_format] if isinstance(output_format, str) else output_format)
     return transcribe_files(
         [Path(path) for path in paths],
         Path(save_file),
-        options,
-        reactions=reactions,
-        captions=captions,
+        RecognizerOptions(
+            model,
+            device,
+            compute_type,
+            batch_size,
+            None if language is None else language_code(language),
+            vad,
+            word_timestamps,
+            jobs,
+            beam_size,
+            hotwords,
+            initial_prompt,
+            multilingual,
+        ),
+        reactions=chosen.transcribe.reactions if reactions is None else reactions,
+        captions=chosen.transcribe.captions if captions is None else captions,
         retry_failed=retry_failed,
-        reading=Reading(accept_damage_s, track, audio_language),
+        reading=Reading(
+            default.accept_damage_s if accept_damage_s is None else accept_damage_s,
+            default.track if track is None else track,
+            audio_language or default.language,
+        ),
         listener=listener,
+        texts=TextFiles(Path(output_dir or Path(save_file).parent), formats),
+        diarization=chosen.diarization if diarize else None,
+        filters=chosen.quality,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sca.cli.shared.console import emit_json, out
-from sca.cli.shared.options import AudioDir, CorpusLayout, Jobs, Json, Quiet
+from sca.cli.shared.options import CorpusLayout, Jobs, Json, Quiet
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.shared.verification import show_verification
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["verify"]
 
 
-@settings_options("diarization.separate")
+@settings_options("diarization.separate", "audio.accept_damage_s", "audio.track", "audio.language")
 def verify(
     data: Annotated[
         Path,
@@ -43,7 +43,14 @@ def verify(
         ),
     ] = None,
     layout: CorpusLayout = "auto",
-    audio_dir: AudioDir = None,
+    audio_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the recordings: of timelines, in which speech is then detected again, or of the corpus.",
+            show_default=False,
+        ),
+    ] = None,
     speaker: Annotated[
         str | None,
         typer.Option(
@@ -68,11 +75,11 @@ def verify(
     from sca.data.duplex.storage.build_settings import read_settings, settings_of
     from sca.data.duplex.verify.dataset import verify as run
 
+    if data.is_file() and ShowReader().matches(data):
+        _verify_timelines(data, audio_dir, settings, json=json, quiet=quiet)
+        return
     if source is None and (layout != "auto" or audio_dir is not None):
         raise UsageError("--format and --audio-dir are about the corpus", hint="give it with --source CORPUS")
-    if data.is_file() and ShowReader().matches(data):
-        _verify_timelines(data, json=json)
-        return
     cache_dir = settings.paths.resolved_cache_dir
     separate = settings.diarization.separation
     origin = None
@@ -97,10 +104,13 @@ def verify(
         )
 
 
-def _verify_timelines(file: Path, *, json: bool) -> None:
+def _verify_timelines(file: Path, audio_dir: Path | None, settings: "Settings", *, json: bool, quiet: bool) -> None:
+    from sca.data.media.find_audio import AudioFolder
     from sca.data.shows.verify import verify_timelines
 
-    proof = verify_timelines(file)
+    recordings = None if audio_dir is None else AudioFolder(audio_dir)
+    with audio_progress("recordings", quiet=quiet or recordings is None) as progress:
+        proof = verify_timelines(file, recordings, settings.audio.reading, progress)
     if json:
         emit_json(
             {
@@ -108,14 +118,15 @@ def _verify_timelines(file: Path, *, json: bool) -> None:
                 "holds": not proof.problems,
                 "problems": list(proof.problems),
                 "shows": proof.shows,
+                "heard": proof.heard,
                 "speech": proof.speech.document() | {"shows_without": proof.without_speech_spans},
             }
         )
     else:
-        older = (
-            f"; {proof.without_speech_spans} of an older version, without proof" if proof.without_speech_spans else ""
-        )
-        out().print(f"{counted(proof.shows, 'recording')}{older}: {proof.speech}", markup=False)
+        without = proof.without_speech_spans
+        heard = f", speech detected again in {proof.heard}" if recordings is not None else ""
+        older = f"; {without} of an older version, without proof" if without else ""
+        out().print(f"{counted(proof.shows, 'recording')}{heard}{older}: {proof.speech}", markup=False)
     if proof.problems:
         raise VerificationError(
             f"{file} is broken in {counted(len(proof.problems), 'place')}: {proof.problems[0]}",
