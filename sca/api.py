@@ -265,10 +265,9 @@ def transcribe(
         retry_failed: Whether to try recordings again that failed in an earlier run.
         accept_damage_s: Seconds of an hour of a recording that may be undecodable; they become silence. None is the
             setting `audio.accept_damage_s`.
-        track: The audio track to read, from 1. None is the setting `audio.track`, or the default track.
+        track: The audio track to read, from 1. None is the setting `audio.track`.
         audio_language: The language of the audio track to read, in recordings with several tracks.
-        settings: Settings, or a mapping such as `{"quality.min_snr_db": 15}`, as in `build`: the sections `transcribe`,
-            `quality`, `diarization` and `audio`.
+        settings: As in `build`: the sections `transcribe`, `quality`, `diarization` and `audio`.
         listener: Receives the progress.
 
     Returns:
@@ -284,10 +283,8 @@ def transcribe(
 
     Example:
         >>> import sca
-        >>> filters = {"quality.min_snr_db": 15, "quality.copies": "drop"}
-        >>> summary = sca.transcribe(
-        ...     "shows", "shows.jsonl", model="small", output_format="srt", settings=filters
-        ... )  # doctest: +SKIP
+        >>> strict = {"quality.min_snr_db": 15}
+        >>> summary = sca.transcribe("shows", "shows.jsonl", beam_size=1, settings=strict)  # doctest: +SKIP
         >>> summary.details.words  # doctest: +SKIP
         1234
     """
