@@ -83,7 +83,7 @@ def test_importing_sca_loads_only_its_version():
 def test_public_names():
     assert sorted(sca.__all__) == [
         "Conversation", "DuplexRows", "Engine", "Grid", "Issue", "LiveSession", "RunSummary", "ScaError", "Settings",
-        "StreamingConversation", "StreamingConversationalChatbot",
+        "StreamingConversation", "StreamingConversationalChatbot", "StreamingRecognizer", "StreamingWhisperASR",
         "TextTokenizer", "Verification", "__version__", "build", "easy_load", "export", "load", "load_engine", "load_settings",
         "load_tokenizer", "read_corpus", "run_engine", "synthesize", "transcribe", "verify",
     ]  # fmt: skip
