@@ -16,6 +16,7 @@ from sca.textutil import counted
 if TYPE_CHECKING:
     from sca.config import Settings
     from sca.data.runs.summary import RunSummary
+    from sca.data.transcription.text_files import TextFiles
     from sca.data.transcription.transcribe import TranscribeDetails
 
 __all__ = ["transcribe"]
@@ -131,8 +132,6 @@ def transcribe(
     Doubtful text (loops, impossible speed, low probability) is marked as unsure; improbable text on silence is removed.
     """
     from sca.data.transcription.languages import language_code
-    from sca.data.transcription.text_files import TextFiles, parse_formats
-    from sca.data.transcription.transcribe import ledger_of
     from sca.data.transcription.transcribe import transcribe as run
     from sca.data.transcription.whisper import RecognizerOptions
 
@@ -153,11 +152,6 @@ def transcribe(
         multilingual,
     )
     _check_diarization(settings, output_format or (), diarize=diarize)
-    texts = TextFiles(output_dir or save_file.parent, parse_formats(output_format or ()))
-    if output_dir is not None and not texts.formats:
-        raise UsageError(
-            "--output-dir was given without a format for its files", hint="add --output-format, such as srt"
-        )
     with audio_progress("transcribe", quiet=quiet) as progress:
         summary = run(
             sources,
@@ -168,10 +162,33 @@ def transcribe(
             retry_failed=retry_failed,
             reading=settings.audio.reading,
             listener=progress,
-            texts=texts,
+            texts=_text_files(save_file, output_dir, output_format or ()),
             diarization=settings.diarization if diarize else None,
             filters=settings.quality,
         )
+    _report(summary, save_file, json=json, quiet=quiet)
+
+
+def _text_files(save_file: Path, output_dir: Path | None, formats: Sequence[str]) -> "TextFiles":
+    """Return the files in other formats that the options ask for."""
+    from sca.data.transcription.text_files import TextFiles, parse_formats
+
+    texts = TextFiles(output_dir or save_file.parent, parse_formats(formats))
+    if output_dir is not None and not texts.formats:
+        raise UsageError(
+            "--output-dir was given without a format for its files", hint="add --output-format, such as srt"
+        )
+    return texts
+
+
+def _report(summary: "RunSummary[TranscribeDetails]", save_file: Path, *, json: bool, quiet: bool) -> None:
+    """Print the notes and the summary of a run.
+
+    Raises:
+        PartialFailure: A recording failed.
+    """
+    from sca.data.transcription.transcribe import ledger_of
+
     if not quiet:
         notes = [f"{item}: failed: {reason}" for item, reason in summary.failed]
         notes += [f"{item}: left out: {reason}" for item, reason in summary.dropped]
