@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -37,8 +37,9 @@ from sca.data.transcription.whisper import Recognizer, RecognizerOptions, Transc
 from sca.data.transcription.windows import PartialWork
 from sca.timeline import ComedianEvent, OtherSpeakerEvent, Show, SpokenWord
 from sca.units import HEARD_HZ
+from sca.word_times.correction import Correction, corrected
 
-__all__ = ["Transcribed", "Transcriber", "TranscriptionJob", "timeline_of"]
+__all__ = ["Transcribed", "Transcriber", "TranscriptionJob", "corrected_transcription", "timeline_of"]
 
 _COUNTERS = ("no_words", "decoded_again")
 
@@ -82,6 +83,8 @@ class Transcriber:
         diarization: DiarizationConfig | None = None,
         scratch: Path | None = None,
         listener: ProgressListener | None = None,
+        *,
+        correction: Correction | None = None,
     ) -> None:
         """Create a transcriber; models are loaded on first use.
 
@@ -93,7 +96,9 @@ class Transcriber:
             diarization: The method to find the speakers; None for no speakers.
             scratch: The folder of temporary files, see `SampleFile`.
             listener: Receives the seconds of each recording that are done. Not in worker processes.
+            correction: What is added to word times; None for nothing.
         """
+        self._correction = correction
         self._reading, self._scratch = reading, scratch
         self._listener = listener or NullProgress()
         self._diarization = diarization
@@ -104,8 +109,8 @@ class Transcriber:
         self._lock = threading.Lock()
 
     @override
-    def __reduce__(self) -> tuple[type["Transcriber"], tuple[object, ...]]:
-        return Transcriber, (
+    def __reduce__(self) -> tuple[Callable[..., "Transcriber"], tuple[object, ...]]:
+        return partial(Transcriber, correction=self._correction), (
             self._options,
             self._reactions,
             None,
@@ -168,6 +173,8 @@ class Transcriber:
     ) -> "_Heard":
         """Run the models over a recording."""
         transcription = self.load().transcribe(samples, voiced, partial, progress)
+        if self._correction is not None and self._options.word_timestamps:
+            transcription = corrected_transcription(transcription, self._correction)
         reactions = [] if self._detector is None else self._detector.find(samples, transcription.speech)
         if self._diarizer is None or self._diarization is None:
             return _Heard(transcription, reactions)
@@ -208,6 +215,17 @@ class _Heard:
     transcription: Transcription
     reactions: list[SoundEvent]
     speakers: Speakers | None = None
+
+
+def corrected_transcription(transcription: Transcription, correction: Correction) -> Transcription:
+    """Return what was recognized with corrected word times."""
+    words = [word for segment in transcription.segments for word in segment]
+    times = iter(corrected([(word.start, word.end) for word in words], _seconds(transcription.voiced), correction))
+    segments = [
+        [replace(word, start=round(start, 3), end=round(end, 3)) for word, (start, end) in zip(segment, times)]  # noqa: B905
+        for segment in transcription.segments
+    ]
+    return replace(transcription, segments=segments)
 
 
 def timeline_of(

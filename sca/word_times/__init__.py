@@ -1,0 +1,1 @@
+"""The word times of models: how they are corrected, and the profiles with the measured corrections."""
