@@ -267,7 +267,7 @@ def transcribe(
             setting `audio.accept_damage_s`.
         track: The audio track to read, from 1. None is the setting `audio.track`.
         audio_language: The language of the audio track to read, in recordings with several tracks.
-        settings: As in `build`: the sections `transcribe`, `quality`, `diarization` and `audio`.
+        settings: As in `build`: the sections `transcribe`, `quality`, `diarization`, `audio` and `word_times`.
         listener: Receives the progress.
 
     Returns:
@@ -293,6 +293,7 @@ def transcribe(
     from sca.data.transcription.text_files import TextFiles, parse_formats
     from sca.data.transcription.transcribe import transcribe as transcribe_files
     from sca.data.transcription.whisper import RecognizerOptions
+    from sca.word_times.profile import find_profile
 
     chosen = _settings(settings)
     default = chosen.audio.reading
@@ -327,6 +328,7 @@ def transcribe(
         texts=TextFiles(Path(output_dir or Path(save_file).parent), formats),
         diarization=chosen.diarization if diarize else None,
         filters=chosen.quality,
+        profile=find_profile(chosen.word_times.profile, model, "transcribe", chosen.paths.resolved_cache_dir),
     )
 
 

@@ -35,12 +35,14 @@ LAYERS = {
     "sca.schemas": 1,
     "sca.timeline": 1,
     "sca.tokenizer": 1,
+    "sca.word_times": 1,
     "sca.data": 2,
     "sca.infer": 2,
     "sca.infer.server": 3,
     "sca.infer.turn.serving": 3,
     "sca.synth": 3,  # above both halves: speech engines make what the data half reads
     "sca.simulate": 3,  # a synthetic user of the live loop
+    "sca.calibrate": 3,  # above both halves, with sca.synth
     "sca.api": 3,
     "sca": 4,  # the public API: names of every layer below, loaded on first use
     "sca.cli": 5,

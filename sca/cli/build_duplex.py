@@ -48,6 +48,7 @@ _OUTPUTS = {Mode.dataset: Path("dataset/duplex"), Mode.script: Path("dataset/par
     "duplex.tags",
     "duplex.align",
     "duplex.align_model",
+    "word_times.profile",
     "duplex.hold_id",
     "duplex.start_id",
     "duplex.stop_id",
@@ -220,6 +221,8 @@ def _show(summary: "RunSummary[BuildDetails]", settings: "Settings", url: str | 
         f"{placement.mean_error_s:.3f} s mean, {placement.p95_error_s:.2f} s p95, "
         f"{placement.max_late_s:.2f} s latest"
     )
+    if report.alignment.word_times is not None:
+        console.print(report.alignment.word_times, markup=False, highlight=False)
     if share:
         console.print(f"word times: {word_times(share)}", markup=False)
     if report.tags:

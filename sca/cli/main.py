@@ -14,6 +14,7 @@ from typing_extensions import override
 from sca.cli.acquire.download import download
 from sca.cli.acquire.search import search
 from sca.cli.build_duplex import build_duplex
+from sca.cli.calibrate import calibrate
 from sca.cli.chat.command import chat
 from sca.cli.config import app as config_app
 from sca.cli.convert import convert
@@ -125,6 +126,7 @@ app.command("transcode", cls=SettingsCommand)(transcode)
 app.command("transcribe", cls=SettingsCommand)(transcribe)
 app.command("convert", cls=SettingsCommand)(convert)
 app.command("synth", cls=SettingsCommand)(synth)
+app.command("calibrate", cls=SettingsCommand)(calibrate)
 app.command("build-duplex", cls=SettingsCommand)(build_duplex)
 app.command("build-duplex-dataset", cls=SettingsCommand, hidden=True)(build_duplex)
 app.command("verify", cls=SettingsCommand)(verify)

@@ -39,6 +39,7 @@ __all__ = ["transcribe"]
     "quality.language_is",
     "quality.min_language_probability",
     "quality.copies",
+    "word_times.profile",
 )
 def transcribe(
     sources: Annotated[
@@ -134,6 +135,7 @@ def transcribe(
     from sca.data.transcription.languages import language_code
     from sca.data.transcription.transcribe import transcribe as run
     from sca.data.transcription.whisper import RecognizerOptions
+    from sca.word_times.profile import find_profile
 
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"unknown device {device!r}", hint="auto, cpu or cuda")
@@ -165,6 +167,7 @@ def transcribe(
             texts=_text_files(save_file, output_dir, output_format or ()),
             diarization=settings.diarization if diarize else None,
             filters=settings.quality,
+            profile=find_profile(settings.word_times.profile, model, "transcribe", settings.paths.resolved_cache_dir),
         )
     _report(summary, save_file, json=json, quiet=quiet)
 
@@ -227,6 +230,7 @@ def _document(summary: "RunSummary[TranscribeDetails]") -> dict[str, object]:
         "events": dict(details.events),
         "guards": dict(details.guards),
         "text_files": details.text_files,
+        "word_times": None if details.profile is None else str(details.profile),
         "captions": details.captions.document() if details.captions.recordings else None,
         "left_out": dict(summary.dropped),
         "filters": details.left_out,
@@ -254,5 +258,7 @@ def _print_summary(summary: "RunSummary[TranscribeDetails]") -> None:
         out().print(f"{counted(details.text_files, 'file')} in other formats written", markup=False)
     if details.captions.recordings:
         out().print(str(details.captions), markup=False)
+    if details.profile is not None:
+        out().print(str(details.profile), markup=False, highlight=False)
     if acted:
         out().print(f"guards: {acted}", markup=False)

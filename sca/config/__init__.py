@@ -18,6 +18,7 @@ from sca.config.sections.speech.csm import CsmConfig
 from sca.config.sections.speech.server import SpeechConfig
 from sca.config.sections.turn import TurnConfig
 from sca.config.sections.vllm import VllmConfig
+from sca.config.sections.word_times import CalibrateConfig, WordTimesConfig
 from sca.config.settings import RESERVED_ENV, TURN_ENV, Settings, apply_preset, known_keys, load_settings, parse_set
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "TURN_ENV",
     "AudioConfig",
     "AugmentConfig",
+    "CalibrateConfig",
     "ChatConfig",
     "ConvertConfig",
     "CsmConfig",
@@ -42,6 +44,7 @@ __all__ = [
     "SynthConfig",
     "TurnConfig",
     "VllmConfig",
+    "WordTimesConfig",
     "apply_preset",
     "known_keys",
     "load_settings",

@@ -35,6 +35,7 @@ from sca.config.sections.speech.csm import CsmConfig
 from sca.config.sections.speech.server import SpeechConfig
 from sca.config.sections.turn import TurnConfig
 from sca.config.sections.vllm import VllmConfig
+from sca.config.sections.word_times import CalibrateConfig, WordTimesConfig
 from sca.errors import ConfigError, GridError, UsageError
 from sca.units import Grid
 
@@ -83,6 +84,8 @@ class Settings(BaseModel):
     llm: LlmConfig = LlmConfig()
     chat: ChatConfig = ChatConfig()
     synth: SynthConfig = SynthConfig()
+    word_times: WordTimesConfig = WordTimesConfig()
+    calibrate: CalibrateConfig = CalibrateConfig()
     turn: TurnConfig = TurnConfig()
     speech: SpeechConfig = SpeechConfig()
     csm: CsmConfig = CsmConfig()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["HeardWord", "WordScore", "score"]
+__all__ = ["HeardWord", "WordScore", "paired", "plain", "score"]
 
 HeardWord = tuple[str, float, float]
 """A word with its start and end in seconds."""
@@ -62,32 +62,59 @@ def score(pairs: Iterable[tuple[Sequence[HeardWord], Sequence[HeardWord]]]) -> W
 
 
 def _plain(words: Sequence[HeardWord]) -> list[HeardWord]:
-    plain = ((re.sub(r"[^\w']+", "", word).casefold(), start, end) for word, start, end in words)
-    return [word for word in plain if word[0]]
+    return [word for word in words if plain(word[0])]
+
+
+def plain(word: str) -> str:
+    """Return a word without case and punctuation, as words are compared."""
+    return re.sub(r"[^\w']+", "", word).casefold()
+
+
+def paired(truth: Sequence[str], heard: Sequence[str]) -> list[tuple[int | None, int | None]]:
+    """Align words with the fewest replaced, missing and added ones.
+
+    Args:
+        truth: The true words.
+        heard: The recognized words.
+
+    Returns:
+        The indices of each pair in order: (true, heard) for equal and replaced words, (true, None) for a missing one,
+        (None, heard) for an added one. Words without a letter or digit are in no pair.
+    """
+    rows, columns = ([(at, word) for at, word in enumerate(map(plain, words)) if word] for words in (truth, heard))
+    costs = np.zeros((len(rows) + 1, len(columns) + 1), np.int32)
+    costs[:, 0], costs[0, :] = np.arange(len(rows) + 1), np.arange(len(columns) + 1)
+    for n, (_, word) in enumerate(rows, 1):
+        row, above = costs[n], costs[n - 1]
+        for m, (_, other) in enumerate(columns, 1):
+            row[m] = min(above[m - 1] + (word != other), above[m] + 1, row[m - 1] + 1)
+    pairs: list[tuple[int | None, int | None]] = []
+    n, m = len(rows), len(columns)
+    while n or m:
+        is_equal = bool(n and m) and rows[n - 1][1] == columns[m - 1][1]
+        if n and m and costs[n, m] == costs[n - 1, m - 1] + (not is_equal):
+            n, m = n - 1, m - 1
+            pairs.append((rows[n][0], columns[m][0]))
+        elif n and costs[n, m] == costs[n - 1, m] + 1:
+            n -= 1
+            pairs.append((rows[n][0], None))
+        else:
+            m -= 1
+            pairs.append((None, columns[m][0]))
+    return pairs[::-1]
 
 
 def _add(found: WordScore, truth: list[HeardWord], heard: list[HeardWord]) -> None:
-    costs = np.zeros((len(truth) + 1, len(heard) + 1), np.int32)
-    costs[:, 0], costs[0, :] = np.arange(len(truth) + 1), np.arange(len(heard) + 1)
-    for n, (word, *_) in enumerate(truth, 1):
-        row, above = costs[n], costs[n - 1]
-        for m, (other, *_) in enumerate(heard, 1):
-            row[m] = min(above[m - 1] + (word != other), above[m] + 1, row[m - 1] + 1)
     found.words += len(truth)
-    n, m = len(truth), len(heard)
-    while n or m:
-        is_equal = bool(n and m) and truth[n - 1][0] == heard[m - 1][0]
-        if n and m and costs[n, m] == costs[n - 1, m - 1] + (not is_equal):
-            n, m = n - 1, m - 1
-            if is_equal:
-                found.starts_s.append(heard[m][1] - truth[n][1])
-                found.ends_s.append(heard[m][2] - truth[n][2])
-            else:
-                found.replaced += 1
-        elif n and costs[n, m] == costs[n - 1, m] + 1:
-            n, found.missing = n - 1, found.missing + 1
+    for n, m in reversed(paired([word[0] for word in truth], [word[0] for word in heard])):
+        if n is None or m is None:
+            found.missing += m is None
+            found.added += n is None
+        elif plain(truth[n][0]) == plain(heard[m][0]):
+            found.starts_s.append(heard[m][1] - truth[n][1])
+            found.ends_s.append(heard[m][2] - truth[n][2])
         else:
-            m, found.added = m - 1, found.added + 1
+            found.replaced += 1
 
 
 def _times(errors_s: list[float]) -> dict[str, float]:

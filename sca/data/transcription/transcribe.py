@@ -35,6 +35,7 @@ from sca.data.transcription.windows import partial_dir
 from sca.errors import InputError, MissingToolError, OutputError, ScaError, UpstreamError, UsageError
 from sca.textutil import counted
 from sca.timeline import Show
+from sca.word_times.profile import Profile, identity
 
 __all__ = ["TranscribeDetails", "ledger_of", "transcribe"]
 
@@ -54,6 +55,7 @@ class TranscribeDetails:
         text_files: Files in other formats that this run wrote.
         captions: How the recordings of this run and of earlier ones agree with their captions.
         left_out: How many recordings each quality filter leaves out.
+        profile: The profile that corrects word times; None for none.
     """
 
     save_file: Path
@@ -63,6 +65,7 @@ class TranscribeDetails:
     text_files: int = 0
     captions: CaptionTotals = field(default_factory=CaptionTotals)
     left_out: dict[str, int] = field(default_factory=dict)
+    profile: Profile | None = None
 
     def add(self, show: Show) -> None:
         """Count a line."""
@@ -91,6 +94,7 @@ def transcribe(
     texts: TextFiles | None = None,
     diarization: DiarizationConfig | None = None,
     filters: QualityConfig | None = None,
+    profile: Profile | None = None,
 ) -> RunSummary[TranscribeDetails]:
     """Transcribe files, and the files of folders, into the JSONL `save_file`.
 
@@ -110,6 +114,7 @@ def transcribe(
         diarization: The method to find the speakers; None for no speakers.
         filters: Which recordings are left out because of their quality: their lines are in
             `STEM.left_out.jsonl`, and return when a later run accepts them. None leaves out none.
+        profile: What corrects the times of words (`sca.word_times.profile.find_profile`); None for nothing.
 
     Returns:
         The summary. The failure of a recording is in it, and is not raised.
@@ -123,10 +128,11 @@ def transcribe(
     store = _Files(save_file, texts or TextFiles(save_file.parent))
     choice = choose_detector(reactions)
     witness = _witness(captions)
+    profile = profile if options.word_timestamps else None
     with lock_dir(save_file.parent):
         run = IncrementalRun(
             Ledger(ledger_of(save_file)),
-            TranscribeDetails(save_file),
+            TranscribeDetails(save_file, profile=profile),
             retry_failed=retry_failed,
             listener=listener,
             accept_damage_s=reading.accept_damage_s,
@@ -134,7 +140,7 @@ def transcribe(
         lines = store.lines(run.before)
         plan_left_out(run)
         known = KnownFiles(run.before)
-        settings = _settings_key(options, choice, reading, diarization)
+        settings = _settings_key(options, choice, reading, diarization, profile)
         items, unreadable = _items(files, known, lines, settings, partial_dir(save_file))
         run.summary.failed += unreadable
         todo = run.plan(items, lambda item: item.name in lines)
@@ -142,7 +148,14 @@ def transcribe(
             store.keep_partial(todo)
             run.summary.notes += _notes_on_detector(choice, todo, lines, save_file)
             transcriber = Transcriber(
-                options, choice.name, recognizer, reading, diarization, save_file.parent, listener
+                options,
+                choice.name,
+                recognizer,
+                reading,
+                diarization,
+                save_file.parent,
+                listener,
+                correction=None if profile is None else profile.correction,
             )
             executor = executor or _threads(transcriber.load())
             record = _recorder(run, store, known, choice)
@@ -186,11 +199,15 @@ class _Files:
 
 
 def _settings_key(
-    options: RecognizerOptions, choice: Choice, reading: Reading, diarization: DiarizationConfig | None
+    options: RecognizerOptions,
+    choice: Choice,
+    reading: Reading,
+    diarization: DiarizationConfig | None,
+    profile: Profile | None,
 ) -> str:
     """Return what decides a line besides the recording, as JSON."""
     models = {"model": model_identity(options.model), "reactions": choice.identity}
-    settings: dict[str, object] = options.identity() | models | reading.choice()
+    settings: dict[str, object] = options.identity() | models | reading.choice() | identity(profile)
     if diarization is not None:  # left out otherwise, so that lines of earlier versions stay finished
         settings["diarization"] = diarization_identity(diarization)
     return json.dumps(settings, sort_keys=True)
@@ -210,6 +227,8 @@ def _recorder(
         details.add(result.show)
         extra = known.facts(item.job.recording.file) | {"reactions": choice.identity}
         extra["quality"] = result.quality.document()
+        if details.profile is not None:
+            extra["word_times"] = str(details.profile)
         entry = LedgerEntry(item.name, item.key, "kept", notes=result.notes, extra=extra)
         return Outcome(entry, result.show.duration_s or 0.0)
 

@@ -7,8 +7,9 @@ from sca.config import DuplexConfig, Settings
 from sca.data.duplex.align.base import WordAligner
 from sca.data.duplex.align.ctc import CtcAligner
 from sca.data.duplex.align.whisper import WhisperAligner
+from sca.word_times.profile import Profile, find_profile
 
-__all__ = ["aligner_model", "load_aligner"]
+__all__ = ["aligner_model", "aligner_profile", "load_aligner"]
 
 _DEFAULT_MODELS = {"whisper": "small", "ctc": "facebook/wav2vec2-base-960h"}
 
@@ -29,6 +30,18 @@ def load_aligner(settings: Settings) -> WordAligner | None:
     if model is None:
         return None
     return _load(duplex.align, model, settings.paths.resolved_cache_dir, duplex.align_language)
+
+
+def aligner_profile(settings: Settings) -> Profile | None:
+    """Return what corrects the word times of the alignment model; None for nothing.
+
+    Raises:
+        InputError: The profile of the settings cannot be used.
+    """
+    duplex, model = settings.duplex, aligner_model(settings.duplex)
+    if duplex.align == "interpolate" or model is None:
+        return None
+    return find_profile(settings.word_times.profile, model, duplex.align, settings.paths.resolved_cache_dir)
 
 
 @cache

@@ -1,5 +1,6 @@
 """Alignment of a track: every utterance with its own audio, accepted only if the word times are plausible."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from sca.data.duplex.align.match import fill_in, interpolate
 from sca.data.duplex.align.plausibility import implausibility
 from sca.data.duplex.audio.vad_spans import shared_vad
 from sca.data.duplex.model.counters import AlignmentCounters
-from sca.units import HEARD_HZ
+from sca.data.duplex.model.spans import Span
+from sca.units import HEARD_HZ, seconds_to_samples
+from sca.word_times.correction import Correction, corrected
 
-__all__ = ["TrackAligner"]
+__all__ = ["TrackAligner", "corrected_spans"]
 
 _MAX_SAMPLES = 120 * HEARD_HZ
 _MIN_SAMPLES = HEARD_HZ // 20  # shorter audio makes no frame in the front ends of the models
@@ -30,12 +33,14 @@ class TrackAligner:
         aligner: The model.
         heard: The track at 16 kHz, mono.
         source: The source of the words that it finds.
+        correction: What is added to the times that it finds; None for nothing.
         counters: The utterances by result.
     """
 
     aligner: WordAligner
     heard: Path
     source: WordSource
+    correction: Correction | None = None
     counters: AlignmentCounters = field(default_factory=AlignmentCounters)
 
     def __call__(self, text: str, start: int, end: int) -> tuple[TimedWord, ...]:
@@ -58,8 +63,33 @@ class TrackAligner:
         spans = self.aligner.align(text, audio)
         if spans is None:
             return (), "not_found"
+        probabilities = shared_vad().probabilities(np.pad(audio, (0, -len(audio) % _VAD_FRAME)))
+        voiced = speech_segments(probabilities, min_speech_samples=1)
+        if self.correction is not None:
+            spans = corrected_spans(spans, voiced, self.correction, len(audio))
         in_track = [None if span is None else (span[0] + start, span[1] + start) for span in spans]
         words = fill_in(text, start, end, in_track, self.source)
-        probabilities = shared_vad().probabilities(np.pad(audio, (0, -len(audio) % _VAD_FRAME)))
-        speech = [(a + start, b + start) for a, b in speech_segments(probabilities, min_speech_samples=1)]
+        speech = [(a + start, b + start) for a, b in voiced]
         return words, implausibility(words, speech)
+
+
+def corrected_spans(
+    spans: Sequence[Span | None], speech: Sequence[Span], correction: Correction, samples: int
+) -> list[Span | None]:
+    """Correct the spans of the words of one utterance.
+
+    Args:
+        spans: The samples of each word at 16 kHz; None for a word that was not found.
+        speech: What the VAD finds.
+        correction: The correction.
+        samples: The length of the utterance, which no word exceeds.
+    """
+    found = [(start / HEARD_HZ, end / HEARD_HZ) for start, end in filter(None, spans)]
+    voiced = [(start / HEARD_HZ, end / HEARD_HZ) for start, end in speech]
+    times = iter(corrected(found, voiced, correction))
+
+    def next_span() -> Span:
+        start, end = next(times)
+        return min(seconds_to_samples(start, HEARD_HZ), samples), min(seconds_to_samples(end, HEARD_HZ), samples)
+
+    return [None if span is None else next_span() for span in spans]

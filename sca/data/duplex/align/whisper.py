@@ -10,6 +10,7 @@ from sca.data.corpora.base import TimedWord
 from sca.data.duplex.align.match import match_recognized
 from sca.data.duplex.model.spans import Span
 from sca.errors import UpstreamError
+from sca.models import resolve
 from sca.textutil import first_line
 from sca.units import HEARD_HZ, seconds_to_samples
 
@@ -20,12 +21,13 @@ class WhisperAligner:
     """Aligns with a Whisper model.
 
     Args:
-        model: A size, a hub id or a folder.
+        model: A size, a hub id, a folder, or a model of `sca.models`.
         cache_dir: The folder for downloaded models.
         language: The language code; None detects it.
         suppressed: Token ids to suppress; (-1,) are those of symbols that are not speech.
 
     Raises:
+        MissingToolError: The model is one of `sca.models` and not on this machine.
         UpstreamError: The model cannot be loaded.
     """
 
@@ -41,7 +43,7 @@ class WhisperAligner:
 
         self._language = language
         self._suppressed = list(suppressed)
-        folder = Path(model).expanduser()
+        folder = resolve(model) or Path(model).expanduser()
         try:
             self._model = WhisperModel(str(folder) if folder.is_dir() else model, device="cpu", download_root=cache_dir)
         except Exception as error:  # ctranslate2, the hub's client and tokenizers raise their own classes

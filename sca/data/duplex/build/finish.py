@@ -8,6 +8,7 @@ from typing import Any
 
 from sca.config import Settings
 from sca.data.datasets.arrow import iter_batches, write_dict
+from sca.data.duplex.align.registry import aligner_profile
 from sca.data.duplex.build.splits import validation_sessions
 from sca.data.duplex.evidence.duplicates import sessions_with_the_same_content
 from sca.data.duplex.evidence.measure import add_fingerprints, measure_session
@@ -60,6 +61,10 @@ def finish(
         result.split = "validation" if result.session_id in validation else "train"
     _complete_earlier_sessions(root, kept)
     report = make_report(settings, read_settings(root), __version__, in_order, skipped)
+    if (profile := aligner_profile(settings)) is not None:
+        report = report.model_copy(
+            update={"alignment": report.alignment.model_copy(update={"word_times": str(profile)})}
+        )
     with writing(root):
         shutil.rmtree(root / ".sca" / "scratch", ignore_errors=True)
     splits = _write_splits(root, kept)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sca.config import DuplexConfig, Settings
 from sca.data.corpora.session_source import SessionSource
-from sca.data.duplex.align.registry import aligner_model
+from sca.data.duplex.align.registry import aligner_model, aligner_profile
 from sca.data.duplex.build.session import SessionJob
 from sca.data.duplex.evidence.judge import judge
 from sca.data.duplex.evidence.repair import REPAIRABLE, wanted_repairs
@@ -20,6 +20,7 @@ from sca.data.runs.model_identity import model_identity
 from sca.data.speakers.base import NO_SPEAKER_MODEL
 from sca.data.speakers.registry import speaker_identity
 from sca.tokenizer.base import TextTokenizer
+from sca.word_times.profile import identity
 
 __all__ = ["Plan", "plan_sessions", "read_record"]
 
@@ -34,7 +35,7 @@ class Plan:
 
 def plan_sessions(sources: Iterable[SessionSource], root: Path, settings: Settings, tokenizer: TextTokenizer) -> Plan:
     """Compare the sessions of a corpus with those of a data set."""
-    models = _models(settings.duplex)
+    models = _models(settings)
     # Whether sessions are repaired is not in their keys, so that another choice leaves good sessions as they are.
     # Nor is `others`: two speakers need no other rows, and sessions of more are built with one value.
     base = json.dumps([without_others(made_with(without_repair(settings), tokenizer)), *models], sort_keys=True)
@@ -84,14 +85,16 @@ def read_record(paths: SessionPaths) -> SessionResult | None:
     return result
 
 
-def _models(duplex: DuplexConfig) -> list[list[str | int]]:
+def _models(settings: Settings) -> list[list[str | int]]:
     """Return the models of a run by their content, because the settings have only their names."""
     models: list[list[str | int]] = []
+    duplex = settings.duplex
     if duplex.speaker_model != NO_SPEAKER_MODEL:
         models.append(["voices", *speaker_identity(duplex.speaker_model)])
     aligner = aligner_model(duplex)
     if aligner is not None:
-        models.append(["words", duplex.align, model_identity(aligner)])
+        corrections = map(str, identity(aligner_profile(settings)).values())
+        models.append(["words", duplex.align, model_identity(aligner), *corrections])
     if duplex.codes != "none":
         models.append(["codes", duplex.codes, model_identity(duplex.codes_model)])
     return models

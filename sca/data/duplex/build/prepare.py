@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sca.config import DuplexConfig, Settings
 from sca.data.corpora.base import Conversation, Issue, Track
-from sca.data.duplex.align.registry import load_aligner
+from sca.data.duplex.align.registry import aligner_profile, load_aligner
 from sca.data.duplex.align.track import TrackAligner
 from sca.data.duplex.audio.encode_tracks import EncodedTrack, encode_tracks
 from sca.data.duplex.audio.speaker_embedding import embed_speaker
@@ -187,7 +187,8 @@ def _timed(track: Track, audio: EncodedTrack, settings: Settings, result: Sessio
     if model is None or method == "interpolate":
         timed = time_words(track, recorded, keep_tags=keep_tags)
     else:
-        aligner = TrackAligner(model, audio.heard, method)
+        profile = aligner_profile(settings)
+        aligner = TrackAligner(model, audio.heard, method, None if profile is None else profile.correction)
         timed = time_words(track, recorded, aligner, keep_tags=keep_tags)
         result.counters.alignment.add(aligner.counters)
     result.counters.tags.update(timed.tags)

@@ -51,12 +51,14 @@ class AlignmentReport(_Section):
         aligned: Utterances with accepted word times.
         fallbacks: The other utterances by reason: not_found, too_long, too_short, order, empty_words, long_word,
             too_fast, not_in_speech. Their words were interpolated.
+        word_times: How the times of the model were corrected; None for not at all.
     """
 
     method: str
     utterances: int
     aligned: int
     fallbacks: dict[str, int]
+    word_times: str | None = None
 
 
 class PlacementReport(_Section):
