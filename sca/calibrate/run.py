@@ -50,6 +50,7 @@ def calibrate(
     use: Use = "transcribe",
     output: Path | None = None,
     *,
+    work: Path | None = None,
     recognizer: Recognizer | None = None,
     listener: ProgressListener | None = None,
 ) -> RunSummary[Calibration]:
@@ -60,6 +61,7 @@ def calibrate(
         settings: The settings; those of `calibrate` decide the conversations.
         use: What the model is used for.
         output: The profile to write; by default that of the model in the cache folder, which is used from then on.
+        work: The folder of the ledger; by default one in the cache folder.
         recognizer: A recognizer that is loaded, if `use` is `transcribe`.
         listener: Receives the progress.
 
@@ -77,7 +79,7 @@ def calibrate(
     if weights is None:
         raise MissingToolError(f"the weights of {model} are not on this machine", hint="give a folder with the model")
     path = output or cached_path(weights, use, cache_dir)
-    folder = cache_dir / "calibration" / f"{use}-{weights.sha256[:16]}"
+    folder = work or cache_dir / "calibration" / f"{use}-{weights.sha256[:16]}"
     with lock_dir(folder):
         run = IncrementalRun(Ledger(folder / "ledger.jsonl"), Calibration(path), retry_failed=True, listener=listener)
         _hear(run, wanted, weights, listen)
