@@ -21,6 +21,8 @@ _PAUSE_S = 0.16
 """The shortest silence that splits the speech that the VAD finds."""
 _FAR_S = 0.5
 """A word farther than this from all true words is invented."""
+_EARLY_WEIGHT, _LATE_WEIGHT = 0.3, 1.0
+"""`Correction.early_weight` of models whose words are too early, and of the others. Measured, see docs/LOG.md."""
 _NONE = Correction(at_onsets=False)
 
 
@@ -47,7 +49,8 @@ def fit(tracks: Sequence[HeardTrack]) -> Correction:
     if not raw.starts:
         return _NONE
     shifted = Correction(-_median(raw.within or raw.starts), -_median(raw.ends), at_onsets=False)
-    snapped = replace(shifted, onset_s=-_median(raw.onsets), at_onsets=True)
+    weight = _EARLY_WEIGHT if shifted.start_s > 0 else _LATE_WEIGHT
+    snapped = replace(shifted, onset_s=-_median(raw.onsets), at_onsets=True, early_weight=weight)
     smallest = min((snapped, shifted), key=lambda one: _mean_abs(tracks, one))
     return replace(
         smallest,

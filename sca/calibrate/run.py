@@ -148,6 +148,7 @@ def _profile(
         end_s=correction.end_s,
         onset_s=correction.onset_s,
         at_onsets=correction.at_onsets,
+        early_weight=correction.early_weight,
         made_with={
             "sca_version": __version__,
             "minutes": options.minutes,

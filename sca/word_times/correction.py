@@ -13,13 +13,8 @@ __all__ = ["Correction", "Times", "corrected"]
 
 Times = tuple[float, float]
 
-_FARTHEST_S = 0.8
+_FARTHEST_S = 3.0
 """A start farther than this from an onset of speech is not moved to it: the word may be another one."""
-_EARLY_WEIGHT = 0.5
-"""Weight of the part of a word that is before an onset, against the part that is after the end of speech.
-
-Words after a pause start too early more often than words before a pause end too late.
-"""
 _SHORTEST_S = 0.01
 
 
@@ -32,12 +27,16 @@ class Correction:
         end_s: Seconds for ends.
         onset_s: Seconds between an onset that the detector finds and the start of the word.
         at_onsets: Whether starts after pauses are taken from the detector.
+        early_weight: What decides whether a word in a pause belongs to the speech after it: the weight of its part before
+            the onset, against its part after the end of speech. It is small for a model whose starts after pauses are
+            too early, and 1 for one whose words before pauses end too late.
     """
 
     start_s: float = 0.0
     end_s: float = 0.0
     onset_s: float = 0.0
     at_onsets: bool = True
+    early_weight: float = 0.5
 
 
 def corrected(words: Sequence[Times], speech: Sequence[Times], correction: Correction) -> list[Times]:
@@ -54,20 +53,20 @@ def corrected(words: Sequence[Times], speech: Sequence[Times], correction: Corre
     starts = [start + correction.start_s for start, _ in words]
     ends = [end + correction.end_s for _, end in words]
     if correction.at_onsets:
-        for onset, word in _first_words(list(zip(starts, ends, strict=True)), speech):
+        for onset, word in _first_words(list(zip(starts, ends, strict=True)), speech, correction.early_weight):
             if abs(starts[word] - onset) <= _FARTHEST_S:
                 starts[word] = onset + correction.onset_s
     return _in_order(starts, ends, [max(end - start, 0.0) for start, end in words])
 
 
-def _first_words(words: Sequence[Times], speech: Sequence[Times]) -> list[tuple[float, int]]:
+def _first_words(words: Sequence[Times], speech: Sequence[Times], early_weight: float) -> list[tuple[float, int]]:
     """Return each onset of speech with the index of the first word after it; an onset without a word is left out."""
     found: list[tuple[float, int]] = []
     starts = [start for start, _ in words]
     for n, (onset, _) in enumerate(speech):
         before = speech[n - 1][1] if n else float("-inf")
         at = bisect_right(starts, onset)
-        while at > 0 and _is_after(words[at - 1], before, onset):
+        while at > 0 and _is_after(words[at - 1], before, onset, early_weight):
             at -= 1
         last = found[-1][1] if found else -1
         if last < at < len(words) and starts[at] < speech[n][1]:
@@ -75,12 +74,12 @@ def _first_words(words: Sequence[Times], speech: Sequence[Times]) -> list[tuple[
     return found
 
 
-def _is_after(word: Times, before: float, onset: float) -> bool:
+def _is_after(word: Times, before: float, onset: float, early_weight: float) -> bool:
     """Return whether a word that starts before an onset belongs to the speech after it."""
     start, end = word
     early = min(end, onset) - start
     late = end - max(start, before)
-    return early * _EARLY_WEIGHT < late
+    return early * early_weight < late
 
 
 def _in_order(starts: Sequence[float], ends: Sequence[float], lengths: Sequence[float]) -> list[Times]:

@@ -60,6 +60,7 @@ class Profile(_Strict):
         end_s: See `Correction`.
         onset_s: See `Correction`.
         at_onsets: See `Correction`.
+        early_weight: See `Correction`.
         made_with: How it was measured: voices, seed, minutes, version of sca.
         before: The errors without the correction, for all sounds and for each.
         after: The same with a correction that was fitted to the other half of the conversations.
@@ -74,6 +75,7 @@ class Profile(_Strict):
     end_s: float = Field(ge=-_MAX_SHIFT_S, le=_MAX_SHIFT_S)
     onset_s: float = Field(ge=-_MAX_SHIFT_S, le=_MAX_SHIFT_S)
     at_onsets: bool
+    early_weight: float = Field(gt=0, le=1)
     made_with: dict[str, str | int | float]
     before: tuple[Measured, ...] = ()
     after: tuple[Measured, ...] = ()
@@ -81,7 +83,7 @@ class Profile(_Strict):
     @property
     def correction(self) -> Correction:
         """The correction."""
-        return Correction(self.start_s, self.end_s, self.onset_s, self.at_onsets)
+        return Correction(self.start_s, self.end_s, self.onset_s, self.at_onsets, self.early_weight)
 
     @property
     def name(self) -> str:
@@ -187,5 +189,5 @@ def identity(profile: Profile | None) -> dict[str, object]:
     """Return what a record of settings has of a profile: the numbers that change word times. Empty without one."""
     if profile is None:
         return {}
-    numbers = profile.model_dump(include={"start_s", "end_s", "onset_s", "at_onsets"})
+    numbers = profile.model_dump(include={"start_s", "end_s", "onset_s", "at_onsets", "early_weight"})
     return {"word_times": json.dumps(numbers, sort_keys=True)}

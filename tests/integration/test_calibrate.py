@@ -19,7 +19,7 @@ VOICES = "espeak:en-us+m3,espeak:en-gb-x-rp+f2"
 
 @pytest.fixture(scope="module")
 def whisper(tmp_path_factory):
-    return scripted_whisper(tmp_path_factory.mktemp("whisper"), " and the time of it", 2.0)
+    return scripted_whisper(tmp_path_factory.getbasetemp())
 
 
 def sca(*words, code=0):

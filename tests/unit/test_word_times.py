@@ -26,7 +26,7 @@ SHIFT = Correction(start_s=0.1, end_s=0.1, at_onsets=False)
         # A word that lies in the pause before the onset belongs to the speech after it.
         ([(0.0, 0.4), (0.6, 1.2)], [(0.1, 0.5), (1.0, 2.0)], EARLY, [(0.1, 0.5), (1.0, 1.3)]),
         # Too far from the onset: shifted only.
-        ([(0.0, 0.4)], [(3.0, 4.0)], EARLY, [(0.1, 0.5)]),
+        ([(0.0, 0.4)], [(4.0, 5.0)], EARLY, [(0.1, 0.5)]),
         # A shift back does not go below 0, and not below the word before.
         ([(0.1, 0.2), (0.2, 0.3)], [], Correction(-0.15, 0, at_onsets=False), [(0.0, 0.05), (0.05, 0.3)]),
     ],
@@ -42,7 +42,14 @@ def test_aligned_spans_keep_words_that_were_not_found():
 
 
 def profile(weights, use="transcribe", **changes):
-    numbers = {"start_s": 0.1, "end_s": 0.0, "onset_s": 0.0, "at_onsets": True, "made_with": {"seed": 1}}
+    numbers = {
+        "start_s": 0.1,
+        "end_s": 0.0,
+        "onset_s": 0.0,
+        "at_onsets": True,
+        "early_weight": 0.5,
+        "made_with": {"seed": 1},
+    }
     return Profile(model="m", weights_sha256=weights.sha256, weights_bytes=weights.size, use=use, **(numbers | changes))
 
 
@@ -107,7 +114,7 @@ def test_identity_has_only_the_numbers(weights):
     assert identity(profile(weights)) == identity(changed)
     assert identity(profile(weights, start_s=0.2)) != identity(changed)
     assert json.loads(str(identity(changed)["word_times"])) == {
-        "start_s": 0.1, "end_s": 0.0, "onset_s": 0.0, "at_onsets": True
+        "start_s": 0.1, "end_s": 0.0, "onset_s": 0.0, "at_onsets": True, "early_weight": 0.5
     }  # fmt: skip
     assert str(changed).startswith("word times corrected by +0.10 s, ")
 
