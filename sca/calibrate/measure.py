@@ -12,7 +12,7 @@ from sca.data.transcription.speech import padded
 from sca.synth.score import paired, plain
 from sca.units import HEARD_HZ, seconds_to_samples
 from sca.word_times.correction import Correction, corrected
-from sca.word_times.profile import Measured
+from sca.word_times.profile import MAX_SHIFT_S, Measured
 
 __all__ = ["fit", "measure", "measure_by_noise"]
 
@@ -44,11 +44,16 @@ class _Errors:
 
 
 def fit(tracks: Sequence[HeardTrack]) -> Correction:
-    """Return the correction with the smallest errors: medians, because single words are at wrong places."""
+    """Return the correction with the smallest errors: medians, because single words are at wrong places.
+
+    Errors of more than a second are not corrected: the model does not find words at all.
+    """
     raw = _errors((track, _NONE) for track in tracks)
     if not raw.starts:
         return _NONE
     shifted = Correction(-_median(raw.within or raw.starts), -_median(raw.ends), at_onsets=False)
+    if max(abs(shifted.start_s), abs(shifted.end_s)) > MAX_SHIFT_S:
+        return _NONE
     weight = _EARLY_WEIGHT if shifted.start_s > 0 else _LATE_WEIGHT
     snapped = replace(shifted, onset_s=-_median(raw.onsets), at_onsets=True, early_weight=weight)
     smallest = min((snapped, shifted), key=lambda one: _mean_abs(tracks, one))

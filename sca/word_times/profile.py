@@ -16,11 +16,12 @@ from sca.errors import InputError
 from sca.word_times.correction import Correction
 from sca.word_times.weights import Weights, weights_of
 
-__all__ = ["Measured", "Profile", "Use", "cached_path", "find_profile", "identity", "read_profile"]
+__all__ = ["MAX_SHIFT_S", "Measured", "Profile", "Use", "cached_path", "find_profile", "identity", "read_profile"]
 
 Use = Literal["transcribe", "whisper", "ctc"]
 """What a model does: `sca transcribe`, or `--align whisper` and `--align ctc` of `sca build-duplex`."""
-_MAX_SHIFT_S = 1.0
+MAX_SHIFT_S = 1.0
+"""The largest shift. A model whose words are farther off has no constant error."""
 _SHIPPED = "word_times"
 
 
@@ -71,9 +72,9 @@ class Profile(_Strict):
     weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     weights_bytes: int = Field(ge=0)
     use: Use
-    start_s: float = Field(ge=-_MAX_SHIFT_S, le=_MAX_SHIFT_S)
-    end_s: float = Field(ge=-_MAX_SHIFT_S, le=_MAX_SHIFT_S)
-    onset_s: float = Field(ge=-_MAX_SHIFT_S, le=_MAX_SHIFT_S)
+    start_s: float = Field(ge=-MAX_SHIFT_S, le=MAX_SHIFT_S)
+    end_s: float = Field(ge=-MAX_SHIFT_S, le=MAX_SHIFT_S)
+    onset_s: float = Field(ge=-MAX_SHIFT_S, le=MAX_SHIFT_S)
     at_onsets: bool
     early_weight: float = Field(gt=0, le=1)
     made_with: dict[str, str | int | float]
@@ -91,6 +92,8 @@ class Profile(_Strict):
         return f"{Path(self.model).name}-{self.weights_sha256[:8]}"
 
     def __str__(self) -> str:
+        if self.correction == Correction(at_onsets=False, early_weight=self.early_weight):
+            return f"word times not corrected (profile {self.name})"
         onsets = ", starts after pauses at the onset of speech" if self.at_onsets else ""
         return f"word times corrected by {self.start_s:+.2f} s{onsets} (profile {self.name})"
 

@@ -11,6 +11,7 @@ from sca.calibrate.tracks import FoundSegment, HeardTrack
 from sca.cli.main import app
 from sca.data.transcription.transcribe import ledger_of
 from sca.timeline import read_shows
+from sca.word_times.correction import Correction
 from sca.word_times.profile import read_profile
 from tests.helpers.tiny_whisper import scripted_whisper
 
@@ -53,6 +54,10 @@ def test_fit_removes_what_is_constant_and_the_pause():
     assert (after.start_bias_s, after.start_mean_abs_s, after.wer) == (0.0, 0.0, 0.0)
 
 
+def test_errors_of_seconds_are_not_corrected():
+    assert fit([track(5.0)]) == Correction(at_onsets=False)
+
+
 def test_words_are_counted_as_lost_unsure_and_invented():
     one = track(0.0)
     words = one.found[0].words[:-2]
@@ -79,6 +84,7 @@ def test_profile_is_made_used_and_made_again(whisper, tmp_path):
     assert "1 of 1 done" not in done.stderr  # the ledger has the conversation
     assert (made.read_bytes(), ledger.read_bytes()) == (content, stamp)
     assert str(profile) in done.stdout
+    assert profile.made_with["conversations"] == 1
     ledger.write_bytes(b"")  # as after an interruption before the first conversation
     made.unlink()
     calibrate(whisper, cache, "-o", tmp_path / "mine.json")
