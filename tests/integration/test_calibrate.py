@@ -126,7 +126,7 @@ def test_transcribe_applies_the_profile_and_records_it(whisper, trial_data, tmp_
 
 def test_bad_input_is_one_line(whisper, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
-    monkeypatch.setenv("SCA_PATHS_CACHE_DIR", str(cache))  # has no model in it
+    monkeypatch.setenv("SCA_CACHE_DIR", str(cache))  # has no model in it
     assert "unknown use dance" in calibrate(whisper, cache, "--use", "dance", code=2).stderr.replace("'", "")
     assert "calibrate.minutes" in calibrate(whisper, cache, "--minutes", 0, code=3).stderr
     missing = calibrate("whisper-base", cache, code=4).stderr
