@@ -133,7 +133,7 @@ def test_bad_input_is_one_line(whisper, tmp_path, monkeypatch):
     assert "the model whisper-base is not on this machine" in missing
     assert "sca models get whisper-base" in missing
     (tmp_path / "file").write_text("")
-    assert "cannot be written" in calibrate(whisper, cache, "-o", tmp_path / "file" / "p.json", code=5).stderr
+    assert "is not a folder" in calibrate(whisper, cache, "-o", tmp_path / "file" / "p.json", code=5).stderr
     (tmp_path / "bad.json").write_text("{}")
     wrong = sca("transcribe", tmp_path, "--model", whisper, "--profile", tmp_path / "bad.json", code=5).stderr
     assert "bad.json is not a profile of sca calibrate" in wrong
