@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from sca import plugins
 from sca.cli.main import app
 from sca.errors import UsageError
 from sca.infer.speech import espeak_library, registry
@@ -315,10 +316,10 @@ class _Tone:
 
 def test_plugins_add_engines(monkeypatch):
     monkeypatch.setattr(registry, "plugin_names", lambda group: ["tone"])
-    monkeypatch.setattr(registry, "load_plugin", lambda group, name: _Tone if name == "tone" else None)
+    monkeypatch.setattr(plugins, "load_plugin", lambda group, name: _Tone if name == "tone" else None)
     assert speech_engine_names() == ["csm", "espeak", "kokoro", "openai", "piper", "tone"]
     assert engine_state("tone").problem is None
     assert load_speech_engine("tone").open().sample_rate == 8000
-    monkeypatch.setattr(registry, "load_plugin", lambda group, name: dict)
+    monkeypatch.setattr(plugins, "load_plugin", lambda group, name: dict)
     with pytest.raises(UsageError, match="does not provide a speech engine"):
         load_speech_engine("tone")
