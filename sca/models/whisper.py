@@ -1,5 +1,7 @@
 """Load a faster-whisper model, with an error that names the cause if it cannot be loaded."""
 
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["load_model"]
 
 _REQUIRED_FILES = (("model.bin",), ("config.json",), ("vocabulary.json", "vocabulary.txt"), ("tokenizer.json",))
+_HUB_FILES = ("config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*")
 
 
 def load_model(name: str, device: str, compute_type: str, workers: int, cpu_threads: int) -> tuple["WhisperModel", int]:
@@ -53,7 +56,7 @@ def load_model(name: str, device: str, compute_type: str, workers: int, cpu_thre
     _check_folder(name)
     try:
         model = WhisperModel(
-            name,
+            name if Path(name).expanduser().is_dir() else str(_downloaded(name)),
             device=used,
             device_index=list(range(min(gpus, workers))) if gpus else 0,
             compute_type="default" if compute_type == "auto" else compute_type,
@@ -63,6 +66,33 @@ def load_model(name: str, device: str, compute_type: str, workers: int, cpu_thre
     except Exception as error:
         raise _load_error(name, error) from error
     return model, workers
+
+
+def _downloaded(name: str) -> Path:
+    """Return the folder of a hub model, downloaded if it is not on this machine. A terminal shows the progress.
+
+    faster-whisper downloads without a display, and asks the hub for changes at every start.
+    """
+    from faster_whisper.utils import _MODELS, download_model
+    from huggingface_hub import snapshot_download
+
+    with suppress(FileNotFoundError):
+        folder = Path(download_model(name, local_files_only=True))
+        if (folder / "model.bin").is_file():  # an interrupted download leaves a folder without it
+            return folder
+    return Path(snapshot_download(_MODELS.get(name, name), allow_patterns=list(_HUB_FILES), tqdm_class=_bar()))
+
+
+def _bar() -> type:
+    """Return the class of the progress bars of a download; they are shown in a terminal only."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            hidden = are_progress_bars_disabled() or not sys.stderr.isatty()
+            super().__init__(*args, **{**kwargs, "disable": hidden})  # type: ignore[no-untyped-call]
+
+    return Bar
 
 
 def _gpu_count(device: str) -> int:

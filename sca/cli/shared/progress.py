@@ -97,6 +97,10 @@ class AudioProgress(NullProgress):
 @contextmanager
 def audio_progress(noun: str, *, quiet: bool = False) -> Iterator[AudioProgress]:
     """Show progress on stderr for the length of the block."""
+    if quiet:
+        from huggingface_hub.utils.tqdm import disable_progress_bars
+
+        disable_progress_bars()  # of the first download of a model
     if quiet or not sys.stderr.isatty():
         yield AudioProgress(noun, None, quiet=quiet)
         return
