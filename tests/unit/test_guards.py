@@ -3,8 +3,11 @@
 import itertools
 from collections import Counter
 
+import numpy as np
 import pytest
+import soundfile
 
+from sca.data.shows.verify import verify_timelines
 from sca.data.transcription.hallucinations import (
     Evidence,
     RecognizedWord,
@@ -12,7 +15,11 @@ from sca.data.transcription.hallucinations import (
     guard_words,
     phrases,
     text_of,
+    within_recording,
 )
+from sca.data.transcription.recordings import FoundFile, Recording
+from sca.data.transcription.transcriber import Transcriber, TranscriptionJob
+from sca.data.transcription.whisper import RecognizerOptions, Transcription
 
 EVERYWHERE = Speech([(0.0, 1000.0)])
 
@@ -170,3 +177,49 @@ def test_doubt_needs_low_probability(probability, evidence, doubt):
 def test_phrases_end_at_pauses_and_sentences():
     words = [*said("hello there. how are you"), *said("fine", 4.0)]
     assert [text_of(phrase) for phrase in phrases(words)] == ["hello there.", "how are you", "fine"]
+
+
+class _PastTheEnd:
+    """A recognizer with words past the end of a recording of 2 s."""
+
+    workers = 1
+
+    def __init__(self, words):
+        self._words = words
+
+    def transcribe(self, samples, voiced, partial, progress):
+        return Transcription([self._words], [(0, len(samples))], "en", voiced=[(0, len(samples))])
+
+
+PAST_THE_END = {
+    "the end of a word": [*said("so it ends", 1.2), RecognizedWord(" here", 1.9, 2.4, 0.9)],
+    "a word": [*said("so it ends", 1.2), RecognizedWord(" -", 2.02, 2.1, 0.9)],
+    "words without time": [*said("it ends.", 1.4), *said("Bye you all", 2.0, 0.0)],
+    "an unsure event": [*said("it ends", 1.4), *said("la la la", 2.1, 0.3, 0.1)],
+    "everything": said("one two three", 7.0),
+    "more words than fit": said("ba bi bo bu " * 40, 1.0, 0.05),
+}
+
+
+@pytest.mark.parametrize("with_words", [True, False])
+@pytest.mark.parametrize("words", PAST_THE_END.values(), ids=PAST_THE_END)
+def test_words_past_the_end_are_moved_into_the_recording(words, with_words, tmp_path):
+    path = tmp_path / "two.wav"
+    soundfile.write(path, np.zeros(32_000, np.float32), 16_000)
+    options = RecognizerOptions("scripted", word_timestamps=with_words)
+    job = TranscriptionJob(Recording("two", FoundFile(path, "two.wav", "", "")), "")
+    show = Transcriber(options, "none", _PastTheEnd(words)).transcribe(job).show
+    spoken = [event for event in show.timeline if event.content]
+    assert " ".join(event.content for event in spoken).split() == text_of(words).split()
+    for timed in (*spoken, *show.words):
+        assert 0 <= timed.start < timed.end <= 2.0
+    for one, other in [*itertools.pairwise(spoken), *itertools.pairwise(show.words)]:
+        assert one.end <= other.start
+    assert len(show.words) == (len(words) if with_words else 0)
+    (tmp_path / "lines.jsonl").write_text(show.model_dump_json() + "\n")
+    assert verify_timelines(tmp_path / "lines.jsonl").problems == ()
+
+
+def test_words_within_the_recording_stay():
+    words = said("so it ends here", 0.8)
+    assert within_recording(words, words[-1].end) == words

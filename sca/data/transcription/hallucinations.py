@@ -24,6 +24,7 @@ __all__ = [
     "mean_probability",
     "phrases",
     "text_of",
+    "within_recording",
 ]
 
 Doubt = Literal["repeated", "too_fast", "improbable", "no_speech_found", "over_reaction", "overlapping"]
@@ -156,6 +157,28 @@ def guard_words(
     kept = _judged_by_text(kept)
     counts.update(word.doubt for word in kept if word.doubt is not None)
     return kept
+
+
+def within_recording(words: Sequence[RecognizedWord], duration_s: float) -> list[RecognizedWord]:
+    """Move words that end after the end of the recording into it: they stay disjoint and have a positive length.
+
+    The recognizer pads the last window with silence, so the times of its last words can lie in the padding.
+
+    Args:
+        words: Disjoint words, sorted by time.
+        duration_s: The length of the recording.
+    """
+    moved = list(words)
+    latest = duration_s
+    for n in reversed(range(len(moved))):
+        word = moved[n]
+        if word.end <= latest:
+            break
+        shortest = min(SHORTEST_WORD_S, latest / (n + 1))  # all words before it need a place too
+        start = round(min(word.start, latest - shortest), 3)
+        moved[n] = replace(word, start=start, end=latest)
+        latest = start
+    return moved
 
 
 def phrases(words: Sequence[RecognizedWord]) -> Iterator[list[RecognizedWord]]:

@@ -29,6 +29,7 @@ from sca.data.transcription.hallucinations import (
     mean_probability,
     phrases,
     text_of,
+    within_recording,
 )
 from sca.data.transcription.over_reactions import marked_over_reactions, reaction_spans
 from sca.data.transcription.recordings import Recording
@@ -193,7 +194,7 @@ class Transcriber:
         show = Show(
             video_id=job.recording.video_id,
             timeline=tuple(timeline),
-            words=tuple(_spoken_word(word, duration_s) for word in words) if with_words else (),
+            words=tuple(_spoken_word(word) for word in words) if with_words else (),
             language=transcription.language or None,
             duration_s=duration_s,
             model=self._options.model,
@@ -254,10 +255,11 @@ def timeline_of(
     speech = Speech([(start / HEARD_HZ, end / HEARD_HZ) for start, end in transcription.speech])
     judge = partial(marked_over_reactions, reactions=reaction_spans(reactions), voiced=_seconds(transcription.voiced))
     words = guard_words([word for segment in transcription.segments for word in segment], speech, counts, judge)
+    words = within_recording(words, duration_s)
     if speakers is not None:
         words = speakers.named(words)
         counts[OVERLAPPING] += sum(word.doubt == OVERLAPPING for word in words)
-    spoken = [_event(phrase, duration_s) for phrase in (phrases(words) if with_words else ([word] for word in words))]
+    spoken = [_event(phrase) for phrase in (phrases(words) if with_words else ([word] for word in words))]
     wordless = [
         speech_event(
             None if speakers is None else speakers.speaker_of(start, end),
@@ -273,14 +275,13 @@ def timeline_of(
     return words, sorted([*spoken, *wordless, *reactions], key=lambda event: (event.start, event.end, event.role))
 
 
-def _event(phrase: Sequence[RecognizedWord], duration_s: float) -> ComedianEvent | OtherSpeakerEvent:
+def _event(phrase: Sequence[RecognizedWord]) -> ComedianEvent | OtherSpeakerEvent:
     evidence = [word.evidence for word in phrase if word.evidence is not None]
     doubt = phrase[0].doubt
-    start = min(phrase[0].start, duration_s)
     return speech_event(
         phrase[0].speaker,
-        start=start,
-        end=max(start, min(phrase[-1].end, duration_s)),
+        start=phrase[0].start,
+        end=phrase[-1].end,
         content=text_of(phrase),
         event_type="speech" if doubt is None else "unsure",
         doubt=doubt,
@@ -295,9 +296,8 @@ def _seconds(spans: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
     return [(round(start / HEARD_HZ, 3), round(end / HEARD_HZ, 3)) for start, end in spans]
 
 
-def _spoken_word(word: RecognizedWord, duration_s: float) -> SpokenWord:
-    end = max(word.start, min(word.end, duration_s))
+def _spoken_word(word: RecognizedWord) -> SpokenWord:
     speaker = None if word.speaker is None else speaker_name(word.speaker)
     return SpokenWord(
-        word=word.text.strip(), start=word.start, end=end, probability=round(word.probability, 4), speaker=speaker
+        word=word.text.strip(), start=word.start, end=word.end, probability=round(word.probability, 4), speaker=speaker
     )
