@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import emit_json, out, stderr
+from sca.cli.shared.console import emit_json, out, print_notes, stderr
 from sca.cli.shared.options import Backend, Json, Quiet
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
-from sca.errors import UsageError, check_target
+from sca.errors import PartialFailure, UsageError, check_target
 from sca.textutil import counted
 
 if TYPE_CHECKING:
@@ -111,12 +111,19 @@ def _write_pages(
     from sca.data.duplex.inspect.row_pages import write_row_pages
 
     with audio_progress("pages", quiet=quiet) as progress:
-        pages = write_row_pages(source, tokenizer, count, on_start=progress.start, on_page=progress.advance)
+        pages, failed = write_row_pages(source, tokenizer, count, on_start=progress.start, on_page=progress.advance)
     report = source.root / "report.html"
     if as_json:
-        emit_json({"pages": {row: str(source.root / page) for row, page in pages.items()}, "report": str(report)})
+        paths = {row: str(source.root / page) for row, page in pages.items()}
+        emit_json({"pages": paths, "failed": dict(failed), "report": str(report)})
     else:
         out().print(f"{counted(len(pages), 'page')} in {source.root / 'inspect'}, linked in {report}", markup=False)
+    if failed:
+        print_notes([f"{row}: failed: {reason}" for row, reason in failed])
+        raise PartialFailure(
+            f"{counted(len(failed), 'page')} failed",
+            hint=f"the other pages were written; sca inspect {source.root} ROW --html FILE prints the whole error of a row",
+        )
 
 
 def _write_page(html: Path, source: "DatasetReader", view: "View", *, quiet: bool) -> int:

@@ -8,12 +8,16 @@ import sys
 
 import pytest
 from playwright.sync_api import sync_playwright
+from typer.testing import CliRunner
 
+from sca.cli.main import app
 from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.inspect import row_pages
 from sca.data.duplex.inspect.page_files import page_name, present_pages
 from sca.data.duplex.model.report import Report
 from sca.data.duplex.verify.dataset import verify
 from tests.helpers import corpus
+from tests.helpers.broken import REASON, break_for
 
 RTL = "שלום <b>&amp;"
 
@@ -135,6 +139,22 @@ def test_pages_choose_their_rows(data):
     refused = sca("inspect", data, "0", "--pages", "1")
     assert refused.returncode == 2
     assert "--pages chooses the rows itself" in refused.stderr
+
+
+def test_a_page_that_fails_does_not_end_the_others(data, tmp_path, monkeypatch):
+    shutil.copytree(data, tmp_path / "data")
+    words = ["inspect", str(tmp_path / "data"), "--pages", "3"]
+    rows = list(json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)["pages"])
+    shutil.rmtree(tmp_path / "data" / "inspect")
+    break_for(monkeypatch, row_pages, "page_name", rows[0])
+    done = CliRunner().invoke(app, [*words, "--json"])
+    printed = json.loads(done.stdout)
+    assert (done.exit_code, list(printed["pages"]), printed["failed"]) == (7, rows[1:], {rows[0]: REASON})
+    assert f"{rows[0]}: failed: unexpected ZeroDivisionError" in " ".join(done.stderr.split())
+    assert sorted(path.name for path in (tmp_path / "data" / "inspect").glob("*.html")) == sorted(
+        map(page_name, rows[1:])
+    )
+    assert verify(tmp_path / "data").holds
 
 
 def test_skipped_lines_are_shown_as_text(opened, data):

@@ -10,6 +10,9 @@ from sca.data.duplex.inspect.view import open_view
 from sca.data.duplex.report.distributions import plots
 from sca.data.duplex.report.survey import Survey, survey
 from sca.data.duplex.storage.reader import DatasetReader
+from sca.data.runs.executor import UnexpectedError, guarded
+from sca.data.runs.summary import ItemReason
+from sca.errors import InputError
 from sca.tokenizer import TextTokenizer
 
 __all__ = ["write_row_pages"]
@@ -22,7 +25,7 @@ def write_row_pages(
     *,
     on_start: Callable[[int, int], None],
     on_page: Callable[[str, float], None],
-) -> dict[str, str]:
+) -> tuple[dict[str, str], list[ItemReason]]:
     """Write pages of the rows with findings, then of the worst rows, then of the first rows, and `report.html` with links.
 
     Args:
@@ -33,20 +36,33 @@ def write_row_pages(
         on_page: Called after each page with the id of its row and the seconds of its audio.
 
     Returns:
-        The pages by id of their row, as paths from the data set.
+        The pages by id of their row, as paths from the data set, and the rows whose page could not be made, with reasons.
     """
     found = survey(reader.batches(), float(reader.grid.chunk_s), reader.report)
     rows = list(islice(_rows(reader, found), count))
     remove_outdated_pages(reader.root, reader.report)
     on_start(len(rows), len(rows))
     shown = plots(reader.report, found.histograms)
-    for row in rows:
+    pages: dict[str, str] = {}
+    failed: list[ItemReason] = []
+
+    def write(row: str) -> float:
         view = open_view(reader, tokenizer, row)
         write_page(reader.root / FOLDER / page_name(row), reader.report, shown, view)
-        on_page(row, view.duration_s)
-    record_pages(reader.root, reader.report, rows)
+        return view.duration_s
+
+    for row in rows:
+        try:
+            seconds = guarded(write, row)
+        except (InputError, UnexpectedError) as error:
+            failed.append(ItemReason(row, error.message))
+            seconds = 0.0
+        else:
+            pages[row] = f"{FOLDER}/{page_name(row)}"
+        on_page(row, seconds)
+    record_pages(reader.root, reader.report, list(pages))
     write_report_page(reader.root, reader.report, found)
-    return {row: f"{FOLDER}/{page_name(row)}" for row in rows}
+    return pages, failed
 
 
 def _rows(reader: DatasetReader, found: Survey) -> Iterator[str]:
