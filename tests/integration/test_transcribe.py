@@ -19,7 +19,7 @@ from sca.data.corpora.registry import open_corpus
 from sca.data.corpora.segments.cues import read_cues
 from sca.data.media.find_audio import AudioFolder
 from sca.data.runs.local import ProcessExecutor
-from sca.data.transcription import transcriber
+from sca.data.transcription import selection, transcriber
 from sca.data.transcription.coverage import coverage_of
 from sca.data.transcription.speech import find_speech
 from sca.data.transcription.transcribe import ledger_of, transcribe
@@ -269,6 +269,41 @@ def test_unexpected_exception_fails_its_recording_only(whisper, speech, tmp_path
     code, again, _ = run(whisper, tmp_path / "in", save_file=save_file, options=["--retry-failed"])
     assert (code, again["made"]) == (0, 1)
     assert "traceback" not in ledger_of(save_file).read_text()
+
+
+@pytest.mark.parametrize("name", ["input_sha256", "file_stat"])
+def test_unexpected_exception_in_planning_fails_its_item(whisper, speech, tmp_path, monkeypatch, name):
+    for stem in ("good", "odd"):
+        record(tmp_path / "in" / f"{stem}.wav", speech[:48_000])
+    break_for(monkeypatch, selection, name, "odd.wav")
+    save_file = tmp_path / "lines.jsonl"
+    for made in (1, 0):  # it is tried again in every run
+        code, summary, stderr = run(whisper, tmp_path / "in", save_file=save_file)
+        assert (code, list(shows(save_file)), summary["failed"]) == (7, ["good"], {"odd.wav": REASON})
+        assert (summary["made"], "Traceback" in stderr) == (made, False)
+        assert "ZeroDivisionError: injected" in ledger_of(save_file).read_text()
+    monkeypatch.undo()
+    code, again, _ = run(whisper, tmp_path / "in", save_file=save_file)
+    assert (code, again["made"], again["already"], sorted(shows(save_file))) == (0, 1, 1, ["good", "odd"])
+    assert "traceback" not in ledger_of(save_file).read_text()
+
+
+def test_unexpected_exception_about_copies_fails_its_item(whisper, speech, tmp_path, monkeypatch):
+    for name, seconds in (("good", 3), ("odd", 4)):
+        record(tmp_path / "in" / f"{name}.wav", speech[: seconds * 16_000])
+    save_file = tmp_path / "lines.jsonl"
+    assert run(whisper, tmp_path / "in", save_file=save_file)[0] == 0
+    lines = save_file.read_bytes()
+    entries = [json.loads(line) for line in ledger_of(save_file).read_text().splitlines()]
+    broken = next(entry["extra"]["quality"]["sound"] for entry in entries if entry["item"] == "odd")
+    break_for(monkeypatch, selection, "fingerprint_of", broken)
+    code, summary, stderr = run(whisper, tmp_path / "in", save_file=save_file)
+    assert (code, summary["failed"], summary["already"]) == (7, {"odd": REASON}, 1)
+    assert "ZeroDivisionError: injected" in ledger_of(save_file).read_text()
+    assert (save_file.read_bytes(), "Traceback" in stderr) == (lines, False)
+    monkeypatch.undo()
+    code, again, _ = run(whisper, tmp_path / "in", save_file=save_file, options=["--retry-failed"])
+    assert (code, again["made"], again["already"], save_file.read_bytes()) == (0, 1, 1, lines)
 
 
 def _film_without_sound(path):

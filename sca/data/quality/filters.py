@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from sca.config import QualityConfig
-from sca.data.quality.fingerprint import decode_fingerprint
+from sca.data.quality.fingerprint import Fingerprint, decode_fingerprint
 from sca.data.quality.matching import find_matches
 from sca.data.quality.measure import Quality
 
-__all__ = ["find_copies_of", "is_filtering", "reasons_to_drop"]
+__all__ = ["find_copies_of", "fingerprint_of", "is_filtering", "reasons_to_drop"]
 
 
 def is_filtering(filters: QualityConfig) -> bool:
@@ -44,8 +44,16 @@ def reasons_to_drop(quality: Quality, filters: QualityConfig, copy_of: str | Non
     return reasons
 
 
-def find_copies_of(recordings: Mapping[str, Quality]) -> dict[str, str]:
+def fingerprint_of(quality: Quality) -> Fingerprint | None:
+    """Return the fingerprint of a recording; None if it has none.
+
+    Raises:
+        ValueError: It is broken.
+    """
+    return decode_fingerprint(quality.sound) if quality.sound else None
+
+
+def find_copies_of(recordings: Mapping[str, Fingerprint | None]) -> dict[str, str]:
     """Return the recordings that are copies of earlier ones, by name, each with the name of the earlier one."""
     names = sorted(recordings)
-    prints = [decode_fingerprint(recordings[name].sound) if recordings[name].sound else None for name in names]
-    return {names[second]: names[first] for second, first, _ in find_matches(prints)}
+    return {names[second]: names[first] for second, first, _ in find_matches([recordings[name] for name in names])}

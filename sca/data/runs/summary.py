@@ -70,6 +70,20 @@ class RunSummary(Generic[Details]):
             made: Whether this run did it.
         """
         self.dropped.append(ItemReason(item, reason))
+        self._take_back(made=made)
+
+    def fail(self, item: str, reason: str, *, made: bool) -> None:
+        """Count an item as failed that was counted as done.
+
+        Args:
+            item: The item.
+            reason: Why it failed.
+            made: Whether this run did it.
+        """
+        self.failed.append(ItemReason(item, reason))
+        self._take_back(made=made)
+
+    def _take_back(self, *, made: bool) -> None:
         if made:
             self.made -= 1
         else:

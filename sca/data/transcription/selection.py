@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from sca.audio.coded.reading import Reading
 from sca.config import QualityConfig
-from sca.data.quality.filters import find_copies_of, is_filtering, reasons_to_drop
+from sca.data.quality.filters import find_copies_of, fingerprint_of, is_filtering, reasons_to_drop
 from sca.data.quality.measure import Quality, measure_quality
+from sca.data.runs.executor import UnexpectedError, guarded
 from sca.data.runs.files import file_stat, input_sha256
-from sca.data.runs.incremental import IncrementalRun, Item
+from sca.data.runs.incremental import IncrementalRun, Item, failure, with_traceback
 from sca.data.runs.ledger import LedgerEntry
 from sca.data.runs.summary import ItemReason
 from sca.data.transcription.recordings import FoundFile
@@ -94,11 +95,17 @@ def select(
     qualities = {name: quality for name in kept if (quality := Quality.of(run.entries[name].extra.get(_QUALITY)))}
     if is_filtering(filters):
         qualities |= _measured(run, {name: kept[name] for name in kept if name not in qualities}, files, reading)
-    copies = find_copies_of(qualities)
+    prints = {}
+    for name, quality in qualities.items():
+        try:
+            prints[name] = guarded(fingerprint_of, quality)
+        except UnexpectedError as error:
+            _fail(run, kept[name], error, made=name in made)
+    copies = find_copies_of(prints)
     counts: dict[str, int] = {}
     dropped = set()
-    for name, quality in qualities.items():
-        entry, first = run.entries[name], copies.get(name)
+    for name in prints:
+        quality, entry, first = qualities[name], run.entries[name], copies.get(name)
         reasons = reasons_to_drop(quality, filters, first)
         extra = {key: value for key, value in entry.extra.items() if key != _COPY_OF}
         extra |= {_QUALITY: quality.document()} | ({_COPY_OF: first} if first else {})
@@ -115,6 +122,13 @@ def select(
     shows.hand_over(dropped, left_out)
     shows.settle()
     return dict(sorted(counts.items()))
+
+
+def _fail(run: IncrementalRun[Details], item: Item[TranscriptionJob], error: UnexpectedError, *, made: bool) -> None:
+    """Count an item as failed that was counted as done. Its line stays, and `--retry-failed` makes it again."""
+    entry = with_traceback(failure(item, error), error).entry
+    run.entries[item.name] = replace(entry, extra=run.entries[item.name].extra | entry.extra)
+    run.summary.fail(item.name, entry.reason or "", made=made)
 
 
 def _measured(

@@ -17,8 +17,8 @@ from sca.audio.decode import AS_DEFAULT, Reading, probe
 from sca.config import DiarizationConfig, QualityConfig
 from sca.data.captions.witness import CaptionTotals, CaptionWitness
 from sca.data.reactions.choice import Choice, choose_detector
-from sca.data.runs.executor import Executor
-from sca.data.runs.incremental import IncrementalRun, Item
+from sca.data.runs.executor import Executor, UnexpectedError, guarded
+from sca.data.runs.incremental import IncrementalRun, Item, failure, with_traceback
 from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.local import SerialExecutor, ThreadExecutor
 from sca.data.runs.model_identity import model_identity
@@ -141,8 +141,7 @@ def transcribe(
         plan_left_out(run)
         known = KnownFiles(run.before)
         settings = _settings_key(options, choice, reading, diarization, profile)
-        items, unreadable = _items(files, known, lines, settings, partial_dir(save_file))
-        run.summary.failed += unreadable
+        items = _items(run, files, known, lines, settings, partial_dir(save_file))
         todo = run.plan(items, lambda item: item.name in lines)
         if todo:
             store.keep_partial(todo)
@@ -240,7 +239,8 @@ def _with_lengths(todo: Sequence[Item[TranscriptionJob]], reading: Reading) -> l
     found = []
     for item in todo:
         try:
-            length_s = probe(item.job.recording.path, reading=reading).duration_s or 0.0
+            info = guarded(lambda path: probe(path, reading=reading), item.job.recording.path)
+            length_s = info.duration_s or 0.0
         except ScaError:  # the work on the item fails with it
             length_s = 0.0
         found.append(replace(item, audio_s=length_s))
@@ -324,21 +324,33 @@ def _complete_texts(
 
 
 def _items(
-    files: Sequence[FoundFile], known: KnownFiles, lines: Mapping[str, KnownLine], settings: str, partial: Path
-) -> tuple[list[Item[TranscriptionJob]], list[ItemReason]]:
-    """Return the items of a run with these settings, and the recordings that cannot be read, with reasons."""
-    readable, digests, unreadable = [], [], []
+    run: IncrementalRun[TranscribeDetails],
+    files: Sequence[FoundFile],
+    known: KnownFiles,
+    lines: Mapping[str, KnownLine],
+    settings: str,
+    partial: Path,
+) -> list[Item[TranscriptionJob]]:
+    """Return the items of a run with these settings. Recordings that cannot be read become failures of the run."""
+    readable, digests = [], []
     for file in files:
+        before = run.before.get(file.source)
+        if (
+            before is not None and before.status == "failed" and not before.key
+        ):  # of the branch below; it is tried again
+            del run.before[file.source]
         try:
-            digests.append(known.sha256(file))
+            digests.append(guarded(known.sha256, file))
             readable.append(file)
         except InputError as error:
-            unreadable.append(ItemReason(file.source, error.message))
+            run.summary.failed.append(ItemReason(file.source, error.message))
+        except UnexpectedError as error:  # an id needs the digest, so the ledger has the path
+            run.record(with_traceback(failure(Item(file.source, file), error), error))
     items = []
     for recording, digest in zip(name_recordings(readable, digests, lines), digests, strict=True):
         key = sha256(f"{digest} {settings}".encode()).hexdigest()
         items.append(Item(recording.video_id, TranscriptionJob(recording, digest, partial / f"{key}.jsonl"), key))
-    return sorted(items, key=lambda item: item.name), unreadable
+    return sorted(items, key=lambda item: item.name)
 
 
 def _threads(recognizer: Recognizer) -> Executor:
