@@ -31,7 +31,7 @@ app.command("get", cls=SettingsCommand)(get)
 
 @app.callback()
 def models(context: typer.Context, json: Json = False) -> None:
-    """List the models that can be fetched by name from package indexes, and fetch, check or delete them."""
+    """List the models that can be fetched by name, and fetch, check or delete them."""
     if context.invoked_subcommand is None:
         from sca.config import load_settings
 
