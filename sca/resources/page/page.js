@@ -161,7 +161,7 @@ class Talk {
   read(message) {
     switch (message.type) {
       case undefined: return this.chunk(message);
-      case "user_text": return this.hear(message);
+      case "user_text": return this.showQuestion(message);
       case "turn_end": return this.end(message.turn_id);
       case "interrupt": return this.cut(message.turn_id);
       case "dropped": return addLine("Server", `${(message.samples / SPOKEN_HZ).toFixed(1)} s of the answer were dropped: the connection is too slow`, "cut");
@@ -170,7 +170,7 @@ class Talk {
     }
   }
 
-  hear({ text, is_final: final }) {
+  showQuestion({ text, is_final: final }) {
     if (!text && !this.question) return;
     this.question ??= addLine("You", "", "question");
     this.question.lastChild.remove();
