@@ -183,7 +183,7 @@ def test_command_with_two_processes_writes_equal_bytes(tiny_omni, clip, tmp_path
     one, two = ((tmp_path / name).read_bytes() for name in ("0.wav", "2.wav"))
     assert one == two
     assert soundfile.info(tmp_path / "2.wav").frames == 24_000
-    assert not any(people_of(run) for run in runs)
+    wait_for(lambda: not any(people_of(run) for run in runs), seconds=30)  # the tracker of shared memory ends last
 
 
 def people_of(run):
