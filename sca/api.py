@@ -1,7 +1,6 @@
 """The data half of the public API: functions with plain arguments over the packages of `sca.data` and `sca.synth`.
 
-Every function does what the command of the same name does, and raises the same errors. Use the names from `sca`, not
-from this module.
+Every function does what the command of the same name does, and raises the same errors. Import them from `sca`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

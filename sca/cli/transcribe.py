@@ -258,7 +258,7 @@ def _print_summary(summary: "RunSummary[TranscribeDetails]") -> None:
         out().print(f"{counted(details.text_files, 'file')} in other formats written", markup=False)
     if details.captions.recordings:
         out().print(str(details.captions), markup=False)
-    if details.profile is not None:
+    if details.profile is not None and summary.made:
         out().print(str(details.profile), markup=False, highlight=False)
     if acted:
         out().print(f"guards: {acted}", markup=False)

@@ -1,5 +1,6 @@
 """Load a faster-whisper model, with an error that names the cause if it cannot be loaded."""
 
+import logging
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +42,7 @@ def load_model(name: str, device: str, compute_type: str, workers: int, cpu_thre
     import ctranslate2
     from faster_whisper import WhisperModel
 
+    ctranslate2.set_log_level(logging.ERROR)  # a warning says that a CPU computes float16 weights in float32
     gpus = _gpu_count(device)
     if gpus:
         check_cuda_libraries()

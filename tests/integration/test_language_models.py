@@ -202,7 +202,6 @@ def test_local_model_that_is_none(tmp_path):
     with pytest.raises(InputError, match="is not a local language model"):
         LlamaModel(LlmConfig(model=str(path)))
     path.write_bytes(b"not a model")
-    pytest.importorskip("xllamacpp")
     with pytest.raises(InputError, match="cannot load the language model"):
         LlamaModel(LlmConfig(model=str(path)))
 

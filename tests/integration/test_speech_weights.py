@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from sca.audio.resample import resample
-from sca.errors import MissingToolError
 from sca.infer.speech.base import UnitSound
 from sca.infer.speech.registry import load_speech_engine, open_voice
 from sca.units import HEARD_HZ
@@ -80,12 +79,9 @@ def test_piper_speaks_a_long_text_sentence_by_sentence(piper, monkeypatch):
     assert max(map(len, units)) < 60
 
 
-def test_kokoro_is_understood_and_times_its_words(recogniser):
-    """Kokoro is not fetched for the tests, because of its 90 MB and its 0.7 s of processor time per second of speech."""
-    try:
-        voice = open_voice("kokoro")[1]
-    except MissingToolError as error:
-        pytest.skip(error.message)
+def test_kokoro_is_understood_and_times_its_words(weights, recogniser):
+    weights("kokoro")
+    voice = open_voice("kokoro")[1]
     wrong = total = 0
     for sentence in SENTENCES[:2]:
         samples, words = whole(voice, sentence)

@@ -7,6 +7,7 @@ import faster_whisper.utils
 import huggingface_hub
 import pytest
 
+from sca.cli.shared.progress import audio_progress
 from sca.models.whisper import _downloaded
 
 
@@ -59,3 +60,13 @@ def test_interrupted_download_continues(hub, tmp_path):
     (tmp_path / "model.bin").unlink()
     _downloaded("small")
     assert len(hub) == 2
+
+
+def test_quiet_command_shows_no_download(hub, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stderr", shown := Terminal())
+    with audio_progress("transcribe", quiet=True):
+        _downloaded("small")
+    assert shown.getvalue() == ""
+    (tmp_path / "config.json").unlink()
+    _downloaded("small")
+    assert "model.bin" in shown.getvalue()

@@ -95,14 +95,29 @@ class AudioProgress(NullProgress):
 
 
 @contextmanager
+def _without_download_bars() -> Iterator[None]:
+    """Hide the bars of downloads from the hub, such as the first one of a model, for the length of the block."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
+
+
+@contextmanager
 def audio_progress(noun: str, *, quiet: bool = False) -> Iterator[AudioProgress]:
     """Show progress on stderr for the length of the block."""
     if quiet:
-        from huggingface_hub.utils.tqdm import disable_progress_bars
-
-        disable_progress_bars()  # of the first download of a model
-    if quiet or not sys.stderr.isatty():
-        yield AudioProgress(noun, None, quiet=quiet)
+        with _without_download_bars():
+            yield AudioProgress(noun, None, quiet=True)
+        return
+    if not sys.stderr.isatty():
+        yield AudioProgress(noun, None, quiet=False)
         return
     from rich.progress import (
         BarColumn,

@@ -67,7 +67,7 @@ def _read(
         videos = list(islice(_videos(ydl, info, _MAX_DEPTH), limit))
     except ScaError:
         raise
-    except Exception:  # noqa: BLE001 - the download of the target classifies the error and records it
+    except Exception:  # noqa: BLE001 - the boundary of one target: its download meets the error again and records it
         return [target]
     if on_list is not None:
         on_list(target.url, len(videos))

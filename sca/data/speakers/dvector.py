@@ -17,8 +17,8 @@ from typing_extensions import override
 
 from sca.audio.samples import Samples
 from sca.data.speakers.base import WindowModel, normalized
-from sca.errors import InputError
-from sca.onnx_session import open_session
+from sca.data.speakers.onnx import open_speaker_file
+from sca.errors import InputError, MissingToolError
 from sca.textutil import first_line
 from sca.units import HEARD_HZ
 
@@ -47,7 +47,7 @@ class DVectorWindows(WindowModel):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._session = open_session(path)
+        self._session = open_speaker_file(path)
         self._input = str(self._session.get_inputs()[0].name)
 
     @override
@@ -79,11 +79,9 @@ class DVectorWindows(WindowModel):
 
 def is_dvector(path: Path) -> bool:
     """Return whether a file is an ONNX model that takes `(batch, 80, 40)`."""
-    if not path.is_file():
-        return False
     try:
-        inputs = open_session(path).get_inputs()
-    except Exception:  # noqa: BLE001 - not a model; the loader of the other kinds reports it
+        inputs = open_speaker_file(path).get_inputs()
+    except (InputError, MissingToolError):  # the loader of the other kinds reports it
         return False
     return len(inputs) == 1 and inputs[0].shape[1:] == [_PIECE_FRAMES, _BANDS]
 

@@ -8,6 +8,7 @@ Sources: wespeaker/wespeaker `wespeaker/cli/speaker.py`, k2-fsa/sherpa-onnx
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,31 @@ from sca.onnx_session import open_session
 from sca.textutil import first_line
 from sca.units import HEARD_HZ
 
-__all__ = ["OnnxSpeakerModel"]
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+__all__ = ["OnnxSpeakerModel", "open_speaker_file"]
 
 _HINT = "give an ECAPA-TDNN or CAM++ model with 192 outputs, or none"
+
+
+def open_speaker_file(path: Path) -> "InferenceSession":
+    """Open the ONNX file of a speaker model.
+
+    Raises:
+        MissingToolError: The file does not exist.
+        InputError: It is not an ONNX model.
+    """
+    if not path.is_file():
+        raise MissingToolError(
+            f"the speaker model {path} does not exist",
+            hint="give the .onnx file of a speaker model, ecapa, or none",
+        )
+    try:
+        session: InferenceSession = open_session(path)
+    except Exception as error:  # the exception classes of onnxruntime are private
+        raise InputError(f"{path} cannot be loaded as an ONNX model", hint=_HINT) from error
+    return session
 
 
 class OnnxSpeakerModel(SpeakerModel):
@@ -40,15 +63,7 @@ class OnnxSpeakerModel(SpeakerModel):
 
     def __init__(self, path: Path, *, size: int | None = EMBEDDING_SIZE) -> None:
         self._size = size
-        if not path.is_file():
-            raise MissingToolError(
-                f"the speaker model {path} does not exist",
-                hint="give the .onnx file of a speaker model, ecapa, or none",
-            )
-        try:
-            self._session = open_session(path)
-        except Exception as error:  # the exception classes of onnxruntime are private
-            raise InputError(f"{path} cannot be loaded as an ONNX model", hint=_HINT) from error
+        self._session = open_speaker_file(path)
         self._path = path
         self._input = self._input_name()
         metadata = self._session.get_modelmeta().custom_metadata_map
