@@ -1,6 +1,7 @@
 """Live servers for tests: the application on a free port in a thread, with any engine, and the real process."""
 
 import asyncio
+import os
 import re
 import socket
 import subprocess
@@ -174,9 +175,13 @@ def running(engine, **overrides):
 
 @contextmanager
 def process(*options, module=("sca", "serve"), program=None):
-    """Run the real command, or a Python program instead. Yields the process and its URL once it listens."""
+    """Run the real command, or a Python program instead. Yields the process and its URL once it listens.
+
+    The engine is the parrot, unless the options name another one.
+    """
     command = [sys.executable, *(["-m", *module] if program is None else ["-c", program]), "--port", "0", *options]
-    started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    env = {"SCA_LIVE_ENGINE": "parrot"} | os.environ
+    started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=env)
     try:
         lines = []
         for line in started.stderr:

@@ -50,7 +50,8 @@ def sca(pulse: Pulse | None, *arguments: str, env: dict[str, str] | None = None)
 def talking(pulse: Pulse, folder: Path, *arguments: str):
     """Run a session that is ready at the start of the block, and stop it at the end."""
     log = folder / "log.txt"
-    command = [*SCA, "live", "--mic", "--timing", str(folder / "t.json"), "--record", str(folder / "rec"), "--json"]
+    command = [*SCA, "live", "--mic", "--engine", "parrot", "--timing", str(folder / "t.json"), "--json"]
+    command += ["--record", str(folder / "rec")]
     # The machine may be busy with other tests; a deeper buffer keeps the sound whole.
     command += ["--buffer-ms", "100"]
     with log.open("w") as err, (folder / "out.txt").open("w") as out:
@@ -170,7 +171,7 @@ def test_echo_gate_prevents_answers_to_its_own_voice(speech, tmp_path):
 def test_screen_is_drawn_and_q_ends_the_session(pulse, tmp_path):
     primary, secondary = pty.openpty()
     before = termios.tcgetattr(secondary)
-    command = [*SCA, "live", "--mic", "--echo", "none", "--timing", str(tmp_path / "t.json")]
+    command = [*SCA, "live", "--mic", "--engine", "parrot", "--echo", "none", "--timing", str(tmp_path / "t.json")]
     env = pulse.env | {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
     session = subprocess.Popen(command, env=env, stdin=secondary, stdout=secondary, stderr=secondary)
     seen, decoder = "", codecs.getincrementaldecoder("utf-8")(errors="ignore")
@@ -204,7 +205,7 @@ def test_error_without_a_sound_server(tmp_path):
         "XDG_RUNTIME_DIR": str(tmp_path),
         "HOME": str(tmp_path),
     }
-    for command in (["devices"], ["live", "--mic"]):
+    for command in (["devices"], ["live", "--mic", "--engine", "parrot"]):
         result = sca(None, *command, env=env)
         assert result.returncode == 4, result.stderr
         assert (
@@ -213,7 +214,7 @@ def test_error_without_a_sound_server(tmp_path):
 
 
 def test_unknown_device_is_named_with_the_existing_ones(pulse):
-    result = sca(pulse, "live", "--mic", "--input-device", "studio")
+    result = sca(pulse, "live", "--mic", "--engine", "parrot", "--input-device", "studio")
     assert result.returncode == 2
     assert "studio" in result.stderr
     assert "VirtualMic" in result.stderr

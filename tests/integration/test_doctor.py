@@ -212,7 +212,8 @@ def test_cache_and_disk(tmp_path):
 
 def test_heavy_packages_are_not_loaded():
     code = (
-        "import sys\nfrom pathlib import Path\nfrom sca.cli.doctor.command import examine\nexamine(Path('/tmp'), Path('/tmp'))\n"
+        "import sys\nfrom pathlib import Path\nfrom sca.cli.doctor.command import examine\n"
+        "from sca.config import load_settings\nexamine(load_settings(), Path('/tmp'))\n"
         "print({'torch', 'av', 'yt_dlp', 'transformers', 'miniaudio', 'faster_whisper'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

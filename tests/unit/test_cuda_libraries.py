@@ -13,6 +13,7 @@ import pytest
 from sca.cli.doctor import checks
 from sca.errors import MissingToolError
 from sca.models import cuda_libraries
+from sca.models.gpus import Gpu
 from sca.models.whisper import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,9 +51,9 @@ def test_model_on_a_gpu_needs_the_libraries(packages, monkeypatch):
 
 
 def test_doctor_checks_them_where_a_gpu_is(packages, monkeypatch):
-    monkeypatch.setattr(checks, "_gpus", list)
+    monkeypatch.setattr(checks, "nvidia_gpus", list)
     assert checks.cuda_libraries() == []
-    monkeypatch.setattr(checks, "_gpus", lambda: ["NVIDIA T4, 15360 MiB, 550.1"])
+    monkeypatch.setattr(checks, "nvidia_gpus", lambda: [Gpu("NVIDIA T4", 15360, "550.1")])
     (found,) = checks.cuda_libraries()
     assert (found.status, found.fix) == (checks.Status.warn, cuda_libraries.FIX)
     for name in NAMES:

@@ -16,6 +16,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from sca.models.gpus import nvidia_gpus
 from sca.textutil import counted
 
 __all__ = ["CHECKS", "Check", "Status"]
@@ -163,25 +164,19 @@ def torch() -> Check:
 
 def gpu() -> Check:
     """Check the graphics card, without loading torch."""
-    lines = _gpus()
-    if not lines:
-        return Check("gpu", Status.warn, "no NVIDIA GPU: `sca live` uses the parrot engine, transcription is slow")
-    found = "; ".join(lines)
+    gpus = nvidia_gpus()
+    if not gpus:
+        return Check("gpu", Status.warn, "no NVIDIA GPU: no engine qwen-omni, transcription is slow")
+    found = "; ".join(map(str, gpus))
     if _version("torch") is not None and _constant("torch", "version.py", "cuda") is None:
         fix = "uv pip install --torch-backend=auto --reinstall torch"
         return Check("gpu", Status.warn, f"{found}, but torch is built for the CPU", fix)
     return Check("gpu", Status.ok, found)
 
 
-def _gpus() -> list[str]:
-    """Return the name, memory and driver of each NVIDIA GPU."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    return [line.strip() for line in _output_of(query).splitlines() if line.count(",") == 2]
-
-
 def cuda_libraries() -> list[Check]:
     """Check the CUDA libraries of transcription; no check without a GPU."""
-    if not _gpus():
+    if not nvidia_gpus():
         return []
     from sca.models.cuda_libraries import CUDA_LIBRARIES, FIX, missing_cuda_libraries
 

@@ -24,7 +24,7 @@ def doctor(*, settings: "Settings", json: Json = False) -> None:
 
     The exit code is 4 if a core command cannot run.
     """
-    checks = examine(settings.paths.resolved_cache_dir, Path.cwd())
+    checks = examine(settings, Path.cwd())
     missing = [check for check in checks if check.status == "missing"]
     if json:
         rows = [{"name": c.name, "status": c.status, "found": c.found, "fix": c.fix} for c in checks]
@@ -36,19 +36,21 @@ def doctor(*, settings: "Settings", json: Json = False) -> None:
         raise MissingToolError(f"what core commands need is missing: {names}", hint=missing[0].fix)
 
 
-def examine(cache_dir: Path, work_dir: Path) -> list["Check"]:
+def examine(settings: "Settings", work_dir: Path) -> list["Check"]:
     """Run all checks in parallel, because some wait for programs or the network."""
     from concurrent.futures import ThreadPoolExecutor
     from functools import partial
 
     from sca.cli.doctor.checks import CHECKS, Check
-    from sca.cli.doctor.network import cache, disk, fetched_models, hub
+    from sca.cli.doctor.network import cache, disk, engine, fetched_models, hub
 
+    cache_dir = settings.paths.resolved_cache_dir
     functions: list[Callable[[], Check | list[Check]]] = [
         *CHECKS,
         hub,
         partial(cache, cache_dir),
         partial(fetched_models, cache_dir),
+        partial(engine, settings),
         partial(disk, work_dir),
     ]
     with ThreadPoolExecutor(len(functions)) as pool:

@@ -1,4 +1,4 @@
-"""Checks of `sca doctor` outside the installation: the hub and its cache, the cache folder, the models in it, the disk."""
+"""Checks of `sca doctor` outside the installation: the hub, the cache folder and its models, the live engine, the disk."""
 
 import os
 import shutil
@@ -6,10 +6,14 @@ import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sca.cli.doctor.checks import Check, Status
 
-__all__ = ["cache", "disk", "fetched_models", "hub"]
+if TYPE_CHECKING:
+    from sca.config import Settings
+
+__all__ = ["cache", "disk", "engine", "fetched_models", "hub"]
 
 _HUB_S = 3.0
 _LOW_BYTES = 5 << 30
@@ -62,6 +66,14 @@ def fetched_models(folder: Path) -> list[Check]:
 
 def _default(name: str, use: str, found: list[str]) -> Check:
     return Check(name, Status.ok, f"here: {use}" if name in found else f"not here: {use} (sca models get {name})")
+
+
+def engine(settings: "Settings") -> Check:
+    """Show the engine that `sca live --mic` and `sca serve` use without --engine, and what a better one needs."""
+    from sca.infer.engines.choice import choose_engine
+
+    choice = choose_engine(settings)
+    return Check("engine", Status.warn if choice.advice else Status.ok, choice.found, choice.advice)
 
 
 def disk(folder: Path) -> Check:

@@ -44,11 +44,12 @@ def fdb(
     Writes output.wav, as long as the input and in time with it, and timing.json beside each input.wav. A second run
     processes only items that are missing or were made with other settings.
     """
+    from sca.infer.engines.choice import simple_engine
     from sca.infer.engines.registry import load_engine
     from sca.infer.eval.full_duplex_bench import NEEDS_MORE, find_items, run_items
 
     items = find_items(data)
-    engine = load_engine(settings.live.engine, settings)
+    engine = load_engine(simple_engine(settings), settings)
     with audio_progress("items", quiet=quiet) as progress:
         progress.start(len(items), len(items))
         results, report = run_items(

@@ -46,12 +46,13 @@ def talk(
     The user asks, interrupts, nods and pauses, and reacts to what the engine plays; the times of its words are exact.
     Recordings in -o have the user on the left channel and the engine on the right.
     """
+    from sca.infer.engines.choice import simple_engine
     from sca.infer.engines.registry import load_engine
     from sca.simulate.plan import parse_scenarios
     from sca.simulate.run import hold_talks
 
     wanted = parse_scenarios(scenarios)
-    engine = load_engine(settings.live.engine, settings)
+    engine = load_engine(simple_engine(settings), settings)
     with audio_progress("talks", quiet=quiet) as progress:
         progress.start(len(wanted) * talks, len(wanted) * talks)
         run = hold_talks(

@@ -31,6 +31,7 @@ def turns(
 ) -> None:
     """Print as JSON when the engine commits to each end of turn, and the latency from the end of the speech."""
     from sca.audio.vad import SileroVad
+    from sca.infer.engines.choice import simple_engine
     from sca.infer.engines.registry import load_engine
     from sca.infer.eval.full_duplex_bench import find_audio_files, turn_latencies
     from sca.infer.session.report import write_report
@@ -38,7 +39,7 @@ def turns(
     files = find_audio_files(paths)
     if output is not None:
         check_target(output)
-    engine, vad = load_engine(settings.live.engine, settings), SileroVad()
+    engine, vad = load_engine(simple_engine(settings), settings), SileroVad()
     measured = []
     failed = []
     with audio_progress("files", quiet=quiet) as progress:

@@ -45,12 +45,13 @@ def run_on_file(
 ) -> Mapping[str, Any]:
     """Run the session and return the contents of `timing.json`."""
     from sca.audio.decode import probe
+    from sca.infer.engines.choice import simple_engine
     from sca.infer.engines.registry import load_engine
     from sca.infer.runners.file import run_file
 
     outputs.check(file)
     duration_s = probe(file).duration_s
-    engine = load_engine(settings.live.engine, settings)
+    engine = load_engine(simple_engine(settings), settings)
     if not quiet:
         sys.stderr.write(f"{engine.info.name}: {engine.info.summary}\n")
     with audio_progress("input chunks", quiet=quiet) as progress:

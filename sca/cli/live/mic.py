@@ -52,12 +52,16 @@ def run_on_mic(
         engine: The engine, instead of that of the settings.
     """
     from sca.cli.live.screen import LiveScreen, PlainLog, screen
+    from sca.infer.engines.choice import choose_engine
     from sca.infer.engines.registry import load_engine
     from sca.infer.interfaces import BaseListener
     from sca.infer.runners.mic import run_mic
 
     if engine is None:
-        engine = load_engine(settings.live.engine, settings)
+        choice = choose_engine(settings)
+        if not quiet:
+            sys.stderr.write(f"sca live: {choice.line}\n")
+        engine = load_engine(choice.name, settings)
     interactive = not quiet and sys.stderr.isatty() and sys.stdout.isatty()
     view = LiveScreen(engine.info.name, time.monotonic) if interactive else PlainLog()
 

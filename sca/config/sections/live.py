@@ -13,8 +13,11 @@ __all__ = ["LiveConfig"]
 class LiveConfig(Section):
     """How a live session listens, thinks and speaks."""
 
-    engine: Annotated[str, Flag("--engine", "NAME")] = Field(
-        "parrot", min_length=1, description="Engine that answers, by name."
+    engine: Annotated[str | None, Flag("--engine", "NAME")] = Field(
+        None,
+        min_length=1,
+        description="Engine that answers, by name. Not set: the engine that other settings ask for; else the best one that "
+        "this machine can run (sca live --mic, sca serve), or parrot (other commands).",
     )
     listen_buffer_ms: int = Field(
         1600,

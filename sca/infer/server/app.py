@@ -114,6 +114,7 @@ def run(settings: "Settings", *, insecure: bool = False) -> None:
         ConfigError: The address is taken, is not an address, or is reachable without a key.
         ScaError: The engine could not be loaded.
     """
+    from sca.infer.engines.choice import choose_engine
     from sca.infer.engines.registry import load_engine
 
     config, key = settings.serve, _key(settings)
@@ -123,8 +124,10 @@ def run(settings: "Settings", *, insecure: bool = False) -> None:
     tls = None if config.tls_cert is None else TlsFiles(config.tls_cert, config.tls_key)
     logging.basicConfig(level=logging.WARNING, format="sca serve: %(message)s")
     logging.getLogger("sca").setLevel(logging.INFO)
+    choice = choose_engine(settings)
+    sys.stderr.write(f"sca serve: {choice.line}\n")
     with listen(config.host, config.port) as listener:
-        context = ServerContext(load_engine(settings.live.engine, settings), settings)
+        context = ServerContext(load_engine(choice.name, settings), settings)
         engine = context.engine.info
         serve(
             make_app(context),
