@@ -30,6 +30,7 @@ class EngineInfo:
             each, so that it is worth waiting briefly for other sessions.
         answers_in_background: Whether answers are made outside of steps, by a server or in threads, so that they take
             time and not steps.
+        takes_text: Whether its sessions take text, tools and instructions (`sca.infer.text_session.TextSession`).
     """
 
     name: str
@@ -39,6 +40,7 @@ class EngineInfo:
     device: str = "cpu"
     benefits_from_batching: bool = True
     answers_in_background: bool = False
+    takes_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)

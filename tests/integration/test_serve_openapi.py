@@ -18,7 +18,14 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.helpers.live_servers import MirrorEngine, running
 
-DESCRIBED = {"/health": "GET", "/infer_wav": "POST", "/metrics": "GET", "/v1/models": "GET"}
+DESCRIBED = {
+    "/health": "GET",
+    "/infer_wav": "POST",
+    "/metrics": "GET",
+    "/v1/models": "GET",
+    "/v1/realtime/client_secrets": "POST",
+    "/v1/realtime/sessions": "POST",
+}
 ENDLESS = "/api/audio-stream"
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 

@@ -14,6 +14,7 @@ from sca.infer.server.core.state import ServerContext
 from sca.infer.server.http import audio_stream, infer_wav, monitoring, page
 from sca.infer.server.http.access import AccessMiddleware
 from sca.infer.server.protocols import pcm16, twilio
+from sca.infer.server.protocols.realtime import client_secrets
 from sca.infer.server.protocols.realtime import session as realtime
 from sca.infer.server.transport.uvicorn_server import ConnectionLimits, TlsFiles, WebSocketOptions, listen, serve
 
@@ -30,6 +31,7 @@ ENDPOINTS: tuple[Callable[["FastAPI", ServerContext], None], ...] = (
     page.add,
     pcm16.add,
     realtime.add,
+    client_secrets.add,
     twilio.add,
     infer_wav.add,
     audio_stream.add,
@@ -91,6 +93,8 @@ def make_app(context: ServerContext) -> AccessMiddleware:
         loopback_only=is_loopback(config.host),
         public_paths=context.public_paths,
         signature_checks=context.signature_checks,
+        client_secret_paths=context.client_secret_paths,
+        is_client_secret=lambda value: context.client_secrets.find(value) is not None,
         rate_limiter=None if config.requests_per_minute is None else RateLimiter(config.requests_per_minute),
         on_rejected=lambda status: context.metrics.rejections.labels(status).inc(),
     )

@@ -1,6 +1,6 @@
 """The error that rejects a request, and the JSON document that a client gets for it."""
 
-__all__ = ["RequestRejectedError", "error_document"]
+__all__ = ["RequestRejectedError", "error_document", "error_response"]
 
 
 class RequestRejectedError(Exception):
@@ -28,3 +28,14 @@ class RequestRejectedError(Exception):
 def error_document(status: int, message: str) -> dict[str, object]:
     """Return the JSON body of an error response."""
     return {"error": {"status": status, "what": message}}
+
+
+def error_response(description: str) -> dict[str, object]:
+    """Return the OpenAPI description of an error response."""
+    error = {
+        "type": "object",
+        "required": ["status", "what"],
+        "properties": {"status": {"type": "integer"}, "what": {"type": "string"}},
+    }
+    schema = {"type": "object", "required": ["error"], "properties": {"error": error}}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}

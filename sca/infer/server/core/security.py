@@ -11,6 +11,8 @@ from sca.errors import ConfigError
 
 __all__ = [
     "KEY_PROTOCOL",
+    "OPENAI_KEY_PROTOCOL",
+    "bearer_token",
     "check_bind",
     "is_loopback",
     "key_matches",
@@ -24,6 +26,9 @@ KEY_PROTOCOL = "sca.key."
 
 A browser cannot set headers on a WebSocket, so it sends its key as a subprotocol.
 """
+
+OPENAI_KEY_PROTOCOL = "openai-insecure-api-key."
+"""Prefix of the subprotocol that carries the key of the browser clients of the OpenAI Realtime protocol, as it is."""
 
 _SCHEMES = ("key", "bearer")
 
@@ -61,15 +66,23 @@ def check_bind(host: str, key: str | None, *, insecure: bool) -> None:
 
 def key_matches(authorization: str | None, key: str) -> bool:
     """Return whether an Authorization header is `Key KEY` or `Bearer KEY`. The time does not depend on the key."""
-    scheme, _, given = (authorization or "").strip().partition(" ")
     # HTTP headers are latin-1; a key may contain any character.
-    same = hmac.compare_digest(given.strip().encode("latin-1", "replace"), key.encode())
-    return same and scheme.lower() in _SCHEMES
+    given = bearer_token(authorization)
+    same = hmac.compare_digest((given or "").encode("latin-1", "replace"), key.encode())
+    return same and given is not None
+
+
+def bearer_token(authorization: str | None) -> str | None:
+    """Return the key in an Authorization header `Key KEY` or `Bearer KEY`; None without one."""
+    scheme, _, given = (authorization or "").strip().partition(" ")
+    return given.strip() if scheme.lower() in _SCHEMES else None
 
 
 def protocol_key(subprotocols: Sequence[str]) -> str | None:
     """Return the Authorization header that WebSocket subprotocols carry, for `key_matches`; None without a key."""
     for subprotocol in subprotocols:
+        if subprotocol.startswith(OPENAI_KEY_PROTOCOL):
+            return f"Bearer {subprotocol.removeprefix(OPENAI_KEY_PROTOCOL)}"
         if subprotocol.startswith(KEY_PROTOCOL):
             text = subprotocol.removeprefix(KEY_PROTOCOL)
             try:

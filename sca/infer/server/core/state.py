@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from sca.infer.device_worker import ThreadWorker
 from sca.infer.engine import BatchEngine, Engine, SessionConfig
+from sca.infer.server.core.client_secrets import ClientSecrets
 from sca.infer.server.core.metrics import LiveMetrics, SessionMeter
 from sca.infer.server.core.sessions import SessionRegistry
 from sca.infer.session.broadcast import AudioBroadcast
@@ -33,6 +34,8 @@ class ServerContext:
         metrics: The Prometheus metrics.
         public_paths: Paths that need no key. An endpoint adds its own paths if they return nothing secret.
         signature_checks: The check of each path that accepts a signature instead of the key.
+        client_secrets: Keys that expire, for browsers.
+        client_secret_paths: Paths that accept a client secret instead of the key.
     """
 
     def __init__(self, engine: Engine, settings: "Settings") -> None:
@@ -42,6 +45,8 @@ class ServerContext:
         self.metrics = LiveMetrics(self.sessions, self.broadcast)
         self.public_paths = {"/health"}
         self.signature_checks: dict[str, SignatureCheck] = {}
+        self.client_secrets = ClientSecrets()
+        self.client_secret_paths: set[str] = set()
         self._worker: ThreadWorker | None = None
         self._batcher: StepBatcher | None = None
 

@@ -12,7 +12,7 @@ import anyio
 
 from sca.infer.server.core.errors import RequestRejectedError, error_document
 from sca.infer.server.core.limits import RateLimiter
-from sca.infer.server.core.security import is_loopback, key_matches, origin_allowed, protocol_key
+from sca.infer.server.core.security import bearer_token, is_loopback, key_matches, origin_allowed, protocol_key
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -45,6 +45,8 @@ class AccessMiddleware:
         loopback_only: bool,
         public_paths: Collection[str],
         signature_checks: "Mapping[str, SignatureCheck]",
+        client_secret_paths: Collection[str] = (),
+        is_client_secret: Callable[[str | None], bool] = lambda value: False,
         rate_limiter: RateLimiter | None = None,
         on_rejected: Callable[[int], object] = lambda status: None,
     ) -> None:
@@ -59,11 +61,14 @@ class AccessMiddleware:
                 resolves to it.
             public_paths: Paths that need no key.
             signature_checks: The check of each path that accepts a signature instead of the key.
+            client_secret_paths: Paths that accept a client secret instead of the key.
+            is_client_secret: Whether a value is a valid client secret.
             rate_limiter: Limits the requests of each client; None for no limit.
             on_rejected: Called with the status of every rejection.
         """
         self._app, self._key, self._allowed_origins, self._loopback_only = app, key, allowed_origins, loopback_only
         self._public_paths, self._signature_checks = public_paths, signature_checks
+        self._client_secret_paths, self._is_client_secret = client_secret_paths, is_client_secret
         self._rate_limiter, self._on_rejected = rate_limiter, on_rejected
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
@@ -115,6 +120,8 @@ class AccessMiddleware:
             return None
         given = headers.get("authorization") or protocol_key(scope.get("subprotocols", []))
         if self._key is not None and key_matches(given, self._key):
+            return None
+        if path in self._client_secret_paths and self._is_client_secret(bearer_token(given)):
             return None
         if has_signature is not None:
             return RequestRejectedError(401, "the signature is missing or wrong")

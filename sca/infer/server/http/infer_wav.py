@@ -27,7 +27,7 @@ from sca.infer.clock import LoopClock
 from sca.infer.engine import SessionConfig
 from sca.infer.frames import AudioOutput, Frame, Interrupt, ThoughtPacket, TurnEnd
 from sca.infer.interfaces import AudioBlock, BaseListener
-from sca.infer.server.core.errors import RequestRejectedError, error_document
+from sca.infer.server.core.errors import RequestRejectedError, error_document, error_response
 from sca.infer.server.core.limits import read_body
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
@@ -45,18 +45,6 @@ _TAIL_S = 2
 _MAX_RESPONSE_S = 30
 _MAX_PROMPT_CHARACTERS = 8000
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1000, 192_000
-
-
-def _error_response(description: str) -> dict[str, object]:
-    """Describe an error response for OpenAPI."""
-    error = {
-        "type": "object",
-        "required": ["status", "what"],
-        "properties": {"status": {"type": "integer"}, "what": {"type": "string"}},
-    }
-    schema = {"type": "object", "required": ["error"], "properties": {"error": error}}
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
 
 _FORM = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
 _RESULT = {
@@ -89,7 +77,7 @@ _OPENAPI = {
                 "audio/wav": {"schema": {"type": "string", "format": "binary"}},
             },
         },
-        **{str(status): _error_response(text) for status, text in _ERRORS.items()},
+        **{str(status): error_response(text) for status, text in _ERRORS.items()},
     },
 }
 

@@ -17,7 +17,7 @@ from sca.infer.engine import SessionConfig
 from sca.infer.frames import AudioOutput
 from sca.infer.interfaces import BaseListener
 from sca.infer.server.core.errors import RequestRejectedError
-from sca.infer.server.core.security import KEY_PROTOCOL
+from sca.infer.server.core.security import KEY_PROTOCOL, OPENAI_KEY_PROTOCOL
 from sca.infer.server.ws.resumable_socket import ClientDisconnectedError, ResumableSocket
 from sca.infer.server.ws.resume import RESUME_PROTOCOL
 from sca.infer.server.ws.send_queue import Message, SendQueue
@@ -52,7 +52,7 @@ _CLOSE_CODES: dict[EndReason, int] = {
 }
 _CLOSE_S = 5.0  # for a client to read the rest of its messages
 _MAX_REASON_BYTES = 123  # of a WebSocket close message
-_SECRET_PROTOCOLS = (KEY_PROTOCOL, RESUME_PROTOCOL)
+_NOT_ACCEPTED = (KEY_PROTOCOL, RESUME_PROTOCOL, OPENAI_KEY_PROTOCOL, "openai-")
 
 
 class Connection(BaseListener, ABC):
@@ -212,12 +212,12 @@ class Connection(BaseListener, ABC):
 
 
 async def accept(websocket: "WebSocket") -> None:
-    """Accept a connection with the first offered subprotocol that holds no secret.
+    """Accept a connection with the first offered subprotocol that holds no secret and no option.
 
     Browsers require one of their own.
     """
     offered = websocket.scope.get("subprotocols", [])
-    public = [subprotocol for subprotocol in offered if not subprotocol.startswith(_SECRET_PROTOCOLS)]
+    public = [subprotocol for subprotocol in offered if not subprotocol.startswith(_NOT_ACCEPTED)]
     await websocket.accept(subprotocol=public[0] if public else None)
 
 

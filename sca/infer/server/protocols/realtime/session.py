@@ -17,7 +17,9 @@ from typing_extensions import override
 from sca.audio.vad import SileroVad
 from sca.infer.frames import AudioOutput, ControlFrame, Interrupt, TurnEnd, UserText
 from sca.infer.notifier import Notifier
-from sca.infer.server.protocols.realtime.events import Event, RealtimeError, RealtimeSession, encode_event, parse_event
+from sca.infer.server.protocols.realtime.beta import is_beta
+from sca.infer.server.protocols.realtime.client_secrets import first_config
+from sca.infer.server.protocols.realtime.events import Event, RealtimeError, encode_event, parse_event, warning_event
 from sca.infer.server.protocols.realtime.input_buffer import InputBuffer
 from sca.infer.server.protocols.realtime.response import ConversationItems, Response, new_item_id
 from sca.infer.server.protocols.realtime.speech_detector import SpeechDetector, SpeechEvent
@@ -41,6 +43,7 @@ _FAST_INTERVAL_S = 0.02  # between two chunks of silence until the response star
 
 def add(app: "FastAPI", context: "ServerContext") -> None:
     """Add the endpoint."""
+    context.client_secret_paths.add("/v1/realtime")
     add_websocket(app, context, "/v1/realtime", _RealtimeConnection)
 
 
@@ -49,10 +52,9 @@ class _RealtimeConnection(Connection):
 
     def __init__(self, context: "ServerContext", websocket: "WebSocket", slot: "SessionSlot") -> None:
         super().__init__(context, websocket, slot)
-        self._beta = "realtime" in websocket.headers.get("openai-beta", "")
+        self._beta = is_beta(websocket.headers, websocket.scope["subprotocols"])
         self._items = ConversationItems(self._send)
-        name = context.engine.info.name
-        self._config = RealtimeSession(f"sess_{slot.id}", name, context.settings.duplex.system_prompt)
+        self._config = first_config(context, slot.id, websocket.scope)
         self._buffer = InputBuffer(self._config.input_format)
         self._vad = SileroVad()
         self._detector = self._new_detector()
@@ -79,12 +81,12 @@ class _RealtimeConnection(Connection):
     @override
     def _on_limit_warning(self, reason: "SessionEnd", left_s: float) -> None:
         text = f"the session ends in {left_s:.0f} s ({reason})"
-        self._send(RealtimeError(text, "session_expires", kind="session_warning").event())
+        self._send(warning_event("session_expires", text))
 
     @override
     def _gap_messages(self, ms: float) -> tuple[str, ...]:
         text = f"{ms:.0f} ms of the response were dropped, because the client read too slowly"
-        return self._messages(RealtimeError(text, "output_audio_dropped", kind="session_warning").event())
+        return self._messages(warning_event("output_audio_dropped", text))
 
     @override
     def _on_failure(self, message: str) -> None:
@@ -136,7 +138,7 @@ class _RealtimeConnection(Connection):
             self._session.set_played(turn_id, audio_end_ms * SPOKEN_HZ // 1000)
 
     def _update(self, session: object) -> None:
-        new = self._config.updated(session)
+        new, ignored = self._config.updated(session)
         if self._session is not None and new.instructions != self._config.instructions:
             raise RealtimeError(
                 "instructions must be set before the first audio", "cannot_update_instructions", "session.instructions"
@@ -148,6 +150,9 @@ class _RealtimeConnection(Connection):
         if new.turn_detection != old.turn_detection:
             self._detector = self._new_detector()
         self._send({"type": "session.updated", "session": new.document()})
+        if ignored:
+            text = f"the engine {new.engine.name} does not support: {', '.join(ignored)}; the rest of the update holds"
+            self._send(warning_event("unsupported_settings", text, f"session.{ignored[0]}"))
 
     def _new_detector(self) -> SpeechDetector | None:
         detection = self._config.turn_detection
