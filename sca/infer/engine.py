@@ -31,6 +31,7 @@ class EngineInfo:
         answers_in_background: Whether answers are made outside of steps, by a server or in threads, so that they take
             time and not steps.
         takes_text: Whether its sessions take text, tools and instructions (`sca.infer.text_session.TextSession`).
+        follows_turns: Whether sessions support `SessionConfig.turns` "given".
     """
 
     name: str
@@ -41,6 +42,7 @@ class EngineInfo:
     benefits_from_batching: bool = True
     answers_in_background: bool = False
     takes_text: bool = False
+    follows_turns: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,16 @@ class SessionConfig:
         pace: How chunks arrive. "realtime": as they are spoken; a step must not wait for anything outside the device.
             "lockstep": as fast as steps are made, from a file or an array; a step waits for what belongs to its time,
             such as the answer of a server, so that two runs give the same result.
+        turns: Who decides about the turns of the user. "found": the engine does, from the sound. "given": the transport
+            does, by the settings of its client, and the engine follows `AudioInput.signals`: it answers after "answer"
+            only, and does not interrupt its answers. Only for engines with `EngineInfo.follows_turns`.
     """
 
     session_id: str = "0"
     grid: Grid = field(default_factory=Grid)
     prompt: str = ""
     pace: Literal["realtime", "lockstep"] = "realtime"
+    turns: Literal["found", "given"] = "found"
 
 
 class EngineSession(Protocol):

@@ -24,12 +24,29 @@ __all__ = [
     "Lag",
     "ThoughtPacket",
     "TurnEnd",
+    "TurnSignal",
     "UserText",
 ]
 
 NO_FEATURES: NDArray[np.float32] = np.zeros((1, MEL_BINS, 0), np.float32)
 """`AudioInput.features` for an engine that does not use features."""
 NO_FEATURES.setflags(write=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSignal:
+    """A decision about the turns of the user, for an engine whose sessions follow `SessionConfig.turns` "given".
+
+    Attributes:
+        kind: "speech": a turn begins, and may turn out to be none. "discard": it was none. "turn": the turn from
+            `start` to `end` is over. "answer": answer all turns that are over and not answered.
+        start: Where the turn starts, in samples of sound (`AudioInput.sound_start`).
+        end: Where it ends.
+    """
+
+    kind: Literal["speech", "discard", "turn", "answer"]
+    start: int = 0
+    end: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +59,24 @@ class AudioInput:
         samples: Float32 mono `(n,)` at 16 kHz in [-1, 1].
         chunk_index: The position of the chunk on the grid. A gap means that chunks were dropped.
         timestamp: The time of the first sample on the sample clock.
+        added_silence: How many samples at the end are no sound of the user, but silence with which the chunk was filled
+            so that the engine can be stepped.
+        sound_start: The position of the first sample in the sound of the user, which added silence is no part of.
+        signals: What was decided about the turns of the user, in order. Empty unless `SessionConfig.turns` is "given".
     """
 
     features: NDArray[np.float32]
     samples: NDArray[np.float32]
     chunk_index: int
     timestamp: int
+    added_silence: int = 0
+    sound_start: int = 0
+    signals: tuple[TurnSignal, ...] = ()
+
+    @property
+    def sound(self) -> NDArray[np.float32]:
+        """The samples without added silence."""
+        return self.samples[: len(self.samples) - self.added_silence]
 
 
 @dataclass(frozen=True, slots=True)

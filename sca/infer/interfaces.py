@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from sca.infer.frames import AudioOutput, ControlFrame, Frame, ThoughtPacket, UserText
+from sca.infer.frames import AudioOutput, ControlFrame, Frame, ThoughtPacket, TurnSignal, UserText
 
 __all__ = ["AudioBlock", "AudioSink", "AudioSource", "BaseListener", "SessionListener"]
 
@@ -25,10 +25,14 @@ class AudioBlock:
     Attributes:
         samples: Float32 mono `(n,)` at 16 kHz.
         end_tick: The time at which the last sample was captured.
+        added_silence: How many samples at the end are no sound, but silence that the source added.
+        signals: What was decided about the turns of the user up to the end of the block.
     """
 
     samples: NDArray[np.float32]
     end_tick: int
+    added_silence: int = 0
+    signals: tuple[TurnSignal, ...] = ()
 
 
 class AudioSource(Protocol):

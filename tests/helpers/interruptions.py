@@ -30,10 +30,10 @@ POLL = 4_800
 class Signs:
     """A segmenter that reads signs."""
 
-    def push(self, samples):
-        sign = float(samples[0])
+    def push(self, audio):
+        sign = float(audio.samples[0])
         ends = sign in (END, BOTH)
-        return TurnUpdate(samples if ends else None, sign in (BARGE_IN, BOTH), False, 0)
+        return TurnUpdate(audio.samples if ends else None, sign in (BARGE_IN, BOTH), is_over=ends)
 
     def reset(self):
         pass

@@ -1,5 +1,7 @@
 """The parrot engine with a record of its input and output."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from sca.audio.pcm import pcm16_samples
@@ -14,9 +16,8 @@ class RecordingParrot:
         sessions: One `RecordedSession` for each opened session.
     """
 
-    info = ParrotEngine.info
-
-    def __init__(self, live=None):
+    def __init__(self, live=None, *, follows_turns=True):
+        self.info = replace(ParrotEngine.info, follows_turns=follows_turns)
         self.parrot, self.sessions = ParrotEngine(live), []
 
     def open(self, config):

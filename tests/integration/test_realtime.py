@@ -92,7 +92,8 @@ def similar(found, expected):
     return products.max() / np.sqrt(np.sum(found.astype(float) ** 2) * np.sum(expected.astype(float) ** 2))
 
 
-def test_committed_turn_is_answered_with_all_events(server, engine, phrase):
+@pytest.mark.parametrize("follows", [True, False])
+def test_committed_turn_is_answered_with_all_events(phrase, follows):
     async def conversation(client, connection):
         await connection.session.update(session=configured(input=MANUAL))
         await client.send_audio(pcm(phrase))
@@ -100,7 +101,9 @@ def test_committed_turn_is_answered_with_all_events(server, engine, phrase):
         await connection.response.create()
         await client.read_until("response.done")
 
-    client = talk(server, conversation)
+    engine = RecordingParrot(follows_turns=follows)
+    with running(engine) as server:
+        client = talk(server, conversation)
     kinds = [kind for i, kind in enumerate(client.kinds()) if i == 0 or kind != client.kinds()[i - 1]]
     assert kinds == [
         "session.created", "session.updated", "input_audio_buffer.committed", "conversation.item.added",
@@ -118,7 +121,8 @@ def test_committed_turn_is_answered_with_all_events(server, engine, phrase):
     assert similar(np.frombuffer(client.audio(), "<i2"), phrase) > 0.9
 
 
-def test_audio_is_kept_until_response_create(server, engine, phrase):
+@pytest.mark.parametrize("follows", [True, False])
+def test_cleared_audio_is_not_answered(phrase, follows):
     async def conversation(client, connection):
         await connection.session.update(session=configured(input=MANUAL))
         await client.send_audio(pcm(phrase))
@@ -127,9 +131,30 @@ def test_audio_is_kept_until_response_create(server, engine, phrase):
         await connection.input_audio_buffer.commit()
         error = await client.read_until("error")
         assert error.error.code == "input_audio_buffer_commit_empty"
+        await client.send_audio(pcm(phrase[:30_000]))
+        await connection.input_audio_buffer.commit()
+        await connection.response.create()
+        await client.read_until("response.done")
 
-    talk(server, conversation)
-    assert engine.sessions == []
+    with running(RecordingParrot(follows_turns=follows)) as server:
+        client = talk(server, conversation)
+    found = np.frombuffer(client.audio(), "<i2")
+    assert similar(found, phrase[:30_000]) > 0.9
+    assert len(found) < 2 * 30_000
+
+
+def test_turns_are_answered_together_on_request(server, engine, phrase):
+    async def conversation(client, connection):
+        await connection.session.update(session=configured(input=MANUAL))
+        for half in np.array_split(phrase, 2):
+            await client.send_audio(pcm(half))
+            await connection.input_audio_buffer.commit()
+        await connection.response.create()
+        await client.read_until("response.done")
+
+    client = talk(server, conversation)
+    assert client.kinds().count("input_audio_buffer.committed") == 2
+    assert similar(np.frombuffer(client.audio(), "<i2"), phrase) > 0.9
 
 
 def test_speech_interrupts_the_response(server, engine, phrase):
@@ -198,7 +223,7 @@ def test_g711_input_and_output(server, engine, phrase, name, law):
     assert len(client.audio()) == len(engine.sessions[0].turns[0]) // 6
 
 
-def test_response_fails_if_the_engine_stays_silent(server):
+def test_response_fails_if_the_engine_stays_silent():
     async def conversation(client, connection):
         await connection.session.update(session=configured(input=MANUAL))
         await client.send_audio(bytes(48_000))
@@ -207,7 +232,8 @@ def test_response_fails_if_the_engine_stays_silent(server):
         done = await client.read_until("response.done")
         assert (done.response.status, done.response.status_details.error.code) == ("failed", "no_answer")
 
-    talk(server, conversation)
+    with running(RecordingParrot(follows_turns=False)) as server:
+        talk(server, conversation)
 
 
 def test_beta_clients_get_beta_events(server, phrase):
@@ -257,7 +283,10 @@ def test_interrupt_response_setting(phrase, interrupts):
         assert len(spoken) > len(pcm(phrase)) // 2
 
 
-def test_create_response_false_reports_turns_only(server, engine, phrase):
+@pytest.mark.parametrize("follows", [True, False])
+def test_create_response_false_reports_turns_only(phrase, follows):
+    engine = RecordingParrot(follows_turns=follows)
+
     async def conversation(client, connection):
         await connection.session.update(session=detection(create_response=False))
         await client.send_audio(pcm(phrase) + bytes(48_000))
@@ -265,13 +294,14 @@ def test_create_response_false_reports_turns_only(server, engine, phrase):
         await client.read_until("input_audio_buffer.speech_stopped")
         await client.read_until("input_audio_buffer.committed")
         await client.read_until("conversation.item.done")
-        assert engine.sessions == []
+        assert len(engine.sessions) == follows
         assert "response.created" not in client.kinds()
         await connection.response.create()
         done = await client.read_until("response.done")
         assert done.response.status == "completed"
 
-    client = talk(server, conversation)
+    with running(engine) as server:
+        client = talk(server, conversation)
     assert client.audio() == engine.sessions[0].turns[0]
     assert similar(engine.sessions[0].heard, resample(phrase, 24_000, 16_000)) > 0.99
 

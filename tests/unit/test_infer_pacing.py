@@ -124,8 +124,24 @@ def test_stats_summary_is_json():
 
 
 def test_backlog_is_skipped_or_processed():
-    skip, wait = BacklogPolicy(2, "skip"), BacklogPolicy(2, "wait")
+    skip, wait = BacklogPolicy(2, "skip", CHUNK), BacklogPolicy(2, "wait", CHUNK)
+    for _ in range(3):
+        skip.add_step(CHUNK + 1)
     assert [skip.decide(n) for n in (0, 2, 3, 5, 1)] == [(0, False), (0, False), (3, True), (5, True), (0, False)]
     assert [wait.decide(n) for n in (3, 5, 2, 4, 0, 3)] == [
         (0, True), (0, False), (0, False), (0, False), (0, False), (0, True),
     ]  # fmt: skip
+
+
+def test_backlog_that_can_be_stepped_in_time_is_kept():
+    policy = BacklogPolicy(2, "skip", CHUNK)
+    policy.add_step(20 * CHUNK)  # the first step, which loads something
+    assert policy.decide(20) == (0, False)
+    policy.add_step(CHUNK // 4)
+    assert policy.decide(7) == (0, False)  # eight chunks take the time of two
+    assert policy.decide(9) == (2, True)
+    policy.add_step(20 * CHUNK)  # held up once
+    assert policy.decide(7) == (0, False)
+    for _ in range(5):
+        policy.add_step(2 * CHUNK)
+    assert policy.decide(7) == (7, True)

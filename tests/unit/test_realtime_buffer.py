@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from sca.infer.server.protocols.realtime.events import RealtimeError
-from sca.infer.server.protocols.realtime.input_buffer import InputBuffer
+from sca.infer.server.protocols.realtime.input_buffer import InputBuffer, InputRequest
 
 
 def silence(seconds):
@@ -19,13 +19,16 @@ def error_code(call, *args):
 
 
 def take_all(buffer):
-    """Take all audio, and return its length in samples."""
-    samples = 0
-    while buffer.has_new:
-        buffer.keep(buffer.take_new(1000))
-    while buffer.has_kept:
-        samples += len(buffer.take_kept())
-    return samples
+    """Take everything; return the samples before each request, and the kinds of the requests."""
+    lengths, kinds = [0], []
+    while not buffer.is_empty:
+        item = buffer.take(1000)
+        if isinstance(item, InputRequest):
+            kinds.append(item.kind)
+            lengths.append(0)
+        else:
+            lengths[-1] += len(item)
+    return lengths, kinds
 
 
 def test_appended_audio_is_taken_once():
@@ -33,19 +36,37 @@ def test_appended_audio_is_taken_once():
     for seconds in (0.5, 0.001, 1.0):
         buffer.append(silence(seconds))
     buffer.flush()
-    assert len(buffer.take_new(160)) == 160
-    assert take_all(buffer) == 2 * (4000 + 8 + 8000) - 160
-    assert (buffer.has_new, buffer.has_kept) == (False, False)
+    assert len(buffer.take(160)) == 160
+    assert take_all(buffer) == ([2 * (4000 + 8 + 8000) - 160], [])
+    assert buffer.taken == 2 * (4000 + 8 + 8000)
+
+
+def test_requests_are_taken_after_the_audio_before_them():
+    buffer = InputBuffer("pcma")
+    buffer.append(silence(1))
+    buffer.flush()
+    buffer.commit()
+    buffer.request_answer()
+    buffer.append(silence(0.5))
+    buffer.flush()
+    assert take_all(buffer) == ([16_000, 0, 8000], ["commit", "answer"])
 
 
 def test_commit_needs_a_tenth_of_a_second():
     buffer = InputBuffer("pcma")
     buffer.append(silence(0.05))
     buffer.flush()
-    buffer.keep_all()
     assert error_code(buffer.commit) == "input_audio_buffer_commit_empty"
-    buffer.count_silence(800)
+    take_all(buffer)
+    buffer.append(silence(0.05))
+    buffer.flush()
     buffer.commit()
+    assert error_code(buffer.commit) == "input_audio_buffer_commit_empty"
+    take_all(buffer)
+    buffer.append(silence(1))
+    buffer.flush()
+    take_all(buffer)
+    buffer.end_turn()
     assert error_code(buffer.commit) == "input_audio_buffer_commit_empty"
 
 
@@ -54,15 +75,12 @@ def test_clear_discards_only_uncommitted_audio():
     for _ in range(2):
         buffer.append(silence(1))
         buffer.flush()
-        buffer.keep_all()
         buffer.commit()
     buffer.append(silence(1))
-    buffer.flush()
-    buffer.keep_all()
-    buffer.append(silence(1))
     buffer.clear()
-    assert take_all(buffer) == 32_000
     assert error_code(buffer.commit) == "input_audio_buffer_commit_empty"
+    assert take_all(buffer) == ([16_000, 16_000, 0, 0], ["commit", "commit", "clear"])
+    assert buffer.taken == 48_000  # cleared audio counts as time
 
 
 def test_buffer_is_limited_to_two_minutes():
@@ -70,13 +88,11 @@ def test_buffer_is_limited_to_two_minutes():
     for _ in range(121):
         buffer.append(silence(1))
     assert error_code(buffer.append, silence(1)) == "input_audio_buffer_full"
-    buffer.keep_all()
-    assert error_code(buffer.append, silence(1)) == "input_audio_buffer_full"
-    buffer.take_kept()
-    buffer.take_kept()
+    for _ in range(2):
+        buffer.take(16_000)
     buffer.append(silence(1))
     buffer.clear()
-    assert take_all(buffer) == 0
+    assert take_all(buffer) == ([0, 0], ["clear"])
     buffer.append(silence(1))
 
 
@@ -86,7 +102,7 @@ def test_format_can_change():
     buffer.set_format("pcm")
     buffer.append(base64.b64encode(bytes(2 * 24_000)).decode())
     buffer.flush()
-    assert take_all(buffer) == 32_000
+    assert take_all(buffer) == ([32_000], [])
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,20 @@ class ServeConfig(Section):
         le=MAX_SESSION_S,
         description="A session ends after its client has sent nothing for this long, in seconds.",
     )
+    stall_s: float = Field(
+        3.0,
+        ge=0.1,
+        le=MAX_SECONDS,
+        description="A turn of the user ends when no audio came for this long while the user spoke, in seconds "
+        "(/v1/realtime).",
+    )
+    answer_patience_s: float = Field(
+        30.0,
+        gt=0,
+        le=MAX_SECONDS,
+        description="A response fails if the engine says nothing for this long, in seconds (/v1/realtime). An engine that answers "
+        "within its steps has at most 8 s.",
+    )
     session_s: float = Field(3600.0, gt=0, le=MAX_SESSION_S, description="Maximum length of a session, in seconds.")
     warn_s: float = Field(
         60.0,

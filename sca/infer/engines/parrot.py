@@ -47,6 +47,7 @@ class ParrotEngine:
         "repeats your turn when it ends; no model",
         uses_features=False,
         benefits_from_batching=False,
+        follows_turns=True,
     )
 
     def __init__(
@@ -122,7 +123,7 @@ class _ParrotSession:
         self._guard.check(audio)
         frames: list[Frame] = []
         now = audio.timestamp + len(audio.samples)
-        update = self._segmenter.push(audio.samples)
+        update = self._segmenter.push(audio)
         if self._answer is not None and update.barge_in:
             frames.append(Interrupt(self._turn_id, now))
             self._next_turn()

@@ -1,4 +1,4 @@
-"""Turn segmentation for engines that answer when a turn of the user ends: speech probabilities in, the audio of whole turns out."""
+"""Turn segmentation for engines that answer when a turn of the user ends: chunks in, the audio of whole turns out."""
 
 from collections import deque
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sca.audio.vad import FRAME_SAMPLES, SileroVad
 from sca.config import LiveConfig, Settings
 from sca.infer.engine import SessionConfig
+from sca.infer.frames import AudioInput
 from sca.units import HEARD_HZ, seconds_to_samples
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = ["SilenceTurnDetector", "TurnSegmenter", "TurnUpdate", "turn_detector_
 
 _FRAME_MS = FRAME_SAMPLES * 1000 // HEARD_HZ
 _PAD_FRAMES = 3  # kept before and after the speech that the VAD detects: it is late at onsets, and word ends fade
+_MAX_GIVEN_SLACK_S = 20  # the longest silence and padding that a client may set
 
 
 def turn_detector_factory(settings: Settings) -> "Callable[[], ModelTurnDetector] | None":
@@ -96,6 +98,11 @@ class _AudioHistory:
         self._pieces: deque[NDArray[np.float32]] = deque()
         self._start = self._end = 0
 
+    @property
+    def end(self) -> int:
+        """The position after the latest sample."""
+        return self._end
+
     def add(self, samples: NDArray[np.float32]) -> None:
         self._pieces.append(samples)
         self._end += len(samples)
@@ -104,7 +111,7 @@ class _AudioHistory:
 
     def slice(self, start: int, end: int) -> NDArray[np.float32]:
         """Return the available part of [start, end)."""
-        whole = np.concatenate(self._pieces)
+        whole = np.concatenate([*self._pieces, np.zeros(0, np.float32)])
         return whole[max(0, start - self._start) : max(0, end - self._start)]
 
 
@@ -113,24 +120,29 @@ class TurnUpdate:
     """The result of one chunk.
 
     Attributes:
-        turn: The audio of the turn that the chunk ends, float32 `(n,)`; None if no turn ends.
+        turn: The audio to answer, float32 `(n,)`: the turn that the chunk ends; if turns are given, all turns since the
+            last answer. None if there is nothing to answer.
         barge_in: Whether the user's speech interrupts an answer.
         in_turn: Whether a turn of the user is in progress after the chunk; it may turn out to be too short for one.
         silence_samples: How long the silence after the turn that ends was.
+        is_over: Whether a turn of the user ends with the chunk. If turns are given, its answer may be requested later.
     """
 
     turn: NDArray[np.float32] | None
     barge_in: bool
     in_turn: bool = False
     silence_samples: int = 0
+    is_over: bool = False
 
 
 class TurnSegmenter:
     """Cuts the input of a session into turns, and detects speech that interrupts an answer.
 
+    If the turns are given (`SessionConfig.turns`), it follows them, and detects nothing.
+
     Args:
         vad: Detects speech.
-        config: The grid of the session.
+        config: The session.
         live: The thresholds.
         detector: Decides when a turn ends; None uses silence.
     """
@@ -139,6 +151,7 @@ class TurnSegmenter:
         self, vad: SileroVad, config: SessionConfig, live: LiveConfig, detector: "ModelTurnDetector | None" = None
     ) -> None:
         self._vad = vad.stream()
+        self._follows = config.turns == "given"
         self._model_detector = detector
         self._detector: SilenceTurnDetector | ModelTurnDetector
         self._detector = SilenceTurnDetector(live) if detector is None else detector
@@ -147,11 +160,38 @@ class TurnSegmenter:
         self._most_samples = seconds_to_samples(live.max_turn_s, HEARD_HZ)
         silence = _frames(live.end_of_turn_ms) * FRAME_SAMPLES if detector is None else detector.max_silence
         self._slack = silence + _PAD_FRAMES * FRAME_SAMPLES + config.grid.heard_samples
+        if self._follows:
+            self._slack += _MAX_GIVEN_SLACK_S * HEARD_HZ
+        self._start()
+
+    def _start(self) -> None:
         self._history = _AudioHistory(self._most_samples + self._slack)
         self._frames_seen = 0
+        self._in_given_turn = False
+        self._unanswered: list[NDArray[np.float32]] = []
 
-    def push(self, samples: NDArray[np.float32]) -> TurnUpdate:
-        """Add a chunk, float32 `(n,)` at 16 kHz."""
+    def push(self, audio: AudioInput) -> TurnUpdate:
+        """Add a chunk."""
+        return self._follow(audio) if self._follows else self._find(audio.samples)
+
+    def _follow(self, audio: AudioInput) -> TurnUpdate:
+        if audio.sound_start > self._history.end:  # chunks were dropped
+            self._history.add(np.zeros(audio.sound_start - self._history.end, np.float32))
+        self._history.add(audio.sound)
+        turn, is_over, silence = None, False, 0
+        for signal in audio.signals:
+            match signal.kind:
+                case "answer":
+                    turn = np.concatenate(self._unanswered) if self._unanswered else None
+                    self._unanswered.clear()
+                case "turn":
+                    start = max(signal.start, signal.end - self._most_samples)
+                    self._unanswered.append(self._history.slice(start, signal.end))
+                    is_over, silence = True, max(0, self._history.end - signal.end)
+            self._in_given_turn = signal.kind == "speech" or (signal.kind == "answer" and self._in_given_turn)
+        return TurnUpdate(turn, False, self._in_given_turn, silence, is_over)
+
+    def _find(self, samples: NDArray[np.float32]) -> TurnUpdate:
         self._history.add(samples)
         if self._model_detector is not None:
             self._model_detector.add_audio(samples)
@@ -166,7 +206,7 @@ class TurnSegmenter:
             longest_run = max(longest_run, self._detector.run)
         turn = None if ended is None else self._turn_audio(*ended)
         barge_in = longest_run >= self._barge_in_frames or ended is not None
-        return TurnUpdate(turn, barge_in, self._detector.in_turn, silence)
+        return TurnUpdate(turn, barge_in, self._detector.in_turn, silence, turn is not None)
 
     def _turn_audio(self, first_frame: int, end_frame: int) -> NDArray[np.float32]:
         end = (end_frame + _PAD_FRAMES) * FRAME_SAMPLES
@@ -177,5 +217,4 @@ class TurnSegmenter:
         """Discard all audio and return to the initial state."""
         self._vad.reset()
         self._detector.reset()
-        self._frames_seen = 0
-        self._history = _AudioHistory(self._most_samples + self._slack)
+        self._start()

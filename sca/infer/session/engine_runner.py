@@ -101,7 +101,10 @@ class EngineRunner:
             for turn in played:
                 session.set_played(turn.turn_id, turn.samples)
         features = log_mel(chunk.samples)[None] if self._engine.info.uses_features else NO_FEATURES
-        return AudioInput(features, chunk.samples, chunk.index, chunk.timestamp)
+        added = chunk.added_silence + len(chunk.samples) - chunk.valid_samples
+        return AudioInput(
+            features, chunk.samples, chunk.index, chunk.timestamp, added, chunk.sound_start, chunk.signals
+        )
 
     def _step(
         self, session: EngineSession, chunk: AudioChunk, interrupt_turn_id: int | None, played: Sequence[PlayedTurn]

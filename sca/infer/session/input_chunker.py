@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sca.audio.chunker import Chunker
 from sca.infer.clock import TICKS_PER_HEARD_SAMPLE
+from sca.infer.frames import TurnSignal
 from sca.infer.interfaces import AudioBlock
 from sca.infer.session.pacing import SampleClock
 from sca.infer.session.stats import SessionStats
@@ -27,13 +28,19 @@ class AudioChunk:
         samples: Float32 `(n,)` at 16 kHz. The last chunk of a session is padded with zeros.
         index: The position of the chunk on the grid.
         end_tick: The time at which the last real sample was captured.
-        valid_samples: The number of real samples.
+        valid_samples: The number of samples that the source delivered.
+        added_silence: How many of the samples are silence that the source added.
+        sound_start: The position of the first sample in the sound of the source.
+        signals: What was decided about the turns of the user.
     """
 
     samples: NDArray[np.float32]
     index: int
     end_tick: int
     valid_samples: int
+    added_silence: int = 0
+    sound_start: int = 0
+    signals: tuple[TurnSignal, ...] = ()
 
     @property
     def timestamp(self) -> int:
@@ -56,6 +63,8 @@ class InputChunker:
         self._stats = stats
         self._clock = clock
         self._end_tick = 0
+        self._sound = self._added = 0  # samples of sound in the chunks so far, of silence in the next one
+        self._signals: tuple[TurnSignal, ...] = ()
 
     def push(self, block: AudioBlock) -> Iterator[AudioChunk]:
         """Add a block and yield the chunks that it completes.
@@ -65,6 +74,8 @@ class InputChunker:
         """
         chunks = self._chunker.push(self._clean(block.samples))
         self._end_tick = block.end_tick
+        self._added += block.added_silence
+        self._signals += block.signals
         self._clock.advance(len(block.samples), block.end_tick)
         for remaining, samples in zip(range(len(chunks) - 1, -1, -1), chunks, strict=True):
             after = self._chunker.pending + remaining * self._chunk_samples
@@ -78,7 +89,11 @@ class InputChunker:
 
     def _chunk(self, samples: NDArray[np.float32], end_tick: int, valid_samples: int) -> AudioChunk:
         self._stats.chunks_in += 1
-        return AudioChunk(samples, self._stats.chunks_in - 1, end_tick, valid_samples)
+        added, signals, self._signals = min(self._added, valid_samples), self._signals, ()
+        self._added -= added
+        start = self._sound
+        self._sound += valid_samples - added
+        return AudioChunk(samples, self._stats.chunks_in - 1, end_tick, valid_samples, added, start, signals)
 
     def _clean(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         stats = self._stats

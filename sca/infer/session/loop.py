@@ -8,6 +8,7 @@ The loop only moves frames. `sca.infer.session.pacing` decides when audio is pla
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -31,6 +32,7 @@ from sca.infer.frames import (
     UserText,
 )
 from sca.infer.interfaces import AudioSink, AudioSource, SessionListener
+from sca.infer.notifier import Notifier
 from sca.infer.session.engine_runner import EngineRunner
 from sca.infer.session.input_chunker import AudioChunk, InputChunker
 from sca.infer.session.pacing import BacklogPolicy, SampleClock, TurnTracker
@@ -122,9 +124,11 @@ class LiveSession:
         self._acknowledged_interrupts = 0  # of these, the ones that the engine has received
         self._playout_log = PlayoutLog()
         self._cut_turns: list[PlayedTurn] = []  # since the last step
-        self._backlog = BacklogPolicy(
-            min(self._live.lag_chunks, self._chunks(self._live.listen_buffer_ms) - 1), self._live.lag_policy
-        )
+        self._unplayed = 0  # frames of audio that the engine has returned and that are not handed to the sink
+        self._all_played = Notifier()
+        self._chunk_ticks = self._config.grid.heard_samples * TICKS_PER_HEARD_SAMPLE
+        most = min(self._live.lag_chunks, self._chunks(self._live.listen_buffer_ms) - 1)
+        self._backlog = BacklogPolicy(most, self._live.lag_policy, self._chunk_ticks)
         on_deadline_missed = partial(self._report_lag, 1, 0, "deadline")
         self._runner = EngineRunner(engine, worker, self._config, self._live, on_deadline_missed, batcher)
 
@@ -164,6 +168,11 @@ class LiveSession:
             samples: Samples at 24 kHz since its start.
         """
         self._cut_turns.append(PlayedTurn(turn_id, samples))
+
+    async def wait_until_played(self) -> None:
+        """Wait until the sink has all audio of the steps so far."""
+        while self._unplayed:
+            await self._all_played.wait()
 
     def stop(self) -> None:
         """End the session as if the source had ended."""
@@ -220,9 +229,9 @@ class LiveSession:
     async def _run_engine(
         self, chunks: MemoryObjectReceiveStream[AudioChunk], output_in: MemoryObjectSendStream[Output]
     ) -> None:
-        chunk_ticks = self._config.grid.heard_samples * TICKS_PER_HEARD_SAMPLE
         async with output_in:
             async for oldest in chunks:
+                began = self._clock.now()
                 chunk = self._skip_backlog(oldest, chunks)
                 interrupts = self._interrupts
                 interrupt, played = self._take_interrupt(), tuple(self._cut_turns)
@@ -232,9 +241,10 @@ class LiveSession:
                     listener.on_step(chunk.index, frames)
                 for frame in frames:
                     await self._dispatch(frame, chunk, output_in, interrupted=interrupts != self._interrupts)
+                self._backlog.add_step(self._clock.now() - began)
                 elapsed = self._clock.now() - chunk.end_tick
                 self.stats.stepped += 1
-                self.stats.late += elapsed > chunk_ticks
+                self.stats.late += elapsed > self._chunk_ticks
                 self.stats.step.add(ticks)
                 self.stats.overhead.add(elapsed - ticks)
 
@@ -242,8 +252,12 @@ class LiveSession:
         """Return the chunk to step next: this one, or the newest one if the backlog policy drops the older ones."""
         waiting = chunks.statistics().current_buffer_used
         drop, lag = self._backlog.decide(waiting)
+        signals = chunk.signals
         for _ in range(drop):
             chunk = chunks.receive_nowait()
+            signals += chunk.signals
+        if len(signals) > len(chunk.signals):  # what was decided in dropped chunks still holds
+            chunk = replace(chunk, signals=signals)
         self.stats.dropped += drop
         if lag:
             self._report_lag(waiting + 1, drop, "backlog")
@@ -267,12 +281,12 @@ class LiveSession:
                         f"the engine {self._runner.name} answers chunk {chunk.index} with {frame.format_error}"
                     )
                 if self.turns.observe(frame.turn_id) and not interrupted:
-                    await output_in.send((frame, chunk.end_tick))
+                    await self._queue_output(frame, chunk, output_in)
                 else:
                     self.stats.stale += 1
             case TurnEnd():
                 if self.turns.observe(frame.turn_id) and not interrupted:
-                    await output_in.send((frame, chunk.end_tick))
+                    await self._queue_output(frame, chunk, output_in)
             case Interrupt():
                 self._flush_output(frame)
             case ThoughtPacket():
@@ -286,6 +300,12 @@ class LiveSession:
             case _:
                 self._notify(frame)
 
+    async def _queue_output(
+        self, frame: AudioOutput | TurnEnd, chunk: AudioChunk, output_in: MemoryObjectSendStream[Output]
+    ) -> None:
+        self._unplayed += 1
+        await output_in.send((frame, chunk.end_tick))
+
     # Output
 
     async def _write_output(self, output: MemoryObjectReceiveStream[Output]) -> None:
@@ -296,6 +316,9 @@ class LiveSession:
                 self._notify(frame)
             else:
                 await self._play(frame, input_tick)
+            self._unplayed -= 1
+            if not self._unplayed:
+                self._all_played.notify_all()
 
     async def _play(self, frame: AudioOutput, input_tick: int) -> None:
         start: int | None = None

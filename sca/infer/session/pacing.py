@@ -3,11 +3,16 @@
 Nothing here waits, plays audio or reads a clock. Times are ticks of `sca.infer.clock`, passed in as arguments.
 """
 
+from collections import deque
 from typing import Literal
 
 from sca.infer.clock import TICKS_PER_HEARD_SAMPLE, TICKS_PER_SPOKEN_SAMPLE
 
 __all__ = ["BacklogPolicy", "Playout", "SampleClock", "TurnTracker", "spoken_length"]
+
+_STEPS_REMEMBERED = 5
+_LEAST_STEPS = 2  # the first step of a session may be much slower than the others
+_MAX_CHUNKS = 1 << 30
 
 
 class Playout:
@@ -110,17 +115,27 @@ class TurnTracker:
 
 
 class BacklogPolicy:
-    """Decides what to do about chunks that queue up while the engine is busy.
+    """Decides what to do about chunks that queue up while the engine is busy, or because they came in a burst.
+
+    Chunks that the engine can step in the time of `most` chunks are not dropped. How long a step takes is the shortest of
+    the latest steps: an engine that was held up once can still catch up, and a slow engine has no short step.
 
     Args:
         most: Up to this many waiting chunks, nothing is done.
-        policy: "skip" drops all but the newest chunk; "wait" keeps them all.
+        policy: "skip" drops the oldest chunks that cannot be stepped in time; "wait" keeps them all.
+        chunk_ticks: The length of a chunk.
     """
 
-    def __init__(self, most: int, policy: Literal["skip", "wait"]) -> None:
+    def __init__(self, most: int, policy: Literal["skip", "wait"], chunk_ticks: int) -> None:
         self._most = most
         self._skips = policy == "skip"
+        self._time = most * chunk_ticks
+        self._steps: deque[int] = deque(maxlen=_STEPS_REMEMBERED)
         self._behind = False
+
+    def add_step(self, ticks: int) -> None:
+        """Note how long a chunk took, from leaving the queue until its frames were processed."""
+        self._steps.append(ticks)
 
     def decide(self, waiting: int) -> tuple[int, bool]:
         """Decide for `waiting` chunks behind the one that is about to be stepped.
@@ -133,9 +148,17 @@ class BacklogPolicy:
             self._behind = self._behind and waiting > 0
             return 0, False
         if self._skips:
-            return waiting, True
+            drop = max(0, waiting + 1 - self._most_in_time)
+            return drop, drop > 0
         is_new, self._behind = not self._behind, True
         return 0, is_new
+
+    @property
+    def _most_in_time(self) -> int:
+        """How many chunks can be stepped in time, at least the newest one."""
+        if len(self._steps) < _LEAST_STEPS:
+            return _MAX_CHUNKS
+        return max(1, self._time // max(1, min(self._steps)))
 
 
 def spoken_length(heard_samples: int) -> int:

@@ -74,8 +74,9 @@ class CascadeEngine(Engine):
         if parts.recognizer is None or parts.open_voice is None:
             raise ValueError("the engine needs a recognizer and a voice")
         self._info = EngineInfo(
-            "cascade", parts.summary, uses_features=False, benefits_from_batching=False, answers_in_background=True
-        )
+            "cascade", parts.summary, uses_features=False, benefits_from_batching=False, answers_in_background=True,
+            follows_turns=True,
+        )  # fmt: skip
         self.parts = parts
         self.live = LiveConfig() if live is None else live
         self._make_detector = make_detector

@@ -46,13 +46,13 @@ class Hearing:
         if self._skips_turn:
             self._skips_turn = update.in_turn
             return None
-        if self._open is None and (update.in_turn or update.turn is not None):
+        if self._open is None and (update.in_turn or update.is_over):
             self._open = Utterance(self._engine.open())
             self._open.hear(self._lead)
         over, self._lead = None, samples[-_LEAD_SAMPLES:].copy()
         if self._open is not None:
             self._open.hear(samples)
-            if update.turn is not None:
+            if update.is_over:
                 over, self._open = self._open, None
                 over.finish()
             elif not update.in_turn:  # too short for a turn

@@ -67,7 +67,7 @@ class CascadeSession(EngineSession, HearsPlayback):
         self._guard.check(audio)
         now = audio.timestamp + len(audio.samples)
         frames: list[Frame] = []
-        update = self._segmenter.push(audio.samples)
+        update = self._segmenter.push(audio)
         was_playing = False
         if self._turn is not None and update.barge_in:
             was_playing = self._turn.spoken.taken_samples > 0
@@ -75,7 +75,7 @@ class CascadeSession(EngineSession, HearsPlayback):
             if was_playing:
                 frames.append(Interrupt(self._turn_id, now))
                 self._turn_id += 1
-        frames += self._hear(audio.samples, update, now)
+        frames += self._hear(audio.sound, update, now)
         # What was played of an interrupted answer is reported before the next step, and the model should know it.
         if self._is_due and not was_playing:
             self._answer()
@@ -93,8 +93,8 @@ class CascadeSession(EngineSession, HearsPlayback):
             return [ErrorFrame(self._turn_id, now, error.message, fatal=False)]
         if over is not None:
             self._unheard.append(over)
-            self._is_due = True
             self._endpoint_ms = update.silence_samples * 1000 / HEARD_HZ
+        self._is_due = self._is_due or (update.turn is not None and bool(self._unheard))
         return [UserText(words, now, is_final=False)] if words else []
 
     def _answer(self) -> None:

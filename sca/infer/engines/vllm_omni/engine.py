@@ -71,7 +71,7 @@ class VllmOmniEngine:
         where = self.url.partition("?")[0]
         self.info = EngineInfo(
             "vllm-omni", f"answers of the server at {where}", uses_features=False, device=f"network {where}",
-            answers_in_background=True,
+            answers_in_background=True, follows_turns=True,
         )  # fmt: skip
         self._live = LiveConfig() if live is None else live
         self._make_detector = make_detector
@@ -141,7 +141,7 @@ class _VllmSession:
         self._guard.check(audio)
         now = audio.timestamp + len(audio.samples)
         frames: list[Frame] = []
-        update = self._segmenter.push(audio.samples)
+        update = self._segmenter.push(audio)
         if self._answer is not None and update.barge_in:
             if self._answer.played_samples:
                 frames.append(Interrupt(self._turn_id, now))

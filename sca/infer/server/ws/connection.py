@@ -163,9 +163,14 @@ class Connection(BaseListener, ABC):
         self._slot.touch()
         return message
 
-    def _start_session(self, prompt: str) -> NetworkSource:
-        """Start the session and return its source."""
-        config = SessionConfig(session_id=self._slot.id, grid=self._grid, prompt=prompt)
+    def _start_session(self, prompt: str, turns: Literal["found", "given"] = "found") -> NetworkSource:
+        """Start the session and return its source.
+
+        Args:
+            prompt: The system prompt.
+            turns: See `SessionConfig`.
+        """
+        config = SessionConfig(session_id=self._slot.id, grid=self._grid, prompt=prompt, turns=turns)
         clock = LoopClock()
         source = NetworkSource(clock, self._grid, self._live)
         sink = NetworkSink(

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from sca.config import LiveConfig
 from sca.infer.clock import TICKS_PER_HEARD_SAMPLE, TICKS_PER_MS, TICKS_PER_SPOKEN_SAMPLE, Clock
-from sca.infer.frames import AudioOutput, Frame
+from sca.infer.frames import AudioOutput, Frame, TurnSignal
 from sca.infer.interfaces import AudioBlock, BaseListener
 from sca.infer.notifier import Notifier
 from sca.infer.server.ws.send_queue import Message, SendQueue
@@ -44,6 +44,8 @@ class NetworkSource(BaseListener):
         self._origin_tick: int | None = None
         self._full_since_tick: int | None = None
         self._last_step = -1
+        self._signals: dict[int, list[TurnSignal]] = {}  # by the chunk with which they are delivered
+        self._added: dict[int, int] = {}  # samples of added silence, by chunk
         self._closed = False
         self._chunk_ready, self._room_freed, self._step_done = Notifier(), Notifier(), Notifier()
 
@@ -61,6 +63,35 @@ class NetworkSource(BaseListener):
     def missing_samples(self) -> int:
         """How many samples complete the next chunk. Calling `put` with fewer has no effect on the session."""
         return self._chunk - (self._delivered + self._buffered) % self._chunk
+
+    @property
+    def chunks(self) -> int:
+        """How many whole chunks have been put."""
+        return (self._delivered + self._buffered) // self._chunk
+
+    @property
+    def all_stepped(self) -> bool:
+        """Whether the engine has stepped all whole chunks that have been put."""
+        return self._last_step >= self.chunks - 1
+
+    async def wait_for_step(self) -> None:
+        """Wait for the next step of the engine."""
+        await self._step_done.wait()
+
+    def signal(self, *signals: TurnSignal) -> None:
+        """Deliver signals with the chunk that the next sample belongs to."""
+        self._signals.setdefault(self.chunks, []).extend(signals)
+
+    def withdraw(self, kind: str) -> None:
+        """Remove the signals of a kind that have not been delivered."""
+        for signals in self._signals.values():
+            signals[:] = [signal for signal in signals if signal.kind != kind]
+
+    async def put_silence(self) -> None:
+        """Fill the current chunk with silence, which is no sound of the user; or add a chunk of silence."""
+        chunk, missing = self.chunks, self.missing_samples
+        self._added[chunk] = missing
+        await self.put(np.zeros(missing, np.float32))
 
     def resume(self) -> None:
         """Note that the client reconnected. The audio that it recorded meanwhile counts as ahead of time, not as late."""
@@ -133,9 +164,11 @@ class NetworkSource(BaseListener):
             await self._wait_until_due()
             if not self._pieces:  # cleared while waiting
                 continue
+            index = self._delivered // self._chunk
             chunk = self._take()
             self._room_freed.notify_all()
-            yield AudioBlock(chunk, self._clock.now())
+            signals = tuple(self._signals.pop(index, ()))
+            yield AudioBlock(chunk, self._clock.now(), self._added.pop(index, 0), signals)
 
     async def _wait_until_due(self) -> None:
         # One chunk of slack for jitter. Audio further ahead waits for the step of the chunk before it.

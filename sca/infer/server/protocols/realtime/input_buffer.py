@@ -1,11 +1,14 @@
-"""The input audio buffer of the Realtime protocol, in samples at 16 kHz.
+"""The input audio buffer of the Realtime protocol, in samples at 16 kHz: audio and requests in the order of their arrival.
 
-Appended audio is new until the VAD has processed it; then the engine gets it, or it is kept for the engine.
+Appended audio is new until the engine's input has taken it. A request that belongs to the audio before it, such as a
+commit, is taken after that audio.
 """
 
 import base64
 import binascii
 from collections import deque
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,31 +17,45 @@ from sca.infer.server.protocols.realtime.events import RealtimeError
 from sca.infer.server.ws.audio_codec import WireAudioFormat, WireDecoder
 from sca.units import HEARD_HZ
 
-__all__ = ["InputBuffer"]
+__all__ = ["InputBuffer", "InputRequest"]
 
-_MAX_S = 120  # buffered for a client that appends faster than the engine steps, or never commits
+_MAX_S = 120  # buffered for a client that appends faster than the engine steps
 _MIN_COMMIT_MS = 100  # as in the original protocol
 
 
+@dataclass(frozen=True, slots=True)
+class InputRequest:
+    """A request of the client.
+
+    Attributes:
+        kind: End the turn, discard it, or answer all turns.
+        discarded: How many samples before it were discarded without being taken.
+    """
+
+    kind: Literal["commit", "clear", "answer"]
+    discarded: int = 0
+
+
 class InputBuffer:
-    """The audio of one client."""
+    """The audio of one client.
+
+    Attributes:
+        taken: How many samples have been taken, or discarded by `clear`: the position of the next sample in all audio of
+            the session.
+    """
 
     def __init__(self, audio_format: WireAudioFormat) -> None:
         self._decoder = WireDecoder(audio_format)
-        self._new: deque[NDArray[np.float32]] = deque()
-        self._kept: deque[NDArray[np.float32]] = deque()
+        self._items: deque[NDArray[np.float32] | InputRequest] = deque()
         self._buffered = 0
-        self._uncommitted = 0
+        self._end = 0  # the position after the latest sample
+        self._committed = 0  # the position up to which audio belongs to earlier turns
+        self.taken = 0
 
     @property
-    def has_new(self) -> bool:
-        """Whether there is audio that the VAD has not processed."""
-        return bool(self._new)
-
-    @property
-    def has_kept(self) -> bool:
-        """Whether there is audio that the VAD has processed and the engine has not got."""
-        return bool(self._kept)
+    def is_empty(self) -> bool:
+        """Whether there is nothing to take."""
+        return not self._items
 
     def set_format(self, audio_format: WireAudioFormat) -> None:
         """Set the format of the audio that is appended from now on."""
@@ -71,39 +88,20 @@ class InputBuffer:
     def _add(self, samples: NDArray[np.float32]) -> None:
         if len(samples):
             self._buffered += len(samples)
-            self._new.append(samples)
+            self._end += len(samples)
+            self._items.append(samples)
 
-    def take_new(self, max_samples: int) -> NDArray[np.float32]:
-        """Remove up to `max_samples` of new audio, which belongs to the current turn.
-
-        The caller passes it to the engine, or returns it with `keep`.
-        """
-        first = self._new.popleft()
+    def take(self, max_samples: int) -> NDArray[np.float32] | InputRequest:
+        """Remove the oldest request, or up to `max_samples` of the oldest audio."""
+        first = self._items.popleft()
+        if isinstance(first, InputRequest):
+            self.taken += first.discarded
+            return first
         samples, rest = first[:max_samples], first[max_samples:]
         if len(rest):
-            self._new.appendleft(rest)
+            self._items.appendleft(rest)
         self._buffered -= len(samples)
-        self._uncommitted += len(samples)
-        return samples
-
-    def count_silence(self, samples: int) -> None:
-        """Count silence that the engine got because the client sent nothing; it belongs to the current turn."""
-        self._uncommitted += samples
-
-    def keep(self, samples: NDArray[np.float32]) -> None:
-        """Keep audio that the VAD has processed for the engine."""
-        self._buffered += len(samples)
-        self._kept.append(samples)
-
-    def keep_all(self) -> None:
-        """Keep all new audio for the engine, without a VAD."""
-        while self._new:
-            self.keep(self.take_new(len(self._new[0])))
-
-    def take_kept(self) -> NDArray[np.float32]:
-        """Remove the oldest kept audio."""
-        samples = self._kept.popleft()
-        self._buffered -= len(samples)
+        self.taken += len(samples)
         return samples
 
     def commit(self) -> None:
@@ -112,25 +110,31 @@ class InputBuffer:
         Raises:
             RealtimeError: The turn has less than 100 ms of audio.
         """
-        if self._uncommitted < _MIN_COMMIT_MS * HEARD_HZ // 1000:
-            ms = self._uncommitted * 1000 / HEARD_HZ
+        uncommitted = self._end - self._committed
+        if uncommitted < _MIN_COMMIT_MS * HEARD_HZ // 1000:
+            ms = uncommitted * 1000 / HEARD_HZ
             raise RealtimeError(
                 f"the buffer holds {ms:.0f} ms, and a turn needs at least {_MIN_COMMIT_MS} ms",
                 "input_audio_buffer_commit_empty",
             )
-        self._uncommitted = 0
+        self._committed = self._end
+        self._items.append(InputRequest("commit"))
 
     def end_turn(self) -> None:
-        """End the current turn because the VAD detected its end."""
-        self._uncommitted = 0
+        """End the current turn with the audio taken so far, because its end was detected."""
+        self._committed = max(self._committed, self.taken)
+
+    def request_answer(self) -> None:
+        """Request an answer to the audio up to here."""
+        self._items.append(InputRequest("answer"))
 
     def clear(self) -> None:
-        """Discard the audio of the current turn, except what the engine has got."""
-        self._decoder.flush()
-        self._buffered -= sum(map(len, self._new))
-        self._new.clear()
-        while self._uncommitted > 0 and self._kept:
-            last = len(self._kept.pop())
-            self._uncommitted -= last
-            self._buffered -= last
-        self._uncommitted = 0
+        """Discard the audio of the current turn."""
+        self._add(self._decoder.flush())
+        discarded = 0
+        while self._items and not isinstance(last := self._items[-1], InputRequest):
+            discarded += len(last)
+            self._items.pop()
+        self._buffered -= discarded
+        self._committed = self._end
+        self._items.append(InputRequest("clear", discarded))

@@ -47,8 +47,35 @@ class SpeechDetector:
         self._vad = vad.stream()
         self._onset, self._offset = threshold, max(0.01, threshold - _HYSTERESIS)
         self._max_silent_frames = max(1, -(-silence_ms * HEARD_HZ // 1000 // FRAME_SAMPLES))
+        self.restart(0)
+
+    def restart(self, start: int) -> None:
+        """Begin a new stream.
+
+        Args:
+            start: The position of its first sample.
+        """
+        self._vad.reset()
+        self._start = start
         self._frame = self._speech_frames = self._silent_frames = 0
         self.speaking = False
+
+    @property
+    def in_speech(self) -> bool:
+        """Whether speech is going on, or may have started."""
+        return self.speaking or self._speech_frames > 0
+
+    def end(self) -> SpeechEvent | None:
+        """End the speech, because no more audio came. The next audio continues the stream.
+
+        Returns:
+            The event, if speech was going on.
+        """
+        was_speaking, self.speaking, self._speech_frames = self.speaking, False, 0
+        return self._stopped() if was_speaking else None
+
+    def _stopped(self) -> SpeechEvent:
+        return SpeechEvent("stopped", self._start + (self._frame - self._silent_frames) * FRAME_SAMPLES)
 
     def push(self, samples: NDArray[np.float32]) -> Iterator[SpeechEvent]:
         """Process more audio and yield what was detected. The audio is processed as the iterator is consumed.
@@ -65,10 +92,11 @@ class SpeechDetector:
                 self._silent_frames = 0 if probability >= self._offset else self._silent_frames + 1
                 if self._silent_frames >= self._max_silent_frames:
                     self.speaking, self._speech_frames = False, 0
-                    yield SpeechEvent("stopped", (self._frame - self._silent_frames) * FRAME_SAMPLES)
+                    yield self._stopped()
                 continue
             is_speech = probability >= (self._offset if self._speech_frames else self._onset)
             self._speech_frames = self._speech_frames + 1 if is_speech else 0
             if self._speech_frames >= _MIN_SPEECH_FRAMES:
                 self.speaking, self._silent_frames = True, 0
-                yield SpeechEvent("started", (self._frame - self._speech_frames) * FRAME_SAMPLES)
+                start = self._start + (self._frame - self._speech_frames) * FRAME_SAMPLES
+                yield SpeechEvent("started", start)
