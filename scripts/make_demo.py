@@ -12,14 +12,19 @@ Requires espeak-ng (`apt-get install espeak-ng`).
 """
 
 import argparse
-import ctypes
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sca.errors import MissingToolError
+from sca.infer.speech.espeak_api import CHARS_UTF8, SYNCHRONOUS, WORD, OnAudio, events_of, open_espeak
 
 RATE_HZ = 16_000
 SESSION = "D0001_S0001_0"
@@ -100,28 +105,6 @@ SCRIPT = (
 )
 
 
-class _Id(ctypes.Union):
-    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
-
-
-class _Event(ctypes.Structure):
-    """`espeak_EVENT` of speak_lib.h, API revision 12."""
-
-    _fields_ = (
-        ("kind", ctypes.c_int),
-        ("unique_identifier", ctypes.c_uint),
-        ("text_position", ctypes.c_int),  # in characters, from 1
-        ("length", ctypes.c_int),
-        ("audio_position", ctypes.c_int),  # milliseconds
-        ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p),
-        ("id", _Id),
-    )
-
-
-_ON_AUDIO = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
-_LIST_TERMINATED, _WORD = 0, 1
-_SYNCHRONOUS, _CHARS_UTF8 = 2, 1
 _RATE, _PITCH = 1, 3
 
 
@@ -130,31 +113,25 @@ class Espeak:
 
     def __init__(self) -> None:
         try:
-            self._library = ctypes.CDLL("libespeak-ng.so.1")
-        except OSError as error:
-            raise SystemExit(f"make_demo: {error}; install espeak-ng") from error
-        self.rate_hz = int(self._library.espeak_Initialize(_SYNCHRONOUS, 0, None, 0))
+            self._library = open_espeak()
+        except MissingToolError as error:
+            raise SystemExit(f"make_demo: {error.message}; {error.hint}") from error
+        self.rate_hz = int(self._library.espeak_Initialize(SYNCHRONOUS, 0, None, 0))
         if self.rate_hz <= 0:
             raise SystemExit("make_demo: libespeak-ng found no data; install espeak-ng-data")
         self._pieces: list[np.ndarray] = []
         self._starts: dict[int, int] = {}
-        self._callback = _ON_AUDIO(self._on_audio)  # stored, because the library does not hold a reference to it
+        self._callback = OnAudio(self._on_audio)  # stored, because the library does not hold a reference to it
         self._library.espeak_SetSynthCallback(self._callback)
-        uint, pointer = ctypes.c_uint, ctypes.c_void_p
-        argtypes = (ctypes.c_char_p, ctypes.c_size_t, uint, ctypes.c_int, uint, uint, pointer, pointer)
-        self._library.espeak_Synth.argtypes = argtypes
-        self._library.espeak_Info.restype = ctypes.c_char_p
         self.version = self._library.espeak_Info(None).decode()
 
     def _on_audio(self, samples, count, events) -> int:
         if samples and count > 0:
             self._pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
-        at = 0
-        while events[at].kind != _LIST_TERMINATED:
+        for event in events_of(events):
             # An event without a length marks a pause, not a word.
-            if events[at].kind == _WORD and events[at].length > 0:
-                self._starts.setdefault(events[at].text_position - 1, events[at].sample)
-            at += 1
+            if event.kind == WORD and event.length > 0:
+                self._starts.setdefault(event.text_position - 1, event.sample)
         return 0
 
     def speak(self, text: str, voice: Voice) -> tuple[np.ndarray, list[tuple[str, int, int]]]:
@@ -166,7 +143,7 @@ class Espeak:
         self._library.espeak_SetParameter(_RATE, voice.words_per_minute, 0)
         self._library.espeak_SetParameter(_PITCH, voice.pitch, 0)
         raw = text.encode()
-        self._library.espeak_Synth(raw, len(raw) + 1, 0, 1, 0, _CHARS_UTF8, None, None)
+        self._library.espeak_Synth(raw, len(raw) + 1, 0, 1, 0, CHARS_UTF8, None, None)
         self._library.espeak_Synchronize()
         pcm = np.concatenate(self._pieces).astype(np.float32) / 32768
         return pcm, _word_spans(text, self._starts, pcm)

@@ -3,15 +3,20 @@
 import http.server
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 from datetime import date, timedelta
+from importlib import metadata
 
 import pytest
 
+from sca.cli.doctor import voices
 from sca.cli.doctor.checks import Check, Status, ffmpeg, js_runtime, transport_streams, ytdlp, ytdlp_ejs
 from sca.cli.doctor.network import cache, disk
+from sca.config import CsmConfig, Settings
+from sca.infer.speech import espeak_api
 
 NAMES = {
     *(
@@ -25,6 +30,9 @@ NAMES = {
         "js runtime",
         "torch",
         "gpu",
+        "espeak-ng",
+        "llama.cpp",
+        "engine csm",
         "hub",
         "microphone",
     ),
@@ -208,6 +216,30 @@ def test_cache_and_disk(tmp_path):
     assert (refused.status, refused.fix) == (Status.warn, "set SCA_CACHE_DIR to another folder")
     assert "GiB free" in disk(tmp_path).found
     assert isinstance(disk(tmp_path), Check)
+
+
+def test_espeak_has_its_version():
+    assert voices.espeak_ng().status is Status.ok
+    assert re.match(r"1\.\d+", voices.espeak_ng().found)
+
+
+def test_missing_parts_of_speech_name_their_extras(monkeypatch):
+    def no_version(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(espeak_api, "_FILES", ("libnothing.so",))
+    monkeypatch.setattr(voices.metadata, "version", no_version)
+    monkeypatch.setattr(voices, "find_spec", lambda name: None)
+    found = [voices.espeak_ng(), voices.llama_cpp(), voices.csm(Settings())]
+    assert [check.status for check in found] == [Status.warn] * 3
+    for check, fix in zip(found, ("apt-get install espeak-ng", "sca[llm]", "sca[speech]"), strict=True):
+        assert fix in check.fix
+
+
+def test_csm_without_its_model_is_ready_for_it():
+    check = voices.csm(Settings(csm=CsmConfig(model_id="nobody/nothing")))
+    assert check.status is Status.ok
+    assert "nobody/nothing is not on this machine" in check.found
 
 
 def test_heavy_packages_are_not_loaded():

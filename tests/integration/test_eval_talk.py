@@ -12,7 +12,7 @@ from sca.config import load_settings
 from sca.errors import MissingToolError, ScaError, UsageError
 from sca.infer.engines.cascade.engine import CascadeEngine
 from sca.infer.engines.parrot import ParrotEngine
-from sca.infer.speech import espeak_library
+from sca.infer.speech import espeak_api
 from sca.simulate.run import hold_talks
 from tests.helpers.scripted_parts import echo, scripted_parts
 from tests.helpers.talkers import Talker, answers
@@ -163,7 +163,7 @@ def test_folder_of_others_is_refused(tmp_path):
 
 
 def test_missing_espeak(monkeypatch):
-    monkeypatch.setattr(espeak_library, "_FILES", ("libnothing.so",))
+    monkeypatch.setattr(espeak_api, "_FILES", ("libnothing.so",))
     result = run("--talks", 1)
     assert result.exit_code == MissingToolError("").exit_code
     assert "espeak-ng is not installed" in result.stderr

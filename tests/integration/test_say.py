@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from sca import plugins
 from sca.cli.main import app
 from sca.errors import UsageError
-from sca.infer.speech import espeak_library, registry
+from sca.infer.speech import espeak_api, espeak_library, registry
 from sca.infer.speech.base import SpeechChunk, VoiceInfo
 from sca.infer.speech.registry import engine_state, load_speech_engine, open_voice, speech_engine_names
 from tests.helpers.pulse import fit, pulse_server
@@ -223,7 +223,7 @@ def test_empty_stdin_is_refused():
 
 
 def test_without_espeak_the_hint_says_how_to_install_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(espeak_library, "_FILES", ("libespeak-that-does-not-exist.so",))
+    monkeypatch.setattr(espeak_api, "_FILES", ("libespeak-that-does-not-exist.so",))
     espeak_library.load_library.cache_clear()
     try:
         done = say("Hello.", "--out", tmp_path / "o.wav", "--engine", "espeak")

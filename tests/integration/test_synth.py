@@ -9,7 +9,7 @@ import soundfile
 import sca
 from sca.config import SynthConfig
 from sca.errors import InputError, MissingToolError, OutputError, UsageError
-from sca.infer.speech import espeak_library
+from sca.infer.speech import espeak_api
 from sca.synth.conversation import make_conversation
 from sca.synth.layout import conversation_files
 from sca.synth.measure import find_timing, measure_timing
@@ -209,7 +209,7 @@ def test_hours_make_enough_and_no_more_than_needed(tmp_path):
 
 
 def test_a_missing_espeak_is_one_clear_error(monkeypatch, tmp_path):
-    monkeypatch.setattr(espeak_library, "_FILES", ("libnothing.so",))
+    monkeypatch.setattr(espeak_api, "_FILES", ("libnothing.so",))
     with pytest.raises(MissingToolError, match="espeak-ng is not installed"):
         sca.synthesize(SHORT, tmp_path / "out", jobs=1)
     assert not (tmp_path / "out").exists()

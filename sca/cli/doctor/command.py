@@ -43,10 +43,14 @@ def examine(settings: "Settings", work_dir: Path) -> list["Check"]:
 
     from sca.cli.doctor.checks import CHECKS, Check
     from sca.cli.doctor.network import cache, disk, engine, fetched_models, hub
+    from sca.cli.doctor.voices import csm, espeak_ng, llama_cpp
 
     cache_dir = settings.paths.resolved_cache_dir
     functions: list[Callable[[], Check | list[Check]]] = [
         *CHECKS,
+        espeak_ng,
+        llama_cpp,
+        partial(csm, settings),
         hub,
         partial(cache, cache_dir),
         partial(fetched_models, cache_dir),

@@ -43,10 +43,13 @@ class AudioProgress(NullProgress):
 
     @override
     def on_start(self, total: int, todo: int, audio_s: float) -> None:
-        self._todo, self._total_s = todo, audio_s
-        self._start_s = self._printed_s = time.monotonic()
+        if self._done == 0:
+            self._start_s = self._printed_s = time.monotonic()
+        # A run can start again with more items: `sca synth --hours` does until there is enough.
+        self._todo, self._total_s = self._done + todo, self._audio_s + audio_s if audio_s else 0.0
         if self._bar is not None:
-            self._task = self._bar.add_task(self._noun, total=audio_s or max(todo, 1), count="", rate="", left="")
+            if self._task is None:
+                self._task = self._bar.add_task(self._noun, total=audio_s or max(todo, 1), count="", rate="", left="")
             self._show("")
 
     @override
@@ -78,7 +81,8 @@ class AudioProgress(NullProgress):
 
     def _show(self, item: str) -> None:
         audio_s = self._audio_s + sum(self._parts.values())
-        total_s = max(self._total_s, audio_s)
+        # The length of an item is an estimate until the item is done; failed items have none.
+        total_s = audio_s if self._done == self._todo else max(self._total_s, audio_s)
         elapsed = max(time.monotonic() - self._start_s, 1e-6)
         length = f"{audio_s / 3600:.2f} of {total_s / 3600:.2f} h" if self._total_s else f"{audio_s / 3600:.2f} h"
         rate = f"{length} of audio, {audio_s / elapsed:.0f} × real time"

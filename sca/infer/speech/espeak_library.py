@@ -4,7 +4,6 @@ espeak-ng is free software under GPL-3. sca uses the library of the system, if t
 The library has one global state, so calls are serialised by a lock of the process; a call takes some milliseconds. The
 state also carries over: how a text sounds differs by a few samples with what was spoken before. `private_library` loads
 a second copy with a state of its own, for speech that must be the same in every run.
-Source of the constants and structures: speak_lib.h of espeak-ng 1.51, which are unchanged since 1.48.
 """
 
 import _ctypes
@@ -13,7 +12,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
@@ -23,37 +22,26 @@ from numpy.typing import NDArray
 
 from sca.audio.pcm import pcm16_samples
 from sca.errors import MissingToolError, UsageError
+from sca.infer.speech.espeak_api import (
+    CHARS_UTF8,
+    END_PAUSE,
+    IPA,
+    PHONEME,
+    SYNCHRONOUS,
+    EspeakEvent,
+    OnAudio,
+    VoiceEntry,
+    declared,
+    events_of,
+    open_espeak,
+)
 
 __all__ = ["EspeakLibrary", "EspeakVoice", "Phone", "Utterance", "load_library", "private_library"]
 
 T = TypeVar("T")
 
-_FILES = ("libespeak-ng.so.1", "libespeak-ng.so", "libespeak-ng.1.dylib", "libespeak-ng.dylib", "libespeak-ng.dll")
-_SYNCHRONOUS = 2
 _OPTIONS = 0x1 | 0x2 | 0x8000  # phoneme events, in IPA; do not end the process if the data is missing
 _BUFFER_MS = 60
-_CHARS_UTF8, _END_PAUSE = 0x1, 0x1000
-_IPA = 0x2
-_WORD, _PHONEME = 1, 7
-
-
-class _Id(ctypes.Union):
-    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
-
-
-class _Event(ctypes.Structure):
-    """`espeak_EVENT`."""
-
-    _fields_ = (
-        ("kind", ctypes.c_int),
-        ("unique_identifier", ctypes.c_uint),
-        ("text_position", ctypes.c_int),  # in characters, from 1
-        ("length", ctypes.c_int),
-        ("audio_position", ctypes.c_int),
-        ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p),
-        ("id", _Id),
-    )
 
 
 class _Symbol(ctypes.Structure):
@@ -65,15 +53,6 @@ class _Symbol(ctypes.Structure):
         ("name", ctypes.c_char_p),
         ("address", ctypes.c_void_p),
     )
-
-
-class _Voice(ctypes.Structure):
-    """The first fields of `espeak_VOICE`."""
-
-    _fields_ = (("name", ctypes.c_char_p), ("languages", ctypes.c_void_p), ("identifier", ctypes.c_char_p))
-
-
-_OnAudio = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,37 +105,23 @@ class EspeakLibrary:
         self._voice: str | None = None
         self._pcm: list[bytes] = []
         self._phones: list[Phone] = []
-        self._callback = _OnAudio(self._on_audio)  # stored, because the library does not hold a reference to it
-        uint, pointer = ctypes.c_uint, ctypes.c_void_p
-        handle.espeak_Synth.argtypes = (
-            ctypes.c_char_p,
-            ctypes.c_size_t,
-            uint,
-            ctypes.c_int,
-            uint,
-            uint,
-            pointer,
-            pointer,
-        )
-        handle.espeak_TextToPhonemes.restype = ctypes.c_char_p
-        handle.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_Voice))
-        self.rate_hz = int(handle.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, None, _OPTIONS))
+        self._callback = OnAudio(self._on_audio)  # stored, because the library does not hold a reference to it
+        self.rate_hz = int(handle.espeak_Initialize(SYNCHRONOUS, _BUFFER_MS, None, _OPTIONS))
         if self.rate_hz <= 0:
             raise MissingToolError("libespeak-ng does not find its data", hint="install espeak-ng-data")
         handle.espeak_SetSynthCallback(self._callback)
         self._voices = list(_read_voices(handle.espeak_ListVoices(None)))
         self._files = {voice.language: voice.file for voice in reversed(self._voices)}
 
-    def _on_audio(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, events: "ctypes.Array[_Event]") -> int:
+    def _on_audio(
+        self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, events: "ctypes.Array[EspeakEvent]"
+    ) -> int:
         if samples and count > 0:
             self._pcm.append(ctypes.string_at(samples, 2 * count))
-        at = 0
-        while events[at].kind:
-            event = events[at]
-            if event.kind == _PHONEME:
+        for event in events_of(events):
+            if event.kind == PHONEME:
                 symbol = bytes(event.id.string).decode(errors="ignore")
                 self._phones.append(Phone(symbol, event.text_position - 1, event.sample))
-            at += 1
         return 0
 
     def _select(self, voice: str) -> None:
@@ -196,7 +161,7 @@ class EspeakLibrary:
             self._pcm, self._phones = [], []
             if self._before is not None:
                 self._before()
-            self._library.espeak_Synth(raw, len(raw) + 1, 0, 1, 0, _CHARS_UTF8 | _END_PAUSE, None, None)
+            self._library.espeak_Synth(raw, len(raw) + 1, 0, 1, 0, CHARS_UTF8 | END_PAUSE, None, None)
             return Utterance(pcm16_samples(b"".join(self._pcm)), tuple(self._phones))
 
     def phonemes(self, text: str, voice: str) -> str:
@@ -207,7 +172,7 @@ class EspeakLibrary:
         with self._lock:
             self._select(voice)
             while at.value:
-                found = self._library.espeak_TextToPhonemes(ctypes.byref(at), _CHARS_UTF8, _IPA)
+                found = self._library.espeak_TextToPhonemes(ctypes.byref(at), CHARS_UTF8, IPA)
                 clauses.append((found or b"").decode(errors="ignore").strip())
         return " ".join(clause for clause in clauses if clause)
 
@@ -241,7 +206,7 @@ def _encoded(text: str) -> bytes:
     return text.replace("\0", " ").encode(errors="replace")
 
 
-def _read_voices(found: "ctypes._Pointer[ctypes._Pointer[_Voice]]") -> Iterator[EspeakVoice]:
+def _read_voices(found: "ctypes._Pointer[ctypes._Pointer[VoiceEntry]]") -> Iterator[EspeakVoice]:
     at = 0
     while found[at]:
         voice = found[at].contents
@@ -258,7 +223,7 @@ def load_library() -> EspeakLibrary:
     Raises:
         MissingToolError: It is not installed.
     """
-    return EspeakLibrary(_open())
+    return EspeakLibrary(open_espeak())
 
 
 @contextmanager
@@ -276,23 +241,13 @@ def private_library() -> Iterator[EspeakLibrary]:
         MissingToolError: It is not installed.
     """
     symbol, process = _Symbol(), ctypes.CDLL(None)
-    process.dladdr(ctypes.cast(_open().espeak_Initialize, ctypes.c_void_p), ctypes.byref(symbol))
+    process.dladdr(ctypes.cast(open_espeak().espeak_Initialize, ctypes.c_void_p), ctypes.byref(symbol))
     # The loader recognises a library by its file, so only a copy of the file gets variables of its own.
     with tempfile.NamedTemporaryFile(suffix=".so") as copy:
         shutil.copyfile(symbol.file.decode(), copy.name)
-        handle = ctypes.CDLL(copy.name)
+        handle = declared(ctypes.CDLL(copy.name))
     try:
         yield EspeakLibrary(handle, before=lambda: process.srand(1))
     finally:
         handle.espeak_Terminate()  # ends its thread, whose code is unloaded next
         _ctypes.dlclose(handle._handle)
-
-
-def _open() -> ctypes.CDLL:
-    for file in _FILES:
-        with suppress(OSError):
-            return ctypes.CDLL(file)
-    raise MissingToolError(
-        "espeak-ng is not installed",
-        hint="apt-get install espeak-ng (Debian, Ubuntu) or brew install espeak-ng (macOS)",
-    )
