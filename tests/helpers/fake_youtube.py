@@ -11,7 +11,6 @@ import socketserver
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -442,11 +441,3 @@ def make_pictures(path: Path, seconds: float) -> Path:
     command += ["-i", f"testsrc=size=64x48:rate=10:duration={seconds}", "-pix_fmt", "yuv420p", str(path)]
     subprocess.run(command, check=True, capture_output=True)
     return path
-
-
-def wait_until(condition, timeout_s: float = 60) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError("the condition did not become true in time")
-        time.sleep(0.02)

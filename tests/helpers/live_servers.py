@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 
 import httpx
@@ -20,7 +19,7 @@ from sca.infer.frames import AudioOutput, ThoughtPacket, TurnEnd
 from sca.infer.server.app import connection_limits, make_app, websocket_options
 from sca.infer.server.core.state import ServerContext
 from sca.infer.server.transport.uvicorn_server import listen, server_config
-from tests.helpers.timeouts import TIMEOUT_S
+from tests.helpers.timeouts import TIMEOUT_S, until
 
 # On a busy machine a session lags. These settings prevent that anything is dropped or reported because of it.
 RELAXED = {
@@ -142,10 +141,8 @@ class RunningServer:
 
     def wait_empty(self):
         """Wait until all sessions have ended, and return whether they have."""
-        deadline = time.monotonic() + TIMEOUT_S
-        while len(self.context.sessions) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return len(self.context.sessions) == 0
+        until(lambda: len(self.context.sessions) == 0)
+        return True
 
 
 @contextmanager
@@ -164,8 +161,7 @@ def running(engine, **overrides):
         thread = threading.Thread(target=loop.run_until_complete, args=[server.serve([listener])])
         thread.start()
         try:
-            while not server.started:
-                time.sleep(0.01)
+            until(lambda: server.started)
             yield RunningServer(context, listener.getsockname()[1], loop, server)
         finally:
             server.should_exit = True

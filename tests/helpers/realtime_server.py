@@ -32,6 +32,7 @@ class RealtimeServer:
 
     Attributes:
         sessions: One `Conversation` per connection.
+        admits: Connections wait until it is set.
     """
 
     def __init__(self, key=None, acts=(), deaf=False, beta=False):
@@ -39,6 +40,8 @@ class RealtimeServer:
         self.sessions, self.problems = [], []
         self.go = threading.Semaphore(0)
         self.refuse_connections = 0
+        self.admits = threading.Event()
+        self.admits.set()
 
     def __enter__(self):
         self._server = serve(self._serve, "127.0.0.1", 0, process_request=self._check_request, max_size=1 << 22)
@@ -53,6 +56,7 @@ class RealtimeServer:
         assert self.problems == []
 
     def stop(self):
+        self.admits.set()
         for _ in range(1000):
             self.go.release()
         self.drop()
@@ -68,6 +72,7 @@ class RealtimeServer:
     def _check_request(self, connection, request):
         if urlsplit(request.path).path != "/v1/realtime":
             return connection.respond(404, "no such path\n")
+        self.admits.wait(60)
         if self.refuse_connections:
             self.refuse_connections -= 1
             return connection.respond(503, "full\n")

@@ -2,19 +2,16 @@
 
 import io
 import json
-import os
-import socket
+import re
 import subprocess
 import sys
 import threading
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import numpy as np
 
-from sca.infer.turn.client import TurnClient
 from tests.helpers.timeouts import TIMEOUT_S
 
 
@@ -92,20 +89,11 @@ def scripted(probability=0.9):
         server.server_close()
 
 
-def free_port():
-    """Return a port below the range from which systems assign free ports: from 32768 on Linux, 49152 elsewhere."""
-    for port in range(20_000 + os.getpid() % 10_000, 32_768):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no port is free")
-
-
 class RealServer:
     """`sca turn serve` with the real weights."""
 
-    def __init__(self, port, process):
-        self.url, self.process = f"http://127.0.0.1:{port}", process
+    def __init__(self, url, process):
+        self.url, self.process = url, process
 
     def answered(self):
         """Return how many requests it has answered."""
@@ -122,17 +110,13 @@ class RealServer:
 
 @contextmanager
 def real(*options):
-    port = free_port()
-    command = [sys.executable, "-m", "sca", "turn", "serve", "--port", str(port), "--pool", "1", *options]
+    command = [sys.executable, "-m", "sca", "turn", "serve", "--port", "0", "--pool", "1", *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        with TurnClient(f"http://127.0.0.1:{port}", timeout_s=1.0) as client:
-            until = time.monotonic() + TIMEOUT_S
-            while not client.healthy():
-                assert process.poll() is None, process.stderr.read()
-                assert time.monotonic() < until
-                time.sleep(0.05)
-        yield RealServer(port, process)
+        line = process.stderr.readline()
+        found = re.search(r"listening on (http://\S+)", line)
+        assert found, line + process.stderr.read()
+        yield RealServer(found[1], process)
     finally:
         process.kill()
         process.communicate()

@@ -1,7 +1,6 @@
 """The engine `cascade` with scripted parts: the engine contract, interruptions, and what is remembered."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from sca.infer.frames import AudioOutput, ErrorFrame, Interrupt, TurnEnd, UserTe
 from sca.units import HEARD_HZ
 from tests.helpers.engine_contract import GRID, EngineContract, demo_speech, inputs_of
 from tests.helpers.scripted_parts import ScriptedRecognizers, scripted_parts
+from tests.helpers.timeouts import until
 
 LOCKSTEP = SessionConfig(grid=GRID, pace="lockstep")
 QUIET = np.zeros(GRID.heard_samples, np.float32)
@@ -52,15 +52,19 @@ def texts(session):
     return [(message.role, message.text) for message in session.talk.history.messages()]
 
 
-def step_until(session, condition, first, seconds=30):
+def step_until(session, condition, first):
     """Step silence in real time until a condition on all frames holds; return the frames and the next index."""
-    frames, deadline = [], time.monotonic() + seconds
-    while not condition(frames):
-        assert time.monotonic() < deadline, "the condition did not become true"
-        (heard,) = chunks(QUIET, first)
+    frames = []
+
+    def holds():
+        nonlocal first
+        if condition(frames):
+            return True
+        frames.extend(run(session, QUIET, first))
         first += 1
-        frames += session.step(heard)
-        threading.Event().wait(0.005)
+        return False
+
+    until(holds)
     return frames, first
 
 

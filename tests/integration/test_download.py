@@ -21,8 +21,9 @@ from sca.data.acquire.media_file import decoded_sound
 from sca.errors import InputError
 from tests.helpers import fake_youtube
 from tests.helpers.broken import REASON, break_for
+from tests.helpers.timeouts import until
 
-Site, Video, wait_until = fake_youtube.Site, fake_youtube.Video, fake_youtube.wait_until
+Site, Video = fake_youtube.Site, fake_youtube.Video
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -484,7 +485,7 @@ def test_stopped_download_continues_at_its_byte(run, fake, media, out, tmp_path,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path),
     )  # fmt: skip
     try:
-        wait_until(lambda: archived(out) and part(out) is not None and part(out).stat().st_size > 200_000)
+        until(lambda: archived(out) and part(out) is not None and part(out).stat().st_size > 200_000)
         process.send_signal(how)
         _, stderr = process.communicate(timeout=60)
     finally:

@@ -17,6 +17,9 @@ from sca.infer.language.chat_api import chat_url
 from sca.infer.language.llama_server import LlamaModel
 from sca.infer.language.registry import load_language_model
 from tests.helpers.chat_server import DONE, Answer, ChatServer, chunk, streamed
+from tests.helpers.ports import refusing_port
+from tests.helpers.processes import is_running
+from tests.helpers.timeouts import until
 
 HELLO = [Message("system", "Be brief."), Message("user", "Hello")]
 
@@ -164,10 +167,8 @@ def test_whole_answer_has_a_limit():
 
 
 def test_missing_server_is_one_line():
-    with ChatServer() as server:
-        url = server.url
-    with pytest.raises(UpstreamError, match="cannot connect to"):
-        list(load_language_model(LlmConfig(base_url=url, retries=0)).reply(HELLO))
+    with refusing_port() as port, pytest.raises(UpstreamError, match="cannot connect to"):
+        list(load_language_model(LlmConfig(base_url=f"http://127.0.0.1:{port}/v1", retries=0)).reply(HELLO))
 
 
 @pytest.mark.parametrize(
@@ -237,10 +238,8 @@ def test_local_model_ends_with_its_parent(weights):
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     child = int(parent.stdout.readline())
-    watched = psutil.Process(child)
     parent.kill()
     parent.wait()
     parent.stdin.close()
     parent.stdout.close()
-    watched.wait(30) if watched.is_running() else None
-    assert not watched.is_running() or watched.status() == psutil.STATUS_ZOMBIE
+    until(lambda: not is_running(child))

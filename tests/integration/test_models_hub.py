@@ -1,9 +1,7 @@
 """Models fetched from a hub on the loopback interface, and what can go wrong there."""
 
 import hashlib
-import os
 import signal
-import time
 
 import pytest
 
@@ -15,6 +13,7 @@ from tests.helpers.cutting_proxy import cutting_proxy
 from tests.helpers.fake_hub import COMMIT, fake_hub
 from tests.helpers.model_runs import entry, files_in, model_of, nothing_there, start
 from tests.helpers.package_index import environment, file_name, package_index, tool_folder
+from tests.helpers.timeouts import until
 
 WEIGHTS = hashlib.shake_128(b"weights").digest(600_000)
 CONFIG = b'{"rate": 16000}'
@@ -257,10 +256,7 @@ def test_ended_process_is_continued(index, hub, cache, tmp_path, how):
     assert hub.held.wait(60)
     content = model.contents()["hub"]
     parts = folder_of(content, cache).with_name(f".{folder_of(content, cache).name}.part")
-    deadline = time.monotonic() + 60
-    while not any(path.stat().st_size for path in parts.rglob("*.partial")):  # what was sent is being written
-        assert time.monotonic() < deadline
-        os.sched_yield()
+    until(lambda: any(path.stat().st_size for path in parts.rglob("*.partial")))  # what was sent is being written
     process.send_signal(how)
     process.communicate()
     assert nothing_there(cache)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from sca.errors import ConfigError, InputError, UpstreamError
 from sca.infer.recognition.registry import load_recognizer
 from sca.resources import demo_corpus
 from sca.units import HEARD_HZ
+from tests.helpers.ports import refusing_port
 from tests.helpers.transcription_server import Answer, TranscriptionServer
 
 TIMED = Answer(
@@ -141,11 +141,10 @@ def test_closing_ends_the_wait_for_a_server_that_stalls(speech):
 
 
 def test_names_a_server_that_is_not_there(speech):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(UpstreamError, match=f"the request to {re.escape(url)}/v1 failed"):
-        heard(opened(url), speech)
+    with refusing_port() as port:
+        url = f"http://127.0.0.1:{port}"
+        with pytest.raises(UpstreamError, match=f"the request to {re.escape(url)}/v1 failed"):
+            heard(opened(url), speech)
 
 
 @pytest.mark.parametrize("url", ["ftp://host", "http://", "http://user@host", "http://host/?a=b", "http://host:port"])

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.helpers.live_servers import MirrorEngine, running
 from tests.helpers.resumable_client import ResumableClient
-from tests.helpers.timeouts import TIMEOUT_S, connect
+from tests.helpers.timeouts import TIMEOUT_S, connect, until
 
 CHUNK = 5120
 
@@ -110,12 +110,12 @@ def test_disconnected_session_keeps_its_slot():
         server.abort_connections()
         while client.read() is not None:
             pass
-        assert server.metric("sca_sessions_waiting") == 1
+        until(lambda: server.metric("sca_sessions_waiting") == 1)
         with connect(server.ws, proxy=None) as other, pytest.raises(ConnectionClosed) as refused:
             other.recv(timeout=TIMEOUT_S)
         assert refused.value.rcvd.code == 1013
         client.resume()
-        assert server.metric("sca_sessions_waiting") == 0
+        until(lambda: server.metric("sca_sessions_waiting") == 0)
         assert client.finish() == 1000
         assert server.wait_empty()
 
@@ -189,8 +189,7 @@ def test_drain_does_not_wait_for_disconnected_clients():
         client = ResumableClient(server)
         client.send(sound(1).tobytes())
         client.break_connection()
-        while server.metric("sca_sessions_waiting") == 0:
-            pass
+        until(lambda: server.metric("sca_sessions_waiting"))
         server.start_drain().result(TIMEOUT_S)
         assert server.wait_empty()
 

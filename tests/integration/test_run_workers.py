@@ -7,7 +7,6 @@ import sys
 import time
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -17,6 +16,8 @@ from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.summary import Outcome
 from sca.errors import InputError, ScaError
+from tests.helpers.processes import is_running
+from tests.helpers.timeouts import until
 
 SCRIPT = """
 import os, sys, time
@@ -39,11 +40,11 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
     script.write_text(SCRIPT)
     parent = subprocess.Popen([sys.executable, str(script), str(tmp_path / "pids")])
     try:
-        wait_until(lambda: len(pids(tmp_path)) == 2)
+        until(lambda: len(pids(tmp_path)) == 2)
     finally:
         parent.kill()
         parent.wait()
-    wait_until(lambda: not any(map(is_alive, pids(tmp_path))))
+    until(lambda: not any(map(is_running, pids(tmp_path))))
 
 
 def kill_worker(job, folder, deadly, deaths):
@@ -160,8 +161,8 @@ def test_workers_end_when_the_consumer_stops(tmp_path):
     (tmp_path / "pids").mkdir()
     with closing(ProcessExecutor(2).run([0, 1, 2, 3], work)) as results:
         assert next(results) == (0, 0)
-        wait_until(lambda: len(pids(tmp_path)) == 2)
-    assert not any(map(is_alive, pids(tmp_path)))
+        until(lambda: len(pids(tmp_path)) == 2)
+    assert not any(map(is_running, pids(tmp_path)))
 
 
 def record_pid_and_wait(job, folder):
@@ -172,19 +173,3 @@ def record_pid_and_wait(job, folder):
 
 def pids(folder):
     return [int(path.name) for path in (folder / "pids").iterdir()]
-
-
-def is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # A process that has ended, but was not waited for, is still listed.
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def wait_until(holds):
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -18,7 +18,7 @@ import soundfile as sf
 from websockets.exceptions import ConnectionClosed
 
 from tests.helpers.live_servers import MirrorEngine, process, running
-from tests.helpers.timeouts import TIMEOUT_S, connect
+from tests.helpers.timeouts import TIMEOUT_S, connect, until
 
 CHUNK = 5120
 PATHS = ("ws/pcm16", "v1/realtime", "twilio")
@@ -111,8 +111,7 @@ def session_succeeds(server):
 def test_half_open_connection_frees_its_slot(mirror, path):
     with open_socket(mirror, path) as raw:
         raw.sendall(frame(bytes(100))[:50])  # and nothing more, not even a response to the close frame
-        while len(mirror.context.sessions) == 0:
-            time.sleep(0.01)
+        until(lambda: len(mirror.context.sessions))
         assert advance_until_empty(mirror)
     with open_socket(mirror, path) as raw:
         raw.shutdown(socket.SHUT_WR)
@@ -291,14 +290,9 @@ def test_flood_of_connections_is_rejected_without_leaks():
         other = httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2"))
         with other:
             assert other.get(f"{url}/health").text == "ok"
-            until = time.monotonic() + 60
-            while open_files(server) > before + 1 and time.monotonic() < until:
-                time.sleep(0.05)
-            assert open_files(server) <= before + 1
-            metrics = ""
-            while "\nsca_sessions 0.0" not in metrics:  # and no slot is taken
-                metrics = other.get(f"{url}/metrics").text
-                time.sleep(0.5)
+            until(lambda: open_files(server) <= before + 1)
+            until(lambda: "\nsca_sessions 0.0" in other.get(f"{url}/metrics").text)  # and no slot is taken
+            metrics = other.get(f"{url}/metrics").text
         assert f'sca_refusals_total{{status="429"}} {answers.count(429)}.0' in metrics
         _connect_and_reset(port)
         server.terminate()
@@ -325,9 +319,7 @@ def test_connection_limit_answers_503():
         assert b"8 connections are open, and that is the limit" in got
         for connection in idle:
             connection.close()
-        until = time.monotonic() + 60
-        while not _is_healthy(server) and time.monotonic() < until:
-            time.sleep(0.02)
+        until(lambda: _is_healthy(server))
         assert session_succeeds(server)
 
 

@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect as async_connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.helpers.live_servers import MirrorEngine, running
-from tests.helpers.timeouts import TIMEOUT_S, connect
+from tests.helpers.timeouts import TIMEOUT_S, connect, until
 
 SMALL = {"frame_hz": 25.0, "frames_per_chunk": 1}  # chunks of 40 ms
 CHUNK, OUTPUT_CHUNK = 640, 960
@@ -239,8 +239,7 @@ def test_unresponsive_peer_is_disconnected(chunks):
         connect(server.ws, proxy=None) as other,
         unresponsive(server, chunks),
     ):
-        while server.context.sessions.started < 2:
-            time.sleep(0.01)
+        until(lambda: server.context.sessions.started == 2)
         while len(server.context.sessions) > 1:
             server.advance_clock(20)  # pings are sent or time out
             other.ping().wait(TIMEOUT_S)

@@ -134,26 +134,28 @@ def test_the_end_of_the_speech_is_not_heard(speech, monkeypatch):
 
 
 def test_closing_ends_within_a_frame(speech, monkeypatch):
-    made, go_on = [], threading.Semaphore(0)
-    original = speech._loop._next
+    made, closings, go_on = [], [], threading.Semaphore(0)
+    original, chunks = speech._loop._next, speech._chunks
 
     def counted(*given):
         go_on.acquire()
         made.append(1)
         return original(*given)
 
+    def watched(plan, sampling, seed, closed):
+        closings.append(closed)
+        return chunks(plan, sampling, seed, closed)
+
     monkeypatch.setattr(speech._loop, "_next", counted)
+    monkeypatch.setattr(speech, "_chunks", watched)
     stream = speech.generate_streaming(TEXT, first_chunk_frames=1, chunk_frames=5)
     go_on.release()
     next(stream)
     closer = threading.Thread(target=stream.close)
     closer.start()
-    while closer.is_alive():
-        go_on.release()
-        closer.join(0.01)
-        if len(made) > 2:
-            break
-    closer.join(20)
+    assert closings[0].wait(60)  # the stream is being closed
+    go_on.release()
+    closer.join(60)
     assert not closer.is_alive()
     assert len(made) <= 2
     monkeypatch.undo()

@@ -27,6 +27,7 @@ from sca.data.runs.ledger import lock_dir
 from sca.data.runs.local import ProcessExecutor
 from tests.helpers.broken import REASON, break_for
 from tests.helpers.coded_parts import JOINABLE, Part, join
+from tests.helpers.processes import is_running, state
 
 ROOT = Path(__file__).resolve().parents[2]
 SINE = "sine=frequency={hz}:sample_rate={rate_hz}:duration={seconds}"
@@ -647,18 +648,6 @@ def children(pid):
     return found
 
 
-def state(pid):
-    """Return the state of a process: R, S, T (stopped), Z …; Z also for one that does not exist."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return "Z"
-
-
-def running(pid):
-    return state(pid) != "Z"
-
-
 def at_work(pid, out, slowly):
     """Return whether this is a slow ffmpeg with a started file, not one that measures, or a Python before exec."""
     with suppress(FileNotFoundError, ProcessLookupError):
@@ -716,7 +705,7 @@ def test_interrupt_leaves_nothing_unfinished(slow, tmp_path):
     assert process.returncode == 130
     assert "interrupted; finished results are kept" in stderr
     assert ffmpegs
-    assert not any(map(running, ffmpegs))
+    assert not any(map(is_running, ffmpegs))
     assert not list(tmp_path.glob(".sca-*"))
 
 

@@ -12,8 +12,9 @@ import pytest
 from sca.errors import ConfigError, InputError, UpstreamError, UsageError
 from sca.infer.turn.client import TurnClient, TurnTimeoutError, encode, load_test
 from sca.infer.turn.client.load_test import last_seconds, run_load_test, shipped_speech
+from tests.helpers.ports import refusing_port
 from tests.helpers.timeouts import TIMEOUT_S
-from tests.helpers.turn_servers import answer, free_port, scripted
+from tests.helpers.turn_servers import answer, scripted
 
 SOUND = np.linspace(-1, 1, 1600, dtype=np.float32)
 
@@ -145,7 +146,7 @@ def test_ignores_additional_fields(server, client):
 
 
 def test_connection_refused():
-    with TurnClient(f"http://127.0.0.1:{free_port()}") as client:
+    with refusing_port() as port, TurnClient(f"http://127.0.0.1:{port}", timeout_s=TIMEOUT_S) as client:
         with pytest.raises(UpstreamError, match="Connection refused") as caught:
             client.predict(SOUND)
         assert "sca turn start" in caught.value.hint
@@ -176,7 +177,8 @@ def test_incomplete_responses_are_errors():
 
             thread = threading.Thread(target=answer_once)
             thread.start()
-            with TurnClient(f"http://127.0.0.1:{listener.getsockname()[1]}") as client, pytest.raises(UpstreamError):
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            with TurnClient(url, timeout_s=TIMEOUT_S) as client, pytest.raises(UpstreamError):
                 client.predict(SOUND)
             thread.join()
 

@@ -21,8 +21,8 @@ from sca.infer.turn.client import TurnClient
 from sca.infer.turn.daemon import control, process_id
 from sca.infer.turn.daemon.log_rotation import RotatingLog, follow, tail
 from sca.infer.turn.daemon.state_dir import ServerRecord, StateDir
-from tests.helpers.timeouts import TIMEOUT_S
-from tests.helpers.turn_servers import free_port
+from tests.helpers.ports import refusing_port, reserved_port
+from tests.helpers.timeouts import TIMEOUT_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,13 +88,6 @@ def state_dir(tmp_path):
         process_id.terminate(server.pid, server.since, 2.0)
 
 
-def until(holds):
-    deadline = time.monotonic() + TIMEOUT_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def stub(tmp_path):
     path = tmp_path / "stub_server.py"
@@ -149,8 +142,14 @@ def test_server_life_cycle(state_dir, tmp_path):
     assert sca("stop", *at).stdout == "no turn server runs here\n"
 
 
-def test_restarts_at_the_same_port_after_a_kill(state_dir):
-    at, port = ("--state-dir", state_dir.path), free_port()
+@pytest.fixture
+def port():
+    with reserved_port() as number:
+        yield number
+
+
+def test_restarts_at_the_same_port_after_a_kill(port, state_dir):
+    at = ("--state-dir", state_dir.path)
     options = ("--port", port, "--pool", "1", "--no-warmup")
     assert sca("start", *at, *options).exit_code == 0
     first = state_dir.running()
@@ -212,11 +211,11 @@ def test_start_with_an_unknown_option(state_dir):
 
 def test_commands_without_a_server():
     sound = next((ROOT / "sca/resources/demo/WAV").glob("*1.flac"))
-    url = f"http://127.0.0.1:{free_port()}"
-    for command in (("ask", sound), ("watch", "--file", sound), ("warmup",)):
-        done = sca(*command, "--url", url)
-        assert done.exit_code == 6, done.stderr
-        assert "Connection refused" in done.stderr
+    with refusing_port() as port:
+        for command in (("ask", sound), ("watch", "--file", sound), ("warmup",)):
+            done = sca(*command, "--url", f"http://127.0.0.1:{port}")
+            assert done.exit_code == 6, done.stderr
+            assert "Connection refused" in done.stderr
 
 
 def test_watch_file_is_deterministic(tmp_path):

@@ -13,9 +13,10 @@ from sca.audio.decode import read_audio
 from sca.errors import InputError, UpstreamError, UsageError
 from sca.resources import demo_corpus
 from sca.units import HEARD_HZ
+from tests.helpers.ports import refusing_port
 from tests.helpers.smart_turn import precise
 from tests.helpers.timeouts import TIMEOUT_S
-from tests.helpers.turn_servers import free_port, real, scripted
+from tests.helpers.turn_servers import real, scripted
 
 # pipecat imports it on Python 3.11 and 3.12.
 pytestmark = pytest.mark.filterwarnings("ignore:'audioop' is deprecated:DeprecationWarning")
@@ -199,9 +200,9 @@ def test_timeout_ends_the_turn():
 
 @pytest.mark.parametrize("failure", ["connection refused", "500", "not a response"])
 def test_failure_is_logged_and_silence_ends_the_turn(failure, caplog):
-    with scripted() as server, caplog.at_level(logging.ERROR, "sca"):
+    with scripted() as server, refusing_port() as port, caplog.at_level(logging.ERROR, "sca"):
         server.reply = lambda *_: (500, {"detail": "broken"}, {}) if failure == "500" else (200, b"[]", {})
-        url = f"http://127.0.0.1:{free_port()}" if failure == "connection refused" else server.url
+        url = f"http://127.0.0.1:{port}" if failure == "connection refused" else server.url
         events = run_pipeline(url, speech(seconds=1.5, silence_s=2.0), stop_secs=1.0)
     analyzer = events.analyzer
     assert analyzer.errors == analyzer.requests == events.count("vad stop") >= 1

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -19,18 +18,23 @@ from sca.infer.frames import AudioOutput, ErrorFrame, Interrupt, TurnEnd
 from sca.units import HEARD_HZ
 from tests.helpers.engine_contract import GRID, EngineContract, demo_speech, inputs_of
 from tests.helpers.live_servers import running
+from tests.helpers.ports import refusing_port
 from tests.helpers.realtime_server import RealtimeServer
+from tests.helpers.timeouts import TIMEOUT_S, until
 
 LONG = np.zeros(12 * HEARD_HZ, np.float32)
+TURN_CHUNKS = 16
+"""The step with the last of these chunks sends the turn."""
+PATIENT = {"lockstep": True, "connect_timeout_s": TIMEOUT_S, "answer_timeout_s": TIMEOUT_S}
 
 
 def engine_for(server, **settings):
-    return VllmOmniEngine(VllmConfig(base_url=server.url, **({"lockstep": True} | settings)))
+    return VllmOmniEngine(VllmConfig(base_url=server.url, **(PATIENT | settings)))
 
 
 @pytest.fixture(scope="module")
 def turn():
-    """Return the first turn of the demo, which ends near 4.4 s, and silence."""
+    """Return the first turn of the demo, which ends near 4.4 s, and silence. `TURN_CHUNKS` chunks of it are the turn."""
     return np.concatenate([demo_speech(seconds=5), LONG])
 
 
@@ -58,12 +62,8 @@ def lines(frames):
     return [frame.message for frame in frames if isinstance(frame, ErrorFrame)]
 
 
-def until(condition, seconds=60):
-    """Wait until another thread makes a condition true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true"
-        time.sleep(0.005)
+def silence(first, count=1):
+    return list(inputs_of(np.zeros(count * GRID.heard_samples, np.float32), features=False, first=first))
 
 
 def step_until(session, condition, first=0):
@@ -72,13 +72,16 @@ def step_until(session, condition, first=0):
 
     def more():
         nonlocal first
-        (heard,) = inputs_of(np.zeros(GRID.heard_samples, np.float32), features=False, first=first)
+        frames.extend(session.step(*silence(first)))
         first += 1
-        frames.extend(session.step(heard))
         return condition(frames)
 
     until(more)
     return frames
+
+
+def step_all(session, inputs):
+    return [frame for one in inputs for frame in session.step(one)]
 
 
 class TestVllmOmni(EngineContract):
@@ -136,7 +139,7 @@ def test_accepts_beta_event_names(turn):
 def test_works_with_sca_serve(turn):
     """`sca serve` with the parrot is an independent implementation of the protocol."""
     with running(registry.load_engine("parrot", load_settings(env={}))) as server:
-        engine = VllmOmniEngine(VllmConfig(base_url=f"ws://127.0.0.1:{server.port}/v1/realtime", lockstep=True))
+        engine = VllmOmniEngine(VllmConfig(base_url=f"ws://127.0.0.1:{server.port}/v1/realtime", **PATIENT))
         frames = flat(talk(engine, turn[: 8 * HEARD_HZ]))
     assert lines(frames) == []
     said = np.frombuffer(sound_of(frames), "<i2").astype(np.float32) / 32768
@@ -171,19 +174,13 @@ def test_barge_in_stops_the_answer_here_and_on_the_server(turn):
 def test_interrupt_cancels_the_response_on_the_server(turn):
     with RealtimeServer(acts=["slow"]) as server:
         session = engine_for(server, lockstep=False).open(SessionConfig(grid=GRID))
-        inputs = chunks(turn)
-        while not server.sessions or not server.sessions[0].turns:
-            session.step(inputs.pop(0))
-            if server.sessions[0].received[-1:] == ["response.create"]:
-                break
-        for _ in range(4):
-            server.go.release()
-        first = inputs[0].chunk_index
-        step_until(session, lambda frames: any(isinstance(f, AudioOutput) for f in frames), first)
+        step_all(session, chunks(turn)[:TURN_CHUNKS])
+        server.go.release(4)
+        step_until(session, lambda frames: any(isinstance(f, AudioOutput) for f in frames), first=TURN_CHUNKS)
         session.interrupt(9)
         (conversation,) = server.sessions
         until(lambda: conversation.done == ["cancelled"] and conversation.played)
-        later = step_until(session, lambda frames: len(conversation.received) > 0, first=first + 4000)
+        later = step_all(session, silence(first=1_000_000, count=20))
         assert not [f for f in later if isinstance(f, AudioOutput)]
         session.close()
 
@@ -199,11 +196,11 @@ def refusal(call):
 
 
 def test_no_server():
-    with RealtimeServer() as gone:
-        pass
-    error = refusal(lambda: engine_for(gone).open(SessionConfig()))
+    with refusing_port() as port:
+        engine = VllmOmniEngine(VllmConfig(base_url=f"http://127.0.0.1:{port}"))
+        error = refusal(lambda: engine.open(SessionConfig()))
     assert error.exit_code == 6
-    assert error.message.startswith(f"cannot connect to ws://127.0.0.1:{gone.port}/v1/realtime: ")
+    assert error.message.startswith(f"cannot connect to ws://127.0.0.1:{port}/v1/realtime: ")
     assert "--base-url" in error.hint
 
 
@@ -232,8 +229,8 @@ def test_no_realtime_endpoint():
 
 def test_server_that_does_not_start_a_session():
     with RealtimeServer(deaf=True) as server:
-        error = refusal(lambda: engine_for(server, connect_timeout_s=1.5).open(SessionConfig()))
-    assert error.message.endswith("does not start a session within 1.5 s")
+        error = refusal(lambda: engine_for(server, connect_timeout_s=2.5).open(SessionConfig()))
+    assert error.message.endswith("does not start a session within 2.5 s")
 
 
 def test_unknown_model():
@@ -290,28 +287,29 @@ def test_failed_answer_is_reported_and_the_session_continues(turn, act, line):
 
 def test_missing_answer_is_cancelled(turn):
     with RealtimeServer(acts=["silent"]) as server:
-        frames = flat(talk(engine_for(server, answer_timeout_s=0.3), turn))
+        session = engine_for(server, answer_timeout_s=0.3).open(SessionConfig(grid=GRID))
+        frames = step_all(session, chunks(turn)[:TURN_CHUNKS])
+        # The answer may have begun after the time limit. It is then cancelled when it begins.
+        frames += step_until(session, lambda _: "response.cancel" in server.sessions[0].received, first=TURN_CHUNKS)
+        session.close()
         assert [one.partition("/v1/realtime ")[2] for one in lines(frames)] == [
             "sent nothing of the answer for 0.3 s; it is cancelled"
         ]
-        until(lambda: "response.cancel" in server.sessions[0].received)
     assert sound_of(frames) == b""
 
 
 def test_slow_server_causes_gaps_but_no_lost_audio(turn, caplog):
     with RealtimeServer(acts=["slow"]) as server:
         session = engine_for(server, lockstep=False).open(SessionConfig(grid=GRID))
-        inputs = chunks(turn)[:17]  # the turn ends with the last chunk
-        frames = [frame for one in inputs for frame in session.step(one)]
-        index = len(inputs)
+        frames = step_all(session, chunks(turn)[:TURN_CHUNKS])
         (conversation,) = server.sessions
-        until(lambda: conversation.turns)
-        while not any(isinstance(f, TurnEnd) for f in frames):
-            server.go.release()
-            frames += step_until(session, lambda frames: True, first=index)
-            index += 1
+        server.go.release(2)  # more than one chunk, less than two
+        frames += step_until(session, lambda got: any(isinstance(f, AudioOutput) for f in got), first=TURN_CHUNKS)
+        step_all(session, silence(first=1_000_000, count=2))
+        assert session.starved == 2
+        server.go.release(1000)
+        frames += step_until(session, lambda got: any(isinstance(f, TurnEnd) for f in got), first=2_000_000)
         session.close()
-        assert session.starved > 0
     assert sound_of(frames)[: len(conversation.turns[0])] == conversation.turns[0]
     assert caplog.text.count("generates audio slower than real time") == 1
 
@@ -328,10 +326,9 @@ def test_server_that_sends_too_much_is_disconnected(turn, monkeypatch):
     monkeypatch.setattr(connection, "_MOST_QUEUED", 100_000)
     with RealtimeServer(acts=["once"]) as server:
         session = engine_for(server, lockstep=False, reconnects=0).open(SessionConfig(grid=GRID))
-        for one in chunks(turn)[:17]:
-            session.step(one)
+        step_all(session, chunks(turn)[:TURN_CHUNKS])
         with pytest.raises(UpstreamError, match="faster than it can be played"):
-            step_until(session, lambda frames: False, first=17)
+            step_until(session, lambda frames: False, first=TURN_CHUNKS)
 
 
 # Broken connections
@@ -340,11 +337,10 @@ def test_server_that_sends_too_much_is_disconnected(turn, monkeypatch):
 def test_turn_is_sent_again_after_a_break(turn):
     with RealtimeServer(acts=["silent"]) as server:
         session = engine_for(server, lockstep=False).open(SessionConfig(grid=GRID))
-        inputs = chunks(turn)[:17]
-        frames = [frame for one in inputs for frame in session.step(one)]
+        frames = step_all(session, chunks(turn)[:TURN_CHUNKS])
         until(lambda: server.sessions[0].response_id is not None)
         server.drop()
-        frames += step_until(session, lambda got: any(isinstance(f, TurnEnd) for f in got), first=17)
+        frames += step_until(session, lambda got: any(isinstance(f, TurnEnd) for f in got), first=TURN_CHUNKS)
         session.close()
         first, second = server.sessions
     assert second.turns == first.turns
@@ -366,7 +362,7 @@ def test_break_ends_an_answer_that_is_playing(turn):
         frames = []
         for i, one in enumerate(chunks(two)):
             frames += session.step(one)
-            if i == 16:  # the first turn is over
+            if i == TURN_CHUNKS - 1:
                 until(lambda: len(server.sessions) == 2 and server.sessions[1].config)
         # The second answer arrives later.
         frames += step_until(session, lambda got: ended(frames + got, 1), first=len(chunks(two)))
@@ -394,7 +390,7 @@ def test_reconnects_to_a_busy_server(turn):
         session = engine_for(server).open(SessionConfig(grid=GRID))
         server.refuse_connections = 2
         server.drop()
-        frames = step_until(session, lambda frames: len(server.sessions) == 2 and server.sessions[1].config)
+        frames = step_until(session, lambda got: lines(got) and len(server.sessions) == 2 and server.sessions[1].config)
         session.close()
     assert len(lines(frames)) == 1
 
@@ -402,13 +398,30 @@ def test_reconnects_to_a_busy_server(turn):
 def test_turn_without_a_connection_is_sent_later(turn):
     with RealtimeServer() as server:
         session = engine_for(server, lockstep=False).open(SessionConfig(grid=GRID))
-        server.refuse_connections = 1
+        server.admits.clear()
         server.drop()
         until(lambda: not session._connection.ready)
-        frames = [frame for one in chunks(turn)[:17] for frame in session.step(one)]
-        frames += step_until(session, lambda got: any(isinstance(f, TurnEnd) for f in got), first=17)
+        frames = step_all(session, chunks(turn)[:TURN_CHUNKS])
+        server.admits.set()
+        frames += step_until(session, lambda got: ended(got, 0), first=TURN_CHUNKS)
         session.close()
     assert sound_of(frames)[: len(server.sessions[1].turns[0])] == server.sessions[1].turns[0]
+
+
+def test_turn_at_the_moment_of_a_reconnection_is_sent_once(turn):
+    inputs = chunks(turn)
+    with RealtimeServer() as server:
+        session = engine_for(server, lockstep=False).open(SessionConfig(grid=GRID))
+        frames = step_all(session, inputs[: TURN_CHUNKS - 1])
+        server.drop()
+        until(lambda: len(server.sessions) == 2 and session._connection.ready)
+        # The session learns of the break and of the new connection after it has sent the turn.
+        frames += step_all(session, inputs[TURN_CHUNKS - 1 : TURN_CHUNKS])
+        frames += step_until(session, lambda got: ended(got, 0), first=TURN_CHUNKS)
+        session.close()
+    (sent,) = server.sessions[1].turns
+    assert sound_of(frames)[: len(sent)] == sent
+    assert len(lines(frames)) == 1
 
 
 # Commands

@@ -48,14 +48,22 @@ class ConnectionBroken:
 
     Attributes:
         reason: Why, in one line.
+        number: The number of the connection.
     """
 
     reason: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRestored:
-    """There is a new connection, with a new session of the server."""
+    """There is a new connection, with a new session of the server.
+
+    Attributes:
+        number: The number of the connection.
+    """
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,14 @@ class ConnectionLost:
 ConnectionEvent = protocol.Event | ConnectionBroken | ConnectionRestored | ConnectionLost
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The events that are sent on one connection, and its number; None ends it."""
+
+    number: int
+    outgoing: "queue.SimpleQueue[protocol.Event | None]"
+
+
 class RealtimeConnection:
     """A connection to a realtime server. The constructor returns when the session of the server is configured.
 
@@ -78,7 +94,6 @@ class RealtimeConnection:
 
     Attributes:
         where: The URL without its query, for messages.
-        ready: Whether events can be sent now.
 
     Raises:
         ConfigError: See the module.
@@ -91,23 +106,30 @@ class RealtimeConnection:
         parts = urlsplit(url)
         self.where = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
         self._received: queue.SimpleQueue[tuple[ConnectionEvent, int]] = queue.SimpleQueue()
-        self._outgoing: queue.SimpleQueue[protocol.Event | None] = queue.SimpleQueue()
+        self._line: _Line | None = None
         self._queued = 0
         self._queued_lock = threading.Lock()
         self._closing = threading.Event()
         self._opened = threading.Event()
         self._failure: BaseException | None = None
-        self.ready = False
         threading.Thread(target=self._run, name="sca vllm-omni", daemon=True).start()
         self._opened.wait()
         if self._failure is not None:
             raise self._failure
 
-    def send(self, events: Sequence[protocol.Event]) -> None:
-        """Queue events to send. Without a connection they are discarded."""
-        if self.ready:
-            for event in events:
-                self._outgoing.put(event)
+    @property
+    def ready(self) -> bool:
+        """Whether events can be sent now."""
+        return self._line is not None
+
+    def send(self, events: Sequence[protocol.Event]) -> int | None:
+        """Queue events to send, and return the number of the connection. Without one they are discarded; returns None."""
+        line = self._line  # another thread replaces it
+        if line is None:
+            return None
+        for event in events:
+            line.outgoing.put(event)
+        return line.number
 
     def take(self, timeout_s: float = 0.0) -> ConnectionEvent | None:
         """Return the next event, waiting up to `timeout_s`; None after that."""
@@ -122,13 +144,17 @@ class RealtimeConnection:
     def close(self) -> None:
         """Start closing the connection; do not wait for it."""
         self._closing.set()
-        self.ready = False
-        self._outgoing.put(None)
+        line, self._line = self._line, None
+        if line is not None:
+            line.outgoing.put(None)
 
-    def _put(self, event: ConnectionEvent, size: int = 0) -> None:
+    def _put(self, event: ConnectionEvent, size: int = 0) -> int:
+        """Queue a received event; return the characters that were unread at that moment."""
         with self._queued_lock:
             self._queued += size
+            queued = self._queued
         self._received.put((event, size))
+        return queued
 
     def _run(self) -> None:
         """Connect and reconnect, in a thread."""
@@ -139,22 +165,22 @@ class RealtimeConnection:
         self._opened.set()
 
     def _serve(self) -> None:
-        first, tries, pause_s = True, 0, _FIRST_PAUSE_S
+        number, tries, pause_s = 0, 0, _FIRST_PAUSE_S
         while not self._closing.is_set():
             try:
                 with self._connected() as socket:
-                    self._start_session(socket, is_reconnect=not first)
-                    first, tries, pause_s = False, 0, _FIRST_PAUSE_S
-                    reason = self._converse(socket)
+                    line = self._start_session(socket, number)
+                    number, tries, pause_s = number + 1, 0, _FIRST_PAUSE_S
+                    reason = self._converse(socket, line)
             except ScaError as error:
-                if first:
+                if number == 0:
                     raise
                 failure = error
             else:
                 failure = UpstreamError(f"the connection to {self.where} broke: {reason}")
+                self._line = None
                 if not self._closing.is_set():
-                    self._put(ConnectionBroken(reason))
-            self.ready = False
+                    self._put(ConnectionBroken(reason, line.number))
             if tries >= self._vllm.reconnects or isinstance(failure, ConfigError):
                 after = f" ({tries} attempts to connect again failed)" if tries else ""
                 self._put(ConnectionLost(type(failure)(f"{failure.message}{after}", hint=failure.hint)))
@@ -213,8 +239,8 @@ class RealtimeConnection:
         except (OSError, WebSocketException, ValueError) as error:
             raise UpstreamError(f"cannot connect to {self.where}: {first_line(error)}", hint=hint) from error
 
-    def _start_session(self, socket: "ClientConnection", *, is_reconnect: bool) -> None:
-        """Configure the session of the server.
+    def _start_session(self, socket: "ClientConnection", number: int) -> _Line:
+        """Configure the session of the server, from then on accept events to send.
 
         Raises:
             UpstreamError: The server refuses the session or does not answer.
@@ -242,25 +268,26 @@ class RealtimeConnection:
             raise UpstreamError(f"{self.where} sent {error}") from error
         except ConnectionClosed as error:
             raise UpstreamError(f"{self.where} closed the connection: {first_line(error)}") from error
-        self._outgoing = queue.SimpleQueue()  # events for an earlier connection are discarded
-        self.ready = not self._closing.is_set()
-        if is_reconnect:
-            self._put(ConnectionRestored())
+        line = _Line(number, queue.SimpleQueue())  # events for an earlier connection are discarded
+        self._line = line
+        if number:
+            self._put(ConnectionRestored(number))
         self._opened.set()
+        return line
 
-    def _converse(self, socket: "ClientConnection") -> str:
+    def _converse(self, socket: "ClientConnection", line: _Line) -> str:
         """Read and write until the connection ends; return the reason."""
         from websockets.exceptions import ConnectionClosed
 
-        outgoing = self._outgoing
+        outgoing = line.outgoing
         threading.Thread(target=_write, args=(socket, outgoing), name="sca vllm-omni out", daemon=True).start()
         if self._closing.is_set():  # closed before this queue existed
+            self._line = None
             outgoing.put(None)
         try:
             while True:
                 message = socket.recv()
-                self._put(protocol.parse_event(message), len(message))
-                if self._queued > _MOST_QUEUED:
+                if self._put(protocol.parse_event(message), len(message)) > _MOST_QUEUED:
                     return f"it sends audio faster than it can be played: more than {_MOST_QUEUED >> 20} MB are unread"
         except ConnectionClosed as error:
             return first_line(error)

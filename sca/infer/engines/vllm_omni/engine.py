@@ -92,6 +92,7 @@ class _Answer:
 
     Attributes:
         turn: The audio of the turn that it answers.
+        connection: The number of the connection on which it was requested; None if it was not.
         audio: Received audio that is not played yet.
         text: Received text of the audio that is not played yet.
         played_samples: Samples played so far.
@@ -101,7 +102,7 @@ class _Answer:
 
     def __init__(self, turn: NDArray[np.float32]) -> None:
         self.turn = turn
-        self.sent = False
+        self.connection: int | None = None
         self.response_id: str | None = None
         self.item_id: str | None = None
         self.audio = bytearray()
@@ -158,9 +159,9 @@ class _VllmSession:
     def _send_turn(self, answer: _Answer) -> None:
         if self._connection.ready:
             events = protocol.turn_events(answer.turn)
-            self._creating.append((protocol.event_id_of(events[-1]), answer))
-            self._connection.send(events)
-            answer.sent = True
+            answer.connection = self._connection.send(events)
+            if answer.connection is not None:
+                self._creating.append((protocol.event_id_of(events[-1]), answer))
         answer.updated_s = time.monotonic()
 
     def _receive(self) -> list[str]:
@@ -205,13 +206,14 @@ class _VllmSession:
         match event:
             case ConnectionLost(error=error):
                 raise error
-            case ConnectionBroken(reason=reason):
-                self._creating.clear()
+            case ConnectionBroken(reason=reason, number=number):
+                # The next connection may be in use already.
+                self._creating = deque(entry for entry in self._creating if entry[1].connection != number)
                 if answer is not None and answer.played_samples:
                     answer.done = True  # the received part is played to its end
                 return f"the connection to {self._connection.where} broke ({reason}); reconnecting, its memory is lost"
-            case ConnectionRestored():
-                if answer is not None and not answer.done:
+            case ConnectionRestored(number=number):
+                if answer is not None and not answer.done and answer.connection != number:
                     self._answer = _Answer(answer.turn)  # nothing of it was played, so it is requested again
                     self._send_turn(self._answer)
                 return None
