@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from sca.audio.coded.adts_frames import adts_frames
 from sca.audio.coded.containers import channel_names, open_container
+from sca.audio.coded.converter import FrameConverter
 from sca.audio.coded.flac_frames import FLAC_OPTIONS, split_frames
 from sca.audio.coded.joined import Span
-from sca.audio.coded.layouts import fitted, mono_weights
+from sca.audio.coded.layouts import mono_weights
 from sca.audio.coded.reading import AS_DEFAULT, Reading
 from sca.audio.coded.remarks import estimated
 from sca.audio.coded.stated_length import stated_seconds
@@ -40,7 +42,6 @@ from sca.units import seconds_to_samples
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
-    from av.audio.resampler import AudioResampler
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.packet import Packet
@@ -59,8 +60,7 @@ _LONGEST_GAP_S = 60.0
 _BACK_S = 0.5
 # A transport stream that is cut together from broadcasts has a new clock at each cut.
 _NEW_CLOCKS = frozenset({"mpegts"})
-# A raw stream has no clock: its demuxer counts packets at the rate of the first one, whatever follows.
-_NO_CLOCK = frozenset({"aac"})
+_ADTS = "aac"  # FFmpeg's name of the container; FFmpeg calls the codec aac too
 # Tags that other programs leave between joined parts. A demuxer returns them as packets, and they hold no sound.
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
 # FFmpeg has a demuxer for almost any file; these demux text and images.
@@ -213,7 +213,7 @@ class PyAvReader(AudioReader):
             raise damage_over_limit(self._path, holes, clock.done_s, self._reason)
 
     def _decoded(self, clock: _Clock) -> Iterator[NDArray[np.float32]]:
-        converter = _Converter(self.info, self.mono_weights)
+        converter = FrameConverter(self.info, self.mono_weights)
         yield from self._decoded_part(self._container, self._stream, converter, clock)
         # A demuxer that meets the headers of another part may refuse them, so each part is opened.
         for span in self._spans[1:]:
@@ -230,10 +230,13 @@ class PyAvReader(AudioReader):
         yield from converter.flush()
 
     def _decoded_part(
-        self, container: "InputContainer", stream: "AudioStream", converter: "_Converter", clock: _Clock
+        self, container: "InputContainer", stream: "AudioStream", converter: "FrameConverter", clock: _Clock
     ) -> Iterator[NDArray[np.float32]]:
         import av
 
+        if container.format.name == _ADTS:
+            yield from self._decoded_adts(stream, converter, clock)
+            return
         is_flac = container.format.name == "flac"
         if stream.codec_context.name == "flac":
             stream.codec_context.options = FLAC_OPTIONS
@@ -255,15 +258,36 @@ class PyAvReader(AudioReader):
             for time_s, frame in frames:
                 yield from self._placed(frame, time_s, converter, clock, is_flac=is_flac)
 
+    def _decoded_adts(
+        self, stream: "AudioStream", converter: "FrameConverter", clock: _Clock
+    ) -> Iterator[NDArray[np.float32]]:
+        """Decode the frames of ADTS, which has no clock, with silence in place of those that are damaged."""
+        import av
+
+        for item in adts_frames(self._path):
+            try:
+                frames = stream.codec_context.decode(av.Packet(item.data)) if item.data else []
+            except av.FFmpegError as error:
+                if isinstance(error, MemoryError):
+                    raise
+                self._reason, frames = self._reason or error.strerror, []
+            for frame in frames:
+                yield from self._placed(frame, None, converter, clock, is_flac=False)
+            if not frames and clock.done:  # the first frame of a decoder has no output
+                self._reason = self._reason or "bytes between frames"
+                yield from converter.flush()
+                self.findings.add_hole(clock.done_s, item.seconds)
+                lost = seconds_to_samples(item.seconds, self.info.rate_hz)
+                self.filled_samples += lost
+                yield np.zeros((lost, self.info.channels), np.float32)
+
     def _placed(
-        self, frame: "AudioFrame", time_s: float | None, converter: "_Converter", clock: _Clock, *, is_flac: bool
+        self, frame: "AudioFrame", time_s: float | None, converter: "FrameConverter", clock: _Clock, *, is_flac: bool
     ) -> Iterator[NDArray[np.float32]]:
         """Yield the samples of a frame, after silence for what is missing before it."""
         if converter.differs(frame):  # another recording begins
             yield from converter.flush()
             self._note_join(clock)
-        if self.info.container in _NO_CLOCK and self.findings.joins and not clock.follows_hole:
-            clock.restarts = True
         # FLAC has no pauses: what is missing was damaged. A resampler holds back less than this.
         clock.follows_hole |= is_flac
         least = 1 if frame.sample_rate == self.info.rate_hz else seconds_to_samples(_RESAMPLER_S, self.info.rate_hz)
@@ -321,46 +345,6 @@ class PyAvReader(AudioReader):
     @override
     def close(self) -> None:
         self._container.close()
-
-
-class _Converter:
-    """Converts frames to float32 at one rate and number of channels, also where their format changes."""
-
-    def __init__(self, info: AudioInfo, weights: NDArray[np.float32]) -> None:
-        self._info, self._weights = info, weights
-        self._format: tuple[str, str, int] | None = None
-        self._resampler: AudioResampler | None = None
-        self._channels: tuple[str, ...] = ()
-
-    def differs(self, frame: "AudioFrame") -> bool:
-        """Return whether a frame has another format than the ones before it."""
-        return self._format is not None and self._format != _format_of(frame)
-
-    def convert(self, frame: "AudioFrame") -> Iterator[NDArray[np.float32]]:
-        """Convert a frame. Call `flush` first if its format differs."""
-        import av
-
-        if self._resampler is None:
-            # Resampling to the rate of the header handles frames with another rate than the stream (HE-AAC).
-            self._resampler = av.AudioResampler(format="fltp", rate=self._info.rate_hz)
-            self._format, self._channels = _format_of(frame), channel_names(frame.layout.channels)
-        yield from self._results(frame)
-
-    def flush(self) -> Iterator[NDArray[np.float32]]:
-        """Return what the resampler holds."""
-        if self._resampler is not None:
-            yield from self._results(None)
-        self._resampler = None
-
-    def _results(self, frame: "AudioFrame | None") -> Iterator[NDArray[np.float32]]:
-        assert self._resampler is not None
-        for out in self._resampler.resample(frame):
-            samples = fitted(np.asarray(out.to_ndarray(), np.float32).T, self._channels, self._weights)
-            yield np.ascontiguousarray(samples)
-
-
-def _format_of(frame: "AudioFrame") -> tuple[str, str, int]:
-    return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def _frames(packet: "Packet[AudioStream]") -> "Iterator[tuple[float | None, AudioFrame]]":

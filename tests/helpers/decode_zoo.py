@@ -60,10 +60,9 @@ def random_case(rng: random.Random) -> Case:
         for n, rate_hz in enumerate(rates)
     )
     cut = count > 1 and extension in CUTTABLE and rng.random() < 0.4
-    if cut:  # FFmpeg takes what follows a cut packet for its end: of a smaller layout that is many packets
-        # and of a raw stream, packets that follow it have times of another rate
-        rate_hz = parts[0].rate_hz if extension == "aac" else None
-        parts = tuple(replace(part, layout=parts[0].layout, rate_hz=rate_hz or part.rate_hz) for part in parts)
+    # FFmpeg takes what follows a cut packet for its end: of a smaller layout, many packets.
+    if cut and extension == "ts":
+        parts = tuple(replace(part, layout=parts[0].layout) for part in parts)
     offsets = tuple(round(rng.choice((0.0, rng.uniform(0, 50_000))), 3) for _ in parts) if extension in CLOCKED else ()
     return Case(extension, parts, cut, offsets)
 
