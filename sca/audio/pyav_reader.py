@@ -21,8 +21,9 @@ from sca.audio.coded.flac_frames import FLAC_OPTIONS, split_frames
 from sca.audio.coded.joined import Span
 from sca.audio.coded.layouts import mono_weights
 from sca.audio.coded.reading import AS_DEFAULT, Reading
-from sca.audio.coded.remarks import estimated
+from sca.audio.coded.remarks import estimated, rest
 from sca.audio.coded.stated_length import stated_seconds
+from sca.audio.coded.tags import TAGS
 from sca.audio.coded.tracks import track_index, track_note
 from sca.audio.readers import (
     AudioInfo,
@@ -61,8 +62,6 @@ _BACK_S = 0.5
 # A transport stream that is cut together from broadcasts has a new clock at each cut.
 _NEW_CLOCKS = frozenset({"mpegts"})
 _ADTS = "aac"  # FFmpeg's name of the container; FFmpeg calls the codec aac too
-# Tags that other programs leave between joined parts. A demuxer returns them as packets, and they hold no sound.
-_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
 # FFmpeg has a demuxer for almost any file; these demux text and images.
 _NOT_MEDIA = frozenset({"image2", "lrc", "srt", "tty", "webvtt"})
 
@@ -86,6 +85,8 @@ def open_av(
     try:
         container = open_container(path, spans[0] if spans else None)
     except av.EOFError as error:  # a webm recording that was stopped immediately
+        if path.suffix.lower() == ".aac":  # a name by which FFmpeg looks for a frame up to the end
+            raise InputError(f"{path} is not a sound file: no frame of AAC is in it") from error
         raise empty_error(path) from error
     except (av.FFmpegError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -265,21 +266,24 @@ class PyAvReader(AudioReader):
         import av
 
         for item in adts_frames(self._path):
+            if item.rest_bytes:
+                self.findings.cut = rest(item.rest_bytes)
+                return
+            frames, reason = [], "bytes between frames"
             try:
                 frames = stream.codec_context.decode(av.Packet(item.data)) if item.data else []
             except av.FFmpegError as error:
                 if isinstance(error, MemoryError):
                     raise
-                self._reason, frames = self._reason or error.strerror, []
+                reason = error.strerror
             for frame in frames:
                 yield from self._placed(frame, None, converter, clock, is_flac=False)
-            if not frames and clock.done:  # the first frame of a decoder has no output
-                self._reason = self._reason or "bytes between frames"
+            if not frames:
+                self._reason = self._reason or reason
                 yield from converter.flush()
                 self.findings.add_hole(clock.done_s, item.seconds)
-                lost = seconds_to_samples(item.seconds, self.info.rate_hz)
-                self.filled_samples += lost
-                yield np.zeros((lost, self.info.channels), np.float32)
+                if clock.done:  # a file in which nothing can be decoded has no sound
+                    yield from self._silence(seconds_to_samples(item.seconds, self.info.rate_hz))
 
     def _placed(
         self, frame: "AudioFrame", time_s: float | None, converter: "FrameConverter", clock: _Clock, *, is_flac: bool
@@ -332,15 +336,18 @@ class PyAvReader(AudioReader):
             longest_s = self._promised_s + _SLACK_S - clock.done_s
         if missing > longest_s * rate_hz:
             raise damaged_error(self._path, clock.done_s, f"its clock jumps to second {time_s:.0f}")
-        self.filled_samples += missing
         if is_hole:
             self.findings.add_hole(clock.done_s, missing / rate_hz)
             self._reason = self._reason or "frames with wrong checksums"
         elif not follows_hole:
             self.findings.gaps.append(Stretch(clock.done_s, missing / rate_hz))
-        # A second at a time, so that a long gap needs no memory.
-        for start in range(0, missing, rate_hz):
-            yield np.zeros((min(rate_hz, missing - start), self.info.channels), np.float32)
+        yield from self._silence(missing)
+
+    def _silence(self, samples: int) -> Iterator[NDArray[np.float32]]:
+        """Yield silence, a second at a time: a long gap needs no memory."""
+        self.filled_samples += samples
+        for start in range(0, samples, self.info.rate_hz):
+            yield np.zeros((min(self.info.rate_hz, samples - start), self.info.channels), np.float32)
 
     @override
     def close(self) -> None:
@@ -372,4 +379,5 @@ def _flac_frames(packet: "Packet[AudioStream]", stream: "AudioStream") -> "Itera
 
 
 def _is_tag(packet: "Packet[AudioStream]") -> bool:
-    return packet.size >= 8 and bytes(memoryview(packet)[:8]).startswith(_TAGS)
+    """Return whether a demuxer took a tag between joined parts for a packet."""
+    return packet.size >= 8 and bytes(memoryview(packet)[:8]).startswith(TAGS)

@@ -5,7 +5,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["clipped", "cut", "estimated", "mixed", "silence", "times"]
+from sca.textutil import counted
+
+__all__ = ["clipped", "cut", "estimated", "mixed", "rest", "silence", "times"]
 
 _NOTED_PEAK = 10 ** (1 / 20)
 """1 dB above full scale. Lossy codecs exceed it by less."""
@@ -67,6 +69,15 @@ def cut(seconds: float, promised_s: float) -> str:
         promised_s: The length that its header states.
     """
     return f"cut short: the last {seconds:.2f} s of {promised_s:.2f} s are missing"
+
+
+def rest(size: int) -> str:
+    """Return a remark about bytes after the last whole packet of a file without a length in its header.
+
+    Args:
+        size: Their number.
+    """
+    return f"{counted(size, 'byte')} left out at the end: no whole packet"
 
 
 def times(seconds: list[float]) -> str:

@@ -8,6 +8,8 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sca.audio.coded.tags import ID3_HEADER_BYTES, id3_bytes
+
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
@@ -52,12 +54,7 @@ def xing_seconds(path: Path) -> float | None:
     Source: "MPEG Audio Frame Header" by K. Windszus, codeproject.com, and `mp3dec.c` of FFmpeg.
     """
     with path.open("rb") as file:
-        head = file.read(10)
-        start = 0
-        if head[:3] == b"ID3" and len(head) == 10:
-            size = (head[6] & 127) << 21 | (head[7] & 127) << 14 | (head[8] & 127) << 7 | head[9] & 127
-            start = 10 + size
-        file.seek(start)
+        file.seek(id3_bytes(file.read(ID3_HEADER_BYTES)))
         data = file.read(_HEAD_BYTES)
     at = next((i for i in range(len(data) - 200) if data[i] == 0xFF and data[i + 1] & 0xE6 == 0xE2), None)
     if at is None:

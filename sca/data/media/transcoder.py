@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sca.audio.coded.adts_frames import is_whole_adts
 from sca.audio.coded.containers import SelectedTrack, selected_track
 from sca.audio.coded.joined import joined_spans
 from sca.audio.coded.remarks import clipped, mixed, silence
@@ -209,7 +210,7 @@ class Transcoder:
         decoded = target.with_name(part_name(Path(f"{target}.decoded")))
         try:
             try:
-                if job.info.is_cut or joined_spans(job.source.path):
+                if job.info.is_cut or joined_spans(job.source.path) or _has_cut_frames(job):
                     raise _DecodeFirstError
                 log, notes = self._convert(job.source.path, part, self._reading, on_progress)
                 made = self._checked(job, part, log)
@@ -315,6 +316,11 @@ class Transcoder:
             "stat": file_stat(job.source.path),
         }
         return LedgerEntry(job.source.item, key, "kept", notes=notes, extra=extra)
+
+
+def _has_cut_frames(job: TranscodeJob) -> bool:
+    """Return whether ffmpeg may leave out frames of ADTS without an error, with a frame before them that is cut."""
+    return job.info.container == "aac" and not is_whole_adts(job.source.path)
 
 
 def _has_length(result_s: float, source_s: float, source: AudioInfo) -> bool:
