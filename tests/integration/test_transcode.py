@@ -26,7 +26,7 @@ from sca.data.media.transcode import transcode as run_transcode
 from sca.data.runs.ledger import lock_dir
 from sca.data.runs.local import ProcessExecutor
 from tests.helpers.broken import REASON, break_for
-from tests.helpers.coded_parts import JOINABLE, Part, join
+from tests.helpers.coded_parts import JOINABLE, Part, join, write_part
 from tests.helpers.processes import is_running, state
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -436,6 +436,29 @@ def test_joined_recordings_are_transcoded_whole(tmp_path, extension, channels):
     x = soundfile.read(tmp_path / "out" / "a.wav", always_2d=True)[0]
     assert x.shape == (pytest.approx(len(read_audio(path)), abs=1_000), channels)
     assert np.abs(x[-40_000:-10_000]).max() == pytest.approx(0.3, abs=0.05)
+
+
+def test_adts_with_cut_frames_is_transcoded_as_it_is_read(tmp_path):
+    first, later = (
+        write_part(tmp_path / f"{hz}.aac", "aac", Part(rate_hz=rate_hz, hz=hz, seconds=3.0)).read_bytes()
+        for rate_hz, hz in ((48_000, 440.0), (24_000, 880.0))
+    )
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "joined.aac").write_bytes(first[:-4_000] + later)
+    (folder / "padded.aac").write_bytes(first + bytes(3_000))
+    done = transcode(folder, tmp_path / "out", "aac", "wav", "--sample-rate", "48000")
+    assert (done["made"], done["failed"]) == (2, {})
+    for name in ("joined", "padded"):
+        with BlockReader(folder / f"{name}.aac") as reader:
+            expected = np.concatenate(list(reader))
+        x, _ = soundfile.read(tmp_path / "out" / f"{name}.wav")
+        assert np.abs(x - expected).max() < 1e-3
+        assert reader.explains_damage
+        assert tuple(entries(tmp_path / "out")[f"{name}.aac"]["notes"]) == reader.notes
+    strict = transcode(folder, tmp_path / "strict", "aac", "wav", "--accept-damage", "0", code=7)
+    assert list(strict["failed"]) == ["joined.aac"]
+    assert "0.02 s cannot be decoded" in strict["failed"]["joined.aac"]
 
 
 def mixes():
