@@ -214,7 +214,7 @@ class PyAvReader(AudioReader):
             raise damage_over_limit(self._path, holes, clock.done_s, self._reason)
 
     def _decoded(self, clock: _Clock) -> Iterator[NDArray[np.float32]]:
-        converter = FrameConverter(self.info, self.mono_weights)
+        converter = FrameConverter(self.info.rate_hz, self.mono_weights)
         yield from self._decoded_part(self._container, self._stream, converter, clock)
         # A demuxer that meets the headers of another part may refuse them, so each part is opened.
         for span in self._spans[1:]:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.resampler import AudioResampler
 
-    from sca.audio.readers import AudioInfo
-
 __all__ = ["FrameConverter"]
 
 
@@ -22,12 +20,12 @@ class FrameConverter:
     """Converts frames to float32 at one rate and number of channels, also where their format changes.
 
     Args:
-        info: The rate and the number of channels of the result.
-        weights: How channels are mixed to mono, float32 `(channels,)`.
+        rate_hz: The rate of the result.
+        weights: The weight of each channel of the result in its mono mix, float32 `(channels,)`.
     """
 
-    def __init__(self, info: "AudioInfo", weights: NDArray[np.float32]) -> None:
-        self._info, self._weights = info, weights
+    def __init__(self, rate_hz: int, weights: NDArray[np.float32]) -> None:
+        self._rate_hz, self._weights = rate_hz, weights
         self._format: tuple[str, str, int] | None = None
         self._resampler: AudioResampler | None = None
         self._channels: tuple[str, ...] = ()
@@ -42,7 +40,7 @@ class FrameConverter:
 
         if self._resampler is None:
             # Resampling to the rate of the header handles frames with another rate than the stream (HE-AAC).
-            self._resampler = av.AudioResampler(format="fltp", rate=self._info.rate_hz)
+            self._resampler = av.AudioResampler(format="fltp", rate=self._rate_hz)
             self._format, self._channels = _format_of(frame), channel_names(frame.layout.channels)
         yield from self._results(frame)
 
