@@ -303,7 +303,8 @@ class EngineInput:
         source = self._source
         if source is None or source.all_stepped:
             return False
-        ahead_s = self._due_s + (self._chunk - source.missing_samples) / HEARD_HZ - self._now_s()
+        end = min(self._chunk, self._chunk - source.missing_samples + self._buffer.next_samples)
+        ahead_s = self._due_s + end / HEARD_HZ - self._now_s()
         if ahead_s <= 0:
             return False
         with anyio.move_on_after(ahead_s):

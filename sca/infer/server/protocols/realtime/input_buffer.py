@@ -57,6 +57,11 @@ class InputBuffer:
         """Whether there is nothing to take."""
         return not self._items
 
+    @property
+    def next_samples(self) -> int:
+        """The length of the oldest audio; 0 if a request is next."""
+        return 0 if not self._items or isinstance(self._items[0], InputRequest) else len(self._items[0])
+
     def set_format(self, audio_format: WireAudioFormat) -> None:
         """Set the format of the audio that is appended from now on."""
         self.flush()

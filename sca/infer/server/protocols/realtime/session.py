@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sca.infer.server.core.sessions import SessionEnd, SessionSlot
     from sca.infer.server.core.state import ServerContext
 
-__all__ = ["add"]
+__all__ = ["RealtimeConnection", "add"]
 
 _MAX_STEPPED_S = 8.0  # that an engine which answers within its steps may take
 
@@ -36,10 +36,10 @@ _MAX_STEPPED_S = 8.0  # that an engine which answers within its steps may take
 def add(app: "FastAPI", context: "ServerContext") -> None:
     """Add the endpoint."""
     context.client_secret_paths.add("/v1/realtime")
-    add_websocket(app, context, "/v1/realtime", _RealtimeConnection)
+    add_websocket(app, context, "/v1/realtime", RealtimeConnection)
 
 
-class _RealtimeConnection(Connection):
+class RealtimeConnection(Connection):
     """One client. The session starts with the first audio, because the client may set its prompt before."""
 
     def __init__(self, context: "ServerContext", websocket: "WebSocket", slot: "SessionSlot") -> None:
