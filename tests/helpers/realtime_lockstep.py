@@ -1,4 +1,4 @@
-"""A Realtime session in simulated time: a client that sends pieces of audio at given times, and the events that it gets."""
+"""Sessions of a server in simulated time: a client that sends messages at given times, and the messages that it gets."""
 
 import base64
 import json
@@ -34,10 +34,14 @@ class SimulatedSocket:
             await anyio.sleep(self._tail_s)
             return {"type": "websocket.disconnect", "code": 1000}
         await anyio.sleep(max(0.0, at_s - anyio.current_time()))
-        return {"type": "websocket.receive", "text": json.dumps(message)}
+        content = {"bytes": message} if isinstance(message, bytes) else {"text": json.dumps(message)}
+        return {"type": "websocket.receive", **content}
 
     async def send_text(self, text):
         self.sent.append((anyio.current_time(), json.loads(text)))
+
+    async def send_bytes(self, data):
+        self.sent.append((anyio.current_time(), data))
 
     async def close(self, code, reason):
         pass
@@ -47,23 +51,25 @@ def append_event(data):
     return {"type": "input_audio_buffer.append", "audio": base64.b64encode(data).decode()}
 
 
-def hold(messages, *, engine=None, tail_s=20.0, **overrides):
-    """Hold a session; return the events of the server with their times in seconds.
+def hold(messages, *, engine=None, connect=RealtimeConnection, tail_s=20.0, step_ms=5.0, **overrides):
+    """Hold a session; return the messages of the server with their times in seconds.
 
     Args:
         messages: See `SimulatedSocket`.
         engine: The engine; None is a parrot.
+        connect: The connection of the protocol.
         tail_s: See `SimulatedSocket`.
+        step_ms: The duration of a step.
         **overrides: Settings, with `__` for the dot.
     """
 
     async def main():
         settings = load_settings(overrides={k.replace("__", "."): v for k, v in overrides.items()}, env={})
         context = ServerContext(ParrotEngine() if engine is None else engine, settings)
-        context._worker = InlineWorker(5.0)
+        context._worker = InlineWorker(step_ms)
         socket = SimulatedSocket(messages, tail_s)
         with context.sessions.acquire("realtime") as slot:
-            await RealtimeConnection(context, socket, slot).run()
+            await connect(context, socket, slot).run()
         return socket.sent
 
     return simulate(main)

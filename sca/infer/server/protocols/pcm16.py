@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from sca.infer.server.core.sessions import SessionEnd, SessionSlot
     from sca.infer.server.core.state import ServerContext
 
-__all__ = ["add"]
+__all__ = ["Pcm16Connection", "add"]
 
 _encode_json = json.JSONEncoder(ensure_ascii=False).encode
 _RESUMED_ELSEWHERE = 4000  # the close code of a socket after its session was resumed on another one
@@ -53,7 +53,7 @@ _RESUMED_ELSEWHERE = 4000  # the close code of a socket after its session was re
 
 def add(app: "FastAPI", context: "ServerContext") -> None:
     """Add the endpoint."""
-    tokens: ResumeTokens[_Pcm16Connection] = ResumeTokens()
+    tokens: ResumeTokens[Pcm16Connection] = ResumeTokens()
 
     async def endpoint(websocket: "WebSocket") -> None:
         from starlette.websockets import WebSocketDisconnect
@@ -64,7 +64,7 @@ def add(app: "FastAPI", context: "ServerContext") -> None:
         try:
             if request is None:
                 with context.sessions.acquire("pcm16") as slot:
-                    await _Pcm16Connection(context, websocket, slot, tokens, identity).run()
+                    await Pcm16Connection(context, websocket, slot, tokens, identity).run()
             else:
                 await _resume(context, websocket, request, tokens.find(request.token, identity))
         except RequestRejectedError as error:
@@ -80,7 +80,7 @@ def add(app: "FastAPI", context: "ServerContext") -> None:
 
 
 async def _resume(
-    context: "ServerContext", websocket: "WebSocket", request: ResumeRequest, connection: "_Pcm16Connection"
+    context: "ServerContext", websocket: "WebSocket", request: ResumeRequest, connection: "Pcm16Connection"
 ) -> None:
     """Continue a session on another socket, until that socket is unused."""
     from starlette.websockets import WebSocketDisconnect
@@ -93,7 +93,7 @@ async def _resume(
     await connection.wait_detached(websocket)
 
 
-class _Pcm16Connection(Connection):
+class Pcm16Connection(Connection):
     """One client. The session starts with the first audio, because the client may choose its grid before."""
 
     def __init__(
@@ -101,7 +101,7 @@ class _Pcm16Connection(Connection):
         context: "ServerContext",
         websocket: "WebSocket",
         slot: "SessionSlot",
-        tokens: "ResumeTokens[_Pcm16Connection]",
+        tokens: "ResumeTokens[Pcm16Connection]",
         identity: bytes,
     ) -> None:
         super().__init__(context, websocket, slot)
