@@ -81,9 +81,20 @@ class Run:
     """One simulated session and its results. `during(session, clock)` runs concurrently."""
 
     def __init__(
-        self, engine, samples, live, *, sizes=(CHUNK,), can_wait=True, during=None, sink=ListSink, worker=None
+        self,
+        engine,
+        samples,
+        live,
+        *,
+        sizes=(CHUNK,),
+        can_wait=True,
+        during=None,
+        sink=ListSink,
+        worker=None,
+        pace="realtime",
     ):
         self.log, self.error = Log(), None
+        self._pace = pace
         self._args = engine, samples, live, sizes, can_wait, during, sink, worker
         simulate(self._main)
 
@@ -99,7 +110,7 @@ class Run:
             self.sink,
             clock=clock,
             worker=worker or InlineWorker(live.step_cost_ms),
-            config=SessionConfig(grid=Grid()),
+            config=SessionConfig(grid=Grid(), pace=self._pace),
             live=live,
             listeners=[self.log],
         )

@@ -21,6 +21,7 @@ from sca.audio.vad import SileroVad
 from sca.config import Settings
 from sca.errors import InputError, ScaError
 from sca.infer.engine import Engine
+from sca.infer.eval.strict_run import run_measured, silence_of
 from sca.infer.eval.turn_metrics import (
     Task,
     TaskSummary,
@@ -32,7 +33,7 @@ from sca.infer.eval.turn_metrics import (
     measure_turn_taking,
     summarize,
 )
-from sca.infer.runners.file import FileReport, OutputFiles, run_file
+from sca.infer.runners.file import FileReport
 from sca.infer.session.report import write_report
 from sca.units import HEARD_HZ, seconds_to_samples
 from sca.version import __version__
@@ -160,6 +161,9 @@ def run_items(
 ) -> tuple[list[BenchItemResult], BenchReport]:
     """Run and measure every item. A failed item does not affect the others.
 
+    An item in which the engine reports a problem fails. If an engine that answers in the background is silent in all
+    items, its steps did not wait for it, and all items fail.
+
     Args:
         items: The items.
         engine: The engine.
@@ -168,7 +172,8 @@ def run_items(
         on_item: Called with each result and the duration of its input in seconds.
     """
     vad = SileroVad()
-    results = []
+    results: list[BenchItemResult] = []
+    silent = True
     for item in items:
         heard_s = 0.0
         try:
@@ -177,8 +182,13 @@ def run_items(
         except ScaError as error:
             result = BenchItemResult(item, None, error.message)
         results.append(result)
+        silent = silent and (result.metrics is None or _is_silent(item, vad))
         if on_item is not None:
             on_item(result, heard_s)
+    if silent and engine.info.answers_in_background:
+        results = [
+            result if result.error else BenchItemResult(result.item, None, silence_of(engine)) for result in results
+        ]
     return results, _report(results, engine)
 
 
@@ -189,7 +199,7 @@ def _ensure_output(item: BenchItem, engine: Engine, settings: Settings, *, force
     heard_s = _read_timing(timing, made_by, output) if output.is_file() and not force else None
     if heard_s is not None:
         return heard_s, True
-    document = run_file(item.input, OutputFiles(output), engine, settings)
+    document = run_measured(item.input, output, engine, settings)
     report: ItemReport = {**document, "made_by": made_by | {"output": _digest(output)}}
     write_report(timing, report)
     return document["heard_s"], False
@@ -218,6 +228,10 @@ def _digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _is_silent(item: BenchItem, vad: SileroVad) -> bool:
+    return not detect_speech(vad, read_audio(item.folder / "output.wav", HEARD_HZ))
 
 
 def _measure(item: BenchItem, vad: SileroVad) -> TurnMetrics:
@@ -360,7 +374,7 @@ def turn_latencies(path: Path, engine: Engine, settings: Settings, vad: SileroVa
         vad: Detects the end of speech.
     """
     with TemporaryDirectory(prefix="sca-turns-") as folder:
-        document = run_file(path, OutputFiles(Path(folder) / "said.wav"), engine, settings)
+        document = run_measured(path, Path(folder) / "said.wav", engine, settings)
     segments = detect_speech(vad, read_audio(path, HEARD_HZ))
     chunk_samples = settings.grid.heard_samples
     turns: list[TurnLatency] = []

@@ -26,6 +26,9 @@ __all__ = ["EngineRunner"]
 
 T = TypeVar("T")
 
+_MAX_ANSWER_S = 330.0
+"""How long a step in lockstep may wait for an answer. Engines give up an answer before."""
+
 
 class EngineRunner:
     """A context manager that opens a session of an engine, and closes it unless the engine hangs.
@@ -58,7 +61,11 @@ class EngineRunner:
         self._engine, self._worker, self._config, self._batcher = engine, worker, config, batcher
         self._on_deadline_missed = on_deadline_missed
         self._hang_s = live.hang_s
-        self._deadline_s = float(config.grid.chunk_s) if live.deadline_ms is None else live.deadline_ms / 1000
+        self._deadline_s: float | None = float(config.grid.chunk_s)
+        if live.deadline_ms is not None:
+            self._deadline_s = live.deadline_ms / 1000
+        if config.pace == "lockstep" and engine.info.answers_in_background:  # a step waits for the answer
+            self._hang_s, self._deadline_s = max(live.hang_s, _MAX_ANSWER_S), None
         self._session: EngineSession | None = None
         self._membership = ExitStack()
         self.name = engine.info.name

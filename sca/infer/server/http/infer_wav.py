@@ -25,7 +25,7 @@ from sca.audio.resample import StreamResampler
 from sca.errors import InputError, ScaError
 from sca.infer.clock import LoopClock
 from sca.infer.engine import SessionConfig
-from sca.infer.frames import AudioOutput, Frame, Interrupt, ThoughtPacket, TurnEnd
+from sca.infer.frames import AudioOutput, ErrorFrame, Frame, Interrupt, ThoughtPacket, TurnEnd
 from sca.infer.interfaces import AudioBlock, BaseListener
 from sca.infer.server.core.errors import RequestRejectedError, error_document, error_response
 from sca.infer.server.core.limits import read_body
@@ -55,6 +55,7 @@ _RESULT = {
         "audio": {"type": "string", "description": "A WAV file in base64: int16 mono."},
         "sample_rate": {"const": SPOKEN_HZ},
         "timings": {"type": "object"},
+        "problems": {"type": "array", "items": {"type": "string"}, "description": "What the engine reported."},
     },
 }
 _ERRORS = {
@@ -64,6 +65,7 @@ _ERRORS = {
     415: "The body is not multipart/form-data, or is compressed.",
     422: "The file is not readable audio, or the prompt is too long.",
     500: "The engine failed.",
+    502: "The engine reported a problem, and there is no answer.",
     503: "All sessions are in use; see Retry-After.",
 }
 _OPENAPI = {
@@ -116,6 +118,8 @@ async def _run_session(context: "ServerContext", request: "Request", session_id:
         stats = await session.run()
     except ScaError as error:
         raise RequestRejectedError(500, error.message) from error
+    if upload.problems and not upload.has_answer:
+        raise RequestRejectedError(502, upload.problems[0])
     wav = upload.wav(settings.grid.spoken_samples)
     if "audio/wav" in request.headers.get("accept", ""):
         return Response(wav, media_type="audio/wav")
@@ -124,6 +128,7 @@ async def _run_session(context: "ServerContext", request: "Request", session_id:
         "audio": base64.b64encode(wav).decode(),
         "sample_rate": SPOKEN_HZ,
         "timings": {"heard_s": len(samples) / HEARD_HZ, **stats.summary()},
+        "problems": upload.problems,
     }
     return Response(json.dumps(document), media_type="application/json")
 
@@ -202,6 +207,7 @@ class _Upload(BaseListener):
     Attributes:
         text: The text of the spoken frames.
         thoughts: The text of the thoughts.
+        problems: What the engine reported.
     """
 
     can_wait = True
@@ -213,6 +219,12 @@ class _Upload(BaseListener):
         self._speaking = False
         self.text: list[str] = []
         self.thoughts: list[str] = []
+        self.problems: list[str] = []
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether there is audio, or a text without audio."""
+        return bool(self._spoken or any(self.thoughts))
 
     async def blocks(self) -> AsyncIterator[AudioBlock]:
         """Yield the chunks of the file, then silence. Implements `AudioSource`."""
@@ -253,6 +265,8 @@ class _Upload(BaseListener):
                     self._speaking = False
                 case ThoughtPacket():
                     self.thoughts.append(frame.text_token_str)
+                case ErrorFrame(fatal=False):
+                    self.problems.append(frame.message)
                 case _:
                     pass
         self._stepped.set()

@@ -1,0 +1,52 @@
+"""A run over a file whose results may be measured: an engine that reports a problem gives no numbers."""
+
+from pathlib import Path
+
+from typing_extensions import override
+
+from sca.config import Settings
+from sca.errors import UpstreamError
+from sca.infer.engine import Engine
+from sca.infer.frames import ControlFrame, ErrorFrame
+from sca.infer.interfaces import BaseListener
+from sca.infer.runners.file import FileReport, OutputFiles, run_file
+
+__all__ = ["run_measured", "silence_of"]
+
+
+class _Problems(BaseListener):
+    def __init__(self) -> None:
+        self.first: str | None = None
+
+    @override
+    def on_control(self, frame: ControlFrame) -> None:
+        if isinstance(frame, ErrorFrame) and self.first is None:
+            self.first = frame.message
+
+
+def run_measured(source: Path, output: Path, engine: Engine, settings: Settings) -> FileReport:
+    """Run a session over a file in simulated time, in lockstep.
+
+    Args:
+        source: The input file.
+        output: The output track.
+        engine: The engine.
+        settings: The settings of the session.
+
+    Raises:
+        UpstreamError: The engine reported a problem, so that its silence says nothing about its turn-taking.
+        ScaError: See `run_file`.
+    """
+    problems = _Problems()
+    report = run_file(source, OutputFiles(output), engine, settings, listeners=[problems])
+    if problems.first is not None:
+        raise UpstreamError(problems.first)
+    return report
+
+
+def silence_of(engine: Engine) -> str:
+    """Return why there are no numbers of an engine that was silent in all items."""
+    return (
+        f"the engine {engine.info.name} was silent in all items. It answers in the background: its steps must wait in "
+        "lockstep (SessionConfig.pace)"
+    )
