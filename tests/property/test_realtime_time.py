@@ -126,7 +126,7 @@ def test_turns_end_after_the_silence_of_the_client(turn, silence_ms):
     assert silence_ms / 1000 <= silence_s < silence_ms / 1000 + 0.1
 
 
-def test_an_answer_that_may_not_be_interrupted_is_spoken_to_its_end(talk):
+def test_answer_is_finished_if_interruptions_are_off(talk):
     kinds, audio = said(talk, "audio/pcm", iter(lambda: 480, None), "realtime", interrupt_response=False)
     done = [entry[4] for entry in kinds if entry[0] == "response.done"]
     assert done == ["completed", "completed"]

@@ -34,7 +34,7 @@ def run_measured(source: Path, output: Path, engine: Engine, settings: Settings)
         settings: The settings of the session.
 
     Raises:
-        UpstreamError: The engine reported a problem, so that its silence says nothing about its turn-taking.
+        UpstreamError: The engine reported a problem, and its silence is no result.
         ScaError: See `run_file`.
     """
     problems = _Problems()
