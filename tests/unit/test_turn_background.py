@@ -1,18 +1,32 @@
 """A turn detector whose model runs in the background: `push` does not wait for it, and late results count."""
 
 import threading
+from concurrent.futures import wait
 
 import numpy as np
 import pytest
 
+from sca.audio.decode import read_audio
 from sca.audio.vad import FRAME_SAMPLES
+from sca.config import LiveConfig
 from sca.errors import UpstreamError
+from sca.infer.engine import SessionConfig
+from sca.infer.engines.parrot import ParrotEngine
+from sca.infer.frames import NO_FEATURES, AudioInput, TurnEnd
+from sca.infer.turn.background import BackgroundPredictor
 from sca.infer.turn.detector import ModelTurnDetector
 from sca.infer.turn.policy import ThresholdSchedule
 from sca.infer.turn.predictor import TurnPrediction
+from sca.units import HEARD_HZ, Grid
 
 SPEECH, SILENCE = 1.0, 0.0
 SCHEDULE = ThresholdSchedule(((2 * FRAME_SAMPLES, 0.5),), max_silence=20 * FRAME_SAMPLES)
+
+
+@pytest.fixture(scope="module")
+def phrase(trial_data):
+    """Two seconds of speech, float32 at 16 kHz."""
+    return read_audio(trial_data / "clips" / "jfk.flac", HEARD_HZ)[: int(2.3 * HEARD_HZ)]
 
 
 class Held:
@@ -33,8 +47,8 @@ class Held:
 
 
 def detector_for(predictor):
-    detector = ModelTurnDetector(predictor, SCHEDULE)
-    detector.run_in_background(0.0)
+    detector = ModelTurnDetector(predictor, SCHEDULE, background=BackgroundPredictor(lambda: predictor, 1))
+    detector.run_in_background()
     return detector
 
 
@@ -48,8 +62,8 @@ def push(detector, *probabilities):
 
 def until_taken(detector):
     """Wait until the thread of the model has stored its result."""
-    _, prediction = detector._running
-    assert prediction.wait(30)
+    if detector._running is not None:
+        wait([detector._running[1]], 30)
 
 
 def test_late_result_ends_the_turn():
@@ -84,3 +98,37 @@ def test_silence_ends_the_turn_without_a_result(error):
     assert [result for result in results if result] == [(0, 4)]
     assert detector.last.reason == "silence"
     assert detector.failures == (error is not None)
+
+
+def test_steps_of_real_time_sessions_do_not_wait_for_the_model(phrase):
+    """The turn is detected by silence while the model thinks, and no step waits for it."""
+    predictor = Held()
+    background = BackgroundPredictor(lambda: predictor, 1)
+    schedule = ThresholdSchedule(((HEARD_HZ // 5, 0.5),), max_silence=HEARD_HZ)
+    engine = ParrotEngine(LiveConfig(), lambda: ModelTurnDetector(predictor, schedule, background=background))
+    session = engine.open(SessionConfig())
+    chunk = Grid().heard_samples
+    sound = np.concatenate([phrase, np.zeros(3 * HEARD_HZ, np.float32)])
+    frames = [
+        frame
+        for index in range(len(sound) // chunk)
+        for frame in session.step(AudioInput(NO_FEATURES, sound[index * chunk :][:chunk], index, index * chunk))
+    ]
+    assert [frame for frame in frames if isinstance(frame, TurnEnd)] or len(frames) > 3
+    assert not predictor.release.is_set()
+    predictor.release.set()
+    background.close()
+
+
+def test_a_question_about_a_pause_that_has_ended_is_not_asked():
+    first, second = Held(), Held()
+    busy = BackgroundPredictor(lambda: first, 1)
+    busy.ask(np.zeros(10, np.float32))
+    assert first.begun.acquire(timeout=30)
+    detector = ModelTurnDetector(second, SCHEDULE, background=busy)
+    detector.run_in_background()
+    push(detector, *[SPEECH] * 4, *[SILENCE] * 3)
+    _, question = detector._running
+    push(detector, SPEECH)
+    assert question.cancelled()
+    first.release.set()

@@ -152,6 +152,8 @@ class TurnSegmenter:
     ) -> None:
         self._vad = vad.stream()
         self._follows = config.turns == "given"
+        if detector is not None and config.pace == "realtime":
+            detector.run_in_background()
         self._model_detector = detector
         self._detector: SilenceTurnDetector | ModelTurnDetector
         self._detector = SilenceTurnDetector(live) if detector is None else detector

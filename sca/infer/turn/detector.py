@@ -2,14 +2,15 @@
 
 It has the interface of `SilenceTurnDetector` (`push`, `run`, `reset`) and `add_audio`, which must get the audio before
 `push`.
-The model runs inside `push`, and time is counted in samples, so a file gives the same decisions at any speed. For
-sessions in real time, `run_in_background` limits how long `push` takes.
+The model runs inside `push`, and time is counted in samples, so a file gives the same decisions at any speed. In
+sessions in real time `push` must not wait: after `run_in_background` the model is asked in another thread, and a later
+`push` uses its answer.
 """
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from sca.audio.vad import FRAME_SAMPLES
 from sca.config import TurnConfig
 from sca.errors import UpstreamError
+from sca.infer.turn.background import BackgroundPredictor
 from sca.infer.turn.client import TurnClient
 from sca.infer.turn.policy import Decision, Query, ThresholdSchedule, TurnPolicy
 from sca.infer.turn.predictor import LocalPredictor, RemotePredictor, TurnPredictor
@@ -32,6 +34,12 @@ WINDOW_SAMPLES = 16 * HEARD_HZ
 
 _LIVE_TIMEOUT_S = 0.3
 """How long a server may take in a conversation; after that the silence decides."""
+
+_REMOTE_QUESTIONS = 16
+"""How many questions of all sessions a server gets at the same time; it batches them."""
+
+_LOCAL_QUESTIONS = 2
+"""The same for a model in this process, which shares the cores with the sessions."""
 
 _LEAD_SAMPLES = HEARD_HZ // 2
 """Audio before the speech that the VAD detects, passed to the model. pipecat passes as much."""
@@ -82,6 +90,7 @@ class ModelTurnDetector:
         on_query: Callable[[QueryResult], None] = lambda result: None,
         query_interval: int | None = None,
         lenient: bool = True,
+        background: BackgroundPredictor | None = None,
     ) -> None:
         """Create a detector.
 
@@ -93,11 +102,13 @@ class ModelTurnDetector:
             on_query: Called with the result of every query.
             query_interval: Also query during speech, every so many samples. This does not end turns.
             lenient: Whether a server that fails is logged and the silence decides. If not, `push` raises its error.
+            background: Asks the same model, for `run_in_background`.
         """
         self._predictor, self._schedule = predictor, schedule
         self._onset, self._offset = onset, offset
         self._on_query, self._query_interval, self._lenient = on_query, query_interval, lenient
-        self._wait_s: float | None = None
+        self._background, self._in_background = background, False
+        self._running: tuple[Query, Future[float]] | None = None
         self.failures = 0
         self.reset()
 
@@ -109,18 +120,25 @@ class ModelTurnDetector:
         self._turn_start: int | None = None
         self._last_query_at = 0
         self._turns = self.run = 0
-        self._running: tuple[Query, _Prediction] | None = None
+        self._forget_query()
         self.last: Decision | None = None
 
-    def run_in_background(self, wait_s: float) -> None:
-        """Let `push` wait for the model no longer than this; a later result is used by a later `push`.
+    def run_in_background(self) -> None:
+        """Let `push` not wait for the model: its answer is used by a later `push`, if the silence still lasts.
 
         Results then depend on the speed of the machine.
-
-        Args:
-            wait_s: The longest wait, in seconds.
         """
-        self._wait_s = wait_s
+        self._in_background = self._background is not None
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether the model is asked in the background and has not answered."""
+        return self._running is not None and not self._running[1].done()
+
+    def _forget_query(self) -> None:
+        if self._running is not None:
+            self._running[1].cancel()
+        self._running = None
 
     def add_audio(self, samples: NDArray[np.float32]) -> None:
         """Add the audio of the frames that are pushed next, at most a second ahead of them.
@@ -152,6 +170,8 @@ class ModelTurnDetector:
         """Process a frame like `push`, and return the whole decision."""
         speech = probability >= (self._offset if self.run else self._onset)
         self.run = self.run + 1 if speech else 0
+        if speech:
+            self._forget_query()  # it was about a pause that has ended
         outcome = self._policy.advance(FRAME_SAMPLES, speech=speech)
         now = self._policy.now
         if self._policy.silence is None and not isinstance(outcome, Decision):
@@ -170,7 +190,8 @@ class ModelTurnDetector:
         ):
             self._query(now, 0, self._schedule.queries[0][1])
         if outcome is not None:
-            self._turn_start, self.last, self._running = None, outcome, None
+            self._turn_start, self.last = None, outcome
+            self._forget_query()
             self._turns += 1
         return outcome
 
@@ -190,16 +211,15 @@ class ModelTurnDetector:
         return self._turn_start
 
     def _resolve(self, query: Query) -> Decision | None:
-        if self._wait_s is None:
+        if not self._in_background or self._background is None:
             return self._policy.resolve(query, self._query(query.at, query.silence, query.threshold))
         self._last_query_at = query.at
-        self._running = query, _Prediction(self._predictor, self._turn_audio(query.at))
-        self._running[1].wait(self._wait_s)
-        return self._late_result(*self._running)
+        self._running = query, self._background.ask(self._turn_audio(query.at))
+        return None
 
-    def _late_result(self, query: Query, prediction: "_Prediction") -> Decision | None:
-        """Use the result of the background if it is there; the policy ignores it if the silence has ended meanwhile."""
-        if not prediction.wait(0.0):
+    def _late_result(self, query: Query, prediction: "Future[float]") -> Decision | None:
+        """Use the answer from the background if it is there."""
+        if not prediction.done():
             return None
         self._running = None
         probability = self._noted(query.at, query.silence, query.threshold, prediction.result)
@@ -232,45 +252,23 @@ class ModelTurnDetector:
         return audio[start - self._audio_start : end - self._audio_start]
 
 
-class _Prediction:
-    """A prediction in a thread."""
-
-    def __init__(self, predictor: TurnPredictor, audio: NDArray[np.float32]) -> None:
-        self._predictor, self._audio = predictor, audio
-        self._probability: float | None = None
-        self._error: Exception | None = None
-        self._done = threading.Event()
-        threading.Thread(target=self._run, name="sca turn model", daemon=True).start()
-
-    def _run(self) -> None:
-        try:
-            self._probability = self._predictor.predict(self._audio).probability
-        except Exception as error:  # noqa: BLE001 - raised by `result`
-            self._error = error
-        self._done.set()
-
-    def wait(self, timeout_s: float) -> bool:
-        """Wait for the result; return whether it is there."""
-        return self._done.wait(timeout_s)
-
-    def result(self) -> float:
-        """Return the probability, or raise the error of the model."""
-        if self._error is not None:
-            raise self._error
-        assert self._probability is not None
-        return self._probability
-
-
 def detector_factory(
-    turn: TurnConfig, turn_model: str = "auto", *, onset: float = 0.5, offset: float = 0.35
-) -> Callable[[], ModelTurnDetector]:
-    """Return a function that creates the detector of a session. All detectors share one predictor.
+    turn: TurnConfig,
+    turn_model: str = "auto",
+    *,
+    onset: float = 0.5,
+    offset: float = 0.35,
+) -> Callable[..., ModelTurnDetector]:
+    """Return a function that creates the detector of a session. All detectors share one model, and ask it together.
 
     Args:
         turn: The settings.
         turn_model: `auto` for the model of the settings, the URL of a server, or another model.
         onset: See `ModelTurnDetector`.
         offset: See `ModelTurnDetector`.
+
+    Returns:
+        The function. Its argument is a threshold schedule; without one, the detector has that of the settings.
 
     Raises:
         UsageError: The URL is not valid.
@@ -279,8 +277,19 @@ def detector_factory(
     predictor: TurnPredictor
     if turn_model.startswith(("http://", "https://")):
         key = turn.auth_key.get_secret_value() if turn.auth_key is not None else None
-        predictor = RemotePredictor(TurnClient(turn_model, key, _LIVE_TIMEOUT_S))
+
+        def connect() -> TurnPredictor:
+            return RemotePredictor(TurnClient(turn_model, key, _LIVE_TIMEOUT_S))
+
+        predictor = connect()
+        background = BackgroundPredictor(connect, _REMOTE_QUESTIONS)
     else:
-        predictor = LocalPredictor(turn if turn_model == "auto" else turn.model_copy(update={"model_id": turn_model}))
-    schedule = ThresholdSchedule.from_config(turn)
-    return lambda: ModelTurnDetector(predictor, schedule, onset=onset, offset=offset)
+        local = LocalPredictor(turn if turn_model == "auto" else turn.model_copy(update={"model_id": turn_model}))
+        predictor = local
+        background = BackgroundPredictor(lambda: local, _LOCAL_QUESTIONS)
+    usual = ThresholdSchedule.from_config(turn)
+
+    def make(schedule: ThresholdSchedule | None = None) -> ModelTurnDetector:
+        return ModelTurnDetector(predictor, schedule or usual, onset=onset, offset=offset, background=background)
+
+    return make

@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CascadeEngine", "load"]
 
-_TURN_MODEL_S = 0.15
-"""How long a step waits for the end-of-turn model. A later result counts in the next step, which costs up to 0.32 s of
-latency."""
-
 
 def load(settings: Settings) -> "CascadeEngine":
     """Return the engine with the parts of the settings.
@@ -92,8 +88,6 @@ class CascadeEngine(Engine):
     @override
     def open(self, session_config: SessionConfig) -> EngineSession:
         detector = None if self._make_detector is None else self._make_detector()
-        if detector is not None and session_config.pace == "realtime":
-            detector.run_in_background(_TURN_MODEL_S)
         segmenter = TurnSegmenter(self._vad, session_config, self.live, detector)
         has_own = session_config.prompt not in ("", self._default_prompt)
         talk = Talk(self.parts, session_config.prompt if has_own else self._prompt)
