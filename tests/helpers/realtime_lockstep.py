@@ -51,7 +51,7 @@ def append_event(data):
     return {"type": "input_audio_buffer.append", "audio": base64.b64encode(data).decode()}
 
 
-def hold(messages, *, engine=None, connect=RealtimeConnection, tail_s=20.0, step_ms=5.0, **overrides):
+def hold(messages, *, engine=None, connect=RealtimeConnection, tail_s=20.0, step_ms=5.0, turns=None, **overrides):
     """Hold a session; return the messages of the server with their times in seconds.
 
     Args:
@@ -60,13 +60,14 @@ def hold(messages, *, engine=None, connect=RealtimeConnection, tail_s=20.0, step
         connect: The connection of the protocol.
         tail_s: See `SimulatedSocket`.
         step_ms: The duration of a step.
+        turns: Makes turn detectors, as `ServerContext.turn_detectors`.
         **overrides: Settings, with `__` for the dot.
     """
 
     async def main():
         settings = load_settings(overrides={k.replace("__", "."): v for k, v in overrides.items()}, env={})
         context = ServerContext(ParrotEngine() if engine is None else engine, settings)
-        context._worker = InlineWorker(step_ms)
+        context._worker, context.turn_detectors = InlineWorker(step_ms), turns
         socket = SimulatedSocket(messages, tail_s)
         with context.sessions.acquire("realtime") as slot:
             await connect(context, socket, slot).run()

@@ -1,6 +1,7 @@
 """`/v1/realtime` hears the same for any pieces, formats and paces: events and audio in simulated time."""
 
 import random
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from sca.audio.decode import read_audio
 from sca.audio.g711 import encode_g711
 from sca.audio.resample import resample
+from sca.infer.turn.detector import ModelTurnDetector
 from tests.helpers.realtime_lockstep import append_event, hold, outline
 
 FORMATS = {"audio/pcm": 24_000, "audio/pcmu": 8_000, "audio/pcma": 8_000}
@@ -145,3 +147,56 @@ def test_threshold_and_padding_are_obeyed(turn):
     assert not [entry for entry in quiet if "speech" in entry[0]]
     started = [next(entry[1] for entry in kinds if "started" in entry[0]) for kinds in (usual, padded)]
     assert started[1] - started[0] == 300 or started[0] == 0
+
+
+def stop_of(turn, turns=None, **detection):
+    """Return the silence after which a turn was over, in ms, and the settings that the server reports."""
+    data, width = encoded(turn, "audio/pcm")
+    setup = {"type": "session.update", "session": {"turn_detection": {"type": "semantic_vad", **detection}}}
+    sent = hold([(0.0, setup), *pieces(data, iter(lambda: 480, None), 24_000, width, "realtime")], turns=turns)
+    at_s, stopped = next((at_s, e) for at_s, e in sent if e["type"] == "input_audio_buffer.speech_stopped")
+    updated = next(e for _, e in sent if e["type"] == "session.updated")
+    return at_s * 1000 - stopped["audio_end_ms"], updated["session"]["audio"]["input"]["turn_detection"]
+
+
+@pytest.mark.parametrize(("eagerness", "silence_ms"), [("low", 1500), ("auto", 800), ("high", 400)])
+def test_eagerness_without_a_model_is_a_silence(turn, eagerness, silence_ms):
+    found_ms, reported = stop_of(turn, eagerness=eagerness)
+    assert silence_ms <= found_ms <= silence_ms + 60
+    assert reported == {
+        "type": "semantic_vad", "eagerness": eagerness, "create_response": True, "interrupt_response": True,
+    }  # fmt: skip
+
+
+class Sure:
+    """A model that answers every question with the same probability, at once."""
+
+    def __init__(self, probability):
+        self.probability = probability
+
+    def ask(self, samples):
+        answer = Future()
+        answer.set_result(self.probability)
+        return answer
+
+
+@pytest.mark.parametrize(("eagerness", "silence_ms"), [("low", 2000), ("medium", 600), ("high", 200)])
+def test_eagerness_with_a_model_is_a_threshold(turn, eagerness, silence_ms):
+    def turns(schedule):
+        return ModelTurnDetector(None, schedule, background=Sure(0.47))
+
+    found_ms, _ = stop_of(turn, turns, eagerness=eagerness)
+    assert silence_ms <= found_ms <= silence_ms + 120
+
+
+def test_turns_are_found_by_the_model_that_the_server_has(talk):
+    """The usual end of a turn is that of the model, in a session whose client sets nothing."""
+
+    def turns(schedule):
+        return ModelTurnDetector(None, schedule, background=Sure(0.0))
+
+    data, width = encoded(talk[: 24_000 * 4], "audio/pcm")
+    sent = hold(pieces(data, iter(lambda: 480, None), 24_000, width, "realtime"), turns=turns)
+    assert sent[0][1]["session"]["audio"]["input"]["turn_detection"]["type"] == "semantic_vad"
+    kinds = [event["type"] for _, event in sent]
+    assert kinds.count("input_audio_buffer.speech_started") == 1  # the pause of 1.2 s does not end the turn

@@ -24,7 +24,7 @@ _PAD_FRAMES = 3  # kept before and after the speech that the VAD detects: it is 
 _MAX_GIVEN_SLACK_S = 20  # the longest silence and padding that a client may set
 
 
-def turn_detector_factory(settings: Settings) -> "Callable[[], ModelTurnDetector] | None":
+def turn_detector_factory(settings: Settings) -> "Callable[..., ModelTurnDetector] | None":
     """Return a function that makes the turn detector of a session, for `live.turn_model`; None if silence ends a turn."""
     live = settings.live
     if live.turn_model is None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from sca.infer.device_worker import ThreadWorker
 from sca.infer.engine import BatchEngine, Engine, SessionConfig
+from sca.infer.engines.turn_taking import turn_detector_factory
 from sca.infer.server.core.client_secrets import ClientSecrets
 from sca.infer.server.core.metrics import LiveMetrics, SessionMeter
 from sca.infer.server.core.sessions import SessionRegistry
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from sca.config import Settings
     from sca.infer.clock import Clock
     from sca.infer.interfaces import AudioSink, AudioSource, SessionListener
+    from sca.infer.turn.detector import ModelTurnDetector
+    from sca.infer.turn.policy import ThresholdSchedule
 
 __all__ = ["ServerContext", "SignatureCheck"]
 
@@ -33,6 +36,7 @@ class ServerContext:
         broadcast: The spoken audio of all sessions, for `GET /api/audio-stream`.
         metrics: The Prometheus metrics.
         public_paths: Paths that need no key. An endpoint adds its own paths if they return nothing secret.
+        turn_detectors: Makes turn detectors with the model of `live.turn_model`; None without a model.
         signature_checks: The check of each path that accepts a signature instead of the key.
         client_secrets: Keys that expire, for browsers.
         client_secret_paths: Paths that accept a client secret instead of the key.
@@ -47,8 +51,17 @@ class ServerContext:
         self.signature_checks: dict[str, SignatureCheck] = {}
         self.client_secrets = ClientSecrets()
         self.client_secret_paths: set[str] = set()
+        self.turn_detectors: Callable[[ThresholdSchedule], ModelTurnDetector] | None = None
         self._worker: ThreadWorker | None = None
         self._batcher: StepBatcher | None = None
+
+    def load_turn_model(self) -> None:
+        """Load the end-of-turn model of `live.turn_model`, if there is one.
+
+        Raises:
+            ScaError: It cannot be loaded.
+        """
+        self.turn_detectors = turn_detector_factory(self.settings)
 
     @property
     def worker(self) -> ThreadWorker:

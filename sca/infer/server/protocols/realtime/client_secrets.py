@@ -5,6 +5,7 @@ The second endpoint is that of the beta: its keys expire after a minute.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,7 +15,7 @@ from sca.infer.server.core.errors import RequestRejectedError, error_document, e
 from sca.infer.server.core.limits import read_body
 from sca.infer.server.core.security import bearer_token, protocol_key
 from sca.infer.server.protocols.realtime.beta import beta_event
-from sca.infer.server.protocols.realtime.events import RealtimeError
+from sca.infer.server.protocols.realtime.events import RealtimeError, TurnDetection
 from sca.infer.server.protocols.realtime.session_config import RealtimeSession
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = ["add", "first_config"]
 
 _MAX_BODY_BYTES = 1 << 20
 _BETA_SECONDS = 60
+_BY_MODEL = TurnDetection(type="semantic_vad")  # the default of a server with an end-of-turn model
 
 _SECRET = {
     "type": "object",
@@ -77,7 +79,8 @@ def first_config(context: "ServerContext", session_id: str, scope: "Scope") -> R
 
 
 def _default_config(context: "ServerContext", session_id: str) -> RealtimeSession:
-    return RealtimeSession(f"sess_{session_id}", context.engine.info, context.settings.duplex.system_prompt)
+    config = RealtimeSession(f"sess_{session_id}", context.engine.info, context.settings.duplex.system_prompt)
+    return config if context.turn_detectors is None else replace(config, turn_detection=_BY_MODEL)
 
 
 def add(app: "FastAPI", context: "ServerContext") -> None:

@@ -31,6 +31,7 @@ _PAD_SAMPLES = HEARD_HZ * 96 // 1000  # after the speech that the VAD detects, b
 _GRACE_S = 0.1  # that the audio of a client may be late before the engine is stepped without it
 _FAST_INTERVAL_S = 0.02  # between two chunks of silence for an engine that has to find the end of a kept turn
 _TURN_END_S = 2.0  # of silence, after which an engine has found the end of a turn
+_POLL_S = 0.01
 _NOTICE_PATIENCE_S = 5.0  # after the engine reported a problem
 
 
@@ -301,7 +302,8 @@ class EngineInput:
         Otherwise speech would interrupt an answer that the engine has not come to.
         """
         source = self._source
-        if source is None or source.all_stepped:
+        is_asking = self._detector is not None and self._detector.is_asking
+        if source is None or (source.all_stepped and not is_asking):
             return False
         end = min(self._chunk, self._chunk - source.missing_samples + self._buffer.next_samples)
         ahead_s = self._due_s + end / HEARD_HZ - self._now_s()
@@ -310,6 +312,8 @@ class EngineInput:
         with anyio.move_on_after(ahead_s):
             while not source.all_stepped:
                 await source.wait_for_step()
+            while self._detector is not None and self._detector.is_asking:
+                await anyio.sleep(_POLL_S)
         await self._listener.wait_until_played()
         return True
 

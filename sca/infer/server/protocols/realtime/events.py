@@ -90,8 +90,12 @@ def encode_event(event: Event, *, beta: bool) -> tuple[str, ...]:
     return (json.dumps({"event_id": f"event_{secrets.token_hex(8)}", **sent}, ensure_ascii=False),)
 
 
+Eagerness = Literal["low", "medium", "high", "auto"]
+"""How soon a turn of the user is over for `semantic_vad`."""
+
+
 class TurnDetection(BaseModel):
-    """Turn detection by the server. `semantic_vad` is treated as `server_vad`."""
+    """Turn detection by the server: by silence (`server_vad`), or by an end-of-turn model (`semantic_vad`)."""
 
     type: Literal["server_vad", "semantic_vad"] = "server_vad"
     threshold: float = Field(0.5, ge=0.05, le=1)
@@ -99,3 +103,9 @@ class TurnDetection(BaseModel):
     silence_duration_ms: int = Field(500, ge=32, le=10_000)
     create_response: bool = True
     interrupt_response: bool = True
+    eagerness: Eagerness = "auto"
+
+    def document(self) -> dict[str, object]:
+        """Return the settings for JSON, without those that the type does not have."""
+        silence = {"threshold", "prefix_padding_ms", "silence_duration_ms"}
+        return self.model_dump(exclude={"eagerness"} if self.type == "server_vad" else silence)

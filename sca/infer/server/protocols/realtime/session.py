@@ -16,9 +16,10 @@ from sca.infer.server.protocols.realtime.engine_input import EngineInput
 from sca.infer.server.protocols.realtime.events import Event, RealtimeError, encode_event, parse_event, warning_event
 from sca.infer.server.protocols.realtime.input_buffer import InputBuffer
 from sca.infer.server.protocols.realtime.response import ConversationItems, Response, new_item_id
-from sca.infer.server.protocols.realtime.speech_detector import SpeechDetector
+from sca.infer.server.protocols.realtime.semantic_detector import new_detector
 from sca.infer.server.ws.connection import Connection, add_websocket
 from sca.infer.server.ws.stream_io import NetworkSource
+from sca.infer.turn.policy import ThresholdSchedule
 from sca.units import SPOKEN_HZ
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _MAX_STEPPED_S = 8.0  # that an engine which answers within its steps may take
 def add(app: "FastAPI", context: "ServerContext") -> None:
     """Add the endpoint."""
     context.client_secret_paths.add("/v1/realtime")
+    context.load_turn_model()
     add_websocket(app, context, "/v1/realtime", RealtimeConnection)
 
 
@@ -153,7 +155,8 @@ class RealtimeConnection(Connection):
         detection = self._config.turn_detection
         detector = None
         if detection is not None:
-            detector = SpeechDetector(self._vad, detection.threshold, detection.silence_duration_ms)
+            schedule = ThresholdSchedule.from_config(self._context.settings.turn)
+            detector = new_detector(self._vad, detection, schedule, self._context.turn_detectors)
         self._input.set_detection(detection, detector)
 
     def _commit(self) -> None:

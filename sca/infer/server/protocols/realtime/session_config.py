@@ -149,7 +149,7 @@ class RealtimeSession:
         audio = {
             "input": {
                 "format": _format_document(self.input_format),
-                "turn_detection": None if self.turn_detection is None else self.turn_detection.model_dump(),
+                "turn_detection": None if self.turn_detection is None else self.turn_detection.document(),
                 "transcription": self.transcription,
                 "noise_reduction": None,
             },

@@ -1,19 +1,22 @@
 """Speech start/stop detection for the Realtime API, from the probabilities of the Silero VAD."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from sca.audio.vad import FRAME_SAMPLES, SileroVad
 from sca.units import HEARD_HZ
 
-__all__ = ["SpeechDetector", "SpeechEvent"]
+__all__ = ["MIN_SPEECH_FRAMES", "SilenceDetector", "SpeechDetector", "SpeechEvent"]
 
 _HYSTERESIS = 0.15  # speech continues down to this much below the threshold, as in Silero's own iterator
-_MIN_SPEECH_FRAMES = 3  # about 100 ms; anything shorter is a click
+MIN_SPEECH_FRAMES = 3
+"""About 100 ms; anything shorter is a click."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +32,20 @@ class SpeechEvent:
     sample: int
 
 
-class SpeechDetector:
-    """Detects speech in a stream of audio.
+class SpeechDetector(ABC):
+    """Detects speech and the ends of turns in a stream of audio.
 
     Attributes:
-        speaking: Whether speech is going on.
+        speaking: Whether a turn is going on.
     """
 
-    def __init__(self, vad: SileroVad, threshold: float, silence_ms: int) -> None:
+    def __init__(self, vad: SileroVad) -> None:
         """Create a detector.
 
         Args:
             vad: The VAD model.
-            threshold: The probability at which speech starts.
-            silence_ms: The pause that ends speech.
         """
         self._vad = vad.stream()
-        self._onset, self._offset = threshold, max(0.01, threshold - _HYSTERESIS)
-        self._max_silent_frames = max(1, -(-silence_ms * HEARD_HZ // 1000 // FRAME_SAMPLES))
         self.restart(0)
 
     def restart(self, start: int) -> None:
@@ -57,26 +56,20 @@ class SpeechDetector:
         """
         self._vad.reset()
         self._start = start
-        self._frame = self._speech_frames = self._silent_frames = 0
+        self._frame = self._silent_frames = 0
         self.speaking = False
 
     @property
+    @abstractmethod
     def in_speech(self) -> bool:
-        """Whether speech is going on, or may have started."""
-        return self.speaking or self._speech_frames > 0
+        """Whether a turn is going on, or may have started."""
 
-    def end(self) -> SpeechEvent | None:
-        """End the speech, because no more audio came. The next audio continues the stream.
+    @property
+    def is_asking(self) -> bool:
+        """Whether the answer of a model is awaited."""
+        return False
 
-        Returns:
-            The event, if speech was going on.
-        """
-        was_speaking, self.speaking, self._speech_frames = self.speaking, False, 0
-        return self._stopped() if was_speaking else None
-
-    def _stopped(self) -> SpeechEvent:
-        return SpeechEvent("stopped", self._start + (self._frame - self._silent_frames) * FRAME_SAMPLES)
-
+    @abstractmethod
     def push(self, samples: NDArray[np.float32]) -> Iterator[SpeechEvent]:
         """Process more audio and yield what was detected. The audio is processed as the iterator is consumed.
 
@@ -86,6 +79,46 @@ class SpeechDetector:
         Yields:
             The events, in order.
         """
+
+    @abstractmethod
+    def end(self) -> SpeechEvent | None:
+        """End the turn, because no more audio came. The next audio continues the stream.
+
+        Returns:
+            The event, if a turn was going on.
+        """
+
+    def _stopped(self) -> SpeechEvent:
+        return SpeechEvent("stopped", self._start + (self._frame - self._silent_frames) * FRAME_SAMPLES)
+
+
+class SilenceDetector(SpeechDetector):
+    """Ends a turn after a silence."""
+
+    def __init__(self, vad: SileroVad, threshold: float, silence_ms: int) -> None:
+        """Create a detector.
+
+        Args:
+            vad: The VAD model.
+            threshold: The probability at which speech starts.
+            silence_ms: The pause that ends a turn.
+        """
+        self._onset, self._offset = threshold, max(0.01, threshold - _HYSTERESIS)
+        self._max_silent_frames = max(1, -(-silence_ms * HEARD_HZ // 1000 // FRAME_SAMPLES))
+        super().__init__(vad)
+
+    @override
+    def restart(self, start: int) -> None:
+        super().restart(start)
+        self._speech_frames = 0
+
+    @property
+    @override
+    def in_speech(self) -> bool:
+        return self.speaking or self._speech_frames > 0
+
+    @override
+    def push(self, samples: NDArray[np.float32]) -> Iterator[SpeechEvent]:
         for probability in self._vad.push(samples).tolist():
             self._frame += 1
             if self.speaking:
@@ -96,7 +129,12 @@ class SpeechDetector:
                 continue
             is_speech = probability >= (self._offset if self._speech_frames else self._onset)
             self._speech_frames = self._speech_frames + 1 if is_speech else 0
-            if self._speech_frames >= _MIN_SPEECH_FRAMES:
+            if self._speech_frames >= MIN_SPEECH_FRAMES:
                 self.speaking, self._silent_frames = True, 0
                 start = self._start + (self._frame - self._speech_frames) * FRAME_SAMPLES
                 yield SpeechEvent("started", start)
+
+    @override
+    def end(self) -> SpeechEvent | None:
+        was_speaking, self.speaking, self._speech_frames = self.speaking, False, 0
+        return self._stopped() if was_speaking else None
