@@ -26,12 +26,14 @@ BASH_NOT_RUN = {
     "corpora.md": "reads a corpus of the reader's own",
     "live.md": "reads recordings of the reader's own",
     "serve.md": "starts a server",
+    "serve-clients.md": "takes a minute; a test runs the same conversations",
     "turn-clients.md": "needs a turn server and a recording",
 }
 PYTHON_NOT_RUN = {
     "README.md": "tests/test_readme.py runs it",
     "api.md": "its blocks are signatures, and examples that are tested beside their functions",
     "serve.md": "needs a running server",
+    "serve-clients.md": "needs a running server, and LiveKit",
     "turn-clients.md": "needs a running server",
 }
 PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_.|-]*…?|….*|.*[A-Z]{3,}.*")

@@ -18,7 +18,7 @@ from sca.infer.engine import EngineInfo, StepGuard
 from sca.infer.frames import AudioOutput, ThoughtPacket, TurnEnd
 from sca.infer.server.app import connection_limits, make_app, websocket_options
 from sca.infer.server.core.state import ServerContext
-from sca.infer.server.transport.uvicorn_server import listen, server_config
+from sca.infer.server.transport.uvicorn_server import TlsFiles, listen, server_config
 from tests.helpers.timeouts import TIMEOUT_S, until
 
 # On a busy machine a session lags. These settings prevent that anything is dropped or reported because of it.
@@ -102,7 +102,8 @@ class RunningServer:
 
     def __init__(self, context, port, loop, uvicorn_server):
         self.context, self.port, self.loop, self._uvicorn = context, port, loop, uvicorn_server
-        self.url, self.ws = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}/ws/pcm16"
+        secure = "s" if uvicorn_server.config.is_ssl else ""
+        self.url, self.ws = f"http{secure}://127.0.0.1:{port}", f"ws{secure}://127.0.0.1:{port}/ws/pcm16"
 
     def abort_connections(self):
         """Break every connection without closing it, as a network failure does."""
@@ -146,17 +147,23 @@ class RunningServer:
 
 
 @contextmanager
-def running(engine, **overrides):
+def running(engine, tls=None, **overrides):
     """Serve an engine with relaxed settings.
 
     Args:
         engine: The engine.
+        tls: The files of a certificate and of its key, for https.
         **overrides: Settings of the section `serve`, or of another section with `__` for the dot.
     """
     names = RELAXED | {(k.replace("__", ".") if "__" in k else f"serve.{k}"): v for k, v in overrides.items()}
     context = ServerContext(engine, load_settings(overrides=names, env={}))
     with listen("127.0.0.1", 0) as listener:
-        config = server_config(make_app(context), connection_limits(context), websockets=websocket_options(context))
+        config = server_config(
+            make_app(context),
+            connection_limits(context),
+            websockets=websocket_options(context),
+            tls=None if tls is None else TlsFiles(*tls),
+        )
         server, loop = uvicorn.Server(config), _AdvanceableLoop()
         thread = threading.Thread(target=loop.run_until_complete, args=[server.serve([listener])])
         thread.start()
@@ -167,6 +174,17 @@ def running(engine, **overrides):
             server.should_exit = True
             thread.join()
             loop.close()
+
+
+def certificate(folder):
+    """Make a certificate of this machine. Returns its file and that of its key."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return folder / "cert.pem", folder / "key.pem"
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import base64
 import json
 import re
 import ssl
-import subprocess
 import time
 
 import httpx
@@ -13,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from sca.infer.server.core.limits import RateLimiter
 from sca.infer.server.core.security import twilio_signature
-from tests.helpers.live_servers import MirrorEngine, process, running
+from tests.helpers.live_servers import MirrorEngine, certificate, process, running
 from tests.helpers.timeouts import TIMEOUT_S, connect
 
 CHUNK = 5120
@@ -40,20 +39,8 @@ def talk(url, **options):
             return closed.rcvd.code, texts
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-         "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return folder / "cert.pem", folder / "key.pem"
-
-
-def test_serves_all_endpoints_over_tls(certificate):
-    cert, key = certificate
+def test_serves_all_endpoints_over_tls(tmp_path):
+    cert, key = certificate(tmp_path)
     trusts = ssl.create_default_context(cafile=cert)
     with process("--tls-cert", str(cert), "--tls-key", str(key), "--auth-key", "k") as (_, url):
         assert url.startswith("https://127.0.0.1:")

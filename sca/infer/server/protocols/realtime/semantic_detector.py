@@ -21,11 +21,10 @@ from sca.units import HEARD_HZ
 
 __all__ = ["SemanticDetector", "new_detector"]
 
-_MAX_SILENCE_S: dict[Eagerness, int] = {"low": 8, "medium": 4, "high": 2}
-"""The silence that ends a turn whatever the model says; for "auto" that of the server. Source: the documentation of the
-original protocol."""
+_MAX_SILENCE_S: dict[Eagerness, int] = {"low": 8, "medium": 4, "auto": 4, "high": 2}
+"""The silence that ends a turn whatever the model says. Source: the documentation of the original protocol."""
 
-_MORE_CERTAIN: dict[Eagerness, float] = {"low": 0.2, "medium": 0.0, "high": -0.2}
+_MORE_CERTAIN: dict[Eagerness, float] = {"low": 0.2, "medium": 0.0, "auto": 0.0, "high": -0.2}
 """Added to the probability above which a turn is over."""
 
 _SILENCE_MS: dict[Eagerness, int] = {"low": 1500, "medium": 800, "auto": 800, "high": 400}
@@ -51,8 +50,6 @@ def new_detector(
     eagerness = detection.eagerness
     if make_turns is None:
         return SilenceDetector(vad, detection.threshold, _SILENCE_MS[eagerness])
-    if eagerness == "auto":
-        return SemanticDetector(vad, make_turns(schedule))
     more, longest = _MORE_CERTAIN[eagerness], _MAX_SILENCE_S[eagerness] * HEARD_HZ
     queries = tuple(
         (silence, min(1.0, max(0.0, least + more))) for silence, least in schedule.queries if silence < longest

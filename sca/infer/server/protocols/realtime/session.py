@@ -182,7 +182,7 @@ class RealtimeConnection(Connection):
 
     def _cancel_response(self, response_id: object) -> None:
         if self._response is None or response_id not in (None, self._response.id):
-            raise RealtimeError("no such response is in progress", "response_cancel_not_active")
+            raise RealtimeError("Cancellation failed: no active response found", "response_cancel_not_active")
         self._interrupt("client_cancelled")
 
     def _interrupt(self, reason: Literal["turn_detected", "client_cancelled"]) -> None:
