@@ -32,6 +32,11 @@ class EngineInfo:
             time and not steps.
         takes_text: Whether its sessions take text, tools and instructions (`sca.infer.text_session.TextSession`).
         follows_turns: Whether sessions support `SessionConfig.turns` "given".
+        parts: What the engine consists of, for users: the kind of each part and its name.
+        voices: The voices that a session may choose (`SessionConfig.voice`); empty if it has no choice.
+        follows_prompt: Whether the prompt of a session has an effect.
+        hears_words: Whether sessions return the words of the user (`UserText`).
+        examples: Sentences to say first.
     """
 
     name: str
@@ -43,6 +48,11 @@ class EngineInfo:
     answers_in_background: bool = False
     takes_text: bool = False
     follows_turns: bool = False
+    parts: tuple[tuple[str, str], ...] = ()
+    voices: tuple[str, ...] = ()
+    follows_prompt: bool = True
+    hears_words: bool = False
+    examples: tuple[str, ...] = ("Hello, can you hear me?", "What can you do?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,7 @@ class SessionConfig:
         session_id: An identifier for logs and recordings.
         grid: The length of a chunk, in samples and in frames.
         prompt: The system prompt.
+        voice: One of `EngineInfo.voices`; None is the default of the engine.
         pace: How chunks arrive. "realtime": as they are spoken; a step must not wait for anything outside the device.
             "lockstep": as fast as steps are made, from a file or an array; a step waits for what belongs to its time,
             such as the answer of a server, so that two runs give the same result.
@@ -64,6 +75,7 @@ class SessionConfig:
     session_id: str = "0"
     grid: Grid = field(default_factory=Grid)
     prompt: str = ""
+    voice: str | None = None
     pace: Literal["realtime", "lockstep"] = "realtime"
     turns: Literal["found", "given"] = "found"
 

@@ -15,6 +15,7 @@ from sca.units import SPOKEN_HZ
 
 __all__ = [
     "NO_FEATURES",
+    "AnswerTiming",
     "AudioInput",
     "AudioOutput",
     "ControlFrame",
@@ -197,5 +198,21 @@ class UserText:
     is_final: bool = True
 
 
-ControlFrame = TurnEnd | Interrupt | Lag | ErrorFrame
+@dataclass(frozen=True, slots=True)
+class AnswerTiming:
+    """How long the parts of an engine took until the first sound of an answer. It precedes that sound.
+
+    Attributes:
+        turn_id: The turn.
+        sample: The time.
+        stages_ms: The name of each part in the order of their work, and its time in ms. The sum is the time from the
+            end of the user's speech to the first sound.
+    """
+
+    turn_id: int
+    sample: int
+    stages_ms: tuple[tuple[str, float], ...]
+
+
+ControlFrame = TurnEnd | Interrupt | Lag | ErrorFrame | AnswerTiming
 Frame = ThoughtPacket | AudioOutput | UserText | ControlFrame

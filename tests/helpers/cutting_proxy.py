@@ -1,4 +1,4 @@
-"""A proxy that cuts connections in the middle of an answer."""
+"""A proxy that cuts connections in the middle of an answer, or lets them go dead without closing them."""
 
 import socket
 import threading
@@ -17,12 +17,14 @@ class CuttingProxy:
         cuts: How many connections it will still cut.
         after_bytes: Bytes of answers on a connection after which it is cut.
         cut: How many connections it has cut.
+        holes: How often the line went dead: connections that were open then stay open, and nothing passes on them.
     """
 
     url: str = ""
     cuts: int = 0
     after_bytes: int = 50_000
     cut: int = 0
+    holes: int = 0
 
 
 @contextmanager
@@ -37,13 +39,18 @@ def cutting_proxy(target: str) -> Iterator[CuttingProxy]:
     listener = socket.create_server(("127.0.0.1", 0))
     proxy.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     lock = threading.Lock()
+    opened: list[socket.socket] = []
 
     def serve(client: socket.socket) -> None:
         server = socket.create_connection((where.hostname, where.port))
-        threading.Thread(target=copy_requests, args=(client, server), daemon=True).start()
+        opened.extend((client, server))
+        born = proxy.holes
+        threading.Thread(target=copy_requests, args=(client, server, born), daemon=True).start()
         sent = 0
         with suppress(OSError):
             while data := server.recv(16_384):
+                if proxy.holes != born:
+                    return
                 with lock:
                     if proxy.cuts and sent + len(data) > proxy.after_bytes:
                         proxy.cuts -= 1
@@ -53,9 +60,11 @@ def cutting_proxy(target: str) -> Iterator[CuttingProxy]:
                 sent += len(data)
         close(client, server)
 
-    def copy_requests(client: socket.socket, server: socket.socket) -> None:
+    def copy_requests(client: socket.socket, server: socket.socket, born: int) -> None:
         with suppress(OSError):
             while data := client.recv(16_384):
+                if proxy.holes != born:
+                    return
                 server.sendall(data)
         close(client, server)
 
@@ -70,6 +79,7 @@ def cutting_proxy(target: str) -> Iterator[CuttingProxy]:
         yield proxy
     finally:
         listener.close()
+        close(*opened)
 
 
 def close(*sockets: socket.socket) -> None:

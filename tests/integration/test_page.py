@@ -1,10 +1,8 @@
 """The page in a real browser with a recording as the microphone, and a real server with the parrot."""
 
-import shutil
-import time
+import re
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,18 +10,13 @@ import soundfile as sf
 from playwright.sync_api import sync_playwright
 
 from sca.audio.decode import read_audio
+from sca.audio.resample import resample
 from sca.config import LiveConfig
+from tests.helpers.browser import FLAGS, UNLABELED, counters, find_chromium, until
 from tests.helpers.live_servers import running
 from tests.helpers.recording_parrot import RecordingParrot
 
-ROOT = Path(__file__).resolve().parents[2]
-PICTURES = ROOT / "build" / "page"  # screenshots, kept after the test
 HEARD_HZ, SPOKEN_HZ = 16000, 24000
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--disable-quic", "--no-first-run",
-)  # fmt: skip
 
 
 def aligned(found, expected):
@@ -44,38 +37,13 @@ def pieces(sound, rate_hz):
     return [(at, piece) for at, piece in cut if np.sqrt(np.mean(piece**2)) > 0.01]
 
 
-def position(found, expected, after=0):
-    """Return the position of `expected` in `found` at or after `after`; None if `found` does not contain it."""
-    blocks = range(after, len(found) - len(expected) + 1, HEARD_HZ // 50)
-    return next((at for at in blocks if np.array_equal(found[at : at + len(expected)], expected)), None)
-
-
-def until(page, expression):
-    """Wait until an expression is true, and return it.
-
-    The page's policy forbids `wait_for_function`, which evaluates text.
-    """
-    deadline = time.monotonic() + 120
-    while not (found := page.evaluate(expression)):
-        state = page.evaluate("({...sca, line: null, tracks: null})")
-        assert time.monotonic() < deadline, f"still false: {expression}; {state}"
-        page.wait_for_timeout(50)
-    return found
-
-
-def counters(page):
-    return page.evaluate("({...sca, line: null, tracks: null})")
-
-
 class Visit:
     """The results of one visit of the page: counters, texts and recordings, and the engine."""
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert path, "Chromium is part of the test set-up: scripts/test --prepare"
-    return path
+    return find_chromium()
 
 
 @pytest.fixture(scope="module")
@@ -116,13 +84,13 @@ def _talk(browser, server, engine, seen, folder):
     page.on("pageerror", lambda error: seen.console.append(str(error)))
     page.on("request", lambda request: seen.requests.append(request.url))
     page.goto(f"{server.url}/")
-    page.locator("summary").press("Enter")
+    page.locator("#settings-box summary").press("Enter")
     page.get_by_label("Unprocessed audio").check()
     until(page, "document.querySelectorAll('#microphone option').length > 1")
     seen.devices = page.locator("#microphone option").all_inner_texts()
     page.get_by_role("button", name="Start", exact=True).press("Enter")
     seen.speaking, seen.level_db = until(page, SPEAKING)
-    page.screenshot(path=PICTURES / "desktop.png", full_page=True)
+    page.screenshot(path=folder / "desktop.png", full_page=True)
     while not (engine.sessions and 0 in engine.sessions[0].ended):
         page.wait_for_timeout(50)
     spoken = len(engine.sessions[0].spoken(0))
@@ -152,24 +120,22 @@ def _talk(browser, server, engine, seen, folder):
     chunks_more(page, 3)
     seen.new_session = page.locator("#state").inner_text(), page.evaluate("sca.resumed")
     seen.text = page.locator("#text").inner_text()
-    seen.latency = page.locator("#latency-text").inner_text()
+    seen.latency = page.locator("#latency-text").text_content()
     page.set_viewport_size({"width": 390, "height": 844})
     seen.phone_width = page.evaluate("document.documentElement.scrollWidth")
-    page.screenshot(path=PICTURES / "phone.png", full_page=True)
+    page.screenshot(path=folder / "phone.png", full_page=True)
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.get_by_role("button", name="Light or dark").click()
     seen.papers = light, page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.wait_for_timeout(200)
-    page.screenshot(path=PICTURES / "phone-dark.png", full_page=True)
+    page.screenshot(path=folder / "phone-dark.png", full_page=True)
     page.keyboard.press("Alt+s")
-    until(page, "Boolean(sca.tracks)")
+    until(page, "Boolean(sca.recording)")
     seen.stopped = page.locator("#state").inner_text()
-    seen.tracks = {}
-    for name, label in (("heard", "Download your recording"), ("said", "Download the answer")):
-        with page.expect_download() as download:
-            page.get_by_role("button", name=label).click()
-        download.value.save_as(folder / f"{name}.wav")
-        seen.tracks[name] = sf.read(folder / f"{name}.wav", dtype="float32")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download recording").click()
+    download.value.save_as(folder / "both.wav")
+    seen.both, seen.rate_hz = sf.read(folder / "both.wav", dtype="float32")
     seen.names = page.evaluate(UNLABELED)
 
 
@@ -187,9 +153,6 @@ COUNTING = """(() => {
   sca.interrupts = 0;
   line.interrupt = function () { sca.interrupts++; interrupt.call(line); };
 })()"""
-UNLABELED = """[...document.querySelectorAll("button, select, input:not([hidden]), textarea, meter, canvas, [role]")]
-  .filter((node) => !(node.labels?.length || node.getAttribute("aria-label") || node.getAttribute("aria-labelledby")
-    || node.textContent.trim() || node.getAttribute("role") === "alert")).map((node) => node.outerHTML)"""
 
 
 def test_server_receives_the_microphone(visit):
@@ -198,9 +161,9 @@ def test_server_receives_the_microphone(visit):
 
 
 def test_page_plays_the_answer(visit):
-    samples, rate_hz = visit.tracks["said"]
+    samples = visit.both[:, 1]
     expected = visit.engine.sessions[0].spoken(0)
-    assert rate_hz == SPOKEN_HZ
+    assert visit.rate_hz == SPOKEN_HZ
     assert visit.first["received"] == len(expected)
     assert visit.first["time"] > 0
     assert np.median([aligned(samples, piece)[0] for _, piece in pieces(expected, SPOKEN_HZ)]) >= 0.9
@@ -209,8 +172,8 @@ def test_page_plays_the_answer(visit):
 
 
 def test_page_shows_the_transcript_of_both_sides(visit):
-    assert "You: spoke for" in visit.text
-    assert "Answer: (says back" in visit.text
+    assert re.search(r"You\n0:0\d\n▶\n+spoke for", visit.text)
+    assert re.search(r"Answer\n0:0\d\n▶\n+\(says back", visit.text)
     assert "answered after" in visit.latency
     assert "after you stopped speaking" in visit.latency
 
@@ -231,15 +194,11 @@ def test_broken_connection_resumes_or_starts_a_new_session(visit):
     assert all(len(session.heard) > 0 for session in visit.engine.sessions)
 
 
-def test_both_recordings_can_be_downloaded(visit):
-    heard, rate_hz = visit.tracks["heard"]
-    spoken, _ = visit.tracks["said"]
-    assert rate_hz == HEARD_HZ
-    after = 0  # all audio that the server received, session by session
-    for session in visit.engine.sessions:
-        at = position(heard, session.heard, after)
-        assert at is not None
-        after = at + -(-len(session.heard) // 320) * 320
+def test_recording_has_both_sides(visit):
+    heard, spoken = resample(visit.both[:, 0], SPOKEN_HZ, HEARD_HZ), visit.both[:, 1]
+    for session in visit.engine.sessions:  # all audio that the server received
+        loud = [piece for _, piece in pieces(session.heard, HEARD_HZ)]
+        assert all(aligned(heard, piece)[0] >= 0.99 for piece in loud)
     early = heard[: 9 * HEARD_HZ]  # the phrase is repeated later
     fits = [(*aligned(early, piece), at) for at, piece in pieces(visit.phrase, HEARD_HZ)]
     assert np.median([fit for fit, _, _ in fits]) >= 0.9

@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.helpers.live_servers import MirrorEngine, running
 
 DESCRIBED = {
+    "/api/engine": "GET",
     "/health": "GET",
     "/infer_wav": "POST",
     "/metrics": "GET",

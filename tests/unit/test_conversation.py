@@ -113,9 +113,9 @@ def test_latency_by_part():
     assert log.document() == {}
     assert log.line() is None
     for ms in (100.0, 200.0, 300.0):
-        log.add({"endpoint": 600.0, "recognizer": ms, "language_model": 50.0, "voice": 10.0})
+        log.add({"endpoint": 600.0, "recognizer": ms, "first_token": 50.0, "voice": 10.0})
     assert log.document()["total"] == {"count": 3, "p50": 860.0, "p95": 950.0}
     assert log.line() == (
         "speech end to first sound: p50 860 ms, p95 950 ms "
-        "(endpoint 600/600 + recognizer 200/290 + language model 50/50 + voice 10/10)"
+        "(endpoint 600/600 + recognizer 200/290 + first token 50/50 + voice 10/10)"
     )

@@ -100,9 +100,11 @@ class AnswerTimes:
         """Return the time of each part until the first sound, in ms; empty without sound."""
         if self.heard_s is None or self.first_clause_s is None or self.first_sound_s is None:
             return {}
+        first_text_s = min(self.first_text_s or self.first_clause_s, self.first_clause_s)
         stages = (
             ("recognizer", self.started_s, self.heard_s),
-            ("language_model", self.heard_s, self.first_clause_s),
+            ("first_token", self.heard_s, first_text_s),
+            ("first_clause", first_text_s, self.first_clause_s),
             ("voice", self.first_clause_s, self.first_sound_s),
         )
         return {name: (end - start) * 1000 for name, start, end in stages}

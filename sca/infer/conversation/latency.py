@@ -1,17 +1,35 @@
 """The latency of answers by part: from the end of the user's speech to the first sound."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-__all__ = ["STAGES", "LatencyLog"]
+__all__ = ["STAGES", "LatencyLog", "budget_line"]
 
-STAGES = ("endpoint", "recognizer", "language_model", "voice")
-"""The parts of a latency in order: to the decision that the turn is over, to its text, to the first clause of the answer,
-to its first sound."""
+STAGES = ("endpoint", "recognizer", "first_token", "first_clause", "voice", "next_step")
+"""The parts of a latency in order: to the decision that the turn is over, to its text, to the first token of the answer, to
+its first clause, to its first sound, to the step that takes the sound."""
+
+_EVENTS = {
+    "endpoint": "turn decided",
+    "recognizer": "text",
+    "first_token": "first token",
+    "first_clause": "first clause",
+    "voice": "first sound",
+    "next_step": "handed over",
+}
+"""What has happened at the end of each part."""
 
 _KEPT = 10_000
+
+
+def budget_line(stages_ms: Iterable[tuple[str, float]]) -> str:
+    """Return the latency of one answer in a line: the whole, and how much of it each part took."""
+    stages = list(stages_ms)
+    total = sum(ms for _, ms in stages)
+    parts = " + ".join(f"{_EVENTS.get(name, name)} {ms:.0f}" for name, ms in stages)
+    return f"first sound {total:.0f} ms after the end of speech ({parts})"
 
 
 class LatencyLog:

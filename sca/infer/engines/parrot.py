@@ -48,6 +48,12 @@ class ParrotEngine:
         uses_features=False,
         benefits_from_batching=False,
         follows_turns=True,
+        follows_prompt=False,
+        examples=(
+            "Hello, can you hear me?",
+            "One, two, three, four, five.",
+            "This is a longer sentence, and I will talk again before you have repeated all of it.",
+        ),
     )
 
     def __init__(

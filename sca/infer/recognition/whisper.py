@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -47,6 +48,7 @@ class WhisperEngine(RecognizerEngine):
 
     def __init__(self, config: "RecognitionConfig") -> None:
         self._config = config
+        self.name = Path(config.model).name
         self._vad = SileroVad()
         self._model = _loaded(config)
         WhisperWindowDecoder(self._model, config.language)  # a language that does not exist is an error now

@@ -18,7 +18,17 @@ from typing_extensions import override
 
 from sca.audio.pcm import INT16_MAX, pcm16_bytes
 from sca.errors import writing
-from sca.infer.frames import AudioOutput, ControlFrame, ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd, UserText
+from sca.infer.frames import (
+    AnswerTiming,
+    AudioOutput,
+    ControlFrame,
+    ErrorFrame,
+    Interrupt,
+    Lag,
+    ThoughtPacket,
+    TurnEnd,
+    UserText,
+)
 from sca.infer.interfaces import BaseListener
 from sca.infer.session.pacing import spoken_length
 from sca.infer.session.track_writer import TrackWriter
@@ -33,6 +43,7 @@ _EVENT_NAMES: dict[type[ControlFrame], str] = {
     Interrupt: "interrupt",
     Lag: "lag",
     ErrorFrame: "error",
+    AnswerTiming: "timing",
 }
 
 

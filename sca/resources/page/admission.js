@@ -7,16 +7,17 @@ const MESSAGES = {
   429: "too many requests; wait a moment, then start again",
 };
 
-// Returns null if the server accepts it, else { message, key }; key: whether the key is the problem.
-export async function rejection(key) {
+// Returns { engine } with the description of the engine, or { message, key } if the server does not accept the page; key: whether
+// the key is the problem.
+export async function admission(key) {
   const headers = key ? { Authorization: `Bearer ${String.fromCharCode(...new TextEncoder().encode(key))}` } : {};
   let response;
   try {
-    response = await fetch("v1/models", { headers, cache: "no-store", credentials: "omit" });
+    response = await fetch("api/engine", { headers, cache: "no-store", credentials: "omit" });
   } catch {
     return { message: "the server does not respond", key: false };
   }
-  if (response.ok) return null;
+  if (response.ok) return { engine: await response.json() };
   if (response.status === 401) return { message: key ? "the key is wrong" : "the server requires a key", key: true };
   return { message: MESSAGES[response.status] ?? `the server rejected the request (${response.status})`, key: false };
 }

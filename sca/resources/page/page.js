@@ -1,53 +1,44 @@
-// The page: connects the WebSocket, the audio and the document.
+// The page: connects a conversation with the controls and the document.
 
-import { rejection } from "./admission.js";
+import { admission } from "./admission.js";
+import { Awake } from "./awake.js";
 import { Graph } from "./graph.js";
-import { Line } from "./line.js";
-import { SPOKEN_HZ, Sound, devices } from "./sound.js";
-import { Track } from "./tracks.js";
+import { Inspector } from "./inspector.js";
+import { save } from "./recording.js";
+import { devices } from "./sound.js";
+import { forget, store, stored } from "./stored.js";
+import { Talk } from "./talk.js";
+import { Turns } from "./turns.js";
+import { Wave } from "./wave.js";
 
-const HEARD_HZ = 16000;
-const LOUD = 10 ** (-45 / 20);  // the user's speech, in the transcript and for the latency of answers
-const QUIET_BLOCKS = 25;  // of 20 ms: the longest pause within speech
-const MAX_LINES = 500;
 const FLOOR_DB = -60;
+const STORE_MS = 1000;
+const PAUSED = {
+  suspended: "The browser has paused the sound.",
+  interrupted: "Another program has taken the sound, such as a call.",
+  muted: "The system has muted the microphone.",
+};
 
 const get = (id) => document.getElementById(id);
-const graph = new Graph(get("latency"), get("latency-text"));
+const awake = new Awake();
+const parts = {
+  graph: new Graph(get("latency"), get("latency-text")),
+  wave: new Wave(get("wave")),
+  inspector: new Inspector(get),
+  turns: new Turns(get, (turn) => talk?.again(turn)),
+};
 let talk = null;
+let running = false;
+let engine = { hears_words: false, voices: [], resume_s: 30 };
 
 // State for tests and for the console.
-const seen = (window.sca = { sent: 0, received: 0, played: 0, underruns: 0, connections: 0, resumed: 0, chunks: 0, interrupted: 0, error: null, time: 0 });
-
-function showState(text) {
-  get("state").textContent = text;
-}
+const COUNTERS = { sent: 0, received: 0, played: 0, underruns: 0, connections: 0, resumed: 0, chunks: 0, interrupted: 0 };
+const seen = (window.sca = { ...COUNTERS, error: null, time: 0 });
 
 function fail(message) {
   seen.error = message;
   get("error").textContent = message ?? "";
   get("error").hidden = !message;
-}
-
-function addLine(speaker, text, kind = "") {
-  const item = document.createElement("li");
-  const time = document.createElement("time");
-  time.textContent = talk ? clock(talk.heard.samples / HEARD_HZ) : "";
-  const name = document.createElement("span");
-  name.className = "who";
-  name.textContent = `${speaker}: `;
-  item.className = kind;
-  item.append(time, name, text);
-  const list = get("text");
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
-  list.append(item);
-  while (list.children.length > MAX_LINES) list.firstChild.remove();
-  if (atEnd) list.scrollTop = list.scrollHeight;
-  return item;
-}
-
-function clock(seconds) {
-  return `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 }
 
 function meter(name, level) {
@@ -58,184 +49,59 @@ function meter(name, level) {
   get(`${name}-db`).textContent = text;
 }
 
-class Talk {
-  constructor(settings) {
-    this.settings = settings;
-    this.sound = new Sound();
-    this.heard = new Track(HEARD_HZ);
-    this.said = new Track(SPOKEN_HZ);
-    this.reset();
-    this.speech = null;  // {start, loud, end} of the user's current speech, in samples
-    this.quietAt = null;  // when the user stopped speaking, ms
-    this.playing = false;
-  }
+// The description of the engine
 
-  reset() {  // a new session: the server counts from its first sample
-    this.sent = 0;
-    this.blocks = [];  // {end, at}: when each sample was sent
-    this.chunks = 0;
-    this.turn = null;
-    this.dead = null;  // the interrupted turn: audio of it that still arrives is dropped
-    this.answer = null;
-  }
-
-  async start() {
-    showState("requesting the microphone");
-    await this.sound.start(this.settings);
-    this.sound.addEventListener("heard", ({ detail }) => this.hear(detail));
-    this.sound.addEventListener("played", ({ detail }) => this.play(detail));
-    this.sound.addEventListener("lost", () => stop("the microphone was removed; choose another and start again"));
-    this.line = seen.line = new Line(this.settings);
-    this.line.addEventListener("state", ({ detail }) => this.showState(detail));
-    this.line.addEventListener("opened", ({ detail }) => {
-      seen.connections = detail;
-      this.reset();
-      this.sound.flush();
-    });
-    this.line.addEventListener("resumed", ({ detail }) => {
-      seen.connections = detail;
-      seen.resumed++;
-    });
-    this.line.addEventListener("sound", ({ detail }) => this.receive(detail));
-    this.line.addEventListener("message", ({ detail }) => this.read(detail));
-    this.line.addEventListener("over", ({ detail }) => stop(detail.reason));
-    await fillDevices();
-  }
-
-  showState(text) {
-    this.state = text;
-    showState(this.playing && text === "listening" ? "listening and speaking" : text);
-  }
-
-  hear({ sound, level }) {
-    this.follow(level);
-    meter("hear", level);
-    this.heard.add(sound);
-    if (!this.line.hear(sound)) return;
-    this.sent += sound.length;
-    seen.sent += sound.length;
-    this.blocks.push({ end: this.sent, at: performance.now() });
-  }
-
-  follow(level) {
-    const now = this.heard.samples;
-    if (level >= LOUD) {
-      this.speech ??= { start: now, loud: 0, end: now };
-      this.speech.loud++;
-      this.speech.end = now;
-      this.quietAt = performance.now();
-    } else if (this.speech && now - this.speech.end > QUIET_BLOCKS * 320) {
-      const seconds = (this.speech.end - this.speech.start) / HEARD_HZ;
-      if (this.speech.loud >= 5) addLine("You", `spoke for ${seconds.toFixed(1)} s`, "you");
-      this.speech = null;
-    }
-  }
-
-  play({ track, level, played, underruns, playing }) {
-    this.said.add(track);
-    meter("say", level);
-    seen.played = played;
-    seen.underruns = underruns;
-    seen.time = this.sound.outputContext.currentTime;
-    if (playing === this.playing) return;
-    this.playing = playing;
-    get("interrupt").disabled = !playing;
-    this.showState(this.state);
-  }
-
-  receive({ turn_id: turn, samples }) {
-    seen.received += samples.length;
-    if (turn === this.dead) return;
-    if (turn !== this.turn) {
-      this.turn = turn;
-      if (this.quietAt !== null) graph.answered(performance.now() - this.quietAt);
-    }
-    this.sound.play(turn, samples);
-  }
-
-  write(text) {
-    this.answer ??= addLine("Answer", "", "answer");
-    this.answer.append(text);
-  }
-
-  read(message) {
-    switch (message.type) {
-      case undefined: return this.chunk(message);
-      case "user_text": return this.showQuestion(message);
-      case "turn_end": return this.end(message.turn_id);
-      case "interrupt": return this.cut(message.turn_id);
-      case "dropped": return addLine("Server", `${(message.samples / SPOKEN_HZ).toFixed(1)} s of the answer were dropped: the connection is too slow`, "cut");
-      case "warning": return addLine("Server", `this conversation ends in ${Math.round(message.seconds_left)} s (${message.reason})`, "cut");
-      case "error": return fail(message.message);
-    }
-  }
-
-  showQuestion({ text, is_final: final }) {
-    if (!text && !this.question) return;
-    this.question ??= addLine("You", "", "question");
-    this.question.lastChild.remove();
-    this.question.append(text);
-    if (final) this.question = null;
-  }
-
-  end(turn) {
-    this.sound.end(turn);
-    this.answer = null;
-  }
-
-  chunk({ text, chunk_ms: ms, chunk_index: index }) {
-    seen.chunks++;
-    this.chunks = index + 1;
-    const end = (this.chunks * ms * HEARD_HZ) / 1000;
-    while (this.blocks.length && this.blocks[0].end < end) this.blocks.shift();
-    if (this.blocks.length) graph.add(performance.now() - this.blocks[0].at);
-    if (text) this.write(text);
-  }
-
-  cut(turn) {
-    this.sound.flush();
-    seen.interrupted++;
-    this.dead = turn;
-    if (this.answer) this.answer.append(" ", Object.assign(document.createElement("em"), { className: "cut", textContent: "(interrupted)" }));
-    this.answer = null;
-  }
-
-  interrupt() {
-    if (!this.playing) return;
-    this.sound.flush();
-    this.dead = this.turn;
-    this.line.interrupt();
-  }
-
-  async stop() {
-    this.line?.close();
-    await this.sound.stop();
-  }
+function describe(found) {
+  engine = found;
+  get("engine-name").textContent = found.name;
+  get("about-text").textContent = found.parts.length ? found.name : `${found.name}: ${found.summary}`;
+  get("parts").replaceChildren(...found.parts.map(({ part, name }) => {
+    const group = document.createElement("div");
+    group.append(element("dt", part), element("dd", name));
+    return group;
+  }));
+  get("examples").replaceChildren(...found.examples.map((text) => element("li", `“${text}”`)));
+  get("voice").replaceChildren(new Option("default", ""), ...found.voices.map((voice) => new Option(voice, voice)));
+  show("voice", found.voices.length > 1);
+  show("persona", found.follows_prompt);
 }
 
-async function start() {
+function element(name, text) {
+  return Object.assign(document.createElement(name), { textContent: text });
+}
+
+function show(what, shown) {
+  for (const node of document.querySelectorAll(`[data-for="${what}"]`)) node.hidden = !shown;
+}
+
+// Start and stop
+
+async function start(kept = null) {
   fail(null);
   if (!navigator.mediaDevices?.getUserMedia || !window.AudioWorkletNode) {
     return fail("the browser does not allow the microphone here; use https, or http on 127.0.0.1");
   }
   get("start").disabled = true;
-  const rejected = await rejection(get("key").value);
-  if (rejected) {
-    get("start").disabled = false;
-    fail(rejected.message);
-    if (rejected.key) askForKey();
-    return undefined;
-  }
-  get("text").replaceChildren();
-  graph.clear();
-  Object.assign(seen, { sent: 0, received: 0, played: 0, underruns: 0, connections: 0, resumed: 0, chunks: 0, interrupted: 0 });
-  talk = new Talk({
-    prompt: get("prompt").value.trim(), key: get("key").value, microphone: get("microphone").value,
-    speaker: get("speaker").value, raw: get("raw").checked,
-  });
+  const admitted = await admission(get("key").value);
+  if (admitted.message) return refuse(admitted, kept);
+  if (admitted.engine.name !== engine.name) describe(admitted.engine);
+  Object.assign(seen, COUNTERS);
+  parts.graph.clear();
+  parts.wave.clear();
+  parts.inspector.clear(performance.now());
+  if (kept) parts.turns.restore(kept.turns, kept.elapsed);
+  else parts.turns.clear();
+  talk = seen.talk = new Talk(settings(kept), engine, parts, seen);
+  talk.levels = meter;
+  talk.addEventListener("change", render);
+  talk.addEventListener("over", ({ detail }) => stop(detail.reason));
   try {
+    running = true;
     await talk.start();
-    button(true);
+    await fillDevices();
+    awake.set(true);
+    parts.wave.moving = true;
+    render();
   } catch (error) {
     await stop(error.name === "NotAllowedError" ? "the microphone is not allowed; allow it in the browser, then start again"
       : error.name === "NotFoundError" || error.name === "OverconstrainedError" ? "the microphone was not found; choose another"
@@ -243,31 +109,60 @@ async function start() {
   }
 }
 
-function askForKey() {
-  get("key").closest("details").open = true;
+function settings(kept) {
+  return {
+    prompt: engine.follows_prompt ? get("prompt").value.trim() : "", voice: get("voice").value, key: get("key").value,
+    microphone: get("microphone").value, speaker: get("speaker").value, raw: get("raw").checked, push: get("push").checked, resume: kept,
+  };
+}
+
+function refuse({ message, key }, kept) {
+  get("start").disabled = false;
+  fail(kept && key ? `${message} to continue the conversation` : message);
+  if (!key) return;
+  get("settings-box").open = true;
   get("key").select();
 }
 
 async function stop(error = null) {
-  button(false);
-  showState("stopped");
+  running = false;
+  forget();
+  awake.set(false);
+  parts.wave.moving = false;
   if (error) fail(error);
   await talk?.stop();
   meter("hear", 0);
   meter("say", 0);
-  get("interrupt").disabled = true;
-  get("save-heard").disabled = !talk?.heard.samples;
-  get("save-said").disabled = !talk?.said.samples;
-  seen.tracks = talk && { heard: talk.heard, said: talk.said };
-  get("start").disabled = false;
+  seen.recording = talk?.recording;
+  render();
 }
 
-function button(running) {
-  get("start").disabled = false;
-  get("start").textContent = running ? "Stop" : "Start";
-  get("start").setAttribute("aria-pressed", String(running));
-  get("start").dataset.running = running ? "yes" : "";
-  if (running) get("save-heard").disabled = get("save-said").disabled = true;
+function render() {
+  const text = !running ? (talk ? "stopped" : "ready") : talk.text;
+  if (get("state").textContent !== text) get("state").textContent = text;
+  const trouble = ["paused", "reconnecting"].includes(text);
+  get("state").dataset.live = !running ? "" : trouble ? "trouble" : talk.playing ? "speaking" : "yes";
+  const button = get("start");
+  button.disabled = false;
+  button.textContent = running ? "Stop" : "Start";
+  button.setAttribute("aria-pressed", String(running));
+  button.dataset.running = running ? "yes" : "";
+  get("about").hidden = running;
+  get("interrupt").disabled = !running || !talk.playing;
+  get("mute").disabled = get("hold").disabled = !running;
+  get("hold").hidden = !get("push").checked;
+  get("mute").textContent = talk?.muted ? "Unmute" : "Mute";
+  get("mute").setAttribute("aria-pressed", String(Boolean(talk?.muted)));
+  get("hold").setAttribute("aria-pressed", String(Boolean(talk?.held)));
+  for (const id of ["save-wav", "save-vtt"]) get(id).disabled = !talk?.recording.samples;
+  const paused = running && talk.line ? talk.sound.paused : null;
+  get("paused").hidden = !paused;
+  const reason = PAUSED[paused] ?? "";
+  if (get("paused-text").textContent !== reason) get("paused-text").textContent = reason;
+  if (talk?.failed) {
+    fail(talk.failed);
+    talk.failed = null;
+  }
 }
 
 async function fillDevices() {
@@ -281,26 +176,87 @@ async function fillDevices() {
   }
 }
 
+// Controls
+
 function theme() {
   const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   const now = document.documentElement.dataset.theme ?? system;
   document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
-  graph.draw();
+  parts.graph.draw();
+  parts.wave.draw();
+}
+
+function mute() {
+  talk.muted = !talk.muted;
+  render();
+}
+
+function push() {
+  if (talk) talk.push = get("push").checked;
+  render();
+}
+
+function hold(held) {
+  if (!talk || talk.held === held) return;
+  talk.held = held;
+  render();
+}
+
+const CONTROLS = "button, a, input, select, textarea, summary, [tabindex]";
+
+function pressed(event) {
+  if (event.key === "Escape" && !get("interrupt").disabled) talk.interrupt();
+  if (event.code === "Space" && running && get("push").checked && !event.target.closest(CONTROLS)) {
+    event.preventDefault();
+    hold(true);
+  }
+  const action = event.altKey && { KeyS: "start", KeyM: "mute", KeyP: "push" }[event.code];
+  if (!action) return;
+  event.preventDefault();
+  get(action).click();
 }
 
 get("settings").onsubmit = (event) => event.preventDefault();
-get("start").onclick = () => (get("start").dataset.running ? stop() : start());
+get("start").onclick = () => (running ? stop() : start());
+get("mute").onclick = mute;
+get("push").onchange = push;
 get("interrupt").onclick = () => talk?.interrupt();
 get("theme").onclick = theme;
-get("save-heard").onclick = () => talk.heard.save("you.wav");
-get("save-said").onclick = () => talk.said.save("answer.wav");
+get("wake").onclick = () => talk?.sound.wake();
+get("save-wav").onclick = () => save(talk.recording.wav(), "conversation.wav");
+get("save-vtt").onclick = () => save(parts.turns.vtt(), "conversation.vtt");
 get("speaker").onchange = () => talk?.sound.speakOn(get("speaker").value).catch((error) => fail(String(error)));
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !get("interrupt").disabled) talk.interrupt();
-  if (event.altKey && event.code === "KeyS") {
-    event.preventDefault();
-    get("start").click();
-  }
+get("hold").onpointerdown = () => hold(true);
+get("hold").onkeydown = ({ code }) => ["Space", "Enter"].includes(code) && hold(true);
+for (const name of ["pointerup", "pointercancel", "keyup", "blur"]) addEventListener(name, () => hold(false));
+document.addEventListener("keydown", pressed);
+
+// The page is hidden, shown, reloaded, or the network is back
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden || !running || !talk.line) return;
+  talk.line.hurry();
+  if (talk.sound.paused) talk.sound.wake();
 });
+addEventListener("online", () => running && talk.line?.hurry());
+
+function keep() {
+  const kept = running && talk?.kept();
+  if (kept) store(kept);
+}
+
+addEventListener("pagehide", keep);
+setInterval(keep, STORE_MS);
 navigator.mediaDevices?.addEventListener("devicechange", fillDevices);
-fillDevices();
+
+async function open() {
+  fillDevices();
+  const admitted = await admission("");
+  if (admitted.engine) describe(admitted.engine);
+  else get("about-text").textContent = `the engine of this server; ${admitted.message}`;
+  const kept = stored(engine.resume_s);
+  if (kept) await start(kept);
+}
+
+render();
+open();

@@ -1,6 +1,7 @@
 // Plays the answer, int16 at the context's rate, without gaps: after silence it waits a little, to compensate for late packets.
 // A gap inside a turn increases the wait by the duration of the gap, and a turn without a gap decreases it.
-// Input: {sound, turn}, {end: turn}, {flush: true}. Output, every 50 ms: the played audio with silence, its level, the counters.
+// Input: {sound, turn}, {end: turn}, {flush: true}. Output, every 50 ms: the played audio with silence, its level, the turn that is
+// being played (null: none), the counters.
 
 const MIN_S = 0.08, MAX_S = 0.6, FADE = 96;
 
@@ -20,6 +21,7 @@ class Playout extends AudioWorkletProcessor {
     this.played = this.underruns = 0;
     this.track = new Int16Array(Math.round(sampleRate / 20 / 128) * 128);
     this.filled = 0;
+    this.heard = null;  // the latest turn in this track
     this.port.onmessage = ({ data }) => this.take(data);
   }
 
@@ -50,7 +52,7 @@ class Playout extends AudioWorkletProcessor {
       this.gap = 0;
     }
     this.open = true;
-    this.queue.push(sound);
+    this.queue.push({ sound, turn });
   }
 
   next() {
@@ -63,9 +65,10 @@ class Playout extends AudioWorkletProcessor {
       if (this.open) this.gap++;
       return 0;
     }
-    const sample = first[this.at++] / 32768;
+    const sample = first.sound[this.at++] / 32768;
     this.played++;
-    if (this.at === first.length) {
+    this.heard = first.turn;
+    if (this.at === first.sound.length) {
       this.queue.shift();
       this.at = 0;
     }
@@ -92,8 +95,10 @@ class Playout extends AudioWorkletProcessor {
     for (const sample of track) energy += (sample / 32768) ** 2;
     this.filled = 0;
     this.port.postMessage({
-      track, level: Math.sqrt(energy / track.length), played: this.played, underruns: this.underruns, playing: this.queue.length > 0,
+      track, level: Math.sqrt(energy / track.length), turn: this.heard, played: this.played, underruns: this.underruns,
+      playing: this.queue.length > 0,
     }, [track.buffer]);
+    this.heard = null;
   }
 }
 

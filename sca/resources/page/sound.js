@@ -1,5 +1,6 @@
 // The microphone and the loudspeaker of the browser.
-// Events: heard ({sound, level}), played ({track, level, played, underruns, playing}), lost (the microphone was removed).
+// Events: heard ({sound, level}), played ({track, level, turn, played, underruns, playing}), lost (the microphone was removed),
+// state (the browser has paused or resumed the sound, see `paused`).
 
 export const SPOKEN_HZ = 24000;
 
@@ -14,13 +15,15 @@ export class Sound extends EventTarget {
     });
     const [track] = this.stream.getAudioTracks();
     track.onended = () => this.dispatchEvent(new Event("lost"));
+    track.onmute = track.onunmute = () => this.dispatchEvent(new Event("state"));
     this.inputContext = new AudioContext();
     this.outputContext = new AudioContext({ sampleRate: SPOKEN_HZ, latencyHint: "interactive" });
     await Promise.all([
       this.inputContext.audioWorklet.addModule("page/capture.js"),
       this.outputContext.audioWorklet.addModule("page/playout.js"),
     ]);
-    await Promise.all([this.inputContext.resume(), this.outputContext.resume()]);
+    for (const context of this.contexts) context.onstatechange = () => this.dispatchEvent(new Event("state"));
+    await this.wake();
     await this.speakOn(speaker);
     this.playout = new AudioWorkletNode(this.outputContext, "playout", { numberOfInputs: 0, outputChannelCount: [1] });
     this.playout.port.onmessage = ({ data }) => this.dispatchEvent(new CustomEvent("played", { detail: data }));
@@ -28,6 +31,46 @@ export class Sound extends EventTarget {
     this.capture = new AudioWorkletNode(this.inputContext, "capture", { numberOfOutputs: 0 });
     this.capture.port.onmessage = ({ data }) => this.dispatchEvent(new CustomEvent("heard", { detail: data }));
     this.inputContext.createMediaStreamSource(this.stream).connect(this.capture);
+  }
+
+  get contexts() {
+    return [this.inputContext, this.outputContext].filter((context) => context && context.state !== "closed");
+  }
+
+  // "interrupted": another program has the sound, such as a call on a phone. "suspended": the browser wants a click first.
+  // "muted": the system has muted the microphone. null: the sound runs.
+  get paused() {
+    const context = this.contexts.find(({ state }) => state !== "running");
+    return context?.state ?? (this.stream?.getAudioTracks().some((track) => track.muted) ? "muted" : null);
+  }
+
+  // A browser that wants a click first lets this wait without end, so the wait is limited.
+  async wake() {
+    const waking = Promise.allSettled(this.contexts.map((context) => context.resume()));
+    await Promise.race([waking, new Promise((resolve) => setTimeout(resolve, 500))]);
+  }
+
+  // Plays a part of the recording. Resolves at its end, or when `stopAgain` is called.
+  again(samples) {
+    this.stopAgain();
+    const [context, own] = this.outputContext?.state === "running" ? [this.outputContext, false] : [new AudioContext(), true];
+    const buffer = context.createBuffer(1, Math.max(1, samples.length), SPOKEN_HZ);
+    buffer.copyToChannel(samples, 0);
+    const source = (this.replay = context.createBufferSource());
+    source.buffer = buffer;
+    source.connect(context.destination);
+    return new Promise((resolve) => {
+      source.onended = () => {
+        if (own) context.close();
+        resolve();
+      };
+      source.start();
+    });
+  }
+
+  stopAgain() {
+    this.replay?.stop();
+    this.replay = null;
   }
 
   async speakOn(speaker) {
@@ -47,8 +90,11 @@ export class Sound extends EventTarget {
   }
 
   async stop() {
+    this.stopAgain();
     this.stream?.getTracks().forEach((track) => track.stop());
-    await Promise.all([this.inputContext, this.outputContext].map((context) => context && context.state !== "closed" && context.close()));
+    const contexts = this.contexts;
+    for (const context of contexts) context.onstatechange = null;
+    await Promise.all(contexts.map((context) => context.close()));
   }
 }
 

@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 __all__ = ["CascadeEngine", "load"]
 
 
+_EXAMPLES = (
+    "What is the capital of France?",
+    "Tell me something about the sea.",
+    "How do I make pancakes?",
+)
+
+
 def load(settings: Settings) -> "CascadeEngine":
     """Return the engine with the parts of the settings.
 
@@ -70,9 +77,17 @@ class CascadeEngine(Engine):
         if parts.recognizer is None or parts.open_voice is None:
             raise ValueError("the engine needs a recognizer and a voice")
         self._info = EngineInfo(
-            "cascade", parts.summary, uses_features=False, benefits_from_batching=False, answers_in_background=True,
+            "cascade",
+            parts.summary,
+            uses_features=False,
+            benefits_from_batching=False,
+            answers_in_background=True,
+            parts=parts.names,
+            voices=parts.voices,
+            hears_words=True,
+            examples=_EXAMPLES,
             follows_turns=True,
-        )  # fmt: skip
+        )
         self.parts = parts
         self.live = LiveConfig() if live is None else live
         self._make_detector = make_detector
@@ -90,7 +105,7 @@ class CascadeEngine(Engine):
         detector = None if self._make_detector is None else self._make_detector()
         segmenter = TurnSegmenter(self._vad, session_config, self.live, detector)
         has_own = session_config.prompt not in ("", self._default_prompt)
-        talk = Talk(self.parts, session_config.prompt if has_own else self._prompt)
+        talk = Talk(self.parts.with_voice(session_config.voice), session_config.prompt if has_own else self._prompt)
         return CascadeSession(talk, segmenter, session_config, self.live, self.latency)
 
     def close(self) -> None:

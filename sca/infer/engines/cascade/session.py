@@ -17,7 +17,7 @@ from sca.infer.conversation.utterance import Utterance, text_of
 from sca.infer.engine import EngineSession, HearsPlayback, SessionConfig, StepGuard
 from sca.infer.engines.cascade.hearing import Hearing
 from sca.infer.engines.turn_taking import TurnSegmenter, TurnUpdate
-from sca.infer.frames import AudioInput, AudioOutput, ErrorFrame, Frame, Interrupt, TurnEnd, UserText
+from sca.infer.frames import AnswerTiming, AudioInput, AudioOutput, ErrorFrame, Frame, Interrupt, TurnEnd, UserText
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
 __all__ = ["CascadeSession"]
@@ -128,10 +128,10 @@ class CascadeSession(EngineSession, HearsPlayback):
         is_first = spoken.taken_samples == 0
         if spoken.waiting_samples > size or (turn.done and not spoken.is_taken):
             pcm, text = spoken.take(size)
+            if is_first and pcm:
+                frames += self._time(turn, now)
             if pcm or text.strip():  # without sound: a text that the voice cannot speak
                 frames.append(AudioOutput(pcm.ljust(2 * size, b"\0"), SPOKEN_HZ, text, chunk_index, self._turn_id))
-            if is_first and pcm:
-                self._latency.add({"endpoint": self._endpoint_ms, **turn.answer.times.stages_ms()})
         elif not is_first and not turn.done:
             self.starved += 1
         if turn.done and spoken.is_taken:
@@ -140,6 +140,15 @@ class CascadeSession(EngineSession, HearsPlayback):
             self._latest, self._turn = (self._turn_id, turn), None
             self._turn_id += bool(frames)
         return frames
+
+    def _time(self, turn: Turn, now: int) -> list[Frame]:
+        """Log the latency of an answer whose first sound is taken now. In lockstep its times mean nothing to a user."""
+        times = turn.answer.times
+        stages = {"endpoint": self._endpoint_ms, **times.stages_ms()}
+        if times.first_sound_s is not None:
+            stages["next_step"] = (time.monotonic() - times.first_sound_s) * 1000
+        self._latency.add(stages)
+        return [] if self._waits else [AnswerTiming(self._turn_id, now, tuple(stages.items()))]
 
     def _cut(self, turn: Turn) -> None:
         """End an answer. Until the live loop reports what was played, it is what could be played by now."""

@@ -1,4 +1,4 @@
-"""`GET /health`, `GET /metrics` and `GET /v1/models`."""
+"""`GET /health`, `GET /metrics`, `GET /v1/models` and `GET /api/engine`."""
 
 import time
 from typing import TYPE_CHECKING
@@ -29,3 +29,21 @@ def add(app: "FastAPI", context: "ServerContext") -> None:
     async def models() -> dict[str, object]:
         name = context.engine.info.name
         return {"object": "list", "data": [{"id": name, "object": "model", "created": started, "owned_by": "sca"}]}
+
+    @app.get("/api/engine")
+    async def engine() -> dict[str, object]:
+        """What clients talk to, and what a session may choose."""
+        info, settings = context.engine.info, context.settings
+        return {
+            "name": info.name,
+            "summary": info.summary,
+            "device": info.device,
+            "parts": [{"part": part, "name": name} for part, name in info.parts],
+            "voices": list(info.voices),
+            "follows_prompt": info.follows_prompt,
+            "hears_words": info.hears_words,
+            "produces_audio": info.produces_audio,
+            "examples": list(info.examples),
+            "chunk_ms": float(settings.grid.chunk_s * 1000),
+            "resume_s": settings.serve.resume_s,
+        }

@@ -1,7 +1,7 @@
 """`WS /ws/pcm16`: raw PCM16 in, JSON and PCM16 out.
 
-A client may first send JSON options, in one message or several: `{"prompt"}`, `{"frames_per_chunk"}`, `{"frame_hz"}`,
-`{"resume"}`. It then sends audio as binary messages of any size, int16 little-endian mono at 16 kHz. Later text
+A client may first send JSON options, in one message or several: `{"prompt"}`, `{"voice"}`, `{"frames_per_chunk"}`,
+`{"frame_hz"}`, `{"resume"}`. It then sends audio as binary messages of any size, int16 little-endian mono at 16 kHz. Later text
 messages are `{"type": "interrupt"}`, `{"type": "end"}` and `{"type": "ack"}`.
 """
 
@@ -246,7 +246,7 @@ class Pcm16Connection(Connection):
 
     async def _handle_audio(self, data: bytes) -> None:
         if self._source is None:
-            self._source = self._start_session(self._prompt)
+            self._source = self._start_session(self._prompt, voice=self._options.voice)
         if self._half_sample:
             data = self._half_sample + data
         whole = len(data) // 2 * 2
@@ -273,7 +273,9 @@ class Pcm16Connection(Connection):
                 else:
                     self._source.close()
             case "start":
-                raise BadMessageError("prompt, frames_per_chunk, frame_hz and resume must precede the first audio")
+                raise BadMessageError(
+                    "prompt, voice, frames_per_chunk, frame_hz and resume must precede the first audio"
+                )
             case _:
                 raise BadMessageError(
                     "the types of text messages are start, interrupt (after the first audio), ack (with resume) and end"
@@ -288,6 +290,9 @@ class Pcm16Connection(Connection):
     def _choose_options(self, fields: dict[str, object]) -> None:
         self._chosen |= fields
         self._options = validate(SessionOptions, self._chosen)
+        voice, voices = self._options.voice, self._context.engine.info.voices
+        if voice is not None and voice not in voices:
+            raise BadMessageError(f"voice: {voice} does not exist; the voices are: {', '.join(voices) or 'none'}")
         self._grid = self._options.grid(self._context.settings.grid)
         if self._options.resume and not self._resumable:
             self._enable_resume()

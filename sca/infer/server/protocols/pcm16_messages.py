@@ -9,7 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sca.errors import GridError
-from sca.infer.frames import AudioOutput, ErrorFrame, Interrupt, Lag, TurnEnd
+from sca.infer.frames import AnswerTiming, AudioOutput, ControlFrame, ErrorFrame, Lag, TurnEnd
 from sca.units import SPOKEN_HZ, Grid, seconds_to_samples
 
 __all__ = [
@@ -43,12 +43,14 @@ class SessionOptions(_ClientMessage):
         frames_per_chunk: Encoder frames per chunk.
         frame_hz: Encoder frames per second.
         resume: Whether the client wants to be able to resume the session.
+        voice: The voice; one that `GET /api/engine` lists.
     """
 
     prompt: str | None = Field(None, max_length=8000)
     frames_per_chunk: int | None = Field(None, ge=1, le=100)
     frame_hz: float | None = Field(None, gt=0, le=100)
     resume: bool = False
+    voice: str | None = Field(None, max_length=200)
 
     def grid(self, default: Grid) -> Grid:
         """Return the chosen grid.
@@ -134,7 +136,7 @@ def dropped_audio(ms: float) -> dict[str, object]:
     return {"type": "dropped", "samples": seconds_to_samples(ms / 1000, SPOKEN_HZ), "reason": "slow_reader"}
 
 
-def control_document(frame: TurnEnd | Interrupt | Lag | ErrorFrame) -> dict[str, object]:
+def control_document(frame: ControlFrame) -> dict[str, object]:
     """Return the document of a control frame."""
     fields: dict[str, object] = asdict(frame)
     del fields["sample"]
@@ -143,6 +145,14 @@ def control_document(frame: TurnEnd | Interrupt | Lag | ErrorFrame) -> dict[str,
             return {"type": "error", "code": "failed" if frame.fatal else "engine", "message": frame.message}
         case Lag():
             return {"type": "lag", **fields}
+        case AnswerTiming(stages_ms=stages):
+            times = {name: round(ms, 1) for name, ms in stages}
+            return {
+                "type": "timing",
+                "turn_id": frame.turn_id,
+                "stages_ms": times,
+                "total_ms": round(sum(times.values()), 1),
+            }
         case TurnEnd():
             return {"type": "turn_end", **fields}
         case _:

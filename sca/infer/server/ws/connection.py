@@ -163,14 +163,17 @@ class Connection(BaseListener, ABC):
         self._slot.touch()
         return message
 
-    def _start_session(self, prompt: str, turns: Literal["found", "given"] = "found") -> NetworkSource:
+    def _start_session(
+        self, prompt: str, turns: Literal["found", "given"] = "found", voice: str | None = None
+    ) -> NetworkSource:
         """Start the session and return its source.
 
         Args:
             prompt: The system prompt.
             turns: See `SessionConfig`.
+            voice: See `SessionConfig`.
         """
-        config = SessionConfig(session_id=self._slot.id, grid=self._grid, prompt=prompt, turns=turns)
+        config = SessionConfig(session_id=self._slot.id, grid=self._grid, prompt=prompt, turns=turns, voice=voice)
         clock = LoopClock()
         source = NetworkSource(clock, self._grid, self._live)
         sink = NetworkSink(

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientDisconnectedError", "ResumableSocket", "ResumeGapError"]
 
-_ABNORMAL_CLOSURE = 1006  # the connection broke; with any other code it was closed deliberately
+_RESUMABLE_CODES = (1001, 1006)
+"""Close codes after which a client may resume: it went away (a browser that reloads or leaves the page), or the connection
+broke. With any other code it was closed deliberately."""
 _OVERHEAD_BYTES = 64  # of a kept message, in addition to its content
 _ACKNOWLEDGE_S = 5.0  # for a connected client to acknowledge the last message
 
@@ -221,7 +223,7 @@ class ResumableSocket:
             if event is None or socket is not self._socket:
                 continue  # the socket was replaced; the message was not counted, so the client sends it again
             if event["type"] == "websocket.disconnect":
-                self._on_disconnect(socket, closed=event.get("code") != _ABNORMAL_CLOSURE)
+                self._on_disconnect(socket, closed=event.get("code") not in _RESUMABLE_CODES)
                 continue
             self.received += event.get("messages", 1)
             if self._on_first_message is not None:

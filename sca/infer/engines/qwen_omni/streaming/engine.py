@@ -56,7 +56,12 @@ class QwenOmni:
         self.model, self.tokenizer, self.qwen = model, tokenizer, qwen
         self.silence = duplex.silence_token_id
         self.device = next(model.parameters()).device
-        self.info = EngineInfo("qwen-omni", f"Qwen3-Omni, {qwen.model_id} on {self.device}", device=str(self.device))
+        self.info = EngineInfo(
+            "qwen-omni",
+            f"Qwen3-Omni, {qwen.model_id} on {self.device}",
+            device=str(self.device),
+            parts=(("model", qwen.model_id), ("voice", qwen.speaker)),
+        )
         thinker = model.config.thinker_config
         vocab = thinker.text_config.vocab_size
         controls = control_tokens_of(duplex)
