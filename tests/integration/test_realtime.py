@@ -180,6 +180,7 @@ def test_speech_interrupts_the_response(server, engine, phrase):
         assert again.response.id != done.response.id
 
     client = talk(server, conversation)
+    assert server.metric('sca_interruptions_total{by="listener"}') >= 1
     cut = client.kinds().index("response.done")
     assert "response.output_audio.delta" not in client.kinds()[cut:]
     assert engine.sessions[0].interrupts >= 1

@@ -155,10 +155,14 @@ class LiveSession:
                 raise error from error.__cause__
         return self.stats
 
-    def interrupt(self) -> None:
-        """Interrupt the current answer: the output stops now, and the engine is interrupted before its next step."""
+    def interrupt(self, by: Literal["listener", "door"] = "door") -> None:
+        """Interrupt the current answer: the output stops now, and the engine is interrupted before its next step.
+
+        Args:
+            by: See `Interrupt`.
+        """
         self._interrupts += 1
-        self._flush_output(Interrupt(self.turns.latest, self.stats.heard_samples, "door"))
+        self._flush_output(Interrupt(self.turns.latest, self.stats.heard_samples, by))
 
     def set_played(self, turn_id: int, samples: int) -> None:
         """Report to the engine how much of a turn was played, if the client knows it better than the sink.

@@ -189,7 +189,8 @@ class RealtimeConnection(Connection):
         response, self._response = self._response, None
         self._input.cancel()
         if self._session is not None:
-            self._session.interrupt()  # removes unsent audio from the send queue
+            by: Literal["listener", "door"] = "listener" if reason == "turn_detected" else "door"
+            self._session.interrupt(by)  # removes unsent audio from the send queue
         if response is not None:
             response.finish("cancelled", reason)
         self._slot.speaking = False
