@@ -2,17 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sca.calibrate.tracks import HeardTrack, TrueWord
 from sca.data.transcription.hallucinations import RecognizedWord, Speech, guard_words
 from sca.data.transcription.speech import padded
 from sca.synth.score import paired, plain
 from sca.units import HEARD_HZ, seconds_to_samples
-from sca.word_times.correction import Correction, corrected
-from sca.word_times.profile import MAX_SHIFT_S, Measured
+from sca.word_times.correction import Correction, corrected, lengths
+from sca.word_times.profile import MAX_LETTER_S, MAX_SHIFT_S, Measured
 
 __all__ = ["fit", "measure", "measure_by_noise"]
 
@@ -24,6 +25,11 @@ _FAR_S = 0.5
 _EARLY_WEIGHT, _LATE_WEIGHT = 0.3, 1.0
 """`Correction.early_weight` of models whose words are too early, and of the others. Measured, see docs/LOG.md."""
 _NONE = Correction(at_onsets=False)
+_FEWEST_WORDS = 100
+"""With fewer words, their lengths are not corrected."""
+_SAME_S = 1e-6
+_ROUNDS, _NEAR_S = 50, 0.01
+"""Of the regression: rounds, and the error below which all words have the same weight."""
 
 
 @dataclass(slots=True)
@@ -34,6 +40,7 @@ class _Errors:
     within: list[float] = field(default_factory=list)
     ends: list[float] = field(default_factory=list)
     onsets: list[float] = field(default_factory=list)
+    by_length: list[tuple[float, ...]] = field(default_factory=list)
     audio_s: float = 0.0
     words: int = 0
     wrong: int = 0
@@ -56,13 +63,40 @@ def fit(tracks: Sequence[HeardTrack]) -> Correction:
         return _NONE
     weight = _EARLY_WEIGHT if shifted.start_s > 0 else _LATE_WEIGHT
     snapped = replace(shifted, onset_s=-_median(raw.onsets), at_onsets=True, early_weight=weight)
-    smallest = min((snapped, shifted), key=lambda one: _mean_abs(tracks, one))
+    candidates = (shifted, snapped, _with_lengths(shifted, tracks), _with_lengths(snapped, tracks))
+    smallest = min(candidates, key=lambda one: _mean_abs(tracks, one))
+    numbers = {name: round(value, 3) for name, value in asdict(smallest).items() if not isinstance(value, bool)}
+    return replace(smallest, **numbers)
+
+
+def _with_lengths(correction: Correction, tracks: Sequence[HeardTrack]) -> Correction:
+    """Return a correction that also depends on the lengths of words: a regression with the smallest absolute errors."""
+    errors = _errors((track, correction) for track in tracks)
+    if len(errors.by_length) < _FEWEST_WORDS:
+        return correction
+    table = np.asarray(errors.by_length)
+    weights = _least_absolute(np.column_stack([np.ones(len(table)), table[:, 1:]]), table[:, 0])
+    start_s, before_letter_s, letter_s, length_share = (-float(weight) for weight in weights)
     return replace(
-        smallest,
-        start_s=round(smallest.start_s, 3),
-        end_s=round(smallest.end_s, 3),
-        onset_s=round(smallest.onset_s, 3),
+        correction,
+        start_s=correction.start_s + start_s,
+        before_letter_s=_within(before_letter_s, MAX_LETTER_S),
+        letter_s=_within(letter_s, MAX_LETTER_S),
+        length_share=_within(length_share, 1.0),
     )
+
+
+def _within(value: float, most: float) -> float:
+    return min(max(value, -most), most)
+
+
+def _least_absolute(values: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the weights with the smallest sum of absolute errors, by least squares that are weighted again and again."""
+    weights = np.linalg.lstsq(values, wanted, rcond=None)[0]
+    for _ in range(_ROUNDS):
+        scale = 1 / np.sqrt(np.maximum(np.abs(wanted - values @ weights), _NEAR_S))
+        weights = np.linalg.lstsq(values * scale[:, None], wanted * scale, rcond=None)[0]
+    return np.asarray(weights, np.float64)
 
 
 def _mean_abs(tracks: Sequence[HeardTrack], correction: Correction) -> float:
@@ -120,7 +154,9 @@ def _errors(tracks: Iterable[tuple[HeardTrack, Correction]]) -> _Errors:
 
 def _add(errors: _Errors, track: HeardTrack, correction: Correction) -> None:
     raw = list(track.words())
-    times = corrected([(word.start, word.end) for word in raw], track.voiced, correction)
+    spans, texts = [(word.start, word.end) for word in raw], [word.text for word in raw]
+    times = corrected(spans, track.voiced, correction, texts)
+    by_length = lengths(spans, texts)
     words = [replace(word, start=start, end=end) for word, (start, end) in zip(raw, times, strict=True)]
     errors.audio_s += track.audio_s
     errors.words += len(track.truth)
@@ -132,6 +168,9 @@ def _add(errors: _Errors, track: HeardTrack, correction: Correction) -> None:
         error = words[found].start - start
         errors.starts.append(error)
         errors.ends.append(words[found].end - end)
+        is_shifted = abs(words[found].start - raw[found].start - correction.start_s) < _SAME_S
+        if is_shifted and (length := by_length[found]) is not None:
+            errors.by_length.append((error, *length))
         if true and start - track.truth[true - 1][2] < _PAUSE_S:
             errors.within.append(error)
         elif len(onsets) and abs(near := float(onsets[np.abs(onsets - start).argmin()] - start)) < _PAUSE_S:

@@ -6,7 +6,7 @@ second run only writes the profile.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -144,11 +144,7 @@ def _profile(
         weights_sha256=weights.sha256,
         weights_bytes=weights.size,
         use=use,
-        start_s=correction.start_s,
-        end_s=correction.end_s,
-        onset_s=correction.onset_s,
-        at_onsets=correction.at_onsets,
-        early_weight=correction.early_weight,
+        **asdict(correction),
         made_with={
             "sca_version": __version__,
             "minutes": options.minutes,

@@ -16,12 +16,24 @@ from sca.errors import InputError
 from sca.word_times.correction import Correction
 from sca.word_times.weights import Weights, weights_of
 
-__all__ = ["MAX_SHIFT_S", "Measured", "Profile", "Use", "cached_path", "find_profile", "identity", "read_profile"]
+__all__ = [
+    "MAX_LETTER_S",
+    "MAX_SHIFT_S",
+    "Measured",
+    "Profile",
+    "Use",
+    "cached_path",
+    "find_profile",
+    "identity",
+    "read_profile",
+]
 
 Use = Literal["transcribe", "whisper", "ctc"]
 """What a model does: `sca transcribe`, or `--align whisper` and `--align ctc` of `sca build-duplex`."""
 MAX_SHIFT_S = 1.0
 """The largest shift. A model whose words are farther off has no constant error."""
+MAX_LETTER_S = 0.1
+"""The largest weight of a letter."""
 _SHIPPED = "word_times"
 
 
@@ -62,6 +74,9 @@ class Profile(_Strict):
         onset_s: See `Correction`.
         at_onsets: See `Correction`.
         early_weight: See `Correction`.
+        before_letter_s: See `Correction`. 0 in profiles of earlier versions, like the next two.
+        letter_s: See `Correction`.
+        length_share: See `Correction`.
         made_with: How it was measured: voices, seed, minutes, version of sca.
         before: The errors without the correction, for all sounds and for each.
         after: The same with a correction that was fitted to the other half of the conversations.
@@ -77,6 +92,9 @@ class Profile(_Strict):
     onset_s: float = Field(ge=-MAX_SHIFT_S, le=MAX_SHIFT_S)
     at_onsets: bool
     early_weight: float = Field(gt=0, le=1)
+    before_letter_s: float = Field(0.0, ge=-MAX_LETTER_S, le=MAX_LETTER_S)
+    letter_s: float = Field(0.0, ge=-MAX_LETTER_S, le=MAX_LETTER_S)
+    length_share: float = Field(0.0, ge=-1, le=1)
     made_with: dict[str, str | int | float]
     before: tuple[Measured, ...] = ()
     after: tuple[Measured, ...] = ()
@@ -84,7 +102,8 @@ class Profile(_Strict):
     @property
     def correction(self) -> Correction:
         """The correction."""
-        return Correction(self.start_s, self.end_s, self.onset_s, self.at_onsets, self.early_weight)
+        lengths = (self.before_letter_s, self.letter_s, self.length_share)
+        return Correction(self.start_s, self.end_s, self.onset_s, self.at_onsets, self.early_weight, *lengths)
 
     @property
     def name(self) -> str:
@@ -95,7 +114,8 @@ class Profile(_Strict):
         if self.correction == Correction(at_onsets=False, early_weight=self.early_weight):
             return f"word times not corrected (profile {self.name})"
         onsets = ", starts after pauses at the onset of speech" if self.at_onsets else ""
-        return f"word times corrected by {self.start_s:+.2f} s{onsets} (profile {self.name})"
+        lengths = ", by the lengths of words" if self.length_share or self.letter_s or self.before_letter_s else ""
+        return f"word times corrected by {self.start_s:+.2f} s{lengths}{onsets} (profile {self.name})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,5 +212,6 @@ def identity(profile: Profile | None) -> dict[str, object]:
     """Return what a record of settings has of a profile: the numbers that change word times. Empty without one."""
     if profile is None:
         return {}
-    numbers = profile.model_dump(include={"start_s", "end_s", "onset_s", "at_onsets", "early_weight"})
+    names = set(Correction.__dataclass_fields__)
+    numbers = profile.model_dump(include=names, exclude_defaults=True)
     return {"word_times": json.dumps(numbers, sort_keys=True)}

@@ -6,9 +6,10 @@ Conditions: `sca calibrate` of `--minutes` (clean, pink noise, telephone), which
 correction that fits. "removed" are recognized words that the result lacks, "unsure" those with a doubt, "real" recognized
 words that are equal to the truth. Then `--plants` recordings of a spoken sentence, one sound without words, and another
 sentence: noise, hum, music, applause, laughter, speech played backwards, silence. Every word inside the sound is
-invented; it is caught if it is removed or unsure. The same with `--no-vad`, which decodes the sounds too, and then with a
-scripted Whisper that always writes "Thanks for watching!" with probability 1. Reactions are found by YAMNet if it is on
-this machine. Words are counted, not timed, so that load does not matter.
+invented, except within 0.3 s of its edges, where words of the sentences can be; it is caught if it is removed or unsure.
+The same with `--no-vad`, which decodes the sounds too. "planted" are phrases that are put into the result inside the
+sound: stock phrases of subtitles, loops and whole sentences, with the word probabilities 1.0 and 0.5. Reactions are found
+by YAMNet if it is on this machine. Words are counted, not timed, so load does not matter.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +46,17 @@ from sca.units import HEARD_HZ
 from sca.word_times.correction import Correction, corrected
 
 SOUNDS = ("silence", "pink noise", "white noise", "hum", "music", "applause", "laughter", "backwards")
-PHRASE = " Thanks for watching!"
+PHRASES = (
+    "Thanks for watching!",
+    "Thank you.",
+    "Please subscribe to my channel.",
+    "you",
+    "Subtitles by the Amara.org community",
+    "I don't know. I don't know. I don't know. I don't know.",
+    "He went back to the house and closed the door.",
+    "So, what are you going to do about it?",
+)
+EDGE_S, WORD_S = 0.3, 0.3
 
 
 def real_words(tracks: list[HeardTrack], correction: Correction) -> dict[str, object]:
@@ -54,7 +66,8 @@ def real_words(tracks: list[HeardTrack], correction: Correction) -> dict[str, ob
     examples: list[str] = []
     for track in tracks:
         raw = list(track.words())
-        times = corrected([(word.start, word.end) for word in raw], track.voiced, correction)
+        spans, texts = [(word.start, word.end) for word in raw], [word.text for word in raw]
+        times = corrected(spans, track.voiced, correction, texts)
         moved = [
             RecognizedWord(word.text, round(start, 3), round(end, 3), word.probability, word.evidence)
             for word, (start, end) in zip(raw, times, strict=True)
@@ -137,7 +150,8 @@ def caught(
         words, _ = timeline_of(found, reactions, len(samples) / HEARD_HZ, Counter(), with_words=True)
         raw = [word for segment in found.segments for word in segment]
         invented, left = (
-            [word for word in part if first < (word.start + word.end) / 2 < last] for part in (raw, words)
+            [word for word in part if first + EDGE_S < (word.start + word.end) / 2 < last - EDGE_S]
+            for part in (raw, words)
         )
         sure = [word for word in left if word.doubt is None]
         totals[name]["recordings"] += 1
@@ -154,6 +168,44 @@ def caught(
         "caught": share,
         "by_sound": {name: dict(count) for name, count in totals.items() if count["invented"]},
         "missed": missed,
+    }
+
+
+def planted(recognizer: Recognizer, detector: Detector | None, made: list[tuple]) -> dict[str, object]:
+    """Put phrases into the result of each recording, inside its sound, and count those that are caught, by sound."""
+    totals: Counter[str] = Counter()
+    missed: Counter[str] = Counter()
+    examples: set[str] = set()
+    for name, samples, (first, last) in made:
+        found = recognizer.transcribe(samples)
+        reactions = [] if detector is None else detector.find(samples, found.speech)
+        before, after = (
+            [word for segment in found.segments for word in segment if (word.start < middle) == is_before]
+            for middle, is_before in (((first + last) / 2, True), ((first + last) / 2, False))
+        )
+        for phrase in PHRASES:
+            for probability in (1.0, 0.5):
+                texts = phrase.split()
+                step = min(WORD_S, (last - first - 2 * EDGE_S) / len(texts))
+                words = [
+                    RecognizedWord(f" {text}", first + EDGE_S + n * step, first + EDGE_S + (n + 1) * step, probability)
+                    for n, text in enumerate(texts)
+                ]
+                spoken = replace(found, segments=[[w for w in before if w.end <= words[0].start], words, after])
+                left, _ = timeline_of(spoken, reactions, len(samples) / HEARD_HZ, Counter(), with_words=True)
+                inside = [w for w in left if first < (w.start + w.end) / 2 < last and w.text.strip() in texts]
+                totals[name] += 1
+                if any(word.doubt is None for word in inside):
+                    missed[name] += 1
+                    examples.add(f"{name}: {phrase} p={probability}")
+    count = sum(totals.values())
+    silent = [name for name in totals if name != "backwards"]
+    return {
+        "planted": count,
+        "caught": round(1 - missed.total() / count, 4),
+        "caught_without_backwards": round(1 - sum(missed[n] for n in silent) / sum(totals[n] for n in silent), 4),
+        "missed": dict(missed),
+        "examples": sorted(examples)[:12],
     }
 
 
@@ -195,11 +247,7 @@ def main() -> None:
         result["invented"] = caught(recognizer, detector, profile.correction, made)
         everything = Recognizer(RecognizerOptions(given.model, "cpu", vad=False))
         result["invented_without_vad"] = caught(everything, detector, profile.correction, made)
-        from tests.helpers.tiny_whisper import scripted_whisper
-
-        scripted = scripted_whisper(Path(temporary), PHRASE, 2.0)
-        double = Recognizer(RecognizerOptions(str(scripted), "cpu", language="en", vad=False))
-        result["forced"] = caught(double, detector, None, made)
+        result["planted"] = planted(recognizer, detector, made)
     print(json.dumps(result))
 
 

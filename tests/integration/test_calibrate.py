@@ -54,6 +54,23 @@ def test_fit_removes_what_is_constant_and_the_pause():
     assert (after.start_bias_s, after.start_mean_abs_s, after.wer) == (0.0, 0.0, 0.0)
 
 
+def test_fit_finds_the_part_that_depends_on_lengths():
+    """Starts that are 0.02 s too early per letter of the word before, beyond four."""
+    texts = ["it", "was", "seen", "often", "before", "or", "longer"] * 20
+    truth = [(text, n * 0.3, n * 0.3 + 0.3) for n, text in enumerate(texts)]
+    starts = [0.0, *(start - 0.02 * (len(texts[n]) - 4) for n, (_, start, _) in enumerate(truth[1:]))]
+    ends = [*starts[1:], truth[-1][2]]
+    words = [(f" {text}", start, end, 0.9) for text, start, end in zip(texts, starts, ends, strict=True)]
+    segment = FoundSegment(words=tuple(words), evidence=(-0.2, 0.0, 1.2))
+    one = HeardTrack(
+        noise="clean", voice="v", audio_s=43.0, truth=tuple(truth), found=(segment,), voiced=((0.0, 42.0),)
+    )
+    correction = fit([one])
+    shift = Correction(correction.start_s, correction.end_s, at_onsets=False)
+    before, after = (measure([(one, c)], "all").start_mean_abs_s for c in (shift, correction))
+    assert (before > 0.02, after < 0.005) == (True, True)
+
+
 def test_errors_of_seconds_are_not_corrected():
     assert fit([track(5.0)]) == Correction(at_onsets=False)
 

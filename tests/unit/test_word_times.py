@@ -1,13 +1,14 @@
 """The correction of word times, and the profiles that have it."""
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
 
 from sca.data.duplex.align.track import corrected_spans
 from sca.errors import InputError
-from sca.word_times.correction import Correction, corrected
+from sca.word_times.correction import Correction, corrected, lengths
 from sca.word_times.profile import Profile, cached_path, find_profile, identity
 from sca.word_times.weights import Weights, weights_of
 
@@ -36,9 +37,29 @@ def test_corrected_times(words, speech, correction, expected):
     assert [time for pair in found for time in pair] == pytest.approx([time for pair in expected for time in pair])
 
 
+def test_starts_depend_on_the_lengths_of_words():
+    """After 8 letters 0.04 s later; 3 letters that take 0.45 s begin 0.1 s later; a word after a gap has none before."""
+    words = [(0.0, 0.5), (0.5, 0.95), (1.5, 1.75)]
+    by_length = replace(SHIFT, before_letter_s=0.01, letter_s=0.0, length_share=0.5)
+    found = corrected(words, [], by_length, ["everyone", "and", "so"])
+    assert [start for start, _ in found] == pytest.approx([0.1 - 0.04 + 0.125, 0.6 + 0.04 + 0.1, 1.6 - 0.04])
+    assert corrected(words, [], by_length) == corrected(words, [], SHIFT)
+
+
+def test_lengths_of_words_in_other_scripts_are_not_corrected():
+    words = [(0.0, 0.5), (0.5, 0.9), (0.9, 1.3)]
+    assert lengths(words, ["你好", "a", "b"]) == [None, None, (-3, -3, pytest.approx(0.15))]
+    assert lengths(words, ["…", "über", "1999."]) == [None, None, (0, 0, pytest.approx(0.15))]
+
+
+def test_start_at_an_onset_does_not_depend_on_lengths():
+    found = corrected([(1.0, 1.5)], [(1.25, 3.0)], replace(EARLY, length_share=0.5), ["everyone"])
+    assert found[0][0] == 1.25
+
+
 def test_aligned_spans_keep_words_that_were_not_found():
     spans = [(16_000, 24_000), None, (24_000, 32_000)]
-    assert corrected_spans(spans, [], SHIFT, 32_000) == [(17_600, 25_600), None, (25_600, 32_000)]
+    assert corrected_spans(["a", "b", "c"], spans, [], SHIFT, 32_000) == [(17_600, 25_600), None, (25_600, 32_000)]
 
 
 def profile(weights, use="transcribe", **changes):
@@ -116,7 +137,10 @@ def test_identity_has_only_the_numbers(weights):
     assert json.loads(str(identity(changed)["word_times"])) == {
         "start_s": 0.1, "end_s": 0.0, "onset_s": 0.0, "at_onsets": True, "early_weight": 0.5
     }  # fmt: skip
-    assert str(changed).startswith("word times corrected by +0.10 s, ")
+    assert str(changed).startswith("word times corrected by +0.10 s, starts")
+    by_length = profile(weights, length_share=0.4)
+    assert '"length_share": 0.4' in str(identity(by_length)["word_times"])
+    assert "by +0.10 s, by the lengths of words, starts after pauses" in str(by_length)
 
 
 def test_models_of_the_catalogue_need_no_file(tmp_path):

@@ -221,7 +221,8 @@ class _Heard:
 def corrected_transcription(transcription: Transcription, correction: Correction) -> Transcription:
     """Return what was recognized with corrected word times."""
     words = [word for segment in transcription.segments for word in segment]
-    times = iter(corrected([(word.start, word.end) for word in words], _seconds(transcription.voiced), correction))
+    spans, texts = [(word.start, word.end) for word in words], [word.text for word in words]
+    times = iter(corrected(spans, _seconds(transcription.voiced), correction, texts))
     segments = [
         [replace(word, start=round(start, 3), end=round(end, 3)) for word, (start, end) in zip(segment, times)]  # noqa: B905
         for segment in transcription.segments

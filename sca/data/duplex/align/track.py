@@ -66,7 +66,7 @@ class TrackAligner:
         probabilities = shared_vad().probabilities(np.pad(audio, (0, -len(audio) % _VAD_FRAME)))
         voiced = speech_segments(probabilities, min_speech_samples=1)
         if self.correction is not None:
-            spans = corrected_spans(spans, voiced, self.correction, len(audio))
+            spans = corrected_spans(text.split(), spans, voiced, self.correction, len(audio))
         in_track = [None if span is None else (span[0] + start, span[1] + start) for span in spans]
         words = fill_in(text, start, end, in_track, self.source)
         speech = [(a + start, b + start) for a, b in voiced]
@@ -74,11 +74,12 @@ class TrackAligner:
 
 
 def corrected_spans(
-    spans: Sequence[Span | None], speech: Sequence[Span], correction: Correction, samples: int
+    texts: Sequence[str], spans: Sequence[Span | None], speech: Sequence[Span], correction: Correction, samples: int
 ) -> list[Span | None]:
     """Correct the spans of the words of one utterance.
 
     Args:
+        texts: The words of the utterance.
         spans: The samples of each word at 16 kHz; None for a word that was not found.
         speech: What the VAD finds.
         correction: The correction.
@@ -86,7 +87,8 @@ def corrected_spans(
     """
     found = [(start / HEARD_HZ, end / HEARD_HZ) for start, end in filter(None, spans)]
     voiced = [(start / HEARD_HZ, end / HEARD_HZ) for start, end in speech]
-    times = iter(corrected(found, voiced, correction))
+    words = [text for text, span in zip(texts, spans, strict=True) if span is not None]
+    times = iter(corrected(found, voiced, correction, words))
 
     def next_span() -> Span:
         start, end = next(times)
