@@ -13,12 +13,16 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from sca.audio.decode import read_audio
 from sca.audio.resample import resample
+from sca.cli.devices import devices
+from sca.infer.audio_io.base import AudioDevice
 from sca.resources import demo_corpus
 from tests.helpers.pulse import Pulse, fit, pulse_server, write_wav
 
@@ -85,6 +89,28 @@ def test_lists_devices(pulse):
     shown = sca(pulse, "devices").stdout
     assert "VirtualMic" in shown
     assert "48000 Hz" in shown
+
+
+def test_names_of_devices_are_folded_and_never_cut(monkeypatch, capsys):
+    name = "A loudspeaker with an exceptionally long name that a narrow terminal cannot show in one line"
+    found = [AudioDevice(0, name, "output", "miniaudio", "PulseAudio", 48_000, 2, default=True)]
+    monkeypatch.setattr(
+        "sca.infer.audio_io.registry.load_backend", lambda backend: SimpleNamespace(devices=lambda: found)
+    )
+    monkeypatch.setattr("sca.cli.devices.out", lambda: Console(width=60, force_terminal=True))
+    devices()
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert all(word in shown for word in name.split())
+
+
+def test_alsa_does_not_print():
+    code = (
+        "import ctypes\nfrom sca.infer.audio_io.quiet import silence_libraries\nsilence_libraries()\n"
+        "print(ctypes.CDLL('libasound.so.2').snd_pcm_open(ctypes.byref(ctypes.c_void_p()), b'nothing', 0, 0))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert (int(done.stdout) < 0, done.stderr) == (True, "")
 
 
 def converse(
@@ -177,16 +203,12 @@ def test_screen_is_drawn_and_q_ends_the_session(pulse, tmp_path):
     seen, decoder = "", codecs.getincrementaldecoder("utf-8")(errors="ignore")
     deadline = time.monotonic() + 120
     try:
-        pressed = 0
+        keys = [(" ", "ready"), ("m", "interrupted"), ("?", "muted"), ("q", "hides this help")]
         while session.poll() is None and time.monotonic() < deadline:
             if select.select([primary], [], [], 0.1)[0]:
                 seen += decoder.decode(os.read(primary, 65536))
-            if pressed == 0 and "listening" in seen and "ready" in seen:
-                os.write(primary, b" ")
-                pressed = 1
-            elif pressed == 1 and "interrupted" in seen.replace("interruptions", ""):
-                os.write(primary, b"q")
-                pressed = 2
+            if keys and keys[0][1] in seen.replace("interruptions", ""):
+                os.write(primary, keys.pop(0)[0].encode())
         assert session.wait(60) == 0, seen
     finally:
         session.kill()

@@ -11,7 +11,16 @@ import pytest
 from rich.console import Console
 
 from sca.cli.live.screen import LiveScreen, PlainLog, keys, meter
-from sca.infer.frames import AudioOutput, ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd
+from sca.infer.frames import (
+    AnswerTiming,
+    AudioOutput,
+    ErrorFrame,
+    Interrupt,
+    Lag,
+    ThoughtPacket,
+    TurnEnd,
+    UserText,
+)
 from sca.infer.runners.mic import MicStatus
 
 
@@ -76,11 +85,29 @@ def test_shows_interrupted_for_a_moment(view, clock):
     assert "speaking" in rendered(view)
 
 
-def test_new_turn_replaces_the_text_of_the_last(view):
-    view.on_output(output("one", 0), 0)
-    view.on_output(output("two", 1), 0)
-    assert "two" in rendered(view)
-    assert "one" not in rendered(view).replace("one\n", "").split("speaks")[1].splitlines()[0]
+def test_turns_of_both_sides_stay_with_their_times(view):
+    view = LiveScreen("parrot", lambda: 0.0, "Talk now.")
+    view.attach(Session(muted=True))
+    assert "Talk now." in rendered(view)
+    view.on_user_text(UserText("what is", 16_000, is_final=False))
+    assert "what is …" in rendered(view)
+    view.on_user_text(UserText("what is it", 16_000 * 61))
+    view.on_output(output("one", 0), 24_000 * 63)
+    view.on_output(output(" word", 0), 24_000 * 64)
+    view.on_output(output("two", 1), 24_000 * 70)
+    shown = [" ".join(line.strip("│ ").split()) for line in rendered(view).splitlines()]
+    assert shown[1:4] == ["1:01 you what is it", "1:03 parrot one word", "1:10 parrot two"]
+    assert "Talk now." not in rendered(view)
+    assert "muted" in rendered(view)
+
+
+def test_help_and_the_latency_of_an_answer(view):
+    assert "hides this help" not in rendered(view)
+    view.toggle_help()
+    assert "hides this help" in rendered(view)
+    view.on_control(AnswerTiming(0, 0, (("endpoint", 640.0), ("recognizer", 300.4), ("voice", 59.6))))
+    shown = " ".join(rendered(view).replace("│", "").split())
+    assert "first sound 1000 ms after the end of speech (turn decided 640 + text 300 + first sound 60)" in shown
 
 
 def test_markup_in_text_is_not_interpreted(view):

@@ -47,9 +47,11 @@ def chat(
     elif devices.mic:
         if answers.out is not None or answers.play:
             raise UsageError("--out and --play are for typed text, and --mic speaks on the loudspeaker")
-        document = _talk(settings, devices, quiet=quiet, as_json=as_json)
+        document, interrupted = _talk(settings, devices, quiet=quiet, as_json=as_json)
         if as_json:
             emit_json(document)
+        if interrupted:
+            raise typer.Exit(130)
     else:
         if any(v is not None for v in (devices.input_device, devices.echo, devices.seconds)):
             raise UsageError("--input-device, --echo and --seconds need --mic", hint="add --mic, or remove them")
@@ -68,21 +70,23 @@ def _without_network(settings: "Settings") -> "Settings":
     return offline_settings(settings)
 
 
-def _talk(settings: "Settings", devices: DeviceOptions, *, quiet: bool, as_json: bool) -> "Mapping[str, Any]":
-    """Run a conversation on the microphone, and print its summary."""
+def _talk(
+    settings: "Settings", devices: DeviceOptions, *, quiet: bool, as_json: bool
+) -> "tuple[Mapping[str, Any], bool]":
+    """Run a conversation on the microphone and print its summary; return it, and whether a signal ended it."""
     from sca.cli.live.mic import mic_options, run_on_mic, summary
     from sca.cli.live.options import RecordOptions
     from sca.infer.engines.cascade.engine import load
 
     engine = load(settings)
     try:
-        document = run_on_mic(mic_options(devices, RecordOptions()), settings, quiet=quiet, engine=engine)
+        document, interrupted = run_on_mic(mic_options(devices, RecordOptions()), settings, quiet=quiet, engine=engine)
     finally:
         engine.close()
     if not as_json:
         line = engine.latency.line()
         sys.stdout.write(summary(document) + (f"{line}\n" if line else ""))
-    return {**document, "latency_by_part_ms": engine.latency.document()}
+    return {**document, "latency_by_part_ms": engine.latency.document()}, interrupted
 
 
 def _list(settings: "Settings", *, as_json: bool) -> None:

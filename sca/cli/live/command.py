@@ -3,6 +3,8 @@
 import sys
 from typing import TYPE_CHECKING
 
+import typer
+
 from sca.cli.live.options import DeviceOptions, FileOptions, RecordOptions
 from sca.cli.shared.console import emit_json
 from sca.cli.shared.options import Json, Quiet
@@ -27,17 +29,19 @@ def live(
 ) -> None:
     """Run a live session of an engine, with microphone and loudspeaker or on a file.
 
-    With --mic it uses the microphone and the loudspeaker: q ends the session, space interrupts the engine.
+    With --mic it uses the microphone and the loudspeaker: q ends the session, space interrupts the engine, m mutes, ? shows the
+    keys.
 
     With --file and --out it processes a file in simulated time, much faster than real time and with the same result in
     every run.
     """
+    interrupted = False
     if devices.mic:
         if files.file is not None or files.out is not None or files.realtime:
             raise UsageError("--mic cannot be combined with --file, --out and --realtime")
         from sca.cli.live.mic import mic_options, run_on_mic, summary
 
-        document = run_on_mic(mic_options(devices, records), settings, quiet=quiet)
+        document, interrupted = run_on_mic(mic_options(devices, records), settings, quiet=quiet)
         text = summary(document)
     else:
         if any(v is not None for v in (devices.input_device, devices.output_device, devices.echo, devices.seconds)):
@@ -56,3 +60,5 @@ def live(
         emit_json(document)
     else:
         sys.stdout.write(text)
+    if interrupted:
+        raise typer.Exit(130)

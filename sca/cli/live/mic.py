@@ -42,8 +42,8 @@ def mic_options(devices: DeviceOptions, records: RecordOptions) -> "MicOptions":
 
 def run_on_mic(
     options: "MicOptions", settings: "Settings", *, quiet: bool, engine: "Engine | None" = None
-) -> Mapping[str, Any]:
-    """Run the session and return the contents of `timing.json`. Raises KeyboardInterrupt if a signal ended it.
+) -> tuple[Mapping[str, Any], bool]:
+    """Run the session; return the contents of `timing.json`, and whether a signal ended it.
 
     Args:
         options: Devices and recordings.
@@ -63,7 +63,10 @@ def run_on_mic(
             sys.stderr.write(f"sca live: {choice.line}\n")
         engine = load_engine(choice.name, settings)
     interactive = not quiet and sys.stderr.isatty() and sys.stdout.isatty()
-    view = LiveScreen(engine.info.name, time.monotonic) if interactive else PlainLog()
+    greeting = f"Talk now, for example: “{engine.info.examples[0]}”" if engine.info.examples else "Talk now."
+    view = LiveScreen(engine.info.name, time.monotonic, greeting) if interactive else PlainLog()
+    if not interactive and not quiet:
+        view.notify(f"{greeting} Ctrl-C ends the session.")
 
     @contextmanager
     def make_listener(session: "MicSessionHandle") -> Iterator["SessionListener"]:
@@ -75,9 +78,7 @@ def run_on_mic(
 
     notify = (lambda line: None) if quiet else view.notify
     document, interrupted = run_mic(engine, settings, options, notify=notify, make_listener=make_listener)
-    if interrupted:
-        raise KeyboardInterrupt
-    return document
+    return document, interrupted
 
 
 def summary(document: Mapping[str, Any]) -> str:

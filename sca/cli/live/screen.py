@@ -9,15 +9,27 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from sca.cli.shared.console import stderr
-from sca.infer.frames import AudioOutput, ControlFrame, ErrorFrame, Interrupt, Lag, ThoughtPacket, TurnEnd, UserText
+from sca.infer.conversation.latency import budget_line
+from sca.infer.frames import (
+    AnswerTiming,
+    AudioOutput,
+    ControlFrame,
+    ErrorFrame,
+    Interrupt,
+    Lag,
+    ThoughtPacket,
+    TurnEnd,
+    UserText,
+)
 from sca.infer.interfaces import BaseListener
 from sca.textutil import counted
-from sca.units import SPOKEN_HZ
+from sca.units import HEARD_HZ, SPOKEN_HZ
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,13 +38,20 @@ if TYPE_CHECKING:
 
 __all__ = ["KEYS", "LiveScreen", "PlainLog", "keys", "meter", "screen"]
 
-KEYS = "q ends · space interrupts"
+KEYS = "q ends · space interrupts · m mutes · ? help"
+_HELP = (
+    "q or Ctrl-C ends the session and prints a summary",
+    "space interrupts the answer; so does talking",
+    "m mutes and unmutes the microphone: the engine then hears silence",
+    "? hides this help",
+)
 _REFRESH_S = 0.1
 _INTERRUPTED_S = 1.5
 _FLOOR_DB = -60.0
 _METER_WIDTH = 30
 _NOTICES = 3
 _TEXT_KEPT = 400
+_TURNS = 8
 
 
 def meter(level: float, width: int = _METER_WIDTH) -> str:
@@ -51,7 +70,23 @@ def _notice(frame: ControlFrame) -> str | None:
             return f"behind by {lag} ({frame.reason}), {frame.dropped_chunks} dropped"
         case ErrorFrame(fatal=False):
             return frame.message
+        case AnswerTiming():
+            return budget_line(frame.stages_ms)
     return None
+
+
+@dataclass
+class _Turn:
+    """A turn of either side, with its start in seconds."""
+
+    start_s: float
+    speaker: str
+    text: str = ""
+
+    @property
+    def at(self) -> str:
+        """The start as minutes and seconds."""
+        return f"{int(self.start_s) // 60}:{int(self.start_s) % 60:02d}"
 
 
 class PlainLog(BaseListener):
@@ -87,11 +122,14 @@ class PlainLog(BaseListener):
 class LiveScreen(BaseListener):
     """The view of a session in a terminal; `render` draws it. Times are passed in, in seconds of any clock."""
 
-    def __init__(self, engine: str, now_s: Callable[[], float]) -> None:
+    def __init__(self, engine: str, now_s: Callable[[], float], greeting: str = "") -> None:
         self._engine = engine
         self._now_s = now_s
+        self._greeting = greeting
         self._notices: deque[str] = deque(maxlen=_NOTICES)
-        self._thoughts = self._speech = self._user_text = ""
+        self._turns: deque[_Turn] = deque(maxlen=_TURNS)
+        self._thoughts = self._user_text = ""
+        self._shows_help = False
         self._turn: int | None = None
         self._interrupted_s = -math.inf
         self._session: MicSessionHandle | None = None
@@ -107,12 +145,21 @@ class LiveScreen(BaseListener):
     @override
     def on_output(self, frame: AudioOutput, sample: int) -> None:
         if frame.turn_id != self._turn:
-            self._turn, self._speech = frame.turn_id, ""
-        self._speech = (self._speech + frame.text_log)[-_TEXT_KEPT:]
+            self._turn = frame.turn_id
+            self._turns.append(_Turn(sample / SPOKEN_HZ, self._engine))
+        turn = next(turn for turn in reversed(self._turns) if turn.speaker != "you")
+        turn.text = (turn.text + frame.text_log)[-_TEXT_KEPT:]
 
     @override
     def on_user_text(self, frame: UserText) -> None:
-        self._user_text = frame.text[-_TEXT_KEPT:] + ("" if frame.is_final else " …")
+        text = frame.text[-_TEXT_KEPT:]
+        self._user_text = "" if frame.is_final else f"{text} …"
+        if frame.is_final and text:
+            self._turns.append(_Turn(frame.sample / HEARD_HZ, "you", text))
+
+    def toggle_help(self) -> None:
+        """Show or hide the keys."""
+        self._shows_help = not self._shows_help
 
     @override
     def on_packet(self, packet: ThoughtPacket) -> None:
@@ -122,16 +169,19 @@ class LiveScreen(BaseListener):
     def on_control(self, frame: ControlFrame) -> None:
         if isinstance(frame, Interrupt):
             self._interrupted_s = self._now_s()
-            self._speech += " …"
+            answers = [turn for turn in self._turns if turn.speaker != "you"]
+            if answers:
+                answers[-1].text += " …"
         notice = _notice(frame)
         if notice is not None:
             self.notify(notice)
 
     def state(self, status: "MicStatus") -> str:
-        """Return listening, speaking, or for a moment interrupted."""
+        """Return listening, muted, speaking, or for a moment interrupted."""
         if self._now_s() - self._interrupted_s < _INTERRUPTED_S:
             return "interrupted"
-        return "speaking" if status.playing else "listening"
+        ears = "muted" if status.muted else "listening"
+        return (f"{ears}, speaking" if status.muted else "speaking") if status.playing else ears
 
     def render(self) -> "RenderableType":
         """Draw the view."""
@@ -142,9 +192,17 @@ class LiveScreen(BaseListener):
         table = Table.grid(padding=(0, 2))
         table.add_column(style="bold", no_wrap=True)
         table.add_column(ratio=1)
+        if self._greeting and not self._turns:
+            table.add_row("", Text(self._greeting))
+        for turn in self._turns:
+            table.add_row(
+                Text(f"{turn.at} {turn.speaker}", "cyan" if turn.speaker == "you" else "magenta"), Text(turn.text)
+            )
         if self._session is not None:
             for name, value in self._rows(self._session.status()):
                 table.add_row(name, Text(value))
+        for line in _HELP if self._shows_help else ():
+            table.add_row("", line)
         for notice in self._notices:
             table.add_row("", Text(notice, style="dim"))
         return Panel(
@@ -167,7 +225,6 @@ class LiveScreen(BaseListener):
             ("output", meter(status.output_level)),
             ("you", self._user_text),
             ("thinks", self._thoughts),
-            ("speaks", self._speech),
             ("mouth to ear", latency),
             ("dropped", lost),
             ("devices", f"{status.input_name} → {status.output_name} ({status.backend}, echo {status.echo})"),
@@ -216,7 +273,7 @@ def screen(view: LiveScreen, session: "MicSessionHandle") -> Iterator[None]:
 
     view.attach(session)
     loop = asyncio.get_running_loop()
-    actions = {"q": session.stop, " ": session.interrupt}
+    actions = {"q": session.stop, " ": session.interrupt, "m": session.toggle_mute, "?": view.toggle_help}
     with (
         keys(lambda key: actions.get(key, lambda: None)()),
         Live(console=stderr(), auto_refresh=False, get_renderable=view.render) as live,

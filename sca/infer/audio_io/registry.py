@@ -2,6 +2,7 @@
 
 from sca.errors import UsageError
 from sca.infer.audio_io.base import AudioBackend
+from sca.infer.audio_io.quiet import silence_libraries
 
 __all__ = ["BACKENDS", "load_backend"]
 
@@ -16,6 +17,7 @@ def load_backend(name: str) -> AudioBackend:
         UsageError: The name is unknown.
         MissingToolError: The backend is not installed.
     """
+    silence_libraries()
     if name == "miniaudio":
         from sca.infer.audio_io.miniaudio import MiniaudioBackend
 

@@ -8,7 +8,7 @@ of channels.
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -85,6 +85,7 @@ class MicStatus:
     output_name: str
     backend: str
     echo: str
+    muted: bool = False
 
 
 class MicSessionHandle:
@@ -94,9 +95,11 @@ class MicSessionHandle:
         interrupt: Interrupts the current answer.
         stop: Ends the session.
         status: Returns the current state.
+        toggle_mute: Mutes or unmutes the microphone: the session then hears silence.
     """
 
-    def __init__(self, session: LiveSession, status: Callable[[], MicStatus]) -> None:
+    def __init__(self, session: LiveSession, status: Callable[[], MicStatus], toggle_mute: Callable[[], None]) -> None:
+        self.toggle_mute = toggle_mute
         self.interrupt = session.interrupt
         self.stop = session.stop
         self.status = status
@@ -268,7 +271,7 @@ class _MicSession:
                 clock=clock, worker=worker, config=config, live=live, listeners=listeners,
             )  # fmt: skip
             if self._make_listener is not None:
-                handle = MicSessionHandle(session, lambda: self._status(session))
+                handle = MicSessionHandle(session, lambda: self._status(session), self._microphone.toggle_mute)
                 listeners.append(opened.enter_context(self._make_listener(handle)))
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._input.keep_open, name="microphone")
@@ -343,13 +346,19 @@ class _MicSession:
             output_name=self._output.device.name if self._output.device is not None else "",
             backend=self._options.backend,
             echo=self._echo,
+            muted=self._microphone.muted,
         )
 
 
 class _AnnouncingSource(MicrophoneSource):
-    """Calls `on_first_block` when the session gets its first block."""
+    """Calls `on_first_block` when the session gets its first block, and returns silence while it is muted."""
 
     on_first_block: Callable[[], None] | None = None
+    muted = False
+
+    def toggle_mute(self) -> None:
+        """Mute or unmute."""
+        self.muted = not self.muted
 
     @override
     async def blocks(self) -> AsyncIterator[AudioBlock]:
@@ -357,7 +366,7 @@ class _AnnouncingSource(MicrophoneSource):
             if self.on_first_block is not None:
                 self.on_first_block()
                 self.on_first_block = None
-            yield block
+            yield replace(block, samples=np.zeros_like(block.samples)) if self.muted else block
 
 
 @asynccontextmanager
