@@ -1,10 +1,11 @@
 """Settings of the engine `vllm-omni`: the server, and its timeouts."""
 
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 
-from sca.config.sections.base import Flag, Section
+from sca.config.sections.base import Flag, Section, as_path
 from sca.units import MAX_SECONDS
 
 __all__ = ["VllmConfig"]
@@ -19,6 +20,9 @@ class VllmConfig(Section):
     api_key: SecretStr | None = Field(None, description="Key sent to the server as `Authorization: Bearer …`.")
     model: str | None = Field(None, min_length=1, description="Name of the model. Not set: the server's model.")
     voice: str | None = Field(None, min_length=1, description="Name of the voice. Not set: the server's default.")
+    ref_audio: Annotated[Path | None, BeforeValidator(as_path)] = Field(
+        None, description="WAV file with a few seconds of the voice, for duplex models that speak like a recording."
+    )
     connect_timeout_s: float = Field(
         5.0, gt=0, le=MAX_SECONDS, description="Time limit until a session is ready, in seconds."
     )

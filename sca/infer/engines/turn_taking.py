@@ -17,7 +17,7 @@ from sca.units import HEARD_HZ, seconds_to_samples
 if TYPE_CHECKING:
     from sca.infer.turn.detector import ModelTurnDetector
 
-__all__ = ["SilenceTurnDetector", "TurnSegmenter", "TurnUpdate", "turn_detector_factory"]
+__all__ = ["AudioHistory", "SilenceTurnDetector", "TurnSegmenter", "TurnUpdate", "turn_detector_factory"]
 
 _FRAME_MS = FRAME_SAMPLES * 1000 // HEARD_HZ
 _PAD_FRAMES = 3  # kept before and after the speech that the VAD detects: it is late at onsets, and word ends fade
@@ -90,7 +90,7 @@ def _frames(ms: int) -> int:
     return max(1, -(-ms // _FRAME_MS))
 
 
-class _AudioHistory:
+class AudioHistory:
     """The latest samples, addressed by their position since the start."""
 
     def __init__(self, keep_samples: int) -> None:
@@ -104,6 +104,7 @@ class _AudioHistory:
         return self._end
 
     def add(self, samples: NDArray[np.float32]) -> None:
+        """Add float32 `(n,)`."""
         self._pieces.append(samples)
         self._end += len(samples)
         while self._end - self._start - len(self._pieces[0]) >= self._keep:
@@ -167,7 +168,7 @@ class TurnSegmenter:
         self._start()
 
     def _start(self) -> None:
-        self._history = _AudioHistory(self._most_samples + self._slack)
+        self._history = AudioHistory(self._most_samples + self._slack)
         self._frames_seen = 0
         self._in_given_turn = False
         self._unanswered: list[NDArray[np.float32]] = []

@@ -6,7 +6,7 @@ them. Changes of the connection arrive in the same order as events (`ConnectionB
 
     failure                                        exception              exit code
     no server, no answer in time                   UpstreamError          6
-    401, 403: missing or wrong key                 ConfigError            3
+    401: missing or wrong key                      ConfigError            3
     another status, not a realtime endpoint        UpstreamError          6
     the server refuses the session                 UpstreamError          6
 """
@@ -16,15 +16,19 @@ import json
 import logging
 import queue
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from sca.config import VllmConfig
-from sca.errors import ConfigError, MissingToolError, ScaError, UpstreamError
+from sca.errors import ScaError, UpstreamError
 from sca.infer.engines.vllm_omni import protocol
+from sca.infer.engines.vllm_omni.dial import connected
+from sca.infer.engines.vllm_omni.dialect import Dialect
+from sca.infer.engines.vllm_omni.duplex import DuplexDialect
+from sca.infer.engines.vllm_omni.handshake import Handshake, OpenAgainError
+from sca.infer.engines.vllm_omni.protocol import Event
 from sca.textutil import first_line
 
 if TYPE_CHECKING:
@@ -37,9 +41,8 @@ log = logging.getLogger(__name__)
 _MOST_QUEUED = 64 << 20
 """The most characters of unread messages, about 17 minutes of audio. A server that exceeds it is disconnected."""
 
-_MESSAGE_BYTES = 16 << 20
-_CLOSE_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 4.0
+_HEARTBEAT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +52,27 @@ class ConnectionBroken:
     Attributes:
         reason: Why, in one line.
         number: The number of the connection.
+        can_resume: Whether the session of the server may continue on the next one.
     """
 
     reason: str
     number: int
+    can_resume: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRestored:
-    """There is a new connection, with a new session of the server.
+    """There is a new connection.
 
     Attributes:
         number: The number of the connection.
+        dialect: The protocol on it.
+        is_resumed: Whether the session of the server continues. If not, there is a new one.
     """
 
     number: int
+    dialect: Dialect
+    is_resumed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,24 @@ class ConnectionLost:
     error: ScaError
 
 
-ConnectionEvent = protocol.Event | ConnectionBroken | ConnectionRestored | ConnectionLost
+ConnectionEvent = Event | ConnectionBroken | ConnectionRestored | ConnectionLost
+
+
+@dataclass(slots=True)
+class _Line:
+    """One connection.
+
+    Attributes:
+        number: Its number.
+        dialect: The protocol on it.
+        is_left: Whether the session has asked for another one.
+        outgoing: The events to send; None closes it.
+    """
+
+    number: int
+    dialect: Dialect
+    is_left: bool = False
+    outgoing: "queue.SimpleQueue[Event | None]" = field(default_factory=queue.SimpleQueue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +115,12 @@ class RealtimeConnection:
 
     Args:
         url: The WebSocket URL.
-        first_event: The event that configures each session of the server.
-        vllm: Timeouts, key and number of reconnects.
+        prompt: The system prompt.
+        vllm: Timeouts, key, number of reconnects, and what the session is configured with.
 
     Attributes:
         where: The URL without its query, for messages.
+        dialect: The protocol on the first connection.
 
     Raises:
         ConfigError: See the module.
@@ -101,10 +128,13 @@ class RealtimeConnection:
         MissingToolError: The package websockets is not installed.
     """
 
-    def __init__(self, url: str, first_event: protocol.Event, vllm: VllmConfig) -> None:
-        self._url, self._first_event, self._vllm = url, first_event, vllm
+    dialect: Dialect
+
+    def __init__(self, url: str, prompt: str, vllm: VllmConfig) -> None:
+        self._url, self._vllm = url, vllm
         parts = urlsplit(url)
         self.where = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+        self._handshake = Handshake(self.where, prompt, vllm)
         self._received: queue.SimpleQueue[tuple[ConnectionEvent, int]] = queue.SimpleQueue()
         self._line: _Line | None = None
         self._queued = 0
@@ -122,10 +152,18 @@ class RealtimeConnection:
         """Whether events can be sent now."""
         return self._line is not None
 
-    def send(self, events: Sequence[protocol.Event]) -> int | None:
-        """Queue events to send, and return the number of the connection. Without one they are discarded; returns None."""
+    def send(self, events: Sequence[Event], number: int | None = None) -> int | None:
+        """Queue events to send, unless there is no connection.
+
+        Args:
+            events: The events.
+            number: The number of the only connection on which they make sense; None for any.
+
+        Returns:
+            The number of the connection; None if the events were discarded.
+        """
         line = self._line  # another thread replaces it
-        if line is None:
+        if line is None or number not in (None, line.number):
             return None
         for event in events:
             line.outgoing.put(event)
@@ -141,12 +179,20 @@ class RealtimeConnection:
             self._queued -= size
         return event
 
+    def renew(self) -> None:
+        """Replace the connection by another one with a new session, without `ConnectionBroken`."""
+        line, self._line = self._line, None
+        if line is not None:
+            line.is_left = True
+            line.outgoing.put(None)
+
     def close(self) -> None:
         """Start closing the connection; do not wait for it."""
         self._closing.set()
         line, self._line = self._line, None
         if line is not None:
-            line.outgoing.put(None)
+            for event in (*line.dialect.goodbye, None):
+                line.outgoing.put(event)
 
     def _put(self, event: ConnectionEvent, size: int = 0) -> int:
         """Queue a received event; return the characters that were unread at that moment."""
@@ -165,23 +211,30 @@ class RealtimeConnection:
         self._opened.set()
 
     def _serve(self) -> None:
-        number, tries, pause_s = 0, 0, _FIRST_PAUSE_S
+        tries, pause_s = 0, _FIRST_PAUSE_S
+        line: _Line | None = None
         while not self._closing.is_set():
             try:
-                with self._connected() as socket:
-                    line = self._start_session(socket, number)
-                    number, tries, pause_s = number + 1, 0, _FIRST_PAUSE_S
+                with connected(self._url, self._vllm) as socket:
+                    line = self._start_session(socket, line)
+                    tries, pause_s = 0, _FIRST_PAUSE_S
                     reason = self._converse(socket, line)
+            except OpenAgainError:
+                continue
             except ScaError as error:
-                if number == 0:
+                if line is None:
                     raise
                 failure = error
             else:
+                self._line = None
+                if line.is_left:
+                    continue
                 failure = UpstreamError(f"the connection to {self.where} broke: {reason}")
                 self._line = None
                 if not self._closing.is_set():
-                    self._put(ConnectionBroken(reason, line.number))
-            if tries >= self._vllm.reconnects or isinstance(failure, ConfigError):
+                    can_resume = line.dialect.resume_event() is not None
+                    self._put(ConnectionBroken(reason, line.number, can_resume))
+            if tries >= self._vllm.reconnects or not isinstance(failure, UpstreamError):
                 after = f" ({tries} attempts to connect again failed)" if tries else ""
                 self._put(ConnectionLost(type(failure)(f"{failure.message}{after}", hint=failure.hint)))
                 return
@@ -189,116 +242,83 @@ class RealtimeConnection:
             self._closing.wait(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-    @contextlib.contextmanager
-    def _connected(self) -> "Iterator[ClientConnection]":
-        with contextlib.ExitStack() as opened:
-            socket = self._connect(opened)
-            try:
-                yield socket
-            finally:
-                with contextlib.suppress(Exception):
-                    opened.close()
-
-    def _connect(self, opened: contextlib.ExitStack) -> "ClientConnection":
-        """Return an open connection, which `opened` closes."""
-        try:
-            from websockets.exceptions import InvalidStatus, WebSocketException
-            from websockets.sync.client import connect
-        except ImportError as error:
-            raise MissingToolError(
-                "the engine vllm-omni needs websockets, which is not installed",
-                hint="install the extra live: uv sync --inexact --extra live, or pip install 'sca[live]'",
-            ) from error
-        key = self._vllm.api_key
-        headers = {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
-        is_local = urlsplit(self._url).hostname in ("127.0.0.1", "localhost", "::1")
-        hint = "check that `vllm serve … --omni` runs there; --base-url sets the address"
-        try:
-            return opened.enter_context(
-                connect(
-                    self._url,
-                    additional_headers=headers,
-                    proxy=None if is_local else True,
-                    open_timeout=self._vllm.connect_timeout_s,
-                    close_timeout=_CLOSE_S,
-                    max_size=_MESSAGE_BYTES,
-                )
-            )
-        except InvalidStatus as error:
-            status = error.response.status_code
-            if status in (401, 403):
-                problem = "requires a key" if key is None else "refuses the key"
-                raise ConfigError(
-                    f"{self.where} {problem} (status {status})", hint="set SCA_VLLM_API_KEY to the key of that server"
-                ) from error
-            raise UpstreamError(f"{self.where} is not a realtime endpoint: status {status}", hint=hint) from error
-        except TimeoutError as error:
-            raise UpstreamError(
-                f"{self.where} does not respond within {self._vllm.connect_timeout_s:g} s", hint=hint
-            ) from error
-        except (OSError, WebSocketException, ValueError) as error:
-            raise UpstreamError(f"cannot connect to {self.where}: {first_line(error)}", hint=hint) from error
-
-    def _start_session(self, socket: "ClientConnection", number: int) -> _Line:
-        """Configure the session of the server, from then on accept events to send.
+    def _start_session(self, socket: "ClientConnection", before: _Line | None) -> _Line:
+        """Start or resume the session of the server; from then on accept events to send.
 
         Raises:
+            OpenAgainError: See `Handshake.start`.
             UpstreamError: The server refuses the session or does not answer.
         """
-        from websockets.exceptions import ConnectionClosed
-
-        deadline_s = time.monotonic() + self._vllm.connect_timeout_s
-        try:
-            socket.send(json.dumps(self._first_event))
-            while True:
-                event = protocol.parse_event(socket.recv(max(0.0, deadline_s - time.monotonic())))
-                if event["type"] == "session.updated":
-                    break
-                if event["type"] == "error":
-                    raise UpstreamError(
-                        f"{self.where} refuses the session: {protocol.error_line(event)}",
-                        hint="set vllm.model and vllm.voice to values that the server supports",
-                    )
-        except TimeoutError as error:
-            raise UpstreamError(
-                f"{self.where} does not start a session within {self._vllm.connect_timeout_s:g} s",
-                hint="the server must speak the OpenAI Realtime protocol (session.update is answered with session.updated)",
-            ) from error
-        except protocol.ProtocolError as error:
-            raise UpstreamError(f"{self.where} sent {error}") from error
-        except ConnectionClosed as error:
-            raise UpstreamError(f"{self.where} closed the connection: {first_line(error)}") from error
-        line = _Line(number, queue.SimpleQueue())  # events for an earlier connection are discarded
+        number = 0 if before is None else before.number + 1
+        dialect = None if before is None or before.is_left else self._resume(socket, before.dialect)
+        is_resumed = dialect is not None
+        line = _Line(number, dialect or self._handshake.start(socket))
+        if number == 0:
+            self.dialect = line.dialect
         self._line = line
         if number:
-            self._put(ConnectionRestored(number))
+            self._put(ConnectionRestored(number, line.dialect, is_resumed))
         self._opened.set()
         return line
+
+    def _resume(self, socket: "ClientConnection", dialect: Dialect) -> Dialect | None:
+        """Continue the session of an earlier connection; None if that is not possible.
+
+        Raises:
+            OpenAgainError: The server does not have the session any more. A new one needs another connection.
+            UpstreamError: The server does not answer.
+        """
+        resume = dialect.resume_event()
+        if resume is None or not isinstance(dialect, DuplexDialect):
+            return None
+        missed = self._handshake.resume(socket, dialect, resume)
+        if missed is None:
+            dialect.forget()
+            raise OpenAgainError
+        for event in missed:
+            if dialect.receive(event)[0]:
+                self._put(event)
+        return dialect
 
     def _converse(self, socket: "ClientConnection", line: _Line) -> str:
         """Read and write until the connection ends; return the reason."""
         from websockets.exceptions import ConnectionClosed
 
-        outgoing = line.outgoing
-        threading.Thread(target=_write, args=(socket, outgoing), name="sca vllm-omni out", daemon=True).start()
-        if self._closing.is_set():  # closed before this queue existed
+        threading.Thread(target=_write, args=(socket, line), name="sca vllm-omni out", daemon=True).start()
+        if self._closing.is_set():  # closed before this line existed
             self._line = None
-            outgoing.put(None)
+            for goodbye in (*line.dialect.goodbye, None):
+                line.outgoing.put(goodbye)
         try:
             while True:
                 message = socket.recv()
-                if self._put(protocol.parse_event(message), len(message)) > _MOST_QUEUED:
+                event = protocol.parse_event(message)
+                is_new, replies = line.dialect.receive(event)
+                for reply in replies:
+                    line.outgoing.put(reply)
+                if is_new and self._put(event, len(message)) > _MOST_QUEUED:
                     return f"it sends audio faster than it can be played: more than {_MOST_QUEUED >> 20} MB are unread"
+                end = line.dialect.end_of_session(event)
+                if end is not None:
+                    return f"the server ended the session ({end})"
         except ConnectionClosed as error:
             return first_line(error)
         except protocol.ProtocolError as error:
             return f"it sent {error}"
         finally:
-            outgoing.put(None)
+            line.outgoing.put(None)
 
 
-def _write(socket: "ClientConnection", outgoing: "queue.SimpleQueue[protocol.Event | None]") -> None:
+def _write(socket: "ClientConnection", line: _Line) -> None:
+    """Send events until one is None, and heartbeats if there are none for a while."""
+    heartbeat = line.dialect.heartbeat
     with contextlib.suppress(Exception):  # the reading thread reports the reason
-        while (event := outgoing.get()) is not None:
+        while True:
+            try:
+                event = line.outgoing.get(timeout=None if heartbeat is None else _HEARTBEAT_S)
+            except queue.Empty:
+                event = heartbeat
+            if event is None:
+                break
             socket.send(json.dumps(event))
         socket.close()

@@ -1,47 +1,39 @@
-"""The client side of the OpenAI Realtime protocol, as vLLM-Omni implements it: URLs, events to send, and events received.
-
-Event names are those of the GA version; the beta names of received events are accepted too. The client detects turns
-(`turn_detection: null`), which all versions of vLLM-Omni's endpoint support.
-"""
+"""What the protocols of realtime servers share: the URL, JSON events, and the audio in them."""
 
 import base64
 import binascii
 import itertools
 import json
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sca.audio.pcm import INT16_MAX, pcm16_bytes
-from sca.audio.resample import resample
 from sca.config import VllmConfig
 from sca.errors import ConfigError
-from sca.units import HEARD_HZ, SPOKEN_HZ
+from sca.units import SPOKEN_HZ
 
 __all__ = [
     "Event",
     "ProtocolError",
+    "append_event",
     "audio_of_delta",
-    "cancel_event",
+    "error_code",
     "error_line",
     "event_id_of",
+    "milliseconds",
     "nested",
+    "new_event",
     "parse_event",
     "realtime_url",
-    "session_update_event",
+    "response_id_of",
     "text_of",
-    "truncate_event",
-    "turn_events",
 ]
 
 _PATH = "/v1/realtime"
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
-_APPEND_SAMPLES = SPOKEN_HZ  # one second per event: far below the message limit of any server
 _LONGEST_REASON = 300
 
 _GA_NAMES = {
     "response.audio.delta": "response.output_audio.delta",
+    "response.audio.done": "response.output_audio.done",
     "response.audio_transcript.delta": "response.output_audio_transcript.delta",
     "response.text.delta": "response.output_text.delta",
 }
@@ -78,75 +70,33 @@ def realtime_url(vllm: VllmConfig) -> str:
     path = parts.path.rstrip("/")
     if not path.endswith("/realtime"):
         path = path.removesuffix("/v1") + _PATH
-    query = "&".join(filter(None, (parts.query, urlencode({"model": vllm.model}) if vllm.model else "")))
-    return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, query, ""))
-
-
-def session_update_event(prompt: str, vllm: VllmConfig) -> Event:
-    """Return the first event, which configures the session."""
-    pcm = {"type": "audio/pcm", "rate": SPOKEN_HZ}
-    output: Event = {"format": pcm}
-    if vllm.voice:
-        output["voice"] = vllm.voice
-    session: Event = {
-        "type": "realtime",
-        "output_modalities": ["audio"],
-        "audio": {"input": {"format": pcm, "turn_detection": None}, "output": output},
-    }
-    if prompt:
-        session["instructions"] = prompt
+    query = [parts.query] if parts.query else []
     if vllm.model:
-        session["model"] = vllm.model
-    return {"type": "session.update", "event_id": _new_id(), "session": session}
+        # With a model in the query, a duplex server starts a default session before it reads our settings (autostart).
+        more = {"model": vllm.model, "autostart": "0"}
+        given = {key for key, _ in parse_qsl(parts.query, keep_blank_values=True)}
+        query.append(urlencode({key: value for key, value in more.items() if key not in given}))
+    return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, "&".join(filter(None, query)), ""))
 
 
-def turn_events(turn: NDArray[np.float32]) -> list[Event]:
-    """Return the events that send a turn and request an answer. The last one is `response.create`.
-
-    Args:
-        turn: The audio of the turn, float32 `(n,)` at 16 kHz.
-    """
-    pcm = pcm16_bytes(resample(turn, HEARD_HZ, SPOKEN_HZ), INT16_MAX)
-    size = 2 * _APPEND_SAMPLES
-    appends: list[Event] = [
-        {
-            "type": "input_audio_buffer.append",
-            "event_id": _new_id(),
-            "audio": base64.b64encode(pcm[i : i + size]).decode("ascii"),
-        }
-        for i in range(0, len(pcm), size)
-    ]
-    return [
-        *appends,
-        {"type": "input_audio_buffer.commit", "event_id": _new_id()},
-        {"type": "response.create", "event_id": _new_id()},
-    ]
+def new_event(kind: str, **fields: object) -> Event:
+    """Return an event of the client, with a new id."""
+    return {"type": kind, "event_id": f"sca_{next(_ids)}", **fields}
 
 
-def cancel_event(response_id: str) -> Event:
-    """Return the event that cancels a response."""
-    return {"type": "response.cancel", "event_id": _new_id(), "response_id": response_id}
-
-
-def truncate_event(item_id: str, played_samples: int) -> Event:
-    """Return the event that removes the part of an item that was not played.
-
-    Args:
-        item_id: The item.
-        played_samples: How much of it was played, in samples at 24 kHz.
-    """
-    return {
-        "type": "conversation.item.truncate",
-        "event_id": _new_id(),
-        "item_id": item_id,
-        "content_index": 0,
-        "audio_end_ms": played_samples * 1000 // SPOKEN_HZ,
-    }
+def append_event(pcm: bytes) -> Event:
+    """Return the event that appends int16 little-endian samples to the input buffer."""
+    return new_event("input_audio_buffer.append", audio=base64.b64encode(pcm).decode("ascii"))
 
 
 def event_id_of(event: Event) -> str:
     """Return the id of an event that was made here."""
     return str(event["event_id"])
+
+
+def milliseconds(samples: int) -> int:
+    """Return the duration of samples at 24 kHz in ms, rounded down."""
+    return samples * 1000 // SPOKEN_HZ
 
 
 def parse_event(message: str | bytes) -> Event:
@@ -179,13 +129,18 @@ def text_of(event: Event, key: str) -> str | None:
     return str(value) if value else None
 
 
+def response_id_of(event: Event) -> str | None:
+    """Return the id of the response that an event belongs to."""
+    return text_of(event, "response_id") or text_of(nested(event, "response"), "id")
+
+
 def audio_of_delta(event: Event) -> bytes:
     """Return the int16 little-endian samples of an audio delta.
 
     Raises:
         ProtocolError: The audio has another rate or encoding.
     """
-    rate = event.get("sample_rate_hz", SPOKEN_HZ)  # only earlier versions of vLLM-Omni send it
+    rate = event.get("sample_rate_hz") or SPOKEN_HZ  # vLLM-Omni sends it, OpenAI's protocol does not have it
     if rate != SPOKEN_HZ:
         raise ProtocolError(f"audio at {rate} Hz instead of {SPOKEN_HZ} Hz")
     try:
@@ -197,15 +152,16 @@ def audio_of_delta(event: Event) -> bytes:
     return pcm
 
 
+def error_code(event: Event) -> str | None:
+    """Return the code of an `error` event, which some versions nest and some do not."""
+    details = nested(event, "error")
+    return text_of(details, "code") or text_of(details, "type") or text_of(event, "code")
+
+
 def error_line(event: Event) -> str:
     """Return the error of an `error` event, or of a failed response, in one line."""
     error = event.get("error")
-    details = nested(event, "error")
-    reason = details.get("message") or (error if isinstance(error, str) else None)
+    reason = nested(event, "error").get("message") or (error if isinstance(error, str) else None)
     text = " ".join(str(reason or "no reason given").split())[:_LONGEST_REASON]
-    code = details.get("code") or details.get("type")
+    code = error_code(event)
     return f"{text} ({code})" if code else text
-
-
-def _new_id() -> str:
-    return f"sca_{next(_ids)}"
