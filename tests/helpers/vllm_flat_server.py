@@ -2,7 +2,8 @@
 
 Written after vllm_omni/entrypoints/openai/realtime_connection.py of the wheels 0.20.0, 0.28.0 and 0.30.0, and its base
 class, vllm/entrypoints/speech_to_text/realtime/{connection,protocol}.py. 0.30 renamed `response.audio.*` to
-`response.output_audio.*`. Nothing answers `session.update`; nothing cancels; the end of a generation, after its last event, empties the queue and ignores commits until then.
+`response.output_audio.*`. Nothing answers `session.update`, and nothing cancels. Some time after the last event of a
+generation, its end empties the queue; commits are ignored until then.
 """
 
 import base64

@@ -12,7 +12,7 @@ from sca.config import VllmConfig, load_settings
 from sca.errors import ConfigError, MissingToolError, UpstreamError
 from sca.infer.engine import SessionConfig
 from sca.infer.engines import registry
-from sca.infer.engines.vllm_omni import connection, protocol
+from sca.infer.engines.vllm_omni import connection, handshake, protocol
 from sca.infer.engines.vllm_omni.engine import VllmOmniEngine
 from sca.infer.frames import AudioOutput, ErrorFrame, Interrupt, TurnEnd
 from sca.units import HEARD_HZ
@@ -26,6 +26,14 @@ LONG = np.zeros(12 * HEARD_HZ, np.float32)
 TURN_CHUNKS = 16
 """The step with the last of these chunks sends the turn."""
 PATIENT = {"lockstep": True, "connect_timeout_s": TIMEOUT_S, "answer_timeout_s": TIMEOUT_S}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _greeting_time():
+    """On a busy machine, the greeting of a server may be late, which costs another connection."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(handshake, "_GREETING_S", TIMEOUT_S)
+        yield
 
 
 def engine_for(server, **settings):

@@ -102,14 +102,6 @@ class _Line:
     outgoing: "queue.SimpleQueue[Event | None]" = field(default_factory=queue.SimpleQueue)
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """The events that are sent on one connection, and its number; None ends it."""
-
-    number: int
-    outgoing: "queue.SimpleQueue[protocol.Event | None]"
-
-
 class RealtimeConnection:
     """A connection to a realtime server. The constructor returns when the session of the server is configured.
 
@@ -230,7 +222,6 @@ class RealtimeConnection:
                 if line.is_left:
                     continue
                 failure = UpstreamError(f"the connection to {self.where} broke: {reason}")
-                self._line = None
                 if not self._closing.is_set():
                     can_resume = line.dialect.resume_event() is not None
                     self._put(ConnectionBroken(reason, line.number, can_resume))
