@@ -125,6 +125,7 @@ CLIENTS = {
     "Twilio with OpenAI Realtime": python("twilio_openai.py", skipped=OWN_PIECES),
     "wscat": python("wscat.py"),
     "WS /ws/pcm16": python("plain_pcm16.py"),
+    "WS /ws/pcm16, JSON only": python("json_pcm16.py"),
 }
 
 
@@ -228,7 +229,7 @@ class Cell:
 
     Attributes:
         faults: What was wrong.
-        similarity: Of the second answer to the second phrase.
+        similarity: Of the second answer to the second phrase; None for text.
     """
 
     faults: list = field(default_factory=list)
@@ -237,7 +238,9 @@ class Cell:
     @property
     def summary(self):
         """The similarity, or that there were faults."""
-        return "FAULT" if self.faults else f"{self.similarity:.2f}"
+        if self.faults:
+            return "FAULT"
+        return "text" if self.similarity is None else f"{self.similarity:.2f}"
 
 
 def heard(report, answer):
@@ -259,6 +262,16 @@ def similar(found, expected):
     )
 
 
+def _text_faults(texts):
+    """Check the texts of answers of a client without sound: the parrot's have the length of the phrase."""
+    faults = [] if len(texts) == 2 and all(texts) else [f"the texts are {texts}"]
+    for text, phrase in zip(texts, phrases(HEARD_HZ), strict=False):
+        said = re.search(r"says back ([\d.]+) s", text)
+        if said and abs(float(said[1]) - len(phrase) / HEARD_HZ) > 0.5:
+            faults.append(f"{text} answers {len(phrase) / HEARD_HZ:.1f} s")
+    return faults
+
+
 def check(report):
     """Check one conversation."""
     cell = Cell()
@@ -271,6 +284,10 @@ def check(report):
     late_s = sum(answer["late"] for answer in report["answers"]) / report["width"] / report["hz"]
     if late_s > LATE_S:
         cell.faults.append(f"{late_s:.2f} s of sound after the end of an answer")
+    if "texts" in report["notes"]:
+        cell.faults += _text_faults(report["notes"]["texts"])
+        cell.similarity = None
+        return cell
     first, second = phrases(SPOKEN_HZ)
     if report["answers"]:
         part = heard(report, report["answers"][0])

@@ -115,6 +115,13 @@ def test_options_in_several_messages_apply_to_one_session(mirror):
     assert replies(documents)[0]["frames_per_chunk"] == 4
 
 
+def test_client_without_audio_gets_json_only(mirror):
+    documents, frames, code = talk(mirror.ws, [{"audio": False, "prompt": "Be brief."}, sound(3).tobytes()])
+    assert (frames, code) == ([], 1000)
+    assert [document["text"] for document in documents if "chunk_ms" in document] == ["chunk 0", "chunk 1", "chunk 2"]
+    assert not [document for document in documents if document.get("type") == "audio"]
+
+
 def test_processes_an_incomplete_last_chunk(mirror):
     documents, frames, _ = talk(mirror.ws, [sound(2).tobytes()[: CHUNK * 3]])
     assert len(replies(documents)) == len(frames) == 2

@@ -197,7 +197,9 @@ class Pcm16Connection(Connection):
         return (_encode_json(dropped_audio(ms)),)
 
     @override
-    def _encode(self, frame: AudioOutput) -> tuple[str, bytes]:
+    def _encode(self, frame: AudioOutput) -> tuple[str | bytes, ...]:
+        if not self._options.audio:
+            return ()
         return _encode_json(audio_announcement(frame)), frame.audio_bytes
 
     @override
@@ -274,7 +276,7 @@ class Pcm16Connection(Connection):
                     self._source.close()
             case "start":
                 raise BadMessageError(
-                    "prompt, voice, frames_per_chunk, frame_hz and resume must precede the first audio"
+                    "prompt, voice, frames_per_chunk, frame_hz, resume and audio must precede the first audio"
                 )
             case _:
                 raise BadMessageError(

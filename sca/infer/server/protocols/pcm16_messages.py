@@ -44,6 +44,7 @@ class SessionOptions(_ClientMessage):
         frame_hz: Encoder frames per second.
         resume: Whether the client wants to be able to resume the session.
         voice: The voice; one that `GET /api/engine` lists.
+        audio: Whether the client gets spoken audio. If not, it gets no binary messages.
     """
 
     prompt: str | None = Field(None, max_length=8000)
@@ -51,6 +52,7 @@ class SessionOptions(_ClientMessage):
     frame_hz: float | None = Field(None, gt=0, le=100)
     resume: bool = False
     voice: str | None = Field(None, max_length=200)
+    audio: bool = True
 
     def grid(self, default: Grid) -> Grid:
         """Return the chosen grid.
