@@ -4,6 +4,7 @@ import io
 import itertools
 import socket
 import threading
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,7 @@ from sca.errors import ConfigError, InputError, UpstreamError, UsageError
 from sca.infer.turn.client import TurnClient, TurnTimeoutError, encode, load_test
 from sca.infer.turn.client.load_test import last_seconds, run_load_test, shipped_speech
 from tests.helpers.ports import refusing_port
-from tests.helpers.timeouts import TIMEOUT_S
+from tests.helpers.timeouts import TIMEOUT_S, until
 from tests.helpers.turn_servers import answer, scripted
 
 SOUND = np.linspace(-1, 1, 1600, dtype=np.float32)
@@ -164,6 +165,79 @@ def test_timeout(server):
         client._timeout_s = TIMEOUT_S
         found = client.predict(SOUND * np.float32(0.25))
         assert found.probability == 0.25, "a late response is not used for the next request"
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "piece"),
+    [(b"HTTP/1.1 200 OK\r\nX-Long: ", b"a"), (b"", b"HTTP/1.1 100 Continue\r\n\r\n"), (HEAD, b" ")],
+    ids=["head", "continue", "body"],
+)
+def test_trickled_responses_end_at_the_deadline(first, piece):
+    """A response that never ends, and has a part within every timeout of a socket."""
+    client_left = threading.Event()
+
+    def trickle():
+        with listener.accept()[0] as connection:
+            connection.recv(1 << 16)
+            connection.sendall(first)
+            with suppress(OSError):
+                while not client_left.wait(0.02):
+                    connection.sendall(piece)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=trickle, daemon=True)
+        thread.start()
+        # A client that waits for the response as a whole does not return: the watch ends the response then.
+        watch = threading.Timer(TIMEOUT_S, client_left.set)
+        watch.start()
+        with TurnClient(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_s=0.3) as client:
+            with pytest.raises(TurnTimeoutError, match=r"within 0\.3 s"):
+                client.predict(SOUND)
+            assert not client_left.is_set()
+        client_left.set()
+        watch.cancel()
+        thread.join()
+
+
+def test_a_body_that_is_not_taken_ends_at_the_deadline():
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # accepts, and reads nothing
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with TurnClient(url, timeout_s=0.3) as client, pytest.raises(TurnTimeoutError):
+            client.predict(np.zeros(4_000_000, np.float32))
+
+
+def test_waiting_for_another_thread_counts(server):
+    server.gate.clear()
+    with TurnClient(server.url, timeout_s=TIMEOUT_S) as client:
+        thread = threading.Thread(target=client.predict, args=(SOUND,))
+        thread.start()
+        until(lambda: server.requests)
+        client._timeout_s = 0.05
+        with pytest.raises(TurnTimeoutError):
+            client.predict(SOUND)
+        server.gate.set()
+        thread.join()
+
+
+def test_a_name_whose_look_up_hangs_ends_at_the_deadline(monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: [None][: ended.wait(TIMEOUT_S) - 1])
+    with TurnClient("http://turn.example", timeout_s=0.1) as client, pytest.raises(TurnTimeoutError):
+        client.predict(SOUND)
+    ended.set()
+
+
+def test_a_host_without_an_address(monkeypatch):
+    def unknown(*args, **options):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    message = "cannot reach http://turn.example: .*Name or service not known"
+    with TurnClient("http://turn.example", timeout_s=TIMEOUT_S) as client, pytest.raises(UpstreamError, match=message):
+        client.predict(SOUND)
 
 
 def test_incomplete_responses_are_errors():

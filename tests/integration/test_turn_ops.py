@@ -108,7 +108,7 @@ def start_stub(service, state_dir, ready_s=TIMEOUT_S):
 
 def test_server_life_cycle(state_dir, tmp_path):
     at = ("--state-dir", state_dir.path)
-    started = sca_process("start", *at, "--port", "0", "--pool", "1")
+    started = sca_process("start", *at, "--port", "0")  # as the documentation has it, with no option for `serve`
     assert started.returncode == 0, started.stderr
     server = state_dir.running()
     assert started.stdout == f"{server.url} process {server.pid}, log {state_dir.log}\n"
@@ -460,6 +460,31 @@ def test_scripts_work_from_any_folder(state_dir, tmp_path):
     assert stopped.returncode == 0, stopped.stderr
     assert f"process {server.pid} has ended" in stopped.stdout
     assert not state_dir.path.exists()
+
+
+def test_scripts_without_further_options(state_dir, tmp_path):
+    """The options of `bench` alone, and the log: there is no option for `start`."""
+    sample = next((ROOT / "sca/resources/demo/WAV").glob("*1.flac"))
+    command = ["bash", str(ROOT / "scripts/main.sh"), "--sample", sample, "--seconds", "0.2", "--tail"]
+    settings = os.environ | {
+        "SCA_CACHE_DIR": str(state_dir.path.parent),
+        "SCA_TURN_PORT": "0",
+        "PYTHONPATH": str(ROOT),
+    }
+    place = StateDir(state_dir.path.parent / "turn")
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=settings
+    ) as running:
+        try:
+            lines = [running.stdout.readline() for _ in range(2)]
+            assert place.running() is not None, running.stderr.read()
+            assert place.running().url in lines[0]
+            assert "requests answered" in lines[1]
+        finally:
+            control.stop(place)
+        output, errors = running.communicate(timeout=TIMEOUT_S)
+    assert "warm: 3 of 3 requests answered" in errors
+    assert output.endswith("sca turn: stopped\n")
 
 
 def test_foreground_script(tmp_path):

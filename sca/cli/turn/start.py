@@ -1,6 +1,7 @@
 """`sca turn start`: start a turn server in the background."""
 
 import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,7 +60,8 @@ def start(
 
 def _key_among(arguments: list[str]) -> str | None:
     """Return the key among the arguments that are passed to `serve`."""
-    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+    for argument, following in pairwise([*arguments, None]):
+        assert argument is not None
         name, equals, value = argument.partition("=")
         if name == "--auth-key":
             return value if equals else following

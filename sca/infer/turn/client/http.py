@@ -14,25 +14,26 @@ import json
 import ssl
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+import httpcore
 import httpx
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sca.errors import ConfigError, InputError, ScaError, UpstreamError, UsageError
+from sca.infer.turn.client.deadline import DeadlineBackend
 from sca.units import HEARD_HZ
 
 __all__ = ["TurnClient", "TurnResponse", "TurnTimeoutError", "encode"]
 
 _MAX_RESPONSE_BYTES = 1 << 20
 _MAX_SHOWN_CHARACTERS = 200
-_PHASES = ("connect", "write", "read", "pool")
 
 
 class TurnTimeoutError(UpstreamError):
@@ -109,7 +110,7 @@ class TurnClient:
         Args:
             url: http(s)://host[:port], with or without /raw.
             auth_key: The server's key.
-            timeout_s: How long a request may take as a whole.
+            timeout_s: How long a request may take as a whole, with the wait for other threads.
 
         Raises:
             UsageError: The address is not valid.
@@ -118,12 +119,18 @@ class TurnClient:
         self.url = _parse_url(url)
         if auth_key and not auth_key.isprintable():
             raise ConfigError("the key of the turn server contains characters that are not allowed in an HTTP header")
-        self._headers = [(b"Accept-Encoding", b"identity")]
+        self._headers = [("Host", urlsplit(self.url).netloc), ("Accept-Encoding", "identity"), ("User-Agent", "sca")]
         if auth_key:
-            self._headers.append((b"Authorization", f"Key {auth_key}".encode()))
+            self._headers.append(("Authorization", f"Key {auth_key}"))
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
-        self._http = self._new_http_client()  # here, because it takes longer than a request
+        self._network = DeadlineBackend()
+        self._pool = httpcore.ConnectionPool(
+            # The certificates of the system.
+            ssl_context=ssl.create_default_context() if self.url.startswith("https://") else None,
+            max_connections=1,
+            network_backend=self._network,
+        )
         self._connected = False  # whether a connection is kept open
 
     def predict(
@@ -179,103 +186,74 @@ class TurnClient:
         self.close()
 
     def _disconnect(self) -> None:
-        self._http.close()
+        self._pool.close()  # only its connections: the next request opens one
         self._connected = False
 
     def _request(
         self, method: str, path: str, body: bytes | None = None, headers: Sequence[tuple[str, str]] = ()
     ) -> str:
+        late = TurnTimeoutError(f"{self.url} did not respond within {self._timeout_s:g} s")
         deadline_s = time.monotonic() + self._timeout_s
-        with self._lock:
-            try:
-                response = self._send_with_retry(method, path, body, headers, deadline_s)
-            except (TimeoutError, httpx.TimeoutException) as error:
-                self._disconnect()
-                raise TurnTimeoutError(f"{self.url} did not respond within {self._timeout_s:g} s") from error
-            except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-                self._disconnect()
-                raise UpstreamError(
-                    f"cannot reach {self.url}: {_cause(error)}", hint="is it running? sca turn start starts one"
-                ) from error
+        if not self._lock.acquire(timeout=self._timeout_s):
+            raise late
+        try:
+            self._network.deadline_s = deadline_s
+            response = self._send_with_retry(method, path, body, headers)
+        except (TimeoutError, httpcore.TimeoutException) as error:
+            self._disconnect()
+            raise late from error
+        except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
+            self._disconnect()
+            raise UpstreamError(
+                f"cannot reach {self.url}: {_cause(error)}", hint="is it running? sca turn start starts one"
+            ) from error
+        finally:
+            self._lock.release()
         if response.status != 200:
             raise _error_of(self.url, response)
         return response.text
 
     def _send_with_retry(
-        self, method: str, path: str, body: bytes | None, headers: Sequence[tuple[str, str]], deadline_s: float
+        self, method: str, path: str, body: bytes | None, headers: Sequence[tuple[str, str]]
     ) -> _HttpResponse:
         """Send a request. If the server has closed the kept connection meanwhile, connect and send again, once."""
         connected = self._connected
         try:
-            return self._send(method, path, body, headers, deadline_s)
-        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+            return self._send(method, path, body, headers)
+        except (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError):
             self._disconnect()
             if not connected:
                 raise
-        return self._send(method, path, body, headers, deadline_s)
+        return self._send(method, path, body, headers)
 
-    def _send(
-        self, method: str, path: str, body: bytes | None, headers: Sequence[tuple[str, str]], deadline_s: float
-    ) -> _HttpResponse:
-        if self._http.is_closed:
-            self._http = self._new_http_client()
-        timeouts: dict[str, float] = {}
-
-        def update_timeouts(event: str, info: Mapping[str, object]) -> None:
-            # Called at the start of each phase of a request. Its timeout is the time left: httpx alone limits every
-            # phase by itself, not the request as a whole.
-            timeouts.update(dict.fromkeys(_PHASES, _left(deadline_s)))
-
-        update_timeouts("", {})
-        request = self._http.build_request(
-            method,
-            f"{self.url}{path}",
-            content=body,
-            headers=list(headers),
-            extensions={"timeout": timeouts, "trace": update_timeouts},
-        )
-        response = self._http.send(request, stream=True)
-        self._connected = True
+    def _send(self, method: str, path: str, body: bytes | None, headers: Sequence[tuple[str, str]]) -> _HttpResponse:
         text = bytearray()
-        try:
-            for chunk in response.iter_raw():
+        given = [*self._headers, *headers, ("Content-Length", str(len(body or b"")))]
+        with self._pool.stream(method, f"{self.url}{path}", headers=given, content=body) as response:
+            self._connected = True
+            for chunk in response.iter_stream():
                 text += chunk
-                _left(deadline_s)
+                self._network.left_s()
                 if len(text) > _MAX_RESPONSE_BYTES:
                     break
-        finally:
-            response.close()
         shown = bytes(text[:_MAX_RESPONSE_BYTES]).decode("utf-8", "replace")
-        return _HttpResponse(response.status_code, response.reason_phrase, shown, response.headers.get("Retry-After"))
-
-    def _new_http_client(self) -> httpx.Client:
-        return httpx.Client(
-            headers=self._headers,
-            # The certificates of the system, not those of httpx.
-            verify=ssl.create_default_context() if self.url.startswith("https://") else False,
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None),
-            trust_env=False,  # no proxies: the server is on this machine or in its network
-        )
+        found = {name.lower(): value.decode("latin-1") for name, value in response.headers}
+        reason = bytes(response.extensions.get("reason_phrase", b"")).decode("latin-1")
+        return _HttpResponse(response.status, reason, shown, found.get(b"retry-after"))
 
 
 def _parse_url(url: str) -> str:
-    """Return an address with its scheme and without /raw."""
+    """Return an address with its scheme and without /raw. Names in other scripts are encoded as HTTP requires."""
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is not a number, or unbalanced brackets
+        path = parts.path.rstrip("/").removesuffix("/raw")
+        encoded = str(httpx.URL(f"{parts.scheme}://{parts.netloc}{path}"))
+    except (ValueError, httpx.InvalidURL):  # a port that is not a number, or unbalanced brackets
         valid = False
     if not valid or parts.query or parts.fragment or parts.username is not None:
         raise UsageError(f"{url!r} is not the address of a turn server", hint="such as http://127.0.0.1:8000")
-    path = parts.path.rstrip("/").removesuffix("/raw")
-    return f"{parts.scheme}://{parts.netloc}{path}"
-
-
-def _left(deadline_s: float) -> float:
-    left_s = deadline_s - time.monotonic()
-    if left_s <= 0:
-        raise TimeoutError
-    return left_s
+    return encoded.rstrip("/")
 
 
 def _error_of(url: str, response: _HttpResponse) -> ScaError:
@@ -303,7 +281,7 @@ def _detail(text: str) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """Return the system's message for a failed connection, which the exceptions of httpx have as their cause."""
+    """Return the system's message for a failed connection, which the exceptions of httpcore have as their cause."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
