@@ -121,7 +121,7 @@ async def _hold(plan: Plan, engine: Engine, settings: Settings) -> Talk:
         sink,
         clock=clock,
         worker=InlineWorker(settings.live.step_cost_ms),
-        config=SessionConfig(plan.name, settings.grid, settings.duplex.system_prompt, "lockstep"),
+        config=SessionConfig(plan.name, settings.grid, settings.duplex.system_prompt, pace="lockstep"),
         live=settings.live,
         listeners=[turns, events],
     )
