@@ -5,8 +5,9 @@
 All parts run on this machine. The questions are spoken by the voice. Alone: the recognizer gets a question in chunks of
 0.32 s at the pace of the speech, and the time from the last chunk of 0.64 s of silence to the final text is measured;
 the language model answers in text; the voice speaks a clause. Whole: the engine cascade in the live loop in real time,
-on the questions with pauses between them; `endpoint` is silence until the turn is over, and a result is taken at the
-next step of 0.32 s, which `mouth` includes. One question of warm-up is not counted. p50 and p95. Run it on an idle
+on the questions with pauses between them: `endpoint` (the turn is decided), `recognizer` (text), `first_token`,
+`first_clause`, `voice` (first sound) and `next_step` (a step of 0.32 s takes the sound). For the parts alone one question
+of warm-up is not counted; the whole counts it. p50 and p95. Run it on an idle
 machine, or read the load in the result.
 """
 
