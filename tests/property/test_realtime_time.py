@@ -182,7 +182,7 @@ class Sure:
 
 @pytest.mark.parametrize(("eagerness", "silence_ms"), [("low", 2000), ("medium", 600), ("high", 200)])
 def test_eagerness_with_a_model_is_a_threshold(turn, eagerness, silence_ms):
-    def turns(schedule):
+    def turns(schedule, fallback_ms):
         return ModelTurnDetector(None, schedule, background=Sure(0.47))
 
     found_ms, _ = stop_of(turn, turns, eagerness=eagerness)
@@ -192,7 +192,7 @@ def test_eagerness_with_a_model_is_a_threshold(turn, eagerness, silence_ms):
 def test_turns_are_found_by_the_model_that_the_server_has(talk):
     """The usual end of a turn is that of the model, in a session whose client sets nothing."""
 
-    def turns(schedule):
+    def turns(schedule, fallback_ms):
         return ModelTurnDetector(None, schedule, background=Sure(0.0))
 
     data, width = encoded(talk[: 24_000 * 4], "audio/pcm")

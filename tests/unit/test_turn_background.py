@@ -9,15 +9,17 @@ import pytest
 from sca.audio.decode import read_audio
 from sca.audio.vad import FRAME_SAMPLES
 from sca.config import LiveConfig
-from sca.errors import UpstreamError
+from sca.errors import ConfigError, UpstreamError
 from sca.infer.engine import SessionConfig
 from sca.infer.engines.parrot import ParrotEngine
 from sca.infer.frames import NO_FEATURES, AudioInput, TurnEnd
 from sca.infer.turn.background import BackgroundPredictor
+from sca.infer.turn.breaker import Breaker
 from sca.infer.turn.detector import ModelTurnDetector
 from sca.infer.turn.policy import ThresholdSchedule
 from sca.infer.turn.predictor import TurnPrediction
 from sca.units import HEARD_HZ, Grid
+from tests.helpers.timeouts import TIMEOUT_S, until
 
 SPEECH, SILENCE = 1.0, 0.0
 SCHEDULE = ThresholdSchedule(((2 * FRAME_SAMPLES, 0.5),), max_silence=20 * FRAME_SAMPLES)
@@ -128,7 +130,141 @@ def test_a_question_about_a_pause_that_has_ended_is_not_asked():
     detector = ModelTurnDetector(second, SCHEDULE, background=busy)
     detector.run_in_background()
     push(detector, *[SPEECH] * 4, *[SILENCE] * 3)
-    _, question = detector._running
+    question = detector._running[1]
     push(detector, SPEECH)
     assert question.cancelled()
     first.release.set()
+
+
+class Dead:
+    """A predictor that fails until it is revived."""
+
+    name = "dead"
+
+    def __init__(self, error):
+        self.error, self.asked = error, 0
+
+    def predict(self, samples, threshold=None):
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+        return TurnPrediction(0.9, True)
+
+
+PATIENT = ThresholdSchedule(((2 * FRAME_SAMPLES, 0.5), (6 * FRAME_SAMPLES, 0.4)), max_silence=90 * FRAME_SAMPLES)
+TALK = [SPEECH] * 4 + [SILENCE] * 96  # 3.2 s
+
+
+def ends(detector, frames):
+    """Return after how many frames of silence turns ended."""
+    return [index - 4 + 1 for index, turn in enumerate(push(detector, *frames)) if turn]
+
+
+def test_a_dead_model_is_as_silence_alone(caplog):
+    """In simulated time: the pauses of the breaker are counted in samples, so the result is always the same."""
+    runs = []
+    for _ in range(2):
+        predictor = Dead(UpstreamError("no route"))
+        detector = ModelTurnDetector(predictor, PATIENT, fallback_silence=20 * FRAME_SAMPLES)
+        runs.append(([ends(detector, TALK) for _ in range(6)], predictor.asked))
+        assert detector.failures == predictor.asked
+    assert runs[0] == runs[1]
+    assert runs[0][0] == [[20]] * 6
+    assert runs[0][1] == 4, "asked after pauses of 1, 2, 4 s; the turns are 3.2 s apart"
+    assert [record.message for record in caplog.records] == [
+        "turn model: no route; silence ends turns until dead answers"
+    ] * 2
+
+
+def test_a_model_that_answers_again_is_used(caplog):
+    predictor = Dead(UpstreamError("no route"))
+    detector = ModelTurnDetector(predictor, PATIENT, fallback_silence=20 * FRAME_SAMPLES)
+    assert ends(detector, TALK) == [20]
+    predictor.error = None
+    assert ends(detector, TALK) == [2]
+    assert caplog.records[-1].message == "turn model: dead answers again"
+
+
+@pytest.mark.parametrize("error", [UpstreamError("no route"), ConfigError("wrong key")])
+def test_sessions_share_the_failures_of_a_model(error):
+    predictor = Dead(error)
+    background = BackgroundPredictor(lambda: predictor, 1)
+    detectors = [
+        ModelTurnDetector(predictor, PATIENT, background=background, fallback_silence=20 * FRAME_SAMPLES)
+        for _ in range(3)
+    ]
+    for detector in detectors:
+        detector.run_in_background()
+        push(detector, *TALK[:7])
+        until_taken(detector)
+        assert ends(detector, [SILENCE] * 93)
+    assert [detector.failures for detector in detectors] == [1, 0, 0]
+    assert predictor.asked == 1
+    background.close()
+
+
+def test_breaker_pauses():
+    breaker = Breaker("model")
+    now_s, tried_s = 0.0, []
+    while now_s < 300:
+        if breaker.allows(now_s):
+            tried_s.append(now_s)
+            breaker.failed(now_s, now_s, "down")
+        now_s += 0.5
+    assert tried_s == [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]
+    breaker.failed(1.0, 300.0, "asked long ago, by another session")
+    assert breaker.allows(303.0)
+    breaker.answered()
+    assert breaker.allows(303.0)
+
+
+class SlowModel:
+    """A model that answers some seconds later, on a clock that moves when all callers have been stepped."""
+
+    name = "slow"
+
+    def __init__(self, answer_s):
+        self.answer_s, self.now_s, self.asked = answer_s, 0.0, []
+        self.moved = threading.Condition()
+        self.background = BackgroundPredictor(lambda: self, 16)
+        self.ask, self.background.ask = self.background.ask, self.remember
+
+    def remember(self, samples):
+        self.asked.append(self.ask(samples))
+        return self.asked[-1]
+
+    def predict(self, samples, threshold=None):
+        due_s = self.now_s + self.answer_s
+        with self.moved:
+            assert self.moved.wait_for(lambda: self.now_s >= due_s, TIMEOUT_S), "a step waited for the answer"
+        return TurnPrediction(0.9, True)
+
+    def move(self, seconds):
+        until(lambda: all(future.running() or future.done() for future in self.asked))
+        with self.moved:
+            self.now_s += seconds
+            self.moved.notify_all()
+        wait(self.asked, TIMEOUT_S)  # answers are due within a chunk
+
+
+@pytest.mark.parametrize("callers", [1, 6, 16])
+@pytest.mark.parametrize("answer_s", [0.05, 0.25])
+def test_callers_lose_no_chunk_to_a_slow_model(callers, answer_s, phrase):
+    """If a step waited for an answer, the clock would stand still, and the answer would never come."""
+    model, detectors = SlowModel(answer_s), []
+
+    def make_detector():
+        schedule = ThresholdSchedule(((HEARD_HZ // 5, 0.5),), max_silence=4 * HEARD_HZ)
+        detectors.append(ModelTurnDetector(model, schedule, background=model.background, fallback_silence=4 * HEARD_HZ))
+        return detectors[-1]
+
+    engine = ParrotEngine(LiveConfig(), make_detector)
+    sessions = [engine.open(SessionConfig()) for _ in range(callers)]
+    chunk = Grid().heard_samples
+    sound = np.concatenate([phrase, np.zeros(2 * HEARD_HZ, np.float32)])
+    for index in range(len(sound) // chunk):
+        for session in sessions:
+            session.step(AudioInput(NO_FEATURES, sound[index * chunk :][:chunk], index, index * chunk))
+        model.move(chunk / HEARD_HZ)
+    assert [detector.last.reason for detector in detectors] == ["model"] * callers
+    model.background.close()

@@ -32,7 +32,13 @@ def turn_detector_factory(settings: Settings) -> "Callable[..., ModelTurnDetecto
     # Imported on use: a model needs onnxruntime or an HTTP client, and silence needs neither.
     from sca.infer.turn.detector import detector_factory
 
-    return detector_factory(settings.turn, live.turn_model, onset=live.vad_onset, offset=live.vad_offset)
+    return detector_factory(
+        settings.turn,
+        live.turn_model,
+        onset=live.vad_onset,
+        offset=live.vad_offset,
+        fallback_ms=live.end_of_turn_ms,
+    )
 
 
 class SilenceTurnDetector:

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.infer.turn.breaker import Breaker
 from sca.infer.turn.predictor import TurnPredictor
 
 __all__ = ["BackgroundPredictor"]
@@ -22,10 +23,15 @@ class BackgroundPredictor:
         make_predictor: Returns the predictor of a thread: the model itself, if threads may share it, or a client with a
             connection of its own.
         threads: How many questions are asked at the same time. They are started when they are needed.
+        name: The name of the model, for the log.
+
+    Attributes:
+        breaker: The failures of the model, for all sessions.
     """
 
-    def __init__(self, make_predictor: Callable[[], TurnPredictor], threads: int) -> None:
+    def __init__(self, make_predictor: Callable[[], TurnPredictor], threads: int, name: str = "the model") -> None:
         self._make = make_predictor
+        self.breaker = Breaker(name)
         self._local = threading.local()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="sca turn model")
 

@@ -8,18 +8,20 @@ sessions in real time `push` must not wait: after `run_in_background` the model 
 """
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sca.audio.vad import FRAME_SAMPLES
 from sca.config import TurnConfig
-from sca.errors import UpstreamError
+from sca.errors import ScaError, UpstreamError
 from sca.infer.turn.background import BackgroundPredictor
+from sca.infer.turn.breaker import Breaker
 from sca.infer.turn.client import TurnClient
 from sca.infer.turn.policy import Decision, Query, ThresholdSchedule, TurnPolicy
 from sca.infer.turn.predictor import LocalPredictor, RemotePredictor, TurnPredictor
@@ -32,8 +34,11 @@ logger = logging.getLogger(__name__)
 WINDOW_SAMPLES = 16 * HEARD_HZ
 """The longest input of any model."""
 
-_LIVE_TIMEOUT_S = 0.3
+_LIVE_TIMEOUT_S = 0.5
 """How long a server may take in a conversation; after that the silence decides."""
+
+_PATIENT_TIMEOUT_S = 10.0
+"""The same where time is simulated, and results must not depend on the speed of the server."""
 
 _REMOTE_QUESTIONS = 16
 """How many questions of all sessions a server gets at the same time; it batches them."""
@@ -91,6 +96,7 @@ class ModelTurnDetector:
         query_interval: int | None = None,
         lenient: bool = True,
         background: BackgroundPredictor | None = None,
+        fallback_silence: int | None = None,
     ) -> None:
         """Create a detector.
 
@@ -103,17 +109,26 @@ class ModelTurnDetector:
             query_interval: Also query during speech, every so many samples. This does not end turns.
             lenient: Whether a server that fails is logged and the silence decides. If not, `push` raises its error.
             background: Asks the same model, for `run_in_background`.
+            fallback_silence: The silence in samples that ends a turn while the model fails, instead of the maximum of
+                the schedule; the model is then asked again after a pause. None asks it at every point of the schedule.
         """
         self._predictor, self._schedule = predictor, schedule
         self._onset, self._offset = onset, offset
         self._on_query, self._query_interval, self._lenient = on_query, query_interval, lenient
         self._background, self._in_background = background, False
-        self._running: tuple[Query, Future[float]] | None = None
+        self._running: tuple[Query, Future[float], float] | None = None
+        self._fallback = None
+        self._breaker: Breaker | None = None
+        if fallback_silence is not None:
+            self._fallback = replace(schedule, max_silence=min(fallback_silence, schedule.max_silence))
+            self._breaker = Breaker(predictor.name)
         self.failures = 0
         self.reset()
 
     def reset(self) -> None:
         """Start a new stream."""
+        if self._breaker is not None and not self._in_background:
+            self._breaker.reset()
         self._policy = TurnPolicy(self._schedule)
         self._audio: deque[NDArray[np.float32]] = deque()
         self._audio_start = self._audio_end = 0
@@ -129,6 +144,11 @@ class ModelTurnDetector:
         Results then depend on the speed of the machine.
         """
         self._in_background = self._background is not None
+        if self._background is not None and self._breaker is not None:
+            self._breaker = self._background.breaker
+
+    def _now_s(self) -> float:
+        return time.monotonic() if self._in_background else self._policy.now / HEARD_HZ
 
     @property
     def is_asking(self) -> bool:
@@ -211,38 +231,56 @@ class ModelTurnDetector:
         return self._turn_start
 
     def _resolve(self, query: Query) -> Decision | None:
+        asked_s = self._now_s()
+        if self._breaker is not None and not self._breaker.allows(asked_s):
+            self._policy.override(self._fallback)
+            return self._policy.resolve(query, None)
         if not self._in_background or self._background is None:
             return self._policy.resolve(query, self._query(query.at, query.silence, query.threshold))
         self._last_query_at = query.at
-        self._running = query, self._background.ask(self._turn_audio(query.at))
+        self._running = query, self._background.ask(self._turn_audio(query.at)), asked_s
         return None
 
-    def _late_result(self, query: Query, prediction: "Future[float]") -> Decision | None:
+    def _late_result(self, query: Query, prediction: "Future[float]", asked_s: float) -> Decision | None:
         """Use the answer from the background if it is there."""
         if not prediction.done():
             return None
         self._running = None
-        probability = self._noted(query.at, query.silence, query.threshold, prediction.result)
+        probability = self._noted(query.at, query.silence, query.threshold, asked_s, prediction.result)
         return self._policy.resolve(query, probability)
 
     def _query(self, at: int, silence: int, threshold: float) -> float | None:
         self._last_query_at = at
         audio = self._turn_audio(at)
-        return self._noted(at, silence, threshold, lambda: self._predictor.predict(audio).probability)
+        return self._noted(at, silence, threshold, self._now_s(), lambda: self._predictor.predict(audio).probability)
 
-    def _noted(self, at: int, silence: int, threshold: float, predict: Callable[[], float]) -> float | None:
+    def _noted(
+        self, at: int, silence: int, threshold: float, asked_s: float, predict: Callable[[], float]
+    ) -> float | None:
         """Return the probability and report the query; None if the model failed."""
         probability = failure = None
+        # A conversation that is going on cannot be given a better key, so no failure of the server ends it.
+        tolerated = ScaError if self._in_background else UpstreamError
         try:
             probability = predict()
-        except UpstreamError as error:
-            if not self._lenient:
+        except ScaError as error:
+            if not self._lenient or not isinstance(error, tolerated):
                 raise
-            self.failures += 1
             failure = error.message
-            logger.warning("turn model: %s; silence ends the turn", error)
+            self._failed(asked_s, failure)
+        else:
+            if self._breaker is not None:
+                self._breaker.answered()
         self._on_query(QueryResult(at, silence, threshold, self._turns, probability, failure))
         return probability
+
+    def _failed(self, asked_s: float, cause: str) -> None:
+        self.failures += 1
+        if self._breaker is None:
+            logger.warning("turn model: %s; silence ends the turn", cause)
+            return
+        self._policy.override(self._fallback)
+        self._breaker.failed(asked_s, self._now_s(), cause)
 
     def _turn_audio(self, end: int) -> NDArray[np.float32]:
         """Return the audio of the turn up to `end`, and a little before it."""
@@ -253,11 +291,7 @@ class ModelTurnDetector:
 
 
 def detector_factory(
-    turn: TurnConfig,
-    turn_model: str = "auto",
-    *,
-    onset: float = 0.5,
-    offset: float = 0.35,
+    turn: TurnConfig, turn_model: str = "auto", *, onset: float = 0.5, offset: float = 0.35, fallback_ms: int = 640
 ) -> Callable[..., ModelTurnDetector]:
     """Return a function that creates the detector of a session. All detectors share one model, and ask it together.
 
@@ -266,9 +300,11 @@ def detector_factory(
         turn_model: `auto` for the model of the settings, the URL of a server, or another model.
         onset: See `ModelTurnDetector`.
         offset: See `ModelTurnDetector`.
+        fallback_ms: The silence that ends a turn while the model fails, in ms.
 
     Returns:
-        The function. Its argument is a threshold schedule; without one, the detector has that of the settings.
+        The function. Its arguments are a threshold schedule, or None for that of the settings; and another
+        `fallback_ms`.
 
     Raises:
         UsageError: The URL is not valid.
@@ -278,18 +314,25 @@ def detector_factory(
     if turn_model.startswith(("http://", "https://")):
         key = turn.auth_key.get_secret_value() if turn.auth_key is not None else None
 
-        def connect() -> TurnPredictor:
-            return RemotePredictor(TurnClient(turn_model, key, _LIVE_TIMEOUT_S))
+        def connect(timeout_s: float = _LIVE_TIMEOUT_S) -> TurnPredictor:
+            return RemotePredictor(TurnClient(turn_model, key, timeout_s))
 
-        predictor = connect()
-        background = BackgroundPredictor(connect, _REMOTE_QUESTIONS)
+        predictor = connect(_PATIENT_TIMEOUT_S)
+        background = BackgroundPredictor(connect, _REMOTE_QUESTIONS, predictor.name)
     else:
         local = LocalPredictor(turn if turn_model == "auto" else turn.model_copy(update={"model_id": turn_model}))
         predictor = local
-        background = BackgroundPredictor(lambda: local, _LOCAL_QUESTIONS)
+        background = BackgroundPredictor(lambda: local, _LOCAL_QUESTIONS, local.name)
     usual = ThresholdSchedule.from_config(turn)
 
-    def make(schedule: ThresholdSchedule | None = None) -> ModelTurnDetector:
-        return ModelTurnDetector(predictor, schedule or usual, onset=onset, offset=offset, background=background)
+    def make(schedule: ThresholdSchedule | None = None, fallback_ms: int = fallback_ms) -> ModelTurnDetector:
+        return ModelTurnDetector(
+            predictor,
+            schedule or usual,
+            onset=onset,
+            offset=offset,
+            background=background,
+            fallback_silence=fallback_ms * HEARD_HZ // 1000,
+        )
 
     return make

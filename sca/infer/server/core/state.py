@@ -51,7 +51,7 @@ class ServerContext:
         self.signature_checks: dict[str, SignatureCheck] = {}
         self.client_secrets = ClientSecrets()
         self.client_secret_paths: set[str] = set()
-        self.turn_detectors: Callable[[ThresholdSchedule], ModelTurnDetector] | None = None
+        self.turn_detectors: Callable[[ThresholdSchedule, int], ModelTurnDetector] | None = None
         self._worker: ThreadWorker | None = None
         self._batcher: StepBatcher | None = None
 

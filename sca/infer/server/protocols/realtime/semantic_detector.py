@@ -28,14 +28,14 @@ _MORE_CERTAIN: dict[Eagerness, float] = {"low": 0.2, "medium": 0.0, "auto": 0.0,
 """Added to the probability above which a turn is over."""
 
 _SILENCE_MS: dict[Eagerness, int] = {"low": 1500, "medium": 800, "auto": 800, "high": 400}
-"""The silence that ends a turn if the server has no end-of-turn model."""
+"""The silence that ends a turn if the server has no end-of-turn model, or while that fails."""
 
 
 def new_detector(
     vad: SileroVad,
     detection: TurnDetection,
     schedule: ThresholdSchedule,
-    make_turns: Callable[[ThresholdSchedule], ModelTurnDetector] | None,
+    make_turns: Callable[[ThresholdSchedule, int], ModelTurnDetector] | None,
 ) -> SpeechDetector:
     """Return the detector for the settings of a client.
 
@@ -43,7 +43,8 @@ def new_detector(
         vad: The VAD model.
         detection: The settings.
         schedule: When the model is asked by default.
-        make_turns: Makes a turn detector with a model; None if the server has none.
+        make_turns: Makes a turn detector with a model, given the schedule and the silence that ends a turn while the model
+            fails, in ms; None if the server has none.
     """
     if detection.type == "server_vad":
         return SilenceDetector(vad, detection.threshold, detection.silence_duration_ms)
@@ -54,7 +55,9 @@ def new_detector(
     queries = tuple(
         (silence, min(1.0, max(0.0, least + more))) for silence, least in schedule.queries if silence < longest
     )
-    return SemanticDetector(vad, make_turns(replace(schedule, queries=queries, max_silence=longest)))
+    return SemanticDetector(
+        vad, make_turns(replace(schedule, queries=queries, max_silence=longest), _SILENCE_MS[eagerness])
+    )
 
 
 class SemanticDetector(SpeechDetector):
