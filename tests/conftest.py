@@ -84,7 +84,7 @@ def _has_gpu() -> bool:
 def report_retry(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Report an attempt that failed before a test succeeded. The end of the run lists them, so no retry hides a fault.
 
-    Only tests of real-time devices may retry: a virtual machine that is paused tears the sound of virtual devices.
+    Only tests of devices and clients in real time may retry: a virtual machine that is paused tears their sound.
     """
     return lambda reason: record_property("retry", reason)
 

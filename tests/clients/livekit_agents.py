@@ -50,7 +50,6 @@ class Loudspeaker(io.AudioOutput):
             return
         self._task.cancel()
         self._frames = asyncio.Queue()
-        self._conversation.interrupt()
         self._finish(interrupted=True)
         self._task = asyncio.create_task(self._play())
 
@@ -60,7 +59,6 @@ class Loudspeaker(io.AudioOutput):
             frame = await self._frames.get()
             if frame is None:
                 if self._ends is not None:
-                    self._conversation.done()
                     self._finish(interrupted=False)
                 continue
             if self._ends is None:
@@ -85,6 +83,12 @@ async def converse(conversation):
         # Without an echo, nothing needs to be cancelled; the default makes the first 3 s of an answer uninterruptible.
         session = AgentSession(llm=model, aec_warmup_duration=None)
         session.on("error", lambda event: conversation.fail(event.error))
+
+        def on_speech(event):
+            end = conversation.interrupt, conversation.done
+            event.speech_handle.add_done_callback(lambda handle: end[not handle.interrupted]())
+
+        session.on("speech_created", on_speech)
         session.input.audio = Microphone(conversation)
         session.output.audio = Loudspeaker(conversation)
         await session.start(Agent(instructions="Be brief."))

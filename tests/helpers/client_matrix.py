@@ -33,7 +33,7 @@ KEY = "a-key-of-41-characters-for-all-of-the-clients"
 SLOW_S = 1.5  # from the end of a turn to the first sound, in wall time
 SIMILAR = 0.85
 LATE_S = 0.05  # of sound that a client still plays after an interruption
-PHRASES_S = ((25.5946, 27.5163), (51.204, 53.9))  # of the first speaker of the demo
+PHRASES_S = ((51.204, 53.9), (25.5946, 27.5163))  # of the first speaker of the demo
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def write_phrases(folder):
     return found
 
 
-def run_clients(names, folder, conditions=CONDITIONS, at_once=4):
+def run_clients(names, folder, conditions=CONDITIONS, at_once=2):
     """Let clients talk to a parrot and to a slow engine, all conditions of a client at the same time.
 
     Returns:

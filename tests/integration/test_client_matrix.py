@@ -12,6 +12,7 @@ import pytest
 
 from tests.helpers.client_matrix import CLIENTS, CONDITIONS, check, run_clients
 
+MAX_RETRIES = 3
 ROOT = Path(__file__).resolve().parents[2]
 CELLS = [
     pytest.param(name, condition, id=f"{name}-{condition}")
@@ -28,13 +29,25 @@ def matrix(tmp_path_factory):
     return run_clients(present, tmp_path_factory.mktemp("clients"))
 
 
+@pytest.fixture(scope="module")
+def retries():
+    """Clients whose conversation was repeated alone, because a busy machine can be seconds late with an interruption."""
+    return []
+
+
 @pytest.mark.parametrize(("name", "condition"), CELLS)
-def test_conversation_with_an_interruption(matrix, name, condition):
+def test_conversation_with_an_interruption(matrix, retries, report_retry, tmp_path, name, condition):
     if name not in matrix:
         problem = f"{name} is not in {CLIENTS[name].missing}; scripts/test --prepare installs it"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(problem)
-    cell = check(matrix[name].get(condition))
-    assert cell.faults == [], matrix[name]["stderr"]
+    reports = matrix[name]
+    cell = check(reports.get(condition))
+    if cell.faults and len(retries) < MAX_RETRIES:
+        retries.append(name)
+        report_retry("; ".join(cell.faults))
+        reports = run_clients([name], tmp_path, {condition: CONDITIONS[condition]})[name]
+        cell = check(reports.get(condition))
+    assert cell.faults == [], reports["stderr"]
 
 
 def test_documented_versions_are_those_that_are_installed():
