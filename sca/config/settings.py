@@ -9,9 +9,9 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from sca.config.describe import expected, problems_of, raise_for, special_words, value_type
@@ -235,7 +235,10 @@ def _from_text(text: str, key: Key, model: type[BaseModel]) -> object:
     """Convert text to a field's type; `none` means no value for an optional field."""
     if key.optional and text.strip().lower() in ("", "none"):
         return None
-    annotation: Any = model.model_fields[key.field].annotation
+    field = model.model_fields[key.field]
+    annotation: Any = field.annotation
+    for before in (mark for mark in field.metadata if isinstance(mark, BeforeValidator)):
+        annotation = Annotated[annotation, before]
     return TypeAdapter(annotation).validate_python(text)
 
 

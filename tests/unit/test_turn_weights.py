@@ -1,6 +1,9 @@
 """Finding the weights of a turn model, settings of the turn server, loopback addresses and keys."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -10,11 +13,10 @@ from sca.infer.server.core.security import check_bind, is_loopback, key_matches
 from sca.infer.turn.models import weights
 from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
 from sca.infer.turn.models.weights import bundled_file, find_weights
+from tests.helpers.fake_hub import fake_hub
 
 
 def test_default_is_the_file_inside_pipecat():
-    import sys
-
     loaded = "pipecat" in sys.modules
     found = find_weights(None)
     assert (found.version, found.known) == ("v3", True)
@@ -38,6 +40,44 @@ def test_finds_a_file_and_a_folder(tmp_path, caplog):
     copy.write_bytes(copy.read_bytes() + b"\0")
     assert not find_weights(str(copy)).known
     assert "sha256 differs" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "newest"),
+    [
+        (["v3.0", "v3.1-cpu", "v3.1-gpu", "v3.2-cpu", "v3.2-gpu"], "v3.2-cpu"),
+        (["v3.9-cpu", "v3.10-gpu", "v3.10"], "v3.10"),
+        (["v3.1-cpu", "v3.2-gpu"], "v3.2-gpu"),
+        (["v3", "v3.0-cpu", "model"], "v3.0-cpu"),
+    ],
+)
+def test_takes_the_newest_file_of_a_folder(tmp_path, names, newest):
+    for name in [*names, "notes-v9"]:
+        (tmp_path / f"smart-turn-{name}.onnx").write_bytes(b"x")
+    (tmp_path / "smart-turn-notes-v9.onnx").rename(tmp_path / "smart-turn-v9.txt")
+    found = find_weights(str(tmp_path))
+    assert found.path.name == f"smart-turn-{newest}.onnx"
+    assert found.name == str(found.path)
+
+
+def test_downloads_one_file(tmp_path):
+    """The newest .onnx file of a hub id, or the named one; without a network, the one that was downloaded."""
+    code = "import sys; from sca.infer.turn.models.weights import find_weights as f; print(f(sys.argv[1]).name)"
+
+    def named(model, url, offline="0"):
+        env = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": offline, "HF_HUB_DISABLE_XET": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", code, model], capture_output=True, text=True, check=False, env=os.environ | env
+        )
+        return done.stdout.strip() or done.stderr
+
+    with fake_hub() as hub:
+        hub.files = {f"turn-{version}.onnx": version.encode() for version in ("v3.1-cpu", "v3.2-cpu", "v3.2-gpu")}
+        assert named("a/turn", hub.url) == "a/turn/turn-v3.2-cpu.onnx"
+        assert {name.rpartition("/")[2] for name, _ in hub.read} == {"turn-v3.2-cpu.onnx"}
+        assert named("a/turn", hub.url, offline="1") == "a/turn/turn-v3.2-cpu.onnx"
+        assert named("a/turn/turn-v3.1-cpu.onnx", hub.url) == "a/turn/turn-v3.1-cpu.onnx"
+        assert "cannot download a/turn/none.onnx" in named("a/turn/none.onnx", hub.url)
 
 
 def test_folder_with_a_config_is_v2(tmp_path):
@@ -90,12 +130,12 @@ def test_plain_names_apply_and_prefixed_names_override():
         "TORCH_COMPILE": "1",
         "BATCH_BUCKETS": "2,4",
         "MAX_SECS": "4",
-        "DTYPE": "",
+        "DTYPE": "FLOAT32",
     }
     settings = turn(env)
     assert settings.turn.auth_key.get_secret_value() == "a"
     assert (settings.turn.threshold, settings.turn.torch_compile, settings.turn.buckets) == (0.7, True, (2, 4))
-    assert (settings.turn.max_secs, settings.turn.dtype) == (4.0, "auto")
+    assert (settings.turn.max_secs, settings.turn.dtype) == (4.0, "float32")
     assert settings.origin("turn.threshold") == "environment THRESHOLD"
     both = turn({**env, "SCA_TURN_THRESHOLD": "0.8"})
     assert (both.turn.threshold, both.origin("turn.threshold")) == (0.8, "environment SCA_TURN_THRESHOLD")

@@ -19,13 +19,15 @@ __all__ = ["ask"]
 
 @settings_options("turn.model_id", "turn.threshold", "turn.auth_key", turn_env=True)
 def ask(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Audio file of any format; its last 8 s are used.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Audio file of any format; the end of it is used.")],
     *,
     url: Url = None,
     settings: "Settings",
     as_json: Json = False,
 ) -> None:
     """Predict whether the speaker has finished at the end of an audio file.
+
+    The model's window is the last 8 s (v3) or 16 s (v2).
 
     Queries the server at --url, with its own threshold unless --threshold is given. Without --url the model runs in
     this process.
@@ -34,10 +36,10 @@ def ask(
     from sca.infer.turn.predictor import open_predictor
     from sca.units import HEARD_HZ
 
-    samples = last_seconds(file)
     # A server has its own threshold, which only the option replaces.
     given = settings.origin("turn.threshold") == "command line --threshold"
     with open_predictor(settings.turn, url, auth_key(settings)) as predictor:
+        samples = last_seconds(file, predictor.window_samples() / HEARD_HZ)
         prediction = predictor.predict(samples, settings.turn.threshold if given else None)
     if as_json:
         seconds = len(samples) / HEARD_HZ

@@ -3,12 +3,16 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from sca.config.sections.base import MAX_BYTES, MAX_COUNT, MIN_SECONDS, Flag, Section
 from sca.units import HEARD_HZ, MAX_SECONDS, seconds_to_samples
 
 __all__ = ["TurnConfig"]
+
+
+def _lower_case(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
 class TurnConfig(Section):
@@ -43,7 +47,7 @@ class TurnConfig(Section):
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Device of a v2 model: auto, cpu, cuda or cuda:1."
     )
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+    dtype: Annotated[Literal["auto", "float32", "bfloat16"], BeforeValidator(_lower_case)] = Field(
         "auto", description="Number format of a v2 model; auto is bfloat16 on a GPU and float32 on a CPU."
     )
     torch_compile: bool = Field(

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from sca.audio.decode import AS_DEFAULT, Reading
+from sca.cores import usable_cores
 from sca.data.media.ffmpeg import FfmpegRunner, FfmpegStopped, find_ffmpeg
 from sca.data.media.transcode_formats import AudioFormat
 from sca.data.media.transcode_plan import SourceFile, clashes, find_sources
@@ -17,7 +18,7 @@ from sca.data.media.transcoder import TranscodeJob, Transcoder
 from sca.data.runs.executor import Executor, guarded
 from sca.data.runs.incremental import IncrementalRun, Item, with_traceback
 from sca.data.runs.ledger import Ledger, lock_dir
-from sca.data.runs.local import ThreadExecutor, cores
+from sca.data.runs.local import ThreadExecutor
 from sca.data.runs.progress import ItemProgress, ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.errors import ScaError, writing
@@ -81,7 +82,7 @@ def transcode(
         MissingToolError: No working ffmpeg was found.
     """
     sources = find_sources(source, out, extensions, requested.extension)
-    jobs = jobs or cores()
+    jobs = jobs or usable_cores()
     runner = FfmpegRunner(find_ffmpeg(), jobs)
     # Twice the processes: while some threads wait for a disk or hash a source, others keep ffmpeg running.
     threads = ThreadExecutor(2 * jobs, on_stop=runner.stop)

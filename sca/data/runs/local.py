@@ -1,25 +1,20 @@
 """Executors of this machine: this process, threads, worker processes."""
 
-import os
 import queue
 import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from sca.cores import usable_cores
 from sca.data.runs.executor import call
 from sca.data.runs.worker_pool import run_in_workers
 from sca.errors import ScaError
 
-__all__ = ["ProcessExecutor", "SerialExecutor", "ThreadExecutor", "cores", "run"]
+__all__ = ["ProcessExecutor", "SerialExecutor", "ThreadExecutor", "run"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-
-
-def cores() -> int:
-    """Return the number of processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class SerialExecutor:
@@ -45,7 +40,7 @@ class ProcessExecutor:
         Args:
             workers: Processes; 0 is one per core. With one worker, or one job, the work is done in this process.
         """
-        self.workers = workers or cores()
+        self.workers = workers or usable_cores()
 
     def run(
         self, jobs: Sequence[Job], work: Callable[[Job], Result]

@@ -12,11 +12,11 @@ from typing_extensions import override
 from sca.audio.decode import AS_DEFAULT, Reading
 from sca.audio.samples import SampleFile, Samples, read_samples
 from sca.config import DiarizationConfig
+from sca.cores import usable_cores
 from sca.data.diarization.diarizer import Diarizer
 from sca.data.diarization.timeline import speaker_name
 from sca.data.quality.measure import Quality, measure_quality
 from sca.data.reactions.base import Detector, SoundEvent
-from sca.data.runs.local import cores
 from sca.data.runs.progress import ItemProgress, NullProgress, ProgressListener
 from sca.data.transcription.coverage import remainders
 from sca.data.transcription.diarized import Speakers, find_speakers, load_diarizer, speech_event
@@ -135,7 +135,7 @@ class Transcriber:
                 if self._diarization is not None:
                     self._diarizer = load_diarizer(self._diarization)
                 if self._recognizer is None:
-                    threads = max(1, cores() // max(1, self._options.workers))
+                    threads = max(1, usable_cores() // max(1, self._options.workers))
                     self._recognizer = Recognizer(self._options, cpu_threads=threads)
                 self._is_loaded = True
         assert self._recognizer is not None

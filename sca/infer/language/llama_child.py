@@ -52,6 +52,8 @@ def main() -> None:
 def _start(options: ChildOptions) -> Any:
     import xllamacpp
 
+    from sca.cores import usable_cores
+
     params = xllamacpp.CommonParams()
     params.model.path = options["model"]
     params.hostnames, params.port = ["127.0.0.1"], 0
@@ -60,8 +62,7 @@ def _start(options: ChildOptions) -> Any:
     params.endpoint_slots = params.endpoint_props = params.ui = False
     params.n_ctx, params.n_parallel = options["context_tokens"], 1
     params.n_gpu_layers = 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = options["threads"] or cores
+    threads = options["threads"] or usable_cores()
     for cpu in (params.cpuparams, params.cpuparams_batch):
         cpu.n_threads, cpu.poll = threads, 0  # threads that wait without sleeping take the cores from the voice
     return xllamacpp.Server(params)

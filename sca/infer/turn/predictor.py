@@ -3,8 +3,7 @@
 A predictor only returns a probability. When to query it, and what follows, is decided by `sca.infer.turn.policy`.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,11 +12,15 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sca.config import TurnConfig
+from sca.errors import ScaError
 from sca.infer.turn.client import TurnClient
 from sca.infer.turn.models.weights import Weights, find_weights
+from sca.infer.turn.serving.model_pool import Model
 from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = ["LocalPredictor", "RemotePredictor", "TurnPrediction", "TurnPredictor", "open_predictor"]
+
+_LONGEST_WINDOW_S = 16  # of v2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,10 @@ class TurnPrediction:
 
 class TurnPredictor(Protocol):
     """Predicts whether a speaker has finished."""
+
+    def window_samples(self) -> int:
+        """Return the longest input that makes a difference, in samples at 16 kHz."""
+        ...
 
     @property
     def name(self) -> str:
@@ -75,12 +82,16 @@ class LocalPredictor(TurnPredictor):
         return self._name
 
     @override
+    def window_samples(self) -> int:
+        return min(self._model.window_samples, self._max_samples or self._model.window_samples)
+
+    @override
     def predict(self, samples: NDArray[np.float32], threshold: float | None = None) -> TurnPrediction:
         probability = self._model(samples if self._max_samples is None else samples[-self._max_samples :])
         return TurnPrediction(probability, probability > (self._threshold if threshold is None else threshold))
 
 
-def _load_model(weights: Weights, turn: TurnConfig) -> Callable[[NDArray[np.float32]], float]:
+def _load_model(weights: Weights, turn: TurnConfig) -> Model:
     if weights.version == "v3":
         from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
 
@@ -100,6 +111,16 @@ class RemotePredictor(TurnPredictor):
     @override
     def name(self) -> str:
         return self._client.url
+
+    @override
+    def window_samples(self) -> int:
+        # `max_secs` is the window or less. Other servers may have no such page: they take what they need.
+        with suppress(ScaError):
+            status = self._client.get("/status")
+            seconds = status.get("max_secs") if isinstance(status, dict) else None
+            if isinstance(seconds, int | float) and 0 < seconds <= _LONGEST_WINDOW_S:
+                return seconds_to_samples(seconds, HEARD_HZ)
+        return _LONGEST_WINDOW_S * HEARD_HZ
 
     @override
     def predict(self, samples: NDArray[np.float32], threshold: float | None = None) -> TurnPrediction:

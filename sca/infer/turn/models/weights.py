@@ -5,14 +5,17 @@ pipecat is not imported for that, because it prints a banner and loads many pack
 
 import hashlib
 import logging
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from sca.errors import InputError, MissingToolError, UpstreamError
+from sca.errors import InputError, MissingToolError
+from sca.infer.turn.models.hub import download
 
-__all__ = ["BUNDLED_BYTES", "BUNDLED_SHA256", "Weights", "bundled_file", "find_weights"]
+__all__ = ["BUNDLED_BYTES", "BUNDLED_SHA256", "Weights", "bundled_file", "find_weights", "newest_file"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +67,8 @@ def find_weights(model_id: str | None, revision: str | None = None) -> Weights:
     """Find the weights of a model. For a v3 file other than the tested one, a warning is logged.
 
     Args:
-        model_id: A file, a directory or a hub id; None for the file inside pipecat-ai.
+        model_id: A file, a directory, a hub id (`owner/name`) or a file on the hub (`owner/name/file.onnx`); None for the
+            file inside pipecat-ai. Of several .onnx files, the newest is taken.
         revision: The revision on the hub.
 
     Returns:
@@ -81,21 +85,40 @@ def find_weights(model_id: str | None, revision: str | None = None) -> Weights:
     if not path.exists():
         if _is_path(model_id):
             raise InputError(f"the turn model {path} does not exist", hint=_INSTALL)
-        path = _download(model_id, revision)
+        path = download(model_id, revision, newest_file)
+        if path.suffix == ".onnx":
+            return _v3(path, "/".join([*model_id.split("/")[:2], path.name]))
     if path.is_file():
         if path.suffix != ".onnx":
             raise InputError(f"a turn model is an .onnx file or a directory, got {path}", hint=_INSTALL)
         return _v3(path, model_id)
-    found = sorted(path.glob("*.onnx"), key=lambda file: ("cpu" not in file.name, file.name))
-    if found:
-        return _v3(found[0], model_id)
+    newest = newest_file([file.name for file in path.glob("*.onnx")])
+    if newest is not None:
+        return _v3(path / newest, f"{model_id.rstrip('/')}/{newest}")
     if (path / "config.json").is_file():
         return Weights("v2", path, model_id)
     raise InputError(f"no turn model in {path}: neither an .onnx file nor a config.json", hint=_INSTALL)
 
 
 def _is_path(model_id: str) -> bool:
-    return model_id.startswith(("/", "./", "../", "~")) or model_id.endswith(".onnx") or model_id.count("/") != 1
+    return model_id.startswith(("/", "./", "../", "~")) or (
+        model_id.count("/") != 1 if not model_id.endswith(".onnx") else model_id.count("/") < 2
+    )
+
+
+def newest_file(names: Iterable[str]) -> str | None:
+    """Return the .onnx file with the highest version in its name, and for a CPU among equal ones; None without a file.
+
+    Args:
+        names: The names, such as `smart-turn-v3.2-cpu.onnx`.
+    """
+
+    def order(name: str) -> tuple[list[int], int, str]:
+        version = re.search(r"v(\d+(?:\.\d+)*)", name.lower())
+        device = 2 if "cpu" in name.lower() else 0 if "gpu" in name.lower() else 1
+        return [int(part) for part in version[1].split(".")] if version else [], device, name
+
+    return max((name for name in names if name.endswith(".onnx")), key=order, default=None)
 
 
 def _v3(path: Path, name: str) -> Weights:
@@ -104,18 +127,3 @@ def _v3(path: Path, name: str) -> Weights:
     if not known:
         logger.warning("%s is not the smart-turn v3.2 that sca was tested with (sha256 differs)", path)
     return Weights("v3", path, name, known)
-
-
-def _download(model_id: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        folder = snapshot_download(
-            model_id, revision=revision, allow_patterns=["*.onnx", "config.json", "model.safetensors", "*config.json"]
-        )
-    except HFValidationError as error:
-        raise InputError(f"{model_id!r} is neither a path nor a hub id", hint=_INSTALL) from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UpstreamError(f"cannot download {model_id}", hint=f"{type(error).__name__}; {_INSTALL}") from error
-    return Path(folder)

@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 _CONTENT_TYPES = ("", "application/octet-stream", "application/x-npy")
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1000, 192_000
 _DRAIN_S = 10
+_CLIENT_LEFT = 499  # not a status of HTTP, but common in logs since nginx
 
 
 def make_app(service: TurnService, config: "TurnConfig") -> "FastAPI":
@@ -63,7 +64,7 @@ def make_app(service: TurnService, config: "TurnConfig") -> "FastAPI":
     # A plain route: the framework has nothing to parse here, and its dependency injection takes 0.2 ms per request.
     app.add_route("/raw", endpoints.raw, methods=["POST"])
 
-    @app.get("/health")
+    @app.api_route("/health", methods=["GET", "HEAD"])
     async def health() -> Response:
         return _json_response(200, {"ok": True})
 
@@ -124,7 +125,7 @@ class _Endpoints:
         except BusyError as error:
             response = _rejection(RequestRejectedError(503, str(error), retry_after_s=error.retry_after_s))
         except ClientDisconnect:
-            response = _error_response(400, "the client disconnected")  # counted, but not received by the client
+            response = _error_response(_CLIENT_LEFT, "the client disconnected")  # counted, not received by the client
         except Exception as error:
             logger.exception("a request failed")
             response = _error_response(500, f"the model failed ({type(error).__name__}); see the server's log")

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sca.audio.resample import resample
+from sca.cores import usable_cores
 from sca.errors import ConfigError
 from sca.infer.turn.models.features import last_samples
 from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
@@ -178,8 +178,7 @@ def _load_v3(config: "TurnConfig", weights: Weights) -> TurnService:
     for name in ("torch_compile", "cuda_graphs"):
         if getattr(config, name):
             logger.warning("turn.%s has no effect for smart-turn v3", name)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    models = [SmartTurnV3(weights.path) for _ in range(config.pool or cores)]
+    models = [SmartTurnV3(weights.path) for _ in range(config.pool or usable_cores())]
     for model in models:
         model(np.zeros(1, np.float32))  # warm up
     pool = ModelPool(models, config.max_queue)
