@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # The longest matching entry applies, so that infer.server can be above infer.
 LAYERS = {
+    "sca.cores": 0,
     "sca.errors": 0,
     "sca.hub_errors": 0,
     "sca.onnx_session": 0,

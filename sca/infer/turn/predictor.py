@@ -14,8 +14,8 @@ from typing_extensions import override
 from sca.config import TurnConfig
 from sca.errors import ScaError
 from sca.infer.turn.client import TurnClient
+from sca.infer.turn.models.model import Model
 from sca.infer.turn.models.weights import Weights, find_weights
-from sca.infer.turn.serving.model_pool import Model
 from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = ["LocalPredictor", "RemotePredictor", "TurnPrediction", "TurnPredictor", "open_predictor"]

@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from sca.infer.turn.models.model import Model
+
 __all__ = [
     "BusyError",
     "Job",
     "JobQueue",
-    "Model",
     "ModelError",
     "ModelPool",
     "ModelThread",
@@ -49,23 +50,6 @@ class BusyError(Exception):
 
 class ModelError(Exception):
     """The output of a model is not a probability."""
-
-
-class Model(Protocol):
-    """An end-of-turn model."""
-
-    name: str
-    device: str
-    dtype: str
-    window_samples: int
-
-    def __call__(self, x: NDArray[np.float32]) -> float:
-        """Return the probability that the speaker has finished.
-
-        Args:
-            x: Float32 `(n,)` at 16 kHz.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ from sca.audio.resample import resample
 from sca.cores import usable_cores
 from sca.errors import ConfigError
 from sca.infer.turn.models.features import last_samples
+from sca.infer.turn.models.model import Model
 from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
 from sca.infer.turn.models.weights import Weights, find_weights
 from sca.infer.turn.serving.batcher import BatchPolicy, MicroBatcher
-from sca.infer.turn.serving.model_pool import BusyError, Model, ModelPool, ModelThread
+from sca.infer.turn.serving.model_pool import BusyError, ModelPool, ModelThread
 from sca.units import HEARD_HZ, seconds_to_samples
 
 if TYPE_CHECKING:
