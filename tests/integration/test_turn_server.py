@@ -237,6 +237,7 @@ def test_keys():
         for path in ("/status", "/metrics"):
             assert run(lambda http, path=path: http.get(path)).status_code == 401
         assert run(lambda http: http.get("/health")).json() == {"ok": True}
+        assert run(lambda http: http.head("/health")).status_code == 200
         refused = post(run, level(0.5))
         assert (refused.status_code, "Authorization" in what(refused)) == (401, True)
         assert post(run, level(0.5), Authorization="Key k2").status_code == 401
@@ -340,6 +341,8 @@ def test_disconnect_cancels_the_request():
     finally:
         service.close(TIMEOUT_S)
     assert means == [0.5, 0.25]
+    requests = app.state.metrics.requests
+    assert [requests.labels(status)._value.get() for status in ("200", "400", "499")] == [2, 0, 1]
 
 
 def test_metrics_and_status(mean):

@@ -104,6 +104,17 @@ def test_rejects_other_files(tmp_path):
         SmartTurnV3(broken)
 
 
+def test_number_format_is_that_of_the_file(tmp_path):
+    """A file without the operators of int8 is float32: here their names are changed in a copy that is not run."""
+    from sca.infer.turn.models.smart_turn_v3 import number_format
+
+    content = bundled_file().read_bytes()
+    assert number_format(content) == "int8"
+    for name in (b"MatMulInteger", b"QLinearMatMul", b"DequantizeLinear"):
+        content = content.replace(name, b"x" * len(name))
+    assert number_format(content) == "float32"
+
+
 def test_rejects_another_onnx_model():
     from sca.audio.vad import find_silero_model
 

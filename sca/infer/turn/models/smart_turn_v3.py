@@ -14,11 +14,23 @@ from sca.errors import InputError, MissingToolError
 from sca.infer.turn.models.features import V3_BINS, V3_SAMPLES, v3_features
 from sca.onnx_session import open_session
 
-__all__ = ["SmartTurnV3"]
+__all__ = ["SmartTurnV3", "number_format"]
+
+
+_QUANTISED = (b"MatMulInteger", b"QLinearMatMul", b"DequantizeLinear")
+"""Operators of an int8 model. Their names are plain text in an .onnx file."""
+
+
+def number_format(content: bytes) -> str:
+    """Return the number format of the weights in an .onnx file, int8 or float32."""
+    return "int8" if any(operator in content for operator in _QUANTISED) else "float32"
 
 
 class SmartTurnV3:
     """The model.
+
+    Attributes:
+        dtype: The number format of the weights, int8 or float32.
 
     Raises:
         MissingToolError: onnxruntime is not installed.
@@ -27,7 +39,6 @@ class SmartTurnV3:
 
     name = "smart-turn-v3"
     device = "cpu"
-    dtype = "int8"
     window_samples = V3_SAMPLES
 
     def __init__(self, path: Path, threads: int = 1) -> None:
@@ -42,6 +53,7 @@ class SmartTurnV3:
             raise MissingToolError("smart-turn v3 needs onnxruntime", hint="pip install onnxruntime") from error
         except Exception as error:  # the exception classes of onnxruntime are private
             raise InputError(f"{path} is not a model that onnxruntime can load") from error
+        self.dtype = number_format(path.read_bytes())
         if inputs != [("input_features", [V3_BINS, V3_SAMPLES // 160])]:
             raise InputError(f"{path} is not a smart-turn v3 model: its inputs are {inputs}")
 
