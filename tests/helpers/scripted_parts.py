@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 
 from sca.infer.conversation.parts import ConversationParts
+from sca.infer.language.base import DEFAULT_OPTIONS
 from sca.infer.recognition.base import CommittedWord, Recognition
 from sca.infer.speech.base import UnitSound, UnitVoice, WordTime
 
@@ -98,11 +99,12 @@ class ScriptedLanguage:
 
     def __init__(self, answer=echo):
         self.answer = answer
-        self.asked, self.tools = [], []
+        self.asked, self.tools, self.options = [], [], []
 
-    def reply(self, messages, tools=()):
+    def reply(self, messages, tools=(), options=DEFAULT_OPTIONS):
         self.asked.append(list(messages))
         self.tools.append(list(tools))
+        self.options.append(options)
         return ScriptedReply(self.answer(messages))
 
     def close(self):

@@ -17,12 +17,24 @@ from sca.errors import ScaError
 from sca.infer.conversation.history import with_user_text
 from sca.infer.conversation.parts import ConversationParts
 from sca.infer.conversation.spoken import at_output_rate
-from sca.infer.language.base import Message, Reply, ToolCall
+from sca.infer.language.base import DEFAULT_OPTIONS, Message, Reply, ReplyOptions, ToolCall
 from sca.infer.speech.base import SpeechVoice, WordTime
 from sca.textutil import first_line
 from sca.units import SPOKEN_HZ
 
-__all__ = ["Answer", "AnswerEvent", "AnswerTimes", "Done", "Failed", "Heard", "Sound", "Text", "ToolsUsed", "VoiceLine"]
+__all__ = [
+    "Answer",
+    "AnswerEvent",
+    "AnswerTimes",
+    "Done",
+    "Failed",
+    "Heard",
+    "Sound",
+    "Text",
+    "ToolsCalled",
+    "ToolsUsed",
+    "VoiceLine",
+]
 
 _MAX_TOOL_ROUNDS = 8
 
@@ -62,6 +74,13 @@ class ToolsUsed:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolsCalled:
+    """The model calls tools that the client has to call: its message. The answer ends here."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """A part failed, and the answer ends with what is there."""
 
@@ -73,7 +92,7 @@ class Done:
     """The answer is complete. It is the last event."""
 
 
-AnswerEvent = Heard | Text | Sound | ToolsUsed | Failed | Done
+AnswerEvent = Heard | Text | Sound | ToolsUsed | ToolsCalled | Failed | Done
 
 
 @dataclass(slots=True)
@@ -174,8 +193,10 @@ class Answer:
     Args:
         parts: Recognizer, language model, voice, tools.
         voice: The voice; None makes an answer of text.
-        hear: Waits for the text of the user. It is called in a thread, with an event that ends the wait.
+        hear: Waits for the text of the user. It is called in a thread, with an event that ends the wait. None answers
+            the messages as they are.
         history: The messages before the text of the user.
+        options: Length and choice of tools.
 
     Attributes:
         times: When the parts were ready.
@@ -185,10 +206,12 @@ class Answer:
         self,
         parts: ConversationParts,
         voice: VoiceLine | None,
-        hear: Callable[[threading.Event], str],
+        hear: Callable[[threading.Event], str] | None,
         history: Sequence[Message],
+        options: ReplyOptions = DEFAULT_OPTIONS,
     ) -> None:
         self._parts, self._voice, self._hear, self._history = parts, voice, hear, history
+        self._options = options
         self._events: queue.SimpleQueue[AnswerEvent] = queue.SimpleQueue()
         self._pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._cancelled = threading.Event()
@@ -215,16 +238,18 @@ class Answer:
     def _think(self) -> None:
         speaking: threading.Thread | None = None
         try:
-            text = self._hear(self._cancelled)
+            text = None if self._hear is None else self._hear(self._cancelled)
             if self._cancelled.is_set():
                 return
             self.times.heard_s = time.monotonic()
-            self._events.put(Heard(text))
-            if text and self._voice is not None:
+            if text is not None:
+                self._events.put(Heard(text))
+            if text == "":
+                return
+            if self._voice is not None:
                 speaking = threading.Thread(target=self._speak, args=(self._voice,), name="sca voice", daemon=True)
                 speaking.start()
-            if text:
-                self._converse(with_user_text(self._history, text))
+            self._converse(self._history if text is None else with_user_text(self._history, text))
         except ScaError as error:
             self._events.put(Failed(error))
         except Exception as error:  # noqa: BLE001 - a part of another package; it ends this answer only
@@ -241,7 +266,7 @@ class Answer:
         parts = self._parts
         for _ in range(_MAX_TOOL_ROUNDS):
             text, calls = "", list[ToolCall]()
-            self._reply = parts.language.reply(messages, parts.tools)
+            self._reply = parts.language.reply(messages, parts.tools, self._options)
             if self._cancelled.is_set():
                 self._reply.cancel()
             for piece in self._reply:
@@ -250,7 +275,10 @@ class Answer:
                 elif not self._cancelled.is_set():
                     text += piece
                     self._add_text(piece)
-            if not calls or parts.call_tool is None or self._cancelled.is_set():
+            if not calls or self._cancelled.is_set():
+                return
+            if parts.call_tool is None:
+                self._events.put(ToolsCalled(Message("assistant", "", tuple(calls))))
                 return
             used = [Message("assistant", text, tuple(calls))]
             used += [Message("tool", parts.call_tool(call), tool_call_id=call.id) for call in calls]

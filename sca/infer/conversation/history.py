@@ -4,7 +4,7 @@ An answer that was interrupted counts as far as it was played, so the model does
 rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from sca.infer.conversation.spoken import SpokenAnswer
@@ -32,10 +32,13 @@ class History:
         prompt: The system prompt; may be empty.
         max_tokens: The tokens that all messages may have together, estimated from their length; None if that is not
             known. The oldest ones are left out first.
+
+    Attributes:
+        prompt: The system prompt; may be changed.
     """
 
     def __init__(self, prompt: str, max_tokens: int | None = None) -> None:
-        self._system = [Message("system", prompt)] if prompt else []
+        self.prompt = prompt
         self._max_tokens = max_tokens
         self._entries: list[Message | SpokenAnswer] = []
 
@@ -44,12 +47,16 @@ class History:
         last = self._entries[-1] if self._entries else None
         if isinstance(last, SpokenAnswer) and not last.heard_text:
             self._entries.pop()  # nothing of it was heard
-            last = self._entries[-1] if self._entries else None
-        if isinstance(last, Message) and last.role == "user":
-            self._entries[-1:] = with_user_text([last], text)
-        else:
-            self._entries.append(Message("user", text))
+        self.add(Message("user", text))
+
+    def add(self, message: Message) -> None:
+        """Add a message."""
+        self._entries.append(message)
         del self._entries[:-_MAX_MESSAGES]
+
+    def remove(self, message: Message) -> None:
+        """Remove a message that was added: this object, and not an equal one."""
+        self._entries = [entry for entry in self._entries if entry is not message]
 
     def add_answer(self, answer: SpokenAnswer) -> None:
         """Add an answer. What of it was heard is read when it is needed."""
@@ -60,22 +67,56 @@ class History:
         place = self._entries.index(answer) if answer in self._entries else len(self._entries)
         self._entries[place:place] = messages
 
-    def messages(self) -> list[Message]:
-        """Return the system prompt and the newest messages that fit."""
-        said = [
+    def add_calls(self, answer: SpokenAnswer, message: Message) -> None:
+        """Add tool calls of the model whose results come later, after the answer that they belong to."""
+        place = self._entries.index(answer) + 1 if answer in self._entries else len(self._entries)
+        self._entries.insert(place, message)
+
+    def messages(self, prompt: str | None = None) -> list[Message]:
+        """Return the system prompt and the newest messages that fit.
+
+        Args:
+            prompt: A system prompt instead of that of the conversation.
+        """
+        prompt = self.prompt if prompt is None else prompt
+        system = [Message("system", prompt)] if prompt else []
+        said = _joined(
             entry if isinstance(entry, Message) else Message("assistant", entry.heard_text) for entry in self._entries
-        ]
-        said = [message for message in said if message.text or message.tool_calls or message.role == "tool"]
+        )
         if self._max_tokens is None:
-            return [*self._system, *said]
-        left = self._max_tokens - sum(map(_tokens, self._system))
+            return [*system, *said]
+        left = self._max_tokens - sum(map(_tokens, system))
         first = len(said)
         while first and left >= (cost := _tokens(said[first - 1])):
             left -= cost
             first -= 1
-        while first < len(said) and said[first].role != "user":
-            first += 1  # begin with the user, and not with the result of a tool
-        return [*self._system, *said[first:]]
+        if first:  # begin with the user, and not with the result of a tool
+            first = next((at for at in range(first, len(said)) if said[at].role in ("user", "system")), len(said))
+        return [*system, *said[first:]]
+
+
+def _joined(messages: Iterable[Message]) -> list[Message]:
+    """Return the messages as models expect them.
+
+    Texts of one author in a row are one message. The results of tool calls follow the calls. Calls without a result are
+    left out, and so are results without a call.
+    """
+    given = list(messages)
+    results = {message.tool_call_id: message for message in given if message.role == "tool"}
+    joined: list[Message] = []
+    for message in given:
+        calls = tuple(call for call in message.tool_calls if call.id in results)
+        last = joined[-1] if joined else None
+        if message.role == "tool" or not (message.text or calls):
+            continue
+        if message.role == "user":
+            joined = with_user_text(joined, message.text)
+        elif message.role == "assistant" and last is not None and last.role == "assistant":
+            joined[-1] = replace(last, text=f"{last.text} {message.text}".strip(), tool_calls=calls)
+        else:
+            joined.append(replace(message, tool_calls=calls))
+        joined += [results[call.id] for call in calls]
+    return joined
 
 
 def _tokens(message: Message) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-__all__ = ["LanguageModel", "Message", "Reply", "ToolCall", "ToolSchema"]
+__all__ = ["DEFAULT_OPTIONS", "LanguageModel", "Message", "Reply", "ReplyOptions", "ToolCall", "ToolSchema"]
 
 ToolSchema = Mapping[str, object]
 """A tool in the JSON format of the chat API: `{"type": "function", "function": {"name": …, "parameters": …}}`."""
@@ -42,6 +42,22 @@ class Message:
     tool_call_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ReplyOptions:
+    """What one answer has of its own.
+
+    Attributes:
+        max_tokens: The longest answer; None for the setting `llm.max_tokens`, which is also the limit.
+        tool_choice: Whether tools may or must be called, in the JSON format of the chat API; None for its default.
+    """
+
+    max_tokens: int | None = None
+    tool_choice: str | Mapping[str, object] | None = None
+
+
+DEFAULT_OPTIONS = ReplyOptions()
+
+
 class Reply(Protocol):
     """An answer that is being generated. Iterating waits for the next piece; another thread may call `cancel`."""
 
@@ -77,12 +93,15 @@ class LanguageModel(Protocol):
         """The length of its context in tokens; None if it is not known."""
         ...
 
-    def reply(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> Reply:
+    def reply(
+        self, messages: Sequence[Message], tools: Sequence[ToolSchema] = (), options: ReplyOptions = DEFAULT_OPTIONS
+    ) -> Reply:
         """Start an answer.
 
         Args:
             messages: The conversation, with the system prompt first.
             tools: The tools that the model may call.
+            options: What this answer has of its own.
         """
         ...
 

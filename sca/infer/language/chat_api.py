@@ -23,7 +23,7 @@ import httpx
 from typing_extensions import override
 
 from sca.errors import ScaError, UpstreamError, UsageError
-from sca.infer.language.base import LanguageModel, Message, Reply, ToolCall, ToolSchema
+from sca.infer.language.base import DEFAULT_OPTIONS, LanguageModel, Message, Reply, ReplyOptions, ToolCall, ToolSchema
 from sca.infer.language.chat_events import ToolCallParts, WireError, parse_chunk, sse_data, wire_message
 from sca.infer.openai_server import Failures, RetryableError, auth_headers, open_client, send_again, split_address
 
@@ -104,17 +104,21 @@ class ChatApi(LanguageModel):
         return self._server.context_tokens
 
     @override
-    def reply(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> Reply:
+    def reply(
+        self, messages: Sequence[Message], tools: Sequence[ToolSchema] = (), options: ReplyOptions = DEFAULT_OPTIONS
+    ) -> Reply:
         body: dict[str, object] = {
             "messages": [wire_message(message) for message in messages],
             "stream": True,
             "temperature": self._llm.temperature,
-            "max_tokens": self._llm.max_tokens,
+            "max_tokens": min(options.max_tokens or self._llm.max_tokens, self._llm.max_tokens),
         }
         if self._server.model is not None:
             body["model"] = self._server.model
         if tools:
             body["tools"] = list(tools)
+            if options.tool_choice is not None:
+                body["tool_choice"] = options.tool_choice
         return _HttpReply(self._http, self._server.url, json.dumps(body).encode(), self._llm)
 
     @override

@@ -1,0 +1,78 @@
+"""Requests to a session that takes text besides audio (`EngineInfo.takes_text`): messages, settings, and answers.
+
+They are delivered with a chunk (`AudioInput.requests`), in the order in which the client sent them.
+"""
+
+from dataclasses import dataclass, field
+
+from sca.infer.language.base import Message, ReplyOptions, ToolSchema
+
+__all__ = ["AddMessage", "AnswerRequest", "CancelAnswer", "Configure", "RemoveMessage", "Request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """Settings of all answers from now on.
+
+    Attributes:
+        instructions: The system prompt; None does not change it.
+        tools: The tools that the model may call. The client calls them.
+        options: Length and choice of tools.
+    """
+
+    instructions: str | None = None
+    tools: tuple[ToolSchema, ...] = ()
+    options: ReplyOptions = field(default_factory=ReplyOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class AddMessage:
+    """Add a message to the conversation.
+
+    Attributes:
+        message: The message.
+        id: Identifies it for `RemoveMessage`.
+    """
+
+    message: Message
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMessage:
+    """Remove a message that was added; nothing happens if it is not there."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRequest:
+    """Answer now: the turns of the user that are over, or the conversation as it is.
+
+    Attributes:
+        id: Identifies the answer in `WrittenText` and `WrittenEnd`, and in `CancelAnswer`.
+        is_spoken: Whether it is spoken, as a turn; otherwise it is written.
+        in_conversation: Whether it becomes part of the conversation. If not, no turn of the user counts as answered.
+        instructions: A system prompt instead of that of the session.
+        messages: Messages instead of the conversation.
+        tools: Tools instead of those of the session.
+        options: Length and choice of tools, instead of those of the session.
+    """
+
+    id: str
+    is_spoken: bool = True
+    in_conversation: bool = True
+    instructions: str | None = None
+    messages: tuple[Message, ...] | None = None
+    tools: tuple[ToolSchema, ...] | None = None
+    options: ReplyOptions | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAnswer:
+    """End a written answer; its `WrittenEnd` follows. Nothing happens if it is complete."""
+
+    id: str
+
+
+Request = Configure | AddMessage | RemoveMessage | AnswerRequest | CancelAnswer
