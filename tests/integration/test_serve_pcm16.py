@@ -280,10 +280,11 @@ def test_command_prints_its_url_and_ends_sessions_cleanly():
         assert "Traceback" not in log
 
 
-def test_module_starts_the_same_server(tmp_path):
+@pytest.mark.parametrize("module", ["sca.infer.server", "sca_run.server"])
+def test_module_starts_the_same_server(tmp_path, module):
     config = tmp_path / "sca.toml"
     config.write_text('[serve]\nauth_key = "k"\n')
-    with process("--config", str(config), module=("sca.infer.server",)) as (_, url):
+    with process("--config", str(config), module=(module,)) as (_, url):
         assert httpx.get(f"{url}/openapi.json").status_code == 401
 
 
