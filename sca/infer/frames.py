@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sca.audio.mel import MEL_BINS
+from sca.infer.language.base import ToolCall
+from sca.infer.requests import Request
 from sca.units import SPOKEN_HZ
 
 __all__ = [
@@ -23,10 +25,13 @@ __all__ = [
     "Frame",
     "Interrupt",
     "Lag",
+    "Signal",
     "ThoughtPacket",
     "TurnEnd",
     "TurnSignal",
     "UserText",
+    "WrittenEnd",
+    "WrittenText",
 ]
 
 NO_FEATURES: NDArray[np.float32] = np.zeros((1, MEL_BINS, 0), np.float32)
@@ -50,6 +55,10 @@ class TurnSignal:
     end: int = 0
 
 
+Signal = TurnSignal | Request
+"""What an engine receives with a chunk besides audio. Requests are only for engines with `EngineInfo.takes_text`."""
+
+
 @dataclass(frozen=True, slots=True)
 class AudioInput:
     """One chunk of input audio: what an engine receives per step.
@@ -63,7 +72,8 @@ class AudioInput:
         added_silence: How many samples at the end are no sound of the user, but silence with which the chunk was filled
             so that the engine can be stepped.
         sound_start: The position of the first sample in the sound of the user, which added silence is no part of.
-        signals: What was decided about the turns of the user, in order. Empty unless `SessionConfig.turns` is "given".
+        signals: What was decided about the turns of the user, and the requests of the client, in order. Empty unless
+            `SessionConfig.turns` is "given".
     """
 
     features: NDArray[np.float32]
@@ -72,7 +82,7 @@ class AudioInput:
     timestamp: int
     added_silence: int = 0
     sound_start: int = 0
-    signals: tuple[TurnSignal, ...] = ()
+    signals: tuple[Signal, ...] = ()
 
     @property
     def sound(self) -> NDArray[np.float32]:
@@ -132,10 +142,17 @@ class AudioOutput:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
-    """Turn `turn_id` is complete: all its audio precedes this frame."""
+    """Turn `turn_id` is complete: all its audio precedes this frame.
+
+    Attributes:
+        turn_id: The turn.
+        sample: The time.
+        calls: The tools of the client that the turn calls.
+    """
 
     turn_id: int
     sample: int
+    calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,5 +231,33 @@ class AnswerTiming:
     stages_ms: tuple[tuple[str, float], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenText:
+    """A piece of a written answer.
+
+    Attributes:
+        answer_id: The `AnswerRequest.id`.
+        text: The text that it adds.
+    """
+
+    answer_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenEnd:
+    """A written answer is complete.
+
+    Attributes:
+        answer_id: The `AnswerRequest.id`.
+        calls: The tools of the client that it calls.
+        error: Why it failed, as one line; None if it did not.
+    """
+
+    answer_id: str
+    calls: tuple[ToolCall, ...] = ()
+    error: str | None = None
+
+
 ControlFrame = TurnEnd | Interrupt | Lag | ErrorFrame | AnswerTiming
-Frame = ThoughtPacket | AudioOutput | UserText | ControlFrame
+Frame = ThoughtPacket | AudioOutput | UserText | WrittenText | WrittenEnd | ControlFrame

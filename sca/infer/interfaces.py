@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from sca.infer.frames import AudioOutput, ControlFrame, Frame, ThoughtPacket, TurnSignal, UserText
+from sca.infer.frames import (
+    AudioOutput,
+    ControlFrame,
+    Frame,
+    Signal,
+    ThoughtPacket,
+    UserText,
+    WrittenEnd,
+    WrittenText,
+)
 
 __all__ = ["AudioBlock", "AudioSink", "AudioSource", "BaseListener", "SessionListener"]
 
@@ -32,7 +41,7 @@ class AudioBlock:
     samples: NDArray[np.float32]
     end_tick: int
     added_silence: int = 0
-    signals: tuple[TurnSignal, ...] = ()
+    signals: tuple[Signal, ...] = ()
 
 
 class AudioSource(Protocol):
@@ -116,6 +125,10 @@ class SessionListener(Protocol):
         """Called with the words of the user, from an engine that recognizes them."""
         ...
 
+    def on_written(self, frame: WrittenText | WrittenEnd) -> None:
+        """Called with the pieces of written answers, and their ends."""
+        ...
+
     def on_step(self, chunk_index: int, frames: Sequence[Frame]) -> None:
         """Called after each step of the engine, with all its frames, before they are processed.
 
@@ -149,6 +162,10 @@ class BaseListener(SessionListener):
 
     @override
     def on_user_text(self, frame: UserText) -> None:
+        pass
+
+    @override
+    def on_written(self, frame: WrittenText | WrittenEnd) -> None:
         pass
 
     @override

@@ -1,9 +1,10 @@
 """Requests to a session that takes text besides audio (`EngineInfo.takes_text`): messages, settings, and answers.
 
-They are delivered with a chunk (`AudioInput.requests`), in the order in which the client sent them.
+They are delivered with a chunk (`AudioInput.signals`), among the decisions about turns, in the order of the client.
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 from sca.infer.language.base import Message, ReplyOptions, ToolSchema
 
@@ -20,6 +21,7 @@ class Configure:
         options: Length and choice of tools.
     """
 
+    kind: ClassVar[Literal["configure"]] = "configure"
     instructions: str | None = None
     tools: tuple[ToolSchema, ...] = ()
     options: ReplyOptions = field(default_factory=ReplyOptions)
@@ -34,6 +36,7 @@ class AddMessage:
         id: Identifies it for `RemoveMessage`.
     """
 
+    kind: ClassVar[Literal["add"]] = "add"
     message: Message
     id: str = ""
 
@@ -42,6 +45,7 @@ class AddMessage:
 class RemoveMessage:
     """Remove a message that was added; nothing happens if it is not there."""
 
+    kind: ClassVar[Literal["remove"]] = "remove"
     id: str
 
 
@@ -67,11 +71,17 @@ class AnswerRequest:
     tools: tuple[ToolSchema, ...] | None = None
     options: ReplyOptions | None = None
 
+    @property
+    def kind(self) -> Literal["answer", "aside"]:
+        """Whether it answers the user, as `TurnSignal` "answer" does, or is beside the conversation."""
+        return "answer" if self.in_conversation else "aside"
+
 
 @dataclass(frozen=True, slots=True)
 class CancelAnswer:
     """End a written answer; its `WrittenEnd` follows. Nothing happens if it is complete."""
 
+    kind: ClassVar[Literal["cancel"]] = "cancel"
     id: str
 
 

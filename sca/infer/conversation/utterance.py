@@ -67,6 +67,17 @@ class Utterance:
                 raise ScaError(f"the recognizer does not finish within {_FINAL_S:g} s")
         return ""
 
+    def poll(self) -> str | None:
+        """Return the final text if it is there. Raises `ScaError` if the recognizer failed."""
+        with self._lock:
+            if self._text is None:
+                try:
+                    self._text = self._recognizer.get_final(0).text.strip()
+                except TimeoutError:
+                    return None
+                self.close()
+            return self._text
+
     def close(self) -> None:
         """Release the recognizer."""
         self._recognizer.close()

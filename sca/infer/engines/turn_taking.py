@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sca.audio.vad import FRAME_SAMPLES, SileroVad
 from sca.config import LiveConfig, Settings
 from sca.infer.engine import SessionConfig
-from sca.infer.frames import AudioInput
+from sca.infer.frames import AudioInput, TurnSignal
 from sca.units import HEARD_HZ, seconds_to_samples
 
 if TYPE_CHECKING:
@@ -189,15 +189,15 @@ class TurnSegmenter:
         self._history.add(audio.sound)
         turn, is_over, silence = None, False, 0
         for signal in audio.signals:
-            match signal.kind:
-                case "answer":
-                    turn = np.concatenate(self._unanswered) if self._unanswered else None
-                    self._unanswered.clear()
-                case "turn":
+            if signal.kind == "answer":
+                turn = np.concatenate(self._unanswered) if self._unanswered else None
+                self._unanswered.clear()
+            elif isinstance(signal, TurnSignal):
+                self._in_given_turn = signal.kind == "speech"
+                if signal.kind == "turn":
                     start = max(signal.start, signal.end - self._most_samples)
                     self._unanswered.append(self._history.slice(start, signal.end))
                     is_over, silence = True, max(0, self._history.end - signal.end)
-            self._in_given_turn = signal.kind == "speech" or (signal.kind == "answer" and self._in_given_turn)
         return TurnUpdate(turn, False, self._in_given_turn, silence, is_over)
 
     def _find(self, samples: NDArray[np.float32]) -> TurnUpdate:

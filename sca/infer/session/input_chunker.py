@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sca.audio.chunker import Chunker
 from sca.infer.clock import TICKS_PER_HEARD_SAMPLE
-from sca.infer.frames import TurnSignal
+from sca.infer.frames import Signal
 from sca.infer.interfaces import AudioBlock
 from sca.infer.session.pacing import SampleClock
 from sca.infer.session.stats import SessionStats
@@ -40,7 +40,7 @@ class AudioChunk:
     valid_samples: int
     added_silence: int = 0
     sound_start: int = 0
-    signals: tuple[TurnSignal, ...] = ()
+    signals: tuple[Signal, ...] = ()
 
     @property
     def timestamp(self) -> int:
@@ -64,7 +64,7 @@ class InputChunker:
         self._clock = clock
         self._end_tick = 0
         self._sound = self._added = 0  # samples of sound in the chunks so far, of silence in the next one
-        self._signals: tuple[TurnSignal, ...] = ()
+        self._signals: tuple[Signal, ...] = ()
 
     def push(self, block: AudioBlock) -> Iterator[AudioChunk]:
         """Add a block and yield the chunks that it completes.

@@ -30,6 +30,8 @@ from sca.infer.frames import (
     ThoughtPacket,
     TurnEnd,
     UserText,
+    WrittenEnd,
+    WrittenText,
 )
 from sca.infer.interfaces import AudioSink, AudioSource, SessionListener
 from sca.infer.notifier import Notifier
@@ -299,6 +301,9 @@ class LiveSession:
             case UserText():
                 for listener in self._listeners:
                     listener.on_user_text(frame)
+            case WrittenText() | WrittenEnd():
+                for listener in self._listeners:
+                    listener.on_written(frame)
             case ErrorFrame(fatal=True):
                 raise ScaError(frame.message)
             case _:

@@ -174,6 +174,8 @@ class Recorder(_FileListener):
     @override
     def on_control(self, frame: ControlFrame) -> None:
         values = asdict(frame)
+        if not values.get("calls", True):  # most turns call no tools
+            del values["calls"]
         self._log(_EVENT_NAMES[type(frame)], heard_sample=values.pop("sample"), **values)
 
     def _log(self, event: str, **values: object) -> None:

@@ -87,6 +87,7 @@ class CascadeEngine(Engine):
             hears_words=True,
             examples=_EXAMPLES,
             follows_turns=True,
+            takes_text=True,
         )
         self.parts = parts
         self.live = LiveConfig() if live is None else live

@@ -16,8 +16,20 @@ from sca.infer.conversation.talk import Talk, Turn
 from sca.infer.conversation.utterance import Utterance, text_of
 from sca.infer.engine import EngineSession, HearsPlayback, SessionConfig, StepGuard
 from sca.infer.engines.cascade.hearing import Hearing
+from sca.infer.engines.cascade.written import WrittenAnswers
 from sca.infer.engines.turn_taking import TurnSegmenter, TurnUpdate
-from sca.infer.frames import AnswerTiming, AudioInput, AudioOutput, ErrorFrame, Frame, Interrupt, TurnEnd, UserText
+from sca.infer.frames import (
+    AnswerTiming,
+    AudioInput,
+    AudioOutput,
+    ErrorFrame,
+    Frame,
+    Interrupt,
+    Signal,
+    TurnEnd,
+    UserText,
+)
+from sca.infer.requests import AddMessage, AnswerRequest, CancelAnswer, Configure, RemoveMessage
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
 __all__ = ["CascadeSession"]
@@ -53,12 +65,15 @@ class CascadeSession(EngineSession, HearsPlayback):
         self._guard = StepGuard(config.grid.heard_samples)
         self._unheard: list[Utterance] = []  # turns of the user whose text is not known yet
         self._turn: Turn | None = None
+        self._written = WrittenAnswers(talk)
         self._start()
 
     def _start(self) -> None:
         self._hearing = Hearing(self._recognizer)
         self._latest: tuple[int, Turn] | None = None  # the turn that was played last
         self._is_due = False  # whether the user waits for an answer that has not been started
+        self._request: AnswerRequest | None = None  # what that answer has of its own
+        self._has_news = False  # whether the conversation has texts of the user that are not answered
         self._endpoint_ms = 0.0
         self._turn_id = self.starved = 0
 
@@ -67,6 +82,8 @@ class CascadeSession(EngineSession, HearsPlayback):
         self._guard.check(audio)
         now = audio.timestamp + len(audio.samples)
         frames: list[Frame] = []
+        for signal in audio.signals:
+            self._obey(signal)
         update = self._segmenter.push(audio)
         was_playing = False
         if self._turn is not None and update.barge_in:
@@ -77,30 +94,75 @@ class CascadeSession(EngineSession, HearsPlayback):
                 self._turn_id += 1
         frames += self._hear(audio.sound, update, now)
         # What was played of an interrupted answer is reported before the next step, and the model should know it.
-        if self._is_due and not was_playing:
+        if self._is_due and self._turn is None and not was_playing:
             self._answer()
         if self._turn is not None:
             frames += self._receive(self._turn, now)
             frames += self._speak(self._turn, audio.chunk_index, now)
-        return frames
+        return frames + self._written.receive(now)
+
+    def _obey(self, signal: Signal) -> None:
+        """Follow a request of the client. Decisions about turns are for the segmenter."""
+        match signal:
+            case Configure():
+                self.talk.configure(signal)
+            case AddMessage():
+                self.talk.add(signal)
+            case RemoveMessage():
+                self.talk.remove(signal)
+            case CancelAnswer():
+                self._written.cancel(signal.id)
+            case AnswerRequest(in_conversation=False, is_spoken=False):
+                self._written.start(signal, None)
+            case AnswerRequest():
+                self._request, self._is_due = signal, True
 
     def _hear(self, samples: NDArray[np.float32], update: TurnUpdate, now: int) -> list[Frame]:
+        frames: list[Frame] = []
         try:
             over = self._hearing.push(samples, update)
             words = None if self._waits else self._hearing.partial()
+            if not (self._waits or self._is_due or self._turn):
+                frames += self._finished_texts(now)
         except ScaError as error:
             self._hearing.skip_turn()
-            return [ErrorFrame(self._turn_id, now, error.message, fatal=False)]
+            return [*frames, ErrorFrame(self._turn_id, now, error.message, fatal=False)]
         if over is not None:
             self._unheard.append(over)
             self._endpoint_ms = update.silence_samples * 1000 / HEARD_HZ
-        self._is_due = self._is_due or (update.turn is not None and bool(self._unheard))
-        return [UserText(words, now, is_final=False)] if words else []
+        self._is_due = self._is_due or (update.turn is not None and bool(self._unheard or self._has_news))
+        return [*frames, UserText(words, now, is_final=False)] if words else frames
+
+    def _finished_texts(self, now: int) -> list[Frame]:
+        """Return the texts of turns that are over, while no answer to them is due."""
+        frames: list[Frame] = []
+        while self._unheard:
+            try:
+                text = self._unheard[0].poll()
+            except ScaError:
+                self._unheard.pop(0)
+                raise
+            if text is None:
+                break
+            self._unheard.pop(0)
+            frames.append(UserText(text, now))
+            if text:
+                self.talk.history.add_user(text)
+                self._has_news = True
+        return frames
 
     def _answer(self) -> None:
-        """Start the answer to all speech of the user since the last answer."""
-        self._is_due = False
-        self._turn = self.talk.start(partial(text_of, tuple(self._unheard)))
+        """Start the answer to all speech of the user since the last answer, or to the request of the client."""
+        request, self._request, self._is_due = self._request, None, False
+        is_beside = request is not None and not request.in_conversation
+        hear = partial(text_of, tuple(self._unheard)) if self._unheard and not is_beside else None
+        if not is_beside:
+            self._has_news = False
+        if request is None or request.is_spoken:
+            self._turn = self.talk.start(hear, request)
+        else:
+            self._written.start(request, hear)
+            self._unheard.clear()
 
     def _receive(self, turn: Turn, now: int) -> list[Frame]:
         """Take what the parts have made, until this step has its piece of the answer."""
@@ -135,10 +197,9 @@ class CascadeSession(EngineSession, HearsPlayback):
         elif not is_first and not turn.done:
             self.starved += 1
         if turn.done and spoken.is_taken:
-            if frames or spoken.taken_samples:
-                frames.append(TurnEnd(self._turn_id, now))
+            frames.append(TurnEnd(self._turn_id, now, turn.calls))
             self._latest, self._turn = (self._turn_id, turn), None
-            self._turn_id += bool(frames)
+            self._turn_id += 1
         return frames
 
     def _time(self, turn: Turn, now: int) -> list[Frame]:
@@ -164,7 +225,8 @@ class CascadeSession(EngineSession, HearsPlayback):
     def interrupt(self, turn_id: int) -> None:
         if self._turn is not None:
             self._cut(self._turn)
-        self._is_due = False
+        self._written.cancel_all(only_in_history=True)
+        self._is_due, self._request = False, None
         self._turn_id = max(self._turn_id, turn_id)
 
     @override
@@ -184,6 +246,7 @@ class CascadeSession(EngineSession, HearsPlayback):
     def _discard(self) -> None:
         if self._turn is not None:
             self._cut(self._turn)
+        self._written.cancel_all()
         self._hearing.reset()
         for utterance in self._unheard:
             utterance.close()

@@ -202,6 +202,14 @@ class Connection(BaseListener, ABC):
             and not self._source.early
         )
 
+    def _drop_session(self) -> None:
+        """End the session of the engine, but not the connection: another one will be started."""
+        session, source = self._session, self._source
+        self._session = self._source = None
+        if session is not None and source is not None:
+            source.close()
+            session.stop()
+
     async def _run_session(self, session: LiveSession) -> None:
         reason: EndReason = "failed"
         try:
@@ -213,6 +221,8 @@ class Connection(BaseListener, ABC):
         except Exception:
             logger.exception("session %s failed", self._slot.id)
             self._on_failure("the server failed; see its log")
+        if session is not self._session and reason == "end":
+            return  # it was dropped
         if self._source is not None:
             self._source.close()  # wakes a task that waits for room in the source
         self._context.broadcast.end_session(self._slot.id)

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from sca.config import LiveConfig
 from sca.infer.clock import TICKS_PER_HEARD_SAMPLE, TICKS_PER_MS, TICKS_PER_SPOKEN_SAMPLE, Clock
-from sca.infer.frames import AudioOutput, Frame, TurnSignal
+from sca.infer.frames import AudioOutput, Frame, Signal
 from sca.infer.interfaces import AudioBlock, BaseListener
 from sca.infer.notifier import Notifier
 from sca.infer.server.ws.send_queue import Message, SendQueue
@@ -44,7 +44,7 @@ class NetworkSource(BaseListener):
         self._origin_tick: int | None = None
         self._full_since_tick: int | None = None
         self._last_step = -1
-        self._signals: dict[int, list[TurnSignal]] = {}  # by the chunk with which they are delivered
+        self._signals: dict[int, list[Signal]] = {}  # by the chunk with which they are delivered
         self._added: dict[int, int] = {}  # samples of added silence, by chunk
         self._closed = False
         self._chunk_ready, self._room_freed, self._step_done = Notifier(), Notifier(), Notifier()
@@ -78,7 +78,7 @@ class NetworkSource(BaseListener):
         """Wait for the next step of the engine."""
         await self._step_done.wait()
 
-    def signal(self, *signals: TurnSignal) -> None:
+    def signal(self, *signals: Signal) -> None:
         """Deliver signals with the chunk that the next sample belongs to."""
         self._signals.setdefault(self.chunks, []).extend(signals)
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sca.infer.engine import EngineInfo
-from sca.infer.frames import TurnSignal
+from sca.infer.frames import Signal, TurnSignal
 from sca.infer.notifier import Notifier
 from sca.infer.server.protocols.realtime.events import TurnDetection
 from sca.infer.server.protocols.realtime.input_buffer import InputBuffer, InputRequest
@@ -45,7 +45,16 @@ class EngineInputListener(Protocol):
 
     @property
     def is_speaking(self) -> bool:
-        """Whether the engine speaks it already."""
+        """Whether the engine speaks or writes it already."""
+        ...
+
+    @property
+    def awaits_text(self) -> bool:
+        """Whether the engine owes a text besides the response, so that it must be stepped."""
+        ...
+
+    def automatic_answer(self) -> Signal:
+        """Return the request for an answer to a turn that the server has detected."""
         ...
 
     def start_source(self) -> NetworkSource:
@@ -146,12 +155,19 @@ class EngineInput:
             self._notice = message
             self._since_s = self._now_s()
 
+    def restart(self) -> None:
+        """Note that the session of the engine was dropped. The next one hears the rest of the audio."""
+        self._source, self._put_samples = None, 0
+        if self._turn_start is not None:
+            self._signal(TurnSignal("speech"))
+        self._changed.notify_all()
+
     def end_response(self) -> None:
         """Note that the response has ended. The answer to a turn that ended meanwhile is now due."""
         self._is_due = False
         if self._is_queued:
             self._is_queued = False
-            self._request_answer(explicit=True)
+            self._request_answer(None, explicit=True)
         self._changed.notify_all()
 
     def cancel(self) -> None:
@@ -220,7 +236,10 @@ class EngineInput:
                 while self._held:
                     await self._put(self._held.popleft())
                 self._held_uncommitted = 0
-                self._request_answer(explicit=True)
+                self._request_answer(request.signal or TurnSignal("answer"), explicit=True)
+            case "tell":
+                assert request.signal is not None
+                self._started_source().signal(request.signal)
 
     async def _put(self, samples: NDArray[np.float32]) -> None:
         source = self._started_source()
@@ -265,7 +284,7 @@ class EngineInput:
         start = self._last_turn_end if self._turn_start is None else self._turn_start
         self._end_turn(start, event.sample + _PAD_SAMPLES, taken)
         if detection.create_response:
-            self._request_answer(explicit=False)
+            self._request_answer(None, explicit=False)
 
     def _end_turn(self, start: int, end: int, taken: int) -> None:
         self._signal(TurnSignal("turn", self._in_source(start, taken), self._in_source(end, taken)))
@@ -276,20 +295,21 @@ class EngineInput:
         """Return the place in the source of a sample of the client, if that of `taken` is put next."""
         return max(0, sample - taken + self._put_samples)
 
-    def _signal(self, signal: TurnSignal) -> None:
+    def _signal(self, signal: Signal) -> None:
         if self._engine.follows_turns:
             self._started_source().signal(signal)
 
-    def _request_answer(self, *, explicit: bool) -> None:
+    def _request_answer(self, request: Signal | None, *, explicit: bool) -> None:
         """Request an answer to the turns so far, unless another response is in progress.
 
         Args:
+            request: How it is answered; None as the settings of the session have it.
             explicit: Whether it is due at once, because it does not follow audio that is coming.
         """
         if self._listener.is_responding and not explicit:
             self._is_queued = self._engine.follows_turns
             return
-        self._signal(TurnSignal("answer"))
+        self._signal(self._listener.automatic_answer() if request is None else request)
         self._is_due, self._silent_samples, self._since_s, self._notice = True, 0, self._now_s(), None
         begun = 0 if self._source is None else self._chunk - self._source.missing_samples
         self._due_s = self._now_s() - (self._chunk_s if explicit else begun / HEARD_HZ)
@@ -338,7 +358,7 @@ class EngineInput:
         in_speech = self._detector is not None and self._detector.in_speech
         if in_speech:
             return self._sound_s + self._stall_s, "stall"
-        if not (self._is_due or self._listener.is_responding):
+        if not (self._is_due or self._listener.is_responding or self._listener.awaits_text):
             return 0.0, None
         if self._is_fast:
             return self._due_s + _FAST_INTERVAL_S, "silence"

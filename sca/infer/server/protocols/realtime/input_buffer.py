@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.infer.requests import AnswerRequest, Request
 from sca.infer.server.protocols.realtime.events import RealtimeError
 from sca.infer.server.ws.audio_codec import WireAudioFormat, WireDecoder
 from sca.units import HEARD_HZ
@@ -28,12 +29,14 @@ class InputRequest:
     """A request of the client.
 
     Attributes:
-        kind: End the turn, discard it, or answer all turns.
+        kind: End the turn, discard it, answer all turns, or pass `signal` to the engine.
         discarded: How many samples before it were discarded without being taken.
+        signal: The request to the engine: how it answers, or something else. None answers as the session does.
     """
 
-    kind: Literal["commit", "clear", "answer"]
+    kind: Literal["commit", "clear", "answer", "tell"]
     discarded: int = 0
+    signal: Request | None = None
 
 
 class InputBuffer:
@@ -129,17 +132,28 @@ class InputBuffer:
         """End the current turn with the audio taken so far, because its end was detected."""
         self._committed = max(self._committed, self.taken)
 
-    def request_answer(self) -> None:
-        """Request an answer to the audio up to here."""
-        self._items.append(InputRequest("answer"))
+    def request_answer(self, request: AnswerRequest | None = None) -> None:
+        """Request an answer to the audio up to here. None for an engine that takes no requests."""
+        self._items.append(InputRequest("answer", signal=request))
+
+    def tell(self, request: Request) -> None:
+        """Pass a request to the engine, after the audio up to here."""
+        self._items.append(InputRequest("tell", signal=request))
 
     def clear(self) -> None:
         """Discard the audio of the current turn."""
         self._add(self._decoder.flush())
-        discarded = 0
-        while self._items and not isinstance(last := self._items[-1], InputRequest):
-            discarded += len(last)
-            self._items.pop()
+        discarded, told = 0, list[InputRequest]()
+        while self._items:
+            last = self._items.pop()
+            if not isinstance(last, InputRequest):
+                discarded += len(last)
+            elif last.kind == "tell":
+                told.append(last)
+            else:
+                self._items.append(last)
+                break
+        self._items.extend(reversed(told))
         self._buffered -= discarded
         self._committed = self._end
         self._items.append(InputRequest("clear", discarded))

@@ -1,190 +1,61 @@
-"""A turn of the engine as a response of the Realtime protocol, and the items of the conversation.
+"""A response of the Realtime protocol, spoken or written, with the function calls after it.
 
 Events are passed to a `send` function.
 """
 
 import base64
-import secrets
-from collections import deque
-from collections.abc import Callable
-from typing import Literal, TypedDict
+from collections.abc import Sequence
+from typing import Literal
 
-from sca.infer.server.protocols.realtime.events import Event, RealtimeError
-from sca.infer.server.ws.audio_codec import WireAudioFormat, WireEncoder
+from sca.infer.language.base import ToolCall
+from sca.infer.server.protocols.realtime.events import Event
+from sca.infer.server.protocols.realtime.items import ConversationItems, Item, Send, new_item_id
+from sca.infer.server.protocols.realtime.response_request import ResponseRequest
+from sca.infer.server.ws.audio_codec import WireEncoder
 from sca.units import SPOKEN_HZ
 
-__all__ = ["ConversationItem", "ConversationItems", "Response", "new_item_id", "user_item"]
+__all__ = ["Response"]
 
-Send = Callable[[Event], None]
-_MAX_ITEMS = 1000
-_MAX_UNTRANSCRIBED = 16
-
-
-class ConversationItem(TypedDict):
-    """A message of the conversation, in the protocol's JSON format."""
-
-    content: list[dict[str, object]]
-    id: str
-    object: Literal["realtime.item"]
-    type: Literal["message"]
-    role: Literal["user", "assistant"]
-    status: Literal["in_progress", "completed", "incomplete"]
-
-
-def new_item_id() -> str:
-    """Return a new item id."""
-    return f"item_{secrets.token_hex(12)}"
-
-
-def user_item(item_id: str) -> ConversationItem:
-    """Return the item of a turn of the user."""
-    return {
-        "id": item_id,
-        "object": "realtime.item",
-        "type": "message",
-        "role": "user",
-        "status": "completed",
-        "content": [{"type": "input_audio", "transcript": None}],
-    }
-
-
-class ConversationItems:
-    """The latest thousand items of the conversation."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._items: dict[str, ConversationItem] = {}
-        self._audio_ms: dict[str, float] = {}
-        self._turn_ids: dict[str, int] = {}
-        self._untranscribed: deque[str] = deque(maxlen=_MAX_UNTRANSCRIBED)
-        self._transcript: str | None = None  # of a turn whose item is not there yet
-        self._last_id: str | None = None
-
-    def add(self, item: ConversationItem) -> str | None:
-        """Add an item and send an event for it. Returns the id of the item before it."""
-        previous, self._last_id = self._last_id, item["id"]
-        self._items[item["id"]] = item
-        if len(self._items) > _MAX_ITEMS:
-            oldest = next(iter(self._items))
-            del self._items[oldest]
-            self._audio_ms.pop(oldest, None)
-            self._turn_ids.pop(oldest, None)
-        self._send({"type": "conversation.item.added", "previous_item_id": previous, "item": item})
-        return previous
-
-    def add_user_item(self, item_id: str) -> None:
-        """Add the complete item of a turn of the user."""
-        item = user_item(item_id)
-        self.complete(item, self.add(item))
-        self._untranscribed.append(item_id)
-        if self._transcript is not None:
-            text, self._transcript = self._transcript, None
-            self.transcribe(text)
-
-    def transcribe(self, text: str) -> None:
-        """Set the text of the turns since the last call, and send the event for their last item.
-
-        The engine may know it before the item is there; then it is sent with the item.
-        """
-        if not self._untranscribed:
-            self._transcript = text
-            return
-        item_id = self._untranscribed.pop()
-        self._untranscribed.clear()
-        if item_id in self._items:
-            self._items[item_id]["content"] = [{"type": "input_audio", "transcript": text}]
-        kind = "conversation.item.input_audio_transcription.completed"
-        self._send({"type": kind, "item_id": item_id, "content_index": 0, "transcript": text})
-
-    def set_turn(self, item_id: str, turn_id: int) -> None:
-        """Note which turn of the engine an item is."""
-        self._turn_ids[item_id] = turn_id
-
-    def complete(self, item: ConversationItem, previous_id: str | None) -> None:
-        """Send the event that an item is complete.
-
-        Args:
-            item: The item.
-            previous_id: The id of the item before it.
-        """
-        self._send({"type": "conversation.item.done", "previous_item_id": previous_id, "item": item})
-
-    def count_audio(self, item_id: str, ms: float) -> None:
-        """Count audio of an item that was sent."""
-        self._audio_ms[item_id] = self._audio_ms.get(item_id, 0.0) + ms
-
-    def truncate(self, item_id: object, content_index: object, audio_end_ms: object) -> int | None:
-        """Shorten a response to what the user heard. Its transcript is removed, because its words have no times.
-
-        Args:
-            item_id: The item of the response, as received.
-            content_index: The content part, as received; must be 0.
-            audio_end_ms: The new length, as received.
-
-        Returns:
-            The turn of the engine, if it is known.
-
-        Raises:
-            RealtimeError: An argument is not valid.
-        """
-        item = self._get(item_id)
-        if item["role"] != "assistant":
-            raise RealtimeError("only items of the assistant can be truncated", param="item_id")
-        if content_index != 0:
-            raise RealtimeError("items have one content part, 0", param="content_index")
-        if not isinstance(audio_end_ms, int) or isinstance(audio_end_ms, bool) or audio_end_ms < 0:
-            raise RealtimeError("audio_end_ms must be a whole number of ms", param="audio_end_ms")
-        audio_ms = self._audio_ms.get(item["id"], 0.0)
-        if audio_end_ms > audio_ms:
-            raise RealtimeError(f"the item is only {audio_ms:.0f} ms long", param="audio_end_ms")
-        self._audio_ms[item["id"]] = float(audio_end_ms)
-        item["content"] = [{"type": "output_audio"}]
-        self._send(
-            {
-                "type": "conversation.item.truncated",
-                "item_id": item["id"],
-                "content_index": 0,
-                "audio_end_ms": audio_end_ms,
-            }
-        )
-        return self._turn_ids.get(item["id"])
-
-    def retrieve(self, item_id: object) -> None:
-        """Send an item to the client."""
-        self._send({"type": "conversation.item.retrieved", "item": self._get(item_id)})
-
-    def delete(self, item_id: object) -> None:
-        """Delete an item. The engine's own memory of the conversation does not change."""
-        item = self._get(item_id)
-        del self._items[item["id"]]
-        self._audio_ms.pop(item["id"], None)
-        self._turn_ids.pop(item["id"], None)
-        self._send({"type": "conversation.item.deleted", "item_id": item["id"]})
-
-    def _get(self, item_id: object) -> ConversationItem:
-        item = self._items.get(item_id) if isinstance(item_id, str) else None
-        if item is None:
-            raise RealtimeError("the conversation has no such item", "item_not_found", "item_id")
-        return item
+_Status = Literal["completed", "incomplete"]
 
 
 class Response:
     """One response, from `response.created`, which is sent at once, to `finish`.
 
+    Args:
+        send: Sends an event.
+        items: The conversation.
+        request: What was requested.
+        voice: The name of the voice.
+
     Attributes:
-        id: The id of the response.
+        request: What was requested.
         turn_id: The engine's turn; None until the engine speaks.
     """
 
-    def __init__(self, send: Send, items: ConversationItems, audio_format: WireAudioFormat) -> None:
-        self._send, self._items = send, items
-        self._encoder = WireEncoder(audio_format)
-        self._item: ConversationItem | None = None
+    def __init__(self, send: Send, items: ConversationItems, request: ResponseRequest, voice: str) -> None:
+        self._send, self._items, self.request, self._voice = send, items, request, voice
+        self._encoder = WireEncoder(request.output_format)
+        self._item: Item | None = None
         self._previous_id: str | None = None
-        self._transcript = ""
+        self._output: list[Item] = []
+        self._text = ""
         self.turn_id: int | None = None
-        self.id = f"resp_{secrets.token_hex(12)}"
         send({"type": "response.created", "response": self._document("in_progress")})
+
+    @property
+    def id(self) -> str:
+        """The id of the response."""
+        return self.request.answer.id
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has a message."""
+        return self._item is not None
+
+    @property
+    def _is_spoken(self) -> bool:
+        return self.request.answer.is_spoken
 
     def add_audio(self, audio_bytes: bytes, text: str, turn_id: int) -> Event | None:
         """Add a frame of the response. All of its events are sent, except that of the audio.
@@ -197,22 +68,40 @@ class Response:
         Returns:
             The event of the audio, for the caller to send; None if the encoder has not produced any audio yet.
         """
-        item = self._item
-        if item is None:
+        item = self._started_item()
+        if self.turn_id is None:
             self.turn_id = turn_id
-            item = self._start_item()
-            self._items.set_turn(item["id"], turn_id)
+            self._items.set_turn(str(item["id"]), turn_id)
         if text:
-            self._transcript += text
+            self._text += text
             self._send_part(item, "response.output_audio_transcript.delta", delta=text)
-        self._items.count_audio(item["id"], len(audio_bytes) / 2 * 1000 / SPOKEN_HZ)
+        self._items.count_audio(str(item["id"]), len(audio_bytes) / 2 * 1000 / SPOKEN_HZ)
         return self._audio_event(item, self._encoder.push(audio_bytes))
+
+    def add_text(self, text: str) -> None:
+        """Add text of a written response."""
+        item = self._started_item()
+        self._text += text
+        self._send_part(item, "response.output_text.delta", delta=text)
+
+    def end(self, error: str | None, calls: Sequence[ToolCall]) -> None:
+        """Send the events that end the response.
+
+        Args:
+            error: Why it failed, as one line; None if it is complete.
+            calls: The functions that the client has to call.
+        """
+        if error is None:
+            self.finish("completed", calls=calls)
+        else:
+            self.finish("failed", error={"type": "server_error", "code": "engine_failed", "message": error})
 
     def finish(
         self,
         status: Literal["completed", "cancelled", "failed"],
         reason: Literal["turn_detected", "client_cancelled"] | None = None,
         error: dict[str, str] | None = None,
+        calls: Sequence[ToolCall] = (),
     ) -> None:
         """Send the events that end the response.
 
@@ -220,63 +109,109 @@ class Response:
             status: How it ended.
             reason: Why it was cancelled.
             error: Why it failed.
+            calls: The functions that the client has to call.
         """
         item = self._item
         if item is not None:
             rest = self._audio_event(item, self._encoder.flush()) if status == "completed" else None
             if rest is not None:
                 self._send(rest)
-            self._finish_item(item, "completed" if status == "completed" else "incomplete")
+            self._finish_message(item, "completed" if status == "completed" else "incomplete")
+        for call in calls:
+            self._add_call(call)
         details: Event | None = None
         if status != "completed":
             details = {"type": status, "reason": reason, "error": error}
         self._send({"type": "response.done", "response": self._document(status, details)})
 
-    def _start_item(self) -> ConversationItem:
-        item: ConversationItem = {
-            "id": new_item_id(),
-            "object": "realtime.item",
-            "type": "message",
-            "role": "assistant",
-            "status": "in_progress",
-            "content": [],
-        }
-        self._item = item
-        self._send({"type": "response.output_item.added", "response_id": self.id, "output_index": 0, "item": item})
-        self._previous_id = self._items.add(item)
-        self._send_part(item, "response.content_part.added", part={"type": "audio", "transcript": ""})
+    # Items
+
+    def _started_item(self) -> Item:
+        """Return the message, which is added to the conversation at its first use."""
+        if self._item is None:
+            role = {"type": "message", "role": "assistant", "content": []}
+            self._item = self._add_item({**_new_item(), **role})
+            self._send_part(self._item, "response.content_part.added", part=self._part(""))
+        return self._item
+
+    def _add_item(self, item: Item) -> Item:
+        self._output.append(item)
+        place = {"response_id": self.id, "output_index": len(self._output) - 1}
+        self._send({"type": "response.output_item.added", **place, "item": dict(item)})
+        if self.request.answer.in_conversation:
+            self._previous_id = self._items.add(item)
         return item
 
-    def _finish_item(self, item: ConversationItem, status: Literal["completed", "incomplete"]) -> None:
-        self._send_part(item, "response.output_audio.done")
-        self._send_part(item, "response.output_audio_transcript.done", transcript=self._transcript)
-        self._send_part(item, "response.content_part.done", part={"type": "audio", "transcript": self._transcript})
+    def _finish_item(self, item: Item, status: _Status) -> None:
         item["status"] = status
-        item["content"] = [{"type": "output_audio", "transcript": self._transcript}]
-        self._send({"type": "response.output_item.done", "response_id": self.id, "output_index": 0, "item": item})
-        self._items.complete(item, self._previous_id)
+        place = {"response_id": self.id, "output_index": self._output.index(item)}
+        self._send({"type": "response.output_item.done", **place, "item": item})
+        if self.request.answer.in_conversation:
+            self._items.complete(item, self._previous_id)
 
-    def _audio_event(self, item: ConversationItem, data: bytes) -> Event | None:
+    def _finish_message(self, item: Item, status: _Status) -> None:
+        if self._is_spoken:
+            self._send_part(item, "response.output_audio.done")
+            self._send_part(item, "response.output_audio_transcript.done", transcript=self._text)
+            item["content"] = [{"type": "output_audio", "transcript": self._text}]
+        else:
+            self._send_part(item, "response.output_text.done", text=self._text)
+            item["content"] = [{"type": "output_text", "text": self._text}]
+        self._send_part(item, "response.content_part.done", part=self._part(self._text))
+        self._finish_item(item, status)
+
+    def _part(self, text: str) -> Event:
+        return {"type": "audio", "transcript": text} if self._is_spoken else {"type": "text", "text": text}
+
+    def _add_call(self, call: ToolCall) -> None:
+        named = {"type": "function_call", "call_id": call.id, "name": call.name}
+        item = self._add_item({**_new_item(), **named, "arguments": ""})
+        place = {
+            "response_id": self.id,
+            "item_id": item["id"],
+            "output_index": len(self._output) - 1,
+            "call_id": call.id,
+        }
+        self._send({"type": "response.function_call_arguments.delta", **place, "delta": call.arguments})
+        done = {"name": call.name, "arguments": call.arguments}
+        self._send({"type": "response.function_call_arguments.done", **place, **done})
+        item["arguments"] = call.arguments
+        self._finish_item(item, "completed")
+
+    # Events
+
+    def _audio_event(self, item: Item, data: bytes) -> Event | None:
         if not data:
             return None
         return self._part_event(item, "response.output_audio.delta", delta=base64.b64encode(data).decode())
 
-    def _send_part(self, item: ConversationItem, kind: str, **fields: object) -> None:
+    def _send_part(self, item: Item, kind: str, **fields: object) -> None:
         self._send(self._part_event(item, kind, **fields))
 
-    def _part_event(self, item: ConversationItem, kind: str, **fields: object) -> Event:
-        """Return an event about the content part of the item."""
+    def _part_event(self, item: Item, kind: str, **fields: object) -> Event:
+        """Return an event about the content part of the message."""
         part = {"response_id": self.id, "item_id": item["id"], "output_index": 0, "content_index": 0}
         return {"type": kind, **part, **fields}
 
     def _document(self, status: str, details: Event | None = None) -> Event:
+        request = self.request
+        output_format = {"pcm": {"type": "audio/pcm", "rate": 24_000}}.get(
+            request.output_format, {"type": f"audio/{request.output_format}"}
+        )
         return {
             "id": self.id,
             "object": "realtime.response",
             "status": status,
             "status_details": details,
-            "output": [] if self._item is None else [self._item],
-            "output_modalities": ["audio"],
-            "metadata": None,
+            "output": self._output,
+            "conversation_id": "conv_default" if request.answer.in_conversation else None,
+            "output_modalities": ["audio"] if self._is_spoken else ["text"],
+            "max_output_tokens": "inf" if request.max_tokens is None else request.max_tokens,
+            "audio": {"output": {"format": output_format, "voice": self._voice}},
+            "metadata": request.metadata,
             "usage": None,
         }
+
+
+def _new_item() -> Item:
+    return {"id": new_item_id(), "object": "realtime.item", "status": "in_progress"}

@@ -9,13 +9,27 @@ from typing import TYPE_CHECKING, Literal
 from typing_extensions import override
 
 from sca.audio.vad import SileroVad
-from sca.infer.frames import AudioOutput, ControlFrame, ErrorFrame, Interrupt, Lag, TurnEnd, UserText
+from sca.infer.frames import (
+    AudioOutput,
+    ControlFrame,
+    ErrorFrame,
+    Interrupt,
+    Lag,
+    Signal,
+    TurnEnd,
+    UserText,
+    WrittenEnd,
+    WrittenText,
+)
+from sca.infer.requests import AddMessage, CancelAnswer, RemoveMessage, Request
 from sca.infer.server.protocols.realtime.beta import is_beta
 from sca.infer.server.protocols.realtime.client_secrets import first_config
 from sca.infer.server.protocols.realtime.engine_input import EngineInput
 from sca.infer.server.protocols.realtime.events import Event, RealtimeError, encode_event, parse_event, warning_event
 from sca.infer.server.protocols.realtime.input_buffer import InputBuffer
-from sca.infer.server.protocols.realtime.response import ConversationItems, Response, new_item_id
+from sca.infer.server.protocols.realtime.items import ConversationItems, new_item_id, read_item
+from sca.infer.server.protocols.realtime.response_request import chat_tool_choice, configuration, read_request
+from sca.infer.server.protocols.realtime.responses import Responses
 from sca.infer.server.protocols.realtime.semantic_detector import new_detector
 from sca.infer.server.ws.connection import Connection, add_websocket
 from sca.infer.server.ws.stream_io import NetworkSource
@@ -58,7 +72,8 @@ class RealtimeConnection(Connection):
         self._input = EngineInput(self._buffer, self, info, self._grid, stall_s=serve.stall_s, patience_s=patience_s)
         self._set_detection()
         self._user_item_id = new_item_id()
-        self._response: Response | None = None
+        self._responses = Responses(self._send, self._items, lambda: self._config, self._on_response_change)
+        self._configured = self._config  # what the engine knows
         self._send({"type": "session.created", "session": self._config.document()})
 
     @override
@@ -115,7 +130,7 @@ class RealtimeConnection(Connection):
                 self._input.notify()
                 self._send({"type": "input_audio_buffer.cleared"})
             case "response.create":
-                self._create_response()
+                self._create_response(event.get("response"))
             case "response.cancel":
                 self._cancel_response(event.get("response_id"))
             case "conversation.item.truncate":
@@ -123,9 +138,9 @@ class RealtimeConnection(Connection):
             case "conversation.item.retrieve":
                 self._items.retrieve(event.get("item_id"))
             case "conversation.item.delete":
-                self._items.delete(event.get("item_id"))
+                self._delete_item(event.get("item_id"))
             case "conversation.item.create":
-                raise RealtimeError("the engine takes audio, not text; append it", "unsupported_item", "item")
+                self._create_item(event.get("item"))
             case _:
                 raise RealtimeError(f"unknown client event {kind[:80]!r}", "unknown_event", "type")
 
@@ -136,10 +151,7 @@ class RealtimeConnection(Connection):
 
     def _update(self, session: object) -> None:
         new, ignored = self._config.updated(session)
-        if self._session is not None and new.instructions != self._config.instructions:
-            raise RealtimeError(
-                "instructions must be set before the first audio", "cannot_update_instructions", "session.instructions"
-            )
+        chat_tool_choice(new.tool_choice)
         old, self._config = self._config, new
         if new.input_format != old.input_format:
             self._buffer.set_format(new.input_format)
@@ -147,9 +159,40 @@ class RealtimeConnection(Connection):
         if new.turn_detection != old.turn_detection:
             self._set_detection()
         self._send({"type": "session.updated", "session": new.document()})
+        name = new.engine.name
         if ignored:
-            text = f"the engine {new.engine.name} does not support: {', '.join(ignored)}; the rest of the update holds"
+            text = f"the engine {name} does not support: {', '.join(ignored)}; the rest of the update holds"
             self._send(warning_event("unsupported_settings", text, f"session.{ignored[0]}"))
+        self._configure()
+
+    def _configure(self) -> None:
+        """Pass new settings to the engine, if its session has begun or if they are no part of its start."""
+        old, new = self._configured, self._config
+        has_instructions = new.instructions != old.instructions and self._session is not None
+        if new.engine.takes_text:
+            if has_instructions or (new.tools, new.tool_choice, new.max_tokens) != (
+                old.tools,
+                old.tool_choice,
+                old.max_tokens,
+            ):
+                self._tell(configuration(new, instructions=has_instructions))
+        elif has_instructions:
+            self._restart_engine()
+        self._configured = new
+
+    def _restart_engine(self) -> None:
+        """Start the engine again with other instructions, unless it has answered with the earlier ones."""
+        if not self._responses.has_answered:
+            self._drop_session()
+            self._input.restart()
+            return
+        name = self._config.engine.name
+        text = f"the engine {name} has answered with the earlier instructions, and keeps them in this session"
+        self._send(warning_event("instructions_too_late", text, "session.instructions"))
+
+    def _tell(self, request: Request) -> None:
+        self._buffer.tell(request)
+        self._input.notify()
 
     def _set_detection(self) -> None:
         detection = self._config.turn_detection
@@ -171,28 +214,52 @@ class RealtimeConnection(Connection):
         self._send({"type": "input_audio_buffer.committed", "item_id": item_id})
         self._items.add_user_item(item_id)
 
-    def _create_response(self) -> None:
-        if self._response is not None:
-            raise RealtimeError(
-                f"the response {self._response.id} is in progress", "conversation_already_has_active_response"
-            )
-        self._start_response()
-        self._buffer.request_answer()
-        self._input.notify()
+    def _create_item(self, given: object) -> None:
+        read = read_item(given)
+        self._items.add_complete(read.item)
+        unsupported = list(read.unsupported)
+        if read.message is not None and self._config.engine.takes_text:
+            self._tell(AddMessage(read.message, str(read.item["id"])))
+        elif read.message is not None and read.message.role == "system" and self._session is None:
+            self._config = self._config.with_more_instructions(read.message.text)
+        elif read.message is not None:
+            unsupported.append(f"items of type {read.item['type']}")
+        if unsupported:
+            name = self._config.engine.name
+            text = f"the item is in the conversation, but the engine {name} does not take: {', '.join(unsupported)}"
+            self._send(warning_event("unsupported_item", text, "item"))
+
+    def _delete_item(self, item_id: object) -> None:
+        self._items.delete(item_id)
+        if self._config.engine.takes_text and isinstance(item_id, str):
+            self._tell(RemoveMessage(item_id))
+
+    def _create_response(self, given: object) -> None:
+        request = read_request(given, self._config, self._items)
+        if self._responses.create(request):
+            self._tell(request.answer)
+        else:
+            self._buffer.request_answer(request.answer if self._config.engine.takes_text else None)
+            self._input.notify()
+        if request.ignored:
+            text = f"the response does not obey: {', '.join(request.ignored)}"
+            self._send(warning_event("unsupported_parameter", text, f"response.{request.ignored[0]}"))
 
     def _cancel_response(self, response_id: object) -> None:
-        if self._response is None or response_id not in (None, self._response.id):
+        if isinstance(response_id, str) and self._responses.cancel_aside(response_id):
+            self._tell(CancelAnswer(response_id))
+            return
+        current = self._responses.current
+        if current is None or response_id not in (None, current.id):
             raise RealtimeError("Cancellation failed: no active response found", "response_cancel_not_active")
         self._interrupt("client_cancelled")
 
     def _interrupt(self, reason: Literal["turn_detected", "client_cancelled"]) -> None:
-        response, self._response = self._response, None
         self._input.cancel()
+        self._responses.cancel(reason)
         if self._session is not None:
             by: Literal["listener", "door"] = "listener" if reason == "turn_detected" else "door"
             self._session.interrupt(by)  # removes unsent audio from the send queue
-        if response is not None:
-            response.finish("cancelled", reason)
         self._slot.speaking = False
 
     # The engine's input: `EngineInputListener`
@@ -200,12 +267,21 @@ class RealtimeConnection(Connection):
     @property
     def is_responding(self) -> bool:
         """Whether a response is in progress."""
-        return self._response is not None
+        return self._responses.current is not None
 
     @property
     def is_speaking(self) -> bool:
-        """Whether the engine speaks it already."""
-        return self._response is not None and self._response.turn_id is not None
+        """Whether the engine speaks or writes it already."""
+        return self._responses.current is not None and self._responses.current.has_begun
+
+    @property
+    def awaits_text(self) -> bool:
+        """Whether the engine owes a written response beside the conversation, or the words of a turn."""
+        return self._responses.has_asides or (self._config.engine.takes_text and self._items.awaits_transcript)
+
+    def automatic_answer(self) -> Signal:
+        """Return the request for an answer to a turn that the server has detected."""
+        return self._responses.automatic_answer()
 
     def start_source(self) -> NetworkSource:
         """Start the session of the engine."""
@@ -235,58 +311,45 @@ class RealtimeConnection(Connection):
 
     def on_no_answer(self, message: str) -> None:
         """End the response, because the engine does not answer."""
-        response, self._response = self._response, None
-        if response is not None and response.turn_id is not None:
-            response.finish("completed")
-        elif response is not None:
-            error = {"type": "server_error", "code": "no_answer", "message": message}
-            response.finish("failed", error=error)
-        self._slot.speaking = False
-        self._input.end_response()
+        self._responses.give_up(message)
 
     # The response
 
-    def _start_response(self) -> Response:
-        self._response = Response(self._send, self._items, self._config.output_format)
-        self._slot.speaking = True
+    def _on_response_change(self, change: Literal["started", "continued", "ended"]) -> None:
+        if change == "ended":
+            self._slot.speaking = False
+            self._input.end_response()
+            return
+        self._slot.speaking = self._responses.current is not None
         self._input.note_answer()
-        return self._response
 
     @override
     def _encode(self, frame: AudioOutput) -> tuple[str, ...]:
-        response = self._response
-        if response is not None and response.turn_id not in (None, frame.turn_id):
-            response.finish("completed")  # an engine that starts a turn has ended the turn before
-            response = None
-        if response is None:
-            response = self._start_response()
-        self._input.note_answer()
-        event = response.add_audio(frame.audio_bytes, frame.text_log, frame.turn_id)
+        event = self._responses.add_audio(frame)
         return () if event is None else self._messages(event)
 
     @override
     def on_user_text(self, frame: UserText) -> None:
-        if frame.is_final and frame.text:
+        if not frame.is_final:
+            self._items.transcribe_partly(frame.text, self._user_item_id)
+        elif frame.text or self._items.awaits_transcript:
             self._items.transcribe(frame.text)
 
     @override
+    def on_written(self, frame: WrittenText | WrittenEnd) -> None:
+        self._responses.add_written(frame)
+
+    @override
     def on_control(self, frame: ControlFrame) -> None:
-        response = self._response
         match frame:
             case ErrorFrame(fatal=False):
                 self._input.note_problem(frame.message)
+                self._responses.note_problem(frame.message)
             case Lag(dropped_chunks=dropped) if dropped:
                 ms = round(dropped * float(self._grid.chunk_s) * 1000)
                 text = f"{ms} ms of the input audio were dropped, because the engine is too slow"
                 self._send(warning_event("input_audio_dropped", text))
-        if response is None or response.turn_id is None or response.turn_id > frame.turn_id:
-            return
-        match frame:
             case TurnEnd():
-                response.finish("completed")
+                self._responses.end_turn(frame)
             case Interrupt():
-                response.finish("cancelled", "turn_detected")
-            case _:
-                return
-        self._response, self._slot.speaking = None, False
-        self._input.end_response()
+                self._responses.interrupt_turn(frame.turn_id)

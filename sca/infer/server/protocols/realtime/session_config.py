@@ -143,6 +143,10 @@ class RealtimeSession:
             if path + name in names and value not in _DEFAULTS
         ]
 
+    def with_more_instructions(self, text: str) -> "RealtimeSession":
+        """Return the settings with a text added to the system prompt."""
+        return replace(self, instructions=f"{self.instructions}\n{text}".strip())
+
     def document(self) -> dict[str, object]:
         """Return the session object of `session.created` and `session.updated`."""
         name = self.engine.name
