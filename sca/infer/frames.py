@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sca.audio.mel import MEL_BINS
-from sca.infer.language.base import ToolCall
+from sca.infer.messages import ToolCall
 from sca.infer.requests import Request
 from sca.units import SPOKEN_HZ
 

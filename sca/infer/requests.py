@@ -6,7 +6,7 @@ They are delivered with a chunk (`AudioInput.signals`), among the decisions abou
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from sca.infer.language.base import Message, ReplyOptions, ToolSchema
+from sca.infer.messages import Message, ReplyOptions, ToolSchema
 
 __all__ = ["AddMessage", "AnswerRequest", "CancelAnswer", "Configure", "RemoveMessage", "Request"]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sca.data.runs.files import atomic_write, ensure_owned_dir
 from sca.errors import InputError, UpstreamError, UsageError
-from sca.infer.language.base import LanguageModel, Message
+from sca.infer.language.base import LanguageModel
+from sca.infer.messages import Message
 from sca.synth.run import CLAIM_FILE
 from sca.synth.script import Script, parse_script, read_script
 from sca.textutil import counted, one_line

@@ -28,7 +28,7 @@ from sca.infer.conversation.latency import STAGES
 from sca.infer.engines.cascade.engine import load
 from sca.infer.frames import AudioOutput, UserText
 from sca.infer.interfaces import BaseListener
-from sca.infer.language.base import Message
+from sca.infer.messages import Message
 from sca.infer.runners.file import OutputFiles, run_file
 from sca.units import HEARD_HZ
 

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 
 from sca.infer.conversation.parts import ConversationParts
-from sca.infer.language.base import DEFAULT_OPTIONS
+from sca.infer.messages import DEFAULT_OPTIONS
 from sca.infer.recognition.base import CommittedWord, Recognition
 from sca.infer.speech.base import UnitSound, UnitVoice, WordTime
 

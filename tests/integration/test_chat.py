@@ -14,7 +14,7 @@ from sca.config import Settings, load_settings
 from sca.errors import InputError, UpstreamError, UsageError
 from sca.infer.conversation.local import offline_settings
 from sca.infer.conversation.parts import load_parts
-from sca.infer.language.base import ToolCall
+from sca.infer.messages import ToolCall
 from sca.infer.speech.openai.engine import OpenAiSpeechEngine
 from sca.units import HEARD_HZ, SPOKEN_HZ
 from tests.helpers.chat_server import Answer, ChatServer, chunk, streamed

@@ -12,10 +12,10 @@ from pydantic import SecretStr
 
 from sca.config import LlmConfig
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError, UsageError
-from sca.infer.language.base import Message, ToolCall
 from sca.infer.language.chat_api import chat_url
 from sca.infer.language.llama_server import LlamaModel
 from sca.infer.language.registry import load_language_model
+from sca.infer.messages import Message, ToolCall
 from tests.helpers.chat_server import DONE, Answer, ChatServer, chunk, streamed
 from tests.helpers.ports import refusing_port
 from tests.helpers.processes import is_running

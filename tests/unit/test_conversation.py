@@ -6,7 +6,7 @@ from sca.infer.clock import TICKS_PER_SPOKEN_SAMPLE
 from sca.infer.conversation.history import History, with_user_text
 from sca.infer.conversation.latency import LatencyLog
 from sca.infer.conversation.spoken import SpokenAnswer, at_output_rate
-from sca.infer.language.base import Message, ToolCall
+from sca.infer.messages import Message, ToolCall
 from sca.infer.session.played import PlayedTurn, PlayoutLog
 from sca.infer.speech.base import WordTime
 

@@ -17,7 +17,8 @@ from sca.errors import ScaError
 from sca.infer.conversation.history import with_user_text
 from sca.infer.conversation.parts import ConversationParts
 from sca.infer.conversation.spoken import at_output_rate
-from sca.infer.language.base import DEFAULT_OPTIONS, Message, Reply, ReplyOptions, ToolCall
+from sca.infer.language.base import Reply
+from sca.infer.messages import DEFAULT_OPTIONS, Message, ReplyOptions, ToolCall
 from sca.infer.speech.base import SpeechVoice, WordTime
 from sca.textutil import first_line
 from sca.units import SPOKEN_HZ

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from sca.infer.conversation.spoken import SpokenAnswer
-from sca.infer.language.base import Message
+from sca.infer.messages import Message
 
 __all__ = ["History", "with_user_text"]
 

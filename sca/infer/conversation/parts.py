@@ -7,8 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sca.errors import MissingToolError, UsageError
-from sca.infer.language.base import LanguageModel, ToolCall, ToolSchema
+from sca.infer.language.base import LanguageModel
 from sca.infer.language.registry import load_language_model
+from sca.infer.messages import ToolCall, ToolSchema
 from sca.infer.recognition.base import RecognizerEngine
 from sca.infer.recognition.registry import load_recognizer
 from sca.infer.speech.base import SpeechEngine, SpeechVoice

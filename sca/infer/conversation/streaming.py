@@ -21,7 +21,7 @@ from sca.infer.conversation.latency import LatencyLog
 from sca.infer.conversation.parts import ConversationParts, load_parts
 from sca.infer.conversation.talk import Talk, Turn
 from sca.infer.conversation.utterance import Utterance, text_of
-from sca.infer.language.base import Message, ToolCall, ToolSchema
+from sca.infer.messages import Message, ToolCall, ToolSchema
 from sca.infer.recognition.base import RecognizerEngine
 from sca.infer.session.wav_writer import WavWriter
 from sca.units import HEARD_HZ, SPOKEN_HZ

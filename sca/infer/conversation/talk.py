@@ -17,7 +17,7 @@ from sca.infer.conversation.answer import (
 from sca.infer.conversation.history import History
 from sca.infer.conversation.parts import ConversationParts
 from sca.infer.conversation.spoken import SpokenAnswer
-from sca.infer.language.base import Message, ReplyOptions, ToolCall, ToolSchema
+from sca.infer.messages import Message, ReplyOptions, ToolCall, ToolSchema
 from sca.infer.requests import AddMessage, AnswerRequest, Configure, RemoveMessage
 
 __all__ = ["Talk", "Turn"]

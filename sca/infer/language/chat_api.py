@@ -23,8 +23,9 @@ import httpx
 from typing_extensions import override
 
 from sca.errors import ScaError, UpstreamError, UsageError
-from sca.infer.language.base import DEFAULT_OPTIONS, LanguageModel, Message, Reply, ReplyOptions, ToolCall, ToolSchema
+from sca.infer.language.base import LanguageModel, Reply
 from sca.infer.language.chat_events import ToolCallParts, WireError, parse_chunk, sse_data, wire_message
+from sca.infer.messages import DEFAULT_OPTIONS, Message, ReplyOptions, ToolCall, ToolSchema
 from sca.infer.openai_server import Failures, RetryableError, auth_headers, open_client, send_again, split_address
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sca.infer.language.base import Message, ToolCall
+from sca.infer.messages import Message, ToolCall
 from sca.infer.openai_server import error_message, shortened
 
 __all__ = ["ChatChunk", "ToolCallParts", "WireError", "parse_chunk", "sse_data", "wire_message"]

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sca.infer.language.base import Message, ToolCall
+from sca.infer.messages import Message, ToolCall
 from sca.infer.server.protocols.realtime.events import Event, RealtimeError
 
 __all__ = ["ClientItem", "ConversationItems", "Item", "Send", "new_item_id", "read_item", "user_item"]

@@ -7,7 +7,7 @@ import base64
 from collections.abc import Sequence
 from typing import Literal
 
-from sca.infer.language.base import ToolCall
+from sca.infer.messages import ToolCall
 from sca.infer.server.protocols.realtime.events import Event
 from sca.infer.server.protocols.realtime.items import ConversationItems, Item, Send, new_item_id
 from sca.infer.server.protocols.realtime.response_request import ResponseRequest

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sca.infer.language.base import ReplyOptions, ToolSchema
+from sca.infer.messages import ReplyOptions, ToolSchema
 from sca.infer.requests import AnswerRequest, Configure
 from sca.infer.server.protocols.realtime.events import RealtimeError
 from sca.infer.server.protocols.realtime.items import ConversationItems
