@@ -370,7 +370,7 @@ def test_truncates_a_response_to_what_was_heard(server, phrase):
         await connection.conversation.item.delete(item_id=item.id)
         await client.read_until("conversation.item.deleted")
         await truncate(item_id=item.id, content_index=0, audio_end_ms=1)
-        assert (await client.read_until("error")).error.code == "item_not_found"
+        assert (await client.read_until("error")).error.code == "item_truncate_invalid_item_id"
 
     talk(server, conversation)
 
@@ -387,9 +387,17 @@ WRONG = [
     ({"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/mp3"}}}}}, "invalid_value"),
     ({"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 1}}}}}, "invalid_value"),
     ({"type": "session.update", "session": {"turn_detection": {"type": "server_vad", "threshold": 7}}}, "invalid_value"),
-    ({"type": "conversation.item.truncate", "item_id": "x", "content_index": 0, "audio_end_ms": 1}, "item_not_found"),
-    ({"type": "conversation.item.delete", "item_id": ["x"]}, "item_not_found"),
-    ({"type": "conversation.item.create", "item": {}}, "unsupported_item"),
+    ({"type": "conversation.item.truncate", "item_id": "x", "content_index": 0, "audio_end_ms": 1}, "item_truncate_invalid_item_id"),
+    ({"type": "conversation.item.delete", "item_id": ["x"]}, "item_delete_invalid_item_id"),
+    ({"type": "conversation.item.retrieve", "item_id": "x"}, "item_retrieve_invalid_item_id"),
+    ({"type": "conversation.item.create"}, "missing_required_parameter"),
+    ({"type": "conversation.item.create", "item": {}}, "invalid_value"),
+    ({"type": "response.create", "response": {"metadata": {"a": 1}}}, "invalid_value"),
+    ({"type": "response.create", "response": {"output_modalities": ["smell"]}}, "invalid_value"),
+    ({"type": "response.create", "response": {"conversation": "none"}}, "unsupported_parameter"),
+    ({"type": "response.create", "response": {"output_modalities": ["text"]}}, "unsupported_parameter"),
+    ({"type": "response.create", "response": {"instructions": "Be brief."}}, "unsupported_parameter"),
+    ({"type": "response.create", "response": {"input": [{"type": "item_reference", "id": "x"}]}}, "unsupported_parameter"),
 ]  # fmt: skip
 
 

@@ -60,6 +60,7 @@ class CascadeSession(EngineSession, HearsPlayback):
         assert talk.parts.recognizer is not None
         self._recognizer = talk.parts.recognizer
         self._waits = config.pace == "lockstep"
+        self._follows = config.turns == "given"
         self._chunk_samples = config.grid.spoken_samples
         self._delay_samples = live.playout_delay_ms * SPOKEN_HZ // 1000
         self._guard = StepGuard(config.grid.heard_samples)
@@ -197,9 +198,12 @@ class CascadeSession(EngineSession, HearsPlayback):
         elif not is_first and not turn.done:
             self.starved += 1
         if turn.done and spoken.is_taken:
-            frames.append(TurnEnd(self._turn_id, now, turn.calls))
+            # A client that requests answers waits for the end of each, also of one without sound.
+            ends = bool(frames or spoken.taken_samples or self._follows)
+            if ends:
+                frames.append(TurnEnd(self._turn_id, now, turn.calls))
             self._latest, self._turn = (self._turn_id, turn), None
-            self._turn_id += 1
+            self._turn_id += ends
         return frames
 
     def _time(self, turn: Turn, now: int) -> list[Frame]:
