@@ -103,7 +103,7 @@ async def converse(conversation):
             model=conversation.run["model"], system_instruction="Be brief.", session_properties=properties
         ),
     )
-    context = LLMContextAggregatorPair(LLMContext())
+    context = LLMContextAggregatorPair(LLMContext([{"role": "developer", "content": "Say hello"}]))
     microphone, loudspeaker = Microphone(conversation, params), Loudspeaker(conversation, params)
     worker = PipelineWorker(
         Pipeline([microphone, context.user(), service, loudspeaker, context.assistant()]),
