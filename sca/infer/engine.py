@@ -30,7 +30,7 @@ class EngineInfo:
             each, so that it is worth waiting briefly for other sessions.
         answers_in_background: Whether answers are made outside of steps, by a server or in threads, so that they take
             time and not steps.
-        takes_text: Whether its sessions take text, tools and instructions (`sca.infer.text_session.TextSession`).
+        takes_text: Whether its sessions take text, tools and instructions by `sca.infer.requests`.
         follows_turns: Whether sessions support `SessionConfig.turns` "given".
         parts: What the engine consists of, for users: the kind of each part and its name.
         voices: The voices that a session may choose (`SessionConfig.voice`); empty if it has no choice.

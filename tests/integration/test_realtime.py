@@ -387,7 +387,8 @@ WRONG = [
     ({"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/mp3"}}}}}, "invalid_value"),
     ({"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 1}}}}}, "invalid_value"),
     ({"type": "session.update", "session": {"turn_detection": {"type": "server_vad", "threshold": 7}}}, "invalid_value"),
-    ({"type": "conversation.item.truncate", "item_id": "x", "content_index": 0, "audio_end_ms": 1}, "item_truncate_invalid_item_id"),
+    ({"type": "conversation.item.truncate", "item_id": "x", "content_index": 0, "audio_end_ms": 1},
+     "item_truncate_invalid_item_id"),
     ({"type": "conversation.item.delete", "item_id": ["x"]}, "item_delete_invalid_item_id"),
     ({"type": "conversation.item.retrieve", "item_id": "x"}, "item_retrieve_invalid_item_id"),
     ({"type": "conversation.item.create"}, "missing_required_parameter"),
@@ -397,7 +398,7 @@ WRONG = [
     ({"type": "response.create", "response": {"conversation": "none"}}, "unsupported_parameter"),
     ({"type": "response.create", "response": {"output_modalities": ["text"]}}, "unsupported_parameter"),
     ({"type": "response.create", "response": {"instructions": "Be brief."}}, "unsupported_parameter"),
-    ({"type": "response.create", "response": {"input": [{"type": "item_reference", "id": "x"}]}}, "unsupported_parameter"),
+    ({"type": "response.create", "response": {"max_output_tokens": 9}}, "unsupported_parameter"),
 ]  # fmt: skip
 
 
