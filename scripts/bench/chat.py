@@ -1,6 +1,7 @@
 """A conversation from parts: the latency of each part alone, and of the whole from the end of speech to the first sound.
 
     python scripts/bench/chat.py [--questions N] [--recognizer MODEL] [--voice ENGINE] [--turn-model auto]
+        [--early-answers N] [--pause-ms MS]
 
 All parts run on this machine. The questions are spoken by the voice. Alone: the recognizer gets a question in chunks of
 0.32 s at the pace of the speech, and the time from the last chunk of 0.64 s of silence to the final text is measured;
@@ -124,6 +125,7 @@ def whole(engine, settings, sounds):
         )
     return {
         "latency_ms": engine.latency.document(),
+        "early": dict(engine.latency.early),
         "step_ms": report["step_ms"],
         "user": talk.user,
         "answers": talk.answer,
@@ -136,6 +138,8 @@ def main():
     parser.add_argument("--recognizer", default="whisper-base")
     parser.add_argument("--voice", default="piper")
     parser.add_argument("--turn-model", default=None)
+    parser.add_argument("--early-answers", type=int, default=None, help="live.early_answers; 0 prepares none")
+    parser.add_argument("--pause-ms", type=int, default=None, help="recognition.pause_ms")
     options = parser.parse_args()
     settings = load_settings(
         overrides={
@@ -144,6 +148,8 @@ def main():
             "chat.voice": options.voice,
             "live.engine": "cascade",
             "live.turn_model": options.turn_model,
+            **({} if options.early_answers is None else {"live.early_answers": options.early_answers}),
+            **({} if options.pause_ms is None else {"recognition.pause_ms": options.pause_ms}),
         }
     )
     questions = [QUESTIONS[i % len(QUESTIONS)] for i in range(options.questions + 1)]

@@ -95,6 +95,13 @@ class LiveConfig(Section):
         description="End-of-turn model (parrot, cascade): auto (the model of turn.model_id), an .onnx file, a folder, a hub "
         "id, or the http(s) address of a turn server. Not set: a turn ends by silence alone.",
     )
+    early_answers: int = Field(
+        3,
+        ge=0,
+        le=100,
+        description="Most answers that are prepared in the pauses of a turn, before it is decided that the turn is over. "
+        "An answer is withdrawn when the user goes on; 0: no answer is prepared (cascade).",
+    )
     max_turn_s: float = Field(
         30.0,
         ge=MIN_SECONDS,

@@ -57,6 +57,13 @@ class RecognitionConfig(Section):
     end_silence_ms: int = Field(
         400, ge=32, le=MAX_MS, description="All words are committed after this much silence, in ms."
     )
+    pause_ms: int = Field(
+        192,
+        ge=0,
+        le=MAX_MS,
+        description="The speech is recognized up to a pause of this length, in ms, so that an answer can be prepared "
+        "(live.early_answers); 0: not before recognition.end_silence_ms.",
+    )
     base_url: str | None = Field(
         None,
         min_length=1,

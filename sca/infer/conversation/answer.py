@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 
 from sca.audio.pcm import INT16_MAX, pcm16_bytes
 from sca.audio.resample import StreamResampler
@@ -101,7 +102,7 @@ class AnswerTimes:
     """When the parts of an answer were ready, in seconds of `time.monotonic`; None if that has not happened.
 
     Attributes:
-        started_s: The user's turn was over, or the text was there.
+        started_s: The user's turn was over, or the text was there. An answer may have been prepared before.
         heard_s: The text of the user was recognized.
         first_text_s: The first piece of the answer arrived.
         first_clause_s: The voice had the text of its first sound.
@@ -121,13 +122,11 @@ class AnswerTimes:
         if self.heard_s is None or self.first_clause_s is None or self.first_sound_s is None:
             return {}
         first_text_s = min(self.first_text_s or self.first_clause_s, self.first_clause_s)
-        stages = (
-            ("recognizer", self.started_s, self.heard_s),
-            ("first_token", self.heard_s, first_text_s),
-            ("first_clause", first_text_s, self.first_clause_s),
-            ("voice", self.first_clause_s, self.first_sound_s),
-        )
-        return {name: (end - start) * 1000 for name, start, end in stages}
+        ends = (self.heard_s, first_text_s, self.first_clause_s, self.first_sound_s)
+        # What was ready before the turn was over took no time after it.
+        marks = list(accumulate((self.started_s, *ends), max))
+        names = ("recognizer", "first_token", "first_clause", "voice")
+        return {name: (end - start) * 1000 for name, (start, end) in zip(names, pairwise(marks), strict=True)}
 
 
 class VoiceLine:

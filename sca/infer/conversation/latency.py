@@ -1,6 +1,6 @@
 """The latency of answers by part: from the end of the user's speech to the first sound."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -33,9 +33,14 @@ def budget_line(stages_ms: Iterable[tuple[str, float]]) -> str:
 
 
 class LatencyLog:
-    """The latencies of the latest answers."""
+    """The latencies of the latest answers.
+
+    Attributes:
+        early: How many answers were prepared before the turn was over, and were `used` or `withdrawn`.
+    """
 
     def __init__(self) -> None:
+        self.early: Counter[str] = Counter()
         self._answers: deque[Mapping[str, float]] = deque(maxlen=_KEPT)
 
     def add(self, stages_ms: Mapping[str, float]) -> None:

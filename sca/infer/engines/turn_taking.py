@@ -131,7 +131,7 @@ class TurnUpdate:
             last answer. None if there is nothing to answer.
         barge_in: Whether the user's speech interrupts an answer.
         in_turn: Whether a turn of the user is in progress after the chunk; it may turn out to be too short for one.
-        silence_samples: How long the silence after the turn that ends was.
+        silence_samples: The audio since the end of the turn that ends, up to the end of the chunk.
         is_over: Whether a turn of the user ends with the chunk. If turns are given, its answer may be requested later.
     """
 
@@ -206,14 +206,14 @@ class TurnSegmenter:
             self._model_detector.add_audio(samples)
         ended: tuple[int, int] | None = None
         longest_run = 0
-        silence = 0
         for probability in self._vad.push(samples).tolist():
             self._frames_seen += 1
             over = self._detector.push(probability)
             if over is not None:
-                ended, silence = over, (self._frames_seen - over[1]) * FRAME_SAMPLES
+                ended = over
             longest_run = max(longest_run, self._detector.run)
         turn = None if ended is None else self._turn_audio(*ended)
+        silence = 0 if ended is None else (self._frames_seen - ended[1]) * FRAME_SAMPLES
         barge_in = longest_run >= self._barge_in_frames or ended is not None
         return TurnUpdate(turn, barge_in, self._detector.in_turn, silence, turn is not None)
 

@@ -2,8 +2,9 @@
 
 The stream is divided into frames of the VAD (32 ms). Speech opens a segment, and a stretch of silence closes it. Inside
 a segment, a window of audio is decoded after every step; the words that the policy of `hypotheses` accepts are
-committed, and the window is cut after older committed words, which keeps it short and cheap. At the end of a segment all
-of its words are committed. Silence is never decoded.
+committed, and the window is cut after older committed words, which keeps it short and cheap. A shorter pause is decoded
+too, so that the text is known before the segment ends. At the end of a segment all of its words are committed; if
+nothing was said since the pause, that is what was decoded there. Silence is never decoded.
 
 Results depend on the audio alone, not on its division into chunks, unless a caller that falls behind leaves out steps.
 """
@@ -48,6 +49,7 @@ class StreamOptions:
         trim_samples: A longer window is cut after a committed word.
         keep_samples: Audio of committed words that stays in the window before its other words.
         max_samples: The longest window.
+        pause_samples: Silence after which the window is decoded, before it ends the segment; 0 never does that.
     """
 
     step_samples: int = 1280 * HEARD_HZ // 1000
@@ -56,6 +58,7 @@ class StreamOptions:
     trim_samples: int = 3500 * HEARD_HZ // 1000
     keep_samples: int = 1500 * HEARD_HZ // 1000
     max_samples: int = 24 * HEARD_HZ
+    pause_samples: int = 0
 
 
 @dataclass(slots=True)
@@ -70,6 +73,8 @@ class _Segment:
     committed: tuple[HeardWord, ...] = ()
     """The committed words whose sound is in the window, with times in the window."""
     before: Hypothesis = field(default_factory=Hypothesis)
+    is_settled: bool = False
+    """Whether the window was decoded in the pause that goes on: `before` has the words that are not committed."""
 
 
 class SpeechStream:
@@ -118,7 +123,8 @@ class SpeechStream:
             self._position += FRAME_SAMPLES
             self._frame(probability, may_decode=every_step or number == len(probabilities))
         self._release()
-        self._result = replace(self._result, audio_samples=self._audio_start + len(self._audio))
+        is_settled = bool(self._result.text) if self._segment is None else self._segment.is_settled
+        self._result = replace(self._result, audio_samples=self._audio_start + len(self._audio), is_settled=is_settled)
 
     def finish(self) -> None:
         """Recognize what is left. The result is final."""
@@ -126,7 +132,7 @@ class SpeechStream:
         if self._segment is not None:
             self._close(self._segment)
         self._audio, self._audio_start = np.zeros(0, np.float32), end
-        self._result = replace(self._result, tail="", audio_samples=end, is_final=True)
+        self._result = replace(self._result, tail="", audio_samples=end, is_final=True, is_settled=True)
 
     def cancel(self) -> None:
         """Decode nothing more, because the result is not used."""
@@ -143,11 +149,14 @@ class SpeechStream:
         if probability < _OFFSET:
             segment.silence += FRAME_SAMPLES
         else:
-            segment.silence, segment.voiced = 0, segment.voiced + FRAME_SAMPLES
+            segment.silence, segment.voiced, segment.is_settled = 0, segment.voiced + FRAME_SAMPLES, False
         if segment.silence >= self._options.end_silence_samples:
             self._close(segment)
         elif self._is_due(segment, may_decode=may_decode):
             self._step(segment)
+        elif may_decode and self._pauses(segment):
+            self._step(segment)
+            segment.is_settled = True
 
     def _is_due(self, segment: _Segment, *, may_decode: bool) -> bool:
         if self._position - segment.start >= self._options.max_samples:
@@ -155,6 +164,12 @@ class SpeechStream:
         # In silence the segment is about to end, or the step follows when speech goes on.
         quiet = segment.silence >= _QUIET_SAMPLES
         return may_decode and not quiet and self._position - segment.last_decoded >= self._options.step_samples
+
+    def _pauses(self, segment: _Segment) -> bool:
+        """Return whether the speech has just paused for long enough to be decoded."""
+        least = self._options.pause_samples
+        is_speech = segment.voiced >= _MIN_VOICED_SAMPLES and not segment.is_settled
+        return is_speech and 0 < least <= segment.silence
 
     def _decode(self, segment: _Segment) -> Hypothesis:
         segment.last_decoded = self._position
@@ -181,7 +196,8 @@ class SpeechStream:
     def _close(self, segment: _Segment) -> None:
         """End a segment at the position: all of its words are committed."""
         if segment.voiced >= _MIN_VOICED_SAMPLES:
-            self._commit(segment, self._decode(segment).words)
+            found = segment.before if segment.is_settled else self._decode(segment)
+            self._commit(segment, found.words)
         self._remember(segment.committed)
         self._result = replace(self._result, tail="")
         self._segment, self._done = None, self._position

@@ -56,8 +56,13 @@ class WhisperEngine(RecognizerEngine):
     @property
     def options(self) -> StreamOptions:
         """When streams decode and commit."""
-        in_ms = (self._config.step_ms, self._config.margin_ms, self._config.end_silence_ms)
-        return StreamOptions(*(ms * HEARD_HZ // 1000 for ms in in_ms))
+        config, per_ms = self._config, HEARD_HZ // 1000
+        return StreamOptions(
+            step_samples=config.step_ms * per_ms,
+            margin_samples=config.margin_ms * per_ms,
+            end_silence_samples=config.end_silence_ms * per_ms,
+            pause_samples=config.pause_ms * per_ms,
+        )
 
     def stream(self) -> SpeechStream:
         """Return the stream of one utterance, which works in the thread of the caller."""

@@ -59,6 +59,11 @@ class Hearing:
                 self.reset()
         return over
 
+    @property
+    def open(self) -> Utterance | None:
+        """The turn in progress, or speech that may become one."""
+        return self._open
+
     def partial(self) -> str | None:
         """Return the text of the turn in progress if it has changed. Raises `ScaError` if the recognizer failed."""
         return None if self._open is None else self._open.new_partial()

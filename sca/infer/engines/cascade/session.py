@@ -15,6 +15,7 @@ from sca.infer.conversation.latency import LatencyLog
 from sca.infer.conversation.talk import Talk, Turn
 from sca.infer.conversation.utterance import Utterance, text_of
 from sca.infer.engine import EngineSession, HearsPlayback, SessionConfig, StepGuard
+from sca.infer.engines.cascade.early import EarlyAnswers
 from sca.infer.engines.cascade.hearing import Hearing
 from sca.infer.engines.cascade.written import WrittenAnswers
 from sca.infer.engines.turn_taking import TurnSegmenter, TurnUpdate
@@ -64,6 +65,7 @@ class CascadeSession(EngineSession, HearsPlayback):
         self._chunk_samples = config.grid.spoken_samples
         self._delay_samples = live.playout_delay_ms * SPOKEN_HZ // 1000
         self._guard = StepGuard(config.grid.heard_samples)
+        self._early = EarlyAnswers(talk, 0 if self._waits else live.early_answers, latency)
         self._unheard: list[Utterance] = []  # turns of the user whose text is not known yet
         self._turn: Turn | None = None
         self._written = WrittenAnswers(talk)
@@ -106,6 +108,7 @@ class CascadeSession(EngineSession, HearsPlayback):
         """Follow a request of the client. Decisions about turns are for the segmenter."""
         match signal:
             case Configure():
+                self._early.withdraw()
                 self.talk.configure(signal)
             case AddMessage():
                 self.talk.add(signal)
@@ -125,14 +128,22 @@ class CascadeSession(EngineSession, HearsPlayback):
             words = None if self._waits else self._hearing.partial()
             if not (self._waits or self._is_due or self._turn):
                 frames += self._finished_texts(now)
+            self._prepare(over, update)
         except ScaError as error:
             self._hearing.skip_turn()
+            self._early.withdraw()
             return [*frames, ErrorFrame(self._turn_id, now, error.message, fatal=False)]
+        self._is_due = self._is_due or (update.turn is not None and bool(self._unheard or self._has_news))
+        return [*frames, UserText(words, now, is_final=False)] if words else frames
+
+    def _prepare(self, over: Utterance | None, update: TurnUpdate) -> None:
+        """Note a turn that is over, and prepare the answer to the turn in progress."""
         if over is not None:
             self._unheard.append(over)
             self._endpoint_ms = update.silence_samples * 1000 / HEARD_HZ
-        self._is_due = self._is_due or (update.turn is not None and bool(self._unheard or self._has_news))
-        return [*frames, UserText(words, now, is_final=False)] if words else frames
+            self._early.finish(over, update.silence_samples)
+        if self._turn is None:
+            self._early.follow(self._unheard, self._hearing.open)
 
     def _finished_texts(self, now: int) -> list[Frame]:
         """Return the texts of turns that are over, while no answer to them is due."""
@@ -159,6 +170,10 @@ class CascadeSession(EngineSession, HearsPlayback):
         hear = partial(text_of, tuple(self._unheard)) if self._unheard and not is_beside else None
         if not is_beside:
             self._has_news = False
+        if request is None and (turn := self._early.take(self._unheard)) is not None:
+            self._turn = turn
+            return
+        self._early.withdraw()
         if request is None or request.is_spoken:
             self._turn = self.talk.start(hear, request)
         else:
@@ -211,7 +226,7 @@ class CascadeSession(EngineSession, HearsPlayback):
         times = turn.answer.times
         stages = {"endpoint": self._endpoint_ms, **times.stages_ms()}
         if times.first_sound_s is not None:
-            stages["next_step"] = (time.monotonic() - times.first_sound_s) * 1000
+            stages["next_step"] = (time.monotonic() - max(times.first_sound_s, times.started_s)) * 1000
         self._latency.add(stages)
         return [] if self._waits else [AnswerTiming(self._turn_id, now, tuple(stages.items()))]
 
@@ -229,8 +244,13 @@ class CascadeSession(EngineSession, HearsPlayback):
     def interrupt(self, turn_id: int) -> None:
         if self._turn is not None:
             self._cut(self._turn)
+<<<<<<< HEAD
         self._written.cancel_all(only_in_history=True)
         self._is_due, self._request = False, None
+=======
+        self._early.withdraw()
+        self._is_due = False
+>>>>>>> ea11c20 (Prepare answers in the pauses of a turn)
         self._turn_id = max(self._turn_id, turn_id)
 
     @override
@@ -250,7 +270,11 @@ class CascadeSession(EngineSession, HearsPlayback):
     def _discard(self) -> None:
         if self._turn is not None:
             self._cut(self._turn)
+<<<<<<< HEAD
         self._written.cancel_all()
+=======
+        self._early.withdraw()
+>>>>>>> ea11c20 (Prepare answers in the pauses of a turn)
         self._hearing.reset()
         for utterance in self._unheard:
             utterance.close()
