@@ -35,7 +35,9 @@ class ScriptedRecognizer:
         heard = np.concatenate(self.samples) if self.samples else np.zeros(0, np.float32)
         text = self.engine.text(heard)
         words = tuple(CommittedWord(word, 0, 0, 1.0) for word in text.split())
-        return Recognition(words, "", len(heard), final)
+        pause = self.engine.pause_samples
+        is_settled = not final and pause is not None and bool(np.any(heard)) and not np.any(heard[-pause:])
+        return Recognition(words, "", len(heard) - self.engine.unread, final, is_settled)
 
     def get_latest_partial(self):
         return self.result(final=False)
@@ -51,13 +53,17 @@ class ScriptedRecognizer:
 
 
 class ScriptedRecognizers:
+    """Opens them. A result is settled after `pause_samples` of digital silence, and leaves out `unread` samples."""
+
     name = "scripted ears"
 
-    def __init__(self, text=None):
+    def __init__(self, text=None, *, pause_samples=None):
         self.text = text or (lambda samples: f"{len(samples)} samples")
         self.ready = threading.Event()
         self.ready.set()
         self.error = None
+        self.pause_samples = pause_samples
+        self.unread = 0
         self.opened = []
 
     def open(self):

@@ -1,5 +1,7 @@
 """Streaming recognition holds for any speech and any division of the audio into chunks."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,15 +32,18 @@ def divisions(draw, total):
     return list(zip([0, *cuts], [*cuts, total], strict=True))
 
 
-def stream_of(words, **options):
+PAUSES = st.sampled_from([0, 128 * MS, 192 * MS])
+
+
+def stream_of(words, pause_samples=0, **options):
     decoder = ScriptedDecoder(words, **options)
-    return SpeechStream(decoder, MarkDetector(), OPTIONS), decoder
+    return SpeechStream(decoder, MarkDetector(), replace(OPTIONS, pause_samples=pause_samples)), decoder
 
 
-@given(data=st.data(), words=scripts(), every_step=st.booleans(), is_aligned=st.booleans())
-def test_every_word_is_committed_once_and_stays(data, words, every_step, is_aligned):
+@given(data=st.data(), words=scripts(), every_step=st.booleans(), is_aligned=st.booleans(), pause=PAUSES)
+def test_every_word_is_committed_once_and_stays(data, words, every_step, is_aligned, pause):
     sound = np.concatenate([sound_of(words), np.zeros(700 * MS, np.float32)])
-    stream, _ = stream_of(words, is_aligned=is_aligned)
+    stream, _ = stream_of(words, pause, is_aligned=is_aligned)
     before = ()
     for start, end in data.draw(divisions(len(sound))):
         stream.push(sound[start:end], every_step=every_step)
@@ -46,6 +51,9 @@ def test_every_word_is_committed_once_and_stays(data, words, every_step, is_alig
         assert result.words[: len(before)] == before
         assert result.audio_samples == end
         assert not result.is_final
+        if result.is_settled and is_aligned:  # all words before the pause, and the pause is at the end
+            ended = [f"w{number}" for number, word in enumerate(words) if word[0] < end]
+            assert f"{result.text} {result.tail}".split() == ended
         before = result.words
     stream.finish()
     assert stream.result.words[: len(before)] == before
@@ -57,10 +65,10 @@ def test_every_word_is_committed_once_and_stays(data, words, every_step, is_alig
             assert (word.start_sample, word.end_sample) == (start, end)
 
 
-@given(data=st.data(), words=scripts())
-def test_the_division_into_chunks_does_not_matter(data, words):
+@given(data=st.data(), words=scripts(), pause=PAUSES)
+def test_the_division_into_chunks_does_not_matter(data, words, pause):
     sound = np.concatenate([sound_of(words), np.zeros(data.draw(st.integers(0, 20_000)), np.float32)])
-    whole, chunked = stream_of(words)[0], stream_of(words)[0]
+    whole, chunked = (stream_of(words, pause)[0] for _ in range(2))
     whole.push(sound)
     for start, end in data.draw(divisions(len(sound))):
         chunked.push(sound[start:end])
@@ -71,10 +79,10 @@ def test_the_division_into_chunks_does_not_matter(data, words):
     assert chunked.decoded == whole.decoded
 
 
-@given(data=st.data(), words=scripts())
-def test_no_audio_is_left_out_and_windows_are_bounded(data, words):
+@given(data=st.data(), words=scripts(), pause=PAUSES)
+def test_no_audio_is_left_out_and_windows_are_bounded(data, words, pause):
     sound = sound_of(words)
-    stream, decoder = stream_of(words)
+    stream, decoder = stream_of(words, pause)
     for start, end in data.draw(divisions(len(sound))):
         stream.push(sound[start:end], every_step=data.draw(st.booleans()))
     stream.finish()

@@ -115,3 +115,31 @@ def test_policies_count_words_from_the_first_one_on():
     assert aligned(words, 15) == 1
     assert agreed([heard(" A."), heard(" b")], [heard(" a"), heard(" c")]) == 1
     assert agreed(words, []) == 0
+
+
+def test_a_pause_is_decoded_once_and_its_words_are_those_of_the_end():
+    words = words_of(3)
+    decoder = ScriptedDecoder(words)
+    stream = SpeechStream(decoder, MarkDetector(), StreamOptions(pause_samples=192 * MS))
+    spoken = sound_of(words)
+    stream.push(np.concatenate([spoken, np.zeros(160 * MS, np.float32)]))
+    assert (stream.result.is_settled, stream.decoded) == (False, 0)
+    stream.push(np.zeros(64 * MS, np.float32))
+    assert stream.result.is_settled
+    assert f"{stream.result.text} {stream.result.tail}".split() == ["w0", "w1", "w2"]
+    stream.finish()
+    assert stream.result.text == "w0 w1 w2"
+    assert stream.decoded == 1
+
+
+def test_speech_after_a_pause_is_not_settled():
+    words = [(0, 500 * MS), (700 * MS, 1200 * MS)]
+    stream = SpeechStream(ScriptedDecoder(words), MarkDetector(), StreamOptions(pause_samples=128 * MS))
+    sound = sound_of(words)
+    stream.push(sound[: 690 * MS])
+    assert stream.result.is_settled
+    stream.push(sound[690 * MS :])
+    assert not stream.result.is_settled
+    stream.finish()
+    assert stream.result.text == "w0 w1"
+    assert stream.decoded == 2

@@ -129,7 +129,7 @@ class Utterance:
             newest = self._recognizer.get_latest_partial()
         except ScaError:  # it is raised where the final text is waited for
             return None
-        if not newest.is_settled or self._heard_samples - newest.audio_samples > most_unread:
+        if not (newest.is_settled or newest.is_final) or self._heard_samples - newest.audio_samples > most_unread:
             return None
         return f"{newest.text} {newest.tail}".strip()
 

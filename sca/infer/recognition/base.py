@@ -39,7 +39,8 @@ class Recognition:
         tail: Text after the committed words that may still change; empty in a final result.
         audio_samples: The length of the audio that this result takes into account.
         is_final: Whether the audio has ended and everything is recognized.
-        is_settled: Whether the speech pauses at the end of this audio, and everything before the pause is recognized.
+        is_settled: Whether the speech pauses at the end of this audio, and everything before the pause is recognized;
+            false in a final result.
     """
 
     words: tuple[CommittedWord, ...] = ()

@@ -132,7 +132,7 @@ class SpeechStream:
         if self._segment is not None:
             self._close(self._segment)
         self._audio, self._audio_start = np.zeros(0, np.float32), end
-        self._result = replace(self._result, tail="", audio_samples=end, is_final=True, is_settled=True)
+        self._result = replace(self._result, tail="", audio_samples=end, is_final=True, is_settled=False)
 
     def cancel(self) -> None:
         """Decode nothing more, because the result is not used."""
