@@ -188,7 +188,7 @@ def test_history_that_changes_withdraws_it(speech):
     talk.session.close()
 
 
-def test_tools_are_not_called_for_an_answer_that_may_be_withdrawn(speech):
+def test_with_tools_no_answer_is_prepared(speech):
     talk = Talk(tools=({"type": "function"},), call_tool=lambda call: "")
     talk.hear(speech)
     talk.quiet()

@@ -117,7 +117,7 @@ def test_policies_count_words_from_the_first_one_on():
     assert agreed(words, []) == 0
 
 
-def test_a_pause_is_decoded_once_and_its_words_are_those_of_the_end():
+def test_a_pause_is_decoded_once_and_its_words_are_used():
     words = words_of(3)
     decoder = ScriptedDecoder(words)
     stream = SpeechStream(decoder, MarkDetector(), StreamOptions(pause_samples=192 * MS))
