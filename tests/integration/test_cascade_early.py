@@ -198,21 +198,39 @@ def test_with_tools_no_answer_is_prepared(speech):
     talk.session.close()
 
 
-def test_turns_given_by_the_client_release_it(speech):
+@pytest.mark.parametrize("is_one_chunk", [True, False])
+def test_turns_given_by_the_client_release_it(speech, is_one_chunk):
     talk = Talk(turns="given")
     talk.hear(speech[:SIZE], TurnSignal("speech"))
     talk.hear(speech[SIZE:])
     talk.quiet()
     until(lambda: talk.asked)
     talk.quiet(6)  # silence alone decides nothing
-    talk.hear(np.zeros(SIZE, np.float32), TurnSignal("turn", 0, len(speech)))
-    talk.quiet(3)
     assert talk.released == []
     assert talk.history == []
-    talk.hear(np.zeros(SIZE, np.float32), TurnSignal("answer"))
+    quiet, over, answer = np.zeros(SIZE, np.float32), TurnSignal("turn", 0, len(speech)), TurnSignal("answer")
+    if is_one_chunk:
+        talk.hear(quiet, over, answer)
+    else:
+        talk.hear(quiet, over)
+        talk.hear(quiet, answer)
     talk.until(lambda: any(isinstance(frame, TurnEnd) for frame in talk.frames))
     assert talk.spoken == SPOKEN
     assert talk.history == [("user", f"{len(speech)} heard"), ("assistant", SPOKEN)]
     assert len(talk.asked) == 1
     assert talk.early == {"used": 1}
+    talk.session.close()
+
+
+def test_turn_that_the_client_does_not_let_answer_withdraws_it(speech):
+    talk = Talk(turns="given")
+    talk.hear(speech[:SIZE], TurnSignal("speech"))
+    talk.hear(speech[SIZE:])
+    talk.quiet()
+    until(lambda: talk.asked)
+    talk.hear(np.zeros(SIZE, np.float32), TurnSignal("turn", 0, len(speech)))
+    talk.quiet(3)
+    assert [frame.text for frame in talk.released] == [f"{len(speech)} heard"]  # the text of the user alone
+    assert talk.history == [("user", f"{len(speech)} heard")]
+    assert talk.early == {"withdrawn": 1}
     talk.session.close()

@@ -126,7 +126,7 @@ class CascadeSession(EngineSession, HearsPlayback):
         try:
             over = self._hearing.push(samples, update)
             words = None if self._waits else self._hearing.partial()
-            if not (self._waits or self._is_due or self._turn):
+            if not (self._waits or self._is_due or self._turn or update.turn is not None):
                 frames += self._finished_texts(now)
             self._prepare(over, update)
         except ScaError as error:
@@ -244,13 +244,9 @@ class CascadeSession(EngineSession, HearsPlayback):
     def interrupt(self, turn_id: int) -> None:
         if self._turn is not None:
             self._cut(self._turn)
-<<<<<<< HEAD
+        self._early.withdraw()
         self._written.cancel_all(only_in_history=True)
         self._is_due, self._request = False, None
-=======
-        self._early.withdraw()
-        self._is_due = False
->>>>>>> ea11c20 (Prepare answers in the pauses of a turn)
         self._turn_id = max(self._turn_id, turn_id)
 
     @override
@@ -270,11 +266,8 @@ class CascadeSession(EngineSession, HearsPlayback):
     def _discard(self) -> None:
         if self._turn is not None:
             self._cut(self._turn)
-<<<<<<< HEAD
         self._written.cancel_all()
-=======
         self._early.withdraw()
->>>>>>> ea11c20 (Prepare answers in the pauses of a turn)
         self._hearing.reset()
         for utterance in self._unheard:
             utterance.close()
