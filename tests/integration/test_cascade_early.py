@@ -67,6 +67,9 @@ class Talk:
     def quiet(self, chunks=1):
         self.hear(np.zeros(chunks * SIZE, np.float32))
 
+    def until_asked(self, times):
+        until(lambda: len(self.asked) == times)
+
     def until(self, condition):
         def holds():
             if condition():
@@ -134,7 +137,7 @@ def test_number_of_prepared_answers_of_a_turn_is_bounded(speech, most):
     for pauses in range(1, 4):
         talk.hear(speech)
         talk.quiet()
-        until(lambda expected=min(pauses, most): len(talk.asked) == expected)
+        talk.until_asked(min(pauses, most))
     talk.hear(speech)
     assert talk.early.get("withdrawn", 0) == most
     talk.until(lambda: talk.spoken == SPOKEN)
