@@ -33,6 +33,7 @@ class Hub:
         sent: The SHA-256 of each large file, in the order in which they were received.
         most_sent: The number of large files to receive; the answers to later ones are held back.
         held: Set when an answer is held back.
+        rejected: Set when the content of a large file is not that of its name, such as the first half of a file.
         silent: Whether requests for a repository get no answer.
         file_status: The HTTP status of requests for a file.
         held_file: The file of which only the first half is sent, until `release`.
@@ -51,6 +52,7 @@ class Hub:
     sent: list[str] = field(default_factory=list)
     most_sent: int | None = None
     held: threading.Event = field(default_factory=threading.Event)
+    rejected: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     silent: bool = False
     file_status: int = 200
@@ -124,6 +126,12 @@ def fake_hub() -> Iterator[Hub]:
         def do_PUT(self):
             oid = self.path.rpartition("/")[2]
             content = self._body()
+            # A client that was killed has sent a part only. That part would replace the file in every later upload.
+            if sha256(content).hexdigest() != oid:
+                self.close_connection = True
+                hub.rejected.set()
+                self._respond({"error": "this is not the content of that name"}, 400)
+                return
             with lock:
                 is_held = hub.most_sent is not None and len(hub.sent) >= hub.most_sent
                 if not is_held:
@@ -139,7 +147,7 @@ def fake_hub() -> Iterator[Hub]:
             if self.headers.get("transfer-encoding") != "chunked":
                 return self.rfile.read(int(self.headers.get("content-length") or 0))
             parts = []
-            while size := int(self.rfile.readline(), 16):
+            while size := int(self.rfile.readline() or b"0", 16):  # nothing: the client was ended
                 parts.append(self.rfile.read(size))
                 self.rfile.readline()
             self.rfile.readline()

@@ -158,3 +158,20 @@ def test_limit_has_bounds(value, damaged, tmp_path):
     done = CliRunner().invoke(app, ["transcode", str(damaged), str(tmp_path / "out"), "--accept-damage", value])
     assert done.exit_code in (2, 3)
     assert not (tmp_path / "out").exists()
+
+
+def test_timelines_of_an_accepted_recording_verify(damaged, tmp_path):
+    """The same content was accepted when its line was made. A line of an older version, without a digest, needs the option."""
+    run(transcribe_arguments(damaged, tmp_path), "--accept-damage", str(NEEDED))
+    lines = tmp_path / "lines.jsonl"
+    check = ["verify", lines, "--audio-dir", damaged.parent]
+    proof, _ = run(check, "--accept-damage", "0")
+    assert (proof["holds"], proof["heard"]) == (True, 1)
+    older = json.loads(lines.read_text())
+    assert older.pop("sha256")
+    lines.write_text(json.dumps(older) + "\n")
+    refused, stderr = run(check, "--accept-damage", "28", code=5)
+    assert (refused["holds"], refused["heard"]) == (False, 0)
+    assert f"--accept-damage {NEEDED}" in stderr
+    proof, _ = run(check, "--accept-damage", str(NEEDED))
+    assert (proof["holds"], proof["heard"]) == (True, 1)

@@ -3,9 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from sca.data.datasets import remote
 from sca.data.datasets.hub import push
 from sca.data.duplex.load.collate import DuplexCollator
 from sca.data.duplex.verify.dataset import verify
+from sca.data.runs.ledger import lock_dir
 from sca.errors import InputError, UpstreamError
 from sca.tokenizer import load_tokenizer
 from tests.helpers import corpus
@@ -54,6 +58,7 @@ def hub(monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", started.url)
         template = f"{started.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)  # it takes large files by git-lfs only
         monkeypatch.setenv("HF_TOKEN", "hf_test")
         yield started
 
@@ -276,6 +281,48 @@ def test_a_killed_upload_continues_with_the_missing_files(root, tmp_path):
     assert len(first) == 1
     assert len(hub.sent) == len(set(hub.sent)) > 2
     assert hub.files == hub_files(tmp_path / "parquet")
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub calls httpx so
+@pytest.mark.parametrize("chunked", [False, True])
+def test_half_a_file_is_not_the_file(root, hub, chunked):
+    """A kill between two packets of a file leaves its first half at the hub; the next upload sends all of it."""
+    hub.large_bytes = 2_000
+    file = next((root / "parquet" / "storage").iterdir())
+    content = file.read_bytes()
+    oid, half = sha256(content).hexdigest(), content[: len(content) // 2]
+    size = "transfer-encoding: chunked" if chunked else f"content-length: {len(content)}"
+    host = hub.url.removeprefix("http://")
+    with socket.create_connection(tuple(host.split(":"))) as client:
+        client.sendall(f"PUT /objects/{oid} HTTP/1.1\r\nhost: {host}\r\n{size}\r\n\r\n".encode())
+        client.sendall(b"%x\r\n%b\r\n" % (len(half), half) if chunked else half)
+    assert hub.rejected.wait(TIMEOUT_S)
+    assert hub.objects == {}
+    push(root / "parquet", "me/data", private=False)
+    assert oid in hub.sent
+    assert hub.files[f"storage/{file.name}"] == content
+
+
+def test_a_folder_that_a_run_writes_to_is_not_uploaded(root, hub):
+    with lock_dir(root / "arrow"), pytest.raises(InputError, match="another run is writing to"):
+        push(root / "arrow", "me/data", private=False)
+    assert hub.files == {}
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub calls httpx so
+def test_the_folder_is_held_during_an_upload(root, hub):
+    """A run that writes to it meanwhile would mix the files of two states in one commit."""
+    hub.large_bytes, hub.most_sent = 2_000, 0
+    with ThreadPoolExecutor(1) as pool:
+        upload = pool.submit(push, root / "parquet", "me/data", private=False)
+        assert hub.held.wait(TIMEOUT_S)
+        with pytest.raises(InputError, match="another run is writing to"), lock_dir(root / "parquet"):
+            pass
+        hub.most_sent = None
+        hub.ended.set()
+        upload.exception(TIMEOUT_S)  # the held file had no answer, so the upload may fail
+    with lock_dir(root / "parquet"):
+        pass
 
 
 def test_the_push_of_a_build_can_fail_alone(tmp_path):

@@ -7,6 +7,7 @@ an interrupted upload continues with the missing files, and readers never see ha
 from pathlib import Path
 
 from sca.data.datasets.remote import is_network_error
+from sca.data.runs.ledger import lock_dir
 from sca.errors import InputError, UpstreamError, UsageError
 from sca.textutil import first_line
 
@@ -28,6 +29,8 @@ _RETRY_HINT = "the data set on this disk is complete; run the same command again
 def push(root: Path, repo: str, *, private: bool) -> str:
     """Create the repository if it does not exist, and upload the data set. Unchanged files are not uploaded again.
 
+    The folder is held meanwhile, because a run that writes to it would mix the files of two states in one commit.
+
     Args:
         root: The data set, or an export.
         repo: The name of the repository, such as `owner/name`.
@@ -37,14 +40,25 @@ def push(root: Path, repo: str, *, private: bool) -> str:
         The URL of the repository.
 
     Raises:
-        InputError: `root` is not a finished data set.
+        InputError: `root` is not a finished data set, or another run is writing to it.
         UsageError: The hub does not allow the name.
         UpstreamError: The hub cannot be reached or rejects the upload.
     """
+    if not root.is_dir():
+        raise _unfinished(root)
+    with lock_dir(root):
+        if not any((root / name).is_file() for name in _LAST_FILES):
+            raise _unfinished(root)
+        return _push_held(root, repo, private)
+
+
+def _unfinished(root: Path) -> InputError:
+    return InputError(f"{root} is not a finished data set", hint="create it before the upload")
+
+
+def _push_held(root: Path, repo: str, private: bool) -> str:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    if not any((root / name).is_file() for name in _LAST_FILES):
-        raise InputError(f"{root} is not a finished data set", hint="create it before the upload")
     try:
         return _upload(root, repo, private)
     except HFValidationError as error:
