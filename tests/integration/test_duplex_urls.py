@@ -58,7 +58,7 @@ def hub(monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", started.url)
         template = f"{started.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)  # it takes large files by git-lfs only
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)  # large files come by git-lfs
         monkeypatch.setenv("HF_TOKEN", "hf_test")
         yield started
 
