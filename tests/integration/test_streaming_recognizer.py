@@ -124,4 +124,4 @@ def test_names_a_language_that_the_model_does_not_have(weights):
     weights("whisper-tiny-en")
     with pytest.raises(UsageError, match="does not support the language 'de'"):
         sca.StreamingRecognizer("whisper-tiny-en", language="de")
-    assert load_recognizer("whisper", settings_of(model="whisper-tiny-en")).name == "whisper"
+    assert load_recognizer("whisper", settings_of(model="whisper-tiny-en")).name == "whisper-tiny-en"

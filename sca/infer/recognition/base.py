@@ -118,7 +118,7 @@ class RecognizerEngine(Protocol):
     """A loaded model, or the address of a server, that any number of recognizers share.
 
     Attributes:
-        name: The name in the registry.
+        name: The name for display: the model, or the name in the registry.
     """
 
     name: str

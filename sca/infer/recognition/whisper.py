@@ -44,8 +44,6 @@ class WhisperEngine(RecognizerEngine):
         UsageError: The model or its language does not exist, or the device does not support the compute type.
     """
 
-    name = "whisper"
-
     def __init__(self, config: "RecognitionConfig") -> None:
         self._config = config
         self.name = Path(config.model).name
