@@ -229,7 +229,8 @@ class TurnClient:
     def _send(self, method: str, path: str, body: bytes | None, headers: Sequence[tuple[str, str]]) -> _HttpResponse:
         text = bytearray()
         given = [*self._headers, *headers, ("Content-Length", str(len(body or b"")))]
-        with self._pool.stream(method, f"{self.url}{path}", headers=given, content=body) as response:
+        encoded = [(name.encode(), value.encode()) for name, value in given]  # a key may have any characters
+        with self._pool.stream(method, f"{self.url}{path}", headers=encoded, content=body) as response:
             self._connected = True
             for chunk in response.iter_stream():
                 text += chunk
