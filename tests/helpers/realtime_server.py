@@ -13,85 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 from pydantic import TypeAdapter, ValidationError
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.server import serve
+
+from tests.helpers.socket_server import PIECE, SocketServer
 
 CLIENT, SERVER = TypeAdapter(RealtimeClientEvent), TypeAdapter(RealtimeServerEvent)
-PIECE = 9600  # bytes of audio per delta, 0.2 s; like that of real servers, not a divisor of a chunk
-
-
-class RealtimeServer:
-    """A context manager that listens on a free port of 127.0.0.1. It repeats each turn, with the number of its samples as text.
-
-    Args:
-        key: The key that clients must send.
-        acts: The behaviour for each `response.create`, then "answer": `answer`, `refuse` (an error event), `fail` (half
-            an answer, then failed), `silent` (no answer), `slow` (each piece waits for `go`), `drop` (the connection
-            ends after two pieces), `rubbish` (a piece is not base64), `once` (one piece).
-        deaf: Whether the server never starts a session.
-        beta: Whether it uses the beta names of events.
-
-    Attributes:
-        sessions: One `Conversation` per connection.
-        admits: Connections wait until it is set.
-    """
-
-    def __init__(self, key=None, acts=(), deaf=False, beta=False):
-        self.key, self.acts, self.deaf, self.beta = key, list(acts), deaf, beta
-        self.sessions, self.problems = [], []
-        self.go = threading.Semaphore(0)
-        self.refuse_connections = 0
-        self.admits = threading.Event()
-        self.admits.set()
-
-    def __enter__(self):
-        self._server = serve(self._serve, "127.0.0.1", 0, process_request=self._check_request, max_size=1 << 22)
-        self.port = self._server.socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *failure):
-        self.stop()
-        assert self.problems == []
-
-    def stop(self):
-        self.admits.set()
-        for _ in range(1000):
-            self.go.release()
-        self.drop()
-        self._server.shutdown()
-        self._thread.join(10)
-
-    def drop(self):
-        """Break all connections."""
-        for session in self.sessions:
-            with contextlib.suppress(OSError):
-                session.socket.socket.shutdown(2)
-
-    def _check_request(self, connection, request):
-        if urlsplit(request.path).path != "/v1/realtime":
-            return connection.respond(404, "no such path\n")
-        self.admits.wait(60)
-        if self.refuse_connections:
-            self.refuse_connections -= 1
-            return connection.respond(503, "full\n")
-        if self.key is not None and request.headers.get("Authorization") != f"Bearer {self.key}":
-            return connection.respond(401, "no\n")
-        return None
-
-    def _serve(self, socket):
-        session = Conversation(self, socket)
-        self.sessions.append(session)
-        try:
-            session.run()
-        except ConnectionClosed:
-            pass
-        except Exception as error:
-            self.problems.append(repr(error))
-            raise
-        finally:
-            session.cancelled.set()
 
 
 class Conversation:
@@ -111,6 +36,15 @@ class Conversation:
     def id(self, kind):
         self._count += 1
         return f"{kind}_{self._count}"
+
+    @property
+    def stopped(self):
+        """The event that ends the response in progress."""
+        return self.cancelled
+
+    def drop(self):
+        with contextlib.suppress(OSError):
+            self.socket.socket.shutdown(2)
 
     def send(self, type_, **fields):
         event = {"type": type_, "event_id": self.id("evt"), **fields}
@@ -243,3 +177,45 @@ class Conversation:
     def end(self, status, **more):
         self.done.append(status)
         self.send("response.done", response=self.response(status, **more))
+
+
+class RealtimeServer(SocketServer):
+    """A context manager that listens on a free port of 127.0.0.1. It repeats each turn, with the number of its samples as text.
+
+    Args:
+        key: The key that clients must send.
+        acts: The behaviour for each `response.create`, then "answer": `answer`, `refuse` (an error event), `fail` (half
+            an answer, then failed), `silent` (no answer), `slow` (each piece waits for `go`), `drop` (the connection
+            ends after two pieces), `rubbish` (a piece is not base64), `once` (one piece).
+        deaf: Whether the server never starts a session.
+        beta: Whether it uses the beta names of events.
+
+    Attributes:
+        sessions: One `Conversation` per connection.
+        admits: Connections wait until it is set.
+    """
+
+    ends = (ConnectionClosed,)
+    session_class = Conversation
+
+    def __init__(self, key=None, acts=(), deaf=False, beta=False):
+        super().__init__(acts)
+        self.key, self.deaf, self.beta = key, deaf, beta
+        self.refuse_connections = 0
+        self.admits = threading.Event()
+        self.admits.set()
+
+    def stop(self):
+        self.admits.set()
+        super().stop()
+
+    def check_request(self, connection, request):
+        if (refused := super().check_request(connection, request)) is not None:
+            return refused
+        self.admits.wait(60)
+        if self.refuse_connections:
+            self.refuse_connections -= 1
+            return connection.respond(503, "full\n")
+        if self.key is not None and request.headers.get("Authorization") != f"Bearer {self.key}":
+            return connection.respond(401, "no\n")
+        return None

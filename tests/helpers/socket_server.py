@@ -49,6 +49,7 @@ class SocketServer:
     """
 
     session_class = None
+    ends = (ConnectionClosed, OSError)  # how a connection may end
 
     def __init__(self, acts=()):
         self.acts = list(acts)
@@ -91,7 +92,7 @@ class SocketServer:
         self.sessions.append(session)
         try:
             session.run()
-        except (ConnectionClosed, OSError):
+        except self.ends:
             pass
         except Exception as error:
             self.problems.append(repr(error))
