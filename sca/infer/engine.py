@@ -34,6 +34,7 @@ class EngineInfo:
         follows_turns: Whether sessions support `SessionConfig.turns` "given".
         parts: What the engine consists of, for users: the kind of each part and its name.
         voices: The voices that a session may choose (`SessionConfig.voice`); empty if it has no choice.
+        voice: The voice of a session that chooses none; None if it has no name.
         follows_prompt: Whether the prompt of a session has an effect.
         hears_words: Whether sessions return the words of the user (`UserText`).
         examples: Sentences to say first.
@@ -50,9 +51,18 @@ class EngineInfo:
     follows_turns: bool = False
     parts: tuple[tuple[str, str], ...] = ()
     voices: tuple[str, ...] = ()
+    voice: str | None = None
     follows_prompt: bool = True
     hears_words: bool = False
     examples: tuple[str, ...] = ("Hello, can you hear me?", "What can you do?")
+
+    def voice_problem(self, name: str) -> str | None:
+        """Return why a session cannot have a voice, with the voices to choose from; None if it can."""
+        if name in self.voices or name == self.voice:
+            return None
+        if not self.voices:
+            return f"the engine {self.name} has no voices to choose from"
+        return f"the voice {name[:80]} does not exist; the voices are: {', '.join(self.voices)}"
 
 
 @dataclass(frozen=True, slots=True)

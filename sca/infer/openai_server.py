@@ -22,6 +22,7 @@ from sca.errors import ConfigError, ScaError, UpstreamError
 from sca.textutil import first_line
 
 __all__ = [
+    "OPENAI_VOICES",
     "Failures",
     "RetryableError",
     "auth_headers",
@@ -32,6 +33,11 @@ __all__ = [
     "shortened",
     "split_address",
 ]
+
+OPENAI_VOICES = (
+    "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse",
+)  # fmt: skip
+"""The voices of OpenAI. Source: the parameter `voice` of openai-python 2.x, for speech and for Realtime sessions."""
 
 _CONNECT_S = 5.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0

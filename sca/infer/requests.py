@@ -19,12 +19,14 @@ class Configure:
         instructions: The system prompt; None does not change it.
         tools: The tools that the model may call. The client calls them.
         options: Length and choice of tools.
+        voice: The voice of the answers, one of `EngineInfo.voices`; None does not change it.
     """
 
     kind: ClassVar[Literal["configure"]] = "configure"
     instructions: str | None = None
     tools: tuple[ToolSchema, ...] = ()
     options: ReplyOptions = field(default_factory=ReplyOptions)
+    voice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -399,6 +399,7 @@ WRONG = [
     ({"type": "response.create", "response": {"output_modalities": ["text"]}}, "unsupported_parameter"),
     ({"type": "response.create", "response": {"instructions": "Be brief."}}, "unsupported_parameter"),
     ({"type": "response.create", "response": {"max_output_tokens": 9}}, "unsupported_parameter"),
+    ({"type": "response.create", "response": {"input": []}}, "unsupported_parameter"),
 ]  # fmt: skip
 
 

@@ -141,7 +141,7 @@ class VoiceLine:
     def __init__(self, open_voice: Callable[[], SpeechVoice]) -> None:
         self._open_voice = open_voice
         self._voice: SpeechVoice | None = None
-        self._closed = False
+        self._closed = self._is_other = False
         self._lock = threading.Lock()
         threading.Thread(target=self._prepare, name="sca voice", daemon=True).start()
 
@@ -149,8 +149,17 @@ class VoiceLine:
         with suppress(Exception), self._lock:  # the first answer opens it again, and reports the error
             self._opened()
 
+    def change(self, open_voice: Callable[[], SpeechVoice]) -> None:
+        """Speak with another voice from the next answer on."""
+        self._open_voice, self._is_other = open_voice, True
+        threading.Thread(target=self._prepare, name="sca voice", daemon=True).start()
+
     def _opened(self) -> SpeechVoice:
+        if self._voice is not None and self._is_other:
+            self._voice.close()
+            self._voice = None
         if self._voice is None:
+            self._is_other = False
             self._voice = self._open_voice()
         if self._closed:
             self._voice.close()

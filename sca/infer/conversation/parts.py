@@ -12,7 +12,7 @@ from sca.infer.language.registry import load_language_model
 from sca.infer.messages import ToolCall, ToolSchema
 from sca.infer.recognition.base import RecognizerEngine
 from sca.infer.recognition.registry import load_recognizer
-from sca.infer.speech.base import SpeechEngine, SpeechVoice
+from sca.infer.speech.base import DefaultVoice, SpeechEngine, SpeechVoice
 from sca.infer.speech.registry import open_engine
 from sca.models import resolve
 
@@ -36,6 +36,7 @@ class ConversationParts:
         answer_tokens: The longest answer, in tokens.
         tools: The tools that the model may call.
         call_tool: Calls a tool and returns its result as text. Without it, a call ends the answer.
+        voice: The voice that `open_voice` opens, by the name that `open_named` takes; None if it has no name.
     """
 
     recognizer: RecognizerEngine | None
@@ -47,6 +48,7 @@ class ConversationParts:
     answer_tokens: int = 256
     tools: tuple[ToolSchema, ...] = ()
     call_tool: Callable[[ToolCall], str] | None = None
+    voice: str | None = None
 
     def with_tools(
         self, tools: Sequence[ToolSchema], call_tool: Callable[[ToolCall], str] | None
@@ -64,12 +66,12 @@ class ConversationParts:
         Raises:
             UsageError: There is no voice of that name.
         """
-        if name is None:
+        if name is None or name == self.voice:
             return self
         if self.open_named is None or name not in self.voices:
             listed = ", ".join(self.voices) or "none"
             raise UsageError(f"the voice {name} does not exist", hint=f"the voices are: {listed}")
-        return replace(self, open_voice=partial(self.open_named, name), voice_name=name)
+        return replace(self, open_voice=partial(self.open_named, name), voice_name=name, voice=name)
 
     @property
     def names(self) -> tuple[tuple[str, str], ...]:
@@ -104,9 +106,16 @@ def load_parts(settings: "Settings", *, hears: bool = True, speaks: bool = True)
     language = load_language_model(settings.llm, settings.paths.resolved_cache_dir)
     if spoken is None:
         return ConversationParts(recognizer, language, None, answer_tokens=settings.llm.max_tokens)
-    engine, open_voice, name = spoken
+    engine, open_voice, name, voice = spoken
     return ConversationParts(
-        recognizer, language, open_voice, name, usable_voices(engine), engine.open, settings.llm.max_tokens
+        recognizer,
+        language,
+        open_voice,
+        name,
+        usable_voices(engine),
+        engine.open,
+        settings.llm.max_tokens,
+        voice=voice,
     )
 
 
@@ -123,8 +132,10 @@ def _is_usable(voice: str) -> bool:
     return True
 
 
-def _voice(settings: "Settings") -> tuple[SpeechEngine, Callable[[], SpeechVoice], str]:
-    """Return the speech engine, what opens the voice, and its name. It is opened once, so that errors come early.
+def _voice(settings: "Settings") -> tuple[SpeechEngine, Callable[[], SpeechVoice], str, str | None]:
+    """Return the speech engine, what opens the voice, its name for display, and its name for the engine.
+
+    It is opened once, so that errors come early.
 
     The voices of all conversations are of one engine, so they share its model.
     """
@@ -138,4 +149,5 @@ def _voice(settings: "Settings") -> tuple[SpeechEngine, Callable[[], SpeechVoice
         except IndexError:
             return engine.open(voice or None)
 
-    return engine, open_next, f"{name}:{voice}" if voice else name
+    default = engine.default_voice if isinstance(engine, DefaultVoice) else None
+    return engine, open_next, f"{name}:{voice}" if voice else name, voice or default

@@ -65,10 +65,14 @@ class Talk:
         self._added: dict[str, Message] = {}
 
     def configure(self, settings: Configure) -> None:
-        """Change the system prompt, and set the tools and options of all answers."""
+        """Change the system prompt and the voice, and set the tools and options of all answers."""
         if settings.instructions is not None:
             self._prompt = self.history.prompt = settings.instructions
         self._client_tools, self._options = settings.tools, settings.options
+        parts = self.parts.with_voice(settings.voice)
+        if self._voice is not None and parts.open_voice is not None and parts.voice != self.parts.voice:
+            self._voice.change(parts.open_voice)
+        self.parts = parts
 
     def add(self, added: AddMessage) -> None:
         """Add a message of the client."""

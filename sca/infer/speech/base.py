@@ -21,6 +21,7 @@ from sca.infer.speech.clauses import ClauseCutter, Unit
 __all__ = [
     "CHUNK_MS",
     "CheckedEngine",
+    "DefaultVoice",
     "PieceVoice",
     "RepeatableEngine",
     "SpeechChunk",
@@ -165,6 +166,16 @@ class CheckedEngine(Protocol):
         Raises:
             ScaError: Something is missing; the hint names the command or the setting that provides it.
         """
+        ...
+
+
+@runtime_checkable
+class DefaultVoice(Protocol):
+    """An engine that names its default voice."""
+
+    @property
+    def default_voice(self) -> str:
+        """The voice that `open` opens without a name."""
         ...
 
 

@@ -42,6 +42,7 @@ class EspeakEngine(SpeechEngine, RepeatableEngine):
     """
 
     name = "espeak"
+    default_voice = _DEFAULT_VOICE
 
     def __init__(self, library: Callable[[], EspeakLibrary] = load_library) -> None:
         self._library = library

@@ -47,6 +47,7 @@ class KokoroEngine(SpeechEngine):
     """Voices of Kokoro-82M. Voices that are open at the same time share the model."""
 
     name = "kokoro"
+    default_voice = _DEFAULT_VOICE
 
     def __init__(self) -> None:
         self._model: KokoroModel | None = None

@@ -34,6 +34,7 @@ class PiperEngine(SpeechEngine):
     """Voices in the format of Piper. Voices that are open at the same time share the model."""
 
     name = "piper"
+    default_voice = _DEFAULT_VOICE
 
     def __init__(self) -> None:
         self._models: dict[Path, PiperModel] = {}

@@ -61,7 +61,7 @@ function describe(found) {
     return group;
   }));
   get("examples").replaceChildren(...found.examples.map((text) => element("li", `“${text}”`)));
-  get("voice").replaceChildren(new Option("default", ""), ...found.voices.map((voice) => new Option(voice, voice)));
+  get("voice").replaceChildren(new Option(found.voice ? `default (${found.voice})` : "default", ""), ...found.voices.map((voice) => new Option(voice, voice)));
   show("voice", found.voices.length > 1);
   show("persona", found.follows_prompt);
 }

@@ -84,6 +84,7 @@ class CascadeEngine(Engine):
             answers_in_background=True,
             parts=parts.names,
             voices=parts.voices,
+            voice=parts.voice,
             hears_words=True,
             examples=_EXAMPLES,
             follows_turns=True,

@@ -1,4 +1,4 @@
-"""`POST /infer_wav?prompt=`: runs a session over one uploaded audio file, as fast as the engine steps.
+"""`POST /infer_wav?prompt=&voice=`: runs a session over one uploaded audio file, as fast as the engine steps.
 
 The response is the spoken audio on a track parallel to the file: what the engine produces for a chunk is placed after
 that chunk. Silence is appended to the input so that the engine can detect the end of the turn, and as long as it is
@@ -63,13 +63,13 @@ _ERRORS = {
     408: "The body arrived too slowly.",
     413: "The body is too large, or the audio too long.",
     415: "The body is not multipart/form-data, or is compressed.",
-    422: "The file is not readable audio, or the prompt is too long.",
+    422: "The file is not readable audio, the prompt is too long, or the voice does not exist.",
     500: "The engine failed.",
     502: "The engine reported a problem, and there is no answer.",
     503: "All sessions are in use; see Retry-After.",
 }
 _OPENAPI = {
-    "parameters": [{"name": "prompt", "in": "query", "schema": {"type": "string"}}],
+    "parameters": [{"name": name, "in": "query", "schema": {"type": "string"}} for name in ("prompt", "voice")],
     "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}},
     "responses": {
         "200": {
@@ -104,12 +104,16 @@ async def _run_session(context: "ServerContext", request: "Request", session_id:
     prompt = request.query_params.get("prompt")
     if prompt is not None and len(prompt) > _MAX_PROMPT_CHARACTERS:
         raise RequestRejectedError(422, f"the prompt is longer than {_MAX_PROMPT_CHARACTERS} characters")
+    voice = request.query_params.get("voice")
+    if voice is not None and (problem := context.engine.info.voice_problem(voice)):
+        raise RequestRejectedError(422, problem)
     settings = context.settings
     samples = await asyncio.to_thread(_decode, await _read_file_field(context, request), settings.serve.max_wav_s)
     config = SessionConfig(
         session_id=session_id,
         grid=settings.grid,
         prompt=settings.duplex.system_prompt if prompt is None else prompt,
+        voice=voice,
         pace="lockstep" if context.engine.info.answers_in_background else "realtime",
     )
     upload = _Upload(samples, settings.grid.heard_samples)

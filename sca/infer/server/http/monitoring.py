@@ -40,6 +40,7 @@ def add(app: "FastAPI", context: "ServerContext") -> None:
             "device": info.device,
             "parts": [{"part": part, "name": name} for part, name in info.parts],
             "voices": list(info.voices),
+            "voice": info.voice,
             "follows_prompt": info.follows_prompt,
             "hears_words": info.hears_words,
             "produces_audio": info.produces_audio,

@@ -292,9 +292,9 @@ class Pcm16Connection(Connection):
     def _choose_options(self, fields: dict[str, object]) -> None:
         self._chosen |= fields
         self._options = validate(SessionOptions, self._chosen)
-        voice, voices = self._options.voice, self._context.engine.info.voices
-        if voice is not None and voice not in voices:
-            raise BadMessageError(f"voice: {voice} does not exist; the voices are: {', '.join(voices) or 'none'}")
+        voice = self._options.voice
+        if voice is not None and (problem := self._context.engine.info.voice_problem(voice)):
+            raise BadMessageError(f"voice: {problem}")
         self._grid = self._options.grid(self._context.settings.grid)
         if self._options.resume and not self._resumable:
             self._enable_resume()

@@ -166,8 +166,11 @@ class _TwilioConnection(Connection):
         prompt = start.custom_parameters.get("prompt", self._context.settings.duplex.system_prompt)
         if len(prompt) > _MAX_PROMPT_CHARACTERS:
             raise _BadMessageError(f"the prompt is longer than {_MAX_PROMPT_CHARACTERS} characters")
+        voice = start.custom_parameters.get("voice")
+        if voice is not None and (problem := self._context.engine.info.voice_problem(voice)):
+            raise _BadMessageError(problem)
         self._stream_sid = start.stream_sid
-        self._source = self._start_session(prompt)
+        self._source = self._start_session(prompt, voice=voice)
 
     # Sending
 

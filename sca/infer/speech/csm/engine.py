@@ -48,6 +48,7 @@ class CsmEngine(SpeechEngine):
     """
 
     name = "csm"
+    default_voice = _SPEAKERS[0]
 
     def __init__(self, csm: CsmConfig) -> None:
         self._csm = csm

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from sca.config import Settings, SpeechConfig
 from sca.errors import MissingToolError, UsageError
-from sca.infer.openai_server import auth_headers, open_client, split_address
+from sca.infer.openai_server import OPENAI_VOICES, auth_headers, open_client, split_address
 from sca.infer.speech.base import PieceVoice, SpeechEngine, SpeechVoice, UnitSound, VoiceInfo, WordTime
 from sca.infer.speech.estimated_words import UnitClock, WordClock
 from sca.infer.speech.openai.audio import Heard
@@ -24,7 +24,6 @@ __all__ = ["OpenAiSpeechEngine", "load", "speech_url"]
 
 _PAUSE_MS = 40
 _ENDPOINT, _CAPTIONS = "/audio/speech", "/dev/captioned_speech"
-_VOICES = ("alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse")
 
 
 def load(settings: Settings) -> "OpenAiSpeechEngine":
@@ -71,8 +70,13 @@ class OpenAiSpeechEngine(SpeechEngine):
 
     @override
     def voices(self) -> Sequence[VoiceInfo]:
-        names = sorted({*_VOICES, self._speech.voice})
+        names = sorted({*OPENAI_VOICES, self._speech.voice})
         return [VoiceInfo(name, "und", "a voice of the server, or one of OpenAI's") for name in names]
+
+    @property
+    def default_voice(self) -> str:
+        """The voice of the settings."""
+        return self._speech.voice
 
     def check(self) -> None:
         """Return if a server is named; it is not contacted. Raise `MissingToolError` otherwise."""

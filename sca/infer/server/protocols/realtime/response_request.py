@@ -22,7 +22,7 @@ __all__ = ["ResponseRequest", "chat_tool_choice", "configuration", "own_request"
 
 _MAX_METADATA, _MAX_KEY, _MAX_VALUE = 16, 64, 512
 _NEED_TEXT = ("input", "instructions", "max_output_tokens", "max_response_output_tokens", "tools", "tool_choice")
-_WITHOUT_EFFECT = ("parallel_tool_calls", "prompt", "reasoning", "temperature", "voice")
+_WITHOUT_EFFECT = ("parallel_tool_calls", "prompt", "reasoning", "temperature")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def read_request(given: object, config: RealtimeSession, items: ConversationItem
             modality = read_modality(body[name], f"response.{name}")
     if not config.engine.takes_text:
         _refuse(config, body, is_written=modality == "text", in_conversation=in_conversation)
-    ignored = [name for name in _WITHOUT_EFFECT if body.get(name) not in (None, 0.8)]
+    ignored = _without_effect(body, config)
     messages = None
     if body.get("input") is not None:
         if not isinstance(body["input"], list):
@@ -117,7 +117,7 @@ def configuration(config: RealtimeSession, *, instructions: bool) -> Configure:
     """
     options = ReplyOptions(config.max_tokens, chat_tool_choice(config.tool_choice))
     prompt = config.instructions if instructions else None
-    return Configure(prompt, tuple(map(chat_tool, config.tools)), options)
+    return Configure(prompt, tuple(map(chat_tool, config.tools)), options, config.chosen_voice or config.engine.voice)
 
 
 def chat_tool(tool: Mapping[str, object]) -> ToolSchema:
@@ -149,7 +149,8 @@ def _new_response_id() -> str:
 
 def _refuse(config: RealtimeSession, body: Mapping[str, object], *, is_written: bool, in_conversation: bool) -> None:
     """Raise `RealtimeError` for a field that changes the response, and that an engine without text cannot obey."""
-    refused = [name for name in _NEED_TEXT if body.get(name) not in (None, [], "auto", "none", "inf")]
+    defaults: tuple[object, ...] = (None, [], "auto", "none", "inf")
+    refused = [name for name in _NEED_TEXT if body.get(name) not in defaults or (name, body.get(name)) == ("input", [])]
     refused = [name for name in refused if name != "instructions" or body[name] != config.instructions]
     refused += ["output_modalities"] if is_written else []
     refused += [] if in_conversation else ["conversation"]
@@ -177,9 +178,21 @@ def _in_conversation(given: object) -> bool:
     return given != "none"
 
 
+def _without_effect(body: Mapping[str, object], config: RealtimeSession) -> list[str]:
+    """Return the given fields that have no effect. All responses of a session have its voice."""
+    given = {name: body.get(name) for name in _WITHOUT_EFFECT}
+    ignored = [name for name, value in given.items() if value not in (None, 0.8)]
+    voices = {"voice": body.get("voice"), "audio.output.voice": _audio_output(body).get("voice")}
+    return ignored + [name for name, voice in voices.items() if voice not in (None, config.voice)]
+
+
 def _output_format(body: Mapping[str, object], config: RealtimeSession) -> WireAudioFormat:
-    audio = body.get("audio")
-    output = audio.get("output") if isinstance(audio, Mapping) else None
-    given = output.get("format") if isinstance(output, Mapping) else None
+    given = _audio_output(body).get("format")
     given = body.get("output_audio_format") if given is None else given
     return config.output_format if given is None else read_format(given, "response.audio.output.format")
+
+
+def _audio_output(body: Mapping[str, object]) -> Mapping[str, object]:
+    audio = body.get("audio")
+    output = audio.get("output") if isinstance(audio, Mapping) else None
+    return output if isinstance(output, Mapping) else {}

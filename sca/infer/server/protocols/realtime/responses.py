@@ -43,6 +43,11 @@ class Responses:
         self._problem: str | None = None  # what the engine reported since the last response
 
     @property
+    def has_spoken(self) -> bool:
+        """Whether a response was spoken, or is about to be."""
+        return self.has_answered or (self.current is not None and self.current.request.answer.is_spoken)
+
+    @property
     def has_asides(self) -> bool:
         """Whether a response beside the conversation is in progress."""
         return bool(self._asides)
@@ -75,7 +80,7 @@ class Responses:
         return False
 
     def _new(self, request: ResponseRequest) -> Response:
-        return Response(self._send, self._items, request, self._config().engine.name)
+        return Response(self._send, self._items, request, self._config().voice)
 
     def _start(self, request: ResponseRequest) -> Response:
         self.current, self._problem = self._new(request), None

@@ -75,6 +75,7 @@ class RealtimeConnection(Connection):
         self._responses = Responses(self._send, self._items, lambda: self._config, self._on_response_change)
         self._configured = self._config  # what the engine knows
         self._send({"type": "session.created", "session": self._config.document()})
+        self._report_voice(None)
 
     @override
     def _client_tasks(self) -> Sequence[Callable[[], Coroutine[object, None, None]]]:
@@ -152,7 +153,14 @@ class RealtimeConnection(Connection):
     def _update(self, session: object) -> None:
         new, ignored = self._config.updated(session)
         chat_tool_choice(new.tool_choice)
-        old, self._config = self._config, new
+        old = self._config
+        if new.voice != old.voice and self._responses.has_spoken:
+            raise RealtimeError(
+                f"the voice {old.voice} has spoken, and stays in this session",
+                "cannot_update_voice",
+                "session.audio.output.voice",
+            )
+        self._config = new
         if new.input_format != old.input_format:
             self._buffer.set_format(new.input_format)
             self._input.notify()
@@ -163,20 +171,36 @@ class RealtimeConnection(Connection):
         if ignored:
             text = f"the engine {name} does not support: {', '.join(ignored)}; the rest of the update holds"
             self._send(warning_event("unsupported_settings", text, f"session.{ignored[0]}"))
+        self._report_voice(old.replaced_voice)
         self._configure()
+
+    def _report_voice(self, reported: str | None) -> None:
+        """Warn about a voice of OpenAI that was replaced, once for each name."""
+        name, used = self._config.replaced_voice, self._config.voice
+        if name not in (None, reported):
+            voices = ", ".join(self._config.engine.voices)
+            text = f"the voice {name} does not exist here, and {used} speaks; the voices are: {voices}"
+            self._send(warning_event("voice_replaced", text, "session.audio.output.voice"))
 
     def _configure(self) -> None:
         """Pass new settings to the engine, if its session has begun or if they are no part of its start."""
         old, new = self._configured, self._config
-        has_instructions = new.instructions != old.instructions and self._session is not None
+        has_begun = self._session is not None
+        has_instructions = new.instructions != old.instructions and has_begun
+        has_voice = new.voice != old.voice and has_begun
         if new.engine.takes_text:
-            if has_instructions or (new.tools, new.tool_choice, new.max_tokens) != (
-                old.tools,
-                old.tool_choice,
-                old.max_tokens,
+            if (
+                has_instructions
+                or has_voice
+                or (new.tools, new.tool_choice, new.max_tokens)
+                != (
+                    old.tools,
+                    old.tool_choice,
+                    old.max_tokens,
+                )
             ):
                 self._tell(configuration(new, instructions=has_instructions))
-        elif has_instructions:
+        elif has_instructions or has_voice:
             self._restart_engine()
         self._configured = new
 
@@ -286,7 +310,7 @@ class RealtimeConnection(Connection):
     def start_source(self) -> NetworkSource:
         """Start the session of the engine."""
         turns: Literal["found", "given"] = "given" if self._context.engine.info.follows_turns else "found"
-        self._source = self._start_session(self._config.instructions, turns)
+        self._source = self._start_session(self._config.instructions, turns, self._config.chosen_voice)
         return self._source
 
     async def wait_until_played(self) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from sca.infer.engine import EngineInfo
+from sca.infer.openai_server import OPENAI_VOICES
 from sca.infer.server.protocols.realtime.events import RealtimeError, TurnDetection
 from sca.infer.server.ws.audio_codec import WireAudioFormat
 
@@ -29,9 +30,10 @@ _FORMATS: dict[str, WireAudioFormat] = {
     "g711_alaw": "pcma",
 }
 _WITHOUT_EFFECT = (
-    "audio.input.noise_reduction", "audio.output.speed", "audio.output.voice", "include", "parallel_tool_calls",
-    "prompt", "reasoning", "speed", "temperature", "tracing", "truncation", "voice",
+    "audio.input.noise_reduction", "audio.output.speed", "include", "parallel_tool_calls",
+    "prompt", "reasoning", "speed", "temperature", "tracing", "truncation",
 )  # fmt: skip
+_VOICE = ("audio.output.voice", "voice")
 _NEED_TEXT = ("tools", "tool_choice", "max_output_tokens", "max_response_output_tokens")
 _NEED_RECOGNIZER = ("audio.input.transcription", "input_audio_transcription")
 _DEFAULTS: tuple[object, ...] = (None, [], {}, "auto", "none", "inf", 1, 0.8)
@@ -53,6 +55,8 @@ class RealtimeSession:
         tools: The tools of the language model, in the format of this protocol.
         tool_choice: Which of them the model must call.
         max_tokens: The longest answer; None for the limit of the server.
+        chosen_voice: The voice that the client has chosen; None without a choice.
+        replaced_voice: A voice of OpenAI that the client asked for and the engine does not have; None without one.
     """
 
     id: str
@@ -66,6 +70,13 @@ class RealtimeSession:
     tools: tuple[Mapping[str, object], ...] = ()
     tool_choice: object = "auto"
     max_tokens: int | None = None
+    chosen_voice: str | None = None
+    replaced_voice: str | None = None
+
+    @property
+    def voice(self) -> str:
+        """The voice of the answers; the name of the engine if its voice has none."""
+        return self.chosen_voice or self.engine.voice or self.engine.name
 
     def updated(self, session: object) -> tuple["RealtimeSession", list[str]]:
         """Return the settings after a `session.update`, and the fields of it that have no effect.
@@ -104,7 +115,22 @@ class RealtimeSession:
             given = section.get(param.rpartition(".")[2])
             if given is not None:
                 new = replace(new, output_format=read_format(given, f"session.{param}"))
+        for section, param in ((session, "session.voice"), (spoken, "session.audio.output.voice")):
+            if section.get("voice") is not None and self.engine.voices:
+                new = new._with_voice(section["voice"], param)
         return new
+
+    def _with_voice(self, given: object, param: str) -> "RealtimeSession":
+        """Return the settings with a voice. For one of OpenAI's that the engine does not have, the voice stays."""
+        name = given.get("id") if isinstance(given, Mapping) else given
+        if not isinstance(name, str):
+            raise RealtimeError("the voice must be a name, or an object with an id", param=param)
+        problem = self.engine.voice_problem(name)
+        if problem is None:
+            return replace(self, chosen_voice=name, replaced_voice=None)
+        if name not in OPENAI_VOICES:
+            raise RealtimeError(problem, param=param)
+        return replace(self, replaced_voice=name)
 
     def _with_text_settings(self, session: Mapping[str, object]) -> tuple["RealtimeSession", list[str]]:
         """Return the settings with those fields that concern text, and the fields that the engine cannot obey."""
@@ -133,14 +159,14 @@ class RealtimeSession:
 
     def _ignored(self, sections: Mapping[str, Mapping[str, object]]) -> list[str]:
         """Return the given fields that have no effect and ask for something else than the default."""
-        names = set(_WITHOUT_EFFECT)
+        names = {*_WITHOUT_EFFECT, *([] if self.engine.voices else _VOICE)}
         if not self.engine.takes_text:
             names |= {*_NEED_TEXT, *_NEED_RECOGNIZER}
         return [
             path + name
             for path, section in sections.items()
             for name, value in section.items()
-            if path + name in names and value not in _DEFAULTS
+            if path + name in names and value not in _DEFAULTS and (path + name not in _VOICE or value != self.voice)
         ]
 
     def with_more_instructions(self, text: str) -> "RealtimeSession":
@@ -157,7 +183,7 @@ class RealtimeSession:
                 "transcription": self.transcription,
                 "noise_reduction": None,
             },
-            "output": {"format": _format_document(self.output_format), "voice": name, "speed": 1.0},
+            "output": {"format": _format_document(self.output_format), "voice": self.voice, "speed": 1.0},
         }
         return {
             "type": "realtime",
