@@ -135,6 +135,18 @@ def _rebuild_damage(message: str, hint: str | None, needed_s: float | None) -> D
     return DamageError(message, hint=hint, needed_s=needed_s)
 
 
+# An error with one of these numbers is a mistake of the program: a closed file, a wrong argument.
+_OF_THE_PROGRAM = frozenset(
+    {errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOTTY, errno.ESPIPE, errno.ECHILD, errno.ESRCH, errno.EINTR}
+    | {errno.EAGAIN, errno.EPIPE, errno.EDOM, errno.ERANGE, errno.EDEADLK}
+)
+_OF_THE_NETWORK = frozenset(
+    {errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN}
+    | {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.ENOTCONN, errno.EHOSTDOWN}
+)
+_CONTINUES = "finished results are kept, and the same command continues from there"
+
+
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
     """Convert the operating system's errors while `target` is written to an `OutputError`."""
@@ -164,15 +176,39 @@ def check_target(path: Path) -> None:
             pass
 
 
-def error_of_system(error: OSError) -> InputError | None:
-    """Convert an operating-system error to one of ours; None if the user cannot do anything about it."""
+def error_of_system(error: BaseException) -> ScaError | None:
+    """Convert an error of the operating system, or a lack of memory, to one of ours.
+
+    Args:
+        error: Any exception.
+
+    Returns:
+        The error to report; None if the exception is a mistake of the program.
+    """
+    if isinstance(error, MemoryError):
+        return InputError(
+            "there is not enough memory", hint=f"use fewer jobs, or a machine with more memory; {_CONTINUES}"
+        )
+    if not isinstance(error, OSError):
+        return None
+    reason = error.strerror or str(error)
+    # The numbers of these classes are not those of `errno`.
+    if type(error).__module__ in ("ssl", "socket") and not isinstance(error, TimeoutError):
+        return UpstreamError(f"no connection: {reason}", hint="check the address and the network, and try again")
     name = error.filename
-    if not isinstance(name, str):  # an open file has no name any more
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        return _output_error(error, Path("a file or standard output"), "write", "write") if full else None
+    if not isinstance(name, str):  # an open file and a socket have no name
+        return _error_without_name(error, reason)
     if error.errno == errno.ENOENT:
         return InputError(f"{name} does not exist", hint="give another path; the file may have been moved meanwhile")
     return _output_error(error, Path(name), "use", "use")
+
+
+def _error_without_name(error: OSError, reason: str) -> ScaError | None:
+    if error.errno is None or error.errno in _OF_THE_PROGRAM:
+        return None
+    if error.errno in _OF_THE_NETWORK:
+        return UpstreamError(f"no connection: {reason}", hint="check the address and the network, and try again")
+    return _output_error(error, Path("a file or standard output"), "use", "write")
 
 
 def _output_error(error: OSError, target: Path, action: str, permission: str) -> OutputError | None:
@@ -202,11 +238,24 @@ def _output_error(error: OSError, target: Path, action: str, permission: str) ->
             reason = _non_folder_above(target) or error.strerror
             detail = f"the name is already in use ({reason})" if action == "create" else reason
             return OutputError(f"{failed}: {detail}", hint="give another name")
-        case errno.ENOENT if _is_about(error, target):
+        case errno.ENOENT:
+            if not _is_about(error, target):
+                return None
             return OutputError(f"{failed}: the folder does not exist", hint="give a folder that you can write to")
         case errno.ENAMETOOLONG | errno.ELOOP:
             return OutputError(f"{failed}: {error.strerror}", hint="give another name")
-    return None
+        case errno.EMFILE | errno.ENFILE:
+            return OutputError(
+                f"{failed}: too many files are open", hint="raise the limit (`ulimit -n 4096`), or use fewer jobs"
+            )
+        case errno.ENOLCK | errno.EOPNOTSUPP:
+            return OutputError(
+                f"{target} cannot be locked: {error.strerror}",
+                hint="give a folder on a disk of this machine, or mount the network drive with locks",
+            )
+        case code if code is None or code in _OF_THE_PROGRAM:
+            return None
+    return OutputError(f"{failed}: {error.strerror}", hint=f"check the drive, then run again; {_CONTINUES}")
 
 
 def _non_folder_above(target: Path) -> str | None:

@@ -83,16 +83,21 @@ def _leaves(errors: BaseExceptionGroup[Raised]) -> Iterator[Raised]:
 
 @contextmanager
 def _system_errors_converted() -> Iterator[None]:
-    """Convert an operating-system error that no command handled to one of our errors."""
+    """Convert a system error or a lack of memory that no command handled to one of our errors."""
     try:
         yield
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         converted = error_of_system(error)
         if converted is None:
             raise
-        if error.filename is None:
+        if isinstance(error, OSError) and error.filename is None:
             _discard_stdout()  # stdout may be what is full: no second attempt when the interpreter ends
         raise converted from error
+    except BaseExceptionGroup as errors:
+        known = [error_of_system(error) for error in _leaves(errors)]
+        if known[0] is None or None in known:
+            raise
+        raise known[0] from errors
 
 
 def _discard_stdout() -> None:

@@ -1,5 +1,8 @@
 """Commands whose output cannot be written: one line with the path, a hint, exit code 5."""
 
+import errno
+import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -132,3 +135,27 @@ def test_timelines_are_not_written_to_other_files(made, tmp_path):
     assert "does not hold timelines" in refused(FILES["transcribe"](made, tmp_path / "notes.txt"))
     assert (tmp_path / "notes.txt").read_text() == "buy milk"
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+FAULTS = {"fsync": (os, errno.EIO), "replace": (os, errno.ESTALE), "flock": (fcntl, errno.ENOLCK)}
+WRITERS = sorted(
+    (FOLDERS | FILES).keys() - {"transcribe", "search"}
+)  # those two need a model and a site before they write
+
+
+@pytest.mark.parametrize(
+    ("command", "call"),
+    [
+        *((command, "replace") for command in WRITERS),
+        *((c, f) for c in ("build-duplex", "transcode") for f in ("fsync", "flock")),
+    ],
+)
+def test_failing_drive_is_not_a_bug(made, command, call, tmp_path, monkeypatch):
+    module, code = FAULTS[call]
+
+    def fail(*_arguments, **_options):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(module, call, fail)
+    message = refused((FOLDERS | FILES)[command](made, tmp_path / "out"))
+    assert message.endswith(f": {os.strerror(code)}")

@@ -4,6 +4,8 @@ import errno
 import inspect
 import pickle
 import re
+import socket
+import ssl
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,13 @@ def test_pickling_keeps_the_limit_of_damage():
         (errno.ENOTDIR, "cannot create"),
         (errno.EEXIST, "cannot create"),
         (errno.EISDIR, "cannot create"),
+        (errno.EMFILE, "too many files are open"),
+        (errno.ENOLCK, "cannot be locked"),
+        (errno.EIO, "the system's text"),
+        (errno.ESTALE, "the system's text"),
+        (errno.EXDEV, "the system's text"),
+        (errno.EREMOTEIO, "the system's text"),
+        (errno.ETIMEDOUT, "the system's text"),
     ],
 )
 def test_system_errors_while_writing_name_the_target(code, words):
@@ -138,10 +147,34 @@ def test_full_disk_without_a_file_name():
     assert "second run" in error.hint
 
 
-def test_errors_beyond_the_user_are_not_converted():
-    assert error_of_system(OSError(errno.EACCES, "no name")) is None
+def test_mistakes_of_the_program_are_not_converted():
     assert error_of_system(OSError(errno.EBADF, "bad file descriptor", "in/i")) is None
+    assert error_of_system(OSError(errno.EINVAL, "invalid argument")) is None
+    assert error_of_system(OSError("no number")) is None
     assert error_of_system(BrokenPipeError(errno.EPIPE, "broken pipe")) is None
+    assert error_of_system(ValueError("not of the system")) is None
+
+
+def test_every_error_without_a_name_has_a_family():
+    for code in errno.errorcode:
+        error = error_of_system(OSError(code, "the system's text"))
+        if error is not None:
+            assert error.exit_code in (5, 6), errno.errorcode[code]
+            assert error.hint
+
+
+def test_errors_of_the_network():
+    for cause in (
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+        socket.gaierror(-2, "Name or service not known"),
+        ssl.SSLError(1, "certificate verify failed"),
+    ):
+        error = error_of_system(cause)
+        assert (error.exit_code, error.message) == (6, f"no connection: {cause.strerror}")
+
+
+def test_lack_of_memory_is_an_error_of_the_input():
+    assert error_of_system(MemoryError()).message == "there is not enough memory"
 
 
 def test_families():

@@ -66,7 +66,7 @@ def guarded(work: Callable[[Job], Result], job: Job) -> Result:
     """Call `work(job)`, so that an unexpected exception costs this job and not the run.
 
     Raises:
-        ScaError: `work` raised it, or a system error that a user can act on, such as a full disk.
+        ScaError: `work` raised it, or the system refused (a full disk, too little memory, a failing drive).
         UnexpectedError: `work` raised any other exception.
     """
     try:
@@ -74,7 +74,7 @@ def guarded(work: Callable[[Job], Result], job: Job) -> Result:
     except ScaError:
         raise
     except Exception as error:
-        known = error_of_system(error) if isinstance(error, OSError) else None
+        known = error_of_system(error)
         if known is not None:
             raise known from error
         name, reason = type(error).__name__, first_line(error)
