@@ -18,7 +18,7 @@ STAND_IN_GOLDEN = {1.0: 0.8935, 2.2: 0.0575, 4.5: 0.1183, 6.0: 0.0315, 8.4: 0.01
 
 @pytest.fixture(scope="module")
 def model():
-    return SmartTurnV3(bundled_file())
+    return SmartTurnV3(bundled_file(), dtype="int8")
 
 
 @pytest.fixture(scope="module")

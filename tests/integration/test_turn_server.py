@@ -24,6 +24,7 @@ import pytest
 from sca.config import load_settings
 from sca.infer.server.core.errors import RequestRejectedError
 from sca.infer.server.core.limits import read_body
+from sca.infer.turn.models.precision import has_vnni
 from sca.infer.turn.serving.app import make_app
 from sca.infer.turn.serving.model_pool import ModelPool
 from sca.infer.turn.serving.service import TurnService, load_service
@@ -370,7 +371,9 @@ def test_real_model():
         service.close()
     assert document["probability"] == pytest.approx(GOLDEN["falling"], abs=TOLERANCE)
     assert document["prediction"] == 0
-    assert (status["version"], status["device"], status["dtype"]) == ("smart-turn-v3", "cpu", "int8")
+    assert (status["version"], status["device"]) == ("smart-turn-v3", "cpu")
+    assert status["dtype"] == ("float32" if has_vnni() is False else "int8")
+    assert status["precision"].startswith(f"{status['dtype']}: the ")
     assert (status["buckets"], status["compiled"], status["pool"]) == ([1], False, 1)
 
 

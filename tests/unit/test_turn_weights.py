@@ -106,7 +106,7 @@ def test_rejects_other_files(tmp_path):
 
 def test_number_format_is_that_of_the_file(tmp_path):
     """A file without the operators of int8 is float32: here their names are changed in a copy that is not run."""
-    from sca.infer.turn.models.smart_turn_v3 import number_format
+    from sca.infer.turn.models.precision import number_format
 
     content = bundled_file().read_bytes()
     assert number_format(content) == "int8"
@@ -158,7 +158,7 @@ def test_plain_names_apply_to_turn_commands_only():
 
 
 def test_invalid_value_names_its_variable():
-    with pytest.raises(ConfigError, match=r"environment DTYPE: turn\.dtype should be one of auto, float32, bfloat16"):
+    with pytest.raises(ConfigError, match=r"environment DTYPE: turn\.dtype should be one of auto, int8, float32, "):
         turn({"DTYPE": "float8"})
 
 

@@ -47,8 +47,9 @@ class TurnConfig(Section):
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Device of a v2 model: auto, cpu, cuda or cuda:1."
     )
-    dtype: Annotated[Literal["auto", "float32", "bfloat16"], BeforeValidator(_lower_case)] = Field(
-        "auto", description="Number format of a v2 model; auto is bfloat16 on a GPU and float32 on a CPU."
+    dtype: Annotated[Literal["auto", "int8", "float32", "bfloat16", "float16"], BeforeValidator(_lower_case)] = Field(
+        "auto",
+        description="Number format. auto: v2 is bfloat16 on a GPU, else float32; v3 is int8, or float32 without VNNI.",
     )
     torch_compile: bool = Field(
         False,

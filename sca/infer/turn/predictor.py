@@ -95,7 +95,7 @@ def _load_model(weights: Weights, turn: TurnConfig) -> Model:
     if weights.version == "v3":
         from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
 
-        return SmartTurnV3(weights.path)
+        return SmartTurnV3(weights.path, dtype=turn.dtype)
     from sca.infer.turn.models.smart_turn_v2 import SmartTurnV2
 
     return SmartTurnV2.load(weights.path, device=turn.device, dtype=turn.dtype)

@@ -1,61 +1,61 @@
 """smart-turn v3 in onnxruntime: a Whisper-tiny encoder that returns the probability that a turn is over.
 
-An instance is a session with one thread; parallelism is up to the caller. On a CPU a batch takes as long as its items
-in sequence (44, 95 and 175 ms for 1, 2 and 4), so batches are not supported. The output named `logits` is a
-probability.
+Inference takes one thread; parallelism is up to the caller. On a CPU a batch takes as long as its items in sequence
+(44, 95 and 175 ms for 1, 2 and 4), so batches are not supported here. The output named `logits` is a probability.
 """
 
+import copy
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sca.errors import InputError, MissingToolError
+from sca.infer.turn.models.dequantize import float_model
 from sca.infer.turn.models.features import V3_BINS, V3_SAMPLES, v3_features
+from sca.infer.turn.models.precision import choose_precision, has_vnni, number_format
 from sca.onnx_session import open_session
 
-__all__ = ["SmartTurnV3", "number_format"]
-
-
-_QUANTISED = (b"MatMulInteger", b"QLinearMatMul", b"DequantizeLinear")
-"""Operators of an int8 model. Their names are plain text in an .onnx file."""
-
-
-def number_format(content: bytes) -> str:
-    """Return the number format of the weights in an .onnx file, int8 or float32."""
-    return "int8" if any(operator in content for operator in _QUANTISED) else "float32"
+__all__ = ["SmartTurnV3"]
 
 
 class SmartTurnV3:
     """The model.
 
     Attributes:
-        dtype: The number format of the weights, int8 or float32.
+        dtype: The number format of weights and products, int8 or float32.
+        precision: Why it has that format.
 
     Raises:
         MissingToolError: onnxruntime is not installed.
         InputError: The file is not a smart-turn v3 model.
+        ConfigError: The file has no int8 weights, which `dtype` wants.
     """
 
     name = "smart-turn-v3"
     device = "cpu"
     window_samples = V3_SAMPLES
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        # Otherwise the int8 products saturate on x86 processors without VNNI, and an unfinished turn is "finished" at
-        # 0.99. https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
-        # ("When and why do I need to try U8U8?")
-        config = {"session.x64quantprecision": "1"}
-        try:
-            self._session = open_session(path, threads=threads, config=config)
-            inputs = [(node.name, node.shape[1:]) for node in self._session.get_inputs()]
-        except ImportError as error:
-            raise MissingToolError("smart-turn v3 needs onnxruntime", hint="pip install onnxruntime") from error
-        except Exception as error:  # the exception classes of onnxruntime are private
-            raise InputError(f"{path} is not a model that onnxruntime can load") from error
-        self.dtype = number_format(path.read_bytes())
-        if inputs != [("input_features", [V3_BINS, V3_SAMPLES // 160])]:
-            raise InputError(f"{path} is not a smart-turn v3 model: its inputs are {inputs}")
+    def __init__(self, path: Path, threads: int = 1, *, dtype: str = "auto", vnni: bool | None = None) -> None:
+        """Load the model.
+
+        Args:
+            path: The .onnx file.
+            threads: Threads inside one operator.
+            dtype: The number format: int8, float32, or auto, which depends on the processor.
+            vnni: Whether the processor has VNNI; None to look.
+        """
+        content = path.read_bytes()
+        vnni = has_vnni() if vnni is None else vnni
+        chosen = choose_precision(number_format(content), dtype, vnni=vnni)
+        self.dtype: str = chosen.dtype
+        self.precision = chosen.reason
+        self._session = _open(path, content, self.dtype, threads, vnni)
+
+    def twin(self) -> Self:
+        """Return a model for another thread, with the same weights in memory. Sessions of onnxruntime allow that."""
+        return copy.copy(self)
 
     def __call__(self, x: NDArray[np.float32]) -> float:
         """Return the probability that the speaker has finished.
@@ -65,3 +65,19 @@ class SmartTurnV3:
         """
         (output,) = self._session.run(None, {"input_features": v3_features(x)[None]})
         return float(output[0, 0])
+
+
+def _open(path: Path, content: bytes, dtype: str, threads: int, vnni: bool | None) -> Any:
+    # Without VNNI the fast int8 products saturate on x86, and an unfinished turn is "finished" at 0.99. With VNNI the
+    # exact ones give the same bits, and take 1.8 times as long.
+    config = {} if vnni else {"session.x64quantprecision": "1"}
+    try:
+        session = open_session(float_model(content) if dtype == "float32" else content, threads=threads, config=config)
+        inputs = [(node.name, node.shape[1:]) for node in session.get_inputs()]
+    except ImportError as error:
+        raise MissingToolError("smart-turn v3 needs onnxruntime", hint="pip install onnxruntime") from error
+    except Exception as error:  # the exception classes of onnxruntime are private
+        raise InputError(f"{path} is not a model that onnxruntime can load") from error
+    if inputs != [("input_features", [V3_BINS, V3_SAMPLES // 160])]:
+        raise InputError(f"{path} is not a smart-turn v3 model: its inputs are {inputs}")
+    return session

@@ -179,11 +179,11 @@ def _load_v3(config: "TurnConfig", weights: Weights) -> TurnService:
     for name in ("torch_compile", "cuda_graphs"):
         if getattr(config, name):
             logger.warning("turn.%s has no effect for smart-turn v3", name)
-    models = [SmartTurnV3(weights.path) for _ in range(config.pool or usable_cores())]
-    for model in models:
-        model(np.zeros(1, np.float32))  # warm up
-    pool = ModelPool(models, config.max_queue)
-    return _new_service(pool, models[0], config, weights, {"buckets": [1], "compiled": False})
+    model = SmartTurnV3(weights.path, dtype=config.dtype)
+    model(np.zeros(1, np.float32))  # warm up
+    pool = ModelPool([model.twin() for _ in range(config.pool or usable_cores())], config.max_queue)
+    facts = {"precision": f"{model.dtype}: {model.precision}", "buckets": [1], "compiled": False}
+    return _new_service(pool, model, config, weights, facts)
 
 
 def _load_v2(config: "TurnConfig", weights: Weights, model: "SmartTurnV2") -> TurnService:
