@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from sca.config.describe import expected, problems_of, raise_for, special_words, value_type
@@ -232,10 +232,10 @@ def _section(
 
 
 def _from_text(text: str, key: Key, model: type[BaseModel]) -> object:
-    """Convert text to a field's type; `none` means no value for an optional field."""
-    if key.optional and text.strip().lower() in ("", "none"):
-        return None
+    """Convert text to a field's type; `none`, and empty text unless it is a secret, mean no value for an optional field."""
     field = model.model_fields[key.field]
+    if key.optional and text.strip().lower() in (("none",) if value_type(field)[0] is SecretStr else ("", "none")):
+        return None
     annotation: Any = field.annotation
     for before in (mark for mark in field.metadata if isinstance(mark, BeforeValidator)):
         annotation = Annotated[annotation, before]

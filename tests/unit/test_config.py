@@ -425,3 +425,29 @@ def test_guide_abbreviates_the_default_of_a_long_text():
     assert "| (a sentence) |" in rows["duplex.system_prompt"]
     assert "| `0.5` |" in rows["duplex.unit_gap_s"]
     assert rows["qwen.revision"].split(" | ")[3] == ""
+
+
+SECRETS = (
+    "serve.auth_key",
+    "serve.twilio_auth_token",
+    "turn.auth_key",
+    "llm.api_key",
+    "vllm.api_key",
+    "speech.api_key",
+)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_blank_secret_is_refused(name, blank, tmp_path):
+    """A server with a blank key would be open."""
+    section, field = name.split(".")
+    file = tmp_path / "sca.toml"
+    file.write_text(f'[{section}]\n{field} = "{blank}"\n')
+    for source in ({"config_file": file}, {"overrides": {name: blank}}, {"options": {name: blank}}):
+        with pytest.raises(ConfigError, match=f"{name} is empty"):
+            load_settings(**source)
+
+
+def test_empty_variable_of_a_secret_counts_as_not_set():
+    assert load_settings(env={"SCA_AUTH_KEY": ""}).serve.auth_key is None

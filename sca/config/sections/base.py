@@ -8,7 +8,7 @@ from that. Validators look at values only, never at the disk or the network.
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
 
 from sca.units import HEARD_HZ
 
@@ -69,3 +69,11 @@ class Section(BaseModel):
 
     # `strict`: text is not a number. Text from the environment or --set is converted before it gets here.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _reject_blank_secret(cls, value: object) -> object:
+        # A server whose key is blank would be open, and its owner believes that it is not.
+        if isinstance(value, SecretStr) and not value.get_secret_value().strip():
+            raise ValueError("is empty; give a value, or leave it out")
+        return value
