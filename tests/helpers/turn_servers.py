@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -68,7 +68,8 @@ def scripted(probability=0.9):
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # of a client that did not wait
+                self.wfile.write(body)
             if state.close_after_answer:
                 self.close_connection = True
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sca.audio.decode import read_audio
-from sca.errors import InputError, UpstreamError, UsageError
+from sca.errors import ConfigError, InputError, UpstreamError, UsageError
 from sca.resources import demo_corpus
 from sca.units import HEARD_HZ
 from tests.helpers.ports import refusing_port
@@ -158,6 +158,36 @@ def test_server_agrees_with_the_model_of_pipecat(server):
             assert found[0]["probability"] == pytest.approx(found[1]["probability"], abs=1e-5), (rate_hz, seconds)
         asyncio.run(ours.cleanup())
         ours._client.close()
+
+
+def test_key_in_a_header_and_headers_of_a_proxy():
+    """As `HttpSmartTurnAnalyzer` of pipecat takes them, with the deadline of each request."""
+    with scripted(0.9) as server:
+        headers = {"Authorization": "Key dev", "X-Proxy": "a b"}
+        events = run_pipeline(server.url + "/raw", speech(seconds=1.5), headers=headers, stop_secs=30.0)
+        for _, found in server.requests:
+            assert (found["Authorization"], found["X-Proxy"]) == ("Key dev", "a b")
+        assert len(server.requests) == events.count("turn stop") >= 1
+        server.gate.clear()
+        late = run_pipeline(server.url, speech(seconds=1.5, silence_s=1.0), headers=headers, stop_secs=0.25)
+    assert late.analyzer.timeouts == late.analyzer.requests >= 1
+    assert late.count("turn stop") >= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"headers": {"content-length": "0"}}, UsageError),
+        ({"headers": {"Authorization": "Key a"}, "auth_key": "b"}, UsageError),
+        ({"headers": {"X-A": "1\r\nX-B: 2"}}, ConfigError),
+        ({"headers": {"X A": "1"}}, ConfigError),
+    ],
+)
+def test_rejects_headers(options, error):
+    from sca.infer.turn.client import PipecatTurnAnalyzer
+
+    with pytest.raises(error):
+        PipecatTurnAnalyzer(url="http://127.0.0.1:1", **options)
 
 
 def test_threshold_reaches_the_server(server):

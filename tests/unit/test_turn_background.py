@@ -14,7 +14,7 @@ from sca.infer.engine import SessionConfig
 from sca.infer.engines.parrot import ParrotEngine
 from sca.infer.frames import NO_FEATURES, AudioInput, TurnEnd
 from sca.infer.turn.background import BackgroundPredictor
-from sca.infer.turn.breaker import Breaker
+from sca.infer.turn.client.breaker import Breaker
 from sca.infer.turn.detector import ModelTurnDetector
 from sca.infer.turn.policy import ThresholdSchedule
 from sca.infer.turn.predictor import TurnPrediction

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.infer.turn.breaker import Breaker
+from sca.infer.turn.client.breaker import Breaker
 from sca.infer.turn.predictor import TurnPredictor
 
 __all__ = ["BackgroundPredictor"]

@@ -21,8 +21,8 @@ from sca.audio.vad import FRAME_SAMPLES
 from sca.config import TurnConfig
 from sca.errors import ScaError, UpstreamError
 from sca.infer.turn.background import BackgroundPredictor
-from sca.infer.turn.breaker import Breaker
 from sca.infer.turn.client import TurnClient
+from sca.infer.turn.client.breaker import Breaker
 from sca.infer.turn.policy import Decision, Query, ThresholdSchedule, TurnPolicy
 from sca.infer.turn.predictor import LocalPredictor, RemotePredictor, TurnPredictor
 from sca.units import HEARD_HZ

@@ -1,20 +1,10 @@
-"""A client of the turn server.
+"""A client of the turn server. `wire` has the table of its failures and their exceptions."""
 
-a failure                                              exception         exit code
-connection refused or broken                           UpstreamError     6
-no response in time                                    TurnTimeoutError  6
-401, 403: the key is missing or wrong                  ConfigError       3
-400, 413, 415, 422: the audio is not accepted          InputError        5
-any other status, or a response that is not a turn     UpstreamError     6
-response
-"""
-
-import io
 import json
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -24,66 +14,13 @@ import httpcore
 import httpx
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sca.errors import ConfigError, InputError, ScaError, UpstreamError, UsageError
+from sca.errors import ScaError, UpstreamError, UsageError
+from sca.infer.turn.client import wire
 from sca.infer.turn.client.deadline import DeadlineBackend
 from sca.units import HEARD_HZ
 
-__all__ = ["TurnClient", "TurnResponse", "TurnTimeoutError", "encode"]
-
-_MAX_RESPONSE_BYTES = 1 << 20
-_MAX_SHOWN_CHARACTERS = 200
-
-
-class TurnTimeoutError(UpstreamError):
-    """The turn server did not respond in time."""
-
-
-class TurnTimings(BaseModel):
-    """The durations that a server reports, in seconds. Not every server does."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
-    inference_time: float | None = None
-    total_time: float | None = None
-
-
-class TurnResponse(BaseModel):
-    """The response of a server. Additional fields of other servers are ignored.
-
-    Attributes:
-        prediction: 1 if the speaker has finished, else 0.
-        probability: The probability that the speaker has finished.
-        metrics: The durations.
-    """
-
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
-    prediction: int = Field(ge=0, le=1)
-    probability: float = Field(ge=0, le=1)
-    metrics: TurnTimings = TurnTimings()
-
-    @property
-    def finished(self) -> bool:
-        """Whether the speaker has finished."""
-        return self.prediction == 1
-
-
-def encode(samples: NDArray[np.floating]) -> bytes:
-    """Return the body of a request: the bytes of `np.save` for little-endian float32.
-
-    Args:
-        samples: Float `(n,)`.
-
-    Raises:
-        ValueError: The samples have another shape.
-    """
-    if samples.ndim != 1:
-        raise ValueError(f"expected (n,), got {samples.shape}")
-    buffer = io.BytesIO()
-    np.save(buffer, samples.astype("<f4", copy=False), allow_pickle=False)
-    return buffer.getvalue()
+__all__ = ["TurnClient"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,24 +41,27 @@ class TurnClient:
         url: The address of the server.
     """
 
-    def __init__(self, url: str, auth_key: str | None = None, timeout_s: float = 3.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        auth_key: str | None = None,
+        timeout_s: float = 3.0,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Create a client. It connects on the first request.
 
         Args:
             url: http(s)://host[:port], with or without /raw.
             auth_key: The server's key.
             timeout_s: How long a request may take as a whole, with the wait for other threads.
+            headers: Further headers of all requests, such as `Authorization` in place of `auth_key`.
 
         Raises:
-            UsageError: The address is not valid.
-            ConfigError: The key cannot be sent in an HTTP header.
+            UsageError: The address is not valid, a header is one that the client sets, or there are two keys.
+            ConfigError: The key or a header cannot be sent in HTTP.
         """
-        self.url = _parse_url(url)
-        if auth_key and not auth_key.isprintable():
-            raise ConfigError("the key of the turn server contains characters that are not allowed in an HTTP header")
-        self._headers = [("Host", urlsplit(self.url).netloc), ("Accept-Encoding", "identity"), ("User-Agent", "sca")]
-        if auth_key:
-            self._headers.append(("Authorization", f"Key {auth_key}"))
+        self.url = _encoded_url(wire.parse_url(url))
+        self._headers = {"Host": urlsplit(self.url).netloc} | wire.client_headers(auth_key, headers)
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._network = DeadlineBackend()
@@ -135,28 +75,19 @@ class TurnClient:
 
     def predict(
         self, samples: NDArray[np.floating], rate_hz: int = HEARD_HZ, threshold: float | None = None
-    ) -> TurnResponse:
-        """Return whether the speaker has finished. Raises the exceptions of the table above.
+    ) -> wire.TurnResponse:
+        """Return whether the speaker has finished. Raises the exceptions of the table in `wire`.
 
         Args:
             samples: Mono `(n,)`.
             rate_hz: The sample rate; the server resamples.
             threshold: Overrides the server's threshold.
         """
-        headers = [("Content-Type", "application/octet-stream"), ("X-Sample-Rate", str(rate_hz))]
-        if threshold is not None:
-            headers.append(("X-Threshold", repr(float(threshold))))
-        text = self._request("POST", "/raw", encode(samples), headers)
-        try:
-            return TurnResponse.model_validate_json(text)
-        except ValidationError as error:
-            raise UpstreamError(
-                f"the response of {self.url} is not a turn response: {_shorten(text)}",
-                hint="is this the address of a turn server?",
-            ) from error
+        text = self._request("POST", "/raw", wire.encode(samples), wire.body_headers(rate_hz, threshold))
+        return wire.parse_response(self.url, text)
 
     def get(self, path: str) -> object:
-        """Return a JSON document of the server, such as /status. Raises the exceptions of the table above."""
+        """Return a JSON document of the server, such as /status. Raises the exceptions of the table in `wire`."""
         text = self._request("GET", path)
         try:
             document: object = json.loads(text)
@@ -190,15 +121,15 @@ class TurnClient:
         self._connected = False
 
     def _request(
-        self, method: str, path: str, body: bytes | None = None, headers: Sequence[tuple[str, str]] = ()
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> str:
-        late = TurnTimeoutError(f"{self.url} did not respond within {self._timeout_s:g} s")
+        late = wire.TurnTimeoutError(f"{self.url} did not respond within {self._timeout_s:g} s")
         deadline_s = time.monotonic() + self._timeout_s
         if not self._lock.acquire(timeout=self._timeout_s):
             raise late
         try:
             self._network.deadline_s = deadline_s
-            response = self._send_with_retry(method, path, body, headers)
+            response = self._send_with_retry(method, path, body, headers or {})
         except (TimeoutError, httpcore.TimeoutException) as error:
             self._disconnect()
             raise late from error
@@ -210,12 +141,10 @@ class TurnClient:
         finally:
             self._lock.release()
         if response.status != 200:
-            raise _error_of(self.url, response)
+            raise wire.error_of(self.url, response.status, response.text or response.reason, response.retry_after)
         return response.text
 
-    def _send_with_retry(
-        self, method: str, path: str, body: bytes | None, headers: Sequence[tuple[str, str]]
-    ) -> _HttpResponse:
+    def _send_with_retry(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> _HttpResponse:
         """Send a request. If the server has closed the kept connection meanwhile, connect and send again, once."""
         connected = self._connected
         try:
@@ -226,59 +155,29 @@ class TurnClient:
                 raise
         return self._send(method, path, body, headers)
 
-    def _send(self, method: str, path: str, body: bytes | None, headers: Sequence[tuple[str, str]]) -> _HttpResponse:
+    def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> _HttpResponse:
         text = bytearray()
-        given = [*self._headers, *headers, ("Content-Length", str(len(body or b"")))]
-        encoded = [(name.encode(), value.encode()) for name, value in given]  # a key may have any characters
+        given = self._headers | dict(headers) | {"Content-Length": str(len(body or b""))}
+        encoded = [(name.encode(), value.encode()) for name, value in given.items()]  # a key may have any characters
         with self._pool.stream(method, f"{self.url}{path}", headers=encoded, content=body) as response:
             self._connected = True
             for chunk in response.iter_stream():
                 text += chunk
                 self._network.left_s()
-                if len(text) > _MAX_RESPONSE_BYTES:
+                if len(text) > wire.MAX_RESPONSE_BYTES:
                     break
-        shown = bytes(text[:_MAX_RESPONSE_BYTES]).decode("utf-8", "replace")
+        shown = bytes(text[: wire.MAX_RESPONSE_BYTES]).decode("utf-8", "replace")
         found = {name.lower(): value.decode("latin-1") for name, value in response.headers}
         reason = bytes(response.extensions.get("reason_phrase", b"")).decode("latin-1")
         return _HttpResponse(response.status, reason, shown, found.get(b"retry-after"))
 
 
-def _parse_url(url: str) -> str:
-    """Return an address with its scheme and without /raw. Names in other scripts are encoded as HTTP requires."""
+def _encoded_url(url: str) -> str:
+    """Return an address whose names in other scripts are encoded as HTTP requires."""
     try:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        path = parts.path.rstrip("/").removesuffix("/raw")
-        encoded = str(httpx.URL(f"{parts.scheme}://{parts.netloc}{path}"))
-    except (ValueError, httpx.InvalidURL):  # a port that is not a number, or unbalanced brackets
-        valid = False
-    if not valid or parts.query or parts.fragment or parts.username is not None:
-        raise UsageError(f"{url!r} is not the address of a turn server", hint="such as http://127.0.0.1:8000")
-    return encoded.rstrip("/")
-
-
-def _error_of(url: str, response: _HttpResponse) -> ScaError:
-    message = f"{url} answered {response.status}: {_shorten(_detail(response.text) or response.reason)}"
-    match response.status:
-        case 401 | 403:
-            return ConfigError(message, hint="give the server's key with --auth-key, or as SCA_TURN_AUTH_KEY")
-        case 400 | 413 | 415 | 422:
-            return InputError(message)
-        case 503:
-            wait = f"try again in {response.retry_after} s" if response.retry_after else "try again in a moment"
-            return UpstreamError(message, hint=f"the server is full or not ready; {wait}")
-    return UpstreamError(message)
-
-
-def _detail(text: str) -> str:
-    """Return the message of an error response: `error.what` of our server, `detail` of FastAPI, else the whole text."""
-    try:
-        document = json.loads(text)
-    except ValueError:
-        return text
-    detail = document.get("error", document.get("detail", text)) if isinstance(document, dict) else text
-    detail = detail.get("what", detail) if isinstance(detail, dict) else detail
-    return detail if isinstance(detail, str) else json.dumps(detail)
+        return str(httpx.URL(url)).rstrip("/")
+    except httpx.InvalidURL as error:
+        raise UsageError(f"{url!r} is not the address of a turn server: {error}") from error
 
 
 def _cause(error: BaseException) -> str:
@@ -289,8 +188,3 @@ def _cause(error: BaseException) -> str:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
     return str(error) or type(error).__name__
-
-
-def _shorten(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _MAX_SHOWN_CHARACTERS else f"{line[:_MAX_SHOWN_CHARACTERS]}…"

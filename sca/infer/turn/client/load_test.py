@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from sca.audio.decode import BlockReader, read_audio
 from sca.audio.resample import StreamResampler
 from sca.errors import ConfigError, ScaError
-from sca.infer.turn.client.http import TurnClient, TurnResponse
+from sca.infer.turn.client.http import TurnClient
+from sca.infer.turn.client.wire import TurnResponse
 from sca.resources import demo_corpus
 from sca.units import HEARD_HZ, seconds_to_samples
 

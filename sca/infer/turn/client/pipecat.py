@@ -6,19 +6,20 @@ model thread.
 
     response: finished, not finished        COMPLETE, INCOMPLETE, with metrics
     no response within `params.stop_secs`   COMPLETE (pipecat's SmartTurnTimeoutException)
-    any other failure                       logged and counted in `errors`; INCOMPLETE without metrics, and pipecat ends
-    the turn
-                                            after `params.stop_secs` of silence
+    any other failure                       logged and counted in `errors`; INCOMPLETE without metrics, and pipecat
+                                            ends the turn after `params.stop_secs` of silence
 """
 
 import logging
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sca.errors import MissingToolError, ScaError
-from sca.infer.turn.client.http import TurnClient, TurnTimeoutError
+from sca.infer.turn.client.http import TurnClient
+from sca.infer.turn.client.wire import TurnTimeoutError
 
 try:
     from pipecat.audio.turn.base_turn_analyzer import EndOfTurnState
@@ -52,6 +53,7 @@ class PipecatTurnAnalyzer(BaseSmartTurn):  # type: ignore[misc]  # pipecat is no
         *,
         url: str,
         auth_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
         threshold: float | None = None,
         sample_rate: int | None = None,
         params: SmartTurnParams | None = None,
@@ -61,15 +63,17 @@ class PipecatTurnAnalyzer(BaseSmartTurn):  # type: ignore[misc]  # pipecat is no
         Args:
             url: The address of the server.
             auth_key: The server's key.
+            headers: Further headers of all requests, such as `{"Authorization": "Key …"}` in place of `auth_key`.
             threshold: Overrides the server's threshold.
             sample_rate: Overrides the pipeline's sample rate.
             params: pipecat's parameters.
 
         Raises:
-            UsageError: The address is not valid.
+            UsageError: The address is not valid, a header is one that the client sets, or there are two keys.
+            ConfigError: The key or a header cannot be sent in HTTP.
         """
         super().__init__(sample_rate=sample_rate, params=params)
-        self._new_client = partial(TurnClient, url, auth_key, timeout_s=self.params.stop_secs)
+        self._new_client = partial(TurnClient, url, auth_key, self.params.stop_secs, headers)
         self._client = self._new_client()
         self._threshold = threshold
         self.requests = self.timeouts = self.errors = 0
