@@ -1,9 +1,11 @@
 """Settings of `sca serve`: address, access and limits."""
 
+import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
 from sca.config.sections.base import MAX_BYTES, MAX_COUNT, MAX_MS, MIN_SECONDS, Env, Flag, Section, as_path
 from sca.units import MAX_SECONDS
@@ -31,6 +33,15 @@ class ServeConfig(Section):
     origins: str = Field(
         "",
         description="Other origins that pages may connect to the server from, such as https://a.example,https://b.example.",
+    )
+    ice_servers: str = Field(
+        "",
+        description="URLs of STUN servers, such as stun:stun.example.org:3478, by which calls over WebRTC find the public address "
+        "of a server behind NAT. Not set: only addresses of this machine.",
+    )
+    media_host: str = Field(
+        "",
+        description="Address of this machine for the audio of calls over WebRTC; 0.0.0.0 uses all of them. Not set: that of host.",
     )
     tls_cert: Annotated[Path | None, BeforeValidator(as_path), Flag("--tls-cert", "PEM")] = Field(
         None, description="Certificate chain (PEM) for https and wss. Not set: plain http."
@@ -143,6 +154,32 @@ class ServeConfig(Section):
         description="Addresses or networks of trusted proxies: the client's address is read from their X-Forwarded-For.",
     )
     max_connections: int = Field(512, ge=1, le=MAX_COUNT, description="Maximum number of concurrent connections (503).")
+
+    @field_validator("media_host")
+    @classmethod
+    def _check_media_host(cls, value: str) -> str:
+        if value:
+            ipaddress.ip_address(value)
+        return value
+
+    @field_validator("ice_servers")
+    @classmethod
+    def _check_ice_servers(cls, value: str) -> str:
+        for url in filter(None, map(str.strip, value.split(","))):
+            if not re.fullmatch(r"stun:[^?:@/\s]+(:\d{1,5})?", url):
+                raise ValueError(f"{url!r} is not the URL of a STUN server, such as stun:stun.example.org:3478")
+        return value
+
+    @property
+    def media_addresses(self) -> tuple[str, ...] | None:
+        """The addresses for calls over WebRTC; None for all addresses of the machine."""
+        host = self.media_host or self.host
+        return None if host in ("0.0.0.0", "::") else ("127.0.0.1" if host == "localhost" else host,)  # noqa: S104
+
+    @property
+    def ice_server_urls(self) -> tuple[str, ...]:
+        """The URLs in `ice_servers`."""
+        return tuple(url.strip() for url in self.ice_servers.split(",") if url.strip())
 
     @property
     def allowed_origins(self) -> frozenset[str]:

@@ -16,6 +16,7 @@ from sca.infer.server.http.access import AccessMiddleware
 from sca.infer.server.protocols import pcm16, twilio
 from sca.infer.server.protocols.realtime import client_secrets
 from sca.infer.server.protocols.realtime import session as realtime
+from sca.infer.server.protocols.webrtc import endpoint as webrtc
 from sca.infer.server.transport.uvicorn_server import ConnectionLimits, TlsFiles, WebSocketOptions, listen, serve
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ ENDPOINTS: tuple[Callable[["FastAPI", ServerContext], None], ...] = (
     pcm16.add,
     realtime.add,
     client_secrets.add,
+    webrtc.add,
     twilio.add,
     infer_wav.add,
     audio_stream.add,
@@ -72,8 +74,8 @@ def make_app(context: ServerContext) -> AccessMiddleware:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
-        context.close()
+        async with context.running():
+            yield
 
     # No interactive documentation: its pages load scripts from other hosts. /openapi.json has the same content.
     app = FastAPI(title="sca", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)

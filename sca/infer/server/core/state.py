@@ -1,7 +1,11 @@
 """The state of a live server: one engine, its device worker, its sessions and metrics."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
+
+import anyio
+from anyio.abc import TaskGroup
 
 from sca.infer.device_worker import ThreadWorker
 from sca.infer.engine import BatchEngine, Engine, SessionConfig
@@ -40,6 +44,7 @@ class ServerContext:
         signature_checks: The check of each path that accepts a signature instead of the key.
         client_secrets: Keys that expire, for browsers.
         client_secret_paths: Paths that accept a client secret instead of the key.
+        tasks: Runs what outlives a request, while the application runs.
     """
 
     def __init__(self, engine: Engine, settings: "Settings") -> None:
@@ -52,6 +57,7 @@ class ServerContext:
         self.client_secrets = ClientSecrets()
         self.client_secret_paths: set[str] = set()
         self.turn_detectors: Callable[[ThresholdSchedule, int], ModelTurnDetector] | None = None
+        self.tasks: TaskGroup
         self._worker: ThreadWorker | None = None
         self._batcher: StepBatcher | None = None
 
@@ -113,6 +119,14 @@ class ServerContext:
             listeners=[SessionMeter(self.metrics), *listeners],
             batcher=None if waits else self.batcher,
         )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run `tasks` during the block, then cancel them and close."""
+        async with anyio.create_task_group() as self.tasks:
+            yield
+            self.tasks.cancel_scope.cancel()
+        self.close()
 
     def close(self) -> None:
         """Stop the device's thread."""

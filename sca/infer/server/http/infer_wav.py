@@ -28,14 +28,13 @@ from sca.infer.engine import SessionConfig
 from sca.infer.frames import AudioOutput, ErrorFrame, Frame, Interrupt, ThoughtPacket, TurnEnd
 from sca.infer.interfaces import AudioBlock, BaseListener
 from sca.infer.server.core.errors import RequestRejectedError, error_document, error_response
-from sca.infer.server.core.limits import read_body
+from sca.infer.server.http.form import check_not_compressed, open_form
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.types import Message
 
     from sca.infer.server.core.state import ServerContext
 
@@ -140,45 +139,16 @@ async def _run_session(context: "ServerContext", request: "Request", session_id:
 async def _read_file_field(context: "ServerContext", request: "Request") -> bytes:
     """Return the content of the form field `file`."""
     from starlette.datastructures import UploadFile
-    from starlette.exceptions import HTTPException
-    from starlette.requests import Request
 
-    body = await _read_form(context, request)
-
-    async def receive() -> "Message":
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    try:
-        async with Request(request.scope, receive).form(max_files=1, max_fields=4) as form:
-            file = form.get("file")
-            if not isinstance(file, UploadFile):
-                raise RequestRejectedError(400, "the form has no complete file in the field `file`")
-            return await file.read()
-    except HTTPException as error:
-        raise RequestRejectedError(400, f"the multipart body cannot be read: {error.detail}") from error
-
-
-async def _read_form(context: "ServerContext", request: "Request") -> bytes:
-    """Return the body of a multipart form, checked to be complete."""
-    from python_multipart.multipart import parse_options_header
-    from starlette.requests import ClientDisconnect
-
-    serve = context.settings.serve
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise RequestRejectedError(415, "send multipart/form-data with the audio in the field `file`")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise RequestRejectedError(415, "compressed bodies are not supported; send no Content-Encoding", close=True)
-    try:
-        length = request.headers.get("content-length")
-        body = await read_body(request.stream(), length, serve.max_body_bytes, serve.body_timeout_s)
-    except ClientDisconnect as error:
-        raise RequestRejectedError(400, "the client disconnected") from error
-
-    # The multipart parser accepts a body that ends early and leaves its files open.
-    boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary", b"")
-    if not boundary or b"--" + boundary + b"--" not in body[-len(boundary) - 8 :]:
-        raise RequestRejectedError(400, "the multipart body is cut short, or has no boundary")
-    return body
+    check_not_compressed(request)
+    serve = context.settings.serve
+    async with open_form(request, serve.max_body_bytes, serve) as form:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise RequestRejectedError(400, "the form has no complete file in the field `file`")
+        return await file.read()
 
 
 def _decode(data: bytes, max_s: float) -> NDArray[np.float32]:

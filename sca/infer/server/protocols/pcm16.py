@@ -28,7 +28,7 @@ from sca.infer.server.protocols.pcm16_messages import (
     validate,
 )
 from sca.infer.server.ws.connection import REJECTED, Connection, EndReason, accept, logger
-from sca.infer.server.ws.resumable_socket import ClientDisconnectedError, ResumeGapError
+from sca.infer.server.ws.resumable_socket import ClientDisconnectedError, ClientSocket, ResumeGapError
 from sca.infer.server.ws.resume import (
     ResumeRejectedError,
     ResumeRequest,
@@ -135,7 +135,7 @@ class Pcm16Connection(Connection):
             token = self._tokens.issue(self, self._identity)
         self._send({"type": "session", "session_id": self._slot.id, "resume_token": token, "resume_s": serve.resume_s})
 
-    def attach(self, websocket: "WebSocket", received: int) -> "WebSocket | None":
+    def attach(self, websocket: "WebSocket", received: int) -> ClientSocket | None:
         """Continue on another socket.
 
         Args:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Literal
 import anyio
 
 from sca.errors import ScaError
-from sca.infer.clock import LoopClock
+from sca.infer.clock import Clock, LoopClock
 from sca.infer.engine import SessionConfig
 from sca.infer.frames import AudioOutput
-from sca.infer.interfaces import BaseListener
+from sca.infer.interfaces import AudioSink, BaseListener
 from sca.infer.server.core.errors import RequestRejectedError
 from sca.infer.server.core.security import KEY_PROTOCOL, OPENAI_KEY_PROTOCOL
-from sca.infer.server.ws.resumable_socket import ClientDisconnectedError, ResumableSocket
+from sca.infer.server.ws.resumable_socket import ClientDisconnectedError, ClientSocket, ResumableSocket
 from sca.infer.server.ws.resume import RESUME_PROTOCOL
 from sca.infer.server.ws.send_queue import Message, SendQueue
 from sca.infer.server.ws.stream_io import NetworkSink, NetworkSource
@@ -58,7 +58,7 @@ _NOT_ACCEPTED = (KEY_PROTOCOL, RESUME_PROTOCOL, OPENAI_KEY_PROTOCOL, "openai-")
 class Connection(BaseListener, ABC):
     """One client's connection. The session starts with `_start_session`."""
 
-    def __init__(self, context: "ServerContext", websocket: "WebSocket", slot: "SessionSlot") -> None:
+    def __init__(self, context: "ServerContext", websocket: ClientSocket, slot: "SessionSlot") -> None:
         self._context, self._slot = context, slot
         self._live, self._grid = context.settings.live, context.settings.grid
         self._socket = ResumableSocket(websocket, self._on_broken)
@@ -176,7 +176,15 @@ class Connection(BaseListener, ABC):
         config = SessionConfig(session_id=self._slot.id, grid=self._grid, prompt=prompt, turns=turns, voice=voice)
         clock = LoopClock()
         source = NetworkSource(clock, self._grid, self._live)
-        sink = NetworkSink(
+        published = BroadcastListener(self._context.broadcast, self._slot.id)
+        listeners = [source, self, published]
+        self._session = self._context.new_session(source, self._new_sink(clock), clock, config, listeners)
+        self._tasks.start_soon(self._run_session, self._session)
+        return source
+
+    def _new_sink(self, clock: Clock) -> AudioSink:
+        """Return the sink of a session that is about to start."""
+        return NetworkSink(
             self._send_queue,
             clock,
             self._live,
@@ -185,10 +193,6 @@ class Connection(BaseListener, ABC):
             may_drop=self._may_drop,
             on_dropped=self._context.metrics.count_dropped_audio,
         )
-        published = BroadcastListener(self._context.broadcast, self._slot.id)
-        self._session = self._context.new_session(source, sink, clock, config, [source, self, published])
-        self._tasks.start_soon(self._run_session, self._session)
-        return source
 
     def _may_drop(self) -> bool:
         """Return whether audio may be dropped because the client reads too slowly.

@@ -5,8 +5,8 @@ the messages that the client lacks are sent again, and the client gets the numbe
 """
 
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Protocol
 
 import anyio
 
@@ -14,16 +14,43 @@ from sca.infer.notifier import Notifier
 from sca.infer.server.transport.receive_buffer import receive_buffer_of
 from sca.infer.server.ws.send_queue import Message, SendQueue
 
-if TYPE_CHECKING:
-    from starlette.websockets import WebSocket
-
-__all__ = ["ClientDisconnectedError", "ResumableSocket", "ResumeGapError"]
+__all__ = ["ClientDisconnectedError", "ClientSocket", "ResumableSocket", "ResumeGapError"]
 
 _RESUMABLE_CODES = (1001, 1006)
 """Close codes after which a client may resume: it went away (a browser that reloads or leaves the page), or the connection
 broke. With any other code it was closed deliberately."""
 _OVERHEAD_BYTES = 64  # of a kept message, in addition to its content
 _ACKNOWLEDGE_S = 5.0  # for a connected client to acknowledge the last message
+
+
+class ClientSocket(Protocol):
+    """What a session needs of a socket: a WebSocket of starlette, or another way to exchange messages."""
+
+    @property
+    def scope(self) -> MutableMapping[str, Any]:
+        """The ASGI scope of the request, with `headers` and `subprotocols`."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the request, with names in lower case."""
+        ...
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """Wait for the next ASGI event: `websocket.receive` or `websocket.disconnect`."""
+        ...
+
+    async def send_text(self, data: str) -> None:
+        """Send a text message. Raises `RuntimeError` if the client has disconnected."""
+        ...
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send a binary message. Raises `RuntimeError` if the client has disconnected."""
+        ...
+
+    async def close(self, code: int = 1000, reason: str | None = None) -> None:
+        """Close the socket."""
+        ...
 
 
 class ClientDisconnectedError(Exception):
@@ -45,14 +72,14 @@ class ResumableSocket:
         resume_timeout_s: How long the client may take to resume after the socket broke; 0 if it may not resume.
     """
 
-    def __init__(self, websocket: "WebSocket", on_broken: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, websocket: ClientSocket, on_broken: Callable[[], object] = lambda: None) -> None:
         """Create a connection over a first socket.
 
         Args:
             websocket: The socket, accepted.
             on_broken: Called when the socket broke and the client may resume.
         """
-        self._socket: WebSocket | None = websocket
+        self._socket: ClientSocket | None = websocket
         self._on_broken = on_broken
         self.received = self.sent = 0
         self._kept: deque[Message] = deque()
@@ -121,11 +148,11 @@ class ResumableSocket:
 
     def attach(
         self,
-        websocket: "WebSocket",
+        websocket: ClientSocket,
         received: int,
         greeting: Callable[[int], Message],
         on_first_message: Callable[[], object],
-    ) -> "WebSocket | None":
+    ) -> ClientSocket | None:
         """Continue on another socket.
 
         Args:
@@ -152,7 +179,7 @@ class ResumableSocket:
         self._replace(websocket)
         return old
 
-    async def wait_detached(self, websocket: "WebSocket") -> None:
+    async def wait_detached(self, websocket: ClientSocket) -> None:
         """Wait until a socket is unused."""
         while self._socket is websocket and not self._ended:
             await self._changed.wait()
@@ -178,7 +205,7 @@ class ResumableSocket:
                     return
             self._writing = None
 
-    async def _send_on(self, socket: "WebSocket", queue: SendQueue) -> bool:
+    async def _send_on(self, socket: ClientSocket, queue: SendQueue) -> bool:
         """Send messages until the queue is closed (True) or the socket breaks (False)."""
         from starlette.websockets import WebSocketDisconnect
 
@@ -253,14 +280,14 @@ class ResumableSocket:
 
     # The current socket
 
-    async def _wait_for_socket(self) -> "WebSocket":
+    async def _wait_for_socket(self) -> ClientSocket:
         while self._socket is None:
             if self._ended:
                 raise ClientDisconnectedError
             await self._changed.wait()
         return self._socket
 
-    def _on_disconnect(self, socket: "WebSocket", *, closed: bool = False) -> None:
+    def _on_disconnect(self, socket: ClientSocket, *, closed: bool = False) -> None:
         if socket is not self._socket:
             return
         self._ended = self._ended or closed or not self.resume_timeout_s
@@ -268,7 +295,7 @@ class ResumableSocket:
         if not self._ended:
             self._on_broken()
 
-    def _replace(self, socket: "WebSocket | None") -> None:
+    def _replace(self, socket: ClientSocket | None) -> None:
         self._socket = socket
         for scope in (self._reading, self._writing):
             if scope is not None:
@@ -276,7 +303,7 @@ class ResumableSocket:
         self._changed.notify_all()
 
 
-async def _send(socket: "WebSocket", message: Message) -> None:
+async def _send(socket: ClientSocket, message: Message) -> None:
     if isinstance(message, bytes):
         await socket.send_bytes(message)
     else:

@@ -69,13 +69,27 @@ class _SecretRequest(BaseModel):
     session: dict[str, object] = {}
 
 
-def first_config(context: "ServerContext", session_id: str, scope: "Scope") -> RealtimeSession:
-    """Return the first settings of a session: those of the server, changed by the client secret that opens it."""
+def first_config(
+    context: "ServerContext", session_id: str, scope: "Scope", settings: Mapping[str, object] | None = None
+) -> RealtimeSession:
+    """Return the first settings of a session: those of the server, changed by its client secret, then by its request.
+
+    Args:
+        context: The state of the server.
+        session_id: The id of the session.
+        scope: The ASGI scope of the request, whose headers may contain a client secret.
+        settings: The settings of the request, if it has any.
+
+    Raises:
+        RealtimeError: The settings of the request are not valid.
+    """
     config = _default_config(context, session_id)
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     given = headers.get("authorization") or protocol_key(scope.get("subprotocols", []))
     secret = context.client_secrets.find(bearer_token(given))
-    return config if secret is None else config.updated(secret.session)[0]
+    for wanted in (None if secret is None else secret.session, settings):
+        config = config if wanted is None else config.updated(wanted)[0]
+    return config
 
 
 def _default_config(context: "ServerContext", session_id: str) -> RealtimeSession:

@@ -85,9 +85,21 @@ class InputBuffer:
             data = base64.b64decode(audio, validate=True)
         except (binascii.Error, ValueError) as error:
             raise RealtimeError("audio is not base64", "invalid_audio", "audio") from error
+        self._check_room()
+        self._add(self._decoder.push(data))
+
+    def append_samples(self, samples: NDArray[np.float32]) -> None:
+        """Add audio that did not come in an event: float32 `(n,)` at 16 kHz.
+
+        Raises:
+            RealtimeError: Too much audio is buffered.
+        """
+        self._check_room()
+        self._add(samples)
+
+    def _check_room(self) -> None:
         if self._buffered > _MAX_S * HEARD_HZ:
             raise RealtimeError(f"{_MAX_S} s of audio are buffered, and that is the limit", "input_audio_buffer_full")
-        self._add(self._decoder.push(data))
 
     def flush(self) -> None:
         """Add the samples that are left in the resampler: the audio ends here."""

@@ -49,6 +49,11 @@ class Response:
         return self.request.answer.id
 
     @property
+    def item_id(self) -> str | None:
+        """The id of its message; None without one."""
+        return None if self._item is None else str(self._item["id"])
+
+    @property
     def has_begun(self) -> bool:
         """Whether it has a message."""
         return self._item is not None

@@ -3,7 +3,7 @@
 `EngineInput` feeds the engine and takes the turns; this module has the events of the client and the responses.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from typing_extensions import override
@@ -32,13 +32,13 @@ from sca.infer.server.protocols.realtime.response_request import chat_tool_choic
 from sca.infer.server.protocols.realtime.responses import Responses
 from sca.infer.server.protocols.realtime.semantic_detector import new_detector
 from sca.infer.server.ws.connection import Connection, add_websocket
+from sca.infer.server.ws.resumable_socket import ClientSocket
 from sca.infer.server.ws.stream_io import NetworkSource
 from sca.infer.turn.policy import ThresholdSchedule
 from sca.units import SPOKEN_HZ
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from starlette.websockets import WebSocket
 
     from sca.infer.server.core.sessions import SessionEnd, SessionSlot
     from sca.infer.server.core.state import ServerContext
@@ -58,11 +58,28 @@ def add(app: "FastAPI", context: "ServerContext") -> None:
 class RealtimeConnection(Connection):
     """One client. The session starts with the first audio, because the client may set its prompt before."""
 
-    def __init__(self, context: "ServerContext", websocket: "WebSocket", slot: "SessionSlot") -> None:
+    def __init__(
+        self,
+        context: "ServerContext",
+        websocket: ClientSocket,
+        slot: "SessionSlot",
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
+        """Create the connection.
+
+        Args:
+            context: The state of the server.
+            websocket: The socket, accepted.
+            slot: The slot of the session.
+            settings: What the request asks for: the `session` of a `session.update`.
+
+        Raises:
+            RealtimeError: The settings are not valid.
+        """
         super().__init__(context, websocket, slot)
         self._beta = is_beta(websocket.headers, websocket.scope["subprotocols"])
         self._items = ConversationItems(self._send)
-        self._config = first_config(context, slot.id, websocket.scope)
+        self._config = first_config(context, slot.id, websocket.scope, settings)
         self._buffer = InputBuffer(self._config.input_format)
         self._vad = SileroVad()
         info, serve = context.engine.info, context.settings.serve
