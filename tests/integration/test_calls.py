@@ -45,13 +45,18 @@ def similar(found, expected):
     return products(found, expected).max() / np.sqrt(energy)
 
 
-def test_turn_is_answered_in_the_track(server, phrase):
+def test_turn_is_answered_in_the_track(server, phrase, report_retry):
     async def main():
         async with calling(server.url, phrase) as call:
             await call.event("output_audio_buffer.stopped")
             return call
 
-    call = asyncio.run(main())
+    for _ in range(3):
+        call = asyncio.run(main())
+        likeness = similar(call.audio, phrase)
+        if likeness > 0.9:
+            break
+        report_retry(f"the correlation with the phrase was {likeness:.2f}")
     kinds = call.kinds()
     order = [
         "session.created", "input_audio_buffer.speech_started", "input_audio_buffer.speech_stopped",
@@ -61,7 +66,7 @@ def test_turn_is_answered_in_the_track(server, phrase):
     ]  # fmt: skip
     assert [kind for kind in kinds if kind in order] == order
     assert "response.output_audio.delta" not in kinds
-    assert similar(call.audio, phrase) > 0.9
+    assert likeness > 0.9
     assert server.wait_empty()
 
 
