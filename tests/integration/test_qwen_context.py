@@ -13,9 +13,9 @@ from sca.infer.engines.qwen_omni.streaming.sampling import sampler
 from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream
 from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
 from sca.infer.frames import AudioInput, ErrorFrame
-from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from sca.units import Grid
 from scripts.make_tiny_omni import build
+from tests.helpers.omni import qwen_tokenizer
 
 GRID = Grid()
 
@@ -150,7 +150,7 @@ def test_dropped_talker_frames_are_as_if_masked(model, positions):
 
 
 def session_of(model, prompt="", **qwen):
-    engine = QwenOmni(model, load_tokenizer(BUILTIN_QWEN), QwenConfig(model_id="tiny", **qwen), DuplexConfig())
+    engine = QwenOmni(model, qwen_tokenizer(), QwenConfig(model_id="tiny", **qwen), DuplexConfig())
     return engine.open(SessionConfig(prompt=prompt))
 
 

@@ -16,9 +16,9 @@ from sca.infer.engine import SessionConfig
 from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.frames import AudioInput, AudioOutput, ThoughtPacket, TurnEnd
-from sca.tokenizer import load_tokenizer
 from scripts.make_tiny_omni import THINKER_IDS, build
 from tests.helpers import corpus
+from tests.helpers.omni import qwen_tokenizer
 
 AUDIO = THINKER_IDS["audio_token_id"]
 PROMPT = "Be brief."
@@ -119,7 +119,7 @@ def replay(model, settings, row, *, features, steps=None):
     `steps` receives the frames of each step.
     """
     qwen = QwenConfig(model_id="tiny", talker_temperature=0)
-    engine = QwenOmni(model, load_tokenizer("builtin:qwen"), qwen, settings.duplex)
+    engine = QwenOmni(model, qwen_tokenizer(), qwen, settings.duplex)
     texts = answers_of(settings, row)
     # The first forward is the prompt. Every forward of a chunk but the last selects a token; silence after text is not
     # selected.
@@ -154,7 +154,7 @@ def test_replay_with_control_tokens(model, with_controls, marked, kind):
     check_as_trained(model, row, fed)
     words = [token for text in texts for token in text if token not in (SILENCE, *CONTROLS.values())]
     text = "".join(frame.text_log for frames in steps for frame in frames if isinstance(frame, AudioOutput))
-    assert text == load_tokenizer("builtin:qwen").decode(words)
+    assert text == qwen_tokenizer().decode(words)
     assert text == "".join(f.text_token_str for frames in steps for f in frames if isinstance(f, ThoughtPacket))
     ended = [chunk for chunk, frames in enumerate(steps) if any(isinstance(frame, TurnEnd) for frame in frames)]
     assert ended == [mark.chunk + 1 for mark in row.controls if mark.name == "stop"]
@@ -162,7 +162,7 @@ def test_replay_with_control_tokens(model, with_controls, marked, kind):
 
 def test_slots_replay_rows_with_control_tokens(model, with_controls, marked):
     """Two rows at once. Every forward selects for both, and tokens after the end of an answer are ignored."""
-    tokenizer, rows = load_tokenizer("builtin:qwen"), [marked["a turn"], marked["the end of one"]]
+    tokenizer, rows = qwen_tokenizer(), [marked["a turn"], marked["the end of one"]]
     engine = SlotOmni(model, tokenizer, QwenConfig(model_id="tiny", slots=2), with_controls.duplex)
     sessions = [engine.open(SessionConfig(grid=with_controls.grid, prompt=PROMPT)) for _ in rows]
     texts, asked = [answers_of(with_controls, row) for row in rows], [0, 0]
@@ -188,7 +188,7 @@ def test_slots_replay_rows_with_control_tokens(model, with_controls, marked):
 
 def check_as_trained(model, row, fed):
     """The input of the thinker equals the collated row, and its output equals that of training."""
-    batch = DuplexCollator(load_tokenizer("builtin:qwen"))([row])
+    batch = DuplexCollator(qwen_tokenizer())([row])
     # Features, bit for bit. The encoder gets (128, frames) of one chunk.
     live = torch.stack([features.reshape(128, -1) for features in fed.features])
     assert torch.equal(live, batch["input_features"])

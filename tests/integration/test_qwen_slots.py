@@ -20,11 +20,11 @@ from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
 from sca.infer.engines.qwen_omni.streaming.token_mask import TokenMask
 from sca.infer.frames import AudioInput, AudioOutput, ThoughtPacket
-from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from sca.units import Grid
 from scripts.make_tiny_omni import build
 from scripts.released_omni import released_config
-from tests.helpers.engine_contract import EngineContract, demo_speech, inputs_of
+from tests.helpers.engine_contract import demo_speech, inputs_of
+from tests.helpers.omni import OmniContract, qwen_tokenizer
 
 GRID = Grid()
 BRIEF = SessionConfig(prompt="Be brief.")
@@ -57,7 +57,7 @@ def single():
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return load_tokenizer(BUILTIN_QWEN)
+    return qwen_tokenizer()
 
 
 def engine_of(model, tokenizer, *, slots=0, duplex=None, **qwen):
@@ -85,7 +85,7 @@ def same(frames, expected, lsb=0):
             assert one == other
 
 
-class TestContract(EngineContract):
+class TestContract(OmniContract):
     @pytest.fixture(scope="class")
     @classmethod
     def engine(
@@ -97,16 +97,6 @@ class TestContract(EngineContract):
     def _slots_of_sessions_nobody_closed(self):
         """A caught error references the session that raised it until garbage collection."""
         gc.collect()
-
-    alike = 7  # it speaks from the first chunk on, and steps are slow
-
-    @pytest.fixture
-    def speech(self):
-        return demo_speech(seconds=3)[: 7 * GRID.heard_samples]
-
-    @pytest.fixture
-    def other_speech(self):
-        return demo_speech(speaker=2, seconds=3)[: 7 * GRID.heard_samples]
 
 
 # One slot equals a separate session

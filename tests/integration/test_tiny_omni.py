@@ -6,8 +6,9 @@ import torch
 from transformers import AutoConfig, AutoFeatureExtractor, Qwen3OmniMoeForConditionalGeneration
 
 from sca.audio.mel import log_mel
-from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
+from sca.tokenizer import load_tokenizer
 from scripts.make_tiny_omni import build
+from tests.helpers.omni import qwen_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def test_seed_selects_weights_without_global_state():
 
 
 def test_folder_has_the_real_vocabulary_and_ids(tiny_omni):
-    assert load_tokenizer(str(tiny_omni)).fingerprint == load_tokenizer(BUILTIN_QWEN).fingerprint
+    assert load_tokenizer(str(tiny_omni)).fingerprint == qwen_tokenizer().fingerprint
     assert AutoFeatureExtractor.from_pretrained(tiny_omni, local_files_only=True).feature_size == 128
     config = AutoConfig.from_pretrained(tiny_omni, local_files_only=True)
     thinker = config.thinker_config
