@@ -1,12 +1,15 @@
 """Word times from models: the real classes with tiny weights, from the audio of an utterance to stored words and report."""
 
+import ast
 import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 
+import sca
 from sca.data.duplex.align.ctc import CtcAligner, best_path
 from sca.data.duplex.align.track import TrackAligner
 from sca.data.duplex.align.whisper import WhisperAligner
@@ -158,3 +161,31 @@ def test_missing_model_ends_the_run_before_writing(tmp_path, method):
     with pytest.raises((UpstreamError, InputError), match="nowhere/nothing"):
         build_duplex(source, tmp_path / "data", corpus.settings(align=method, align_model="nowhere/nothing"))
     assert not (tmp_path / "data").exists()
+
+
+def test_code_of_a_model_is_never_run(tmp_path, capfd):
+    """The folder asks for classes of its own, and nobody is asked whether they may run."""
+    auto_map = {"AutoConfig": "configuration_own.OwnConfig", "AutoModelForCTC": "modeling_own.OwnForCTC"}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "own-ctc", "auto_map": auto_map}))
+    for module, name in (("configuration_own", "OwnConfig"), ("modeling_own", "OwnForCTC")):
+        code = f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\nclass {name}: pass\n"
+        (tmp_path / f"{module}.py").write_text(code)
+    with pytest.raises(InputError, match="is not a CTC model"):
+        CtcAligner(str(tmp_path))
+    assert not (tmp_path / "ran").exists()
+    assert "[y/N]" not in capfd.readouterr().out
+
+
+def test_every_load_of_a_hub_model_refuses_its_code():
+    found = 0
+    for file in Path(sca.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            owner = ast.unparse(node.func.value)
+            # A class with a name of its own does not load code; the Auto classes and those found by name do.
+            if node.func.attr == "from_pretrained" and (owner.startswith("Auto") or "getattr" in owner):
+                found += 1
+                options = {option.arg: ast.unparse(option.value) for option in node.keywords}
+                assert options.get("trust_remote_code") == "False", f"{file}:{node.lineno}"
+    assert found >= 6

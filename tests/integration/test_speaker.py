@@ -1,5 +1,8 @@
 """Speaker embeddings: real speech, an ONNX model with random weights, the real VAD; features compared with lhotse."""
 
+import os
+import pickle
+
 import numpy as np
 import pytest
 
@@ -117,11 +120,38 @@ def test_missing_model_and_unknown_name(tmp_path):
         load_speaker(f"ecapa:{tmp_path}")
 
 
-def test_ecapa_without_speechbrain_names_the_extra(monkeypatch, tmp_path):
+@pytest.fixture
+def ecapa_folder(tmp_path):
+    """A folder in speechbrain's layout; its hyperparameters would run a command in speechbrain's own loader."""
+    import torch
+
+    torch.save({"fc.conv.weight": torch.zeros(192, 96, 1)}, tmp_path / "embedding_model.ckpt")
+    (tmp_path / "hyperparams.yaml").write_text(f"x: !apply:os.system ['touch {tmp_path}/ran']\n")
+    return tmp_path
+
+
+def test_ecapa_without_speechbrain_names_the_extra(monkeypatch, ecapa_folder):
     import sys
 
     monkeypatch.setitem(sys.modules, "speechbrain", None)  # even if it is installed here
-    (tmp_path / "hyperparams.yaml").write_text("{}")
     with pytest.raises(MissingToolError, match="needs speechbrain") as caught:
-        load_speaker(f"ecapa:{tmp_path}")
+        load_speaker(f"ecapa:{ecapa_folder}")
     assert "sca[speaker]" in caught.value.hint
+    assert not (ecapa_folder / "ran").exists()
+
+
+class Command:
+    """An object that runs a command when it is unpickled."""
+
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def test_ecapa_weights_that_run_code_are_refused(ecapa_folder):
+    (ecapa_folder / "embedding_model.ckpt").write_bytes(pickle.dumps(Command(f"touch {ecapa_folder}/ran")))
+    with pytest.raises(InputError, match="does not hold weights"):
+        load_speaker(f"ecapa:{ecapa_folder}")
+    assert not (ecapa_folder / "ran").exists()

@@ -96,9 +96,13 @@ class CtcAligner:
             ) from error
         self._torch = torch
         try:
-            self._model: PreTrainedModel = AutoModelForCTC.from_pretrained(model, cache_dir=cache_dir).eval()
-            self._features: SequenceFeatureExtractor = AutoFeatureExtractor.from_pretrained(model, cache_dir=cache_dir)
-            tokenizer = AutoTokenizer.from_pretrained(model, cache_dir=cache_dir)
+            self._model: PreTrainedModel = AutoModelForCTC.from_pretrained(
+                model, cache_dir=cache_dir, trust_remote_code=False
+            ).eval()
+            self._features: SequenceFeatureExtractor = AutoFeatureExtractor.from_pretrained(
+                model, cache_dir=cache_dir, trust_remote_code=False
+            )
+            tokenizer = AutoTokenizer.from_pretrained(model, cache_dir=cache_dir, trust_remote_code=False)
         except OSError as error:
             raise UpstreamError(
                 f"the CTC model {model} cannot be loaded: {first_line(error)}",

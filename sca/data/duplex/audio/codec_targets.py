@@ -99,7 +99,7 @@ class MimiEncoder:
             ) from error
         hint = "give the hub id or the folder of a Mimi model with --codes-model"
         try:
-            config = AutoConfig.from_pretrained(model, cache_dir=cache_dir)
+            config = AutoConfig.from_pretrained(model, cache_dir=cache_dir, trust_remote_code=False)
             kind = (config.model_type, getattr(config, "sampling_rate", None), getattr(config, "frame_rate", None))
             if kind != ("mimi", SPOKEN_HZ, SPOKEN_HZ / _FRAME_SAMPLES):
                 raise InputError(

@@ -119,6 +119,7 @@ def _loaded(kind: str, csm: CsmConfig, **more: Any) -> Any:
             str(folder) if local else csm.model_id,
             revision=None if local else csm.revision,
             local_files_only=local,
+            trust_remote_code=False,
             **more,
         )
     except OSError as error:

@@ -100,7 +100,11 @@ def _loaded(kind: str, where: str, qwen: QwenConfig, *, local: bool, **more: Any
 
     try:
         return getattr(transformers, kind).from_pretrained(
-            where, revision=None if local else qwen.model_revision, local_files_only=local, **more
+            where,
+            revision=None if local else qwen.model_revision,
+            local_files_only=local,
+            trust_remote_code=False,
+            **more,
         )
     except ImportError as error:
         raise MissingToolError(f"qwen.attn_implementation {qwen.attn_implementation}: {first_line(error)}") from error
