@@ -135,27 +135,37 @@ class Call:
     def audio(self):
         return np.concatenate(self.heard) if self.heard else np.zeros(0, np.float32)
 
-    async def connect(self, url, key=None, session=None):
-        """Send the offer; return the response."""
+    async def make_offer(self):
         offer = await self.connection.createOffer()
         use_addresses(self.connection, ["127.0.0.1"])
         await self.connection.setLocalDescription(offer)
-        self.offer = self.connection.localDescription.sdp
-        response = await post_offer(url, self.offer, key, session)
+        return self.connection.localDescription.sdp
+
+    async def connect(self, url, key=None, session=None, path="/v1/realtime/calls"):
+        """Send the offer; return the response."""
+        self.offer = await self.make_offer()
+        response = await post_offer(url, self.offer, key, session, path)
         if response.status_code == 201:
             self.path = response.headers["location"]
             await self.connection.setRemoteDescription(RTCSessionDescription(response.text, "answer"))
         return response
 
 
-async def post_offer(url, sdp, key=None, session=None):
+def vanish(call):
+    """Stop the client of a call without a sign, as a network failure does."""
+    for transport in {call.connection.sctp.transport.transport}:
+        for protocol in transport._connection._protocols:
+            protocol.transport.abort()
+
+
+async def post_offer(url, sdp, key=None, session=None, path="/v1/realtime/calls"):
     """Post an offer, alone or in a form with the settings of the session."""
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     body = {"content": sdp, "headers": headers | {"Content-Type": "application/sdp"}}
     if session is not None:
         body = {"files": {"sdp": (None, sdp), "session": (None, json.dumps(session))}, "headers": headers}
     async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
-        return await client.post(f"{url}/v1/realtime/calls", **body)
+        return await client.post(f"{url}{path}", **body)
 
 
 @asynccontextmanager

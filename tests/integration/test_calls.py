@@ -1,6 +1,7 @@
 """`POST /v1/realtime/calls`: conversations over WebRTC on this machine, with aiortc as the client."""
 
 import asyncio
+import sys
 
 import httpx
 import numpy as np
@@ -9,10 +10,10 @@ import pytest
 from sca.audio.decode import read_audio
 from sca.audio.resample import resample
 from sca.units import SPOKEN_HZ
-from tests.helpers.call_client import HZ, calling, post_offer
+from tests.helpers.call_client import HZ, Call, calling, post_offer, vanish
 from tests.helpers.live_servers import running
 from tests.helpers.recording_parrot import RecordingParrot
-from tests.helpers.timeouts import TIMEOUT_S
+from tests.helpers.timeouts import TIMEOUT_S, until
 
 KEY = "secret123"
 
@@ -166,3 +167,45 @@ def test_server_that_stops_ends_its_calls(phrase):
 
     with running(RecordingParrot()) as server:
         asyncio.run(main(server))
+
+
+def test_call_whose_connection_never_exists(server):
+    async def main():
+        call = Call()
+        try:
+            assert (await post_offer(server.url, await call.make_offer())).status_code == 201
+            return len(server.context.sessions)  # the client does not use the answer
+        finally:
+            await call.connection.close()
+
+    assert asyncio.run(main()) == 1
+    server.advance_clock(21)
+    assert server.wait_empty()
+
+
+def test_client_that_vanishes_frees_its_slot(server):
+    async def main():
+        async with calling(server.url) as call:
+            vanish(call)
+            started_s = server.loop.time()
+            await asyncio.to_thread(until, lambda: server.advance_clock(2) or not len(server.context.sessions))
+            return server.loop.time() - started_s
+
+    assert asyncio.run(main()) < 60  # `serve.idle_s` is longer
+
+
+def test_call_in_the_beta(server):
+    async def main():
+        async with calling(server.url, path="/v1/realtime") as call:
+            assert "input_audio_format" in call.all("session.created")[0]["session"]
+
+    asyncio.run(main())
+
+
+def test_server_without_the_extra(server, monkeypatch):
+    monkeypatch.setitem(sys.modules, "aiortc", None)
+    headers = {"Content-Type": "application/sdp"}
+    offer = b"v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
+    response = httpx.post(f"{server.url}/v1/realtime/calls", content=offer, headers=headers)
+    assert response.status_code == 501
+    assert "pip install 'sca[webrtc]'" in response.json()["error"]["message"]

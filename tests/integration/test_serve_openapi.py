@@ -24,6 +24,7 @@ DESCRIBED = {
     "/infer_wav": "POST",
     "/metrics": "GET",
     "/v1/models": "GET",
+    "/v1/realtime": "POST",
     "/v1/realtime/calls": "POST",
     "/v1/realtime/calls/{call_id}/hangup": "POST",
     "/v1/realtime/client_secrets": "POST",

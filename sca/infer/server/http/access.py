@@ -77,20 +77,37 @@ class AccessMiddleware:
             await self._app(scope, receive, send)
             return
 
+        cors_headers = self._cors_headers(scope)
+
         async def send_with_headers(message: "Message") -> None:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
-                headers = list(message.get("headers", []))
+                headers = [*message.get("headers", []), *cors_headers]
                 given = {name.lower() for name, _ in headers}
                 message["headers"] = headers + [header for header in _HEADERS if header[0] not in given]
             await send(message)
 
-        rejection = self._check_rate(scope) or self._check_access(scope)
+        rejection = self._check_rate(scope)
+        if rejection is None and cors_headers and _is_preflight(scope):
+            await _allow_request(scope, send_with_headers)
+            return
+        rejection = rejection or self._check_access(scope)
         if rejection is None:
             with _ignore_disconnect():
                 await self._app(scope, receive, send_with_headers)
         else:
             self._on_rejected(rejection.status)
             await _reject(scope, receive, send_with_headers, rejection)
+
+    def _cors_headers(self, scope: "Scope") -> list[tuple[bytes, bytes]]:
+        """Return the headers that let a page of another origin read the response, if the page may use the server."""
+        origin = next((value for name, value in scope["headers"] if name == b"origin"), b"")
+        if scope["type"] != "http" or origin.decode("latin-1") not in self._allowed_origins:
+            return []
+        return [
+            (b"access-control-allow-origin", origin),
+            (b"access-control-expose-headers", b"location, retry-after"),
+            (b"vary", b"origin"),
+        ]
 
     def _check_rate(self, scope: "Scope") -> RequestRejectedError | None:
         if self._rate_limiter is None:
@@ -126,6 +143,24 @@ class AccessMiddleware:
         if has_signature is not None:
             return RequestRejectedError(401, "the signature is missing or wrong")
         return RequestRejectedError(401, "the key is missing or wrong; send `Authorization: Bearer …`")
+
+
+def _is_preflight(scope: "Scope") -> bool:
+    """Return whether a browser asks if a page may send a request. It sends no key with this question."""
+    names = {name for name, _ in scope["headers"]}
+    return scope["method"] == "OPTIONS" and b"access-control-request-method" in names
+
+
+async def _allow_request(scope: "Scope", send: "Send") -> None:
+    """Respond to such a question. The key is checked with the request itself."""
+    wanted = [value for name, value in scope["headers"] if name == b"access-control-request-headers"]
+    headers = [
+        (b"access-control-allow-methods", b"GET, POST"),
+        (b"access-control-allow-headers", b", ".join(wanted)),
+        (b"access-control-max-age", b"600"),
+    ]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 @contextmanager

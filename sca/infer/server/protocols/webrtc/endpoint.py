@@ -1,4 +1,7 @@
-"""`POST /v1/realtime/calls`: the OpenAI Realtime protocol over WebRTC, and `POST /v1/realtime/calls/{id}/hangup`."""
+"""`POST /v1/realtime/calls`: the OpenAI Realtime protocol over WebRTC, and `POST /v1/realtime/calls/{id}/hangup`.
+
+In the beta the path was `/v1/realtime`. Calls that begin there have the events of the beta.
+"""
 
 import asyncio
 import importlib
@@ -28,6 +31,7 @@ __all__ = ["add"]
 logger = logging.getLogger(__name__)
 
 _PATH = "/v1/realtime/calls"
+_BETA_PATH = "/v1/realtime"
 _CODES = {
     400: "invalid_request",
     404: "call_not_found",
@@ -110,7 +114,7 @@ class _Calls:
         """
         context = self.context
         with context.sessions.acquire("calls") as slot:
-            socket = CallSocket(request.scope)
+            socket = CallSocket(request.scope, beta=request.scope["path"] == _BETA_PATH)
             if not has_data_channel(call.sdp):
                 socket.discard_messages()
             serve = context.settings.serve
@@ -171,8 +175,9 @@ def add(app: "FastAPI", context: "ServerContext") -> None:
     from starlette.responses import JSONResponse, Response
 
     calls = _Calls(context)
-    context.client_secret_paths.add(_PATH)
+    context.client_secret_paths.update((_PATH, _BETA_PATH))
 
+    @app.post(_BETA_PATH, openapi_extra=_CALL, response_class=Response, status_code=201)
     @app.post(_PATH, openapi_extra=_CALL, response_class=Response, status_code=201)
     async def start_call(request: Request) -> Response:
         try:
