@@ -1,5 +1,6 @@
 """The job queue, the model pool and the micro-batcher."""
 
+import contextlib
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -7,7 +8,8 @@ from concurrent.futures import CancelledError
 import numpy as np
 import pytest
 
-from sca.infer.turn.serving.batcher import BatchPolicy, MicroBatcher, run_batch
+from sca.infer.turn.models.model import DeviceLostError, DeviceMemoryError
+from sca.infer.turn.serving.batcher import BatchPolicy, MicroBatcher
 from sca.infer.turn.serving.model_pool import BusyError, Job, JobQueue, ModelError, ModelPool, Prediction
 
 
@@ -32,12 +34,21 @@ class BlockingModel:
 class BlockingBatchModel(BlockingModel):
     def __init__(self, gate=None):
         super().__init__(gate)
-        self.batches = []
+        self.batches, self.rows = [], ({}, {})
 
-    def batch(self, items, size):
+    def reserve(self, rows):
+        self.reserved = rows
+
+    def stage(self, side, row, x):
+        assert row < self.reserved
+        self.rows[side][row] = x
+
+    def run(self, side, rows, size):
+        items = [self.rows[side][row] for row in rows]
         self.started.set()
         if self.gate is not None:
             self.gate.wait(60)
+        assert [self.rows[side][row] for row in rows] == items  # nothing is staged over a batch that runs
         self.batches.append((len(items), size))
         if any(x[0] < 0 for x in items):
             raise RuntimeError("poisoned")
@@ -242,14 +253,98 @@ def test_policy_in_virtual_time():
 
 def test_faulty_job_does_not_fail_its_batch():
     model = BlockingBatchModel()
-    jobs = [Job(constant(value), 0.0) for value in (0.1, -1.0, 0.9)]
-    jobs.append(Job(lambda: 1 / 0, 0.0))
-    outcomes = run_batch(model, jobs, POLICY)
-    assert outcomes[0] == pytest.approx(0.1)
-    assert isinstance(outcomes[1], RuntimeError)
-    assert outcomes[2] == pytest.approx(0.9)
-    assert isinstance(outcomes[3], ZeroDivisionError)
-    assert model.batches == [(3, 4), (1, 4), (1, 4), (1, 4)]
+    batcher = MicroBatcher(model, BatchPolicy((4,), 600.0), max_queue=0)
+    futures = [batcher.submit(constant(value)) for value in (0.1, -1.0)]
+    with pytest.raises(ZeroDivisionError):  # at once: it is not part of the batch
+        batcher.submit(lambda: 1 / 0).result(60)
+    futures += [batcher.submit(constant(value)) for value in (0.9, 0.5)]
+    assert [futures[i].result(60).probability for i in (0, 2, 3)] == pytest.approx([0.1, 0.9, 0.5])
+    with pytest.raises(RuntimeError, match="poisoned"):
+        futures[1].result(60)
+    assert model.batches == [(4, 4), (1, 4), (1, 4), (1, 4), (1, 4)]
+    close(batcher)
+
+
+class SmallDevice(BlockingBatchModel):
+    """A device whose memory suffices for `most` rows."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most = most
+
+    def run(self, side, rows, size):
+        if len(rows) > self.most:
+            raise DeviceMemoryError("the memory of cuda does not suffice")
+        return super().run(side, rows, size)
+
+
+def test_batch_that_is_too_large_is_halved():
+    model = SmallDevice(2)
+    batcher = MicroBatcher(model, BatchPolicy((2, 6), 600.0), max_queue=0)
+    futures = [batcher.submit(constant(i / 10)) for i in range(6)]
+    assert [future.result(60).probability for future in futures] == pytest.approx([i / 10 for i in range(6)])
+    assert model.batches == [(1, 2), (2, 2), (1, 2), (2, 2)]
+    close(batcher)
+
+
+def test_request_that_is_too_large_for_the_device_fails_clearly():
+    batcher = MicroBatcher(SmallDevice(0), BatchPolicy((2,), 600.0), max_queue=0)
+    futures = [batcher.submit(constant(0.5)) for _ in range(2)]
+    for future in futures:
+        with pytest.raises(ModelError, match="memory of cuda does not suffice, even for one request"):
+            future.result(60)
+    close(batcher)
+
+
+@pytest.mark.parametrize("in_staging", [False, True])
+def test_lost_device_fails_all_jobs_and_is_reported_once(gate, in_staging):
+    class LostDevice(BlockingBatchModel):
+        def run(self, side, rows, size):
+            super().run(side, rows, size)
+            raise DeviceLostError("the device cuda does not answer any more: unspecified launch failure")
+
+        def stage(self, side, row, x):
+            super().stage(side, row, x)
+            if in_staging:
+                raise DeviceLostError("the device cuda does not answer any more: unspecified launch failure")
+
+    model, reported = LostDevice(gate), []
+    batcher = MicroBatcher(model, BatchPolicy((1,), 0.0), max_queue=5)
+    batcher.on_lost = reported.append
+    futures = []
+    with contextlib.suppress(BusyError):  # the first job may already be lost
+        futures.extend(batcher.submit(constant(0.5)) for _ in range(3))
+    gate.set()
+    for future in futures:
+        with pytest.raises(DeviceLostError, match="unspecified launch failure"):
+            future.result(60)
+    batcher.close(60)
+    assert reported == [batcher.lost]
+    assert batcher.lost.exit_code == 6
+    with pytest.raises(BusyError):
+        batcher.submit(constant(0.5))
+    assert not model_threads()
+
+
+def test_next_batch_is_staged_while_one_runs(gate):
+    """The rows of the next batch are on the device before the present batch is done."""
+    model = BlockingBatchModel(gate)
+    batcher = MicroBatcher(model, BatchPolicy((4,), 0.0), max_queue=20)
+    first = batcher.submit(constant(0.5))
+    assert model.started.wait(60)
+    staged = [threading.Event() for _ in range(3)]
+
+    def prepare(i):
+        staged[i].set()
+        return np.array([i / 10], np.float32)
+
+    rest = [batcher.submit(lambda i=i: prepare(i)) for i in range(3)]
+    assert all(event.wait(60) for event in staged)
+    assert not first.done()
+    gate.set()
+    assert [future.result(60).probability for future in rest] == pytest.approx([0.0, 0.1, 0.2])
+    assert model.batches == [(1, 4), (3, 4)]
+    close(batcher)
 
 
 def test_jobs_that_wait_for_the_device_are_batched(gate):

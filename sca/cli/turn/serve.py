@@ -12,7 +12,14 @@ __all__ = ["serve"]
 
 
 @settings_options(
-    "turn.host", "turn.port", "turn.model_id", "turn.auth_key", "turn.threshold", "turn.pool", turn_env=True
+    "turn.host",
+    "turn.port",
+    "turn.model_id",
+    "turn.device",
+    "turn.auth_key",
+    "turn.threshold",
+    "turn.pool",
+    turn_env=True,
 )
 def serve(*, settings: "Settings", insecure: Insecure = False) -> None:
     """Serve the model over HTTP: POST /raw, GET /health, /status, /metrics."""

@@ -44,21 +44,23 @@ class TurnConfig(Section):
         le=MAX_SECONDS,
         description="Length of the end of the audio that the model is given, in seconds. Not set: the model's window (8 or 16).",
     )
-    device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Device of a v2 model: auto, cpu, cuda or cuda:1."
+    device: Annotated[str, Flag("--device", "DEVICE")] = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="Device of the model: cpu, cuda or cuda:1. auto: for v2 a GPU if there is one, for v3 the CPU.",
     )
     dtype: Annotated[Literal["auto", "int8", "float32", "bfloat16", "float16"], BeforeValidator(_lower_case)] = Field(
         "auto",
-        description="Number format. auto: v2 is bfloat16 on a GPU, else float32; v3 is int8, or float32 without VNNI.",
+        description="Number format; auto is float32, but bfloat16 for v2 on a GPU, and int8 for v3 on a CPU with VNNI.",
     )
     torch_compile: bool = Field(
         False,
-        description="Compile a v2 model in the background; the model that is not compiled answers until that is done.",
+        description="Compile a model in torch in the background; the model that is not compiled answers until that is done.",
     )
-    cuda_graphs: bool = Field(False, description="Capture a v2 model on a GPU as one CUDA graph per bucket.")
+    cuda_graphs: bool = Field(False, description="Capture a model on a GPU as one CUDA graph per bucket.")
     batch_buckets: str = Field(
         "16,32,64",
-        description="Batch sizes of a v2 model on a GPU, smallest first; a batch is padded to the next size.",
+        description="Batch sizes of a model on a GPU, smallest first; a batch is padded to the next size.",
     )
     micro_batch_window_ms: float = Field(
         2.0,

@@ -14,8 +14,9 @@ from typing_extensions import override
 from sca.config import TurnConfig
 from sca.errors import ScaError
 from sca.infer.turn.client import TurnClient
+from sca.infer.turn.models.load import load_model
 from sca.infer.turn.models.model import Model
-from sca.infer.turn.models.weights import Weights, find_weights
+from sca.infer.turn.models.weights import find_weights
 from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = ["LocalPredictor", "RemotePredictor", "TurnPrediction", "TurnPredictor", "open_predictor"]
@@ -72,7 +73,7 @@ class LocalPredictor(TurnPredictor):
     def __init__(self, turn: TurnConfig) -> None:
         weights = find_weights(turn.model_id, turn.revision)
         self._name = weights.name
-        self._model = _load_model(weights, turn)
+        self._model: Model = load_model(weights, turn)
         self._threshold = turn.threshold
         self._max_samples = None if turn.max_secs is None else seconds_to_samples(turn.max_secs, HEARD_HZ)
 
@@ -89,16 +90,6 @@ class LocalPredictor(TurnPredictor):
     def predict(self, samples: NDArray[np.float32], threshold: float | None = None) -> TurnPrediction:
         probability = self._model(samples if self._max_samples is None else samples[-self._max_samples :])
         return TurnPrediction(probability, probability > (self._threshold if threshold is None else threshold))
-
-
-def _load_model(weights: Weights, turn: TurnConfig) -> Model:
-    if weights.version == "v3":
-        from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
-
-        return SmartTurnV3(weights.path, dtype=turn.dtype)
-    from sca.infer.turn.models.smart_turn_v2 import SmartTurnV2
-
-    return SmartTurnV2.load(weights.path, device=turn.device, dtype=turn.dtype)
 
 
 class RemotePredictor(TurnPredictor):

@@ -8,6 +8,8 @@ of 0.
 import asyncio
 import json
 import logging
+import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -251,6 +253,7 @@ def run(config: "TurnConfig", *, insecure: bool = False) -> None:
     Raises:
         ConfigError: The address is taken, is not an address, or is reachable without a key.
         ScaError: The model could not be loaded.
+        DeviceLostError: The device of the model failed while the server ran.
     """
     key = config.auth_key.get_secret_value() if config.auth_key is not None else None
     check_bind(config.host, key, insecure=insecure)
@@ -258,6 +261,7 @@ def run(config: "TurnConfig", *, insecure: bool = False) -> None:
         sys.stderr.write(f"sca turn: --insecure: anyone who can reach {config.host} may use this server\n")
     with listen(config.host, config.port) as listener:
         service = load_service(config)
+        service.models.on_lost = lambda error: os.kill(os.getpid(), signal.SIGTERM)
         try:
             facts = service.status()
             app = make_app(service, config)
@@ -272,4 +276,6 @@ def run(config: "TurnConfig", *, insecure: bool = False) -> None:
             )
         finally:
             service.close(0)
+    if service.models.lost is not None:
+        raise service.models.lost
     sys.stderr.write("sca turn: stopped\n")

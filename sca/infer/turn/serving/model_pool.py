@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from sca.infer.turn.models.model import Model
+from sca.infer.turn.models.model import DeviceLostError, Model
 
 __all__ = [
     "BusyError",
@@ -69,7 +69,7 @@ class Prediction:
     batch_size: int = 1
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
     """A prediction to make.
 
@@ -85,9 +85,17 @@ class Job:
 
 
 class ModelThread(Protocol):
-    """One or more threads that run jobs: a pool or a batcher."""
+    """One or more threads that run jobs: a pool or a batcher.
+
+    Attributes:
+        queue: The jobs.
+        lost: Why no job can be run any more in this process; None as long as jobs can be run.
+        on_lost: Called by a thread when `lost` is set.
+    """
 
     queue: "JobQueue"
+    lost: DeviceLostError | None = None
+    on_lost: Callable[[DeviceLostError], object] = staticmethod(lambda error: None)
 
     @property
     def workers(self) -> int:

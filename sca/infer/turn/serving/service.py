@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from sca.audio.resample import resample
 from sca.cores import usable_cores
-from sca.errors import ConfigError
 from sca.infer.turn.models.features import last_samples
-from sca.infer.turn.models.model import Model
+from sca.infer.turn.models.load import load_model
 from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
 from sca.infer.turn.models.weights import Weights, find_weights
 from sca.infer.turn.serving.batcher import BatchPolicy, MicroBatcher
@@ -22,7 +21,7 @@ from sca.units import HEARD_HZ, seconds_to_samples
 
 if TYPE_CHECKING:
     from sca.config import TurnConfig
-    from sca.infer.turn.models.smart_turn_v2 import SmartTurnV2
+    from sca.infer.turn.models.device_model import DeviceModel
 
 __all__ = ["TurnResult", "TurnService", "load_service"]
 
@@ -159,34 +158,30 @@ def load_service(config: "TurnConfig") -> TurnService:
         The service.
 
     Raises:
-        MissingToolError: A package or the model is not installed.
+        MissingToolError: A package or the model is not installed, or the device does not exist.
         InputError: The model cannot be read.
         UpstreamError: The model cannot be downloaded.
-        ConfigError: The device does not exist or is not supported.
+        ConfigError: The model does not exist in the number format.
     """
     weights = find_weights(config.model_id, config.revision)
-    if weights.version == "v3":
-        return _load_v3(config, weights)
-    from sca.infer.turn.models.smart_turn_v2 import SmartTurnV2
+    model = load_model(weights, config)
+    return (
+        _serve_singly(config, weights, model)
+        if isinstance(model, SmartTurnV3)
+        else _serve_batches(config, weights, model)
+    )
 
-    model = SmartTurnV2.load(weights.path, device=config.device, dtype=config.dtype)
-    return _load_v2(config, weights, model)
 
-
-def _load_v3(config: "TurnConfig", weights: Weights) -> TurnService:
-    if config.device.startswith("cuda"):
-        raise ConfigError("smart-turn v3 runs only on the CPU here", hint="turn.device=auto, or a v2 model")
+def _serve_singly(config: "TurnConfig", weights: Weights, model: SmartTurnV3) -> TurnService:
     for name in ("torch_compile", "cuda_graphs"):
         if getattr(config, name):
-            logger.warning("turn.%s has no effect for smart-turn v3", name)
-    model = SmartTurnV3(weights.path, dtype=config.dtype)
+            logger.warning("turn.%s has no effect for smart-turn v3 in onnxruntime", name)
     model(np.zeros(1, np.float32))  # warm up
     pool = ModelPool([model.twin() for _ in range(config.pool or usable_cores())], config.max_queue)
-    facts = {"precision": f"{model.dtype}: {model.precision}", "buckets": [1], "compiled": False}
-    return _new_service(pool, model, config, weights, facts)
+    return _new_service(pool, model, config, weights, {"buckets": [1], "compiled": False})
 
 
-def _load_v2(config: "TurnConfig", weights: Weights, model: "SmartTurnV2") -> TurnService:
+def _serve_batches(config: "TurnConfig", weights: Weights, model: "DeviceModel") -> TurnService:
     on_gpu = model.device.startswith("cuda")
     policy = BatchPolicy(config.buckets if on_gpu else (1,), config.micro_batch_window_ms / 1000 if on_gpu else 0.0)
     model.warm_up(policy.buckets)
@@ -197,6 +192,7 @@ def _load_v2(config: "TurnConfig", weights: Weights, model: "SmartTurnV2") -> Tu
     batcher = MicroBatcher(model, policy, config.max_queue)
     facts = {
         "buckets": list(policy.buckets),
+        "lengths_s": [length / HEARD_HZ for length in model.lengths],
         "compiled": lambda: model.compiled,
         "cuda_graphs": lambda: model.captured,
         "notices": lambda: list(model.notices),
@@ -205,7 +201,11 @@ def _load_v2(config: "TurnConfig", weights: Weights, model: "SmartTurnV2") -> Tu
 
 
 def _new_service(
-    models: ModelThread, model: Model, config: "TurnConfig", weights: Weights, facts: Mapping[str, object]
+    models: ModelThread,
+    model: "SmartTurnV3 | DeviceModel",
+    config: "TurnConfig",
+    weights: Weights,
+    facts: Mapping[str, object],
 ) -> TurnService:
     max_samples = model.window_samples
     if config.max_secs is not None:
@@ -215,6 +215,7 @@ def _new_service(
         "version": model.name,
         "device": model.device,
         "dtype": model.dtype,
+        "precision": f"{model.dtype}: {model.precision}",
         "weights_known": weights.known,
         **facts,
     }

@@ -1,44 +1,35 @@
-"""smart-turn v2 with tiny random weights: the published network, batches, files, compilation, devices."""
+"""Turn models in torch: v2 with tiny random weights, v3 with its own; batches, files, compilation, devices."""
 
+import asyncio
 import threading
 
 import numpy as np
 import pytest
 import torch
-from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor
+from transformers import Wav2Vec2FeatureExtractor
 
+from sca.audio.vad import find_silero_model
 from sca.config import load_settings
-from sca.errors import ConfigError, InputError
-from sca.infer.turn.models.smart_turn_v2 import V2_SAMPLES, SmartTurnV2, network_class
+from sca.errors import ConfigError, InputError, MissingToolError
+from sca.infer.turn.models.model import DeviceLostError, DeviceMemoryError
+from sca.infer.turn.models.smart_turn_v2 import V2_SAMPLES, SmartTurnV2
+from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
+from sca.infer.turn.models.smart_turn_v3_torch import SmartTurnV3Torch
+from sca.infer.turn.models.stages import Stage
+from sca.infer.turn.models.weights import bundled_file
+from sca.infer.turn.serving.batcher import BatchPolicy, MicroBatcher
 from sca.infer.turn.serving.service import load_service
+from tests.helpers.smart_turn import WAVEFORMS
+from tests.helpers.tiny_turn_v2 import tiny_v2
 
 WINDOW = 8000
 RNG = np.random.default_rng(3)
 ITEMS = [(RNG.standard_normal(n) * 0.1).astype(np.float32) for n in (3000, 8000, 12_000, 700)]
 
 
-def tiny():
-    torch.manual_seed(0)
-    config = Wav2Vec2Config(
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=37,
-        conv_dim=(16,) * 7,
-        num_conv_pos_embeddings=16,
-        num_conv_pos_embedding_groups=2,
-    )
-    network = network_class()(config)
-    with torch.no_grad():
-        for name, weight in network.named_parameters():
-            if name.startswith(("classifier", "pool_attention")) and weight.ndim > 1:
-                weight.normal_(std=0.5)
-    return network
-
-
 @pytest.fixture(scope="module")
 def network():
-    return tiny()
+    return tiny_v2()
 
 
 @pytest.fixture
@@ -114,7 +105,7 @@ def test_rejects_other_weights(tmp_path, network):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="tests the behavior without a GPU")
 def test_without_a_gpu(folder, model):
-    with pytest.raises(ConfigError, match="no GPU"):
+    with pytest.raises(MissingToolError, match="no GPU"):
         SmartTurnV2.load(folder, "cuda")
     model.capture_graphs([1, 2])
     assert model.captured == []
@@ -125,10 +116,10 @@ def test_uncompiled_model_serves_during_compilation(model):
     gate, warmed = threading.Event(), []
 
     def compiler(network):
-        def call(values, mask):
+        def call(values, lengths):
             warmed.append(len(values))
             gate.wait(60)
-            return network(values, mask) * 0 + 0.125
+            return network(values, lengths) * 0 + 0.125
 
         return call
 
@@ -139,13 +130,14 @@ def test_uncompiled_model_serves_during_compilation(model):
     gate.set()
     thread.join(60)
     assert model.compiled is True
-    assert warmed[:2] == [1, 2]
+    assert warmed[:6] == [1, 1, 1, 2, 2, 2]  # with rows of three lengths
     assert model(ITEMS[0]) == 0.125
 
 
 @pytest.mark.filterwarnings("ignore:Dynamo detected")  # torch, about itself
 @pytest.mark.filterwarnings("ignore:Guards may run slower")  # the same, with Python 3.13.0
 def test_compiler_front_end_gives_the_same(model):
+    model.lengths = (WINDOW,)  # each shape is compiled
     before = model.batch(ITEMS, 4)
     model.compile_in_background([4], lambda net: torch.compile(net, dynamic=False, backend="eager")).join(60)
     assert model.compiled is True, model.notices
@@ -164,8 +156,6 @@ def test_failed_compilation_keeps_the_model(model):
 
 
 def test_service_loads_a_folder(folder):
-    import asyncio
-
     overrides = {"turn.model_id": str(folder), "turn.device": "cpu", "turn.cuda_graphs": True}
     service = load_service(load_settings(overrides=overrides, env={}).turn)
     try:
@@ -176,6 +166,107 @@ def test_service_loads_a_folder(folder):
     assert 0 < result.probability < 1
     assert (status["version"], status["buckets"], status["pool"]) == ("smart-turn-v2", [1], 1)
     assert "need a GPU" in status["notices"][0]
+
+
+def test_batch_uses_the_shortest_rows_that_hold_it(model):
+    assert model.lengths == (2000, 4000, 8000)
+    seen, forward = [], model._stage.forward
+
+    def record(samples, lengths):
+        seen.append((tuple(samples.shape), lengths.tolist()))
+        return forward(samples, lengths)
+
+    model._stage = Stage(record)
+    for items in ([ITEMS[3]], [ITEMS[3], ITEMS[0]], [ITEMS[3][:100], ITEMS[3]], [ITEMS[1], ITEMS[2]]):
+        model.batch(items, len(items))
+    assert seen == [((1, 2000), [700]), ((2, 4000), [700, 3000]), ((2, 8000), [100, 700]), ((2, 8000), [8000, 8000])]
+
+
+@pytest.mark.parametrize("x", [np.zeros(0, np.float32), np.zeros((2, 5), np.float32), np.zeros(5)])
+def test_rejects_what_is_no_audio(model, x):
+    with pytest.raises(InputError, match=r"float32 \(n,\) with at least one sample"):
+        model(x)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), DeviceMemoryError),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+            DeviceMemoryError,
+        ),
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), DeviceLostError),
+        (RuntimeError("CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA"), DeviceLostError),
+        (RuntimeError("shapes do not match"), RuntimeError),
+    ],
+)
+def test_errors_of_a_device_are_told_apart(model, error, expected):
+    def fail(samples, lengths):
+        raise error
+
+    model._stage = Stage(fail)
+    with pytest.raises(expected) as raised:
+        model(ITEMS[0])
+    assert raised.type is expected
+    assert "Compile with" not in str(raised.value)
+
+
+def test_service_halves_a_batch_that_is_too_large(network):
+    """The batcher and the model together: a device whose memory suffices for two rows."""
+    model = SmartTurnV2(network, window_samples=WINDOW)
+    expected, forward = model.batch(ITEMS, 4), model._stage.forward
+
+    def small(samples, lengths):
+        if len(samples) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(samples, lengths)
+
+    model._stage = Stage(small)
+    batcher = MicroBatcher(model, BatchPolicy((4,), 600.0), max_queue=0)
+    futures = [batcher.submit(lambda item=item: item) for item in ITEMS]
+    assert [future.result(60).probability for future in futures] == pytest.approx(expected, abs=1e-5)
+    batcher.close(60)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_v3_in_16_bits_is_close_to_float32(dtype):
+    half, full = (SmartTurnV3Torch.load(bundled_file(), "cpu", name) for name in (dtype, "float32"))
+    assert (half.dtype, half.precision) == (dtype, "turn.dtype, from int8 weights")
+    items = [WAVEFORMS["falling"], WAVEFORMS["long"]]
+    assert half.batch(items, 2) == pytest.approx(full.batch(items, 2), abs=0.05)
+
+
+def test_v3_in_torch_rejects_other_weights_and_int8():
+    with pytest.raises(InputError, match="does not have the weights of smart-turn v3"):
+        SmartTurnV3Torch.load(find_silero_model(), "cpu")
+    with pytest.raises(ConfigError, match="smart-turn v3 in torch has no int8"):
+        SmartTurnV3Torch.load(bundled_file(), "cpu", "int8")
+
+
+def test_service_runs_v3_in_torch_for_16_bits():
+    service = load_service(load_settings(overrides={"turn.dtype": "bfloat16"}, env={}).turn)
+    try:
+        result = asyncio.run(service.predict(WAVEFORMS["long"]))
+        status = service.status()
+    finally:
+        service.close()
+    assert result.probability > 0.9
+    assert (status["version"], status["device"], status["dtype"]) == ("smart-turn-v3", "cpu", "bfloat16")
+    assert status["precision"] == "bfloat16: turn.dtype, from int8 weights"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_v3_on_a_gpu_equals_onnxruntime(dtype):
+    model = SmartTurnV3Torch.load(bundled_file(), "cuda", dtype)
+    model.warm_up([4])
+    model.capture_graphs([4])
+    assert model.captured == [4], model.notices
+    reference = SmartTurnV3(bundled_file(), dtype="float32")
+    items = list(WAVEFORMS.values())[:4]
+    tolerance = 1e-4 if dtype == "float32" else 0.05
+    assert model.batch(items, 4) == pytest.approx([reference(item) for item in items], abs=tolerance)
 
 
 @pytest.mark.gpu
