@@ -8,9 +8,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(command):
-    """Run `sca COMMAND` with the arguments of this process, with the Python of the project if this one has no sca."""
-    arguments = [command, *sys.argv[1:]]
+def run(*command, arguments=None):
+    """Run a command of `sca`, with the Python of the project if this one has no sca.
+
+    Args:
+        command: The words of the command.
+        arguments: Its arguments; those of this process by default.
+    """
+    arguments = [*command, *(sys.argv[1:] if arguments is None else arguments)]
     try:
         from sca.cli.main import run as sca
     except ImportError:

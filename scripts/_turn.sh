@@ -7,3 +7,8 @@ elif command -v sca >/dev/null; then
 else
   sca=(uv run --project "$root" --extra turn --extra pipecat sca)
 fi
+
+# Print where a sample is: in the working folder, else in samples/ of the project.
+sample_file() {
+  if [ ! -e "$1" ] && [ -e "$root/samples/$1" ]; then echo "$root/samples/$1"; else echo "$1"; fi
+}

@@ -88,7 +88,7 @@ def script_problems(words):
     words = [word for word in words if word != "uv"]
     if words[:2] == ["python", "-m"]:
         path = ROOT / (words[2].replace(".", "/") + ".py")
-        if words[2].startswith("sca") and not path.exists():
+        if not path.exists():
             path = ROOT / words[2].replace(".", "/") / "__main__.py"
     else:
         path = ROOT / (words[1] if words[0] in ("python", "bash") else words[0])

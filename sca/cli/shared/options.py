@@ -104,12 +104,18 @@ RetryFailed = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress; errors are still shown.")]
 
 
-def seconds_option(*names: str, help: str, least: float = 0, show_default: bool = True) -> OptionInfo:  # noqa: A002
-    """Create an option for a duration in seconds, from `least` to one day; NaN and infinity are refused."""
+def seconds_option(
+    *names: str,
+    help: str,  # noqa: A002
+    least: float = 0,
+    most: float = MAX_SECONDS,
+    show_default: bool = True,
+) -> OptionInfo:
+    """Create an option for a duration in seconds, from `least` to `most`, by default a day; NaN and infinity are refused."""
     option: OptionInfo = typer.Option(
         *names,
         min=least,
-        max=MAX_SECONDS,
+        max=most,
         metavar="SECONDS",
         help=help,
         callback=_refuse_nan,

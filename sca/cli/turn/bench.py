@@ -7,7 +7,7 @@ from sca.cli.shared.console import emit_json
 from sca.cli.shared.options import Json, count_option, seconds_option
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.turn.load import Target, send_requests
-from sca.cli.turn.options import Sample, StateDirOption, Url, auth_key, server_url
+from sca.cli.turn.options import EnvFile, Sample, SampleSeconds, StateDirOption, Url, server_in, server_url
 from sca.errors import PartialFailure
 from sca.textutil import counted
 
@@ -39,7 +39,9 @@ def bench(
         float | None, seconds_option("--seconds", least=0.1, help="End after this time.", show_default=False)
     ] = None,
     sample: Sample = None,
+    sample_seconds: SampleSeconds = None,
     url: Url = None,
+    env_file: EnvFile = None,
     state_dir: StateDirOption = None,
     settings: "Settings",
     as_json: Json = False,
@@ -47,7 +49,8 @@ def bench(
     """Send many requests; print latencies, throughput and errors."""
     if requests is None and seconds is None:
         requests = _DEFAULT_REQUESTS
-    target = Target(server_url(settings, url, state_dir), auth_key(settings), sample)
+    given, key = server_in(env_file, settings, url)
+    target = Target(server_url(settings, given, state_dir), key, sample, sample_seconds)
     result = send_requests(target, requests, concurrency=concurrency, seconds=seconds)
     if as_json:
         emit_json(result.document() | {"url": target.url})

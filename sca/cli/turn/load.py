@@ -24,11 +24,13 @@ class Target:
         url: The server's address.
         key: The server's key.
         sample: The audio file; None for speech included with sca.
+        sample_s: Its length in seconds: the end, with zeros before it if it is shorter. None: 8 s, or less.
     """
 
     url: str
     key: str | None
     sample: Path | None = None
+    sample_s: float | None = None
 
 
 def send_requests(
@@ -36,9 +38,9 @@ def send_requests(
 ) -> "LoadTestResult":
     """Send requests and return the measurements. Raises the first error if no request was answered."""
     from sca.infer.turn.client import TurnClient
-    from sca.infer.turn.client.load_test import last_seconds, run_load_test, shipped_speech
+    from sca.infer.turn.client.load_test import run_load_test, sample_of
 
-    samples = shipped_speech() if target.sample is None else last_seconds(target.sample)
+    samples = sample_of(target.sample, target.sample_s)
     result = run_load_test(
         lambda: TurnClient(target.url, target.key, timeout_s=_TIMEOUT_S),
         samples,
@@ -51,9 +53,9 @@ def send_requests(
     return result
 
 
-def warm_up(url: str, key: str | None, sample: Path | None = None, requests: int = WARMUP_REQUESTS) -> None:
+def warm_up(target: Target, requests: int = WARMUP_REQUESTS) -> None:
     """Send a few requests and print on stderr how long they took."""
-    result = send_requests(Target(url, key, sample), requests)
+    result = send_requests(target, requests)
     sys.stderr.write(
         f"warm: {result.answered} of {counted(requests, 'request')} answered, the slowest in {result.percentile_ms(100):g} ms\n"
     )

@@ -8,9 +8,9 @@ import typer
 
 from sca.cli.shared.options import count_option, seconds_option
 from sca.cli.shared.settings_options import settings_options
-from sca.cli.turn.load import warm_up
+from sca.cli.turn.load import Target, warm_up
 from sca.cli.turn.log_output import follow_log
-from sca.cli.turn.options import StateDirOption, auth_key, state_dir_from
+from sca.cli.turn.options import Sample, SampleSeconds, StateDirOption, auth_key, state_dir_from
 
 if TYPE_CHECKING:
     from sca.config import Settings
@@ -25,6 +25,8 @@ def start(
     context: typer.Context,
     *,
     warm: Annotated[bool, typer.Option("--warmup/--no-warmup", help="Send a few requests once it is ready.")] = True,
+    sample: Sample = None,
+    sample_seconds: SampleSeconds = None,
     tail: Annotated[bool, typer.Option("--tail", help="Then show its log as it grows, until Ctrl-C.")] = False,
     ready_s: Annotated[
         float, seconds_option("--ready-s", least=0.1, help="Time limit until the server is ready.")
@@ -53,7 +55,7 @@ def start(
     sys.stdout.write(f"{server.url} process {server.pid}, log {place.log}\n")
     if warm:
         key = _key_among(context.args)
-        warm_up(server.url, auth_key(settings) if key is None else key)
+        warm_up(Target(server.url, auth_key(settings) if key is None else key, sample, sample_seconds))
     if tail:
         follow_log(place)
 

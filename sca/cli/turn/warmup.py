@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from sca.cli.shared.options import count_option
 from sca.cli.shared.settings_options import settings_options
-from sca.cli.turn.load import WARMUP_REQUESTS, warm_up
-from sca.cli.turn.options import Sample, StateDirOption, Url, auth_key, server_url
+from sca.cli.turn.load import WARMUP_REQUESTS, Target, warm_up
+from sca.cli.turn.options import EnvFile, Sample, SampleSeconds, StateDirOption, Url, server_in, server_url
 
 if TYPE_CHECKING:
     from sca.config import Settings
@@ -18,9 +18,12 @@ def warmup(
     *,
     requests: Annotated[int, count_option("--requests", least=1, help="Number of requests.")] = WARMUP_REQUESTS,
     sample: Sample = None,
+    sample_seconds: SampleSeconds = None,
     url: Url = None,
+    env_file: EnvFile = None,
     state_dir: StateDirOption = None,
     settings: "Settings",
 ) -> None:
     """Send a few requests, so that the first request in use is not slower than the others."""
-    warm_up(server_url(settings, url, state_dir), auth_key(settings), sample, requests)
+    given, key = server_in(env_file, settings, url)
+    warm_up(Target(server_url(settings, given, state_dir), key, sample, sample_seconds), requests)

@@ -19,7 +19,7 @@ from sca.infer.turn.client.wire import TurnResponse
 from sca.resources import demo_corpus
 from sca.units import HEARD_HZ, seconds_to_samples
 
-__all__ = ["SAMPLE_S", "LoadTestResult", "last_seconds", "run_load_test", "shipped_speech"]
+__all__ = ["SAMPLE_S", "LoadTestResult", "last_seconds", "padded_end", "run_load_test", "sample_of", "shipped_speech"]
 
 SAMPLE_S = 8
 """The duration of the audio in a request."""
@@ -51,6 +51,40 @@ def last_seconds(path: Path, seconds: float = SAMPLE_S) -> NDArray[np.float32]:
                 samples -= len(blocks.popleft())
     end = np.concatenate(blocks)[-keep:]
     return np.clip(end, -1, 1, out=end)
+
+
+def padded_end(path: Path, seconds: float | None, window_s: float = SAMPLE_S) -> NDArray[np.float32]:
+    """Return the last seconds of an audio file, with zeros before them if it is shorter, as a model pads them.
+
+    Args:
+        path: The file.
+        seconds: The duration of the result; None for the last `window_s` of the file without padding.
+        window_s: See `seconds`.
+
+    Returns:
+        Float32 `(n,)` at 16 kHz.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    return _padded(last_seconds(path, window_s if seconds is None else seconds), seconds)
+
+
+def sample_of(path: Path | None, seconds: float | None = None) -> NDArray[np.float32]:
+    """Return the audio of a request: `padded_end` of a file, or speech of this package.
+
+    Args:
+        path: The file; None for speech of this package.
+        seconds: The duration; None for 8 s, or the whole file if it is shorter.
+    """
+    return _padded(shipped_speech(), seconds) if path is None else padded_end(path, seconds)
+
+
+def _padded(samples: NDArray[np.float32], seconds: float | None) -> NDArray[np.float32]:
+    if seconds is None:
+        return samples
+    size = seconds_to_samples(seconds, HEARD_HZ)
+    return np.pad(samples[-size:], (max(0, size - len(samples)), 0))
 
 
 def shipped_speech() -> NDArray[np.float32]:
@@ -134,9 +168,9 @@ class _LoadTest:
     def elapsed_s(self) -> float:
         return time.monotonic() - self._started_s
 
-    def send_requests(self, new_client: Callable[[], TurnClient]) -> None:
+    def send_requests(self, client: TurnClient) -> None:
         """Send requests on one connection until the test is over."""
-        with new_client() as client:
+        with client:
             while self._take_request():
                 sent_s = time.perf_counter()
                 try:
@@ -175,9 +209,11 @@ def run_load_test(
 
     Raises:
         ConfigError: The key is wrong, so that every request would fail.
+        UsageError: The address is wrong.
     """
     test = _LoadTest(samples, concurrency, requests, seconds)
-    threads = [threading.Thread(target=test.send_requests, args=(new_client,), daemon=True) for _ in range(concurrency)]
+    clients = [new_client() for _ in range(concurrency)]  # here, where a wrong address or key is raised
+    threads = [threading.Thread(target=test.send_requests, args=(client,), daemon=True) for client in clients]
     for thread in threads:
         thread.start()
     for thread in threads:

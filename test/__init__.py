@@ -1,0 +1,1 @@
+"""Commands of an earlier turn server under their names. The tests of sca are in `tests`."""

@@ -1,0 +1,1 @@
+"""The package of `python -m test.client` and `python test/client`."""
