@@ -1,41 +1,34 @@
-"""The documentation is valid: its commands and options exist, its examples run, its links lead to a file or heading."""
+"""The documentation is valid: its commands and options exist, its examples run, its links lead to a file or heading.
+
+Every block marked `bash`, `console` or `python` runs as written, in the order of the page, in one folder with the files
+that pages name (`tests.helpers.reader`). How to write a block:
+
+* A block that cannot run has a comment on the line before it, with one of the reasons of `tests.helpers.markdown.NOT_RUN`:
+
+      <!-- not run: microphone -->
+
+  Its commands and options are checked all the same. Divide a block if only some of its lines cannot run.
+* A block of language `text` has no commands, unless it is a message that begins with `sca: `. Commands are in `bash`,
+  explanations are `# comments`, and placeholders are names of files that exist. A page of a server (`sca serve`,
+  `sca turn serve`) starts it in a block; it runs until another one is started or the page ends, on the port of the page.
+* `console`: `$ ` before a command, and its output. Numbers may differ, `…` is any text, and more lines may be printed
+  (`tests.helpers.reader.shows`). A command whose output begins with `sca: ` must fail.
+* Models that a page gets with `sca models get` are those that `scripts/test --prepare` fetched.
+"""
 
 import ast
 import importlib
-import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
+import shutil
 
 import pytest
-import soundfile
 import typer.main
 
 from sca.cli.main import app
 from sca.config import known_keys
-from tests.helpers import corpus, markdown
+from tests.helpers import markdown, reader
 from tests.helpers.markdown import PAGES, ROOT
 
-# Why the examples of a page are parsed but not run. Single blocks that cannot run have another language than `bash`.
-BASH_NOT_RUN = {
-    "CONTRIBUTING.md": "sets up the repository and runs its checks",
-    "README.md": "tests/test_readme.py runs them",
-    "acquire.md": "searches and downloads from a site",
-    "corpora.md": "reads a corpus of the reader's own",
-    "live.md": "reads recordings of the reader's own",
-    "serve.md": "starts a server",
-    "serve-clients.md": "takes a minute; a test runs the same conversations",
-    "turn-clients.md": "needs a turn server and a recording",
-}
-PYTHON_NOT_RUN = {
-    "README.md": "tests/test_readme.py runs it",
-    "api.md": "its blocks are signatures, and examples that are tested beside their functions",
-    "serve.md": "needs a running server",
-    "serve-clients.md": "needs a running server, and LiveKit",
-    "turn-clients.md": "needs a running server",
-}
 PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_.|-]*…?|….*|.*[A-Z]{3,}.*")
 COMMAND = typer.main.get_command(app)
 
@@ -118,52 +111,86 @@ def test_python_examples_compile(page):
         compile(block.text, str(block), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
+RUN = ("bash", "console", "python")
+
+
+def runs(page):
+    """The blocks of a page that are run. Those of api.md are signatures, and examples that are tested beside their functions."""
+    return [] if page.name == "api.md" else [block for block in markdown.blocks(page, *RUN) if block.not_run is None]
+
+
+def models_of(page):
+    """The models that the blocks of a page get by name."""
+    commands = [words for block in runs(page) if block.language != "python" for words in markdown.commands(block)]
+    return [name for words in commands if words[:3] == ["sca", "models", "get"] for name in words[3:]]
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder with what the examples read: a corpus, its data set, recordings with timelines, and `sca` on the PATH."""
+def network():
+    with reader.own_network() as words:
+        yield words
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, network):
+    """The files of the reader, with a data set and a converted show."""
     root = tmp_path_factory.mktemp("docs")
-    source = corpus.demo(root / "my_corpus")
-    shim = root / "bin" / "sca"
-    shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sca "$@"\n')
-    shim.chmod(0o755)
-    run(root, "sca build-duplex my_corpus --output my_data --quiet")
-    samples, rate = soundfile.read(source / "WAV" / "D0001_S0001_0_G0001.flac")
-    (root / "dataset" / "audio_outputs").mkdir(parents=True)
-    soundfile.write(root / "dataset" / "audio_outputs" / "show.flac", samples, rate)
-    timeline = [{"start": t, "end": t + 6.0, "role": "comedian", "content": f"Part {t}."} for t in (5.0, 15.0, 25.0)]
-    line = json.dumps({"video_id": "show", "timeline": timeline})
-    (root / "dataset" / "inference_outputs.jsonl").write_text(line + "\n")
-    run(root, "sca convert --input-file dataset/inference_outputs.jsonl --output-dir dataset/converted --quiet")
-    return root
+    made = reader.make_files(root)
+    first = reader.Reader(made, root / "bin", network)
+    for text in (
+        "sca build-duplex my_corpus --output my_data --quiet",
+        "sca convert --input-file dataset/inference_outputs.jsonl --output-dir dataset/converted --quiet",
+    ):
+        first.run(markdown.Block(ROOT / "tests", 0, "bash", text))
+    return made
 
 
-def run(root, script, interpreter=("bash", "-euo", "pipefail", "-c")):
-    path = f"{root / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*interpreter, script], cwd=root, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, f"{script}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+@pytest.fixture
+def at_page(files, network, tmp_path, weights):
+    """Return a function that makes the reader of a page, in a copy of the files."""
+    opened = []
+
+    def open_page(page):
+        cache = tmp_path / "cache"
+        cache.mkdir()
+        names = models_of(page)
+        for name in names:
+            weights(name)
+        if names:
+            (cache / "models").symlink_to(weights(names[0]).parent)
+        folder = shutil.copytree(files, tmp_path / "files", symlinks=True)
+        if page.name == "runs.md":
+            reader.make_earlier_runs(folder / "dataset")
+        home = {"HOME": str(tmp_path), "SCA_CACHE_DIR": str(cache), "HF_HUB_CACHE": str(files.parent / "hub")}
+        opened.append(reader.Reader(folder, files.parent / "bin", network, **home))
+        return opened[-1]
+
+    yield open_page
+    for one in opened:
+        one.kill()
 
 
-def pages_with(language, not_run):
-    return [page for page in PAGES if page.name not in not_run and markdown.blocks(page, language)]
+def marked(page):
+    return pytest.param(page, id=page_name(page), marks=[pytest.mark.weights] if models_of(page) else [])
 
 
-@pytest.mark.parametrize("page", pages_with("bash", BASH_NOT_RUN), ids=page_name)
-def test_shell_examples_run(folder, page):
-    for block in markdown.blocks(page, "bash"):
-        run(folder, block.text)
+@pytest.mark.parametrize("page", [marked(page) for page in PAGES if runs(page)])
+def test_examples_run_as_written(at_page, page):
+    there = at_page(page)
+    for block in runs(page):
+        there.run(block)
+    there.close()
 
 
-@pytest.mark.parametrize("page", pages_with("python", PYTHON_NOT_RUN), ids=page_name)
-def test_python_examples_run(folder, page):
-    for block in markdown.blocks(page, "python"):
-        run(folder, block.text, (sys.executable, "-c"))
-
-
-def test_pages_that_are_not_run_exist():
-    names = {page.name for page in PAGES}
-    assert set(BASH_NOT_RUN) | set(PYTHON_NOT_RUN) <= names
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_blocks_are_run_or_have_a_reason(page):
+    every = markdown.blocks(page)
+    assert {block.not_run for block in every} - {None} <= set(markdown.NOT_RUN)
+    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    assert prose.count("<!-- not run:") == sum(block.not_run is not None for block in every), "a mark without its block"
+    texts = [block for block in markdown.blocks(page, "text", "", "sh") if not block.text.startswith("sca: ")]
+    hidden = [str(block) for block in texts if markdown.commands(block)]
+    assert not hidden, "commands are marked bash or console"
 
 
 def slug(heading):

@@ -1,4 +1,4 @@
-"""Pages of the documentation: their code blocks, and the commands in them."""
+"""Pages of the documentation: their code blocks, the marks before them, and the commands in them."""
 
 import re
 import shlex
@@ -9,20 +9,52 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "dataset" / "README.md"]
 SHELL_LANGUAGES = ("bash", "console", "sh", "text", "")
 
+NOT_RUN = {
+    "gpu": "needs a GPU, or a server on one",
+    "hub": "downloads from a model hub, or uploads to it",
+    "site": "needs a web site, a network service or a key of one",
+    "microphone": "needs a microphone and a loudspeaker",
+    "system service": "needs a service or a program that tests do not have beside them",
+    "minutes": "takes minutes; other tests run the same",
+}
+"""The reasons why a block is not run: the text of the comment `<!-- not run: REASON -->` on the line before the block."""
+
 _BLOCK = re.compile(r"^```([^\n`]*)\n(.*?)^```\s*$", re.DOTALL | re.MULTILINE)
+_MARK = re.compile(r"<!-- not run: ([^>]*?) -->\n\s*\Z")
 _INLINE_COMMAND = re.compile(r"`((?:uv run )?sca [^`\n]+)`")
-_STARTS = ("sca ", "uv run sca ", "python ", "uv run python ", "bash ", "./", "scripts/")
+_STARTS = (
+    "sca ",
+    "uv run sca ",
+    "python ",
+    "uv run python ",
+    "bash ",
+    "./",
+    "scripts/",
+    "uv ",
+    "pip ",
+    "curl ",
+    "wscat ",
+)
 _ASSIGNMENT = re.compile(r"^[A-Z_][A-Z0-9_]*=")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced code block of a page."""
+    """A fenced code block of a page.
+
+    Attributes:
+        page: The page.
+        line: The line of its opening fence, from 1.
+        language: The word after the fence.
+        text: The lines between the fences.
+        not_run: The reason of the mark before it, or None.
+    """
 
     page: Path
     line: int
     language: str
     text: str
+    not_run: str | None = None
 
     def __str__(self) -> str:
         return f"{self.page.name}:{self.line}"
@@ -32,8 +64,9 @@ def blocks(page: Path, *languages: str) -> list[Block]:
     """The code blocks of a page, of these languages only if any are given."""
     text = page.read_text(encoding="utf-8")
     found = [
-        Block(page, text.count("\n", 0, match.start()) + 1, match[1].strip(), match[2])
+        Block(page, text.count("\n", 0, match.start()) + 1, match[1].strip(), match[2], mark[1] if mark else None)
         for match in _BLOCK.finditer(text)
+        for mark in [_MARK.search(text, 0, match.start())]
     ]
     return [block for block in found if not languages or block.language in languages]
 

@@ -8,6 +8,7 @@ Use it with `condition_on_previous_text=False` and no `initial_prompt` (the scri
 prompt of three).
 """
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,18 @@ def scripted_whisper(
     if key not in _made or not _made[key].exists():
         _made[key] = _convert(folder / f"scripted-whisper-{len(_made)}", *key)
     return _made[key]
+
+
+def default_model_in_cache(hub: Path, model: Path) -> None:
+    """Fill a cache of the hub that has `model` under the name of the default model of `sca transcribe`."""
+    from faster_whisper.utils import _MODELS
+
+    from sca.data.transcription.whisper import DEFAULT_MODEL
+
+    cached = hub / f"models--{_MODELS[DEFAULT_MODEL].replace('/', '--')}"
+    shutil.copytree(model, cached / "snapshots" / "0123456789abcdef")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("0123456789abcdef")
 
 
 def _convert(folder: Path, sentence: str, end_s: float, width: int, layers: int, heads: int) -> Path:

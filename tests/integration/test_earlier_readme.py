@@ -13,14 +13,13 @@ import certifi
 import datasets
 import imageio_ffmpeg
 import pytest
-from faster_whisper.utils import _MODELS
 from typer.testing import CliRunner
 
 import sca
 from sca.cli.main import app
 from sca.data.transcription.whisper import DEFAULT_MODEL
 from tests.helpers import corpus, fake_youtube
-from tests.helpers.tiny_whisper import scripted_whisper
+from tests.helpers.tiny_whisper import default_model_in_cache, scripted_whisper
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "tests" / "helpers" / "earlier_readme.md").read_text(encoding="utf-8")
@@ -83,11 +82,7 @@ def trusted(folder):
 
 
 def hub_cache(folder, model):
-    """A cache of the hub that has `model` under the name of the default model."""
-    cached = folder / "hub" / f"models--{_MODELS[DEFAULT_MODEL].replace('/', '--')}"
-    shutil.copytree(model, cached / "snapshots" / "0123456789abcdef")
-    (cached / "refs").mkdir()
-    (cached / "refs" / "main").write_text("0123456789abcdef")
+    default_model_in_cache(folder / "hub", model)
     return {"HF_HUB_CACHE": str(folder / "hub"), "HF_HUB_OFFLINE": "1"}
 
 
