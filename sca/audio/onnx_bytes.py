@@ -17,11 +17,11 @@ __all__ = [
     "message_bytes",
     "model_bytes",
     "other_fields",
+    "part_between",
     "read_array",
     "read_weights",
     "tensor_bytes",
     "text_bytes",
-    "with_outputs",
 ]
 
 _FLOAT, _INT64 = 1, 7
@@ -31,6 +31,7 @@ _VARINT, _BYTES = 0, 2
 # ModelProto, GraphProto, TensorProto
 _GRAPH, _INITIALIZER = 7, 5
 _DIMS, _TYPE, _FLOATS, _INT32S, _INT64S, _NAME, _RAW = 1, 2, 4, 5, 7, 8, 9
+_VALUE_NAME = 1
 _NODE, _GRAPH_NAME, _INPUT, _OUTPUT, _OPSETS = 1, 2, 11, 12, 8
 
 Node = tuple[str, Sequence[str], Sequence[str], Mapping[str, int]]
@@ -139,15 +140,35 @@ def divide(model: bytes, at: str, noise: str, kept: Sequence[str]) -> tuple[byte
     return head, tail
 
 
-def with_outputs(model: bytes, names: Sequence[str]) -> bytes:
-    """Return a model that also returns some of its inner float32 tensors, after its other outputs.
+def part_between(model: bytes, given: Sequence[str], wanted: Sequence[str]) -> bytes:
+    """Return the part of a model that computes some float32 tensors.
 
     Args:
-        model: The content of the file.
-        names: The names of the tensors.
+        model: The content of the file. Its operators are in the order in which they run, as ONNX requires.
+        given: Float32 tensors inside it that become inputs of the part, after those inputs of the model that it needs.
+        wanted: The outputs of the part.
+
+    Raises:
+        ValueError: The model has no such tensor.
     """
-    # Parts of one message may follow each other: readers of Protocol Buffers merge them, and append lists.
-    return model + message_bytes(_GRAPH, b"".join(message_bytes(_OUTPUT, _value(name, None)) for name in names))
+    (graph,) = fields(model, _GRAPH)
+    nodes = [ReadNode(raw) for raw in fields(graph, _NODE)]
+    made = {name for node in nodes for name in node.outputs}
+    if missing := [name for name in (*given, *wanted) if name not in made]:
+        raise ValueError(f"the model has no tensor {missing[0]}")
+    needed, kept = set(wanted), []
+    for node in reversed(nodes):
+        if not needed.isdisjoint(set(node.outputs).difference(given)):
+            needed.update(node.inputs)
+            kept.append(node)
+    content = b"".join(message_bytes(_NODE, node.raw) for node in reversed(kept)) + text_bytes(_GRAPH_NAME, "part")
+    for field in (_INITIALIZER, _INPUT):
+        for raw in fields(graph, field):
+            if b"".join(fields(raw, _NAME if field == _INITIALIZER else _VALUE_NAME)).decode() in needed:
+                content += message_bytes(field, raw)
+    content += b"".join(message_bytes(_INPUT, _value(name, None)) for name in given)
+    content += b"".join(message_bytes(_OUTPUT, _value(name, None)) for name in wanted)
+    return _whole(model, content)
 
 
 class ReadNode:
@@ -182,8 +203,13 @@ def _part(
     if outputs is None:
         kept += b"".join(message_bytes(_OUTPUT, raw) for raw in fields(graph, _OUTPUT))
     kept += b"".join(message_bytes(_OUTPUT, _value(name, None)) for name in outputs or ())
+    return _whole(model, kept)
+
+
+def _whole(model: bytes, graph: bytes) -> bytes:
+    """Return a file with a graph, for the operators of `model`."""
     opsets = b"".join(message_bytes(_OPSETS, raw) for raw in fields(model, _OPSETS))
-    return _integer(1, _IR_VERSION) + opsets + message_bytes(_GRAPH, kept)
+    return _integer(1, _IR_VERSION) + opsets + message_bytes(_GRAPH, graph)
 
 
 def fields(message: bytes, wanted: int) -> Iterator[bytes]:

@@ -4,10 +4,11 @@
 
 Each engine speaks the same paragraph, loaded before, after one text of warm-up. Streaming: until the first chunk of the
 iterator. Blocking: until the last one, which is what a caller of a blocking interface would wait for; the ratio is
-stated for the first 8 s as well. Word starts after pauses are compared with the first sample above 2 % of the peak.
-Intelligibility: 12 sentences, heard by whisper-tiny-en (`sca models get whisper-tiny-en`). Medians; one thread. Run it
-on an idle machine, or read the load in the result. Engines that need something that is not here are left out; csm runs
-with a tiny random model (`scripts/make_tiny_csm.py`), whose speech is noise.
+stated for the first 8 s as well, by the clock and in processor time, which hardly depends on the load. Word starts after
+pauses are compared with the first sample above 2 % of the peak. Intelligibility: 12 sentences, heard by whisper-tiny-en
+(`sca models get whisper-tiny-en`). Medians; one thread. Run it on an idle machine, or read the load in the result.
+Engines that need something that is not here are left out; csm runs with a tiny random model
+(`scripts/make_tiny_csm.py`), whose speech is noise.
 """
 
 import argparse
@@ -42,23 +43,27 @@ ENGINES = ("espeak", "piper", "kokoro", "csm")
 LONG_S = 8.0
 
 
+def spoken(voice):
+    """Return the times of the first chunk, of 8 s and of the end, by the clock and of the processor, and the length."""
+    began = np.array([time.perf_counter(), time.process_time()])
+    times, samples = [], 0
+    for chunk in voice.speak(TEXT):
+        samples += len(chunk.samples)
+        if not times or (len(times) == 1 and samples >= LONG_S * voice.sample_rate):
+            times.append(np.array([time.perf_counter(), time.process_time()]) - began)
+    end = np.array([time.perf_counter(), time.process_time()]) - began
+    return [*times, *[end] * (3 - len(times))], samples / voice.sample_rate
+
+
 def measure(voice, repeat):
-    firsts, longs, alls, seconds = [], [], [], 0.0
-    for _ in range(repeat):
-        began = time.perf_counter()
-        samples, long_s = 0, None
-        for chunk in voice.speak(TEXT):
-            if not samples:
-                firsts.append(time.perf_counter() - began)
-            samples += len(chunk.samples)
-            if long_s is None and samples >= LONG_S * voice.sample_rate:
-                long_s = time.perf_counter() - began
-        alls.append(time.perf_counter() - began)
-        longs.append(alls[-1] if long_s is None else long_s)
-        seconds = samples / voice.sample_rate
-    ratios = [long_s / first_s for long_s, first_s in zip(longs, firsts, strict=True)]
+    rounds = [spoken(voice) for _ in range(repeat)]
+    firsts, longs, alls = (np.array([times[at] for times, _ in rounds]) for at in range(3))  # (repeat, 2)
+    seconds = rounds[-1][1]
+    ratio, cpu_ratio = np.median(longs / firsts, axis=0)
+    firsts, alls = firsts[:, 0], alls[:, 0]
     return {
-        "ratio_8_s": round(statistics.median(ratios), 1),
+        "ratio_8_s": round(ratio, 1),
+        "ratio_8_s_processor": round(cpu_ratio, 1),
         "first_audio_ms_streaming": round(1000 * statistics.median(firsts), 1),
         "first_audio_ms_blocking": round(1000 * statistics.median(alls), 1),
         "real_time_factor": round(statistics.median(alls) / seconds, 4),

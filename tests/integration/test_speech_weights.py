@@ -79,9 +79,10 @@ def test_piper_speaks_a_long_text_sentence_by_sentence(piper, monkeypatch):
     assert max(map(len, units)) < 60
 
 
-def test_kokoro_is_understood_and_times_its_words(weights, recogniser):
+def test_kokoro_is_understood_and_times_its_words(weights, recogniser, monkeypatch):
     weights("kokoro")
     voice = open_voice("kokoro")[1]
+    synthesise = voice.synthesise
     wrong = total = 0
     for sentence in SENTENCES[:2]:
         samples, words = whole(voice, sentence)
@@ -91,8 +92,18 @@ def test_kokoro_is_understood_and_times_its_words(weights, recogniser):
         wrong += errors(truth, words_of(" ".join(segment.text for segment in segments)))
         total += len(truth)
     assert wrong <= 0.10 * total
+    units = []
+    monkeypatch.setattr(voice, "synthesise", lambda text: units.append(synthesise(text)) or units[-1])
     samples, words = whole(voice, "Bread. Tomatoes. Butter.")
     assert np.abs(onset_errors(samples, words, voice.sample_rate, 0.15)).max() < 0.08
+    # Units begin and end in silence, and have about the same level: a join is not heard.
+    assert len(units) == 2
+    edges = [unit.samples[at] for unit in units for at in (0, -1)]
+    assert np.abs(edges).max() < 0.01
+    steps = [np.abs(np.diff(unit.samples[: voice.sample_rate // 50])).max() for unit in units]
+    assert max(steps) < 0.01
+    levels = [np.sqrt(np.mean(unit.samples[np.abs(unit.samples) > 0.01] ** 2)) for unit in units]
+    assert max(levels) < 2 * min(levels)
 
 
 def test_piper_sounds_the_same_in_pieces(piper):

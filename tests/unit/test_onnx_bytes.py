@@ -1,11 +1,11 @@
-"""Dividing an ONNX file, and reading tensors inside it."""
+"""Dividing an ONNX file, and taking parts of it."""
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sca.audio.onnx_bytes import divide, read_weights, with_outputs
+from sca.audio.onnx_bytes import divide, part_between, read_weights
 from sca.onnx_session import open_session
 
 
@@ -60,9 +60,18 @@ def test_a_model_without_the_border_is_refused(model):
         divide(model, "other", "RandomNormalLike", [])
 
 
-def test_inner_tensors_become_outputs(model):
-    session = open_session(with_outputs(model, ["lengths", "doubled"]))
-    assert [value.name for value in session.get_outputs()] == ["y", "lengths", "doubled"]
-    _, lengths, doubled = session.run(None, {"x": X})
+def test_a_part_computes_tensors_from_others(model):
+    head = open_session(part_between(model, [], ["lengths", "means"]))
+    assert [value.name for value in head.get_inputs()] == ["x"]
+    lengths, means = head.run(None, {"x": X})
     np.testing.assert_array_equal(lengths, np.ceil(X))
-    np.testing.assert_array_equal(doubled, X * 2)
+    content = part_between(model, ["noisy"], ["y"])
+    assert set(read_weights(content)) == {"three"}
+    tail = open_session(content)
+    assert [value.name for value in tail.get_inputs()] == ["noisy"]
+    np.testing.assert_allclose(tail.run(None, {"noisy": means})[0], X * 2 * 3)
+
+
+def test_a_part_of_a_tensor_that_is_not_there_is_refused(model):
+    with pytest.raises(ValueError, match="no tensor other"):
+        part_between(model, ["other"], ["y"])

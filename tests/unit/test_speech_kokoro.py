@@ -8,10 +8,10 @@ import pytest
 from sca.errors import InputError, UsageError
 from sca.infer.speech.espeak_library import load_library
 from sca.infer.speech.kokoro import KokoroEngine, _KokoroVoice
-from sca.infer.speech.kokoro_model import _IDS, KokoroModel, _windows
+from sca.infer.speech.kokoro_model import _IDS, KokoroModel, _sounding, _windows
 from sca.infer.speech.kokoro_symbols import notation
 from tests.helpers.spoken import whole
-from tests.helpers.tiny_kokoro import FRAME, write_kokoro, write_voice
+from tests.helpers.tiny_kokoro import EDGE, FRAME, write_kokoro, write_voice
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +65,23 @@ def test_starts_are_the_sums_of_the_lengths(model):
     symbols = list("həlˈoʊ!")
     audio, starts = model.synthesise(symbols)
     frames = np.array([4, *(_IDS[symbol] % 3 + 1 for symbol in symbols)])
-    assert len(audio) == (frames.sum() + 4) * FRAME
+    assert len(audio) == (frames.sum() + 4) * FRAME  # 4 of the 9 silent frames are left at each end
     assert starts.tolist() == ((np.cumsum(frames) - 2) * FRAME).tolist()
+
+
+def test_the_level_is_that_of_the_whole(model):
+    audio, _ = model.synthesise(["h"])
+    whole, kept = 2 * EDGE + _IDS["h"] % 3 + 1, 8 + _IDS["h"] % 3 + 1
+    assert np.abs(audio).max() == pytest.approx((whole / kept) ** 0.75, rel=1e-3)
+
+
+def test_silence_of_any_length_is_not_decoded():
+    energy = np.full(40, -9.0, np.float32)
+    assert _sounding(energy) == (0, 40)  # nothing is loud: everything is decoded
+    energy[20:25] = 3.0
+    assert _sounding(energy) == (16, 29)
+    energy[[1, 39]] = 0.0
+    assert _sounding(energy) == (0, 40)
 
 
 def test_unknown_symbols_have_no_length(model):
