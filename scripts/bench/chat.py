@@ -1,14 +1,15 @@
 """A conversation from parts: the latency of each part alone, and of the whole from the end of speech to the first sound.
 
     python scripts/bench/chat.py [--questions N] [--recognizer MODEL] [--voice ENGINE] [--turn-model auto]
-        [--early-answers N] [--pause-ms MS]
+        [--early-answers N] [--pause-ms MS] [--correct-ms MS]
 
 All parts run on this machine. The questions are spoken by the voice. Alone: the recognizer gets a question in chunks of
 0.32 s at the pace of the speech, and the time from the last chunk of 0.64 s of silence to the final text is measured;
 the language model answers in text; the voice speaks a clause. Whole: the engine cascade in the live loop in real time,
 on the questions with pauses between them: `endpoint` (the turn is decided), `recognizer` (text), `first_token`,
 `first_clause`, `voice` (first sound) and `next_step` (a step of 0.32 s takes the sound). For the parts alone one question
-of warm-up is not counted; the whole counts it. p50 and p95. Run it on an idle
+of warm-up is not counted; the whole counts it. p50 and p95. With `--correct-ms`, the speaker pauses that long after
+each question of the whole, long enough for a prepared answer, and corrects it to the next question. Run it on an idle
 machine, or read the load in the result.
 """
 
@@ -132,6 +133,13 @@ def whole(engine, settings, sounds):
     }
 
 
+def corrected(voice, questions, sounds, pause_ms):
+    """Return each question with a pause and its correction to the next question."""
+    pause = np.zeros(HEARD_HZ * pause_ms // 1000, np.float32)
+    others = [spoken(voice, f"Sorry, I mean: {question}") for question in (*questions[1:], questions[0])]
+    return [np.concatenate([sound, pause, other]) for sound, other in zip(sounds, others, strict=True)]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", type=int, default=len(QUESTIONS))
@@ -140,6 +148,7 @@ def main():
     parser.add_argument("--turn-model", default=None)
     parser.add_argument("--early-answers", type=int, default=None, help="live.early_answers; 0 prepares none")
     parser.add_argument("--pause-ms", type=int, default=None, help="recognition.pause_ms")
+    parser.add_argument("--correct-ms", type=int, default=None, help="correct each question after this pause")
     options = parser.parse_args()
     settings = load_settings(
         overrides={
@@ -157,6 +166,9 @@ def main():
     parts = engine.parts
     voice = parts.open_voice()
     sounds = [spoken(voice, question) for question in questions]
+    turns = sounds
+    if options.correct_ms is not None:
+        turns = corrected(voice, questions, sounds, options.correct_ms)
     load_before = os.getloadavg()[0]
     result = {
         "parts": parts.summary,
@@ -167,7 +179,8 @@ def main():
             "language_model": language_alone(parts.language, settings.llm.system_prompt, questions),
             "voice": voice_alone(voice, questions),
         },
-        "whole": whole(engine, settings, sounds),
+        "corrected_after_ms": options.correct_ms,
+        "whole": whole(engine, settings, turns),
         "speech_s": round(statistics.mean(len(sound) / HEARD_HZ for sound in sounds), 2),
         "load": [load_before, os.getloadavg()[0]],
         "cores": os.cpu_count(),

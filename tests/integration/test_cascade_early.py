@@ -12,8 +12,8 @@ from sca.infer.engines.cascade.engine import CascadeEngine
 from sca.infer.frames import AudioInput, AudioOutput, Interrupt, TurnEnd, TurnSignal, UserText
 from sca.units import HEARD_HZ
 from tests.helpers.engine_contract import GRID, demo_speech
-from tests.helpers.scripted_parts import ScriptedRecognizers, scripted_parts
-from tests.helpers.timeouts import until
+from tests.helpers.scripted_parts import ScriptedRecognizers, ScriptedVoice, scripted_parts
+from tests.helpers.timeouts import TIMEOUT_S, until
 
 SIZE = GRID.heard_samples
 PAUSE = 3000
@@ -110,6 +110,32 @@ def test_answer_prepared_in_the_pause_is_used(speech):
     assert document["total"]["p50"] >= document["endpoint"]["p50"] >= 640
     talk.session.close()
     assert all(one.closed for one in talk.recognizer.opened)
+
+
+class SlowVoice(ScriptedVoice):
+    """Makes the first clause until it is cancelled."""
+
+    def __init__(self):
+        super().__init__()
+        self.began = threading.Event()
+
+    def pieces(self, text, cancelled):
+        if not self.began.is_set():
+            self.began.set()
+            assert cancelled.wait(TIMEOUT_S), "the voice was not cancelled"
+        yield from super().pieces(text, cancelled)
+
+
+def test_withdrawn_answer_frees_the_voice(speech):
+    voice = SlowVoice()
+    talk = Talk(voice=lambda: voice)
+    talk.hear(speech)
+    talk.quiet()
+    assert voice.began.wait(TIMEOUT_S)
+    talk.hear(speech)
+    assert talk.early == {"withdrawn": 1}
+    talk.until(lambda: any(isinstance(frame, TurnEnd) for frame in talk.frames))
+    assert talk.spoken == SPOKEN
 
 
 def test_user_who_goes_on_withdraws_it(speech):

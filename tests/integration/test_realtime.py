@@ -121,6 +121,19 @@ def test_committed_turn_is_answered_with_all_events(phrase, follows):
     assert similar(np.frombuffer(client.audio(), "<i2"), phrase) > 0.9
 
 
+def test_sessions_share_the_voice_detector(server, monkeypatch):
+    loads = []
+    monkeypatch.setattr("sca.audio.vad.open_session", lambda path: loads.append(path))
+
+    async def conversation(client, connection):
+        await connection.session.update(session=configured(input=MANUAL))
+        await client.read_until("session.updated")
+
+    for _ in range(2):
+        talk(server, conversation)
+    assert loads == []
+
+
 @pytest.mark.parametrize("follows", [True, False])
 def test_cleared_audio_is_not_answered(phrase, follows):
     async def conversation(client, connection):

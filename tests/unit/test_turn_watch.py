@@ -10,16 +10,18 @@ import pytest
 from sca.audio.chunker import split
 from sca.audio.decode import read_audio
 from sca.audio.vad import FRAME_SAMPLES, SileroVad
-from sca.config import LiveConfig, TurnConfig
+from sca.config import LiveConfig, TurnConfig, load_settings
 from sca.errors import ConfigError, InputError, UpstreamError, UsageError
 from sca.infer.audio_io.base import AudioDevice
 from sca.infer.clock import simulate
 from sca.infer.device_worker import InlineWorker
 from sca.infer.engine import SessionConfig
 from sca.infer.engines.parrot import ParrotEngine
-from sca.infer.engines.turn_taking import SilenceTurnDetector
+from sca.infer.engines.registry import load_engine
+from sca.infer.engines.turn_taking import SilenceTurnDetector, turn_detector_factory
 from sca.infer.frames import AudioInput, AudioOutput
 from sca.infer.interfaces import AudioBlock
+from sca.infer.server.core.state import ServerContext
 from sca.infer.turn.detector import WINDOW_SAMPLES, ModelTurnDetector, QueryResult, detector_factory
 from sca.infer.turn.monitor import TurnMonitor, event_document, monitor_file, monitor_source
 from sca.infer.turn.monitor_microphone import MicrophoneOptions, monitor_microphone
@@ -214,6 +216,26 @@ def test_detector_factory(speech):
     assert ModelParrot(local).answers(speech)
     with pytest.raises(InputError, match="does not exist"):
         detector_factory(TurnConfig(), "./none.onnx")
+
+
+def test_engine_and_server_share_the_turn_model():
+    settings = load_settings(overrides={"live.turn_model": "auto"}, env={})
+    engine = load_engine("parrot", settings)
+    context = ServerContext(engine, settings)
+    context.load_turn_model()
+    with scripted(0.9) as server:
+        ours, theirs, other = (
+            factory()
+            for factory in (
+                context.turn_detectors,
+                turn_detector_factory(settings),
+                detector_factory(settings.turn, server.url),
+            )
+        )
+        other._predictor.close()
+    assert ours._predictor is theirs._predictor is engine._make_detector()._predictor
+    assert ours._background is theirs._background
+    assert ours._predictor is not other._predictor
 
 
 # --- the monitor ---

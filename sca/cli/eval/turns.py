@@ -30,7 +30,7 @@ def turns(
     quiet: Quiet = False,
 ) -> None:
     """Print as JSON when the engine commits to each end of turn, and the latency from the end of the speech."""
-    from sca.audio.vad import SileroVad
+    from sca.audio.vad import shared_vad
     from sca.infer.engines.choice import simple_engine
     from sca.infer.engines.registry import load_engine
     from sca.infer.eval.full_duplex_bench import find_audio_files, turn_latencies
@@ -39,7 +39,7 @@ def turns(
     files = find_audio_files(paths)
     if output is not None:
         check_target(output)
-    engine, vad = load_engine(simple_engine(settings), settings), SileroVad()
+    engine, vad = load_engine(simple_engine(settings), settings), shared_vad()
     measured = []
     failed = []
     with audio_progress("files", quiet=quiet) as progress:

@@ -65,7 +65,7 @@ def watch(
     """
     if source.mic == (source.file is not None):
         raise UsageError("the audio source is missing or not unique", hint="give either --file FILE or --mic")
-    from sca.audio.vad import SileroVad
+    from sca.audio.vad import shared_vad
     from sca.infer.turn.monitor import TurnMonitor, event_document, monitor_file
     from sca.infer.turn.policy import ThresholdSchedule
     from sca.infer.turn.predictor import open_predictor
@@ -77,7 +77,7 @@ def watch(
     schedule = ThresholdSchedule.from_config(settings.turn)
     interval = None if every is None else seconds_to_samples(every, HEARD_HZ)
     with open_predictor(settings.turn, url, auth_key(settings)) as predictor:
-        monitor = TurnMonitor(predictor, schedule, SileroVad(), query_interval=interval, lenient=source.mic)
+        monitor = TurnMonitor(predictor, schedule, shared_vad(), query_interval=interval, lenient=source.mic)
         if source.file is not None:
             for event in monitor_file(source.file, monitor):
                 show(event)

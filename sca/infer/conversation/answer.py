@@ -141,8 +141,9 @@ class VoiceLine:
     def __init__(self, open_voice: Callable[[], SpeechVoice]) -> None:
         self._open_voice = open_voice
         self._voice: SpeechVoice | None = None
+        self._speech: threading.Event | None = None  # cancels the speech in progress
         self._closed = self._is_other = False
-        self._lock = threading.Lock()
+        self._lock, self._speech_lock = threading.Lock(), threading.Lock()
         threading.Thread(target=self._prepare, name="sca voice", daemon=True).start()
 
     def _prepare(self) -> None:
@@ -181,13 +182,24 @@ class VoiceLine:
             voice = self._opened()
             rate_hz = voice.sample_rate
             resampler = StreamResampler(rate_hz, SPOKEN_HZ)
-            for chunk in voice.speak(pieces):
+            with self._speech_lock:
+                chunks, self._speech = voice.speak(pieces), cancelled
+            if cancelled.is_set():  # before `stop` could know the speech
+                voice.cancel()
+            for chunk in chunks:
                 if cancelled.is_set():
                     voice.cancel()
                     return
                 words = tuple(at_output_rate(word, rate_hz) for word in chunk.words)
                 yield Sound(pcm16_bytes(resampler.push(chunk.samples), INT16_MAX), words)
-            yield Sound(pcm16_bytes(resampler.flush(), INT16_MAX), ())
+            if not cancelled.is_set():
+                yield Sound(pcm16_bytes(resampler.flush(), INT16_MAX), ())
+
+    def stop(self, cancelled: threading.Event) -> None:
+        """End a speech now, not after its clause. It is known by its event, which is set."""
+        with self._speech_lock:
+            if self._speech is cancelled and self._voice is not None:
+                self._voice.cancel()
 
     def close(self) -> None:
         """Close the voice, now or when it is open."""
@@ -241,6 +253,8 @@ class Answer:
         self._pieces.put(None)
         if self._reply is not None:
             self._reply.cancel()
+        if self._voice is not None:
+            self._voice.stop(self._cancelled)
 
     # The thread of recognizer and language model
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sca.audio.pcm import INT16_MAX, pcm16_bytes
 from sca.audio.resample import StreamResampler
-from sca.audio.vad import SileroVad
+from sca.audio.vad import SileroVad, shared_vad
 from sca.config import LiveConfig, Settings
 from sca.infer.engine import EngineInfo, EngineSession, SessionConfig, StepGuard
 from sca.infer.engines.turn_taking import TurnSegmenter, turn_detector_factory
@@ -61,7 +61,7 @@ class ParrotEngine:
     ) -> None:
         self._live = LiveConfig() if live is None else live
         self._make_detector = make_detector
-        self._vad = SileroVad()
+        self._vad = shared_vad()
 
     def open(self, session_config: SessionConfig) -> EngineSession:
         """Open a session. Sessions share the VAD model, which is stateless."""

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TypedDict
 
 from sca.audio.decode import read_audio
-from sca.audio.vad import SileroVad
+from sca.audio.vad import SileroVad, shared_vad
 from sca.config import Settings
 from sca.errors import InputError, ScaError
 from sca.infer.engine import Engine
@@ -171,7 +171,7 @@ def run_items(
         force: Run items again that have an output made by the same settings.
         on_item: Called with each result and the duration of its input in seconds.
     """
-    vad = SileroVad()
+    vad = shared_vad()
     results: list[BenchItemResult] = []
     silent = True
     for item in items:

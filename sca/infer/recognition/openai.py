@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import override
 
-from sca.audio.vad import SileroVad, speech_segments
+from sca.audio.vad import SileroVad, shared_vad, speech_segments
 from sca.errors import ConfigError, InputError, ScaError, UpstreamError
 from sca.infer.openai_server import auth_headers, error_text, open_client, split_address
 from sca.infer.recognition.base import CommittedWord, Recognition, Recognizer, RecognizerEngine
@@ -65,7 +65,7 @@ class OpenAiEngine(RecognizerEngine):
         self._url = _endpoint(config.base_url)
         key = None if config.api_key is None else config.api_key.get_secret_value()
         self._headers = auth_headers(key, "recognition")
-        self._vad = SileroVad()
+        self._vad = shared_vad()
 
     @override
     def open(self) -> Recognizer:

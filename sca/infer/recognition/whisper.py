@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from sca.audio.vad import SileroVad
+from sca.audio.vad import shared_vad
 from sca.errors import ScaError
 from sca.infer.recognition.base import RecognizerEngine
 from sca.infer.recognition.stream import SpeechStream, StreamOptions
@@ -47,7 +47,7 @@ class WhisperEngine(RecognizerEngine):
     def __init__(self, config: "RecognitionConfig") -> None:
         self._config = config
         self.name = Path(config.model).name
-        self._vad = SileroVad()
+        self._vad = shared_vad()
         self._model = _loaded(config)
         WhisperWindowDecoder(self._model, config.language)  # a language that does not exist is an error now
 

@@ -91,5 +91,5 @@ class _KokoroVoice(PhonemeVoice):
     @override
     def render(self, symbols: Sequence[str], owners: Sequence[int]) -> Rendered:
         written, owners = notation(symbols, owners, self._language)
-        audio, starts = self._model.synthesise(written)
+        audio, starts = self._model.synthesise(written, self.run)
         return audio, starts, owners

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sca.audio.onnx_bytes import part_between
 from sca.errors import InputError
-from sca.onnx_session import open_session
+from sca.onnx_session import StoppableRun, open_session
 from sca.textutil import first_line
 
 __all__ = ["MARKS", "RATE_HZ", "KokoroModel"]
@@ -105,33 +105,40 @@ class KokoroModel:
         model._styles = styles.reshape(_MOST_SYMBOLS, _STYLE)
         return model
 
-    def synthesise(self, symbols: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def synthesise(
+        self, symbols: Sequence[str], run: StoppableRun | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return the audio of some symbols, and where each one starts and the last one ends.
 
         Args:
             symbols: Phonemes, stress marks, spaces and punctuation of the vocabulary. Others have no length.
+            run: Stops the model.
 
         Returns:
             Float32 `(n,)`, and sample positions `(len(symbols) + 1,)`.
+
+        Raises:
+            StoppedRunError: The model was stopped.
         """
+        run = StoppableRun() if run is None else run
         audio: list[NDArray[np.float32]] = []
         starts: list[NDArray[np.int64]] = []
         at, end = 0, np.zeros(1, np.int64)
         for part in _windows(symbols):
-            samples, places = self._window(part)
+            samples, places = self._window(part, run)
             audio.append(samples)
             starts.append(places[:-1] + at)
             end = places[-1:] + at
             at += len(samples)
         return np.concatenate(audio), np.concatenate([*starts, end])
 
-    def _window(self, symbols: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def _window(self, symbols: Sequence[str], run: StoppableRun) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         ids = [_IDS[symbol] for symbol in symbols if symbol in _IDS]
         if not ids:
             return np.zeros(0, np.float32), np.zeros(len(symbols) + 1, np.int64)
         style = self._styles[len(ids) - 1][None]
         feeds = {"tokens": np.array([[_PAD, *ids, _PAD]], np.int64), "style": style, "speed": np.ones(1, np.float32)}
-        lengths, features, pitch, energy = self._encoder.run(None, feeds)
+        lengths, features, pitch, energy = run.run(self._encoder, feeds)
         frames = lengths.reshape(-1)
         first, end = _sounding(energy.reshape(-1, 2).mean(1))
         inputs = {
@@ -140,7 +147,7 @@ class KokoroModel:
             _PITCH: pitch[..., 2 * first : 2 * end],
             _ENERGY: energy[..., 2 * first : 2 * end],
         }
-        audio = np.asarray(self._decoder.run(None, inputs)[0], np.float32).reshape(-1)
+        audio = np.asarray(run.run(self._decoder, inputs)[0], np.float32).reshape(-1)
         audio *= np.float32((frames.sum() / (end - first)) ** _LEVEL)
         hop = len(audio) // (end - first)
         # The start of each symbol, and the end of the last one.

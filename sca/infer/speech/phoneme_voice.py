@@ -1,7 +1,9 @@
 """Voices of models that take phonemes: text to phonemes with espeak-ng, and the times of phonemes to those of words."""
 
+import threading
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import suppress
 from difflib import SequenceMatcher
 
 import numpy as np
@@ -11,6 +13,7 @@ from typing_extensions import override
 from sca.infer.speech.base import UnitSound, UnitVoice, WordTime
 from sca.infer.speech.espeak_library import EspeakLibrary, Phone
 from sca.infer.speech.spoken_words import TextWord, assign_phones, is_latin_language, only_latin
+from sca.onnx_session import StoppableRun, StoppedRunError
 
 __all__ = ["PhonemeVoice", "Rendered", "symbols_of"]
 
@@ -29,6 +32,9 @@ class PhonemeVoice(UnitVoice):
         language: The voice of espeak-ng for them.
         sample_rate: The rate of the audio, in Hz.
         marks: The punctuation that the model knows, one character each.
+
+    Attributes:
+        run: Runs the model for the unit in progress; `cancel` stops it.
     """
 
     def __init__(self, library: EspeakLibrary, language: str, sample_rate: int, *, marks: str) -> None:
@@ -36,6 +42,7 @@ class PhonemeVoice(UnitVoice):
         self._library = library
         self._language = language
         self._marks = marks
+        self.run = StoppableRun()
 
     @abstractmethod
     def render(self, symbols: Sequence[str], owners: Sequence[int]) -> Rendered:
@@ -45,6 +52,19 @@ class PhonemeVoice(UnitVoice):
             symbols: One character each: phonemes in IPA, stress marks, spaces, punctuation.
             owners: The word of each symbol; -1 for spaces and punctuation.
         """
+
+    @override
+    def cancel(self) -> None:
+        super().cancel()
+        self.run.stop()
+
+    @override
+    def pieces(self, text: str, cancelled: threading.Event) -> Generator[UnitSound, None, None]:
+        self.run = StoppableRun()
+        if cancelled.is_set():  # before there was something to stop
+            return
+        with suppress(StoppedRunError):
+            yield self.synthesise(text)
 
     @override
     def synthesise(self, text: str) -> UnitSound:

@@ -78,5 +78,5 @@ class _PiperVoice(PhonemeVoice):
 
     @override
     def render(self, symbols: Sequence[str], owners: Sequence[int]) -> Rendered:
-        audio, starts = self._model.synthesise(symbols)
+        audio, starts = self._model.synthesise(symbols, self.run)
         return audio, starts, owners

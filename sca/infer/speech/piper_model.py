@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sca.audio.onnx_bytes import divide
 from sca.errors import InputError
-from sca.onnx_session import open_session
+from sca.onnx_session import StoppableRun, open_session
 from sca.textutil import first_line
 
 __all__ = ["PiperModel"]
@@ -88,16 +88,23 @@ class PiperModel:
         self.sample_rate = config.audio.sample_rate
         self.language = config.espeak.voice
 
-    def synthesise(self, symbols: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def synthesise(
+        self, symbols: Sequence[str], run: StoppableRun | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return the audio of some phonemes, and where each one starts and the last one ends.
 
         Args:
             symbols: One character each: phonemes in IPA, stress marks, spaces, punctuation. Those that the voice does
                 not know have no length.
+            run: Stops the model.
 
         Returns:
             Float32 `(n,)`, and sample positions `(len(symbols) + 1,)`. The pad after a symbol belongs to it.
+
+        Raises:
+            StoppedRunError: The model was stopped.
         """
+        run = StoppableRun() if run is None else run
         ids, owners = self._phoneme_ids(symbols)
         random = np.random.default_rng(zlib.crc32(ids.tobytes()))
         count = len(ids)
@@ -107,10 +114,10 @@ class PiperModel:
             "scales": self._scales,
             _LENGTH_NOISE: random.standard_normal((1, 2, count), np.float32),
         }
-        lengths, *shared = self._encoder.run(None, feeds)
+        lengths, *shared = run.run(self._encoder, feeds)
         inputs = dict(zip(self._shared, shared, strict=True))
         inputs[_LATENT_NOISE] = random.standard_normal(inputs[_MEANS].shape, np.float32)
-        audio = np.asarray(self._decoder.run(None, inputs)[0], np.float32).reshape(-1)
+        audio = np.asarray(run.run(self._decoder, inputs)[0], np.float32).reshape(-1)
         frames = lengths.reshape(-1).astype(np.int64)
         hop = len(audio) // max(int(frames.sum()), 1)
         ends = np.cumsum(frames) * hop

@@ -8,11 +8,13 @@ sessions in real time `push` must not wait: after `run_in_background` the model 
 """
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -290,10 +292,38 @@ class ModelTurnDetector:
         return audio[start - self._audio_start : end - self._audio_start]
 
 
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class _SharedModel:
+    """A model and the threads that ask it."""
+
+    predictor: TurnPredictor
+    background: BackgroundPredictor
+
+
+_shared: WeakValueDictionary[tuple[TurnConfig, str], _SharedModel] = WeakValueDictionary()
+"""The models in use: an engine and a server around it ask the same one."""
+_lock = threading.Lock()
+
+
+def _load(turn: TurnConfig, turn_model: str) -> _SharedModel:
+    if not turn_model.startswith(("http://", "https://")):
+        local = LocalPredictor(turn if turn_model == "auto" else turn.model_copy(update={"model_id": turn_model}))
+        return _SharedModel(local, BackgroundPredictor(lambda: local, _LOCAL_QUESTIONS, local.name))
+    key = turn.auth_key.get_secret_value() if turn.auth_key is not None else None
+
+    def connect(timeout_s: float = _LIVE_TIMEOUT_S) -> TurnPredictor:
+        return RemotePredictor(TurnClient(turn_model, key, timeout_s))
+
+    predictor = connect(_PATIENT_TIMEOUT_S)
+    return _SharedModel(predictor, BackgroundPredictor(connect, _REMOTE_QUESTIONS, predictor.name))
+
+
 def detector_factory(
     turn: TurnConfig, turn_model: str = "auto", *, onset: float = 0.5, offset: float = 0.35, fallback_ms: int = 640
 ) -> Callable[..., ModelTurnDetector]:
-    """Return a function that creates the detector of a session. All detectors share one model, and ask it together.
+    """Return a function that creates the detector of a session.
+
+    All detectors of a process with the same settings share one model, and ask it together.
 
     Args:
         turn: The settings.
@@ -310,28 +340,19 @@ def detector_factory(
         UsageError: The URL is not valid.
         ScaError: The model was not found or could not be loaded.
     """
-    predictor: TurnPredictor
-    if turn_model.startswith(("http://", "https://")):
-        key = turn.auth_key.get_secret_value() if turn.auth_key is not None else None
-
-        def connect(timeout_s: float = _LIVE_TIMEOUT_S) -> TurnPredictor:
-            return RemotePredictor(TurnClient(turn_model, key, timeout_s))
-
-        predictor = connect(_PATIENT_TIMEOUT_S)
-        background = BackgroundPredictor(connect, _REMOTE_QUESTIONS, predictor.name)
-    else:
-        local = LocalPredictor(turn if turn_model == "auto" else turn.model_copy(update={"model_id": turn_model}))
-        predictor = local
-        background = BackgroundPredictor(lambda: local, _LOCAL_QUESTIONS, local.name)
+    with _lock:
+        shared = _shared.get((turn, turn_model))
+        if shared is None:
+            shared = _shared[turn, turn_model] = _load(turn, turn_model)
     usual = ThresholdSchedule.from_config(turn)
 
     def make(schedule: ThresholdSchedule | None = None, fallback_ms: int = fallback_ms) -> ModelTurnDetector:
         return ModelTurnDetector(
-            predictor,
+            shared.predictor,
             schedule or usual,
             onset=onset,
             offset=offset,
-            background=background,
+            background=shared.background,
             fallback_silence=fallback_ms * HEARD_HZ // 1000,
         )
 

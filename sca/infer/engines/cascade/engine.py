@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from sca.audio.vad import SileroVad
+from sca.audio.vad import shared_vad
 from sca.config import LiveConfig, Settings
 from sca.infer.conversation.latency import LatencyLog
 from sca.infer.conversation.parts import ConversationParts, load_parts
@@ -94,7 +94,7 @@ class CascadeEngine(Engine):
         self.live = LiveConfig() if live is None else live
         self._make_detector = make_detector
         self._prompt, self._default_prompt = prompt, default_prompt
-        self._vad = SileroVad()
+        self._vad = shared_vad()
         self.latency = LatencyLog()
 
     @property

@@ -7,7 +7,7 @@ takes turns. An answer that the user interrupts is cut here immediately, then on
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sca.audio.vad import SileroVad
+from sca.audio.vad import shared_vad
 from sca.config import LiveConfig, Settings, VllmConfig
 from sca.infer.engine import EngineInfo, EngineSession, SessionConfig
 from sca.infer.engines.turn_taking import TurnSegmenter, turn_detector_factory
@@ -56,7 +56,7 @@ class VllmOmniEngine:
         )  # fmt: skip
         self._live = LiveConfig() if live is None else live
         self._make_detector = make_detector
-        self._vad = SileroVad()
+        self._vad = shared_vad()
 
     def open(self, session_config: SessionConfig) -> EngineSession:
         """Connect and open a session.

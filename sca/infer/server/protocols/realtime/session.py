@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from typing_extensions import override
 
-from sca.audio.vad import SileroVad
+from sca.audio.vad import shared_vad
 from sca.infer.frames import (
     AudioOutput,
     ControlFrame,
@@ -81,7 +81,7 @@ class RealtimeConnection(Connection):
         self._items = ConversationItems(self._send)
         self._config = first_config(context, slot.id, websocket.scope, settings)
         self._buffer = InputBuffer(self._config.input_format)
-        self._vad = SileroVad()
+        self._vad = shared_vad()
         info, serve = context.engine.info, context.settings.serve
         patience_s = serve.answer_patience_s
         if not info.answers_in_background:
