@@ -27,6 +27,23 @@ def demo(folder: Path) -> Path:
     return folder
 
 
+def short_demo(folder: Path, seconds: float = 30.0) -> Path:
+    """Copy the first seconds of the demo conversation: whole lines, their words, and the recordings cut."""
+    demo(folder)
+    for wav in (folder / "WAV").iterdir():
+        samples, rate = sf.read(wav, dtype="int16")
+        sf.write(wav, samples[: seconds_to_samples(seconds, rate)], rate)
+    for transcript in (folder / "TXT").iterdir():
+        lines = transcript.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if float(line.partition("]")[0].partition(",")[2]) <= seconds]
+        transcript.write_text("".join(whole), encoding="utf-8")
+        last = float(whole[-1].partition("]")[0].partition(",")[2])
+        timed = folder / "WORDS" / f"{transcript.stem}.json"
+        words = [word for word in json.loads(timed.read_text(encoding="utf-8")) if word[2] <= last + 0.01]
+        timed.write_text(json.dumps(words), encoding="utf-8")
+    return folder
+
+
 def tone(seconds: float, rate: int = RATE, level: float = 0.2) -> np.ndarray:
     """Return a sound that resembles a voice: audible, and different at every moment."""
     t = np.arange(seconds_to_samples(seconds, rate)) / rate

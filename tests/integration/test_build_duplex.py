@@ -13,7 +13,9 @@ import datasets
 import numpy as np
 import pytest
 import soundfile as sf
+from typer.testing import CliRunner
 
+from sca.cli.main import app
 from sca.config import load_settings
 from sca.data.duplex.build import dataset
 from sca.data.duplex.build.dataset import build_duplex
@@ -111,18 +113,19 @@ def test_words_of_a_row_have_sound(demo_data):
                     assert np.abs(wave[a:b]).max() > 0.01, word["word"]
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_second_run_builds_nothing_with_any_number_of_jobs(tmp_path, demo_data, jobs):
-    source = corpus.pair(corpus.demo(tmp_path / "corpus"))
-    first = build_duplex(source, tmp_path / "a", corpus.settings(), jobs=jobs)
-    once = corpus.tree_bytes(tmp_path / "a")
-    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "a" / "storage").iterdir() if p.suffix == ".arrow"}
-    again = build_duplex(source, tmp_path / "a", corpus.settings(), jobs=jobs)
-    assert (first.details.built, again.details.built) == (2, 0)
-    assert corpus.tree_bytes(tmp_path / "a") == once
-    assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
-    build_duplex(source, tmp_path / "b", corpus.settings(), jobs=3 - jobs)
-    assert corpus.tree_bytes(tmp_path / "b") == once
+def test_second_run_builds_nothing_with_any_number_of_jobs(tmp_path):
+    source = corpus.pair(corpus.short_demo(tmp_path / "corpus"), audio=12.0)
+    once = []
+    for jobs in (1, 2):
+        data = tmp_path / f"by {jobs}"
+        assert build_duplex(source, data, corpus.settings(), jobs=jobs).details.built == 2
+        once.append(corpus.tree_bytes(data))
+        stamps = {p: p.stat().st_mtime_ns for p in (data / "storage").iterdir() if p.suffix == ".arrow"}
+        for others in (1, 2):
+            assert build_duplex(source, data, corpus.settings(), jobs=others).details.built == 0
+        assert corpus.tree_bytes(data) == once[-1]
+        assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+    assert once[0] == once[1]
 
 
 def test_builds_only_new_sessions_of_a_corpus(tmp_path):
@@ -151,7 +154,7 @@ def test_rebuilds_changed_and_removes_missing_sessions(tmp_path):
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
 def test_resumes_after_kill_or_interrupt_with_equal_bytes(tmp_path, signal_number):
     source = tmp_path / "corpus"
-    for n in range(8):
+    for n in range(4):
         corpus.pair(source, f"A{n:04d}_S{n:04d}_0", audio=12.0)
     words = ["build-duplex", source, "-o", tmp_path / "data", "--model-path", "builtin:qwen", "--jobs", "1"]
     with held(*words, at="*/.sca/sessions/*.json", after=2) as process:
@@ -164,7 +167,7 @@ def test_resumes_after_kill_or_interrupt_with_equal_bytes(tmp_path, signal_numbe
         assert "interrupted" in stderr
     assert not (tmp_path / "data" / "dataset_dict.json").exists(), "an unfinished folder must not look like a data set"
     summary = build_duplex(source, tmp_path / "data", corpus.settings())
-    assert summary.details.built == 8 - done
+    assert summary.details.built == 4 - done
     build_duplex(source, tmp_path / "whole", corpus.settings())
     assert corpus.tree_bytes(tmp_path / "data") == corpus.tree_bytes(tmp_path / "whole")
 
@@ -240,11 +243,10 @@ def test_failed_sessions_are_left_without_retry_failed(tmp_path):
     wav = source / "WAV" / "A0002_S0002_0_G0001.wav"
     audio = wav.read_bytes()
     wav.write_bytes(b"not audio")
-    command = [sys.executable, "-m", "sca", "build-duplex", str(source), "-o", str(tmp_path / "data")]
+    command = ["build-duplex", str(source), "-o", str(tmp_path / "data"), "--jobs", "1", "--json"]
     for option, built in ((None, 2), ("--retry-failed", 1), ("--no-retry-failed", 0)):
-        words = [*command, "--json", *([option] if option else [])]
-        finished = subprocess.run(words, capture_output=True, text=True)
-        assert finished.returncode == 7
+        finished = CliRunner().invoke(app, [*command, *([option] if option else [])])
+        assert finished.exit_code == 7
         assert "1 of 2 sessions failed" in finished.stderr
         document = json.loads(finished.stdout)
         assert (document["built"], list(document["failed"])) == (built, ["A0002_S0002_0"])
@@ -291,7 +293,7 @@ def test_never_touches_a_folder_with_other_files(tmp_path):
     ids=str,
 )
 def test_settings_give_valid_data_sets(tmp_path, overrides):
-    source = corpus.demo(tmp_path / "corpus")
+    source = corpus.short_demo(tmp_path / "corpus")
     summary = build_duplex(source, tmp_path / "data", corpus.settings(**overrides))
     outcome = verify(tmp_path / "data")
     assert outcome.holds, outcome.problems[:3]
@@ -514,7 +516,7 @@ def test_full_disk_keeps_finished_sessions(tmp_path):
     source = corpus.pair(tmp_path / "c", "A0001_S0001_0", audio=2.0)
     corpus.write_track(source, "A0001_S0001_0_G0001", [(0.2, 1.0, "hello there")], 2.0)
     corpus.write_track(source, "A0001_S0001_0_G0002", [(1.1, 1.8, "hi")], 2.0)
-    corpus.pair(source, "A0002_S0002_0", audio=600.0)
+    corpus.pair(source, "A0002_S0002_0", audio=120.0)
     code = (
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -535,21 +537,18 @@ def test_full_disk_keeps_finished_sessions(tmp_path):
 
 
 def test_command_line(tmp_path):
-    source = corpus.pair(tmp_path / "corpus")
-    base = [sys.executable, "-m", "sca"]
+    source = corpus.pair(tmp_path / "corpus", audio=12.0)
     data = str(tmp_path / "data")
-    built = subprocess.run(
-        [*base, "build-duplex", str(source), "-o", data, "--model-path", "builtin:qwen", "--json"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    words = ["build-duplex", str(source), "-o", data, "--model-path", "builtin:qwen", "--jobs", "1", "--json"]
+    built = CliRunner().invoke(app, words)
+    assert built.exit_code == 0, built.output
     assert json.loads(built.stdout)["report"]["coverage"]["share"] == 1.0
-    verified = subprocess.run([*base, "verify", data, "--json"], capture_output=True, text=True, check=True)
+    verified = CliRunner().invoke(app, ["verify", data, "--json"])
+    assert verified.exit_code == 0, verified.output
     assert json.loads(verified.stdout)["holds"] is True
     (Path(data) / "report.json").unlink()
-    broken = subprocess.run([*base, "verify", data], capture_output=True, text=True)
-    assert broken.returncode == 5
+    broken = CliRunner().invoke(app, ["verify", data])
+    assert broken.exit_code == 5
     assert "report.json is missing" in broken.stderr
 
 

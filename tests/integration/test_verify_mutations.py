@@ -346,7 +346,7 @@ UNKNOWABLE = {
 @pytest.fixture(scope="module")
 def intact(tmp_path_factory):
     root = tmp_path_factory.mktemp("mutations")
-    source = corpus.pair(corpus.demo(root / "corpus"), OTHER_SESSION, audio=20.0)
+    source = corpus.pair(corpus.short_demo(root / "corpus"), OTHER_SESSION, audio=12.0)
     build_duplex(source, root / "data", corpus.settings())
     assert verify(root / "data").problems == []
     return root / "data"
