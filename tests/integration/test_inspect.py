@@ -24,6 +24,7 @@ from sca.data.duplex.storage.reader import open_dataset
 from sca.errors import InputError, UsageError
 from sca.tokenizer import load_tokenizer
 from tests.helpers import corpus
+from tests.helpers.command import sca
 from tests.helpers.pulse import fit, pulse_server
 
 # Text of a transcript that could end a block of the page, be a mark of its template, or run as markup.
@@ -39,7 +40,8 @@ CHROMIUM = [
 ]
 
 
-def sca(*words, **options):
+def play(*words, **options):
+    """Run a command in a process of its own, with the environment of a sound server."""
     return subprocess.run([sys.executable, "-m", "sca", *map(str, words)], capture_output=True, text=True, **options)
 
 
@@ -371,15 +373,15 @@ def test_plays_on_the_loudspeaker(data, source, tokenizer, tmp_path, report_retr
     with pulse_server(tmp_path) as pulse:
         for _ in range(6):  # if the machine pauses for a tenth of a second, the virtual devices lose audio
             with pulse.listening() as listener:
-                done = sca("inspect", data, what, "--play", env=pulse.env)
+                done = play("inspect", data, what, "--play", env=pulse.env)
                 assert done.returncode == 0, done.stderr
                 heard = fit(wanted, listener.samples)
             if heard >= 0.9:
                 break
             report_retry(f"the correlation of the audio was {heard:.3f}")
         assert heard >= 0.9
-        absent = sca("inspect", data, what, "--play", "--output-device", "no such thing", env=pulse.env)
+        absent = play("inspect", data, what, "--play", "--output-device", "no such thing", env=pulse.env)
         assert absent.returncode == 2
-    no_server = sca("inspect", data, what, "--play", env={**os.environ, "PULSE_SERVER": f"unix:{tmp_path}/no-server"})
+    no_server = play("inspect", data, what, "--play", env={**os.environ, "PULSE_SERVER": f"unix:{tmp_path}/no-server"})
     assert no_server.returncode == 4
     assert "Traceback" not in no_server.stderr

@@ -1,8 +1,6 @@
 """`sca live` between files: length, timing, reproducibility, memory use, and invalid arguments."""
 
 import json
-import subprocess
-import sys
 import tracemalloc
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from sca.infer.frames import AudioOutput
 from sca.infer.interfaces import BaseListener
 from sca.infer.runners.file import OutputFiles, run_file
 from sca.resources import demo_corpus
+from tests.helpers.command import sca
 from tests.helpers.engine_contract import demo_speech
 from tests.helpers.tone_engine import Tone, raise_error
 
@@ -33,11 +32,6 @@ def parrot():
 def demo():
     with demo_corpus() as folder:
         yield folder / "WAV" / "D0001_S0001_0_G0001.flac"
-
-
-def sca(*args):
-    command = [sys.executable, "-m", "sca", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
 
 
 def settings(**live):

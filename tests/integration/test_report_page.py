@@ -3,8 +3,6 @@
 import json
 import shlex
 import shutil
-import subprocess
-import sys
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -18,12 +16,9 @@ from sca.data.duplex.model.report import Report
 from sca.data.duplex.verify.dataset import verify
 from tests.helpers import corpus
 from tests.helpers.broken import REASON, break_for
+from tests.helpers.command import sca
 
 RTL = "שלום <b>&amp;"
-
-
-def sca(*words):
-    return subprocess.run([sys.executable, "-m", "sca", *map(str, words)], capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tests.helpers.duplex_files import break_storage, put_rows, rows_of, storage
 @pytest.fixture(scope="module")
 def intact(tmp_path_factory):
     root = tmp_path_factory.mktemp("verify")
-    source = corpus.pair(corpus.demo(root / "corpus"), "A0009_S0009_0", audio=70.0)
+    source = corpus.pair(corpus.short_demo(root / "corpus"), "A0009_S0009_0", audio=35.0)
     build_duplex(source, root / "data", corpus.settings())
     assert verify(root / "data").holds
     return root / "data"

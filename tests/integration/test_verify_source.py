@@ -94,7 +94,7 @@ BOTH_RATES = [
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    return corpus.pair(corpus.demo(tmp_path_factory.mktemp("source") / "corpus"), OTHER_SESSION, audio=20.0)
+    return corpus.pair(corpus.short_demo(tmp_path_factory.mktemp("source") / "corpus"), OTHER_SESSION, audio=12.0)
 
 
 @pytest.fixture(scope="module")
