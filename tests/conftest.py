@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,32 @@ from hypothesis import settings
 TESTS = Path(__file__).resolve().parent
 CATEGORIES = {"unit", "property", "golden", "integration"}
 UNCATEGORISED = {"test_layers.py", "test_docs.py", "test_readme.py"}
+
+# Files that take over 30 s, the longest first. They start first, so that no worker is idle while another one still runs
+# a long file. Most of the time of the first three is waiting for sound in real time.
+LONGEST = (
+    "test_client_matrix.py",
+    "test_page_conversation.py",
+    "test_devices.py",
+    "test_docs.py",
+    "test_page.py",
+    "test_qwen_talker_process.py",
+    "test_qwen_slots.py",
+    "test_cascade_weights.py",
+    "test_verify_mutations.py",
+    "test_transcribe.py",
+    "test_accept_damage.py",
+    "test_inspect.py",
+    "test_build_duplex.py",
+    "test_qwen_load.py",
+    "test_duplex_training.py",
+    "test_earlier_readme.py",
+    "test_speech_weights.py",
+    "test_weights.py",
+    "test_qwen_omni.py",
+    "test_download.py",
+    "test_readme.py",
+)
 
 # Processes that tests start inherit these; the network guard below does not reach them. Hubs must not be contacted.
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_OFFLINE="1", NO_COLOR="1")
@@ -63,11 +90,16 @@ sys.addaudithook(_guard)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Reject tests without a category, and skip GPU tests on machines without a GPU."""
+    """Reject tests without a category, skip GPU tests without a GPU, and put long files first in parallel runs."""
     for path in sorted({item.path for item in items}):
         where = path.relative_to(TESTS)
         if where.parts[0] not in CATEGORIES and str(where) not in UNCATEGORISED:
             raise pytest.UsageError(f"tests/{where} belongs in one of {', '.join(sorted(CATEGORIES))}")
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        # `scripts/test` turns off the order of xdist, which has files with many tests first, however short they are.
+        first = {name: place for place, name in enumerate(LONGEST)}
+        counts = Counter(item.path for item in items)
+        items.sort(key=lambda item: (first.get(item.path.name, len(first)), -counts[item.path], item.path))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and not _has_gpu():
         for item in marked:

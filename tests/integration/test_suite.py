@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -54,6 +55,17 @@ def test_requires_a_category(tmp_path, files, code):
     assert done.returncode == code, done.stdout + done.stderr
     if code:
         assert "misc/test_x.py belongs in one of golden, integration, property, unit" in done.stderr
+
+
+def test_long_files_exist_and_start_first(pytestconfig, monkeypatch):
+    conftest = pytestconfig.pluginmanager.get_plugin(str(CONFTEST))
+    longest = conftest.LONGEST
+    assert [name for name in longest if not list(CONFTEST.parent.rglob(name))] == []
+    paths = [CONFTEST.parent / "unit" / "test_x.py", *(CONFTEST.parent / "unit" / name for name in reversed(longest))]
+    items = [SimpleNamespace(path=path, get_closest_marker=lambda _name: None) for path in paths]
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
+    conftest.pytest_collection_modifyitems(pytestconfig, items)
+    assert [item.path.name for item in items] == [*longest, "test_x.py"]
 
 
 def test_lists_repeated_attempts(tmp_path):
