@@ -1,6 +1,7 @@
 """Measure the turn server beyond its model: throughput, latency, concurrency, overload.
 
     python scripts/bench/turn.py [--seconds 10] [--pool N] [--url URL] [--key KEY]
+    python scripts/bench/turn.py --device cuda --all
 
 Ceiling: processes that run the model in a loop, features included; first one, then one per core. It is compared with
 a real `sca turn serve` on loopback that receives 8 s of noise per request from a client in its own process (plain
@@ -8,6 +9,10 @@ sockets without an HTTP library, because it shares the cores with the server). I
 noise, which takes the model equally long. The first request of every connection, and the first second of the
 overload, are warm-up and not counted. "Beyond inference" is the client's wait minus the time in the model, and with
 more clients than models minus the wait for a free one. The last line is JSON.
+
+With `--device cuda --all`, the models in torch are checked and measured on a GPU instead, in under ten minutes and
+without a network; with `--device cpu --all` the same checks are smaller. See `turn_device.py`. The exit code is 7 if a
+check fails. Without a GPU, the checks of `--device cuda` are listed.
 """
 
 import argparse
@@ -229,8 +234,8 @@ def loop_cpu_ms(pid: int) -> float:
         return float("nan")
 
 
-def serve(pool: int) -> tuple[subprocess.Popen, str]:
-    command = [sys.executable, "-m", "sca", "turn", "serve", "--port", "0", "--pool", str(pool)]
+def serve(pool: int, *options: str) -> tuple[subprocess.Popen, str]:
+    command = [sys.executable, "-m", "sca", "turn", "serve", "--port", "0", "--pool", str(pool), *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     line = process.stderr.readline()
@@ -257,6 +262,18 @@ def measure(url: str, key: str, pool: int, seconds: float, one_s: float, pid: in
             f"   loop CPU {result['event_loop_cpu_ms_per_request']:.2f} ms   {result['statuses']}   refused {result['refused_ms']}"
         )
     return found
+
+
+def serve_on_device(device: str, seconds: float) -> dict:
+    """Measure a server on a device with 1 and with 64 clients."""
+    # On a CPU, v3 is in torch for 16 bits only.
+    options = ["--set", "turn.cuda_graphs=true"] if device.startswith("cuda") else ["--set", "turn.dtype=bfloat16"]
+    process, url = serve(1, "--device", device, *options)
+    try:
+        return {f"concurrency {count}": ask(url, "", "closed", count, seconds) for count in (1, 64)}
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
 
 
 def bench(seconds: float, pool: int, url: str, key: str) -> None:
@@ -301,6 +318,8 @@ def main() -> None:
     parser.add_argument("--pool", type=int, default=0)
     parser.add_argument("--url", default="")
     parser.add_argument("--key", default="")
+    parser.add_argument("--device", default="")
+    parser.add_argument("--all", action="store_true", help="all checks of --device")
     parser.add_argument("--loop", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--client", nargs=5, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -309,6 +328,12 @@ def main() -> None:
     elif given.client:
         url, key, mode, amount, seconds = given.client
         client(url, key, mode, float(amount), float(seconds))
+    elif given.device:
+        if not given.all:
+            parser.error("--device needs --all")
+        from turn_device import run_all
+
+        run_all(given.device, lambda: serve_on_device(given.device, min(given.seconds, 10)))
     else:
         bench(given.seconds, given.pool, given.url, given.key)
 

@@ -169,7 +169,7 @@ def test_service_loads_a_folder(folder):
 
 
 def test_batch_uses_the_shortest_rows_that_hold_it(model):
-    assert model.lengths == (2000, 4000, 8000)
+    assert model.lengths == (2400, 4400, 8000)
     seen, forward = [], model._stage.forward
 
     def record(samples, lengths):
@@ -179,7 +179,7 @@ def test_batch_uses_the_shortest_rows_that_hold_it(model):
     model._stage = Stage(record)
     for items in ([ITEMS[3]], [ITEMS[3], ITEMS[0]], [ITEMS[3][:100], ITEMS[3]], [ITEMS[1], ITEMS[2]]):
         model.batch(items, len(items))
-    assert seen == [((1, 2000), [700]), ((2, 4000), [700, 3000]), ((2, 8000), [100, 700]), ((2, 8000), [8000, 8000])]
+    assert seen == [((1, 2400), [700]), ((2, 4400), [700, 3000]), ((2, 8000), [100, 700]), ((2, 8000), [8000, 8000])]
 
 
 @pytest.mark.parametrize("x", [np.zeros(0, np.float32), np.zeros((2, 5), np.float32), np.zeros(5)])

@@ -5,7 +5,6 @@ The host copies samples and nothing else: masks, normalization and spectra are m
 the window (v2), or at its end (v3). What lies beside them is undefined, and is replaced by zeros here.
 """
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 from sca.audio.mel import mel_filters
@@ -14,7 +13,7 @@ from sca.infer.turn.models.features import V3_BINS
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["log_mel", "masked", "normalized"]
+__all__ = ["log_mel", "masked", "mel_constants", "normalized"]
 
 _WINDOW_SAMPLES, _HOP_SAMPLES = 400, 160
 _VARIANCE_EPS = 1e-7
@@ -56,15 +55,16 @@ def normalized(samples: "torch.Tensor", inside: "torch.Tensor | None" = None) ->
     return centred * torch.rsqrt(centred.square().sum(dim=1, keepdim=True) / count + _VARIANCE_EPS)
 
 
-def log_mel(samples: "torch.Tensor") -> "torch.Tensor":
+def log_mel(samples: "torch.Tensor", window: "torch.Tensor", filters: "torch.Tensor") -> "torch.Tensor":
     """Return the log-mel spectrograms of `sca.audio.mel.log_mel`: float32 `(batch, 80, samples / 160)`.
 
     Args:
         samples: Float32 `(batch, samples)`.
+        window: The first of `mel_constants`.
+        filters: The second.
     """
     import torch
 
-    window, filters = _constants(samples.device)
     # Whisper drops the last frame.
     spectrum = torch.stft(samples, _WINDOW_SAMPLES, _HOP_SAMPLES, window=window, return_complex=True)[..., :-1]
     power = torch.view_as_real(spectrum).square().sum(dim=-1)
@@ -73,10 +73,8 @@ def log_mel(samples: "torch.Tensor") -> "torch.Tensor":
     return (torch.maximum(mel, loudest - _DYNAMIC_RANGE) + 4) / 4
 
 
-@cache
-def _constants(device: "torch.device") -> "tuple[torch.Tensor, torch.Tensor]":
-    """Return the window `(400,)` and the filters `(80, 201)`. On the device: a CUDA graph cannot copy from the host."""
+def mel_constants() -> "tuple[torch.Tensor, torch.Tensor]":
+    """Return the window `(400,)` and the filters `(80, 201)` of `log_mel`, float32."""
     import torch
 
-    filters = torch.from_numpy(mel_filters(V3_BINS).T.copy()).to(device, torch.float32)
-    return torch.hann_window(_WINDOW_SAMPLES, device=device), filters
+    return torch.hann_window(_WINDOW_SAMPLES), torch.from_numpy(mel_filters(V3_BINS).T.copy()).float()

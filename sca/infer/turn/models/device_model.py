@@ -22,12 +22,13 @@ from sca.infer.turn.models.staging import StagedRows
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["DeviceModel", "number_format_of", "resolve_device"]
+__all__ = ["FRAME_SAMPLES", "DeviceModel", "number_format_of", "resolve_device"]
 
 logger = logging.getLogger(__name__)
 
 _MAX_SHOWN_CHARACTERS = 200
-_FRAME_SAMPLES = 400  # that a frame of the encoder sees
+FRAME_SAMPLES = 400
+"""The samples that a frame of the encoder of v2 sees."""
 
 
 class DeviceModel(BatchModel):
@@ -126,9 +127,9 @@ class DeviceModel(BatchModel):
 
         The last frames of the encoder look beyond the audio, and audio without a whole frame has no mask.
         """
-        if self._rows.shortest(side, rows) < _FRAME_SAMPLES:
+        if self._rows.shortest(side, rows) < FRAME_SAMPLES:
             return self.window_samples
-        longest = self._rows.longest(side, rows) + _FRAME_SAMPLES
+        longest = self._rows.longest(side, rows) + FRAME_SAMPLES
         return next((length for length in self.lengths if longest <= length), self.window_samples)
 
     def _shapes(self, sizes: Sequence[int]) -> list[Shape]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from sca.infer.turn.models.device_input import log_mel, masked, normalized
+from sca.infer.turn.models.device_input import log_mel, masked, mel_constants, normalized
 from sca.infer.turn.models.features import V3_BINS, V3_SAMPLES
 
 if TYPE_CHECKING:
@@ -53,7 +53,10 @@ def _heads(width: int) -> "tuple[torch.nn.Sequential, torch.nn.Sequential]":
 
 @cache
 def v3_network_class() -> "type[torch.nn.Module]":
-    """Return the class of the v3 network, which needs torch and transformers. The audio is at the end of its row."""
+    """Return the class of the v3 network, which needs torch and transformers. The audio is at the end of its row.
+
+    Its children, which have weights, may have 16 bits; its constants remain float32.
+    """
     import torch
     from transformers import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -71,11 +74,13 @@ def v3_network_class() -> "type[torch.nn.Module]":
             )
             self.encoder = WhisperEncoder(config)
             self.pool_attention, self.classifier = _heads(config.d_model)
+            for name, constant in zip(("window", "filters"), mel_constants(), strict=True):
+                self.register_buffer(name, constant, persistent=False)
 
         @override
         def forward(self, samples: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
             # The zeros before short audio are part of the input, so they count for mean and variance.
-            features = log_mel(normalized(masked(samples, lengths, at_end=True)[0]))
+            features = log_mel(normalized(masked(samples, lengths, at_end=True)[0]), self.window, self.filters)
             hidden = self.encoder(features.to(self.encoder.dtype))[0]
             pooled = _pool(hidden, self.pool_attention(hidden), None)
             return torch.sigmoid(self.classifier(pooled).float())[:, 0]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sca.errors import InputError
-from sca.infer.turn.models.device_model import DeviceModel, number_format_of, resolve_device
+from sca.infer.turn.models.device_model import FRAME_SAMPLES, DeviceModel, number_format_of, resolve_device
 from sca.infer.turn.models.networks import network_class
 from sca.units import HEARD_HZ
 
@@ -21,7 +21,7 @@ __all__ = ["V2_SAMPLES", "SmartTurnV2"]
 V2_SAMPLES = 16 * HEARD_HZ
 """The input length of v2, at 16 kHz."""
 
-_PARTS = (4, 2, 1)  # of the window
+_PARTS = (4, 2)  # of the window, for which there are shorter rows
 
 
 class SmartTurnV2(DeviceModel):
@@ -46,7 +46,8 @@ class SmartTurnV2(DeviceModel):
             precision: Why the weights have their number format, for display.
         """
         network.set_window(window_samples, normalizes=normalize)
-        lengths = [window_samples // part for part in _PARTS] if network.cuts else [window_samples]
+        shorter = [window_samples // part + FRAME_SAMPLES for part in _PARTS] if network.cuts else []
+        lengths = [*shorter, window_samples]
         super().__init__(network, "smart-turn-v2", device, lengths=lengths, at_end=False, precision=precision)
 
     @classmethod

@@ -46,6 +46,6 @@ class SmartTurnV3Torch(DeviceModel):
         except (ValueError, IndexError, KeyError, RuntimeError) as error:
             raise InputError(f"{path} does not have the weights of smart-turn v3: {error}") from error
         reason += ", from int8 weights" if number_format(content) == "int8" else ""
-        return cls(
-            network.to(torch_dtype), "smart-turn-v3", device, lengths=[V3_SAMPLES], at_end=True, precision=reason
-        )
+        for part in network.children():
+            part.to(torch_dtype)
+        return cls(network, "smart-turn-v3", device, lengths=[V3_SAMPLES], at_end=True, precision=reason)

@@ -75,9 +75,10 @@ def capture_graphs(forward: Forward, shapes: Sequence[Shape], device: str) -> di
     lengths = torch.zeros(rows, dtype=torch.long, device=device)
     pool = torch.cuda.graph_pool_handle()
     graphs = {}
-    # Large ones first: the smaller ones fit into their memory.
-    for size, length in sorted(shapes, reverse=True):
-        graphs[size, length] = _capture(forward, values[:size, :length], lengths[:size], pool)
+    with torch.cuda.device(device):
+        # Large ones first: the smaller ones fit into their memory.
+        for size, length in sorted(shapes, reverse=True):
+            graphs[size, length] = _capture(forward, values[:size, :length], lengths[:size], pool)
     return graphs
 
 

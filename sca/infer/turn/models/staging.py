@@ -54,7 +54,8 @@ class StagedRows:
 
         if rows <= self._lengths.shape[1]:
             return
-        self._samples = [torch.zeros((rows, self._window), device=self._device) for _ in range(2)]
+        # Not zeros: a kernel that fills them could run after the copies of the other stream.
+        self._samples = [torch.empty((rows, self._window), device=self._device) for _ in range(2)]
         self._lengths = np.zeros((2, rows), np.int64)
         if self._on_gpu and not self._slots:
             self._stream = torch.cuda.Stream(self._device)
@@ -112,7 +113,7 @@ class StagedRows:
         return (part[:, self._window - samples :] if self._at_end else part[:, :samples]), lengths
 
     def longest(self, side: int, rows: range) -> int:
-        """Return the length of the longest audio in rows, and 0 for the shortest possible."""
+        """Return the length of the longest audio in rows."""
         return int(self._lengths[side, rows.start : rows.stop].max(initial=0))
 
     def shortest(self, side: int, rows: range) -> int:
