@@ -125,7 +125,7 @@ def test_number_of_candidates_is_limited():
         (b"", "first line"),
         (b"\xff", "UTF-8"),
         (b"{}", "first line"),
-        (b"v=0\nm=video 9 X 1", "no audio"),
+        (b"v=0\nm=video 9 X 1", "does not contain audio"),
         (b"v=0\n" + 9 * b"m=audio 9 X 1\n", "more than 8"),
     ],
 )

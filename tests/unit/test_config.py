@@ -451,3 +451,29 @@ def test_blank_secret_is_refused(name, blank, tmp_path):
 
 def test_empty_variable_of_a_secret_counts_as_not_set():
     assert load_settings(env={"SCA_AUTH_KEY": ""}).serve.auth_key is None
+
+
+@pytest.mark.parametrize(
+    ("host", "media_host", "addresses"),
+    [
+        ("127.0.0.1", "", ("127.0.0.1",)),
+        ("localhost", "", ("127.0.0.1",)),
+        ("0.0.0.0", "", None),
+        ("127.0.0.1", "0.0.0.0", None),
+        ("0.0.0.0", "192.0.2.7", ("192.0.2.7",)),
+    ],
+)
+def test_addresses_of_calls(host, media_host, addresses):
+    settings = load_settings(overrides={"serve.host": host, "serve.media_host": media_host}, env={})
+    assert settings.serve.media_addresses == addresses
+
+
+@pytest.mark.parametrize("urls", ["http://a.example", "turn:a.example", "stun:", "stun:a.example:x"])
+def test_urls_of_stun_servers_are_checked(urls):
+    with pytest.raises(ConfigError, match="URL of a STUN server"):
+        load_settings(overrides={"serve.ice_servers": urls}, env={})
+
+
+def test_several_stun_servers():
+    settings = load_settings(overrides={"serve.ice_servers": "stun:a.example, stun:b.example:3479"}, env={})
+    assert settings.serve.ice_server_urls == ("stun:a.example", "stun:b.example:3479")

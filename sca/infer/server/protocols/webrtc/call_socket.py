@@ -1,5 +1,6 @@
 """The data channel of a call as the socket of a session: it has the events of the protocol, in both directions."""
 
+import json
 from collections import deque
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from sca.infer.notifier import Notifier
+from sca.infer.server.protocols.realtime.events import RealtimeError
 from sca.infer.server.ws.resumable_socket import ClientSocket
 
 if TYPE_CHECKING:
@@ -96,17 +98,18 @@ class CallSocket(ClientSocket):
         if self._closed:
             raise RuntimeError("the data channel is closed")
 
-    def _send(self, channel: "RTCDataChannel", data: str | bytes) -> None:
+    def _send(self, channel: "RTCDataChannel", data: str) -> None:
         if channel.readyState != "open":
             raise RuntimeError("the data channel is closed")
         try:
             channel.send(data)
-        except ValueError as error:  # longer than the client accepts
-            raise RuntimeError(str(error)) from error
+        except ValueError:  # longer than the client accepts
+            message = f"an event of {len(data)} characters was not sent, because it is larger than the client accepts"
+            channel.send(json.dumps(RealtimeError(message, "event_too_large", kind="server_error").event()))
 
     @override
     async def send_bytes(self, data: bytes) -> None:
-        raise NotImplementedError("the protocol has no binary messages")
+        raise NotImplementedError("all messages of the protocol are text")
 
     @override
     async def close(self, code: int = 1000, reason: str | None = None) -> None:

@@ -1,7 +1,7 @@
 """A call: a Realtime session whose audio is in WebRTC tracks, and whose events are in a data channel.
 
-The server plays the audio here, in real time. So it knows how much of a response was played, and shortens what is
-interrupted without a request of the client.
+The audio is played by the server, in real time. How much of a response was played is therefore known, and an interrupted
+response is shortened without a request of the client.
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -179,7 +179,7 @@ class CallConnection(RealtimeConnection):
                 self._send({"type": "output_audio_buffer.cleared", "response_id": cut.response_id})
             try:
                 self._items.truncate(cut.item_id, 0, cut.played_ms)
-            except RealtimeError:  # the item was deleted, or is not part of the conversation
+            except RealtimeError:  # the item was deleted, or is outside the conversation
                 continue
         self._playing_changed.notify_all()
 

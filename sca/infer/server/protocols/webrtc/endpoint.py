@@ -159,6 +159,8 @@ async def _start(calls: _Calls, request: "Request") -> _Answered:
     except ImportError as error:
         message = "this server has no WebRTC, because the package aiortc is not installed: pip install 'sca[webrtc]'"
         raise RequestRejectedError(501, message) from error
+    for name in ("aiortc", "aioice"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # below that level they log passwords of connections
     answered: _Answered = await calls.context.tasks.start(calls.hold, request, call)
     return answered
 

@@ -53,7 +53,7 @@ async def read_call_request(request: "Request", serve: "ServeConfig") -> CallReq
     async with open_form(request, _MAX_FORM_BYTES, serve) as form:
         sdp, session = [await _content(form.get(name)) for name in ("sdp", "session")]
     if sdp is None:
-        raise RealtimeError("the form has no field `sdp`", "missing_required_parameter", "sdp")
+        raise RealtimeError("the form lacks the field `sdp`", "missing_required_parameter", "sdp")
     if len(sdp) > MAX_SDP_BYTES:
         raise RequestRejectedError(413, f"the SDP offer is larger than {MAX_SDP_BYTES} bytes")
     return CallRequest(prepare_offer(sdp), None if session is None else _read_session(session))
@@ -81,14 +81,14 @@ def _read_session(data: bytes) -> Mapping[str, object]:
 def prepare_offer(data: bytes) -> str:
     """Check an SDP offer, and leave out candidates that are of no use.
 
-    Host names that end in `.local` exist for the browser only (mDNS): it reaches the server, which then knows its
-    address. The end of candidates is left out too, because such an address may still follow.
+    Host names that end in `.local` (mDNS) are left out: the address of the browser becomes known when its checks
+    arrive. The end of candidates is left out too, because more addresses may become known in this way.
 
     Args:
         data: The SDP.
 
     Raises:
-        RealtimeError: It is no SDP offer with audio.
+        RealtimeError: It is not an SDP offer with audio.
     """
     try:
         lines = data.decode().splitlines()
@@ -96,10 +96,12 @@ def prepare_offer(data: bytes) -> str:
         raise RealtimeError("the SDP offer is not UTF-8", "invalid_offer", "sdp") from error
     lines = [line for line in lines if line]
     if not lines or lines[0].strip() != "v=0":
-        raise RealtimeError("the body is no SDP offer: its first line must be v=0", "invalid_offer", "sdp")
+        raise RealtimeError("the body is not an SDP offer: its first line must be v=0", "invalid_offer", "sdp")
     sections = [line for line in lines if line.startswith("m=")]
     if not any(line.startswith("m=audio ") for line in sections):
-        raise RealtimeError("the SDP offer has no audio: add a track, or an audio transceiver", "invalid_offer", "sdp")
+        raise RealtimeError(
+            "the SDP offer does not contain audio: add a track, or an audio transceiver", "invalid_offer", "sdp"
+        )
     if len(sections) > _MAX_SECTIONS:
         raise RealtimeError(f"the SDP offer has more than {_MAX_SECTIONS} media sections", "invalid_offer", "sdp")
     candidates = 0

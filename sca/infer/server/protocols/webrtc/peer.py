@@ -36,7 +36,7 @@ class Peer:
 
     Args:
         addresses: The addresses of this machine to use; None for all of them.
-        ice_servers: URLs of STUN servers, which tell the server its public address.
+        ice_servers: URLs of STUN servers, from which the public address of the server is read.
         on_channel: Called with each data channel that the client opens.
     """
 
@@ -132,7 +132,7 @@ class Peer:
 def use_addresses(connection: "RTCPeerConnection", addresses: Sequence[str]) -> None:
     """Make a connection use these addresses, instead of all addresses of the machine except loopback.
 
-    aioice has no option for it, so the method that opens the sockets gets other arguments. Call this before
+    aioice lacks an option for it. The method by which the sockets are opened gets other arguments. Call this before
     `setLocalDescription`.
     """
     transports = [one.receiver.transport for one in connection.getTransceivers()]
