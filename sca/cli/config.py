@@ -25,7 +25,11 @@ def show(*, settings: "Settings", as_json: Json = False) -> None:
     The command line wins over the SCA_* environment, the environment over the file, and the file over the defaults.
     """
     from sca.config import known_keys
+    from sca.infer.turn.ceiling import threshold_warning
 
+    warning = threshold_warning(settings.turn)
+    if warning is not None:
+        sys.stderr.write(f"{warning}\n")
     values = settings.model_dump(mode="json")
     rows = [(key, settings.origin(key.name), values[key.section][key.field]) for key in known_keys()]
     if as_json:

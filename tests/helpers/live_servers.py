@@ -160,8 +160,8 @@ def running(engine, tls=None, **overrides):
     with listen("127.0.0.1", 0) as listener:
         config = server_config(
             make_app(context),
-            connection_limits(context),
-            websockets=websocket_options(context),
+            connection_limits(context.settings.serve, context.metrics.rejections.labels(503).inc),
+            websockets=websocket_options(context.settings.serve, context.sessions.drain),
             tls=None if tls is None else TlsFiles(*tls),
         )
         server, loop = uvicorn.Server(config), _AdvanceableLoop()

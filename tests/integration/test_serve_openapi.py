@@ -23,6 +23,7 @@ DESCRIBED = {
     "/health": "GET",
     "/infer_wav": "POST",
     "/metrics": "GET",
+    "/ready": "GET",
     "/v1/models": "GET",
     "/v1/realtime": "POST",
     "/v1/realtime/calls": "POST",

@@ -384,7 +384,8 @@ class PeakModel(MeanModel):
         return min(1.0, float(np.abs(x).max()))
 
 
-def test_bad_requests_cause_no_5xx_and_no_leaks():
+def test_bad_requests_cause_no_5xx_and_no_leaks(caplog):
+    caplog.set_level("CRITICAL", "sca.requests")  # caplog keeps every record
     with app_of([PeakModel()]) as run:
         send_bad_requests(run)
 

@@ -42,7 +42,7 @@ def examine(settings: "Settings", work_dir: Path) -> list["Check"]:
     from functools import partial
 
     from sca.cli.doctor.checks import CHECKS, Check
-    from sca.cli.doctor.network import cache, disk, engine, fetched_models, hub
+    from sca.cli.doctor.network import cache, disk, engine, fetched_models, hub, turn_threshold
     from sca.cli.doctor.voices import csm, espeak_ng, llama_cpp
 
     cache_dir = settings.paths.resolved_cache_dir
@@ -55,6 +55,7 @@ def examine(settings: "Settings", work_dir: Path) -> list["Check"]:
         partial(cache, cache_dir),
         partial(fetched_models, cache_dir),
         partial(engine, settings),
+        partial(turn_threshold, settings),
         partial(disk, work_dir),
     ]
     with ThreadPoolExecutor(len(functions)) as pool:

@@ -13,7 +13,7 @@ from sca.cli.doctor.checks import Check, Status
 if TYPE_CHECKING:
     from sca.config import Settings
 
-__all__ = ["cache", "disk", "engine", "fetched_models", "hub"]
+__all__ = ["cache", "disk", "engine", "fetched_models", "hub", "turn_threshold"]
 
 _HUB_S = 3.0
 _LOW_BYTES = 5 << 30
@@ -74,6 +74,14 @@ def engine(settings: "Settings") -> Check:
 
     choice = choose_engine(settings)
     return Check("engine", Status.warn if choice.advice else Status.ok, choice.found, choice.advice)
+
+
+def turn_threshold(settings: "Settings") -> list[Check]:
+    """Check that the turn model can exceed the threshold. Without a problem there is no line."""
+    from sca.infer.turn.ceiling import threshold_warning
+
+    warning = threshold_warning(settings.turn)
+    return [] if warning is None else [Check("turn", Status.warn, warning, "a lower turn.threshold, such as 0.5")]
 
 
 def disk(folder: Path) -> Check:

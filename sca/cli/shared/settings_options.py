@@ -7,6 +7,7 @@ A command names the settings it offers and takes the resolved `Settings`:
 
     app.command("build", cls=SettingsCommand)(build)
 
+A server that reloads its settings also takes `reload_settings`, a function that returns what the same sources give now.
 In place of its parameter `settings` the command then has the options of those fields (`Flag` in
 `sca.config.sections.base`), with the fields' types, defaults and descriptions, and --config and --set. A parameter of a
 dataclass type becomes one option per field of that dataclass.
@@ -18,6 +19,7 @@ built when a command runs or prints its help, which is what `SettingsCommand` is
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["SettingsCommand", "settings_options"]
 
 _SPEC = "settings_command_spec"
+_RELOAD = "reload_settings"
 _SOURCES = {"config": ConfigFile, "set_values": SetValues, "preset": Preset}
 
 Parameter = inspect.Parameter
@@ -102,7 +105,8 @@ def _with_signature(spec: _Spec, *, markup: bool) -> Callable[..., None]:
 
     def command(context: typer.Context, **values: Any) -> None:
         given = {key.name: values[name] for name, key in options.items() if _is_given(context, name)}
-        values |= {"context": context, "settings": _resolve(spec, values, given)}
+        load = partial(_resolve, spec, dict(values), given)
+        values |= {"context": context, "settings": load(), _RELOAD: load}
         spec.function(**{name: _argument(parameter, values) for name, parameter in parameters.items()})
 
     complete = [Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)]
@@ -113,7 +117,7 @@ def _with_signature(spec: _Spec, *, markup: bool) -> Callable[..., None]:
         elif _is_group(parameter):
             fields = inspect.signature(parameter.annotation).parameters.values()
             complete += [_keyword(field.name, field.annotation, field.default) for field in fields]
-        elif parameter.name != "context":
+        elif parameter.name not in ("context", _RELOAD):
             complete.append(_keyword(parameter.name, parameter.annotation, parameter.default))
     command.__signature__ = inspect.Signature(complete)  # type: ignore[attr-defined]
     command.__annotations__ = {}  # Typer resolves these too, and the signature has all it needs

@@ -6,6 +6,7 @@ from sca.cli.shared.settings_options import SettingsCommand
 from sca.cli.turn.ask import ask
 from sca.cli.turn.bench import bench
 from sca.cli.turn.logs import logs
+from sca.cli.turn.reload import reload
 from sca.cli.turn.serve import serve
 from sca.cli.turn.start import start
 from sca.cli.turn.stop import stop
@@ -22,6 +23,7 @@ app.command(cls=SettingsCommand)(watch)
 # `start` passes the options that it does not have to `serve`.
 app.command(cls=SettingsCommand, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(start)
 app.command(cls=SettingsCommand)(stop)
+app.command(cls=SettingsCommand)(reload)
 app.command(cls=SettingsCommand)(logs)
 app.command(cls=SettingsCommand)(warmup)
 app.command(cls=SettingsCommand)(bench)

@@ -49,4 +49,5 @@ def ask(
         emit_json({"file": str(file), "seconds": seconds, **prediction.document(), "judge": predictor.name})
     else:
         word = "finished" if prediction.finished else "not finished"
-        sys.stdout.write(f"{word}: probability {prediction.probability:.3f}\n")
+        without = "; no speech was heard" if prediction.speech is False else ""
+        sys.stdout.write(f"{word}: probability {prediction.probability:.3f}{without}\n")

@@ -6,6 +6,8 @@ from sca.cli.shared.options import Insecure
 from sca.cli.shared.settings_options import settings_options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sca.config import Settings
 
 __all__ = ["serve"]
@@ -19,10 +21,12 @@ __all__ = ["serve"]
     "turn.auth_key",
     "turn.threshold",
     "turn.pool",
+    "turn.log_format",
+    "turn.log_level",
     turn_env=True,
 )
-def serve(*, settings: "Settings", insecure: Insecure = False) -> None:
-    """Serve the model over HTTP: POST /raw, GET /health, /status, /metrics."""
-    from sca.infer.turn.serving.app import run
+def serve(*, settings: "Settings", reload_settings: "Callable[[], Settings]", insecure: Insecure = False) -> None:
+    """Serve the model over HTTP: POST /raw, GET /health, /ready, /status, /metrics. SIGHUP reloads settings."""
+    from sca.infer.turn.serving.server import run
 
-    run(settings.turn, insecure=insecure)
+    run(settings, reload_settings, insecure=insecure)

@@ -42,8 +42,12 @@ def start(
 
     All other options are passed to `sca turn serve`. Prints the address and the process id.
     """
+    from sca.infer.turn.ceiling import threshold_warning
     from sca.infer.turn.daemon import control
 
+    warning = threshold_warning(settings.turn)
+    if warning is not None:
+        sys.stderr.write(f"{warning}\n")
     place = state_dir_from(settings, state_dir)
     if place.is_stale():
         sys.stderr.write("the server that was started here is no longer running; its record is removed\n")

@@ -71,11 +71,40 @@ class TurnConfig(Section):
     pool: Annotated[int | None, Flag("--pool", "N")] = Field(
         None, ge=1, le=1024, description="Number of parallel single-threaded models on a CPU. Not set: one per core."
     )
+    max_queue_s: float = Field(
+        3.0,
+        ge=0,
+        le=MAX_SECONDS,
+        description="A request that would wait longer than this for a model, in seconds, is refused at once (503). "
+        "Estimated from the model's recent times.",
+    )
     max_queue: int = Field(
-        64,
+        256,
         ge=0,
         le=MAX_COUNT,
-        description="Maximum number of requests that wait for a model; further ones are refused at once (503).",
+        description="Maximum number of requests that wait for a model, which bounds the memory (503).",
+    )
+    requests_per_minute: int | None = Field(
+        None, ge=1, le=MAX_COUNT, description="Maximum number of requests of one client address per minute (429)."
+    )
+    speech_check: Literal["energy", "silero", "off"] = Field(
+        "energy",
+        description="How the field `speech` of an answer is found: by changes of the level (0.1 ms), by the Silero VAD "
+        "(20 ms for 8 s), or not at all.",
+    )
+    log_format: Annotated[Literal["text", "json"], Flag("--log-format")] = Field(
+        "text", description="Format of the server's log on stderr: lines of text, or one JSON object per line."
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Flag("--log-level")] = Field(
+        "info",
+        description="Least level of the server's log: debug adds probes, info has answers, warning rejections, error "
+        "failures of the model.",
+    )
+    drain_s: float = Field(
+        0.0,
+        ge=0,
+        le=MAX_SECONDS,
+        description="After SIGTERM, requests are still answered for this long while /ready is 503, in seconds.",
     )
     max_body_bytes: int = Field(8388608, ge=1, le=MAX_BYTES, description="Largest body of a request, in bytes (413).")
     body_timeout_s: float = Field(

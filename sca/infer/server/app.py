@@ -2,13 +2,14 @@
 
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from sca.errors import MissingToolError
 from sca.infer.server.core.errors import error_document
 from sca.infer.server.core.limits import RateLimiter
+from sca.infer.server.core.probes import StartingApp
 from sca.infer.server.core.security import check_bind, is_loopback
 from sca.infer.server.core.state import ServerContext
 from sca.infer.server.http import audio_stream, infer_wav, monitoring, page
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.responses import Response
 
-    from sca.config import Settings
+    from sca.config import ServeConfig, Settings
 
 __all__ = ["ENDPOINTS", "connection_limits", "make_app", "run", "websocket_options"]
 
@@ -40,22 +41,16 @@ ENDPOINTS: tuple[Callable[["FastAPI", ServerContext], None], ...] = (
 )
 
 
-def connection_limits(context: ServerContext) -> ConnectionLimits:
+def connection_limits(serve: "ServeConfig", on_rejected: Callable[[], object]) -> ConnectionLimits:
     """Return the connection limits of the settings."""
-    serve = context.settings.serve
     return ConnectionLimits(
-        serve.head_timeout_s,
-        serve.body_timeout_s,
-        serve.max_connections,
-        on_rejected=context.metrics.rejections.labels(503).inc,
-        proxies=serve.proxies,
+        serve.head_timeout_s, serve.body_timeout_s, serve.max_connections, on_rejected, proxies=serve.proxies
     )
 
 
-def websocket_options(context: ServerContext) -> WebSocketOptions:
+def websocket_options(serve: "ServeConfig", drain: Callable[[], Awaitable[object]]) -> WebSocketOptions:
     """Return the WebSocket options of the settings."""
-    serve = context.settings.serve
-    return WebSocketOptions(serve.max_message_bytes, context.sessions.drain, serve.ping_s, serve.ping_timeout_s)
+    return WebSocketOptions(serve.max_message_bytes, drain, serve.ping_s, serve.ping_timeout_s)
 
 
 def make_app(context: ServerContext) -> AccessMiddleware:
@@ -121,7 +116,6 @@ def run(settings: "Settings", *, insecure: bool = False) -> None:
         ScaError: The engine could not be loaded.
     """
     from sca.infer.engines.choice import choose_engine
-    from sca.infer.engines.registry import load_engine
 
     config, key = settings.serve, _key(settings)
     check_bind(config.host, key, insecure=insecure)
@@ -133,17 +127,45 @@ def run(settings: "Settings", *, insecure: bool = False) -> None:
     choice = choose_engine(settings)
     sys.stderr.write(f"sca serve: {choice.line}\n")
     with listen(config.host, config.port) as listener:
-        context = ServerContext(load_engine(choice.name, settings), settings)
-        engine = context.engine.info
+        server = _LiveServer(settings, choice.name)
+        app = StartingApp(server.load, b"ok", "text/plain; charset=utf-8")
         serve(
-            make_app(context),
+            app,
             listener,
-            connection_limits(context),
-            on_ready=lambda url: sys.stderr.write(
-                f"sca serve: listening on {url} ({engine.name}, {engine.device}, up to {config.max_sessions} sessions)\n"
-            ),
+            connection_limits(config, server.count_rejected_connection),
+            on_ready=server.on_ready,
             extra="serve",
-            websockets=websocket_options(context),
+            websockets=websocket_options(config, server.drain),
             tls=tls,
+            load=app.load,
         )
     sys.stderr.write("sca serve: stopped\n")
+
+
+class _LiveServer:
+    """The server while its engine is loaded, and after that."""
+
+    def __init__(self, settings: "Settings", engine_name: str) -> None:
+        self._settings, self._engine_name = settings, engine_name
+        self._context: ServerContext | None = None
+
+    def load(self) -> AccessMiddleware:
+        from sca.infer.engines.registry import load_engine
+
+        context = ServerContext(load_engine(self._engine_name, self._settings), self._settings)
+        app = make_app(context)
+        self._context = context
+        return app
+
+    def on_ready(self, url: str) -> None:
+        assert self._context is not None
+        engine, most = self._context.engine.info, self._settings.serve.max_sessions
+        sys.stderr.write(f"sca serve: listening on {url} ({engine.name}, {engine.device}, up to {most} sessions)\n")
+
+    def count_rejected_connection(self) -> None:
+        if self._context is not None:
+            self._context.metrics.rejections.labels(503).inc()
+
+    async def drain(self) -> None:
+        if self._context is not None:
+            await self._context.sessions.drain()

@@ -3,6 +3,7 @@
 A predictor only returns a probability. When to query it, and what follows, is decided by `sca.infer.turn.policy`.
 """
 
+import logging
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,13 +14,17 @@ from typing_extensions import override
 
 from sca.config import TurnConfig
 from sca.errors import ScaError
+from sca.infer.turn.ceiling import threshold_warning
 from sca.infer.turn.client import TurnClient
 from sca.infer.turn.models.load import load_model
 from sca.infer.turn.models.model import Model
 from sca.infer.turn.models.weights import find_weights
+from sca.infer.turn.speech import has_level_changes
 from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = ["LocalPredictor", "RemotePredictor", "TurnPrediction", "TurnPredictor", "open_predictor"]
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_WINDOW_S = 16  # of v2
 
@@ -31,14 +36,16 @@ class TurnPrediction:
     Attributes:
         probability: The probability that the speaker has finished.
         finished: Whether the probability is above the threshold.
+        speech: Whether the audio has speech, without which "finished" means nothing; None if that was not checked.
     """
 
     probability: float
     finished: bool
+    speech: bool | None = None
 
     def document(self) -> dict[str, object]:
         """Return the prediction for JSON."""
-        return {"finished": self.finished, "probability": self.probability}
+        return {"finished": self.finished, "probability": self.probability, "speech": self.speech}
 
 
 class TurnPredictor(Protocol):
@@ -72,6 +79,9 @@ class LocalPredictor(TurnPredictor):
 
     def __init__(self, turn: TurnConfig) -> None:
         weights = find_weights(turn.model_id, turn.revision)
+        warning = threshold_warning(turn, weights.sha256 or "")
+        if warning is not None:
+            logger.warning(warning)
         self._name = weights.name
         self._model: Model = load_model(weights, turn)
         self._threshold = turn.threshold
@@ -88,8 +98,10 @@ class LocalPredictor(TurnPredictor):
 
     @override
     def predict(self, samples: NDArray[np.float32], threshold: float | None = None) -> TurnPrediction:
-        probability = self._model(samples if self._max_samples is None else samples[-self._max_samples :])
-        return TurnPrediction(probability, probability > (self._threshold if threshold is None else threshold))
+        samples = samples[-self.window_samples() :]
+        probability = self._model(samples)
+        threshold = self._threshold if threshold is None else threshold
+        return TurnPrediction(probability, probability > threshold, has_level_changes(samples))
 
 
 class RemotePredictor(TurnPredictor):
@@ -116,7 +128,7 @@ class RemotePredictor(TurnPredictor):
     @override
     def predict(self, samples: NDArray[np.float32], threshold: float | None = None) -> TurnPrediction:
         response = self._client.predict(samples, threshold=threshold)
-        return TurnPrediction(response.probability, response.finished)
+        return TurnPrediction(response.probability, response.finished, response.speech)
 
     def close(self) -> None:
         """Close the connection."""

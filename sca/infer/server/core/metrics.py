@@ -1,7 +1,7 @@
 """The Prometheus metrics of the live server, in a registry of their own."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from typing_extensions import override
@@ -9,6 +9,7 @@ from typing_extensions import override
 from sca.errors import MissingToolError
 from sca.infer.frames import AudioOutput, ControlFrame, Frame, Interrupt, Lag
 from sca.infer.interfaces import BaseListener
+from sca.infer.server.core.metrics_process import add_process_metrics, page
 from sca.infer.server.core.sessions import SessionRegistry
 from sca.infer.session.broadcast import STREAM_HZ, AudioBroadcast
 
@@ -25,12 +26,22 @@ class LiveMetrics:
         MissingToolError: prometheus-client is not installed.
     """
 
-    def __init__(self, sessions: SessionRegistry, broadcast: AudioBroadcast) -> None:
+    def __init__(
+        self, sessions: SessionRegistry, broadcast: AudioBroadcast, build: Mapping[str, str] | None = None
+    ) -> None:
+        """Create the metrics.
+
+        Args:
+            sessions: The sessions of the server.
+            broadcast: The audio streams of the server.
+            build: The labels of `sca_build_info`, besides the version of sca.
+        """
         try:
             from prometheus_client import CollectorRegistry, Counter, Histogram
         except ImportError as error:
             raise MissingToolError("the server needs prometheus-client", hint="pip install 'sca[serve]'") from error
         self.registry = registry = CollectorRegistry()
+        add_process_metrics(registry, build or {})
         self._add_gauges(sessions, broadcast)
         self.rejections = Counter(
             "sca_refusals",
@@ -100,10 +111,7 @@ class LiveMetrics:
 
     def text(self) -> bytes:
         """Return all metrics in the Prometheus text format."""
-        from prometheus_client import generate_latest
-
-        page: bytes = generate_latest(self.registry)
-        return page
+        return page(self.registry)
 
 
 class SessionMeter(BaseListener):

@@ -81,6 +81,15 @@ class SessionRegistry:
     def __iter__(self) -> Iterator[SessionSlot]:
         return iter(self._slots)
 
+    def refusal(self) -> str | None:
+        """Return why a session would be rejected now; None if it would be accepted."""
+        if self.stopping:
+            return "the server is stopping"
+        limit = self._config.max_sessions
+        if len(self._slots) < limit:
+            return None
+        return f"{counted(limit, 'session')} {'is' if limit == 1 else 'are'} open, and that is the limit"
+
     @contextmanager
     def acquire(self, endpoint: str) -> Iterator[SessionSlot]:
         """Take a slot for the duration of the block.
@@ -94,14 +103,10 @@ class SessionRegistry:
         Raises:
             RequestRejectedError: No slot is free, or the server is stopping (503).
         """
-        if self.stopping:
+        refusal = self.refusal()
+        if refusal is not None:
             self.rejected += 1
-            raise RequestRejectedError(503, "the server is stopping", retry_after_s=1)
-        limit = self._config.max_sessions
-        if len(self._slots) >= limit:
-            self.rejected += 1
-            message = f"{counted(limit, 'session')} {'is' if limit == 1 else 'are'} open, and that is the limit"
-            raise RequestRejectedError(503, message, retry_after_s=1)
+            raise RequestRejectedError(503, refusal, retry_after_s=1)
         slot = SessionSlot(endpoint)
         self._slots.add(slot)
         self.started += 1

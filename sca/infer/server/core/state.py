@@ -12,6 +12,7 @@ from sca.infer.engine import BatchEngine, Engine, SessionConfig
 from sca.infer.engines.turn_taking import turn_detector_factory
 from sca.infer.server.core.client_secrets import ClientSecrets
 from sca.infer.server.core.metrics import LiveMetrics, SessionMeter
+from sca.infer.server.core.probes import PROBE_PATHS
 from sca.infer.server.core.sessions import SessionRegistry
 from sca.infer.session.broadcast import AudioBroadcast
 from sca.infer.session.loop import LiveSession
@@ -51,8 +52,10 @@ class ServerContext:
         self.engine, self.settings = engine, settings
         self.sessions = SessionRegistry(settings.serve)
         self.broadcast = AudioBroadcast(settings.serve.stream_buffer_ms, settings.serve.stream_when_slow)
-        self.metrics = LiveMetrics(self.sessions, self.broadcast)
-        self.public_paths = {"/health"}
+        self.metrics = LiveMetrics(
+            self.sessions, self.broadcast, {"engine": engine.info.name, "device": engine.info.device}
+        )
+        self.public_paths = set(PROBE_PATHS)
         self.signature_checks: dict[str, SignatureCheck] = {}
         self.client_secrets = ClientSecrets()
         self.client_secret_paths: set[str] = set()

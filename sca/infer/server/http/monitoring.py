@@ -1,7 +1,10 @@
-"""`GET /health`, `GET /metrics`, `GET /v1/models` and `GET /api/engine`."""
+"""`GET` and `HEAD` of `/health` and `/ready`, `GET /metrics`, `GET /v1/models` and `GET /api/engine`."""
 
 import time
 from typing import TYPE_CHECKING
+
+from sca.infer.server.core.metrics_process import METRICS_MEDIA_TYPE
+from sca.infer.server.core.probes import add_probes
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -16,14 +19,11 @@ def add(app: "FastAPI", context: "ServerContext") -> None:
     from starlette.responses import PlainTextResponse, Response
 
     started = int(time.time())
-
-    @app.get("/health", response_class=PlainTextResponse)
-    async def health() -> str:
-        return "ok"
+    add_probes(app, lambda: PlainTextResponse("ok"), context.sessions.refusal)
 
     @app.get("/metrics", response_class=Response)
     async def metrics() -> Response:
-        return Response(context.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(context.metrics.text(), media_type=METRICS_MEDIA_TYPE)
 
     @app.get("/v1/models")
     async def models() -> dict[str, object]:

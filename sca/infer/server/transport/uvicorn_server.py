@@ -10,7 +10,9 @@ import logging
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,38 +192,56 @@ def serve(
     extra: str = "turn",
     websockets: WebSocketOptions | None = None,
     tls: TlsFiles | None = None,
+    load: Callable[[], object] | None = None,
+    drain: Callable[[], Awaitable[object]] | None = None,
 ) -> None:
     """Serve an application until SIGTERM or SIGINT, then finish open requests for up to 10 s.
 
-    A second signal does not wait for `WebSocketOptions.drain`.
+    A second signal does not wait for `drain`.
 
     Args:
         app: The ASGI application.
         listener: The bound socket.
         limits: Limits on connections.
-        on_ready: Called with the URL once requests are answered.
+        on_ready: Called on the event loop with the URL, once requests are answered and `load` has returned.
         extra: The extra of sca that installs uvicorn, for the message if it is missing.
         websockets: How WebSockets are handled; None for HTTP only.
         tls: The certificate for https; None for http.
+        load: Loads what the application needs, in a thread, while it already answers probes. If it raises, the server
+            ends, and the exception is raised here.
+        drain: Awaited on the first signal, before the server stops to listen. Not set: that of `websockets`.
 
     Raises:
         MissingToolError: uvicorn is not installed.
+        BaseException: What `load` raised.
     """
     config = server_config(app, limits, websockets=websockets, tls=tls, extra=extra)
     host, port = listener.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
     url = f"{'http' if tls is None else 'https'}://{name}:{port}"
-    drain = None if websockets is None else websockets.drain
-    _draining_server(config, drain, lambda: on_ready(url)).run(sockets=[listener])
+    if drain is None and websockets is not None:
+        drain = websockets.drain
+    server = _draining_server(config, _Hooks(drain, load, lambda: on_ready(url)))
+    server.run(sockets=[listener])
+    if server.failure is not None:
+        raise server.failure
 
 
-def _draining_server(
-    config: "uvicorn.Config", drain: Callable[[], Awaitable[object]] | None, on_ready: Callable[[], object]
-) -> "uvicorn.Server":
-    """Return a uvicorn server that awaits `drain` on the first signal, before it closes connections."""
+@dataclass(frozen=True, slots=True)
+class _Hooks:
+    """What a server calls; see `serve`."""
+
+    drain: Callable[[], Awaitable[object]] | None
+    load: Callable[[], object] | None
+    on_ready: Callable[[], object]
+
+
+def _draining_server(config: "uvicorn.Config", hooks: _Hooks) -> Any:
+    """Return a uvicorn server that loads in a thread, and that drains on the first signal before it stops to listen."""
     import uvicorn
 
     class DrainingServer(uvicorn.Server):
+        failure: BaseException | None = None
         _drain_task: asyncio.Task[None] | None = None
         _signals = 0
 
@@ -229,24 +249,40 @@ def _draining_server(
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             self._loop = asyncio.get_running_loop()
+            if hooks.load is None:
+                self._on_loaded()
+            else:
+                # Not a thread of the loop's pool, which the end of the process would wait for.
+                threading.Thread(target=self._load, args=(hooks.load,), name="load", daemon=True).start()
+
+        def _load(self, load: Callable[[], object]) -> None:
+            try:
+                load()
+            except BaseException as error:  # noqa: BLE001 - `serve` raises it
+                self.failure = error
+                self.should_exit = True
+            else:
+                with suppress(RuntimeError):  # the loop has ended
+                    self._loop.call_soon_threadsafe(self._on_loaded)
+
+        def _on_loaded(self) -> None:
             _tune_interpreter()
-            on_ready()
+            hooks.on_ready()
             sys.stderr.flush()
 
         @override
         def handle_exit(self, sig: int, frame: "FrameType | None") -> None:
             # Does not call the base method: uvicorn would raise the signal again after a clean end.
             self._signals += 1
-            if drain is not None and self._signals == 1:
-                self._loop.call_soon_threadsafe(self._start_drain)
+            if hooks.drain is not None and self._signals == 1:
+                self._loop.call_soon_threadsafe(self._start_drain, hooks.drain)
             else:
                 self.should_exit = True
 
-        def _start_drain(self) -> None:
-            self._drain_task = asyncio.create_task(self._drain())
+        def _start_drain(self, drain: Callable[[], Awaitable[object]]) -> None:
+            self._drain_task = asyncio.create_task(self._drain(drain))
 
-        async def _drain(self) -> None:
-            assert drain is not None
+        async def _drain(self, drain: Callable[[], Awaitable[object]]) -> None:
             try:
                 await drain()
             finally:

@@ -83,7 +83,8 @@ class TurnClient:
             rate_hz: The sample rate; the server resamples.
             threshold: Overrides the server's threshold.
         """
-        text = self._request("POST", "/raw", wire.encode(samples), wire.body_headers(rate_hz, threshold))
+        headers = wire.body_headers(rate_hz, threshold, self._timeout_s)
+        text = self._request("POST", "/raw", wire.encode(samples), headers)
         return wire.parse_response(self.url, text)
 
     def get(self, path: str) -> object:
@@ -99,6 +100,14 @@ class TurnClient:
         """Return whether a turn server responds and reports that it is healthy. Does not raise."""
         try:
             document = self.get("/health")
+        except ScaError:
+            return False
+        return isinstance(document, dict) and document.get("ok") is True
+
+    def ready(self) -> bool:
+        """Return whether a turn server has loaded its model and accepts requests. Does not raise."""
+        try:
+            document = self.get("/ready")
         except ScaError:
             return False
         return isinstance(document, dict) and document.get("ok") is True

@@ -130,7 +130,7 @@ class LiveKitTurnDetector:
         body = wire.encode(samples.astype(np.float32) / _FULL_SCALE)
         try:
             async with asyncio.timeout(self._timeout_s):
-                headers = wire.body_headers(HEARD_HZ, self._threshold)
+                headers = wire.body_headers(HEARD_HZ, self._threshold, self._timeout_s)
                 text = await self._text(http.post(f"{self._url}/raw", data=body, headers=headers))
                 if self._threshold is None:
                     self._threshold = await self._server_threshold(http)

@@ -151,7 +151,7 @@ class _LoadTest:
         self, samples: NDArray[np.float32], concurrency: int, requests: int | None, seconds: float | None
     ) -> None:
         self.result = LoadTestResult(concurrency)
-        self.key_error: ConfigError | None = None
+        self.fatal: BaseException | None = None
         self._samples, self._left, self._seconds = samples, requests, seconds
         self._lock = threading.Lock()
         self._started_s = time.monotonic()
@@ -159,7 +159,7 @@ class _LoadTest:
     def _take_request(self) -> bool:
         """Return whether another request should be sent, and count it."""
         with self._lock:
-            if self.key_error or (self._seconds is not None and self.elapsed_s() >= self._seconds):
+            if self.fatal or (self._seconds is not None and self.elapsed_s() >= self._seconds):
                 return False
             if self._left is not None:
                 self._left -= 1
@@ -168,15 +168,21 @@ class _LoadTest:
     def elapsed_s(self) -> float:
         return time.monotonic() - self._started_s
 
-    def send_requests(self, client: TurnClient) -> None:
-        """Send requests on one connection until the test is over."""
+    def run(self, client: TurnClient) -> None:
+        """Send requests on one connection until the test is over. An error of the test itself ends it for all."""
+        try:
+            self._send_requests(client)
+        except BaseException as error:  # noqa: BLE001 - raised by `run_load_test`
+            self.fatal = self.fatal or error
+
+    def _send_requests(self, client: TurnClient) -> None:
         with client:
             while self._take_request():
                 sent_s = time.perf_counter()
                 try:
                     response = client.predict(self._samples)
-                except ConfigError as error:
-                    self.key_error = error
+                except ConfigError:  # the key, so that every request would fail
+                    raise
                 except ScaError as error:
                     with self._lock:
                         self.result.errors[error.message] += 1
@@ -210,15 +216,16 @@ def run_load_test(
     Raises:
         ConfigError: The key is wrong, so that every request would fail.
         UsageError: The address is wrong.
+        BaseException: What any connection's thread raised, besides the failures of requests.
     """
     test = _LoadTest(samples, concurrency, requests, seconds)
     clients = [new_client() for _ in range(concurrency)]  # here, where a wrong address or key is raised
-    threads = [threading.Thread(target=test.send_requests, args=(client,), daemon=True) for client in clients]
+    threads = [threading.Thread(target=test.run, args=(client,), daemon=True) for client in clients]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    if test.key_error is not None:
-        raise test.key_error
+    if test.fatal is not None:
+        raise test.fatal
     test.result.wall_s = test.elapsed_s()
     return test.result

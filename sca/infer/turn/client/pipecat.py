@@ -45,6 +45,7 @@ class PipecatTurnAnalyzer(BaseSmartTurn):  # type: ignore[misc]  # pipecat is no
         requests: How many requests were sent.
         timeouts: How many got no response in time.
         errors: How many failed in another way.
+        without_speech: How many responses said that the audio has no speech, so that "finished" means nothing.
         last_error: The latest failure.
     """
 
@@ -76,7 +77,7 @@ class PipecatTurnAnalyzer(BaseSmartTurn):  # type: ignore[misc]  # pipecat is no
         self._new_client = partial(TurnClient, url, auth_key, self.params.stop_secs, headers)
         self._client = self._new_client()
         self._threshold = threshold
-        self.requests = self.timeouts = self.errors = 0
+        self.requests = self.timeouts = self.errors = self.without_speech = 0
         self.last_error: ScaError | None = None
 
     async def analyze_end_of_turn(self) -> tuple[object, object]:
@@ -99,6 +100,7 @@ class PipecatTurnAnalyzer(BaseSmartTurn):  # type: ignore[misc]  # pipecat is no
             self.last_error = error
             logger.warning("turn server: %s; the turn is considered complete", error)
             raise SmartTurnTimeoutException(error.message) from error
+        self.without_speech += response.speech is False
         return response.model_dump(exclude_none=True)
 
     async def cleanup(self) -> None:

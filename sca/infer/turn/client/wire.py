@@ -39,7 +39,16 @@ MAX_RESPONSE_BYTES = 1 << 20
 _MAX_SHOWN_CHARACTERS = 200
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # the name of a header, RFC 9110 section 5.1
 _OWN_HEADERS = frozenset(
-    {"connection", "content-length", "content-type", "host", "transfer-encoding", "x-sample-rate", "x-threshold"}
+    {
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "transfer-encoding",
+        "x-sample-rate",
+        "x-threshold",
+        "x-timeout",
+    }
 )
 
 
@@ -62,6 +71,7 @@ class TurnResponse(BaseModel):
     Attributes:
         prediction: 1 if the speaker has finished, else 0.
         probability: The probability that the speaker has finished.
+        speech: Whether the audio has speech: without it, "finished" means nothing. None if the server did not check.
         metrics: The durations.
     """
 
@@ -69,6 +79,7 @@ class TurnResponse(BaseModel):
 
     prediction: int = Field(ge=0, le=1)
     probability: float = Field(ge=0, le=1)
+    speech: bool | None = None
     metrics: TurnTimings = TurnTimings()
 
     @property
@@ -93,14 +104,17 @@ def encode(samples: NDArray[np.floating]) -> bytes:
     return buffer.getvalue()
 
 
-def body_headers(rate_hz: int, threshold: float | None) -> dict[str, str]:
+def body_headers(rate_hz: int, threshold: float | None, timeout_s: float | None = None) -> dict[str, str]:
     """Return the headers that describe the body of a request.
 
     Args:
         rate_hz: The sample rate of the audio.
         threshold: Overrides the server's threshold.
+        timeout_s: How long the client waits. The server runs no model for a later response.
     """
     headers = {"Content-Type": "application/octet-stream", "X-Sample-Rate": str(rate_hz)}
+    if timeout_s is not None:
+        headers["X-Timeout"] = f"{timeout_s:g}"
     return headers if threshold is None else headers | {"X-Threshold": repr(float(threshold))}
 
 

@@ -4,6 +4,8 @@ Independent of settings and models: the command of the server and its address ar
 """
 
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from sca.errors import (
     ConfigError,
@@ -26,7 +29,7 @@ from sca.infer.turn.daemon import process_id
 from sca.infer.turn.daemon.log_rotation import tail
 from sca.infer.turn.daemon.state_dir import ServerRecord, StateDir
 
-__all__ = ["LogLimits", "ServerCommand", "StopResult", "free_port", "server_url", "start", "stop"]
+__all__ = ["LogLimits", "ServerCommand", "StopResult", "free_port", "reload", "server_url", "start", "stop"]
 
 Process = subprocess.Popen[bytes]
 
@@ -35,6 +38,7 @@ _TAIL_LINES = 20
 _FLUSH_S = 10.0  # for the log writer to write the rest of the server's output
 _CLEANUP_S = 5.0  # for the log writer to end after a server that did not start
 _STOP_S = 2.0  # for a server that did not start to end
+_RELOADED = re.compile(r"(not )?reloaded(?::|, the old settings remain:) ([^\n]*?)(?:\"}|\\n|\n)")
 _ERRORS: dict[int, type[ScaError]] = {
     kind.exit_code: kind for kind in (UsageError, ConfigError, MissingToolError, InputError, UpstreamError)
 }
@@ -160,6 +164,52 @@ def stop(state_dir: StateDir, grace_s: float = 10.0) -> StopResult:
         return StopResult(server, killed)
 
 
+def reload(state_dir: StateDir, timeout_s: float = 10.0) -> str:
+    """Let the running server read its settings again.
+
+    Args:
+        state_dir: The state directory.
+        timeout_s: How long the server may take.
+
+    Returns:
+        What changed, as the server logged it.
+
+    Raises:
+        UsageError: No server is running here, or it belongs to another user.
+        ConfigError: The settings are bad; the server continues with the old ones.
+        UpstreamError: The server did not answer in time.
+    """
+    server = state_dir.running()
+    if server is None:
+        raise UsageError("no turn server runs here", hint="sca turn start starts one")
+    begin = _size(state_dir.log)
+    try:
+        os.kill(server.pid, signal.SIGHUP)
+    except PermissionError as error:
+        raise UsageError(f"process {server.pid} belongs to another user") from error
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s and state_dir.running() is not None:
+        found = _RELOADED.search(_text_after(state_dir.log, begin))
+        if found is not None and found[1]:
+            raise ConfigError(found[2])
+        if found is not None:
+            return found[2]
+        time.sleep(_POLL_S)
+    raise UpstreamError("the turn server did not report that it read its settings", hint=_log_end(state_dir))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _text_after(path: Path, begin: int) -> str:
+    """Return what was appended to a log since it had `begin` bytes. It may have been rotated meanwhile."""
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(begin if _size(path) >= begin else 0)
+        return file.read().decode("utf-8", "replace")
+    return ""
+
+
 def server_url(host: str, port: int) -> str:
     """Return the URL of a server that listens on an address. One that listens on all addresses is reached locally."""
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
@@ -215,7 +265,7 @@ def _wait_until_ready(child: Process, server: ServerRecord, state_dir: StateDir,
     """
     deadline_s = time.monotonic() + ready_s
     with TurnClient(server.url, timeout_s=1.0) as client:
-        while not client.healthy():
+        while not client.ready():
             code = child.poll()
             if code is not None:
                 return code

@@ -26,6 +26,8 @@ class SmartTurnV3:
     Attributes:
         dtype: The number format of weights and products, int8 or float32.
         precision: Why it has that format.
+        threads: How many threads one call uses.
+        providers: The execution providers of onnxruntime.
 
     Raises:
         MissingToolError: onnxruntime is not installed.
@@ -52,6 +54,8 @@ class SmartTurnV3:
         self.dtype: str = chosen.dtype
         self.precision = chosen.reason
         self._session = _open(path, content, self.dtype, threads, vnni)
+        self.threads = threads
+        self.providers: list[str] = self._session.get_providers()
 
     def twin(self) -> Self:
         """Return a model for another thread, with the same weights in memory. Sessions of onnxruntime allow that."""

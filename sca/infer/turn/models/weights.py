@@ -37,12 +37,14 @@ class Weights:
         path: The .onnx file of v3, or the directory of v2.
         name: The name, for display.
         known: Whether the checksum is that of the v3 file that sca was tested with.
+        sha256: The checksum of the .onnx file; None for a folder of v2.
     """
 
     version: Literal["v2", "v3"]
     path: Path
     name: str
     known: bool = False
+    sha256: str | None = None
 
 
 def bundled_file() -> Path:
@@ -123,7 +125,8 @@ def newest_file(names: Iterable[str]) -> str | None:
 
 def _v3(path: Path, name: str) -> Weights:
     content = path.read_bytes()
-    known = len(content) == BUNDLED_BYTES and hashlib.sha256(content).hexdigest() == BUNDLED_SHA256
+    sha256 = hashlib.sha256(content).hexdigest()
+    known = sha256 == BUNDLED_SHA256
     if not known:
         logger.warning("%s is not the smart-turn v3.2 that sca was tested with (sha256 differs)", path)
-    return Weights("v3", path, name, known)
+    return Weights("v3", path, name, known, sha256)

@@ -7,6 +7,7 @@ pads to a bucket and delivers each result.
 
 import itertools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -93,6 +94,7 @@ class MicroBatcher(ModelThread):
             clock: The clock, in seconds.
         """
         self.queue = JobQueue(policy.max_batch + max_queue, 1, clock)
+        self.queue.slots = policy.max_batch
         self.policy = policy
         self._model = model
         model.reserve(policy.max_batch)
@@ -114,12 +116,11 @@ class MicroBatcher(ModelThread):
         return 1
 
     @override
-    def submit(self, prepare: Callable[[], NDArray[np.float32]]) -> "Future[Prediction]":
-        job = Job(prepare, self.queue.clock())
-        self.queue.put(job)
-        with self.queue.changed:  # wakes both threads; `put` wakes one
+    def submit(self, prepare: Callable[[], NDArray[np.float32]], timeout_s: float = math.inf) -> "Future[Prediction]":
+        future = self.queue.submit(prepare, timeout_s)
+        with self.queue.changed:  # wakes both threads; `submit` wakes one
             self.queue.changed.notify_all()
-        return job.future
+        return future
 
     @override
     def close(self, timeout_s: float) -> None:
@@ -217,7 +218,7 @@ class MicroBatcher(ModelThread):
         taken = [(job, row) for job, row in self._staged.items() if job in queue.waiting]
         for job, _ in taken:
             queue.waiting.remove(job)
-        taken = [(job, row) for job, row in taken if job.future.set_running_or_notify_cancel()]
+        taken = [(job, row) for job, row in taken if job.begin(queue.clock())]
         queue.busy += len(taken)
         self._staged, self._side, self._target = {}, 1 - side, None
         queue.changed.notify_all()

@@ -2,21 +2,26 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sca.audio.resample import resample
+from sca.audio.vad import SileroVad
 from sca.cores import usable_cores
 from sca.infer.turn.models.features import last_samples
 from sca.infer.turn.models.load import load_model
 from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
 from sca.infer.turn.models.weights import Weights, find_weights
 from sca.infer.turn.serving.batcher import BatchPolicy, MicroBatcher
-from sca.infer.turn.serving.model_pool import BusyError, ModelPool, ModelThread
+from sca.infer.turn.serving.model_pool import ModelPool, ModelThread
+from sca.infer.turn.speech import SpeechCheck, has_level_changes, has_speech
 from sca.units import HEARD_HZ, seconds_to_samples
 
 if TYPE_CHECKING:
@@ -40,6 +45,7 @@ class TurnResult:
         inference_s: The time in the model.
         queued_s: The time in the queue.
         batch_size: How many requests were processed together.
+        speech: Whether the audio has speech; None if that was not checked.
     """
 
     prediction: int
@@ -47,6 +53,7 @@ class TurnResult:
     inference_s: float
     queued_s: float
     batch_size: int
+    speech: bool | None = None
 
 
 class TurnService:
@@ -57,6 +64,7 @@ class TurnService:
         threshold: A probability above it means that the speaker has finished.
         window_samples: The longest input of the model, at 16 kHz.
         max_samples: How much of the audio is used.
+        facts: What the model is.
     """
 
     def __init__(
@@ -81,7 +89,16 @@ class TurnService:
         self.threshold = threshold
         self.window_samples = window_samples
         self.max_samples = max_samples
-        self._facts = facts
+        self.facts = facts
+        self._check_speech: SpeechCheck = "off"
+        self._vad: SileroVad | None = None
+
+    def configure(self, config: "TurnConfig") -> None:
+        """Take over the settings that may change while the server runs."""
+        self.threshold = config.threshold
+        queue = self.models.queue
+        queue.limit, queue.limit_s = queue.slots + config.max_queue, config.max_queue_s
+        self._check_speech = config.speech_check
 
     def check_room(self) -> None:
         """Check that the queue is not full, before a body is read.
@@ -89,12 +106,17 @@ class TurnService:
         Raises:
             BusyError: The queue is full.
         """
-        queue = self.models.queue
-        if queue.full:
-            raise BusyError(f"{queue.limit} requests are waiting or being answered", queue.retry_after_s())
+        refusal = self.models.queue.refusal()
+        if refusal is not None:
+            raise refusal
 
     async def predict(
-        self, x: NDArray[np.float32], *, rate_hz: int = HEARD_HZ, threshold: float | None = None
+        self,
+        x: NDArray[np.float32],
+        *,
+        rate_hz: int = HEARD_HZ,
+        threshold: float | None = None,
+        timeout_s: float = math.inf,
     ) -> TurnResult:
         """Predict whether the speaker has finished. Cancelling removes the job from the queue if it has not started.
 
@@ -102,19 +124,43 @@ class TurnService:
             x: Float32 `(n,)`. The last seconds are used.
             rate_hz: Its sample rate.
             threshold: Overrides the threshold of the service.
+            timeout_s: How long the client waits.
 
         Returns:
             The result.
 
         Raises:
             BusyError: The queue is full.
+            ExpiredError: The model would have begun, or began, after `timeout_s`.
             Exception: The model failed.
         """
         threshold = self.threshold if threshold is None else threshold
         end = self._end(x, rate_hz)
-        found = await asyncio.wrap_future(self.models.submit(lambda: self._resample(end, rate_hz)))
-        prediction = int(found.probability > threshold)
-        return TurnResult(prediction, found.probability, found.inference_s, found.queued_s, found.batch_size)
+        speech: list[bool] = []
+
+        def prepare() -> NDArray[np.float32]:
+            samples = self._resample(end, rate_hz)
+            if self._check_speech != "off":
+                speech.append(self._has_speech(samples))
+            return samples
+
+        found = await asyncio.wrap_future(self.models.submit(prepare, timeout_s))
+        return TurnResult(
+            int(found.probability > threshold),
+            found.probability,
+            found.inference_s,
+            found.queued_s,
+            found.batch_size,
+            speech[0] if speech else None,
+        )
+
+    def _has_speech(self, samples: NDArray[np.float32]) -> bool:
+        """Return whether 16 kHz audio has speech. Runs in a thread of the model."""
+        if self._check_speech == "energy":
+            return has_level_changes(samples)
+        if self._vad is None:
+            self._vad = SileroVad()
+        return has_speech(self._vad, samples)
 
     def _end(self, x: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
         """Return the part that can matter.
@@ -133,7 +179,7 @@ class TurnService:
         """Return the configuration and the current load."""
         queue = self.models.queue
         return {
-            **{name: fact() if callable(fact) else fact for name, fact in self._facts.items()},
+            **{name: fact() if callable(fact) else fact for name, fact in self.facts.items()},
             "pool": self.models.workers,
             "threshold": self.threshold,
             "window_s": self.window_samples / HEARD_HZ,
@@ -141,6 +187,9 @@ class TurnService:
             "queue_depth": len(queue.waiting),
             "busy": queue.busy,
             "queue_limit": queue.limit,
+            "queue_s": round(queue.expected_s(), 3),
+            "queue_limit_s": queue.limit_s,
+            "speech_check": self._check_speech,
         }
 
     def close(self, timeout_s: float = 10.0) -> None:
@@ -173,15 +222,26 @@ def load_service(config: "TurnConfig") -> TurnService:
 
 
 def _serve_singly(config: "TurnConfig", weights: Weights, model: SmartTurnV3) -> TurnService:
+    import onnxruntime
+
     for name in ("torch_compile", "cuda_graphs"):
         if getattr(config, name):
             logger.warning("turn.%s has no effect for smart-turn v3 in onnxruntime", name)
     model(np.zeros(1, np.float32))  # warm up
     pool = ModelPool([model.twin() for _ in range(config.pool or usable_cores())], config.max_queue)
-    return _new_service(pool, model, config, weights, {"buckets": [1], "compiled": False})
+    facts = {
+        "buckets": [1],
+        "compiled": False,
+        "runtime": f"onnxruntime {onnxruntime.__version__}",
+        "providers": model.providers,
+        "threads": model.threads,
+    }
+    return _new_service(pool, model, config, weights, facts)
 
 
 def _serve_batches(config: "TurnConfig", weights: Weights, model: "DeviceModel") -> TurnService:
+    import torch
+
     on_gpu = model.device.startswith("cuda")
     policy = BatchPolicy(config.buckets if on_gpu else (1,), config.micro_batch_window_ms / 1000 if on_gpu else 0.0)
     model.warm_up(policy.buckets)
@@ -196,6 +256,9 @@ def _serve_batches(config: "TurnConfig", weights: Weights, model: "DeviceModel")
         "compiled": lambda: model.compiled,
         "cuda_graphs": lambda: model.captured,
         "notices": lambda: list(model.notices),
+        "runtime": f"torch {torch.__version__}",
+        "providers": [model.device],
+        "threads": torch.get_num_threads(),
     }
     return _new_service(batcher, model, config, weights, facts)
 
@@ -213,9 +276,12 @@ def _new_service(
     facts = {
         "model": weights.name,
         "version": model.name,
+        "file": str(weights.path),
+        "sha256": weights.sha256 or _folder_sha256(weights.path),
         "device": model.device,
         "dtype": model.dtype,
         "precision": f"{model.dtype}: {model.precision}",
+        "cores": usable_cores(),
         "weights_known": weights.known,
         **facts,
     }
@@ -226,3 +292,12 @@ def _new_service(
         max_samples=max_samples,
         facts=facts,
     )
+
+
+def _folder_sha256(folder: Path) -> str | None:
+    """Return the checksum of the weights of a v2 model."""
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
