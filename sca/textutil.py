@@ -1,9 +1,13 @@
-"""Text helpers for messages: counts with their nouns, exceptions on one line, and similar names."""
+"""Text helpers for messages: commands, counts with their nouns, exceptions on one line, and similar names."""
 
 import difflib
+import os
+import shlex
+import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 
-__all__ = ["counted", "did_you_mean", "first_line", "one_line"]
+__all__ = ["command_line", "counted", "did_you_mean", "first_line", "one_line"]
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
@@ -15,6 +19,19 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
         plural: The plural, if it is not the noun with an s.
     """
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def command_line(*words: object) -> str:
+    """Return a command of sca as one types it: words that the shell of this system divides or expands are in quotes.
+
+    Args:
+        words: The words after `sca`. A path that begins with a dash gets `./`, because it is no option.
+    """
+    texts = ["sca"]
+    for word in words:
+        is_dashed = isinstance(word, Path) and str(word).startswith("-")
+        texts.append(f"{os.curdir}{os.sep}{word}" if is_dashed else str(word))
+    return subprocess.list2cmdline(texts) if os.name == "nt" else shlex.join(texts)
 
 
 def first_line(error: BaseException) -> str:

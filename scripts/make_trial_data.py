@@ -3,8 +3,8 @@
 
     python scripts/make_trial_data.py FOLDER
 
-    FOLDER/conversation/WAV, TXT   two sessions of two speakers, 16 kHz mono FOLDER/clips                   one
-    speaker with two pauses, a long MP3, two short stereo files, a video with six channels
+    FOLDER/conversation/WAV, TXT   two sessions of two speakers, 16 kHz mono
+    FOLDER/clips                   one speaker with two pauses, a long MP3, two short stereo files, a video with six channels
 
 Tests use them if the real recordings are not available. The speech is the synthetic demo conversation of sca, so the
 samples are the same on every machine; files that ffmpeg encodes are the same for the same ffmpeg. Tests of one

@@ -13,7 +13,7 @@ from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.shared.verification import show_findings
 from sca.errors import PartialFailure, UsageError
-from sca.textutil import counted
+from sca.textutil import command_line, counted
 
 if TYPE_CHECKING:
     from sca.config import Settings
@@ -253,4 +253,4 @@ def _show(summary: "RunSummary[BuildDetails]", settings: "Settings", url: str | 
         console.print(text_rate_warning(rate))
     if url is not None:
         console.print(f"uploaded to {url}", markup=False)
-    console.print(f"verify it:  sca verify {root}")
+    console.print(f"verify it:  {command_line('verify', root)}", markup=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from sca.cli.shared.console import emit_json, out
 from sca.cli.shared.options import Json
 from sca.cli.shared.verification import show_verification
 from sca.errors import OutputError, VerificationError, writing
-from sca.textutil import counted
+from sca.textutil import command_line, counted
 
 if TYPE_CHECKING:
     from sca.data.duplex.load.dataset import DuplexDataset
@@ -80,12 +80,13 @@ def _show(corpus: Path, data: Path, rows: "DuplexDataset", verification: "Verifi
     console.print(f"\nThe corpus (two speakers, one file each) is in {corpus}")
     console.print(f"The data set (a datasets.DatasetDict: storage, train) is in {data}")
     console.print("\nTry next:")
-    console.print(f"  sca verify {data}", markup=False)
-    console.print(
-        f"  sca build-duplex {corpus} --output {data.parent / 'session'} --window session",
-        markup=False,
-    )
-    console.print("  sca config show", markup=False)
+    session = data.parent / "session"
+    for words in (
+        ("verify", data),
+        ("build-duplex", corpus, "--output", session, "--window", "session"),
+        ("config", "show"),
+    ):
+        console.print(f"  {command_line(*words)}", markup=False, soft_wrap=True)
 
 
 def _chunk_lines(rows: "DuplexDataset", row: "RowRecord") -> list[str]:

@@ -10,7 +10,7 @@ from sca.cli.shared.hub import Hub, Private, PushToHub
 from sca.cli.shared.options import Force, Jobs, Json, Quiet, RetryFailed, parse_size
 from sca.cli.shared.progress import audio_progress
 from sca.errors import PartialFailure
-from sca.textutil import counted
+from sca.textutil import command_line, counted
 
 if TYPE_CHECKING:
     from sca.data.export.run import ExportDetails
@@ -110,4 +110,4 @@ def _print_summary(summary: "RunSummary[ExportDetails]", url: str | None) -> Non
     if url is not None:
         console.print(f"uploaded to {url}", markup=False)
     if details.can_verify and not summary.failed:
-        console.print(f"verify it:  sca verify {details.root}", markup=False)
+        console.print(f"verify it:  {command_line('verify', details.root)}", markup=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from sca.cli.shared.options import Backend, Json, Quiet
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
 from sca.errors import PartialFailure, UsageError, check_target
-from sca.textutil import counted
+from sca.textutil import command_line, counted
 
 if TYPE_CHECKING:
     from sca.config import Settings
@@ -120,9 +120,10 @@ def _write_pages(
         out().print(f"{counted(len(pages), 'page')} in {source.root / 'inspect'}, linked in {report}", markup=False)
     if failed:
         print_notes([f"{row}: failed: {reason}" for row, reason in failed])
+        again = f"{command_line('inspect', source.root)} ROW --html FILE"
         raise PartialFailure(
             f"{counted(len(failed), 'page')} failed",
-            hint=f"the other pages were written; sca inspect {source.root} ROW --html FILE prints the whole error of a row",
+            hint=f"the other pages were written; {again} prints the whole error of a row",
         )
 
 

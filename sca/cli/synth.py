@@ -10,7 +10,7 @@ from sca.cli.shared.options import MAX_COUNT, Force, Jobs, Json, Quiet, RetryFai
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
 from sca.errors import InputError, PartialFailure, UsageError
-from sca.textutil import counted
+from sca.textutil import command_line, counted
 
 if TYPE_CHECKING:
     from sca.config import Settings
@@ -189,8 +189,9 @@ def _report(summary: "RunSummary[SynthDetails]", *, json: bool, quiet: bool) -> 
         out().print(
             f"{counted(summary.made + summary.already, 'conversation')} ({summary.made} made now), "
             f"{details.audio_s / 3600:.2f} h, {counted(details.words, 'word')} in {details.root}\n{kinds}\n"
-            f"build it:  sca build-duplex {details.root} -o my_data",
+            f"build it:  {command_line('build-duplex', details.root, '-o', 'my_data')}",
             markup=False,
+            soft_wrap=True,
         )
     if summary.failed:
         name, reason = summary.failed[0]

@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sca.errors import InputError
+from sca.textutil import command_line
 from sca.word_times.correction import Correction
 from sca.word_times.weights import Weights, weights_of
 
@@ -160,12 +161,12 @@ def find_profile(choice: str, model: str, use: Use, cache_dir: Path) -> Profile 
     if profile.use != use:
         raise InputError(
             f"the profile {path} was measured for {profile.use}, not for {use}",
-            hint=f"measure one: sca calibrate --model {model} --use {use}",
+            hint=f"measure one: {command_line('calibrate', '--model', model, '--use', use)}",
         )
     if weights is None or profile.weights_sha256 != weights.sha256:
         raise InputError(
             f"the profile {path} is of other weights than {model}: {profile.name}",
-            hint=f"measure one: sca calibrate --model {model} --use {use}",
+            hint=f"measure one: {command_line('calibrate', '--model', model, '--use', use)}",
         )
     return profile
 

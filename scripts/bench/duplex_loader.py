@@ -36,6 +36,7 @@ from typing import Any
 import numpy as np
 
 from sca.config import load_settings
+from sca.cores import usable_cores
 from sca.data.duplex.audio.stored_samples import read_samples
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.collate import DuplexCollator
@@ -44,7 +45,6 @@ from sca.data.duplex.load.stream import DuplexRows
 from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks
 from sca.data.duplex.storage.writer import open_split
 from sca.data.export.run import export
-from sca.data.runs.local import cores
 from sca.tokenizer import load_tokenizer
 
 TOOL = Path(__file__).resolve().parents[3] / "shared" / "tools" / "make_corpus.py"
@@ -172,7 +172,7 @@ def main() -> None:
 
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="This DataLoader will create")  # more workers than cores is intended
-    result: dict[str, Any] = {"bench": "duplex_loader", "cores": cores()}
+    result: dict[str, Any] = {"bench": "duplex_loader", "cores": usable_cores()}
     collator = DuplexCollator(load_tokenizer("builtin:qwen"))
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -194,7 +194,7 @@ def main() -> None:
             numbers["workers"] = {"0": {"rows_a_second": round(alone, 1), "cpu_ms_a_row": round(price, 2)}}
             for count in map(int, given.workers.split(",")):
                 rate, cpu = working(work / kind, count, given.rounds, collator)
-                use = rate * price / 1000 / min(count, cores())
+                use = rate * price / 1000 / min(count, usable_cores())
                 numbers["workers"][count] = {
                     "rows_a_second": round(rate, 1),
                     "cpu_ms_a_row": round(cpu, 2),

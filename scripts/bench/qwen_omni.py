@@ -1,7 +1,7 @@
 """Measure a chunk of 0.32 s in the Qwen3-Omni engine: each part, several sessions, with and without CUDA graphs.
 
-    python scripts/bench/qwen_omni.py --size tiny --device cpu python scripts/bench/qwen_omni.py --size real
-    --sessions 1 4 8 --device cuda          on a GPU machine, without a network
+    python scripts/bench/qwen_omni.py --size tiny --device cpu
+    python scripts/bench/qwen_omni.py --size real --sessions 1 4 8 --device cuda    on a GPU machine, without a network
 
 `real` is the released configuration with random bfloat16 weights that are created on the device (70 GB, never on the
 host). Weights do not change the cost of a chunk, except that random ones always produce text: every chunk has two

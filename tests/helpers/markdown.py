@@ -15,7 +15,7 @@ NOT_RUN = {
     "site": "needs a web site, a network service or a key of one",
     "microphone": "needs a microphone and a loudspeaker",
     "system service": "needs a service or a program that tests do not have beside them",
-    "minutes": "takes minutes; other tests run the same",
+    "minutes": "takes long, and scripts/check or other tests run the same",
 }
 """The reasons why a block is not run: the text of the comment `<!-- not run: REASON -->` on the line before the block."""
 

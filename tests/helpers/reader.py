@@ -86,13 +86,19 @@ def own_network() -> Iterator[list[str]]:
         yield []
 
 
-def make_files(root: Path) -> Path:
-    """Make the files that the pages name, in a folder that is copied for each page; `bin` and `cache` are used in place."""
+def make_programs(root: Path) -> Path:
+    """Make the folder of the PATH with `sca`, and the stand-ins of `pip` and `uv`."""
     programs = root / "bin"
     programs.mkdir(parents=True)
     for name, text in (("sca", _SCA), ("pip", _PIP), ("uv", _UV)):
         (programs / name).write_text(text.format(python=sys.executable))
         (programs / name).chmod(0o755)
+    return programs
+
+
+def make_files(root: Path) -> Path:
+    """Make the files that the pages name, in a folder that is copied for each page; beside it are `bin` and `hub`."""
+    make_programs(root)
     files = root / "files"
     source = corpus.demo(files / "my_corpus")
     samples, rate = soundfile.read(source / "WAV" / "D0001_S0001_0_G0001.flac")
@@ -176,9 +182,9 @@ class Reader:
         self._server: _Server | None = None
         self._typed = folder / ".typed"
         self._typed.write_text("What is the capital of France?\n")
-        for name in _CHECKOUT:
+        for name, target in ((".venv", Path(sys.prefix)), *((name, ROOT / name) for name in _CHECKOUT)):
             if not (folder / name).exists():
-                (folder / name).symlink_to(ROOT / name)
+                (folder / name).symlink_to(target)
 
     def run(self, block: Block) -> None:
         """Run a block as written, and compare the output that it shows."""
