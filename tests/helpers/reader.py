@@ -110,6 +110,7 @@ def make_files(root: Path) -> Path:
     line = json.dumps({"video_id": "show", "timeline": timeline})
     for name in ("dataset/inference_outputs.jsonl", "shows.jsonl", "truth.jsonl"):
         (files / name).write_text(line + "\n")
+    (files / ".env").write_text("RUNPOD_TCP_HOST=localhost\nRUNPOD_TCP_PORT=8000\nAUTH_KEY=dev\n")
     (files / "sca.toml").write_text('[duplex]\nwindow = "15-40"\n')
     _make_recordings(files, samples, rate)
     shutil.copytree(shows, files / "audio")
