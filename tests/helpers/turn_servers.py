@@ -111,7 +111,8 @@ class RealServer:
 
 @contextmanager
 def real(*options):
-    command = [sys.executable, "-m", "sca", "turn", "serve", "--port", "0", "--pool", "1", *options]
+    command = [sys.executable, "-m", "sca", "turn", "serve", "--port", "0", "--pool", "1"]
+    command += ["--log-level", "error", *options]  # nothing reads the pipe
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         line = process.stderr.readline()

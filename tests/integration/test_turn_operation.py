@@ -169,7 +169,7 @@ def test_status_and_metrics_name_the_model(served):
     assert status["runtime"] in build
     names = ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"]
     names += ["process_start_time_seconds", "sca_turn_queue_seconds_bucket", "sca_turn_inference_seconds_bucket"]
-    names += ["sca_turn_batch_size_bucket", "sca_turn_expected_wait_seconds"]
+    names += ["sca_turn_batch_size_bucket", "sca_turn_expected_wait_seconds", "sca_turn_model_cpu_seconds_total"]
     for name in names:
         assert f"\n{name}" in page
 

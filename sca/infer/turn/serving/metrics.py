@@ -45,6 +45,11 @@ class TurnMetrics:
         self.without_speech = Counter(
             "sca_turn_without_speech", "Predictions about audio without speech.", registry=self.registry
         )
+        self.model_cpu_s = Counter(
+            "sca_turn_model_cpu_seconds",
+            "Processor time of the bare calls of a model on the CPU, by thread clocks.",
+            registry=self.registry,
+        )
         self.total_s = self._duration("request", "From the head of a request to its response.")
         self.inference_s = self._duration("inference", "In the model, including the features.")
         self.queued_s = self._duration("queue", "Waiting for a model.")
@@ -71,6 +76,7 @@ class TurnMetrics:
         self.inference_s.observe(result.inference_s)
         self.queued_s.observe(result.queued_s)
         self.batch.observe(result.batch_size)
+        self.model_cpu_s.inc(result.model_cpu_s)
         if result.speech is False:
             self.without_speech.inc()
 

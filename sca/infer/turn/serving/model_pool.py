@@ -71,12 +71,14 @@ class Prediction:
         inference_s: The time in the model, including the features.
         queued_s: The time in the queue.
         batch_size: How many jobs were run together.
+        model_cpu_s: The processor time of the bare call of a model in the thread, without the server; 0 on other devices.
     """
 
     probability: float
     inference_s: float
     queued_s: float
     batch_size: int = 1
+    model_cpu_s: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -327,7 +329,10 @@ class ModelPool(ModelThread):
 
 def _run_job(model: Model, job: Job, started_s: float, clock: Clock) -> Prediction | BaseException:
     try:
-        probability = check_probability(model(job.prepare()))
+        samples = job.prepare()
+        cpu_s = time.thread_time()
+        probability = check_probability(model(samples))
+        cpu_s = time.thread_time() - cpu_s
     except BaseException as error:  # noqa: BLE001 - delivered to the caller of `submit`
         return error
-    return Prediction(probability, clock() - started_s, started_s - job.arrived_s)
+    return Prediction(probability, clock() - started_s, started_s - job.arrived_s, model_cpu_s=cpu_s)

@@ -46,6 +46,7 @@ class TurnResult:
         queued_s: The time in the queue.
         batch_size: How many requests were processed together.
         speech: Whether the audio has speech; None if that was not checked.
+        model_cpu_s: The processor time of the bare call of the model.
     """
 
     prediction: int
@@ -54,6 +55,7 @@ class TurnResult:
     queued_s: float
     batch_size: int
     speech: bool | None = None
+    model_cpu_s: float = 0.0
 
 
 class TurnService:
@@ -152,6 +154,7 @@ class TurnService:
             found.queued_s,
             found.batch_size,
             speech[0] if speech else None,
+            found.model_cpu_s,
         )
 
     def _has_speech(self, samples: NDArray[np.float32]) -> bool:
