@@ -17,12 +17,12 @@ CATEGORIES = {"unit", "property", "golden", "integration"}
 UNCATEGORISED = {"test_layers.py", "test_docs.py", "test_readme.py"}
 
 # Files that take over 30 s, the longest first. They start first, so that no worker is idle while another one still runs
-# a long file. Most of the time of the first three is waiting for sound in real time.
+# a long file. Pages, clients and devices in real time mostly wait.
 LONGEST = (
+    "test_docs.py",
     "test_client_matrix.py",
     "test_page_conversation.py",
     "test_devices.py",
-    "test_docs.py",
     "test_page.py",
     "test_qwen_talker_process.py",
     "test_qwen_slots.py",
@@ -39,7 +39,6 @@ LONGEST = (
     "test_weights.py",
     "test_qwen_omni.py",
     "test_download.py",
-    "test_readme.py",
 )
 
 # Processes that tests start inherit these; the network guard below does not reach them. Hubs must not be contacted.
