@@ -18,7 +18,8 @@ from sca.infer.turn.models.smart_turn_v3_torch import SmartTurnV3Torch
 from sca.infer.turn.models.stages import Stage
 from sca.infer.turn.models.weights import bundled_file
 from sca.infer.turn.serving.batcher import BatchPolicy, MicroBatcher
-from sca.infer.turn.serving.service import load_service
+from sca.infer.turn.serving.model_pool import ModelError
+from sca.infer.turn.serving.service import TurnService, load_service
 from tests.helpers.smart_turn import WAVEFORMS
 from tests.helpers.tiny_turn_v2 import tiny_v2
 
@@ -227,6 +228,27 @@ def test_service_halves_a_batch_that_is_too_large(network):
     futures = [batcher.submit(lambda item=item: item) for item in ITEMS]
     assert [future.result(60).probability for future in futures] == pytest.approx(expected, abs=1e-5)
     batcher.close(60)
+
+
+def test_bad_requests_of_a_batch_fail_alone(network):
+    """Audio that is not finite, not audio or at no rate is rejected; audio that is too long is cut to its end."""
+    model = SmartTurnV2(network, window_samples=WINDOW)
+    expected = model.batch(ITEMS, 4)
+    batcher = MicroBatcher(model, BatchPolicy((8,), 0.2), max_queue=8)
+    service = TurnService(batcher, threshold=0.5, window_samples=WINDOW, max_samples=WINDOW, facts={})
+    nan, stereo = np.full(3000, np.nan, np.float32), np.zeros((2, 3000), np.float32)
+    long = np.concatenate([np.ones(WINDOW, np.float32), ITEMS[1]])
+
+    async def ask():
+        asked = [service.predict(x) for x in (*ITEMS, nan, stereo, long)]
+        return await asyncio.gather(*asked, service.predict(ITEMS[0], rate_hz=-1), return_exceptions=True)
+
+    *good, not_finite, not_mono, cut, no_rate = asyncio.run(ask())
+    service.close()
+    assert [result.probability for result in (*good, cut)] == pytest.approx([*expected, expected[1]], abs=1e-5)
+    assert isinstance(not_finite, ModelError)
+    assert isinstance(not_mono, Exception)
+    assert isinstance(no_rate, Exception)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
