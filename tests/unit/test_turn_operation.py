@@ -240,6 +240,8 @@ def test_threshold_that_the_bundled_model_never_exceeds():
     assert threshold_warning(config(threshold=0.99, dtype="int8")) is None
     assert "0.9909" in threshold_warning(config(threshold=0.991, dtype="int8"))
     assert threshold_warning(config(threshold=0.995, dtype="float32")) is None
+    assert threshold_warning(config(threshold=0.995, dtype="bfloat16")) is None
+    assert threshold_warning(config(threshold=0.995, device="cuda")) is None
     assert threshold_warning(config(threshold=0.995, model_id="other.onnx", dtype="int8")) is None
     assert threshold_warning(config(threshold=0.995, dtype="int8"), "another checksum") is None
 

@@ -9,7 +9,7 @@ float32 there is no such limit below 1.
 import math
 from typing import TYPE_CHECKING
 
-from sca.infer.turn.models.precision import choose_precision, has_vnni
+from sca.infer.turn.models.precision import choose_precision, has_vnni, runs_in_torch
 from sca.infer.turn.models.weights import BUNDLED_SHA256
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def threshold_warning(config: "TurnConfig", sha256: object = None) -> str | None
     """
     bundled = config.model_id is None if sha256 is None else sha256 == BUNDLED_SHA256
     if not bundled or config.threshold < BUNDLED_CEILING:
+        return None
+    if runs_in_torch(config.device, config.dtype):
         return None
     if choose_precision("int8", config.dtype, vnni=has_vnni()).dtype != "int8":
         return None

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from sca.infer.turn.models.precision import runs_in_torch
 from sca.infer.turn.models.smart_turn_v3 import SmartTurnV3
 from sca.infer.turn.models.weights import Weights
 
@@ -30,7 +31,7 @@ def load_model(weights: Weights, turn: "TurnConfig") -> "SmartTurnV3 | DeviceMod
         ConfigError: The model does not exist in the number format.
     """
     if weights.version == "v3":
-        if not turn.device.startswith("cuda") and turn.dtype not in ("bfloat16", "float16"):
+        if not runs_in_torch(turn.device, turn.dtype):
             return SmartTurnV3(weights.path, dtype=turn.dtype)
         from sca.infer.turn.models.smart_turn_v3_torch import SmartTurnV3Torch
 

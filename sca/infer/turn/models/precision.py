@@ -14,7 +14,7 @@ from typing import Literal
 from sca.audio.onnx_bytes import text_bytes
 from sca.errors import ConfigError
 
-__all__ = ["Precision", "choose_precision", "has_vnni", "number_format"]
+__all__ = ["Precision", "choose_precision", "has_vnni", "number_format", "runs_in_torch"]
 
 _OPERATOR = 4  # the field of a NodeProto
 _QUANTISED = ("MatMulInteger", "QLinearMatMul", "DequantizeLinear")
@@ -59,6 +59,16 @@ def has_vnni(machine: str | None = None, cpu_info: Path = Path("/proc/cpuinfo"))
         return None
     flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), None)
     return None if flags is None else bool(_VNNI & set(flags))
+
+
+def runs_in_torch(device: str, dtype: str) -> bool:
+    """Return whether v3 runs in torch: on a GPU, or in 16 bits. Otherwise onnxruntime runs it, the fastest on a CPU.
+
+    Args:
+        device: The setting `turn.device`.
+        dtype: The setting `turn.dtype`.
+    """
+    return device.startswith("cuda") or dtype in ("bfloat16", "float16")
 
 
 def choose_precision(stored: NumberFormat, dtype: str, *, vnni: bool | None) -> Precision:
