@@ -71,7 +71,7 @@ def test_turn_is_answered_in_the_track(server, phrase, report_retry):
     assert server.wait_empty()
 
 
-def test_interruption_shortens_the_answer_to_what_was_heard(server, engine, phrase):
+def test_interruption_shortens_the_answer_to_what_was_heard(server, engine, phrase, report_retry):
     async def main():
         async with calling(server.url, phrase) as call:
             await call.event("output_audio_buffer.started")
@@ -81,18 +81,21 @@ def test_interruption_shortens_the_answer_to_what_was_heard(server, engine, phra
             await call.event("output_audio_buffer.started", 2)
             return call
 
-    call = asyncio.run(main())
-    (truncated,) = call.all("conversation.item.truncated")
+    for _ in range(3):
+        call = asyncio.run(main())
+        answer = resample(engine.sessions[-1].spoken(0), SPOKEN_HZ, HZ)
+        start = int(products(call.audio, answer[: HZ // 2]).argmax())
+        heard_ms = np.flatnonzero(np.abs(call.audio[start : start + len(answer)]) > 0.003)[-1] * 1000 / HZ
+        played_ms = call.all("conversation.item.truncated")[0]["audio_end_ms"]
+        if abs(played_ms - heard_ms) < 100:
+            break
+        report_retry(f"{played_ms} ms were played, and {heard_ms:.0f} ms heard")
+    assert abs(played_ms - heard_ms) < 100
+    assert 300 < played_ms < 2200
     (cleared,) = call.all("output_audio_buffer.cleared")
     first, second = (event["response_id"] for event in call.all("output_audio_buffer.started"))
     assert cleared["response_id"] == first != second
     assert call.all("response.done")[0]["response"]["status_details"]["reason"] == "turn_detected"
-
-    answer = resample(engine.sessions[-1].spoken(0), SPOKEN_HZ, HZ)
-    start = int(products(call.audio, answer[: HZ // 2]).argmax())
-    heard = np.flatnonzero(np.abs(call.audio[start : start + len(answer)]) > 0.003)[-1] * 1000 / HZ
-    assert 300 < truncated["audio_end_ms"] < 2200
-    assert abs(truncated["audio_end_ms"] - heard) < 100
 
 
 def test_two_calls_and_a_hangup(server, phrase):

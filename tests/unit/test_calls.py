@@ -91,8 +91,15 @@ def test_cleared_responses_have_what_was_played():
     buffer.add("a", "item_a", 420 * MS, 24 * 320)  # after a gap of 100 ms
     buffer.add("b", "item_b", 740 * MS, 24 * 320)
     buffer.advance(500 * MS, "b")
-    assert buffer.clear(500 * MS) == [CutResponse("a", "item_a", True, 400), CutResponse("b", "item_b", False, 0)]
+    cut = [CutResponse("a", "item_a", True, 400), CutResponse("b", "item_b", False, 0)]
+    assert buffer.clear(500 * MS, 24 * 560) == cut
     assert buffer.advance(2000 * MS, None) == []
+
+
+def test_track_that_is_read_late_has_played_less():
+    buffer = OutputAudioBuffer()
+    buffer.add("a", "item_a", 0, 24 * 1000)
+    assert buffer.clear(800 * MS, 24 * 600) == [CutResponse("a", "item_a", False, 400)]
 
 
 @given(st.lists(st.integers(1, 2000), min_size=1, max_size=5), st.integers(0, 20_000))
@@ -101,7 +108,7 @@ def test_played_time_never_exceeds_the_audio(lengths_ms, at_ms):
     for length in lengths_ms:
         buffer.add("a", "item", start, 24 * length)
         start += length * MS
-    (cut,) = buffer.clear(at_ms * MS)
+    (cut,) = buffer.clear(at_ms * MS, 0)
     assert cut.played_ms == min(at_ms, sum(lengths_ms))
 
 

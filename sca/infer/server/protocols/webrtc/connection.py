@@ -24,6 +24,7 @@ from sca.infer.server.protocols.webrtc.call_socket import CallSocket
 from sca.infer.server.protocols.webrtc.output_buffer import OutputAudioBuffer
 from sca.infer.server.protocols.webrtc.peer import Peer
 from sca.infer.server.ws.connection import logger
+from sca.units import SPOKEN_HZ
 
 if TYPE_CHECKING:
     from sca.config import LiveConfig
@@ -60,7 +61,7 @@ class CallConnection(RealtimeConnection):
         super().__init__(context, socket, slot, settings)
         self._call_socket, self._peer = socket, peer
         self._clock: Clock = LoopClock()
-        self._sink: LoudspeakerSink | None = None
+        self._sink: _TrackSink | None = None
         self._playing, self._playing_changed = OutputAudioBuffer(), Notifier()
 
     def hang_up(self) -> None:
@@ -174,11 +175,12 @@ class CallConnection(RealtimeConnection):
     def _clear_playing(self) -> None:
         """Report what was played of the responses whose audio the sink has discarded."""
         self._advance()
-        for cut in self._playing.clear(self._clock.now()):
+        unplayed = 0 if self._sink is None else self._sink.discarded_samples
+        for cut in self._playing.clear(self._clock.now(), unplayed):
             if cut.has_started:
                 self._send({"type": "output_audio_buffer.cleared", "response_id": cut.response_id})
             try:
-                self._items.truncate(cut.item_id, 0, cut.played_ms)
+                self._truncate(cut.item_id, 0, cut.played_ms)
             except RealtimeError:  # the item was deleted, or is outside the conversation
                 continue
         self._playing_changed.notify_all()
@@ -191,12 +193,20 @@ class _TrackSink(LoudspeakerSink):
         clock: The clock of the session.
         live: Delays and buffer sizes.
         on_accepted: Called with a frame and the tick at which it is played.
+
+    Attributes:
+        discarded_samples: How many samples at 24 kHz the latest flush has discarded.
     """
 
     def __init__(self, clock: Clock, live: "LiveConfig", on_accepted: Callable[[AudioOutput, int], object]) -> None:
         super().__init__(clock, live, buffer_ms=FRAME_MS)
         self._on_accepted = on_accepted
         self.on_open(TRACK_HZ)
+
+    @override
+    def flush(self) -> None:
+        self.discarded_samples = self._queued_samples * SPOKEN_HZ // self.rate_hz
+        super().flush()
 
     @override
     async def play(self, frame: AudioOutput) -> int:

@@ -44,6 +44,7 @@ class _QueuedResponse:
     item_id: str
     start: int
     end: int
+    samples: int = 0
     has_started: bool = False
     log: PlayoutLog = field(default_factory=PlayoutLog)
 
@@ -69,6 +70,7 @@ class OutputAudioBuffer:
         if not self._responses or self._responses[-1].response_id != response_id:
             self._responses.append(_QueuedResponse(response_id, item_id, start, start))
         last = self._responses[-1]
+        last.samples += samples
         last.end = start + samples * TICKS_PER_SPOKEN_SAMPLE
         last.log.add(0, start, samples)
 
@@ -100,14 +102,22 @@ class OutputAudioBuffer:
             return first.start
         return None if first.response_id == current_id else first.end
 
-    def clear(self, now: int) -> list[CutResponse]:
-        """Discard all audio, and return what was played of each response."""
-        cut = [
-            CutResponse(one.response_id, one.item_id, one.has_started, _ms(one.log.cut(0, now).samples))
-            for one in self._responses
-        ]
-        self._responses.clear()
-        return cut
+    def clear(self, now: int, unplayed_samples: int) -> list[CutResponse]:
+        """Discard all audio, and return what was played of each response.
+
+        Args:
+            now: The time.
+            unplayed_samples: How many samples at 24 kHz were still queued. More than the times imply if the track was
+                read late.
+        """
+        cut = deque[CutResponse]()
+        while self._responses:
+            last = self._responses.pop()
+            rest = min(unplayed_samples, last.samples)
+            unplayed_samples -= rest
+            played = min(last.log.cut(0, now).samples, last.samples - rest)
+            cut.appendleft(CutResponse(last.response_id, last.item_id, last.has_started, _ms(played)))
+        return list(cut)
 
 
 def _ms(samples: int) -> int:
