@@ -161,14 +161,14 @@ def part_between(model: bytes, given: Sequence[str], wanted: Sequence[str]) -> b
         if not needed.isdisjoint(set(node.outputs).difference(given)):
             needed.update(node.inputs)
             kept.append(node)
-    content = b"".join(message_bytes(_NODE, node.raw) for node in reversed(kept)) + text_bytes(_GRAPH_NAME, "part")
+    parts = [message_bytes(_NODE, node.raw) for node in reversed(kept)] + [text_bytes(_GRAPH_NAME, "part")]
     for field in (_INITIALIZER, _INPUT):
-        for raw in fields(graph, field):
-            if b"".join(fields(raw, _NAME if field == _INITIALIZER else _VALUE_NAME)).decode() in needed:
-                content += message_bytes(field, raw)
-    content += b"".join(message_bytes(_INPUT, _value(name, None)) for name in given)
-    content += b"".join(message_bytes(_OUTPUT, _value(name, None)) for name in wanted)
-    return _whole(model, content)
+        name_field = _NAME if field == _INITIALIZER else _VALUE_NAME
+        named = ((b"".join(fields(raw, name_field)).decode(), raw) for raw in fields(graph, field))
+        parts += [message_bytes(field, raw) for name, raw in named if name in needed]
+    parts += [message_bytes(_INPUT, _value(name, None)) for name in given]
+    parts += [message_bytes(_OUTPUT, _value(name, None)) for name in wanted]
+    return _whole(model, b"".join(parts))
 
 
 class ReadNode:

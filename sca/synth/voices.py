@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sca.audio.resample import resample
 from sca.errors import InputError, UsageError
 from sca.infer.speech.base import RepeatableEngine, SpeechEngine, SpeechVoice, WordTime
-from sca.infer.speech.registry import load_speech_engine
+from sca.infer.speech.registry import load_speech_engine, split_voice
 from sca.synth.schedule import Sounding
 from sca.synth.script import ScriptTurn
 
@@ -62,13 +62,13 @@ def parse_voices(text: str) -> tuple[VoiceName, ...]:
     """Read a list of voices: `ENGINE:VOICE,…`, each with `NAME=` before it or not.
 
     Raises:
-        UsageError: There are fewer than two.
+        UsageError: There are fewer than two, or a name of the catalogue is not a voice.
     """
     found = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         persona, mark, name = part.rpartition("=")
-        engine, _, voice = name.partition(":")
-        found.append(VoiceName(engine.strip(), voice.strip() or None, persona.strip() if mark else None))
+        engine, voice = split_voice(name)
+        found.append(VoiceName(engine or "", voice, persona.strip() if mark else None))
     if len(found) < 2:
         raise UsageError(
             f"a conversation needs two voices, and {text.strip() or 'nothing'} has {len(found)}",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["PartStatus", "offline_settings", "part_statuses"]
 
 _RECOGNIZERS = ("whisper-base", "whisper-tiny-en")
-_LOCAL_VOICES = ("piper", "espeak")
+_LOCAL_VOICES = ("piper", "kokoro", "espeak")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,14 @@ def offline_settings(settings: "Settings") -> "Settings":
     Models that the settings name are used if they are in the catalogue or are paths; otherwise those of the catalogue
     that are on this machine.
     """
+    from sca.infer.speech.registry import split_voice
+
     recognition = settings.recognition
     is_local = find(recognition.model) is not None or Path(recognition.model).exists()
     recognizer = recognition.model if is_local and _is_here(recognition.model) else _first_here(_RECOGNIZERS)
     llm, voice, turn_model = settings.llm, settings.chat.voice, settings.live.turn_model
     is_local_llm = llm.model is not None and (find(llm.model) is not None or llm.model.endswith(".gguf"))
-    speaks_here = voice is not None and voice.partition(":")[0] in _LOCAL_VOICES
+    speaks_here = voice is not None and split_voice(voice)[0] in _LOCAL_VOICES
     if turn_model is None or turn_model.startswith(("http://", "https://")):
         turn_model = "auto" if find_spec("pipecat") and settings.turn.model_id is None else None
     changes: dict[str, dict[str, object]] = {
@@ -105,10 +107,9 @@ def _check_llm(settings: "Settings") -> None:
 
 
 def _check_voice(settings: "Settings") -> None:
-    from sca.infer.speech.registry import open_voice
+    from sca.infer.speech.registry import open_voice, split_voice
 
-    engine, _, voice = (settings.chat.voice or "").partition(":")
-    open_voice(engine or None, voice or None, settings)[1].close()
+    open_voice(*split_voice(settings.chat.voice or ""), settings)[1].close()
 
 
 def _check_turns(settings: "Settings") -> None:

@@ -13,7 +13,7 @@ from sca.infer.messages import ToolCall, ToolSchema
 from sca.infer.recognition.base import RecognizerEngine
 from sca.infer.recognition.registry import load_recognizer
 from sca.infer.speech.base import DefaultVoice, SpeechEngine, SpeechVoice
-from sca.infer.speech.registry import open_engine
+from sca.infer.speech.registry import open_engine, split_voice
 from sca.models import resolve
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ def _voice(settings: "Settings") -> tuple[SpeechEngine, Callable[[], SpeechVoice
 
     The voices of all conversations are of one engine, so they share its model.
     """
-    wanted, _, voice = (settings.chat.voice or "").partition(":")
-    name, engine, opened = open_engine(wanted or None, voice or None, settings)
+    wanted, voice = split_voice(settings.chat.voice or "")
+    name, engine, opened = open_engine(wanted, voice, settings)
     ready = deque([opened])  # for the first conversation
 
     def open_next() -> SpeechVoice:

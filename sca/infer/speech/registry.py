@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from sca.config import Settings, load_settings
 from sca.errors import MissingToolError, ScaError, UsageError
 from sca.infer.speech.base import CheckedEngine, SpeechEngine, SpeechVoice
+from sca.models import find
 from sca.plugins import find_loader, plugin_names
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "open_engine",
     "open_voice",
     "speech_engine_names",
+    "split_voice",
 ]
 
 DEFAULT_ENGINES = ("piper", "espeak")
@@ -126,7 +128,7 @@ def open_engine(
     Args:
         engine: The name of the engine. None selects the one that has the voice; without a voice, the first engine of
             `DEFAULT_ENGINES` whose model is on this machine.
-        voice: The name of the voice; None is the default of the engine.
+        voice: The name of the voice, or that of a model of the catalogue; None is the default of the engine.
         settings: The settings; by default those of the environment.
 
     Returns:
@@ -137,6 +139,10 @@ def open_engine(
         MissingToolError: The engine needs something that is not installed.
     """
     *first, last = DEFAULT_ENGINES
+    if voice is not None and engine in (None, *_NAMED_VOICES):
+        found = _catalogue_voice(voice)
+        if found is not None and engine in (None, found[0]):
+            return _opened(*found, settings)
     if engine is None and voice is None:
         for name in first:
             with suppress(MissingToolError):
@@ -150,3 +156,37 @@ def open_engine(
 def _opened(name: str, voice: str | None, settings: Settings | None) -> tuple[str, SpeechEngine, SpeechVoice]:
     engine = load_speech_engine(name, settings)
     return name, engine, engine.open(voice)
+
+
+def split_voice(text: str) -> tuple[str | None, str | None]:
+    """Return the engine and the voice that a text names; None for what it leaves to the default.
+
+    Args:
+        text: `ENGINE`, `ENGINE:VOICE`, or the name of a model bare or with `pkg:`.
+
+    Raises:
+        UsageError: `pkg:NAME` names no model, or a model that is no voice.
+    """
+    engine, _, voice = (part.strip() for part in text.partition(":"))
+    if engine in _NAMED_VOICES:
+        found = _catalogue_voice(voice)
+        return (engine, voice or None) if found is None or found[0] != engine else found
+    return _catalogue_voice(text.strip()) or (engine or None, voice or None)
+
+
+def _catalogue_voice(name: str) -> tuple[str, str | None] | None:
+    """Return the engine and the voice of a model of the catalogue; None if the name is another one.
+
+    Args:
+        name: `pkg:NAME`, or the bare name of a voice.
+
+    Raises:
+        UsageError: `pkg:NAME` names no model, or a model that is no voice.
+    """
+    model = find(name)
+    if model is None or (model.job != "tts" and not name.startswith("pkg:")):
+        return None
+    engine = next((one for one in _NAMED_VOICES if model.name.startswith(one)), None)  # the name begins with the engine
+    if model.job != "tts" or engine is None:
+        raise UsageError(f"the model {model.name} is not a voice", hint="sca say --list lists the voices")
+    return engine, None if model.name == engine else model.name

@@ -12,8 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from sca.errors import InputError, MissingToolError
+from sca.errors import InputError, MissingToolError, UsageError
 from sca.infer.turn.models.hub import download
+from sca.models import find
 
 __all__ = ["BUNDLED_BYTES", "BUNDLED_SHA256", "Weights", "bundled_file", "find_weights", "newest_file"]
 
@@ -79,8 +80,11 @@ def find_weights(model_id: str | None, revision: str | None = None) -> Weights:
     Raises:
         MissingToolError: `model_id` is None, and pipecat-ai is not installed.
         InputError: The path does not exist or does not contain a model.
+        UsageError: The name is that of another model of the catalogue, or `pkg:NAME` names none.
         UpstreamError: The model cannot be downloaded.
     """
+    if model_id is not None and (model := find(model_id)) is not None:
+        raise UsageError(f"the model {model.name} is not a turn model", hint=_INSTALL)
     if model_id is None:
         return _v3(bundled_file(), "smart-turn-v3.2 (pipecat-ai)")
     path = Path(model_id).expanduser()
