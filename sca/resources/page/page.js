@@ -29,6 +29,7 @@ const parts = {
 };
 let talk = null;
 let running = false;
+let admitting = false;
 let engine = { hears_words: false, voices: [], resume_s: 30 };
 
 // State for tests and for the console.
@@ -81,8 +82,9 @@ async function start(kept = null) {
   if (!navigator.mediaDevices?.getUserMedia || !window.AudioWorkletNode) {
     return fail("the browser does not allow the microphone here; use https, or http on 127.0.0.1");
   }
-  get("start").disabled = true;
-  const admitted = await admission(get("key").value);
+  if (admitting) return;
+  admitting = true;  // the button stays enabled, or it would lose the focus
+  const admitted = await admission(get("key").value).finally(() => (admitting = false));
   if (admitted.message) return refuse(admitted, kept);
   if (admitted.engine.name !== engine.name) describe(admitted.engine);
   Object.assign(seen, COUNTERS);
@@ -117,7 +119,6 @@ function settings(kept) {
 }
 
 function refuse({ message, key }, kept) {
-  get("start").disabled = false;
   fail(kept && key ? `${message} to continue the conversation` : message);
   if (!key) return;
   get("settings-box").open = true;
@@ -143,7 +144,6 @@ function render() {
   const trouble = ["paused", "reconnecting"].includes(text);
   get("state").dataset.live = !running ? "" : trouble ? "trouble" : talk.playing ? "speaking" : "yes";
   const button = get("start");
-  button.disabled = false;
   button.textContent = running ? "Stop" : "Start";
   button.setAttribute("aria-pressed", String(running));
   button.dataset.running = running ? "yes" : "";
@@ -227,7 +227,7 @@ get("save-wav").onclick = () => save(talk.recording.wav(), "conversation.wav");
 get("save-vtt").onclick = () => save(parts.turns.vtt(), "conversation.vtt");
 get("speaker").onchange = () => talk?.sound.speakOn(get("speaker").value).catch((error) => fail(String(error)));
 get("hold").onpointerdown = () => hold(true);
-get("hold").onkeydown = ({ code }) => ["Space", "Enter"].includes(code) && hold(true);
+get("hold").addEventListener("keydown", ({ code }) => ["Space", "Enter"].includes(code) && hold(true));  // false from onkeydown blocks Tab
 for (const name of ["pointerup", "pointercancel", "keyup", "blur"]) addEventListener(name, () => hold(false));
 document.addEventListener("keydown", pressed);
 
