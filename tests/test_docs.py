@@ -305,3 +305,46 @@ def test_splits_lines_of_shell():
         ["sca", "download", "-"],
         ["sca", "download", "SUBSTITUTION"],
     ]
+
+
+def test_output_of_a_page_may_differ_in_numbers_only():
+    printed = "sca: busy\nlistening on http://127.0.0.1:8123 (cpu, 4 at a time)\ndone in 1.25 s\n"
+    assert reader.shows(printed, "listening on http://127.0.0.1:8000 (cpu, 2 at a time)\n")
+    assert reader.shows(printed, "listening on … (cpu, …)\n")
+    assert reader.shows(printed, "sca: busy\n\ndone in 3 s\n")
+    assert not reader.shows(printed, "done in 3 ms\n")
+    assert not reader.shows(printed, "done in 3 s\nsca: busy\n")
+
+
+def test_blocks_with_prompts_have_commands_and_outputs():
+    assert reader.console_parts("$ a \\\n  b\nout\nmore\n$ c\n") == [("a    b\n", "out\nmore\n"), ("c\n", "")]
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (("bash", "false\n"), "exit code 1"),
+        (("bash", "true | false | true\n"), "exit code 1"),
+        (("console", "$ echo one\ntwo\n"), "should print"),
+        (("console", "$ echo 'sca: wrong'\nsca: wrong\n"), "exit code 0"),
+        (("python", "assert 1 == 2\n"), "AssertionError"),
+        (("bash", "pip install 'sca[no-such]'\n"), "no extra no-such"),
+        (("bash", "uv sync --extra live,nothing\n"), "no extra nothing"),
+    ],
+)
+def test_finds_blocks_that_fail(tmp_path, block, message):
+    there = reader.Reader(tmp_path, reader.make_programs(tmp_path / "at"), [], SCA_CACHE_DIR=str(tmp_path / "cache"))
+    with pytest.raises(AssertionError, match=message):
+        there.run(markdown.Block(ROOT / "README.md", 1, *block))
+
+
+def test_marks_belong_to_the_next_block(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- not run: gpu -->\n```bash\na\n```\n\n```bash\nb\n```\n")
+    assert [block.not_run for block in markdown.blocks(page)] == ["gpu", None]
+
+
+def test_ports_are_locked_without_network_namespaces(monkeypatch):
+    monkeypatch.setattr(reader.shutil, "which", lambda _: None)
+    with reader.own_network() as words:
+        assert words == []

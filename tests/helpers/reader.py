@@ -102,11 +102,12 @@ def make_files(root: Path) -> Path:
     files = root / "files"
     source = corpus.demo(files / "my_corpus")
     samples, rate = soundfile.read(source / "WAV" / "D0001_S0001_0_G0001.flac")
+    _shorten(source, 30.0)
     shows = files / "dataset" / "audio_outputs"
     shows.mkdir(parents=True)
-    samples = _without_pauses(samples, rate)[: 34 * rate]  # a show: one speaker who talks without a partner
+    samples = _without_pauses(samples, rate)[: 18 * rate]  # a show: one speaker who talks without a partner
     soundfile.write(shows / "show.flac", samples, rate)
-    timeline = [{"start": t, "end": t + 6.0, "role": "comedian", "content": f"Part {t}."} for t in (5.0, 15.0, 25.0)]
+    timeline = [{"start": t, "end": t + 6.0, "role": "comedian", "content": f"Part {t}."} for t in (1.0, 9.0)]
     line = json.dumps({"video_id": "show", "timeline": timeline})
     for name in ("dataset/inference_outputs.jsonl", "shows.jsonl", "truth.jsonl"):
         (files / name).write_text(line + "\n")
@@ -117,6 +118,20 @@ def make_files(root: Path) -> Path:
     write_speaker(files / "voices.onnx")
     default_model_in_cache(root / "hub", scripted_whisper(root / "whisper", WORDS, 10.0))
     return files
+
+
+def _shorten(source: Path, seconds: float) -> None:
+    """Cut a corpus to its first seconds: the examples run many commands on it."""
+    for path in (source / "WAV").iterdir():
+        samples, rate = soundfile.read(path, dtype="int16")
+        soundfile.write(path, samples[: round(seconds * rate)], rate)
+    for path in (source / "TXT").iterdir():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if float(line[1:].partition("]")[0].split(",")[1]) < seconds]
+        path.write_text("".join(kept), encoding="utf-8")
+    for path in (source / "WORDS").iterdir():
+        words = [word for word in json.loads(path.read_text(encoding="utf-8")) if word[2] < seconds]
+        path.write_text(json.dumps(words), encoding="utf-8")
 
 
 def _without_pauses(samples: np.ndarray, rate: int) -> np.ndarray:
