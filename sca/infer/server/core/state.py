@@ -1,6 +1,7 @@
 """The state of a live server: one engine, its device worker, its sessions and metrics."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,6 @@ class ServerContext:
         signature_checks: The check of each path that accepts a signature instead of the key.
         client_secrets: Keys that expire, for browsers.
         client_secret_paths: Paths that accept a client secret instead of the key.
-        tasks: Runs what outlives a request, while the application runs.
     """
 
     def __init__(self, engine: Engine, settings: "Settings") -> None:
@@ -60,7 +60,8 @@ class ServerContext:
         self.client_secrets = ClientSecrets()
         self.client_secret_paths: set[str] = set()
         self.turn_detectors: Callable[[ThresholdSchedule, int], ModelTurnDetector] | None = None
-        self.tasks: TaskGroup
+        self._tasks: asyncio.Future[TaskGroup] | None = None
+        self._task_host: asyncio.Task[None] | None = None
         self._worker: ThreadWorker | None = None
         self._batcher: StepBatcher | None = None
 
@@ -125,11 +126,36 @@ class ServerContext:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run `tasks` during the block, then cancel them and close."""
-        async with anyio.create_task_group() as self.tasks:
+        """Cancel the tasks of `start_task` and close after the block."""
+        try:
             yield
-            self.tasks.cancel_scope.cancel()
-        self.close()
+        finally:
+            if self._task_host is not None:
+                self._task_host.cancel()
+                await asyncio.wait([self._task_host])
+            self.close()
+
+    async def start_task(self, function: Callable[..., Coroutine[object, object, object]], *args: object) -> object:
+        """Start a task that outlives its request, as `TaskGroup.start`. It may begin before `running`.
+
+        Args:
+            function: Reports its start to its argument `task_status`. Later exceptions must not leave it.
+            *args: Its other arguments.
+
+        Returns:
+            What it reported.
+        """
+        if self._tasks is None:
+            self._tasks = asyncio.get_running_loop().create_future()
+            self._task_host = asyncio.create_task(self._host_tasks(self._tasks))
+        tasks = await asyncio.shield(self._tasks)
+        reported: object = await tasks.start(function, *args)
+        return reported
+
+    async def _host_tasks(self, opened: "asyncio.Future[TaskGroup]") -> None:
+        async with anyio.create_task_group() as tasks:
+            opened.set_result(tasks)
+            await anyio.sleep_forever()
 
     def close(self) -> None:
         """Stop the device's thread."""

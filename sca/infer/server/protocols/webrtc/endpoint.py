@@ -161,7 +161,8 @@ async def _start(calls: _Calls, request: "Request") -> _Answered:
         raise RequestRejectedError(501, message) from error
     for name in ("aiortc", "aioice"):
         logging.getLogger(name).setLevel(logging.WARNING)  # below that level they log passwords of connections
-    answered: _Answered = await calls.context.tasks.start(calls.hold, request, call)
+    answered = await calls.context.start_task(calls.hold, request, call)
+    assert isinstance(answered, _Answered)
     return answered
 
 
