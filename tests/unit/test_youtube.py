@@ -8,7 +8,7 @@ from yt_dlp.networking.common import Response
 from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, ProxyError, TransportError
 from yt_dlp.utils import DownloadError, ExtractorError, GeoRestrictedError, UnsupportedError
 
-from sca.data.acquire.media_file import archive_key, file_name
+from sca.data.acquire.media_file import archive_key, file_id, file_name, has_file_id
 from sca.data.acquire.rate_limit import VIDEOS_PER_HOUR, RateLimiter, Schedule
 from sca.data.acquire.targets import DownloadTarget, choose, read_targets
 from sca.data.acquire.video_metadata import spoken_language
@@ -174,6 +174,20 @@ def test_archive_keys_are_those_of_ytdlp():
     assert archive_key({"extractor_key": "Youtube", "id": "abcdefghijk"}) == "youtube abcdefghijk"
     generic = {"extractor_key": "Generic", "id": "v0", "original_url": "https://a.example/v0.webm"}
     assert archive_key(generic) == "generic https://a.example/v0.webm"
+
+
+def test_file_ids_differ_when_keys_do():
+    page = {"extractor_key": "Generic", "id": "show", "original_url": "https://a.example/1/show.wav"}
+    videos = [page, page | {"original_url": "https://a.example/2/show.wav"}]
+    videos += [{"extractor_key": site, "id": "12345678901"} for site in ("Vimeo", "Other", "Youtube")]
+    videos += [{"extractor_key": "Vimeo", "id": "x" * 100 + end} for end in "ab"]
+    ids = [file_id(video) for video in videos]
+    assert len(set(ids)) == len(videos)
+    assert ids[4] == "12345678901", "the id alone, as before"
+    assert all(
+        has_file_id(file_name("t", name, "x")[:-2], video["id"]) for name, video in zip(ids, videos, strict=True)
+    )
+    assert not has_file_id("t [other]", "show")
 
 
 def test_language_is_that_of_the_original_track():

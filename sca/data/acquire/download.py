@@ -19,6 +19,7 @@ from sca.data.acquire.downloader import (
     DownloadOptions,
     VideoDownloader,
 )
+from sca.data.acquire.published import VideoLocks
 from sca.data.acquire.rate_limit import RateLimiter, Schedule
 from sca.data.acquire.targets import DownloadTarget
 from sca.data.acquire.youtube import Site, open_ydl
@@ -119,7 +120,7 @@ class _Work:
         self._options, self._site, self._archive, self._listener = options, site, archive, listener
         self._stop = threading.Event()
         self._rate_limiter = RateLimiter(Schedule(interval_s), sleep=self._stop.wait)
-        self._local = threading.local()
+        self._local, self._locks = threading.local(), VideoLocks()
         self._downloaders: list[tuple[threading.Thread, VideoDownloader]] = []
 
     def __call__(self, target: DownloadTarget) -> _Result:
@@ -135,7 +136,11 @@ class _Work:
     def _downloader(self) -> VideoDownloader:
         if not hasattr(self._local, "downloader"):
             self._local.downloader = VideoDownloader(
-                self._options, self._site, stop=self._stop, on_progress=self._listener.on_progress
+                self._options,
+                self._site,
+                stop=self._stop,
+                on_progress=self._listener.on_progress,
+                locks=self._locks,
             )
             self._downloaders.append((threading.current_thread(), self._local.downloader))
         downloader: VideoDownloader = self._local.downloader

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from sca.data.acquire.media_file import archive_key, decoded_sound, file_name, info_path, provenance
+from sca.data.acquire.media_file import archive_key, decoded_sound, file_id, file_name, info_path, provenance
+from sca.data.acquire.published import OwnFile, VideoLocks
 from sca.data.acquire.youtube import Site, VideoInfo, ffmpeg_program, open_ydl
 from sca.data.acquire.youtube_errors import Failure, FailureKind, classify
-from sca.data.runs.files import sha256_of, write_json
+from sca.data.runs.files import publish, sha256_of, write_json
 from sca.data.runs.progress import ItemProgress
 from sca.errors import InputError, ScaError, writing
 
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 INCOMPLETE = ".incomplete"
+_FILE_ID = "sca_file_id"
+"""The field of the metadata with the name of partial files. yt-dlp keeps names in `_id` fields as they are."""
 _EXPIRED_STATUSES = (403, 404, 410, 429)
 
 
@@ -102,6 +105,7 @@ class VideoDownloader:
         *,
         stop: threading.Event,
         on_progress: Callable[[ItemProgress], None],
+        locks: VideoLocks,
     ) -> None:
         """Create a downloader.
 
@@ -110,8 +114,9 @@ class VideoDownloader:
             site: How to reach the site.
             stop: Set when the run ends.
             on_progress: Called when a download proceeds. Stages are "looking", "downloading" (in bytes) and "checking".
+            locks: The locks of the videos of this run, the same for all downloaders.
         """
-        self._options, self._stop, self._on_progress = options, stop, on_progress
+        self._options, self._stop, self._on_progress, self._locks = options, stop, on_progress, locks
         self._item, self._title = "", ""
         self._ydl = open_ydl(site, **_ydl_options(options), progress_hooks=[self._progress_hook])
         self._subtitles_ydl = open_ydl(site, **_subtitle_options(options)) if options.subtitles else None
@@ -161,13 +166,23 @@ class VideoDownloader:
         key = archive_key(info)
         if is_done(key):
             raise AlreadyDownloadedError(key)
-        target = self._options.folder / file_name(self._title, str(info["id"]), str(info["ext"]))
-        if not target.is_file():
-            info = self._request(lambda: self._ydl.process_ie_result(info, download=True))
+        with self._locks.hold(key):
+            return self._fetch(key, info)
+
+    def _fetch(self, key: str, info: VideoInfo) -> DownloadedVideo:
+        name, extension = file_id(info), str(info["ext"])
+        target = self._options.folder / file_name(self._title, name, extension)
+        earlier = target.with_name(file_name(self._title, str(info["id"]), extension))  # the name that 0.1 gave
+        # Published by a run that was killed before it could record it.
+        arrived = next((path for path in (target, earlier) if OwnFile(path, key).is_complete()), None)
+        if arrived is None:
+            self._check_free(target, key)
+            info = self._request(lambda: self._ydl.process_ie_result(info | {_FILE_ID: name}, download=True))
             downloaded = Path(info["requested_downloads"][0]["filepath"])
-            target = target.with_name(file_name(self._title, str(info["id"]), downloaded.suffix[1:]))
+            target = target.with_name(file_name(self._title, name, downloaded.suffix[1:]))
+            self._check_free(target, key)
         else:
-            downloaded = target  # published by a run that was killed before it could record it
+            downloaded = target = arrived
         seconds, notes = self._checked_sound(downloaded, info.get("duration"))
         with writing(target):
             digest = sha256_of(downloaded)
@@ -175,9 +190,16 @@ class VideoDownloader:
         facts = {"file": target.name, "bytes": size, "sha256": digest, "seconds": round(seconds, 3)}
         write_json(info_path(target), provenance(info) | {"sca": facts})
         with writing(target):
-            downloaded.replace(target)
+            publish(downloaded, target)
         notes += self._download_subtitles(info, target)
         return DownloadedVideo(key, target, self._title, size, seconds, notes)
+
+    def _check_free(self, target: Path, key: str) -> None:
+        """Raise an error if a file that is not this video's has the name, before anything is replaced."""
+        strange = OwnFile(target, key).stranger()
+        if strange is not None:
+            reason = f"{strange.name} is in the folder and is not a download of this video: move it away"
+            raise DownloadFailedError(Failure(FailureKind.gone, reason))
 
     def _request(self, request: Callable[[], VideoInfo]) -> VideoInfo:
         """Call yt-dlp and convert its exceptions."""
@@ -241,7 +263,7 @@ def _ydl_options(options: DownloadOptions) -> dict[str, object]:
     folder = str((options.folder / INCOMPLETE).absolute()).replace("%", "%%")
     best = "bestaudio/best" if options.only_audio else "bestvideo*+bestaudio/best/bestaudio"
     return {
-        "outtmpl": {"default": f"{folder}/%(id).80B.%(format_id).40B.%(ext)s"},
+        "outtmpl": {"default": f"{folder}/%({_FILE_ID}).80B.%(format_id).40B.%(ext)s"},
         "format": options.format or best,
         "ratelimit": options.rate_limit,
         "continuedl": True,

@@ -1,5 +1,6 @@
 """A downloaded video as a file: its name, the check that it is complete, and the metadata that is kept."""
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Callable
@@ -10,10 +11,12 @@ from sca.data.acquire.video_metadata import spoken_language
 from sca.data.acquire.youtube import VideoInfo
 from sca.errors import InputError
 
-__all__ = ["archive_key", "decoded_sound", "file_name", "info_path", "provenance"]
+__all__ = ["archive_key", "decoded_sound", "file_id", "file_name", "has_file_id", "info_path", "provenance"]
 
 _MAX_TITLE_BYTES = 100
 _MAX_ID_BYTES = 60
+_DIGEST_CHARACTERS = 16
+_YOUTUBE_KEY = re.compile(r"youtube ([\w-]{11})", re.ASCII)
 _MAX_DIFFERENCE_S = 2.0
 _MAX_DIFFERENCE_SHARE = 0.01
 _KEPT_FIELDS = (
@@ -31,6 +34,25 @@ def archive_key(info: VideoInfo) -> str:
     """
     extractor = str(info.get("extractor_key") or "unknown").lower()
     return f"{extractor} {info['original_url' if extractor == 'generic' else 'id']}"
+
+
+def file_id(info: VideoInfo) -> str:
+    """Return the part of a file name that identifies a video: no two keys of the archive have the same one.
+
+    It is the id on YouTube. Elsewhere ids are unique on one site at most, so a digest of the key follows.
+    """
+    key = archive_key(info)
+    if _YOUTUBE_KEY.fullmatch(key):
+        return str(info["id"])
+    digest = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:_DIGEST_CHARACTERS]
+    return f"{_safe(str(info['id']), _MAX_ID_BYTES - _DIGEST_CHARACTERS - 1)}-{digest}"
+
+
+def has_file_id(stem: str, name: str) -> bool:
+    """Return whether a file name without extension ends in the id `name`, with or without the digest of `file_id`."""
+    whole = re.escape(_safe(name, _MAX_ID_BYTES))
+    cut = re.escape(_safe(name, _MAX_ID_BYTES - _DIGEST_CHARACTERS - 1))
+    return re.search(rf"\[({whole}|{cut}-[0-9a-f]{{{_DIGEST_CHARACTERS}}})\]\Z", stem) is not None
 
 
 def info_path(file: Path) -> Path:

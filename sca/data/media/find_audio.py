@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from sca.data.acquire.media_file import file_name, info_path
+from sca.data.acquire.media_file import has_file_id, info_path
 from sca.data.media.transcode_plan import INPUTS
 from sca.data.runs.files import input_sha256
 from sca.errors import InputError
@@ -41,8 +41,9 @@ class AudioFolder:
         """Return the recording of a show.
 
         A file belongs to a show if its name without extension is the show's id or the show's `source`, or ends in
-        `[id]` as the names of downloads do. Of several files, it is the one at the path of `source`, or else the one
-        with the content that was transcribed. Characters that do not print are compared as `sca transcribe` writes them.
+        `[id]` or `[id-<digest>]` as the names of downloads do. Of several files, it is the one at the path of `source`,
+        or else the one with the content that was transcribed. Characters that do not print are compared as
+        `sca transcribe` writes them.
 
         Raises:
             InputError: No file belongs to the show, or several do.
@@ -50,8 +51,7 @@ class AudioFolder:
         show_id = one_line(show.video_id)
         found = list(self._by_stem.get(show_id, ()))
         if not found:
-            suffix = file_name("", show_id, "x").removeprefix("untitled").removesuffix(".x")
-            found = [path for stem, paths in self._by_stem.items() if stem.endswith(suffix) for path in paths]
+            found = [path for stem, paths in self._by_stem.items() if has_file_id(stem, show_id) for path in paths]
         if not found and show.source:
             found = list(self._by_stem.get(Path(show.source).stem, ()))
         if not found:
