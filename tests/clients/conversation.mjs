@@ -5,7 +5,6 @@ import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
 const LEAD_S = 0.4; // of silence before the first phrase
-const HEARD_MS = 400; // of an answer, before it is interrupted
 const PATIENCE_MS = 30_000; // without any sound of an answer
 
 const require = createRequire(`${process.env.SCA_CLIENTS}/node/`);
@@ -118,7 +117,7 @@ export class Conversation {
   }
 
   isInterruptible() {
-    return (this.answers.length > 0 && this.playedMs() > HEARD_MS) || this.waitedTooLong();
+    return (this.answers.length > 0 && this.playedMs() > 1000 * this.run.heard_s) || this.waitedTooLong();
   }
 
   isOver() {

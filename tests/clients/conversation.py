@@ -2,21 +2,21 @@
 
 A client is a program with one argument, a JSON document:
 
-    {"runs": [{"name", "url", "key", "phrases": [[rate, path, path], ...], "piece_ms", "stall_s", "out"}, ...]}
+    {"runs": [{"name", "url", "key", "phrases": [[rate, path, path], ...], "piece_ms", "stall_s", "heard_s", "out"}, ...]}
 
-`phrases` has the two phrases as PCM16 at several rates. All runs are conversations at the same time. For each of them the
-program prints one line of JSON, a `Conversation.report`. This module needs the standard library only, because some
-clients have an environment of their own.
+`phrases` has the two phrases as PCM16 at several rates; the first answer is interrupted after `heard_s`. All runs are
+conversations at the same time. For each of them the program prints one line of JSON, a `Conversation.report`. This
+module needs the standard library only, because some clients have an environment of their own.
 """
 
 import asyncio
+import itertools
 import json
 import sys
 import time
 from pathlib import Path
 
 LEAD_S = 0.4  # of silence before the first phrase
-HEARD_S = 0.4  # of an answer, before it is interrupted
 PATIENCE_S = 30.0  # without any sound of an answer
 
 
@@ -130,7 +130,7 @@ class Conversation:
 
     def _interruptible(self):
         self._last = self._last or time.monotonic()
-        return (bool(self.answers) and self.played_ms() > 1000 * HEARD_S) or self._waited_too_long()
+        return (bool(self.answers) and self.played_ms() > 1000 * self.run["heard_s"]) or self._waited_too_long()
 
     def _is_over(self):
         if len(self.answers) > 1 and self.answers[-1]["end"] == "done":
@@ -208,6 +208,13 @@ async def _paced(pieces, piece_s, stall_s):
         yield piece
 
 
+def speak(path, hz):
+    """Yield pieces of 20 ms of a file of PCM16 in real time, then silence."""
+    sound, size = Path(path).read_bytes(), hz // 50 * 2
+    pieces = (sound[at : at + size].ljust(size, b"\0") for at in range(0, len(sound), size))
+    return _paced(((piece, False) for piece in itertools.chain(pieces, itertools.repeat(bytes(size)))), 0.02, 0.0)
+
+
 def main(client, version, converse, **format_):
     """Run all conversations of a client at the same time, and print their reports.
 
@@ -228,6 +235,6 @@ def main(client, version, converse, **format_):
         print(json.dumps(conversation.report(client, version)), flush=True)
 
     async def all_runs():
-        await asyncio.gather(*map(one, json.loads(sys.argv[1])["runs"]))
+        await asyncio.gather(*map(one, json.loads(sys.argv[-1])["runs"]))
 
     asyncio.run(all_runs())

@@ -1,7 +1,11 @@
-"""`RealtimeModel` of livekit-plugins-openai in an `AgentSession` with a microphone and a loudspeaker of its own, without a room."""
+"""`RealtimeModel` of livekit-plugins-openai in an `AgentSession` with a microphone and a loudspeaker of its own, without a room.
+
+With the argument `defaults` the session has no options.
+"""
 
 import asyncio
 import logging
+import sys
 from importlib.metadata import version
 
 import aiohttp
@@ -81,7 +85,8 @@ async def converse(conversation):
             base_url=f"{run['url']}/v1", api_key=run["key"], model=run["model"], http_session=http
         )
         # Without an echo, nothing needs to be cancelled; the default makes the first 3 s of an answer uninterruptible.
-        session = AgentSession(llm=model, aec_warmup_duration=None)
+        options = {} if sys.argv[1] == "defaults" else {"aec_warmup_duration": None}
+        session = AgentSession(llm=model, **options)
         session.on("error", lambda event: conversation.fail(event.error))
 
         def on_speech(event):

@@ -1,15 +1,23 @@
-"""pipecat's OpenAI realtime service with a function that the model calls for a message of the user.
+"""pipecat's OpenAI realtime service with a function that the model calls for a typed and for a spoken question.
 
-A program with one argument, a JSON document with `url` and `key`. Prints one line of JSON with what happened.
+A program with one argument, a JSON document with `url`, `key` and `sound`, the path of a phrase as PCM16 at 24 kHz.
+Prints one line of JSON with what happened.
 """
 
 import asyncio
 import json
 import sys
 
+from conversation import speak
 from pipecat.adapters.schemas.function_schema import FunctionSchema
 from pipecat.adapters.schemas.tools_schema import ToolsSchema
-from pipecat.frames.frames import EndFrame, LLMFullResponseEndFrame, LLMRunFrame, TTSTextFrame
+from pipecat.frames.frames import (
+    EndFrame,
+    InputAudioRawFrame,
+    LLMFullResponseEndFrame,
+    LLMRunFrame,
+    TTSTextFrame,
+)
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -18,25 +26,28 @@ from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
 from pipecat.workers.runner import WorkerRunner
 
+HZ = 24_000
+
 
 class Reader(FrameProcessor):
-    """Notes the words of the answers. `answered` is set at the end of an answer with words."""
+    """Notes the words of the answers. `answers` gets each answer with words at its end."""
 
     def __init__(self):
         super().__init__()
-        self.text, self.answered = "", asyncio.Event()
+        self.text, self.answers = "", asyncio.Queue()
 
     async def process_frame(self, frame, direction):
         await super().process_frame(frame, direction)
         if isinstance(frame, TTSTextFrame):
             self.text += frame.text
         elif isinstance(frame, LLMFullResponseEndFrame) and self.text:
-            self.answered.set()
+            self.answers.put_nowait(self.text)
+            self.text = ""
         await self.push_frame(frame, direction)
 
 
 async def main(run):
-    calls, errors = [], []
+    calls, errors, texts = [], [], []
     service = OpenAIRealtimeLLMService(
         api_key=run["key"],
         base_url=f"{run['url'].replace('http', 'ws')}/v1/realtime",
@@ -58,9 +69,16 @@ async def main(run):
     async def on_error(_, error):
         errors.append(error.error)
 
+    async def say():
+        async for piece in speak(run["sound"], HZ):
+            await worker.queue_frame(InputAudioRawFrame(audio=piece, sample_rate=HZ, num_channels=1))
+
     async def end():
         async with asyncio.timeout(60):
-            await reader.answered.wait()
+            texts.append(await reader.answers.get())
+            speaking = asyncio.create_task(say())
+            texts.append(await reader.answers.get())
+            speaking.cancel()
         await worker.queue_frame(EndFrame())
 
     ending = asyncio.create_task(end())
@@ -69,7 +87,7 @@ async def main(run):
     await runner.add_workers(worker)
     await runner.run()
     await ending
-    print(json.dumps({"errors": errors, "calls": calls, "texts": [reader.text]}))
+    print(json.dumps({"errors": errors, "calls": calls, "texts": texts}))
 
 
 asyncio.run(main(json.loads(sys.argv[1])))

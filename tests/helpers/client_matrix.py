@@ -70,6 +70,7 @@ class Client:
         skipped: The conditions that it cannot have.
         tls: Whether it connects over TLS only.
         piece_ms: The size of its pieces if the condition is not one of them.
+        heard_s: How much of the first answer is played before the interruption.
     """
 
     command: tuple[str, ...]
@@ -77,6 +78,7 @@ class Client:
     skipped: frozenset[str] = frozenset()
     tls: bool = False
     piece_ms: int | None = None
+    heard_s: float = 0.4
 
     @property
     def missing(self):
@@ -112,6 +114,11 @@ BROWSER = ("--experimental-websocket",)
 COPIES = {"skipped": SLOWER | {"20 ms"}, "piece_ms": 100}
 """For a client that copies all earlier sound with each piece, sample by sample."""
 
+LIVEKIT = (str(cache() / "livekit/bin/python"), "livekit_agents.py")
+
+LIVEKIT_WARM_UP_S = 3.0
+"""How long LiveKit sends silence in place of the user's sound, from the begin of the first answer on."""
+
 CLIENTS = {
     "openai-python": python("openai_python.py", skipped=SLOWER),
     "openai npm": node("openai_npm.mjs", tls=True),
@@ -119,7 +126,10 @@ CLIENTS = {
     "@openai/agents": node("openai_agents.mjs"),
     "openai-realtime-api, headers": node("openai_beta.mjs", flags=("--no-experimental-websocket",), **COPIES),
     "openai-realtime-api, browser": node("openai_beta.mjs", flags=BROWSER, **COPIES),
-    "livekit-agents": Client((str(cache() / "livekit/bin/python"), "livekit_agents.py"), skipped=SLOWER),
+    "livekit-agents": Client(LIVEKIT, skipped=SLOWER),
+    "livekit-agents, defaults": Client(
+        LIVEKIT, ("defaults",), skipped=SLOWER | {"100 ms", "stall"}, heard_s=LIVEKIT_WARM_UP_S + 0.3
+    ),
     "pipecat": python("pipecat_service.py", skipped=OWN_PIECES),
     "Twilio media streams": python("twilio_stream.py", skipped=OWN_PIECES, tls=True),
     "Twilio with OpenAI Realtime": python("twilio_openai.py", skipped=OWN_PIECES),
@@ -163,12 +173,18 @@ def phrases(hz):
     return [speech[int(start * hz) : int(end * hz)] for start, end in PHRASES_S]
 
 
+def spoken(hz):
+    """Return what a client says. The first phrase comes twice: its answer is still played after a late interruption."""
+    first, second = phrases(hz)
+    return [np.concatenate([first, first]), second]
+
+
 def write_phrases(folder):
-    """Write the two phrases at several rates. Returns `phrases` of a run."""
+    """Write what a client says at several rates. Returns `phrases` of a run."""
     found = []
     for hz in (8_000, HEARD_HZ, SPOKEN_HZ):
         paths = [folder / f"phrase-{i}-{hz}.raw" for i in range(2)]
-        for path, samples in zip(paths, phrases(hz), strict=True):
+        for path, samples in zip(paths, spoken(hz), strict=True):
             path.write_bytes(pcm16_bytes(samples, INT16_MAX))
         found.append([hz, *map(str, paths)])
     return found
@@ -202,6 +218,7 @@ def run_clients(names, folder, conditions=CONDITIONS, at_once=2):
                     "phrases": written,
                     "piece_ms": how.piece_ms or client.piece_ms or 20,
                     "stall_s": how.stall_s,
+                    "heard_s": client.heard_s,
                     "out": str(folder / f"{name}-{condition}".replace(" ", "-").replace("/", "-")),
                 }
                 for condition, how in conditions.items()
@@ -265,7 +282,7 @@ def similar(found, expected):
 def _text_faults(texts):
     """Check the texts of answers of a client without sound: the parrot's have the length of the phrase."""
     faults = [] if len(texts) == 2 and all(texts) else [f"the texts are {texts}"]
-    for text, phrase in zip(texts, phrases(HEARD_HZ), strict=False):
+    for text, phrase in zip(texts, spoken(HEARD_HZ), strict=False):
         said = re.search(r"says back ([\d.]+) s", text)
         if said and abs(float(said[1]) - len(phrase) / HEARD_HZ) > 0.5:
             faults.append(f"{text} answers {len(phrase) / HEARD_HZ:.1f} s")
@@ -288,7 +305,7 @@ def check(report):
         cell.faults += _text_faults(report["notes"]["texts"])
         cell.similarity = None
         return cell
-    first, second = phrases(SPOKEN_HZ)
+    first, second = spoken(SPOKEN_HZ)
     if report["answers"]:
         part = heard(report, report["answers"][0])
         if (likeness := similar(part, first[: len(part)])) < SIMILAR - 0.2:
