@@ -76,8 +76,19 @@ class Listener(Agent):
         raise StopResponse
 
 
+class Detector(LiveKitTurnDetector):
+    """Counts the questions that were answered; the others were cancelled or failed."""
+
+    answered = 0
+
+    async def _predict(self, http, samples):
+        response = await super()._predict(http, samples)
+        self.answered += 1
+        return response
+
+
 async def listen(run):
-    detector = LiveKitTurnDetector(**run["detector"])
+    detector = Detector(**run["detector"])
     microphone = Microphone(np.frombuffer(Path(run["sound"]).read_bytes(), "<i2"), run["hz"])
     turn_handling = {"turn_detection": detector, "endpointing": {"min_delay": 0.3, "max_delay": run["max_delay"]}}
     session = AgentSession(stt=Recognizer(), turn_handling=turn_handling, aec_warmup_duration=None)
@@ -86,7 +97,8 @@ async def listen(run):
     await session.start(listener)
     await asyncio.wait_for(listener.ended.wait(), TIMEOUT_S)
     await session.aclose()
-    counters = {name: getattr(detector, name) for name in ("requests", "timeouts", "errors")}
+    names = ("requests", "answered", "timeouts", "errors", "without_speech")
+    counters = {name: getattr(detector, name) for name in names}
     print(
         json.dumps({"name": run["name"], "turns": listener.turns, "last_error": str(detector.last_error), **counters})
     )

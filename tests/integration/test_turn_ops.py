@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -194,8 +195,9 @@ def test_start_at_a_port_in_use(state_dir):
 def test_start_shows_why_the_server_failed(state_dir, tmp_path):
     done = sca("start", "--state-dir", state_dir.path, "--port", "0", "--model", tmp_path / "none.onnx")
     assert done.exit_code == 5
-    assert "ended with code 5 before it was ready" in done.stderr
-    assert "does not exist" in done.stderr, "the log's end is shown"
+    reason = f"the turn model {tmp_path / 'none.onnx'} does not exist"
+    error = f"sca: the turn server ended with code 5 before it was ready: {reason} (log: {state_dir.log})\n"
+    assert done.stderr == error
     assert state_dir.running() is None
     assert not state_dir.is_stale()
 
@@ -204,6 +206,18 @@ def test_start_with_an_unknown_option(state_dir):
     done = sca("start", "--state-dir", state_dir.path, "--port", "0", "--nonsense")
     assert done.exit_code == 2
     assert "nonsense" in done.stderr
+    assert not state_dir.path.exists()
+
+
+def test_options_of_start_reach_the_server(state_dir):
+    options = ("--threshold", "0.995", "--auth-key", "sesame", "--pool", "1", "--log-level", "error")
+    started = sca("start", "--state-dir", state_dir.path, "--port", "0", "--set", "turn.dtype=int8", *options)
+    assert started.exit_code == 0, started.stderr
+    assert started.stderr.startswith("turn.threshold is 0.995, and the highest probability")
+    assert "warm: 3 of 3" in started.stderr, "with the key"
+    with TurnClient(state_dir.running().url, auth_key="sesame") as client:
+        assert not client.predict(np.zeros(16_000, np.float32), 16_000).finished
+    assert sca("stop", "--state-dir", state_dir.path).exit_code == 0
 
 
 # --- commands without a server ---
@@ -244,7 +258,7 @@ def test_start_and_stop(state_dir, stub):
     server = start_stub(stub(), state_dir)
     assert state_dir.running() == server
     assert TurnClient(server.url).healthy()
-    assert "stub started serve" in tail(state_dir.log, 10)
+    until(lambda: "stub started serve" in tail(state_dir.log, 10))
     with pytest.raises(UsageError, match=f"process {server.pid}"):
         start_stub(stub(), state_dir)
     assert control.stop(state_dir) == control.StopResult(server, killed=False)
@@ -279,7 +293,9 @@ def test_start_fails_if_the_server_is_not_ready(state_dir, stub, monkeypatch, do
     with pytest.raises(Exception, match=text) as caught:
         start_stub(stub(does), state_dir)
     assert caught.value.exit_code == code
-    assert f"stub started {does}" in caught.value.hint
+    assert str(state_dir.log) in caught.value.message
+    if does != "slow":
+        assert f"before it was ready: stub started {does}" in caught.value.message
     assert list(state_dir.path.glob("server.json")) == []
     assert state_dir.running() is None
 

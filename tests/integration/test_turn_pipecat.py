@@ -16,7 +16,7 @@ from sca.units import HEARD_HZ
 from tests.helpers.ports import refusing_port
 from tests.helpers.smart_turn import precise
 from tests.helpers.timeouts import TIMEOUT_S
-from tests.helpers.turn_servers import real, scripted
+from tests.helpers.turn_servers import answer, real, scripted
 
 # pipecat imports it on Python 3.11 and 3.12.
 pytestmark = pytest.mark.filterwarnings("ignore:'audioop' is deprecated:DeprecationWarning")
@@ -136,7 +136,7 @@ def test_each_pause_is_one_request_and_one_decision(server):
     assert pauses >= 3
     assert server.answered() - answered == events.analyzer.requests == len(events.predictions) == pauses
     assert events.count("turn stop") == sum(complete for complete, _ in events.predictions)
-    assert events.analyzer.errors == events.analyzer.timeouts == 0
+    assert events.analyzer.errors == events.analyzer.timeouts == events.analyzer.without_speech == 0
     # Each decision follows its pause, before the next one: no timer delays it.
     assert [name for name in events.names if name != "turn stop"] == ["vad stop", "judged"] * pauses
 
@@ -213,10 +213,12 @@ def test_requests_contain_the_pipeline_audio(rate_hz):
 
 
 def test_unfinished_turn_continues():
-    with scripted(0.1) as server:
+    with scripted() as server:
+        server.reply = lambda *_: (200, answer(0.1) | {"speech": False}, {})
         events = run_pipeline(server.url, stop_secs=30.0)
     assert events.predictions == [(False, 0.1)] * len(server.requests)
     assert events.count("turn stop") == 0 < len(server.requests)
+    assert events.analyzer.without_speech == len(server.requests)
 
 
 def test_timeout_ends_the_turn():

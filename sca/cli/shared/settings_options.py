@@ -31,7 +31,7 @@ from sca.cli.shared.options import ConfigFile, Preset, SetValues
 if TYPE_CHECKING:
     from sca.config import Key, Settings
 
-__all__ = ["SettingsCommand", "settings_options"]
+__all__ = ["SettingsCommand", "is_given", "settings_options"]
 
 _SPEC = "settings_command_spec"
 _RELOAD = "reload_settings"
@@ -104,7 +104,7 @@ def _with_signature(spec: _Spec, *, markup: bool) -> Callable[..., None]:
     parameters = inspect.signature(spec.function).parameters
 
     def command(context: typer.Context, **values: Any) -> None:
-        given = {key.name: values[name] for name, key in options.items() if _is_given(context, name)}
+        given = {key.name: values[name] for name, key in options.items() if is_given(context, name)}
         load = partial(_resolve, spec, dict(values), given)
         values |= {"context": context, "settings": load(), _RELOAD: load}
         spec.function(**{name: _argument(parameter, values) for name, parameter in parameters.items()})
@@ -154,7 +154,8 @@ def _escaped(text: str) -> str:
     return escape(text)
 
 
-def _is_given(context: typer.Context, name: str) -> bool:
+def is_given(context: typer.Context, name: str) -> bool:
+    """Return whether a parameter was given on the command line."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 

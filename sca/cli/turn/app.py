@@ -21,7 +21,7 @@ app.command(cls=SettingsCommand)(serve)
 app.command(cls=SettingsCommand)(ask)
 app.command(cls=SettingsCommand)(watch)
 # `start` passes the options that it does not have to `serve`.
-app.command(cls=SettingsCommand, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(start)
+app.command(cls=SettingsCommand)(start)
 app.command(cls=SettingsCommand)(stop)
 app.command(cls=SettingsCommand)(reload)
 app.command(cls=SettingsCommand)(logs)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sca.infer.turn.daemon.state_dir import StateDir
 
 __all__ = [
+    "SERVER_SETTINGS",
     "EnvFile",
     "Sample",
     "SampleSeconds",
@@ -23,6 +24,19 @@ __all__ = [
     "server_url",
     "state_dir_from",
 ]
+
+SERVER_SETTINGS = (
+    "turn.host",
+    "turn.port",
+    "turn.model_id",
+    "turn.device",
+    "turn.auth_key",
+    "turn.threshold",
+    "turn.pool",
+    "turn.log_format",
+    "turn.log_level",
+)
+"""The settings that are options of a turn server, in the foreground and in the background."""
 
 StateDirOption = Annotated[
     Path | None,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from sca.cli.shared.options import Insecure
 from sca.cli.shared.settings_options import settings_options
+from sca.cli.turn.options import SERVER_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,18 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 
-@settings_options(
-    "turn.host",
-    "turn.port",
-    "turn.model_id",
-    "turn.device",
-    "turn.auth_key",
-    "turn.threshold",
-    "turn.pool",
-    "turn.log_format",
-    "turn.log_level",
-    turn_env=True,
-)
+@settings_options(*SERVER_SETTINGS, turn_env=True)
 def serve(*, settings: "Settings", reload_settings: "Callable[[], Settings]", insecure: Insecure = False) -> None:
     """Serve the model over HTTP: POST /raw, GET /health, /ready, /status, /metrics. SIGHUP reloads settings."""
     from sca.infer.turn.serving.server import run

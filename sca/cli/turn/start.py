@@ -1,16 +1,15 @@
 """`sca turn start`: start a turn server in the background."""
 
 import sys
-from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.options import count_option, seconds_option
-from sca.cli.shared.settings_options import settings_options
+from sca.cli.shared.options import Insecure, count_option, seconds_option
+from sca.cli.shared.settings_options import is_given, settings_options
 from sca.cli.turn.load import Target, warm_up
 from sca.cli.turn.log_output import follow_log
-from sca.cli.turn.options import Sample, SampleSeconds, StateDirOption, auth_key, state_dir_from
+from sca.cli.turn.options import SERVER_SETTINGS, Sample, SampleSeconds, StateDirOption, auth_key, state_dir_from
 
 if TYPE_CHECKING:
     from sca.config import Settings
@@ -20,7 +19,7 @@ __all__ = ["start"]
 _MARK = "turn serve"
 
 
-@settings_options("turn.host", "turn.port", turn_env=True)
+@settings_options(*SERVER_SETTINGS, turn_env=True)
 def start(
     context: typer.Context,
     *,
@@ -36,11 +35,12 @@ def start(
     ] = 10_000_000,
     log_files: Annotated[int, count_option("--log-files", most=1000, help="Number of rotated log files to keep.")] = 4,
     state_dir: StateDirOption = None,
+    insecure: Insecure = False,
     settings: "Settings",
 ) -> None:
     """Start the server in the background and wait until it answers.
 
-    All other options are passed to `sca turn serve`. Prints the address and the process id.
+    Prints the address and the process id.
     """
     from sca.infer.turn.ceiling import threshold_warning
     from sca.infer.turn.daemon import control
@@ -51,24 +51,25 @@ def start(
     place = state_dir_from(settings, state_dir)
     if place.is_stale():
         sys.stderr.write("the server that was started here is no longer running; its record is removed\n")
-    command = [sys.executable, "-m", "sca", *_MARK.split(), *context.args]
+    command = [sys.executable, "-m", "sca", *_MARK.split(), *_server_options(context)]
+    command += ["--insecure"] if insecure else []
     command += ["--config", str(context.params["config"])] if context.params["config"] is not None else []
     command += [word for pair in context.params["set_values"] or [] for word in ("--set", pair)]
     service = control.ServerCommand(command, _MARK, settings.turn.host, settings.turn.port)
     server = control.start(service, place, ready_s, control.LogLimits(log_bytes, log_files))
     sys.stdout.write(f"{server.url} process {server.pid}, log {place.log}\n")
     if warm:
-        key = _key_among(context.args)
-        warm_up(Target(server.url, auth_key(settings) if key is None else key, sample, sample_seconds))
+        warm_up(Target(server.url, auth_key(settings), sample, sample_seconds))
     if tail:
         follow_log(place)
 
 
-def _key_among(arguments: list[str]) -> str | None:
-    """Return the key among the arguments that are passed to `serve`."""
-    for argument, following in pairwise([*arguments, None]):
-        assert argument is not None
-        name, equals, value = argument.partition("=")
-        if name == "--auth-key":
-            return value if equals else following
-    return None
+def _server_options(context: typer.Context) -> list[str]:
+    """Return the options that were given and are those of the server, but for its address."""
+    sections = {name.replace(".", "__") for name in SERVER_SETTINGS} - {"turn__host", "turn__port"}
+    given = [
+        (parameter.opts[0], context.params[parameter.name])
+        for parameter in context.command.params
+        if parameter.name in sections and is_given(context, parameter.name)
+    ]
+    return [f"{option}={value}" for option, value in given]

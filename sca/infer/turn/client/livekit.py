@@ -55,6 +55,7 @@ class LiveKitTurnDetector:
         requests: How many requests were sent.
         timeouts: How many got no response in time.
         errors: How many failed in another way.
+        without_speech: How many responses said that the audio has no speech, so that "finished" means nothing.
         last_error: The latest failure.
     """
 
@@ -85,7 +86,7 @@ class LiveKitTurnDetector:
         """
         if not (window_s > 0 and timeout_s > 0 and (threshold is None or 0 <= threshold <= 1)):
             raise UsageError("window_s and timeout_s are positive, and threshold is from 0 to 1")
-        self.requests = self.timeouts = self.errors = 0
+        self.requests = self.timeouts = self.errors = self.without_speech = 0
         self.last_error: ScaError | None = None
         self._url = wire.parse_url(url)
         self._headers = wire.client_headers(auth_key, headers)
@@ -239,6 +240,7 @@ class _Stream:
             prediction.cancel()
             return
         detector._breaker.answered()
+        detector.without_speech += response.speech is False
         if not prediction.done():
             prediction.set_result(
                 TurnDetectionEvent(

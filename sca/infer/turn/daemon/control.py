@@ -17,8 +17,6 @@ from pathlib import Path
 
 from sca.errors import (
     ConfigError,
-    InputError,
-    MissingToolError,
     OutputError,
     ScaError,
     UpstreamError,
@@ -26,7 +24,6 @@ from sca.errors import (
 )
 from sca.infer.turn.client import TurnClient
 from sca.infer.turn.daemon import process_id
-from sca.infer.turn.daemon.log_rotation import tail
 from sca.infer.turn.daemon.state_dir import ServerRecord, StateDir
 
 __all__ = ["LogLimits", "ServerCommand", "StopResult", "free_port", "reload", "server_url", "start", "stop"]
@@ -34,14 +31,11 @@ __all__ = ["LogLimits", "ServerCommand", "StopResult", "free_port", "reload", "s
 Process = subprocess.Popen[bytes]
 
 _POLL_S = 0.05
-_TAIL_LINES = 20
 _FLUSH_S = 10.0  # for the log writer to write the rest of the server's output
 _CLEANUP_S = 5.0  # for the log writer to end after a server that did not start
+_ERROR_MARKS = ("sca: ", "Error: ")
 _STOP_S = 2.0  # for a server that did not start to end
 _RELOADED = re.compile(r"(not )?reloaded(?::|, the old settings remain:) ([^\n]*?)(?:\"}|\\n|\n)")
-_ERRORS: dict[int, type[ScaError]] = {
-    kind.exit_code: kind for kind in (UsageError, ConfigError, MissingToolError, InputError, UpstreamError)
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +96,7 @@ def start(service: ServerCommand, state_dir: StateDir, ready_s: float, limits: L
     Raises:
         UsageError: A server is already running here.
         ConfigError: The port is in use.
-        ScaError: The server ended before it was ready; the type corresponds to its exit code.
+        ScaError: The server ended before it was ready; the exit code is that of the server.
         UpstreamError: The server was not ready in time.
     """
     with state_dir.lock():
@@ -115,15 +109,16 @@ def start(service: ServerCommand, state_dir: StateDir, ready_s: float, limits: L
         state_dir.remove_record()
         port = free_port(service.host, service.port)
         command = [*service.command, "--host", service.host, "--port", str(port)]
+        begin = _size(state_dir.log)
         child, writer = _spawn(command, state_dir, limits)
         since = process_id.start_time(child.pid) or "ended"
         server = ServerRecord(child.pid, since, server_url(service.host, port), service.mark)
         try:
             state_dir.write_record(server)
-            code = _wait_until_ready(child, server, state_dir, ready_s)
+            code = _wait_until_ready(child, server, state_dir.log, ready_s)
             if code is not None:
                 writer.wait()  # until the log contains all output of the server
-                raise _startup_error(code, state_dir)
+                raise _startup_error(code, _text_after(state_dir.log, begin), state_dir.log)
         except BaseException:
             process_id.terminate(server.pid, server.since, grace_s=_STOP_S)
             child.wait()
@@ -195,7 +190,7 @@ def reload(state_dir: StateDir, timeout_s: float = 10.0) -> str:
         if found is not None:
             return found[2]
         time.sleep(_POLL_S)
-    raise UpstreamError("the turn server did not report that it read its settings", hint=_log_end(state_dir))
+    raise UpstreamError(f"the turn server did not report that it read its settings (log: {state_dir.log})")
 
 
 def _size(path: Path) -> int:
@@ -257,7 +252,7 @@ def _spawn(command: Sequence[str], state_dir: StateDir, limits: LogLimits) -> tu
     return child, writer
 
 
-def _wait_until_ready(child: Process, server: ServerRecord, state_dir: StateDir, ready_s: float) -> int | None:
+def _wait_until_ready(child: Process, server: ServerRecord, log: Path, ready_s: float) -> int | None:
     """Wait until the server is healthy (None) or has ended (its exit code).
 
     Raises:
@@ -270,17 +265,21 @@ def _wait_until_ready(child: Process, server: ServerRecord, state_dir: StateDir,
             if code is not None:
                 return code
             if time.monotonic() > deadline_s:
-                raise UpstreamError(f"the turn server was not ready within {ready_s:g} s", hint=_log_end(state_dir))
+                raise UpstreamError(f"the turn server was not ready within {ready_s:g} s (log: {log})")
             time.sleep(_POLL_S)
     return child.poll()
 
 
-def _startup_error(code: int, state_dir: StateDir) -> ScaError:
+def _startup_error(code: int, output: str, log: Path) -> ScaError:
+    """Return an error with the exit code of a server that ended, and the error in its output."""
     cause = f"with code {code}" if code >= 0 else f"by signal {-code}"
-    message = f"the turn server ended {cause} before it was ready"
-    return _ERRORS.get(code, UpstreamError)(message, hint=_log_end(state_dir))
-
-
-def _log_end(state_dir: StateDir) -> str:
-    text = "\n     ".join(tail(state_dir.log, _TAIL_LINES))
-    return f"the end of its log, {state_dir.log}:\n     {text}" if text else f"its log, {state_dir.log}, is empty"
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    reason = next(
+        (line for line in reversed(lines) if line.startswith(_ERROR_MARKS)), lines[-1] if lines else "no output"
+    )
+    error = UpstreamError(
+        f"the turn server ended {cause} before it was ready: {reason.removeprefix('sca: ')} (log: {log})"
+    )
+    if code > 0:
+        error.exit_code = code
+    return error
