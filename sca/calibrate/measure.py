@@ -184,7 +184,7 @@ def _guarded(words: Sequence[RecognizedWord], track: HeardTrack) -> list[Recogni
         return list(words)
     spans = [(seconds_to_samples(start, HEARD_HZ), seconds_to_samples(end, HEARD_HZ)) for start, end in track.voiced]
     margins = padded(spans, seconds_to_samples(track.audio_s, HEARD_HZ))
-    speech = Speech([(start / HEARD_HZ, end / HEARD_HZ) for start, end in margins])
+    speech = Speech([(start / HEARD_HZ, end / HEARD_HZ) for start, end in margins], track.voiced)
     return guard_words(words, speech, Counter())
 
 

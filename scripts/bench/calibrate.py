@@ -73,7 +73,8 @@ def real_words(tracks: list[HeardTrack], correction: Correction) -> dict[str, ob
             for word, (start, end) in zip(raw, times, strict=True)
         ]
         spans = [(int(start * HEARD_HZ), int(end * HEARD_HZ)) for start, end in track.voiced]
-        speech = Speech([(a / HEARD_HZ, b / HEARD_HZ) for a, b in padded(spans, int(track.audio_s * HEARD_HZ))])
+        margins = padded(spans, int(track.audio_s * HEARD_HZ))
+        speech = Speech([(a / HEARD_HZ, b / HEARD_HZ) for a, b in margins], track.voiced)
         kept = guard_words(moved, speech, Counter())
         counts["true"] += len(track.truth)
         counts["recognized"] += len(raw)
@@ -124,7 +125,7 @@ def plants(count: int, voices: str) -> Iterator[tuple[str, np.ndarray, tuple[flo
     with Voices(HEARD_HZ) as opened:
         for n in range(count):
             first, last = (
-                opened.speak(names[n % len(names)], ScriptTurn(0, turns[(2 * n + k) % len(turns)], Kind.turn)).sound
+                opened.speak(names[n // len(SOUNDS) % len(names)], ScriptTurn(0, turns[(2 * n + k) % len(turns)], Kind.turn)).sound
                 * 0.5
                 for k in (0, 1)
             )

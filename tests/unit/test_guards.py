@@ -85,8 +85,24 @@ def test_probable_phrases_on_silence_are_in_doubt():
 
 
 def test_words_near_the_edge_of_speech_stay():
-    words, counts = guarded(said("hello there"), Speech([(1.7, 2.0)]))
+    words, counts = guarded(said("hello there"), Speech([(1.5, 2.0)]))
     assert (text_of(words), counts) == ("hello there", {})
+
+
+def test_phrase_that_only_touches_speech_is_in_doubt():
+    click = Speech([(0.5, 1.5)], voiced=[(0.9, 1.0)])  # decoded with margins, almost without speech
+    words, counts = guarded(said("please subscribe to my channel"), click)
+    assert (certain(words), text_of(words), counts["no_speech_found"]) == ("", "please subscribe to my channel", 5)
+
+
+def test_half_a_phrase_in_speech_is_enough():
+    words, counts = guarded(said("one two three four"), Speech([(0.5, 2.0)], voiced=[(0.9, 1.41)]))
+    assert (certain(words), counts) == ("one two three four", {})
+
+
+def test_short_word_beside_speech_is_not_judged_by_its_place():
+    words, counts = guarded(said("okay", start=1.3, step=0.1), Speech([(0.5, 1.5)], voiced=[(0.6, 1.0)]))
+    assert (certain(words), counts) == ("okay", {})
 
 
 def test_improbable_words_are_removed_without_speech():

@@ -6,12 +6,15 @@ and stays, because its sound stays too: a text that is removed leaves speech wit
 probability where the VAD finds no speech is removed. Each guard counts how often it acted. Times are seconds, sorted.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
+
+from sca.spans import merge_spans
 
 __all__ = [
     "GUARDS",
@@ -67,6 +70,12 @@ PAUSE_S = 0.3
 TIME_ERROR_S = 0.15
 """About the error of recognised word times."""
 _VAD_TOLERANCE_S = 0.2
+MIN_SPEECH = 0.5
+"""The share of a phrase in which the VAD finds speech, 0.2 s around each span included.
+
+All of 4,914 real words of base and all of 1,044 of tiny.en are in phrases of more, except one word of 0.05 s. Windows
+have margins of 0.4 s around speech, so a phrase beside a click can be in a window although almost none of it is speech.
+"""
 _SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
 
 
@@ -116,10 +125,21 @@ class RecognizedWord:
 class Speech:
     """Where a VAD found speech."""
 
-    def __init__(self, spans: Sequence[tuple[float, float]]) -> None:
-        """Create from spans `(start, end)` in seconds, sorted and disjoint."""
+    def __init__(
+        self, spans: Sequence[tuple[float, float]], voiced: Sequence[tuple[float, float]] | None = None
+    ) -> None:
+        """Create from spans `(start, end)` in seconds, sorted and disjoint.
+
+        Args:
+            spans: What is decoded, with its margins.
+            voiced: The speech without margins; None for `spans`.
+        """
         self.starts = np.asarray([start for start, _ in spans], np.float64)
         self.ends = np.asarray([end for _, end in spans], np.float64)
+        self._near = merge_spans(
+            (start - _VAD_TOLERANCE_S, end + _VAD_TOLERANCE_S) for start, end in (spans if voiced is None else voiced)
+        )
+        self._near_ends = [end for _, end in self._near]
 
     def overlaps(self, start: float, end: float) -> bool:
         """Return whether speech is within 0.2 s of the span.
@@ -128,6 +148,15 @@ class Speech:
         """
         first = int(np.searchsorted(self.ends, start - _VAD_TOLERANCE_S, "right"))
         return first < len(self.starts) and bool(self.starts[first] < end + _VAD_TOLERANCE_S)
+
+    def share(self, start: float, end: float) -> float:
+        """Return the share of the span, which has a positive length, that is within 0.2 s of speech without margins."""
+        shared = 0.0
+        for low, high in self._near[bisect_right(self._near_ends, start) :]:
+            if low >= end:
+                break
+            shared += min(end, high) - max(start, low)
+        return shared / (end - start)
 
     def onset(self, start: float) -> float:
         """Return where speech begins at or after `start`; `start` itself inside speech and after the last speech."""
@@ -154,7 +183,7 @@ def guard_words(
     """
     kept = judge(_with_durations(_marked_loops(words), counts))
     kept = _from_onset(_judged_by_speech(kept, speech, counts), speech, counts)
-    kept = _judged_by_text(kept)
+    kept = _judged_by_text(_judged_by_share(kept, speech))
     counts.update(word.doubt for word in kept if word.doubt is not None)
     return kept
 
@@ -279,6 +308,20 @@ def _from_onset(words: Sequence[RecognizedWord], speech: Speech, counts: Counter
             phrase[0] = replace(first, start=round(min(onset, first.end - SHORTEST_WORD_S), 3))
         corrected += phrase
     return corrected
+
+
+def _judged_by_share(words: Sequence[RecognizedWord], speech: Speech) -> list[RecognizedWord]:
+    """Mark phrases that touch speech, although most of their time has none.
+
+    The place of a phrase of 0.2 s or less is not exact enough to judge it.
+    """
+    judged: list[RecognizedWord] = []
+    for phrase in phrases(words):
+        start, end = phrase[0].start, phrase[-1].end
+        can_be_judged = phrase[0].doubt is None and end - start > _VAD_TOLERANCE_S
+        is_silent = can_be_judged and speech.share(start, end) < MIN_SPEECH
+        judged += [replace(word, doubt="no_speech_found") for word in phrase] if is_silent else phrase
+    return judged
 
 
 def _judged_by_text(words: Sequence[RecognizedWord]) -> list[RecognizedWord]:

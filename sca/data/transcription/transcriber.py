@@ -253,8 +253,11 @@ def timeline_of(
     Returns:
         The words that are left, and the events sorted by time.
     """
-    speech = Speech([(start / HEARD_HZ, end / HEARD_HZ) for start, end in transcription.speech])
-    judge = partial(marked_over_reactions, reactions=reaction_spans(reactions), voiced=_seconds(transcription.voiced))
+    voiced = _seconds(transcription.voiced)
+    spans = [(start / HEARD_HZ, end / HEARD_HZ) for start, end in transcription.speech]
+    # A segment reaches over pauses, so its share of speech is no evidence.
+    speech = Speech(spans, voiced if with_words else [(0.0, duration_s)])
+    judge = partial(marked_over_reactions, reactions=reaction_spans(reactions), voiced=voiced)
     words = guard_words([word for segment in transcription.segments for word in segment], speech, counts, judge)
     words = within_recording(words, duration_s)
     if speakers is not None:
@@ -270,7 +273,7 @@ def timeline_of(
             event_type="unsure",
             doubt="no_words",
         )
-        for start, end in remainders(_seconds(transcription.voiced), [*spoken, *reactions])
+        for start, end in remainders(voiced, [*spoken, *reactions])
     ]
     counts["no_words"] += len(wordless)
     return words, sorted([*spoken, *wordless, *reactions], key=lambda event: (event.start, event.end, event.role))
