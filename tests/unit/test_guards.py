@@ -95,8 +95,8 @@ def test_phrase_that_only_touches_speech_is_in_doubt():
     assert (certain(words), text_of(words), counts["no_speech_found"]) == ("", "please subscribe to my channel", 5)
 
 
-def test_half_a_phrase_in_speech_is_enough():
-    words, counts = guarded(said("one two three four"), Speech([(0.5, 2.0)], voiced=[(0.9, 1.41)]))
+def test_third_of_a_phrase_in_speech_is_enough():
+    words, counts = guarded(said("one two three four"), Speech([(0.5, 2.0)], voiced=[(1.0, 1.2)]))
     assert (certain(words), counts) == ("one two three four", {})
 
 
