@@ -124,9 +124,9 @@ def plants(count: int, voices: str) -> Iterator[tuple[str, np.ndarray, tuple[flo
     names = parse_voices(voices)
     with Voices(HEARD_HZ) as opened:
         for n in range(count):
+            voice = names[n // len(SOUNDS) % len(names)]  # each sound has every voice
             first, last = (
-                opened.speak(names[n // len(SOUNDS) % len(names)], ScriptTurn(0, turns[(2 * n + k) % len(turns)], Kind.turn)).sound
-                * 0.5
+                opened.speak(voice, ScriptTurn(0, turns[(2 * n + k) % len(turns)], Kind.turn)).sound * 0.5
                 for k in (0, 1)
             )
             name = SOUNDS[n % len(SOUNDS)]
