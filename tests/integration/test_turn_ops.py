@@ -371,7 +371,7 @@ def test_log_without_old_files_and_with_long_lines(tmp_path):
     log = RotatingLog(tmp_path / "log", 10, 0)
     log.write(b"0123456789" * 3 + b"\nab\n")
     log.close()
-    assert (tmp_path / "log").read_bytes() == b"\nab\n"
+    assert (tmp_path / "log").read_bytes() == b"789\nab\n"
     assert len(list(tmp_path.iterdir())) == 1
 
 

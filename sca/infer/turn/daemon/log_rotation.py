@@ -41,21 +41,14 @@ class RotatingLog(RotatingFileHandler):
             old_files: How many rotated files are kept.
         """
         super().__init__(path, maxBytes=max_bytes, backupCount=old_files, encoding=_ENCODING, delay=True)
+        self._piece_bytes = max(1, max_bytes - 1)  # the base class rotates before a file would have `max_bytes`
 
     def write(self, block: bytes) -> None:
         """Append bytes. A file ends at the end of a line, unless a line is longer than a whole file."""
         for line in block.splitlines(keepends=True):
-            for start in range(0, len(line), self.maxBytes):
-                piece = line[start : start + self.maxBytes].decode(_ENCODING)
+            for start in range(0, len(line), self._piece_bytes):
+                piece = line[start : start + self._piece_bytes].decode(_ENCODING)
                 self.emit(logging.makeLogRecord({"msg": piece}))
-
-    @override
-    def shouldRollover(self, record: logging.LogRecord) -> bool:
-        # The base class rotates a file that would become exactly as large as the limit, and empty files.
-        if self.stream is None:
-            self.stream = self._open()
-        used = self.stream.tell()
-        return used > 0 and used + len(record.getMessage()) > self.maxBytes
 
     @override
     def doRollover(self) -> None:
@@ -68,11 +61,6 @@ class RotatingLog(RotatingFileHandler):
     @override
     def handleError(self, record: logging.LogRecord) -> None:
         self._close_stream()  # the next record opens the file again
-
-    @override
-    def close(self) -> None:
-        self._close_stream()
-        super().close()
 
     def _close_stream(self) -> None:
         if self.stream is not None:
