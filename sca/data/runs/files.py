@@ -39,16 +39,22 @@ def atomic_write(path: Path) -> Iterator[Path]:
         OutputError: `path` is something that no file can replace, see `check_target`, or cannot be written.
     """
     check_target(path)
-    # Cut to the length of a file name. The name is the same in every run, so that the next run overwrites what
-    # a killed one left.
-    stem = path.name.encode()[:240].decode(errors="ignore")
-    temporary = path.with_name(f".{stem}.tmp")
+    temporary = _temporary_of(path)
     with writing(path):
+        # What a killed run left, or a link in its place, is removed; a new file follows no link.
+        temporary.unlink(missing_ok=True)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666))
         try:
             yield temporary
             publish(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _temporary_of(path: Path) -> Path:
+    """Return the temporary name of a file, cut to the length of a file name. It is the same in every run."""
+    stem = path.name.encode()[:240].decode(errors="ignore")
+    return path.with_name(f".{stem}.tmp")
 
 
 def publish(temporary: Path, path: Path) -> None:
@@ -72,7 +78,9 @@ def ensure_owned_dir(folder: Path, marker: Path, made_by: str) -> None:
     with writing(folder):
         if not folder.exists() or (folder / marker).exists():
             return
-        if any(entry.name not in (".lock", marker.parts[0]) for entry in folder.iterdir()):
+        # A run that was killed before its first marker was complete leaves the marker's temporary file.
+        ours = {".lock", marker.parts[0], _temporary_of(Path(marker.parts[0])).name}
+        if any(entry.name not in ours for entry in folder.iterdir()):
             raise OutputError(
                 f"{folder} has other files in it", hint=f"give an empty folder, or one that {made_by} made"
             )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sca.data.runs.files import append_line, atomic_write
-from sca.errors import InputError, writing
+from sca.errors import InputError, OutputError, writing
 
 __all__ = ["Ledger", "LedgerEntry", "lock_dir"]
 
@@ -93,13 +93,16 @@ def lock_dir(folder: Path) -> Iterator[None]:
 
     Raises:
         InputError: Another run holds it.
-        OutputError: It cannot be made or written to.
+        OutputError: It cannot be made or written to, or its lock is a link or no regular file.
     """
     from filelock import FileLock, Timeout
 
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
+        path = folder / ".lock"
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise OutputError(f"{path} is not a regular file", hint="remove it, or give another output folder")
+        lock = FileLock(path, timeout=0)
         try:
             lock.acquire()
         except Timeout as error:
