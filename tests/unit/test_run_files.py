@@ -2,10 +2,12 @@
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
-from sca.data.runs.files import atomic_write
+from sca.data.runs.files import atomic_write, ensure_owned_dir
+from sca.data.runs.ledger import lock_dir
 from sca.errors import OutputError
 
 
@@ -45,3 +47,31 @@ def test_folder_is_not_replaced_by_a_file(tmp_path):
     with pytest.raises(OutputError, match="the name is already in use"), atomic_write(tmp_path) as temporary:
         temporary.write_text("x")
     assert tmp_path.is_dir()
+
+
+def test_link_under_the_temporary_name_is_not_followed(tmp_path):
+    (tmp_path / "letter").write_text("mine")
+    (tmp_path / ".rows.json.tmp").symlink_to("letter")
+    with atomic_write(tmp_path / "rows.json") as temporary:
+        temporary.write_text("[]")
+    assert (tmp_path / "letter").read_text() == "mine"
+    assert (tmp_path / "rows.json").read_text() == "[]"
+    assert not (tmp_path / "rows.json").is_symlink()
+
+
+@pytest.mark.parametrize("make", [lambda lock: lock.symlink_to("letter"), lambda lock: os.mkfifo(lock)])
+def test_lock_that_is_no_regular_file_is_refused(tmp_path, make):
+    (tmp_path / "letter").write_text("mine")
+    make(tmp_path / ".lock")
+    with pytest.raises(OutputError, match=r"\.lock is not a regular file"), lock_dir(tmp_path):
+        pass
+    assert (tmp_path / "letter").read_text() == "mine"
+
+
+def test_folder_of_a_run_killed_at_its_first_file_is_owned(tmp_path):
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".settings.json.tmp").write_text("{")
+    ensure_owned_dir(tmp_path, Path("settings.json"), "sca build-duplex")
+    (tmp_path / "letter").write_text("mine")
+    with pytest.raises(OutputError, match="has other files in it"):
+        ensure_owned_dir(tmp_path, Path("settings.json"), "sca build-duplex")

@@ -93,7 +93,7 @@ def lock_dir(folder: Path) -> Iterator[None]:
 
     Raises:
         InputError: Another run holds it.
-        OutputError: It cannot be made or written to, or its lock is a link or no regular file.
+        OutputError: It cannot be made or written to, or its lock is a link or another special file.
     """
     from filelock import FileLock, Timeout
 
