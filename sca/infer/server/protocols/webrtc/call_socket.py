@@ -109,7 +109,7 @@ class CallSocket(ClientSocket):
 
     @override
     async def send_bytes(self, data: bytes) -> None:
-        raise NotImplementedError("all messages of the protocol are text")
+        raise TypeError("all messages of the protocol are text")
 
     @override
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
