@@ -217,7 +217,18 @@ def rss_mib(pid):
 
 
 def serve(sessions, log):
-    command = [sys.executable, "-m", "sca", "serve", "--port", "0", "--max-sessions", str(sessions)]
+    command = [
+        sys.executable,
+        "-m",
+        "sca",
+        "serve",
+        "--engine",
+        "parrot",
+        "--port",
+        "0",
+        "--max-sessions",
+        str(sessions),
+    ]
     process = subprocess.Popen(command, stderr=log)
     while process.poll() is None:
         found = re.search(r"listening on (http://\S+)", Path(log.name).read_text())

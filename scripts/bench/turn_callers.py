@@ -84,7 +84,7 @@ async def callers(url, sound, count):
 def measure(count, answer_ms, sound):
     server = turn_server(answer_ms / 1000)
     env = os.environ | {"SCA_LIVE_TURN_MODEL": f"http://127.0.0.1:{server.server_port}"}
-    command = [sys.executable, "-m", "sca", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "sca", "serve", "--engine", "parrot", "--port", "0"]
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
         try:
             line = next(line for line in process.stderr if "listening on http" in line)
