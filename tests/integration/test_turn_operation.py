@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +11,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import aiohttp
 import httpx
 import numpy as np
 import pytest
@@ -89,8 +89,6 @@ def served(tmp_path_factory):
 
 
 def with_curl(server):
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
     command = ["curl", "-sS", "-H", f"Authorization: Key {KEY}", "--data-binary", "@-", f"{server.url}/raw"]
     command += ["-H", "Content-Type: application/octet-stream"]
     done = subprocess.run(command, input=SPEECH, capture_output=True, check=True, timeout=TIMEOUT_S)
@@ -98,8 +96,6 @@ def with_curl(server):
 
 
 def with_aiohttp(server):
-    aiohttp = pytest.importorskip("aiohttp")
-
     async def main():
         headers = {"Authorization": f"Key {KEY}"}
         async with (

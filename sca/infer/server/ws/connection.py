@@ -222,7 +222,7 @@ class Connection(BaseListener, ABC):
         except ScaError as error:
             logger.error("session %s: %s", self._slot.id, error.message)
             self._on_failure(error.message)
-        except Exception:
+        except Exception:  # the boundary of one session: the others continue
             logger.exception("session %s failed", self._slot.id)
             self._on_failure("the server failed; see its log")
         if session is not self._session and reason == "end":

@@ -125,7 +125,7 @@ class _Calls:
                 with self._listed(f"rtc_{slot.id}", connection) as call_id:
                     task_status.started(_Answered(call_id, answer))
                     await connection.run()
-            except Exception:
+            except Exception:  # the boundary of one session: the others continue
                 if not peer.has_answered:
                     raise  # the request fails
                 logger.exception("session %s failed", slot.id)
