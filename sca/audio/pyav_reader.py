@@ -1,9 +1,10 @@
 """Audio files that FFmpeg reads through PyAV: webm, m4a, mp4, mp3, transport streams, and joined files of any format.
 
 A file may change its layout, rate or sample format, and its clock may start again, where recordings were joined; it is
-read to its end. Only local files are read. A URL is never opened, not even one that a playlist contains.
+read to its end. No other file and no address is opened.
 """
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from sca.audio.coded.converter import FrameConverter
 from sca.audio.coded.flac_frames import FLAC_OPTIONS, split_frames
 from sca.audio.coded.joined import Span
 from sca.audio.coded.layouts import mono_weights
+from sca.audio.coded.playlists import playlist_kind
 from sca.audio.coded.reading import AS_DEFAULT, Reading
 from sca.audio.coded.remarks import estimated, rest
 from sca.audio.coded.stated_length import stated_seconds
@@ -62,8 +64,6 @@ _BACK_S = 0.5
 # A transport stream that is cut together from broadcasts has a new clock at each cut.
 _NEW_CLOCKS = frozenset({"mpegts"})
 _ADTS = "aac"  # FFmpeg's name of the container; FFmpeg calls the codec aac too
-# FFmpeg has a demuxer for almost any file; these demux text and images.
-_NOT_MEDIA = frozenset({"image2", "lrc", "srt", "tty", "webvtt"})
 
 
 def open_av(
@@ -89,13 +89,23 @@ def open_av(
             raise InputError(f"{path} is not a sound file: no frame of AAC is in it") from error
         raise empty_error(path) from error
     except (av.FFmpegError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} is not a sound file, or its beginning is damaged ({reason})") from error
+        raise _not_opened(path, error) from error
     with ExitStack() as stack:
         stack.callback(container.close)
         reader = PyAvReader(path, container, header, spans, reading)
         stack.pop_all()
     return reader
+
+
+def _not_opened(path: Path, error: Exception) -> InputError:
+    """Return the error for a file that FFmpeg does not open."""
+    if kind := playlist_kind(path):
+        hint = "give the recordings themselves; sca download fetches the sound of an address"
+        return InputError(f"{path} is not a sound file but {kind}, which names other files", hint=hint)
+    reason = getattr(error, "strerror", None) or error
+    if getattr(error, "errno", None) == errno.EINVAL:  # what FFmpeg returns for a format that is not on the list
+        return InputError(f"{path} is not a sound file, or has a format that is not read")
+    return InputError(f"{path} is not a sound file, or its beginning is damaged ({reason})")
 
 
 @dataclass(slots=True)
@@ -144,10 +154,9 @@ class PyAvReader(AudioReader):
         self.findings = Findings()
         self._reason: object = None
         if not container.streams.audio:
-            name = container.format.name
-            if name in _NOT_MEDIA or name.endswith("_pipe") or not container.streams.video:
+            if not container.streams.video:
                 raise InputError(f"{path} is not a sound file")
-            raise InputError(f"{path} has no sound track, only video ({name})")
+            raise InputError(f"{path} has no sound track, only video ({container.format.name})")
         track = track_index(container, path, reading)
         self._stream, self.findings.track = container.streams.audio[track], track_note(container, track)
         if getattr(self._stream, "codec_context", None) is None:  # such as Shorten in NIST SPHERE

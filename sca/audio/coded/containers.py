@@ -1,6 +1,6 @@
 """Open files with FFmpeg, and find the audio track to read.
 
-Only local files are read. A URL is never opened, not even one that a playlist contains.
+Only the named file is read: playlists, and all other formats of FFmpeg that open further files or addresses, are refused.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,37 @@ if TYPE_CHECKING:
     from av.audio.layout import AudioChannel
     from av.container import InputContainer
 
-__all__ = ["SelectedTrack", "channel_names", "open_container", "selected_track"]
+__all__ = ["FORMATS", "SelectedTrack", "channel_names", "open_container", "selected_track"]
+
+FORMATS = (
+    *(
+        "3g2",
+        "3gp",
+        "aac",
+        "ac3",
+        "ac4",
+        "aiff",
+        "amr",
+        "amrnb",
+        "amrwb",
+        "ape",
+        "asf",
+        "au",
+        "avi",
+        "avr",
+        "caf",
+        "dsf",
+    ),
+    *("dts", "dtshd", "dv", "eac3", "flac", "flv", "gsm", "gxf", "iff", "ircam", "live_flv", "loas", "m4a", "matroska"),
+    *("mlp", "mov", "mp3", "mp4", "mpc", "mpc8", "mpeg", "mpegts", "mxf", "nistsphere", "nut", "ogg", "oma", "pvf"),
+    *("qcp", "qoa", "rm", "sds", "sox", "spdif", "tak", "truehd", "tta", "voc", "w64", "wav", "webm", "wtv", "wv"),
+    "xwma",
+)
+"""The demuxers that are used, by FFmpeg's names: recordings in one file.
+
+All others are refused: those that open other files or addresses (concat, hls, dash, sdp, rtsp, image2, imf), devices, images,
+subtitles, raw streams and the formats of games.
+"""
 
 
 def open_container(path: Path, span: Span | None = None) -> "InputContainer":
@@ -28,14 +58,14 @@ def open_container(path: Path, span: Span | None = None) -> "InputContainer":
     """
     import av
 
-    # The prefix `file:` makes the rest of the name literal, so that a file may be called `concat:…`. The whitelist
-    # prevents playlists from opening network addresses. From PyAV 19 on, tags that are not UTF-8 are accepted without
-    # an option.
+    # The prefix `file:` makes the rest of the name literal, so that a file may be called `concat:…`. From PyAV 19 on, tags
+    # that are not UTF-8 are accepted without an option.
     tags = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
-    url = f"file:{path.absolute()}"
+    url, protocols = f"file:{path.absolute()}", "file"
     if span is not None:
-        url = f"subfile,,start,{span[0]},end,{span[1]},,:{url}"
-    container: InputContainer = av.open(url, options={"protocol_whitelist": "file,subfile"}, **tags)
+        url, protocols = f"subfile,,start,{span[0]},end,{span[1]},,:{url}", "file,subfile"
+    options = {"protocol_whitelist": protocols, "format_whitelist": ",".join(FORMATS)}
+    container: InputContainer = av.open(url, options=options, **tags)
     return container
 
 

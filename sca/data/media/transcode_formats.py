@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sca.audio.coded.containers import SelectedTrack, open_container
+from sca.audio.coded.containers import FORMATS, SelectedTrack, open_container
 from sca.audio.coded.flac_frames import FLAC_OPTIONS
 from sca.audio.decode import BLOCK_SAMPLES
 from sca.data.media.ffmpeg import url
@@ -124,8 +124,10 @@ def _read(source: Path, track: SelectedTrack) -> "FilterableStream":
     """Return an audio track on its time line."""
     import ffmpeg
 
-    options = FLAC_OPTIONS if track.codec == "flac" else {}
-    sound = ffmpeg.input(url(source), protocol_whitelist="file", **options)[f"a:{track.index}"]
+    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
+    if track.codec == "flac":
+        options |= FLAC_OPTIONS
+    sound = ffmpeg.input(url(source), **options)[f"a:{track.index}"]
     # Gaps in the time line become silence, so that nothing after them moves; nothing is stretched. The filter is a
     # separate one: with soxr in the same filter, ffmpeg (7 and 9) adds silence repeatedly, and lengths are wrong.
     return sound.filter("aresample", **{"async": 1}).filter("aformat", sample_fmts="fltp")
