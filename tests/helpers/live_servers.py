@@ -160,7 +160,7 @@ def running(engine, tls=None, **overrides):
     with listen("127.0.0.1", 0) as listener:
         config = server_config(
             make_app(context),
-            connection_limits(context.settings.serve, context.metrics.rejections.labels(503).inc),
+            connection_limits(context.settings.serve, lambda status: context.metrics.rejections.labels(status).inc()),
             websockets=websocket_options(context.settings.serve, context.sessions.drain),
             tls=None if tls is None else TlsFiles(*tls),
         )

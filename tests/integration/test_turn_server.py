@@ -497,12 +497,16 @@ def test_open_request_is_answered_during_shutdown():
         assert process.stderr.read().splitlines()[-1] == "sca turn: stopped"
 
 
-def test_connection_limit_answers_503():
+def test_large_heads_and_many_connections_are_rejected():
     with server("--set", "turn.max_connections=2") as (process, url):
         host, port = url.removeprefix("http://").split(":")
         connected = partial(socket.create_connection, (host, int(port)))
+        with connected() as large:
+            large.sendall(b"POST /raw HTTP/1.1\r\nX: " + bytes([65]) * 70_000)
+            assert large.recv(1000).startswith(b"HTTP/1.1 431")
         with connected(), connected(), connected() as third:
             third.settimeout(TIMEOUT_S)
+            third.sendall(b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n")
             head, _, rest = third.recv(1000).partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 503")
             assert "2 connections" in json.loads(rest)["error"]["what"]

@@ -18,7 +18,8 @@ from sca.infer.server.protocols import pcm16, twilio
 from sca.infer.server.protocols.realtime import client_secrets
 from sca.infer.server.protocols.realtime import session as realtime
 from sca.infer.server.protocols.webrtc import endpoint as webrtc
-from sca.infer.server.transport.uvicorn_server import ConnectionLimits, TlsFiles, WebSocketOptions, listen, serve
+from sca.infer.server.transport.connection_limits import ConnectionLimits
+from sca.infer.server.transport.uvicorn_server import TlsFiles, WebSocketOptions, listen, serve
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -41,10 +42,15 @@ ENDPOINTS: tuple[Callable[["FastAPI", ServerContext], None], ...] = (
 )
 
 
-def connection_limits(serve: "ServeConfig", on_rejected: Callable[[], object]) -> ConnectionLimits:
+def connection_limits(serve: "ServeConfig", on_rejected: Callable[[int], object]) -> ConnectionLimits:
     """Return the connection limits of the settings."""
     return ConnectionLimits(
-        serve.head_timeout_s, serve.body_timeout_s, serve.max_connections, on_rejected, proxies=serve.proxies
+        serve.head_timeout_s,
+        serve.body_timeout_s,
+        serve.max_connections,
+        on_rejected,
+        proxies=serve.proxies,
+        write_timeout_s=serve.body_timeout_s,
     )
 
 
@@ -162,9 +168,9 @@ class _LiveServer:
         engine, most = self._context.engine.info, self._settings.serve.max_sessions
         sys.stderr.write(f"sca serve: listening on {url} ({engine.name}, {engine.device}, up to {most} sessions)\n")
 
-    def count_rejected_connection(self) -> None:
+    def count_rejected_connection(self, status: int) -> None:
         if self._context is not None:
-            self._context.metrics.rejections.labels(503).inc()
+            self._context.metrics.rejections.labels(status).inc()
 
     async def drain(self) -> None:
         if self._context is not None:

@@ -5,7 +5,6 @@ The socket is bound before anything is loaded, a callback runs once requests are
 
 import asyncio
 import gc
-import json
 import logging
 import socket
 import ssl
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from sca.errors import ConfigError, MissingToolError
-from sca.infer.server.core.errors import error_document
+from sca.infer.server.transport.connection_limits import ConnectionLimits
 from sca.infer.server.transport.http_protocol import http_protocol
 from sca.infer.server.transport.websocket_protocol import websocket_protocol
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     import uvicorn
     from starlette.types import ASGIApp
 
-__all__ = ["ConnectionLimits", "TlsFiles", "WebSocketOptions", "listen", "serve", "server_config"]
+__all__ = ["TlsFiles", "WebSocketOptions", "listen", "serve", "server_config"]
 
 _KEEP_ALIVE_S = 75
 _SWITCH_S = 0.0001
@@ -90,25 +89,6 @@ class TlsFiles:
             ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
-    """Limits on connections.
-
-    Attributes:
-        head_timeout_s: The time in which the head of a request must arrive.
-        body_timeout_s: The time in which the body must arrive after the head.
-        max_connections: The largest number of open connections.
-        on_rejected: Called for each connection above that number.
-        proxies: Addresses of trusted proxies, separated by commas; their X-Forwarded-For header is used.
-    """
-
-    head_timeout_s: float
-    body_timeout_s: float
-    max_connections: int
-    on_rejected: Callable[[], object]
-    proxies: str = ""
-
-
 def listen(host: str, port: int) -> socket.socket:
     """Bind a socket.
 
@@ -159,16 +139,9 @@ def server_config(
     except ImportError as error:
         raise MissingToolError("the server needs uvicorn", hint=f"pip install 'sca[{extra}]'") from error
     _limit_uvicorn_log()
-    max_connections = limits.max_connections
     return uvicorn.Config(
         app,
-        http=http_protocol(
-            limits.head_timeout_s,
-            limits.body_timeout_s,
-            max_connections,
-            lambda: _too_many_connections(max_connections),
-            limits.on_rejected,
-        ),
+        http=http_protocol(limits),
         **({"ws": "none"} if websockets is None else websockets.uvicorn_options()),
         ssl_certfile=None if tls is None else tls.cert,
         ssl_keyfile=None if tls is None else tls.key,
@@ -177,7 +150,7 @@ def server_config(
         server_header=False,
         proxy_headers=bool(limits.proxies),
         forwarded_allow_ips=limits.proxies,
-        backlog=max(128, max_connections),
+        backlog=max(128, limits.max_connections),
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_SHUTDOWN_S,
     )
@@ -310,13 +283,3 @@ def _limit_uvicorn_log() -> None:
     logging.getLogger("uvicorn.error").addFilter(
         lambda record: "without completing handshake" not in record.getMessage()
     )
-
-
-def _too_many_connections(max_connections: int) -> bytes:
-    message = f"{max_connections} connections are open, and that is the limit"
-    body = json.dumps(error_document(503, message)).encode()
-    head = (
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body

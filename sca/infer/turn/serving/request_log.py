@@ -28,6 +28,7 @@ _OUTCOMES = {
     401: "unauthorized",
     408: "body_timeout",
     429: "rate_limited",
+    431: "head_too_large",
     CLIENT_LEFT: "client_left",
     500: "model_failed",
     503: "overloaded",
@@ -135,8 +136,9 @@ class RequestLog:
                 log_event(logger, level, "request", record.fields(total_s))
 
 
-def log_rejected_connection(count: "Callable[[RequestRecord, float], object]") -> None:
+def log_rejected_connection(status: int, count: "Callable[[RequestRecord, float], object]") -> None:
     """Count and log a connection that was rejected before its request was read."""
-    record = RequestRecord("", "", "", 503, "too_many_connections")
+    outcome = "too_many_connections" if status == 503 else None
+    record = RequestRecord("", "", "", status, outcome)
     count(record, 0.0)
-    log_event(logger, logging.WARNING, "request", {"status": 503, "outcome": record.outcome})
+    log_event(logger, logging.WARNING, "request", {"status": status, "outcome": record.result()})

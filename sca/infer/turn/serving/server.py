@@ -10,7 +10,8 @@ from sca.errors import ScaError
 from sca.infer.server.core.logs import ServerLog
 from sca.infer.server.core.probes import StartingApp
 from sca.infer.server.core.security import check_bind, is_loopback
-from sca.infer.server.transport.uvicorn_server import ConnectionLimits, listen, serve
+from sca.infer.server.transport.connection_limits import ConnectionLimits
+from sca.infer.server.transport.uvicorn_server import listen, serve
 from sca.infer.turn.ceiling import threshold_warning
 from sca.infer.turn.serving.app import HEALTH_BODY, TurnEndpoints, make_app
 from sca.infer.turn.serving.reload import compare
@@ -52,7 +53,11 @@ def run(settings: "Settings", reload_settings: "Callable[[], Settings]", *, inse
         server = _TurnServer(config, reload_settings, log, insecure=insecure)
         app = StartingApp(server.load, HEALTH_BODY)
         limits = ConnectionLimits(
-            config.body_timeout_s, config.body_timeout_s, config.max_connections, server.count_rejected_connection
+            config.body_timeout_s,
+            config.body_timeout_s,
+            config.max_connections,
+            server.count_rejected_connection,
+            write_timeout_s=config.body_timeout_s,
         )
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
@@ -117,9 +122,9 @@ class _TurnServer:
             if self._endpoints.service.models.lost is None:
                 await asyncio.sleep(self._config.drain_s)
 
-    def count_rejected_connection(self) -> None:
+    def count_rejected_connection(self, status: int) -> None:
         if self._endpoints is not None:
-            log_rejected_connection(self._endpoints.metrics.count_request)
+            log_rejected_connection(status, self._endpoints.metrics.count_request)
 
     def raise_lost(self) -> None:
         """Raise why the model could not go on, if it could not."""
