@@ -7,7 +7,7 @@ is cheap.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from sca.version import __version__
+from sca.distribution import __version__
 
 if TYPE_CHECKING:
     from sca.api import build, export, read_corpus, synthesize, transcribe, verify

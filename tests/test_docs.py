@@ -328,7 +328,7 @@ def test_blocks_with_prompts_have_commands_and_outputs():
         (("console", "$ echo one\ntwo\n"), "should print"),
         (("console", "$ echo 'sca: wrong'\nsca: wrong\n"), "exit code 0"),
         (("python", "assert 1 == 2\n"), "AssertionError"),
-        (("bash", "pip install 'sca[no-such]'\n"), "no extra no-such"),
+        (("bash", "pip install 'sca-duplex[no-such]'\n"), "no extra no-such"),
         (("bash", "uv sync --extra live,nothing\n"), "no extra nothing"),
     ],
 )

@@ -26,7 +26,7 @@ LAYERS = {
     "sca.spans": 0,
     "sca.textutil": 0,
     "sca.units": 0,
-    "sca.version": 0,
+    "sca.distribution": 0,
     "sca.audio": 1,
     "sca.config": 1,
     "sca.control_tokens": 1,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.distribution import reinstall
 from sca.errors import MissingToolError
 from sca.onnx_session import open_session
 
@@ -38,7 +39,6 @@ CONTEXT_SAMPLES = 64
 """Samples before a frame that the model sees with it."""
 _STATE_SHAPE = (1, 1, 128)
 _FRAMES_AT_ONCE = 512  # bounds the memory of a long push; the state carries over, so the result does not depend on it
-_REINSTALL = "reinstall sca's dependencies: uv sync, or pip install --force-reinstall faster-whisper onnxruntime"
 
 
 def find_silero_model() -> Path:
@@ -50,8 +50,12 @@ def find_silero_model() -> Path:
     spec = find_spec("faster_whisper")
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
     if not folders:
-        raise MissingToolError("the Silero VAD ships inside faster-whisper, which is not installed", hint=_REINSTALL)
+        raise MissingToolError("the Silero VAD ships inside faster-whisper, which is not installed", hint=_reinstall())
     return Path(folders[0]) / "assets" / "silero_vad_v6.onnx"
+
+
+def _reinstall() -> str:
+    return f"install the dependencies of sca again: {reinstall()}"
 
 
 class SileroVad:
@@ -67,16 +71,16 @@ class SileroVad:
     def __init__(self, model_file: Path | None = None) -> None:
         path = find_silero_model() if model_file is None else model_file
         if not path.is_file():
-            raise MissingToolError(f"the Silero VAD model is missing: {path}", hint=_REINSTALL)
+            raise MissingToolError(f"the Silero VAD model is missing: {path}", hint=_reinstall())
         try:
             # One thread: a frame takes 0.1 ms, too little to distribute.
             self._session: InferenceSession = open_session(path)
         except ImportError as error:
             raise MissingToolError(
-                "the Silero VAD needs onnxruntime, which is not installed", hint=_REINSTALL
+                "the Silero VAD needs onnxruntime, which is not installed", hint=_reinstall()
             ) from error
         except Exception as error:  # onnxruntime's exception classes are private
-            raise MissingToolError(f"the Silero VAD model cannot be loaded: {path}", hint=_REINSTALL) from error
+            raise MissingToolError(f"the Silero VAD model cannot be loaded: {path}", hint=_reinstall()) from error
 
     def stream(self) -> "VadStream":
         """Return a new stream with its own state."""

@@ -22,9 +22,9 @@ from sca.data.runs.local import SerialExecutor
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.data.transcription.whisper import Recognizer
+from sca.distribution import __version__
 from sca.errors import InputError, MissingToolError
 from sca.synth.voices import Voices, parse_voices
-from sca.version import __version__
 from sca.word_times.profile import Measured, Profile, Use, cached_path
 from sca.word_times.weights import Weights, weights_of
 

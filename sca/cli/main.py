@@ -153,7 +153,7 @@ app.add_typer(config_app, name="config")
 
 def _print_version(requested: bool) -> None:
     if requested:
-        from sca.version import __version__
+        from sca.distribution import __version__
 
         typer.echo(f"sca {__version__}")
         raise typer.Exit

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from sca.distribution import install_extra
 from sca.errors import MissingToolError
 
-__all__ = ["CUDA_LIBRARIES", "FIX", "check_cuda_libraries", "missing_cuda_libraries"]
+__all__ = ["CUDA_LIBRARIES", "check_cuda_libraries", "missing_cuda_libraries"]
 
 CUDA_LIBRARIES = ("libcublasLt.so.12", "libcublas.so.12")
 """In the order in which they need each other."""
-FIX = "uv sync --inexact --extra cuda12   (or: pip install 'sca[cuda12]')"
 
 
 def check_cuda_libraries() -> None:
@@ -29,7 +29,7 @@ def check_cuda_libraries() -> None:
     if missing:
         raise MissingToolError(
             f"transcription on the GPU needs {' and '.join(missing)} (CUDA 12), which cannot be loaded",
-            hint=f"{FIX}; --device cpu needs none of it",
+            hint=f"{install_extra('cuda12')}; --device cpu needs none of it",
         )
 
 

@@ -15,6 +15,7 @@ from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
+from sca.distribution import __version__
 from sca.errors import OutputError, UsageError
 from sca.synth.conversation import make_conversation
 from sca.synth.layout import is_written, remove_conversation, write_conversation
@@ -22,7 +23,6 @@ from sca.synth.measure import find_timing
 from sca.synth.script import Script
 from sca.synth.timing import Timing
 from sca.synth.voices import Voices, parse_voices
-from sca.version import __version__
 
 __all__ = ["CLAIM_FILE", "SynthDetails", "synthesize"]
 

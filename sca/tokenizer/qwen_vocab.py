@@ -13,6 +13,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 
+from sca.distribution import install_packages
 from sca.errors import MissingToolError
 
 __all__ = ["BUILTIN_QWEN", "FINGERPRINT", "SPECIAL_TOKENS", "builtin_qwen", "serialized"]
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 BUILTIN_QWEN = "builtin:qwen"
 
+_PACKAGE = "dashscope>=1.20,<1.21"
 _VOCABULARY_SHA256 = "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"
 _BUILDER = 1  # increment when the build changes: new cache files get new names
 # The fingerprint of the built tokenizer, so that it need not be computed. tests/unit/test_tokenizer.py recomputes it.
@@ -106,14 +108,14 @@ def vocabulary_file() -> Path:
     if not folders:
         raise MissingToolError(
             f"{BUILTIN_QWEN} is built from a file of the dashscope package, which is not installed",
-            hint='install it: uv sync, or pip install "dashscope>=1.20,<1.21"',
+            hint=f"install it: {install_packages(_PACKAGE)}",
         )
     return Path(folders[0]) / "resources" / "qwen.tiktoken"
 
 
 def read_ranks(path: Path) -> dict[str, int]:
     """Read the rank file as `{token: rank}` in ascending order of rank, bytes in the letters of byte-level BPE."""
-    hint = 'install the tested release: pip install --force-reinstall "dashscope>=1.20,<1.21"'
+    hint = f"install the tested release: {install_packages(_PACKAGE)}"
     try:
         content = path.read_bytes()
     except OSError as error:

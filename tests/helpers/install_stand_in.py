@@ -20,7 +20,11 @@ def problems(tool: str, words: list[str], pyproject: Path) -> list[str]:
     """What is wrong with the arguments of an installer, as messages."""
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    subcommands = (["sync"], ["pip", "install"], ["tool", "install"]) if tool == "uv" else (["install"],)
+    subcommands = {
+        "uv": (["sync"], ["pip", "install"], ["tool", "install"]),
+        "pip": (["install"],),
+        "pipx": (["install"],),
+    }[tool]
     found = [command for command in subcommands if words[: len(command)] == command]
     if not found:
         return [f"{tool} {' '.join(words)}: not a command that the stand-in knows"]
@@ -41,6 +45,8 @@ def problems(tool: str, words: list[str], pyproject: Path) -> list[str]:
 
 def _package_problems(word: str, own: str, extras: dict[str, list[str]]) -> list[str]:
     name, names = re.fullmatch(r"([\w.-]+)(?:\[([\w,-]*)\])?(?:[<>=].*)?", word).groups()
+    if name == "sca":
+        return ["on a package index, sca is another project"]
     if name in (own, "."):
         return [f"no extra {extra}" for extra in (names or "").split(",") if extra and extra not in extras]
     known = {re.split(r"[\[<>=;@ ]", one)[0] for requirements in extras.values() for one in requirements}

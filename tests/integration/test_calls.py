@@ -211,4 +211,4 @@ def test_server_without_the_extra(server, monkeypatch):
     offer = b"v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
     response = httpx.post(f"{server.url}/v1/realtime/calls", content=offer, headers=headers)
     assert response.status_code == 501
-    assert "pip install 'sca[webrtc]'" in response.json()["error"]["message"]
+    assert "(extra webrtc of sca)" in response.json()["error"]["message"]

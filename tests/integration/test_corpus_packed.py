@@ -12,6 +12,7 @@ from sca.data.duplex.audio.channel_audio import PartReader
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.dataset import load
 from sca.data.duplex.verify.dataset import verify
+from sca.distribution import install_packages
 from sca.errors import InputError, MissingToolError
 from tests.helpers import corpus, packed_shapes
 from tests.helpers import transcript_shapes as shapes
@@ -137,7 +138,7 @@ def test_shar_without_lhotse_names_the_package(tmp_path, monkeypatch):
     with pytest.raises(MissingToolError) as raised:
         open_corpus(tmp_path / "corpus", CorpusFormat.auto, cache_dir=tmp_path / "cache")
     assert raised.value.exit_code == 4
-    assert "pip install lhotse" in (raised.value.hint or "")
+    assert install_packages("lhotse") in (raised.value.hint or "")
 
 
 def test_truncated_shar_is_an_error(tmp_path):

@@ -16,6 +16,7 @@ from sca.cli.doctor import voices
 from sca.cli.doctor.checks import Check, Status, ffmpeg, js_runtime, transport_streams, ytdlp, ytdlp_ejs
 from sca.cli.doctor.network import cache, disk
 from sca.config import CsmConfig, Settings
+from sca.distribution import install_extra, upgrade
 from sca.infer.speech import espeak_api
 
 NAMES = {
@@ -182,7 +183,7 @@ def test_old_ytdlp_is_a_warning():
     young, old = ytdlp(released + timedelta(days=90)), ytdlp(released + timedelta(days=91))
     assert (young.status, old.status) == (Status.ok, Status.warn)
     assert "91 days old" in old.found
-    assert "--upgrade-package yt-dlp" in old.fix
+    assert old.fix == upgrade("yt-dlp")
     assert ytdlp(released - timedelta(days=1)).found.endswith("0 days old"), "with a clock that is slow"
 
 
@@ -232,7 +233,9 @@ def test_missing_parts_of_speech_name_their_extras(monkeypatch):
     monkeypatch.setattr(voices, "find_spec", lambda name: None)
     found = [voices.espeak_ng(), voices.llama_cpp(), voices.csm(Settings())]
     assert [check.status for check in found] == [Status.warn] * 3
-    for check, fix in zip(found, ("apt-get install espeak-ng", "sca[llm]", "sca[speech]"), strict=True):
+    for check, fix in zip(
+        found, ("apt-get install espeak-ng", install_extra("llm"), install_extra("speech")), strict=True
+    ):
         assert fix in check.fix
 
 

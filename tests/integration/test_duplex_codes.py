@@ -24,6 +24,7 @@ from sca.data.duplex.storage.tracks import stored_tracks
 from sca.data.duplex.storage.writer import features, write_table
 from sca.data.duplex.verify.dataset import verify
 from sca.data.export.run import export
+from sca.distribution import install_extra
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
 from sca.tokenizer import load_tokenizer
 from sca.units import Grid
@@ -210,7 +211,7 @@ def test_missing_torch_is_reported(mimi, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingToolError, match=r"--codes mimi needs torch") as raised:
         MimiEncoder(str(mimi), 4)
-    assert raised.value.hint == "install sca[live]"
+    assert raised.value.hint == install_extra("live")
 
 
 def test_chunks_must_be_whole_frames():

@@ -14,6 +14,7 @@ import sca
 from sca.data.duplex.load.collate import DuplexCollator
 from sca.data.duplex.verify.dataset import verify
 from sca.data.export.run import export
+from sca.distribution import install_packages
 from sca.errors import InputError, MissingToolError, UsageError
 from sca.tokenizer import load_tokenizer
 from tests.helpers.duplex_sources import FORMATS, assert_equal, build_sources
@@ -157,7 +158,7 @@ def test_names_the_missing_package_of_a_url(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)  # importing it fails
     with pytest.raises(MissingToolError) as raised:
         sca.load("s3://bucket/data")
-    assert raised.value.hint == "pip install s3fs"
+    assert raised.value.hint == install_packages("s3fs")
     assert raised.value.exit_code == 4
     with pytest.raises(InputError, match="Protocol not known: nowhere"):
         sca.load("nowhere://bucket/data")

@@ -11,6 +11,7 @@ import soundfile as sf
 from sca.audio.vad import SileroVad, speech_segments
 from sca.data.reactions.mel import ced_mel, limit_range
 from sca.data.reactions.registry import load_detector
+from sca.distribution import install_extra
 from sca.errors import InputError, MissingToolError, UpstreamError, UsageError
 from sca.resources import demo_corpus
 from sca.timeline import AudienceEvent
@@ -241,7 +242,7 @@ def test_ast_without_torch_names_the_extra(ast_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingToolError) as raised:
         load_detector(str(ast_folder))
-    assert "sca[live]" in raised.value.hint
+    assert install_extra("live") in raised.value.hint
 
 
 def test_rejects_ast_with_missing_weights(ast_folder, tmp_path):

@@ -10,6 +10,7 @@ from sca.audio.decode import read_audio
 from sca.audio.fbank import kaldi_fbank
 from sca.data.speakers.onnx import OnnxSpeakerModel
 from sca.data.speakers.registry import load_speaker
+from sca.distribution import install_extra
 from sca.errors import InputError, MissingToolError, UsageError
 from tests.helpers.tiny_speaker import write_speaker
 
@@ -136,7 +137,7 @@ def test_ecapa_without_speechbrain_names_the_extra(monkeypatch, ecapa_folder):
     monkeypatch.setitem(sys.modules, "speechbrain", None)  # even if it is installed here
     with pytest.raises(MissingToolError, match="needs speechbrain") as caught:
         load_speaker(f"ecapa:{ecapa_folder}")
-    assert "sca[speaker]" in caught.value.hint
+    assert install_extra("speaker") in caught.value.hint
     assert not (ecapa_folder / "ran").exists()
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from sca.distribution import install_extra
+
 TIMEOUT_S = 60
 BENCH = Path(__file__).parents[2] / "scripts/bench/turn.py"
 
@@ -74,7 +76,7 @@ def test_v3_is_served_without_torch():
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
     )
-    assert done.stdout == "4; smart-turn v3 on a GPU or in 16 bits needs torch; pip install 'sca[live]'\n", done.stderr
+    assert done.stdout == f"4; smart-turn v3 on a GPU or in 16 bits needs torch; {install_extra('live')}\n", done.stderr
 
 
 def test_bench_lists_its_checks_without_the_device():

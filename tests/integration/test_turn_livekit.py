@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sca.audio.pcm import INT16_MAX, pcm16_bytes
+from sca.distribution import install_extra
 from sca.units import HEARD_HZ
 from tests.helpers.client_matrix import PROGRAMS, cache, phrases
 from tests.helpers.ports import refusing_port
@@ -161,4 +162,4 @@ except Exception as error:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
     assert "MissingToolError LiveKitTurnDetector needs livekit-agents" in done.stdout
-    assert "pip install 'sca[livekit]'" in done.stdout
+    assert install_extra("livekit") in done.stdout

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sca.audio.decode import read_audio
+from sca.distribution import install_extra
 from sca.errors import ConfigError, InputError, UpstreamError, UsageError
 from sca.resources import demo_corpus
 from sca.units import HEARD_HZ
@@ -336,5 +337,5 @@ except AttributeError as error:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
     assert "MissingToolError PipecatTurnAnalyzer needs pipecat" in done.stdout
-    assert "pip install 'sca[pipecat]'" in done.stdout
+    assert install_extra("pipecat") in done.stdout
     assert "has no attribute 'Nonsense'" in done.stdout

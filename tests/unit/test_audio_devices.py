@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sca.config import LiveConfig
+from sca.distribution import install_extra
 from sca.errors import InputError, MissingToolError, UsageError
 from sca.infer.audio_io import miniaudio
 from sca.infer.audio_io.base import AudioDevice, device_to_dict, is_headphones, select_device
@@ -93,7 +94,7 @@ def test_missing_sounddevice(monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(MissingToolError) as refusal:
         load_backend("sounddevice")
-    assert "pip install sounddevice" in refusal.value.hint
+    assert install_extra("mic") in refusal.value.hint
 
 
 def test_unknown_backend():

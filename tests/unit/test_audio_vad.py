@@ -7,6 +7,7 @@ import pytest
 
 from sca.audio.decode import read_audio
 from sca.audio.vad import FRAME_SAMPLES, SileroVad, find_silero_model, speech_segments
+from sca.distribution import reinstall
 from sca.errors import MissingToolError
 
 FRAME_S = FRAME_SAMPLES / 16_000
@@ -107,7 +108,7 @@ def test_rejects_other_dtypes_and_shapes(vad, wrong):
 def test_missing_model_file(tmp_path):
     with pytest.raises(MissingToolError, match="the Silero VAD model is missing: ") as caught:
         SileroVad(tmp_path / "silero_vad_v6.onnx")
-    assert "uv sync" in caught.value.hint
+    assert reinstall() in caught.value.hint
 
 
 def test_invalid_model_file(tmp_path):

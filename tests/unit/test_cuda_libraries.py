@@ -1,6 +1,7 @@
 """The CUDA libraries of transcription: found in packages, and a message that names what is missing."""
 
 import _ctypes
+import re
 import shutil
 import sys
 import tomllib
@@ -11,6 +12,7 @@ import ctranslate2
 import pytest
 
 from sca.cli.doctor import checks
+from sca.distribution import install_extra
 from sca.errors import MissingToolError
 from sca.models import cuda_libraries
 from sca.models.gpus import Gpu
@@ -46,7 +48,7 @@ def test_model_on_a_gpu_needs_the_libraries(packages, monkeypatch):
     monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
     with pytest.raises(MissingToolError, match=f"needs {NAMES[0]} and {NAMES[1]}") as raised:
         load_model("tiny", "auto", "auto", 0, 0)
-    assert "--extra cuda12" in raised.value.hint
+    assert install_extra("cuda12") in raised.value.hint
     assert "--device cpu" in raised.value.hint
 
 
@@ -55,7 +57,7 @@ def test_doctor_checks_them_where_a_gpu_is(packages, monkeypatch):
     assert checks.cuda_libraries() == []
     monkeypatch.setattr(checks, "nvidia_gpus", lambda: [Gpu("NVIDIA T4", 15360, "550.1")])
     (found,) = checks.cuda_libraries()
-    assert (found.status, found.fix) == (checks.Status.warn, cuda_libraries.FIX)
+    assert (found.status, found.fix) == (checks.Status.warn, install_extra("cuda12"))
     for name in NAMES:
         shutil.copy(_ctypes.__file__, packages / name)
     (found,) = checks.cuda_libraries()
@@ -64,7 +66,8 @@ def test_doctor_checks_them_where_a_gpu_is(packages, monkeypatch):
 
 def test_combined_extras_name_extras_that_exist():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    combined = [line for lines in extras.values() for line in lines if line.startswith("sca[")]
-    assert {name for line in combined for name in line[4:-1].split(",")} <= set(extras)
-    single = set(extras) - {"full", "cpu", "cu128", "cuda12"}
-    assert set(extras["full"][0][4:-1].split(",")) == single
+    combined = [re.fullmatch(r"sca-duplex\[(.*)\]", line) for lines in extras.values() for line in lines]
+    assert {name for found in combined if found for name in found[1].split(",")} <= set(extras)
+    single = set(extras) - {"all", "full", "cpu", "cu128", "cuda12"}
+    assert extras["full"] == [f"sca-duplex[{','.join(sorted(single))}]"]
+    assert extras["all"] == ["sca-duplex[full]"]

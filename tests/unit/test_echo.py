@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sca.audio.decode import read_audio
+from sca.distribution import install_extra
 from sca.errors import MissingToolError
 from sca.infer.audio_io.echo import (
     FRAME_SAMPLES,
@@ -91,7 +92,7 @@ def test_canceller_without_its_package_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pywebrtc_audio", None)
     with pytest.raises(MissingToolError) as refusal:
         EchoCanceller()
-    assert "pip install pywebrtc-audio" in refusal.value.hint
+    assert install_extra("mic") in refusal.value.hint
 
 
 def test_mode_none_has_no_suppressor():

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from sca.config import load_settings
+from sca.distribution import install_extra
 from sca.infer.engines.choice import (
     EngineOption,
     _qwen_option,
@@ -104,7 +105,7 @@ def test_qwen_omni_needs_a_gpu_and_complete_weights_that_fit(tmp_path, monkeypat
     assert _qwen_option(used, [gpu]).problem == "its weights have 3 MiB, and the GPU 2 MiB"
     assert _qwen_option(used, [gpu, gpu]).problem is None
     monkeypatch.setattr("sca.infer.engines.choice.find_spec", lambda name: None)
-    assert _qwen_option(used, [gpu]).fix == "pip install 'sca[live]'"
+    assert _qwen_option(used, [gpu]).fix == install_extra("live")
 
 
 def test_gpus_are_read_from_the_driver(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 
 from sca.data.corpora.base import Conversation, Issue
 from sca.data.corpora.registry import detect_format, open_corpus
+from sca.distribution import install_extra
 from sca.errors import InputError, MissingToolError
 from tests.helpers import transcript_shapes as shapes
 
@@ -119,4 +120,4 @@ def test_missing_library_names_the_extra(shape, module, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingToolError) as raised:
         open_corpus(tmp_path / "corpus")
-    assert "sca[corpora]" in (raised.value.hint or "")
+    assert install_extra("corpora") in (raised.value.hint or "")

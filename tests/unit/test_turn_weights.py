@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from sca.config import TURN_ENV, load_settings
+from sca.distribution import install_extra
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
 from sca.infer.server.core.security import check_bind, is_loopback, key_matches
 from sca.infer.turn.models import weights
@@ -28,7 +29,7 @@ def test_error_without_pipecat_names_the_extra(monkeypatch):
     monkeypatch.setattr(weights, "find_spec", lambda name: None)
     with pytest.raises(MissingToolError, match="pipecat-ai") as missing:
         find_weights(None)
-    assert "sca[pipecat]" in missing.value.hint
+    assert install_extra("pipecat") in missing.value.hint
 
 
 def test_finds_a_file_and_a_folder(tmp_path, caplog):

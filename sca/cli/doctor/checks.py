@@ -16,6 +16,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from sca.distribution import DISTRIBUTION, install_extra, install_packages, reinstall, upgrade
 from sca.models.gpus import nvidia_gpus
 from sca.textutil import counted
 
@@ -24,7 +25,6 @@ __all__ = ["CHECKS", "Check", "Status"]
 _TIME_LIMIT_S = 4.0
 _YTDLP_OLD_DAYS = 90
 _DENO_MIN, _NODE_MIN = (2, 3, 0), (22, 0, 0)
-_UPGRADE = "uv lock --upgrade-package yt-dlp --upgrade-package yt-dlp-ejs && uv sync --inexact"
 
 
 class Status(StrEnum):
@@ -60,15 +60,13 @@ def python() -> Check:
 
 
 def core() -> Check:
-    """Check the packages that `pip install sca` installs."""
+    """Check the packages that sca requires."""
     required = [name for name, extra in _requirements() if extra is None]
     missing = [name for name in required if _version(name) is None]
     if missing:
-        return Check("packages", Status.missing, f"missing: {', '.join(missing)}", "uv sync --inexact")
+        return Check("packages", Status.missing, f"missing: {', '.join(missing)}", reinstall())
     if not required:
-        return Check(
-            "packages", Status.warn, "sca is not installed, so its requirements are unknown", "uv sync --inexact"
-        )
+        return Check("packages", Status.warn, "sca is not installed, so its requirements are unknown", reinstall())
     return Check(
         "packages", Status.ok, f"all {len(required)}; PyAV {_version('av')}, soundfile {_version('soundfile')}"
     )
@@ -112,14 +110,14 @@ def ytdlp(today: date | None = None) -> Check:
     """Check yt-dlp and its age: sites change, and an old version stops working."""
     version = _constant("yt_dlp", "version.py", "__version__")
     if version is None:
-        return Check("yt-dlp", Status.missing, "not installed: no search, no download", "uv sync --inexact")
+        return Check("yt-dlp", Status.missing, "not installed: no search, no download", reinstall())
     parts = [int(part) for part in version.split(".")[:3] if part.isdigit()]
     try:
         age = ((today or datetime.now(UTC).date()) - date(*parts)).days
     except (TypeError, ValueError):
-        return Check("yt-dlp", Status.warn, f"{version}, a version without a date", _UPGRADE)
+        return Check("yt-dlp", Status.warn, f"{version}, a version without a date", upgrade("yt-dlp"))
     if age > _YTDLP_OLD_DAYS:
-        return Check("yt-dlp", Status.warn, f"{version}, {counted(age, 'day')} old", _UPGRADE)
+        return Check("yt-dlp", Status.warn, f"{version}, {counted(age, 'day')} old", upgrade("yt-dlp"))
     return Check("yt-dlp", Status.ok, f"{version}, {counted(max(age, 0), 'day')} old")
 
 
@@ -128,9 +126,9 @@ def ytdlp_ejs() -> Check:
     found = _version("yt-dlp-ejs")
     required = _constant("yt_dlp", "extractor/youtube/jsc/_builtin/vendor/_info.py", "VERSION")
     if found is None:
-        return Check("yt-dlp-ejs", Status.warn, "not installed: some formats will be missing", "uv sync --inexact")
+        return Check("yt-dlp-ejs", Status.warn, "not installed: some formats will be missing", reinstall())
     if required is not None and found != required:
-        fix = f"uv pip install yt-dlp-ejs=={required}"
+        fix = install_packages(f"yt-dlp-ejs=={required}")
         return Check("yt-dlp-ejs", Status.warn, f"{found}, but yt-dlp requires {required} and ignores it", fix)
     return Check("yt-dlp-ejs", Status.ok, f"{found}, the version that yt-dlp requires" if required else found)
 
@@ -149,7 +147,7 @@ def js_runtime() -> Check:
             too_old.append(f"{found} is older than {'.'.join(map(str, least))}")
     found = "; ".join(too_old) or "none"
     return Check(
-        "js runtime", Status.warn, f"{found}: some YouTube formats will be missing", "uv pip install 'deno>=2.3'"
+        "js runtime", Status.warn, f"{found}: some YouTube formats will be missing", install_packages("deno>=2.3")
     )
 
 
@@ -157,7 +155,7 @@ def torch() -> Check:
     """Check torch and the hardware it was built for."""
     version = _version("torch")
     if version is None:
-        return Check("torch", Status.warn, "not installed: no local models", "uv sync --inexact --extra live")
+        return Check("torch", Status.warn, "not installed: no local models", install_extra("live"))
     cuda = _constant("torch", "version.py", "cuda")
     return Check("torch", Status.ok, f"{version}, built for {'CUDA ' + cuda if cuda else 'the CPU'}")
 
@@ -178,12 +176,12 @@ def cuda_libraries() -> list[Check]:
     """Check the CUDA libraries of transcription; no check without a GPU."""
     if not nvidia_gpus():
         return []
-    from sca.models.cuda_libraries import CUDA_LIBRARIES, FIX, missing_cuda_libraries
+    from sca.models.cuda_libraries import CUDA_LIBRARIES, missing_cuda_libraries
 
     missing = missing_cuda_libraries()
     if missing:
         found = f"missing: {', '.join(missing)}; sca transcribe needs --device cpu"
-        return [Check("cuda libraries", Status.warn, found, FIX)]
+        return [Check("cuda libraries", Status.warn, found, install_extra("cuda12"))]
     return [Check("cuda libraries", Status.ok, f"{', '.join(CUDA_LIBRARIES)}, for transcription")]
 
 
@@ -191,13 +189,13 @@ def extras() -> list[Check]:
     """Check the packages of each optional extra."""
     by_extra: dict[str, list[str]] = {}
     for name, extra in _requirements():
-        if extra is not None and name != "sca":  # an extra that consists of others
+        if extra is not None and name != DISTRIBUTION:  # an extra that consists of others
             by_extra.setdefault(extra, []).append(name)
     checks = []
     for extra, names in by_extra.items():
         missing = [name for name in names if _version(name) is None]
         found = f"missing: {', '.join(missing)}" if missing else f"all of {', '.join(names)}"
-        fix = f"uv sync --inexact --extra {extra}   (or: pip install 'sca[{extra}]')"
+        fix = install_extra(extra)
         checks.append(Check(f"extra {extra}", Status.warn if missing else Status.ok, found, fix if missing else None))
     return checks
 
@@ -219,7 +217,7 @@ def microphone() -> Check:
     """Check the sound system that a live session would use."""
     fix = "start an audio server (PipeWire or PulseAudio) with a microphone"
     if find_spec("miniaudio") is None:
-        return Check("microphone", Status.warn, "miniaudio is not installed", "uv sync --inexact")
+        return Check("microphone", Status.warn, "miniaudio is not installed", reinstall())
     words = _output_of([sys.executable, "-c", _MICROPHONE]).split()
     if len(words) < 4 or words[0] != "backend":
         reason = "only miniaudio's Null backend, which records silence"
@@ -254,7 +252,7 @@ def _version(package: str) -> str | None:
 def _requirements() -> Iterator[tuple[str, str | None]]:
     """Yield the packages that sca requires, each with its extra."""
     try:
-        lines = metadata.requires("sca") or []
+        lines = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
         return
     for line in lines:

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sca.cli.doctor.checks import Check, Status
+from sca.distribution import install_extra
 from sca.errors import MissingToolError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def llama_cpp() -> Check:
     try:
         return Check("llama.cpp", Status.ok, f"xllamacpp {metadata.version('xllamacpp')}: {use}")
     except metadata.PackageNotFoundError:
-        fix = "uv sync --inexact --extra llm   (or: pip install 'sca[llm]')"
+        fix = install_extra("llm")
         return Check("llama.cpp", Status.warn, f"xllamacpp is not installed: no server for {use}", fix)
 
 
@@ -41,7 +42,7 @@ def csm(settings: "Settings") -> Check:
 
     missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
     if missing:
-        fix = "uv sync --inexact --extra speech   (or: pip install 'sca[speech]')"
+        fix = install_extra("speech")
         return Check("engine csm", Status.warn, f"missing: {', '.join(missing)}", fix)
     state = engine_state("csm", settings)
     found = "ready" if state.problem is None else f"{state.problem} ({state.hint})"

@@ -165,7 +165,7 @@ class DuplexConfig(Section):
     )
     codes: Annotated[Literal["none", "mimi"], Flag("--codes")] = Field(
         "none",
-        description="Codec targets for the speaking side: none, or mimi (16 codebooks, 12.5 frames per second; needs sca[live]).",
+        description="Codec targets for the speaking side: none, or mimi (16 codebooks, 12.5 frames per second; extra live).",
     )
     codes_model: Annotated[str, Flag("--codes-model", "DIR|ID")] = Field(
         "kyutai/mimi", min_length=1, description="Codec of --codes: a hub id or a folder."

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from sca.distribution import upgrade
 from sca.errors import OutputError, ScaError, UpstreamError
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Failure:
         hints = {
             FailureKind.unreachable: "check the network and --proxy, then run the same command again",
             FailureKind.refused: "wait a while, or give --cookies-from-browser; then run the same command again",
-            FailureKind.broken: "update yt-dlp if this goes on: uv sync --upgrade-package yt-dlp",
+            FailureKind.broken: f"update yt-dlp if this goes on: {upgrade('yt-dlp')}",
         }
         return UpstreamError(f"{activity}: {self.reason}", hint=hints.get(self.kind))
 

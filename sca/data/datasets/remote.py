@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from typing_extensions import override
 
+from sca.distribution import install_packages
 from sca.errors import InputError, MissingToolError, ScaError, UpstreamError
 from sca.textutil import first_line
 
@@ -51,7 +52,7 @@ def connect(url: str, options: dict[str, object]) -> tuple[Any, str]:
         system, path = url_to_fs(url, **options)
     except ImportError as error:
         package = _PACKAGES.get(protocol)
-        hint = f"pip install {package}" if package else "install the package that fsspec names"
+        hint = install_packages(package) if package else "install the package that fsspec names"
         raise MissingToolError(f"{url} needs a package: {first_line(error)}", hint=hint) from error
     except (ValueError, TypeError) as error:
         raise InputError(f"{url} cannot be opened: {first_line(error)}") from error

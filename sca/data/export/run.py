@@ -27,8 +27,8 @@ from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
+from sca.distribution import __version__
 from sca.errors import InputError, OutputError, ScaError, writing
-from sca.version import __version__
 
 __all__ = ["ExportDetails", "export"]
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sca.data.media.enhance import Enhancer
+from sca.distribution import install_packages
 from sca.errors import MissingToolError, UsageError
 from sca.models import find, resolve
 from sca.textutil import first_line
@@ -35,7 +36,7 @@ class DeepFilter(Enhancer):
         except (ImportError, OSError) as error:
             raise MissingToolError(
                 "--enhance deepfilter needs DeepFilterNet, which is not installed",
-                hint="pip install deepfilternet, in an environment with numpy below 2; or --enhance none",
+                hint=f"{install_packages('deepfilternet')}, in an environment with numpy below 2; or --enhance none",
             ) from error
         try:
             self._model, self._state, _ = init_df(log_level="ERROR")

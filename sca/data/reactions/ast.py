@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from sca.data.reactions.base import WINDOW_SAMPLES, Tagger
 from sca.data.reactions.labels import labels_of_config
+from sca.distribution import install_extra
 from sca.errors import InputError, MissingToolError
 from sca.textutil import counted, first_line
 from sca.units import HEARD_HZ
@@ -48,7 +49,7 @@ class AstTagger(Tagger):
         try:
             import torch
         except ImportError as error:
-            raise MissingToolError("an AST tagger needs torch", hint="pip install 'sca[live]'") from error
+            raise MissingToolError("an AST tagger needs torch", hint=install_extra("live")) from error
         try:
             self._extractor, network, absent = _load(folder)
             self.labels = labels_of_config(network.config.to_dict())

@@ -7,7 +7,7 @@ from sca.data.datasets.card import Card, CardConfig, RecordingSource
 from sca.data.runs.summary import RunSummary
 from sca.data.shows.model import ConvertDetails
 from sca.data.speakers.base import public_name
-from sca.version import __version__
+from sca.distribution import __version__
 
 __all__ = ["show_card"]
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sca.data.speakers.base import EMBEDDING_SIZE, SpeakerModel
+from sca.distribution import install_extra
 from sca.errors import InputError, MissingToolError, UpstreamError
 from sca.textutil import first_line
 
@@ -162,5 +163,5 @@ def _inner_blocks(weights: "dict[str, Tensor]") -> list[tuple[int, int]]:
 def _missing(library: str, error: ImportError | OSError) -> MissingToolError:
     return MissingToolError(
         f"the speaker model ecapa needs {library}, which cannot be imported ({first_line(error)})",
-        hint="pip install 'sca[speaker]', with a torchaudio of the same build as torch; or give an .onnx model",
+        hint=f"{install_extra('speaker')}, with a torchaudio of the same build as torch; or give an .onnx model",
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sca.audio.resample import StreamResampler
+from sca.distribution import install_extra
 from sca.errors import MissingToolError
 from sca.units import HEARD_HZ
 
@@ -96,7 +97,7 @@ class EchoCanceller(EchoSuppressor):
         except ImportError as error:
             raise MissingToolError(
                 "echo cancellation needs pywebrtc-audio, which is not installed",
-                hint="pip install pywebrtc-audio, or use --echo gate (mutes instead), or headphones and --echo none",
+                hint=f"{install_extra('mic')}, or use --echo gate (mutes instead), or headphones and --echo none",
             ) from error
         self._canceller: pywebrtc_audio.EchoCanceller = webrtc.EchoCanceller(HEARD_HZ, 1)
         self._gate = EchoGate()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from sca.distribution import reinstall
 from sca.errors import InputError, MissingToolError, ScaError
 from sca.infer.audio_io.base import (
     BLOCK_MS,
@@ -66,7 +67,7 @@ class MiniaudioBackend(AudioBackend):
             import miniaudio
         except ImportError as error:
             raise MissingToolError(
-                "miniaudio is not installed", hint="reinstall sca's dependencies: uv sync"
+                "miniaudio is not installed", hint=f"install the dependencies of sca again: {reinstall()}"
             ) from error
         self._lib: ModuleType = miniaudio
         self._systems = [getattr(miniaudio.Backend, name) for name in _SYSTEMS]

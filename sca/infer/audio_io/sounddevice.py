@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from sca.distribution import install_extra
 from sca.errors import InputError, MissingToolError
 from sca.infer.audio_io.base import (
     BLOCK_MS,
@@ -56,7 +57,7 @@ class SounddeviceBackend(AudioBackend):
         except ImportError as error:
             raise MissingToolError(
                 "the backend sounddevice is not installed",
-                hint="pip install sounddevice, or use the default: --backend miniaudio",
+                hint=f"{install_extra('mic')}, or use the default: --backend miniaudio",
             ) from error
         except OSError as error:  # the wheel for Linux does not contain PortAudio
             raise MissingToolError(

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sca.distribution import install_extra
 from sca.models.gpus import Gpu, nvidia_gpus
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ _ASKING = (
     ("llm.model", "cascade"),
 )
 """Settings that make sense for one engine only, and that engine. The first one that is given counts."""
-
-_QWEN_INSTALL = "pip install 'sca[live]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,7 @@ def _qwen_option(settings: "Settings", gpus: Sequence[Gpu]) -> EngineOption:
         return EngineOption(name, "no NVIDIA GPU")
     missing = [package for package in ("torch", "accelerate") if find_spec(package) is None]
     if missing:
-        return EngineOption(name, f"no {' and '.join(missing)}", _QWEN_INSTALL)
+        return EngineOption(name, f"no {' and '.join(missing)}", install_extra("live"))
     weights = _weights(model, settings.qwen.model_revision)
     if not weights:
         return EngineOption(name, f"no weights of {model}", f"hf download {model}")

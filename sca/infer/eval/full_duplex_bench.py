@@ -19,6 +19,7 @@ from typing import TypedDict
 from sca.audio.decode import read_audio
 from sca.audio.vad import SileroVad, shared_vad
 from sca.config import Settings
+from sca.distribution import __version__
 from sca.errors import InputError, ScaError
 from sca.infer.engine import Engine
 from sca.infer.eval.strict_run import run_measured, silence_of
@@ -36,7 +37,6 @@ from sca.infer.eval.turn_metrics import (
 from sca.infer.runners.file import FileReport
 from sca.infer.session.report import write_report
 from sca.units import HEARD_HZ, seconds_to_samples
-from sca.version import __version__
 
 __all__ = [
     "NEEDS_MORE",

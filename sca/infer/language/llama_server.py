@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from sca.distribution import install_extra
 from sca.errors import InputError, MissingToolError, ScaError, UpstreamError
 from sca.infer.language.chat_api import ChatApi, ChatServer, chat_url
 from sca.infer.language.llama_child import ChildOptions
@@ -63,7 +64,7 @@ def check_local(model: str | None, cache_dir: Path | None = None) -> Path:
     """
     path = model_file(model or DEFAULT_MODEL, cache_dir)
     if find_spec("xllamacpp") is None:
-        raise MissingToolError("a local language model needs xllamacpp", hint="pip install 'sca[llm]'")
+        raise MissingToolError("a local language model needs xllamacpp", hint=install_extra("llm"))
     return path
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from sca.distribution import install_extra
 from sca.errors import MissingToolError
 from sca.infer.server.core.errors import error_document
 from sca.infer.server.core.limits import RateLimiter
@@ -70,8 +71,8 @@ def make_app(context: ServerContext) -> AccessMiddleware:
         from starlette.exceptions import HTTPException
         from starlette.responses import JSONResponse
     except ImportError as error:
-        raise MissingToolError("the server needs fastapi and uvicorn", hint="pip install 'sca[serve]'") from error
-    from sca.version import __version__
+        raise MissingToolError("the server needs fastapi and uvicorn", hint=install_extra("serve")) from error
+    from sca.distribution import __version__
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

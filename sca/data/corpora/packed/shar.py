@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sca.data.corpora.packed.recordings import RecordingFiles
+from sca.distribution import install_packages
 from sca.errors import InputError, MissingToolError
 
 __all__ = ["shar_cuts", "shar_folders"]
@@ -37,7 +38,7 @@ def shar_cuts(source: Path, files: RecordingFiles) -> Iterator[tuple[int, bytes]
     except ImportError as error:
         raise MissingToolError(
             f"{source} is a lhotse Shar, and lhotse, which reads it, is not installed",
-            hint="install it with: pip install lhotse",
+            hint=f"install it with: {install_packages('lhotse')}",
         ) from error
     number = 0
     for folder in shar_folders(source):

@@ -12,6 +12,7 @@ from types import ModuleType
 from xml.etree import ElementTree
 
 from sca.data.corpora.segments.model import Parsed, Segment, Word, checked
+from sca.distribution import install_extra
 from sca.errors import MissingToolError
 
 __all__ = ["read_eaf", "read_textgrid"]
@@ -100,5 +101,5 @@ def _library(module: str, package: str) -> ModuleType:
     except ImportError as error:
         raise MissingToolError(
             f"{package}, which reads this transcript, is not installed",
-            hint="install it with: pip install 'sca[corpora]'",
+            hint=f"install it with: {install_extra('corpora')}",
         ) from error

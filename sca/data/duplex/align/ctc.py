@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sca.data.duplex.model.spans import Span
 from sca.data.duplex.rows.text import split_words
+from sca.distribution import install_extra
 from sca.errors import InputError, MissingToolError, UpstreamError
 from sca.textutil import first_line
 from sca.units import HEARD_HZ
@@ -92,7 +93,7 @@ class CtcAligner:
             from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer
         except ImportError as error:
             raise MissingToolError(
-                f"--align ctc needs torch and transformers ({error.name} is not installed)", hint="install sca[live]"
+                f"--align ctc needs torch and transformers ({error.name} is not installed)", hint=install_extra("live")
             ) from error
         self._torch = torch
         try:

@@ -13,6 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from sca.config import Settings
+from sca.distribution import install_extra
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
 from sca.textutil import counted, first_line
 from sca.units import SPOKEN_HZ, Grid
@@ -95,7 +96,7 @@ class MimiEncoder:
             from transformers import AutoConfig, MimiModel
         except ImportError as error:
             raise MissingToolError(
-                f"--codes mimi needs torch and transformers ({error.name} is not installed)", hint="install sca[live]"
+                f"--codes mimi needs torch and transformers ({error.name} is not installed)", hint=install_extra("live")
             ) from error
         hint = "give the hub id or the folder of a Mimi model with --codes-model"
         try:

@@ -23,8 +23,8 @@ from sca.data.duplex.storage.tracks import stored_tracks
 from sca.data.duplex.storage.upgrade import upgrade_storage
 from sca.data.duplex.storage.writer import merge_tables, write_split_files
 from sca.data.runs.files import write_json
+from sca.distribution import __version__
 from sca.errors import InputError, writing
-from sca.version import __version__
 
 __all__ = ["finish", "remove_other_sessions", "remove_session", "validation_split", "write_derived_files"]
 

@@ -50,10 +50,10 @@ from sca.data.runs.local import ProcessExecutor, SerialExecutor
 from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.data.runs.summary import Outcome
 from sca.data.speakers.base import NO_SPEAKER_MODEL
+from sca.distribution import __version__
 from sca.errors import InputError, OutputError, ScaError
 from sca.textutil import counted, first_line
 from sca.units import HEARD_HZ, samples_to_seconds
-from sca.version import __version__
 
 __all__ = ["verify"]
 

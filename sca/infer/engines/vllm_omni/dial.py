@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from sca.config import VllmConfig
+from sca.distribution import install_extra
 from sca.errors import ConfigError, MissingToolError, ScaError, UpstreamError
 from sca.textutil import first_line
 
@@ -53,7 +54,7 @@ def _connect(url: str, vllm: VllmConfig, opened: contextlib.ExitStack) -> "Clien
     except ImportError as error:
         raise MissingToolError(
             "the engine vllm-omni needs websockets, which is not installed",
-            hint="install the extra live: uv sync --inexact --extra live, or pip install 'sca[live]'",
+            hint=install_extra("live"),
         ) from error
     parts = urlsplit(url)
     where = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))

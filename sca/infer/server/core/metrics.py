@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from typing_extensions import override
 
+from sca.distribution import install_extra
 from sca.errors import MissingToolError
 from sca.infer.frames import AudioOutput, ControlFrame, Frame, Interrupt, Lag
 from sca.infer.interfaces import BaseListener
@@ -39,7 +40,7 @@ class LiveMetrics:
         try:
             from prometheus_client import CollectorRegistry, Counter, Histogram
         except ImportError as error:
-            raise MissingToolError("the server needs prometheus-client", hint="pip install 'sca[serve]'") from error
+            raise MissingToolError("the server needs prometheus-client", hint=install_extra("serve")) from error
         self.registry = registry = CollectorRegistry()
         add_process_metrics(registry, build or {})
         self._add_gauges(sessions, broadcast)

@@ -21,7 +21,7 @@ def add_process_metrics(registry: "CollectorRegistry", build: Mapping[str, str])
     """
     from prometheus_client import Info, ProcessCollector
 
-    from sca.version import __version__
+    from sca.distribution import __version__
 
     ProcessCollector(registry=registry)  # on Linux; it has no values elsewhere
     Info("sca_build", "The version of sca, and what it serves.", registry=registry).info(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from sca.distribution import install_extra
 from sca.errors import ConfigError, MissingToolError
 from sca.infer.server.transport.connection_limits import ConnectionLimits
 from sca.infer.server.transport.http_protocol import http_protocol
@@ -137,7 +138,7 @@ def server_config(
     try:
         import uvicorn
     except ImportError as error:
-        raise MissingToolError("the server needs uvicorn", hint=f"pip install 'sca[{extra}]'") from error
+        raise MissingToolError("the server needs uvicorn", hint=install_extra(extra)) from error
     _limit_uvicorn_log()
     return uvicorn.Config(
         app,

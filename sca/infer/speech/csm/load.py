@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sca.config import CsmConfig
+from sca.distribution import install_extra
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
 from sca.textutil import first_line
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["check", "load_csm"]
 
 _KIND = "csm"
-_INSTALL = "install the extra speech: uv sync --inexact --extra speech, or pip install 'sca[speech]'"
 
 
 def check(csm: CsmConfig) -> None:
@@ -33,7 +33,7 @@ def check(csm: CsmConfig) -> None:
     """
     for name in ("torch", "transformers"):
         if find_spec(name) is None:
-            raise MissingToolError(f"the engine csm needs {name}, which is not installed", hint=_INSTALL)
+            raise MissingToolError(f"the engine csm needs {name}, which is not installed", hint=install_extra("speech"))
     folder = Path(csm.model_id).expanduser()
     if folder.is_dir():
         _check_folder(folder)

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.distribution import install_extra
 from sca.errors import InputError, MissingToolError, ScaError, UpstreamError, UsageError
 from sca.infer.turn.client import wire
 from sca.infer.turn.client.breaker import Breaker
@@ -33,7 +34,7 @@ try:
 except ImportError as error:
     raise MissingToolError(
         "LiveKitTurnDetector needs livekit-agents 1.8 or newer, which is not installed",
-        hint="pip install 'sca[livekit]'",
+        hint=install_extra("livekit"),
     ) from error
 
 __all__ = ["LiveKitTurnDetector"]

@@ -17,6 +17,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.distribution import install_extra
 from sca.errors import MissingToolError, ScaError
 from sca.infer.turn.client.http import TurnClient
 from sca.infer.turn.client.wire import TurnTimeoutError
@@ -30,7 +31,7 @@ try:
     )
 except ImportError as error:
     raise MissingToolError(
-        "PipecatTurnAnalyzer needs pipecat, which is not installed", hint="pip install 'sca[pipecat]'"
+        "PipecatTurnAnalyzer needs pipecat, which is not installed", hint=install_extra("pipecat")
     ) from error
 
 __all__ = ["PipecatTurnAnalyzer"]

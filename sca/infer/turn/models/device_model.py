@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from sca.distribution import install_extra
 from sca.errors import ConfigError, MissingToolError
 from sca.infer.turn.models.model import BatchModel
 from sca.infer.turn.models.stages import Forward, Shape, Stage, capture_graphs, device_errors, exact_float32
@@ -218,7 +219,7 @@ def resolve_device(device: str, model: str) -> str:
     try:
         import torch
     except ImportError as error:
-        raise MissingToolError(f"{model} needs torch", hint="pip install 'sca[live]'") from error
+        raise MissingToolError(f"{model} needs torch", hint=install_extra("live")) from error
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda"):

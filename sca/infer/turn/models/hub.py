@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from sca.distribution import install_extra
 from sca.errors import InputError, UpstreamError
 from sca.hub_errors import hub_reason
 
@@ -35,7 +36,7 @@ def download(model_id: str, revision: str | None, choose: Callable[[Iterable[str
         raise InputError(f"{model_id!r} is neither a path nor a hub id") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         hint = (
-            "name a model with --model (an .onnx file, a directory, a hub id); pip install 'sca[pipecat]' installs one"
+            f"name a model with --model (an .onnx file, a directory, a hub id); {install_extra('pipecat')} installs one"
         )
         raise UpstreamError(f"cannot download {model_id}: {hub_reason(error, revision)}", hint=hint) from error
 

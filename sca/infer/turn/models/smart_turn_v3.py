@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.distribution import install_packages
 from sca.errors import InputError, MissingToolError
 from sca.infer.turn.models.dequantize import float_model
 from sca.infer.turn.models.features import V3_BINS, V3_SAMPLES, v3_features
@@ -79,7 +80,7 @@ def _open(path: Path, content: bytes, dtype: str, threads: int, vnni: bool | Non
         session = open_session(float_model(content) if dtype == "float32" else content, threads=threads, config=config)
         inputs = [(node.name, node.shape[1:]) for node in session.get_inputs()]
     except ImportError as error:
-        raise MissingToolError("smart-turn v3 needs onnxruntime", hint="pip install onnxruntime") from error
+        raise MissingToolError("smart-turn v3 needs onnxruntime", hint=install_packages("onnxruntime")) from error
     except Exception as error:  # the exception classes of onnxruntime are private
         raise InputError(f"{path} is not a model that onnxruntime can load") from error
     if inputs != [("input_features", [V3_BINS, V3_SAMPLES // 160])]:

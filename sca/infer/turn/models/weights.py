@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from sca.distribution import install_extra
 from sca.errors import InputError, MissingToolError, UsageError
 from sca.infer.turn.models.hub import download
 from sca.models import find
@@ -26,7 +27,6 @@ BUNDLED_SHA256 = "2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e
 BUNDLED_BYTES = 8_679_182
 
 _BUNDLED = "audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx"
-_INSTALL = "pip install 'sca[pipecat]' installs one, or name one with --model (an .onnx file, a directory, a hub id)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,10 @@ class Weights:
     sha256: str | None = None
 
 
+def _how_to_get() -> str:
+    return f"{install_extra('pipecat')} installs one, or name one with --model (an .onnx file, a directory, a hub id)"
+
+
 def bundled_file() -> Path:
     """Return the v3 file inside the installed pipecat-ai.
 
@@ -58,11 +62,11 @@ def bundled_file() -> Path:
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
     if not folders:
         raise MissingToolError(
-            "no turn model was named, and pipecat-ai, which contains one, is not installed", hint=_INSTALL
+            "no turn model was named, and pipecat-ai, which contains one, is not installed", hint=_how_to_get()
         )
     path = Path(folders[0]) / _BUNDLED
     if not path.is_file():
-        raise MissingToolError(f"the installed pipecat-ai does not contain {path.name}", hint=_INSTALL)
+        raise MissingToolError(f"the installed pipecat-ai does not contain {path.name}", hint=_how_to_get())
     return path
 
 
@@ -84,26 +88,26 @@ def find_weights(model_id: str | None, revision: str | None = None) -> Weights:
         UpstreamError: The model cannot be downloaded.
     """
     if model_id is not None and (model := find(model_id)) is not None:
-        raise UsageError(f"the model {model.name} is not a turn model", hint=_INSTALL)
+        raise UsageError(f"the model {model.name} is not a turn model", hint=_how_to_get())
     if model_id is None:
         return _v3(bundled_file(), "smart-turn-v3.2 (pipecat-ai)")
     path = Path(model_id).expanduser()
     if not path.exists():
         if _is_path(model_id):
-            raise InputError(f"the turn model {path} does not exist", hint=_INSTALL)
+            raise InputError(f"the turn model {path} does not exist", hint=_how_to_get())
         path = download(model_id, revision, newest_file)
         if path.suffix == ".onnx":
             return _v3(path, "/".join([*model_id.split("/")[:2], path.name]))
     if path.is_file():
         if path.suffix != ".onnx":
-            raise InputError(f"a turn model is an .onnx file or a directory, got {path}", hint=_INSTALL)
+            raise InputError(f"a turn model is an .onnx file or a directory, got {path}", hint=_how_to_get())
         return _v3(path, model_id)
     newest = newest_file([file.name for file in path.glob("*.onnx")])
     if newest is not None:
         return _v3(path / newest, f"{model_id.rstrip('/')}/{newest}")
     if (path / "config.json").is_file():
         return Weights("v2", path, model_id)
-    raise InputError(f"no turn model in {path}: neither an .onnx file nor a config.json", hint=_INSTALL)
+    raise InputError(f"no turn model in {path}: neither an .onnx file nor a config.json", hint=_how_to_get())
 
 
 def _is_path(model_id: str) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from sca.distribution import install_extra
 from sca.errors import MissingToolError
 from sca.infer.server.core.errors import RequestRejectedError, error_document
 from sca.infer.server.core.limits import RateLimiter, read_body
@@ -49,7 +50,7 @@ def make_app(service: TurnService, config: "TurnConfig") -> "FastAPI":
         from fastapi import FastAPI, Request, Response
         from starlette.exceptions import HTTPException
     except ImportError as error:
-        raise MissingToolError("the turn server needs fastapi and uvicorn", hint="pip install 'sca[turn]'") from error
+        raise MissingToolError("the turn server needs fastapi and uvicorn", hint=install_extra("turn")) from error
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

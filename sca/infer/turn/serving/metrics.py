@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from sca.distribution import install_extra
 from sca.errors import MissingToolError
 from sca.infer.server.core.metrics_process import add_process_metrics, page
 
@@ -28,7 +29,7 @@ class TurnMetrics:
         try:
             from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
         except ImportError as error:
-            raise MissingToolError("the turn server needs prometheus-client", hint="pip install 'sca[turn]'") from error
+            raise MissingToolError("the turn server needs prometheus-client", hint=install_extra("turn")) from error
         self.registry = CollectorRegistry()
         facts = service.status()
         add_process_metrics(

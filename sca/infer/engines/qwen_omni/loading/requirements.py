@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sca.config import QwenConfig
+from sca.distribution import install_extra
 from sca.errors import ConfigError, MissingToolError
 from sca.infer.engines.qwen_omni.loading.flops import ChunkWork, cache_values, chunk_work, parameters, skeleton
 from sca.units import Grid
@@ -23,7 +24,6 @@ __all__ = ["Speed", "check_installed", "check_memory", "check_placement", "measu
 
 log = logging.getLogger(__name__)
 
-_INSTALL = "install the extra live: uv sync --inexact --extra live, or pip install 'sca[live]'"
 _AUTOMATIC = ("auto", "balanced", "balanced_low_0", "sequential")
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -56,7 +56,9 @@ def check_installed(*packages: str) -> None:
         except ValueError:  # its entry in sys.modules is None
             found = None
         if found is None:
-            raise MissingToolError(f"the engine qwen-omni needs {name}, which is not installed", hint=_INSTALL)
+            raise MissingToolError(
+                f"the engine qwen-omni needs {name}, which is not installed", hint=install_extra("live")
+            )
 
 
 def check_placement(device_map: str) -> None:

@@ -157,7 +157,7 @@ async def _start(calls: _Calls, request: "Request") -> _Answered:
         # It takes a second, in which the other sessions continue.
         await asyncio.to_thread(importlib.import_module, "aiortc")
     except ImportError as error:
-        message = "this server has no WebRTC, because the package aiortc is not installed: pip install 'sca[webrtc]'"
+        message = "this server has no WebRTC, because the package aiortc is not installed (extra webrtc of sca)"
         raise RequestRejectedError(501, message) from error
     for name in ("aiortc", "aioice"):
         logging.getLogger(name).setLevel(logging.WARNING)  # below that level they log passwords of connections
