@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = {
     "sca.cores": 0,
     "sca.errors": 0,
+    "sca.files": 0,
     "sca.hub_errors": 0,
     "sca.onnx_session": 0,
     "sca.spans": 0,

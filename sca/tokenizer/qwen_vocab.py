@@ -15,6 +15,7 @@ from tokenizers.models import BPE
 
 from sca.distribution import install_packages
 from sca.errors import MissingToolError
+from sca.files.atomic import publish
 
 __all__ = ["BUILTIN_QWEN", "FINGERPRINT", "SPECIAL_TOKENS", "builtin_qwen", "serialized"]
 
@@ -95,7 +96,7 @@ def _write_cached(folder: Path, stem: str, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        Path(temporary).replace(folder / _cache_name(stem, content))
+        publish(Path(temporary), folder / _cache_name(stem, content))
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -9,6 +9,8 @@ import pytest
 from sca.data.runs.files import atomic_write, ensure_owned_dir
 from sca.data.runs.ledger import lock_dir
 from sca.errors import OutputError
+from sca.infer.session.report import write_report
+from sca.infer.session.wav_writer import WavWriter
 
 
 def test_file_appears_when_it_is_complete(tmp_path):
@@ -33,6 +35,29 @@ def test_old_file_stays_if_the_new_one_is_unfinished(tmp_path):
         write_half()
     assert path.read_text() == "before"
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_content_and_name_are_synced_in_this_order(tmp_path, monkeypatch):
+    steps = []
+    replace, fsync = Path.replace, os.fsync
+
+    def renamed(source, target):
+        steps.append(("rename", Path(target).name))
+        return replace(source, target)
+
+    def synced(descriptor):
+        steps.append(("sync", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+        fsync(descriptor)
+
+    monkeypatch.setattr(Path, "replace", renamed)
+    monkeypatch.setattr(os, "fsync", synced)
+    write_report(tmp_path / "timing.json", {})
+    with WavWriter(tmp_path / "said.wav", 24_000) as track:
+        track.write_silence(10)
+    expected = []
+    for temporary, name in ((".timing.json.tmp", "timing.json"), (".said.wav.part", "said.wav")):
+        expected += [("sync", temporary), ("rename", name), ("sync", tmp_path.name)]
+    assert steps == expected
 
 
 def test_pipe_is_not_replaced_by_a_file(tmp_path):

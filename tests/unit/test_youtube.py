@@ -8,6 +8,7 @@ from yt_dlp.networking.common import Response
 from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, ProxyError, TransportError
 from yt_dlp.utils import DownloadError, ExtractorError, GeoRestrictedError, UnsupportedError
 
+from sca.data.acquire.archive import Archive
 from sca.data.acquire.media_file import archive_key, file_id, file_name, has_file_id
 from sca.data.acquire.rate_limit import VIDEOS_PER_HOUR, RateLimiter, Schedule
 from sca.data.acquire.targets import DownloadTarget, choose, read_targets
@@ -174,6 +175,27 @@ def test_archive_keys_are_those_of_ytdlp():
     assert archive_key({"extractor_key": "Youtube", "id": "abcdefghijk"}) == "youtube abcdefghijk"
     generic = {"extractor_key": "Generic", "id": "v0", "original_url": "https://a.example/v0.webm"}
     assert archive_key(generic) == "generic https://a.example/v0.webm"
+
+
+def test_newlines_of_an_address_make_no_lines_of_the_archive(tmp_path):
+    url = "https://a.example/v0.webm?\nyoutube abcdefghijk\r\x85\u2028youtube bbcdefghijk"
+    key = archive_key({"extractor_key": "Generic", "id": "v0", "original_url": url})
+    assert key == ("generic https://a.example/v0.webm?%0Ayoutube abcdefghijk%0D%C2%85%E2%80%A8youtube bbcdefghijk")
+    path = tmp_path / "archive.txt"
+    Archive(path).add(key)
+    assert path.read_bytes().count(b"\n") == 1
+    again = Archive(path)
+    assert key in again
+    assert "youtube abcdefghijk" not in again
+    with pytest.raises(ValueError, match="is not one line"):
+        again.add("youtube x\nyoutube y")
+
+
+def test_archive_without_a_last_newline_keeps_its_last_line(tmp_path):
+    path = tmp_path / "archive.txt"
+    path.write_text("youtube abcdefghijk")
+    Archive(path).add("youtube bbcdefghijk")
+    assert path.read_text() == "youtube abcdefghijk\nyoutube bbcdefghijk\n"
 
 
 def test_file_ids_differ_when_keys_do():

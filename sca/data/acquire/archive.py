@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from sca.errors import InputError, check_target, writing
 
@@ -21,7 +22,7 @@ class Archive:
         self.path = path
         check_target(path)
         try:
-            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+            lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
         except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read as an archive: {error}") from error
         self._keys = {line.strip() for line in lines}
@@ -30,13 +31,27 @@ class Archive:
         return key in self._keys
 
     def add(self, key: str) -> None:
-        """Append a key, synced."""
-        if key in self._keys:
-            return
-        with writing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(f"{key}\n")
-                file.flush()
-                os.fsync(file.fileno())
-        self._keys.add(key)
+        """Append a key, synced.
+
+        Raises:
+            ValueError: The key would be more than one line, see `sca.data.acquire.media_file.archive_key`.
+            OutputError: The file cannot be written.
+        """
+        if not key.isprintable():
+            raise ValueError(f"{key!r} is not one line")
+        if key not in self._keys:
+            with writing(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with self.path.open("a+b") as file:
+                    file.write(_end_of_line(file) + f"{key}\n".encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+            self._keys.add(key)
+
+
+def _end_of_line(file: BinaryIO) -> bytes:
+    """Return a newline if the last line has none: an archive may be written by hand, or cut off by a crash."""
+    if not file.seek(0, os.SEEK_END):
+        return b""
+    file.seek(-1, os.SEEK_END)
+    return b"" if file.read(1) == b"\n" else b"\n"

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from sca.audio.decode import BlockReader
 from sca.data.acquire.video_metadata import spoken_language
@@ -30,10 +31,12 @@ _KEPT_FIELDS = (
 def archive_key(info: VideoInfo) -> str:
     """Return the line of a video in an archive of yt-dlp.
 
-    For a site that yt-dlp does not support it holds the whole URL.
+    For a site that yt-dlp does not support it holds the whole URL. It is one line: newlines and other characters that are
+    not printable are percent-encoded, in an id too, because a site can put anything there.
     """
     extractor = str(info.get("extractor_key") or "unknown").lower()
-    return f"{extractor} {info['original_url' if extractor == 'generic' else 'id']}"
+    key = f"{extractor} {info['original_url' if extractor == 'generic' else 'id']}"
+    return "".join(c if c.isprintable() else quote(c, safe="", errors="surrogatepass") for c in key)
 
 
 def file_id(info: VideoInfo) -> str:

@@ -1,15 +1,16 @@
-"""Files that appear complete or not at all."""
+"""Files of runs: JSON documents, lines that are appended, digests."""
 
 import gzip
 import json
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable
+from contextlib import nullcontext
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sca.errors import InputError, OutputError, check_target, writing
+from sca.errors import InputError, OutputError, writing
+from sca.files.atomic import atomic_write, publish, temporary_of
 
 __all__ = [
     "append_line",
@@ -20,48 +21,10 @@ __all__ = [
     "publish",
     "read_json",
     "sha256_of",
+    "temporary_of",
     "write_json",
     "write_json_lines",
 ]
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Write a file under a temporary name and rename it, synced, when the block ends without an error.
-
-    Args:
-        path: The file to write. Its folder is made if it does not exist.
-
-    Yields:
-        The temporary path to write to, in the same folder.
-
-    Raises:
-        OutputError: `path` is something that no file can replace, see `check_target`, or cannot be written.
-    """
-    check_target(path)
-    temporary = _temporary_of(path)
-    with writing(path):
-        # What a killed run left, or a link in its place, is removed; a new file follows no link.
-        temporary.unlink(missing_ok=True)
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666))
-        try:
-            yield temporary
-            publish(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def _temporary_of(path: Path) -> Path:
-    """Return the temporary name of a file, cut to the length of a file name. It is the same in every run."""
-    stem = path.name.encode()[:240].decode(errors="ignore")
-    return path.with_name(f".{stem}.tmp")
-
-
-def publish(temporary: Path, path: Path) -> None:
-    """Give a finished file, synced, its final name in the same file system."""
-    with temporary.open("rb") as written:
-        os.fsync(written.fileno())
-    temporary.replace(path)
 
 
 def ensure_owned_dir(folder: Path, marker: Path, made_by: str) -> None:
@@ -79,7 +42,7 @@ def ensure_owned_dir(folder: Path, marker: Path, made_by: str) -> None:
         if not folder.exists() or (folder / marker).exists():
             return
         # A run that was killed before its first marker was complete leaves the marker's temporary file.
-        ours = {".lock", marker.parts[0], _temporary_of(Path(marker.parts[0])).name}
+        ours = {".lock", marker.parts[0], temporary_of(Path(marker.parts[0])).name}
         if any(entry.name not in ours for entry in folder.iterdir()):
             raise OutputError(
                 f"{folder} has other files in it", hint=f"give an empty folder, or one that {made_by} made"

@@ -12,7 +12,7 @@ from typing import TypedDict
 
 from typing_extensions import override
 
-from sca.errors import check_target, writing
+from sca.files.atomic import atomic_write
 from sca.infer.engine import EngineInfo, SessionConfig
 from sca.infer.frames import AudioOutput, ControlFrame, Interrupt, TurnEnd
 from sca.infer.interfaces import BaseListener
@@ -139,16 +139,10 @@ def _turn_entry(turn: Turn) -> TurnEntry:
 
 
 def write_report(path: Path, document: Mapping[str, object]) -> None:
-    """Write a JSON report atomically.
+    """Write a JSON report with `atomic_write`.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    check_target(path)
-    with writing(path):
-        part = path.with_name(f".{path.name}.part")
-        try:
-            part.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -9,6 +9,7 @@ from typing import Self
 from typing_extensions import override
 
 from sca.errors import check_target, writing
+from sca.files.atomic import publish
 from sca.infer.session.track_writer import PcmWriter
 
 __all__ = ["WavWriter"]
@@ -73,13 +74,13 @@ class WavWriter(PcmWriter):
         self.samples = samples
 
     def close(self) -> None:
-        """Complete the header and make the file visible. A second call has no effect."""
+        """Complete the header, sync the file and make it visible. A second call has no effect."""
         if not self._file.closed:
             with writing(self.path):
                 self._file.seek(0)
                 self._file.write(self._header())
                 self._file.close()
-                self._part.replace(self.path)
+                publish(self._part, self.path)
 
     def discard(self) -> None:
         """Remove the temporary file, unless the writer is closed."""

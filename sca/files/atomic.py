@@ -1,0 +1,68 @@
+"""Files that appear complete or not at all, also after a loss of power."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sca.errors import check_target, writing
+
+__all__ = ["atomic_write", "publish", "sync_folder", "temporary_of"]
+
+_NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM})
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Write a file under a temporary name and rename it, synced, when the block ends without an error.
+
+    Args:
+        path: The file to write. Its folder is made if it does not exist.
+
+    Yields:
+        The temporary path to write to, in the same folder.
+
+    Raises:
+        OutputError: `path` is something that no file can replace, see `check_target`, or cannot be written.
+    """
+    check_target(path)
+    temporary = temporary_of(path)
+    with writing(path):
+        # What a killed run left, or a link in its place, is removed; a new file follows no link.
+        temporary.unlink(missing_ok=True)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666))
+        try:
+            yield temporary
+            publish(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def temporary_of(path: Path) -> Path:
+    """Return the temporary name of a file, cut to the length of a file name. It is the same in every run."""
+    stem = path.name.encode()[:240].decode(errors="ignore")
+    return path.with_name(f".{stem}.tmp")
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Give a finished file its final name in the same file system. Its content and then its name are synced."""
+    with temporary.open("rb") as written:
+        os.fsync(written.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Write the names in a folder to the disk, where the system and the file system support it."""
+    if os.name != "posix":
+        return
+    try:
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
