@@ -211,7 +211,7 @@ START = {"event": "start", "start": {"streamSid": SID}}
         ([{"event": "start", "start": {}}], "start.start.streamSid: field required"),
         ([START | {"start": START["start"] | {"mediaFormat": {"encoding": "audio/opus"}}}], "audio/x-mulaw"),
         ([START | {"start": START["start"] | {"mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 16000}}}], "8000"),
-        ([START | {"start": START["start"] | {"customParameters": {"prompt": "p" * 8001}}}], "8000 characters"),
+        ([START | {"start": START["start"] | {"customParameters": {"prompt": "p" * 32_769}}}], "32768 characters"),
         ([START, {"event": "media", "media": {"payload": "%%"}}], "not base64"),
         ([START, {"event": "media", "media": {}}], "payload: field required"),
     ],

@@ -8,7 +8,7 @@ from sca.config import LiveConfig
 from sca.infer.clock import TICK_HZ, LoopClock, simulate
 from sca.infer.device_worker import InlineWorker
 from sca.infer.frames import AudioOutput
-from sca.infer.server.ws.send_queue import SendQueue
+from sca.infer.server.ws.send_queue import MAX_UNSENT_BYTES, SendQueue
 from sca.infer.server.ws.stream_io import NetworkSink, NetworkSource
 from sca.infer.session.loop import LiveSession
 from sca.units import Grid
@@ -81,6 +81,35 @@ def test_started_groups_stay_and_cancelling_loses_nothing():
         return [first] + [message async for message in take_all(queue)]
 
     assert simulate(main) == ["head", "sound"]
+
+
+@pytest.mark.parametrize("message", ["x" * 65_536, "é" * 16_384, bytes(65_536)])
+def test_queue_beyond_its_bytes_is_discarded(message):
+    overflows = []
+    queue = SendQueue(100, on_overflow=lambda: overflows.append(len(queue)))
+    for _ in range(MAX_UNSENT_BYTES // 65_536 - 1):
+        queue.put(message)
+    assert not overflows
+    for _ in range(3):
+        queue.put(message)
+    assert overflows == [0]
+    assert drain(queue) == []
+
+
+def test_queue_without_room_in_bytes_makes_producers_wait():
+    queue = SendQueue(100)
+
+    async def main():
+        queue.put("x" * (1 << 20))
+        queue.put("y")
+        with anyio.move_on_after(1):
+            await queue.wait_for_room()
+            raise AssertionError
+        await queue.take()
+        await queue.wait_for_room()
+        return await queue.take()
+
+    assert simulate(main) == "y"
 
 
 def play(may_drop):

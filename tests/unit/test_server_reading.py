@@ -20,7 +20,8 @@ class FakeTransport(asyncio.Transport):
 
     def __init__(self):
         super().__init__()
-        self.paused = self.resumed = 0
+        self.paused = self.resumed = self.unsent = 0
+        self.written, self.aborted = [], False
 
     def get_extra_info(self, name, default=None):
         return default
@@ -29,10 +30,16 @@ class FakeTransport(asyncio.Transport):
         pass
 
     def is_closing(self):
-        return False
+        return self.aborted
 
     def write(self, data):
-        pass
+        self.written.append(data)
+
+    def abort(self):
+        self.aborted = True
+
+    def get_write_buffer_size(self):
+        return self.unsent
 
     def close(self):
         pass
@@ -66,7 +73,9 @@ def with_connection(use):
             accepted.set()
             await over.wait()
 
-        config = Config(app, ws=websocket_protocol(), log_config=None, lifespan="off", ws_ping_interval=None)
+        config = Config(
+            app, ws=websocket_protocol(), log_config=None, lifespan="off", ws_ping_interval=None, ws_ping_timeout=0.01
+        )
         config.load()
         state = ServerState()
         protocol, transport = config.ws_protocol_class(config=config, server_state=state, app_state={}), FakeTransport()
@@ -161,3 +170,55 @@ def test_loses_no_byte_and_no_message(sizes, wanted):
         assert buffer.unread_bytes == 0
 
     asyncio.run(main())
+
+
+PING, PONG = bytes([0x89, 0x80]) + bytes(4), bytes([0x8A, 0x80]) + bytes(4)
+
+
+def test_pings_are_not_answered_while_the_client_does_not_read():
+    async def use(protocol, transport, receive):
+        transport.written.clear()
+        protocol.data_received(PING)
+        assert transport.written == [b"\x8a\x00"]
+        protocol.pause_writing()
+        protocol.data_received(50 * PING)
+        assert transport.written == [b"\x8a\x00"]
+        protocol.resume_writing()
+        protocol.data_received(PING)
+        assert transport.written == 2 * [b"\x8a\x00"]
+
+    with_connection(use)
+
+
+@pytest.mark.parametrize("frame", [PING, PONG])
+def test_floods_of_pings_and_pongs_end_the_connection(frame):
+    async def use(protocol, transport, receive):
+        protocol.data_received(100 * frame)
+        assert not transport.aborted
+        protocol.data_received(frame)
+        assert transport.aborted
+
+    with_connection(use)
+
+
+def test_client_that_reads_nothing_is_disconnected():
+    async def use(protocol, transport, receive):
+        transport.unsent = 1000
+        protocol.pause_writing()
+        transport.unsent = 999  # it has read something
+        while protocol._unsent_bytes != 999:
+            assert not transport.aborted
+            await asyncio.sleep(0.001)
+        while not transport.aborted:
+            await asyncio.sleep(0.001)
+
+    with_connection(use)
+
+
+def test_tiny_messages_are_passed_on_in_bounded_numbers():
+    async def use(protocol, transport, receive):
+        receive_buffer_of(protocol.scope).wanted_bytes = 10_000
+        protocol.data_received(message(0) * 3000)
+        assert [(await receive())["messages"] for _ in range(2)] == [1024, 1024]
+
+    with_connection(use)

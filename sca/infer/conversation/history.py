@@ -15,6 +15,7 @@ __all__ = ["History", "with_user_text"]
 _CHARS_PER_TOKEN = 3  # fewer than in English text, so that the estimate is on the safe side
 _TOKENS_PER_MESSAGE = 8
 _MAX_MESSAGES = 200
+_MAX_CHARACTERS = 4_000_000  # of all messages, whatever the model takes
 
 
 def with_user_text(messages: Sequence[Message], text: str) -> list[Message]:
@@ -23,6 +24,12 @@ def with_user_text(messages: Sequence[Message], text: str) -> list[Message]:
         last = messages[-1]
         return [*messages[:-1], replace(last, text=f"{last.text} {text}".strip())]
     return [*messages, Message("user", text)]
+
+
+def _characters(entry: Message | SpokenAnswer) -> int:
+    if isinstance(entry, SpokenAnswer):
+        return 0  # as long as the model made it
+    return len(entry.text) + sum(len(call.arguments) for call in entry.tool_calls)
 
 
 class History:
@@ -53,6 +60,8 @@ class History:
         """Add a message."""
         self._entries.append(message)
         del self._entries[:-_MAX_MESSAGES]
+        while len(self._entries) > 1 and sum(map(_characters, self._entries)) > _MAX_CHARACTERS:
+            del self._entries[0]
 
     def remove(self, message: Message) -> None:
         """Remove a message that was added: this object, and not an equal one."""

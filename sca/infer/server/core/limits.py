@@ -7,10 +7,20 @@ from collections.abc import AsyncIterator
 
 from sca.infer.server.core.errors import RequestRejectedError
 
-__all__ = ["RateLimiter", "read_body"]
+__all__ = ["MAX_PROMPT_CHARACTERS", "RateLimiter", "read_body", "shortened"]
+
+MAX_PROMPT_CHARACTERS = 32_768
+"""The longest system prompt of a client, at every endpoint."""
+
+_MAX_ECHO = 200
 
 _MAX_CLIENTS = 10_000  # remembered addresses; beyond that the least recently seen one is forgotten
 _MAX_DISCARDED_BYTES = 64 << 20  # of a body that is too large: read and discarded, so that the client reads the error
+
+
+def shortened(text: str) -> str:
+    """Return a text for a client with at most 200 characters. It may repeat what the client has sent."""
+    return text if len(text) <= _MAX_ECHO else text[: _MAX_ECHO - 1] + "…"
 
 
 class RateLimiter:

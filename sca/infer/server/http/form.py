@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from sca.infer.server.core.errors import RequestRejectedError
-from sca.infer.server.core.limits import read_body
+from sca.infer.server.core.limits import read_body, shortened
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
@@ -78,4 +78,4 @@ async def open_form(request: "Request", max_bytes: int, serve: "ServeConfig") ->
         async with Request(request.scope, receive).form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS) as form:
             yield form
     except HTTPException as error:
-        raise RequestRejectedError(400, f"the multipart body cannot be read: {error.detail}") from error
+        raise RequestRejectedError(400, shortened(f"the multipart body cannot be read: {error.detail}")) from error

@@ -28,6 +28,7 @@ from sca.infer.engine import SessionConfig
 from sca.infer.frames import AudioOutput, ErrorFrame, Frame, Interrupt, ThoughtPacket, TurnEnd
 from sca.infer.interfaces import AudioBlock, BaseListener
 from sca.infer.server.core.errors import RequestRejectedError, error_document, error_response
+from sca.infer.server.core.limits import MAX_PROMPT_CHARACTERS
 from sca.infer.server.http.form import check_not_compressed, open_form
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
@@ -42,7 +43,6 @@ __all__ = ["add"]
 
 _TAIL_S = 2
 _MAX_RESPONSE_S = 30
-_MAX_PROMPT_CHARACTERS = 8000
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1000, 192_000
 
 _FORM = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
@@ -101,8 +101,8 @@ async def _run_session(context: "ServerContext", request: "Request", session_id:
     from starlette.responses import Response
 
     prompt = request.query_params.get("prompt")
-    if prompt is not None and len(prompt) > _MAX_PROMPT_CHARACTERS:
-        raise RequestRejectedError(422, f"the prompt is longer than {_MAX_PROMPT_CHARACTERS} characters")
+    if prompt is not None and len(prompt) > MAX_PROMPT_CHARACTERS:
+        raise RequestRejectedError(422, f"the prompt is longer than {MAX_PROMPT_CHARACTERS} characters")
     voice = request.query_params.get("voice")
     if voice is not None and (problem := context.engine.info.voice_problem(voice)):
         raise RequestRejectedError(422, problem)

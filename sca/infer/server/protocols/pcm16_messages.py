@@ -1,6 +1,5 @@
 """The JSON messages of `WS /ws/pcm16`: those that clients may send, and the documents they get."""
 
-import json
 from dataclasses import asdict
 from fractions import Fraction
 from functools import lru_cache
@@ -10,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sca.errors import GridError
 from sca.infer.frames import AnswerTiming, AudioOutput, ControlFrame, ErrorFrame, Lag, TurnEnd
+from sca.infer.server.core.json_input import read_json
+from sca.infer.server.core.limits import MAX_PROMPT_CHARACTERS, shortened
 from sca.units import SPOKEN_HZ, Grid, seconds_to_samples
 
 __all__ = [
@@ -47,7 +48,7 @@ class SessionOptions(_ClientMessage):
         audio: Whether the client gets spoken audio. If not, it gets no binary messages.
     """
 
-    prompt: str | None = Field(None, max_length=8000)
+    prompt: str | None = Field(None, max_length=MAX_PROMPT_CHARACTERS)
     frames_per_chunk: int | None = Field(None, ge=1, le=100)
     frame_hz: float | None = Field(None, gt=0, le=100)
     resume: bool = False
@@ -85,8 +86,8 @@ def read_text(text: str) -> tuple[str, dict[str, object]]:
         BadMessageError: The message is not a JSON object.
     """
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        document = read_json(text)
+    except ValueError as error:
         raise BadMessageError("a text message must be JSON; send audio as binary messages") from error
     if not isinstance(document, dict):
         raise BadMessageError("a text message must be a JSON object")
@@ -104,7 +105,7 @@ def validate(model: type[M], values: dict[str, object]) -> M:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise BadMessageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise BadMessageError(shortened(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")) from error
 
 
 def audio_announcement(frame: AudioOutput) -> dict[str, object]:

@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 from typing_extensions import override
 
 from sca.infer.frames import AudioOutput, ControlFrame, Interrupt, TurnEnd
+from sca.infer.server.core.limits import MAX_PROMPT_CHARACTERS, shortened
 from sca.infer.server.core.security import twilio_signature
 from sca.infer.server.ws.audio_codec import WIRE_HZ, WireDecoder, WireEncoder
 from sca.infer.server.ws.connection import Connection, add_websocket
@@ -34,7 +35,6 @@ _PATH = "/twilio"
 _FRAME_MS = 20
 _FRAME_BYTES = WIRE_HZ["pcmu"] * _FRAME_MS // 1000
 _SILENCE = b"\xff"  # 0 in µ-law
-_MAX_PROMPT_CHARACTERS = 8000
 
 
 class _Message(BaseModel):
@@ -164,8 +164,8 @@ class _TwilioConnection(Connection):
         if self._source is not None:
             raise _BadMessageError("start comes once")
         prompt = start.custom_parameters.get("prompt", self._context.settings.duplex.system_prompt)
-        if len(prompt) > _MAX_PROMPT_CHARACTERS:
-            raise _BadMessageError(f"the prompt is longer than {_MAX_PROMPT_CHARACTERS} characters")
+        if len(prompt) > MAX_PROMPT_CHARACTERS:
+            raise _BadMessageError(f"the prompt is longer than {MAX_PROMPT_CHARACTERS} characters")
         voice = start.custom_parameters.get("voice")
         if voice is not None and (problem := self._context.engine.info.voice_problem(voice)):
             raise _BadMessageError(problem)
@@ -238,7 +238,7 @@ def _parse(message: str | bytes) -> _Event | None:
         if first["type"] == "json_invalid":
             raise _BadMessageError("the message is not JSON") from error
         field = ".".join(map(str, first["loc"])) or "event"
-        raise _BadMessageError(f"{field}: {first['msg'].lower()}") from error
+        raise _BadMessageError(shortened(f"{field}: {first['msg'].lower()}")) from error
 
 
 def _decode_base64(payload: str) -> bytes:

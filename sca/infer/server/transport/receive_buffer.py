@@ -19,12 +19,13 @@ EXTENSION = "sca.receive_buffer"
 """The key of the buffer among the extensions of a connection's ASGI scope."""
 
 _OVERHEAD_BYTES = 128  # of an event, in addition to its content
+_MAX_PIECES = 1024  # that are joined, however small they are
 
 
 class ReceiveBuffer(asyncio.Queue[Any]):
     """The ASGI events of a connection, in order.
 
-    Consecutive binary messages may arrive as one event; `messages` is their number. Any other event passes on the
+    Consecutive binary messages may arrive as one event, up to 1024; `messages` is their number. Any other event passes on the
     binary messages before it.
 
     Attributes:
@@ -47,7 +48,7 @@ class ReceiveBuffer(asyncio.Queue[Any]):
             return
         self._pieces.append(piece)
         self._pieces_bytes += len(piece)
-        if self._pieces_bytes >= self.wanted_bytes:
+        if self._pieces_bytes >= self.wanted_bytes or len(self._pieces) >= _MAX_PIECES:
             self._put_joined()
 
     def _put_joined(self) -> None:

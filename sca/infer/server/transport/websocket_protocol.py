@@ -10,12 +10,14 @@ from sca.infer.server.transport.receive_buffer import EXTENSION, ReceiveBuffer
 
 if TYPE_CHECKING:
     from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+    from websockets.frames import Frame
     from websockets.http11 import Request
 
 __all__ = ["websocket_protocol"]
 
 _MAX_UNSENT_BYTES = 32_768  # in this process, in addition to the kernel's buffer, before a sender waits
 _MAX_UNREAD_BYTES = 32_768  # in the receive buffer, before reading from the socket stops
+_MAX_CONTROL_FRAMES = 100  # pings and pongs of a client in a second
 _LINGER_S = 10.0  # until a connection is cut if the peer does not read the close message
 
 
@@ -27,12 +29,16 @@ def websocket_protocol() -> "type[WebSocketsSansIOProtocol]":
     - A connection is aborted if a ping is not answered. uvicorn would wait until all written data is read.
     - Received messages go into a `ReceiveBuffer`, and reading continues while little is unread. uvicorn pauses and
       resumes reading for every message, which costs two system calls.
+    - A connection is aborted if the client reads nothing of what it is sent for as long as a ping may take, or sends more
+      than 100 pings and pongs in a second. Its pings are not answered while it does not read.
     - Code 1006 means that the connection broke; 1005 that it was closed without a code.
     """
     from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
     class KeepAliveProtocol(WebSocketsSansIOProtocol):
-        _received_s = _write_paused_s = 0.0
+        _received_s = _write_paused_s = _second_s = 0.0
+        _control_frames = _unsent_bytes = 0
+        _write_timer: "asyncio.TimerHandle | None" = None
 
         @override
         def connection_made(self, transport: BaseTransport) -> None:
@@ -50,12 +56,55 @@ def websocket_protocol() -> "type[WebSocketsSansIOProtocol]":
         @override
         def pause_writing(self) -> None:
             self._write_paused_s = self.loop.time()
+            self._start_write_timer()
             super().pause_writing()
+
+        @override
+        def resume_writing(self) -> None:
+            self._cancel_write_timer()
+            super().resume_writing()
+
+        def _start_write_timer(self) -> None:
+            self._unsent_bytes = self.transport.get_write_buffer_size()
+            if self.ping_timeout is not None:
+                self._write_timer = self.loop.call_later(self.ping_timeout, self._on_write_timeout)
+
+        def _cancel_write_timer(self) -> None:
+            if self._write_timer is not None:
+                self._write_timer.cancel()
+                self._write_timer = None
+
+        def _on_write_timeout(self) -> None:
+            if self.transport.get_write_buffer_size() < self._unsent_bytes:
+                self._start_write_timer()
+            else:
+                self.transport.abort()
+
+        @override
+        def handle_ping(self) -> None:
+            self._count_control_frame()
+            if self.writable.is_set():
+                super().handle_ping()
+            else:
+                self.conn.data_to_send()  # the pong is discarded
+
+        @override
+        def handle_pong(self, event: "Frame") -> None:
+            self._count_control_frame()
+            super().handle_pong(event)
+
+        def _count_control_frame(self) -> None:
+            if self._received_s - self._second_s > 1:
+                self._second_s, self._control_frames = self._received_s, 0
+            self._control_frames += 1
+            if self._control_frames > _MAX_CONTROL_FRAMES and not self.transport.is_closing():
+                self.transport.abort()
 
         @override
         def data_received(self, data: bytes) -> None:
             self._received_s = self.loop.time()
-            super().data_received(data)
+            if not self.transport.is_closing():
+                super().data_received(data)
 
         @override
         def send_receive_event_to_app(self) -> None:
@@ -79,6 +128,7 @@ def websocket_protocol() -> "type[WebSocketsSansIOProtocol]":
 
         @override
         def connection_lost(self, exc: Exception | None) -> None:
+            self._cancel_write_timer()
             if self.conn.close_rcvd is None:
                 self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006, "reason": ""})
             super().connection_lost(exc)

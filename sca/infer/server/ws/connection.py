@@ -62,7 +62,7 @@ class Connection(BaseListener, ABC):
         self._context, self._slot = context, slot
         self._live, self._grid = context.settings.live, context.settings.grid
         self._socket = ResumableSocket(websocket, self._on_broken)
-        self._send_queue = SendQueue(self._live.speak_buffer_ms, self._gap_messages)
+        self._send_queue = SendQueue(self._live.speak_buffer_ms, self._gap_messages, self._on_overflow)
         slot.unsent_ms = lambda: self._send_queue.audio_ms
         slot.unacknowledged_bytes = lambda: self._socket.unacknowledged_bytes
         self._source: NetworkSource | None = None
@@ -118,6 +118,10 @@ class Connection(BaseListener, ABC):
     def _gap_messages(self, ms: float) -> Sequence[Message]:
         """Return the messages that replace audio which was dropped because the client read too slowly."""
         return ()
+
+    def _on_overflow(self) -> None:
+        logger.warning("session %s: its client does not read what it is sent", self._slot.id)
+        self._end("disconnected")
 
     def _on_broken(self) -> None:
         self._slot.disconnected = True

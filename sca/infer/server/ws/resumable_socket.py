@@ -12,14 +12,13 @@ import anyio
 
 from sca.infer.notifier import Notifier
 from sca.infer.server.transport.receive_buffer import receive_buffer_of
-from sca.infer.server.ws.send_queue import Message, SendQueue
+from sca.infer.server.ws.send_queue import Message, SendQueue, message_bytes
 
 __all__ = ["ClientDisconnectedError", "ClientSocket", "ResumableSocket", "ResumeGapError"]
 
 _RESUMABLE_CODES = (1001, 1006)
 """Close codes after which a client may resume: it went away (a browser that reloads or leaves the page), or the connection
 broke. With any other code it was closed deliberately."""
-_OVERHEAD_BYTES = 64  # of a kept message, in addition to its content
 _ACKNOWLEDGE_S = 5.0  # for a connected client to acknowledge the last message
 
 
@@ -143,7 +142,7 @@ class ResumableSocket:
         if received > self.sent:
             raise ResumeGapError
         while self._kept and self.sent - len(self._kept) < received:
-            self._kept_bytes -= _size(self._kept.popleft())
+            self._kept_bytes -= message_bytes(self._kept.popleft())
         self._changed.notify_all()
 
     def attach(
@@ -228,9 +227,9 @@ class ResumableSocket:
         self.sent += 1
         if self.resume_timeout_s:
             self._kept.append(message)
-            self._kept_bytes += _size(message)
+            self._kept_bytes += message_bytes(message)
             while self._kept_bytes > self._max_kept_bytes:
-                self._kept_bytes -= _size(self._kept.popleft())
+                self._kept_bytes -= message_bytes(self._kept.popleft())
 
     async def receive(self) -> Message:
         """Wait for the client's next message.
@@ -308,8 +307,3 @@ async def _send(socket: ClientSocket, message: Message) -> None:
         await socket.send_bytes(message)
     else:
         await socket.send_text(message)
-
-
-def _size(message: Message) -> int:
-    # The length of a text is the number of its characters: it is mostly ASCII.
-    return _OVERHEAD_BYTES + len(message)

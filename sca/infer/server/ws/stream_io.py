@@ -82,6 +82,11 @@ class NetworkSource(BaseListener):
         """Deliver signals with the chunk that the next sample belongs to."""
         self._signals.setdefault(self.chunks, []).extend(signals)
 
+    @property
+    def has_signals(self) -> bool:
+        """Whether signals wait for their chunk."""
+        return any(self._signals.values())
+
     def withdraw(self, kind: str) -> None:
         """Remove the signals of a kind that have not been delivered."""
         for signals in self._signals.values():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sca.distribution import install_extra
 from sca.errors import MissingToolError
 from sca.infer.server.core.errors import RequestRejectedError, error_document
-from sca.infer.server.core.limits import RateLimiter, read_body
+from sca.infer.server.core.limits import RateLimiter, read_body, shortened
 from sca.infer.server.core.metrics_process import METRICS_MEDIA_TYPE
 from sca.infer.server.core.probes import add_probes
 from sca.infer.server.core.security import key_matches
@@ -75,7 +75,7 @@ def make_app(service: TurnService, config: "TurnConfig") -> "FastAPI":
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        message = f"{request.method} {request.url.path}: {error.detail}"
+        message = f"{request.method} {shortened(request.url.path)}: {error.detail}"
         return _error_response(error.status_code, message, headers=error.headers)
 
     return app

@@ -3,7 +3,6 @@
 The second endpoint is that of the beta: its keys expire after a minute.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sca.infer.server.core.client_secrets import DEFAULT_SECONDS, SECONDS_RANGE
 from sca.infer.server.core.errors import RequestRejectedError, error_document, error_response
-from sca.infer.server.core.limits import read_body
+from sca.infer.server.core.json_input import read_json
+from sca.infer.server.core.limits import read_body, shortened
 from sca.infer.server.core.security import bearer_token, protocol_key
 from sca.infer.server.protocols.realtime.beta import beta_event
 from sca.infer.server.protocols.realtime.events import RealtimeError, TurnDetection
@@ -136,8 +136,8 @@ async def _read(context: "ServerContext", request: "Request") -> dict[str, objec
     length = request.headers.get("content-length")
     body = await read_body(request.stream(), length, _MAX_BODY_BYTES, serve.body_timeout_s)
     try:
-        document = json.loads(body or b"{}")
-    except (ValueError, RecursionError) as error:
+        document = read_json(body or b"{}")
+    except ValueError as error:
         raise RequestRejectedError(400, "the body is not JSON") from error
     if not isinstance(document, dict):
         raise RequestRejectedError(400, "the body is not a JSON object")
@@ -151,7 +151,8 @@ def _create(context: "ServerContext", document: Mapping[str, object]) -> dict[st
         config, _ = _default_config(context, "new").updated(wanted.session)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise RequestRejectedError(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        message = shortened(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        raise RequestRejectedError(400, message) from error
     except RealtimeError as error:
         raise RequestRejectedError(400, f"{error.param}: {error.message}") from error
     secret = context.client_secrets.create(wanted.session, wanted.expires_after.seconds)

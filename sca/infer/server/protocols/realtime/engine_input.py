@@ -126,6 +126,11 @@ class EngineInput:
         self._silent_samples = 0  # put since the last sign of an answer
         self._notice: str | None = None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether audio or requests of the client have not reached the engine."""
+        return not self._buffer.is_empty or (self._source is not None and self._source.has_signals)
+
     # Settings and signs
 
     def set_detection(self, detection: TurnDetection | None, detector: SpeechDetector | None) -> None:

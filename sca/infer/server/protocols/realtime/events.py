@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from sca.infer.server.core.json_input import read_json
+from sca.infer.server.core.limits import shortened
 from sca.infer.server.protocols.realtime.beta import beta_event
 
 __all__ = ["Event", "RealtimeError", "TurnDetection", "encode_event", "parse_event", "warning_event"]
@@ -38,14 +40,14 @@ class RealtimeError(Exception):
         """Return the error event.
 
         Args:
-            event_id: The id of the client event that caused the error, as received.
+            event_id: The id of the client event that caused the error, as received; at most 200 characters are repeated.
         """
         error = {
             "type": self.kind,
             "code": self.code,
             "message": self.message,
             "param": self.param,
-            "event_id": event_id if isinstance(event_id, str) else None,
+            "event_id": shortened(event_id) if isinstance(event_id, str) else None,
         }
         return {"type": "error", "error": error}
 
@@ -62,11 +64,11 @@ def parse_event(message: str | bytes) -> tuple[str, Event]:
     if isinstance(message, bytes):
         raise RealtimeError("binary messages are not part of this protocol; send audio as base64", "invalid_message")
     try:
-        event = json.loads(message)
-    except (ValueError, RecursionError) as error:
+        event = read_json(message)
+    except ValueError as error:
         raise RealtimeError("the message is not JSON", "invalid_json") from error
     kind = event.get("type") if isinstance(event, dict) else None
-    if not isinstance(kind, str):
+    if not isinstance(event, dict) or not isinstance(kind, str):
         raise RealtimeError("an event is an object with a string `type`", "missing_required_parameter", "type")
     return kind, event
 

@@ -18,9 +18,11 @@ from sca.infer.server.protocols.realtime.events import RealtimeError
 from sca.infer.server.ws.audio_codec import WireAudioFormat, WireDecoder
 from sca.units import HEARD_HZ
 
-__all__ = ["InputBuffer", "InputRequest"]
+__all__ = ["InputBuffer", "InputRequest", "WaitingRequests"]
 
 _MAX_S = 120  # buffered for a client that appends faster than the engine steps
+_MAX_WAITING_BYTES = 8 << 20
+_REQUEST_BYTES = 1024  # of a request, in addition to its text
 _MIN_COMMIT_MS = 100  # as in the original protocol
 
 
@@ -169,3 +171,27 @@ class InputBuffer:
         self._buffered -= discarded
         self._committed = self._end
         self._items.append(InputRequest("clear", discarded))
+
+
+class WaitingRequests:
+    """Bounds the requests that the engine has not taken, which wait for the next chunk of audio."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def add(self, size: int, *, is_waiting: bool) -> None:
+        """Add a request.
+
+        Args:
+            size: Its size in bytes.
+            is_waiting: Whether earlier ones wait.
+
+        Raises:
+            RealtimeError: Too many wait.
+        """
+        waiting = (self._bytes if is_waiting else 0) + _REQUEST_BYTES + size
+        if waiting > _MAX_WAITING_BYTES:
+            raise RealtimeError(
+                "too many requests wait for the engine; send audio, or request a response", "rate_limited"
+            )
+        self._bytes = waiting

@@ -3,12 +3,14 @@
 Events are passed to a `send` function.
 """
 
+import json
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sca.infer.messages import Message, ToolCall
+from sca.infer.server.core.limits import shortened
 from sca.infer.server.protocols.realtime.events import Event, RealtimeError
 
 __all__ = ["ClientItem", "ConversationItems", "Item", "Send", "new_item_id", "read_item", "user_item"]
@@ -19,6 +21,7 @@ Item = dict[str, object]
 Send = Callable[[Event], None]
 
 _MAX_ITEMS = 1000
+_MAX_BYTES = 8 << 20
 _MAX_UNTRANSCRIBED = 16
 _ROLES = ("user", "assistant", "system")
 _TYPES = ("message", "function_call", "function_call_output")
@@ -106,7 +109,8 @@ def _read_message(item: Item, param: str) -> ClientItem:
         else:
             unsupported.add(f"content of type {str(part.get('type'))[:40]}")
     text = "\n".join(texts)
-    return ClientItem(item, _MESSAGES[role](text) if text else None, tuple(sorted(unsupported)))
+    left_out = (shortened(", ".join(sorted(unsupported))),) if unsupported else ()
+    return ClientItem(item, _MESSAGES[role](text) if text else None, left_out)
 
 
 _MESSAGES: dict[str, Callable[[str], Message]] = {
@@ -140,11 +144,12 @@ class _Partial:
 
 
 class ConversationItems:
-    """The latest thousand items of the conversation."""
+    """The latest items of the conversation: at most a thousand, and 8 MiB of those that the client created."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self._items: dict[str, Item] = {}
+        self._sizes: dict[str, int] = {}
         self._spoken: dict[str, _Spoken] = {}
         self._untranscribed: deque[str] = deque(maxlen=_MAX_UNTRANSCRIBED)
         self._transcript: str | None = None  # of a turn whose item is not there yet
@@ -167,10 +172,9 @@ class ConversationItems:
             raise RealtimeError("the conversation has an item with this id", "item_create_duplicate_item_id", "item.id")
         previous, self._last_id = self._last_id, item_id
         self._items[item_id] = item
-        if len(self._items) > _MAX_ITEMS:
-            oldest = next(iter(self._items))
-            del self._items[oldest]
-            self._spoken.pop(oldest, None)
+        self._sizes[item_id] = len(json.dumps(item))
+        while len(self._items) > _MAX_ITEMS or (len(self._items) > 1 and sum(self._sizes.values()) > _MAX_BYTES):
+            self._forget(next(iter(self._items)))
         self._send({"type": "conversation.item.added", "previous_item_id": previous, "item": item})
         return previous
 
@@ -281,11 +285,14 @@ class ConversationItems:
     def delete(self, item_id: object) -> None:
         """Delete an item."""
         deleted = str(self._get(item_id, "item_delete_invalid_item_id")["id"])
-        del self._items[deleted]
-        self._spoken.pop(deleted, None)
+        self._forget(deleted)
         if deleted == self._last_id:
             self._last_id = next(reversed(self._items), None)
         self._send({"type": "conversation.item.deleted", "item_id": deleted})
+
+    def _forget(self, item_id: str) -> None:
+        del self._items[item_id], self._sizes[item_id]
+        self._spoken.pop(item_id, None)
 
     def messages(self, references: Sequence[object], param: str) -> tuple[tuple[Message, ...], list[str]]:
         """Return the messages of a list of items, which may refer to items of the conversation, and what is left out.

@@ -26,7 +26,7 @@ from sca.infer.server.protocols.realtime.beta import is_beta
 from sca.infer.server.protocols.realtime.client_secrets import first_config
 from sca.infer.server.protocols.realtime.engine_input import EngineInput
 from sca.infer.server.protocols.realtime.events import Event, RealtimeError, encode_event, parse_event, warning_event
-from sca.infer.server.protocols.realtime.input_buffer import InputBuffer
+from sca.infer.server.protocols.realtime.input_buffer import InputBuffer, WaitingRequests
 from sca.infer.server.protocols.realtime.items import ConversationItems, new_item_id, read_item
 from sca.infer.server.protocols.realtime.response_request import chat_tool_choice, configuration, read_request
 from sca.infer.server.protocols.realtime.responses import Responses
@@ -82,6 +82,7 @@ class RealtimeConnection(Connection):
         self._config = first_config(context, slot.id, websocket.scope, settings)
         self._buffer = InputBuffer(self._config.input_format)
         self._vad = shared_vad()
+        self._waiting = WaitingRequests()
         info, serve = context.engine.info, context.settings.serve
         patience_s = serve.answer_patience_s
         if not info.answers_in_background:
@@ -129,6 +130,8 @@ class RealtimeConnection(Connection):
             try:
                 kind, event = parse_event(message)
                 event_id = event.get("event_id")
+                if kind != "input_audio_buffer.append":
+                    self._waiting.add(len(message), is_waiting=self._input.is_waiting)
                 self._handle(kind, event)
             except RealtimeError as error:
                 self._send(error.event(event_id))

@@ -12,13 +12,13 @@ from pydantic import ValidationError
 
 from sca.infer.engine import EngineInfo
 from sca.infer.openai_server import OPENAI_VOICES
+from sca.infer.server.core.limits import MAX_PROMPT_CHARACTERS
 from sca.infer.server.protocols.realtime.events import RealtimeError, TurnDetection
 from sca.infer.server.ws.audio_codec import WireAudioFormat
 
 __all__ = ["Modality", "RealtimeSession", "read_format", "read_max_tokens", "read_modality", "read_tools"]
 
 Modality = Literal["audio", "text"]
-MAX_INSTRUCTIONS = 100_000
 _MAX_TOOLS = 128
 
 _FORMATS: dict[str, WireAudioFormat] = {
@@ -207,8 +207,8 @@ def read_text(given: object, param: str) -> str:
     """Return instructions. Raises `RealtimeError` if they are no text or too long."""
     if not isinstance(given, str):
         raise RealtimeError(f"{param.rpartition('.')[2]} must be a string", param=param)
-    if len(given) > MAX_INSTRUCTIONS:
-        raise RealtimeError(f"instructions have at most {MAX_INSTRUCTIONS} characters", param=param)
+    if len(given) > MAX_PROMPT_CHARACTERS:
+        raise RealtimeError(f"instructions have at most {MAX_PROMPT_CHARACTERS} characters", param=param)
     return given
 
 

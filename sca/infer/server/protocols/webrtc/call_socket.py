@@ -18,6 +18,7 @@ __all__ = ["CallSocket"]
 
 _MAX_UNSENT_BYTES = 262_144
 _MAX_UNREAD_BYTES = 4 << 20
+_OVERHEAD_BYTES = 256  # of an event, in addition to its content
 _TOO_MANY = 1008
 
 
@@ -71,7 +72,7 @@ class CallSocket(ClientSocket):
         self._changed.notify_all()
 
     def _on_message(self, message: str | bytes) -> None:
-        self._unread_bytes += len(message)
+        self._unread_bytes += _OVERHEAD_BYTES + len(message)
         if self._unread_bytes > _MAX_UNREAD_BYTES:
             self.disconnect(_TOO_MANY)
         if not self._closed:
@@ -84,7 +85,7 @@ class CallSocket(ClientSocket):
         while not self._received:
             await self._changed.wait()
         event = self._received.popleft()
-        self._unread_bytes -= len(event.get("text") or event.get("bytes") or "")
+        self._unread_bytes -= _OVERHEAD_BYTES + len(event.get("text") or event.get("bytes") or "")
         return event
 
     @override

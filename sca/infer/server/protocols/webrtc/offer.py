@@ -1,11 +1,11 @@
 """The request that begins a call: an SDP offer, with the settings of the session."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sca.infer.server.core.errors import RequestRejectedError
+from sca.infer.server.core.json_input import read_json
 from sca.infer.server.http.form import check_not_compressed, open_form, read_request_body
 from sca.infer.server.protocols.realtime.events import RealtimeError
 
@@ -70,8 +70,8 @@ async def _content(field: object) -> bytes | None:
 
 def _read_session(data: bytes) -> Mapping[str, object]:
     try:
-        session = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        session = read_json(data)
+    except ValueError as error:
         raise RealtimeError("the field `session` is not JSON", "invalid_json", "session") from error
     if not isinstance(session, dict):
         raise RealtimeError("the field `session` is not a JSON object", "invalid_json", "session")
