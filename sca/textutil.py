@@ -1,13 +1,18 @@
 """Text helpers for messages: commands, counts with their nouns, exceptions on one line, and similar names."""
 
 import difflib
+import json
 import os
 import shlex
 import subprocess
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-__all__ = ["command_line", "counted", "did_you_mean", "first_line", "one_line"]
+__all__ = ["command_line", "counted", "did_you_mean", "first_line", "json_text", "one_line", "printable"]
+
+_CONTROL_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_JOINERS = "\u200c\u200d"  # they join or separate the letters of a word, and move nothing
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
@@ -39,9 +44,47 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
 def one_line(text: str) -> str:
     """Return a text, such as a file name, as valid UTF-8 on one line: characters that do not print are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def printable(text: str, *, escape: Callable[[str], str] = _escape) -> str:
+    r"""Return a text, such as a title, as one line that a terminal, a log or a card can show.
+
+    Control and format characters, line breaks and marks that change the direction of writing become escapes such as
+    `\x1b`. Spaces and joiners of all scripts stay, unlike in `one_line`, whose results identify files in ledgers.
+
+    Args:
+        text: The text.
+        escape: What replaces one such character.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        escape(c) if unicodedata.category(c) in _CONTROL_CATEGORIES and c not in _JOINERS else c for c in text
+    )
+
+
+def json_text(document: object, *, indent: int | None = None, ascii_only: bool = False) -> str:
+    """Return a JSON document in which control characters and what `printable` escapes are escapes of JSON.
+
+    Args:
+        document: The document.
+        indent: Spaces per level; None gives one line.
+        ascii_only: Whether all other characters are escapes as well.
+    """
+    text = json.dumps(document, ensure_ascii=ascii_only, indent=indent)
+    return "\n".join(printable(line, escape=_json_escape) for line in text.split("\n"))
+
+
+def _json_escape(character: str) -> str:
+    escaped = json.dumps(character)[1:-1]
+    return f"\\u{ord(character):04x}" if escaped == character else escaped  # `json` leaves DEL as it is
 
 
 def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str:

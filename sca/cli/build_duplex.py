@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import emit_json, out, print_notes, stderr
+from sca.cli.shared.console import emit_json, out, print_line, print_note, print_notes
 from sca.cli.shared.hub import Hub
 from sca.cli.shared.options import AudioDir, CorpusLayout, Force, Jobs, Json, Quiet, RetryFailed
 from sca.cli.shared.progress import audio_progress
@@ -155,7 +155,7 @@ def _source(given: Path | None) -> Path:
     from sca.data.corpora.magichub import find_corpus
 
     found = find_corpus(Path())
-    stderr().print(f"sca: reading {found}", markup=False)
+    print_note(f"sca: reading {found}")
     return found
 
 
@@ -175,7 +175,7 @@ def _build_script(source: Path, output: Path, settings: "Settings", *, json: boo
             }
         )
     else:
-        out().print(
+        print_line(
             f"{counted(summary.files, 'file')} with {counted(summary.events, 'event')} and "
             f"{counted(summary.tokens, 'token')} in {output}"
         )
@@ -222,16 +222,15 @@ def _show(summary: "RunSummary[BuildDetails]", settings: "Settings", url: str | 
         f"{placement.max_late_s:.2f} s latest"
     )
     if report.alignment.word_times is not None:
-        console.print(report.alignment.word_times, markup=False, highlight=False)
+        console.print(report.alignment.word_times)
     if share:
-        console.print(f"word times: {word_times(share)}", markup=False)
+        console.print(f"word times: {word_times(share)}")
     if report.tags:
         handling = "kept" if settings.duplex.tags == "keep" else "removed"
         most = sorted(report.tags, key=lambda tag: (-report.tags[tag], tag))[:_MAX_TAGS]
         console.print(
             f"{counted(sum(report.tags.values()), 'tag')} {handling}: "
             f"{', '.join(f'{tag} {report.tags[tag]}' for tag in most)}{', …' if len(report.tags) > _MAX_TAGS else ''}",
-            markup=False,
         )
     if report.evidence is not None:
         found = len(report.evidence.findings)
@@ -242,7 +241,7 @@ def _show(summary: "RunSummary[BuildDetails]", settings: "Settings", url: str | 
     if report.unlabelled.speech_s or report.unlabelled.chunks:
         console.print(f"unlabelled speech: {unlabelled_text(report.model_dump(mode='json'))}")
     if made := repairs_made(report.model_dump()):
-        console.print(made, markup=False)
+        console.print(made)
     if coverage.units_dropped_on_request:
         console.print(
             f"left out because they lag: {counted(coverage.units_dropped_on_request, 'segment')} with "
@@ -252,5 +251,5 @@ def _show(summary: "RunSummary[BuildDetails]", settings: "Settings", url: str | 
     if rate is not None and not rate.sufficient:
         console.print(text_rate_warning(rate))
     if url is not None:
-        console.print(f"uploaded to {url}", markup=False)
-    console.print(f"verify it:  {command_line('verify', root)}", markup=False, soft_wrap=True)
+        console.print(f"uploaded to {url}")
+    console.print(f"verify it:  {command_line('verify', root)}")

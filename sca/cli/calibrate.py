@@ -77,13 +77,13 @@ def _show(summary: "RunSummary[Calibration]", profile: "Profile") -> None:
     console = out()
     console.print(
         f"{'':<11}{'words':>6}{'WER':>8}{'lost':>6}{'unsure':>8}{'invented':>10}   starts: bias, mean abs, p95",
-        markup=False,
     )
     for title, rows in (("measured", profile.before), ("corrected", profile.after)):
-        console.print(title, markup=False)
+        console.print(title)
         for row in rows:
-            console.print(f"  {_line(row)}", markup=False, highlight=False)
-    console.print(f"{profile}\n{summary.details.path}", markup=False, highlight=False)
+            console.print(f"  {_line(row)}")
+    for text in (profile, summary.details.path):
+        console.print(str(text))
 
 
 def _line(row: "Measured") -> str:

@@ -1,11 +1,10 @@
 """`sca config`: show the settings and their sources, and print a settings file."""
 
-import sys
 from typing import TYPE_CHECKING
 
 import typer
 
-from sca.cli.shared.console import emit_json
+from sca.cli.shared.console import emit_json, print_line, print_note, print_text
 from sca.cli.shared.options import Json
 from sca.cli.shared.settings_options import SettingsCommand, settings_options
 
@@ -29,7 +28,7 @@ def show(*, settings: "Settings", as_json: Json = False) -> None:
 
     warning = threshold_warning(settings.turn)
     if warning is not None:
-        sys.stderr.write(f"{warning}\n")
+        print_note(f"{warning}")
     values = settings.model_dump(mode="json")
     rows = [(key, settings.origin(key.name), values[key.section][key.field]) for key in known_keys()]
     if as_json:
@@ -40,7 +39,7 @@ def show(*, settings: "Settings", as_json: Json = False) -> None:
     table += [(key.name, origin, _shown(value)) for key, origin, value in rows]
     widths = [max(len(row[column]) for row in table) for column in (0, 1)]
     for name, origin, shown in table:
-        sys.stdout.write(f"{name:<{widths[0]}}  {origin:<{widths[1]}}  {shown}\n")
+        print_line(f"{name:<{widths[0]}}  {origin:<{widths[1]}}  {shown}")
 
 
 def _shown(value: object) -> str:
@@ -53,4 +52,4 @@ def default() -> None:
     from sca.config import known_keys
     from sca.config.describe import default_toml
 
-    sys.stdout.write(default_toml(known_keys()))
+    print_text(default_toml(known_keys()))

@@ -142,13 +142,12 @@ def _print_summary(summary: "RunSummary[ConvertDetails]", url: str | None) -> No
         f"{counted(details.shows, 'show')}, {details.audio_s / 3600:.2f} h, {counted(details.rows, 'row')} with "
         f"{details.target_s / 3600:.2f} h of target speech in {details.root} ({details.encoded} encoded now, "
         f"{len(summary.dropped)} dropped, {len(summary.failed)} failed)",
-        markup=False,
     )
     counts = ", ".join(f"{name} {count}" for name, count in sorted(details.counts.items()) if count)
     console.print(
         f"events: {counts or 'all became targets'}; shows without a speaker embedding: {details.without_embedding}"
     )
     if details.without_speech_spans < details.shows:
-        console.print(str(details.speech), markup=False)
+        console.print(str(details.speech))
     if url is not None:
-        console.print(f"uploaded to {url}", markup=False)
+        console.print(f"uploaded to {url}")

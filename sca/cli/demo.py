@@ -65,28 +65,30 @@ def _copy_corpus(output: Path, corpus: Path) -> None:
 
 
 def _show(corpus: Path, data: Path, rows: "DuplexDataset", verification: "Verification") -> None:
+    from rich.text import Text
+
     console = out()
     row = rows.record(0)
-    console.print(
-        f"[bold]A row[/]: {row['row_id']}, {counted(row['n_chunks'], 'chunk')} of 0.32 s, "
-        f"{counted(len(row['input_ids']), 'token')}",
-        highlight=False,
-    )
-    console.print("one line per chunk; the tokens of a spoken word are one chunk before its audio\n")
+    facts = f"{counted(row['n_chunks'], 'chunk')} of 0.32 s, {counted(len(row['input_ids']), 'token')}"
+    console.print(Text.assemble(("A row", "bold"), f": {row['row_id']}, {facts}"))
+    console.print("one line per chunk; the tokens of a spoken word are one chunk before its audio")
+    console.print()
     for line in _chunk_lines(rows, row):
-        console.print(line, markup=False)
-    console.print("\n[bold]The checks[/]")
+        console.print(line)
+    console.print(Text("\nThe checks", style="bold"))
     show_verification(verification)
-    console.print(f"\nThe corpus (two speakers, one file each) is in {corpus}")
+    console.print()
+    console.print(f"The corpus (two speakers, one file each) is in {corpus}")
     console.print(f"The data set (a datasets.DatasetDict: storage, train) is in {data}")
-    console.print("\nTry next:")
+    console.print()
+    console.print("Try next:")
     session = data.parent / "session"
     for words in (
         ("verify", data),
         ("build-duplex", corpus, "--output", session, "--window", "session"),
         ("config", "show"),
     ):
-        console.print(f"  {command_line(*words)}", markup=False, soft_wrap=True)
+        console.print(f"  {command_line(*words)}")
 
 
 def _chunk_lines(rows: "DuplexDataset", row: "RowRecord") -> list[str]:

@@ -105,9 +105,8 @@ def _print_summary(summary: "RunSummary[ExportDetails]", url: str | None) -> Non
     console.print(
         f"{counted(details.items, 'item')} in {counted(details.shards, 'shard')} ({summary.made} made now), "
         f"{counted(details.files, 'file')}, {details.bytes / 1e6:.1f} MB in {details.root}",
-        markup=False,
     )
     if url is not None:
-        console.print(f"uploaded to {url}", markup=False)
+        console.print(f"uploaded to {url}")
     if details.can_verify and not summary.failed:
-        console.print(f"verify it:  {command_line('verify', details.root)}", markup=False, soft_wrap=True)
+        console.print(f"verify it:  {command_line('verify', details.root)}")

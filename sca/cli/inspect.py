@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import emit_json, out, print_notes, stderr
+from sca.cli.shared.console import emit_json, out, print_line, print_note, print_notes
 from sca.cli.shared.options import Backend, Json, Quiet
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
@@ -93,7 +93,7 @@ def inspect(
         if as_json:
             emit_json({"page": str(html), "bytes": size, "title": view.title, "seconds": view.duration_s})
         else:
-            out().print(f"{view.title}, {view.duration_s:.2f} s, in {html} ({size / 1e6:.1f} MB)", markup=False)
+            print_line(f"{view.title}, {view.duration_s:.2f} s, in {html} ({size / 1e6:.1f} MB)")
     elif as_json:
         emit_json(_document(view))
     else:
@@ -117,7 +117,7 @@ def _write_pages(
         paths = {row: str(source.root / page) for row, page in pages.items()}
         emit_json({"pages": paths, "failed": dict(failed), "report": str(report)})
     else:
-        out().print(f"{counted(len(pages), 'page')} in {source.root / 'inspect'}, linked in {report}", markup=False)
+        print_line(f"{counted(len(pages), 'page')} in {source.root / 'inspect'}, linked in {report}")
     if failed:
         print_notes([f"{row}: failed: {reason}" for row, reason in failed])
         again = f"{command_line('inspect', source.root)} ROW --html FILE"
@@ -135,10 +135,9 @@ def _write_page(html: Path, source: "DatasetReader", view: "View", *, quiet: boo
     from sca.data.duplex.report.survey import survey
 
     if view.duration_s > _LONG_PAGE_S and not quiet:
-        stderr().print(
+        print_note(
             f"sca: the page for {view.duration_s / 60:.0f} minutes will be large, about 0.8 MB per minute; "
             "give a row for a small page",
-            markup=False,
         )
     counts = survey(source.batches(), float(source.grid.chunk_s), source.report).histograms
     # A row is encoded at once; a conversation of ten minutes takes half a minute.
@@ -169,17 +168,17 @@ def _document(view: "View") -> dict[str, object]:
 
 
 def _show(view: "View") -> None:
-    from sca.cli.shared.timeline import printable, timeline
+    from sca.cli.shared.timeline import timeline
     from sca.data.duplex.inspect.audio import peak_levels
 
     console = out()
     flags = f", flags: {', '.join(view.flags)}" if view.flags else ""
     tokens = sum(token.control is None for side in view.sides for token in side.tokens)
     console.print(
-        f"{printable(view.title)}: {view.duration_s:.2f} s, {counted(view.n_chunks, 'chunk')}, {counted(tokens, 'text token')}, "
-        f"{counted(len(view.overlaps), 'overlap')}{flags}\n",
-        markup=False,
+        f"{view.title}: {view.duration_s:.2f} s, {counted(view.n_chunks, 'chunk')}, {counted(tokens, 'text token')}, "
+        f"{counted(len(view.overlaps), 'overlap')}{flags}"
     )
+    console.print()
     loudness = [peak_levels(view, track, _BINS_PER_S).tolist() for track in view.tracks]
     for line in timeline(view, loudness, _BINS_PER_S, console.width):
         console.print(line)

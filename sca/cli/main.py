@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 from typing_extensions import override
 
 from sca.cli.acquire.download import download
@@ -28,7 +29,7 @@ from sca.cli.live.command import live
 from sca.cli.models.app import app as models_app
 from sca.cli.say.command import say
 from sca.cli.serve import serve
-from sca.cli.shared.console import CommandInterrupt, report
+from sca.cli.shared.console import CommandInterrupt, prepare_streams, print_note, report
 from sca.cli.shared.settings_options import SettingsCommand
 from sca.cli.status import status
 from sca.cli.synth import synth
@@ -37,6 +38,7 @@ from sca.cli.transcribe import transcribe
 from sca.cli.turn.app import app as turn_app
 from sca.cli.verify import verify
 from sca.errors import ScaError, error_of_system
+from sca.textutil import printable
 
 __all__ = ["Boundary", "app", "report", "run"]
 
@@ -55,13 +57,16 @@ class Boundary(TyperGroup):
             with _system_errors_converted():
                 try:
                     return super().invoke(ctx)
+                except TyperException as error:  # a wrong command line, which may have names of files in it
+                    error.message = "\n".join(map(printable, error.message.split("\n")))
+                    raise
                 finally:
                     sys.stdout.flush()  # a closed pipe raises here and not when the interpreter ends
         except* ScaError as errors:
             codes = [report(error) for error in _leaves(errors)]
             exit_ = typer.Exit(codes[0])
         except* KeyboardInterrupt as interrupts:
-            sys.stderr.write(f"sca: interrupted; {_what_remains(interrupts)}\n")
+            print_note(f"sca: interrupted; {_what_remains(interrupts)}")
             exit_ = typer.Exit(130)
         except* BrokenPipeError:
             _discard_stdout()
@@ -170,6 +175,7 @@ def _root(
 
 def run() -> NoReturn:
     """Run the command line: the entry point of the console script."""
+    prepare_streams()
     if not sys.stdout.isatty():
         app.rich_markup_mode = None  # no boxes in a file or a pipe; it also halves the time of `sca --help`
     try:
@@ -179,7 +185,7 @@ def run() -> NoReturn:
         sys.exit(report(error))
     except Exception:  # noqa: BLE001 - the process boundary: all that remains are bugs of sca
         traceback.print_exc()
-        sys.stderr.write("sca: this is a bug in sca; please report it with the lines above\n")
+        print_note("sca: this is a bug in sca; please report it with the lines above")
         sys.exit(1)
     sys.exit(0)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import emit_json, out
+from sca.cli.shared.console import emit_json, out, print_line
 from sca.cli.shared.options import Json
 from sca.textutil import counted
 
@@ -63,15 +63,15 @@ def _print_stage(stage: "StageStatus") -> None:
     console = out()
     counts = ", ".join(f"{count} {name}" for name, count in stage.counts.items()) or "no items"
     state = "" if stage.is_complete else "; unfinished"
-    console.print(f"{stage.stage}: {counts}; {stage.audio_s / 3600:.2f} h; in {stage.path}{state}", markup=False)
+    console.print(f"{stage.stage}: {counts}; {stage.audio_s / 3600:.2f} h; in {stage.path}{state}")
     for reason in stage.reasons[:_REASONS_SHOWN]:
-        console.print(f"    {reason.count} {reason.status}: {reason.reason}", markup=False)
+        console.print(f"    {reason.count} {reason.status}: {reason.reason}")
     hidden = len(stage.reasons) - _REASONS_SHOWN
     if hidden > 0:
-        console.print(f"    … and {counted(hidden, 'other reason')}; --json lists all", markup=False)
+        console.print(f"    … and {counted(hidden, 'other reason')}; --json lists all")
 
 
 def _print_failed(stage: "StageStatus") -> None:
     for item in stage.failed:
         retry = " (may succeed later)" if item.retryable else ""
-        out().print(f"{stage.stage}: {item.item}: {item.reason}{retry}", markup=False)
+        print_line(f"{stage.stage}: {item.item}: {item.reason}{retry}")

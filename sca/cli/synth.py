@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import emit_json, out, print_notes
+from sca.cli.shared.console import emit_json, print_line, print_notes
 from sca.cli.shared.options import MAX_COUNT, Force, Jobs, Json, Quiet, RetryFailed
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
@@ -166,7 +166,7 @@ def _list(*, json: bool) -> None:
         return
     for script in scripts:
         text = f"{script.name:<14} {len(script.turns):>3} turns  {' and '.join(script.speakers)}"
-        out().print(text, markup=False, highlight=False)
+        print_line(text)
 
 
 def _report(summary: "RunSummary[SynthDetails]", *, json: bool, quiet: bool) -> None:
@@ -186,13 +186,12 @@ def _report(summary: "RunSummary[SynthDetails]", *, json: bool, quiet: bool) -> 
         )
     elif not quiet:
         kinds = ", ".join(counted(count, kind) for kind, count in sorted(details.turns.items()))
-        out().print(
+        print_line(
             f"{counted(summary.made + summary.already, 'conversation')} ({summary.made} made now), "
-            f"{details.audio_s / 3600:.2f} h, {counted(details.words, 'word')} in {details.root}\n{kinds}\n"
-            f"build it:  {command_line('build-duplex', details.root, '-o', 'my_data')}",
-            markup=False,
-            soft_wrap=True,
+            f"{details.audio_s / 3600:.2f} h, {counted(details.words, 'word')} in {details.root}"
         )
+        print_line(kinds)
+        print_line(f"build it:  {command_line('build-duplex', details.root, '-o', 'my_data')}")
     if summary.failed:
         name, reason = summary.failed[0]
         kind = InputError if len(summary.failed) == summary.total else PartialFailure

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import emit_json, out, print_notes, stderr
+from sca.cli.shared.console import emit_json, print_line, print_note, print_notes
 from sca.cli.shared.options import Force, Jobs, Json, Quiet, RetryFailed
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.shared.transcode_progress import transcode_progress
@@ -103,17 +103,15 @@ def _document(summary: "RunSummary[TranscodeDetails]") -> dict[str, object]:
 
 
 def _print_summary(summary: "RunSummary[TranscodeDetails]") -> None:
-    out().print(
+    print_line(
         f"{counted(summary.made, 'file')} made, {summary.audio_s / 3600:.2f} h; {summary.already} made before, "
         f"{len(summary.failed)} failed; "
         f"in {summary.details.out} (ffmpeg: {summary.details.ffmpeg})",
-        markup=False,
     )
     left = summary.details.left
     if left:
         names = ", ".join(f"{count} .{extension}" for extension, count in left.items())
-        stderr().print(
+        print_note(
             f"sca: {counted(sum(left.values()), 'file')} of other types left: {names}; "
             f"this run reads {', '.join(summary.details.wanted)} (give any for all)",
-            markup=False,
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import emit_json, out, print_notes
+from sca.cli.shared.console import emit_json, print_line, print_notes
 from sca.cli.shared.options import MAX_JOBS, Json, Quiet, RetryFailed, count_option
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
@@ -245,20 +245,19 @@ def _print_summary(summary: "RunSummary[TranscribeDetails]") -> None:
     acted = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in details.guards.items() if count)
     events = ", ".join(f"{counted(count, f'{role} event')}" for role, count in details.events.items()) or "no events"
     location = f"; in {details.save_file}" if details.save_file.exists() else ""
-    out().print(
+    print_line(
         f"{counted(summary.made, 'recording')} transcribed, {summary.audio_s / 3600:.2f} h, "
         f"{counted(details.words, 'word')}, {events}; "
         f"{summary.already} transcribed before, {len(summary.failed)} failed{location}",
-        markup=False,
     )
     if details.left_out:
         filters = ", ".join(f"{name} {count}" for name, count in details.left_out.items())
-        out().print(f"{counted(len(summary.dropped), 'recording')} left out by quality: {filters}", markup=False)
+        print_line(f"{counted(len(summary.dropped), 'recording')} left out by quality: {filters}")
     if details.text_files:
-        out().print(f"{counted(details.text_files, 'file')} in other formats written", markup=False)
+        print_line(f"{counted(details.text_files, 'file')} in other formats written")
     if details.captions.recordings:
-        out().print(str(details.captions), markup=False)
+        print_line(str(details.captions))
     if details.profile is not None and summary.made:
-        out().print(str(details.profile), markup=False, highlight=False)
+        print_line(str(details.profile))
     if acted:
-        out().print(f"guards: {acted}", markup=False)
+        print_line(f"guards: {acted}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import emit_json, out
+from sca.cli.shared.console import emit_json, print_line
 from sca.cli.shared.options import CorpusLayout, Jobs, Json, Quiet
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
@@ -126,7 +126,7 @@ def _verify_timelines(file: Path, audio_dir: Path | None, settings: "Settings", 
         without = proof.without_speech_spans
         heard = f", speech detected again in {proof.heard}" if recordings is not None else ""
         older = f"; {without} of an older version, without proof" if without else ""
-        out().print(f"{counted(proof.shows, 'recording')}{heard}{older}: {proof.speech}", markup=False)
+        print_line(f"{counted(proof.shows, 'recording')}{heard}{older}: {proof.speech}")
     if proof.problems:
         raise VerificationError(
             f"{file} is broken in {counted(len(proof.problems), 'place')}: {proof.problems[0]}",

@@ -17,7 +17,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from sca.audio.decode import read_audio
 from sca.audio.resample import resample
@@ -97,7 +96,8 @@ def test_names_of_devices_are_folded_and_never_cut(monkeypatch, capsys):
     monkeypatch.setattr(
         "sca.infer.audio_io.registry.load_backend", lambda backend: SimpleNamespace(devices=lambda: found)
     )
-    monkeypatch.setattr("sca.cli.devices.out", lambda: Console(width=60, force_terminal=True))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
     devices()
     shown = capsys.readouterr().out
     assert "…" not in shown

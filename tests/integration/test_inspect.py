@@ -15,7 +15,7 @@ import soundfile
 from playwright.sync_api import sync_playwright
 from rich.cells import cell_len
 
-from sca.cli.shared.timeline import printable, timeline
+from sca.cli.shared.timeline import timeline
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.inspect.audio import mix_audio, peak_levels
 from sca.data.duplex.inspect.view import open_view
@@ -156,11 +156,6 @@ def test_timeline_fits_the_terminal_and_has_every_token(source, tokenizer, width
         text = " ".join(lines)
         for token in view.sides[0].tokens:
             assert token.text.strip() in text
-
-
-def test_printable_removes_control_characters():
-    assert printable("a\x1b[31mb\r\n\u202ec\u2028d\x07") == "a·[31mb···c·d·"
-    assert printable("grüß dich, 你好 🙂") == "grüß dich, 你好 🙂"
 
 
 def test_prints_a_timeline_or_a_json_document(data):

@@ -53,6 +53,11 @@ def test_untrusted_text_is_escaped(tmp_path):
     assert json.loads((tmp_path / "sources.jsonl").read_text())["title"] == UNTRUSTED
 
 
+def test_card_has_no_controls_of_a_title(tmp_path):
+    write_card(tmp_path, card(RecordingSource("name", title="a\x1b[2J\u202eb")))
+    assert r"a\\x1b\[2J\\u202eb" in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "file:///etc/passwd", "https://[broken", None])
 def test_only_web_pages_are_linked(tmp_path, url):
     write_card(tmp_path, card(RecordingSource("name", url=url)))

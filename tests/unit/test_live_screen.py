@@ -138,12 +138,12 @@ def test_plain_log_has_events_but_no_text():
     log.on_control(Lag(1, 0, 4, 3))
     log.on_control(ErrorFrame(1, 0, "the engine coughs", fatal=False))
     assert lines == [
-        "sca: ready\n",
-        "sca: turn 0: speaks from 2.00 s\n",
-        "sca: turn 0: complete\n",
-        "sca: turn 1: interrupted by the door\n",
-        "sca: behind by 4 chunks (backlog), 3 dropped\n",
-        "sca: the engine coughs\n",
+        "sca: ready",
+        "sca: turn 0: speaks from 2.00 s",
+        "sca: turn 0: complete",
+        "sca: turn 1: interrupted by the door",
+        "sca: behind by 4 chunks (backlog), 3 dropped",
+        "sca: the engine coughs",
     ]
 
 

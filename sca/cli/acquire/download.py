@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sca.cli.acquire.options import SiteOptions
-from sca.cli.shared.console import emit_json, out, stderr
+from sca.cli.shared.console import emit_json, print_line, print_note
 from sca.cli.shared.options import Json, Quiet, RetryFailed, count_option, parse_size, seconds_option
 from sca.cli.shared.settings_options import settings_options
 from sca.errors import PartialFailure
@@ -159,7 +159,7 @@ def download(
 
 
 def _print_list(url: str, count: int) -> None:
-    stderr().print(f"sca: {url}: {counted(count, 'video')}", markup=False)
+    print_note(f"sca: {url}: {counted(count, 'video')}")
 
 
 def _document(summary: "RunSummary[DownloadDetails]", folder: Path) -> dict[str, object]:
@@ -176,9 +176,8 @@ def _document(summary: "RunSummary[DownloadDetails]", folder: Path) -> dict[str,
 
 def _print_summary(summary: "RunSummary[DownloadDetails]", folder: Path) -> None:
     if not summary.details.entries:
-        stderr().print("sca: no videos to download", markup=False)
-    out().print(
+        print_note("sca: no videos to download")
+    print_line(
         f"{summary.made} verified ({summary.details.bytes / 1e6:.1f} MB, {summary.audio_s / 3600:.2f} h), "
         f"{summary.already} skipped (already there), {len(summary.failed)} failed; in {folder}",
-        markup=False,
     )

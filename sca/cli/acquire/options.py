@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import stderr
+from sca.cli.shared.console import print_note
 from sca.cli.shared.options import count_option, seconds_option
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ __all__ = ["SiteOptions"]
 
 
 def _show(message: str) -> None:
-    stderr().print(f"yt-dlp: {message}", markup=False)
+    print_note(f"yt-dlp: {message}")
 
 
 @dataclass(frozen=True)

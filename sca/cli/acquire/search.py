@@ -11,7 +11,7 @@ import typer
 from typer.models import OptionInfo
 
 from sca.cli.acquire.options import SiteOptions
-from sca.cli.shared.console import emit_json, out, stderr
+from sca.cli.shared.console import emit_json, print_fields, stderr
 from sca.cli.shared.options import Quiet, count_option, seconds_option
 from sca.cli.shared.settings_options import settings_options
 from sca.errors import check_target
@@ -185,25 +185,21 @@ def _write(
     else:
         for result in outcome.results:
             fields = (result.id, _clock(result.length), result.publish_date or "", result.channel or "", result.title)
-            sys.stdout.write("\t".join(" ".join(field.split()) for field in fields) + "\n")
+            print_fields(*(" ".join(field.split()) for field in fields))
     if not quiet:
         _print_notes(outcome, query, save_file)
 
 
 def _print_table(results: "Sequence[SearchResult]") -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from sca.cli.shared.terminal import data_table, print_table
 
-    table = Table(box=None, pad_edge=False, show_edge=False)
-    table.add_column("id", no_wrap=True)
-    table.add_column("length", justify="right", no_wrap=True)
-    table.add_column("date", no_wrap=True)
-    table.add_column("channel", max_width=24, no_wrap=True, overflow="ellipsis")
-    table.add_column("title", no_wrap=True, overflow="ellipsis")
+    table = data_table("id", "length", "date", "channel", "title")
+    for column in table.columns[:3]:
+        column.no_wrap = True
+    table.columns[1].justify = "right"
     for result in results:
-        cells = (result.id, _clock(result.length), result.publish_date or "", result.channel or "", result.title)
-        table.add_row(*(Text(cell) for cell in cells))
-    out().print(table)
+        table.add_row(result.id, _clock(result.length), result.publish_date or "", result.channel or "", result.title)
+    print_table(table)
 
 
 def _print_notes(outcome: "SearchOutcome", query: "Query", save_file: Path | None) -> None:
@@ -213,11 +209,11 @@ def _print_notes(outcome: "SearchOutcome", query: "Query", save_file: Path | Non
         f"{counted(len(outcome.results), 'video')}" if outcome.results else f"nothing was found for {query.words!r}"
     )
     seen = f"{counted(outcome.candidates, 'result')} seen" + (f"; left out: {left_out}" if left_out else "")
-    console.print(f"sca: {summary} ({seen})", markup=False)
+    console.print(f"sca: {summary} ({seen})")
     if outcome.bound:
-        console.print(f"sca: stopped before the end: {outcome.bound}", markup=False)
+        console.print(f"sca: stopped before the end: {outcome.bound}")
     if save_file is not None:
-        console.print(f"sca: saved in {save_file}", markup=False)
+        console.print(f"sca: saved in {save_file}")
 
 
 def _clock(length_s: float | None) -> str:

@@ -1,13 +1,12 @@
 """`sca chat`: talk to a language model, by typed text or by voice."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sca.cli.chat.options import AnswerOptions
 from sca.cli.live.options import DeviceOptions
-from sca.cli.shared.console import emit_json
+from sca.cli.shared.console import emit_json, print_line, print_text
 from sca.cli.shared.options import Json, Quiet
 from sca.cli.shared.settings_options import settings_options
 from sca.errors import UsageError
@@ -85,7 +84,7 @@ def _talk(
         engine.close()
     if not as_json:
         line = engine.latency.line()
-        sys.stdout.write(summary(document) + (f"{line}\n" if line else ""))
+        print_text(summary(document) + (f"{line}\n" if line else ""))
     return {**document, "latency_by_part_ms": engine.latency.document()}, interrupted
 
 
@@ -100,6 +99,6 @@ def _list(settings: "Settings", *, as_json: bool) -> None:
         return
     for status in statuses:
         found = "ok" if status.problem is None else f"missing: {status.problem}"
-        sys.stdout.write(f"{status.part:<15} {status.name:<24} {found}\n")
+        print_line(f"{status.part:<15} {status.name:<24} {found}")
         if status.fix:
-            sys.stdout.write(f"{'':<15} {status.fix}\n")
+            print_line(f"{'':<15} {status.fix}")

@@ -9,7 +9,7 @@ import typer
 
 from sca.cli.chat.options import AnswerOptions
 from sca.cli.live.options import DeviceOptions
-from sca.cli.shared.console import report
+from sca.cli.shared.console import print_line, print_note, print_text, report
 from sca.errors import PartialFailure, ScaError, UsageError
 from sca.textutil import counted
 from sca.units import SPOKEN_HZ
@@ -48,7 +48,7 @@ def run_typed(
         speaks = wav is not None or answers.play
         conversation = opened.enter_context(StreamingConversation(settings, speaks=speaks))
         if not quiet:
-            sys.stderr.write(f"sca chat: {conversation.parts.summary}\n")
+            print_note(f"sca chat: {conversation.parts.summary}")
         for line in _lines(show_prompt=not quiet):
             try:
                 turn: dict[str, Any] = {"user": line}
@@ -59,7 +59,7 @@ def run_typed(
                 report(error)
         latency = conversation.latency
     if not quiet and not as_json and (summary := latency.line()):
-        sys.stderr.write(f"sca chat: {summary}\n")
+        print_note(f"sca chat: {summary}")
     if failures:
         if not turns:
             raise typer.Exit(failures[0].exit_code)
@@ -74,8 +74,7 @@ def _lines(*, show_prompt: bool) -> Iterator[str]:
     asks = show_prompt and sys.stdin.isatty()
     while True:
         if asks:
-            sys.stderr.write(_PROMPT)
-            sys.stderr.flush()
+            typer.echo(_PROMPT, nl=False, err=True)
         line = sys.stdin.readline()
         if not line:
             return
@@ -95,8 +94,7 @@ def _sound(
             match event["type"]:
                 case "llm_response" if show:
                     has_text = True
-                    sys.stdout.write(event["text"])
-                    sys.stdout.flush()
+                    print_text(event["text"])
                 case "audio_chunk":
                     if wav is not None:
                         wav.write(event["data"])
@@ -107,7 +105,7 @@ def _sound(
                     turn["first_audio_s"] = None if first is None else round(first, 3)
     finally:
         if has_text:
-            sys.stdout.write("\n")
+            print_line()
 
 
 def _spend(blocks: "Iterator[NDArray[np.float32]]", loudspeaker: DeviceOptions | None) -> None:

@@ -64,22 +64,23 @@ def examine(settings: "Settings", work_dir: Path) -> list["Check"]:
 
 
 def _show(checks: list["Check"]) -> None:
-    from rich.table import Table
     from rich.text import Text
+
+    from sca.cli.shared.terminal import data_table, print_table
 
     console = out()
     if not console.is_terminal:  # a pipe has no width to fold text to
         for check in checks:
-            console.print(f"{check.status:<8} {check.name:<12} {check.found}", markup=False)
+            console.print(f"{check.status:<8} {check.name:<12} {check.found}")
             if check.fix and check.status != "ok":
-                console.print(f"{'':<21} → {check.fix}", markup=False)
+                console.print(f"{'':<21} → {check.fix}")
         return
-    table = Table(box=None, pad_edge=False, show_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    table = data_table("", "", "")
+    table.show_header = False
+    for column in table.columns[:2]:
+        column.no_wrap = True
     for check in checks:
-        table.add_row(Text(check.status, _COLOURS[check.status]), check.name, Text(check.found))
+        table.add_row(Text(check.status, _COLOURS[check.status]), check.name, check.found)
         if check.fix and check.status != "ok":
             table.add_row("", "", Text(f"→ {check.fix}", "dim"))
-    console.print(table)
+    print_table(table)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sca.cli.shared.console import emit_json, out, stderr
+from sca.cli.shared.console import emit_json, print_note
 from sca.cli.shared.options import Force, Json, Quiet
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
@@ -63,26 +63,24 @@ def fdb(
         emit_json(report)
     else:
         _show(report)
-        stderr().print(NEEDS_MORE, markup=False)
+        print_note(NEEDS_MORE)
     _report_failures(results)
 
 
 def _show(report: Mapping[str, Any]) -> None:
-    from rich.table import Table
+    from sca.cli.shared.terminal import data_table, print_table
 
-    table = Table(box=None, pad_edge=False, show_edge=False)
-    for heading in ("task", "items", *_COLUMNS.values()):
-        table.add_column(heading)
+    table = data_table("task", "items", *_COLUMNS.values())
     for task, values in report["tasks"].items():
         cells = ["" if values[name] is None else f"{values[name]:.3f}" for name in _COLUMNS]
         table.add_row(task, str(values["items"]), *cells)
-    out().print(table)
+    print_table(table)
 
 
 def _report_failures(results: "Sequence[BenchItemResult]") -> None:
     failed = [result for result in results if result.error is not None]
     for result in failed:
-        stderr().print(f"failed: {result.item.task}/{result.item.name}: {result.error}", markup=False)
+        print_note(f"failed: {result.item.task}/{result.item.name}: {result.error}")
     if failed:
         raise PartialFailure(
             f"{len(failed)} of {counted(len(results), 'item')} failed",

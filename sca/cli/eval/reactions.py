@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import emit_json, out, stderr
+from sca.cli.shared.console import emit_json, print_note
 from sca.cli.shared.options import Json
 from sca.errors import PartialFailure, UsageError
 from sca.textutil import counted
@@ -53,11 +53,11 @@ def reactions(
     else:
         _show(result)
     for name in result.missed:
-        stderr().print(f"{name}: no prediction; its events count as missed", markup=False)
+        print_note(f"{name}: no prediction; its events count as missed")
     for name in result.unmarked:
-        stderr().print(f"{name}: not in {truth}; it is not counted", markup=False)
+        print_note(f"{name}: not in {truth}; it is not counted")
     for line in broken:
-        stderr().print(f"ignored: {line}", markup=False)
+        print_note(f"ignored: {line}")
     if broken:
         raise PartialFailure(
             f"{counted(len(broken), 'line')} could not be read", hint="repair them; the others were compared"
@@ -65,13 +65,11 @@ def reactions(
 
 
 def _show(result: "Evaluation") -> None:
-    from rich.table import Table
+    from sca.cli.shared.terminal import data_table, print_table
 
-    table = Table(box=None, pad_edge=False, show_edge=False)
-    for heading in ("reaction", "F1", "precision", "recall", "found", "predicted", "true"):
-        table.add_column(heading)
+    table = data_table("reaction", "F1", "precision", "recall", "found", "predicted", "true")
     for name, counts in [*result.classes.items(), ("all", result.total), ("any", result.any)]:
         values = counts.measures()
         ratios = ["-" if values[key] is None else f"{values[key]:.3f}" for key in ("f1", "precision", "recall")]
         table.add_row(name, *ratios, str(counts.found), str(counts.predicted), str(counts.true))
-    out().print(table)
+    print_table(table)

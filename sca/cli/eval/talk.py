@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import emit_json, out, stderr
+from sca.cli.shared.console import emit_json, print_note
 from sca.cli.shared.options import Json, Quiet, count_option
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
@@ -68,16 +68,14 @@ def talk(
     else:
         _show(run.report)
         for note in run.report["notes"]:
-            stderr().print(note, markup=False)
+            print_note(note)
     _report_failures(run.results)
 
 
 def _show(report: "TalkReport") -> None:
-    from rich.table import Table
+    from sca.cli.shared.terminal import data_table, print_table
 
-    table = Table(box=None, pad_edge=False, show_edge=False)
-    for heading in ("scenario", "metric", "talks", "rate", "95 %", "mean s", "median s", "max s"):
-        table.add_column(heading)
+    table = data_table("scenario", "metric", "talks", "rate", "95 %", "mean s", "median s", "max s")
     for scenario, found in report["scenarios"].items():
         rates = {
             "take-over": found["take_over"],
@@ -94,7 +92,7 @@ def _show(report: "TalkReport") -> None:
             rows.append(("not judged", str(found["not_judged"])))
         for row in rows:
             table.add_row(scenario, *row)
-    out().print(table)
+    print_table(table)
 
 
 def _rate(name: str, rate: "Rate") -> tuple[str, ...]:
@@ -109,7 +107,7 @@ def _latency(name: str, latency: "LatencySummary") -> tuple[str, ...]:
 def _report_failures(results: "Sequence[TalkResult]") -> None:
     failed = [result for result in results if result.error is not None]
     for result in failed:
-        stderr().print(f"failed: {result.name}: {result.error}", markup=False)
+        print_note(f"failed: {result.name}: {result.error}")
     if failed:
         raise PartialFailure(
             f"{len(failed)} of {counted(len(results), 'talk')} failed",

@@ -1,6 +1,5 @@
 """`sca live --file`: a session between files."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from sca.cli.live.summary import session_lines
+from sca.cli.shared.console import print_note
 from sca.cli.shared.progress import AudioProgress, audio_progress
 from sca.infer.frames import ControlFrame, ErrorFrame
 from sca.infer.interfaces import BaseListener
@@ -53,14 +53,14 @@ def run_on_file(
     duration_s = probe(file).duration_s
     engine = load_engine(simple_engine(settings), settings)
     if not quiet:
-        sys.stderr.write(f"{engine.info.name}: {engine.info.summary}\n")
+        print_note(f"{engine.info.name}: {engine.info.summary}")
     with audio_progress("input chunks", quiet=quiet) as progress:
         listener = _Listener(progress)
         total = -(-int((duration_s or 0) * 1000) // int(settings.grid.chunk_s * 1000))
         progress.start(total, total)
         document = run_file(file, outputs, engine, settings, realtime=realtime, listeners=[listener])
     for notice in listener.notices:
-        sys.stderr.write(f"{engine.info.name}: {notice}\n")
+        print_note(f"{engine.info.name}: {notice}")
     return document
 
 

@@ -1,12 +1,11 @@
 """`sca live`: run an engine live, on audio devices or between files."""
 
-import sys
 from typing import TYPE_CHECKING
 
 import typer
 
 from sca.cli.live.options import DeviceOptions, FileOptions, RecordOptions
-from sca.cli.shared.console import emit_json
+from sca.cli.shared.console import emit_json, print_text
 from sca.cli.shared.options import Json, Quiet
 from sca.cli.shared.settings_options import settings_options
 from sca.errors import UsageError
@@ -59,6 +58,6 @@ def live(
     if as_json:
         emit_json(document)
     else:
-        sys.stdout.write(text)
+        print_text(text)
     if interrupted:
         raise typer.Exit(130)

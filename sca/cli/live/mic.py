@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sca.cli.live.options import DeviceOptions, RecordOptions
 from sca.cli.live.summary import session_lines
+from sca.cli.shared.console import print_note
 from sca.errors import UsageError
 from sca.textutil import counted
 
@@ -60,7 +61,7 @@ def run_on_mic(
     if engine is None:
         choice = choose_engine(settings)
         if not quiet:
-            sys.stderr.write(f"sca live: {choice.line}\n")
+            print_note(f"sca live: {choice.line}")
         engine = load_engine(choice.name, settings)
     interactive = not quiet and sys.stderr.isatty() and sys.stdout.isatty()
     greeting = f"Talk now, for example: “{engine.info.examples[0]}”" if engine.info.examples else "Talk now."

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from sca.cli.shared.console import stderr
+from sca.cli.shared.console import print_note, stderr
 from sca.infer.conversation.latency import budget_line
 from sca.infer.frames import (
     AnswerTiming,
@@ -93,12 +93,12 @@ class PlainLog(BaseListener):
     """One line per event, for logs and pipes. Without the text of the conversation, because others may read a log."""
 
     def __init__(self, write: Callable[[str], object] | None = None) -> None:
-        self._write = sys.stderr.write if write is None else write
+        self._write = print_note if write is None else write
         self._turn: int | None = None
 
     def notify(self, line: str) -> None:
         """Print a line for the user."""
-        self._write(f"sca: {line}\n")
+        self._write(f"sca: {line}")
 
     @override
     def on_output(self, frame: AudioOutput, sample: int) -> None:
@@ -206,7 +206,7 @@ class LiveScreen(BaseListener):
         for notice in self._notices:
             table.add_row("", Text(notice, style="dim"))
         return Panel(
-            table, title=f"sca live · {self._engine}", subtitle=KEYS, title_align="left", subtitle_align="left"
+            table, title=Text(f"sca live · {self._engine}"), subtitle=KEYS, title_align="left", subtitle_align="left"
         )
 
     def _rows(self, status: "MicStatus") -> list[tuple[str, str]]:

@@ -1,6 +1,5 @@
 """`sca models`: list, fetch, check and delete the models of the catalogue."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sca.cli.models.get import get
-from sca.cli.shared.console import emit_json, out
+from sca.cli.shared.console import emit_json, print_line, print_note
 from sca.cli.shared.options import Json
 from sca.cli.shared.settings_options import SettingsCommand, settings_options
 from sca.errors import InputError
@@ -78,11 +77,11 @@ def check(names: Names = None, *, settings: "Settings", json: Json = False) -> N
 
 
 def _print_state(name: str, state: str, found: "Installed | None", problems: Sequence[str]) -> None:
-    out().print(f"{name:<16} {state:<8} {found.origin.line if found else ''}".rstrip(), markup=False)
+    print_line(f"{name:<16} {state:<8} {found.origin.line if found else ''}".rstrip())
     for text in sorted(found.origin.documents) if found else ():
-        out().print(f"    {text}: compared with the SHA-256 that it had when it was fetched", markup=False)
+        print_line(f"    {text}: compared with the SHA-256 that it had when it was fetched")
     for problem in problems:
-        out().print(f"    {problem}", markup=False)
+        print_line(f"    {problem}")
 
 
 @app.command(cls=SettingsCommand)
@@ -99,9 +98,9 @@ def path(name: Name, *, settings: "Settings", json: Json = False) -> None:
     if json:
         emit_json({"name": name, "folder": str(folder)} | _origin(found))
         return
-    sys.stdout.write(f"{folder}\n")
+    print_line(f"{folder}")
     if found is not None:
-        sys.stderr.write(f"sca: {found.content.name} is from {found.origin.line}\n")
+        print_note(f"sca: {found.content.name} is from {found.origin.line}")
 
 
 @app.command(cls=SettingsCommand)
@@ -120,7 +119,7 @@ def remove(
         emit_json({name: [str(folder) for folder in folders] for name, folders in removed.items()})
         return
     for name, folders in removed.items():
-        out().print(f"{name}: {', '.join(map(str, folders)) + ' deleted' if folders else 'was not here'}", markup=False)
+        print_line(f"{name}: {', '.join(map(str, folders)) + ' deleted' if folders else 'was not here'}")
 
 
 def _named(names: Sequence[str] | None) -> "list[Model]":
@@ -155,7 +154,7 @@ def _list(cache_dir: Path, *, json: bool) -> None:
     widths = [max(len(line[column]) for line in lines) for column in range(5)]
     for name, job, megabytes, is_here, source, title in lines:
         columns = f"{name:<{widths[0]}}  {job:<{widths[1]}}  {megabytes:>{widths[2]}}  {is_here:<{widths[3]}}"
-        sys.stdout.write(f"{columns}  {source:<{widths[4]}}  {title}".rstrip() + "\n")
+        print_line(f"{columns}  {source:<{widths[4]}}  {title}".rstrip() + "")
 
 
 def _document(model: "Model", cache_dir: Path, found: "Installed | None") -> dict[str, object]:

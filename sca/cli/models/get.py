@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sca.cli.shared.console import emit_json, out, stderr
+from sca.cli.shared.console import emit_json, print_line, print_note, stderr
 from sca.cli.shared.options import Json, Quiet, seconds_option
 from sca.cli.shared.settings_options import settings_options
 from sca.errors import InputError, OutputError, PartialFailure, ScaError, UpstreamError, UsageError
@@ -85,7 +85,7 @@ def get(
         rows.append(row | {"notes": notes})
         if not json:
             words = "fetched to" if fetched else "already in"
-            out().print(f"{model.name}: {words} {found.folder} ({found.origin.line})", markup=False)
+            print_line(f"{model.name}: {words} {found.folder} ({found.origin.line})")
     if json:
         emit_json(rows)
     _raise_for(failed, len(chosen))
@@ -106,18 +106,18 @@ def _raise_for(failed: Sequence[tuple[str, ScaError]], total: int) -> None:
     if failed and total == 1:
         raise failed[0][1]
     for name, error in failed:
-        stderr().print(f"sca: {name}: {error.message}", markup=False)
+        print_note(f"sca: {name}: {error.message}")
     if failed:
         raise PartialFailure(f"{len(failed)} of {total} models failed", hint=failed[0][1].hint)
 
 
 def _note(name: str, notes: list[str], reason: str) -> None:
     notes.append(reason)
-    stderr().print(f"sca: {name}: {reason}; the package is used", markup=False)
+    print_note(f"sca: {name}: {reason}; the package is used")
 
 
 def _wait(name: str) -> None:
-    sys.stderr.write(f"sca: {name}: another process is fetching it; waiting\n")
+    print_note(f"sca: {name}: another process is fetching it; waiting")
 
 
 @contextmanager
@@ -131,7 +131,7 @@ def _progress(name: str, *, quiet: bool) -> "Iterator[Progress]":
         return
     from rich import progress
 
-    columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.DownloadColumn())
+    columns = (progress.TextColumn("{task.description}", markup=False), progress.BarColumn(), progress.DownloadColumn())
     rates = (progress.TransferSpeedColumn(), progress.TimeRemainingColumn())
     with progress.Progress(*columns, *rates, console=stderr(), transient=True) as bar:
         task = bar.add_task(name, total=None)
@@ -147,6 +147,6 @@ def _lines(name: str) -> "Progress":
         if now - printed >= _PLAIN_EVERY_S:
             printed = now
             rate = done / 1e6 / (now - start)
-            sys.stderr.write(f"sca: {name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB, {rate:.1f} MB/s\n")
+            print_note(f"sca: {name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB, {rate:.1f} MB/s")
 
     return show

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sca.cli.say.target import Target
-from sca.cli.shared.console import CommandInterrupt, emit_json, out, print_notes
+from sca.cli.shared.console import CommandInterrupt, emit_json, print_line, print_notes
 from sca.cli.shared.options import Backend, Json, Quiet
 from sca.cli.shared.settings_options import settings_options
 from sca.errors import InputError, UsageError
@@ -116,4 +116,4 @@ def _report(engine: str, spoken: "Spoken", target: Target, *, json: bool, quiet:
         emit_json({"engine": engine, **spoken.document()})
     elif target.file is not None and not target.stream and not quiet:
         seconds = spoken.samples / spoken.rate_hz
-        out().print(f"{target.file}: {counted(len(spoken.words), 'word')}, {seconds:.2f} s, {engine}", markup=False)
+        print_line(f"{target.file}: {counted(len(spoken.words), 'word')}, {seconds:.2f} s, {engine}")

@@ -1,8 +1,6 @@
 """`sca say --list`: the engines with their state, and their voices."""
 
-import sys
-
-from sca.cli.shared.console import emit_json
+from sca.cli.shared.console import emit_json, print_line
 from sca.config import Settings
 from sca.infer.speech.base import VoiceInfo
 from sca.infer.speech.registry import EngineState, engine_state, load_speech_engine, speech_engine_names
@@ -31,10 +29,10 @@ def list_voices(engine: str | None, settings: Settings, *, json: bool) -> None:
         emit_json({"engines": engines, "voices": voices})
         return
     for state in states:
-        sys.stdout.write(f"{state.name:<8} {_line(state)}\n")
-    sys.stdout.write("\n")
+        print_line(f"{state.name:<8} {_line(state)}")
+    print_line("")
     for name, info in rows:
-        sys.stdout.write(f"{name:<8} {info.name:<22} {info.language:<16} {info.title}\n")
+        print_line(f"{name:<8} {info.name:<22} {info.language:<16} {info.title}")
 
 
 def _line(state: EngineState) -> str:

@@ -1,16 +1,29 @@
 """Output of the commands: results go to stdout, everything else to stderr."""
 
-import json
+import io
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
+
+from sca.textutil import json_text, printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from sca.cli.shared.terminal import SafeConsole
     from sca.errors import ScaError
 
-__all__ = ["CommandInterrupt", "emit_json", "out", "print_notes", "report", "stderr"]
+__all__ = [
+    "CommandInterrupt",
+    "emit_json",
+    "out",
+    "prepare_streams",
+    "print_fields",
+    "print_line",
+    "print_note",
+    "print_notes",
+    "print_text",
+    "report",
+    "stderr",
+]
 
 _NOTES_SHOWN = 8
 
@@ -27,33 +40,76 @@ class CommandInterrupt(KeyboardInterrupt):
         self.remains = remains
 
 
-def stderr() -> "Console":
+def stderr() -> "SafeConsole":
     """Return a console for progress, notices and errors.
 
     Created at each call, so that a redirected stream is respected.
     """
-    from rich.console import Console
+    from sca.cli.shared.terminal import SafeConsole
 
-    return Console(stderr=True, soft_wrap=True, highlight=False)
-
-
-def out() -> "Console":
-    """Return a console for results. In a pipe it prints plain text without wrapping."""
-    from rich.console import Console
-
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    return SafeConsole(to_stderr=True)
 
 
-def emit_json(document: object) -> None:
-    """Print one JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+def out() -> "SafeConsole":
+    """Return a console for results. In a pipe it prints plain text."""
+    from sca.cli.shared.terminal import SafeConsole
+
+    return SafeConsole()
+
+
+def prepare_streams() -> None:
+    """Let both streams print `?` for characters that their encoding lacks (cp1252, ASCII) in place of an exception."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def print_line(text: str = "", *, flush: bool = False) -> None:
+    """Print one line of a result on stdout. Control characters in it become visible escapes."""
+    _write_line(sys.stdout, text)
+    if flush:
+        sys.stdout.flush()
+
+
+def print_fields(*fields: str) -> None:
+    """Print one line of fields that are divided by tabs."""
+    sys.stdout.write("\t".join(map(printable, fields)) + "\n")
+
+
+def print_text(text: str) -> None:
+    """Print a piece of a text on stdout at once. Its line breaks stay; other control characters become visible escapes."""
+    sys.stdout.write("\n".join(map(printable, text.split("\n"))))
+    sys.stdout.flush()
+
+
+def print_note(text: str) -> None:
+    """Print one line on stderr. Control characters in it become visible escapes."""
+    _write_line(sys.stderr, text)
+
+
+def _write_line(stream: TextIO, text: str) -> None:
+    stream.write(f"{printable(text)}\n")
+
+
+def emit_json(document: object, *, indent: int | None = 2) -> None:
+    """Print one JSON document on stdout.
+
+    Control characters, and what the encoding of stdout lacks, are written as escapes of JSON: the same document for a
+    program, and harmless in a terminal.
+
+    Args:
+        document: The document.
+        indent: Spaces per level; None prints one line.
+    """
+    is_unicode = (sys.stdout.encoding or "utf-8").lower().replace("-", "").startswith("utf")
+    sys.stdout.write(json_text(document, indent=indent, ascii_only=not is_unicode) + "\n")
 
 
 def report(error: "ScaError") -> int:
     """Print an error as one line and its hint, and return its exit code."""
-    sys.stderr.write(f"sca: {error.message}\n")
+    print_note(f"sca: {error.message}")
     if error.hint:
-        sys.stderr.write(f"     {error.hint}\n")
+        print_note(f"     {error.hint}")
     return error.exit_code
 
 
@@ -64,8 +120,7 @@ def print_notes(notes: Sequence[str], rest: str = "") -> None:
         notes: One line each.
         rest: Where the others are, such as ` in ledger.jsonl`.
     """
-    console = stderr()
-    for note in notes[:_NOTES_SHOWN]:
-        console.print(f"sca: {note}", markup=False)
+    for text in notes[:_NOTES_SHOWN]:
+        print_note(f"sca: {text}")
     if len(notes) > _NOTES_SHOWN:
-        console.print(f"sca: … and {len(notes) - _NOTES_SHOWN} more{rest}", markup=False)
+        print_note(f"sca: … and {len(notes) - _NOTES_SHOWN} more{rest}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from sca.cli.shared.console import stderr
+from sca.cli.shared.console import print_note, stderr
 from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.textutil import counted
 
@@ -34,7 +34,7 @@ class DownloadLines(NullProgress):
     @override
     def on_start(self, total: int, todo: int, audio_s: float) -> None:
         self._todo, self._start_s = todo, time.monotonic()
-        sys.stderr.write(f"sca: {todo} to download\n")
+        print_note(f"sca: {todo} to download")
 
     @override
     def on_item_end(self, outcome: "Outcome") -> None:
@@ -49,9 +49,9 @@ class DownloadLines(NullProgress):
             )
         else:
             text = f"{entry.item}: {entry.status}: {entry.reason}"
-        sys.stderr.write(f"sca: {self._done} of {self._todo}, about {left_s:.0f} s left: {text}\n")
+        print_note(f"sca: {self._done} of {self._todo}, about {left_s:.0f} s left: {text}")
         for note in entry.notes:
-            sys.stderr.write(f"sca:   {entry.item}: {note}\n")
+            print_note(f"sca:   {entry.item}: {note}")
 
 
 class DownloadBars(ProgressListener):
@@ -97,9 +97,9 @@ class DownloadBars(ProgressListener):
         text = f"{overall.completed:.0f} of {counted(round(overall.total or 0), 'video')}"
         self._bars.update(self._overall, text=text)
         if entry.status == "failed":
-            self._bars.console.print(f"sca: {entry.item}: failed: {entry.reason}", markup=False)
+            self._bars.console.print(f"sca: {entry.item}: failed: {entry.reason}")
         for note in entry.notes:
-            self._bars.console.print(f"sca: {entry.item}: {note}", markup=False)
+            self._bars.console.print(f"sca: {entry.item}: {note}")
 
 
 @contextmanager
@@ -129,9 +129,9 @@ def download_progress(*, quiet: bool = False) -> Iterator[ProgressListener]:
             return Text(rate + left, style="cyan")
 
     columns = (
-        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.description}"),
         BarColumn(bar_width=20),
-        TextColumn("{task.fields[text]}", markup=False),
+        TextColumn("{task.fields[text]}"),
         Rate(),
     )
     with Progress(*columns, console=stderr(), transient=True) as bars:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from sca.cli.shared.console import stderr
+from sca.cli.shared.console import print_note, stderr
 from sca.data.runs.progress import ItemProgress, NullProgress
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class AudioProgress(NullProgress):
     @override
     def on_warning(self, message: str) -> None:
         if not self._quiet:
-            stderr().print(f"sca: {message}", markup=False)
+            print_note(f"sca: {message}")
 
     def start(self, total: int, todo: int) -> None:
         """Start a run of `total` items."""
@@ -95,7 +95,7 @@ class AudioProgress(NullProgress):
         elif not self._quiet and (time.monotonic() - self._printed_s > _PLAIN_EVERY_S or self._done == self._todo):
             self._printed_s = time.monotonic()
             left = "" if left_s is None else f", about {left_s:.0f} s left"
-            sys.stderr.write(f"{self._noun}: {self._done} of {self._todo} done ({item}), {rate}{left}\n")
+            print_note(f"{self._noun}: {self._done} of {self._todo} done ({item}), {rate}{left}")
 
 
 @contextmanager
@@ -131,11 +131,11 @@ def audio_progress(noun: str, *, quiet: bool = False) -> Iterator[AudioProgress]
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[count]}"),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.fields[count]}", markup=False),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TextColumn("{task.fields[left]}", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=stderr(), transient=True) as bar:

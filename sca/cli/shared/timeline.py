@@ -3,7 +3,6 @@
 The layout fills the width of the terminal.
 """
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,22 +10,18 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from sca.textutil import printable
+
 if TYPE_CHECKING:
     from sca.data.duplex.inspect.view import SideView, View
 
-__all__ = ["printable", "timeline"]
+__all__ = ["timeline"]
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _KINDS = {"turn": "─", "backchannel": "·", "interruption": "━"}
 _COLOURS = ("cyan", "yellow", "green", "magenta")
 _CELL = 8
 _LABEL_MAX = 8
-_CONTROL_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
-
-
-def printable(text: str) -> str:
-    """Replace characters that could control a terminal (control and format characters, line breaks) with a dot."""
-    return "".join("·" if unicodedata.category(c) in _CONTROL_CATEGORIES else c for c in text)
 
 
 def timeline(view: "View", levels: Sequence[Sequence[int]], bins_per_s: int, width: int) -> Iterator[Text]:

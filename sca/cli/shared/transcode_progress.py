@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from sca.cli.shared.console import stderr
+from sca.cli.shared.console import print_note, stderr
 from sca.data.runs.progress import ProgressListener
 from sca.textutil import counted
 
@@ -45,7 +45,7 @@ class TranscodeProgress(ProgressListener):
         if self._bar is not None:
             self._task = self._bar.add_task("transcode", total=max(audio_s, 1e-3), text=f"0/{counted(todo, 'file')}")
         elif not self._quiet and todo:
-            sys.stderr.write(f"transcode: {todo} of {counted(total, 'file')} to do, {audio_s / 3600:.2f} h of audio\n")
+            print_note(f"transcode: {todo} of {counted(total, 'file')} to do, {audio_s / 3600:.2f} h of audio")
 
     @override
     def on_progress(self, progress: "ItemProgress") -> None:
@@ -71,7 +71,7 @@ class TranscodeProgress(ProgressListener):
         elif not self._quiet and (time.monotonic() - self._printed_s > _PLAIN_EVERY_S or last):
             self._printed_s = time.monotonic()
             left_s = max(self._audio_s - made_s, 0.0) / speed if speed else 0.0
-            sys.stderr.write(f"transcode: {text}, about {left_s:.0f} s left\n")
+            print_note(f"transcode: {text}, about {left_s:.0f} s left")
 
 
 @contextmanager
@@ -83,9 +83,9 @@ def transcode_progress(*, quiet: bool = False) -> Iterator[TranscodeProgress]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

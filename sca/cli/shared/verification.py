@@ -7,6 +7,8 @@ from sca.cli.shared.console import out
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.text import Text
+
     from sca.data.duplex.model.evidence import Finding
     from sca.data.duplex.verify.check_table import Check, Verification
 
@@ -18,34 +20,34 @@ _FINDINGS_SHOWN = 10
 
 def show_verification(verification: "Verification") -> None:
     """Print the checks as a table, then the problems."""
-    from rich.table import Table
+    from sca.cli.shared.terminal import data_table, print_table
 
-    table = Table(box=None, pad_edge=False, show_edge=False)
-    for heading in ("", "checked", "found"):
-        table.add_column(heading)
+    table = data_table("", "checked", "found")
     for check in verification.checks:
         table.add_row(_verdict(check), check.name, check.found)
+    print_table(table)
     console = out()
-    console.print(table)
     show_findings(verification.findings)
     for problem in verification.problems[:_PROBLEMS_SHOWN]:
-        console.print(f"broken: {problem}", markup=False)
+        console.print(f"broken: {problem}")
     if len(verification.problems) > _PROBLEMS_SHOWN:
-        console.print(f"… and {len(verification.problems) - _PROBLEMS_SHOWN} more (--json prints all)", markup=False)
+        console.print(f"… and {len(verification.problems) - _PROBLEMS_SHOWN} more (--json prints all)")
 
 
 def show_findings(findings: "Sequence[Finding]") -> None:
     """Print the worst places to look at."""
     console = out()
     for finding in findings[:_FINDINGS_SHOWN]:
-        console.print(f"look here: {finding}", markup=False)
+        console.print(f"look here: {finding}")
         if finding.repair:
-            console.print(f"  repair: {finding.repair} (build again with --repair apply)", markup=False)
+            console.print(f"  repair: {finding.repair} (build again with --repair apply)")
     if len(findings) > _FINDINGS_SHOWN:
-        console.print(f"… and {len(findings) - _FINDINGS_SHOWN} more (report.json has all)", markup=False)
+        console.print(f"… and {len(findings) - _FINDINGS_SHOWN} more (report.json has all)")
 
 
-def _verdict(check: "Check") -> str:
+def _verdict(check: "Check") -> "Text":
+    from rich.text import Text
+
     if not check.holds:
-        return "[red]broken[/]"
-    return "[yellow]look[/]" if check.look else "[green]ok[/]"
+        return Text("broken", "red")
+    return Text("look", "yellow") if check.look else Text("ok", "green")

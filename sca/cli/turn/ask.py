@@ -1,12 +1,11 @@
 """`sca turn ask`: query the model about the end of an audio file."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import emit_json
+from sca.cli.shared.console import emit_json, print_line
 from sca.cli.shared.options import Json
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.turn.options import EnvFile, SampleSeconds, Url, server_in
@@ -50,4 +49,4 @@ def ask(
     else:
         word = "finished" if prediction.finished else "not finished"
         without = "; no speech was heard" if prediction.speech is False else ""
-        sys.stdout.write(f"{word}: probability {prediction.probability:.3f}{without}\n")
+        print_line(f"{word}: probability {prediction.probability:.3f}{without}")

@@ -1,9 +1,8 @@
 """`sca turn bench`: measure a turn server under load."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
-from sca.cli.shared.console import emit_json
+from sca.cli.shared.console import emit_json, print_line
 from sca.cli.shared.options import Json, count_option, seconds_option
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.turn.load import Target, send_requests
@@ -63,12 +62,14 @@ def bench(
 
 def _show(result: "LoadTestResult") -> None:
     document = result.document()
-    sys.stdout.write(
+    print_line(
         f"{result.answered} of {counted(result.requests, 'request')} answered in {result.wall_s:.1f} s"
-        f" over {counted(result.concurrency, 'connection')}: {document['requests_per_s']:g} per second\n"
-        f"p50 {document['p50_ms']:g} ms, p95 {document['p95_ms']:g} ms, p99 {document['p99_ms']:g} ms,"
-        f" longest {document['max_ms']:g} ms\n"
-        f"probability {document['probability']:.3f}\n"
+        f" over {counted(result.concurrency, 'connection')}: {document['requests_per_s']:g} per second"
     )
+    print_line(
+        f"p50 {document['p50_ms']:g} ms, p95 {document['p95_ms']:g} ms, p99 {document['p99_ms']:g} ms,"
+        f" longest {document['max_ms']:g} ms"
+    )
+    print_line(f"probability {document['probability']:.3f}")
     for message, count in result.errors.items():
-        sys.stdout.write(f"{count} failed: {message}\n")
+        print_line(f"{count} failed: {message}")

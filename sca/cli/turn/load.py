@@ -1,10 +1,10 @@
 """Requests to a turn server, in numbers."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sca.cli.shared.console import print_note
 from sca.textutil import counted
 
 if TYPE_CHECKING:
@@ -56,6 +56,6 @@ def send_requests(
 def warm_up(target: Target, requests: int = WARMUP_REQUESTS) -> None:
     """Send a few requests and print on stderr how long they took."""
     result = send_requests(target, requests)
-    sys.stderr.write(
-        f"warm: {result.answered} of {counted(requests, 'request')} answered, the slowest in {result.percentile_ms(100):g} ms\n"
+    print_note(
+        f"warm: {result.answered} of {counted(requests, 'request')} answered, the slowest in {result.percentile_ms(100):g} ms"
     )

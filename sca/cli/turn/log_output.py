@@ -1,8 +1,9 @@
 """Printing the log of a turn server as it grows."""
 
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from sca.cli.shared.console import print_text
 
 if TYPE_CHECKING:
     from sca.infer.turn.daemon.state_dir import StateDir
@@ -16,5 +17,4 @@ def follow_log(place: "StateDir") -> None:
 
     with suppress(KeyboardInterrupt):  # the usual way to end it
         for text in follow(place.log, place.is_active):
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            print_text(text)

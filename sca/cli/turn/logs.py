@@ -1,10 +1,10 @@
 """`sca turn logs`: show the log of the turn server in the background."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sca.cli.shared.console import print_note, print_text
 from sca.cli.shared.options import count_option
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.turn.log_output import follow_log
@@ -33,8 +33,7 @@ def logs(
     place = state_dir_from(settings, state_dir)
     last = log_rotation.tail(place.log, lines)
     if not last and not place.log.exists() and not tail:
-        sys.stderr.write(f"no log exists yet: {place.log}\n")
-    sys.stdout.writelines(f"{line}\n" for line in last)
-    sys.stdout.flush()
+        print_note(f"no log exists yet: {place.log}")
+    print_text("".join(f"{line}\n" for line in last))
     if tail:
         follow_log(place)

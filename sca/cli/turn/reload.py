@@ -1,8 +1,8 @@
 """`sca turn reload`: let the turn server in the background read its settings again."""
 
-import sys
 from typing import TYPE_CHECKING
 
+from sca.cli.shared.console import print_line
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.turn.options import StateDirOption, state_dir_from
 
@@ -20,4 +20,4 @@ def reload(*, state_dir: StateDirOption = None, settings: "Settings") -> None:
     """
     from sca.infer.turn.daemon import control
 
-    sys.stdout.write(control.reload(state_dir_from(settings, state_dir)) + "\n")
+    print_line(control.reload(state_dir_from(settings, state_dir)))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sca.cli.shared.console import print_line, print_note
 from sca.cli.shared.options import Insecure, count_option, seconds_option
 from sca.cli.shared.settings_options import is_given, settings_options
 from sca.cli.turn.load import Target, warm_up
@@ -47,17 +48,17 @@ def start(
 
     warning = threshold_warning(settings.turn)
     if warning is not None:
-        sys.stderr.write(f"{warning}\n")
+        print_note(f"{warning}")
     place = state_dir_from(settings, state_dir)
     if place.is_stale():
-        sys.stderr.write("the server that was started here is no longer running; its record is removed\n")
+        print_note("the server that was started here is no longer running; its record is removed")
     command = [sys.executable, "-m", "sca", *_MARK.split(), *_server_options(context)]
     command += ["--insecure"] if insecure else []
     command += ["--config", str(context.params["config"])] if context.params["config"] is not None else []
     command += [word for pair in context.params["set_values"] or [] for word in ("--set", pair)]
     service = control.ServerCommand(command, _MARK, settings.turn.host, settings.turn.port)
     server = control.start(service, place, ready_s, control.LogLimits(log_bytes, log_files))
-    sys.stdout.write(f"{server.url} process {server.pid}, log {place.log}\n")
+    print_line(f"{server.url} process {server.pid}, log {place.log}")
     if warm:
         warm_up(Target(server.url, auth_key(settings), sample, sample_seconds))
     if tail:

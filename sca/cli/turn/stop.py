@@ -1,10 +1,10 @@
 """`sca turn stop`: stop the turn server in the background."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sca.cli.shared.console import print_line
 from sca.cli.shared.options import seconds_option
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.turn.options import StateDirOption, state_dir_from
@@ -32,11 +32,11 @@ def stop(
     place = state_dir_from(settings, state_dir)
     stopped = control.stop(place, grace_s) if place.path.is_dir() else control.StopResult(None)
     if stopped.server is None:
-        sys.stdout.write("no turn server runs here\n")
+        print_line("no turn server runs here")
     elif stopped.killed:
-        sys.stdout.write(f"process {stopped.server.pid} did not end within {grace_s:g} s and was killed\n")
+        print_line(f"process {stopped.server.pid} did not end within {grace_s:g} s and was killed")
     else:
-        sys.stdout.write(f"process {stopped.server.pid} has ended\n")
+        print_line(f"process {stopped.server.pid} has ended")
     if purge:
         for path in place.purge():
-            sys.stdout.write(f"removed {path}\n")
+            print_line(f"removed {path}")

@@ -1,6 +1,5 @@
 """`sca turn watch`: follow the turns of a speaker in an audio file or at the microphone."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sca.cli.shared.console import emit_json, print_line, print_note
 from sca.cli.shared.options import Backend, seconds_option
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.turn.options import Url, auth_key
@@ -85,13 +85,16 @@ def watch(
             from sca.infer.turn.monitor_microphone import MicrophoneOptions, monitor_microphone
 
             options = MicrophoneOptions(source.device, source.backend, source.seconds)
-            monitor_microphone(monitor, options, show, lambda notice: print(notice, file=sys.stderr, flush=True))
+            monitor_microphone(monitor, options, show, print_note)
     _print(monitor.summary(), as_json=as_json)
 
 
 def _print(event: dict[str, Any], *, as_json: bool) -> None:
-    sys.stdout.write((json.dumps(event) if as_json else _line(event)) + "\n")
-    sys.stdout.flush()
+    if as_json:
+        emit_json(event, indent=None)
+        sys.stdout.flush()
+    else:
+        print_line(_line(event), flush=True)
 
 
 def _line(event: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from sca.data.runs.files import atomic_write, write_json_lines
+from sca.textutil import printable
 
 if TYPE_CHECKING:
     from huggingface_hub import DatasetCardData
@@ -169,7 +170,7 @@ def _row(cells: Sequence[str]) -> str:
 
 def _escaped(text: str) -> str:
     """Return Markdown that displays the text as it is, on one line."""
-    return _MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _MARKDOWN_SPECIAL.sub(r"\\\1", printable(" ".join(text.split())))
 
 
 def _link(text: str, url: str | None) -> str:

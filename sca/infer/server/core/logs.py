@@ -13,7 +13,7 @@ from typing import Literal
 
 from typing_extensions import override
 
-from sca.textutil import one_line
+from sca.textutil import json_text, printable
 
 __all__ = ["LogFormat", "LogLevel", "ServerLog", "log_event"]
 
@@ -51,11 +51,9 @@ class ServerLog:
     def notice(self, message: str) -> None:
         """Write what an operator always sees, whatever the level: the address, the end, the result of a reload."""
         if self._json:
-            line = json.dumps(
-                {"time": _timestamp(time.time()), "level": "info", "message": message}, ensure_ascii=False
-            )
+            line = json_text({"time": _timestamp(time.time()), "level": "info", "message": message})
         else:
-            line = f"{self._name}: {one_line(message)}"
+            line = f"{self._name}: {printable(message)}"
         self._handler.stream.write(f"{line}\n")
         self._handler.flush()
 
@@ -73,7 +71,7 @@ def _timestamp(created_s: float) -> str:
 def _fields(record: logging.LogRecord) -> dict[str, object]:
     given = getattr(record, "fields", {})
     return {
-        name: one_line(value)[:_MAX_TEXT] if isinstance(value, str) else value
+        name: printable(value)[:_MAX_TEXT] if isinstance(value, str) else value
         for name, value in given.items()
         if value is not None
     }
@@ -82,7 +80,7 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 class _TextFormatter(logging.Formatter):
     @override
     def format(self, record: logging.LogRecord) -> str:
-        head = f"{_timestamp(record.created)} {record.levelname.lower()} {one_line(record.getMessage())}"
+        head = f"{_timestamp(record.created)} {record.levelname.lower()} {printable(record.getMessage())}"
         line = " ".join([head, *(f"{name}={_text(value)}" for name, value in _fields(record).items())])
         return line if record.exc_info is None else f"{line}\n{self.formatException(record.exc_info)}"
 
@@ -98,7 +96,7 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info is not None:
             document["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(document, ensure_ascii=False)
+        return json_text(document)
 
 
 def _text(value: object) -> str:
