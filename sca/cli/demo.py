@@ -1,6 +1,5 @@
 """`sca demo`: build, verify and show a data set from the conversation included with sca."""
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +8,7 @@ import typer
 from sca.cli.shared.console import emit_json, out
 from sca.cli.shared.options import Json
 from sca.cli.shared.verification import show_verification
-from sca.errors import OutputError, VerificationError, writing
+from sca.errors import VerificationError
 from sca.textutil import command_line, counted
 
 if TYPE_CHECKING:
@@ -33,14 +32,13 @@ def demo(
     Needs no network and no GPU.
     """
     from sca.config import load_settings
-    from sca.data.duplex.build.dataset import build_duplex
+    from sca.data.demo import CORPUS, DATA, make_demo
     from sca.data.duplex.load.dataset import load
     from sca.data.duplex.verify.dataset import verify
 
     settings = load_settings(overrides={"duplex.model_path": "builtin:qwen"})
-    corpus, data = output / "corpus", output / "duplex"
-    _copy_corpus(output, corpus)
-    summary = build_duplex(corpus, data, settings, force=True)
+    corpus, data = output / CORPUS, output / DATA
+    summary = make_demo(output, settings)
     verification = verify(data, cache_dir=settings.paths.resolved_cache_dir)
     if json:
         report = summary.details.report.model_dump(mode="json")
@@ -49,19 +47,6 @@ def demo(
         _show(corpus, data, load(data), verification)
     if not verification.holds:
         raise VerificationError(f"the demo data set is broken: {verification.problems[0]}")
-
-
-def _copy_corpus(output: Path, corpus: Path) -> None:
-    from sca.resources import demo_corpus
-
-    with demo_corpus() as included, writing(output):
-        if output.exists() and not corpus.exists() and any(output.iterdir()):
-            raise OutputError(f"{output} has other files in it", hint="give an empty folder with --output")
-        # File by file: `copytree` collects system errors as text in an error of its own.
-        for file in sorted(path for path in included.rglob("*") if path.is_file()):
-            copy = corpus / file.relative_to(included)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, copy)
 
 
 def _show(corpus: Path, data: Path, rows: "DuplexDataset", verification: "Verification") -> None:

@@ -14,7 +14,8 @@ import numpy as np
 from sca.audio.pcm import float32_to_int16
 from sca.audio.resample import resample
 from sca.config import Settings
-from sca.data.runs.files import ensure_owned_dir, write_json
+from sca.data.runs.files import write_json
+from sca.data.runs.owner import TALK, claim, ensure_owned_dir
 from sca.errors import InputError, ScaError, UsageError, writing
 from sca.infer.engine import Engine
 from sca.simulate.measure import ScenarioSummary, TalkMetrics, measure_talk, summarize_talks
@@ -26,7 +27,6 @@ from sca.units import HEARD_HZ, SPOKEN_HZ
 __all__ = ["TalkReport", "TalkResult", "TalkRun", "hold_talks"]
 
 _NOTE = "virtual time: latencies do not include the computing time of the engine, except live.step_cost_ms per step"
-_CLAIM = Path(".sca") / "talks.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +167,12 @@ def _silence(engine: Engine, talks: int) -> str:
 
 def _claim(output: Path) -> None:
     """Take a folder for this run: talks of an earlier run are removed, so that the folder has those of one run."""
-    ensure_owned_dir(output, _CLAIM, "sca eval talk")
+    ensure_owned_dir(output, TALK)
     with writing(output):
         for scenario in SCENARIOS:
             for path in [*output.glob(f"{scenario}-[0-9]*.wav"), *output.glob(f"{scenario}-[0-9]*.json")]:
                 path.unlink()
-    write_json(output / _CLAIM, {"made_by": "sca eval talk"})
+    claim(output, TALK)
 
 
 def _write_talk(output: Path, talk: Talk, result: TalkResult, engine: Engine) -> None:

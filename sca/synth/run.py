@@ -9,10 +9,11 @@ from pathlib import Path
 
 from sca.config import SynthConfig
 from sca.data.runs.executor import Executor
-from sca.data.runs.files import ensure_owned_dir, read_json, write_json
+from sca.data.runs.files import read_json, write_json
 from sca.data.runs.incremental import IncrementalRun, Item
-from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
+from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.local import ProcessExecutor
+from sca.data.runs.owner import SYNTH, hold
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.distribution import __version__
@@ -24,9 +25,8 @@ from sca.synth.script import Script
 from sca.synth.timing import Timing
 from sca.synth.voices import Voices, parse_voices
 
-__all__ = ["CLAIM_FILE", "SynthDetails", "synthesize"]
+__all__ = ["SynthDetails", "synthesize"]
 
-CLAIM_FILE = Path(".sca") / "synth.json"
 """Marks a folder of `sca synth`, and has the settings of its conversations."""
 _LEDGER = "ledger.jsonl"
 _WORDS_A_S = 2.5
@@ -104,8 +104,7 @@ def synthesize(
         raise UsageError("there is no script", hint="give a script, or --shipped NAME")
     timing = find_timing(settings.timing)
     _check_voices(settings)
-    ensure_owned_dir(root, CLAIM_FILE, "sca synth")
-    with lock_dir(root):
+    with hold(root, SYNTH):
         _claim(root, scripts, settings, timing, force=force)
         details = SynthDetails(root, timing)
         run = IncrementalRun(Ledger(root / _LEDGER), details, retry_failed=retry_failed, listener=listener)
@@ -140,7 +139,7 @@ def _claim(root: Path, scripts: Sequence[Script], settings: SynthConfig, timing:
         "timing": repr(timing),
         "scripts": [[script.name, script.sha256] for script in scripts],
     }
-    path = root / CLAIM_FILE
+    path = root / SYNTH.marker
     if path.is_file() and (found := read_json(path)) != claim:
         changed = next(
             (key for key in ("settings", "timing", "scripts") if found.get(key) != claim[key]), "sca_version"

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from sca.data.runs.files import atomic_write, ensure_owned_dir
+from sca.data.runs.files import atomic_write
+from sca.data.runs.owner import SYNTH, ensure_owned_dir
 from sca.errors import InputError, UpstreamError, UsageError
 from sca.infer.language.base import LanguageModel
 from sca.infer.messages import Message
-from sca.synth.run import CLAIM_FILE
 from sca.synth.script import Script, parse_script, read_script
 from sca.textutil import counted, one_line
 
@@ -67,7 +67,7 @@ def write_scripts(root: Path, count: int, request: Request, model: LanguageModel
     """
     if not request.topic.strip():
         raise UsageError("the topic is empty", hint='--topic "the weather" is what a script is about')
-    ensure_owned_dir(root, CLAIM_FILE, "sca synth")
+    ensure_owned_dir(root, SYNTH)
     scripts: list[Script] = []
     for number in range(count):
         path = root / _FOLDER / request.file_name(number)

@@ -109,6 +109,29 @@ def made(inputs, tmp_path_factory):
     return out
 
 
+def test_folder_of_somebody_else_stays_untouched(inputs, tmp_path):
+    mine = {"README.md": "my own", "settings.json": "{}", "notes/.scratch-ideas/novel.txt": "x", "storage/a.arrow": "y"}
+    for name, text in mine.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for options in ([], ["--force"]):
+        done = run(*arguments(inputs, tmp_path), *options, code=5)
+        assert "has other files in it: README.md, notes, settings.json, …" in done.output
+    left = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == mine
+
+
+def test_run_sweeps_its_own_leftovers_only(inputs, made, tmp_path):
+    data = shutil.copytree(made, tmp_path / "data")
+    for name in ("storage/.scratch-killed", "notes/.scratch-ideas"):
+        (data / name).mkdir(parents=True)
+    (data / ".sca" / "convert.json").unlink()  # as folders of earlier versions
+    run(*arguments(inputs, data), "--speaker", inputs / "voice.onnx", "--quiet")
+    assert not (data / "storage" / ".scratch-killed").exists()
+    assert (data / "notes" / ".scratch-ideas").is_dir()
+    assert json.loads((data / ".sca" / "convert.json").read_text()) == {"made_by": "sca convert"}
+
+
 def test_columns_of_both_tables(made):
     data = datasets.load_from_disk(str(made))
     assert set(data) == {"storage", "train"}

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sca.data.runs.files import atomic_write, ensure_owned_dir
+from sca.data.runs.files import atomic_write
 from sca.data.runs.ledger import lock_dir
+from sca.data.runs.owner import BUILD, CONVERT, EXPORT, claim, ensure_owned_dir
 from sca.errors import OutputError
 from sca.infer.session.report import write_report
 from sca.infer.session.wav_writer import WavWriter
@@ -96,7 +97,27 @@ def test_lock_that_is_no_regular_file_is_refused(tmp_path, make):
 def test_folder_of_a_run_killed_at_its_first_file_is_owned(tmp_path):
     (tmp_path / ".lock").touch()
     (tmp_path / ".settings.json.tmp").write_text("{")
-    ensure_owned_dir(tmp_path, Path("settings.json"), "sca build-duplex")
+    ensure_owned_dir(tmp_path, BUILD)
     (tmp_path / "letter").write_text("mine")
-    with pytest.raises(OutputError, match="has other files in it"):
-        ensure_owned_dir(tmp_path, Path("settings.json"), "sca build-duplex")
+    with pytest.raises(OutputError, match="has other files in it: letter"):
+        ensure_owned_dir(tmp_path, BUILD)
+
+
+def test_settings_of_another_program_are_no_mark(tmp_path):
+    (tmp_path / "settings.json").write_text('{"mine": 1}')
+    with pytest.raises(OutputError, match=r"has other files in it: settings\.json"):
+        ensure_owned_dir(tmp_path, BUILD)
+
+
+def test_folder_of_another_command_is_refused(tmp_path):
+    claim(tmp_path, EXPORT)
+    (tmp_path / "settings.json").write_text('{"duplex": {}}')  # exports have that of their data set
+    ensure_owned_dir(tmp_path, EXPORT)
+    with pytest.raises(OutputError, match="has other files in it: those of sca export"):
+        ensure_owned_dir(tmp_path, BUILD)
+
+
+def test_folder_of_a_version_without_markers_is_owned(tmp_path):
+    (tmp_path / ".sca" / "shows").mkdir(parents=True)
+    (tmp_path / "README.md").write_text("a card")
+    ensure_owned_dir(tmp_path, CONVERT)

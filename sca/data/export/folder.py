@@ -16,11 +16,11 @@ from sca.data.duplex.storage.detect import EXPORT_FILE
 from sca.data.export.base import Shard, ShardResult
 from sca.data.export.registry import BUILT_IN_FORMATS, load_exporter
 from sca.data.runs.files import write_json
+from sca.data.runs.owner import EXPORT
 from sca.errors import OutputError, ScaError, writing
 
-__all__ = ["CLAIM_FILE", "LEDGER_FILE", "Claim", "claim_folder", "read_result", "remove_partial_files", "write_result"]
+__all__ = ["LEDGER_FILE", "Claim", "claim_folder", "read_result", "remove_partial_files", "write_result"]
 
-CLAIM_FILE = Path(".sca") / "export.json"
 LEDGER_FILE = Path(".sca") / "ledger.jsonl"
 _RECORDS = Path(".sca") / "parts"
 _COMMON_FILES = (EXPORT_FILE, "README.md", "report.json", "settings.json")
@@ -67,7 +67,7 @@ def claim_folder(root: Path, claim: Claim, *, force: bool) -> None:
     Raises:
         OutputError: The folder contains another export, or cannot be written to.
     """
-    path = root / CLAIM_FILE
+    path = root / EXPORT.marker
     if path.exists():
         before = _read_claim(path)
         if before == asdict(claim):

@@ -11,7 +11,6 @@ from sca.data.duplex.storage.detect import EXPORT_FILE, GRID_FORMATS
 from sca.data.duplex.storage.reader import DatasetReader, open_dataset
 from sca.data.export.base import Exporter, Shard, ShardResult
 from sca.data.export.folder import (
-    CLAIM_FILE,
     LEDGER_FILE,
     Claim,
     claim_folder,
@@ -21,10 +20,11 @@ from sca.data.export.folder import (
 )
 from sca.data.export.registry import load_exporter
 from sca.data.runs.executor import Executor
-from sca.data.runs.files import ensure_owned_dir, write_json
+from sca.data.runs.files import write_json
 from sca.data.runs.incremental import IncrementalRun, Item
-from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
+from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.local import ProcessExecutor
+from sca.data.runs.owner import EXPORT, hold
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.distribution import __version__
@@ -97,8 +97,7 @@ def export(
     """
     exporter, dataset = load_exporter(format), open_dataset(data)
     _check_separate(data, root)
-    ensure_owned_dir(root, CLAIM_FILE, "sca export")
-    with lock_dir(root):
+    with hold(root, EXPORT):
         claim = Claim(format, shard_bytes, __version__, dataset.fingerprint, dataset.splits)
         claim_folder(root, claim, force=force)
         dataset.check_digests()

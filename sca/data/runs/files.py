@@ -9,44 +9,20 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sca.errors import InputError, OutputError, writing
-from sca.files.atomic import atomic_write, publish, temporary_of
+from sca.errors import InputError, writing
+from sca.files.atomic import atomic_write, publish
 
 __all__ = [
     "append_line",
     "atomic_write",
-    "ensure_owned_dir",
     "file_stat",
     "input_sha256",
     "publish",
     "read_json",
     "sha256_of",
-    "temporary_of",
     "write_json",
     "write_json_lines",
 ]
-
-
-def ensure_owned_dir(folder: Path, marker: Path, made_by: str) -> None:
-    """Check that a folder is empty, does not exist, or was made by the same command.
-
-    Args:
-        folder: The folder.
-        marker: The file, relative to the folder, that the command writes first.
-        made_by: The command.
-
-    Raises:
-        OutputError: The folder has files in it and no `marker`.
-    """
-    with writing(folder):
-        if not folder.exists() or (folder / marker).exists():
-            return
-        # A run that was killed before its first marker was complete leaves the marker's temporary file.
-        ours = {".lock", marker.parts[0], temporary_of(Path(marker.parts[0])).name}
-        if any(entry.name not in ours for entry in folder.iterdir()):
-            raise OutputError(
-                f"{folder} has other files in it", hint=f"give an empty folder, or one that {made_by} made"
-            )
 
 
 def write_json(path: Path, document: object) -> None:

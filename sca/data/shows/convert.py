@@ -4,7 +4,6 @@ The audio of a show is encoded once, into a file of its own. Rows are derived fr
 cost no encoding. The result of every show is in `ledger.jsonl`: kept, dropped or failed, with the reason.
 """
 
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +15,16 @@ from sca.data.datasets.card import RecordingSource, read_source
 from sca.data.media.find_audio import AudioFolder, info_files
 from sca.data.runs.executor import Executor, UnexpectedError, guarded
 from sca.data.runs.incremental import IncrementalRun, Item, damage_facts, with_traceback
-from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
+from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.local import ProcessExecutor
+from sca.data.runs.owner import CONVERT, claim, hold
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.summary import ItemReason, Outcome, RunSummary
 from sca.data.shows.assemble import write_dataset
 from sca.data.shows.encode import EncodeJob, encode_show, load_models, plan_encoding, read_record
 from sca.data.shows.model import ConvertDetails, ShowRecord
 from sca.data.shows.rows import ShowRow, make_rows
+from sca.data.shows.storage import remove_unfinished
 from sca.data.shows.targets import find_targets, rules_of
 from sca.data.transcription.coverage import coverage_of
 from sca.errors import InputError, ScaError
@@ -70,9 +71,9 @@ def convert(
     """
     load_models(settings)  # fails early if they cannot be loaded
     folder, timelines = AudioFolder(audio_dir), _read_timelines(input_file)
-    with lock_dir(root):
-        for scratch in root.rglob(".scratch-*"):  # of a run that was killed; the lock is held
-            shutil.rmtree(scratch, ignore_errors=True)
+    with hold(root, CONVERT):
+        claim(root, CONVERT)
+        remove_unfinished(root)
         run = IncrementalRun(
             Ledger(root / "ledger.jsonl"),
             ConvertDetails(root),

@@ -5,6 +5,7 @@ speaker embedding. `train` has one row per target. Audio is stored as FLAC bytes
 the data set can be opened without an audio decoder.
 """
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -20,6 +21,7 @@ from sca.audio.resample import StreamResampler
 from sca.data.datasets.arrow import audio_cells, write_table
 from sca.data.duplex.audio.encode_tracks import EncodedTrack, encode_tracks
 from sca.data.media.enhance import Enhancer, enhanced_stream
+from sca.data.shows.paths import storage_file
 from sca.data.speakers.base import EMBEDDING_SIZE
 from sca.data.speakers.embedder import SpeakerEmbedder
 from sca.errors import writing
@@ -30,13 +32,15 @@ if TYPE_CHECKING:
     from datasets import Features
     from pyarrow import StructArray
 
-__all__ = ["KIND", "MADE_BY", "SCHEMA_VERSION", "features", "write_storage"]
+__all__ = ["KIND", "MADE_BY", "SCHEMA_VERSION", "features", "remove_unfinished", "write_storage"]
 
 SCHEMA_VERSION = 1
 KIND = "show"
 """What error messages call a data set of this schema."""
 MADE_BY = "sca convert"
 
+_SCRATCH = ".scratch-"
+"""The start of the name of a folder for one show, beside the audio files."""
 # The longest speech that is collected for the speaker embedding. The embedder uses five minutes of it, evenly spaced.
 _MAX_SPEECH_SAMPLES = 900 * HEARD_HZ
 
@@ -96,7 +100,7 @@ def write_storage(
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix=".scratch-", dir=path.parent)
+        scratch = tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=path.parent)
     with scratch as name:
         folder = Path(name)
         sources = [audio]
@@ -113,6 +117,12 @@ def write_storage(
         }
         write_table(path, features("storage"), [row])
     return original, embedding is not None
+
+
+def remove_unfinished(root: Path) -> None:
+    """Remove what a killed run left of the shows that it was encoding. The data set must be held (`hold`)."""
+    for scratch in storage_file(root, "").parent.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _audio_cell(file: Path, name: str) -> "StructArray":

@@ -41,23 +41,29 @@ from sca.data.duplex.storage.build_settings import (
     without_repair,
 )
 from sca.data.runs.executor import Executor
-from sca.data.runs.files import ensure_owned_dir, write_json
+from sca.data.runs.files import write_json
 from sca.data.runs.incremental import IncrementalRun, Item, failure, failure_reason
-from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
+from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.local import ProcessExecutor
+from sca.data.runs.owner import BUILD, hold
 from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.data.speakers.base import NO_SPEAKER_MODEL
 from sca.data.speakers.registry import speaker_digest
-from sca.errors import InputError, OutputError, ScaError
+from sca.errors import InputError, OutputError, ScaError, writing
 from sca.tokenizer.base import TextTokenizer
 from sca.units import HEARD_HZ, samples_to_seconds
 
-__all__ = ["BuildDetails", "build_duplex"]
+__all__ = ["BuildDetails", "OtherSettingsError", "build_duplex"]
 
 # Starting worker processes takes longer than building less audio than this.
 _WORKERS_FROM_BYTES = 64 << 20
 _PAIR = 2  # speakers
+_TABLES = ("storage", "train", "validation")
+
+
+class OtherSettingsError(OutputError):
+    """The folder has a data set that was made with other settings."""
 
 
 @dataclass(slots=True)
@@ -130,8 +136,7 @@ def build_duplex(
     load_aligner(settings)
     load_embedder(settings)
     load_codec(settings)
-    ensure_owned_dir(root, Path(SETTINGS_FILE), "sca build-duplex")  # before any file is written
-    with lock_dir(root):
+    with hold(root, BUILD):
         _claim(root, settings, tokenizer, force)
         remember_speaker(root, settings.duplex.speaker_model)
         run = IncrementalRun(
@@ -165,7 +170,7 @@ def _claim(root: Path, settings: Settings, tokenizer: TextTokenizer, force: bool
         if changed and not differences(without_others(before), without_others(now)) and not _has_groups(root):
             changed = []
         if changed and not force:
-            raise OutputError(
+            raise OtherSettingsError(
                 f"{root} was made with other settings ({', '.join(changed[:4])})",
                 hint=_hint(earlier_options(before, now)),
             )
@@ -185,7 +190,9 @@ def _has_groups(root: Path) -> bool:
 
 def _hint(options: Sequence[str]) -> str:
     keep = f"give {' '.join(options)} to continue it as it is, " if options else "give "
-    return f"{keep}another --output, or --force to rebuild it"
+    return (
+        f"{keep}another --output, or --force to rebuild it (replaces the tables, the card, the reports and the ledger)"
+    )
 
 
 def _with_default_repair(document: dict[str, Any]) -> dict[str, Any]:
@@ -196,8 +203,16 @@ def _with_default_repair(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _remove_built(root: Path) -> None:
-    for name in ("storage", "train", "validation", ".sca"):
-        shutil.rmtree(root / name, ignore_errors=True)
+    """Remove what builds wrote, and leave files of others that are in the folder."""
+    with writing(root):
+        for table in (root / name for name in _TABLES):
+            for file in [*table.glob("*.arrow"), *table.glob(".*.tmp")]:
+                file.unlink(missing_ok=True)
+            for name in ("state.json", "dataset_info.json"):
+                (table / name).unlink(missing_ok=True)
+            if table.is_dir() and not any(table.iterdir()):
+                table.rmdir()
+        shutil.rmtree(root / ".sca", ignore_errors=True)
     for name in ("dataset_dict.json", "report.json", "report.html", "ledger.jsonl", "README.md"):
         (root / name).unlink(missing_ok=True)
 
