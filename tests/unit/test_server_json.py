@@ -31,7 +31,7 @@ def test_reads_every_document(document, ascii_only):
         r'"\ud800"',
         r'{"\udfff": 1}',
         r'"\ud83d\ud83d"',
-        "[" * 201 + "]" * 201,
+        "[" * 202 + "]" * 202,
         '{"a":' * 100_000,
         "9" * 5000,
         b"\xff",

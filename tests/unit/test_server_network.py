@@ -100,7 +100,7 @@ def test_queue_without_room_in_bytes_makes_producers_wait():
     queue = SendQueue(100)
 
     async def main():
-        queue.put("x" * (1 << 20))
+        queue.put("x" * (2 << 20))
         queue.put("y")
         with anyio.move_on_after(1):
             await queue.wait_for_room()
