@@ -22,7 +22,7 @@ from sca.data.media.ffmpeg import FfmpegCrashedError, FfmpegRunner
 from sca.data.media.ffmpeg_log import FfmpegLog
 from sca.data.media.transcode_formats import LENGTH_SLACK_S, AudioFormat, FileProperties, inspect
 from sca.data.media.transcode_plan import SourceFile
-from sca.data.runs.files import file_stat, input_sha256, publish
+from sca.data.runs.files import Unchanged, file_stat, input_sha256, publish
 from sca.data.runs.incremental import NEEDED, damage_facts, failure_reason
 from sca.data.runs.ledger import LedgerEntry
 from sca.data.runs.summary import Outcome
@@ -57,10 +57,17 @@ class _DecodeFirstError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TranscodeJob:
-    """A file that is not known to be done, and the facts in its header."""
+    """A file that is not known to be done.
+
+    Attributes:
+        source: The file.
+        info: The facts in its header.
+        unchanged: Its identity before anything of it was read.
+    """
 
     source: SourceFile
     info: AudioInfo
+    unchanged: Unchanged
 
     @property
     def expected_s(self) -> float | None:
@@ -137,7 +144,8 @@ class Transcoder:
         except UnicodeEncodeError:
             return self.failed(source, f"{source.item}: its name is not valid UTF-8: rename it")
         try:
-            return TranscodeJob(source, probe(source.path, self._reading))
+            unchanged = Unchanged(source.path)
+            return TranscodeJob(source, probe(source.path, self._reading), unchanged)
         except InputError as error:
             return self.failed(source, error)
 
@@ -158,6 +166,7 @@ class Transcoder:
             if target.is_symlink() or target.exists():
                 found = None if self._force else self._existing(job, key, target)
                 if found is not None:
+                    job.unchanged.check()
                     return Outcome(self._entry(job, key, digest, found, ()), found.seconds, made=False)
             with writing(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -221,6 +230,7 @@ class Transcoder:
                     raise InputError(f"{job.source.path} {error.fault}") from error
                 _, notes = self._convert(decoded, part, AS_DEFAULT, on_progress)
                 made, notes = self._checked_copy(job, part, copy), (*notes, *copy.notes)
+            job.unchanged.check()
             publish(part, target)
         finally:
             part.unlink(missing_ok=True)
@@ -313,7 +323,7 @@ class Transcoder:
                 "channels": job.info.channels,
                 "sha256": digest,
             },
-            "stat": file_stat(job.source.path),
+            "stat": job.unchanged.stat,
         }
         return LedgerEntry(job.source.item, key, "kept", notes=notes, extra=extra)
 

@@ -13,6 +13,7 @@ from sca.errors import InputError, writing
 from sca.files.atomic import atomic_write, publish
 
 __all__ = [
+    "Unchanged",
     "append_line",
     "atomic_write",
     "file_stat",
@@ -39,10 +40,12 @@ def append_line(path: Path, line: bytes) -> None:
         line: The line, with its newline.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: The file is a link, or cannot be written.
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink():
+            raise OutputError(f"{path} is a link", hint="remove it, or give another output folder")
         with path.open("a+b") as file:
             _truncate_incomplete_line(file)
             file.write(line)
@@ -102,11 +105,44 @@ def file_stat(path: Path) -> list[int]:
     Raises:
         InputError: The file cannot be read.
     """
+    return _identity(path)[1:]
+
+
+class Unchanged:
+    """Checks that a file has not been replaced or changed while a result was made from it."""
+
+    def __init__(self, path: Path) -> None:
+        """Note the identity of a file before it is read.
+
+        Raises:
+            InputError: The file cannot be read.
+        """
+        self._path = path
+        self._before = _identity(path)
+
+    @property
+    def stat(self) -> list[int]:
+        """The size and the modification time of the file, see `file_stat`, when it was noted."""
+        return self._before[1:]
+
+    def check(self) -> None:
+        """Check the file again, before the result gets its name.
+
+        Raises:
+            InputError: It has changed, or cannot be read.
+        """
+        if _identity(self._path) != self._before:
+            raise InputError(f"{self._path} changed while it was read", hint="run again when it is complete")
+
+
+def _identity(path: Path) -> list[int]:
     try:
         stat = path.stat()
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    return [stat.st_size, stat.st_mtime_ns]
+    return [stat.st_ino, stat.st_size, stat.st_mtime_ns]
 
 
 def read_json(path: Path) -> Any:

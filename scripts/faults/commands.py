@@ -1,0 +1,164 @@
+"""The commands of the matrix, with small inputs."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+__all__ = ["COMMANDS", "Command", "prepared"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that writes.
+
+    Attributes:
+        name: Its row.
+        words: The command line after `sca`, relative to a folder with the inputs in `in`; it writes to `out`.
+        prepare: Fills the folder `in`, in a fork.
+        change: Changes the content of inputs, in a fork; None if the command reads none.
+        again: Words to add when the command is run again after a fault.
+        over: Words that replace results of other inputs, where the command does not without being told.
+        normal: Hides from a file what may differ after a run that was continued.
+        patch: Called in the process of the command first.
+    """
+
+    name: str
+    words: Sequence[str]
+    prepare: Callable[[Path], None]
+    change: Callable[[Path], None] | None = None
+    again: Sequence[str] = ()
+    over: Sequence[str] = ()
+    normal: Callable[[str, bytes], bytes] = lambda name, content: content
+    patch: Callable[[], None] = lambda: None
+
+
+SECONDS = 12.0
+
+
+def _recordings(folder: Path, extension: str = "wav") -> None:
+    """Write two short recordings."""
+    import soundfile as sf
+
+    from sca.resources import demo_corpus
+
+    with demo_corpus() as root:
+        for number, path in enumerate(sorted((root / "WAV").iterdir())):
+            samples, rate = sf.read(path, dtype="int16")
+            sf.write(folder / f"talk{number}.{extension}", samples[: int(SECONDS * rate)], rate)
+
+
+def _quieter(folder: Path) -> None:
+    """Halve the sound of all recordings below a folder."""
+    import soundfile as sf
+
+    for path in sorted((*folder.rglob("*.wav"), *folder.rglob("*.flac"))):
+        samples, rate = sf.read(path, dtype="int16")
+        sf.write(path, samples // 2, rate)
+
+
+def _corpus(folder: Path) -> None:
+    from tests.helpers.corpus import short_demo
+
+    short_demo(folder / "corpus", SECONDS)
+
+
+def _duplex(folder: Path) -> None:
+    from sca.data.duplex.build.dataset import build_duplex
+    from tests.helpers.corpus import settings, short_demo
+
+    with_corpus = folder.with_name("made")
+    build_duplex(short_demo(with_corpus, SECONDS), folder / "data", settings(), jobs=1)
+    shutil.rmtree(with_corpus)
+
+
+def _shows(folder: Path) -> None:
+    import json
+
+    from tests.helpers.show_lines import event, line
+
+    _recordings(folder, "flac")
+    lines = [line(f"talk{n}", event(1.0, 5.0, "Good evening"), event(6.0, 11.0, "So I said")) for n in range(2)]
+    (folder / "all.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "talk0.info.json").write_text(json.dumps({"id": "talk0", "title": "A talk"}))
+
+
+def _whisper(folder: Path) -> None:
+    from tests.helpers.tiny_whisper import scripted_whisper
+
+    _recordings(folder)
+    made = scripted_whisper(folder.with_name("whisper"))
+    shutil.copytree(made, folder / "model")
+
+
+def _script(folder: Path) -> None:
+    import json
+
+    turns = [{"speaker": s, "text": t} for s, t in (("A", "hello there"), ("B", "good evening"))]
+    for name in ("first", "second"):
+        (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(turn)}\n" for turn in turns))
+
+
+def _nothing(folder: Path) -> None:
+    pass
+
+
+_WHISPER = ("--model", "in/model", "--language", "en", "--device", "cpu", "--reactions", "none", "-q", "-j", "1")
+_CONVERT = ("--min-speech-duration", "1", "--cut-start", "0", "--cut-end", "0", "--speaker", "none", "-q", "-j", "1")
+
+_SYNTH = ("--voices", "espeak:en-us,espeak:en-gb", "-q", "-j", "1")
+_SAY = ("say", "hello there", "--engine", "espeak", "--out", "out/say.wav", "--words", "out/words.json", "-q")
+
+
+def _export(kind: str) -> Command:
+    words = ("export", "in/data", "--to", kind, "-o", "out", "-q", "-j", "1")
+    return Command(f"export {kind}", words, _duplex)
+
+
+COMMANDS: dict[str, Command] = {
+    command.name: command
+    for command in (
+        Command(
+            "transcode",
+            ("transcode", "in", "out", "wav", "flac", "-q", "-j", "1"),
+            _recordings,
+            _quieter,
+            over=("--force",),
+        ),
+        Command(
+            "transcribe",
+            ("transcribe", "in", "--save-file", "out/talks.jsonl", *_WHISPER),
+            _whisper,
+            _quieter,
+            again=("--retry-failed",),
+        ),
+        Command(
+            "convert",
+            ("convert", "-i", "in/all.jsonl", "--audio-dir", "in", "--info-dir", "in", "-o", "out", *_CONVERT),
+            _shows,
+            _quieter,
+        ),
+        Command(
+            "build-duplex",
+            ("build-duplex", "in/corpus", "-o", "out", "--model-path", "builtin:qwen", "-q", "-j", "1"),
+            _corpus,
+            _quieter,
+        ),
+        *(_export(kind) for kind in ("parquet", "webdataset", "moshi", "lhotse")),
+        Command("synth", ("synth", "in/first.jsonl", "in/second.jsonl", "-o", "out", *_SYNTH), _script),
+        Command("demo", ("demo", "-o", "out", "--json"), _nothing),
+        Command(
+            "live --record",
+            ("live", "--file", "in/talk0.wav", "--record", "out", "--out", "out.wav", "--engine", "parrot", "-q"),
+            _recordings,
+            _quieter,
+        ),
+        Command("say", _SAY, _nothing),
+    )
+}
+
+
+def prepared(command: Command, folder: Path) -> Callable[[], None]:
+    """Return what fills a folder with the inputs of a command."""
+    return partial(command.prepare, folder)
