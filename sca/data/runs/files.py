@@ -9,7 +9,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sca.errors import InputError, writing
+from sca.errors import InputError, OutputError, writing
 from sca.files.atomic import atomic_write, publish
 
 __all__ = [
