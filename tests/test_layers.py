@@ -57,6 +57,7 @@ MAX_MODULES = 15
 """Modules in one folder."""
 
 ENVIRONMENT_READERS = {
+    "sca.audio.decoder.process": "hands the language and the library paths on to decoder processes, and nothing secret",
     "sca.config.settings": "the one reader of settings",
     "sca.tokenizer.base": "finds the cache folder (XDG_CACHE_HOME is not one of our settings) for callers without settings",
     "sca.models.processes": "adds a temporary folder to the environment of pip, uv and npm",

@@ -1,10 +1,9 @@
 """Read audio files of any format as float32 mono blocks in [-1, 1], at the rate of the file and in bounded memory.
 
-libsndfile reads the formats it supports and FFmpeg reads the rest. Every problem with a file is an `InputError` that
-names the file.
+libsndfile reads the formats it supports and FFmpeg reads the rest, in a decoder process (`sca.audio.decoder`). Every problem
+with a file is an `InputError` that names the file.
 """
 
-import os
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,26 +12,24 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from sca.audio.coded.joined import joined_spans
 from sca.audio.coded.layouts import cancels
-from sca.audio.coded.reading import ACCEPT_ANY_DAMAGE_S, ACCEPT_DAMAGE_S, ANY_DAMAGE, AS_DEFAULT, Reading
-from sca.audio.coded.remarks import clipped, mixed
-from sca.audio.coded.tracks import check_only_track
-from sca.audio.pyav_reader import open_av
-from sca.audio.readers import (
+from sca.audio.coded.readers import (
     AudioInfo,
     AudioReader,
-    SoundFileReader,
     Stretch,
     accepted_cut,
-    empty_error,
     reblocked,
 )
+from sca.audio.coded.reading import ACCEPT_ANY_DAMAGE_S, ACCEPT_DAMAGE_S, ANY_DAMAGE, AS_DEFAULT, Reading
+from sca.audio.coded.remarks import clipped, mixed
+from sca.audio.coded.wav_header import WavHeader, read_wav_header
+from sca.audio.decoder.opening import Opening
+from sca.audio.decoder.remote import open_file
+from sca.audio.decoder.sndfile import HEAD_BYTES, is_read_here, open_sndfile
 from sca.audio.resample import StreamResampler
-from sca.audio.wav_header import WavHeader, read_wav_header
 from sca.errors import InputError
 from sca.textutil import counted
 
@@ -55,8 +52,6 @@ BLOCK_SAMPLES = 1 << 16
 """Default block size: 1.4 s at 48 kHz, 256 KiB per channel."""
 
 _SPARSE = 16
-# libsndfile reports an unknown length as the largest sf_count_t.
-_UNKNOWN_FRAMES = 1 << 62
 
 
 def probe(path: Path, reading: Reading = AS_DEFAULT) -> AudioInfo:
@@ -266,45 +261,36 @@ def length_s(path: Path, reading: Reading = ANY_DAMAGE) -> float:
 
 
 def _open(path: Path, reading: Reading) -> AudioReader:
-    header, is_mpeg = _inspect(path)
+    header, is_mpeg, is_plain = _inspect(path)
     cut: str | None = None
     if header is not None and header.truncated:
         assert header.promised_bytes is not None
         promised_s, present_s = (n / (header.bytes_per_s or 1) for n in (header.promised_bytes, header.present_bytes))
         cut = accepted_cut(path, promised_s, present_s, reading.accept_damage_s)
-    reader = _opened(path, header, reading, is_mpeg=is_mpeg)
+    reader = _opened(path, header, reading, is_mpeg=is_mpeg, is_plain=is_plain)
     if cut is not None:
         reader.findings.cut, reader.info = cut, replace(reader.info, is_cut=True)
     return reader
 
 
-def _opened(path: Path, header: WavHeader | None, reading: Reading, *, is_mpeg: bool) -> AudioReader:
+def _opened(path: Path, header: WavHeader | None, reading: Reading, *, is_mpeg: bool, is_plain: bool) -> AudioReader:
     # libsndfile's MP3 decoder prints messages about damaged files to stderr, so FFmpeg reads MPEG audio.
     spans = [] if is_mpeg else joined_spans(path)
-    if not is_mpeg and not spans:
-        try:
-            sound = soundfile.SoundFile(os.fsencode(path))
-        except (soundfile.LibsndfileError, TypeError):
-            pass  # TypeError: soundfile requires an explicit format for files named *.raw
-        else:
-            # FFmpeg knows the layout of more than two channels. MPEG audio in a WAV file has an estimated length.
-            is_plain = sound.channels <= 2 and not sound.subtype.startswith("MPEG")
-            if 0 < sound.frames < _UNKNOWN_FRAMES and is_plain:
-                check_only_track(path, reading)
-                return SoundFileReader(path, sound, lambda: open_av(path, header, reading=reading))
-            sound.close()
-            # libsndfile fails on the last block of a FLAC of unknown length and finds nothing in a WAV of size 0;
-            # FFmpeg reads both.
-            open_ended = sound.frames > 0 or (
-                header is not None and header.promised_bytes is None and header.present_bytes > 0
-            )
-            if not open_ended:
-                raise empty_error(path)
-    return open_av(path, header, spans, reading)
+    by_libsndfile = not is_mpeg and not spans
+    if by_libsndfile and is_plain:
+        sound = open_sndfile(path, header, reading, lambda: open_file(Opening(path, header, reading)))
+        if sound is not None:
+            return sound
+        by_libsndfile = False
+    return open_file(Opening(path, header, reading, spans, by_libsndfile))
 
 
-def _inspect(path: Path) -> tuple[WavHeader | None, bool]:
-    """Check the file without decoding it; return its WAV header, if it has one, and whether it is MPEG audio."""
+def _inspect(path: Path) -> tuple[WavHeader | None, bool, bool]:
+    """Check the file without decoding it.
+
+    Returns:
+        Its WAV header, if it has one; whether it is MPEG audio; whether libsndfile may read it in this process.
+    """
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -314,11 +300,12 @@ def _inspect(path: Path) -> tuple[WavHeader | None, bool]:
         if status.st_size == 0:
             raise InputError(f"{path} is empty (0 bytes)")
         with path.open("rb") as file:
-            head = file.read(3)
+            head = file.read(HEAD_BYTES)
             header = read_wav_header(file, status.st_size)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     sync = len(head) >= 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0
-    return header, head == b"ID3" or sync or path.suffix.lower() in (".mp1", ".mp2", ".mp3", ".mpga")
+    is_mpeg = head.startswith(b"ID3") or sync or path.suffix.lower() in (".mp1", ".mp2", ".mp3", ".mpga")
+    return header, is_mpeg, is_read_here(head)

@@ -10,9 +10,9 @@ import soundfile
 from sca.audio.coded import joined
 from sca.audio.coded.joined import joined_spans
 from sca.audio.coded.layouts import fitted, mono_weights, stereo_weights
+from sca.audio.coded.readers import Stretch, accepted_damage_s, damage_over_limit
 from sca.audio.coded.stated_length import xing_seconds
 from sca.audio.decode import BlockReader, Reading, length_s, probe, read_audio
-from sca.audio.readers import Stretch, accepted_damage_s, damage_over_limit
 from sca.errors import DamageError
 from tests.helpers.coded_parts import JOINABLE, Part, damaged_mp3, join, pitch, remuxed, tone, write_part, write_tracks
 

@@ -6,9 +6,10 @@ import time
 import pytest
 
 from sca.audio.coded.containers import SelectedTrack
+from sca.audio.decoder.properties import FileProperties
 from sca.data.media.ffmpeg import FfmpegProgram, FfmpegRunner, FfmpegStopped, find_ffmpeg, url
 from sca.data.media.ffmpeg_log import FfmpegLog
-from sca.data.media.transcode_formats import AudioFormat, FileProperties
+from sca.data.media.transcode_formats import AudioFormat
 from sca.data.media.transcode_plan import clashes, find_sources, input_extensions
 from sca.errors import InputError, MissingToolError, OutputError, ScaError, UsageError
 from sca.textutil import one_line
@@ -184,9 +185,9 @@ def test_gain():
 
 def test_difference_of_a_file_from_a_format():
     fits = FileProperties("flac", 48_000, 1, False, 1.0)
-    assert fits.difference(AudioFormat()) is None
-    assert "not opus" in fits.difference(AudioFormat("opus"))
-    assert FileProperties("opus", 48_000, 1, False, 1.0).difference(AudioFormat("opus", 16_000)) is None, (
+    assert AudioFormat().difference(fits) is None
+    assert "not opus" in AudioFormat("opus").difference(fits)
+    assert AudioFormat("opus", 16_000).difference(FileProperties("opus", 48_000, 1, False, 1.0)) is None, (
         "opus always decodes to 48 kHz"
     )
 

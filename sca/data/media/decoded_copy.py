@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from sca.audio.coded.containers import selected_track
 from sca.audio.decode import AS_DEFAULT, BlockReader, Reading, probe
+from sca.audio.decoder.remote import selected_track
 from sca.errors import writing
 
 __all__ = ["DecodedCopy", "write_decoded"]

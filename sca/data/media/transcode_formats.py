@@ -1,21 +1,22 @@
-"""The audio format of transcoded files: as requested, as an ffmpeg command, and as found in a file."""
+"""The audio format of transcoded files: as requested, as an ffmpeg command, and compared with a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sca.audio.coded.containers import FORMATS, SelectedTrack, open_container
+from sca.audio.coded.containers import FORMATS, SelectedTrack
 from sca.audio.coded.flac_frames import FLAC_OPTIONS
 from sca.audio.decode import BLOCK_SAMPLES
+from sca.audio.decoder.properties import FileProperties
 from sca.data.media.ffmpeg import url
 from sca.data.media.transcode_plan import OUTPUTS
-from sca.errors import InputError, UsageError
+from sca.errors import UsageError
 from sca.textutil import counted
 
 if TYPE_CHECKING:
     from ffmpeg.nodes import FilterableStream, OutputStream
 
-__all__ = ["LENGTH_SLACK_S", "AudioFormat", "FileProperties", "inspect"]
+__all__ = ["LENGTH_SLACK_S", "AudioFormat"]
 
 LENGTH_SLACK_S = 0.02
 """Allowed difference in length of a result: resamplers round, and coded packets do not end on a sample."""
@@ -101,6 +102,21 @@ class AudioFormat:
         reached = loudness_lufs + max_gain
         return round(max_gain, 2), f"peaks at {_PEAK_LIMIT_DBTP:g} dBTP leave room for {reached:.1f} LUFS only"
 
+    def difference(self, made: FileProperties) -> str | None:
+        """Return how a file differs from this format, or None."""
+        codec = {"libopus": "opus"}.get(_CODECS[self.extension], _CODECS[self.extension])
+        # Opus always decodes to 48 kHz, whatever was encoded.
+        rate_hz = 48_000 if codec == "opus" else self.rate_hz
+        if made.codec != codec:
+            return f"holds {made.codec}, not {codec}"
+        if made.rate_hz != rate_hz:
+            return f"is at {made.rate_hz} Hz, not {rate_hz} Hz"
+        if made.channels != self.channels:
+            return f"has {counted(made.channels, 'channel')}, not {self.channels}"
+        if made.deep:
+            return "has more than 16 bits"
+        return None
+
     def _converted(self, source: Path, track: SelectedTrack, *, soxr: bool) -> "FilterableStream":
         """Return an audio track at the requested rate and layout."""
         return self._resampled(self._mixed(_read(source, track), track), soxr=soxr)
@@ -148,70 +164,3 @@ def _measured(sound: "FilterableStream", value: str, samples: int) -> "Filterabl
     sound = sound.filter("asetnsamples", n=samples, p=0)
     options = {"metadata": 1, "reset": 1, "measure_perchannel": value, "measure_overall": "none"}
     return sound.filter("astats", **options).filter("ametadata", "print")
-
-
-@dataclass(frozen=True, slots=True)
-class FileProperties:
-    """The audio in a file.
-
-    Attributes:
-        codec: The canonical name of the codec.
-        rate_hz: The sample rate.
-        channels: The number of channels.
-        deep: Whether samples have more than 16 bits.
-        seconds: The length.
-    """
-
-    codec: str
-    rate_hz: int
-    channels: int
-    deep: bool
-    seconds: float
-
-    def difference(self, requested: AudioFormat) -> str | None:
-        """Return how the file differs from the requested format, or None."""
-        codec = {"libopus": "opus"}.get(_CODECS[requested.extension], _CODECS[requested.extension])
-        # Opus always decodes to 48 kHz, whatever was encoded.
-        rate_hz = 48_000 if codec == "opus" else requested.rate_hz
-        if self.codec != codec:
-            return f"holds {self.codec}, not {codec}"
-        if self.rate_hz != rate_hz:
-            return f"is at {self.rate_hz} Hz, not {rate_hz} Hz"
-        if self.channels != requested.channels:
-            return f"has {counted(self.channels, 'channel')}, not {requested.channels}"
-        if self.deep:
-            return "has more than 16 bits"
-        return None
-
-
-def inspect(path: Path) -> FileProperties:
-    """Read the header of a file and decode its beginning and its last second, which takes milliseconds for any length.
-
-    Raises:
-        InputError: The file has no sound, or cannot be read to its end.
-    """
-    import av
-
-    try:
-        with open_container(path) as container:
-            if not container.streams.audio:
-                raise InputError(f"{path} holds no sound")
-            stream = container.streams.audio[0]
-            first = next(container.decode(stream), None)
-            if first is None:
-                raise InputError(f"{path} holds no sound")
-            begin_s, last = first.time or 0.0, first
-            if container.duration is not None:
-                container.seek(max(0, container.duration - 1_000_000))
-            for frame in container.decode(stream):
-                last = frame
-            return FileProperties(
-                codec=stream.codec_context.codec.canonical_name,
-                rate_hz=stream.rate,
-                channels=stream.channels,
-                deep=first.format.name.startswith("s32"),
-                seconds=(last.time or 0.0) - begin_s + last.samples / stream.rate,
-            )
-    except (av.FFmpegError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read to its end ({reason})") from error

@@ -13,14 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from sca.audio.coded.adts_frames import is_whole_adts
-from sca.audio.coded.containers import SelectedTrack, selected_track
+from sca.audio.coded.containers import SelectedTrack
 from sca.audio.coded.joined import joined_spans
 from sca.audio.coded.remarks import clipped, mixed, silence
 from sca.audio.decode import ACCEPT_ANY_DAMAGE_S, AS_DEFAULT, AudioInfo, BlockReader, Reading, probe
+from sca.audio.decoder.properties import FileProperties
+from sca.audio.decoder.remote import file_properties, selected_track
 from sca.data.media.decoded_copy import DecodedCopy, write_decoded
 from sca.data.media.ffmpeg import FfmpegCrashedError, FfmpegRunner
 from sca.data.media.ffmpeg_log import FfmpegLog
-from sca.data.media.transcode_formats import LENGTH_SLACK_S, AudioFormat, FileProperties, inspect
+from sca.data.media.transcode_formats import LENGTH_SLACK_S, AudioFormat
 from sca.data.media.transcode_plan import SourceFile
 from sca.data.runs.files import Unchanged, file_stat, input_sha256, publish
 from sca.data.runs.incremental import NEEDED, damage_facts, failure_reason
@@ -32,7 +34,7 @@ from sca.textutil import counted, one_line
 __all__ = ["TranscodeJob", "Transcoder", "part_name"]
 
 _MAX_HEADER_EXCESS_S = 1.0
-"""A header may promise this much more than the file holds (see sca.audio.pyav_reader)."""
+"""A header may promise this much more than the file holds (see sca.audio.coded.pyav_reader)."""
 _AAC_PACKET_SAMPLES = 2048
 """Samples of a packet of HE-AAC; other AAC has 1024."""
 _FORCE_HINT = "--force writes it again"
@@ -131,12 +133,12 @@ class Transcoder:
         before = self._recorded(source)
         if before is not None and before.extra["stat"] == file_stat(source.path) and not self._force:
             try:
-                found = inspect(self._out / source.target)
+                found = file_properties(self._out / source.target)
             except InputError:
                 pass
             else:
                 same_length = abs(found.seconds - before.extra["seconds"]) <= LENGTH_SLACK_S
-                if found.difference(self._requested) is None and same_length:
+                if self._requested.difference(found) is None and same_length:
                     kept = replace(before, status="kept", reason=None, retryable=False)
                     return Outcome(kept, found.seconds, made=False)
         try:
@@ -192,10 +194,10 @@ class Transcoder:
             InputError: It is something else.
         """
         try:
-            found = inspect(target)
+            found = file_properties(target)
         except InputError:
             return None
-        if difference := found.difference(self._requested):
+        if difference := self._requested.difference(found):
             raise InputError(f"{target.name} exists and {difference}: {_FORCE_HINT}")
         before = self._before.get(job.source.item)
         if before is not None and "format" in before.extra and before.key != key:
@@ -305,8 +307,8 @@ class Transcoder:
             return sum(map(len, reader)) / reader.info.rate_hz
 
     def _in_format(self, part: Path) -> FileProperties:
-        made = inspect(part)
-        if difference := made.difference(self._requested):
+        made = file_properties(part)
+        if difference := self._requested.difference(made):
             raise InputError(f"ffmpeg made a file that {difference}")
         return made
 

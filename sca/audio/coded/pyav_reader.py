@@ -22,12 +22,7 @@ from sca.audio.coded.flac_frames import FLAC_OPTIONS, split_frames
 from sca.audio.coded.joined import Span
 from sca.audio.coded.layouts import mono_weights
 from sca.audio.coded.playlists import playlist_kind
-from sca.audio.coded.reading import AS_DEFAULT, Reading
-from sca.audio.coded.remarks import estimated, rest
-from sca.audio.coded.stated_length import stated_seconds
-from sca.audio.coded.tags import TAGS
-from sca.audio.coded.tracks import track_index, track_note
-from sca.audio.readers import (
+from sca.audio.coded.readers import (
     AudioInfo,
     AudioReader,
     Findings,
@@ -39,7 +34,12 @@ from sca.audio.readers import (
     empty_error,
     reblocked,
 )
-from sca.audio.wav_header import WavHeader
+from sca.audio.coded.reading import AS_DEFAULT, Reading
+from sca.audio.coded.remarks import estimated, rest
+from sca.audio.coded.stated_length import stated_seconds
+from sca.audio.coded.tags import TAGS
+from sca.audio.coded.tracks import track_index, track_note
+from sca.audio.coded.wav_header import WavHeader
 from sca.errors import InputError
 from sca.units import seconds_to_samples
 

@@ -1,19 +1,17 @@
-"""The interface of an open audio file, its implementation with libsndfile, and the errors that all implementations share.
+"""The interface of an open audio file, and the errors that all implementations share.
 
-libsndfile (through soundfile) reads wav, flac, ogg, aiff and related formats; `sca.audio.pyav_reader` reads the rest.
-`sca.audio.decode` selects the implementation, mixes to mono and removes invalid samples.
+`sca.audio.decoder.sndfile` reads with libsndfile, `sca.audio.coded.pyav_reader` with FFmpeg, and `sca.audio.decoder.remote`
+has one of them read in another process. `sca.audio.decode` mixes to mono and removes invalid samples.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
-from typing_extensions import override
 
 from sca.audio.coded.reading import ACCEPT_ANY_DAMAGE_S
 from sca.audio.coded.remarks import cut, silence, times
@@ -24,7 +22,6 @@ __all__ = [
     "AudioInfo",
     "AudioReader",
     "Findings",
-    "SoundFileReader",
     "Stretch",
     "accepted_cut",
     "accepted_damage_s",
@@ -38,7 +35,6 @@ __all__ = [
 _LEAST_DAMAGE_S = 0.1
 _LEAST_DAMAGE_SHARE = 0.1
 _SAME_HOLE_S = 0.1
-_PIECE_SAMPLES = 1 << 16
 _AGAIN = "fetch or copy it again"
 
 
@@ -244,60 +240,3 @@ def damage_over_limit(path: Path, holes: list[Stretch], length_s: float, reason:
         return DamageError(error.message, hint=error.hint)
     hint = f"{_AGAIN}, or accept silence there with --accept-damage {needed_s}"
     return DamageError(error.message, hint=hint, needed_s=float(needed_s))
-
-
-class SoundFileReader(AudioReader):
-    """A file that libsndfile reads, and another reader where it cannot continue.
-
-    Args:
-        path: The file.
-        sound: The open file.
-        other: Opens the other reader, which finds out what is damaged.
-    """
-
-    def __init__(self, path: Path, sound: soundfile.SoundFile, other: Callable[[], AudioReader]) -> None:
-        self._path, self._sound, self._other = path, sound, other
-        self._opened: AudioReader | None = None
-        self.filled_samples = 0
-        self.findings = Findings()
-        self.mono_weights = np.full(sound.channels, 1 / sound.channels, np.float32)
-        self.info = AudioInfo(
-            rate_hz=sound.samplerate,
-            channels=sound.channels,
-            frames=sound.frames,
-            codec="flac" if sound.format == "FLAC" else sound.subtype.lower(),
-            container=sound.format.lower(),
-        )
-
-    @override
-    def blocks(self, block_samples: int) -> Iterator[NDArray[np.float32]]:
-        done = 0
-        while True:
-            try:
-                block: NDArray[np.float32] = self._sound.read(block_samples, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError:
-                yield from reblocked(self._rest(done), block_samples)
-                return
-            if len(block) == 0:
-                break
-            done += len(block)
-            yield block
-        if done < self._sound.frames:
-            yield from reblocked(self._rest(done), block_samples)
-
-    def _rest(self, done: int) -> Iterator[NDArray[np.float32]]:
-        """Yield what follows the first samples, from the other reader."""
-        self._opened = self._other()
-        found, self.findings = self.findings, self._opened.findings
-        self.findings.cut = self.findings.cut or found.cut
-        for piece in self._opened.blocks(_PIECE_SAMPLES):
-            self.filled_samples = self._opened.filled_samples
-            skipped = min(done, len(piece))
-            done -= skipped
-            yield piece[skipped:]
-
-    @override
-    def close(self) -> None:
-        self._sound.close()
-        if self._opened is not None:
-            self._opened.close()

@@ -1,0 +1,1 @@
+"""Decoder processes: recordings of others are parsed and decoded in child processes with limits."""

@@ -1,0 +1,230 @@
+"""Decoder processes: crashes, hangs and limits are failures of one file; the next file is read."""
+
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from sca.audio.coded.containers import selected_track as selected_track_here
+from sca.audio.decode import BlockReader, probe, read_audio
+from sca.audio.decoder import pool as pools
+from sca.audio.decoder import remote, wire
+from sca.audio.decoder.pool import DecoderPool
+from sca.audio.decoder.process import DecoderProcess, Limits
+from sca.errors import InputError
+from tests.helpers.coded_parts import Part, write_part
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """Return a recording that is longer than what is read ahead."""
+    return write_part(tmp_path_factory.mktemp("sound") / "a.mka", "mka", Part("mono", 48_000, 300.0, 12.0))
+
+
+@pytest.fixture
+def use_pool(monkeypatch):
+    made = []
+
+    def use(**limits):
+        pool = DecoderPool(Limits(**limits))
+        monkeypatch.setattr(remote, "default_pool", lambda: pool)
+        made.append(pool)
+        return pool
+
+    yield use
+    for pool in made:
+        pool.close()
+
+
+def process_of(reader: BlockReader) -> DecoderProcess:
+    return reader._reader._process
+
+
+def fails_after(recording, act):
+    """Return the message of a reading in which `act` is done to the decoder process after the first block."""
+    with BlockReader(recording, 4096) as reader, pytest.raises(InputError) as caught:
+        blocks = iter(reader)
+        next(blocks)
+        act(process_of(reader).pid)
+        for _ in blocks:
+            pass
+    return caught.value.message
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
+def test_a_crash_is_the_failure_of_one_file(use_pool, recording, number):
+    use_pool()
+    message = fails_after(recording, lambda pid: os.kill(pid, number))
+    assert message == f"the decoder ended with signal {number.value} while reading {recording}"
+    assert len(read_audio(recording)) == 12 * 48_000
+
+
+def test_processor_time_without_a_block_is_limited(use_pool, recording):
+    use_pool(cpu_s=7)
+    message = fails_after(recording, lambda pid: os.kill(pid, signal.SIGXCPU))
+    assert message == f"the decoder used 7 s of processor time without a result while reading {recording}"
+
+
+def test_a_decoder_that_gives_nothing_is_ended(use_pool, recording):
+    use_pool(wait_s=0.3)
+    pids = []
+
+    def hold(pid):
+        pids.append(pid)
+        os.kill(pid, signal.SIGSTOP)
+
+    assert fails_after(recording, hold) == f"the decoder gave no sound for 0.3 s while reading {recording}"
+    assert not psutil.pid_exists(pids[0])
+
+
+def test_memory_is_limited(use_pool, tmp_path):
+    """Twelve attachments of 100 MiB each, in a file without data on disk, are held in memory by FFmpeg."""
+    path = tmp_path / "attachments.mka"
+    write_part(path, "mka", Part("mono", 16_000, 300.0, 0.5))
+    use_pool(memory_bytes=64 << 20)
+    tag = 100 << 20
+    path = tmp_path / "tagged.mp3"
+    head = b"APIC" + _synchsafe(tag) + b"\0\0" + b"\0image/png\0\x03\0"
+    with path.open("wb") as file:
+        file.write(b"ID3\x04\0\0" + _synchsafe(tag + 10) + head)
+        file.truncate(tag + 20)
+        file.seek(tag + 20)
+        file.write(write_part(tmp_path / "b.mp3", "mp3", Part("mono", 16_000, 300.0, 0.5)).read_bytes())
+    with pytest.raises(InputError) as caught:
+        probe(path)
+    assert caught.value.message == f"the decoder needs more than 64 MiB of memory to read {path}"
+
+
+def _synchsafe(size: int) -> bytes:
+    return bytes((size >> 7 * n) & 0x7F for n in (3, 2, 1, 0))
+
+
+def test_processes_are_used_again(use_pool, recording):
+    pool = use_pool()
+    with BlockReader(recording) as reader:
+        first = process_of(reader)
+        next(iter(reader))
+    assert pool._idle == [first]  # also after a reading that ended early
+    read_audio(recording)
+    assert remote.selected_track(recording) == selected_track_here(recording)
+    with pytest.raises(InputError):
+        probe(recording.with_name("nothing.webm"))
+    assert pool._idle == [first]
+
+
+def test_a_process_is_replaced_before_what_leaks_counts(use_pool, recording, monkeypatch):
+    monkeypatch.setattr(pools, "_MOST_REQUESTS", 2)
+    pool = use_pool()
+    for _ in range(2):
+        probe(recording)
+    assert pool._idle == []
+    assert len(read_audio(recording)) == 12 * 48_000
+
+
+def test_a_process_that_ended_while_idle_is_replaced(use_pool, recording):
+    pool = use_pool()
+    probe(recording)
+    (idle,) = pool._idle
+    psutil.Process(idle.pid).kill()
+    idle._process.wait()
+    assert len(read_audio(recording)) == 12 * 48_000
+
+
+def test_a_reader_that_nothing_closes_leaves_no_process(use_pool, recording):
+    pool = use_pool()
+    reader = BlockReader(recording)
+    pid = process_of(reader).pid
+    del reader
+    assert not psutil.pid_exists(pid)
+    assert pool._idle == []
+
+
+def test_a_relative_path_is_that_of_the_current_folder(use_pool, recording, monkeypatch):
+    use_pool()
+    probe(recording)
+    monkeypatch.chdir(recording.parent)
+    assert len(read_audio(Path(recording.name))) == 12 * 48_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"b\xff\xff\xff\xff",  # too long
+        b"b\x03\x00\x00\x00abc",  # no float32
+        b"q\x00\x00\x00\x00",  # unknown
+        b"f\x02\x00\x00\x00[]",  # no object
+        b"f\x10\x00\x00\x00" + b'{"holes": [0,9]}',
+        b"e\x02\x00\x00\x00{}",  # an error without a message
+        b"b\x08\x00\x00\x00abc",  # cut
+    ],
+)
+def test_messages_of_a_decoder_are_not_trusted(use_pool, recording, answer, monkeypatch):
+    pool = use_pool()
+    with BlockReader(recording) as reader:
+        read_end, write_end = os.pipe()
+        os.write(write_end, answer)
+        os.close(write_end)
+        process = process_of(reader)
+        monkeypatch.setattr(process, "_out", read_end)
+        monkeypatch.setattr(process._poll, "poll", lambda _: True, raising=False) if False else None
+        process._poll.register(read_end)
+        with pytest.raises(InputError, match=f"the decoder .* while reading {recording}"):
+            list(reader)
+    os.close(read_end)
+    assert pool._idle == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Landlock and /proc are of Linux")
+def test_what_a_decoder_process_may_do():
+    """It has no secrets, and cannot write, run programs, or connect; its limits are those that are documented."""
+    code = """
+import json, os, resource, socket, subprocess, sys
+from sca.audio.decoder import sandbox
+sandbox.confine(64 << 20)
+sandbox.limit_cpu(5)
+def tried(act):
+    try:
+        act()
+    except (OSError, MemoryError) as error:
+        return type(error).__name__
+    return "done"
+print(json.dumps({
+    "write": tried(lambda: open("made", "w")),
+    "append": tried(lambda: os.write(os.open(sys.argv[1], os.O_WRONLY), b"x")),
+    "run": tried(lambda: os.execv("/bin/true", ["true"])),
+    "connect": tried(lambda: socket.create_connection(("127.0.0.1", int(sys.argv[2])))),
+    "memory": tried(lambda: bytearray(65 << 20)),
+    "read": tried(lambda: open(sys.argv[1]).read()),
+    "core": resource.getrlimit(resource.RLIMIT_CORE),
+    "files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+    "cpu": resource.getrlimit(resource.RLIMIT_CPU)[0] <= 20,
+    "privileges": [line.split()[1] for line in open("/proc/self/status") if line.startswith("NoNewPrivs")],
+}))
+"""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        command = [sys.executable, "-c", code, __file__, port]
+        done = json.loads(subprocess.run(command, capture_output=True, check=True, cwd="/tmp").stdout)
+    assert done.pop("connect") in _allowed_by_landlock("PermissionError")
+    assert done.pop("write") in _allowed_by_landlock("PermissionError")
+    assert done.pop("run") in _allowed_by_landlock("PermissionError")
+    assert done == {
+        "append": "PermissionError" if _has_landlock() else "OSError",
+        "memory": "MemoryError",
+        "read": "done",
+        "core": [0, 0],
+        "files": 64,
+        "cpu": True,
+        "privileges": ["1"],
+    }
