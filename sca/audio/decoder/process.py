@@ -84,6 +84,7 @@ class DecoderProcess:
         self._poll = select.poll()
         self._poll.register(self._out, select.POLLIN)
         self._owner, self._is_ready, self._start_error = os.getpid(), False, ""
+        self._is_stopped = False
         self.requests = 0
         self.is_usable = True
 
@@ -116,6 +117,8 @@ class DecoderProcess:
     def send(self, kind: bytes, payload: wire.Payload = b"") -> None:
         """Send a message. If the process has ended, the next `receive` says how."""
         self.is_usable = False
+        if self._is_stopped:
+            return
         with suppress(BrokenPipeError):
             wire.send(self._in, kind, payload)
 
@@ -140,7 +143,7 @@ class DecoderProcess:
                 )
 
         try:
-            message = wire.receive(self._out, wait)
+            message = None if self._is_stopped else wire.receive(self._out, wait)
         except wire.BrokenWireError:
             message = None
         if message is None:
@@ -188,8 +191,9 @@ class DecoderProcess:
     def stop(self) -> None:
         """End the process. A second call has no effect."""
         self.is_usable = False
-        if os.getpid() != self._owner:  # a fork
+        if self._is_stopped or os.getpid() != self._owner:  # a fork leaves the process to its parent
             return
+        self._is_stopped = True
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.kill()

@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["confine", "limit_cpu"]
+__all__ = ["confine", "landlock_version", "limit_cpu"]
 
 _DESCRIPTORS = 64
 _NO_NEW_PRIVS = 38
@@ -48,6 +48,11 @@ def confine(memory_bytes: int) -> None:
             _restrict_files(libc)
 
 
+def landlock_version(libc: ctypes.CDLL) -> int:
+    """Return the version of Landlock that the kernel has; below 1 without it."""
+    return int(libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION))
+
+
 def limit_cpu(seconds: int) -> None:
     """End this process with SIGXCPU when it uses more processor time from now on."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
@@ -64,7 +69,7 @@ def _lower(kind: int, most: int) -> None:
 
 def _restrict_files(libc: ctypes.CDLL) -> None:
     """Forbid writing files, executing programs, TCP, and signals to other processes, where the kernel has Landlock."""
-    version = libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION)
+    version = landlock_version(libc)
     if version < 1:
         return
     files = ((1 << _FILES_BITS.get(version, 16)) - 1) & ~_READ
