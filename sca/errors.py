@@ -7,8 +7,10 @@
     ├── MissingToolError         4   a required program, extra or model file is not installed
     ├── InputError               5   the input is not what it should be
     │   ├── DamageError          5   a part of a recording cannot be decoded
+    │   ├── TooLargeError        5   a file, or a line of it, is larger than what is read
     │   ├── VerificationError    5   a data set does not match its report
     │   └── OutputError          5   the output cannot be written (permission, full disk, other settings)
+    ├── NoMemoryError            5   there is not enough memory
     ├── UpstreamError            6   the network, a hub or a site did not answer
     └── PartialFailure           7   the run finished, and some items failed
 
@@ -30,9 +32,11 @@ __all__ = [
     "GridError",
     "InputError",
     "MissingToolError",
+    "NoMemoryError",
     "OutputError",
     "PartialFailure",
     "ScaError",
+    "TooLargeError",
     "UpstreamError",
     "UsageError",
     "VerificationError",
@@ -107,12 +111,22 @@ class DamageError(InputError):
         return _rebuild_damage, (self.message, self.hint, self.needed_s)
 
 
+class TooLargeError(InputError, ValueError):
+    """A file, or a line of it, is larger than what is read. A `ValueError` too: readers convert these to issues."""
+
+
 class VerificationError(InputError):
     """A data set does not match its report."""
 
 
 class OutputError(InputError):
     """An output cannot be written to its path."""
+
+
+class NoMemoryError(ScaError):
+    """There is not enough memory. It may suffice another time, so what failed for it is tried again."""
+
+    exit_code = 5
 
 
 class UpstreamError(ScaError):
@@ -186,7 +200,7 @@ def error_of_system(error: BaseException) -> ScaError | None:
         The error to report; None if the exception is a mistake of the program.
     """
     if isinstance(error, MemoryError):
-        return InputError(
+        return NoMemoryError(
             "there is not enough memory", hint=f"use fewer jobs, or a machine with more memory; {_CONTINUES}"
         )
     if not isinstance(error, OSError):

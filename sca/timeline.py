@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from sca.errors import InputError
+from sca.files.bounded import MAX_LINE_BYTES, bounded_lines
 
 __all__ = [
     "AudienceEvent",
@@ -205,8 +206,10 @@ def read_shows(path: Path) -> Iterator[tuple[int, Show | BrokenLine]]:
     """
     try:
         with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
+            for number, line in bounded_lines(lines):
+                if line is None:
+                    yield number, BrokenLine(number, f"longer than {MAX_LINE_BYTES >> 20} MiB")
+                elif line.strip():
                     yield number, _parse_line(number, line)
     except OSError as error:
         raise InputError(

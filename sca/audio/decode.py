@@ -39,6 +39,7 @@ __all__ = [
     "ANY_DAMAGE",
     "AS_DEFAULT",
     "BLOCK_SAMPLES",
+    "MAX_WHOLE_SAMPLES",
     "AudioInfo",
     "BlockReader",
     "Reading",
@@ -50,6 +51,9 @@ __all__ = [
 
 BLOCK_SAMPLES = 1 << 16
 """Default block size: 1.4 s at 48 kHz, 256 KiB per channel."""
+
+MAX_WHOLE_SAMPLES = 1 << 28
+"""The most samples of a recording that is read as a whole: 1 GiB, 4.6 hours at 16 kHz."""
 
 _SPARSE = 16
 
@@ -222,7 +226,7 @@ def read_audio(path: Path, rate_hz: int | None = None, *, channel: int | None = 
         Float32 mono `(n,)` in [-1, 1].
 
     Raises:
-        InputError: The file cannot be read. See `BlockReader`.
+        InputError: The file cannot be read, see `BlockReader`, or has more than `MAX_WHOLE_SAMPLES`.
     """
     return read_with_notes(path, rate_hz, channel=channel)[0]
 
@@ -236,13 +240,23 @@ def read_with_notes(
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """Read a whole audio file as `read_audio` does; return the samples, and remarks about what was read."""
     with BlockReader(path, channel=channel, reading=reading) as reader:
-        if rate_hz is None or rate_hz == reader.info.rate_hz:
-            return np.concatenate(list(reader)), reader.notes
+        rate_hz = rate_hz or reader.info.rate_hz
+        most = MAX_WHOLE_SAMPLES * reader.info.rate_hz // max(rate_hz, reader.info.rate_hz)
+        if rate_hz == reader.info.rate_hz:
+            return np.concatenate(list(_up_to(reader, most, path))), reader.notes
         resampler = StreamResampler(reader.info.rate_hz, rate_hz)
-        pieces = [resampler.push(block) for block in reader]
+        pieces = [resampler.push(block) for block in _up_to(reader, most, path)]
         joined, notes = np.concatenate([*pieces, resampler.flush()]), reader.notes
     # The band-limited version of a loud signal can exceed its peaks.
     return np.clip(joined, -1, 1, out=joined), notes
+
+
+def _up_to(reader: BlockReader, most: int, path: Path) -> Iterator[NDArray[np.float32]]:
+    for block in reader:
+        if reader.frames > most:
+            hours = most / reader.info.rate_hz / 3600
+            raise InputError(f"{path} is longer than {hours:.1f} h, the most that is read as a whole", hint="cut it")
+        yield block
 
 
 def length_s(path: Path, reading: Reading = ANY_DAMAGE) -> float:

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from sca.audio.coded.reading import AS_DEFAULT, Reading
 from sca.audio.decode import BlockReader
 from sca.audio.resample import StreamResampler
-from sca.errors import writing
+from sca.errors import InputError, writing
 
-__all__ = ["SampleFile", "Samples", "read_samples"]
+__all__ = ["LONGEST_S", "SampleFile", "Samples", "read_samples"]
 
 _IN_MEMORY_BYTES = 48_000_000
 """12.5 minutes at 16 kHz."""
 _BYTES = 4
+LONGEST_S = 48 * 3600
+"""The longest recording whose samples are held in a file: 11 GB at 16 kHz. A FLAC of silence has 2 MB for 20 hours."""
 
 
 class Samples(Protocol):
@@ -104,11 +106,13 @@ def read_samples(
         Remarks about what was read.
 
     Raises:
-        InputError: The recording cannot be decoded.
+        InputError: The recording cannot be decoded, or is longer than `LONGEST_S`.
         OutputError: The temporary file cannot be written.
     """
 
     def add(block: NDArray[np.float32]) -> None:
+        if len(into) > LONGEST_S * rate_hz:
+            raise InputError(f"{path} is longer than {LONGEST_S // 3600} h", hint="cut it into shorter recordings")
         into.append(block)
         heard(block)
 

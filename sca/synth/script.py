@@ -20,6 +20,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sca.errors import InputError, UsageError
+from sca.files.bounded import read_whole
 
 __all__ = [
     "Kind",
@@ -138,11 +139,9 @@ def read_script(path: Path) -> Script:
         InputError: The file cannot be read or is not a script of two speakers; the message has the line.
     """
     try:
-        raw = path.read_bytes()
+        raw = read_whole(path, _MAX_BYTES)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    if len(raw) > _MAX_BYTES:
-        raise InputError(f"{path} has {len(raw) / 1e6:.0f} MB; a script has at most {_MAX_BYTES / 1e6:.0f} MB")
     try:
         return parse_script(raw.decode("utf-8-sig"), path.stem, path)
     except UnicodeDecodeError as error:

@@ -15,6 +15,7 @@ from sca.errors import (
     DamageError,
     GridError,
     InputError,
+    NoMemoryError,
     OutputError,
     PartialFailure,
     ScaError,
@@ -173,8 +174,9 @@ def test_errors_of_the_network():
         assert (error.exit_code, error.message) == (6, f"no connection: {cause.strerror}")
 
 
-def test_lack_of_memory_is_an_error_of_the_input():
-    assert error_of_system(MemoryError()).message == "there is not enough memory"
+def test_lack_of_memory_may_pass():
+    error = error_of_system(MemoryError())
+    assert (type(error), error.exit_code, error.message) == (NoMemoryError, 5, "there is not enough memory")
 
 
 def test_families():

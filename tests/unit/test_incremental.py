@@ -1,6 +1,9 @@
 """An incremental run: what is left to do, what is recorded, and how it ends."""
 
 import errno
+import json
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -191,6 +194,39 @@ def test_failures_of_the_input_are_not_retryable(ledger, error, retryable):
     run = start(ledger)
     run.execute(ITEMS[:1], fail, keep, executor=SerialExecutor(), fatal=())
     assert ledger.entries()["item0"].retryable is retryable
+
+
+_SHORT_OF_MEMORY = """
+import resource, sys
+from pathlib import Path
+from sca.data.runs.incremental import IncrementalRun, Item
+from sca.data.runs.ledger import Ledger, LedgerEntry
+from sca.data.runs.local import SerialExecutor, ThreadExecutor
+from sca.data.runs.summary import Outcome
+
+limit = 2 << 30
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+run = IncrementalRun(Ledger(Path(sys.argv[1])), None, retry_failed=False)
+items = [Item(f"item{n}", size << 20, "key") for n, size in enumerate([1, 4000, 2])]
+for executor in (SerialExecutor(), ThreadExecutor(2)):
+    run.execute(items, bytearray, lambda item, made: Outcome(LedgerEntry(item.name, "key", "kept")), executor=executor)
+"""
+
+
+def test_lack_of_memory_is_the_failure_of_its_item(ledger):
+    subprocess.run([sys.executable, "-c", _SHORT_OF_MEMORY, str(ledger.path)], check=True)
+    lines = ledger.path.read_text().splitlines()
+    found = [
+        (entry["item"], entry["status"], entry.get("reason"), entry.get("retryable"))
+        for entry in map(json.loads, lines)
+    ]
+    expected = [
+        ("item0", "kept", None, None),
+        ("item1", "failed", "there is not enough memory", True),
+        ("item2", "kept", None, None),
+    ]
+    assert found[:3] == expected, "one after the other"
+    assert sorted(found[3:], key=str) == expected, "in threads"
 
 
 def test_other_entries_stay_or_go(ledger):

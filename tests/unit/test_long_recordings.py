@@ -5,10 +5,12 @@ import itertools
 import faster_whisper.vad
 import numpy as np
 import pytest
+import soundfile
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 
+from sca.audio import decode
 from sca.audio import samples as samples_module
-from sca.audio.samples import SampleFile
+from sca.audio.samples import SampleFile, read_samples
 from sca.cli.shared import progress as progress_module
 from sca.cli.shared.progress import audio_progress
 from sca.data.reactions import energy, tagger
@@ -17,6 +19,7 @@ from sca.data.runs.progress import ItemProgress
 from sca.data.transcription.hallucinations import Evidence, RecognizedWord
 from sca.data.transcription.speech import JoinedSpeech, SpeechDetector, detect_speech, speech_spans
 from sca.data.transcription.windows import PartialWork, WindowResult, cut_at_pauses
+from sca.errors import InputError
 
 HZ = 16_000
 
@@ -68,6 +71,17 @@ def test_samples_beyond_the_memory_are_in_a_file(monkeypatch, tmp_path):
         with pytest.raises(ValueError, match="step"):
             samples[::2]
     assert not list(tmp_path.iterdir())
+
+
+def test_recording_beyond_the_limits_is_refused(monkeypatch, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(3 * HZ, np.float32), HZ)
+    monkeypatch.setattr(samples_module, "LONGEST_S", 1)
+    with SampleFile(tmp_path) as samples, pytest.raises(InputError, match=r"a\.wav is longer than 0 h"):
+        read_samples(tmp_path / "a.wav", HZ // 2, samples)
+    monkeypatch.setattr(decode, "MAX_WHOLE_SAMPLES", HZ)
+    for rate in (None, HZ, 8000, 48_000):
+        with pytest.raises(InputError, match=r"longer than 0\.0 h, the most that is read as a whole"):
+            decode.read_audio(tmp_path / "a.wav", rate)
 
 
 def test_joined_speech_equals_the_concatenation():

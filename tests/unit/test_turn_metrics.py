@@ -2,16 +2,17 @@
 
 import numpy as np
 import pytest
+import soundfile
 
 from sca.audio.vad import SileroVad
 from sca.infer.eval.full_duplex_bench import task_of
 from sca.infer.eval.turn_metrics import (
     TurnMetrics,
-    detect_speech,
     measure_backchannels,
     measure_interruption,
     measure_pause_handling,
     measure_turn_taking,
+    speech_in,
     summarize,
 )
 
@@ -67,9 +68,10 @@ def test_summary_averages_available_metrics():
     assert summarize([])["take_over_rate"] is None
 
 
-def test_silence_is_not_speech():
-    assert detect_speech(SileroVad(), np.zeros(S, np.float32)) == []
-    assert detect_speech(SileroVad(), np.zeros(10, np.float32)) == []
+@pytest.mark.parametrize("samples", [S, 10])
+def test_silence_is_not_speech(tmp_path, samples):
+    soundfile.write(tmp_path / "a.wav", np.zeros(samples, np.float32), S)
+    assert speech_in(SileroVad(), tmp_path / "a.wav") == ([], samples)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sca.errors import InputError, check_target, writing
+from sca.files.bounded import read_whole
 
 __all__ = ["Archive"]
 
@@ -22,7 +23,7 @@ class Archive:
         self.path = path
         check_target(path)
         try:
-            lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+            lines = read_whole(path).decode().split("\n") if path.exists() else []
         except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read as an archive: {error}") from error
         self._keys = {line.strip() for line in lines}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sca.data.acquire.youtube import watch_url
-from sca.errors import InputError
+from sca.errors import InputError, TooLargeError
+from sca.files.bounded import read_stream, read_whole
 from sca.schemas import read_results, video_id
 
 __all__ = ["DownloadTarget", "choose", "parse_target", "read_targets"]
@@ -59,7 +60,7 @@ def choose(
 
 def _read(source: str) -> Iterator[DownloadTarget]:
     if source == "-":
-        yield from _read_results(sys.stdin.buffer.read(), "standard input")
+        yield from _read_results(read_stream(sys.stdin.buffer, "standard input"), "standard input")
         return
     path = Path(source)
     try:
@@ -68,8 +69,10 @@ def _read(source: str) -> Iterator[DownloadTarget]:
         if path.is_dir():
             raise InputError(f"{source} is a folder, not the results of a search")
         if is_file:
-            yield from _read_results(path.read_bytes(), source)
+            yield from _read_results(read_whole(path), source)
             return
+    except TooLargeError:
+        raise
     except (OSError, ValueError) as error:
         if path.suffix == ".json":
             raise InputError(f"{source} cannot be read: {getattr(error, 'strerror', None) or error}") from error

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sca.data.corpora.base import TimedWord
+from sca.errors import TooLargeError
+from sca.files.bounded import read_whole
 from sca.units import HEARD_HZ, seconds_to_samples
 
 __all__ = ["excerpt", "is_utf8", "read_word_times", "samples_of"]
@@ -58,8 +60,10 @@ def read_word_times(path: Path) -> tuple[TimedWord, ...]:
         ValueError: The file cannot be read or has another content; the message is the reason.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_whole(path).decode("utf-8-sig")
         document = json.loads(text, parse_float=_Literal, parse_int=_Literal, parse_constant=_Literal)
+    except TooLargeError:
+        raise
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:

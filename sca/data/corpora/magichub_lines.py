@@ -17,6 +17,7 @@ from sca.data.corpora.overlaps import resolve_overlaps
 from sca.data.corpora.segments.model import Problem, Segment
 from sca.data.corpora.text.encoding import decode_text
 from sca.data.corpora.text.tags import has_words
+from sca.files.bounded import read_whole
 from sca.textutil import counted
 from sca.units import HEARD_HZ
 
@@ -111,7 +112,7 @@ def _written(path: Path) -> tuple[str | None, list[tuple[int, str]]]:
         ValueError: The file cannot be read; the message is the reason.
     """
     try:
-        decoded = decode_text(path.read_bytes())
+        decoded = decode_text(read_whole(path))
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror or error})") from error
     if decoded is None:

@@ -8,6 +8,7 @@ size for a recording of any length, and copies keep the same ones.
 """
 
 import base64
+from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ _DECIMATION = 4
 _RATE = HEARD_HZ // _DECIMATION
 _WINDOW = 256  # 64 ms at 4 kHz
 _HOP = 96
+_PEAK_FRAMES = 8192
+"""Frames of which peaks are found at once: 3 minutes."""
 _GROUP = 256  # frames that are computed at once: 6 s
 _OVERLAP = _WINDOW - _HOP
 FRAME_S = _HOP / _RATE
@@ -76,7 +79,7 @@ class Fingerprinter:
             self._add(self._rest)
         if not self._levels:
             return ""
-        hashes, frames = _landmarks(*_peaks(np.concatenate(self._levels)))
+        hashes, frames = _landmarks(*_peaks(self._levels))
         found, first, count = np.unique(hashes, return_index=True, return_counts=True)
         # Repeating sound (a tone, hum) neither distinguishes recordings nor shows their position.
         once = np.flatnonzero(count == 1)[:_KEPT]
@@ -142,14 +145,34 @@ def _band_levels(frames: NDArray[np.float32]) -> NDArray[np.uint8]:
     return levels
 
 
-def _peaks(levels: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return frames and bands of the peaks, by frame."""
-    rows = np.ascontiguousarray(levels.T)  # neighbouring frames in neighbouring bytes
-    around = _largest_around(_largest_around(rows.T, _REACH_BANDS, 1), _REACH_FRAMES, 0).T
-    floor = max(1, int(levels.max()) - int(_FLOOR_DB * _STEPS_PER_DB))
-    bands, frames = np.divmod(np.flatnonzero((rows == around) & (rows >= floor)), rows.shape[1])
-    by_frame = np.lexsort((bands, frames))
-    return frames[by_frame], bands[by_frame]
+def _peaks(levels: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return frames and bands of the peaks, by frame.
+
+    Args:
+        levels: The levels of consecutive frames, `(n, bands)` each.
+    """
+    floor = max(1, max(int(part.max()) for part in levels) - int(_FLOOR_DB * _STEPS_PER_DB))
+    frames, bands = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    # Part by part, each with what its first and last frames are compared with: the copies have the size of a part.
+    edge = np.zeros((0, _BANDS), np.uint8)
+    first, before, held = 0, edge, edge
+    for part in (*levels, None):
+        held = held if part is None else np.concatenate([held, part])
+        whole = len(held) if part is None else max(0, len(held) - _REACH_FRAMES)
+        if whole < _PEAK_FRAMES and part is not None:
+            continue
+        rows = np.ascontiguousarray(np.concatenate([before, held]).T)  # neighbouring frames in neighbouring bytes
+        around = _largest_around(_largest_around(rows.T, _REACH_BANDS, 1), _REACH_FRAMES, 0).T
+        own = slice(len(before), len(before) + whole)
+        found = np.flatnonzero((rows[:, own] == around[:, own]) & (rows[:, own] >= floor))
+        band, frame = np.divmod(found, whole) if whole else (found, found)
+        by_frame = np.lexsort((band, frame))
+        frames.append(frame[by_frame] + first)
+        bands.append(band[by_frame])
+        first += whole
+        before = np.concatenate([before, held[:whole]])[-_REACH_FRAMES:]
+        held = held[whole:]
+    return np.concatenate(frames), np.concatenate(bands)
 
 
 def _largest_around(levels: NDArray[np.uint8], reach: int, axis: int) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from sca.errors import InputError, MissingToolError
+from sca.files.bounded import read_whole
 
 __all__ = ["find_labels", "labels_of_config"]
 
@@ -61,7 +62,7 @@ def labels_of_config(config: Mapping[str, object]) -> list[str]:
 
 
 def _read_file(file: Path) -> list[str]:
-    text = file.read_text(encoding="utf-8-sig")
+    text = read_whole(file).decode("utf-8-sig")
     if file.suffix == ".csv":
         rows = list(csv.DictReader(text.splitlines()))
         return _in_order({row["index"]: row["display_name"] for row in rows})

@@ -9,8 +9,9 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sca.errors import InputError, OutputError, writing
+from sca.errors import InputError, OutputError, TooLargeError, writing
 from sca.files.atomic import atomic_write, publish
+from sca.files.bounded import read_whole
 
 __all__ = [
     "Unchanged",
@@ -152,7 +153,9 @@ def read_json(path: Path) -> Any:
         InputError: The file is missing, or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_whole(path).decode())
+    except TooLargeError:
+        raise
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:

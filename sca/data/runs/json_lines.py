@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sca.errors import InputError
+from sca.files.bounded import MAX_LINE_BYTES, MAX_UNPACKED_BYTES, bounded_lines, too_large
 
 __all__ = ["first_objects", "lines_in", "validation_message"]
 
@@ -25,10 +26,18 @@ def lines_in(path: Path, hint: str | None = None) -> Iterator[tuple[int, bytes]]
 
     Raises:
         InputError: The file cannot be read.
+        TooLargeError: A line, or all of them, are too long.
     """
+    unpacked = 0
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            for number, line in enumerate(file, 1):
+            for number, line in bounded_lines(file):
+                if line is None or (unpacked := unpacked + len(line)) > MAX_UNPACKED_BYTES:
+                    too_long = line is None
+                    raise too_large(
+                        f"line {number} of {path}" if too_long else f"{path}, unpacked,",
+                        MAX_LINE_BYTES if too_long else MAX_UNPACKED_BYTES,
+                    )
                 if line.strip():
                     yield number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
     except (OSError, EOFError, zlib.error) as error:

@@ -16,7 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypedDict
 
-from sca.audio.decode import read_audio
 from sca.audio.vad import SileroVad, shared_vad
 from sca.config import Settings
 from sca.distribution import __version__
@@ -27,11 +26,11 @@ from sca.infer.eval.turn_metrics import (
     Task,
     TaskSummary,
     TurnMetrics,
-    detect_speech,
     measure_backchannels,
     measure_interruption,
     measure_pause_handling,
     measure_turn_taking,
+    speech_in,
     summarize,
 )
 from sca.infer.runners.file import FileReport
@@ -225,28 +224,28 @@ def _fingerprint(engine: Engine, settings: Settings) -> str:
 
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _is_silent(item: BenchItem, vad: SileroVad) -> bool:
-    return not detect_speech(vad, read_audio(item.folder / "output.wav", HEARD_HZ))
+    return not speech_in(vad, item.folder / "output.wav")[0]
 
 
 def _measure(item: BenchItem, vad: SileroVad) -> TurnMetrics:
-    heard = read_audio(item.input, HEARD_HZ)
-    response = detect_speech(vad, read_audio(item.folder / "output.wav", HEARD_HZ))
+    response, _ = speech_in(vad, item.folder / "output.wav")
+    user, length = speech_in(vad, item.input)
     task = task_of(item.task)
     if task == "backchannel":
-        return measure_backchannels(response, len(heard))
+        return measure_backchannels(response, length)
     if task == "interruption":
         for name in ("interrupt.json", "metadata.json"):
             if (item.folder / name).is_file():
                 return measure_interruption(response, *_interruption_span(item.folder / name))
         raise InputError(f"{item.folder} has neither interrupt.json nor metadata.json")
-    user = detect_speech(vad, heard)
-    user_end = user[-1][1] if user else len(heard)
+    user_end = user[-1][1] if user else length
     if task == "pause":
         known = item.folder / "pause.json"
         return measure_pause_handling(response, _spans(known) if known.is_file() else [], user_end)
@@ -375,7 +374,7 @@ def turn_latencies(path: Path, engine: Engine, settings: Settings, vad: SileroVa
     """
     with TemporaryDirectory(prefix="sca-turns-") as folder:
         document = run_measured(path, Path(folder) / "said.wav", engine, settings)
-    segments = detect_speech(vad, read_audio(path, HEARD_HZ))
+    segments, _ = speech_in(vad, path)
     chunk_samples = settings.grid.heard_samples
     turns: list[TurnLatency] = []
     for turn in document["turns"]:

@@ -7,12 +7,14 @@ or longer or has more than 3 words; here, without words, if it lasts 1 s or long
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.audio.vad import SileroVad, speech_segments
+from sca.audio.samples import SampleFile, read_samples
+from sca.audio.vad import FRAME_SAMPLES, SileroVad, speech_segments
 from sca.units import HEARD_HZ
 
 __all__ = [
@@ -20,11 +22,11 @@ __all__ = [
     "Task",
     "TaskSummary",
     "TurnMetrics",
-    "detect_speech",
     "measure_backchannels",
     "measure_interruption",
     "measure_pause_handling",
     "measure_turn_taking",
+    "speech_in",
     "summarize",
 ]
 
@@ -65,11 +67,16 @@ class TaskSummary(TypedDict):
     backchannels_per_s: float | None
 
 
-def detect_speech(vad: SileroVad, samples: NDArray[np.float32]) -> list[tuple[int, int]]:
-    """Return the speech segments of float32 `(n,)` at 16 kHz."""
+def speech_in(vad: SileroVad, path: Path) -> tuple[list[tuple[int, int]], int]:
+    """Return the speech segments of a recording, read in blocks, and its length, in samples at 16 kHz."""
+    stream = vad.stream()
+    found: list[NDArray[np.float32]] = []
+    with SampleFile() as samples:
+        read_samples(path, HEARD_HZ, samples, heard=lambda block: found.append(stream.push(block)))
+        total = len(samples)
     # Without padding, an end of speech inside the last, incomplete frame would be missed.
-    padded = np.concatenate([samples, np.zeros(512, np.float32)])
-    return speech_segments(vad.probabilities(padded), total_samples=len(samples))
+    probabilities = np.concatenate([*found, stream.push(np.zeros(FRAME_SAMPLES, np.float32))])
+    return speech_segments(probabilities, total_samples=total), total
 
 
 def _takes_over(response: Segments) -> bool:

@@ -16,8 +16,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sca.audio.decode import BlockReader, read_audio
+from sca.audio.decode import BlockReader
 from sca.audio.resample import resample
+from sca.audio.samples import SampleFile, Samples, read_samples
 from sca.config.sections.paths import PathsConfig
 from sca.data.corpora.diarized.spans import Spans, Speaking
 from sca.data.runs.files import atomic_write, sha256_of
@@ -118,15 +119,18 @@ class Separation:
         both = [stretch for stretch in stretches if len(stretch.speakers) == 2]
         if not both:
             return Separated.nothing()
-        samples = read_audio(audio, HEARD_HZ)
         patches: dict[str, list[Patch]] = {speaker: [] for speaker in spans}
         done: list[tuple[float, float]] = []
-        for stretch in both:
-            voices = self._of_speakers(samples, stretch, stretches)
-            if voices is not None:
-                done.append((stretch.start_s, stretch.end_s))
-                for speaker, voice in voices.items():
-                    patches[speaker].append((seconds_to_samples(stretch.start_s, HEARD_HZ), voice))
+        with writing(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+        with SampleFile(self._folder) as samples:
+            read_samples(audio, HEARD_HZ, samples)
+            for stretch in both:
+                voices = self._of_speakers(samples, stretch, stretches)
+                if voices is not None:
+                    done.append((stretch.start_s, stretch.end_s))
+                    for speaker, voice in voices.items():
+                        patches[speaker].append((seconds_to_samples(stretch.start_s, HEARD_HZ), voice))
         if not done:
             return Separated.nothing()
         key = blake2b(
@@ -141,7 +145,7 @@ class Separation:
         return Separated(tuple(done), files)
 
     def _of_speakers(
-        self, samples: NDArray[np.float32], overlap: Speaking, stretches: Sequence[Speaking]
+        self, samples: Samples, overlap: Speaking, stretches: Sequence[Speaking]
     ) -> dict[str, NDArray[np.float32]] | None:
         """Return the voice of each speaker in an overlap; None if they cannot be assigned."""
         first = max(0, seconds_to_samples(overlap.start_s - _CONTEXT_S, HEARD_HZ))

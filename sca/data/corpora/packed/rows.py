@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sca.errors import InputError
+from sca.files.bounded import check_size, read_whole
 
 __all__ = ["Row", "columns_of", "rows_of", "tables_in"]
 
@@ -115,7 +116,7 @@ class _Opened:
                     yield batch.select(columns)
             else:
                 yield from self._table.select(columns).to_batches()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, MemoryError) as error:
             raise InputError(f"{self._path} cannot be read ({error})") from error
 
 
@@ -134,13 +135,14 @@ def _metadata(path: Path) -> Any:
     import pyarrow.csv
     import pyarrow.json
 
+    check_size(path)
     return pyarrow.csv.read_csv(path) if path.suffix == ".csv" else pyarrow.json.read_json(path)
 
 
 def _data_files(state: Path) -> list[str]:
     """Return the names of the files of a folder that `save_to_disk` wrote."""
     try:
-        files = json.loads(state.read_bytes())["_data_files"]
+        files = json.loads(read_whole(state))["_data_files"]
         return [str(file["filename"]) for file in files]
     except (OSError, ValueError, KeyError, TypeError):
         return []

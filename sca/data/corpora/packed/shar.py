@@ -47,7 +47,7 @@ def shar_cuts(source: Path, files: RecordingFiles) -> Iterator[tuple[int, bytes]
                 number += 1
                 document = _with_files(cut.to_dict(), files, f"{number:06d}")
                 yield number, json.dumps(document, default=str).encode()
-        except (OSError, ValueError, KeyError, AssertionError, EOFError, tarfile.TarError) as error:
+        except (OSError, ValueError, KeyError, AssertionError, EOFError, MemoryError, tarfile.TarError) as error:
             raise InputError(f"lhotse cannot read the Shar {folder} ({error})") from error
 
 

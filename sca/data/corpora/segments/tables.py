@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sca.data.corpora.segments.model import Parsed, Problem, Segment, checked, seconds_of
@@ -63,7 +63,7 @@ def read_table(path: Path) -> Parsed:
             f"{path} has the columns {', '.join(columns)[:100]}, none of them named {' or '.join(missing)}; "
             f"expected start, end, text and, with several speakers, speaker"
         )
-    for row in rows:
+    for row in _rows(rows, path):
         line = rows.line_num
         try:
             start, end = value_of(row, "start"), value_of(row, "end")
@@ -78,6 +78,13 @@ def read_table(path: Path) -> Parsed:
         channel = _CHANNELS.get(str(value_of(row, "channel") or "").strip().casefold())
         if content:
             yield checked(Segment(start / scale, end / scale, content, speaker or None, channel, line=line))
+
+
+def _rows(rows: "csv.DictReader[str]", path: Path) -> Iterator[dict[str, str]]:
+    try:
+        yield from rows
+    except csv.Error as error:  # a field of more than 128 KiB, as after a quote that is never closed
+        raise ValueError(f"{path}:{rows.line_num}: {error}; is a quote not closed?") from error
 
 
 def read_labels(path: Path) -> Parsed:

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 from sca.data.corpora.segments.model import Parsed, Segment, Word, checked
 from sca.distribution import install_extra
 from sca.errors import MissingToolError
+from sca.files.bounded import check_size
 
 __all__ = ["read_eaf", "read_textgrid"]
 
@@ -31,6 +32,7 @@ def read_textgrid(path: Path) -> Parsed:
         MissingToolError: praatio is not installed.
     """
     praatio = _library("praatio.textgrid", "praatio")
+    check_size(path)
     try:
         grid = praatio.openTextgrid(str(path), False, reportingMode="silence", duplicateNamesMode="rename")
     except Exception as error:  # praatio raises what its parser meets: IndexError, ValueError, its own
@@ -51,6 +53,7 @@ def read_eaf(path: Path) -> Parsed:
         MissingToolError: pympi-ling is not installed.
     """
     pympi = _library("pympi.Elan", "pympi-ling")
+    check_size(path)
     try:
         if ElementTree.parse(path).find(".//ANNOTATION") is None:  # noqa: S314 - pympi parses it so as well
             return iter(())  # pympi cannot read a document without attributes

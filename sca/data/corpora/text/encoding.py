@@ -9,6 +9,8 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 from typing import NamedTuple
 
+from sca.files.bounded import MAX_LINE_BYTES, read_whole, too_large
+
 __all__ = ["DecodedText", "decode_text", "lines_of", "raw_lines_of", "read_text"]
 
 _MAX_NULS = 0.01
@@ -35,7 +37,7 @@ def read_text(path: Path) -> DecodedText:
         ValueError: The file cannot be read, or is not text; the message is the reason.
     """
     try:
-        decoded = decode_text(path.read_bytes())
+        decoded = decode_text(read_whole(path))
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror or error})") from error
     if decoded is None:
@@ -62,8 +64,11 @@ def raw_lines_of(path: Path) -> list[tuple[int, str]]:
     Raises:
         ValueError: The file cannot be read, or is not text.
     """
-    lines = read_text(path).text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return list(enumerate(lines, 1))
+    lines = list(enumerate(read_text(path).text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1))
+    for number, line in lines:
+        if len(line) > MAX_LINE_BYTES:
+            raise too_large(f"line {number} of {path}", MAX_LINE_BYTES)
+    return lines
 
 
 def decode_text(raw: bytes) -> DecodedText | None:

@@ -14,11 +14,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import soundfile
 
 from sca.data.datasets.arrow import iter_batches
 from sca.data.duplex.model.records import RowRecord, TrackRecord
+from sca.data.duplex.storage.tar_index import content_of, npy_array
 from sca.data.duplex.storage.tracks import StoredTrack, stored_tracks, tracks_of_batch
 from sca.data.duplex.storage.writer import complete, open_split
 from sca.data.runs.files import sha256_of
@@ -280,14 +280,14 @@ def _listed_sessions(file: Path) -> list[StoredSession]:
 def _tar_rows(file: Path, grid: Grid, on_problem: Callable[[str], None]) -> Iterator[StoredRow]:
     """Iterate over the rows of a webdataset shard, and check that their audio has the length of their chunks."""
     try:
-        with tarfile.open(file) as tar:
-            members = ((member.name.partition("."), tar.extractfile(member)) for member in tar if member.isfile())
+        with tarfile.open(file, "r:") as tar:
+            members = ((member.name.partition("."), member) for member in tar if member.isfile())
             for key, group in groupby(members, key=lambda member: member[0][0]):
-                parts = {name[2]: data.read() for name, data in group if data is not None}
+                parts = {name[2]: content_of(tar, member) for name, member in group}
                 try:
                     row: RowRecord = json.loads(parts["json"])
                     row.setdefault("unlabelled", [])
-                    row["input_ids"] = np.load(io.BytesIO(parts["input_ids.npy"])).tolist()
+                    row["input_ids"] = npy_array(parts["input_ids.npy"]).tolist()
                     n_chunks = int(row["n_chunks"])
                 except (KeyError, ValueError, TypeError) as error:
                     raise InputError(

@@ -2,20 +2,22 @@
 
 import io
 import json
+import math
 import tarfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sca.data.duplex.model.records import RowRecord
 from sca.errors import InputError
+from sca.files.bounded import MAX_MEMBER_BYTES, too_large
 from sca.textutil import first_line
 
-__all__ = ["TarRow", "TarSample", "index_tar", "read_sample"]
+__all__ = ["TarRow", "TarSample", "content_of", "index_tar", "npy_array", "read_sample"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,8 @@ def index_tar(tar_file: IO[bytes], name: str, split: str) -> Iterator[TarRow]:
         with tarfile.open(fileobj=tar_file, mode="r:") as tar:
             for _, group in groupby((member for member in tar if member.isfile()), key=_key):
                 members = {_field(member): member for member in group}
-                record = json.loads(_content(tar, members["json"]))
-                n_tokens = len(np.load(io.BytesIO(_content(tar, members["input_ids.npy"]))))
+                record = json.loads(content_of(tar, members["json"]))
+                n_tokens = len(npy_array(content_of(tar, members["input_ids.npy"])))
                 start = min(member.offset for member in members.values())
                 end = max(member.offset_data + -(-member.size // 512) * 512 for member in members.values())
                 yield TarRow(split, record["row_id"], record["session_id"], n_tokens, name, start, end - start)
@@ -98,11 +100,11 @@ def read_sample(content: bytes, name: str) -> TarSample:
     """
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
-            parts = {_field(member): _content(tar, member) for member in tar if member.isfile()}
+            parts = {_field(member): content_of(tar, member) for member in tar if member.isfile()}
         record: RowRecord = json.loads(parts["json"])
         record.setdefault("unlabelled", [])
-        record["input_ids"] = np.load(io.BytesIO(parts["input_ids.npy"])).tolist()
-        codes = np.load(io.BytesIO(parts["codes.npy"])) if "codes.npy" in parts else None
+        record["input_ids"] = npy_array(parts["input_ids.npy"]).tolist()
+        codes = npy_array(parts["codes.npy"]) if "codes.npy" in parts else None
         return TarSample(record, parts["heard.flac"], parts["spoken.flac"], codes)
     except (OSError, tarfile.TarError, KeyError, ValueError, TypeError) as error:
         raise _damaged(name, error) from error
@@ -120,6 +122,32 @@ def _field(member: tarfile.TarInfo) -> str:
     return member.name.partition(".")[2]
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+def content_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """Return the content of a file in a tar archive. A sparse one can state any size in a few bytes.
+
+    Raises:
+        TooLargeError: It has more than `MAX_MEMBER_BYTES`.
+    """
+    if member.size > MAX_MEMBER_BYTES:
+        raise too_large(member.name, MAX_MEMBER_BYTES)
     file = tar.extractfile(member)
     return b"" if file is None else file.read()
+
+
+def npy_array(content: bytes) -> NDArray[Any]:
+    """Return the array in the bytes of a `.npy` file, which is not larger than these.
+
+    Raises:
+        ValueError: They are not such a file.
+    """
+    stream = io.BytesIO(content)
+    try:
+        np.lib.format.read_magic(stream)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    except Exception as error:  # numpy passes on what its parsers raise, such as TokenError
+        raise ValueError("the npy header cannot be read") from error
+    if math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
+        raise ValueError(f"the npy header states another length: {shape}")
+    stream.seek(0)
+    array: NDArray[Any] = np.load(stream)
+    return array
