@@ -52,10 +52,12 @@ def demo(
 def _show(corpus: Path, data: Path, rows: "DuplexDataset", verification: "Verification") -> None:
     from rich.text import Text
 
+    from sca.data.duplex.model.row_names import typed_row_id
+
     console = out()
     row = rows.record(0)
     facts = f"{counted(row['n_chunks'], 'chunk')} of 0.32 s, {counted(len(row['input_ids']), 'token')}"
-    console.print(Text.assemble(("A row", "bold"), f": {row['row_id']}, {facts}"))
+    console.print(Text.assemble(("A row", "bold"), f": {typed_row_id(row['row_id'])}, {facts}"))
     console.print("one line per chunk; the tokens of a spoken word are one chunk before its audio")
     console.print()
     for line in _chunk_lines(rows, row):

@@ -93,7 +93,7 @@ def inspect(
         if as_json:
             emit_json({"page": str(html), "bytes": size, "title": view.title, "seconds": view.duration_s})
         else:
-            print_line(f"{view.title}, {view.duration_s:.2f} s, in {html} ({size / 1e6:.1f} MB)")
+            print_line(f"{view.typed_name}, {view.duration_s:.2f} s, in {html} ({size / 1e6:.1f} MB)")
     elif as_json:
         emit_json(_document(view))
     else:
@@ -109,6 +109,7 @@ def _write_pages(
     source: "DatasetReader", tokenizer: "TextTokenizer", count: int, *, quiet: bool, as_json: bool
 ) -> None:
     from sca.data.duplex.inspect.row_pages import write_row_pages
+    from sca.data.duplex.model.row_names import typed_row_id
 
     with audio_progress("pages", quiet=quiet) as progress:
         pages, failed = write_row_pages(source, tokenizer, count, on_start=progress.start, on_page=progress.advance)
@@ -119,7 +120,7 @@ def _write_pages(
     else:
         print_line(f"{counted(len(pages), 'page')} in {source.root / 'inspect'}, linked in {report}")
     if failed:
-        print_notes([f"{row}: failed: {reason}" for row, reason in failed])
+        print_notes([f"{typed_row_id(row)}: failed: {reason}" for row, reason in failed])
         again = f"{command_line('inspect', source.root)} ROW --html FILE"
         raise PartialFailure(
             f"{counted(len(failed), 'page')} failed",
@@ -175,7 +176,7 @@ def _show(view: "View") -> None:
     flags = f", flags: {', '.join(view.flags)}" if view.flags else ""
     tokens = sum(token.control is None for side in view.sides for token in side.tokens)
     console.print(
-        f"{view.title}: {view.duration_s:.2f} s, {counted(view.n_chunks, 'chunk')}, {counted(tokens, 'text token')}, "
+        f"{view.typed_name}: {view.duration_s:.2f} s, {counted(view.n_chunks, 'chunk')}, {counted(tokens, 'text token')}, "
         f"{counted(len(view.overlaps), 'overlap')}{flags}"
     )
     console.print()

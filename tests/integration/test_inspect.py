@@ -131,7 +131,8 @@ def test_session_has_all_speakers_sides_and_rows(source, tokenizer):
 @pytest.mark.parametrize(
     ("target", "message", "hint"),
     [
-        ("D0001_S0001_0:G0001>G0002:000001", "no row or session", "D0001_S0001_0:G0001>G0002:000000"),
+        ("D0001_S0001_0:G0001>G0002:000001", "no row or session", "D0001_S0001_0:G0001..G0002:000000"),
+        ("D0001_S0001_0:G0001..G0002:000001", "no row or session", "D0001_S0001_0:G0001..G0002:000000"),
         ("D0001_S0001", "no row or session", "D0001_S0001_0"),
         ("ZZZ", "no row or session", "similar"),
         ("99", "the rows 0 to", None),
@@ -161,6 +162,9 @@ def test_timeline_fits_the_terminal_and_has_every_token(source, tokenizer, width
 def test_prints_a_timeline_or_a_json_document(data):
     shown = sca("inspect", data, "Z0009_S0009_0:G0072+G0073>G0071:000000")
     assert shown.returncode == 0, shown.stderr
+    typed = "Z0009_S0009_0:G0072+G0073..G0071:000000"
+    assert shown.stdout.startswith(f"{typed}: ")
+    assert sca("inspect", data, typed).stdout == shown.stdout
     assert "onerror=window.hacked=2" in sca("inspect", data, "Z0009_S0009_0", "--json").stdout
     document = json.loads(sca("inspect", data, "0", "--json").stdout)
     assert document["n_chunks"] * document["chunk_s"] == pytest.approx(document["words"][-1]["end_s"], abs=30)

@@ -316,3 +316,18 @@ def test_turn_model_decides_the_end_of_turns(tmp_path):
     model = run("model", "--turn-model", "auto")
     assert run("again", "--turn-model", "auto") == model
     assert run("silence") != model
+
+
+@pytest.mark.parametrize(
+    ("seconds", "quiet", "reason"),
+    [(2.0, 0.0, "nobody finished a turn"), (0.0, 2.0, "no speech was found"), (2.0, 5.0, None)],
+)
+def test_output_without_speech_has_its_reason(seconds, quiet, reason, tmp_path):
+    heard = tmp_path / "heard.wav"
+    speech = demo_speech(seconds=24)[16_000 * 16 :][: int(16_000 * seconds)]
+    soundfile.write(heard, np.concatenate([speech, np.zeros(int(16_000 * quiet), np.float32)]), 16_000)
+    done = sca("live", "--file", heard, "--out", tmp_path / "out.wav", "-q", "--json")
+    document = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert (document["silent_because"] is None) is (reason is None) is bool(document["turns"])
+    assert reason is None or reason in document["silent_because"]

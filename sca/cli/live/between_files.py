@@ -43,11 +43,12 @@ class _Listener(BaseListener):
 def run_on_file(
     file: Path, outputs: "OutputFiles", settings: "Settings", *, realtime: bool, quiet: bool
 ) -> Mapping[str, Any]:
-    """Run the session and return the contents of `timing.json`."""
+    """Run the session and return the contents of `timing.json`, and why nothing was said, if nothing was."""
     from sca.audio.decode import probe
     from sca.infer.engines.choice import simple_engine
     from sca.infer.engines.registry import load_engine
     from sca.infer.runners.file import run_file
+    from sca.infer.runners.silent_answer import silence_reason
 
     outputs.check(file)
     duration_s = probe(file).duration_s
@@ -61,12 +62,14 @@ def run_on_file(
         document = run_file(file, outputs, engine, settings, realtime=realtime, listeners=[listener])
     for notice in listener.notices:
         print_note(f"{engine.info.name}: {notice}")
-    return document
+    return {**document, "silent_because": silence_reason(file, document, engine.info, settings.live)}
 
 
 def summary(document: Mapping[str, Any]) -> str:
     """Format the result of a session in lines."""
     lines = session_lines(document, document["turns_begun"], document["interruptions"])
+    if document["silent_because"]:
+        lines.append(f"nothing was said: {document['silent_because']}")
     if document["dropped"] or document["late"]:
         lines.append(
             f"dropped {document['dropped']} of {counted(document['chunks_in'], 'chunk')}, {document['late']} late"

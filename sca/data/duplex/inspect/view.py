@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from sca.control_tokens import control_tokens_of
 from sca.data.duplex.model.heard import heard_speakers
 from sca.data.duplex.model.records import RowRecord
+from sca.data.duplex.model.row_names import stored_row_id, typed_row_id
 from sca.data.duplex.model.rows import PlacedToken
 from sca.data.duplex.storage.build_settings import settings_of
 from sca.data.duplex.storage.reader import DatasetReader
@@ -135,6 +136,11 @@ class View:
         """Id of the row, or of the session."""
         return self.row_id or self.session_id
 
+    @property
+    def typed_name(self) -> str:
+        """The title as one types it in a shell; see `typed_row_id`."""
+        return typed_row_id(self.title)
+
 
 def open_view(reader: DatasetReader, tokenizer: TextTokenizer, target: str | None) -> View:
     """Return the view of a row or session.
@@ -142,7 +148,8 @@ def open_view(reader: DatasetReader, tokenizer: TextTokenizer, target: str | Non
     Args:
         reader: The data set.
         tokenizer: The tokenizer of the data set.
-        target: Id of a row, number of a row in the first split, or id of a session; None for the first row.
+        target: Id of a row or of a session in either spelling (`typed_row_id`), or number of a row in the first split;
+            None for the first row.
 
     Raises:
         UsageError: The row or session does not exist. The hint suggests similar names.
@@ -163,20 +170,28 @@ def _find(reader: DatasetReader, target: str | None) -> str | tuple[str, int]:
         raise InputError(f"{reader.root} has no rows")
     if target is None:
         return filled[0], 0
-    if target in reader.sessions:
-        return target
-    rows = reader.row_ranges.get(target.partition(":")[0])
-    if rows is not None:
-        for at, row in enumerate(reader.rows(rows.split, rows.first, rows.last), rows.first):
-            if row["row_id"] == target:
-                return rows.split, at
+    for name in dict.fromkeys((target, stored_row_id(target))):
+        place = _named(reader, name)
+        if place is not None:
+            return place
     if target.isdecimal():
         index, count = int(target), reader.count(filled[0])
         if index < count:
             return filled[0], index
         raise UsageError(f"row {index} does not exist: {filled[0]} has the rows 0 to {count - 1}")
-    similar = ", ".join(_similar_names(reader, target))
+    similar = ", ".join(map(typed_row_id, _similar_names(reader, stored_row_id(target))))
     raise UsageError(f"{reader.root} has no row or session {target}", hint=f"similar: {similar}")
+
+
+def _named(reader: DatasetReader, name: str) -> str | tuple[str, int] | None:
+    """Return the session or the row with this stored id."""
+    if name in reader.sessions:
+        return name
+    for rows in (rows for session, rows in reader.row_ranges.items() if name.startswith(f"{session}:")):
+        for at, row in enumerate(reader.rows(rows.split, rows.first, rows.last), rows.first):
+            if row["row_id"] == name:
+                return rows.split, at
+    return None
 
 
 def _similar_names(reader: DatasetReader, target: str) -> list[str]:
