@@ -52,9 +52,11 @@ class ScaError(Exception):
     Attributes:
         message: What is wrong, and where.
         hint: What to do about it.
+        lines: The lines of a message that has several; a message without is one line, whatever is in it.
     """
 
     exit_code = 1
+    lines: tuple[str, ...] = ()
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -63,7 +65,7 @@ class ScaError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Worker processes return errors by pickle, which would lose the keyword-only hint.
-        return _rebuild, (type(self), self.message, self.hint)
+        return _rebuild, (type(self), self.message, self.hint), {"lines": self.lines} if self.lines else None
 
 
 class UsageError(ScaError):

@@ -11,8 +11,8 @@ from typing import Literal, Union, get_args, get_origin
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from sca.config.loaders import Key, Problem
-from sca.errors import ConfigError
+from sca.config.loaders import OPTION_ORIGIN, Key, Problem, place_of
+from sca.errors import ConfigError, ScaError, UsageError
 
 __all__ = [
     "default_toml",
@@ -89,27 +89,38 @@ def problems_of(error: ValidationError, section: str, origins: dict[str, str], k
     found = []
     for detail in error.errors(include_url=False):
         name = ".".join([section, *(str(part) for part in detail["loc"][:1])])
-        place = f"{origins[name]}: {name}" if name in origins else name
+        place = place_of(origins[name], name) if name in origins else name
         if detail["type"] == "value_error":  # raised by one of our validators, with a complete message
             text = f"{place} {detail['ctx']['error']}"
         elif name in keys:
             text = f"{place} should be {keys[name].expected}, got {detail['input']!r}"
         else:
             text = f"{place}: {detail['msg']}"
-        found.append(Problem(text, None, error))
+        by_option = origins.get(name, "").startswith(OPTION_ORIGIN)
+        found.append(Problem(text, None, error, by_option=by_option))
     return found
 
 
 def raise_for(problems: Sequence[Problem]) -> None:
-    """Raise one error that lists every problem. A single problem caused by one of our errors keeps its class."""
+    """Raise one error that lists every problem. A single problem caused by one of our errors keeps its class.
+
+    Raises:
+        UsageError: All of them are values of named options.
+        ConfigError: There are others.
+    """
     if not problems:
         return
     first = problems[0]
+    of_options = all(problem.by_option for problem in problems)
+    kind: type[ScaError] = UsageError if of_options else ConfigError
     if len(problems) == 1:
-        kind = type(first.cause) if isinstance(first.cause, ConfigError) else ConfigError
+        kind = type(first.cause) if isinstance(first.cause, ConfigError) else kind
         raise kind(first.text, hint=first.hint) from first.cause
     lines = [f"{p.text} ({p.hint})" if p.hint else p.text for p in problems]
-    raise ConfigError("\n     ".join([f"{len(problems)} settings are invalid:", *lines]))
+    lines = [f"{len(problems)} {'options' if of_options else 'settings'} are invalid:", *lines]
+    error = kind("\n     ".join(lines))
+    error.lines = (lines[0], *(f"     {line}" for line in lines[1:]))
+    raise error
 
 
 def toml_value(value: object) -> str:

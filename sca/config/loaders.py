@@ -14,7 +14,17 @@ from pathlib import Path
 
 from sca.config.sections.base import Flag
 
-__all__ = ["Given", "Key", "Problem", "from_environment", "from_file", "from_overrides", "unknown"]
+__all__ = [
+    "OPTION_ORIGIN",
+    "Given",
+    "Key",
+    "Problem",
+    "from_environment",
+    "from_file",
+    "from_overrides",
+    "place_of",
+    "unknown",
+]
 
 _PREFIX = "SCA_"
 _AT_LINE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
@@ -81,11 +91,22 @@ class Problem:
         text: What is wrong, and where.
         hint: What to do about it.
         cause: The exception behind it.
+        by_option: Whether the value was given by the setting's own option.
     """
 
     text: str
     hint: str | None = None
     cause: Exception | None = None
+    by_option: bool = False
+
+
+OPTION_ORIGIN = "command line "
+"""What the origin of a value begins with that the setting's own option gave; the option follows."""
+
+
+def place_of(origin: str, name: str) -> str:
+    """Return where a bad value is: its option, or its source and the name of the setting."""
+    return origin.removeprefix(OPTION_ORIGIN) if origin.startswith(OPTION_ORIGIN) else f"{origin}: {name}"
 
 
 def unknown(origin: str, name: str, known: Iterable[str]) -> Problem:
@@ -177,6 +198,6 @@ def from_overrides(
             problems.append(unknown("command line", name, keys))
         elif plain is not None:
             flag = keys[name].flag
-            origin = f"command line {flag.name}" if by_flag and flag is not None else "command line"
+            origin = f"{OPTION_ORIGIN}{flag.name}" if by_flag and flag is not None else "command line"
             given[name] = Given(plain, origin, is_text=isinstance(plain, str))
     return given, problems

@@ -15,7 +15,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, Secret
 from pydantic.fields import FieldInfo
 
 from sca.config.describe import expected, problems_of, raise_for, special_words, value_type
-from sca.config.loaders import Given, Key, Problem, from_environment, from_file, from_overrides, unknown
+from sca.config.loaders import (
+    OPTION_ORIGIN,
+    Given,
+    Key,
+    Problem,
+    from_environment,
+    from_file,
+    from_overrides,
+    place_of,
+    unknown,
+)
 from sca.config.sections.audio import AudioConfig
 from sca.config.sections.base import Env, Flag
 from sca.config.sections.chat import ChatConfig
@@ -220,7 +230,8 @@ def _section(
         try:
             values[key.field] = _from_text(str(raw.value), key, model) if raw.is_text else raw.value
         except ValidationError as error:
-            problems.append(Problem(f"{raw.origin}: {full} should be {key.expected}, got {raw.value!r}", None, error))
+            text = f"{place_of(raw.origin, full)} should be {key.expected}, got {raw.value!r}"
+            problems.append(Problem(text, None, error, by_option=raw.origin.startswith(OPTION_ORIGIN)))
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -247,7 +258,7 @@ def apply_preset(preset: str) -> dict[str, object]:
     found = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", preset)
     if not found:
         message = f"--preset should be AUDIOxTEXT, the input audio and output text tokens per chunk, got {preset!r}"
-        raise ConfigError(message, hint="such as 4x2 or 8x4")
+        raise UsageError(message, hint="such as 4x2 or 8x4")
     audio, text = int(found[1]), int(found[2])
     return {
         "audio.frames_per_chunk": audio,

@@ -56,7 +56,7 @@ def test_list():
         (("--shipped", "cafe", "--voices", "espeak"), 2, "a conversation needs two voices"),
         (("--shipped", "cafe", "--timing", "nowhere"), 2, "timing nowhere does not exist"),
         (("--shipped", "cafe", "--hours", "1", "--conversations", "2"), 2, "exclude each other"),
-        (("--shipped", "cafe", "--snr", "500"), 3, "synth.snr_db"),
+        (("--shipped", "cafe", "--snr", "500"), 2, "--snr should be"),
         (("--topic", " ", "--llm-url", "http://127.0.0.1:1"), 2, "the topic is empty"),
     ],
 )

@@ -241,10 +241,14 @@ def test_unknown_variable_names_the_nearest(variable, near):
 
 
 def test_options_name_themselves_in_errors():
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(UsageError) as caught:
         load_settings(options={"duplex.lead_chunks": -1}, env={})
-    expected = "command line --lead: duplex.lead_chunks should be a whole number from 0 to 1000, got -1"
-    assert str(caught.value) == expected
+    assert str(caught.value) == "--lead should be a whole number from 0 to 1000, got -1"
+    with pytest.raises(UsageError) as caught:
+        load_settings(options={"duplex.lead_chunks": -1, "duplex.on_lag": "x"}, env={})
+    assert caught.value.lines[0] == "2 options are invalid:"
+    with pytest.raises(ConfigError, match="2 settings are invalid"):
+        load_settings(options={"duplex.lead_chunks": -1}, overrides={"duplex.on_lag": "x"}, env={})
 
 
 def test_options_win_over_overrides():
@@ -364,7 +368,7 @@ def test_preset_of_the_wider_grid():
 
 @pytest.mark.parametrize("preset", ["", "8", "8x", "x4", "0x2", "8x0", "8-4", "8X4 ", "eight", "8x4x2"])
 def test_rejects_invalid_presets(preset):
-    with pytest.raises(ConfigError, match="AUDIOxTEXT") as caught:
+    with pytest.raises(UsageError, match="AUDIOxTEXT") as caught:
         apply_preset(preset)
     assert caught.value.hint == "such as 4x2 or 8x4"
 
@@ -444,9 +448,11 @@ def test_blank_secret_is_refused(name, blank, tmp_path):
     section, field = name.split(".")
     file = tmp_path / "sca.toml"
     file.write_text(f'[{section}]\n{field} = "{blank}"\n')
-    for source in ({"config_file": file}, {"overrides": {name: blank}}, {"options": {name: blank}}):
+    for source in ({"config_file": file}, {"overrides": {name: blank}}):
         with pytest.raises(ConfigError, match=f"{name} is empty"):
             load_settings(**source)
+    with pytest.raises((ConfigError, UsageError), match="is empty"):
+        load_settings(options={name: blank})
 
 
 def test_empty_variable_of_a_secret_counts_as_not_set():

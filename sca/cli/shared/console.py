@@ -107,7 +107,10 @@ def emit_json(document: object, *, indent: int | None = 2) -> None:
 
 def report(error: "ScaError") -> int:
     """Print an error as one line and its hint, and return its exit code."""
-    print_note(f"sca: {error.message}")
+    first, *others = error.lines or (error.message,)
+    print_note(f"sca: {first}")
+    for line in others:
+        print_note(line)
     if error.hint:
         print_note(f"     {error.hint}")
     return error.exit_code
