@@ -44,6 +44,7 @@ LAYERS = {
     "sca.infer.turn.serving": 3,
     "sca.synth": 3,  # above both halves: speech engines make what the data half reads
     "sca.simulate": 3,  # a synthetic user of the live loop
+    "sca.browse": 3,  # rows of the data half, on the server of the live half
     "sca.calibrate": 3,  # above both halves, with sca.synth
     "sca.api": 3,
     "sca": 4,  # the public API: names of every layer below, loaded on first use

@@ -56,6 +56,7 @@ _OUTPUTS = {Mode.dataset: Path("dataset/duplex"), Mode.script: Path("dataset/par
     "duplex.speaker_model",
     "duplex.on_bleed",
     "duplex.repair",
+    "duplex.drops",
     "duplex.codes",
     "duplex.codes_model",
     "augment.copies",
@@ -246,6 +247,10 @@ def _show(summary: "RunSummary[BuildDetails]", settings: "Settings", url: str | 
         console.print(
             f"left out because they lag: {counted(coverage.units_dropped_on_request, 'segment')} with "
             f"{counted(coverage.tokens_dropped_on_request, 'token')}"
+        )
+    if coverage.rows_left_out:
+        console.print(
+            f"left out: {counted(coverage.rows_left_out, 'row')} on the list {settings.duplex.drops}", markup=False
         )
     rate = report.text_rate
     if rate is not None and not rate.sufficient:

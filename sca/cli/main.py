@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from sca.cli.acquire.download import download
 from sca.cli.acquire.search import search
+from sca.cli.browse.command import browse
 from sca.cli.build_duplex import build_duplex
 from sca.cli.calibrate import calibrate
 from sca.cli.chat.command import chat
@@ -141,6 +142,7 @@ app.command("build-duplex", cls=SettingsCommand)(build_duplex)
 app.command("build-duplex-dataset", cls=SettingsCommand, hidden=True)(build_duplex)
 app.command("verify", cls=SettingsCommand)(verify)
 app.command("inspect", cls=SettingsCommand)(inspect)
+app.command("browse", cls=SettingsCommand)(browse)
 app.command("export")(export)
 app.command("status")(status)
 app.command("live", cls=SettingsCommand)(live)

@@ -34,7 +34,7 @@ WORDS = (
     " Good evening everybody, it is very nice to be here, and I have to tell you about the train that I took this "
     "morning, because it never came, and nobody at the station could explain to me where it went."
 )
-_SERVER = re.compile(r"\bsca (turn )?serve\b|python -m (sca\.infer|sca_run)\.server\b|scripts/start\.sh\b")
+_SERVER = re.compile(r"\bsca (turn )?(serve|browse)\b|python -m (sca\.infer|sca_run)\.server\b|scripts/start\.sh\b")
 _STARTS_ANOTHER = re.compile(r"\bsca turn start\b|scripts/(start_bg|main)\.sh")
 _FOLLOWS = re.compile(r"--tail\b|scripts/tail_bg_logs\.sh")
 _READY = "listening on "

@@ -1,11 +1,12 @@
 """Settings of full-duplex data: how a conversation is placed on the grid, cut into rows and stored."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from sca.config.sections.base import MAX_COUNT, MAX_TOKEN_ID, MIN_SECONDS, Flag, Section
+from sca.config.sections.base import MAX_COUNT, MAX_TOKEN_ID, MIN_SECONDS, Flag, Section, as_path
 from sca.errors import ConfigError
 from sca.units import MAX_SECONDS
 
@@ -172,6 +173,10 @@ class DuplexConfig(Section):
     )
     audio_format: Annotated[Literal["flac", "pcm16"], Flag("--audio-format")] = Field(
         "flac", description="Audio storage: flac is small, pcm16 needs no decoding."
+    )
+    drops: Annotated[Path | None, BeforeValidator(as_path), Flag("--drops", "FILE")] = Field(
+        None,
+        description="List of rows to leave out, which sca browse writes. Other rows stay the same bytes. Not set: none.",
     )
     repair: Annotated[Literal["off", "suggest", "apply"], Flag("--repair")] = Field(
         "suggest",

@@ -4,7 +4,7 @@ A retimed session has its own tracks, words and rows, so it is verified like any
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -52,12 +52,14 @@ class RetimeJob:
         copy: The number of the copy, from 1.
         key: Digest of everything that decides the result.
         pool: The floor-transfer offsets to draw from, as (kind, samples).
+        drops: Ids of rows to leave out.
     """
 
     origin: str
     copy: int
     key: str
     pool: tuple[tuple[str, int], ...]
+    drops: tuple[str, ...] = ()
 
     @property
     def session_id(self) -> str:
@@ -78,22 +80,30 @@ def retiming_obstacle(root: Path, origin: SessionResult, settings: Settings) -> 
     return None
 
 
-def retime_jobs(origins: Sequence[SessionResult], settings: Settings) -> list[RetimeJob]:
-    """Return a job for every copy of every session. They draw from the offsets of all these sessions."""
+def retime_jobs(
+    origins: Sequence[SessionResult], settings: Settings, drops: Mapping[str, tuple[str, ...]]
+) -> list[RetimeJob]:
+    """Return a job for every copy of every session. They draw from the offsets of all these sessions.
+
+    Args:
+        origins: The sessions.
+        settings: The settings.
+        drops: Ids of rows to leave out, by the id of their session.
+    """
     pool = tuple((kind, offset) for origin in origins for kind, offset in origin.transfers)
     pool_digest = blake2b(repr(pool).encode(), digest_size=16).hexdigest()
     jobs = []
     for origin in origins:
         for copy in range(1, settings.augment.copies + 1):
             key = blake2b(f"{origin.content_key} {pool_digest} {copy}".encode(), digest_size=16).hexdigest()
-            jobs.append(RetimeJob(origin.session_id, copy, key, pool))
+            jobs.append(RetimeJob(origin.session_id, copy, key, pool, drops.get(f"{origin.session_id}+{copy}", ())))
     return jobs
 
 
 def build_retimed(job: RetimeJob, root: Path, settings: Settings, tokenizer: TextTokenizer) -> SessionResult:
     """Write the files of a retimed session and its record. The result depends on the seed, the session and the copy."""
     paths = SessionPaths(root, job.session_id)
-    result = SessionResult(job.session_id, job.key, "kept", augmented_from=job.origin)
+    result = SessionResult(job.session_id, job.key, "kept", augmented_from=job.origin, drops=list(job.drops))
     tracks = stored_tracks(SessionPaths(root, job.origin).storage)
     units = [units_of(track.record["words"]) for track in tracks]
     retimed = _retime(job, units, tracks[0].record["duration_samples"], settings)

@@ -40,6 +40,7 @@ from sca.data.duplex.storage.build_settings import (
     without_others,
     without_repair,
 )
+from sca.data.duplex.storage.drops import drops_by_session
 from sca.data.runs.executor import Executor
 from sca.data.runs.files import write_json
 from sca.data.runs.incremental import IncrementalRun, Item, failure, failure_reason
@@ -51,6 +52,7 @@ from sca.data.runs.summary import Outcome, RunSummary
 from sca.data.speakers.base import NO_SPEAKER_MODEL
 from sca.data.speakers.registry import speaker_digest
 from sca.errors import InputError, OutputError, ScaError, writing
+from sca.textutil import counted
 from sca.tokenizer.base import TextTokenizer
 from sca.units import HEARD_HZ, samples_to_seconds
 
@@ -232,12 +234,13 @@ class _Build:
         self._settings, self._tokenizer, self._listener = settings, tokenizer, listener
         self._run, self._jobs, self._executor = run, jobs, executor
         self._root = run.summary.details.root
+        self._drops = drops_by_session(settings.duplex.drops)
         self.results: dict[str, SessionResult] = {}
 
     def run(self, corpus: Corpus) -> RunSummary[BuildDetails]:
         details = self._run.summary.details
         sessions = corpus.sessions()
-        plan = plan_sessions(sessions.sources, self._root, self._settings, self._tokenizer)
+        plan = plan_sessions(sessions.sources, self._root, self._settings, self._tokenizer, self._drops)
         for done in plan.done:
             self._count_done(done)
         warning = rate_warning([job.source for job in plan.todo], plan.done, self._settings, self._tokenizer)
@@ -254,7 +257,19 @@ class _Build:
         details.skipped = skipped + [note for result in in_order for note in result.skipped]
         details.notices = not_retimed + _texts(sessions.issues, "note")
         details.notices += [note for result in in_order for note in result.notices]
+        details.notices += self._unknown_drops(details.report)
         return self._run.summary
+
+    def _unknown_drops(self, report: Report) -> list[str]:
+        """Return a notice about the rows on the list that no session has."""
+        left_out = {row.row_id for row in report.left_out_rows}
+        unknown = [row for own in self._drops.values() for row in own if row not in left_out]
+        if not unknown:
+            return []
+        return [
+            f"{self._settings.duplex.drops}: {counted(len(unknown), 'row')} on the list cannot be left out, because no "
+            f"session gives such a row with these settings; the first is {unknown[0]}"
+        ]
 
     def _build_sessions(self, todo: Iterable[SessionJob]) -> int:
         """Build sessions and return their number. A session that cannot be read fails alone."""
@@ -281,14 +296,14 @@ class _Build:
         obstacles = {origin.session_id: retiming_obstacle(self._root, origin, self._settings) for origin in training}
         suitable = [origin for origin in training if obstacles[origin.session_id] is None]
         items: list[Item[RetimeJob]] = []
-        for job in retime_jobs(suitable, self._settings):
+        for job in retime_jobs(suitable, self._settings, self._drops):
             if job.session_id in self.results:
                 raise InputError(
                     f"the corpus has a session {job.session_id}, which is the name of the retimed {job.origin}",
                     hint="rename it, or build without --augment",
                 )
             before = read_record(SessionPaths(self._root, job.session_id))
-            if before is not None and before.key == job.key:
+            if before is not None and (before.key, before.drops) == (job.key, list(job.drops)):
                 self._count_done(before)
             elif not self._keep_old_failure(job.session_id, job.key, job.origin):
                 items.append(Item(job.session_id, job, job.key))

@@ -58,7 +58,9 @@ def finish(
         )
     validation = validation_split(kept, settings)
     for result in kept:
-        result.split = "validation" if result.session_id in validation else "train"
+        # A session all of whose rows are left out is in no split; `sca verify` counts it to the first one.
+        empty = bool(result.left_out) and not result.rows
+        result.split = "validation" if result.session_id in validation and not empty else "train"
     _complete_earlier_sessions(root, kept)
     report = make_report(settings, read_settings(root), __version__, in_order, skipped)
     if (profile := aligner_profile(settings)) is not None:

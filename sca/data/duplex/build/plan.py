@@ -1,7 +1,7 @@
 """The sessions that need work. A session is done if its record has the key of its content, settings and models."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -33,8 +33,22 @@ class Plan:
     todo: list[SessionJob]
 
 
-def plan_sessions(sources: Iterable[SessionSource], root: Path, settings: Settings, tokenizer: TextTokenizer) -> Plan:
-    """Compare the sessions of a corpus with those of a data set."""
+def plan_sessions(
+    sources: Iterable[SessionSource],
+    root: Path,
+    settings: Settings,
+    tokenizer: TextTokenizer,
+    drops: Mapping[str, tuple[str, ...]],
+) -> Plan:
+    """Compare the sessions of a corpus with those of a data set.
+
+    Args:
+        sources: The sessions of the corpus.
+        root: The data set.
+        settings: The settings.
+        tokenizer: The tokenizer.
+        drops: Ids of rows to leave out, by the id of their session. A session with others is built again.
+    """
     models = _models(settings)
     # Whether sessions are repaired is not in their keys, so that another choice leaves good sessions as they are.
     # Nor is `others`: two speakers need no other rows, and sessions of more are built with one value.
@@ -43,7 +57,8 @@ def plan_sessions(sources: Iterable[SessionSource], root: Path, settings: Settin
     for source in sources:
         stat = _stat(source) + models
         before = read_record(SessionPaths(root, source.session_id))
-        if before is not None and _is_affected(before, settings.duplex):
+        own = drops.get(source.session_id, ())
+        if before is not None and (_is_affected(before, settings.duplex) or before.drops != list(own)):
             before = None
         if before is not None and before.stat == stat:
             plan.done.append(before)
@@ -52,7 +67,7 @@ def plan_sessions(sources: Iterable[SessionSource], root: Path, settings: Settin
         if before is not None and before.key == key:
             plan.done.append(before)
         else:
-            plan.todo.append(SessionJob(source, key, stat, sha256))
+            plan.todo.append(SessionJob(source, key, stat, sha256, drops=own))
     return plan
 
 

@@ -36,6 +36,7 @@ class SessionJob:
         stat: Name, size and time of its files, and the models; see `SessionResult.stat`.
         sha256: The SHA-256 of its files.
         repairs: Repairs by speaker that are made without looking at the evidence.
+        drops: Ids of rows to leave out.
     """
 
     source: SessionSource
@@ -43,10 +44,11 @@ class SessionJob:
     stat: list[list[str | int]]
     sha256: Mapping[Path, str]
     repairs: Mapping[str, RepairRecord] = field(default_factory=dict)
+    drops: tuple[str, ...] = ()
 
     def new_result(self) -> SessionResult:
         """Return the result of a session of which nothing is built."""
-        return SessionResult(self.source.session_id, self.key, "kept", stat=self.stat)
+        return SessionResult(self.source.session_id, self.key, "kept", stat=self.stat, drops=list(self.drops))
 
 
 def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: TextTokenizer) -> SessionResult:

@@ -12,6 +12,7 @@ from sca.config import Settings
 from sca.data.datasets.arrow import audio_cells
 from sca.data.duplex.audio.codec_targets import codes_column, load_codec
 from sca.data.duplex.model.heard import heard_groups, joint_speech, listener_name
+from sca.data.duplex.model.left_out import LeftOutRow
 from sca.data.duplex.model.records import RowRecord, TrackRecord
 from sca.data.duplex.model.rows import Row
 from sca.data.duplex.model.session import SessionPaths, SessionResult
@@ -110,7 +111,7 @@ def write_rows(
     result: SessionResult,
     flags: Callable[[Row], list[str]] = lambda row: [],
 ) -> None:
-    """Write the rows of every speaker with those that are heard, and verify them.
+    """Write the rows of every speaker with those that are heard, and verify them. Rows of `result.drops` are left out.
 
     Args:
         paths: Where to write.
@@ -162,6 +163,7 @@ class _RowWriter:
         self._plan = window_plan(settings, tokenizer)
         self._context = proof_context(settings, tokenizer)
         self._n_chunks = settings.grid.chunks(result.samples)
+        self._drops = frozenset(result.drops)
 
     def rows_of(self, side: Side, listeners: Sequence[_Listener]) -> Iterator[RowRecord]:
         """Yield the rows with one speaker, for all that they hear."""
@@ -191,6 +193,9 @@ class _RowWriter:
         for window in windows:
             row = make_row(window, window is windows[-1], tokenized, self._layout, unlabelled)
             record = row_record(self._session_id, listener.name, side.speaker, row, self._layout, self._flags(row))
+            if record["row_id"] in self._drops:
+                self._leave_out(record, verifier)
+                continue
             verifier.add(record)
             self._result.row_digests.append(record_digest(record))
             self._result.rows += 1
@@ -199,3 +204,9 @@ class _RowWriter:
         if verifier.problems:
             raise AssertionError(f"a row that was just made is not valid: {verifier.problems[0]}")
         self._result.counters.add(verifier.counters)
+
+    def _leave_out(self, record: RowRecord, verifier: RowVerifier) -> None:
+        words = sum(part["n_words"] for part in (*record["segments"], *record["dropped"]))
+        row = LeftOutRow(row_id=record["row_id"], chunks=record["n_chunks"] - record["extended_chunks"], words=words)
+        verifier.skip(row)
+        self._result.left_out.append(row)

@@ -64,4 +64,4 @@ def mix_audio(view: View, rate_hz: int, channels: int, block_s: int = BLOCK_S) -
 
 
 def _start(view: View) -> float:
-    return view.first_chunk * view.chunk_s
+    return view.audio_chunk * view.chunk_s

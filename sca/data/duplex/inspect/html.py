@@ -28,9 +28,10 @@ from sca.data.runs.files import atomic_write
 from sca.errors import OutputError
 from sca.units import SPOKEN_HZ
 
-__all__ = ["PEAKS_PER_S", "tiles", "write_frame", "write_page"]
+__all__ = ["AUDIO_TYPE", "PEAKS_PER_S", "opus", "tiles", "view_data", "write_frame", "write_page"]
 
 PEAKS_PER_S = 100
+AUDIO_TYPE = "audio/ogg; codecs=opus"
 # libsndfile's Ogg encoders keep whole blocks on the stack, so blocks are small.
 _OPUS_BLOCK = 4800
 # Label, section and field of the report (or fields to add, with +), and format.
@@ -41,6 +42,7 @@ _TILES = (
     ("words in rows", "coverage", "share", "{:.2%}"),
     ("tokens", "placement", "tokens", "{}"),
     ("tokens dropped or left out", "coverage", "tokens_dropped+tokens_dropped_on_request", "{}"),
+    ("rows left out on request", "coverage", "rows_left_out", "{}"),
     ("unlabelled speech", "unlabelled", "speech_s", "{:.1f} s"),
     ("chunks without labels", "unlabelled", "chunks", "{}"),
     ("silent chunks", "chunks", "silent_share", "{:.1%}"),
@@ -71,9 +73,9 @@ def write_page(
     data: dict[str, object] = {
         "tiles": tiles(report),
         "plots": [asdict(plot) for plot in plots],
-        "view": _view_data(view),
+        "view": view_data(view),
     }
-    audio = f'<script type="application/ogg" id="audio">{_opus(view, on_audio)}</script>'
+    audio = f'<script type="application/ogg" id="audio">{base64.b64encode(opus(view, on_audio)).decode()}</script>'
     return write_frame(path, view.title, html.escape(_subtitle(view)), data, _resource("player.html"), audio)
 
 
@@ -90,7 +92,7 @@ def write_frame(
         body: HTML before the numbers of the data set.
         audio: The element with the audio.
     """
-    style, script = _resource("page.css"), _resource("page.js")
+    style, script = _resource("page.css"), _resource("view.js") + _resource("page.js")
     parts = {
         "policy": (
             f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; media-src blob:; img-src data:; "
@@ -151,8 +153,8 @@ def tiles(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*found, (f"{placement_name(interpolated_share(report['align_source']))}, mean", error)]
 
 
-def _view_data(view: View) -> dict[str, object]:
-    """Return what the script of the page draws."""
+def view_data(view: View) -> dict[str, object]:
+    """Return what the script of a page (`sca/resources/inspect/view.js`) draws of a view."""
     roles = (" (heard, left ear)", " (spoken, right ear)") if view.row_id is not None else ("",) * len(view.speakers)
     speakers = [
         {
@@ -168,7 +170,7 @@ def _view_data(view: View) -> dict[str, object]:
         "chunk_s": view.chunk_s,
         "peaks_per_s": PEAKS_PER_S,
         "tokens_per_chunk": max([2, *(token.k + 1 for side in view.sides for token in side.tokens)]),
-        "audio_type": "audio/ogg; codecs=opus",
+        "audio_type": AUDIO_TYPE,
         "speakers": speakers,
         "segments": [_segment_data(segment) for segment in view.segments],
         "overlaps": [[round(start, 3), round(end, 3)] for start, end in view.overlaps],
@@ -184,8 +186,13 @@ def _segment_data(segment: SegmentView) -> dict[str, str | float | None]:
     return {key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(segment).items()}
 
 
-def _opus(view: View, on_audio: Callable[[float], None] | None) -> str:
-    """Encode the audio as stereo Ogg Opus and return it as base64."""
+def opus(view: View, on_audio: Callable[[float], None] | None = None) -> bytes:
+    """Encode the audio of a view as stereo Ogg Opus.
+
+    Args:
+        view: The view.
+        on_audio: Called with the seconds of audio that were encoded, a part at a time.
+    """
     with tempfile.TemporaryDirectory(prefix="sca-page-") as folder:
         path = Path(folder) / "sound.ogg"
         try:
@@ -197,4 +204,4 @@ def _opus(view: View, on_audio: Callable[[float], None] | None) -> str:
                         on_audio(len(block) / SPOKEN_HZ)
         except soundfile.LibsndfileError as error:
             raise OutputError(f"the audio of {view.title} cannot be written to {folder}: {error}") from error
-        return base64.b64encode(path.read_bytes()).decode()
+        return path.read_bytes()

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from sca.config import Settings
 from sca.control_tokens import control_tokens_of
+from sca.data.duplex.inspect.overlaps import overlaps
 from sca.data.duplex.model.heard import heard_speakers
 from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.model.row_names import stored_row_id, typed_row_id
@@ -25,6 +27,7 @@ __all__ = [
     "View",
     "WordView",
     "open_view",
+    "view_of_row",
 ]
 
 _MAX_SUGGESTIONS = 3
@@ -110,6 +113,8 @@ class View:
         sides: Tokens of each side.
         overlaps: Where several speakers speak at once.
         flags: Flags of the rows.
+        audio_chunk: The chunk of the tracks' audio where the view starts: `first_chunk`, or 0 if the audio is that of the
+            row only.
     """
 
     session_id: str
@@ -125,6 +130,7 @@ class View:
     sides: tuple[SideView, ...]
     overlaps: tuple[tuple[float, float], ...]
     flags: tuple[str, ...]
+    audio_chunk: int
 
     @property
     def duration_s(self) -> float:
@@ -209,7 +215,8 @@ def _session_view(reader: DatasetReader, tokenizer: TextTokenizer, session_id: s
     rows = _rows(reader, session_id, list(tracks), tracks)
     samples = next(iter(tracks.values())).record["duration_samples"]
     n_chunks = max([reader.grid.chunks(samples), *(row["start_chunk"] + row["n_chunks"] for row in rows)])
-    return _view(reader, tokenizer, session_id, None, split, (0, n_chunks), tracks, rows, rows)
+    shape = _Shape(session_id, None, split, 0, n_chunks, float(reader.grid.chunk_s), 0)
+    return _view(shape, settings_of(reader.build_settings), tokenizer, tracks, rows, rows)
 
 
 def _row_view(reader: DatasetReader, tokenizer: TextTokenizer, row: RowRecord, split: str) -> View:
@@ -220,8 +227,34 @@ def _row_view(reader: DatasetReader, tokenizer: TextTokenizer, row: RowRecord, s
         raise InputError(f"{row['row_id']}: {error.message}", hint="see sca verify") from error
     tracks = {name: present[name] for name in (*heard, row["speaker"])}
     rows = _rows(reader, row["session_id"], list(present), tracks)
-    chunks = row["start_chunk"], row["n_chunks"]
-    return _view(reader, tokenizer, row["session_id"], row["row_id"], split, chunks, tracks, rows, [row])
+    return view_of_row(row, split, settings_of(reader.build_settings), tokenizer, tracks, rows)
+
+
+def view_of_row(
+    row: RowRecord,
+    split: str,
+    settings: Settings,
+    tokenizer: TextTokenizer,
+    tracks: Mapping[str, StoredTrack],
+    rows: Sequence[RowRecord],
+    audio_chunk: int | None = None,
+) -> View:
+    """Assemble the view of a row.
+
+    Args:
+        row: The row.
+        split: Its split.
+        settings: The settings of the data set.
+        tokenizer: Its tokenizer.
+        tracks: The tracks of those that are heard, then that of the speaker.
+        rows: Rows of the session between these speakers, for the segments.
+        audio_chunk: Where the row starts in the audio of the tracks; None for its place in the session.
+    """
+    first = row["start_chunk"]
+    start = first if audio_chunk is None else audio_chunk
+    chunk_s = float(settings.grid.chunk_s)
+    shape = _Shape(row["session_id"], row["row_id"], split, first, row["n_chunks"], chunk_s, start)
+    return _view(shape, settings, tokenizer, tracks, rows, [row])
 
 
 def _tracks(reader: DatasetReader, session_id: str) -> dict[str, StoredTrack]:
@@ -245,41 +278,50 @@ def _names_in(row: RowRecord, speakers: Sequence[str]) -> set[str]:
         return {row["speaker"], row["listener"]}
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """The fields of a view that are the same for all its parts."""
+
+    session_id: str
+    row_id: str | None
+    split: str
+    first_chunk: int
+    n_chunks: int
+    chunk_s: float
+    audio_chunk: int
+
+
 def _view(
-    reader: DatasetReader,
+    shape: _Shape,
+    settings: Settings,
     tokenizer: TextTokenizer,
-    session_id: str,
-    row_id: str | None,
-    split: str,
-    chunks: tuple[int, int],
     tracks: Mapping[str, StoredTrack],
     rows: Sequence[RowRecord],
     shown: Sequence[RowRecord],
 ) -> View:
     """Assemble a view. `rows` have the segments of the speakers, the tokens of `shown` are in the view."""
-    first_chunk, n_chunks = chunks
-    chunk_s = float(reader.grid.chunk_s)
-    start_s, duration_s = first_chunk * chunk_s, n_chunks * chunk_s
+    start_s, duration_s = shape.first_chunk * shape.chunk_s, shape.n_chunks * shape.chunk_s
     names = list(tracks)
     segments = [
         segment
-        for segment in _segments(rows, names, chunk_s, start_s)
+        for segment in _segments(rows, names, shape.chunk_s, start_s)
         if segment.end_s > 0 and segment.start_s < duration_s
     ]
     return View(
-        session_id=session_id,
-        row_id=row_id,
-        split=split,
-        first_chunk=first_chunk,
-        n_chunks=n_chunks,
-        chunk_s=chunk_s,
+        session_id=shape.session_id,
+        row_id=shape.row_id,
+        split=shape.split,
+        first_chunk=shape.first_chunk,
+        n_chunks=shape.n_chunks,
+        chunk_s=shape.chunk_s,
         speakers=tuple(names),
         tracks=tuple(tracks.values()),
         words=tuple(_words(tracks.values(), start_s, start_s + duration_s)),
         segments=tuple(segments),
-        sides=tuple(_sides(shown, first_chunk, tokenizer, reader)),
-        overlaps=tuple(_overlaps(segments, duration_s)),
+        sides=tuple(_sides(shown, shape.first_chunk, tokenizer, settings)),
+        overlaps=tuple(overlaps([(one.speaker, one.start_s, one.end_s) for one in segments], duration_s)),
         flags=tuple(dict.fromkeys(flag for row in shown for flag in row["flags"])),
+        audio_chunk=shape.audio_chunk,
     )
 
 
@@ -316,10 +358,8 @@ def _segments(rows: Sequence[RowRecord], names: list[str], chunk_s: float, start
     return sorted(segments, key=lambda segment: segment.start_s)
 
 
-def _sides(
-    rows: Sequence[RowRecord], first: int, tokenizer: TextTokenizer, reader: DatasetReader
-) -> Iterator[SideView]:
-    duplex = settings_of(reader.build_settings).duplex
+def _sides(rows: Sequence[RowRecord], first: int, tokenizer: TextTokenizer, settings: Settings) -> Iterator[SideView]:
+    duplex = settings.duplex
     names = control_tokens_of(duplex).names
     by_side: dict[tuple[str, str], list[RowRecord]] = {}
     for row in rows:
@@ -350,30 +390,3 @@ def _placed_tokens(row: RowRecord, placeholder: int) -> Iterator[PlacedToken]:
         else:
             yield PlacedToken(token, chunk, k)
             k, after_placeholder = k + 1, False
-
-
-def _overlaps(segments: Sequence[SegmentView], duration_s: float) -> list[tuple[float, float]]:
-    """Return where two speakers speak at once, joined and within the view."""
-    both = sorted(
-        (max(a.start_s, b.start_s, 0.0), min(a.end_s, b.end_s, duration_s))
-        for a, b in _neighbours(segments)
-        if a.speaker != b.speaker
-    )
-    joined: list[tuple[float, float]] = []
-    for start, end in both:
-        if end <= start:
-            continue
-        if joined and start <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(end, joined[-1][1])
-        else:
-            joined.append((start, end))
-    return joined
-
-
-def _neighbours(segments: Sequence[SegmentView]) -> Iterator[tuple[SegmentView, SegmentView]]:
-    """Yield pairs that may overlap, of segments sorted by start."""
-    current: list[SegmentView] = []
-    for segment in segments:
-        current = [before for before in current if before.end_s > segment.start_s]
-        yield from ((before, segment) for before in current)
-        current.append(segment)

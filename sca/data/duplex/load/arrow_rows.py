@@ -1,6 +1,7 @@
 """Rows of the Arrow folder that `sca build-duplex` writes: memory-mapped on disk, read file by file at a URL."""
 
 import json
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -60,6 +61,11 @@ class ArrowRows(SessionRows):
         record.setdefault("unlabelled", [])
         return record
 
+    @override
+    def tables(self) -> "Iterator[pa.Table]":
+        for batch in self._table.drop_columns(["input_ids"]).to_batches():
+            yield _table_of(batch)
+
     @cached_property
     def _table(self) -> "pa.Table":
         import pyarrow as pa
@@ -84,6 +90,12 @@ class ArrowRows(SessionRows):
         else:
             tracks = stored_tracks(self._folder.local / name)
         return {track.record["speaker_id"]: track for track in tracks}
+
+
+def _table_of(batch: "pa.RecordBatch") -> "pa.Table":
+    import pyarrow as pa
+
+    return pa.Table.from_batches([batch])
 
 
 def _fetched_tracks(content: bytes) -> list[StoredTrack]:

@@ -4,6 +4,7 @@ Columns and row groups are read one by one, so a URL transfers the audio of the 
 """
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -71,6 +72,13 @@ class ParquetRows(SessionRows):
         record: RowRecord = self._groups[groups[at]].slice(index - first, 1).to_pylist()[0]
         record.setdefault("unlabelled", [])
         return record
+
+    @override
+    def tables(self) -> "Iterator[pa.Table]":
+        for name in self._row_files:
+            file = self._files[name]
+            columns = [column for column in file.schema_arrow.names if column != "input_ids"]
+            yield from (file.read_row_group(group, columns) for group in range(file.num_row_groups))
 
     @cached_property
     def _row_groups(self) -> tuple[list[Group], list[int]]:

@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -51,6 +51,13 @@ class RowSource(Protocol):
 
     def record(self, index: int) -> RowRecord:
         """Return a row as stored."""
+        ...
+
+    def tables(self) -> "Iterator[pa.Table]":
+        """Iterate over all rows in order as Arrow tables, without `input_ids`. Reads no audio.
+
+        Files of earlier versions lack the column `unlabelled`.
+        """
         ...
 
     def sides(self, index: int, row: RowRecord) -> Sides:

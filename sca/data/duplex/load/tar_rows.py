@@ -1,6 +1,7 @@
 """Rows of the tar files that `sca export --to webdataset` writes. A row is one range of bytes in its file."""
 
 import json
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,9 @@ from sca.data.duplex.load.row_source import Recent, RowSource, Sides
 from sca.data.duplex.model.heard import heard_speakers
 from sca.data.duplex.model.records import RowRecord, TrackRecord
 from sca.data.duplex.storage.detect import ROWS_FILE, SESSIONS_FILE, Export
-from sca.data.duplex.storage.tar_index import TarRow, TarSample, index_tar, read_sample
+from sca.data.duplex.storage.tar_index import TarRow, TarSample, first_member, index_tar, read_sample
 from sca.data.duplex.storage.tracks import StoredTrack
+from sca.data.duplex.storage.writer import features
 from sca.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ __all__ = ["TarRows"]
 _SAMPLES = 2
 _TRACKS = 64
 _HEADER_BYTES = 64 << 10  # what a search for headers requests at a time
+_ROWS_PER_TABLE = 128
 
 
 class TarRows(RowSource):
@@ -75,6 +78,31 @@ class TarRows(RowSource):
     @override
     def track(self, session_id: str, speaker_id: str) -> StoredTrack:
         return self._tracks[session_id, speaker_id]
+
+    @override
+    def tables(self) -> "Iterator[pa.Table]":
+        import pyarrow as pa
+
+        schema = features("rows").arrow_schema
+        schema = schema.remove(schema.get_field_index("input_ids"))
+        for at in range(0, len(self._rows), _ROWS_PER_TABLE):
+            records = [self._read_record(row) for row in self._rows[at : at + _ROWS_PER_TABLE]]
+            yield pa.Table.from_pylist(records, schema)
+
+    def _read_record(self, row: TarRow) -> RowRecord:
+        """Return a row without its tokens: the first file of its sample, which is before the audio."""
+        size = min(row.size, _HEADER_BYTES)
+        content = first_member(self._folder.read_range(row.file, row.offset, size))
+        if content is None:  # a longer text
+            content = first_member(self._folder.read_range(row.file, row.offset, row.size))
+        try:
+            record: RowRecord = json.loads(content or b"")
+            record.setdefault("unlabelled", [])
+        except ValueError as error:
+            raise InputError(
+                f"{self._folder}/{row.file}: {row.row_id} is not a row", hint="export it again with --force"
+            ) from error
+        return record
 
     @cached_property
     def _rows(self) -> list[TarRow]:

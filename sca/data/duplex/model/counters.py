@@ -68,6 +68,7 @@ class ProofCounters:
         tokens_leaked: Tokens placed after the onset of their word is audible, without lag.
         tokens_lagged_past_onset: Tokens placed after it because they lag.
         samples_lagged_past_onset: By how many samples, summed over those tokens.
+        rows_left_out: Rows left out because they are on the list of rows to drop, with `words_left_out`.
         units_dropped: Segments left out on request, with `tokens_dropped_on_request` and `words_dropped_on_request`.
         errors: Text tokens by placement error: their chunk minus the chunk they should be in.
         used: Chunks by the number of text tokens in them.
@@ -118,6 +119,9 @@ class ProofCounters:
     tokens_leaked: int = 0
     tokens_lagged_past_onset: int = 0
     samples_lagged_past_onset: int = 0
+
+    rows_left_out: int = 0
+    words_left_out: int = 0
 
     units_dropped: int = 0
     tokens_dropped_on_request: int = 0

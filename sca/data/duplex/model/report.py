@@ -6,6 +6,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from sca.data.duplex.model.evidence import EvidenceReport
+from sca.data.duplex.model.left_out import LeftOutRow
 
 __all__ = [
     "AlignmentReport",
@@ -113,6 +114,7 @@ class CoverageReport(_Section):
         tokens_dropped: Tokens lost by placement. Always 0 in a valid data set.
         tokens_dropped_on_request: Tokens left out by `on_lag = drop-unit`.
         units_dropped_on_request: Segments left out by it.
+        rows_left_out: Rows left out by `drops`.
     """
 
     words: int
@@ -121,6 +123,7 @@ class CoverageReport(_Section):
     tokens_dropped: int
     tokens_dropped_on_request: int
     units_dropped_on_request: int
+    rows_left_out: int = 0
 
 
 class TextRateReport(_Section):
@@ -324,6 +327,7 @@ class Report(_Section):
         augmented: Retimed sessions.
         evidence: Words against sound; None if it was not measured.
         repaired: Tracks that were repaired, without retimed copies of them.
+        left_out_rows: Rows that are not stored because they are on the list of the setting `drops`.
         row_flags: Rows by flag.
         tags: Tags in the transcripts, removed or kept by the setting `tags`. Counted by the builder only.
         skipped: Number of skipped files and lines.
@@ -356,6 +360,7 @@ class Report(_Section):
     augmented: AugmentationReport
     evidence: EvidenceReport | None = None
     repaired: list[RepairedTrack] = []
+    left_out_rows: list[LeftOutRow] = []
     row_flags: dict[str, int]
     tags: dict[str, int] = {}
     skipped: int

@@ -7,6 +7,7 @@ from typing import Any
 
 from sca.data.duplex.model.counters import ProofCounters
 from sca.data.duplex.model.evidence import TrackEvidence
+from sca.data.duplex.model.left_out import LeftOutRow
 from sca.data.duplex.model.records import RepairRecord
 from sca.data.duplex.model.text_rate import TextRateCounters
 
@@ -69,6 +70,8 @@ class SessionResult:
         repairs: Repairs that were made, by speaker.
         repair_state: With `--repair apply`: `none` if nothing was to be repaired, `made`, or `refused` if the session is as
             given because the repair did not help. Empty without.
+        drops: Ids of rows to leave out, of the list that the session was built with.
+        left_out: The rows of it that were left out.
     """
 
     session_id: str
@@ -92,11 +95,18 @@ class SessionResult:
     text_rate: TextRateCounters = field(default_factory=TextRateCounters)
     repairs: dict[str, RepairRecord] = field(default_factory=dict)
     repair_state: str = ""
+    drops: list[str] = field(default_factory=list)
+    left_out: list[LeftOutRow] = field(default_factory=list)
 
     @property
     def content_key(self) -> str:
-        """The key, different for a session that is repaired."""
-        return f"{self.key} {json.dumps(self.repairs)}" if self.repairs else self.key
+        """The key, different for a session that is repaired or lacks rows."""
+        parts = [
+            self.key,
+            *([json.dumps(self.repairs)] if self.repairs else []),
+            *(row.row_id for row in self.left_out),
+        ]
+        return " ".join(parts)
 
     def to_json(self) -> dict[str, object]:
         """Convert to JSON-ready values."""
@@ -105,6 +115,7 @@ class SessionResult:
         if self.evidence is not None:
             values["evidence"] = [track.model_dump() for track in self.evidence]
         values["text_rate"] = self.text_rate.to_json()
+        values["left_out"] = [row.model_dump() for row in self.left_out]
         # "tally" is the name of the counters in the files of all versions.
         return {"tally" if name == "counters" else name: value for name, value in values.items()}
 
@@ -119,6 +130,7 @@ class SessionResult:
         counters = ProofCounters.from_json(values.pop("tally"))
         if values.get("evidence") is not None:
             values["evidence"] = [TrackEvidence.model_validate(track) for track in values["evidence"]]
+        values["left_out"] = [LeftOutRow.model_validate(row) for row in values.get("left_out", [])]
         # Earlier versions did not measure it.
         rate = values.pop("text_rate", None)
         return cls(

@@ -143,6 +143,7 @@ def make_report(
             if result.augmented_from is None
             for speaker, repair in result.repairs.items()
         ],
+        left_out_rows=[row for result in kept for row in result.left_out],
         row_flags=_by_name(counters.row_flags),
         tags=_by_name(counters.tags),
         skipped=len(skipped) + sum(len(result.skipped) for result in results),
@@ -247,7 +248,7 @@ def _leak(counters: ProofCounters, structural_s: float | None) -> LeakReport:
 
 
 def _coverage(counters: ProofCounters) -> CoverageReport:
-    words = counters.words + counters.words_dropped_on_request
+    words = counters.words + counters.words_dropped_on_request + counters.words_left_out
     return CoverageReport(
         words=words,
         words_in_rows=counters.words,
@@ -255,6 +256,7 @@ def _coverage(counters: ProofCounters) -> CoverageReport:
         tokens_dropped=counters.text_tokens - sum(counters.errors.values()),
         tokens_dropped_on_request=counters.tokens_dropped_on_request,
         units_dropped_on_request=counters.units_dropped,
+        rows_left_out=counters.rows_left_out,
     )
 
 

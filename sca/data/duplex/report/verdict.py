@@ -61,7 +61,7 @@ def _broken(report: Mapping[str, Any]) -> Iterator[str]:
     if dropped := coverage["tokens_dropped"]:
         yield f"{counted(dropped, 'token')} lost by placement"
     missing = coverage["words"] - coverage["words_in_rows"]
-    if missing and not coverage["units_dropped_on_request"]:
+    if missing and not (coverage["units_dropped_on_request"] or coverage.get("rows_left_out")):
         yield f"{counted(missing, 'word')} in no row"
     if tokens := leak["placement_tokens"]:
         yield f"{counted(tokens, 'token')} after the onset of their word, without lag"

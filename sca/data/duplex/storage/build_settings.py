@@ -48,6 +48,10 @@ _LIMITS = frozenset(
 )
 
 
+# The report names the rows that were left out. Another list rebuilds the sessions that it is about, and needs no other
+# folder.
+_LISTS = frozenset({"drops"})
+
 # What earlier versions did. It is not written, so that their settings.json and a new one for it are equal.
 _EARLIER: dict[str, object] = {"unlabelled_speech": "keep", "others": "leave"}
 
@@ -94,7 +98,9 @@ def _duplex_settings(duplex: DuplexConfig) -> dict[str, object]:
     return {
         name: value
         for name, value in values.items()
-        if not (name in _LIMITS and value == fields[name].default) and (name, value) not in _EARLIER.items()
+        if name not in _LISTS
+        and not (name in _LIMITS and value == fields[name].default)
+        and (name, value) not in _EARLIER.items()
     }
 
 

@@ -17,7 +17,7 @@ from sca.errors import InputError
 from sca.files.bounded import MAX_MEMBER_BYTES, too_large
 from sca.textutil import first_line
 
-__all__ = ["TarRow", "TarSample", "content_of", "index_tar", "npy_array", "read_sample"]
+__all__ = ["TarRow", "TarSample", "content_of", "first_member", "index_tar", "npy_array", "read_sample"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,16 @@ def index_tar(tar_file: IO[bytes], name: str, split: str) -> Iterator[TarRow]:
                 yield TarRow(split, record["row_id"], record["session_id"], n_tokens, name, start, end - start)
     except (OSError, tarfile.TarError, KeyError, ValueError, TypeError) as error:
         raise _damaged(name, error) from error
+
+
+def first_member(content: bytes) -> bytes | None:
+    """Return the first file in the bytes of a tar file; None if they end before it."""
+    try:
+        size = tarfile.TarInfo.frombuf(content[: tarfile.BLOCKSIZE], "utf-8", "strict").size
+    except tarfile.TarError:
+        return None
+    found = content[tarfile.BLOCKSIZE : tarfile.BLOCKSIZE + size]
+    return found if len(found) == size else None
 
 
 def read_sample(content: bytes, name: str) -> TarSample:

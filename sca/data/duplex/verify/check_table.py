@@ -130,8 +130,11 @@ def make_checks(report: Report, problems: Problems, grid: Grid, causal_rows: int
 def _coverage_check(report: Report) -> Check:
     coverage = report.coverage
     found = f"{coverage.share:.2%} ({coverage.words_in_rows} of {counted(coverage.words, 'word')})"
+    if coverage.rows_left_out:
+        found += f", {counted(coverage.rows_left_out, 'row')} left out on request"
     left_out = coverage.words - coverage.words_in_rows
-    return Check("words covered", found, left_out == 0 or coverage.units_dropped_on_request > 0)
+    on_request = coverage.units_dropped_on_request + coverage.rows_left_out
+    return Check("words covered", found, left_out == 0 or on_request > 0)
 
 
 def evidence_checks(evidence: EvidenceReport | None) -> list[Check]:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from sca.config import PathsConfig, Settings
 from sca.data.duplex.audio.codec_targets import CODEBOOKS
+from sca.data.duplex.model.left_out import LeftOutRow
 from sca.data.duplex.model.report import Report
 from sca.data.duplex.model.session import SessionResult
 from sca.data.duplex.report.summary import make_report
@@ -199,8 +200,16 @@ def _verify_sessions(
     """Verify all sessions, and what must hold between them. Returns those that can be read, in order."""
     names = [session.name for session in sessions]
     rows = arrow_rows(root, splits, names) if export is None else exported_rows(root, export, splits, names, settings)
+    left_out = _left_out(root)
     jobs = [
-        SessionJob(root, session, rows.of[session.name], runner.origin_of(session.name), runner.speaker)
+        SessionJob(
+            root,
+            session,
+            rows.of[session.name],
+            runner.origin_of(session.name),
+            runner.speaker,
+            tuple(left_out.get(session.name, ())),
+        )
         for session in sessions
     ]
     for job in jobs if runner.origin is not None else ():
@@ -229,6 +238,25 @@ def _verify_sessions(
     for problem in shared_embeddings((session.result.session_id, session.embeddings) for session in verified):
         problems.add("embeddings", problem)
     return verified
+
+
+def _left_out(root: Path) -> dict[str, list[LeftOutRow]]:
+    """Return the rows that the report names as left out, by session."""
+    found: dict[str, list[LeftOutRow]] = {}
+    stored = _stored_report(root)
+    for row in stored.left_out_rows if isinstance(stored, Report) else ():
+        found.setdefault(row.row_id.partition(":")[0], []).append(row)
+    return found
+
+
+def _stored_report(root: Path) -> Report | str:
+    """Return the content of `report.json`, or what is wrong with it."""
+    try:
+        return Report.model_validate(json.loads((root / "report.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return "report.json is missing"
+    except (OSError, ValueError, ValidationError) as error:
+        return f"report.json cannot be read: {first_line(error)}"
 
 
 def _source_check(
@@ -265,6 +293,8 @@ def _check_speakers(results: list[SessionResult], problems: Problems) -> None:
     """Verify that no speaker is in several splits."""
     split_of: dict[str, str] = {}
     for result in results:
+        if result.left_out and not result.rows:
+            continue  # nothing is left of it in any split
         for speaker in result.speakers:
             if split_of.setdefault(speaker, result.split) != result.split:
                 problems.add(
@@ -274,14 +304,9 @@ def _check_speakers(results: list[SessionResult], problems: Problems) -> None:
 
 def _check_report(root: Path, found: Report, problems: Problems, *, has_audio: bool) -> None:
     """Compare the stored report with the recomputed one."""
-    try:
-        text = (root / "report.json").read_text(encoding="utf-8")
-        stored = Report.model_validate(json.loads(text))
-    except FileNotFoundError:
-        problems.add("report", "report.json is missing")
-        return
-    except (OSError, ValueError, ValidationError) as error:
-        problems.add("report", f"report.json cannot be read: {first_line(error)}")
+    stored = _stored_report(root)
+    if isinstance(stored, str):
+        problems.add("report", stored)
         return
     for problem in evidence_problems(stored.evidence, found.evidence):
         problems.add("report", f"report.json: {problem}")

@@ -8,8 +8,10 @@ the other.
 from collections.abc import Sequence
 
 from sca.data.duplex.model.counters import ProofCounters
+from sca.data.duplex.model.left_out import LeftOutRow
 from sca.data.duplex.model.records import RowRecord, WordRecord
 from sca.data.duplex.model.rows import PlacedToken
+from sca.data.duplex.model.session import SessionResult
 from sca.data.duplex.model.spans import Span
 from sca.data.duplex.verify.context import ProofContext
 from sca.data.duplex.verify.control_tokens import control_problems
@@ -20,7 +22,7 @@ from sca.data.duplex.verify.turn_taking import TurnVerifier
 from sca.textutil import counted
 from sca.units import encoder_tokens
 
-__all__ = ["RowVerifier"]
+__all__ = ["LeftOutRows", "RowVerifier"]
 
 
 class RowVerifier:
@@ -86,6 +88,13 @@ class RowVerifier:
         for problem in self._turns.row_problems(row):
             self._report(row, problem)
         self._count(row, len(text_tokens))
+
+    def skip(self, row: LeftOutRow) -> None:
+        """Accept that the next row is left out. Its chunks and words must still be those that the rows around it lack."""
+        self._next_chunk += row.chunks
+        self._next_word += row.words
+        self.counters.rows_left_out += 1
+        self.counters.words_left_out += row.words
 
     def finish(self) -> None:
         """Report what is missing after the last row."""
@@ -166,3 +175,30 @@ class RowVerifier:
         counters.text_tokens += text_tokens
         counters.row_flags.update(row["flags"])
         counters.unlabelled_chunks += sum(part["end"] - part["first"] for part in row["unlabelled"])
+
+
+class LeftOutRows:
+    """The rows of a side that are left out, as the report names them, skipped in the order of their chunks.
+
+    Attributes:
+        rows: Those that are not skipped yet.
+    """
+
+    def __init__(self, rows: Sequence[LeftOutRow], result: SessionResult, side: tuple[str, str]) -> None:
+        """Find the rows of a side.
+
+        Args:
+            rows: The rows that are left out, of any side.
+            result: The session, which gets those that are skipped.
+            side: Listener and speaker.
+        """
+        own = [row for row in rows if row.is_of(result.session_id, *side)]
+        self.rows = sorted(own, key=lambda row: row.first_chunk)
+        self._result = result
+
+    def skip(self, verifier: RowVerifier, before_chunk: int | None = None) -> None:
+        """Skip the rows that begin before a chunk; without one, all that are left."""
+        while self.rows and (before_chunk is None or self.rows[0].first_chunk < before_chunk):
+            row = self.rows.pop(0)
+            verifier.skip(row)
+            self._result.left_out.append(row)

@@ -11,6 +11,7 @@ from sca.data.duplex.audio.codec_targets import broken_codes, frames_of
 from sca.data.duplex.evidence.measure import listen_to_tracks, measure_session
 from sca.data.duplex.evidence.unlabelled import unlabelled_problems
 from sca.data.duplex.model.heard import heard_groups, heard_speakers, joint_speech, listener_name
+from sca.data.duplex.model.left_out import LeftOutRow
 from sca.data.duplex.model.records import RowRecord
 from sca.data.duplex.model.session import SessionResult
 from sca.data.duplex.rows.params import layout_of
@@ -36,7 +37,7 @@ from sca.data.duplex.verify.check_table import Problems
 from sca.data.duplex.verify.context import proof_context
 from sca.data.duplex.verify.evidence import repair_problems
 from sca.data.duplex.verify.retiming import retimed_flag_problems, retimed_problems
-from sca.data.duplex.verify.rows import RowVerifier
+from sca.data.duplex.verify.rows import LeftOutRows, RowVerifier
 from sca.data.duplex.verify.text_rate import text_rate_of
 from sca.data.duplex.verify.track_counts import SILENT_PEAK, count_track
 from sca.errors import InputError
@@ -76,6 +77,7 @@ class SessionJob:
         rows: Reads its rows by split, without splits that have none.
         origin: The session in its corpus; None to verify the data set alone.
         speaker: The model to compute its embeddings with; None to compare them with each other only.
+        left_out: The rows that are left out, as the report names them.
     """
 
     root: Path
@@ -83,6 +85,7 @@ class SessionJob:
     rows: Callable[[], dict[str, list[StoredRow]]]
     origin: SessionOrigin | None = None
     speaker: SpeakerModelUsed | None = None
+    left_out: tuple[LeftOutRow, ...] = ()
 
 
 @dataclass(slots=True)
@@ -155,7 +158,7 @@ class _SessionVerifier:
         records = [row.record for row in in_order]
         for problem in retimed_flag_problems(records, tracks, self._settings.grid.heard_samples):
             self._problems.add("rows", problem)
-        self._check_rows(tracks, in_order, result)
+        self._check_rows(tracks, in_order, result, job.left_out)
         return VerifiedSession(
             result,
             self._problems,
@@ -270,7 +273,13 @@ class _SessionVerifier:
             self._codec_frames += n_chunks * frames
         return heard.file if correct else None
 
-    def _check_rows(self, tracks: Sequence[StoredTrack], rows: Sequence[StoredRow], result: SessionResult) -> None:
+    def _check_rows(
+        self,
+        tracks: Sequence[StoredTrack],
+        rows: Sequence[StoredRow],
+        result: SessionResult,
+        left_out: Sequence[LeftOutRow],
+    ) -> None:
         by_speaker = {track.record["speaker_id"]: track for track in tracks}
         mixes = self._settings.duplex.others == "mix"
         sides = [
@@ -279,7 +288,9 @@ class _SessionVerifier:
             for heard in heard_groups(speaker, list(by_speaker), mixes=mixes)
             if track.has_transcript
         ]
-        self._check_sides([_side(row.record) for row in rows], sides, result.session_id)
+        absent = {side: LeftOutRows(left_out, result, side) for side in sides}
+        found = [_side(row.record) for row in rows]
+        self._check_sides(found, [side for side in sides if side in found or not absent[side].rows], result.session_id)
         verifiers = {side: self._row_verifier(side, by_speaker, result) for side in sides}
         tested: dict[Side, StoredRow] = {}
         self._count_text_rate(rows, sides, by_speaker, result)
@@ -291,9 +302,11 @@ class _SessionVerifier:
             result.row_digests.append(record_digest(record))
             result.rows += 1
             if side in verifiers:
+                absent[side].skip(verifiers[side], record["start_chunk"])
                 verifiers[side].add(record)
                 tested.setdefault(side, row)
         for side, verifier in verifiers.items():
+            absent[side].skip(verifier)
             verifier.finish()
             for problem in verifier.problems:
                 self._problems.add("rows", problem)

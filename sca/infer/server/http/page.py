@@ -1,9 +1,9 @@
-"""The web page of the live server: static files of the package, with headers that let it load nothing from other hosts.
+"""Web pages of static files of the package, with headers that let them load nothing from other hosts; that of the live server.
 
-The page opens a session over `WS /ws/pcm16`; see `sca/resources/page/line.js`.
+It opens a session over `WS /ws/pcm16`; see `sca/resources/page/line.js`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sca.infer.server.core.state import ServerContext
 
-__all__ = ["add"]
+__all__ = ["add", "add_page", "page_files"]
 
 _CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -25,9 +25,9 @@ _CONTENT_TYPES = {
 _INDEX = "index.html"
 
 _HEADERS = {
-    # 'self' includes the WebSocket of the page; data: is for its empty favicon.
+    # 'self' includes the WebSocket of the page; data: is for its empty favicon, blob: for sound that its script fetched.
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; media-src blob:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
@@ -45,15 +45,30 @@ def add(app: "FastAPI", context: "ServerContext") -> None:
 
     They need no key: the page asks its user for the key and sends it with the WebSocket.
     """
-    for name, body in _page_files().items():
-        path = "/" if name == _INDEX else f"/page/{name}"
-        app.add_route(path, _file_endpoint(name, body), methods=["GET"], include_in_schema=False)
-        context.public_paths.add(path)
+    context.public_paths.update(add_page(app, page_files("page")))
 
 
-def _page_files() -> dict[str, bytes]:
-    folder = files("sca.resources") / "page"
-    return {file.name: file.read_bytes() for file in folder.iterdir() if _suffix(file.name) in _CONTENT_TYPES}
+def add_page(app: "FastAPI", contents: Mapping[str, bytes]) -> list[str]:
+    """Add `GET /` and the files that it loads from `/page/`, and return their paths.
+
+    Args:
+        app: The application.
+        contents: The files by name; `index.html` is the page.
+    """
+    paths = {name: "/" if name == _INDEX else f"/page/{name}" for name in contents}
+    for name, body in contents.items():
+        app.add_route(paths[name], _file_endpoint(name, body), methods=["GET"], include_in_schema=False)
+    return list(paths.values())
+
+
+def page_files(folder: str) -> dict[str, bytes]:
+    """Return the files of a page by name.
+
+    Args:
+        folder: Their folder in `sca.resources`.
+    """
+    root = files("sca.resources") / folder
+    return {file.name: file.read_bytes() for file in root.iterdir() if _suffix(file.name) in _CONTENT_TYPES}
 
 
 def _suffix(name: str) -> str:
