@@ -13,12 +13,14 @@ from sca.browse.messages import HistogramsRequest, MarkRequest, RowsRequest
 from sca.browse.table import Table
 from sca.config import Settings
 from sca.data.duplex.inspect.html import AUDIO_TYPE
+from sca.distribution import install_extra
 from sca.errors import MissingToolError, ScaError, UpstreamError, UsageError
+from sca.infer.server.app import connection_limits
 from sca.infer.server.core.errors import error_document
 from sca.infer.server.core.security import check_bind, is_loopback
 from sca.infer.server.http.access import AccessMiddleware
 from sca.infer.server.http.page import add_page, page_files
-from sca.infer.server.transport.uvicorn_server import ConnectionLimits, TlsFiles, listen, serve
+from sca.infer.server.transport.uvicorn_server import TlsFiles, listen, serve
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -71,7 +73,7 @@ def make_app(browser: Browser, settings: Settings) -> AccessMiddleware:
         from fastapi.exceptions import RequestValidationError
         from starlette.responses import JSONResponse
     except ImportError as error:
-        raise MissingToolError("sca browse needs fastapi and uvicorn", hint="pip install 'sca[serve]'") from error
+        raise MissingToolError("sca browse needs fastapi and uvicorn", hint=install_extra("serve")) from error
 
     app = FastAPI(title="sca browse", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -171,13 +173,10 @@ def run(
         sys.stderr.write(f"sca browse: reading {data}\n")
         browser = open_browser(data, against, drops, settings.paths.resolved_cache_dir)
         place = "" if row is None else f"/#row={quote(browser.find(row), safe='')}"
-        limits = ConnectionLimits(
-            config.head_timeout_s, config.body_timeout_s, config.max_connections, lambda: None, proxies=config.proxies
-        )
         serve(
             make_app(browser, settings),
             listener,
-            limits,
+            connection_limits(config, lambda status: None),
             on_ready=lambda url: sys.stderr.write(f"sca browse: listening on {url}{place}\n"),
             extra="serve",
             tls=tls,

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from sca.browse.data_set import DataSet
 from sca.data.runs.files import atomic_write
+from sca.distribution import __version__
 from sca.errors import InputError
-from sca.version import __version__
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -107,13 +107,15 @@ def measure_page(browser: "Browser", rows: int, runs: int) -> dict[str, float]:
 
     from sca.browse.app import make_app
     from sca.config import load_settings
-    from sca.infer.server.transport.uvicorn_server import ConnectionLimits, listen, server_config
+    from sca.infer.server.app import connection_limits
+    from sca.infer.server.transport.uvicorn_server import listen, server_config
 
     path = shutil.which("chromium")
     assert path, "chromium is missing"
     with listen("127.0.0.1", 0) as listener, sync_playwright() as play:
-        limits = ConnectionLimits(60, 60, 100, lambda: None)
-        server = uvicorn.Server(server_config(make_app(browser, load_settings(env={})), limits))
+        settings = load_settings(env={})
+        limits = connection_limits(settings.serve, lambda status: None)
+        server = uvicorn.Server(server_config(make_app(browser, settings), limits))
         thread = threading.Thread(target=server.run, args=[[listener]])
         thread.start()
         chromium = play.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])

@@ -19,7 +19,8 @@ from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.dataset import load
 from sca.data.duplex.verify.dataset import verify
 from sca.data.export.run import export
-from sca.infer.server.transport.uvicorn_server import ConnectionLimits, listen, server_config
+from sca.infer.server.app import connection_limits
+from sca.infer.server.transport.uvicorn_server import listen, server_config
 from tests.helpers import corpus
 from tests.helpers.browser import FLAGS, OVERFLOWING, PALE, UNLABELED, find_chromium
 from tests.helpers.command import sca
@@ -189,7 +190,7 @@ def url(folder, settings, tmp_path):
     """The address of a server that compares two builds and writes its marks to `tmp_path`."""
     opened = browser(folder, folder / "data", against=str(folder / "webdataset"), drops=tmp_path / "drops.jsonl")
     with listen("127.0.0.1", 0) as listener:
-        config = server_config(make_app(opened, settings), ConnectionLimits(10, 10, 100, lambda: None))
+        config = server_config(make_app(opened, settings), connection_limits(settings.serve, lambda status: None))
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=[[listener]])
         thread.start()
