@@ -32,6 +32,7 @@ from sca.cli.say.command import say
 from sca.cli.serve import serve
 from sca.cli.shared.console import CommandInterrupt, prepare_streams, print_note, report
 from sca.cli.shared.settings_options import SettingsCommand
+from sca.cli.shared.signals import end_on_signals
 from sca.cli.status import status
 from sca.cli.synth import synth
 from sca.cli.transcode import transcode
@@ -67,7 +68,8 @@ class Boundary(TyperGroup):
             codes = [report(error) for error in _leaves(errors)]
             exit_ = typer.Exit(codes[0])
         except* KeyboardInterrupt as interrupts:
-            print_note(f"sca: interrupted; {_what_remains(interrupts)}")
+            with suppress(OSError):  # a terminal that was closed sent SIGHUP
+                print_note(f"sca: interrupted; {_what_remains(interrupts)}")
             exit_ = typer.Exit(130)
         except* BrokenPipeError:
             _discard_stdout()
@@ -180,6 +182,7 @@ def run() -> NoReturn:
     prepare_streams()
     if not sys.stdout.isatty():
         app.rich_markup_mode = None  # no boxes in a file or a pipe; it also halves the time of `sca --help`
+    end_on_signals()
     try:
         with _system_errors_converted():  # again here: `sca --help` with a full disk does not reach `Boundary.invoke`
             app(prog_name="sca")

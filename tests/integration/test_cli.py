@@ -313,16 +313,20 @@ def test_usage_errors_exit_with_2(arguments):
 # --- signals and pipes ---
 
 COMMAND = "import time\nfrom sca.cli.main import app, run\n@app.command()\ndef work():\n    {}\nrun()"
-WAIT = COMMAND.format("print('ready', flush=True)\n    time.sleep(50)")
+WAIT = COMMAND.format(
+    "try:\n        print('ready', flush=True)\n        time.sleep(50)\n    finally:\n        print('completed', flush=True)"
+)
 TALK = COMMAND.format("for n in range(LINES):\n        print(n)")
 
 
-def test_interrupt_exits_with_130():
+@pytest.mark.parametrize(("sent", "code"), [("SIGINT", 130), ("SIGTERM", -signal.SIGTERM), ("SIGHUP", -signal.SIGHUP)])
+def test_interrupted_command_completes_its_files(sent, code):
     with subprocess.Popen([sys.executable, "-c", WAIT, "work"], stdout=-1, stderr=-1, text=True) as process:
         assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=120)
-    assert process.returncode == 130
+        process.send_signal(getattr(signal, sent))
+        stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == code, "a service manager sees the signal that it sent"
+    assert stdout == "completed\n"
     assert stderr == "sca: interrupted; finished results are kept, and the same command continues from there\n"
 
 

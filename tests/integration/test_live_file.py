@@ -1,6 +1,9 @@
 """`sca live` between files: length, timing, reproducibility, memory use, and invalid arguments."""
 
 import json
+import signal
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from sca.infer.runners.file import OutputFiles, run_file
 from sca.resources import demo_corpus
 from tests.helpers.command import sca
 from tests.helpers.engine_contract import demo_speech
+from tests.helpers.timeouts import TIMEOUT_S, until
 from tests.helpers.tone_engine import Tone, raise_error
 
 SETTINGS = load_settings(env={})
@@ -118,6 +122,21 @@ def test_real_time_gives_the_same_answer_later(tmp_path, parrot):
     longest_s = slow["latency_ms"]["max"] / 1000  # mouth to ear on this machine
     for one, other in zip(slow["turns"], fast["turns"], strict=True):
         assert abs(one["start_s"] - other["start_s"]) < longest_s + 0.25
+
+
+def test_recording_of_a_session_that_was_ended_is_complete(demo, tmp_path):
+    record = tmp_path / "rec"
+    command = [sys.executable, "-m", "sca", "live", "--file", demo, "--out", tmp_path / "out.wav", "--realtime", "-q"]
+    with subprocess.Popen([*command, "--record", record], stderr=subprocess.PIPE, text=True) as process:
+        until(lambda: (record / "events.jsonl").is_file() and (record / "events.jsonl").stat().st_size)
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, stderr.splitlines()[-1][:17]) == (-signal.SIGTERM, "sca: interrupted;")
+    assert sorted(path.name for path in record.iterdir()) == ["events.jsonl", "heard.wav", "said.wav"]
+    heard, said = (soundfile.info(record / name) for name in ("heard.wav", "said.wav"))
+    assert heard.frames > 0
+    assert said.frames == (3 * heard.frames + 1) // 2
+    assert json.loads((record / "events.jsonl").read_text().splitlines()[0])["event"]
 
 
 @pytest.mark.parametrize(

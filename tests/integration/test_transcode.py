@@ -20,7 +20,7 @@ from sca.audio.coded.containers import SelectedTrack, selected_track
 from sca.audio.decode import BlockReader, read_audio
 from sca.cli.main import app
 from sca.data.media import transcoder
-from sca.data.media.ffmpeg import FfmpegCrashedError, FfmpegProgram, FfmpegRunner, find_ffmpeg
+from sca.data.media.ffmpeg import FfmpegCrashedError, FfmpegProgram, FfmpegRunner, ending_with_parent, find_ffmpeg
 from sca.data.media.transcode import AudioFormat
 from sca.data.media.transcode import transcode as run_transcode
 from sca.data.runs.ledger import lock_dir
@@ -28,6 +28,7 @@ from sca.data.runs.local import ProcessExecutor
 from tests.helpers.broken import REASON, break_for
 from tests.helpers.coded_parts import JOINABLE, Part, join, write_part
 from tests.helpers.processes import is_running, state
+from tests.helpers.timeouts import until
 
 ROOT = Path(__file__).resolve().parents[2]
 SINE = "sine=frequency={hz}:sample_rate={rate_hz}:duration={seconds}"
@@ -721,11 +722,12 @@ def started(slow, out, slowly=("a.wav", "b.wav", "c.wav")):
     raise AssertionError(process.communicate())
 
 
-def test_interrupt_leaves_nothing_unfinished(slow, tmp_path):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_interrupt_leaves_nothing_unfinished(slow, tmp_path, sent, code):
     process, ffmpegs = started(slow, tmp_path)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "interrupted; finished results are kept" in stderr
     assert ffmpegs
     assert not any(map(is_running, ffmpegs))
@@ -746,7 +748,10 @@ def test_run_after_a_kill_continues(slow, tmp_path):
     process.kill()
     process.communicate()
     for pid in ffmpegs:
-        os.kill(pid, signal.SIGKILL)
+        if ending_with_parent():
+            until(lambda pid=pid: not is_running(pid))
+        else:
+            os.kill(pid, signal.SIGKILL)
     assert list(tmp_path.glob(".sca-*.part"))
     assert not list(tmp_path.glob("*.opus")), "nothing unfinished has its final name"
     done = transcode(slow, tmp_path, "wav", "opus")

@@ -1,10 +1,12 @@
 """Find ffmpeg, and run it with progress and with errors that fit on one line."""
 
+import re
 import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -16,13 +18,24 @@ from sca.errors import InputError, MissingToolError, OutputError, ScaError
 if TYPE_CHECKING:
     from ffmpeg.nodes import OutputStream
 
-__all__ = ["INSTALL", "FfmpegCrashedError", "FfmpegProgram", "FfmpegRunner", "FfmpegStopped", "find_ffmpeg", "url"]
+__all__ = [
+    "INSTALL",
+    "FfmpegCrashedError",
+    "FfmpegProgram",
+    "FfmpegRunner",
+    "FfmpegStopped",
+    "ending_with_parent",
+    "find_ffmpeg",
+    "url",
+]
 
 # `level` puts the level before every message; at `verbose` ffmpeg counts what it decoded.
 _LOG_OPTIONS = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+verbose")
 _PROGRESS_OPTIONS = ("-progress", "pipe:1", "-stats_period", "0.25")
 INSTALL = "install ffmpeg (apt-get install ffmpeg, brew install ffmpeg), or: pip install imageio-ffmpeg"
 _SIGINT = 2
+_END_SIGNALS = (1, 15)
+"""SIGHUP and SIGTERM, which ffmpeg handles: a service manager sends them to all processes of a command."""
 _CRASHES = frozenset({4, 6, 7, 8, 11})
 """SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV."""
 
@@ -82,6 +95,24 @@ def find_ffmpeg() -> FfmpegProgram:
     raise MissingToolError(f"no working ffmpeg found{details}", hint=INSTALL)
 
 
+@cache
+def ending_with_parent() -> tuple[str, ...]:
+    """Return the words before a command that let the system kill it when the thread that started it ends.
+
+    So a killed run leaves no ffmpeg behind. Empty where the system has no such program; `preexec_fn`, the other way, may block
+    in a process with threads.
+    """
+    path = shutil.which("setpriv")
+    if path is None:
+        return ()
+    words = (path, "--pdeathsig", "KILL")
+    try:
+        subprocess.run([*words, path, "--version"], capture_output=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):  # the one of busybox has no such option
+        return ()
+    return words
+
+
 def url(path: Path) -> str:
     """Return a path in a form that ffmpeg takes literally, whatever is in it (`-x`, `concat:`, `a:b`, `%d`)."""
     return "file:" + str(path.absolute())
@@ -130,7 +161,7 @@ class FfmpegRunner:
             if self._is_stopped:
                 raise FfmpegStopped
             process: subprocess.Popen[bytes] = command.run_async(
-                cmd=self.program.path, pipe_stdout=True, pipe_stderr=True
+                cmd=[*ending_with_parent(), self.program.path], pipe_stdout=True, pipe_stderr=True
             )
             self._running.add(process)
         assert process.stdout is not None
@@ -167,13 +198,16 @@ class FfmpegRunner:
                 process.kill()
 
     def _check_exit(self, code: int, log: FfmpegLog) -> None:
-        was_interrupted = code == -_SIGINT or (code and any(f"signal {_SIGINT}" in line for line in log.tail))
+        was_interrupted = code == -_SIGINT or (code and _received(log, _SIGINT))
         if self._is_stopped or was_interrupted:
             raise FfmpegStopped
         if -code in _CRASHES:
             raise FfmpegCrashedError(
                 f"ffmpeg crashed with signal {-code}", hint=f"another build may not: {INSTALL}; see sca doctor"
             )
+        ended = next((n for n in _END_SIGNALS if code == -n or (code and _received(log, n))), None)
+        if ended is not None:
+            raise ScaError(f"ffmpeg was ended by signal {ended}", hint="run the command again")
         if code < 0:
             raise ScaError(
                 f"ffmpeg was killed by signal {-code}", hint="out of memory, or over a limit: try fewer --jobs"
@@ -181,6 +215,10 @@ class FfmpegRunner:
         if code:
             error_class = OutputError if is_system_error(log.reason) else InputError
             raise error_class(f"ffmpeg: {log.reason}")
+
+
+def _received(log: FfmpegLog, number: int) -> bool:
+    return any(re.search(rf"\bsignal {number}\b", line) is not None for line in log.tail)
 
 
 def _read_log(lines: IO[bytes], log: FfmpegLog) -> None:
