@@ -42,6 +42,7 @@ __all__ = [
     "VerificationError",
     "check_target",
     "error_of_system",
+    "is_of_system",
     "writing",
 ]
 
@@ -160,6 +161,9 @@ _OF_THE_NETWORK = frozenset(
     {errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN}
     | {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.ENOTCONN, errno.EHOSTDOWN}
 )
+_OF_THE_MACHINE = frozenset(
+    {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO}
+)
 _CONTINUES = "finished results are kept, and the same command continues from there"
 
 
@@ -190,6 +194,14 @@ def check_target(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=path.parent):
             pass
+
+
+def is_of_system(error: OSError) -> bool:
+    """Return whether the machine, its drive or its network is the cause of an error, and not the file.
+
+    What is optional and cannot be read for such a reason must not count as missing: the next run can read it.
+    """
+    return error.errno in _OF_THE_MACHINE
 
 
 def error_of_system(error: BaseException) -> ScaError | None:

@@ -89,7 +89,8 @@ def _whisper(folder: Path) -> None:
 
     _recordings(folder)
     made = scripted_whisper(folder.with_name("whisper"))
-    shutil.copytree(made, folder / "model")
+    shutil.move(made, folder / "model")
+    shutil.rmtree(folder.with_name("whisper"))
 
 
 def _script(folder: Path) -> None:

@@ -129,7 +129,8 @@ def _call() -> int:
 
 def import_what_it_needs(words: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Ended:
     """Run a command once, and import the modules here that it had imported there."""
-    done = run_sca(words, cwd, env, at_end=lambda: sorted(sys.modules))
+    done = run_sca(words, cwd, env, at_end=lambda: list(sys.modules))
+    # In the order in which they were begun there: some work only if another one imports them.
     for name in done.told if isinstance(done.told, list) else []:
         if name not in sys.modules and not name.startswith("__"):
             with suppress(Exception):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sca.data.corpora.base import TimedWord
-from sca.errors import TooLargeError
+from sca.errors import InputError, TooLargeError, is_of_system
 from sca.files.bounded import read_whole
 from sca.units import HEARD_HZ, seconds_to_samples
 
@@ -58,6 +58,7 @@ def read_word_times(path: Path) -> tuple[TimedWord, ...]:
 
     Raises:
         ValueError: The file cannot be read or has another content; the message is the reason.
+        InputError: The system cannot read the file now, see `is_of_system`.
     """
     try:
         text = read_whole(path).decode("utf-8-sig")
@@ -65,6 +66,8 @@ def read_word_times(path: Path) -> tuple[TimedWord, ...]:
     except TooLargeError:
         raise
     except OSError as error:
+        if is_of_system(error):
+            raise InputError(f"{path} cannot be read: {error.strerror}", hint="run again") from error
         raise ValueError(f"cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON ({error})") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from sca.config import DuplexConfig, Settings
 from sca.data.corpora.session_source import SessionSource
 from sca.data.duplex.align.registry import aligner_model, aligner_profile
-from sca.data.duplex.build.session import SessionJob
+from sca.data.duplex.build.session import UNKNOWN, SessionJob
 from sca.data.duplex.evidence.judge import judge
 from sca.data.duplex.evidence.repair import REPAIRABLE, wanted_repairs
 from sca.data.duplex.model.evidence import TrackEvidence
@@ -19,6 +19,7 @@ from sca.data.runs.files import sha256_of
 from sca.data.runs.model_identity import model_identity
 from sca.data.speakers.base import NO_SPEAKER_MODEL
 from sca.data.speakers.registry import speaker_identity
+from sca.errors import is_of_system
 from sca.tokenizer.base import TextTokenizer
 from sca.word_times.profile import identity
 
@@ -134,6 +135,6 @@ def _key(source: SessionSource, base: str) -> tuple[str, dict[Path, str]]:
 def _sha256(path: Path) -> str:
     try:
         return sha256_of(path)
-    except OSError:
-        # The code that parses the file reports why it cannot be read.
-        return "unreadable"
+    except OSError as error:
+        # The code that parses the file reports why it cannot be read, unless it can be read by then.
+        return UNKNOWN if is_of_system(error) else "unreadable"

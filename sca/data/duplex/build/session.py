@@ -20,10 +20,14 @@ from sca.data.duplex.model.records import RepairRecord
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.storage.records import unlabelled_of
 from sca.data.runs.files import write_json
+from sca.errors import InputError
 from sca.textutil import counted
 from sca.tokenizer.base import TextTokenizer
 
-__all__ = ["SessionJob", "build_session"]
+__all__ = ["UNKNOWN", "SessionJob", "build_session"]
+
+UNKNOWN = ""
+"""The digest of a file that the system could not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class SessionJob:
         source: The session in its corpus.
         key: Digest of its content, the settings and the models.
         stat: Name, size and time of its files, and the models; see `SessionResult.stat`.
-        sha256: The SHA-256 of its files.
+        sha256: The SHA-256 of its files; `UNKNOWN` for one that the system could not read.
         repairs: Repairs by speaker that are made without looking at the evidence.
         drops: Ids of rows to leave out.
     """
@@ -65,6 +69,9 @@ def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: Te
         OutputError: A file cannot be written.
     """
     paths = SessionPaths(root, job.source.session_id)
+    if unread := [path for path, digest in job.sha256.items() if digest == UNKNOWN]:
+        # A session whose key does not have the content of a file would be the same with another content.
+        raise InputError(f"{unread[0]} could not be read when the run began", hint="check the drive, then run again")
     result = job.new_result()
     conversation = job.source.read()
     shutil.rmtree(paths.scratch, ignore_errors=True)
