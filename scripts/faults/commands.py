@@ -20,6 +20,7 @@ class Command:
         change: Changes the content of inputs, in a fork; None if the command reads none.
         again: Words to add when the command is run again after a fault.
         over: Words that replace results of other inputs, where the command does not without being told.
+        named: Files that the command line names: what is there is replaced, as the person asked.
         normal: Hides from a file what may differ after a run that was continued.
         patch: Called in the process of the command first.
     """
@@ -30,6 +31,7 @@ class Command:
     change: Callable[[Path], None] | None = None
     again: Sequence[str] = ()
     over: Sequence[str] = ()
+    named: frozenset[str] = frozenset()
     normal: Callable[[str, bytes], bytes] = lambda name, content: content
     patch: Callable[[], None] = lambda: None
 
@@ -154,8 +156,9 @@ COMMANDS: dict[str, Command] = {
             ("live", "--file", "in/talk0.wav", "--record", "out", "--out", "out.wav", "--engine", "parrot", "-q"),
             _recordings,
             _quieter,
+            named=frozenset({"out.wav"}),
         ),
-        Command("say", _SAY, _nothing),
+        Command("say", _SAY, _nothing, named=frozenset({"out/say.wav", "out/words.json"})),
     )
 }
 
