@@ -29,10 +29,10 @@ def test_errors_of_the_machine_and_of_the_file():
 
 
 def test_word_times_on_a_failing_drive_do_not_count_as_missing(monkeypatch, tmp_path):
-    monkeypatch.setattr(Path, "read_bytes", refuse(errno.EIO))
+    monkeypatch.setattr(Path, "open", refuse(errno.EIO))
     with pytest.raises(InputError, match=r"words\.json cannot be read: Input/output error"):
         read_word_times(tmp_path / "words.json")
-    monkeypatch.setattr(Path, "read_bytes", refuse(errno.EACCES))
+    monkeypatch.setattr(Path, "open", refuse(errno.EACCES))
     with pytest.raises(ValueError, match="cannot be read"):
         read_word_times(tmp_path / "words.json")
 
