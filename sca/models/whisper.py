@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from sca.errors import MissingToolError, ScaError, UpstreamError, UsageError
 from sca.models import resolve
 from sca.models.cuda_libraries import check_cuda_libraries
+from sca.models.pinned import revision_of
 from sca.textutil import first_line
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
 
-__all__ = ["load_model"]
+__all__ = ["hub_revision", "load_model"]
 
 _REQUIRED_FILES = (("model.bin",), ("config.json",), ("vocabulary.json", "vocabulary.txt"), ("tokenizer.json",))
 _HUB_FILES = ("config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*")
@@ -78,11 +79,28 @@ def _downloaded(name: str) -> Path:
     from faster_whisper.utils import _MODELS, download_model
     from huggingface_hub import snapshot_download
 
+    revision = hub_revision(name)
     with suppress(FileNotFoundError):
-        folder = Path(download_model(name, local_files_only=True))
+        folder = Path(download_model(name, local_files_only=True, revision=revision))
         if (folder / "model.bin").is_file():  # an interrupted download leaves a folder without it
             return folder
-    return Path(snapshot_download(_MODELS.get(name, name), allow_patterns=list(_HUB_FILES), tqdm_class=_bar()))
+    return Path(
+        snapshot_download(
+            _MODELS.get(name, name), revision=revision, allow_patterns=list(_HUB_FILES), tqdm_class=_bar()
+        )
+    )
+
+
+def hub_revision(name: str, cache_dir: str | None = None) -> str | None:
+    """Return the commit of a size or hub id that is loaded; None for its main branch.
+
+    Args:
+        name: A size that faster-whisper has, or a hub id.
+        cache_dir: The cache of the hub client; None for its default.
+    """
+    from faster_whisper.utils import _MODELS
+
+    return revision_of(_MODELS.get(name, name), file="model.bin", cache_dir=cache_dir)
 
 
 def _bar() -> type:

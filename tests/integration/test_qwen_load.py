@@ -10,13 +10,14 @@ from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file, save_file
 
 from sca.config import QwenConfig
-from sca.config.sections.qwen import DEFAULT_MODEL, DEFAULT_REVISION
+from sca.config.sections.qwen import DEFAULT_MODEL
 from sca.distribution import install_extra
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
 from sca.infer.engines.qwen_omni.loading.adapter import check_adapter, merge
 from sca.infer.engines.qwen_omni.loading.flops import ChunkWork, chunk_work, parameters, skeleton
 from sca.infer.engines.qwen_omni.loading.load import load_model
 from sca.infer.engines.qwen_omni.loading.requirements import Speed, measure, pace
+from sca.resources import hub_commits
 from sca.units import Grid
 from scripts.make_tiny_omni import build, tiny_config
 
@@ -91,7 +92,9 @@ def test_default_model_uses_the_pinned_commit(tiny_omni, tmp_path, monkeypatch):
     assert QwenConfig(revision="main").model_revision == "main"
     assert QwenConfig(model_id="somebody/other").model_revision is None
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    linked(tiny_omni, tmp_path / f"models--{DEFAULT_MODEL.replace('/', '--')}" / "snapshots" / DEFAULT_REVISION)
+    linked(
+        tiny_omni, tmp_path / f"models--{DEFAULT_MODEL.replace('/', '--')}" / "snapshots" / hub_commits()[DEFAULT_MODEL]
+    )
     model, tokenizer = load_model(QwenConfig(device_map="cpu"))
     assert (model.dtype, tokenizer.name) == (torch.bfloat16, DEFAULT_MODEL)
     with pytest.raises(UpstreamError, match="not in the local cache"):

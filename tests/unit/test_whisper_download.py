@@ -9,6 +9,7 @@ import pytest
 
 from sca.cli.shared.progress import audio_progress
 from sca.models.whisper import _downloaded
+from sca.resources import hub_commits
 
 
 @pytest.fixture
@@ -16,14 +17,15 @@ def hub(monkeypatch, tmp_path):
     """A hub that writes a model into its cache, and records what was requested."""
     requests = []
 
-    def cached(name, local_files_only=False):
+    def cached(name, local_files_only=False, revision=None):
         assert local_files_only
         if not (tmp_path / "config.json").exists():
             raise FileNotFoundError(name)
         return str(tmp_path)
 
-    def download(repo, allow_patterns, tqdm_class):
+    def download(repo, revision, allow_patterns, tqdm_class):
         requests.append(repo)
+        assert revision == hub_commits().get(repo)
         assert "model.bin" in allow_patterns
         with tqdm_class(total=100, desc="model.bin") as bar:
             bar.update(100)

@@ -5,12 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from sca.config.sections.base import MAX_COUNT, Env, Section
+from sca.resources import hub_commits
 
-__all__ = ["DEFAULT_MODEL", "DEFAULT_REVISION", "QwenConfig"]
+__all__ = ["DEFAULT_MODEL", "QwenConfig"]
 
 DEFAULT_MODEL = "Qwen/Qwen3-Omni-30B-A3B-Instruct"
-# The commit of that model on the hub that the engine was written for.
-DEFAULT_REVISION = "26291f793822fb6be9555850f06dfe95f2d7e695"
 
 
 class QwenConfig(Section):
@@ -87,5 +86,5 @@ class QwenConfig(Section):
 
     @property
     def model_revision(self) -> str | None:
-        """The revision to load from the hub."""
-        return DEFAULT_REVISION if self.revision is None and self.model_id == DEFAULT_MODEL else self.revision
+        """The revision to load from the hub: by default the commit that the engine was written for."""
+        return self.revision or hub_commits().get(self.model_id)

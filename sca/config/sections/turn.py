@@ -23,7 +23,8 @@ class TurnConfig(Section):
         description="The model: an .onnx file (v3), a folder or a hub id. Not set: the v3 file of the installed pipecat-ai.",
     )
     revision: str | None = Field(
-        None, description="Branch, tag or commit of model_id on the hub. Not set: its main branch."
+        None,
+        description="Branch, tag or commit of model_id on the hub. Not set: the commit that sca pins, or its main branch.",
     )
     host: Annotated[str, Flag("--host", "ADDRESS")] = Field(
         "127.0.0.1", min_length=1, description="Address that the turn server listens on."

@@ -15,6 +15,7 @@ from typing_extensions import override
 from sca.data.speakers.base import EMBEDDING_SIZE, SpeakerModel
 from sca.distribution import install_extra
 from sca.errors import InputError, MissingToolError, UpstreamError
+from sca.models.pinned import revision_of
 from sca.textutil import first_line
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ __all__ = ["HUB_ID", "EcapaModel"]
 
 HUB_ID = "speechbrain/spkrec-ecapa-voxceleb"
 """The model of `ecapa` without a source, trained on VoxCeleb."""
-HUB_REVISION = "0f99f2d0ebe89ac095bcc5903c4dd8f72b367286"
-"""The commit of `HUB_ID` that is used."""
 
 _WEIGHTS = "embedding_model.ckpt"
 _COPY_HINT = f"copy {_WEIGHTS} of {HUB_ID} there"
@@ -92,7 +91,12 @@ def _download(hub_id: str, cache_dir: Path | None) -> Path:
 
     try:
         return Path(
-            hf_hub_download(hub_id, _WEIGHTS, revision=HUB_REVISION if hub_id == HUB_ID else None, cache_dir=cache_dir)
+            hf_hub_download(
+                hub_id,
+                _WEIGHTS,
+                revision=revision_of(hub_id, file=_WEIGHTS, cache_dir=cache_dir),
+                cache_dir=cache_dir,
+            )
         )
     except Exception as error:  # the hub client raises exceptions of several libraries
         raise UpstreamError(

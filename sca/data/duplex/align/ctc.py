@@ -14,6 +14,7 @@ from sca.data.duplex.model.spans import Span
 from sca.data.duplex.rows.text import split_words
 from sca.distribution import install_extra
 from sca.errors import InputError, MissingToolError, UpstreamError
+from sca.models.pinned import revision_of
 from sca.textutil import first_line
 from sca.units import HEARD_HZ
 
@@ -97,13 +98,16 @@ class CtcAligner:
             ) from error
         self._torch = torch
         try:
+            revision = revision_of(model, cache_dir=cache_dir)
             self._model: PreTrainedModel = AutoModelForCTC.from_pretrained(
-                model, cache_dir=cache_dir, trust_remote_code=False
+                model, revision=revision, cache_dir=cache_dir, trust_remote_code=False
             ).eval()
             self._features: SequenceFeatureExtractor = AutoFeatureExtractor.from_pretrained(
-                model, cache_dir=cache_dir, trust_remote_code=False
+                model, revision=revision, cache_dir=cache_dir, trust_remote_code=False
             )
-            tokenizer = AutoTokenizer.from_pretrained(model, cache_dir=cache_dir, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(
+                model, revision=revision, cache_dir=cache_dir, trust_remote_code=False
+            )
         except OSError as error:
             raise UpstreamError(
                 f"the CTC model {model} cannot be loaded: {first_line(error)}",

@@ -11,6 +11,7 @@ from sca.data.duplex.align.match import match_recognized
 from sca.data.duplex.model.spans import Span
 from sca.errors import UpstreamError
 from sca.models import resolve
+from sca.models.whisper import hub_revision
 from sca.textutil import first_line
 from sca.units import HEARD_HZ, seconds_to_samples
 
@@ -45,7 +46,12 @@ class WhisperAligner:
         self._suppressed = list(suppressed)
         folder = resolve(model) or Path(model).expanduser()
         try:
-            self._model = WhisperModel(str(folder) if folder.is_dir() else model, device="cpu", download_root=cache_dir)
+            self._model = WhisperModel(
+                str(folder) if folder.is_dir() else model,
+                device="cpu",
+                download_root=cache_dir,
+                revision=hub_revision(model, cache_dir),
+            )
         except Exception as error:  # ctranslate2, the hub's client and tokenizers raise their own classes
             raise UpstreamError(
                 f"the Whisper model {model} cannot be loaded: {first_line(error)}",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sca.config import Settings
 from sca.distribution import install_extra
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
+from sca.models.pinned import revision_of
 from sca.textutil import counted, first_line
 from sca.units import SPOKEN_HZ, Grid
 
@@ -100,7 +101,8 @@ class MimiEncoder:
             ) from error
         hint = "give the hub id or the folder of a Mimi model with --codes-model"
         try:
-            config = AutoConfig.from_pretrained(model, cache_dir=cache_dir, trust_remote_code=False)
+            revision = revision_of(model, cache_dir=cache_dir)
+            config = AutoConfig.from_pretrained(model, revision=revision, cache_dir=cache_dir, trust_remote_code=False)
             kind = (config.model_type, getattr(config, "sampling_rate", None), getattr(config, "frame_rate", None))
             if kind != ("mimi", SPOKEN_HZ, SPOKEN_HZ / _FRAME_SAMPLES):
                 raise InputError(
@@ -112,7 +114,7 @@ class MimiEncoder:
                     f"{CODEBOOK_SIZE}",
                     hint=hint,
                 )
-            self._model: MimiModel = MimiModel.from_pretrained(model, cache_dir=cache_dir).eval()
+            self._model: MimiModel = MimiModel.from_pretrained(model, revision=revision, cache_dir=cache_dir).eval()
         except (OSError, ValueError) as error:
             raise UpstreamError(f"the codec {model} cannot be loaded: {first_line(error)}", hint=hint) from error
         self._torch = torch

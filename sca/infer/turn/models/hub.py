@@ -6,6 +6,7 @@ from pathlib import Path
 from sca.distribution import install_extra
 from sca.errors import InputError, UpstreamError
 from sca.hub_errors import hub_reason
+from sca.models.pinned import revision_of
 
 __all__ = ["download"]
 
@@ -17,7 +18,7 @@ def download(model_id: str, revision: str | None, choose: Callable[[Iterable[str
 
     Args:
         model_id: `owner/name`, or a file as `owner/name/file.onnx`.
-        revision: The revision.
+        revision: The revision; None for the commit of `sca.models.pinned`, or the main branch.
         choose: Returns the file to download among the names of .onnx files; None without one.
 
     Returns:
@@ -31,7 +32,12 @@ def download(model_id: str, revision: str | None, choose: Callable[[Iterable[str
 
     owner, name, *file = model_id.split("/", 2)
     try:
-        return _download(f"{owner}/{name}", file[0] if file else None, revision, choose)
+        return _download(
+            f"{owner}/{name}",
+            file[0] if file else None,
+            revision,
+            choose,
+        )
     except HFValidationError as error:
         raise InputError(f"{model_id!r} is neither a path nor a hub id") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -46,13 +52,18 @@ def _download(
 ) -> Path:
     import httpx
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
-    from huggingface_hub.errors import OfflineModeIsEnabled
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
+    given, revision = revision, revision_of(repository, revision)
     if file is None:
         try:
             names = HfApi().list_repo_files(repository, revision=revision)
         except (OfflineModeIsEnabled, ConnectionError, httpx.TransportError):
-            folder = snapshot_download(repository, revision=revision, local_files_only=True)
+            try:
+                folder = snapshot_download(repository, revision=revision, local_files_only=True)
+            except LocalEntryNotFoundError:  # an earlier version may have downloaded the main branch
+                folder = snapshot_download(repository, revision=given, local_files_only=True)
+            revision = Path(folder).name
             names = [path.name for path in Path(folder).iterdir()]
         file = choose([name for name in names if "/" not in name])
     if file is None:
