@@ -5,6 +5,7 @@ frames of 512 samples (32 ms). Source of the model and of its input layout (64 s
 snakers4/silero-vad, MIT.
 """
 
+import threading
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -110,13 +111,21 @@ class SileroVad:
         return probabilities.reshape(-1), h, c
 
 
-@cache
+_LOADING = threading.Lock()
+
+
 def shared_vad() -> SileroVad:
     """Return the model of this process, which is loaded once: loading takes 30 ms and 1.5 MiB.
 
     Raises:
         MissingToolError: The model file or onnxruntime is missing or unusable.
     """
+    with _LOADING:  # servers ask for it in several threads
+        return _loaded_vad()
+
+
+@cache
+def _loaded_vad() -> SileroVad:
     return SileroVad()
 
 

@@ -21,6 +21,8 @@ __all__ = ["serve"]
     "serve.auth_key",
     "serve.tls_cert",
     "serve.tls_key",
+    "serve.log_format",
+    "serve.log_level",
 )
 def serve(*, settings: "Settings", insecure: Insecure = False) -> None:
     """Serve live sessions of an engine over the network, with keys and limits.

@@ -59,7 +59,10 @@ def test_serves_all_endpoints_over_tls(tmp_path):
 
 
 def test_rate_limit_answers_429_with_retry_after():
-    with running(MirrorEngine(), requests_per_minute=5) as server, httpx.Client() as client:
+    with (
+        running(MirrorEngine(), requests_per_minute=5, trusted_proxies="127.0.0.1") as server,
+        httpx.Client() as client,
+    ):
         answers = [client.get(f"{server.url}/health") for _ in range(6)]
         assert [one.status_code for one in answers] == [200] * 5 + [429]
         assert 1 <= int(answers[-1].headers["retry-after"]) <= 12
@@ -81,8 +84,37 @@ def test_rate_limit_answers_429_with_retry_after():
         assert through_a_proxy("192.0.2.8") == 200
 
 
+def test_no_proxy_is_trusted_by_default():
+    with running(MirrorEngine(), requests_per_minute=2) as server:
+        statuses = [
+            httpx.get(f"{server.url}/health", headers={"X-Forwarded-For": f"192.0.2.{i}"}).status_code for i in range(3)
+        ]
+    assert statuses == [200, 200, 429]
+
+
+def test_one_client_cannot_take_all_sessions():
+    def connected(address):
+        return connect(server.ws, additional_headers={"X-Forwarded-For": address})
+
+    with running(MirrorEngine(), max_sessions=3, trusted_proxies="127.0.0.1") as server:
+        with connected("192.0.2.1") as first, connected("192.0.2.1") as second, connected("192.0.2.1") as third:
+            for ws in (first, second):
+                ws.send(bytes(10240))
+                ws.recv(timeout=TIMEOUT_S)
+            with pytest.raises(ConnectionClosed) as refused:
+                third.recv(timeout=TIMEOUT_S)
+            assert refused.value.rcvd.reason == "2 sessions of this client are open, and that is the limit"
+            headers = {"X-Forwarded-For": "192.0.2.1"}
+            response = httpx.post(f"{server.url}/infer_wav", files={"file": ("x.wav", b"x")}, headers=headers)
+            assert (response.status_code, response.headers["retry-after"]) == (429, "1")
+            with connected("192.0.2.2") as other:
+                other.send(bytes(10240))
+                assert "chunk_ms" in other.recv(timeout=TIMEOUT_S)
+        assert server.wait_empty()
+
+
 def test_trusts_a_configured_proxy():
-    with running(MirrorEngine(), requests_per_minute=2, proxies="127.0.0.2") as server:
+    with running(MirrorEngine(), requests_per_minute=2, trusted_proxies="127.0.0.2") as server:
         with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2"), base_url=server.url) as proxy:
             chains = ["192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"]
             statuses = [proxy.get("/health", headers={"X-Forwarded-For": chain}).status_code for chain in chains]
@@ -134,6 +166,7 @@ SECRETS = ("s3cret-key", "12345-token", "private-text", "wrong-key", "in-the-url
 DEBUG_PROGRAM = """
 import atexit, logging, sys
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+logging.root.setLevel = lambda level: None  # the log of every package at its lowest level
 atexit.register(logging.debug, "end of log")
 from sca.infer.server.__main__ import main
 sys.exit(main())
@@ -142,7 +175,7 @@ sys.exit(main())
 
 def test_debug_log_contains_no_secrets(tmp_path):
     config = tmp_path / "sca.toml"
-    config.write_text('[serve]\nauth_key = "s3cret-key"\ntwilio_auth_token = "12345-token"\n')
+    config.write_text('[serve]\nauth_key = "s3cret-key"\ntwilio_auth_token = "12345-token"\nlog_level = "debug"\n')
     with process("--config", str(config), program=DEBUG_PROGRAM) as (server, url):
         key = {"Authorization": "Bearer s3cret-key"}
         ws = url.replace("http", "ws")
@@ -154,6 +187,13 @@ def test_debug_log_contains_no_secrets(tmp_path):
         tokens = _sessions(ws, key)
         form = {"file": ("name-of-a-file.wav", b"private-text")}
         assert httpx.post(f"{url}/infer_wav?prompt=private-text", files=form, headers=key).status_code == 422
+        offer = "v=0\r\nm=audio 9 private-text\r\na=ice-pwd:private-text"
+        sdp = key | {"Content-Type": "application/sdp"}
+        assert httpx.post(f"{url}/v1/realtime/calls", content=offer, headers=sdp).status_code in (400, 501)
+        wanted = {"session": {"instructions": "private-text"}}
+        tokens.append(httpx.post(f"{url}/v1/realtime/client_secrets", json=wanted, headers=key).json()["value"])
+        with connect(f"{ws}/v1/realtime", additional_headers={"Authorization": f"Bearer {tokens[-1]}"}) as call:
+            assert "private-text" in call.recv(timeout=TIMEOUT_S)
         signature = twilio_signature(f"{ws.replace('ws:', 'wss:')}/twilio", "12345-token")
         with connect(f"{ws}/twilio", proxy=None, additional_headers={"X-Twilio-Signature": signature}) as call:
             call.send(
@@ -168,8 +208,9 @@ def test_debug_log_contains_no_secrets(tmp_path):
         offered = base64.urlsafe_b64encode(b"s3cret-key").decode().rstrip("=")
         server.terminate()
         log = server.stderr.read()
-    assert "started at twilio" in log
-    assert log.endswith("DEBUG:root:end of log\n")
+    for name in ("pcm16", "realtime", "twilio"):
+        assert re.search(rf"^20\d\d-\d\d-\d\dT[\d:.]{{12}}Z info session \w+ started at {name}$", log, re.MULTILINE)
+    assert log.endswith("debug end of log\n")
     for secret in (*SECRETS, *tokens, signature, offered):
         assert secret not in log, secret
 

@@ -129,7 +129,9 @@ def test_silence_is_answered_as_without_speech(served):
 
 
 def test_log_tells_clients_that_left_from_bad_ones(served):
-    head = f"POST /raw?key={KEY} HTTP/1.1\r\nHost: x\r\nAuthorization: Key {KEY}\r\nContent-Length: 900000\r\n\r\n"
+    head = (
+        f"POST /raw?key={KEY} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Key {KEY}\r\nContent-Length: 900000\r\n\r\n"
+    )
     with socket.create_connection(served.address) as client:
         client.sendall(head.encode() + SPEECH[:50_000])
     assert served.ask("wrong").status_code == 401

@@ -63,7 +63,7 @@ class MeanModel:
 
 def client(app, **headers):
     transport = httpx.ASGITransport(app, raise_app_exceptions=True)
-    return httpx.AsyncClient(transport=transport, base_url="http://turn", headers=headers)
+    return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers)
 
 
 @contextlib.contextmanager
@@ -297,6 +297,22 @@ def test_overload_is_rejected_at_once(monkeypatch):
     assert 'sca_turn_requests_total{status="200"} 4.0' in page
 
 
+def test_pages_of_strangers_cannot_use_the_server():
+    with app_of([MeanModel()], origins="https://friend.example/") as run:
+        for headers, status in (
+            ({"Host": "rebound.example"}, 421),
+            ({"Origin": "https://evil.example"}, 403),
+            ({"Origin": "null"}, 403),
+            ({"Origin": "https://friend.example"}, 200),
+            ({"Origin": "http://127.0.0.1"}, 200),
+        ):
+            response = post(run, level(0.5), **headers)
+            assert response.status_code == status, headers
+            assert response.headers["x-content-type-options"] == "nosniff"
+            allowed = response.headers.get("access-control-allow-origin")
+            assert allowed == (headers["Origin"] if "friend" in headers.get("Origin", "") else None)
+
+
 def test_disconnect_cancels_the_request():
     gate = threading.Event()
     means = []
@@ -328,7 +344,8 @@ def test_disconnect_cancels_the_request():
             async def send(message):
                 pass
 
-            scope = {"type": "http", "method": "POST", "path": "/raw", "headers": [], "query_string": b""}
+            headers = [(b"host", b"127.0.0.1")]
+            scope = {"type": "http", "method": "POST", "path": "/raw", "headers": headers, "query_string": b""}
             leaver = asyncio.create_task(app(scope, receive, send))
             while len(pool.queue.waiting) < 2:
                 await asyncio.sleep(0.01)
@@ -466,7 +483,7 @@ def test_process_survives_bad_clients_and_ends_cleanly():
                 silent.settimeout(TIMEOUT_S)
                 slow.settimeout(TIMEOUT_S)
                 slow.sendall(
-                    b"POST /raw HTTP/1.1\r\nHost: x\r\nAuthorization: Key hush\r\nContent-Length: 100\r\n\r\nabc"
+                    b"POST /raw HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Key hush\r\nContent-Length: 100\r\n\r\nabc"
                 )
                 assert silent.recv(100) == b""  # its head did not arrive
                 assert b"408" in slow.recv(1000)  # its body did not arrive
@@ -482,7 +499,7 @@ def test_open_request_is_answered_during_shutdown():
         with socket.create_connection((host, int(port))) as open_request:
             open_request.settimeout(TIMEOUT_S)
             open_request.sendall(
-                f"POST /raw HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:1000]
+                f"POST /raw HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:1000]
             )
             # A later connection was answered, so the earlier one has been read.
             assert httpx.get(f"{url}/health").status_code == 200
@@ -506,7 +523,7 @@ def test_large_heads_and_many_connections_are_rejected():
             assert large.recv(1000).startswith(b"HTTP/1.1 431")
         with connected(), connected(), connected() as third:
             third.settimeout(TIMEOUT_S)
-            third.sendall(b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n")
+            third.sendall(b"GET /status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             head, _, rest = third.recv(1000).partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 503")
             assert "2 connections" in json.loads(rest)["error"]["what"]

@@ -4,7 +4,7 @@ import anyio
 import pytest
 from starlette.websockets import WebSocketDisconnect
 
-from sca.infer.server.http.access import AccessMiddleware
+from sca.infer.server.http.access import AccessMiddleware, AccessRules
 
 
 def open_websocket(app):
@@ -14,7 +14,7 @@ def open_websocket(app):
         return {"type": "websocket.connect"}
 
     middleware = AccessMiddleware(
-        app, key=None, allowed_origins=(), loopback_only=True, public_paths=(), signature_checks={}
+        app, lambda: AccessRules(key=None, allowed_origins=(), loopback_only=True, public_paths=())
     )
     scope = {
         "type": "websocket",
@@ -58,7 +58,7 @@ def respond(method, origin, *headers, key="k"):
         sent.append(message)
 
     middleware = AccessMiddleware(
-        app, key=key, allowed_origins={PAGE}, loopback_only=False, public_paths=(), signature_checks={}
+        app, lambda: AccessRules(key=key, allowed_origins={PAGE}, loopback_only=False, public_paths=())
     )
     given = [(b"host", b"127.0.0.1:8000"), (b"origin", origin.encode()), *headers]
     scope = {"type": "http", "method": method, "path": "/v1/realtime/calls", "headers": given, "client": ("1.2.3.4", 5)}

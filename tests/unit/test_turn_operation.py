@@ -95,7 +95,7 @@ def test_each_request_is_logged_without_its_query(caplog):
     app = RequestLog(send_status, lambda record, total_s: counted.append((record.path, record.result())))
 
     async def main():
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://turn") as http:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http:
             await http.post("/raw?key=secret", content=b"audio")
             await http.get("/health?key=secret")
 
@@ -211,7 +211,7 @@ def test_starting_server_is_alive_and_not_ready():
     app = StartingApp(load, b'{"ok": true}')
 
     async def main():
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://turn") as http:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http:
             before = [await http.get(path) for path in ("/health", "/ready", "/raw")]
             release.set()
             await asyncio.to_thread(app.load)

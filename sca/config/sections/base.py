@@ -22,6 +22,7 @@ __all__ = [
     "Flag",
     "Section",
     "as_path",
+    "parse_origins",
 ]
 
 MIN_SECONDS = 1 / HEARD_HZ
@@ -54,6 +55,11 @@ class Flag:
 
     name: str
     metavar: str | None = None
+
+
+def parse_origins(text: str) -> frozenset[str]:
+    """Return a list of origins that is separated by commas, without trailing slashes."""
+    return frozenset(origin.strip().rstrip("/") for origin in text.split(",") if origin.strip())
 
 
 def as_path(value: object) -> object:

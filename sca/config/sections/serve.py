@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
-from sca.config.sections.base import MAX_BYTES, MAX_COUNT, MAX_MS, MIN_SECONDS, Env, Flag, Section, as_path
+from sca.config.sections.base import (
+    MAX_BYTES,
+    MAX_COUNT,
+    MAX_MS,
+    MIN_SECONDS,
+    Env,
+    Flag,
+    Section,
+    as_path,
+    parse_origins,
+)
 from sca.units import MAX_SECONDS
 
 __all__ = ["ServeConfig"]
@@ -61,6 +71,19 @@ class ServeConfig(Section):
     )
     max_sessions: Annotated[int, Flag("--max-sessions", "N")] = Field(
         64, ge=1, le=MAX_COUNT, description="Maximum number of concurrent sessions; further ones are refused at once."
+    )
+    max_sessions_per_client: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_COUNT,
+        description="Maximum number of concurrent sessions of one client: of a client secret, or else of an address that is not of "
+        "this machine (429). Not set: half of max_sessions.",
+    )
+    log_format: Annotated[Literal["text", "json"], Flag("--log-format")] = Field(
+        "text", description="Format of the server's log on stderr: lines of text, or one JSON object per line."
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Flag("--log-level")] = Field(
+        "info", description="Least level of the server's log. At info, each session has a line when it starts and ends."
     )
     idle_s: float = Field(
         120.0,
@@ -138,7 +161,11 @@ class ServeConfig(Section):
         description="Longest audio that POST /infer_wav accepts, in seconds (413).",
     )
     body_timeout_s: float = Field(
-        30.0, gt=0, le=MAX_SECONDS, description="Time limit for receiving the body of a request, in seconds (408)."
+        30.0,
+        gt=0,
+        le=MAX_SECONDS,
+        description="Time limit for receiving the body of a request (408), and for a client to read something of the response, in "
+        "seconds.",
     )
     head_timeout_s: float = Field(
         10.0, gt=0, le=MAX_SECONDS, description="Time limit for receiving the head of a request, in seconds."
@@ -149,9 +176,10 @@ class ServeConfig(Section):
         le=MAX_COUNT,
         description="Maximum number of requests and WebSocket connects of one client address per minute (429). none: no limit.",
     )
-    proxies: str = Field(
-        "127.0.0.1,::1",
-        description="Addresses or networks of trusted proxies: the client's address is read from their X-Forwarded-For.",
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses or networks of trusted proxies, such as 127.0.0.1,10.0.0.0/8: the client's address is read from "
+        "their X-Forwarded-For. Not set: from no request.",
     )
     max_connections: int = Field(512, ge=1, le=MAX_COUNT, description="Maximum number of concurrent connections (503).")
 
@@ -171,6 +199,11 @@ class ServeConfig(Section):
         return value
 
     @property
+    def client_share(self) -> int:
+        """How many sessions one client may have."""
+        return self.max_sessions_per_client or -(-self.max_sessions // 2)
+
+    @property
     def media_addresses(self) -> tuple[str, ...] | None:
         """The addresses for calls over WebRTC; None for all addresses of the machine."""
         host = self.media_host or self.host
@@ -184,4 +217,4 @@ class ServeConfig(Section):
     @property
     def allowed_origins(self) -> frozenset[str]:
         """The origins in `origins`, without trailing slashes."""
-        return frozenset(origin.strip().rstrip("/") for origin in self.origins.split(",") if origin.strip())
+        return parse_origins(self.origins)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from sca.config.sections.base import MAX_BYTES, MAX_COUNT, MIN_SECONDS, Flag, Section
+from sca.config.sections.base import MAX_BYTES, MAX_COUNT, MIN_SECONDS, Flag, Section, parse_origins
 from sca.units import HEARD_HZ, MAX_SECONDS, seconds_to_samples
 
 __all__ = ["TurnConfig"]
@@ -35,6 +35,15 @@ class TurnConfig(Section):
     auth_key: Annotated[SecretStr | None, Flag("--auth-key", "KEY")] = Field(
         None,
         description="Key that clients send as `Authorization: Key …`. An environment variable hides it from `ps`. Not set: none.",
+    )
+    origins: str = Field(
+        "",
+        description="Other origins that pages may connect to the server from, such as https://a.example,https://b.example.",
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses or networks of trusted proxies, such as 127.0.0.1,10.0.0.0/8: the client's address is read from "
+        "their X-Forwarded-For. Not set: from no request.",
     )
     threshold: Annotated[float, Flag("--threshold", "P")] = Field(
         0.5, ge=0, le=1, description="A turn is finished when its probability is above this."
@@ -112,7 +121,8 @@ class TurnConfig(Section):
         10.0,
         gt=0,
         le=MAX_SECONDS,
-        description="Time limit for receiving the head of a request, and again for its body, in seconds.",
+        description="Time limit for receiving the head of a request, again for its body, and for a client to read something of the "
+        "response, in seconds.",
     )
     max_connections: int = Field(512, ge=1, le=MAX_COUNT, description="Maximum number of concurrent connections (503).")
     ask_after_s: float = Field(
@@ -152,6 +162,11 @@ class TurnConfig(Section):
                 f"which is {first_s:g}, got {patience!r}"
             )
         return patience
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """The origins in `origins`, without trailing slashes."""
+        return parse_origins(self.origins)
 
     @property
     def buckets(self) -> tuple[int, ...]:

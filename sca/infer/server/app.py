@@ -1,7 +1,5 @@
 """Assembles and runs the live server. An endpoint is a function `add(app, context)`."""
 
-import logging
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -10,11 +8,12 @@ from sca.distribution import install_extra
 from sca.errors import MissingToolError
 from sca.infer.server.core.errors import error_document
 from sca.infer.server.core.limits import RateLimiter
+from sca.infer.server.core.logs import ServerLog
 from sca.infer.server.core.probes import StartingApp
 from sca.infer.server.core.security import check_bind, is_loopback
 from sca.infer.server.core.state import ServerContext
 from sca.infer.server.http import audio_stream, infer_wav, monitoring, page
-from sca.infer.server.http.access import AccessMiddleware
+from sca.infer.server.http.access import AccessMiddleware, AccessRules
 from sca.infer.server.protocols import pcm16, twilio
 from sca.infer.server.protocols.realtime import client_secrets
 from sca.infer.server.protocols.realtime import session as realtime
@@ -50,7 +49,7 @@ def connection_limits(serve: "ServeConfig", on_rejected: Callable[[int], object]
         serve.body_timeout_s,
         serve.max_connections,
         on_rejected,
-        proxies=serve.proxies,
+        proxies=serve.trusted_proxies,
         write_timeout_s=serve.body_timeout_s,
     )
 
@@ -90,8 +89,7 @@ def make_app(context: ServerContext) -> AccessMiddleware:
     for add in ENDPOINTS:
         add(app, context)
     config = context.settings.serve
-    return AccessMiddleware(
-        app,
+    rules = AccessRules(
         key=_key(context.settings),
         allowed_origins=config.allowed_origins,
         loopback_only=is_loopback(config.host),
@@ -100,8 +98,8 @@ def make_app(context: ServerContext) -> AccessMiddleware:
         client_secret_paths=context.client_secret_paths,
         is_client_secret=lambda value: context.client_secrets.find(value) is not None,
         rate_limiter=None if config.requests_per_minute is None else RateLimiter(config.requests_per_minute),
-        on_rejected=lambda status: context.metrics.rejections.labels(status).inc(),
     )
+    return AccessMiddleware(app, lambda: rules, lambda status: context.metrics.rejections.labels(status).inc())
 
 
 def _key(settings: "Settings") -> str | None:
@@ -126,15 +124,15 @@ def run(settings: "Settings", *, insecure: bool = False) -> None:
 
     config, key = settings.serve, _key(settings)
     check_bind(config.host, key, insecure=insecure)
+    log = ServerLog("sca serve")
+    log.configure(config.log_format, config.log_level)
     if key is None and not is_loopback(config.host):
-        sys.stderr.write(f"sca serve: --insecure: anyone who can reach {config.host} may use this server\n")
+        log.notice(f"--insecure: anyone who can reach {config.host} may use this server")
     tls = None if config.tls_cert is None else TlsFiles(config.tls_cert, config.tls_key)
-    logging.basicConfig(level=logging.WARNING, format="sca serve: %(message)s")
-    logging.getLogger("sca").setLevel(logging.INFO)
     choice = choose_engine(settings)
-    sys.stderr.write(f"sca serve: {choice.line}\n")
+    log.notice(choice.line)
     with listen(config.host, config.port) as listener:
-        server = _LiveServer(settings, choice.name)
+        server = _LiveServer(settings, choice.name, log)
         app = StartingApp(server.load, b"ok", "text/plain; charset=utf-8")
         serve(
             app,
@@ -146,14 +144,14 @@ def run(settings: "Settings", *, insecure: bool = False) -> None:
             tls=tls,
             load=app.load,
         )
-    sys.stderr.write("sca serve: stopped\n")
+    log.notice("stopped")
 
 
 class _LiveServer:
     """The server while its engine is loaded, and after that."""
 
-    def __init__(self, settings: "Settings", engine_name: str) -> None:
-        self._settings, self._engine_name = settings, engine_name
+    def __init__(self, settings: "Settings", engine_name: str, log: ServerLog) -> None:
+        self._settings, self._engine_name, self._log = settings, engine_name, log
         self._context: ServerContext | None = None
 
     def load(self) -> AccessMiddleware:
@@ -167,7 +165,7 @@ class _LiveServer:
     def on_ready(self, url: str) -> None:
         assert self._context is not None
         engine, most = self._context.engine.info, self._settings.serve.max_sessions
-        sys.stderr.write(f"sca serve: listening on {url} ({engine.name}, {engine.device}, up to {most} sessions)\n")
+        self._log.notice(f"listening on {url} ({engine.name}, {engine.device}, up to {most} sessions)")
 
     def count_rejected_connection(self, status: int) -> None:
         if self._context is not None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from sca.infer.server.core.errors import RequestRejectedError
 
-__all__ = ["MAX_PROMPT_CHARACTERS", "RateLimiter", "read_body", "shortened"]
+__all__ = ["MAX_PROMPT_CHARACTERS", "RateLimiter", "client_key", "read_body", "shortened"]
 
 MAX_PROMPT_CHARACTERS = 32_768
 """The longest system prompt of a client, at every endpoint."""
@@ -46,7 +46,7 @@ class RateLimiter:
         Returns:
             0 if the request may be served, else the seconds until the next one may be.
         """
-        client = _client_key(address)
+        client = client_key(address)
         left, updated_s = self._buckets.pop(client, (float(self.per_minute), now_s))
         left = min(self.per_minute, left + (now_s - updated_s) * self.per_minute / 60)
         allowed = left >= 1
@@ -56,7 +56,8 @@ class RateLimiter:
         return 0.0 if allowed else (1 - left) * 60 / self.per_minute
 
 
-def _client_key(address: str) -> str:
+def client_key(address: str) -> str:
+    """Return what distinguishes a client: its IPv4 address, the /64 network of its IPv6 address, or the text as it is."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

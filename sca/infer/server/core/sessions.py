@@ -5,7 +5,7 @@ A session gets a warning before a limit ends it.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +17,10 @@ from sca.textutil import counted
 if TYPE_CHECKING:
     from sca.config import ServeConfig
 
-__all__ = ["SessionEnd", "SessionRegistry", "SessionSlot"]
+__all__ = ["CLIENT", "SessionEnd", "SessionRegistry", "SessionSlot"]
+
+CLIENT = "sca.client"
+"""The key of the ASGI scope under which the middleware notes whose share of the sessions a request belongs to."""
 
 SessionEnd = Literal["idle", "session_limit", "stopping"]
 """Why the server ends a session."""
@@ -34,6 +37,7 @@ class SessionSlot:
     Attributes:
         id: Identifies the session in logs and messages.
         endpoint: The name of the endpoint that the client connected to.
+        client: Whose share of the sessions it belongs to; None if it has no limit.
         speaking: Whether a response is being sent; a server that stops waits for its end.
         disconnected: Whether the connection broke and the session waits for the client to resume it.
         unsent_ms: Returns the audio in the send queue in ms, for the metrics.
@@ -41,9 +45,9 @@ class SessionSlot:
         started_s: When the session started, in the event loop's time.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, client: str | None) -> None:
         self.id = secrets.token_hex(8)
-        self.endpoint = endpoint
+        self.endpoint, self.client = endpoint, client
         self.speaking = self.disconnected = False
         self.unsent_ms: Callable[[], float] = lambda: 0.0
         self.unacknowledged_bytes: Callable[[], int] = lambda: 0
@@ -90,24 +94,34 @@ class SessionRegistry:
             return None
         return f"{counted(limit, 'session')} {'is' if limit == 1 else 'are'} open, and that is the limit"
 
+    def _check(self, client: str | None) -> None:
+        """Raise `RequestRejectedError` if a client gets no session now."""
+        refusal, status = self.refusal(), 503
+        share = self._config.client_share
+        if refusal is None and client is not None and sum(slot.client == client for slot in self._slots) >= share:
+            refusal, status = f"{counted(share, 'session')} of this client are open, and that is the limit", 429
+        if refusal is not None:
+            self.rejected += 1
+            raise RequestRejectedError(status, refusal, retry_after_s=1)
+
     @contextmanager
-    def acquire(self, endpoint: str) -> Iterator[SessionSlot]:
+    def acquire(self, endpoint: str, scope: Mapping[str, object]) -> Iterator[SessionSlot]:
         """Take a slot for the duration of the block.
 
         Args:
             endpoint: The name of the endpoint that the client connected to.
+            scope: The ASGI scope of the request.
 
         Yields:
             The slot.
 
         Raises:
-            RequestRejectedError: No slot is free, or the server is stopping (503).
+            RequestRejectedError: No slot is free, or the server is stopping (503); the client has its share (429).
         """
-        refusal = self.refusal()
-        if refusal is not None:
-            self.rejected += 1
-            raise RequestRejectedError(503, refusal, retry_after_s=1)
-        slot = SessionSlot(endpoint)
+        given = scope.get(CLIENT)
+        client = given if isinstance(given, str) else None
+        self._check(client)
+        slot = SessionSlot(endpoint, client)
         self._slots.add(slot)
         self.started += 1
         try:

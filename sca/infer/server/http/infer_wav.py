@@ -65,6 +65,7 @@ _ERRORS = {
     422: "The file is not readable audio, the prompt is too long, or the voice does not exist.",
     500: "The engine failed.",
     502: "The engine reported a problem, and there is no answer.",
+    429: "The client has its share of the sessions; see Retry-After.",
     503: "All sessions are in use; see Retry-After.",
 }
 _OPENAPI = {
@@ -91,7 +92,7 @@ def add(app: "FastAPI", context: "ServerContext") -> None:
     @app.post("/infer_wav", openapi_extra=_OPENAPI, response_class=Response)
     async def infer_wav(request: Request) -> Response:
         try:
-            with context.sessions.acquire("infer_wav") as slot:
+            with context.sessions.acquire("infer_wav", request.scope) as slot:
                 return await _run_session(context, request, slot.id)
         except RequestRejectedError as error:
             return JSONResponse(error_document(error.status, error.message), error.status, error.headers())

@@ -63,7 +63,7 @@ def add(app: "FastAPI", context: "ServerContext") -> None:
         await accept(websocket)
         try:
             if request is None:
-                with context.sessions.acquire("pcm16") as slot:
+                with context.sessions.acquire("pcm16", websocket.scope) as slot:
                     await Pcm16Connection(context, websocket, slot, tokens, identity).run()
             else:
                 await _resume(context, websocket, request, tokens.find(request.token, identity))

@@ -266,7 +266,7 @@ def add_websocket(
     async def endpoint(websocket: "WebSocket") -> None:
         await accept(websocket)
         try:
-            with context.sessions.acquire(name) as slot:
+            with context.sessions.acquire(name, websocket.scope) as slot:
                 await connect(context, websocket, slot).run()
         except RequestRejectedError as error:
             await websocket.close(REJECTED, error.message)

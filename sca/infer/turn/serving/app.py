@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,9 @@ from sca.errors import MissingToolError
 from sca.infer.server.core.errors import RequestRejectedError, error_document
 from sca.infer.server.core.limits import RateLimiter, read_body, shortened
 from sca.infer.server.core.metrics_process import METRICS_MEDIA_TYPE
-from sca.infer.server.core.probes import add_probes
-from sca.infer.server.core.security import key_matches
+from sca.infer.server.core.probes import PROBE_PATHS, add_probes
+from sca.infer.server.core.security import is_loopback
+from sca.infer.server.http.access import AccessMiddleware, AccessRules
 from sca.infer.turn.serving.metrics import TurnMetrics
 from sca.infer.turn.serving.model_pool import BusyError, ExpiredError
 from sca.infer.turn.serving.npy import NpyError, read_npy
@@ -60,6 +61,7 @@ def make_app(service: TurnService, config: "TurnConfig") -> "FastAPI":
     app = FastAPI(title="sca turn", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     endpoints = TurnEndpoints(service, config)
     app.state.endpoints, app.state.metrics = endpoints, endpoints.metrics
+    app.add_middleware(AccessMiddleware, rules=lambda: endpoints.rules)
     app.add_middleware(RequestLog, count=endpoints.metrics.count_request)
     # A plain route: the framework has nothing to parse here, and its dependency injection takes 0.2 ms per request.
     app.add_route("/raw", endpoints.raw, methods=["POST"])
@@ -67,11 +69,11 @@ def make_app(service: TurnService, config: "TurnConfig") -> "FastAPI":
 
     @app.get("/status")
     async def status(request: Request) -> Response:
-        return endpoints.with_key(request, lambda: _json_response(200, endpoints.status()))
+        return _json_response(200, endpoints.status())
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
-        return endpoints.with_key(request, lambda: Response(endpoints.metrics.text(), media_type=METRICS_MEDIA_TYPE))
+        return Response(endpoints.metrics.text(), media_type=METRICS_MEDIA_TYPE)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
@@ -87,6 +89,7 @@ class TurnEndpoints:
     Attributes:
         service: The model.
         metrics: The metrics.
+        rules: Who may use the server.
         draining: Whether the server is about to stop, so that it should get no more requests.
     """
 
@@ -100,13 +103,21 @@ class TurnEndpoints:
 
     def configure(self, config: "TurnConfig") -> None:
         """Take over the settings that may change while the server runs."""
-        self._config = config
-        self._key = config.auth_key.get_secret_value() if config.auth_key is not None else None
         per_minute = config.requests_per_minute
         if per_minute is None:
             self._rate_limiter = None
         elif self._rate_limiter is None or self._rate_limiter.per_minute != per_minute:
             self._rate_limiter = RateLimiter(per_minute)
+        self._config = config
+        self.rules = AccessRules(
+            key=None if config.auth_key is None else config.auth_key.get_secret_value(),
+            allowed_origins=config.allowed_origins,
+            loopback_only=is_loopback(config.host),
+            public_paths=PROBE_PATHS,
+            rate_limiter=self._rate_limiter,
+            scheme="Key",
+            setting="turn.origins",
+        )
         self.service.configure(config)
 
     def not_ready(self) -> str | None:
@@ -122,18 +133,10 @@ class TurnEndpoints:
             "ok": True,
             "ready": self.not_ready() is None,
             **self.service.status(),
-            "auth": self._key is not None,
+            "auth": self.rules.key is not None,
             "max_body_bytes": self._config.max_body_bytes,
             "uptime_s": round(time.monotonic() - self._started_s, 3),
         }
-
-    def with_key(self, request: "Request", respond: "Callable[[], Response]") -> "Response":
-        """Return `respond()` if the request has the key, else the rejection."""
-        try:
-            self._check_key(request)
-        except RequestRejectedError as error:
-            return _rejection(error)
-        return respond()
 
     async def raw(self, request: "Request") -> "Response":
         """Handle `POST /raw`. This is the only place that turns exceptions into statuses."""
@@ -160,8 +163,6 @@ class TurnEndpoints:
             return _error_response(500, f"the model failed ({type(error).__name__}); see the server's log")
 
     async def _predict(self, request: "Request", record: RequestRecord, started_s: float) -> "Response":
-        self._check_key(request)
-        self._check_rate(record)
         self.service.check_room()
         asked = read_headers(request.headers)
         limit = self._config.max_body_bytes
@@ -180,18 +181,6 @@ class TurnEndpoints:
         record.batch, record.queued_s, record.inference_s = result.batch_size, result.queued_s, result.inference_s
         self.metrics.count_result(result)
         return _json_response(200, _answer(result, time.perf_counter() - started_s))
-
-    def _check_key(self, request: "Request") -> None:
-        if self._key is not None and not key_matches(request.headers.get("authorization"), self._key):
-            raise RequestRejectedError(401, "the Authorization header must be `Key …` with the server's key")
-
-    def _check_rate(self, record: RequestRecord) -> None:
-        if self._rate_limiter is None:
-            return
-        wait_s = self._rate_limiter.acquire(record.client, time.monotonic())
-        if wait_s:
-            message = f"too many requests: a client may send {self._rate_limiter.per_minute} per minute"
-            raise RequestRejectedError(429, message, retry_after_s=int(wait_s) + 1)
 
 
 def _answer(result: TurnResult, total_s: float) -> dict[str, object]:
@@ -239,7 +228,4 @@ def _error_response(status: int, message: str, headers: Mapping[str, str] | None
 
 
 def _rejection(error: RequestRejectedError) -> "Response":
-    headers = error.headers()
-    if error.status == 401:
-        headers["WWW-Authenticate"] = "Key"
-    return _error_response(error.status, error.message, headers)
+    return _error_response(error.status, error.message, error.headers())

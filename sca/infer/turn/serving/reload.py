@@ -12,6 +12,7 @@ __all__ = ["RELOADABLE", "Reload", "compare"]
 
 RELOADABLE = (
     "auth_key",
+    "origins",
     "threshold",
     "max_queue",
     "max_queue_s",
@@ -39,6 +40,7 @@ _NEEDS_RESTART = (
     "pool",
     "body_timeout_s",
     "max_connections",
+    "trusted_proxies",
 )
 
 

@@ -57,6 +57,7 @@ def run(settings: "Settings", reload_settings: "Callable[[], Settings]", *, inse
             config.body_timeout_s,
             config.max_connections,
             server.count_rejected_connection,
+            proxies=config.trusted_proxies,
             write_timeout_s=config.body_timeout_s,
         )
         if hasattr(signal, "SIGHUP"):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sca.audio.resample import resample
-from sca.audio.vad import SileroVad
+from sca.audio.vad import shared_vad
 from sca.cores import usable_cores
 from sca.infer.turn.models.features import last_samples
 from sca.infer.turn.models.load import load_model
@@ -93,7 +93,6 @@ class TurnService:
         self.max_samples = max_samples
         self.facts = facts
         self._check_speech: SpeechCheck = "off"
-        self._vad: SileroVad | None = None
 
     def configure(self, config: "TurnConfig") -> None:
         """Take over the settings that may change while the server runs."""
@@ -161,9 +160,7 @@ class TurnService:
         """Return whether 16 kHz audio has speech. Runs in a thread of the model."""
         if self._check_speech == "energy":
             return has_level_changes(samples)
-        if self._vad is None:
-            self._vad = SileroVad()
-        return has_speech(self._vad, samples)
+        return has_speech(shared_vad(), samples)
 
     def _end(self, x: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
         """Return the part that can matter.

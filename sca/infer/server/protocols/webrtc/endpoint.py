@@ -38,6 +38,7 @@ _CODES = {
     408: "request_timeout",
     413: "request_too_large",
     415: "unsupported_content_type",
+    429: "client_session_limit",
     501: "webrtc_not_installed",
     503: "session_limit",
 }
@@ -56,6 +57,7 @@ _ERRORS = {
     408: "The body arrived too slowly.",
     413: "The body is too large.",
     415: "The body is neither an SDP offer nor a form.",
+    429: "The client has its share of the sessions; see Retry-After.",
     501: "The extra `webrtc` is not installed.",
     503: "All sessions are in use; see Retry-After.",
 }
@@ -113,7 +115,7 @@ class _Calls:
             RealtimeError: The offer or the settings are not valid.
         """
         context = self.context
-        with context.sessions.acquire("calls") as slot:
+        with context.sessions.acquire("calls", request.scope) as slot:
             socket = CallSocket(request.scope, beta=request.scope["path"] == _BETA_PATH)
             if not has_data_channel(call.sdp):
                 socket.discard_messages()
