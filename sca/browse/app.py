@@ -18,7 +18,7 @@ from sca.errors import MissingToolError, ScaError, UpstreamError, UsageError
 from sca.infer.server.app import connection_limits
 from sca.infer.server.core.errors import error_document
 from sca.infer.server.core.security import check_bind, is_loopback
-from sca.infer.server.http.access import AccessMiddleware
+from sca.infer.server.http.access import AccessMiddleware, AccessRules
 from sca.infer.server.http.page import add_page, page_files
 from sca.infer.server.transport.uvicorn_server import TlsFiles, listen, serve
 
@@ -91,14 +91,8 @@ def make_app(browser: Browser, settings: Settings) -> AccessMiddleware:
 
     _add_routes(app, browser)
     config, key = settings.serve, _key(settings)
-    return AccessMiddleware(
-        app,
-        key=key,
-        allowed_origins=config.allowed_origins,
-        loopback_only=is_loopback(config.host),
-        public_paths=set(add_page(app, _page())),
-        signature_checks={},
-    )
+    rules = AccessRules(key, config.allowed_origins, is_loopback(config.host), set(add_page(app, _page())))
+    return AccessMiddleware(app, lambda: rules)
 
 
 def _add_routes(app: "FastAPI", browser: Browser) -> None:
