@@ -13,6 +13,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +168,7 @@ def slow_engine():
     return CascadeEngine(parts)
 
 
+@lru_cache
 def phrases(hz):
     """Return the two phrases, float32 at a rate."""
     speech = resample(demo_speech(seconds=60), HEARD_HZ, hz)

@@ -105,10 +105,19 @@ def test_missing_ffmpeg_exits_with_4(tmp_path):
     assert found["js runtime"]["status"] == "ok", "deno is beside the interpreter, not on the PATH"
 
 
-def test_names_the_system_ffmpeg(tmp_path):
-    (tmp_path / "ffmpeg").write_text("#!/bin/sh\necho ffmpeg version 5.1.9-0 Copyright\n")
-    (tmp_path / "ffmpeg").chmod(0o755)
-    _, found = checks(doctor("--json", PATH=f"{tmp_path}:{os.environ['PATH']}"))
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """`sca doctor --json` with another ffmpeg, a hub that does not answer, and an empty cache."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    (folder / "ffmpeg").write_text("#!/bin/sh\necho ffmpeg version 5.1.9-0 Copyright\n")
+    (folder / "ffmpeg").chmod(0o755)
+    hub = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "HF_HOME": str(folder)}
+    cache = {"SCA_CACHE_DIR": str(folder / "cache")}
+    return doctor("--json", PATH=f"{folder}:{os.environ['PATH']}", **hub, **cache)
+
+
+def test_names_the_system_ffmpeg(elsewhere):
+    _, found = checks(elsewhere)
     assert found["ffmpeg"]["found"].startswith("5.1.9-0, system, without soxr")
 
 
@@ -141,10 +150,9 @@ def test_hub_that_answers(hub, tmp_path, answer):
     assert found["hub"] == {"name": "hub", "status": "ok", "found": f"{url} answers; cached: Qwen/Qwen3", "fix": None}
 
 
-def test_hub_that_does_not_answer_is_a_warning(tmp_path):
-    done = doctor("--json", HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="0", HF_HOME=str(tmp_path))
-    assert done.returncode == 0
-    _, found = checks(done)
+def test_hub_that_does_not_answer_is_a_warning(elsewhere):
+    assert elsewhere.returncode == 0
+    _, found = checks(elsewhere)
     assert found["hub"]["status"] == "warn"
     assert "does not answer" in found["hub"]["found"]
 
@@ -154,10 +162,8 @@ def test_hub_is_not_asked_in_offline_mode(here):
     assert "offline mode" in found["hub"]["found"]
 
 
-def test_models_of_defaults_are_named(tmp_path):
-    done = doctor("--json", SCA_CACHE_DIR=str(tmp_path))
-    assert done.returncode == 0
-    _, found = checks(done)
+def test_models_of_defaults_are_named(elsewhere):
+    _, found = checks(elsewhere)
     for name in ("whisper-base", "yamnet", "dvector", "piper-joe", "smollm2"):
         assert found[name]["status"] == "ok"
         assert found[name]["found"].startswith("not here: ")
