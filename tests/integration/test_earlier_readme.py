@@ -36,11 +36,11 @@ def commands(kind):
 
 @pytest.fixture
 def clone(tmp_path):
-    """A copy of the repository with the environment of the tests, as `uv sync` would make it."""
+    """A copy of the repository, compiled modules included, with the environment of the tests, as `uv sync` would make it."""
     root = tmp_path / "clone"
     root.mkdir()
     for name in ("scripts", "sca"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "bench"))
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("bench"))
     shutil.copy2(ROOT / "main.py", root)
     (root / ".venv").symlink_to(sys.prefix)
     return root
