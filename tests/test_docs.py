@@ -26,7 +26,7 @@ import typer.main
 
 from sca.cli.main import app
 from sca.config import known_keys
-from tests.helpers import markdown, reader
+from tests.helpers import forks, markdown, reader
 from tests.helpers.markdown import PAGES, ROOT
 
 PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_.|-]*…?|….*|.*[A-Z]{3,}.*")
@@ -132,11 +132,22 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory, network):
-    """The files of the reader, with a data set and a converted show."""
-    root = tmp_path_factory.mktemp("docs")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("docs")
+
+
+@pytest.fixture(scope="module")
+def python(root, network):
+    """An interpreter whose processes fork from one that has imported the libraries."""
+    with forks.listening(root / "forks", network, HOME=str(root), HF_HUB_CACHE=str(root / "hub")):
+        yield forks.program(root / "python", root / "forks")
+
+
+@pytest.fixture(scope="module")
+def files(root, python, network):
+    """The files of the reader, with a data set and a converted show; beside them are its programs."""
     made = reader.make_files(root)
-    first = reader.Reader(made, root / "bin", network)
+    first = reader.Reader(made, reader.make_programs(root, python), network)
     for text in (
         "sca build-duplex my_corpus --output my_data --quiet",
         "sca convert --input-file dataset/inference_outputs.jsonl --output-dir dataset/converted --quiet",
@@ -146,7 +157,7 @@ def files(tmp_path_factory, network):
 
 
 @pytest.fixture
-def at_page(files, network, tmp_path, weights):
+def at_page(files, python, network, tmp_path, weights):
     """Return a function that makes the reader of a page, in a copy of the files."""
     opened = []
 
@@ -162,7 +173,7 @@ def at_page(files, network, tmp_path, weights):
         if page.name == "runs.md":
             reader.make_earlier_runs(folder / "dataset")
         home = {"HOME": str(tmp_path), "SCA_CACHE_DIR": str(cache), "HF_HUB_CACHE": str(files.parent / "hub")}
-        opened.append(reader.Reader(folder, files.parent / "bin", network, **home))
+        opened.append(reader.Reader(folder, files.parent / "bin", network, python, **home))
         return opened[-1]
 
     yield open_page

@@ -86,19 +86,18 @@ def own_network() -> Iterator[list[str]]:
         yield []
 
 
-def make_programs(root: Path) -> Path:
-    """Make the folder of the PATH with `sca`, and the stand-ins of `pip` and `uv`."""
+def make_programs(root: Path, python: str | Path = sys.executable) -> Path:
+    """Make the folder of the PATH with `sca`, which `python` runs, and the stand-ins of `pip` and `uv`."""
     programs = root / "bin"
     programs.mkdir(parents=True)
     for name, text in (("sca", _SCA), ("pip", _PIP), ("uv", _UV)):
-        (programs / name).write_text(text.format(python=sys.executable))
+        (programs / name).write_text(text.format(python=python if name == "sca" else sys.executable))
         (programs / name).chmod(0o755)
     return programs
 
 
 def make_files(root: Path) -> Path:
-    """Make the files that the pages name, in a folder that is copied for each page; beside it are `bin` and `hub`."""
-    make_programs(root)
+    """Make the files that the pages name, in a folder that is copied for each page; beside it is `hub`."""
     files = root / "files"
     source = corpus.demo(files / "my_corpus")
     samples, rate = soundfile.read(source / "WAV" / "D0001_S0001_0_G0001.flac")
@@ -190,8 +189,11 @@ class Reader:
         folder: The working folder.
     """
 
-    def __init__(self, folder: Path, programs: Path, network: list[str], **environment: str):
+    def __init__(
+        self, folder: Path, programs: Path, network: list[str], python: str | Path = sys.executable, **environment: str
+    ):
         self.folder = folder
+        self._python = str(python)
         self._network = network
         path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
         self._environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)} | environment
@@ -205,7 +207,7 @@ class Reader:
     def run(self, block: Block) -> None:
         """Run a block as written, and compare the output that it shows."""
         if block.language == "python":
-            self._finish(block.text, [sys.executable, "-c", block.text])
+            self._finish(block.text, [self._python, "-c", block.text])
         elif block.language == "console":
             for command, expected in console_parts(block.text):
                 self._command(command, expected)
