@@ -18,9 +18,13 @@ that pages name (`tests.helpers.reader`). How to write a block:
 
 import ast
 import importlib
+import os
 import re
 import shutil
+import signal
+import subprocess
 
+import psutil
 import pytest
 import typer.main
 
@@ -28,6 +32,7 @@ from sca.cli.main import app
 from sca.config import known_keys
 from tests.helpers import forks, markdown, reader
 from tests.helpers.markdown import PAGES, ROOT
+from tests.helpers.timeouts import TIMEOUT_S
 
 PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_.|-]*…?|….*|.*[A-Z]{3,}.*")
 COMMAND = typer.main.get_command(app)
@@ -347,6 +352,23 @@ def test_finds_blocks_that_fail(tmp_path, block, message):
     there = reader.Reader(tmp_path, reader.make_programs(tmp_path / "at"), [], SCA_CACHE_DIR=str(tmp_path / "cache"))
     with pytest.raises(AssertionError, match=message):
         there.run(markdown.Block(ROOT / "README.md", 1, *block))
+
+
+def test_forked_programs_behave_as_processes(python, tmp_path):
+    """Arguments, input, folder, environment, exit code, signals, and the end of the caller."""
+    code = (
+        "import os, sys; print(sys.argv[1:], input(), os.getcwd(), os.environ['A'], 'sca' in sys.modules); sys.exit(3)"
+    )
+    words, env = [python, "-c", code, "x y"], os.environ | {"A": "b"}
+    done = subprocess.run(words, input="typed\n", capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert (done.returncode, done.stdout) == (3, f"['x y'] typed {tmp_path} b False\n")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        program = "import os, time; print(os.getpid(), flush=True); time.sleep(1000)"
+        with subprocess.Popen([python, "-c", program], stdout=-1, stderr=-1, text=True, start_new_session=True) as run:
+            forked = psutil.Process(int(run.stdout.readline()))
+            os.killpg(run.pid, number)
+            assert run.wait() == -number
+            forked.wait(TIMEOUT_S)
 
 
 def test_marks_belong_to_the_next_block(tmp_path):
