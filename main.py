@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run `sca transcribe` from any folder and with any Python: `./main.py dataset/audio_outputs --save-file …`."""
+"""Run `sca transcribe` from any folder and with any Python: `./main.py dataset/audio_outputs -o …`."""
 
 import sys
 from pathlib import Path

@@ -249,9 +249,7 @@ def _show(summary: "RunSummary[BuildDetails]", settings: "Settings", url: str | 
             f"{counted(coverage.tokens_dropped_on_request, 'token')}"
         )
     if coverage.rows_left_out:
-        console.print(
-            f"left out: {counted(coverage.rows_left_out, 'row')} on the list {settings.duplex.drops}", markup=False
-        )
+        console.print(f"left out: {counted(coverage.rows_left_out, 'row')} on the list {settings.duplex.drops}")
     rate = report.text_rate
     if rate is not None and not rate.sufficient:
         console.print(text_rate_warning(rate))

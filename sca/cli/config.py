@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from sca.cli.shared.command import Command
 from sca.cli.shared.console import emit_json, print_line, print_note, print_text
 from sca.cli.shared.options import Json
 from sca.cli.shared.settings_options import SettingsCommand, settings_options
@@ -46,7 +47,7 @@ def _shown(value: object) -> str:
     return "none" if value is None else str(value).replace("\n", "\\n")
 
 
-@app.command()
+@app.command(cls=Command)
 def default() -> None:
     """Print a TOML file with every setting, its default and its meaning."""
     from sca.config import known_keys

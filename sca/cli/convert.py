@@ -34,7 +34,7 @@ class Folders:
         Path, typer.Option(metavar="DIR", help="Folder of the recordings, named by the ids of the shows.")
     ] = Path("dataset/audio_outputs")
     output_dir: Annotated[
-        Path, typer.Option("--output-dir", "-o", metavar="DIR", help="Folder to write the data set to.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the data set to.")
     ] = Path("dataset/converted")
     info_dir: Annotated[
         list[Path] | None,

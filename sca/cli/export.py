@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sca.cli.shared.completion import complete_formats
 from sca.cli.shared.console import emit_json, out
 from sca.cli.shared.hub import Hub, Private, PushToHub
 from sca.cli.shared.options import Force, Jobs, Json, Quiet, RetryFailed, parse_size
@@ -24,6 +25,7 @@ def export(
     to: Annotated[
         str,
         typer.Option(
+            autocompletion=complete_formats,
             metavar="[parquet|webdataset|moshi|lhotse|NAME]",
             help="The format. parquet and webdataset keep the rows and can be verified; moshi and lhotse contain audio and "
             "words; other names are formats of installed plugins.",

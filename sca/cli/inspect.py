@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sca.cli.shared.completion import complete_rows
 from sca.cli.shared.console import emit_json, out, print_line, print_note, print_notes
 from sca.cli.shared.options import Backend, Json, Quiet
 from sca.cli.shared.progress import audio_progress
@@ -35,6 +36,7 @@ def inspect(
         str | None,
         typer.Argument(
             metavar="ROW",
+            autocompletion=complete_rows,
             help="Id or number of a row, or id of a session. Not set: the first row.",
             show_default=False,
         ),

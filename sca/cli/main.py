@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
-from typer.core import TyperGroup
 from typer.exceptions import TyperException
 from typing_extensions import override
 
@@ -30,6 +29,7 @@ from sca.cli.live.command import live
 from sca.cli.models.app import app as models_app
 from sca.cli.say.command import say
 from sca.cli.serve import serve
+from sca.cli.shared.command import Command, Group
 from sca.cli.shared.console import CommandInterrupt, prepare_streams, print_note, report
 from sca.cli.shared.settings_options import SettingsCommand
 from sca.cli.shared.signals import end_on_signals
@@ -47,7 +47,7 @@ __all__ = ["Boundary", "app", "report", "run"]
 Raised = TypeVar("Raised", bound=BaseException)
 
 
-class Boundary(TyperGroup):
+class Boundary(Group):
     """The root command. A user's error becomes a message and an exit code; a bug of sca is raised unchanged."""
 
     @override
@@ -128,36 +128,37 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _with_dashes},
 )
-# In the order of use: from recordings to data, from data to checks, then the live part, then the tool itself.
-app.command("demo")(demo)
-app.command("search", cls=SettingsCommand)(search)
-app.command("download", cls=SettingsCommand)(download)
-app.command("transcode", cls=SettingsCommand)(transcode)
-app.command("transcribe", cls=SettingsCommand)(transcribe)
-app.command("convert", cls=SettingsCommand)(convert)
-app.command("synth", cls=SettingsCommand)(synth)
-app.command("calibrate", cls=SettingsCommand)(calibrate)
-app.command("build-duplex", cls=SettingsCommand)(build_duplex)
+# Under each heading in the order of use.
+_DATA, _LIVE, _TOOLS = "Data", "Live", "Tools"
+app.command("demo", cls=Command, rich_help_panel=_DATA)(demo)
+app.command("search", cls=SettingsCommand, rich_help_panel=_DATA)(search)
+app.command("download", cls=SettingsCommand, rich_help_panel=_DATA)(download)
+app.command("transcode", cls=SettingsCommand, rich_help_panel=_DATA)(transcode)
+app.command("transcribe", cls=SettingsCommand, rich_help_panel=_DATA)(transcribe)
+app.command("convert", cls=SettingsCommand, rich_help_panel=_DATA)(convert)
+app.command("synth", cls=SettingsCommand, rich_help_panel=_DATA)(synth)
+app.command("calibrate", cls=SettingsCommand, rich_help_panel=_DATA)(calibrate)
+app.command("build-duplex", cls=SettingsCommand, rich_help_panel=_DATA)(build_duplex)
+app.command("verify", cls=SettingsCommand, rich_help_panel=_DATA)(verify)
+app.command("inspect", cls=SettingsCommand, rich_help_panel=_DATA)(inspect)
+app.command("browse", cls=SettingsCommand, rich_help_panel=_DATA)(browse)
+app.command("export", cls=Command, rich_help_panel=_DATA)(export)
+app.command("status", cls=Command, rich_help_panel=_DATA)(status)
 app.command("build-duplex-dataset", cls=SettingsCommand, hidden=True)(build_duplex)
-app.command("verify", cls=SettingsCommand)(verify)
-app.command("inspect", cls=SettingsCommand)(inspect)
-app.command("browse", cls=SettingsCommand)(browse)
-app.command("export")(export)
-app.command("status")(status)
-app.command("live", cls=SettingsCommand)(live)
+app.command("live", cls=SettingsCommand, rich_help_panel=_LIVE)(live)
+app.command("chat", cls=SettingsCommand, rich_help_panel=_LIVE)(chat)
+app.command("say", cls=SettingsCommand, rich_help_panel=_LIVE)(say)
+app.command("serve", cls=SettingsCommand, rich_help_panel=_LIVE)(serve)
+app.add_typer(turn_app, name="turn", cls=Group, rich_help_panel=_LIVE)
+app.add_typer(eval_app, name="eval", cls=Group, rich_help_panel=_LIVE)
 app.command("run-live", cls=SettingsCommand, hidden=True)(live)
-app.command("serve", cls=SettingsCommand)(serve)
-app.add_typer(turn_app, name="turn")
-app.add_typer(eval_app, name="eval")
-app.command("say", cls=SettingsCommand)(say)
-app.command("chat", cls=SettingsCommand)(chat)
-app.command("devices")(devices)
-app.add_typer(models_app, name="models")
-app.command("doctor", cls=SettingsCommand)(doctor)
-app.add_typer(config_app, name="config")
+app.command("doctor", cls=SettingsCommand, rich_help_panel=_TOOLS)(doctor)
+app.command("devices", cls=Command, rich_help_panel=_TOOLS)(devices)
+app.add_typer(models_app, name="models", cls=Group, rich_help_panel=_TOOLS)
+app.add_typer(config_app, name="config", cls=Group, rich_help_panel=_TOOLS)
 
 
 def _print_version(requested: bool) -> None:
@@ -180,8 +181,6 @@ def _root(
 def run() -> NoReturn:
     """Run the command line: the entry point of the console script."""
     prepare_streams()
-    if not sys.stdout.isatty():
-        app.rich_markup_mode = None  # no boxes in a file or a pipe; it also halves the time of `sca --help`
     end_on_signals()
     try:
         with _system_errors_converted():  # again here: `sca --help` with a full disk does not reach `Boundary.invoke`

@@ -46,7 +46,7 @@ def transcribe(
         list[Path], typer.Argument(metavar="DIR|FILE…", help="Files, and folders with their subfolders.")
     ],
     save_file: Annotated[
-        Path, typer.Option(metavar="FILE", help="JSONL file to write, one line per recording.")
+        Path, typer.Option("--output", "-o", metavar="FILE", help="JSONL file to write, one line per recording.")
     ] = Path("dataset/inference_outputs.jsonl"),
     output_format: Annotated[
         list[str] | None,

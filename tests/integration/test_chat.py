@@ -233,7 +233,7 @@ def test_answers_as_one_document_and_a_failure_between_them(tmp_path):
         (["--llm-url", "http://127.0.0.1:9", "--set", "llm.retries=0"], 6, "cannot connect to"),
         (["--llm-url", "http://127.0.0.1:9", "--offline"], 2, "contradict"),
         (["--seconds", "3"], 2, "need --mic"),
-        (["--mic", "--out", "a.wav"], 2, "--out and --play are for typed text"),
+        (["--mic", "--out", "a.wav"], 2, "--output and --play are for typed text"),
         (["--out", "a.mp3", "--llm-url", "http://127.0.0.1:9"], 2, "should end in .wav"),
         (["--llm-model", "missing.gguf"], 5, "is not a local language model"),
         (["--llm-url", "ftp://a"], 2, "not the address"),

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import typer
-from rich.markup import escape
 from typer.testing import CliRunner
 
 import sca
@@ -170,7 +169,7 @@ def test_option_matches_its_setting(path, parameter, key):
     row = next(line for line in guide.splitlines() if line.startswith(f"| `{key.name}` |"))
     assert f"| `{key.flag.name}` |" in row
     assert parameter.opts == [key.flag.name]
-    assert parameter.help == escape(key.description)
+    assert parameter.help == key.description
     assert key.description in row
     assert parameter.default == key.default
     assert key.kind is not bool or parameter.is_flag

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import soundfile
 from playwright.sync_api import sync_playwright
 from rich.cells import cell_len
 
+from sca.cli.shared.completion import complete_rows
 from sca.cli.shared.timeline import timeline
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.inspect.audio import mix_audio, peak_levels
@@ -384,3 +386,12 @@ def test_plays_on_the_loudspeaker(data, source, tokenizer, tmp_path, report_retr
     no_server = play("inspect", data, what, "--play", env={**os.environ, "PULSE_SERVER": f"unix:{tmp_path}/no-server"})
     assert no_server.returncode == 4
     assert "Traceback" not in no_server.stderr
+
+
+def test_rows_are_completed_as_they_are_typed(data):
+    def offered(typed, folder=data):
+        return complete_rows(SimpleNamespace(params={"data": str(folder)}), typed)
+
+    assert offered("Z0009_S0009_0:G0072+") == ["Z0009_S0009_0:G0072+G0073..G0071:000000"]
+    assert "D0001_S0001_0" in offered("D")
+    assert offered("D", data.parent) == []

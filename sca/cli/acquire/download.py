@@ -94,9 +94,9 @@ def download(
             "and channels, or video ids.",
         ),
     ],
-    output_path: Annotated[
-        Path, typer.Option("--output-path", "-o", metavar="DIR", help="Folder to download to.")
-    ] = Path("dataset/video_downloads"),
+    output_path: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to download to.")] = Path(
+        "dataset/video_downloads"
+    ),
     *,
     selection: Selection,
     media: Media,

@@ -101,7 +101,9 @@ def search(
     max_results: Annotated[int, count_option("--max-results", least=1, most=1000, help="Stop after this many.")] = 50,
     save_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the JSON document to this file as well.", show_default=False),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write the JSON document to this file as well.", show_default=False
+        ),
     ] = None,
     sort: Annotated[
         Sort, typer.Option(help="Order of the results; date fetches the metadata of each video.")

@@ -36,7 +36,7 @@ def chat(
 ) -> None:
     """Talk to a language model, by typed text or by voice.
 
-    Each line of standard input is answered in text on standard output, with --out or --play also spoken. With --mic, a
+    Each line of standard input is answered in text on standard output, with --output or --play also spoken. With --mic, a
     recognizer, the language model and a voice take turns with you, and you may interrupt.
     """
     if offline:
@@ -45,7 +45,7 @@ def chat(
         _list(settings, as_json=as_json)
     elif devices.mic:
         if answers.out is not None or answers.play:
-            raise UsageError("--out and --play are for typed text, and --mic speaks on the loudspeaker")
+            raise UsageError("--output and --play are for typed text, and --mic speaks on the loudspeaker")
         document, interrupted = _talk(settings, devices, quiet=quiet, as_json=as_json)
         if as_json:
             emit_json(document)

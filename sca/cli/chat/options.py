@@ -16,7 +16,7 @@ class AnswerOptions:
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE.wav", help="Write the spoken answers to this file.", show_default=False
+            "--output", "-o", metavar="FILE.wav", help="Write the spoken answers to this file.", show_default=False
         ),
     ] = None
     play: Annotated[bool, typer.Option("--play", help="Speak the answers on the loudspeaker.")] = False

@@ -40,7 +40,7 @@ def run_typed(
     from sca.infer.session.wav_writer import WavWriter
 
     if answers.out is not None and answers.out.suffix.lower() != ".wav":
-        raise UsageError(f"--out {answers.out}: the name should end in .wav")
+        raise UsageError(f"--output {answers.out}: the name should end in .wav")
     turns: list[dict[str, Any]] = []
     failures: list[ScaError] = []
     with ExitStack() as opened:

@@ -6,6 +6,7 @@ from sca.cli.eval.fdb import fdb
 from sca.cli.eval.reactions import reactions
 from sca.cli.eval.talk import talk
 from sca.cli.eval.turns import turns
+from sca.cli.shared.command import Command
 from sca.cli.shared.settings_options import SettingsCommand
 
 __all__ = ["app"]
@@ -15,4 +16,4 @@ app = typer.Typer(help="Measure an engine's turn-taking and the detection of aud
 app.command(cls=SettingsCommand)(fdb)
 app.command(cls=SettingsCommand)(turns)
 app.command(cls=SettingsCommand)(talk)
-app.command()(reactions)
+app.command(cls=Command)(reactions)

@@ -24,7 +24,9 @@ def turns(
     *,
     output: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Write the JSON to this file, not to stdout.", show_default=False),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write the JSON to this file, not to stdout.", show_default=False
+        ),
     ] = None,
     settings: "Settings",
     quiet: Quiet = False,

@@ -31,13 +31,13 @@ def live(
     With --mic it uses the microphone and the loudspeaker: q ends the session, space interrupts the engine, m mutes, ? shows the
     keys.
 
-    With --file and --out it processes a file in simulated time, much faster than real time and with the same result in
+    With --file and --output it processes a file in simulated time, much faster than real time and with the same result in
     every run.
     """
     interrupted = False
     if devices.mic:
         if files.file is not None or files.out is not None or files.realtime:
-            raise UsageError("--mic cannot be combined with --file, --out and --realtime")
+            raise UsageError("--mic cannot be combined with --file, --output and --realtime")
         from sca.cli.live.mic import mic_options, run_on_mic, summary
 
         document, interrupted = run_on_mic(mic_options(devices, records), settings, quiet=quiet)
@@ -48,7 +48,7 @@ def live(
                 "--input-device, --output-device, --echo and --seconds need --mic", hint="add --mic, or remove them"
             )
         if files.file is None or files.out is None:
-            raise UsageError("--file or --out is missing", hint="give --mic, or --file IN.wav and --out OUT.wav")
+            raise UsageError("--file or --output is missing", hint="give --mic, or --file IN.wav and -o OUT.wav")
         from sca.cli.live.between_files import run_on_file, summary
         from sca.infer.runners.file import OutputFiles
 

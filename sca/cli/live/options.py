@@ -22,7 +22,11 @@ class FileOptions:
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="OUT.wav", help="Write the output to this file, as long as the input.", show_default=False
+            "--output",
+            "-o",
+            metavar="OUT.wav",
+            help="Write the output to this file, as long as the input.",
+            show_default=False,
         ),
     ] = None
     realtime: Annotated[

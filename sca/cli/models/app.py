@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sca.cli.models.get import get
+from sca.cli.shared.completion import complete_models
 from sca.cli.shared.console import emit_json, print_line, print_note
 from sca.cli.shared.options import Json
 from sca.cli.shared.settings_options import SettingsCommand, settings_options
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A model of the catalogue.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A model of the catalogue.", autocompletion=complete_models)]
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="NAME…", help="Models of the catalogue.", show_default=False)
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME…", help="Models of the catalogue.", show_default=False, autocompletion=complete_models
+    ),
 ]
 
 app = typer.Typer(invoke_without_command=True)

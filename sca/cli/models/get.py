@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sca.cli.shared.completion import complete_models
 from sca.cli.shared.console import emit_json, print_line, print_note, stderr
 from sca.cli.shared.options import Json, Quiet, seconds_option
 from sca.cli.shared.settings_options import settings_options
@@ -28,7 +29,10 @@ _Source = Literal["hub", "package"]  # as in sca.models.catalog, which `--help` 
 @settings_options(set_values=False)
 def get(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME…", help="Models of the catalogue.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME…", help="Models of the catalogue.", show_default=False, autocompletion=complete_models
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Fetch every model that works on this platform.")] = False,
     source: Annotated[

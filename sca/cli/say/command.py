@@ -28,10 +28,11 @@ def say(
         str | None, typer.Argument(metavar="TEXT|-", help="The text; - reads it from standard input.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="WAV or FLAC file to write.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="WAV or FLAC file to write.")
     ] = None,
     play: Annotated[
-        bool, typer.Option("--play", help="Play on the loudspeaker: the default without --out, --stream and --words.")
+        bool,
+        typer.Option("--play", help="Play on the loudspeaker: the default without --output, --stream and --words."),
     ] = False,
     stream: Annotated[
         bool, typer.Option("--stream", help="Write raw audio to stdout as it is made: 16-bit little-endian mono.")
@@ -99,7 +100,7 @@ def _check(text: str | None, target: Target, *, json: bool) -> None:
         other = "--json" if json else "--play"
         raise UsageError(f"--stream writes audio to stdout and cannot be used with {other}")
     if target.file is not None and target.file.suffix.lower() not in (".wav", ".flac"):
-        raise UsageError(f"--out {target.file}: the name should end in .wav or .flac")
+        raise UsageError(f"--output {target.file}: the name should end in .wav or .flac")
 
 
 def _report(engine: str, spoken: "Spoken", target: Target, *, json: bool, quiet: bool) -> None:

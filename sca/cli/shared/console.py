@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CommandInterrupt",
+    "begin_command",
     "emit_json",
     "out",
     "prepare_streams",
@@ -26,6 +27,15 @@ __all__ = [
 ]
 
 _NOTES_SHOWN = 8
+
+
+_running = "sca"
+
+
+def begin_command(path: str) -> None:
+    """Tell this module which command runs, such as `sca turn ask`, for the schema of its results."""
+    global _running
+    _running = path
 
 
 class CommandInterrupt(KeyboardInterrupt):

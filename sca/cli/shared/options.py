@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from typer.models import OptionInfo
 
+from sca.cli.shared.completion import complete_from, complete_layouts
 from sca.errors import UsageError
 from sca.units import MAX_SECONDS
 
@@ -76,12 +77,19 @@ Insecure = Annotated[
     bool, typer.Option("--insecure", help="Allow an address that other machines can reach, without a key.")
 ]
 Backend = Annotated[
-    str, typer.Option("--backend", metavar="NAME", help="Audio device library: miniaudio or sounddevice.")
+    str,
+    typer.Option(
+        "--backend",
+        metavar="miniaudio|sounddevice",
+        help="Audio device library.",
+        autocompletion=complete_from(("miniaudio", "sounddevice")),
+    ),
 ]
 CorpusLayout = Annotated[
     str,
     typer.Option(
         "--format",
+        autocompletion=complete_layouts,
         metavar="[auto|magichub|moshi|lhotse|events|stereo|kaldi|nemo|spokenwoz|table|NAME]",
         help="Layout of the corpus; auto detects it, other names are layouts of installed plugins.",
     ),

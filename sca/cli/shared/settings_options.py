@@ -23,9 +23,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 from typing_extensions import override
 
+from sca.cli.shared.command import Command
+from sca.cli.shared.completion import complete_from
 from sca.cli.shared.options import ConfigFile, Preset, SetValues
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def settings_options(
     return decorate
 
 
-class SettingsCommand(TyperCommand):
+class SettingsCommand(Command):
     """A command that builds its options on first use, from the fields of the settings."""
 
     @override
@@ -89,13 +90,13 @@ class SettingsCommand(TyperCommand):
         spec: _Spec | None = getattr(self.callback, _SPEC, None)
         if spec is not None:
             app = typer.Typer(add_completion=False)
-            app.command()(_with_signature(spec, markup=self.rich_markup_mode is not None))
+            app.command()(_with_signature(spec))
             complete = typer.main.get_command(app)
             self.params, self.callback = complete.params, complete.callback
         return super().get_params(ctx)
 
 
-def _with_signature(spec: _Spec, *, markup: bool) -> Callable[..., None]:
+def _with_signature(spec: _Spec) -> Callable[..., None]:
     """Return a function with the complete parameters, which resolves the settings and calls the command."""
     from sca.config import known_keys
 
@@ -112,7 +113,7 @@ def _with_signature(spec: _Spec, *, markup: bool) -> Callable[..., None]:
     complete = [Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     for parameter in parameters.values():
         if parameter.name == "settings":
-            complete += [_option(name, key, markup=markup) for name, key in options.items()]
+            complete += [_option(name, key) for name, key in options.items()]
             complete += [_keyword(name, _SOURCES[name], None) for name in spec.sources]
         elif _is_group(parameter):
             fields = inspect.signature(parameter.annotation).parameters.values()
@@ -132,7 +133,7 @@ def _keyword(name: str, annotation: object, default: object) -> Parameter:
     return Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
 
-def _option(name: str, key: "Key", *, markup: bool) -> Parameter:
+def _option(name: str, key: "Key") -> Parameter:
     """Describe the option of one setting as Typer reads it from a signature.
 
     The bounds are left to the settings: a value outside of them is a settings error, wherever it comes from.
@@ -142,16 +143,11 @@ def _option(name: str, key: "Key", *, markup: bool) -> Parameter:
     option = typer.Option(
         key.flag.name,
         metavar=None if is_flag else key.flag.metavar or "|".join(key.choices),
-        help=_escaped(key.description) if markup else key.description,
+        help=key.description,
+        autocompletion=complete_from(key.choices) if key.choices else None,
         show_default=key.default is not None and not is_flag,
     )
     return _keyword(name, Annotated[key.kind | None, option], key.default)
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 def is_given(context: typer.Context, name: str) -> bool:

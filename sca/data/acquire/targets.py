@@ -92,7 +92,7 @@ def parse_target(source: str) -> DownloadTarget:
         return DownloadTarget(source, source)
     raise InputError(
         f"{source} is not a file, a URL or a video id",
-        hint="sca search … --save-file videos.json makes a file; a list has a URL per line",
+        hint="sca search … -o videos.json makes a file; a list has a URL per line",
     )
 
 

@@ -28,7 +28,7 @@ class ShowFile:
             with path.open("rb") as file:
                 beginning = file.read(4096).lstrip()
         if beginning and not beginning.startswith(b"{"):
-            raise OutputError(f"{path} does not hold timelines", hint="give another name with --save-file")
+            raise OutputError(f"{path} does not hold timelines", hint="give another name with --output")
 
     def lines(self, origins: Mapping[str, str]) -> dict[str, KnownLine]:
         """Return what identifies the recordings in the file, by id.

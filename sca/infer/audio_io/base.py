@@ -166,7 +166,7 @@ def select_device(devices: Sequence[AudioDevice], direction: Direction, requeste
     if not candidates:
         raise MissingToolError(
             f"no {kind} found: the sound system has no {direction} device",
-            hint="connect one or allow access to it, then run sca devices; sca live --file IN.wav --out OUT.wav needs none",
+            hint="connect one or allow access to it, then run sca devices; sca live --file IN.wav -o OUT.wav needs none",
         )
     if requested is None:
         return next((device for device in candidates if device.default), candidates[0])

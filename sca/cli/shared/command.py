@@ -1,0 +1,62 @@
+"""The classes of all commands: help with groups and examples, earlier spellings of options, and the name for results.
+
+The help is plain text of the same form on a terminal and in a pipe. Rich's tables cut long names of options in narrow
+terminals, read brackets such as `sca[live]` as markup, and take twice the time.
+"""
+
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup, TyperOption
+from typing_extensions import override
+
+from sca.cli.shared.console import begin_command
+from sca.cli.shared.examples import EXAMPLES
+
+__all__ = ["Command", "Group"]
+
+_EARLIER = {"--output": ("--out", "--output-dir", "--output-path", "--save-file")}
+"""Spellings of an option that are still read and no longer shown."""
+
+
+class Command(TyperCommand):
+    """A command."""
+
+    @override
+    def make_parser(self, ctx: Any) -> Any:
+        parser = super().make_parser(ctx)
+        own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+        for parameter in (one for one in self.get_params(ctx) if isinstance(one, TyperOption)):
+            earlier = [old for name in parameter.opts for old in _EARLIER.get(name, ()) if old not in own]
+            if earlier:
+                parser.add_option(obj=parameter, opts=earlier, dest=parameter.name, action="store", nargs=1)
+        return parser
+
+    @override
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        name = ctx.command_path.partition(" ")[2]
+        if name in EXAMPLES:
+            with formatter.section("Examples"):
+                for example in EXAMPLES[name]:
+                    formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+
+    @override
+    def invoke(self, ctx: Any) -> Any:
+        begin_command(ctx.command_path)
+        return super().invoke(ctx)
+
+
+class Group(TyperGroup):
+    """A group of commands, listed under the headings that they were registered with."""
+
+    @override
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        headings: dict[str, list[tuple[str, str]]] = {}
+        shown = [(name, command) for name, command in self.commands.items() if not command.hidden]
+        for name, command in shown:
+            heading = getattr(command, "rich_help_panel", None)
+            rows = headings.setdefault(heading if isinstance(heading, str) else "Commands", [])
+            rows.append((name, " ".join((command.help or "").split("\n\n")[0].split())))
+        width = max(len(name) for name, _ in shown)
+        for heading, rows in headings.items():
+            with formatter.section(heading):
+                formatter.write_dl([(f"{name:<{width}}", text) for name, text in rows])
