@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from sca.cli.main import app
 from sca.config import load_settings
-from sca.data.duplex.build import dataset
+from sca.data.duplex.build import dataset, session
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.build.script import build_script
 from sca.data.duplex.load.dataset import load
@@ -32,6 +32,7 @@ from sca.units import seconds_to_samples
 from tests.helpers import corpus
 from tests.helpers.broken import REASON, break_for
 from tests.helpers.held import held
+from tests.helpers.replaced import replace_after
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,21 @@ def test_rebuilds_changed_and_removes_missing_sessions(tmp_path):
     assert (summary.details.built, summary.details.report.sessions.kept) == (1, 1)
     assert verify(tmp_path / "data").holds
     assert {p.stem for p in (tmp_path / "data" / "storage").glob("*.arrow")} == {"A0001_S0001_0"}
+
+
+def test_recording_that_is_replaced_meanwhile_fails(tmp_path, monkeypatch):
+    for n in range(2):
+        corpus.pair(tmp_path / "corpus", f"A{n:04d}_S{n:04d}_0", audio=12.0)
+    source = tmp_path / "corpus" / "WAV" / "A0000_S0000_0_G0001.wav"
+    sf.write(tmp_path / "new.wav", corpus.tone(12.0, level=0.1), corpus.RATE)
+    replace_after(monkeypatch, session, "_write_tables", source, tmp_path / "new.wav")
+    first = build_duplex(tmp_path / "corpus", tmp_path / "data", corpus.settings(), jobs=1)
+    assert first.failed == [("A0000_S0000_0", f"{source} changed while it was read")]
+    assert first.details.kept == 1
+    assert build_duplex(tmp_path / "corpus", tmp_path / "data", corpus.settings(), jobs=1).details.built == 1
+    build_duplex(tmp_path / "corpus", tmp_path / "again", corpus.settings(), jobs=1)
+    stored = [(tmp_path / name / "storage" / "A0000_S0000_0.arrow").read_bytes() for name in ("data", "again")]
+    assert stored[0] == stored[1]
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])

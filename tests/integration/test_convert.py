@@ -22,13 +22,14 @@ from sca.cli.main import app
 from sca.config import load_settings
 from sca.data.runs.executor import WorkerDiedError
 from sca.data.shows import convert as convert_module
-from sca.data.shows import storage
+from sca.data.shows import encode, storage
 from sca.data.shows.convert import convert
 from sca.errors import InputError, UsageError
 from sca.resources import demo_corpus
 from tests.helpers.broken import REASON, break_for
 from tests.helpers.fake_hub import fake_hub
 from tests.helpers.held import held
+from tests.helpers.replaced import replace_after
 from tests.helpers.show_lines import event, line
 from tests.helpers.tiny_speaker import write_speaker
 
@@ -130,6 +131,21 @@ def test_run_sweeps_its_own_leftovers_only(inputs, made, tmp_path):
     assert not (data / "storage" / ".scratch-killed").exists()
     assert (data / "notes" / ".scratch-ideas").is_dir()
     assert json.loads((data / ".sca" / "convert.json").read_text()) == {"made_by": "sca convert"}
+
+
+def test_recording_that_is_replaced_meanwhile_fails(inputs, voice, tmp_path, monkeypatch):
+    audio = shutil.copytree(inputs / "audio_outputs", tmp_path / "audio_outputs")
+    soundfile.write(tmp_path / "new.wav", voice[20 * RATE : 60 * RATE], RATE)
+    replace_after(monkeypatch, encode, "write_storage", audio / "second.wav", tmp_path / "new.wav")
+    (tmp_path / "second.jsonl").write_text((inputs / "good.jsonl").read_text().splitlines()[1])
+    options = ["--speaker", inputs / "voice.onnx"]
+    done = run(*arguments(tmp_path, tmp_path / "data", "second.jsonl"), *options, code=5)
+    assert "second.wav changed while it was read" in " ".join(done.output.split())
+    run(*arguments(tmp_path, tmp_path / "data", "second.jsonl"), *options)
+    made = datasets.load_from_disk(str(tmp_path / "data"))["storage"][0]["audio"]["bytes"]
+    heard, _ = soundfile.read(io.BytesIO(made), dtype="float32")
+    wanted = soxr.resample(voice[21 * RATE : 25 * RATE], RATE, 16_000)
+    np.testing.assert_allclose(heard[16_000:][: len(wanted)][100:-100], wanted[100:-100], atol=0.01)
 
 
 def test_columns_of_both_tables(made):

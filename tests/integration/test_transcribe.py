@@ -27,6 +27,7 @@ from sca.data.transcription.whisper import RecognizerOptions
 from sca.timeline import Show, read_shows
 from tests.helpers.broken import REASON, break_for
 from tests.helpers.held import held
+from tests.helpers.replaced import replace_after
 from tests.helpers.tiny_tagger import noise as laughter_noise
 from tests.helpers.tiny_tagger import write as write_tagger
 from tests.helpers.tiny_whisper import SENTENCE, scripted_whisper
@@ -271,7 +272,17 @@ def test_unexpected_exception_fails_its_recording_only(whisper, speech, tmp_path
     assert "traceback" not in ledger_of(save_file).read_text()
 
 
-@pytest.mark.parametrize("name", ["input_sha256", "file_stat"])
+def test_recording_that_is_replaced_meanwhile_fails(whisper, speech, tmp_path, monkeypatch):
+    source = record(tmp_path / "in" / "a.wav", speech[:48_000])
+    replace_after(monkeypatch, transcriber, "read_samples", source, record(tmp_path / "b.wav", speech[48_000:96_000]))
+    save_file = tmp_path / "lines.jsonl"
+    code, summary, _ = run(whisper, source, save_file=save_file)
+    assert (code, summary["failed"]) == (7, {"a": f"{source} changed while it was read"})
+    code, again, _ = run(whisper, source, save_file=save_file)
+    assert (code, again["made"]) == (0, 1)
+
+
+@pytest.mark.parametrize("name", ["input_sha256", "Unchanged"])
 def test_unexpected_exception_in_planning_fails_its_item(whisper, speech, tmp_path, monkeypatch, name):
     for stem in ("good", "odd"):
         record(tmp_path / "in" / f"{stem}.wav", speech[:48_000])

@@ -11,14 +11,14 @@ from pydantic import TypeAdapter
 from sca.config import Settings
 from sca.data.media.enhance import Enhancer
 from sca.data.media.enhancers import load_enhancer
-from sca.data.runs.files import sha256_of, write_json
+from sca.data.runs.files import Unchanged, input_sha256, write_json
 from sca.data.shows.model import ShowRecord
 from sca.data.shows.paths import record_file, storage_file
 from sca.data.shows.storage import SCHEMA_VERSION, write_storage
 from sca.data.speakers.base import NO_SPEAKER_MODEL
 from sca.data.speakers.embedder import SpeakerEmbedder
 from sca.data.speakers.registry import load_speaker, speaker_identity
-from sca.errors import InputError, writing
+from sca.errors import writing
 from sca.models import identity
 from sca.timeline import ComedianEvent, Show
 
@@ -36,14 +36,14 @@ class EncodeJob:
         audio: Its recording.
         key: The key of its `ShowRecord`.
         sha256: Hash of the recording.
-        stat: Size and modification time of the recording, see `ShowRecord`.
+        unchanged: The identity of the recording before it was read.
     """
 
     show: Show
     audio: Path
     key: str
     sha256: str
-    stat: tuple[int, int]
+    unchanged: Unchanged
 
 
 def plan_encoding(show: Show, audio: Path, before: ShowRecord | None, settings: Settings) -> EncodeJob:
@@ -58,20 +58,17 @@ def plan_encoding(show: Show, audio: Path, before: ShowRecord | None, settings: 
     Raises:
         InputError: The recording cannot be read.
     """
-    try:
-        stat = audio.stat()
-        size_and_time = (stat.st_size, stat.st_mtime_ns)
-        sha256 = before.sha256 if before is not None and before.stat == size_and_time else sha256_of(audio)
-    except OSError as error:
-        raise InputError(f"{audio} cannot be read: {error.strerror or error}") from error
-    return EncodeJob(show, audio, _key(show, sha256, settings), sha256, size_and_time)
+    unchanged = Unchanged(audio)
+    is_known = before is not None and list(before.stat) == unchanged.stat
+    sha256 = before.sha256 if before is not None and is_known else input_sha256(audio)
+    return EncodeJob(show, audio, _key(show, sha256, settings), sha256, unchanged)
 
 
 def encode_show(job: EncodeJob, root: Path, settings: Settings) -> ShowRecord:
     """Write the audio file of a show and then its record, which marks the file as complete.
 
     Raises:
-        InputError: The recording cannot be decoded.
+        InputError: The recording cannot be decoded, or was replaced meanwhile.
         OutputError: The files cannot be written.
     """
     embedder, enhancer = load_models(settings)
@@ -80,7 +77,9 @@ def encode_show(job: EncodeJob, root: Path, settings: Settings) -> ShowRecord:
     storage = storage_file(root, job.show.video_id)
     reading = settings.audio.reading
     track, has_embedding = write_storage(storage, job.show, job.audio, embedder, enhancer, reading=reading)
-    record = ShowRecord(job.key, job.sha256, job.stat, track.samples, has_embedding, track.notes)
+    job.unchanged.check()
+    size, time_ns = job.unchanged.stat
+    record = ShowRecord(job.key, job.sha256, (size, time_ns), track.samples, has_embedding, track.notes)
     # Without remarks, the file is that of earlier versions.
     write_json(record_path, {name: value for name, value in asdict(record).items() if name != "notes" or value})
     return record

@@ -14,7 +14,7 @@ from sca.config import QualityConfig
 from sca.data.quality.filters import find_copies_of, fingerprint_of, is_filtering, reasons_to_drop
 from sca.data.quality.measure import Quality, measure_quality
 from sca.data.runs.executor import UnexpectedError, guarded
-from sca.data.runs.files import file_stat, input_sha256
+from sca.data.runs.files import Unchanged, input_sha256
 from sca.data.runs.incremental import IncrementalRun, Item, failure, with_traceback
 from sca.data.runs.ledger import LedgerEntry
 from sca.data.runs.summary import ItemReason
@@ -44,6 +44,7 @@ class KnownFiles:
             entries: The entries of the ledger.
         """
         extras = [entry.extra for entry in entries.values() if entry.extra.get(_FILE) and entry.extra.get(_ORIGIN)]
+        self._unchanged: dict[str, Unchanged] = {}
         self._known: dict[str, list[object]] = {str(extra[_ORIGIN]): list(extra[_FILE]) for extra in extras}
 
     def sha256(self, file: FoundFile) -> str:
@@ -52,11 +53,16 @@ class KnownFiles:
         Raises:
             InputError: The file cannot be read.
         """
-        stat = file_stat(file.path)
+        unchanged = self._unchanged[file.origin] = Unchanged(file.path)
+        stat = unchanged.stat
         known = self._known.get(file.origin, [None, None, None])
         digest = str(known[2]) if known[:2] == stat else input_sha256(file.path)
         self._known[file.origin] = [*stat, digest]
         return digest
+
+    def unchanged(self, file: FoundFile) -> Unchanged:
+        """Return the identity that a file had before its digest was computed."""
+        return self._unchanged[file.origin]
 
     def facts(self, file: FoundFile) -> dict[str, object]:
         """Return what the ledger records of a file whose digest was computed or known."""

@@ -349,7 +349,8 @@ def _items(
     items = []
     for recording, digest in zip(name_recordings(readable, digests, lines), digests, strict=True):
         key = sha256(f"{digest} {settings}".encode()).hexdigest()
-        items.append(Item(recording.video_id, TranscriptionJob(recording, digest, partial / f"{key}.jsonl"), key))
+        job = TranscriptionJob(recording, digest, partial / f"{key}.jsonl", known.unchanged(recording.file))
+        items.append(Item(recording.video_id, job, key))
     return sorted(items, key=lambda item: item.name)
 
 

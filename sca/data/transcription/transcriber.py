@@ -17,6 +17,7 @@ from sca.data.diarization.diarizer import Diarizer
 from sca.data.diarization.timeline import speaker_name
 from sca.data.quality.measure import Quality, measure_quality
 from sca.data.reactions.base import Detector, SoundEvent
+from sca.data.runs.files import Unchanged
 from sca.data.runs.progress import ItemProgress, NullProgress, ProgressListener
 from sca.data.transcription.coverage import remainders
 from sca.data.transcription.diarized import Speakers, find_speakers, load_diarizer, speech_event
@@ -36,6 +37,7 @@ from sca.data.transcription.recordings import Recording
 from sca.data.transcription.speech import Span, SpeechDetector
 from sca.data.transcription.whisper import Recognizer, RecognizerOptions, Transcription
 from sca.data.transcription.windows import PartialWork
+from sca.errors import InputError
 from sca.timeline import ComedianEvent, OtherSpeakerEvent, Show, SpokenWord
 from sca.units import HEARD_HZ
 from sca.word_times.correction import Correction, corrected
@@ -53,11 +55,13 @@ class TranscriptionJob:
         recording: The recording.
         sha256: The SHA-256 of its file.
         partial: Where the windows of a long recording are kept until it is finished; None does not keep them.
+        unchanged: The identity of the file before it was read; None does not check it.
     """
 
     recording: Recording
     sha256: str
     partial: Path | None = None
+    unchanged: Unchanged | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +149,20 @@ class Transcriber:
         """Transcribe a recording.
 
         Raises:
-            InputError: The recording cannot be decoded.
+            InputError: The recording cannot be decoded, or was replaced meanwhile.
             ScaError: The recognizer failed.
         """
+        result = self._transcribed(job)
+        try:
+            if job.unchanged is not None:
+                job.unchanged.check()
+        except InputError:
+            if job.partial is not None:  # its windows are those of two recordings
+                job.partial.unlink(missing_ok=True)
+            raise
+        return result
+
+    def _transcribed(self, job: TranscriptionJob) -> Transcribed:
         self.load()
         listen = self._listener.on_progress
         name = job.recording.video_id

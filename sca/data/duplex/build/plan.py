@@ -15,7 +15,7 @@ from sca.data.duplex.evidence.repair import REPAIRABLE, wanted_repairs
 from sca.data.duplex.model.evidence import TrackEvidence
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.storage.build_settings import made_with, without_others, without_repair
-from sca.data.runs.files import sha256_of
+from sca.data.runs.files import Unchanged, sha256_of
 from sca.data.runs.model_identity import model_identity
 from sca.data.speakers.base import NO_SPEAKER_MODEL
 from sca.data.speakers.registry import speaker_identity
@@ -56,7 +56,8 @@ def plan_sessions(
     base = json.dumps([without_others(made_with(without_repair(settings), tokenizer)), *models], sort_keys=True)
     plan = Plan([], [])
     for source in sources:
-        stat = _stat(source) + models
+        unchanged = tuple(map(Unchanged, source.files))
+        stat = _stat(source, unchanged) + models
         before = read_record(SessionPaths(root, source.session_id))
         own = drops.get(source.session_id, ())
         if before is not None and (_is_affected(before, settings.duplex) or before.drops != list(own)):
@@ -68,7 +69,7 @@ def plan_sessions(
         if before is not None and before.key == key:
             plan.done.append(before)
         else:
-            plan.todo.append(SessionJob(source, key, stat, sha256, drops=own))
+            plan.todo.append(SessionJob(source, key, stat, sha256, drops=own, unchanged=unchanged))
     return plan
 
 
@@ -116,10 +117,10 @@ def _models(settings: Settings) -> list[list[str | int]]:
     return models
 
 
-def _stat(source: SessionSource) -> list[list[str | int]]:
+def _stat(source: SessionSource, files: Sequence[Unchanged]) -> list[list[str | int]]:
     """Return name, size and time of every file, and the digest of other content. Equal values mean equal content."""
-    found = [(path, path.stat()) for path in source.files]
-    stat: list[list[str | int]] = [[str(path.resolve()), stat.st_size, stat.st_mtime_ns] for path, stat in found]
+    found = zip(source.files, files, strict=True)
+    stat: list[list[str | int]] = [[str(path.resolve()), *file.stat] for path, file in found]
     return stat + ([["content", source.fingerprint]] if source.fingerprint else [])
 
 

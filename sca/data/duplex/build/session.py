@@ -19,7 +19,7 @@ from sca.data.duplex.evidence.repair import REPAIRABLE, describe_repairs, remain
 from sca.data.duplex.model.records import RepairRecord
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.storage.records import unlabelled_of
-from sca.data.runs.files import write_json
+from sca.data.runs.files import Unchanged, write_json
 from sca.errors import InputError
 from sca.textutil import counted
 from sca.tokenizer.base import TextTokenizer
@@ -41,6 +41,7 @@ class SessionJob:
         sha256: The SHA-256 of its files; `UNKNOWN` for one that the system could not read.
         repairs: Repairs by speaker that are made without looking at the evidence.
         drops: Ids of rows to leave out.
+        unchanged: The identities of its files before they were read.
     """
 
     source: SessionSource
@@ -49,6 +50,7 @@ class SessionJob:
     sha256: Mapping[Path, str]
     repairs: Mapping[str, RepairRecord] = field(default_factory=dict)
     drops: tuple[str, ...] = ()
+    unchanged: tuple[Unchanged, ...] = ()
 
     def new_result(self) -> SessionResult:
         """Return the result of a session of which nothing is built."""
@@ -65,7 +67,7 @@ def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: Te
         tokenizer: The tokenizer.
 
     Raises:
-        InputError: Audio or text of the session cannot be read.
+        InputError: Audio or text of the session cannot be read, or was replaced meanwhile.
         OutputError: A file cannot be written.
     """
     paths = SessionPaths(root, job.source.session_id)
@@ -92,6 +94,8 @@ def build_session(job: SessionJob, root: Path, settings: Settings, tokenizer: Te
         shutil.rmtree(paths.scratch, ignore_errors=True)
     if settings.duplex.repair == "apply" and not result.repair_state:
         result.repair_state = "none"
+    for file in job.unchanged:
+        file.check()
     write_json(paths.record, result.to_json())
     return result
 
