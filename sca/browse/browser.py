@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from sca.browse.columns import Column
-from sca.browse.compare import AGAINST, changes, count_changes
+from sca.browse.compare import AGAINST, CHANGES, changes, count_changes
 from sca.browse.data_set import DataSet
 from sca.browse.marks import Marks
 from sca.browse.messages import Filter, MarkRequest, RowsRequest
@@ -16,7 +16,9 @@ from sca.browse.row import row_view
 from sca.browse.table import NONE, Table
 from sca.data.duplex.inspect.html import opus, view_data
 from sca.data.duplex.inspect.view import View
+from sca.data.duplex.model.row_names import stored_row_id, typed_row_id
 from sca.data.duplex.report.verdict import verdict_of
+from sca.data.duplex.storage.drops import Mark
 from sca.errors import UsageError
 from sca.textutil import command_line, counted
 
@@ -57,8 +59,8 @@ class Browser:
     def _compare(self, here: Table, there: Table) -> None:
         there.use_bins_of(here)
         found = changes(here, there)
-        for table, texts in zip((here, there), found, strict=True):
-            table.set_choice(AGAINST, texts)
+        for table, codes in zip((here, there), found, strict=True):
+            table.set_choice(AGAINST, CHANGES, codes)
         self._changes = count_changes(*found)
 
     def info(self) -> dict[str, Any]:
@@ -201,22 +203,33 @@ class Browser:
         return self.marks(rows)
 
     def find(self, row_id: str) -> str:
-        """Return the id of a row.
+        """Return the id of a row as stored.
+
+        Args:
+            row_id: The id, also as commands print it.
 
         Raises:
             UsageError: The row does not exist. The hint suggests similar ids.
         """
         table = self._tables["here"]
-        if row_id not in table.number_of:
-            similar = get_close_matches(row_id, table.ids[:_SEARCHED], n=3, cutoff=0.0)
-            raise UsageError(f"{self._data['here'].name} has no row {row_id}", hint=f"similar: {', '.join(similar)}")
-        return row_id
+        for known in (row_id, stored_row_id(row_id)):
+            if known in table.number_of:
+                return known
+        similar = get_close_matches(stored_row_id(row_id), table.ids[:_SEARCHED], n=3, cutoff=0.0)
+        raise UsageError(
+            f"{self._data['here'].name} has no row {row_id}", hint=f"similar: {', '.join(map(typed_row_id, similar))}"
+        )
 
     def _update_marks(self) -> None:
+        names = (NONE, *get_args(Mark))
         of = self._marks.of
         for build, table in self._tables.items():
-            marked = of if build == "here" else {}
-            table.set_choice(_MARK, [marked.get(row_id, NONE) for row_id in table.ids], (NONE, "drop", "look"))
+            codes = np.zeros(len(table), np.int64)
+            for row_id, mark in of.items() if build == "here" else ():
+                number = table.number_of.get(row_id)
+                if number is not None:  # the list may be older than the data set
+                    codes[number] = names.index(mark)
+            table.set_choice(_MARK, names, codes)
 
     def _table(self, build: Build) -> Table:
         if build not in self._tables:

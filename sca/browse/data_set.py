@@ -53,18 +53,19 @@ class DataSet:
         return [f"{name} {_identity(self.folder, name)}" for name in self.files]
 
 
-def open_data_set(path: str | Path) -> DataSet:
+def open_data_set(path: str | Path, storage_options: Mapping[str, object] | None = None) -> DataSet:
     """Open the rows of all splits of a data set.
 
     Args:
         path: Its folder, that of an export to Parquet or WebDataset, or a URL of fsspec.
+        storage_options: Arguments of the file system of a URL, such as keys and endpoints.
 
     Raises:
         InputError: `path` is not a duplex data set, is unfinished, or has no rows.
         MissingToolError: The package of the URL's file system is not installed.
         UpstreamError: The URL cannot be read.
     """
-    folder = DataFolder(path)
+    folder = DataFolder(path, storage_options)
     settings = settings_of(read_build_settings(folder))
     names, files = _splits(folder)
     if not names:

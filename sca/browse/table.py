@@ -88,24 +88,24 @@ class Table:
             if column.kind == "number":
                 values = index.column(column.name).to_numpy().astype(np.float64)
                 if not np.isnan(values).all():
-                    self._add(column, _Number(values, _edges(values)))
+                    self._add(column, _Number(values, _edges(values, share=column.unit == "%")))
             else:
-                self._add(column, _choice(index.column(column.name).to_pylist()))
+                self._add(column, _choice(index.column(column.name)))
 
     def __len__(self) -> int:
         return int(self.index.num_rows)
 
-    def set_choice(self, column: Column, texts: Sequence[str], names: Sequence[str] | None = None) -> None:
+    def set_choice(self, column: Column, names: Sequence[str], codes: NDArray[np.int64]) -> None:
         """Add a choice column that is not in the index, or replace its values.
 
         Args:
             column: The column.
-            texts: The value of each row.
-            names: All names in their order; None for those that occur, by their frequency.
+            names: All names in their order.
+            codes: The number of the name of each row.
         """
         if column.name not in self._data:
             self.columns.insert(0, column)
-        self._data[column.name] = _choice(texts, names)
+        self._data[column.name] = _Choice(np.arange(len(self)), codes, tuple(names), len(self))
 
     def use_bins_of(self, other: "Table") -> None:
         """Use the bins of another table, so that the distributions of both can be compared."""
@@ -246,7 +246,7 @@ class Table:
     def _bins(self, name: str) -> dict[str, Any]:
         data = self._data[name]
         if isinstance(data, _Number):
-            return {"edges": data.edges.tolist()}
+            return {"edges": data.edges.tolist(), "more": bool(np.nanmax(data.values) > data.edges[-1])}
         return {"names": list(data.names)}
 
     def _number(self, name: str) -> _Number:
@@ -300,22 +300,37 @@ class Table:
         }
 
 
-def _choice(texts: Sequence[str | Sequence[str] | None], names: Sequence[str] | None = None) -> _Choice:
+def _choice(values: "pa.ChunkedArray | pa.Array", names: Sequence[str] | None = None) -> _Choice:
     """Return the column of texts, or of lists of texts. Names are in the given order, or sorted by their frequency."""
-    values = [(text or NONE,) if isinstance(text, str | None) else (tuple(text) or (NONE,)) for text in texts]
-    counts: dict[str, int] = {}
-    for own in values:
-        for name in own:
-            counts[name] = counts.get(name, 0) + 1
-    ordered = tuple(names or sorted(counts, key=lambda name: (-counts[name], name)))
-    code_of = {name: code for code, name in enumerate(ordered)}
-    rows = np.repeat(np.arange(len(values)), [len(own) for own in values])
-    codes = np.asarray([code_of[name] for own in values for name in own], np.int64)
-    return _Choice(rows, codes, ordered, len(values))
+    import pyarrow as pa
+
+    array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    count, rows = len(array), np.arange(len(array))
+    empty = np.zeros(0, np.int64)
+    if pa.types.is_list(array.type):
+        sizes = array.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+        rows, empty, array = np.repeat(rows, sizes), np.flatnonzero(sizes == 0), array.flatten()
+    encoded = array.fill_null(NONE).dictionary_encode()
+    found = [*encoded.dictionary.to_pylist(), NONE]
+    codes = np.concatenate([encoded.indices.to_numpy(zero_copy_only=False), np.full(len(empty), len(found) - 1)])
+    codes = codes.astype(np.int64)
+    rows = np.concatenate([rows, empty])
+    counts = np.bincount(codes, minlength=len(found))
+    if names is None:
+        named = {name: int(number) for name, number in zip(found, counts, strict=True) if number}
+        names = sorted(named, key=lambda name: (-named[name], name))
+    place = {name: number for number, name in enumerate(names)}
+    order = np.argsort(rows, kind="stable")
+    return _Choice(rows[order], np.asarray([place.get(name, 0) for name in found])[codes][order], tuple(names), count)
 
 
-def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the edges of bins: round numbers; the last bin has what is above the 99.5th percentile."""
+def _edges(values: NDArray[np.float64], *, share: bool) -> NDArray[np.float64]:
+    """Return the edges of bins: round numbers; the last bin has what is above the 99.5th percentile.
+
+    Args:
+        values: The values.
+        share: Whether they are shares of 1.
+    """
     known = values[~np.isnan(values)]
     low, high = float(known.min()), float(np.percentile(known, 99.5))
     if low >= 0 and low < 0.25 * max(high, 1e-9):
@@ -325,7 +340,9 @@ def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
     step = _round_step((high - low) / _BINS)
     low = float(np.floor(low / step)) * step
     count = max(2, int(np.ceil((high - low) / step)) + 2)
-    return np.asarray(low + step * np.arange(count), np.float64)
+    edges = np.asarray(low + step * np.arange(count), np.float64)
+    inside = edges[edges < 1.0 - 1e-9]
+    return np.append(inside, 1.0) if share and len(inside) < len(edges) else edges
 
 
 def _round_step(least: float) -> float:

@@ -112,7 +112,7 @@ def test_what_is_not_a_data_set_is_refused(folder, tmp_path):
     assert (done.returncode, "settings.json" in done.stderr) == (5, True)
     assert sca("browse", folder / "data", "--host", "0.0.0.0").returncode == 3
     done = sca("browse", folder / "data", "A0001_S0001_0:G0002>G0001:00000", "--port", 0)
-    assert (done.returncode, "similar: A0001_S0001_0:G0002>G0001:000000" in done.stderr) == (2, True)
+    assert (done.returncode, "similar: A0001_S0001_0:G0002..G0001:000000" in done.stderr) == (2, True)
     assert marks_path("hf://datasets/owner/name/") == Path("name.drops.jsonl")
 
 

@@ -16,8 +16,12 @@ from huggingface_hub import DatasetCard
 from torch.utils.data import DataLoader
 
 import sca
+from sca.browse.data_set import open_data_set
+from sca.browse.index import open_index
+from sca.browse.row import row_view
 from sca.data.datasets import remote
 from sca.data.datasets.hub import push
+from sca.data.duplex.inspect.html import view_data
 from sca.data.duplex.load.collate import DuplexCollator
 from sca.data.duplex.verify.dataset import verify
 from sca.data.runs.ledger import lock_dir
@@ -116,6 +120,16 @@ def test_rows_from_s3_are_equal(root, s3, kind, split):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
+def test_browsing_from_s3_shows_the_rows_of_the_disk(root, s3, kind, tmp_path):
+    there, here = open_data_set(f"s3://{kind}", s3.options()), open_data_set(root / "arrow")
+    assert open_index(there, tmp_path).equals(open_index(here, tmp_path))
+    found, expected = (view_data(row_view(data, "train", 2, [2])) for data in (there, here))
+    for view in (found, expected):
+        assert view["speakers"].pop()["peaks"]  # the speech of a WebDataset is at 24 kHz only
+    assert found == expected
+
+
+@pytest.mark.parametrize("kind", FORMATS)
 def test_batches_from_s3_are_equal(s3, local_batches, kind):
     for rank, expected in enumerate(local_batches):
         assert_equal_batches(batches(f"s3://{kind}", rank, s3.options()), expected)
@@ -208,8 +222,10 @@ def test_reads_rows_from_a_hub(root, hub, kind):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_pushed_data_set_returns_with_equal_batches(root, hub, local_batches, kind):
+def test_a_pushed_data_set_returns_with_equal_batches(root, hub, local_batches, kind, tmp_path):
     push(root / kind, "me/data", private=False)
+    browsed = open_index(open_data_set("hf://datasets/me/data", options(hub)), tmp_path)
+    assert browsed.equals(open_index(open_data_set(root / kind), tmp_path))
     for rank, expected in enumerate(local_batches):
         assert_equal_batches(batches("hf://datasets/me/data", rank, options(hub)), expected)
 

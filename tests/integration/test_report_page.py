@@ -95,6 +95,7 @@ def test_a_row_without_a_page_has_its_command(opened, data):
     assert words[:3] == ["sca", "inspect", str(data)]
     assert sca(*words[1:]).returncode == 0
     assert page.locator("section.report a").count() == 0
+    assert shlex.split(page.locator("#browse code").inner_text()) == ["sca", "browse", str(data)]
 
 
 def test_pages_of_rows_are_linked_and_open(opened, data, tmp_path):

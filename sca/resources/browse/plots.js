@@ -76,9 +76,9 @@ function numberPlot(column, onChange) {
       bar.append(title);
       return bar;
     });
-    const outline = (theirs ?? []).map((value, i) => {
+    const outline = (theirs ?? []).flatMap((value, i) => {
       const tall = (value / most) * (HEIGHT - 4);
-      return svg("path", { class: "other", d: `M ${i * step} ${HEIGHT - tall} H ${(i + 1) * step}` });
+      return value ? [svg("path", { class: "other", d: `M ${i * step} ${HEIGHT - tall} H ${(i + 1) * step}` })] : [];
     });
     const text = (x, anchor, value) => {
       const element = svg("text", { x, y: HEIGHT + 12, "text-anchor": anchor });
@@ -87,7 +87,7 @@ function numberPlot(column, onChange) {
     };
     picture.replaceChildren(
       svg("line", { class: "axis", x1: 0, x2: WIDTH, y1: HEIGHT, y2: HEIGHT }), ...bars, ...outline, brush,
-      text(0, "start", shown(edges[0], column.unit)), text(WIDTH, "end", `${shown(edges[bins], column.unit)}+`),
+      text(0, "start", shown(edges[0], column.unit)), text(WIDTH, "end", `${shown(edges[bins], column.unit)}${column.more ? "+" : ""}`),
     );
     [least, end].forEach((input, i) => { input.value = range[i] === null ? "" : trimmed(range[i] * factor, 4); });
   }

@@ -6,6 +6,10 @@
 
   for (const [name, value] of data.tiles) byId("tiles").append(make("div", {}, make("dt", {}, name), make("dd", {}, value)));
   drawTables(data.tables || []);
+  if (byId("browse")) {
+    byId("browse").querySelector("code").textContent = `sca browse ${quoted(folder())}`;
+    byId("browse").hidden = false;
+  }
   drawPlots(data.plots);
   if (data.view) {
     const sound = new Blob([bytes(byId("audio").textContent.trim())], { type: data.view.audio_type });

@@ -40,7 +40,9 @@ def write_report_page(root: Path, report: Mapping[str, Any], found: Survey) -> i
     times = word_times(interpolated_share(report["align_source"]))
     notes = [f"Word times: {times}"] * bool(times) + [made for made in (repairs_made(report),) if made]
     subtitle = verdict_html(report) + "".join(f'<p class="soft">{html.escape(note)}.</p>' for note in notes)
-    body = '<div id="tables"></div>'
+    body = (
+        '<p class="soft" id="browse" hidden>All rows with filters and sound: <code></code></p><div id="tables"></div>'
+    )
     return write_frame(root / NAME, "A full-duplex data set", subtitle, data, body)
 
 
