@@ -5,10 +5,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import disk_usage
 
-from sca.errors import check_target, writing
+from sca.errors import OutputError, check_target, writing
 
-__all__ = ["atomic_write", "publish", "sync_folder", "temporary_of"]
+__all__ = ["atomic_write", "cannot_write", "publish", "sync_folder", "temporary_of"]
 
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM})
 
@@ -66,3 +67,11 @@ def sync_folder(folder: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_FOLDER_SYNC:
             raise
+
+
+def cannot_write(path: Path, error: Exception) -> OutputError:
+    """Return the error for a file that a library could not write, without the reason of the system: is the disk full?"""
+    if disk_usage(path.parent).free < 1 << 20:
+        hint = "free some space or give another folder; finished results are kept and a second run continues"
+        return OutputError(f"the disk is full while writing {path}", hint=hint)
+    return OutputError(f"{path} cannot be written ({error})")

@@ -1,7 +1,8 @@
 """A decoded copy of a file for ffmpeg: of files that the ffmpeg program cannot read to their end, and `sca.audio` can.
 
 These are joined files, of which ffmpeg drops every part whose clock starts again; files with packets that cannot be
-decoded; and formats in which the program crashes (static builds of version 7 do on every MPEG transport stream).
+decoded; and formats in which the program crashes (static builds of version 7 do on every MPEG transport stream). The
+program of imageio-ffmpeg gets copies of all files: it is old, and does not read recordings of others.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import soundfile
 from sca.audio.decode import AS_DEFAULT, BlockReader, Reading, probe
 from sca.audio.decoder.remote import selected_track
 from sca.errors import writing
+from sca.files.atomic import cannot_write
 
 __all__ = ["DecodedCopy", "write_decoded"]
 
@@ -65,5 +67,8 @@ def write_decoded(
         with writing(target), soundfile.SoundFile(target, "w", rate_hz, 1 if mono else 2, **options) as file:
             for block in reader:
                 checkpoint()
-                file.write(block if weights is None else block @ weights)
+                try:
+                    file.write(block if weights is None else block @ weights)
+                except (soundfile.LibsndfileError, AssertionError) as error:  # it wrote fewer samples: a full disk
+                    raise cannot_write(target, error) from error
         return DecodedCopy(target, reader.frames / rate_hz, reader.notes, reader.explains_damage)

@@ -64,6 +64,11 @@ class FfmpegProgram:
     version: str
     soxr: bool
 
+    @property
+    def decodes_media(self) -> bool:
+        """Whether it decodes recordings of others; the program of imageio-ffmpeg, of 2024, gets decoded copies only."""
+        return self.origin == "system"
+
 
 def find_ffmpeg() -> FfmpegProgram:
     """Return the system's ffmpeg if it works, else the one of imageio-ffmpeg.

@@ -44,9 +44,10 @@ OnProgress = Callable[[float], None]
 
 
 class _DecodeFirstError(Exception):
-    """ffmpeg cannot make the result of this source by itself: a decoded copy is needed.
+    """ffmpeg does not make the result from this source: a decoded copy is needed.
 
-    It did not read all of the source, could not decode a part of it, or averaged channels that cancel each other.
+    It is not the program of the user, did not read all of the source, could not decode a part of it, or averaged channels
+    that cancel each other.
 
     Attributes:
         fault: What is wrong with the source, if the reader does not find it.
@@ -221,7 +222,8 @@ class Transcoder:
         decoded = target.with_name(part_name(Path(f"{target}.decoded")))
         try:
             try:
-                if job.info.is_cut or joined_spans(job.source.path) or _has_cut_frames(job):
+                whole = not (job.info.is_cut or joined_spans(job.source.path) or _has_cut_frames(job))
+                if not (whole and self._runner.program.decodes_media):
                     raise _DecodeFirstError
                 log, notes = self._convert(job.source.path, part, self._reading, on_progress)
                 made = self._checked(job, part, log)

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from shutil import disk_usage
 
 import numpy as np
 import soundfile
@@ -19,7 +18,8 @@ from sca.audio.pcm import INT16_SCALE, float32_to_int16
 from sca.audio.resample import StreamResampler
 from sca.data.corpora.base import WHOLE, Part
 from sca.data.duplex.audio.channel_audio import PartReader
-from sca.errors import InputError, OutputError, writing
+from sca.errors import InputError, writing
+from sca.files.atomic import cannot_write
 from sca.units import HEARD_HZ, SPOKEN_HZ, half_up
 
 __all__ = ["WAV_HEADER_BYTES", "EncodedTrack", "encode_tracks", "sound_file_format"]
@@ -207,7 +207,7 @@ class _Output:
                 self._file.write(samples)
         except (soundfile.LibsndfileError, AssertionError) as error:
             # On a full disk libsndfile only writes fewer samples; soundfile asserts that it wrote all.
-            raise _cannot_write(self.path, error) from error
+            raise cannot_write(self.path, error) from error
         self._written += len(samples)
         if self.listener is not None:
             self.listener(samples)
@@ -217,11 +217,3 @@ class _Output:
         if self._file is not None and not self._file.closed:
             with writing(self.path):
                 self._file.close()
-
-
-def _cannot_write(path: Path, error: Exception) -> OutputError:
-    free = disk_usage(path.parent).free
-    if free < 1 << 20:
-        hint = "free some space or give another folder; finished sessions are kept and a second run continues"
-        return OutputError(f"the disk is full while writing {path}", hint=hint)
-    return OutputError(f"{path} cannot be written ({error})")
