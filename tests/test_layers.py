@@ -8,8 +8,9 @@ module that must not depend on a layer must not depend on its types either.
 
 import ast
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -86,14 +87,17 @@ def read_sources() -> dict[str, str]:
     return sources
 
 
-def imports_of(module: str, source: str, modules: set[str]) -> Iterator[Import]:
-    for node in ast.walk(ast.parse(source)):
-        for target in _targets(module, node, modules):
-            if target.split(".")[0] == "sca":
-                yield Import(module, target, node.lineno)
+@cache
+def imports_of(module: str, source: str, modules: frozenset[str]) -> list[Import]:
+    return [
+        Import(module, target, node.lineno)
+        for node in ast.walk(ast.parse(source))
+        for target in _targets(module, node, modules)
+        if target.split(".")[0] == "sca"
+    ]
 
 
-def _targets(module: str, node: ast.AST, modules: set[str]) -> list[str]:
+def _targets(module: str, node: ast.AST, modules: frozenset[str]) -> list[str]:
     match node:
         case ast.Import(names=names):
             return [alias.name for alias in names]
@@ -108,7 +112,8 @@ def _targets(module: str, node: ast.AST, modules: set[str]) -> list[str]:
 
 
 def all_imports(sources: dict[str, str]) -> list[Import]:
-    return [found for module, source in sources.items() for found in imports_of(module, source, set(sources))]
+    modules = frozenset(sources)
+    return [found for module, source in sources.items() for found in imports_of(module, source, modules)]
 
 
 def layer_of(module: str) -> str:
