@@ -1,8 +1,10 @@
 """Loading Qwen3-Omni from a folder or from the hub cache at a pinned commit, with an adapter, and the errors."""
 
+import copy
 import json
 import shutil
 import sys
+from functools import cache
 
 import pytest
 import torch
@@ -13,20 +15,33 @@ from sca.config import QwenConfig
 from sca.config.sections.qwen import DEFAULT_MODEL
 from sca.distribution import install_extra
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
+from sca.infer.engines.qwen_omni.loading import load
 from sca.infer.engines.qwen_omni.loading.adapter import check_adapter, merge
 from sca.infer.engines.qwen_omni.loading.flops import ChunkWork, chunk_work, parameters, skeleton
 from sca.infer.engines.qwen_omni.loading.load import load_model
 from sca.infer.engines.qwen_omni.loading.requirements import Speed, measure, pace
 from sca.resources import hub_commits
+from sca.tokenizer import load_tokenizer
 from sca.units import Grid
 from scripts.make_tiny_omni import build, tiny_config
 
 TOKENS = torch.arange(100, 120)[None]
 
 
+built = cache(build)
+read_once = cache(load_tokenizer)
+
+
 @pytest.fixture(autouse=True)
-def _one_thread():
+def _one_thread(monkeypatch):
+    """A tokenizer of the same folder is read once: 1 s each."""
     torch.set_num_threads(1)  # more threads are slower on a busy machine
+    monkeypatch.setattr(load, "load_tokenizer", read_once)
+
+
+def fresh():
+    """A copy of the tiny model, which is faster than to build one."""
+    return copy.deepcopy(built())
 
 
 def config_of(folder, **more):
@@ -164,7 +179,7 @@ def test_estimates_the_speed_without_a_gpu(tiny_omni, caplog):
 def test_counts_the_work_of_a_chunk():
     """The share of the thinker computed by hand; two more text tokens are two more forwards of one token."""
     model = skeleton(tiny_config())
-    assert parameters(model) == parameters(build())
+    assert parameters(model) == parameters(fresh())
     two, four = (chunk_work(model, Grid(), text) for text in (2, 4))
     language = model.thinker.model.language_model
     dense = sum(w.numel() for n, w in language.named_parameters() if ".experts." not in n and "embed" not in n)
@@ -179,7 +194,7 @@ def test_counts_the_work_of_a_chunk():
 
 def adapted(folder, **lora):
     """A tiny model with random LoRA weights, in training form; the adapter is saved."""
-    model = build()
+    model = fresh()
     with torch.random.fork_rng():
         torch.manual_seed(0)
         wrapped = PeftModel(model if lora.pop("whole", False) else model.thinker, LoraConfig(r=4, **lora))
@@ -206,7 +221,7 @@ def logits_of(model):
 )
 def test_merged_adapter_gives_the_logits_of_peft(tmp_path, lora):
     expected = logits_of(adapted(tmp_path, **lora))
-    model = build()
+    model = fresh()
     before = logits_of(model)
     merge(model, tmp_path)
     assert not any("lora" in name for name, _ in model.named_parameters())
@@ -234,7 +249,7 @@ def test_rejects_adapters_that_do_not_fit(tmp_path):
 
     def both():
         check_adapter(tmp_path)
-        merge(build(), tmp_path)
+        merge(fresh(), tmp_path)
 
     refused("adapter_config.json is missing")
     adapted(tmp_path, target_modules=["q_proj"])
