@@ -88,10 +88,11 @@ def test_a_decoder_that_gives_nothing_is_ended(use_pool, recording, monkeypatch)
 
 
 def test_memory_is_limited(use_pool, recording):
-    use_pool(memory_bytes=1 << 20)
-    with pytest.raises(InputError) as caught:
-        read_audio(recording)
-    assert caught.value.message == f"the decoder needs more than 1 MiB of memory to read {recording}"
+    use_pool(memory_bytes=3 << 20)
+    assert len(read_audio(recording)) == 12 * 48_000
+    with BlockReader(recording, 1_000_003) as reader, pytest.raises(InputError) as caught:
+        list(reader)  # 2.3 MB, twice while they are joined
+    assert caught.value.message == f"the decoder needs more than 3 MiB of memory to read {recording}"
 
 
 def test_processes_are_used_again(use_pool, recording):

@@ -97,8 +97,10 @@ def open_av(
     return reader
 
 
-def _not_opened(path: Path, error: Exception) -> InputError:
+def _not_opened(path: Path, error: Exception) -> Exception:
     """Return the error for a file that FFmpeg does not open."""
+    if isinstance(error, MemoryError):
+        return error
     if kind := playlist_kind(path):
         hint = "give the recordings themselves; sca download fetches the sound of an address"
         return InputError(f"{path} is not a sound file but {kind}, which names other files", hint=hint)
@@ -208,6 +210,8 @@ class PyAvReader(AudioReader):
                 clock.done += len(piece)
                 yield piece
         except (av.FFmpegError, ValueError) as error:
+            if isinstance(error, MemoryError):
+                raise
             reason = getattr(error, "strerror", None) or error
             raise damaged_error(self._path, clock.done_s, reason) from error
         if self._promised_s is None and self.info.frames is None and not self.findings.joins:

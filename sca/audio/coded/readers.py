@@ -158,6 +158,9 @@ def reblocked(pieces: Iterable[NDArray[np.float32]], block_samples: int) -> Iter
     pending: list[NDArray[np.float32]] = []
     held = 0
     for piece in pieces:
+        if not held and len(piece) == block_samples:
+            yield piece
+            continue
         pending.append(piece)
         held += len(piece)
         if held < block_samples:

@@ -28,7 +28,6 @@ from sca.errors import DamageError, ScaError
 __all__ = ["main"]
 
 _IN = 0
-_LEAST_BLOCK_SAMPLES = 4096
 Fields = Mapping[str, Any]
 
 
@@ -92,16 +91,16 @@ class _Request:
 
     def _stream(self, reader: AudioReader, sender: FindingsSender, block_samples: int) -> bool:
         """Send the blocks of a file, as many as the other side asks for; return whether these are all."""
-        most = wire.MAX_BLOCK_BYTES // (4 * reader.info.channels)
+        sent_samples = _sent_samples(block_samples, reader.info.channels)
         credits_left = wire.READ_AHEAD_BLOCKS
-        for block in _batches(reader.blocks(min(block_samples, most))):
+        for block in _batches(reader.blocks(sent_samples)):
             if credits_left == 0:
                 message = wire.receive(_IN)
                 if message is None or message[0] == wire.CLOSE:
                     return False
-                credits_left += 1
+                credits_left += wire.NEXT_BLOCKS
             self._report(reader, sender)
-            wire.send(self._out, wire.BLOCK, block.data)
+            wire.send(self._out, wire.BLOCK, np.ascontiguousarray(block).data)
             sandbox.limit_cpu(self._cpu_s)
             credits_left -= 1
         self._report(reader, sender)
@@ -120,8 +119,8 @@ def _batches(blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float
         for block in blocks:
             held.append(block)
             samples += len(block)
-            if samples >= _LEAST_BLOCK_SAMPLES:
-                yield np.concatenate(held)
+            if samples >= wire.BLOCK_SAMPLES // 2:
+                yield block if len(held) == 1 else np.concatenate(held)
                 held, samples = [], 0
     except Exception:
         if held:
@@ -129,6 +128,17 @@ def _batches(blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float
         raise
     if held:
         yield np.concatenate(held)
+
+
+def _sent_samples(block_samples: int, channels: int) -> int:
+    """Return the length of the blocks that are sent, a divisor of the one that is wanted.
+
+    What is decoded before an error is then the same in whole blocks of the wanted length.
+    """
+    most = wire.MAX_BLOCK_BYTES // (4 * channels)
+    fitting = range(wire.BLOCK_SAMPLES // 8, min(wire.BLOCK_SAMPLES, most) + 1)
+    divisors = [block_samples // n for n in range(1, block_samples // fitting.start + 1) if block_samples % n == 0]
+    return next((n for n in divisors if n in fitting), min(block_samples, most))
 
 
 def _opening(path: Path, fields: Fields) -> Opening:

@@ -57,5 +57,7 @@ def file_properties(path: Path) -> FileProperties:
                 seconds=(last.time or 0.0) - begin_s + last.samples / stream.rate,
             )
     except (av.FFmpegError, UnicodeError) as error:
+        if isinstance(error, MemoryError):
+            raise
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read to its end ({reason})") from error

@@ -51,7 +51,7 @@ class RemoteReader(AudioReader):
         self._path = opening.path
         self._pool = default_pool()
         self._process = self._pool.take(opening.path)
-        self._is_open = False
+        self._is_open, self._blocks = False, 0
         self._stop = weakref.finalize(self, self._process.stop)  # of a reader that nothing closes
         try:
             answer = self._process.ask(
@@ -99,7 +99,9 @@ class RemoteReader(AudioReader):
         match kind:
             case wire.BLOCK:
                 block = np.frombuffer(payload, np.float32).reshape(-1, self.info.channels)
-                self._process.send(wire.NEXT)
+                self._blocks += 1
+                if self._blocks % wire.NEXT_BLOCKS == 0:
+                    self._process.send(wire.NEXT)
                 return block
             case wire.FINDINGS:
                 self._find(wire.parsed(payload))

@@ -6,7 +6,7 @@ receiver checks kinds and lengths, because what decodes the media of others may 
     asks                answers
     REQUEST json        ANSWER json | ERROR json
     START block size    FINDINGS json, BLOCK samples, … END | ERROR json
-    NEXT                (one more BLOCK may be sent)
+    NEXT                (`NEXT_BLOCKS` more may be sent)
     CLOSE               CLOSED
 """
 
@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 __all__ = [
     "ANSWER",
     "BLOCK",
+    "BLOCK_SAMPLES",
     "CLOSE",
     "CLOSED",
     "END",
@@ -25,6 +26,7 @@ __all__ = [
     "FINDINGS",
     "MAX_BLOCK_BYTES",
     "NEXT",
+    "NEXT_BLOCKS",
     "READ_AHEAD_BLOCKS",
     "REQUEST",
     "START",
@@ -39,8 +41,11 @@ __all__ = [
 REQUEST, START, NEXT, CLOSE = b"R", b"S", b"N", b"C"
 ANSWER, ERROR, FINDINGS, BLOCK, END, CLOSED = b"a", b"e", b"f", b"b", b"z", b"c"
 
-READ_AHEAD_BLOCKS = 4
-"""Blocks that are sent before the first one is acknowledged: the decoder works while its blocks are used."""
+NEXT_BLOCKS = 8
+READ_AHEAD_BLOCKS = 2 * NEXT_BLOCKS
+"""Blocks that are sent before the first ones are acknowledged: the decoder works while its blocks are used."""
+BLOCK_SAMPLES = 1 << 13
+"""Samples of a block, about: what both processes copy stays in the cache of the processor."""
 MAX_BLOCK_BYTES = 4 << 20
 _MAX_BYTES = 64 << 20
 _HEADER = struct.Struct("<cI")
