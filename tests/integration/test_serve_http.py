@@ -78,12 +78,13 @@ def broken_wav():
     [
         (b"", 422, "the file"),
         (b"no sound at all", 422, "the file"),
+        (b"ffconcat version 1.0\nfile upload\n", 422, "the file is not a sound file but a list of files"),
         (broken_wav(), 422, "the file"),
         (wav(noise(1), 50), 422, "50 Hz"),
         (wav(noise(8)), 413, "longer than 2 s"),
         (bytes(500_000), 413, "400000 bytes"),
     ],
-    ids=["empty", "text", "header-of-2-gb", "rate", "long", "large"],
+    ids=["empty", "text", "list-of-files", "header-of-2-gb", "rate", "long", "large"],
 )
 def test_rejects_bad_files_without_showing_paths(mirror, body, status, text):
     response = post(mirror, body)

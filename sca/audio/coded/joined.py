@@ -78,7 +78,7 @@ def _is_start(file: BinaryIO, position: int) -> bool:
 
 def _later_matroska(file: BinaryIO, size: int) -> Iterator[int]:
     """Yield where Matroska files begin after the first one, if the segments before them state their size."""
-    while (header_bytes := _ebml_size(file)) is not None:
+    while (header_bytes := _ebml_size(file)) is not None and header_bytes < size:
         file.seek(header_bytes, 1)
         if file.read(4) != _SEGMENT:
             return

@@ -1,10 +1,13 @@
 """Find ffmpeg, and run it with progress and with errors that fit on one line."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,6 +39,9 @@ INSTALL = "install ffmpeg (apt-get install ffmpeg, brew install ffmpeg), or: pip
 _SIGINT = 2
 _END_SIGNALS = (1, 15)
 """SIGHUP and SIGTERM, which ffmpeg handles: a service manager sends them to all processes of a command."""
+_MEMORY_BYTES, _THREAD_BYTES = 2 << 30, 256 << 20
+"""The address space of ffmpeg, and what is added for each core, of whose threads each reserves some."""
+_DESCRIPTORS = 256
 _CRASHES = frozenset({4, 6, 7, 8, 11})
 """SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV."""
 
@@ -169,6 +175,7 @@ class FfmpegRunner:
                 cmd=[*ending_with_parent(), self.program.path], pipe_stdout=True, pipe_stderr=True
             )
             self._running.add(process)
+        _limit(process.pid)
         assert process.stdout is not None
         assert process.stderr is not None
         log = FfmpegLog()
@@ -224,6 +231,21 @@ class FfmpegRunner:
 
 def _received(log: FfmpegLog, number: int) -> bool:
     return any(re.search(rf"\bsignal {number}\b", line) is not None for line in log.tail)
+
+
+def _limit(pid: int) -> None:
+    """Limit the memory and the open files of ffmpeg, which reads media of others, where the system can (Linux)."""
+    if sys.platform == "linux":
+        import resource
+
+        memory = _MEMORY_BYTES + _THREAD_BYTES * (os.cpu_count() or 1)
+        for kind, most in (
+            (resource.RLIMIT_AS, memory),
+            (resource.RLIMIT_NOFILE, _DESCRIPTORS),
+            (resource.RLIMIT_CORE, 0),
+        ):
+            with suppress(OSError, ValueError):  # it has ended, or has a lower limit
+                resource.prlimit(pid, kind, (most, most))
 
 
 def _read_log(lines: IO[bytes], log: FfmpegLog) -> None:
