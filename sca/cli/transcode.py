@@ -75,8 +75,10 @@ def transcode(
             listener=progress,
         )
     if not quiet:
-        print_notes([f"{item}: {note}" for item, note in summary.notes], " in ledger.jsonl")
-        print_notes([f"{item}: failed: {reason}" for item, reason in summary.failed], " in ledger.jsonl")
+        print_notes([f"{item}: {note}" for item, note in summary.notes], f" in {summary.details.ledger.name}")
+        print_notes(
+            [f"{item}: failed: {reason}" for item, reason in summary.failed], f" in {summary.details.ledger.name}"
+        )
     if json:
         emit_json(_document(summary))
     else:
@@ -84,7 +86,7 @@ def transcode(
     if summary.failed:
         raise PartialFailure(
             f"{len(summary.failed)} of {counted(summary.total, 'file')} failed",
-            hint=f"the reasons are in {output / 'ledger.jsonl'}",
+            hint=f"the reasons are in {summary.details.ledger}",
         )
 
 

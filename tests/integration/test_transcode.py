@@ -775,6 +775,15 @@ def test_killed_ffmpeg_fails_only_its_file(slow, tmp_path):
     assert failed["retryable"] is True
 
 
+def test_ledger_of_downloads_stays_theirs(webm, tmp_path):
+    folder = copies(tmp_path / "videos", webm, "a.webm")
+    downloads = b'{"item": "abcdefghijk", "key": "youtube abcdefghijk", "status": "verified"}\n'
+    (folder / "ledger.jsonl").write_bytes(downloads)
+    assert transcode(folder, folder, "webm", "flac")["made"] == 1
+    assert transcode(folder, folder, "webm", "flac")["already"] == 1
+    assert (folder / "ledger.jsonl").read_bytes() == downloads
+
+
 # --- the documented command ---
 
 

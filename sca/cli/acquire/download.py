@@ -154,7 +154,7 @@ def download(
         retryable = sum(entry.status == "failed" and entry.retryable for entry in summary.details.entries)
         raise PartialFailure(
             f"{len(summary.failed)} of {counted(summary.total, 'video')} failed, {retryable} of them may succeed later",
-            hint=f"the reasons are in {output_path / 'ledger.jsonl'}; the same command again tries what is missing",
+            hint=f"the reasons are in {summary.details.ledger}; the same command again tries what is missing",
         )
 
 

@@ -24,8 +24,9 @@ from sca.data.acquire.rate_limit import RateLimiter, Schedule
 from sca.data.acquire.targets import DownloadTarget
 from sca.data.acquire.youtube import Site, open_ydl
 from sca.data.acquire.youtube_errors import Failure, FailureKind
+from sca.data.runs.beside import ledger_beside
 from sca.data.runs.incremental import IncrementalRun, Item
-from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
+from sca.data.runs.ledger import LedgerEntry, lock_dir
 from sca.data.runs.local import ThreadExecutor
 from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
@@ -46,10 +47,12 @@ class DownloadDetails:
     Attributes:
         entries: The ledger entries of the requested videos, in the order in which they ended.
         bytes: The size of the files that this run downloaded.
+        ledger: The ledger.
     """
 
     entries: list[LedgerEntry] = field(default_factory=list)
     bytes: int = 0
+    ledger: Path = Path("ledger.jsonl")
 
 
 def download(
@@ -85,10 +88,10 @@ def download(
     """
     open_ydl(site).close()  # reports bad cookies and options once and now, not for each video
     with lock_dir(options.folder):
+        ledger = ledger_beside(options.folder, "download")
         with writing(options.folder):
             (options.folder / INCOMPLETE).mkdir(exist_ok=True)
-        ledger = Ledger(options.folder / "ledger.jsonl")
-        run = IncrementalRun(ledger, DownloadDetails(), retry_failed=retry_failed, listener=listener)
+        run = IncrementalRun(ledger, DownloadDetails(ledger=ledger.path), retry_failed=retry_failed, listener=listener)
         downloads = _Downloads(run, Archive(archive or options.folder / "archive.txt"))
         try:
             work = _Work(options, site, downloads.archive, sleep_interval_s, listener or NullProgress())

@@ -15,17 +15,16 @@ from sca.data.media.ffmpeg import FfmpegRunner, FfmpegStopped, find_ffmpeg
 from sca.data.media.transcode_formats import AudioFormat
 from sca.data.media.transcode_plan import SourceFile, clashes, find_sources
 from sca.data.media.transcoder import TranscodeJob, Transcoder
+from sca.data.runs.beside import ledger_beside
 from sca.data.runs.executor import Executor, guarded
 from sca.data.runs.incremental import IncrementalRun, Item, with_traceback
-from sca.data.runs.ledger import Ledger, lock_dir
+from sca.data.runs.ledger import lock_dir
 from sca.data.runs.local import ThreadExecutor
 from sca.data.runs.progress import ItemProgress, ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.errors import ScaError, writing
 
 __all__ = ["AudioFormat", "TranscodeDetails", "transcode"]
-
-LEDGER = "ledger.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +36,14 @@ class TranscodeDetails:
         ffmpeg: Origin and version of the program.
         wanted: The extensions that were read.
         left: Sound and video files with other extensions: their number by extension.
+        ledger: The ledger.
     """
 
     out: Path
     ffmpeg: str
     wanted: tuple[str, ...] = ()
     left: dict[str, int] = field(default_factory=dict)
+    ledger: Path = Path("ledger.jsonl")
 
 
 def transcode(
@@ -89,12 +90,13 @@ def transcode(
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     with lock_dir(out):
+        ledger = ledger_beside(out, "transcode")
         _remove_unfinished(out)
         details = TranscodeDetails(
-            out, f"{runner.program.origin} {runner.program.version}", sources.wanted, sources.left
+            out, f"{runner.program.origin} {runner.program.version}", sources.wanted, sources.left, ledger.path
         )
         run = IncrementalRun(
-            Ledger(out / LEDGER),
+            ledger,
             details,
             retry_failed=retry_failed or force,
             listener=listener,

@@ -7,10 +7,11 @@ loaded.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sca.data.runs.beside import Beside, has_downloads, own_ledger
 from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.errors import InputError
 from sca.timeline import Show, read_shows
@@ -115,16 +116,17 @@ def _read_folder(folder: Path) -> list[StageStatus]:
         return [*found, _status("synth", folder, entries, _recorded_s(entries), is_complete=is_complete)]
     if (folder / "settings.json").is_file():
         return [*found, _dataset("build-duplex", folder, entries, folder / ".sca" / "sessions")]
-    if any(entry.status in ("verified", "skipped") for entry in entries.values()) or _has_downloads(folder):
-        return [*found, _downloads(folder, entries)]
-    return [*found, _transcoded(folder, entries)]
+    if has_downloads(folder, entries):
+        return [*found, _downloads(folder, entries), *_beside(folder, "transcode", _transcoded)]
+    return [*found, *_beside(folder, "download", _downloads), _transcoded(folder, entries)]
 
 
-def _has_downloads(folder: Path) -> bool:
-    if (folder / "archive.txt").is_file() or (folder / ".incomplete").is_dir():
-        return True
-    # Every download failed: their keys are lines of an archive, those of transcoded files are hashes.
-    return any(" " in entry.key for entry in Ledger(folder / _LEDGER).entries().values())
+def _beside(
+    folder: Path, command: Beside, status: Callable[[Path, Mapping[str, LedgerEntry]], StageStatus]
+) -> list[StageStatus]:
+    """Return the status of a command that shares its folder with the one whose ledger is `ledger.jsonl`."""
+    path = own_ledger(folder, command)
+    return [status(folder, Ledger(path).entries())] if path.is_file() else []
 
 
 def _downloads(folder: Path, entries: Mapping[str, LedgerEntry]) -> StageStatus:
