@@ -60,7 +60,8 @@ def main() -> None:
 def _row(command: Command, faults: Sequence[str], every: int) -> dict[str, Cell]:
     # No TemporaryDirectory: it would be removed when the first fork ends.
     base = Path(tempfile.mkdtemp(prefix="sca-chaos-", dir=_MEMORY if _MEMORY.is_dir() else None))
-    row = {}
+    row: dict[str, Cell] = {}
+    lab = None
     try:
         lab = Lab(command, base)
         print(f"{command.name}: {len(lab.steps)} steps", file=sys.stderr, flush=True)
@@ -71,6 +72,8 @@ def _row(command: Command, faults: Sequence[str], every: int) -> dict[str, Cell]
             for line in row[fault].failed:
                 print(f"    {line}", file=sys.stderr, flush=True)
     finally:
+        if lab is not None:
+            lab.close()
         shutil.rmtree(base, ignore_errors=True)
     return row
 

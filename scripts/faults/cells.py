@@ -3,13 +3,14 @@
 import os
 import pickle
 import shutil
+import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.faults.commands import Command
 from scripts.faults.faults import AT_STEPS, StepFault
-from scripts.faults.forks import Ended, import_what_it_needs, run_sca
+from scripts.faults.forks import Ended, import_what_it_needs, run_sca, serve_folder
 from scripts.faults.power import PowerCuts
 from scripts.faults.steps import Disk, Step
 from scripts.faults.trees import Tree, differences, restore, stable, take
@@ -74,7 +75,8 @@ class Lab:
         self._begin = take(self.work)
         self.others: dict[Path, bytes] = {}
         self._env = {"HOME": str(base / "home"), "TMPDIR": str(base / "tmp"), "SCA_CACHE_DIR": str(base / "cache")}
-        import_what_it_needs(command.words, self.work, self._env)
+        self._url, self._server = serve_folder(self.work / "in") if command.served else ("", None)
+        import_what_it_needs(self._words(), self.work, self._env)
         self.unbroken = self._expect()
         first = take(self.work, self.skip)
         restore(self.work, self._begin)
@@ -134,7 +136,16 @@ class Lab:
             if disk is not None:
                 disk.install()
 
-        return run_sca((*self.command.words, *again), self.work, self._env, before=before, at_end=at_end)
+        return run_sca((*self._words(), *again), self.work, self._env, before=before, at_end=at_end)
+
+    def _words(self) -> list[str]:
+        return [word.replace("{url}", self._url) for word in self.command.words]
+
+    def close(self) -> None:
+        """End the server of the inputs, if there is one."""
+        if self._server is not None:
+            os.kill(self._server, signal.SIGKILL)
+            os.waitpid(self._server, 0)
 
     def tree(self) -> Tree:
         """Return what the command wrote."""

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Ended", "import_what_it_needs", "run_sca"]
+__all__ = ["Ended", "cpu_s", "import_what_it_needs", "now_s", "run_sca", "serve_folder"]
 
 TIMEOUT_S = 120.0
 
@@ -136,6 +136,24 @@ def import_what_it_needs(words: Sequence[str], cwd: Path, env: Mapping[str, str]
             with suppress(Exception):
                 importlib.import_module(name)
     return done
+
+
+def serve_folder(folder: Path) -> tuple[str, int]:
+    """Serve a folder over HTTP on loopback, in a fork; return the address and the process."""
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    child = os.fork()
+    if child == 0:
+        server.serve_forever()
+        os._exit(0)
+    server.socket.close()
+    return f"http://127.0.0.1:{server.server_address[1]}", child
 
 
 def cpu_s() -> float:

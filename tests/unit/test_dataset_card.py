@@ -1,6 +1,8 @@
 """The dataset card: valid metadata, escaped text from sites, links only to web pages."""
 
+import errno
 import json
+from pathlib import Path
 
 import pytest
 from huggingface_hub import DatasetCard
@@ -88,3 +90,12 @@ def test_reads_metadata_of_downloads(tmp_path):
     assert read_source("a", info) == RecordingSource("a", "T", "https://e.org", "U", None, "2024-02-29")
     info.write_text("[]")
     assert read_source("a", info) == read_source("a", None) == read_source("a", tmp_path / "no") == RecordingSource("a")
+
+
+def test_a_licence_that_cannot_be_read_now_is_not_left_out(monkeypatch, tmp_path):
+    def refuse(path, *_, **__):
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        read_source("a", tmp_path / "a.info.json")

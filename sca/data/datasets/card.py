@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from sca.data.runs.files import atomic_write, write_json_lines
+from sca.errors import is_of_system
 from sca.textutil import printable
 
 if TYPE_CHECKING:
@@ -191,10 +192,17 @@ def read_source(item: str, info: Path | None) -> RecordingSource:
 
     Returns:
         The source; only with its `item` if the file is missing or cannot be parsed.
+
+    Raises:
+        OSError: The system cannot read the file now, see `is_of_system`.
     """
     try:
         document = json.loads(info.read_text(encoding="utf-8")) if info is not None else None
-    except (OSError, ValueError):
+    except OSError as error:
+        if is_of_system(error):
+            raise  # a card without a licence that is known would be wrong
+        document = None
+    except ValueError:
         document = None
     if not isinstance(document, dict):
         return RecordingSource(item)
