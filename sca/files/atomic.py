@@ -9,7 +9,7 @@ from shutil import disk_usage
 
 from sca.errors import OutputError, check_target, writing
 
-__all__ = ["atomic_write", "cannot_write", "publish", "sync_folder", "temporary_of"]
+__all__ = ["atomic_write", "cannot_write", "check_no_link", "create_new", "publish", "sync_folder", "temporary_of"]
 
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM})
 
@@ -30,14 +30,28 @@ def atomic_write(path: Path) -> Iterator[Path]:
     check_target(path)
     temporary = temporary_of(path)
     with writing(path):
-        # What a killed run left, or a link in its place, is removed; a new file follows no link.
-        temporary.unlink(missing_ok=True)
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666))
+        create_new(temporary)
         try:
             yield temporary
             publish(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def create_new(temporary: Path) -> None:
+    """Create an empty file. What a killed run left, or a link in its place, is removed; no link is followed."""
+    temporary.unlink(missing_ok=True)
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666))
+
+
+def check_no_link(path: Path) -> None:
+    """Check that a file that is written in place is no link to a file elsewhere.
+
+    Raises:
+        OutputError: It is a link.
+    """
+    if path.is_symlink():
+        raise OutputError(f"{path} is a link", hint="remove it, or give another output folder")
 
 
 def temporary_of(path: Path) -> Path:

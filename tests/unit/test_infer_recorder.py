@@ -111,3 +111,20 @@ def test_failed_recording_leaves_no_file_open(tmp_path):
     with pytest.raises(OutputError):
         Recorder(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["events.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", ".heard.wav.part", ".said.wav.part"])
+def test_a_recording_is_not_written_through_a_link(tmp_path, name):
+    theirs = tmp_path / "theirs"
+    theirs.write_text("theirs")
+    folder = tmp_path / "session"
+    folder.mkdir()
+    (folder / name).symlink_to(theirs)
+    if name == "events.jsonl":
+        with pytest.raises(OutputError, match=r"events\.jsonl is a link"):
+            Recorder(folder)
+    else:
+        with Recorder(folder) as recorder:
+            recorder.on_input(np.zeros(5120, np.float32), 0)
+        assert soundfile.info(folder / "heard.wav").frames == 5120
+    assert theirs.read_text() == "theirs"

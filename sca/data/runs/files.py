@@ -9,8 +9,8 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sca.errors import InputError, OutputError, TooLargeError, writing
-from sca.files.atomic import atomic_write, publish
+from sca.errors import InputError, TooLargeError, writing
+from sca.files.atomic import atomic_write, check_no_link, publish
 from sca.files.bounded import read_whole
 
 __all__ = [
@@ -45,8 +45,7 @@ def append_line(path: Path, line: bytes) -> None:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_symlink():
-            raise OutputError(f"{path} is a link", hint="remove it, or give another output folder")
+        check_no_link(path)
         with path.open("a+b") as file:
             _truncate_incomplete_line(file)
             file.write(line)

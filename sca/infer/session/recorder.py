@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from sca.audio.pcm import INT16_MAX, pcm16_bytes
 from sca.errors import writing
+from sca.files.atomic import check_no_link
 from sca.infer.frames import (
     AnswerTiming,
     AudioOutput,
@@ -135,6 +136,7 @@ class Recorder(_FileListener):
     def __init__(self, folder: Path, *, with_text: bool = False) -> None:
         self._with_text = with_text
         self._heard_samples = 0
+        check_no_link(folder / "events.jsonl")
         with ExitStack() as opened:
             self._events = _LineWriter(folder / "events.jsonl")
             opened.callback(self._events.close)

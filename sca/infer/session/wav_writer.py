@@ -9,7 +9,7 @@ from typing import Self
 from typing_extensions import override
 
 from sca.errors import check_target, writing
-from sca.files.atomic import publish
+from sca.files.atomic import create_new, publish
 from sca.infer.session.track_writer import PcmWriter
 
 __all__ = ["WavWriter"]
@@ -45,6 +45,7 @@ class WavWriter(PcmWriter):
         self._keep = keep
         check_target(path)
         with writing(path):
+            create_new(self._part)
             self._file = self._part.open("wb")
             self._file.write(self._header())
 
