@@ -19,7 +19,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sca.errors import InputError, UsageError
+from sca.errors import InputError, UsageError, is_of_system
 from sca.files.bounded import read_whole
 
 __all__ = [
@@ -137,10 +137,13 @@ def read_script(path: Path) -> Script:
 
     Raises:
         InputError: The file cannot be read or is not a script of two speakers; the message has the line.
+        OSError: The system cannot read the file now, see `is_of_system`.
     """
     try:
         raw = read_whole(path, _MAX_BYTES)
     except OSError as error:
+        if is_of_system(error):
+            raise  # other scripts without this one would be another corpus
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
         return parse_script(raw.decode("utf-8-sig"), path.stem, path)

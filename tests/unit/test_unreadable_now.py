@@ -11,6 +11,7 @@ from sca.data.duplex.build import plan
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.runs.files import append_line
 from sca.errors import InputError, OutputError, is_of_system
+from sca.synth.script import read_script
 from tests.helpers import corpus
 
 
@@ -35,6 +36,15 @@ def test_word_times_on_a_failing_drive_do_not_count_as_missing(monkeypatch, tmp_
     monkeypatch.setattr(Path, "open", refuse(errno.EACCES))
     with pytest.raises(ValueError, match="cannot be read"):
         read_word_times(tmp_path / "words.json")
+
+
+def test_a_script_on_a_failing_drive_is_not_left_out(monkeypatch, tmp_path):
+    monkeypatch.setattr(Path, "open", refuse(errno.EIO))
+    with pytest.raises(OSError, match="Input/output error"):
+        read_script(tmp_path / "script.jsonl")
+    monkeypatch.setattr(Path, "open", refuse(errno.EACCES))
+    with pytest.raises(InputError, match="cannot be read: Permission denied"):
+        read_script(tmp_path / "script.jsonl")
 
 
 def test_a_session_of_unknown_content_fails_and_is_tried_again(monkeypatch, tmp_path):
