@@ -33,7 +33,8 @@ def show(*, settings: "Settings", as_json: Json = False) -> None:
     values = settings.model_dump(mode="json")
     rows = [(key, settings.origin(key.name), values[key.section][key.field]) for key in known_keys()]
     if as_json:
-        emit_json({key.name: {"value": value, "origin": origin, "env": key.env} for key, origin, value in rows})
+        found = {key.name: {"value": value, "origin": origin, "env": key.env} for key, origin, value in rows}
+        emit_json(found, schema=False)
         return
     # Values are the last column: a prompt is long and may wrap.
     table = [("SETTING", "FROM", "VALUE")]

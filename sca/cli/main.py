@@ -30,7 +30,7 @@ from sca.cli.models.app import app as models_app
 from sca.cli.say.command import say
 from sca.cli.serve import serve
 from sca.cli.shared.command import Command, Group
-from sca.cli.shared.console import CommandInterrupt, prepare_streams, print_note, report
+from sca.cli.shared.console import CommandInterrupt, hide_details, prepare_streams, print_note, report
 from sca.cli.shared.settings_options import SettingsCommand
 from sca.cli.shared.signals import end_on_signals
 from sca.cli.status import status
@@ -55,6 +55,7 @@ class Boundary(Group):
         # Here and not around `app()`, which is too late: Typer ends an interrupt and a closed pipe on its own,
         # silently. `except*`, because a task group wraps even a single error.
         exit_ = typer.Exit()
+        hide_details()
         try:
             with _system_errors_converted():
                 try:

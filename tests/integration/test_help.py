@@ -1,5 +1,7 @@
 """Help and completion: groups, examples, one name for one thing, values that are offered."""
 
+import json
+
 import pytest
 import typer.main
 
@@ -83,3 +85,25 @@ def test_names_are_completed():
     assert complete_layouts("mo") == ["moshi"]
     assert complete_formats("pa") == ["parquet"]
     assert complete_models("whisper-t") == ["whisper-tiny-en"]
+
+
+def test_results_name_their_schema(tmp_path):
+    document = json.loads(sca("turn", "stop", "--state-dir", tmp_path / "none", "--json").stdout)
+    assert document == {"schema": "sca.turn.stop/1", "process": None, "killed": False, "removed": []}
+    assert "schema" not in json.loads(sca("config", "show", "--json").stdout)
+
+
+def test_verbose_prints_the_causes_of_an_error_once(tmp_path):
+    words = ("verify", tmp_path / "nowhere\x1b[2J")
+    for shown, done in ((True, sca(*words, "-v")), (False, sca(*words))):
+        assert done.returncode == 5
+        assert done.stderr.startswith("sca: ")
+        assert ("Traceback" in done.stderr) is shown
+        assert "\x1b" not in done.stderr
+
+
+def test_every_command_shows_details_or_has_a_log():
+    for name, command in COMMANDS.items():
+        context = command.context_class(command, info_name=name)
+        opts = {opt for parameter in command.get_params(context) for opt in parameter.opts}
+        assert ("-v" in opts) is not name.endswith("serve"), name

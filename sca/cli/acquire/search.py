@@ -12,7 +12,7 @@ from typer.models import OptionInfo
 
 from sca.cli.acquire.options import SiteOptions
 from sca.cli.shared.console import emit_json, print_fields, stderr
-from sca.cli.shared.options import Quiet, count_option, seconds_option
+from sca.cli.shared.options import Json, Quiet, count_option, seconds_option
 from sca.cli.shared.settings_options import settings_options
 from sca.errors import check_target
 from sca.textutil import counted
@@ -117,6 +117,7 @@ def search(
     ] = 1.0,
     site: SiteOptions,
     settings: "Settings",
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Search YouTube for videos by words, length, channel, language, date and licence.
@@ -147,7 +148,7 @@ def search(
     limiter = RateLimiter(Schedule(sleep_interval))
     with _Progress(quiet=quiet) as progress:
         outcome = run(query, site.site(settings), cache=cache, rate_limiter=limiter, on_progress=progress.show)
-    _write(outcome, query, output_format, save_file, quiet=quiet)
+    _write(outcome, query, OutputFormat.json if as_json else output_format, save_file, quiet=quiet)
 
 
 class _Progress:
@@ -180,7 +181,7 @@ def _write(
 
         write_json(save_file, document)
     if output_format is OutputFormat.json:
-        emit_json(document)
+        emit_json(document, schema=False)  # `sca download` reads it; its fields are those of --output
     elif output_format is OutputFormat.table or sys.stdout.isatty():
         if outcome.results:
             _print_table(outcome.results)

@@ -18,7 +18,7 @@ __all__ = ["doctor", "examine"]
 _COLOURS = {"ok": "green", "warn": "yellow", "missing": "red"}
 
 
-@settings_options(set_values=False)
+@settings_options()
 def doctor(*, settings: "Settings", json: Json = False) -> None:
     """Check this machine and show how to fix what is missing: programs, packages, GPU, hub, microphone, disk.
 

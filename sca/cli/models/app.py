@@ -42,14 +42,14 @@ def models(context: typer.Context, json: Json = False) -> None:
 
 
 @app.command("list", cls=SettingsCommand)
-@settings_options(set_values=False)
+@settings_options()
 def list_(*, settings: "Settings", json: Json = False) -> None:
     """List the models: what they do, their size, and whether they are on this machine."""
     _list(settings.paths.resolved_cache_dir, json=json)
 
 
 @app.command(cls=SettingsCommand)
-@settings_options(set_values=False)
+@settings_options()
 def check(names: Names = None, *, settings: "Settings", json: Json = False) -> None:
     """Compare every file of the fetched models with its SHA-256.
 
@@ -89,7 +89,7 @@ def _print_state(name: str, state: str, found: "Installed | None", problems: Seq
 
 
 @app.command(cls=SettingsCommand)
-@settings_options(set_values=False)
+@settings_options()
 def path(name: Name, *, settings: "Settings", json: Json = False) -> None:
     """Print the folder of a fetched model."""
     from sca.models import resolve
@@ -108,7 +108,7 @@ def path(name: Name, *, settings: "Settings", json: Json = False) -> None:
 
 
 @app.command(cls=SettingsCommand)
-@settings_options(set_values=False)
+@settings_options()
 def remove(
     names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Models of the catalogue.")],
     *,
@@ -120,7 +120,7 @@ def remove(
 
     removed = {model.name: delete(model, settings.paths.resolved_cache_dir) for model in _named(names)}
     if json:
-        emit_json({name: [str(folder) for folder in folders] for name, folders in removed.items()})
+        emit_json({name: [str(folder) for folder in folders] for name, folders in removed.items()}, schema=False)
         return
     for name, folders in removed.items():
         print_line(f"{name}: {', '.join(map(str, folders)) + ' deleted' if folders else 'was not here'}")

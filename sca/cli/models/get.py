@@ -26,7 +26,7 @@ _PLAIN_EVERY_S = 10.0
 _Source = Literal["hub", "package"]  # as in sca.models.catalog, which `--help` does not import
 
 
-@settings_options(set_values=False)
+@settings_options()
 def get(
     names: Annotated[
         list[str] | None,

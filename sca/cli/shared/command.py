@@ -9,7 +9,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup, TyperOption
 from typing_extensions import override
 
-from sca.cli.shared.console import begin_command
+from sca.cli.shared.console import begin_command, show_details
 from sca.cli.shared.examples import EXAMPLES
 
 __all__ = ["Command", "Group"]
@@ -18,8 +18,30 @@ _EARLIER = {"--output": ("--out", "--output-dir", "--output-path", "--save-file"
 """Spellings of an option that are still read and no longer shown."""
 
 
+_VERBOSE = TyperOption(
+    param_decls=["--verbose", "-v"],
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    show_default=False,
+    callback=lambda ctx, parameter, value: show_details() if value else None,
+    help="Show the log messages of sca, and the causes of an error.",
+)
+
+
+_SERVERS = ("serve",)
+"""Commands with a log of their own and a setting for its level."""
+
+
 class Command(TyperCommand):
     """A command."""
+
+    @override
+    def get_params(self, ctx: Any) -> Any:
+        parameters = super().get_params(ctx)
+        if self.name in _SERVERS or any("-v" in parameter.opts for parameter in parameters):
+            return parameters
+        return [*parameters[:-1], _VERBOSE, *parameters[-1:]]  # --help stays the last
 
     @override
     def make_parser(self, ctx: Any) -> Any:

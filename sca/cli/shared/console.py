@@ -1,9 +1,13 @@
 """Output of the commands: results go to stdout, everything else to stderr."""
 
 import io
+import logging
 import sys
+import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+from typing_extensions import override
 
 from sca.textutil import json_text, printable
 
@@ -15,6 +19,7 @@ __all__ = [
     "CommandInterrupt",
     "begin_command",
     "emit_json",
+    "hide_details",
     "out",
     "prepare_streams",
     "print_fields",
@@ -23,19 +28,52 @@ __all__ = [
     "print_notes",
     "print_text",
     "report",
+    "show_details",
     "stderr",
 ]
 
 _NOTES_SHOWN = 8
+_SCHEMA_VERSION = 1
+_OTHER_NAMES = {"sca build-duplex-dataset": "sca build-duplex", "sca run-live": "sca live"}
 
 
 _running = "sca"
+_shows_details = False
 
 
 def begin_command(path: str) -> None:
     """Tell this module which command runs, such as `sca turn ask`, for the schema of its results."""
     global _running
-    _running = path
+    _running = _OTHER_NAMES.get(path, path)
+
+
+def show_details() -> None:
+    """Print log messages of sca on stderr from now on, and the causes of an error below it."""
+    global _shows_details
+    _shows_details = True
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("sca")
+    logger.handlers = [handler]
+    logger.setLevel(logging.DEBUG)
+
+
+def hide_details() -> None:
+    """Print errors as one line again: another command begins in this process."""
+    global _shows_details
+    _shows_details = False
+
+
+class _Lines(logging.Formatter):
+    """One line per message, and one per line of a traceback."""
+
+    @override
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record))
+
+    @override
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(map(printable, super().formatException(ei).split("\n")))
 
 
 class CommandInterrupt(KeyboardInterrupt):
@@ -101,7 +139,7 @@ def _write_line(stream: TextIO, text: str) -> None:
     stream.write(f"{printable(text)}\n")
 
 
-def emit_json(document: object, *, indent: int | None = 2) -> None:
+def emit_json(document: object, *, indent: int | None = 2, schema: bool = True) -> None:
     """Print one JSON document on stdout.
 
     Control characters, and what the encoding of stdout lacks, are written as escapes of JSON: the same document for a
@@ -110,7 +148,10 @@ def emit_json(document: object, *, indent: int | None = 2) -> None:
     Args:
         document: The document.
         indent: Spaces per level; None prints one line.
+        schema: Whether an object gets the field `schema`, the name of the command and the version of its fields.
     """
+    if schema and isinstance(document, dict):
+        document = {"schema": f"{_running.replace(' ', '.')}/{_SCHEMA_VERSION}", **document}
     is_unicode = (sys.stdout.encoding or "utf-8").lower().replace("-", "").startswith("utf")
     sys.stdout.write(json_text(document, indent=indent, ascii_only=not is_unicode) + "\n")
 
@@ -123,6 +164,10 @@ def report(error: "ScaError") -> int:
         print_note(line)
     if error.hint:
         print_note(f"     {error.hint}")
+    if _shows_details:
+        for text in traceback.format_exception(error):
+            for line in text.splitlines():
+                print_note(line)
     return error.exit_code
 
 

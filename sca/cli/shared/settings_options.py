@@ -48,7 +48,7 @@ class _Spec:
     Attributes:
         function: The command, with a parameter `settings`.
         names: The dotted names of the settings it offers as options.
-        sources: Which of config, set_values and preset it offers.
+        sources: config and set_values, and preset if it offers that.
         turn_env: Whether it reads the variables of `TURN_ENV`.
     """
 
@@ -59,17 +59,16 @@ class _Spec:
 
 
 def settings_options(
-    *names: str, set_values: bool = True, preset: bool = False, turn_env: bool = False
+    *names: str, preset: bool = False, turn_env: bool = False
 ) -> Callable[[Callable[..., None]], Callable[[], None]]:
     """Give a command the options of settings; to be registered with `cls=SettingsCommand`.
 
     Args:
         names: Dotted names of settings with a field that is marked with `Flag`.
-        set_values: Whether the command has --set.
         preset: Whether the command has --preset.
         turn_env: Whether variables such as AUTH_KEY count without the prefix SCA_TURN_.
     """
-    sources = ("config", *(["set_values"] if set_values else []), *(["preset"] if preset else []))
+    sources = ("config", "set_values", *(["preset"] if preset else []))
 
     def decorate(function: Callable[..., None]) -> Callable[[], None]:
         def deferred() -> None:

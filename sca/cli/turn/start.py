@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import print_line, print_note
-from sca.cli.shared.options import Insecure, count_option, seconds_option
+from sca.cli.shared.console import emit_json, print_line, print_note
+from sca.cli.shared.options import Insecure, Json, count_option, seconds_option
 from sca.cli.shared.settings_options import is_given, settings_options
 from sca.cli.turn.load import Target, warm_up
 from sca.cli.turn.log_output import follow_log
@@ -38,6 +38,7 @@ def start(
     state_dir: StateDirOption = None,
     insecure: Insecure = False,
     settings: "Settings",
+    json: Json = False,
 ) -> None:
     """Start the server in the background and wait until it answers.
 
@@ -58,7 +59,10 @@ def start(
     command += [word for pair in context.params["set_values"] or [] for word in ("--set", pair)]
     service = control.ServerCommand(command, _MARK, settings.turn.host, settings.turn.port)
     server = control.start(service, place, ready_s, control.LogLimits(log_bytes, log_files))
-    print_line(f"{server.url} process {server.pid}, log {place.log}")
+    if json:
+        emit_json({"url": server.url, "process": server.pid, "log": str(place.log)})
+    else:
+        print_line(f"{server.url} process {server.pid}, log {place.log}")
     if warm:
         warm_up(Target(server.url, auth_key(settings), sample, sample_seconds))
     if tail:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import print_line
-from sca.cli.shared.options import seconds_option
+from sca.cli.shared.console import emit_json, print_line
+from sca.cli.shared.options import Json, seconds_option
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.turn.options import StateDirOption, state_dir_from
 
@@ -25,18 +25,23 @@ def stop(
     grace_s: Annotated[float, seconds_option("--grace-s", help="Time to end before the server is killed.")] = 10.0,
     state_dir: StateDirOption = None,
     settings: "Settings",
+    json: Json = False,
 ) -> None:
     """Stop the server that `start` started. It is not an error if none is running."""
     from sca.infer.turn.daemon import control
 
     place = state_dir_from(settings, state_dir)
     stopped = control.stop(place, grace_s) if place.path.is_dir() else control.StopResult(None)
+    removed = place.purge() if purge else []
+    if json:
+        process = None if stopped.server is None else stopped.server.pid
+        emit_json({"process": process, "killed": stopped.killed, "removed": [str(path) for path in removed]})
+        return
     if stopped.server is None:
         print_line("no turn server runs here")
     elif stopped.killed:
         print_line(f"process {stopped.server.pid} did not end within {grace_s:g} s and was killed")
     else:
         print_line(f"process {stopped.server.pid} has ended")
-    if purge:
-        for path in place.purge():
-            print_line(f"removed {path}")
+    for path in removed:
+        print_line(f"removed {path}")
