@@ -280,7 +280,7 @@ class TestCommand:
 
     def test_json_document_is_stable(self, data):
         document = json.loads(CliRunner().invoke(app, ["verify", str(data), "--json", "--quiet"]).stdout)
-        assert list(document) == ["data", "holds", "problems", "findings", "checks", "report"]
+        assert list(document) == ["schema", "data", "holds", "problems", "findings", "checks", "report"]
         assert {frozenset(check) for check in document["checks"]} == {frozenset({"name", "found", "holds", "look"})}
 
     @pytest.mark.parametrize(
