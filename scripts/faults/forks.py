@@ -147,7 +147,11 @@ def serve_folder(folder: Path) -> tuple[str, int]:
         def log_message(self, *_) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_) -> None:
+            pass  # clients that were killed
+
+    server = Server(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
     child = os.fork()
     if child == 0:
         server.serve_forever()

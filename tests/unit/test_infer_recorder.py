@@ -128,3 +128,23 @@ def test_a_recording_is_not_written_through_a_link(tmp_path, name):
             recorder.on_input(np.zeros(5120, np.float32), 0)
         assert soundfile.info(folder / "heard.wav").frames == 5120
     assert theirs.read_text() == "theirs"
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "heard.wav", "said.wav"])
+def test_a_recording_replaces_no_files_of_others(tmp_path, name):
+    (tmp_path / name).write_text("theirs\n")
+    with pytest.raises(OutputError, match="other files with the names of a recording"):
+        Recorder(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "theirs\n"
+
+
+def test_a_recording_replaces_an_earlier_one(tmp_path):
+    for chunks in (2, 1):
+        with Recorder(tmp_path) as recorder:
+            for chunk in range(chunks):
+                recorder.on_input(np.zeros(5120, np.float32), chunk)
+            recorder.on_control(Interrupt(0, 0))
+    assert soundfile.info(tmp_path / "heard.wav").frames == 5120
+    (tmp_path / "events.jsonl").write_text("")  # killed before its first event
+    Recorder(tmp_path).close()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sca.audio.pcm import INT16_MAX, pcm16_bytes
-from sca.errors import writing
+from sca.errors import OutputError, writing
 from sca.files.atomic import check_no_link
 from sca.infer.frames import (
     AnswerTiming,
@@ -48,6 +48,9 @@ _EVENT_NAMES: dict[type[ControlFrame], str] = {
 }
 
 
+_MAX_EVENT_BYTES = 1 << 16
+
+
 class _LineWriter:
     """A text file that is written line by line and can be read meanwhile."""
 
@@ -64,6 +67,32 @@ class _LineWriter:
     def close(self) -> None:
         with writing(self._path):
             self._file.close()
+
+
+def _check_folder(folder: Path) -> None:
+    """Check that a recording replaces no files but those of an earlier recording.
+
+    Raises:
+        OutputError: The folder has files with the names of a recording that are none, or a link.
+    """
+    events = folder / "events.jsonl"
+    check_no_link(events)
+    with writing(folder):
+        if events.is_file():
+            with events.open("rb") as file:
+                is_recording = _is_event(file.readline(_MAX_EVENT_BYTES))
+        else:  # a recording begins with its events
+            is_recording = not any((folder / name).is_file() for name in ("heard.wav", "said.wav"))
+    if not is_recording:
+        raise OutputError(f"{folder} has other files with the names of a recording", hint="give another folder")
+
+
+def _is_event(line: bytes) -> bool:
+    """Return whether a line is an event; a recording that was ended early may have none."""
+    try:
+        return not line or isinstance(json.loads(line), dict)
+    except ValueError:
+        return not line.endswith(b"\n") and line.startswith(b"{")
 
 
 class _FileListener(BaseListener, ABC):
@@ -136,7 +165,7 @@ class Recorder(_FileListener):
     def __init__(self, folder: Path, *, with_text: bool = False) -> None:
         self._with_text = with_text
         self._heard_samples = 0
-        check_no_link(folder / "events.jsonl")
+        _check_folder(folder)
         with ExitStack() as opened:
             self._events = _LineWriter(folder / "events.jsonl")
             opened.callback(self._events.close)
