@@ -64,16 +64,9 @@ def fetch(
         InputError: An archive or a file has another SHA-256.
         OutputError: The cache folder cannot be written.
     """
-    from filelock import Timeout
-
     contents = _check(model, source)
     with writing(cache_dir / "models"), ExitStack() as stack:
-        lock = lock_of(model, cache_dir)
-        try:
-            stack.enter_context(lock.acquire(timeout=0))
-        except Timeout:
-            waiting()
-            stack.enter_context(lock.acquire())
+        stack.enter_context(lock_of(model, cache_dir, waiting))
         found = installed(model, cache_dir)
         is_wanted = found is not None and any(found.content.digest == content.digest for _, content in contents)
         if found is not None and is_wanted and not found.damage():

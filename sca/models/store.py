@@ -2,20 +2,18 @@
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sca.config import load_settings
 from sca.errors import MissingToolError, writing
+from sca.files.locks import locked
 from sca.models.catalog import Model, Source, find
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 __all__ = [
     "ORIGIN",
@@ -194,10 +192,16 @@ def remove(model: Model, cache_dir: Path) -> list[Path]:
     return found
 
 
-def lock_of(model: Model, cache_dir: Path) -> "FileLock":
-    """Return the lock that guards changes of a model's folder; creates the folder of the models."""
-    from filelock import FileLock
+def lock_of(
+    model: Model, cache_dir: Path, on_wait: Callable[[], object] = lambda: None
+) -> AbstractContextManager[None]:
+    """Return the lock that guards changes of a model's folder; creates the folder of the models.
 
+    Args:
+        model: The model.
+        cache_dir: The cache folder.
+        on_wait: Called before this process waits for another one.
+    """
     root = cache_dir / "models"
     root.mkdir(parents=True, exist_ok=True)
-    return FileLock(root / f".{model.name}.lock")
+    return locked(root / f".{model.name}.lock", on_wait=on_wait)

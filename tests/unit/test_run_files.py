@@ -1,15 +1,20 @@
 """Files that appear complete or not at all."""
 
+import errno
+import fcntl
 import os
 import stat
+from contextlib import ExitStack
 from pathlib import Path
 
+import filelock
 import pytest
 
 from sca.data.runs.files import atomic_write
 from sca.data.runs.ledger import lock_dir
 from sca.data.runs.owner import BUILD, CONVERT, EXPORT, claim, ensure_owned_dir
-from sca.errors import OutputError
+from sca.errors import InputError, OutputError
+from sca.files.locks import HeldError, locked
 from sca.infer.session.report import write_report
 from sca.infer.session.wav_writer import WavWriter
 
@@ -92,6 +97,32 @@ def test_lock_that_is_no_regular_file_is_refused(tmp_path, make):
     with pytest.raises(OutputError, match=r"\.lock is not a regular file"), lock_dir(tmp_path):
         pass
     assert (tmp_path / "letter").read_text() == "mine"
+
+
+def test_lock_that_fails_is_not_held(tmp_path, monkeypatch):
+    def fail(*_arguments, **_options):
+        raise filelock.Timeout(str(tmp_path / ".lock"))  # as filelock before 4 for every error
+
+    def refuse(*_arguments):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    (tmp_path / ".lock").touch()
+    monkeypatch.setattr(filelock.FileLock, "acquire", fail)
+    with pytest.raises(InputError, match="another run is writing to"), lock_dir(tmp_path):
+        pass
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OutputError, match="cannot be locked"), lock_dir(tmp_path):
+        pass
+
+
+def test_lock_of_another_process_is_waited_for(tmp_path):
+    waits = []
+    with locked(tmp_path / "lock"), pytest.raises(HeldError), locked(tmp_path / "lock"):
+        pass
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(locked(tmp_path / "lock"))
+        second.enter_context(locked(tmp_path / "lock", on_wait=lambda: (waits.append(1), first.close())))
+        assert waits == [1]
 
 
 def test_folder_of_a_run_killed_at_its_first_file_is_owned(tmp_path):

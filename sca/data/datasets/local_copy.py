@@ -8,6 +8,7 @@ from pathlib import Path
 from sca.data.datasets.folder import DataFolder
 from sca.data.runs.files import atomic_write, read_json, write_json
 from sca.errors import InputError, writing
+from sca.files.locks import locked
 
 __all__ = ["local_copy"]
 
@@ -31,13 +32,10 @@ def local_copy(folder: DataFolder, cache_dir: Path) -> Path:
     """
     if folder.local is not None:
         return folder.local
-    from filelock import FileLock
-
     root = cache_dir / "datasets" / blake2b(folder.name.encode(), digest_size=10).hexdigest()
     with writing(root):
         root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(root / ".lock")
-    with lock:
+    with locked(root / ".lock", on_wait=lambda: None):
         record = root / _COPIED
         copied: dict[str, str] = read_json(record)["files"] if record.exists() else {}
         for name in _files(folder):

@@ -6,13 +6,14 @@ the last entry of each item, sorted, so that interrupted and uninterrupted runs 
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sca.data.runs.files import append_line, atomic_write
-from sca.errors import InputError, OutputError, writing
+from sca.errors import InputError, writing
+from sca.files.locks import HeldError, locked
 
 __all__ = ["Ledger", "LedgerEntry", "lock_dir"]
 
@@ -95,21 +96,13 @@ def lock_dir(folder: Path) -> Iterator[None]:
         InputError: Another run holds it.
         OutputError: It cannot be made or written to, or its lock is a link or another special file.
     """
-    from filelock import FileLock, Timeout
-
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / ".lock"
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise OutputError(f"{path} is not a regular file", hint="remove it, or give another output folder")
-        lock = FileLock(path, timeout=0)
+    with ExitStack() as held:
         try:
-            lock.acquire()
-        except Timeout as error:
+            held.enter_context(locked(folder / ".lock"))
+        except HeldError as error:
             raise InputError(
                 f"another run is writing to {folder}", hint="wait for it, or give another output folder"
             ) from error
-    try:
         yield
-    finally:
-        lock.release()

@@ -9,13 +9,12 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from sca.errors import UsageError, writing
+from sca.files.locks import HeldError, locked
 from sca.infer.turn.daemon.process_id import command_line, is_running
 
 __all__ = ["ServerRecord", "StateDir"]
@@ -133,16 +132,12 @@ class StateDir:
             OutputError: The directory or the lock file cannot be created.
         """
         self.create()
-        lock = FileLock(self._lock_file)
-        try:
-            with writing(self._lock_file):
-                lock.acquire(timeout=0)
-        except Timeout as error:
-            raise UsageError(f"another start or stop is in progress in {self.path}") from error
-        try:
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self._lock_file))
+            except HeldError as error:
+                raise UsageError(f"another start or stop is in progress in {self.path}") from error
             yield
-        finally:
-            lock.release()
 
     def purge(self) -> list[Path]:
         """Remove the files of the server, and the directory if it is then empty.
