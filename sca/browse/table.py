@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.browse.columns import COLUMNS, Column
+from sca.browse.columns import BY_NAME, COLUMNS, Column
 from sca.browse.messages import Filter
 from sca.errors import UsageError
 
@@ -126,7 +126,9 @@ class Table:
         """
         found = np.ones(len(self), bool)
         for name, (least, most) in chosen.ranges.items():
-            if name != without:
+            if self._lacks(name):
+                found[:] = False
+            elif name != without:
                 found &= self._number(name).select(least, most)
         for name, wanted in chosen.choices.items():
             if name != without:
@@ -249,6 +251,10 @@ class Table:
             return {"edges": data.edges.tolist(), "more": bool(np.nanmax(data.values) > data.edges[-1])}
         return {"names": list(data.names)}
 
+    def _lacks(self, name: str) -> bool:
+        """Return whether a column has no known value here. The build that this one is compared with may have some."""
+        return name in BY_NAME and BY_NAME[name].kind == "number" and name not in self._data
+
     def _number(self, name: str) -> _Number:
         data = self._data.get(name)
         if not isinstance(data, _Number):
@@ -264,6 +270,8 @@ class Table:
     def _sort_keys(self, name: str) -> NDArray[np.float64]:
         if name == "row_id":
             return self._id_ranks
+        if self._lacks(name):
+            return np.full(len(self), np.nan)
         data = self._data.get(name)
         if data is None:
             raise UsageError(f"no column is called {name}")

@@ -102,8 +102,11 @@ def test_unknown_columns_are_refused():
         table.order(table.select(Filter()), "nothing", descending=False)
 
 
-def test_a_column_without_any_value_is_left_out():
-    assert "bleed" not in {column.name for column in Table(index(bleed=pa.array([None] * 4, pa.float64()))).columns}
+def test_a_column_without_any_value_is_left_out_and_selects_nothing():
+    table = Table(index(bleed=pa.array([None] * 4, pa.float64())))
+    assert "bleed" not in {column.name for column in table.columns}
+    assert (ids(table, Filter(ranges={"bleed": (None, 1.0)})), ids(table, sort="bleed")) == ([], [0, 1, 2, 3])
+    assert sum(table.histograms_like(Table(index()), Filter(ranges={"bleed": (None, 1.0)}))["words"]) == 0
 
 
 def test_rows_of_two_builds_are_compared_by_id_and_content():
