@@ -102,7 +102,7 @@ def test_unknown_columns_are_refused():
         table.order(table.select(Filter()), "nothing", descending=False)
 
 
-def test_a_column_without_any_value_is_left_out_and_selects_nothing():
+def test_a_column_without_values_is_left_out_and_selects_nothing():
     table = Table(index(bleed=pa.array([None] * 4, pa.float64())))
     assert "bleed" not in {column.name for column in table.columns}
     assert (ids(table, Filter(ranges={"bleed": (None, 1.0)})), ids(table, sort="bleed")) == ([], [0, 1, 2, 3])
