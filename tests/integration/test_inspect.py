@@ -173,7 +173,7 @@ def test_prints_a_timeline_or_a_json_document(data):
     assert sca("inspect", data, "nothing").returncode == 2
     foreign = sca("inspect", data.parent / "corpus")
     assert foreign.returncode == 5
-    assert "not a duplex data set" in foreign.stderr
+    assert "not a duplex data set: it has no settings.json; found 5 .txt files" in foreign.stderr
 
 
 def test_rejects_data_set_of_an_older_schema(data, tmp_path):

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from sca.audio.decode import ACCEPT_ANY_DAMAGE_S
 from sca.config import AudioConfig, AugmentConfig, DuplexConfig, Settings
 from sca.data.duplex.storage.writer import SCHEMA_VERSION
+from sca.data.media.folder_contents import describe_files, suffixes_in
 from sca.data.speakers.base import public_name
 from sca.errors import InputError
 from sca.textutil import first_line
@@ -172,10 +173,13 @@ def read_settings(root: Path) -> dict[str, object]:
 
 def not_a_dataset(root: object) -> InputError:
     """Return the error for a folder without `settings.json`."""
-    hint = "sca build-duplex makes one"
+    hint = "give a folder that sca build-duplex, or sca export --to parquet or webdataset, wrote; sca build-duplex makes one"
+    found = ""
+    if isinstance(root, Path) and root.is_dir():
+        found = f"; found {describe_files(suffixes_in(root))}"
     if "://" in str(root):  # servers answer 404 to strangers for what is private
         hint = "check the name; what is private needs your credentials"
-    return InputError(f"{root} is not a duplex data set: it has no {NAME}", hint=hint)
+    return InputError(f"{root} is not a duplex data set: it has no {NAME}{found}", hint=hint)
 
 
 def parse_settings(text: str | bytes, root: object) -> dict[str, object]:
