@@ -1,11 +1,14 @@
 """Files that make FFmpeg open other files or addresses are refused, whatever their names are."""
 
+import io
+
 import numpy as np
 import pytest
 import soundfile
 
 from sca.audio.coded.containers import SelectedTrack
 from sca.audio.decode import probe, read_audio
+from sca.audio.decoder.sndfile import open_stored
 from sca.data.media.ffmpeg import FfmpegRunner, find_ffmpeg
 from sca.data.media.transcode_formats import AudioFormat
 from sca.errors import InputError
@@ -54,3 +57,16 @@ def test_the_ffmpeg_program_refuses_them_too(folder, name):
     with pytest.raises(InputError, match="ffmpeg: "):
         FfmpegRunner(find_ffmpeg()).run(command)
     assert not (folder / "out.flac").exists()
+
+
+@pytest.mark.parametrize(("kind", "is_read"), [("FLAC", True), ("WAV", True), ("VOC", False), ("CAF", False)])
+def test_cells_of_data_sets_have_one_of_few_formats(kind, is_read):
+    cell = io.BytesIO()
+    soundfile.write(cell, np.zeros(800, np.float32), 8000, format=kind)
+    cell.seek(0)
+    if is_read:
+        with open_stored(cell) as file:
+            assert file.frames == 800
+    else:
+        with pytest.raises(soundfile.LibsndfileError, match="not recognised"):
+            open_stored(cell)

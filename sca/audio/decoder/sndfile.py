@@ -8,6 +8,7 @@ SD2, which opens a second file, MAT or CAF with its ALAC decoder, are read in a 
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -19,11 +20,13 @@ from sca.audio.coded.reading import Reading
 from sca.audio.coded.tracks import check_only_track
 from sca.audio.coded.wav_header import WavHeader
 
-__all__ = ["HEAD_BYTES", "SoundFileReader", "is_read_here", "open_sndfile"]
+__all__ = ["HEAD_BYTES", "SoundFileReader", "is_read_here", "open_sndfile", "open_stored"]
 
 # libsndfile reports an unknown length as the largest sf_count_t.
 _UNKNOWN_FRAMES = 1 << 62
 _PIECE_SAMPLES = 1 << 16
+_UNRECOGNIZED = 1
+"""libsndfile's number of an unknown format."""
 HEAD_BYTES = 12
 """The first bytes of a file that decide where it is read."""
 
@@ -37,6 +40,22 @@ def is_read_here(head: bytes) -> bool:
     form, kind = head[:4], head[8:12]
     is_wav = form in (b"RIFF", b"RIFX", b"RF64") and kind == b"WAVE"
     return is_wav or form in (b"fLaC", b"OggS") or (form == b"FORM" and kind in (b"AIFF", b"AIFC"))
+
+
+def open_stored(data: BinaryIO) -> soundfile.SoundFile:
+    """Open the sound in a cell of a data set, which others may have made.
+
+    Args:
+        data: The cell, at its beginning.
+
+    Raises:
+        soundfile.LibsndfileError: It has none of the formats that are read in this process, or is damaged.
+    """
+    head = data.read(HEAD_BYTES)
+    data.seek(0)
+    if not is_read_here(head):
+        raise soundfile.LibsndfileError(_UNRECOGNIZED)
+    return soundfile.SoundFile(data)
 
 
 def open_sndfile(

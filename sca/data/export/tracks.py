@@ -7,6 +7,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sca.audio.decoder.sndfile import open_stored
 from sca.data.duplex.storage.tracks import StoredTrack
 from sca.errors import InputError
 from sca.textutil import counted
@@ -36,7 +37,7 @@ def track_blocks(track: StoredTrack) -> Iterator[NDArray[np.int16]]:
     name = f"{track.record['session_id']} {track.record['speaker_id']}"
     decoded = 0
     try:
-        with soundfile.SoundFile(pa.BufferReader(track.spoken)) as file:
+        with open_stored(pa.BufferReader(track.spoken)) as file:
             while len(block := file.read(_BLOCK_SAMPLES, dtype="int16")):
                 decoded += len(block)
                 yield block

@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sca.audio.decoder.sndfile import open_stored
 from sca.audio.pcm import int16_to_float32
 from sca.data.duplex.audio.encode_tracks import WAV_HEADER_BYTES
 from sca.errors import InputError
@@ -89,7 +90,7 @@ def read_samples(audio: "pa.Buffer", start: int, count: int, rate_hz: int) -> ND
         pcm = np.frombuffer(audio, "<i2", offset=WAV_HEADER_BYTES)
         return pcm[start : start + count]
     try:
-        with soundfile.SoundFile(pa.BufferReader(audio)) as file:
+        with open_stored(pa.BufferReader(audio)) as file:
             if file.samplerate != rate_hz or file.channels != 1:
                 channels = counted(file.channels, "channel")
                 raise InputError(f"a stored track has {file.samplerate} Hz and {channels}, not {rate_hz} Hz mono")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 
+from sca.audio.decoder.sndfile import open_stored
 from sca.config import Settings
 from sca.data.duplex.evidence.overlap import length_of, subtract
 from sca.data.duplex.model.records import TrackRecord, WordRecord
@@ -101,7 +102,7 @@ def _samples_problem(stored: "pa.Buffer", given: "pa.Buffer", rate_hz: int) -> s
     differ = position = 0
     first: int | None = None
     try:
-        with soundfile.SoundFile(pa.BufferReader(stored)) as a, soundfile.SoundFile(pa.BufferReader(given)) as b:
+        with open_stored(pa.BufferReader(stored)) as a, open_stored(pa.BufferReader(given)) as b:
             if a.channels != 1 or a.frames != b.frames:
                 return None
             while len(ours := a.read(_BLOCK_S * rate_hz, dtype="int16")):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import soundfile
 
+from sca.audio.decoder.sndfile import open_stored
 from sca.data.datasets.arrow import iter_batches
 from sca.data.duplex.model.records import RowRecord, TrackRecord
 from sca.data.duplex.storage.tar_index import content_of, npy_array
@@ -306,7 +307,8 @@ def _audio_problem(data: bytes | None, rate_hz: int, samples: int) -> str | None
     if data is None:
         return "is missing"
     try:
-        found, found_hz = soundfile.read(io.BytesIO(data), dtype="int16")
+        with open_stored(io.BytesIO(data)) as file:
+            found, found_hz = file.read(dtype="int16"), file.samplerate
     except (soundfile.LibsndfileError, RuntimeError) as error:
         return f"cannot be decoded ({error})"
     if (found_hz, found.ndim, len(found)) != (rate_hz, 1, samples):

@@ -11,6 +11,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sca.audio.decoder.sndfile import open_stored
 from sca.data.duplex.audio.encode_tracks import WAV_HEADER_BYTES
 from sca.textutil import counted
 from sca.units import HEARD_HZ
@@ -87,7 +88,7 @@ def decode_track(audio: "pa.Buffer", rate_hz: int, samples: int, copy: Path | No
     means: list[NDArray[np.float32]] = []
     frames = peak = 0
     try:
-        with soundfile.SoundFile(pa.BufferReader(audio)) as file, _Copy(copy, rate_hz) as copied:
+        with open_stored(pa.BufferReader(audio)) as file, _Copy(copy, rate_hz) as copied:
             if (file.samplerate, file.channels, file.subtype) != (rate_hz, 1, "PCM_16"):
                 channels = counted(file.channels, "channel")
                 problems.append(
