@@ -137,13 +137,14 @@ async def unread(port, scale, message=QUESTION):
     """Connect clients that send up to 16 MiB of messages, and read nothing."""
 
     async def one():
-        _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0), limit=1024)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0), limit=1024)
         try:
             writer.write(handshake(b"/v1/realtime"))
+            await reader.readuntil(b"\r\n\r\n")
             for _ in range((16 << 20) // len(message)):
                 writer.write(message)
                 await asyncio.wait_for(writer.drain(), 2)
-        except (OSError, TimeoutError):
+        except (OSError, EOFError, TimeoutError):
             pass  # the server reads no more of it, or has closed the connection
         return writer
 
@@ -199,7 +200,7 @@ async def probe(port):
                 return None
             await asyncio.sleep(0.2)
     except asyncio.CancelledError:
-        return slowest_s
+        return max(slowest_s, time.monotonic() - began_s - 0.2)
 
 
 async def attacked(port, name, scale):

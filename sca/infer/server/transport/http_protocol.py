@@ -46,7 +46,7 @@ def http_protocol(limits: ConnectionLimits) -> "type[HttpToolsProtocol]":
         _unsent_bytes = 0
         _head_bytes = 0
         _is_in_head = True
-        _is_rejected = False
+        _is_rejected = _is_upgraded = False
 
         @override
         def connection_made(self, transport: "Transport") -> None:  # type: ignore[override]
@@ -107,6 +107,7 @@ def http_protocol(limits: ConnectionLimits) -> "type[HttpToolsProtocol]":
         @override
         def handle_websocket_upgrade(self) -> None:
             if not self._is_rejected:
+                self._is_upgraded = True  # what came with the head is lost: a client must wait for the response
                 super().handle_websocket_upgrade()
 
         @override
@@ -133,7 +134,7 @@ def http_protocol(limits: ConnectionLimits) -> "type[HttpToolsProtocol]":
         def data_received(self, data: bytes) -> None:
             # The parser joins the pieces of a header anew for each call: a large one would take quadratic time. What is no
             # body after the head, the headers at the end of a chunked body, counts too.
-            while data and not (self._is_rejected or self.transport.is_closing()):
+            while data and not (self._is_rejected or self._is_upgraded or self.transport.is_closing()):
                 room = MAX_HEAD_BYTES - self._head_bytes
                 piece, data = (data[:room], data[room:]) if self._is_in_head else (data, b"")
                 self._head_bytes += len(piece)

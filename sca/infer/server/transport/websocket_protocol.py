@@ -17,6 +17,7 @@ __all__ = ["websocket_protocol"]
 
 _MAX_UNSENT_BYTES = 32_768  # in this process, in addition to the kernel's buffer, before a sender waits
 _MAX_UNREAD_BYTES = 32_768  # in the receive buffer, before reading from the socket stops
+_SLICE_BYTES = 4096  # parsed before the limits are checked: 256 KiB of pings would stop the event loop for a second
 _MAX_CONTROL_FRAMES = 100  # pings and pongs of a client in a second
 _LINGER_S = 10.0  # until a connection is cut if the peer does not read the close message
 
@@ -103,8 +104,10 @@ def websocket_protocol() -> "type[WebSocketsSansIOProtocol]":
         @override
         def data_received(self, data: bytes) -> None:
             self._received_s = self.loop.time()
-            if not self.transport.is_closing():
-                super().data_received(data)
+            for start in range(0, len(data), _SLICE_BYTES):
+                if self.transport.is_closing():
+                    return
+                super().data_received(data[start : start + _SLICE_BYTES])
 
         @override
         def send_receive_event_to_app(self) -> None:
