@@ -140,7 +140,7 @@ async def unread(port, scale, message=QUESTION):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0), limit=1024)
         try:
             writer.write(handshake(b"/v1/realtime"))
-            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
             for _ in range((16 << 20) // len(message)):
                 writer.write(message)
                 await asyncio.wait_for(writer.drain(), 2)
@@ -243,6 +243,7 @@ def is_good(row):
 async def run(options):
     server, port = start()
     try:
+        reading = asyncio.create_task(asyncio.to_thread(server.stderr.read))  # a full pipe would stop the server
         session = Session()
         talking = asyncio.create_task(session.talk(port))
         await asyncio.sleep(1 if options.quick else 5)
@@ -262,7 +263,7 @@ async def run(options):
         await asyncio.gather(talking, return_exceptions=True)
         alive = server.poll() is None
         server.terminate()
-        log = await asyncio.to_thread(server.stderr.read)
+        log = await reading
         return {
             "base_mib": round(base_mib, 1),
             "alive": alive,
