@@ -338,12 +338,26 @@ def test_result_of_other_length_source_or_depth_stays(webm, tmp_path):
 
 
 def test_unreadable_result_is_replaced(webm, tmp_path):
+    transcode(webm, tmp_path)
     (tmp_path / "opus.flac").write_bytes(b"fLaC")
-    assert transcode(webm, tmp_path)["made"] == 1
+    done = transcode(webm, tmp_path)
+    assert (done["made"], done["notes"]) == (1, [])
     half = (tmp_path / "opus.flac").read_bytes()[:9000]
     (tmp_path / "opus.flac").write_bytes(half)
     assert transcode(webm, tmp_path, "--force")["made"] == 1
     assert seconds_of(tmp_path / "opus.flac") == pytest.approx(3, abs=0.02)
+
+
+def test_file_of_others_is_replaced_only_with_force(webm, tmp_path):
+    theirs = tmp_path / "opus.flac"
+    theirs.write_text("minutes of a meeting")
+    assert failure(webm, tmp_path) == (
+        "opus.flac exists, is not in the ledger and cannot be read as sound: --force replaces it"
+    )
+    assert theirs.read_text() == "minutes of a meeting"
+    done = transcode(webm, tmp_path, "--force")
+    assert done["notes"] == [["opus.webm", "replaced opus.flac, which is not in the ledger"]]
+    assert transcode(webm, tmp_path)["already"] == 1
 
 
 # --- bad input ---

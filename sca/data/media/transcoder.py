@@ -1,7 +1,7 @@
 """Transcode one file: check whether it is done; if not, transcode it, check the result, and publish it.
 
-A result that can be read is never overwritten without `force`. A new result gets its name when it is complete, checked
-and synced.
+Without `force` only a result of an earlier run that cannot be read is overwritten. A new result gets its name when it is
+complete, checked and synced.
 """
 
 import os
@@ -166,7 +166,10 @@ class Transcoder:
             digest = input_sha256(job.source.path)
             key = blake2b(f"{self._made_as}\n{digest}".encode(), digest_size=16).hexdigest()
             target = self._out / job.source.target
+            replaced: tuple[str, ...] = ()
             if target.is_symlink() or target.exists():
+                if self._force and not self._was_made(job.source):
+                    replaced = (f"replaced {target.name}, which is not in the ledger",)
                 found = None if self._force else self._existing(job, key, target)
                 if found is not None:
                     job.unchanged.check()
@@ -174,7 +177,7 @@ class Transcoder:
             with writing(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 made, notes = self._make(job, target, on_progress)
-            return Outcome(self._entry(job, key, digest, made, notes), made.seconds)
+            return Outcome(self._entry(job, key, digest, made, (*replaced, *notes)), made.seconds)
         except ScaError as error:
             retryable = isinstance(error, OutputError) or error.exit_code == 1
             return self.failed(job.source, error, retryable=retryable)
@@ -188,20 +191,28 @@ class Transcoder:
             return None
         return before if before.extra.get("format") == self._made_as else None
 
+    def _was_made(self, source: SourceFile) -> bool:
+        """Return whether the ledger has a result of a source, also one in another format."""
+        before = self._before.get(source.item)
+        return before is not None and "format" in before.extra
+
     def _existing(self, job: TranscodeJob, key: str, target: Path) -> FileProperties | None:
-        """Return the properties of `target` if it is the requested result, None if it cannot be read.
+        """Return the properties of `target` if it is the requested result, None if it is a result that cannot be read.
 
         Raises:
             InputError: It is something else.
         """
         try:
             found = file_properties(target)
-        except InputError:
-            return None
+        except InputError as error:
+            if self._was_made(job.source):
+                return None
+            reason = f"{target.name} exists, is not in the ledger and cannot be read as sound: --force replaces it"
+            raise InputError(reason) from error
         if difference := self._requested.difference(found):
             raise InputError(f"{target.name} exists and {difference}: {_FORCE_HINT}")
         before = self._before.get(job.source.item)
-        if before is not None and "format" in before.extra and before.key != key:
+        if before is not None and self._was_made(job.source) and before.key != key:
             other = before.extra.get("format")
             origin = f"as {other}" if other != self._made_as else "from another recording"
             raise InputError(f"{target.name} exists and was made {origin}: {_FORCE_HINT}")
