@@ -4,11 +4,12 @@ import shutil
 from pathlib import Path
 
 from sca.config import Settings
-from sca.data.duplex.build.dataset import BuildDetails, OtherSettingsError, build_duplex
+from sca.data.duplex.build.claim import OtherSettingsError, check_settings
+from sca.data.duplex.build.dataset import BuildDetails, build_duplex
 from sca.data.duplex.storage.build_settings import NAME as SETTINGS_FILE
 from sca.data.runs.files import atomic_write, read_json, sha256_of, write_json
 from sca.data.runs.ledger import lock_dir
-from sca.data.runs.owner import DEMO, claim, ensure_owned_dir
+from sca.data.runs.owner import BUILD, DEMO, claim, ensure_owned_dir
 from sca.data.runs.summary import RunSummary
 from sca.errors import OutputError, writing
 from sca.resources import demo_corpus
@@ -33,6 +34,7 @@ def make_demo(output: Path, settings: Settings) -> RunSummary[BuildDetails]:
     """
     with demo_corpus() as included:
         _check_folder(output, included)
+        _check_data(output, settings)
         with lock_dir(output):
             claim(output, DEMO)
             _copy(included, output / CORPUS)
@@ -63,13 +65,26 @@ def _copy(included: Path, corpus: Path) -> None:
                 shutil.copyfile(file, temporary)
 
 
+def _check_data(output: Path, settings: Settings) -> None:
+    """Check that the data set can be built, before anything is written."""
+    ensure_owned_dir(output / DATA, BUILD)
+    with writing(output):
+        if not _is_ours(output):
+            try:
+                check_settings(output / DATA, settings)
+            except OtherSettingsError as error:
+                raise OutputError(error.message, hint=_HINT) from error
+
+
+def _is_ours(output: Path) -> bool:
+    """Return whether a demo made the data set in a folder, and nothing else has built it since."""
+    marker, made = output / DEMO.marker, output / DATA / SETTINGS_FILE
+    return made.is_file() and marker.is_file() and read_json(marker).get(_BUILT) == sha256_of(made)
+
+
 def _build(output: Path, settings: Settings) -> RunSummary[BuildDetails]:
     """Build the data set. One of other settings is replaced if an earlier demo made it, such as one of another version."""
-    marker, made = output / DEMO.marker, output / DATA / SETTINGS_FILE
-    ours = made.is_file() and read_json(marker).get(_BUILT) == sha256_of(made)
-    try:
-        summary = build_duplex(output / CORPUS, output / DATA, settings, force=ours)
-    except OtherSettingsError as error:
-        raise OutputError(error.message, hint=_HINT) from error
-    write_json(marker, {"made_by": DEMO.command, _BUILT: sha256_of(made)})
+    summary = build_duplex(output / CORPUS, output / DATA, settings, force=_is_ours(output))
+    built = sha256_of(output / DATA / SETTINGS_FILE)
+    write_json(output / DEMO.marker, {"made_by": DEMO.command, _BUILT: built})
     return summary

@@ -43,12 +43,22 @@ def test_changed_recording_is_not_replaced(made, tmp_path):
 
 def test_data_set_of_other_settings_is_not_rebuilt(made, tmp_path):
     demo = shutil.copytree(made, tmp_path / "demo")
+    (demo / ".lock").unlink()
+    before = contents(demo)
     with pytest.raises(OutputError, match="other settings") as error:
         make_demo(demo, corpus.settings(window="session"))
     assert error.value.hint == "give an empty folder with --output"
-    assert contents(demo / "duplex") == {
-        demo / path.relative_to(made): data for path, data in contents(made / "duplex").items()
-    }
+    assert contents(demo) == before
+    assert not (demo / ".sca").exists()
+
+
+def test_other_files_in_place_of_the_data_set_stay(made, tmp_path):
+    demo = shutil.copytree(made, tmp_path / "demo", ignore=shutil.ignore_patterns("duplex", ".lock"))
+    (demo / "duplex").mkdir()
+    (demo / "duplex" / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"duplex has other files in it: notes\.txt"):
+        make_demo(demo, corpus.settings())
+    assert sorted(path.name for path in demo.iterdir()) == ["corpus", "duplex"]
 
 
 def test_data_set_of_an_earlier_demo_is_rebuilt(made, tmp_path):

@@ -5,13 +5,10 @@ second run builds nothing and a killed one loses at most the sessions in progres
 cases.
 """
 
-import json
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sca.config import Settings
 from sca.control_tokens import check_control_ids
@@ -22,6 +19,7 @@ from sca.data.duplex.audio.codec_targets import load_codec
 from sca.data.duplex.audio.speaker_at_hand import remember_speaker
 from sca.data.duplex.audio.speaker_embedding import load_embedder
 from sca.data.duplex.build.augment import RetimeJob, build_retimed, retime_jobs, retiming_obstacle
+from sca.data.duplex.build.claim import claim_data_set
 from sca.data.duplex.build.finish import finish, remove_other_sessions, remove_session, validation_split
 from sca.data.duplex.build.plan import plan_sessions, read_record
 from sca.data.duplex.build.session import SessionJob, build_session
@@ -29,43 +27,26 @@ from sca.data.duplex.build.text_rate import rate_warning, resolve_text_tokens
 from sca.data.duplex.model.report import Report
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.rows.params import window_plan
-from sca.data.duplex.storage.build_settings import NAME as SETTINGS_FILE
 from sca.data.duplex.storage.build_settings import (
-    differences,
-    earlier_options,
-    made_with,
-    recorded_speaker,
     tokenizer_of,
-    with_new_settings,
-    without_others,
-    without_repair,
 )
 from sca.data.duplex.storage.drops import drops_by_session
 from sca.data.runs.executor import Executor
-from sca.data.runs.files import write_json
 from sca.data.runs.incremental import IncrementalRun, Item, failure, failure_reason
 from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.owner import BUILD, hold
 from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
-from sca.data.speakers.base import NO_SPEAKER_MODEL
-from sca.data.speakers.registry import speaker_digest
-from sca.errors import InputError, OutputError, ScaError, writing
+from sca.errors import InputError, OutputError, ScaError
 from sca.textutil import counted
 from sca.tokenizer.base import TextTokenizer
 from sca.units import HEARD_HZ, samples_to_seconds
 
-__all__ = ["BuildDetails", "OtherSettingsError", "build_duplex"]
+__all__ = ["BuildDetails", "build_duplex"]
 
 # Starting worker processes takes longer than building less audio than this.
 _WORKERS_FROM_BYTES = 64 << 20
-_PAIR = 2  # speakers
-_TABLES = ("storage", "train", "validation")
-
-
-class OtherSettingsError(OutputError):
-    """The folder has a data set that was made with other settings."""
 
 
 @dataclass(slots=True)
@@ -139,7 +120,7 @@ def build_duplex(
     load_embedder(settings)
     load_codec(settings)
     with hold(root, BUILD):
-        _claim(root, settings, tokenizer, force)
+        claim_data_set(root, settings, tokenizer, force=force)
         remember_speaker(root, settings.duplex.speaker_model)
         run = IncrementalRun(
             Ledger(root / "ledger.jsonl"),
@@ -149,74 +130,6 @@ def build_duplex(
             accept_damage_s=settings.audio.accept_damage_s,
         )
         return _Build(settings, tokenizer, run, jobs, executor, listener or NullProgress()).run(corpus)
-
-
-def _claim(root: Path, settings: Settings, tokenizer: TextTokenizer, force: bool) -> None:
-    """Make sure that the folder is empty or was built with these settings; with `force`, remove what was built."""
-    model = settings.duplex.speaker_model
-    digest = None if model == NO_SPEAKER_MODEL else speaker_digest(model)
-    wanted = made_with(settings, tokenizer, digest)
-    path = root / SETTINGS_FILE
-    if path.exists():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            found = {}
-        if found == wanted:
-            return
-        # Another choice about repairs, or other weights of the speaker model, need no other folder: the sessions that they
-        # affect are built again.
-        before = with_new_settings(_with_default_repair(found))
-        now = with_new_settings(made_with(without_repair(settings), tokenizer, recorded_speaker(found)))
-        changed = differences(before, now)
-        if changed and not differences(without_others(before), without_others(now)) and not _has_groups(root):
-            changed = []
-        if changed and not force:
-            raise OtherSettingsError(
-                f"{root} was made with other settings ({', '.join(changed[:4])})",
-                hint=_hint(earlier_options(before, now)),
-            )
-        if changed:
-            _remove_built(root)
-    write_json(path, wanted)
-
-
-def _has_groups(root: Path) -> bool:
-    """Return whether a session of more than two speakers is built."""
-    for file in SessionPaths(root, "any").record.parent.glob("*.json"):
-        result = read_record(SessionPaths(root, file.stem))
-        if result is not None and result.status == "kept" and result.tracks > _PAIR:
-            return True
-    return False
-
-
-def _hint(options: Sequence[str]) -> str:
-    keep = f"give {' '.join(options)} to continue it as it is, " if options else "give "
-    return (
-        f"{keep}another --output, or --force to rebuild it (replaces the tables, the card, the reports and the ledger)"
-    )
-
-
-def _with_default_repair(document: dict[str, Any]) -> dict[str, Any]:
-    duplex = document.get("duplex")
-    if not isinstance(duplex, dict):
-        return document
-    return {**document, "duplex": {name: value for name, value in duplex.items() if name != "repair"}}
-
-
-def _remove_built(root: Path) -> None:
-    """Remove what builds wrote, and leave files of others that are in the folder."""
-    with writing(root):
-        for table in (root / name for name in _TABLES):
-            for file in [*table.glob("*.arrow"), *table.glob(".*.tmp")]:
-                file.unlink(missing_ok=True)
-            for name in ("state.json", "dataset_info.json"):
-                (table / name).unlink(missing_ok=True)
-            if table.is_dir() and not any(table.iterdir()):
-                table.rmdir()
-        shutil.rmtree(root / ".sca", ignore_errors=True)
-    for name in ("dataset_dict.json", "report.json", "report.html", "ledger.jsonl", "README.md"):
-        (root / name).unlink(missing_ok=True)
 
 
 class _Build:
