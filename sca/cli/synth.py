@@ -10,7 +10,7 @@ from sca.cli.shared.options import MAX_COUNT, Force, Jobs, Json, Quiet, RetryFai
 from sca.cli.shared.progress import audio_progress
 from sca.cli.shared.settings_options import settings_options
 from sca.errors import InputError, PartialFailure, UsageError
-from sca.textutil import command_line, counted
+from sca.textutil import command_line, counted, one_line
 
 if TYPE_CHECKING:
     from sca.config import Settings
@@ -103,7 +103,7 @@ def synth(
         raise UsageError("--conversations and --hours exclude each other")
     from sca.synth.run import synthesize
 
-    found = _scripts(scripts or [], shipped or [], quiet=quiet)
+    found, unreadable = _scripts(scripts or [], shipped or [])
     if topic is not None:
         found += _written(topic, personas, output, conversations or 1, settings)
     with audio_progress("conversations", quiet=quiet) as progress:
@@ -111,6 +111,7 @@ def synth(
             found,
             output,
             settings.synth,
+            unreadable=unreadable,
             conversations=conversations,
             hours=hours,
             jobs=jobs or 0,
@@ -121,22 +122,20 @@ def synth(
     _report(summary, json=json, quiet=quiet)
 
 
-def _scripts(paths: list[Path], names: list[str], *, quiet: bool) -> "list[Script]":
-    """Read the scripts. Files that are not scripts are reported and left out; if no script is left, it is an error."""
+def _scripts(paths: list[Path], names: list[str]) -> "tuple[list[Script], dict[str, InputError]]":
+    """Return the scripts, and the errors of the files that are not scripts. If no script is left, the first one is raised."""
     from sca.synth.script import read_script, shipped_names, shipped_script
 
     wanted = [name for given in names for name in (shipped_names() if given == "all" else [given])]
-    found, problems = [shipped_script(name) for name in wanted], []
+    found, unreadable = [shipped_script(name) for name in wanted], {}
     for path in paths:
         try:
             found.append(read_script(path))
         except InputError as error:
-            problems.append(error)
-    if problems and not found:
-        raise problems[0]
-    if problems and not quiet:
-        print_notes([f"left out: {error.message}" for error in problems])
-    return found
+            unreadable[one_line(str(path))] = error
+    if unreadable and not found:
+        raise next(iter(unreadable.values()))
+    return found, unreadable
 
 
 def _written(topic: str, personas: str | None, output: Path, count: int, settings: "Settings") -> "list[Script]":
@@ -193,6 +192,8 @@ def _report(summary: "RunSummary[SynthDetails]", *, json: bool, quiet: bool) -> 
         print_line(kinds)
         print_line(f"build it:  {command_line('build-duplex', details.root, '-o', 'my_data')}")
     if summary.failed:
+        if not quiet:
+            print_notes([f"{name}: failed: {reason}" for name, reason in summary.failed], " in ledger.jsonl")
         name, reason = summary.failed[0]
         kind = InputError if len(summary.failed) == summary.total else PartialFailure
-        raise kind(f"{len(summary.failed)} of {counted(summary.total, 'conversation')} failed; {name}: {reason}")
+        raise kind(f"{len(summary.failed)} of {counted(summary.total, 'item')} failed; {name}: {reason}")

@@ -61,11 +61,13 @@ def temporary_of(path: Path) -> Path:
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Give a finished file its final name in the same file system. Its content and then its name are synced."""
+    """Give a finished file its final name in the same file system. Its content and then its names are synced."""
     with temporary.open("rb") as written:
         os.fsync(written.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
+    if temporary.parent != path.parent:
+        sync_folder(temporary.parent)  # or a power cut may bring the temporary name back
 
 
 def sync_folder(folder: Path) -> None:

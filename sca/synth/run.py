@@ -2,22 +2,23 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 
 from sca.config import SynthConfig
 from sca.data.runs.executor import Executor
 from sca.data.runs.files import read_json, write_json
-from sca.data.runs.incremental import IncrementalRun, Item
+from sca.data.runs.incremental import IncrementalRun, Item, failure
 from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.owner import SYNTH, hold
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.distribution import __version__
-from sca.errors import OutputError, UsageError
+from sca.errors import InputError, OutputError, UsageError
 from sca.synth.conversation import make_conversation
 from sca.synth.layout import is_written, remove_conversation, write_conversation
 from sca.synth.measure import find_timing
@@ -27,7 +28,6 @@ from sca.synth.voices import Voices, parse_voices
 
 __all__ = ["SynthDetails", "synthesize"]
 
-"""Marks a folder of `sca synth`, and has the settings of its conversations."""
 _LEDGER = "ledger.jsonl"
 _WORDS_A_S = 2.5
 """Words per second of conversation, to estimate how many conversations make an hour."""
@@ -69,6 +69,7 @@ def synthesize(
     root: Path,
     settings: SynthConfig,
     *,
+    unreadable: Mapping[str, InputError] = MappingProxyType({}),
     conversations: int | None = None,
     hours: float | None = None,
     jobs: int = 0,
@@ -83,6 +84,7 @@ def synthesize(
         scripts: The scripts, at least one.
         root: The folder of the corpus.
         settings: Voices, timing, seed, sound.
+        unreadable: Files that are not scripts, with their errors: they are failed items of the run.
         conversations: How many conversations; None is one of each script.
         hours: Or how many hours of conversation, at least.
         jobs: Worker processes; 0 is one per core.
@@ -109,6 +111,8 @@ def synthesize(
         details = SynthDetails(root, timing)
         run = IncrementalRun(Ledger(root / _LEDGER), details, retry_failed=retry_failed, listener=listener)
         executor = executor or ProcessExecutor(jobs)
+        for name, error in unreadable.items():
+            run.count(failure(Item(name, None), error))
 
         def make(first: int, count: int) -> None:
             items = [_item(root, first + at, scripts, settings, timing) for at in range(count)]

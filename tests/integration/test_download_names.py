@@ -99,3 +99,15 @@ def test_name_of_earlier_versions_is_continued(download, tmp_path):
     assert found["a"]["extra"]["file"] == "show [show].wav"
     assert found["b"]["extra"]["file"] != "show [show].wav"
     assert pitch_of(out / found["b"]["extra"]["file"]) == PITCHES["b"]
+
+
+def test_rename_that_a_power_cut_undid_leaves_nothing(download, tmp_path):
+    out, partial = tmp_path / "out", tmp_path / "out" / ".incomplete"
+    name = download("a")["a"]["extra"]["file"]
+    (out / "archive.txt").unlink()
+    partial.mkdir()
+    stem = name.removesuffix("].wav").split("[")[1]
+    (partial / f"{stem}.x-wav.wav").write_bytes((out / name).read_bytes())
+    (partial / f"{stem}.x-wav.wav.part").write_bytes((out / name).read_bytes()[:-2])
+    assert download("a")["a"]["status"] == "verified"
+    assert [path.name for path in partial.iterdir()] == [f"{stem}.x-wav.wav.part"], "other bytes"

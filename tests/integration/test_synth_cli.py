@@ -71,14 +71,18 @@ def test_output_is_required():
     assert synth("--shipped", "cafe").exit_code == 2
 
 
-def test_a_file_that_is_no_script_is_left_out_by_name(tmp_path):
-    bad, good = tmp_path / "bad.jsonl", tmp_path / "good.jsonl"
+@pytest.mark.parametrize("quiet", [(), ("-q",)])
+def test_a_file_that_is_no_script_fails_alone(quiet, tmp_path):
+    bad, good, talk = tmp_path / "bad.jsonl", tmp_path / "good.jsonl", tmp_path / "talk"
     bad.write_text("hello", encoding="utf-8")
     good.write_text(SCRIPT, encoding="utf-8")
-    done = synth(bad, good, "-o", tmp_path / "talk", "--jobs", 1)
-    assert done.exit_code == 0
+    done = synth(bad, good, "-o", talk, "--jobs", 1, *quiet)
+    assert done.exit_code == 7
+    assert "1 of 2 items failed" in done.stderr
     assert "bad.jsonl:1: not JSON" in done.stderr
-    assert [path.name for path in (tmp_path / "talk" / "LABELS").iterdir()] == ["S00001-good.json"]
+    assert [path.name for path in (talk / "LABELS").iterdir()] == ["S00001-good.json"]
+    failed = json.loads(CliRunner().invoke(app, ["status", str(talk), "--failed", "--json"]).stdout)
+    assert failed["stages"][0]["items"] == {"kept": 1, "failed": 1}
 
 
 def test_a_model_writes_a_script_once(tmp_path):

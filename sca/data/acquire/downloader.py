@@ -191,6 +191,8 @@ class VideoDownloader:
         write_json(info_path(target), provenance(info) | {"sca": facts})
         with writing(target):
             publish(downloaded, target)
+            if arrived is not None:
+                OwnFile(target, key).remove_copies(self._options.folder / INCOMPLETE, name)
         notes += self._download_subtitles(info, target)
         return DownloadedVideo(key, target, self._title, size, seconds, notes)
 

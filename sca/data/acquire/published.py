@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 from sca.data.acquire.media_file import archive_key, info_path
@@ -40,6 +41,20 @@ class OwnFile:
         if self.path.is_symlink() or (self.path.exists() and not self.is_complete()):
             return self.path
         return None
+
+    def remove_copies(self, folder: Path, name: str) -> None:
+        """Remove what a power cut left in the folder of partial files if it undid the rename of this complete file.
+
+        Args:
+            folder: The folder of partial files.
+            name: The name of the video's partial files, up to the first dot that follows it.
+        """
+        size = self.path.stat().st_size
+        for path in sorted(folder.glob(f"{escape(name)}.*")):
+            if path.is_symlink() or not path.is_file() or path.stat().st_size != size:
+                continue
+            if sha256_of(path) == sha256_of(self.path):
+                path.unlink()
 
     def _facts(self) -> dict[str, object] | None:
         """Return what sca recorded about the video's file; None if the metadata are missing or are another video's."""
