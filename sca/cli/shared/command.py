@@ -6,6 +6,7 @@ terminals, read brackets such as `sca[live]` as markup, and take twice the time.
 
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 from typing_extensions import override
 
@@ -18,15 +19,28 @@ _EARLIER = {"--output": ("--out", "--output-dir", "--output-path", "--save-file"
 """Spellings of an option that are still read and no longer shown."""
 
 
-_VERBOSE = TyperOption(
-    param_decls=["--verbose", "-v"],
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    show_default=False,
-    callback=lambda ctx, parameter, value: show_details() if value else None,
-    help="Show the log messages of sca, and the causes of an error.",
-)
+def _verbose_option() -> Any:
+    # Made by typer from a function: the constructor of its options differs between its versions.
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    def command(
+        verbose: bool = typer.Option(
+            False,
+            "--verbose",
+            "-v",
+            is_eager=True,
+            expose_value=False,
+            show_default=False,
+            callback=lambda value: show_details() if value else None,
+            help="Show the log messages of sca, and the causes of an error.",
+        ),
+    ) -> None: ...
+
+    return next(option for option in typer.main.get_command(app).params if option.name == "verbose")
+
+
+_VERBOSE = _verbose_option()
 
 
 _SERVERS = ("serve",)
