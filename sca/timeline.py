@@ -20,9 +20,12 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from typing_extensions import override
 
+from sca.display.blocks import block, summary_line, table
 from sca.errors import InputError
 from sca.files.bounded import MAX_LINE_BYTES, bounded_lines
+from sca.textutil import counted
 
 __all__ = [
     "AudienceEvent",
@@ -157,6 +160,18 @@ class Show(BaseModel):
         None, description="where the VAD finds speech, without the margins that are decoded with it"
     )
     turns: tuple[SpeakerTurn, ...] | None = Field(None, description="who speaks when; only with diarization")
+
+    @override
+    def __repr__(self) -> str:
+        length = "unknown length" if self.duration_s is None else f"{self.duration_s:.1f} s"
+        events, words = counted(len(self.timeline), "event"), counted(len(self.words), "word")
+        return summary_line("Show", self.video_id, length, events, words)
+
+    def _repr_html_(self) -> str:
+        """Return a block for notebooks: the events. The line does not have the recording, so there is no sound."""
+        lines = [(f"{one.start:.2f}", f"{one.end:.2f}", one.role, one.content) for one in self.timeline]
+        facts = {"language": self.language, "model": self.model, "words": len(self.words), "events": len(lines)}
+        return block(self.video_id, facts, table(("start (s)", "end (s)", "role", "content"), lines, len(lines)))
 
     @model_serializer(mode="wrap")
     def _without_unknown_turns(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:

@@ -32,6 +32,7 @@ LAYERS = {
     "sca.audio": 1,
     "sca.config": 1,
     "sca.control_tokens": 1,
+    "sca.display": 1,
     "sca.models": 1,
     "sca.plugins": 1,
     "sca.resources": 1,

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from sca.distribution import DISTRIBUTION, Installation, install_extra
+from sca.distribution import DISTRIBUTION, Installation, __version__, install_extra
 from tests.helpers.markdown import ROOT
 
 WHEEL = json.dumps({"url": "file:///tmp/sca_duplex-0.1.0-py3-none-any.whl", "archive_info": {}})
@@ -79,3 +80,10 @@ def test_extras_of_pyproject_refer_to_the_distribution() -> None:
 
 def test_this_environment() -> None:
     assert "serve" in install_extra("serve")
+
+
+def test_citation_has_the_version_of_the_package() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()  # what the format requires
+    assert (citation["version"], citation["license"]) == (__version__, "Apache-2.0")
+    assert citation["authors"] == [{"name": "The sca authors"}]

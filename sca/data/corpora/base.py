@@ -11,9 +11,14 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Literal, Protocol, runtime_checkable
 
+import numpy as np
+
 from sca.audio.coded.reading import ANY_DAMAGE, Reading
+from sca.display.blocks import block, summary_line, table
+from sca.display.sound import beginning, player
 from sca.errors import InputError, ScaError
-from sca.textutil import first_line
+from sca.textutil import counted, first_line
+from sca.units import HEARD_HZ
 
 __all__ = [
     "WHOLE",
@@ -187,6 +192,35 @@ class Conversation:
     tracks: tuple[Track, ...]
     issues: tuple[Issue, ...] = ()
     line: int | None = None
+
+    def __repr__(self) -> str:
+        speakers = " and ".join(track.speaker_id for track in self.tracks)
+        utterances = sum(len(track.utterances) for track in self.tracks)
+        return summary_line("Conversation", self.session_id, speakers, counted(utterances, "utterance"))
+
+    def _repr_html_(self) -> str:
+        """Return a block for notebooks: the beginning of the recordings, the first on the left, and the utterances."""
+        said = sorted(
+            (one.start, one.end, track.speaker_id, one.text) for track in self.tracks for one in track.utterances
+        )
+        lines = ((name, f"{start / HEARD_HZ:.2f}", f"{end / HEARD_HZ:.2f}", text) for start, end, name, text in said)
+        facts = {"speakers": ", ".join(track.speaker_id for track in self.tracks), "utterances": len(said)}
+        utterances = table(("speaker", "start (s)", "end (s)", "text"), lines, len(said))
+        return block(self.session_id, facts, self._player(), utterances)
+
+    def _player(self) -> str:
+        """Return a player of the recordings as HTML, each recording once."""
+        sources = dict.fromkeys((track.audio, track.part.channel, track.part.start_s) for track in self.tracks)
+        try:
+            first, *others = [beginning(*source) for source in sources]
+        except ScaError as error:
+            return block("no sound", {"reason": error.message})
+        if not others:
+            return player(first)
+        right = np.zeros(max(map(len, others)), np.float32)
+        for sound in others:
+            right[: len(sound)] += sound
+        return player(first, right)
 
 
 @runtime_checkable

@@ -1,9 +1,11 @@
 """What became of an item, and how a run ended."""
 
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from sca.data.runs.ledger import LedgerEntry
+from sca.display.blocks import block, summary_line, table
+from sca.textutil import counted
 
 __all__ = ["ItemReason", "Outcome", "RunSummary"]
 
@@ -30,6 +32,13 @@ class ItemReason(NamedTuple):
 
     item: str
     reason: str
+
+
+@runtime_checkable
+class _Displayed(Protocol):
+    """An object with a block for notebooks."""
+
+    def _repr_html_(self) -> str: ...
 
 
 @dataclass(slots=True)
@@ -60,6 +69,29 @@ class RunSummary(Generic[Details]):
     def total(self) -> int:
         """The number of items."""
         return self.made + self.already + len(self.dropped) + len(self.failed)
+
+    def __repr__(self) -> str:
+        counts = (f"{count} {name}" for name, count in self._counts().items())
+        return summary_line("RunSummary", *counts, f"{self.audio_s:.1f} s of audio")
+
+    def _repr_html_(self) -> str:
+        """Return a block for notebooks: the counts, the items with reasons, and the details if they have a block."""
+        facts = {**self._counts(), "audio of this run": f"{self.audio_s:.1f} s"}
+        parts = [
+            table((name, "reason"), items, len(items))
+            for name, items in (("failed", self.failed), ("dropped", self.dropped), ("note", self.notes))
+        ]
+        if isinstance(self.details, _Displayed):
+            parts.append(self.details._repr_html_())
+        return block(f"Run of {counted(self.total, 'item')}", facts, *parts)
+
+    def _counts(self) -> dict[str, int]:
+        return {
+            "made": self.made,
+            "done before": self.already,
+            "dropped": len(self.dropped),
+            "failed": len(self.failed),
+        }
 
     def drop(self, item: str, reason: str, *, made: bool) -> None:
         """Count an item as dropped that was counted as done.

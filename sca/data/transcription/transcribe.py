@@ -32,9 +32,11 @@ from sca.data.transcription.text_files import TextFiles, is_text_of
 from sca.data.transcription.transcriber import Transcribed, Transcriber, TranscriptionJob
 from sca.data.transcription.whisper import Recognizer, RecognizerOptions
 from sca.data.transcription.windows import partial_dir
+from sca.display.blocks import block
+from sca.display.sound import beginning, player
 from sca.errors import InputError, MissingToolError, OutputError, ScaError, UpstreamError, UsageError
 from sca.textutil import counted
-from sca.timeline import Show
+from sca.timeline import Show, read_shows
 from sca.word_times.profile import Profile, identity
 
 __all__ = ["TranscribeDetails", "ledger_of", "transcribe"]
@@ -56,6 +58,7 @@ class TranscribeDetails:
         captions: How the recordings of this run and of earlier ones agree with their captions.
         left_out: How many recordings each quality filter leaves out.
         profile: The profile that corrects word times; None for none.
+        recordings: The recordings that were found, by the id of their line.
     """
 
     save_file: Path
@@ -66,6 +69,18 @@ class TranscribeDetails:
     captions: CaptionTotals = field(default_factory=CaptionTotals)
     left_out: dict[str, int] = field(default_factory=dict)
     profile: Profile | None = None
+    recordings: dict[str, Path] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        """Return a block for notebooks: the counts, and the first line of the file with its recording."""
+        facts = {"file": self.save_file, "words of this run": self.words, "recordings": len(self.recordings)}
+        shows = (show for _, show in read_shows(self.save_file) if isinstance(show, Show))
+        show = next(shows, None) if self.save_file.exists() else None
+        if show is None:
+            return block("Transcription", facts)
+        recording = self.recordings.get(show.video_id)
+        sound = "" if recording is None or not recording.exists() else player(beginning(recording))
+        return block("Transcription", facts, sound, show._repr_html_())
 
     def add(self, show: Show) -> None:
         """Count a line."""
@@ -142,6 +157,7 @@ def transcribe(
         known = KnownFiles(run.before)
         settings = _settings_key(options, choice, reading, diarization, profile)
         items = _items(run, files, known, lines, settings, partial_dir(save_file))
+        run.summary.details.recordings = {item.name: item.job.recording.path for item in items}
         todo = run.plan(items, lambda item: item.name in lines)
         if todo:
             store.keep_partial(todo)

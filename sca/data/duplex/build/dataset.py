@@ -24,6 +24,8 @@ from sca.data.duplex.build.finish import finish, remove_other_sessions, remove_s
 from sca.data.duplex.build.plan import plan_sessions, read_record
 from sca.data.duplex.build.session import SessionJob, build_session
 from sca.data.duplex.build.text_rate import rate_warning, resolve_text_tokens
+from sca.data.duplex.inspect.html import tiles
+from sca.data.duplex.load.dataset import load
 from sca.data.duplex.model.report import Report
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.rows.params import window_plan
@@ -38,6 +40,7 @@ from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.owner import BUILD, hold
 from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
+from sca.display.blocks import block
 from sca.errors import InputError, OutputError, ScaError
 from sca.textutil import counted
 from sca.tokenizer.base import TextTokenizer
@@ -66,6 +69,11 @@ class BuildDetails:
     built: int = 0
     skipped: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+
+    def _repr_html_(self) -> str:
+        """Return a block for notebooks: the main numbers of the report, and the first row with its sound."""
+        numbers = dict(tiles(self.report.model_dump(mode="json")))
+        return block(str(self.root), numbers, *[row._repr_html_() for row in load(self.root)[:1]])
 
     @property
     def kept(self) -> int:

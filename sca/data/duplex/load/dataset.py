@@ -14,6 +14,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from sca.audio.resample import resample
 from sca.control_tokens import control_tokens_of
 from sca.data.datasets.folder import DataFolder
 from sca.data.duplex.audio.stored_samples import chunked
@@ -23,6 +24,9 @@ from sca.data.duplex.load.sources import open_source, read_build_settings
 from sca.data.duplex.model.records import RowRecord, SegmentRecord, WordRecord
 from sca.data.duplex.storage.build_settings import settings_of
 from sca.data.duplex.storage.control_tokens import PlacedControlToken, decode_controls
+from sca.display.blocks import block, summary_line, table
+from sca.display.sound import MAX_SOUND_S, player
+from sca.textutil import counted
 from sca.units import HEARD_HZ, SPOKEN_HZ, Grid
 
 __all__ = ["DuplexDataset", "DuplexRow", "load"]
@@ -66,6 +70,24 @@ class DuplexRow:
     codes: NDArray[np.int16] | None = None
     unlabelled: tuple[tuple[int, int], ...] = ()
     listener_unlabelled: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.heard.size / HEARD_HZ
+
+    def __repr__(self) -> str:
+        tokens, segments = counted(self.input_ids.size, "token"), counted(len(self.segments), "segment")
+        return summary_line("DuplexRow", self.row_id, f"{self.duration_s:.2f} s", tokens, segments)
+
+    def _repr_html_(self) -> str:
+        """Return a block for notebooks: what is heard on the left, what is spoken on the right, and the segments."""
+        facts = {"length": f"{self.duration_s:.2f} s", "chunks": len(self.heard), "tokens": self.input_ids.size}
+        # One second more than is played: the end of a resampled signal is not that of the whole.
+        spoken = resample(self.spoken.ravel()[: (MAX_SOUND_S + 1) * SPOKEN_HZ], SPOKEN_HZ, HEARD_HZ)
+        lines = [(one["kind"], f"{one['start_s']:.2f}", f"{one['end_s']:.2f}", one["text"]) for one in self.segments]
+        segments = table(("kind", "start (s)", "end (s)", "text"), lines, len(lines))
+        return block(self.row_id, facts, player(self.heard.ravel(), spoken), segments)
 
 
 def load(
@@ -136,6 +158,15 @@ class DuplexDataset:
 
     def __len__(self) -> int:
         return len(self.sessions)
+
+    def __repr__(self) -> str:
+        rows, sessions = counted(len(self), "row"), counted(len(set(self.sessions)), "session")
+        return summary_line("DuplexDataset", self.root, self.split, f"{rows} of {sessions}")
+
+    def _repr_html_(self) -> str:
+        """Return a block for notebooks: the numbers, and the first row with its sound."""
+        facts = {"split": self.split, "rows": len(self), "sessions": len(set(self.sessions))}
+        return block(str(self.root), facts, self[0]._repr_html_() if len(self) else "")
 
     def __iter__(self) -> Iterator[DuplexRow]:
         return (self[i] for i in range(len(self)))

@@ -4,9 +4,12 @@
 """
 
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import override
 
 from sca.data.duplex.model.evidence import EvidenceReport
 from sca.data.duplex.model.left_out import LeftOutRow
+from sca.display.blocks import block, summary_line
+from sca.textutil import counted
 
 __all__ = [
     "AlignmentReport",
@@ -368,3 +371,22 @@ class Report(_Section):
     notices: int
     storage_digest: str
     rows_digest: str
+
+    @override
+    def __repr__(self) -> str:
+        sessions, rows = counted(self.sessions.kept, "session"), counted(self.rows, "row")
+        covered = f"{self.coverage.share:.1%} of words in rows"
+        return summary_line("Report", sessions, f"{self.sessions.hours:.3f} h", rows, covered, self.rows_digest[:12])
+
+    def _repr_html_(self) -> str:
+        """Return a block for notebooks: the numbers of each section."""
+        fields = self.model_dump(mode="json", exclude={"made_with"})
+        facts = {name: _numbers(value) for name, value in fields.items() if _numbers(value)}
+        return block("Report", facts)
+
+
+def _numbers(value: object) -> str:
+    """Return the numbers and texts of a section of a report as one text."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_numbers(one)}" for name, one in value.items() if isinstance(one, int | float | str))
+    return f"{value:.6g}" if isinstance(value, float) else str(value) if isinstance(value, int | str) else ""

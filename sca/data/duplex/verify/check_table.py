@@ -17,6 +17,7 @@ from sca.data.duplex.report.wording import (
 )
 from sca.data.duplex.verify.audio.embedding import EmbeddedTrack, SpeakerModelUsed
 from sca.data.speakers.base import public_name
+from sca.display.blocks import block, summary_line, table
 from sca.textutil import counted
 from sca.units import Grid, encoder_tokens
 
@@ -88,6 +89,18 @@ class Verification:
     def holds(self) -> bool:
         """Whether nothing is broken."""
         return not self.problems
+
+    def __repr__(self) -> str:
+        found = "holds" if self.holds else counted(len(self.problems), "problem")
+        return summary_line("Verification", self.root, found, counted(len(self.findings), "place") + " to look at")
+
+    def _repr_html_(self) -> str:
+        """Return a block for notebooks: the table of checks, and the problems."""
+        facts = {"result": "holds" if self.holds else "broken", "places to look at": len(self.findings)}
+        marks = {True: "✓", False: "✗"}
+        lines = [("▲" if check.look else marks[check.holds], check.name, check.found) for check in self.checks]
+        problems = table(("problem",), [(text,) for text in self.problems], len(self.problems))
+        return block(str(self.root), facts, problems, table(("", "check", "found"), lines, len(lines)))
 
     @property
     def findings(self) -> list[Finding]:
