@@ -173,7 +173,8 @@ def _build_script(source: Path, output: Path, settings: "Settings", *, json: boo
                 "tokens": summary.tokens,
                 "skipped": summary.skipped,
                 "output": str(output),
-            }
+            },
+            "script",
         )
     else:
         print_line(

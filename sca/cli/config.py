@@ -34,7 +34,7 @@ def show(*, settings: "Settings", as_json: Json = False) -> None:
     rows = [(key, settings.origin(key.name), values[key.section][key.field]) for key in known_keys()]
     if as_json:
         found = {key.name: {"value": value, "origin": origin, "env": key.env} for key, origin, value in rows}
-        emit_json(found, schema=False)
+        emit_json(found)
         return
     # Values are the last column: a prompt is long and may wrap.
     table = [("SETTING", "FROM", "VALUE")]

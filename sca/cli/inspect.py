@@ -93,7 +93,8 @@ def inspect(
     if html is not None:
         size = _write_page(html, source, view, quiet=quiet)
         if as_json:
-            emit_json({"page": str(html), "bytes": size, "title": view.title, "seconds": view.duration_s})
+            document = {"page": str(html), "bytes": size, "title": view.title, "seconds": view.duration_s}
+            emit_json(document, "html")
         else:
             print_line(f"{view.typed_name}, {view.duration_s:.2f} s, in {html} ({size / 1e6:.1f} MB)")
     elif as_json:
@@ -118,7 +119,7 @@ def _write_pages(
     report = source.root / "report.html"
     if as_json:
         paths = {row: str(source.root / page) for row, page in pages.items()}
-        emit_json({"pages": paths, "failed": dict(failed), "report": str(report)})
+        emit_json({"pages": paths, "failed": dict(failed), "report": str(report)}, "pages")
     else:
         print_line(f"{counted(len(pages), 'page')} in {source.root / 'inspect'}, linked in {report}")
     if failed:

@@ -160,7 +160,8 @@ def _list(*, json: bool) -> None:
     scripts = [shipped_script(name) for name in shipped_names()]
     if json:
         emit_json(
-            [{"name": script.name, "speakers": script.speakers, "turns": len(script.turns)} for script in scripts]
+            [{"name": script.name, "speakers": script.speakers, "turns": len(script.turns)} for script in scripts],
+            "list",
         )
         return
     for script in scripts:

@@ -120,7 +120,8 @@ def _verify_timelines(file: Path, audio_dir: Path | None, settings: "Settings", 
                 "shows": proof.shows,
                 "heard": proof.heard,
                 "speech": proof.speech.document() | {"shows_without": proof.without_speech_spans},
-            }
+            },
+            "timelines",
         )
     else:
         without = proof.without_speech_spans

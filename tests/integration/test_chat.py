@@ -251,5 +251,5 @@ def test_parts_and_what_is_missing(tmp_path):
     lines = [line.split("  ")[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
     assert lines == ["recognizer", "language model", "voice", "end of turn"]
     assert "sca models get smollm2" in done.stdout
-    (parts,) = [json.loads(chat("--list", "--json", "--llm-url", "http://127.0.0.1:9").stdout)]
+    parts = json.loads(chat("--list", "--json", "--llm-url", "http://127.0.0.1:9").stdout)["items"]
     assert {part["part"]: part["problem"] for part in parts}["language model"] is None

@@ -389,4 +389,5 @@ def test_config_default_can_be_read_back(tmp_path):
     path.write_text(CliRunner().invoke(app, ["config", "default"]).stdout, encoding="utf-8")
     shown = json.loads(CliRunner().invoke(app, ["config", "show", "--json", "--config", str(path)]).stdout)
     plain = json.loads(CliRunner().invoke(app, ["config", "show", "--json"]).stdout)
+    assert shown.pop("schema") == plain.pop("schema") == "sca.config.show/1"
     assert {name: one["value"] for name, one in shown.items()} == {name: one["value"] for name, one in plain.items()}

@@ -78,7 +78,7 @@ def wait_for(log: Path, text: str, session: subprocess.Popen, timeout_s: float =
 
 
 def test_lists_devices(pulse):
-    found = json.loads(sca(pulse, "devices", "--json").stdout)
+    found = json.loads(sca(pulse, "devices", "--json").stdout)["items"]
     assert {(d["name"], d["direction"]) for d in found if d["default"]} == {
         ("VirtualMic", "input"),
         ("VirtualSpeaker", "output"),
@@ -155,7 +155,7 @@ def test_parrot_repeats_what_it_hears(pulse, speech, tmp_path, capsys, report_re
 
 def test_device_with_44100_hz_and_stereo_only(speech, tmp_path, report_retry):
     with pulse_server(tmp_path, rate=44_100, channels=2) as server:
-        (mic,) = [d for d in json.loads(sca(server, "devices", "--json").stdout) if d["name"] == "VirtualMic"]
+        (mic,) = [d for d in json.loads(sca(server, "devices", "--json").stdout)["items"] if d["name"] == "VirtualMic"]
         assert (mic["rate_hz"], mic["channels"]) == (44_100, 2)
         found = converse(server, tmp_path, speech, report_retry, "unheard", "unsaid")
     assert found["unheard"] <= ALLOWED["unheard"]

@@ -107,7 +107,7 @@ def test_rejects_a_folder_without_items(tmp_path):
 
 
 def test_turns_prints_the_latency_of_each_turn(bench, tmp_path):
-    result = run("eval", "turns", bench / TASKS[1], bench / TASKS[3] / "1" / "input.wav", "-q")
+    result = run("eval", "turns", bench / TASKS[1], bench / TASKS[3] / "1" / "input.wav", "-q", "--json")
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     first, second = document["files"]
@@ -116,8 +116,12 @@ def test_turns_prints_the_latency_of_each_turn(bench, tmp_path):
     assert turn["latency_s"] == pytest.approx(turn["commit_s"] - turn["speech_end_s"], abs=1e-3)
     assert 0.5 < turn["latency_s"] < 1.4
     assert len(second["turns"]) == 2
-    assert run("eval", "turns", bench, "-q", "--out", tmp_path / "turns.json").exit_code == 0
-    assert len(json.loads((tmp_path / "turns.json").read_text())["files"]) == 4
+    shown = run("eval", "turns", bench / TASKS[1], "-q", "--out", tmp_path / "turns.json")
+    assert (shown.exit_code, shown.stdout) == (0, "")
+    shown = run("eval", "turns", bench / TASKS[1], "-q").stdout.splitlines()
+    assert shown[0].split()[0] == "turn"
+    assert f"{turn['latency_s']:.2f}" in shown[1]
+    assert len(json.loads((tmp_path / "turns.json").read_text())["files"]) == 1
 
 
 def test_turns_without_audio_files(tmp_path):

@@ -1,6 +1,8 @@
 """Help and completion: groups, examples, one name for one thing, values that are offered."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import typer.main
@@ -90,7 +92,48 @@ def test_names_are_completed():
 def test_results_name_their_schema(tmp_path):
     document = json.loads(sca("turn", "stop", "--state-dir", tmp_path / "none", "--json").stdout)
     assert document == {"schema": "sca.turn.stop/1", "process": None, "killed": False, "removed": []}
-    assert "schema" not in json.loads(sca("config", "show", "--json").stdout)
+
+
+def test_each_option_for_json_has_its_schema_in_the_page():
+    """The page lists one schema per command with --json, and those of other results of the same command."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "shell.md").read_text(encoding="utf-8")
+    listed = {
+        text.removeprefix("sca.").partition("/")[0] for text in re.findall(r"^\| `(sca\.[a-z.-]+/\d+)`", page, re.M)
+    }
+    with_json = set()
+    for name, command in COMMANDS.items():
+        context = command.context_class(command, info_name=name)
+        if not command.hidden and any("--json" in parameter.opts for parameter in command.get_params(context)):
+            with_json.add(name.replace(" ", "."))
+    other = {"build-duplex.script", "chat.list", "chat.mic", "inspect.html", "inspect.pages", "say.list", "synth.list"}
+    assert listed == with_json | other | {"verify.timelines"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("config", "show"),
+        ("models",),
+        ("models", "check"),
+        ("say", "--list"),
+        ("synth", "--list"),
+        ("doctor",),
+        ("turn", "logs", "--state-dir", "none"),
+    ],
+)
+def test_results_have_the_fields_of_the_page(words):
+    document = json.loads(sca(*words, "--json").stdout)
+    page = (Path(__file__).resolve().parents[2] / "docs" / "shell.md").read_text(encoding="utf-8")
+    (fields,) = re.findall(rf"^\| `{re.escape(document['schema'])}` \| (.*) \|$", page, re.M)
+    named = set(re.findall("`(.*?)`", fields))
+    assert set(document) - {"schema"} <= named or words == ("config", "show")
+    assert all(set(item) <= named for item in document.get("items", []))
+
+
+def test_the_log_has_one_document_or_no_end(tmp_path):
+    done = sca("turn", "logs", "--json", "--tail", "--state-dir", tmp_path)
+    assert done.returncode == 2
+    assert "--tail does not end" in done.stderr
 
 
 def test_verbose_prints_the_causes_of_an_error_once(tmp_path):

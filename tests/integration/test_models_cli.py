@@ -40,8 +40,10 @@ def test_lists_every_model():
     assert [line.split()[0] for line in lines[1:]] == list(models())
     assert {line.split()[3] for line in lines[1:]} == {"no"}
     assert sca("list").stdout.splitlines() == lines
-    rows = json.loads(sca("--json").stdout)
-    assert rows == json.loads(sca("list", "--json").stdout)
+    document = json.loads(sca("--json").stdout)
+    assert document == json.loads(sca("list", "--json").stdout)
+    rows = document["items"]
+    assert document["schema"] == "sca.models.list/1"
     assert {row["name"]: row["sha256"] for row in rows} == {model.name: model.digest for model in models().values()}
     assert all(row["licence"] and row["origin"] and row["packages"] for row in rows)
 
@@ -51,7 +53,7 @@ def test_check_tells_missing_from_damaged(cache):
     assert "dtln: missing" in sca("check", "dtln", exit_code=5).stderr
     damaged(cache)
     done = sca("check", "--json", exit_code=5)
-    (row,) = [row for row in json.loads(done.stdout) if row["state"] != "missing"]
+    (row,) = [row for row in json.loads(done.stdout)["items"] if row["state"] != "missing"]
     assert (row["name"], row["state"]) == ("dtln", "damaged")
     assert [problem.split(":")[0] for problem in row["problems"]] == [file.path for file in DTLN.files]
     assert "dtln: damaged" in done.stderr
@@ -64,10 +66,12 @@ def test_path_and_remove(cache):
     assert sca("path", "pkg:dtln").stdout == f"{folder}\n"
     assert sca("path", "dtln").stderr == "sca: dtln is from package\n"
     row = json.loads(sca("path", "dtln", "--json").stdout)
+    assert row.pop("schema") == "sca.models.path/1"
     assert row == {"name": "dtln", "folder": str(folder), "source": "package", "revision": None, "recorded": []}
     (line,) = [line for line in sca().stdout.splitlines() if line.startswith("dtln")]
     assert line.split()[3:5] == ["yes", "package"]
-    assert json.loads(sca("remove", "dtln", "yamnet", "--json").stdout) == {"dtln": [str(folder)], "yamnet": []}
+    removed = json.loads(sca("remove", "dtln", "yamnet", "--json").stdout)
+    assert removed == {"schema": "sca.models.remove/1", "dtln": [str(folder)], "yamnet": []}
     assert not folder.exists()
     assert sca("remove", "dtln").stdout == "dtln: was not here\n"
 
@@ -98,7 +102,7 @@ def test_failed_models_do_not_end_the_others(monkeypatch):
     }.items():
         monkeypatch.setenv(name, value)
     done = sca("get", "yamnet", "dtln", "--json", exit_code=7)
-    assert [(row["name"], row["state"]) for row in json.loads(done.stdout)] == [
+    assert [(row["name"], row["state"]) for row in json.loads(done.stdout)["items"]] == [
         ("yamnet", "failed"),
         ("dtln", "failed"),
     ]

@@ -42,7 +42,7 @@ def test_report_and_second_run(tmp_path):
 
 
 def test_list():
-    found = json.loads(synth("--list", "--json").stdout)
+    found = json.loads(synth("--list", "--json").stdout)["items"]
     assert len(found) == 10
     assert "lost-keys" in synth("--list").stdout
 

@@ -244,6 +244,7 @@ def test_watch_file_is_deterministic(tmp_path):
     assert runs[0].stderr == ""
     events = [json.loads(line) for line in runs[0].stdout.splitlines()]
     assert {event["type"] for event in events} == {"asked", "over", "end"}
+    assert {event["schema"] for event in events} == {"sca.turn.watch/1"}
     over = [event for event in events if event["type"] == "over"]
     assert events[-1]["turns"] == len(over) > 0
     assert all(event["delay_s"] >= 0.2 for event in over)

@@ -48,7 +48,7 @@ def spoken(real_recordings, tmp_path_factory):
 def test_fetched_files_have_their_hashes(weights, name):
     weights(name)
     assert sca("models", "check", name).stdout.split()[:2] == [name, "ok"]
-    (row,) = json.loads(sca("models", "get", name, "--json").stdout)
+    (row,) = json.loads(sca("models", "get", name, "--json").stdout)["items"]
     assert (row["name"], row["state"]) == (name, "present")
 
 

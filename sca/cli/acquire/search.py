@@ -11,7 +11,7 @@ import typer
 from typer.models import OptionInfo
 
 from sca.cli.acquire.options import SiteOptions
-from sca.cli.shared.console import emit_json, print_fields, stderr
+from sca.cli.shared.console import emit_json, print_fields, stderr, with_schema
 from sca.cli.shared.options import Json, Quiet, count_option, seconds_option
 from sca.cli.shared.settings_options import settings_options
 from sca.errors import check_target
@@ -179,9 +179,9 @@ def _write(
     if save_file is not None:
         from sca.data.runs.files import write_json
 
-        write_json(save_file, document)
+        write_json(save_file, with_schema(document))
     if output_format is OutputFormat.json:
-        emit_json(document, schema=False)  # `sca download` reads it; its fields are those of --output
+        emit_json(document)
     elif output_format is OutputFormat.table or sys.stdout.isatty():
         if outcome.results:
             _print_table(outcome.results)

@@ -48,7 +48,7 @@ def chat(
             raise UsageError("--output and --play are for typed text, and --mic speaks on the loudspeaker")
         document, interrupted = _talk(settings, devices, quiet=quiet, as_json=as_json)
         if as_json:
-            emit_json(document)
+            emit_json(document, "mic")
         if interrupted:
             raise typer.Exit(130)
     else:
@@ -95,7 +95,7 @@ def _list(settings: "Settings", *, as_json: bool) -> None:
 
     statuses = list(part_statuses(settings))
     if as_json:
-        emit_json([asdict(status) for status in statuses])
+        emit_json([asdict(status) for status in statuses], "list")
         return
     for status in statuses:
         found = "ok" if status.problem is None else f"missing: {status.problem}"

@@ -8,7 +8,7 @@ import typer
 
 from sca.cli.models.get import get
 from sca.cli.shared.completion import complete_models
-from sca.cli.shared.console import emit_json, print_line, print_note
+from sca.cli.shared.console import begin_command, emit_json, print_line, print_note
 from sca.cli.shared.options import Json
 from sca.cli.shared.settings_options import SettingsCommand, settings_options
 from sca.errors import InputError
@@ -38,6 +38,7 @@ def models(context: typer.Context, json: Json = False) -> None:
     if context.invoked_subcommand is None:
         from sca.config import load_settings
 
+        begin_command("sca models list")
         _list(load_settings().paths.resolved_cache_dir, json=json)
 
 
@@ -120,7 +121,7 @@ def remove(
 
     removed = {model.name: delete(model, settings.paths.resolved_cache_dir) for model in _named(names)}
     if json:
-        emit_json({name: [str(folder) for folder in folders] for name, folders in removed.items()}, schema=False)
+        emit_json({name: [str(folder) for folder in folders] for name, folders in removed.items()})
         return
     for name, folders in removed.items():
         print_line(f"{name}: {', '.join(map(str, folders)) + ' deleted' if folders else 'was not here'}")

@@ -26,7 +26,7 @@ def list_voices(engine: str | None, settings: Settings, *, json: bool) -> None:
     if json:
         engines = [{"engine": s.name, "ready": s.problem is None, "problem": s.problem, "hint": s.hint} for s in states]
         voices = [{"engine": n, "voice": v.name, "language": v.language, "title": v.title} for n, v in rows]
-        emit_json({"engines": engines, "voices": voices})
+        emit_json({"engines": engines, "voices": voices}, "list")
         return
     for state in states:
         print_line(f"{state.name:<8} {_line(state)}")

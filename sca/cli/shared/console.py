@@ -4,7 +4,7 @@ import io
 import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from typing_extensions import override
@@ -30,6 +30,7 @@ __all__ = [
     "report",
     "show_details",
     "stderr",
+    "with_schema",
 ]
 
 _NOTES_SHOWN = 8
@@ -139,21 +140,31 @@ def _write_line(stream: TextIO, text: str) -> None:
     stream.write(f"{printable(text)}\n")
 
 
-def emit_json(document: object, *, indent: int | None = 2, schema: bool = True) -> None:
-    """Print one JSON document on stdout.
+def with_schema(document: Mapping[str, object] | Sequence[object], part: str = "") -> dict[str, object]:
+    """Return a result for programs, with the field `schema` first: the command and the version of its fields.
+
+    Args:
+        document: The fields; a list becomes the field `items`.
+        part: What the command prints in place of its usual result, such as `list`.
+    """
+    name = ".".join([*_running.split(), *([part] if part else [])])
+    fields = document if isinstance(document, Mapping) else {"items": list(document)}
+    return {"schema": f"{name}/{_SCHEMA_VERSION}", **fields}
+
+
+def emit_json(document: Mapping[str, object] | Sequence[object], part: str = "", *, indent: int | None = 2) -> None:
+    """Print one JSON document on stdout, with its schema.
 
     Control characters, and what the encoding of stdout lacks, are written as escapes of JSON: the same document for a
     program, and harmless in a terminal.
 
     Args:
-        document: The document.
+        document: The document; a list becomes an object with `items`.
+        part: See `with_schema`.
         indent: Spaces per level; None prints one line.
-        schema: Whether an object gets the field `schema`, the name of the command and the version of its fields.
     """
-    if schema and isinstance(document, dict):
-        document = {"schema": f"{_running.replace(' ', '.')}/{_SCHEMA_VERSION}", **document}
     is_unicode = (sys.stdout.encoding or "utf-8").lower().replace("-", "").startswith("utf")
-    sys.stdout.write(json_text(document, indent=indent, ascii_only=not is_unicode) + "\n")
+    sys.stdout.write(json_text(with_schema(document, part), indent=indent, ascii_only=not is_unicode) + "\n")
 
 
 def report(error: "ScaError") -> int:

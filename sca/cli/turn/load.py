@@ -53,9 +53,10 @@ def send_requests(
     return result
 
 
-def warm_up(target: Target, requests: int = WARMUP_REQUESTS) -> None:
-    """Send a few requests and print on stderr how long they took."""
+def warm_up(target: Target, requests: int = WARMUP_REQUESTS) -> "LoadTestResult":
+    """Send a few requests, print on stderr how long they took, and return the measurements."""
     result = send_requests(target, requests)
     print_note(
         f"warm: {result.answered} of {counted(requests, 'request')} answered, the slowest in {result.percentile_ms(100):g} ms"
     )
+    return result

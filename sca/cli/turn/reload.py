@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from sca.cli.shared.console import print_line
+from sca.cli.shared.console import emit_json, print_line
+from sca.cli.shared.options import Json
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.turn.options import StateDirOption, state_dir_from
 
@@ -13,11 +14,15 @@ __all__ = ["reload"]
 
 
 @settings_options(turn_env=True)
-def reload(*, state_dir: StateDirOption = None, settings: "Settings") -> None:
+def reload(*, state_dir: StateDirOption = None, settings: "Settings", json: Json = False) -> None:
     """Let the server that `start` started read its settings file again, and print what changed.
 
     Options and environment variables of `start` remain, and win over the file.
     """
     from sca.infer.turn.daemon import control
 
-    print_line(control.reload(state_dir_from(settings, state_dir)))
+    changes = control.reload(state_dir_from(settings, state_dir))
+    if json:
+        emit_json({"changes": changes})
+    else:
+        print_line(changes)

@@ -91,7 +91,7 @@ def watch(
 
 def _print(event: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        emit_json(event, indent=None, schema=False)
+        emit_json(event, indent=None)
         sys.stdout.flush()
     else:
         print_line(_line(event), flush=True)
