@@ -45,7 +45,7 @@ def test_parrot(parrot):
 
 def test_recordings_and_events(parrot):
     folder, report = parrot
-    assert json.loads((folder / "report.json").read_text()) == report
+    assert {"schema": "sca.eval.talk/1", **json.loads((folder / "report.json").read_text())} == report
     for item in report["items"]:
         sound, rate_hz = soundfile.read(folder / f"{item['talk']}.wav")
         events = json.loads((folder / f"{item['talk']}.json").read_text())
