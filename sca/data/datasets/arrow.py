@@ -1,21 +1,20 @@
 """Data sets stored as Arrow files, with the small JSON files that `datasets.load_from_disk` reads.
 
-The columns are defined by the caller's `datasets.Features`. Every file is written atomically.
+The caller defines the columns, in `sca.data.datasets.features`. Every file is written atomically.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sca.data.datasets.features import Features
 from sca.data.runs.files import atomic_write, write_json
 from sca.errors import InputError
 from sca.textutil import first_line
 
 if TYPE_CHECKING:
-    from datasets import Features
     from pyarrow import Array, DataType, RecordBatch, StructArray
 
     Columns = dict[str, list[object] | Array]
@@ -32,6 +31,13 @@ __all__ = [
 ]
 
 _BATCHES_TO_MERGE = 128
+_INFO: dict[str, object] = dict.fromkeys(
+    (
+        *("builder_name", "config_name", "dataset_name", "dataset_size", "download_checksums", "download_size"),
+        *("post_processed", "post_processing_size", "size_in_bytes", "splits", "supervised_keys", "version"),
+    )
+) | dict.fromkeys(("citation", "description", "homepage", "license"), "")
+"""A `datasets.DatasetInfo` of which nothing is set."""
 _FORMAT: dict[str, object] = {
     "_format_columns": None,
     "_format_kwargs": {},
@@ -59,7 +65,7 @@ def audio_cells(files: Sequence[Path]) -> "list[StructArray]":
     return cells
 
 
-def write_table(path: Path, features: "Features", batches: "Iterable[Columns]") -> int:
+def write_table(path: Path, features: Features, batches: "Iterable[Columns]") -> int:
     """Write an Arrow stream.
 
     Args:
@@ -117,7 +123,7 @@ def iter_batches(path: Path) -> "Iterator[RecordBatch]":
 
 def merge_tables(
     path: Path,
-    features: "Features",
+    features: Features,
     parts: Sequence[Path],
     complete: "Callable[[RecordBatch], RecordBatch]" = lambda batch: batch,
 ) -> int:
@@ -156,7 +162,7 @@ def _concatenated(batches: "list[RecordBatch]") -> "Columns":
 
 
 def write_split_files(
-    folder: Path, split: str, features: "Features", files: Sequence[str], fingerprint_of: Iterable[str]
+    folder: Path, split: str, features: Features, files: Sequence[str], fingerprint_of: Iterable[str]
 ) -> None:
     """Write the two JSON files beside the Arrow files of a split.
 
@@ -167,10 +173,8 @@ def write_split_files(
         files: The names of its Arrow files, in order.
         fingerprint_of: Strings that identify the content; `datasets` uses their hash as the key of its caches.
     """
-    from datasets import DatasetInfo
-
     fingerprint = blake2b("\n".join(fingerprint_of).encode(), digest_size=8).hexdigest()
-    info: Mapping[str, object] = asdict(DatasetInfo(features=features))
+    info = {**_INFO, "features": features.to_json()}
     write_json(folder / "dataset_info.json", {key: info[key] for key in sorted(info)})
     state = {
         "_data_files": [{"filename": name} for name in files],

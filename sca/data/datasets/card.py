@@ -236,8 +236,5 @@ def save_readme(root: Path, metadata: "DatasetCardData", body: str) -> None:
         metadata: The metadata block.
         body: The Markdown below it.
     """
-    from huggingface_hub import DatasetCard
-
-    card = DatasetCard(f"---\n{metadata.to_yaml()}\n---\n\n{body}")
     with atomic_write(root / "README.md") as temporary:
-        card.save(temporary)
+        temporary.write_text(f"---\n{metadata.to_yaml()}\n---\n\n{body}", encoding="utf-8", newline="\n")

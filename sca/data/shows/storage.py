@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sca.audio.decode import AS_DEFAULT, BlockReader, Reading
 from sca.audio.resample import StreamResampler
 from sca.data.datasets.arrow import audio_cells, write_table
+from sca.data.datasets.features import Audio, Features, List, Value
 from sca.data.duplex.audio.encode_tracks import EncodedTrack, encode_tracks
 from sca.data.media.enhance import Enhancer, enhanced_stream
 from sca.data.shows.paths import storage_file
@@ -29,7 +30,6 @@ from sca.timeline import ComedianEvent, Show
 from sca.units import HEARD_HZ, SPOKEN_HZ, seconds_to_samples
 
 if TYPE_CHECKING:
-    from datasets import Features
     from pyarrow import StructArray
 
 __all__ = ["KIND", "MADE_BY", "SCHEMA_VERSION", "features", "remove_unfinished", "write_storage"]
@@ -46,16 +46,14 @@ _MAX_SPEECH_SAMPLES = 900 * HEARD_HZ
 
 
 @cache
-def features(split: str) -> "Features":
+def features(split: str) -> Features:
     """Return the columns of `storage` or `train`."""
-    from datasets import Audio, Features, List, Value
-
     if split == "storage":
         return Features(
             {
                 "session_id": Value("string"),
-                "audio": Audio(sampling_rate=HEARD_HZ, decode=False),
-                "clean_audio": Audio(sampling_rate=SPOKEN_HZ, decode=False),
+                "audio": Audio(sampling_rate=HEARD_HZ),
+                "clean_audio": Audio(sampling_rate=SPOKEN_HZ),
                 "speaker_embedding": List(Value("float32"), length=EMBEDDING_SIZE),
             }
         )

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sca.data.datasets import arrow
+from sca.data.datasets.features import Audio, Feature, Features, List, Value
 from sca.data.speakers.base import EMBEDDING_SIZE
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from datasets import Features
 
     from sca.data.datasets.arrow import Columns
 
@@ -41,23 +41,20 @@ SCHEMA_VERSION = 5
 
 
 @cache
-def features(table: str) -> "Features":
+def features(table: str) -> Features:
     """Return the columns of a table: `storage` or `rows`."""
     return _track_features() if table == "storage" else _row_features()
 
 
-def _track_features() -> "Features":
+def _track_features() -> Features:
     """Return the columns of `sca.data.duplex.model.records.TrackRecord`, with the audio and the codec codes."""
-    from datasets import Audio, Features, List, Value
-
     text, number, real, real32 = Value("string"), Value("int32"), Value("float64"), Value("float32")
     return Features(
         {
             "session_id": text,
             "speaker_id": text,
-            # decode=False: the bytes as they are, so that opening the data set needs no decoder.
-            "audio_16k": Audio(sampling_rate=16_000, decode=False),
-            "audio_24k": Audio(sampling_rate=24_000, decode=False),
+            "audio_16k": Audio(sampling_rate=16_000),
+            "audio_24k": Audio(sampling_rate=24_000),
             "duration_samples": Value("int64"),
             "words": List(
                 {"word": text, "start": real, "end": real, "source": text, "unit": number, "space": Value("bool")}
@@ -91,10 +88,8 @@ def _track_features() -> "Features":
     )
 
 
-def _row_features() -> "Features":
+def _row_features() -> Features:
     """Return the columns of `sca.data.duplex.model.records.RowRecord`."""
-    from datasets import Features, List, Value
-
     text, number = Value("string"), Value("int32")
     return Features(
         {
@@ -125,11 +120,16 @@ def _row_features() -> "Features":
     )
 
 
-def _segment_features() -> dict[str, object]:
-    from datasets import List, Value
-
+def _segment_features() -> dict[str, Feature]:
     text, number, real = Value("string"), Value("int32"), Value("float64")
-    word = {"word": text, "start_s": real, "end_s": real, "chunk": number, "k": number, "n_tokens": number}
+    word: dict[str, Feature] = {
+        "word": text,
+        "start_s": real,
+        "end_s": real,
+        "chunk": number,
+        "k": number,
+        "n_tokens": number,
+    }
     return {
         "text": text,
         "leading_space": Value("bool"),

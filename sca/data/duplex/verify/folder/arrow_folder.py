@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sca.data.duplex.storage.writer import open_split
+from sca.data.duplex.storage.writer import features, open_split
 from sca.errors import InputError
 from sca.textutil import counted, first_line
 
@@ -89,12 +89,9 @@ def _state_problems(path: Path, split: str) -> Iterator[str]:
 
 def _column_problems(root: Path, split: str, listed: Sequence[Path]) -> Iterator[str]:
     """Compare the columns of `dataset_info.json` with those of the Arrow files."""
-    from datasets import Features
-
     path = root / split / "dataset_info.json"
     try:
-        features = json.loads(path.read_text(encoding="utf-8"))["features"]
-        described = Features.from_dict(features).arrow_schema
+        described = _described_schema(json.loads(path.read_text(encoding="utf-8"))["features"], split)
     except FileNotFoundError:
         yield f"{split}/dataset_info.json is missing"
         return
@@ -109,6 +106,16 @@ def _column_problems(root: Path, split: str, listed: Sequence[Path]) -> Iterator
             yield f"{split}/dataset_info.json: {problem} in {listed[0].name}"
     if described.names != stored.names and set(described.names) == set(stored.names):
         yield f"{split}/dataset_info.json: its columns have another order than those in {listed[0].name}"
+
+
+def _described_schema(columns: dict[str, object], split: str) -> "pa.Schema":
+    """Return the Arrow schema of the described columns. Those that sca writes now need no import of `datasets`."""
+    written = features("storage" if split == "storage" else "rows")
+    if json.dumps(columns) == json.dumps(written.to_json()):  # the order counts
+        return written.arrow_schema
+    from datasets import Features
+
+    return Features.from_dict(columns).arrow_schema
 
 
 def _column_problem(name: str, described: "pa.Schema", stored: "pa.Schema") -> str | None:
