@@ -261,7 +261,7 @@ def test_named_modules_and_files_exist(page):
     missing = [
         name
         for name in sorted(names)
-        if not name.startswith(("sca.key", "sca.resume", "sca.warning")) and not exists(name)
+        if not name.startswith(("sca.key", "sca.resume", "sca.toml", "sca.warning")) and not exists(name)
     ]
     paths = set(re.findall(r"`((?:sca|tests|scripts|config|docs)/[\w/.-]+)`", text))
     missing += [path for path in sorted(paths) if "NAME" not in path and not (ROOT / path).exists()]

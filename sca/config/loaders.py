@@ -5,11 +5,13 @@ models; `sca.config.describe` words the problems.
 """
 
 import difflib
+import logging
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 
 from sca.config.sections.base import Flag
@@ -26,7 +28,12 @@ __all__ = [
     "unknown",
 ]
 
+_log = logging.getLogger(__name__)
+
 _PREFIX = "SCA_"
+_ALIKE = 0.75
+"""How alike an unknown variable and one of ours must be, from 0 to 1, to count as misspelled. Other programs' `API_TOKEN`
+is 0.61 like `LLM_MAX_TOKENS`; `FRAMES_HZ` is 0.94 like `FRAME_HZ`."""
 _AT_LINE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 
 
@@ -166,7 +173,11 @@ def _syntax_problem(path: Path, error: Exception) -> Problem:
 def from_environment(
     env: Mapping[str, str], keys: Mapping[str, Key], reserved: Iterable[str]
 ) -> tuple[dict[str, Given], list[Problem]]:
-    """Read the settings from environment variables. An empty variable counts as not set."""
+    """Read the settings from environment variables. An empty variable counts as not set.
+
+    An unknown variable with the name of a section, or similar to one of ours, is a problem. Others belong to other programs,
+    and are named once in the log.
+    """
     by_env = {key.env: key.name for key in keys.values()}
     given: dict[str, Given] = {}
     problems: list[Problem] = []
@@ -174,10 +185,25 @@ def from_environment(
         if not variable.startswith(_PREFIX) or variable in reserved:
             continue
         if variable not in by_env:
-            problems.append(unknown("environment", variable, [*by_env, *reserved]))
+            if _is_meant(variable, [*by_env, *reserved], {key.section for key in keys.values()}):
+                problems.append(unknown("environment", variable, [*by_env, *reserved]))
+            else:
+                _warn_of_foreign(variable)
         elif env[variable]:
             given[by_env[variable]] = Given(env[variable], f"environment {variable}", is_text=True)
     return given, problems
+
+
+def _is_meant(variable: str, known: Sequence[str], sections: Iterable[str]) -> bool:
+    name = variable.removeprefix(_PREFIX)
+    if any(name.startswith(f"{section.upper()}_") for section in sections):
+        return True
+    return bool(difflib.get_close_matches(name, [one.removeprefix(_PREFIX) for one in known], n=1, cutoff=_ALIKE))
+
+
+@cache
+def _warn_of_foreign(variable: str) -> None:
+    _log.warning("%s is not a setting of sca and is ignored", variable)
 
 
 def from_overrides(

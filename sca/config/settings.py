@@ -1,4 +1,4 @@
-"""Settings and their sources: command line > `SCA_*` environment > TOML file > the defaults of the models.
+"""Settings and their sources: command line > `SCA_*` environment > TOML files > the defaults of the models.
 
 A new subsystem adds a module with its model, such as `sca/config/sections/live.py`, and a field to `Settings`. Its TOML
 section, environment variables, documentation and spelling check follow from that. No other module reads the
@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, Secret
 from pydantic.fields import FieldInfo
 
 from sca.config.describe import expected, problems_of, raise_for, special_words, value_type
+from sca.config.found_files import found_files
 from sca.config.loaders import (
     OPTION_ORIGIN,
     Given,
@@ -166,7 +167,8 @@ def load_settings(
     """Merge all sources.
 
     Args:
-        config_file: The TOML file; SCA_CONFIG if not given.
+        config_file: The TOML file; SCA_CONFIG if not given. Without both, `sca.toml` of the user's configuration folder and
+            then that of the working folder are read, if they exist.
         overrides: Values of `--set` and `--preset`, by dotted name. Text is converted like the environment's; None
             counts as not given.
         env: The environment; the process's own if not given.
@@ -182,9 +184,9 @@ def load_settings(
     if config_file is None and env.get(CONFIG_ENV):
         config_file = Path(env[CONFIG_ENV])
     layers = [_user_folders(env)]
-    if config_file is not None:
-        layers.append(from_file(config_file, keys))
+    files = found_files(env) if config_file is None else [config_file]
     layers += [
+        *(from_file(file, keys) for file in files),
         _plain_environment(env, plain_env or {}),
         from_environment(env, keys, RESERVED_ENV),
         from_overrides(overrides or {}, keys),

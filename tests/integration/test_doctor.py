@@ -85,10 +85,16 @@ def test_core_commands_can_run_here(here):
     assert all(check["fix"] for check in found.values() if check["status"] != "ok" and check["name"] != "gpu")
 
 
-def test_table():
-    done = doctor()
-    assert done.returncode == 0
+def test_table_is_complete_with_invalid_settings():
+    done = doctor(SCA_FRAMES_HZ="12.5", SCA_API_TOKEN="secret")
+    assert done.returncode == 3
+    assert done.stderr.splitlines() == [
+        "SCA_API_TOKEN is not a setting of sca and is ignored",
+        "sca: environment: SCA_FRAMES_HZ is not a setting",
+        "     did you mean SCA_FRAME_HZ?",
+    ]
     lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["warn", "settings", "environment:", "SCA_FRAMES_HZ"] in [line[:4] for line in lines]
     assert ["ok", "python"] in [line[:2] for line in lines]
     assert len(lines) >= len(NAMES)
 

@@ -92,6 +92,27 @@ def test_environment_may_name_the_file(toml, tmp_path):
     assert load_settings(env={"SCA_CONFIG": ""}).duplex.lead_chunks == 1
 
 
+def test_files_are_found_without_an_option(toml, tmp_path, monkeypatch):
+    home, work = tmp_path / "home", tmp_path / "work"
+    for folder in (home / ".config" / "sca", tmp_path / "xdg" / "sca", work):
+        folder.mkdir(parents=True)
+    (home / ".config/sca/sca.toml").write_text('[duplex]\nlead_chunks = 2\nwindow = "session"\n')
+    (tmp_path / "xdg/sca/sca.toml").write_text("[duplex]\nlead_chunks = 4\n")
+    monkeypatch.chdir(work)
+    env = {"HOME": str(home)}
+    assert load_settings(env=env).duplex.lead_chunks == 2
+    assert load_settings(env=env | {"XDG_CONFIG_HOME": str(tmp_path / "xdg")}).duplex.lead_chunks == 4
+    assert load_settings(env=env | {"XDG_CONFIG_HOME": "relative"}).duplex.lead_chunks == 2
+    (work / "sca.toml").write_text("[duplex]\nlead_chunks = 3\n")
+    settings = load_settings(env=env)
+    assert (settings.duplex.lead_chunks, settings.duplex.window) == (3, "session")
+    assert settings.origin("duplex.lead_chunks") == "file sca.toml"
+    named = toml("[turn]\nthreshold = 0.4\n")
+    assert load_settings(named, env=env).duplex == load_settings(env={"SCA_CONFIG": str(named)}).duplex
+    (work / "sca.toml").write_text("[duplex]\nlead = 3\n")
+    assert str(load_error(env=env)) == "file sca.toml: duplex.lead is not a setting"
+
+
 # --- conversion of values ---
 
 
@@ -232,12 +253,21 @@ def test_unreadable_files(tmp_path):
         ("SCA_FRAMES_HZ", "SCA_FRAME_HZ"),
         ("SCA_QWEN_ATTN_IMPLEMENTATION", "SCA_QWEN_ATTN_IMPL"),
         ("SCA_CONFG", "SCA_CONFIG"),
+        ("SCA_CACHEDIR", "SCA_CACHE_DIR"),
+        ("SCA_DUPLEX_LEED_CHUNKS", "SCA_DUPLEX_LEAD_CHUNKS"),
     ],
 )
 def test_unknown_variable_names_the_nearest(variable, near):
     error = load_error(env={variable: "1"})
     assert str(error) == f"environment: {variable} is not a setting"
     assert error.hint == f"did you mean {near}?"
+
+
+def test_variables_of_other_programs_are_named_once(caplog):
+    for _ in range(2):
+        assert load_settings(env={"SCA_API_TOKEN": "secret", "SCA_SCAN_PATH": "/"}) == load_settings(env={})
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["SCA_API_TOKEN", "SCA_SCAN_PATH"]
+    assert "secret" not in caplog.text
 
 
 def test_options_name_themselves_in_errors():
@@ -285,11 +315,11 @@ def test_toml_number_beyond_the_limits_of_python(toml):
 
 def test_lists_all_problems(toml):
     path = toml("[duplex]\nlead_chunks = -1\nwindow = '60-20'\nspeed = 2\n")
-    env = {"SCA_FRAME_HZ": "fast", "SCA_NOISE": "1"}
+    env = {"SCA_FRAME_HZ": "fast", "SCA_DUPLEX_NOISE": "1"}
     error = load_error(path, {"duplex.max_tokens": "many", "lead_chunks": 1}, env)
     head, *lines = str(error).splitlines()
     assert head == "7 settings are invalid:"
-    for part in ("duplex.speed", "SCA_NOISE", "lead_chunks is not", "'fast'", "'many'", "got -1", "'60-20'"):
+    for part in ("duplex.speed", "SCA_DUPLEX_NOISE", "lead_chunks is not", "'fast'", "'many'", "got -1", "'60-20'"):
         assert any(part in line for line in lines), part
 
 

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sca.distribution import DISTRIBUTION, install_extra, install_packages, reinstall, upgrade
+from sca.errors import ConfigError
 from sca.models.gpus import nvidia_gpus
 from sca.textutil import counted
 
@@ -57,6 +58,14 @@ def python() -> Check:
     found = f"{'.'.join(map(str, sys.version_info[:3]))} ({sys.executable})"
     ok = sys.version_info >= (3, 11)
     return Check("python", Status.ok if ok else Status.missing, found, None if ok else "uv python install 3.12")
+
+
+def settings_valid(error: ConfigError | None) -> Check:
+    """Check the settings: the environment, the files that are read, and the command line."""
+    if error is None:
+        return Check("settings", Status.ok, "valid")
+    found = "; ".join(line.strip() for line in error.lines) or error.message
+    return Check("settings", Status.warn, found, error.hint or "sca config show lists every setting")
 
 
 def core() -> Check:

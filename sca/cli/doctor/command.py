@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sca.cli.shared.console import emit_json, out
 from sca.cli.shared.options import Json
 from sca.cli.shared.settings_options import settings_options
-from sca.errors import MissingToolError
+from sca.errors import ConfigError, MissingToolError
 
 if TYPE_CHECKING:
     from sca.cli.doctor.checks import Check
@@ -19,21 +19,26 @@ _COLOURS = {"ok": "green", "warn": "yellow", "missing": "red"}
 
 
 @settings_options()
-def doctor(*, settings: "Settings", json: Json = False) -> None:
+def doctor(*, settings: "Settings", settings_error: ConfigError | None, json: Json = False) -> None:
     """Check this machine and show how to fix what is missing: programs, packages, GPU, hub, microphone, disk.
 
-    The exit code is 4 if a core command cannot run.
+    The exit code is 4 if a core command cannot run. Invalid settings are displayed, with exit code 3, and the other checks
+    use the defaults.
     """
-    checks = examine(settings, Path.cwd())
+    from sca.cli.doctor.checks import settings_valid
+
+    checks = [*examine(settings, Path.cwd()), settings_valid(settings_error)]
     missing = [check for check in checks if check.status == "missing"]
     if json:
         rows = [{"name": c.name, "status": c.status, "found": c.found, "fix": c.fix} for c in checks]
-        emit_json({"ok": not missing, "checks": rows})
+        emit_json({"ok": not missing and settings_error is None, "checks": rows})
     else:
         _show(checks)
     if missing:
         names = ", ".join(check.name for check in missing)
         raise MissingToolError(f"what core commands need is missing: {names}", hint=missing[0].fix)
+    if settings_error is not None:
+        raise settings_error
 
 
 def examine(settings: "Settings", work_dir: Path) -> list["Check"]:

@@ -7,7 +7,8 @@ A command names the settings it offers and takes the resolved `Settings`:
 
     app.command("build", cls=SettingsCommand)(build)
 
-A server that reloads its settings also takes `reload_settings`, a function that returns what the same sources give now.
+A server that reloads its settings also takes `reload_settings`, a function that returns what the same sources give now. A
+command with a parameter `settings_error` runs with the defaults if the settings are invalid, and gets the error.
 In place of its parameter `settings` the command then has the options of those fields (`Flag` in
 `sca.config.sections.base`), with the fields' types, defaults and descriptions, and --config and --set. A parameter of a
 dataclass type becomes one option per field of that dataclass.
@@ -28,6 +29,7 @@ from typing_extensions import override
 from sca.cli.shared.command import Command
 from sca.cli.shared.completion import complete_from
 from sca.cli.shared.options import ConfigFile, Preset, SetValues
+from sca.errors import ConfigError
 
 if TYPE_CHECKING:
     from sca.config import Key, Settings
@@ -36,6 +38,7 @@ __all__ = ["SettingsCommand", "is_given", "settings_options"]
 
 _SPEC = "settings_command_spec"
 _RELOAD = "reload_settings"
+_ERROR = "settings_error"
 _SOURCES = {"config": ConfigFile, "set_values": SetValues, "preset": Preset}
 
 Parameter = inspect.Parameter
@@ -97,7 +100,7 @@ class SettingsCommand(Command):
 
 def _with_signature(spec: _Spec) -> Callable[..., None]:
     """Return a function with the complete parameters, which resolves the settings and calls the command."""
-    from sca.config import known_keys
+    from sca.config import Settings, known_keys
 
     keys = {key.name: key for key in known_keys()}
     options = {name.replace(".", "__"): keys[name] for name in spec.names}
@@ -106,7 +109,13 @@ def _with_signature(spec: _Spec) -> Callable[..., None]:
     def command(context: typer.Context, **values: Any) -> None:
         given = {key.name: values[name] for name, key in options.items() if is_given(context, name)}
         load = partial(_resolve, spec, dict(values), given)
-        values |= {"context": context, "settings": load(), _RELOAD: load}
+        values |= {"context": context, _RELOAD: load, _ERROR: None}
+        try:
+            values["settings"] = load()
+        except ConfigError as error:
+            if _ERROR not in parameters:
+                raise
+            values |= {"settings": Settings(), _ERROR: error}
         spec.function(**{name: _argument(parameter, values) for name, parameter in parameters.items()})
 
     complete = [Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)]
@@ -117,7 +126,7 @@ def _with_signature(spec: _Spec) -> Callable[..., None]:
         elif _is_group(parameter):
             fields = inspect.signature(parameter.annotation).parameters.values()
             complete += [_keyword(field.name, field.annotation, field.default) for field in fields]
-        elif parameter.name not in ("context", _RELOAD):
+        elif parameter.name not in ("context", _RELOAD, _ERROR):
             complete.append(_keyword(parameter.name, parameter.annotation, parameter.default))
     command.__signature__ = inspect.Signature(complete)  # type: ignore[attr-defined]
     command.__annotations__ = {}  # Typer resolves these too, and the signature has all it needs
