@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # The longest matching entry applies, so that infer.server can be above infer.
 LAYERS = {
+    "sca.children": 0,
     "sca.cores": 0,
     "sca.errors": 0,
     "sca.files": 0,

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Thread
 from typing import IO
 
+from sca.children.ending import ending_with_parent
 from sca.errors import OutputError, UpstreamError
 
 __all__ = ["BytesListener", "disk_error", "run_download", "stalled"]
@@ -26,7 +27,8 @@ def run_download(
 ) -> tuple[int | None, str]:
     """Run a program in a folder until it ends, or until the files in the folder do not grow for some time.
 
-    Its standard input is a pipe that closes when this process ends, however it ends.
+    Its standard input is a pipe that closes when this process ends, however it ends; where the system can, it kills the
+    program then.
 
     Args:
         command: The program and its arguments.
@@ -39,7 +41,7 @@ def run_download(
     """
     environment = os.environ | {"TMPDIR": str(folder / "tmp"), "PIP_NO_COLOR": "1", "NO_COLOR": "1"}
     process = subprocess.Popen(
-        command,
+        [*ending_with_parent(), *command],
         cwd=folder,
         env=environment,
         stdin=subprocess.PIPE,

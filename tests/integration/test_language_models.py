@@ -1,6 +1,7 @@
 """Language models: a client of the chat API with a test server, and the llama.cpp server of this machine."""
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -227,6 +228,18 @@ def test_local_model_answers_behind_a_key(weights):
     finally:
         model.close()
     assert not psutil.pid_exists(child)
+
+
+def test_child_ends_with_stdin_while_native_code_holds_the_lock():
+    program = (
+        "import ctypes\nfrom sca.children.ending import end_with_stdin\nend_with_stdin()\nprint(flush=True)\n"
+        "ctypes.PyDLL(None).sleep(600)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.stdout.readline()
+    child.stdin.close()
+    assert child.wait(60) == -signal.SIGIO
+    child.stdout.close()
 
 
 @pytest.mark.weights

@@ -18,9 +18,10 @@ from typer.testing import CliRunner
 
 from sca.audio.coded.containers import SelectedTrack, selected_track
 from sca.audio.decode import BlockReader, read_audio
+from sca.children.ending import ending_with_parent
 from sca.cli.main import app
 from sca.data.media import transcoder
-from sca.data.media.ffmpeg import FfmpegCrashedError, FfmpegProgram, FfmpegRunner, ending_with_parent, find_ffmpeg
+from sca.data.media.ffmpeg import FfmpegCrashedError, FfmpegProgram, FfmpegRunner, find_ffmpeg
 from sca.data.media.transcode import AudioFormat
 from sca.data.media.transcode import transcode as run_transcode
 from sca.data.runs.ledger import lock_dir

@@ -9,12 +9,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from typing_extensions import override
 
+from sca.children.ending import ending_with_parent
 from sca.data.media.ffmpeg_log import FfmpegLog, is_system_error
 from sca.errors import InputError, MissingToolError, OutputError, ScaError
 
@@ -27,7 +27,6 @@ __all__ = [
     "FfmpegProgram",
     "FfmpegRunner",
     "FfmpegStopped",
-    "ending_with_parent",
     "find_ffmpeg",
     "url",
 ]
@@ -104,24 +103,6 @@ def find_ffmpeg() -> FfmpegProgram:
         return FfmpegProgram(path, origin, version, "--enable-libsoxr" in text)
     details = f" ({'; '.join(errors)})" if errors else ""
     raise MissingToolError(f"no working ffmpeg found{details}", hint=INSTALL)
-
-
-@cache
-def ending_with_parent() -> tuple[str, ...]:
-    """Return the words before a command that let the system kill it when the thread that started it ends.
-
-    So a killed run leaves no ffmpeg behind. Empty where the system has no such program; `preexec_fn`, the other way, may block
-    in a process with threads.
-    """
-    path = shutil.which("setpriv")
-    if path is None:
-        return ()
-    words = (path, "--pdeathsig", "KILL")
-    try:
-        subprocess.run([*words, path, "--version"], capture_output=True, check=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):  # the one of busybox has no such option
-        return ()
-    return words
 
 
 def url(path: Path) -> str:

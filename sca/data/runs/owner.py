@@ -92,7 +92,7 @@ def ensure_owned_dir(folder: Path, owner: Owner) -> None:
         hint = f"give an empty folder, or one that {owner.command} made"
         if found is not None:
             raise OutputError(f"{folder} has other files in it: those of {found.command}", hint=hint)
-        others = sorted(entry.name for entry in folder.iterdir() if entry.name not in _of_killed_run(owner))
+        others = sorted(entry.name for entry in folder.iterdir() if not _is_of_killed_run(entry, owner))
         if others:
             shown = ", ".join(map(one_line, others[:_MAX_SHOWN])) + (", …" if len(others) > _MAX_SHOWN else "")
             raise OutputError(f"{folder} has other files in it: {shown}", hint=hint)
@@ -118,11 +118,14 @@ def claim(folder: Path, owner: Owner) -> None:
         write_json(folder / owner.marker, {"made_by": owner.command})
 
 
-def _of_killed_run(owner: Owner) -> set[str]:
-    """Return the names that a run leaves in a folder if it is killed before its marker is complete."""
+def _is_of_killed_run(entry: Path, owner: Owner) -> bool:
+    """Return whether a run leaves this entry in a folder if it is killed before its marker is complete."""
     first = Path(owner.marker.parts[0])
-    left = {".lock", temporary_of(first).name}
-    return left if first == owner.marker else left | {first.name}
+    if entry.name in (".lock", temporary_of(first).name):
+        return True
+    if first == owner.marker or entry.name != first.name or entry.is_symlink() or not entry.is_dir():
+        return False
+    return not any(inner.is_symlink() for inner in entry.rglob("*"))
 
 
 def _fields(path: Path) -> set[str]:

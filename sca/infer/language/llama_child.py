@@ -9,6 +9,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from sca.children.ending import end_with_stdin
+
 if TYPE_CHECKING:
     from typing import TextIO
 
@@ -39,6 +41,7 @@ def main() -> None:
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     options: ChildOptions = json.loads(sys.stdin.readline())
+    end_with_stdin()
     try:
         server = _start(options)
     except Exception as error:  # noqa: BLE001 - the parent reports it
