@@ -282,6 +282,30 @@ def test_recording_that_is_replaced_meanwhile_fails(whisper, speech, tmp_path, m
     assert (code, again["made"]) == (0, 1)
 
 
+@pytest.mark.parametrize("cut", [False, True], ids=["touched", "copied-in-place"])
+def test_recording_with_the_same_bytes_is_done_again(whisper, speech, tmp_path, monkeypatch, cut):
+    source, save_file = record(tmp_path / "a.wav", speech[:48_000]), tmp_path / "out" / "lines.jsonl"
+    whole, read, calls = source.read_bytes(), transcriber.read_samples, []
+
+    def touched(path, *args, **kwargs):
+        calls.append(path)
+        if len(calls) > 1:
+            return read(path, *args, **kwargs)
+        if cut:
+            source.write_bytes(whole[:1000])
+        try:
+            return read(path, *args, **kwargs)
+        finally:
+            source.write_bytes(whole)
+            os.utime(source, ns=(1, 1))
+
+    monkeypatch.setattr(transcriber, "read_samples", touched)
+    code, summary, _ = run(whisper, source, save_file=save_file)
+    assert (code, summary["made"], len(calls)) == (0, 1, 2)
+    assert shows(save_file)["a"].duration_s == 3.0
+    assert run(whisper, source, save_file=save_file)[1]["already"] == 1
+
+
 @pytest.mark.parametrize("name", ["input_sha256", "Unchanged"])
 def test_unexpected_exception_in_planning_fails_its_item(whisper, speech, tmp_path, monkeypatch, name):
     for stem in ("good", "odd"):

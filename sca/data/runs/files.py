@@ -125,13 +125,21 @@ class Unchanged:
         """The size and the modification time of the file, see `file_stat`, when it was noted."""
         return self._before[1:]
 
+    def holds(self) -> bool:
+        """Return whether the file is still the same.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        return _identity(self._path) == self._before
+
     def check(self) -> None:
         """Check the file again, before the result gets its name.
 
         Raises:
             InputError: It has changed, or cannot be read.
         """
-        if _identity(self._path) != self._before:
+        if not self.holds():
             raise InputError(f"{self._path} changed while it was read", hint="run again when it is complete")
 
 

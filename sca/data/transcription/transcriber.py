@@ -17,7 +17,7 @@ from sca.data.diarization.diarizer import Diarizer
 from sca.data.diarization.timeline import speaker_name
 from sca.data.quality.measure import Quality, measure_quality
 from sca.data.reactions.base import Detector, SoundEvent
-from sca.data.runs.files import Unchanged
+from sca.data.runs.files import Unchanged, input_sha256
 from sca.data.runs.progress import ItemProgress, NullProgress, ProgressListener
 from sca.data.transcription.coverage import remainders
 from sca.data.transcription.diarized import Speakers, find_speakers, load_diarizer, speech_event
@@ -62,6 +62,11 @@ class TranscriptionJob:
     sha256: str
     partial: Path | None = None
     unchanged: Unchanged | None = None
+
+
+def _check(job: TranscriptionJob) -> None:
+    if job.unchanged is not None:
+        job.unchanged.check()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,21 +151,21 @@ class Transcriber:
         return self._recognizer
 
     def transcribe(self, job: TranscriptionJob) -> Transcribed:
-        """Transcribe a recording.
+        """Transcribe a recording. If only the time of its file changed meanwhile, and no byte, it is done again.
 
         Raises:
             InputError: The recording cannot be decoded, or was replaced meanwhile.
             ScaError: The recognizer failed.
         """
-        result = self._transcribed(job)
         try:
-            if job.unchanged is not None:
-                job.unchanged.check()
+            return self._transcribed(job)
         except InputError:
-            if job.partial is not None:  # its windows are those of two recordings
-                job.partial.unlink(missing_ok=True)
-            raise
-        return result
+            # Equal bytes are not enough to accept what was read: a copy of them in place had cut the file meanwhile.
+            path = job.recording.path
+            now = Unchanged(path)
+            if job.unchanged is None or job.unchanged.holds() or input_sha256(path) != job.sha256:
+                raise
+        return self._transcribed(replace(job, unchanged=now))
 
     def _transcribed(self, job: TranscriptionJob) -> Transcribed:
         self.load()
@@ -169,6 +174,7 @@ class Transcriber:
         with SampleFile(self._scratch) as samples:
             speech = SpeechDetector()
             notes = read_samples(job.recording.path, HEARD_HZ, samples, reading=self._reading, heard=speech.push)
+            _check(job)  # so the windows that are kept are those of this content
             total_s = len(samples) / HEARD_HZ
             heard = self._heard(
                 samples,
@@ -179,6 +185,7 @@ class Transcriber:
         show, more_notes = self._line(job, heard, round(total_s, 3))
         notes = (*notes, *more_notes)
         quality = measure_quality(job.recording.path, show, self._reading)
+        _check(job)
         if show.words or show.timeline:
             return Transcribed(show, quality, notes)
         reason = "nothing was recognised" if heard.transcription.speech else "no speech was heard"
