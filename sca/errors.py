@@ -2,6 +2,7 @@
 
     ScaError                     1   a bug in sca, unless a subclass sets another code
     ├── UsageError               2   the command line does not make sense
+    │   └── UnknownNameError     2   no engine, format, voice … has the given name
     ├── ConfigError              3   a setting is unknown, invalid, or contradicts another
     │   └── GridError            3   frames, chunks and sample rates do not divide evenly
     ├── MissingToolError         4   a required program, extra or model file is not installed
@@ -19,12 +20,14 @@ one module that prints them and converts them to exit codes.
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from typing_extensions import override
+
+from sca.textutil import did_you_mean
 
 __all__ = [
     "ConfigError",
@@ -37,12 +40,14 @@ __all__ = [
     "PartialFailure",
     "ScaError",
     "TooLargeError",
+    "UnknownNameError",
     "UpstreamError",
     "UsageError",
     "VerificationError",
     "check_target",
     "error_of_system",
     "is_of_system",
+    "unknown_name",
     "writing",
 ]
 
@@ -73,6 +78,38 @@ class UsageError(ScaError):
     """The arguments contradict each other or name something that does not exist."""
 
     exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """No engine, format, voice or another choice has the given name.
+
+    Attributes:
+        name: The name, by which the commands find the option that it was given to.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, name: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
+
+    @override
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_unknown, (self.message, self.hint, self.name)
+
+
+def unknown_name(message: str, name: str, choices: Iterable[str], *, all_in: str = "") -> UnknownNameError:
+    """Return the error for a name that does not exist, with the nearest name and the choices in its hint.
+
+    Args:
+        message: What does not exist.
+        name: The name.
+        choices: The names that exist, in the order in which they are listed.
+        all_in: The command that lists all choices, for those that are too many for a line.
+    """
+    names = list(choices)
+    shown = names[:_CHOICES_SHOWN] if all_in else names
+    rest = f" and {len(names) - len(shown)} more ({all_in})" if len(names) > len(shown) else ""
+    hint = f"{did_you_mean(name, names)}available: {', '.join(shown) or 'none'}{rest}"
+    return UnknownNameError(message, hint=hint, name=name)
 
 
 class ConfigError(ScaError):
@@ -148,6 +185,10 @@ def _rebuild(kind: type[ScaError], message: str, hint: str | None) -> ScaError:
     return kind(message, hint=hint)
 
 
+def _rebuild_unknown(message: str, hint: str | None, name: str) -> UnknownNameError:
+    return UnknownNameError(message, hint=hint, name=name)
+
+
 def _rebuild_damage(message: str, hint: str | None, needed_s: float | None) -> DamageError:
     return DamageError(message, hint=hint, needed_s=needed_s)
 
@@ -164,6 +205,8 @@ _OF_THE_NETWORK = frozenset(
 _OF_THE_MACHINE = frozenset(
     {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO}
 )
+_CHOICES_SHOWN = 12
+"""Names in a hint that has a command for the others."""
 _CONTINUES = "finished results are kept, and the same command continues from there"
 
 

@@ -15,8 +15,8 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Literal
 
-from sca.errors import MissingToolError, UsageError
-from sca.textutil import did_you_mean, first_line
+from sca.errors import MissingToolError, UsageError, unknown_name
+from sca.textutil import first_line
 
 __all__ = ["PluginGroup", "find_loader", "load_plugin", "plugin_names"]
 
@@ -68,15 +68,13 @@ def find_loader(group: PluginGroup, name: str, modules: Mapping[str, str], kind:
         kind: The noun of messages, such as "recognizer".
 
     Raises:
-        UsageError: The name is unknown.
+        UnknownNameError: The name is unknown.
         MissingToolError: The module or the plugin cannot be imported.
     """
     if name not in modules:
         plugin = load_plugin(group, name)
         if plugin is None:
-            names = sorted({*modules, *plugin_names(group)})
-            hint = f"{did_you_mean(name, names)}available: {', '.join(names)}"
-            raise UsageError(f"{kind} {name} does not exist", hint=hint)
+            raise unknown_name(f"{kind} {name} does not exist", name, sorted({*modules, *plugin_names(group)}))
         return plugin
     try:
         loader: object = import_module(modules[name]).load

@@ -62,6 +62,7 @@ MAX_MODULES = 15
 
 ENVIRONMENT_READERS = {
     "sca.audio.decoder.process": "hands the language and the library paths on to decoder processes, and nothing secret",
+    "sca.cli.shared.bash_completion": "reads the words that a completion script of bash hands over",
     "sca.config.settings": "the one reader of settings",
     "sca.tokenizer.base": "finds the cache folder (XDG_CACHE_HOME is not one of our settings) for callers without settings",
     "sca.models.processes": "adds a temporary folder to the environment of pip, uv and npm",

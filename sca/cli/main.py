@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
+from typer._click.shell_completion import add_completion_class
 from typer.exceptions import TyperException
 from typing_extensions import override
 
@@ -29,6 +30,7 @@ from sca.cli.live.command import live
 from sca.cli.models.app import app as models_app
 from sca.cli.say.command import say
 from sca.cli.serve import serve
+from sca.cli.shared.bash_completion import BashWithColons
 from sca.cli.shared.command import Command, Group
 from sca.cli.shared.console import CommandInterrupt, hide_details, prepare_streams, print_note, report
 from sca.cli.shared.settings_options import SettingsCommand
@@ -51,6 +53,16 @@ class Boundary(Group):
     """The root command. A user's error becomes a message and an exit code; a bug of sca is raised unchanged."""
 
     @override
+    def _main_shell_completion(self, *arguments: Any, **options: Any) -> None:
+        add_completion_class(BashWithColons, "bash")
+        super()._main_shell_completion(*arguments, **options)
+
+    @override
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with _escaped():
+            return super().parse_args(ctx, args)
+
+    @override
     def invoke(self, ctx: Any) -> Any:
         # Here and not around `app()`, which is too late: Typer ends an interrupt and a closed pipe on its own,
         # silently. `except*`, because a task group wraps even a single error.
@@ -59,10 +71,8 @@ class Boundary(Group):
         try:
             with _system_errors_converted():
                 try:
-                    return super().invoke(ctx)
-                except TyperException as error:  # a wrong command line, which may have names of files in it
-                    error.message = "\n".join(map(printable, error.message.split("\n")))
-                    raise
+                    with _escaped():
+                        return super().invoke(ctx)
                 finally:
                     sys.stdout.flush()  # a closed pipe raises here and not when the interpreter ends
         except* ScaError as errors:
@@ -75,6 +85,16 @@ class Boundary(Group):
         except* BrokenPipeError:
             _discard_stdout()
         raise exit_
+
+
+@contextmanager
+def _escaped() -> Iterator[None]:
+    """Escape the message about a wrong command line, which may have names of files in it."""
+    try:
+        yield
+    except TyperException as error:
+        error.message = "\n".join(map(printable, error.message.split("\n")))
+        raise
 
 
 def _what_remains(interrupts: BaseExceptionGroup[KeyboardInterrupt]) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from sca.errors import UsageError
+from sca.errors import unknown_name
 
 __all__ = [
     "SOURCES",
@@ -239,5 +239,5 @@ def by_name(name: str) -> Model:
     """
     name = name.removeprefix(_PREFIX)
     if name not in models():
-        raise UsageError(f"there is no model {name!r} in the catalogue", hint=f"one of {', '.join(models())}")
+        raise unknown_name(f"there is no model {name!r} in the catalogue", name, models())
     return models()[name]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sca.config import SynthConfig
-from sca.errors import UsageError
+from sca.errors import UsageError, unknown_name
 from sca.synth.conversation import BACKCHANNELS
 from sca.synth.script import ScriptTurn
 from sca.synth.sound import pink_noise
@@ -157,11 +157,10 @@ def parse_scenarios(text: str) -> tuple[Scenario, ...]:
     wanted = [part for part in (part.strip() for part in text.split(",")) if part]
     known: dict[str, Scenario] = {name: name for name in SCENARIOS}
     unknown = [name for name in wanted if name != "all" and name not in known]
-    if unknown or not wanted:
-        raise UsageError(
-            f"the scenario {unknown[0]} does not exist" if unknown else "--scenarios is empty",
-            hint=f"the scenarios are {', '.join(SCENARIOS)}, and all",
-        )
+    if unknown:
+        raise unknown_name(f"the scenario {unknown[0]} does not exist", unknown[0], [*SCENARIOS, "all"])
+    if not wanted:
+        raise UsageError("--scenarios is empty", hint=f"the scenarios are {', '.join(SCENARIOS)}, and all")
     return tuple(name for name in SCENARIOS if "all" in wanted or name in wanted)
 
 

@@ -9,7 +9,7 @@ from sca.data.corpora.base import Conversation, Track
 from sca.data.corpora.registry import open_corpus
 from sca.data.duplex.model.labels import BACKCHANNEL, INTERRUPTION
 from sca.data.duplex.rows.turn_labels import label
-from sca.errors import InputError, UsageError
+from sca.errors import InputError, UnknownNameError
 from sca.synth.timing import TIMINGS, Distribution, Quantiles, Timing
 from sca.textutil import counted
 from sca.units import HEARD_HZ
@@ -31,9 +31,8 @@ def find_timing(name: str) -> Timing:
     if name in TIMINGS:
         return TIMINGS[name]
     if not Path(name).exists():
-        raise UsageError(
-            f"timing {name} does not exist", hint=f"give {', '.join(TIMINGS)}, or the file or folder of a corpus"
-        )
+        hint = f"give {', '.join(TIMINGS)}, or the file or folder of a corpus"
+        raise UnknownNameError(f"timing {name} does not exist", hint=hint, name=name)
     return measure_timing(Path(name))
 
 

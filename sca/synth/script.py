@@ -19,7 +19,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sca.errors import InputError, UsageError, is_of_system
+from sca.errors import InputError, UsageError, is_of_system, unknown_name
 from sca.files.bounded import read_whole
 
 __all__ = [
@@ -114,7 +114,7 @@ def shipped_script(name: str) -> Script:
         UsageError: No script has that name.
     """
     if name not in shipped_names():
-        raise UsageError(f"no script named {name} ships with sca", hint=f"available: {', '.join(shipped_names())}")
+        raise unknown_name(f"no script named {name} ships with sca", name, shipped_names())
     return parse_script((_SHIPPED / f"{name}.jsonl").read_text(encoding="utf-8"), name, Path(f"{name}.jsonl"))
 
 

@@ -389,8 +389,9 @@ def test_list_in_a_folder_and_explicit_layout(tmp_path):
     assert sessions(CorpusFormat.stereo) == ["r"]
     with pytest.raises(InputError, match="has no WAV and TXT folder"):
         open_corpus(tmp_path, CorpusFormat.magichub)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"does not have the layout moshi; found 1 \.ctm file") as error:
         open_corpus(tmp_path, CorpusFormat.moshi)
+    assert error.value.hint.startswith("it has the layout stereo: give that, or leave --format out; layouts: magichub,")
 
 
 @pytest.mark.parametrize("text", ["", '{"id": 3}\n', "[1]\nwords\n"])
@@ -400,7 +401,7 @@ def test_rejects_a_file_of_another_kind(tmp_path, text):
     assert outcome.exit_code == 5
     message, hint = outcome.stderr.splitlines()
     assert message == f"sca: {tmp_path}/x.jsonl is neither a folder nor a list that names recordings"
-    assert "give a folder with WAV/ and TXT/" in hint
+    assert "layouts: magichub (WAV/ and TXT/)" in hint
     assert not (tmp_path / "data").exists()
 
 

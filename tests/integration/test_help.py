@@ -9,6 +9,7 @@ import typer.main
 
 from sca.cli.main import app
 from sca.cli.shared.completion import complete_formats, complete_layouts, complete_models
+from sca.data.corpora.registry import corpus_formats
 from tests.helpers.command import sca
 
 ROOT = typer.main.get_command(app)
@@ -81,6 +82,62 @@ def test_earlier_spellings_are_read_and_not_shown(name, earlier):
 def test_an_option_of_its_own_is_no_earlier_spelling():
     given = parsed("transcribe", "--output-dir", "x", "-o", "y")
     assert (given["output_dir"], given["save_file"]) == ("x", "y")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("export", "data", "--to", "parquett", "-o", "out"), "--to: parquett is not an export format"),
+        (("build-duplex", ".", "--format", "nosuch", "-o", "out"), "--format: nosuch is not a corpus format"),
+        (("say", "hi", "--engine", "nosuch"), "--engine: speech engine nosuch does not exist"),
+        (("live", "--mic", "--backend", "nosuch"), "--backend: audio backend nosuch does not exist"),
+        (("eval", "talk", "--set", "live.engine=nosuch"), "--set live.engine: engine nosuch does not exist"),
+        (("eval", "talk", "--scenarios", "hold,nosuch"), "--scenarios: the scenario nosuch does not exist"),
+        (("synth", "--shipped", "cofe", "-o", "out"), "--shipped: no script named cofe ships with sca"),
+    ],
+)
+def test_an_unknown_name_is_blamed_on_its_option(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = sca(*words)
+    first, hint = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert first == f"sca: {message}"
+    assert "available: " in hint
+
+
+def test_an_unknown_name_as_an_argument_has_no_option():
+    assert sca("models", "get", "nosuch").stderr.startswith("sca: there is no model 'nosuch' in the catalogue\n")
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("buid-duplex", "No such command 'buid-duplex'. Did you mean 'build-duplex'?"),
+        ("warmupp", "No such command 'warmupp'. Did you mean 'turn warmup'?"),
+        ("--x\x1b[2J", "No such option: --x\\x1b[2J"),
+        ("--vresion", "No such option: --vresion (Possible options: --version)"),
+        ("nos\x1b[2Juch", "No such command 'nos\\x1b[2Juch'."),
+    ],
+)
+def test_a_wrong_command_is_escaped_and_the_nearest_is_named(word, message):
+    done = sca(word)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"Error: {message}"
+
+
+def test_another_layout_is_named_and_all_that_exist(tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing")
+    names = [name for name in corpus_formats() if name != "auto"]
+    for given in ("moshi", "lhotse", "nemo", "events", "table", "spokenwoz", "kaldi", "stereo"):
+        done = sca("build-duplex", tmp_path, "--format", given, "-o", tmp_path / "out")
+        assert done.returncode == 5
+        assert f"{tmp_path} does not have the layout {given}" in done.stderr
+        assert "; found 1 .txt file\n" in done.stderr
+        assert all(f"{name} (" in done.stderr for name in names), "every layout has a description"
+        assert "Errno" not in done.stderr
+    command = COMMANDS["build-duplex"]
+    (option,) = [one for one in command.get_params(typer.Context(command)) if "--format" in one.opts]
+    assert option.metavar == f"[{'|'.join(corpus_formats())}|NAME]"
 
 
 def test_names_are_completed():

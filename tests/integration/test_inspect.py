@@ -395,3 +395,21 @@ def test_rows_are_completed_as_they_are_typed(data):
     assert offered("Z0009_S0009_0:G0072+") == ["Z0009_S0009_0:G0072+G0073..G0071:000000"]
     assert "D0001_S0001_0" in offered("D")
     assert offered("D", data.parent) == []
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_bash_completes_a_row_after_its_colon(data, tmp_path):
+    """The script as installed, with the words as bash divides them, and as it does without the colon in COMP_WORDBREAKS."""
+    (tmp_path / "sca").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sca "$@"\n')
+    (tmp_path / "sca").chmod(0o755)
+    program = f"""PATH={tmp_path}:$PATH
+eval "$(_SCA_COMPLETE=source_bash sca)"
+COMP_WORDS=(sca inspect '{data}' D0001_S0001_0 : G0002); COMP_CWORD=5; _sca_completion sca; echo "${{COMPREPLY[*]}}"
+COMP_WORDS=(sca inspect '{data}' D0001_S0001_0:G0002); COMP_CWORD=3; _sca_completion sca; echo "${{COMPREPLY[*]}}"
+"""
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stderr == ""
+    rest, whole = (line.split(" ") for line in done.stdout.splitlines())
+    assert rest
+    assert all(re.fullmatch(r"G0002\.\.G0001:\d{6}", row) for row in rest)
+    assert whole == [f"D0001_S0001_0:{row}" for row in rest]

@@ -4,14 +4,18 @@ The help is plain text of the same form on a terminal and in a pipe. Rich's tabl
 terminals, read brackets such as `sca[live]` as markup, and take twice the time.
 """
 
+import re
+from difflib import get_close_matches
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.exceptions import TyperException
 from typing_extensions import override
 
 from sca.cli.shared.console import begin_command, show_details
 from sca.cli.shared.examples import EXAMPLES
+from sca.errors import UnknownNameError
 
 __all__ = ["Command", "Group"]
 
@@ -78,11 +82,49 @@ class Command(TyperCommand):
     @override
     def invoke(self, ctx: Any) -> Any:
         begin_command(ctx.command_path)
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except UnknownNameError as error:
+            option = _option_with(ctx, error.name)
+            if option is not None:
+                error.message = f"{option}: {error.message}"
+            raise
+
+
+def _option_with(ctx: Any, name: str) -> str | None:
+    """Return the option of the command line that has a name as its value, or in its list of values."""
+    for parameter in ctx.command.params:
+        given = ctx.params.get(parameter.name)
+        source = ctx.get_parameter_source(parameter.name)
+        if not isinstance(parameter, TyperOption) or source is None or source.name != "COMMANDLINE":
+            continue
+        for value in given if isinstance(given, list | tuple) else (given,):
+            if name in re.split(r"[,:=\s]+", str(value)) or name == str(value):
+                key = str(value).partition("=")[0] if parameter.opts[0] == "--set" else ""
+                return f"{parameter.opts[0]} {key}".rstrip()
+    return None
 
 
 class Group(TyperGroup):
     """A group of commands, listed under the headings that they were registered with."""
+
+    @override
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        self.suggest_commands = False  # Typer would suggest hidden commands
+        try:
+            return super().resolve_command(ctx, args)
+        except TyperException as error:
+            error.message = f"{error.message} {self._nearest(args[0])}".rstrip()
+            raise
+
+    def _nearest(self, name: str) -> str:
+        """Return a question with the nearest command, or the nearest one of a group in this group; empty without any."""
+        own = {text: command for text, command in self.commands.items() if not command.hidden}
+        inner = {part: f"{text} {part}" for text, command in own.items() for part in getattr(command, "commands", ())}
+        for names in ({text: text for text in own}, inner):
+            for near in get_close_matches(name, names, n=1):
+                return f"Did you mean '{names[near]}'?"
+        return ""
 
     @override
     def format_commands(self, ctx: Any, formatter: Any) -> None:

@@ -12,7 +12,7 @@ import typer
 from typer.models import OptionInfo
 
 from sca.cli.shared.completion import complete_from, complete_layouts
-from sca.errors import UsageError
+from sca.errors import UnknownNameError, UsageError
 from sca.units import MAX_SECONDS
 
 __all__ = [
@@ -41,6 +41,18 @@ MAX_JOBS = 1024
 """Upper bound of `--jobs`."""
 _MAX_BYTES = 2**40
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3}
+
+
+def _known_backend(name: str) -> str:
+    from sca.infer.audio_io.registry import check_backend
+
+    try:
+        check_backend(name)  # here, because a conversation loads its models before it opens a device
+    except UnknownNameError as error:
+        error.message = f"--backend: {error.message}"
+        raise
+    return name
+
 
 ConfigFile = Annotated[
     Path | None,
@@ -82,6 +94,7 @@ Backend = Annotated[
         "--backend",
         metavar="miniaudio|sounddevice",
         help="Audio device library.",
+        callback=_known_backend,
         autocompletion=complete_from(("miniaudio", "sounddevice")),
     ),
 ]

@@ -21,7 +21,7 @@ from sca.data.corpora.stereo import StereoReader
 from sca.data.corpora.validation import validated
 from sca.data.media.find_audio import SOUND
 from sca.data.media.folder_contents import describe_files, suffixes_in
-from sca.errors import InputError, MissingToolError, UsageError
+from sca.errors import InputError, MissingToolError, UsageError, unknown_name
 from sca.plugins import load_plugin, plugin_names
 
 __all__ = ["Corpus", "Sessions", "corpus_formats", "detect_format", "open_corpus"]
@@ -51,11 +51,18 @@ _OTHER_LISTS_IN: dict[str, tuple[str, ...]] = {
     CorpusFormat.lhotse: ("recordings.jsonl.gz", "recordings.jsonl"),
     CorpusFormat.nemo: ("manifest.json", "manifest.jsonl"),
 }
-_EXPECTED = (
-    "give a folder with WAV/ and TXT/, a folder of recordings with transcripts, Kaldi's data folder, or a list: "
-    "moshi-finetune's data.jsonl, lhotse's cuts.jsonl.gz, NeMo's manifest.json, the output of sca transcribe; "
-    "or a table of Hugging Face"
-)
+_CONTENTS = {
+    CorpusFormat.magichub: "WAV/ and TXT/",
+    CorpusFormat.moshi: "data.jsonl of moshi-finetune",
+    CorpusFormat.lhotse: "cuts.jsonl.gz",
+    CorpusFormat.events: "the output of sca transcribe",
+    CorpusFormat.stereo: "recordings with a transcript beside each",
+    CorpusFormat.kaldi: "wav.scp, segments and text",
+    CorpusFormat.nemo: "manifest.json",
+    CorpusFormat.spokenwoz: "audio and data.json",
+    CorpusFormat.table: "Parquet or another table of Hugging Face",
+}
+"""What is in a corpus of each layout, for hints."""
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 _MAX_REASONS = 3
 
@@ -183,8 +190,44 @@ def open_corpus(
     if isinstance(reader, BuiltinReader):
         reader.reading = reading
     corpus = Corpus(source, reader)
-    corpus.require_session()
+    try:
+        corpus.require_session()
+    except InputError as error:
+        other = None if layout == CorpusFormat.auto else _other_layout(source, name, error)
+        raise (other or error) from error.__cause__
     return corpus
+
+
+def _expected() -> str:
+    """Return the layouts that exist, with what is in a corpus of each."""
+    contents = {str(name): text for name, text in _CONTENTS.items()}
+    names = [name for name in corpus_formats() if name != CorpusFormat.auto]
+    return f"layouts: {'; '.join(f'{name} ({contents[name]})' if name in contents else name for name in names)}"
+
+
+def _other_layout(source: Path, name: str, error: InputError) -> InputError | None:
+    """Return the error for a corpus that does not have the layout that was asked for; None if it has it.
+
+    Args:
+        source: The corpus.
+        name: The layout.
+        error: Why it cannot be read.
+    """
+    if not source.exists() or _matches(name, source):
+        return None
+    reason = "" if isinstance(error.__cause__, IsADirectoryError) else f": {error.message}"
+    found = f"; found {describe_files(suffixes_in(source))}" if source.is_dir() else ""
+    other = next((known for known in corpus_formats()[1:] if _matches(known, source)), None)
+    names = ", ".join(corpus_formats()[1:])
+    hint = f"it has the layout {other}: give that, or leave --format out; layouts: {names}" if other else _expected()
+    return InputError(f"{source} does not have the layout {name}{reason}{found}", hint=hint)
+
+
+def _matches(name: str, source: Path) -> bool:
+    try:
+        return _reader(name).matches(source)
+    except InputError:
+        return False
 
 
 def detect_format(source: Path) -> str:
@@ -200,7 +243,7 @@ def detect_format(source: Path) -> str:
             if found := next((name for name, reader in _READERS.items() if reader().matches(source)), None):
                 return found
         except InputError as error:
-            raise InputError(error.message, hint=_EXPECTED) from error
+            raise InputError(error.message, hint=_expected()) from error
         for name in plugin_names("sca.corpora"):
             if name not in _READERS and _reader(name).matches(source):
                 return name
@@ -208,7 +251,7 @@ def detect_format(source: Path) -> str:
         raise _unknown_layout(source)
     if fallback:
         return CorpusFormat.magichub
-    raise InputError(f"{source} is neither a folder nor a list that names recordings", hint=_EXPECTED)
+    raise InputError(f"{source} is neither a folder nor a list that names recordings", hint=_expected())
 
 
 def _unknown_layout(folder: Path) -> InputError:
@@ -220,11 +263,11 @@ def _unknown_layout(folder: Path) -> InputError:
     elif any(suffixes[suffix] for suffix in _ARCHIVES) and not suffixes.keys() & SOUND:
         hint = "unpack the archives, and give the folder with the recordings and transcripts"
     elif not suffixes.keys() & SOUND:
-        hint = f"the recordings are missing: put each beside its transcript, with the same name; or {_EXPECTED}"
+        hint = f"the recordings are missing: put each beside its transcript, with the same name; or {_expected()}"
     elif len(suffixes) == 1:
-        hint = f"the transcripts are missing: put each beside its recording, with the same name; or {_EXPECTED}"
+        hint = f"the transcripts are missing: put each beside its recording, with the same name; or {_expected()}"
     else:
-        hint = f"give each recording a transcript of the same name in a format that is read; or {_EXPECTED}"
+        hint = f"give each recording a transcript of the same name in a format that is read; or {_expected()}"
     return InputError(what, hint=hint)
 
 
@@ -235,7 +278,7 @@ def _reader(name: str, cache_dir: Path | None = None) -> CorpusReader:
         return _READERS[name]()
     plugin = load_plugin("sca.corpora", name)
     if plugin is None:
-        raise UsageError(f"{name} is not a corpus format", hint=f"give one of {', '.join(corpus_formats())}")
+        raise unknown_name(f"{name} is not a corpus format", name, corpus_formats())
     reader = plugin() if isinstance(plugin, type) else plugin
     if not isinstance(reader, CorpusReader):
         raise MissingToolError(
@@ -254,11 +297,4 @@ def _list_in(source: Path, layout: str) -> Path:
         return lists[0] if len(lists) == 1 else source
     formats = _OTHER_LISTS_IN if layout == CorpusFormat.auto else [layout]
     others = [(known, source / name) for known in formats for name in _OTHER_LISTS_IN.get(known, ())]
-    return next((path for known, path in others if path.is_file() and _has_layout(known, path)), source)
-
-
-def _has_layout(name: str, path: Path) -> bool:
-    try:
-        return _READERS[name]().matches(path)
-    except InputError:
-        return False
+    return next((path for known, path in others if path.is_file() and _matches(known, path)), source)

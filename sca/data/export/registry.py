@@ -16,7 +16,7 @@ from sca.data.export.lhotse import LhotseExporter
 from sca.data.export.moshi import MoshiExporter
 from sca.data.export.parquet import ParquetExporter
 from sca.data.export.webdataset import WebDatasetExporter
-from sca.errors import MissingToolError, UsageError
+from sca.errors import MissingToolError, unknown_name
 from sca.plugins import load_plugin, plugin_names
 from sca.textutil import first_line
 
@@ -41,14 +41,14 @@ def load_exporter(name: str) -> Exporter:
     """Load the format with a given name.
 
     Raises:
-        UsageError: No format has this name.
+        UnknownNameError: No format has this name.
         MissingToolError: The package of the format cannot be imported, or does not implement `Exporter`.
     """
     if name in _BUILT_IN:
         return _BUILT_IN[name]()
     factory = load_plugin("sca.exporters", name)
     if factory is None:
-        raise UsageError(f"{name} is not an export format", hint=f"use one of: {', '.join(exporter_names())}")
+        raise unknown_name(f"{name} is not an export format", name, exporter_names())
     try:
         exporter = factory() if callable(factory) else None
     except Exception as error:  # code of another package can raise anything

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sca.config import Settings
-from sca.errors import UsageError
+from sca.errors import unknown_name
 from sca.infer.speech.base import (
     RepeatableEngine,
     SpeechEngine,
@@ -20,7 +20,6 @@ from sca.infer.speech.base import (
 )
 from sca.infer.speech.espeak_library import EspeakLibrary, Phone, load_library, private_library
 from sca.infer.speech.spoken_words import TextWord, assign_phones, is_latin_language, only_latin
-from sca.textutil import did_you_mean
 
 __all__ = ["EspeakEngine", "load"]
 
@@ -66,8 +65,7 @@ class EspeakEngine(SpeechEngine, RepeatableEngine):
         library, name = self._library(), voice or _DEFAULT_VOICE
         if not library.has_voice(name):
             names = [info.name for info in self.voices()]
-            hint = did_you_mean(name, names, most=3, cutoff=0.5)
-            raise UsageError(f"the engine espeak has no voice {name}", hint=f"{hint}sca say --list lists the voices")
+            raise unknown_name(f"the engine espeak has no voice {name}", name, names, all_in="sca say --list")
         return _EspeakVoice(library, name)
 
 

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from typing_extensions import override
 
 from sca.config import Settings
-from sca.errors import UsageError
+from sca.errors import unknown_name
 from sca.infer.speech.base import SpeechEngine, SpeechVoice, VoiceInfo
 from sca.infer.speech.espeak_library import EspeakLibrary, load_library
 from sca.infer.speech.kokoro_model import MARKS, RATE_HZ, KokoroModel
 from sca.infer.speech.kokoro_symbols import notation
 from sca.infer.speech.phoneme_voice import PhonemeVoice, Rendered
 from sca.models import models, resolve
-from sca.textutil import did_you_mean
 
 __all__ = ["KokoroEngine", "load"]
 
@@ -67,8 +66,7 @@ class KokoroEngine(SpeechEngine):
         name = voice or _DEFAULT_VOICE
         known = {info.name: info.language for info in self.voices()}
         if name not in known:
-            hint = did_you_mean(name, known, most=3)
-            raise UsageError(f"the engine kokoro has no voice {name}", hint=f"{hint}sca say --list lists the voices")
+            raise unknown_name(f"the engine kokoro has no voice {name}", name, known, all_in="sca say --list")
         library = load_library()
         folder = resolve(f"pkg:{_MODEL}")
         assert folder is not None

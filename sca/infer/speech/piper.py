@@ -10,13 +10,12 @@ from pathlib import Path
 from typing_extensions import override
 
 from sca.config import Settings
-from sca.errors import InputError, UsageError
+from sca.errors import InputError, unknown_name
 from sca.infer.speech.base import SpeechEngine, SpeechVoice, VoiceInfo
 from sca.infer.speech.espeak_library import EspeakLibrary, load_library
 from sca.infer.speech.phoneme_voice import PhonemeVoice, Rendered
 from sca.infer.speech.piper_model import PiperModel
 from sca.models import models, resolve
-from sca.textutil import did_you_mean
 
 __all__ = ["PiperEngine", "load"]
 
@@ -59,8 +58,7 @@ class PiperEngine(SpeechEngine):
             return _PiperVoice(library, self._model(Path(name)))
         names = [info.name for info in self.voices()]
         if name not in names:
-            hint = did_you_mean(name, names)
-            raise UsageError(f"the engine piper has no voice {name}", hint=f"{hint}available: {', '.join(names)}")
+            raise unknown_name(f"the engine piper has no voice {name}", name, names)
         folder = resolve(f"pkg:{name}")
         assert folder is not None
         return _PiperVoice(library, self._model(next(folder.glob(f"*{_SUFFIX}"))))

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from sca.audio.decode import read_audio
 from sca.config import CsmConfig, Settings
-from sca.errors import UsageError
+from sca.errors import unknown_name
 from sca.infer.speech.base import PieceVoice, SpeechChunk, SpeechEngine, SpeechVoice, UnitSound, VoiceInfo
 from sca.infer.speech.csm.load import check, load_csm
 from sca.infer.speech.csm.prompt import Segment
@@ -66,7 +66,7 @@ class CsmEngine(SpeechEngine):
     def open(self, voice: str | None = None) -> SpeechVoice:
         name = voice or _SPEAKERS[0]
         if name not in _SPEAKERS:
-            raise UsageError(f"the engine csm has no voice {name}", hint="its voices are the speaker numbers 0 to 9")
+            raise unknown_name(f"the engine csm has no voice {name}", name, _SPEAKERS)
         csm, prompt = self._csm, []
         if csm.prompt_audio is not None and csm.prompt_text is not None:
             audio = read_audio(csm.prompt_audio, SPOKEN_HZ)
