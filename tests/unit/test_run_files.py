@@ -12,7 +12,7 @@ import pytest
 
 from sca.data.runs.files import atomic_write
 from sca.data.runs.ledger import lock_dir
-from sca.data.runs.owner import BUILD, CONVERT, EXPORT, claim, ensure_owned_dir
+from sca.data.runs.owner import BUILD, CONVERT, EXPORT, SYNTH, claim, ensure_owned_dir
 from sca.errors import InputError, OutputError
 from sca.files.locks import HeldError, locked
 from sca.infer.session.report import write_report
@@ -132,6 +132,23 @@ def test_folder_of_a_run_killed_at_its_first_file_is_owned(tmp_path):
     (tmp_path / "letter").write_text("mine")
     with pytest.raises(OutputError, match="has other files in it: letter"):
         ensure_owned_dir(tmp_path, BUILD)
+
+
+@pytest.mark.parametrize("owner", [CONVERT, EXPORT, SYNTH])
+def test_folder_below_is_that_of_a_killed_run_or_of_others(tmp_path, owner):
+    out, others = tmp_path / "out", tmp_path / "others"
+    below = out / ".sca"
+    below.mkdir(parents=True)
+    (below / f".{owner.marker.name}.tmp").write_text("{")
+    ensure_owned_dir(out, owner)
+    (below / "parts").mkdir()
+    with pytest.raises(OutputError, match=r"has other files in it: \.sca"):
+        ensure_owned_dir(out, owner)
+    below.rename(others)
+    (others / "parts").rmdir()
+    below.symlink_to(others)
+    with pytest.raises(OutputError, match=r"has other files in it: \.sca"):
+        ensure_owned_dir(out, owner)
 
 
 def test_settings_of_another_program_are_no_mark(tmp_path):

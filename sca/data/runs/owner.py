@@ -42,12 +42,14 @@ class Owner:
         marker: The file that it writes first, relative to the folder.
         field: A field that the JSON object in the marker has, if the name of the marker is not unique.
         earlier: A folder by which output is recognized that has no marker, or a damaged one.
+        before: What it may write beside the marker before the marker is complete.
     """
 
     command: str
     marker: Path
     field: str | None = None
     earlier: Path | None = None
+    before: str | None = None
 
     def owns(self, folder: Path) -> bool:
         """Return whether the command wrote to the folder."""
@@ -59,7 +61,7 @@ class Owner:
 
 _SCA = Path(".sca")
 EXPORT = Owner("sca export", _SCA / "export.json")
-SYNTH = Owner("sca synth", _SCA / "synth.json")
+SYNTH = Owner("sca synth", _SCA / "synth.json", before="scripts")
 TALK = Owner("sca eval talk", _SCA / "talks.json")
 DEMO = Owner("sca demo", _SCA / "demo.json")
 CONVERT = Owner("sca convert", _SCA / "convert.json", earlier=_SCA / "shows")
@@ -125,7 +127,8 @@ def _is_of_killed_run(entry: Path, owner: Owner) -> bool:
         return True
     if first == owner.marker or entry.name != first.name or entry.is_symlink() or not entry.is_dir():
         return False
-    return not any(inner.is_symlink() for inner in entry.rglob("*"))
+    left = {temporary_of(owner.marker).name, owner.before}
+    return all(inner.name in left and not inner.is_symlink() for inner in entry.iterdir())
 
 
 def _fields(path: Path) -> set[str]:
