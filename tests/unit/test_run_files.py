@@ -169,3 +169,8 @@ def test_folder_of_a_version_without_markers_is_owned(tmp_path):
     (tmp_path / ".sca" / "shows").mkdir(parents=True)
     (tmp_path / "README.md").write_text("a card")
     ensure_owned_dir(tmp_path, CONVERT)
+    (tmp_path / ".sca" / "shows" / "a.json").write_text("mine")
+    with pytest.raises(OutputError, match="has other files in it"):
+        ensure_owned_dir(tmp_path, CONVERT)
+    (tmp_path / ".sca" / "shows" / "b.json").write_text('{"status": "kept"}')
+    ensure_owned_dir(tmp_path, CONVERT)

@@ -41,7 +41,7 @@ class Owner:
         command: The command.
         marker: The file that it writes first, relative to the folder.
         field: A field that the JSON object in the marker has, if the name of the marker is not unique.
-        earlier: A folder by which output is recognized that has no marker, or a damaged one.
+        earlier: A folder of records, JSON objects, by which output is recognized that has no marker, or a damaged one.
         before: What it may write beside the marker before the marker is complete.
     """
 
@@ -53,7 +53,7 @@ class Owner:
 
     def owns(self, folder: Path) -> bool:
         """Return whether the command wrote to the folder."""
-        if self.earlier is not None and (folder / self.earlier).is_dir():
+        if self.earlier is not None and _has_records(folder / self.earlier):
             return True
         path = folder / self.marker
         return path.is_file() and (self.field is None or self.field in _fields(path))
@@ -129,6 +129,14 @@ def _is_of_killed_run(entry: Path, owner: Owner) -> bool:
         return False
     left = {temporary_of(owner.marker).name, owner.before}
     return all(inner.name in left and not inner.is_symlink() for inner in entry.iterdir())
+
+
+def _has_records(folder: Path) -> bool:
+    """Return whether a folder is there, and is empty or has a JSON object."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    files = sorted(folder.glob("*.json"))
+    return not files or any(map(_fields, files))
 
 
 def _fields(path: Path) -> set[str]:
