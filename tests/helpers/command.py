@@ -12,10 +12,10 @@ from sca.cli.main import app
 __all__ = ["sca"]
 
 
-def sca(*words: object) -> CompletedProcess[str]:
-    """Run a command and return what `subprocess.run` would. An exception that is a bug is raised."""
+def sca(*words: object, text: str = "") -> CompletedProcess[str]:
+    """Run a command with `text` as its input and return what `subprocess.run` would. An exception that is a bug is raised."""
     arguments = [str(word) for word in words]
-    done = CliRunner().invoke(app, arguments)
+    done = CliRunner().invoke(app, arguments, input=text)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return CompletedProcess(["sca", *arguments], done.exit_code, done.stdout, done.stderr)

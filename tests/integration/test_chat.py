@@ -1,8 +1,6 @@
 """Conversations of programs and of the command line: events, memory, files, failures; scripted parts and a test server."""
 
 import json
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -17,6 +15,7 @@ from sca.infer.conversation.parts import load_parts
 from sca.infer.messages import ToolCall
 from sca.infer.speech.openai.engine import OpenAiSpeechEngine
 from sca.units import HEARD_HZ, SPOKEN_HZ
+from tests.helpers import command
 from tests.helpers.chat_server import Answer, ChatServer, chunk, streamed
 from tests.helpers.scripted_parts import ScriptedRecognizers, scripted_parts
 
@@ -190,13 +189,7 @@ def test_offline_settings_name_nothing_in_a_network():
 
 
 def chat(*arguments, text="", code=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "sca", "chat", *map(str, arguments)],
-        input=text,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = command.sca("chat", *arguments, text=text)
     assert done.returncode == code, done.stderr
     return done
 

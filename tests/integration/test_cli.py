@@ -16,6 +16,7 @@ from sca import errors
 from sca.cli.main import Boundary, app, report
 from sca.cli.shared.settings_options import SettingsCommand, settings_options
 from sca.config import known_keys
+from tests.helpers import command as in_process
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,13 +27,13 @@ HEAVY = {
 
 
 def python(code: str, *arguments: str, **options) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+    words = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, **options)
 
 
 def sca_command(*arguments: str, **options) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "sca", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+    words = [sys.executable, "-m", "sca", *arguments]
+    return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, **options)
 
 
 # --- imports ---
@@ -51,24 +52,27 @@ def test_help_loads_nothing_heavy(arguments):
     assert HEAVY & set(done.stderr.split()) == set(), "import it inside the function that needs it"
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("build-duplex",),
-        ("convert",),
-        ("live",),
-        ("serve",),
-        ("inspect",),
-        ("turn", "serve"),
-        ("eval", "fdb"),
-        ("eval", "talk"),
-        ("demo",),
-    ],
-)
-def test_help_of_a_command_loads_only_the_settings(arguments):
-    done = python(RUN, *arguments, "--help")
-    assert done.returncode == 0
-    assert (HEAVY - {"pydantic"}) & set(done.stderr.split()) == set(), "import it inside the function that needs it"
+LOAD_SETTINGS_ONLY = [
+    *("build-duplex", "convert", "live", "serve", "inspect", "turn serve", "eval fdb", "eval talk", "demo"),
+]
+RUN_ALL = f"""
+import sys
+from sca.cli.main import run
+for words in {LOAD_SETTINGS_ONLY}:
+    sys.argv = ["sca", *words.split(), "--help"]
+    try:
+        run()
+    except SystemExit as end:
+        loaded = {{name.partition(".")[0] for name in sys.modules}}
+        print(end.code, words, *sorted(loaded.intersection({sorted(HEAVY - {"pydantic"})})), sep="; ", file=sys.stderr)
+"""
+
+
+def test_help_of_commands_loads_only_the_settings():
+    """In one process, so the first command that loads more is the one to change."""
+    done = python(RUN_ALL)
+    assert done.stderr.splitlines() == [f"0; {words}" for words in LOAD_SETTINGS_ONLY]
+    assert done.stdout.count("Usage: sca ") == len(LOAD_SETTINGS_ONLY), "import it inside the function that needs it"
 
 
 def test_importing_sca_loads_only_its_version():
@@ -176,7 +180,7 @@ def test_option_matches_its_setting(path, parameter, key):
 
 
 def test_option_of_a_setting_is_shown_with_its_default():
-    text = " ".join(sca_command("build-duplex", "--help").stdout.split())
+    text = " ".join(in_process.sca("build-duplex", "--help").stdout.split())
     assert "--lead N Number of chunks that a token is placed before the audio of its word. [default: 1]" in text
     assert "--on-lag keep|drop-unit" in text
     assert "extra live)" in text
@@ -215,8 +219,9 @@ def test_help_on_a_terminal_keeps_brackets():
         (["turn", "bench", "--requests", "9" * 30], 2, "Invalid value for '--requests'"),
     ],
 )
-def test_invalid_option_is_named(arguments, code, words, tmp_path):
-    done = sca_command(*arguments, cwd=tmp_path)
+def test_invalid_option_is_named(arguments, code, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = in_process.sca(*arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert words in " ".join(done.stderr.split())
     assert list(tmp_path.iterdir()) == []
@@ -304,7 +309,7 @@ def test_reports_a_bug():
     "arguments", [["--nonsense"], ["nonsense"], ["config", "show", "--nonsense"], ["config", "show", "x"]]
 )
 def test_usage_errors_exit_with_2(arguments):
-    done = sca_command(*arguments)
+    done = (sca_command if arguments == ["nonsense"] else in_process.sca)(*arguments)  # one in a process of its own
     assert (done.returncode, done.stdout) == (2, "")
     assert "Usage: sca" in done.stderr
 
@@ -334,8 +339,8 @@ def test_closed_pipe_is_not_an_error(lines):
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        command = [sys.executable, "-c", TALK.replace("LINES", str(lines)), "work"]
-        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+        words = [sys.executable, "-c", TALK.replace("LINES", str(lines)), "work"]
+        done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
