@@ -8,12 +8,13 @@ import pytest
 import soundfile
 
 import sca
-from sca.config import Settings, load_settings
+from sca.config import ChatConfig, Settings, load_settings
 from sca.errors import InputError, UpstreamError, UsageError
-from sca.infer.conversation.local import offline_settings
+from sca.infer.conversation.local import offline_settings, part_statuses
 from sca.infer.conversation.parts import load_parts
 from sca.infer.messages import ToolCall
 from sca.infer.speech.openai.engine import OpenAiSpeechEngine
+from sca.infer.speech.piper import PiperEngine
 from sca.units import HEARD_HZ, SPOKEN_HZ
 from tests.helpers import command
 from tests.helpers.chat_server import Answer, ChatServer, chunk, streamed
@@ -246,3 +247,14 @@ def test_parts_and_what_is_missing(tmp_path):
     assert "sca models get smollm2" in done.stdout
     parts = json.loads(chat("--list", "--json", "--llm-url", "http://127.0.0.1:9").stdout)["items"]
     assert {part["part"]: part["problem"] for part in parts}["language model"] is None
+
+
+def test_list_of_parts_loads_no_voice(monkeypatch):
+    opened = []
+    monkeypatch.setattr(PiperEngine, "open", lambda self, voice=None: opened.append(voice))
+    monkeypatch.setattr(PiperEngine, "check", lambda self: None)
+    voices = [part for part in part_statuses(Settings()) if part.part == "voice"]
+    assert [(part.problem, opened) for part in voices] == [(None, [])]
+    named = Settings(chat=ChatConfig(voice="piper:nobody"))
+    monkeypatch.undo()
+    assert "no voice nobody" in {part.part: part.problem for part in part_statuses(named)}["voice"]

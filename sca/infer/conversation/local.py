@@ -107,9 +107,9 @@ def _check_llm(settings: "Settings") -> None:
 
 
 def _check_voice(settings: "Settings") -> None:
-    from sca.infer.speech.registry import open_voice, split_voice
+    from sca.infer.speech.registry import check_voice, split_voice
 
-    open_voice(*split_voice(settings.chat.voice or ""), settings)[1].close()
+    check_voice(*split_voice(settings.chat.voice or ""), settings)
 
 
 def _check_turns(settings: "Settings") -> None:

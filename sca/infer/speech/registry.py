@@ -10,8 +10,10 @@ the package, `sca say --engine my-voices` uses it. The names of engines that shi
 with a method `check` (`CheckedEngine`) has its state in `sca say --list`.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sca.config import Settings, load_settings
 from sca.errors import MissingToolError, ScaError, UsageError
@@ -22,6 +24,7 @@ from sca.plugins import find_loader, plugin_names
 __all__ = [
     "DEFAULT_ENGINES",
     "EngineState",
+    "check_voice",
     "engine_state",
     "load_speech_engine",
     "open_engine",
@@ -29,6 +32,8 @@ __all__ = [
     "speech_engine_names",
     "split_voice",
 ]
+
+T = TypeVar("T")
 
 DEFAULT_ENGINES = ("piper", "espeak")
 """The engines that are tried without `--engine`, the best first. The last one needs no model."""
@@ -138,24 +143,59 @@ def open_engine(
         UsageError: The engine or the voice does not exist.
         MissingToolError: The engine needs something that is not installed.
     """
+    return _chosen(engine, voice, settings, _opened)
+
+
+def check_voice(engine: str | None = None, voice: str | None = None, settings: Settings | None = None) -> None:
+    """Return if `open_voice` can open a voice.
+
+    The model of a default voice is looked up, and not loaded. A voice that is named is opened.
+
+    Args:
+        engine: The name of the engine; see `open_engine`.
+        voice: The name of the voice.
+        settings: The settings; by default those of the environment.
+
+    Raises:
+        UsageError: The engine or the voice does not exist.
+        MissingToolError: The engine needs something that is not installed.
+    """
+    _chosen(engine, voice, settings, _checked)
+
+
+def _chosen(
+    engine: str | None,
+    voice: str | None,
+    settings: Settings | None,
+    use: Callable[[str, str | None, Settings | None], T],
+) -> T:
+    """Choose the engine and the voice as `open_engine` describes, and return what `use` makes of them."""
     *first, last = DEFAULT_ENGINES
     if voice is not None and engine in (None, *_NAMED_VOICES):
         found = _catalogue_voice(voice)
         if found is not None and engine in (None, found[0]):
-            return _opened(*found, settings)
+            return use(*found, settings)
     if engine is None and voice is None:
         for name in first:
             with suppress(MissingToolError):
-                return _opened(name, None, settings)
+                return use(name, None, settings)
     for name in _NAMED_VOICES if engine is None and voice is not None else ():
         if any(info.name == voice for info in load_speech_engine(name, settings).voices()):
-            return _opened(name, voice, settings)
-    return _opened(engine or last, voice, settings)
+            return use(name, voice, settings)
+    return use(engine or last, voice, settings)
 
 
 def _opened(name: str, voice: str | None, settings: Settings | None) -> tuple[str, SpeechEngine, SpeechVoice]:
     engine = load_speech_engine(name, settings)
     return name, engine, engine.open(voice)
+
+
+def _checked(name: str, voice: str | None, settings: Settings | None) -> None:
+    engine = load_speech_engine(name, settings)
+    if voice is None and isinstance(engine, CheckedEngine):
+        engine.check()
+    else:
+        engine.open(voice).close()
 
 
 def split_voice(text: str) -> tuple[str | None, str | None]:
