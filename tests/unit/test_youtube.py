@@ -290,3 +290,12 @@ def test_same_seed_gives_the_same_shuffle():
     assert first != choose(wanted, shuffle=True, seed=2)
     assert sorted(first, key=lambda one: int(one.item[1:])) == wanted
     assert choose(wanted, shuffle=True, seed=1, count=5) == first[:5]
+
+
+def test_archive_of_others_is_refused(tmp_path):
+    path = tmp_path / "archive.txt"
+    path.write_text("minutes of a meeting\n")
+    with pytest.raises(InputError, match="is not a list of downloads: it has 'minutes of a meeting'"):
+        Archive(path)
+    path.write_text("# mine\ngeneric http://a/b c.wav\n")
+    assert "generic http://a/b c.wav" in Archive(path)

@@ -1,13 +1,17 @@
 """The list of downloaded videos, in the format of yt-dlp's `--download-archive`."""
 
 import os
+import re
 from pathlib import Path
 from typing import BinaryIO
 
 from sca.errors import InputError, check_target, writing
 from sca.files.bounded import read_whole
+from sca.textutil import printable
 
 __all__ = ["Archive"]
+
+_KEY = re.compile(r"generic .+|\S+ \S+")
 
 
 class Archive:
@@ -17,7 +21,7 @@ class Archive:
         """Read the file, if it exists.
 
         Raises:
-            InputError: It cannot be read.
+            InputError: It cannot be read, or is another text.
             OutputError: It cannot be written.
         """
         self.path = path
@@ -27,6 +31,12 @@ class Archive:
         except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read as an archive: {error}") from error
         self._keys = {line.strip() for line in lines}
+        found = sorted(self._keys - {""})
+        if found and not any(map(_KEY.fullmatch, found)):
+            raise InputError(
+                f"{path} is not a list of downloads: it has {printable(found[0][:60])!r}",
+                hint="its lines have a site and an id, such as youtube dQw4w9WgXcQ; move it away, or give --archive FILE",
+            )
 
     def __contains__(self, key: object) -> bool:
         return key in self._keys

@@ -89,10 +89,11 @@ def download(
     open_ydl(site).close()  # reports bad cookies and options once and now, not for each video
     with lock_dir(options.folder):
         ledger = ledger_beside(options.folder, "download")
+        listed = Archive(archive or options.folder / "archive.txt")
         with writing(options.folder):
             (options.folder / INCOMPLETE).mkdir(exist_ok=True)
         run = IncrementalRun(ledger, DownloadDetails(ledger=ledger.path), retry_failed=retry_failed, listener=listener)
-        downloads = _Downloads(run, Archive(archive or options.folder / "archive.txt"))
+        downloads = _Downloads(run, listed)
         try:
             work = _Work(options, site, downloads.archive, sleep_interval_s, listener or NullProgress())
             downloads.run_all(targets, work, jobs)
