@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 
 from sca.distribution import install_extra
+from tests.helpers.command import sca
 
 TIMEOUT_S = 60
 BENCH = Path(__file__).parents[2] / "scripts/bench/turn.py"
@@ -90,8 +91,7 @@ def test_bench_lists_its_checks_without_the_device():
 
 
 def test_device_that_does_not_exist():
-    command = [sys.executable, "-m", "sca", "turn", "serve", "--port", "0", "--device", "cuda:99"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    done = sca("turn", "serve", "--port", "0", "--device", "cuda:99")
     assert done.returncode == 4
     assert done.stderr.startswith("sca: turn.device is cuda:99, and torch ")
     assert "finds" in done.stderr

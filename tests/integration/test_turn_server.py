@@ -28,6 +28,7 @@ from sca.infer.turn.models.precision import has_vnni
 from sca.infer.turn.serving.app import make_app
 from sca.infer.turn.serving.model_pool import ModelPool
 from sca.infer.turn.serving.service import TurnService, load_service
+from tests.helpers.command import sca
 from tests.helpers.smart_turn import GOLDEN, TOLERANCE, WAVEFORMS
 from tests.helpers.timeouts import TIMEOUT_S
 
@@ -529,10 +530,6 @@ def test_large_heads_and_many_connections_are_rejected():
             assert "2 connections" in json.loads(rest)["error"]["what"]
         process.send_signal(signal.SIGINT)
         assert process.wait(TIMEOUT_S) == 0
-
-
-def sca(*arguments):
-    return subprocess.run([sys.executable, "-m", "sca", *arguments], capture_output=True, text=True, timeout=60)
 
 
 def test_startup_errors():
