@@ -30,7 +30,7 @@ from sca.data.export.run import export
 from sca.data.runs.executor import WorkerDiedError
 from sca.data.runs.progress import NullProgress
 from sca.errors import InputError, MissingToolError, OutputError, UsageError, VerificationError
-from tests.helpers import corpus
+from tests.helpers import command, corpus
 from tests.helpers.broken import REASON, break_for
 
 SMALL = 1_000_000  # even these few minutes of audio are several shards
@@ -290,7 +290,7 @@ def test_dead_worker_leaves_the_export_unfinished(data, exports, tmp_path):
     assert not (root / "export.json").exists()
     skipped = export(data, root, "moshi", shard_bytes=SMALL, retry_failed=False)
     assert (skipped.made, skipped.failed, skipped.old_failures) == (0, summary.failed, 1)
-    done = sca("export", data, "--to", "moshi", "-o", root, "--shard-size", SMALL, "--no-retry-failed")
+    done = command.sca("export", data, "--to", "moshi", "-o", root, "--shard-size", SMALL, "--no-retry-failed")
     assert done.returncode == 7
     assert "so the export is unfinished; audio/00000: the worker died twice" in done.stderr
     assert export(data, root, "moshi", shard_bytes=SMALL).made == 1
@@ -419,7 +419,7 @@ def test_command_reports_a_full_disk_and_then_succeeds(data, tmp_path):
     assert "is larger than its file system" in full.stderr
     assert "Traceback" not in full.stderr
     assert not list((tmp_path / "out").rglob("*.tmp"))
-    done = sca(*words)
+    done = command.sca(*words)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["items"] == 5
