@@ -70,15 +70,17 @@ def printable(text: str, *, escape: Callable[[str], str] = _escape) -> str:
     )
 
 
-def json_text(document: object, *, indent: int | None = None, ascii_only: bool = False) -> str:
+def json_text(document: object, *, indent: int | None = None, ascii_only: bool = False, compact: bool = False) -> str:
     """Return a JSON document in which control characters and what `printable` escapes are escapes of JSON.
 
     Args:
         document: The document.
         indent: Spaces per level; None gives one line.
         ascii_only: Whether all other characters are escapes as well.
+        compact: Whether to leave out the spaces after commas and colons.
     """
-    text = json.dumps(document, ensure_ascii=ascii_only, indent=indent)
+    separators = (",", ":") if compact else None
+    text = json.dumps(document, ensure_ascii=ascii_only, indent=indent, separators=separators)
     return "\n".join(printable(line, escape=_json_escape) for line in text.split("\n"))
 
 

@@ -7,11 +7,13 @@ import typer
 
 from sca.cli.shared.console import emit_json, out
 from sca.cli.shared.options import Json
+from sca.cli.shared.settings_options import settings_options
 from sca.cli.shared.verification import show_verification
 from sca.errors import VerificationError
 from sca.textutil import command_line, counted
 
 if TYPE_CHECKING:
+    from sca.config import Settings
     from sca.data.duplex.load.dataset import DuplexDataset
     from sca.data.duplex.model.records import RowRecord
     from sca.data.duplex.verify.check_table import Verification
@@ -21,22 +23,26 @@ __all__ = ["demo"]
 _CHUNKS_SHOWN = 28
 
 
+@settings_options()
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the demo to.")] = Path(
         "dataset/demo"
     ),
+    *,
+    settings: "Settings",
     json: Json = False,
 ) -> None:
     """Build, verify and show a data set from the one-minute conversation included with sca.
 
     Needs no network and no GPU.
     """
-    from sca.config import load_settings
     from sca.data.demo import CORPUS, DATA, make_demo
     from sca.data.duplex.load.dataset import load
     from sca.data.duplex.verify.dataset import verify
 
-    settings = load_settings(overrides={"duplex.model_path": "builtin:qwen"})
+    if not settings.origin("duplex.model_path").startswith("command line"):  # a model elsewhere may need a network
+        duplex = settings.duplex.model_copy(update={"model_path": "builtin:qwen"})
+        settings = settings.model_copy(update={"duplex": duplex})
     corpus, data = output / CORPUS, output / DATA
     summary = make_demo(output, settings)
     verification = verify(data, cache_dir=settings.paths.resolved_cache_dir)

@@ -154,7 +154,7 @@ app = typer.Typer(
 )
 # Under each heading in the order of use.
 _DATA, _LIVE, _TOOLS = "Data", "Live", "Tools"
-app.command("demo", cls=Command, rich_help_panel=_DATA)(demo)
+app.command("demo", cls=SettingsCommand, rich_help_panel=_DATA)(demo)
 app.command("search", cls=SettingsCommand, rich_help_panel=_DATA)(search)
 app.command("download", cls=SettingsCommand, rich_help_panel=_DATA)(download)
 app.command("transcode", cls=SettingsCommand, rich_help_panel=_DATA)(transcode)

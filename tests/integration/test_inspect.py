@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import time
+import unicodedata
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,6 +22,7 @@ from sca.cli.shared.completion import complete_rows
 from sca.cli.shared.timeline import timeline
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.inspect.audio import mix_audio, peak_levels
+from sca.data.duplex.inspect.html import write_page
 from sca.data.duplex.inspect.view import open_view
 from sca.data.duplex.load.dataset import load
 from sca.data.duplex.storage.reader import open_dataset
@@ -413,3 +416,14 @@ COMP_WORDS=(sca inspect '{data}' D0001_S0001_0:G0002); COMP_CWORD=3; _sca_comple
     assert rest
     assert all(re.fullmatch(r"G0002\.\.G0001:\d{6}", row) for row in rest)
     assert whole == [f"D0001_S0001_0:{row}" for row in rest]
+
+
+def test_a_page_has_no_control_characters_of_names(data, tmp_path):
+    source = open_dataset(data)
+    view = open_view(source, load_tokenizer("builtin:qwen"), None)
+    view = replace(view, session_id="a\x1b[2J\x9b\u202eb", speakers=("x\x7f\x1b]0;t\x07", "<b>"))
+    page = tmp_path / "page.html"
+    write_page(page, source.report, (), view)
+    text = page.read_text(encoding="utf-8")
+    assert [c for c in text if unicodedata.category(c) in ("Cc", "Cf") and c not in "\n\t"] == []
+    assert "a\\x1b[2J\\x9b\\u202eb" in text

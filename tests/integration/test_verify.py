@@ -10,6 +10,7 @@ import pytest
 
 from sca.audio.mel import log_mel
 from sca.data.duplex.build.dataset import build_duplex
+from sca.data.duplex.model.row_names import typed_row_id
 from sca.data.duplex.verify.audio.causality import leaked_chunks
 from sca.data.duplex.verify.dataset import verify
 from sca.errors import InputError
@@ -54,7 +55,7 @@ def test_finds_one_changed_token(data, seed):
     new = rng.choice([t for t in (-100, 151646, 151675, 0, 9707, 1879, 151700) if t != row["input_ids"][at]])
     row["input_ids"][at] = new
     put_rows(data, rows)
-    named = [p for p in problems_of(data) if p.startswith(row["row_id"])]
+    named = [p for p in problems_of(data) if p.startswith(typed_row_id(row["row_id"]))]
     assert named, "a problem names the row, not only the digest"
 
 
@@ -69,7 +70,7 @@ def test_finds_other_tokens_of_the_same_text(data):
         row["input_ids"][at] = token
     put_rows(data, rows)
     found = problems_of(data)
-    assert any(p.startswith(row["row_id"]) and "not those that the tokenizer makes" in p for p in found)
+    assert any(p.startswith(typed_row_id(row["row_id"])) and "not those that the tokenizer makes" in p for p in found)
     assert not any("its tokens decode to" in p for p in found)
 
 
@@ -127,8 +128,8 @@ def test_finds_swapped_tokens_of_two_rows(data):
     rows[0]["input_ids"], rows[1]["input_ids"] = rows[1]["input_ids"], rows[0]["input_ids"]
     put_rows(data, rows)
     found = problems_of(data)
-    assert any(p.startswith(rows[0]["row_id"]) for p in found)
-    assert any(p.startswith(rows[1]["row_id"]) for p in found)
+    assert any(p.startswith(typed_row_id(rows[0]["row_id"])) for p in found)
+    assert any(p.startswith(typed_row_id(rows[1]["row_id"])) for p in found)
 
 
 def test_finds_missing_and_duplicate_rows(data):
@@ -215,7 +216,7 @@ def test_unreadable_session_hides_no_other(data):
     storage(data).unlink()
     found = problems_of(data)
     assert any("D0001_S0001_0" in problem and "cannot be read" in problem for problem in found)
-    assert any(problem.startswith(f"{rows[0]['row_id']}: has the flag lag") for problem in found)
+    assert any(problem.startswith(f"{typed_row_id(rows[0]['row_id'])}: has the flag lag") for problem in found)
 
 
 def test_rejects_folder_that_is_not_a_data_set(data):

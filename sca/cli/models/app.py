@@ -12,6 +12,7 @@ from sca.cli.shared.console import begin_command, emit_json, print_line, print_n
 from sca.cli.shared.options import Json
 from sca.cli.shared.settings_options import SettingsCommand, settings_options
 from sca.errors import InputError
+from sca.textutil import command_line
 
 if TYPE_CHECKING:
     from sca.config import Settings
@@ -59,7 +60,7 @@ def check(names: Names = None, *, settings: "Settings", json: Json = False) -> N
     from sca.models.store import folder_of, installed
 
     rows: list[dict[str, object]] = []
-    bad = []
+    bad: dict[str, str] = {}
     cache_dir = settings.paths.resolved_cache_dir
     for model in _named(names):
         found = installed(model, cache_dir, complete=False)
@@ -71,13 +72,13 @@ def check(names: Names = None, *, settings: "Settings", json: Json = False) -> N
         if not json:
             _print_state(model.name, state, found, problems)
         if state == "damaged" or (state == "missing" and names):
-            bad.append(f"{model.name}: {state}")
+            bad[model.name] = state
     if json:
         emit_json(rows)
     if bad:
         raise InputError(
-            "; ".join(bad),
-            hint="sca models get NAME fetches it again",
+            "; ".join(f"{name}: {state}" for name, state in bad.items()),
+            hint=f"{command_line('models', 'get', *bad)} fetches what is damaged or missing",
         )
 
 

@@ -9,7 +9,6 @@ transcript contains.
 
 import base64
 import html
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -26,6 +25,7 @@ from sca.data.duplex.report.distributions import Plot
 from sca.data.duplex.report.wording import interpolated_share, placement_name
 from sca.data.runs.files import atomic_write
 from sca.errors import OutputError
+from sca.textutil import json_text, printable
 from sca.units import SPOKEN_HZ
 
 __all__ = ["AUDIO_TYPE", "PEAKS_PER_S", "opus", "tiles", "view_data", "write_frame", "write_page"]
@@ -76,7 +76,7 @@ def write_page(
         "view": view_data(view),
     }
     audio = f'<script type="application/ogg" id="audio">{base64.b64encode(opus(view, on_audio)).decode()}</script>'
-    return write_frame(path, view.title, html.escape(_subtitle(view)), data, _resource("player.html"), audio)
+    return write_frame(path, view.title, html.escape(printable(_subtitle(view))), data, _resource("player.html"), audio)
 
 
 def write_frame(
@@ -98,7 +98,7 @@ def write_frame(
             f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; media-src blob:; img-src data:; "
             "base-uri 'none'; form-action 'none'"
         ),
-        "title": html.escape(title),
+        "title": html.escape(printable(title)),
         "subtitle": subtitle,
         "style": style,
         "script": script,
@@ -136,7 +136,7 @@ def _hash(text: str) -> str:
 
 
 def _json(document: object) -> str:
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    text = json_text(document, compact=True)
     # In a script element only these characters could end it or start something else.
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 

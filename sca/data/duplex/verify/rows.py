@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from sca.data.duplex.model.counters import ProofCounters
 from sca.data.duplex.model.left_out import LeftOutRow
 from sca.data.duplex.model.records import RowRecord, WordRecord
+from sca.data.duplex.model.row_names import typed_row_id
 from sca.data.duplex.model.rows import PlacedToken
 from sca.data.duplex.model.session import SessionResult
 from sca.data.duplex.model.spans import Span
@@ -109,7 +110,7 @@ class RowVerifier:
             )
 
     def _report(self, row: RowRecord, problem: str) -> None:
-        self.problems.append(f"{row['row_id']}: {problem}")
+        self.problems.append(f"{typed_row_id(row['row_id'])}: {problem}")
 
     def _check_order(self, row: RowRecord) -> None:
         """Verify that the row and its words follow those before."""

@@ -13,6 +13,7 @@ from sca.data.duplex.evidence.unlabelled import unlabelled_problems
 from sca.data.duplex.model.heard import heard_groups, heard_speakers, joint_speech, listener_name
 from sca.data.duplex.model.left_out import LeftOutRow
 from sca.data.duplex.model.records import RowRecord
+from sca.data.duplex.model.row_names import typed_row_id
 from sca.data.duplex.model.session import SessionResult
 from sca.data.duplex.rows.params import layout_of
 from sca.data.duplex.storage.build_settings import tokenizer_of
@@ -297,7 +298,7 @@ class _SessionVerifier:
         for row in rows:
             record, side = row.record, _side(row.record)
             if record["row_id"] in self._row_ids:
-                self._problems.add("rows", f"{record['row_id']}: appears twice")
+                self._problems.add("rows", f"{typed_row_id(record['row_id'])}: appears twice")
             self._row_ids.add(record["row_id"])
             result.row_digests.append(record_digest(record))
             result.rows += 1
@@ -344,7 +345,7 @@ class _SessionVerifier:
             if side != before and before is not None:
                 complete.add(before)
             if side in complete:
-                self._problems.add("rows", f"{session_id}: the rows of {side[0]}>{side[1]} are out of order")
+                self._problems.add("rows", f"{session_id}: the rows of {side[0]}..{side[1]} are out of order")
             before = side
 
     def _row_verifier(self, side: Side, tracks: dict[str, StoredTrack], result: SessionResult) -> RowVerifier:
@@ -371,7 +372,7 @@ class _SessionVerifier:
             for problem in problems:
                 self._problems.add("causality", problem)
         except InputError as error:
-            self._problems.add("audio", f"{row.record['row_id']}: {error.message}")
+            self._problems.add("audio", f"{typed_row_id(row.record['row_id'])}: {error.message}")
 
 
 def _side(row: RowRecord) -> Side:
