@@ -28,3 +28,9 @@ def test_table_of_commands_agrees_with_their_help():
     for name, text in table.items():
         summary = " ".join(shown[name].split("\n\n")[0].split())
         assert f"{text[0].upper()}{text[1:]}." == summary, name
+
+
+def test_pictures_are_small():
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README)
+    assert pictures == ["docs/inspect.png", "docs/grid.svg"]
+    assert all((ROOT / picture).stat().st_size <= 150_000 for picture in pictures)

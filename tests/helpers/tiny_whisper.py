@@ -50,9 +50,10 @@ def default_model_in_cache(hub: Path, model: Path) -> None:
     from sca.data.transcription.whisper import DEFAULT_MODEL
 
     cached = hub / f"models--{_MODELS[DEFAULT_MODEL].replace('/', '--')}"
-    shutil.copytree(model, cached / "snapshots" / "0123456789abcdef")
+    commit = "0123456789abcdef0123456789abcdef01234567"  # the hub client finds snapshots by commits of this length only
+    shutil.copytree(model, cached / "snapshots" / commit)
     (cached / "refs").mkdir()
-    (cached / "refs" / "main").write_text("0123456789abcdef")
+    (cached / "refs" / "main").write_text(commit)
 
 
 def _convert(folder: Path, sentence: str, end_s: float, width: int, layers: int, heads: int) -> Path:
