@@ -1,7 +1,10 @@
 """`sca demo --output DIR` in folders that exist: what it did not write stays untouched."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,8 @@ import pytest
 from sca.data.demo import make_demo
 from sca.errors import OutputError
 from tests.helpers import corpus
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +23,17 @@ def made(tmp_path_factory) -> Path:
     make_demo(root, corpus.settings())
     shutil.rmtree(root / ".sca")
     return root
+
+
+def test_rows_are_the_same_without_posix(made, tmp_path):
+    program = "import tests.helpers.no_posix\nfrom sca.cli.main import run\nrun()"
+    command = [sys.executable, "-W", "error", "-c", program, "demo", "--output", tmp_path / "demo", "--json"]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    report, expected = (json.loads((at / "duplex/report.json").read_text()) for at in (tmp_path / "demo", made))
+    assert report["rows_digest"] == expected["rows_digest"]
 
 
 def contents(folder):

@@ -4,6 +4,7 @@ import ctypes
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from sca.audio.coded.containers import selected_track as selected_track_here
 from sca.audio.decode import BlockReader, probe, read_audio
 from sca.audio.decoder import pool as pools
+from sca.audio.decoder import process as processes
 from sca.audio.decoder import remote, sandbox
 from sca.audio.decoder.pool import DecoderPool
 from sca.audio.decoder.process import DecoderProcess, Limits
@@ -85,6 +87,24 @@ def test_a_decoder_that_gives_nothing_is_ended(use_pool, recording, monkeypatch)
 
     assert fails_after(recording, hold) == f"the decoder gave no sound for 0.3 s while reading {recording}"
     assert not psutil.pid_exists(pids[0])
+
+
+def test_decoders_work_without_posix(use_pool, recording, monkeypatch):
+    expected = read_audio(recording)
+    boot = processes._BOOT.replace("from sca", "import tests.helpers.no_posix; from sca")
+    monkeypatch.setattr(processes, "_BOOT", boot)
+    for name in ("readv", "writev"):
+        monkeypatch.delattr(os, name)
+    monkeypatch.delattr(select, "poll")
+    use_pool()
+    assert np.array_equal(read_audio(recording), expected)
+
+    def hang(process):
+        os.kill(process.pid, signal.SIGSTOP)
+        monkeypatch.setattr(process, "_limits", Limits(wait_s=0.3))
+
+    assert fails_after(recording, hang) == f"the decoder gave no sound for 0.3 s while reading {recording}"
+    assert len(read_audio(recording)) == 12 * 48_000
 
 
 def test_memory_is_limited(use_pool, recording):
@@ -160,7 +180,6 @@ def test_messages_of_a_decoder_are_not_trusted(use_pool, recording, answer, monk
         os.close(write_end)
         process = process_of(reader)
         monkeypatch.setattr(process, "_out", read_end)
-        process._poll.register(read_end)
         with pytest.raises(InputError, match=f"the decoder .* while reading {recording}"):
             list(reader)
     os.close(read_end)

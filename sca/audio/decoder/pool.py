@@ -30,7 +30,8 @@ class DecoderPool:
         self._most_idle = usable_cores()
         self._inherited: list[DecoderProcess] = []
         atexit.register(self.close)
-        os.register_at_fork(after_in_child=self._forget)
+        if hasattr(os, "register_at_fork"):  # Windows has no fork
+            os.register_at_fork(after_in_child=self._forget)
 
     def take(self, path: Path) -> DecoderProcess:
         """Return a process that nothing else uses.

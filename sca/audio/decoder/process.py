@@ -6,8 +6,10 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -22,7 +24,10 @@ _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from sca.audio.decoder.child import main; main(*map(int, sys.argv[2:]))"
 )
-_ENVIRONMENT = ("LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "PYTHONUTF8", "TZ")
+_ENVIRONMENT = (
+    *("LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "PYTHONUTF8", "TZ"),
+    *("SYSTEMROOT", "TEMP", "TMP"),  # Python starts on Windows with these only
+)
 """The variables that are handed on. Keys and tokens are none of them."""
 _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031
@@ -81,8 +86,6 @@ class DecoderProcess:
 
             with suppress(OSError):
                 fcntl.fcntl(self._out, _SET_PIPE_SIZE, _PIPE_BYTES)
-        self._poll = select.poll()
-        self._poll.register(self._out, select.POLLIN)
         self._owner, self._is_ready, self._start_error = os.getpid(), False, ""
         self._is_stopped = False
         self.requests = 0
@@ -132,23 +135,43 @@ class DecoderProcess:
         Raises:
             InputError: The process ended, or sent nothing for too long.
         """
-        deadline_s = time.monotonic() + (self._limits.wait_s if wait_s is None else wait_s)
-
-        def wait() -> None:
-            left_ms = max(0.0, deadline_s - time.monotonic()) * 1000
-            if not self._poll.poll(left_ms):
-                self.stop()
-                raise InputError(
-                    f"the decoder gave no sound for {self._limits.wait_s:g} s while reading {path}", hint=_AGAIN
-                )
-
-        try:
-            message = None if self._is_stopped else wire.receive(self._out, wait)
-        except wire.BrokenWireError:
-            message = None
+        if self._is_stopped:
+            raise self.broken(path)
+        with self._deadline(path, self._limits.wait_s if wait_s is None else wait_s) as wait:
+            try:
+                message = wire.receive(self._out, wait)
+            except wire.BrokenWireError:
+                message = None
         if message is None:
             raise self.broken(path)
         return message
+
+    @contextmanager
+    def _deadline(self, path: Path, seconds: float) -> Iterator[Callable[[], None]]:
+        """Raise InputError in `seconds`, from the function that is yielded or at the end of the block."""
+        late = InputError(f"the decoder gave no sound for {self._limits.wait_s:g} s while reading {path}", hint=_AGAIN)
+        if hasattr(select, "poll"):
+            poll, deadline_s = select.poll(), time.monotonic() + seconds
+            poll.register(self._out, select.POLLIN)
+
+            def wait() -> None:
+                if not poll.poll(max(0.0, deadline_s - time.monotonic()) * 1000):
+                    self.stop()
+                    raise late
+
+            yield wait
+            return
+        # Windows waits for no pipe; the end of the process ends the reading.
+        expired = threading.Event()
+        timer = threading.Timer(seconds, lambda: (expired.set(), self._process.kill()))
+        timer.start()
+        try:
+            yield lambda: None
+        finally:
+            timer.cancel()
+        if expired.is_set():
+            self.stop()
+            raise late
 
     def close_file(self, path: Path) -> None:
         """End the reading of a file before its end, so that the process can be used again."""

@@ -1,21 +1,23 @@
 """Limits of a decoder process: memory, descriptors, processor time, no writing, no programs, no TCP.
 
-The limits are those of the operating system: POSIX resource limits everywhere, and Landlock on Linux, where the kernel has it.
+The limits are those of the operating system: POSIX resource limits, and Landlock on Linux, where the kernel has it. Windows
+has neither.
 Reading files stays possible. Sources: setrlimit(2), prctl(2), docs.kernel.org/userspace-api/landlock.html.
 """
 
 import ctypes
 import os
-import resource
 import signal
 import struct
 import sys
 import time
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 __all__ = ["confine", "landlock_version", "limit_cpu"]
 
+_HAS_LIMITS = find_spec("resource") is not None
 _DESCRIPTORS = 64
 _NO_NEW_PRIVS = 38
 _CREATE_RULESET, _RESTRICT_SELF = 444, 446
@@ -37,6 +39,10 @@ def confine(memory_bytes: int) -> None:
         memory_bytes: The memory that may be added to what is mapped now.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    if not _HAS_LIMITS:
+        return
+    import resource
+
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_NOFILE, _DESCRIPTORS)
     _lower(resource.RLIMIT_FSIZE, 0)
@@ -55,12 +61,18 @@ def landlock_version(libc: ctypes.CDLL) -> int:
 
 def limit_cpu(seconds: int) -> None:
     """End this process with SIGXCPU when it uses more processor time from now on."""
+    if not _HAS_LIMITS:
+        return
+    import resource
+
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = int(time.process_time()) + 1 + seconds
     resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def _lower(kind: int, most: int) -> None:
+    import resource
+
     _, hard = resource.getrlimit(kind)
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)
     with suppress(OSError, ValueError):

@@ -66,7 +66,9 @@ def send(file: int, kind: bytes, payload: Payload = b"") -> None:
         payload: What follows.
     """
     view = memoryview(payload).cast("B") if len(payload) else memoryview(b"")
-    sent = os.writev(file, [_HEADER.pack(kind, len(view)), view]) - _HEADER.size
+    header = _HEADER.pack(kind, len(view))
+    # Windows has no writev
+    sent = (os.writev(file, [header, view]) if hasattr(os, "writev") else os.write(file, header)) - _HEADER.size
     while sent < len(view):
         sent += os.write(file, view[sent:])
 
@@ -109,11 +111,19 @@ def _read(file: int, length: int, wait: Callable[[], None]) -> bytearray:
     view = memoryview(data)
     while done < length:
         wait()
-        count = os.readv(file, [view[done:]])
+        count = _read_into(file, view[done:])
         if count == 0:
             return data[:done]
         done += count
     return data
+
+
+def _read_into(file: int, view: memoryview) -> int:
+    if hasattr(os, "readv"):
+        return os.readv(file, [view])
+    data = os.read(file, len(view))  # Windows
+    view[: len(data)] = data
+    return len(data)
 
 
 def parsed(payload: Payload) -> dict[str, object]:

@@ -5,7 +5,6 @@ indicates that the log is being written, which continues for a moment after the 
 left behind is detected by the start time and the command line of the process.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -13,9 +12,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from sca.errors import UsageError, writing
+from sca.errors import MissingToolError, UsageError, writing
 from sca.files.locks import HeldError, locked
 from sca.infer.turn.daemon.process_id import command_line, is_running
+
+try:
+    import fcntl
+except ImportError as error:
+    hint = "sca turn serve runs the server in the foreground"
+    raise MissingToolError("a turn server in the background needs Linux or macOS", hint=hint) from error
 
 __all__ = ["ServerRecord", "StateDir"]
 
