@@ -163,7 +163,12 @@ class DecoderProcess:
             return
         # Windows waits for no pipe; the end of the process ends the reading.
         expired = threading.Event()
-        timer = threading.Timer(seconds, lambda: (expired.set(), self._process.kill()))
+
+        def expire() -> None:
+            expired.set()
+            self._process.kill()
+
+        timer = threading.Timer(seconds, expire)
         timer.start()
         try:
             yield lambda: None
