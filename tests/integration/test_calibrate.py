@@ -145,7 +145,7 @@ def test_bad_input_is_one_line(whisper, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     monkeypatch.setenv("SCA_CACHE_DIR", str(cache))  # has no model in it
     assert "unknown use dance" in calibrate(whisper, cache, "--use", "dance", code=2).stderr.replace("'", "")
-    assert "calibrate.minutes" in calibrate(whisper, cache, "--minutes", 0, code=3).stderr
+    assert "--minutes should be" in calibrate(whisper, cache, "--minutes", 0, code=2).stderr
     missing = calibrate("whisper-base", cache, code=4).stderr
     assert "the model whisper-base is not on this machine" in missing
     assert "sca models get whisper-base" in missing
