@@ -115,7 +115,13 @@ def _write_pages(
     from sca.data.duplex.model.row_names import typed_row_id
 
     with audio_progress("pages", quiet=quiet) as progress:
-        pages, failed = write_row_pages(source, tokenizer, count, on_start=progress.start, on_page=progress.advance)
+        pages, failed = write_row_pages(
+            source,
+            tokenizer,
+            count,
+            on_start=progress.start,
+            on_page=lambda row, seconds: progress.advance(typed_row_id(row), seconds),
+        )
     report = source.root / "report.html"
     if as_json:
         paths = {row: str(source.root / page) for row, page in pages.items()}

@@ -69,7 +69,7 @@ def hold(messages, *, engine=None, connect=RealtimeConnection, tail_s=20.0, step
         context = ServerContext(ParrotEngine() if engine is None else engine, settings)
         context._worker, context.turn_detectors = InlineWorker(step_ms), turns
         socket = SimulatedSocket(messages, tail_s)
-        with context.sessions.acquire("realtime") as slot:
+        with context.sessions.acquire("realtime", {}) as slot:
             await connect(context, socket, slot).run()
         return socket.sent
 

@@ -316,7 +316,11 @@ def test_usage_errors_exit_with_2(arguments):
 
 # --- signals and pipes ---
 
-COMMAND = "import time\nfrom sca.cli.main import app, run\n@app.command()\ndef work():\n    {}\nrun()"
+# A process that nohup started ignores SIGHUP, and so do its children.
+COMMAND = (
+    "import signal, time\nfrom sca.cli.main import app, run\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+    "@app.command()\ndef work():\n    {}\nrun()"
+)
 WAIT = COMMAND.format(
     "try:\n        print('ready', flush=True)\n        time.sleep(50)\n    finally:\n        print('completed', flush=True)"
 )

@@ -89,7 +89,7 @@ def test_commands_accept_and_list_the_engine(tmp_path, site):
     assert np.abs(output[start : start + 7680] - expected).max() < 1e-4
     done = live("ecco")
     assert done.returncode == 2
-    assert "sca: engine ecco does not exist" in done.stderr
+    assert "sca: --engine: engine ecco does not exist" in done.stderr
     assert "available: cascade, echo, parrot, qwen-omni, vllm-omni" in done.stderr.replace("\n", " ")
 
 

@@ -218,7 +218,7 @@ def test_rejects_invalid_inputs_and_outputs(tmp_path, heard, out, error, message
 def test_rejects_contradicting_arguments(demo, tmp_path):
     for args, code, message in (
         ([], 2, "sca: --file or --output is missing"),
-        (["--file", demo, "--engine", "parot"], 2, "sca: engine parot does not exist"),
+        (["--file", demo, "--engine", "parot"], 2, "sca: --engine: engine parot does not exist"),
         (["--file", tmp_path / "no.wav"], 5, f"sca: {tmp_path / 'no.wav'} does not exist"),
     ):
         done = sca("live", "--out", tmp_path / "o.wav", *args)

@@ -13,6 +13,7 @@ from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.inspect import row_pages
 from sca.data.duplex.inspect.page_files import page_name, present_pages
 from sca.data.duplex.model.report import Report
+from sca.data.duplex.model.row_names import typed_row_id
 from sca.data.duplex.verify.dataset import verify
 from tests.helpers import corpus
 from tests.helpers.broken import REASON, break_for
@@ -146,7 +147,7 @@ def test_a_page_that_fails_does_not_end_the_others(data, tmp_path, monkeypatch):
     done = CliRunner().invoke(app, [*words, "--json"])
     printed = json.loads(done.stdout)
     assert (done.exit_code, list(printed["pages"]), printed["failed"]) == (7, rows[1:], {rows[0]: REASON})
-    assert f"{rows[0]}: failed: unexpected ZeroDivisionError" in " ".join(done.stderr.split())
+    assert f"{typed_row_id(rows[0])}: failed: unexpected ZeroDivisionError" in " ".join(done.stderr.split())
     assert sorted(path.name for path in (tmp_path / "data" / "inspect").glob("*.html")) == sorted(
         map(page_name, rows[1:])
     )

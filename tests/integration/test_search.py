@@ -190,7 +190,7 @@ def test_save_file_holds_the_document(run, tmp_path):
 
 def test_empty_result_is_not_an_error(run, tmp_path):
     done = run("--output-format", "json", words=["nothing"])
-    assert document(done) == {"query": "nothing", "count": 0, "results": []}
+    assert document(done) == {"schema": "sca.search/1", "query": "nothing", "count": 0, "results": []}
     assert "nothing was found for 'nothing'" in done.stderr
     done = run("--min-length", "9000", "--output-format", "table")
     assert (done.exit_code, done.stdout) == (0, "")
