@@ -5,6 +5,7 @@ how sca was installed: the environment of a uv project, a tool of uv or pipx, or
 """
 
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -21,6 +22,7 @@ __all__ = [
     "__version__",
     "install_extra",
     "install_packages",
+    "program",
     "reinstall",
     "upgrade",
 ]
@@ -29,6 +31,9 @@ __version__ = "0.1.0"
 
 DISTRIBUTION = "sca-duplex"
 """The name on a package index."""
+
+_UV_RUN = "UV_RUN_RECURSION_DEPTH"
+"""Set by `uv run` in the environment of what it starts."""
 
 
 class Manager(StrEnum):
@@ -151,6 +156,10 @@ class Installation:
             return _command("pipx", "runpip", DISTRIBUTION, "install", "--upgrade", package)
         return _command(*self._install(), "--upgrade", package)
 
+    def program(self) -> list[str]:
+        """Return the words that start sca with `uv run`, in a shell that need not have its environment on the PATH."""
+        return ["uv", "run", *self._project(), "sca"] if self.manager is Manager.uv_project else ["sca"]
+
     def _project(self) -> list[str]:
         inside = self.folder is not None and Path.cwd().is_relative_to(self.folder)
         return [] if inside else ["--project", str(self.folder)]
@@ -172,6 +181,14 @@ class Installation:
 @cache
 def _here() -> Installation:
     return Installation.here()
+
+
+def program() -> list[str]:
+    """Return the words that start sca in the user's shell.
+
+    `uv run` puts the environment of the project on the PATH of what it starts, and not on that of the shell.
+    """
+    return _here().program() if _UV_RUN in os.environ else ["sca"]
 
 
 def install_extra(*names: str) -> str:

@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from sca.distribution import program
+
 __all__ = ["command_line", "counted", "did_you_mean", "first_line", "json_text", "one_line", "printable"]
 
 _CONTROL_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
@@ -32,7 +34,7 @@ def command_line(*words: object) -> str:
     Args:
         words: The words after `sca`. A path that begins with a dash gets `./`, because it is no option.
     """
-    texts = ["sca"]
+    texts = program()
     for word in words:
         is_dashed = isinstance(word, Path) and str(word).startswith("-")
         texts.append(f"{os.curdir}{os.sep}{word}" if is_dashed else str(word))

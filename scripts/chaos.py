@@ -1,7 +1,7 @@
 """Breaks commands at every step of their work, and shows which survive what.
 
     python scripts/chaos.py --matrix [COMMAND ...] [--fault kill|ENOSPC|EIO|EMFILE|memory|replaced|rewritten|link|stranger]
-        [--fault 'power cut'] [--every K] [--out FILE]
+        [--fault 'power cut'] [--every K]
 
 A step is an operation on a file: open, read, create, write, sync, rename, unlink, mkdir (see `scripts/faults/steps.py`).
 Each fault acts at each step in turn; then the command is run again without a fault, and what it wrote is compared byte

@@ -48,6 +48,7 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_OFFL
 # Settings of the person who runs the tests must not apply. NO_COLOR makes the output of commands comparable.
 for _name in [name for name in os.environ if name.startswith("SCA_")]:
     del os.environ[_name]
+os.environ.pop("UV_RUN_RECURSION_DEPTH", None)  # `uv run pytest`: printed commands begin with `uv run`
 os.environ["XDG_CONFIG_HOME"] = str(Path(gettempdir()) / "sca-tests-config")
 
 # A shell that runs the tests in the background makes them and their child processes ignore Ctrl-C, which some tests

@@ -64,6 +64,7 @@ ENVIRONMENT_READERS = {
     "sca.audio.decoder.process": "hands the language and the library paths on to decoder processes, and nothing secret",
     "sca.cli.shared.bash_completion": "reads the words that a completion script of bash hands over",
     "sca.config.settings": "the one reader of settings",
+    "sca.distribution": "finds out whether `uv run` started the program, which printed commands then begin with",
     "sca.tokenizer.base": "finds the cache folder (XDG_CACHE_HOME is not one of our settings) for callers without settings",
     "sca.models.processes": "adds a temporary folder to the environment of pip, uv and npm",
     "sca.data.runs.ray": "Ray reads its switches from the environment only, before it is imported",

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sca import distribution
 from sca.distribution import DISTRIBUTION, Installation, __version__, install_extra
+from sca.textutil import command_line
 from tests.helpers.markdown import ROOT
 
 WHEEL = json.dumps({"url": "file:///tmp/sca_duplex-0.1.0-py3-none-any.whl", "archive_info": {}})
@@ -30,6 +32,22 @@ def test_uv_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert here.upgrade("yt-dlp") == "uv sync --inexact --upgrade-package yt-dlp"
     monkeypatch.chdir("/")
     assert here.extra("serve") == f"uv sync --project {tmp_path} --inexact --extra=serve"
+
+
+def test_printed_commands_begin_with_uv_run_where_it_started_sca(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Installation.read(tmp_path / ".venv", installer="uv\n", direct_url=checkout(tmp_path))
+    monkeypatch.setattr(distribution, "_here", lambda: project)
+    assert command_line("verify", "my data") == "sca verify 'my data'"
+    monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
+    monkeypatch.chdir(tmp_path)
+    assert command_line("verify", "my data") == "uv run sca verify 'my data'"
+    monkeypatch.chdir("/")
+    assert command_line("verify") == f"uv run --project {tmp_path} sca verify"
+    tool = Installation.read(tmp_path, installer="pip", direct_url=None)
+    monkeypatch.setattr(distribution, "_here", lambda: tool)
+    assert command_line("verify") == "sca verify"
 
 
 def test_checkout_in_another_environment_of_uv(tmp_path: Path) -> None:
