@@ -3,10 +3,12 @@
 # dependencies in a clean environment for each Python, and run the main commands from another folder.
 #
 #   bash scripts/check_wheel.sh [--lowest] [PYTHON…]
+#   bash scripts/check_wheel.sh --docs [PYTEST ARGUMENTS…]
 #
 # PYTHON is a version or the path of an interpreter, for `uv venv --python`; 3.11, 3.12 and 3.13 if none is given.
 # --lowest installs the lowest versions that pyproject.toml allows. Needs uv and a package index. Ends with exit code 1
-# if a check failed.
+# if a check failed. --docs runs all examples of README and docs, as written and twice, with the wheel and the dependencies
+# of the environment of the tests (`bash scripts/test --prepare` makes it); `-k duplex.md` selects pages.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 extras=serve,turn,pipecat
@@ -15,7 +17,13 @@ if [ "${1:-}" = --lowest ]; then
   resolution=lowest-direct
   shift
 fi
-[ $# -gt 0 ] || set -- 3.11 3.12 3.13
+docs=0
+if [ "${1:-}" = --docs ]; then
+  docs=1
+  shift
+elif [ $# = 0 ]; then
+  set -- 3.11 3.12 3.13
+fi
 unset PYTHONPATH VIRTUAL_ENV
 for name in "${!SCA_@}"; do unset "$name"; done
 
@@ -72,6 +80,17 @@ lacks=$(comm -23 <(git ls-files sca sca_run | LC_ALL=C sort) <("${unzip[@]}" "$w
 if [ -n "$lacks" ]; then
   say "the wheel lacks: $lacks"
   failed=1
+fi
+
+if [ "$docs" = 1 ]; then
+  tests=${UV_PROJECT_ENVIRONMENT:-$root/.venv}/bin/python
+  uv venv --quiet --python "$tests" "$work/environment"
+  uv pip install --quiet --no-deps --python "$work/environment" "$wheel"
+  # Its packages come first; the sca of the checkout is in a .pth file there, which is not read.
+  site=$("$work/environment/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  "$tests" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$site/dependencies.pth"
+  DOCS_PYTHON=$work/environment/bin/python DOCS_TIMES=2 "$tests" -m pytest -q tests/test_docs.py::test_examples_run_as_written "$@"
+  exit "$failed"
 fi
 
 for python in "$@"; do

@@ -143,7 +143,10 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def python(root, network):
-    """An interpreter whose processes fork from one that has imported the libraries."""
+    """An interpreter whose processes fork from one that has imported the libraries, or that of an installed wheel."""
+    if reader.WHEEL:
+        yield reader.WHEEL
+        return
     with forks.listening(root / "forks", network, HOME=str(root), HF_HUB_CACHE=str(root / "hub")):
         yield forks.program(root / "python", root / "forks")
 
@@ -193,8 +196,9 @@ def marked(page):
 @pytest.mark.parametrize("page", [marked(page) for page in PAGES if runs(page)])
 def test_examples_run_as_written(at_page, page):
     there = at_page(page)
-    for block in runs(page):
-        there.run(block)
+    for _ in range(int(os.environ.get("DOCS_TIMES", "1"))):
+        for block in runs(page):
+            there.run(block)
     there.close()
 
 

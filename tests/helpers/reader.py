@@ -38,18 +38,20 @@ _SERVER = re.compile(r"\bsca (turn )?(serve|browse)\b|python -m (sca\.infer|sca_
 _STARTS_ANOTHER = re.compile(r"\bsca turn start\b|scripts/(start_bg|main)\.sh")
 _FOLLOWS = re.compile(r"--tail\b|scripts/tail_bg_logs\.sh")
 _READY = "listening on "
+WHEEL = os.environ.get("DOCS_PYTHON")
+"""The interpreter of an environment in which a wheel of sca is installed; see `scripts/check_wheel.sh --docs`."""
 _CHECKOUT = ("scripts", "main.py", "config", "tests")
 
 # Programs of the PATH. `pip` and `uv` reach the network: their stand-ins accept what the project offers.
 _SCA = '#!/bin/sh\nexec "{python}" -m sca "$@"\n'
-_PIP = '#!/bin/sh\nexec "{python}" -m tests.helpers.install_stand_in pip "$@"\n'
+_PIP = '#!/bin/sh\nPYTHONPATH="{root}" exec "{python}" -m tests.helpers.install_stand_in pip "$@"\n'
 _UV = """#!/bin/sh
 if [ "$1" = run ]; then
   shift
   while :; do case "$1" in --extra) shift 2 ;; --no-sync) shift ;; *) break ;; esac; done
   exec "$@"
 fi
-exec "{python}" -m tests.helpers.install_stand_in uv "$@"
+PYTHONPATH="{root}" exec "{python}" -m tests.helpers.install_stand_in uv "$@"
 """
 _LOOPBACK = """
 import fcntl, socket, struct, sys
@@ -91,7 +93,7 @@ def make_programs(root: Path, python: str | Path = sys.executable) -> Path:
     programs = root / "bin"
     programs.mkdir(parents=True)
     for name, text in (("sca", _SCA), ("pip", _PIP), ("uv", _UV)):
-        (programs / name).write_text(text.format(python=python if name == "sca" else sys.executable))
+        (programs / name).write_text(text.format(python=python if name == "sca" else sys.executable, root=ROOT))
         (programs / name).chmod(0o755)
     return programs
 
@@ -185,6 +187,13 @@ def make_earlier_runs(dataset: Path) -> None:
 class Reader:
     """One reader of one page: runs its blocks in order, in one folder. Servers run until the next one, or the end.
 
+    Args:
+        folder: The working folder.
+        programs: The folder of `make_programs`.
+        network: The words that run a command in the network of the reader.
+        python: The interpreter of Python blocks. The one of `WHEEL` imports the sca that is installed there.
+        environment: Variables.
+
     Attributes:
         folder: The working folder.
     """
@@ -195,12 +204,14 @@ class Reader:
         self.folder = folder
         self._python = str(python)
         self._network = network
-        path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
-        self._environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)} | environment
+        own = Path(python if str(python) == WHEEL else sys.executable).parent
+        path = os.pathsep.join([str(programs), str(own), str(Path(sys.executable).parent), os.environ["PATH"]])
+        imported = "" if str(python) == WHEEL else str(ROOT)
+        self._environment = os.environ | {"PATH": path, "PYTHONPATH": imported} | environment
         self._server: _Server | None = None
         self._typed = folder / ".typed"
         self._typed.write_text("What is the capital of France?\n")
-        for name, target in ((".venv", Path(sys.prefix)), *((name, ROOT / name) for name in _CHECKOUT)):
+        for name, target in ((".venv", own.parent), *((name, ROOT / name) for name in _CHECKOUT)):
             if not (folder / name).exists():
                 (folder / name).symlink_to(target)
 
