@@ -11,7 +11,7 @@ from sca.browse.index import open_index
 from sca.browse.marks import Marks
 from sca.browse.messages import HistogramsRequest, MarkRequest, RowsRequest
 from sca.browse.table import Table
-from sca.config import Settings
+from sca.config import Settings, secret_text
 from sca.data.duplex.inspect.html import AUDIO_TYPE
 from sca.distribution import install_extra
 from sca.errors import MissingToolError, ScaError, UpstreamError, UsageError
@@ -90,7 +90,7 @@ def make_app(browser: Browser, settings: Settings) -> AccessMiddleware:
         return JSONResponse(error_document(422, f"{where}: {first['msg']}"), 422)
 
     _add_routes(app, browser)
-    config, key = settings.serve, _key(settings)
+    config, key = settings.serve, secret_text(settings.serve.auth_key)
     rules = AccessRules(key, config.allowed_origins, is_loopback(config.host), set(add_page(app, _page())))
     return AccessMiddleware(app, lambda: rules)
 
@@ -138,11 +138,6 @@ def _page() -> dict[str, bytes]:
     return files | {"index.html": files["index.html"].replace(b"{{player}}", shared["player.html"])}
 
 
-def _key(settings: Settings) -> str | None:
-    key = settings.serve.auth_key
-    return None if key is None else key.get_secret_value()
-
-
 def run(
     data: str, settings: Settings, *, row: str | None, against: str | None, drops: Path | None, insecure: bool
 ) -> None:
@@ -160,9 +155,9 @@ def run(
         ConfigError: The address is taken, is not an address, or is reachable without a key.
         ScaError: A data set cannot be opened.
     """
-    config, key = settings.serve, _key(settings)
+    config, key = settings.serve, secret_text(settings.serve.auth_key)
     check_bind(config.host, key, insecure=insecure)
-    tls = None if config.tls_cert is None else TlsFiles(config.tls_cert, config.tls_key)
+    tls = TlsFiles.of(config)
     with listen(config.host, config.port) as listener:
         sys.stderr.write(f"sca browse: reading {data}\n")
         browser = open_browser(data, against, drops, settings.paths.resolved_cache_dir)

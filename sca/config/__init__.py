@@ -2,6 +2,7 @@
 
 from sca.config.loaders import Key
 from sca.config.sections.audio import AudioConfig
+from sca.config.sections.base import secret_text
 from sca.config.sections.chat import ChatConfig
 from sca.config.sections.data.augment import AugmentConfig
 from sca.config.sections.data.convert import ConvertConfig
@@ -49,4 +50,5 @@ __all__ = [
     "known_keys",
     "load_settings",
     "parse_set",
+    "secret_text",
 ]

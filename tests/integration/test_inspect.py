@@ -400,7 +400,6 @@ def test_rows_are_completed_as_they_are_typed(data):
     assert offered("D", data.parent) == []
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 def test_bash_completes_a_row_after_its_colon(data, tmp_path):
     """The script as installed, with the words as bash divides them, and as it does without the colon in COMP_WORDBREAKS."""
     (tmp_path / "sca").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sca "$@"\n')

@@ -206,7 +206,7 @@ def test_client_that_reads_nothing_is_disconnected():
         transport.unsent = 1000
         protocol.pause_writing()
         transport.unsent = 999  # it has read something
-        while protocol._unsent_bytes != 999:
+        while protocol._write_deadline._unsent_bytes != 999:
             assert not transport.aborted
             await asyncio.sleep(0.001)
         while not transport.aborted:

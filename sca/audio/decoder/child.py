@@ -6,7 +6,7 @@ its standard input is closed, so with the process that started it.
 
 import os
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -91,9 +91,16 @@ class _Request:
 
     def _stream(self, reader: AudioReader, sender: FindingsSender, block_samples: int) -> bool:
         """Send the blocks of a file, as many as the other side asks for; return whether these are all."""
-        sent_samples = _sent_samples(block_samples, reader.info.channels)
+        held: list[NDArray[np.float32]] = []
         credits_left = wire.READ_AHEAD_BLOCKS
-        for block in _batches(reader.blocks(sent_samples)):
+
+        def send_held() -> bool:
+            """Send the held blocks as one; return whether the other side still wants them."""
+            nonlocal credits_left
+            if not held:
+                return True
+            block = held[0] if len(held) == 1 else np.concatenate(held)
+            held.clear()
             if credits_left == 0:
                 message = wire.receive(_IN)
                 if message is None or message[0] == wire.CLOSE:
@@ -103,31 +110,23 @@ class _Request:
             wire.send(self._out, wire.BLOCK, np.ascontiguousarray(block).data)
             sandbox.limit_cpu(self._cpu_s)
             credits_left -= 1
+            return True
+
+        try:
+            for block in reader.blocks(_sent_samples(block_samples, reader.info.channels)):
+                held.append(block)
+                if sum(map(len, held)) >= wire.BLOCK_SAMPLES // 2 and not send_held():
+                    return False
+            if not send_held():
+                return False
+        finally:
+            send_held()  # what was decoded before an error comes before it
         self._report(reader, sender)
         return True
 
     def _report(self, reader: AudioReader, sender: FindingsSender) -> None:
         if changes := sender.changes(reader):
             wire.send_json(self._out, wire.FINDINGS, changes)
-
-
-def _batches(blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-    """Join short blocks. Those before an error come before it."""
-    held: list[NDArray[np.float32]] = []
-    samples = 0
-    try:
-        for block in blocks:
-            held.append(block)
-            samples += len(block)
-            if samples >= wire.BLOCK_SAMPLES // 2:
-                yield block if len(held) == 1 else np.concatenate(held)
-                held, samples = [], 0
-    except Exception:
-        if held:
-            yield np.concatenate(held)
-        raise
-    if held:
-        yield np.concatenate(held)
 
 
 def _sent_samples(block_samples: int, channels: int) -> int:

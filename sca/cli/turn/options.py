@@ -102,7 +102,9 @@ def server_url(settings: "Settings", url: str | None, state_dir: Path | None) ->
 
 def auth_key(settings: "Settings") -> str | None:
     """Return the server's key."""
-    return settings.turn.auth_key.get_secret_value() if settings.turn.auth_key is not None else None
+    from sca.config import secret_text
+
+    return secret_text(settings.turn.auth_key)
 
 
 def server_in(env_file: Path | None, settings: "Settings", url: str | None) -> tuple[str | None, str | None]:

@@ -23,6 +23,7 @@ __all__ = [
     "Section",
     "as_path",
     "parse_origins",
+    "secret_text",
 ]
 
 MIN_SECONDS = 1 / HEARD_HZ
@@ -68,6 +69,11 @@ def as_path(value: object) -> object:
         return Path(value).expanduser() if isinstance(value, str | Path) else value
     except RuntimeError as error:
         raise ValueError(f"names a home folder that cannot be found, got {str(value)!r}") from error
+
+
+def secret_text(value: SecretStr | None) -> str | None:
+    """Return the text of a secret; None if it is not set."""
+    return None if value is None else value.get_secret_value()
 
 
 class Section(BaseModel):

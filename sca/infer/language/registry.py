@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sca.config import secret_text
 from sca.infer.language.base import LanguageModel
 from sca.infer.language.chat_api import ChatApi, ChatServer, chat_url
 
@@ -28,5 +29,5 @@ def load_language_model(llm: "LlmConfig", cache_dir: Path | None = None) -> Lang
         from sca.infer.language.llama_server import LlamaModel
 
         return LlamaModel(llm, cache_dir)
-    key = None if llm.api_key is None else llm.api_key.get_secret_value()
+    key = secret_text(llm.api_key)
     return ChatApi(ChatServer(chat_url(llm.base_url), key, llm.model), llm)

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import override
 
 from sca.audio.vad import SileroVad, shared_vad, speech_segments
+from sca.config import secret_text
 from sca.errors import ConfigError, InputError, ScaError, UpstreamError
 from sca.infer.openai_server import auth_headers, error_text, open_client, split_address
 from sca.infer.recognition.base import CommittedWord, Recognition, Recognizer, RecognizerEngine
@@ -63,7 +64,7 @@ class OpenAiEngine(RecognizerEngine):
     def __init__(self, config: "RecognitionConfig") -> None:
         self._config = config
         self._url = _endpoint(config.base_url)
-        key = None if config.api_key is None else config.api_key.get_secret_value()
+        key = secret_text(config.api_key)
         self._headers = auth_headers(key, "recognition")
         self._vad = shared_vad()
 

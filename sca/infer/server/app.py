@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from sca.config import secret_text
 from sca.distribution import install_extra
 from sca.errors import MissingToolError
 from sca.infer.server.core.errors import error_document
@@ -90,7 +91,7 @@ def make_app(context: ServerContext) -> AccessMiddleware:
         add(app, context)
     config = context.settings.serve
     rules = AccessRules(
-        key=_key(context.settings),
+        key=secret_text(config.auth_key),
         allowed_origins=config.allowed_origins,
         loopback_only=is_loopback(config.host),
         public_paths=context.public_paths,
@@ -100,11 +101,6 @@ def make_app(context: ServerContext) -> AccessMiddleware:
         rate_limiter=None if config.requests_per_minute is None else RateLimiter(config.requests_per_minute),
     )
     return AccessMiddleware(app, lambda: rules, lambda status: context.metrics.rejections.labels(status).inc())
-
-
-def _key(settings: "Settings") -> str | None:
-    key = settings.serve.auth_key
-    return None if key is None else key.get_secret_value()
 
 
 def run(settings: "Settings", *, insecure: bool = False) -> None:
@@ -122,13 +118,13 @@ def run(settings: "Settings", *, insecure: bool = False) -> None:
     """
     from sca.infer.engines.choice import choose_engine
 
-    config, key = settings.serve, _key(settings)
+    config, key = settings.serve, secret_text(settings.serve.auth_key)
     check_bind(config.host, key, insecure=insecure)
     log = ServerLog("sca serve")
     log.configure(config.log_format, config.log_level)
     if key is None and not is_loopback(config.host):
         log.notice(f"--insecure: anyone who can reach {config.host} may use this server")
-    tls = None if config.tls_cert is None else TlsFiles(config.tls_cert, config.tls_key)
+    tls = TlsFiles.of(config)
     choice = choose_engine(settings)
     log.notice(choice.line)
     with listen(config.host, config.port) as listener:

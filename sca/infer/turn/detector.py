@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sca.audio.vad import FRAME_SAMPLES
-from sca.config import TurnConfig
+from sca.config import TurnConfig, secret_text
 from sca.errors import ScaError, UpstreamError
 from sca.infer.turn.background import BackgroundPredictor
 from sca.infer.turn.client import TurnClient
@@ -309,7 +309,7 @@ def _load(turn: TurnConfig, turn_model: str) -> _SharedModel:
     if not turn_model.startswith(("http://", "https://")):
         local = LocalPredictor(turn if turn_model == "auto" else turn.model_copy(update={"model_id": turn_model}))
         return _SharedModel(local, BackgroundPredictor(lambda: local, _LOCAL_QUESTIONS, local.name))
-    key = turn.auth_key.get_secret_value() if turn.auth_key is not None else None
+    key = secret_text(turn.auth_key)
 
     def connect(timeout_s: float = _LIVE_TIMEOUT_S) -> TurnPredictor:
         return RemotePredictor(TurnClient(turn_model, key, timeout_s))

@@ -18,6 +18,7 @@ from sca.infer.server.transport.connection_limits import (
     head_too_large,
     too_many_connections,
 )
+from sca.infer.server.transport.write_deadline import WriteDeadline
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle, Transport
@@ -42,8 +43,6 @@ def http_protocol(limits: ConnectionLimits) -> "type[HttpToolsProtocol]":
     class LimitedProtocol(HttpToolsProtocol, Rejectable):
         _head_timer: "TimerHandle | None" = None
         _body_timer: "TimerHandle | None" = None
-        _write_timer: "TimerHandle | None" = None
-        _unsent_bytes = 0
         _head_bytes = 0
         _is_in_head = True
         _is_rejected = _is_upgraded = False
@@ -51,6 +50,7 @@ def http_protocol(limits: ConnectionLimits) -> "type[HttpToolsProtocol]":
         @override
         def connection_made(self, transport: "Transport") -> None:  # type: ignore[override]
             super().connection_made(transport)
+            self._write_deadline = WriteDeadline(transport, limits.write_timeout_s)
             removed = places.add(self, len(self.connections), self.loop.time())
             if removed is not None:
                 removed.reject(503, too_many_connections(limits.max_connections))
@@ -127,7 +127,7 @@ def http_protocol(limits: ConnectionLimits) -> "type[HttpToolsProtocol]":
         def connection_lost(self, exc: Exception | None) -> None:
             self._forget()
             self._cancel_body_timer()
-            self._cancel_write_timer()
+            self._write_deadline.cancel()
             super().connection_lost(exc)
 
         @override
@@ -144,13 +144,12 @@ def http_protocol(limits: ConnectionLimits) -> "type[HttpToolsProtocol]":
 
         @override
         def pause_writing(self) -> None:
-            self._unsent_bytes = self.transport.get_write_buffer_size()
-            self._start_write_timer()
+            self._write_deadline.start()
             super().pause_writing()
 
         @override
         def resume_writing(self) -> None:
-            self._cancel_write_timer()
+            self._write_deadline.cancel()
             super().resume_writing()
 
         def _start_head_timer(self, timeout_s: float) -> None:
@@ -167,14 +166,6 @@ def http_protocol(limits: ConnectionLimits) -> "type[HttpToolsProtocol]":
                 self._body_timer.cancel()
                 self._body_timer = None
 
-        def _start_write_timer(self) -> None:
-            self._write_timer = self.loop.call_later(limits.write_timeout_s, self._on_write_timeout)
-
-        def _cancel_write_timer(self) -> None:
-            if self._write_timer is not None:
-                self._write_timer.cancel()
-                self._write_timer = None
-
         def _on_body_timeout(self) -> None:
             # Two timers instead of a longer one: if the event loop stalls, the reader of the body would otherwise be
             # cut off before it can answer 408.
@@ -186,12 +177,5 @@ def http_protocol(limits: ConnectionLimits) -> "type[HttpToolsProtocol]":
                 self.reject(503, too_many_connections(limits.max_connections))
             else:
                 self.transport.close()
-
-        def _on_write_timeout(self) -> None:
-            before, self._unsent_bytes = self._unsent_bytes, self.transport.get_write_buffer_size()
-            if self._unsent_bytes < before:
-                self._start_write_timer()
-            else:
-                self.transport.abort()
 
     return LimitedProtocol

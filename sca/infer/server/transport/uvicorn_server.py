@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import uvicorn
     from starlette.types import ASGIApp
 
+    from sca.config import ServeConfig
+
 __all__ = ["TlsFiles", "WebSocketOptions", "listen", "serve", "server_config"]
 
 _KEEP_ALIVE_S = 75
@@ -79,6 +81,11 @@ class TlsFiles:
 
     cert: Path
     key: Path | None = None
+
+    @classmethod
+    def of(cls, config: "ServeConfig") -> "TlsFiles | None":
+        """Return the files that the settings name; None if they name none."""
+        return None if config.tls_cert is None else cls(config.tls_cert, config.tls_key)
 
     def __post_init__(self) -> None:
         try:

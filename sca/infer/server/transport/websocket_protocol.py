@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from typing_extensions import override
 
 from sca.infer.server.transport.receive_buffer import EXTENSION, ReceiveBuffer
+from sca.infer.server.transport.write_deadline import WriteDeadline
 
 if TYPE_CHECKING:
     from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -38,14 +39,14 @@ def websocket_protocol() -> "type[WebSocketsSansIOProtocol]":
 
     class KeepAliveProtocol(WebSocketsSansIOProtocol):
         _received_s = _write_paused_s = _second_s = 0.0
-        _control_frames = _unsent_bytes = 0
-        _write_timer: "asyncio.TimerHandle | None" = None
+        _control_frames = 0
 
         @override
         def connection_made(self, transport: BaseTransport) -> None:
             self.queue = self._receive_buffer = ReceiveBuffer()
             super().connection_made(transport)
             self.transport.set_write_buffer_limits(high=_MAX_UNSENT_BYTES)
+            self._write_deadline = WriteDeadline(self.transport, self.ping_timeout)
 
         @override
         def handle_connect(self, event: "Request") -> None:
@@ -57,29 +58,13 @@ def websocket_protocol() -> "type[WebSocketsSansIOProtocol]":
         @override
         def pause_writing(self) -> None:
             self._write_paused_s = self.loop.time()
-            self._start_write_timer()
+            self._write_deadline.start()
             super().pause_writing()
 
         @override
         def resume_writing(self) -> None:
-            self._cancel_write_timer()
+            self._write_deadline.cancel()
             super().resume_writing()
-
-        def _start_write_timer(self) -> None:
-            self._unsent_bytes = self.transport.get_write_buffer_size()
-            if self.ping_timeout is not None:
-                self._write_timer = self.loop.call_later(self.ping_timeout, self._on_write_timeout)
-
-        def _cancel_write_timer(self) -> None:
-            if self._write_timer is not None:
-                self._write_timer.cancel()
-                self._write_timer = None
-
-        def _on_write_timeout(self) -> None:
-            if self.transport.get_write_buffer_size() < self._unsent_bytes:
-                self._start_write_timer()
-            else:
-                self.transport.abort()
 
         @override
         def handle_ping(self) -> None:
@@ -131,7 +116,7 @@ def websocket_protocol() -> "type[WebSocketsSansIOProtocol]":
 
         @override
         def connection_lost(self, exc: Exception | None) -> None:
-            self._cancel_write_timer()
+            self._write_deadline.cancel()
             if self.conn.close_rcvd is None:
                 self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006, "reason": ""})
             super().connection_lost(exc)

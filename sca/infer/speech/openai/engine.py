@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from typing_extensions import override
 
-from sca.config import Settings, SpeechConfig
+from sca.config import Settings, SpeechConfig, secret_text
 from sca.errors import MissingToolError, UsageError
 from sca.infer.openai_server import OPENAI_VOICES, auth_headers, open_client, split_address
 from sca.infer.speech.base import PieceVoice, SpeechEngine, SpeechVoice, UnitSound, VoiceInfo, WordTime
@@ -102,9 +102,8 @@ class OpenAiVoice(PieceVoice):
     def __init__(self, speech: SpeechConfig, url: str, voice: str) -> None:
         super().__init__(speech.sample_rate, sentences=True)
         self._config, self._url, self._voice = speech, url, voice
-        key = None if speech.api_key is None else speech.api_key.get_secret_value()
         read_s = max(speech.first_audio_timeout_s, speech.stall_timeout_s) + 1.0  # the reader gives up first
-        headers = {"Accept-Encoding": "identity"} | auth_headers(key, "speech")
+        headers = {"Accept-Encoding": "identity"} | auth_headers(secret_text(speech.api_key), "speech")
         self._http = open_client(url, headers, connect_s=speech.first_audio_timeout_s, read_s=read_s)
         self._clock = WordClock(self.sample_rate)
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from sca.config import secret_text
 from sca.distribution import install_extra
 from sca.errors import MissingToolError
 from sca.infer.server.core.errors import RequestRejectedError, error_document
@@ -110,7 +111,7 @@ class TurnEndpoints:
             self._rate_limiter = RateLimiter(per_minute)
         self._config = config
         self.rules = AccessRules(
-            key=None if config.auth_key is None else config.auth_key.get_secret_value(),
+            key=secret_text(config.auth_key),
             allowed_origins=config.allowed_origins,
             loopback_only=is_loopback(config.host),
             public_paths=PROBE_PATHS,

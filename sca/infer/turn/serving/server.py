@@ -6,6 +6,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from sca.config import secret_text
 from sca.errors import ScaError
 from sca.infer.server.core.logs import ServerLog
 from sca.infer.server.core.probes import StartingApp
@@ -140,5 +141,4 @@ class _TurnServer:
 
 
 def _check_access(config: "TurnConfig", *, insecure: bool) -> None:
-    key = config.auth_key.get_secret_value() if config.auth_key is not None else None
-    check_bind(config.host, key, insecure=insecure)
+    check_bind(config.host, secret_text(config.auth_key), insecure=insecure)
