@@ -47,6 +47,7 @@ LAYERS = {
     "sca.infer.turn.serving": 3,
     "sca.synth": 3,  # above both halves: speech engines make what the data half reads
     "sca.simulate": 3,  # a synthetic user of the live loop
+    "sca.watch": 3,  # commentary on video, on the server of the live half
     "sca.browse": 3,  # rows of the data half, on the server of the live half
     "sca.calibrate": 3,  # above both halves, with sca.synth
     "sca.api": 3,

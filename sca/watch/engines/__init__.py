@@ -1,0 +1,1 @@
+"""Vision engines: models that look at frames and say something about them."""
