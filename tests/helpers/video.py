@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["Score", "label", "make_video", "mean_level", "scoreboard", "scoreboard_pictures", "test_picture"]
+__all__ = ["Score", "label", "level_picture", "make_video", "mean_level", "scoreboard", "scoreboard_pictures"]
 
 _DEJAVU = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf")
 _CODECS = {".webm": "libvpx", ".avi": "mjpeg", ".mjpeg": "mjpeg", ".nut": "rawvideo"}
@@ -39,7 +39,7 @@ def make_video(
 
     Args:
         path: The file; its name decides on container and codec.
-        frames: How many test pictures (`test_picture`), or the pictures, RGB `(height, width, 3)`.
+        frames: How many test pictures (`level_picture`), or the pictures, RGB `(height, width, 3)`.
         fps: Pictures per second.
         size: Width and height of test pictures.
         rotate: By how many degrees, clockwise, a player must turn the pictures: 0, 90, 180 or 270 (mp4 and mov).
@@ -53,7 +53,7 @@ def make_video(
     Returns:
         The path.
     """
-    pictures = (test_picture(index, size) for index in range(frames)) if isinstance(frames, int) else iter(frames)
+    pictures = (level_picture(index, size) for index in range(frames)) if isinstance(frames, int) else iter(frames)
     codec = codec or _CODECS.get(path.suffix, "libx264")
     with av.open(str(path), "w", format=container) as output:
         first = next(pictures)
@@ -79,16 +79,13 @@ def make_video(
     return path
 
 
-def test_picture(index: int, size: tuple[int, int] = (320, 240)) -> NDArray[np.uint8]:
+def level_picture(index: int, size: tuple[int, int] = (320, 240)) -> NDArray[np.uint8]:
     """Return a picture whose top left quarter is red, and whose lower half has the grey level `40 + 4 * index % 200`."""
     width, height = size
     picture = np.zeros((height, width, 3), np.uint8)
     picture[: height // 2, : width // 2] = (220, 30, 30)
     picture[height // 2 :] = 40 + 4 * index % 200
     return picture
-
-
-test_picture.__test__ = False  # type: ignore[attr-defined]  # not a test
 
 
 def mean_level(pixels: NDArray[np.uint8]) -> float:
@@ -193,8 +190,9 @@ def label(text: str, pixels: int) -> NDArray[np.uint8]:
 def _digits(text: str, pixels: int) -> NDArray[np.uint8]:
     """Return text of few different characters, put together from their pictures: a new text costs no drawing."""
     margin = pixels // 4
-    tiles = [label(character, pixels)[:, margin // 2 : -(margin // 2) or None] for character in text]
-    return np.concatenate(tiles, axis=1)
+    tiles = [label(character, pixels)[:, margin - 2 : 2 - margin] for character in text]
+    edge = np.zeros((tiles[0].shape[0], margin, 3), np.uint8)
+    return np.concatenate([edge, *tiles, edge], axis=1)
 
 
 def _put(picture: NDArray[np.uint8], tile: NDArray[np.uint8], x: int, y: int) -> None:
