@@ -1,4 +1,4 @@
-"""Plugins: engines, corpus readers, exporters, recognizers and speech engines that other installed packages provide.
+"""Plugins of other installed packages: engines, corpus readers, exporters, recognizers, speech and vision engines.
 
 A package registers an object under an entry-point group and a name, in its own `pyproject.toml`:
 
@@ -6,8 +6,8 @@ A package registers an object under an entry-point group and a name, in its own 
     my-engine = "my_package.engine:create"
 
 The registry of each kind (`sca.infer.engines.registry`, `sca.data.corpora.registry`, `sca.data.export.registry`,
-`sca.infer.recognition.registry`, `sca.infer.speech.registry`) documents the interface that the object must have. Names
-that ship with sca take precedence over plugins.
+`sca.infer.recognition.registry`, `sca.infer.speech.registry`, `sca.watch.engines.registry`) documents the interface that
+the object must have. Names that ship with sca take precedence over plugins.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,9 @@ from sca.textutil import first_line
 
 __all__ = ["PluginGroup", "find_loader", "load_plugin", "plugin_names"]
 
-PluginGroup = Literal["sca.engines", "sca.corpora", "sca.exporters", "sca.recognizers", "sca.speech"]
+PluginGroup = Literal[
+    "sca.engines", "sca.corpora", "sca.exporters", "sca.recognizers", "sca.speech", "sca.watch_engines"
+]
 
 
 def plugin_names(group: PluginGroup) -> list[str]:

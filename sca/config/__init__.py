@@ -18,6 +18,7 @@ from sca.config.sections.serve import ServeConfig
 from sca.config.sections.speech.csm import CsmConfig
 from sca.config.sections.speech.server import SpeechConfig
 from sca.config.sections.turn import TurnConfig
+from sca.config.sections.vision import VisionConfig
 from sca.config.sections.vllm import VllmConfig
 from sca.config.sections.word_times import CalibrateConfig, WordTimesConfig
 from sca.config.settings import RESERVED_ENV, TURN_ENV, Settings, apply_preset, known_keys, load_settings, parse_set
@@ -44,6 +45,7 @@ __all__ = [
     "SpeechConfig",
     "SynthConfig",
     "TurnConfig",
+    "VisionConfig",
     "VllmConfig",
     "WordTimesConfig",
     "apply_preset",

@@ -45,6 +45,7 @@ from sca.config.sections.serve import ServeConfig
 from sca.config.sections.speech.csm import CsmConfig
 from sca.config.sections.speech.server import SpeechConfig
 from sca.config.sections.turn import TurnConfig
+from sca.config.sections.vision import VisionConfig
 from sca.config.sections.vllm import VllmConfig
 from sca.config.sections.word_times import CalibrateConfig, WordTimesConfig
 from sca.errors import ConfigError, GridError, UsageError
@@ -101,6 +102,7 @@ class Settings(BaseModel):
     speech: SpeechConfig = SpeechConfig()
     csm: CsmConfig = CsmConfig()
     serve: ServeConfig = ServeConfig()
+    vision: VisionConfig = VisionConfig()
     paths: PathsConfig = PathsConfig()
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 

@@ -41,6 +41,7 @@ class WatchEngineInfo:
         follows_instruction: Whether the instruction has an effect.
         asks: Whether it may return `Question`.
         every_frame: Whether it should see each sampled frame in order, also between answers (`WatchSession.see`).
+        sample_fps: How many pictures a second it should see; None leaves it to the setting of the capture.
         max_side: Pictures are scaled down to this longest side, in pixels, before they are given to it; None for never.
     """
 
@@ -51,6 +52,7 @@ class WatchEngineInfo:
     follows_instruction: bool = True
     asks: bool = False
     every_frame: bool = False
+    sample_fps: float | None = None
     max_side: int | None = None
 
 
@@ -138,8 +140,15 @@ class WatchSession(Protocol):
         """
         ...
 
-    def see(self, frame: VideoFrame) -> None:
-        """Receive a sampled frame between answers. Called only for engines with `WatchEngineInfo.every_frame`."""
+    def see(self, frame: VideoFrame) -> bool:
+        """Receive a sampled frame between answers. Called only for engines with `WatchEngineInfo.every_frame`.
+
+        Args:
+            frame: The next sampled frame. `answer` may receive it again.
+
+        Returns:
+            Whether `answer` has something to say now, and need not wait for the next cycle.
+        """
         ...
 
     def cancel(self) -> None:

@@ -1,0 +1,89 @@
+"""The engine `describe`: says what changes in the picture, without a model."""
+
+from collections.abc import Iterator
+
+from typing_extensions import override
+
+from sca.config import Settings
+from sca.watch.engines.base import Density, Piece, TextPiece, WatchEngine, WatchEngineInfo, WatchRequest, WatchSession
+from sca.watch.engines.describe.picture import PictureWatch
+from sca.watch.engines.describe.remarks import Remarks
+from sca.watch.frames import VideoFrame
+
+__all__ = ["DescribeEngine", "load"]
+
+_SAMPLE_FPS = 5.0
+"""Two pictures of a new text are seen 0.2 s to 0.4 s after it appears."""
+
+_SENTENCES: dict[Density, int] = {"minimal": 1, "brief": 2, "normal": 3}
+
+
+def load(settings: Settings) -> "DescribeEngine":
+    """Return the engine.
+
+    Args:
+        settings: The section `vision`.
+    """
+    return DescribeEngine()
+
+
+class DescribeEngine(WatchEngine):
+    """See the module."""
+
+    @property
+    @override
+    def info(self) -> WatchEngineInfo:
+        return WatchEngineInfo(
+            name="describe",
+            summary="Cuts, motion and brightness, without a model",
+            follows_instruction=False,
+            every_frame=True,
+            sample_fps=_SAMPLE_FPS,
+        )
+
+    @override
+    def open(self) -> WatchSession:
+        return _DescribeSession()
+
+    @override
+    def close(self) -> None:
+        pass
+
+
+class _DescribeSession(WatchSession):
+    def __init__(self) -> None:
+        self._picture, self._remarks = PictureWatch(), Remarks()
+        self._seen = -1
+        self._is_cancelled = self._is_closed = False
+
+    @override
+    def see(self, frame: VideoFrame) -> bool:
+        self._require_open()
+        if frame.index > self._seen:
+            self._seen = frame.index
+            self._remarks.add(self._picture.see(frame))
+            self._remarks.expire(frame.time_us)
+        return bool(self._remarks)
+
+    @override
+    def answer(self, request: WatchRequest) -> Iterator[Piece]:
+        self._require_open()
+        self._is_cancelled = False
+        for frame in request.frames:
+            self.see(frame)
+        for number, remark in enumerate(self._remarks.take(_SENTENCES[request.density])):
+            if self._is_cancelled:
+                return
+            yield TextPiece(f" {remark.text}" if number else remark.text, remark.about_us)
+
+    @override
+    def cancel(self) -> None:
+        self._is_cancelled = True
+
+    @override
+    def close(self) -> None:
+        self._is_closed = True
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise RuntimeError("the session is closed")
